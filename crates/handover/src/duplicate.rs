@@ -1,0 +1,87 @@
+//! Strategy 2, duplication: putting a handle into a running process's table.
+
+use std::os::windows::io::AsHandle;
+
+use crate::sys::handle as sys;
+use crate::{Error, HandleValue, Process, Result, Share};
+
+impl Process {
+    /// Puts a handle to the object into this process's table, with the access that the object travels with.
+    ///
+    /// The process doesn't notice: tell it the [value](Undelivered::value) by any channel, and then let go of the
+    /// copy with [`delivered`](Undelivered::delivered). Until then this process is responsible for it.
+    ///
+    /// ```no_run
+    /// use std::io::Write;
+    /// use handover::{Access, Command, Event, Stdio};
+    ///
+    /// let ready = Event::manual_reset()?;
+    /// let mut child = Command::new("worker").stdin(Stdio::piped()).spawn()?;
+    /// let mut stdin = child.stdin.take().expect("it is piped");
+    /// let copy = child.process().duplicate_into(ready.only(Access::SYNCHRONIZE))?;
+    /// writeln!(stdin, "{}", copy.value())?;
+    /// copy.delivered();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PeerGone`] if the process has ended; [`Error::NotAHandle`] and [`Error::NotOpen`] if the object's
+    /// handle is none; [`Error::System`] if this handle to the process lacks `PROCESS_DUP_HANDLE`.
+    #[doc(alias = "DuplicateHandle")]
+    pub fn duplicate_into<'a>(&self, object: impl Into<Share<'a>>) -> Result<Undelivered> {
+        let object = object.into();
+        let handle = object.checked()?;
+        match sys::duplicate_into(self.as_handle(), handle, object.access(), false) {
+            Ok(value) => Ok(Undelivered {
+                process: self.clone(),
+                value: Some(value),
+            }),
+            Err(_) if self.has_ended()? => Err(Error::PeerGone {
+                process: self.id(),
+                what: "duplicate a handle into".into(),
+            }),
+            Err(source) if sys::is_invalid_handle(&source) => Err(Error::NotOpen {
+                what: "the handle to duplicate".into(),
+            }),
+            Err(source) => Err(self.failed("DuplicateHandle")(source)),
+        }
+    }
+}
+
+/// A handle in another process's table which that process doesn't know of yet.
+///
+/// Dropping it closes the handle over there, so that a failure on the way to tell the number leaves nothing behind.
+/// [`delivered`](Self::delivered) passes the responsibility to the other process.
+#[derive(Debug)]
+#[must_use = "dropping it closes the handle in the other process"]
+pub struct Undelivered {
+    process: Process,
+    /// `None` once it is delivered.
+    value: Option<HandleValue>,
+}
+
+impl Undelivered {
+    /// The handle's value in the other process: what to tell it.
+    #[must_use]
+    pub fn value(&self) -> HandleValue {
+        self.value.expect("delivering consumes the copy")
+    }
+
+    /// Lets go: from now on the other process owns the handle and closes it.
+    ///
+    /// Call it when the number is on its way. Nothing that happens afterwards can make this process close a handle
+    /// which the other one may be using.
+    pub fn delivered(mut self) -> HandleValue {
+        self.value.take().expect("delivering consumes the copy")
+    }
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        if let Some(value) = self.value {
+            // It fails if the process has ended, and then its handles are closed.
+            let _ = sys::close_in(self.process.as_handle(), value);
+        }
+    }
+}

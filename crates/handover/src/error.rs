@@ -1,0 +1,223 @@
+//! What can go wrong, by kinds that a program can match on.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{HandleValue, Kind};
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something was not done.
+///
+/// Each message says which operation failed on which object, what came, and what to do about it. The error becomes
+/// an [`io::Error`] by `?`, with the operating system's code where there is one.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A system call failed for a reason that has no variant of its own.
+    System {
+        /// The call, by its name in the documentation.
+        call: &'static str,
+        /// What it was to be done with or for.
+        what: String,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The deadline passed.
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        after: Duration,
+    },
+    /// The other process has ended, or is ending.
+    PeerGone {
+        /// Its id, for the log; by now it may be another process's.
+        process: u32,
+        /// What it was needed for.
+        what: String,
+    },
+    /// A number that can't be a handle in any process.
+    NotAHandle {
+        /// The number or text, as it came.
+        came: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A value that is no open handle of this process.
+    NotOpen {
+        /// The handle, as it was given or told.
+        what: String,
+    },
+    /// A handle that belongs to somebody else in this process, so that it can't be taken.
+    NotYours {
+        /// The handle's value.
+        value: HandleValue,
+        /// Whose it is.
+        owner: &'static str,
+    },
+    /// A handle to an object of another kind than asked for.
+    WrongKind {
+        /// The handle, as it was given or told.
+        what: String,
+        /// The kind that was asked for.
+        expected: Kind,
+        /// The kernel's answer.
+        found: Kind,
+    },
+    /// A handle that lacks the right for what was asked of it.
+    MissingRight {
+        /// The call that was refused.
+        call: &'static str,
+        /// What it was asked for.
+        what: String,
+        /// The right, by its name in the documentation.
+        right: &'static str,
+    },
+    /// There is no such program.
+    ProgramNotFound {
+        /// The program, as it was given.
+        program: String,
+        /// Every file that was looked for.
+        looked_at: Vec<PathBuf>,
+    },
+    /// An argument that no call could do anything with.
+    InvalidInput {
+        /// The argument.
+        what: String,
+        /// What is wrong with it, and what is expected.
+        why: String,
+    },
+}
+
+impl Error {
+    /// The nearest kind of [`io::Error`], under the name that it has there.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::System { source, .. } => source.kind(),
+            Self::TimedOut { .. } => io::ErrorKind::TimedOut,
+            Self::PeerGone { .. } => io::ErrorKind::BrokenPipe,
+            Self::NotAHandle { .. } | Self::NotOpen { .. } | Self::InvalidInput { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            Self::NotYours { .. } | Self::WrongKind { .. } => io::ErrorKind::InvalidInput,
+            Self::MissingRight { .. } => io::ErrorKind::PermissionDenied,
+            Self::ProgramNotFound { .. } => io::ErrorKind::NotFound,
+        }
+    }
+
+    /// The operating system's code, if it gave one.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Self::System { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::InvalidInput {
+            what: what.into(),
+            why: why.into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System { call, what, source } => write!(f, "{call} failed for {what}: {source}"),
+            Self::TimedOut { what, after } => write!(f, "{what} did not come within {after:?}"),
+            Self::PeerGone { process, what } => {
+                write!(f, "process {process} has ended, so there is no process to {what}")
+            }
+            Self::NotAHandle { came, why } => write!(
+                f,
+                "expected the number of a handle, a multiple of 4 from 4 to 0x7ffffffc in decimal or in hex with 0x; \
+                 came {came}, which is {why}"
+            ),
+            Self::NotOpen { what } => write!(
+                f,
+                "{what} is no open handle of this process: was it closed, or meant for another process?"
+            ),
+            Self::NotYours { value, owner } => {
+                write!(
+                    f,
+                    "handle {value:#x} can't be taken: it is {owner} of this process"
+                )
+            }
+            Self::WrongKind {
+                what,
+                expected,
+                found,
+            } => {
+                write!(f, "expected {expected}; {what} refers to {found}")
+            }
+            Self::MissingRight { call, what, right } => write!(
+                f,
+                "{call} was refused for {what}: the handle lacks the right {right}; \
+                 the process that shares it has to give that right"
+            ),
+            Self::ProgramNotFound { program, looked_at } => {
+                write!(f, "there is no program {program:?}; looked for ")?;
+                match looked_at.as_slice() {
+                    [] => f.write_str("it in no folder, because none is searched for such a name"),
+                    [first, rest @ ..] => {
+                        write!(f, "{}", first.display())?;
+                        rest.iter().try_for_each(|path| write!(f, ", {}", path.display()))
+                    }
+                }
+            }
+            Self::InvalidInput { what, why } => write!(f, "{what}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Keeps the operating system's error as it is, so that `raw_os_error` answers; any other becomes the inner error.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::System { source, .. } => source,
+            other => Self::new(other.kind(), other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_becomes_an_io_error_with_its_code() {
+        let source = || io::Error::from_raw_os_error(5);
+        let error = Error::System {
+            call: "OpenProcess",
+            what: "process 4".into(),
+            source: source(),
+        };
+        assert_eq!(error.raw_os_error(), Some(5));
+        assert_eq!(error.kind(), source().kind());
+        assert_eq!(io::Error::from(error).raw_os_error(), Some(5));
+
+        let error = Error::TimedOut {
+            what: "the event".into(),
+            after: Duration::from_secs(5),
+        };
+        assert_eq!(error.to_string(), "the event did not come within 5s");
+        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,59 @@
+//! Give another process your kernel objects: by inheritance, by duplication, by name.
+//!
+//! A handle is an index into one process's handle table, and means nothing in another process. This crate brings the
+//! object that it refers to into another process's table, and tells that process where.
+//!
+//! | strategy | the other process is | this process calls | the other calls |
+//! |---|---|---|---|
+//! | inheritance | a child that is about to be created | [`Command::inherit`] | [`adopt`] |
+//! | duplication | running | [`Process::duplicate_into`] | [`adopt`] |
+//!
+//! Three things hold everywhere:
+//!
+//! - A child gets the objects listed for it and its three standard streams, and no other handle.
+//! - The caller's handles are not touched: no flag is flipped, not even for a moment.
+//! - A typed object travels with the rights to use it and not with those to own it ([`Access`]).
+//!
+//! # The map
+//!
+//! [`Event`] is what is shared; [`Share`] is an object on its way, with its access; [`HandleValue`] is the number
+//! that one process tells another; [`Command`], [`Child`] and [`Process`] are the other process; [`Kind`] is the
+//! kernel's answer to what a handle refers to; [`Error`] says what went wrong and what to do.
+//!
+//! # Platforms
+//!
+//! Windows 8 and later. Elsewhere only what needs no operating system is there: [`HandleValue`], [`Access`], [`Kind`]
+//! and [`Error`].
+
+mod access;
+mod error;
+mod kind;
+mod value;
+
+#[cfg(windows)]
+mod adopt;
+#[cfg(windows)]
+mod duplicate;
+#[cfg(windows)]
+mod inherit;
+#[cfg(windows)]
+mod object;
+#[cfg(any(windows, test))]
+mod process;
+mod sys;
+#[cfg(windows)]
+mod wait;
+
+pub use access::Access;
+pub use error::{Error, Result};
+pub use kind::Kind;
+pub use value::HandleValue;
+
+#[cfg(windows)]
+pub use adopt::adopt;
+#[cfg(windows)]
+pub use duplicate::Undelivered;
+#[cfg(windows)]
+pub use object::{Event, Object, Share};
+#[cfg(windows)]
+pub use process::{Child, Command, Process, Stdio};

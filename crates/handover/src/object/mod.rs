@@ -1,0 +1,108 @@
+//! What is shared: one file a kind.
+
+mod event;
+
+use std::fs::File;
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
+
+pub use event::Event;
+
+use crate::{Access, HandleValue, Kind, Result};
+
+/// A type that can own a handle which came from another process.
+///
+/// [`adopt`](crate::adopt) checks the kind with the kernel before it makes one. [`OwnedHandle`] takes any kind;
+/// what it holds can then be turned into whatever else the receiver uses.
+pub trait Object: AsHandle + Sized + sealed::FromHandle {
+    /// The kind that the handle must refer to; `None` for any.
+    const KIND: Option<Kind>;
+}
+
+pub(crate) mod sealed {
+    use super::{Access, OwnedHandle};
+
+    /// Only this crate makes objects of handles: it is where the kind is checked.
+    pub trait FromHandle {
+        /// Owns the handle, which refers to an object of the right kind and carries this access.
+        fn from_handle(handle: OwnedHandle, access: Access) -> Self;
+    }
+}
+
+impl Object for OwnedHandle {
+    const KIND: Option<Kind> = None;
+}
+
+impl sealed::FromHandle for OwnedHandle {
+    fn from_handle(handle: OwnedHandle, _: Access) -> Self {
+        handle
+    }
+}
+
+impl Object for File {
+    const KIND: Option<Kind> = Some(Kind::File);
+}
+
+impl sealed::FromHandle for File {
+    fn from_handle(handle: OwnedHandle, _: Access) -> Self {
+        handle.into()
+    }
+}
+
+/// An object as it is shared: whose handle, and with which access it travels.
+///
+/// Made from a reference to one of this crate's objects (it travels with the rights to use it), or to a file, a
+/// child's stream or any other handle (it keeps its access). [`only`](Self::only) narrows it further:
+///
+/// ```
+/// use handover::{Access, Event, Share};
+///
+/// let ready = Event::manual_reset()?;
+/// let wait_only = Share::from(&ready).only(Access::SYNCHRONIZE);
+/// # Ok::<(), handover::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Share<'a> {
+    handle: BorrowedHandle<'a>,
+    access: Option<Access>,
+}
+
+impl<'a> Share<'a> {
+    /// Shares with these rights alone, instead of what the object travels with by default.
+    ///
+    /// Rights that the handle doesn't carry are asked of the object's security descriptor, as
+    /// [`DuplicateHandle`](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-duplicatehandle)
+    /// does; if it doesn't grant them, sharing fails.
+    #[must_use]
+    pub const fn only(mut self, access: Access) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    pub(crate) const fn access(&self) -> Option<Access> {
+        self.access
+    }
+
+    /// The handle, if it is one that can be duplicated; a pseudo handle would become something else.
+    pub(crate) fn checked(&self) -> Result<BorrowedHandle<'a>> {
+        HandleValue::of(&self.handle)?;
+        Ok(self.handle)
+    }
+}
+
+impl<'a> From<BorrowedHandle<'a>> for Share<'a> {
+    fn from(handle: BorrowedHandle<'a>) -> Self {
+        Self { handle, access: None }
+    }
+}
+
+macro_rules! shared_with_its_own_access {
+    ($($object:ty),*) => {$(
+        impl<'a> From<&'a $object> for Share<'a> {
+            fn from(object: &'a $object) -> Self {
+                object.as_handle().into()
+            }
+        }
+    )*};
+}
+shared_with_its_own_access!(OwnedHandle, File, ChildStdin, ChildStdout, ChildStderr);

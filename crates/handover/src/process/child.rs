@@ -1,0 +1,133 @@
+//! What a parent has of its child.
+
+use std::os::windows::io::{AsHandle, BorrowedHandle};
+use std::os::windows::process::ExitStatusExt;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::time::Duration;
+
+use super::Process;
+use crate::sys::process as sys;
+use crate::{Error, HandleValue, Result, wait};
+
+/// A process started by [`Command::spawn`](crate::Command::spawn).
+///
+/// As with [`std::process::Child`], dropping it neither ends the child nor waits for it; it closes this process's
+/// handle to it and the streams that were not taken. [`kill_on_drop`](crate::Command::kill_on_drop) changes that.
+#[derive(Debug)]
+pub struct Child {
+    /// The end of the child's standard input to write to, if it is [piped](crate::Stdio::piped). Take it, and drop it
+    /// to let the child read the end.
+    pub stdin: Option<ChildStdin>,
+    /// The end of the child's standard output to read from, if it is piped.
+    pub stdout: Option<ChildStdout>,
+    /// The end of the child's standard error to read from, if it is piped.
+    pub stderr: Option<ChildStderr>,
+    pub(super) process: Process,
+    pub(super) handed_down: Vec<(String, HandleValue)>,
+    pub(super) kill_on_drop: bool,
+}
+
+impl Child {
+    /// The child's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The child as a process to share objects with. A clone of it outlives this `Child`.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// What the child inherited by name, and under which value in its own handle table.
+    pub fn handed_down(&self) -> impl Iterator<Item = (&str, HandleValue)> {
+        self.handed_down
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+    }
+
+    /// Waits until the child has ended, however long that takes. The child's standard input is closed first, so
+    /// that a child which reads it to the end can end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if a call fails.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        drop(self.stdin.take());
+        wait::for_ever(self.process.as_handle()).map_err(self.process.failed("WaitForSingleObject"))?;
+        self.exit_status()
+    }
+
+    /// Waits until the child has ended, or for this long. The child's standard input is closed first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if it runs on; it can be waited for again, or [killed](Self::kill).
+    pub fn wait_timeout(&mut self, time: Duration) -> Result<ExitStatus> {
+        drop(self.stdin.take());
+        if self.process.ends_within(time)? {
+            return self.exit_status();
+        }
+        Err(Error::TimedOut {
+            what: format!("the end of process {}", self.id()),
+            after: time,
+        })
+    }
+
+    /// The child's status if it has ended, without waiting and without closing anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if a call fails.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        // The exit code alone can't tell: 259 is a running process's and can be an ended one's.
+        if self.process.has_ended()? {
+            self.exit_status().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Ends the child at once, with exit code 1. A child that has ended already is left as it is. Wait afterwards to
+    /// know that it is gone: the system takes a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the call fails on a child that runs.
+    #[doc(alias = "TerminateProcess")]
+    pub fn kill(&mut self) -> Result<()> {
+        match sys::terminate(self.process.as_handle(), 1) {
+            Ok(()) => Ok(()),
+            // The system refuses access to a process that is ending or has ended.
+            Err(source)
+                if source.kind() == std::io::ErrorKind::PermissionDenied
+                    && self.process.ends_within(Duration::from_secs(1))? =>
+            {
+                Ok(())
+            }
+            Err(source) => Err(self.process.failed("TerminateProcess")(source)),
+        }
+    }
+
+    fn exit_status(&self) -> Result<ExitStatus> {
+        let code =
+            sys::exit_code(self.process.as_handle()).map_err(self.process.failed("GetExitCodeProcess"))?;
+        Ok(ExitStatus::from_raw(code))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.kill_on_drop {
+            // Nobody is left to hear of a failure; that the child has ended already is none.
+            let _ = self.kill();
+        }
+    }
+}
+
+impl AsHandle for Child {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.process.as_handle()
+    }
+}

@@ -1,0 +1,69 @@
+//! A process, as something that stays the same.
+
+use std::io;
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sys::process as sys;
+use crate::{Error, Result, wait};
+
+/// A process, held by a handle: an identity that can't become another process's, as a pid can.
+///
+/// The identity lasts as long as this or a clone of it, and beyond the end of the process. Clones share one handle.
+#[derive(Debug, Clone)]
+pub struct Process {
+    handle: Arc<OwnedHandle>,
+    id: u32,
+}
+
+impl Process {
+    pub(crate) fn new(handle: OwnedHandle, id: u32) -> Self {
+        Self {
+            handle: Arc::new(handle),
+            id,
+        }
+    }
+
+    /// The process's id, to show to people. Once the process has ended, the system gives the number to another.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// When the process was created, in units of 100 ns since the year 1601. With the id it identifies the process on
+    /// this machine until it is started anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the handle lacks the right to ask.
+    #[doc(alias = "GetProcessTimes")]
+    pub fn creation_time(&self) -> Result<u64> {
+        sys::creation_time(self.as_handle()).map_err(self.failed("GetProcessTimes"))
+    }
+
+    /// Whether the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the handle lacks the right to wait.
+    pub fn has_ended(&self) -> Result<bool> {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Whether the process ends within this time.
+    pub(crate) fn ends_within(&self, time: Duration) -> Result<bool> {
+        wait::for_at_most(self.as_handle(), time).map_err(self.failed("WaitForSingleObject"))
+    }
+
+    pub(crate) fn failed(&self, call: &'static str) -> impl FnOnce(io::Error) -> Error {
+        let what = format!("process {}", self.id);
+        move |source| Error::System { call, what, source }
+    }
+}
+
+impl AsHandle for Process {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.handle.as_handle()
+    }
+}

@@ -1,0 +1,69 @@
+//! Finding the file of a program.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+use crate::sys::text::{system_directory, windows_directory};
+use crate::{Error, Result};
+
+/// The file of a program, looked for in these places:
+///
+/// - A path (anything with a separator or a drive) is taken as it is, relative ones from this process's current
+///   directory.
+/// - A bare name is looked for in the child's `PATH`, if the builder sets one, in the folder of the running
+///   program, in the system's two folders and in this process's `PATH`. The current directory is not searched, and
+///   entries of a `PATH` that aren't absolute are passed over, because they would bring it in.
+///
+/// In each place `.exe` is tried first for a name without an extension.
+pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBuf> {
+    let name = Path::new(program);
+    let looked_at: Vec<PathBuf> = match is_bare(name) {
+        true => folders(child_path)
+            .flat_map(|folder| files(&folder.join(name)))
+            .collect(),
+        false => files(name).collect(),
+    };
+    match looked_at.iter().find(|file| file.is_file()) {
+        Some(file) => Ok(file.clone()),
+        None => Err(Error::ProgramNotFound {
+            program: program.to_string_lossy().into_owned(),
+            looked_at,
+        }),
+    }
+}
+
+fn is_bare(name: &Path) -> bool {
+    let mut components = name.components();
+    matches!(
+        (components.next(), components.next()),
+        (Some(Component::Normal(_)), None)
+    ) && !name.as_os_str().as_encoded_bytes().ends_with(b"\\")
+        && !name.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+fn folders(child_path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
+    let own_folder = std::env::current_exe()
+        .ok()
+        .and_then(|file| file.parent().map(Path::to_path_buf));
+    let split = |path: OsString| std::env::split_paths(&path).collect::<Vec<_>>();
+    let path = std::env::var_os("PATH").map(split).unwrap_or_default();
+    let child_path = child_path.map(|path| split(path.to_owned())).unwrap_or_default();
+    child_path
+        .into_iter()
+        .chain(own_folder)
+        .chain(system_directory())
+        .chain(windows_directory())
+        .chain(path)
+        .filter(|folder| folder.is_absolute())
+}
+
+/// The names that a file may have.
+fn files(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let as_it_is = path.to_path_buf();
+    let with_exe = path.extension().is_none().then(|| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".exe");
+        PathBuf::from(name)
+    });
+    with_exe.into_iter().chain([as_it_is])
+}

@@ -1,0 +1,238 @@
+//! Handles: duplicating, closing elsewhere, flags, and what the kernel says about them.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::ptr::{null_mut, with_exposed_provenance_mut};
+
+use windows_sys::Wdk::Foundation::{NtQueryObject, OBJECT_INFORMATION_CLASS, ObjectTypeInformation};
+use windows_sys::Win32::Foundation::{
+    DUPLICATE_CLOSE_SOURCE, DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_INVALID_HANDLE,
+    HANDLE_FLAG_INHERIT, RtlNtStatusToDosError, STATUS_INFO_LENGTH_MISMATCH, SetHandleInformation,
+    UNICODE_STRING,
+};
+use windows_sys::Win32::System::Console::{
+    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+};
+use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+use super::succeeded;
+use crate::{Access, HandleValue};
+
+/// The information class of [`NtQueryObject`] that windows-sys doesn't name.
+const OBJECT_BASIC_INFORMATION: OBJECT_INFORMATION_CLASS = 0;
+
+/// What `ObjectBasicInformation` answers; the tail is documented as reserved.
+#[repr(C)]
+struct PublicObjectBasicInformation {
+    attributes: u32,
+    granted_access: u32,
+    handle_count: u32,
+    pointer_count: u32,
+    reserved: [u32; 10],
+}
+
+/// This process, for calls that want a process; it needs no closing.
+fn current_process() -> BorrowedHandle<'static> {
+    // SAFETY: the call takes nothing and can't fail; it returns a constant.
+    let raw = unsafe { GetCurrentProcess() };
+    // SAFETY: a pseudo handle names this process for as long as the process lives.
+    unsafe { BorrowedHandle::borrow_raw(raw) }
+}
+
+/// A value of this process's table as the API takes it.
+pub(crate) fn raw(value: HandleValue) -> RawHandle {
+    with_exposed_provenance_mut(value.get() as usize)
+}
+
+/// `DuplicateHandle` from one process's table into another's; `None` keeps the access.
+fn duplicate_raw(
+    source_process: BorrowedHandle<'_>,
+    source: RawHandle,
+    target_process: BorrowedHandle<'_>,
+    access: Option<Access>,
+    inheritable: bool,
+) -> io::Result<RawHandle> {
+    let mut copy = null_mut();
+    let options = if access.is_none() {
+        DUPLICATE_SAME_ACCESS
+    } else {
+        0
+    };
+    // SAFETY: both processes are borrowed, so they are open; `source` is only a number to the kernel, which checks
+    // it; `copy` is a live place for the answer.
+    let answer = unsafe {
+        DuplicateHandle(
+            source_process.as_raw_handle(),
+            source,
+            target_process.as_raw_handle(),
+            &raw mut copy,
+            access.map_or(0, |access| access.bits()),
+            inheritable.into(),
+            options,
+        )
+    };
+    succeeded(answer)?;
+    Ok(copy)
+}
+
+/// A second handle of this process to the same object.
+pub(crate) fn duplicate_here(
+    handle: BorrowedHandle<'_>,
+    access: Option<Access>,
+    inheritable: bool,
+) -> io::Result<OwnedHandle> {
+    let copy = duplicate_raw(
+        current_process(),
+        handle.as_raw_handle(),
+        current_process(),
+        access,
+        inheritable,
+    )?;
+    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+    Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
+}
+
+/// A handle in another process's table to the object; that process has to close it, or [`close_in`] does.
+pub(crate) fn duplicate_into(
+    process: BorrowedHandle<'_>,
+    handle: BorrowedHandle<'_>,
+    access: Option<Access>,
+    inheritable: bool,
+) -> io::Result<HandleValue> {
+    let copy = duplicate_raw(
+        current_process(),
+        handle.as_raw_handle(),
+        process,
+        access,
+        inheritable,
+    )?;
+    HandleValue::try_from(copy.expose_provenance()).map_err(io::Error::other)
+}
+
+/// Closes a handle in another process's table.
+pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) -> io::Result<()> {
+    // SAFETY: the process is borrowed, so it is open; with no target process the call makes nothing and writes
+    // nothing; the value is an index that only the kernel looks up.
+    let answer = unsafe {
+        DuplicateHandle(
+            process.as_raw_handle(),
+            raw(value),
+            null_mut(),
+            null_mut(),
+            0,
+            0,
+            DUPLICATE_CLOSE_SOURCE,
+        )
+    };
+    succeeded(answer)
+}
+
+/// Makes this process the owner of a handle that another process put into its table.
+///
+/// The caller has checked that it is open and that it is not a standard stream; that nobody else in this process
+/// owns it is the promise that [`crate::adopt`] asks of its caller.
+pub(crate) fn own(value: HandleValue) -> OwnedHandle {
+    // SAFETY: the value is an open handle of this process, which another process made for it: by inheritance at its
+    // creation or by duplication since. No code in this process has made an owner of it, because none knew it.
+    unsafe { OwnedHandle::from_raw_handle(raw(value)) }
+}
+
+/// Takes the inherit flag off a handle that is ours.
+pub(crate) fn clear_inheritable(handle: BorrowedHandle<'_>) -> io::Result<()> {
+    // SAFETY: the handle is borrowed, so it is open, and the flag says nothing to code that owns it.
+    let answer = unsafe { SetHandleInformation(handle.as_raw_handle(), HANDLE_FLAG_INHERIT, 0) };
+    succeeded(answer)
+}
+
+/// The rights that a handle of this process carries.
+pub(crate) fn granted_access(handle: RawHandle) -> io::Result<Access> {
+    let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
+    let length = super::size_of_u32::<PublicObjectBasicInformation>();
+    // SAFETY: the kernel checks the number and writes at most `length` bytes to a place of that size.
+    let status = unsafe {
+        NtQueryObject(
+            handle,
+            OBJECT_BASIC_INFORMATION,
+            answer.as_mut_ptr().cast(),
+            length,
+            null_mut(),
+        )
+    };
+    succeeded_nt(status)?;
+    // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
+    let answer = unsafe { answer.assume_init() };
+    Ok(Access::from_bits_retain(answer.granted_access))
+}
+
+/// The kernel's name for the kind of object that a handle of this process refers to.
+///
+/// The type alone is asked for: a question for the object's name can hang on a pipe that somebody reads.
+pub(crate) fn type_name(handle: RawHandle) -> io::Result<String> {
+    // Of u64, so that the structure in front is aligned. The longest type names have some 40 letters.
+    let mut buffer = [0_u64; 64];
+    let mut length = 0;
+    // SAFETY: the kernel checks the number, and writes no more to the buffer than the size given with it.
+    let status = unsafe {
+        NtQueryObject(
+            handle,
+            ObjectTypeInformation,
+            buffer.as_mut_ptr().cast(),
+            super::size_of_u32::<[u64; 64]>(),
+            &raw mut length,
+        )
+    };
+    if status == STATUS_INFO_LENGTH_MISMATCH {
+        return Err(io::Error::other(
+            "the kernel's name for the type is longer than any known",
+        ));
+    }
+    succeeded_nt(status)?;
+    // SAFETY: the answer starts with this structure, in a buffer that is large and aligned enough for it.
+    let name = unsafe { buffer.as_ptr().cast::<UNICODE_STRING>().read() };
+    // SAFETY: the string lies in the same buffer, which lives on, and its length counts the bytes of whole units.
+    let units = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length) / 2) };
+    Ok(String::from_utf16_lossy(units))
+}
+
+/// The three standard streams of this process, as far as it has them.
+pub(crate) fn standard_streams() -> [RawHandle; 3] {
+    [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(|which| {
+        // SAFETY: the call takes a constant and only reads this process's own record.
+        unsafe { GetStdHandle(which) }
+    })
+}
+
+/// A private, inheritable duplicate of a standard stream of this process, if it has that stream.
+pub(crate) fn duplicate_standard_stream(which: usize) -> io::Result<Option<OwnedHandle>> {
+    let stream = standard_streams()[which];
+    // A program without a console has NULL there, and a stream that was closed leaves its number behind. INVALID is
+    // also the pseudo handle of this process, which must never be duplicated.
+    if HandleValue::try_from(stream.expose_provenance()).is_err() {
+        return Ok(None);
+    }
+    match duplicate_raw(current_process(), stream, current_process(), None, true) {
+        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+        Ok(copy) => Ok(Some(unsafe { OwnedHandle::from_raw_handle(copy) })),
+        Err(error) if is_invalid_handle(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a call failed because the handle isn't open.
+pub(crate) fn is_invalid_handle(error: &io::Error) -> bool {
+    super::code(error) == Some(ERROR_INVALID_HANDLE)
+}
+
+fn succeeded_nt(status: i32) -> io::Result<()> {
+    if status >= 0 {
+        return Ok(());
+    }
+    // SAFETY: the call translates a number.
+    let code = unsafe { RtlNtStatusToDosError(status) };
+    #[allow(
+        clippy::cast_possible_wrap,
+        reason = "the codes are unsigned; std keeps them as i32"
+    )]
+    Err(io::Error::from_raw_os_error(code as i32))
+}

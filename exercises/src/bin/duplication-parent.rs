@@ -1,0 +1,70 @@
+//! Shares an unnamed event with a child by duplication: the child is started with its standard streams alone, the
+//! event is duplicated into it while it runs, and a pipe tells it the number.
+//!
+//! Exit codes: 0 done; 1 a call or the child failed; 2 wrong usage; 3 a deadline passed
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use exercises::{ParentOptions, Stop, Story, end_of};
+use handover::{Access, Event, HandleValue, Stdio};
+
+#[derive(Debug, Parser)]
+#[command(about, long_about = None, verbatim_doc_comment)]
+struct Options {
+    #[command(flatten)]
+    parent: ParentOptions,
+}
+
+fn main() -> ExitCode {
+    let Options { parent: options } = Options::parse();
+    end_of(&Story::of("parent"), |story| {
+        // Create an unnamed event kernel object.
+        let event = Event::manual_reset()?;
+        let own = HandleValue::of(&event)?;
+        story.step(format_args!(
+            "CreateEventW(manual reset, no name) = handle {own:#x}"
+        ));
+
+        // Spawn the child, which inherits its standard streams and nothing else; its input is a pipe.
+        let mut child = options
+            .child("duplication-child")?
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut pipe = child.stdin.take().expect("standard input is piped");
+        story.step(format_args!(
+            "CreateProcessW(child, inherit nothing) = process {}",
+            child.id()
+        ));
+
+        // Duplicate the handle to the event into the child, with the right to wait for it and no other.
+        let copy = child.process().duplicate_into(event.only(Access::SYNCHRONIZE))?;
+        let value = copy.value();
+        story.step(format_args!(
+            "DuplicateHandle({own:#x}, process {}, SYNCHRONIZE) = handle {value:#x}",
+            child.id()
+        ));
+
+        // Tell the child where it is; until that is done, the copy is ours to close.
+        writeln!(pipe, "{value}")
+            .map_err(|error| Stop::Channel(format!("the child's pipe broke: {error}")))?;
+        copy.delivered();
+        story.step(format_args!("WriteFile(pipe, \"{value}\") = ok"));
+        story.leave_waiting(&mut child, options.delay(), "the event was signaled")?;
+
+        // Signal the event.
+        if options.signals() {
+            event.set()?;
+            story.step(format_args!("SetEvent({own:#x}) = ok"));
+        }
+
+        // Wait for the child to terminate.
+        story.wait_for_end(&mut child, options.deadline())?;
+
+        // Clean up and exit.
+        drop(event);
+        story.step(format_args!("CloseHandle({own:#x}) = ok"));
+        Ok(())
+    })
+}

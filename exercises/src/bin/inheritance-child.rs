@@ -1,0 +1,35 @@
+//! Waits for an event that it inherited under the number on its command line.
+//!
+//! Exit codes: 0 the event was signaled; 1 the number is no handle of this process, or not an event's; 2 it can't be
+//! a handle at all, or wrong usage; 3 a deadline passed
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use exercises::{ChildOptions, Story, end_of};
+use handover::{Event, HandleValue};
+
+#[derive(Debug, Parser)]
+#[command(about, long_about = None, verbatim_doc_comment)]
+struct Options {
+    /// The event's handle in this process: its number in decimal, or in hex with 0x
+    #[arg(allow_hyphen_values = true)]
+    handle: HandleValue,
+    #[command(flatten)]
+    child: ChildOptions,
+}
+
+fn main() -> ExitCode {
+    let Options {
+        handle,
+        child: options,
+    } = Options::parse();
+    end_of(&Story::of("child"), |story| {
+        // Acquire a handle to the unnamed event object.
+        let event: Event = handover::adopt(handle)?;
+        story.step(format_args!("NtQueryObject({handle:#x}) = an event"));
+
+        // Wait for it to become signaled, clean up and exit.
+        story.wait_for_signal(event, options.timeout())
+    })
+}

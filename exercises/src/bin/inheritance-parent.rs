@@ -1,0 +1,57 @@
+//! Shares an unnamed event with a child by inheritance: the child inherits that one handle, is told its number on
+//! the command line, and waits.
+//!
+//! Exit codes: 0 done; 1 a call or the child failed; 2 wrong usage; 3 a deadline passed
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use exercises::{ParentOptions, Story, end_of};
+use handover::{Event, HandleValue};
+
+#[derive(Debug, Parser)]
+#[command(about, long_about = None, verbatim_doc_comment)]
+struct Options {
+    #[command(flatten)]
+    parent: ParentOptions,
+}
+
+fn main() -> ExitCode {
+    let Options { parent: options } = Options::parse();
+    end_of(&Story::of("parent"), |story| {
+        // Create an unnamed event kernel object.
+        let event = Event::manual_reset()?;
+        let own = HandleValue::of(&event)?;
+        story.step(format_args!(
+            "CreateEventW(manual reset, no name) = handle {own:#x}"
+        ));
+
+        // Spawn the child, which inherits the event and nothing else; its only argument is the number.
+        let mut child = options
+            .child("inheritance-child")?
+            .inherit("event", &event)
+            .arg_handle("{event}")
+            .spawn()?;
+        for (name, value) in child.handed_down() {
+            story.step(format_args!(
+                "CreateProcessW(child {value}, inherit {name} {value:#x}) = process {}",
+                child.id()
+            ));
+        }
+        story.leave_waiting(&mut child, options.delay(), "the event was signaled")?;
+
+        // Signal the event.
+        if options.signals() {
+            event.set()?;
+            story.step(format_args!("SetEvent({own:#x}) = ok"));
+        }
+
+        // Wait for the child to terminate.
+        story.wait_for_end(&mut child, options.deadline())?;
+
+        // Clean up and exit.
+        drop(event);
+        story.step(format_args!("CloseHandle({own:#x}) = ok"));
+        Ok(())
+    })
+}

@@ -1,0 +1,276 @@
+//! How the Win32 programs are built and run on this machine.
+//!
+//! On Windows that is cargo itself. Elsewhere it is one of two ways, the first that this machine has:
+//! 1. rustup's `x86_64-pc-windows-gnu`, if Wine is 9 or newer (older ones lack a DLL which that target imports);
+//! 2. Debian's own Rust, which builds std from source for the `win7` target, and Debian's Wine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::debian::{self, Need};
+use crate::step::{Failed, Step};
+
+const DEBIAN: [Need; 7] = [
+    (
+        "rustc-web",
+        "a rustc that comes with the source of std, which is built for Windows",
+    ),
+    ("cargo-web", "its cargo"),
+    ("rust-web-src", "the source of std"),
+    ("rust-web-clippy", "the lints for the Windows code"),
+    (
+        "gcc-mingw-w64-x86-64-win32",
+        "the linker, and the C compiler for the foreign test programs",
+    ),
+    ("wine", "runs Win32 programs"),
+    ("wine64", "its 64-bit half"),
+];
+
+/// A cargo that builds Win32 programs, and a way to run them.
+#[derive(Debug)]
+pub(crate) struct Win32 {
+    how: How,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum How {
+    /// This is Windows.
+    Native,
+    Rustup,
+    Debian,
+}
+
+impl Win32 {
+    /// Finds the way, installs what it needs, and starts an emulated Windows of the project's own.
+    pub(crate) fn ready() -> Result<Self, Failed> {
+        if cfg!(windows) {
+            return Ok(Self { how: How::Native });
+        }
+        if !cfg!(target_os = "linux") {
+            return Err(Failed(
+                "the Win32 programs run on Windows, and under Wine on Linux; not here".into(),
+            ));
+        }
+        let how = if rustup_has_target() && wine_version().is_some_and(|major| major >= 9) {
+            How::Rustup
+        } else {
+            debian::install(&DEBIAN)?;
+            How::Debian
+        };
+        let this = Self { how };
+        this.make_prefix()?;
+        Ok(this)
+    }
+
+    /// Whether this is not Windows itself.
+    pub(crate) fn is_emulated(&self) -> bool {
+        self.how != How::Native
+    }
+
+    /// Runs cargo for the Win32 target.
+    pub(crate) fn cargo(&self, title: &str, arguments: &[&str]) -> Result<(), Failed> {
+        let (subcommand, rest) = arguments
+            .split_first()
+            .ok_or_else(|| Failed("cargo needs a command".into()))?;
+        let mut command = self.cargo_command();
+        command.arg(subcommand).args(self.target_arguments()).args(rest);
+        Step::new(title, &mut command).run()
+    }
+
+    /// Builds the documentation of the API as Windows has it; a warning is an error.
+    pub(crate) fn documentation(&self) -> Result<(), Failed> {
+        let mut command = self.cargo_command();
+        command.arg("doc").args(self.target_arguments()).args([
+            "--quiet",
+            "--package",
+            "handover",
+            "--no-deps",
+        ]);
+        Step::new("documentation for Windows", &mut command)
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .run()
+    }
+
+    /// Checks the types for other Windows targets, where no linker is needed.
+    pub(crate) fn check(&self, targets: &[&str]) -> Result<(), Failed> {
+        for target in targets {
+            let mut command = self.cargo_command();
+            command.args([
+                "check",
+                "--quiet",
+                "--package",
+                "handover",
+                "--package",
+                "exercises",
+                "--target",
+                target,
+            ]);
+            match self.how {
+                How::Debian => {
+                    command.arg("-Zbuild-std");
+                }
+                How::Native | How::Rustup => {
+                    let mut add = Command::new("rustup");
+                    add.args(["target", "add", target]);
+                    Step::new("a target to check", &mut add).run()?;
+                }
+            }
+            Step::new("type check", &mut command).run()?;
+        }
+        Ok(())
+    }
+
+    /// Runs a program that was built for Win32, with the terminal as its own.
+    pub(crate) fn program(&self, name: &str) -> Result<(), Failed> {
+        let path = self
+            .target_folder()
+            .join("debug")
+            .join(name)
+            .with_extension("exe");
+        let mut command = match self.how {
+            How::Native => Command::new(path),
+            How::Rustup | How::Debian => {
+                let mut wine = Command::new("wine");
+                wine.arg(path).envs(wine_environment());
+                wine
+            }
+        };
+        let status = Step::new(name, &mut command).run_quietly()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failed(format!("{name} failed ({status})")))
+        }
+    }
+
+    fn cargo_command(&self) -> Command {
+        match self.how {
+            How::Native => Command::new("cargo"),
+            How::Rustup => {
+                let mut cargo = Command::new("cargo");
+                cargo.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
+                cargo
+                    .env("CARGO_TARGET_DIR", build_folder())
+                    .envs(wine_environment());
+                cargo
+            }
+            How::Debian => {
+                let mut cargo = Command::new("/usr/bin/cargo");
+                // rustup's proxies come first on many a PATH, and what they pass on would name the wrong compiler.
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let paths = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));
+                if let Ok(path) = std::env::join_paths(paths) {
+                    cargo.env("PATH", path);
+                }
+                for key in [
+                    "CARGO",
+                    "RUSTC_WRAPPER",
+                    "RUSTC_WORKSPACE_WRAPPER",
+                    "RUSTUP_TOOLCHAIN",
+                    "RUSTUP_HOME",
+                ] {
+                    cargo.env_remove(key);
+                }
+                cargo
+                    .env("RUSTC", "/usr/bin/rustc")
+                    .env("RUSTDOC", "/usr/bin/rustdoc");
+                cargo.env("RUSTC_BOOTSTRAP", "1");
+                cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUNNER", "wine");
+                cargo
+                    .env("CARGO_TARGET_DIR", build_folder())
+                    .envs(wine_environment());
+                cargo
+            }
+        }
+    }
+
+    fn target_arguments(&self) -> &'static [&'static str] {
+        match self.how {
+            How::Native => &[],
+            How::Rustup => &["--target", "x86_64-pc-windows-gnu"],
+            How::Debian => &[
+                "-Zbuild-std=std,panic_unwind",
+                "--target",
+                "x86_64-win7-windows-gnu",
+            ],
+        }
+    }
+
+    fn target_folder(&self) -> PathBuf {
+        match self.how {
+            How::Native => crate::root().join("target"),
+            How::Rustup => build_folder().join("x86_64-pc-windows-gnu"),
+            How::Debian => build_folder().join("x86_64-win7-windows-gnu"),
+        }
+    }
+
+    /// Makes the emulated Windows, once.
+    fn make_prefix(&self) -> Result<(), Failed> {
+        if prefix().join("system.reg").exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(prefix())
+            .map_err(|error| Failed(format!("{}: {error}", prefix().display())))?;
+        let mut command = Command::new("wineboot");
+        command
+            .arg("--init")
+            .envs(wine_environment())
+            .stdin(Stdio::null());
+        Step::new("a Windows of the project's own, for Wine", &mut command).run()
+    }
+}
+
+impl Drop for Win32 {
+    /// Ends what Wine leaves running, for the project's prefix only.
+    fn drop(&mut self) {
+        if self.is_emulated() {
+            // A server that has gone by itself makes this fail, which is as good.
+            let _ = Command::new("wineserver")
+                .arg("-k")
+                .envs(wine_environment())
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+/// Apart from the native build's: the two compilers must not rebuild over each other.
+fn build_folder() -> PathBuf {
+    crate::root().join("target").join("win32")
+}
+
+fn prefix() -> PathBuf {
+    crate::root().join("target").join("wine")
+}
+
+fn wine_environment() -> [(&'static str, PathBuf); 3] {
+    [
+        ("WINEPREFIX", prefix()),
+        ("WINEDEBUG", "-all".into()),
+        // .NET and HTML engines: not used, and asked for in a window when missing.
+        ("WINEDLLOVERRIDES", "mscoree,mshtml=".into()),
+    ]
+}
+
+fn wine_version() -> Option<u32> {
+    let output = Command::new("wine").arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.trim()
+        .strip_prefix("wine-")?
+        .split(['.', '-', ' '])
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn rustup_has_target() -> bool {
+    Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .is_ok_and(|output| {
+            let sysroot = String::from_utf8_lossy(&output.stdout);
+            Path::new(sysroot.trim())
+                .join("lib/rustlib/x86_64-pc-windows-gnu/lib")
+                .exists()
+        })
+}
