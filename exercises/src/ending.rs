@@ -82,11 +82,7 @@ impl Story {
         match child.wait_timeout(time) {
             Err(Error::TimedOut { .. }) => Ok(()),
             Err(error) => Err(error.into()),
-            Ok(status) => Err(Stop::Child {
-                id: child.id(),
-                status,
-                before,
-            }),
+            Ok(status) => Err(Stop::Child { id: child.id(), status, before }),
         }
     }
 
@@ -98,13 +94,9 @@ impl Story {
     pub fn wait_for_signal(&self, event: Event, time: Duration) -> Result<(), Stop> {
         let value = HandleValue::of(&event)?;
         match event.wait_timeout(time) {
-            Ok(()) => self.step(format_args!(
-                "WaitForSingleObject({value:#x}, {time:?}) = signaled"
-            )),
+            Ok(()) => self.step(format_args!("WaitForSingleObject({value:#x}, {time:?}) = signaled")),
             Err(error) => {
-                self.step(format_args!(
-                    "WaitForSingleObject({value:#x}, {time:?}) = not signaled"
-                ));
+                self.step(format_args!("WaitForSingleObject({value:#x}, {time:?}) = not signaled"));
                 return Err(error.into());
             }
         }
@@ -123,29 +115,19 @@ impl Story {
         let status = match child.wait_timeout(time) {
             Ok(status) => status,
             Err(Error::TimedOut { .. }) => {
-                self.step(format_args!(
-                    "WaitForSingleObject(process {id}, {time:?}) = timeout"
-                ));
+                self.step(format_args!("WaitForSingleObject(process {id}, {time:?}) = timeout"));
                 child.kill()?;
                 child.wait_timeout(Duration::from_secs(5))?;
                 self.step(format_args!("TerminateProcess(process {id}) = ended"));
-                return Err(Stop::Late(format!(
-                    "child {id} did not end within {time:?} and was killed"
-                )));
+                return Err(Stop::Late(format!("child {id} did not end within {time:?} and was killed")));
             }
             Err(error) => return Err(error.into()),
         };
-        self.step(format_args!(
-            "WaitForSingleObject(process {id}, {time:?}) = ended, {status}"
-        ));
+        self.step(format_args!("WaitForSingleObject(process {id}, {time:?}) = ended, {status}"));
         if status.success() {
             Ok(())
         } else {
-            Err(Stop::Child {
-                id,
-                status,
-                before: "it had done its part",
-            })
+            Err(Stop::Child { id, status, before: "it had done its part" })
         }
     }
 }

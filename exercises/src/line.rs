@@ -18,9 +18,7 @@ impl Story {
     /// The story of this process, in the role of `parent` or `child`.
     #[must_use]
     pub fn of(role: &str) -> Self {
-        Self {
-            who: format!("{role} {}", std::process::id()),
-        }
+        Self { who: format!("{role} {}", std::process::id()) }
     }
 
     /// Prints a step that was done: the call, the handle's value, the result.
@@ -48,9 +46,7 @@ pub fn line_within(time: Duration) -> Result<String, Stop> {
     thread::spawn(move || sender.send(read_line(io::stdin())));
     match receiver.recv_timeout(time) {
         Ok(line) => line,
-        Err(_) => Err(Stop::Late(format!(
-            "no line came on standard input within {time:?}"
-        ))),
+        Err(_) => Err(Stop::Late(format!("no line came on standard input within {time:?}"))),
     }
 }
 
@@ -65,9 +61,7 @@ fn read_line(input: impl Read) -> Result<String, Stop> {
     let Some(text) = line.strip_suffix(b"\n") else {
         let came = String::from_utf8_lossy(&line);
         return Err(if line.len() as u64 == LONGEST {
-            Stop::NoHandle(format!(
-                "{expected}; came a line of {LONGEST} bytes and more, {came:?}…"
-            ))
+            Stop::NoHandle(format!("{expected}; came a line of {LONGEST} bytes and more, {came:?}…"))
         } else {
             Stop::Channel(format!("{expected}; standard input ended after {came:?}"))
         });
@@ -75,9 +69,6 @@ fn read_line(input: impl Read) -> Result<String, Stop> {
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     match std::str::from_utf8(text) {
         Ok(text) => Ok(text.to_owned()),
-        Err(_) => Err(Stop::NoHandle(format!(
-            "{expected}; came {:?}",
-            String::from_utf8_lossy(text)
-        ))),
+        Err(_) => Err(Stop::NoHandle(format!("{expected}; came {:?}", String::from_utf8_lossy(text)))),
     }
 }

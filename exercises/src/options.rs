@@ -38,10 +38,8 @@ impl ParentOptions {
     pub fn child(&self, sibling: &str) -> Result<Command<'static>, Error> {
         let path = match &self.child {
             Some(path) => std::path::absolute(path),
-            None => std::env::current_exe().map(|file| {
-                file.with_file_name(sibling)
-                    .with_extension(std::env::consts::EXE_EXTENSION)
-            }),
+            None => std::env::current_exe()
+                .map(|file| file.with_file_name(sibling).with_extension(std::env::consts::EXE_EXTENSION)),
         };
         let path = path.map_err(|source| Error::System {
             call: "GetModuleFileNameW",
@@ -49,9 +47,7 @@ impl ParentOptions {
             source,
         })?;
         let mut command = Command::new(path);
-        command
-            .env(TIMEOUT, (self.delay + self.timeout).as_secs_f64().to_string())
-            .kill_on_drop(true);
+        command.env(TIMEOUT, (self.delay + self.timeout).as_secs_f64().to_string()).kill_on_drop(true);
         Ok(command)
     }
 
@@ -94,10 +90,7 @@ impl ChildOptions {
 const LONGEST: Duration = Duration::from_secs(48 * 60 * 60);
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let time = text
-        .parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.filter(|time| *time <= LONGEST)
         .ok_or_else(|| format!("expected seconds from 0 to {}", LONGEST.as_secs()))
 }

@@ -9,11 +9,7 @@ pub(crate) type Need = (&'static str, &'static str);
 
 /// Installs the packages that are missing, after saying which and why.
 pub(crate) fn install(needs: &[Need]) -> Result<(), Failed> {
-    let missing: Vec<Need> = needs
-        .iter()
-        .copied()
-        .filter(|(package, _)| !is_installed(package))
-        .collect();
+    let missing: Vec<Need> = needs.iter().copied().filter(|(package, _)| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -22,10 +18,8 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), Failed> {
         eprintln!("  {package:<28} {reason}");
     }
     let packages: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
-    let line = format!(
-        "apt-get update && apt-get install --yes --no-install-recommends {}",
-        packages.join(" ")
-    );
+    let line =
+        format!("apt-get update && apt-get install --yes --no-install-recommends {}", packages.join(" "));
     if !succeeds("apt-get", &["--version"]) {
         return Err(Failed(format!(
             "there is no apt-get here to install them with. Install by other means: {}, \
@@ -44,11 +38,7 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), Failed> {
         )));
     };
     let mut command = Command::new(shell[0]);
-    command
-        .args(&shell[1..])
-        .arg(&line)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
+    command.args(&shell[1..]).arg(&line).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     Step::new("install", &mut command).run()
 }
 
@@ -61,10 +51,7 @@ fn is_installed(package: &str) -> bool {
 }
 
 fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {

@@ -21,11 +21,8 @@ On Linux the Win32 programs run under Wine. What is missing for that is installe
 saying what and why; on other systems the commands stop and say what to install.";
 
 /// The targets that Windows users build for and that nobody needs a linker to check.
-const CHECKED_TARGETS: [&str; 3] = [
-    "x86_64-pc-windows-msvc",
-    "aarch64-pc-windows-msvc",
-    "i686-pc-windows-gnu",
-];
+const CHECKED_TARGETS: [&str; 3] =
+    ["x86_64-pc-windows-msvc", "aarch64-pc-windows-msvc", "i686-pc-windows-gnu"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -55,10 +52,7 @@ fn main() -> ExitCode {
 /// Both exercises, as a newcomer would run them.
 fn demo() -> Result<(), Failed> {
     let win32 = Win32::ready()?;
-    win32.cargo(
-        "build the exercises",
-        &["build", "--quiet", "--package", "exercises", "--bins"],
-    )?;
+    win32.cargo("build the exercises", &["build", "--quiet", "--package", "exercises", "--bins"])?;
     for parent in ["inheritance-parent", "duplication-parent"] {
         println!("\n{parent}");
         win32.program(parent)?;
@@ -69,39 +63,17 @@ fn demo() -> Result<(), Failed> {
 /// Everything that CI runs.
 fn test() -> Result<(), Failed> {
     cargo("format", &["fmt", "--all", "--check"])?;
-    cargo(
-        "lint",
-        &[
-            "clippy",
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
-    )?;
+    cargo("lint", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     cargo("test", &["test"])?;
-    Step::new(
-        "documentation",
-        Command::new("cargo").args(["doc", "--quiet", "--workspace", "--no-deps"]),
-    )
-    .env("RUSTDOCFLAGS", "-D warnings")
-    .run()?;
+    Step::new("documentation", Command::new("cargo").args(["doc", "--quiet", "--workspace", "--no-deps"]))
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
 
     let win32 = Win32::ready()?;
     if win32.is_emulated() {
         win32.cargo(
             "lint for Windows",
-            &[
-                "clippy",
-                "--quiet",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ],
+            &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
         )?;
         win32.cargo("test under Wine", &["test", "--workspace", "--exclude", "xtask"])?;
         win32.documentation()?;

@@ -66,10 +66,7 @@ impl<'a> Step<'a> {
                 // Ended either way: a failure to kill or to wait adds nothing to the message below.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(Failed(format!(
-                    "{} did not end within {DEADLINE:?} and was killed",
-                    self.title
-                )));
+                return Err(Failed(format!("{} did not end within {DEADLINE:?} and was killed", self.title)));
             }
             if said.elapsed() > SIGN_OF_LIFE {
                 said = Instant::now();

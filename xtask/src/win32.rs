@@ -11,17 +11,11 @@ use crate::debian::{self, Need};
 use crate::step::{Failed, Step};
 
 const DEBIAN: [Need; 7] = [
-    (
-        "rustc-web",
-        "a rustc that comes with the source of std, which is built for Windows",
-    ),
+    ("rustc-web", "a rustc that comes with the source of std, which is built for Windows"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "the source of std"),
     ("rust-web-clippy", "the lints for the Windows code"),
-    (
-        "gcc-mingw-w64-x86-64-win32",
-        "the linker, and the C compiler for the foreign test programs",
-    ),
+    ("gcc-mingw-w64-x86-64-win32", "the linker, and the C compiler for the foreign test programs"),
     ("wine", "runs Win32 programs"),
     ("wine64", "its 64-bit half"),
 ];
@@ -69,9 +63,8 @@ impl Win32 {
 
     /// Runs cargo for the Win32 target.
     pub(crate) fn cargo(&self, title: &str, arguments: &[&str]) -> Result<(), Failed> {
-        let (subcommand, rest) = arguments
-            .split_first()
-            .ok_or_else(|| Failed("cargo needs a command".into()))?;
+        let (subcommand, rest) =
+            arguments.split_first().ok_or_else(|| Failed("cargo needs a command".into()))?;
         let mut command = self.cargo_command();
         command.arg(subcommand).args(self.target_arguments()).args(rest);
         Step::new(title, &mut command).run()
@@ -86,9 +79,7 @@ impl Win32 {
             "handover",
             "--no-deps",
         ]);
-        Step::new("documentation for Windows", &mut command)
-            .env("RUSTDOCFLAGS", "-D warnings")
-            .run()
+        Step::new("documentation for Windows", &mut command).env("RUSTDOCFLAGS", "-D warnings").run()
     }
 
     /// Checks the types for other Windows targets, where no linker is needed.
@@ -122,11 +113,7 @@ impl Win32 {
 
     /// Runs a program that was built for Win32, with the terminal as its own.
     pub(crate) fn program(&self, name: &str) -> Result<(), Failed> {
-        let path = self
-            .target_folder()
-            .join("debug")
-            .join(name)
-            .with_extension("exe");
+        let path = self.target_folder().join("debug").join(name).with_extension("exe");
         let mut command = match self.how {
             How::Native => Command::new(path),
             How::Rustup | How::Debian => {
@@ -136,11 +123,7 @@ impl Win32 {
             }
         };
         let status = Step::new(name, &mut command).run_quietly()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Failed(format!("{name} failed ({status})")))
-        }
+        if status.success() { Ok(()) } else { Err(Failed(format!("{name} failed ({status})"))) }
     }
 
     fn cargo_command(&self) -> Command {
@@ -149,9 +132,7 @@ impl Win32 {
             How::Rustup => {
                 let mut cargo = Command::new("cargo");
                 cargo.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
-                cargo
-                    .env("CARGO_TARGET_DIR", build_folder())
-                    .envs(wine_environment());
+                cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment());
                 cargo
             }
             How::Debian => {
@@ -162,23 +143,15 @@ impl Win32 {
                 if let Ok(path) = std::env::join_paths(paths) {
                     cargo.env("PATH", path);
                 }
-                for key in [
-                    "CARGO",
-                    "RUSTC_WRAPPER",
-                    "RUSTC_WORKSPACE_WRAPPER",
-                    "RUSTUP_TOOLCHAIN",
-                    "RUSTUP_HOME",
-                ] {
+                for key in
+                    ["CARGO", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTUP_TOOLCHAIN", "RUSTUP_HOME"]
+                {
                     cargo.env_remove(key);
                 }
-                cargo
-                    .env("RUSTC", "/usr/bin/rustc")
-                    .env("RUSTDOC", "/usr/bin/rustdoc");
+                cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTDOC", "/usr/bin/rustdoc");
                 cargo.env("RUSTC_BOOTSTRAP", "1");
                 cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUNNER", "wine");
-                cargo
-                    .env("CARGO_TARGET_DIR", build_folder())
-                    .envs(wine_environment());
+                cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment());
                 cargo
             }
         }
@@ -188,11 +161,7 @@ impl Win32 {
         match self.how {
             How::Native => &[],
             How::Rustup => &["--target", "x86_64-pc-windows-gnu"],
-            How::Debian => &[
-                "-Zbuild-std=std,panic_unwind",
-                "--target",
-                "x86_64-win7-windows-gnu",
-            ],
+            How::Debian => &["-Zbuild-std=std,panic_unwind", "--target", "x86_64-win7-windows-gnu"],
         }
     }
 
@@ -212,10 +181,7 @@ impl Win32 {
         std::fs::create_dir_all(prefix())
             .map_err(|error| Failed(format!("{}: {error}", prefix().display())))?;
         let mut command = Command::new("wineboot");
-        command
-            .arg("--init")
-            .envs(wine_environment())
-            .stdin(Stdio::null());
+        command.arg("--init").envs(wine_environment()).stdin(Stdio::null());
         Step::new("a Windows of the project's own, for Wine", &mut command).run()
     }
 }
@@ -225,11 +191,8 @@ impl Drop for Win32 {
     fn drop(&mut self) {
         if self.is_emulated() {
             // A server that has gone by itself makes this fail, which is as good.
-            let _ = Command::new("wineserver")
-                .arg("-k")
-                .envs(wine_environment())
-                .stderr(Stdio::null())
-                .status();
+            let _ =
+                Command::new("wineserver").arg("-k").envs(wine_environment()).stderr(Stdio::null()).status();
         }
     }
 }
@@ -255,22 +218,12 @@ fn wine_environment() -> [(&'static str, PathBuf); 3] {
 fn wine_version() -> Option<u32> {
     let output = Command::new("wine").arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    text.trim()
-        .strip_prefix("wine-")?
-        .split(['.', '-', ' '])
-        .next()?
-        .parse()
-        .ok()
+    text.trim().strip_prefix("wine-")?.split(['.', '-', ' ']).next()?.parse().ok()
 }
 
 fn rustup_has_target() -> bool {
-    Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .output()
-        .is_ok_and(|output| {
-            let sysroot = String::from_utf8_lossy(&output.stdout);
-            Path::new(sysroot.trim())
-                .join("lib/rustlib/x86_64-pc-windows-gnu/lib")
-                .exists()
-        })
+    Command::new("rustc").args(["--print", "sysroot"]).output().is_ok_and(|output| {
+        let sysroot = String::from_utf8_lossy(&output.stdout);
+        Path::new(sysroot.trim()).join("lib/rustlib/x86_64-pc-windows-gnu/lib").exists()
+    })
 }

@@ -40,32 +40,18 @@ pub fn adopt<T: Object>(value: HandleValue) -> Result<T> {
             if sys::handle::is_invalid_handle(&source) {
                 return Error::NotOpen { what: what() };
             }
-            Error::System {
-                call,
-                what: what(),
-                source,
-            }
+            Error::System { call, what: what(), source }
         }
     };
     let names = ["the standard input", "the standard output", "the standard error"];
-    if let Some(stream) = sys::handle::standard_streams()
-        .iter()
-        .position(|stream| *stream == raw)
-    {
-        return Err(Error::NotYours {
-            value,
-            owner: names[stream],
-        });
+    if let Some(stream) = sys::handle::standard_streams().iter().position(|stream| *stream == raw) {
+        return Err(Error::NotYours { value, owner: names[stream] });
     }
     let found = Kind::from_type_name(&sys::handle::type_name(raw).map_err(failed("NtQueryObject"))?);
     if let Some(expected) = T::KIND
         && found != expected
     {
-        return Err(Error::WrongKind {
-            what: what(),
-            expected,
-            found,
-        });
+        return Err(Error::WrongKind { what: what(), expected, found });
     }
     let access = sys::handle::granted_access(raw).map_err(failed("NtQueryObject"))?;
     let object = T::from_handle(sys::handle::own(value), access);

@@ -33,17 +33,13 @@ impl Process {
         let object = object.into();
         let handle = object.checked()?;
         match sys::duplicate_into(self.as_handle(), handle, object.access(), false) {
-            Ok(value) => Ok(Undelivered {
-                process: self.clone(),
-                value: Some(value),
-            }),
-            Err(_) if self.has_ended()? => Err(Error::PeerGone {
-                process: self.id(),
-                what: "duplicate a handle into".into(),
-            }),
-            Err(source) if sys::is_invalid_handle(&source) => Err(Error::NotOpen {
-                what: "the handle to duplicate".into(),
-            }),
+            Ok(value) => Ok(Undelivered { process: self.clone(), value: Some(value) }),
+            Err(_) if self.has_ended()? => {
+                Err(Error::PeerGone { process: self.id(), what: "duplicate a handle into".into() })
+            }
+            Err(source) if sys::is_invalid_handle(&source) => {
+                Err(Error::NotOpen { what: "the handle to duplicate".into() })
+            }
             Err(source) => Err(self.failed("DuplicateHandle")(source)),
         }
     }

@@ -121,10 +121,7 @@ impl Error {
 
     #[cfg(windows)]
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::InvalidInput {
-            what: what.into(),
-            why: why.into(),
-        }
+        Self::InvalidInput { what: what.into(), why: why.into() }
     }
 }
 
@@ -146,16 +143,9 @@ impl fmt::Display for Error {
                 "{what} is no open handle of this process: was it closed, or meant for another process?"
             ),
             Self::NotYours { value, owner } => {
-                write!(
-                    f,
-                    "handle {value:#x} can't be taken: it is {owner} of this process"
-                )
+                write!(f, "handle {value:#x} can't be taken: it is {owner} of this process")
             }
-            Self::WrongKind {
-                what,
-                expected,
-                found,
-            } => {
+            Self::WrongKind { what, expected, found } => {
                 write!(f, "expected {expected}; {what} refers to {found}")
             }
             Self::MissingRight { call, what, right } => write!(
@@ -204,19 +194,12 @@ mod tests {
     #[test]
     fn it_becomes_an_io_error_with_its_code() {
         let source = || io::Error::from_raw_os_error(5);
-        let error = Error::System {
-            call: "OpenProcess",
-            what: "process 4".into(),
-            source: source(),
-        };
+        let error = Error::System { call: "OpenProcess", what: "process 4".into(), source: source() };
         assert_eq!(error.raw_os_error(), Some(5));
         assert_eq!(error.kind(), source().kind());
         assert_eq!(io::Error::from(error).raw_os_error(), Some(5));
 
-        let error = Error::TimedOut {
-            what: "the event".into(),
-            after: Duration::from_secs(5),
-        };
+        let error = Error::TimedOut { what: "the event".into(), after: Duration::from_secs(5) };
         assert_eq!(error.to_string(), "the event did not come within 5s");
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
     }

@@ -25,11 +25,7 @@ impl Inheritable {
         match sys::duplicate_here(handle, listed.object.access(), true) {
             Ok(duplicate) => Ok(Self(duplicate)),
             Err(source) if sys::is_invalid_handle(&source) => Err(Error::NotOpen { what: what() }),
-            Err(source) => Err(Error::System {
-                call: "DuplicateHandle",
-                what: what(),
-                source,
-            }),
+            Err(source) => Err(Error::System { call: "DuplicateHandle", what: what(), source }),
         }
     }
 

@@ -80,9 +80,6 @@ mod tests {
         assert_eq!(Kind::from_type_name("Event"), Kind::Event);
         assert_eq!(Kind::from_type_name("Mutant"), Kind::Mutex);
         assert_eq!(Kind::from_type_name("event"), Kind::Other("event".into()));
-        assert_eq!(
-            Kind::from_type_name("Key").to_string(),
-            "an object of the kernel's type \"Key\""
-        );
+        assert_eq!(Kind::from_type_name("Key").to_string(), "an object of the kernel's type \"Key\"");
     }
 }

@@ -55,11 +55,7 @@ impl HandleValue {
         let Ok(value) = u32::try_from(number) else {
             // A pseudo handle that was widened as a signed number is the likelier mistake than a large index.
             let pseudo = number >= u64::MAX - 11;
-            return refused(if pseudo {
-                "a pseudo handle"
-            } else {
-                "more than 32 bits"
-            });
+            return refused(if pseudo { "a pseudo handle" } else { "more than 32 bits" });
         };
         match NonZeroU32::new(value) {
             None => refused("NULL"),
@@ -149,10 +145,7 @@ mod tests {
     fn why(text: &str) -> &'static str {
         match text.parse::<HandleValue>() {
             Err(Error::NotAHandle { why, came }) => {
-                assert!(
-                    came.contains(&text[..text.len().min(10)]),
-                    "{came} does not show {text}"
-                );
+                assert!(came.contains(&text[..text.len().min(10)]), "{came} does not show {text}");
                 why
             }
             other => panic!("{text:?} gave {other:?}"),
@@ -161,14 +154,9 @@ mod tests {
 
     #[test]
     fn a_table_index_is_read_in_decimal_and_in_hex() -> Result<(), Error> {
-        for (text, number) in [
-            ("4", 4),
-            ("68", 68),
-            ("0x44", 68),
-            ("0X4c", 76),
-            ("0x4C", 76),
-            ("2147483644", 0x7fff_fffc),
-        ] {
+        for (text, number) in
+            [("4", 4), ("68", 68), ("0x44", 68), ("0X4c", 76), ("0x4C", 76), ("2147483644", 0x7fff_fffc)]
+        {
             assert_eq!(text.parse::<HandleValue>()?.get(), number, "{text}");
         }
         Ok(())
@@ -212,9 +200,7 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_in_the_message() {
-        let Err(error) = "é".repeat(10_000).parse::<HandleValue>() else {
-            panic!("accepted")
-        };
+        let Err(error) = "é".repeat(10_000).parse::<HandleValue>() else { panic!("accepted") };
         assert!(error.to_string().len() < 300, "{error}");
     }
 

@@ -20,9 +20,7 @@ pub(crate) fn for_at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Res
     let started = Instant::now();
     loop {
         let left = time.saturating_sub(started.elapsed());
-        let milliseconds = u32::try_from(left.as_nanos().div_ceil(1_000_000))
-            .unwrap_or(LONGEST)
-            .min(LONGEST);
+        let milliseconds = u32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST);
         if wait(object, Some(milliseconds))? == Waited::Signaled {
             return Ok(true);
         }

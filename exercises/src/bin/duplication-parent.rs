@@ -23,20 +23,12 @@ fn main() -> ExitCode {
         // Create an unnamed event kernel object.
         let event = Event::manual_reset()?;
         let own = HandleValue::of(&event)?;
-        story.step(format_args!(
-            "CreateEventW(manual reset, no name) = handle {own:#x}"
-        ));
+        story.step(format_args!("CreateEventW(manual reset, no name) = handle {own:#x}"));
 
         // Spawn the child, which inherits its standard streams and nothing else; its input is a pipe.
-        let mut child = options
-            .child("duplication-child")?
-            .stdin(Stdio::piped())
-            .spawn()?;
+        let mut child = options.child("duplication-child")?.stdin(Stdio::piped()).spawn()?;
         let mut pipe = child.stdin.take().expect("standard input is piped");
-        story.step(format_args!(
-            "CreateProcessW(child, inherit nothing) = process {}",
-            child.id()
-        ));
+        story.step(format_args!("CreateProcessW(child, inherit nothing) = process {}", child.id()));
 
         // Duplicate the handle to the event into the child, with the right to wait for it and no other.
         let copy = child.process().duplicate_into(event.only(Access::SYNCHRONIZE))?;

@@ -20,10 +20,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let Options {
-        handle,
-        child: options,
-    } = Options::parse();
+    let Options { handle, child: options } = Options::parse();
     end_of(&Story::of("child"), |story| {
         // Acquire a handle to the unnamed event object.
         let event: Event = handover::adopt(handle)?;

@@ -22,16 +22,11 @@ fn main() -> ExitCode {
         // Create an unnamed event kernel object.
         let event = Event::manual_reset()?;
         let own = HandleValue::of(&event)?;
-        story.step(format_args!(
-            "CreateEventW(manual reset, no name) = handle {own:#x}"
-        ));
+        story.step(format_args!("CreateEventW(manual reset, no name) = handle {own:#x}"));
 
         // Spawn the child, which inherits the event and nothing else; its only argument is the number.
-        let mut child = options
-            .child("inheritance-child")?
-            .inherit("event", &event)
-            .arg_handle("{event}")
-            .spawn()?;
+        let mut child =
+            options.child("inheritance-child")?.inherit("event", &event).arg_handle("{event}").spawn()?;
         for (name, value) in child.handed_down() {
             story.step(format_args!(
                 "CreateProcessW(child {value}, inherit {name} {value:#x}) = process {}",

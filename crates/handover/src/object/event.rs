@@ -59,10 +59,7 @@ impl Event {
             source,
         })?;
         // Whoever creates an object gets every right to it.
-        Ok(Self {
-            handle,
-            access: Access::all(),
-        })
+        Ok(Self { handle, access: Access::all() })
     }
 
     /// Sets the event: whoever waits goes on.
@@ -106,10 +103,7 @@ impl Event {
         if self.wait_at_most(time)? {
             return Ok(());
         }
-        Err(Error::TimedOut {
-            what: "the signal of the event".into(),
-            after: time,
-        })
+        Err(Error::TimedOut { what: "the signal of the event".into(), after: time })
     }
 
     /// Whether the event is set, without waiting. An auto-reset event is unset by a yes, as by any wait.
@@ -138,11 +132,7 @@ fn refused(call: &'static str, source: io::Error) -> Error {
     if source.kind() != io::ErrorKind::PermissionDenied {
         return Error::System { call, what, source };
     }
-    let right = if call == "WaitForSingleObject" {
-        "SYNCHRONIZE"
-    } else {
-        "EVENT_MODIFY_STATE"
-    };
+    let right = if call == "WaitForSingleObject" { "SYNCHRONIZE" } else { "EVENT_MODIFY_STATE" };
     Error::MissingRight { call, what, right }
 }
 

@@ -42,9 +42,7 @@ impl Child {
 
     /// What the child inherited by name, and under which value in its own handle table.
     pub fn handed_down(&self) -> impl Iterator<Item = (&str, HandleValue)> {
-        self.handed_down
-            .iter()
-            .map(|(name, value)| (name.as_str(), *value))
+        self.handed_down.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
     /// Waits until the child has ended, however long that takes. The child's standard input is closed first, so
@@ -69,10 +67,7 @@ impl Child {
         if self.process.ends_within(time)? {
             return self.exit_status();
         }
-        Err(Error::TimedOut {
-            what: format!("the end of process {}", self.id()),
-            after: time,
-        })
+        Err(Error::TimedOut { what: format!("the end of process {}", self.id()), after: time })
     }
 
     /// The child's status if it has ended, without waiting and without closing anything.
@@ -82,11 +77,7 @@ impl Child {
     /// [`Error::System`] if a call fails.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         // The exit code alone can't tell: 259 is a running process's and can be an ended one's.
-        if self.process.has_ended()? {
-            self.exit_status().map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.process.has_ended()? { self.exit_status().map(Some) } else { Ok(None) }
     }
 
     /// Ends the child at once, with exit code 1. A child that has ended already is left as it is. Wait afterwards to

@@ -92,8 +92,7 @@ impl<'a> Command<'a> {
 
     /// Sets a variable of the child's environment; the others are copied from this process.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
-        self.environment
-            .push(Change::Set(name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment.push(Change::Set(name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -133,10 +132,7 @@ impl<'a> Command<'a> {
     /// [`arg_handle`](Self::arg_handle). The child owns the handle and closes it.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_HANDLE_LIST")]
     pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<Share<'a>>) -> &mut Self {
-        self.inherit.push(Listed {
-            name: name.into(),
-            object: object.into(),
-        });
+        self.inherit.push(Listed { name: name.into(), object: object.into() });
         self
     }
 

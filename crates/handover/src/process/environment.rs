@@ -19,10 +19,7 @@ pub(super) struct Variables {
 
 impl Variables {
     pub(super) fn new(compare: Compare) -> Self {
-        Self {
-            compare,
-            sorted: Vec::new(),
-        }
+        Self { compare, sorted: Vec::new() }
     }
 
     pub(super) fn get(&self, name: &[u16]) -> Option<&[u16]> {
@@ -44,8 +41,7 @@ impl Variables {
     }
 
     fn find(&self, name: &[u16]) -> Result<usize, usize> {
-        self.sorted
-            .binary_search_by(|(other, _)| (self.compare)(other, name))
+        self.sorted.binary_search_by(|(other, _)| (self.compare)(other, name))
     }
 
     /// The block that `CreateProcessW` takes: each variable ends with NUL and the block with one more. An empty

@@ -19,10 +19,7 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn new(handle: OwnedHandle, id: u32) -> Self {
-        Self {
-            handle: Arc::new(handle),
-            id,
-        }
+        Self { handle: Arc::new(handle), id }
     }
 
     /// The process's id, to show to people. Once the process has ended, the system gives the number to another.

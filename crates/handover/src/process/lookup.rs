@@ -18,33 +18,24 @@ use crate::{Error, Result};
 pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBuf> {
     let name = Path::new(program);
     let looked_at: Vec<PathBuf> = match is_bare(name) {
-        true => folders(child_path)
-            .flat_map(|folder| files(&folder.join(name)))
-            .collect(),
+        true => folders(child_path).flat_map(|folder| files(&folder.join(name))).collect(),
         false => files(name).collect(),
     };
     match looked_at.iter().find(|file| file.is_file()) {
         Some(file) => Ok(file.clone()),
-        None => Err(Error::ProgramNotFound {
-            program: program.to_string_lossy().into_owned(),
-            looked_at,
-        }),
+        None => Err(Error::ProgramNotFound { program: program.to_string_lossy().into_owned(), looked_at }),
     }
 }
 
 fn is_bare(name: &Path) -> bool {
     let mut components = name.components();
-    matches!(
-        (components.next(), components.next()),
-        (Some(Component::Normal(_)), None)
-    ) && !name.as_os_str().as_encoded_bytes().ends_with(b"\\")
+    matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+        && !name.as_os_str().as_encoded_bytes().ends_with(b"\\")
         && !name.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
 fn folders(child_path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
-    let own_folder = std::env::current_exe()
-        .ok()
-        .and_then(|file| file.parent().map(Path::to_path_buf));
+    let own_folder = std::env::current_exe().ok().and_then(|file| file.parent().map(Path::to_path_buf));
     let split = |path: OsString| std::env::split_paths(&path).collect::<Vec<_>>();
     let path = std::env::var_os("PATH").map(split).unwrap_or_default();
     let child_path = child_path.map(|path| split(path.to_owned())).unwrap_or_default();

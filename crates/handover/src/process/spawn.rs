@@ -24,17 +24,12 @@ use crate::{Error, HandleValue, Result};
 pub(super) fn spawn(command: &Command<'_>) -> Result<Child> {
     check_names(command)?;
     let environment = environment(command)?;
-    let path = environment
-        .as_ref()
-        .and_then(|variables| variables.get(&units(OsStr::new("PATH"))));
+    let path = environment.as_ref().and_then(|variables| variables.get(&units(OsStr::new("PATH"))));
     let application = lookup::find(&command.program, path.map(OsString::from_wide).as_deref())?;
 
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = &Source::Inherit;
-        command.streams[which]
-            .as_ref()
-            .map_or(default, |stdio| &stdio.0)
-            .open(which)
+        command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which)
     });
     let mut streams = [input?, output?, error?];
     let mut inheritable = Vec::with_capacity(3 + command.inherit.len());
@@ -60,10 +55,7 @@ pub(super) fn spawn(command: &Command<'_>) -> Result<Child> {
         directory: None,
         creation_flags: 0,
         streams: stream_values,
-        inherit: inheritable
-            .iter()
-            .map(Inheritable::value)
-            .collect::<Result<_>>()?,
+        inherit: inheritable.iter().map(Inheritable::value).collect::<Result<_>>()?,
     };
     let created = sys::create(&plan).map_err(|source| Error::System {
         call: "CreateProcessW",
@@ -86,11 +78,7 @@ pub(super) fn spawn(command: &Command<'_>) -> Result<Child> {
 
 /// Each name once, and none that a template couldn't say.
 fn check_names(command: &Command<'_>) -> Result<()> {
-    let mut names: Vec<&str> = command
-        .inherit
-        .iter()
-        .map(|listed| listed.name.as_str())
-        .collect();
+    let mut names: Vec<&str> = command.inherit.iter().map(|listed| listed.name.as_str()).collect();
     names.sort_unstable();
     for name in &names {
         if name.is_empty() || name.contains(['\0', '{', '}']) {
@@ -110,12 +98,7 @@ fn check_names(command: &Command<'_>) -> Result<()> {
 }
 
 fn command_line(command: &Command<'_>, handed_down: &[(String, HandleValue)]) -> Result<Vec<u16>> {
-    let value = |name: &str| {
-        handed_down
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| *value)
-    };
+    let value = |name: &str| handed_down.iter().find(|(other, _)| other == name).map(|(_, value)| *value);
     let mut line = Vec::new();
     let program = checked(&command.program, "the program's name")?;
     quote::push_program(&mut line, &program);
@@ -130,10 +113,7 @@ fn command_line(command: &Command<'_>, handed_down: &[(String, HandleValue)]) ->
     if line.len() > quote::LONGEST {
         return Err(Error::invalid(
             format!("the command line of {} units", line.len() - 1),
-            format!(
-                "at most {} fit; pass the rest in a file or a pipe",
-                quote::LONGEST - 1
-            ),
+            format!("at most {} fit; pass the rest in a file or a pipe", quote::LONGEST - 1),
         ));
     }
     Ok(line)

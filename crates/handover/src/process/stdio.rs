@@ -58,22 +58,14 @@ pub(super) struct Stream {
     pub(super) ours: Option<OwnedHandle>,
 }
 
-const NAMES: [&str; 3] = [
-    "the child's standard input",
-    "the child's standard output",
-    "the child's standard error",
-];
+const NAMES: [&str; 3] =
+    ["the child's standard input", "the child's standard output", "the child's standard error"];
 
 impl Source {
     /// Makes the stream for one child; `which` counts from standard input at 0.
     pub(super) fn open(&self, which: usize) -> Result<Stream> {
-        let failed = |call| {
-            move |source: io::Error| Error::System {
-                call,
-                what: NAMES[which].into(),
-                source,
-            }
-        };
+        let failed =
+            |call| move |source: io::Error| Error::System { call, what: NAMES[which].into(), source };
         let childs = match self {
             Self::Inherit => handle::duplicate_standard_stream(which).map_err(failed("DuplicateHandle"))?,
             Self::Null => {
@@ -86,16 +78,10 @@ impl Source {
             }
             Self::Handle(handle) => Some(inheritable(handle, which)?),
             Self::Piped => {
-                let direction = if which == 0 {
-                    pipe::Direction::ToChild
-                } else {
-                    pipe::Direction::FromChild
-                };
+                let direction =
+                    if which == 0 { pipe::Direction::ToChild } else { pipe::Direction::FromChild };
                 let (ours, childs) = pipe::pair(direction).map_err(failed("CreateNamedPipeW"))?;
-                return Ok(Stream {
-                    childs: Some(inheritable(&childs, which)?),
-                    ours: Some(ours),
-                });
+                return Ok(Stream { childs: Some(inheritable(&childs, which)?), ours: Some(ours) });
             }
         };
         Ok(Stream { childs, ours: None })

@@ -4,10 +4,7 @@ use crate::{Error, HandleValue, Result};
 
 /// Replaces each `{name}` by what `value` answers for it; `{{` and `}}` stand for single braces.
 pub(super) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
-    let wrong = |why: String| Error::InvalidInput {
-        what: format!("the text {template:?}"),
-        why,
-    };
+    let wrong = |why: String| Error::InvalidInput { what: format!("the text {template:?}"), why };
     let mut filled = String::with_capacity(template.len() + 8);
     let mut rest = template;
     while let Some(at) = rest.find(['{', '}']) {
@@ -20,14 +17,10 @@ pub(super) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) 
             continue;
         }
         if brace == "}" {
-            return Err(wrong(
-                "has a } without a {; a } that means itself is written }}".into(),
-            ));
+            return Err(wrong("has a } without a {; a } that means itself is written }}".into()));
         }
         let Some((name, after)) = rest.split_once('}') else {
-            return Err(wrong(
-                "has a { without a }; a { that means itself is written {{".into(),
-            ));
+            return Err(wrong("has a { without a }; a { that means itself is written {{".into()));
         };
         let Some(value) = value(name) else {
             return Err(wrong(format!(

@@ -45,20 +45,16 @@ pub(crate) fn raw(value: HandleValue) -> RawHandle {
     with_exposed_provenance_mut(value.get() as usize)
 }
 
-/// `DuplicateHandle` from one process's table into another's; `None` keeps the access.
+/// `DuplicateHandle` from one process's table into another's.
 fn duplicate_raw(
     source_process: BorrowedHandle<'_>,
     source: RawHandle,
     target_process: BorrowedHandle<'_>,
-    access: Option<Access>,
+    access: u32,
     inheritable: bool,
+    options: u32,
 ) -> io::Result<RawHandle> {
     let mut copy = null_mut();
-    let options = if access.is_none() {
-        DUPLICATE_SAME_ACCESS
-    } else {
-        0
-    };
     // SAFETY: both processes are borrowed, so they are open; `source` is only a number to the kernel, which checks
     // it; `copy` is a live place for the answer.
     let answer = unsafe {
@@ -67,7 +63,7 @@ fn duplicate_raw(
             source,
             target_process.as_raw_handle(),
             &raw mut copy,
-            access.map_or(0, |access| access.bits()),
+            access,
             inheritable.into(),
             options,
         )
@@ -76,18 +72,25 @@ fn duplicate_raw(
     Ok(copy)
 }
 
+/// The two arguments of `DuplicateHandle` that say which access the copy has; `None` keeps it.
+fn access_and_options(access: Option<Access>) -> (u32, u32) {
+    access.map_or((0, DUPLICATE_SAME_ACCESS), |access| (access.bits(), 0))
+}
+
 /// A second handle of this process to the same object.
 pub(crate) fn duplicate_here(
     handle: BorrowedHandle<'_>,
     access: Option<Access>,
     inheritable: bool,
 ) -> io::Result<OwnedHandle> {
+    let (access, options) = access_and_options(access);
     let copy = duplicate_raw(
         current_process(),
         handle.as_raw_handle(),
         current_process(),
         access,
         inheritable,
+        options,
     )?;
     // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
     Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
@@ -100,32 +103,21 @@ pub(crate) fn duplicate_into(
     access: Option<Access>,
     inheritable: bool,
 ) -> io::Result<HandleValue> {
-    let copy = duplicate_raw(
-        current_process(),
-        handle.as_raw_handle(),
-        process,
-        access,
-        inheritable,
-    )?;
+    let (access, options) = access_and_options(access);
+    let copy =
+        duplicate_raw(current_process(), handle.as_raw_handle(), process, access, inheritable, options)?;
     HandleValue::try_from(copy.expose_provenance()).map_err(io::Error::other)
 }
 
-/// Closes a handle in another process's table.
+/// Closes a handle in another process's table, by moving it here and dropping it.
+///
+/// Without a target process the call is documented to close just as well, but Wine takes that for an invalid handle.
 pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) -> io::Result<()> {
-    // SAFETY: the process is borrowed, so it is open; with no target process the call makes nothing and writes
-    // nothing; the value is an index that only the kernel looks up.
-    let answer = unsafe {
-        DuplicateHandle(
-            process.as_raw_handle(),
-            raw(value),
-            null_mut(),
-            null_mut(),
-            0,
-            0,
-            DUPLICATE_CLOSE_SOURCE,
-        )
-    };
-    succeeded(answer)
+    let options = DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE;
+    let moved = duplicate_raw(process, raw(value), current_process(), 0, false, options)?;
+    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+    drop(unsafe { OwnedHandle::from_raw_handle(moved) });
+    Ok(())
 }
 
 /// Makes this process the owner of a handle that another process put into its table.
@@ -151,13 +143,7 @@ pub(crate) fn granted_access(handle: RawHandle) -> io::Result<Access> {
     let length = super::size_of_u32::<PublicObjectBasicInformation>();
     // SAFETY: the kernel checks the number and writes at most `length` bytes to a place of that size.
     let status = unsafe {
-        NtQueryObject(
-            handle,
-            OBJECT_BASIC_INFORMATION,
-            answer.as_mut_ptr().cast(),
-            length,
-            null_mut(),
-        )
+        NtQueryObject(handle, OBJECT_BASIC_INFORMATION, answer.as_mut_ptr().cast(), length, null_mut())
     };
     succeeded_nt(status)?;
     // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
@@ -183,9 +169,7 @@ pub(crate) fn type_name(handle: RawHandle) -> io::Result<String> {
         )
     };
     if status == STATUS_INFO_LENGTH_MISMATCH {
-        return Err(io::Error::other(
-            "the kernel's name for the type is longer than any known",
-        ));
+        return Err(io::Error::other("the kernel's name for the type is longer than any known"));
     }
     succeeded_nt(status)?;
     // SAFETY: the answer starts with this structure, in a buffer that is large and aligned enough for it.
@@ -211,7 +195,7 @@ pub(crate) fn duplicate_standard_stream(which: usize) -> io::Result<Option<Owned
     if HandleValue::try_from(stream.expose_provenance()).is_err() {
         return Ok(None);
     }
-    match duplicate_raw(current_process(), stream, current_process(), None, true) {
+    match duplicate_raw(current_process(), stream, current_process(), 0, true, DUPLICATE_SAME_ACCESS) {
         // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
         Ok(copy) => Ok(Some(unsafe { OwnedHandle::from_raw_handle(copy) })),
         Err(error) if is_invalid_handle(&error) => Ok(None),
@@ -230,9 +214,6 @@ fn succeeded_nt(status: i32) -> io::Result<()> {
     }
     // SAFETY: the call translates a number.
     let code = unsafe { RtlNtStatusToDosError(status) };
-    #[allow(
-        clippy::cast_possible_wrap,
-        reason = "the codes are unsigned; std keeps them as i32"
-    )]
+    #[allow(clippy::cast_possible_wrap, reason = "the codes are unsigned; std keeps them as i32")]
     Err(io::Error::from_raw_os_error(code as i32))
 }

@@ -13,27 +13,17 @@ use std::io;
 
 /// The outcome of a call that answers zero for a failure; to be called right after it.
 fn succeeded(answer: i32) -> io::Result<()> {
-    if answer == 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The system's code in an error, as its documentation names them.
-#[allow(
-    clippy::cast_sign_loss,
-    reason = "the codes are unsigned; std keeps them as i32"
-)]
+#[allow(clippy::cast_sign_loss, reason = "the codes are unsigned; std keeps them as i32")]
 fn code(error: &io::Error) -> Option<u32> {
     error.raw_os_error().map(|code| code as u32)
 }
 
 /// The size of a structure as the API takes it.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "no structure of the API is near 4 GiB"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "no structure of the API is near 4 GiB")]
 const fn size_of_u32<T>() -> u32 {
     size_of::<T>() as u32
 }

@@ -47,11 +47,7 @@ pub(crate) struct Created {
 /// 3. The list holds pointers into `inherit`, so both live until the process is there.
 pub(crate) fn create(plan: &Plan) -> io::Result<Created> {
     let inherit: Vec<RawHandle> = plan.inherit.iter().copied().map(handle::raw).collect();
-    let attributes = if inherit.is_empty() {
-        None
-    } else {
-        Some(AttributeList::with_handles(&inherit)?)
-    };
+    let attributes = if inherit.is_empty() { None } else { Some(AttributeList::with_handles(&inherit)?) };
 
     // SAFETY: these structures of integers and pointers are documented to start as zeros.
     let mut startup: STARTUPINFOEXW = unsafe { zeroed() };
@@ -65,12 +61,8 @@ pub(crate) fn create(plan: &Plan) -> io::Result<Created> {
 
     // The call may write into the command line.
     let mut command_line = plan.command_line.clone();
-    let mut created = PROCESS_INFORMATION {
-        hProcess: null_mut(),
-        hThread: null_mut(),
-        dwProcessId: 0,
-        dwThreadId: 0,
-    };
+    let mut created =
+        PROCESS_INFORMATION { hProcess: null_mut(), hThread: null_mut(), dwProcessId: 0, dwThreadId: 0 };
     // SAFETY: all texts end with NUL (the environment with two) and live through the call, the command line in a
     // buffer of our own; the startup structure has the size that it names, and its attribute list and the handles
     // that the list points to live until the end of this function; `created` is a live place for the answer.
@@ -82,9 +74,7 @@ pub(crate) fn create(plan: &Plan) -> io::Result<Created> {
             null(),
             i32::from(attributes.is_some()),
             plan.creation_flags | EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT,
-            plan.environment
-                .as_ref()
-                .map_or(null(), |block| block.as_ptr().cast()),
+            plan.environment.as_ref().map_or(null(), |block| block.as_ptr().cast()),
             plan.directory.as_ref().map_or(null(), Vec::as_ptr),
             (&raw const startup).cast(),
             &raw mut created,
@@ -119,10 +109,7 @@ impl<'a> AttributeList<'a> {
             unsafe { InitializeProcThreadAttributeList(buffer.as_mut_ptr().cast(), COUNT, 0, &raw mut size) };
         succeeded(answer)?;
         // From here on the list is deleted whatever happens.
-        let list = Self {
-            buffer,
-            _handles: handles,
-        };
+        let list = Self { buffer, _handles: handles };
         // SAFETY: the list was initialized with room for one attribute; the handles outlive it by its lifetime.
         let answer = unsafe {
             UpdateProcThreadAttribute(
@@ -169,10 +156,7 @@ pub(crate) fn exit_code(process: BorrowedHandle<'_>) -> io::Result<u32> {
 
 /// When a process was created, in units of 100 ns since 1601.
 pub(crate) fn creation_time(process: BorrowedHandle<'_>) -> io::Result<u64> {
-    let zero = FILETIME {
-        dwLowDateTime: 0,
-        dwHighDateTime: 0,
-    };
+    let zero = FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 };
     let [mut created, mut exited, mut kernel, mut user] = [zero; 4];
     // SAFETY: the handle is borrowed, so it is open; the four are live places for the answers.
     let answer = unsafe {

@@ -1,0 +1,13 @@
+/* A child as the exercise describes it: a line on its standard input is the number of an event. */
+#include <windows.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int wmain(void)
+{
+    char line[32];
+
+    if (fgets(line, sizeof line, stdin) == NULL)
+        return 1;
+    return WaitForSingleObject(ULongToHandle(strtoul(line, NULL, 10)), 10000) == WAIT_OBJECT_0 ? 0 : 1;
+}

@@ -1,0 +1,5 @@
+/* A child that dies early. */
+int wmain(void)
+{
+    return 9;
+}

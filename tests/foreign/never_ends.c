@@ -1,0 +1,8 @@
+/* A child that takes no notice, for a minute. */
+#include <windows.h>
+
+int wmain(void)
+{
+    Sleep(60000);
+    return 0;
+}

@@ -1,0 +1,291 @@
+//! Strategy 1: what is listed arrives, what isn't doesn't, and nothing here changes.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use handover::{Access, Command, Error, Event, HandleValue, Stdio};
+use handover_tests::{role, table, tests, this_program, until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            the_child_gets_the_very_object_under_the_number_it_is_told,
+            the_access_that_arrives_is_exactly_what_was_given,
+            the_parents_handle_keeps_its_value_and_flags,
+            an_inheritable_handle_that_is_not_listed_does_not_arrive,
+            a_grandchild_created_with_inheritance_of_all_does_not_get_it,
+            a_missing_program_costs_no_handle,
+            a_refused_list_starts_nothing_and_costs_no_handle,
+            spawning_and_waiting_costs_no_handle,
+            a_handle_that_is_none_is_refused,
+            a_child_that_is_killed_has_ended,
+            a_child_to_be_killed_on_drop_is,
+            piped_streams_carry_bytes_both_ways,
+        ],
+        tests![waits_for_its_event, sleeps, adopts_and_has_a_child, upper_cases_a_line],
+    )
+}
+
+/// This program in a role, with nothing to inherit yet.
+fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).kill_on_drop(true);
+    command
+}
+
+fn waits_for_its_event(arguments: &[String]) {
+    let value: HandleValue = arguments[0].parse().expect("a handle's number");
+    let event: Event = handover::adopt(value).expect("an event");
+    event.wait_timeout(SOON).expect("the signal");
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn the_child_gets_the_very_object_under_the_number_it_is_told() {
+    let (event, decoy) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let mut child = in_role("waits_for_its_event", &[])
+        .inherit("event", &event)
+        .inherit("decoy", &decoy)
+        .arg_handle("{event}")
+        .spawn()
+        .unwrap();
+    let told: Vec<_> = child.handed_down().map(|(_, value)| value.get()).collect();
+    assert_eq!(table::values_of(&event, child.id()), told[..1]);
+    assert_eq!(table::values_of(&decoy, child.id()), told[1..]);
+    decoy.set().unwrap();
+    let early = child.wait_timeout(Duration::from_millis(500));
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "the decoy woke it: {early:?}");
+    event.set().unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn the_access_that_arrives_is_exactly_what_was_given() {
+    let event = Event::auto_reset().unwrap();
+    let child = in_role("sleeps", &[])
+        .inherit("by default", &event)
+        .inherit("wait only", event.only(Access::SYNCHRONIZE))
+        .inherit("set only", event.only(Access::EVENT_MODIFY_STATE))
+        .spawn()
+        .unwrap();
+    let masks: Vec<_> = child
+        .handed_down()
+        .map(|(_, value)| table::entry(child.id(), value.get()).expect("it has arrived").access)
+        .collect();
+    assert_eq!(masks, [0x0010_0002, 0x0010_0000, 0x0000_0002]);
+}
+
+fn the_parents_handle_keeps_its_value_and_flags() {
+    let event = Event::manual_reset().unwrap();
+    let inheritable = Event::manual_reset().unwrap();
+    table::make_inheritable(&inheritable);
+    let before = (
+        HandleValue::of(&event).unwrap(),
+        table::is_inheritable(&event),
+        table::is_inheritable(&inheritable),
+    );
+    for _ in 0..20 {
+        let mut child = in_role("waits_for_its_event", &[])
+            .inherit("event", &event)
+            .inherit("inheritable", &inheritable)
+            .arg_handle("{event}")
+            .spawn()
+            .unwrap();
+        event.set().unwrap();
+        child.wait_timeout(SOON).unwrap();
+        let after = (
+            HandleValue::of(&event).unwrap(),
+            table::is_inheritable(&event),
+            table::is_inheritable(&inheritable),
+        );
+        assert_eq!(before, after);
+    }
+    assert_eq!((before.1, before.2), (false, true));
+}
+
+fn an_inheritable_handle_that_is_not_listed_does_not_arrive() {
+    let (canary, listed) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    table::make_inheritable(&canary);
+
+    // The control: std's builder lets it through.
+    let mut control = std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
+    let leaked = table::values_of(&canary, control.id());
+    control.kill().unwrap();
+    assert_eq!(leaked.len(), 1, "std's builder should let a child inherit all");
+
+    let none_listed = in_role("sleeps", &[]).spawn().unwrap();
+    let one_listed = in_role("sleeps", &[]).inherit("listed", &listed).spawn().unwrap();
+    let no_streams = in_role("sleeps", &[])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    for child in [&none_listed, &one_listed, &no_streams] {
+        assert_eq!(table::values_of(&canary, child.id()), []);
+    }
+    assert_eq!(table::values_of(&listed, one_listed.id()).len(), 1);
+}
+
+fn adopts_and_has_a_child(arguments: &[String]) {
+    let value: HandleValue = arguments[0].parse().expect("a handle's number");
+    let event: Event = handover::adopt(value).expect("an event");
+    // std's builder: whatever is inheritable goes along.
+    let mut grandchild =
+        std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
+    println!("{}", grandchild.id());
+    event.wait_timeout(SOON).expect("the signal");
+    grandchild.kill().unwrap();
+}
+
+fn a_grandchild_created_with_inheritance_of_all_does_not_get_it() {
+    use std::io::{BufRead, BufReader};
+    let event = Event::manual_reset().unwrap();
+    let mut child = in_role("adopts_and_has_a_child", &[])
+        .inherit("event", &event)
+        .arg_handle("{event}")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let grandchild: u32 = line.trim().parse().expect("the grandchild's id");
+    assert_eq!(table::values_of(&event, child.id()).len(), 1);
+    assert_eq!(table::values_of(&event, grandchild), []);
+    event.set().unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn a_missing_program_costs_no_handle() {
+    let event = Event::manual_reset().unwrap();
+    let attempt = || {
+        let outcome = Command::new("no-such-program").stdin(Stdio::piped()).inherit("event", &event).spawn();
+        match outcome {
+            Err(Error::ProgramNotFound { program, looked_at }) => {
+                assert_eq!(program, "no-such-program");
+                assert!(looked_at.iter().any(|file| file.ends_with("no-such-program.exe")));
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    attempt();
+    let before = table::count();
+    (0..200).for_each(|_| attempt());
+    assert_eq!(table::count(), before);
+}
+
+fn a_refused_list_starts_nothing_and_costs_no_handle() {
+    let event = Event::manual_reset().unwrap();
+    let long = "x".repeat(40_000);
+    // What is listed, an argument, a template, and what the error has to say.
+    let wrong: [(&[&str], &str, &str, &str); 6] = [
+        (&["a", "b", "a"], "", "", "listed twice"),
+        (&[""], "", "", "isn't empty"),
+        (&["{a}"], "", "", "braces"),
+        (&["a"], "", "{other}", "no object of that name"),
+        (&["a"], "a\0b", "", "NUL"),
+        (&["a"], &long, "", "at most"),
+    ];
+    let attempt = |(names, argument, template, part): &(&[&str], &str, &str, &str)| {
+        let mut command = in_role("sleeps", &[]);
+        command.arg(argument).arg_handle(*template).stdin(Stdio::piped());
+        for name in *names {
+            command.inherit(*name, &event);
+        }
+        match command.spawn() {
+            Err(error @ Error::InvalidInput { .. }) => {
+                assert!(error.to_string().contains(part), "{error} does not say {part:?}");
+            }
+            other => panic!("{part}: {other:?}"),
+        }
+    };
+    wrong.iter().for_each(attempt);
+    let before = table::count();
+    wrong.iter().for_each(attempt);
+    assert_eq!(table::count(), before);
+}
+
+fn spawning_and_waiting_costs_no_handle() {
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    let once = || {
+        let mut child = in_role("waits_for_its_event", &[])
+            .inherit("event", &event)
+            .arg_handle("{event}")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        assert!(child.wait_timeout(SOON).unwrap().success());
+    };
+    once();
+    let before = table::count();
+    (0..10).for_each(|_| once());
+    assert_eq!(table::count(), before);
+}
+
+fn a_handle_that_is_none_is_refused() {
+    use std::os::windows::io::{AsHandle, BorrowedHandle};
+    // The current process's pseudo handle: what INVALID_HANDLE_VALUE is too.
+    let pseudo = table::current_process();
+    let refused = in_role("sleeps", &[]).inherit("pseudo", pseudo).spawn();
+    assert!(matches!(refused, Err(Error::NotAHandle { .. })), "{refused:?}");
+    let closed: BorrowedHandle<'static> = table::closed_handle();
+    let refused = in_role("sleeps", &[]).inherit("closed", closed).spawn();
+    match refused {
+        Err(Error::NotOpen { what }) => assert!(what.contains("closed"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+    let child = in_role("sleeps", &[]).spawn().unwrap();
+    for (handle, expected) in [(pseudo, "NotAHandle"), (closed, "NotOpen")] {
+        let error = child.process().duplicate_into(handle.as_handle()).unwrap_err();
+        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+    }
+}
+
+fn a_child_that_is_killed_has_ended() {
+    let mut child = in_role("sleeps", &[]).spawn().unwrap();
+    assert_eq!(child.try_wait().unwrap(), None);
+    child.kill().unwrap();
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(1));
+    // Again is no error, and changes nothing.
+    child.kill().unwrap();
+    assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+fn a_child_to_be_killed_on_drop_is() {
+    let kept = in_role("sleeps", &[]).kill_on_drop(false).spawn().unwrap().id();
+    let dropped = in_role("sleeps", &[]).spawn().unwrap().id();
+    assert!(table::ends_within(dropped, 5000));
+    assert!(!table::ends_within(kept, 0));
+    table::kill(kept);
+    until("the other is gone too", || table::ends_within(kept, 0));
+}
+
+fn upper_cases_a_line(_: &[String]) {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    print!("{}", line.to_uppercase());
+    eprint!("done");
+}
+
+fn piped_streams_carry_bytes_both_ways() {
+    use std::io::{Read, Write};
+    let mut child = in_role("upper_cases_a_line", &[])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "pipes").unwrap();
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((out.trim_end(), err.as_str()), ("PIPES", "done"));
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
