@@ -16,4 +16,4 @@ mod options;
 
 pub use ending::{Stop, end_of};
 pub use line::{Story, line_within};
-pub use options::{ChildOptions, ParentOptions};
+pub use options::{CHILD_EXIT_CODES, ChildOptions, PARENT_EXIT_CODES, ParentOptions};

@@ -11,6 +11,15 @@ const TIMEOUT: &str = "HANDOVER_EXERCISE_TIMEOUT";
 /// How much longer a parent waits than its child, so that a child that is late can say so itself.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// For the help text of a parent.
+pub const PARENT_EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 a call or the child failed; 2 wrong usage; 3 a deadline passed";
+
+/// For the help text of a child.
+pub const CHILD_EXIT_CODES: &str = "\
+Exit codes: 0 the event was signaled; 1 a call or the parent failed, or the number is no event of this process; \
+2 it can't be a handle at all, or wrong usage; 3 a deadline passed";
+
 /// The options of a parent.
 #[derive(Debug, Args)]
 pub struct ParentOptions {

@@ -145,6 +145,30 @@ pub fn values_of(object: &impl AsHandle, process: u32) -> Vec<u32> {
     of(process).into_iter().filter(is_same).map(|entry| entry.value).collect()
 }
 
+/// The value of a handle of this process.
+///
+/// # Panics
+///
+/// If it has more than 32 bits, which no handle has.
+#[must_use]
+pub fn value(handle: &impl AsHandle) -> u32 {
+    u32::try_from(handle.as_handle().as_raw_handle().expose_provenance()).expect("a handle has 32 bits")
+}
+
+/// Whether two processes have one object, under these values.
+///
+/// # Panics
+///
+/// If one of the handles isn't open.
+#[must_use]
+pub fn is_same_elsewhere(process: u32, value: u32, other_process: u32, other_value: u32) -> bool {
+    let [one, other] = [(process, value), (other_process, other_value)].map(|(process, value)| {
+        let process = open(process).expect("the process is there");
+        pull(&process, value).expect("the handle is open")
+    });
+    same_object(one.as_handle(), other.as_handle())
+}
+
 fn pull(source: &OwnedHandle, value: u32) -> io::Result<OwnedHandle> {
     let mut copy = null_mut();
     // SAFETY: the call takes nothing and returns a constant.

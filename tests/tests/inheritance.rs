@@ -114,6 +114,7 @@ fn an_inheritable_handle_that_is_not_listed_does_not_arrive() {
     let mut control = std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
     let leaked = table::values_of(&canary, control.id());
     control.kill().unwrap();
+    control.wait().unwrap();
     assert_eq!(leaked.len(), 1, "std's builder should let a child inherit all");
 
     let none_listed = in_role("sleeps", &[]).spawn().unwrap();
@@ -139,6 +140,7 @@ fn adopts_and_has_a_child(arguments: &[String]) {
     println!("{}", grandchild.id());
     event.wait_timeout(SOON).expect("the signal");
     grandchild.kill().unwrap();
+    grandchild.wait().unwrap();
 }
 
 fn a_grandchild_created_with_inheritance_of_all_does_not_get_it() {

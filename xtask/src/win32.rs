@@ -10,12 +10,13 @@ use std::process::{Command, Stdio};
 use crate::debian::{self, Need};
 use crate::step::{Failed, Step};
 
-const DEBIAN: [Need; 7] = [
+const DEBIAN: [Need; 8] = [
     ("rustc-web", "a rustc that comes with the source of std, which is built for Windows"),
     ("cargo-web", "its cargo"),
     ("rust-web-src", "the source of std"),
     ("rust-web-clippy", "the lints for the Windows code"),
     ("gcc-mingw-w64-x86-64-win32", "the linker, and the C compiler for the foreign test programs"),
+    ("binutils-mingw-w64-i686", "import libraries for the check of the 32-bit target"),
     ("wine", "runs Win32 programs"),
     ("wine64", "its 64-bit half"),
 ];

@@ -25,6 +25,9 @@
 //! Windows 8 and later. Elsewhere only what needs no operating system is there: [`HandleValue`], [`Access`], [`Kind`]
 //! and [`Error`].
 
+// The pages are written for the platform that has everything; `cargo xtask test` checks their links there.
+#![cfg_attr(not(windows), allow(rustdoc::broken_intra_doc_links))]
+
 mod access;
 mod error;
 mod kind;

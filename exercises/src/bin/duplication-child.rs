@@ -1,16 +1,14 @@
 //! Waits for an event that was duplicated into this process, under the number that comes on standard input.
-//!
-//! Exit codes: 0 the event was signaled; 1 the pipe closed, or the number is no handle of this process, or not an
-//! event's; 2 it can't be a handle at all, or wrong usage; 3 a deadline passed
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use exercises::{ChildOptions, Story, end_of, line_within};
+use exercises::{CHILD_EXIT_CODES, ChildOptions, Story, end_of, line_within};
 use handover::{Event, HandleValue};
 
+/// Waits for an event that was duplicated into this process, under the number that comes on standard input
 #[derive(Debug, Parser)]
-#[command(about, long_about = None, verbatim_doc_comment)]
+#[command(about, after_help = CHILD_EXIT_CODES)]
 struct Options {
     #[command(flatten)]
     child: ChildOptions,

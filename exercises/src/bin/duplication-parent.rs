@@ -1,17 +1,15 @@
-//! Shares an unnamed event with a child by duplication: the child is started with its standard streams alone, the
-//! event is duplicated into it while it runs, and a pipe tells it the number.
-//!
-//! Exit codes: 0 done; 1 a call or the child failed; 2 wrong usage; 3 a deadline passed
+//! Shares an unnamed event with a running child: duplicates it into the child and tells it the number over a pipe.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use exercises::{ParentOptions, Stop, Story, end_of};
+use exercises::{PARENT_EXIT_CODES, ParentOptions, Stop, Story, end_of};
 use handover::{Access, Event, HandleValue, Stdio};
 
+/// Shares an unnamed event with a running child: duplicates it into the child and tells it the number over a pipe
 #[derive(Debug, Parser)]
-#[command(about, long_about = None, verbatim_doc_comment)]
+#[command(about, after_help = PARENT_EXIT_CODES)]
 struct Options {
     #[command(flatten)]
     parent: ParentOptions,

@@ -1,16 +1,14 @@
 //! Waits for an event that it inherited under the number on its command line.
-//!
-//! Exit codes: 0 the event was signaled; 1 the number is no handle of this process, or not an event's; 2 it can't be
-//! a handle at all, or wrong usage; 3 a deadline passed
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use exercises::{ChildOptions, Story, end_of};
+use exercises::{CHILD_EXIT_CODES, ChildOptions, Story, end_of};
 use handover::{Event, HandleValue};
 
+/// Waits for an event that it inherited under the number on its command line
 #[derive(Debug, Parser)]
-#[command(about, long_about = None, verbatim_doc_comment)]
+#[command(about, after_help = CHILD_EXIT_CODES)]
 struct Options {
     /// The event's handle in this process: its number in decimal, or in hex with 0x
     #[arg(allow_hyphen_values = true)]

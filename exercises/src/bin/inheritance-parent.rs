@@ -1,16 +1,14 @@
-//! Shares an unnamed event with a child by inheritance: the child inherits that one handle, is told its number on
-//! the command line, and waits.
-//!
-//! Exit codes: 0 done; 1 a call or the child failed; 2 wrong usage; 3 a deadline passed
+//! Shares an unnamed event with a child that inherits it and is told its number on the command line.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use exercises::{ParentOptions, Story, end_of};
+use exercises::{PARENT_EXIT_CODES, ParentOptions, Story, end_of};
 use handover::{Event, HandleValue};
 
+/// Shares an unnamed event with a child that inherits it and is told its number on the command line
 #[derive(Debug, Parser)]
-#[command(about, long_about = None, verbatim_doc_comment)]
+#[command(about, after_help = PARENT_EXIT_CODES)]
 struct Options {
     #[command(flatten)]
     parent: ParentOptions,
