@@ -10,12 +10,17 @@ use std::ptr::{null, null_mut, with_exposed_provenance_mut};
 
 use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
 use windows_sys::Win32::Foundation::{
-    CompareObjectHandles, DUPLICATE_SAME_ACCESS, DuplicateHandle, GetHandleInformation, HANDLE_FLAG_INHERIT,
-    STATUS_INFO_LENGTH_MISMATCH, SetHandleInformation,
+    CloseHandle, CompareObjectHandles, DUPLICATE_SAME_ACCESS, DuplicateHandle, GetHandleInformation,
+    HANDLE_FLAG_INHERIT, INVALID_HANDLE_VALUE, STATUS_INFO_LENGTH_MISMATCH, SetHandleInformation,
 };
+use windows_sys::Win32::System::Diagnostics::ToolHelp::{
+    CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
+};
+use windows_sys::Win32::System::JobObjects::CreateJobObjectW;
+use windows_sys::Win32::System::Memory::{CreateFileMappingW, PAGE_READWRITE};
 use windows_sys::Win32::System::Threading::{
-    CreateMutexW, CreateSemaphoreW, GetCurrentProcess, OpenProcess, PROCESS_DUP_HANDLE, PROCESS_SYNCHRONIZE,
-    PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
+    CreateMutexW, CreateSemaphoreW, CreateWaitableTimerW, GetCurrentProcess, OpenProcess, PROCESS_DUP_HANDLE,
+    PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, TerminateProcess, WaitForSingleObject,
 };
 
 /// One handle of a process.
@@ -198,6 +203,17 @@ pub fn same_object(one: BorrowedHandle<'_>, other: BorrowedHandle<'_>) -> bool {
     unsafe { CompareObjectHandles(one.as_raw_handle(), other.as_raw_handle()) != 0 }
 }
 
+/// Closes a handle by its number, as code does that closes what isn't its own.
+///
+/// # Panics
+///
+/// If it isn't open.
+pub fn close_value(value: u32) {
+    // SAFETY: no Rust object owns the handle: it came by inheritance and was not adopted.
+    let answer = unsafe { CloseHandle(with_exposed_provenance_mut(value as usize)) };
+    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
+}
+
 /// The pseudo handle of the current process, which is `INVALID_HANDLE_VALUE` too.
 #[must_use]
 pub fn current_process() -> BorrowedHandle<'static> {
@@ -205,6 +221,13 @@ pub fn current_process() -> BorrowedHandle<'static> {
     let raw = unsafe { GetCurrentProcess() };
     // SAFETY: the constant names the process for as long as it lives.
     unsafe { BorrowedHandle::borrow_raw(raw) }
+}
+
+/// A handle by its number, for as long as the caller keeps it open.
+#[must_use]
+pub fn borrowed(value: u32) -> BorrowedHandle<'static> {
+    // SAFETY: the callers are tests that own what they name.
+    unsafe { BorrowedHandle::borrow_raw(with_exposed_provenance_mut(value as usize)) }
 }
 
 /// A handle that isn't open: what a program has that closed one too early.
@@ -282,6 +305,80 @@ pub fn semaphore() -> OwnedHandle {
     // SAFETY: neither attributes nor a name are documented as NULL.
     let raw = unsafe { CreateSemaphoreW(null(), 0, 1, null()) };
     owned(raw).expect("the system has room for a semaphore")
+}
+
+/// A section of one page, backed by the page file.
+///
+/// # Panics
+///
+/// If the system has no room.
+#[must_use]
+pub fn section() -> OwnedHandle {
+    // SAFETY: INVALID_HANDLE_VALUE stands for the page file; neither attributes nor a name are documented as NULL.
+    let raw = unsafe { CreateFileMappingW(INVALID_HANDLE_VALUE, null(), PAGE_READWRITE, 0, 4096, null()) };
+    owned(raw).expect("the system has room for a section")
+}
+
+/// A waitable timer.
+///
+/// # Panics
+///
+/// If the system has no room.
+#[must_use]
+pub fn timer() -> OwnedHandle {
+    // SAFETY: neither attributes nor a name are documented as NULL.
+    let raw = unsafe { CreateWaitableTimerW(null(), 1, null()) };
+    owned(raw).expect("the system has room for a timer")
+}
+
+/// A job.
+///
+/// # Panics
+///
+/// If the system has no room.
+#[must_use]
+pub fn job() -> OwnedHandle {
+    // SAFETY: neither attributes nor a name are documented as NULL.
+    let raw = unsafe { CreateJobObjectW(null(), null()) };
+    owned(raw).expect("the system has room for a job")
+}
+
+/// A handle to this process that is no pseudo handle.
+///
+/// # Panics
+///
+/// If it can't be opened.
+#[must_use]
+pub fn this_process() -> OwnedHandle {
+    open(std::process::id()).expect("a process can open itself")
+}
+
+/// The ids of the processes that are children of another, by the system's list.
+///
+/// # Panics
+///
+/// If the system doesn't tell.
+#[must_use]
+pub fn children_of(parent: u32) -> Vec<u32> {
+    // SAFETY: the call takes numbers.
+    let raw = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0) };
+    assert_ne!(raw, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
+    let snapshot = owned(raw).expect("it is not NULL");
+    let mut entry = PROCESSENTRY32W {
+        dwSize: u32::try_from(size_of::<PROCESSENTRY32W>()).expect("a small structure"),
+        ..Default::default()
+    };
+    let mut children = Vec::new();
+    // SAFETY: the snapshot is owned, so it is open; the entry is a live place with its size in it.
+    let mut more = unsafe { Process32FirstW(snapshot.as_raw_handle(), &raw mut entry) };
+    while more != 0 {
+        if entry.th32ParentProcessID == parent {
+            children.push(entry.th32ProcessID);
+        }
+        // SAFETY: as above.
+        more = unsafe { Process32NextW(snapshot.as_raw_handle(), &raw mut entry) };
+    }
+    children
 }
 
 fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {

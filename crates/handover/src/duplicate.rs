@@ -1,7 +1,6 @@
 //! Strategy 2, duplication: putting a handle into a running process's table.
 
-use std::os::windows::io::AsHandle;
-
+use crate::process::Remote;
 use crate::sys::handle as sys;
 use crate::{Error, HandleValue, Process, Result, Share};
 
@@ -31,9 +30,9 @@ impl Process {
     #[doc(alias = "DuplicateHandle")]
     pub fn duplicate_into<'a>(&self, object: impl Into<Share<'a>>) -> Result<Undelivered> {
         let object = object.into();
-        let handle = object.checked()?;
-        match sys::duplicate_into(self.as_handle(), handle, object.access(), false) {
-            Ok(value) => Ok(Undelivered { process: self.clone(), value: Some(value) }),
+        let handle = object.checked(|| format!("the handle to duplicate into process {}", self.id()))?;
+        match Remote::new(self, handle, object.access(), false) {
+            Ok(remote) => Ok(Undelivered(remote)),
             Err(_) if self.has_ended()? => {
                 Err(Error::PeerGone { process: self.id(), what: "duplicate a handle into".into() })
             }
@@ -51,33 +50,20 @@ impl Process {
 /// [`delivered`](Self::delivered) passes the responsibility to the other process.
 #[derive(Debug)]
 #[must_use = "dropping it closes the handle in the other process"]
-pub struct Undelivered {
-    process: Process,
-    /// `None` once it is delivered.
-    value: Option<HandleValue>,
-}
+pub struct Undelivered(Remote);
 
 impl Undelivered {
     /// The handle's value in the other process: what to tell it.
     #[must_use]
     pub fn value(&self) -> HandleValue {
-        self.value.expect("delivering consumes the copy")
+        self.0.value()
     }
 
     /// Lets go: from now on the other process owns the handle and closes it.
     ///
     /// Call it when the number is on its way. Nothing that happens afterwards can make this process close a handle
     /// which the other one may be using.
-    pub fn delivered(mut self) -> HandleValue {
-        self.value.take().expect("delivering consumes the copy")
-    }
-}
-
-impl Drop for Undelivered {
-    fn drop(&mut self) {
-        if let Some(value) = self.value {
-            // It fails if the process has ended, and then its handles are closed.
-            let _ = sys::close_in(self.process.as_handle(), value);
-        }
+    pub fn delivered(self) -> HandleValue {
+        self.0.release()
     }
 }

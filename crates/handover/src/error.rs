@@ -84,6 +84,42 @@ pub enum Error {
         /// Every file that was looked for.
         looked_at: Vec<PathBuf>,
     },
+    /// A file that isn't a program but a script for `cmd.exe`, which reads a command line by other rules.
+    BatchFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A socket, which on Windows is more than its handle.
+    Socket {
+        /// What was to be done with it.
+        what: String,
+    },
+    /// Nothing was handed down to this process by name.
+    NothingInherited,
+    /// What was handed down was meant for another process, whose environment this one has a copy of.
+    NotForThisProcess {
+        /// This process's parent.
+        parent: u32,
+        /// The process whose child it was meant for.
+        meant_for_children_of: u32,
+    },
+    /// The variable in which a parent says what it hands down holds something else.
+    BadManifest {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Nothing of this name was handed down.
+    NoSuchName {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        names: Vec<String>,
+    },
+    /// The object of this name was taken before.
+    AlreadyTaken {
+        /// The name.
+        name: String,
+    },
     /// An argument that no call could do anything with.
     InvalidInput {
         /// The argument.
@@ -101,10 +137,17 @@ impl Error {
             Self::System { source, .. } => source.kind(),
             Self::TimedOut { .. } => io::ErrorKind::TimedOut,
             Self::PeerGone { .. } => io::ErrorKind::BrokenPipe,
-            Self::NotAHandle { .. } | Self::NotOpen { .. } | Self::InvalidInput { .. } => {
-                io::ErrorKind::InvalidInput
-            }
-            Self::NotYours { .. } | Self::WrongKind { .. } => io::ErrorKind::InvalidInput,
+            Self::BadManifest { .. } => io::ErrorKind::InvalidData,
+            Self::NothingInherited | Self::NoSuchName { .. } => io::ErrorKind::NotFound,
+            Self::NotForThisProcess { .. } => io::ErrorKind::PermissionDenied,
+            Self::NotAHandle { .. }
+            | Self::NotOpen { .. }
+            | Self::NotYours { .. }
+            | Self::WrongKind { .. }
+            | Self::BatchFile { .. }
+            | Self::Socket { .. }
+            | Self::AlreadyTaken { .. }
+            | Self::InvalidInput { .. } => io::ErrorKind::InvalidInput,
             Self::MissingRight { .. } => io::ErrorKind::PermissionDenied,
             Self::ProgramNotFound { .. } => io::ErrorKind::NotFound,
         }
@@ -163,6 +206,37 @@ impl fmt::Display for Error {
                     }
                 }
             }
+            Self::BatchFile { path } => write!(
+                f,
+                "{} is a batch file, for which arguments can't be quoted safely; start cmd.exe with it and write the \
+                 command line with raw_arg",
+                path.display()
+            ),
+            Self::Socket { what } => write!(
+                f,
+                "{what} is a socket, and Windows doesn't support a duplicate of its handle; listen or connect in the \
+                 other process"
+            ),
+            Self::NothingInherited => f.write_str(
+                "nothing was handed down to this process; its parent has to list objects with Command::inherit",
+            ),
+            Self::NotForThisProcess { parent, meant_for_children_of } => write!(
+                f,
+                "what was handed down is meant for a child of process {meant_for_children_of}, and this is a child \
+                 of process {parent} with a copy of its environment; process {parent} has to hand objects down itself"
+            ),
+            Self::BadManifest { why } => {
+                write!(f, "the variable HANDOVER_INHERITED {why}; only handover::Command should set it")
+            }
+            Self::NoSuchName { name, names } => {
+                write!(f, "no object {name:?} was handed down; there ")?;
+                match names.as_slice() {
+                    [] => f.write_str("are none"),
+                    [only] => write!(f, "is {only:?}"),
+                    names => write!(f, "are {names:?}"),
+                }
+            }
+            Self::AlreadyTaken { name } => write!(f, "the object {name:?} was taken before, and is its taker's"),
             Self::InvalidInput { what, why } => write!(f, "{what}: {why}"),
         }
     }

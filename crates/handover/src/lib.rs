@@ -37,7 +37,7 @@ mod value;
 mod adopt;
 #[cfg(windows)]
 mod duplicate;
-#[cfg(windows)]
+#[cfg(any(windows, test))]
 mod inherit;
 #[cfg(windows)]
 mod object;
@@ -57,6 +57,15 @@ pub use adopt::adopt;
 #[cfg(windows)]
 pub use duplicate::Undelivered;
 #[cfg(windows)]
+pub use inherit::{Inherited, Unlisted, inherited, unlisted};
+#[cfg(windows)]
 pub use object::{Event, Object, Share};
 #[cfg(windows)]
-pub use process::{Child, Command, Process, Stdio};
+pub use process::{Child, Command, Process, Stdio, Suspended};
+/// What std has for a process and its streams serves as it is.
+#[cfg(windows)]
+#[doc(no_inline)]
+pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use sys::fault as faults;

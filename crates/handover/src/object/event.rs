@@ -119,7 +119,7 @@ impl Event {
     /// for over there, and not set.
     #[must_use]
     pub fn only(&self, access: Access) -> Share<'_> {
-        Share::from(self.as_handle()).only(access)
+        Share::typed(self.as_handle(), access)
     }
 
     fn wait_at_most(&self, time: Duration) -> Result<bool> {

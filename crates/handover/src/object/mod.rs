@@ -8,7 +8,7 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 pub use event::Event;
 
-use crate::{Access, HandleValue, Kind, Result};
+use crate::{Access, Error, HandleValue, Kind, Result, sys};
 
 /// A type that can own a handle which came from another process.
 ///
@@ -65,6 +65,8 @@ impl sealed::FromHandle for File {
 pub struct Share<'a> {
     handle: BorrowedHandle<'a>,
     access: Option<Access>,
+    /// Made from an object of this crate, so that the kind is known.
+    typed: bool,
 }
 
 impl<'a> Share<'a> {
@@ -79,20 +81,29 @@ impl<'a> Share<'a> {
         self
     }
 
+    /// An object of this crate, with these rights.
+    pub(crate) const fn typed(handle: BorrowedHandle<'a>, access: Access) -> Self {
+        Self { handle, access: Some(access), typed: true }
+    }
+
     pub(crate) const fn access(&self) -> Option<Access> {
         self.access
     }
 
-    /// The handle, if it is one that can be duplicated; a pseudo handle would become something else.
-    pub(crate) fn checked(&self) -> Result<BorrowedHandle<'a>> {
+    /// The handle, if it is one that can be duplicated: a pseudo handle would become something else, and a socket
+    /// would lose what Winsock keeps beside the handle.
+    pub(crate) fn checked(&self, what: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
         HandleValue::of(&self.handle)?;
+        if !self.typed && sys::socket::is_socket(self.handle) {
+            return Err(Error::Socket { what: what() });
+        }
         Ok(self.handle)
     }
 }
 
 impl<'a> From<BorrowedHandle<'a>> for Share<'a> {
     fn from(handle: BorrowedHandle<'a>) -> Self {
-        Self { handle, access: None }
+        Self { handle, access: None, typed: false }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a parent has of its child.
 
-use std::os::windows::io::{AsHandle, BorrowedHandle};
+use std::io::Read;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
 use std::os::windows::process::ExitStatusExt;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::time::Duration;
 
 use super::Process;
@@ -101,6 +102,33 @@ impl Child {
         }
     }
 
+    /// Waits until the child has ended, however long that takes, and collects what it writes to the streams that are
+    /// piped. Both are read at the same time, so a child that fills one of them isn't stuck.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if a stream can't be read.
+    pub fn wait_with_output(mut self) -> Result<Output> {
+        drop(self.stdin.take());
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        let failed = |source| Error::System { call: "ReadFile", what: "the child's output".into(), source };
+        std::thread::scope(|scope| {
+            let err = &mut err;
+            let reader =
+                stderr.map(|mut stream| scope.spawn(move || stream.read_to_end(err).map_err(failed)));
+            if let Some(mut stream) = stdout {
+                stream.read_to_end(&mut out).map_err(failed)?;
+            }
+            match reader.map(std::thread::ScopedJoinHandle::join) {
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                Some(Ok(outcome)) => outcome.map(drop),
+                None => Ok(()),
+            }
+        })?;
+        Ok(Output { status: self.wait()?, stdout: out, stderr: err })
+    }
+
     fn exit_status(&self) -> Result<ExitStatus> {
         let code =
             sys::exit_code(self.process.as_handle()).map_err(self.process.failed("GetExitCodeProcess"))?;
@@ -120,5 +148,11 @@ impl Drop for Child {
 impl AsHandle for Child {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.process.as_handle()
+    }
+}
+
+impl AsRawHandle for Child {
+    fn as_raw_handle(&self) -> RawHandle {
+        self.as_handle().as_raw_handle()
     }
 }

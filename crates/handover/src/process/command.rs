@@ -1,9 +1,13 @@
 //! The builder of a child process.
 
 use std::ffi::{OsStr, OsString};
+use std::os::windows::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
 
-use super::{Child, Stdio, spawn};
+use super::{Child, Stdio, Suspended, spawn};
 use crate::inherit::Listed;
+use crate::sys::text::compare_ignoring_case;
 use crate::{Result, Share};
 
 /// A child process to be started, with exactly the objects that it is to have.
@@ -33,13 +37,20 @@ pub struct Command<'a> {
     pub(super) environment: Vec<Change>,
     pub(super) streams: [Option<Stdio>; 3],
     pub(super) inherit: Vec<Listed<'a>>,
+    pub(super) environment_handles: Vec<(OsString, String)>,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) creation_flags: u32,
+    pub(super) sealed: bool,
     pub(super) kill_on_drop: bool,
+    pub(super) kill_with_parent: bool,
 }
 
 /// One argument of the child.
 #[derive(Debug)]
 pub(super) enum Argument {
     Plain(OsString),
+    /// Not to be quoted.
+    Raw(OsString),
     /// Text with `{name}`s in it.
     Template(String),
 }
@@ -64,7 +75,12 @@ impl<'a> Command<'a> {
             environment: Vec::new(),
             streams: [None, None, None],
             inherit: Vec::new(),
+            environment_handles: Vec::new(),
+            directory: None,
+            creation_flags: 0,
+            sealed: false,
             kill_on_drop: false,
+            kill_with_parent: false,
         }
     }
 
@@ -79,6 +95,13 @@ impl<'a> Command<'a> {
         for argument in arguments {
             self.arg(argument);
         }
+        self
+    }
+
+    /// Adds text to the command line as it is, after a space: for programs that don't read it by the usual rules,
+    /// such as `cmd.exe`. What is in it is the caller's to quote.
+    pub fn raw_arg(&mut self, text: impl AsRef<OsStr>) -> &mut Self {
+        self.arguments.push(Argument::Raw(text.as_ref().to_owned()));
         self
     }
 
@@ -121,15 +144,43 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Sets a variable of the child's environment to text in which each `{name}` is replaced as in
+    /// [`arg_handle`](Self::arg_handle). It comes after all other changes to the environment.
+    pub fn env_handle(&mut self, name: impl AsRef<OsStr>, template: impl Into<String>) -> &mut Self {
+        self.environment_handles.push((name.as_ref().to_owned(), template.into()));
+        self
+    }
+
+    /// The child's current directory; this process's own if this isn't called. A relative path of the program is
+    /// taken from this process's directory all the same.
+    pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Self {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Sets the
+    /// [process creation flags](https://learn.microsoft.com/windows/win32/procthread/process-creation-flags), such as
+    /// `CREATE_NO_WINDOW` (0x08000000). `CREATE_SUSPENDED` is refused: [`spawn_suspended`](Self::spawn_suspended) can't
+    /// be forgotten.
+    pub fn creation_flags(&mut self, flags: u32) -> &mut Self {
+        self.creation_flags = flags;
+        self
+    }
+
     /// Lists an object for the child, under a name.
     ///
     /// The child inherits a duplicate of its own; the object's handle here is neither changed nor used up. It
     /// travels with the access of its [`Share`]: an [`Event`](crate::Event) with the rights to use it,
-    /// `event.only(…)` with fewer, a file or another handle with the access that it has. The duplicate is
-    /// inheritable and exists in this process while the child is being created, no longer.
+    /// `event.only(…)` with fewer, a file or another handle with the access that it has. An object can be listed under
+    /// several names, and be a standard stream too; each is a handle of its own over there.
     ///
-    /// Which value the child finds it under is in [`Child::handed_down`] and in the templates of
-    /// [`arg_handle`](Self::arg_handle). The child owns the handle and closes it.
+    /// The child takes it by name from [`inherited`](crate::inherited), owns it and closes it. A program that doesn't
+    /// know this crate can be told the number by [`arg_handle`](Self::arg_handle) or [`env_handle`](Self::env_handle);
+    /// here it is in [`Child::handed_down`].
+    ///
+    /// The duplicate is inheritable and exists in this process while the child is being created, no longer. Another
+    /// thread that creates a process in just that moment, by other means and with inheritance of all, gives it to
+    /// that process too; [`sealed`](Self::sealed) closes the gap.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_HANDLE_LIST")]
     pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<Share<'a>>) -> &mut Self {
         self.inherit.push(Listed { name: name.into(), object: object.into() });
@@ -161,6 +212,34 @@ impl<'a> Command<'a> {
         self
     }
 
+    /// Whether the system ends the child when this process ends, however it ends: also when it crashes or is killed.
+    /// The child is in a job for that from its first moment, and so are the processes that it starts. It isn't if
+    /// this isn't called.
+    #[doc(alias = "PROC_THREAD_ATTRIBUTE_JOB_LIST")]
+    pub fn kill_with_parent(&mut self, kill: bool) -> &mut Self {
+        self.kill_with_parent = kill;
+        self
+    }
+
+    /// Creates no inheritable handle in this process, not even for the moment of creating the child.
+    ///
+    /// Without this, the inheritable duplicates of what is listed exist here for that moment, and another thread that
+    /// then creates a process with inheritance of all (std's `Command` does, and many a DLL) gives them to its child
+    /// too: a pipe doesn't end, a file stays locked, a secret is read. With this they are made in a dormant helper
+    /// process, which is named as the child's parent. The helper is this program, suspended before its first
+    /// instruction; it is made at the first sealed spawn, serves all later ones, is made anew if it is ended, and
+    /// ends with this process.
+    ///
+    /// What else changes for the child: the id of its parent, where tools show it, is the helper's; priority,
+    /// affinity and token are those that this process had when the helper was made; and on Windows a console program
+    /// may get a console of its own instead of this process's (the standard streams are handed down all the same).
+    /// Whether that is so is not proven: the tests have run under Wine.
+    #[doc(alias = "PROC_THREAD_ATTRIBUTE_PARENT_PROCESS")]
+    pub fn sealed(&mut self) -> &mut Self {
+        self.sealed = true;
+        self
+    }
+
     /// Starts the child.
     ///
     /// # Errors
@@ -173,6 +252,89 @@ impl<'a> Command<'a> {
     /// process, no handle, no changed flag.
     #[doc(alias = "CreateProcess")]
     pub fn spawn(&mut self) -> Result<Child> {
-        spawn::spawn(self)
+        spawn::spawn(self, spawn::Default::Inherit)
     }
+
+    /// Creates the child without letting it run yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    #[doc(alias = "CREATE_SUSPENDED")]
+    pub fn spawn_suspended(&mut self) -> Result<Suspended> {
+        spawn::spawn_suspended(self)
+    }
+
+    /// Starts the child and waits until it has ended, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn), and those of [`Child::wait`].
+    pub fn status(&mut self) -> Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts the child, collects what it writes to standard output and standard error, and waits until it has ended.
+    /// Streams that the builder says something about stay as it says; standard input is empty otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn), and those of [`Child::wait_with_output`].
+    pub fn output(&mut self) -> Result<Output> {
+        spawn::spawn(self, spawn::Default::Collect)?.wait_with_output()
+    }
+
+    /// The program, as it was given.
+    #[must_use]
+    pub fn get_program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// The arguments, as they were given.
+    pub fn get_args(&self) -> impl ExactSizeIterator<Item = &OsStr> {
+        self.arguments.iter().map(|argument| match argument {
+            Argument::Plain(text) | Argument::Raw(text) => text.as_os_str(),
+            Argument::Template(text) => OsStr::new(text),
+        })
+    }
+
+    /// The changes to the environment, in the order in which they were made last: a value, or `None` for a variable
+    /// that is removed. Those of [`env_handle`](Self::env_handle) have no value yet and aren't among them.
+    pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
+        let since_cleared = self
+            .environment
+            .iter()
+            .rposition(|change| matches!(change, Change::Clear))
+            .map_or(0, |at| at + 1);
+        let changes = &self.environment[since_cleared..];
+        changes.iter().enumerate().filter_map(move |(at, change)| {
+            let (name, value) = change.parts()?;
+            let again = changes[at + 1..]
+                .iter()
+                .filter_map(Change::parts)
+                .any(|(other, _)| is_same_name(other, name));
+            (!again).then_some((name, value))
+        })
+    }
+
+    /// The child's current directory, if the builder sets it.
+    #[must_use]
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+}
+
+impl Change {
+    fn parts(&self) -> Option<(&OsStr, Option<&OsStr>)> {
+        match self {
+            Self::Set(name, value) => Some((name, Some(value))),
+            Self::Remove(name) => Some((name, None)),
+            Self::Clear => None,
+        }
+    }
+}
+
+fn is_same_name(one: &OsStr, other: &OsStr) -> bool {
+    let units = |text: &OsStr| text.encode_wide().collect::<Vec<u16>>();
+    compare_ignoring_case(&units(one), &units(other)).is_eq()
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::sys::process as sys;
@@ -15,6 +15,35 @@ use crate::{Error, Result, wait};
 pub struct Process {
     handle: Arc<OwnedHandle>,
     id: u32,
+}
+
+/// What identifies a process on this machine until it is started anew: the id alone is given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) id: u32,
+    pub(crate) created: u64,
+}
+
+impl Stamp {
+    /// This process's.
+    pub(crate) fn current() -> Result<Self> {
+        static CURRENT: OnceLock<Stamp> = OnceLock::new();
+        if let Some(stamp) = CURRENT.get() {
+            return Ok(*stamp);
+        }
+        let created = sys::creation_time(sys::current()).map_err(|source| Error::System {
+            call: "GetProcessTimes",
+            what: "this process".into(),
+            source,
+        })?;
+        Ok(*CURRENT.get_or_init(|| Self { id: std::process::id(), created }))
+    }
+
+    /// That of whatever process has this id now, if there is one that can be asked.
+    pub(crate) fn of_id(id: u32) -> Option<Self> {
+        let process = sys::open_to_query(id).ok()?;
+        Some(Self { id, created: sys::creation_time(process.as_handle()).ok()? })
+    }
 }
 
 impl Process {
@@ -37,6 +66,10 @@ impl Process {
     #[doc(alias = "GetProcessTimes")]
     pub fn creation_time(&self) -> Result<u64> {
         sys::creation_time(self.as_handle()).map_err(self.failed("GetProcessTimes"))
+    }
+
+    pub(crate) fn stamp(&self) -> Result<Stamp> {
+        Ok(Stamp { id: self.id, created: self.creation_time()? })
     }
 
     /// Whether the process has ended.

@@ -58,3 +58,10 @@ fn files(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     });
     with_exe.into_iter().chain([as_it_is])
 }
+
+/// Whether the system would start `cmd.exe` for this file. It passes over dots and spaces at the end of a name.
+pub(super) fn is_batch_file(file: &Path) -> bool {
+    let name = file.as_os_str().to_string_lossy();
+    let name = name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
+    name.ends_with(".bat") || name.ends_with(".cmd")
+}

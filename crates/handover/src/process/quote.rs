@@ -4,7 +4,7 @@
 //! ([Parsing C command-line arguments](https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments)):
 //! a backslash means itself, except in a run that ends at a quote.
 
-const QUOTE: u16 = b'"' as u16;
+pub(super) const QUOTE: u16 = b'"' as u16;
 const BACKSLASH: u16 = b'\\' as u16;
 const SPACE: u16 = b' ' as u16;
 const TAB: u16 = b'\t' as u16;
@@ -47,6 +47,12 @@ pub(super) fn push_argument(line: &mut Vec<u16>, argument: &[u16]) {
     }
 }
 
+/// Appends text that is quoted already, or is for a program with rules of its own.
+pub(super) fn push_raw(line: &mut Vec<u16>, text: &[u16]) {
+    line.push(SPACE);
+    line.extend_from_slice(text);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +81,13 @@ mod tests {
         ] {
             assert_eq!(quoted(argument), expected, "{argument:?}");
         }
+    }
+
+    #[test]
+    fn raw_text_is_left_alone() {
+        let mut line = Vec::new();
+        push_raw(&mut line, &r#"/c "a" b"#.encode_utf16().collect::<Vec<_>>());
+        assert_eq!(String::from_utf16_lossy(&line), r#" /c "a" b"#);
     }
 
     #[test]

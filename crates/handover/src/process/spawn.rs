@@ -2,78 +2,144 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::command::{Argument, Change, Command};
 use super::environment::{self, Variables};
 use super::stdio::{Source, Stream};
-use super::{Child, Process, lookup, quote, template};
-use crate::inherit::Inheritable;
+use super::{Child, Helper, Process, Stamp, Suspended, lifetime, lookup, quote, suspended, template};
+use crate::inherit::{Ground, Inheritable, Manifest, VARIABLE};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, wide};
 use crate::{Error, HandleValue, Result};
 
-/// Starts a child.
+/// What the streams are that the builder doesn't say anything about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Default {
+    Inherit,
+    /// As `output` has it: nothing to read, and what is written is collected.
+    Collect,
+}
+
+/// Starts a child that runs.
+pub(super) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
+    let job = if command.kill_with_parent { Some(lifetime::job()?) } else { None };
+    create(command, default, false, job).map(|(child, _thread)| child)
+}
+
+/// Starts a child that doesn't run yet.
+pub(super) fn spawn_suspended(command: &Command<'_>) -> Result<Suspended> {
+    if command.kill_with_parent {
+        let (child, thread) = create(command, Default::Inherit, true, Some(lifetime::job()?))?;
+        return Ok(Suspended::new(child, thread, None));
+    }
+    let job = suspended::job()?;
+    let (child, thread) = create(command, Default::Inherit, true, Some(&job))?;
+    Ok(Suspended::new(child, thread, Some(job)))
+}
+
+/// Creates the process.
 ///
-/// 1. What needs no handle is checked first: the program, the names.
+/// 1. What needs no handle is checked first: the names, the flags, the program.
 /// 2. Each stream and each listed object is duplicated, inheritable; the values are what the child will have.
-/// 3. With the values known, the command line is written.
+/// 3. With the values known, the command line and the environment are written.
 /// 4. The process is created with a list of exactly these duplicates, and they are closed.
 ///
-/// Whatever fails, what was made before is closed by its owner on the way out.
-pub(super) fn spawn(command: &Command<'_>) -> Result<Child> {
+/// Whatever fails, what was made before is closed by its owner on the way out. Nothing can fail after 4.
+fn create(
+    command: &Command<'_>,
+    default: Default,
+    suspended: bool,
+    job: Option<&OwnedHandle>,
+) -> Result<(Child, OwnedHandle)> {
     check_names(command)?;
-    let environment = environment(command)?;
-    let path = environment.as_ref().and_then(|variables| variables.get(&units(OsStr::new("PATH"))));
-    let application = lookup::find(&command.program, path.map(OsString::from_wide).as_deref())?;
+    if command.creation_flags & sys::SUSPENDED != 0 {
+        return Err(Error::invalid(
+            "the creation flag CREATE_SUSPENDED",
+            "would leave a child that nothing can resume; use spawn_suspended",
+        ));
+    }
+    let (application, as_typed) = program(command)?;
 
+    let ground = if command.sealed { Ground::Sealed(Helper::get()?) } else { Ground::Here };
     let [input, output, error] = [0, 1, 2].map(|which| {
-        let default = &Source::Inherit;
-        command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which)
+        let default = match (default, which) {
+            (Default::Inherit, _) => &Source::Inherit,
+            (Default::Collect, 0) => &Source::Null,
+            (Default::Collect, _) => &Source::Piped,
+        };
+        command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which, &ground)
     });
     let mut streams = [input?, output?, error?];
-    let mut inheritable = Vec::with_capacity(3 + command.inherit.len());
+    let mut inheritable = Vec::with_capacity(streams.len() + command.inherit.len());
     let mut stream_values = [None; 3];
     for (value, stream) in stream_values.iter_mut().zip(&mut streams) {
         if let Some(childs) = stream.childs.take() {
-            let duplicate = Inheritable::from(childs);
-            *value = Some(duplicate.value()?);
-            inheritable.push(duplicate);
+            *value = Some(childs.value()?);
+            inheritable.push(childs);
         }
     }
     let mut handed_down = Vec::with_capacity(command.inherit.len());
     for listed in &command.inherit {
-        let duplicate = Inheritable::of(listed)?;
+        let duplicate = ground.duplicate_listed(listed)?;
         handed_down.push((listed.name.clone(), duplicate.value()?));
         inheritable.push(duplicate);
     }
 
     let plan = Plan {
         application: wide(application.as_os_str()),
-        command_line: command_line(command, &handed_down)?,
-        environment: environment.map(|variables| variables.block()),
-        directory: None,
-        creation_flags: 0,
+        command_line: command_line(&as_typed, &command.arguments, &handed_down)?,
+        environment: environment(command, &handed_down, &ground)?.map(|variables| variables.block()),
+        directory: match &command.directory {
+            Some(directory) => Some(ended(checked(directory.as_os_str(), "the current directory")?)),
+            None => None,
+        },
+        creation_flags: command.creation_flags,
+        suspended,
         streams: stream_values,
         inherit: inheritable.iter().map(Inheritable::value).collect::<Result<_>>()?,
+        parent: ground.parent().map(AsHandle::as_handle),
+        job: job.map(AsHandle::as_handle),
     };
     let created = sys::create(&plan).map_err(|source| Error::System {
         call: "CreateProcessW",
-        what: format!("the program {}", application.display()),
+        what: match &command.directory {
+            None => format!("the program {}", application.display()),
+            Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
+        },
         source,
     })?;
     drop(inheritable);
-    drop(created.thread);
 
     let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours);
-    Ok(Child {
+    let child = Child {
         stdin: stdin.map(ChildStdin::from),
         stdout: stdout.map(ChildStdout::from),
         stderr: stderr.map(ChildStderr::from),
         process: Process::new(created.process, created.id),
         handed_down,
         kill_on_drop: command.kill_on_drop,
-    })
+    };
+    Ok((child, created.thread))
+}
+
+/// The program's file, and the name under which it is started.
+fn program(command: &Command<'_>) -> Result<(std::path::PathBuf, Vec<u16>)> {
+    let as_typed = checked(&command.program, "the program's name")?;
+    if as_typed.contains(&quote::QUOTE) {
+        return Err(Error::invalid(
+            format!("the program's name, {:?}", command.program),
+            "has a quote in it",
+        ));
+    }
+    let variables = changed(command)?;
+    let path = variables.as_ref().and_then(|variables| variables.get(&units(OsStr::new("PATH"))));
+    let application = lookup::find(&command.program, path.map(OsString::from_wide).as_deref())?;
+    if lookup::is_batch_file(&application) {
+        return Err(Error::BatchFile { path: application });
+    }
+    Ok((application, as_typed))
 }
 
 /// Each name once, and none that a template couldn't say.
@@ -97,30 +163,45 @@ fn check_names(command: &Command<'_>) -> Result<()> {
     }
 }
 
-fn command_line(command: &Command<'_>, handed_down: &[(String, HandleValue)]) -> Result<Vec<u16>> {
-    let value = |name: &str| handed_down.iter().find(|(other, _)| other == name).map(|(_, value)| *value);
+fn command_line(
+    program: &[u16],
+    arguments: &[Argument],
+    handed_down: &[(String, HandleValue)],
+) -> Result<Vec<u16>> {
     let mut line = Vec::new();
-    let program = checked(&command.program, "the program's name")?;
-    quote::push_program(&mut line, &program);
-    for argument in &command.arguments {
-        let text = match argument {
-            Argument::Plain(text) => checked(text, "an argument")?,
-            Argument::Template(text) => checked(OsStr::new(&template::fill(text, value)?), "an argument")?,
-        };
-        quote::push_argument(&mut line, &text);
+    quote::push_program(&mut line, program);
+    for argument in arguments {
+        match argument {
+            Argument::Plain(text) => quote::push_argument(&mut line, &checked(text, "an argument")?),
+            Argument::Raw(text) => quote::push_raw(&mut line, &checked(text, "an argument")?),
+            Argument::Template(text) => {
+                let filled = filled(text, handed_down)?;
+                quote::push_argument(&mut line, &checked(OsStr::new(&filled), "an argument")?);
+            }
+        }
     }
-    line.push(0);
-    if line.len() > quote::LONGEST {
+    if line.len() >= quote::LONGEST {
         return Err(Error::invalid(
-            format!("the command line of {} units", line.len() - 1),
+            format!("the command line of {} units", line.len()),
             format!("at most {} fit; pass the rest in a file or a pipe", quote::LONGEST - 1),
         ));
     }
-    Ok(line)
+    Ok(ended(line))
+}
+
+fn filled(template: &str, handed_down: &[(String, HandleValue)]) -> Result<String> {
+    template::fill(template, |name| {
+        handed_down.iter().find(|(other, _)| other == name).map(|(_, value)| *value)
+    })
 }
 
 fn units(text: &OsStr) -> Vec<u16> {
     text.encode_wide().collect()
+}
+
+fn ended(mut units: Vec<u16>) -> Vec<u16> {
+    units.push(0);
+    units
 }
 
 /// The units of a text that will end with NUL, and therefore can't hold one.
@@ -136,24 +217,43 @@ fn checked(text: &OsStr, what: &str) -> Result<Vec<u16>> {
 }
 
 /// The child's environment, if it isn't just a copy of ours.
-fn environment(command: &Command<'_>) -> Result<Option<Variables>> {
+fn environment(
+    command: &Command<'_>,
+    handed_down: &[(String, HandleValue)],
+    ground: &Ground,
+) -> Result<Option<Variables>> {
+    let variables = changed(command)?;
+    let ours_is_there = std::env::var_os(VARIABLE).is_some();
+    if handed_down.is_empty() && !ours_is_there && command.environment_handles.is_empty() {
+        return Ok(variables);
+    }
+    let mut variables = variables.unwrap_or_else(copied);
+    // A manifest of ours says nothing to a child.
+    variables.remove(&units(OsStr::new(VARIABLE)));
+    if !handed_down.is_empty() {
+        let Stamp { id, created } = match ground.parent() {
+            None => Stamp::current()?,
+            Some(parent) => parent.stamp()?,
+        };
+        let manifest = Manifest { parent_id: id, parent_created: created, objects: handed_down.to_vec() };
+        variables.set(units(OsStr::new(VARIABLE)), units(OsStr::new(&manifest.text()?)));
+    }
+    for (name, template) in &command.environment_handles {
+        set(&mut variables, name, OsStr::new(&filled(template, handed_down)?))?;
+    }
+    Ok(Some(variables))
+}
+
+/// Our environment with the changes that the builder says, if it says any.
+fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
     const SYSTEM_ROOT: &str = "SystemRoot";
     if command.environment.is_empty() {
         return Ok(None);
     }
-    let mut variables = Variables::new(compare_ignoring_case);
-    for (name, value) in std::env::vars_os() {
-        variables.set(units(&name), units(&value));
-    }
+    let mut variables = copied();
     for change in &command.environment {
         match change {
-            Change::Set(name, value) => {
-                let (name_units, value_units) = (units(name), units(value));
-                if let Some(why) = environment::objection(&name_units, &value_units) {
-                    return Err(Error::invalid(format!("the variable {name:?}"), why));
-                }
-                variables.set(name_units, value_units);
-            }
+            Change::Set(name, value) => set(&mut variables, name, value)?,
             Change::Remove(name) => variables.remove(&units(name)),
             Change::Clear => {
                 variables = Variables::new(compare_ignoring_case);
@@ -164,4 +264,21 @@ fn environment(command: &Command<'_>) -> Result<Option<Variables>> {
         }
     }
     Ok(Some(variables))
+}
+
+fn copied() -> Variables {
+    let mut variables = Variables::new(compare_ignoring_case);
+    for (name, value) in std::env::vars_os() {
+        variables.set(units(&name), units(&value));
+    }
+    variables
+}
+
+fn set(variables: &mut Variables, name: &OsStr, value: &OsStr) -> Result<()> {
+    let (name_units, value_units) = (units(name), units(value));
+    if let Some(why) = environment::objection(&name_units, &value_units) {
+        return Err(Error::invalid(format!("the variable {name:?}"), why));
+    }
+    variables.set(name_units, value_units);
+    Ok(())
 }

@@ -8,7 +8,25 @@
 //! - `process`: creating one from a finished plan, ending it, its exit code and identity;
 //! - `pipe`: the two ends of a standard stream.
 //!
+//! - `job`: what ends processes together;
+//! - `table`: a look at this process's own handles;
+//! - `text`: what only the system knows about text and folders.
+//!
 //! A raw value gets its owner in the expression that makes it. An error is read before anything else is called.
+
+#[cfg(feature = "faults")]
+pub mod fault;
+
+/// Called before each system call, by its name: the seam at which tests make one fail.
+#[cfg(all(windows, not(feature = "faults")))]
+#[inline(always)]
+#[allow(clippy::unnecessary_wraps, reason = "with the feature, it fails")]
+fn fault(_call: &'static str) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(windows, feature = "faults"))]
+use fault::fault;
 
 #[cfg(windows)]
 mod windows;

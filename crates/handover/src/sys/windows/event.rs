@@ -6,10 +6,11 @@ use std::ptr::null;
 
 use windows_sys::Win32::System::Threading::{CreateEventW, ResetEvent, SetEvent};
 
-use super::succeeded;
+use super::{fault, succeeded};
 
 /// An unnamed event, not signaled, for this process alone.
 pub(crate) fn create(manual_reset: bool) -> io::Result<OwnedHandle> {
+    fault("CreateEventW")?;
     // SAFETY: no security attributes and no name are documented as NULL, and nothing else is passed by pointer.
     let raw = unsafe { CreateEventW(null(), manual_reset.into(), 0, null()) };
     if raw.is_null() {
@@ -20,12 +21,14 @@ pub(crate) fn create(manual_reset: bool) -> io::Result<OwnedHandle> {
 }
 
 pub(crate) fn set(event: BorrowedHandle<'_>) -> io::Result<()> {
+    fault("SetEvent")?;
     // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
     let answer = unsafe { SetEvent(event.as_raw_handle()) };
     succeeded(answer)
 }
 
 pub(crate) fn reset(event: BorrowedHandle<'_>) -> io::Result<()> {
+    fault("ResetEvent")?;
     // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
     let answer = unsafe { ResetEvent(event.as_raw_handle()) };
     succeeded(answer)

@@ -8,15 +8,15 @@ use std::ptr::{null_mut, with_exposed_provenance_mut};
 use windows_sys::Wdk::Foundation::{NtQueryObject, OBJECT_INFORMATION_CLASS, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
     DUPLICATE_CLOSE_SOURCE, DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_INVALID_HANDLE,
-    HANDLE_FLAG_INHERIT, RtlNtStatusToDosError, STATUS_INFO_LENGTH_MISMATCH, SetHandleInformation,
-    UNICODE_STRING,
+    GetHandleInformation, HANDLE_FLAG_INHERIT, RtlNtStatusToDosError, STATUS_INFO_LENGTH_MISMATCH,
+    SetHandleInformation, UNICODE_STRING,
 };
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use super::succeeded;
+use super::{fault, succeeded};
 use crate::{Access, HandleValue};
 
 /// The information class of [`NtQueryObject`] that windows-sys doesn't name.
@@ -33,7 +33,7 @@ struct PublicObjectBasicInformation {
 }
 
 /// This process, for calls that want a process; it needs no closing.
-fn current_process() -> BorrowedHandle<'static> {
+pub(super) fn current_process() -> BorrowedHandle<'static> {
     // SAFETY: the call takes nothing and can't fail; it returns a constant.
     let raw = unsafe { GetCurrentProcess() };
     // SAFETY: a pseudo handle names this process for as long as the process lives.
@@ -54,6 +54,7 @@ fn duplicate_raw(
     inheritable: bool,
     options: u32,
 ) -> io::Result<RawHandle> {
+    fault("DuplicateHandle")?;
     let mut copy = null_mut();
     // SAFETY: both processes are borrowed, so they are open; `source` is only a number to the kernel, which checks
     // it; `copy` is a live place for the answer.
@@ -112,12 +113,27 @@ pub(crate) fn duplicate_into(
 /// Closes a handle in another process's table, by moving it here and dropping it.
 ///
 /// Without a target process the call is documented to close just as well, but Wine takes that for an invalid handle.
-pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) -> io::Result<()> {
-    let options = DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE;
-    let moved = duplicate_raw(process, raw(value), current_process(), 0, false, options)?;
-    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
-    drop(unsafe { OwnedHandle::from_raw_handle(moved) });
-    Ok(())
+///
+/// Nothing can be done about a failure: if the process has ended, its handles are closed.
+pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) {
+    let mut moved = null_mut();
+    // SAFETY: the process is borrowed, so it is open; the value is an index that only the kernel looks up; `moved` is
+    // a live place for the answer.
+    let answer = unsafe {
+        DuplicateHandle(
+            process.as_raw_handle(),
+            raw(value),
+            current_process().as_raw_handle(),
+            &raw mut moved,
+            0,
+            0,
+            DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE,
+        )
+    };
+    if answer != 0 {
+        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+        drop(unsafe { OwnedHandle::from_raw_handle(moved) });
+    }
 }
 
 /// Makes this process the owner of a handle that another process put into its table.
@@ -130,15 +146,30 @@ pub(crate) fn own(value: HandleValue) -> OwnedHandle {
     unsafe { OwnedHandle::from_raw_handle(raw(value)) }
 }
 
-/// Takes the inherit flag off a handle that is ours.
-pub(crate) fn clear_inheritable(handle: BorrowedHandle<'_>) -> io::Result<()> {
-    // SAFETY: the handle is borrowed, so it is open, and the flag says nothing to code that owns it.
-    let answer = unsafe { SetHandleInformation(handle.as_raw_handle(), HANDLE_FLAG_INHERIT, 0) };
+/// Whether a handle of this process is open and inheritable, as one is that was handed down and not adopted yet.
+pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
+    fault("GetHandleInformation")?;
+    let mut flags = 0;
+    // SAFETY: the kernel checks the number; `flags` is a live place for the answer.
+    let answer = unsafe { GetHandleInformation(raw(value), &raw mut flags) };
+    match succeeded(answer) {
+        Ok(()) => Ok(flags & HANDLE_FLAG_INHERIT != 0),
+        Err(error) if is_invalid_handle(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the inherit flag off a handle of this process that is about to be owned.
+pub(crate) fn clear_inheritable_of(value: HandleValue) -> io::Result<()> {
+    fault("SetHandleInformation")?;
+    // SAFETY: the kernel checks the number; the flag says nothing to code that uses the handle.
+    let answer = unsafe { SetHandleInformation(raw(value), HANDLE_FLAG_INHERIT, 0) };
     succeeded(answer)
 }
 
 /// The rights that a handle of this process carries.
 pub(crate) fn granted_access(handle: RawHandle) -> io::Result<Access> {
+    fault("NtQueryObject")?;
     let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
     let length = super::size_of_u32::<PublicObjectBasicInformation>();
     // SAFETY: the kernel checks the number and writes at most `length` bytes to a place of that size.
@@ -155,6 +186,7 @@ pub(crate) fn granted_access(handle: RawHandle) -> io::Result<Access> {
 ///
 /// The type alone is asked for: a question for the object's name can hang on a pipe that somebody reads.
 pub(crate) fn type_name(handle: RawHandle) -> io::Result<String> {
+    fault("NtQueryObject")?;
     // Of u64, so that the structure in front is aligned. The longest type names have some 40 letters.
     let mut buffer = [0_u64; 64];
     let mut length = 0;
@@ -187,20 +219,16 @@ pub(crate) fn standard_streams() -> [RawHandle; 3] {
     })
 }
 
-/// A private, inheritable duplicate of a standard stream of this process, if it has that stream.
-pub(crate) fn duplicate_standard_stream(which: usize) -> io::Result<Option<OwnedHandle>> {
+/// One of the standard streams of this process, if it has that stream. It can be closed all the same, which the next
+/// call on it will say.
+pub(crate) fn standard_stream(which: usize) -> Option<BorrowedHandle<'static>> {
     let stream = standard_streams()[which];
-    // A program without a console has NULL there, and a stream that was closed leaves its number behind. INVALID is
-    // also the pseudo handle of this process, which must never be duplicated.
-    if HandleValue::try_from(stream.expose_provenance()).is_err() {
-        return Ok(None);
-    }
-    match duplicate_raw(current_process(), stream, current_process(), 0, true, DUPLICATE_SAME_ACCESS) {
-        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
-        Ok(copy) => Ok(Some(unsafe { OwnedHandle::from_raw_handle(copy) })),
-        Err(error) if is_invalid_handle(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    // A program without a console has NULL there. INVALID, which stands for none too, is also the pseudo handle of
+    // this process, and must never be duplicated.
+    HandleValue::try_from(stream.expose_provenance()).ok()?;
+    // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its life. A
+    // program that has closed one gets an error from the kernel for the number.
+    Some(unsafe { BorrowedHandle::borrow_raw(stream) })
 }
 
 /// Whether a call failed because the handle isn't open.
@@ -208,7 +236,7 @@ pub(crate) fn is_invalid_handle(error: &io::Error) -> bool {
     super::code(error) == Some(ERROR_INVALID_HANDLE)
 }
 
-fn succeeded_nt(status: i32) -> io::Result<()> {
+pub(super) fn succeeded_nt(status: i32) -> io::Result<()> {
     if status >= 0 {
         return Ok(());
     }

@@ -4,12 +4,17 @@
 
 pub(crate) mod event;
 pub(crate) mod handle;
+pub(crate) mod job;
 pub(crate) mod pipe;
 pub(crate) mod process;
+pub(crate) mod socket;
+pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod wait;
 
 use std::io;
+
+use super::fault;
 
 /// The outcome of a call that answers zero for a failure; to be called right after it.
 fn succeeded(answer: i32) -> io::Result<()> {

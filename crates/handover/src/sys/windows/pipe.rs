@@ -17,6 +17,7 @@ use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT,
 };
 
+use super::fault;
 use super::text::wide;
 
 /// Which way the bytes go.
@@ -49,6 +50,7 @@ fn pair_named(name: &str, direction: Direction) -> io::Result<(OwnedHandle, Owne
         Direction::ToChild => (PIPE_ACCESS_OUTBOUND, GENERIC_READ),
         Direction::FromChild => (PIPE_ACCESS_INBOUND, GENERIC_WRITE),
     };
+    fault("CreateNamedPipeW")?;
     // SAFETY: the name ends with NUL and lives through the call; no security attributes are documented as NULL.
     let raw = unsafe {
         CreateNamedPipeW(
@@ -63,6 +65,7 @@ fn pair_named(name: &str, direction: Direction) -> io::Result<(OwnedHandle, Owne
         )
     };
     let ours = owned(raw)?;
+    fault("CreateFileW")?;
     // SAFETY: as above. Anonymous impersonation: whoever has the other end learns nothing of us.
     let raw = unsafe {
         CreateFileW(

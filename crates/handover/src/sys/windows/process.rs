@@ -1,24 +1,27 @@
 //! Processes: creating one from a finished plan, ending it, and what identifies it.
 
 use std::io;
-use std::mem::zeroed;
+use std::marker::PhantomData;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr::{null, null_mut};
 
+use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
 use windows_sys::Win32::Foundation::FILETIME;
 use windows_sys::Win32::System::Threading::{
-    CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT,
-    GetExitCodeProcess, GetProcessTimes, InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST,
-    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROCESS_INFORMATION, STARTF_USESTDHANDLES, STARTUPINFOEXW,
-    TerminateProcess, UpdateProcThreadAttribute,
+    CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DETACHED_PROCESS,
+    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, GetProcessTimes,
+    InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcess,
+    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PARENT_PROCESS,
+    PROCESS_BASIC_INFORMATION, PROCESS_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION, ResumeThread,
+    STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess, UpdateProcThreadAttribute,
 };
 
-use super::{handle, succeeded};
+use super::{fault, handle, succeeded};
 use crate::HandleValue;
 
 /// All that `CreateProcessW` is told. Texts end with NUL.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<'a> {
     pub(crate) application: Vec<u16>,
     pub(crate) command_line: Vec<u16>,
     /// `None`: a copy of ours.
@@ -26,10 +29,15 @@ pub(crate) struct Plan {
     /// `None`: ours.
     pub(crate) directory: Option<Vec<u16>>,
     pub(crate) creation_flags: u32,
+    pub(crate) suspended: bool,
     /// The three standard streams; those that the child has must be in `inherit` too.
     pub(crate) streams: [Option<HandleValue>; 3],
     /// Exactly these inheritable handles reach the child.
     pub(crate) inherit: Vec<HandleValue>,
+    /// The process in whose table they are, if it isn't ours; it becomes the child's parent.
+    pub(crate) parent: Option<BorrowedHandle<'a>>,
+    /// The job in which the process is from its first moment.
+    pub(crate) job: Option<BorrowedHandle<'a>>,
 }
 
 /// A process that was just created, and its first thread.
@@ -40,29 +48,44 @@ pub(crate) struct Created {
     pub(crate) id: u32,
 }
 
+/// The creation flag that is a type of its own.
+pub(crate) const SUSPENDED: u32 = CREATE_SUSPENDED;
+
+/// The creation flag of a process without a console.
+pub(crate) const DETACHED: u32 = DETACHED_PROCESS;
+
 /// Creates a process.
 ///
 /// 1. Without handles to inherit there is no list: an empty one is an error, and inheritance is switched off whole.
 /// 2. The streams are always given, if only as NULL: without them a console program would get copies of ours.
-/// 3. The list holds pointers into `inherit`, so both live until the process is there.
-pub(crate) fn create(plan: &Plan) -> io::Result<Created> {
+/// 3. The attributes hold pointers into the three arrays, so these live until the process is there.
+pub(crate) fn create(plan: &Plan<'_>) -> io::Result<Created> {
     let inherit: Vec<RawHandle> = plan.inherit.iter().copied().map(handle::raw).collect();
-    let attributes = if inherit.is_empty() { None } else { Some(AttributeList::with_handles(&inherit)?) };
+    let job: Vec<RawHandle> = plan.job.iter().map(AsRawHandle::as_raw_handle).collect();
+    let parent: Vec<RawHandle> = plan.parent.iter().map(AsRawHandle::as_raw_handle).collect();
+    let attributes = AttributeList::new([
+        (PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &inherit),
+        (PROC_THREAD_ATTRIBUTE_JOB_LIST, &job),
+        (PROC_THREAD_ATTRIBUTE_PARENT_PROCESS, &parent),
+    ])?;
 
-    // SAFETY: these structures of integers and pointers are documented to start as zeros.
-    let mut startup: STARTUPINFOEXW = unsafe { zeroed() };
+    let mut startup = STARTUPINFOEXW::default();
     startup.StartupInfo.cb = super::size_of_u32::<STARTUPINFOEXW>();
     startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
     let [input, output, error] = plan.streams.map(|stream| stream.map_or(null_mut(), handle::raw));
     startup.StartupInfo.hStdInput = input;
     startup.StartupInfo.hStdOutput = output;
     startup.StartupInfo.hStdError = error;
-    startup.lpAttributeList = attributes.as_ref().map_or(null_mut(), AttributeList::as_ptr);
+    startup.lpAttributeList = attributes.as_ptr();
 
+    let mut flags = plan.creation_flags | EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT;
+    if plan.suspended {
+        flags |= CREATE_SUSPENDED;
+    }
     // The call may write into the command line.
     let mut command_line = plan.command_line.clone();
-    let mut created =
-        PROCESS_INFORMATION { hProcess: null_mut(), hThread: null_mut(), dwProcessId: 0, dwThreadId: 0 };
+    let mut created = PROCESS_INFORMATION::default();
+    fault("CreateProcessW")?;
     // SAFETY: all texts end with NUL (the environment with two) and live through the call, the command line in a
     // buffer of our own; the startup structure has the size that it names, and its attribute list and the handles
     // that the list points to live until the end of this function; `created` is a live place for the answer.
@@ -72,8 +95,8 @@ pub(crate) fn create(plan: &Plan) -> io::Result<Created> {
             command_line.as_mut_ptr(),
             null(),
             null(),
-            i32::from(attributes.is_some()),
-            plan.creation_flags | EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT,
+            i32::from(!inherit.is_empty()),
+            flags,
             plan.environment.as_ref().map_or(null(), |block| block.as_ptr().cast()),
             plan.directory.as_ref().map_or(null(), Vec::as_ptr),
             (&raw const startup).cast(),
@@ -90,40 +113,51 @@ pub(crate) fn create(plan: &Plan) -> io::Result<Created> {
     })
 }
 
-/// The attributes of a process to be created, which point into what they were made from.
+/// The attributes of a process to be created. Each is an array of handles, which the list only points to.
 struct AttributeList<'a> {
     // Of usize, so that it is aligned as the list wants it.
     buffer: Vec<usize>,
-    _handles: &'a [RawHandle],
+    handles: PhantomData<&'a [RawHandle]>,
 }
 
 impl<'a> AttributeList<'a> {
-    fn with_handles(handles: &'a [RawHandle]) -> io::Result<Self> {
-        const COUNT: u32 = 1;
+    /// A list of those attributes that have any handles.
+    fn new(attributes: [(u32, &'a [RawHandle]); 3]) -> io::Result<Self> {
+        const MOST: u32 = 3;
         let mut size = 0;
         // SAFETY: without a buffer the call only writes the size, and is documented to fail.
-        let _ = unsafe { InitializeProcThreadAttributeList(null_mut(), COUNT, 0, &raw mut size) };
+        let _ = unsafe { InitializeProcThreadAttributeList(null_mut(), MOST, 0, &raw mut size) };
         let mut buffer = vec![0_usize; size.div_ceil(size_of::<usize>())];
+        fault("InitializeProcThreadAttributeList")?;
         // SAFETY: the buffer has the size that the same call asked for.
         let answer =
-            unsafe { InitializeProcThreadAttributeList(buffer.as_mut_ptr().cast(), COUNT, 0, &raw mut size) };
+            unsafe { InitializeProcThreadAttributeList(buffer.as_mut_ptr().cast(), MOST, 0, &raw mut size) };
         succeeded(answer)?;
         // From here on the list is deleted whatever happens.
-        let list = Self { buffer, _handles: handles };
-        // SAFETY: the list was initialized with room for one attribute; the handles outlive it by its lifetime.
+        let list = Self { buffer, handles: PhantomData };
+        for (attribute, handles) in attributes {
+            if !handles.is_empty() {
+                list.set(attribute, handles)?;
+            }
+        }
+        Ok(list)
+    }
+
+    fn set(&self, attribute: u32, handles: &'a [RawHandle]) -> io::Result<()> {
+        fault("UpdateProcThreadAttribute")?;
+        // SAFETY: the list was initialized with room for it; the handles outlive the list by its lifetime.
         let answer = unsafe {
             UpdateProcThreadAttribute(
-                list.as_ptr(),
+                self.as_ptr(),
                 0,
-                PROC_THREAD_ATTRIBUTE_HANDLE_LIST as usize,
+                attribute as usize,
                 handles.as_ptr().cast(),
                 size_of_val(handles),
                 null_mut(),
                 null_mut(),
             )
         };
-        succeeded(answer)?;
-        Ok(list)
+        succeeded(answer)
     }
 
     fn as_ptr(&self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
@@ -138,8 +172,19 @@ impl Drop for AttributeList<'_> {
     }
 }
 
+/// Lets the first thread of a suspended process run.
+pub(crate) fn resume(thread: BorrowedHandle<'_>) -> io::Result<()> {
+    fault("ResumeThread")?;
+    // SAFETY: the handle is borrowed, so it is open.
+    match unsafe { ResumeThread(thread.as_raw_handle()) } {
+        u32::MAX => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Ends a process with this exit code. Only begins it: the process is gone when a wait for it says so.
 pub(crate) fn terminate(process: BorrowedHandle<'_>, exit_code: u32) -> io::Result<()> {
+    fault("TerminateProcess")?;
     // SAFETY: the handle is borrowed, so it is open.
     let answer = unsafe { TerminateProcess(process.as_raw_handle(), exit_code) };
     succeeded(answer)
@@ -147,6 +192,7 @@ pub(crate) fn terminate(process: BorrowedHandle<'_>, exit_code: u32) -> io::Resu
 
 /// The exit code of a process that has ended. A running one answers 259, which an ended one can too.
 pub(crate) fn exit_code(process: BorrowedHandle<'_>) -> io::Result<u32> {
+    fault("GetExitCodeProcess")?;
     let mut code = 0;
     // SAFETY: the handle is borrowed, so it is open; `code` is a live place for the answer.
     let answer = unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) };
@@ -156,8 +202,8 @@ pub(crate) fn exit_code(process: BorrowedHandle<'_>) -> io::Result<u32> {
 
 /// When a process was created, in units of 100 ns since 1601.
 pub(crate) fn creation_time(process: BorrowedHandle<'_>) -> io::Result<u64> {
-    let zero = FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 };
-    let [mut created, mut exited, mut kernel, mut user] = [zero; 4];
+    fault("GetProcessTimes")?;
+    let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
     // SAFETY: the handle is borrowed, so it is open; the four are live places for the answers.
     let answer = unsafe {
         GetProcessTimes(
@@ -170,4 +216,40 @@ pub(crate) fn creation_time(process: BorrowedHandle<'_>) -> io::Result<u64> {
     };
     succeeded(answer)?;
     Ok(u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime))
+}
+
+/// This process, for calls that want a process.
+pub(crate) fn current() -> BorrowedHandle<'static> {
+    handle::current_process()
+}
+
+/// The id of the process that created this one, or that its creator named as its parent. It may have ended, and the
+/// number may be another's by now.
+pub(crate) fn parent_id() -> io::Result<u32> {
+    fault("NtQueryInformationProcess")?;
+    let mut answer = PROCESS_BASIC_INFORMATION::default();
+    // SAFETY: the structure is the one of this class, with its own size.
+    let status = unsafe {
+        NtQueryInformationProcess(
+            current().as_raw_handle(),
+            ProcessBasicInformation,
+            (&raw mut answer).cast(),
+            super::size_of_u32::<PROCESS_BASIC_INFORMATION>(),
+            null_mut(),
+        )
+    };
+    handle::succeeded_nt(status)?;
+    u32::try_from(answer.InheritedFromUniqueProcessId).map_err(io::Error::other)
+}
+
+/// A process by its id, to ask when it was created.
+pub(crate) fn open_to_query(id: u32) -> io::Result<OwnedHandle> {
+    fault("OpenProcess")?;
+    // SAFETY: the call takes numbers.
+    let raw = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, id) };
+    if raw.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle was made for us just now.
+    Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
 }

@@ -6,6 +6,8 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 use windows_sys::Win32::Foundation::{WAIT_ABANDONED, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForSingleObject};
 
+use super::fault;
+
 /// The most milliseconds that one call can wait; one more means for ever.
 pub(crate) const LONGEST: u32 = INFINITE - 1;
 
@@ -18,6 +20,7 @@ pub(crate) enum Waited {
 
 /// Waits for an object, for so many milliseconds or, with `None`, for as long as it takes.
 pub(crate) fn wait(object: BorrowedHandle<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
+    fault("WaitForSingleObject")?;
     let milliseconds = milliseconds.map_or(INFINITE, |some| some.min(LONGEST));
     // SAFETY: the handle is borrowed, so it stays open through the wait.
     let answer = unsafe { WaitForSingleObject(object.as_raw_handle(), milliseconds) };

@@ -1,0 +1,184 @@
+//! The child's half: from the manifest to owners, each object once.
+
+use std::os::windows::io::AsHandle;
+use std::sync::Mutex;
+
+use super::manifest::{Manifest, VARIABLE};
+use crate::adopt::{self, checked_kind};
+use crate::process::Stamp;
+use crate::sys::{handle, table};
+use crate::{Access, Error, HandleValue, Kind, Object, Result};
+
+/// What was handed down to this process, taken stock of once.
+static ADOPTED: Mutex<Option<Vec<Entry>>> = Mutex::new(None);
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    value: HandleValue,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Open and ours, to be taken.
+    Waiting,
+    Taken,
+    /// Not here: the value was closed before, or is another object's by now.
+    Missing,
+}
+
+/// What this process's parent handed down to it, by [`Command::inherit`](crate::Command::inherit).
+///
+/// The first call takes stock: it checks that the manifest was made for this process, and clears the inherit flag of
+/// everything in it, so that a process started from here gets none of it by chance. Call it early. Later calls, from
+/// anywhere in the process, see the same objects; each is taken once.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use handover::Event;
+///
+/// let inherited = handover::inherited()?;
+/// let ready: Event = inherited.take("ready")?;
+/// ready.wait_timeout(Duration::from_secs(5))?;
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::NothingInherited`] if the parent handed nothing down; [`Error::NotForThisProcess`] if the manifest was
+/// made for a child of another process, and came here with a copied environment; [`Error::BadManifest`] if it is none.
+pub fn inherited() -> Result<Inherited> {
+    // A panic can't have left the list half made: it is replaced whole.
+    let mut adopted = ADOPTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if adopted.is_none() {
+        *adopted = Some(take_stock()?);
+    }
+    Ok(Inherited { _private: () })
+}
+
+/// Reads the manifest and makes its objects this process's own.
+///
+/// 1. The parent named in it must be this process's parent. A process that only copied the environment has another.
+/// 2. An object counts as handed down while its handle is open and inheritable. Inheritance leaves it so, and nothing
+///    else in a Rust program does: a handle of the same value without the flag is somebody else's.
+/// 3. The flag is cleared, which is also what makes a second adoption impossible.
+fn take_stock() -> Result<Vec<Entry>> {
+    let Some(text) = std::env::var_os(VARIABLE) else { return Err(Error::NothingInherited) };
+    let text = text.into_string().map_err(|_| Error::BadManifest { why: "isn't text" })?;
+    let manifest = Manifest::parse(&text)?;
+    let parent = crate::sys::process::parent_id().map_err(|source| Error::System {
+        call: "NtQueryInformationProcess",
+        what: "this process's parent".into(),
+        source,
+    })?;
+    let is_ours = parent == manifest.parent_id
+        // If the parent has ended, its creation time can't be asked for, and its id is the best that there is.
+        && Stamp::of_id(parent).is_none_or(|stamp| stamp.created == manifest.parent_created);
+    if !is_ours {
+        return Err(Error::NotForThisProcess { parent, meant_for_children_of: manifest.parent_id });
+    }
+    let mut entries = Vec::with_capacity(manifest.objects.len());
+    for (name, value) in manifest.objects {
+        let failed = |call| {
+            let what = format!("the inherited object {name:?}");
+            move |source| Error::System { call, what, source }
+        };
+        let here = handle::is_open_and_inheritable(value).map_err(failed("GetHandleInformation"))?;
+        if here {
+            handle::clear_inheritable_of(value).map_err(failed("SetHandleInformation"))?;
+        }
+        entries.push(Entry { name, value, state: if here { State::Waiting } else { State::Missing } });
+    }
+    Ok(entries)
+}
+
+/// What was handed down to this process: a view of it, as [`inherited`] gives.
+#[derive(Debug)]
+pub struct Inherited {
+    _private: (),
+}
+
+impl Inherited {
+    /// Takes the object of this name, as the type that is expected: [`Event`](crate::Event), `File`, or `OwnedHandle`
+    /// for a handle of any kind. The kernel is asked whether it is of that kind; if it isn't, it stays and can be
+    /// taken as another. The caller owns the result, which closes the handle when it is dropped. What is never taken
+    /// stays open until this process ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchName`] with the names that there are, [`Error::AlreadyTaken`], [`Error::WrongKind`],
+    /// [`Error::NotOpen`] if this process closed the handle before it called [`inherited`].
+    pub fn take<T: Object>(&self, name: &str) -> Result<T> {
+        with_entries(|entries| {
+            let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) else {
+                let names = entries.iter().map(|entry| entry.name.clone()).collect();
+                return Err(Error::NoSuchName { name: name.to_owned(), names });
+            };
+            let what = || format!("the inherited object {name:?} ({:#x})", entry.value);
+            match entry.state {
+                State::Taken => return Err(Error::AlreadyTaken { name: name.to_owned() }),
+                State::Missing => return Err(Error::NotOpen { what: what() }),
+                State::Waiting => {}
+            }
+            let access = checked_kind::<T>(entry.value, what)?;
+            entry.state = State::Taken;
+            Ok(adopt::own(entry.value, access))
+        })
+    }
+
+    /// The names that were handed down, in the parent's order, taken or not.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        with_entries(|entries| entries.iter().map(|entry| entry.name.clone()).collect())
+    }
+
+    /// The inheritable handles of this process that nobody handed down by name and that are no standard streams: in
+    /// a program that has just begun, what leaked into it. For tests and audits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the handle table can't be read.
+    pub fn unlisted(&self) -> Result<Vec<Unlisted>> {
+        unlisted()
+    }
+}
+
+/// A handle that came into this process though nobody listed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unlisted {
+    /// Its value here.
+    pub value: HandleValue,
+    /// The kernel's answer to what it refers to; `None` if it was closed just now.
+    pub kind: Option<Kind>,
+    /// Its rights.
+    pub access: Access,
+}
+
+/// As [`Inherited::unlisted`], for a process to which nothing was handed down.
+///
+/// # Errors
+///
+/// [`Error::System`] if the handle table can't be read.
+pub fn unlisted() -> Result<Vec<Unlisted>> {
+    let streams = [0, 1, 2].map(|which| {
+        handle::standard_stream(which).and_then(|stream| HandleValue::of(&stream.as_handle()).ok())
+    });
+    let found = table::inheritable().map_err(|source| Error::System {
+        call: "NtQuerySystemInformation",
+        what: "this process's handle table".into(),
+        source,
+    })?;
+    let unlisted = |(value, access)| {
+        let kind = handle::type_name(handle::raw(value)).ok().map(|name| Kind::from_type_name(&name));
+        Unlisted { value, kind, access }
+    };
+    Ok(found.into_iter().filter(|(value, _)| !streams.contains(&Some(*value))).map(unlisted).collect())
+}
+
+fn with_entries<T>(work: impl FnOnce(&mut Vec<Entry>) -> T) -> T {
+    // A panic can't leave an entry half changed: its state is one assignment.
+    let mut adopted = ADOPTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    work(adopted.get_or_insert_with(Vec::new))
+}

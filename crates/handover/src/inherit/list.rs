@@ -1,0 +1,80 @@
+//! The parent's half: what is listed, and the inheritable duplicates that exist while a child is created.
+
+use std::io;
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::sync::Arc;
+
+use crate::process::{Helper, Remote};
+use crate::sys::handle as sys;
+use crate::{Access, Error, HandleValue, Process, Result, Share};
+
+/// One object that a child inherits, by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed<'a> {
+    pub(crate) name: String,
+    pub(crate) object: Share<'a>,
+}
+
+/// In whose table the inheritable duplicates are made: whoever it is becomes the child's parent.
+#[derive(Debug)]
+pub(crate) enum Ground {
+    /// In this process. Another thread that creates a process just then, with inheritance of all, hands them to that
+    /// process too.
+    Here,
+    /// In a process that never runs, and so never creates any.
+    Sealed(Arc<Helper>),
+}
+
+impl Ground {
+    /// Duplicates a handle, inheritable; the handle itself isn't touched.
+    pub(crate) fn duplicate(
+        &self,
+        handle: BorrowedHandle<'_>,
+        access: Option<Access>,
+    ) -> io::Result<Inheritable> {
+        match self {
+            Self::Here => sys::duplicate_here(handle, access, true).map(Inheritable::Here),
+            Self::Sealed(helper) => {
+                Remote::new(helper.process(), handle, access, true).map(Inheritable::Planted)
+            }
+        }
+    }
+
+    /// Duplicates a listed object.
+    pub(crate) fn duplicate_listed(&self, listed: &Listed<'_>) -> Result<Inheritable> {
+        let what = || format!("the object {:?}, which the child is to inherit", listed.name);
+        let handle = listed.object.checked(what)?;
+        self.duplicate(handle, listed.object.access()).map_err(|source| {
+            if sys::is_invalid_handle(&source) {
+                return Error::NotOpen { what: what() };
+            }
+            Error::System { call: "DuplicateHandle", what: what(), source }
+        })
+    }
+
+    /// The process that becomes the child's parent, if it isn't this one.
+    pub(crate) fn parent(&self) -> Option<&Process> {
+        match self {
+            Self::Here => None,
+            Self::Sealed(helper) => Some(helper.process()),
+        }
+    }
+}
+
+/// The duplicate that a child inherits under its own value. It lives no longer than the one call that creates the
+/// child.
+#[derive(Debug)]
+pub(crate) enum Inheritable {
+    Here(OwnedHandle),
+    Planted(Remote),
+}
+
+impl Inheritable {
+    /// The value where it is and in the child's table: inheritance keeps it.
+    pub(crate) fn value(&self) -> Result<HandleValue> {
+        match self {
+            Self::Here(duplicate) => HandleValue::of(&duplicate.as_handle()),
+            Self::Planted(remote) => Ok(remote.value()),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Making one system call fail, for this crate's own tests.
+
+use std::cell::Cell;
+use std::io;
+
+thread_local! {
+    static CALLS: Cell<u32> = const { Cell::new(0) };
+    static FAIL_AT: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// What a call fails with that is made to: `ERROR_NO_SYSTEM_RESOURCES`, which no test provokes otherwise.
+pub const CODE: i32 = 1450;
+
+/// Runs this thread's part of a scenario and lets its system call number `fail_at` fail, counted from 0; `None` lets
+/// all succeed. Returns the outcome and how many calls there were.
+pub fn run<T>(fail_at: Option<u32>, scenario: impl FnOnce() -> T) -> (T, u32) {
+    CALLS.set(0);
+    FAIL_AT.set(fail_at);
+    let outcome = scenario();
+    FAIL_AT.set(None);
+    (outcome, CALLS.get())
+}
+
+#[cfg_attr(not(windows), allow(dead_code, reason = "nothing calls the system there yet"))]
+pub(super) fn fault(_call: &'static str) -> io::Result<()> {
+    let number = CALLS.get();
+    CALLS.set(number + 1);
+    if FAIL_AT.get() == Some(number) { Err(io::Error::from_raw_os_error(CODE)) } else { Ok(()) }
+}

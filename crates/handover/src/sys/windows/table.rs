@@ -1,0 +1,70 @@
+//! This process's own handle table.
+
+use std::io;
+use std::ptr::null_mut;
+
+use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SYSTEM_INFORMATION_CLASS};
+use windows_sys::Win32::Foundation::STATUS_INFO_LENGTH_MISMATCH;
+
+use super::fault;
+use crate::{Access, HandleValue};
+
+/// The class that windows-sys doesn't name. The older one has only 16 bits for a process's id.
+const SYSTEM_EXTENDED_HANDLE_INFORMATION: SYSTEM_INFORMATION_CLASS = 64;
+
+/// `OBJ_INHERIT` among a handle's attributes.
+const OBJ_INHERIT: u32 = 2;
+
+/// `SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX`. The list of them follows two words, of which the first is their number.
+#[repr(C)]
+struct SystemHandle {
+    object: usize,
+    process: usize,
+    value: usize,
+    access: u32,
+    creator_back_trace_index: u16,
+    object_type_index: u16,
+    attributes: u32,
+    reserved: u32,
+}
+
+/// The handles of this process that a child created with inheritance of all would get. What was inherited is among
+/// them until its flag is cleared.
+pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Access)>> {
+    fault("NtQuerySystemInformation")?;
+    const HEADER: usize = 2 * size_of::<usize>();
+    let mut buffer = vec![0_u64; 32 * 1024];
+    loop {
+        let size = u32::try_from(size_of_val(buffer.as_slice())).map_err(io::Error::other)?;
+        // SAFETY: the buffer has that size, and the call writes no more.
+        let status = unsafe {
+            NtQuerySystemInformation(
+                SYSTEM_EXTENDED_HANDLE_INFORMATION,
+                buffer.as_mut_ptr().cast(),
+                size,
+                null_mut(),
+            )
+        };
+        if status != STATUS_INFO_LENGTH_MISMATCH {
+            super::handle::succeeded_nt(status)?;
+            break;
+        }
+        // The table grows while it is asked for; twice the room is enough in the end.
+        buffer.resize(buffer.len() * 2, 0);
+    }
+    let room = (size_of_val(buffer.as_slice()) - HEADER) / size_of::<SystemHandle>();
+    // SAFETY: the first word of the answer is the number of entries; the buffer is aligned and large enough for it.
+    let count = unsafe { buffer.as_ptr().cast::<usize>().read() }.min(room);
+    // SAFETY: the buffer is longer than the header.
+    let first = unsafe { buffer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
+    // SAFETY: the call filled that many entries, for which the buffer has room; any bits are values of their integers.
+    let handles = unsafe { std::slice::from_raw_parts(first, count) };
+    let this = std::process::id() as usize;
+    Ok(handles
+        .iter()
+        .filter(|handle| handle.process == this && handle.attributes & OBJ_INHERIT != 0)
+        .filter_map(|handle| {
+            Some((HandleValue::try_from(handle.value).ok()?, Access::from_bits_retain(handle.access)))
+        })
+        .collect())
+}

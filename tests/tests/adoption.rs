@@ -1,0 +1,284 @@
+//! The child's half of inheritance: by name, by kind, once, and for nobody else.
+
+use std::io::Read;
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use handover::{Access, Command, Error, Event, Kind, Stdio};
+use handover_tests::{role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            a_child_takes_objects_by_name_and_kind_once,
+            nothing_was_handed_down,
+            a_grandchild_that_copied_the_environment_is_refused,
+            a_child_of_another_process_is_refused,
+            what_is_no_manifest_is_refused,
+            a_value_that_is_somebody_elses_by_now_is_not_taken,
+            what_leaked_in_is_seen,
+            a_child_with_an_exact_list_has_nothing_unlisted,
+            a_thousand_objects_arrive,
+            two_spawns_from_one_builder_are_equal,
+            a_grandchild_gets_what_its_parent_hands_down,
+        ],
+        tests![
+            takes_and_says,
+            says_what_was_handed_down,
+            has_a_grandchild,
+            takes_a_thousand,
+            hands_its_event_on,
+            makes_a_file_where_an_object_was,
+        ],
+    )
+}
+
+fn in_role<'a>(name: &str) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).kill_on_drop(true);
+    command
+}
+
+/// Runs the child, which has to succeed, and returns what it says.
+fn said(command: &mut Command<'_>) -> String {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    let status = child.wait_timeout(SOON).unwrap();
+    assert!(status.success(), "{status}: {out}");
+    out.trim_end().replace("\r\n", "\n")
+}
+
+fn takes_and_says(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    assert_eq!(inherited.names(), ["ready", "wait only", "file", "mutex"]);
+
+    match inherited.take::<Event>("stop") {
+        Err(Error::NoSuchName { name, names }) => {
+            assert_eq!((name.as_str(), names), ("stop", inherited.names()));
+        }
+        other => panic!("{other:?}"),
+    }
+    match inherited.take::<Event>("mutex") {
+        Err(Error::WrongKind { expected, found, what }) => {
+            assert_eq!((expected, found), (Kind::Event, Kind::Mutex));
+            assert!(what.contains("mutex"), "{what}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(inherited.take::<std::fs::File>("ready"), Err(Error::WrongKind { .. })));
+    // Of the right kind now: the refusal has lost nothing.
+    let mutex: OwnedHandle = inherited.take("mutex").unwrap();
+    let ready: Event = inherited.take("ready").unwrap();
+    let wait_only: Event = inherited.take("wait only").unwrap();
+    let mut file: std::fs::File = inherited.take("file").unwrap();
+
+    assert!(
+        !table::is_inheritable(&mutex) && !table::is_inheritable(&ready) && !table::is_inheritable(&file)
+    );
+    // Two names of one object are two handles.
+    assert!(table::same_object(ready.as_handle(), wait_only.as_handle()));
+    assert_ne!(table::value(&ready), table::value(&wait_only));
+    assert!(matches!(wait_only.set(), Err(Error::MissingRight { right: "EVENT_MODIFY_STATE", .. })));
+    let again = handover::inherited().unwrap().take::<Event>("ready");
+    assert!(matches!(again, Err(Error::AlreadyTaken { .. })), "{again:?}");
+
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    ready.set().unwrap();
+    print!("{text}");
+}
+
+fn a_child_takes_objects_by_name_and_kind_once() {
+    let path = std::env::temp_dir().join(format!("handover-adoption-{}.txt", std::process::id()));
+    std::fs::write(&path, "out of the file").unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let (ready, mutex) = (Event::manual_reset().unwrap(), table::mutex());
+    let out = said(
+        in_role("takes_and_says")
+            .inherit("ready", &ready)
+            .inherit("wait only", ready.only(Access::SYNCHRONIZE))
+            .inherit("file", &file)
+            .inherit("mutex", &mutex),
+    );
+    drop(file);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(out, "out of the file");
+    assert!(ready.try_wait().unwrap());
+}
+
+fn says_what_was_handed_down(_: &[String]) {
+    match handover::inherited() {
+        Ok(inherited) => println!("{:?}", inherited.names()),
+        Err(Error::NothingInherited) => println!("nothing"),
+        Err(Error::NotForThisProcess { .. }) => println!("not for this process"),
+        Err(Error::BadManifest { why }) => println!("bad: {why}"),
+        Err(other) => println!("{other:?}"),
+    }
+    let unlisted = handover::unlisted().unwrap();
+    println!(
+        "{:?}",
+        unlisted.iter().map(|handle| handle.kind.clone().unwrap().to_string()).collect::<Vec<_>>()
+    );
+}
+
+/// What a child says that was started with this manifest, by std's builder.
+fn said_with_manifest(manifest: &str) -> String {
+    let output = std::process::Command::new(this_program())
+        .args(role("says_what_was_handed_down", &[]))
+        .env("HANDOVER_INHERITED", manifest)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).trim_end().replace("\r\n", "\n")
+}
+
+fn nothing_was_handed_down() {
+    assert_eq!(said(&mut in_role("says_what_was_handed_down")), "nothing\n[]");
+}
+
+fn has_a_grandchild(_: &[String]) {
+    // std's builder: the environment is copied, and all that is inheritable goes along. This process has not adopted,
+    // so the grandchild even has the handles.
+    let grandchild = std::process::Command::new(this_program())
+        .args(role("says_what_was_handed_down", &[]))
+        .output()
+        .unwrap();
+    assert!(grandchild.status.success());
+    print!("{}", String::from_utf8_lossy(&grandchild.stdout));
+    let inherited = handover::inherited().unwrap();
+    assert_eq!(inherited.names(), ["ready"]);
+    // After the adoption they stay here.
+    let grandchild = std::process::Command::new(this_program())
+        .args(role("says_what_was_handed_down", &[]))
+        .output()
+        .unwrap();
+    print!("{}", String::from_utf8_lossy(&grandchild.stdout));
+}
+
+fn a_grandchild_that_copied_the_environment_is_refused() {
+    let ready = Event::manual_reset().unwrap();
+    let out = said(in_role("has_a_grandchild").inherit("ready", &ready));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("not for this process", "not for this process"), "{out}");
+    // (std lets the streams of the generations before through as well.)
+    assert!(lines[1].contains("an event"), "the control: before the adoption it leaks: {out}");
+    assert!(!lines[3].contains("an event"), "{out}");
+}
+
+fn a_child_of_another_process_is_refused() {
+    // Another parent's manifest, which a process of ours was started with.
+    let this = std::process::id();
+    for (manifest, expected) in [
+        (format!("1 {} 1 68=ready", this + 4), "not for this process"),
+        // The id is ours, the creation time isn't: the id was given again.
+        (format!("1 {this} 1 68=ready"), "not for this process"),
+    ] {
+        let out = said_with_manifest(&manifest);
+        assert_eq!(out.lines().next(), Some(expected), "{manifest}");
+    }
+}
+
+fn what_is_no_manifest_is_refused() {
+    for (manifest, part) in [("", "another version"), ("1", "parent's id"), ("x y z", "another version")] {
+        let out = said_with_manifest(manifest);
+        assert!(out.starts_with("bad: ") && out.contains(part), "{manifest}: {out}");
+    }
+}
+
+fn makes_a_file_where_an_object_was(_: &[String]) {
+    let value: u64 = std::env::args().next_back().unwrap().parse().unwrap();
+    // A library that closes what it doesn't know, and then opens something under the same number.
+    table::close_value(u32::try_from(value).unwrap());
+    let mut files = Vec::new();
+    let file = loop {
+        let file = std::fs::File::open(this_program()).unwrap();
+        if u64::from(table::value(&file)) == value {
+            break file;
+        }
+        assert!(files.len() < 1000, "no file gets the number {value}");
+        files.push(file);
+    };
+    let refused = handover::inherited().unwrap().take::<OwnedHandle>("ready");
+    assert!(matches!(refused, Err(Error::NotOpen { .. })), "{refused:?}");
+    file.metadata().expect("the file is still its owner's");
+    print!("kept");
+}
+
+fn a_value_that_is_somebody_elses_by_now_is_not_taken() {
+    let ready = Event::manual_reset().unwrap();
+    let out =
+        said(in_role("makes_a_file_where_an_object_was").inherit("ready", &ready).arg_handle("{ready}"));
+    assert_eq!(out, "kept");
+}
+
+fn what_leaked_in_is_seen() {
+    let leaks = [table::mutex(), table::section()];
+    leaks.iter().for_each(table::make_inheritable);
+    let output = std::process::Command::new(this_program())
+        .args(role("says_what_was_handed_down", &[]))
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("a mutex") && out.contains("a section"), "{out}");
+}
+
+fn a_child_with_an_exact_list_has_nothing_unlisted() {
+    let leaks = [table::mutex(), table::section()];
+    leaks.iter().for_each(table::make_inheritable);
+    let ready = Event::manual_reset().unwrap();
+    let out = said(in_role("says_what_was_handed_down").inherit("ready", &ready));
+    assert_eq!(out, "[\"ready\"]\n[]");
+}
+
+fn takes_a_thousand(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    let names = inherited.names();
+    assert_eq!(names.len(), 1000);
+    for name in &names {
+        inherited.take::<Event>(name).unwrap().set().unwrap();
+    }
+    assert_eq!(handover::unlisted().unwrap(), []);
+    print!("{}", names.len());
+}
+
+fn a_thousand_objects_arrive() {
+    let events: Vec<Event> = (0..1000).map(|_| Event::manual_reset().unwrap()).collect();
+    let before = table::count();
+    for sealed in [false, true] {
+        let mut command = in_role("takes_a_thousand");
+        if sealed {
+            command.sealed();
+        }
+        for (number, event) in events.iter().enumerate() {
+            event.reset().unwrap();
+            command.inherit(format!("event {number}"), event);
+        }
+        assert_eq!(said(&mut command), "1000");
+        assert!(events.iter().all(|event| event.try_wait().unwrap()));
+    }
+    // The helper of sealed spawns, its thread and its job stay.
+    assert_eq!(table::count(), before + 3);
+}
+
+fn two_spawns_from_one_builder_are_equal() {
+    let ready = Event::manual_reset().unwrap();
+    let mut command = in_role("says_what_was_handed_down");
+    command.inherit("ready", &ready).inherit("again", &ready);
+    let first = said(&mut command);
+    assert_eq!(first, "[\"ready\", \"again\"]\n[]");
+    assert_eq!(said(&mut command), first);
+}
+
+fn hands_its_event_on(_: &[String]) {
+    let ready: Event = handover::inherited().unwrap().take("ready").unwrap();
+    print!("{}", said(in_role("says_what_was_handed_down").inherit("handed on", &ready)));
+}
+
+fn a_grandchild_gets_what_its_parent_hands_down() {
+    let ready = Event::manual_reset().unwrap();
+    let out = said(in_role("hands_its_event_on").inherit("ready", &ready));
+    assert_eq!(out, "[\"handed on\"]\n[]");
+}

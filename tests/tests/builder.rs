@@ -1,0 +1,546 @@
+//! `Command` does what std's does: arguments, environments, streams, directories, programs. And what std's doesn't.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::io::AsHandle;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use handover::{Command, Error, Event, Stdio};
+use handover_tests::{foreign, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            arguments_arrive_as_they_are_in_rust_and_in_c,
+            a_raw_argument_is_not_quoted,
+            variables_arrive_as_they_are,
+            a_cleared_environment_has_only_what_windows_needs,
+            a_drives_current_directory_is_kept,
+            a_handles_number_can_be_an_argument_or_a_variable,
+            what_cannot_be_passed_is_refused,
+            a_program_is_not_looked_for_in_the_current_directory,
+            a_program_is_looked_for_in_the_childs_path,
+            a_batch_file_is_refused,
+            the_current_directory_is_the_childs,
+            streams_can_be_files_handles_and_each_other,
+            a_child_that_fills_one_stream_is_not_stuck,
+            the_input_of_output_is_empty,
+            a_listed_object_can_be_a_stream_too,
+            a_socket_is_refused,
+            usable_if_and_only_if_listed,
+            six_kinds_of_canaries_stay,
+            the_builder_says_what_it_was_told,
+            changing_the_import_is_enough,
+        ],
+        tests![
+            says_its_arguments,
+            says_where_it_is,
+            floods,
+            reads_all,
+            echoes,
+            writes_to_both_and_to_the_object,
+            sleeps,
+            sets_the_event_if_it_can,
+        ],
+    )
+}
+
+fn in_role<'a>(name: &str) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).kill_on_drop(true);
+    command
+}
+
+fn out(command: &mut Command<'_>) -> String {
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}: {text}", String::from_utf8_lossy(&output.stderr));
+    text.replace("\r\n", "\n")
+}
+
+/// What a C program has got, decoded.
+fn said_in_c(command: &mut Command<'_>, what: &str) -> Vec<OsString> {
+    let decode = |hex: &str| {
+        let unit = |at: usize| u16::from_str_radix(&hex[at..at + 4], 16).unwrap();
+        OsString::from_wide(&(0..hex.len()).step_by(4).map(unit).collect::<Vec<_>>())
+    };
+    out(command).lines().filter_map(|line| line.strip_prefix(what)?.strip_prefix(' ')).map(decode).collect()
+}
+
+fn says_its_arguments(arguments: &[String]) {
+    print!("{}", arguments.join("\n"));
+}
+
+fn arguments_arrive_as_they_are_in_rust_and_in_c() {
+    let arguments = [
+        "",
+        " ",
+        "plain",
+        "two words",
+        "\ttab",
+        "\"",
+        "\"\"",
+        "a\"b",
+        "say \"hi there\"",
+        "\\",
+        "\\\\",
+        "\\\"",
+        "\\\\\"",
+        "a\\b",
+        "a\\\\b",
+        "C:\\Program Files\\",
+        "ends in \\",
+        "ends in \\\\",
+        "\\\\server\\share\\",
+        "--name=\"quoted value\"",
+        "%PATH%",
+        "^&|<>()!",
+        "*",
+        "?",
+        "'single'",
+        "Ärger",
+        "日本語",
+        "🦀",
+        "a=b",
+        "-",
+        "--",
+        "/c",
+    ];
+    let in_c = said_in_c(Command::new(foreign("says_what_it_got")).args(arguments), "arg");
+    assert_eq!(in_c, arguments.map(OsString::from));
+    let in_rust = out(in_role("says_its_arguments").args(arguments));
+    assert_eq!(in_rust.split('\n').collect::<Vec<_>>(), arguments);
+    // A lone surrogate isn't text, and a legal argument.
+    let lone = OsString::from_wide(&[0x61, 0xd800, 0x62]);
+    assert_eq!(said_in_c(Command::new(foreign("says_what_it_got")).arg(&lone), "arg"), [lone]);
+}
+
+fn a_raw_argument_is_not_quoted() {
+    let said = said_in_c(Command::new(foreign("says_what_it_got")).raw_arg(r#"a "b c" d"#).arg("e f"), "arg");
+    assert_eq!(said, ["a", "b c", "d", "e f"]);
+}
+
+fn variables(command: &mut Command<'_>) -> BTreeMap<OsString, OsString> {
+    let split = |text: OsString| {
+        let units: Vec<u16> = text.encode_wide().collect();
+        let at = units[1..].iter().position(|unit| *unit == u16::from(b'=')).unwrap() + 1;
+        (OsString::from_wide(&units[..at]), OsString::from_wide(&units[at + 1..]))
+    };
+    said_in_c(command, "env").into_iter().map(split).collect()
+}
+
+fn variables_arrive_as_they_are() {
+    let long = "x".repeat(30_000);
+    let pairs = [("EMPTY", ""), ("SPACES", " a b "), ("EQUALS", "a=b=c"), ("Ünï", "日本🦀"), ("LONG", &long)];
+    let mut command = Command::new(foreign("says_what_it_got"));
+    command.envs(pairs).env("gone", "1").env_remove("GONE").env("Path", "C:\\once").env("PATH", "C:\\twice");
+    let got = variables(&mut command);
+    for (name, value) in pairs {
+        assert_eq!(got.get(OsStr::new(name)).map(OsString::as_os_str), Some(OsStr::new(value)), "{name}");
+    }
+    assert!(!got.contains_key(OsStr::new("gone")));
+    let path: Vec<_> = got.iter().filter(|(name, _)| name.eq_ignore_ascii_case("path")).collect();
+    assert_eq!(path, [(&OsString::from("PATH"), &OsString::from("C:\\twice"))]);
+    // The rest is copied.
+    let ours: BTreeMap<_, _> = std::env::vars_os().collect();
+    let other =
+        |name: &OsStr| !name.eq_ignore_ascii_case("path") && pairs.iter().all(|(own, _)| name != *own);
+    for (name, value) in ours.iter().filter(|(name, _)| other(name)) {
+        assert_eq!(got.get(name), Some(value), "{name:?}");
+    }
+    // A process that got a manifest doesn't pass it on.
+    assert!(!got.contains_key(OsStr::new("HANDOVER_INHERITED")));
+}
+
+fn a_cleared_environment_has_only_what_windows_needs() {
+    let mut command = Command::new(foreign("says_what_it_got"));
+    let names = |command: &mut Command<'_>| -> Vec<String> {
+        let names = variables(command).into_keys().map(|name| name.into_string().unwrap().to_uppercase());
+        // Wine adds some of its own to every process.
+        names.filter(|name| !name.starts_with("WINE")).collect()
+    };
+    assert_eq!(names(command.env("BEFORE", "1").env_clear()), ["SYSTEMROOT"]);
+    assert_eq!(names(command.env("AFTER", "1")), ["AFTER", "SYSTEMROOT"]);
+    assert_eq!(names(command.env_remove("systemroot")), ["AFTER"]);
+    // Nothing at all is a block too.
+    assert_eq!(names(command.env_remove("after")), [""; 0]);
+}
+
+fn a_drives_current_directory_is_kept() {
+    let hidden = "=Q:";
+    let got = variables(Command::new(foreign("says_what_it_got")).env(hidden, r"Q:\somewhere"));
+    assert_eq!(got.get(OsStr::new(hidden)), Some(&OsString::from(r"Q:\somewhere")));
+}
+
+fn a_handles_number_can_be_an_argument_or_a_variable() {
+    let event = Event::manual_reset().unwrap();
+    let mut command = Command::new(foreign("says_what_it_got"));
+    command.inherit("ready", &event).arg_handle("--event={ready}").env_handle("READY", "{ready}");
+    let text = out(&mut command);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    let number = child.handed_down().next().unwrap().1;
+    let hex = |text: String| text.encode_utf16().map(|unit| format!("{unit:04x}")).collect::<String>();
+    // Which number it is differs from spawn to spawn; that it is one and the same is seen in one spawn.
+    let argument = text.lines().find(|line| line.starts_with("arg ")).unwrap();
+    let digits = argument.strip_prefix(&format!("arg {}", hex("--event=".into()))).unwrap();
+    assert!(text.contains(&format!("env {}{digits}\n", hex("READY=".into()))), "{text}");
+    assert!(number.get() > 0);
+}
+
+fn what_cannot_be_passed_is_refused() {
+    let program = foreign("says_what_it_got");
+    let new = || Command::new(&program);
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    for (outcome, part) in [
+        (new().arg("a\0b").spawn(), "NUL"),
+        (new().raw_arg("a\0b").spawn(), "NUL"),
+        (new().env("A", "a\0b").spawn(), "NUL"),
+        (new().env("A\0", "b").spawn(), "NUL"),
+        (new().env("", "b").spawn(), "no name"),
+        (new().env("A=B", "b").spawn(), "= in it"),
+        (new().current_dir("a\0b").spawn(), "NUL"),
+        (new().env_handle("A", "{other}").spawn(), "no object of that name"),
+        (new().env_handle("A=B", "b").spawn(), "= in it"),
+        (new().arg("x".repeat(32_767)).spawn(), "at most 32766"),
+        (new().creation_flags(4).spawn(), "spawn_suspended"),
+        (new().inherit("n".repeat(33_000), &event).spawn(), "use shorter ones"),
+        (Command::new("a\0b").spawn(), "NUL"),
+        (Command::new("a\"b").spawn(), "quote"),
+    ] {
+        match outcome {
+            Err(error @ Error::InvalidInput { .. }) => {
+                assert!(error.to_string().contains(part), "{error} does not say {part:?}");
+            }
+            other => panic!("{part}: {other:?}"),
+        }
+    }
+    assert_eq!(table::count(), before);
+    let fits = "x".repeat(32_766 - program.as_os_str().len() - "\"\" ".len());
+    assert_eq!(said_in_c(new().arg(&fits), "arg"), [OsString::from(fits)]);
+}
+
+/// A folder of its own for one test, gone with it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("handover builder {}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn with_program(&self, name: &str) -> &Self {
+        std::fs::copy(foreign("says_what_it_got"), self.0.join(name)).unwrap();
+        self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn a_program_is_not_looked_for_in_the_current_directory() {
+    let folder = Folder::new();
+    folder.with_program("only-here.exe");
+    std::env::set_current_dir(&folder.0).unwrap();
+    for name in ["only-here", "only-here.exe"] {
+        for path in ["", ".", ";.;", "sub;.."] {
+            let outcome = Command::new(name).env("PATH", path).current_dir(&folder.0).spawn();
+            assert!(matches!(outcome, Err(Error::ProgramNotFound { .. })), "{name} by {path:?}: {outcome:?}");
+        }
+    }
+    // A path is taken as it is.
+    for name in [".\\only-here", "./only-here.exe"] {
+        assert_eq!(said_in_c(Command::new(name).arg("found"), "arg"), ["found"]);
+    }
+    // Out of the way, so that the folder can be removed.
+    std::env::set_current_dir(std::env::temp_dir()).unwrap();
+}
+
+fn a_program_is_looked_for_in_the_childs_path() {
+    let folder = Folder::new();
+    folder.with_program("only-there.exe").with_program("without extension");
+    assert!(Command::new("only-there").spawn().is_err());
+    for name in ["only-there", "only-there.exe", "ONLY-THERE.EXE", "without extension"] {
+        assert_eq!(
+            said_in_c(Command::new(name).env("Path", &folder.0).arg("found"), "arg"),
+            ["found"],
+            "{name}"
+        );
+    }
+    let outcome = Command::new(&folder.0).spawn();
+    assert!(matches!(outcome, Err(Error::ProgramNotFound { .. })), "a folder is no program: {outcome:?}");
+}
+
+fn a_batch_file_is_refused() {
+    let folder = Folder::new();
+    for name in ["script.bat", "script.CMD"] {
+        std::fs::write(folder.0.join(name), "@echo off\r\necho it ran\r\n").unwrap();
+        for name in [folder.0.join(name).into_os_string(), name.into()] {
+            let outcome = Command::new(&name).env("PATH", &folder.0).arg("\"&calc.exe").spawn();
+            assert!(matches!(outcome, Err(Error::BatchFile { .. })), "{name:?}: {outcome:?}");
+        }
+    }
+    let outcome = Command::new(folder.0.join("script.bat. .")).spawn();
+    assert!(
+        matches!(outcome, Err(Error::BatchFile { .. } | Error::ProgramNotFound { .. })),
+        "Windows passes over the end: {outcome:?}"
+    );
+}
+
+fn says_where_it_is(_: &[String]) {
+    print!("{}", std::env::current_dir().unwrap().display());
+}
+
+fn the_current_directory_is_the_childs() {
+    let folder = Folder::new();
+    let there = out(in_role("says_where_it_is").current_dir(&folder.0));
+    assert_eq!(std::path::Path::new(&there).file_name(), folder.0.file_name());
+    let outcome = in_role("says_where_it_is").current_dir(folder.0.join("missing")).spawn();
+    match outcome {
+        Err(error @ Error::System { call: "CreateProcessW", .. }) => {
+            assert!(error.to_string().contains("missing"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn echoes(_: &[String]) {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).unwrap();
+    print!("out {text}");
+    eprint!("err {text}");
+}
+
+fn streams_can_be_files_handles_and_each_other() {
+    let folder = Folder::new();
+    let (input, output) = (folder.0.join("in"), folder.0.join("out"));
+    std::fs::write(&input, "text").unwrap();
+    let file = std::fs::File::create(&output).unwrap();
+    let second = file.try_clone().unwrap();
+    let mut command = in_role("echoes");
+    command.stdin(std::fs::File::open(&input).unwrap()).stdout(file).stderr(second);
+    assert!(command.status().unwrap().success());
+    let written = std::fs::read_to_string(&output).unwrap();
+    assert_eq!(written, "out texterr text");
+    drop(command);
+
+    // One child's output is another's input.
+    let mut first =
+        in_role("echoes").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut second = in_role("echoes");
+    second.stdin(first.stdout.take().unwrap()).stderr(Stdio::null()).stdout(Stdio::piped());
+    let second_child = second.spawn().unwrap();
+    drop(second);
+    first.stdin.take().unwrap().write_all(b"through").unwrap();
+    let output = second_child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "out out through");
+    assert!(first.wait_timeout(SOON).unwrap().success());
+
+    // Each is the parent's output.
+    let output = in_role("writes_to_both_and_to_the_object")
+        .stdout(std::io::stdout())
+        .stderr(std::io::stdout())
+        .output();
+    assert!(output.unwrap().stdout.is_empty());
+}
+
+fn floods(_: &[String]) {
+    let megabyte = vec![b'x'; 1 << 20];
+    std::io::stderr().write_all(&megabyte).unwrap();
+    std::io::stdout().write_all(&megabyte).unwrap();
+    std::io::stderr().write_all(&megabyte).unwrap();
+}
+
+fn a_child_that_fills_one_stream_is_not_stuck() {
+    let output = in_role("floods").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!((output.stdout.len(), output.stderr.len()), (1 << 20, 2 << 20));
+}
+
+fn reads_all(_: &[String]) {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).unwrap();
+    print!("{}", text.len());
+}
+
+fn the_input_of_output_is_empty() {
+    assert_eq!(out(&mut in_role("reads_all")), "0");
+}
+
+fn writes_to_both_and_to_the_object(_: &[String]) {
+    print!("out");
+    eprint!("err");
+    if let Ok(inherited) = handover::inherited() {
+        let mut file: std::fs::File = inherited.take("log").unwrap();
+        file.write_all(b"object").unwrap();
+    }
+}
+
+fn a_listed_object_can_be_a_stream_too() {
+    let folder = Folder::new();
+    let path = folder.0.join("log");
+    let file = std::fs::File::create(&path).unwrap();
+    let before = table::count();
+    let mut command = in_role("writes_to_both_and_to_the_object");
+    command.stdout(file.try_clone().unwrap()).stderr(file.try_clone().unwrap());
+    command.inherit("log", &file).inherit("log again", &file);
+    assert!(command.status().unwrap().success());
+    drop(command);
+    assert_eq!(table::count(), before);
+    drop(file);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "outerrobject");
+}
+
+fn a_socket_is_refused() {
+    use std::os::windows::io::{AsRawSocket, BorrowedHandle};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = usize::try_from(listener.as_raw_socket()).unwrap();
+    let socket: BorrowedHandle<'_> = table::borrowed(u32::try_from(number).unwrap());
+    let before = table::count();
+    match in_role("sleeps").inherit("socket", socket).spawn() {
+        Err(error @ Error::Socket { .. }) => assert!(error.to_string().contains("\"socket\""), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before);
+    // A pipe isn't one, though it answers to some of the same calls.
+    let mut child =
+        in_role("echoes").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let pipe = child.stdin.take().unwrap();
+    assert!(in_role("sleeps").inherit("pipe", pipe.as_handle()).spawn().is_ok());
+    drop(pipe);
+    child.wait_timeout(SOON).unwrap();
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn sets_the_event_if_it_can(arguments: &[String]) {
+    let outcome = arguments[0].parse().and_then(handover::adopt::<Event>).and_then(|event| event.set());
+    print!("{}", outcome.is_ok());
+}
+
+fn usable_if_and_only_if_listed() {
+    for inheritable in [false, true] {
+        let (event, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+        if inheritable {
+            table::make_inheritable(&event);
+        }
+        let own = table::value(&event).to_string();
+        assert_eq!(out(in_role("sets_the_event_if_it_can").arg(&own)), "false", "nothing listed");
+        assert_eq!(
+            out(in_role("sets_the_event_if_it_can").arg(&own).inherit("o", &other)),
+            "false",
+            "another listed"
+        );
+        assert!(!event.try_wait().unwrap());
+        assert_eq!(
+            out(in_role("sets_the_event_if_it_can").arg_handle("{e}").inherit("e", &event)),
+            "true",
+            "listed"
+        );
+        assert!(event.try_wait().unwrap());
+        assert_eq!(table::is_inheritable(&event), inheritable);
+    }
+}
+
+fn six_kinds_of_canaries_stay() {
+    let file = std::fs::File::open(this_program()).unwrap();
+    let event = Event::manual_reset().unwrap();
+    let canaries = [
+        event.into(),
+        table::mutex(),
+        table::semaphore(),
+        table::section(),
+        table::timer(),
+        table::job(),
+        table::this_process(),
+        file.into(),
+    ];
+    canaries.iter().for_each(table::make_inheritable);
+    let has =
+        |child: u32| canaries.iter().map(|canary| table::values_of(canary, child).len()).collect::<Vec<_>>();
+    let mut control = std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
+    let leaked = has(control.id());
+    control.kill().unwrap();
+    control.wait().unwrap();
+    assert_eq!(leaked, [1; 8], "the control: std's builder lets all through");
+
+    let listed = Event::manual_reset().unwrap();
+    for sealed in [false, true] {
+        let mut command = in_role("sleeps");
+        if sealed {
+            command.sealed();
+        }
+        assert_eq!(has(command.spawn().unwrap().id()), [0; 8]);
+        assert_eq!(has(command.inherit("listed", &listed).spawn().unwrap().id()), [0; 8]);
+        assert_eq!(has(command.kill_with_parent(true).spawn().unwrap().id()), [0; 8]);
+        assert_eq!(has(command.spawn_suspended().unwrap().id()), [0; 8]);
+    }
+}
+
+fn the_builder_says_what_it_was_told() {
+    let mut command = Command::new("worker");
+    command.arg("a").raw_arg("b c").arg_handle("{d}").current_dir("C:\\here");
+    command.env("FIRST", "1").env("LATER", "1").env_remove("GONE").env("later", "2");
+    assert_eq!(command.get_program(), "worker");
+    assert_eq!(command.get_args().collect::<Vec<_>>(), ["a", "b c", "{d}"]);
+    assert_eq!(command.get_current_dir(), Some(std::path::Path::new("C:\\here")));
+    let envs: Vec<_> = command.get_envs().collect();
+    let text = OsStr::new;
+    assert_eq!(
+        envs,
+        [(text("FIRST"), Some(text("1"))), (text("GONE"), None), (text("later"), Some(text("2")))]
+    );
+    command.env_clear().env("AFTER", "3");
+    assert_eq!(command.get_envs().collect::<Vec<_>>(), [(text("AFTER"), Some(text("3")))]);
+}
+
+/// A small real program, once with std's builder and once with ours: nothing but the import differs.
+macro_rules! line_counter {
+    ($name:ident from $($krate:ident)::+) => {
+        mod $name {
+            use std::io::{self, Write};
+            use $($krate)::+::{Command, ExitStatus, Output, Stdio};
+
+            pub(super) fn run(program: &std::path::Path, role: &[std::ffi::OsString], text: &str) -> io::Result<(usize, i32)> {
+                let mut command = Command::new(program);
+                command.args(role).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+                let mut child = command.spawn()?;
+                if let Some(mut stdin) = child.stdin.take() {
+                    stdin.write_all(text.as_bytes())?;
+                }
+                if child.try_wait()?.is_none() && child.id() == 0 {
+                    child.kill()?;
+                }
+                let output: Output = child.wait_with_output()?;
+                let status: ExitStatus = Command::new(program).args(role).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+                match Command::new("no-such-program-anywhere").spawn() {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    _ => return Err(io::Error::other("expected an error")),
+                }
+                Ok((output.stdout.len(), status.code().unwrap_or(-1)))
+            }
+        }
+    };
+}
+line_counter!(with_std from std::process);
+line_counter!(with_ours from handover);
+
+fn changing_the_import_is_enough() {
+    let (program, role) = (this_program(), role("echoes", &[]));
+    let std = with_std::run(&program, &role, "one\ntwo\n").unwrap();
+    let ours = with_ours::run(&program, &role, "one\ntwo\n").unwrap();
+    assert_eq!(std, (12, 0));
+    assert_eq!(ours, std);
+}
