@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use handover::{Child, Error, Event, HandleValue};
 
-use crate::Story;
+use crate::{ChildOptions, ParentOptions, Story};
 
 /// Why a program stops before it is done.
 #[derive(Debug)]
@@ -24,8 +24,6 @@ pub enum Stop {
     },
     /// The channel over which the child is told of the handle failed.
     Channel(String),
-    /// What came over it can't be a handle.
-    NoHandle(String),
     /// A deadline passed.
     Late(String),
 }
@@ -37,9 +35,7 @@ impl Stop {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(Error::TimedOut { .. }) | Self::Late(_) => LATE,
-            // The child ran into its deadline, which is as much as if this program had.
-            Self::Child { status, .. } if status.code() == Some(LATE.into()) => LATE,
-            Self::Failed(Error::NotAHandle { .. }) | Self::NoHandle(_) => 2,
+            Self::Failed(Error::NotAHandle { .. }) => 2,
             Self::Failed(_) | Self::Child { .. } | Self::Channel(_) => 1,
         }
     }
@@ -50,7 +46,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Failed(error) => error.fmt(f),
             Self::Child { id, status, before } => write!(f, "child {id} ended with {status} before {before}"),
-            Self::Channel(text) | Self::NoHandle(text) | Self::Late(text) => f.write_str(text),
+            Self::Channel(text) | Self::Late(text) => f.write_str(text),
         }
     }
 }
@@ -91,12 +87,12 @@ impl Story {
     /// # Errors
     ///
     /// [`Stop::Failed`] if it isn't signaled in time.
-    pub fn wait_for_signal(&self, event: Event, time: Duration) -> Result<(), Stop> {
-        let value = HandleValue::of(&event)?;
+    pub fn wait_for_signal(&self, event: Event, options: &ChildOptions) -> Result<(), Stop> {
+        let (value, time) = (HandleValue::of(&event)?, options.time_left());
         match event.wait_timeout(time) {
-            Ok(()) => self.step(format_args!("WaitForSingleObject({value:#x}, {time:?}) = signaled")),
+            Ok(()) => self.step(format_args!("WaitForSingleObject({value:#x}, {time:.1?}) = signaled")),
             Err(error) => {
-                self.step(format_args!("WaitForSingleObject({value:#x}, {time:?}) = not signaled"));
+                self.step(format_args!("WaitForSingleObject({value:#x}, {time:.1?}) = not signaled"));
                 return Err(error.into());
             }
         }
@@ -109,9 +105,10 @@ impl Story {
     ///
     /// # Errors
     ///
-    /// [`Stop::Child`] if it didn't end well, [`Stop::Late`] if it didn't end.
-    pub fn wait_for_end(&self, child: &mut Child, time: Duration) -> Result<(), Stop> {
-        let id = child.id();
+    /// [`Stop::Child`] if it didn't end well; [`Stop::Late`] if it didn't end, or if it says by its exit code that its
+    /// deadline has passed, which without a signal it must.
+    pub fn wait_for_end(&self, child: &mut Child, options: &ParentOptions) -> Result<(), Stop> {
+        let (id, time) = (child.id(), options.deadline());
         let status = match child.wait_timeout(time) {
             Ok(status) => status,
             Err(Error::TimedOut { .. }) => {
@@ -125,9 +122,11 @@ impl Story {
         };
         self.step(format_args!("WaitForSingleObject(process {id}, {time:?}) = ended, {status}"));
         if status.success() {
-            Ok(())
-        } else {
-            Err(Stop::Child { id, status, before: "it had done its part" })
+            return Ok(());
         }
+        if !options.signals() && status.code() == Some(LATE.into()) {
+            return Err(Stop::Late(format!("child {id} waited until its deadline, because nobody signaled")));
+        }
+        Err(Stop::Child { id, status, before: "it had done its part" })
     }
 }

@@ -1,7 +1,8 @@
 //! The options of the programs.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use handover::{Command, Error};
@@ -83,29 +84,36 @@ impl ParentOptions {
 #[derive(Debug, Args)]
 pub struct ChildOptions {
     /// Wait so long for the event
-    #[arg(long, value_name = "SECONDS", env = TIMEOUT, default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", env = TIMEOUT, default_value = "10", value_parser = childs_seconds)]
     timeout: Duration,
 }
 
 impl ChildOptions {
-    /// How long to wait for the event.
+    /// How long to wait still: one deadline for all that the child waits for, counted from the first question.
     #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.timeout
+    pub fn time_left(&self) -> Duration {
+        static STARTED: OnceLock<Instant> = OnceLock::new();
+        self.timeout.saturating_sub(STARTED.get_or_init(Instant::now).elapsed())
     }
 }
 
-/// Two days: more than anybody waits for, and far from what a sum of two could overflow.
-const LONGEST: Duration = Duration::from_secs(48 * 60 * 60);
+/// More than anybody waits for, and far from what a sum could overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| *time <= LONGEST)
-        .ok_or_else(|| format!("expected seconds from 0 to {}", LONGEST.as_secs()))
+    at_most(LONGEST, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+}
+
+/// A parent's delay and timeout together.
+fn childs_seconds(text: &str) -> Result<Duration, String> {
+    at_most(2 * LONGEST, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
-    let time = text.parse().ok().map(Duration::from_millis);
-    time.filter(|time| *time <= LONGEST)
-        .ok_or_else(|| format!("expected milliseconds from 0 to {}", LONGEST.as_millis()))
+    at_most(LONGEST, text.parse().ok().map(Duration::from_millis))
+}
+
+fn at_most(longest: Duration, time: Option<Duration>) -> Result<Duration, String> {
+    time.filter(|time| *time <= longest)
+        .ok_or_else(|| format!("expected a number from 0 to {} s", longest.as_secs()))
 }

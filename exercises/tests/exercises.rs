@@ -28,6 +28,8 @@ fn main() -> ExitCode {
             a_child_that_takes_no_notice_is_killed_at_the_parents_deadline,
             a_child_that_dies_early_is_noticed_at_once,
             a_child_that_is_killed_is_noticed_at_once,
+            a_child_that_ends_with_3_of_its_own_has_failed,
+            the_longest_times_fit_together,
             a_missing_child_is_said_at_once,
             the_child_has_the_parents_event_with_the_access_given_and_no_canary,
             a_foreign_child_works,
@@ -87,7 +89,7 @@ fn without_the_signal_both_sides_end_at_their_deadline() {
             .expect_code(3)
             .expect_text("= not signaled")
             .expect_text("ended, exit code: 3")
-            .expect_text("the signal of the event did not come within 1.2s")
+            .expect_text("the signal of the event did not come within 1.")
             .expect_within(SOON);
     }
 }
@@ -144,6 +146,22 @@ fn id_of_waiting_child(lines: &mut Lines<BufReader<ChildStdout>>) -> u32 {
         .find(|line| line.contains("= an event"))
         .expect("the child says that it has an event");
     line.split(' ').nth(1).and_then(|id| id.parse().ok()).expect("an id")
+}
+
+fn a_child_that_ends_with_3_of_its_own_has_failed() {
+    let ends_with_3 = foreign("ends_with_3");
+    for parent in PARENTS {
+        start(parent, &["--child", as_argument(&ends_with_3)]).expect_code(1).expect_within(SOON);
+    }
+}
+
+fn the_longest_times_fit_together() {
+    for parent in PARENTS {
+        start(parent, &["--timeout", "86400"]).expect_code(0);
+        start(parent, &["--timeout", "86401"]).expect_code(2).expect_text("from 0 to 86400");
+        start(parent, &["--delay", "86400001"]).expect_code(2).expect_text("from 0 to 86400");
+    }
+    start(INHERITANCE_CHILD, &["--timeout", "172800", "0x7ffc"]).expect_code(1);
 }
 
 fn a_missing_child_is_said_at_once() {
@@ -316,9 +334,9 @@ fn a_line_that_is_no_handle_is_refused() {
         told(format!("{number}\n").as_bytes()).expect_code(2).expect_text(part);
         told(format!("{number}\r\n").as_bytes()).expect_code(2).expect_text(part);
     }
-    told(b"\xff\xfe\n").expect_code(2).expect_text("expected one line");
+    told(b"\xff\xfe\n").expect_code(2).expect_text("expected the number of a handle");
     told(b"32764\n").expect_code(1).expect_text("no open handle");
-    told(&[b'6'; 100_000]).expect_code(2).expect_text("64 bytes and more");
+    told(&[b'6'; 100_000]).expect_code(2).expect_text("a line without an end");
 
     let closed =
         |input: &[u8]| run_with_input(child, no_arguments, input, false, DEADLINE).expect_within(SOON);
@@ -352,6 +370,8 @@ fn wrong_usage_is_explained() {
 
 fn help_says_what_the_exit_codes_mean() {
     for program in [INHERITANCE_PARENT, INHERITANCE_CHILD, DUPLICATION_PARENT, DUPLICATION_CHILD] {
-        start(program, &["--help"]).expect_code(0).expect_text("Exit codes: 0").expect_text("--timeout");
+        let help =
+            start(program, &["--help"]).expect_code(0).expect_text("Exit codes: 0").expect_text("--timeout");
+        assert!(help.out.contains("an event that") || help.out.contains("an unnamed event"), "{}", help.out);
     }
 }

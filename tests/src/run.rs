@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,10 +84,8 @@ pub fn run_with_input<S: AsRef<OsStr>>(
 
 fn finish(mut command: Command, input: Option<(&[u8], bool)>, deadline: Duration) -> Ended {
     let started = Instant::now();
-    let mut child = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) => panic!("{command:?} can't be started: {error}"),
-    };
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = spawned(&mut command);
     let mut pipe = child.stdin.take();
     if let Some((input, leave_open)) = input {
         // A program that has had enough closes the pipe, which is its right.
@@ -112,6 +110,22 @@ fn finish(mut command: Command, input: Option<(&[u8], bool)>, deadline: Duration
     let after = started.elapsed();
     drop(pipe);
     Ended { code, out: text(&out), err: text(&err), after }
+}
+
+fn spawned(command: &mut Command) -> Child {
+    /// What Wine answers now and then when it is busy; the same call succeeds a moment later.
+    const INTERNAL_ERROR: i32 = 1359;
+    let mut tries = 5;
+    loop {
+        match command.spawn() {
+            Ok(child) => return child,
+            Err(error) if error.raw_os_error() == Some(INTERNAL_ERROR) && tries > 0 => {
+                tries -= 1;
+                thread::sleep(Duration::from_millis(200));
+            }
+            Err(error) => panic!("{command:?} can't be started: {error}"),
+        }
+    }
 }
 
 /// Reads a stream on a thread: the program must not block on a full pipe.

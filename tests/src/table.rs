@@ -17,6 +17,7 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
 };
 use windows_sys::Win32::System::JobObjects::CreateJobObjectW;
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::Memory::{CreateFileMappingW, PAGE_READWRITE};
 use windows_sys::Win32::System::Threading::{
     CreateMutexW, CreateSemaphoreW, CreateWaitableTimerW, GetCurrentProcess, OpenProcess, PROCESS_DUP_HANDLE,
@@ -305,6 +306,15 @@ pub fn semaphore() -> OwnedHandle {
     // SAFETY: neither attributes nor a name are documented as NULL.
     let raw = unsafe { CreateSemaphoreW(null(), 0, 1, null()) };
     owned(raw).expect("the system has room for a semaphore")
+}
+
+/// Whether this is Wine, which lacks some of what Windows can. A test that asks says what it leaves out.
+#[must_use]
+pub fn is_wine() -> bool {
+    // SAFETY: both names end with NUL; the library is loaded in every process and stays.
+    let library = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
+    // SAFETY: as above; the address is only compared.
+    unsafe { GetProcAddress(library, c"wine_get_version".as_ptr().cast()) }.is_some()
 }
 
 /// A section of one page, backed by the page file.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Access, Child, Command, Error, Event, HandleValue, Stdio};
+use handover::{Access, Child, Command, Error, Event, HandleValue, Stdio, Told};
 use handover_tests::{role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -21,8 +21,18 @@ fn main() -> ExitCode {
             an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
             a_process_that_has_ended_is_gone_not_forbidden,
             adopting_checks_what_the_number_is,
+            an_event_is_reset_by_hand_or_by_one_waiter,
+            a_process_has_a_creation_time,
+            waiting_for_a_child_lets_it_read_the_end,
         ],
-        tests![waits_for_the_event_on_its_input, sleeps, says_what_it_may_do, refuses_wrong_numbers],
+        tests![
+            waits_for_the_event_on_its_input,
+            sleeps,
+            says_what_it_may_do,
+            refuses_wrong_numbers,
+            passes_its_event_on,
+            reads_to_the_end
+        ],
     )
 }
 
@@ -33,10 +43,8 @@ fn in_role(name: &str) -> Child {
     command.spawn().unwrap()
 }
 
-fn told() -> HandleValue {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).expect("a line");
-    line.trim().parse().expect("a handle's number")
+fn told() -> Told {
+    Told::line().expect("a handle's number")
 }
 
 fn tell(child: &mut Child, value: HandleValue) {
@@ -54,7 +62,7 @@ fn sleeps(_: &[String]) {
 }
 
 fn waits_for_the_event_on_its_input(_: &[String]) {
-    let event: Event = handover::adopt(told()).expect("an event");
+    let event: Event = told().adopt().expect("an event");
     event.wait_timeout(SOON).expect("the signal");
 }
 
@@ -90,7 +98,7 @@ fn the_access_that_arrives_is_exactly_what_was_given() {
 }
 
 fn says_what_it_may_do(_: &[String]) {
-    let event: Event = handover::adopt(told()).expect("an event");
+    let event: Event = told().adopt().expect("an event");
     let say = |what: handover::Result<()>| match what {
         Ok(()) => "yes".to_owned(),
         Err(Error::MissingRight { right, .. }) => right.to_owned(),
@@ -114,13 +122,22 @@ fn a_right_that_did_not_come_is_named() {
     }
 }
 
+fn passes_its_event_on(_: &[String]) {
+    let event: Event = told().adopt().expect("an event");
+    let mut child = in_role("sleeps");
+    let copy = child.process().duplicate_into(&event).unwrap();
+    println!("{:#x}", table::entry(child.id(), copy.value().get()).unwrap().access);
+    drop(copy);
+    child.kill().unwrap();
+}
+
 fn what_came_with_less_is_passed_on_with_no_more() {
     let event = Event::manual_reset().unwrap();
-    let wait_only = table::duplicate(&event, 0x0010_0000);
-    let event: Event = handover::adopt(HandleValue::try_from(u64::from(wait_only)).unwrap()).unwrap();
-    let child = in_role("sleeps");
-    let copy = child.process().duplicate_into(&event).unwrap();
-    assert_eq!(table::entry(child.id(), copy.value().get()).unwrap().access, 0x0010_0000);
+    let mut child = in_role("passes_its_event_on");
+    let value = child.process().duplicate_into(event.only(Access::SYNCHRONIZE)).unwrap().delivered();
+    tell(&mut child, value);
+    assert_eq!(answer(&mut child), "0x100000");
+    assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
 fn a_copy_that_is_not_delivered_is_closed_over_there() {
@@ -166,27 +183,93 @@ fn a_process_that_has_ended_is_gone_not_forbidden() {
     assert_eq!(table::count(), before);
 }
 
-fn refuses_wrong_numbers(_: &[String]) {
-    let mutex = table::mutex();
-    let wrong_kind = HandleValue::of(&mutex).unwrap();
-    let refused = handover::adopt::<Event>(wrong_kind);
+fn refuses_wrong_numbers(arguments: &[String]) {
+    // It comes inheritable: std's builder has let it through.
+    let mutex: u32 = arguments[0].parse().unwrap();
+    let refused = Told::argument(3).unwrap().adopt::<Event>();
     assert!(matches!(refused, Err(Error::WrongKind { .. })), "{refused:?}");
     assert!(refused.unwrap_err().to_string().contains("a mutex"));
-    // The refusal has not closed it.
-    assert_eq!(table::values_of(&mutex, std::process::id()), [wrong_kind.get()]);
+    // The refusal has not closed it, and no second owner can be made of it.
+    assert!(table::entry(std::process::id(), mutex).is_some());
+    assert!(matches!(Told::argument(3), Err(Error::AlreadyTaken { .. })));
 
-    let not_open = HandleValue::try_from(0x7_fff0_u64).unwrap();
-    let refused = handover::adopt::<Event>(not_open);
+    let refused = Told::argument(4).unwrap().adopt::<Event>();
     assert!(matches!(refused, Err(Error::NotOpen { .. })), "{refused:?}");
+    assert!(matches!(Told::argument(5), Err(Error::NotAHandle { .. })));
+    assert!(matches!(Told::argument(0), Err(Error::NotAHandle { .. })));
+    assert!(matches!(Told::variable("NOT_SET"), Err(Error::NotAHandle { .. })));
 
-    let stream = HandleValue::of(&std::io::stdout()).unwrap();
-    let refused = handover::adopt::<std::fs::File>(stream);
+    let file: std::fs::File = Told::variable("A_FILE").unwrap().adopt().unwrap();
+    file.metadata().expect("it is a file, and open");
+    assert!(!table::is_inheritable(&file));
+    assert!(matches!(Told::variable("A_FILE"), Err(Error::AlreadyTaken { .. })));
+
+    println!("{}", HandleValue::of(&std::io::stdin()).unwrap());
+    let refused = Told::line().unwrap().adopt::<std::fs::File>();
     assert!(matches!(refused, Err(Error::NotYours { .. })), "{refused:?}");
     println!("still here");
 }
 
 fn adopting_checks_what_the_number_is() {
-    let mut child = in_role("refuses_wrong_numbers");
-    assert_eq!(answer(&mut child), "still here");
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    let (mutex, file) = (table::mutex(), std::fs::File::open(this_program()).unwrap());
+    table::make_inheritable(&mutex);
+    table::make_inheritable(&file);
+    let mutex = table::value(&mutex).to_string();
+    let mut child = std::process::Command::new(this_program())
+        .args(role("refuses_wrong_numbers", &[&mutex, "0x7fff0"]))
+        .env("A_FILE", table::value(&file).to_string())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let stream = lines.next().unwrap();
+    writeln!(child.stdin.as_mut().unwrap(), "{stream}").unwrap();
+    assert_eq!(lines.next().as_deref(), Some("still here"));
+    assert!(child.wait().unwrap().success());
+}
+
+fn an_event_is_reset_by_hand_or_by_one_waiter() {
+    let (manual, auto) = (Event::manual_reset().unwrap(), Event::auto_reset().unwrap());
+    for event in [&manual, &auto] {
+        assert!(!event.try_wait().unwrap(), "it begins unset");
+        event.set().unwrap();
+        event.reset().unwrap();
+        assert!(!event.try_wait().unwrap(), "it was reset");
+        event.set().unwrap();
+        assert!(event.try_wait().unwrap());
+    }
+    assert!(manual.try_wait().unwrap(), "a manual-reset event stays set");
+    assert!(!auto.try_wait().unwrap(), "an auto-reset event lets one go");
+    let started = std::time::Instant::now();
+    let late = auto.wait_timeout(Duration::from_millis(120));
+    assert!(
+        matches!(late, Err(Error::TimedOut { after, .. }) if after == Duration::from_millis(120)),
+        "{late:?}"
+    );
+    assert!(started.elapsed() >= Duration::from_millis(120), "{:?}", started.elapsed());
+}
+
+fn a_process_has_a_creation_time() {
+    let mut first = in_role("sleeps");
+    let second = in_role("sleeps");
+    let time = first.process().creation_time().unwrap();
+    assert!(time > 0 && time <= second.process().creation_time().unwrap());
+    first.kill().unwrap();
+    first.wait_timeout(SOON).unwrap();
+    assert!(first.process().has_ended().unwrap());
+    assert_eq!(first.process().creation_time().unwrap(), time);
+}
+
+fn reads_to_the_end(_: &[String]) {
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
+
+fn waiting_for_a_child_lets_it_read_the_end() {
+    assert!(in_role("reads_to_the_end").wait_timeout(SOON).unwrap().success());
+    assert!(in_role("reads_to_the_end").wait().unwrap().success());
+    // To look is not to wait: the input stays open.
+    let mut child = in_role("reads_to_the_end");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(child.try_wait().unwrap(), None);
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Access, Command, Error, Event, HandleValue, Stdio};
+use handover::{Access, Command, Error, Event, HandleValue, Stdio, Told};
 use handover_tests::{role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -35,9 +35,15 @@ fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
     command
 }
 
+/// The number that stands behind the role.
+fn told(arguments: &[String]) -> Told {
+    let told = Told::argument(3).expect("a handle's number");
+    assert_eq!(told.value().to_string(), arguments[0]);
+    told
+}
+
 fn waits_for_its_event(arguments: &[String]) {
-    let value: HandleValue = arguments[0].parse().expect("a handle's number");
-    let event: Event = handover::adopt(value).expect("an event");
+    let event: Event = told(arguments).adopt().expect("an event");
     event.wait_timeout(SOON).expect("the signal");
 }
 
@@ -132,8 +138,7 @@ fn an_inheritable_handle_that_is_not_listed_does_not_arrive() {
 }
 
 fn adopts_and_has_a_child(arguments: &[String]) {
-    let value: HandleValue = arguments[0].parse().expect("a handle's number");
-    let event: Event = handover::adopt(value).expect("an event");
+    let event: Event = told(arguments).adopt().expect("an event");
     // std's builder: whatever is inheritable goes along.
     let mut grandchild =
         std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();

@@ -1,1 +1,189 @@
-fn main() {}
+//! Sealed spawns: no inheritable handle in this process, not even for a moment.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use handover::{Command, Event, Stdio};
+use handover_tests::{foreign, role, table, tests, this_program, until};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            a_sealed_child_gets_what_is_listed,
+            a_foreign_spawner_catches_nothing_of_sealed_spawns,
+            the_helper_is_one_and_is_healed,
+            the_helper_ends_with_its_process,
+            nothing_stays_in_the_helper,
+            streams_and_output_work_sealed,
+        ],
+        tests![sets_ready, sleeps, spawns_sealed_and_sleeps, upper_cases],
+    )
+}
+
+fn in_role<'a>(name: &str) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).kill_on_drop(true).sealed();
+    command
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn sets_ready(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    assert_eq!(handover::unlisted().unwrap(), []);
+    inherited.take::<Event>("ready").unwrap().set().unwrap();
+}
+
+fn a_sealed_child_gets_what_is_listed() {
+    let ready = Event::manual_reset().unwrap();
+    let mut command = in_role("sets_ready");
+    command.inherit("ready", &ready);
+    for _ in 0..3 {
+        ready.reset().unwrap();
+        let mut child = command.spawn().unwrap();
+        assert!(child.wait_timeout(SOON).unwrap().success());
+        assert!(ready.try_wait().unwrap());
+        assert!(!table::is_inheritable(&ready));
+    }
+}
+
+/// How many events a process created with inheritance of all has caught.
+fn caught() -> usize {
+    let output = std::process::Command::new(foreign("inherits_all")).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
+}
+
+fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
+    // Many objects make the moment long in which an unsealed spawn has inheritable handles here.
+    let events: Vec<Event> = (0..200).map(|_| Event::manual_reset().unwrap()).collect();
+    let program = foreign("ends_at_once");
+    let caught_beside = |sealed: bool, spawns: usize| {
+        let (stop, total, looks) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    total.fetch_add(caught(), Ordering::Relaxed);
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let mut command = Command::new(&program);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if sealed {
+                command.sealed();
+            }
+            for (number, event) in events.iter().enumerate() {
+                command.inherit(number.to_string(), event);
+            }
+            for _ in 0..spawns {
+                command.spawn().unwrap().wait_timeout(SOON).unwrap();
+                if !sealed && total.load(Ordering::Relaxed) > 0 {
+                    break;
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        println!("sealed: {sealed}, caught: {total:?}, looks: {looks:?}");
+        (total.into_inner(), looks.into_inner())
+    };
+    let (total, _) = caught_beside(false, 2000);
+    assert!(total > 0, "the control: nothing of an unsealed spawn was caught in 2000");
+    let (total, looks) = caught_beside(true, 200);
+    assert_eq!(total, 0);
+    assert!(looks > 10, "the foreign spawner has looked {looks} times");
+}
+
+fn helper() -> u32 {
+    let this = std::process::id();
+    // A child of ours that is no child of the helper: here, that is the helper itself.
+    let children = table::children_of(this);
+    assert_eq!(children.len(), 1, "{children:?}");
+    children[0]
+}
+
+fn the_helper_is_one_and_is_healed() {
+    let ready = Event::manual_reset().unwrap();
+    let mut command = in_role("sets_ready");
+    command.inherit("ready", &ready);
+    assert_eq!(table::children_of(std::process::id()), []);
+    let spawn =
+        |command: &mut Command<'_>| assert!(command.spawn().unwrap().wait_timeout(SOON).unwrap().success());
+    spawn(&mut command);
+    let first = helper();
+    let handles = table::of(first).len();
+    assert!((1..8).contains(&handles), "the helper has {handles} handles");
+    spawn(&mut command);
+    assert_eq!(helper(), first);
+    let before = table::count();
+    table::kill(first);
+    until("the helper is gone", || table::ends_within(first, 0));
+    spawn(&mut command);
+    assert_ne!(helper(), first);
+    assert_eq!(table::count(), before, "the old helper's handles are closed");
+}
+
+fn spawns_sealed_and_sleeps(_: &[String]) {
+    let mut child = in_role("sleeps");
+    let _child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    println!("{}", helper());
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn the_helper_ends_with_its_process() {
+    use std::io::{BufRead, BufReader};
+    let mut parent = std::process::Command::new(this_program())
+        .args(role("spawns_sealed_and_sleeps", &[]))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let helper: u32 = line.trim().parse().unwrap();
+    assert!(!table::ends_within(helper, 200));
+    let children = table::children_of(helper);
+    assert_eq!(children.len(), 1, "the sealed child's parent is the helper");
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(table::ends_within(helper, 5000));
+    table::kill(children[0]);
+}
+
+fn nothing_stays_in_the_helper() {
+    let events: Vec<Event> = (0..20).map(|_| Event::manual_reset().unwrap()).collect();
+    let mut command = in_role("sleeps");
+    for (number, event) in events.iter().enumerate() {
+        command.inherit(number.to_string(), event);
+    }
+    drop(command.spawn().unwrap());
+    let helper = helper();
+    let (here, there) = (table::count(), table::of(helper).len());
+    for _ in 0..10 {
+        drop(command.stdin(Stdio::piped()).spawn().unwrap());
+        assert!(command.arg_handle("{missing}").spawn().is_err());
+        command = in_role("sleeps");
+        for (number, event) in events.iter().enumerate() {
+            command.inherit(number.to_string(), event);
+        }
+    }
+    assert_eq!((table::count(), table::of(helper).len()), (here, there));
+    assert!(events.iter().all(|event| table::values_of(event, helper).is_empty()));
+}
+
+fn upper_cases(_: &[String]) {
+    print!("{}", std::io::read_to_string(std::io::stdin()).unwrap().to_uppercase());
+}
+
+fn streams_and_output_work_sealed() {
+    use std::io::Write;
+    let mut child = in_role("upper_cases").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"sealed").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout, b"SEALED");
+    assert_eq!(in_role("upper_cases").output().unwrap().stdout, b"");
+    assert!(in_role("upper_cases").stdin(Stdio::null()).status().unwrap().success());
+}

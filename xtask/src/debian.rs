@@ -18,8 +18,10 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), Failed> {
         eprintln!("  {package:<28} {reason}");
     }
     let packages: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
-    let line =
-        format!("apt-get update && apt-get install --yes --no-install-recommends {}", packages.join(" "));
+    let line = format!(
+        "apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {}",
+        packages.join(" ")
+    );
     if !succeeds("apt-get", &["--version"]) {
         return Err(Failed(format!(
             "there is no apt-get here to install them with. Install by other means: {}, \
@@ -33,12 +35,12 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), Failed> {
         vec!["sudo", "-n", "sh", "-c"]
     } else {
         return Err(Failed(format!(
-            "installing needs root, and this user has no passwordless sudo. Run this line, then call this again:\n\n  \
-             sudo sh -c '{line}'"
+            "installing needs root, and this user has no passwordless sudo. Run this line as root, then call this \
+             again:\n\n  {line}"
         )));
     };
     let mut command = Command::new(shell[0]);
-    command.args(&shell[1..]).arg(&line).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    command.args(&shell[1..]).arg(&line).stdin(Stdio::null());
     Step::new("install", &mut command).run()
 }
 

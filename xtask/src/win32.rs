@@ -1,9 +1,11 @@
 //! How the Win32 programs are built and run on this machine.
 //!
 //! On Windows that is cargo itself. Elsewhere it is one of two ways, the first that this machine has:
-//! 1. rustup's `x86_64-pc-windows-gnu`, if Wine is 9 or newer (older ones lack a DLL which that target imports);
+//! 1. rustup's `x86_64-pc-windows-gnu` and a linker for it, if Wine is 9 or newer (older ones lack a DLL which that
+//!    target imports);
 //! 2. Debian's own Rust, which builds std from source for the `win7` target, and Debian's Wine.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,6 +27,8 @@ const DEBIAN: [Need; 8] = [
 #[derive(Debug)]
 pub(crate) struct Win32 {
     how: How,
+    /// Held for as long as Wine's programs may run here: the end of one command ends all of the prefix.
+    _lock: Option<File>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,21 +43,21 @@ impl Win32 {
     /// Finds the way, installs what it needs, and starts an emulated Windows of the project's own.
     pub(crate) fn ready() -> Result<Self, Failed> {
         if cfg!(windows) {
-            return Ok(Self { how: How::Native });
+            return Ok(Self { how: How::Native, _lock: None });
         }
         if !cfg!(target_os = "linux") {
             return Err(Failed(
                 "the Win32 programs run on Windows, and under Wine on Linux; not here".into(),
             ));
         }
-        let how = if rustup_has_target() && wine_version().is_some_and(|major| major >= 9) {
+        let how = if rustup_has_target() && has_linker() && wine_version().is_some_and(|major| major >= 9) {
             How::Rustup
         } else {
             debian::install(&DEBIAN)?;
             How::Debian
         };
-        let this = Self { how };
-        this.make_prefix()?;
+        let this = Self { how, _lock: Some(lock()?) };
+        this.boot()?;
         Ok(this)
     }
 
@@ -113,8 +117,8 @@ impl Win32 {
     }
 
     /// Runs a program that was built for Win32, with the terminal as its own.
-    pub(crate) fn program(&self, name: &str) -> Result<(), Failed> {
-        let path = self.target_folder().join("debug").join(name).with_extension("exe");
+    pub(crate) fn program(&self, profile: &str, name: &str) -> Result<(), Failed> {
+        let path = self.target_folder().join(profile).join(name).with_extension("exe");
         let mut command = match self.how {
             How::Native => Command::new(path),
             How::Rustup | How::Debian => {
@@ -174,16 +178,19 @@ impl Win32 {
         }
     }
 
-    /// Makes the emulated Windows, once.
-    fn make_prefix(&self) -> Result<(), Failed> {
-        if prefix().join("system.reg").exists() {
-            return Ok(());
-        }
+    /// Makes the emulated Windows, the first time, and starts it: for all programs of this command, so that none of
+    /// them runs beside the start of another's.
+    fn boot(&self) -> Result<(), Failed> {
+        let is_there = prefix().join("system.reg").exists();
         std::fs::create_dir_all(prefix())
             .map_err(|error| Failed(format!("{}: {error}", prefix().display())))?;
-        let mut command = Command::new("wineboot");
-        command.arg("--init").envs(wine_environment()).stdin(Stdio::null());
-        Step::new("a Windows of the project's own, for Wine", &mut command).run()
+        let mut server = Command::new("wineserver");
+        server.arg("--persistent").envs(wine_environment()).stdin(Stdio::null());
+        Step::new("Wine's server", &mut server).run_quietly()?;
+        let mut boot = Command::new("wineboot");
+        boot.arg("--init").envs(wine_environment()).stdin(Stdio::null()).stdout(Stdio::null());
+        let step = Step::new("a Windows of the project's own, for Wine", &mut boot);
+        if is_there { step.run_quietly().map(drop) } else { step.run() }
     }
 }
 
@@ -196,6 +203,18 @@ impl Drop for Win32 {
                 Command::new("wineserver").arg("-k").envs(wine_environment()).stderr(Stdio::null()).status();
         }
     }
+}
+
+/// Waits until no other command of the project's runs Win32 programs on this machine.
+fn lock() -> Result<File, Failed> {
+    let path = crate::root().join("target").join("wine.lock");
+    let failed = |error| Failed(format!("{}: {error}", path.display()));
+    let file = File::create(&path).map_err(failed)?;
+    if file.try_lock().is_err() {
+        eprintln!("waiting for another cargo xtask to end");
+        file.lock().map_err(failed)?;
+    }
+    Ok(file)
 }
 
 /// Apart from the native build's: the two compilers must not rebuild over each other.
@@ -220,6 +239,13 @@ fn wine_version() -> Option<u32> {
     let output = Command::new("wine").arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     text.trim().strip_prefix("wine-")?.split(['.', '-', ' ']).next()?.parse().ok()
+}
+
+fn has_linker() -> bool {
+    Command::new("x86_64-w64-mingw32-gcc")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
 fn rustup_has_target() -> bool {

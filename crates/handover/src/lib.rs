@@ -5,8 +5,8 @@
 //!
 //! | strategy | the other process is | this process calls | the other calls |
 //! |---|---|---|---|
-//! | inheritance | a child that is about to be created | [`Command::inherit`] | [`adopt`] |
-//! | duplication | running | [`Process::duplicate_into`] | [`adopt`] |
+//! | inheritance | a child that is about to be created | [`Command::inherit`] | [`inherited`], or [`Told::adopt`] |
+//! | duplication | running | [`Process::duplicate_into`] | [`Told::adopt`] |
 //!
 //! Three things hold everywhere:
 //!
@@ -17,7 +17,7 @@
 //! # The map
 //!
 //! [`Event`] is what is shared; [`Share`] is an object on its way, with its access; [`HandleValue`] is the number
-//! that one process tells another; [`Command`], [`Child`] and [`Process`] are the other process; [`Kind`] is the
+//! that one process tells another, and [`Told`] one that came; [`Command`], [`Child`] and [`Process`] are the other process; [`Kind`] is the
 //! kernel's answer to what a handle refers to; [`Error`] says what went wrong and what to do.
 //!
 //! # Platforms
@@ -34,8 +34,6 @@ mod kind;
 mod value;
 
 #[cfg(windows)]
-mod adopt;
-#[cfg(windows)]
 mod duplicate;
 #[cfg(any(windows, test))]
 mod inherit;
@@ -45,6 +43,8 @@ mod object;
 mod process;
 mod sys;
 #[cfg(windows)]
+mod told;
+#[cfg(windows)]
 mod wait;
 
 pub use access::Access;
@@ -52,8 +52,6 @@ pub use error::{Error, Result};
 pub use kind::Kind;
 pub use value::HandleValue;
 
-#[cfg(windows)]
-pub use adopt::adopt;
 #[cfg(windows)]
 pub use duplicate::Undelivered;
 #[cfg(windows)]
@@ -69,3 +67,5 @@ pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output}
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub use sys::fault as faults;
+#[cfg(windows)]
+pub use told::Told;

@@ -9,7 +9,7 @@ use crate::Error;
 /// The index of a handle in some process's handle table: the number that one process tells another.
 ///
 /// It is only a number. It can't be closed or waited on, and it means nothing outside the process whose table it
-/// indexes; that process makes an object of it with [`adopt`](crate::adopt). Only values that a table can hold are
+/// indexes; that process makes an object of it by [`Told`](crate::Told). Only values that a table can hold are
 /// representable: multiples of four from 4 to 0x7ffffffc. NULL, `INVALID_HANDLE_VALUE`, the pseudo handles
 /// (-1 is the current process, -2 the current thread, and so on to -12) and values over 32 bits are errors from
 /// the start, so that none of them can reach a system call that takes them for something else. Handles are 32 bits
@@ -100,7 +100,7 @@ impl FromStr for HandleValue {
         if digits.is_empty() {
             return Err(refused("no number"));
         }
-        if text.starts_with('-') {
+        if text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit())) {
             return Err(refused("negative"));
         }
         if !digits.chars().all(|digit| digit.is_digit(radix)) {
@@ -181,6 +181,7 @@ mod tests {
             ("44h", "not a number"),
             ("-4", "negative"),
             ("-1", "negative"),
+            ("--help", "not a number"),
             ("42", "not a multiple of 4"),
             ("0x45", "not a multiple of 4"),
             ("4294967295", "INVALID_HANDLE_VALUE or a pseudo handle"),

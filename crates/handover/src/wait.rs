@@ -24,8 +24,8 @@ pub(crate) fn for_at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Res
         if wait(object, Some(milliseconds))? == Waited::Signaled {
             return Ok(true);
         }
-        // One call can wait for 49 days; a longer time takes several.
-        if left <= Duration::from_millis(milliseconds.into()) {
+        // One call can wait for 49 days, so a longer time takes several; and it can end a tick of the clock early.
+        if started.elapsed() >= time {
             return Ok(false);
         }
     }

@@ -9,7 +9,7 @@ use handover::{Access, Event, HandleValue, Stdio};
 
 /// Shares an unnamed event with a running child: duplicates it into the child and tells it the number over a pipe
 #[derive(Debug, Parser)]
-#[command(about, after_help = PARENT_EXIT_CODES)]
+#[command(after_help = PARENT_EXIT_CODES)]
 struct Options {
     #[command(flatten)]
     parent: ParentOptions,
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         }
 
         // Wait for the child to terminate.
-        story.wait_for_end(&mut child, options.deadline())?;
+        story.wait_for_end(&mut child, &options)?;
 
         // Clean up and exit.
         drop(event);

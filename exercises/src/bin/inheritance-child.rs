@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use exercises::{CHILD_EXIT_CODES, ChildOptions, Story, end_of};
-use handover::{Event, HandleValue};
+use handover::{Event, HandleValue, Told};
 
 /// Waits for an event that it inherited under the number on its command line
 #[derive(Debug, Parser)]
-#[command(about, after_help = CHILD_EXIT_CODES)]
+#[command(after_help = CHILD_EXIT_CODES)]
 struct Options {
     /// The event's handle in this process: its number in decimal, or in hex with 0x
     #[arg(allow_hyphen_values = true)]
@@ -20,11 +20,14 @@ struct Options {
 fn main() -> ExitCode {
     let Options { handle, child: options } = Options::parse();
     end_of(&Story::of("child"), |story| {
-        // Acquire a handle to the unnamed event object.
-        let event: Event = handover::adopt(handle)?;
+        // Acquire a handle to the unnamed event object: it is there, and the command line says where.
+        let place = std::env::args()
+            .position(|word| word.parse().is_ok_and(|value: HandleValue| value == handle))
+            .unwrap_or_default();
+        let event: Event = Told::argument(place)?.adopt()?;
         story.step(format_args!("NtQueryObject({handle:#x}) = an event"));
 
         // Wait for it to become signaled, clean up and exit.
-        story.wait_for_signal(event, options.timeout())
+        story.wait_for_signal(event, &options)
     })
 }

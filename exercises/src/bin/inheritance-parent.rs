@@ -8,7 +8,7 @@ use handover::{Event, HandleValue};
 
 /// Shares an unnamed event with a child that inherits it and is told its number on the command line
 #[derive(Debug, Parser)]
-#[command(about, after_help = PARENT_EXIT_CODES)]
+#[command(after_help = PARENT_EXIT_CODES)]
 struct Options {
     #[command(flatten)]
     parent: ParentOptions,
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         }
 
         // Wait for the child to terminate.
-        story.wait_for_end(&mut child, options.deadline())?;
+        story.wait_for_end(&mut child, &options)?;
 
         // Clean up and exit.
         drop(event);

@@ -1,12 +1,11 @@
 //! The child's half: from the manifest to owners, each object once.
 
-use std::os::windows::io::AsHandle;
 use std::sync::Mutex;
 
 use super::manifest::{Manifest, VARIABLE};
-use crate::adopt::{self, checked_kind};
 use crate::process::Stamp;
 use crate::sys::{handle, table};
+use crate::told::{checked_kind, own};
 use crate::{Access, Error, HandleValue, Kind, Object, Result};
 
 /// What was handed down to this process, taken stock of once.
@@ -21,7 +20,9 @@ struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Open and ours, to be taken.
+    /// Open, and still inheritable.
+    HandedDown,
+    /// Open and ours alone, to be taken.
     Waiting,
     Taken,
     /// Not here: the value was closed before, or is another object's by now.
@@ -51,18 +52,25 @@ enum State {
 pub fn inherited() -> Result<Inherited> {
     // A panic can't have left the list half made: it is replaced whole.
     let mut adopted = ADOPTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if adopted.is_none() {
-        *adopted = Some(take_stock()?);
+    let entries = match &mut *adopted {
+        Some(entries) => entries,
+        nothing => nothing.insert(take_stock()?),
+    };
+    // An error leaves the rest for the next call; nothing is lost by it.
+    for entry in entries.iter_mut().filter(|entry| entry.state == State::HandedDown) {
+        handle::clear_inheritable_of(entry.value).map_err(failed("SetHandleInformation", &entry.name))?;
+        entry.state = State::Waiting;
     }
     Ok(Inherited { _private: () })
 }
 
-/// Reads the manifest and makes its objects this process's own.
+/// Reads the manifest and looks which of its objects are here.
 ///
 /// 1. The parent named in it must be this process's parent. A process that only copied the environment has another.
 /// 2. An object counts as handed down while its handle is open and inheritable. Inheritance leaves it so, and nothing
 ///    else in a Rust program does: a handle of the same value without the flag is somebody else's.
-/// 3. The flag is cleared, which is also what makes a second adoption impossible.
+/// 3. Nothing is changed yet, so an error costs nothing. Clearing the flag comes next, and makes a second adoption
+///    impossible.
 fn take_stock() -> Result<Vec<Entry>> {
     let Some(text) = std::env::var_os(VARIABLE) else { return Err(Error::NothingInherited) };
     let text = text.into_string().map_err(|_| Error::BadManifest { why: "isn't text" })?;
@@ -73,24 +81,22 @@ fn take_stock() -> Result<Vec<Entry>> {
         source,
     })?;
     let is_ours = parent == manifest.parent_id
-        // If the parent has ended, its creation time can't be asked for, and its id is the best that there is.
-        && Stamp::of_id(parent).is_none_or(|stamp| stamp.created == manifest.parent_created);
+        // If the parent has ended or mustn't be asked, its creation time isn't known, and its id is the best there is.
+        && Stamp::of_id(parent)?.is_none_or(|stamp| stamp.created == manifest.parent_created);
     if !is_ours {
         return Err(Error::NotForThisProcess { parent, meant_for_children_of: manifest.parent_id });
     }
     let mut entries = Vec::with_capacity(manifest.objects.len());
     for (name, value) in manifest.objects {
-        let failed = |call| {
-            let what = format!("the inherited object {name:?}");
-            move |source| Error::System { call, what, source }
-        };
-        let here = handle::is_open_and_inheritable(value).map_err(failed("GetHandleInformation"))?;
-        if here {
-            handle::clear_inheritable_of(value).map_err(failed("SetHandleInformation"))?;
-        }
-        entries.push(Entry { name, value, state: if here { State::Waiting } else { State::Missing } });
+        let here = handle::is_open_and_inheritable(value).map_err(failed("GetHandleInformation", &name))?;
+        entries.push(Entry { name, value, state: if here { State::HandedDown } else { State::Missing } });
     }
     Ok(entries)
+}
+
+fn failed(call: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let what = format!("the inherited object {name:?}");
+    move |source| Error::System { call, what, source }
 }
 
 /// What was handed down to this process: a view of it, as [`inherited`] gives.
@@ -119,11 +125,11 @@ impl Inherited {
             match entry.state {
                 State::Taken => return Err(Error::AlreadyTaken { name: name.to_owned() }),
                 State::Missing => return Err(Error::NotOpen { what: what() }),
-                State::Waiting => {}
+                State::HandedDown | State::Waiting => {}
             }
             let access = checked_kind::<T>(entry.value, what)?;
             entry.state = State::Taken;
-            Ok(adopt::own(entry.value, access))
+            Ok(own(entry.value, access))
         })
     }
 
@@ -162,9 +168,15 @@ pub struct Unlisted {
 ///
 /// [`Error::System`] if the handle table can't be read.
 pub fn unlisted() -> Result<Vec<Unlisted>> {
-    let streams = [0, 1, 2].map(|which| {
-        handle::standard_stream(which).and_then(|stream| HandleValue::of(&stream.as_handle()).ok())
-    });
+    let mut streams = Vec::with_capacity(3);
+    for which in 0..3 {
+        let stream = handle::standard_stream(which).map_err(|source| Error::System {
+            call: "NtQueryObject",
+            what: "a standard stream".into(),
+            source,
+        })?;
+        streams.extend(stream.and_then(|stream| HandleValue::of(&stream).ok()));
+    }
     let found = table::inheritable().map_err(|source| Error::System {
         call: "NtQuerySystemInformation",
         what: "this process's handle table".into(),
@@ -174,7 +186,7 @@ pub fn unlisted() -> Result<Vec<Unlisted>> {
         let kind = handle::type_name(handle::raw(value)).ok().map(|name| Kind::from_type_name(&name));
         Unlisted { value, kind, access }
     };
-    Ok(found.into_iter().filter(|(value, _)| !streams.contains(&Some(*value))).map(unlisted).collect())
+    Ok(found.into_iter().filter(|(value, _)| !streams.contains(value)).map(unlisted).collect())
 }
 
 fn with_entries<T>(work: impl FnOnce(&mut Vec<Entry>) -> T) -> T {

@@ -4,7 +4,6 @@ mod event;
 
 use std::fs::File;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 pub use event::Event;
 
@@ -12,7 +11,7 @@ use crate::{Access, Error, HandleValue, Kind, Result, sys};
 
 /// A type that can own a handle which came from another process.
 ///
-/// [`adopt`](crate::adopt) checks the kind with the kernel before it makes one. [`OwnedHandle`] takes any kind;
+/// [`Inherited::take`](crate::Inherited::take) and [`Told::adopt`](crate::Told::adopt) check the kind with the kernel before they make one. [`OwnedHandle`] takes any kind;
 /// what it holds can then be turned into whatever else the receiver uses.
 pub trait Object: AsHandle + Sized + sealed::FromHandle {
     /// The kind that the handle must refer to; `None` for any.
@@ -116,4 +115,4 @@ macro_rules! shared_with_its_own_access {
         }
     )*};
 }
-shared_with_its_own_access!(OwnedHandle, File, ChildStdin, ChildStdout, ChildStderr);
+shared_with_its_own_access!(OwnedHandle, File);

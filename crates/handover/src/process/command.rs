@@ -29,6 +29,21 @@ use crate::{Result, Share};
 /// let status = child.wait_timeout(Duration::from_secs(5))?;
 /// # Ok::<(), handover::Error>(())
 /// ```
+///
+/// An object that is gone before the spawn doesn't compile:
+///
+/// ```compile_fail,E0505
+/// use handover::{Command, Event};
+///
+/// let ready = Event::manual_reset()?;
+/// let mut command = Command::new("worker");
+/// command.inherit("ready", &ready);
+/// drop(ready);
+/// command.spawn()?;
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+#[doc = include_str!("../../docs/command.md")]
 #[derive(Debug)]
 #[doc(alias = "CreateProcess")]
 pub struct Command<'a> {
@@ -321,6 +336,16 @@ impl<'a> Command<'a> {
     #[must_use]
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.directory.as_deref()
+    }
+}
+
+impl Command<'_> {
+    /// The child's `PATH`, if the builder sets one. A copy of this process's is no reason to look there first.
+    pub(super) fn path(&self) -> Option<OsString> {
+        let mut changes = self.get_envs();
+        changes
+            .find_map(|(name, value)| if is_same_name(name, OsStr::new("PATH")) { value } else { None })
+            .map(OsStr::to_owned)
     }
 }
 

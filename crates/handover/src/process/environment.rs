@@ -22,10 +22,6 @@ impl Variables {
         Self { compare, sorted: Vec::new() }
     }
 
-    pub(super) fn get(&self, name: &[u16]) -> Option<&[u16]> {
-        self.find(name).ok().map(|at| self.sorted[at].1.as_slice())
-    }
-
     pub(super) fn set(&mut self, name: Vec<u16>, value: Vec<u16>) {
         match self.find(&name) {
             // The new spelling of the name wins, as it does in std.
@@ -112,7 +108,6 @@ mod tests {
     #[test]
     fn names_are_blind_to_case() {
         let mut variables = variables(&[("Path", "old"), ("PATH", "new"), ("TEMP", "t")]);
-        assert_eq!(variables.get(&wide("path")), Some(wide("new").as_slice()));
         variables.remove(&wide("temp"));
         assert_eq!(String::from_utf16_lossy(&variables.block()), "PATH=new\0\0");
     }

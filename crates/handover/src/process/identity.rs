@@ -39,10 +39,21 @@ impl Stamp {
         Ok(*CURRENT.get_or_init(|| Self { id: std::process::id(), created }))
     }
 
-    /// That of whatever process has this id now, if there is one that can be asked.
-    pub(crate) fn of_id(id: u32) -> Option<Self> {
-        let process = sys::open_to_query(id).ok()?;
-        Some(Self { id, created: sys::creation_time(process.as_handle()).ok()? })
+    /// That of whatever process has this id now, if there is one that may be asked.
+    pub(crate) fn of_id(id: u32) -> Result<Option<Self>> {
+        let failed = |call| move |source| Error::System { call, what: format!("process {id}"), source };
+        let process = match sys::open_to_query(id) {
+            Ok(process) => process,
+            // No process has the id, or one of another user.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed("OpenProcess")(error)),
+        };
+        let created = sys::creation_time(process.as_handle()).map_err(failed("GetProcessTimes"))?;
+        Ok(Some(Self { id, created }))
     }
 }
 

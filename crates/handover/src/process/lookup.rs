@@ -1,7 +1,7 @@
 //! Finding the file of a program.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path, PathBuf, Prefix};
 
 use crate::sys::text::{system_directory, windows_directory};
 use crate::{Error, Result};
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 ///   program, in the system's two folders and in this process's `PATH`. The current directory is not searched, and
 ///   entries of a `PATH` that aren't absolute are passed over, because they would bring it in.
 ///
-/// In each place `.exe` is tried first for a name without an extension.
+/// In each place the name with `.exe` is tried first, unless it ends so.
 pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBuf> {
     let name = Path::new(program);
     let looked_at: Vec<PathBuf> = match is_bare(name) {
@@ -51,7 +51,8 @@ fn folders(child_path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
 /// The names that a file may have.
 fn files(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let as_it_is = path.to_path_buf();
-    let with_exe = path.extension().is_none().then(|| {
+    let ends_so = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe"));
+    let with_exe = (!ends_so).then(|| {
         let mut name = path.as_os_str().to_owned();
         name.push(".exe");
         PathBuf::from(name)
@@ -59,9 +60,63 @@ fn files(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     with_exe.into_iter().chain([as_it_is])
 }
 
+/// The path as `CreateProcessW` takes it: a long one has to be absolute and marked as one that is not to be touched.
+pub(super) fn for_the_call(file: &Path) -> std::io::Result<PathBuf> {
+    /// With room for what the system itself appends.
+    const SHORT: usize = 248;
+    let absolute = std::path::absolute(file)?;
+    if absolute.as_os_str().len() < SHORT {
+        return Ok(file.to_path_buf());
+    }
+    let Some(Component::Prefix(prefix)) = absolute.components().next() else { return Ok(absolute) };
+    let (mark, rest) = match prefix.kind() {
+        Prefix::Disk(_) => (r"\\?\", absolute.as_os_str().to_owned()),
+        Prefix::UNC(server, share) => {
+            let mut rest = server.to_owned();
+            rest.push(r"\");
+            rest.push(share);
+            rest.push(absolute.strip_prefix(prefix.as_os_str()).unwrap_or(Path::new("")));
+            (r"\\?\UNC\", rest)
+        }
+        _ => return Ok(absolute),
+    };
+    let mut marked = OsString::from(mark);
+    marked.push(rest);
+    Ok(marked.into())
+}
+
 /// Whether the system would start `cmd.exe` for this file. It passes over dots and spaces at the end of a name.
 pub(super) fn is_batch_file(file: &Path) -> bool {
     let name = file.as_os_str().to_string_lossy();
     let name = name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
     name.ends_with(".bat") || name.ends_with(".cmd")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_marked() -> std::io::Result<()> {
+        let call = |path: &str| {
+            Ok::<_, std::io::Error>(for_the_call(Path::new(path))?.to_string_lossy().into_owned())
+        };
+        let deep = format!(r"{}program.exe", r"a folder\".repeat(40));
+        assert_eq!(call(r"C:\short\program.exe")?, r"C:\short\program.exe");
+        assert_eq!(call(&format!(r"C:\{deep}"))?, format!(r"\?\C:\{deep}"));
+        assert_eq!(call(&format!(r"\server\share\{deep}"))?, format!(r"\?\UNC\server\share\{deep}"));
+        assert_eq!(call(&format!(r"\?\C:\{deep}"))?, format!(r"\?\C:\{deep}"));
+        assert!(call(&deep)?.starts_with(r"\?\"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_file_is_known_by_its_name() {
+        for name in ["a.bat", "A.BAT", "a.cmd", "a.Cmd", "a.bat.", "a.bat . ", r"folder.exe\a.cmd"] {
+            assert!(is_batch_file(Path::new(name)), "{name}");
+        }
+        for name in ["a.exe", "bat", "a.bat.exe", "a.com", "cmd.exe"] {
+            assert!(!is_batch_file(Path::new(name)), "{name}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Starting a child from what a [`Command`] says.
 
-use std::ffi::{OsStr, OsString};
-use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
@@ -87,8 +87,16 @@ fn create(
         inheritable.push(duplicate);
     }
 
+    let failed = |source| Error::System {
+        call: "CreateProcessW",
+        what: match &command.directory {
+            None => format!("the program {}", application.display()),
+            Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
+        },
+        source,
+    };
     let plan = Plan {
-        application: wide(application.as_os_str()),
+        application: wide(lookup::for_the_call(&application).map_err(failed)?.as_os_str()),
         command_line: command_line(&as_typed, &command.arguments, &handed_down)?,
         environment: environment(command, &handed_down, &ground)?.map(|variables| variables.block()),
         directory: match &command.directory {
@@ -102,14 +110,7 @@ fn create(
         parent: ground.parent().map(AsHandle::as_handle),
         job: job.map(AsHandle::as_handle),
     };
-    let created = sys::create(&plan).map_err(|source| Error::System {
-        call: "CreateProcessW",
-        what: match &command.directory {
-            None => format!("the program {}", application.display()),
-            Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
-        },
-        source,
-    })?;
+    let created = sys::create(&plan).map_err(failed)?;
     drop(inheritable);
 
     let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours);
@@ -133,9 +134,7 @@ fn program(command: &Command<'_>) -> Result<(std::path::PathBuf, Vec<u16>)> {
             "has a quote in it",
         ));
     }
-    let variables = changed(command)?;
-    let path = variables.as_ref().and_then(|variables| variables.get(&units(OsStr::new("PATH"))));
-    let application = lookup::find(&command.program, path.map(OsString::from_wide).as_deref())?;
+    let application = lookup::find(&command.program, command.path().as_deref())?;
     if lookup::is_batch_file(&application) {
         return Err(Error::BatchFile { path: application });
     }

@@ -7,7 +7,7 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::inherit::{Ground, Inheritable};
 use crate::sys::{handle, pipe};
-use crate::{Error, Result};
+use crate::{Error, HandleValue, Result};
 
 /// What a child has as one of its standard streams.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub(super) enum Source {
     Null,
     Piped,
     Handle(OwnedHandle),
+    /// Our overlapped end of another child's output.
+    ReadFrom(OwnedHandle),
+    /// Our overlapped end of another child's input.
+    WriteTo(OwnedHandle),
 }
 
 impl Stdio {
@@ -52,7 +56,20 @@ macro_rules! from_a_handle {
         }
     )*};
 }
-from_a_handle!(OwnedHandle, File, ChildStdin, ChildStdout, ChildStderr);
+from_a_handle!(OwnedHandle, File);
+
+macro_rules! from_a_childs_stream {
+    ($($stream:ty: $variant:ident),*) => {$(
+        impl From<$stream> for Stdio {
+            /// Connects this child with that one. A thread of this process passes the bytes on: this process's end of
+            /// a child's stream is overlapped, and a program that doesn't expect that of its standard stream goes wrong.
+            fn from(stream: $stream) -> Self {
+                Self(Source::$variant(stream.into()))
+            }
+        }
+    )*};
+}
+from_a_childs_stream!(ChildStdin: WriteTo, ChildStdout: ReadFrom, ChildStderr: ReadFrom);
 
 impl From<io::Stdout> for Stdio {
     /// The parent's standard output, for whichever of the child's streams.
@@ -85,6 +102,13 @@ impl Source {
             |call| move |source: io::Error| Error::System { call, what: NAMES[which].into(), source };
         let inheritable =
             |stream: BorrowedHandle<'_>| ground.duplicate(stream, None).map_err(failed("DuplicateHandle"));
+        let pipe = |direction| pipe::pair(direction).map_err(|(call, source)| failed(call)(source));
+        let relay = |ours: OwnedHandle, theirs: &OwnedHandle, pass_on: fn(OwnedHandle, OwnedHandle)| {
+            let theirs =
+                handle::duplicate_here(theirs.as_handle(), None, false).map_err(failed("DuplicateHandle"))?;
+            let thread = std::thread::Builder::new().name("handover relay".into());
+            thread.spawn(move || pass_on(ours, theirs)).map(drop).map_err(failed("CreateThread"))
+        };
         let (childs, ours) = match self {
             Self::Inherit => (parents(which, ground).map_err(failed("DuplicateHandle"))?, None),
             Self::Parents(which) => (parents(*which, ground).map_err(failed("DuplicateHandle"))?, None),
@@ -96,12 +120,31 @@ impl Source {
                     .map_err(failed("CreateFileW"))?;
                 (Some(inheritable(null.as_handle())?), None)
             }
-            Self::Handle(handle) => (Some(inheritable(handle.as_handle())?), None),
+            Self::Handle(handle) => {
+                // A legal owner can hold the number of this process's pseudo handle.
+                HandleValue::of(handle)?;
+                (Some(inheritable(handle.as_handle())?), None)
+            }
             Self::Piped => {
-                let direction =
-                    if which == 0 { pipe::Direction::ToChild } else { pipe::Direction::FromChild };
-                let (ours, childs) = pipe::pair(direction).map_err(failed("CreateNamedPipeW"))?;
+                let (ours, childs) =
+                    pipe(if which == 0 { pipe::Direction::ToChild } else { pipe::Direction::FromChild })?;
                 (Some(inheritable(childs.as_handle())?), Some(ours))
+            }
+            Self::ReadFrom(source) => {
+                let (ours, childs) = pipe(pipe::Direction::ToChild)?;
+                let childs = inheritable(childs.as_handle())?;
+                relay(ours, source, |ours, source| {
+                    pass_on(ChildStdout::from(source), ChildStdin::from(ours));
+                })?;
+                (Some(childs), None)
+            }
+            Self::WriteTo(sink) => {
+                let (ours, childs) = pipe(pipe::Direction::FromChild)?;
+                let childs = inheritable(childs.as_handle())?;
+                relay(ours, sink, |ours, sink| {
+                    pass_on(ChildStdout::from(ours), ChildStdin::from(sink));
+                })?;
+                (Some(childs), None)
             }
         };
         Ok(Stream { childs, ours })
@@ -111,10 +154,15 @@ impl Source {
 /// This process's own stream, if it has it: a program without a console has none, and a stream that was closed
 /// leaves a number behind that nothing answers to.
 fn parents(which: usize, ground: &Ground) -> io::Result<Option<Inheritable>> {
-    let Some(stream) = handle::standard_stream(which) else { return Ok(None) };
+    let Some(stream) = handle::standard_stream(which)? else { return Ok(None) };
     match ground.duplicate(stream, None) {
         Ok(duplicate) => Ok(Some(duplicate)),
         Err(error) if handle::is_invalid_handle(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Ends when the source does, or when nobody reads any more; there is nobody to tell of another failure.
+fn pass_on(mut source: ChildStdout, mut sink: ChildStdin) {
+    let _ = io::copy(&mut source, &mut sink);
 }

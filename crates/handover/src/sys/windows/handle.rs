@@ -107,7 +107,11 @@ pub(crate) fn duplicate_into(
     let (access, options) = access_and_options(access);
     let copy =
         duplicate_raw(current_process(), handle.as_raw_handle(), process, access, inheritable, options)?;
-    HandleValue::try_from(copy.expose_provenance()).map_err(io::Error::other)
+    HandleValue::try_from(copy.expose_provenance()).map_err(|error| {
+        // No table has such a value; if one should, it is not left there.
+        close_raw_in(process, copy);
+        io::Error::other(error)
+    })
 }
 
 /// Closes a handle in another process's table, by moving it here and dropping it.
@@ -116,13 +120,17 @@ pub(crate) fn duplicate_into(
 ///
 /// Nothing can be done about a failure: if the process has ended, its handles are closed.
 pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) {
+    close_raw_in(process, raw(value));
+}
+
+fn close_raw_in(process: BorrowedHandle<'_>, value: RawHandle) {
     let mut moved = null_mut();
     // SAFETY: the process is borrowed, so it is open; the value is an index that only the kernel looks up; `moved` is
     // a live place for the answer.
     let answer = unsafe {
         DuplicateHandle(
             process.as_raw_handle(),
-            raw(value),
+            value,
             current_process().as_raw_handle(),
             &raw mut moved,
             0,
@@ -138,11 +146,12 @@ pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) {
 
 /// Makes this process the owner of a handle that another process put into its table.
 ///
-/// The caller has checked that it is open and that it is not a standard stream; that nobody else in this process
-/// owns it is the promise that [`crate::adopt`] asks of its caller.
+/// Two callers have the right to: [`crate::inherited`], for a handle that had its inherit flag until a moment ago, as
+/// only one has that was handed down and that no Rust object owns; and [`crate::Told`], which stands for the promise
+/// that another process told the number, and can be made elsewhere only by unsafe code.
 pub(crate) fn own(value: HandleValue) -> OwnedHandle {
-    // SAFETY: the value is an open handle of this process, which another process made for it: by inheritance at its
-    // creation or by duplication since. No code in this process has made an owner of it, because none knew it.
+    // SAFETY: the value was found open, and another process made the handle for this one, by the two rules above;
+    // each of them lets it be taken once.
     unsafe { OwnedHandle::from_raw_handle(raw(value)) }
 }
 
@@ -206,29 +215,40 @@ pub(crate) fn type_name(handle: RawHandle) -> io::Result<String> {
     succeeded_nt(status)?;
     // SAFETY: the answer starts with this structure, in a buffer that is large and aligned enough for it.
     let name = unsafe { buffer.as_ptr().cast::<UNICODE_STRING>().read() };
+    if name.Buffer.is_null() {
+        return Ok(String::new());
+    }
     // SAFETY: the string lies in the same buffer, which lives on, and its length counts the bytes of whole units.
     let units = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length) / 2) };
     Ok(String::from_utf16_lossy(units))
 }
 
-/// The three standard streams of this process, as far as it has them.
-pub(crate) fn standard_streams() -> [RawHandle; 3] {
+/// What the process's own record says of its three standard streams.
+fn standard_streams() -> [RawHandle; 3] {
     [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(|which| {
         // SAFETY: the call takes a constant and only reads this process's own record.
         unsafe { GetStdHandle(which) }
     })
 }
 
-/// One of the standard streams of this process, if it has that stream. It can be closed all the same, which the next
-/// call on it will say.
-pub(crate) fn standard_stream(which: usize) -> Option<BorrowedHandle<'static>> {
+/// One of the standard streams of this process, if it has that stream: a file, a pipe or a console, all of which are
+/// files to the kernel.
+pub(crate) fn standard_stream(which: usize) -> io::Result<Option<BorrowedHandle<'static>>> {
     let stream = standard_streams()[which];
     // A program without a console has NULL there. INVALID, which stands for none too, is also the pseudo handle of
     // this process, and must never be duplicated.
-    HandleValue::try_from(stream.expose_provenance()).ok()?;
-    // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its life. A
-    // program that has closed one gets an error from the kernel for the number.
-    Some(unsafe { BorrowedHandle::borrow_raw(stream) })
+    if HandleValue::try_from(stream.expose_provenance()).is_err() {
+        return Ok(None);
+    }
+    // A stream that was closed leaves its number behind, which something else may have by now.
+    match type_name(stream) {
+        // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its life. A
+        // program that closes one gets an error from the kernel for the number.
+        Ok(name) if name == "File" => Ok(Some(unsafe { BorrowedHandle::borrow_raw(stream) })),
+        Ok(_) => Ok(None),
+        Err(error) if is_invalid_handle(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a call failed because the handle isn't open.

@@ -31,26 +31,33 @@ pub(crate) enum Direction {
 ///
 /// Ours is overlapped, which std's `ChildStdin` and its kin need; anonymous pipes can't be, so this is a named one.
 /// The child's is synchronous, which any program can read and write.
-pub(crate) fn pair(direction: Direction) -> io::Result<(OwnedHandle, OwnedHandle)> {
+///
+/// An error comes with the call that failed.
+pub(crate) fn pair(direction: Direction) -> Result<(OwnedHandle, OwnedHandle), (&'static str, io::Error)> {
     // Another process can take a name before us. With an unlikely name, a few tries mean that somebody does it on
     // purpose, and the error should say so.
     let mut tries = 10;
     loop {
         match pair_named(&unlikely_name(), direction) {
-            Err(error) if tries > 1 && is_taken(&error) => tries -= 1,
+            Err((_, error)) if tries > 1 && is_taken(&error) => tries -= 1,
             outcome => return outcome,
         }
     }
 }
 
-fn pair_named(name: &str, direction: Direction) -> io::Result<(OwnedHandle, OwnedHandle)> {
+fn pair_named(
+    name: &str,
+    direction: Direction,
+) -> Result<(OwnedHandle, OwnedHandle), (&'static str, io::Error)> {
     const BUFFER: u32 = 64 * 1024;
     let name = wide(OsStr::new(name));
     let (ours, childs) = match direction {
         Direction::ToChild => (PIPE_ACCESS_OUTBOUND, GENERIC_READ),
         Direction::FromChild => (PIPE_ACCESS_INBOUND, GENERIC_WRITE),
     };
-    fault("CreateNamedPipeW")?;
+    const SERVER: &str = "CreateNamedPipeW";
+    const CLIENT: &str = "CreateFileW";
+    fault(SERVER).map_err(|error| (SERVER, error))?;
     // SAFETY: the name ends with NUL and lives through the call; no security attributes are documented as NULL.
     let raw = unsafe {
         CreateNamedPipeW(
@@ -64,8 +71,8 @@ fn pair_named(name: &str, direction: Direction) -> io::Result<(OwnedHandle, Owne
             null(),
         )
     };
-    let ours = owned(raw)?;
-    fault("CreateFileW")?;
+    let ours = owned(raw).map_err(|error| (SERVER, error))?;
+    fault(CLIENT).map_err(|error| (CLIENT, error))?;
     // SAFETY: as above. Anonymous impersonation: whoever has the other end learns nothing of us.
     let raw = unsafe {
         CreateFileW(
@@ -78,7 +85,8 @@ fn pair_named(name: &str, direction: Direction) -> io::Result<(OwnedHandle, Owne
             null_mut(),
         )
     };
-    Ok((ours, owned(raw)?))
+    let childs = owned(raw).map_err(|error| (CLIENT, error))?;
+    Ok((ours, childs))
 }
 
 fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {

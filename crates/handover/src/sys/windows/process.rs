@@ -63,7 +63,7 @@ pub(crate) fn create(plan: &Plan<'_>) -> io::Result<Created> {
     let inherit: Vec<RawHandle> = plan.inherit.iter().copied().map(handle::raw).collect();
     let job: Vec<RawHandle> = plan.job.iter().map(AsRawHandle::as_raw_handle).collect();
     let parent: Vec<RawHandle> = plan.parent.iter().map(AsRawHandle::as_raw_handle).collect();
-    let attributes = AttributeList::new([
+    let mut attributes = AttributeList::new([
         (PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &inherit),
         (PROC_THREAD_ATTRIBUTE_JOB_LIST, &job),
         (PROC_THREAD_ATTRIBUTE_PARENT_PROCESS, &parent),
@@ -76,7 +76,7 @@ pub(crate) fn create(plan: &Plan<'_>) -> io::Result<Created> {
     startup.StartupInfo.hStdInput = input;
     startup.StartupInfo.hStdOutput = output;
     startup.StartupInfo.hStdError = error;
-    startup.lpAttributeList = attributes.as_ptr();
+    startup.lpAttributeList = attributes.as_mut_ptr();
 
     let mut flags = plan.creation_flags | EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT;
     if plan.suspended {
@@ -134,7 +134,7 @@ impl<'a> AttributeList<'a> {
             unsafe { InitializeProcThreadAttributeList(buffer.as_mut_ptr().cast(), MOST, 0, &raw mut size) };
         succeeded(answer)?;
         // From here on the list is deleted whatever happens.
-        let list = Self { buffer, handles: PhantomData };
+        let mut list = Self { buffer, handles: PhantomData };
         for (attribute, handles) in attributes {
             if !handles.is_empty() {
                 list.set(attribute, handles)?;
@@ -143,12 +143,12 @@ impl<'a> AttributeList<'a> {
         Ok(list)
     }
 
-    fn set(&self, attribute: u32, handles: &'a [RawHandle]) -> io::Result<()> {
+    fn set(&mut self, attribute: u32, handles: &'a [RawHandle]) -> io::Result<()> {
         fault("UpdateProcThreadAttribute")?;
         // SAFETY: the list was initialized with room for it; the handles outlive the list by its lifetime.
         let answer = unsafe {
             UpdateProcThreadAttribute(
-                self.as_ptr(),
+                self.as_mut_ptr(),
                 0,
                 attribute as usize,
                 handles.as_ptr().cast(),
@@ -160,15 +160,15 @@ impl<'a> AttributeList<'a> {
         succeeded(answer)
     }
 
-    fn as_ptr(&self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
-        self.buffer.as_ptr().cast_mut().cast()
+    fn as_mut_ptr(&mut self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
+        self.buffer.as_mut_ptr().cast()
     }
 }
 
 impl Drop for AttributeList<'_> {
     fn drop(&mut self) {
         // SAFETY: the list was initialized, and nobody uses it any more.
-        unsafe { DeleteProcThreadAttributeList(self.as_ptr()) };
+        unsafe { DeleteProcThreadAttributeList(self.as_mut_ptr()) };
     }
 }
 

@@ -1,0 +1,3 @@
+//! The program that is started: it ends at once.
+
+fn main() {}

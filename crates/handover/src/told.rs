@@ -1,0 +1,176 @@
+//! Taking an object by the number under which another process put it into this one's table.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, Read};
+use std::sync::{Mutex, PoisonError};
+
+use crate::{Access, Error, HandleValue, Kind, Object, Result, sys};
+
+/// The most bytes of a line that says a number. Ten digits are the most that a handle has; the rest is room to show
+/// what came instead.
+const LONGEST_LINE: u64 = 64;
+
+/// What was told already and taken: the numbers of arguments, the names of variables.
+static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// A handle of this process whose number another process told it, to be [adopted](Self::adopt).
+///
+/// It is for peers that don't know this crate. Between programs that do, objects travel by name, and
+/// [`inherited`](crate::inherited) takes them.
+///
+/// Whoever owns a handle closes it, and two owners close a stranger's. So a number alone is not enough to make an
+/// owner of it: this type stands for the promise that the number came from another process, which made the handle for
+/// this one. It can be had only from where other processes say things: the command line, the environment, standard
+/// input; each is listened to once.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use handover::{Event, Told};
+///
+/// let ready: Event = Told::argument(1)?.adopt()?;
+/// ready.wait_timeout(Duration::from_secs(5))?;
+/// # Ok::<(), handover::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "the handle stays open until it is adopted"]
+#[doc(alias = "ULongToHandle")]
+pub struct Told(HandleValue);
+
+impl Told {
+    /// The number that stands on the command line in this place, counted from 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAHandle`] if it can't be a handle's, or there is none; [`Error::AlreadyTaken`] the second time.
+    pub fn argument(place: usize) -> Result<Self> {
+        let text = std::env::args_os().skip(1).nth(place.wrapping_sub(1));
+        Self::once(format!("argument {place}"), text.as_deref())
+    }
+
+    /// The number that is the value of this environment variable.
+    ///
+    /// A process that this one starts gets a copy of the variable, and must not take it to be meant for itself:
+    /// [`Command::env_remove`](crate::Command::env_remove) it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAHandle`] if it can't be a handle's, or isn't set; [`Error::AlreadyTaken`] the second time.
+    pub fn variable(name: &str) -> Result<Self> {
+        Self::once(format!("variable {name}"), std::env::var_os(name).as_deref())
+    }
+
+    /// The number that is the next line of standard input. No more than that line is read, at most 64 bytes of it.
+    ///
+    /// It waits as long as the other process keeps the pipe open and says nothing: a read can't be told to end at a
+    /// deadline. Call it on a thread of its own to have one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAHandle`] if it can't be a handle's, is too long or is no text; [`Error::System`] if the input ends
+    /// before the line does, or can't be read.
+    pub fn line() -> Result<Self> {
+        let failed = |source| Error::System {
+            call: "ReadFile",
+            what: "the line with a handle's number".into(),
+            source,
+        };
+        let mut line = Vec::new();
+        io::stdin().lock().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+        let came = || format!("{:?}", String::from_utf8_lossy(&line));
+        let Some(text) = line.strip_suffix(b"\n") else {
+            if line.len() as u64 == LONGEST_LINE {
+                return Err(Error::NotAHandle { came: came(), why: "a line without an end" });
+            }
+            let why = format!("standard input ended after {}", came());
+            return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
+        };
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        match std::str::from_utf8(text) {
+            Ok(text) => Ok(Self(text.parse()?)),
+            Err(_) => Err(Error::NotAHandle { came: came(), why: "not a number" }),
+        }
+    }
+
+    /// A number that came by another way.
+    ///
+    /// # Safety
+    ///
+    /// It must be the value of a handle that another process put into this process's table, and nothing in this
+    /// process may own it or come to own it otherwise.
+    #[allow(unsafe_code, reason = "it only marks the promise; what needs it is in sys")]
+    pub const unsafe fn new(value: HandleValue) -> Self {
+        Self(value)
+    }
+
+    fn once(source: String, text: Option<&OsStr>) -> Result<Self> {
+        let Some(text) = text else {
+            return Err(Error::NotAHandle { came: format!("no {source}"), why: "missing" });
+        };
+        let value: HandleValue = match text.to_str() {
+            Some(text) => text.parse()?,
+            None => return Err(Error::NotAHandle { came: format!("{text:?}"), why: "not a number" }),
+        };
+        // A panic can't leave a set of names half changed.
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if !taken.insert(source.clone()) {
+            return Err(Error::AlreadyTaken { name: source });
+        }
+        Ok(Self(value))
+    }
+
+    /// The number, to show.
+    #[must_use]
+    pub fn value(&self) -> HandleValue {
+        self.0
+    }
+
+    /// Makes this process the owner of the handle, as the type that is expected.
+    ///
+    /// Before anything is owned, the kernel is asked what the number refers to, and the handle loses its inherit flag,
+    /// so that a process started from here doesn't get it by chance. The result closes the handle when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOpen`] if the number is no handle of this process, [`Error::WrongKind`] if it refers to something
+    /// else than expected, [`Error::NotYours`] if it is a standard stream. The handle then stays as it was.
+    pub fn adopt<T: Object>(self) -> Result<T> {
+        let value = self.0;
+        let what = || format!("handle {value:#x}");
+        let names = ["the standard input", "the standard output", "the standard error"];
+        for (which, owner) in names.into_iter().enumerate() {
+            let stream = sys::handle::standard_stream(which)
+                .map_err(|source| failed("NtQueryObject", owner.to_owned(), source))?;
+            if stream.is_some_and(|stream| HandleValue::of(&stream).ok() == Some(value)) {
+                return Err(Error::NotYours { value, owner });
+            }
+        }
+        let access = checked_kind::<T>(value, what)?;
+        sys::handle::clear_inheritable_of(value)
+            .map_err(|source| failed("SetHandleInformation", what(), source))?;
+        Ok(own(value, access))
+    }
+}
+
+/// The access of a handle of this process, if it refers to what `T` can own.
+pub(crate) fn checked_kind<T: Object>(value: HandleValue, what: impl Fn() -> String) -> Result<Access> {
+    let raw = sys::handle::raw(value);
+    let found = sys::handle::type_name(raw).map_err(|source| failed("NtQueryObject", what(), source))?;
+    let found = Kind::from_type_name(&found);
+    match T::KIND {
+        Some(expected) if found != expected => Err(Error::WrongKind { what: what(), expected, found }),
+        _ => sys::handle::granted_access(raw).map_err(|source| failed("NtQueryObject", what(), source)),
+    }
+}
+
+/// Owns a handle that was checked and that another process made for this one.
+pub(crate) fn own<T: Object>(value: HandleValue, access: Access) -> T {
+    T::from_handle(sys::handle::own(value), access)
+}
+
+fn failed(call: &'static str, what: String, source: io::Error) -> Error {
+    if sys::handle::is_invalid_handle(&source) {
+        return Error::NotOpen { what };
+    }
+    Error::System { call, what, source }
+}
