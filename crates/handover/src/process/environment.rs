@@ -14,19 +14,51 @@ const EQUALS: u16 = b'=' as u16;
 #[derive(Debug)]
 pub(super) struct Variables {
     compare: Compare,
-    sorted: Vec<(Vec<u16>, Vec<u16>)>,
+    /// All names and values, one after the other: a process has a hundred variables, and an allocation for each name
+    /// and value would be the dearest part of a spawn.
+    text: Vec<u16>,
+    sorted: Vec<Variable>,
+}
+
+/// Where in the text a variable is; the value follows the name.
+#[derive(Debug, Clone, Copy)]
+struct Variable {
+    start: usize,
+    name: usize,
+    value: usize,
 }
 
 impl Variables {
     pub(super) fn new(compare: Compare) -> Self {
-        Self { compare, sorted: Vec::new() }
+        Self { compare, text: Vec::new(), sorted: Vec::new() }
     }
 
-    pub(super) fn set(&mut self, name: Vec<u16>, value: Vec<u16>) {
-        match self.find(&name) {
+    /// The variables of a block.
+    pub(super) fn of_block(block: &[u16], compare: Compare) -> Self {
+        let mut variables =
+            Self { compare, text: Vec::with_capacity(block.len()), sorted: Vec::with_capacity(128) };
+        for variable in block.split(|unit| *unit == 0).take_while(|variable| !variable.is_empty()) {
+            // The first unit belongs to the name even if it is =, as in those that keep a drive's directory.
+            if let Some(at) = variable[1..].iter().position(|unit| *unit == EQUALS) {
+                variables.set(&variable[..=at], &variable[at + 2..]);
+            }
+        }
+        variables
+    }
+
+    pub(super) fn set(&mut self, name: &[u16], value: &[u16]) {
+        let variable = Variable { start: self.text.len(), name: name.len(), value: value.len() };
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        // The system's own block comes in order: one comparison for each of its variables is enough.
+        if self.sorted.last().is_none_or(|last| (self.compare)(self.name(last), name).is_lt()) {
+            self.sorted.push(variable);
+            return;
+        }
+        match self.find(name) {
             // The new spelling of the name wins, as it does in std.
-            Ok(at) => self.sorted[at] = (name, value),
-            Err(at) => self.sorted.insert(at, (name, value)),
+            Ok(at) => self.sorted[at] = variable,
+            Err(at) => self.sorted.insert(at, variable),
         }
     }
 
@@ -36,18 +68,22 @@ impl Variables {
         }
     }
 
+    fn name(&self, variable: &Variable) -> &[u16] {
+        &self.text[variable.start..][..variable.name]
+    }
+
     fn find(&self, name: &[u16]) -> Result<usize, usize> {
-        self.sorted.binary_search_by(|(other, _)| (self.compare)(other, name))
+        self.sorted.binary_search_by(|other| (self.compare)(self.name(other), name))
     }
 
     /// The block that `CreateProcessW` takes: each variable ends with NUL and the block with one more. An empty
     /// block still has two.
     pub(super) fn block(&self) -> Vec<u16> {
-        let mut block = Vec::new();
-        for (name, value) in &self.sorted {
-            block.extend_from_slice(name);
+        let mut block = Vec::with_capacity(self.text.len() + 2 * self.sorted.len() + 2);
+        for variable in &self.sorted {
+            block.extend_from_slice(self.name(variable));
             block.push(EQUALS);
-            block.extend_from_slice(value);
+            block.extend_from_slice(&self.text[variable.start + variable.name..][..variable.value]);
             block.push(0);
         }
         if block.is_empty() {
@@ -87,7 +123,7 @@ mod tests {
     fn variables(pairs: &[(&str, &str)]) -> Variables {
         let mut variables = Variables::new(ascii);
         for (name, value) in pairs {
-            variables.set(wide(name), wide(value));
+            variables.set(&wide(name), &wide(value));
         }
         variables
     }
@@ -103,6 +139,17 @@ mod tests {
             "=C:=C:\\x\0A=1\0b=2\0c=\0\0"
         );
         assert_eq!(block(&[]), "\0\0");
+    }
+
+    #[test]
+    fn a_block_is_read_as_it_was_written() {
+        for text in ["=C:=C:\\x\0A=1\0b=2\0c=\0\0", "A=b=c\0\0", "\0\0"] {
+            let block = wide(text);
+            assert_eq!(Variables::of_block(&block, ascii).block(), block, "{text:?}");
+        }
+        // Not in order, twice, and without a value: as no system has it, and as any program can make it.
+        let block = wide("b=1\0A=2\0B=3\0lone\0\0");
+        assert_eq!(String::from_utf16_lossy(&Variables::of_block(&block, ascii).block()), "A=2\0B=3\0\0");
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::{Error, Result};
 /// In each place the name with `.exe` is tried first, unless it ends so.
 pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBuf> {
     let name = Path::new(program);
+    // There is one file that it can be: whether it is there, the call that starts it says soonest.
+    if name.is_absolute() && ends_in_exe(name) {
+        return Ok(name.to_path_buf());
+    }
     let looked_at: Vec<PathBuf> = match is_bare(name) {
         true => folders(child_path).flat_map(|folder| files(&folder.join(name))).collect(),
         false => files(name).collect(),
@@ -51,8 +55,7 @@ fn folders(child_path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
 /// The names that a file may have.
 fn files(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let as_it_is = path.to_path_buf();
-    let ends_so = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe"));
-    let with_exe = (!ends_so).then(|| {
+    let with_exe = (!ends_in_exe(path)).then(|| {
         let mut name = path.as_os_str().to_owned();
         name.push(".exe");
         PathBuf::from(name)
@@ -60,10 +63,17 @@ fn files(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     with_exe.into_iter().chain([as_it_is])
 }
 
+fn ends_in_exe(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe"))
+}
+
 /// The path as `CreateProcessW` takes it: a long one has to be absolute and marked as one that is not to be touched.
 pub(super) fn for_the_call(file: &Path) -> std::io::Result<PathBuf> {
     /// With room for what the system itself appends.
     const SHORT: usize = 248;
+    if file.is_absolute() && file.as_os_str().len() < SHORT {
+        return Ok(file.to_path_buf());
+    }
     let absolute = std::path::absolute(file)?;
     if absolute.as_os_str().len() < SHORT {
         return Ok(file.to_path_buf());
@@ -103,10 +113,10 @@ mod tests {
         };
         let deep = format!(r"{}program.exe", r"a folder\".repeat(40));
         assert_eq!(call(r"C:\short\program.exe")?, r"C:\short\program.exe");
-        assert_eq!(call(&format!(r"C:\{deep}"))?, format!(r"\?\C:\{deep}"));
-        assert_eq!(call(&format!(r"\server\share\{deep}"))?, format!(r"\?\UNC\server\share\{deep}"));
-        assert_eq!(call(&format!(r"\?\C:\{deep}"))?, format!(r"\?\C:\{deep}"));
-        assert!(call(&deep)?.starts_with(r"\?\"));
+        assert_eq!(call(&format!(r"C:\{deep}"))?, format!(r"\\?\C:\{deep}"));
+        assert_eq!(call(&format!(r"\\server\share\{deep}"))?, format!(r"\\?\UNC\server\share\{deep}"));
+        assert_eq!(call(&format!(r"\\?\C:\{deep}"))?, format!(r"\\?\C:\{deep}"));
+        assert!(call(&deep)?.starts_with(r"\\?\"));
         Ok(())
     }
 

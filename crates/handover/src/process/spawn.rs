@@ -11,7 +11,7 @@ use super::stdio::{Source, Stream};
 use super::{Child, Helper, Process, Stamp, Suspended, lifetime, lookup, quote, suspended, template};
 use crate::inherit::{Ground, Inheritable, Manifest, VARIABLE};
 use crate::sys::process::{self as sys, Plan};
-use crate::sys::text::{compare_ignoring_case, wide};
+use crate::sys::text::{compare_ignoring_case, own_environment, wide};
 use crate::{Error, HandleValue, Result};
 
 /// What the streams are that the builder doesn't say anything about.
@@ -87,13 +87,16 @@ fn create(
         inheritable.push(duplicate);
     }
 
-    let failed = |source| Error::System {
-        call: "CreateProcessW",
-        what: match &command.directory {
+    let failed = |source| {
+        if !application.is_file() {
+            let program = command.program.to_string_lossy().into_owned();
+            return Error::ProgramNotFound { program, looked_at: vec![application.clone()] };
+        }
+        let what = match &command.directory {
             None => format!("the program {}", application.display()),
             Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
-        },
-        source,
+        };
+        Error::System { call: "CreateProcessW", what, source }
     };
     let plan = Plan {
         application: wide(lookup::for_the_call(&application).map_err(failed)?.as_os_str()),
@@ -226,7 +229,10 @@ fn environment(
     if handed_down.is_empty() && !ours_is_there && command.environment_handles.is_empty() {
         return Ok(variables);
     }
-    let mut variables = variables.unwrap_or_else(copied);
+    let mut variables = match variables {
+        Some(variables) => variables,
+        None => copied()?,
+    };
     // A manifest of ours says nothing to a child.
     variables.remove(&units(OsStr::new(VARIABLE)));
     if !handed_down.is_empty() {
@@ -235,7 +241,7 @@ fn environment(
             Some(parent) => parent.stamp()?,
         };
         let manifest = Manifest { parent_id: id, parent_created: created, objects: handed_down.to_vec() };
-        variables.set(units(OsStr::new(VARIABLE)), units(OsStr::new(&manifest.text()?)));
+        variables.set(&units(OsStr::new(VARIABLE)), &units(OsStr::new(&manifest.text()?)));
     }
     for (name, template) in &command.environment_handles {
         set(&mut variables, name, OsStr::new(&filled(template, handed_down)?))?;
@@ -249,7 +255,7 @@ fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
     if command.environment.is_empty() {
         return Ok(None);
     }
-    let mut variables = copied();
+    let mut variables = copied()?;
     for change in &command.environment {
         match change {
             Change::Set(name, value) => set(&mut variables, name, value)?,
@@ -257,7 +263,7 @@ fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
             Change::Clear => {
                 variables = Variables::new(compare_ignoring_case);
                 if let Some(root) = std::env::var_os(SYSTEM_ROOT) {
-                    variables.set(units(OsStr::new(SYSTEM_ROOT)), units(&root));
+                    variables.set(&units(OsStr::new(SYSTEM_ROOT)), &units(&root));
                 }
             }
         }
@@ -265,12 +271,13 @@ fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
     Ok(Some(variables))
 }
 
-fn copied() -> Variables {
-    let mut variables = Variables::new(compare_ignoring_case);
-    for (name, value) in std::env::vars_os() {
-        variables.set(units(&name), units(&value));
-    }
-    variables
+fn copied() -> Result<Variables> {
+    let block = own_environment().map_err(|source| Error::System {
+        call: "GetEnvironmentStringsW",
+        what: "this process's environment".into(),
+        source,
+    })?;
+    Ok(Variables::of_block(&block, compare_ignoring_case))
 }
 
 fn set(variables: &mut Variables, name: &OsStr, value: &OsStr) -> Result<()> {
@@ -278,6 +285,6 @@ fn set(variables: &mut Variables, name: &OsStr, value: &OsStr) -> Result<()> {
     if let Some(why) = environment::objection(&name_units, &value_units) {
         return Err(Error::invalid(format!("the variable {name:?}"), why));
     }
-    variables.set(name_units, value_units);
+    variables.set(&name_units, &value_units);
     Ok(())
 }

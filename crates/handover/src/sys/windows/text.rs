@@ -7,7 +7,10 @@ use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use windows_sys::Win32::Globalization::{CSTR_EQUAL, CSTR_LESS_THAN, CompareStringOrdinal};
+use windows_sys::Win32::System::Environment::{FreeEnvironmentStringsW, GetEnvironmentStringsW};
 use windows_sys::Win32::System::SystemInformation::{GetSystemDirectoryW, GetWindowsDirectoryW};
+
+use super::fault;
 
 /// UTF-16 with the NUL that ends it.
 pub(crate) fn wide(text: &OsStr) -> Vec<u16> {
@@ -25,6 +28,26 @@ pub(crate) fn compare_ignoring_case(left: &[u16], right: &[u16]) -> Ordering {
         CSTR_EQUAL => Ordering::Equal,
         _ => Ordering::Greater,
     }
+}
+
+/// This process's environment block, with the two NULs at its end.
+pub(crate) fn own_environment() -> io::Result<Vec<u16>> {
+    fault("GetEnvironmentStringsW")?;
+    // SAFETY: the call takes nothing; it makes a copy for the caller, who frees it.
+    let block = unsafe { GetEnvironmentStringsW() };
+    if block.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut length = 0;
+    // SAFETY: a block ends with two NULs, and nothing is read behind them.
+    while unsafe { block.wrapping_add(length).cast::<[u16; 2]>().read() } != [0, 0] {
+        length += 1;
+    }
+    // SAFETY: so far, the block was found to reach.
+    let copy = unsafe { std::slice::from_raw_parts(block, length + 2) }.to_vec();
+    // SAFETY: the block is the call's copy for us, and nobody uses it any more.
+    unsafe { FreeEnvironmentStringsW(block) };
+    Ok(copy)
 }
 
 /// The folder of the system's own programs.
