@@ -1,6 +1,7 @@
 //! Finding the file of a program.
 
 use std::ffi::{OsStr, OsString};
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf, Prefix};
 
 use crate::sys::text::{system_directory, windows_directory};
@@ -81,12 +82,10 @@ pub(super) fn for_the_call(file: &Path) -> std::io::Result<PathBuf> {
     let Some(Component::Prefix(prefix)) = absolute.components().next() else { return Ok(absolute) };
     let (mark, rest) = match prefix.kind() {
         Prefix::Disk(_) => (r"\\?\", absolute.as_os_str().to_owned()),
-        Prefix::UNC(server, share) => {
-            let mut rest = server.to_owned();
-            rest.push(r"\");
-            rest.push(share);
-            rest.push(absolute.strip_prefix(prefix.as_os_str()).unwrap_or(Path::new("")));
-            (r"\\?\UNC\", rest)
+        Prefix::UNC(..) => {
+            // Its own two separators are part of the mark.
+            let units: Vec<u16> = absolute.as_os_str().encode_wide().skip(2).collect();
+            (r"\\?\UNC\", OsString::from_wide(&units))
         }
         _ => return Ok(absolute),
     };
