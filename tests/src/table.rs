@@ -231,6 +231,13 @@ pub fn borrowed(value: u32) -> BorrowedHandle<'static> {
     unsafe { BorrowedHandle::borrow_raw(with_exposed_provenance_mut(value as usize)) }
 }
 
+/// An owner of `INVALID_HANDLE_VALUE`, which std allows: a failed `CreateFile` leaves one to whoever doesn't look.
+#[must_use]
+pub fn invalid_owned() -> OwnedHandle {
+    // SAFETY: closing the pseudo handle of the current process does nothing.
+    unsafe { OwnedHandle::from_raw_handle(INVALID_HANDLE_VALUE) }
+}
+
 /// A handle that isn't open: what a program has that closed one too early.
 #[must_use]
 pub fn closed_handle() -> BorrowedHandle<'static> {

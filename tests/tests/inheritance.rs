@@ -241,6 +241,11 @@ fn a_handle_that_is_none_is_refused() {
     let pseudo = table::current_process();
     let refused = in_role("sleeps", &[]).inherit("pseudo", pseudo).spawn();
     assert!(matches!(refused, Err(Error::NotAHandle { .. })), "{refused:?}");
+    let null: BorrowedHandle<'static> = table::borrowed(0);
+    let refused = in_role("sleeps", &[]).inherit("null", null).spawn();
+    assert!(matches!(refused, Err(Error::NotAHandle { .. })), "{refused:?}");
+    let refused = in_role("sleeps", &[]).stdin(table::invalid_owned()).spawn();
+    assert!(matches!(refused, Err(Error::NotAHandle { .. })), "{refused:?}");
     let closed: BorrowedHandle<'static> = table::closed_handle();
     let refused = in_role("sleeps", &[]).inherit("closed", closed).spawn();
     match refused {

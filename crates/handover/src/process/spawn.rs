@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::sync::Arc;
 
 use super::command::{Argument, Change, Command};
 use super::environment::{self, Variables};
@@ -53,6 +54,25 @@ fn create(
     suspended: bool,
     job: Option<&OwnedHandle>,
 ) -> Result<(Child, OwnedHandle)> {
+    if !command.sealed {
+        return create_on(&Ground::Here, command, default, suspended, job);
+    }
+    let helper = Helper::get()?;
+    let outcome = create_on(&Ground::Sealed(Arc::clone(&helper)), command, default, suspended, job);
+    if outcome.is_err() && helper.process().has_ended()? {
+        // Somebody has ended the helper in the middle of it. A new one has nothing of the old one's fate.
+        return create_on(&Ground::Sealed(Helper::get()?), command, default, suspended, job);
+    }
+    outcome
+}
+
+fn create_on(
+    ground: &Ground,
+    command: &Command<'_>,
+    default: Default,
+    suspended: bool,
+    job: Option<&OwnedHandle>,
+) -> Result<(Child, OwnedHandle)> {
     check_names(command)?;
     if command.creation_flags & sys::SUSPENDED != 0 {
         return Err(Error::invalid(
@@ -62,14 +82,13 @@ fn create(
     }
     let (application, as_typed) = program(command)?;
 
-    let ground = if command.sealed { Ground::Sealed(Helper::get()?) } else { Ground::Here };
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
             (Default::Collect, 0) => &Source::Null,
             (Default::Collect, _) => &Source::Piped,
         };
-        command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which, &ground)
+        command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which, ground)
     });
     let mut streams = [input?, output?, error?];
     let mut inheritable = Vec::with_capacity(streams.len() + command.inherit.len());
@@ -101,7 +120,7 @@ fn create(
     let plan = Plan {
         application: wide(lookup::for_the_call(&application).map_err(failed)?.as_os_str()),
         command_line: command_line(&as_typed, &command.arguments, &handed_down)?,
-        environment: environment(command, &handed_down, &ground)?.map(|variables| variables.block()),
+        environment: environment(command, &handed_down, ground)?.map(|variables| variables.block()),
         directory: match &command.directory {
             Some(directory) => Some(ended(checked(directory.as_os_str(), "the current directory")?)),
             None => None,
