@@ -6,6 +6,7 @@
 #define _WIN32_WINNT 0x0602
 #include <windows.h>
 #include <stdlib.h>
+#include <wchar.h>
 
 HANDLE floor_spawn(const wchar_t *program, const HANDLE *objects, unsigned count)
 {
@@ -38,6 +39,8 @@ HANDLE floor_spawn(const wchar_t *program, const HANDLE *objects, unsigned count
     startup.StartupInfo.hStdInput = list[0];
     startup.StartupInfo.hStdOutput = list[1];
     startup.StartupInfo.hStdError = list[2];
+    if (wcslen(program) > 1000)
+        return NULL;
     wcscpy(line, L"\"");
     wcscat(line, program);
     wcscat(line, L"\"");

@@ -5,7 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket,
+};
 use std::ptr::{null, null_mut, with_exposed_provenance_mut};
 
 use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
@@ -246,22 +248,14 @@ pub fn closed_handle() -> BorrowedHandle<'static> {
     unsafe { BorrowedHandle::borrow_raw(with_exposed_provenance_mut(0x7_fff0)) }
 }
 
-/// Puts a second handle with this access into this process's table, and tells only its number, as another process
-/// does.
-///
-/// # Panics
-///
-/// If it can't be made.
+/// A socket as an owner of handles has it that doesn't look what it owns.
 #[must_use]
-pub fn duplicate(handle: &impl AsHandle, access: u32) -> u32 {
-    let mut copy = null_mut();
-    let this = current_process().as_raw_handle();
-    // SAFETY: the handle is borrowed, so it is open; `copy` is a live place for the answer.
-    let answer = unsafe {
-        DuplicateHandle(this, handle.as_handle().as_raw_handle(), this, &raw mut copy, access, 0, 0)
-    };
-    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
-    u32::try_from(copy.expose_provenance()).expect("a handle has 32 bits")
+pub fn handle_of_socket(socket: impl Into<OwnedSocket>) -> OwnedHandle {
+    let raw = socket.into().into_raw_socket();
+    // SAFETY: the socket's owner has given it away just now; closing it as a handle leaks at most what Winsock keeps.
+    unsafe {
+        OwnedHandle::from_raw_handle(with_exposed_provenance_mut(usize::try_from(raw).expect("32 bits")))
+    }
 }
 
 /// Whether a handle of this process is inheritable.

@@ -5,7 +5,7 @@ use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Access, Command, Error, Event, Kind, Stdio};
+use handover::{Access, Command, Error, Event, Kind, Stdio, Told};
 use handover_tests::{role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             a_thousand_objects_arrive,
             two_spawns_from_one_builder_are_equal,
             a_grandchild_gets_what_its_parent_hands_down,
+            by_name_or_by_number_but_once,
         ],
         tests![
             takes_and_says,
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             has_a_grandchild,
             takes_a_thousand,
             hands_its_event_on,
+            takes_by_both,
             makes_a_file_where_an_object_was,
         ],
     )
@@ -281,4 +283,21 @@ fn a_grandchild_gets_what_its_parent_hands_down() {
     let ready = Event::manual_reset().unwrap();
     let out = said(in_role("hands_its_event_on").inherit("ready", &ready));
     assert_eq!(out, "[\"handed on\"]\n[]");
+}
+
+fn takes_by_both(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    let _by_name: Event = inherited.take("first").unwrap();
+    assert!(matches!(Told::argument(3), Err(Error::AlreadyTaken { .. })));
+    let _by_number: Event = Told::variable("SECOND").unwrap().adopt().unwrap();
+    assert!(matches!(inherited.take::<Event>("second"), Err(Error::AlreadyTaken { .. })));
+    assert!(matches!(Told::argument(4), Err(Error::AlreadyTaken { .. })));
+}
+
+fn by_name_or_by_number_but_once() {
+    let event = Event::manual_reset().unwrap();
+    let mut command = in_role("takes_by_both");
+    command.inherit("first", &event).inherit("second", &event);
+    command.arg_handle("{first}").arg_handle("{second}").env_handle("SECOND", "{second}");
+    assert!(command.status().unwrap().success());
 }

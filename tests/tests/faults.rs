@@ -10,13 +10,14 @@ fn main() -> ExitCode {
     handover_tests::main(
         tests![
             a_spawn_fails_at_each_call,
+            a_spawn_behind_another_child_fails_at_each_call,
             a_sealed_spawn_fails_at_each_call,
             a_suspended_spawn_fails_at_each_call,
             a_spawn_in_the_parents_job_fails_at_each_call,
             a_duplication_fails_at_each_call,
             an_adoption_fails_at_each_call,
         ],
-        tests![adopts_with_faults],
+        tests![adopts_with_faults, says_a_word, repeats],
     )
 }
 
@@ -81,6 +82,42 @@ fn a_spawn_fails_at_each_call() {
     sweep(|| forever(&event, &inheritable).stdin(Stdio::inherit()).stderr(Stdio::inherit()).spawn(), end);
     sweep(|| forever(&event, &inheritable).spawn(), end);
     flags_are_as_before(&event, &inheritable);
+}
+
+fn a_spawn_behind_another_child_fails_at_each_call() {
+    // What is passed on to the child is not read before there is one.
+    let (event, inheritable) = events();
+    let mut first = Command::new(this_program());
+    let mut first = first.args(role("says_a_word", &[])).stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = Command::new(foreign("never_ends"));
+    command.inherit("event", &event).inherit("inheritable", &inheritable);
+    command.stdin(first.stdout.take().unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
+    first.wait_timeout(Duration::from_secs(10)).unwrap();
+    let handles = || table::count();
+    for call in 0..5 {
+        let before = handles();
+        let (outcome, _) = faults::run(Some(call), || command.spawn());
+        assert!(outcome.is_err(), "call {call} failed, and nobody said so");
+        until("the thread is gone that would have passed it on", || handles() == before);
+    }
+    let mut reader = Command::new(this_program());
+    drop(command);
+    let mut last = reader.args(role("repeats", &[])).stdout(Stdio::piped());
+    let mut first = Command::new(this_program());
+    let mut first = first.args(role("says_a_word", &[])).stdout(Stdio::piped()).spawn().unwrap();
+    last = last.stdin(first.stdout.take().unwrap());
+    for call in 0..5 {
+        assert!(faults::run(Some(call), || last.spawn()).0.is_err());
+    }
+    assert_eq!(last.output().unwrap().stdout, b"a word");
+}
+
+fn says_a_word(_: &[String]) {
+    print!("a word");
+}
+
+fn repeats(_: &[String]) {
+    std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).unwrap();
 }
 
 fn a_sealed_spawn_fails_at_each_call() {

@@ -115,14 +115,15 @@ fn the_helper_is_one_and_is_healed() {
     spawn(&mut command);
     let first = helper();
     let handles = table::of(first).len();
-    assert!((1..8).contains(&handles), "the helper has {handles} handles");
+    assert!(handles < 8, "the helper has {handles} handles");
     spawn(&mut command);
     assert_eq!(helper(), first);
     let before = table::count();
     table::kill(first);
-    until("the helper is gone", || table::ends_within(first, 0));
+    // At once: it may still be ending.
     spawn(&mut command);
     assert_ne!(helper(), first);
+    until("the helper is gone", || table::ends_within(first, 0));
     assert_eq!(table::count(), before, "the old helper's handles are closed");
 }
 

@@ -1,14 +1,10 @@
 //! Strategy 2, duplication: putting a handle into a running process's table.
 
 use std::io::ErrorKind::PermissionDenied;
-use std::time::Duration;
 
 use crate::process::Remote;
 use crate::sys::handle as sys;
 use crate::{Error, HandleValue, Process, Result, Share};
-
-/// How long a process may take from refusing access to having ended.
-const ENDING: Duration = Duration::from_millis(250);
 
 impl Process {
     /// Puts a handle to the object into this process's table, with the access that the object travels with.
@@ -39,8 +35,7 @@ impl Process {
         let handle = object.checked(|| format!("the handle to duplicate into process {}", self.id()))?;
         match Remote::new(self, handle, object.access(), false) {
             Ok(remote) => Ok(Undelivered(remote)),
-            // A process that is ending refuses access before it counts as ended.
-            Err(source) if source.kind() == PermissionDenied && self.ends_within(ENDING)? => {
+            Err(source) if source.kind() == PermissionDenied && self.is_going() => {
                 Err(Error::PeerGone { process: self.id(), what: "duplicate a handle into".into() })
             }
             Err(source) if sys::is_invalid_handle(&source) => {

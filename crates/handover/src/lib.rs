@@ -22,7 +22,7 @@
 //!
 //! # Platforms
 //!
-//! Windows 8 and later. Elsewhere only what needs no operating system is there: [`HandleValue`], [`Access`], [`Kind`]
+//! Windows 10 and later. Elsewhere only what needs no operating system is there: [`HandleValue`], [`Access`], [`Kind`]
 //! and [`Error`].
 
 // The pages are written for the platform that has everything; `cargo xtask test` checks their links there.

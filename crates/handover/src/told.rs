@@ -11,8 +11,15 @@ use crate::{Access, Error, HandleValue, Kind, Object, Result, sys};
 /// what came instead.
 const LONGEST_LINE: u64 = 64;
 
-/// What was told already and taken: the numbers of arguments, the names of variables.
-static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// The handles that this process had from its start and that somebody has taken: by number from the command line or
+/// the environment, or by name from the manifest. One handle can be named in all three places.
+static TAKEN: Mutex<BTreeSet<HandleValue>> = Mutex::new(BTreeSet::new());
+
+/// Whether the handle is the caller's to take: the first who asks gets it.
+pub(crate) fn claim(value: HandleValue) -> bool {
+    // A panic can't leave a set of numbers half changed.
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(value)
+}
 
 /// A handle of this process whose number another process told it, to be [adopted](Self::adopt).
 ///
@@ -22,7 +29,8 @@ static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 /// Whoever owns a handle closes it, and two owners close a stranger's. So a number alone is not enough to make an
 /// owner of it: this type stands for the promise that the number came from another process, which made the handle for
 /// this one. It can be had only from where other processes say things: the command line, the environment, standard
-/// input; each is listened to once.
+/// input. A handle that the first two name can be taken once, by number or by name; what standard input says is
+/// taken each time, so the other process must not say a number twice.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -111,9 +119,7 @@ impl Told {
             Some(text) => text.parse()?,
             None => return Err(Error::NotAHandle { came: format!("{text:?}"), why: "not a number" }),
         };
-        // A panic can't leave a set of names half changed.
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if !taken.insert(source.clone()) {
+        if !claim(value) {
             return Err(Error::AlreadyTaken { name: source });
         }
         Ok(Self(value))

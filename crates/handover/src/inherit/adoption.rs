@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::manifest::{Manifest, VARIABLE};
 use crate::process::Stamp;
 use crate::sys::{handle, table};
-use crate::told::{checked_kind, own};
+use crate::told::{checked_kind, claim, own};
 use crate::{Access, Error, HandleValue, Kind, Object, Result};
 
 /// What was handed down to this process, taken stock of once.
@@ -129,6 +129,10 @@ impl Inherited {
             }
             let access = checked_kind::<T>(entry.value, what)?;
             entry.state = State::Taken;
+            if !claim(entry.value) {
+                // By number, which the parent has told as well.
+                return Err(Error::AlreadyTaken { name: name.to_owned() });
+            }
             Ok(own(entry.value, access))
         })
     }

@@ -50,8 +50,8 @@ impl sealed::FromHandle for File {
 
 /// An object as it is shared: whose handle, and with which access it travels.
 ///
-/// Made from a reference to one of this crate's objects (it travels with the rights to use it), or to a file, a
-/// child's stream or any other handle (it keeps its access). [`only`](Self::only) narrows it further:
+/// Made from a reference to one of this crate's objects (it travels with the rights to use it), to a file or an
+/// [`OwnedHandle`], or from any other [`BorrowedHandle`] (they keep their access). [`only`](Self::only) narrows it further:
 ///
 /// ```
 /// use handover::{Access, Event, Share};
@@ -64,7 +64,7 @@ impl sealed::FromHandle for File {
 pub struct Share<'a> {
     handle: BorrowedHandle<'a>,
     access: Option<Access>,
-    /// Made from an object of this crate, so that the kind is known.
+    /// Made from a type that no socket is an object of.
     typed: bool,
 }
 
@@ -92,11 +92,20 @@ impl<'a> Share<'a> {
     /// The handle, if it is one that can be duplicated: a pseudo handle would become something else, and a socket
     /// would lose what Winsock keeps beside the handle.
     pub(crate) fn checked(&self, what: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
-        HandleValue::of(&self.handle)?;
-        if !self.typed && sys::socket::is_socket(self.handle) {
-            return Err(Error::Socket { what: what() });
+        let what = match HandleValue::of(&self.handle) {
+            Ok(_) if self.typed => return Ok(self.handle),
+            Ok(_) => what(),
+            Err(Error::NotAHandle { came, why }) => {
+                return Err(Error::NotAHandle { came: format!("{came} for {}", what()), why });
+            }
+            Err(other) => return Err(other),
+        };
+        match sys::socket::is_socket(self.handle) {
+            Ok(false) => Ok(self.handle),
+            Ok(true) => Err(Error::Socket { what }),
+            Err(source) if sys::handle::is_invalid_handle(&source) => Err(Error::NotOpen { what }),
+            Err(source) => Err(Error::System { call: "NtQueryObject", what, source }),
         }
-        Ok(self.handle)
     }
 }
 
@@ -106,13 +115,14 @@ impl<'a> From<BorrowedHandle<'a>> for Share<'a> {
     }
 }
 
-macro_rules! shared_with_its_own_access {
-    ($($object:ty),*) => {$(
-        impl<'a> From<&'a $object> for Share<'a> {
-            fn from(object: &'a $object) -> Self {
-                object.as_handle().into()
-            }
-        }
-    )*};
+impl<'a> From<&'a OwnedHandle> for Share<'a> {
+    fn from(handle: &'a OwnedHandle) -> Self {
+        handle.as_handle().into()
+    }
 }
-shared_with_its_own_access!(OwnedHandle, File);
+
+impl<'a> From<&'a File> for Share<'a> {
+    fn from(file: &'a File) -> Self {
+        Self { handle: file.as_handle(), access: None, typed: true }
+    }
+}

@@ -1,5 +1,6 @@
 //! What a parent has of its child.
 
+use std::io::ErrorKind::PermissionDenied;
 use std::io::Read;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
 use std::os::windows::process::ExitStatusExt;
@@ -23,22 +24,32 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The end of the child's standard error to read from, if it is piped.
     pub stderr: Option<ChildStderr>,
-    pub(super) process: Process,
-    pub(super) handed_down: Vec<(String, HandleValue)>,
-    pub(super) kill_on_drop: bool,
+    guard: Guard,
+    handed_down: Vec<(String, HandleValue)>,
+}
+
+/// Kills the child on drop, if it is told to. Apart from [`Child`], whose streams can be moved out of it for that.
+#[derive(Debug)]
+struct Guard {
+    process: Process,
+    kill_on_drop: bool,
 }
 
 impl Child {
+    pub(super) fn new(process: Process, kill_on_drop: bool, handed_down: Vec<(String, HandleValue)>) -> Self {
+        Self { stdin: None, stdout: None, stderr: None, guard: Guard { process, kill_on_drop }, handed_down }
+    }
+
     /// The child's id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.process.id()
+        self.guard.process.id()
     }
 
     /// The child as a process to share objects with. A clone of it outlives this `Child`.
     #[must_use]
     pub fn process(&self) -> &Process {
-        &self.process
+        &self.guard.process
     }
 
     /// What the child inherited by name, and under which value in its own handle table.
@@ -54,7 +65,8 @@ impl Child {
     /// [`Error::System`] if a call fails.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         drop(self.stdin.take());
-        wait::for_ever(self.process.as_handle()).map_err(self.process.failed("WaitForSingleObject"))?;
+        wait::for_ever(self.guard.process.as_handle())
+            .map_err(self.guard.process.failed("WaitForSingleObject"))?;
         self.exit_status()
     }
 
@@ -65,7 +77,7 @@ impl Child {
     /// [`Error::TimedOut`] if it runs on; it can be waited for again, or [killed](Self::kill).
     pub fn wait_timeout(&mut self, time: Duration) -> Result<ExitStatus> {
         drop(self.stdin.take());
-        if self.process.ends_within(time)? {
+        if self.guard.process.ends_within(time)? {
             return self.exit_status();
         }
         Err(Error::TimedOut { what: format!("the end of process {}", self.id()), after: time })
@@ -78,7 +90,7 @@ impl Child {
     /// [`Error::System`] if a call fails.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         // The exit code alone can't tell: 259 is a running process's and can be an ended one's.
-        if self.process.has_ended()? { self.exit_status().map(Some) } else { Ok(None) }
+        if self.guard.process.has_ended()? { self.exit_status().map(Some) } else { Ok(None) }
     }
 
     /// Ends the child at once, with exit code 1. A child that has ended already is left as it is. Wait afterwards to
@@ -89,21 +101,12 @@ impl Child {
     /// [`Error::System`] if the call fails on a child that runs.
     #[doc(alias = "TerminateProcess")]
     pub fn kill(&mut self) -> Result<()> {
-        match sys::terminate(self.process.as_handle(), 1) {
-            Ok(()) => Ok(()),
-            // The system refuses access to a process that is ending or has ended.
-            Err(source)
-                if source.kind() == std::io::ErrorKind::PermissionDenied
-                    && self.process.ends_within(Duration::from_secs(1))? =>
-            {
-                Ok(())
-            }
-            Err(source) => Err(self.process.failed("TerminateProcess")(source)),
-        }
+        self.guard.kill()
     }
 
     /// Waits until the child has ended, however long that takes, and collects what it writes to the streams that are
-    /// piped. Both are read at the same time, so a child that fills one of them isn't stuck.
+    /// piped. Both are read at the same time, so a child that fills one of them isn't stuck. A process that the child
+    /// has given its streams to, and that outlives it, is waited for too: only then the streams end.
     ///
     /// # Errors
     ///
@@ -130,13 +133,24 @@ impl Child {
     }
 
     fn exit_status(&self) -> Result<ExitStatus> {
-        let code =
-            sys::exit_code(self.process.as_handle()).map_err(self.process.failed("GetExitCodeProcess"))?;
+        let code = sys::exit_code(self.guard.process.as_handle())
+            .map_err(self.guard.process.failed("GetExitCodeProcess"))?;
         Ok(ExitStatus::from_raw(code))
     }
 }
 
-impl Drop for Child {
+impl Guard {
+    fn kill(&self) -> Result<()> {
+        match sys::terminate(self.process.as_handle(), 1) {
+            Ok(()) => Ok(()),
+            // The system refuses access to a process that is ending or has ended.
+            Err(source) if source.kind() == PermissionDenied && self.process.is_going() => Ok(()),
+            Err(source) => Err(self.process.failed("TerminateProcess")(source)),
+        }
+    }
+}
+
+impl Drop for Guard {
     fn drop(&mut self) {
         if self.kill_on_drop {
             // Nobody is left to hear of a failure; that the child has ended already is none.
@@ -147,7 +161,7 @@ impl Drop for Child {
 
 impl AsHandle for Child {
     fn as_handle(&self) -> BorrowedHandle<'_> {
-        self.process.as_handle()
+        self.guard.process.as_handle()
     }
 }
 

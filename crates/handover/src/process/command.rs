@@ -187,7 +187,8 @@ impl<'a> Command<'a> {
     /// The child inherits a duplicate of its own; the object's handle here is neither changed nor used up. It
     /// travels with the access of its [`Share`]: an [`Event`](crate::Event) with the rights to use it,
     /// `event.only(…)` with fewer, a file or another handle with the access that it has. An object can be listed under
-    /// several names, and be a standard stream too; each is a handle of its own over there.
+    /// several names, and be a standard stream too; each is a handle of its own over there. All names together have
+    /// room in one environment variable, some 32,000 characters with a few more for each name.
     ///
     /// The child takes it by name from [`inherited`](crate::inherited), owns it and closes it. A program that doesn't
     /// know this crate can be told the number by [`arg_handle`](Self::arg_handle) or [`env_handle`](Self::env_handle);
@@ -246,7 +247,8 @@ impl<'a> Command<'a> {
     /// ends with this process.
     ///
     /// What else changes for the child: the id of its parent, where tools show it, is the helper's; priority,
-    /// affinity and token are those that this process had when the helper was made; and on Windows a console program
+    /// affinity, quotas, token and device map are those that this process had when the helper was made; software that
+    /// guards a machine may take exception to a suspended process that is named as a parent; and on Windows a console program
     /// may get a console of its own instead of this process's (the standard streams are handed down all the same).
     /// Whether that is so is not proven: the tests have run under Wine.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_PARENT_PROCESS")]
@@ -262,7 +264,8 @@ impl<'a> Command<'a> {
     /// [`Error::ProgramNotFound`](crate::Error::ProgramNotFound) with the places looked at;
     /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a name listed twice, a NUL in a text or a `{name}` that
     /// isn't listed; [`Error::NotAHandle`](crate::Error::NotAHandle) and [`Error::NotOpen`](crate::Error::NotOpen) for
-    /// a listed handle that is none. All of these come before a process exists.
+    /// a listed handle that is none, [`Error::Socket`](crate::Error::Socket) for one that is a socket's;
+    /// [`Error::BatchFile`](crate::Error::BatchFile). All of these come before a process exists.
     /// [`Error::System`](crate::Error::System) if the system doesn't create one. After an error nothing is left: no
     /// process, no handle, no changed flag.
     #[doc(alias = "CreateProcess")]
@@ -342,10 +345,13 @@ impl<'a> Command<'a> {
 impl Command<'_> {
     /// The child's `PATH`, if the builder sets one. A copy of this process's is no reason to look there first.
     pub(super) fn path(&self) -> Option<OsString> {
-        let mut changes = self.get_envs();
-        changes
-            .find_map(|(name, value)| if is_same_name(name, OsStr::new("PATH")) { value } else { None })
-            .map(OsStr::to_owned)
+        let last = self.environment.iter().rev().find_map(|change| match change {
+            Change::Set(name, value) if is_same_name(name, OsStr::new("PATH")) => Some(Some(value)),
+            Change::Remove(name) if is_same_name(name, OsStr::new("PATH")) => Some(None),
+            Change::Clear => Some(None),
+            Change::Set(..) | Change::Remove(_) => None,
+        });
+        last.flatten().cloned()
     }
 }
 

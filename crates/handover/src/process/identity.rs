@@ -92,6 +92,12 @@ impl Process {
         self.ends_within(Duration::ZERO)
     }
 
+    /// Whether the process, which has refused something, has ended or is about to: it refuses access before it counts
+    /// as ended.
+    pub(crate) fn is_going(&self) -> bool {
+        self.ends_within(Duration::from_millis(250)).unwrap_or(false)
+    }
+
     /// Whether the process ends within this time.
     pub(crate) fn ends_within(&self, time: Duration) -> Result<bool> {
         wait::for_at_most(self.as_handle(), time).map_err(self.failed("WaitForSingleObject"))

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Process;
+use super::{Process, lookup};
 use crate::sys::job::{self, Rules};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::wide;
@@ -56,7 +56,9 @@ impl Helper {
             |call| move |source| Error::System { call, what: "the helper of sealed spawns".into(), source };
         let job = job::create(Rules { kill_on_close: true, children_stay_out: true })
             .map_err(failed("CreateJobObjectW"))?;
-        let program = std::env::current_exe().map_err(failed("GetModuleFileNameW"))?;
+        let program = std::env::current_exe()
+            .and_then(|program| lookup::for_the_call(&program))
+            .map_err(failed("GetModuleFileNameW"))?;
         let null = File::open("NUL").map_err(failed("CreateFileW"))?;
         let plan = Plan {
             application: wide(program.as_os_str()),

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::Arc;
 
@@ -54,25 +55,6 @@ fn create(
     suspended: bool,
     job: Option<&OwnedHandle>,
 ) -> Result<(Child, OwnedHandle)> {
-    if !command.sealed {
-        return create_on(&Ground::Here, command, default, suspended, job);
-    }
-    let helper = Helper::get()?;
-    let outcome = create_on(&Ground::Sealed(Arc::clone(&helper)), command, default, suspended, job);
-    if outcome.is_err() && helper.process().has_ended()? {
-        // Somebody has ended the helper in the middle of it. A new one has nothing of the old one's fate.
-        return create_on(&Ground::Sealed(Helper::get()?), command, default, suspended, job);
-    }
-    outcome
-}
-
-fn create_on(
-    ground: &Ground,
-    command: &Command<'_>,
-    default: Default,
-    suspended: bool,
-    job: Option<&OwnedHandle>,
-) -> Result<(Child, OwnedHandle)> {
     check_names(command)?;
     if command.creation_flags & sys::SUSPENDED != 0 {
         return Err(Error::invalid(
@@ -80,8 +62,29 @@ fn create_on(
             "would leave a child that nothing can resume; use spawn_suspended",
         ));
     }
-    let (application, as_typed) = program(command)?;
+    let program = program(command)?;
+    let create_on = |ground: &Ground| create_on(ground, command, &program, default, suspended, job);
+    if !command.sealed {
+        return create_on(&Ground::Here);
+    }
+    let helper = Helper::get()?;
+    create_on(&Ground::Sealed(Arc::clone(&helper))).or_else(|error| {
+        if !helper.process().is_going() {
+            return Err(error);
+        }
+        // Somebody has ended the helper in the middle of it. A new one has nothing of the old one's fate.
+        create_on(&Ground::Sealed(Helper::get()?))
+    })
+}
 
+fn create_on(
+    ground: &Ground,
+    command: &Command<'_>,
+    (application, as_typed): &(PathBuf, Vec<u16>),
+    default: Default,
+    suspended: bool,
+    job: Option<&OwnedHandle>,
+) -> Result<(Child, OwnedHandle)> {
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
@@ -118,8 +121,8 @@ fn create_on(
         Error::System { call: "CreateProcessW", what, source }
     };
     let plan = Plan {
-        application: wide(lookup::for_the_call(&application).map_err(failed)?.as_os_str()),
-        command_line: command_line(&as_typed, &command.arguments, &handed_down)?,
+        application: wide(lookup::for_the_call(application).map_err(failed)?.as_os_str()),
+        command_line: command_line(as_typed, &command.arguments, &handed_down)?,
         environment: environment(command, &handed_down, ground)?.map(|variables| variables.block()),
         directory: match &command.directory {
             Some(directory) => Some(ended(checked(directory.as_os_str(), "the current directory")?)),
@@ -135,21 +138,26 @@ fn create_on(
     let created = sys::create(&plan).map_err(failed)?;
     drop(inheritable);
 
+    let mut child = Child::new(Process::new(created.process, created.id), command.kill_on_drop, handed_down);
+    for stream in &mut streams {
+        if let Some(start) = stream.start.take() {
+            // The thread waits for this, and so it listens.
+            let _ = start.send(());
+        }
+    }
     let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours);
-    let child = Child {
-        stdin: stdin.map(ChildStdin::from),
-        stdout: stdout.map(ChildStdout::from),
-        stderr: stderr.map(ChildStderr::from),
-        process: Process::new(created.process, created.id),
-        handed_down,
-        kill_on_drop: command.kill_on_drop,
-    };
+    child.stdin = stdin.map(ChildStdin::from);
+    child.stdout = stdout.map(ChildStdout::from);
+    child.stderr = stderr.map(ChildStderr::from);
     Ok((child, created.thread))
 }
 
 /// The program's file, and the name under which it is started.
-fn program(command: &Command<'_>) -> Result<(std::path::PathBuf, Vec<u16>)> {
+fn program(command: &Command<'_>) -> Result<(PathBuf, Vec<u16>)> {
     let as_typed = checked(&command.program, "the program's name")?;
+    if as_typed.is_empty() {
+        return Err(Error::invalid("the program's name", "is empty"));
+    }
     if as_typed.contains(&quote::QUOTE) {
         return Err(Error::invalid(
             format!("the program's name, {:?}", command.program),

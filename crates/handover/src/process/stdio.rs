@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::sync::mpsc::{Sender, channel};
 
 use crate::inherit::{Ground, Inheritable};
 use crate::sys::{handle, pipe};
-use crate::{Error, HandleValue, Result};
+use crate::{Error, HandleValue, Result, Share};
 
 /// What a child has as one of its standard streams.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) enum Source {
     Parents(usize),
     Null,
     Piped,
+    File(File),
     Handle(OwnedHandle),
     /// Our overlapped end of another child's output.
     ReadFrom(OwnedHandle),
@@ -47,21 +49,23 @@ impl Stdio {
     }
 }
 
-macro_rules! from_a_handle {
-    ($($owner:ty),*) => {$(
-        impl From<$owner> for Stdio {
-            fn from(owner: $owner) -> Self {
-                Self(Source::Handle(owner.into()))
-            }
-        }
-    )*};
+impl From<File> for Stdio {
+    fn from(file: File) -> Self {
+        Self(Source::File(file))
+    }
 }
-from_a_handle!(OwnedHandle, File);
+
+impl From<OwnedHandle> for Stdio {
+    fn from(handle: OwnedHandle) -> Self {
+        Self(Source::Handle(handle))
+    }
+}
 
 macro_rules! from_a_childs_stream {
     ($($stream:ty: $variant:ident),*) => {$(
         impl From<$stream> for Stdio {
-            /// Connects this child with that one. A thread of this process passes the bytes on: this process's end of
+            /// Connects this child with that one. A thread of this process passes the bytes on, as long as this process
+            /// lives: this process's end of
             /// a child's stream is overlapped, and a program that doesn't expect that of its standard stream goes wrong.
             fn from(stream: $stream) -> Self {
                 Self(Source::$variant(stream.into()))
@@ -90,6 +94,9 @@ impl From<io::Stderr> for Stdio {
 pub(super) struct Stream {
     pub(super) childs: Option<Inheritable>,
     pub(super) ours: Option<OwnedHandle>,
+    /// Lets the thread begin that passes another child's bytes on. Dropped instead, it ends the thread, which has then
+    /// read nothing that would be lost.
+    pub(super) start: Option<Sender<()>>,
 }
 
 const NAMES: [&str; 3] =
@@ -103,11 +110,20 @@ impl Source {
         let inheritable =
             |stream: BorrowedHandle<'_>| ground.duplicate(stream, None).map_err(failed("DuplicateHandle"));
         let pipe = |direction| pipe::pair(direction).map_err(|(call, source)| failed(call)(source));
-        let relay = |ours: OwnedHandle, theirs: &OwnedHandle, pass_on: fn(OwnedHandle, OwnedHandle)| {
+        let mut start = None;
+        let mut relay = |ours: OwnedHandle, theirs: &OwnedHandle, pass_on: fn(OwnedHandle, OwnedHandle)| {
             let theirs =
                 handle::duplicate_here(theirs.as_handle(), None, false).map_err(failed("DuplicateHandle"))?;
+            let (sender, receiver) = channel();
+            let wait_and_pass_on = move || {
+                if receiver.recv().is_ok() {
+                    pass_on(ours, theirs);
+                }
+            };
             let thread = std::thread::Builder::new().name("handover relay".into());
-            thread.spawn(move || pass_on(ours, theirs)).map(drop).map_err(failed("CreateThread"))
+            thread.spawn(wait_and_pass_on).map_err(failed("CreateThread"))?;
+            start = Some(sender);
+            Ok(())
         };
         let (childs, ours) = match self {
             Self::Inherit => (parents(which, ground).map_err(failed("DuplicateHandle"))?, None),
@@ -120,10 +136,14 @@ impl Source {
                     .map_err(failed("CreateFileW"))?;
                 (Some(inheritable(null.as_handle())?), None)
             }
-            Self::Handle(handle) => {
+            Self::File(file) => {
                 // A legal owner can hold the number of this process's pseudo handle.
-                HandleValue::of(handle)?;
-                (Some(inheritable(handle.as_handle())?), None)
+                HandleValue::of(file)?;
+                (Some(inheritable(file.as_handle())?), None)
+            }
+            Self::Handle(handle) => {
+                let stream = Share::from(handle).checked(|| NAMES[which].into())?;
+                (Some(inheritable(stream)?), None)
             }
             Self::Piped => {
                 let (ours, childs) =
@@ -147,7 +167,7 @@ impl Source {
                 (Some(childs), None)
             }
         };
-        Ok(Stream { childs, ours })
+        Ok(Stream { childs, ours, start })
     }
 }
 

@@ -56,7 +56,8 @@ impl Suspended {
         sys::resume(self.thread.as_handle()).map_err(failed("ResumeThread"))?;
         if let Some(job) = &self.job {
             // The job goes with this; from now on that must not end the child.
-            job::set_rules(job.as_handle(), Rules::default()).map_err(failed("SetInformationJobObject"))?;
+            let rules = Rules { kill_on_close: false, ..RULES };
+            job::set_rules(job.as_handle(), rules).map_err(failed("SetInformationJobObject"))?;
         }
         Ok(self.child.take().expect("only resuming takes the child"))
     }
@@ -75,9 +76,12 @@ impl Drop for Suspended {
     }
 }
 
+/// The child's own children are none of the job's business, now and after the child was resumed.
+const RULES: Rules = Rules { kill_on_close: true, children_stay_out: true };
+
 /// The job of one suspended child: it ends the child if this process ends before the child runs.
 pub(super) fn job() -> Result<OwnedHandle> {
-    job::create(Rules { kill_on_close: true, children_stay_out: false }).map_err(|source| Error::System {
+    job::create(RULES).map_err(|source| Error::System {
         call: "CreateJobObjectW",
         what: "the job of a suspended child".into(),
         source,

@@ -30,7 +30,7 @@ pub(crate) fn compare_ignoring_case(left: &[u16], right: &[u16]) -> Ordering {
     }
 }
 
-/// This process's environment block, with the two NULs at its end.
+/// This process's environment block: each variable ends with NUL, and the block with one more.
 pub(crate) fn own_environment() -> io::Result<Vec<u16>> {
     fault("GetEnvironmentStringsW")?;
     // SAFETY: the call takes nothing; it makes a copy for the caller, who frees it.
@@ -38,13 +38,19 @@ pub(crate) fn own_environment() -> io::Result<Vec<u16>> {
     if block.is_null() {
         return Err(io::Error::last_os_error());
     }
+    let unit = |at: usize| {
+        // SAFETY: nothing is read behind the NUL where a variable would begin, which ends the block.
+        unsafe { block.wrapping_add(at).read() }
+    };
     let mut length = 0;
-    // SAFETY: a block ends with two NULs, and nothing is read behind them.
-    while unsafe { block.wrapping_add(length).cast::<[u16; 2]>().read() } != [0, 0] {
+    while unit(length) != 0 {
+        while unit(length) != 0 {
+            length += 1;
+        }
         length += 1;
     }
     // SAFETY: so far, the block was found to reach.
-    let copy = unsafe { std::slice::from_raw_parts(block, length + 2) }.to_vec();
+    let copy = unsafe { std::slice::from_raw_parts(block, length + 1) }.to_vec();
     // SAFETY: the block is the call's copy for us, and nobody uses it any more.
     unsafe { FreeEnvironmentStringsW(block) };
     Ok(copy)
