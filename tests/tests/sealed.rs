@@ -60,7 +60,7 @@ fn caught() -> usize {
 
 fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
     // Many objects make the moment long in which an unsealed spawn has inheritable handles here.
-    let events: Vec<Event> = (0..200).map(|_| Event::manual_reset().unwrap()).collect();
+    let events: Vec<Event> = (0..60).map(|_| Event::manual_reset().unwrap()).collect();
     let program = foreign("ends_at_once");
     let caught_beside = |sealed: bool, spawns: usize| {
         let (stop, total, looks) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
