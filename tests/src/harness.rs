@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::run;
+use crate::{Ended, run, table};
 
 /// A slow machine under load needs a few seconds for the slowest test.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -69,10 +69,22 @@ fn named<F: Copy>(functions: &[(&'static str, F)], name: &str) -> F {
 }
 
 fn run_apart(name: &str) -> Result<(), Failed> {
-    let ended = run(&this_program(), [RUN_TEST, name], DEADLINE);
-    match ended.code {
-        Some(0) => Ok(()),
-        Some(code) => Err(format!("exit code {code}\n{}{}", ended.out, ended.err).into()),
-        None => Err(format!("killed after {DEADLINE:?}\n{}{}", ended.out, ended.err).into()),
+    /// What Wine answers now and then to a CreateProcess when it is busy: the child has died in Wine's own start.
+    const INTERNAL_ERROR: [&str; 2] = ["code: 1359", "os error 1359"];
+    let is_internal_error = |ended: &Ended| {
+        INTERNAL_ERROR.iter().any(|text| ended.err.contains(text) || ended.out.contains(text))
+    };
+    let mut tries = 3;
+    loop {
+        tries -= 1;
+        let ended = run(&this_program(), [RUN_TEST, name], DEADLINE);
+        match ended.code {
+            Some(0) => return Ok(()),
+            Some(_) if tries > 0 && table::is_wine() && is_internal_error(&ended) => {
+                eprintln!("{name} runs again: Wine has failed to start a process (error 1359)");
+            }
+            Some(code) => return Err(format!("exit code {code}\n{}{}", ended.out, ended.err).into()),
+            None => return Err(format!("killed after {DEADLINE:?}\n{}{}", ended.out, ended.err).into()),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use handover::{Command, Event, Stdio};
-use handover_tests::{foreign, role, table, tests, this_program, until};
+use handover_tests::{foreign, role, run, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -54,8 +54,8 @@ fn a_sealed_child_gets_what_is_listed() {
 
 /// How many events a process created with inheritance of all has caught.
 fn caught() -> usize {
-    let output = std::process::Command::new(foreign("inherits_all")).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap()
+    let no_arguments: [&str; 0] = [];
+    run(&foreign("inherits_all"), no_arguments, SOON).expect_code(0).out.trim().parse().unwrap()
 }
 
 fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
