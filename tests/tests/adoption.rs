@@ -25,6 +25,7 @@ fn main() -> ExitCode {
             two_spawns_from_one_builder_are_equal,
             a_grandchild_gets_what_its_parent_hands_down,
             by_name_or_by_number_but_once,
+            a_manifest_is_not_passed_on,
         ],
         tests![
             takes_and_says,
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             takes_a_thousand,
             hands_its_event_on,
             takes_by_both,
+            hands_nothing_on,
             makes_a_file_where_an_object_was,
         ],
     )
@@ -300,4 +302,15 @@ fn by_name_or_by_number_but_once() {
     command.inherit("first", &event).inherit("second", &event);
     command.arg_handle("{first}").arg_handle("{second}").env_handle("SECOND", "{second}");
     assert!(command.status().unwrap().success());
+}
+
+fn hands_nothing_on(_: &[String]) {
+    assert!(std::env::var_os("HANDOVER_INHERITED").is_some(), "the control: it has one itself");
+    print!("{}", said(&mut in_role("says_what_was_handed_down")));
+}
+
+fn a_manifest_is_not_passed_on() {
+    let ready = Event::manual_reset().unwrap();
+    let out = said(in_role("hands_nothing_on").inherit("ready", &ready));
+    assert!(out.starts_with("nothing\n"), "{out}");
 }
