@@ -162,6 +162,15 @@ impl Error {
         }
     }
 
+    /// A call on a handle failed: because the handle isn't open, or for another reason.
+    #[cfg(windows)]
+    pub(crate) fn on_handle(call: &'static str, what: String, source: io::Error) -> Self {
+        if crate::sys::handle::is_invalid_handle(&source) {
+            return Self::NotOpen { what };
+        }
+        Self::System { call, what, source }
+    }
+
     #[cfg(windows)]
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::InvalidInput { what: what.into(), why: why.into() }

@@ -146,14 +146,14 @@ impl Told {
         let names = ["the standard input", "the standard output", "the standard error"];
         for (which, owner) in names.into_iter().enumerate() {
             let stream = sys::handle::standard_stream(which)
-                .map_err(|source| failed("NtQueryObject", owner.to_owned(), source))?;
+                .map_err(|source| Error::on_handle("NtQueryObject", owner.to_owned(), source))?;
             if stream.is_some_and(|stream| HandleValue::of(&stream).ok() == Some(value)) {
                 return Err(Error::NotYours { value, owner });
             }
         }
         let access = checked_kind::<T>(value, what)?;
         sys::handle::clear_inheritable_of(value)
-            .map_err(|source| failed("SetHandleInformation", what(), source))?;
+            .map_err(|source| Error::on_handle("SetHandleInformation", what(), source))?;
         Ok(own(value, access))
     }
 }
@@ -161,22 +161,17 @@ impl Told {
 /// The access of a handle of this process, if it refers to what `T` can own.
 pub(crate) fn checked_kind<T: Object>(value: HandleValue, what: impl Fn() -> String) -> Result<Access> {
     let raw = sys::handle::raw(value);
-    let found = sys::handle::type_name(raw).map_err(|source| failed("NtQueryObject", what(), source))?;
+    let found =
+        sys::handle::type_name(raw).map_err(|source| Error::on_handle("NtQueryObject", what(), source))?;
     let found = Kind::from_type_name(&found);
     match T::KIND {
         Some(expected) if found != expected => Err(Error::WrongKind { what: what(), expected, found }),
-        _ => sys::handle::granted_access(raw).map_err(|source| failed("NtQueryObject", what(), source)),
+        _ => sys::handle::granted_access(raw)
+            .map_err(|source| Error::on_handle("NtQueryObject", what(), source)),
     }
 }
 
 /// Owns a handle that was checked and that another process made for this one.
 pub(crate) fn own<T: Object>(value: HandleValue, access: Access) -> T {
     T::from_handle(sys::handle::own(value), access)
-}
-
-fn failed(call: &'static str, what: String, source: io::Error) -> Error {
-    if sys::handle::is_invalid_handle(&source) {
-        return Error::NotOpen { what };
-    }
-    Error::System { call, what, source }
 }

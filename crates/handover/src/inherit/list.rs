@@ -44,12 +44,8 @@ impl Ground {
     pub(crate) fn duplicate_listed(&self, listed: &Listed<'_>) -> Result<Inheritable> {
         let what = || format!("the object {:?}, which the child is to inherit", listed.name);
         let handle = listed.object.checked(what)?;
-        self.duplicate(handle, listed.object.access()).map_err(|source| {
-            if sys::is_invalid_handle(&source) {
-                return Error::NotOpen { what: what() };
-            }
-            Error::System { call: "DuplicateHandle", what: what(), source }
-        })
+        let duplicate = self.duplicate(handle, listed.object.access());
+        duplicate.map_err(|source| Error::on_handle("DuplicateHandle", what(), source))
     }
 
     /// The process that becomes the child's parent, if it isn't this one.

@@ -103,8 +103,7 @@ impl<'a> Share<'a> {
         match sys::socket::is_socket(self.handle) {
             Ok(false) => Ok(self.handle),
             Ok(true) => Err(Error::Socket { what }),
-            Err(source) if sys::handle::is_invalid_handle(&source) => Err(Error::NotOpen { what }),
-            Err(source) => Err(Error::System { call: "NtQueryObject", what, source }),
+            Err(source) => Err(Error::on_handle("NtQueryObject", what, source)),
         }
     }
 }

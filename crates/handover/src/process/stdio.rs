@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use crate::inherit::{Ground, Inheritable};
 use crate::sys::{handle, pipe};
-use crate::{Error, HandleValue, Result, Share};
+use crate::{Error, Result, Share};
 
 /// What a child has as one of its standard streams.
 #[derive(Debug)]
@@ -65,8 +65,8 @@ macro_rules! from_a_childs_stream {
     ($($stream:ty: $variant:ident),*) => {$(
         impl From<$stream> for Stdio {
             /// Connects this child with that one. A thread of this process passes the bytes on, as long as this process
-            /// lives: this process's end of
-            /// a child's stream is overlapped, and a program that doesn't expect that of its standard stream goes wrong.
+            /// lives: its end of a child's stream is overlapped, and a program that doesn't expect that of its standard
+            /// stream goes wrong.
             fn from(stream: $stream) -> Self {
                 Self(Source::$variant(stream.into()))
             }
@@ -109,6 +109,7 @@ impl Source {
             |call| move |source: io::Error| Error::System { call, what: NAMES[which].into(), source };
         let inheritable =
             |stream: BorrowedHandle<'_>| ground.duplicate(stream, None).map_err(failed("DuplicateHandle"));
+        let shared = |stream: Share<'_>| inheritable(stream.checked(|| NAMES[which].into())?);
         let pipe = |direction| pipe::pair(direction).map_err(|(call, source)| failed(call)(source));
         let mut start = None;
         let mut relay = |ours: OwnedHandle, theirs: &OwnedHandle, pass_on: fn(OwnedHandle, OwnedHandle)| {
@@ -136,15 +137,9 @@ impl Source {
                     .map_err(failed("CreateFileW"))?;
                 (Some(inheritable(null.as_handle())?), None)
             }
-            Self::File(file) => {
-                // A legal owner can hold the number of this process's pseudo handle.
-                HandleValue::of(file)?;
-                (Some(inheritable(file.as_handle())?), None)
-            }
-            Self::Handle(handle) => {
-                let stream = Share::from(handle).checked(|| NAMES[which].into())?;
-                (Some(inheritable(stream)?), None)
-            }
+            // A legal owner can hold the number of this process's pseudo handle, and must not pass it on.
+            Self::File(file) => (Some(shared(file.into())?), None),
+            Self::Handle(handle) => (Some(shared(handle.into())?), None),
             Self::Piped => {
                 let (ours, childs) =
                     pipe(if which == 0 { pipe::Direction::ToChild } else { pipe::Direction::FromChild })?;
