@@ -1,10 +1,11 @@
-//! Strategy 2, duplication: putting a handle into a running process's table.
+//! Strategy 2, duplication: putting a handle into a running process's table, and taking one out of it.
 
-use std::io::ErrorKind::PermissionDenied;
+use std::os::windows::io::{AsHandle, OwnedHandle};
 
 use crate::process::Remote;
 use crate::sys::handle as sys;
-use crate::{Error, HandleValue, Process, Result, Share};
+use crate::told::checked_kind;
+use crate::{Error, HandleValue, Object, Process, Result, Share};
 
 impl Process {
     /// Puts a handle to the object into this process's table, with the access that the object travels with.
@@ -28,21 +29,67 @@ impl Process {
     /// # Errors
     ///
     /// [`Error::PeerGone`] if the process has ended; [`Error::NotAHandle`] and [`Error::NotOpen`] if the object's
-    /// handle is none; [`Error::System`] if this handle to the process lacks `PROCESS_DUP_HANDLE`.
+    /// handle is none; [`Error::MissingRight`] if this handle to the process lacks `PROCESS_DUP_HANDLE`.
     #[doc(alias = "DuplicateHandle")]
     pub fn duplicate_into<'a>(&self, object: impl Into<Share<'a>>) -> Result<Undelivered> {
         let object = object.into();
-        let handle = object.checked(|| format!("the handle to duplicate into process {}", self.id()))?;
-        match Remote::new(self, handle, object.access(), false) {
-            Ok(remote) => Ok(Undelivered(remote)),
-            Err(source) if source.kind() == PermissionDenied && self.is_going() => {
-                Err(Error::PeerGone { process: self.id(), what: "duplicate a handle into".into() })
+        let what = || format!("the handle to duplicate into process {}", self.id());
+        let handle = object.checked(what)?;
+        Remote::new(self, handle, object.access(), false).map(Undelivered).map_err(|source| {
+            if sys::is_invalid_handle(&source) {
+                return Error::NotOpen { what: what() };
             }
-            Err(source) if sys::is_invalid_handle(&source) => {
-                Err(Error::NotOpen { what: "the handle to duplicate".into() })
+            self.refused_duplication("duplicate a handle into", source)
+        })
+    }
+
+    /// Takes a copy of the object that this process has under this value, with the access that it has there.
+    ///
+    /// The other's handle isn't touched: it stays that process's to close, which must keep it open until it is told
+    /// that the copy is made. There is no call that moves the object instead: the system closes the other's handle
+    /// even if the copy fails, and the object would be lost.
+    ///
+    /// The kernel is asked what came before anything is owned as a `T`. A number from a process that isn't trusted
+    /// can't do more than that: the values that stand for this process or its threads can't be a [`HandleValue`].
+    ///
+    /// ```no_run
+    /// use handover::{Access, Event, HandleValue, Process};
+    ///
+    /// # fn example(told: &str) -> handover::Result<()> {
+    /// let process = Process::open(264, Access::PROCESS_DUP_HANDLE)?;
+    /// let ready: Event = process.duplicate_from(told.parse()?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PeerGone`] if the process has ended; [`Error::NotOpen`] if the value is no open handle of it;
+    /// [`Error::WrongKind`] if it refers to something else than expected; [`Error::MissingRight`] if this handle to
+    /// the process lacks `PROCESS_DUP_HANDLE`.
+    #[doc(alias = "DuplicateHandle")]
+    pub fn duplicate_from<T: Object>(&self, value: HandleValue) -> Result<T> {
+        let copy = self.fetch(value)?;
+        let access = checked_kind::<T>(sys::raw_of(copy.as_handle()), || self.handle_of(value))?;
+        Ok(T::from_handle(copy, access))
+    }
+
+    /// A copy of what this process has under this value, of whatever kind it is.
+    pub(crate) fn fetch(&self, value: HandleValue) -> Result<OwnedHandle> {
+        sys::duplicate_from(self.as_handle(), value).map_err(|source| {
+            let what = "duplicate a handle from";
+            if !sys::is_invalid_handle(&source) {
+                return self.refused_duplication(what, source);
             }
-            Err(source) => Err(self.failed("DuplicateHandle")(source)),
-        }
+            // A process that is ending has closed its handles already.
+            if self.is_going() {
+                return Error::PeerGone { process: self.id(), what: what.into() };
+            }
+            Error::NotOpen { what: self.handle_of(value) }
+        })
+    }
+
+    fn handle_of(&self, value: HandleValue) -> String {
+        format!("handle {value:#x} of process {}", self.id())
     }
 }
 

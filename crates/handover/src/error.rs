@@ -192,7 +192,7 @@ impl fmt::Display for Error {
             ),
             Self::NotOpen { what } => write!(
                 f,
-                "{what} is no open handle of this process: was it closed, or meant for another process?"
+                "{what} is no open handle: was it closed, or meant for another process?"
             ),
             Self::NotYours { value, owner } => {
                 write!(f, "handle {value:#x} can't be taken: it is {owner} of this process")
@@ -203,7 +203,7 @@ impl fmt::Display for Error {
             Self::MissingRight { call, what, right } => write!(
                 f,
                 "{call} was refused for {what}: the handle lacks the right {right}; \
-                 the process that shares it has to give that right"
+                 whoever opens or shares it has to ask for that right"
             ),
             Self::ProgramNotFound { program, looked_at } => {
                 write!(f, "there is no program {program:?}; looked for ")?;

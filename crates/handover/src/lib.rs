@@ -39,7 +39,6 @@ mod duplicate;
 mod inherit;
 #[cfg(windows)]
 mod object;
-#[cfg(any(windows, test))]
 mod process;
 mod sys;
 #[cfg(windows)]
@@ -50,6 +49,7 @@ mod wait;
 pub use access::Access;
 pub use error::{Error, Result};
 pub use kind::Kind;
+pub use process::Identity;
 pub use value::HandleValue;
 
 #[cfg(windows)]
@@ -69,3 +69,5 @@ pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output}
 pub use sys::fault as faults;
 #[cfg(windows)]
 pub use told::Told;
+#[cfg(windows)]
+pub use wait::{MOST_WAITED_FOR, Waitable, wait_any};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read};
+use std::os::windows::io::RawHandle;
 use std::sync::{Mutex, PoisonError};
 
 use crate::{Access, Error, HandleValue, Kind, Object, Result, sys};
@@ -151,7 +152,7 @@ impl Told {
                 return Err(Error::NotYours { value, owner });
             }
         }
-        let access = checked_kind::<T>(value, what)?;
+        let access = checked_kind::<T>(sys::handle::raw(value), what)?;
         sys::handle::clear_inheritable_of(value)
             .map_err(|source| Error::on_handle("SetHandleInformation", what(), source))?;
         Ok(own(value, access))
@@ -159,8 +160,7 @@ impl Told {
 }
 
 /// The access of a handle of this process, if it refers to what `T` can own.
-pub(crate) fn checked_kind<T: Object>(value: HandleValue, what: impl Fn() -> String) -> Result<Access> {
-    let raw = sys::handle::raw(value);
+pub(crate) fn checked_kind<T: Object>(raw: RawHandle, what: impl Fn() -> String) -> Result<Access> {
     let found =
         sys::handle::type_name(raw).map_err(|source| Error::on_handle("NtQueryObject", what(), source))?;
     let found = Kind::from_type_name(&found);

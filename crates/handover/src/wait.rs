@@ -1,10 +1,117 @@
-//! Waiting for an object, with or without a deadline.
+//! Waiting for objects, processes and deadlines, alone and together.
 
 use std::io;
-use std::os::windows::io::BorrowedHandle;
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::time::{Duration, Instant};
 
+use crate::sys::handle::{granted_access, raw_of};
 use crate::sys::wait::{LONGEST, Waited, wait};
+use crate::{Access, Child, Error, Event, HandleValue, Process, Result};
+
+/// What can be waited for: an [`Event`], a [`Process`] or a [`Child`] (its end).
+///
+/// [`wait_any`] waits for several of them.
+pub trait Waitable: AsHandle + sealed::Sealed {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! waitable {
+    ($($kind:ty),*) => {$(
+        impl sealed::Sealed for $kind {}
+        impl Waitable for $kind {}
+    )*};
+}
+waitable!(Event, Process, Child);
+
+/// The most objects that one [`wait_any`] can wait for.
+pub const MOST_WAITED_FOR: usize = crate::sys::wait::MOST;
+
+/// Waits until one of the objects is signaled, or a process of them has ended, or for this long, and says which came,
+/// by its place. If several did, it is the first of them; the wait changes that one alone (an auto-reset event is
+/// unset by it). [`Duration::MAX`] has no end.
+///
+/// ```
+/// use std::time::Duration;
+/// use handover::{Event, wait_any};
+///
+/// let (stop, work) = (Event::manual_reset()?, Event::auto_reset()?);
+/// work.set()?;
+/// assert_eq!(wait_any(&[&stop, &work], Duration::from_secs(5))?, 1);
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// With the process on which the signal depends in the list, its death ends the wait at once:
+/// `wait_any(&[&ready, child.process()], time)`.
+///
+/// # Errors
+///
+/// [`Error::TimedOut`]; [`Error::InvalidInput`] for no object, for more than [`MOST_WAITED_FOR`] (wait for groups of
+/// them on threads), and for one handle listed twice; [`Error::MissingRight`] if a handle lacks
+/// [`Access::SYNCHRONIZE`].
+#[doc(alias = "WaitForMultipleObjects")]
+pub fn wait_any(objects: &[&dyn Waitable], time: Duration) -> Result<usize> {
+    let what = || format!("a wait for {} objects", objects.len());
+    if objects.is_empty() {
+        return Err(Error::invalid(what(), "nothing would ever come; expected at least one"));
+    }
+    if objects.len() > MOST_WAITED_FOR {
+        let why =
+            format!("the system waits for at most {MOST_WAITED_FOR}; wait for groups of them on threads");
+        return Err(Error::invalid(what(), why));
+    }
+    let handles: Vec<BorrowedHandle<'_>> = objects.iter().map(|object| object.as_handle()).collect();
+    // Windows refuses this with a code that says nothing.
+    let mut values = handles.iter().map(HandleValue::of).collect::<Result<Vec<_>>>()?;
+    values.sort_unstable();
+    if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::invalid(what(), format!("the handle {:#x} is listed twice", pair[0])));
+    }
+    match any(&handles, Deadline::after(time)) {
+        Ok(Some(place)) => Ok(place),
+        Ok(None) => Err(Error::TimedOut { what: format!("any of {} objects", objects.len()), after: time }),
+        Err(source) => {
+            let lacks = |handle: &BorrowedHandle<'_>| {
+                granted_access(raw_of(*handle)).is_ok_and(|granted| !granted.contains(Access::SYNCHRONIZE))
+            };
+            match handles.iter().position(lacks) {
+                Some(place) if source.kind() == io::ErrorKind::PermissionDenied => {
+                    let what = format!("object {place} of those to wait for");
+                    Err(Error::MissingRight { call: "WaitForMultipleObjects", what, right: "SYNCHRONIZE" })
+                }
+                _ => Err(Error::System { call: "WaitForMultipleObjects", what: what(), source }),
+            }
+        }
+    }
+}
+
+/// When waiting is to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Not before it has come.
+    pub(crate) const NEVER: Self = Self(None);
+
+    /// This long from now. What is too long for the clock is for ever.
+    pub(crate) fn after(time: Duration) -> Self {
+        Self(Instant::now().checked_add(time))
+    }
+
+    /// How long is left; zero when it has passed.
+    pub(crate) fn left(self) -> Duration {
+        self.0.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.left().is_zero()
+    }
+
+    pub(crate) fn or_sooner(self, time: Duration) -> Self {
+        if self.left() < time { self } else { Self::after(time) }
+    }
+}
 
 /// Waits for as long as it takes.
 pub(crate) fn for_ever(object: BorrowedHandle<'_>) -> io::Result<()> {
@@ -13,20 +120,30 @@ pub(crate) fn for_ever(object: BorrowedHandle<'_>) -> io::Result<()> {
 }
 
 /// Waits until the object is signaled (true) or the time is over (false).
-///
+pub(crate) fn for_at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Result<bool> {
+    until(Deadline::after(time), |milliseconds| {
+        Ok((wait(object, Some(milliseconds))? == Waited::Signaled).then_some(()))
+    })
+    .map(|signaled| signaled.is_some())
+}
+
+/// Waits until one of the objects is signaled (its place) or the time is over (none).
+pub(crate) fn any(objects: &[BorrowedHandle<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
+    until(deadline, |milliseconds| crate::sys::wait::wait_any(objects, milliseconds))
+}
+
 /// Zero looks without waiting. A part of a millisecond counts as a whole one: to be late is better than to have
 /// looked only once.
-pub(crate) fn for_at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Result<bool> {
-    let started = Instant::now();
+fn until<T>(deadline: Deadline, wait: impl Fn(u32) -> io::Result<Option<T>>) -> io::Result<Option<T>> {
     loop {
-        let left = time.saturating_sub(started.elapsed());
+        let left = deadline.left();
         let milliseconds = u32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST);
-        if wait(object, Some(milliseconds))? == Waited::Signaled {
-            return Ok(true);
+        if let Some(came) = wait(milliseconds)? {
+            return Ok(Some(came));
         }
         // One call can wait for 49 days, so a longer time takes several; and it can end a tick of the clock early.
-        if started.elapsed() >= time {
-            return Ok(false);
+        if deadline.has_passed() {
+            return Ok(None);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::manifest::{Manifest, VARIABLE};
-use crate::process::Stamp;
+use crate::process::identity_of;
 use crate::sys::{handle, table};
 use crate::told::{checked_kind, claim, own};
 use crate::{Access, Error, HandleValue, Kind, Object, Result};
@@ -80,11 +80,12 @@ fn take_stock() -> Result<Vec<Entry>> {
         what: "this process's parent".into(),
         source,
     })?;
-    let is_ours = parent == manifest.parent_id
+    let meant_for = manifest.parent;
+    let is_ours = parent == meant_for.id
         // If the parent has ended or mustn't be asked, its creation time isn't known, and its id is the best there is.
-        && Stamp::of_id(parent)?.is_none_or(|stamp| stamp.created == manifest.parent_created);
+        && identity_of(parent)?.is_none_or(|identity| identity == meant_for);
     if !is_ours {
-        return Err(Error::NotForThisProcess { parent, meant_for_children_of: manifest.parent_id });
+        return Err(Error::NotForThisProcess { parent, meant_for_children_of: meant_for.id });
     }
     let mut entries = Vec::with_capacity(manifest.objects.len());
     for (name, value) in manifest.objects {
@@ -127,7 +128,7 @@ impl Inherited {
                 State::Missing => return Err(Error::NotOpen { what: what() }),
                 State::HandedDown | State::Waiting => {}
             }
-            let access = checked_kind::<T>(entry.value, what)?;
+            let access = checked_kind::<T>(handle::raw(entry.value), what)?;
             entry.state = State::Taken;
             if !claim(entry.value) {
                 // By number, which the parent has told as well.

@@ -3,16 +3,15 @@
 //! It is the value of one environment variable, words with a space between them:
 //!
 //! ```text
-//! 1 256 1dc5b4a6f9d3e80 68=ready 72=log%20file
-//! │ │   │               └ value=name for each object; in names, what isn't printable ASCII, %, and space are %XX
-//! │ │   └ when the parent was created, in hex: with its id, it identifies the parent
-//! │ └ the parent's id
+//! 1 256@1dc5b4a6f9d3e80 68=ready 72=log%20file
+//! │ │                   └ value=name for each object; in names, what isn't printable ASCII, %, and space are %XX
+//! │ └ the parent's identity: its id, and when it was created
 //! └ the format's version
 //! ```
 
 use std::fmt::Write;
 
-use crate::{Error, HandleValue, Result};
+use crate::{Error, HandleValue, Identity, Result};
 
 /// The environment variable that holds the manifest.
 pub(crate) const VARIABLE: &str = "HANDOVER_INHERITED";
@@ -26,15 +25,14 @@ const LONGEST: usize = 32_767 - VARIABLE.len() - "=\0".len();
 /// What a parent hands down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    pub(crate) parent_id: u32,
-    pub(crate) parent_created: u64,
+    pub(crate) parent: Identity,
     pub(crate) objects: Vec<(String, HandleValue)>,
 }
 
 impl Manifest {
     /// The variable's value.
     pub(crate) fn text(&self) -> Result<String> {
-        let mut text = format!("{VERSION} {} {:x}", self.parent_id, self.parent_created);
+        let mut text = format!("{VERSION} {}", self.parent);
         for (name, value) in &self.objects {
             write!(text, " {value}=").expect("a String takes all");
             push_encoded(&mut text, name);
@@ -54,12 +52,8 @@ impl Manifest {
         if words.next() != Some(VERSION) {
             return Err(bad("is of another version of this crate, or not a manifest"));
         }
-        let parent_id =
-            words.next().and_then(|word| word.parse().ok()).ok_or_else(|| bad("lacks the parent's id"))?;
-        let parent_created = words
-            .next()
-            .and_then(|word| u64::from_str_radix(word, 16).ok())
-            .ok_or_else(|| bad("lacks the parent's creation time"))?;
+        let parent = words.next().and_then(|word| word.parse().ok());
+        let parent = parent.ok_or_else(|| bad("lacks the parent's id and creation time"))?;
         let mut objects = Vec::new();
         for word in words {
             let (value, name) = word.split_once('=').ok_or_else(|| bad("has an object without a name"))?;
@@ -74,7 +68,7 @@ impl Manifest {
         if repeats(objects.iter().map(|(_, value)| value)) {
             return Err(bad("has a handle twice"));
         }
-        Ok(Self { parent_id, parent_created, objects })
+        Ok(Self { parent, objects })
     }
 }
 
@@ -125,8 +119,7 @@ mod tests {
     fn manifest(names: &[&str]) -> Manifest {
         let value = |at: usize| HandleValue::try_from(4 + 4 * at).expect("a value");
         Manifest {
-            parent_id: 256,
-            parent_created: 0x1dc_5b4a_6f9d_3e80,
+            parent: Identity::new(256, 0x1dc_5b4a_6f9d_3e80),
             objects: names.iter().enumerate().map(|(at, name)| ((*name).to_owned(), value(at))).collect(),
         }
     }
@@ -137,7 +130,7 @@ mod tests {
             let manifest = manifest(names);
             assert_eq!(Manifest::parse(&manifest.text()?)?, manifest);
         }
-        assert_eq!(manifest(&["ready", "log file"]).text()?, "1 256 1dc5b4a6f9d3e80 4=ready 8=log%20file");
+        assert_eq!(manifest(&["ready", "log file"]).text()?, "1 256@1dc5b4a6f9d3e80 4=ready 8=log%20file");
         Ok(())
     }
 
@@ -156,27 +149,25 @@ mod tests {
     fn what_no_parent_writes_is_refused() {
         for (text, part) in [
             ("", "another version"),
-            ("2 256 1", "another version"),
+            ("2 256@1", "another version"),
             ("1", "parent's id"),
-            ("1 x 1", "parent's id"),
-            ("1 -1 1", "parent's id"),
             ("1 256", "creation time"),
-            ("1 256 xyz", "creation time"),
-            ("1 256 1 ", "without a name"),
-            ("1 256 1 68", "without a name"),
-            ("1 256 1 68=", "can't be read"),
-            ("1 256 1 68=%", "can't be read"),
-            ("1 256 1 68=%4", "can't be read"),
-            ("1 256 1 68=%+4", "can't be read"),
-            ("1 256 1 68=%ff", "can't be read"),
-            ("1 256 1 68=ä", "can't be read"),
-            ("1 256 1 0=a", "can't be a handle"),
-            ("1 256 1 -1=a", "can't be a handle"),
-            ("1 256 1 4294967295=a", "can't be a handle"),
-            ("1 256 1 70=a", "can't be a handle"),
-            ("1 256 1 68=a 72=a", "a name twice"),
-            ("1 256 1 68=a 68=b", "a handle twice"),
-            ("1 256 1 68=a 0x44=b", "a handle twice"),
+            ("1 256@xyz", "creation time"),
+            ("1 256@1 ", "without a name"),
+            ("1 256@1 68", "without a name"),
+            ("1 256@1 68=", "can't be read"),
+            ("1 256@1 68=%", "can't be read"),
+            ("1 256@1 68=%4", "can't be read"),
+            ("1 256@1 68=%+4", "can't be read"),
+            ("1 256@1 68=%ff", "can't be read"),
+            ("1 256@1 68=ä", "can't be read"),
+            ("1 256@1 0=a", "can't be a handle"),
+            ("1 256@1 -1=a", "can't be a handle"),
+            ("1 256@1 4294967295=a", "can't be a handle"),
+            ("1 256@1 70=a", "can't be a handle"),
+            ("1 256@1 68=a 72=a", "a name twice"),
+            ("1 256@1 68=a 68=b", "a handle twice"),
+            ("1 256@1 68=a 0x44=b", "a handle twice"),
         ] {
             let error = Manifest::parse(text).expect_err(text).to_string();
             assert!(error.contains(part), "{text:?}: {error}");

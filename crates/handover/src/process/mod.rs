@@ -4,13 +4,16 @@
 mod child;
 #[cfg(windows)]
 mod command;
+#[cfg(any(windows, test))]
 mod environment;
-#[cfg(windows)]
 mod identity;
 #[cfg(windows)]
 mod lifetime;
 #[cfg(windows)]
 mod lookup;
+#[cfg(windows)]
+mod peer;
+#[cfg(any(windows, test))]
 mod quote;
 #[cfg(windows)]
 mod remote;
@@ -22,9 +25,11 @@ mod spawn;
 mod stdio;
 #[cfg(windows)]
 mod suspended;
+#[cfg(any(windows, test))]
 mod template;
 
 #[cfg(windows)]
-pub use self::{child::Child, command::Command, identity::Process, stdio::Stdio, suspended::Suspended};
+pub use self::{child::Child, command::Command, peer::Process, stdio::Stdio, suspended::Suspended};
 #[cfg(windows)]
-pub(crate) use self::{identity::Stamp, remote::Remote, sealed::Helper};
+pub(crate) use self::{peer::identity_of, remote::Remote, sealed::Helper};
+pub use identity::Identity;

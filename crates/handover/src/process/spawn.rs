@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::command::{Argument, Change, Command};
 use super::environment::{self, Variables};
 use super::stdio::{Source, Stream};
-use super::{Child, Helper, Process, Stamp, Suspended, lifetime, lookup, quote, suspended, template};
+use super::{Child, Helper, Process, Suspended, lifetime, lookup, quote, suspended, template};
 use crate::inherit::{Ground, Inheritable, Manifest, VARIABLE};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, own_environment, wide};
@@ -263,11 +263,11 @@ fn environment(
     // A manifest of ours says nothing to a child.
     variables.remove(&units(OsStr::new(VARIABLE)));
     if !handed_down.is_empty() {
-        let Stamp { id, created } = match ground.parent() {
-            None => Stamp::current()?,
-            Some(parent) => parent.stamp()?,
+        let parent = match ground.parent() {
+            None => Process::current_identity()?,
+            Some(parent) => parent.identity()?,
         };
-        let manifest = Manifest { parent_id: id, parent_created: created, objects: handed_down.to_vec() };
+        let manifest = Manifest { parent, objects: handed_down.to_vec() };
         variables.set(&units(OsStr::new(VARIABLE)), &units(OsStr::new(&manifest.text()?)));
     }
     for (name, template) in &command.environment_handles {

@@ -45,6 +45,11 @@ pub(crate) fn raw(value: HandleValue) -> RawHandle {
     with_exposed_provenance_mut(value.get() as usize)
 }
 
+/// A handle of this process as the API takes it.
+pub(crate) fn raw_of(handle: BorrowedHandle<'_>) -> RawHandle {
+    handle.as_raw_handle()
+}
+
 /// `DuplicateHandle` from one process's table into another's.
 fn duplicate_raw(
     source_process: BorrowedHandle<'_>,
@@ -93,6 +98,14 @@ pub(crate) fn duplicate_here(
         inheritable,
         options,
     )?;
+    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+    Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
+}
+
+/// A handle of this process to the object that another process has under this value, with the same access. The
+/// other's handle isn't touched.
+pub(crate) fn duplicate_from(process: BorrowedHandle<'_>, value: HandleValue) -> io::Result<OwnedHandle> {
+    let copy = duplicate_raw(process, raw(value), current_process(), 0, false, DUPLICATE_SAME_ACCESS)?;
     // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
     Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
 }

@@ -12,12 +12,12 @@ use windows_sys::Win32::System::Threading::{
     DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, GetProcessTimes,
     InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcess,
     PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PARENT_PROCESS,
-    PROCESS_BASIC_INFORMATION, PROCESS_INFORMATION, PROCESS_QUERY_LIMITED_INFORMATION, ResumeThread,
-    STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess, UpdateProcThreadAttribute,
+    PROCESS_BASIC_INFORMATION, PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW,
+    TerminateProcess, UpdateProcThreadAttribute,
 };
 
 use super::{fault, handle, succeeded};
-use crate::HandleValue;
+use crate::{Access, HandleValue};
 
 /// All that `CreateProcessW` is told. Texts end with NUL.
 #[derive(Debug)]
@@ -242,11 +242,11 @@ pub(crate) fn parent_id() -> io::Result<u32> {
     u32::try_from(answer.InheritedFromUniqueProcessId).map_err(io::Error::other)
 }
 
-/// A process by its id, to ask when it was created.
-pub(crate) fn open_to_query(id: u32) -> io::Result<OwnedHandle> {
+/// A process by its id, with these rights.
+pub(crate) fn open(id: u32, access: Access) -> io::Result<OwnedHandle> {
     fault("OpenProcess")?;
     // SAFETY: the call takes numbers.
-    let raw = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, id) };
+    let raw = unsafe { OpenProcess(access.bits(), 0, id) };
     if raw.is_null() {
         return Err(io::Error::last_os_error());
     }

@@ -4,7 +4,8 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 
 use windows_sys::Win32::Foundation::{WAIT_ABANDONED, WAIT_OBJECT_0, WAIT_TIMEOUT};
-use windows_sys::Win32::System::Threading::{INFINITE, WaitForSingleObject};
+use windows_sys::Win32::System::SystemServices::MAXIMUM_WAIT_OBJECTS;
+use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects, WaitForSingleObject};
 
 use super::fault;
 
@@ -29,5 +30,27 @@ pub(crate) fn wait(object: BorrowedHandle<'_>, milliseconds: Option<u32>) -> io:
         WAIT_OBJECT_0 | WAIT_ABANDONED => Ok(Waited::Signaled),
         WAIT_TIMEOUT => Ok(Waited::TimedOut),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The most objects that one call can wait for.
+pub(crate) const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
+
+/// Waits for so many milliseconds until one of the objects is signaled, and says which by its place.
+pub(crate) fn wait_any(objects: &[BorrowedHandle<'_>], milliseconds: u32) -> io::Result<Option<usize>> {
+    fault("WaitForMultipleObjects")?;
+    let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
+    // SAFETY: a borrowed handle is laid out as the handle; they are as many as is said, and stay open through the wait.
+    let answer =
+        unsafe { WaitForMultipleObjects(count, objects.as_ptr().cast(), 0, milliseconds.min(LONGEST)) };
+    let place =
+        |first: u32| answer.checked_sub(first).filter(|place| *place < count).map(|place| place as usize);
+    if answer == WAIT_TIMEOUT {
+        return Ok(None);
+    }
+    // Abandoned: the wait has succeeded too. Only mutexes can be.
+    match place(WAIT_OBJECT_0).or_else(|| place(WAIT_ABANDONED)) {
+        Some(place) => Ok(Some(place)),
+        None => Err(io::Error::last_os_error()),
     }
 }
