@@ -32,10 +32,14 @@ impl Process {
     /// handle is none; [`Error::MissingRight`] if this handle to the process lacks `PROCESS_DUP_HANDLE`.
     #[doc(alias = "DuplicateHandle")]
     pub fn duplicate_into<'a>(&self, object: impl Into<Share<'a>>) -> Result<Undelivered> {
-        let object = object.into();
         let what = || format!("the handle to duplicate into process {}", self.id());
-        let handle = object.checked(what)?;
-        Remote::new(self, handle, object.access(), false).map(Undelivered).map_err(|source| {
+        self.push(&object.into(), what).map(Undelivered)
+    }
+
+    /// Puts a handle to the object into this process's table.
+    pub(crate) fn push(&self, object: &Share<'_>, what: impl Fn() -> String) -> Result<Remote> {
+        let handle = object.checked(&what)?;
+        Remote::new(self, handle, object.access(), false).map_err(|source| {
             if sys::is_invalid_handle(&source) {
                 return Error::NotOpen { what: what() };
             }

@@ -108,7 +108,7 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Nothing of this name was handed down.
+    /// Nothing of this name was handed down, or came with the message.
     NoSuchName {
         /// The name that was asked for.
         name: String,
@@ -119,6 +119,56 @@ pub enum Error {
     AlreadyTaken {
         /// The name.
         name: String,
+    },
+    /// The other end of a channel was closed, by a process that lives on.
+    Closed {
+        /// The process that has the other end.
+        process: u32,
+    },
+    /// Something came over a channel that this crate doesn't send. The channel has ended.
+    Protocol {
+        /// The process that has the other end.
+        process: u32,
+        /// The rule that it broke.
+        why: &'static str,
+    },
+    /// A send was cut off before, by its deadline, and nothing can follow half a message.
+    CutOff {
+        /// The process that has the other end.
+        process: u32,
+    },
+    /// An object of a kind that this end of the channel doesn't let in. It is closed, and its message with it.
+    KindNotAllowed {
+        /// The process that sent it.
+        process: u32,
+        /// The object's name.
+        name: String,
+        /// The kernel's answer to what it is.
+        found: Kind,
+    },
+    /// This process has no channel to its parent.
+    NoChannel,
+    /// The name is in use.
+    NameTaken {
+        /// The name, as it was given.
+        name: String,
+    },
+    /// Nobody listens under this name.
+    NobodyListens {
+        /// The name, as it was given.
+        name: String,
+    },
+    /// The process that listens under a name didn't let this one in.
+    Refused {
+        /// The process that listens.
+        process: u32,
+    },
+    /// The process that listens under a name is another user's.
+    OtherUser {
+        /// The process that listens.
+        process: u32,
+        /// The user that it runs as.
+        user: String,
     },
     /// An argument that no call could do anything with.
     InvalidInput {
@@ -137,9 +187,17 @@ impl Error {
             Self::System { source, .. } => source.kind(),
             Self::TimedOut { .. } => io::ErrorKind::TimedOut,
             Self::PeerGone { .. } => io::ErrorKind::BrokenPipe,
-            Self::BadManifest { .. } => io::ErrorKind::InvalidData,
-            Self::NothingInherited | Self::NoSuchName { .. } => io::ErrorKind::NotFound,
-            Self::NotForThisProcess { .. } => io::ErrorKind::PermissionDenied,
+            Self::Closed { .. } | Self::CutOff { .. } => io::ErrorKind::BrokenPipe,
+            Self::BadManifest { .. } | Self::Protocol { .. } => io::ErrorKind::InvalidData,
+            Self::NothingInherited
+            | Self::NoSuchName { .. }
+            | Self::NoChannel
+            | Self::NobodyListens { .. } => io::ErrorKind::NotFound,
+            Self::NotForThisProcess { .. } | Self::KindNotAllowed { .. } | Self::OtherUser { .. } => {
+                io::ErrorKind::PermissionDenied
+            }
+            Self::NameTaken { .. } => io::ErrorKind::AlreadyExists,
+            Self::Refused { .. } => io::ErrorKind::ConnectionRefused,
             Self::NotAHandle { .. }
             | Self::NotOpen { .. }
             | Self::NotYours { .. }
@@ -238,7 +296,7 @@ impl fmt::Display for Error {
                 write!(f, "the variable HANDOVER_INHERITED {why}; only handover::Command should set it")
             }
             Self::NoSuchName { name, names } => {
-                write!(f, "no object {name:?} was handed down; there ")?;
+                write!(f, "no object {name:?} has come; there ")?;
                 match names.as_slice() {
                     [] => f.write_str("are none"),
                     [only] => write!(f, "is {only:?}"),
@@ -246,6 +304,34 @@ impl fmt::Display for Error {
                 }
             }
             Self::AlreadyTaken { name } => write!(f, "the object {name:?} was taken before, and is its taker's"),
+            Self::Closed { process } => write!(f, "process {process} has closed its end of the channel"),
+            Self::Protocol { process, why } => {
+                write!(f, "process {process} broke the rules of the channel, which has ended: {why}")
+            }
+            Self::CutOff { process } => write!(
+                f,
+                "the channel to process {process} has ended for sending, because a message was cut off by its deadline"
+            ),
+            Self::KindNotAllowed { process, name, found } => write!(
+                f,
+                "process {process} sent {found} as {name:?}, and the channel lets no such object in; the message is \
+                 refused. Channel::allow lets that kind in"
+            ),
+            Self::NoChannel => f.write_str(
+                "this process has no channel to its parent, which has to start it with Command::channel",
+            ),
+            Self::NameTaken { name } => write!(
+                f,
+                "the name {name:?} is in use: by another listener, or by somebody who wants its clients"
+            ),
+            Self::NobodyListens { name } => write!(f, "nobody listens under the name {name:?}"),
+            Self::Refused { process } => {
+                write!(f, "process {process}, which listens under that name, did not let this process in")
+            }
+            Self::OtherUser { process, user } => write!(
+                f,
+                "process {process}, which listens under that name, is not this user's but runs as {user}"
+            ),
             Self::InvalidInput { what, why } => write!(f, "{what}: {why}"),
         }
     }

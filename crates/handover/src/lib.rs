@@ -29,6 +29,8 @@
 #![cfg_attr(not(windows), allow(rustdoc::broken_intra_doc_links))]
 
 mod access;
+#[cfg(any(windows, test))]
+mod channel;
 mod error;
 mod kind;
 mod value;
@@ -44,6 +46,8 @@ mod sys;
 #[cfg(windows)]
 mod told;
 #[cfg(windows)]
+mod user;
+#[cfg(windows)]
 mod wait;
 
 pub use access::Access;
@@ -52,6 +56,8 @@ pub use kind::Kind;
 pub use process::Identity;
 pub use value::HandleValue;
 
+#[cfg(windows)]
+pub use channel::{Channel, Incoming, Listener, Message, Received};
 #[cfg(windows)]
 pub use duplicate::Undelivered;
 #[cfg(windows)]
@@ -69,5 +75,7 @@ pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output}
 pub use sys::fault as faults;
 #[cfg(windows)]
 pub use told::Told;
+#[cfg(windows)]
+pub use user::User;
 #[cfg(windows)]
 pub use wait::{MOST_WAITED_FOR, Waitable, wait_any};

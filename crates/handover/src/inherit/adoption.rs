@@ -64,6 +64,39 @@ pub fn inherited() -> Result<Inherited> {
     Ok(Inherited { _private: () })
 }
 
+/// Lets `own` make owners of what was handed down under these names, all of it or nothing: after an error it can be
+/// tried again. `what` is what they are together.
+pub(crate) fn with_values<T, const N: usize>(
+    what: &str,
+    names: &[&str; N],
+    own: impl FnOnce([HandleValue; N]) -> Result<T>,
+) -> Result<T> {
+    match inherited() {
+        Err(Error::NothingInherited) => return Err(Error::NoChannel),
+        other => other?,
+    };
+    with_entries(|entries| {
+        let entry = |name: &str| entries.iter().position(|entry| entry.name == name);
+        let mut places = [0; N];
+        for (place, name) in places.iter_mut().zip(names) {
+            *place = entry(name).ok_or(Error::NoChannel)?;
+        }
+        for place in places {
+            match entries[place].state {
+                State::Taken => return Err(Error::AlreadyTaken { name: what.to_owned() }),
+                State::Missing => return Err(Error::NotOpen { what: what.to_owned() }),
+                State::HandedDown | State::Waiting => {}
+            }
+        }
+        let owned = own(places.map(|place| entries[place].value))?;
+        for place in places {
+            entries[place].state = State::Taken;
+            claim(entries[place].value);
+        }
+        Ok(owned)
+    })
+}
+
 /// Reads the manifest and looks which of its objects are here.
 ///
 /// 1. The parent named in it must be this process's parent. A process that only copied the environment has another.
@@ -95,6 +128,11 @@ fn take_stock() -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// Whether a name is this crate's own.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.starts_with("handover/")
+}
+
 fn failed(call: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = format!("the inherited object {name:?}");
     move |source| Error::System { call, what, source }
@@ -119,7 +157,7 @@ impl Inherited {
     pub fn take<T: Object>(&self, name: &str) -> Result<T> {
         with_entries(|entries| {
             let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) else {
-                let names = entries.iter().map(|entry| entry.name.clone()).collect();
+                let names = names(entries);
                 return Err(Error::NoSuchName { name: name.to_owned(), names });
             };
             let what = || format!("the inherited object {name:?} ({:#x})", entry.value);
@@ -141,7 +179,7 @@ impl Inherited {
     /// The names that were handed down, in the parent's order, taken or not.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        with_entries(|entries| entries.iter().map(|entry| entry.name.clone()).collect())
+        with_entries(|entries| names(entries))
     }
 
     /// The inheritable handles of this process that nobody handed down by name and that are no standard streams: in
@@ -198,4 +236,9 @@ fn with_entries<T>(work: impl FnOnce(&mut Vec<Entry>) -> T) -> T {
     // A panic can't leave an entry half changed: its state is one assignment.
     let mut adopted = ADOPTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     work(adopted.get_or_insert_with(Vec::new))
+}
+
+/// The names that a user has given.
+fn names(entries: &[Entry]) -> Vec<String> {
+    entries.iter().filter(|entry| !is_reserved(&entry.name)).map(|entry| entry.name.clone()).collect()
 }

@@ -9,6 +9,8 @@ mod manifest;
 #[cfg(windows)]
 pub use adoption::{Inherited, Unlisted, inherited, unlisted};
 #[cfg(windows)]
+pub(crate) use adoption::{is_reserved, with_values};
+#[cfg(windows)]
 pub(crate) use list::{Ground, Inheritable, Listed};
 #[cfg(windows)]
 pub(crate) use manifest::{Manifest, VARIABLE};

@@ -8,8 +8,9 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::time::Duration;
 
 use super::Process;
+use crate::inherit::is_reserved;
 use crate::sys::process as sys;
-use crate::{Error, HandleValue, Result, wait};
+use crate::{Channel, Error, HandleValue, Result, wait};
 
 /// A process started by [`Command::spawn`](crate::Command::spawn).
 ///
@@ -24,6 +25,8 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The end of the child's standard error to read from, if it is piped.
     pub stderr: Option<ChildStderr>,
+    /// The channel to the child, if [`Command::channel`](crate::Command::channel) asked for it. Take it to use it.
+    pub channel: Option<Channel>,
     guard: Guard,
     handed_down: Vec<(String, HandleValue)>,
 }
@@ -37,7 +40,8 @@ struct Guard {
 
 impl Child {
     pub(super) fn new(process: Process, kill_on_drop: bool, handed_down: Vec<(String, HandleValue)>) -> Self {
-        Self { stdin: None, stdout: None, stderr: None, guard: Guard { process, kill_on_drop }, handed_down }
+        let guard = Guard { process, kill_on_drop };
+        Self { stdin: None, stdout: None, stderr: None, channel: None, guard, handed_down }
     }
 
     /// The child's id.
@@ -54,29 +58,30 @@ impl Child {
 
     /// What the child inherited by name, and under which value in its own handle table.
     pub fn handed_down(&self) -> impl Iterator<Item = (&str, HandleValue)> {
-        self.handed_down.iter().map(|(name, value)| (name.as_str(), *value))
+        let listed = self.handed_down.iter().filter(|(name, _)| !is_reserved(name));
+        listed.map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// Waits until the child has ended, however long that takes. The child's standard input is closed first, so
-    /// that a child which reads it to the end can end.
+    /// Waits until the child has ended, however long that takes. The child's standard input and its channel are closed
+    /// first, unless they were taken, so that a child which reads them to the end can end.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if a call fails.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        drop(self.stdin.take());
+        self.close_ends();
         wait::for_ever(self.guard.process.as_handle())
             .map_err(self.guard.process.failed("WaitForSingleObject"))?;
         self.exit_status()
     }
 
-    /// Waits until the child has ended, or for this long. The child's standard input is closed first.
+    /// Waits until the child has ended, or for this long. The child's standard input and its channel are closed first.
     ///
     /// # Errors
     ///
     /// [`Error::TimedOut`] if it runs on; it can be waited for again, or [killed](Self::kill).
     pub fn wait_timeout(&mut self, time: Duration) -> Result<ExitStatus> {
-        drop(self.stdin.take());
+        self.close_ends();
         if self.guard.process.ends_within(time)? {
             return self.exit_status();
         }
@@ -112,7 +117,7 @@ impl Child {
     ///
     /// [`Error::System`] if a stream can't be read.
     pub fn wait_with_output(mut self) -> Result<Output> {
-        drop(self.stdin.take());
+        self.close_ends();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let failed = |source| Error::System { call: "ReadFile", what: "the child's output".into(), source };
@@ -130,6 +135,11 @@ impl Child {
             }
         })?;
         Ok(Output { status: self.wait()?, stdout: out, stderr: err })
+    }
+
+    /// Closes what a child may be waiting for the end of, if nobody has taken it.
+    fn close_ends(&mut self) {
+        drop((self.stdin.take(), self.channel.take()));
     }
 
     fn exit_status(&self) -> Result<ExitStatus> {

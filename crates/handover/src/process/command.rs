@@ -58,6 +58,7 @@ pub struct Command<'a> {
     pub(super) sealed: bool,
     pub(super) kill_on_drop: bool,
     pub(super) kill_with_parent: bool,
+    pub(super) channel: bool,
 }
 
 /// One argument of the child.
@@ -96,6 +97,7 @@ impl<'a> Command<'a> {
             sealed: false,
             kill_on_drop: false,
             kill_with_parent: false,
+            channel: false,
         }
     }
 
@@ -234,6 +236,14 @@ impl<'a> Command<'a> {
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_JOB_LIST")]
     pub fn kill_with_parent(&mut self, kill: bool) -> &mut Self {
         self.kill_with_parent = kill;
+        self
+    }
+
+    /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both live.
+    /// This process's end is in [`Child::channel`]; the child asks for its own with
+    /// [`Channel::parent`](crate::Channel::parent).
+    pub fn channel(&mut self) -> &mut Self {
+        self.channel = true;
         self
     }
 

@@ -31,6 +31,13 @@ impl Remote {
         self.value
     }
 
+    /// Leaves the handles to the other process.
+    pub(crate) fn release_all(remotes: impl IntoIterator<Item = Self>) {
+        for remote in remotes {
+            remote.release();
+        }
+    }
+
     /// Leaves the handle to the other process.
     pub(crate) fn release(mut self) -> HandleValue {
         self.released = true;

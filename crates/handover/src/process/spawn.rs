@@ -11,7 +11,8 @@ use super::command::{Argument, Change, Command};
 use super::environment::{self, Variables};
 use super::stdio::{Source, Stream};
 use super::{Child, Helper, Process, Suspended, lifetime, lookup, quote, suspended, template};
-use crate::inherit::{Ground, Inheritable, Manifest, VARIABLE};
+use crate::channel::{Opening, RESERVED};
+use crate::inherit::{Ground, Inheritable, Manifest, VARIABLE, is_reserved};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, own_environment, wide};
 use crate::{Error, HandleValue, Result};
@@ -109,6 +110,17 @@ fn create_on(
         inheritable.push(duplicate);
     }
 
+    let opening = if command.channel { Some(Opening::new()?) } else { None };
+    for ((handle, access), name) in opening.iter().flat_map(Opening::ends).zip(RESERVED) {
+        let duplicate = ground.duplicate(handle, access).map_err(|source| Error::System {
+            call: "DuplicateHandle",
+            what: "the child's end of a channel".into(),
+            source,
+        })?;
+        handed_down.push((name.to_owned(), duplicate.value()?));
+        inheritable.push(duplicate);
+    }
+
     let failed = |source| {
         if !application.is_file() {
             let program = command.program.to_string_lossy().into_owned();
@@ -139,6 +151,7 @@ fn create_on(
     drop(inheritable);
 
     let mut child = Child::new(Process::new(created.process, created.id), command.kill_on_drop, handed_down);
+    child.channel = opening.map(|opening| opening.into_channel(child.process().clone()));
     for stream in &mut streams {
         if let Some(start) = stream.start.take() {
             // The thread waits for this, and so it listens.
@@ -182,6 +195,12 @@ fn check_names(command: &Command<'_>) -> Result<()> {
                 "expected a name that isn't empty, without NUL and braces",
             ));
         }
+    }
+    if let Some(name) = names.iter().find(|name| is_reserved(name)) {
+        return Err(Error::invalid(
+            format!("the name {name:?} of an object to inherit"),
+            "names that begin with \"handover/\" are this crate's own",
+        ));
     }
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(Error::invalid(

@@ -110,7 +110,7 @@ impl Source {
         let inheritable =
             |stream: BorrowedHandle<'_>| ground.duplicate(stream, None).map_err(failed("DuplicateHandle"));
         let shared = |stream: Share<'_>| inheritable(stream.checked(|| NAMES[which].into())?);
-        let pipe = |direction| pipe::pair(direction).map_err(|(call, source)| failed(call)(source));
+        let pipe = |direction| pipe::pair(direction, None).map_err(|(call, source)| failed(call)(source));
         let mut start = None;
         let mut relay = |ours: OwnedHandle, theirs: &OwnedHandle, pass_on: fn(OwnedHandle, OwnedHandle)| {
             let theirs =

@@ -5,11 +5,14 @@
 pub(crate) mod event;
 pub(crate) mod handle;
 pub(crate) mod job;
+pub(crate) mod memory;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod transfer;
+pub(crate) mod user;
 pub(crate) mod wait;
 
 use std::io;

@@ -1,44 +1,57 @@
-//! The pipe behind a standard stream.
+//! Pipes: behind a standard stream, between the ends of a channel, and under a name that others know.
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::windows::io::{FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE,
+    ERROR_ACCESS_DENIED, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_FILE_NOT_FOUND, ERROR_NO_DATA,
+    ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT, GENERIC_READ,
+    GENERIC_WRITE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, PIPE_ACCESS_INBOUND,
-    PIPE_ACCESS_OUTBOUND, SECURITY_ANONYMOUS, SECURITY_SQOS_PRESENT,
+    CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, PIPE_ACCESS_DUPLEX,
+    PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND, SECURITY_ANONYMOUS, SECURITY_SQOS_PRESENT,
 };
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT,
+    CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeClientProcessId, GetNamedPipeServerProcessId,
+    PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT, WaitNamedPipeW,
 };
 
-use super::fault;
 use super::text::wide;
+use super::user::Protection;
+use super::{code, fault, succeeded};
 
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     ToChild,
     FromChild,
+    /// Both ways, between the ends of a channel.
+    Both,
 }
 
-/// The two ends of a pipe, neither inheritable: ours, and the child's.
+/// A failure, with the call that failed.
+pub(crate) type Failed = (&'static str, io::Error);
+
+const CREATE: &str = "CreateNamedPipeW";
+const OPEN: &str = "CreateFileW";
+
+/// The two ends of a pipe, neither inheritable: ours, and the other process's.
 ///
 /// Ours is overlapped, which std's `ChildStdin` and its kin need; anonymous pipes can't be, so this is a named one.
-/// The child's is synchronous, which any program can read and write.
-///
-/// An error comes with the call that failed.
-pub(crate) fn pair(direction: Direction) -> Result<(OwnedHandle, OwnedHandle), (&'static str, io::Error)> {
+/// The other is synchronous, which any program can read and write; between the ends of a channel it is overlapped too.
+pub(crate) fn pair(
+    direction: Direction,
+    protection: Option<&Protection>,
+) -> Result<(OwnedHandle, OwnedHandle), Failed> {
     // Another process can take a name before us. With an unlikely name, a few tries mean that somebody does it on
     // purpose, and the error should say so.
     let mut tries = 10;
     loop {
-        match pair_named(&unlikely_name(), direction) {
+        match pair_named(&unlikely_name(), direction, protection) {
             Err((_, error)) if tries > 1 && is_taken(&error) => tries -= 1,
             outcome => return outcome,
         }
@@ -48,45 +61,105 @@ pub(crate) fn pair(direction: Direction) -> Result<(OwnedHandle, OwnedHandle), (
 fn pair_named(
     name: &str,
     direction: Direction,
-) -> Result<(OwnedHandle, OwnedHandle), (&'static str, io::Error)> {
+    protection: Option<&Protection>,
+) -> Result<(OwnedHandle, OwnedHandle), Failed> {
+    let (ours, theirs, flags) = match direction {
+        Direction::ToChild => (PIPE_ACCESS_OUTBOUND, GENERIC_READ, 0),
+        Direction::FromChild => (PIPE_ACCESS_INBOUND, GENERIC_WRITE, 0),
+        Direction::Both => (PIPE_ACCESS_DUPLEX, GENERIC_READ | GENERIC_WRITE, FILE_FLAG_OVERLAPPED),
+    };
+    let ours = create(name, ours, protection).map_err(|error| (CREATE, error))?;
+    let theirs = open(name, theirs, flags).map_err(|error| (OPEN, error))?;
+    Ok((ours, theirs))
+}
+
+/// The end of a pipe of this name that serves clients, one at a time; an error if the name is in use.
+pub(crate) fn create_named(name: &str, protection: &Protection) -> io::Result<OwnedHandle> {
+    create(name, PIPE_ACCESS_DUPLEX, Some(protection))
+}
+
+/// The client's end of a pipe of this name.
+pub(crate) fn open_named(name: &str) -> io::Result<OwnedHandle> {
+    open(name, GENERIC_READ, FILE_FLAG_OVERLAPPED)
+}
+
+/// The first and only instance of a pipe.
+fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Result<OwnedHandle> {
     const BUFFER: u32 = 64 * 1024;
     let name = wide(OsStr::new(name));
-    let (ours, childs) = match direction {
-        Direction::ToChild => (PIPE_ACCESS_OUTBOUND, GENERIC_READ),
-        Direction::FromChild => (PIPE_ACCESS_INBOUND, GENERIC_WRITE),
-    };
-    const SERVER: &str = "CreateNamedPipeW";
-    const CLIENT: &str = "CreateFileW";
-    fault(SERVER).map_err(|error| (SERVER, error))?;
-    // SAFETY: the name ends with NUL and lives through the call; no security attributes are documented as NULL.
+    let attributes = protection.map(Protection::attributes);
+    fault(CREATE)?;
+    // SAFETY: the name ends with NUL; the attributes, if there are any, and what they point to live through the call.
     let raw = unsafe {
         CreateNamedPipeW(
             name.as_ptr(),
-            ours | FILE_FLAG_FIRST_PIPE_INSTANCE | FILE_FLAG_OVERLAPPED,
+            access | FILE_FLAG_FIRST_PIPE_INSTANCE | FILE_FLAG_OVERLAPPED,
             PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
             1,
             BUFFER,
             BUFFER,
             0,
-            null(),
+            attributes.as_ref().map_or(null(), std::ptr::from_ref),
         )
     };
-    let ours = owned(raw).map_err(|error| (SERVER, error))?;
-    fault(CLIENT).map_err(|error| (CLIENT, error))?;
-    // SAFETY: as above. Anonymous impersonation: whoever has the other end learns nothing of us.
+    owned(raw)
+}
+
+fn open(name: &str, access: u32, flags: u32) -> io::Result<OwnedHandle> {
+    let name = wide(OsStr::new(name));
+    fault(OPEN)?;
+    // SAFETY: the name ends with NUL. Anonymous impersonation: whoever has the other end learns nothing of us and
+    // can't act as us.
     let raw = unsafe {
         CreateFileW(
             name.as_ptr(),
-            childs,
+            access,
             0,
             null(),
             OPEN_EXISTING,
-            SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS,
+            flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS,
             null_mut(),
         )
     };
-    let childs = owned(raw).map_err(|error| (CLIENT, error))?;
-    Ok((ours, childs))
+    owned(raw)
+}
+
+/// Waits until a pipe of this name may be free for a client, so many milliseconds at most; false if it wasn't.
+pub(crate) fn wait_named(name: &str, milliseconds: u32) -> io::Result<bool> {
+    let name = wide(OsStr::new(name));
+    fault("WaitNamedPipeW")?;
+    // Zero would mean the server's own choice.
+    // SAFETY: the name ends with NUL.
+    match succeeded(unsafe { WaitNamedPipeW(name.as_ptr(), milliseconds.max(1)) }) {
+        Ok(()) => Ok(true),
+        Err(error) if code(&error) == Some(ERROR_SEM_TIMEOUT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends the client of a named pipe away; what it has not read is lost.
+pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> io::Result<()> {
+    fault("DisconnectNamedPipe")?;
+    // SAFETY: the handle is borrowed, so it is open.
+    succeeded(unsafe { DisconnectNamedPipe(pipe.as_raw_handle()) })
+}
+
+/// The process that opened the client's end. It may have ended, and the id may be another's by now.
+pub(crate) fn client_id(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
+    fault("GetNamedPipeClientProcessId")?;
+    let mut id = 0;
+    // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
+    succeeded(unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// The process that created the pipe.
+pub(crate) fn server_id(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
+    fault("GetNamedPipeServerProcessId")?;
+    let mut id = 0;
+    // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
+    succeeded(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut id) })?;
+    Ok(id)
 }
 
 fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {
@@ -97,8 +170,29 @@ fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {
     Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
 }
 
-fn is_taken(error: &io::Error) -> bool {
-    matches!(super::code(error), Some(ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY))
+/// Whether a pipe wasn't created because somebody has the name.
+pub(crate) fn is_taken(error: &io::Error) -> bool {
+    matches!(code(error), Some(ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY))
+}
+
+/// Whether a pipe wasn't opened because it serves another client.
+pub(crate) fn is_busy(error: &io::Error) -> bool {
+    code(error) == Some(ERROR_PIPE_BUSY)
+}
+
+/// Whether a pipe wasn't opened because there is none.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    code(error) == Some(ERROR_FILE_NOT_FOUND)
+}
+
+/// Whether a transfer failed because nobody has the other end any more.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    matches!(code(error), Some(ERROR_BROKEN_PIPE | ERROR_NO_DATA | ERROR_PIPE_NOT_CONNECTED | ERROR_BAD_PIPE))
+}
+
+/// Whether a transfer was cancelled before it was finished.
+pub(crate) fn is_cancelled(error: &io::Error) -> bool {
+    code(error) == Some(ERROR_OPERATION_ABORTED)
 }
 
 /// A name that nobody else uses or can foresee.

@@ -1,0 +1,196 @@
+//! A channel as a program has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::link::Link;
+use super::{Message, Received, opening, wire};
+use crate::wait::Deadline;
+use crate::{Error, Kind, Process, Result, inherit};
+
+/// One end of a connection to another process, over which messages go both ways: bytes, and objects by name.
+///
+/// | the other process is | this process calls | the other calls |
+/// |---|---|---|
+/// | a child | [`Command::channel`](crate::Command::channel), then [`Child::channel`](crate::Child::channel) | [`Channel::parent`] |
+/// | any other of the same user | [`Listener::bind`](crate::Listener::bind), [`accept`](crate::Listener::accept) | [`Channel::connect`] |
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use handover::{Command, Event, Message};
+///
+/// let ready = Event::manual_reset()?;
+/// let mut child = Command::new("worker").channel().spawn()?;
+/// let channel = child.channel.take().expect("it was asked for");
+/// channel.send(Message::new(b"go").with("ready", &ready))?;
+/// let answer = channel.recv_timeout(Duration::from_secs(5))?;
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// In the child:
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use handover::{Channel, Event};
+///
+/// let channel = Channel::parent()?;
+/// let mut message = channel.recv_timeout(Duration::from_secs(5))?;
+/// let ready: Event = message.take("ready")?;
+/// channel.send(b"done")?;
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// # Who owns what
+///
+/// What is sent is duplicated: the sender keeps its own handle and may close it as soon as the call returns. A
+/// message arrives with all its objects, or is an error with none left behind. A message that is never received is
+/// closed by the receiver's end when that is dropped, or goes with the process.
+///
+/// The parent or server is the *stronger* end and duplicates in both directions; it has a handle to the child or
+/// client, which has none to it. Objects that the weaker end sends are fetched when the stronger one receives them. So
+/// the weaker end, when it is dropped, waits until they are fetched, for at most ten seconds; [`flush`](Self::flush)
+/// waits for as long as it is told, and says whether they were. A process that ends by
+/// [`exit`](std::process::exit) takes with it what wasn't fetched.
+///
+/// # Threads
+///
+/// Clones are the same end, so one thread can send while another receives. If several receive, each message goes to
+/// one of them. While a send waits for room in the pipe, it reads what comes and keeps it for the next receive, so two
+/// ends that send large messages at the same moment don't wait for each other.
+///
+/// # Trust
+///
+/// Whoever has the weaker end can give, and can't take: numbers that it makes up refer to its own handles at most, and
+/// what isn't a message ends the channel ([`Error::Protocol`]). Objects of kinds that are power over a process are
+/// let in only after [`allow`](Self::allow). Whoever has the stronger end can do all that the weaker process can.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    link: Arc<Link>,
+}
+
+/// The names under which a child inherits its end.
+pub(crate) const RESERVED: [&str; opening::ENDS] = ["handover/pipe", "handover/ledger", "handover/fetched"];
+
+impl Channel {
+    /// The most bytes of one message: 16 MiB.
+    pub const MOST_BYTES: usize = wire::MOST_BYTES;
+    /// The most objects of one message: 253.
+    pub const MOST_OBJECTS: usize = wire::MOST_OBJECTS;
+
+    pub(super) fn new(link: Link) -> Self {
+        Self { link: Arc::new(link) }
+    }
+
+    /// The channel to this process's parent, if it was started with
+    /// [`Command::channel`](crate::Command::channel).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoChannel`] if it wasn't; [`Error::AlreadyTaken`] the second time; otherwise as
+    /// [`inherited`](crate::inherited).
+    pub fn parent() -> Result<Self> {
+        inherit::with_values("the channel to the parent", &RESERVED, |values| {
+            opening::weaker_end(values, None)
+        })
+    }
+
+    /// Sends a message, and waits for as long as the other end doesn't read and the pipe is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] for what no message can hold, [`Error::NotAHandle`], [`Error::NotOpen`] and
+    /// [`Error::Socket`] for an object that can't be shared: nothing of the message is sent then, and the channel goes
+    /// on. [`Error::PeerGone`] if the other process has ended, [`Error::Closed`] if it has closed its end.
+    /// [`Error::Protocol`] and [`Error::CutOff`] if the channel has ended before.
+    pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<()> {
+        self.link.send(&message.into(), Deadline::NEVER).map(drop)
+    }
+
+    /// Sends a message, for at most this long.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`Error::TimedOut`] if the other end didn't read for so long. Nothing of the
+    /// message arrives, and if a part of it was under way, nothing more can be sent ([`Error::CutOff`]); receiving
+    /// goes on.
+    pub fn send_timeout<'a>(&self, message: impl Into<Message<'a>>, time: Duration) -> Result<()> {
+        if self.link.send(&message.into(), Deadline::after(time))? {
+            return Ok(());
+        }
+        Err(self.timed_out("the reading of a message by", time))
+    }
+
+    /// The next message. [`recv_timeout`](Self::recv_timeout) is safer: a process can live and never send one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PeerGone`] if the other process has ended, [`Error::Closed`] if it has closed its end: both after what
+    /// it sent before was received. [`Error::KindNotAllowed`] if the message had an object that isn't let in; the next
+    /// message can be received. [`Error::Protocol`] if it was no message; the channel has ended.
+    pub fn recv(&self) -> Result<Received> {
+        loop {
+            if let Some(received) = self.link.receive(Deadline::NEVER)? {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// The next message, if it comes within this time.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv), and [`Error::TimedOut`].
+    pub fn recv_timeout(&self, time: Duration) -> Result<Received> {
+        self.link.receive(Deadline::after(time))?.ok_or_else(|| self.timed_out("a message from", time))
+    }
+
+    /// The next message, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn try_recv(&self) -> Result<Option<Received>> {
+        self.link.receive(Deadline::after(Duration::ZERO))
+    }
+
+    /// Waits until the other end has its own handles to all objects that were sent so far. It has them at once if
+    /// this is the stronger end; a weaker end's are fetched when the messages are received. Bytes aren't waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]; [`Error::PeerGone`] and [`Error::Closed`] if they never will be fetched.
+    pub fn flush(&self, time: Duration) -> Result<()> {
+        if self.link.flush(Deadline::after(time))? {
+            return Ok(());
+        }
+        Err(self.timed_out("the fetching of objects by", time))
+    }
+
+    /// Lets in objects of this kind from now on, beside events, mutexes, semaphores, sections, files (which are
+    /// pipes, too) and timers.
+    ///
+    /// A handle to a process, thread, token or job is power over a process, and no more than that of its sender; but a
+    /// receiver that takes it for its own can be made to use it against itself.
+    pub fn allow(&self, kind: Kind) -> &Self {
+        self.link.allow(kind);
+        self
+    }
+
+    /// Lets in objects of these kinds from now on, and no others.
+    pub fn allow_only(&self, kinds: impl IntoIterator<Item = Kind>) -> &Self {
+        self.link.allow_only(kinds.into_iter().collect());
+        self
+    }
+
+    /// The process that has the other end; `None` if it is a parent that had ended before this process asked.
+    ///
+    /// The stronger end's can duplicate in both directions, the weaker end's can be waited for.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Process> {
+        self.link.process()
+    }
+
+    fn timed_out(&self, what: &str, after: Duration) -> Error {
+        Error::TimedOut { what: format!("{what} process {}", self.link.process_id()), after }
+    }
+}

@@ -1,0 +1,193 @@
+//! Who owns what is under way: a page of memory that both ends of a channel share.
+//!
+//! Handles are put into the receiver's table before it reads of them, or stay open in the sender's until the receiver
+//! has fetched them. If an end closes in between, one of the two has to close what is under way, and not both: the
+//! number may be another object's a moment later. Each message with objects is therefore *given* and *taken* by an
+//! atomic step on a word that both see, and so is the end of giving and of taking.
+//!
+//! The weaker end can write what it likes here. All that the stronger end concludes from it is which handles in the
+//! weaker process's own table are that process's to close.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use crate::Identity;
+
+/// How many words the page has.
+pub(crate) const WORDS: usize = 8;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"handover");
+const VERSION: u64 = 1;
+
+/// A view of the page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ledger<'a>(pub(crate) &'a [AtomicU64; WORDS]);
+
+impl<'a> Ledger<'a> {
+    /// The first entry: whose channel it is. Made by the stronger end.
+    pub(crate) fn open(self, stronger: Identity) {
+        self.0[2].store(stronger.id.into(), SeqCst);
+        self.0[3].store(stronger.created, SeqCst);
+        self.0[1].store(VERSION, SeqCst);
+        self.0[0].store(MAGIC, SeqCst);
+    }
+
+    /// The stronger end's process, as it says itself; `None` if this is no ledger of this version.
+    pub(crate) fn stronger(self) -> Option<Identity> {
+        if self.0[0].load(SeqCst) != MAGIC || self.0[1].load(SeqCst) != VERSION {
+            return None;
+        }
+        let id = u32::try_from(self.0[2].load(SeqCst)).ok()?;
+        Some(Identity::new(id, self.0[3].load(SeqCst)))
+    }
+
+    /// The channel's own handles: what the stronger end puts into the weaker process for it to begin with.
+    pub(crate) fn ends(self) -> Turnover<'a> {
+        Turnover(&self.0[4])
+    }
+
+    /// What the stronger end puts into the weaker process.
+    pub(crate) fn pushed(self) -> Turnover<'a> {
+        Turnover(&self.0[5])
+    }
+
+    /// What the stronger end takes out of the weaker process.
+    pub(crate) fn pulled(self) -> Turnover<'a> {
+        Turnover(&self.0[6])
+    }
+
+    /// The number of messages up to which the stronger end has its own copies of what it pulls.
+    pub(crate) fn fetched(self) -> u64 {
+        self.0[7].load(SeqCst)
+    }
+
+    pub(crate) fn set_fetched(self, count: u64) {
+        self.0[7].store(count, SeqCst);
+    }
+}
+
+/// One direction: up to which message its objects are the receiver's, and whether either side has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turnover<'a>(&'a AtomicU64);
+
+const GIVING_ENDED: u64 = 1;
+const TAKING_ENDED: u64 = 2;
+const COUNT_SHIFT: u32 = 2;
+
+impl Turnover<'_> {
+    /// The sender lets go of a message's objects, which the receiver can read of by now. False: they are the
+    /// sender's still, because the receiver has ended without them.
+    pub(crate) fn give(self, number: u64) -> bool {
+        self.advance(number, TAKING_ENDED)
+    }
+
+    /// The receiver takes a message's objects. False: they are the sender's, which has given up.
+    pub(crate) fn take(self, number: u64) -> bool {
+        self.advance(number, GIVING_ENDED)
+    }
+
+    fn advance(self, number: u64, unless: u64) -> bool {
+        let mut word = self.0.load(SeqCst);
+        loop {
+            if word >> COUNT_SHIFT > number {
+                return true;
+            }
+            if word & unless != 0 {
+                return false;
+            }
+            let flags = word & (GIVING_ENDED | TAKING_ENDED);
+            let next = (number + 1) << COUNT_SHIFT | flags;
+            match self.0.compare_exchange_weak(word, next, SeqCst, SeqCst) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// The sender takes back what wasn't taken: from now on, messages from the answer up are not.
+    pub(crate) fn end_giving(self) -> u64 {
+        self.0.fetch_or(GIVING_ENDED, SeqCst) >> COUNT_SHIFT
+    }
+
+    /// The receiver takes no more: messages up to the answer are its own, read or not, and no later ones.
+    pub(crate) fn end_taking(self) -> u64 {
+        self.0.fetch_or(TAKING_ENDED, SeqCst) >> COUNT_SHIFT
+    }
+
+    pub(crate) fn taking_has_ended(self) -> bool {
+        self.0.load(SeqCst) & TAKING_ENDED != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> [AtomicU64; WORDS] {
+        Default::default()
+    }
+
+    #[test]
+    fn it_names_its_maker() {
+        let page = page();
+        assert_eq!(Ledger(&page).stronger(), None);
+        let identity = Identity::new(264, 0x1dc_5b4a_6f9d_3e80);
+        Ledger(&page).open(identity);
+        assert_eq!(Ledger(&page).stronger(), Some(identity));
+        page[1].store(2, SeqCst);
+        assert_eq!(Ledger(&page).stronger(), None, "another version");
+    }
+
+    #[test]
+    fn what_is_given_is_taken() {
+        let page = page();
+        let turnover = Ledger(&page).pushed();
+        assert!(turnover.give(0) && turnover.take(0));
+        // The receiver can be first.
+        assert!(turnover.take(1) && turnover.give(1));
+        // Messages without objects take no part.
+        assert!(turnover.give(9) && turnover.take(9));
+        assert_eq!(turnover.end_giving(), 10);
+        assert!(turnover.take(9), "what was given stays given");
+        assert!(!turnover.take(10));
+        assert!(!turnover.taking_has_ended());
+    }
+
+    #[test]
+    fn what_the_receiver_has_not_taken_goes_back() {
+        let page = page();
+        let turnover = Ledger(&page).pulled();
+        assert!(turnover.give(0));
+        assert_eq!(turnover.end_taking(), 1);
+        assert!(turnover.give(0), "it was given before the end");
+        assert!(!turnover.give(1));
+        assert!(turnover.taking_has_ended());
+        assert_eq!(turnover.end_giving(), 1);
+    }
+
+    /// Whatever the moment at which each side ends, each message has exactly one owner afterwards.
+    #[test]
+    fn two_threads_never_own_one_message() {
+        for round in 0..2000_u64 {
+            let page = page();
+            let turnover = Ledger(&page).pushed();
+            let (reclaimed, taken) = std::thread::scope(|scope| {
+                let sender = scope.spawn(move || {
+                    for _ in 0..round % 50 {
+                        std::hint::spin_loop();
+                    }
+                    // A send whose write fails, half the time: the sender takes it back.
+                    if round % 2 == 0 { !turnover.give(0) } else { turnover.end_giving() == 0 }
+                });
+                let receiver = scope.spawn(move || {
+                    for _ in 0..round % 47 {
+                        std::hint::spin_loop();
+                    }
+                    // A receiver that reads the message, or that closes and drains what it owns.
+                    if round % 3 == 0 { turnover.take(0) } else { turnover.end_taking() == 1 }
+                });
+                (sender.join().expect("no panic"), receiver.join().expect("no panic"))
+            });
+            assert!(reclaimed != taken, "round {round}: the sender's {reclaimed}, the receiver's {taken}");
+        }
+    }
+}

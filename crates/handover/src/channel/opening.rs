@@ -1,0 +1,113 @@
+//! How a channel comes about: the stronger end makes both ends, and the weaker one finds its own.
+
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::sync::Arc;
+
+use super::Channel;
+use super::ledger::{Ledger, WORDS};
+use super::link::{Link, Peer, Reader, Writer};
+use crate::sys::memory::Words;
+use crate::sys::pipe::{self, Direction};
+use crate::sys::transfer::Transfer;
+use crate::sys::user::Protection;
+use crate::sys::{event, handle};
+use crate::{Access, Error, HandleValue, Process, Result, User};
+
+/// The handles that the weaker end begins with, as the stronger one lists them.
+pub(crate) const ENDS: usize = 3;
+
+/// The rights to map a section for reading and writing.
+const SECTION_MAP: Access = Access::from_bits_retain(0x0006);
+
+/// A channel of which both ends are here.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    words: Words<WORDS>,
+    reader: Reader,
+    writer: Writer,
+    section: OwnedHandle,
+    fetched: OwnedHandle,
+    theirs: OwnedHandle,
+}
+
+fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::System { call, what: "a channel".into(), source }
+}
+
+/// What lets in this process's user alone.
+pub(super) fn protection() -> Result<Protection> {
+    Protection::for_user(User::current()?.sid())
+        .map_err(failed("ConvertStringSecurityDescriptorToSecurityDescriptorW"))
+}
+
+/// The events that say when a read and when a write is done.
+fn events() -> Result<[OwnedHandle; 2]> {
+    let event = || event::create(true).map_err(failed("CreateEventW"));
+    Ok([event()?, event()?])
+}
+
+fn transfers(pipe: OwnedHandle, [read, written]: [OwnedHandle; 2]) -> (Reader, Writer) {
+    let pipe = Arc::new(pipe);
+    (Reader::new(Transfer::new(Arc::clone(&pipe), read)), Writer::new(Transfer::new(pipe, written)))
+}
+
+impl Opening {
+    pub(crate) fn new() -> Result<Self> {
+        let (ours, theirs) = pipe::pair(Direction::Both, Some(&protection()?))
+            .map_err(|(call, source)| failed(call)(source))?;
+        let (reader, writer) = transfers(ours, events()?);
+        let (section, words) = Words::create().map_err(failed("CreateFileMappingW"))?;
+        Ledger(words.words()).open(Process::current_identity()?);
+        let fetched = event::create(false).map_err(failed("CreateEventW"))?;
+        Ok(Self { words, reader, writer, section, fetched, theirs })
+    }
+
+    /// What the weaker end needs, with the least access.
+    pub(crate) fn ends(&self) -> [(BorrowedHandle<'_>, Option<Access>); ENDS] {
+        [
+            (self.theirs.as_handle(), None),
+            (self.section.as_handle(), Some(SECTION_MAP)),
+            (self.fetched.as_handle(), Some(Access::SYNCHRONIZE)),
+        ]
+    }
+
+    pub(super) fn ledger(&self) -> Ledger<'_> {
+        Ledger(self.words.words())
+    }
+
+    /// The stronger end. The other is the process's, and closed here.
+    pub(crate) fn into_channel(self, weaker: Process) -> Channel {
+        let Self { words, reader, writer, fetched, .. } = self;
+        Channel::new(Link::new(Peer::Weaker(weaker), words, fetched, reader, writer))
+    }
+}
+
+/// The weaker end, from the handles that the stronger one has made for this process under these values.
+///
+/// They become this process's when the ledger says so, and are left alone before that.
+pub(super) fn weaker_end(values: [HandleValue; ENDS], listens: Option<u32>) -> Result<Channel> {
+    let [pipe, section, fetched] = values;
+    let words = Words::<WORDS>::view_of(section).map_err(failed("MapViewOfFile"))?;
+    let ledger = Ledger(words.words());
+    let wrong = |process, why| Error::Protocol { process, why };
+    let Some(stronger) = ledger.stronger() else {
+        return Err(wrong(listens.unwrap_or(0), "the channel is of another version of this crate"));
+    };
+    if listens.is_some_and(|id| id != stronger.id) {
+        return Err(wrong(stronger.id, "the channel is another process's"));
+    }
+    let peer = match Process::open_identified(stronger, Access::empty()) {
+        Ok(process) => Ok(process),
+        // What it sent before it ended can still be received.
+        Err(Error::PeerGone { .. }) => Err(stronger.id),
+        Err(other) => return Err(other),
+    };
+    let events = events()?;
+    // From here on nothing fails.
+    if !ledger.ends().take(0) {
+        return Err(Error::Refused { process: stronger.id });
+    }
+    let [pipe, _section, fetched] = [pipe, section, fetched].map(handle::own);
+    let (reader, writer) = transfers(pipe, events);
+    Ok(Channel::new(Link::new(Peer::Stronger(peer), words, fetched, reader, writer)))
+}

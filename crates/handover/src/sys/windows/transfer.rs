@@ -1,0 +1,164 @@
+//! Reading from and writing to an overlapped pipe: begun, waited for together with other things, finished or
+//! cancelled.
+
+use std::io;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::ptr::{NonNull, null_mut};
+use std::sync::Arc;
+
+use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_PIPE_CONNECTED};
+use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
+
+use super::{fault, succeeded};
+
+/// One transfer at a time, over and over, with a buffer of its own.
+///
+/// While one is under way, the kernel has the buffer, which therefore can't be seen. The buffer and the record of the
+/// transfer are on the heap; to forget this leaks them, and never gives the kernel memory that is somebody else's.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pipe: Arc<OwnedHandle>,
+    done: OwnedHandle,
+    record: NonNull<OVERLAPPED>,
+    buffer: Vec<u8>,
+    under_way: Option<Work>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Read,
+    Write,
+    Connect,
+}
+
+// SAFETY: the record is this value's alone, and the kernel doesn't care which thread asks for the outcome.
+unsafe impl Send for Transfer {}
+
+/// Whether a transfer is finished already; if not, it is when its [event](Transfer::done) is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begun {
+    Done,
+    UnderWay,
+}
+
+impl Transfer {
+    /// Over an overlapped pipe, with a manual-reset event.
+    pub(crate) fn new(pipe: Arc<OwnedHandle>, done: OwnedHandle) -> Self {
+        let record = NonNull::from(Box::leak(Box::new(OVERLAPPED::default())));
+        Self { pipe, done, record, buffer: Vec::new(), under_way: None }
+    }
+
+    /// What was read and not removed, or what is to be written.
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        assert!(self.under_way.is_none(), "the kernel has the buffer");
+        &mut self.buffer
+    }
+
+    /// The event that is set when the transfer is finished.
+    pub(crate) fn done(&self) -> BorrowedHandle<'_> {
+        self.done.as_handle()
+    }
+
+    /// Begins to read at most so many bytes, which come to the end of the buffer.
+    pub(crate) fn read(&mut self, most: usize) -> io::Result<Begun> {
+        fault("ReadFile")?;
+        self.buffer().reserve(most);
+        let most = u32::try_from(most).map_err(io::Error::other)?;
+        let record = self.new_record();
+        let room = self.buffer.spare_capacity_mut().as_mut_ptr();
+        // SAFETY: the pipe is open; the room is on the heap, large enough, and not touched until the transfer is
+        // finished, which `under_way` stands for; so is the record.
+        let answer = unsafe { ReadFile(self.pipe.as_raw_handle(), room.cast(), most, null_mut(), record) };
+        self.begun(Work::Read, succeeded(answer))
+    }
+
+    /// Begins to write what is in the buffer from this place on, at most so many bytes.
+    pub(crate) fn write(&mut self, from: usize, most: usize) -> io::Result<Begun> {
+        fault("WriteFile")?;
+        let end = self.buffer().len().min(from + most);
+        let record = self.new_record();
+        let bytes = &self.buffer[from..end];
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        // SAFETY: as for reading; the bytes stay as they are until the transfer is finished.
+        let answer =
+            unsafe { WriteFile(self.pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record) };
+        self.begun(Work::Write, succeeded(answer))
+    }
+
+    /// Begins to wait for a client of this end of a named pipe.
+    pub(crate) fn connect(&mut self) -> io::Result<Begun> {
+        fault("ConnectNamedPipe")?;
+        assert!(self.under_way.is_none(), "one at a time");
+        let record = self.new_record();
+        // SAFETY: the pipe is open; the record is on the heap and not touched until the transfer is finished.
+        let answer = unsafe { ConnectNamedPipe(self.pipe.as_raw_handle(), record) };
+        match succeeded(answer) {
+            // The client came before the call.
+            Err(error) if super::code(&error) == Some(ERROR_PIPE_CONNECTED) => Ok(Begun::Done),
+            outcome => self.begun(Work::Connect, outcome),
+        }
+    }
+
+    fn new_record(&mut self) -> *mut OVERLAPPED {
+        let record = OVERLAPPED { hEvent: self.done.as_raw_handle(), ..Default::default() };
+        // SAFETY: nothing is under way, so the record, which lives as long as this, is ours to write.
+        unsafe { self.record.write(record) };
+        self.record.as_ptr()
+    }
+
+    fn begun(&mut self, work: Work, outcome: io::Result<()>) -> io::Result<Begun> {
+        match outcome {
+            Ok(()) => {
+                self.under_way = Some(work);
+                Ok(Begun::Done)
+            }
+            Err(error) if super::code(&error) == Some(ERROR_IO_PENDING) => {
+                self.under_way = Some(work);
+                Ok(Begun::UnderWay)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many bytes the transfer has moved. Waits for it, so this comes after [`done`](Self::done) was set.
+    pub(crate) fn finish(&mut self) -> io::Result<usize> {
+        let Some(work) = self.under_way else { return Ok(0) };
+        let mut moved = 0;
+        // SAFETY: the pipe is open, and the record is the one that the transfer was begun with.
+        let answer = unsafe {
+            GetOverlappedResult(self.pipe.as_raw_handle(), self.record.as_ptr(), &raw mut moved, 1)
+        };
+        let outcome = succeeded(answer);
+        // Finished in any case: with a success, a failure, or because it was cancelled.
+        self.under_way = None;
+        let moved = moved as usize;
+        if work == Work::Read && outcome.is_ok() {
+            let length = self.buffer.len() + moved;
+            // SAFETY: the kernel has written so many bytes behind those that were there.
+            unsafe { self.buffer.set_len(length) };
+        }
+        fault("GetOverlappedResult")?;
+        outcome.map(|()| moved)
+    }
+
+    /// Ends the transfer now. It may have finished just before, and then this is how many bytes it moved.
+    pub(crate) fn cancel(&mut self) -> io::Result<usize> {
+        if self.under_way.is_some() {
+            // SAFETY: the pipe is open, and the record is the one that the transfer was begun with. A failure means
+            // that there is nothing to cancel any more, and finishing tells.
+            unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.record.as_ptr()) };
+        }
+        self.finish()
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        // What comes of it is nobody's any more.
+        let _ = self.cancel();
+        // SAFETY: the record was leaked from a box, and the kernel is done with it.
+        drop(unsafe { Box::from_raw(self.record.as_ptr()) });
+    }
+}
