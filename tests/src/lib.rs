@@ -23,6 +23,7 @@
 compile_error!("these are tests of Win32 programs; `cargo xtask test` builds and runs them here too");
 
 mod harness;
+pub mod raw;
 mod run;
 pub mod table;
 

@@ -1,37 +1,94 @@
-//! Messages between a parent and its child, both ways.
+//! Messages between a parent and its child, both ways: what arrives, with which access, and what is left behind.
 
+use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Message};
-use handover_tests::{role, table, tests, this_program};
+use handover::{
+    Access, Channel, Child, Command, Error, Event, HandleValue, Kind, Message, Process, Share, Stdio,
+};
+use handover_tests::{raw, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    handover_tests::main(tests![an_event_goes_there_and_back], tests![echoes])
+    handover_tests::main(
+        tests![
+            an_event_goes_there_and_back,
+            bytes_of_any_length_arrive,
+            every_kind_arrives_with_its_exact_access,
+            every_kind_comes_back_with_its_exact_access,
+            a_read_only_section_can_not_be_written,
+            power_over_processes_must_be_allowed_by_name,
+            only_what_is_allowed_comes_in,
+            objects_are_taken_once_by_name_and_kind,
+            three_objects_of_which_the_third_is_bad,
+            two_hundred_and_fifty_three_objects_and_no_more,
+            what_no_message_can_hold_is_refused,
+            ten_thousand_messages_leave_nothing,
+            two_large_messages_cross,
+            one_thread_sends_while_another_receives,
+            receiving_has_a_deadline,
+            sending_has_a_deadline,
+            what_the_child_sends_last_arrives,
+            flushing_waits_until_it_is_fetched,
+            a_channel_is_one_childs_alone,
+            sealed_and_suspended_children_have_channels,
+        ],
+        tests![
+            echoes,
+            keeps_what_comes,
+            sends_every_kind,
+            maps_the_section,
+            sends_power,
+            sends_large,
+            never_reads,
+            sends_and_returns,
+            flushes,
+            asks_for_its_parent,
+            has_no_channel,
+            copies_its_environment,
+        ],
+    )
+}
+
+fn channel_of(mut command: Command<'_>) -> (Child, Channel) {
+    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    (child, channel)
 }
 
 /// This program in a role, and the channel to it.
 fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
     let mut command = Command::new(this_program());
-    let mut child = command.args(role(name, arguments)).kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
-    (child, channel)
+    command.args(role(name, arguments));
+    channel_of(command)
+}
+
+fn parent() -> Channel {
+    Channel::parent().expect("the parent has given a channel")
+}
+
+/// The next message, or the end.
+fn next(channel: &Channel) -> Option<handover::Received> {
+    match channel.recv_timeout(SOON) {
+        Ok(message) => Some(message),
+        Err(Error::Closed { .. }) => None,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn ends_well(mut child: Child, channel: Channel) {
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
 /// Sends back what comes, until the other end closes.
 fn echoes(_: &[String]) {
-    let channel = Channel::parent().unwrap();
-    loop {
-        let mut message = match channel.recv_timeout(SOON) {
-            Ok(message) => message,
-            Err(Error::Closed { .. }) => return,
-            Err(other) => panic!("{other:?}"),
-        };
+    let channel = parent();
+    while let Some(mut message) = next(&channel) {
         let names: Vec<String> = message.objects().map(|(name, _)| name.to_owned()).collect();
-        let objects: Vec<std::os::windows::io::OwnedHandle> =
-            names.iter().map(|name| message.take(name).unwrap()).collect();
+        let objects: Vec<OwnedHandle> = names.iter().map(|name| message.take(name).unwrap()).collect();
         let answer = names
             .iter()
             .zip(&objects)
@@ -42,14 +99,591 @@ fn echoes(_: &[String]) {
 
 fn an_event_goes_there_and_back() {
     let event = Event::manual_reset().unwrap();
-    let (mut child, channel) = in_role("echoes", &[]);
+    let (child, channel) = in_role("echoes", &[]);
+    assert_eq!(channel.peer().map(Process::id), Some(child.id()));
     channel.send(Message::new(b"go").with("ready", &event)).unwrap();
     let mut answer = channel.recv_timeout(SOON).unwrap();
     assert_eq!(answer.bytes(), b"go");
     let copy: Event = answer.take("ready").unwrap();
+    assert!(!table::is_inheritable(&copy));
     copy.set().unwrap();
     assert!(event.try_wait().unwrap());
-    drop(channel);
+    ends_well(child, channel);
+}
+
+fn bytes_of_any_length_arrive() {
+    let (child, channel) = in_role("echoes", &[]);
+    for length in [0, 1, 19, 4095, 4096, 65_535, 65_536, 65_537, 1_000_003, Channel::MOST_BYTES] {
+        let bytes: Vec<u8> = (0..length).map(|place| u8::try_from(place % 251).unwrap()).collect();
+        channel.send(bytes.as_slice()).unwrap();
+        assert!(channel.recv_timeout(SOON).unwrap().into_bytes() == bytes, "{length} bytes");
+    }
+    channel.send("text").unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"text");
+    ends_well(child, channel);
+}
+
+/// One of each kind that a program can make, and what each travels with.
+struct Zoo {
+    event: Event,
+    file: std::fs::File,
+    pipe: (OwnedHandle, OwnedHandle),
+    others: [OwnedHandle; 4],
+}
+
+impl Zoo {
+    fn new() -> Self {
+        Self {
+            event: Event::auto_reset().unwrap(),
+            file: std::fs::File::open(this_program()).unwrap(),
+            pipe: raw::pipe(),
+            others: [table::mutex(), table::semaphore(), table::section(), table::timer()],
+        }
+    }
+
+    fn all(&self) -> Vec<Animal<'_>> {
+        fn animal<'a>(
+            name: &'static str,
+            handle: &'a impl AsHandle,
+            share: Share<'a>,
+            kind: Kind,
+        ) -> Animal<'a> {
+            let value = table::value(handle);
+            let access = table::entry(std::process::id(), value).unwrap().access;
+            Animal { name, share, access, kind, value }
+        }
+        fn with(access: u32, animal: Animal<'_>) -> Animal<'_> {
+            let share = animal.share.clone().only(Access::from_bits_retain(access));
+            Animal { access, share, ..animal }
+        }
+        let [mutex, semaphore, section, timer] = &self.others;
+        let (from, to) = &self.pipe;
+        let event = animal("event", &self.event, (&self.event).into(), Kind::Event);
+        let section_to_read = animal("section to read", section, section.into(), Kind::Section);
+        vec![
+            Animal { access: 0x0010_0002, ..event },
+            with(0x0010_0000, animal("wait only", &self.event, (&self.event).into(), Kind::Event)),
+            animal("file", &self.file, (&self.file).into(), Kind::File),
+            animal("pipe from", from, from.into(), Kind::File),
+            animal("pipe to", to, to.into(), Kind::File),
+            animal("mutex", mutex, mutex.into(), Kind::Mutex),
+            animal("semaphore", semaphore, semaphore.into(), Kind::Semaphore),
+            animal("section", section, section.into(), Kind::Section),
+            with(0x4, section_to_read),
+            animal("timer", timer, timer.into(), Kind::Timer),
+        ]
+    }
+
+    fn message(&self) -> Message<'_> {
+        let all = self.all().into_iter();
+        all.fold(Message::new(b""), |message, animal| message.with(animal.name, animal.share))
+    }
+}
+
+/// An object, the access and the kind with which it is to arrive, and its value here.
+struct Animal<'a> {
+    name: &'static str,
+    share: Share<'a>,
+    access: u32,
+    kind: Kind,
+    value: u32,
+}
+
+/// Keeps the objects that come and says under which values, by name.
+fn keeps_what_comes(_: &[String]) {
+    let channel = parent();
+    let mut kept: Vec<OwnedHandle> = Vec::new();
+    while let Some(mut message) = next(&channel) {
+        let names: Vec<String> = message.objects().map(|(name, _)| name.to_owned()).collect();
+        let mut said = String::new();
+        for name in names {
+            let object: OwnedHandle = message.take(&name).unwrap();
+            said += &format!("{name}={}\n", HandleValue::of(&object).unwrap());
+            kept.push(object);
+        }
+        channel.send(said.as_str()).unwrap();
+    }
+}
+
+fn values(said: &[u8]) -> Vec<(String, u32)> {
+    let said = std::str::from_utf8(said).unwrap();
+    let pair = |line: &str| {
+        let (name, value) = line.split_once('=').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    };
+    said.lines().map(pair).collect()
+}
+
+fn every_kind_arrives_with_its_exact_access() {
+    let zoo = Zoo::new();
+    let (child, channel) = in_role("keeps_what_comes", &[]);
+    channel.send(zoo.message()).unwrap();
+    let said = values(channel.recv_timeout(SOON).unwrap().bytes());
+    let sent = zoo.all();
+    assert_eq!(said.len(), sent.len());
+    for ((name, value), sent) in said.iter().zip(&sent) {
+        assert_eq!(name, sent.name);
+        let entry = table::entry(child.id(), *value).unwrap();
+        assert_eq!((entry.access, entry.inheritable), (sent.access, false), "{name}");
+    }
+    let value = |wanted: &str| said.iter().find(|(name, _)| name == wanted).unwrap().1;
+    assert_eq!(table::values_of(&zoo.event, child.id()), [value("event"), value("wait only")]);
+    assert_eq!(table::values_of(&zoo.others[0], child.id()), [value("mutex")]);
+    ends_well(child, channel);
+}
+
+/// Sends one of each kind, says what it has, and waits.
+fn sends_every_kind(_: &[String]) {
+    let channel = parent();
+    let zoo = Zoo::new();
+    let before = table::count();
+    channel.send(zoo.message()).unwrap();
+    channel.flush(SOON).unwrap();
+    assert_eq!(table::count(), before, "what was fetched is closed here");
+    let mut said = String::new();
+    for Animal { name, access, value, .. } in zoo.all() {
+        said += &format!("{name}={value}\n{name}={access}\n");
+    }
+    channel.send(said.as_str()).unwrap();
+    while next(&channel).is_some() {}
+}
+
+fn every_kind_comes_back_with_its_exact_access() {
+    let (child, channel) = in_role("sends_every_kind", &[]);
+    let before = table::count();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let said = values(channel.recv_timeout(SOON).unwrap().bytes());
+    let kinds: Vec<(String, Kind)> =
+        message.objects().map(|(name, kind)| (name.to_owned(), kind.clone())).collect();
+    assert_eq!(kinds.len(), Zoo::new().all().len());
+    for ((name, kind), expected) in kinds.iter().zip(Zoo::new().all()) {
+        assert_eq!(*kind, expected.kind, "{name}");
+        let mut theirs = said.iter().filter(|(said, _)| said == name).map(|(_, number)| *number);
+        let (value, mask) = (theirs.next().unwrap(), theirs.next().unwrap());
+        let object: OwnedHandle = message.take(name).unwrap();
+        let ours = table::value(&object);
+        let entry = table::entry(std::process::id(), ours).unwrap();
+        assert_eq!((entry.access, entry.inheritable), (mask, false), "{name}");
+        assert!(table::is_same_elsewhere(child.id(), value, std::process::id(), ours), "{name}");
+    }
+    drop(message);
+    assert_eq!(table::count(), before);
+    ends_well(child, channel);
+}
+
+fn maps_the_section(_: &[String]) {
+    let channel = parent();
+    let mut message = next(&channel).unwrap();
+    let section: OwnedHandle = message.take("section").unwrap();
+    let can = [false, true].map(|writing| raw::can_map(section.as_handle(), writing));
+    channel.send(format!("{can:?}").as_str()).unwrap();
+}
+
+fn a_read_only_section_can_not_be_written() {
+    const FILE_MAP_READ: Access = Access::from_bits_retain(0x4);
+    let section = table::section();
+    for (share, expected) in [
+        (Share::from(&section).only(FILE_MAP_READ), "[true, false]"),
+        (Share::from(&section), "[true, true]"),
+    ] {
+        let (child, channel) = in_role("maps_the_section", &[]);
+        channel.send(Message::new(b"").with("section", share)).unwrap();
+        let answer = channel.recv_timeout(SOON).unwrap();
+        assert_eq!(std::str::from_utf8(answer.bytes()).unwrap(), expected);
+        ends_well(child, channel);
+    }
+}
+
+/// Sends what is power over a process, one a message.
+fn sends_power(_: &[String]) {
+    let channel = parent();
+    for (name, object) in [
+        ("process", table::this_process()),
+        ("thread", raw::thread()),
+        ("job", table::job()),
+        ("token", raw::token()),
+    ] {
+        let event = Event::manual_reset().unwrap();
+        channel.send(Message::new(b"").with("event", &event).with(name, &object)).unwrap();
+    }
+    while next(&channel).is_some() {}
+}
+
+fn power_over_processes_must_be_allowed_by_name() {
+    let kinds = [Kind::Process, Kind::Thread, Kind::Job, Kind::Token];
+    let (child, channel) = in_role("sends_power", &[]);
+    let before = table::count();
+    for kind in &kinds {
+        match channel.recv_timeout(SOON) {
+            Err(Error::KindNotAllowed { process, found, .. }) => {
+                assert_eq!((process, &found), (child.id(), kind));
+            }
+            other => panic!("{kind:?}: {other:?}"),
+        }
+        assert_eq!(table::count(), before, "neither it nor the event beside it stays");
+    }
+    ends_well(child, channel);
+
+    let (child, channel) = in_role("sends_power", &[]);
+    for kind in kinds {
+        channel.allow(kind.clone());
+        let mut message = channel.recv_timeout(SOON).unwrap();
+        let (name, found) =
+            message.objects().nth(1).map(|(name, kind)| (name.to_owned(), kind.clone())).unwrap();
+        assert_eq!(found, kind);
+        drop(message.take::<OwnedHandle>(&name).unwrap());
+        drop(message.take::<Event>("event").unwrap());
+    }
+    ends_well(child, channel);
+}
+
+fn only_what_is_allowed_comes_in() {
+    let (child, channel) = in_role("echoes", &[]);
+    let (event, mutex) = (Event::manual_reset().unwrap(), table::mutex());
+    channel.allow_only([Kind::Event]);
+    channel.send(Message::new(b"").with("event", &event)).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().objects().len(), 1);
+    channel.send(Message::new(b"").with("mutex", &mutex)).unwrap();
+    let refused = channel.recv_timeout(SOON).unwrap_err().to_string();
+    assert!(refused.contains("a mutex") && refused.contains("allow"), "{refused}");
+    ends_well(child, channel);
+}
+
+fn objects_are_taken_once_by_name_and_kind() {
+    let event = Event::manual_reset().unwrap();
+    let (child, channel) = in_role("echoes", &[]);
+    let before = table::count();
+    channel.send(Message::new(b"").with("ready", &event).with("other", &event)).unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert!(matches!(
+        message.take::<std::fs::File>("ready"),
+        Err(Error::WrongKind { expected: Kind::File, found: Kind::Event, .. })
+    ));
+    drop(message.take::<Event>("ready").unwrap());
+    assert!(matches!(message.take::<Event>("ready"), Err(Error::AlreadyTaken { .. })));
+    match message.take::<Event>("missing") {
+        Err(Error::NoSuchName { names, .. }) => assert_eq!(names, ["ready", "other"]),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before + 1, "what isn't taken is there still");
+    drop(message);
+    assert_eq!(table::count(), before);
+    ends_well(child, channel);
+}
+
+fn three_objects_of_which_the_third_is_bad() {
+    let event = Event::manual_reset().unwrap();
+    let socket = table::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let (child, channel) = in_role("echoes", &[]);
+    let before = table::count();
+    let with = |bad: BorrowedHandle<'_>| {
+        let message = Message::new(b"").with("one", &event).with("two", &event).with("three", bad);
+        channel.send(message).unwrap_err()
+    };
+    let names_it = |error: Error| assert!(error.to_string().contains("three"), "{error}");
+    let error = with(table::current_process());
+    assert!(matches!(error, Error::NotAHandle { .. }), "{error:?}");
+    names_it(error);
+    let error = with(table::closed_handle());
+    assert!(matches!(error, Error::NotOpen { .. }), "{error:?}");
+    names_it(error);
+    let error = with(socket.as_handle());
+    assert!(matches!(error, Error::Socket { .. }), "{error:?}");
+    names_it(error);
+    assert_eq!(table::values_of(&event, child.id()), [], "nothing is left in the child");
+    assert_eq!(table::count(), before);
+    // The channel goes on as if nothing had been.
+    channel.send(Message::new(b"good").with("one", &event)).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
+    ends_well(child, channel);
+}
+
+fn two_hundred_and_fifty_three_objects_and_no_more() {
+    assert_eq!(Channel::MOST_OBJECTS, 253);
+    let events: Vec<Event> = (0..254).map(|_| Event::manual_reset().unwrap()).collect();
+    let message = |count: usize| {
+        (0..count)
+            .fold(Message::new(b"many"), |message, place| message.with(place.to_string(), &events[place]))
+    };
+    let (child, channel) = in_role("echoes", &[]);
+    let before = table::count();
+    assert!(matches!(channel.send(message(254)), Err(Error::InvalidInput { .. })));
+    channel.send(message(253)).unwrap();
+    let mut answer = channel.recv_timeout(SOON).unwrap();
+    for place in [0, 100, 252] {
+        answer.take::<Event>(&place.to_string()).unwrap().set().unwrap();
+        assert!(events[place].try_wait().unwrap());
+    }
+    assert!(!events[1].try_wait().unwrap());
+    drop(answer);
+    assert_eq!(table::count(), before);
+    ends_well(child, channel);
+}
+
+fn what_no_message_can_hold_is_refused() {
+    let event = Event::manual_reset().unwrap();
+    let (child, channel) = in_role("echoes", &[]);
+    let refused = |message: Message<'_>, part: &str| {
+        let error = channel.send(message).unwrap_err();
+        assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
+        assert!(error.to_string().contains(part), "{error}");
+    };
+    refused(Message::new(vec![0; Channel::MOST_BYTES + 1]), "16 MiB");
+    refused(Message::new(b"").with("", &event), "without a name");
+    refused(Message::new(b"").with("a\0b", &event), "NUL");
+    refused(Message::new(b"").with("n".repeat(256), &event), "255");
+    refused(Message::new(b"").with("n", &event).with("n", &event), "one name");
+    assert_eq!(table::values_of(&event, child.id()), []);
+    channel.send(Message::new(b"").with("n".repeat(255), &event)).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().objects().len(), 1);
+    ends_well(child, channel);
+}
+
+fn ten_thousand_messages_leave_nothing() {
+    let (event, mutex) = (Event::manual_reset().unwrap(), table::mutex());
+    let (child, channel) = in_role("echoes", &[]);
+    let round = || {
+        channel.send(Message::new(b"round").with("event", &event).with("mutex", &mutex)).unwrap();
+        assert_eq!(channel.recv_timeout(SOON).unwrap().objects().len(), 2);
+    };
+    for _ in 0..100 {
+        round();
+    }
+    // The child closes the last answer's duplicates a moment after it has come.
+    let in_child = || table::of(child.id()).len();
+    until("the child waits", || {
+        let theirs = in_child();
+        std::thread::sleep(Duration::from_millis(100));
+        in_child() == theirs
+    });
+    assert_eq!(table::values_of(&event, child.id()), []);
+    let (ours, theirs) = (table::count(), in_child());
+    // Each round is a message there and one back.
+    for _ in 0..5000 {
+        round();
+    }
+    assert_eq!(table::count(), ours);
+    until("the child has as many as before", || in_child() == theirs);
+    ends_well(child, channel);
+}
+
+/// Sends a large message before it reads the one that comes.
+fn sends_large(_: &[String]) {
+    let channel = parent();
+    channel.send(vec![1; 8 << 20]).unwrap();
+    let message = next(&channel).unwrap();
+    assert!(message.bytes().len() == 8 << 20 && message.bytes().iter().all(|byte| *byte == 2));
+    channel.send(b"done").unwrap();
+}
+
+fn two_large_messages_cross() {
+    let (child, channel) = in_role("sends_large", &[]);
+    channel.send_timeout(vec![2; 8 << 20], SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
+    assert!(message.bytes().len() == 8 << 20 && message.bytes().iter().all(|byte| *byte == 1));
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"done");
+    ends_well(child, channel);
+}
+
+fn one_thread_sends_while_another_receives() {
+    const MESSAGES: usize = 2000;
+    let event = Event::manual_reset().unwrap();
+    let (child, channel) = in_role("echoes", &[]);
+    let sender = channel.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..MESSAGES {
+                // Now and then one that the pipe has no room for.
+                let padding = if number % 200 == 0 { 100_000 } else { number % 100 };
+                let mut bytes = number.to_string().into_bytes();
+                bytes.resize(bytes.len() + padding, b' ');
+                sender.send(Message::new(bytes).with("event", &event)).unwrap();
+            }
+        });
+        for number in 0..MESSAGES {
+            let mut message = channel.recv_timeout(SOON).unwrap();
+            assert_eq!(message.bytes().trim_ascii_end(), number.to_string().as_bytes());
+            message.take::<Event>("event").unwrap();
+        }
+    });
+    drop(sender);
+    ends_well(child, channel);
+}
+
+fn receiving_has_a_deadline() {
+    let (child, channel) = in_role("echoes", &[]);
+    assert!(channel.try_recv().unwrap().is_none());
+    let started = Instant::now();
+    let time = Duration::from_millis(150);
+    match channel.recv_timeout(time) {
+        Err(error @ Error::TimedOut { .. }) => assert!(error.to_string().contains(&child.id().to_string())),
+        other => panic!("{other:?}"),
+    }
+    assert!(started.elapsed() >= time);
+    // While another thread waits, there is a deadline for one's turn as well.
+    std::thread::scope(|scope| {
+        scope.spawn(|| channel.recv_timeout(Duration::from_secs(1)).unwrap_err());
+        std::thread::sleep(Duration::from_millis(100));
+        let started = Instant::now();
+        assert!(matches!(channel.recv_timeout(time), Err(Error::TimedOut { .. })));
+        assert!(started.elapsed() < Duration::from_millis(800), "{:?}", started.elapsed());
+    });
+    channel.send(b"after").unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"after", "a deadline loses nothing");
+    channel.send(b"soon").unwrap();
+    until("the answer is there", || match channel.try_recv().unwrap() {
+        Some(message) => message.bytes() == b"soon",
+        None => false,
+    });
+    ends_well(child, channel);
+}
+
+fn never_reads(_: &[String]) {
+    let _channel = parent();
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn sending_has_a_deadline() {
+    let event = Event::manual_reset().unwrap();
+    let (child, channel) = in_role("never_reads", &[]);
+    let before = table::count();
+    let large = || Message::new(vec![0; 1 << 20]).with("event", &event);
+    let started = Instant::now();
+    match channel.send_timeout(large(), Duration::from_millis(300)) {
+        Err(Error::TimedOut { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    assert_eq!(table::values_of(&event, child.id()), [], "the object went back");
+    assert_eq!(table::count(), before);
+    // Nothing can follow half a message.
+    assert!(matches!(channel.send(b"more"), Err(Error::CutOff { .. })));
+    assert!(channel.try_recv().unwrap().is_none(), "receiving goes on");
+}
+
+fn sends_and_returns(arguments: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    channel.send(Message::new(b"last").with("event", &event)).unwrap();
+    if arguments == ["exits"] {
+        std::process::exit(0);
+    }
+}
+
+fn what_the_child_sends_last_arrives() {
+    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    // The child has nothing more to do, and stays until its event is fetched.
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(child.try_wait().unwrap(), None);
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. } | Error::PeerGone { .. })));
     assert!(child.wait_timeout(SOON).unwrap().success());
-    let _ = table::count();
+
+    // A child that can't wait takes its objects with it: an error, and nothing left.
+    let (mut child, channel) = in_role("sends_and_returns", &["exits"]);
+    child.wait_timeout(SOON).unwrap();
+    let before = table::count();
+    match channel.recv_timeout(SOON) {
+        Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before);
+    // And a child whose parent has closed doesn't wait for it.
+    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    std::thread::sleep(Duration::from_millis(300));
+    drop(channel);
+    let started = Instant::now();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+fn flushes(_: &[String]) {
+    let channel = parent();
+    channel.flush(Duration::ZERO).expect("nothing is to be fetched");
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    channel.send(Message::new(b"").with("event", &event)).unwrap();
+    assert_eq!(table::count(), before + 1, "it is kept open until it is fetched");
+    let late = channel.flush(Duration::from_millis(200));
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    channel.send(b"now").unwrap();
+    channel.flush(SOON).unwrap();
+    assert_eq!(table::count(), before);
+    channel.send(b"flushed").unwrap();
+    next(&channel);
+}
+
+fn flushing_waits_until_it_is_fetched() {
+    let (child, channel) = in_role("flushes", &[]);
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(channel.recv_timeout(SOON).unwrap().objects().len(), 1);
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"now");
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flushed");
+    channel.flush(Duration::ZERO).expect("what a parent sends is there at once");
+    ends_well(child, channel);
+}
+
+fn asks_for_its_parent(_: &[String]) {
+    let before = table::count();
+    let channel = parent();
+    assert!(matches!(Channel::parent(), Err(Error::AlreadyTaken { .. })));
+    assert_eq!(handover::inherited().unwrap().names(), ["event"], "the channel is no object of the user's");
+    assert_eq!(handover::unlisted().unwrap(), []);
+    // A child of its own gets nothing of it, by whatever way it is started.
+    let mut own = std::process::Command::new(this_program());
+    assert!(own.args(role("copies_its_environment", &[])).status().unwrap().success());
+    let mut own = Command::new(this_program());
+    assert!(own.args(role("has_no_channel", &[])).status().unwrap().success());
+    channel.send(b"asked").unwrap();
+    assert!(next(&channel).is_none());
+    drop(channel);
+    assert!(table::count() <= before, "{} and {before}", table::count());
+}
+
+fn copies_its_environment(_: &[String]) {
+    assert!(matches!(Channel::parent(), Err(Error::NotForThisProcess { .. })));
+}
+
+fn has_no_channel(_: &[String]) {
+    assert!(matches!(Channel::parent(), Err(Error::NoChannel)));
+}
+
+fn a_channel_is_one_childs_alone() {
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let mut command = Command::new(this_program());
+    command.args(role("asks_for_its_parent", &[])).inherit("event", &event);
+    let mut child = command.channel().spawn().unwrap();
+    assert_eq!(child.handed_down().map(|(name, _)| name).collect::<Vec<_>>(), ["event"]);
+    let channel = child.channel.take().unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"asked");
+    ends_well(child, channel);
+    // One that never asks, and one whose channel nobody takes.
+    let mut child = Command::new(this_program()).args(role("echoes", &[])).channel().spawn().unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success(), "waiting closes the channel");
+    drop(child);
+    let mut command = Command::new(this_program());
+    let refused = command.inherit("handover/pipe", &event).channel().spawn().unwrap_err();
+    assert!(refused.to_string().contains("this crate's own"), "{refused}");
+    assert!(Command::new("no such program").channel().spawn().is_err());
+    assert_eq!(table::count(), before);
+}
+
+fn sealed_and_suspended_children_have_channels() {
+    let event = Event::manual_reset().unwrap();
+    let mut sealed = Command::new(this_program());
+    sealed.args(role("echoes", &[])).sealed();
+    let mut suspended = Command::new(this_program());
+    suspended.args(role("echoes", &[])).channel().stdin(Stdio::null());
+    let mut suspended = suspended.spawn_suspended().unwrap().resume().unwrap();
+    let channel = suspended.channel.take().unwrap();
+    for (child, channel) in [channel_of(sealed), (suspended, channel)] {
+        channel.send(Message::new(b"go").with("event", &event)).unwrap();
+        channel.recv_timeout(SOON).unwrap().take::<Event>("event").unwrap().set().unwrap();
+        assert!(event.try_wait().unwrap());
+        event.reset().unwrap();
+        ends_well(child, channel);
+    }
 }

@@ -15,7 +15,7 @@ cargo xtask COMMAND
 
   demo          run the exercises and show what they print
   test          run everything that CI runs
-  bench         measure spawns beside the same CreateProcess call in C
+  bench [WHAT]  measure beside the same calls in C: spawn, hand-over, or both
   win32 ARGS…   run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 On Linux the Win32 programs run under Wine. What is missing for that is installed from Debian's packages, after
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["demo"] => demo(),
         ["test"] => test(),
-        ["bench"] => bench(),
+        ["bench", rest @ ..] => bench(rest),
         ["win32", rest @ ..] if !rest.is_empty() => win32(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -59,7 +59,7 @@ fn demo() -> Result<(), Failed> {
     win32.cargo("build the exercises", &["build", "--quiet", "--package", "exercises", "--bins"])?;
     for parent in ["inheritance-parent", "duplication-parent"] {
         println!("\n{parent}");
-        win32.program("debug", parent)?;
+        win32.program("debug", parent, &[])?;
     }
     Ok(())
 }
@@ -85,10 +85,10 @@ fn test() -> Result<(), Failed> {
     win32.check(&CHECKED_TARGETS)
 }
 
-fn bench() -> Result<(), Failed> {
+fn bench(arguments: &[&str]) -> Result<(), Failed> {
     let win32 = Win32::ready()?;
     win32.cargo("build the benchmark", &["build", "--quiet", "--release", "--package", "bench", "--bins"])?;
-    win32.program("release", "bench")
+    win32.program("release", "bench", arguments)
 }
 
 fn win32(arguments: &[&str]) -> Result<(), Failed> {

@@ -117,7 +117,7 @@ impl Win32 {
     }
 
     /// Runs a program that was built for Win32, with the terminal as its own.
-    pub(crate) fn program(&self, profile: &str, name: &str) -> Result<(), Failed> {
+    pub(crate) fn program(&self, profile: &str, name: &str, arguments: &[&str]) -> Result<(), Failed> {
         let path = self.target_folder().join(profile).join(name).with_extension("exe");
         let mut command = match self.how {
             How::Native => Command::new(path),
@@ -127,6 +127,7 @@ impl Win32 {
                 wine
             }
         };
+        command.args(arguments);
         let status = Step::new(name, &mut command).run_quietly()?;
         if status.success() { Ok(()) } else { Err(Failed(format!("{name} failed ({status})"))) }
     }

@@ -4,7 +4,7 @@ use std::os::windows::io::{AsHandle, OwnedHandle};
 
 use crate::process::Remote;
 use crate::sys::handle as sys;
-use crate::told::checked_kind;
+use crate::told::check_kind;
 use crate::{Error, HandleValue, Object, Process, Result, Share};
 
 impl Process {
@@ -73,8 +73,8 @@ impl Process {
     #[doc(alias = "DuplicateHandle")]
     pub fn duplicate_from<T: Object>(&self, value: HandleValue) -> Result<T> {
         let copy = self.fetch(value)?;
-        let access = checked_kind::<T>(sys::raw_of(copy.as_handle()), || self.handle_of(value))?;
-        Ok(T::from_handle(copy, access))
+        check_kind::<T>(sys::raw_of(copy.as_handle()), || self.handle_of(value))?;
+        Ok(T::from_handle(copy))
     }
 
     /// A copy of what this process has under this value, of whatever kind it is.

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read};
 use std::os::windows::io::RawHandle;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Access, Error, HandleValue, Kind, Object, Result, sys};
+use crate::{Error, HandleValue, Kind, Object, Result, sys};
 
 /// The most bytes of a line that says a number. Ten digits are the most that a handle has; the rest is room to show
 /// what came instead.
@@ -152,26 +152,25 @@ impl Told {
                 return Err(Error::NotYours { value, owner });
             }
         }
-        let access = checked_kind::<T>(sys::handle::raw(value), what)?;
+        check_kind::<T>(sys::handle::raw(value), what)?;
         sys::handle::clear_inheritable_of(value)
             .map_err(|source| Error::on_handle("SetHandleInformation", what(), source))?;
-        Ok(own(value, access))
+        Ok(own(value))
     }
 }
 
-/// The access of a handle of this process, if it refers to what `T` can own.
-pub(crate) fn checked_kind<T: Object>(raw: RawHandle, what: impl Fn() -> String) -> Result<Access> {
+/// Refuses a handle of this process that refers to something else than what `T` can own.
+pub(crate) fn check_kind<T: Object>(raw: RawHandle, what: impl Fn() -> String) -> Result<()> {
     let found =
         sys::handle::type_name(raw).map_err(|source| Error::on_handle("NtQueryObject", what(), source))?;
     let found = Kind::from_type_name(&found);
     match T::KIND {
         Some(expected) if found != expected => Err(Error::WrongKind { what: what(), expected, found }),
-        _ => sys::handle::granted_access(raw)
-            .map_err(|source| Error::on_handle("NtQueryObject", what(), source)),
+        _ => Ok(()),
     }
 }
 
 /// Owns a handle that was checked and that another process made for this one.
-pub(crate) fn own<T: Object>(value: HandleValue, access: Access) -> T {
-    T::from_handle(sys::handle::own(value), access)
+pub(crate) fn own<T: Object>(value: HandleValue) -> T {
+    T::from_handle(sys::handle::own(value))
 }

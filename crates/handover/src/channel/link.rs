@@ -12,10 +12,11 @@
 //! 1. it duplicates the objects in its own table,
 //! 2. writes the frame with their values,
 //! 3. the stronger end takes them in the ledger, duplicates each to itself, says so in the ledger and sets an event,
-//! 4. and the weaker end closes its duplicates, when it next has something to do.
+//! 4. and the weaker end closes its duplicates, when it sends, receives or waits to.
 
 use std::collections::VecDeque;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ const MOST_WRITTEN: usize = 1024 * 1024;
 const LEAST_READ: usize = 4 * 1024;
 const MOST_READ: usize = 64 * 1024;
 
+/// After which time it is looked again what another thread of this process has done or left undone.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a weaker end that is dropped waits for the stronger one to fetch what was sent.
 const LINGER: Duration = Duration::from_secs(10);
 /// How long it takes at most to fetch what has been begun to be fetched.
@@ -60,6 +63,8 @@ pub(super) struct Link {
     words: Words<WORDS>,
     /// Set by the stronger end when it has fetched something.
     fetched: OwnedHandle,
+    /// Whether this weaker end has duplicates that wait to be fetched.
+    is_being_fetched: AtomicBool,
     reader: Turn<Reader>,
     writer: Turn<Writer>,
     /// What the other end did wrong; from then on nothing is read or written.
@@ -134,6 +139,7 @@ impl Link {
             peer,
             words,
             fetched,
+            is_being_fetched: AtomicBool::new(false),
             reader: Turn::new(reader),
             writer: Turn::new(writer),
             broken: OnceLock::new(),
@@ -292,12 +298,37 @@ impl Link {
         Ok(copies)
     }
 
+    /// Waits until the read is done (0), or the process has ended (1). Whoever waits for messages also closes what the
+    /// other end has fetched meanwhile, so that a worker that waits for its next task doesn't keep the last one's
+    /// objects alive.
+    fn wait_to_read(
+        &self,
+        done: BorrowedHandle<'_>,
+        process: BorrowedHandle<'_>,
+        deadline: Deadline,
+    ) -> std::io::Result<Option<usize>> {
+        loop {
+            if !self.is_being_fetched.load(Relaxed) {
+                return wait::any(&[done, process], deadline);
+            }
+            match wait::any(&[done, process, self.fetched.as_handle()], deadline)? {
+                Some(2) => {
+                    // Whoever is sending just now does it with the next message.
+                    if let Some(mut writer) = self.writer.wait(Deadline::after(Duration::ZERO)) {
+                        self.close_what_was_fetched(&mut writer);
+                    }
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
     /// Reads what there is to the end of the reader's buffer, or waits for it.
     fn read(&self, reader: &mut Reader, deadline: Deadline) -> Result<Read> {
         let begun = reader.begin();
         let woken = match &begun {
             Ok(Begun::UnderWay) => match self.process() {
-                Some(process) => wait::any(&[reader.transfer.done(), process.as_handle()], deadline),
+                Some(process) => self.wait_to_read(reader.transfer.done(), process.as_handle(), deadline),
                 // What it wrote before it ended is here by now.
                 None => wait::any(&[reader.transfer.done()], Deadline::after(Duration::ZERO))
                     .map(|woken| woken.or(Some(1))),
@@ -440,7 +471,7 @@ impl Link {
                 Remote::release_all(copies);
             }
             Copies::Here(copies) if copies.is_empty() => {}
-            Copies::Here(copies) => writer.to_be_fetched.push_back((number, copies)),
+            Copies::Here(copies) => self.is_to_be_fetched(writer, number, copies),
         }
         Ok(())
     }
@@ -457,7 +488,7 @@ impl Link {
         }
         match copies {
             Copies::There(copies) => Remote::release_all(copies),
-            Copies::Here(copies) => writer.to_be_fetched.push_back((number, copies)),
+            Copies::Here(copies) => self.is_to_be_fetched(writer, number, copies),
         }
         true
     }
@@ -493,8 +524,6 @@ impl Link {
         transfer: &mut Transfer,
         deadline: Deadline,
     ) -> Result<std::io::Result<usize>, Unwritten> {
-        /// After which time it is looked whether another thread, which was receiving, has stopped to.
-        const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let failed = |source| Unwritten::Failed(self.failed("WaitForMultipleObjects")(source));
         let mut may_read = true;
         loop {
@@ -535,12 +564,18 @@ impl Link {
         }
     }
 
+    fn is_to_be_fetched(&self, writer: &mut Writer, number: u64, copies: Vec<OwnedHandle>) {
+        writer.to_be_fetched.push_back((number, copies));
+        self.is_being_fetched.store(true, Relaxed);
+    }
+
     /// Closes the duplicates that the stronger end has its own copies of by now.
     fn close_what_was_fetched(&self, writer: &mut Writer) {
         let fetched = self.ledger().fetched();
         while writer.to_be_fetched.front().is_some_and(|(number, _)| *number < fetched) {
             writer.to_be_fetched.pop_front();
         }
+        self.is_being_fetched.store(!writer.to_be_fetched.is_empty(), Relaxed);
     }
 
     /// Waits until the other end has all objects that were sent; false if it doesn't in time.
@@ -559,10 +594,12 @@ impl Link {
             if self.ledger().pulled().taking_has_ended() {
                 return Err(self.ended());
             }
-            match wait::any(&[self.fetched.as_handle(), process.as_handle()], deadline) {
-                Ok(Some(0)) => {}
-                Ok(Some(_)) => return Err(self.ended()),
-                Ok(None) => return Ok(false),
+            // A thread that receives can be woken in our place.
+            let until = deadline.or_sooner(LOOK_AGAIN);
+            match wait::any(&[self.fetched.as_handle(), process.as_handle()], until) {
+                Ok(Some(1)) => return Err(self.ended()),
+                Ok(None) if deadline.has_passed() => return Ok(false),
+                Ok(_) => {}
                 Err(source) => return Err(self.failed("WaitForMultipleObjects")(source)),
             }
         }

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::OwnedHandle;
 
-use crate::sys::handle as sys;
 use crate::{Error, Kind, Object, Result, Share};
 
 /// A message to be sent: bytes, and objects by name.
@@ -124,20 +123,16 @@ impl Received {
             let names = self.objects.iter().map(|object| object.name.clone().into()).collect();
             return Err(Error::NoSuchName { name: name.to_owned(), names });
         };
-        let Some(handle) = &object.handle else {
-            return Err(Error::AlreadyTaken { name: name.to_owned() });
-        };
-        let what = || format!("the object {name:?} of the message");
         match T::KIND {
-            Some(expected) if expected != object.kind => {
-                return Err(Error::WrongKind { what: what(), expected, found: object.kind.clone() });
+            Some(expected) if expected != object.kind && object.handle.is_some() => {
+                let what = format!("the object {name:?} of the message");
+                Err(Error::WrongKind { what, expected, found: object.kind.clone() })
             }
-            _ => {}
+            _ => match object.handle.take() {
+                Some(handle) => Ok(T::from_handle(handle)),
+                None => Err(Error::AlreadyTaken { name: name.to_owned() }),
+            },
         }
-        let access = sys::granted_access(sys::raw_of(handle.as_handle()))
-            .map_err(|source| Error::on_handle("NtQueryObject", what(), source))?;
-        let handle = object.handle.take().expect("it was there");
-        Ok(T::from_handle(handle, access))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::manifest::{Manifest, VARIABLE};
 use crate::process::identity_of;
 use crate::sys::{handle, table};
-use crate::told::{checked_kind, claim, own};
+use crate::told::{check_kind, claim, own};
 use crate::{Access, Error, HandleValue, Kind, Object, Result};
 
 /// What was handed down to this process, taken stock of once.
@@ -166,13 +166,13 @@ impl Inherited {
                 State::Missing => return Err(Error::NotOpen { what: what() }),
                 State::HandedDown | State::Waiting => {}
             }
-            let access = checked_kind::<T>(handle::raw(entry.value), what)?;
+            check_kind::<T>(handle::raw(entry.value), what)?;
             entry.state = State::Taken;
             if !claim(entry.value) {
                 // By number, which the parent has told as well.
                 return Err(Error::AlreadyTaken { name: name.to_owned() });
             }
-            Ok(own(entry.value, access))
+            Ok(own(entry.value))
         })
     }
 

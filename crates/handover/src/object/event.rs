@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::{Object, Share, sealed::FromHandle};
 use crate::sys::event as sys;
+use crate::sys::handle::{granted_access, raw_of};
 use crate::{Access, Error, Kind, Result, wait};
 
 /// A flag in the kernel that one process sets and others wait for.
@@ -30,7 +32,8 @@ use crate::{Access, Error, Kind, Result, wait};
 #[doc(alias = "CreateEvent")]
 pub struct Event {
     handle: OwnedHandle,
-    access: Access,
+    /// What it carries, once it was asked for: most events that come are never passed on.
+    access: OnceLock<Access>,
 }
 
 impl Event {
@@ -59,7 +62,7 @@ impl Event {
             source,
         })?;
         // Whoever creates an object gets every right to it.
-        Ok(Self { handle, access: Access::all() })
+        Ok(Self { handle, access: Access::all().into() })
     }
 
     /// Sets the event: whoever waits goes on.
@@ -122,6 +125,12 @@ impl Event {
         Share::typed(self.as_handle(), access)
     }
 
+    fn access(&self) -> Access {
+        // If the kernel doesn't say, the kernel also decides what becomes of passing it on.
+        let ask = || granted_access(raw_of(self.as_handle())).unwrap_or(Access::EVENT_USE);
+        *self.access.get_or_init(ask)
+    }
+
     fn wait_at_most(&self, time: Duration) -> Result<bool> {
         wait::for_at_most(self.as_handle(), time).map_err(|source| refused("WaitForSingleObject", source))
     }
@@ -152,7 +161,7 @@ impl<'a> From<&'a Event> for Share<'a> {
     /// With the rights to use it, as far as this handle carries them: a handle to wait with can't become one to set
     /// with by being passed on.
     fn from(event: &'a Event) -> Self {
-        event.only(Access::EVENT_USE.intersection(event.access))
+        event.only(Access::EVENT_USE.intersection(event.access()))
     }
 }
 
@@ -161,7 +170,7 @@ impl Object for Event {
 }
 
 impl FromHandle for Event {
-    fn from_handle(handle: OwnedHandle, access: Access) -> Self {
-        Self { handle, access }
+    fn from_handle(handle: OwnedHandle) -> Self {
+        Self { handle, access: OnceLock::new() }
     }
 }

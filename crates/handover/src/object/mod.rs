@@ -19,12 +19,12 @@ pub trait Object: AsHandle + Sized + sealed::FromHandle {
 }
 
 pub(crate) mod sealed {
-    use super::{Access, OwnedHandle};
+    use super::OwnedHandle;
 
     /// Only this crate makes objects of handles: it is where the kind is checked.
     pub trait FromHandle {
-        /// Owns the handle, which refers to an object of the right kind and carries this access.
-        fn from_handle(handle: OwnedHandle, access: Access) -> Self;
+        /// Owns the handle, which refers to an object of the right kind.
+        fn from_handle(handle: OwnedHandle) -> Self;
     }
 }
 
@@ -33,7 +33,7 @@ impl Object for OwnedHandle {
 }
 
 impl sealed::FromHandle for OwnedHandle {
-    fn from_handle(handle: OwnedHandle, _: Access) -> Self {
+    fn from_handle(handle: OwnedHandle) -> Self {
         handle
     }
 }
@@ -43,7 +43,7 @@ impl Object for File {
 }
 
 impl sealed::FromHandle for File {
-    fn from_handle(handle: OwnedHandle, _: Access) -> Self {
+    fn from_handle(handle: OwnedHandle) -> Self {
         handle.into()
     }
 }
