@@ -420,7 +420,7 @@ impl Link {
                 self.sent(copies, number, &mut writer).map(|()| true)
             }
             Err(unwritten) => {
-                writer.cut_off = true;
+                writer.cut_off = !matches!(unwritten, Unwritten::End);
                 if self.unsent(copies, number, &mut writer) {
                     return Ok(true);
                 }

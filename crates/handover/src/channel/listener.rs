@@ -281,25 +281,25 @@ impl Channel {
         let deadline = Deadline::after(time);
         let failed = |call| failed(call, name);
         let timed_out = || Error::TimedOut { what: format!("the listener {name:?}"), after: time };
+        let missing_or = |call| {
+            move |error| {
+                if pipe::is_missing(&error) {
+                    return Error::NobodyListens { name: name.into() };
+                }
+                failed(call)(error)
+            }
+        };
         let door = loop {
-            let error = match pipe::open_named(&path) {
-                Ok(door) => break door,
+            match pipe::open_named(&path) {
                 Err(error) if pipe::is_busy(&error) => {
                     if deadline.has_passed() {
                         return Err(timed_out());
                     }
                     let milliseconds = deadline.left().as_millis().min(1000).try_into().unwrap_or(1000);
-                    match pipe::wait_named(&path, milliseconds) {
-                        Ok(_) => continue,
-                        Err(error) => error,
-                    }
+                    pipe::wait_named(&path, milliseconds).map_err(missing_or("WaitNamedPipeW"))?;
                 }
-                Err(error) => error,
-            };
-            if pipe::is_missing(&error) {
-                return Err(Error::NobodyListens { name: name.into() });
+                outcome => break outcome.map_err(missing_or("CreateFileW"))?,
             }
-            return Err(failed("CreateFileW")(error));
         };
         let id = pipe::server_id(door.as_handle()).map_err(failed("GetNamedPipeServerProcessId"))?;
         let server = Process::open(id, Access::empty())?;

@@ -7,9 +7,9 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_FILE_NOT_FOUND, ERROR_NO_DATA,
-    ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT, GENERIC_READ,
-    GENERIC_WRITE, INVALID_HANDLE_VALUE,
+    ERROR_ACCESS_DENIED, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_FILE_NOT_FOUND, ERROR_HANDLES_CLOSED,
+    ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT,
+    GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, PIPE_ACCESS_DUPLEX,
@@ -133,6 +133,8 @@ pub(crate) fn wait_named(name: &str, milliseconds: u32) -> io::Result<bool> {
     match succeeded(unsafe { WaitNamedPipeW(name.as_ptr(), milliseconds.max(1)) }) {
         Ok(()) => Ok(true),
         Err(error) if code(&error) == Some(ERROR_SEM_TIMEOUT) => Ok(false),
+        // The server has gone meanwhile; whoever opens the pipe now hears so.
+        Err(error) if code(&error) == Some(ERROR_HANDLES_CLOSED) => Ok(true),
         Err(error) => Err(error),
     }
 }
