@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! offset  bytes  what
-//!      0      2  0x4f48, "HO"
+//!      0      2  "HO"
 //!      2      1  the format's version, 1
 //!      3      1  how many objects there are, at most 253
 //!      4      4  how many bytes the table of objects has
@@ -29,7 +29,7 @@ pub(crate) const MOST_OBJECTS: usize = 253;
 /// The most bytes of an object's name.
 pub(crate) const LONGEST_NAME: usize = 255;
 
-const MAGIC: u16 = u16::from_le_bytes(*b"HO");
+const MAGIC: [u8; 2] = *b"HO";
 const VERSION: u8 = 1;
 const VALUE: usize = 4;
 const LONGEST_TABLE: usize = MOST_OBJECTS * (VALUE + 1 + LONGEST_NAME);
@@ -53,16 +53,17 @@ impl Header {
 
     /// The header at the beginning of what has come; `None` if more has to come first.
     pub(crate) fn parse(came: &[u8]) -> Result<Option<Self>, Broken> {
+        // As early as it shows: another protocol may have less to say than a header.
+        if came.iter().zip(MAGIC).any(|(came, expected)| *came != expected) {
+            return Err("a frame doesn't begin as one");
+        }
+        if came.get(MAGIC.len()).is_some_and(|version| *version != VERSION) {
+            return Err("the frame is of another version of the format");
+        }
         let Some((header, _)) = came.split_first_chunk::<{ Self::LENGTH }>() else {
             return Ok(None);
         };
-        let [m0, m1, version, objects, t0, t1, t2, t3, b0, b1, b2, b3, number @ ..] = *header;
-        if u16::from_le_bytes([m0, m1]) != MAGIC {
-            return Err("a frame doesn't begin as one");
-        }
-        if version != VERSION {
-            return Err("the frame is of another version of the format");
-        }
+        let [_, _, _, objects, t0, t1, t2, t3, b0, b1, b2, b3, number @ ..] = *header;
         let size = |bytes| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX);
         let this = Self {
             objects: usize::from(objects),
@@ -139,7 +140,7 @@ pub(crate) fn write<'a>(
     let table: usize = objects.clone().map(|(name, _)| VALUE + 1 + name.len()).sum();
     frame.clear();
     frame.reserve(Header::LENGTH + table + bytes.len());
-    frame.extend(MAGIC.to_le_bytes());
+    frame.extend(MAGIC);
     frame.push(VERSION);
     frame.push(u8::try_from(objects.len()).expect("checked"));
     frame.extend(u32::try_from(table).expect("checked").to_le_bytes());
@@ -184,7 +185,7 @@ pub(crate) const ANSWER: usize = 16;
 /// What a listener answers to a client: where in the client's own table its end of the channel is.
 pub(crate) fn answer(values: [HandleValue; 3]) -> [u8; ANSWER] {
     let mut answer = [0; ANSWER];
-    answer[..2].copy_from_slice(&MAGIC.to_le_bytes());
+    answer[..2].copy_from_slice(&MAGIC);
     answer[2] = VERSION;
     for (place, value) in answer[4..].chunks_exact_mut(VALUE).zip(values) {
         place.copy_from_slice(&value.get().to_le_bytes());
@@ -195,8 +196,8 @@ pub(crate) fn answer(values: [HandleValue; 3]) -> [u8; ANSWER] {
 /// The values of a listener's answer.
 pub(crate) fn parse_answer(answer: &[u8]) -> Result<[HandleValue; 3], Broken> {
     let wrong = "the listener's answer is none";
-    let [m0, m1, VERSION, 0, values @ ..] = answer else { return Err(wrong) };
-    if u16::from_le_bytes([*m0, *m1]) != MAGIC || answer.len() != ANSWER {
+    let Some([VERSION, 0, values @ ..]) = answer.strip_prefix(&MAGIC) else { return Err(wrong) };
+    if answer.len() != ANSWER {
         return Err(wrong);
     }
     let value = |place: usize| {
@@ -376,7 +377,8 @@ mod tests {
             assert!(parse_answer(&right[..length]).is_err());
         }
         assert!(parse_answer(&[&right[..], &[0]].concat()).is_err());
-        for place in 0..ANSWER {
+        // What says which format it is, and the lowest and highest byte of each value.
+        for place in [0, 1, 2, 3, 4, 7, 8, 11, 12, 15] {
             let mut wrong = right;
             wrong[place] = 0xff;
             assert!(parse_answer(&wrong).is_err(), "{place}");

@@ -1,4 +1,4 @@
-//! Making one system call fail, for this crate's own tests.
+//! Making one system call fail, and one not hang, for this crate's own tests.
 
 #![allow(clippy::missing_const_for_thread_local, reason = "they are; on Windows the lint does not see it")]
 
@@ -29,3 +29,25 @@ pub(super) fn fault(_call: &'static str) -> io::Result<()> {
     CALLS.set(number + 1);
     if FAIL_AT.get() == Some(number) { Err(io::Error::from_raw_os_error(CODE)) } else { Ok(()) }
 }
+
+/// Makes a call on a thread of its own, and goes on without it if it doesn't end.
+///
+/// Wine closes a handle of another process by a signal to a thread of it. If that thread is in the middle of a call,
+/// now and then neither of the two goes on. The tests then say so, and the harness runs the test again.
+#[cfg_attr(not(windows), allow(dead_code, reason = "nothing calls the system there yet"))]
+pub(super) fn watched(call: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(call);
+    let started = std::time::Instant::now();
+    while !thread.is_finished() {
+        if started.elapsed() > std::time::Duration::from_secs(5) {
+            eprintln!("{HANGS}");
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_micros(50));
+    }
+    // Whoever counts handles counts after the thread.
+    let _ = thread.join();
+}
+
+/// What is said then.
+pub const HANGS: &str = "a handle in another process could not be closed: the system does not answer";

@@ -25,8 +25,15 @@ fn fault(_call: &'static str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes a call that Wine may never finish; in tests, somebody watches it.
+#[cfg(all(windows, not(feature = "faults")))]
+#[inline(always)]
+fn watched(call: impl FnOnce()) {
+    call();
+}
+
 #[cfg(all(windows, feature = "faults"))]
-use fault::fault;
+use fault::{fault, watched};
 
 #[cfg(windows)]
 mod windows;

@@ -16,7 +16,7 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
-use super::{fault, succeeded};
+use super::{fault, succeeded, watched};
 use crate::{Access, HandleValue};
 
 /// The information class of [`NtQueryObject`] that windows-sys doesn't name.
@@ -137,13 +137,18 @@ pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) {
 }
 
 fn close_raw_in(process: BorrowedHandle<'_>, value: RawHandle) {
+    let (process, value) = (process.as_raw_handle().expose_provenance(), value.expose_provenance());
+    watched(move || move_and_close(process, value));
+}
+
+fn move_and_close(process: usize, value: usize) {
     let mut moved = null_mut();
-    // SAFETY: the process is borrowed, so it is open; the value is an index that only the kernel looks up; `moved` is
-    // a live place for the answer.
+    // SAFETY: whoever calls borrows the process, so it is open; the value is an index that only the kernel looks up;
+    // `moved` is a live place for the answer.
     let answer = unsafe {
         DuplicateHandle(
-            process.as_raw_handle(),
-            value,
+            with_exposed_provenance_mut(process),
+            with_exposed_provenance_mut(value),
             current_process().as_raw_handle(),
             &raw mut moved,
             0,

@@ -17,7 +17,7 @@ pub(crate) mod wait;
 
 use std::io;
 
-use super::fault;
+use super::{fault, watched};
 
 /// The outcome of a call that answers zero for a failure; to be called right after it.
 fn succeeded(answer: i32) -> io::Result<()> {
