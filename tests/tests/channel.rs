@@ -153,7 +153,7 @@ impl Zoo {
             Animal { name, share, access, kind, value }
         }
         fn with(access: u32, animal: Animal<'_>) -> Animal<'_> {
-            let share = animal.share.clone().only(Access::from_bits_retain(access));
+            let share = animal.share.only(Access::from_bits_retain(access));
             Animal { access, share, ..animal }
         }
         let [mutex, semaphore, section, timer] = &self.others;

@@ -29,10 +29,10 @@ fn sleeps(_: &[String]) {
 fn it_says_which_came_and_takes_that_one_alone() {
     let events: Vec<Event> = (0..3).map(|_| Event::auto_reset().unwrap()).collect();
     let all: Vec<&dyn Waitable> = events.iter().map(|event| event as &dyn Waitable).collect();
-    for place in 0..3 {
-        events[place].set().unwrap();
+    for (place, event) in events.iter().enumerate() {
+        event.set().unwrap();
         assert_eq!(wait_any(&all, SOON).unwrap(), place);
-        assert!(!events[place].try_wait().unwrap(), "the wait has taken it");
+        assert!(!event.try_wait().unwrap(), "the wait has taken it");
     }
     events[2].set().unwrap();
     events[1].set().unwrap();
