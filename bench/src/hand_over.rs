@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// What this program does as the other process.
-pub(crate) fn other_process(role: &str, _: &[String]) -> Outcome {
+pub(crate) fn other_process(role: &str, arguments: &[String]) -> Outcome {
     match role {
         "--ours" => {
             let channel = Channel::parent()?;
@@ -37,7 +37,11 @@ pub(crate) fn other_process(role: &str, _: &[String]) -> Outcome {
             floor::take_over(&pipe(2)?, &pipe(3)?);
             Ok(())
         }
-        other => Err(format!("{other} is no role").into()),
+        #[cfg(feature = "peers")]
+        "--ipmb" => crate::peers::ipmb_child(&arguments[0]),
+        #[cfg(feature = "peers")]
+        "--ipc-channel" => crate::peers::ipc_channel_child(&arguments[0]),
+        other => Err(format!("{other} {arguments:?} is no role").into()),
     }
 }
 
@@ -65,37 +69,61 @@ fn start(role: &str) -> Outcome<(Child, Channel)> {
     Ok((child, channel))
 }
 
+/// The crates to compare with, if they were built in.
+#[cfg(feature = "peers")]
+struct Peers {
+    ipmb: crate::peers::Ipmb,
+    ipc_channel: crate::peers::IpcChannel,
+}
+
 pub(crate) fn measure() -> Outcome {
     println!("\nSo many objects to a process that runs, until it answers:\n");
-    println!("| objects | C floor | ours | ratio |");
-    println!("|---|---|---|---|");
+    println!("| objects | C floor | ours | ratio | ipmb | ratio | ipc-channel | ratio |");
+    println!("|---|---|---|---|---|---|---|---|");
     let bare = Bare::start()?;
     let (_child, channel) = start("--ours")?;
+    #[cfg(feature = "peers")]
+    let mut peers =
+        Peers { ipmb: crate::peers::Ipmb::start()?, ipc_channel: crate::peers::IpcChannel::start()? };
     for count in [1_usize, 8, 64, 253] {
         let events: Vec<Event> = (0..count).map(|_| Event::manual_reset()).collect::<Result<_, _>>()?;
         let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
         let objects: Vec<_> = events.iter().map(AsHandle::as_handle).collect();
-        let mut times = Times::<2>::new();
-        for round in 0..(20_000 / count).clamp(200, 2000) {
-            for which in order::<2>(round) {
+        #[cfg(feature = "peers")]
+        let memory = crate::peers::IpcChannel::memory(count);
+        let mut times = Times::<4>::new();
+        for round in 0..(8_000 / count).clamp(120, 1500) {
+            for which in order::<4>(round) {
                 times.add(which, || -> Outcome {
-                    if which == 0 {
-                        floor::hand_over(bare.child.process(), &bare.to, &bare.from, &objects);
-                        return Ok(());
+                    match which {
+                        0 => {
+                            floor::hand_over(bare.child.process(), &bare.to, &bare.from, &objects);
+                        }
+                        1 => {
+                            let message = Message::new(b"");
+                            let message = names
+                                .iter()
+                                .zip(&events)
+                                .fold(message, |message, (name, event)| message.with(name, event));
+                            channel.send(message)?;
+                            channel.recv_timeout(DEADLINE)?;
+                        }
+                        #[cfg(feature = "peers")]
+                        2 => peers.ipmb.hand_over(&events)?,
+                        #[cfg(feature = "peers")]
+                        3 => peers.ipc_channel.hand_over(&memory)?,
+                        _ => {}
                     }
-                    let message = Message::new(b"");
-                    let message = names
-                        .iter()
-                        .zip(&events)
-                        .fold(message, |message, (name, event)| message.with(name, event));
-                    channel.send(message)?;
-                    channel.recv_timeout(DEADLINE)?;
                     Ok(())
                 })?;
             }
         }
-        let [floor, ours] = times.medians();
-        println!("| {count} | {floor:.1?} | {ours:.1?} | {:.3} |", ratio(ours, floor));
+        let [floor, rest @ ..] = times.medians();
+        print!("| {count} | {floor:.1?} |");
+        for time in rest {
+            print!(" {time:.1?} | {:.2} |", ratio(time, floor));
+        }
+        println!();
     }
     Ok(())
 }

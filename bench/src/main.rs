@@ -9,6 +9,8 @@ mod floor;
 mod hand_over;
 #[cfg(windows)]
 mod measure;
+#[cfg(all(windows, feature = "peers"))]
+mod peers;
 #[cfg(windows)]
 mod spawn;
 

@@ -87,7 +87,10 @@ fn test() -> Result<(), Failed> {
 
 fn bench(arguments: &[&str]) -> Result<(), Failed> {
     let win32 = Win32::ready()?;
-    win32.cargo("build the benchmark", &["build", "--quiet", "--release", "--package", "bench", "--bins"])?;
+    win32.cargo(
+        "build the benchmark",
+        &["build", "--quiet", "--release", "--package", "bench", "--bins", "--features", "peers"],
+    )?;
     win32.program("release", "bench", arguments)
 }
 
