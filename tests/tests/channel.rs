@@ -32,6 +32,10 @@ fn main() -> ExitCode {
             sending_has_a_deadline,
             what_the_child_sends_last_arrives,
             flushing_waits_until_it_is_fetched,
+            what_was_sent_before_a_deadline_arrives,
+            a_send_that_waits_leaves_the_receiver_its_turn,
+            a_child_that_closes_reads_what_its_parent_waits_for,
+            what_is_never_fetched_is_closed,
             a_channel_is_one_childs_alone,
             sealed_and_suspended_children_have_channels,
         ],
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
             never_reads,
             sends_and_returns,
             flushes,
+            sends_too_much,
+            speaks_before_it_reads,
             asks_for_its_parent,
             has_no_channel,
             copies_its_environment,
@@ -625,6 +631,106 @@ fn flushing_waits_until_it_is_fetched() {
     ends_well(child, channel);
 }
 
+/// Sends an event, then more than anybody reads in time, and is asked how it goes.
+fn sends_too_much(arguments: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    let before = table::count();
+    channel.send(Message::new(b"first").with("event", &event)).unwrap();
+    let late = channel
+        .send_timeout(Message::new(vec![0; 1 << 20]).with("event", &event), Duration::from_millis(300));
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    assert!(matches!(channel.send(b"more"), Err(Error::CutOff { .. })));
+    println!("late");
+    if arguments == ["waits"] {
+        // The parent takes the first, or closes without it.
+        let end = channel.recv_timeout(SOON);
+        assert!(matches!(end, Err(Error::Closed { .. })), "{end:?}");
+        let end = channel.flush(SOON);
+        assert!(matches!(end, Ok(()) | Err(Error::Closed { .. })), "{end:?}");
+        assert_eq!(table::count(), before, "nothing is kept for nobody");
+        return;
+    }
+    channel.flush(SOON).unwrap();
+}
+
+fn too_much(arguments: &[&str]) -> (Child, Channel) {
+    use std::io::{BufRead, BufReader};
+    let mut command = Command::new(this_program());
+    command.args(role("sends_too_much", arguments)).stdout(Stdio::piped());
+    let (mut child, channel) = channel_of(command);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), "late");
+    (child, channel)
+}
+
+fn what_was_sent_before_a_deadline_arrives() {
+    let (mut child, channel) = too_much(&[]);
+    let before = table::count();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(message.bytes(), b"first");
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    // Half a message is nobody's fault, and not a broken rule.
+    let end = channel.recv_timeout(SOON);
+    assert!(matches!(end, Err(Error::Closed { .. } | Error::PeerGone { .. })), "{end:?}");
+    drop(message);
+    assert_eq!(table::count(), before);
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn what_is_never_fetched_is_closed() {
+    let (child, channel) = too_much(&["waits"]);
+    ends_well(child, channel);
+}
+
+/// Speaks while its parent is sending, and reads only when it is told to.
+fn speaks_before_it_reads(_: &[String]) {
+    let channel = parent();
+    let go_on: Event = handover::inherited().unwrap().take("go on").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    channel.send(b"read this first").unwrap();
+    go_on.wait_timeout(SOON).unwrap();
+    assert_eq!(next(&channel).unwrap().bytes().len(), 1 << 20);
+    channel.send(b"thank you").unwrap();
+    assert!(next(&channel).is_none());
+}
+
+fn a_send_that_waits_leaves_the_receiver_its_turn() {
+    for way in 0..2 {
+        let go_on = Event::manual_reset().unwrap();
+        let mut command = Command::new(this_program());
+        command.args(role("speaks_before_it_reads", &[])).inherit("go on", &go_on);
+        let (child, channel) = channel_of(command);
+        std::thread::scope(|scope| {
+            scope.spawn(|| channel.send_timeout(vec![0; 1 << 20], SOON).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+            if way == 0 {
+                assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read this first");
+            } else {
+                until("it is there", || channel.try_recv().unwrap().is_some());
+            }
+            go_on.set().unwrap();
+        });
+        assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"thank you");
+        ends_well(child, channel);
+    }
+}
+
+fn a_child_that_closes_reads_what_its_parent_waits_for() {
+    // The child has sent its event, and goes. The parent sends what the child no longer wants, and only then receives.
+    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    std::thread::sleep(Duration::from_millis(500));
+    let started = Instant::now();
+    channel.send_timeout(vec![0; 1 << 20], SOON).unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
 fn asks_for_its_parent(_: &[String]) {
     let before = table::count();
     let channel = parent();
@@ -667,6 +773,8 @@ fn a_channel_is_one_childs_alone() {
     let mut command = Command::new(this_program());
     let refused = command.inherit("handover/pipe", &event).channel().spawn().unwrap_err();
     assert!(refused.to_string().contains("this crate's own"), "{refused}");
+    let refused = Command::new(this_program()).channel().arg_handle("{handover/pipe}").spawn().unwrap_err();
+    assert!(matches!(refused, Error::InvalidInput { .. }), "no number of it can be told: {refused:?}");
     assert!(Command::new("no such program").channel().spawn().is_err());
     assert_eq!(table::count(), before);
 }

@@ -97,6 +97,16 @@ fn hostile(arguments: &[String]) {
             while Instant::now() < until && say(b"") {}
             true
         }
+        "drips" => {
+            let frame = frame(0, &[], &vec![7; 1 << 20]);
+            let until = Instant::now() + Duration::from_secs(3);
+            for byte in &frame {
+                if Instant::now() > until || !say(std::slice::from_ref(byte)) {
+                    break;
+                }
+            }
+            true
+        }
         "floods" => {
             let mut number = 0;
             while raw::write(pipe, &frame(number, &[(own, b"a")], b"flood"), SOON) {
@@ -105,26 +115,26 @@ fn hostile(arguments: &[String]) {
             true
         }
         "says that it took all" => {
-            raw::words(ledger, 8)[5].store(u64::MAX, std::sync::atomic::Ordering::SeqCst);
+            raw::words(ledger, 16)[6].store(u64::MAX, std::sync::atomic::Ordering::SeqCst);
             say(&good)
         }
         "says that it took none" => {
-            raw::words(ledger, 8)[5].store(2, std::sync::atomic::Ordering::SeqCst);
+            raw::words(ledger, 16)[6].store(4, std::sync::atomic::Ordering::SeqCst);
             say(&good)
         }
         "takes its objects back" => {
-            raw::words(ledger, 8)[6].store(1, std::sync::atomic::Ordering::SeqCst);
+            raw::words(ledger, 16)[8].store(1, std::sync::atomic::Ordering::SeqCst);
             say(&frame(0, &[(own, b"a")], b""))
         }
         "scribbles" => {
-            let words = raw::words(ledger, 8);
+            let words = raw::words(ledger, 16);
             let mut random = 0x1234_5678_9abc_def0_u64;
             for number in 0.. {
                 for _ in 0..50 {
                     random ^= random << 13;
                     random ^= random >> 7;
                     random ^= random << 17;
-                    let word = usize::try_from(random % 8).unwrap();
+                    let word = usize::try_from(random % 16).unwrap();
                     words[word].store(random.rotate_left(29), std::sync::atomic::Ordering::SeqCst);
                 }
                 if !raw::write(pipe, &frame(number, &[(own, b"a")], b""), Duration::from_secs(1)) {
@@ -265,6 +275,16 @@ fn a_stall_costs_no_more_than_the_deadline() {
 
 fn a_flood_of_nothing_costs_no_more_than_the_deadline() {
     costs_a_deadline("writes nothing, often");
+    costs_a_deadline("drips");
+    for case in ["writes nothing, often", "drips"] {
+        met(&[case], |_, channel| {
+            std::thread::sleep(Duration::from_millis(300));
+            let (started, time) = (Instant::now(), Duration::from_millis(300));
+            let late = channel.send_timeout(vec![0; 1 << 20], time);
+            assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+            assert!(started.elapsed() >= time && started.elapsed() < time * 5, "{:?}", started.elapsed());
+        });
+    }
 }
 
 fn a_flood_of_messages_can_be_ended() {

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             accepting_and_connecting_have_deadlines,
             a_hundred_clients_at_once,
             who_stands_in_the_door_is_sent_away,
+            who_stands_in_the_door_does_not_keep_the_name,
             a_client_that_dies_in_the_door_leaves_nothing,
             a_client_that_dies_is_gone,
             a_server_that_dies_is_gone,
@@ -149,6 +150,21 @@ fn a_squatter_is_an_error() {
     drop(squatter);
     let _listener = Listener::bind(&name).unwrap();
     assert!(raw::squat(&path(&name)).is_err(), "nobody makes a second pipe of the name");
+}
+
+fn who_stands_in_the_door_does_not_keep_the_name() {
+    let name = name("keeps");
+    for _ in 0..3 {
+        let mut listener = Listener::bind(&name).unwrap();
+        let mut hostile = stranger("stands_in_the_door", &[&name]);
+        // Before it is accepted, and while it is.
+        assert_eq!(said(&mut hostile), "here");
+        let _ = listener.accept_timeout(SOON).unwrap().process();
+        drop(listener);
+        drop(Listener::bind(&name).unwrap());
+        hostile.kill().unwrap();
+        hostile.wait().unwrap();
+    }
 }
 
 fn nobody_listens() {
@@ -342,11 +358,11 @@ fn a_server_that_dies_is_gone() {
 fn a_listener_whose_answer_is_none_is_refused() {
     for (answer, part) in [
         (&b"HO\x01\0"[..], ""),
-        (b"a web server's greeting", "the listener's answer is none"),
+        (b"220 a mail server's greeting", "the listener's answer is none"),
         // This process's own handles: no channel is behind them.
-        (b"HO\x01\0\x04\0\0\0\x08\0\0\0\x0c\0\0\0", ""),
-        (b"HO\x01\0\xff\xff\xff\xff\x08\0\0\0\x0c\0\0\0", "the listener's answer is none"),
-        (b"HO\x01\0\x04\0\0\0\x04\0\0\0\x04\0\0\0", "the listener's answer is none"),
+        (b"HO\x01\0\x04\0\0\0\x08\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0", ""),
+        (b"HO\x01\0\xff\xff\xff\xff\x08\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0", "the listener's answer is none"),
+        (b"HO\x01\0\x04\0\0\0\x04\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0", "the listener's answer is none"),
     ] {
         let name = name("none");
         let squatter = raw::squat(&path(&name)).unwrap();

@@ -132,7 +132,7 @@ pub enum Error {
         /// The rule that it broke.
         why: &'static str,
     },
-    /// A send was cut off before, by its deadline, and nothing can follow half a message.
+    /// A send was cut off before, by its deadline or a failure, and nothing can follow half a message.
     CutOff {
         /// The process that has the other end.
         process: u32,
@@ -310,7 +310,7 @@ impl fmt::Display for Error {
             }
             Self::CutOff { process } => write!(
                 f,
-                "the channel to process {process} has ended for sending, because a message was cut off by its deadline"
+                "the channel to process {process} has ended for sending, because a message was cut off, by its deadline or a failure"
             ),
             Self::KindNotAllowed { process, name, found } => write!(
                 f,

@@ -22,6 +22,24 @@ pub(crate) fn claim(value: HandleValue) -> bool {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner).insert(value)
 }
 
+/// Claims all of these handles, or none.
+pub(crate) fn claim_all(values: &[HandleValue]) -> bool {
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if values.iter().any(|value| taken.contains(value)) {
+        return false;
+    }
+    taken.extend(values);
+    true
+}
+
+/// Gives claimed handles back, because nobody has become their owner.
+pub(crate) fn unclaim(values: &[HandleValue]) {
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    for value in values {
+        taken.remove(value);
+    }
+}
+
 /// A handle of this process whose number another process told it, to be [adopted](Self::adopt).
 ///
 /// It is for peers that don't know this crate. Between programs that do, objects travel by name, and

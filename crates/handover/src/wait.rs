@@ -108,6 +108,10 @@ impl Deadline {
         self.left().is_zero()
     }
 
+    pub(crate) fn or_later(self, time: Duration) -> Self {
+        if self.left() > time { self } else { Self::after(time) }
+    }
+
     pub(crate) fn or_sooner(self, time: Duration) -> Self {
         if self.left() < time { self } else { Self::after(time) }
     }

@@ -110,9 +110,9 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Error::TimedOut`] if the other end didn't read for so long. Nothing of the
-    /// message arrives, and if a part of it was under way, nothing more can be sent ([`Error::CutOff`]); receiving
-    /// goes on.
+    /// As [`send`](Self::send), and [`Error::TimedOut`] if the other end didn't read for so long. The message doesn't
+    /// arrive. If it was waiting for room in the pipe, a part of it may have been read, so nothing more can be sent
+    /// ([`Error::CutOff`]); what was sent before arrives, and receiving goes on.
     pub fn send_timeout<'a>(&self, message: impl Into<Message<'a>>, time: Duration) -> Result<()> {
         if self.link.send(&message.into(), Deadline::after(time))? {
             return Ok(());
@@ -144,7 +144,7 @@ impl Channel {
         self.link.receive(Deadline::after(time))?.ok_or_else(|| self.timed_out("a message from", time))
     }
 
-    /// The next message, if it is there.
+    /// The next message, if it is there. While another thread is receiving or sending, it may take 40 ms to find out.
     ///
     /// # Errors
     ///

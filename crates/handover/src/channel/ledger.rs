@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::Identity;
 
 /// How many words the page has.
-pub(crate) const WORDS: usize = 8;
+pub(crate) const WORDS: usize = 16;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"handover");
 const VERSION: u64 = 1;
@@ -23,10 +23,11 @@ const VERSION: u64 = 1;
 pub(crate) struct Ledger<'a>(pub(crate) &'a [AtomicU64; WORDS]);
 
 impl<'a> Ledger<'a> {
-    /// The first entry: whose channel it is. Made by the stronger end.
-    pub(crate) fn open(self, stronger: Identity) {
+    /// The first entry: whose channel it is, and a number that no other channel has. Made by the stronger end.
+    pub(crate) fn open(self, stronger: Identity, nonce: u64) {
         self.0[2].store(stronger.id.into(), SeqCst);
         self.0[3].store(stronger.created, SeqCst);
+        self.0[4].store(nonce, SeqCst);
         self.0[1].store(VERSION, SeqCst);
         self.0[0].store(MAGIC, SeqCst);
     }
@@ -40,81 +41,114 @@ impl<'a> Ledger<'a> {
         Some(Identity::new(id, self.0[3].load(SeqCst)))
     }
 
-    /// The channel's own handles: what the stronger end puts into the weaker process for it to begin with.
-    pub(crate) fn ends(self) -> Turnover<'a> {
-        Turnover(&self.0[4])
+    pub(crate) fn nonce(self) -> u64 {
+        self.0[4].load(SeqCst)
+    }
+
+    /// The weaker end takes its handles to the channel. False: they were taken, or the stronger end has given up.
+    pub(crate) fn take_end(self) -> bool {
+        self.0[5].compare_exchange(0, END_TAKEN, SeqCst, SeqCst).is_ok()
+    }
+
+    /// The stronger end gives up waiting for that; false if it has happened.
+    pub(crate) fn withdraw_end(self) -> bool {
+        self.0[5].compare_exchange(0, END_WITHDRAWN, SeqCst, SeqCst).is_ok()
     }
 
     /// What the stronger end puts into the weaker process.
     pub(crate) fn pushed(self) -> Turnover<'a> {
-        Turnover(&self.0[5])
+        Turnover { word: &self.0[6], cut_at: &self.0[7] }
     }
 
     /// What the stronger end takes out of the weaker process.
     pub(crate) fn pulled(self) -> Turnover<'a> {
-        Turnover(&self.0[6])
+        Turnover { word: &self.0[8], cut_at: &self.0[9] }
     }
 
     /// The number of messages up to which the stronger end has its own copies of what it pulls.
     pub(crate) fn fetched(self) -> u64 {
-        self.0[7].load(SeqCst)
+        self.0[10].load(SeqCst)
     }
 
     pub(crate) fn set_fetched(self, count: u64) {
-        self.0[7].store(count, SeqCst);
+        self.0[10].store(count, SeqCst);
     }
 }
 
-/// One direction: up to which message its objects are the receiver's, and whether either side has ended.
+const END_TAKEN: u64 = 1;
+const END_WITHDRAWN: u64 = 2;
+
+/// One direction: up to which message its objects are the receiver's, and how either side has ended.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Turnover<'a>(&'a AtomicU64);
+pub(crate) struct Turnover<'a> {
+    /// The count, and the flags below.
+    word: &'a AtomicU64,
+    /// The message at which giving was cut off; means something with that flag.
+    cut_at: &'a AtomicU64,
+}
 
 const GIVING_ENDED: u64 = 1;
-const TAKING_ENDED: u64 = 2;
-const COUNT_SHIFT: u32 = 2;
+const GIVING_CUT: u64 = 2;
+const TAKING_ENDED: u64 = 4;
+const FLAGS: u64 = 7;
+const COUNT_SHIFT: u32 = 3;
 
 impl Turnover<'_> {
     /// The sender lets go of a message's objects, which the receiver can read of by now. False: they are the
     /// sender's still, because the receiver has ended without them.
     pub(crate) fn give(self, number: u64) -> bool {
-        self.advance(number, TAKING_ENDED)
+        self.advance(number, |word| word & TAKING_ENDED == 0)
     }
 
     /// The receiver takes a message's objects. False: they are the sender's, which has given up.
     pub(crate) fn take(self, number: u64) -> bool {
-        self.advance(number, GIVING_ENDED)
+        self.advance(number, |word| {
+            word & GIVING_ENDED == 0 && (word & GIVING_CUT == 0 || number < self.cut_at.load(SeqCst))
+        })
     }
 
-    fn advance(self, number: u64, unless: u64) -> bool {
-        let mut word = self.0.load(SeqCst);
+    fn advance(self, number: u64, may: impl Fn(u64) -> bool) -> bool {
+        let mut word = self.word.load(SeqCst);
         loop {
             if word >> COUNT_SHIFT > number {
                 return true;
             }
-            if word & unless != 0 {
+            if !may(word) {
                 return false;
             }
-            let flags = word & (GIVING_ENDED | TAKING_ENDED);
-            let next = (number + 1) << COUNT_SHIFT | flags;
-            match self.0.compare_exchange_weak(word, next, SeqCst, SeqCst) {
+            // Any flag that is set meanwhile changes the word, and then it is looked at again.
+            let next = (number + 1) << COUNT_SHIFT | word & FLAGS;
+            match self.word.compare_exchange_weak(word, next, SeqCst, SeqCst) {
                 Ok(_) => return true,
                 Err(now) => word = now,
             }
         }
     }
 
+    /// The sender could not write this message whole, and sends no more. True: the receiver has taken it all the
+    /// same. What was sent before goes on as if nothing had been.
+    pub(crate) fn cut_giving(self, number: u64) -> bool {
+        self.cut_at.store(number, SeqCst);
+        self.word.fetch_or(GIVING_CUT, SeqCst) >> COUNT_SHIFT > number
+    }
+
     /// The sender takes back what wasn't taken: from now on, messages from the answer up are not.
     pub(crate) fn end_giving(self) -> u64 {
-        self.0.fetch_or(GIVING_ENDED, SeqCst) >> COUNT_SHIFT
+        self.word.fetch_or(GIVING_ENDED, SeqCst) >> COUNT_SHIFT
     }
 
     /// The receiver takes no more: messages up to the answer are its own, read or not, and no later ones.
     pub(crate) fn end_taking(self) -> u64 {
-        self.0.fetch_or(TAKING_ENDED, SeqCst) >> COUNT_SHIFT
+        self.word.fetch_or(TAKING_ENDED, SeqCst) >> COUNT_SHIFT
+    }
+
+    /// Whether the sender says itself that the last message may be half a one.
+    pub(crate) fn giving_has_ended(self) -> bool {
+        self.word.load(SeqCst) & (GIVING_ENDED | GIVING_CUT) != 0
     }
 
     pub(crate) fn taking_has_ended(self) -> bool {
-        self.0.load(SeqCst) & TAKING_ENDED != 0
+        self.word.load(SeqCst) & TAKING_ENDED != 0
     }
 }
 
@@ -131,10 +165,38 @@ mod tests {
         let page = page();
         assert_eq!(Ledger(&page).stronger(), None);
         let identity = Identity::new(264, 0x1dc_5b4a_6f9d_3e80);
-        Ledger(&page).open(identity);
-        assert_eq!(Ledger(&page).stronger(), Some(identity));
+        Ledger(&page).open(identity, 7);
+        assert_eq!((Ledger(&page).stronger(), Ledger(&page).nonce()), (Some(identity), 7));
         page[1].store(2, SeqCst);
         assert_eq!(Ledger(&page).stronger(), None, "another version");
+    }
+
+    #[test]
+    fn the_weaker_end_is_taken_once_or_withdrawn() {
+        let page = page();
+        assert!(Ledger(&page).take_end());
+        assert!(!Ledger(&page).take_end() && !Ledger(&page).withdraw_end());
+        let page = self::page();
+        assert!(Ledger(&page).withdraw_end());
+        assert!(!Ledger(&page).take_end());
+    }
+
+    #[test]
+    fn what_was_sent_before_a_cut_goes_on() {
+        let page = page();
+        let turnover = Ledger(&page).pulled();
+        assert!(!turnover.cut_giving(3));
+        assert!(turnover.giving_has_ended());
+        assert!(turnover.take(1) && turnover.take(2) && !turnover.take(3) && turnover.take(2));
+        // The end takes back what the cut had left.
+        let page = self::page();
+        let turnover = Ledger(&page).pulled();
+        assert!(turnover.take(0) && !turnover.cut_giving(3));
+        assert_eq!(turnover.end_giving(), 1);
+        assert!(turnover.take(0) && !turnover.take(1));
+        // The receiver had all of it.
+        let page = self::page();
+        assert!(Ledger(&page).pushed().take(3) && Ledger(&page).pushed().cut_giving(3));
     }
 
     #[test]
@@ -176,7 +238,11 @@ mod tests {
                         std::hint::spin_loop();
                     }
                     // A send whose write fails, half the time: the sender takes it back.
-                    if round % 2 == 0 { !turnover.give(0) } else { turnover.end_giving() == 0 }
+                    match round % 4 {
+                        0 | 2 => !turnover.give(0),
+                        1 => turnover.end_giving() == 0,
+                        _ => !turnover.cut_giving(0),
+                    }
                 });
                 let receiver = scope.spawn(move || {
                     for _ in 0..round % 47 {

@@ -14,7 +14,7 @@ use crate::process::Remote;
 use crate::sys::transfer::{Begun, Transfer};
 use crate::sys::{event, pipe};
 use crate::wait::{self, Deadline};
-use crate::{Access, Error, HandleValue, Process, Result, User};
+use crate::{Access, Error, Process, Result, User};
 
 /// How long a client may stand in the door.
 const COMING_IN: Duration = Duration::from_secs(1);
@@ -46,8 +46,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens under a name: text that isn't empty, without backslash and NUL, of which some 180 characters fit. Case
-    /// makes no difference. The name is in use until this is dropped.
+    /// Listens under a name: text that isn't empty, without slashes and NUL, without a dot or space at its end; some
+    /// 180 characters fit. Case makes no difference. The name is in use until this is dropped.
     ///
     /// # Errors
     ///
@@ -188,9 +188,12 @@ impl Incoming<'_> {
         let [pipe, section, fetched] = copies;
         let copies = [pipe?, section?, fetched?];
         let deadline = Deadline::after(COMING_IN);
-        self.listener.answer(copies.each_ref().map(Remote::value), self.process.as_handle(), deadline)?;
-        if opening.ledger().ends().end_giving() == 0 {
+        let answer = wire::answer(copies.each_ref().map(Remote::value), opening.nonce);
+        let told = self.listener.answer(answer, self.process.as_handle(), deadline);
+        // Also after a failure: the client may have read the answer.
+        if opening.ledger().withdraw_end() {
             // Dropping the copies closes them over there.
+            told?;
             if self.process.is_going() {
                 return Err(Error::PeerGone { process: self.process.id(), what: "let in".into() });
             }
@@ -207,6 +210,13 @@ impl Incoming<'_> {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A client that stands in the door would keep the name in use.
+        self.send_away();
+    }
+}
+
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         self.listener.send_away();
@@ -217,11 +227,10 @@ impl Listener {
     /// Tells the client its handles, and waits until it has gone through the door, or its end, or the deadline.
     fn answer(
         &mut self,
-        values: [HandleValue; 3],
+        answer: [u8; wire::ANSWER],
         client: BorrowedHandle<'_>,
         deadline: Deadline,
     ) -> Result<()> {
-        let answer = wire::answer(values);
         *self.door.buffer() = answer.to_vec();
         let begun = self.door.write(0, answer.len());
         self.finish(begun, client, deadline).map_err(failed("WriteFile", &self.name))?;
@@ -261,7 +270,8 @@ impl Channel {
     /// # Errors
     ///
     /// [`Error::NobodyListens`]; [`Error::Refused`] if the listener doesn't let this process in;
-    /// [`Error::OtherUser`] if another user's process uses the name; [`Error::PeerGone`] if it ends meanwhile;
+    /// [`Error::OtherUser`] if another user's process uses the name, or [`Error::System`] if that one doesn't even let
+    /// this user look; [`Error::PeerGone`] if it ends meanwhile;
     /// [`Error::InvalidInput`] for what can't be a name.
     pub fn connect(name: &str) -> Result<Self> {
         Self::connect_until(name, Duration::MAX)
@@ -311,12 +321,13 @@ impl Channel {
         let mut door = Transfer::new(Arc::new(door), done);
         loop {
             let lacking = wire::ANSWER - door.buffer().len();
+            let mut is_gone = false;
             let outcome = match door.read(lacking) {
                 Ok(Begun::Done) => door.finish(),
                 Ok(Begun::UnderWay) => {
                     let woken = wait::any(&[door.done(), server.as_handle()], deadline);
                     let outcome = door.cancel();
-                    woken.map_err(failed("WaitForMultipleObjects"))?;
+                    is_gone = woken.map_err(failed("WaitForMultipleObjects"))? == Some(1);
                     outcome
                 }
                 Err(error) => Err(error),
@@ -324,8 +335,8 @@ impl Channel {
             match outcome {
                 Ok(_) if door.buffer().len() == wire::ANSWER => break,
                 Ok(_) if !deadline.has_passed() => {}
-                Err(error) if pipe::is_end(&error) || (pipe::is_cancelled(&error) && server.is_going()) => {
-                    if server.is_going() {
+                Err(error) if pipe::is_end(&error) || (pipe::is_cancelled(&error) && is_gone) => {
+                    if is_gone || server.is_going() {
                         return Err(Error::PeerGone { process: id, what: "connect to".into() });
                     }
                     return Err(Error::Refused { process: id });
@@ -334,8 +345,9 @@ impl Channel {
                 _ => return Err(timed_out()),
             }
         }
-        let values = wire::parse_answer(door.buffer()).map_err(|why| Error::Protocol { process: id, why })?;
-        weaker_end(values, Some(id))
+        let (values, nonce) =
+            wire::parse_answer(door.buffer()).map_err(|why| Error::Protocol { process: id, why })?;
+        weaker_end(values, Some((id, nonce)))
     }
 }
 
@@ -352,8 +364,11 @@ fn path(name: &str) -> Result<String> {
     if name.is_empty() {
         return invalid("is empty");
     }
-    if name.contains(['\\', '\0']) {
-        return invalid("expected a name without backslash and NUL");
+    if name.contains(['\\', '/', '\0']) {
+        return invalid("expected a name without backslash, slash and NUL");
+    }
+    if name.ends_with(['.', ' ']) {
+        return invalid("ends with a dot or a space, which the system would take off");
     }
     let path = format!(r"\\.\pipe\handover.{}.{name}", User::current()?);
     let length = path.encode_utf16().count();

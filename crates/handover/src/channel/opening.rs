@@ -23,6 +23,8 @@ const SECTION_MAP: Access = Access::from_bits_retain(0x0006);
 #[derive(Debug)]
 pub(crate) struct Opening {
     words: Words<WORDS>,
+    /// What no other channel has.
+    pub(super) nonce: u64,
     reader: Reader,
     writer: Writer,
     section: OwnedHandle,
@@ -46,6 +48,11 @@ fn events() -> Result<[OwnedHandle; 2]> {
     Ok([event()?, event()?])
 }
 
+fn nonce() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(())
+}
+
 fn transfers(pipe: OwnedHandle, [read, written]: [OwnedHandle; 2]) -> (Reader, Writer) {
     let pipe = Arc::new(pipe);
     (Reader::new(Transfer::new(Arc::clone(&pipe), read)), Writer::new(Transfer::new(pipe, written)))
@@ -57,9 +64,10 @@ impl Opening {
             .map_err(|(call, source)| failed(call)(source))?;
         let (reader, writer) = transfers(ours, events()?);
         let (section, words) = Words::create().map_err(failed("CreateFileMappingW"))?;
-        Ledger(words.words()).open(Process::current_identity()?);
+        let nonce = nonce();
+        Ledger(words.words()).open(Process::current_identity()?, nonce);
         let fetched = event::create(false).map_err(failed("CreateEventW"))?;
-        Ok(Self { words, reader, writer, section, fetched, theirs })
+        Ok(Self { words, nonce, reader, writer, section, fetched, theirs })
     }
 
     /// What the weaker end needs, with the least access.
@@ -85,26 +93,32 @@ impl Opening {
 /// The weaker end, from the handles that the stronger one has made for this process under these values.
 ///
 /// They become this process's when the ledger says so, and are left alone before that.
-pub(super) fn weaker_end(values: [HandleValue; ENDS], listens: Option<u32>) -> Result<Channel> {
+///
+/// `listener` is the process that told the values, and the number that goes with them; a parent needs none.
+pub(super) fn weaker_end(values: [HandleValue; ENDS], listener: Option<(u32, u64)>) -> Result<Channel> {
     let [pipe, section, fetched] = values;
     let words = Words::<WORDS>::view_of(section).map_err(failed("MapViewOfFile"))?;
     let ledger = Ledger(words.words());
     let wrong = |process, why| Error::Protocol { process, why };
     let Some(stronger) = ledger.stronger() else {
-        return Err(wrong(listens.unwrap_or(0), "the channel is of another version of this crate"));
+        let id = listener.map_or(0, |(id, _)| id);
+        return Err(wrong(id, "the channel is of another version of this crate"));
     };
-    if listens.is_some_and(|id| id != stronger.id) {
-        return Err(wrong(stronger.id, "the channel is another process's"));
+    if let Some((id, nonce)) = listener {
+        if (id, nonce) != (stronger.id, ledger.nonce()) {
+            return Err(wrong(id, "the channel is another one"));
+        }
     }
     let peer = match Process::open_identified(stronger, Access::empty()) {
         Ok(process) => Ok(process),
-        // What it sent before it ended can still be received.
+        // What it sent before it ended can still be received. One that mustn't be opened ends with the pipe.
         Err(Error::PeerGone { .. }) => Err(stronger.id),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(stronger.id),
         Err(other) => return Err(other),
     };
     let events = events()?;
     // From here on nothing fails.
-    if !ledger.ends().take(0) {
+    if !ledger.take_end() {
         return Err(Error::Refused { process: stronger.id });
     }
     let [pipe, _section, fetched] = [pipe, section, fetched].map(handle::own);

@@ -1,6 +1,7 @@
 //! A mutex that can be waited for until a deadline.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::wait::Deadline;
@@ -11,11 +12,13 @@ pub(super) struct Turn<T> {
     /// Not here while somebody has it.
     value: Mutex<Option<T>>,
     back: Condvar,
+    /// How many wait for it.
+    waiting: AtomicUsize,
 }
 
 impl<T> Turn<T> {
     pub(super) fn new(value: T) -> Self {
-        Self { value: Mutex::new(Some(value)), back: Condvar::new() }
+        Self { value: Mutex::new(Some(value)), back: Condvar::new(), waiting: AtomicUsize::new(0) }
     }
 
     /// Waits for one's turn; `None` if it didn't come in time.
@@ -29,8 +32,15 @@ impl<T> Turn<T> {
             if left.is_zero() {
                 return None;
             }
+            self.waiting.fetch_add(1, Relaxed);
             (slot, _) = self.back.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner);
+            self.waiting.fetch_sub(1, Relaxed);
         }
+    }
+
+    /// Whether somebody waits for it: who has taken it often leaves it to them for a while.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Relaxed) != 0
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<T>> {
@@ -79,7 +89,15 @@ mod tests {
         let first = turn.wait(Deadline::NEVER).expect("free");
         assert!(turn.wait(Deadline::after(Duration::ZERO)).is_none());
         assert!(turn.wait(Deadline::after(Duration::from_millis(30))).is_none());
-        drop(first);
+        assert!(!turn.is_wanted());
+        std::thread::scope(|scope| {
+            scope.spawn(|| turn.wait(Deadline::after(Duration::from_secs(10))).map(drop));
+            while !turn.is_wanted() {
+                std::thread::yield_now();
+            }
+            drop(first);
+        });
+        assert!(!turn.is_wanted());
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {

@@ -180,21 +180,26 @@ pub(crate) fn check<'a>(names: impl ExactSizeIterator<Item = &'a str> + Clone, b
 }
 
 /// How many bytes a listener's answer to a client has.
-pub(crate) const ANSWER: usize = 16;
+pub(crate) const ANSWER: usize = 24;
 
-/// What a listener answers to a client: where in the client's own table its end of the channel is.
-pub(crate) fn answer(values: [HandleValue; 3]) -> [u8; ANSWER] {
+/// What a listener answers to a client: where in the client's own table its end of the channel is, and a number that
+/// the ledger behind it has too.
+pub(crate) fn answer(values: [HandleValue; 3], nonce: u64) -> [u8; ANSWER] {
     let mut answer = [0; ANSWER];
     answer[..2].copy_from_slice(&MAGIC);
     answer[2] = VERSION;
     for (place, value) in answer[4..].chunks_exact_mut(VALUE).zip(values) {
         place.copy_from_slice(&value.get().to_le_bytes());
     }
+    answer[NONCE..].copy_from_slice(&nonce.to_le_bytes());
     answer
 }
 
-/// The values of a listener's answer.
-pub(crate) fn parse_answer(answer: &[u8]) -> Result<[HandleValue; 3], Broken> {
+/// Where the number stands in a listener's answer.
+const NONCE: usize = 16;
+
+/// The values and the number of a listener's answer.
+pub(crate) fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
     let wrong = "the listener's answer is none";
     let Some([VERSION, 0, values @ ..]) = answer.strip_prefix(&MAGIC) else { return Err(wrong) };
     if answer.len() != ANSWER {
@@ -208,7 +213,8 @@ pub(crate) fn parse_answer(answer: &[u8]) -> Result<[HandleValue; 3], Broken> {
     if repeats(values.iter()) {
         return Err(wrong);
     }
-    Ok(values)
+    let nonce = answer[NONCE..].try_into().map_err(|_| wrong)?;
+    Ok((values, u64::from_le_bytes(nonce)))
 }
 
 fn check_name(name: &str) -> Result<(), Broken> {
@@ -371,8 +377,8 @@ mod tests {
     #[test]
     fn a_listeners_answer_is_read_and_nothing_else() {
         let values = [value(1), value(2), value(70_000)];
-        let right = answer(values);
-        assert_eq!(parse_answer(&right), Ok(values));
+        let right = answer(values, 0x1234_5678_9abc_def0);
+        assert_eq!(parse_answer(&right), Ok((values, 0x1234_5678_9abc_def0)));
         for length in 0..ANSWER {
             assert!(parse_answer(&right[..length]).is_err());
         }
@@ -383,7 +389,7 @@ mod tests {
             wrong[place] = 0xff;
             assert!(parse_answer(&wrong).is_err(), "{place}");
         }
-        assert!(parse_answer(&answer([value(1), value(2), value(1)])).is_err());
+        assert!(parse_answer(&answer([value(1), value(2), value(1)], 0)).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::manifest::{Manifest, VARIABLE};
 use crate::process::identity_of;
 use crate::sys::{handle, table};
-use crate::told::{check_kind, claim, own};
+use crate::told::{check_kind, claim, claim_all, own, unclaim};
 use crate::{Access, Error, HandleValue, Kind, Object, Result};
 
 /// What was handed down to this process, taken stock of once.
@@ -88,12 +88,23 @@ pub(crate) fn with_values<T, const N: usize>(
                 State::HandedDown | State::Waiting => {}
             }
         }
-        let owned = own(places.map(|place| entries[place].value))?;
-        for place in places {
-            entries[place].state = State::Taken;
-            claim(entries[place].value);
+        let values = places.map(|place| entries[place].value);
+        if !claim_all(&values) {
+            // By number, which somebody has told as well.
+            return Err(Error::AlreadyTaken { name: what.to_owned() });
         }
-        Ok(owned)
+        match own(values) {
+            Ok(owned) => {
+                for place in places {
+                    entries[place].state = State::Taken;
+                }
+                Ok(owned)
+            }
+            Err(error) => {
+                unclaim(&values);
+                Err(error)
+            }
+        }
     })
 }
 

@@ -241,7 +241,8 @@ impl<'a> Command<'a> {
 
     /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both live.
     /// This process's end is in [`Child::channel`]; the child asks for its own with
-    /// [`Channel::parent`](crate::Channel::parent).
+    /// [`Channel::parent`](crate::Channel::parent). [`status`](Self::status) and [`output`](Self::output), which only
+    /// wait, close it at once.
     pub fn channel(&mut self) -> &mut Self {
         self.channel = true;
         self

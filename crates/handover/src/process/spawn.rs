@@ -239,7 +239,7 @@ fn command_line(
 
 fn filled(template: &str, handed_down: &[(String, HandleValue)]) -> Result<String> {
     template::fill(template, |name| {
-        handed_down.iter().find(|(other, _)| other == name).map(|(_, value)| *value)
+        handed_down.iter().find(|(other, _)| other == name && !is_reserved(name)).map(|(_, value)| *value)
     })
 }
 

@@ -164,9 +164,10 @@ fn move_and_close(process: usize, value: usize) {
 
 /// Makes this process the owner of a handle that another process put into its table.
 ///
-/// Two callers have the right to: [`crate::inherited`], for a handle that had its inherit flag until a moment ago, as
-/// only one has that was handed down and that no Rust object owns; and [`crate::Told`], which stands for the promise
-/// that another process told the number, and can be made elsewhere only by unsafe code.
+/// Three callers have the right to: [`crate::inherited`], for a handle that had its inherit flag until a moment ago, as
+/// only one has that was handed down and that no Rust object owns; [`crate::Told`], which stands for the promise that
+/// another process told the number, and can be made elsewhere only by unsafe code; and a [`crate::Channel`]'s weaker
+/// end, for what the stronger one, which it trusts with all that it has, gives it in their ledger, each once.
 pub(crate) fn own(value: HandleValue) -> OwnedHandle {
     // SAFETY: the value was found open, and another process made the handle for this one, by the two rules above;
     // each of them lets it be taken once.

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
 use windows_sys::Win32::System::Memory::{
-    CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
-    PAGE_READWRITE, UnmapViewOfFile,
+    CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION,
+    MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile, VirtualQuery,
 };
 
 use super::{fault, handle, size_of_u32};
@@ -60,7 +60,20 @@ impl<const N: usize> Words<N> {
         let view = unsafe {
             MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, size_of::<[AtomicU64; N]>())
         };
-        NonNull::new(view.Value.cast()).map(Self).ok_or_else(io::Error::last_os_error)
+        let words = NonNull::new(view.Value.cast()).map(Self).ok_or_else(io::Error::last_os_error)?;
+        // A section can be reserved without memory behind it, and then the first look at it would be the end.
+        fault("VirtualQuery")?;
+        let mut answer = MEMORY_BASIC_INFORMATION::default();
+        // SAFETY: the view is there, and the answer has the size that is passed with it.
+        let length =
+            unsafe { VirtualQuery(view.Value, &raw mut answer, size_of::<MEMORY_BASIC_INFORMATION>()) };
+        if length == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if answer.State != MEM_COMMIT || answer.RegionSize < size_of::<[AtomicU64; N]>() {
+            return Err(io::Error::other("the section has no memory"));
+        }
+        Ok(words)
     }
 
     pub(crate) fn words(&self) -> &[AtomicU64; N] {

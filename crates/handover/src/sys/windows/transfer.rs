@@ -1,10 +1,10 @@
 //! Reading from and writing to an overlapped pipe: begun, waited for together with other things, finished or
 //! cancelled.
 
-use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_PIPE_CONNECTED};
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
@@ -17,7 +17,6 @@ use super::{fault, succeeded};
 ///
 /// While one is under way, the kernel has the buffer, which therefore can't be seen. The buffer and the record of the
 /// transfer are on the heap; to forget this leaks them, and never gives the kernel memory that is somebody else's.
-#[derive(Debug)]
 pub(crate) struct Transfer {
     pipe: Arc<OwnedHandle>,
     done: OwnedHandle,
@@ -151,6 +150,13 @@ impl Transfer {
             unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.record.as_ptr()) };
         }
         self.finish()
+    }
+}
+
+impl fmt::Debug for Transfer {
+    /// Without the bytes: they may be many, and secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transfer").field("pipe", &self.pipe).field("under_way", &self.under_way).finish()
     }
 }
 
