@@ -6,7 +6,8 @@
 //! | strategy | the other process is | this process calls | the other calls |
 //! |---|---|---|---|
 //! | inheritance | a child that is about to be created | [`Command::inherit`] | [`inherited`], or [`Told::adopt`] |
-//! | duplication | running | [`Process::duplicate_into`] | [`Told::adopt`] |
+//! | duplication | running | [`Process::duplicate_into`], [`Process::duplicate_from`] | [`Told::adopt`] |
+//! | duplication, as messages | a child, or any that this one's user runs | [`Channel::send`] | [`Channel::recv`] |
 //!
 //! Three things hold everywhere:
 //!
@@ -18,12 +19,13 @@
 //!
 //! [`Event`] is what is shared; [`Share`] is an object on its way, with its access; [`HandleValue`] is the number
 //! that one process tells another, and [`Told`] one that came; [`Command`], [`Child`] and [`Process`] are the other process; [`Kind`] is the
-//! kernel's answer to what a handle refers to; [`Error`] says what went wrong and what to do.
+//! kernel's answer to what a handle refers to; [`Channel`] carries [`Message`]s with objects in them, and a [`Listener`] lets strangers meet;
+//! [`wait_any`] waits for several things; [`Error`] says what went wrong and what to do.
 //!
 //! # Platforms
 //!
-//! Windows 10 and later. Elsewhere only what needs no operating system is there: [`HandleValue`], [`Access`], [`Kind`]
-//! and [`Error`].
+//! Windows 10 and later. Elsewhere only what needs no operating system is there: [`HandleValue`], [`Access`], [`Kind`],
+//! [`Identity`] and [`Error`].
 
 // The pages are written for the platform that has everything; `cargo xtask test` checks their links there.
 #![cfg_attr(not(windows), allow(rustdoc::broken_intra_doc_links))]
