@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use handover::{
-    Access, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, Process, Result, Stdio,
-    faults, wait_any,
+    Access, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, Mutex, Process, Reset,
+    Result, Section, Semaphore, SingleInstance, Stdio, Timer, faults, wait_any,
 };
 use handover_tests::{foreign, role, table, tests, this_program, until};
 
@@ -21,6 +21,8 @@ fn main() -> ExitCode {
             an_adoption_fails_at_each_call,
             pulling_fails_at_each_call,
             a_wait_fails_at_each_call,
+            creating_and_opening_fail_at_each_call,
+            a_view_fails_at_each_call,
             a_spawn_with_a_channel_fails_at_each_call,
             sending_and_receiving_fail_at_each_call,
             a_child_that_sends_and_receives_fails_at_each_call,
@@ -220,6 +222,31 @@ fn a_wait_fails_at_each_call() {
     let (event, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     event.set().unwrap();
     sweep(|| wait_any(&[&other, &event], SOON), |place| assert_eq!(place, 1));
+}
+
+fn creating_and_opening_fail_at_each_call() {
+    let name = name("named");
+    let of = |kind: &str| format!("{name}.{kind}");
+    sweep(|| Event::create_named(&of("event"), Reset::Auto), drop);
+    sweep(|| Mutex::create_named(&of("mutex")), drop);
+    sweep(|| Semaphore::create_or_open_named(&of("semaphore"), 0, 1), drop);
+    sweep(|| Section::create_named(&of("section"), 1), drop);
+    sweep(|| Timer::create_named(&of("timer"), Reset::Auto), drop);
+    let _event = Event::create_named(&name, Reset::Auto).unwrap();
+    sweep(|| Event::open_named(&name, Access::EVENT_USE), drop);
+    sweep(|| SingleInstance::claim(&of("single")), drop);
+    sweep(Mutex::new, drop);
+}
+
+fn a_view_fails_at_each_call() {
+    let section = Section::new(100).unwrap();
+    sweep(|| section.view(), drop);
+    sweep(|| section.view_mut_of(10, 10), drop);
+    let timer = Timer::auto_reset().unwrap();
+    sweep(|| timer.set_after(SOON), drop);
+    sweep(|| timer.cancel(), drop);
+    let semaphore = Semaphore::new(0, 1000).unwrap();
+    sweep(|| semaphore.release(1), |_| {});
 }
 
 fn a_spawn_with_a_channel_fails_at_each_call() {

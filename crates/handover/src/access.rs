@@ -32,6 +32,21 @@ bitflags::bitflags! {
 impl Access {
     /// The rights to use an event, without those to own it: wait, set, reset.
     pub const EVENT_USE: Self = Self::SYNCHRONIZE.union(Self::EVENT_MODIFY_STATE);
+    /// The rights to use a mutex, without those to own it: wait, release.
+    pub const MUTEX_USE: Self = Self::SYNCHRONIZE.union(Self::from_bits_retain(0x0001));
+    /// Release a semaphore.
+    pub const SEMAPHORE_MODIFY_STATE: Self = Self::from_bits_retain(0x0002);
+    /// The rights to use a semaphore, without those to own it: wait, release.
+    pub const SEMAPHORE_USE: Self = Self::SYNCHRONIZE.union(Self::SEMAPHORE_MODIFY_STATE);
+    /// Set and cancel a timer.
+    pub const TIMER_MODIFY_STATE: Self = Self::from_bits_retain(0x0002);
+    /// The rights to use a timer, without those to own it: wait, set, cancel.
+    pub const TIMER_USE: Self =
+        Self::SYNCHRONIZE.union(Self::TIMER_MODIFY_STATE).union(Self::from_bits_retain(0x0001));
+    /// View a section for reading, and ask how large it is.
+    pub const SECTION_READ: Self = Self::from_bits_retain(0x0005);
+    /// The rights to use a section, without those to own it: view it for reading and writing.
+    pub const SECTION_USE: Self = Self::from_bits_retain(0x0007);
     /// End a process.
     pub const PROCESS_TERMINATE: Self = Self::from_bits_retain(0x0001);
     /// Duplicate handles into and out of a process. Whoever has this right can do all that the process can

@@ -153,6 +153,27 @@ pub enum Error {
         /// The name, as it was given.
         name: String,
     },
+    /// Nothing has this name.
+    NoSuchObject {
+        /// The name, as it was given.
+        name: String,
+        /// The kind of object that was looked for.
+        kind: Kind,
+    },
+    /// An object of another kind has this name.
+    NameOfAnotherKind {
+        /// The name, as it was given.
+        name: String,
+        /// The kind of object that was looked for.
+        expected: Kind,
+    },
+    /// A mutex whose owner ended without releasing it: what it protects may be half changed.
+    Abandoned,
+    /// Another process is the single instance of this name.
+    AlreadyRunning {
+        /// The name, as it was given.
+        name: String,
+    },
     /// Nobody listens under this name.
     NobodyListens {
         /// The name, as it was given.
@@ -196,7 +217,10 @@ impl Error {
             Self::NotForThisProcess { .. } | Self::KindNotAllowed { .. } | Self::OtherUser { .. } => {
                 io::ErrorKind::PermissionDenied
             }
-            Self::NameTaken { .. } => io::ErrorKind::AlreadyExists,
+            Self::NameTaken { .. } | Self::AlreadyRunning { .. } => io::ErrorKind::AlreadyExists,
+            Self::NoSuchObject { .. } => io::ErrorKind::NotFound,
+            Self::NameOfAnotherKind { .. } => io::ErrorKind::InvalidInput,
+            Self::Abandoned => io::ErrorKind::Other,
             Self::Refused { .. } => io::ErrorKind::ConnectionRefused,
             Self::NotAHandle { .. }
             | Self::NotOpen { .. }
@@ -322,8 +346,18 @@ impl fmt::Display for Error {
             ),
             Self::NameTaken { name } => write!(
                 f,
-                "the name {name:?} is in use: by another listener, or by somebody who wants its clients"
+                "the name {name:?} is in use, by another program of that name or by one that squats on it"
             ),
+            Self::NoSuchObject { name, kind } => {
+                write!(f, "there is no object of the name {name:?}; expected {kind}: has its maker begun, or ended?")
+            }
+            Self::NameOfAnotherKind { name, expected } => {
+                write!(f, "expected {expected} of the name {name:?}; an object of another kind has it")
+            }
+            Self::Abandoned => f.write_str(
+                "the mutex's owner ended without releasing it, so what it protects may be half changed",
+            ),
+            Self::AlreadyRunning { name } => write!(f, "{name:?} is running already"),
             Self::NobodyListens { name } => write!(f, "nobody listens under the name {name:?}"),
             Self::Refused { process } => {
                 write!(f, "process {process}, which listens under that name, did not let this process in")

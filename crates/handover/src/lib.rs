@@ -42,8 +42,12 @@ mod duplicate;
 #[cfg(any(windows, test))]
 mod inherit;
 #[cfg(windows)]
+mod name;
+#[cfg(windows)]
 mod object;
 mod process;
+#[cfg(windows)]
+mod single;
 mod sys;
 #[cfg(windows)]
 mod told;
@@ -65,9 +69,15 @@ pub use duplicate::Undelivered;
 #[cfg(windows)]
 pub use inherit::{Inherited, Unlisted, inherited, unlisted};
 #[cfg(windows)]
-pub use object::{Event, Object, Share};
+pub use name::{AsName, Found, Name, SecurityDescriptor};
+#[cfg(windows)]
+pub use object::{
+    Event, LockError, Mutex, MutexGuard, Object, Reset, Section, Semaphore, Share, Timer, View, ViewMut,
+};
 #[cfg(windows)]
 pub use process::{Child, Command, Process, Stdio, Suspended};
+#[cfg(windows)]
+pub use single::SingleInstance;
 /// What std has for a process and its streams serves as it is.
 #[cfg(windows)]
 #[doc(no_inline)]
@@ -80,4 +90,4 @@ pub use told::Told;
 #[cfg(windows)]
 pub use user::User;
 #[cfg(windows)]
-pub use wait::{MOST_WAITED_FOR, Waitable, wait_any};
+pub use wait::{Came, MOST_WAITED_FOR, Waitable, wait_any};

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::sys::handle::{granted_access, raw_of};
 use crate::sys::wait::{LONGEST, Waited, wait};
-use crate::{Access, Child, Error, Event, HandleValue, Process, Result};
+use crate::{Access, Child, Error, Event, HandleValue, Mutex, Process, Result, Semaphore, Timer};
 
-/// What can be waited for: an [`Event`], a [`Process`] or a [`Child`] (its end).
+/// What can be waited for: an [`Event`], a [`Semaphore`], a [`Timer`], a [`Mutex`] (which this thread has then; its
+/// [`guard`](Mutex::guard) releases it), a [`Process`] or a [`Child`] (its end).
 ///
 /// [`wait_any`] waits for several of them.
 pub trait Waitable: AsHandle + sealed::Sealed {}
@@ -23,7 +24,24 @@ macro_rules! waitable {
         impl Waitable for $kind {}
     )*};
 }
-waitable!(Event, Process, Child);
+waitable!(Event, Mutex, Semaphore, Timer, Process, Child);
+
+/// Which of several objects came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub struct Came {
+    /// Its place among those that were waited for, counted from 0.
+    pub place: usize,
+    /// Whether it is a mutex whose last owner ended without releasing it. This thread has it now.
+    pub abandoned: bool,
+}
+
+impl PartialEq<usize> for Came {
+    /// Whether it is the one in this place.
+    fn eq(&self, place: &usize) -> bool {
+        self.place == *place
+    }
+}
 
 /// The most objects that one [`wait_any`] can wait for.
 pub const MOST_WAITED_FOR: usize = crate::sys::wait::MOST;
@@ -51,7 +69,7 @@ pub const MOST_WAITED_FOR: usize = crate::sys::wait::MOST;
 /// them on threads), and for one handle listed twice; [`Error::MissingRight`] if a handle lacks
 /// [`Access::SYNCHRONIZE`].
 #[doc(alias = "WaitForMultipleObjects")]
-pub fn wait_any(objects: &[&dyn Waitable], time: Duration) -> Result<usize> {
+pub fn wait_any(objects: &[&dyn Waitable], time: Duration) -> Result<Came> {
     let what = || format!("a wait for {} objects", objects.len());
     if objects.is_empty() {
         return Err(Error::invalid(what(), "nothing would ever come; expected at least one"));
@@ -68,8 +86,8 @@ pub fn wait_any(objects: &[&dyn Waitable], time: Duration) -> Result<usize> {
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::invalid(what(), format!("the handle {:#x} is listed twice", pair[0])));
     }
-    match any(&handles, Deadline::after(time)) {
-        Ok(Some(place)) => Ok(place),
+    match any_or_abandoned(&handles, Deadline::after(time)) {
+        Ok(Some((place, abandoned))) => Ok(Came { place, abandoned }),
         Ok(None) => Err(Error::TimedOut { what: format!("any of {} objects", objects.len()), after: time }),
         Err(source) => {
             let lacks = |handle: &BorrowedHandle<'_>| {
@@ -118,21 +136,36 @@ impl Deadline {
 }
 
 /// Waits for as long as it takes.
-pub(crate) fn for_ever(object: BorrowedHandle<'_>) -> io::Result<()> {
-    while wait(object, None)? != Waited::Signaled {}
-    Ok(())
+pub(crate) fn for_ever(object: BorrowedHandle<'_>) -> io::Result<Waited> {
+    loop {
+        let waited = wait(object, None)?;
+        if waited != Waited::TimedOut {
+            return Ok(waited);
+        }
+    }
+}
+
+/// Waits for the object for at most this long.
+pub(crate) fn at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Result<Waited> {
+    let waited = until(Deadline::after(time), |milliseconds| {
+        let waited = wait(object, Some(milliseconds))?;
+        Ok((waited != Waited::TimedOut).then_some(waited))
+    })?;
+    Ok(waited.unwrap_or(Waited::TimedOut))
 }
 
 /// Waits until the object is signaled (true) or the time is over (false).
 pub(crate) fn for_at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Result<bool> {
-    until(Deadline::after(time), |milliseconds| {
-        Ok((wait(object, Some(milliseconds))? == Waited::Signaled).then_some(()))
-    })
-    .map(|signaled| signaled.is_some())
+    at_most(object, time).map(|waited| waited != Waited::TimedOut)
 }
 
 /// Waits until one of the objects is signaled (its place) or the time is over (none).
 pub(crate) fn any(objects: &[BorrowedHandle<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
+    Ok(any_or_abandoned(objects, deadline)?.map(|(place, _)| place))
+}
+
+/// The same for objects among which mutexes are, which may have been abandoned.
+fn any_or_abandoned(objects: &[BorrowedHandle<'_>], deadline: Deadline) -> io::Result<Option<(usize, bool)>> {
     until(deadline, |milliseconds| crate::sys::wait::wait_any(objects, milliseconds))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::link::{Link, Peer};
 use super::receive::Read;
-use crate::sys::event;
+use crate::sys::named;
 use crate::wait::Deadline;
 use crate::{Error, Process};
 
@@ -21,7 +21,7 @@ impl Drop for Link {
                 // Nothing is left to do but to say so: what was pushed is given or closed, what wasn't pulled is the
                 // weaker end's.
                 self.incoming().end_taking();
-                let _ = event::set(self.fetched.as_handle());
+                let _ = named::set_event(self.fetched.as_handle());
             }
             Peer::Stronger(_) => {
                 self.close_what_is_to_be_fetched();

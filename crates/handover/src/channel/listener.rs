@@ -12,7 +12,7 @@ use super::opening::{Opening, protection, weaker_end};
 use super::{Channel, wire};
 use crate::process::Remote;
 use crate::sys::transfer::{Begun, Transfer};
-use crate::sys::{event, pipe};
+use crate::sys::{named, pipe};
 use crate::wait::{self, Deadline};
 use crate::{Access, Error, Process, Result, User};
 
@@ -64,7 +64,7 @@ impl Listener {
             failed("CreateNamedPipeW")(source)
         })?;
         let pipe = Arc::new(pipe);
-        let done = event::create(true).map_err(failed("CreateEventW"))?;
+        let done = named::event(true).map_err(failed("CreateEventW"))?;
         let door = Transfer::new(Arc::clone(&pipe), done);
         Ok(Self { name: name.into(), pipe, door })
     }
@@ -317,7 +317,7 @@ impl Channel {
         if user != User::current()? {
             return Err(Error::OtherUser { process: id, user: user.sid().into() });
         }
-        let done = event::create(true).map_err(failed("CreateEventW"))?;
+        let done = named::event(true).map_err(failed("CreateEventW"))?;
         let mut door = Transfer::new(Arc::new(door), done);
         loop {
             let lacking = wire::ANSWER - door.buffer().len();

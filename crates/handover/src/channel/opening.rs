@@ -10,7 +10,7 @@ use crate::sys::memory::Words;
 use crate::sys::pipe::{self, Direction};
 use crate::sys::transfer::Transfer;
 use crate::sys::user::Protection;
-use crate::sys::{event, handle};
+use crate::sys::{handle, named};
 use crate::{Access, Error, HandleValue, Process, Result, User};
 
 /// The handles that the weaker end begins with, as the stronger one lists them.
@@ -44,7 +44,7 @@ pub(super) fn protection() -> Result<Protection> {
 
 /// The events that say when a read and when a write is done.
 fn events() -> Result<[OwnedHandle; 2]> {
-    let event = || event::create(true).map_err(failed("CreateEventW"));
+    let event = || named::event(true).map_err(failed("CreateEventW"));
     Ok([event()?, event()?])
 }
 
@@ -66,7 +66,7 @@ impl Opening {
         let (section, words) = Words::create().map_err(failed("CreateFileMappingW"))?;
         let nonce = nonce();
         Ledger(words.words()).open(Process::current_identity()?, nonce);
-        let fetched = event::create(false).map_err(failed("CreateEventW"))?;
+        let fetched = named::event(false).map_err(failed("CreateEventW"))?;
         Ok(Self { words, nonce, reader, writer, section, fetched, theirs })
     }
 

@@ -7,7 +7,7 @@ use super::link::{LOOK_AGAIN, Link, Peer, Reader, Woken};
 use super::message::{Arrived, Received};
 use super::wire::{self, Entry, Header};
 use crate::sys::transfer::{Begun, Transfer};
-use crate::sys::{event, handle, pipe};
+use crate::sys::{handle, named, pipe};
 use crate::wait::Deadline;
 use crate::{Error, Kind, Process, Result};
 
@@ -111,7 +111,7 @@ impl Link {
             entries.iter().map(|(_, value)| process.fetch(*value)).collect();
         // Also after a failure: what isn't fetched now never is, and the other end can close it.
         self.ledger().set_fetched(number + 1);
-        let told = event::set(self.fetched.as_handle());
+        let told = named::set_event(self.fetched.as_handle());
         let copies = copies.map_err(|error| match error {
             Error::NotOpen { .. } => self.broke_off("an object has a value that is no open handle"),
             other => other,

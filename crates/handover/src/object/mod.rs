@@ -1,11 +1,20 @@
 //! What is shared: one file a kind.
 
 mod event;
+pub(crate) mod held;
+mod mutex;
+mod section;
+mod semaphore;
+mod timer;
 
 use std::fs::File;
 use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 
-pub use event::Event;
+pub use event::{Event, Reset};
+pub use mutex::{LockError, Mutex, MutexGuard};
+pub use section::{Section, View, ViewMut};
+pub use semaphore::Semaphore;
+pub use timer::Timer;
 
 use crate::{Access, Error, HandleValue, Kind, Result, sys};
 

@@ -124,7 +124,7 @@ impl Source {
             let thread = std::thread::Builder::new().name("handover relay".into());
             thread.spawn(wait_and_pass_on).map_err(failed("CreateThread"))?;
             start = Some(sender);
-            Ok(())
+            Ok::<(), Error>(())
         };
         let (childs, ours) = match self {
             Self::Inherit => (parents(which, ground).map_err(failed("DuplicateHandle"))?, None),

@@ -3,7 +3,8 @@
 //! Each platform provides, with owners for what it makes and [`std::io::Error`] for what fails:
 //! - `handle`: duplicating a handle here, into a process, out of a process; closing one over there; its inherit flag,
 //!   kind and granted access;
-//! - `event`: making, setting and resetting one;
+//! - `named`: creating objects, with a name or without, opening them by it, and what only one kind can;
+//! - `memory`: sections in view; `pipe` and `transfer`: what channels run over; `user`: who somebody is;
 //! - `wait`: waiting for one object for so many milliseconds;
 //! - `process`: creating one from a finished plan, ending it, its exit code and identity;
 //! - `pipe`: the two ends of a standard stream.

@@ -1,90 +1,161 @@
-//! Memory that two processes share.
+//! Memory that processes share.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
-use std::ptr::{NonNull, null};
-use std::sync::atomic::AtomicU64;
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
 use windows_sys::Win32::System::Memory::{
-    CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION,
-    MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile, VirtualQuery,
+    FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS,
+    MapViewOfFile, UnmapViewOfFile, VirtualQuery,
 };
+use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
-use super::{fault, handle, size_of_u32};
+use super::named::{self, What};
+use super::{fault, handle};
 use crate::HandleValue;
 
-/// A view of `N` words of a section. Whoever has the section can change them at any time, so they are atomic, and
-/// any value of theirs is a possible one.
+/// A part of a section in this process's memory. It stays as long as this, whatever becomes of handles to the section.
 #[derive(Debug)]
-pub(crate) struct Words<const N: usize>(NonNull<[AtomicU64; N]>);
+struct View {
+    base: NonNull<u8>,
+    /// How many bytes can be looked at.
+    length: usize,
+}
 
-// SAFETY: the view is the process's, not a thread's, and its words are atomic.
-unsafe impl<const N: usize> Send for Words<N> {}
+// SAFETY: the view is the process's, not a thread's; what is in it is only looked at by atomic operations.
+unsafe impl Send for View {}
 // SAFETY: likewise.
-unsafe impl<const N: usize> Sync for Words<N> {}
+unsafe impl Sync for View {}
+
+impl View {
+    /// Maps so many bytes from this place on, a multiple of the [granularity]; zero bytes for all that there are. The
+    /// kernel checks that it is a section with room for so much.
+    fn map(section: RawHandle, writing: bool, from: u64, length: usize) -> io::Result<Self> {
+        fault("MapViewOfFile")?;
+        let access = if writing { FILE_MAP_READ | FILE_MAP_WRITE } else { FILE_MAP_READ };
+        #[allow(clippy::cast_possible_truncation, reason = "the two halves are what is meant")]
+        let (high, low) = ((from >> 32) as u32, from as u32);
+        // SAFETY: the kernel checks the number of the section, and lays the view where nothing else is.
+        let view = unsafe { MapViewOfFile(section, access, high, low, length) };
+        let base = NonNull::new(view.Value.cast()).ok_or_else(io::Error::last_os_error)?;
+        let mut this = Self { base, length: 0 };
+        // A section can be reserved without memory behind it, and then the first look at it would be the end.
+        this.length = this.committed()?;
+        if this.length < length {
+            return Err(io::Error::other("the section has no memory there"));
+        }
+        Ok(this)
+    }
+
+    /// How many bytes from the base on have memory behind them.
+    fn committed(&self) -> io::Result<usize> {
+        fault("VirtualQuery")?;
+        let mut answer = MEMORY_BASIC_INFORMATION::default();
+        // SAFETY: the view is there, and the answer has the size that is passed with it.
+        let length = unsafe {
+            VirtualQuery(self.base.as_ptr().cast(), &raw mut answer, size_of::<MEMORY_BASIC_INFORMATION>())
+        };
+        if length == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(if answer.State == MEM_COMMIT { answer.RegionSize } else { 0 })
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: the view is ours, and nobody borrows from it any more.
+        unsafe { UnmapViewOfFile(MEMORY_MAPPED_VIEW_ADDRESS { Value: self.base.as_ptr().cast() }) };
+    }
+}
+
+/// At which places of a section a view can begin.
+fn granularity() -> u64 {
+    let mut answer = SYSTEM_INFO::default();
+    // SAFETY: the answer is a live place for it.
+    unsafe { GetSystemInfo(&raw mut answer) };
+    answer.dwAllocationGranularity.into()
+}
+
+/// How many bytes a section has: whole pages.
+pub(crate) fn size_of_section(section: BorrowedHandle<'_>) -> io::Result<usize> {
+    View::map(section.as_raw_handle(), false, 0, 0).map(|view| view.length)
+}
+
+/// Any bytes of a section. Whoever has it can change them at any time, so they are atomic, and any value of theirs is
+/// a possible one.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    view: View,
+    /// How many bytes stand in front of what was asked for.
+    skipped: usize,
+    length: usize,
+}
+
+impl Bytes {
+    /// So many bytes, more than none, from this place on; the section has to have them.
+    pub(crate) fn view(
+        section: BorrowedHandle<'_>,
+        writing: bool,
+        from: u64,
+        length: usize,
+    ) -> io::Result<Self> {
+        let skipped = from % granularity();
+        let mapped = length as u64 + skipped;
+        let mapped = usize::try_from(mapped).map_err(io::Error::other)?;
+        let view = View::map(section.as_raw_handle(), writing, from - skipped, mapped)?;
+        Ok(Self { view, skipped: usize::try_from(skipped).map_err(io::Error::other)?, length })
+    }
+
+    /// To look at; to change only if the view was made for writing.
+    pub(crate) fn bytes(&self) -> &[AtomicU8] {
+        let first = self.view.base.as_ptr().wrapping_add(self.skipped).cast();
+        // SAFETY: the view has room for what is skipped and for as many bytes, and lasts as long as this.
+        unsafe { std::slice::from_raw_parts(first, self.length) }
+    }
+
+    /// The number at this place; `None` if it isn't all there, or not aligned.
+    pub(crate) fn u32(&self, at: usize) -> Option<&AtomicU32> {
+        let place = self.place::<AtomicU32>(at)?;
+        // SAFETY: the number lies in the view, aligned, and the view lasts as long as this.
+        Some(unsafe { place.as_ref() })
+    }
+
+    /// The number at this place; `None` if it isn't all there, or not aligned.
+    pub(crate) fn u64(&self, at: usize) -> Option<&AtomicU64> {
+        let place = self.place::<AtomicU64>(at)?;
+        // SAFETY: as above.
+        Some(unsafe { place.as_ref() })
+    }
+
+    fn place<T>(&self, at: usize) -> Option<NonNull<T>> {
+        let inside = at.checked_add(size_of::<T>()).is_some_and(|end| end <= self.length);
+        let place = self.view.base.as_ptr().wrapping_add(self.skipped).wrapping_add(at).cast::<T>();
+        if inside && place.is_aligned() { NonNull::new(place) } else { None }
+    }
+}
+
+/// The first `N` words of a section.
+#[derive(Debug)]
+pub(crate) struct Words<const N: usize>(View);
 
 impl<const N: usize> Words<N> {
     /// A new section of zeros, unnamed, and a view of it.
     pub(crate) fn create() -> io::Result<(OwnedHandle, Self)> {
-        fault("CreateFileMappingW")?;
-        // SAFETY: INVALID_HANDLE_VALUE stands for the page file, and no attributes and no name are documented as NULL.
-        let raw = unsafe {
-            CreateFileMappingW(
-                INVALID_HANDLE_VALUE,
-                null(),
-                PAGE_READWRITE,
-                0,
-                size_of_u32::<[AtomicU64; N]>(),
-                null(),
-            )
-        };
-        if raw.is_null() {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the handle was made for us just now.
-        let section = unsafe { OwnedHandle::from_raw_handle(raw) };
-        let view = Self::view(section.as_raw_handle())?;
-        Ok((section, view))
+        let size = size_of::<[AtomicU64; N]>();
+        let (section, _) = named::create(What::Section(size as u64), None)?;
+        let view = View::map(section.as_raw_handle(), true, 0, size)?;
+        Ok((section, Self(view)))
     }
 
     /// A view of the section that another process has put into this one's table under this value.
     pub(crate) fn view_of(section: HandleValue) -> io::Result<Self> {
-        Self::view(handle::raw(section))
-    }
-
-    fn view(section: RawHandle) -> io::Result<Self> {
-        fault("MapViewOfFile")?;
-        // SAFETY: the kernel checks that the number is that of a section with room for so much, and lays the view
-        // where nothing else is.
-        let view = unsafe {
-            MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, size_of::<[AtomicU64; N]>())
-        };
-        let words = NonNull::new(view.Value.cast()).map(Self).ok_or_else(io::Error::last_os_error)?;
-        // A section can be reserved without memory behind it, and then the first look at it would be the end.
-        fault("VirtualQuery")?;
-        let mut answer = MEMORY_BASIC_INFORMATION::default();
-        // SAFETY: the view is there, and the answer has the size that is passed with it.
-        let length =
-            unsafe { VirtualQuery(view.Value, &raw mut answer, size_of::<MEMORY_BASIC_INFORMATION>()) };
-        if length == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if answer.State != MEM_COMMIT || answer.RegionSize < size_of::<[AtomicU64; N]>() {
-            return Err(io::Error::other("the section has no memory"));
-        }
-        Ok(words)
+        View::map(handle::raw(section), true, 0, size_of::<[AtomicU64; N]>()).map(Self)
     }
 
     pub(crate) fn words(&self) -> &[AtomicU64; N] {
         // SAFETY: the view is aligned to a page, has room for the words, and lasts as long as this.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl<const N: usize> Drop for Words<N> {
-    fn drop(&mut self) {
-        // SAFETY: the view is ours, and nobody borrows from it any more.
-        unsafe { UnmapViewOfFile(MEMORY_MAPPED_VIEW_ADDRESS { Value: self.0.as_ptr().cast() }) };
+        unsafe { self.0.base.cast().as_ref() }
     }
 }

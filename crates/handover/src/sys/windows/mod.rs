@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code)]
 
-pub(crate) mod event;
 pub(crate) mod handle;
 pub(crate) mod job;
 pub(crate) mod memory;
+pub(crate) mod named;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod socket;

@@ -79,11 +79,21 @@ impl Drop for Local {
 #[derive(Debug)]
 pub(crate) struct Protection(Local);
 
+// SAFETY: the descriptor is never changed, and freed by whoever has it last.
+unsafe impl Send for Protection {}
+// SAFETY: likewise.
+unsafe impl Sync for Protection {}
+
 impl Protection {
     /// Lets in this user and nobody else, and inherits nothing from anywhere.
     pub(crate) fn for_user(sid: &str) -> io::Result<Self> {
+        Self::from_sddl(&format!("D:P(A;;GA;;;{sid})"))
+    }
+
+    /// From a text of the security descriptor definition language.
+    pub(crate) fn from_sddl(text: &str) -> io::Result<Self> {
         fault("ConvertStringSecurityDescriptorToSecurityDescriptorW")?;
-        let text = wide(OsStr::new(&format!("D:P(A;;GA;;;{sid})")));
+        let text = wide(OsStr::new(text));
         let mut descriptor: PSECURITY_DESCRIPTOR = null_mut();
         // SAFETY: the text ends with NUL; `descriptor` is a live place for the answer; its size isn't asked for.
         let answer = unsafe {

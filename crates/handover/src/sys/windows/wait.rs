@@ -16,6 +16,8 @@ pub(crate) const LONGEST: u32 = INFINITE - 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waited {
     Signaled,
+    /// A mutex is this thread's because its last owner ended.
+    Abandoned,
     TimedOut,
 }
 
@@ -26,8 +28,8 @@ pub(crate) fn wait(object: BorrowedHandle<'_>, milliseconds: Option<u32>) -> io:
     // SAFETY: the handle is borrowed, so it stays open through the wait.
     let answer = unsafe { WaitForSingleObject(object.as_raw_handle(), milliseconds) };
     match answer {
-        // Abandoned: the wait has succeeded too. Only mutexes can be.
-        WAIT_OBJECT_0 | WAIT_ABANDONED => Ok(Waited::Signaled),
+        WAIT_OBJECT_0 => Ok(Waited::Signaled),
+        WAIT_ABANDONED => Ok(Waited::Abandoned),
         WAIT_TIMEOUT => Ok(Waited::TimedOut),
         _ => Err(io::Error::last_os_error()),
     }
@@ -36,8 +38,12 @@ pub(crate) fn wait(object: BorrowedHandle<'_>, milliseconds: Option<u32>) -> io:
 /// The most objects that one call can wait for.
 pub(crate) const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 
-/// Waits for so many milliseconds until one of the objects is signaled, and says which by its place.
-pub(crate) fn wait_any(objects: &[BorrowedHandle<'_>], milliseconds: u32) -> io::Result<Option<usize>> {
+/// Waits for so many milliseconds until one of the objects is signaled, and says which by its place, and whether it is
+/// a mutex that was abandoned.
+pub(crate) fn wait_any(
+    objects: &[BorrowedHandle<'_>],
+    milliseconds: u32,
+) -> io::Result<Option<(usize, bool)>> {
     fault("WaitForMultipleObjects")?;
     let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
     // SAFETY: a borrowed handle is laid out as the handle; they are as many as is said, and stay open through the wait.
@@ -48,9 +54,9 @@ pub(crate) fn wait_any(objects: &[BorrowedHandle<'_>], milliseconds: u32) -> io:
     if answer == WAIT_TIMEOUT {
         return Ok(None);
     }
-    // Abandoned: the wait has succeeded too. Only mutexes can be.
-    match place(WAIT_OBJECT_0).or_else(|| place(WAIT_ABANDONED)) {
-        Some(place) => Ok(Some(place)),
-        None => Err(io::Error::last_os_error()),
+    match (place(WAIT_OBJECT_0), place(WAIT_ABANDONED)) {
+        (Some(place), _) => Ok(Some((place, false))),
+        (None, Some(place)) => Ok(Some((place, true))),
+        (None, None) => Err(io::Error::last_os_error()),
     }
 }

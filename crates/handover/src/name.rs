@@ -1,0 +1,277 @@
+//! Strategy 3, naming: objects that other processes find by a name both know.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::windows::io::OwnedHandle;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::sys::named::{self, What};
+use crate::sys::text::wide;
+use crate::sys::user::Protection;
+use crate::{Access, Error, Kind, Result, User};
+
+/// The name of a kernel object, checked, and who is let in to an object that is created with it.
+///
+/// A name is found by the processes of one session ([`local`](Self::local), which a plain text means too) or by those
+/// of all sessions of the machine ([`global`](Self::global)). All kinds of objects share one space of names, and case
+/// matters.
+///
+/// An object that is created lets in the user of this process and nobody else; [`protected_by`](Self::protected_by)
+/// says otherwise.
+///
+/// ```
+/// use handover::{Event, Name, Reset};
+///
+/// let name = Name::local("my-app.ready")?;
+/// let ready = Event::create_named(&name, Reset::Manual)?;
+/// let same = Event::open_named("my-app.ready", handover::Access::EVENT_USE)?;
+/// same.set()?;
+/// assert!(ready.try_wait()?);
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// [Object names](https://learn.microsoft.com/windows/win32/sync/object-names)
+#[derive(Debug, Clone)]
+pub struct Name {
+    text: Box<str>,
+    is_global: bool,
+    security: Option<SecurityDescriptor>,
+}
+
+/// The most characters that a name can have, with the NUL that ends it and what stands before it.
+const LONGEST: usize = 260;
+
+impl Name {
+    /// A name that the processes of this session find: text that isn't empty, without backslash and NUL, of at most
+    /// 253 characters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`].
+    pub fn local(text: &str) -> Result<Self> {
+        Self::checked(text, false)
+    }
+
+    /// A name that the processes of all sessions find; at most 252 characters. Creating a section of such a name needs
+    /// the privilege `SeCreateGlobalPrivilege`, which services and administrators have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`].
+    pub fn global(text: &str) -> Result<Self> {
+        Self::checked(text, true)
+    }
+
+    fn checked(text: &str, is_global: bool) -> Result<Self> {
+        let this = Self { text: text.into(), is_global, security: None };
+        let invalid = |why: &str| Err(Error::invalid(format!("the name {text:?} of an object"), why));
+        if text.is_empty() {
+            return invalid("is empty");
+        }
+        if text.contains(['\\', '\0']) {
+            return invalid(
+                "expected a name without backslash and NUL; Name::global has the prefix Global\\",
+            );
+        }
+        let length = this.path().len();
+        if length > LONGEST {
+            return invalid(&format!("is too long by {} characters", length - LONGEST));
+        }
+        Ok(this)
+    }
+
+    /// Lets in whom this descriptor says, to an object that is created with this name.
+    #[must_use]
+    pub fn protected_by(mut self, security: SecurityDescriptor) -> Self {
+        self.security = Some(security);
+        self
+    }
+
+    /// The name, without what says where it is found.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// As the API takes it.
+    fn path(&self) -> Vec<u16> {
+        let space = if self.is_global { "Global" } else { "Local" };
+        wide(OsStr::new(&format!(r"{space}\{}", self.text)))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Name {
+    type Err = Error;
+
+    /// A [local](Self::local) name.
+    fn from_str(text: &str) -> Result<Self> {
+        Self::local(text)
+    }
+}
+
+/// What can be given as a name: a [`Name`], or text for a [local](Name::local) one.
+pub trait AsName: sealed::AsName {}
+
+mod sealed {
+    use super::{Cow, Name, Result};
+
+    pub trait AsName {
+        fn as_name(&self) -> Result<Cow<'_, Name>>;
+    }
+}
+
+impl sealed::AsName for Name {
+    fn as_name(&self) -> Result<Cow<'_, Name>> {
+        Ok(Cow::Borrowed(self))
+    }
+}
+
+impl sealed::AsName for str {
+    fn as_name(&self) -> Result<Cow<'_, Name>> {
+        Name::local(self).map(Cow::Owned)
+    }
+}
+
+impl sealed::AsName for String {
+    fn as_name(&self) -> Result<Cow<'_, Name>> {
+        Name::local(self).map(Cow::Owned)
+    }
+}
+
+impl AsName for Name {}
+impl AsName for str {}
+impl AsName for String {}
+
+/// Who may do what with an object.
+///
+/// [Security descriptors](https://learn.microsoft.com/windows/win32/secauthz/security-descriptors)
+#[derive(Debug, Clone)]
+pub struct SecurityDescriptor(Arc<Protection>);
+
+impl SecurityDescriptor {
+    /// Lets in the user that this process runs as, to everything, and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system doesn't tell who that is.
+    pub fn current_user() -> Result<Self> {
+        Self::from_sddl(&format!("D:P(A;;GA;;;{})", User::current()?))
+    }
+
+    /// From a text in the
+    /// [security descriptor definition language](https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-definition-language).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system can't read it.
+    #[doc(alias = "ConvertStringSecurityDescriptorToSecurityDescriptor")]
+    pub fn from_sddl(text: &str) -> Result<Self> {
+        if text.contains('\0') {
+            return Err(Error::invalid(format!("the security descriptor {text:?}"), "has a NUL in it"));
+        }
+        let protection = Protection::from_sddl(text).map_err(|source| Error::System {
+            call: "ConvertStringSecurityDescriptorToSecurityDescriptorW",
+            what: format!("{text:?}"),
+            source,
+        })?;
+        Ok(Self(Arc::new(protection)))
+    }
+}
+
+/// How an object of a name came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// It was created by this call.
+    Created,
+    /// It was there, as somebody else had created it: with whatever protection, count or size that one has chosen.
+    Opened,
+}
+
+/// Creates an object of this name, or opens the one that is there.
+pub(crate) fn create_or_open(what: What, name: &(impl AsName + ?Sized)) -> Result<(OwnedHandle, Found)> {
+    let name = name.as_name()?;
+    let security = match &name.security {
+        Some(security) => security.clone(),
+        None => SecurityDescriptor::current_user()?,
+    };
+    match named::create(what, Some((&name.path(), &security.0))) {
+        Ok((handle, was_there)) => Ok((handle, if was_there { Found::Opened } else { Found::Created })),
+        Err(error) if named::is_anothers(&error) => Err(taken(&name)),
+        Err(source) => Err(Error::System { call: what.creating(), what: format!("the name {name}"), source }),
+    }
+}
+
+/// Creates an object of this name; it is an error if anything has it.
+pub(crate) fn create(what: What, name: &(impl AsName + ?Sized)) -> Result<OwnedHandle> {
+    match create_or_open(what, name)? {
+        (handle, Found::Created) => Ok(handle),
+        (_, Found::Opened) => Err(taken(&*name.as_name()?)),
+    }
+}
+
+fn taken(name: &Name) -> Error {
+    Error::NameTaken { name: name.to_string() }
+}
+
+/// Opens the object of this name.
+pub(crate) fn open(
+    what: What,
+    kind: Kind,
+    name: &(impl AsName + ?Sized),
+    access: Access,
+) -> Result<OwnedHandle> {
+    let name = name.as_name()?;
+    named::open(what, &name.path(), access).map_err(|source| {
+        if named::is_missing(&source) {
+            return Error::NoSuchObject { name: name.to_string(), kind };
+        }
+        if named::is_of_another_kind(&source) {
+            return Error::NameOfAnotherKind { name: name.to_string(), expected: kind };
+        }
+        Error::System {
+            call: what.opening(),
+            what: format!("the name {name} with the access {access}"),
+            source,
+        }
+    })
+}
+
+/// Creates an object without a name.
+pub(crate) fn create_unnamed(what: What) -> Result<OwnedHandle> {
+    match named::create(what, None) {
+        Ok((handle, _)) => Ok(handle),
+        Err(source) => Err(Error::System { call: what.creating(), what: "an unnamed object".into(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_checked_before_any_call() -> Result<()> {
+        let refused = |text: &str, part: &str| {
+            for error in [Name::local(text).expect_err(text), Name::global(text).expect_err(text)] {
+                assert!(error.to_string().contains(part), "{error}");
+            }
+        };
+        refused("", "is empty");
+        refused("a\\b", "backslash");
+        refused("Global\\a", "Name::global");
+        refused("a\0b", "NUL");
+        refused(&"n".repeat(254), "too long");
+        refused(&"🦀".repeat(127), "too long");
+        assert_eq!(Name::local(&"n".repeat(253))?.path().len(), LONGEST);
+        assert!(Name::global(&"n".repeat(253)).is_err());
+        assert_eq!(Name::local("a b.ä")?.to_string(), "a b.ä");
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Sections: memory that processes share.
+
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::held::{Held, object, opens, refused};
+use crate::sys::memory::{Bytes, size_of_section};
+use crate::sys::named::What;
+use crate::{Access, AsName, Error, Found, Kind, Result, name};
+
+/// Memory that several processes have in view at the same time. Win32 calls it a file mapping.
+///
+/// It travels with the rights to view it for reading and writing ([`Access::SECTION_USE`]);
+/// `section.only(Access::SECTION_READ)` can't be written over there. The memory lives as long as a handle or a view of
+/// it in any process.
+///
+/// ```
+/// use handover::Section;
+///
+/// let section = Section::new(4096)?;
+/// let writing = section.view_mut()?;
+/// writing.write(10, b"seen")?;
+/// let reading = section.view()?;
+/// drop((section, writing));
+/// let mut bytes = [0; 4];
+/// reading.read(10, &mut bytes)?;
+/// assert_eq!(&bytes, b"seen");
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// What another process writes shows at once, and in no order that can be counted on: use atomic numbers
+/// ([`ViewMut::atomic_u32`]), or a [`Mutex`](crate::Mutex) beside it.
+///
+/// [File mapping](https://learn.microsoft.com/windows/win32/memory/file-mapping)
+#[derive(Debug)]
+#[doc(alias = "CreateFileMapping")]
+pub struct Section {
+    held: Held,
+}
+
+impl Section {
+    /// Makes a section of so many bytes, rounded up to whole pages, all zero. The system promises the memory at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] for no bytes; [`Error::System`] if the system hasn't so much.
+    pub fn new(size: usize) -> Result<Self> {
+        name::create_unnamed(what(size)?).map(Self::created)
+    }
+
+    /// Makes a section that other processes find by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever; otherwise as
+    /// [`new`](Self::new).
+    pub fn create_named(name: &(impl AsName + ?Sized), size: usize) -> Result<Self> {
+        name::create(what(size)?, name).map(Self::created)
+    }
+
+    /// Makes a section of this name, or opens the one that is there, with its own size, and says which.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in;
+    /// otherwise as [`new`](Self::new).
+    pub fn create_or_open_named(name: &(impl AsName + ?Sized), size: usize) -> Result<(Self, Found)> {
+        name::create_or_open(what(size)?, name).map(|(handle, found)| (Self::created(handle), found))
+    }
+
+    fn created(handle: OwnedHandle) -> Self {
+        Self { held: Held::created(handle) }
+    }
+
+    /// How many bytes it has: whole pages. Whoever receives it needn't be told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingRight`] if this handle came without the right to view it.
+    pub fn size(&self) -> Result<usize> {
+        size_of_section(self.as_handle())
+            .map_err(|source| refused("MapViewOfFile", "the section", "SECTION_MAP_READ", source))
+    }
+
+    /// All of it, to read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingRight`] if this handle came without the right to read; [`Error::System`] if this process has no
+    /// room for so much.
+    #[doc(alias = "MapViewOfFile")]
+    pub fn view(&self) -> Result<View> {
+        self.view_of(0, self.size()?)
+    }
+
+    /// All of it, to read and write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingRight`] if this handle came without the right to write; [`Error::System`] if this process has
+    /// no room for so much.
+    pub fn view_mut(&self) -> Result<ViewMut> {
+        self.view_mut_of(0, self.size()?)
+    }
+
+    /// So many bytes from this place on, to read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if the section hasn't them, or none are asked for; otherwise as [`view`](Self::view).
+    pub fn view_of(&self, from: usize, length: usize) -> Result<View> {
+        self.map(false, from, length).map(View)
+    }
+
+    /// So many bytes from this place on, to read and write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if the section hasn't them, or none are asked for; otherwise as
+    /// [`view_mut`](Self::view_mut).
+    pub fn view_mut_of(&self, from: usize, length: usize) -> Result<ViewMut> {
+        self.map(true, from, length).map(View).map(ViewMut)
+    }
+
+    fn map(&self, writing: bool, from: usize, length: usize) -> Result<Bytes> {
+        let size = self.size()?;
+        if length == 0 || from.checked_add(length).is_none_or(|end| end > size) {
+            return Err(Error::invalid(
+                format!("a view of {length} bytes from byte {from}"),
+                format!("expected at least one byte, and the section has {size}"),
+            ));
+        }
+        let right = if writing { "SECTION_MAP_WRITE" } else { "SECTION_MAP_READ" };
+        Bytes::view(self.as_handle(), writing, from as u64, length)
+            .map_err(|source| refused("MapViewOfFile", "the section", right, source))
+    }
+}
+
+/// Bytes of a [`Section`] in view, to read. The view lasts as long as this, also when the section's handle is closed.
+#[derive(Debug)]
+pub struct View(Bytes);
+
+impl View {
+    /// How many bytes are in view.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a view is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.bytes().len()
+    }
+
+    /// Copies bytes from this place on. Another process may be writing them just then, and the copy have some old and
+    /// some new ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if they aren't all in view.
+    pub fn read(&self, at: usize, into: &mut [u8]) -> Result<()> {
+        let from = self.0.bytes().get(at..).and_then(|rest| rest.get(..into.len()));
+        let from = from.ok_or_else(|| past_the_end(at, into.len(), self.len()))?;
+        for (byte, shared) in into.iter_mut().zip(from) {
+            *byte = shared.load(Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Copies all bytes in view.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.0.bytes().iter().map(|byte| byte.load(Relaxed)).collect()
+    }
+}
+
+/// Bytes of a [`Section`] in view, to read and write. The view lasts as long as this, also when the section's handle
+/// is closed.
+#[derive(Debug)]
+pub struct ViewMut(View);
+
+impl ViewMut {
+    /// Writes bytes from this place on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if there isn't room for all of them in view; none is written then.
+    pub fn write(&self, at: usize, bytes: &[u8]) -> Result<()> {
+        let to = self.0.0.bytes().get(at..).and_then(|rest| rest.get(..bytes.len()));
+        let to = to.ok_or_else(|| past_the_end(at, bytes.len(), self.len()))?;
+        for (byte, shared) in bytes.iter().zip(to) {
+            shared.store(*byte, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The number at this place, for processes to change together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if it isn't all in view, or the place is no multiple of four.
+    pub fn atomic_u32(&self, at: usize) -> Result<&AtomicU32> {
+        self.0.0.u32(at).ok_or_else(|| not_there(at, 4, self.len()))
+    }
+
+    /// The number at this place, for processes to change together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if it isn't all in view, or the place is no multiple of eight.
+    pub fn atomic_u64(&self, at: usize) -> Result<&AtomicU64> {
+        self.0.0.u64(at).ok_or_else(|| not_there(at, 8, self.len()))
+    }
+}
+
+impl std::ops::Deref for ViewMut {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.0
+    }
+}
+
+fn past_the_end(at: usize, length: usize, size: usize) -> Error {
+    Error::invalid(format!("{length} bytes from byte {at}"), format!("the view has {size}"))
+}
+
+fn not_there(at: usize, size: usize, length: usize) -> Error {
+    let why = format!("expected a place that is a multiple of {size}, in a view of {length} bytes");
+    Error::invalid(format!("the number of {size} bytes at byte {at}"), why)
+}
+
+fn what(size: usize) -> Result<What> {
+    if size == 0 {
+        return Err(Error::invalid("a section of no bytes", "expected at least one"));
+    }
+    Ok(What::Section(size as u64))
+}
+
+object!(Section, Kind::Section, Access::SECTION_USE);
+opens!(Section, Kind::Section, What::Section(1), "SECTION_USE");

@@ -1,0 +1,126 @@
+//! Waitable timers.
+
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::time::Duration;
+
+use super::held::{Held, object, opens, refused, waits};
+use crate::sys::named::{self as sys, What};
+use crate::{Access, AsName, Error, Found, Kind, Reset, Result, name};
+
+/// A clock in the kernel that is signaled when its time has come.
+///
+/// It travels with the rights to wait and to set it ([`Access::TIMER_USE`]).
+///
+/// ```
+/// use std::time::Duration;
+/// use handover::Timer;
+///
+/// let soon = Timer::manual_reset()?;
+/// soon.set_after(Duration::from_millis(20))?;
+/// assert!(!soon.try_wait()?);
+/// soon.wait_timeout(Duration::from_secs(5))?;
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// [Waitable timer objects](https://learn.microsoft.com/windows/win32/sync/waitable-timer-objects)
+#[derive(Debug)]
+#[doc(alias = "CreateWaitableTimer")]
+pub struct Timer {
+    held: Held,
+}
+
+impl Timer {
+    /// Makes a timer that stays signaled, and lets every waiter go, until it is set again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system has no room for it.
+    pub fn manual_reset() -> Result<Self> {
+        name::create_unnamed(what(Reset::Manual)).map(Self::created)
+    }
+
+    /// Makes a timer that lets one waiter go each time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system has no room for it.
+    pub fn auto_reset() -> Result<Self> {
+        name::create_unnamed(what(Reset::Auto)).map(Self::created)
+    }
+
+    /// Makes a timer that other processes find by its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever;
+    /// [`Error::InvalidInput`] for what can't be a name.
+    pub fn create_named(name: &(impl AsName + ?Sized), reset: Reset) -> Result<Self> {
+        name::create(what(reset), name).map(Self::created)
+    }
+
+    /// Makes a timer of this name, or opens the one that is there, with all rights, and says which.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in.
+    pub fn create_or_open_named(name: &(impl AsName + ?Sized), reset: Reset) -> Result<(Self, Found)> {
+        name::create_or_open(what(reset), name).map(|(handle, found)| (Self::created(handle), found))
+    }
+
+    fn created(handle: OwnedHandle) -> Self {
+        Self { held: Held::created(handle) }
+    }
+
+    /// Lets the timer go off once, after this time. It is unset until then, and an earlier setting is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidInput`] if the time is over 29,000 years; [`Error::MissingRight`] if this handle came without
+    /// [`Access::TIMER_MODIFY_STATE`].
+    #[doc(alias = "SetWaitableTimer")]
+    pub fn set_after(&self, time: Duration) -> Result<()> {
+        self.set(time, 0)
+    }
+
+    /// Lets the timer go off after this time, and then again and again, so many whole milliseconds apart.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_after`](Self::set_after), and [`Error::InvalidInput`] for a period under a millisecond or over 24
+    /// days.
+    pub fn set_every(&self, first: Duration, period: Duration) -> Result<()> {
+        let milliseconds = i32::try_from(period.as_millis()).ok().filter(|milliseconds| *milliseconds > 0);
+        let milliseconds = milliseconds.ok_or_else(|| {
+            Error::invalid(format!("the period {period:?} of a timer"), "expected 1 ms to 24 days")
+        })?;
+        self.set(first, milliseconds)
+    }
+
+    fn set(&self, first: Duration, period: i32) -> Result<()> {
+        let units = i64::try_from(first.as_nanos().div_ceil(100));
+        let units = units.map_err(|_| {
+            Error::invalid(format!("the time {first:?} of a timer"), "expected at most 29,000 years")
+        })?;
+        sys::set_timer(self.as_handle(), units, period)
+            .map_err(|source| refused("SetWaitableTimer", "the timer", "TIMER_MODIFY_STATE", source))
+    }
+
+    /// Stops the timer. Whether it is signaled stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingRight`] if this handle came without [`Access::TIMER_MODIFY_STATE`].
+    #[doc(alias = "CancelWaitableTimer")]
+    pub fn cancel(&self) -> Result<()> {
+        sys::cancel_timer(self.as_handle())
+            .map_err(|source| refused("CancelWaitableTimer", "the timer", "TIMER_MODIFY_STATE", source))
+    }
+}
+
+fn what(reset: Reset) -> What {
+    What::Timer { manual_reset: reset == Reset::Manual }
+}
+
+object!(Timer, Kind::Timer, Access::TIMER_USE);
+waits!(Timer, "the timer", "the time of the timer");
+opens!(Timer, Kind::Timer, what(Reset::Manual), "TIMER_USE");
