@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 | done: the event was shared, signaled and waited for |
 //! | 1 | a call failed, or the other side did |
-//! | 2 | wrong usage, or a value that can't be a handle |
+//! | 2 | wrong usage, or a value that can't be a handle, or text that can't be a name |
 //! | 3 | a deadline passed |
 
 #[cfg(not(windows))]
@@ -16,4 +16,4 @@ mod options;
 
 pub use ending::{Stop, end_of};
 pub use line::{Story, line_within};
-pub use options::{CHILD_EXIT_CODES, ChildOptions, PARENT_EXIT_CODES, ParentOptions};
+pub use options::{CHILD_EXIT_CODES, ChildOptions, NAMED_CHILD_EXIT_CODES, PARENT_EXIT_CODES, ParentOptions};

@@ -21,6 +21,11 @@ pub const CHILD_EXIT_CODES: &str = "\
 Exit codes: 0 the event was signaled; 1 a call or the parent failed, or the number is no event of this process; \
 2 it can't be a handle at all, or wrong usage; 3 a deadline passed";
 
+/// For the help text of the child that is told a name.
+pub const NAMED_CHILD_EXIT_CODES: &str = "\
+Exit codes: 0 the event was signaled; 1 a call or the parent failed, or no event has the name; \
+2 it can't be a name at all, or wrong usage; 3 a deadline passed";
+
 /// The options of a parent.
 #[derive(Debug, Args)]
 pub struct ParentOptions {

@@ -1,4 +1,4 @@
-//! The four programs, run as a person runs them.
+//! The six programs, run as a person runs them.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -17,7 +17,9 @@ const INHERITANCE_PARENT: &str = env!("CARGO_BIN_EXE_inheritance-parent");
 const INHERITANCE_CHILD: &str = env!("CARGO_BIN_EXE_inheritance-child");
 const DUPLICATION_PARENT: &str = env!("CARGO_BIN_EXE_duplication-parent");
 const DUPLICATION_CHILD: &str = env!("CARGO_BIN_EXE_duplication-child");
-const PARENTS: [&str; 2] = [INHERITANCE_PARENT, DUPLICATION_PARENT];
+const NAMING_PARENT: &str = env!("CARGO_BIN_EXE_naming-parent");
+const NAMING_CHILD: &str = env!("CARGO_BIN_EXE_naming-child");
+const PARENTS: [&str; 3] = [INHERITANCE_PARENT, DUPLICATION_PARENT, NAMING_PARENT];
 
 fn main() -> ExitCode {
     handover_tests::main(
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             a_number_that_cannot_be_a_handle_is_wrong_usage,
             a_number_that_is_no_event_is_a_failure,
             a_line_that_is_no_handle_is_refused,
+            a_name_that_is_no_events_is_refused,
             wrong_usage_is_explained,
             help_says_what_the_exit_codes_mean,
         ],
@@ -180,12 +183,14 @@ fn the_child_has_the_parents_event_with_the_access_given_and_no_canary() {
     // The canary is inheritable, and std's builder gives it to the parent, under the same number.
     let canary = Event::manual_reset().expect("an event");
     table::make_inheritable(&canary);
-    for (parent, access) in [(INHERITANCE_PARENT, 0x0010_0002), (DUPLICATION_PARENT, 0x0010_0000)] {
-        let (mut program, lines) = started(parent, &["--delay", "5000"]);
-        let lines: Vec<String> = lines
-            .map(|line| line.expect("the parent's output"))
-            .take_while(|line| !line.contains("= an event"))
-            .collect();
+    for (parent, access) in
+        [(INHERITANCE_PARENT, 0x0010_0002), (DUPLICATION_PARENT, 0x0010_0000), (NAMING_PARENT, 0x0010_0000)]
+    {
+        let (mut program, mut output) = started(parent, &["--delay", "5000"]);
+        let mut lines: Vec<String> = Vec::new();
+        while !lines.last().is_some_and(|line| line.contains("= an event")) {
+            lines.push(output.next().expect("the child says that it has an event").expect("a line"));
+        }
         let text = lines.join("\n");
         let number = |line: &str, after: &str| {
             let (_, rest) = line.rsplit_once(after).expect("the line has a handle");
@@ -211,9 +216,11 @@ fn the_child_has_the_parents_event_with_the_access_given_and_no_canary() {
 }
 
 fn a_foreign_child_works() {
-    for (parent, child) in
-        [(INHERITANCE_PARENT, "inheritance_child"), (DUPLICATION_PARENT, "duplication_child")]
-    {
+    for (parent, child) in [
+        (INHERITANCE_PARENT, "inheritance_child"),
+        (DUPLICATION_PARENT, "duplication_child"),
+        (NAMING_PARENT, "naming_child"),
+    ] {
         let child = foreign(child);
         start(parent, &["--child", as_argument(&child)]).expect_code(0);
         // It waits for this event and for no other: without the signal it is still there at the deadline.
@@ -222,9 +229,9 @@ fn a_foreign_child_works() {
 }
 
 fn a_foreign_parent_works() {
-    run(&foreign("inheritance_parent"), [INHERITANCE_CHILD], DEADLINE)
-        .expect_code(0)
-        .expect_text("= signaled");
+    for (parent, child) in [("inheritance_parent", INHERITANCE_CHILD), ("naming_parent", NAMING_CHILD)] {
+        run(&foreign(parent), [child], DEADLINE).expect_code(0).expect_text("= signaled");
+    }
 }
 
 fn a_child_whose_parent_is_killed_ends() {
@@ -349,6 +356,28 @@ fn a_line_that_is_no_handle_is_refused() {
         .expect_within(SOON);
 }
 
+fn a_name_that_is_no_events_is_refused() {
+    start(NAMING_CHILD, &["nobody-has-this"])
+        .expect_code(1)
+        .expect_text("there is no object of the name")
+        .expect_within(SOON);
+    start(NAMING_CHILD, &[]).expect_code(2).expect_text("<NAME>").expect_within(SOON);
+    for wrong in ["", r"a\b", r"Global\a", &"n".repeat(254)] {
+        start(NAMING_CHILD, &[wrong]).expect_code(2).expect_within(SOON);
+        start(NAMING_PARENT, &["--name", wrong]).expect_code(2).expect_within(SOON);
+    }
+    let name = format!("exercise.{}", std::process::id());
+    let mutex = handover::Mutex::create_named(&name).expect("the name is free");
+    start(NAMING_CHILD, &[&name]).expect_code(1).expect_text("another kind").expect_within(SOON);
+    // Taken by whatever kind: the parent doesn't take it for its own.
+    start(NAMING_PARENT, &["--name", &name]).expect_code(1).expect_text("in use").expect_within(SOON);
+    drop(mutex);
+    let event = Event::create_named(&name, handover::Reset::Manual).expect("the name is free");
+    start(NAMING_PARENT, &["--name", &name]).expect_code(1).expect_text("in use").expect_within(SOON);
+    drop(event);
+    start(NAMING_PARENT, &["--name", &name]).expect_code(0).expect_text(&name);
+}
+
 fn wrong_usage_is_explained() {
     for parent in PARENTS {
         for arguments in [
@@ -369,7 +398,8 @@ fn wrong_usage_is_explained() {
 }
 
 fn help_says_what_the_exit_codes_mean() {
-    for program in [INHERITANCE_PARENT, INHERITANCE_CHILD, DUPLICATION_PARENT, DUPLICATION_CHILD] {
+    let children = [INHERITANCE_CHILD, DUPLICATION_CHILD, NAMING_CHILD];
+    for program in PARENTS.into_iter().chain(children) {
         let help =
             start(program, &["--help"]).expect_code(0).expect_text("Exit codes: 0").expect_text("--timeout");
         assert!(help.out.contains("an event that") || help.out.contains("an unnamed event"), "{}", help.out);

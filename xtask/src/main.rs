@@ -53,11 +53,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Both exercises, as a newcomer would run them.
+/// The exercises, as a newcomer would run them.
 fn demo() -> Result<(), Failed> {
     let win32 = Win32::ready()?;
     win32.cargo("build the exercises", &["build", "--quiet", "--package", "exercises", "--bins"])?;
-    for parent in ["inheritance-parent", "duplication-parent"] {
+    for parent in ["naming-parent", "inheritance-parent", "duplication-parent"] {
         println!("\n{parent}");
         win32.program("debug", parent, &[])?;
     }

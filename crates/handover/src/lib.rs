@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | inheritance | a child that is about to be created | [`Command::inherit`] | [`inherited`], or [`Told::adopt`] |
 //! | duplication | running | [`Process::duplicate_into`], [`Process::duplicate_from`] | [`Told::adopt`] |
+//! | naming | any that knows the name | [`Event::create_named`] | [`Event::open_named`] |
 //! | duplication, as messages | a child, or any that this one's user runs | [`Channel::send`] | [`Channel::recv`] |
 //!
 //! Three things hold everywhere:
@@ -15,9 +16,11 @@
 //! - The caller's handles are not touched: no flag is flipped, not even for a moment.
 //! - A typed object travels with the rights to use it and not with those to own it ([`Access`]).
 //!
+#![doc = include_str!("../docs/strategies.md")]
+//!
 //! # The map
 //!
-//! [`Event`] is what is shared; [`Share`] is an object on its way, with its access; [`HandleValue`] is the number
+//! [`Event`], [`Mutex`], [`Semaphore`], [`Section`], [`Timer`], files and other handles are what is shared; [`Share`] is an object on its way, with its access; [`HandleValue`] is the number
 //! that one process tells another, and [`Told`] one that came; [`Command`], [`Child`] and [`Process`] are the other process; [`Kind`] is the
 //! kernel's answer to what a handle refers to; [`Channel`] carries [`Message`]s with objects in them, and a [`Listener`] lets strangers meet;
 //! [`wait_any`] waits for several things; [`Error`] says what went wrong and what to do.
