@@ -14,7 +14,10 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::{
     DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_IO_PENDING, GENERIC_READ, INVALID_HANDLE_VALUE,
 };
-use windows_sys::Win32::Security::TOKEN_QUERY;
+use windows_sys::Win32::Security::Authorization::{
+    ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
+};
+use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, TOKEN_QUERY};
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, OPEN_EXISTING, PIPE_ACCESS_DUPLEX, ReadFile, WriteFile,
 };
@@ -109,6 +112,50 @@ pub fn squat(path: &str) -> io::Result<OwnedHandle> {
         return Err(io::Error::last_os_error());
     }
     Ok(owned(raw))
+}
+
+/// Who may do what with an object, in the security descriptor definition language.
+///
+/// # Panics
+///
+/// If the handle doesn't let one ask.
+#[must_use]
+pub fn who_is_let_in(object: BorrowedHandle<'_>) -> String {
+    let (mut descriptor, mut list, mut text) = (null_mut(), null_mut(), null_mut());
+    // SAFETY: the handle is borrowed, so it is open; the places for the answers are live, and the others are not asked for.
+    let code = unsafe {
+        GetSecurityInfo(
+            object.as_raw_handle(),
+            SE_KERNEL_OBJECT,
+            DACL_SECURITY_INFORMATION,
+            null_mut(),
+            null_mut(),
+            &raw mut list,
+            null_mut(),
+            &raw mut descriptor,
+        )
+    };
+    assert_eq!(code, 0);
+    // SAFETY: the descriptor is the system's answer, which nobody frees; `text` is a live place for the answer.
+    let answer = unsafe {
+        ConvertSecurityDescriptorToStringSecurityDescriptorW(
+            descriptor,
+            SDDL_REVISION_1,
+            DACL_SECURITY_INFORMATION,
+            &raw mut text,
+            null_mut(),
+        )
+    };
+    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
+    let mut units = Vec::new();
+    loop {
+        // SAFETY: the text ends with NUL, behind which nothing is read.
+        let unit = unsafe { text.wrapping_add(units.len()).read() };
+        if unit == 0 {
+            return String::from_utf16(&units).expect("ASCII");
+        }
+        units.push(unit);
+    }
 }
 
 /// Waits for a client of such a pipe.

@@ -1,6 +1,7 @@
 //! Strategy 3: objects by name, and one process at a time.
 
 use std::io::{BufRead, BufReader};
+use std::os::windows::io::AsHandle;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use handover::{
     Access, Channel, Child, Command, Error, Event, Found, Mutex, Name, Reset, Section, SecurityDescriptor,
     Semaphore, SingleInstance, Stdio, Timer,
 };
-use handover_tests::{role, table, tests, this_program};
+use handover_tests::{raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             a_name_lives_as_long_as_a_handle,
             names_have_spaces_and_cases,
             what_can_not_be_a_name_is_refused,
+            the_user_alone_is_let_in_unless_it_is_said_otherwise,
             a_descriptor_can_be_given,
             the_second_instance_learns_it_at_once,
             a_crashed_instance_does_not_block_the_next,
@@ -204,6 +206,30 @@ fn what_can_not_be_a_name_is_refused() {
     assert!(event.try_wait().unwrap());
     drop(event);
     assert_eq!(table::count(), before);
+}
+
+/// The one entry of a list that lets in one user and nobody else.
+fn is_for_this_user_alone(list: &str) -> bool {
+    let user = handover::User::current().unwrap();
+    list.matches('(').count() == 1 && list.contains("(A;;") && list.ends_with(&format!(";;;{user})"))
+}
+
+fn the_user_alone_is_let_in_unless_it_is_said_otherwise() {
+    let name = name("user");
+    let event = Event::create_named(&name, Reset::Auto).unwrap();
+    let list = raw::who_is_let_in(event.as_handle());
+    assert!(is_for_this_user_alone(&list), "{list}");
+    let section = Section::create_named(&format!("{name}.section"), 1).unwrap();
+    assert!(is_for_this_user_alone(&raw::who_is_let_in(section.as_handle())));
+    let everybody = SecurityDescriptor::from_sddl("D:(A;;GA;;;WD)").unwrap();
+    let other = Name::local(&format!("{name}.other")).unwrap().protected_by(everybody);
+    let list = raw::who_is_let_in(Event::create_named(&other, Reset::Auto).unwrap().as_handle());
+    assert!(list.contains(";;;WD)"), "{list}");
+    // The door of a listener, as a client has it.
+    let _listener = handover::Listener::bind(&name).unwrap();
+    let path = format!(r"\\.\pipe\handover.{}.{name}", handover::User::current().unwrap());
+    let list = raw::who_is_let_in(raw::knock(&path).unwrap().as_handle());
+    assert!(is_for_this_user_alone(&list), "{list}");
 }
 
 fn a_descriptor_can_be_given() {

@@ -167,6 +167,9 @@ mod tests {
         let identity = Identity::new(264, 0x1dc_5b4a_6f9d_3e80);
         Ledger(&page).open(identity, 7);
         assert_eq!((Ledger(&page).stronger(), Ledger(&page).nonce()), (Some(identity), 7));
+        assert_eq!(Ledger(&page).fetched(), 0);
+        Ledger(&page).set_fetched(3);
+        assert_eq!(Ledger(&page).fetched(), 3);
         page[1].store(2, SeqCst);
         assert_eq!(Ledger(&page).stronger(), None, "another version");
     }

@@ -284,7 +284,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(sample in samples()) {
-            let (number, entries, bytes) = decode(&sample.frame()).expect("it is valid");
+            let frame = sample.frame();
+            let header = Header::parse(&frame).expect("it is valid").expect("it is whole");
+            prop_assert_eq!(header.has_objects(), !sample.objects.is_empty());
+            let (number, entries, bytes) = decode(&frame).expect("it is valid");
             prop_assert_eq!(number, sample.number);
             prop_assert_eq!(bytes, sample.bytes);
             let entries: Vec<_> =
