@@ -176,9 +176,9 @@ fn a_child_of_another_process_is_refused() {
     // Another parent's manifest, which a process of ours was started with.
     let this = std::process::id();
     for (manifest, expected) in [
-        (format!("1 {} 1 68=ready", this + 4), "not for this process"),
+        (format!("1 {}@1 68=ready", this + 4), "not for this process"),
         // The id is ours, the creation time isn't: the id was given again.
-        (format!("1 {this} 1 68=ready"), "not for this process"),
+        (format!("1 {this}@1 68=ready"), "not for this process"),
     ] {
         let out = said_with_manifest(&manifest);
         assert_eq!(out.lines().next(), Some(expected), "{manifest}");
