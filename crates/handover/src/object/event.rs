@@ -2,9 +2,9 @@
 
 use std::os::windows::io::AsHandle;
 
-use super::held::{Held, object, opens, refused, waits};
+use super::held::{Held, object, opens, refused, resets, waits};
 use crate::sys::named::{self as sys, What};
-use crate::{Access, AsName, Error, Found, Kind, Result, name};
+use crate::{Access, Error, Kind, Result};
 
 /// A flag in the kernel that one process sets and others wait for.
 ///
@@ -40,47 +40,6 @@ pub enum Reset {
 }
 
 impl Event {
-    /// Makes an event that stays set, and lets every waiter go, until it is reset. It begins unset.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] if the system has no room for it.
-    pub fn manual_reset() -> Result<Self> {
-        name::create_unnamed(what(Reset::Manual)).map(Self::created)
-    }
-
-    /// Makes an event that lets one waiter go each time it is set, and is unset by that. It begins unset.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] if the system has no room for it.
-    pub fn auto_reset() -> Result<Self> {
-        name::create_unnamed(what(Reset::Auto)).map(Self::created)
-    }
-
-    /// Makes an event that other processes find by its name. It begins unset.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever;
-    /// [`Error::InvalidInput`] for what can't be a name.
-    pub fn create_named(name: &(impl AsName + ?Sized), reset: Reset) -> Result<Self> {
-        name::create(what(reset), name).map(Self::created)
-    }
-
-    /// Makes an event of this name, or opens the one that is there, with all rights, and says which.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in.
-    pub fn create_or_open_named(name: &(impl AsName + ?Sized), reset: Reset) -> Result<(Self, Found)> {
-        name::create_or_open(what(reset), name).map(|(handle, found)| (Self::created(handle), found))
-    }
-
-    fn created(handle: std::os::windows::io::OwnedHandle) -> Self {
-        Self { held: Held::created(handle) }
-    }
-
     /// Sets the event: whoever waits goes on.
     ///
     /// # Errors
@@ -108,6 +67,7 @@ fn what(reset: Reset) -> What {
     What::Event { manual_reset: reset == Reset::Manual }
 }
 
+resets!(Event, what, "an event");
 object!(Event, Kind::Event, Access::EVENT_USE);
 waits!(Event, "the event", "the signal of the event");
 opens!(Event, Kind::Event, what(Reset::Manual), "EVENT_USE");

@@ -71,6 +71,10 @@ pub(crate) fn refused(call: &'static str, what: &str, right: &'static str, sourc
 macro_rules! object {
     ($type:ident, $kind:expr, $usual:expr) => {
         impl $type {
+            fn created(handle: std::os::windows::io::OwnedHandle) -> Self {
+                Self { held: $crate::object::held::Held::created(handle) }
+            }
+
             /// This object for another process, with these rights alone.
             #[must_use]
             pub fn only(&self, access: $crate::Access) -> $crate::Share<'_> {
@@ -104,6 +108,56 @@ macro_rules! object {
         impl $crate::object::sealed::FromHandle for $type {
             fn from_handle(handle: std::os::windows::io::OwnedHandle) -> Self {
                 Self { held: $crate::object::held::Held::received(handle) }
+            }
+        }
+    };
+}
+
+/// Making what is unset by hand or by a waiter.
+macro_rules! resets {
+    ($type:ident, $what:path, $one:literal) => {
+        impl $type {
+            #[doc = concat!("Makes ", $one, " that stays signaled, and lets every waiter go, until somebody unsets it. It")]
+            /// begins unset.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::System`] if the system has no room for it.
+            pub fn manual_reset() -> Result<Self> {
+                $crate::name::create_unnamed($what(Reset::Manual)).map(Self::created)
+            }
+
+            #[doc = concat!("Makes ", $one, " that lets one waiter go each time, and is unset by that. It begins unset.")]
+            ///
+            /// # Errors
+            ///
+            /// [`Error::System`] if the system has no room for it.
+            pub fn auto_reset() -> Result<Self> {
+                $crate::name::create_unnamed($what(Reset::Auto)).map(Self::created)
+            }
+
+            #[doc = concat!("Makes ", $one, " that other processes find by its name. It begins unset.")]
+            ///
+            /// # Errors
+            ///
+            /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever;
+            /// [`Error::InvalidInput`] for what can't be a name.
+            pub fn create_named(name: &(impl $crate::AsName + ?Sized), reset: Reset) -> Result<Self> {
+                $crate::name::create($what(reset), name).map(Self::created)
+            }
+
+            #[doc = concat!("Makes ", $one, " of this name, or opens the one that is there, with all rights, and says which.")]
+            ///
+            /// # Errors
+            ///
+            /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user
+            /// in.
+            pub fn create_or_open_named(
+                name: &(impl $crate::AsName + ?Sized),
+                reset: Reset,
+            ) -> Result<(Self, $crate::Found)> {
+                let (handle, found) = $crate::name::create_or_open($what(reset), name)?;
+                Ok((Self::created(handle), found))
             }
         }
     };
@@ -172,4 +226,4 @@ macro_rules! opens {
     };
 }
 
-pub(crate) use {object, opens, waits};
+pub(crate) use {object, opens, resets, waits};

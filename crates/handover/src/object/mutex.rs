@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 use std::time::Duration;
 
 use super::held::{Held, object, opens};
@@ -64,10 +64,6 @@ impl Mutex {
     /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in.
     pub fn create_or_open_named(name: &(impl AsName + ?Sized)) -> Result<(Self, Found)> {
         name::create_or_open(What::Mutex, name).map(|(handle, found)| (Self::created(handle), found))
-    }
-
-    fn created(handle: OwnedHandle) -> Self {
-        Self { held: Held::created(handle) }
     }
 
     /// Waits until this thread has the mutex, however long that takes. A thread that has it already gets it once more,

@@ -1,6 +1,6 @@
 //! Sections: memory that processes share.
 
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::held::{Held, object, opens, refused};
@@ -66,10 +66,6 @@ impl Section {
     /// otherwise as [`new`](Self::new).
     pub fn create_or_open_named(name: &(impl AsName + ?Sized), size: usize) -> Result<(Self, Found)> {
         name::create_or_open(what(size)?, name).map(|(handle, found)| (Self::created(handle), found))
-    }
-
-    fn created(handle: OwnedHandle) -> Self {
-        Self { held: Held::created(handle) }
     }
 
     /// How many bytes it has: whole pages. Whoever receives it needn't be told.

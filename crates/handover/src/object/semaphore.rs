@@ -1,6 +1,6 @@
 //! Semaphores.
 
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 
 use super::held::{Held, object, opens, refused, waits};
 use crate::sys::named::{self as sys, What};
@@ -59,10 +59,6 @@ impl Semaphore {
     ) -> Result<(Self, Found)> {
         let (handle, found) = name::create_or_open(what(count, maximum)?, name)?;
         Ok((Self::created(handle), found))
-    }
-
-    fn created(handle: OwnedHandle) -> Self {
-        Self { held: Held::created(handle) }
     }
 
     /// Adds to the count, and says what it was before. So many waiters go on.

@@ -1,11 +1,11 @@
 //! Waitable timers.
 
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 use std::time::Duration;
 
-use super::held::{Held, object, opens, refused, waits};
+use super::held::{Held, object, opens, refused, resets, waits};
 use crate::sys::named::{self as sys, What};
-use crate::{Access, AsName, Error, Found, Kind, Reset, Result, name};
+use crate::{Access, Error, Kind, Reset, Result};
 
 /// A clock in the kernel that is signaled when its time has come.
 ///
@@ -30,47 +30,6 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Makes a timer that stays signaled, and lets every waiter go, until it is set again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] if the system has no room for it.
-    pub fn manual_reset() -> Result<Self> {
-        name::create_unnamed(what(Reset::Manual)).map(Self::created)
-    }
-
-    /// Makes a timer that lets one waiter go each time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] if the system has no room for it.
-    pub fn auto_reset() -> Result<Self> {
-        name::create_unnamed(what(Reset::Auto)).map(Self::created)
-    }
-
-    /// Makes a timer that other processes find by its name.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever;
-    /// [`Error::InvalidInput`] for what can't be a name.
-    pub fn create_named(name: &(impl AsName + ?Sized), reset: Reset) -> Result<Self> {
-        name::create(what(reset), name).map(Self::created)
-    }
-
-    /// Makes a timer of this name, or opens the one that is there, with all rights, and says which.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in.
-    pub fn create_or_open_named(name: &(impl AsName + ?Sized), reset: Reset) -> Result<(Self, Found)> {
-        name::create_or_open(what(reset), name).map(|(handle, found)| (Self::created(handle), found))
-    }
-
-    fn created(handle: OwnedHandle) -> Self {
-        Self { held: Held::created(handle) }
-    }
-
     /// Lets the timer go off once, after this time. It is unset until then, and an earlier setting is forgotten.
     ///
     /// # Errors
@@ -121,6 +80,7 @@ fn what(reset: Reset) -> What {
     What::Timer { manual_reset: reset == Reset::Manual }
 }
 
+resets!(Timer, what, "a timer");
 object!(Timer, Kind::Timer, Access::TIMER_USE);
 waits!(Timer, "the timer", "the time of the timer");
 opens!(Timer, Kind::Timer, what(Reset::Manual), "TIMER_USE");
