@@ -25,7 +25,9 @@ use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED
 use windows_sys::Win32::System::Memory::{
     FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, UnmapViewOfFile,
 };
-use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, CreateNamedPipeW, CreatePipe};
+use windows_sys::Win32::System::Pipes::{
+    ConnectNamedPipe, CreateNamedPipeW, CreatePipe, PIPE_UNLIMITED_INSTANCES,
+};
 use windows_sys::Win32::System::Threading::{
     CreateEventW, GetCurrentProcess, GetCurrentThread, OpenProcessToken, WaitForSingleObject,
 };
@@ -107,7 +109,9 @@ pub fn squat(path: &str) -> io::Result<OwnedHandle> {
     let path: Vec<u16> = OsStr::new(path).encode_wide().chain(Some(0)).collect();
     let access = PIPE_ACCESS_DUPLEX | FILE_FLAG_FIRST_PIPE_INSTANCE;
     // SAFETY: the name ends with NUL; no attributes are documented as NULL.
-    let raw = unsafe { CreateNamedPipeW(path.as_ptr(), access, 0, 1, 4096, 4096, 0, null()) };
+    let raw = unsafe {
+        CreateNamedPipeW(path.as_ptr(), access, 0, PIPE_UNLIMITED_INSTANCES, 4096, 4096, 0, null())
+    };
     if raw == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{Channel, Child, Command, Error, Event, Message, Received, Stdio};
-use handover_tests::{raw, role, table, tests, this_program};
+use handover_tests::{raw, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -82,6 +82,14 @@ fn hostile(arguments: &[String]) {
         "a name that is none" => say(&frame(0, &[(own, b"\xff")], b"")),
         "an empty name" => say(&frame(0, &[(own, b"a"), (own + 4, b"")], b"")),
         "value" => say(&frame(0, &[(own, b"a"), (arguments[1].parse().unwrap(), b"b")], b"")),
+        "value and looks" => {
+            say(&frame(0, &[(own, b"a"), (arguments[1].parse().unwrap(), b"b")], b""));
+            // It is told that the fetching is over, though it failed: an honest end closes its own then.
+            let fetched = &raw::words(ledger, 16)[10];
+            until("it is told", || fetched.load(std::sync::atomic::Ordering::SeqCst) == 1);
+            Event::open_named(&arguments[2], handover::Access::EVENT_USE).unwrap().set().unwrap();
+            true
+        }
         "half" => say(&frame(0, &[(own, b"a")], b"some bytes")[..30]),
         "half and ends" => {
             say(&frame(0, &[(own, b"a")], b"some bytes")[..30]);
@@ -233,6 +241,12 @@ fn forged_values_are_refused_with_all_that_came_beside() {
     // A number that no handle of that process has. Whatever it has is its own to give.
     refused(&["value", "524272"], "no open handle");
     refused(&["value", "2147483644"], "no open handle");
+    let name = format!("hostile.{}", std::process::id());
+    let told = Event::create_named(&name, handover::Reset::Manual).unwrap();
+    met(&["value and looks", "524272", &name], |child, channel| {
+        breaks_a_rule(channel.recv_timeout(SOON), child, "no open handle");
+        told.wait_timeout(SOON).unwrap();
+    });
 }
 
 fn a_frame_that_is_cut_off_is_an_error() {

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             a_client_that_dies_is_gone,
             a_server_that_dies_is_gone,
             a_listener_whose_answer_is_none_is_refused,
+            a_listener_that_shows_another_channel_is_refused,
         ],
         tests![client, stands_in_the_door, serves],
     )
@@ -62,6 +63,11 @@ fn client(arguments: &[String]) {
         }
         Err(other) => panic!("{other:?}"),
     };
+    // What the server gave, beside the pipe, with no more than it takes.
+    let table = table::of(std::process::id());
+    assert!(table.iter().any(|entry| entry.access == 0x0010_0000), "{table:?}");
+    let events_of_its_own = table.iter().filter(|entry| entry.access == 0x001f_0003).count();
+    assert_eq!(events_of_its_own, 2, "{table:?}");
     println!("{}", channel.peer().unwrap().id());
     let mut message = channel.recv_timeout(SOON).unwrap();
     message.take::<Event>("theirs").unwrap().set().unwrap();
@@ -382,5 +388,44 @@ fn a_listener_whose_answer_is_none_is_refused() {
         let after = table::of(std::process::id());
         assert!(before.iter().all(|entry| after.contains(entry)), "none of this process's own was closed");
         assert!(after.len() <= before.len() + 1, "{before:?} {after:?}");
+    }
+}
+
+fn a_listener_that_shows_another_channel_is_refused() {
+    use std::os::windows::io::AsHandle;
+    use std::sync::atomic::Ordering::SeqCst;
+    // The squatter is this process too, so the values mean something here: a ledger as it has to be, but for the
+    // number that goes with the answer, or for the process whose it is.
+    let own = handover::Process::current_identity().unwrap();
+    for (id, nonce) in [(own.id, 8), (own.id + 4, 7)] {
+        let section = table::section();
+        let words = raw::words(section.as_handle(), 16);
+        for (word, value) in
+            [u64::from_le_bytes(*b"handover"), 1, id.into(), own.created, nonce].into_iter().enumerate()
+        {
+            words[word].store(value, SeqCst);
+        }
+        let (event, mutex) = (Event::auto_reset().unwrap(), table::mutex());
+        let name = name("another");
+        let squatter = raw::squat(&path(&name)).unwrap();
+        let mut answer = Vec::from(*b"HO\x01\0");
+        for value in [table::value(&mutex), table::value(&section), table::value(&event)] {
+            answer.extend(value.to_le_bytes());
+        }
+        answer.extend(7_u64.to_le_bytes());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                raw::wait_for_client(&squatter);
+                assert!(raw::write(squatter.as_handle(), &answer, SOON));
+            });
+            match Channel::connect_timeout(&name, SOON) {
+                Err(error @ Error::Protocol { .. }) => {
+                    assert!(error.to_string().contains("another one"), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(words[5].load(SeqCst), 0, "nothing was taken");
+        event.set().unwrap();
     }
 }

@@ -259,4 +259,27 @@ mod tests {
             assert!(reclaimed != taken, "round {round}: the sender's {reclaimed}, the receiver's {taken}");
         }
     }
+
+    /// A cut at a later message never costs an earlier one.
+    #[test]
+    fn a_cut_leaves_what_was_sent_before() {
+        for round in 0..2000_u64 {
+            let page = page();
+            let turnover = Ledger(&page).pulled();
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    for _ in 0..round % 50 {
+                        std::hint::spin_loop();
+                    }
+                    assert!(!turnover.cut_giving(3));
+                });
+                scope.spawn(move || {
+                    for _ in 0..round % 47 {
+                        std::hint::spin_loop();
+                    }
+                    assert!(turnover.take(1) && turnover.take(2), "round {round}");
+                });
+            });
+        }
+    }
 }

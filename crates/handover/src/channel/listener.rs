@@ -57,11 +57,12 @@ impl Listener {
     pub fn bind(name: &str) -> Result<Self> {
         let path = path(name)?;
         let failed = |call| failed(call, name);
+        let taken = || Error::NameTaken { name: name.into() };
+        if pipe::exists(&path).map_err(failed("WaitNamedPipeW"))? {
+            return Err(taken());
+        }
         let pipe = pipe::create_named(&path, &protection()?).map_err(|source| {
-            if pipe::is_taken(&source) {
-                return Error::NameTaken { name: name.into() };
-            }
-            failed("CreateNamedPipeW")(source)
+            if pipe::is_taken(&source) { taken() } else { failed("CreateNamedPipeW")(source) }
         })?;
         let pipe = Arc::new(pipe);
         let done = named::event(true).map_err(failed("CreateEventW"))?;

@@ -139,6 +139,16 @@ pub(crate) fn wait_named(name: &str, milliseconds: u32) -> io::Result<bool> {
     }
 }
 
+/// Whether there is a pipe of this name. Windows tells whoever creates one; Wine 8 lets a second one be created beside a
+/// first that has room for it.
+pub(crate) fn exists(name: &str) -> io::Result<bool> {
+    match wait_named(name, 1) {
+        Ok(_) => Ok(true),
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Sends the client of a named pipe away; what it has not read is lost.
 pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> io::Result<()> {
     fault("DisconnectNamedPipe")?;
