@@ -73,7 +73,10 @@ impl<T> DerefMut for Holding<'_, T> {
 impl<T> Drop for Holding<'_, T> {
     fn drop(&mut self) {
         *self.turn.slot() = self.value.take();
-        self.turn.back.notify_one();
+        // Whoever waits has said so before it let go of the slot.
+        if self.turn.is_wanted() {
+            self.turn.back.notify_one();
+        }
     }
 }
 
