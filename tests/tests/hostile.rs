@@ -123,7 +123,7 @@ fn hostile(arguments: &[String]) {
             true
         }
         "says that it took all" => {
-            raw::words(ledger, 16)[6].store(u64::MAX, std::sync::atomic::Ordering::SeqCst);
+            raw::words(ledger, 16)[6].store(u64::MAX << 3, std::sync::atomic::Ordering::SeqCst);
             say(&good)
         }
         "says that it took none" => {

@@ -270,6 +270,13 @@ fn the_second_instance_learns_it_at_once() {
     let output = in_role("is_the_only_one", &[&name]).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(SingleInstance::EXIT_CODE));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is running already"));
+    // The same text in another space is another name, here and elsewhere.
+    let global = SingleInstance::claim(&Name::global(&name).unwrap()).unwrap();
+    assert!(matches!(
+        SingleInstance::claim(&Name::global(&name).unwrap()),
+        Err(Error::AlreadyRunning { .. })
+    ));
+    drop(global);
     let other = self::name("another");
     assert!(in_role("is_the_only_one", &[&other]).status().unwrap().success());
     drop(only);

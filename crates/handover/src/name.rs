@@ -95,10 +95,15 @@ impl Name {
         &self.text
     }
 
+    /// With what says where it is found.
+    pub(crate) fn with_space(&self) -> String {
+        let space = if self.is_global { "Global" } else { "Local" };
+        format!(r"{space}\{}", self.text)
+    }
+
     /// As the API takes it.
     fn path(&self) -> Vec<u16> {
-        let space = if self.is_global { "Global" } else { "Local" };
-        wide(OsStr::new(&format!(r"{space}\{}", self.text)))
+        wide(OsStr::new(&self.with_space()))
     }
 }
 
@@ -204,7 +209,9 @@ pub(crate) fn create_or_open(what: What, name: &(impl AsName + ?Sized)) -> Resul
     };
     match named::create(what, Some((&name.path(), &security.0))) {
         Ok((handle, was_there)) => Ok((handle, if was_there { Found::Opened } else { Found::Created })),
-        Err(error) if named::is_anothers(&error) => Err(taken(&name)),
+        Err(error) if named::is_of_another_kind(&error) => Err(taken(&name)),
+        // An object that doesn't let this user in, or names that this process mustn't create.
+        Err(error) if named::is_refused(&error) && is_there(what, &name) => Err(taken(&name)),
         Err(source) => Err(Error::System { call: what.creating(), what: format!("the name {name}"), source }),
     }
 }
@@ -214,6 +221,13 @@ pub(crate) fn create(what: What, name: &(impl AsName + ?Sized)) -> Result<OwnedH
     match create_or_open(what, name)? {
         (handle, Found::Created) => Ok(handle),
         (_, Found::Opened) => Err(taken(&*name.as_name()?)),
+    }
+}
+
+fn is_there(what: What, name: &Name) -> bool {
+    match named::open(what, &name.path(), Access::SYNCHRONIZE) {
+        Err(error) => !named::is_missing(&error),
+        Ok(_) => true,
     }
 }
 

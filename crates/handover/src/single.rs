@@ -45,10 +45,10 @@ impl SingleInstance {
     /// [`Error::AlreadyRunning`] if another process, or another part of this one, has it; [`Error::NameTaken`] if
     /// something else has the name; [`Error::InvalidInput`] for what can't be a name.
     pub fn claim(name: &(impl AsName + ?Sized)) -> Result<Self> {
-        let name = name.as_name()?.to_string();
-        let running = || Error::AlreadyRunning { name: name.clone() };
-        let place = Place::take(&name).ok_or_else(running)?;
-        let (mutex, _) = Mutex::create_or_open_named(&name)?;
+        let name = name.as_name()?;
+        let running = || Error::AlreadyRunning { name: name.to_string() };
+        let place = Place::take(name.with_space()).ok_or_else(running)?;
+        let (mutex, _) = Mutex::create_or_open_named(&*name)?;
         let after_crash = match mutex.try_lock() {
             Ok(Some(guard)) => {
                 // It is released when this is dropped.
@@ -65,7 +65,9 @@ impl SingleInstance {
         Ok(Self { mutex, after_crash, _place: place, of_this_thread: PhantomData })
     }
 
-    /// Whether the last process that had the name ended without letting go of it: it crashed or was killed.
+    /// Whether it is known that the last process that had the name ended without dropping its claim: it crashed, was
+    /// killed, or called [`exit`](std::process::exit). It is known only if somebody else had the mutex of that name
+    /// open then; otherwise the mutex was gone with its owner.
     #[must_use]
     pub fn comes_after_a_crash(&self) -> bool {
         self.after_crash
@@ -85,10 +87,11 @@ static CLAIMED: StdMutex<BTreeSet<String>> = StdMutex::new(BTreeSet::new());
 struct Place(String);
 
 impl Place {
-    fn take(name: &str) -> Option<Self> {
+    fn take(name: String) -> Option<Self> {
         // A panic can't leave a set of names half changed.
         let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
-        claimed.insert(name.to_owned()).then(|| Self(name.to_owned()))
+        // Not `then_some`: a place that isn't taken would give the name back, under the lock.
+        claimed.insert(name.clone()).then(|| Self(name))
     }
 }
 

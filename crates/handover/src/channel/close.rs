@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::link::{Link, Peer};
 use super::receive::Read;
+use crate::Error;
 use crate::sys::named;
 use crate::wait::Deadline;
-use crate::{Error, Process};
 
 /// How long a weaker end that is dropped waits for the stronger one to fetch what was sent.
 const LINGER: Duration = Duration::from_secs(10);
@@ -71,6 +71,10 @@ impl Link {
     }
 
     fn stronger_has_ended(&self) -> bool {
-        self.process().is_none_or(|process: &Process| process.has_ended().unwrap_or(false))
+        match &self.peer {
+            Peer::Weaker(_) => false,
+            Peer::Stronger(Ok(process)) => process.has_ended().unwrap_or(false),
+            Peer::Stronger(Err(unopened)) => unopened.has_ended,
+        }
     }
 }

@@ -41,9 +41,16 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) enum Peer {
     /// A child or a client. The handle can duplicate.
     Weaker(Process),
-    /// The parent or server. The handle can only wait; there is the id alone if it had ended before it could be
-    /// opened, or can't be, and then the end of the pipe tells of its end.
-    Stronger(Result<Process, u32>),
+    /// The parent or server. The handle can only wait.
+    Stronger(Result<Process, Unopened>),
+}
+
+/// A stronger process of which there is no handle, because it had ended before, or mustn't be opened. Then the end of
+/// the pipe tells of its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unopened {
+    pub(super) id: u32,
+    pub(super) has_ended: bool,
 }
 
 #[derive(Debug)]
@@ -133,7 +140,7 @@ impl Link {
     pub(super) fn process_id(&self) -> u32 {
         match &self.peer {
             Peer::Weaker(process) | Peer::Stronger(Ok(process)) => process.id(),
-            Peer::Stronger(Err(id)) => *id,
+            Peer::Stronger(Err(unopened)) => unopened.id,
         }
     }
 
@@ -204,7 +211,11 @@ impl Link {
     /// Why nothing more comes or goes.
     pub(super) fn ended(&self) -> Error {
         let process = self.process_id();
-        let is_gone = || *self.is_gone.get_or_init(|| self.process().is_none_or(Process::is_going));
+        let is_going = || match &self.peer {
+            Peer::Weaker(process) | Peer::Stronger(Ok(process)) => process.is_going(),
+            Peer::Stronger(Err(unopened)) => unopened.has_ended,
+        };
+        let is_gone = || *self.is_gone.get_or_init(is_going);
         if self.outgoing().taking_has_ended() || !is_gone() {
             return Error::Closed { process };
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Channel;
 use super::ledger::{Ledger, WORDS};
-use super::link::{Link, Peer, Reader, Writer};
+use super::link::{Link, Peer, Reader, Unopened, Writer};
 use crate::sys::memory::Words;
 use crate::sys::pipe::{self, Direction};
 use crate::sys::transfer::Transfer;
@@ -112,8 +112,10 @@ pub(super) fn weaker_end(values: [HandleValue; ENDS], listener: Option<(u32, u64
     let peer = match Process::open_identified(stronger, Access::empty()) {
         Ok(process) => Ok(process),
         // What it sent before it ended can still be received. One that mustn't be opened ends with the pipe.
-        Err(Error::PeerGone { .. }) => Err(stronger.id),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(stronger.id),
+        Err(Error::PeerGone { .. }) => Err(Unopened { id: stronger.id, has_ended: true }),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(Unopened { id: stronger.id, has_ended: false })
+        }
         Err(other) => return Err(other),
     };
     let events = events()?;

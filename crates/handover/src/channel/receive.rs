@@ -152,10 +152,13 @@ impl Link {
     /// Whoever waits for messages also closes what the other end has fetched meanwhile, so that a worker that waits
     /// for its next task doesn't keep the last one's objects alive.
     fn wait_to_read(&self, transfer: &Transfer, deadline: Deadline) -> std::io::Result<Woken> {
+        // What was fetched before this wait began is not said again.
+        let mut look_again = matches!(self.peer, Peer::Stronger(_)) && !self.close_what_was_fetched_if_free();
         loop {
-            match self.wait_for(Some(transfer.done()), None, deadline)? {
-                // Whoever is sending just now does it with the next message.
-                Woken::Fetched => self.close_what_was_fetched_if_free(),
+            let until = if look_again { deadline.or_sooner(LOOK_AGAIN) } else { deadline };
+            match self.wait_for(Some(transfer.done()), None, until)? {
+                Woken::Nothing if deadline.has_passed() => return Ok(Woken::Nothing),
+                Woken::Fetched | Woken::Nothing => look_again = !self.close_what_was_fetched_if_free(),
                 other => return Ok(other),
             }
         }

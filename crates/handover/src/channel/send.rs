@@ -44,7 +44,10 @@ impl Link {
         if writer.cut_off {
             return Err(Error::CutOff { process: self.process_id() });
         }
-        self.close_what_was_fetched(&mut writer);
+        if self.outgoing().taking_has_ended() {
+            self.close_what_was_fetched(&mut writer);
+            return Err(self.ended());
+        }
         let number = writer.next;
         let Some(copies) = self.copies(message, number, &mut writer, deadline)? else { return Ok(false) };
         let written = self.write(&mut writer, deadline);
@@ -52,6 +55,8 @@ impl Link {
         let buffer = writer.transfer.buffer();
         buffer.clear();
         buffer.shrink_to(MOST_KEPT);
+        // What was sent before may have been fetched meanwhile, and nobody says so twice.
+        self.close_what_was_fetched(&mut writer);
         match written {
             Ok(()) => {
                 writer.next += 1;
@@ -120,7 +125,8 @@ impl Link {
         match copies {
             Copies::There(copies) if copies.is_empty() => {}
             Copies::There(copies) => {
-                if !self.outgoing().give(number) {
+                // Taken back for good: what the other end reads of it afterwards, it doesn't take.
+                if !self.outgoing().give(number) && !self.outgoing().cut_giving(number) {
                     // Dropping them closes them over there.
                     return Err(self.ended());
                 }
@@ -231,11 +237,10 @@ impl Link {
         }
     }
 
-    /// The same, if nobody is sending.
-    pub(super) fn close_what_was_fetched_if_free(&self) {
-        if let Some(mut writer) = self.writer.wait(Deadline::after(Duration::ZERO)) {
-            self.close_what_was_fetched(&mut writer);
-        }
+    /// The same, unless somebody is sending, which is the answer.
+    pub(super) fn close_what_was_fetched_if_free(&self) -> bool {
+        let writer = self.writer.wait(Deadline::after(Duration::ZERO));
+        writer.map(|mut writer| self.close_what_was_fetched(&mut writer)).is_some()
     }
 
     /// Waits until the other end has all objects that were sent; false if it doesn't in time.

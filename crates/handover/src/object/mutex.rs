@@ -101,8 +101,9 @@ impl Mutex {
         }
     }
 
-    /// The guard of a mutex that this thread has got by [`wait_any`](crate::wait_any). If this thread doesn't have it,
-    /// the guard guards nothing, and its end changes nothing.
+    /// The guard of a mutex that this thread has got by [`wait_any`](crate::wait_any). It is for that alone: each guard
+    /// releases the mutex once when it is dropped, so one too many takes it from another guard of this thread. If this
+    /// thread doesn't have the mutex, the guard's end changes nothing.
     pub fn guard(&self) -> MutexGuard<'_> {
         MutexGuard { mutex: self, of_this_thread: PhantomData }
     }

@@ -29,7 +29,11 @@ use crate::{Access, AsName, Error, Found, Kind, Result, name};
 /// ```
 ///
 /// What another process writes shows at once, and in no order that can be counted on: use atomic numbers
-/// ([`ViewMut::atomic_u32`]), or a [`Mutex`](crate::Mutex) beside it.
+/// ([`ViewMut::atomic_u32`]), or a [`Mutex`](crate::Mutex) beside it. What one process changes as a number while
+/// another reads it as bytes comes as the machine has it; the language promises nothing of such a mix.
+///
+/// A section that comes from a process which isn't trusted may stand for a file; if that vanishes, as one on another
+/// machine can, looking at the view ends this process. [`Channel::allow_only`](crate::Channel::allow_only) keeps sections out.
 ///
 /// [File mapping](https://learn.microsoft.com/windows/win32/memory/file-mapping)
 #[derive(Debug)]
@@ -86,7 +90,7 @@ impl Section {
     /// room for so much.
     #[doc(alias = "MapViewOfFile")]
     pub fn view(&self) -> Result<View> {
-        self.view_of(0, self.size()?)
+        self.seen(Bytes::whole(self.as_handle(), false), false).map(View)
     }
 
     /// All of it, to read and write.
@@ -96,7 +100,7 @@ impl Section {
     /// [`Error::MissingRight`] if this handle came without the right to write; [`Error::System`] if this process has
     /// no room for so much.
     pub fn view_mut(&self) -> Result<ViewMut> {
-        self.view_mut_of(0, self.size()?)
+        self.seen(Bytes::whole(self.as_handle(), true), true).map(View).map(ViewMut)
     }
 
     /// So many bytes from this place on, to read.
@@ -119,16 +123,31 @@ impl Section {
     }
 
     fn map(&self, writing: bool, from: usize, length: usize) -> Result<Bytes> {
-        let size = self.size()?;
-        if length == 0 || from.checked_add(length).is_none_or(|end| end > size) {
-            return Err(Error::invalid(
-                format!("a view of {length} bytes from byte {from}"),
-                format!("expected at least one byte, and the section has {size}"),
-            ));
+        let past_the_end = |size: &str| {
+            let what = format!("a view of {length} bytes from byte {from}");
+            Error::invalid(
+                what,
+                format!("expected at least one byte, and no more than the section has{size}"),
+            )
+        };
+        let Some(end) = from.checked_add(length).filter(|_| length > 0) else {
+            return Err(past_the_end(""));
+        };
+        let bytes = Bytes::view(self.as_handle(), writing, from as u64, length);
+        // The system refuses it with the code for want of rights.
+        match bytes {
+            Ok(bytes) => Ok(bytes),
+            Err(source) => match size_of_section(self.as_handle()) {
+                Ok(size) if end > size => Err(past_the_end(&format!(", {size}"))),
+                _ => self.seen(Err(source), writing),
+            },
         }
+    }
+
+    #[allow(clippy::unused_self, reason = "it is said of this section")]
+    fn seen(&self, bytes: std::io::Result<Bytes>, writing: bool) -> Result<Bytes> {
         let right = if writing { "SECTION_MAP_WRITE" } else { "SECTION_MAP_READ" };
-        Bytes::view(self.as_handle(), writing, from as u64, length)
-            .map_err(|source| refused("MapViewOfFile", "the section", right, source))
+        bytes.map_err(|source| refused("MapViewOfFile", "the section", right, source))
     }
 }
 
@@ -226,7 +245,12 @@ fn what(size: usize) -> Result<What> {
     if size == 0 {
         return Err(Error::invalid("a section of no bytes", "expected at least one"));
     }
-    Ok(What::Section(size as u64))
+    /// On every machine that runs Windows.
+    const PAGE: usize = 4096;
+    let whole = size.checked_next_multiple_of(PAGE);
+    let whole = whole
+        .ok_or_else(|| Error::invalid(format!("a section of {size} bytes"), "no machine has so many"))?;
+    Ok(What::Section(whole as u64))
 }
 
 object!(Section, Kind::Section, Access::SECTION_USE);

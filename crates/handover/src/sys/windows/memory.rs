@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
 use windows_sys::Win32::System::Memory::{
     FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS,
-    MapViewOfFile, UnmapViewOfFile, VirtualQuery,
+    MapViewOfFile, PAGE_GUARD, PAGE_READONLY, PAGE_READWRITE, UnmapViewOfFile, VirtualQuery,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
@@ -42,7 +42,7 @@ impl View {
         let mut this = Self { base, length: 0 };
         // A section can be reserved without memory behind it, and then the first look at it would be the end.
         this.length = this.committed()?;
-        if this.length < length {
+        if this.length < length.max(1) {
             return Err(io::Error::other("the section has no memory there"));
         }
         Ok(this)
@@ -59,7 +59,9 @@ impl View {
         if length == 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(if answer.State == MEM_COMMIT { answer.RegionSize } else { 0 })
+        let readable =
+            answer.Protect & (PAGE_READONLY | PAGE_READWRITE) != 0 && answer.Protect & PAGE_GUARD == 0;
+        Ok(if answer.State == MEM_COMMIT && readable { answer.RegionSize } else { 0 })
     }
 }
 
@@ -106,6 +108,13 @@ impl Bytes {
         let mapped = usize::try_from(mapped).map_err(io::Error::other)?;
         let view = View::map(section.as_raw_handle(), writing, from - skipped, mapped)?;
         Ok(Self { view, skipped: usize::try_from(skipped).map_err(io::Error::other)?, length })
+    }
+
+    /// All that the section has.
+    pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> io::Result<Self> {
+        let view = View::map(section.as_raw_handle(), writing, 0, 0)?;
+        let length = view.length;
+        Ok(Self { view, skipped: 0, length })
     }
 
     /// To look at; to change only if the view was made for writing.

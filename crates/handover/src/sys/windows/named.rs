@@ -5,8 +5,8 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHand
 use std::ptr::null;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE,
-    ERROR_TOO_MANY_POSTS, GetLastError, INVALID_HANDLE_VALUE,
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_FILE_NOT_FOUND, ERROR_INVALID_HANDLE, ERROR_SUCCESS,
+    ERROR_TOO_MANY_POSTS, GetLastError, INVALID_HANDLE_VALUE, SetLastError,
 };
 use windows_sys::Win32::Security::SECURITY_ATTRIBUTES;
 use windows_sys::Win32::System::Memory::{CreateFileMappingW, OpenFileMappingW, PAGE_READWRITE};
@@ -67,6 +67,9 @@ pub(crate) fn create(what: What, name: Option<(&[u16], &Protection)>) -> io::Res
     let attributes: *const SECURITY_ATTRIBUTES = attributes.as_ref().map_or(null(), std::ptr::from_ref);
     let name = name.map_or(null(), |(name, _)| name.as_ptr());
     fault(what.creating())?;
+    // A success needn't change what was said last.
+    // SAFETY: the call takes a number.
+    unsafe { SetLastError(ERROR_SUCCESS) };
     // In each of these, the name ends with NUL; it, the attributes and what they point to live through the call.
     let raw = match what {
         What::Event { manual_reset } => {
@@ -140,9 +143,9 @@ fn owned(raw: RawHandle) -> io::Result<OwnedHandle> {
     Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
 }
 
-/// Whether a name wasn't had because an object of another kind, or one that doesn't let this user in, has it.
-pub(crate) fn is_anothers(error: &io::Error) -> bool {
-    matches!(code(error), Some(ERROR_INVALID_HANDLE | ERROR_ACCESS_DENIED))
+/// Whether a name wasn't had for want of rights.
+pub(crate) fn is_refused(error: &io::Error) -> bool {
+    code(error) == Some(ERROR_ACCESS_DENIED)
 }
 
 /// Whether an object of another kind has the name.
