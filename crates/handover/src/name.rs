@@ -162,7 +162,7 @@ impl AsName for String {}
 pub struct SecurityDescriptor(Arc<Protection>);
 
 impl SecurityDescriptor {
-    /// Lets in the user that this process runs as, to everything, and nobody else.
+    /// Lets in the user that this process runs as, to everything, and nobody else. It inherits nothing from anywhere.
     ///
     /// # Errors
     ///
@@ -189,6 +189,10 @@ impl SecurityDescriptor {
         })?;
         Ok(Self(Arc::new(protection)))
     }
+
+    pub(crate) fn protection(&self) -> &Protection {
+        &self.0
+    }
 }
 
 /// How an object of a name came about.
@@ -207,7 +211,7 @@ pub(crate) fn create_or_open(what: What, name: &(impl AsName + ?Sized)) -> Resul
         Some(security) => security.clone(),
         None => SecurityDescriptor::current_user()?,
     };
-    match named::create(what, Some((&name.path(), &security.0))) {
+    match named::create(what, Some((&name.path(), security.protection()))) {
         Ok((handle, was_there)) => Ok((handle, if was_there { Found::Opened } else { Found::Created })),
         Err(error) if named::is_of_another_kind(&error) => Err(taken(&name)),
         // An object that doesn't let this user in, or names that this process mustn't create.

@@ -128,11 +128,7 @@ impl Channel {
     /// it sent before was received. [`Error::KindNotAllowed`] if the message had an object that isn't let in; the next
     /// message can be received. [`Error::Protocol`] if it was no message; the channel has ended.
     pub fn recv(&self) -> Result<Received> {
-        loop {
-            if let Some(received) = self.link.receive(Deadline::NEVER)? {
-                return Ok(received);
-            }
-        }
+        self.recv_timeout(Duration::MAX)
     }
 
     /// The next message, if it comes within this time.

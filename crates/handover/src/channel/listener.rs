@@ -8,13 +8,13 @@ use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::opening::{Opening, protection, weaker_end};
+use super::opening::{Opening, weaker_end};
 use super::{Channel, wire};
 use crate::process::Remote;
 use crate::sys::transfer::{Begun, Transfer};
 use crate::sys::{named, pipe};
 use crate::wait::{self, Deadline};
-use crate::{Access, Error, Process, Result, User};
+use crate::{Access, Error, Process, Result, SecurityDescriptor, User};
 
 /// How long a client may stand in the door.
 const COMING_IN: Duration = Duration::from_secs(1);
@@ -61,9 +61,11 @@ impl Listener {
         if pipe::exists(&path).map_err(failed("WaitNamedPipeW"))? {
             return Err(taken());
         }
-        let pipe = pipe::create_named(&path, &protection()?).map_err(|source| {
-            if pipe::is_taken(&source) { taken() } else { failed("CreateNamedPipeW")(source) }
-        })?;
+        let pipe = pipe::create_named(&path, SecurityDescriptor::current_user()?.protection()).map_err(
+            |source| {
+                if pipe::is_taken(&source) { taken() } else { failed("CreateNamedPipeW")(source) }
+            },
+        )?;
         let pipe = Arc::new(pipe);
         let done = named::event(true).map_err(failed("CreateEventW"))?;
         let door = Transfer::new(Arc::clone(&pipe), done);
@@ -78,10 +80,7 @@ impl Listener {
     /// [`Error::System`] if the listener can't go on. A client that has ended or can't be opened is sent away, and
     /// the next one waited for.
     pub fn accept(&mut self) -> Result<Incoming<'_>> {
-        match self.wait_for_client(Deadline::NEVER)? {
-            Some((process, user)) => Ok(Incoming { listener: self, process, user }),
-            None => Err(self.timed_out(Duration::MAX)),
-        }
+        self.accept_timeout(Duration::MAX)
     }
 
     /// As [`accept`](Self::accept), for at most this long.
@@ -92,12 +91,8 @@ impl Listener {
     pub fn accept_timeout(&mut self, time: Duration) -> Result<Incoming<'_>> {
         match self.wait_for_client(Deadline::after(time))? {
             Some((process, user)) => Ok(Incoming { listener: self, process, user }),
-            None => Err(self.timed_out(time)),
+            None => Err(Error::TimedOut { what: format!("a client of {:?}", self.name), after: time }),
         }
-    }
-
-    fn timed_out(&self, after: Duration) -> Error {
-        Error::TimedOut { what: format!("a client of {:?}", self.name), after }
     }
 
     fn wait_for_client(&mut self, deadline: Deadline) -> Result<Option<(Process, User)>> {
@@ -275,7 +270,7 @@ impl Channel {
     /// this user look; [`Error::PeerGone`] if it ends meanwhile;
     /// [`Error::InvalidInput`] for what can't be a name.
     pub fn connect(name: &str) -> Result<Self> {
-        Self::connect_until(name, Duration::MAX)
+        Self::connect_timeout(name, Duration::MAX)
     }
 
     /// As [`connect`](Self::connect), for at most this long.
@@ -284,10 +279,6 @@ impl Channel {
     ///
     /// As [`connect`](Self::connect), and [`Error::TimedOut`].
     pub fn connect_timeout(name: &str, time: Duration) -> Result<Self> {
-        Self::connect_until(name, time)
-    }
-
-    fn connect_until(name: &str, time: Duration) -> Result<Self> {
         let path = path(name)?;
         let deadline = Deadline::after(time);
         let failed = |call| failed(call, name);

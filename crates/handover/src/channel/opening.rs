@@ -9,9 +9,8 @@ use super::link::{Link, Peer, Reader, Unopened, Writer};
 use crate::sys::memory::Words;
 use crate::sys::pipe::{self, Direction};
 use crate::sys::transfer::Transfer;
-use crate::sys::user::Protection;
 use crate::sys::{handle, named};
-use crate::{Access, Error, HandleValue, Process, Result, User};
+use crate::{Access, Error, HandleValue, Process, Result, SecurityDescriptor};
 
 /// The handles that the weaker end begins with, as the stronger one lists them.
 pub(crate) const ENDS: usize = 3;
@@ -36,12 +35,6 @@ fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::System { call, what: "a channel".into(), source }
 }
 
-/// What lets in this process's user alone.
-pub(super) fn protection() -> Result<Protection> {
-    Protection::for_user(User::current()?.sid())
-        .map_err(failed("ConvertStringSecurityDescriptorToSecurityDescriptorW"))
-}
-
 /// The events that say when a read and when a write is done.
 fn events() -> Result<[OwnedHandle; 2]> {
     let event = || named::event(true).map_err(failed("CreateEventW"));
@@ -60,8 +53,9 @@ fn transfers(pipe: OwnedHandle, [read, written]: [OwnedHandle; 2]) -> (Reader, W
 
 impl Opening {
     pub(crate) fn new() -> Result<Self> {
-        let (ours, theirs) = pipe::pair(Direction::Both, Some(&protection()?))
-            .map_err(|(call, source)| failed(call)(source))?;
+        let (ours, theirs) =
+            pipe::pair(Direction::Both, Some(SecurityDescriptor::current_user()?.protection()))
+                .map_err(|(call, source)| failed(call)(source))?;
         let (reader, writer) = transfers(ours, events()?);
         let (section, words) = Words::create().map_err(failed("CreateFileMappingW"))?;
         let nonce = nonce();

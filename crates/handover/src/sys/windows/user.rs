@@ -85,11 +85,6 @@ unsafe impl Send for Protection {}
 unsafe impl Sync for Protection {}
 
 impl Protection {
-    /// Lets in this user and nobody else, and inherits nothing from anywhere.
-    pub(crate) fn for_user(sid: &str) -> io::Result<Self> {
-        Self::from_sddl(&format!("D:P(A;;GA;;;{sid})"))
-    }
-
     /// From a text of the security descriptor definition language.
     pub(crate) fn from_sddl(text: &str) -> io::Result<Self> {
         fault("ConvertStringSecurityDescriptorToSecurityDescriptorW")?;
