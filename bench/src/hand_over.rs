@@ -1,129 +1,122 @@
 //! Handing objects to a process that runs, over a channel that is open, until its answer.
 
-use std::error::Error;
-use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Event, Message, Told};
+use handover::{Channel, Child, Command, Error, Event, Message, Received};
 
-use crate::floor;
-use crate::measure::{Times, order, ratio};
+use crate::Outcome;
+use crate::measure::{Way, row, timed};
+use crate::os::floor;
 
 const DEADLINE: Duration = Duration::from_secs(30);
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// What this program does as the other process.
 pub(crate) fn other_process(role: &str, arguments: &[String]) -> Outcome {
     match role {
-        "--ours" => {
-            let channel = Channel::parent()?;
-            loop {
-                match channel.recv_timeout(DEADLINE) {
-                    Ok(mut message) => {
-                        let names: Vec<String> = message.objects().map(|(name, _)| name.to_owned()).collect();
-                        for name in names {
-                            drop(message.take::<Event>(&name)?);
-                        }
-                        channel.send(b"")?;
-                    }
-                    Err(handover::Error::Closed { .. }) => return Ok(()),
-                    Err(other) => return Err(other.into()),
-                }
+        "--ours" => receive(|_| Ok(())),
+        "--ours-taken" => receive(|message| {
+            let names: Vec<String> = message.names().map(str::to_owned).collect();
+            for name in names {
+                message.take::<Event>(&name)?;
             }
-        }
-        "--floor" => {
-            let pipe = |place| Told::argument(place)?.adopt::<OwnedHandle>();
-            floor::take_over(&pipe(2)?, &pipe(3)?);
             Ok(())
-        }
+        }),
+        "--floor" => floor::take_over(),
         #[cfg(feature = "peers")]
-        "--ipmb" => crate::peers::ipmb_child(&arguments[0]),
+        "--ipc-channel" => crate::ipc_channel::other_process(&arguments[0]),
         #[cfg(feature = "peers")]
-        "--ipc-channel" => crate::peers::ipc_channel_child(&arguments[0]),
+        "--peer" => crate::os::peer::other_process(&arguments[0]),
         other => Err(format!("{other} {arguments:?} is no role").into()),
     }
 }
 
-/// This program as the other process, over bare pipes.
-struct Bare {
-    child: Child,
-    to: OwnedHandle,
-    from: OwnedHandle,
-}
-
-impl Bare {
-    fn start() -> Outcome<Self> {
-        let ((childs_from, to), (from, childs_to)) = (floor::pipe(), floor::pipe());
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--floor").arg_handle("{from}").arg_handle("{to}").kill_on_drop(true);
-        command.inherit("from", &childs_from).inherit("to", &childs_to);
-        Ok(Self { child: command.spawn()?, to, from })
+/// Answers each message, when all of its objects are closed.
+fn receive(take: impl Fn(&mut Received) -> Outcome) -> Outcome {
+    let channel = Channel::parent()?;
+    loop {
+        match channel.recv_timeout(DEADLINE) {
+            Ok(mut message) => {
+                take(&mut message)?;
+                drop(message);
+                channel.send(b"")?;
+            }
+            Err(Error::Closed { .. } | Error::PeerGone { .. }) => return Ok(()),
+            Err(other) => return Err(other.into()),
+        }
     }
 }
 
-fn start(role: &str) -> Outcome<(Child, Channel)> {
+/// This program in a role, until the result is dropped.
+pub(crate) fn start(role: &str, prepare: impl FnOnce(&mut Command<'_>)) -> Outcome<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    let mut child = command.arg(role).kill_on_drop(true).channel().spawn()?;
-    let channel = child.channel.take().ok_or("a channel was asked for")?;
-    Ok((child, channel))
+    prepare(command.arg(role).kill_on_drop(true));
+    Ok(command.spawn()?)
 }
 
-/// The crates to compare with, if they were built in.
-#[cfg(feature = "peers")]
-struct Peers {
-    ipmb: crate::peers::Ipmb,
-    ipc_channel: crate::peers::IpcChannel,
+/// How many bytes ours sends beside so many objects of these names: its frame, which the floor need not have.
+fn frame_length(names: &[String]) -> usize {
+    20 + names.iter().map(|name| 1 + name.len()).sum::<usize>()
 }
 
 pub(crate) fn measure() -> Outcome {
     println!("\nSo many objects to a process that runs, until it answers:\n");
-    println!("| objects | C floor | ours | ratio | ipmb | ratio | ipc-channel | ratio |");
-    println!("|---|---|---|---|---|---|---|---|");
-    let bare = Bare::start()?;
-    let (_child, channel) = start("--ours")?;
+    let bare = floor::Bare::start()?;
+    let (_closing, closed) = behind_channel("--ours")?;
+    let (_taking, taken) = behind_channel("--ours-taken")?;
     #[cfg(feature = "peers")]
-    let mut peers =
-        Peers { ipmb: crate::peers::Ipmb::start()?, ipc_channel: crate::peers::IpcChannel::start()? };
-    for count in [1_usize, 8, 64, 253] {
+    let (ipc_channel, mut peer) = (crate::ipc_channel::IpcChannel::start()?, crate::os::peer::Peer::start()?);
+    let mut with_head = true;
+    for count in [1_usize, 8, 64, 100, 253] {
         let events: Vec<Event> = (0..count).map(|_| Event::manual_reset()).collect::<Result<_, _>>()?;
         let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
-        let objects: Vec<_> = events.iter().map(AsHandle::as_handle).collect();
+        let objects = floor::objects(&events);
+        let length = frame_length(&names);
+        let floor = || in_a_row(|| bare.hand_over(&objects, length));
+        let ours = |channel| in_a_row(|| hand_over(channel, &names, &events));
+        #[cfg_attr(not(feature = "peers"), allow(unused_mut))]
+        let mut ways = vec![
+            Way::new("C floor", floor),
+            Way::new("ours", || ours(&closed)),
+            Way::new("ours, each taken as an event", || ours(&taken)),
+        ];
         #[cfg(feature = "peers")]
-        let memory = crate::peers::IpcChannel::memory(count);
-        let mut times = Times::<4>::new();
-        for round in 0..(8_000 / count).clamp(120, 1500) {
-            for which in order::<4>(round) {
-                times.add(which, || -> Outcome {
-                    match which {
-                        0 => {
-                            floor::hand_over(bare.child.process(), &bare.to, &bare.from, &objects);
-                        }
-                        1 => {
-                            let message = Message::new(b"");
-                            let message = names
-                                .iter()
-                                .zip(&events)
-                                .fold(message, |message, (name, event)| message.with(name, event));
-                            channel.send(message)?;
-                            channel.recv_timeout(DEADLINE)?;
-                        }
-                        #[cfg(feature = "peers")]
-                        2 => peers.ipmb.hand_over(&events)?,
-                        #[cfg(feature = "peers")]
-                        3 => peers.ipc_channel.hand_over(&memory)?,
-                        _ => {}
-                    }
-                    Ok(())
-                })?;
+        {
+            if let Some(peer) = &mut peer {
+                ways.push(Way::new("ipmb", || in_a_row(|| peer.hand_over(&events))));
             }
+            let memory = crate::ipc_channel::memory(count);
+            let ipc_channel = &ipc_channel;
+            ways.push(if count <= crate::os::peer::MOST_OF_IPC_CHANNEL {
+                Way::new("ipc-channel", move || in_a_row(|| ipc_channel.hand_over(&memory)))
+            } else {
+                Way::missing("ipc-channel")
+            });
         }
-        let [floor, rest @ ..] = times.medians();
-        print!("| {count} | {floor:.1?} |");
-        for time in rest {
-            print!(" {time:.1?} | {:.2} |", ratio(time, floor));
-        }
-        println!();
+        row(count, ways, std::mem::take(&mut with_head))?;
     }
+    Ok(())
+}
+
+/// How long one of them takes, among several in a row: after another way had its turn, the first finds nothing of its own
+/// in the caches, which says more about the other way.
+fn in_a_row(mut hand_over: impl FnMut() -> Outcome) -> Outcome<Duration> {
+    const SO_MANY: u32 = 10;
+    hand_over()?;
+    let (time, ()) = timed(|| (0..SO_MANY).try_for_each(|_| hand_over()))?;
+    Ok(time / SO_MANY)
+}
+
+fn behind_channel(role: &str) -> Outcome<(Child, Channel)> {
+    let mut child = start(role, |command| {
+        command.channel();
+    })?;
+    let channel = child.channel.take().ok_or("a channel was asked for")?;
+    Ok((child, channel))
+}
+
+fn hand_over(channel: &Channel, names: &[String], events: &[Event]) -> Outcome {
+    let named = names.iter().zip(events);
+    channel.send(named.fold(Message::new(b""), |message, (name, event)| message.with(name, event)))?;
+    channel.recv_timeout(DEADLINE)?;
     Ok(())
 }

@@ -4,48 +4,44 @@ use std::time::Duration;
 
 use handover::{Command, Event};
 
-use crate::floor::{self, Floor};
-use crate::measure::{Times, order, ratio};
+use crate::Outcome;
+use crate::measure::{Way, row, timed};
+use crate::os::{self, floor};
 
-const ROUNDS: usize = 120;
-const DEADLINE: Duration = Duration::from_secs(30);
+/// After which a child that should have ended is a failure.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub(crate) fn measure() -> handover::Result<()> {
-    let program = std::env::current_exe().expect("the system knows a process's program");
-    let ends = program.with_file_name("nothing.exe");
+pub(crate) fn measure() -> Outcome {
+    let ends =
+        std::env::current_exe()?.with_file_name("nothing").with_extension(std::env::consts::EXE_EXTENSION);
 
     println!("\nA child with so many objects:\n");
-    println!("| objects | C floor | ours | ratio | sealed | ratio |");
-    println!("|---|---|---|---|---|---|");
     for count in [0, 1, 8, 64] {
         let events: Vec<Event> = (0..count).map(|_| Event::manual_reset()).collect::<Result<_, _>>()?;
-        let floor = Floor::new(&ends, &events);
+        let mut ways = floor::spawns(&ends, &events);
         let (mut ours, mut sealed) = (Command::new(&ends), Command::new(&ends));
         sealed.sealed();
         for (number, event) in events.iter().enumerate() {
             ours.inherit(number.to_string(), event);
             sealed.inherit(number.to_string(), event);
         }
-        let mut times = Times::<3>::new();
-        for round in 0..ROUNDS {
-            for which in order::<3>(round) {
-                // What is left of the last child goes first.
-                std::thread::sleep(Duration::from_millis(3));
-                if which == 0 {
-                    let process = times.add(which, || floor.spawn());
-                    floor::wait(&process, DEADLINE);
-                } else {
-                    let command = if which == 1 { &mut ours } else { &mut sealed };
-                    times.add(which, || command.spawn())?.wait_timeout(DEADLINE)?;
-                }
-            }
+        ways.push(Way::new("ours", move || started(&mut ours)));
+        if os::SEALING_COSTS {
+            ways.push(Way::new("sealed", move || started(&mut sealed)));
         }
-        let [floor, ours, sealed] = times.medians();
-        println!(
-            "| {count} | {floor:.1?} | {ours:.1?} | {:.3} | {sealed:.1?} | {:.3} |",
-            ratio(ours, floor),
-            ratio(sealed, floor)
-        );
+        row(count, ways, count == 0)?;
     }
     Ok(())
+}
+
+fn started(command: &mut Command<'_>) -> Outcome<Duration> {
+    settle();
+    let (time, mut child) = timed(|| Ok(command.spawn()?))?;
+    child.wait_timeout(DEADLINE)?;
+    Ok(time)
+}
+
+/// Lets what is left of the last child go.
+pub(crate) fn settle() {
+    std::thread::sleep(Duration::from_millis(3));
 }

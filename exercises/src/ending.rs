@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use handover::{Child, Error, Event, HandleValue};
 
+use crate::call::{CLOSE, TERMINATE, WAIT};
 use crate::{ChildOptions, ParentOptions, Story};
 
 /// Why a program stops before it is done.
@@ -35,7 +36,8 @@ impl Stop {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Failed(Error::TimedOut { .. }) | Self::Late(_) => LATE,
-            Self::Failed(Error::NotAHandle { .. }) => 2,
+            // A name can turn out to be too long only where it is used.
+            Self::Failed(Error::NotAHandle { .. } | Error::InvalidInput { .. }) => 2,
             Self::Failed(_) | Self::Child { .. } | Self::Channel(_) => 1,
         }
     }
@@ -90,14 +92,14 @@ impl Story {
     pub fn wait_for_signal(&self, event: Event, options: &ChildOptions) -> Result<(), Stop> {
         let (value, time) = (HandleValue::of(&event)?, options.time_left());
         match event.wait_timeout(time) {
-            Ok(()) => self.step(format_args!("WaitForSingleObject({value:#x}, {time:.1?}) = signaled")),
+            Ok(()) => self.step(format_args!("{WAIT}({value:#x}, {time:.1?}) = signaled")),
             Err(error) => {
-                self.step(format_args!("WaitForSingleObject({value:#x}, {time:.1?}) = not signaled"));
+                self.step(format_args!("{WAIT}({value:#x}, {time:.1?}) = not signaled"));
                 return Err(error.into());
             }
         }
         drop(event);
-        self.step(format_args!("CloseHandle({value:#x}) = ok"));
+        self.step(format_args!("{CLOSE}({value:#x}) = ok"));
         Ok(())
     }
 
@@ -112,15 +114,15 @@ impl Story {
         let status = match child.wait_timeout(time) {
             Ok(status) => status,
             Err(Error::TimedOut { .. }) => {
-                self.step(format_args!("WaitForSingleObject(process {id}, {time:?}) = timeout"));
+                self.step(format_args!("{WAIT}(process {id}, {time:?}) = timeout"));
                 child.kill()?;
                 child.wait_timeout(Duration::from_secs(5))?;
-                self.step(format_args!("TerminateProcess(process {id}) = ended"));
+                self.step(format_args!("{TERMINATE}(process {id}) = ended"));
                 return Err(Stop::Late(format!("child {id} did not end within {time:?} and was killed")));
             }
             Err(error) => return Err(error.into()),
         };
-        self.step(format_args!("WaitForSingleObject(process {id}, {time:?}) = ended, {status}"));
+        self.step(format_args!("{WAIT}(process {id}, {time:?}) = ended, {status}"));
         if status.success() {
             return Ok(());
         }

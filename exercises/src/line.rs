@@ -1,12 +1,7 @@
-//! The lines that a program prints, and the one that it reads.
+//! The lines that a program prints.
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
-
-use handover::Told;
 
 use crate::Stop;
 
@@ -34,21 +29,5 @@ impl Story {
 
     pub(crate) fn complain(&self, why: &Stop) {
         let _ = io::stderr().write_all(format!("{} error: {why}\n", self.who).as_bytes());
-    }
-}
-
-/// Reads the number of a handle from standard input.
-///
-/// # Errors
-///
-/// [`Stop::Late`] if no line came in time, [`Stop::Failed`] if the input ended before a line did, and if the line is
-/// no number that a handle can have.
-pub fn line_within(time: Duration) -> Result<Told, Stop> {
-    let (sender, receiver) = mpsc::channel();
-    // A read can't be told to end at a deadline; the thread that is stuck in one ends with the process.
-    thread::spawn(move || sender.send(Told::line()));
-    match receiver.recv_timeout(time) {
-        Ok(told) => Ok(told?),
-        Err(_) => Err(Stop::Late(format!("no line came on standard input within {time:?}"))),
     }
 }

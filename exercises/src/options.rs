@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use handover::{Command, Error};
 
+use crate::call::ASK_FOR_PROGRAM;
+
 /// The variable in which a parent tells its child how long to wait; the command line is the handle's.
 const TIMEOUT: &str = "HANDOVER_EXERCISE_TIMEOUT";
 /// How much longer a parent waits than its child, so that a child that is late can say so itself.
@@ -57,7 +59,7 @@ impl ParentOptions {
                 .map(|file| file.with_file_name(sibling).with_extension(std::env::consts::EXE_EXTENSION)),
         };
         let path = path.map_err(|source| Error::System {
-            call: "GetModuleFileNameW",
+            call: ASK_FOR_PROGRAM,
             what: format!("the place of {sibling}"),
             source,
         })?;

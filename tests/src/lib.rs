@@ -18,26 +18,23 @@
 //!     handover_tests::main(tests![the_child_hears_of_it], tests![listener])
 //! }
 //! ```
+//!
+//! Suites run on each system from the same source. What they need of the system is in `os`, with one face for all; what
+//! only one system can do is tested in `tests/os`.
 
-#[cfg(not(windows))]
-compile_error!("these are tests of Win32 programs; `cargo xtask test` builds and runs them here too");
-
+mod foreign;
 mod harness;
-pub mod raw;
+mod os;
 mod run;
-pub mod table;
+mod sweep;
 
-pub use harness::{Role, Test, main, role, this_program};
+pub use foreign::{bare, foreign, is_foreign_there, script};
+pub use harness::{Role, Suite, Test, left_out, main, main_of, role, this_program};
+pub use os::{door, expect, raw, table, weaker};
 pub use run::{Ended, run, run_with_input};
+pub use sweep::{sweep, sweep_with_harmless};
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// One of the foreign programs: C, written against Win32 alone.
-#[must_use]
-pub fn foreign(name: &str) -> PathBuf {
-    Path::new(env!("FOREIGN_PROGRAMS")).join(name).with_extension("exe")
-}
 
 /// Asks again and again until the answer is yes.
 ///
@@ -50,4 +47,20 @@ pub fn until(what: &str, yes: impl Fn() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(10), "{what}: not within ten seconds");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until another process has as many handles as a moment before, and says how many.
+///
+/// # Panics
+///
+/// If that isn't within ten seconds.
+#[must_use]
+pub fn settled(process: u32) -> usize {
+    let handles = std::cell::Cell::new(usize::MAX);
+    until("the process stands still", || {
+        let before = handles.replace(table::of(process).len());
+        std::thread::sleep(Duration::from_millis(100));
+        handles.get() == before
+    });
+    handles.get()
 }

@@ -1,11 +1,11 @@
-//! Children that are killed with their parent, suspended ones that are never forgotten, and many at once.
+//! Children that are killed with their parent, and many at once.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use handover::{Child, Command, Error, Event, Stdio, Told};
-use handover_tests::{foreign, role, table, tests, this_program};
+use handover::{Child, Command, Event, Stdio};
+use handover_tests::{bare, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -14,16 +14,11 @@ fn main() -> ExitCode {
         tests![
             a_child_to_be_killed_with_its_parent_is,
             a_child_that_is_not_to_be_killed_with_its_parent_lives_on,
-            a_suspended_child_does_not_run_until_it_is_resumed,
-            a_suspended_child_that_is_dropped_is_killed,
-            a_suspended_child_whose_parent_dies_is_killed,
-            a_resumed_child_outlives_its_parent_unless_told_otherwise,
-            objects_can_be_put_into_a_suspended_child,
             two_threads_hand_down_one_handle_500_times_each,
             eight_threads_have_private_pipes,
             the_callers_handle_is_not_inheritable_for_a_moment,
         ],
-        tests![sleeps, spawns_and_sleeps, sets_ready, echoes_to_the_end, waits_for_its_event],
+        tests![sleeps, spawns_and_sleeps, echoes_to_the_end],
     )
 }
 
@@ -41,22 +36,11 @@ fn sleeps(_: &[String]) {
 fn spawns_and_sleeps(arguments: &[String]) {
     let mut command = Command::new(this_program());
     command.args(role("sleeps", &[])).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut kept: Vec<Box<dyn std::any::Any>> = Vec::new();
     let id = match arguments[0].as_str() {
         "plain" => command.spawn().unwrap().id(),
         "with parent" => command.kill_with_parent(true).spawn().unwrap().id(),
         "with parent, sealed" => command.kill_with_parent(true).sealed().spawn().unwrap().id(),
         "sealed" => command.sealed().spawn().unwrap().id(),
-        "suspended" => {
-            let suspended = command.spawn_suspended().unwrap();
-            let id = suspended.id();
-            kept.push(Box::new(suspended));
-            id
-        }
-        "resumed" => command.spawn_suspended().unwrap().resume().unwrap().id(),
-        "resumed with parent" => {
-            command.kill_with_parent(true).spawn_suspended().unwrap().resume().unwrap().id()
-        }
         other => panic!("{other}"),
     };
     println!("{id}");
@@ -76,7 +60,7 @@ fn orphaned(way: &str) -> u32 {
 }
 
 fn a_child_to_be_killed_with_its_parent_is() {
-    for way in ["with parent", "with parent, sealed", "resumed with parent"] {
+    for way in ["with parent", "with parent, sealed"] {
         assert!(table::ends_within(orphaned(way), 5000), "{way}");
     }
 }
@@ -89,83 +73,12 @@ fn a_child_that_is_not_to_be_killed_with_its_parent_lives_on() {
     }
 }
 
-fn a_suspended_child_whose_parent_dies_is_killed() {
-    assert!(table::ends_within(orphaned("suspended"), 5000));
-}
-
-fn a_resumed_child_outlives_its_parent_unless_told_otherwise() {
-    let child = orphaned("resumed");
-    assert!(!table::ends_within(child, 500));
-    table::kill(child);
-}
-
-fn sets_ready(_: &[String]) {
-    handover::inherited().unwrap().take::<Event>("ready").unwrap().set().unwrap();
-}
-
-fn a_suspended_child_does_not_run_until_it_is_resumed() {
-    let ready = Event::manual_reset().unwrap();
-    let before = table::count();
-    let suspended = in_role("sets_ready", &[]).inherit("ready", &ready).spawn_suspended().unwrap();
-    let early = ready.wait_timeout(Duration::from_millis(500));
-    assert!(matches!(early, Err(Error::TimedOut { .. })), "{early:?}");
-    assert!(!suspended.process().has_ended().unwrap());
-    let mut child = suspended.resume().unwrap();
-    ready.wait_timeout(SOON).unwrap();
-    assert!(child.wait_timeout(SOON).unwrap().success());
-    drop(child);
-    assert_eq!(table::count(), before);
-}
-
-fn a_suspended_child_that_is_dropped_is_killed() {
-    let ready = Event::manual_reset().unwrap();
-    let before = table::count();
-    for with_parent in [false, true] {
-        let mut command = in_role("sets_ready", &[]);
-        command
-            .inherit("ready", &ready)
-            .kill_on_drop(false)
-            .kill_with_parent(with_parent)
-            .stdin(Stdio::piped());
-        let suspended = command.spawn_suspended().unwrap();
-        let id = suspended.id();
-        drop(suspended);
-        assert!(table::ends_within(id, 5000));
-    }
-    assert!(!ready.try_wait().unwrap());
-    // The job of children that end with this process stays.
-    assert_eq!(table::count(), before + 1);
-}
-
-fn waits_for_its_event(arguments: &[String]) {
-    assert_eq!(arguments.len(), 1);
-    let event: Event = Told::argument(3).and_then(Told::adopt).unwrap();
-    event.wait_timeout(SOON).unwrap();
-}
-
-fn objects_can_be_put_into_a_suspended_child() {
-    let event = Event::manual_reset().unwrap();
-    let suspended = in_role("sleeps", &[]).spawn_suspended().unwrap();
-    let copy = suspended.process().duplicate_into(&event).unwrap();
-    assert_eq!(table::values_of(&event, suspended.id()), [copy.value().get()]);
-    drop(copy);
-    assert_eq!(table::values_of(&event, suspended.id()), []);
-    // The first thing that the child does is to look at what is there already.
-    let child =
-        in_role("waits_for_its_event", &[]).arg_handle("{e}").inherit("e", &event).spawn_suspended().unwrap();
-    let delivered = child.process().duplicate_into(&event).unwrap().delivered();
-    assert_eq!(table::values_of(&event, child.id()).len(), 2);
-    assert!(child.handed_down().all(|(_, value)| value != delivered));
-    event.set().unwrap();
-    let mut child = child.resume().unwrap();
-    assert!(child.wait_timeout(SOON).unwrap().success());
-}
-
 fn two_threads_hand_down_one_handle_500_times_each() {
     let event = Event::manual_reset().unwrap();
-    let program = foreign("ends_at_once");
+    let (program, arguments) = bare("ends_at_once");
     let spawn = || {
         let mut command = Command::new(&program);
+        command.args(&arguments);
         command.inherit("event", &event).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         for number in 0..500 {
             let mut child = command.spawn().unwrap_or_else(|error| panic!("spawn {number}: {error}"));
@@ -235,7 +148,9 @@ fn the_callers_handle_is_not_inheritable_for_a_moment() {
             }
             looks
         });
-        let mut command = Command::new(foreign("ends_at_once"));
+        let (program, arguments) = bare("ends_at_once");
+        let mut command = Command::new(program);
+        command.args(arguments);
         command.inherit("event", &event).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         for sealed in [false, true] {
             for _ in 0..100 {

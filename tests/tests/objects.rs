@@ -1,12 +1,11 @@
 //! What each kind of object does, and that it does it in another process, by whichever strategy it came there.
 
-use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{
-    Access, AsName, Channel, Child, Command, Error, Event, Kind, LockError, Message, Mutex, Object, Section,
-    Semaphore, Share, Stdio, Timer, wait_any,
+    AsName, Channel, Child, Command, Error, Event, Message, Object, Section, Semaphore, Share, Stdio, Timer,
+    wait_any,
 };
 use handover_tests::{raw, role, table, tests, this_program};
 
@@ -17,18 +16,16 @@ fn main() -> ExitCode {
         tests![
             each_kind_travels_by_each_strategy,
             files_and_pipes_travel_as_what_they_are,
-            what_travels_can_be_used_and_not_owned,
-            a_mutex_is_one_threads_at_a_time,
-            a_mutex_whose_owner_is_killed_is_abandoned,
             a_semaphore_counts,
             a_timer_goes_off,
             a_section_is_seen_whole_or_in_part,
             what_no_section_has_is_an_error,
             views_outlive_the_section,
-            two_processes_count_to_two_hundred_thousand,
+            two_processes_count_to_a_hundred_thousand,
             all_that_signals_can_be_waited_for_together,
+            an_event_is_reset_by_hand_or_by_one_waiter,
         ],
-        tests![uses, sleeps, writes, holds_the_mutex, counts],
+        tests![uses, sleeps, writes, counts],
     )
 }
 
@@ -58,26 +55,20 @@ fn uses(arguments: &[String]) {
     let [kind, strategy, name] = arguments else { panic!("{arguments:?}") };
     match kind.as_str() {
         "event" => {
-            let event = come(strategy, |name| Event::open_named(name, Access::EVENT_USE), name);
+            let event = come(strategy, Event::open_named, name);
             event.set().unwrap();
         }
-        "mutex" => {
-            let mutex = come(strategy, |name| Mutex::open_named(name, Access::MUTEX_USE), name);
-            let guard = mutex.try_lock().unwrap().expect("it is free");
-            // Ending with it is what the parent sees.
-            std::mem::forget(guard);
-        }
         "semaphore" => {
-            let semaphore = come(strategy, |name| Semaphore::open_named(name, Access::SEMAPHORE_USE), name);
-            assert_eq!(semaphore.release(2).unwrap(), 0);
+            let semaphore = come(strategy, Semaphore::open_named, name);
+            semaphore.release(2).unwrap();
         }
         "section" => {
-            let section = come(strategy, |name| Section::open_named(name, Access::SECTION_USE), name);
+            let section = come(strategy, Section::open_named, name);
             assert_eq!(section.size().unwrap(), 8192, "nobody has said it");
             section.view_mut().unwrap().write(5000, b"from the child").unwrap();
         }
         "timer" => {
-            let timer = come(strategy, |name| Timer::open_named(name, Access::TIMER_USE), name);
+            let timer = come(strategy, Timer::open_named, name);
             timer.set_after(Duration::ZERO).unwrap();
         }
         other => panic!("{other}"),
@@ -90,7 +81,7 @@ where
     for<'a> Share<'a>: From<&'a T>,
 {
     let before = table::count();
-    let nobody = in_role("sleeps", &[]).spawn().unwrap();
+    let mut nobody = in_role("sleeps", &[]).spawn().unwrap();
     let mut command = in_role("uses", &[kind, strategy, name]);
     let mut child: Child = match strategy {
         "inheritance" => command.inherit("object", object).spawn().unwrap(),
@@ -103,6 +94,8 @@ where
     }
     assert!(child.wait_timeout(SOON).unwrap().success(), "{kind} by {strategy}");
     assert_eq!(table::values_of(object, nobody.id()), [], "{kind} by {strategy}");
+    nobody.kill().unwrap();
+    nobody.wait_timeout(SOON).unwrap();
     drop((child, channel, command, nobody));
     assert_eq!(table::count(), before, "{kind} by {strategy}");
 }
@@ -123,14 +116,8 @@ fn each_kind_travels_by_each_strategy() {
         travels("event", strategy, &of, &event);
         assert!(event.try_wait().unwrap());
 
-        let of = name("mutex");
-        let mutex = if is_named { Mutex::create_named(&of) } else { Mutex::new() };
-        let mutex = mutex.unwrap();
-        travels("mutex", strategy, &of, &mutex);
-        assert!(matches!(mutex.try_lock(), Err(LockError::Abandoned(_))));
-
         let of = name("semaphore");
-        let semaphore = if is_named { Semaphore::create_named(&of, 0, 3) } else { Semaphore::new(0, 3) };
+        let semaphore = if is_named { Semaphore::create_named(&of, 0) } else { Semaphore::new(0) };
         let semaphore = semaphore.unwrap();
         travels("semaphore", strategy, &of, &semaphore);
         let waits = [(); 3].map(|()| semaphore.try_wait().unwrap());
@@ -196,117 +183,23 @@ fn files_and_pipes_travel_as_what_they_are() {
     std::fs::remove_file(path).unwrap();
 }
 
-fn what_travels_can_be_used_and_not_owned() {
-    let child = in_role("sleeps", &[]).spawn().unwrap();
-    let mask = |share: Share<'_>| {
-        let copy = child.process().duplicate_into(share).unwrap();
-        table::entry(child.id(), copy.value().get()).unwrap().access
-    };
-    let (mutex, semaphore) = (Mutex::new().unwrap(), Semaphore::new(0, 1).unwrap());
-    let (section, timer) = (Section::new(1).unwrap(), Timer::manual_reset().unwrap());
-    assert_eq!(mask((&mutex).into()), 0x0010_0001);
-    assert_eq!(mask((&semaphore).into()), 0x0010_0002);
-    assert_eq!(mask((&section).into()), 0x0000_0007);
-    assert_eq!(mask((&timer).into()), 0x0010_0003);
-    assert_eq!(mask(section.only(Access::SECTION_READ)), 0x0000_0005);
-    // A handle that came with less is passed on with no more.
-    let copy = child.process().duplicate_into(section.only(Access::SECTION_READ)).unwrap();
-    let less: Section = child.process().duplicate_from(copy.value()).unwrap();
-    assert_eq!(mask((&less).into()), 0x0000_0005);
-    less.view().unwrap();
-    match less.view_mut() {
-        Err(Error::MissingRight { right, .. }) => assert_eq!(right, "SECTION_MAP_WRITE"),
-        other => panic!("{other:?}"),
-    }
-    let copy = child.process().duplicate_into(semaphore.only(Access::SYNCHRONIZE)).unwrap();
-    let less: Semaphore = child.process().duplicate_from(copy.value()).unwrap();
-    assert!(matches!(less.release(1), Err(Error::MissingRight { right: "SEMAPHORE_MODIFY_STATE", .. })));
-    let copy = child.process().duplicate_into(timer.only(Access::SYNCHRONIZE)).unwrap();
-    let less: Timer = child.process().duplicate_from(copy.value()).unwrap();
-    assert!(matches!(less.cancel(), Err(Error::MissingRight { right: "TIMER_MODIFY_STATE", .. })));
-    assert!(!less.try_wait().unwrap());
-    assert!(matches!(child.process().duplicate_from::<Timer>(copy.value()).map(drop), Ok(())));
-    assert!(matches!(
-        child.process().duplicate_from::<Mutex>(copy.value()),
-        Err(Error::WrongKind { expected: Kind::Mutex, found: Kind::Timer, .. })
-    ));
-}
-
-fn a_mutex_is_one_threads_at_a_time() {
-    let mutex = Mutex::new().unwrap();
-    let guard = mutex.lock().unwrap();
-    let again = mutex.try_lock().unwrap().expect("the same thread gets it once more");
-    let elsewhere =
-        || std::thread::scope(|scope| scope.spawn(|| mutex.try_lock().unwrap().is_some()).join().unwrap());
-    assert!(!elsewhere());
-    drop(guard);
-    assert!(!elsewhere(), "there is a second guard");
-    drop(again);
-    assert!(elsewhere());
-    let guard = mutex.lock().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let time = Duration::from_millis(100);
-            match mutex.lock_timeout(time) {
-                Err(LockError::Failed(Error::TimedOut { after, .. })) => assert_eq!(after, time),
-                other => panic!("{other:?}"),
-            }
-        });
-    });
-    drop(guard);
-    // A guard of nothing does nothing.
-    drop(mutex.guard());
-    assert!(elsewhere());
-    // A thread that ends with it abandons it; the next one is told once.
-    std::thread::scope(|scope| {
-        scope.spawn(|| std::mem::forget(mutex.lock().unwrap())).join().unwrap();
-    });
-    let error: Error = mutex.lock().map(drop).unwrap_err().into();
-    assert!(matches!(error, Error::Abandoned), "{error:?}");
-    assert!(elsewhere(), "by becoming an error it was released");
-}
-
-fn holds_the_mutex(_: &[String]) {
-    let channel = Channel::parent().unwrap();
-    let mutex: Mutex = channel.recv_timeout(SOON).unwrap().take("mutex").unwrap();
-    let _guard = mutex.lock().unwrap();
-    channel.send(b"locked").unwrap();
-    std::thread::sleep(Duration::from_secs(30));
-}
-
-fn a_mutex_whose_owner_is_killed_is_abandoned() {
-    let mutex = Mutex::new().unwrap();
-    let mut child = in_role("holds_the_mutex", &[]).channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
-    channel.send(Message::new(b"").with("mutex", &mutex)).unwrap();
-    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"locked");
-    assert!(mutex.try_lock().unwrap().is_none());
-    child.kill().unwrap();
-    let started = Instant::now();
-    match mutex.lock_timeout(SOON) {
-        Err(LockError::Abandoned(guard)) => drop(guard),
-        other => panic!("{other:?}"),
-    }
-    assert!(started.elapsed() < Duration::from_secs(5));
-    drop(mutex.lock().unwrap());
-}
-
 fn a_semaphore_counts() {
-    let semaphore = Semaphore::new(1, 2).unwrap();
+    let semaphore = Semaphore::new(1).unwrap();
     semaphore.wait().unwrap();
     let time = Duration::from_millis(50);
     assert!(matches!(semaphore.wait_timeout(time), Err(Error::TimedOut { .. })));
-    assert_eq!(semaphore.release(1).unwrap(), 0);
-    assert_eq!(semaphore.release(1).unwrap(), 1);
-    for wrong in [1, 0, u32::MAX] {
+    semaphore.release(1).unwrap();
+    semaphore.release(1).unwrap();
+    for wrong in [0, 1 << 31, u32::MAX] {
         let error = semaphore.release(wrong).unwrap_err();
         assert!(matches!(error, Error::InvalidInput { .. }), "{wrong}: {error:?}");
     }
     assert!(semaphore.try_wait().unwrap() && semaphore.try_wait().unwrap() && !semaphore.try_wait().unwrap());
     let before = table::count();
-    for (count, maximum) in [(2, 1), (0, 0), (1, u32::MAX), (u32::MAX, 1)] {
-        assert!(matches!(Semaphore::new(count, maximum), Err(Error::InvalidInput { .. })));
+    for wrong in [1 << 31, u32::MAX] {
+        assert!(matches!(Semaphore::new(wrong), Err(Error::InvalidInput { .. })));
     }
+    drop(Semaphore::new(0x7fff_ffff).unwrap());
     assert_eq!(table::count(), before);
 }
 
@@ -361,8 +254,8 @@ fn what_no_section_has_is_an_error() {
     let before = table::count();
     let invalid = |error: Error| assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
     invalid(Section::new(0).unwrap_err());
-    let huge = Section::new(1 << 60).unwrap_err();
-    assert!(matches!(huge, Error::System { call: "CreateFileMappingW", .. }), "{huge:?}");
+    let huge = Section::new(usize::MAX).unwrap_err();
+    assert!(matches!(huge, Error::System { .. } | Error::InvalidInput { .. }), "{huge:?}");
     let section = Section::new(4096).unwrap();
     for (from, length) in [(0, 0), (0, 4097), (4096, 1), (1, 4096), (usize::MAX, 1), (1, usize::MAX)] {
         invalid(section.view_of(from, length).unwrap_err());
@@ -397,67 +290,74 @@ fn views_outlive_the_section() {
     assert!(reading.to_vec().starts_with(b"still here"));
 }
 
-/// Adds one so many times, each under the mutex, without the help of atomic arithmetic.
-fn count(mutex: &Mutex, section: &Section, times: u32) {
+/// Adds one so many times, each while the only place is taken, without the help of atomic arithmetic.
+fn count(place: &Semaphore, section: &Section, times: u32) {
     use std::sync::atomic::Ordering::Relaxed;
     let view = section.view_mut().unwrap();
     let number = view.atomic_u32(0).unwrap();
     for _ in 0..times {
-        let guard = mutex.lock().unwrap();
+        place.wait_timeout(SOON).unwrap();
         number.store(number.load(Relaxed) + 1, Relaxed);
-        drop(guard);
+        place.release(1).unwrap();
     }
 }
 
-const TIMES: u32 = 100_000;
+const TIMES: u32 = 50_000;
 
 fn counts(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
-    let (mutex, section) = (message.take("mutex").unwrap(), message.take("section").unwrap());
+    let (place, section) = (message.take("place").unwrap(), message.take("section").unwrap());
     channel.send(b"begins").unwrap();
-    count(&mutex, &section, TIMES);
+    count(&place, &section, TIMES);
     channel.send(b"done").unwrap();
 }
 
-fn two_processes_count_to_two_hundred_thousand() {
-    let (mutex, section) = (Mutex::new().unwrap(), Section::new(4).unwrap());
+fn two_processes_count_to_a_hundred_thousand() {
+    let (place, section) = (Semaphore::new(1).unwrap(), Section::new(4).unwrap());
     let mut child = in_role("counts", &[]).channel().spawn().unwrap();
     let channel = child.channel.take().unwrap();
-    channel.send(Message::new(b"").with("mutex", &mutex).with("section", &section)).unwrap();
+    channel.send(Message::new(b"").with("place", &place).with("section", &section)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"begins");
-    count(&mutex, &section, TIMES);
+    count(&place, &section, TIMES);
     assert_eq!(channel.recv_timeout(Duration::from_secs(120)).unwrap().bytes(), b"done");
     let view = section.view_mut().unwrap();
     assert_eq!(view.atomic_u32(0).unwrap().load(std::sync::atomic::Ordering::SeqCst), 2 * TIMES);
 }
 
 fn all_that_signals_can_be_waited_for_together() {
-    let (event, mutex) = (Event::auto_reset().unwrap(), Mutex::new().unwrap());
-    let (semaphore, timer) = (Semaphore::new(0, 1).unwrap(), Timer::auto_reset().unwrap());
-    let guard = mutex.lock().unwrap();
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            let came = wait_any(&[&event, &mutex, &semaphore, &timer], SOON).unwrap();
-            drop(mutex.guard());
-            came
-        });
-        drop(guard);
-        let came = waiter.join().unwrap();
-        assert_eq!((came.place, came.abandoned), (1, false));
-    });
-    // Abandonment is said here as well.
-    std::thread::scope(|scope| {
-        scope.spawn(|| std::mem::forget(mutex.lock().unwrap())).join().unwrap();
-    });
-    let came = wait_any(&[&event, &mutex], SOON).unwrap();
-    assert_eq!((came.place, came.abandoned), (1, true));
-    let guard = mutex.guard();
+    let (event, semaphore) = (Event::auto_reset().unwrap(), Semaphore::new(0).unwrap());
+    let timer = Timer::auto_reset().unwrap();
     semaphore.release(1).unwrap();
     assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 1);
+    assert!(!semaphore.try_wait().unwrap(), "the wait has taken it");
     timer.set_after(Duration::ZERO).unwrap();
     assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 2);
-    drop(guard);
-    let handle: OwnedHandle = timer.into();
-    assert!(table::same_object(handle.as_handle(), handle.as_handle()));
+    event.set().unwrap();
+    assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 0);
+    assert!(matches!(
+        wait_any(&[&event, &semaphore, &timer], Duration::from_millis(50)),
+        Err(Error::TimedOut { .. })
+    ));
+}
+
+fn an_event_is_reset_by_hand_or_by_one_waiter() {
+    let (manual, auto) = (Event::manual_reset().unwrap(), Event::auto_reset().unwrap());
+    for event in [&manual, &auto] {
+        assert!(!event.try_wait().unwrap(), "it begins unset");
+        event.set().unwrap();
+        event.reset().unwrap();
+        assert!(!event.try_wait().unwrap(), "it was reset");
+        event.set().unwrap();
+        assert!(event.try_wait().unwrap());
+    }
+    assert!(manual.try_wait().unwrap(), "a manual-reset event stays set");
+    assert!(!auto.try_wait().unwrap(), "an auto-reset event lets one go");
+    let started = Instant::now();
+    let late = auto.wait_timeout(Duration::from_millis(120));
+    assert!(
+        matches!(late, Err(Error::TimedOut { after, .. }) if after == Duration::from_millis(120)),
+        "{late:?}"
+    );
+    assert!(started.elapsed() >= Duration::from_millis(120), "{:?}", started.elapsed());
 }

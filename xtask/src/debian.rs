@@ -1,4 +1,4 @@
-//! What the Win32 build needs from Debian's packages, and how it gets there.
+//! What is taken from Debian's packages, and how it gets there.
 
 use std::process::{Command, Stdio};
 
@@ -7,13 +7,14 @@ use crate::step::{Failed, Step};
 /// One package and what it is needed for.
 pub(crate) type Need = (&'static str, &'static str);
 
-/// Installs the packages that are missing, after saying which and why.
-pub(crate) fn install(needs: &[Need]) -> Result<(), Failed> {
+/// Installs the packages that are missing, after saying which and why. `what` says in a sentence what is done with them;
+/// where there is no Debian, `otherwise` is another way.
+pub(crate) fn install(what: &str, needs: &[Need], otherwise: &str) -> Result<(), Failed> {
     let missing: Vec<Need> = needs.iter().copied().filter(|(package, _)| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("The Win32 programs are built and run on this machine with packages of Debian's. Missing are:");
+    eprintln!("{what} Of Debian's packages these are missing:");
     for (package, reason) in &missing {
         eprintln!("  {package:<28} {reason}");
     }
@@ -24,8 +25,8 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), Failed> {
     );
     if !succeeds("apt-get", &["--version"]) {
         return Err(Failed(format!(
-            "there is no apt-get here to install them with. Install by other means: {}, \
-             or let rustup add x86_64-pc-windows-gnu beside Wine 9 or newer and the mingw-w64 linker; then call this again",
+            "there is no apt-get here to install them with. Install by other means: {}, or {otherwise}; then call \
+             this again",
             packages.join(", ")
         )));
     }
@@ -56,7 +57,8 @@ fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-fn succeeds(program: &str, arguments: &[&str]) -> bool {
+/// Whether a program is there and can do what it is asked.
+pub(crate) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())

@@ -1,109 +1,207 @@
 //! The project's commands, `cargo xtask COMMAND`. They do all the set-up there is.
 
 mod debian;
+mod native;
 mod step;
 mod win32;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use step::{Failed, Step};
+use step::Failed;
 use win32::Win32;
 
 const USAGE: &str = "\
-cargo xtask COMMAND
+cargo xtask [COMMAND]
 
-  demo          run the exercises and show what they print
-  test          run everything that CI runs
-  bench [WHAT]  measure beside the same calls in C: spawn, hand-over, or both
-  win32 ARGS…   run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
+  demo [--native]          run the exercises and show what they print
+  test [--native]          run everything that CI runs
+  bench [--native] [WHAT]  measure beside the same calls in C: spawn, hand-over, or both
+  win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
-On Linux the Win32 programs run under Wine. What is missing for that is installed from Debian's packages, after
-saying what and why; on other systems the commands stop and say what to install.";
+Without a command it is `demo --native`, and so is `cargo run`.
+
+demo and test take the native programs first and, on Linux, the Win32 ones under Wine after. bench on Linux measures
+under Wine. What is missing for Wine is installed from Debian's packages, after saying what and why; on other systems
+the commands stop and say what to install. --native leaves Wine out, and installs nothing.";
 
 /// The targets that Windows users build for and that nobody needs a linker to check.
 const CHECKED_TARGETS: [&str; 3] =
     ["x86_64-pc-windows-msvc", "aarch64-pc-windows-msvc", "i686-pc-windows-gnu"];
 
-const DENY_WARNINGS: &[&str] = &["--", "-D", "warnings"];
+const LINT: [&str; 7] = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+const BUILD_EXERCISES: [&str; 5] = ["build", "--quiet", "--package", "exercises", "--bins"];
+/// What the benchmark is built with, after the command.
+const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
+
+/// Why a command of ours stops.
+#[derive(Debug)]
+enum Stop {
+    Usage(String),
+    Failed(Failed),
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+/// Which of the programs are meant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Which {
+    /// Those of this system.
+    Native,
+    /// Those of Windows too.
+    All,
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let outcome = match words.as_slice() {
-        ["demo"] => demo(),
-        ["test"] => test(),
-        ["bench", rest @ ..] => bench(rest),
-        ["win32", rest @ ..] if !rest.is_empty() => win32(rest),
-        ["help" | "--help" | "-h"] => {
-            println!("{USAGE}");
-            Ok(())
-        }
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match outcome {
+    match command(&words) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failed) => {
+        Err(Stop::Failed(failed)) => {
             eprintln!("\nxtask: {failed}");
             ExitCode::FAILURE
+        }
+        Err(Stop::Usage(why)) => {
+            eprintln!("xtask: {why}\n\n{USAGE}");
+            ExitCode::from(2)
         }
     }
 }
 
+fn command(words: &[&str]) -> Result<(), Stop> {
+    match words {
+        [] => demo(Which::Native)?,
+        ["demo", rest @ ..] => match rest {
+            [] => demo(Which::All)?,
+            ["--native"] => demo(Which::Native)?,
+            _ => return Err(unexpected("demo takes --native or nothing", rest)),
+        },
+        ["test", rest @ ..] => match rest {
+            [] => test(Which::All)?,
+            ["--native"] => test(Which::Native)?,
+            _ => return Err(unexpected("test takes --native or nothing", rest)),
+        },
+        ["bench", rest @ ..] => {
+            let (which, what) = match rest {
+                ["--native", what @ ..] => (Which::Native, what),
+                what => (Which::All, what),
+            };
+            match what {
+                [] | ["spawn" | "hand-over"] => bench(which, what)?,
+                _ => {
+                    return Err(unexpected(
+                        "bench takes --native, and then spawn, hand-over or nothing",
+                        rest,
+                    ));
+                }
+            }
+        }
+        ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
+        ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
+        ["help" | "--help" | "-h"] => println!("{USAGE}"),
+        _ => return Err(unexpected("expected demo, test, bench or win32", words)),
+    }
+    Ok(())
+}
+
+fn unexpected(expected: &str, came: &[&str]) -> Stop {
+    Stop::Usage(format!("{expected}; came: {}", came.join(" ")))
+}
+
 /// The exercises, as a newcomer would run them.
-fn demo() -> Result<(), Failed> {
-    let win32 = Win32::ready()?;
-    win32.cargo("build the exercises", &["build", "--quiet", "--package", "exercises", "--bins"])?;
-    for parent in ["naming-parent", "inheritance-parent", "duplication-parent"] {
+fn demo(which: Which) -> Result<(), Failed> {
+    const PARENTS: [&str; 3] = ["naming-parent", "inheritance-parent", "duplication-parent"];
+    native::check()?;
+    native::cargo("build the exercises", &BUILD_EXERCISES)?;
+    for parent in PARENTS {
         println!("\n{parent}");
+        native::program(parent, &["--package", "exercises"], &[])?;
+    }
+    let Some(win32) = beside_native(which)? else { return Ok(()) };
+    win32.cargo("build the exercises for Windows", &BUILD_EXERCISES)?;
+    for parent in PARENTS {
+        println!("\n{parent}, under Wine");
         win32.program("debug", parent, &[])?;
     }
     Ok(())
 }
 
 /// Everything that CI runs.
-fn test() -> Result<(), Failed> {
-    // On Windows all of the workspace is native; elsewhere its default members are.
-    let all: &[&str] = if cfg!(windows) { &["--workspace"] } else { &[] };
-    cargo("format", &["fmt", "--all", "--check"], &[])?;
-    cargo("lint", &["clippy", "--quiet", "--all-targets"], &[all, DENY_WARNINGS].concat())?;
-    cargo("test", &["test"], all)?;
-    Step::new("documentation", Command::new("cargo").args(["doc", "--quiet", "--no-deps"]).args(all))
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .run()?;
+fn test(which: Which) -> Result<(), Failed> {
+    native::check()?;
+    if which == Which::All {
+        native::install_peers()?;
+    }
+    native::cargo("format", &["fmt", "--all", "--check"])?;
+    native::cargo("lint", &LINT)?;
+    // As a newcomer types it: the default members are all that have tests.
+    native::cargo("test", &["test"])?;
+    native::documentation()?;
 
-    let win32 = Win32::ready()?;
-    if win32.is_emulated() {
-        let lint = [&["clippy", "--quiet", "--workspace", "--all-targets"], DENY_WARNINGS].concat();
-        win32.cargo("lint for Windows", &lint)?;
+    if let Some(win32) = beside_native(which)? {
+        win32.cargo("lint for Windows", &LINT)?;
         win32.cargo("test under Wine", &["test", "--workspace", "--exclude", "xtask"])?;
         win32.documentation()?;
+        win32.check(&CHECKED_TARGETS)?;
+    } else if which == Which::All {
+        Win32::ready()?.check(&CHECKED_TARGETS)?;
     }
-    win32.check(&CHECKED_TARGETS)
+    Ok(())
 }
 
-fn bench(arguments: &[&str]) -> Result<(), Failed> {
-    let win32 = Win32::ready()?;
-    win32.cargo(
-        "build the benchmark",
-        &["build", "--quiet", "--release", "--package", "bench", "--bins", "--features", "peers"],
-    )?;
-    win32.program("release", "bench", arguments)
+/// Medians beside the same calls in C and other crates.
+fn bench(which: Which, what: &[&str]) -> Result<(), Failed> {
+    native::check()?;
+    let build = [&["build", "--quiet", "--bins"], BENCH.as_slice()].concat();
+    if let Some(win32) = beside_native(which)? {
+        win32.cargo("build the benchmark for Windows", &build)?;
+        return win32.program("release", "bench", what);
+    }
+    native::cargo("build the benchmark", &build)?;
+    native::program("bench", &BENCH, what)
 }
 
-fn win32(arguments: &[&str]) -> Result<(), Failed> {
-    Win32::ready()?.cargo("cargo for the Win32 target", arguments)
-}
-
-fn cargo(what: &str, arguments: &[&str], more: &[&str]) -> Result<(), Failed> {
-    Step::new(what, Command::new("cargo").args(arguments).args(more)).run()
+/// The Win32 programs, where they aren't the native ones.
+fn beside_native(which: Which) -> Result<Option<Win32>, Failed> {
+    if which == Which::Native || cfg!(windows) {
+        return Ok(None);
+    }
+    let explained = |Failed(why)| Failed(format!("{why}\n\nThe native programs need none of this: --native"));
+    Win32::ready().map(Some).map_err(explained)
 }
 
 /// The repository's root, wherever the command was called from.
 fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
+    // As cargo says it now: what it said when it built this is another place once the folder was moved.
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf(), PathBuf::from);
+    xtask.parent().unwrap_or(&xtask).to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_command_takes_is_refused_before_anything_is_done() {
+        for (words, part) in [
+            (&["demo", "--wine"][..], "--wine"),
+            (&["demo", "--native", "twice"], "twice"),
+            (&["test", "-p"], "-p"),
+            (&["bench", "spawn", "--native"], "--native"),
+            (&["bench", "--native", "speed"], "speed"),
+            (&["win32"], "win32"),
+            (&["--native"], "--native"),
+            (&["tests"], "tests"),
+        ] {
+            match command(words) {
+                Err(Stop::Usage(why)) => assert!(why.contains(part), "{why}"),
+                other => panic!("{words:?} gave {other:?}"),
+            }
+        }
+    }
 }

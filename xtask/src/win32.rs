@@ -53,7 +53,11 @@ impl Win32 {
         let how = if rustup_has_target() && has_linker() && wine_version().is_some_and(|major| major >= 9) {
             How::Rustup
         } else {
-            debian::install(&DEBIAN)?;
+            debian::install(
+                "The Win32 programs are built and run on this machine too.",
+                &DEBIAN,
+                "let rustup add x86_64-pc-windows-gnu beside Wine 9 or newer and the mingw-w64 linker",
+            )?;
             How::Debian
         };
         let this = Self { how, _lock: Some(lock()?) };

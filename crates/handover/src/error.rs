@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::sys::value::EXPECTED;
 use crate::{HandleValue, Kind};
 
 /// A result with this crate's [`Error`].
@@ -98,13 +99,15 @@ pub enum Error {
     NothingInherited,
     /// What was handed down was meant for another process, whose environment this one has a copy of.
     NotForThisProcess {
-        /// This process's parent.
-        parent: u32,
-        /// The process whose child it was meant for.
-        meant_for_children_of: u32,
+        /// Which process it was meant for.
+        meant_for: String,
+        /// What this process is instead.
+        this: String,
     },
     /// The variable in which a parent says what it hands down holds something else.
     BadManifest {
+        /// The variable.
+        variable: &'static str,
         /// What is wrong with it.
         why: &'static str,
     },
@@ -137,7 +140,7 @@ pub enum Error {
         /// The process that has the other end.
         process: u32,
     },
-    /// An object of a kind that this end of the channel doesn't let in. It is closed, and its message with it.
+    /// An object of a kind that this end of the channel doesn't let in. It can't be taken, and is closed with its message.
     KindNotAllowed {
         /// The process that sent it.
         process: u32,
@@ -245,7 +248,6 @@ impl Error {
     }
 
     /// A call on a handle failed: because the handle isn't open, or for another reason.
-    #[cfg(windows)]
     pub(crate) fn on_handle(call: &'static str, what: String, source: io::Error) -> Self {
         if crate::sys::handle::is_invalid_handle(&source) {
             return Self::NotOpen { what };
@@ -253,7 +255,6 @@ impl Error {
         Self::System { call, what, source }
     }
 
-    #[cfg(windows)]
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::InvalidInput { what: what.into(), why: why.into() }
     }
@@ -269,8 +270,7 @@ impl fmt::Display for Error {
             }
             Self::NotAHandle { came, why } => write!(
                 f,
-                "expected the number of a handle, a multiple of 4 from 4 to 0x7ffffffc in decimal or in hex with 0x; \
-                 came {came}, which is {why}"
+                "expected the number of a handle, {EXPECTED} in decimal or in hex with 0x; came {came}, which is {why}"
             ),
             Self::NotOpen { what } => write!(
                 f,
@@ -311,13 +311,13 @@ impl fmt::Display for Error {
             Self::NothingInherited => f.write_str(
                 "nothing was handed down to this process; its parent has to list objects with Command::inherit",
             ),
-            Self::NotForThisProcess { parent, meant_for_children_of } => write!(
+            Self::NotForThisProcess { meant_for, this } => write!(
                 f,
-                "what was handed down is meant for a child of process {meant_for_children_of}, and this is a child \
-                 of process {parent} with a copy of its environment; process {parent} has to hand objects down itself"
+                "what was handed down is meant for {meant_for}, and this is {this} with a copy of its environment; \
+                 whoever has started this process has to hand objects down itself"
             ),
-            Self::BadManifest { why } => {
-                write!(f, "the variable HANDOVER_INHERITED {why}; only handover::Command should set it")
+            Self::BadManifest { variable, why } => {
+                write!(f, "the variable {variable} {why}; only who starts a process to hand things down should set it")
             }
             Self::NoSuchName { name, names } => {
                 write!(f, "no object {name:?} has come; there ")?;
@@ -338,8 +338,8 @@ impl fmt::Display for Error {
             ),
             Self::KindNotAllowed { process, name, found } => write!(
                 f,
-                "process {process} sent {found} as {name:?}, and the channel lets no such object in; the message is \
-                 refused. Channel::allow lets that kind in"
+                "process {process} sent {found} as {name:?}, and the channel lets no such object in; \
+                 Channel::allow lets that kind in"
             ),
             Self::NoChannel => f.write_str(
                 "this process has no channel to its parent, which has to start it with Command::channel",

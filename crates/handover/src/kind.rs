@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What kind of kernel object a handle refers to, by the kernel's own answer.
 ///
-/// The names are Win32's; where the kernel uses another ("Mutant" for a mutex), the conversion is here.
+/// The names are Win32's. What stands for each on Linux is in the table of the [crate's page](crate#linux).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -18,8 +18,10 @@ pub enum Kind {
     Section,
     /// A waitable timer.
     Timer,
-    /// A file. For the kernel that is also a pipe, a socket, a console and any other device.
+    /// A file. For the kernel that is also a pipe, a console and any other device, and on Windows a socket.
     File,
+    /// A socket, on Linux.
+    Socket,
     /// A process.
     Process,
     /// A thread.
@@ -32,26 +34,6 @@ pub enum Kind {
     Other(Box<str>),
 }
 
-impl Kind {
-    /// The kind for which the kernel has this name.
-    #[cfg(any(windows, test))]
-    pub(crate) fn from_type_name(name: &str) -> Self {
-        match name {
-            "Event" => Self::Event,
-            "Mutant" => Self::Mutex,
-            "Semaphore" => Self::Semaphore,
-            "Section" => Self::Section,
-            "Timer" => Self::Timer,
-            "File" => Self::File,
-            "Process" => Self::Process,
-            "Thread" => Self::Thread,
-            "Job" => Self::Job,
-            "Token" => Self::Token,
-            other => Self::Other(other.into()),
-        }
-    }
-}
-
 impl fmt::Display for Kind {
     /// The kind with its article: "an event".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,24 +44,12 @@ impl fmt::Display for Kind {
             Self::Section => "a section",
             Self::Timer => "a timer",
             Self::File => "a file",
+            Self::Socket => "a socket",
             Self::Process => "a process",
             Self::Thread => "a thread",
             Self::Job => "a job",
             Self::Token => "a token",
             Self::Other(name) => return write!(f, "an object of the kernel's type {name:?}"),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_names_are_translated() {
-        assert_eq!(Kind::from_type_name("Event"), Kind::Event);
-        assert_eq!(Kind::from_type_name("Mutant"), Kind::Mutex);
-        assert_eq!(Kind::from_type_name("event"), Kind::Other("event".into()));
-        assert_eq!(Kind::from_type_name("Key").to_string(), "an object of the kernel's type \"Key\"");
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read};
-use std::os::windows::io::RawHandle;
 use std::sync::{Mutex, PoisonError};
 
-use crate::{Error, HandleValue, Kind, Object, Result, sys};
+use crate::sys::{call, handle};
+use crate::{Error, HandleValue, Kind, Object, Result};
 
 /// The most bytes of a line that says a number. Ten digits are the most that a handle has; the rest is room to show
 /// what came instead.
@@ -61,7 +61,7 @@ pub(crate) fn unclaim(values: &[HandleValue]) {
 /// ```
 #[derive(Debug)]
 #[must_use = "the handle stays open until it is adopted"]
-#[doc(alias = "ULongToHandle")]
+#[doc(alias = "ULongToHandle", alias = "from_raw_fd")]
 pub struct Told(HandleValue);
 
 impl Told {
@@ -98,7 +98,7 @@ impl Told {
     /// before the line does, or can't be read.
     pub fn line() -> Result<Self> {
         let failed = |source| Error::System {
-            call: "ReadFile",
+            call: call::READ,
             what: "the line with a handle's number".into(),
             source,
         };
@@ -164,24 +164,22 @@ impl Told {
         let what = || format!("handle {value:#x}");
         let names = ["the standard input", "the standard output", "the standard error"];
         for (which, owner) in names.into_iter().enumerate() {
-            let stream = sys::handle::standard_stream(which)
-                .map_err(|source| Error::on_handle("NtQueryObject", owner.to_owned(), source))?;
+            let stream = handle::standard_stream(which)
+                .map_err(|source| Error::on_handle(call::ASK_FOR_STREAM, owner.to_owned(), source))?;
             if stream.is_some_and(|stream| HandleValue::of(&stream).ok() == Some(value)) {
                 return Err(Error::NotYours { value, owner });
             }
         }
-        check_kind::<T>(sys::handle::raw(value), what)?;
-        sys::handle::clear_inheritable_of(value)
-            .map_err(|source| Error::on_handle("SetHandleInformation", what(), source))?;
+        check_kind::<T>(handle::kind_of_value(value), what)?;
+        handle::clear_inheritable_of(value)
+            .map_err(|source| Error::on_handle(call::SET_FLAGS, what(), source))?;
         Ok(own(value))
     }
 }
 
 /// Refuses a handle of this process that refers to something else than what `T` can own.
-pub(crate) fn check_kind<T: Object>(raw: RawHandle, what: impl Fn() -> String) -> Result<()> {
-    let found =
-        sys::handle::type_name(raw).map_err(|source| Error::on_handle("NtQueryObject", what(), source))?;
-    let found = Kind::from_type_name(&found);
+pub(crate) fn check_kind<T: Object>(asked: io::Result<Kind>, what: impl Fn() -> String) -> Result<()> {
+    let found = asked.map_err(|source| Error::on_handle(call::ASK_FOR_KIND, what(), source))?;
     match T::KIND {
         Some(expected) if found != expected => Err(Error::WrongKind { what: what(), expected, found }),
         _ => Ok(()),
@@ -190,5 +188,5 @@ pub(crate) fn check_kind<T: Object>(raw: RawHandle, what: impl Fn() -> String) -
 
 /// Owns a handle that was checked and that another process made for this one.
 pub(crate) fn own<T: Object>(value: HandleValue) -> T {
-    T::from_handle(sys::handle::own(value))
+    T::from_handle(handle::own(value))
 }

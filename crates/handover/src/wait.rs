@@ -1,30 +1,57 @@
 //! Waiting for objects, processes and deadlines, alone and together.
 
 use std::io;
-use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::time::{Duration, Instant};
 
-use crate::sys::handle::{granted_access, raw_of};
-use crate::sys::wait::{LONGEST, Waited, wait};
-use crate::{Access, Child, Error, Event, HandleValue, Mutex, Process, Result, Semaphore, Timer};
+use crate::sys::call;
+use crate::sys::io::{AsHandle, HasHandle};
+use crate::sys::wait::{LONGEST, Target, Waited, can_not_be_waited_for, wait};
+use crate::{Child, Error, Event, HandleValue, Process, Result, Semaphore, Timer};
 
-/// What can be waited for: an [`Event`], a [`Semaphore`], a [`Timer`], a [`Mutex`] (which this thread has then; its
-/// [`guard`](Mutex::guard) releases it), a [`Process`] or a [`Child`] (its end).
+/// What can be waited for: an [`Event`], a [`Semaphore`], a [`Timer`], a [`Process`] or a [`Child`] (its end), and on
+/// Windows a mutex (which this thread has then; its guard releases it).
 ///
 /// [`wait_any`] waits for several of them.
 pub trait Waitable: AsHandle + sealed::Sealed {}
 
-mod sealed {
-    pub trait Sealed {}
+pub(crate) mod sealed {
+    use super::Target;
+
+    pub trait Sealed {
+        /// What the system waits for.
+        #[doc(hidden)]
+        fn target(&self) -> Target<'_>;
+    }
 }
 
+/// Lets an object type be waited for.
 macro_rules! waitable {
     ($($kind:ty),*) => {$(
-        impl sealed::Sealed for $kind {}
-        impl Waitable for $kind {}
+        impl $crate::wait::sealed::Sealed for $kind {
+            fn target(&self) -> $crate::sys::wait::Target<'_> {
+                self.held().target()
+            }
+        }
+        impl $crate::Waitable for $kind {}
     )*};
 }
-waitable!(Event, Mutex, Semaphore, Timer, Process, Child);
+waitable!(Event, Semaphore, Timer);
+#[allow(unused, reason = "not every system has more of them")]
+pub(crate) use waitable;
+
+impl sealed::Sealed for Process {
+    fn target(&self) -> Target<'_> {
+        crate::sys::wait::end_of(self.handle())
+    }
+}
+impl Waitable for Process {}
+
+impl sealed::Sealed for Child {
+    fn target(&self) -> Target<'_> {
+        self.process().target()
+    }
+}
+impl Waitable for Child {}
 
 /// Which of several objects came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +59,7 @@ waitable!(Event, Mutex, Semaphore, Timer, Process, Child);
 pub struct Came {
     /// Its place among those that were waited for, counted from 0.
     pub place: usize,
-    /// Whether it is a mutex whose last owner ended without releasing it. This thread has it now.
-    pub abandoned: bool,
+    pub(crate) abandoned: bool,
 }
 
 impl PartialEq<usize> for Came {
@@ -66,9 +92,8 @@ pub const MOST_WAITED_FOR: usize = crate::sys::wait::MOST;
 /// # Errors
 ///
 /// [`Error::TimedOut`]; [`Error::InvalidInput`] for no object, for more than [`MOST_WAITED_FOR`] (wait for groups of
-/// them on threads), and for one handle listed twice; [`Error::MissingRight`] if a handle lacks
-/// [`Access::SYNCHRONIZE`].
-#[doc(alias = "WaitForMultipleObjects")]
+/// them on threads), and for one handle listed twice; [`Error::MissingRight`] if a handle lacks the right to wait.
+#[doc(alias = "WaitForMultipleObjects", alias = "poll")]
 pub fn wait_any(objects: &[&dyn Waitable], time: Duration) -> Result<Came> {
     let what = || format!("a wait for {} objects", objects.len());
     if objects.is_empty() {
@@ -79,28 +104,24 @@ pub fn wait_any(objects: &[&dyn Waitable], time: Duration) -> Result<Came> {
             format!("the system waits for at most {MOST_WAITED_FOR}; wait for groups of them on threads");
         return Err(Error::invalid(what(), why));
     }
-    let handles: Vec<BorrowedHandle<'_>> = objects.iter().map(|object| object.as_handle()).collect();
+    let targets: Vec<Target<'_>> = objects.iter().map(|object| object.target()).collect();
     // Windows refuses this with a code that says nothing.
-    let mut values = handles.iter().map(HandleValue::of).collect::<Result<Vec<_>>>()?;
+    let mut values =
+        objects.iter().map(|object| HandleValue::of(&object.handle())).collect::<Result<Vec<_>>>()?;
     values.sort_unstable();
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::invalid(what(), format!("the handle {:#x} is listed twice", pair[0])));
     }
-    match any_or_abandoned(&handles, Deadline::after(time)) {
+    match any_or_abandoned(&targets, Deadline::after(time)) {
         Ok(Some((place, abandoned))) => Ok(Came { place, abandoned }),
         Ok(None) => Err(Error::TimedOut { what: format!("any of {} objects", objects.len()), after: time }),
-        Err(source) => {
-            let lacks = |handle: &BorrowedHandle<'_>| {
-                granted_access(raw_of(*handle)).is_ok_and(|granted| !granted.contains(Access::SYNCHRONIZE))
-            };
-            match handles.iter().position(lacks) {
-                Some(place) if source.kind() == io::ErrorKind::PermissionDenied => {
-                    let what = format!("object {place} of those to wait for");
-                    Err(Error::MissingRight { call: "WaitForMultipleObjects", what, right: "SYNCHRONIZE" })
-                }
-                _ => Err(Error::System { call: "WaitForMultipleObjects", what: what(), source }),
+        Err(source) => match targets.iter().position(can_not_be_waited_for) {
+            Some(place) if source.kind() == io::ErrorKind::PermissionDenied => {
+                let what = format!("object {place} of those to wait for");
+                Err(Error::MissingRight { call: call::WAIT_ANY, what, right: call::TO_WAIT })
             }
-        }
+            _ => Err(Error::System { call: call::WAIT_ANY, what: what(), source }),
+        },
     }
 }
 
@@ -126,6 +147,12 @@ impl Deadline {
         self.left().is_zero()
     }
 
+    /// How long is left for one call that waits. A part of a millisecond counts as a whole one: to be late is better
+    /// than to have looked only once.
+    pub(crate) fn milliseconds(self) -> u32 {
+        u32::try_from(self.left().as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST)
+    }
+
     pub(crate) fn or_later(self, time: Duration) -> Self {
         if self.left() > time { self } else { Self::after(time) }
     }
@@ -136,7 +163,7 @@ impl Deadline {
 }
 
 /// Waits for as long as it takes.
-pub(crate) fn for_ever(object: BorrowedHandle<'_>) -> io::Result<Waited> {
+pub(crate) fn for_ever(object: Target<'_>) -> io::Result<Waited> {
     loop {
         let waited = wait(object, None)?;
         if waited != Waited::TimedOut {
@@ -146,7 +173,7 @@ pub(crate) fn for_ever(object: BorrowedHandle<'_>) -> io::Result<Waited> {
 }
 
 /// Waits for the object for at most this long.
-pub(crate) fn at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Result<Waited> {
+pub(crate) fn at_most(object: Target<'_>, time: Duration) -> io::Result<Waited> {
     let waited = until(Deadline::after(time), |milliseconds| {
         let waited = wait(object, Some(milliseconds))?;
         Ok((waited != Waited::TimedOut).then_some(waited))
@@ -155,27 +182,25 @@ pub(crate) fn at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Result<
 }
 
 /// Waits until the object is signaled (true) or the time is over (false).
-pub(crate) fn for_at_most(object: BorrowedHandle<'_>, time: Duration) -> io::Result<bool> {
+pub(crate) fn for_at_most(object: Target<'_>, time: Duration) -> io::Result<bool> {
     at_most(object, time).map(|waited| waited != Waited::TimedOut)
 }
 
 /// Waits until one of the objects is signaled (its place) or the time is over (none).
-pub(crate) fn any(objects: &[BorrowedHandle<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
+#[allow(dead_code, reason = "not every system needs it")]
+pub(crate) fn any(objects: &[Target<'_>], deadline: Deadline) -> io::Result<Option<usize>> {
     Ok(any_or_abandoned(objects, deadline)?.map(|(place, _)| place))
 }
 
 /// The same for objects among which mutexes are, which may have been abandoned.
-fn any_or_abandoned(objects: &[BorrowedHandle<'_>], deadline: Deadline) -> io::Result<Option<(usize, bool)>> {
+fn any_or_abandoned(objects: &[Target<'_>], deadline: Deadline) -> io::Result<Option<(usize, bool)>> {
     until(deadline, |milliseconds| crate::sys::wait::wait_any(objects, milliseconds))
 }
 
-/// Zero looks without waiting. A part of a millisecond counts as a whole one: to be late is better than to have
-/// looked only once.
+/// Zero looks without waiting.
 fn until<T>(deadline: Deadline, wait: impl Fn(u32) -> io::Result<Option<T>>) -> io::Result<Option<T>> {
     loop {
-        let left = deadline.left();
-        let milliseconds = u32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST);
-        if let Some(came) = wait(milliseconds)? {
+        if let Some(came) = wait(deadline.milliseconds())? {
             return Ok(Some(came));
         }
         // One call can wait for 49 days, so a longer time takes several; and it can end a tick of the clock early.

@@ -1,13 +1,13 @@
-//! Shares an unnamed event with a running child: duplicates it into the child and tells it the number over a pipe.
+//! Shares an unnamed event with a running child: duplicates it into the child and tells it where it is.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use exercises::{PARENT_EXIT_CODES, ParentOptions, Stop, Story, end_of};
-use handover::{Access, Event, HandleValue, Stdio};
+use exercises::call::{CLOSE, CREATE_EVENT, CREATE_PROCESS, SET_EVENT};
+use exercises::{PARENT_EXIT_CODES, ParentOptions, Story, duplication, end_of};
+use handover::{Event, HandleValue};
 
-/// Shares an unnamed event with a running child: duplicates it into the child and tells it the number over a pipe
+/// Shares an unnamed event with a running child: duplicates it into the child and tells it where it is
 #[derive(Debug, Parser)]
 #[command(after_help = PARENT_EXIT_CODES)]
 struct Options {
@@ -21,32 +21,25 @@ fn main() -> ExitCode {
         // Create an unnamed event kernel object.
         let event = Event::manual_reset()?;
         let own = HandleValue::of(&event)?;
-        story.step(format_args!("CreateEventW(manual reset, no name) = handle {own:#x}"));
+        story.step(format_args!("{CREATE_EVENT}(manual reset, no name) = handle {own:#x}"));
 
-        // Spawn the child, which inherits its standard streams and nothing else; its input is a pipe.
-        let mut child = options.child("duplication-child")?.stdin(Stdio::piped()).spawn()?;
-        let mut pipe = child.stdin.take().expect("standard input is piped");
-        story.step(format_args!("CreateProcessW(child, inherit nothing) = process {}", child.id()));
-
-        // Duplicate the handle to the event into the child, with the right to wait for it and no other.
-        let copy = child.process().duplicate_into(event.only(Access::SYNCHRONIZE))?;
-        let value = copy.value();
+        // Spawn the child, which inherits its standard streams and at most a way to be told things.
+        let mut command = options.child("duplication-child")?;
+        let mut child = duplication::prepare(&mut command).spawn()?;
         story.step(format_args!(
-            "DuplicateHandle({own:#x}, process {}, SYNCHRONIZE) = handle {value:#x}",
+            "{CREATE_PROCESS}(child, inherit {}) = process {}",
+            duplication::INHERITS,
             child.id()
         ));
 
-        // Tell the child where it is; until that is done, the copy is ours to close.
-        writeln!(pipe, "{value}")
-            .map_err(|error| Stop::Channel(format!("the child's pipe broke: {error}")))?;
-        copy.delivered();
-        story.step(format_args!("WriteFile(pipe, \"{value}\") = ok"));
+        // Give the running child the event, and tell it where it is.
+        duplication::hand_over(story, &event, &mut child)?;
         story.leave_waiting(&mut child, options.delay(), "the event was signaled")?;
 
         // Signal the event.
         if options.signals() {
             event.set()?;
-            story.step(format_args!("SetEvent({own:#x}) = ok"));
+            story.step(format_args!("{SET_EVENT}({own:#x}) = ok"));
         }
 
         // Wait for the child to terminate.
@@ -54,7 +47,7 @@ fn main() -> ExitCode {
 
         // Clean up and exit.
         drop(event);
-        story.step(format_args!("CloseHandle({own:#x}) = ok"));
+        story.step(format_args!("{CLOSE}({own:#x}) = ok"));
         Ok(())
     })
 }

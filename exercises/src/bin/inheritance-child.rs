@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use exercises::call::ASK_FOR_KIND;
 use exercises::{CHILD_EXIT_CODES, ChildOptions, Story, end_of};
 use handover::{Event, HandleValue, Told};
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
             .position(|word| word.parse().is_ok_and(|value: HandleValue| value == handle))
             .unwrap_or_default();
         let event: Event = Told::argument(place)?.adopt()?;
-        story.step(format_args!("NtQueryObject({handle:#x}) = an event"));
+        story.step(format_args!("{ASK_FOR_KIND}({handle:#x}) = an event"));
 
         // Wait for it to become signaled, clean up and exit.
         story.wait_for_signal(event, &options)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use exercises::call::{CLOSE, CREATE_EVENT, CREATE_PROCESS, SET_EVENT};
 use exercises::{PARENT_EXIT_CODES, ParentOptions, Story, end_of};
 use handover::{Event, HandleValue};
 
@@ -20,14 +21,14 @@ fn main() -> ExitCode {
         // Create an unnamed event kernel object.
         let event = Event::manual_reset()?;
         let own = HandleValue::of(&event)?;
-        story.step(format_args!("CreateEventW(manual reset, no name) = handle {own:#x}"));
+        story.step(format_args!("{CREATE_EVENT}(manual reset, no name) = handle {own:#x}"));
 
         // Spawn the child, which inherits the event and nothing else; its only argument is the number.
         let mut child =
             options.child("inheritance-child")?.inherit("event", &event).arg_handle("{event}").spawn()?;
         for (name, value) in child.handed_down() {
             story.step(format_args!(
-                "CreateProcessW(child {value}, inherit {name} {value:#x}) = process {}",
+                "{CREATE_PROCESS}(child {value}, inherit {name} {value:#x}) = process {}",
                 child.id()
             ));
         }
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         // Signal the event.
         if options.signals() {
             event.set()?;
-            story.step(format_args!("SetEvent({own:#x}) = ok"));
+            story.step(format_args!("{SET_EVENT}({own:#x}) = ok"));
         }
 
         // Wait for the child to terminate.
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
         // Clean up and exit.
         drop(event);
-        story.step(format_args!("CloseHandle({own:#x}) = ok"));
+        story.step(format_args!("{CLOSE}({own:#x}) = ok"));
         Ok(())
     })
 }

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use exercises::call::OPEN_EVENT;
 use exercises::{ChildOptions, NAMED_CHILD_EXIT_CODES, Story, end_of};
-use handover::{Access, Event, HandleValue, Name};
+use handover::{Event, HandleValue, Name};
 
 /// Waits for an event that it opens by the name on its command line
 #[derive(Debug, Parser)]
@@ -19,10 +20,10 @@ struct Options {
 fn main() -> ExitCode {
     let Options { name, child: options } = Options::parse();
     end_of(&Story::of("child"), |story| {
-        // Acquire a handle to the event: whoever knows the name may open it, with the right to wait and no other.
-        let event = Event::open_named(&name, Access::SYNCHRONIZE)?;
+        // Acquire a handle to the event: whoever knows the name may open it.
+        let event = Event::open_named(&name)?;
         let own = HandleValue::of(&event)?;
-        story.step(format_args!("OpenEventW(\"{name}\", SYNCHRONIZE) = an event, handle {own:#x}"));
+        story.step(format_args!("{OPEN_EVENT}(\"{name}\") = an event, handle {own:#x}"));
 
         // Wait for it to become signaled, clean up and exit.
         story.wait_for_signal(event, &options)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use exercises::call::{CLOSE, CREATE_EVENT, CREATE_PROCESS, SET_EVENT};
 use exercises::{PARENT_EXIT_CODES, ParentOptions, Story, end_of};
 use handover::{Event, HandleValue, Name, Reset};
 
@@ -27,18 +28,20 @@ fn main() -> ExitCode {
         };
         let event = Event::create_named(&name, Reset::Manual)?;
         let own = HandleValue::of(&event)?;
-        story.step(format_args!("CreateEventW(manual reset, \"{name}\") = handle {own:#x}"));
+        story.step(format_args!("{CREATE_EVENT}(manual reset, \"{name}\") = handle {own:#x}"));
 
         // Spawn the child, which inherits its standard streams and nothing else; its only argument is the name.
         let mut child = options.child("naming-child")?.arg(name.as_str()).spawn()?;
-        story
-            .step(format_args!("CreateProcessW(child \"{name}\", inherit nothing) = process {}", child.id()));
+        story.step(format_args!(
+            "{CREATE_PROCESS}(child \"{name}\", inherit nothing) = process {}",
+            child.id()
+        ));
         story.leave_waiting(&mut child, options.delay(), "the event was signaled")?;
 
         // Signal the event.
         if options.signals() {
             event.set()?;
-            story.step(format_args!("SetEvent({own:#x}) = ok"));
+            story.step(format_args!("{SET_EVENT}({own:#x}) = ok"));
         }
 
         // Wait for the child to terminate.
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
 
         // Clean up and exit.
         drop(event);
-        story.step(format_args!("CloseHandle({own:#x}) = ok"));
+        story.step(format_args!("{CLOSE}({own:#x}) = ok"));
         Ok(())
     })
 }

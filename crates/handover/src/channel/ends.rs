@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::Link;
-use super::{Message, Received, opening, wire};
+use super::{Message, Received, wire};
+use crate::os::channel::{Link, RESERVED, end_of_child};
 use crate::wait::Deadline;
 use crate::{Error, Kind, Process, Result, inherit};
 
@@ -68,16 +68,13 @@ pub struct Channel {
     link: Arc<Link>,
 }
 
-/// The names under which a child inherits its end.
-pub(crate) const RESERVED: [&str; opening::ENDS] = ["handover/pipe", "handover/ledger", "handover/fetched"];
-
 impl Channel {
     /// The most bytes of one message: 16 MiB.
     pub const MOST_BYTES: usize = wire::MOST_BYTES;
     /// The most objects of one message: 253.
     pub const MOST_OBJECTS: usize = wire::MOST_OBJECTS;
 
-    pub(super) fn new(link: Link) -> Self {
+    pub(crate) fn new(link: Link) -> Self {
         Self { link: Arc::new(link) }
     }
 
@@ -89,9 +86,7 @@ impl Channel {
     /// [`Error::NoChannel`] if it wasn't; [`Error::AlreadyTaken`] the second time; otherwise as
     /// [`inherited`](crate::inherited).
     pub fn parent() -> Result<Self> {
-        inherit::with_values("the channel to the parent", &RESERVED, |values| {
-            opening::weaker_end(values, None)
-        })
+        inherit::with_values("the channel to the parent", &RESERVED, end_of_child).map(Self::new)
     }
 
     /// Sends a message, and waits for as long as the other end doesn't read and the pipe is full.
@@ -125,8 +120,7 @@ impl Channel {
     /// # Errors
     ///
     /// [`Error::PeerGone`] if the other process has ended, [`Error::Closed`] if it has closed its end: both after what
-    /// it sent before was received. [`Error::KindNotAllowed`] if the message had an object that isn't let in; the next
-    /// message can be received. [`Error::Protocol`] if it was no message; the channel has ended.
+    /// it sent before was received. [`Error::Protocol`] if it was no message; the channel has ended.
     pub fn recv(&self) -> Result<Received> {
         self.recv_timeout(Duration::MAX)
     }
@@ -163,18 +157,18 @@ impl Channel {
     }
 
     /// Lets in objects of this kind from now on, beside events, mutexes, semaphores, sections, files (which are
-    /// pipes, too) and timers.
+    /// pipes, too), timers, and on Linux sockets.
     ///
     /// A handle to a process, thread, token or job is power over a process, and no more than that of its sender; but a
     /// receiver that takes it for its own can be made to use it against itself.
     pub fn allow(&self, kind: Kind) -> &Self {
-        self.link.allow(kind);
+        self.link.allowed.add(kind);
         self
     }
 
     /// Lets in objects of these kinds from now on, and no others.
     pub fn allow_only(&self, kinds: impl IntoIterator<Item = Kind>) -> &Self {
-        self.link.allow_only(kinds.into_iter().collect());
+        self.link.allowed.replace(kinds.into_iter().collect());
         self
     }
 

@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::os::windows::io::OwnedHandle;
+use std::sync::Arc;
 
-use crate::{Error, Kind, Object, Result, Share};
+use super::Allowed;
+use super::wire::{self, Names};
+use crate::sys::io::HasHandle;
+use crate::sys::{call, handle};
+use crate::{Error, Kind, Object, OwnedHandle, Result, Share};
 
 /// A message to be sent: bytes, and objects by name.
 ///
@@ -24,8 +28,8 @@ use crate::{Error, Kind, Object, Result, Share};
 #[derive(Debug, Clone, Default)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct Message<'a> {
-    pub(super) bytes: Cow<'a, [u8]>,
-    pub(super) objects: Vec<(Cow<'a, str>, Share<'a>)>,
+    pub(crate) bytes: Cow<'a, [u8]>,
+    pub(crate) objects: Vec<(Cow<'a, str>, Share<'a>)>,
 }
 
 impl<'a> Message<'a> {
@@ -35,16 +39,21 @@ impl<'a> Message<'a> {
     }
 
     /// Adds an object, with the access of its [`Share`]: an [`Event`](crate::Event) travels with the rights to use
-    /// it, `event.only(…)` with fewer, any other handle with the access that it has.
+    /// it, any other handle with the access that it has.
     ///
-    /// The receiver gets a handle of its own; the one here is neither changed nor used up. A socket is refused when
-    /// the message is sent ([`Error::Socket`]): on Windows it is more than its handle.
+    /// The receiver gets a handle of its own; the one here is neither changed nor used up. On Windows, where a socket is
+    /// more than its handle, one is refused when the message is sent ([`Error::Socket`]).
     pub fn with(mut self, name: impl Into<Cow<'a, str>>, object: impl Into<Share<'a>>) -> Self {
         self.objects.push((name.into(), object.into()));
         self
     }
 
-    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+    /// Refuses what no frame can hold.
+    pub(crate) fn check(&self) -> Result<()> {
+        wire::check(self.objects.len(), |place| &self.objects[place].0, &self.bytes)
+    }
+
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
         self.objects.iter().map(|(name, _)| &**name)
     }
 }
@@ -78,21 +87,24 @@ impl<'a> From<&'a str> for Message<'a> {
 /// All of its objects are here and are this process's own; those that aren't taken are closed when this is dropped.
 pub struct Received {
     bytes: Vec<u8>,
-    objects: Vec<Arrived>,
+    names: Names,
+    /// The object of each name; `None` once it is taken.
+    objects: Vec<Option<OwnedHandle>>,
+    from: Sender,
 }
 
-/// An object that has arrived.
-#[derive(Debug)]
-pub(super) struct Arrived {
-    pub(super) name: Box<str>,
-    pub(super) kind: Kind,
-    /// `None` once it is taken.
-    pub(super) handle: Option<OwnedHandle>,
+/// Whom a message came from, and what is let in from there.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    pub(crate) process: u32,
+    pub(crate) allowed: Arc<Allowed>,
 }
 
 impl Received {
-    pub(super) fn new(bytes: Vec<u8>, objects: Vec<Arrived>) -> Self {
-        Self { bytes, objects }
+    /// As many objects as names.
+    pub(crate) fn new(bytes: Vec<u8>, names: Names, objects: Vec<OwnedHandle>, from: Sender) -> Self {
+        let objects = objects.into_iter().map(Some).collect();
+        Self { bytes, names, objects, from }
     }
 
     /// The message's bytes.
@@ -107,39 +119,72 @@ impl Received {
         self.bytes
     }
 
-    /// The names of the objects in the sender's order, taken or not, and the kernel's answer to what they are.
-    pub fn objects(&self) -> impl ExactSizeIterator<Item = (&str, &Kind)> {
-        self.objects.iter().map(|object| (&*object.name, &object.kind))
+    /// The names of the objects in the sender's order, taken or not.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter()
     }
 
-    /// Takes the object of this name, as the type that is expected. If it is of another kind, it stays and can be
-    /// taken as another. The caller owns the result, which closes the handle when it is dropped.
+    /// The kernel's answer to what the object of this name is, whether or not the channel lets it in.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchName`] with the names that there are, [`Error::AlreadyTaken`], [`Error::WrongKind`].
-    pub fn take<T: Object>(&mut self, name: &str) -> Result<T> {
-        let Some(object) = self.objects.iter_mut().find(|object| &*object.name == name) else {
-            let names = self.objects.iter().map(|object| object.name.clone().into()).collect();
-            return Err(Error::NoSuchName { name: name.to_owned(), names });
-        };
-        match T::KIND {
-            Some(expected) if expected != object.kind && object.handle.is_some() => {
-                let what = format!("the object {name:?} of the message");
-                Err(Error::WrongKind { what, expected, found: object.kind.clone() })
-            }
-            _ => match object.handle.take() {
-                Some(handle) => Ok(T::from_handle(handle)),
-                None => Err(Error::AlreadyTaken { name: name.to_owned() }),
-            },
+    /// [`Error::NoSuchName`] with the names that there are, [`Error::AlreadyTaken`].
+    pub fn kind(&self, name: &str) -> Result<Kind> {
+        let place = self.place(name)?;
+        match &self.objects[place] {
+            Some(handle) => kind_of(name, handle),
+            None => Err(Error::AlreadyTaken { name: name.to_owned() }),
         }
     }
+
+    /// Takes the object of this name, as the type that is expected. The kernel is asked what it is. If it is of another
+    /// kind, or of one that the channel doesn't [let in](crate::Channel::allow), it stays, and is closed with the
+    /// message. The caller owns the result, which closes the handle when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchName`] with the names that there are, [`Error::AlreadyTaken`], [`Error::WrongKind`],
+    /// [`Error::KindNotAllowed`].
+    pub fn take<T: Object>(&mut self, name: &str) -> Result<T> {
+        let found = self.kind(name)?;
+        if !self.from.allowed.has(&found) {
+            return Err(Error::KindNotAllowed { process: self.from.process, name: name.to_owned(), found });
+        }
+        match T::KIND {
+            Some(expected) if expected != found => {
+                Err(Error::WrongKind { what: described(name), expected, found })
+            }
+            _ => {
+                let place = self.place(name)?;
+                let taken = || Error::AlreadyTaken { name: name.to_owned() };
+                self.objects[place].take().map(T::from_handle).ok_or_else(taken)
+            }
+        }
+    }
+
+    fn place(&self, name: &str) -> Result<usize> {
+        self.names().position(|other| other == name).ok_or_else(|| {
+            let names = self.names().map(str::to_owned).collect();
+            Error::NoSuchName { name: name.to_owned(), names }
+        })
+    }
+}
+
+fn described(name: &str) -> String {
+    format!("the object {name:?} of the message")
+}
+
+fn kind_of(name: &str, handle: &OwnedHandle) -> Result<Kind> {
+    handle::kind_of(handle.handle())
+        .map_err(|source| Error::on_handle(call::ASK_FOR_KIND, described(name), source))
 }
 
 impl fmt::Debug for Received {
     /// The number of bytes, not the bytes: they may be many, and secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, objects } = self;
-        f.debug_struct("Received").field("bytes", &bytes.len()).field("objects", objects).finish()
+        let Self { bytes, names, objects, from } = self;
+        let objects: Vec<_> = names.iter().zip(objects).collect();
+        let mut shown = f.debug_struct("Received");
+        shown.field("bytes", &bytes.len()).field("objects", &objects).field("from", &from.process).finish()
     }
 }

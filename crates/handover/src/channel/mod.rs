@@ -1,43 +1,24 @@
-//! Messages that carry objects.
+//! Messages that carry objects: what is the same on all systems.
 //!
 //! | file | its one idea |
 //! |---|---|
-//! | `wire.rs` | how a message stands in bytes (pure) |
-//! | `ledger.rs` | who owns the objects that are under way (pure) |
+//! | `ends.rs` | a channel as a program has it |
 //! | `message.rs` | what is sent and what has arrived |
-//! | `link.rs` | one end: whom it leads to, what it waits for, why it has ended |
-//! | `send.rs`, `receive.rs`, `close.rs` | what it does |
-//! | `turn.rs` | a mutex with a deadline |
-//! | `opening.rs` | how the two ends come about |
 //! | `listener.rs` | how unrelated processes meet |
+//! | `wire.rs` | how a message stands in bytes (pure) |
+//! | `allowed.rs` | what an end lets in |
+//! | `turn.rs` | a mutex with a deadline |
+//!
+//! How a message goes from one process to another is in `os`, in `channel`.
 
-#[cfg(windows)]
-mod close;
-mod ledger;
-#[cfg(windows)]
-mod link;
-#[cfg(windows)]
-mod listener;
-#[cfg(windows)]
-mod message;
-#[cfg(windows)]
-mod opening;
-#[cfg(windows)]
-mod receive;
-#[cfg(windows)]
-mod send;
-#[cfg(windows)]
-mod turn;
-mod wire;
-
-#[cfg(windows)]
+mod allowed;
 mod ends;
+mod listener;
+pub(crate) mod message;
+pub(crate) mod turn;
+pub(crate) mod wire;
 
-#[cfg(windows)]
+pub(crate) use allowed::Allowed;
 pub use ends::Channel;
-#[cfg(windows)]
 pub use listener::{Incoming, Listener};
-#[cfg(windows)]
 pub use message::{Message, Received};
-#[cfg(windows)]
-pub(crate) use {ends::RESERVED, opening::Opening};

@@ -8,7 +8,7 @@ use crate::wait::Deadline;
 
 /// What one thread uses at a time.
 #[derive(Debug)]
-pub(super) struct Turn<T> {
+pub(crate) struct Turn<T> {
     /// Not here while somebody has it.
     value: Mutex<Option<T>>,
     back: Condvar,
@@ -17,12 +17,12 @@ pub(super) struct Turn<T> {
 }
 
 impl<T> Turn<T> {
-    pub(super) fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self { value: Mutex::new(Some(value)), back: Condvar::new(), waiting: AtomicUsize::new(0) }
     }
 
     /// Waits for one's turn; `None` if it didn't come in time.
-    pub(super) fn wait(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
+    pub(crate) fn wait(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
         let mut slot = self.slot();
         loop {
             if let Some(value) = slot.take() {
@@ -39,7 +39,7 @@ impl<T> Turn<T> {
     }
 
     /// Whether somebody waits for it: who has taken it often leaves it to them for a while.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.waiting.load(Relaxed) != 0
     }
 
@@ -51,7 +51,7 @@ impl<T> Turn<T> {
 
 /// One's turn; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Holding<'a, T> {
+pub(crate) struct Holding<'a, T> {
     turn: &'a Turn<T>,
     value: Option<T>,
 }

@@ -3,10 +3,9 @@
 use std::sync::Mutex;
 
 use super::manifest::{Manifest, VARIABLE};
-use crate::process::identity_of;
-use crate::sys::{handle, table};
+use crate::sys::{call, handle, table};
 use crate::told::{check_kind, claim, claim_all, own, unclaim};
-use crate::{Access, Error, HandleValue, Kind, Object, Result};
+use crate::{Error, HandleValue, Kind, Object, Result, os};
 
 /// What was handed down to this process, taken stock of once.
 static ADOPTED: Mutex<Option<Vec<Entry>>> = Mutex::new(None);
@@ -45,10 +44,14 @@ enum State {
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
+/// On Linux, what a service manager hands down is among them, by the names in `LISTEN_FDNAMES`
+/// ([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)). Several of one name
+/// are taken one after the other, in the manager's order.
+///
 /// # Errors
 ///
 /// [`Error::NothingInherited`] if the parent handed nothing down; [`Error::NotForThisProcess`] if the manifest was
-/// made for a child of another process, and came here with a copied environment; [`Error::BadManifest`] if it is none.
+/// made for another process, and came here with a copied environment; [`Error::BadManifest`] if it is none.
 pub fn inherited() -> Result<Inherited> {
     // A panic can't have left the list half made: it is replaced whole.
     let mut adopted = ADOPTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -58,7 +61,7 @@ pub fn inherited() -> Result<Inherited> {
     };
     // An error leaves the rest for the next call; nothing is lost by it.
     for entry in entries.iter_mut().filter(|entry| entry.state == State::HandedDown) {
-        handle::clear_inheritable_of(entry.value).map_err(failed("SetHandleInformation", &entry.name))?;
+        handle::clear_inheritable_of(entry.value).map_err(failed(call::SET_FLAGS, &entry.name))?;
         entry.state = State::Waiting;
     }
     Ok(Inherited { _private: () })
@@ -110,30 +113,26 @@ pub(crate) fn with_values<T, const N: usize>(
 
 /// Reads the manifest and looks which of its objects are here.
 ///
-/// 1. The parent named in it must be this process's parent. A process that only copied the environment has another.
+/// 1. It must have been made for this process. A process that only copied the environment is another.
 /// 2. An object counts as handed down while its handle is open and inheritable. Inheritance leaves it so, and nothing
 ///    else in a Rust program does: a handle of the same value without the flag is somebody else's.
 /// 3. Nothing is changed yet, so an error costs nothing. Clearing the flag comes next, and makes a second adoption
 ///    impossible.
 fn take_stock() -> Result<Vec<Entry>> {
-    let Some(text) = std::env::var_os(VARIABLE) else { return Err(Error::NothingInherited) };
-    let text = text.into_string().map_err(|_| Error::BadManifest { why: "isn't text" })?;
-    let manifest = Manifest::parse(&text)?;
-    let parent = crate::sys::process::parent_id().map_err(|source| Error::System {
-        call: "NtQueryInformationProcess",
-        what: "this process's parent".into(),
-        source,
-    })?;
-    let meant_for = manifest.parent;
-    let is_ours = parent == meant_for.id
-        // If the parent has ended or mustn't be asked, its creation time isn't known, and its id is the best there is.
-        && identity_of(parent)?.is_none_or(|identity| identity == meant_for);
-    if !is_ours {
-        return Err(Error::NotForThisProcess { parent, meant_for_children_of: meant_for.id });
+    let mut objects = os::activated()?;
+    match std::env::var_os(VARIABLE) {
+        None if objects.is_empty() => return Err(Error::NothingInherited),
+        None => {}
+        Some(text) => {
+            let not_text = |_| Error::BadManifest { variable: VARIABLE, why: "isn't text" };
+            let manifest = Manifest::parse(&text.into_string().map_err(not_text)?)?;
+            os::check_is_meant_for_this_process(&manifest.meant_for)?;
+            objects.splice(..0, manifest.objects);
+        }
     }
-    let mut entries = Vec::with_capacity(manifest.objects.len());
-    for (name, value) in manifest.objects {
-        let here = handle::is_open_and_inheritable(value).map_err(failed("GetHandleInformation", &name))?;
+    let mut entries = Vec::with_capacity(objects.len());
+    for (name, value) in objects {
+        let here = handle::is_open_and_inheritable(value).map_err(failed(call::ASK_FOR_FLAGS, &name))?;
         entries.push(Entry { name, value, state: if here { State::HandedDown } else { State::Missing } });
     }
     Ok(entries)
@@ -167,7 +166,10 @@ impl Inherited {
     /// [`Error::NotOpen`] if this process closed the handle before it called [`inherited`].
     pub fn take<T: Object>(&self, name: &str) -> Result<T> {
         with_entries(|entries| {
-            let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) else {
+            // A service manager can give several one name; otherwise there is one.
+            let place = entries.iter().position(|entry| entry.name == name && entry.state != State::Taken);
+            let place = place.or_else(|| entries.iter().position(|entry| entry.name == name));
+            let Some(entry) = place.map(|place| &mut entries[place]) else {
                 let names = names(entries);
                 return Err(Error::NoSuchName { name: name.to_owned(), names });
             };
@@ -177,7 +179,7 @@ impl Inherited {
                 State::Missing => return Err(Error::NotOpen { what: what() }),
                 State::HandedDown | State::Waiting => {}
             }
-            check_kind::<T>(handle::raw(entry.value), what)?;
+            check_kind::<T>(handle::kind_of_value(entry.value), what)?;
             entry.state = State::Taken;
             if !claim(entry.value) {
                 // By number, which the parent has told as well.
@@ -212,8 +214,7 @@ pub struct Unlisted {
     pub value: HandleValue,
     /// The kernel's answer to what it refers to; `None` if it was closed just now.
     pub kind: Option<Kind>,
-    /// Its rights.
-    pub access: Access,
+    pub(crate) carries: table::Carries,
 }
 
 /// As [`Inherited::unlisted`], for a process to which nothing was handed down.
@@ -225,21 +226,18 @@ pub fn unlisted() -> Result<Vec<Unlisted>> {
     let mut streams = Vec::with_capacity(3);
     for which in 0..3 {
         let stream = handle::standard_stream(which).map_err(|source| Error::System {
-            call: "NtQueryObject",
+            call: call::ASK_FOR_STREAM,
             what: "a standard stream".into(),
             source,
         })?;
         streams.extend(stream.and_then(|stream| HandleValue::of(&stream).ok()));
     }
     let found = table::inheritable().map_err(|source| Error::System {
-        call: "NtQuerySystemInformation",
+        call: call::READ_TABLE,
         what: "this process's handle table".into(),
         source,
     })?;
-    let unlisted = |(value, access)| {
-        let kind = handle::type_name(handle::raw(value)).ok().map(|name| Kind::from_type_name(&name));
-        Unlisted { value, kind, access }
-    };
+    let unlisted = |(value, carries)| Unlisted { value, kind: handle::kind_of_value(value).ok(), carries };
     Ok(found.into_iter().filter(|(value, _)| !streams.contains(value)).map(unlisted).collect())
 }
 

@@ -5,34 +5,35 @@
 //! ```text
 //! 1 256@1dc5b4a6f9d3e80 68=ready 72=log%20file
 //! │ │                   └ value=name for each object; in names, what isn't printable ASCII, %, and space are %XX
-//! │ └ the parent's identity: its id, and when it was created
+//! │ └ whom it is meant for: on Windows the parent's identity, its id and when it was created; on Linux the child's id
 //! └ the format's version
 //! ```
 
 use std::fmt::Write;
 
-use crate::{Error, HandleValue, Identity, Result};
+use crate::{Error, HandleValue, Result};
 
 /// The environment variable that holds the manifest.
 pub(crate) const VARIABLE: &str = "HANDOVER_INHERITED";
 
 const VERSION: &str = "1";
 
-/// The most characters that one variable can have
+/// The most characters that one variable can have on Windows, and more than enough elsewhere
 /// ([Environment variables](https://learn.microsoft.com/windows/win32/procthread/environment-variables)).
 const LONGEST: usize = 32_767 - VARIABLE.len() - "=\0".len();
 
 /// What a parent hands down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    pub(crate) parent: Identity,
+    /// A word that only the system knows to read.
+    pub(crate) meant_for: String,
     pub(crate) objects: Vec<(String, HandleValue)>,
 }
 
 impl Manifest {
     /// The variable's value.
     pub(crate) fn text(&self) -> Result<String> {
-        let mut text = format!("{VERSION} {}", self.parent);
+        let mut text = format!("{VERSION} {}", self.meant_for);
         for (name, value) in &self.objects {
             write!(text, " {value}=").expect("a String takes all");
             push_encoded(&mut text, name);
@@ -52,8 +53,8 @@ impl Manifest {
         if words.next() != Some(VERSION) {
             return Err(bad("is of another version of this crate, or not a manifest"));
         }
-        let parent = words.next().and_then(|word| word.parse().ok());
-        let parent = parent.ok_or_else(|| bad("lacks the parent's id and creation time"))?;
+        let meant_for = words.next().filter(|word| !word.is_empty());
+        let meant_for = meant_for.ok_or_else(|| bad("doesn't say whom it is meant for"))?.to_owned();
         let mut objects = Vec::new();
         for word in words {
             let (value, name) = word.split_once('=').ok_or_else(|| bad("has an object without a name"))?;
@@ -68,12 +69,13 @@ impl Manifest {
         if repeats(objects.iter().map(|(_, value)| value)) {
             return Err(bad("has a handle twice"));
         }
-        Ok(Self { parent, objects })
+        Ok(Self { meant_for, objects })
     }
 }
 
-fn bad(why: &'static str) -> Error {
-    Error::BadManifest { why }
+/// What is wrong with the variable.
+pub(crate) fn bad(why: &'static str) -> Error {
+    Error::BadManifest { variable: VARIABLE, why }
 }
 
 fn repeats<T: Ord>(items: impl Iterator<Item = T>) -> bool {
@@ -119,7 +121,7 @@ mod tests {
     fn manifest(names: &[&str]) -> Manifest {
         let value = |at: usize| HandleValue::try_from(4 + 4 * at).expect("a value");
         Manifest {
-            parent: Identity::new(256, 0x1dc_5b4a_6f9d_3e80),
+            meant_for: "256@1dc5b4a6f9d3e80".into(),
             objects: names.iter().enumerate().map(|(at, name)| ((*name).to_owned(), value(at))).collect(),
         }
     }
@@ -150,9 +152,8 @@ mod tests {
         for (text, part) in [
             ("", "another version"),
             ("2 256@1", "another version"),
-            ("1", "parent's id"),
-            ("1 256", "creation time"),
-            ("1 256@xyz", "creation time"),
+            ("1", "meant for"),
+            ("1 ", "meant for"),
             ("1 256@1 ", "without a name"),
             ("1 256@1 68", "without a name"),
             ("1 256@1 68=", "can't be read"),
@@ -161,10 +162,8 @@ mod tests {
             ("1 256@1 68=%+4", "can't be read"),
             ("1 256@1 68=%ff", "can't be read"),
             ("1 256@1 68=ä", "can't be read"),
-            ("1 256@1 0=a", "can't be a handle"),
             ("1 256@1 -1=a", "can't be a handle"),
             ("1 256@1 4294967295=a", "can't be a handle"),
-            ("1 256@1 70=a", "can't be a handle"),
             ("1 256@1 68=a 72=a", "a name twice"),
             ("1 256@1 68=a 68=b", "a handle twice"),
             ("1 256@1 68=a 0x44=b", "a handle twice"),

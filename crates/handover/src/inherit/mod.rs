@@ -1,16 +1,17 @@
 //! Strategy 1, inheritance: what a parent lists, and what a child makes of it.
 
-#[cfg(windows)]
 mod adoption;
-#[cfg(windows)]
-mod list;
-mod manifest;
+pub(crate) mod manifest;
 
-#[cfg(windows)]
 pub use adoption::{Inherited, Unlisted, inherited, unlisted};
-#[cfg(windows)]
 pub(crate) use adoption::{is_reserved, with_values};
-#[cfg(windows)]
-pub(crate) use list::{Ground, Inheritable, Listed};
-#[cfg(windows)]
 pub(crate) use manifest::{Manifest, VARIABLE};
+
+use crate::Share;
+
+/// One object that a child inherits, by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed<'a> {
+    pub(crate) name: String,
+    pub(crate) object: Share<'a>,
+}

@@ -1,16 +1,19 @@
 //! Events.
 
-use std::os::windows::io::AsHandle;
-
-use super::held::{Held, object, opens, refused, resets, waits};
+use super::macros::{object, opens, resets, waits};
+use super::refused;
+use crate::os::Held;
+use crate::sys::call;
+use crate::sys::io::HasHandle;
 use crate::sys::named::{self as sys, What};
-use crate::{Access, Error, Kind, Result};
+use crate::sys::rights;
+use crate::{Error, Kind, Result};
 
 /// A flag in the kernel that one process sets and others wait for.
 ///
 /// The object lives as long as any process has a handle to it; dropping this closes this process's handle. Without a
 /// name, another process comes by it only if it is shared, and then it travels with the rights to wait, set and
-/// reset ([`Access::EVENT_USE`]).
+/// reset.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,9 +26,10 @@ use crate::{Access, Error, Kind, Result};
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// [Event objects](https://learn.microsoft.com/windows/win32/sync/event-objects)
+/// [Event objects](https://learn.microsoft.com/windows/win32/sync/event-objects);
+/// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
 #[derive(Debug)]
-#[doc(alias = "CreateEvent")]
+#[doc(alias = "CreateEvent", alias = "eventfd")]
 pub struct Event {
     held: Held,
 }
@@ -44,22 +48,22 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingRight`] if this handle came without [`Access::EVENT_MODIFY_STATE`].
+    /// [`Error::MissingRight`] if this handle came without the right to set it.
     #[doc(alias = "SetEvent")]
     pub fn set(&self) -> Result<()> {
-        sys::set_event(self.as_handle())
-            .map_err(|source| refused("SetEvent", "the event", "EVENT_MODIFY_STATE", source))
+        sys::set_event(self.handle())
+            .map_err(|source| refused(call::SET_EVENT, "the event", call::TO_SET_EVENT, source))
     }
 
     /// Unsets the event: whoever comes to wait waits.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingRight`] if this handle came without [`Access::EVENT_MODIFY_STATE`].
+    /// [`Error::MissingRight`] if this handle came without the right to set it.
     #[doc(alias = "ResetEvent")]
     pub fn reset(&self) -> Result<()> {
-        sys::reset_event(self.as_handle())
-            .map_err(|source| refused("ResetEvent", "the event", "EVENT_MODIFY_STATE", source))
+        sys::reset_event(self.handle())
+            .map_err(|source| refused(call::RESET_EVENT, "the event", call::TO_SET_EVENT, source))
     }
 }
 
@@ -68,6 +72,6 @@ fn what(reset: Reset) -> What {
 }
 
 resets!(Event, what, "an event");
-object!(Event, Kind::Event, Access::EVENT_USE);
+object!(Event, Kind::Event, rights::EVENT);
 waits!(Event, "the event", "the signal of the event");
-opens!(Event, Kind::Event, what(Reset::Manual), "EVENT_USE");
+opens!(Event, Kind::Event, what(Reset::Manual), rights::EVENT);

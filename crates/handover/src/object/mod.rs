@@ -1,26 +1,26 @@
 //! What is shared: one file a kind.
 
 mod event;
-pub(crate) mod held;
-mod mutex;
+pub(crate) mod macros;
 mod section;
-mod semaphore;
+pub(crate) mod semaphore;
 mod timer;
 
 use std::fs::File;
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::io;
 
 pub use event::{Event, Reset};
-pub use mutex::{LockError, Mutex, MutexGuard};
 pub use section::{Section, View, ViewMut};
 pub use semaphore::Semaphore;
 pub use timer::Timer;
 
-use crate::{Access, Error, HandleValue, Kind, Result, sys};
+use crate::sys::io::{AsHandle, BorrowedHandle, HasHandle, OwnedHandle};
+use crate::sys::rights::{self, Rights};
+use crate::{Error, HandleValue, Kind, Result, sys};
 
 /// A type that can own a handle which came from another process.
 ///
-/// [`Inherited::take`](crate::Inherited::take) and [`Told::adopt`](crate::Told::adopt) check the kind with the kernel before they make one. [`OwnedHandle`] takes any kind;
+/// [`Inherited::take`](crate::Inherited::take) and [`Told::adopt`](crate::Told::adopt) check the kind with the kernel before they make one. [`OwnedHandle`](crate::OwnedHandle) takes any kind;
 /// what it holds can then be turned into whatever else the receiver uses.
 pub trait Object: AsHandle + Sized + sealed::FromHandle {
     /// The kind that the handle must refer to; `None` for any.
@@ -60,77 +60,85 @@ impl sealed::FromHandle for File {
 /// An object as it is shared: whose handle, and with which access it travels.
 ///
 /// Made from a reference to one of this crate's objects (it travels with the rights to use it), to a file or an
-/// [`OwnedHandle`], or from any other [`BorrowedHandle`] (they keep their access). [`only`](Self::only) narrows it further:
+/// [`OwnedHandle`](crate::OwnedHandle), or from any other [`BorrowedHandle`](crate::BorrowedHandle) (they keep their access).
 ///
-/// ```
-/// use handover::{Access, Event, Share};
-///
-/// let ready = Event::manual_reset()?;
-/// let wait_only = Share::from(&ready).only(Access::SYNCHRONIZE);
-/// # Ok::<(), handover::Error>(())
-/// ```
+/// On Windows, `only` narrows it further. On Linux a descriptor carries no rights but those to read and write a file,
+/// so there is nothing to narrow but a section ([`Section::read_only`]).
 #[derive(Debug, Clone, Copy)]
 pub struct Share<'a> {
     handle: BorrowedHandle<'a>,
-    access: Option<Access>,
+    rights: Rights,
     /// Made from a type that no socket is an object of.
     typed: bool,
 }
 
 impl<'a> Share<'a> {
-    /// Shares with these rights alone, instead of what the object travels with by default.
-    ///
-    /// Rights that the handle doesn't carry are asked of the object's security descriptor, as
-    /// [`DuplicateHandle`](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-duplicatehandle)
-    /// does; if it doesn't grant them, sharing fails.
-    #[must_use]
-    pub const fn only(mut self, access: Access) -> Self {
-        self.access = Some(access);
+    /// An object of this crate, with these rights.
+    pub(crate) const fn typed(handle: BorrowedHandle<'a>, rights: Rights) -> Self {
+        Self { handle, rights, typed: true }
+    }
+
+    /// With these rights instead.
+    #[allow(unused, reason = "not every system has rights to choose from")]
+    pub(crate) const fn with_rights(mut self, rights: Rights) -> Self {
+        self.rights = rights;
         self
     }
 
-    /// An object of this crate, with these rights.
-    pub(crate) const fn typed(handle: BorrowedHandle<'a>, access: Access) -> Self {
-        Self { handle, access: Some(access), typed: true }
+    /// The handle, if its value is one that a table can hold. Whether it is open, the next call says.
+    pub(crate) fn no_pseudo_handle(&self, what: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
+        match HandleValue::of(&self.handle) {
+            Ok(_) => Ok(self.handle),
+            Err(Error::NotAHandle { came, why }) => {
+                Err(Error::NotAHandle { came: format!("{came} for {}", what()), why })
+            }
+            Err(other) => Err(other),
+        }
     }
 
-    pub(crate) const fn access(&self) -> Option<Access> {
-        self.access
+    pub(crate) const fn rights(&self) -> Rights {
+        self.rights
     }
 
     /// The handle, if it is one that can be duplicated: a pseudo handle would become something else, and a socket
     /// would lose what Winsock keeps beside the handle.
-    pub(crate) fn checked(&self, what: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
-        let what = match HandleValue::of(&self.handle) {
-            Ok(_) if self.typed => return Ok(self.handle),
-            Ok(_) => what(),
-            Err(Error::NotAHandle { came, why }) => {
-                return Err(Error::NotAHandle { came: format!("{came} for {}", what()), why });
-            }
-            Err(other) => return Err(other),
-        };
-        match sys::socket::is_socket(self.handle) {
+    pub(crate) fn checked(&self, what: impl Fn() -> String) -> Result<BorrowedHandle<'a>> {
+        self.no_pseudo_handle(&what)?;
+        if self.typed {
+            return Ok(self.handle);
+        }
+        let what = what();
+        match sys::socket::is_lost_in_a_copy(self.handle) {
             Ok(false) => Ok(self.handle),
             Ok(true) => Err(Error::Socket { what }),
-            Err(source) => Err(Error::on_handle("NtQueryObject", what, source)),
+            Err(source) => Err(Error::on_handle(sys::call::ASK_FOR_KIND, what, source)),
         }
     }
 }
 
 impl<'a> From<BorrowedHandle<'a>> for Share<'a> {
     fn from(handle: BorrowedHandle<'a>) -> Self {
-        Self { handle, access: None, typed: false }
+        Self { handle, rights: rights::SAME, typed: false }
     }
 }
 
 impl<'a> From<&'a OwnedHandle> for Share<'a> {
     fn from(handle: &'a OwnedHandle) -> Self {
-        handle.as_handle().into()
+        handle.handle().into()
     }
 }
 
 impl<'a> From<&'a File> for Share<'a> {
     fn from(file: &'a File) -> Self {
-        Self { handle: file.as_handle(), access: None, typed: true }
+        Self { handle: file.handle(), rights: rights::SAME, typed: true }
     }
+}
+
+/// Why a call on an object failed: for want of the right that it takes, or for another reason.
+pub(crate) fn refused(call: &'static str, what: &str, right: &'static str, source: io::Error) -> Error {
+    let what = what.to_owned();
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        return Error::MissingRight { call, what, right };
+    }
+    Error::System { call, what, source }
 }

@@ -1,17 +1,21 @@
 //! Sections: memory that processes share.
 
-use std::os::windows::io::AsHandle;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::held::{Held, object, opens, refused};
+use super::macros::{object, opens};
+use super::refused;
+use crate::os::{Held, name};
+use crate::sys::call;
+use crate::sys::io::HasHandle;
 use crate::sys::memory::{Bytes, size_of_section};
 use crate::sys::named::What;
-use crate::{Access, AsName, Error, Found, Kind, Result, name};
+use crate::sys::rights;
+use crate::{AsName, Error, Found, Kind, Result, Share};
 
 /// Memory that several processes have in view at the same time. Win32 calls it a file mapping.
 ///
-/// It travels with the rights to view it for reading and writing ([`Access::SECTION_USE`]);
-/// `section.only(Access::SECTION_READ)` can't be written over there. The memory lives as long as a handle or a view of
+/// It travels with the rights to view it for reading and writing; [`read_only`](Self::read_only) can't be written over
+/// there. The memory lives as long as a handle or a view of
 /// it in any process.
 ///
 /// ```
@@ -29,15 +33,16 @@ use crate::{Access, AsName, Error, Found, Kind, Result, name};
 /// ```
 ///
 /// What another process writes shows at once, and in no order that can be counted on: use atomic numbers
-/// ([`ViewMut::atomic_u32`]), or a [`Mutex`](crate::Mutex) beside it. What one process changes as a number while
+/// ([`ViewMut::atomic_u32`]), or on Windows a mutex beside it. What one process changes as a number while
 /// another reads it as bytes comes as the machine has it; the language promises nothing of such a mix.
 ///
 /// A section that comes from a process which isn't trusted may stand for a file; if that vanishes, as one on another
 /// machine can, looking at the view ends this process. [`Channel::allow_only`](crate::Channel::allow_only) keeps sections out.
 ///
-/// [File mapping](https://learn.microsoft.com/windows/win32/memory/file-mapping)
+/// [File mapping](https://learn.microsoft.com/windows/win32/memory/file-mapping);
+/// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
 #[derive(Debug)]
-#[doc(alias = "CreateFileMapping")]
+#[doc(alias = "CreateFileMapping", alias = "memfd_create")]
 pub struct Section {
     held: Held,
 }
@@ -49,7 +54,7 @@ impl Section {
     ///
     /// [`Error::InvalidInput`] for no bytes; [`Error::System`] if the system hasn't so much.
     pub fn new(size: usize) -> Result<Self> {
-        name::create_unnamed(what(size)?).map(Self::created)
+        name::create_unnamed(what(size)?).map(Self::of)
     }
 
     /// Makes a section that other processes find by its name.
@@ -59,7 +64,7 @@ impl Section {
     /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever; otherwise as
     /// [`new`](Self::new).
     pub fn create_named(name: &(impl AsName + ?Sized), size: usize) -> Result<Self> {
-        name::create(what(size)?, name).map(Self::created)
+        name::create(what(size)?, name).map(Self::of)
     }
 
     /// Makes a section of this name, or opens the one that is there, with its own size, and says which.
@@ -69,7 +74,13 @@ impl Section {
     /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in;
     /// otherwise as [`new`](Self::new).
     pub fn create_or_open_named(name: &(impl AsName + ?Sized), size: usize) -> Result<(Self, Found)> {
-        name::create_or_open(what(size)?, name).map(|(handle, found)| (Self::created(handle), found))
+        name::create_or_open(what(size)?, name).map(|(held, found)| (Self::of(held), found))
+    }
+
+    /// This section for another process, to read alone.
+    #[must_use]
+    pub fn read_only(&self) -> Share<'_> {
+        Share::typed(self.handle(), rights::SECTION_READ)
     }
 
     /// How many bytes it has: whole pages. Whoever receives it needn't be told.
@@ -78,8 +89,8 @@ impl Section {
     ///
     /// [`Error::MissingRight`] if this handle came without the right to view it.
     pub fn size(&self) -> Result<usize> {
-        size_of_section(self.as_handle())
-            .map_err(|source| refused("MapViewOfFile", "the section", "SECTION_MAP_READ", source))
+        size_of_section(self.handle())
+            .map_err(|source| refused(call::MAP, "the section", call::TO_READ, source))
     }
 
     /// All of it, to read.
@@ -88,9 +99,9 @@ impl Section {
     ///
     /// [`Error::MissingRight`] if this handle came without the right to read; [`Error::System`] if this process has no
     /// room for so much.
-    #[doc(alias = "MapViewOfFile")]
+    #[doc(alias = "MapViewOfFile", alias = "mmap")]
     pub fn view(&self) -> Result<View> {
-        self.seen(Bytes::whole(self.as_handle(), false), false).map(View)
+        self.seen(Bytes::whole(self.handle(), false), false).map(View)
     }
 
     /// All of it, to read and write.
@@ -100,7 +111,7 @@ impl Section {
     /// [`Error::MissingRight`] if this handle came without the right to write; [`Error::System`] if this process has
     /// no room for so much.
     pub fn view_mut(&self) -> Result<ViewMut> {
-        self.seen(Bytes::whole(self.as_handle(), true), true).map(View).map(ViewMut)
+        self.seen(Bytes::whole(self.handle(), true), true).map(View).map(ViewMut)
     }
 
     /// So many bytes from this place on, to read.
@@ -133,11 +144,11 @@ impl Section {
         let Some(end) = from.checked_add(length).filter(|_| length > 0) else {
             return Err(past_the_end(""));
         };
-        let bytes = Bytes::view(self.as_handle(), writing, from as u64, length);
+        let bytes = Bytes::view(self.handle(), writing, from as u64, length);
         // The system refuses it with the code for want of rights.
         match bytes {
             Ok(bytes) => Ok(bytes),
-            Err(source) => match size_of_section(self.as_handle()) {
+            Err(source) => match size_of_section(self.handle()) {
                 Ok(size) if end > size => Err(past_the_end(&format!(", {size}"))),
                 _ => self.seen(Err(source), writing),
             },
@@ -146,8 +157,8 @@ impl Section {
 
     #[allow(clippy::unused_self, reason = "it is said of this section")]
     fn seen(&self, bytes: std::io::Result<Bytes>, writing: bool) -> Result<Bytes> {
-        let right = if writing { "SECTION_MAP_WRITE" } else { "SECTION_MAP_READ" };
-        bytes.map_err(|source| refused("MapViewOfFile", "the section", right, source))
+        let right = if writing { call::TO_WRITE } else { call::TO_READ };
+        bytes.map_err(|source| refused(call::MAP, "the section", right, source))
     }
 }
 
@@ -245,7 +256,7 @@ fn what(size: usize) -> Result<What> {
     if size == 0 {
         return Err(Error::invalid("a section of no bytes", "expected at least one"));
     }
-    /// On every machine that runs Windows.
+    /// On every machine that runs Windows, and on most others.
     const PAGE: usize = 4096;
     let whole = size.checked_next_multiple_of(PAGE);
     let whole = whole
@@ -253,5 +264,5 @@ fn what(size: usize) -> Result<What> {
     Ok(What::Section(whole as u64))
 }
 
-object!(Section, Kind::Section, Access::SECTION_USE);
-opens!(Section, Kind::Section, What::Section(1), "SECTION_USE");
+object!(Section, Kind::Section, rights::SECTION);
+opens!(Section, Kind::Section, What::Section(1), rights::SECTION);

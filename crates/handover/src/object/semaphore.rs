@@ -1,39 +1,46 @@
 //! Semaphores.
 
-use std::os::windows::io::AsHandle;
-
-use super::held::{Held, object, opens, refused, waits};
+use super::macros::{object, opens, waits};
+use super::refused;
+use crate::os::{Held, name};
+use crate::sys::io::HasHandle;
 use crate::sys::named::{self as sys, What};
-use crate::{Access, AsName, Error, Found, Kind, Result, name};
+use crate::sys::{call, rights};
+use crate::{AsName, Error, Found, Kind, Result};
 
 /// A count in the kernel: a wait takes one from it, and waits while there is none.
 ///
-/// It travels with the rights to wait and to release ([`Access::SEMAPHORE_USE`]).
+/// It travels with the rights to wait and to release.
 ///
 /// ```
 /// use handover::Semaphore;
 ///
-/// let places = Semaphore::new(2, 2)?;
+/// let places = Semaphore::new(2)?;
 /// assert!(places.try_wait()? && places.try_wait()? && !places.try_wait()?);
-/// assert_eq!(places.release(1)?, 0);
+/// places.release(1)?;
+/// assert!(places.try_wait()?);
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// [Semaphore objects](https://learn.microsoft.com/windows/win32/sync/semaphore-objects)
+/// [Semaphore objects](https://learn.microsoft.com/windows/win32/sync/semaphore-objects);
+/// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) in semaphore mode, which knows no maximum
 #[derive(Debug)]
-#[doc(alias = "CreateSemaphore")]
+#[doc(alias = "CreateSemaphore", alias = "EFD_SEMAPHORE")]
 pub struct Semaphore {
     held: Held,
 }
 
+/// The largest count, and on Windows the largest maximum.
+pub(crate) const LARGEST: u32 = 0x7fff_ffff;
+
 impl Semaphore {
-    /// Makes a semaphore with this count, which can't become more than the maximum.
+    /// Makes a semaphore with this count.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the count is more than the maximum, the maximum is zero or over 2,147,483,647.
-    pub fn new(count: u32, maximum: u32) -> Result<Self> {
-        name::create_unnamed(what(count, maximum)?).map(Self::created)
+    /// [`Error::InvalidInput`] for a count over 2,147,483,647.
+    pub fn new(count: u32) -> Result<Self> {
+        name::create_unnamed(what(count, LARGEST)?).map(Self::of)
     }
 
     /// Makes a semaphore that other processes find by its name.
@@ -42,47 +49,44 @@ impl Semaphore {
     ///
     /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever; otherwise as
     /// [`new`](Self::new).
-    pub fn create_named(name: &(impl AsName + ?Sized), count: u32, maximum: u32) -> Result<Self> {
-        name::create(what(count, maximum)?, name).map(Self::created)
+    pub fn create_named(name: &(impl AsName + ?Sized), count: u32) -> Result<Self> {
+        name::create(what(count, LARGEST)?, name).map(Self::of)
     }
 
-    /// Makes a semaphore of this name, or opens the one that is there, with its own count and maximum, and says which.
+    /// Makes a semaphore of this name, or opens the one that is there, with its own count, and says which.
     ///
     /// # Errors
     ///
     /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in;
     /// otherwise as [`new`](Self::new).
-    pub fn create_or_open_named(
-        name: &(impl AsName + ?Sized),
-        count: u32,
-        maximum: u32,
-    ) -> Result<(Self, Found)> {
-        let (handle, found) = name::create_or_open(what(count, maximum)?, name)?;
-        Ok((Self::created(handle), found))
+    pub fn create_or_open_named(name: &(impl AsName + ?Sized), count: u32) -> Result<(Self, Found)> {
+        name::create_or_open(what(count, LARGEST)?, name).map(|(held, found)| (Self::of(held), found))
     }
 
-    /// Adds to the count, and says what it was before. So many waiters go on.
+    /// Adds to the count: so many waiters go on.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidInput`] if it would become more than the maximum, or zero is added; [`Error::MissingRight`] if this
-    /// handle came without [`Access::SEMAPHORE_MODIFY_STATE`].
+    /// handle came without the right to release it.
     #[doc(alias = "ReleaseSemaphore")]
-    pub fn release(&self, count: u32) -> Result<u32> {
+    pub fn release(&self, count: u32) -> Result<()> {
+        self.add(count).map(drop)
+    }
+
+    pub(crate) fn add(&self, count: u32) -> Result<sys::Before> {
         let invalid = |why: &str| Error::invalid(format!("the release of {count}"), why);
         let number = i32::try_from(count).ok().filter(|count| *count > 0);
         let number = number.ok_or_else(|| invalid("expected a number from 1 to 2147483647"))?;
-        match sys::release_semaphore(self.as_handle(), number) {
-            Ok(before) => Ok(u32::try_from(before).unwrap_or(0)),
+        match sys::release_semaphore(self.handle(), number) {
+            Ok(before) => Ok(before),
             Err(error) if sys::is_too_many(&error) => Err(invalid("the semaphore's maximum is less")),
-            Err(source) => {
-                Err(refused("ReleaseSemaphore", "the semaphore", "SEMAPHORE_MODIFY_STATE", source))
-            }
+            Err(source) => Err(refused(call::RELEASE_SEMAPHORE, "the semaphore", call::TO_RELEASE, source)),
         }
     }
 }
 
-fn what(count: u32, maximum: u32) -> Result<What> {
+pub(crate) fn what(count: u32, maximum: u32) -> Result<What> {
     let invalid =
         |why: &str| Error::invalid(format!("a semaphore of {count} with the maximum {maximum}"), why);
     let limit = i32::try_from(maximum).ok().filter(|maximum| *maximum > 0);
@@ -92,6 +96,6 @@ fn what(count: u32, maximum: u32) -> Result<What> {
     Ok(What::Semaphore { initial, maximum: limit })
 }
 
-object!(Semaphore, Kind::Semaphore, Access::SEMAPHORE_USE);
+object!(Semaphore, Kind::Semaphore, rights::SEMAPHORE);
 waits!(Semaphore, "the semaphore", "a place in the semaphore");
-opens!(Semaphore, Kind::Semaphore, What::Semaphore { initial: 0, maximum: 1 }, "SEMAPHORE_USE");
+opens!(Semaphore, Kind::Semaphore, What::Semaphore { initial: 0, maximum: 1 }, rights::SEMAPHORE);

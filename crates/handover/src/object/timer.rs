@@ -1,15 +1,19 @@
 //! Waitable timers.
 
-use std::os::windows::io::AsHandle;
 use std::time::Duration;
 
-use super::held::{Held, object, opens, refused, resets, waits};
+use super::macros::{object, opens, resets, waits};
+use super::refused;
+use crate::os::Held;
+use crate::sys::call;
+use crate::sys::io::HasHandle;
 use crate::sys::named::{self as sys, What};
-use crate::{Access, Error, Kind, Reset, Result};
+use crate::sys::rights;
+use crate::{Error, Kind, Reset, Result};
 
 /// A clock in the kernel that is signaled when its time has come.
 ///
-/// It travels with the rights to wait and to set it ([`Access::TIMER_USE`]).
+/// It travels with the rights to wait and to set it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,9 +26,10 @@ use crate::{Access, Error, Kind, Reset, Result};
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// [Waitable timer objects](https://learn.microsoft.com/windows/win32/sync/waitable-timer-objects)
+/// [Waitable timer objects](https://learn.microsoft.com/windows/win32/sync/waitable-timer-objects);
+/// [timerfd_create(2)](https://man7.org/linux/man-pages/man2/timerfd_create.2.html)
 #[derive(Debug)]
-#[doc(alias = "CreateWaitableTimer")]
+#[doc(alias = "CreateWaitableTimer", alias = "timerfd_create")]
 pub struct Timer {
     held: Held,
 }
@@ -35,7 +40,7 @@ impl Timer {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] if the time is over 29,000 years; [`Error::MissingRight`] if this handle came without
-    /// [`Access::TIMER_MODIFY_STATE`].
+    /// the right to set it.
     #[doc(alias = "SetWaitableTimer")]
     pub fn set_after(&self, time: Duration) -> Result<()> {
         self.set(time, 0)
@@ -60,19 +65,19 @@ impl Timer {
         let units = units.map_err(|_| {
             Error::invalid(format!("the time {first:?} of a timer"), "expected at most 29,000 years")
         })?;
-        sys::set_timer(self.as_handle(), units, period)
-            .map_err(|source| refused("SetWaitableTimer", "the timer", "TIMER_MODIFY_STATE", source))
+        sys::set_timer(self.handle(), units, period)
+            .map_err(|source| refused(call::SET_TIMER, "the timer", call::TO_SET_TIMER, source))
     }
 
     /// Stops the timer. Whether it is signaled stays as it is.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingRight`] if this handle came without [`Access::TIMER_MODIFY_STATE`].
+    /// [`Error::MissingRight`] if this handle came without the right to set it.
     #[doc(alias = "CancelWaitableTimer")]
     pub fn cancel(&self) -> Result<()> {
-        sys::cancel_timer(self.as_handle())
-            .map_err(|source| refused("CancelWaitableTimer", "the timer", "TIMER_MODIFY_STATE", source))
+        sys::cancel_timer(self.handle())
+            .map_err(|source| refused(call::CANCEL_TIMER, "the timer", call::TO_SET_TIMER, source))
     }
 }
 
@@ -81,6 +86,6 @@ fn what(reset: Reset) -> What {
 }
 
 resets!(Timer, what, "a timer");
-object!(Timer, Kind::Timer, Access::TIMER_USE);
+object!(Timer, Kind::Timer, rights::TIMER);
 waits!(Timer, "the timer", "the time of the timer");
-opens!(Timer, Kind::Timer, what(Reset::Manual), "TIMER_USE");
+opens!(Timer, Kind::Timer, what(Reset::Manual), rights::TIMER);

@@ -2,15 +2,14 @@
 
 use std::io::ErrorKind::PermissionDenied;
 use std::io::Read;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
-use std::os::windows::process::ExitStatusExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::time::Duration;
 
 use super::Process;
 use crate::inherit::is_reserved;
-use crate::sys::process as sys;
-use crate::{Channel, Error, HandleValue, Result, wait};
+use crate::sys::io::{HasHandle, as_handle};
+use crate::sys::{call, process as sys, wait as sys_wait};
+use crate::{Channel, Error, HandleValue, Result, os, wait};
 
 /// A process started by [`Command::spawn`](crate::Command::spawn).
 ///
@@ -36,11 +35,13 @@ pub struct Child {
 struct Guard {
     process: Process,
     kill_on_drop: bool,
+    /// Once it was waited for.
+    status: Option<ExitStatus>,
 }
 
 impl Child {
-    pub(super) fn new(process: Process, kill_on_drop: bool, handed_down: Vec<(String, HandleValue)>) -> Self {
-        let guard = Guard { process, kill_on_drop };
+    pub(crate) fn new(process: Process, kill_on_drop: bool, handed_down: Vec<(String, HandleValue)>) -> Self {
+        let guard = Guard { process, kill_on_drop, status: None };
         Self { stdin: None, stdout: None, stderr: None, channel: None, guard, handed_down }
     }
 
@@ -70,8 +71,8 @@ impl Child {
     /// [`Error::System`] if a call fails.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         self.close_ends();
-        wait::for_ever(self.guard.process.as_handle())
-            .map_err(self.guard.process.failed("WaitForSingleObject"))?;
+        let end = sys_wait::end_of(self.guard.process.handle());
+        wait::for_ever(end).map_err(self.guard.process.failed(call::WAIT))?;
         self.exit_status()
     }
 
@@ -98,13 +99,13 @@ impl Child {
         if self.guard.process.has_ended()? { self.exit_status().map(Some) } else { Ok(None) }
     }
 
-    /// Ends the child at once, with exit code 1. A child that has ended already is left as it is. Wait afterwards to
+    /// Ends the child at once: on Windows with exit code 1, on Linux by the signal SIGKILL. A child that has ended already is left as it is. Wait afterwards to
     /// know that it is gone: the system takes a moment.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if the call fails on a child that runs.
-    #[doc(alias = "TerminateProcess")]
+    #[doc(alias = "TerminateProcess", alias = "pidfd_send_signal")]
     pub fn kill(&mut self) -> Result<()> {
         self.guard.kill()
     }
@@ -120,7 +121,7 @@ impl Child {
         self.close_ends();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let failed = |source| Error::System { call: "ReadFile", what: "the child's output".into(), source };
+        let failed = |source| Error::System { call: call::READ, what: "the child's output".into(), source };
         std::thread::scope(|scope| {
             let err = &mut err;
             let reader =
@@ -142,41 +143,42 @@ impl Child {
         drop((self.stdin.take(), self.channel.take()));
     }
 
-    fn exit_status(&self) -> Result<ExitStatus> {
-        let code = sys::exit_code(self.guard.process.as_handle())
-            .map_err(self.guard.process.failed("GetExitCodeProcess"))?;
-        Ok(ExitStatus::from_raw(code))
+    /// How the child, which has ended, has ended. The system may say it only once.
+    fn exit_status(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.guard.status {
+            return Ok(status);
+        }
+        // After it, the system needn't know any more. That it doesn't know now is no reason not to go on.
+        let _ = self.guard.process.creation_time();
+        let process = &self.guard.process;
+        let status = sys::exit_status(process.handle()).map_err(process.failed(call::EXIT_CODE))?;
+        self.guard.status = Some(status);
+        Ok(status)
     }
 }
 
 impl Guard {
     fn kill(&self) -> Result<()> {
-        match sys::terminate(self.process.as_handle(), 1) {
+        match sys::terminate(self.process.handle()) {
             Ok(()) => Ok(()),
             // The system refuses access to a process that is ending or has ended.
             Err(source) if source.kind() == PermissionDenied && self.process.is_going() => Ok(()),
-            Err(source) => Err(self.process.failed("TerminateProcess")(source)),
+            Err(source) => Err(self.process.failed(call::TERMINATE)(source)),
         }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if self.status.is_some() {
+            return;
+        }
         if self.kill_on_drop {
             // Nobody is left to hear of a failure; that the child has ended already is none.
             let _ = self.kill();
         }
+        os::leave(&self.process, self.kill_on_drop);
     }
 }
 
-impl AsHandle for Child {
-    fn as_handle(&self) -> BorrowedHandle<'_> {
-        self.guard.process.as_handle()
-    }
-}
-
-impl AsRawHandle for Child {
-    fn as_raw_handle(&self) -> RawHandle {
-        self.as_handle().as_raw_handle()
-    }
-}
+as_handle!(Child, guard.process);

@@ -1,14 +1,13 @@
 //! The builder of a child process.
 
 use std::ffi::{OsStr, OsString};
-use std::os::windows::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 
-use super::{Child, Stdio, Suspended, spawn};
+use super::{Child, Stdio, spawn};
 use crate::inherit::Listed;
-use crate::sys::text::compare_ignoring_case;
-use crate::{Result, Share};
+use crate::sys::text::is_same_variable;
+use crate::{Result, Share, os};
 
 /// A child process to be started, with exactly the objects that it is to have.
 ///
@@ -47,33 +46,35 @@ use crate::{Result, Share};
 #[derive(Debug)]
 #[doc(alias = "CreateProcess")]
 pub struct Command<'a> {
-    pub(super) program: OsString,
-    pub(super) arguments: Vec<Argument>,
-    pub(super) environment: Vec<Change>,
-    pub(super) streams: [Option<Stdio>; 3],
-    pub(super) inherit: Vec<Listed<'a>>,
-    pub(super) environment_handles: Vec<(OsString, String)>,
-    pub(super) directory: Option<PathBuf>,
-    pub(super) creation_flags: u32,
-    pub(super) sealed: bool,
-    pub(super) kill_on_drop: bool,
-    pub(super) kill_with_parent: bool,
-    pub(super) channel: bool,
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) environment: Vec<Change>,
+    pub(crate) streams: [Option<Stdio>; 3],
+    pub(crate) inherit: Vec<Listed<'a>>,
+    pub(crate) environment_handles: Vec<(OsString, String)>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) sealed: bool,
+    pub(crate) kill_on_drop: bool,
+    pub(crate) kill_with_parent: bool,
+    pub(crate) channel: bool,
+    /// What only this system can do.
+    pub(crate) os: os::Options,
 }
 
 /// One argument of the child.
 #[derive(Debug)]
-pub(super) enum Argument {
+pub(crate) enum Argument {
     Plain(OsString),
-    /// Not to be quoted.
-    Raw(OsString),
+    /// As only this system knows it.
+    #[allow(dead_code, reason = "not every system knows one")]
+    Os(os::Argument),
     /// Text with `{name}`s in it.
     Template(String),
 }
 
 /// One change to the environment that the child gets a copy of.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Set(OsString, OsString),
     Remove(OsString),
     /// Removes what the parent has and what was set before.
@@ -81,9 +82,9 @@ pub(super) enum Change {
 }
 
 impl<'a> Command<'a> {
-    /// Begins with a program, which is looked for when the child is started: a path as it is, a bare name in the
-    /// folder of the running program, in the system's folders and in `PATH`, and never in the current directory.
-    /// `.exe` may be left out.
+    /// Begins with a program, which is looked for when the child is started: a path as it is, a bare name in `PATH`, on
+    /// Windows before that in the folder of the running program and in the system's, and never in the current
+    /// directory. On Windows `.exe` may be left out.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -93,11 +94,11 @@ impl<'a> Command<'a> {
             inherit: Vec::new(),
             environment_handles: Vec::new(),
             directory: None,
-            creation_flags: 0,
             sealed: false,
             kill_on_drop: false,
             kill_with_parent: false,
             channel: false,
+            os: os::Options::default(),
         }
     }
 
@@ -112,13 +113,6 @@ impl<'a> Command<'a> {
         for argument in arguments {
             self.arg(argument);
         }
-        self
-    }
-
-    /// Adds text to the command line as it is, after a space: for programs that don't read it by the usual rules,
-    /// such as `cmd.exe`. What is in it is the caller's to quote.
-    pub fn raw_arg(&mut self, text: impl AsRef<OsStr>) -> &mut Self {
-        self.arguments.push(Argument::Raw(text.as_ref().to_owned()));
         self
     }
 
@@ -154,8 +148,8 @@ impl<'a> Command<'a> {
     }
 
     /// Removes all variables, those of this process and those set before. What is set afterwards is all that the
-    /// child has, and `SystemRoot`, without which Windows itself fails in the child; to remove even that, say so with
-    /// [`env_remove`](Self::env_remove).
+    /// child has, and on Windows `SystemRoot`, without which the system itself fails in the child; to remove even that, say
+    /// so with [`env_remove`](Self::env_remove).
     pub fn env_clear(&mut self) -> &mut Self {
         self.environment.push(Change::Clear);
         self
@@ -175,19 +169,10 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Sets the
-    /// [process creation flags](https://learn.microsoft.com/windows/win32/procthread/process-creation-flags), such as
-    /// `CREATE_NO_WINDOW` (0x08000000). `CREATE_SUSPENDED` is refused: [`spawn_suspended`](Self::spawn_suspended) can't
-    /// be forgotten.
-    pub fn creation_flags(&mut self, flags: u32) -> &mut Self {
-        self.creation_flags = flags;
-        self
-    }
-
     /// Lists an object for the child, under a name.
     ///
     /// The child inherits a duplicate of its own; the object's handle here is neither changed nor used up. It
-    /// travels with the access of its [`Share`]: an [`Event`](crate::Event) with the rights to use it,
+    /// travels with the access of its [`Share`]: an [`Event`](crate::Event) with the rights to use it, on Windows
     /// `event.only(…)` with fewer, a file or another handle with the access that it has. An object can be listed under
     /// several names, and be a standard stream too; each is a handle of its own over there. All names together have
     /// room in one environment variable, some 32,000 characters with a few more for each name.
@@ -196,8 +181,8 @@ impl<'a> Command<'a> {
     /// know this crate can be told the number by [`arg_handle`](Self::arg_handle) or [`env_handle`](Self::env_handle);
     /// here it is in [`Child::handed_down`].
     ///
-    /// The duplicate is inheritable and exists in this process while the child is being created, no longer. Another
-    /// thread that creates a process in just that moment, by other means and with inheritance of all, gives it to
+    /// On Windows the duplicate is inheritable and exists in this process while the child is being created, no longer.
+    /// Another thread that creates a process in just that moment, by other means and with inheritance of all, gives it to
     /// that process too; [`sealed`](Self::sealed) closes the gap.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_HANDLE_LIST")]
     pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<Share<'a>>) -> &mut Self {
@@ -231,9 +216,10 @@ impl<'a> Command<'a> {
     }
 
     /// Whether the system ends the child when this process ends, however it ends: also when it crashes or is killed.
-    /// The child is in a job for that from its first moment, and so are the processes that it starts. It isn't if
-    /// this isn't called.
-    #[doc(alias = "PROC_THREAD_ATTRIBUTE_JOB_LIST")]
+    /// On Windows the child is in a job for that from its first moment, and so are the processes that it starts. On
+    /// Linux those aren't ended with it, and a child that gains rights by its program's set-user-ID bit is let go. It
+    /// isn't ended if this isn't called.
+    #[doc(alias = "PROC_THREAD_ATTRIBUTE_JOB_LIST", alias = "PR_SET_PDEATHSIG")]
     pub fn kill_with_parent(&mut self, kill: bool) -> &mut Self {
         self.kill_with_parent = kill;
         self
@@ -248,9 +234,10 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Creates no inheritable handle in this process, not even for the moment of creating the child.
+    /// Creates no inheritable handle in this process, not even for the moment of creating the child. On Linux no spawn
+    /// does, so this changes nothing there.
     ///
-    /// Without this, the inheritable duplicates of what is listed exist here for that moment, and another thread that
+    /// On Windows without this, the inheritable duplicates of what is listed exist here for that moment, and another thread that
     /// then creates a process with inheritance of all (std's `Command` does, and many a DLL) gives them to its child
     /// too: a pipe doesn't end, a file stays locked, a secret is read. With this they are made in a dormant helper
     /// process, which is named as the child's parent. The helper is this program, suspended before its first
@@ -284,16 +271,6 @@ impl<'a> Command<'a> {
         spawn::spawn(self, spawn::Default::Inherit)
     }
 
-    /// Creates the child without letting it run yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`spawn`](Self::spawn).
-    #[doc(alias = "CREATE_SUSPENDED")]
-    pub fn spawn_suspended(&mut self) -> Result<Suspended> {
-        spawn::spawn_suspended(self)
-    }
-
     /// Starts the child and waits until it has ended, however long that takes.
     ///
     /// # Errors
@@ -322,7 +299,8 @@ impl<'a> Command<'a> {
     /// The arguments, as they were given.
     pub fn get_args(&self) -> impl ExactSizeIterator<Item = &OsStr> {
         self.arguments.iter().map(|argument| match argument {
-            Argument::Plain(text) | Argument::Raw(text) => text.as_os_str(),
+            Argument::Plain(text) => text.as_os_str(),
+            Argument::Os(argument) => argument.as_os_str(),
             Argument::Template(text) => OsStr::new(text),
         })
     }
@@ -341,7 +319,7 @@ impl<'a> Command<'a> {
             let again = changes[at + 1..]
                 .iter()
                 .filter_map(Change::parts)
-                .any(|(other, _)| is_same_name(other, name));
+                .any(|(other, _)| is_same_variable(other, name));
             (!again).then_some((name, value))
         })
     }
@@ -355,10 +333,10 @@ impl<'a> Command<'a> {
 
 impl Command<'_> {
     /// The child's `PATH`, if the builder sets one. A copy of this process's is no reason to look there first.
-    pub(super) fn path(&self) -> Option<OsString> {
+    pub(crate) fn path(&self) -> Option<OsString> {
         let last = self.environment.iter().rev().find_map(|change| match change {
-            Change::Set(name, value) if is_same_name(name, OsStr::new("PATH")) => Some(Some(value)),
-            Change::Remove(name) if is_same_name(name, OsStr::new("PATH")) => Some(None),
+            Change::Set(name, value) if is_same_variable(name, OsStr::new("PATH")) => Some(Some(value)),
+            Change::Remove(name) if is_same_variable(name, OsStr::new("PATH")) => Some(None),
             Change::Clear => Some(None),
             Change::Set(..) | Change::Remove(_) => None,
         });
@@ -374,9 +352,4 @@ impl Change {
             Self::Clear => None,
         }
     }
-}
-
-fn is_same_name(one: &OsStr, other: &OsStr) -> bool {
-    let units = |text: &OsStr| text.encode_wide().collect::<Vec<u16>>();
-    compare_ignoring_case(&units(one), &units(other)).is_eq()
 }

@@ -14,12 +14,12 @@ use crate::Error;
 pub struct Identity {
     /// The process's id.
     pub id: u32,
-    /// When it was created, in units of 100 ns since the year 1601.
+    /// When it was created, as the system counts it: on Windows in units of 100 ns since the year 1601, on Linux in
+    /// clock ticks since the machine was started.
     pub created: u64,
 }
 
 impl Identity {
-    #[cfg(any(windows, test))]
     pub(crate) const fn new(id: u32, created: u64) -> Self {
         Self { id, created }
     }

@@ -1,25 +1,12 @@
-//! Starting a child from what a [`Command`] says.
+//! Starting a child: what is the same on all systems.
 
-use std::ffi::OsStr;
-use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{AsHandle, OwnedHandle};
-use std::path::PathBuf;
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
-use std::sync::Arc;
-
-use super::command::{Argument, Change, Command};
-use super::environment::{self, Variables};
-use super::stdio::{Source, Stream};
-use super::{Child, Helper, Process, Suspended, lifetime, lookup, quote, suspended, template};
-use crate::channel::{Opening, RESERVED};
-use crate::inherit::{Ground, Inheritable, Manifest, VARIABLE, is_reserved};
-use crate::sys::process::{self as sys, Plan};
-use crate::sys::text::{compare_ignoring_case, own_environment, wide};
-use crate::{Error, HandleValue, Result};
+use super::{Child, Command, template};
+use crate::inherit::is_reserved;
+use crate::{Error, HandleValue, Result, os};
 
 /// What the streams are that the builder doesn't say anything about.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Default {
+pub(crate) enum Default {
     Inherit,
     /// As `output` has it: nothing to read, and what is written is collected.
     Collect,
@@ -27,165 +14,12 @@ pub(super) enum Default {
 
 /// Starts a child that runs.
 pub(super) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
-    let job = if command.kill_with_parent { Some(lifetime::job()?) } else { None };
-    create(command, default, false, job).map(|(child, _thread)| child)
-}
-
-/// Starts a child that doesn't run yet.
-pub(super) fn spawn_suspended(command: &Command<'_>) -> Result<Suspended> {
-    if command.kill_with_parent {
-        let (child, thread) = create(command, Default::Inherit, true, Some(lifetime::job()?))?;
-        return Ok(Suspended::new(child, thread, None));
-    }
-    let job = suspended::job()?;
-    let (child, thread) = create(command, Default::Inherit, true, Some(&job))?;
-    Ok(Suspended::new(child, thread, Some(job)))
-}
-
-/// Creates the process.
-///
-/// 1. What needs no handle is checked first: the names, the flags, the program.
-/// 2. Each stream and each listed object is duplicated, inheritable; the values are what the child will have.
-/// 3. With the values known, the command line and the environment are written.
-/// 4. The process is created with a list of exactly these duplicates, and they are closed.
-///
-/// Whatever fails, what was made before is closed by its owner on the way out. Nothing can fail after 4.
-fn create(
-    command: &Command<'_>,
-    default: Default,
-    suspended: bool,
-    job: Option<&OwnedHandle>,
-) -> Result<(Child, OwnedHandle)> {
     check_names(command)?;
-    if command.creation_flags & sys::SUSPENDED != 0 {
-        return Err(Error::invalid(
-            "the creation flag CREATE_SUSPENDED",
-            "would leave a child that nothing can resume; use spawn_suspended",
-        ));
-    }
-    let program = program(command)?;
-    let create_on = |ground: &Ground| create_on(ground, command, &program, default, suspended, job);
-    if !command.sealed {
-        return create_on(&Ground::Here);
-    }
-    let helper = Helper::get()?;
-    create_on(&Ground::Sealed(Arc::clone(&helper))).or_else(|error| {
-        if !helper.process().is_going() {
-            return Err(error);
-        }
-        // Somebody has ended the helper in the middle of it. A new one has nothing of the old one's fate.
-        create_on(&Ground::Sealed(Helper::get()?))
-    })
-}
-
-fn create_on(
-    ground: &Ground,
-    command: &Command<'_>,
-    (application, as_typed): &(PathBuf, Vec<u16>),
-    default: Default,
-    suspended: bool,
-    job: Option<&OwnedHandle>,
-) -> Result<(Child, OwnedHandle)> {
-    let [input, output, error] = [0, 1, 2].map(|which| {
-        let default = match (default, which) {
-            (Default::Inherit, _) => &Source::Inherit,
-            (Default::Collect, 0) => &Source::Null,
-            (Default::Collect, _) => &Source::Piped,
-        };
-        command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which, ground)
-    });
-    let mut streams = [input?, output?, error?];
-    let mut inheritable = Vec::with_capacity(streams.len() + command.inherit.len());
-    let mut stream_values = [None; 3];
-    for (value, stream) in stream_values.iter_mut().zip(&mut streams) {
-        if let Some(childs) = stream.childs.take() {
-            *value = Some(childs.value()?);
-            inheritable.push(childs);
-        }
-    }
-    let mut handed_down = Vec::with_capacity(command.inherit.len());
-    for listed in &command.inherit {
-        let duplicate = ground.duplicate_listed(listed)?;
-        handed_down.push((listed.name.clone(), duplicate.value()?));
-        inheritable.push(duplicate);
-    }
-
-    let opening = if command.channel { Some(Opening::new()?) } else { None };
-    for ((handle, access), name) in opening.iter().flat_map(Opening::ends).zip(RESERVED) {
-        let duplicate = ground.duplicate(handle, access).map_err(|source| Error::System {
-            call: "DuplicateHandle",
-            what: "the child's end of a channel".into(),
-            source,
-        })?;
-        handed_down.push((name.to_owned(), duplicate.value()?));
-        inheritable.push(duplicate);
-    }
-
-    let failed = |source| {
-        if !application.is_file() {
-            let program = command.program.to_string_lossy().into_owned();
-            return Error::ProgramNotFound { program, looked_at: vec![application.clone()] };
-        }
-        let what = match &command.directory {
-            None => format!("the program {}", application.display()),
-            Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
-        };
-        Error::System { call: "CreateProcessW", what, source }
-    };
-    let plan = Plan {
-        application: wide(lookup::for_the_call(application).map_err(failed)?.as_os_str()),
-        command_line: command_line(as_typed, &command.arguments, &handed_down)?,
-        environment: environment(command, &handed_down, ground)?.map(|variables| variables.block()),
-        directory: match &command.directory {
-            Some(directory) => Some(ended(checked(directory.as_os_str(), "the current directory")?)),
-            None => None,
-        },
-        creation_flags: command.creation_flags,
-        suspended,
-        streams: stream_values,
-        inherit: inheritable.iter().map(Inheritable::value).collect::<Result<_>>()?,
-        parent: ground.parent().map(AsHandle::as_handle),
-        job: job.map(AsHandle::as_handle),
-    };
-    let created = sys::create(&plan).map_err(failed)?;
-    drop(inheritable);
-
-    let mut child = Child::new(Process::new(created.process, created.id), command.kill_on_drop, handed_down);
-    child.channel = opening.map(|opening| opening.into_channel(child.process().clone()));
-    for stream in &mut streams {
-        if let Some(start) = stream.start.take() {
-            // The thread waits for this, and so it listens.
-            let _ = start.send(());
-        }
-    }
-    let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours);
-    child.stdin = stdin.map(ChildStdin::from);
-    child.stdout = stdout.map(ChildStdout::from);
-    child.stderr = stderr.map(ChildStderr::from);
-    Ok((child, created.thread))
-}
-
-/// The program's file, and the name under which it is started.
-fn program(command: &Command<'_>) -> Result<(PathBuf, Vec<u16>)> {
-    let as_typed = checked(&command.program, "the program's name")?;
-    if as_typed.is_empty() {
-        return Err(Error::invalid("the program's name", "is empty"));
-    }
-    if as_typed.contains(&quote::QUOTE) {
-        return Err(Error::invalid(
-            format!("the program's name, {:?}", command.program),
-            "has a quote in it",
-        ));
-    }
-    let application = lookup::find(&command.program, command.path().as_deref())?;
-    if lookup::is_batch_file(&application) {
-        return Err(Error::BatchFile { path: application });
-    }
-    Ok((application, as_typed))
+    os::process::spawn(command, default)
 }
 
 /// Each name once, and none that a template couldn't say.
-fn check_names(command: &Command<'_>) -> Result<()> {
+pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
     let mut names: Vec<&str> = command.inherit.iter().map(|listed| listed.name.as_str()).collect();
     names.sort_unstable();
     for name in &names {
@@ -211,126 +45,9 @@ fn check_names(command: &Command<'_>) -> Result<()> {
     }
 }
 
-fn command_line(
-    program: &[u16],
-    arguments: &[Argument],
-    handed_down: &[(String, HandleValue)],
-) -> Result<Vec<u16>> {
-    let mut line = Vec::new();
-    quote::push_program(&mut line, program);
-    for argument in arguments {
-        match argument {
-            Argument::Plain(text) => quote::push_argument(&mut line, &checked(text, "an argument")?),
-            Argument::Raw(text) => quote::push_raw(&mut line, &checked(text, "an argument")?),
-            Argument::Template(text) => {
-                let filled = filled(text, handed_down)?;
-                quote::push_argument(&mut line, &checked(OsStr::new(&filled), "an argument")?);
-            }
-        }
-    }
-    if line.len() >= quote::LONGEST {
-        return Err(Error::invalid(
-            format!("the command line of {} units", line.len()),
-            format!("at most {} fit; pass the rest in a file or a pipe", quote::LONGEST - 1),
-        ));
-    }
-    Ok(ended(line))
-}
-
-fn filled(template: &str, handed_down: &[(String, HandleValue)]) -> Result<String> {
+/// A template with the numbers of what is handed down.
+pub(crate) fn filled(template: &str, handed_down: &[(String, HandleValue)]) -> Result<String> {
     template::fill(template, |name| {
         handed_down.iter().find(|(other, _)| other == name && !is_reserved(name)).map(|(_, value)| *value)
     })
-}
-
-fn units(text: &OsStr) -> Vec<u16> {
-    text.encode_wide().collect()
-}
-
-fn ended(mut units: Vec<u16>) -> Vec<u16> {
-    units.push(0);
-    units
-}
-
-/// The units of a text that will end with NUL, and therefore can't hold one.
-fn checked(text: &OsStr, what: &str) -> Result<Vec<u16>> {
-    let units = units(text);
-    if units.contains(&0) {
-        return Err(Error::invalid(
-            format!("{what}, {text:?}"),
-            "holds a NUL, at which the child would see its end",
-        ));
-    }
-    Ok(units)
-}
-
-/// The child's environment, if it isn't just a copy of ours.
-fn environment(
-    command: &Command<'_>,
-    handed_down: &[(String, HandleValue)],
-    ground: &Ground,
-) -> Result<Option<Variables>> {
-    let variables = changed(command)?;
-    let ours_is_there = std::env::var_os(VARIABLE).is_some();
-    if handed_down.is_empty() && !ours_is_there && command.environment_handles.is_empty() {
-        return Ok(variables);
-    }
-    let mut variables = match variables {
-        Some(variables) => variables,
-        None => copied()?,
-    };
-    // A manifest of ours says nothing to a child.
-    variables.remove(&units(OsStr::new(VARIABLE)));
-    if !handed_down.is_empty() {
-        let parent = match ground.parent() {
-            None => Process::current_identity()?,
-            Some(parent) => parent.identity()?,
-        };
-        let manifest = Manifest { parent, objects: handed_down.to_vec() };
-        variables.set(&units(OsStr::new(VARIABLE)), &units(OsStr::new(&manifest.text()?)));
-    }
-    for (name, template) in &command.environment_handles {
-        set(&mut variables, name, OsStr::new(&filled(template, handed_down)?))?;
-    }
-    Ok(Some(variables))
-}
-
-/// Our environment with the changes that the builder says, if it says any.
-fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
-    const SYSTEM_ROOT: &str = "SystemRoot";
-    if command.environment.is_empty() {
-        return Ok(None);
-    }
-    let mut variables = copied()?;
-    for change in &command.environment {
-        match change {
-            Change::Set(name, value) => set(&mut variables, name, value)?,
-            Change::Remove(name) => variables.remove(&units(name)),
-            Change::Clear => {
-                variables = Variables::new(compare_ignoring_case);
-                if let Some(root) = std::env::var_os(SYSTEM_ROOT) {
-                    variables.set(&units(OsStr::new(SYSTEM_ROOT)), &units(&root));
-                }
-            }
-        }
-    }
-    Ok(Some(variables))
-}
-
-fn copied() -> Result<Variables> {
-    let block = own_environment().map_err(|source| Error::System {
-        call: "GetEnvironmentStringsW",
-        what: "this process's environment".into(),
-        source,
-    })?;
-    Ok(Variables::of_block(&block, compare_ignoring_case))
-}
-
-fn set(variables: &mut Variables, name: &OsStr, value: &OsStr) -> Result<()> {
-    let (name_units, value_units) = (units(name), units(value));
-    if let Some(why) = environment::objection(&name_units, &value_units) {
-        return Err(Error::invalid(format!("the variable {name:?}"), why));
-    }
-    variables.set(&name_units, &value_units);
-    Ok(())
 }

@@ -10,7 +10,8 @@ thread_local! {
     static FAIL_AT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// What a call fails with that is made to: `ERROR_NO_SYSTEM_RESOURCES`, which no test provokes otherwise.
+/// What a call fails with that is made to, which no test provokes otherwise: on Windows `ERROR_NO_SYSTEM_RESOURCES`, on
+/// Linux a number that stands for no error.
 pub const CODE: i32 = 1450;
 
 /// Runs this thread's part of a scenario and lets its system call number `fail_at` fail, counted from 0; `None` lets
@@ -23,7 +24,6 @@ pub fn run<T>(fail_at: Option<u32>, scenario: impl FnOnce() -> T) -> (T, u32) {
     (outcome, CALLS.get())
 }
 
-#[cfg_attr(not(windows), allow(dead_code, reason = "nothing calls the system there yet"))]
 pub(super) fn fault(_call: &'static str) -> io::Result<()> {
     let number = CALLS.get();
     CALLS.set(number + 1);
@@ -34,7 +34,7 @@ pub(super) fn fault(_call: &'static str) -> io::Result<()> {
 ///
 /// Wine closes a handle of another process by a signal to a thread of it. If that thread is in the middle of a call,
 /// now and then neither of the two goes on. The tests then say so, and the harness runs the test again.
-#[cfg_attr(not(windows), allow(dead_code, reason = "nothing calls the system there yet"))]
+#[allow(dead_code, reason = "only one system needs it")]
 pub(super) fn watched(call: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(call);
     let started = std::time::Instant::now();

@@ -16,8 +16,9 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
+use super::rights::Rights;
 use super::{fault, succeeded, watched};
-use crate::{Access, HandleValue};
+use crate::{Access, HandleValue, Kind};
 
 /// The information class of [`NtQueryObject`] that windows-sys doesn't name.
 const OBJECT_BASIC_INFORMATION: OBJECT_INFORMATION_CLASS = 0;
@@ -79,14 +80,14 @@ fn duplicate_raw(
 }
 
 /// The two arguments of `DuplicateHandle` that say which access the copy has; `None` keeps it.
-fn access_and_options(access: Option<Access>) -> (u32, u32) {
+fn access_and_options(access: Rights) -> (u32, u32) {
     access.map_or((0, DUPLICATE_SAME_ACCESS), |access| (access.bits(), 0))
 }
 
 /// A second handle of this process to the same object.
 pub(crate) fn duplicate_here(
     handle: BorrowedHandle<'_>,
-    access: Option<Access>,
+    access: Rights,
     inheritable: bool,
 ) -> io::Result<OwnedHandle> {
     let (access, options) = access_and_options(access);
@@ -114,7 +115,7 @@ pub(crate) fn duplicate_from(process: BorrowedHandle<'_>, value: HandleValue) ->
 pub(crate) fn duplicate_into(
     process: BorrowedHandle<'_>,
     handle: BorrowedHandle<'_>,
-    access: Option<Access>,
+    access: Rights,
     inheritable: bool,
 ) -> io::Result<HandleValue> {
     let (access, options) = access_and_options(access);
@@ -242,6 +243,33 @@ pub(crate) fn type_name(handle: RawHandle) -> io::Result<String> {
     Ok(String::from_utf16_lossy(units))
 }
 
+/// The kernel's answer to what a handle of this process refers to.
+pub(crate) fn kind_of(handle: BorrowedHandle<'_>) -> io::Result<Kind> {
+    type_name(handle.as_raw_handle()).map(|name| from_type_name(&name))
+}
+
+/// The same of the handle that has this value.
+pub(crate) fn kind_of_value(value: HandleValue) -> io::Result<Kind> {
+    type_name(raw(value)).map(|name| from_type_name(&name))
+}
+
+/// The kind for which the kernel has this name.
+fn from_type_name(name: &str) -> Kind {
+    match name {
+        "Event" => Kind::Event,
+        "Mutant" => Kind::Mutex,
+        "Semaphore" => Kind::Semaphore,
+        "Section" => Kind::Section,
+        "Timer" => Kind::Timer,
+        "File" => Kind::File,
+        "Process" => Kind::Process,
+        "Thread" => Kind::Thread,
+        "Job" => Kind::Job,
+        "Token" => Kind::Token,
+        other => Kind::Other(other.into()),
+    }
+}
+
 /// What the process's own record says of its three standard streams.
 fn standard_streams() -> [RawHandle; 3] {
     [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(|which| {
@@ -283,4 +311,17 @@ pub(super) fn succeeded_nt(status: i32) -> io::Result<()> {
     let code = unsafe { RtlNtStatusToDosError(status) };
     #[allow(clippy::cast_possible_wrap, reason = "the codes are unsigned; std keeps them as i32")]
     Err(io::Error::from_raw_os_error(code as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_names_are_translated() {
+        assert_eq!(from_type_name("Event"), Kind::Event);
+        assert_eq!(from_type_name("Mutant"), Kind::Mutex);
+        assert_eq!(from_type_name("event"), Kind::Other("event".into()));
+        assert_eq!(from_type_name("Key").to_string(), "an object of the kernel's type \"Key\"");
+    }
 }

@@ -181,8 +181,11 @@ pub(crate) fn release_mutex(mutex: BorrowedHandle<'_>) -> io::Result<()> {
     succeeded(unsafe { ReleaseMutex(mutex.as_raw_handle()) })
 }
 
+/// What a semaphore's count was before it was added to.
+pub(crate) type Before = i32;
+
 /// Adds to a semaphore's count, and says what it was before.
-pub(crate) fn release_semaphore(semaphore: BorrowedHandle<'_>, count: i32) -> io::Result<i32> {
+pub(crate) fn release_semaphore(semaphore: BorrowedHandle<'_>, count: i32) -> io::Result<Before> {
     fault("ReleaseSemaphore")?;
     let mut before = 0;
     // SAFETY: the handle is borrowed, so it is open; `before` is a live place for the answer.

@@ -3,6 +3,8 @@
 use std::io;
 use std::marker::PhantomData;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
+use std::os::windows::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::ptr::{null, null_mut};
 
 use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
@@ -182,26 +184,36 @@ pub(crate) fn resume(thread: BorrowedHandle<'_>) -> io::Result<()> {
     }
 }
 
-/// Ends a process with this exit code. Only begins it: the process is gone when a wait for it says so.
-pub(crate) fn terminate(process: BorrowedHandle<'_>, exit_code: u32) -> io::Result<()> {
+/// Ends a process with the exit code 1. Only begins it: the process is gone when a wait for it says so.
+pub(crate) fn terminate(process: BorrowedHandle<'_>) -> io::Result<()> {
     fault("TerminateProcess")?;
     // SAFETY: the handle is borrowed, so it is open.
-    let answer = unsafe { TerminateProcess(process.as_raw_handle(), exit_code) };
+    let answer = unsafe { TerminateProcess(process.as_raw_handle(), 1) };
     succeeded(answer)
 }
 
-/// The exit code of a process that has ended. A running one answers 259, which an ended one can too.
-pub(crate) fn exit_code(process: BorrowedHandle<'_>) -> io::Result<u32> {
+/// The exit status of a process that has ended. A running one answers 259, which an ended one can too.
+pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> io::Result<ExitStatus> {
     fault("GetExitCodeProcess")?;
     let mut code = 0;
     // SAFETY: the handle is borrowed, so it is open; `code` is a live place for the answer.
     let answer = unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) };
     succeeded(answer)?;
-    Ok(code)
+    Ok(ExitStatus::from_raw(code))
+}
+
+/// When this process was created.
+pub(crate) fn own_creation_time() -> io::Result<u64> {
+    creation_time(current(), std::process::id())
+}
+
+/// Whether the system has forgotten the process. It doesn't, as long as there is a handle to it.
+pub(crate) fn is_missing(_: &io::Error) -> bool {
+    false
 }
 
 /// When a process was created, in units of 100 ns since 1601.
-pub(crate) fn creation_time(process: BorrowedHandle<'_>) -> io::Result<u64> {
+pub(crate) fn creation_time(process: BorrowedHandle<'_>, _id: u32) -> io::Result<u64> {
     fault("GetProcessTimes")?;
     let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
     // SAFETY: the handle is borrowed, so it is open; the four are live places for the answers.

@@ -9,12 +9,12 @@ use windows_sys::Win32::Networking::WinSock::{SO_TYPE, SOL_SOCKET, getsockopt};
 
 use super::handle::type_name;
 
-/// Whether Winsock takes the handle for a socket. A process that has not started Winsock has no sockets. A handle
+/// Whether a copy of the handle would lose what belongs to it: whether Winsock takes the handle for a socket. A process that has not started Winsock has no sockets. A handle
 /// that was duplicated from a socket's is none to Winsock, and isn't known here either.
 ///
 /// The question goes to the device behind the handle, and waits for a read or write under way on a pipe. So a thread
 /// asks it, and silence is an answer too: a socket doesn't keep one waiting.
-pub(crate) fn is_socket(handle: BorrowedHandle<'_>) -> io::Result<bool> {
+pub(crate) fn is_lost_in_a_copy(handle: BorrowedHandle<'_>) -> io::Result<bool> {
     if type_name(handle.as_raw_handle())? != "File" {
         return Ok(false);
     }

@@ -28,9 +28,12 @@ struct SystemHandle {
     reserved: u32,
 }
 
+/// What is known of a handle beside its value.
+pub(crate) type Carries = Access;
+
 /// The handles of this process that a child created with inheritance of all would get. What was inherited is among
 /// them until its flag is cleared.
-pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Access)>> {
+pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
     fault("NtQuerySystemInformation")?;
     const HEADER: usize = 2 * size_of::<usize>();
     let mut buffer = vec![0_u64; 32 * 1024];

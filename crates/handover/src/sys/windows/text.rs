@@ -30,6 +30,12 @@ pub(crate) fn compare_ignoring_case(left: &[u16], right: &[u16]) -> Ordering {
     }
 }
 
+/// Whether two names are one variable's.
+pub(crate) fn is_same_variable(one: &OsStr, other: &OsStr) -> bool {
+    let units = |text: &OsStr| text.encode_wide().collect::<Vec<u16>>();
+    compare_ignoring_case(&units(one), &units(other)).is_eq()
+}
+
 /// This process's environment block: each variable ends with NUL, and the block with one more.
 pub(crate) fn own_environment() -> io::Result<Vec<u16>> {
     fault("GetEnvironmentStringsW")?;

@@ -8,9 +8,24 @@ use windows_sys::Win32::System::SystemServices::MAXIMUM_WAIT_OBJECTS;
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects, WaitForSingleObject};
 
 use super::fault;
+use super::handle::{granted_access, raw_of};
+use crate::Access;
 
 /// The most milliseconds that one call can wait; one more means for ever.
 pub(crate) const LONGEST: u32 = INFINITE - 1;
+
+/// What is waited for.
+pub(crate) type Target<'a> = BorrowedHandle<'a>;
+
+/// The end of a process, as it is waited for.
+pub(crate) fn end_of(process: BorrowedHandle<'_>) -> Target<'_> {
+    process
+}
+
+/// Whether a handle lacks the right to wait.
+pub(crate) fn can_not_be_waited_for(target: &Target<'_>) -> bool {
+    granted_access(raw_of(*target)).is_ok_and(|granted| !granted.contains(Access::SYNCHRONIZE))
+}
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +37,7 @@ pub(crate) enum Waited {
 }
 
 /// Waits for an object, for so many milliseconds or, with `None`, for as long as it takes.
-pub(crate) fn wait(object: BorrowedHandle<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
+pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
     fault("WaitForSingleObject")?;
     let milliseconds = milliseconds.map_or(INFINITE, |some| some.min(LONGEST));
     // SAFETY: the handle is borrowed, so it stays open through the wait.
@@ -40,10 +55,7 @@ pub(crate) const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 
 /// Waits for so many milliseconds until one of the objects is signaled, and says which by its place, and whether it is
 /// a mutex that was abandoned.
-pub(crate) fn wait_any(
-    objects: &[BorrowedHandle<'_>],
-    milliseconds: u32,
-) -> io::Result<Option<(usize, bool)>> {
+pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<Option<(usize, bool)>> {
     fault("WaitForMultipleObjects")?;
     let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
     // SAFETY: a borrowed handle is laid out as the handle; they are as many as is said, and stay open through the wait.

@@ -1,0 +1,152 @@
+//! How a client comes to a listener: it connects to a socket in a folder of the user's alone, and the connection becomes
+//! the channel as soon as the listener says so.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::PollFd;
+
+use super::super::place::{Place, Sort, socket_of};
+use super::link::{Link, Peer, prepare};
+use super::opening::peer;
+use crate::os::public::User;
+use crate::sys::stream::Look;
+use crate::sys::{stream, user, wait};
+use crate::wait::Deadline;
+use crate::{Error, Process, Result};
+
+/// What a listener says to a client that it lets in: the beginning of a frame, and no version of one.
+const WELCOME: [u8; 4] = *b"HO\0\x01";
+
+/// The socket that clients come to.
+#[derive(Debug)]
+pub(crate) struct Door {
+    socket: OwnedFd,
+    /// Frees the name, after the socket is closed.
+    _place: Place,
+}
+
+/// A client in the door.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) process: Process,
+    pub(crate) user: User,
+    connection: OwnedFd,
+}
+
+impl Door {
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let Some(place) = Place::take(Sort::Listener, name)? else {
+            return Err(Error::NameTaken { name: name.into() });
+        };
+        let socket = stream::listen(place.socket()).map_err(failed("bind", name))?;
+        Ok(Self { _place: place, socket })
+    }
+
+    /// The next client, if it comes in time.
+    pub(crate) fn wait_for_client(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
+        loop {
+            if let Some(connection) = stream::accept(self.socket.as_fd()).map_err(failed("accept4", name))? {
+                if let Some(client) = client(connection) {
+                    return Ok(Some(client));
+                }
+            }
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+            let mut polled = [PollFd::from_borrowed_fd(self.socket.as_fd(), stream::READABLE)];
+            wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed("ppoll", name))?;
+        }
+    }
+
+    /// Nobody stands in the door who isn't a client already.
+    #[allow(clippy::unused_self, reason = "elsewhere somebody can")]
+    pub(crate) fn send_away(&mut self) {}
+
+    /// Makes a channel of the connection.
+    #[allow(clippy::unused_self, reason = "elsewhere the door is needed")]
+    pub(crate) fn let_in(&mut self, client: Client, name: &str) -> Result<Link> {
+        let Client { process, connection, .. } = client;
+        let gone = || Error::PeerGone { process: process.id(), what: "let in".into() };
+        if process.has_ended()? {
+            return Err(gone());
+        }
+        prepare(connection.as_fd()).map_err(failed("setsockopt", name))?;
+        match stream::send(connection.as_fd(), &WELCOME, &[]) {
+            // There is room in a new connection.
+            Ok(_) => Ok(Link::new(connection, Peer::Known(process))),
+            Err(error) if stream::is_end(&error) && process.is_going() => Err(gone()),
+            Err(error) if stream::is_end(&error) => Err(Error::Closed { process: process.id() }),
+            Err(source) => Err(failed("sendto", name)(source)),
+        }
+    }
+}
+
+/// Who has come; `None` if it has ended since or isn't this user's, and then the connection is closed.
+fn client(connection: OwnedFd) -> Option<Client> {
+    let maker = stream::maker_of_other_end(connection.as_fd()).ok()?;
+    let process = Process::new(maker.process?, maker.id);
+    if stream::is_hung_up(connection.as_fd()).unwrap_or(true) {
+        // It came and went.
+        return None;
+    }
+    // The folder lets nobody else in but who may do all.
+    (maker.user == user::current()).then(|| Client { process, user: User::new(maker.user), connection })
+}
+
+/// A client's end of a channel to whoever listens under the name; `None` if it doesn't answer in time.
+pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
+    let failed = |call| failed(call, name);
+    let path = socket_of(Sort::Listener, name)?;
+    let connection = loop {
+        match stream::connect(&path) {
+            Ok(Some(connection)) => break connection,
+            Ok(None) if deadline.has_passed() => return Ok(None),
+            // Too many wait for the listener.
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(error) if stream::is_missing(&error) => {
+                return Err(Error::NobodyListens { name: name.into() });
+            }
+            Err(source) => return Err(failed("connect")(source)),
+        }
+    };
+    let maker = stream::maker_of_other_end(connection.as_fd()).map_err(failed("getsockopt"))?;
+    let id = maker.id;
+    if maker.user != user::current() {
+        return Err(Error::OtherUser { process: id, user: maker.user.to_string() });
+    }
+    let server = peer(maker);
+    let mut came: Vec<u8> = Vec::new();
+    while came.len() < WELCOME.len() {
+        let mut bytes = [0; WELCOME.len()];
+        let lacking = WELCOME.len() - came.len();
+        match stream::receive(connection.as_fd(), &mut bytes[..lacking], Look::Once) {
+            Ok(Some(received)) if received.length == 0 => return Err(refused(&server, id)),
+            Ok(Some(received)) => came.extend(&bytes[..received.length]),
+            Err(error) if stream::is_end(&error) => return Err(refused(&server, id)),
+            Err(source) => return Err(failed("recvmsg")(source)),
+            Ok(None) if deadline.has_passed() => return Ok(None),
+            Ok(None) => {
+                let mut polled = [PollFd::from_borrowed_fd(connection.as_fd(), stream::READABLE)];
+                wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed("ppoll"))?;
+            }
+        }
+    }
+    if came != WELCOME {
+        return Err(Error::Protocol { process: id, why: "the listener's answer is none" });
+    }
+    prepare(connection.as_fd()).map_err(failed("setsockopt"))?;
+    Ok(Some(Link::new(connection, server)))
+}
+
+fn refused(server: &Peer, id: u32) -> Error {
+    match server {
+        Peer::Known(process) if !process.is_going() => Error::Refused { process: id },
+        _ => Error::PeerGone { process: id, what: "connect to".into() },
+    }
+}
+
+fn failed(call: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let what = format!("the listener {name:?}");
+    move |source| Error::System { call, what, source }
+}

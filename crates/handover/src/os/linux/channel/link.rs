@@ -1,0 +1,150 @@
+//! One end of a channel: whom it leads to, and why it has ended.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::reader::Reader;
+use super::send::Writer;
+use crate::channel::Allowed;
+use crate::channel::turn::Turn;
+use crate::channel::wire::Broken;
+use crate::sys::io::HasHandle;
+use crate::sys::{stream, wait};
+use crate::wait::Deadline;
+use crate::{Error, Process, Result};
+
+/// After which time it is looked again what another thread of this process has done or left undone.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long one call waits for a message at most, before it is looked too whether the other process lives.
+pub(super) const WAIT: Duration = Duration::from_millis(500);
+
+/// Makes a socket ready to be an end.
+pub(super) fn prepare(socket: BorrowedFd<'_>) -> std::io::Result<()> {
+    stream::set_wait(socket, WAIT)
+}
+
+/// Who has the other end.
+#[derive(Debug)]
+pub(super) enum Peer {
+    Known(Process),
+    /// It had ended before this process asked. What it sent can still be received.
+    Ended(u32),
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(super) socket: OwnedFd,
+    peer: Peer,
+    pub(super) reader: Turn<Reader>,
+    pub(super) writer: Turn<Writer>,
+    /// What the other end did wrong; from then on nothing is read or written.
+    broken: OnceLock<Broken>,
+    /// Whether the end of the connection was the end of the process.
+    is_gone: OnceLock<bool>,
+    pub(crate) allowed: Arc<Allowed>,
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Woken {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The other process has ended.
+    pub(super) gone: bool,
+}
+
+impl Link {
+    pub(super) fn new(socket: OwnedFd, peer: Peer) -> Self {
+        Self {
+            socket,
+            peer,
+            reader: Turn::new(Reader::default()),
+            writer: Turn::new(Writer::default()),
+            broken: OnceLock::new(),
+            is_gone: OnceLock::new(),
+            allowed: Arc::new(Allowed::as_usual()),
+        }
+    }
+
+    pub(crate) fn process(&self) -> Option<&Process> {
+        match &self.peer {
+            Peer::Known(process) => Some(process),
+            Peer::Ended(_) => None,
+        }
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        match &self.peer {
+            Peer::Known(process) => process.id(),
+            Peer::Ended(id) => *id,
+        }
+    }
+
+    /// Waits until something can be read or written, as is asked, or the other process has ended: it may have a child
+    /// that has its end by chance, and then nothing else tells.
+    pub(super) fn wait_for(&self, asked: PollFlags, deadline: Deadline) -> Result<Woken> {
+        let mut polled = [
+            PollFd::from_borrowed_fd(self.socket.as_fd(), asked),
+            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::empty()),
+        ];
+        let count = match &self.peer {
+            Peer::Known(process) => {
+                polled[1] = PollFd::from_borrowed_fd(process.handle(), PollFlags::IN);
+                2
+            }
+            Peer::Ended(_) => 1,
+        };
+        let ready = wait::ready(&mut polled[..count], Some(deadline.milliseconds()));
+        if !ready.map_err(self.failed("ppoll"))? {
+            return Ok(Woken::default());
+        }
+        let events = polled[0].revents();
+        // An end is found out by the call that meets it.
+        let ended = events.intersects(PollFlags::HUP | PollFlags::ERR);
+        Ok(Woken {
+            readable: events.contains(PollFlags::IN) || (ended && asked.contains(PollFlags::IN)),
+            writable: events.contains(PollFlags::OUT) || (ended && asked.contains(PollFlags::OUT)),
+            gone: count == 2 && !polled[1].revents().is_empty(),
+        })
+    }
+
+    pub(super) fn failed(&self, call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        let what = format!("the channel to process {}", self.process_id());
+        move |source| Error::System { call, what, source }
+    }
+
+    /// Why nothing more comes or goes.
+    pub(super) fn ended(&self) -> Error {
+        let process = self.process_id();
+        let is_going = || match &self.peer {
+            Peer::Known(process) => process.is_going(),
+            Peer::Ended(_) => true,
+        };
+        if *self.is_gone.get_or_init(is_going) {
+            return Error::PeerGone { process, what: "reach over the channel".into() };
+        }
+        Error::Closed { process }
+    }
+
+    /// The other end has broken a rule: the channel ends here.
+    pub(super) fn broke_off(&self, why: Broken) -> Error {
+        Error::Protocol { process: self.process_id(), why: self.broken.get_or_init(|| why) }
+    }
+
+    pub(super) fn check_not_broken(&self) -> Result<()> {
+        self.broken.get().map_or(Ok(()), |why| Err(self.broke_off(why)))
+    }
+
+    /// What was sent is the kernel's, and comes to the other end whatever becomes of this one. So there is nothing to
+    /// wait for; whether the other end is there still can be said.
+    pub(crate) fn flush(&self, _: Deadline) -> Result<bool> {
+        self.check_not_broken()?;
+        let woken = self.wait_for(PollFlags::empty(), Deadline::after(Duration::ZERO))?;
+        let hung_up = stream::is_hung_up(self.socket.as_fd()).map_err(self.failed("ppoll"))?;
+        if woken.gone || hung_up { Err(self.ended()) } else { Ok(true) }
+    }
+}

@@ -1,0 +1,251 @@
+//! What was read and not received yet: bytes, and which descriptors came with which of them.
+//!
+//! The kernel gives the descriptors of one sending with its first byte, and reads no further than the end of that
+//! sending at once. So it is known of each batch between which two places of the stream that byte was. A frame with
+//! objects is sent in a piece that begins with the frame and has its batch; a batch that is anywhere else was sent by
+//! somebody who breaks the rules.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use crate::channel::wire::{self, Broken, Header, Names, Parsed};
+use crate::sys::stream::{Came, MOST_DESCRIPTORS};
+
+/// How many bytes are read at once: at least what most messages need, at most what a socket holds.
+const LEAST_READ: usize = 4 * 1024;
+const MOST_READ: usize = 256 * 1024;
+
+/// What one thread at a time needs to read.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    buffer: Vec<u8>,
+    /// How many bytes of the buffer have been received.
+    received: usize,
+    /// Where in the stream the buffer begins.
+    start: u64,
+    /// The number of the next message.
+    next: u64,
+    batches: VecDeque<Batch>,
+}
+
+/// Descriptors that came with one sending.
+#[derive(Debug)]
+struct Batch {
+    /// Its first byte is at this place of the stream or behind it,
+    from: u64,
+    /// and in front of this one.
+    to: u64,
+    descriptors: Vec<OwnedFd>,
+    /// Whether this process had no room for all of them.
+    is_cut: bool,
+}
+
+/// A message as it was read.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) names: Names,
+    pub(super) bytes: Vec<u8>,
+    /// As many as names; `None` if there was no room for all of them, and those that came are closed.
+    pub(super) descriptors: Option<Vec<OwnedFd>>,
+}
+
+impl Reader {
+    /// What was read and not received.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.buffer[self.received..]
+    }
+
+    fn place(&self) -> u64 {
+        self.start + self.received as u64
+    }
+
+    /// How much to read: what the message at the front lacks, if it is known.
+    pub(super) fn wanted(&self) -> usize {
+        let lacking = match Header::parse::<()>(self.unread()) {
+            Ok(Some(header)) => header.frame_length().saturating_sub(self.unread().len()),
+            _ => 0,
+        };
+        lacking.clamp(LEAST_READ, MOST_READ)
+    }
+
+    /// Whether enough is kept for whoever receives.
+    pub(super) fn is_full(&self) -> bool {
+        let descriptors: usize = self.batches.iter().map(|batch| batch.descriptors.len()).sum();
+        self.unread().len() >= wire::LONGEST_FRAME || descriptors >= 2 * MOST_DESCRIPTORS
+    }
+
+    /// Reads into the end of the buffer.
+    pub(super) fn read<E>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<Option<Came>, E>,
+    ) -> Result<Option<usize>, E> {
+        let (length, wanted) = (self.buffer.len(), self.wanted());
+        self.buffer.resize(length + wanted, 0);
+        let came = read(&mut self.buffer[length..]);
+        let read = came.as_ref().ok().and_then(|came| came.as_ref()).map_or(0, |came| came.length);
+        self.buffer.truncate(length + read);
+        let Some(Came { length: read, descriptors, is_cut }) = came? else { return Ok(None) };
+        if is_cut || !descriptors.is_empty() {
+            let from = self.start + length as u64;
+            self.batches.push_back(Batch { from, to: from + read as u64, descriptors, is_cut });
+        }
+        Ok(Some(read))
+    }
+
+    /// The message at the front of what was read, if all of it is there.
+    pub(super) fn next_message(&mut self) -> Result<Option<Whole>, Broken> {
+        self.check_front()?;
+        let unread = self.unread();
+        let header = Header::parse::<()>(unread)?;
+        let frame = header.as_ref().and_then(|header| unread.get(..header.frame_length()));
+        let (Some(header), Some(frame)) = (header, frame) else {
+            // More than this message's own can't have come.
+            return if self.batches.len() > 1 { Err(UNANNOUNCED) } else { Ok(None) };
+        };
+        if header.number != self.next {
+            return Err("a message is missing or out of order");
+        }
+        let Parsed { names, places, bytes } = wire::parse::<()>(&header, frame)?;
+        let bytes = bytes.to_vec();
+        let descriptors =
+            if header.has_objects() { self.take_batch(places.len())? } else { Some(Vec::new()) };
+        self.next += 1;
+        self.has_received(header.frame_length());
+        // What came in the middle of a message belongs to none.
+        self.check_front()?;
+        Ok(Some(Whole { names, bytes, descriptors }))
+    }
+
+    /// What came before the place from which on everything is unread came with no message.
+    fn check_front(&self) -> Result<(), Broken> {
+        let is_behind = self.batches.front().is_some_and(|batch| batch.to <= self.place());
+        if is_behind { Err(UNANNOUNCED) } else { Ok(()) }
+    }
+
+    /// The descriptors of the message at the front.
+    fn take_batch(&mut self, count: usize) -> Result<Option<Vec<OwnedFd>>, Broken> {
+        let place = self.place();
+        let batch = self.batches.front().filter(|batch| batch.from <= place && place < batch.to);
+        let few = "a message came without the descriptors that it announces";
+        let is_cut = batch.ok_or(few)?.is_cut;
+        let batch = self.batches.pop_front().ok_or(few)?;
+        match batch.descriptors.len() {
+            _ if is_cut => Ok(None),
+            came if came == count => Ok(Some(batch.descriptors)),
+            _ => Err("a message came with fewer or more descriptors than it announces"),
+        }
+    }
+
+    /// Nothing more comes, or what came broke the rules: what is half there will never be whole.
+    pub(super) fn give_up(&mut self) {
+        self.buffer = Vec::new();
+        self.received = 0;
+        self.batches.clear();
+    }
+
+    /// A message was received from the front.
+    fn has_received(&mut self, length: usize) {
+        self.received += length;
+        // Now and then, so that many small messages aren't moved over and over.
+        if self.received == self.buffer.len() || self.received > MOST_READ.max(self.buffer.len() / 2) {
+            self.buffer.drain(..self.received);
+            self.start += self.received as u64;
+            self.received = 0;
+            // A large message leaves no large buffer behind.
+            self.buffer.shrink_to(MOST_READ);
+        }
+    }
+}
+
+const UNANNOUNCED: Broken = "descriptors came that no message announces";
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn descriptors(count: usize) -> Vec<OwnedFd> {
+        (0..count).map(|_| std::fs::File::open("/dev/null").expect("it is there").into()).collect()
+    }
+
+    fn frame(number: u64, names: &[&str], bytes: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        wire::write(&mut frame, number, names.iter().map(|name| (*name, ())), bytes);
+        frame
+    }
+
+    /// As one call of recvmsg brings it.
+    fn comes(reader: &mut Reader, bytes: &[u8], count: usize, is_cut: bool) {
+        let read = reader.read(|buffer| {
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            let descriptors = descriptors(count);
+            Ok::<_, Infallible>(Some(Came { length: bytes.len(), descriptors, is_cut }))
+        });
+        assert_eq!(read, Ok(Some(bytes.len())));
+    }
+
+    fn next(reader: &mut Reader) -> Result<Option<(usize, Option<usize>)>, Broken> {
+        let whole = reader.next_message()?;
+        Ok(whole.map(|whole| (whole.names.iter().len(), whole.descriptors.map(|all| all.len()))))
+    }
+
+    #[test]
+    fn messages_come_with_their_descriptors() {
+        let mut reader = Reader::default();
+        comes(&mut reader, &[frame(0, &[], b"one"), frame(1, &["a"], b"two")].concat(), 1, false);
+        let large = frame(2, &["a", "b"], &[7; 6000]);
+        comes(&mut reader, &large[..3000], 2, false);
+        comes(&mut reader, &large[3000..], 0, false);
+        assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+        assert_eq!(next(&mut reader), Ok(Some((1, Some(1)))));
+        assert_eq!(next(&mut reader), Ok(Some((2, Some(2)))));
+        assert_eq!(next(&mut reader), Ok(None));
+        assert!(reader.batches.is_empty() && reader.unread().is_empty());
+    }
+
+    #[test]
+    fn a_cut_batch_costs_its_message_alone() {
+        let mut reader = Reader::default();
+        comes(&mut reader, &frame(0, &["a", "b"], b""), 1, true);
+        comes(&mut reader, &frame(1, &["a"], b""), 0, true);
+        comes(&mut reader, &frame(2, &["a"], b""), 1, false);
+        assert_eq!(next(&mut reader), Ok(Some((2, None))));
+        assert_eq!(next(&mut reader), Ok(Some((1, None))));
+        assert_eq!(next(&mut reader), Ok(Some((1, Some(1)))));
+    }
+
+    #[test]
+    fn descriptors_in_a_wrong_place_break_the_rules() {
+        let part = |reader: &mut Reader, part: &str| {
+            let why = next(reader).expect_err(part);
+            assert!(why.contains(part), "{why}");
+        };
+        // Fewer, more, none.
+        for count in [0, 1, 3] {
+            let mut reader = Reader::default();
+            comes(&mut reader, &frame(0, &["a", "b"], b""), count, false);
+            part(&mut reader, "announces");
+        }
+        // With a message that has none, alone and in front of another.
+        let mut reader = Reader::default();
+        comes(&mut reader, &frame(0, &[], b""), 1, false);
+        part(&mut reader, "no message announces");
+        let mut reader = Reader::default();
+        comes(&mut reader, &frame(0, &[], b""), 1, false);
+        comes(&mut reader, &frame(1, &["a"], b""), 1, false);
+        part(&mut reader, "no message announces");
+        // In the middle of a message.
+        let large = frame(0, &["a"], &[7; 3000]);
+        let mut reader = Reader::default();
+        comes(&mut reader, &large[..1000], 0, false);
+        comes(&mut reader, &large[1000..], 1, false);
+        part(&mut reader, "without the descriptors");
+        // Again and again in the middle of one: no more than one batch is kept.
+        let mut reader = Reader::default();
+        comes(&mut reader, &large[..1000], 1, false);
+        assert_eq!(next(&mut reader), Ok(None));
+        comes(&mut reader, &large[1000..1001], 1, false);
+        part(&mut reader, "no message announces");
+    }
+}

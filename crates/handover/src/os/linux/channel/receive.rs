@@ -1,0 +1,90 @@
+//! Receiving.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::link::{LOOK_AGAIN, Link, WAIT};
+use super::reader::{Reader, Whole};
+use crate::channel::message::Sender;
+use crate::sys::stream::{self, Look};
+use crate::wait::Deadline;
+use crate::{Error, Process, Received, Result};
+
+/// What an attempt to read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Some,
+    Nothing,
+    /// Nobody writes any more.
+    End,
+}
+
+impl Link {
+    /// The next message; `None` if it doesn't come in time.
+    pub(crate) fn receive(&self, deadline: Deadline) -> Result<Option<Received>> {
+        // A send that waits for room reads meanwhile, and gives way after that time.
+        let Some(mut reader) = self.reader.wait(deadline.or_later(2 * LOOK_AGAIN)) else { return Ok(None) };
+        let mut is_gone = false;
+        // One call that waits is half of what two cost. It doesn't see that a process has ended of which another has the
+        // end by chance, so it is one alone, and a short one.
+        let mut look = if deadline.left() >= WAIT { Look::Wait } else { Look::Once };
+        loop {
+            self.check_not_broken()?;
+            if let Some(whole) = self.next_message(&mut reader)? {
+                return self.arrived(whole).map(Some);
+            }
+            match self.read(&mut reader, look)? {
+                // Bytes that come drop by drop are no reason to go on past the deadline.
+                Read::Some if !deadline.has_passed() => continue,
+                Read::Some => {
+                    let whole = self.next_message(&mut reader)?;
+                    return whole.map(|whole| self.arrived(whole)).transpose();
+                }
+                Read::End => return Err(self.end_of(&mut reader)),
+                // What a process wrote before it ended is there by now, so that there was nothing to read is the end.
+                Read::Nothing if is_gone => return Err(self.end_of(&mut reader)),
+                Read::Nothing if deadline.has_passed() => return Ok(None),
+                Read::Nothing => {}
+            }
+            look = Look::Once;
+            is_gone = self.wait_for(stream::READABLE, deadline)?.gone;
+        }
+    }
+
+    fn next_message(&self, reader: &mut Reader) -> Result<Option<Whole>> {
+        reader.next_message().map_err(|why| {
+            reader.give_up();
+            self.broke_off(why)
+        })
+    }
+
+    fn end_of(&self, reader: &mut Reader) -> Error {
+        let is_half = !reader.unread().is_empty();
+        reader.give_up();
+        if is_half && !self.process().is_none_or(Process::is_going) {
+            return self.broke_off("the last frame is cut off");
+        }
+        self.ended()
+    }
+
+    fn arrived(&self, whole: Whole) -> Result<Received> {
+        let Some(descriptors) = whole.descriptors else {
+            let what = format!("the objects of a message from process {}", self.process_id());
+            let source = std::io::Error::from_raw_os_error(libc::EMFILE);
+            return Err(Error::System { call: "recvmsg", what, source });
+        };
+        let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
+        Ok(Received::new(whole.bytes, whole.names, descriptors, from))
+    }
+
+    /// Reads what is there.
+    pub(super) fn read(&self, reader: &mut Reader, look: Look) -> Result<Read> {
+        match reader.read(|buffer| stream::receive(self.socket.as_fd(), buffer, look)) {
+            Ok(Some(0)) => Ok(Read::End),
+            Ok(Some(_)) => Ok(Read::Some),
+            Ok(None) => Ok(Read::Nothing),
+            Err(error) if stream::is_end(&error) => Ok(Read::End),
+            Err(source) => Err(self.failed("recvmsg")(source)),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Sending.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::link::{LOOK_AGAIN, Link};
+use super::receive::Read;
+use crate::channel::wire;
+use crate::sys::handle::{self, duplicate_here};
+use crate::sys::rights::Rights;
+use crate::sys::stream::{self, Look};
+use crate::wait::Deadline;
+use crate::{Error, Message, Result};
+
+/// How large a buffer is kept.
+const MOST_KEPT: usize = 64 * 1024;
+
+/// What one thread at a time needs to write.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    buffer: Vec<u8>,
+    /// The number of the next message.
+    next: u64,
+    cut_off: bool,
+}
+
+/// Why a frame wasn't sent, or not all of it.
+enum Unsent {
+    /// One of the objects is no open descriptor; nothing was sent.
+    NotOpen,
+    Failed(Error),
+}
+
+impl From<Error> for Unsent {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Link {
+    /// Sends a message; false if it wasn't possible in time.
+    pub(crate) fn send(&self, message: &Message<'_>, deadline: Deadline) -> Result<bool> {
+        message.check()?;
+        let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
+        self.check_not_broken()?;
+        if writer.cut_off {
+            return Err(Error::CutOff { process: self.process_id() });
+        }
+        let narrowed = narrowed(message)?;
+        let descriptors = descriptors(message, &narrowed)?;
+        let number = writer.next;
+        let mut frame = std::mem::take(&mut writer.buffer);
+        wire::write(&mut frame, number, message.names().map(|name| (name, ())), &message.bytes);
+        let mut written = 0;
+        let outcome = self.write(&frame, &descriptors, &mut written, deadline);
+        let outcome = outcome.map_err(|unsent| match unsent {
+            Unsent::Failed(error) => error,
+            Unsent::NotOpen => not_open(message, &descriptors),
+        });
+        if written == frame.len() {
+            writer.next += 1;
+        } else if written > 0 {
+            // Where nobody reads any more, that is what the next send says too.
+            writer.cut_off = !matches!(outcome, Err(Error::PeerGone { .. } | Error::Closed { .. }));
+        }
+        // A large message leaves no large buffer behind.
+        frame.clear();
+        frame.shrink_to(MOST_KEPT);
+        writer.buffer = frame;
+        outcome
+    }
+
+    /// Writes the frame; false if it wasn't possible in time. What was written before is said in any case.
+    fn write(
+        &self,
+        frame: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        written: &mut usize,
+        deadline: Deadline,
+    ) -> Result<bool, Unsent> {
+        let mut has_looked = false;
+        loop {
+            let beside = if *written == 0 { descriptors } else { &[] };
+            match stream::send(self.socket.as_fd(), &frame[*written..], beside) {
+                Ok(Some(length)) => *written += length,
+                // The deadline is one for waiting: what there is room for is sent.
+                Ok(None) if deadline.has_passed() && has_looked => return Ok(false),
+                Ok(None) => {
+                    if self.wait_for_room(deadline)? {
+                        return Err(self.ended().into());
+                    }
+                    has_looked = true;
+                }
+                Err(error) if stream::is_end(&error) => return Err(self.ended().into()),
+                // The socket is this end's own, and open.
+                Err(error) if handle::is_invalid_handle(&error) => return Err(Unsent::NotOpen),
+                Err(source) => return Err(self.failed("sendmsg")(source).into()),
+            }
+            if *written == frame.len() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Waits until there is room for more; true if the other process has ended.
+    ///
+    /// It may be waiting for room itself. So what it sends is read meanwhile, and kept for whoever receives. If another
+    /// thread wants to receive, it is left to that one for a while.
+    fn wait_for_room(&self, deadline: Deadline) -> Result<bool> {
+        if !self.reader.is_wanted() {
+            if let Some(mut reader) = self.reader.wait(Deadline::after(Duration::ZERO)) {
+                if !reader.is_full() {
+                    let asked = stream::WRITABLE | stream::READABLE;
+                    let woken = self.wait_for(asked, deadline.or_sooner(LOOK_AGAIN))?;
+                    // What fails here fails again for whoever receives, and is said there. At the end there is always
+                    // something to read, and never room.
+                    if woken.readable && !woken.writable && self.read(&mut reader, Look::Once)? == Read::End {
+                        return Err(self.ended());
+                    }
+                    return Ok(woken.gone && !woken.readable && !woken.writable);
+                }
+            }
+        }
+        let woken = self.wait_for(stream::WRITABLE, deadline.or_sooner(LOOK_AGAIN))?;
+        Ok(woken.gone && !woken.writable)
+    }
+}
+
+/// What is made to carry less than the caller's own, in the order of the objects that it is made for.
+fn narrowed(message: &Message<'_>) -> Result<Vec<OwnedFd>> {
+    let lesser = message.objects.iter().filter(|(_, object)| object.rights() != Rights::Same);
+    let copies = lesser.map(|(name, object)| {
+        let what = || format!("the object {name:?} of the message");
+        duplicate_here(object.no_pseudo_handle(what)?, object.rights())
+            .map_err(|source| Error::on_handle("open", what(), source))
+    });
+    copies.collect()
+}
+
+/// What is sent: the caller's own descriptors and those copies. Whether the former are open, the call says that sends
+/// them.
+fn descriptors<'a>(message: &Message<'a>, narrowed: &'a [OwnedFd]) -> Result<Vec<BorrowedFd<'a>>> {
+    let mut narrowed = narrowed.iter().map(AsFd::as_fd);
+    let mut descriptors = Vec::with_capacity(message.objects.len());
+    for (name, object) in &message.objects {
+        let own = object.no_pseudo_handle(|| format!("the object {name:?} of the message"))?;
+        descriptors.push(match object.rights() {
+            Rights::Same => own,
+            Rights::ReadOnly => narrowed.next().expect("one was made for each"),
+        });
+    }
+    Ok(descriptors)
+}
+
+/// Which of the objects isn't open.
+fn not_open(message: &Message<'_>, descriptors: &[BorrowedFd<'_>]) -> Error {
+    let is_closed = |handle: &BorrowedFd<'_>| handle::check_open(*handle).is_err();
+    let place = descriptors.iter().position(is_closed);
+    let what = match place.and_then(|place| message.names().nth(place)) {
+        Some(name) => format!("the object {name:?} of the message"),
+        None => "an object of the message".into(),
+    };
+    Error::NotOpen { what }
+}

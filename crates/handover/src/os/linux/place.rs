@@ -1,0 +1,260 @@
+//! A name that one process has at a time.
+//!
+//! In the user's runtime directory there are two files for it: one that is locked as long as the name is in use, and a
+//! socket through which others reach whoever uses it. The system takes the lock off a process that ends, however it
+//! ends, and the next one who takes the name removes what was left.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::Duration;
+
+use crate::sys::{lock, stream, user};
+use crate::{Error, Result};
+
+/// What a name is for; those of one sort don't collide with those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// Objects of all kinds, and single instances.
+    Object,
+    Listener,
+}
+
+/// The name is this process's as long as this lives.
+#[derive(Debug)]
+pub(super) struct Place {
+    paths: Paths,
+    /// What it takes for the lock to be on.
+    _lock: File,
+    was_left: bool,
+}
+
+impl Place {
+    /// Takes the name; `None` if somebody has it.
+    pub(super) fn take(sort: Sort, name: &str) -> Result<Option<Self>> {
+        static SWEPT: Once = Once::new();
+        let paths = Paths::of(sort, name)?;
+        // What can't be swept is in nobody's way.
+        SWEPT.call_once(|| drop(sweep(&paths)));
+        let failed = |call| failed(call, name);
+        loop {
+            let is_new = !paths.lock.exists();
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .custom_flags(lock::NO_LINK)
+                .open(&paths.lock)
+                .map_err(failed("open"))?;
+            match lock::try_lock(&file) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(source) => return Err(failed("flock")(source)),
+            }
+            // Whoever had it may have removed the file just before that, and then the lock is on nothing.
+            if !is_same(&file, &paths.lock) {
+                continue;
+            }
+            match std::fs::remove_file(&paths.socket) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("unlink")(error)),
+                _ => return Ok(Some(Self { paths, _lock: file, was_left: !is_new })),
+            }
+        }
+    }
+
+    /// Where others connect.
+    pub(super) fn socket(&self) -> &Path {
+        &self.paths.socket
+    }
+
+    /// Whether the last one who had the name ended without giving it back.
+    pub(super) fn was_left(&self) -> bool {
+        self.was_left
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // While the lock is on, so that nobody else's are removed. What can't be removed is in nobody's way.
+        let _ = std::fs::remove_file(&self.paths.socket);
+        let _ = std::fs::remove_file(&self.paths.lock);
+    }
+}
+
+/// Where others connect to whoever has the name, if anybody has.
+pub(super) fn socket_of(sort: Sort, name: &str) -> Result<PathBuf> {
+    Paths::of(sort, name).map(|paths| paths.socket)
+}
+
+/// Removes what processes have left that were killed, and whose names nobody has taken since. What is there for a day is
+/// as old as that: whoever asks whether the last one has crashed asks sooner, and nobody is about to take the name.
+fn sweep(paths: &Paths) -> io::Result<()> {
+    const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+    for entry in std::fs::read_dir(paths.folder())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(socket) = name.to_str().and_then(|name| name.strip_prefix(LOCK)) else { continue };
+        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > OLD);
+        if !is_old {
+            continue;
+        }
+        // Locked until it is gone.
+        let file = File::open(entry.path())?;
+        if lock::try_lock(&file)? {
+            // Of the two, the lock goes last: whoever comes in between finds the name as it would be anyway.
+            let _ = std::fs::remove_file(paths.folder().join(socket));
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_same(file: &File, path: &Path) -> bool {
+    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    let there = std::fs::symlink_metadata(path).map(id).ok();
+    file.metadata().map(id).ok() == there && there.is_some()
+}
+
+/// What stands before the name of a file that is locked.
+const LOCK: &str = "lock.";
+
+#[derive(Debug)]
+struct Paths {
+    lock: PathBuf,
+    socket: PathBuf,
+}
+
+impl Paths {
+    fn of(sort: Sort, name: &str) -> Result<Self> {
+        let base = format!("{}{}", if sort == Sort::Object { "o." } else { "l." }, encoded(name));
+        let directory = directory().map_err(failed("mkdir", name))?;
+        let socket = directory.join(&base);
+        let length = socket.as_os_str().len();
+        if length > stream::LONGEST_PATH {
+            let why = format!(
+                "is too long by {} bytes: it is a part of the path of a socket, which has at most {} bytes",
+                length - stream::LONGEST_PATH,
+                stream::LONGEST_PATH
+            );
+            return Err(Error::invalid(format!("the name {name:?}"), why));
+        }
+        Ok(Self { lock: directory.join(format!("{LOCK}{base}")), socket })
+    }
+}
+
+impl Paths {
+    fn folder(&self) -> &Path {
+        self.lock.parent().unwrap_or(&self.lock)
+    }
+}
+
+/// The name as a file can have it, each name another.
+fn encoded(name: &str) -> String {
+    name.chars().fold(String::with_capacity(name.len()), |mut file, letter| {
+        match letter {
+            '%' => file.push_str("%25"),
+            '/' => file.push_str("%2f"),
+            other => file.push(other),
+        }
+        file
+    })
+}
+
+/// The folder for sockets and locks, which is this user's alone.
+fn directory() -> io::Result<PathBuf> {
+    let user = user::current();
+    let is_ours = |folder: &PathBuf| {
+        std::fs::metadata(folder).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
+    };
+    let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let usual = || PathBuf::from(format!("/run/user/{user}"));
+    let runtime = named.into_iter().chain([usual()]).find(is_ours);
+    let directory = match runtime {
+        Some(runtime) => runtime.join("handover"),
+        None => PathBuf::from(format!("/tmp/handover-{user}")),
+    };
+    match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // Where everybody can write, somebody else may have made it, or a link to it.
+    let metadata = std::fs::symlink_metadata(&directory)?;
+    if metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0 {
+        return Ok(directory);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("{} has to be a folder of this user's alone", directory.display()),
+    ))
+}
+
+pub(super) fn failed(call: &'static str, name: &str) -> impl FnOnce(io::Error) -> Error {
+    let what = format!("the name {name:?}");
+    move |source| Error::System { call, what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn each_name_has_another_file() {
+        assert_eq!(encoded("my-app.ready"), "my-app.ready");
+        assert_eq!(encoded("a/b%2fc ä"), "a%2fb%252fc ä");
+    }
+
+    #[test]
+    fn a_name_is_one_holders_and_free_afterwards() -> Result<()> {
+        let name = format!("place-{}", std::process::id());
+        let place = Place::take(Sort::Object, &name)?.expect("nobody has it");
+        assert!(!place.was_left());
+        assert!(Place::take(Sort::Object, &name)?.is_none());
+        assert!(Place::take(Sort::Listener, &name)?.is_some());
+        let paths = Paths::of(Sort::Object, &name)?;
+        assert!(paths.lock.exists());
+        drop(place);
+        assert!(!paths.lock.exists());
+        // As a process leaves it that is killed.
+        File::create(&paths.lock).expect("the folder is ours");
+        File::create(&paths.socket).expect("the folder is ours");
+        let place = Place::take(Sort::Object, &name)?.expect("nobody has it");
+        assert!(place.was_left() && !paths.socket.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_a_day_old_and_nobodys_is_swept() -> Result<()> {
+        let name = |what: &str| format!("sweep-{what}-{}", std::process::id());
+        let old = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
+        let held = Place::take(Sort::Object, &name("held"))?.expect("nobody has it");
+        let [new, left] = [name("new"), name("left")].map(|name| Paths::of(Sort::Object, &name));
+        let (new, left) = (new?, left?);
+        for paths in [&new, &left] {
+            File::create(&paths.socket).expect("the folder is ours");
+            File::create(&paths.lock).expect("the folder is ours");
+        }
+        for paths in [&held.paths, &left] {
+            let lock = OpenOptions::new().write(true).open(&paths.lock).expect("it is there");
+            lock.set_modified(old).expect("it is ours");
+        }
+        sweep(&new).expect("the folder is ours");
+        let there =
+            [&held.paths.lock, &new.lock, &new.socket, &left.lock, &left.socket].map(|path| path.exists());
+        assert_eq!(there, [true, true, true, false, false]);
+        for path in [&new.lock, &new.socket] {
+            std::fs::remove_file(path).expect("it is ours");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_says_by_how_much() {
+        let error = Place::take(Sort::Object, &"n".repeat(200)).expect_err("too long").to_string();
+        assert!(error.contains("too long by"), "{error}");
+    }
+}

@@ -1,0 +1,37 @@
+//! Children that nobody waits for.
+//!
+//! The system keeps a child that has ended until its parent has asked how. So each child that is dropped is noted, and
+//! asked about when the next one is started or dropped. It is noted by its identity, which costs no descriptor: until it
+//! is asked about, nobody else gets its id.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::sys::io::HasHandle;
+use crate::sys::process::{exit_status_if_ended, exit_status_of_identified};
+use crate::{Identity, Process};
+
+static LEFT: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+
+/// How long it takes at most that a process ends which was killed, unless it is in a call that can't be left.
+const DYING: Duration = Duration::from_millis(250);
+
+/// Leaves a child to be asked about later; one that was killed, in a moment.
+pub(crate) fn leave(process: &Process, was_killed: bool) {
+    forget_the_ended();
+    // What fails here means that somebody else has waited for it, or that the system keeps it until this process ends.
+    if was_killed {
+        let _ = process.ends_within(DYING);
+    }
+    let identity = process.identity();
+    if let (Ok(None), Ok(identity)) = (exit_status_if_ended(process.handle()), identity) {
+        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(identity);
+    }
+}
+
+/// Asks about all of them, without waiting.
+pub(super) fn forget_the_ended() {
+    let runs_on = |identity: &Identity| matches!(exit_status_of_identified(*identity), Ok(None));
+    // A panic can't leave a list of identities half changed.
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner).retain(runs_on);
+}

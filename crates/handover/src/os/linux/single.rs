@@ -1,0 +1,59 @@
+//! One process at a time.
+
+use super::place::{Place, Sort, failed, socket_of};
+use crate::sys::stream;
+use crate::{AsName, Error, Result};
+
+/// That this process is the only one of its name, for as long as this lives.
+///
+/// ```
+/// use handover::{Error, SingleInstance};
+///
+/// let _only = match SingleInstance::claim("my-app") {
+///     Ok(only) => only,
+///     Err(error @ Error::AlreadyRunning { .. }) => {
+///         eprintln!("{error}");
+///         std::process::exit(SingleInstance::EXIT_CODE);
+///     }
+///     Err(error) => return Err(error),
+/// };
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// Behind it is a lock on a file in the user's runtime directory, which the system takes off if this process dies.
+#[derive(Debug)]
+#[must_use = "dropping it lets the next process in"]
+pub struct SingleInstance {
+    place: Place,
+}
+
+impl SingleInstance {
+    /// A usual exit code for a program that finds itself running already.
+    pub const EXIT_CODE: i32 = 17;
+
+    /// Claims the name, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyRunning`] if another process, or another part of this one, has it; [`Error::NameTaken`] if
+    /// an object has the name; [`Error::InvalidInput`] for what can't be a name.
+    pub fn claim(name: &(impl AsName + ?Sized)) -> Result<Self> {
+        let name = name.as_name()?;
+        if let Some(place) = Place::take(Sort::Object, name.as_str())? {
+            return Ok(Self { place });
+        }
+        // An object is served; who is only there is not.
+        match stream::connect(&socket_of(Sort::Object, name.as_str())?) {
+            Err(error) if stream::is_missing(&error) => Err(Error::AlreadyRunning { name: name.to_string() }),
+            Err(source) => Err(failed("connect", name.as_str())(source)),
+            Ok(_) => Err(Error::NameTaken { name: name.to_string() }),
+        }
+    }
+
+    /// Whether the last process that had the name ended without dropping its claim: it crashed, was killed, or called
+    /// [`exit`](std::process::exit).
+    #[must_use]
+    pub fn comes_after_a_crash(&self) -> bool {
+        self.place.was_left()
+    }
+}

@@ -1,0 +1,216 @@
+//! Receiving.
+
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::sync::Arc;
+
+use super::link::{LOOK_AGAIN, Link, Peer, Reader, Woken};
+use crate::channel::message::{Received, Sender};
+use crate::channel::wire::{self, Header, Parsed};
+use crate::sys::transfer::{Begun, Transfer};
+use crate::sys::{handle, named, pipe};
+use crate::wait::Deadline;
+use crate::{Error, HandleValue, Process, Result};
+
+/// How many bytes are read at once: at least what most messages need, at most what the pipe holds.
+const LEAST_READ: usize = 4 * 1024;
+const MOST_READ: usize = 64 * 1024;
+
+/// What an attempt to read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// As much as was asked for, so that there may be more.
+    Enough,
+    /// All that there was.
+    Some,
+    /// Nobody writes any more.
+    End,
+    TimedOut,
+}
+
+impl Link {
+    /// The next message; `None` if it doesn't come in time.
+    pub(crate) fn receive(&self, deadline: Deadline) -> Result<Option<Received>> {
+        // A send that waits for room reads meanwhile, and gives way after that time.
+        let Some(mut reader) = self.reader.wait(deadline.or_later(2 * LOOK_AGAIN)) else { return Ok(None) };
+        loop {
+            self.check_not_broken()?;
+            if let Some(received) = self.next_message(&mut reader)? {
+                return Ok(Some(received));
+            }
+            match self.read(&mut reader, deadline)? {
+                // Bytes that come drop by drop are no reason to go on past the deadline.
+                Read::Some if deadline.has_passed() => return self.next_message(&mut reader),
+                Read::Enough | Read::Some => {}
+                Read::TimedOut => return Ok(None),
+                Read::End => {
+                    let is_half = !reader.unread().is_empty() && !self.incoming().giving_has_ended();
+                    if is_half && !self.process().is_none_or(Process::is_going) {
+                        return Err(self.broke_off("the last frame is cut off"));
+                    }
+                    return Err(self.ended());
+                }
+            }
+        }
+    }
+
+    /// The message at the front of what was read, if all of it is there.
+    pub(super) fn next_message(&self, reader: &mut Reader) -> Result<Option<Received>> {
+        let broken = |why| self.broke_off(why);
+        let next = reader.next;
+        let unread = reader.unread();
+        let Some(header) = Header::parse::<HandleValue>(unread).map_err(broken)? else { return Ok(None) };
+        let length = header.frame_length();
+        let Some(frame) = unread.get(..length) else { return Ok(None) };
+        if header.number != next {
+            return Err(broken("a message is missing or out of order"));
+        }
+        let Parsed { names, places, bytes } = wire::parse(&header, frame).map_err(broken)?;
+        let bytes = bytes.to_vec();
+        reader.next += 1;
+        reader.has_received(length);
+        let handles = if header.has_objects() { self.arrive(header.number, &places)? } else { Vec::new() };
+        let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
+        Ok(Some(Received::new(bytes, names, handles, from)))
+    }
+
+    /// Makes this process the owner of a message's objects: of all of them, or of none.
+    fn arrive(&self, number: u64, values: &[HandleValue]) -> Result<Vec<OwnedHandle>> {
+        match &self.peer {
+            Peer::Weaker(process) => self.fetch(process, number, values),
+            Peer::Stronger(_) => {
+                if !self.incoming().take(number) {
+                    return Err(self.ended());
+                }
+                Ok(values.iter().map(|value| handle::own(*value)).collect())
+            }
+        }
+    }
+
+    /// Takes a message's objects out of the weaker process.
+    fn fetch(&self, process: &Process, number: u64, values: &[HandleValue]) -> Result<Vec<OwnedHandle>> {
+        if !self.incoming().take(number) {
+            return Err(self.ended());
+        }
+        let copies: Result<Vec<OwnedHandle>> = values.iter().map(|value| process.fetch(*value)).collect();
+        // Also after a failure: what isn't fetched now never is, and the other end can close it.
+        self.ledger().set_fetched(number + 1);
+        let told = named::set_event(self.fetched.as_handle());
+        let copies = copies.map_err(|error| match error {
+            Error::NotOpen { .. } => self.broke_off("an object has a value that is no open handle"),
+            other => other,
+        })?;
+        told.map_err(self.failed("SetEvent"))?;
+        Ok(copies)
+    }
+
+    /// Reads what there is to the end of the reader's buffer, or waits for it.
+    pub(super) fn read(&self, reader: &mut Reader, deadline: Deadline) -> Result<Read> {
+        let wanted = reader.wanted();
+        let mut ended_from_outside = false;
+        let outcome = match reader.transfer.read(wanted) {
+            Ok(Begun::Done) => reader.transfer.finish(),
+            Ok(Begun::UnderWay) => {
+                let woken = self.wait_to_read(&reader.transfer, deadline);
+                let outcome = match woken {
+                    Ok(Woken::Done) => reader.transfer.finish(),
+                    _ => reader.transfer.cancel(),
+                };
+                let woken = woken.map_err(self.failed("WaitForMultipleObjects"))?;
+                ended_from_outside = woken == Woken::Gone;
+                outcome
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(length) if length == wanted => Ok(Read::Enough),
+            Ok(_) => Ok(Read::Some),
+            Err(error) if pipe::is_end(&error) => Ok(Read::End),
+            // What a process wrote before it ended is there by now, so that there was nothing to read is the end.
+            Err(error) if pipe::is_cancelled(&error) && ended_from_outside => Ok(Read::End),
+            Err(error) if pipe::is_cancelled(&error) => Ok(Read::TimedOut),
+            Err(source) => Err(self.failed("ReadFile")(source)),
+        }
+    }
+
+    /// Whoever waits for messages also closes what the other end has fetched meanwhile, so that a worker that waits
+    /// for its next task doesn't keep the last one's objects alive.
+    fn wait_to_read(&self, transfer: &Transfer, deadline: Deadline) -> std::io::Result<Woken> {
+        // What was fetched before this wait began is not said again.
+        let mut look_again = matches!(self.peer, Peer::Stronger(_)) && !self.close_what_was_fetched_if_free();
+        loop {
+            let until = if look_again { deadline.or_sooner(LOOK_AGAIN) } else { deadline };
+            match self.wait_for(Some(transfer.done()), None, until)? {
+                Woken::Nothing if deadline.has_passed() => return Ok(Woken::Nothing),
+                Woken::Fetched | Woken::Nothing => look_again = !self.close_what_was_fetched_if_free(),
+                other => return Ok(other),
+            }
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(transfer: Transfer) -> Self {
+        Self { transfer, received: 0, next: 0 }
+    }
+
+    /// What was read and not received.
+    pub(super) fn unread(&mut self) -> &[u8] {
+        &self.transfer.buffer()[self.received..]
+    }
+
+    /// A message was received from the front.
+    fn has_received(&mut self, length: usize) {
+        self.received += length;
+        let buffer = self.transfer.buffer();
+        // Now and then, so that many small messages aren't moved over and over.
+        if self.received == buffer.len() || self.received > MOST_READ.max(buffer.len() / 2) {
+            buffer.drain(..self.received);
+            self.received = 0;
+            // A large message leaves no large buffer behind.
+            buffer.shrink_to(MOST_READ);
+        }
+    }
+
+    /// How much to read: what the message at the front lacks, if it is known.
+    fn wanted(&mut self) -> usize {
+        let unread = self.unread();
+        let lacking = match Header::parse::<HandleValue>(unread) {
+            Ok(Some(header)) => header.frame_length().saturating_sub(unread.len()),
+            _ => 0,
+        };
+        lacking.clamp(LEAST_READ, MOST_READ)
+    }
+
+    /// Begins to read while something else is waited for. What fails here fails again for whoever receives, and is
+    /// said there.
+    pub(super) fn begin_beside(&mut self) -> Beside {
+        if self.unread().len() >= wire::LONGEST_FRAME {
+            return Beside::Full;
+        }
+        let wanted = self.wanted();
+        match self.transfer.read(wanted) {
+            Ok(Begun::UnderWay) => Beside::UnderWay,
+            Ok(Begun::Done) if self.transfer.finish().is_ok() => Beside::More,
+            _ => Beside::NoMore,
+        }
+    }
+
+    /// Ends it again; whether more can come.
+    pub(super) fn end_beside(&mut self) -> bool {
+        match self.transfer.cancel() {
+            Ok(_) => true,
+            Err(error) => pipe::is_cancelled(&error),
+        }
+    }
+}
+
+/// What became of a read that was begun beside something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    UnderWay,
+    /// Something was there already.
+    More,
+    NoMore,
+    /// Enough is kept for whoever receives.
+    Full,
+}

@@ -1,0 +1,17 @@
+//! Creating processes.
+
+mod environment;
+pub(crate) mod ground;
+mod lifetime;
+mod lookup;
+mod quote;
+mod remote;
+mod sealed;
+mod spawn;
+mod stream;
+mod suspended;
+
+pub(crate) use remote::Remote;
+pub(crate) use sealed::Helper;
+pub(crate) use spawn::{spawn, spawn_suspended};
+pub use suspended::Suspended;

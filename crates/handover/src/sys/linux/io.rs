@@ -1,0 +1,28 @@
+//! Descriptors as std has them, under the names that the code for all systems uses.
+
+pub use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
+
+/// The descriptor inside whatever has one.
+pub(crate) trait HasHandle {
+    /// It, for as long as its owner lives.
+    fn handle(&self) -> BorrowedHandle<'_>;
+}
+
+impl<T: AsHandle + ?Sized> HasHandle for T {
+    fn handle(&self) -> BorrowedHandle<'_> {
+        self.as_fd()
+    }
+}
+
+/// Lets std's trait have what is inside a type of ours.
+macro_rules! as_handle {
+    ($type:ty, $field:ident $(. $more:ident)*) => {
+        impl std::os::fd::AsFd for $type {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                $crate::sys::io::HasHandle::handle(&self.$field$(.$more)*)
+            }
+        }
+    };
+}
+
+pub(crate) use as_handle;

@@ -1,0 +1,196 @@
+//! Objects that are created, and what only one kind of them can.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_gettime,
+    timerfd_settime,
+};
+
+use super::fault;
+use super::wait::{Way, ready, take};
+use crate::Kind;
+
+/// What is created, with what only its kind has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    Event {
+        manual_reset: bool,
+    },
+    /// There is no maximum here but the kernel's own.
+    Semaphore {
+        initial: i32,
+        #[allow(dead_code, reason = "as above")]
+        maximum: i32,
+    },
+    /// Of so many bytes.
+    Section(u64),
+    Timer {
+        manual_reset: bool,
+    },
+}
+
+impl What {
+    pub(crate) const fn creating(self) -> &'static str {
+        match self {
+            Self::Event { .. } | Self::Semaphore { .. } => "eventfd2",
+            Self::Section(_) => "memfd_create",
+            Self::Timer { .. } => "timerfd_create",
+        }
+    }
+}
+
+impl What {
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Event { .. } => Kind::Event,
+            Self::Semaphore { .. } => Kind::Semaphore,
+            Self::Section(_) => Kind::Section,
+            Self::Timer { .. } => Kind::Timer,
+        }
+    }
+}
+
+/// An object, not signaled.
+pub(crate) fn create(what: What) -> io::Result<OwnedFd> {
+    fault(what.creating())?;
+    match what {
+        What::Event { manual_reset } => {
+            let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            mark(&event, manual_reset)?;
+            Ok(event)
+        }
+        What::Semaphore { initial, .. } => {
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
+            Ok(eventfd(u32::try_from(initial).map_err(io::Error::other)?, flags)?)
+        }
+        What::Section(size) => section(size),
+        What::Timer { manual_reset } => {
+            let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+            let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            mark(&timer, manual_reset)?;
+            Ok(timer)
+        }
+    }
+}
+
+/// The mark of an object that isn't unset by a wait. It is a status flag of the open file description, so it goes with
+/// the object wherever that goes, and the kernel makes nothing of it where every write is a whole number. Without it, a
+/// wait reads, as all other programs do with what the kernel gives them.
+const MANUAL_RESET: OFlags = OFlags::APPEND;
+
+fn mark(object: &OwnedFd, manual_reset: bool) -> io::Result<()> {
+    if manual_reset {
+        fault("fcntl")?;
+        rustix::fs::fcntl_setfl(object, OFlags::NONBLOCK | MANUAL_RESET)?;
+    }
+    Ok(())
+}
+
+/// How an event, a timer or a semaphore is waited for.
+pub(crate) fn way_of(object: BorrowedFd<'_>) -> io::Result<Way> {
+    fault("fcntl")?;
+    let is_marked = rustix::fs::fcntl_getfl(object)?.contains(MANUAL_RESET);
+    Ok(if is_marked { Way::Look } else { Way::Take })
+}
+
+fn section(size: u64) -> io::Result<OwnedFd> {
+    // The memory is taken only when it is written to, and then it is too late to say that there is no such machine.
+    let machine = rustix::system::sysinfo();
+    let memory = machine.totalram.saturating_add(machine.totalswap);
+    #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
+    let memory = u64::from(memory).saturating_mul(machine.mem_unit.into());
+    if size > memory {
+        return Err(Errno::NOMEM.into());
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let section = match rustix::fs::memfd_create("handover", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => rustix::fs::memfd_create("handover", flags)?,
+        other => other?,
+    };
+    fault("ftruncate")?;
+    rustix::fs::ftruncate(&section, size)?;
+    fault("fcntl")?;
+    // Who looks at memory that is taken away is killed. So nobody can, and the size stays what it is.
+    rustix::fs::fcntl_add_seals(&section, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(section)
+}
+
+pub(crate) fn set_event(event: BorrowedFd<'_>) -> io::Result<()> {
+    add(event, 1).map(drop)
+}
+
+/// Adds to what an eventfd has; false if it can have no more.
+fn add(eventfd: BorrowedFd<'_>, count: u64) -> io::Result<bool> {
+    fault("write")?;
+    // One of another program may block when it is full.
+    if !ready(&mut [PollFd::from_borrowed_fd(eventfd, PollFlags::OUT)], Some(0))? {
+        return Ok(false);
+    }
+    loop {
+        match rustix::io::write(eventfd, &count.to_ne_bytes()) {
+            Ok(_) => return Ok(true),
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+pub(crate) fn reset_event(event: BorrowedFd<'_>) -> io::Result<()> {
+    take(event).map(drop)
+}
+
+/// What a semaphore's count was before it was added to: the kernel doesn't say.
+pub(crate) type Before = ();
+
+/// Adds to a semaphore's count.
+pub(crate) fn release_semaphore(semaphore: BorrowedFd<'_>, count: i32) -> io::Result<Before> {
+    let count = u64::try_from(count).map_err(io::Error::other)?;
+    if add(semaphore, count)? { Ok(()) } else { Err(Errno::OVERFLOW.into()) }
+}
+
+/// Whether a semaphore wasn't released because its count would become too large.
+pub(crate) fn is_too_many(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::OVERFLOW)
+}
+
+/// Sets a timer to go off after so many units of 100 ns, and then every so many milliseconds, if that isn't zero.
+pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: i64, period: i32) -> io::Result<()> {
+    const UNITS: i64 = 10_000_000;
+    let value = match after {
+        // Nothing would stop it.
+        0 => Timespec { tv_sec: 0, tv_nsec: 1 },
+        _ => Timespec { tv_sec: after / UNITS, tv_nsec: after % UNITS * 100 },
+    };
+    let interval =
+        Timespec { tv_sec: i64::from(period / 1000), tv_nsec: i64::from(period % 1000) * 1_000_000 };
+    settime(timer, value, interval)
+}
+
+/// Stops a timer. The kernel unsets one that it stops, so one that has gone off and goes on is made to go off once more,
+/// and to stop with that.
+pub(crate) fn cancel_timer(timer: BorrowedFd<'_>) -> io::Result<()> {
+    const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if !ready(&mut [PollFd::from_borrowed_fd(timer, PollFlags::IN)], Some(0))? {
+        return settime(timer, ZERO, ZERO);
+    }
+    fault("timerfd_gettime")?;
+    let goes_on = timerfd_gettime(timer)?;
+    if (goes_on.it_value.tv_sec, goes_on.it_value.tv_nsec) == (0, 0) {
+        return Ok(());
+    }
+    settime(timer, Timespec { tv_sec: 0, tv_nsec: 1 }, ZERO)
+}
+
+fn settime(timer: BorrowedFd<'_>, it_value: Timespec, it_interval: Timespec) -> io::Result<()> {
+    fault("timerfd_settime")?;
+    let new = Itimerspec { it_interval, it_value };
+    timerfd_settime(timer, TimerfdTimerFlags::empty(), &new)?;
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Processes: opening one, ending it, how it ended, and what identifies it.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use super::fault;
+use crate::Identity;
+
+/// A process by its id.
+pub(crate) fn open(id: u32) -> io::Result<OwnedFd> {
+    fault("pidfd_open")?;
+    let id = pid(id)?;
+    // An id that is a thread's and not a process's is invalid.
+    match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
+        Err(Errno::INVAL) => Err(Errno::SRCH.into()),
+        other => Ok(other?),
+    }
+}
+
+/// Whether there is no such process any more.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::SRCH)
+}
+
+/// Ends a process, which can't refuse. Only begins it: the process is gone when a wait for it says so.
+pub(crate) fn terminate(process: BorrowedFd<'_>) -> io::Result<()> {
+    fault("pidfd_send_signal")?;
+    match rustix::process::pidfd_send_signal(process, Signal::KILL) {
+        // It has ended, and was waited for.
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a child has ended. The system forgets the child with that.
+pub(crate) fn exit_status(process: BorrowedFd<'_>) -> io::Result<ExitStatus> {
+    match exit_status_if_ended(process)? {
+        Some(status) => Ok(status),
+        None => Err(io::Error::other("the process runs on")),
+    }
+}
+
+/// The same for a child that may run on.
+pub(crate) fn exit_status_if_ended(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+    exit_status_of(WaitId::PidFd(process))
+}
+
+/// The same for a child by its identity: if another process has its id, somebody has waited for it.
+pub(crate) fn exit_status_of_identified(identity: Identity) -> io::Result<Option<ExitStatus>> {
+    if started(&format!("/proc/{}/stat", identity.id))? != identity.created {
+        return Err(Errno::CHILD.into());
+    }
+    exit_status_of(WaitId::Pid(pid(identity.id)?))
+}
+
+fn pid(id: u32) -> io::Result<Pid> {
+    Ok(i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?)
+}
+
+fn exit_status_of(process: WaitId<'_>) -> io::Result<Option<ExitStatus>> {
+    fault("waitid")?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let Some(status) = rustix::process::waitid(process, options)? else { return Ok(None) };
+    /// In the number that the older calls answer: the process has left a memory dump.
+    const DUMPED: i32 = 0x80;
+    let number = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => (code & 0xff) << 8,
+        (None, Some(signal)) if status.dumped() => signal | DUMPED,
+        (None, Some(signal)) => signal,
+        (None, None) => return Err(io::Error::other("the process has neither ended nor was killed")),
+    };
+    Ok(Some(ExitStatus::from_raw(number)))
+}
+
+/// When this process was created.
+pub(crate) fn own_creation_time() -> io::Result<u64> {
+    fault("read")?;
+    started("/proc/self/stat")
+}
+
+/// When a process was created, in clock ticks since the machine was started.
+pub(crate) fn creation_time(process: BorrowedFd<'_>, id: u32) -> io::Result<u64> {
+    fault("read")?;
+    let started = started(&format!("/proc/{id}/stat"));
+    // If it is known to the system now, nobody else had its id a moment ago.
+    check_known(process)?;
+    started.map_err(|error| if error.kind() == io::ErrorKind::NotFound { Errno::SRCH.into() } else { error })
+}
+
+/// Whether the system still knows the process: it runs, or nobody has waited for it since it ended.
+pub(crate) fn check_known(process: BorrowedFd<'_>) -> io::Result<()> {
+    fault("pidfd_send_signal")?;
+    // No signal at all: only the question whether it could be sent. That it mustn't be is an answer too.
+    // SAFETY: the call takes numbers; there is no information to go with the signal.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            std::os::fd::AsRawFd::as_raw_fd(&process),
+            0,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    match (answer, io::Error::last_os_error()) {
+        (0, _) => Ok(()),
+        (_, error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        (_, error) => Err(error),
+    }
+}
+
+fn started(page: &str) -> io::Result<u64> {
+    let page = std::fs::read(page)?;
+    let page = String::from_utf8_lossy(&page);
+    // The second word is the program's name in parentheses, with anything in it; the last parenthesis ends it.
+    let behind_the_name = page.rsplit_once(')').map(|(_, rest)| rest);
+    let started = behind_the_name.and_then(|rest| rest.split_whitespace().nth(19)?.parse().ok());
+    started.ok_or_else(|| io::Error::other("the page about the process doesn't say when it was started"))
+}

@@ -1,0 +1,249 @@
+//! Unix sockets: bytes, and descriptors beside them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::sockopt::Timeout;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use super::{fault, process};
+
+/// The most descriptors that the kernel passes with one message.
+pub(crate) const MOST_DESCRIPTORS: usize = 253;
+
+/// Room for that many, and for what goes with them.
+const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
+
+/// Both ends of a connection.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    fault("socketpair")?;
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends as much as there is room for now, with these descriptors beside the first byte; `None` if there is no room.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<Option<usize>> {
+    fault("sendmsg")?;
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let sent = if descriptors.is_empty() {
+        rustix::net::send(socket, bytes, flags)
+    } else {
+        let mut room = [MaybeUninit::uninit(); ROOM];
+        let mut beside = SendAncillaryBuffer::new(&mut room);
+        if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(Errno::TOOMANYREFS.into());
+        }
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, flags)
+    };
+    match sent {
+        Ok(length) => Ok(Some(length)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What was received at once.
+#[derive(Debug)]
+pub(crate) struct Came {
+    /// How many bytes; zero is the end.
+    pub(crate) length: usize,
+    /// The descriptors that came beside them. The kernel gives those of one sending at a time, with its first byte.
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// Whether there were more, for which this process had no room.
+    pub(crate) is_cut: bool,
+}
+
+/// How a receive finds out whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It looks.
+    Once,
+    /// It waits for as long as was set for the socket: one call instead of two.
+    Wait,
+}
+
+/// Sets how long [`Look::Wait`] waits.
+pub(crate) fn set_wait(socket: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
+    fault("setsockopt")?;
+    Ok(rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(time))?)
+}
+
+/// Receives what is there; `None` if nothing is. A descriptor comes with the flag that keeps it from started programs.
+pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], look: Look) -> io::Result<Option<Came>> {
+    fault("recvmsg")?;
+    let mut room = [MaybeUninit::uninit(); ROOM];
+    let mut beside = RecvAncillaryBuffer::new(&mut room);
+    let flags = match look {
+        Look::Once => RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
+        Look::Wait => RecvFlags::CMSG_CLOEXEC,
+    };
+    let received = match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut beside, flags) {
+        Ok(received) => received,
+        Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut descriptors = Vec::new();
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            // How many there are isn't known before; there is one such part at most.
+            descriptors.reserve(MOST_DESCRIPTORS);
+            descriptors.extend(rights);
+        }
+    }
+    let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
+    Ok(Some(Came { length: received.bytes, descriptors, is_cut }))
+}
+
+/// Whether a call failed because the other end is closed.
+pub(crate) fn is_end(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN))
+}
+
+/// What is asked of a socket to be read from, and what to be written to.
+pub(crate) const READABLE: PollFlags = PollFlags::IN;
+pub(crate) const WRITABLE: PollFlags = PollFlags::OUT;
+
+fn address(path: &Path) -> io::Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new(path)?)
+}
+
+/// The most bytes that the path of a socket has.
+pub(crate) const LONGEST_PATH: usize = 107;
+
+fn socket() -> io::Result<OwnedFd> {
+    fault("socket")?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+/// A socket that others can connect to by this path, where nothing is yet.
+pub(crate) fn listen(path: &Path) -> io::Result<OwnedFd> {
+    const BACKLOG: i32 = 128;
+    let socket = socket()?;
+    fault("bind")?;
+    rustix::net::bind(&socket, &address(path)?)?;
+    if let Err(error) = fault("listen").and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?)) {
+        // Nobody listens there.
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(socket)
+}
+
+/// Connects to whoever listens there; `None` if too many wait for that one now.
+pub(crate) fn connect(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let socket = socket()?;
+    fault("connect")?;
+    match rustix::net::connect(&socket, &address(path)?) {
+        Ok(()) => {
+            // It was to keep this call from waiting.
+            fault("fcntl")?;
+            rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::empty())?;
+            Ok(Some(socket))
+        }
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether nobody listens there.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::CONNREFUSED))
+}
+
+/// Who has connected, if somebody has.
+pub(crate) fn accept(listening: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    fault("accept4")?;
+    match rustix::net::accept_with(listening, SocketFlags::CLOEXEC) {
+        Ok(socket) => Ok(Some(socket)),
+        // The last is one that came and went.
+        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The process that made the other end, as the kernel noted it then.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    pub(crate) id: u32,
+    pub(crate) user: u32,
+    /// `None` if it has ended.
+    pub(crate) process: Option<OwnedFd>,
+}
+
+/// Who made the other end.
+///
+/// Since Linux 6.5 the kernel keeps hold of the process itself. Before, it only has the number, and that may be another
+/// process's if the maker has ended; so the connection must be up still when the process of that number is held.
+pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> io::Result<Maker> {
+    let mut noted = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    // SAFETY: the option's answer is this structure.
+    unsafe { option(socket, libc::SO_PEERCRED, &mut noted) }?;
+    // Zero is a process that this one's part of the system doesn't see.
+    let (id, user) = (noted.pid.unsigned_abs(), noted.uid);
+    let held = match peer_pidfd(socket) {
+        Ok(process) => Some(process),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOPROTOOPT) => match process::open(id) {
+                Ok(process) if !is_hung_up(socket)? => Some(process),
+                Ok(_) => None,
+                Err(error) if process::is_missing(&error) => None,
+                Err(error) => return Err(error),
+            },
+            // It has ended, and was waited for.
+            Some(Errno::SRCH | Errno::INVAL | Errno::NODATA) => None,
+            _ => return Err(error),
+        },
+    };
+    Ok(Maker { id, user, process: held })
+}
+
+fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    /// As the kernel's headers have it for all but two old machines, which the crates don't name yet.
+    const SO_PEERPIDFD: i32 = 77;
+    let mut descriptor: RawFd = -1;
+    // SAFETY: the option's answer is a number.
+    unsafe { option(socket, SO_PEERPIDFD, &mut descriptor) }?;
+    // SAFETY: the kernel has made the descriptor for us just now, with the flag that keeps it from started programs.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Asks a socket for one of its options.
+///
+/// # Safety
+///
+/// Any bytes that the kernel answers for this option must be a value of `T`.
+unsafe fn option<T>(socket: BorrowedFd<'_>, name: i32, answer: &mut T) -> io::Result<()> {
+    fault("getsockopt")?;
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the socket is borrowed, so it is open; both places live through the call, and the answer's has the length
+    // in the other; the caller promises that it can hold whatever comes.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            std::ptr::from_mut(answer).cast(),
+            &raw mut length,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the other end is closed.
+pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut polled = [rustix::event::PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    super::wait::ready(&mut polled, Some(0))?;
+    Ok(polled[0].revents().contains(PollFlags::HUP))
+}

@@ -1,0 +1,123 @@
+//! Waiting.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::fault;
+
+/// The most milliseconds that one call waits.
+pub(crate) const LONGEST: u32 = u32::MAX - 1;
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    Signaled,
+    TimedOut,
+}
+
+/// What a wait that succeeds does with the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Nothing: it lets every waiter go.
+    Look,
+    /// Reads it, which unsets it or takes one from its count. Only one waiter can.
+    Take,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+#[allow(unreachable_pub, reason = "it stands in a trait that is public, and that nobody else can name")]
+pub struct Target<'a> {
+    pub(crate) handle: BorrowedFd<'a>,
+    pub(crate) way: Way,
+}
+
+/// The end of a process, as it is waited for.
+pub(crate) fn end_of(process: BorrowedFd<'_>) -> Target<'_> {
+    Target { handle: process, way: Way::Look }
+}
+
+/// Whether a descriptor can't be waited for for want of a right: there is no such right.
+pub(crate) fn can_not_be_waited_for(_: &Target<'_>) -> bool {
+    false
+}
+
+/// Waits for an object, for so many milliseconds or, with `None`, for a long time; it can end early with nothing.
+pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
+    // Most waits that take find something, and then this one call is enough.
+    if object.way == Way::Take && take(object.handle)? {
+        return Ok(Waited::Signaled);
+    }
+    let came = wait_any(&[object], milliseconds.unwrap_or(LONGEST))?;
+    Ok(came.map_or(Waited::TimedOut, |_| Waited::Signaled))
+}
+
+/// The most objects that one call waits for: as many as on Windows, so that what works here works there.
+pub(crate) const MOST: usize = 64;
+
+/// Waits for so many milliseconds until one of the objects is signaled, and says which by its place. It can end early
+/// with nothing: by a signal, or because another waiter was quicker. The second answer is for Windows.
+pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<Option<(usize, bool)>> {
+    let mut polled: [PollFd<'_>; MOST] = std::array::from_fn(|place| {
+        // What is left over repeats the last, and isn't passed to the call.
+        PollFd::from_borrowed_fd(objects[place.min(objects.len() - 1)].handle, PollFlags::IN)
+    });
+    let polled = &mut polled[..objects.len().min(MOST)];
+    if !ready(polled, Some(milliseconds))? {
+        return Ok(None);
+    }
+    for (place, (object, polled)) in objects.iter().zip(polled).enumerate() {
+        if !polled.revents().is_empty() && (object.way == Way::Look || take(object.handle)?) {
+            return Ok(Some((place, false)));
+        }
+    }
+    Ok(None)
+}
+
+/// Waits until one of the descriptors is ready, or so many milliseconds. False if none is, also after a signal.
+pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> io::Result<bool> {
+    fault("ppoll")?;
+    let time = milliseconds.map(|milliseconds| Timespec {
+        tv_sec: i64::from(milliseconds / 1000),
+        tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
+    });
+    match poll(polled, time.as_ref()) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes what an eventfd or a timerfd has, without waiting; false if it has nothing.
+pub(crate) fn take(handle: BorrowedFd<'_>) -> io::Result<bool> {
+    fault("preadv2")?;
+    let mut count = [0; 8];
+    // The descriptor may be another program's, which has left it to block; its mode is its own, and not changed here.
+    let read =
+        rustix::io::preadv2(handle, &mut [IoSliceMut::new(&mut count)], u64::MAX, ReadWriteFlags::NOWAIT);
+    match read {
+        Ok(_) => Ok(true),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+        Err(Errno::OPNOTSUPP) => take_without_the_flag(handle),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The same where timers don't know the flag, before Linux 6.10. Ours never block; another's can, if a third process
+/// takes what it has in the moment between the two calls.
+fn take_without_the_flag(handle: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut count = [0; 8];
+    let blocks = !rustix::fs::fcntl_getfl(handle)?.contains(OFlags::NONBLOCK);
+    if blocks && !ready(&mut [PollFd::from_borrowed_fd(handle, PollFlags::IN)], Some(0))? {
+        return Ok(false);
+    }
+    match rustix::io::read(handle, &mut count) {
+        Ok(_) => Ok(true),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,58 @@
+//! Which numbers can be handles.
+
+use std::os::windows::io::{AsRawHandle, BorrowedHandle};
+
+/// What stands in the error for any other.
+pub(crate) const EXPECTED: &str = "a multiple of 4 from 4 to 0x7ffffffc";
+
+/// Why a number can't be the index of any handle table.
+pub(crate) fn objection(number: u64) -> Option<&'static str> {
+    let Ok(value) = u32::try_from(number) else {
+        // A pseudo handle that was widened as a signed number is the likelier mistake than a large index.
+        let pseudo = number >= u64::MAX - 11;
+        return Some(if pseudo { "a pseudo handle" } else { "more than 32 bits" });
+    };
+    match value {
+        0 => Some("NULL"),
+        _ if value >= u32::MAX - 11 => Some("INVALID_HANDLE_VALUE or a pseudo handle"),
+        _ if value > 0x7fff_ffff => Some("negative as a 32-bit number"),
+        // The two low bits are the application's to tag; the kernel ignores them. A tagged value is a second
+        // name of the same entry, which would be closed twice.
+        _ if value % 4 != 0 => Some("not a multiple of 4"),
+        _ => None,
+    }
+}
+
+/// A handle of this process as a number.
+pub(crate) fn number_of(handle: BorrowedHandle<'_>) -> usize {
+    handle.as_raw_handle().expose_provenance()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Error, HandleValue};
+
+    #[test]
+    fn what_no_table_can_hold_is_refused_with_the_reason() {
+        for (text, reason) in [
+            ("0", "NULL"),
+            ("0x0", "NULL"),
+            ("42", "not a multiple of 4"),
+            ("0x45", "not a multiple of 4"),
+            ("4294967295", "INVALID_HANDLE_VALUE or a pseudo handle"),
+            ("0xfffffff4", "INVALID_HANDLE_VALUE or a pseudo handle"),
+            ("0xfffffff0", "negative as a 32-bit number"),
+            ("0x80000000", "negative as a 32-bit number"),
+            ("4294967296", "more than 32 bits"),
+            ("0x100000044", "more than 32 bits"),
+            ("0xffffffffffffffff", "a pseudo handle"),
+            ("0xfffffffffffffff4", "a pseudo handle"),
+            ("0xfffffffffffffff0", "more than 32 bits"),
+        ] {
+            match text.parse::<HandleValue>() {
+                Err(Error::NotAHandle { why, .. }) => assert_eq!(why, reason, "{text:?}"),
+                other => panic!("{text:?} gave {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Windows: the parent duplicates into the child's handle table, and says the number over a pipe.
+
+/// The calls behind the steps, by their names in the documentation.
+pub mod call {
+    /// Makes an event.
+    pub const CREATE_EVENT: &str = "CreateEventW";
+    /// Opens an event by its name.
+    pub const OPEN_EVENT: &str = "OpenEventW";
+    /// Sets an event.
+    pub const SET_EVENT: &str = "SetEvent";
+    /// Starts a child.
+    pub const CREATE_PROCESS: &str = "CreateProcessW";
+    /// Ends a process.
+    pub const TERMINATE: &str = "TerminateProcess";
+    /// Asks for this program's own file.
+    pub const ASK_FOR_PROGRAM: &str = "GetModuleFileNameW";
+    /// Asks what a handle refers to.
+    pub const ASK_FOR_KIND: &str = "NtQueryObject";
+    /// Waits for an event or for a process's end.
+    pub const WAIT: &str = "WaitForSingleObject";
+    /// Closes a handle.
+    pub const CLOSE: &str = "CloseHandle";
+    /// Gives an object to a process that runs: two steps.
+    pub const HAND_OVER: [&str; 2] = ["DuplicateHandle", "WriteFile"];
+    /// Comes by an object that was given: likewise.
+    pub const TAKE_OVER: [&str; 2] = ["ReadFile", ASK_FOR_KIND];
+}
+
+/// Giving the event to a child that runs.
+pub mod duplication {
+    use std::io::Write;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use handover::{Access, Child, Command, Event, HandleValue, Stdio, Told};
+
+    use super::call;
+    use crate::{ChildOptions, Stop, Story};
+
+    /// What the child inherits beside its standard streams.
+    pub const INHERITS: &str = "nothing";
+
+    /// Lets the child be told something once it runs: its standard input is a pipe.
+    pub fn prepare<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
+        command.stdin(Stdio::piped())
+    }
+
+    /// The parent's half: duplicates the event into the child and tells it the number.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Failed`] if the duplication does, [`Stop::Channel`] if nobody reads the number.
+    pub fn hand_over(story: &Story, event: &Event, child: &mut Child) -> Result<(), Stop> {
+        // With the right to wait for it and no other.
+        let copy = child.process().duplicate_into(event.only(Access::SYNCHRONIZE))?;
+        let (own, value) = (HandleValue::of(event)?, copy.value());
+        let [duplicate, write] = call::HAND_OVER;
+        story.step(format_args!(
+            "{duplicate}({own:#x}, process {}, SYNCHRONIZE) = handle {value:#x}",
+            child.id()
+        ));
+        // Until the child is told, the copy is ours to close.
+        let told = match child.stdin.as_mut() {
+            Some(pipe) => writeln!(pipe, "{value}"),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        };
+        told.map_err(|error| Stop::Channel(format!("the child's pipe broke: {error}")))?;
+        copy.delivered();
+        story.step(format_args!("{write}(pipe, \"{value}\") = ok"));
+        Ok(())
+    }
+
+    /// The child's half: the event will be there when the pipe says where.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Late`] if no line came in time, [`Stop::Failed`] if the input ended before a line did, and if the line
+    /// is no number of an event.
+    pub fn take_over(story: &Story, options: &ChildOptions) -> Result<Event, Stop> {
+        let told = line_within(options.time_left())?;
+        let handle = told.value();
+        let [read, ask] = call::TAKE_OVER;
+        story.step(format_args!("{read}(standard input) = handle {handle:#x}"));
+        let event = told.adopt()?;
+        story.step(format_args!("{ask}({handle:#x}) = an event"));
+        Ok(event)
+    }
+
+    /// Reads the number of a handle from standard input.
+    fn line_within(time: Duration) -> Result<Told, Stop> {
+        let (sender, receiver) = mpsc::channel();
+        // A read can't be told to end at a deadline; the thread that is stuck in one ends with the process.
+        thread::spawn(move || sender.send(Told::line()));
+        match receiver.recv_timeout(time) {
+            Ok(told) => Ok(told?),
+            Err(_) => Err(Stop::Late(format!("no line came on standard input within {time:?}"))),
+        }
+    }
+}

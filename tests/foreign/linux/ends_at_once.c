@@ -1,0 +1,5 @@
+/* A child that dies early. */
+int main(void)
+{
+    return 9;
+}

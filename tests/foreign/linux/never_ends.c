@@ -1,0 +1,8 @@
+/* A child that takes no notice, for a minute. */
+#include <unistd.h>
+
+int main(void)
+{
+    sleep(60);
+    return 0;
+}

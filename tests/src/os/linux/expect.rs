@@ -1,0 +1,84 @@
+//! What differs between systems and doesn't matter.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use handover::Kind;
+
+/// The call with which a program is started.
+pub const START: &str = "execve";
+
+/// How many calls a spawn with a passed-on stream makes at least before there is a child.
+pub const CALLS_BEFORE_A_CHILD: u32 = 2;
+
+/// How many calls letting a client in takes at least.
+pub const CALLS_OF_A_DOOR: u32 = 5;
+
+/// A user who isn't this one.
+pub const ANOTHER_USER: &str = "4294967294";
+
+/// The variables that a program gets though its environment was cleared.
+pub const NEEDED_VARIABLES: &[&str] = &[];
+
+/// How many handles this process keeps when it has spawned a sealed child.
+pub const KEPT_BY_SEALED: usize = 0;
+
+/// How many it keeps when it has spawned a child that is to end with it.
+pub const KEPT_BY_KILL_WITH_PARENT: usize = 0;
+
+/// How many it keeps for each message with one object that the stronger end hasn't fetched yet: the kernel has it.
+pub const KEPT_UNTIL_FETCHED: usize = 0;
+
+/// Whether what was sent to a weaker end is in its table before it has received it.
+pub const SENT_IS_THERE: bool = false;
+
+/// Whether a child was killed by its parent.
+#[must_use]
+pub fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(9) && status.code().is_none()
+}
+
+/// With which access one of the library's own objects arrives that has this access here.
+#[must_use]
+pub const fn travelling_access(_kind: &Kind, own: u32) -> u32 {
+    own
+}
+
+/// Numbers that are no handles but look like some: the current directory's.
+#[must_use]
+pub fn pseudo_handles() -> Vec<BorrowedFd<'static>> {
+    vec![rustix::fs::CWD]
+}
+
+/// Whom a manifest can be meant for that isn't meant for a child of this process.
+#[must_use]
+pub fn others() -> [String; 2] {
+    // The first process of all; and this one, whose environment the child has copied.
+    [format!("{:010}", 1), format!("{:010}", std::process::id())]
+}
+
+/// An argument that isn't text, and is allowed.
+#[must_use]
+pub fn not_text() -> OsString {
+    OsString::from_vec(vec![0x61, 0xff, 0x62])
+}
+
+/// As `says_what_it_got.c` prints it.
+#[must_use]
+pub fn to_hex(text: &OsStr) -> String {
+    text.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What `says_what_it_got.c` prints.
+///
+/// # Panics
+///
+/// If it isn't that.
+#[must_use]
+pub fn from_hex(hex: &str) -> OsString {
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits");
+    OsString::from_vec((0..hex.len()).step_by(2).map(byte).collect())
+}

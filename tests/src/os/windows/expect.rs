@@ -1,0 +1,89 @@
+//! What differs between systems and doesn't matter.
+
+use std::ffi::{OsStr, OsString};
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::io::BorrowedHandle;
+use std::process::ExitStatus;
+
+use handover::Kind;
+
+use super::table;
+
+/// The call with which a program is started.
+pub const START: &str = "CreateProcessW";
+
+/// How many calls a spawn with a passed-on stream makes at least before there is a child.
+pub const CALLS_BEFORE_A_CHILD: u32 = 5;
+
+/// How many calls letting a client in takes at least.
+pub const CALLS_OF_A_DOOR: u32 = 16;
+
+/// A user who isn't this one.
+pub const ANOTHER_USER: &str = "S-1-5-21-1-2-3-1000";
+
+/// The variables that a program gets though its environment was cleared.
+pub const NEEDED_VARIABLES: &[&str] = &["SYSTEMROOT"];
+
+/// How many handles this process keeps when it has spawned a sealed child: the helper's, its thread's and its job's.
+pub const KEPT_BY_SEALED: usize = 3;
+
+/// How many it keeps when it has spawned a child that is to end with it: a job's.
+pub const KEPT_BY_KILL_WITH_PARENT: usize = 1;
+
+/// How many it keeps for each message with one object that the stronger end hasn't fetched yet.
+pub const KEPT_UNTIL_FETCHED: usize = 1;
+
+/// Whether what was sent to a weaker end is in its table before it has received it.
+pub const SENT_IS_THERE: bool = true;
+
+/// Whether a child was killed by its parent.
+#[must_use]
+pub fn was_killed(status: ExitStatus) -> bool {
+    status.code() == Some(1)
+}
+
+/// With which access one of the library's own objects arrives that has this access here.
+#[must_use]
+pub const fn travelling_access(kind: &Kind, own: u32) -> u32 {
+    match kind {
+        Kind::Event => 0x0010_0002,
+        _ => own,
+    }
+}
+
+/// Numbers that are no handles but look like some.
+#[must_use]
+pub fn pseudo_handles() -> Vec<BorrowedHandle<'static>> {
+    vec![table::current_process(), table::borrowed(0)]
+}
+
+/// Whom a manifest can be meant for that isn't meant for a child of this process.
+#[must_use]
+pub fn others() -> [String; 2] {
+    let this = std::process::id();
+    // Another parent; and one that had this process's id before.
+    [format!("{}@1", this + 4), format!("{this}@1")]
+}
+
+/// An argument that isn't text, and is allowed: a lone surrogate.
+#[must_use]
+pub fn not_text() -> OsString {
+    OsString::from_wide(&[0x61, 0xd800, 0x62])
+}
+
+/// As `says_what_it_got.c` prints it.
+#[must_use]
+pub fn to_hex(text: &OsStr) -> String {
+    text.encode_wide().map(|unit| format!("{unit:04x}")).collect()
+}
+
+/// What `says_what_it_got.c` prints.
+///
+/// # Panics
+///
+/// If it isn't that.
+#[must_use]
+pub fn from_hex(hex: &str) -> OsString {
+    let unit = |at: usize| u16::from_str_radix(&hex[at..at + 4], 16).expect("hex digits");
+    OsString::from_wide(&(0..hex.len()).step_by(4).map(unit).collect::<Vec<_>>())
+}

@@ -1,0 +1,190 @@
+//! What channels over sockets have beyond others: what was sent is the kernel's, whoever goes first.
+
+use std::time::Duration;
+
+use handover::{Channel, Child, Command, Error, Event, Kind, Message, OwnedHandle, Stdio};
+use handover_tests::{Suite, raw, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "channel",
+    tests: tests![
+        what_was_sent_arrives_though_the_sender_has_exited,
+        flushing_waits_for_nobody,
+        sockets_travel,
+        a_section_can_be_handed_over_to_read_alone,
+        what_the_library_has_no_kind_for_must_be_allowed_by_name,
+        what_is_under_way_is_closed_with_both_ends,
+    ],
+    roles: tests![sends_and_exits, flushes, answers_on_a_socket, looks_at_a_section, echoes, reads_nothing],
+};
+
+fn in_role(name: &str) -> (Child, Channel) {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).stdin(Stdio::null()).kill_on_drop(true);
+    let mut child = command.channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    (child, channel)
+}
+
+fn parent() -> Channel {
+    Channel::parent().unwrap()
+}
+
+fn ends_well(mut child: Child, channel: Channel) {
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn sends_and_exits(_: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    channel.send(Message::new(b"last").with("event", &event)).unwrap();
+    std::process::exit(0);
+}
+
+fn what_was_sent_arrives_though_the_sender_has_exited() {
+    let (mut child, channel) = in_role("sends_and_exits");
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    let before = table::count();
+    // Nobody is there to send to; that doesn't lose what has come.
+    let event = Event::manual_reset().unwrap();
+    let gone = channel.send(Message::new(b"").with("event", &event));
+    assert!(matches!(gone, Err(Error::PeerGone { .. })), "{gone:?}");
+    drop(event);
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(message.bytes(), b"last");
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    drop(message);
+    for _ in 0..2 {
+        match channel.recv() {
+            Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(table::count(), before);
+}
+
+fn flushes(_: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    channel.send(Message::new(b"").with("event", &event)).unwrap();
+    assert_eq!(table::count(), before, "nothing is kept here for it");
+    channel.flush(Duration::ZERO).unwrap();
+    channel.send(b"flushed").unwrap();
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    let closed = channel.flush(SOON);
+    assert!(matches!(closed, Err(Error::Closed { .. })), "{closed:?}");
+}
+
+fn flushing_waits_for_nobody() {
+    let (child, channel) = in_role("flushes");
+    assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flushed");
+    ends_well(child, channel);
+}
+
+fn answers_on_a_socket(_: &[String]) {
+    use std::io::Write;
+    let channel = parent();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let mut stream: std::os::unix::net::UnixStream = message.take("stream").unwrap();
+    stream.write_all(b"over the socket").unwrap();
+    drop(stream);
+    let listener: std::net::TcpListener = message.take("listener").unwrap();
+    channel.send(listener.local_addr().unwrap().to_string().as_str()).unwrap();
+    listener.accept().unwrap().0.write_all(b"accepted").unwrap();
+}
+
+fn sockets_travel() {
+    use std::io::Read;
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (child, channel) = in_role("answers_on_a_socket");
+    channel.send(Message::new(b"").with("stream", &theirs).with("listener", &listener)).unwrap();
+    drop((theirs, listener));
+    let mut text = String::new();
+    ours.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "over the socket");
+    let address = channel.recv_timeout(SOON).unwrap().into_bytes();
+    let mut client = std::net::TcpStream::connect(std::str::from_utf8(&address).unwrap()).unwrap();
+    text.clear();
+    client.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "accepted");
+    ends_well(child, channel);
+}
+
+fn looks_at_a_section(_: &[String]) {
+    let channel = parent();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let section: handover::Section = message.take("section").unwrap();
+    let view = section.view().unwrap();
+    assert!(view.to_vec().starts_with(b"to read"));
+    match section.view_mut() {
+        Err(Error::MissingRight { right, .. }) => assert_eq!(right, "to write"),
+        other => panic!("{other:?}"),
+    }
+    let bare: handover::Section = message.take("bare").unwrap();
+    assert!(raw::can_map(&bare, true) && raw::can_map(&section, false) && !raw::can_map(&section, true));
+    channel.send(b"seen").unwrap();
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+}
+
+fn a_section_can_be_handed_over_to_read_alone() {
+    let section = handover::Section::new(100).unwrap();
+    section.view_mut().unwrap().write(0, b"to read").unwrap();
+    let before = table::count();
+    let (child, channel) = in_role("looks_at_a_section");
+    let message = Message::new(b"").with("section", section.read_only()).with("bare", &section);
+    channel.send(message).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"seen");
+    ends_well(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn echoes(_: &[String]) {
+    let channel = parent();
+    channel.allow(Kind::Other("eventpoll".into()));
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let object: OwnedHandle = message.take("object").unwrap();
+    channel.send(Message::new(b"").with("object", &object)).unwrap();
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+}
+
+fn what_the_library_has_no_kind_for_must_be_allowed_by_name() {
+    let epoll = raw::epoll();
+    let (child, channel) = in_role("echoes");
+    channel.send(Message::new(b"").with("object", &epoll)).unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let kind = message.kind("object").unwrap();
+    assert_eq!(kind, Kind::Other("eventpoll".into()));
+    let refused = message.take::<OwnedHandle>("object");
+    assert!(matches!(refused, Err(Error::KindNotAllowed { .. })), "{refused:?}");
+    channel.allow(kind);
+    let came: OwnedHandle = message.take("object").unwrap();
+    assert!(table::same_object(&came, &epoll));
+    ends_well(child, channel);
+}
+
+fn reads_nothing(_: &[String]) {
+    let channel = parent();
+    channel.send(b"here").unwrap();
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn what_is_under_way_is_closed_with_both_ends() {
+    use std::io::Read;
+    // The reader of a pipe sees its end when nobody has the other side, also nobody's mail.
+    let (from, to) = raw::pipe();
+    let (mut child, channel) = in_role("reads_nothing");
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"here");
+    channel.send(Message::new(b"").with("to", &to)).unwrap();
+    drop(to);
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    drop(channel);
+    assert_eq!(std::fs::File::from(from).read(&mut [0]).unwrap(), 0);
+}

@@ -1,0 +1,26 @@
+//! What only Linux can show: programs in other languages on the other side, descriptors that somebody has left open,
+//! service managers, and what can be done wrong with descriptors beside bytes.
+
+mod activation;
+mod canaries;
+mod channel;
+mod command;
+mod events;
+mod hostile;
+mod names;
+mod peers;
+mod room;
+
+use handover_tests::Suite;
+
+pub(crate) const SUITES: &[Suite] = &[
+    activation::SUITE,
+    canaries::SUITE,
+    channel::SUITE,
+    command::SUITE,
+    events::SUITE,
+    hostile::SUITE,
+    names::SUITE,
+    peers::SUITE,
+    room::SUITE,
+];

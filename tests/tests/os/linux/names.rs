@@ -1,0 +1,260 @@
+//! Names as files in a folder of the user's alone, which a killed process leaves behind.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use handover::{
+    Channel, Child, Command, Error, Event, Found, Listener, Reset, Section, SingleInstance, Stdio,
+};
+use handover_tests::{Suite, door, role, table, tests, this_program, until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "names",
+    tests: tests![
+        what_a_killed_process_leaves_blocks_no_name,
+        a_name_goes_with_the_object_that_was_created,
+        the_folder_is_this_users_alone,
+        a_folder_that_others_can_enter_is_refused,
+        a_file_that_squats_on_a_name_is_no_object,
+        a_name_that_is_too_long_says_by_how_much,
+        a_hundred_open_it_at_once,
+        of_many_that_create_one_name_at_once_one_does,
+    ],
+    roles: tests![has_names, listens_and_stays, opens, creates],
+};
+
+fn name(test: &str) -> String {
+    format!("{test}.{}", std::process::id())
+}
+
+fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+fn line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+/// An object, a listener and an instance of this name, until it is killed.
+fn has_names(arguments: &[String]) {
+    let _event = Event::create_named(&arguments[0], Reset::Manual).unwrap();
+    let _listener = Listener::bind(&arguments[0]).unwrap();
+    let _only = SingleInstance::claim(&format!("{}.only", arguments[0])).unwrap();
+    println!("has them");
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn what_a_killed_process_leaves_blocks_no_name() {
+    let name = name("killed");
+    let only = format!("{name}.only");
+    // A process that serves a name once keeps nothing of it.
+    drop(Event::create_named(&name, Reset::Auto).unwrap());
+    let before = table::count();
+    for _ in 0..3 {
+        let mut killed = in_role("has_names", &[&name]).spawn().unwrap();
+        assert_eq!(line(&mut killed), "has them");
+        assert!(matches!(Event::create_named(&name, Reset::Auto), Err(Error::NameTaken { .. })));
+        assert!(matches!(Listener::bind(&name), Err(Error::NameTaken { .. })));
+        assert!(matches!(SingleInstance::claim(&only), Err(Error::AlreadyRunning { .. })));
+        Event::open_named(&name).unwrap().set().unwrap();
+        killed.kill().unwrap();
+        killed.wait_timeout(SOON).unwrap();
+        assert!(door::path(&name).exists(), "the control: it leaves its files");
+
+        let gone = Event::open_named(&name);
+        assert!(matches!(gone, Err(Error::NoSuchObject { .. })), "{gone:?}");
+        let nobody = Channel::connect_timeout(&name, SOON);
+        assert!(matches!(nobody, Err(Error::NobodyListens { .. })), "{nobody:?}");
+        let (event, found) = Event::create_or_open_named(&name, Reset::Auto).unwrap();
+        assert_eq!(found, Found::Created);
+        let listener = Listener::bind(&name).unwrap();
+        let claimed = SingleInstance::claim(&only).unwrap();
+        assert!(claimed.comes_after_a_crash());
+        drop((event, listener, claimed));
+        drop(killed);
+        assert_eq!(table::count(), before);
+        let folder = std::fs::read_dir(door::folder()).unwrap();
+        let left = folder.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().contains(&name));
+        assert_eq!(left.count(), 0, "no file is left");
+    }
+}
+
+fn a_name_goes_with_the_object_that_was_created() {
+    let name = name("goes");
+    let first = Event::create_named(&name, Reset::Manual).unwrap();
+    let second = Event::open_named(&name).unwrap();
+    drop(first);
+    // Who has it open keeps it, and nobody finds it any more.
+    assert!(matches!(Event::open_named(&name), Err(Error::NoSuchObject { .. })));
+    second.set().unwrap();
+    let other = Event::create_named(&name, Reset::Manual).unwrap();
+    assert!(second.try_wait().unwrap() && !other.try_wait().unwrap());
+    drop(second);
+    Event::open_named(&name).unwrap().set().unwrap();
+    assert!(other.try_wait().unwrap());
+}
+
+/// A runtime directory of this test's own, gone with it.
+struct Runtime(PathBuf);
+
+impl Runtime {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("handover-{}", name(test)));
+        std::fs::DirBuilder::new().mode(0o755).create(&path).unwrap();
+        Self(path)
+    }
+
+    /// A child for which it is the runtime directory.
+    fn listener(&self, name: &str) -> Child {
+        in_role("listens_and_stays", &[name]).env("XDG_RUNTIME_DIR", &self.0).spawn().unwrap()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn listens_and_stays(arguments: &[String]) {
+    let listener = Listener::bind(&arguments[0]);
+    let event = Event::create_named(&arguments[0], Reset::Manual);
+    match (&listener, &event) {
+        (Ok(_), Ok(_)) => println!("listens"),
+        (Err(error), Err(other)) => println!("{error} | {other}"),
+        _ => println!("one of the two"),
+    }
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn mode(path: &Path) -> u32 {
+    path.symlink_metadata().unwrap().mode() & 0o777
+}
+
+fn the_folder_is_this_users_alone() {
+    let runtime = Runtime::new("folder");
+    let name = name("folder");
+    let mut listener = runtime.listener(&name);
+    assert_eq!(line(&mut listener), "listens");
+    let folder = runtime.0.join("handover");
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(folder.metadata().unwrap().uid(), runtime.0.metadata().unwrap().uid());
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 4, "two sockets and two locks: {files:?}");
+    for file in files.iter().filter(|file| file.metadata().unwrap().is_file()) {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    // It is found there, and nowhere else.
+    let missing = Channel::connect_timeout(&name, SOON);
+    assert!(matches!(missing, Err(Error::NobodyListens { .. })), "{missing:?}");
+}
+
+fn a_folder_that_others_can_enter_is_refused() {
+    let runtime = Runtime::new("open");
+    let folder = runtime.0.join("handover");
+    for (what, shown) in [("too open", "alone"), ("a link", "alone"), ("a file", "alone")] {
+        match what {
+            "too open" => {
+                std::fs::create_dir(&folder).unwrap();
+                std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+            }
+            "a link" => {
+                let elsewhere = runtime.0.join("elsewhere");
+                std::fs::DirBuilder::new().mode(0o700).create(&elsewhere).unwrap();
+                std::os::unix::fs::symlink(elsewhere, &folder).unwrap();
+            }
+            _ => std::fs::write(&folder, "").unwrap(),
+        }
+        let mut refused = runtime.listener("refused");
+        let said = line(&mut refused);
+        assert_eq!(said.matches(shown).count(), 2, "{what}: {said}");
+        let _ = std::fs::remove_dir_all(&folder);
+        let _ = std::fs::remove_file(&folder);
+    }
+}
+
+fn a_file_that_squats_on_a_name_is_no_object() {
+    let name = name("squats");
+    // The folder is made with the first name.
+    drop(Listener::bind(&name).unwrap());
+    std::fs::write(door::path(&name), "no socket").unwrap();
+    let error = Channel::connect_timeout(&name, SOON).unwrap_err();
+    assert!(matches!(error, Error::NobodyListens { .. }), "{error:?}");
+    drop(Listener::bind(&name).unwrap());
+    assert!(!door::path(&name).exists());
+}
+
+fn a_name_that_is_too_long_says_by_how_much() {
+    let long = "n".repeat(108);
+    for error in [
+        Event::create_named(&long, Reset::Auto).map(drop).unwrap_err(),
+        Event::open_named(&long).map(drop).unwrap_err(),
+        Section::create_named(&long, 1).map(drop).unwrap_err(),
+        Listener::bind(&long).map(drop).unwrap_err(),
+        Channel::connect(&long).map(drop).unwrap_err(),
+        SingleInstance::claim(&long).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
+        assert!(error.to_string().contains("too long by"), "{error}");
+    }
+}
+
+fn opens(arguments: &[String]) {
+    for _ in 0..20 {
+        Event::open_named(&arguments[0]).unwrap().set().unwrap();
+    }
+}
+
+fn a_hundred_open_it_at_once() {
+    let name = name("hundred");
+    let event = Event::create_named(&name, Reset::Manual).unwrap();
+    let before = table::count();
+    let children: Vec<Child> =
+        (0..100).map(|_| in_role("opens", &[&name]).stdout(Stdio::null()).spawn().unwrap()).collect();
+    for mut child in children {
+        assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().success());
+    }
+    assert!(event.try_wait().unwrap());
+    until("nothing is kept for those who asked", || table::count() == before);
+}
+
+/// Creates or opens the name in many rounds, and says how often it created.
+fn creates(arguments: &[String]) {
+    let mut created = 0;
+    for round in 0..100 {
+        match Event::create_named(&format!("{}.{round}", arguments[0]), Reset::Manual) {
+            Ok(event) => {
+                created += 1;
+                // Until the end, so that nobody else does.
+                std::mem::forget(event);
+            }
+            Err(Error::NameTaken { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    println!("{created}");
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn of_many_that_create_one_name_at_once_one_does() {
+    let name = name("race");
+    let mut racers: Vec<Child> = (0..4).map(|_| in_role("creates", &[&name]).spawn().unwrap()).collect();
+    let created: Vec<u32> = racers.iter_mut().map(|racer| line(racer).parse().unwrap()).collect();
+    assert_eq!(created.iter().sum::<u32>(), 100, "{created:?}");
+    for mut racer in racers {
+        racer.kill().unwrap();
+        racer.wait_timeout(SOON).unwrap();
+    }
+    // What they left is taken away with the names.
+    for round in 0..100 {
+        drop(Event::create_named(&format!("{name}.{round}"), Reset::Manual).unwrap());
+    }
+}

@@ -1,0 +1,170 @@
+//! Programs on the other side that share no code with us: Python with its standard library, and C.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use handover::{Channel, Child, Command, Error, Event, Kind, Listener, Message, Section, Semaphore, Stdio};
+use handover_tests::{Suite, door, foreign, is_foreign_there, left_out, script, table, tests};
+
+const SOON: Duration = Duration::from_secs(15);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "peers",
+    tests: tests![
+        a_python_child_waits_for_an_event_that_it_is_sent,
+        a_python_child_sends_an_event_that_it_has_made,
+        memory_that_python_has_sealed_is_a_section,
+        a_python_client_comes_in_at_a_listener,
+        a_c_child_waits_for_the_descriptor_whose_number_it_is_told,
+    ],
+    roles: &[],
+};
+
+/// Whether there is a Python that knows events.
+fn has_python() -> bool {
+    let program = "import sys; sys.exit(sys.version_info < (3, 10))";
+    let status = std::process::Command::new("python3").args(["-c", program]).status();
+    let has = status.is_ok_and(|status| status.success());
+    if !has {
+        left_out("there is no python3, or one that is older than 3.10");
+    }
+    has
+}
+
+fn python<'a>(name: &str) -> Command<'a> {
+    let mut command = Command::new("python3");
+    // Nothing is left beside the scripts.
+    command.arg("-B").arg(script(name)).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn with_channel(name: &str) -> (Child, Channel) {
+    let mut child = python(name).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    (child, channel)
+}
+
+fn ends_well(mut child: Child, channel: Channel) {
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn a_python_child_waits_for_an_event_that_it_is_sent() {
+    if !has_python() {
+        return;
+    }
+    let event = Event::auto_reset().unwrap();
+    let before = table::count();
+    let (child, channel) = with_channel("receives_an_event.py");
+    channel.send(Message::new(b"wait for it").with("ready", &event)).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"waiting");
+    assert_eq!(table::values_of(&event, child.id()).len(), 1);
+    event.set().unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"set");
+    // It took what we had set, and has set it once more.
+    assert!(event.try_wait().unwrap());
+    assert!(!event.try_wait().unwrap());
+    ends_well(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn a_python_child_sends_an_event_that_it_has_made() {
+    if !has_python() {
+        return;
+    }
+    let before = table::count();
+    let (child, channel) = with_channel("sends_an_event.py");
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(message.bytes(), b"from Python");
+    assert_eq!(message.kind("theirs").unwrap(), Kind::Event);
+    assert!(matches!(message.take::<Semaphore>("theirs"), Err(Error::WrongKind { .. })));
+    let event: Event = message.take("theirs").unwrap();
+    let places: Semaphore = message.take("three places").unwrap();
+    // Python would stand still at a read of what isn't set. We don't.
+    let started = Instant::now();
+    assert!(!event.try_wait().unwrap());
+    assert!(matches!(event.wait_timeout(Duration::from_millis(50)), Err(Error::TimedOut { .. })));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    let took = [(); 4].map(|()| places.try_wait().unwrap());
+    assert_eq!(took, [true, true, true, false]);
+    event.set().unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"set five times");
+    // For an event, once is as much as five times.
+    event.wait_timeout(SOON).unwrap();
+    assert!(!event.try_wait().unwrap());
+    drop((message, event, places));
+    ends_well(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn memory_that_python_has_sealed_is_a_section() {
+    if !has_python() {
+        return;
+    }
+    let before = table::count();
+    let (child, channel) = with_channel("sends_memory.py");
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    match message.take::<Section>("loose") {
+        Err(Error::WrongKind { expected, found, .. }) => {
+            assert_eq!((expected, found), (Kind::Section, Kind::File));
+        }
+        other => panic!("{other:?}"),
+    }
+    let section: Section = message.take("sealed").unwrap();
+    assert_eq!(section.size().unwrap(), 8192);
+    let view = section.view_mut().unwrap();
+    assert_eq!(&view.to_vec()[5000..5011], b"from Python");
+    view.write(0, b"from Rust").unwrap();
+    channel.send(b"seen").unwrap();
+    drop((message, section, view));
+    ends_well(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn a_python_client_comes_in_at_a_listener() {
+    if !has_python() {
+        return;
+    }
+    let name = format!("peers.{}", std::process::id());
+    let mut listener = Listener::bind(&name).unwrap();
+    let before = table::count();
+    let mut client = python("connects.py").arg(door::path(&name)).spawn().unwrap();
+    let incoming = listener.accept_timeout(SOON).unwrap();
+    assert_eq!(incoming.process().id(), client.id());
+    assert_eq!(*incoming.user(), handover::User::current().unwrap());
+    let channel = incoming.accept().unwrap();
+    let theirs = Event::manual_reset().unwrap();
+    channel.send(Message::new(b"to a stranger").with("theirs", &theirs)).unwrap();
+    let mut answer = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(answer.bytes(), b"to a stranger");
+    assert!(theirs.try_wait().unwrap());
+    answer.take::<Event>("own").unwrap().set().unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"woken");
+    drop((channel, answer, theirs));
+    assert!(client.wait_timeout(SOON).unwrap().success());
+    drop(client);
+    assert_eq!(table::count(), before);
+    assert!(Path::new(&door::path(&name)).exists());
+    drop(listener);
+    assert!(!door::path(&name).exists(), "the name's file goes with the listener");
+}
+
+fn a_c_child_waits_for_the_descriptor_whose_number_it_is_told() {
+    if !is_foreign_there("inheritance_child") {
+        return;
+    }
+    let (event, decoy) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let before = table::count();
+    let mut command = Command::new(foreign("inheritance_child"));
+    command.inherit("event", &event).inherit("decoy", &decoy).arg_handle("{event}");
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    let told: Vec<_> = child.handed_down().map(|(_, value)| value.get()).collect();
+    assert_eq!(table::values_of(&event, child.id()), told[..1]);
+    decoy.set().unwrap();
+    let early = child.wait_timeout(Duration::from_millis(300));
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "the decoy woke it: {early:?}");
+    event.set().unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    drop((child, command));
+    assert_eq!(table::count(), before);
+}

@@ -1,0 +1,269 @@
+//! Rights: an object travels with those that it was given, and with no more.
+
+use std::time::Duration;
+
+use handover::{
+    Access, Channel, Child, Command, Error, Event, Kind, Message, Mutex, OwnedHandle, Process, Section,
+    Semaphore, Share, Stdio, Timer, Told, wait_any,
+};
+use handover_tests::{Suite, raw, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "access",
+    tests: tests![
+        the_access_that_arrives_is_exactly_what_was_given,
+        what_arrives_to_be_waited_for_can_not_be_set,
+        a_message_carries_the_access_that_was_given,
+        an_answer_carries_the_access_that_was_given,
+        a_read_only_section_can_not_be_written,
+        what_travels_can_be_used_and_not_owned,
+        a_section_that_is_too_large_is_the_systems_error,
+        what_can_not_be_waited_for_is_refused,
+        a_process_by_its_id_has_the_rights_asked_for,
+        a_missing_right_is_named,
+    ],
+    roles: tests![
+        sleeps,
+        takes_to_wait,
+        says_its_access,
+        sends_its_own,
+        maps_the_section,
+        waits_without_the_right
+    ],
+};
+
+fn in_role<'a>(name: &str) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn with_channel(name: &str) -> (Child, Channel) {
+    let mut child = in_role(name).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    (child, channel)
+}
+
+fn ends_well(mut child: Child, channel: Channel) {
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn own_access(object: &OwnedHandle) -> u32 {
+    table::entry(std::process::id(), table::value(object)).unwrap().access
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn the_access_that_arrives_is_exactly_what_was_given() {
+    let event = Event::auto_reset().unwrap();
+    let child = in_role("sleeps")
+        .inherit("by default", &event)
+        .inherit("wait only", event.only(Access::SYNCHRONIZE))
+        .inherit("set only", event.only(Access::EVENT_MODIFY_STATE))
+        .spawn()
+        .unwrap();
+    let masks: Vec<_> = child
+        .handed_down()
+        .map(|(_, value)| table::entry(child.id(), value.get()).expect("it has arrived").access)
+        .collect();
+    assert_eq!(masks, [0x0010_0002, 0x0010_0000, 0x0000_0002]);
+}
+
+fn takes_to_wait(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    let wait_only: Event = inherited.take("wait only").unwrap();
+    assert!(matches!(wait_only.set(), Err(Error::MissingRight { right: "EVENT_MODIFY_STATE", .. })));
+    wait_only.wait_timeout(SOON).unwrap();
+}
+
+fn what_arrives_to_be_waited_for_can_not_be_set() {
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    let mut command = in_role("takes_to_wait");
+    command.inherit("wait only", event.only(Access::SYNCHRONIZE));
+    assert!(command.status().unwrap().success());
+}
+
+/// One event and one section, each as a whole and with less.
+fn narrowed<'a>(event: &'a Event, section: &'a OwnedHandle) -> [(&'static str, Share<'a>, u32); 4] {
+    let narrow = |share: Share<'a>, access: u32| share.only(Access::from_bits_retain(access));
+    [
+        ("event", event.into(), 0x0010_0002),
+        ("wait only", narrow(event.into(), 0x0010_0000), 0x0010_0000),
+        ("section", section.into(), own_access(section)),
+        ("section to read", narrow(section.into(), 0x4), 0x4),
+    ]
+}
+
+fn message<'a>(objects: &[(&'static str, Share<'a>, u32)]) -> Message<'a> {
+    objects.iter().fold(Message::new(b""), |message, (name, share, _)| message.with(*name, *share))
+}
+
+fn masks(message: &mut handover::Received) -> String {
+    let names: Vec<String> = message.names().map(str::to_owned).collect();
+    let mask = |name: &String| {
+        let object: OwnedHandle = message.take(name).unwrap();
+        format!("{name}={:#x}\n", own_access(&object))
+    };
+    names.iter().map(mask).collect()
+}
+
+fn expected(objects: &[(&'static str, Share<'_>, u32)]) -> String {
+    objects.iter().map(|(name, _, access)| format!("{name}={access:#x}\n")).collect()
+}
+
+fn says_its_access(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    channel.send(masks(&mut message).as_str()).unwrap();
+}
+
+fn a_message_carries_the_access_that_was_given() {
+    let (event, section) = (Event::auto_reset().unwrap(), raw::section());
+    let objects = narrowed(&event, &section);
+    let (child, channel) = with_channel("says_its_access");
+    channel.send(message(&objects)).unwrap();
+    let said = channel.recv_timeout(SOON).unwrap().into_bytes();
+    assert_eq!(String::from_utf8(said).unwrap(), expected(&objects));
+    ends_well(child, channel);
+}
+
+fn sends_its_own(_: &[String]) {
+    let (event, section) = (Event::auto_reset().unwrap(), raw::section());
+    let objects = narrowed(&event, &section);
+    let channel = Channel::parent().unwrap();
+    channel.send(message(&objects)).unwrap();
+    channel.send(expected(&objects).as_str()).unwrap();
+}
+
+fn an_answer_carries_the_access_that_was_given() {
+    let (child, channel) = with_channel("sends_its_own");
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let said = channel.recv_timeout(SOON).unwrap().into_bytes();
+    assert_eq!(masks(&mut message), String::from_utf8(said).unwrap());
+    ends_well(child, channel);
+}
+
+fn maps_the_section(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let section: OwnedHandle = message.take("section").unwrap();
+    let can = [false, true].map(|writing| raw::can_map(&section, writing));
+    channel.send(format!("{can:?}").as_str()).unwrap();
+}
+
+fn a_read_only_section_can_not_be_written() {
+    const FILE_MAP_READ: Access = Access::from_bits_retain(0x4);
+    let section = raw::section();
+    for (share, expected) in [
+        (Share::from(&section).only(FILE_MAP_READ), "[true, false]"),
+        (Share::from(&section), "[true, true]"),
+    ] {
+        let (child, channel) = with_channel("maps_the_section");
+        channel.send(Message::new(b"").with("section", share)).unwrap();
+        let answer = channel.recv_timeout(SOON).unwrap();
+        assert_eq!(std::str::from_utf8(answer.bytes()).unwrap(), expected);
+        ends_well(child, channel);
+    }
+}
+
+fn what_travels_can_be_used_and_not_owned() {
+    let child = in_role("sleeps").spawn().unwrap();
+    let mask = |share: Share<'_>| {
+        let copy = child.process().duplicate_into(share).unwrap();
+        table::entry(child.id(), copy.value().get()).unwrap().access
+    };
+    let (mutex, semaphore) = (Mutex::new().unwrap(), Semaphore::new(0).unwrap());
+    let (section, timer) = (Section::new(1).unwrap(), Timer::manual_reset().unwrap());
+    assert_eq!(mask((&mutex).into()), 0x0010_0001);
+    assert_eq!(mask((&semaphore).into()), 0x0010_0002);
+    assert_eq!(mask((&section).into()), 0x0000_0007);
+    assert_eq!(mask((&timer).into()), 0x0010_0003);
+    assert_eq!(mask(section.only(Access::SECTION_READ)), 0x0000_0005);
+    // A handle that came with less is passed on with no more.
+    let copy = child.process().duplicate_into(section.only(Access::SECTION_READ)).unwrap();
+    let less: Section = child.process().duplicate_from(copy.value()).unwrap();
+    assert_eq!(mask((&less).into()), 0x0000_0005);
+    less.view().unwrap();
+    match less.view_mut() {
+        Err(Error::MissingRight { right, .. }) => assert_eq!(right, "SECTION_MAP_WRITE"),
+        other => panic!("{other:?}"),
+    }
+    let copy = child.process().duplicate_into(semaphore.only(Access::SYNCHRONIZE)).unwrap();
+    let less: Semaphore = child.process().duplicate_from(copy.value()).unwrap();
+    assert!(matches!(less.release(1), Err(Error::MissingRight { right: "SEMAPHORE_MODIFY_STATE", .. })));
+    let copy = child.process().duplicate_into(timer.only(Access::SYNCHRONIZE)).unwrap();
+    let less: Timer = child.process().duplicate_from(copy.value()).unwrap();
+    assert!(matches!(less.cancel(), Err(Error::MissingRight { right: "TIMER_MODIFY_STATE", .. })));
+    assert!(!less.try_wait().unwrap());
+    assert!(matches!(child.process().duplicate_from::<Timer>(copy.value()).map(drop), Ok(())));
+    assert!(matches!(
+        child.process().duplicate_from::<Mutex>(copy.value()),
+        Err(Error::WrongKind { expected: Kind::Mutex, found: Kind::Timer, .. })
+    ));
+}
+
+fn a_section_that_is_too_large_is_the_systems_error() {
+    let huge = Section::new(1 << 60).unwrap_err();
+    assert!(matches!(huge, Error::System { call: "CreateFileMappingW", .. }), "{huge:?}");
+}
+
+fn what_can_not_be_waited_for_is_refused() {
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let mut command = Command::new(this_program());
+    command.args(role("waits_without_the_right", &[]));
+    command.inherit("event", event.only(Access::EVENT_MODIFY_STATE)).arg_handle("{event}");
+    assert!(command.status().unwrap().success());
+    assert_eq!(table::count(), before);
+}
+
+fn waits_without_the_right(_: &[String]) {
+    let own = Event::manual_reset().unwrap();
+    let event: Event = Told::argument(3).unwrap().adopt().unwrap();
+    match wait_any(&[&own, &event], SOON) {
+        Err(error @ Error::MissingRight { right: "SYNCHRONIZE", .. }) => {
+            assert!(error.to_string().contains("object 1"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn a_process_by_its_id_has_the_rights_asked_for() {
+    let child = in_role("sleeps").spawn().unwrap();
+    let process = Process::open_with(child.id(), Access::PROCESS_DUP_HANDLE).unwrap();
+    let mask = table::entry(std::process::id(), table::value(&process)).unwrap().access;
+    assert_eq!(mask & 0x0010_1040, 0x0010_1040);
+    assert_eq!(mask & 1, 0, "to end it was not asked for");
+    let event = Event::manual_reset().unwrap();
+    let copy = process.duplicate_into(&event).unwrap();
+    assert_eq!(table::values_of(&event, child.id()), [copy.value().get()]);
+    drop(copy);
+    assert_eq!(table::values_of(&event, child.id()), []);
+    assert!(!process.has_ended().unwrap());
+    assert_eq!(process.identity().unwrap(), child.process().identity().unwrap());
+    match Process::open_with(0x7fff_fff0, Access::PROCESS_DUP_HANDLE) {
+        Err(Error::PeerGone { process: 0x7fff_fff0, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn a_missing_right_is_named() {
+    let child = in_role("sleeps").spawn().unwrap();
+    let process = Process::open_with(child.id(), Access::empty()).unwrap();
+    let event = Event::manual_reset().unwrap();
+    let lacks = |outcome: Result<(), Error>| match outcome {
+        Err(error @ Error::MissingRight { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains("PROCESS_DUP_HANDLE") && text.contains(&child.id().to_string()), "{text}");
+        }
+        other => panic!("{other:?}"),
+    };
+    lacks(process.duplicate_into(&event).map(drop));
+    lacks(process.duplicate_from::<Event>("4".parse().unwrap()).map(drop));
+}

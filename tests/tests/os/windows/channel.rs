@@ -1,0 +1,338 @@
+//! What channels over pipes have beyond others: the stronger end fetches what the weaker one sends, and keeps books of it
+//! in a page that both share.
+
+use std::io::{BufRead, BufReader};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use handover::{Channel, Child, Command, Error, Event, Message, Received, Share, Stdio};
+use handover_tests::{Suite, raw, role, table, tests, this_program, until, weaker};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "channel",
+    tests: tests![
+        what_the_child_sends_last_is_fetched_before_it_ends,
+        a_child_that_closes_reads_what_its_parent_waits_for,
+        flushing_waits_until_it_is_fetched,
+        a_wait_for_fetching_ends_with_the_parent,
+        a_child_gets_no_more_than_it_needs,
+        a_socket_among_the_objects_is_refused,
+        pseudo_handles_never_reach_the_system,
+        forged_values_are_refused_with_all_that_came_beside,
+        a_ledger_that_lies_harms_the_liar_alone,
+        a_ledger_that_never_stands_still_breaks_nothing,
+    ],
+    roles: tests![sends_and_returns, flushes, a_parent, waits_for_fetching, says_what_it_needs, hostile],
+};
+
+fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).stdin(Stdio::null());
+    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    (child, channel)
+}
+
+fn parent() -> Channel {
+    Channel::parent().expect("the parent has given a channel")
+}
+
+fn ends_well(mut child: Child, channel: Channel) {
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn sends_and_returns(arguments: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    channel.send(Message::new(b"last").with("event", &event)).unwrap();
+    if arguments == ["exits"] {
+        std::process::exit(0);
+    }
+}
+
+fn what_the_child_sends_last_is_fetched_before_it_ends() {
+    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    // The child has nothing more to do, and stays until its event is fetched.
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(child.try_wait().unwrap(), None);
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. } | Error::PeerGone { .. })));
+    assert!(child.wait_timeout(SOON).unwrap().success());
+
+    // A child that can't wait takes its objects with it: an error, and nothing left.
+    let (mut child, channel) = in_role("sends_and_returns", &["exits"]);
+    child.wait_timeout(SOON).unwrap();
+    let before = table::count();
+    match channel.recv_timeout(SOON) {
+        Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before);
+}
+
+fn a_child_that_closes_reads_what_its_parent_waits_for() {
+    // The child has sent its event, and goes. The parent sends what the child no longer wants, and only then receives.
+    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    std::thread::sleep(Duration::from_millis(500));
+    let started = Instant::now();
+    channel.send_timeout(vec![0; 1 << 20], SOON).unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+fn flushes(_: &[String]) {
+    let channel = parent();
+    channel.flush(Duration::ZERO).expect("nothing is to be fetched");
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    channel.send(Message::new(b"").with("event", &event)).unwrap();
+    assert_eq!(table::count(), before + 1, "it is kept open until it is fetched");
+    let late = channel.flush(Duration::from_millis(200));
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    channel.send(b"now").unwrap();
+    channel.flush(SOON).unwrap();
+    assert_eq!(table::count(), before);
+    channel.send(b"flushed").unwrap();
+    let end = channel.recv_timeout(SOON);
+    assert!(matches!(end, Err(Error::Closed { .. })), "{end:?}");
+}
+
+fn flushing_waits_until_it_is_fetched() {
+    let (child, channel) = in_role("flushes", &[]);
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"now");
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flushed");
+    channel.flush(Duration::ZERO).expect("what a parent sends is there at once");
+    ends_well(child, channel);
+}
+
+/// A process between the test and the one that it is about.
+fn a_parent(_: &[String]) {
+    let mut command = Command::new(this_program());
+    let child = command.args(role("waits_for_fetching", &[])).channel().spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+    drop(child);
+}
+
+fn waits_for_fetching(_: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    channel.send(Message::new(b"").with("event", &event)).unwrap();
+    assert_eq!(table::count(), before + 1);
+    let started = Instant::now();
+    println!("waits");
+    let end = channel.flush(Duration::from_secs(60));
+    assert!(matches!(end, Err(Error::PeerGone { .. })), "{end:?}");
+    drop(channel);
+    assert!(table::count() < before && started.elapsed() < Duration::from_secs(4));
+    println!("gone");
+}
+
+fn a_wait_for_fetching_ends_with_the_parent() {
+    let mut command = Command::new(this_program());
+    command.args(role("a_parent", &[])).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut parent = command.spawn().unwrap();
+    let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "waits");
+    std::thread::sleep(Duration::from_millis(200));
+    parent.kill().unwrap();
+    parent.wait_timeout(SOON).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "gone");
+}
+
+fn says_what_it_needs(_: &[String]) {
+    let [pipe, ledger, fetched] = weaker::End::inherited().handles;
+    let access = |handle| table::entry(std::process::id(), table::value(handle)).unwrap().access;
+    assert_eq!((access(&ledger), access(&fetched)), (0x6, 0x0010_0000));
+    // The pipe is for this user alone.
+    let list = raw::who_is_let_in(&pipe);
+    let user = handover::User::current().unwrap();
+    assert!(list.matches('(').count() == 1 && list.ends_with(&format!(";;;{user})")), "{list}");
+}
+
+fn a_child_gets_no_more_than_it_needs() {
+    let (child, channel) = in_role("says_what_it_needs", &[]);
+    ends_well(child, channel);
+}
+
+fn a_socket_among_the_objects_is_refused() {
+    let event = Event::manual_reset().unwrap();
+    let socket = raw::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let (child, channel) = in_role("sends_and_returns", &[]);
+    let before = table::count();
+    let message = Message::new(b"").with("one", &event).with("two", Share::from(&socket));
+    match channel.send(message) {
+        Err(error @ Error::Socket { .. }) => assert!(error.to_string().contains("two"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::values_of(&event, child.id()), [], "nothing is left in the child");
+    assert_eq!(table::count(), before);
+}
+
+/// A frame by the documentation of the format, and not by the library's code.
+fn frame(number: u64, objects: &[(u32, &[u8])], bytes: &[u8]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (value, name) in objects {
+        list.extend(value.to_le_bytes());
+        list.push(u8::try_from(name.len()).unwrap());
+        list.extend(*name);
+    }
+    let mut frame = vec![b'H', b'O', 1, u8::try_from(objects.len()).unwrap()];
+    frame.extend(u32::try_from(list.len()).unwrap().to_le_bytes());
+    frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    frame.extend(number.to_le_bytes());
+    frame.extend(list);
+    frame.extend(bytes);
+    frame
+}
+
+fn hostile(arguments: &[String]) {
+    let end = weaker::End::inherited();
+    let ledger = end.handles[1];
+    let event = Event::manual_reset().unwrap();
+    let own = table::value(&event);
+    let say = |bytes: &[u8]| end.write(bytes, &[], SOON);
+    let good = frame(0, &[], b"good");
+    match arguments[0].as_str() {
+        "a value twice" => say(&frame(0, &[(own, b"a"), (own, b"b")], b"")),
+        "value" => say(&frame(0, &[(own, b"a"), (arguments[1].parse().unwrap(), b"b")], b"")),
+        "value and looks" => {
+            assert!(say(&frame(0, &[(own, b"a"), (arguments[1].parse().unwrap(), b"b")], b"")));
+            // It is told that the fetching is over, though it failed: an honest end closes its own then.
+            let fetched = &raw::words(&ledger, 16)[10];
+            until("it is told", || fetched.load(SeqCst) == 1);
+            Event::open_named(&arguments[2]).unwrap().set().unwrap();
+            true
+        }
+        "says that it took all" => {
+            raw::words(&ledger, 16)[6].store(u64::MAX << 3, SeqCst);
+            say(&good)
+        }
+        "says that it took none" => {
+            raw::words(&ledger, 16)[6].store(4, SeqCst);
+            say(&good)
+        }
+        "takes its objects back" => {
+            raw::words(&ledger, 16)[8].store(1, SeqCst);
+            say(&frame(0, &[(own, b"a")], b""))
+        }
+        "scribbles" => {
+            let words = raw::words(&ledger, 16);
+            let mut random = 0x1234_5678_9abc_def0_u64;
+            for number in 0.. {
+                for _ in 0..50 {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    let word = usize::try_from(random % 16).unwrap();
+                    words[word].store(random.rotate_left(29), SeqCst);
+                }
+                if !end.write(&frame(number, &[(own, b"a")], b""), &[], Duration::from_secs(1)) {
+                    break;
+                }
+                // What comes is thrown away: the hostile end leaks what it is given, which is its own loss.
+                let _ = end.read(Duration::from_millis(1));
+            }
+            true
+        }
+        other => panic!("{other}"),
+    };
+    std::thread::sleep(Duration::from_secs(20));
+}
+
+/// What the hostile child's message leads to; afterwards this process has what it had before.
+fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
+    let before = table::count();
+    let (child, channel) = in_role("hostile", arguments);
+    meet(&child, &channel);
+    drop((child, channel));
+    assert_eq!(table::count(), before, "{arguments:?}");
+}
+
+fn breaks_a_rule(outcome: Result<Received, Error>, child: &Child, part: &str) {
+    match outcome {
+        Err(error @ Error::Protocol { process, .. }) if process == child.id() => {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+        other => panic!("{part}: {other:?}"),
+    }
+}
+
+fn refused(arguments: &[&str], part: &str) {
+    met(arguments, |child, channel| {
+        let handles = table::count();
+        breaks_a_rule(channel.recv_timeout(SOON), child, part);
+        assert_eq!(table::count(), handles, "{arguments:?}");
+        // It is the end, both ways, and it stays the end.
+        breaks_a_rule(channel.recv_timeout(SOON), child, part);
+        let event = Event::manual_reset().unwrap();
+        let sent = channel.send(Message::new(b"").with("event", &event));
+        assert!(matches!(sent, Err(Error::Protocol { .. })), "{sent:?}");
+        assert_eq!(table::values_of(&event, child.id()), []);
+    });
+}
+
+fn pseudo_handles_never_reach_the_system() {
+    for value in (u32::MAX - 11)..=u32::MAX {
+        refused(&["value", &value.to_string()], "can't be a handle");
+    }
+    for value in [0, 1, 2, 3, 5, 0x8000_0000_u32] {
+        refused(&["value", &value.to_string()], "can't be a handle");
+    }
+}
+
+fn forged_values_are_refused_with_all_that_came_beside() {
+    refused(&["a value twice"], "twice");
+    // A number that no handle of that process has. Whatever it has is its own to give.
+    refused(&["value", "524272"], "no open handle");
+    refused(&["value", "2147483644"], "no open handle");
+    let name = format!("hostile.{}", std::process::id());
+    let told = Event::create_named(&name, handover::Reset::Manual).unwrap();
+    met(&["value and looks", "524272", &name], |child, channel| {
+        breaks_a_rule(channel.recv_timeout(SOON), child, "no open handle");
+        told.wait_timeout(SOON).unwrap();
+    });
+}
+
+fn a_ledger_that_lies_harms_the_liar_alone() {
+    let event = Event::manual_reset().unwrap();
+    met(&["says that it took all"], |child, channel| {
+        assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
+        // It is believed: the copy is in its own table, and stays there.
+        channel.send(Message::new(b"").with("event", &event)).unwrap();
+        assert_eq!(table::values_of(&event, child.id()).len(), 1);
+    });
+    met(&["says that it took none"], |child, channel| {
+        assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
+        let closed = channel.send(Message::new(b"").with("event", &event));
+        assert!(matches!(closed, Err(Error::Closed { .. })), "{closed:?}");
+        assert_eq!(table::values_of(&event, child.id()), []);
+    });
+    met(&["takes its objects back"], |_, channel| {
+        let lost = channel.recv_timeout(SOON);
+        assert!(matches!(lost, Err(Error::Closed { .. })), "{lost:?}");
+    });
+}
+
+fn a_ledger_that_never_stands_still_breaks_nothing() {
+    let event = Event::manual_reset().unwrap();
+    for _ in 0..5 {
+        met(&["scribbles"], |_, channel| {
+            for _ in 0..200 {
+                let sent = channel.send_timeout(Message::new(b"").with("event", &event), SOON);
+                assert!(matches!(sent, Ok(()) | Err(Error::Closed { .. })), "{sent:?}");
+                let came = channel.recv_timeout(SOON);
+                assert!(matches!(came, Ok(_) | Err(Error::Closed { .. })), "{came:?}");
+            }
+        });
+    }
+}

@@ -1,0 +1,227 @@
+//! What only this system's command lines, environments and programs have.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
+use std::os::windows::io::AsHandle;
+use std::path::Path;
+use std::time::Duration;
+
+use handover::{Command, Error, Event, Stdio};
+use handover_tests::{Suite, expect, foreign, raw, role, table, tests, this_program, until};
+
+const SOON: Duration = Duration::from_secs(20);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "command",
+    tests: tests![
+        a_raw_argument_is_not_quoted,
+        a_variables_name_has_no_case,
+        a_drives_current_directory_is_kept,
+        what_cannot_be_passed_is_refused,
+        the_case_and_the_end_of_a_programs_name_make_no_difference,
+        a_batch_file_is_refused,
+        what_is_looked_at_has_an_order,
+        a_program_under_a_long_path_starts,
+        a_socket_is_refused,
+        the_builder_says_what_it_was_told,
+    ],
+    roles: tests![sleeps, reads_all],
+};
+
+fn in_role<'a>(name: &str) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).kill_on_drop(true);
+    command
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn reads_all(_: &[String]) {
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
+
+/// What a C program has got, decoded.
+fn said_in_c(command: &mut Command<'_>, what: &str) -> Vec<OsString> {
+    let output = command.output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.strip_prefix(what)?.strip_prefix(' ')).map(expect::from_hex).collect()
+}
+
+fn a_raw_argument_is_not_quoted() {
+    let said = said_in_c(Command::new(foreign("says_what_it_got")).raw_arg(r#"a "b c" d"#).arg("e f"), "arg");
+    assert_eq!(said, ["a", "b c", "d", "e f"]);
+}
+
+fn variables(command: &mut Command<'_>) -> BTreeMap<OsString, OsString> {
+    let split = |text: OsString| {
+        let units: Vec<u16> = text.encode_wide().collect();
+        let at = units[1..].iter().position(|unit| *unit == u16::from(b'=')).unwrap() + 1;
+        (OsString::from_wide(&units[..at]), OsString::from_wide(&units[at + 1..]))
+    };
+    said_in_c(command, "env").into_iter().map(split).collect()
+}
+
+fn a_variables_name_has_no_case() {
+    let mut command = Command::new(foreign("says_what_it_got"));
+    command.env("gone", "1").env_remove("GONE").env("Path", "C:\\once").env("PATH", "C:\\twice");
+    let got = variables(&mut command);
+    assert!(!got.contains_key(OsStr::new("gone")));
+    let path: Vec<_> = got.iter().filter(|(name, _)| name.eq_ignore_ascii_case("path")).collect();
+    assert_eq!(path, [(&OsString::from("PATH"), &OsString::from("C:\\twice"))]);
+
+    // What Windows needs can be left out all the same, and nothing at all is a block too.
+    let mut command = Command::new(foreign("says_what_it_got"));
+    let names = |command: &mut Command<'_>| -> Vec<String> {
+        let names = variables(command).into_keys().map(|name| name.into_string().unwrap().to_uppercase());
+        // Wine gives these to every process.
+        names
+            .filter(|name| !name.starts_with("WINE") && name != "SYSTEMDRIVE" && name != "SYSTEMROOT")
+            .collect()
+    };
+    command.env_clear().env("AFTER", "1");
+    assert_eq!(names(command.env_remove("systemroot")), ["AFTER"]);
+    assert_eq!(names(command.env_remove("after")), [""; 0]);
+}
+
+fn a_drives_current_directory_is_kept() {
+    let hidden = "=Q:";
+    let got = variables(Command::new(foreign("says_what_it_got")).env(hidden, r"Q:\somewhere"));
+    assert_eq!(got.get(OsStr::new(hidden)), Some(&OsString::from(r"Q:\somewhere")));
+}
+
+fn what_cannot_be_passed_is_refused() {
+    let program = foreign("says_what_it_got");
+    let new = || Command::new(&program);
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    for (outcome, part) in [
+        (new().raw_arg("a\0b").spawn(), "NUL"),
+        (new().arg("x".repeat(32_767)).spawn(), "at most 32766"),
+        (new().inherit("event", &event).arg("x".repeat(40_000)).spawn(), "at most"),
+        (new().creation_flags(4).spawn(), "spawn_suspended"),
+        (Command::new("a\"b").spawn(), "quote"),
+    ] {
+        match outcome {
+            Err(error @ Error::InvalidInput { .. }) => {
+                assert!(error.to_string().contains(part), "{error} does not say {part:?}");
+            }
+            other => panic!("{part}: {other:?}"),
+        }
+    }
+    assert_eq!(table::count(), before);
+    let fits = "x".repeat(32_766 - program.as_os_str().len() - "\"\" ".len());
+    assert_eq!(said_in_c(new().arg(&fits), "arg"), [OsString::from(fits)]);
+}
+
+/// A folder of its own for one test, gone with it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("handover command {}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn with_program(&self, name: &str) -> &Self {
+        std::fs::copy(foreign("says_what_it_got"), self.0.join(name)).unwrap();
+        self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn the_case_and_the_end_of_a_programs_name_make_no_difference() {
+    let folder = Folder::new();
+    folder.with_program("only-there.exe");
+    for name in ["only-there", "only-there.exe", "ONLY-THERE.EXE"] {
+        let mut command = Command::new(name);
+        assert_eq!(said_in_c(command.env("Path", &folder.0).arg("found"), "arg"), ["found"], "{name}");
+    }
+}
+
+fn a_batch_file_is_refused() {
+    let folder = Folder::new();
+    for name in ["script.bat", "script.CMD"] {
+        std::fs::write(folder.0.join(name), "@echo off\r\necho it ran\r\n").unwrap();
+        for name in [folder.0.join(name).into_os_string(), name.into()] {
+            let outcome = Command::new(&name).env("PATH", &folder.0).arg("\"&calc.exe").spawn();
+            assert!(matches!(outcome, Err(Error::BatchFile { .. })), "{name:?}: {outcome:?}");
+        }
+    }
+    let outcome = Command::new(folder.0.join("script.bat. .")).spawn();
+    assert!(
+        matches!(outcome, Err(Error::BatchFile { .. } | Error::ProgramNotFound { .. })),
+        "Windows passes over the end: {outcome:?}"
+    );
+}
+
+fn what_is_looked_at_has_an_order() {
+    let looked_at = |command: &mut Command<'_>| match command.spawn() {
+        Err(Error::ProgramNotFound { looked_at, .. }) => looked_at,
+        other => panic!("{other:?}"),
+    };
+    let plain = looked_at(&mut Command::new("no-such-program"));
+    assert_eq!(looked_at(Command::new("no-such-program").env_remove("PATH")), plain);
+    let with_path = looked_at(Command::new("no-such-program").env("path", "C:\\first"));
+    assert_eq!(with_path[0], Path::new("C:\\first\\no-such-program.exe"));
+    assert_eq!(with_path[2..], plain);
+}
+
+fn a_program_under_a_long_path_starts() {
+    let folder = Folder::new();
+    let mut deep = folder.0.clone();
+    while deep.as_os_str().len() < 400 {
+        deep.push("a folder with a rather long name");
+    }
+    std::fs::create_dir_all(format!(r"\\?\{}", deep.display())).unwrap();
+    let program = deep.join("deep.exe");
+    std::fs::copy(foreign("says_what_it_got"), format!(r"\\?\{}", program.display())).unwrap();
+    if table::is_wine() {
+        // Wine takes no long path for a program, marked or not; what is left to see is that it is found.
+        let outcome = Command::new(&program).spawn();
+        assert!(matches!(outcome, Err(Error::System { call: "CreateProcessW", .. })), "{outcome:?}");
+        return;
+    }
+    assert_eq!(said_in_c(Command::new(&program).arg("from the depth"), "arg"), ["from the depth"]);
+}
+
+fn a_socket_is_refused() {
+    let socket = raw::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let before = table::count();
+    match in_role("sleeps").inherit("socket", &socket).spawn() {
+        Err(error @ Error::Socket { .. }) => assert!(error.to_string().contains("\"socket\""), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    until("the thread that asked is gone", || table::count() == before);
+    let outcome = in_role("sleeps").stdin(socket).spawn();
+    assert!(matches!(outcome, Err(Error::Socket { .. })), "{outcome:?}");
+    // A pipe isn't one, though it answers to some of the same calls.
+    let mut child = in_role("reads_all")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pipe = child.stdin.take().unwrap();
+    assert!(in_role("sleeps").inherit("pipe", pipe.as_handle()).spawn().is_ok());
+    drop(pipe);
+    child.wait_timeout(SOON).unwrap();
+}
+
+fn the_builder_says_what_it_was_told() {
+    let mut command = Command::new("worker");
+    command.raw_arg("b c").arg("a").env("LATER", "1").env_remove("GONE").env("later", "2");
+    assert_eq!(command.get_args().collect::<Vec<_>>(), ["b c", "a"]);
+    let text = OsStr::new;
+    let envs: Vec<_> = command.get_envs().collect();
+    assert_eq!(envs, [(text("GONE"), None), (text("later"), Some(text("2")))]);
+}

@@ -1,0 +1,189 @@
+//! Strategy 2: a copy arrives, with the access given, and doesn't stay if it isn't delivered.
+
+use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
+
+use handover::{Access, Child, Command, Error, Event, HandleValue, Stdio, Told};
+use handover_tests::{Suite, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "duplication",
+    tests: tests![
+        the_child_gets_the_very_object,
+        the_access_that_arrives_is_exactly_what_was_given,
+        a_right_that_did_not_come_is_named,
+        what_came_with_less_is_passed_on_with_no_more,
+        a_copy_that_is_not_delivered_is_closed_over_there,
+        what_is_no_handle_is_not_put_anywhere,
+        a_copy_that_is_delivered_stays,
+        an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
+        a_process_that_has_ended_is_gone_not_forbidden,
+    ],
+    roles: tests![waits_for_the_event_on_its_input, sleeps, says_what_it_may_do, passes_its_event_on,],
+};
+
+/// This program in a role, with a pipe as its input.
+fn in_role(name: &str) -> Child {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn told() -> Told {
+    Told::line().expect("a handle's number")
+}
+
+fn tell(child: &mut Child, value: HandleValue) {
+    writeln!(child.stdin.as_mut().unwrap(), "{value}").unwrap();
+}
+
+fn answer(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn waits_for_the_event_on_its_input(_: &[String]) {
+    let event: Event = told().adopt().expect("an event");
+    event.wait_timeout(SOON).expect("the signal");
+}
+
+fn the_child_gets_the_very_object() {
+    let (event, decoy) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let mut child = in_role("waits_for_the_event_on_its_input");
+    child.process().duplicate_into(&decoy).unwrap().delivered();
+    let copy = child.process().duplicate_into(&event).unwrap();
+    assert_eq!(table::values_of(&event, child.id()), [copy.value().get()]);
+    let value = copy.delivered();
+    tell(&mut child, value);
+    decoy.set().unwrap();
+    let early = child.process().clone();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!early.has_ended().unwrap(), "the decoy woke it");
+    event.set().unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn the_access_that_arrives_is_exactly_what_was_given() {
+    let event = Event::auto_reset().unwrap();
+    let child = in_role("sleeps");
+    let mask = |copy: handover::Undelivered| {
+        let entry = table::entry(child.id(), copy.value().get()).expect("it has arrived");
+        assert!(!entry.inheritable);
+        entry.access
+    };
+    assert_eq!(mask(child.process().duplicate_into(&event).unwrap()), 0x0010_0002);
+    assert_eq!(mask(child.process().duplicate_into(event.only(Access::SYNCHRONIZE)).unwrap()), 0x0010_0000);
+    // A handle of no type of ours keeps what it has.
+    let untyped = std::os::windows::io::OwnedHandle::from(event);
+    assert_eq!(mask(child.process().duplicate_into(&untyped).unwrap()), 0x001f_0003);
+}
+
+fn says_what_it_may_do(_: &[String]) {
+    let event: Event = told().adopt().expect("an event");
+    let say = |what: handover::Result<()>| match what {
+        Ok(()) => "yes".to_owned(),
+        Err(Error::MissingRight { right, .. }) => right.to_owned(),
+        Err(other) => format!("{other:?}"),
+    };
+    println!("{} {} {}", say(event.set()), say(event.reset()), say(event.try_wait().map(drop)));
+}
+
+fn a_right_that_did_not_come_is_named() {
+    for (access, expected) in [
+        (Access::EVENT_USE, "yes yes yes"),
+        (Access::SYNCHRONIZE, "EVENT_MODIFY_STATE EVENT_MODIFY_STATE yes"),
+        (Access::EVENT_MODIFY_STATE, "yes yes SYNCHRONIZE"),
+    ] {
+        let event = Event::manual_reset().unwrap();
+        let mut child = in_role("says_what_it_may_do");
+        let value = child.process().duplicate_into(event.only(access)).unwrap().delivered();
+        tell(&mut child, value);
+        assert_eq!(answer(&mut child), expected);
+        assert!(child.wait_timeout(SOON).unwrap().success());
+    }
+}
+
+fn passes_its_event_on(_: &[String]) {
+    let event: Event = told().adopt().expect("an event");
+    let mut child = in_role("sleeps");
+    let copy = child.process().duplicate_into(&event).unwrap();
+    println!("{:#x}", table::entry(child.id(), copy.value().get()).unwrap().access);
+    drop(copy);
+    child.kill().unwrap();
+}
+
+fn what_came_with_less_is_passed_on_with_no_more() {
+    let event = Event::manual_reset().unwrap();
+    let mut child = in_role("passes_its_event_on");
+    let value = child.process().duplicate_into(event.only(Access::SYNCHRONIZE)).unwrap().delivered();
+    tell(&mut child, value);
+    assert_eq!(answer(&mut child), "0x100000");
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn a_copy_that_is_not_delivered_is_closed_over_there() {
+    let event = Event::manual_reset().unwrap();
+    let child = in_role("sleeps");
+    let copy = child.process().duplicate_into(&event).unwrap();
+    assert_eq!(table::values_of(&event, child.id()).len(), 1);
+    drop(copy);
+    assert_eq!(table::values_of(&event, child.id()), []);
+}
+
+fn what_is_no_handle_is_not_put_anywhere() {
+    let child = in_role("sleeps");
+    let before = table::count();
+    for (handle, expected) in [
+        (table::current_process(), "NotAHandle"),
+        (table::borrowed(0), "NotAHandle"),
+        (table::closed_handle(), "NotOpen"),
+    ] {
+        let error = child.process().duplicate_into(handle).unwrap_err();
+        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+    }
+    // An owner of INVALID_HANDLE_VALUE isn't one of a stream.
+    let refused = Command::new(this_program()).stdin(table::invalid_owned()).spawn();
+    assert!(matches!(refused, Err(Error::NotAHandle { .. })), "{refused:?}");
+    assert_eq!(table::count(), before);
+}
+
+fn a_copy_that_is_delivered_stays() {
+    let event = Event::manual_reset().unwrap();
+    let child = in_role("sleeps");
+    let value = child.process().duplicate_into(&event).unwrap().delivered();
+    assert_eq!(table::values_of(&event, child.id()), [value.get()]);
+}
+
+fn an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here() {
+    let event = Event::manual_reset().unwrap();
+    let child = in_role("sleeps");
+    // The child is still starting, and its own count with it: only what is ours is counted over there.
+    let before = table::count();
+    let copies: Vec<_> = (0..500).map(|_| child.process().duplicate_into(&event).unwrap()).collect();
+    assert_eq!(table::values_of(&event, child.id()).len(), 500);
+    drop(copies);
+    assert_eq!(table::values_of(&event, child.id()), []);
+    assert_eq!(table::count(), before);
+}
+
+fn a_process_that_has_ended_is_gone_not_forbidden() {
+    let event = Event::manual_reset().unwrap();
+    let mut child = in_role("sleeps");
+    let undelivered = child.process().duplicate_into(&event).unwrap();
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    let before = table::count();
+    match child.process().duplicate_into(&event) {
+        Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+        other => panic!("{other:?}"),
+    }
+    drop(undelivered);
+    assert_eq!(table::count(), before);
+}

@@ -1,0 +1,164 @@
+//! What listeners behind pipes have beyond others.
+
+use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant};
+
+use handover::{Channel, Error, Event, Listener};
+use handover_tests::{Suite, door, raw, role, settled, table, tests, this_program, weaker};
+
+const SOON: Duration = Duration::from_secs(20);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "listener",
+    tests: tests![
+        case_makes_no_difference_and_a_name_can_be_long,
+        a_squatter_is_an_error,
+        a_client_gets_no_more_than_it_needs,
+        who_stands_in_the_door_is_sent_away,
+        a_listener_whose_answer_is_none_is_refused,
+        a_listener_that_shows_another_channel_is_refused,
+    ],
+    roles: tests![client, stands_in_the_door],
+};
+
+fn name(test: &str) -> String {
+    format!("windows.{test}.{}", std::process::id())
+}
+
+/// A process that isn't told anything but the name: started by std, as any stranger.
+fn stranger(role_name: &str, arguments: &[&str]) -> std::process::Child {
+    let mut command = std::process::Command::new(this_program());
+    command.args(role(role_name, arguments)).stdout(std::process::Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn case_makes_no_difference_and_a_name_can_be_long() {
+    let name = name("case");
+    let _listener = Listener::bind(&name).unwrap();
+    assert!(matches!(Listener::bind(&name.to_uppercase()), Err(Error::NameTaken { .. })));
+    drop(Listener::bind(&"ä🦀 with spaces".repeat(8)).unwrap());
+}
+
+fn a_squatter_is_an_error() {
+    let name = name("squatter");
+    let squatter = door::squat(&name).unwrap();
+    assert!(matches!(Listener::bind(&name), Err(Error::NameTaken { .. })));
+    drop(squatter);
+    let _listener = Listener::bind(&name).unwrap();
+    assert!(door::squat(&name).is_err(), "nobody makes a second pipe of the name");
+}
+
+fn client(arguments: &[String]) {
+    let channel = Channel::connect_timeout(&arguments[0], SOON).unwrap();
+    // What the server gave, beside the pipe, with no more than it takes.
+    let table = table::of(std::process::id());
+    assert!(table.iter().any(|entry| entry.access == 0x0010_0000), "{table:?}");
+    let events_of_its_own = table.iter().filter(|entry| entry.access == 0x001f_0003).count();
+    assert_eq!(events_of_its_own, 2, "{table:?}");
+    channel.send(b"looked").unwrap();
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+}
+
+fn a_client_gets_no_more_than_it_needs() {
+    let name = name("needs");
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut client = stranger("client", &[&name]);
+    let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"looked");
+    drop(channel);
+    assert!(client.wait().unwrap().success());
+}
+
+/// Opens the door and stays in it.
+fn stands_in_the_door(arguments: &[String]) {
+    let _door = door::knock(&arguments[0]).unwrap();
+    println!("here");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn who_stands_in_the_door_is_sent_away() {
+    let name = name("door");
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut hostile = stranger("stands_in_the_door", &[&name]);
+    let incoming = listener.accept_timeout(SOON).unwrap();
+    let mut line = String::new();
+    BufReader::new(hostile.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), "here");
+    let theirs = settled(hostile.id());
+    let started = Instant::now();
+    let late = incoming.accept();
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(settled(hostile.id()), theirs, "what it was given is closed over there");
+    hostile.kill().unwrap();
+    hostile.wait().unwrap();
+}
+
+fn a_listener_whose_answer_is_none_is_refused() {
+    for (answer, part) in [
+        (&b"HO\x01\0"[..], ""),
+        (b"220 a mail server's greeting", "the listener's answer is none"),
+        // This process's own handles: no channel is behind them.
+        (b"HO\x01\0\x04\0\0\0\x08\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0", ""),
+        (b"HO\x01\0\xff\xff\xff\xff\x08\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0", "the listener's answer is none"),
+        (b"HO\x01\0\x04\0\0\0\x04\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0", "the listener's answer is none"),
+    ] {
+        let name = name("none");
+        let squatter = door::squat(&name).unwrap();
+        let before = table::of(std::process::id());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                use std::os::windows::io::AsHandle;
+                door::wait_for_client(&squatter);
+                assert!(weaker::write(squatter.as_handle(), answer, SOON));
+            });
+            let error = Channel::connect_timeout(&name, Duration::from_secs(1)).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+            if part.is_empty() {
+                assert!(matches!(error, Error::TimedOut { .. } | Error::System { .. }), "{error:?}");
+            }
+        });
+        let after = table::of(std::process::id());
+        assert!(before.iter().all(|entry| after.contains(entry)), "none of this process's own was closed");
+        assert!(after.len() <= before.len() + 1, "{before:?} {after:?}");
+    }
+}
+
+fn a_listener_that_shows_another_channel_is_refused() {
+    use std::os::windows::io::AsHandle;
+    use std::sync::atomic::Ordering::SeqCst;
+    // The squatter is this process too, so the values mean something here: a ledger as it has to be, but for the
+    // number that goes with the answer, or for the process whose it is.
+    let own = handover::Process::current_identity().unwrap();
+    for (id, nonce) in [(own.id, 8), (own.id + 4, 7)] {
+        let section = raw::section();
+        let words = raw::words(&section, 16);
+        for (word, value) in
+            [u64::from_le_bytes(*b"handover"), 1, id.into(), own.created, nonce].into_iter().enumerate()
+        {
+            words[word].store(value, SeqCst);
+        }
+        let (event, mutex) = (Event::auto_reset().unwrap(), raw::mutex());
+        let name = name("another");
+        let squatter = door::squat(&name).unwrap();
+        let mut answer = Vec::from(*b"HO\x01\0");
+        for value in [table::value(&mutex), table::value(&section), table::value(&event)] {
+            answer.extend(value.to_le_bytes());
+        }
+        answer.extend(7_u64.to_le_bytes());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                door::wait_for_client(&squatter);
+                assert!(weaker::write(squatter.as_handle(), &answer, SOON));
+            });
+            match Channel::connect_timeout(&name, SOON) {
+                Err(error @ Error::Protocol { .. }) => {
+                    assert!(error.to_string().contains("another one"), "{error}");
+                }
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(words[5].load(SeqCst), 0, "nothing was taken");
+        event.set().unwrap();
+    }
+}

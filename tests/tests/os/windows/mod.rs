@@ -1,0 +1,28 @@
+//! What only Windows can do: rights that a handle carries, putting handles into a running process, mutexes, names in the
+//! kernel, suspended children, and the ways of its pipes and command lines.
+
+mod access;
+mod channel;
+mod command;
+mod duplication;
+mod faults;
+mod listener;
+mod mutex;
+mod names;
+mod sealed;
+mod suspended;
+
+use handover_tests::Suite;
+
+pub(crate) const SUITES: &[Suite] = &[
+    access::SUITE,
+    channel::SUITE,
+    command::SUITE,
+    duplication::SUITE,
+    faults::SUITE,
+    listener::SUITE,
+    mutex::SUITE,
+    names::SUITE,
+    sealed::SUITE,
+    suspended::SUITE,
+];

@@ -1,0 +1,189 @@
+//! Mutexes, which are kernel objects here, and semaphores with a maximum.
+
+use std::time::{Duration, Instant};
+
+use handover::{
+    Channel, Command, Error, Event, LockError, Message, Mutex, Section, Semaphore, Stdio, wait_any,
+};
+use handover_tests::{Suite, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "mutex",
+    tests: tests![
+        a_mutex_travels_by_each_strategy,
+        a_mutex_is_one_threads_at_a_time,
+        a_mutex_whose_owner_is_killed_is_abandoned,
+        two_processes_count_to_two_hundred_thousand,
+        a_wait_for_several_says_that_one_was_abandoned,
+        a_semaphore_has_a_maximum,
+    ],
+    roles: tests![takes_it_and_ends, holds_the_mutex, counts],
+};
+
+fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn takes_it_and_ends(arguments: &[String]) {
+    let mutex: Mutex = match arguments[0].as_str() {
+        "inheritance" => handover::inherited().unwrap().take("object").unwrap(),
+        "duplication" => Channel::parent().unwrap().recv_timeout(SOON).unwrap().take("object").unwrap(),
+        _ => Mutex::open_named(&arguments[1]).unwrap(),
+    };
+    // Ending with it is what the parent sees.
+    std::mem::forget(mutex.try_lock().unwrap().expect("it is free"));
+}
+
+fn a_mutex_travels_by_each_strategy() {
+    let name = format!("mutex.{}", std::process::id());
+    let named = Mutex::create_named(&name).unwrap();
+    let own = Mutex::new().unwrap();
+    for (strategy, mutex) in [("inheritance", &own), ("duplication", &own), ("naming", &named)] {
+        let mut command = in_role("takes_it_and_ends", &[strategy, &name]);
+        if strategy == "inheritance" {
+            command.inherit("object", mutex);
+        }
+        let mut child = command.channel().spawn().unwrap();
+        if strategy == "duplication" {
+            child.channel.as_ref().unwrap().send(Message::new(b"").with("object", mutex)).unwrap();
+        }
+        assert!(child.wait_timeout(SOON).unwrap().success(), "by {strategy}");
+        assert!(matches!(mutex.try_lock(), Err(LockError::Abandoned(_))), "by {strategy}");
+    }
+}
+
+fn a_mutex_is_one_threads_at_a_time() {
+    let mutex = Mutex::new().unwrap();
+    let guard = mutex.lock().unwrap();
+    let again = mutex.try_lock().unwrap().expect("the same thread gets it once more");
+    let elsewhere =
+        || std::thread::scope(|scope| scope.spawn(|| mutex.try_lock().unwrap().is_some()).join().unwrap());
+    assert!(!elsewhere());
+    drop(guard);
+    assert!(!elsewhere(), "there is a second guard");
+    drop(again);
+    assert!(elsewhere());
+    let guard = mutex.lock().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let time = Duration::from_millis(100);
+            match mutex.lock_timeout(time) {
+                Err(LockError::Failed(Error::TimedOut { after, .. })) => assert_eq!(after, time),
+                other => panic!("{other:?}"),
+            }
+        });
+    });
+    drop(guard);
+    // A guard of nothing does nothing.
+    drop(mutex.guard());
+    assert!(elsewhere());
+    // A thread that ends with it abandons it; the next one is told once.
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::mem::forget(mutex.lock().unwrap())).join().unwrap();
+    });
+    let error: Error = mutex.lock().map(drop).unwrap_err().into();
+    assert!(matches!(error, Error::Abandoned), "{error:?}");
+    assert!(elsewhere(), "by becoming an error it was released");
+}
+
+fn holds_the_mutex(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let mutex: Mutex = channel.recv_timeout(SOON).unwrap().take("mutex").unwrap();
+    let _guard = mutex.lock().unwrap();
+    channel.send(b"locked").unwrap();
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn a_mutex_whose_owner_is_killed_is_abandoned() {
+    let mutex = Mutex::new().unwrap();
+    let mut child = in_role("holds_the_mutex", &[]).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    channel.send(Message::new(b"").with("mutex", &mutex)).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"locked");
+    assert!(mutex.try_lock().unwrap().is_none());
+    child.kill().unwrap();
+    let started = Instant::now();
+    match mutex.lock_timeout(SOON) {
+        Err(LockError::Abandoned(guard)) => drop(guard),
+        other => panic!("{other:?}"),
+    }
+    assert!(started.elapsed() < Duration::from_secs(5));
+    drop(mutex.lock().unwrap());
+}
+
+/// Adds one so many times, each under the mutex, without the help of atomic arithmetic.
+fn count(mutex: &Mutex, section: &Section, times: u32) {
+    use std::sync::atomic::Ordering::Relaxed;
+    let view = section.view_mut().unwrap();
+    let number = view.atomic_u32(0).unwrap();
+    for _ in 0..times {
+        let guard = mutex.lock().unwrap();
+        number.store(number.load(Relaxed) + 1, Relaxed);
+        drop(guard);
+    }
+}
+
+const TIMES: u32 = 100_000;
+
+fn counts(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let (mutex, section) = (message.take("mutex").unwrap(), message.take("section").unwrap());
+    channel.send(b"begins").unwrap();
+    count(&mutex, &section, TIMES);
+    channel.send(b"done").unwrap();
+}
+
+fn two_processes_count_to_two_hundred_thousand() {
+    let (mutex, section) = (Mutex::new().unwrap(), Section::new(4).unwrap());
+    let mut child = in_role("counts", &[]).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    channel.send(Message::new(b"").with("mutex", &mutex).with("section", &section)).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"begins");
+    count(&mutex, &section, TIMES);
+    assert_eq!(channel.recv_timeout(Duration::from_secs(120)).unwrap().bytes(), b"done");
+    let view = section.view_mut().unwrap();
+    assert_eq!(view.atomic_u32(0).unwrap().load(std::sync::atomic::Ordering::SeqCst), 2 * TIMES);
+}
+
+fn a_wait_for_several_says_that_one_was_abandoned() {
+    let (event, mutex) = (Event::auto_reset().unwrap(), Mutex::new().unwrap());
+    let guard = mutex.lock().unwrap();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let came = wait_any(&[&event, &mutex], SOON).unwrap();
+            drop(mutex.guard());
+            came
+        });
+        drop(guard);
+        let came = waiter.join().unwrap();
+        assert_eq!((came.place, came.abandoned()), (1, false));
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::mem::forget(mutex.lock().unwrap())).join().unwrap();
+    });
+    let came = wait_any(&[&event, &mutex], SOON).unwrap();
+    assert_eq!((came.place, came.abandoned()), (1, true));
+    drop(mutex.guard());
+}
+
+fn a_semaphore_has_a_maximum() {
+    let semaphore = Semaphore::with_maximum(1, 2).unwrap();
+    semaphore.wait().unwrap();
+    assert_eq!(semaphore.release_and_count(1).unwrap(), 0);
+    assert_eq!(semaphore.release_and_count(1).unwrap(), 1);
+    for wrong in [1, 0, u32::MAX] {
+        let error = semaphore.release(wrong).unwrap_err();
+        assert!(matches!(error, Error::InvalidInput { .. }), "{wrong}: {error:?}");
+    }
+    assert!(semaphore.try_wait().unwrap() && semaphore.try_wait().unwrap() && !semaphore.try_wait().unwrap());
+    let before = table::count();
+    for (count, maximum) in [(2, 1), (0, 0), (1, u32::MAX), (u32::MAX, 1)] {
+        assert!(matches!(Semaphore::with_maximum(count, maximum), Err(Error::InvalidInput { .. })));
+    }
+    assert_eq!(table::count(), before);
+}
