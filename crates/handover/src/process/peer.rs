@@ -137,7 +137,8 @@ impl Process {
     /// Whether the process, which has refused something, has ended or is about to: it refuses access before it counts
     /// as ended.
     pub(crate) fn is_going(&self) -> bool {
-        self.ends_within(Duration::from_millis(250)).unwrap_or(false)
+        let time = if sys::may_be_ending(self.id()) { Duration::from_millis(250) } else { Duration::ZERO };
+        self.ends_within(time).unwrap_or(false)
     }
 
     /// Whether the process ends within this time.

@@ -122,6 +122,15 @@ fn a_child_that_is_left_is_asked_about_with_the_next() {
         // If it hadn't ended before it was dropped, the system keeps it for us; never more than one.
         assert!(table::children_of(this).len() <= 1);
     }
+    // Or with the next that is dropped.
+    let (left, other) = (never_ends().kill_on_drop(false).spawn().unwrap(), command.spawn().unwrap());
+    let (left_id, other_id) = (left.id(), other.id());
+    drop(left);
+    table::kill(left_id);
+    assert!(table::ends_within(left_id, 5000) && table::ends_within(other_id, 5000));
+    assert!(table::children_of(this).contains(&left_id));
+    drop(other);
+    assert_eq!(table::children_of(this), []);
     let mut last = command.spawn().unwrap();
     assert_eq!(last.wait_timeout(SOON).unwrap().code(), Some(9));
     assert_eq!(table::children_of(this), []);

@@ -113,11 +113,24 @@ pub(crate) fn check_known(process: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether a process may be about to end. It closes what it has before it counts as ended, and by then the kernel has
+/// noted that it is exiting.
+pub(crate) fn may_be_ending(id: u32) -> bool {
+    /// `PF_EXITING`.
+    const EXITING: u64 = 0x4;
+    number_in(&format!("/proc/{id}/stat"), 9).map_or(true, |flags| flags & EXITING != 0)
+}
+
 fn started(page: &str) -> io::Result<u64> {
+    number_in(page, 22)
+}
+
+/// A number on the kernel's page about a process, by its place there, as `proc_pid_stat(5)` counts.
+fn number_in(page: &str, place: usize) -> io::Result<u64> {
     let page = std::fs::read(page)?;
     let page = String::from_utf8_lossy(&page);
     // The second word is the program's name in parentheses, with anything in it; the last parenthesis ends it.
     let behind_the_name = page.rsplit_once(')').map(|(_, rest)| rest);
-    let started = behind_the_name.and_then(|rest| rest.split_whitespace().nth(19)?.parse().ok());
-    started.ok_or_else(|| io::Error::other("the page about the process doesn't say when it was started"))
+    let number = behind_the_name.and_then(|rest| rest.split_whitespace().nth(place - 3)?.parse().ok());
+    number.ok_or_else(|| io::Error::other("the page about the process isn't as it is documented"))
 }

@@ -207,6 +207,11 @@ pub(crate) fn own_creation_time() -> io::Result<u64> {
     creation_time(current(), std::process::id())
 }
 
+/// Whether a process may be about to end: the system doesn't say.
+pub(crate) fn may_be_ending(_id: u32) -> bool {
+    true
+}
+
 /// Whether the system has forgotten the process. It doesn't, as long as there is a handle to it.
 pub(crate) fn is_missing(_: &io::Error) -> bool {
     false
