@@ -86,7 +86,11 @@ impl<'a> Share<'a> {
     }
 
     /// The handle, if its value is one that a table can hold. Whether it is open, the next call says.
+    #[inline]
     pub(crate) fn no_pseudo_handle(&self, what: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
+        if sys::value::objection(sys::value::number_of(self.handle)).is_none() {
+            return Ok(self.handle);
+        }
         match HandleValue::of(&self.handle) {
             Ok(_) => Ok(self.handle),
             Err(Error::NotAHandle { came, why }) => {

@@ -11,6 +11,7 @@ pub(super) const SUITE: Suite = Suite {
     name: "canaries",
     tests: tests![
         a_child_has_its_streams_and_what_is_listed_and_nothing_else,
+        another_threads_child_catches_nothing,
         a_closed_stream_is_not_filled_by_another_object,
         a_child_that_is_killed_by_its_owners_end_is_not_left_in_the_system,
         a_child_that_is_left_is_asked_about_with_the_next,
@@ -79,6 +80,36 @@ fn a_child_has_its_streams_and_what_is_listed_and_nothing_else() {
         }
     }
     assert_eq!(table::count(), before);
+}
+
+fn another_threads_child_catches_nothing() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    // Many objects make the moment long in which there are duplicates for a child.
+    let event = Event::manual_reset().unwrap();
+    let done = AtomicBool::new(false);
+    let (program, arguments) = bare("never_ends");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut command = never_ends();
+            for number in 0..200 {
+                command.inherit(number.to_string(), &event);
+            }
+            while !done.load(Ordering::Relaxed) {
+                end(command.channel().spawn().unwrap());
+            }
+        });
+        let caught: usize = (0..100)
+            .map(|_| {
+                let mut other = std::process::Command::new(&program).args(&arguments).spawn().unwrap();
+                let caught = table::values_of(&event, other.id()).len();
+                other.kill().unwrap();
+                other.wait().unwrap();
+                caught
+            })
+            .sum();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(caught, 0);
+    });
 }
 
 fn a_closed_stream_is_not_filled_by_another_object() {

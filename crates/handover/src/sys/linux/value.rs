@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub(crate) const EXPECTED: &str = "a file descriptor from 0 to 2147483647";
 
 /// Why a number can't be any descriptor.
+#[inline]
 pub(crate) fn objection(number: u64) -> Option<&'static str> {
     match number {
         0..=0x7fff_ffff => None,
@@ -18,6 +19,7 @@ pub(crate) fn objection(number: u64) -> Option<&'static str> {
 }
 
 /// A descriptor of this process as a number.
+#[inline]
 pub(crate) fn number_of(handle: BorrowedFd<'_>) -> u64 {
     // None that is open is negative; what a program makes up is an error and not another number.
     u64::try_from(handle.as_raw_fd()).unwrap_or(u64::MAX)

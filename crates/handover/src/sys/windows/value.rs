@@ -6,6 +6,7 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 pub(crate) const EXPECTED: &str = "a multiple of 4 from 4 to 0x7ffffffc";
 
 /// Why a number can't be the index of any handle table.
+#[inline]
 pub(crate) fn objection(number: u64) -> Option<&'static str> {
     let Ok(value) = u32::try_from(number) else {
         // A pseudo handle that was widened as a signed number is the likelier mistake than a large index.
@@ -24,8 +25,9 @@ pub(crate) fn objection(number: u64) -> Option<&'static str> {
 }
 
 /// A handle of this process as a number.
-pub(crate) fn number_of(handle: BorrowedHandle<'_>) -> usize {
-    handle.as_raw_handle().expose_provenance()
+#[inline]
+pub(crate) fn number_of(handle: BorrowedHandle<'_>) -> u64 {
+    handle.as_raw_handle().expose_provenance() as u64
 }
 
 #[cfg(test)]

@@ -18,9 +18,12 @@ const MOST_READ: usize = 256 * 1024;
 /// What one thread at a time needs to read.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
+    /// Kept as it is from one read to the next, so that it needn't be cleared each time.
     buffer: Vec<u8>,
-    /// How many bytes of the buffer have been received.
+    /// How many bytes of the buffer have been received,
     received: usize,
+    /// and how many have been read, those included.
+    read: usize,
     /// Where in the stream the buffer begins.
     start: u64,
     /// The number of the next message.
@@ -52,7 +55,7 @@ pub(super) struct Whole {
 impl Reader {
     /// What was read and not received.
     pub(super) fn unread(&self) -> &[u8] {
-        &self.buffer[self.received..]
+        &self.buffer[self.received..self.read]
     }
 
     fn place(&self) -> u64 {
@@ -79,17 +82,18 @@ impl Reader {
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Result<Option<Came>, E>,
     ) -> Result<Option<usize>, E> {
-        let (length, wanted) = (self.buffer.len(), self.wanted());
-        self.buffer.resize(length + wanted, 0);
-        let came = read(&mut self.buffer[length..]);
-        let read = came.as_ref().ok().and_then(|came| came.as_ref()).map_or(0, |came| came.length);
-        self.buffer.truncate(length + read);
-        let Some(Came { length: read, descriptors, is_cut }) = came? else { return Ok(None) };
-        if is_cut || !descriptors.is_empty() {
-            let from = self.start + length as u64;
-            self.batches.push_back(Batch { from, to: from + read as u64, descriptors, is_cut });
+        let end = self.read + self.wanted();
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
         }
-        Ok(Some(read))
+        let came = read(&mut self.buffer[self.read..end])?;
+        let Some(Came { length, descriptors, is_cut }) = came else { return Ok(None) };
+        if is_cut || !descriptors.is_empty() {
+            let from = self.start + self.read as u64;
+            self.batches.push_back(Batch { from, to: from + length as u64, descriptors, is_cut });
+        }
+        self.read += length;
+        Ok(Some(length))
     }
 
     /// The message at the front of what was read, if all of it is there.
@@ -139,7 +143,7 @@ impl Reader {
     /// Nothing more comes, or what came broke the rules: what is half there will never be whole.
     pub(super) fn give_up(&mut self) {
         self.buffer = Vec::new();
-        self.received = 0;
+        (self.received, self.read) = (0, 0);
         self.batches.clear();
     }
 
@@ -147,12 +151,16 @@ impl Reader {
     fn has_received(&mut self, length: usize) {
         self.received += length;
         // Now and then, so that many small messages aren't moved over and over.
-        if self.received == self.buffer.len() || self.received > MOST_READ.max(self.buffer.len() / 2) {
-            self.buffer.drain(..self.received);
+        if self.received == self.read || self.received > MOST_READ.max(self.read / 2) {
+            self.buffer.copy_within(self.received..self.read, 0);
             self.start += self.received as u64;
+            self.read -= self.received;
             self.received = 0;
             // A large message leaves no large buffer behind.
-            self.buffer.shrink_to(MOST_READ);
+            if self.read <= MOST_READ && self.buffer.len() > MOST_READ {
+                self.buffer.truncate(MOST_READ);
+                self.buffer.shrink_to_fit();
+            }
         }
     }
 }
