@@ -313,7 +313,7 @@ fn the_current_directory_is_the_childs() {
     assert_eq!(std::path::Path::new(&there).file_name(), folder.0.file_name());
     let outcome = in_role("says_where_it_is").current_dir(folder.0.join("missing")).spawn();
     match outcome {
-        Err(error @ Error::System { call: expect::START, .. }) => {
+        Err(error @ Error::System { call: expect::CHANGE_FOLDER, .. }) => {
             assert!(error.to_string().contains("missing"), "{error}");
         }
         other => panic!("{other:?}"),

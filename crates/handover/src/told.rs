@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, PoisonError};
 
+use crate::inherit::is_waiting;
 use crate::sys::{call, handle};
 use crate::{Error, HandleValue, Kind, Object, Result};
 
@@ -62,7 +63,20 @@ pub(crate) fn unclaim(values: &[HandleValue]) {
 #[derive(Debug)]
 #[must_use = "the handle stays open until it is adopted"]
 #[doc(alias = "ULongToHandle", alias = "from_raw_fd")]
-pub struct Told(HandleValue);
+pub struct Told {
+    value: HandleValue,
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The command line or the environment. It was claimed.
+    Start,
+    /// Standard input.
+    Line,
+    /// Somebody who has promised that it is right.
+    Promise,
+}
 
 impl Told {
     /// The number that stands on the command line in this place, counted from 1.
@@ -114,7 +128,7 @@ impl Told {
         };
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         match std::str::from_utf8(text) {
-            Ok(text) => Ok(Self(text.parse()?)),
+            Ok(text) => Ok(Self { value: text.parse()?, source: Source::Line }),
             Err(_) => Err(Error::NotAHandle { came: came(), why: "not a number" }),
         }
     }
@@ -127,7 +141,7 @@ impl Told {
     /// process may own it or come to own it otherwise.
     #[allow(unsafe_code, reason = "it only marks the promise; what needs it is in sys")]
     pub const unsafe fn new(value: HandleValue) -> Self {
-        Self(value)
+        Self { value, source: Source::Promise }
     }
 
     fn once(source: String, text: Option<&OsStr>) -> Result<Self> {
@@ -141,13 +155,13 @@ impl Told {
         if !claim(value) {
             return Err(Error::AlreadyTaken { name: source });
         }
-        Ok(Self(value))
+        Ok(Self { value, source: Source::Start })
     }
 
     /// The number, to show.
     #[must_use]
     pub fn value(&self) -> HandleValue {
-        self.0
+        self.value
     }
 
     /// Makes this process the owner of the handle, as the type that is expected.
@@ -158,9 +172,11 @@ impl Told {
     /// # Errors
     ///
     /// [`Error::NotOpen`] if the number is no handle of this process, [`Error::WrongKind`] if it refers to something
-    /// else than expected, [`Error::NotYours`] if it is a standard stream. The handle then stays as it was.
+    /// else than expected, [`Error::NotYours`] if it is a standard stream, or on Linux another object of this process:
+    /// nothing comes into a process there while it runs, so what it was told of has come with its start, and is as it
+    /// came until it is taken. The handle then stays as it was.
     pub fn adopt<T: Object>(self) -> Result<T> {
-        let value = self.0;
+        let value = self.value;
         let what = || format!("handle {value:#x}");
         let names = ["the standard input", "the standard output", "the standard error"];
         for (which, owner) in names.into_iter().enumerate() {
@@ -171,6 +187,11 @@ impl Told {
             }
         }
         check_kind::<T>(handle::kind_of_value(value), what)?;
+        // What was handed down by name, and waits to be taken, may have its number told too.
+        let waits = || is_waiting(value) && (self.source == Source::Start || claim(value));
+        if self.source != Source::Promise && !handle::is_still_anybodys(value) && !waits() {
+            return Err(Error::NotYours { value, owner: "an object" });
+        }
         handle::clear_inheritable_of(value)
             .map_err(|source| Error::on_handle(call::SET_FLAGS, what(), source))?;
         Ok(own(value))

@@ -114,28 +114,37 @@ pub(crate) fn with_values<T, const N: usize>(
 /// Reads the manifest and looks which of its objects are here.
 ///
 /// 1. It must have been made for this process. A process that only copied the environment is another.
-/// 2. An object counts as handed down while its handle is open and inheritable. Inheritance leaves it so, and nothing
-///    else in a Rust program does: a handle of the same value without the flag is somebody else's.
+/// 2. An object counts as handed down while its handle is open and inheritable. Inheritance leaves it so, and std makes
+///    none that is: a handle of the same value without the flag is somebody else's. Other code can make some, so the
+///    first call should come early.
 /// 3. Nothing is changed yet, so an error costs nothing. Clearing the flag comes next, and makes a second adoption
 ///    impossible.
 fn take_stock() -> Result<Vec<Entry>> {
-    let mut objects = os::activated()?;
-    match std::env::var_os(VARIABLE) {
-        None if objects.is_empty() => return Err(Error::NothingInherited),
-        None => {}
+    let activated = os::activated();
+    let objects = match std::env::var_os(VARIABLE) {
+        None => match activated? {
+            none if none.is_empty() => return Err(Error::NothingInherited),
+            some => some,
+        },
         Some(text) => {
             let not_text = |_| Error::BadManifest { variable: VARIABLE, why: "isn't text" };
             let manifest = Manifest::parse(&text.into_string().map_err(not_text)?)?;
             os::check_is_meant_for_this_process(&manifest.meant_for)?;
-            objects.splice(..0, manifest.objects);
+            // What a parent says doesn't depend on what else stands in the environment.
+            manifest.objects.into_iter().chain(activated.unwrap_or_default()).collect()
         }
-    }
+    };
     let mut entries = Vec::with_capacity(objects.len());
     for (name, value) in objects {
         let here = handle::is_open_and_inheritable(value).map_err(failed(call::ASK_FOR_FLAGS, &name))?;
         entries.push(Entry { name, value, state: if here { State::HandedDown } else { State::Missing } });
     }
     Ok(entries)
+}
+
+/// Whether a handle was handed down by name and nobody has taken it.
+pub(crate) fn is_waiting(value: HandleValue) -> bool {
+    with_entries(|entries| entries.iter().any(|entry| entry.value == value && entry.state == State::Waiting))
 }
 
 /// Whether a name is this crate's own.
@@ -167,6 +176,10 @@ impl Inherited {
     pub fn take<T: Object>(&self, name: &str) -> Result<T> {
         with_entries(|entries| {
             // A service manager can give several one name; otherwise there is one.
+            let entries = entries.as_mut_slice();
+            if is_reserved(name) {
+                return Err(Error::NoSuchName { name: name.to_owned(), names: names(entries) });
+            }
             let place = entries.iter().position(|entry| entry.name == name && entry.state != State::Taken);
             let place = place.or_else(|| entries.iter().position(|entry| entry.name == name));
             let Some(entry) = place.map(|place| &mut entries[place]) else {

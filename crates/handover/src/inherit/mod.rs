@@ -4,7 +4,7 @@ mod adoption;
 pub(crate) mod manifest;
 
 pub use adoption::{Inherited, Unlisted, inherited, unlisted};
-pub(crate) use adoption::{is_reserved, with_values};
+pub(crate) use adoption::{is_reserved, is_waiting, with_values};
 pub(crate) use manifest::{Manifest, VARIABLE};
 
 use crate::Share;

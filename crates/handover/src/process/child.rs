@@ -9,6 +9,7 @@ use super::Process;
 use crate::inherit::is_reserved;
 use crate::sys::io::{HasHandle, as_handle};
 use crate::sys::{call, process as sys, wait as sys_wait};
+use crate::wait::Deadline;
 use crate::{Channel, Error, HandleValue, Result, os, wait};
 
 /// A process started by [`Command::spawn`](crate::Command::spawn).
@@ -29,6 +30,9 @@ pub struct Child {
     guard: Guard,
     handed_down: Vec<(String, HandleValue)>,
 }
+
+/// After which time a child that has ended is asked again how, if the system hasn't said.
+const NOT_YET: Duration = Duration::from_millis(1);
 
 /// Kills the child on drop, if it is told to. Apart from [`Child`], whose streams can be moved out of it for that.
 #[derive(Debug)]
@@ -71,9 +75,14 @@ impl Child {
     /// [`Error::System`] if a call fails.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         self.close_ends();
-        let end = sys_wait::end_of(self.guard.process.handle());
-        wait::for_ever(end).map_err(self.guard.process.failed(call::WAIT))?;
-        self.exit_status()
+        loop {
+            let end = sys_wait::end_of(self.guard.process.handle());
+            wait::for_ever(end).map_err(self.guard.process.failed(call::WAIT))?;
+            match self.exit_status()? {
+                Some(status) => return Ok(status),
+                None => std::thread::sleep(NOT_YET),
+            }
+        }
     }
 
     /// Waits until the child has ended, or for this long. The child's standard input and its channel are closed first.
@@ -83,8 +92,13 @@ impl Child {
     /// [`Error::TimedOut`] if it runs on; it can be waited for again, or [killed](Self::kill).
     pub fn wait_timeout(&mut self, time: Duration) -> Result<ExitStatus> {
         self.close_ends();
-        if self.guard.process.ends_within(time)? {
-            return self.exit_status();
+        let deadline = Deadline::after(time);
+        while self.guard.process.ends_within(deadline.left())? {
+            match self.exit_status()? {
+                Some(status) => return Ok(status),
+                None if deadline.has_passed() => break,
+                None => std::thread::sleep(NOT_YET.min(deadline.left())),
+            }
         }
         Err(Error::TimedOut { what: format!("the end of process {}", self.id()), after: time })
     }
@@ -96,7 +110,7 @@ impl Child {
     /// [`Error::System`] if a call fails.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         // The exit code alone can't tell: 259 is a running process's and can be an ended one's.
-        if self.guard.process.has_ended()? { self.exit_status().map(Some) } else { Ok(None) }
+        if self.guard.process.has_ended()? { self.exit_status() } else { Ok(None) }
     }
 
     /// Ends the child at once: on Windows with exit code 1, on Linux by the signal SIGKILL. A child that has ended already is left as it is. Wait afterwards to
@@ -143,17 +157,17 @@ impl Child {
         drop((self.stdin.take(), self.channel.take()));
     }
 
-    /// How the child, which has ended, has ended. The system may say it only once.
-    fn exit_status(&mut self) -> Result<ExitStatus> {
-        if let Some(status) = self.guard.status {
-            return Ok(status);
+    /// How the child, which has ended, has ended. The system may say it only once, and not before a debugger that looks
+    /// at the child has heard of it.
+    fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        if self.guard.status.is_some() {
+            return Ok(self.guard.status);
         }
         // After it, the system needn't know any more. That it doesn't know now is no reason not to go on.
         let _ = self.guard.process.creation_time();
         let process = &self.guard.process;
-        let status = sys::exit_status(process.handle()).map_err(process.failed(call::EXIT_CODE))?;
-        self.guard.status = Some(status);
-        Ok(status)
+        self.guard.status = sys::exit_status(process.handle()).map_err(process.failed(call::EXIT_CODE))?;
+        Ok(self.guard.status)
     }
 }
 

@@ -332,15 +332,15 @@ impl<'a> Command<'a> {
 }
 
 impl Command<'_> {
-    /// The child's `PATH`, if the builder sets one. A copy of this process's is no reason to look there first.
-    pub(crate) fn path(&self) -> Option<OsString> {
+    /// The child's `PATH`, if the builder says anything about it: what it sets, or that it has none.
+    pub(crate) fn path(&self) -> Option<Option<OsString>> {
         let last = self.environment.iter().rev().find_map(|change| match change {
             Change::Set(name, value) if is_same_variable(name, OsStr::new("PATH")) => Some(Some(value)),
             Change::Remove(name) if is_same_variable(name, OsStr::new("PATH")) => Some(None),
             Change::Clear => Some(None),
             Change::Set(..) | Change::Remove(_) => None,
         });
-        last.flatten().cloned()
+        last.map(Option::<&OsString>::cloned)
     }
 }
 

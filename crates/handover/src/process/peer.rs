@@ -93,7 +93,9 @@ impl Process {
     /// [`Error::System`] if the system doesn't tell.
     pub fn current_identity() -> Result<Identity> {
         static CURRENT: OnceLock<Identity> = OnceLock::new();
-        if let Some(identity) = CURRENT.get() {
+        // A process that was forked has a copy of this, and is another.
+        let known = CURRENT.get().filter(|identity| identity.id == std::process::id());
+        if let Some(identity) = known {
             return Ok(*identity);
         }
         let created = sys::own_creation_time().map_err(|source| Error::System {
@@ -101,7 +103,9 @@ impl Process {
             what: "this process".into(),
             source,
         })?;
-        Ok(*CURRENT.get_or_init(|| Identity::new(std::process::id(), created)))
+        let identity = Identity::new(std::process::id(), created);
+        let _ = CURRENT.set(identity);
+        Ok(identity)
     }
 
     /// When the process was created: on Windows in units of 100 ns since the year 1601, on Linux in clock ticks since

@@ -1,7 +1,8 @@
 //! Starting a child: what is the same on all systems.
 
 use super::{Child, Command, template};
-use crate::inherit::is_reserved;
+use crate::inherit::{VARIABLE, is_reserved};
+use crate::sys::text::is_same_variable;
 use crate::{Error, HandleValue, Result, os};
 
 /// What the streams are that the builder doesn't say anything about.
@@ -35,6 +36,9 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
             format!("the name {name:?} of an object to inherit"),
             "names that begin with \"handover/\" are this crate's own",
         ));
+    }
+    if command.environment_handles.iter().any(|(name, _)| is_same_variable(name, VARIABLE.as_ref())) {
+        return Err(Error::invalid(format!("the variable {VARIABLE:?}"), "is this crate's own"));
     }
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(Error::invalid(

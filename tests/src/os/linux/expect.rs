@@ -10,6 +10,8 @@ use handover::Kind;
 
 /// The call with which a program is started.
 pub const START: &str = "execve";
+/// The call that fails if the folder isn't there in which a child is to start.
+pub const CHANGE_FOLDER: &str = "chdir";
 
 /// How many calls a spawn with a passed-on stream makes at least before there is a child.
 pub const CALLS_BEFORE_A_CHILD: u32 = 2;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use crate::inherit::is_reserved;
 use crate::inherit::manifest::bad;
 use crate::{Error, HandleValue, Result};
 
@@ -59,7 +60,7 @@ fn named(
     let mut names = names.into_iter().map(Some).chain(std::iter::repeat(None));
     (0..count)
         .map(|place| {
-            let name = names.next().flatten().filter(|name| !name.is_empty());
+            let name = names.next().flatten().filter(|name| !name.is_empty() && !is_reserved(name));
             Ok((name.unwrap_or_else(|| UNKNOWN.into()), HandleValue::try_from(u64::from(3 + place))?))
         })
         .collect()

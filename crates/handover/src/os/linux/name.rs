@@ -5,14 +5,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::Held;
-use super::place::{Place, Sort};
+use super::place::{Place, Sort, is_kept};
 use super::serving::{self, Serving};
 use crate::sys::handle;
 use crate::sys::io::HasHandle;
 use crate::sys::named::{self, What};
 use crate::sys::rights::Rights;
+use crate::wait::Deadline;
 use crate::{AsName, Error, Found, Kind, Result};
 
 /// The name of an object, checked.
@@ -92,15 +94,17 @@ pub(crate) fn create(what: What, name: &(impl AsName + ?Sized)) -> Result<Held> 
 /// Creates an object of this name, or opens the one that is there.
 pub(crate) fn create_or_open(what: What, name: &(impl AsName + ?Sized)) -> Result<(Held, Found)> {
     let name = name.as_name()?;
-    /// Each time round, somebody else has made one or dropped it in between.
-    const TRIES: u32 = 100;
-    for _ in 0..TRIES {
+    /// Each time round, somebody else is making one, or has dropped it in between.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let deadline = Deadline::after(PATIENCE);
+    while !deadline.has_passed() {
         if let Some(held) = try_to_create(what, &name)? {
             return Ok((held, Found::Created));
         }
         match open(what, what.kind(), &*name, Rights::Same) {
             Ok(held) => return Ok((held, Found::Opened)),
-            Err(Error::NoSuchObject { .. }) => std::thread::yield_now(),
+            Err(Error::NoSuchObject { .. }) if is_kept(name.as_str()) => break,
+            Err(Error::NoSuchObject { .. }) => std::thread::sleep(Duration::from_millis(1)),
             Err(Error::NameOfAnotherKind { .. }) => break,
             Err(other) => return Err(other),
         }

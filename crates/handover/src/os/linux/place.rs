@@ -5,7 +5,7 @@
 //! ends, and the next one who takes the name removes what was left.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -22,12 +22,21 @@ pub(super) enum Sort {
     Listener,
 }
 
+/// What stands in the file of a name that nobody serves.
+const KEPT: &[u8] = b"1";
+
+/// Whether somebody has the name whom nobody can ask for anything.
+pub(super) fn is_kept(name: &str) -> bool {
+    Paths::of(Sort::Object, name)
+        .is_ok_and(|paths| std::fs::symlink_metadata(paths.lock).is_ok_and(|metadata| metadata.len() > 0))
+}
+
 /// The name is this process's as long as this lives.
 #[derive(Debug)]
 pub(super) struct Place {
     paths: Paths,
     /// What it takes for the lock to be on.
-    _lock: File,
+    file: File,
     was_left: bool,
 }
 
@@ -38,19 +47,30 @@ impl Place {
         let paths = Paths::of(sort, name)?;
         // What can't be swept is in nobody's way.
         SWEPT.call_once(|| drop(sweep(&paths)));
+        let mut tries = 0;
         let failed = |call| failed(call, name);
         loop {
-            let is_new = !paths.lock.exists();
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .mode(0o600)
-                .custom_flags(lock::NO_LINK)
-                .open(&paths.lock)
-                .map_err(failed("open"))?;
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).mode(0o600).custom_flags(lock::NO_LINK);
+            let (file, is_new) = match options.clone().create_new(true).open(&paths.lock) {
+                Ok(file) => (file, true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match options.open(&paths.lock)
+                {
+                    Ok(file) => (file, false),
+                    // Whoever had it has just given it back.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(source) => return Err(failed("open")(source)),
+                },
+                Err(source) => return Err(failed("open")(source)),
+            };
             match lock::try_lock(&file) {
                 Ok(true) => {}
+                // Somebody may only be sweeping.
+                Ok(false) if tries == 0 => {
+                    tries += 1;
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                }
                 Ok(false) => return Ok(None),
                 Err(source) => return Err(failed("flock")(source)),
             }
@@ -60,9 +80,18 @@ impl Place {
             }
             match std::fs::remove_file(&paths.socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("unlink")(error)),
-                _ => return Ok(Some(Self { paths, _lock: file, was_left: !is_new })),
+                _ => {
+                    file.set_len(0).map_err(failed("ftruncate"))?;
+                    return Ok(Some(Self { paths, file, was_left: !is_new }));
+                }
             }
         }
+    }
+
+    /// Notes that nobody serves the name, and that whoever takes it next may want to know what became of this one: it is
+    /// not swept.
+    pub(super) fn keep(&mut self) -> io::Result<()> {
+        self.file.write_all(KEPT)
     }
 
     /// Where others connect.
@@ -97,16 +126,23 @@ fn sweep(paths: &Paths) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let Some(socket) = name.to_str().and_then(|name| name.strip_prefix(LOCK)) else { continue };
-        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > OLD);
-        if !is_old {
+        let path = entry.path();
+        let is_old = |metadata: Metadata| {
+            metadata.is_file()
+                && metadata.len() == 0
+                && metadata.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD))
+        };
+        if path == paths.lock || !std::fs::symlink_metadata(&path).is_ok_and(is_old) {
             continue;
         }
-        // Locked until it is gone.
-        let file = File::open(entry.path())?;
-        if lock::try_lock(&file)? {
+        // Locked until it is gone. If it has been given back since, there is another of its name, which is somebody's.
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(lock::NO_LINK).open(&path) else {
+            continue;
+        };
+        if lock::try_lock(&file).unwrap_or(false) && is_same(&file, &path) {
             // Of the two, the lock goes last: whoever comes in between finds the name as it would be anyway.
             let _ = std::fs::remove_file(paths.folder().join(socket));
-            std::fs::remove_file(entry.path())?;
+            let _ = std::fs::remove_file(&path);
         }
     }
     Ok(())

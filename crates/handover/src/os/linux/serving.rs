@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::place::{Place, Sort, failed, socket_of};
 use crate::sys::named::{self, What};
+use crate::sys::spawn::without_signals;
 use crate::sys::stream::Look;
 use crate::sys::{handle, stream, user, wait};
 use crate::wait::Deadline;
@@ -16,6 +18,8 @@ use crate::{Error, Result};
 
 /// What goes with the object: one byte, so that there is something for it to go with.
 const HERE: [u8; 1] = [1];
+/// What goes alone if the object can't go with it now.
+const NOT_NOW: [u8; 1] = [2];
 /// How long who asks waits for an answer. It comes at once, unless the process that serves is stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,8 +40,8 @@ impl Serving {
         let stopped =
             handle::duplicate_here(stop.as_fd(), crate::sys::rights::SAME).map_err(failed("fcntl"))?;
         let thread = std::thread::Builder::new().name("handover name".into());
-        let thread =
-            thread.spawn(move || serve(&place, &socket, &object, &stopped)).map_err(failed("clone3"))?;
+        let thread = without_signals(|| thread.spawn(move || serve(&place, &socket, &object, &stopped)));
+        let thread = thread.and_then(|thread| thread).map_err(failed("clone3"))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -74,9 +78,13 @@ fn serve(_place: &Place, socket: &OwnedFd, object: &OwnedFd, stopped: &OwnedFd) 
 
 fn give(client: &OwnedFd, object: &OwnedFd) {
     // The folder lets nobody else in but who may do all.
-    if stream::maker_of_other_end(client.as_fd()).is_ok_and(|maker| maker.user == user::current()) {
-        // There is room in a new connection; who has gone needs nothing.
-        let _ = stream::send(client.as_fd(), &HERE, &[object.as_fd()]);
+    if !stream::user_of_other_end(client.as_fd()).is_ok_and(|(user, _)| user == user::current()) {
+        return;
+    }
+    // There is room in a new connection, but perhaps not for one more descriptor of this user's under way. Who has gone
+    // needs nothing.
+    if stream::send(client.as_fd(), &HERE, &[object.as_fd()]).is_err_and(|error| stream::is_crowded(&error)) {
+        let _ = stream::send(client.as_fd(), &NOT_NOW, &[]);
     }
 }
 
@@ -85,20 +93,48 @@ pub(super) fn ask_for(name: &str) -> Result<Option<OwnedFd>> {
     let failed = |call| failed(call, name);
     let path = socket_of(Sort::Object, name)?;
     let deadline = Deadline::after(PATIENCE);
-    let timed_out = || Error::TimedOut { what: format!("the object {name:?}"), after: PATIENCE };
-    let socket = loop {
-        match stream::connect(&path) {
-            Ok(Some(socket)) => break socket,
-            Ok(None) if deadline.has_passed() => return Err(timed_out()),
-            // Too many ask at once.
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(error) if stream::is_missing(&error) => return Ok(None),
-            Err(source) => return Err(failed("connect")(source)),
+    loop {
+        match ask_once(&path, deadline) {
+            Ok(Answer::Given(object)) => return Ok(Some(object)),
+            Ok(Answer::Nobody) => return Ok(None),
+            Ok(Answer::NotNow) if deadline.has_passed() => {
+                return Err(Error::TimedOut { what: format!("the object {name:?}"), after: PATIENCE });
+            }
+            Ok(Answer::NotNow) => std::thread::sleep(Duration::from_millis(2)),
+            Err(Unanswered::OtherUser(user, process)) => {
+                return Err(Error::OtherUser { process, user: user.to_string() });
+            }
+            Err(Unanswered::Failed(call, source)) => return Err(failed(call)(source)),
         }
+    }
+}
+
+/// What comes of asking once.
+enum Answer {
+    Given(OwnedFd),
+    /// Nobody serves the name, or not any more.
+    Nobody,
+    /// Too many ask at once, or too much is under way.
+    NotNow,
+}
+
+enum Unanswered {
+    OtherUser(u32, u32),
+    /// This call.
+    Failed(&'static str, io::Error),
+}
+
+fn ask_once(path: &Path, deadline: Deadline) -> Result<Answer, Unanswered> {
+    let failed = |call| move |source| Unanswered::Failed(call, source);
+    let socket = match stream::connect(path) {
+        Ok(Some(socket)) => socket,
+        Ok(None) => return Ok(Answer::NotNow),
+        Err(error) if stream::is_missing(&error) => return Ok(Answer::Nobody),
+        Err(source) => return Err(failed("connect")(source)),
     };
-    let maker = stream::maker_of_other_end(socket.as_fd()).map_err(failed("getsockopt"))?;
-    if maker.user != user::current() {
-        return Err(Error::OtherUser { process: maker.id, user: maker.user.to_string() });
+    let (maker, process) = stream::user_of_other_end(socket.as_fd()).map_err(failed("getsockopt"))?;
+    if maker != user::current() {
+        return Err(Unanswered::OtherUser(maker, process));
     }
     loop {
         let mut bytes = [0; 1];
@@ -106,15 +142,17 @@ pub(super) fn ask_for(name: &str) -> Result<Option<OwnedFd>> {
             Ok(Some(came)) if came.is_cut => {
                 return Err(failed("recvmsg")(io::Error::from_raw_os_error(libc::EMFILE)));
             }
+            Ok(Some(came)) if came.length == 1 && bytes == NOT_NOW => return Ok(Answer::NotNow),
             // Without an object, or the end: it has gone just now.
-            Ok(Some(came)) => return Ok(came.descriptors.into_iter().next()),
-            Ok(None) if deadline.has_passed() => return Err(timed_out()),
+            Ok(Some(came)) => {
+                return Ok(came.descriptors.into_iter().next().map_or(Answer::Nobody, Answer::Given));
+            }
+            Ok(None) if deadline.has_passed() => return Ok(Answer::NotNow),
             Ok(None) => {}
-            Err(error) if stream::is_end(&error) => return Ok(None),
+            Err(error) if stream::is_end(&error) => return Ok(Answer::Nobody),
             Err(source) => return Err(failed("recvmsg")(source)),
         }
         let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), stream::READABLE)];
-        let milliseconds = deadline.milliseconds();
-        wait::ready(&mut polled, Some(milliseconds)).map_err(failed("ppoll"))?;
+        wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed("ppoll"))?;
     }
 }

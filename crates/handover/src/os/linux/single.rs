@@ -39,7 +39,8 @@ impl SingleInstance {
     /// an object has the name; [`Error::InvalidInput`] for what can't be a name.
     pub fn claim(name: &(impl AsName + ?Sized)) -> Result<Self> {
         let name = name.as_name()?;
-        if let Some(place) = Place::take(Sort::Object, name.as_str())? {
+        if let Some(mut place) = Place::take(Sort::Object, name.as_str())? {
+            place.keep().map_err(failed("write", name.as_str()))?;
             return Ok(Self { place });
         }
         // An object is served; who is only there is not.

@@ -10,6 +10,10 @@ use super::fault;
 use super::rights::Rights;
 use crate::{HandleValue, Kind};
 
+/// The type of the file system that shared memory is in.
+#[allow(clippy::useless_conversion, reason = "the two crates' types are the same on some machines only")]
+const TMPFS: rustix::fs::FsWord = libc::TMPFS_MAGIC as rustix::fs::FsWord;
+
 /// Where descriptors begin that aren't standard streams.
 pub(crate) const FIRST: RawFd = 3;
 
@@ -57,6 +61,17 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Resu
     }
 }
 
+/// Holds a number that nothing has.
+pub(crate) fn reserve() -> io::Result<OwnedFd> {
+    fault("open")?;
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    if nothing.as_raw_fd() >= FIRST {
+        return Ok(nothing);
+    }
+    fault("fcntl")?;
+    Ok(rustix::io::fcntl_dupfd_cloexec(nothing, FIRST)?)
+}
+
 /// A descriptor of this process for what another process has under this value. The other's isn't touched.
 pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> io::Result<OwnedFd> {
     use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
@@ -67,7 +82,7 @@ pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> io:
 /// Makes this process the owner of a descriptor that another process made for this one.
 ///
 /// Three callers have the right to: [`crate::inherited`], for one that a started program would have got until a moment
-/// ago, as only one is that was handed down and that no Rust object owns; [`crate::Told`], which stands for the promise
+/// ago, as one is that was handed down, and as std makes none; [`crate::Told`], which stands for the promise
 /// that another process told the number, and can be made elsewhere only by unsafe code; and the end of a channel that
 /// a parent has handed down.
 pub(crate) fn own(value: HandleValue) -> OwnedFd {
@@ -85,6 +100,12 @@ pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
         Err(Errno::BADF) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a descriptor whose number was told can be one that nobody owns. Nothing is put into a running process here, so
+/// it has come with the start, and goes on to started programs until it is taken. What std and this crate make doesn't.
+pub(crate) fn is_still_anybodys(value: HandleValue) -> bool {
+    is_open_and_inheritable(value).unwrap_or(false)
 }
 
 /// Keeps a descriptor that is about to be owned from programs that are started.
@@ -114,7 +135,9 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
             // Memory that nobody can shrink behind the back of who looks at it. Other memory is a file.
             fault("fcntl")?;
             let seals = rustix::fs::fcntl_get_seals(handle);
-            let is_section = seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
+            // In a file system of huge pages, whoever has it can take parts of the memory away all the same.
+            let is_memory = || rustix::fs::fstatfs(handle).is_ok_and(|system| system.f_type == TMPFS);
+            let is_section = seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) && is_memory();
             return Ok(if is_section { Kind::Section } else { Kind::File });
         }
         FileType::Unknown => {}
@@ -130,7 +153,7 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
         let is_semaphore = semaphore.is_some_and(|line| line.trim_ascii_end().ends_with(b"1"));
         return Ok(if is_semaphore { Kind::Semaphore } else { Kind::Event });
     }
-    if has(b"Pid:") && has(b"NSpid:") {
+    if has(b"Pid:") {
         return Ok(Kind::Process);
     }
     if has(b"clockid:") && has(b"settime flags:") {
@@ -141,6 +164,15 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
     let link = rustix::fs::readlink(path_of(handle), Vec::new())?.into_string().map_err(io::Error::other)?;
     let name = link.strip_prefix("anon_inode:").unwrap_or(&link);
     Ok(Kind::Other(name.trim_start_matches('[').trim_end_matches(']').into()))
+}
+
+/// What an eventfd has.
+pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> io::Result<u64> {
+    let page = page_of(handle)?;
+    let page = String::from_utf8_lossy(&page);
+    let count = page.lines().find_map(|line| line.strip_prefix("eventfd-count:"));
+    let count = count.and_then(|count| u64::from_str_radix(count.trim(), 16).ok());
+    count.ok_or_else(|| io::Error::other("the page about the eventfd doesn't say what it has"))
 }
 
 /// The kernel's page about a descriptor, or its first lines.

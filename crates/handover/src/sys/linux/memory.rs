@@ -31,9 +31,13 @@ impl View {
         if size_of_section(section)? as u64 <= from.saturating_add(length as u64).saturating_sub(1) {
             return Err(io::Error::other("the section has no memory there"));
         }
+        // No slice can be longer.
+        if isize::try_from(length).is_err() {
+            return Err(Errno::NOMEM.into());
+        }
         fault("mmap")?;
         let protection = if writing { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-        // SAFETY: the kernel lays the view where nothing else is. The memory can't be taken away: it is sealed, and no
+        // SAFETY: the kernel lays the view where nothing else is. Nobody can take the memory away: it is sealed, and no
         // further than its end is mapped.
         let base = unsafe { mmap(null_mut(), length, protection, MapFlags::SHARED, section, from) };
         let base = NonNull::new(base?.cast()).ok_or(Errno::NOMEM)?;

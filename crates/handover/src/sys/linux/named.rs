@@ -12,6 +12,7 @@ use rustix::time::{
 };
 
 use super::fault;
+use super::handle::count_of_eventfd;
 use super::wait::{Way, ready, take};
 use crate::Kind;
 
@@ -128,7 +129,14 @@ pub(crate) fn set_event(event: BorrowedFd<'_>) -> io::Result<()> {
 /// Adds to what an eventfd has; false if it can have no more.
 fn add(eventfd: BorrowedFd<'_>, count: u64) -> io::Result<bool> {
     fault("write")?;
-    // One of another program may block when it is full.
+    // One of another program may block when it is full, and only its page says how much it has room for.
+    if count > 1 && !rustix::fs::fcntl_getfl(eventfd)?.contains(OFlags::NONBLOCK) {
+        const MOST: u64 = u64::MAX - 1;
+        let has = count_of_eventfd(eventfd)?;
+        if MOST.saturating_sub(has) < count {
+            return Ok(false);
+        }
+    }
     if !ready(&mut [PollFd::from_borrowed_fd(eventfd, PollFlags::OUT)], Some(0))? {
         return Ok(false);
     }
@@ -177,8 +185,16 @@ pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: i64, period: i32) -> io::R
 /// and to stop with that.
 pub(crate) fn cancel_timer(timer: BorrowedFd<'_>) -> io::Result<()> {
     const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-    if !ready(&mut [PollFd::from_borrowed_fd(timer, PollFlags::IN)], Some(0))? {
+    // What a waiter would take is taken, so that no waiter takes it twice.
+    let has_gone_off = match way_of(timer)? {
+        Way::Take => take(timer)?,
+        Way::Look => ready(&mut [PollFd::from_borrowed_fd(timer, PollFlags::IN)], Some(0))?,
+    };
+    if !has_gone_off {
         return settime(timer, ZERO, ZERO);
+    }
+    if way_of(timer)? == Way::Take {
+        return settime(timer, Timespec { tv_sec: 0, tv_nsec: 1 }, ZERO);
     }
     fault("timerfd_gettime")?;
     let goes_on = timerfd_gettime(timer)?;

@@ -17,7 +17,7 @@ pub(crate) fn open(id: u32) -> io::Result<OwnedFd> {
     let id = pid(id)?;
     // An id that is a thread's and not a process's is invalid.
     match rustix::process::pidfd_open(id, PidfdFlags::empty()) {
-        Err(Errno::INVAL) => Err(Errno::SRCH.into()),
+        Err(Errno::INVAL | Errno::NOENT) => Err(Errno::SRCH.into()),
         other => Ok(other?),
     }
 }
@@ -25,6 +25,13 @@ pub(crate) fn open(id: u32) -> io::Result<OwnedFd> {
 /// Whether there is no such process any more.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::SRCH)
+}
+
+/// Whether nothing is left to be asked about a child: somebody has waited for it.
+pub(crate) fn is_forgotten(error: &io::Error) -> bool {
+    is_missing(error)
+        || error.kind() == io::ErrorKind::NotFound
+        || Errno::from_io_error(error) == Some(Errno::CHILD)
 }
 
 /// Ends a process, which can't refuse. Only begins it: the process is gone when a wait for it says so.
@@ -37,16 +44,8 @@ pub(crate) fn terminate(process: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// How a child has ended. The system forgets the child with that.
-pub(crate) fn exit_status(process: BorrowedFd<'_>) -> io::Result<ExitStatus> {
-    match exit_status_if_ended(process)? {
-        Some(status) => Ok(status),
-        None => Err(io::Error::other("the process runs on")),
-    }
-}
-
-/// The same for a child that may run on.
-pub(crate) fn exit_status_if_ended(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+/// How a child has ended, if it has. The system forgets the child with that.
+pub(crate) fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     exit_status_of(WaitId::PidFd(process))
 }
 
@@ -133,4 +132,19 @@ fn number_in(page: &str, place: usize) -> io::Result<u64> {
     let behind_the_name = page.rsplit_once(')').map(|(_, rest)| rest);
     let number = behind_the_name.and_then(|rest| rest.split_whitespace().nth(place - 3)?.parse().ok());
     number.ok_or_else(|| io::Error::other("the page about the process isn't as it is documented"))
+}
+
+/// Whether this process doesn't want to hear of its children's ends: then the system forgets them at once, and their ids
+/// are given again.
+pub(crate) fn forgets_children() -> io::Result<bool> {
+    fault("rt_sigaction")?;
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed, and the answer has a live place of its type.
+    let outcome = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr()) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
 }

@@ -6,15 +6,19 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command};
-use std::ptr::null;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use rustix::fs::{Mode, OFlags};
 
 use super::fault;
+use super::handle::standard_stream;
 
 /// What is done in the new process.
-#[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) program: CString,
     pub(crate) arguments: Vec<CString>,
@@ -22,8 +26,10 @@ pub(crate) struct Plan {
     pub(crate) variables: Vec<CString>,
     /// Which of the variables has the new process's id in it, and from which byte on: as many digits as [`ID`].
     pub(crate) id: Option<(usize, usize)>,
-    /// The descriptors that the program gets beside its three streams, under the same numbers.
-    pub(crate) inherit: Vec<RawFd>,
+    /// The descriptors that the program gets beside its three streams: which, and under which number.
+    pub(crate) inherit: Vec<(RawFd, RawFd)>,
+    /// The signals that are blocked in it.
+    pub(crate) blocked: libc::sigset_t,
     /// Whether the system ends the child with the thread that starts it; this is the id of its process.
     pub(crate) ends_with: Option<u32>,
 }
@@ -42,8 +48,69 @@ pub(crate) fn spawn(mut command: Command, plan: Plan) -> io::Result<Child> {
     command.spawn()
 }
 
+/// Whether the user that this process acts as may start the file.
+pub(crate) fn can_be_started(file: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// Whether the kernel can close what isn't listed, which one before 5.11 can't.
+pub(crate) fn check_can_close_the_rest() -> io::Result<()> {
+    static CAN: AtomicBool = AtomicBool::new(false);
+    if CAN.load(Relaxed) {
+        return Ok(());
+    }
+    // SAFETY: the call takes numbers, and no descriptor has this one.
+    let outcome =
+        unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    CAN.store(true, Relaxed);
+    Ok(())
+}
+
+/// The signals that this thread doesn't want now.
+pub(crate) fn blocked_signals() -> io::Result<libc::sigset_t> {
+    let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: nothing is changed, and the answer has a live place of its type.
+    let outcome = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, null(), blocked.as_mut_ptr()) };
+    if outcome != 0 {
+        return Err(io::Error::from_raw_os_error(outcome));
+    }
+    // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
+    Ok(unsafe { blocked.assume_init() })
+}
+
+/// Begins a thread that none of the program's signals are delivered to.
+pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> io::Result<T> {
+    let before = blocked_signals()?;
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the place is live, and the call fills it.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set was filled just now, and the old one isn't asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), null_mut()) };
+    let begun = begin();
+    // SAFETY: the set is the one that was there, and the old one isn't asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut()) };
+    Ok(begun)
+}
+
+/// Holds those of the three first numbers that are free, so that nothing of what a spawn makes for itself gets them: what
+/// is put there for the child would overwrite it.
+pub(crate) fn hold_free_streams() -> io::Result<Vec<OwnedFd>> {
+    let mut held = Vec::new();
+    for which in 0..3 {
+        // The lowest number that is free is the one that is taken.
+        if standard_stream(which)?.is_none() {
+            fault("open")?;
+            held.push(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?);
+        }
+    }
+    Ok(held)
+}
+
 /// A plan as the calls take it.
-#[derive(Debug)]
 struct Prepared {
     plan: Plan,
     /// The variable with the id in it, as bytes that can be changed; the pointers have its place.
@@ -98,9 +165,20 @@ impl Prepared {
         if outcome != 0 {
             return Err(io::Error::last_os_error());
         }
-        for descriptor in &self.plan.inherit {
-            // SAFETY: as above; the descriptor is a duplicate that was made for this.
-            succeeded(unsafe { libc::fcntl(*descriptor, libc::F_SETFD, 0) })?;
+        for (own, number) in &self.plan.inherit {
+            if own == number {
+                // SAFETY: as above: the flag in this copy of the table is nobody else's.
+                succeeded(unsafe { libc::fcntl(*own, libc::F_SETFD, 0) })?;
+            } else {
+                // SAFETY: as above; the number was held for this.
+                succeeded(unsafe { libc::dup2(*own, *number) })?;
+            }
+        }
+        // SAFETY: the set is in the plan, and the old one isn't asked for.
+        let outcome =
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.plan.blocked, null_mut()) };
+        if outcome != 0 {
+            return Err(io::Error::from_raw_os_error(outcome));
         }
         if let Some((_, from)) = self.plan.id {
             let mut id = std::process::id();

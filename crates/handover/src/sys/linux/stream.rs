@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) fn send(
         let mut room = [MaybeUninit::uninit(); ROOM];
         let mut beside = SendAncillaryBuffer::new(&mut room);
         if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
-            return Err(Errno::TOOMANYREFS.into());
+            return Err(Errno::INVAL.into());
         }
         rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, flags)
     };
@@ -51,6 +51,12 @@ pub(crate) fn send(
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether nothing could be sent because of all that this user's processes have sent, too many descriptors are under
+/// way. No event tells when that is over.
+pub(crate) fn is_crowded(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
 }
 
 /// What was received at once.
@@ -182,16 +188,27 @@ pub(crate) struct Maker {
     pub(crate) process: Option<OwnedFd>,
 }
 
+/// The user whose process made the other end, and that process's id.
+pub(crate) fn user_of_other_end(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    let mut noted = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    // SAFETY: the option's answer is this structure.
+    unsafe { option(socket, libc::SO_PEERCRED, &mut noted) }?;
+    // Zero is a process that this one's part of the system doesn't see.
+    Ok((noted.uid, noted.pid.unsigned_abs()))
+}
+
+/// Ends a connection for both sides, whoever else has it open.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
+    // If it has ended, that is as good.
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+}
+
 /// Who made the other end.
 ///
 /// Since Linux 6.5 the kernel keeps hold of the process itself. Before, it only has the number, and that may be another
 /// process's if the maker has ended; so the connection must be up still when the process of that number is held.
 pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> io::Result<Maker> {
-    let mut noted = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    // SAFETY: the option's answer is this structure.
-    unsafe { option(socket, libc::SO_PEERCRED, &mut noted) }?;
-    // Zero is a process that this one's part of the system doesn't see.
-    let (id, user) = (noted.pid.unsigned_abs(), noted.uid);
+    let (user, id) = user_of_other_end(socket)?;
     let held = match peer_pidfd(socket) {
         Ok(process) => Some(process),
         Err(error) => match Errno::from_io_error(&error) {
@@ -206,7 +223,16 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> io::Result<Maker> {
             _ => return Err(error),
         },
     };
-    Ok(Maker { id, user, process: held })
+    // Newer kernels hold on to one that has ended too.
+    let process = match held {
+        Some(process) if has_ended(process.as_fd())? => None,
+        other => other,
+    };
+    Ok(Maker { id, user, process })
+}
+
+fn has_ended(process: BorrowedFd<'_>) -> io::Result<bool> {
+    super::wait::ready(&mut [rustix::event::PollFd::from_borrowed_fd(process, PollFlags::IN)], Some(0))
 }
 
 fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {

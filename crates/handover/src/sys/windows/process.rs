@@ -193,13 +193,13 @@ pub(crate) fn terminate(process: BorrowedHandle<'_>) -> io::Result<()> {
 }
 
 /// The exit status of a process that has ended. A running one answers 259, which an ended one can too.
-pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> io::Result<ExitStatus> {
+pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> io::Result<Option<ExitStatus>> {
     fault("GetExitCodeProcess")?;
     let mut code = 0;
     // SAFETY: the handle is borrowed, so it is open; `code` is a live place for the answer.
     let answer = unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) };
     succeeded(answer)?;
-    Ok(ExitStatus::from_raw(code))
+    Ok(Some(ExitStatus::from_raw(code)))
 }
 
 /// When this process was created.

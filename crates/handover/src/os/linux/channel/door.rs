@@ -10,6 +10,7 @@ use super::super::place::{Place, Sort, socket_of};
 use super::link::{Link, Peer, prepare};
 use super::opening::peer;
 use crate::os::public::User;
+use crate::sys::io::HasHandle;
 use crate::sys::stream::Look;
 use crate::sys::{stream, user, wait};
 use crate::wait::Deadline;
@@ -47,7 +48,7 @@ impl Door {
     pub(crate) fn wait_for_client(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
         loop {
             if let Some(connection) = stream::accept(self.socket.as_fd()).map_err(failed("accept4", name))? {
-                if let Some(client) = client(connection) {
+                if let Some(client) = client(connection).map_err(failed("getsockopt", name))? {
                     return Ok(Some(client));
                 }
             }
@@ -83,15 +84,17 @@ impl Door {
 }
 
 /// Who has come; `None` if it has ended since or isn't this user's, and then the connection is closed.
-fn client(connection: OwnedFd) -> Option<Client> {
-    let maker = stream::maker_of_other_end(connection.as_fd()).ok()?;
-    let process = Process::new(maker.process?, maker.id);
+fn client(connection: OwnedFd) -> std::io::Result<Option<Client>> {
+    let maker = stream::maker_of_other_end(connection.as_fd())?;
+    let Some(process) = maker.process else { return Ok(None) };
+    let process = Process::new(process, maker.id);
     if stream::is_hung_up(connection.as_fd()).unwrap_or(true) {
         // It came and went.
-        return None;
+        return Ok(None);
     }
     // The folder lets nobody else in but who may do all.
-    (maker.user == user::current()).then(|| Client { process, user: User::new(maker.user), connection })
+    let is_ours = maker.user == user::current();
+    Ok(is_ours.then(|| Client { process, user: User::new(maker.user), connection }))
 }
 
 /// A client's end of a channel to whoever listens under the name; `None` if it doesn't answer in time.
@@ -126,8 +129,16 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
             Err(error) if stream::is_end(&error) => return Err(refused(&server, id)),
             Err(source) => return Err(failed("recvmsg")(source)),
             Ok(None) if deadline.has_passed() => return Ok(None),
+            // Another process may have its socket by chance, and nobody answers.
+            Ok(None) if matches!(&server, Peer::Known(process) if process.has_ended()?) => {
+                return Err(refused(&server, id));
+            }
             Ok(None) => {
-                let mut polled = [PollFd::from_borrowed_fd(connection.as_fd(), stream::READABLE)];
+                let first = PollFd::from_borrowed_fd(connection.as_fd(), stream::READABLE);
+                let mut polled = vec![first];
+                if let Peer::Known(process) = &server {
+                    polled.push(PollFd::from_borrowed_fd(process.handle(), stream::READABLE));
+                }
                 wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed("ppoll"))?;
             }
         }

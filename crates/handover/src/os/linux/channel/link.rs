@@ -132,6 +132,8 @@ impl Link {
 
     /// The other end has broken a rule: the channel ends here.
     pub(super) fn broke_off(&self, why: Broken) -> Error {
+        // Whoever waits at either end hears of it.
+        stream::shut_down(self.socket.as_fd());
         Error::Protocol { process: self.process_id(), why: self.broken.get_or_init(|| why) }
     }
 

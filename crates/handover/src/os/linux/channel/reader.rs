@@ -14,6 +14,8 @@ use crate::sys::stream::{Came, MOST_DESCRIPTORS};
 /// How many bytes are read at once: at least what most messages need, at most what a socket holds.
 const LEAST_READ: usize = 4 * 1024;
 const MOST_READ: usize = 256 * 1024;
+/// How many messages with objects are kept unreceived.
+const MOST_BATCHES: usize = 64;
 
 /// What one thread at a time needs to read.
 #[derive(Debug, Default)]
@@ -74,7 +76,9 @@ impl Reader {
     /// Whether enough is kept for whoever receives.
     pub(super) fn is_full(&self) -> bool {
         let descriptors: usize = self.batches.iter().map(|batch| batch.descriptors.len()).sum();
-        self.unread().len() >= wire::LONGEST_FRAME || descriptors >= 2 * MOST_DESCRIPTORS
+        self.unread().len() >= wire::LONGEST_FRAME
+            || descriptors >= MOST_DESCRIPTORS
+            || self.batches.len() >= MOST_BATCHES
     }
 
     /// Reads into the end of the buffer.

@@ -35,7 +35,10 @@ impl Link {
             }
             match self.read(&mut reader, look)? {
                 // Bytes that come drop by drop are no reason to go on past the deadline.
-                Read::Some if !deadline.has_passed() => continue,
+                Read::Some if !deadline.has_passed() => {
+                    look = Look::Once;
+                    continue;
+                }
                 Read::Some => {
                     let whole = self.next_message(&mut reader)?;
                     return whole.map(|whole| self.arrived(whole)).transpose();

@@ -12,6 +12,8 @@ use crate::sys::stream::{self, Look};
 use crate::wait::Deadline;
 use crate::{Error, Message, Result};
 
+/// How long is waited where there is nothing to wait for.
+const PAUSE: Duration = Duration::from_millis(2);
 /// How large a buffer is kept.
 const MOST_KEPT: usize = 64 * 1024;
 
@@ -86,9 +88,18 @@ impl Link {
                 // The deadline is one for waiting: what there is room for is sent.
                 Ok(None) if deadline.has_passed() && has_looked => return Ok(false),
                 Ok(None) => {
+                    self.check_not_broken()?;
                     if self.wait_for_room(deadline)? {
                         return Err(self.ended().into());
                     }
+                    has_looked = true;
+                }
+                Err(error) if stream::is_crowded(&error) => {
+                    self.check_not_broken()?;
+                    if deadline.has_passed() && has_looked {
+                        return Ok(false);
+                    }
+                    self.wait_for_others(deadline);
                     has_looked = true;
                 }
                 Err(error) if stream::is_end(&error) => return Err(self.ended().into()),
@@ -98,6 +109,19 @@ impl Link {
             }
             if *written == frame.len() {
                 return Ok(true);
+            }
+        }
+    }
+
+    /// Waits a moment for others to receive what is under way, and reads meanwhile: this end may be one of them.
+    fn wait_for_others(&self, deadline: Deadline) {
+        std::thread::sleep(PAUSE.min(deadline.left()));
+        if !self.reader.is_wanted() {
+            if let Some(mut reader) = self.reader.wait(Deadline::after(Duration::ZERO)) {
+                // What fails here fails again for whoever receives, and is said there.
+                if !reader.is_full() {
+                    let _ = self.read(&mut reader, Look::Once);
+                }
             }
         }
     }

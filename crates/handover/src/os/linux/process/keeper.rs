@@ -4,11 +4,12 @@
 //! process.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
 
-use crate::sys::spawn::{Plan, spawn};
+use crate::sys::spawn::{Plan, spawn, without_signals};
 
 struct Task {
     command: Command,
@@ -18,16 +19,18 @@ struct Task {
 
 /// Starts a child that ends with this process.
 pub(super) fn spawn_kept(command: Command, mut plan: Plan) -> io::Result<Child> {
-    static KEEPER: OnceLock<Sender<Task>> = OnceLock::new();
-    let keeper = match KEEPER.get() {
-        Some(keeper) => keeper,
-        None => {
-            let keeper = begin()?;
-            // If another thread was faster, its keeper serves, and this one ends unused.
-            KEEPER.get_or_init(|| keeper)
+    static KEEPER: Mutex<Option<(u32, Sender<Task>)>> = Mutex::new(None);
+    let this = std::process::id();
+    let keeper = {
+        // A panic can't leave it half changed: it is assigned whole.
+        let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*keeper {
+            // A process that was forked has a copy of this, and no such thread.
+            Some((of, keeper)) if *of == this => keeper.clone(),
+            _ => keeper.insert((this, begin()?)).1.clone(),
         }
     };
-    plan.ends_with = Some(std::process::id());
+    plan.ends_with = Some(this);
     let (answer, answered) = channel();
     let gone = || io::Error::other("the thread that starts such children has ended");
     keeper.send(Task { command, plan, answer }).map_err(|_| gone())?;
@@ -38,10 +41,13 @@ fn begin() -> io::Result<Sender<Task>> {
     let (keeper, tasks) = channel::<Task>();
     let work = move || {
         for Task { command, plan, answer } in tasks {
+            // The thread must not end: all of its children would. Nothing that it has is used after a panic.
+            let outcome = catch_unwind(AssertUnwindSafe(|| spawn(command, plan)));
+            let panicked = |_| Err(io::Error::other("the start of the process has panicked"));
             // Who has asked waits.
-            let _ = answer.send(spawn(command, plan));
+            let _ = answer.send(outcome.unwrap_or_else(panicked));
         }
     };
-    std::thread::Builder::new().name("handover keeper".into()).spawn(work)?;
+    without_signals(|| std::thread::Builder::new().name("handover keeper".into()).spawn(work))??;
     Ok(keeper)
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::sys::io::HasHandle;
-use crate::sys::process::{exit_status_if_ended, exit_status_of_identified};
+use crate::sys::process::{exit_status, exit_status_of_identified, is_forgotten};
 use crate::{Identity, Process};
 
 static LEFT: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
@@ -24,14 +24,18 @@ pub(crate) fn leave(process: &Process, was_killed: bool) {
         let _ = process.ends_within(DYING);
     }
     let identity = process.identity();
-    if let (Ok(None), Ok(identity)) = (exit_status_if_ended(process.handle()), identity) {
+    if let (Ok(None), Ok(identity)) = (exit_status(process.handle()), identity) {
         LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(identity);
     }
 }
 
 /// Asks about all of them, without waiting.
 pub(super) fn forget_the_ended() {
-    let runs_on = |identity: &Identity| matches!(exit_status_of_identified(*identity), Ok(None));
+    let is_to_be_asked = |identity: &Identity| match exit_status_of_identified(*identity) {
+        Ok(answer) => answer.is_none(),
+        // It can be that it couldn't be asked now.
+        Err(error) => !is_forgotten(&error),
+    };
     // A panic can't leave a list of identities half changed.
-    LEFT.lock().unwrap_or_else(PoisonError::into_inner).retain(runs_on);
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner).retain(is_to_be_asked);
 }

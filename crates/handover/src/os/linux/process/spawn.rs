@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 
@@ -10,7 +11,8 @@ use super::{keeper, left, lookup};
 use crate::inherit::{Manifest, VARIABLE};
 use crate::os::channel::{Opening, RESERVED};
 use crate::process::{Argument, Change, Default, Source, filled};
-use crate::sys::handle::duplicate_here;
+use crate::sys::handle::{FIRST, check_open, duplicate_here, reserve};
+use crate::sys::rights::Rights;
 use crate::sys::spawn::{self as sys, ID, Plan};
 use crate::sys::{process, rights};
 use crate::{Channel, Child, Command, Error, HandleValue, Process, Result};
@@ -18,11 +20,12 @@ use crate::{Channel, Child, Command, Error, HandleValue, Process, Result};
 /// Starts a child that runs.
 ///
 /// 1. What needs no descriptor is checked first, and the program is found.
-/// 2. Each listed object is duplicated; the number is what the child will have. The duplicate has the flag that keeps it
-///    from programs that are started, so no other child can get it.
+/// 2. Each listed object gets the number that the child will have it under: its own here, or, if that isn't possible, one
+///    that is held for it. The object isn't duplicated here: closing the duplicate would take this process's record locks
+///    off a file (`fcntl(2)`).
 /// 3. With the numbers known, the arguments and the variables are written.
-/// 4. The process is forked. In it alone, the flag is set on everything and taken off these duplicates, and the program
-///    is started.
+/// 4. The process is forked. In it alone, everything is kept from the program that is to be started, then what is listed
+///    is let through, and the program is started.
 ///
 /// Whatever fails, what was made before is closed by its owner on the way out.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
@@ -31,7 +34,17 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         return Err(Error::invalid("the program's name", "is empty"));
     }
     text(&command.program, "the program's name")?;
-    let program = lookup::find(&command.program, command.path().as_deref())?;
+    let program = lookup::find(
+        &command.program,
+        command.path().as_ref().map(Option::as_deref),
+        command.directory.is_some(),
+    )?;
+    check_system()?;
+    let _held = sys::hold_free_streams().map_err(|source| Error::System {
+        call: "open",
+        what: "a standard stream that is closed here".into(),
+        source,
+    })?;
     let mut builder = std::process::Command::new(&program);
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
@@ -43,25 +56,23 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     });
     builder.stdin(input?).stdout(output?).stderr(error?);
 
-    let mut duplicates: Vec<OwnedFd> = Vec::with_capacity(command.inherit.len() + 1);
+    let mut numbers = Numbers::default();
     let mut handed_down = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
         let what = || format!("the object {:?}, which the child is to inherit", listed.name);
         let handle = listed.object.checked(what)?;
-        let duplicate = duplicate_here(handle, listed.object.rights())
-            .map_err(|source| Error::on_handle("fcntl", what(), source))?;
-        handed_down.push((listed.name.clone(), HandleValue::of(&duplicate)?));
-        duplicates.push(duplicate);
+        let number = numbers.give(handle, listed.object.rights());
+        handed_down
+            .push((listed.name.clone(), number.map_err(|source| Error::on_handle("fcntl", what(), source))?));
     }
     let opening = if command.channel { Some(Opening::new()?) } else { None };
     if let Some(opening) = &opening {
-        let duplicate = duplicate_here(opening.theirs(), rights::SAME).map_err(|source| Error::System {
+        let number = numbers.give(opening.theirs(), rights::SAME).map_err(|source| Error::System {
             call: "fcntl",
             what: "the child's end of a channel".into(),
             source,
         })?;
-        handed_down.push((RESERVED[0].to_owned(), HandleValue::of(&duplicate)?));
-        duplicates.push(duplicate);
+        handed_down.push((RESERVED[0].to_owned(), number));
     }
 
     let (variables, id) = variables(command, &handed_down)?;
@@ -70,7 +81,12 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         arguments: arguments(command, &handed_down)?,
         variables,
         id,
-        inherit: duplicates.iter().map(AsRawFd::as_raw_fd).collect(),
+        inherit: numbers.given,
+        blocked: sys::blocked_signals().map_err(|source| Error::System {
+            call: "rt_sigprocmask",
+            what: "this thread".into(),
+            source,
+        })?,
         ends_with: None,
     };
     if let Some(directory) = &command.directory {
@@ -96,11 +112,12 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     };
     let started =
         if command.kill_with_parent { keeper::spawn_kept(builder, plan) } else { sys::spawn(builder, plan) };
-    let mut started = started.map_err(failed("execve"))?;
-    drop(duplicates);
+    let moved = command.directory.as_ref().is_none_or(|directory| directory.is_dir());
+    let mut started = started.map_err(failed(if moved { "execve" } else { "chdir" }))?;
+    drop(numbers.held);
 
     let handle = process::open(started.id()).map_err(|source| {
-        // It is ours and nobody has waited for it, so the number is its own still.
+        // It is ours, and nobody should have waited for it.
         let _ = started.kill();
         let _ = started.wait();
         failed("pidfd_open")(source)
@@ -113,6 +130,55 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     Ok(child)
 }
 
+/// What of the system a spawn stands on.
+fn check_system() -> Result<()> {
+    let failed = |call| {
+        move |source| Error::System { call, what: "a spawn, which needs Linux 5.11 or newer".into(), source }
+    };
+    sys::check_can_close_the_rest().map_err(failed("close_range"))?;
+    if process::forgets_children().map_err(failed("rt_sigaction"))? {
+        return Err(Error::invalid(
+            "the signal SIGCHLD",
+            "is ignored in this process, so the system forgets its children at once; set it to SIG_DFL",
+        ));
+    }
+    Ok(())
+}
+
+/// Under which numbers the child has what is listed.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// Which descriptor here, and its number there.
+    given: Vec<(RawFd, RawFd)>,
+    /// What keeps a number free for the child, or was made for it.
+    held: Vec<OwnedFd>,
+}
+
+impl Numbers {
+    fn give(&mut self, handle: BorrowedFd<'_>, wanted: Rights) -> io::Result<HandleValue> {
+        let own = handle.as_raw_fd();
+        let is_given = self.given.iter().any(|(_, number)| *number == own);
+        // One of the first three is the child's own stream over there.
+        let given = if wanted != rights::SAME || own < FIRST {
+            let made = duplicate_here(handle, wanted)?;
+            let number = made.as_raw_fd();
+            self.held.push(made);
+            (number, number)
+        } else if !is_given {
+            check_open(handle)?;
+            (own, own)
+        } else {
+            check_open(handle)?;
+            let place = reserve()?;
+            let number = place.as_raw_fd();
+            self.held.push(place);
+            (own, number)
+        };
+        self.given.push(given);
+        HandleValue::try_from(u64::from(given.1.unsigned_abs())).map_err(io::Error::other)
+    }
+}
+
 fn arguments(command: &Command<'_>, handed_down: &[(String, HandleValue)]) -> Result<Vec<CString>> {
     let first = command.os.first_argument.as_deref().unwrap_or(&command.program);
     let mut texts = vec![text(first, "the program's name")?];
@@ -123,12 +189,12 @@ fn arguments(command: &Command<'_>, handed_down: &[(String, HandleValue)]) -> Re
             Argument::Os(never) => text(never.as_os_str(), "an argument")?,
         });
     }
-    /// The most bytes of one argument or variable, with the NUL that ends it, by the kernel.
-    const LONGEST: usize = 128 * 1024;
-    if let Some(long) = texts.iter().find(|text| text.as_bytes_with_nul().len() > LONGEST) {
+    // The most bytes of one argument, with the NUL that ends it, by the kernel.
+    let longest = 32 * rustix::param::page_size();
+    if let Some(long) = texts.iter().find(|text| text.as_bytes_with_nul().len() > longest) {
         return Err(Error::invalid(
             format!("an argument of {} bytes", long.as_bytes().len()),
-            format!("at most {} fit; pass the rest in a file or a pipe", LONGEST - 1),
+            format!("at most {} fit; pass the rest in a file or a pipe", longest - 1),
         ));
     }
     Ok(texts)

@@ -170,7 +170,7 @@ fn program(command: &Command<'_>) -> Result<(PathBuf, Vec<u16>)> {
             "has a quote in it",
         ));
     }
-    let application = lookup::find(&command.program, command.path().as_deref())?;
+    let application = lookup::find(&command.program, command.path().flatten().as_deref())?;
     if lookup::is_batch_file(&application) {
         return Err(Error::BatchFile { path: application });
     }
