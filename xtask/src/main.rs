@@ -167,7 +167,7 @@ fn bench(which: Which, what: &[&str]) -> Result<(), Failed> {
 
 /// The Win32 programs, where they aren't the native ones.
 fn beside_native(which: Which) -> Result<Option<Win32>, Failed> {
-    if which == Which::Native || cfg!(windows) {
+    if which == Which::Native || win32::IS_HERE {
         return Ok(None);
     }
     let explained = |Failed(why)| Failed(format!("{why}\n\nThe native programs need none of this: --native"));
@@ -201,6 +201,37 @@ mod tests {
             match command(words) {
                 Err(Stop::Usage(why)) => assert!(why.contains(part), "{why}"),
                 other => panic!("{words:?} gave {other:?}"),
+            }
+        }
+    }
+
+    /// Which system it is, is asked in `os` and `sys`, and here where the programs of another system are run.
+    #[test]
+    fn the_system_is_asked_for_in_one_place_of_each_package() {
+        fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(folder).expect("the folder is there") {
+                let path = entry.expect("it can be read").path();
+                if path.is_dir() {
+                    sources(&path, found);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    found.push(path);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        for package in ["crates", "exercises", "tests", "bench", "xtask"] {
+            sources(&root().join(package), &mut found);
+        }
+        assert!(found.len() > 100, "{found:?}");
+        let systems = ["windows", "unix", "target_os", "target_family"];
+        for path in found {
+            let may_ask = path.components().any(|part| part.as_os_str() == "os" || part.as_os_str() == "sys")
+                || ["xtask/src/native.rs", "xtask/src/win32.rs"].iter().any(|file| path.ends_with(file));
+            let text = std::fs::read_to_string(&path).expect("it can be read");
+            for (number, line) in text.lines().enumerate() {
+                let asks = line.contains("cfg") && line.contains('(');
+                let of = systems.iter().find(|system| asks && line.contains(**system));
+                assert!(may_ask || of.is_none(), "{}:{}: {line}", path.display(), number + 1);
             }
         }
     }

@@ -23,6 +23,9 @@ const DEBIAN: [Need; 8] = [
     ("wine64", "its 64-bit half"),
 ];
 
+/// Whether this is Windows itself.
+pub(crate) const IS_HERE: bool = cfg!(windows);
+
 /// A cargo that builds Win32 programs, and a way to run them.
 #[derive(Debug)]
 pub(crate) struct Win32 {
@@ -42,7 +45,7 @@ enum How {
 impl Win32 {
     /// Finds the way, installs what it needs, and starts an emulated Windows of the project's own.
     pub(crate) fn ready() -> Result<Self, Failed> {
-        if cfg!(windows) {
+        if IS_HERE {
             return Ok(Self { how: How::Native, _lock: None });
         }
         if !cfg!(target_os = "linux") {

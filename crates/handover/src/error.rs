@@ -284,8 +284,8 @@ impl fmt::Display for Error {
             }
             Self::MissingRight { call, what, right } => write!(
                 f,
-                "{call} was refused for {what}: the handle lacks the right {right}; \
-                 whoever opens or shares it has to ask for that right"
+                "{call} was refused for {what}: the right {right} is lacking; \
+                 whoever opens, shares or may do it has to see to that"
             ),
             Self::ProgramNotFound { program, looked_at } => {
                 write!(f, "there is no program {program:?}; looked for ")?;

@@ -13,7 +13,7 @@ use crate::{Error, Kind, Result};
 ///
 /// The object lives as long as any process has a handle to it; dropping this closes this process's handle. Without a
 /// name, another process comes by it only if it is shared, and then it travels with the rights to wait, set and
-/// reset.
+/// reset (on Windows, `Access::EVENT_USE`).
 ///
 /// ```
 /// use std::time::Duration;

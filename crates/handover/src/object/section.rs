@@ -14,7 +14,7 @@ use crate::{AsName, Error, Found, Kind, Result, Share};
 
 /// Memory that several processes have in view at the same time. Win32 calls it a file mapping.
 ///
-/// It travels with the rights to view it for reading and writing; [`read_only`](Self::read_only) can't be written over
+/// It travels with the rights to view it for reading and writing (on Windows, `Access::SECTION_USE`); [`read_only`](Self::read_only) can't be written over
 /// there. The memory lives as long as a handle or a view of
 /// it in any process.
 ///
@@ -48,7 +48,8 @@ pub struct Section {
 }
 
 impl Section {
-    /// Makes a section of so many bytes, rounded up to whole pages, all zero. The system promises the memory at once.
+    /// Makes a section of so many bytes, rounded up to whole pages, all zero. Windows promises the memory at once;
+    /// Linux takes it when it is first touched, and ends a process for which it then has none.
     ///
     /// # Errors
     ///

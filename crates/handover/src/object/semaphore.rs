@@ -10,7 +10,7 @@ use crate::{AsName, Error, Found, Kind, Result};
 
 /// A count in the kernel: a wait takes one from it, and waits while there is none.
 ///
-/// It travels with the rights to wait and to release.
+/// It travels with the rights to wait and to release (on Windows, `Access::SEMAPHORE_USE`).
 ///
 /// ```
 /// use handover::Semaphore;

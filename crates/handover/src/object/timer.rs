@@ -13,7 +13,7 @@ use crate::{Error, Kind, Reset, Result};
 
 /// A clock in the kernel that is signaled when its time has come.
 ///
-/// It travels with the rights to wait and to set it.
+/// It travels with the rights to wait and to set it (on Windows, `Access::TIMER_USE`).
 ///
 /// ```
 /// use std::time::Duration;

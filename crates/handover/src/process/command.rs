@@ -217,8 +217,9 @@ impl<'a> Command<'a> {
 
     /// Whether the system ends the child when this process ends, however it ends: also when it crashes or is killed.
     /// On Windows the child is in a job for that from its first moment, and so are the processes that it starts. On
-    /// Linux those aren't ended with it, and a child that gains rights by its program's set-user-ID bit is let go. It
-    /// isn't ended if this isn't called.
+    /// Linux those aren't ended with it; a thread of this process's own starts the child; and a child that gains rights
+    /// by its program's set-user-ID bit, or whose user this process isn't any more, is let go. It isn't ended if this
+    /// isn't called.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_JOB_LIST", alias = "PR_SET_PDEATHSIG")]
     pub fn kill_with_parent(&mut self, kill: bool) -> &mut Self {
         self.kill_with_parent = kill;
@@ -244,7 +245,7 @@ impl<'a> Command<'a> {
     /// instruction; it is made at the first sealed spawn, serves all later ones, is made anew if it is ended, and
     /// ends with this process.
     ///
-    /// What else changes for the child: the id of its parent, where tools show it, is the helper's; priority,
+    /// What else changes for the child on Windows: the id of its parent, where tools show it, is the helper's; priority,
     /// affinity, quotas, token and device map are those that this process had when the helper was made; software that
     /// guards a machine may take exception to a suspended process that is named as a parent; and on Windows a console program
     /// may get a console of its own instead of this process's (the standard streams are handed down all the same).
