@@ -21,8 +21,17 @@ pub(super) const SUITE: Suite = Suite {
         nonsense_is_refused,
         a_manager_and_a_parent_can_both_hand_something_down,
         a_child_that_copies_the_variables_has_nothing,
+        nonsense_of_a_manager_does_not_hide_what_a_parent_gives,
     ],
-    roles: tests![serves, takes, takes_all_of_one_name, says_what_it_has, takes_both, has_a_child],
+    roles: tests![
+        serves,
+        takes,
+        takes_all_of_one_name,
+        says_what_it_has,
+        takes_both,
+        has_a_child,
+        takes_the_event
+    ],
 };
 
 const MANAGER: &str = "/usr/bin/systemd-socket-activate";
@@ -246,4 +255,24 @@ fn a_child_that_copies_the_variables_has_nothing() {
     let one = Text::new("one");
     let variables = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a";
     assert_eq!(activated(&one.opened_as(3), variables, "has_a_child", &[]), "nothing\n0");
+}
+
+fn takes_the_event(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    assert_eq!(inherited.names(), ["ready"]);
+    inherited.take::<Event>("ready").unwrap().set().unwrap();
+}
+
+fn nonsense_of_a_manager_does_not_hide_what_a_parent_gives() {
+    for (pid, count) in [("x", "1"), ("", "1"), ("-1", "x")] {
+        let ready = Event::manual_reset().unwrap();
+        let before = table::count();
+        let mut command = handover::Command::new(this_program());
+        command.args(role("takes_the_event", &[])).inherit("ready", &ready).kill_on_drop(true);
+        let mut child = command.env("LISTEN_PID", pid).env("LISTEN_FDS", count).spawn().unwrap();
+        assert!(child.wait_timeout(Duration::from_secs(10)).unwrap().success());
+        assert!(ready.try_wait().unwrap());
+        drop((child, command));
+        assert_eq!(table::count(), before);
+    }
 }

@@ -16,7 +16,7 @@ pub(super) const SUITE: Suite = Suite {
         a_full_counter_is_no_reason_to_wait,
         a_timers_way_travels_with_it,
     ],
-    roles: tests![uses_events, takes_what_comes, waits_for_timers],
+    roles: tests![uses_events, takes_what_comes, sends_back, waits_for_timers],
 };
 
 fn in_role(name: &str) -> (Child, Channel) {
@@ -99,6 +99,12 @@ fn an_event_of_another_program_resets_itself_and_never_blocks() {
     assert_eq!(after, flags, "its mode is its owner's");
 }
 
+fn sends_back(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let semaphore: Semaphore = channel.recv_timeout(SOON).unwrap().take("semaphore").unwrap();
+    channel.send(Message::new(b"").with("semaphore", &semaphore)).unwrap();
+}
+
 /// Sends an event back, or takes from one as often as it can and says how often.
 fn takes_what_comes(_: &[String]) {
     let channel = Channel::parent().unwrap();
@@ -160,6 +166,17 @@ fn a_full_counter_is_no_reason_to_wait() {
     let mut file = std::fs::File::from(semaphore.as_fd().try_clone_to_owned().unwrap());
     std::io::Write::write_all(&mut file, &(u64::MAX - 1 - 0x7fff_ffff).to_ne_bytes()).unwrap();
     let error = semaphore.release(1).unwrap_err();
+    assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
+    // One of another program, which would wait for room.
+    let raw = raw::semaphore();
+    let mut file = std::fs::File::from(raw.as_fd().try_clone_to_owned().unwrap());
+    std::io::Write::write_all(&mut file, &(u64::MAX - 3).to_ne_bytes()).unwrap();
+    let (child, channel) = in_role("sends_back");
+    channel.send(Message::new(b"").with("semaphore", &raw)).unwrap();
+    let semaphore: Semaphore = channel.recv_timeout(SOON).unwrap().take("semaphore").unwrap();
+    ends_well(child, channel);
+    semaphore.release(1).unwrap();
+    let error = semaphore.release(10).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
     assert!(started.elapsed() < Duration::from_secs(2));
 }

@@ -2,14 +2,19 @@
 //! service managers, and what can be done wrong with descriptors beside bytes.
 
 mod activation;
+mod calls;
 mod canaries;
 mod channel;
 mod command;
+mod deadlines;
 mod events;
+mod everybody;
 mod hostile;
 mod names;
 mod peers;
 mod room;
+mod spawning;
+mod told;
 
 use handover_tests::Suite;
 
@@ -18,9 +23,12 @@ pub(crate) const SUITES: &[Suite] = &[
     canaries::SUITE,
     channel::SUITE,
     command::SUITE,
+    deadlines::SUITE,
     events::SUITE,
     hostile::SUITE,
     names::SUITE,
     peers::SUITE,
     room::SUITE,
+    spawning::SUITE,
+    told::SUITE,
 ];

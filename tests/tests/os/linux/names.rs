@@ -3,12 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover::{
     Channel, Child, Command, Error, Event, Found, Listener, Reset, Section, SingleInstance, Stdio,
 };
 use handover_tests::{Suite, door, role, table, tests, this_program, until};
+
+use super::calls;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -23,8 +25,10 @@ pub(super) const SUITE: Suite = Suite {
         a_name_that_is_too_long_says_by_how_much,
         a_hundred_open_it_at_once,
         of_many_that_create_one_name_at_once_one_does,
+        a_name_that_is_claimed_is_refused_at_once,
+        what_serves_a_name_takes_no_signal_of_the_program,
     ],
-    roles: tests![has_names, listens_and_stays, opens, creates],
+    roles: tests![has_names, listens_and_stays, opens, creates, waits_for_a_signal],
 };
 
 fn name(test: &str) -> String {
@@ -257,4 +261,39 @@ fn of_many_that_create_one_name_at_once_one_does() {
     for round in 0..100 {
         drop(Event::create_named(&format!("{name}.{round}"), Reset::Manual).unwrap());
     }
+}
+
+fn a_name_that_is_claimed_is_refused_at_once() {
+    let name = name("claimed");
+    let only = SingleInstance::claim(&name).unwrap();
+    let before = table::count();
+    let started = Instant::now();
+    let refused = Event::create_or_open_named(&name, Reset::Auto);
+    assert!(matches!(refused, Err(Error::NameTaken { .. })), "{refused:?}");
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    drop(refused);
+    assert_eq!(table::count(), before);
+    drop(only);
+    assert_eq!(Event::create_or_open_named(&name, Reset::Auto).unwrap().1, Found::Created);
+}
+
+fn waits_for_a_signal(arguments: &[String]) {
+    let event = Event::create_named(&arguments[0], Reset::Manual).unwrap();
+    // The thread that serves it was begun when the signal was still let in.
+    calls::block_term();
+    let this = rustix::process::getpid();
+    rustix::process::kill_process(this, rustix::process::Signal::TERM).unwrap();
+    assert!(calls::term_comes());
+    Event::open_named(&arguments[0]).unwrap().set().unwrap();
+    assert!(event.try_wait().unwrap());
+    println!("lives");
+}
+
+fn what_serves_a_name_takes_no_signal_of_the_program() {
+    let before = table::count();
+    let mut child = in_role("waits_for_a_signal", &[&name("signal")]).spawn().unwrap();
+    assert_eq!(line(&mut child), "lives");
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    drop(child);
+    assert_eq!(table::count(), before);
 }

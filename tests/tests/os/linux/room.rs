@@ -1,9 +1,11 @@
 //! A process that may have few descriptors: an error says so, and nothing is left or lost but what had no room.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover::{Channel, Child, Command, Error, Event, Message, Stdio};
-use handover_tests::{Suite, role, table, tests, this_program};
+use handover_tests::{Suite, left_out, role, table, tests, this_program};
+
+use super::everybody::{Everybodys, NOBODY};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -14,8 +16,9 @@ pub(super) const SUITE: Suite = Suite {
         a_child_without_room_says_so_and_goes_on,
         a_spawn_without_room_leaves_nothing,
         creating_without_room_leaves_nothing,
+        what_is_under_way_is_waited_for_until_the_deadline,
     ],
-    roles: tests![sends_many, has_no_room, sleeps],
+    roles: tests![sends_many, has_no_room, sleeps, sends_without_end, reads_when_told],
 };
 
 fn in_role(name: &str) -> Command<'static> {
@@ -142,5 +145,71 @@ fn creating_without_room_leaves_nothing() {
     }
     assert!((2..9).contains(&refusals), "{refusals}");
     drop(handover::Listener::bind(&name).unwrap());
+    assert_eq!(table::count(), before);
+}
+
+fn reads_when_told(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let read: Event = handover::inherited().unwrap().take("read").unwrap();
+    read.wait_timeout(SOON).unwrap();
+    let before = table::count();
+    loop {
+        let message = channel.recv_timeout(SOON).unwrap();
+        match message.bytes() {
+            b"many" => assert_eq!(message.names().len(), 253),
+            b"last" => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(table::count(), before);
+    channel.send(b"read").unwrap();
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+}
+
+/// An ordinary user has no more descriptors under way than one of the processes may have.
+fn sends_without_end(_: &[String]) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    setrlimit(Resource::Nofile, Rlimit { current: Some(1024), ..getrlimit(Resource::Nofile) }).unwrap();
+    let (event, read) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let before = table::count();
+    let mut child = in_role("reads_when_told").inherit("read", &read).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    let with_child = table::count();
+    let mut sent = 0;
+    let (error, took) = loop {
+        let started = Instant::now();
+        match channel.send_timeout(many(&event), Duration::from_millis(500)) {
+            Ok(()) => sent += 1,
+            Err(error) => break (error, started.elapsed()),
+        }
+        assert!(sent < 100, "there is no limit");
+    };
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    assert!((500..3000).contains(&took.as_millis()), "{took:?}");
+    assert!((3..10).contains(&sent), "the control: it is the kernel's limit and not the socket's: {sent}");
+    assert_eq!(table::count(), with_child);
+    // Nothing of the one that was too late has gone, so others can follow.
+    read.set().unwrap();
+    for _ in 0..20 {
+        channel.send_timeout(many(&event), SOON).unwrap();
+    }
+    channel.send_timeout(b"last", SOON).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read");
+    ends_well(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn what_is_under_way_is_waited_for_until_the_deadline() {
+    if handover::User::current().unwrap().uid() != 0 {
+        left_out("only root can start a child as another user");
+        return;
+    }
+    let before = table::count();
+    let everybodys = Everybodys::new("room");
+    let mut command = Command::new(everybodys.program());
+    command.args(role("sends_without_end", &[])).stdin(Stdio::null()).kill_on_drop(true);
+    let mut child = command.uid(NOBODY).gid(NOBODY).spawn().unwrap();
+    assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().success());
+    drop(child);
     assert_eq!(table::count(), before);
 }

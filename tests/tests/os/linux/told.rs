@@ -1,0 +1,104 @@
+//! What comes into a process with its start, and what of it can be taken by which way.
+
+use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
+
+use handover::{Channel, Command, Error, Event, OwnedHandle, Stdio, Told};
+use handover_tests::{Suite, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "told",
+    tests: tests![
+        a_number_is_taken_once_and_never_an_object_of_this_process,
+        the_channel_is_taken_by_nobody_else,
+        the_manifest_is_no_place_for_numbers,
+    ],
+    roles: tests![is_told, has_a_channel],
+};
+
+fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+fn is_not_ours<T: std::fmt::Debug>(outcome: &Result<T, Error>) {
+    assert!(matches!(outcome, Err(Error::NotYours { .. })), "{outcome:?}");
+}
+
+/// Is told the number of an event of its own, and twice that of one that came.
+fn is_told(arguments: &[String]) {
+    let is_named = arguments[0] == "named";
+    if is_named {
+        assert_eq!(handover::inherited().unwrap().names(), ["event"]);
+    }
+    let own = Event::manual_reset().unwrap();
+    let before = table::count();
+    println!("{}", table::value(&own));
+    is_not_ours(&Told::line().unwrap().adopt::<Event>());
+    own.set().unwrap();
+    assert!(own.try_wait().unwrap());
+    let came: Event = Told::line().unwrap().adopt().unwrap();
+    assert!(!table::is_inheritable(&came));
+    is_not_ours(&Told::line().unwrap().adopt::<Event>());
+    if is_named {
+        let again = handover::inherited().unwrap().take::<Event>("event");
+        assert!(matches!(again, Err(Error::AlreadyTaken { .. })), "{again:?}");
+    }
+    came.set().unwrap();
+    drop(came);
+    assert_eq!(table::count(), before - 1);
+}
+
+fn a_number_is_taken_once_and_never_an_object_of_this_process() {
+    for way in ["unnamed", "named"] {
+        let event = Event::manual_reset().unwrap();
+        let before = table::count();
+        let mut command = in_role("is_told", &[way]);
+        command.inherit("event", &event).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let number = child.handed_down().next().unwrap().1.get();
+        let mut own = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut own).unwrap();
+        let lines = format!("{own}{number}\n{number}\n");
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        assert!(child.wait_timeout(SOON).unwrap().success(), "{way}");
+        assert!(event.try_wait().unwrap());
+        drop((child, command));
+        assert_eq!(table::count(), before);
+    }
+}
+
+fn has_a_channel(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    for _ in 0..2 {
+        match inherited.take::<OwnedHandle>("handover/channel") {
+            Err(Error::NoSuchName { names, .. }) => assert_eq!(names, ["event"]),
+            other => panic!("{other:?}"),
+        }
+    }
+    Channel::parent().unwrap().send(b"works").unwrap();
+}
+
+fn the_channel_is_taken_by_nobody_else() {
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let mut child = in_role("has_a_channel", &[]).inherit("event", &event).channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"works");
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    drop((child, channel));
+    assert_eq!(table::count(), before);
+}
+
+fn the_manifest_is_no_place_for_numbers() {
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let mut command = Command::new("true");
+    let refused = command.inherit("event", &event).env_handle("HANDOVER_INHERITED", "{event}").spawn();
+    assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{refused:?}");
+    assert_eq!(table::count(), before);
+    assert_eq!(table::children_of(std::process::id()), []);
+}
