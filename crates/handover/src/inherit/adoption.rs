@@ -144,7 +144,10 @@ fn take_stock() -> Result<Vec<Entry>> {
 
 /// Whether a handle was handed down by name and nobody has taken it.
 pub(crate) fn is_waiting(value: HandleValue) -> bool {
-    with_entries(|entries| entries.iter().any(|entry| entry.value == value && entry.state == State::Waiting))
+    // Only a look: stock is taken by who asks for what was handed down.
+    let adopted = ADOPTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let waits = |entry: &Entry| entry.value == value && entry.state == State::Waiting;
+    adopted.as_ref().is_some_and(|entries| entries.iter().any(waits))
 }
 
 /// Whether a name is this crate's own.

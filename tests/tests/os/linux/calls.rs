@@ -38,6 +38,17 @@ fn only(signal: i32) -> libc::sigset_t {
     unsafe { set.assume_init() }
 }
 
+/// Lets SIGTERM in, and it ends the process, whatever whoever has started this program thought of it.
+pub(super) fn let_term_in() {
+    let set = only(libc::SIGTERM);
+    // SAFETY: the set lives through the call, and the old one isn't asked for.
+    let outcome = unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, null_mut()) };
+    assert_eq!(outcome, 0);
+    // SAFETY: no handler is installed, so no code of ours runs in one.
+    let before = unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
+    assert_ne!(before, libc::SIG_ERR);
+}
+
 /// Keeps SIGTERM from this thread until it asks.
 pub(super) fn block_term() {
     let set = only(libc::SIGTERM);

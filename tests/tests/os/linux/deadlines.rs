@@ -18,6 +18,7 @@ pub(super) const SUITE: Suite = Suite {
         a_send_ends_when_another_thread_finds_a_broken_rule,
         a_byte_in_time_is_no_reason_to_wait_longer,
         a_copy_of_a_killed_server_keeps_nobody_waiting,
+        a_copy_of_a_server_killed_before_keeps_nobody_waiting,
     ],
     roles: tests![breaks_a_rule, writes_one_byte, has_a_copy],
 };
@@ -154,6 +155,22 @@ fn a_copy_of_a_killed_server_keeps_nobody_waiting() {
     assert!(!table::ends_within(copy, 0), "the control: the copy has the socket still");
     table::kill(copy);
     is_gone(&outcome, ended.duration_since(killed));
+    drop((outcome, server));
+    assert_eq!(table::count(), before);
+}
+
+fn a_copy_of_a_server_killed_before_keeps_nobody_waiting() {
+    let name = format!("copy-before.{}", std::process::id());
+    let before = table::count();
+    let (mut server, copy) = server(&name);
+    server.kill().unwrap();
+    server.wait_timeout(SOON).unwrap();
+    let started = Instant::now();
+    let outcome = Channel::connect_timeout(&name, Duration::from_secs(5));
+    let took = started.elapsed();
+    assert!(!table::ends_within(copy, 0), "the control: the copy has the socket still");
+    table::kill(copy);
+    is_gone(&outcome, took);
     drop((outcome, server));
     assert_eq!(table::count(), before);
 }

@@ -25,10 +25,11 @@ pub(super) const SUITE: Suite = Suite {
         a_name_that_is_too_long_says_by_how_much,
         a_hundred_open_it_at_once,
         of_many_that_create_one_name_at_once_one_does,
+        who_claims_after_a_drop_does_not_come_after_a_crash,
         a_name_that_is_claimed_is_refused_at_once,
         what_serves_a_name_takes_no_signal_of_the_program,
     ],
-    roles: tests![has_names, listens_and_stays, opens, creates, waits_for_a_signal],
+    roles: tests![has_names, listens_and_stays, opens, creates, claims, waits_for_a_signal],
 };
 
 fn name(test: &str) -> String {
@@ -263,6 +264,42 @@ fn of_many_that_create_one_name_at_once_one_does() {
     }
 }
 
+/// Claims the name and drops it again for a second, and says how often.
+fn claims_again_and_again(name: &str) -> u32 {
+    let (started, mut times) = (Instant::now(), 0);
+    while started.elapsed() < Duration::from_secs(1) {
+        match SingleInstance::claim(name) {
+            Ok(claimed) => {
+                assert!(!claimed.comes_after_a_crash(), "after {times} claims");
+                times += 1;
+            }
+            Err(Error::AlreadyRunning { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    times
+}
+
+fn claims(arguments: &[String]) {
+    claims_again_and_again(&arguments[0]);
+}
+
+fn who_claims_after_a_drop_does_not_come_after_a_crash() {
+    let name = name("in-turn");
+    drop(SingleInstance::claim(&name).unwrap());
+    let before = table::count();
+    let mut other = in_role("claims", &[&name]).stdout(Stdio::null()).spawn().unwrap();
+    let times: Vec<u32> = std::thread::scope(|scope| {
+        let threads = [(); 2].map(|()| scope.spawn(|| claims_again_and_again(&name)));
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(times.iter().all(|times| *times > 0), "the control: each has it now and then: {times:?}");
+    assert!(other.wait_timeout(SOON).unwrap().success());
+    drop(other);
+    assert!(!SingleInstance::claim(&name).unwrap().comes_after_a_crash());
+    assert_eq!(table::count(), before);
+}
+
 fn a_name_that_is_claimed_is_refused_at_once() {
     let name = name("claimed");
     let only = SingleInstance::claim(&name).unwrap();
@@ -278,8 +315,10 @@ fn a_name_that_is_claimed_is_refused_at_once() {
 }
 
 fn waits_for_a_signal(arguments: &[String]) {
+    calls::let_term_in();
     let event = Event::create_named(&arguments[0], Reset::Manual).unwrap();
-    // The thread that serves it was begun when the signal was still let in.
+    // The thread that serves it was begun when the signal was still let in, and runs: it answers.
+    drop(Event::open_named(&arguments[0]).unwrap());
     calls::block_term();
     let this = rustix::process::getpid();
     rustix::process::kill_process(this, rustix::process::Signal::TERM).unwrap();

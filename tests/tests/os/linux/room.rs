@@ -186,7 +186,8 @@ fn sends_without_end(_: &[String]) {
     };
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
     assert!((500..3000).contains(&took.as_millis()), "{took:?}");
-    assert!((3..10).contains(&sent), "the control: it is the kernel's limit and not the socket's: {sent}");
+    // The limit is the user's, so somebody else's count.
+    assert!(sent < 10, "the control: it is the kernel's limit and not the socket's: {sent}");
     assert_eq!(table::count(), with_child);
     // Nothing of the one that was too late has gone, so others can follow.
     read.set().unwrap();

@@ -30,8 +30,8 @@ fn is_not_ours<T: std::fmt::Debug>(outcome: &Result<T, Error>) {
 
 /// Is told the number of an event of its own, and twice that of one that came.
 fn is_told(arguments: &[String]) {
-    let is_named = arguments[0] == "named";
-    if is_named {
+    let is_named = arguments[0] != "unnamed";
+    if arguments[0] == "named" {
         assert_eq!(handover::inherited().unwrap().names(), ["event"]);
     }
     let own = Event::manual_reset().unwrap();
@@ -40,6 +40,10 @@ fn is_told(arguments: &[String]) {
     is_not_ours(&Told::line().unwrap().adopt::<Event>());
     own.set().unwrap();
     assert!(own.try_wait().unwrap());
+    // What was refused hides nothing of what was handed down.
+    if arguments[0] == "named, and looked at later" {
+        assert_eq!(handover::inherited().unwrap().names(), ["event"]);
+    }
     let came: Event = Told::line().unwrap().adopt().unwrap();
     assert!(!table::is_inheritable(&came));
     is_not_ours(&Told::line().unwrap().adopt::<Event>());
@@ -53,7 +57,7 @@ fn is_told(arguments: &[String]) {
 }
 
 fn a_number_is_taken_once_and_never_an_object_of_this_process() {
-    for way in ["unnamed", "named"] {
+    for way in ["unnamed", "named", "named, and looked at later"] {
         let event = Event::manual_reset().unwrap();
         let before = table::count();
         let mut command = in_role("is_told", &[way]);

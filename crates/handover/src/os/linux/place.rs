@@ -50,19 +50,15 @@ impl Place {
         let mut tries = 0;
         let failed = |call| failed(call, name);
         loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).mode(0o600).custom_flags(lock::NO_LINK);
-            let (file, is_new) = match options.clone().create_new(true).open(&paths.lock) {
-                Ok(file) => (file, true),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match options.open(&paths.lock)
-                {
-                    Ok(file) => (file, false),
-                    // Whoever had it has just given it back.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(source) => return Err(failed("open")(source)),
-                },
-                Err(source) => return Err(failed("open")(source)),
-            };
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .mode(0o600)
+                .custom_flags(lock::NO_LINK)
+                .open(&paths.lock)
+                .map_err(failed("open"))?;
             match lock::try_lock(&file) {
                 Ok(true) => {}
                 // Somebody may only be sweeping.
@@ -81,8 +77,10 @@ impl Place {
             match std::fs::remove_file(&paths.socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("unlink")(error)),
                 _ => {
+                    // One that has just been made by somebody who hasn't locked it yet was left by nobody.
+                    let was_left = file.metadata().is_ok_and(|metadata| metadata.len() > 0);
                     file.set_len(0).map_err(failed("ftruncate"))?;
-                    return Ok(Some(Self { paths, file, was_left: !is_new }));
+                    return Ok(Some(Self { paths, file, was_left }));
                 }
             }
         }
@@ -99,7 +97,7 @@ impl Place {
         &self.paths.socket
     }
 
-    /// Whether the last one who had the name ended without giving it back.
+    /// Whether the last one who had the name, and [kept](Self::keep) it, ended without giving it back.
     pub(super) fn was_left(&self) -> bool {
         self.was_left
     }
@@ -258,8 +256,15 @@ mod tests {
         // As a process leaves it that is killed.
         File::create(&paths.lock).expect("the folder is ours");
         File::create(&paths.socket).expect("the folder is ours");
-        let place = Place::take(Sort::Object, &name)?.expect("nobody has it");
-        assert!(place.was_left() && !paths.socket.exists());
+        let mut place = Place::take(Sort::Object, &name)?.expect("nobody has it");
+        assert!(!place.was_left() && !paths.socket.exists(), "nobody wants to know");
+        place.keep().expect("it is ours");
+        assert!(is_kept(&name));
+        let left = std::fs::read(&paths.lock).expect("it is there");
+        drop(place);
+        std::fs::write(&paths.lock, left).expect("the folder is ours");
+        assert!(Place::take(Sort::Object, &name)?.expect("nobody has it").was_left());
+        assert!(!is_kept(&name));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::PollFd;
 
 use super::super::place::{Place, Sort, socket_of};
-use super::link::{Link, Peer, prepare};
+use super::link::{LOOK_AGAIN, Link, Peer, prepare};
 use super::opening::peer;
 use crate::os::public::User;
 use crate::sys::io::HasHandle;
@@ -18,6 +18,9 @@ use crate::{Error, Process, Result};
 
 /// What a listener says to a client that it lets in: the beginning of a frame, and no version of one.
 const WELCOME: [u8; 4] = *b"HO\0\x01";
+
+/// How long a client waits at least for the answer of a server whose process has ended.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The socket that clients come to.
 #[derive(Debug)]
@@ -119,6 +122,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
         return Err(Error::OtherUser { process: id, user: maker.user.to_string() });
     }
     let server = peer(maker);
+    let patience = Deadline::after(PATIENCE);
     let mut came: Vec<u8> = Vec::new();
     while came.len() < WELCOME.len() {
         let mut bytes = [0; WELCOME.len()];
@@ -129,17 +133,15 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
             Err(error) if stream::is_end(&error) => return Err(refused(&server, id)),
             Err(source) => return Err(failed("recvmsg")(source)),
             Ok(None) if deadline.has_passed() => return Ok(None),
-            // Another process may have its socket by chance, and nobody answers.
-            Ok(None) if matches!(&server, Peer::Known(process) if process.has_ended()?) => {
-                return Err(refused(&server, id));
-            }
+            // Another process has its socket, by chance or because the server lives on in it: that one answers at once.
+            Ok(None) if has_ended(&server)? && patience.has_passed() => return Err(refused(&server, id)),
             Ok(None) => {
-                let first = PollFd::from_borrowed_fd(connection.as_fd(), stream::READABLE);
-                let mut polled = vec![first];
-                if let Peer::Known(process) = &server {
+                let until = if has_ended(&server)? { deadline.or_sooner(LOOK_AGAIN) } else { deadline };
+                let mut polled = vec![PollFd::from_borrowed_fd(connection.as_fd(), stream::READABLE)];
+                if let (Peer::Known(process), false) = (&server, has_ended(&server)?) {
                     polled.push(PollFd::from_borrowed_fd(process.handle(), stream::READABLE));
                 }
-                wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed("ppoll"))?;
+                wait::ready(&mut polled, Some(until.milliseconds())).map_err(failed("ppoll"))?;
             }
         }
     }
@@ -148,6 +150,13 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
     }
     prepare(connection.as_fd()).map_err(failed("setsockopt"))?;
     Ok(Some(Link::new(connection, server)))
+}
+
+fn has_ended(server: &Peer) -> Result<bool> {
+    match server {
+        Peer::Known(process) => process.has_ended(),
+        Peer::Ended(_) => Ok(true),
+    }
 }
 
 fn refused(server: &Peer, id: u32) -> Error {
