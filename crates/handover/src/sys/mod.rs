@@ -3,7 +3,8 @@
 //! Each platform provides, with owners for what it makes and [`std::io::Error`] for what fails:
 //! - `io`: std's handle types under one name, and `value`: which numbers can be handles;
 //! - `handle`: duplicating a handle here and out of a process; its inherit flag and kind; `rights`: what it carries;
-//! - `named`: creating objects and what only one kind can; `memory`: sections in view;
+//! - `named`: creating objects and what only one kind can; `memory`: sections in view, which
+//!   `bytes` looks at;
 //! - `wait`: waiting for one object or several, for so many milliseconds;
 //! - `process`: ending a process, its exit status and creation time;
 //! - `table`: a look at this process's own handles; `socket`: what a copy of a handle would lose;
@@ -13,6 +14,7 @@
 //! What else is in there is for its own half of `os`. A raw value gets its owner in the expression that makes it. An error
 //! is read before anything else is called.
 
+pub(crate) mod bytes;
 #[cfg(feature = "faults")]
 pub mod fault;
 

@@ -1,9 +1,9 @@
 //! Memory that processes share.
 
 use std::io;
-use std::os::windows::io::{AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use windows_sys::Win32::System::Memory::{
     FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS,
@@ -17,7 +17,7 @@ use crate::HandleValue;
 
 /// A part of a section in this process's memory. It stays as long as this, whatever becomes of handles to the section.
 #[derive(Debug)]
-struct View {
+pub(crate) struct View {
     base: NonNull<u8>,
     /// How many bytes can be looked at.
     length: usize,
@@ -29,9 +29,32 @@ unsafe impl Send for View {}
 unsafe impl Sync for View {}
 
 impl View {
-    /// Maps so many bytes from this place on, a multiple of the [granularity]; zero bytes for all that there are. The
-    /// kernel checks that it is a section with room for so much.
-    fn map(section: RawHandle, writing: bool, from: u64, length: usize) -> io::Result<Self> {
+    /// Maps so many bytes from this place on, a multiple of the [granularity].
+    pub(crate) fn map(
+        section: BorrowedHandle<'_>,
+        writing: bool,
+        from: u64,
+        length: usize,
+    ) -> io::Result<Self> {
+        Self::map_raw(section.as_raw_handle(), writing, from, length)
+    }
+
+    /// Maps all that the section has.
+    pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> io::Result<Self> {
+        Self::map_raw(section.as_raw_handle(), writing, 0, 0)
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The same for a value of this process's table; zero bytes for all that there are. The kernel checks that it is a
+    /// section with room for so much.
+    fn map_raw(section: RawHandle, writing: bool, from: u64, length: usize) -> io::Result<Self> {
         fault("MapViewOfFile")?;
         let access = if writing { FILE_MAP_READ | FILE_MAP_WRITE } else { FILE_MAP_READ };
         #[allow(clippy::cast_possible_truncation, reason = "the two halves are what is meant")]
@@ -73,7 +96,7 @@ impl Drop for View {
 }
 
 /// At which places of a section a view can begin.
-fn granularity() -> u64 {
+pub(crate) fn granularity() -> u64 {
     let mut answer = SYSTEM_INFO::default();
     // SAFETY: the answer is a live place for it.
     unsafe { GetSystemInfo(&raw mut answer) };
@@ -82,67 +105,7 @@ fn granularity() -> u64 {
 
 /// How many bytes a section has: whole pages.
 pub(crate) fn size_of_section(section: BorrowedHandle<'_>) -> io::Result<usize> {
-    View::map(section.as_raw_handle(), false, 0, 0).map(|view| view.length)
-}
-
-/// Any bytes of a section. Whoever has it can change them at any time, so they are atomic, and any value of theirs is
-/// a possible one.
-#[derive(Debug)]
-pub(crate) struct Bytes {
-    view: View,
-    /// How many bytes stand in front of what was asked for.
-    skipped: usize,
-    length: usize,
-}
-
-impl Bytes {
-    /// So many bytes, more than none, from this place on; the section has to have them.
-    pub(crate) fn view(
-        section: BorrowedHandle<'_>,
-        writing: bool,
-        from: u64,
-        length: usize,
-    ) -> io::Result<Self> {
-        let skipped = from % granularity();
-        let mapped = length as u64 + skipped;
-        let mapped = usize::try_from(mapped).map_err(io::Error::other)?;
-        let view = View::map(section.as_raw_handle(), writing, from - skipped, mapped)?;
-        Ok(Self { view, skipped: usize::try_from(skipped).map_err(io::Error::other)?, length })
-    }
-
-    /// All that the section has.
-    pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> io::Result<Self> {
-        let view = View::map(section.as_raw_handle(), writing, 0, 0)?;
-        let length = view.length;
-        Ok(Self { view, skipped: 0, length })
-    }
-
-    /// To look at; to change only if the view was made for writing.
-    pub(crate) fn bytes(&self) -> &[AtomicU8] {
-        let first = self.view.base.as_ptr().wrapping_add(self.skipped).cast();
-        // SAFETY: the view has room for what is skipped and for as many bytes, and lasts as long as this.
-        unsafe { std::slice::from_raw_parts(first, self.length) }
-    }
-
-    /// The number at this place; `None` if it isn't all there, or not aligned.
-    pub(crate) fn u32(&self, at: usize) -> Option<&AtomicU32> {
-        let place = self.place::<AtomicU32>(at)?;
-        // SAFETY: the number lies in the view, aligned, and the view lasts as long as this.
-        Some(unsafe { place.as_ref() })
-    }
-
-    /// The number at this place; `None` if it isn't all there, or not aligned.
-    pub(crate) fn u64(&self, at: usize) -> Option<&AtomicU64> {
-        let place = self.place::<AtomicU64>(at)?;
-        // SAFETY: as above.
-        Some(unsafe { place.as_ref() })
-    }
-
-    fn place<T>(&self, at: usize) -> Option<NonNull<T>> {
-        let inside = at.checked_add(size_of::<T>()).is_some_and(|end| end <= self.length);
-        let place = self.view.base.as_ptr().wrapping_add(self.skipped).wrapping_add(at).cast::<T>();
-        if inside && place.is_aligned() { NonNull::new(place) } else { None }
-    }
+    View::whole(section, false).map(|view| view.length)
 }
 
 /// The first `N` words of a section.
@@ -154,13 +117,13 @@ impl<const N: usize> Words<N> {
     pub(crate) fn create() -> io::Result<(OwnedHandle, Self)> {
         let size = size_of::<[AtomicU64; N]>();
         let (section, _) = named::create(What::Section(size as u64), None)?;
-        let view = View::map(section.as_raw_handle(), true, 0, size)?;
+        let view = View::map(section.as_handle(), true, 0, size)?;
         Ok((section, Self(view)))
     }
 
     /// A view of the section that another process has put into this one's table under this value.
     pub(crate) fn view_of(section: HandleValue) -> io::Result<Self> {
-        View::map(handle::raw(section), true, 0, size_of::<[AtomicU64; N]>()).map(Self)
+        View::map_raw(handle::raw(section), true, 0, size_of::<[AtomicU64; N]>()).map(Self)
     }
 
     pub(crate) fn words(&self) -> &[AtomicU64; N] {
