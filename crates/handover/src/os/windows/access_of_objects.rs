@@ -39,9 +39,9 @@ macro_rules! with_access {
             ///
             /// # Errors
             ///
-            /// [`Error::NoSuchObject`] if nothing has the name; [`Error::NameOfAnotherKind`]; [`Error::System`] with
+            /// [`Error::NoSuchObject`](crate::Error::NoSuchObject) if nothing has the name; [`Error::NameOfAnotherKind`](crate::Error::NameOfAnotherKind); [`Error::System`](crate::Error::System) with
             /// the access that was asked for if the object doesn't let this user in;
-            /// [`Error::InvalidInput`] for what can't be a name.
+            /// [`Error::InvalidInput`](crate::Error::InvalidInput) for what can't be a name.
             pub fn open_named_with(name: &(impl AsName + ?Sized), access: Access) -> Result<Self> {
                 name::open($what, $kind, name, Some(access)).map(Self::of)
             }
@@ -63,7 +63,7 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the count is more than the maximum, the maximum is zero or over 2,147,483,647.
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) if the count is more than the maximum, the maximum is zero or over 2,147,483,647.
     pub fn with_maximum(count: u32, maximum: u32) -> Result<Self> {
         name::create_unnamed(semaphore::what(count, maximum)?).map(Self::of)
     }

@@ -138,8 +138,10 @@ impl Link {
                     let woken = self.wait_for(asked, deadline.or_sooner(LOOK_AGAIN))?;
                     // What fails here fails again for whoever receives, and is said there. At the end there is always
                     // something to read, and never room.
-                    if woken.readable && !woken.writable && self.read(&mut reader, Look::Once)? == Read::End {
-                        return Err(self.ended());
+                    if woken.readable && !woken.writable {
+                        if let Ok(Read::End) = self.read(&mut reader, Look::Once) {
+                            return Err(self.ended());
+                        }
                     }
                     return Ok(woken.gone && !woken.readable && !woken.writable);
                 }
