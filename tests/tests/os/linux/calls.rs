@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No longer hears of its children's ends.
 pub(super) fn ignore_children() {
@@ -63,4 +63,51 @@ pub(super) fn term_comes() -> bool {
     // SAFETY: both live through the call, and what is known of the signal isn't asked for.
     let came = unsafe { libc::sigtimedwait(&raw const set, null_mut(), &raw const time) };
     came == libc::SIGTERM
+}
+
+/// Does something in a copy of this process, and says whether it went well, within so much time.
+pub(super) fn in_a_copy(time: Duration, work: impl FnOnce() -> bool) -> bool {
+    // SAFETY: no other thread of this process holds a lock that the copy needs; the tests that ask see to that.
+    let id = unsafe { libc::fork() };
+    assert!(id >= 0, "{}", std::io::Error::last_os_error());
+    if id == 0 {
+        let code = i32::from(!work());
+        // SAFETY: the call only ends the copy.
+        unsafe { libc::_exit(code) };
+    }
+    let started = Instant::now();
+    let mut status = 0;
+    loop {
+        // SAFETY: the copy is this process's own child, and the answer has a live place.
+        match unsafe { libc::waitpid(id, &raw mut status, libc::WNOHANG) } {
+            0 if started.elapsed() > time => {
+                // SAFETY: the call takes numbers; nobody has waited for the copy, so the id is its own.
+                unsafe { libc::kill(id, libc::SIGKILL) };
+                return false;
+            }
+            0 => std::thread::sleep(Duration::from_millis(5)),
+            _ => return status == 0,
+        }
+    }
+}
+
+/// Looks at a process as a debugger does, if that is allowed.
+pub(super) fn look_at(process: u32) -> bool {
+    let id = libc::pid_t::try_from(process).unwrap();
+    let nothing = null_mut::<libc::c_void>();
+    // SAFETY: nothing is read or written in that process.
+    unsafe { libc::ptrace(libc::PTRACE_SEIZE, id, nothing, nothing) == 0 }
+}
+
+/// Hears of the end of a process that is looked at, so late after it, and only then do others.
+pub(super) fn hear_late(process: u32, late: Duration) {
+    let mut what = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the answer has a live place; the process stays as it is.
+    let outcome =
+        unsafe { libc::waitid(libc::P_PID, process, what.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+    std::thread::sleep(late);
+    // SAFETY: as above.
+    let outcome = unsafe { libc::waitid(libc::P_PID, process, what.as_mut_ptr(), libc::WEXITED) };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
 }

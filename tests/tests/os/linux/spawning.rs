@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use handover::{Command, Error, Event, Section, Stdio};
+use handover::{Command, Error, Event, Process, Section, Stdio};
 use handover_tests::{Suite, bare, left_out, role, table, tests, this_program, until};
 use rustix::fs::{
     FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_lock, ftruncate, memfd_create,
@@ -26,8 +26,20 @@ pub(super) const SUITE: Suite = Suite {
         a_program_is_looked_for_where_the_child_would,
         what_this_user_may_not_start_is_passed_over,
         memory_of_huge_pages_is_no_section,
+        a_child_that_is_looked_at_is_waited_for,
+        a_copy_of_this_process_has_children_of_its_own,
     ],
-    roles: tests![locks, takes_the_file, ignores_its_children, has_no_streams, finds_true, has_huge_pages],
+    roles: tests![
+        reads_to_the_end,
+        looks,
+        has_kept_children,
+        locks,
+        takes_the_file,
+        ignores_its_children,
+        has_no_streams,
+        finds_true,
+        has_huge_pages
+    ],
 };
 
 fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
@@ -230,4 +242,63 @@ fn memory_of_huge_pages_is_no_section() {
         Ok(memory) => ends_well(in_role("has_huge_pages", &[]).inherit("memory", &memory)),
         Err(error) => left_out(&format!("the kernel makes no memory of huge pages: {error}")),
     }
+}
+
+fn reads_to_the_end(_: &[String]) {
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// How late a debugger hears of the end.
+const LATE: Duration = Duration::from_millis(500);
+
+fn looks(arguments: &[String]) {
+    let process = arguments[0].parse().unwrap();
+    if !calls::look_at(process) {
+        print!("refused");
+        return;
+    }
+    print!("looks");
+    std::io::stdout().flush().unwrap();
+    calls::hear_late(process, LATE);
+}
+
+fn a_child_that_is_looked_at_is_waited_for() {
+    let before = table::count();
+    let mut child = in_role("reads_to_the_end", &[]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut debugger = in_role("looks", &[&child.id().to_string()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = [0; 5];
+    debugger.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    if &said != b"looks" {
+        return left_out("this user may not look at another process as a debugger does");
+    }
+    drop(child.stdin.take());
+    // It has ended, and how isn't known yet.
+    std::thread::sleep(LATE / 3);
+    assert_eq!(child.try_wait().unwrap(), None);
+    let early = child.wait_timeout(Duration::from_millis(20));
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "{early:?}");
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert!(child.try_wait().unwrap().unwrap().success());
+    assert!(debugger.wait_timeout(SOON).unwrap().success());
+    drop((child, debugger));
+    assert_eq!(table::count(), before);
+}
+
+fn has_kept_children(_: &[String]) {
+    let has_one = || {
+        let mut command = in_role("reads_to_the_end", &[]);
+        let child = command.kill_with_parent(true).spawn();
+        child.and_then(|mut child| child.wait_timeout(SOON)).is_ok_and(|status| status.success())
+    };
+    assert!(has_one());
+    let own = Process::current_identity().unwrap();
+    let is_another = || {
+        let copy = Process::current_identity().unwrap();
+        copy != own && copy.id == std::process::id()
+    };
+    assert!(calls::in_a_copy(SOON, || has_one() && is_another()), "as a copy");
+}
+
+fn a_copy_of_this_process_has_children_of_its_own() {
+    ends_well(&mut in_role("has_kept_children", &[]));
 }
