@@ -1,6 +1,8 @@
 //! Letting each system call of a scenario fail in turn.
 
-use handover::{Error, Result, faults};
+use std::time::Duration;
+
+use handover::{Child, Error, Event, Result, faults};
 
 use crate::{table, until};
 
@@ -57,4 +59,35 @@ pub fn sweep_with_harmless<T>(harmless: usize, scenario: impl Fn() -> Result<T>,
         until(&what, || table::count() == handles);
     }
     println!("{calls} calls");
+}
+
+/// An event, and one that somebody has left inheritable.
+///
+/// # Panics
+///
+/// If the system has no room.
+#[must_use]
+pub fn events() -> (Event, Event) {
+    let (event, inheritable) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    table::make_inheritable(&inheritable);
+    (event, inheritable)
+}
+
+/// Asserts that nobody has touched the two.
+///
+/// # Panics
+///
+/// If somebody has.
+pub fn flags_are_as_before(event: &Event, inheritable: &Event) {
+    assert!(!table::is_inheritable(event) && table::is_inheritable(inheritable));
+}
+
+/// Ends a child that doesn't end by itself.
+///
+/// # Panics
+///
+/// If it doesn't end.
+pub fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait_timeout(Duration::from_secs(10)).unwrap();
 }

@@ -4,11 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use handover::{
-    Channel, Child, Command, Error, Event, HandleValue, Listener, Message, Process, Reset, Result, Section,
+    Channel, Command, Error, Event, HandleValue, Listener, Message, Process, Reset, Result, Section,
     Semaphore, SingleInstance, Stdio, Timer, faults, wait_any,
 };
 use handover_tests::{
-    bare, expect, role, sweep, sweep_with_harmless, table, tests, this_program, until, weaker,
+    bare, end, events, expect, flags_are_as_before, role, sweep, sweep_with_harmless, table, tests,
+    this_program, until, weaker,
 };
 
 fn main() -> ExitCode {
@@ -45,21 +46,6 @@ fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
     command.inherit("event", event).inherit("inheritable", inheritable).arg_handle("{event}");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
-}
-
-fn events() -> (Event, Event) {
-    let (event, inheritable) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
-    table::make_inheritable(&inheritable);
-    (event, inheritable)
-}
-
-fn flags_are_as_before(event: &Event, inheritable: &Event) {
-    assert!(!table::is_inheritable(event) && table::is_inheritable(inheritable));
-}
-
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait_timeout(Duration::from_secs(10)).unwrap();
 }
 
 fn a_spawn_fails_at_each_call() {

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Message, Received, Stdio};
-use handover_tests::{role, table, tests, this_program, weaker};
+use handover::{Channel, Child, Command, Error, Event, Stdio};
+use handover_tests::{breaks_a_rule, ends_for_good, role, table, tests, this_program, weaker};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -133,27 +133,8 @@ fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
     assert_eq!(table::count(), before, "{arguments:?}");
 }
 
-fn breaks_a_rule(outcome: Result<Received, Error>, child: &Child, part: &str) {
-    match outcome {
-        Err(error @ Error::Protocol { process, .. }) if process == child.id() => {
-            assert!(error.to_string().contains(part), "{part}: {error}");
-        }
-        other => panic!("{part}: {other:?}"),
-    }
-}
-
 fn refused(arguments: &[&str], part: &str) {
-    met(arguments, |child, channel| {
-        let handles = table::count();
-        breaks_a_rule(channel.recv_timeout(SOON), child, part);
-        assert_eq!(table::count(), handles, "{arguments:?}");
-        // It is the end, both ways, and it stays the end.
-        breaks_a_rule(channel.recv_timeout(SOON), child, part);
-        let event = Event::manual_reset().unwrap();
-        let sent = channel.send(Message::new(b"").with("event", &event));
-        assert!(matches!(sent, Err(Error::Protocol { .. })), "{sent:?}");
-        assert_eq!(table::values_of(&event, child.id()), []);
-    });
+    met(arguments, |child, channel| ends_for_good(child, channel, part));
 }
 
 fn what_is_no_frame_ends_the_channel() {

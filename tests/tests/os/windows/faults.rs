@@ -1,8 +1,7 @@
 //! Each system call fails in turn in what only Windows can do.
 
-use handover::{Access, Child, Command, Event, Mutex, Process, Stdio};
-use handover_tests::{Suite, foreign, sweep, table, tests};
-use std::time::Duration;
+use handover::{Access, Command, Event, Mutex, Process, Stdio};
+use handover_tests::{Suite, end, events, flags_are_as_before, foreign, sweep, table, tests};
 
 pub(super) const SUITE: Suite = Suite {
     name: "faults",
@@ -20,21 +19,6 @@ fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
     command.inherit("event", event).inherit("inheritable", inheritable).arg_handle("{event}");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
-}
-
-fn events() -> (Event, Event) {
-    let (event, inheritable) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
-    table::make_inheritable(&inheritable);
-    (event, inheritable)
-}
-
-fn flags_are_as_before(event: &Event, inheritable: &Event) {
-    assert!(!table::is_inheritable(event) && table::is_inheritable(inheritable));
-}
-
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait_timeout(Duration::from_secs(10)).unwrap();
 }
 
 fn a_suspended_spawn_fails_at_each_call() {

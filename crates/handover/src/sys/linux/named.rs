@@ -186,14 +186,15 @@ pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: i64, period: i32) -> io::R
 pub(crate) fn cancel_timer(timer: BorrowedFd<'_>) -> io::Result<()> {
     const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
     // What a waiter would take is taken, so that no waiter takes it twice.
-    let has_gone_off = match way_of(timer)? {
+    let way = way_of(timer)?;
+    let has_gone_off = match way {
         Way::Take => take(timer)?,
         Way::Look => ready(&mut [PollFd::from_borrowed_fd(timer, PollFlags::IN)], Some(0))?,
     };
     if !has_gone_off {
         return settime(timer, ZERO, ZERO);
     }
-    if way_of(timer)? == Way::Take {
+    if way == Way::Take {
         return settime(timer, Timespec { tv_sec: 0, tv_nsec: 1 }, ZERO);
     }
     fault("timerfd_gettime")?;

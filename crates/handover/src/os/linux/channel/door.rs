@@ -134,12 +134,16 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
             Err(source) => return Err(failed("recvmsg")(source)),
             Ok(None) if deadline.has_passed() => return Ok(None),
             // Another process has its socket, by chance or because the server lives on in it: that one answers at once.
-            Ok(None) if has_ended(&server)? && patience.has_passed() => return Err(refused(&server, id)),
             Ok(None) => {
-                let until = if has_ended(&server)? { deadline.or_sooner(LOOK_AGAIN) } else { deadline };
+                let running = still_running(&server)?;
+                if running.is_none() && patience.has_passed() {
+                    return Err(refused(&server, id));
+                }
                 let mut polled = vec![PollFd::from_borrowed_fd(connection.as_fd(), stream::READABLE)];
-                if let (Peer::Known(process), false) = (&server, has_ended(&server)?) {
+                let mut until = deadline.or_sooner(LOOK_AGAIN);
+                if let Some(process) = running {
                     polled.push(PollFd::from_borrowed_fd(process.handle(), stream::READABLE));
+                    until = deadline;
                 }
                 wait::ready(&mut polled, Some(until.milliseconds())).map_err(failed("ppoll"))?;
             }
@@ -152,10 +156,11 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
     Ok(Some(Link::new(connection, server)))
 }
 
-fn has_ended(server: &Peer) -> Result<bool> {
+/// The server's process, as long as it runs.
+fn still_running(server: &Peer) -> Result<Option<&Process>> {
     match server {
-        Peer::Known(process) => process.has_ended(),
-        Peer::Ended(_) => Ok(true),
+        Peer::Known(process) if !process.has_ended()? => Ok(Some(process)),
+        _ => Ok(None),
     }
 }
 

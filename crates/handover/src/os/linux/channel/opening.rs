@@ -16,7 +16,7 @@ pub(crate) struct Opening {
     theirs: OwnedFd,
 }
 
-pub(super) fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::System { call, what: "a channel".into(), source }
 }
 

@@ -65,7 +65,7 @@ impl Reader {
     }
 
     /// How much to read: what the message at the front lacks, if it is known.
-    pub(super) fn wanted(&self) -> usize {
+    fn wanted(&self) -> usize {
         let lacking = match Header::parse::<()>(self.unread()) {
             Ok(Some(header)) => header.frame_length().saturating_sub(self.unread().len()),
             _ => 0,
@@ -133,12 +133,11 @@ impl Reader {
     /// The descriptors of the message at the front.
     fn take_batch(&mut self, count: usize) -> Result<Option<Vec<OwnedFd>>, Broken> {
         let place = self.place();
-        let batch = self.batches.front().filter(|batch| batch.from <= place && place < batch.to);
-        let few = "a message came without the descriptors that it announces";
-        let is_cut = batch.ok_or(few)?.is_cut;
-        let batch = self.batches.pop_front().ok_or(few)?;
+        let is_there = self.batches.front().is_some_and(|batch| batch.from <= place && place < batch.to);
+        let batch = if is_there { self.batches.pop_front() } else { None };
+        let batch = batch.ok_or("a message came without the descriptors that it announces")?;
         match batch.descriptors.len() {
-            _ if is_cut => Ok(None),
+            _ if batch.is_cut => Ok(None),
             came if came == count => Ok(Some(batch.descriptors)),
             _ => Err("a message came with fewer or more descriptors than it announces"),
         }
