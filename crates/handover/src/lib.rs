@@ -43,6 +43,7 @@ mod object;
 mod os;
 mod process;
 mod sys;
+mod table;
 mod told;
 mod value;
 mod wait;
@@ -64,6 +65,7 @@ pub use sys::fault as faults;
 /// std's own handle types under the names that they have on Windows; on Linux they are `AsFd`, `BorrowedFd` and `OwnedFd`.
 #[doc(no_inline)]
 pub use sys::io::{AsHandle, BorrowedHandle, OwnedHandle};
+pub use table::{Entry, Untold};
 pub use told::Told;
 pub use value::HandleValue;
 pub use wait::{Came, MOST_WAITED_FOR, Waitable, wait_any};
