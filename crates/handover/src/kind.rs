@@ -34,22 +34,34 @@ pub enum Kind {
     Other(Box<str>),
 }
 
+impl Kind {
+    /// The kind in a word: "event". For [`Other`](Self::Other), the kernel's own.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Event => "event",
+            Self::Mutex => "mutex",
+            Self::Semaphore => "semaphore",
+            Self::Section => "section",
+            Self::Timer => "timer",
+            Self::File => "file",
+            Self::Socket => "socket",
+            Self::Process => "process",
+            Self::Thread => "thread",
+            Self::Job => "job",
+            Self::Token => "token",
+            Self::Other(name) => name,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     /// The kind with its article: "an event".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Event => "an event",
-            Self::Mutex => "a mutex",
-            Self::Semaphore => "a semaphore",
-            Self::Section => "a section",
-            Self::Timer => "a timer",
-            Self::File => "a file",
-            Self::Socket => "a socket",
-            Self::Process => "a process",
-            Self::Thread => "a thread",
-            Self::Job => "a job",
-            Self::Token => "a token",
-            Self::Other(name) => return write!(f, "an object of the kernel's type {name:?}"),
-        })
+        match self {
+            Self::Other(name) => write!(f, "an object of the kernel's type {name:?}"),
+            Self::Event => f.write_str("an event"),
+            _ => write!(f, "a {}", self.name()),
+        }
     }
 }

@@ -42,6 +42,7 @@ mod name;
 mod object;
 mod os;
 mod process;
+mod shared;
 mod sys;
 mod table;
 mod told;
@@ -56,6 +57,7 @@ pub use name::{AsName, Found};
 pub use object::{Event, Object, Reset, Section, Semaphore, Share, Timer, View, ViewMut};
 pub use os::public::*;
 pub use process::{Child, Command, Identity, Process, Stdio};
+pub use shared::{SharedObject, Sharing, shared};
 /// What std has for a process and its streams serves as it is.
 #[doc(no_inline)]
 pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
@@ -65,7 +67,7 @@ pub use sys::fault as faults;
 /// std's own handle types under the names that they have on Windows; on Linux they are `AsFd`, `BorrowedFd` and `OwnedFd`.
 #[doc(no_inline)]
 pub use sys::io::{AsHandle, BorrowedHandle, OwnedHandle};
-pub use table::{Entry, Untold};
+pub use table::{Entry, Table, Untold};
 pub use told::Told;
 pub use value::HandleValue;
 pub use wait::{Came, MOST_WAITED_FOR, Waitable, wait_any};

@@ -2,7 +2,81 @@
 
 use std::fmt;
 
-use crate::{HandleValue, Kind};
+use crate::{Error, HandleValue, Kind, Process, Result, os};
+
+/// The handles of a process at one moment, as the kernel shows them from outside.
+///
+/// ```no_run
+/// use handover::{Kind, Process, Table};
+///
+/// let table = Table::of(&Process::open_to_look(264)?)?;
+/// for entry in table.entries() {
+///     println!("{:#x} {}", entry.value(), entry.kind().map_or_else(ToString::to_string, Kind::to_string));
+/// }
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// The process goes on meanwhile: what it closes while it is looked at isn't in the table, and what it opens may be.
+/// Nothing of it is changed and nothing of it is kept. On Windows a duplicate of each handle is made in this process for
+/// the length of a question, because the kernel answers only about one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    process: u32,
+    entries: Vec<Entry>,
+}
+
+impl Table {
+    /// Looks into the table of a process, which can be this one. [`Process::open_to_look`] and
+    /// [`Child::process`](crate::Child::process) make a process with the rights that this takes.
+    ///
+    /// No question that it asks can hang: on Windows a pipe that somebody reads may never tell its name, and is given
+    /// up after a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PeerGone`] if the process has ended, also if it ends meanwhile; [`Error::MissingRight`] if this process
+    /// mustn't look into that one at all. A right that is lacking for one question stands in its row.
+    #[doc(alias = "NtQuerySystemInformation", alias = "/proc/pid/fd")]
+    pub fn of(process: &Process) -> Result<Self> {
+        let entries = os::look::entries(process);
+        // What was found would be another process's by now, if the id was given again.
+        if process.has_ended()? {
+            return Err(Error::PeerGone { process: process.id(), what: "look into".into() });
+        }
+        Ok(Self { process: process.id(), entries: entries? })
+    }
+
+    /// The id of the process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Its handles, in the order of their values.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The handle that has this value.
+    #[must_use]
+    pub fn get(&self, value: HandleValue) -> Option<&Entry> {
+        let found = self.entries.binary_search_by_key(&value, Entry::value);
+        found.ok().map(|place| &self.entries[place])
+    }
+}
+
+impl Process {
+    /// Opens the process that has this id now with all that [`Table::of`] and [`shared`](crate::shared) can use, as far
+    /// as this user has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_to_look(id: u32) -> Result<Self> {
+        os::look::open(id)
+    }
+}
 
 /// One handle of a process, as the kernel shows it from outside.
 ///
@@ -41,6 +115,13 @@ impl Entry {
         self.access
     }
 
+    /// The same in words, as the documentation has them for this kind: `SYNCHRONIZE, EVENT_MODIFY_STATE`, or on Linux
+    /// `read, write`; in hex, what has none.
+    #[must_use]
+    pub fn rights(&self) -> String {
+        os::look::words(self.kind.as_ref().ok(), self.access)
+    }
+
     /// Whether a child that is created the ordinary way, with inheritance of all, gets it: on Windows the flag
     /// `HANDLE_FLAG_INHERIT`, on Linux no `FD_CLOEXEC`.
     #[must_use]
@@ -54,7 +135,8 @@ impl Entry {
         self.protected
     }
 
-    /// The object's name, if it has one: on Windows the kernel's full name, on Linux the path or what stands for it.
+    /// The object's name, if it has one: on Windows the kernel's full name, on Linux the path or what stands for it. A
+    /// process has none, and is told by its id: `process 264`.
     ///
     /// # Errors
     ///
@@ -68,6 +150,12 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Untold {
     pub(crate) why: String,
+}
+
+impl Untold {
+    pub(crate) fn because(why: impl fmt::Display) -> Self {
+        Self { why: why.to_string() }
+    }
 }
 
 impl fmt::Display for Untold {

@@ -6,6 +6,7 @@
 //! - `process`: starting a child, with `Options` and `Argument` for what only this builder can say; `leave`: what becomes
 //!   of a child that nobody waits for; `open_process`;
 //! - `channel`: both ends of one, and the `Door` through which clients come;
+//! - `look`: other processes' handle tables;
 //! - `check_is_meant_for_this_process`: whether a manifest is; `activated`: what a service manager has handed down.
 
 #[cfg(target_os = "linux")]

@@ -51,3 +51,18 @@ pub(super) fn watched(call: impl FnOnce() + Send + 'static) {
 
 /// What is said then.
 pub const HANGS: &str = "a handle in another process could not be closed: the system does not answer";
+
+static NAMES_HANG: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whether questions for a file's name are answered, from now on. On Windows the kernel doesn't answer them for a pipe that
+/// somebody reads; Wine does.
+pub fn let_names_hang(hang: bool) {
+    NAMES_HANG.store(hang, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[allow(dead_code, reason = "only one system needs it")]
+pub(crate) fn hang_if_told() {
+    while NAMES_HANG.load(std::sync::atomic::Ordering::Relaxed) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

@@ -8,6 +8,7 @@
 //! | `single.rs`, `user.rs` | one process at a time; users |
 //! | `peer.rs`, `adoption.rs` | opening processes; what was handed down, and for whom |
 //! | `command.rs`, `process/` | what a builder can say beyond others, and starting processes |
+//! | `look.rs` | other processes' descriptors |
 //! | `received.rs` | std's sockets as objects |
 //! | `channel/` | channels over Unix sockets |
 
@@ -15,6 +16,7 @@ mod adoption;
 pub(crate) mod channel;
 mod command;
 mod held;
+pub(crate) mod look;
 pub(crate) mod name;
 mod peer;
 mod place;

@@ -56,43 +56,6 @@ impl Access {
     pub const PROCESS_QUERY_LIMITED_INFORMATION: Self = Self::from_bits_retain(0x1000);
 }
 
-/// The rights to a process, by their names in the documentation.
-const OF_PROCESSES: [(u32, &str); 15] = [
-    (0x0001, "PROCESS_TERMINATE"),
-    (0x0002, "PROCESS_CREATE_THREAD"),
-    (0x0008, "PROCESS_VM_OPERATION"),
-    (0x0010, "PROCESS_VM_READ"),
-    (0x0020, "PROCESS_VM_WRITE"),
-    (0x0040, "PROCESS_DUP_HANDLE"),
-    (0x0080, "PROCESS_CREATE_PROCESS"),
-    (0x0100, "PROCESS_SET_QUOTA"),
-    (0x0200, "PROCESS_SET_INFORMATION"),
-    (0x0400, "PROCESS_QUERY_INFORMATION"),
-    (0x0800, "PROCESS_SUSPEND_RESUME"),
-    (0x1000, "PROCESS_QUERY_LIMITED_INFORMATION"),
-    (0x0001_0000, "DELETE"),
-    (0x0002_0000, "READ_CONTROL"),
-    (0x0010_0000, "SYNCHRONIZE"),
-];
-
-impl Access {
-    /// The rights as those to a process, for a message: names, and in hex what has none here.
-    pub(crate) fn names_for_process(self) -> String {
-        let mut rest = self.bits();
-        let mut names = Vec::new();
-        for (bit, name) in OF_PROCESSES {
-            if rest & bit != 0 {
-                names.push(name.to_owned());
-                rest &= !bit;
-            }
-        }
-        if rest != 0 {
-            names.push(format!("{rest:#x}"));
-        }
-        names.join(", ")
-    }
-}
-
 impl fmt::Display for Access {
     /// The mask in hex, eight digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,12 +72,6 @@ mod tests {
         let owning = Access::DELETE | Access::WRITE_DAC | Access::WRITE_OWNER;
         assert!(Access::EVENT_USE.intersection(owning).is_empty());
         assert_eq!(Access::EVENT_USE.to_string(), "0x00100002");
-    }
-
-    #[test]
-    fn rights_to_a_process_are_named() {
-        let access = Access::PROCESS_DUP_HANDLE | Access::SYNCHRONIZE | Access::from_bits_retain(0x4004_0000);
-        assert_eq!(access.names_for_process(), "PROCESS_DUP_HANDLE, SYNCHRONIZE, 0x40040000");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | `push.rs` | putting a handle into a running process |
 //! | `peer.rs`, `adoption.rs` | opening processes; whether a manifest is meant for this one |
 //! | `command.rs`, `process/` | what a builder can say beyond others, and creating processes |
+//! | `look.rs`, `right_names.rs` | other processes' handles, and the names of what they carry |
 //! | `channel/` | channels over pipes |
 
 mod access;
@@ -17,11 +18,13 @@ mod adoption;
 pub(crate) mod channel;
 mod command;
 mod held;
+pub(crate) mod look;
 mod mutex;
 pub(crate) mod name;
 mod peer;
 pub(crate) mod process;
 mod push;
+mod right_names;
 mod single;
 mod user;
 

@@ -3,10 +3,11 @@
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, RawHandle};
 
+use super::right_names::words;
 use crate::sys::handle::{granted_access, raw_of};
 use crate::sys::io::HasHandle;
 use crate::sys::process as sys;
-use crate::{Access, Child, Error, Identity, Process, Result};
+use crate::{Access, Child, Error, Identity, Kind, Process, Result};
 
 /// What this crate does with every process: wait for its end and ask when it was created.
 const ALWAYS: Access = Access::SYNCHRONIZE.union(Access::PROCESS_QUERY_LIMITED_INFORMATION);
@@ -40,7 +41,8 @@ impl Process {
                 Err(Error::PeerGone { process: id, what: "open".into() })
             }
             Err(source) => {
-                let what = format!("process {id} with the rights {}", access.names_for_process());
+                let what =
+                    format!("process {id} with the rights {}", words(Some(&Kind::Process), access.bits()));
                 Err(Error::System { call: "OpenProcess", what, source })
             }
         }

@@ -1,7 +1,7 @@
 //! Descriptors: copies, the flag that a child's program starts with, and what the kernel says about them.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{FileType, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
@@ -132,38 +132,51 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
     match FileType::from_raw_mode(status.st_mode) {
         FileType::Socket => return Ok(Kind::Socket),
         FileType::RegularFile => {
-            // Memory that nobody can shrink behind the back of who looks at it. Other memory is a file.
             fault("fcntl")?;
-            let seals = rustix::fs::fcntl_get_seals(handle);
-            // In a file system of huge pages, whoever has it can take parts of the memory away all the same.
-            let is_memory = || rustix::fs::fstatfs(handle).is_ok_and(|system| system.f_type == TMPFS);
-            let is_section = seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) && is_memory();
-            return Ok(if is_section { Kind::Section } else { Kind::File });
+            return Ok(if is_section(handle) { Kind::Section } else { Kind::File });
         }
         FileType::Unknown => {}
         _ => return Ok(Kind::File),
     }
-    // It is of no file system that has files. The kernel's page about the descriptor says what only its kind has.
+    // It is of no file system that has files.
     let page = page_of(handle)?;
-    let has = |word: &[u8]| page.split(|byte| *byte == b'\n').any(|line| line.starts_with(word));
-    if has(b"eventfd-count:") {
-        // Without the line, the kernel doesn't say.
-        let semaphore =
-            page.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"eventfd-semaphore:"));
-        let is_semaphore = semaphore.is_some_and(|line| line.trim_ascii_end().ends_with(b"1"));
-        return Ok(if is_semaphore { Kind::Semaphore } else { Kind::Event });
-    }
-    if has(b"Pid:") {
-        return Ok(Kind::Process);
-    }
-    if has(b"clockid:") && has(b"settime flags:") {
-        return Ok(Kind::Timer);
+    if let Some(kind) = kind_in(&page) {
+        return Ok(kind);
     }
     // Any other kind has a name in its link.
     fault("readlink")?;
     let link = rustix::fs::readlink(path_of(handle), Vec::new())?.into_string().map_err(io::Error::other)?;
-    let name = link.strip_prefix("anon_inode:").unwrap_or(&link);
-    Ok(Kind::Other(name.trim_start_matches('[').trim_end_matches(']').into()))
+    Ok(Kind::Other(name_in_link(&link).into()))
+}
+
+/// Whether it is memory that nobody can shrink behind the back of who looks at it. Other memory is a file.
+pub(super) fn is_section(file: impl AsFd) -> bool {
+    let seals = rustix::fs::fcntl_get_seals(&file);
+    // In a file system of huge pages, whoever has it can take parts of the memory away all the same.
+    let is_memory = || rustix::fs::fstatfs(&file).is_ok_and(|system| system.f_type == TMPFS);
+    seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) && is_memory()
+}
+
+/// The kind of what is in no file system, if the kernel's page about the descriptor has what only that kind has.
+pub(super) fn kind_in(page: &[u8]) -> Option<Kind> {
+    let line = |word: &[u8]| page.split(|byte| *byte == b'\n').find(|line| line.starts_with(word));
+    let has = |word: &[u8]| line(word).is_some();
+    if has(b"eventfd-count:") {
+        // Without the line, the kernel doesn't say.
+        let is_semaphore =
+            line(b"eventfd-semaphore:").is_some_and(|line| line.trim_ascii_end().ends_with(b"1"));
+        return Some(if is_semaphore { Kind::Semaphore } else { Kind::Event });
+    }
+    if has(b"Pid:") {
+        return Some(Kind::Process);
+    }
+    (has(b"clockid:") && has(b"settime flags:")).then_some(Kind::Timer)
+}
+
+/// The kernel's name for any other kind, by the link to the descriptor.
+pub(super) fn name_in_link(link: &str) -> &str {
+    let name = link.strip_prefix("anon_inode:").unwrap_or(link);
+    name.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// What an eventfd has.

@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod lock;
+pub(crate) mod look;
 pub(crate) mod memory;
 pub(crate) mod named;
 pub(crate) mod process;

@@ -21,14 +21,14 @@ use super::{fault, succeeded, watched};
 use crate::{Access, HandleValue, Kind};
 
 /// The information class of [`NtQueryObject`] that windows-sys doesn't name.
-const OBJECT_BASIC_INFORMATION: OBJECT_INFORMATION_CLASS = 0;
+pub(super) const OBJECT_BASIC_INFORMATION: OBJECT_INFORMATION_CLASS = 0;
 
 /// What `ObjectBasicInformation` answers; the tail is documented as reserved.
 #[repr(C)]
-struct PublicObjectBasicInformation {
+pub(super) struct PublicObjectBasicInformation {
     attributes: u32,
     granted_access: u32,
-    handle_count: u32,
+    pub(super) handle_count: u32,
     pointer_count: u32,
     reserved: [u32; 10],
 }

@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod asker;
 pub(crate) mod call;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod job;
+pub(crate) mod look;
 pub(crate) mod memory;
 pub(crate) mod named;
 pub(crate) mod pipe;

@@ -1,4 +1,4 @@
-//! This process's own handle table.
+//! Handle tables, by the system's list.
 
 use std::io;
 use std::ptr::null_mut;
@@ -12,7 +12,8 @@ use crate::{Access, HandleValue};
 /// The class that windows-sys doesn't name. The older one has only 16 bits for a process's id.
 const SYSTEM_EXTENDED_HANDLE_INFORMATION: SYSTEM_INFORMATION_CLASS = 64;
 
-/// `OBJ_INHERIT` among a handle's attributes.
+/// `OBJ_PROTECT_CLOSE` and `OBJ_INHERIT` among a handle's attributes.
+const OBJ_PROTECT_CLOSE: u32 = 1;
 const OBJ_INHERIT: u32 = 2;
 
 /// `SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX`. The list of them follows two words, of which the first is their number.
@@ -31,9 +32,27 @@ struct SystemHandle {
 /// What is known of a handle beside its value.
 pub(crate) type Carries = Access;
 
+/// A handle in the system's list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listed {
+    pub(crate) value: HandleValue,
+    pub(crate) access: Access,
+    /// Which kind it is, by a number that each start of the system gives anew.
+    pub(crate) kind: u16,
+    pub(crate) inheritable: bool,
+    pub(crate) protected: bool,
+}
+
 /// The handles of this process that a child created with inheritance of all would get. What was inherited is among
 /// them until its flag is cleared.
 pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
+    let handles = handles_of(std::process::id())?;
+    let inheritable = handles.into_iter().filter(|handle| handle.inheritable);
+    Ok(inheritable.map(|handle| (handle.value, handle.access)).collect())
+}
+
+/// The handles of a process.
+pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
     fault("NtQuerySystemInformation")?;
     const HEADER: usize = 2 * size_of::<usize>();
     let mut buffer = vec![0_u64; 32 * 1024];
@@ -62,12 +81,14 @@ pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
     let first = unsafe { buffer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
     // SAFETY: the call filled that many entries, for which the buffer has room; any bits are values of their integers.
     let handles = unsafe { std::slice::from_raw_parts(first, count) };
-    let this = std::process::id() as usize;
-    Ok(handles
-        .iter()
-        .filter(|handle| handle.process == this && handle.attributes & OBJ_INHERIT != 0)
-        .filter_map(|handle| {
-            Some((HandleValue::try_from(handle.value).ok()?, Access::from_bits_retain(handle.access)))
+    let listed = |handle: &SystemHandle| {
+        Some(Listed {
+            value: HandleValue::try_from(handle.value).ok()?,
+            access: Access::from_bits_retain(handle.access),
+            kind: handle.object_type_index,
+            inheritable: handle.attributes & OBJ_INHERIT != 0,
+            protected: handle.attributes & OBJ_PROTECT_CLOSE != 0,
         })
-        .collect())
+    };
+    Ok(handles.iter().filter(|handle| handle.process == process as usize).filter_map(listed).collect())
 }

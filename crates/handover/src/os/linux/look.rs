@@ -1,0 +1,202 @@
+//! Other processes' descriptors.
+
+use std::collections::HashMap;
+use std::io;
+
+use rustix::fs::OFlags;
+
+use crate::shared::{SharedObject, Sharing};
+use crate::sys::look::{self as sys, Inode, Row};
+use crate::table::{Entry, Untold};
+use crate::{Error, HandleValue, Kind, Process, Result};
+
+/// Opens a process to look into it, for which nothing more is needed here than for anything else.
+pub(crate) fn open(id: u32) -> Result<Process> {
+    Process::open(id)
+}
+
+/// The descriptors of a process.
+pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
+    rows(process)?.into_iter().map(|row| row.map(|(value, row)| entry(value, row))).collect()
+}
+
+/// Each of a process's descriptors that is still open when its turn comes.
+fn rows(process: &Process) -> Result<Vec<Result<(HandleValue, Row)>>> {
+    let id = process.id();
+    let values = sys::values_of(id).map_err(|source| refused(process, source))?;
+    let row = |value| match sys::row(id, value) {
+        Ok(row) => row.map(|row| Ok((value, row))),
+        Err(source) => Some(Err(refused(process, source))),
+    };
+    Ok(values.into_iter().filter_map(row).collect())
+}
+
+fn refused(process: &Process, source: io::Error) -> Error {
+    let what = || format!("the descriptors of process {}", process.id());
+    match source.kind() {
+        io::ErrorKind::NotFound => Error::PeerGone { process: process.id(), what: "look into".into() },
+        io::ErrorKind::PermissionDenied => {
+            Error::MissingRight { call: "readdir", what: what(), right: "to trace it (ptrace(2))" }
+        }
+        _ => Error::System { call: "readdir", what: what(), source },
+    }
+}
+
+fn entry(value: HandleValue, row: Row) -> Entry {
+    Entry {
+        value,
+        access: row.flags,
+        inheritable: row.inheritable,
+        protected: false,
+        name: Ok(name(&row)),
+        kind: row.kind.map_err(|error| Untold::because(format_args!("whether it is sealed: {error}"))),
+    }
+}
+
+/// What tells the object from others of its kind. What has no file, no number and no process has only its kind.
+fn name(row: &Row) -> Option<String> {
+    match row.process {
+        Some(process) => Some(format!("process {process}")),
+        None => (!row.link.starts_with("anon_inode:")).then(|| row.link.clone()),
+    }
+}
+
+/// What a descriptor is open for.
+pub(crate) fn words(_: Option<&Kind>, access: u32) -> String {
+    const WORDS: [(OFlags, &str); 6] = [
+        (OFlags::PATH, "path"),
+        (OFlags::APPEND, "append"),
+        (OFlags::NONBLOCK, "nonblock"),
+        (OFlags::SYNC, "sync"),
+        (OFlags::DIRECT, "direct"),
+        (OFlags::DIRECTORY, "directory"),
+    ];
+    /// The kernel's own, for files larger than 2 GiB: each has it.
+    const LARGE_FILE: u32 = 0o100_000;
+    let flags = OFlags::from_bits_retain(access & !LARGE_FILE);
+    let mut rest = flags.difference(OFlags::ACCMODE);
+    let mut words = Vec::new();
+    if !flags.contains(OFlags::PATH) {
+        words.push(match flags & OFlags::RWMODE {
+            OFlags::RDONLY => "read",
+            OFlags::WRONLY => "write",
+            _ => "read, write",
+        });
+    }
+    for (flag, word) in WORDS {
+        if rest.contains(flag) {
+            words.push(word);
+            rest.remove(flag);
+        }
+    }
+    let mut words = words.join(", ");
+    if !rest.is_empty() {
+        words.push_str(&format!(", {:#o}", rest.bits()));
+    }
+    words
+}
+
+/// What two descriptors have in common if they refer to one object.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Object {
+    /// The same memory, however often it was opened.
+    Memory(Inode),
+    /// The same process.
+    Process(u32),
+    /// It may be the same open file description: the kernel is asked about those that are alike.
+    Described(Inode, u32),
+}
+
+fn object(row: &Row) -> Object {
+    match (row.process, row.kind.as_ref()) {
+        (Some(process), _) => Object::Process(process),
+        (None, Ok(Kind::Section)) => Object::Memory(row.inode),
+        _ => Object::Described(row.inode, row.flags),
+    }
+}
+
+/// Those of the two processes' descriptors that refer to one object.
+pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
+    let mut alike: HashMap<Object, Vec<(usize, HandleValue, Row)>> = HashMap::new();
+    for (which, process) in [one, other].into_iter().enumerate() {
+        for row in rows(process)? {
+            let (value, row) = row?;
+            alike.entry(object(&row)).or_default().push((which, value, row));
+        }
+    }
+    let ids = [one.id(), other.id()];
+    let mut sharing = Sharing::default();
+    for (object, rows) in alike {
+        let groups = match object {
+            Object::Memory(_) | Object::Process(_) => vec![rows],
+            // Only one of the two has any.
+            Object::Described(..) if rows.iter().all(|row| row.0 == rows[0].0) => continue,
+            Object::Described(..) => by_description(rows, ids, &mut sharing)?,
+        };
+        sharing.objects.extend(groups.into_iter().filter_map(shared_object));
+    }
+    sharing.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
+    sharing.untold.sort_unstable_by_key(|(process, value, _)| (*process, *value));
+    Ok(sharing)
+}
+
+/// Sorts descriptors into groups of one open file description each.
+///
+/// The kernel's answers are a total order, so each finds its place among the groups by halving. One that is closed
+/// meanwhile drops out.
+fn by_description(
+    rows: Vec<(usize, HandleValue, Row)>,
+    ids: [u32; 2],
+    sharing: &mut Sharing,
+) -> Result<Vec<Vec<(usize, HandleValue, Row)>>> {
+    let mut groups: Vec<Vec<(usize, HandleValue, Row)>> = Vec::new();
+    'rows: for row in rows {
+        let this = (ids[row.0], row.1);
+        let (mut from, mut to) = (0, groups.len());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            let first = &groups[middle][0];
+            match sys::compare(this, (ids[first.0], first.1)) {
+                Ok(Some(std::cmp::Ordering::Less)) => to = middle,
+                Ok(Some(std::cmp::Ordering::Greater)) => from = middle + 1,
+                Ok(Some(std::cmp::Ordering::Equal)) => {
+                    groups[middle].push(row);
+                    continue 'rows;
+                }
+                // Which of the two is closed by now? The other is asked about once more.
+                Ok(None) if matches!(sys::compare(this, this), Ok(Some(_))) => {
+                    groups.remove(middle);
+                    (from, to) = (0, groups.len());
+                }
+                Ok(None) => continue 'rows,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let what = format!("the descriptors of processes {} and {}", ids[0], ids[1]);
+                    return Err(Error::MissingRight {
+                        call: "kcmp",
+                        what,
+                        right: "to trace them (ptrace(2))",
+                    });
+                }
+                Err(error) => {
+                    let why = Untold::because(format_args!("kcmp failed: {error}"));
+                    sharing.untold.push((this.0, this.1, why));
+                    continue 'rows;
+                }
+            }
+        }
+        groups.insert(from, vec![row]);
+    }
+    Ok(groups)
+}
+
+/// The object behind these descriptors, if both processes have some.
+fn shared_object(rows: Vec<(usize, HandleValue, Row)>) -> Option<SharedObject> {
+    let mut handles = [Vec::new(), Vec::new()];
+    for (which, value, _) in &rows {
+        handles[*which].push(*value);
+    }
+    let (_, _, first) = rows.into_iter().next()?;
+    let is_shared = handles.iter().all(|values| !values.is_empty());
+    let name = name(&first);
+    is_shared.then(|| SharedObject { kind: first.kind.unwrap_or(Kind::File), name, handles })
+}

@@ -1,0 +1,228 @@
+//! Other processes' handles.
+//!
+//! The kernel answers about one's own handles alone, so each is duplicated for the length of the questions.
+
+use std::collections::HashMap;
+use std::io;
+
+use crate::shared::{SharedObject, Sharing};
+use crate::sys::asker::{Answer, Asker};
+use crate::sys::handle::{duplicate_from, is_invalid_handle, kind_of};
+use crate::sys::io::{HasHandle, OwnedHandle};
+use crate::sys::look as sys;
+use crate::sys::table::{Listed, handles_of};
+use crate::table::{Entry, Untold};
+use crate::{Access, Error, HandleValue, Kind, Process, Result};
+
+pub(crate) use super::right_names::words;
+
+/// How many files may fail to tell their names before no more are asked: each costs a tenth of a second.
+const MOST_UNANSWERED: usize = 20;
+
+/// Opens a process with the right to duplicate out of it or, if this user hasn't that, without.
+pub(crate) fn open(id: u32) -> Result<Process> {
+    match Process::open_with(id, Access::PROCESS_DUP_HANDLE) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Process::open(id),
+        other => other,
+    }
+}
+
+/// The handles of a process.
+pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
+    let mut names = Names::default();
+    let mut kinds = Kinds::default();
+    let mut entries = Vec::new();
+    for listed in listed(process)? {
+        let (kind, name) = match duplicate_from(process.handle(), listed.value) {
+            Ok(copy) => {
+                let kind = kind_of(copy.handle());
+                let name = match &kind {
+                    Ok(kind) => names.of(kind, copy),
+                    Err(error) => Err(Untold::because(error)),
+                };
+                (kind.map_err(|error| Untold::because(format_args!("NtQueryObject: {error}"))), name)
+            }
+            // Closed since the list was made.
+            Err(error) if is_invalid_handle(&error) => continue,
+            Err(error) => {
+                let why = refusal(process, &error);
+                (Err(why.clone()), Err(why))
+            }
+        };
+        if let Ok(kind) = &kind {
+            kinds.0.insert(listed.kind, kind.clone());
+        }
+        entries.push((
+            listed.kind,
+            Entry {
+                value: listed.value,
+                kind,
+                access: listed.access.bits(),
+                inheritable: listed.inheritable,
+                protected: listed.protected,
+                name,
+            },
+        ));
+    }
+    if entries.iter().any(|(_, entry)| entry.kind.is_err()) {
+        kinds.learn_from_this_process();
+    }
+    let completed = entries.into_iter().map(|(number, mut entry)| {
+        if let (Err(_), Some(kind)) = (&entry.kind, kinds.0.get(&number)) {
+            entry.kind = Ok(kind.clone());
+        }
+        entry
+    });
+    Ok(completed.collect())
+}
+
+fn listed(process: &Process) -> Result<Vec<Listed>> {
+    let mut listed = handles_of(process.id()).map_err(process.failed("NtQuerySystemInformation"))?;
+    listed.sort_unstable_by_key(|handle| handle.value);
+    Ok(listed)
+}
+
+/// Why a handle couldn't be duplicated.
+fn refusal(process: &Process, error: &io::Error) -> Untold {
+    match super::refused_duplication(process, "look into", io::Error::from(error.kind())) {
+        Error::MissingRight { right, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+            Untold::because(format_args!("the right {right} to process {} is lacking", process.id()))
+        }
+        _ => Untold::because(format_args!("DuplicateHandle: {error}")),
+    }
+}
+
+/// Which kinds the system's numbers stand for: what is learned from one handle is known of the others, also of those that
+/// can't be asked about.
+#[derive(Debug, Default)]
+struct Kinds(HashMap<u16, Kind>);
+
+impl Kinds {
+    fn learn_from_this_process(&mut self) {
+        for listed in handles_of(std::process::id()).unwrap_or_default() {
+            if let Ok(kind) = crate::sys::handle::kind_of_value(listed.value) {
+                self.0.entry(listed.kind).or_insert(kind);
+            }
+        }
+    }
+}
+
+/// Asks for names.
+#[derive(Debug, Default)]
+struct Names {
+    asker: Asker,
+    unanswered: usize,
+}
+
+impl Names {
+    fn of(&mut self, kind: &Kind, copy: OwnedHandle) -> Result<Option<String>, Untold> {
+        match kind {
+            Kind::File => self.of_file(copy),
+            // Without the right to ask it has no other name.
+            Kind::Process => Ok(sys::process_id(copy.handle()).ok().map(|id| format!("process {id}"))),
+            _ => sys::name_of(copy.handle())
+                .map_err(|error| Untold::because(format_args!("NtQueryObject: {error}"))),
+        }
+    }
+
+    fn of_file(&mut self, copy: OwnedHandle) -> Result<Option<String>, Untold> {
+        if self.unanswered >= MOST_UNANSWERED {
+            return Err(Untold::because(format_args!("not asked: {MOST_UNANSWERED} others didn't answer")));
+        }
+        match self.asker.name_of(copy.handle()) {
+            Ok(Answer::Name(name)) => return Ok(name),
+            Ok(Answer::Never) => {}
+            // Closing it would wait as long as the question does.
+            Ok(Answer::Stuck) => std::mem::forget(copy),
+            Err(error) => return Err(Untold::because(format_args!("NtQueryObject: {error}"))),
+        }
+        self.unanswered += 1;
+        Err(Untold::because(
+            "the kernel doesn't answer: somebody is in a call on it, as a reader of a pipe is",
+        ))
+    }
+}
+
+/// A handle of one of the two processes, and this process's duplicate of it.
+#[derive(Debug)]
+struct Candidate {
+    which: usize,
+    value: HandleValue,
+    copy: OwnedHandle,
+}
+
+/// Those of the two processes' handles that refer to one object.
+pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
+    let mut sharing = Sharing::default();
+    let mut candidates: HashMap<Kind, Vec<Candidate>> = HashMap::new();
+    for (which, process) in [one, other].into_iter().enumerate() {
+        for listed in listed(process)? {
+            let copy = match duplicate_from(process.handle(), listed.value) {
+                Ok(copy) => copy,
+                Err(error) if is_invalid_handle(&error) => continue,
+                Err(error) => {
+                    sharing.untold.push((process.id(), listed.value, refusal(process, &error)));
+                    continue;
+                }
+            };
+            // Of an object that has no handle but this one and our duplicate, nobody else has any.
+            let is_alone = sys::handle_count(copy.handle()).is_ok_and(|count| count <= 2);
+            match kind_of(copy.handle()) {
+                Ok(_) if is_alone => {}
+                Ok(kind) => {
+                    candidates.entry(kind).or_default().push(Candidate { which, value: listed.value, copy });
+                }
+                Err(error) => {
+                    let why = Untold::because(format_args!("NtQueryObject: {error}"));
+                    sharing.untold.push((process.id(), listed.value, why));
+                }
+            }
+        }
+    }
+    let mut names = Names::default();
+    for (kind, candidates) in candidates {
+        let groups = grouped(candidates).map_err(|source| Error::System {
+            call: "CompareObjectHandles",
+            what: format!("handles of processes {} and {}", one.id(), other.id()),
+            source,
+        })?;
+        sharing.objects.extend(groups.into_iter().map(|(first, handles)| SharedObject {
+            name: names.of(&kind, first).ok().flatten(),
+            kind: kind.clone(),
+            handles,
+        }));
+    }
+    sharing.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
+    Ok(sharing)
+}
+
+/// One object that both have, with one handle to it and the values of both.
+type Group = (OwnedHandle, [Vec<HandleValue>; 2]);
+
+/// The objects that both processes have: each of the one's is looked for among the other's.
+fn grouped(candidates: Vec<Candidate>) -> io::Result<Vec<Group>> {
+    let (ones, mut others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|some| some.which == 0);
+    let mut groups: Vec<Group> = Vec::new();
+    'ones: for one in ones {
+        for (first, handles) in &mut groups {
+            if sys::is_same(first.handle(), one.copy.handle())? {
+                handles[0].push(one.value);
+                continue 'ones;
+            }
+        }
+        let mut same = Vec::new();
+        let mut rest = Vec::with_capacity(others.len());
+        for other in others {
+            if sys::is_same(one.copy.handle(), other.copy.handle())? {
+                same.push(other.value);
+            } else {
+                rest.push(other);
+            }
+        }
+        others = rest;
+        if !same.is_empty() {
+            groups.push((one.copy, [vec![one.value], same]));
+        }
+    }
+    Ok(groups)
+}

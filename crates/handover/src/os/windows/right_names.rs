@@ -1,0 +1,154 @@
+//! The names of access rights, which mean something else for each kind of object.
+
+use crate::Kind;
+
+type Names = &'static [(u32, &'static str)];
+
+const STANDARD: Names = &[
+    (0x0001_0000, "DELETE"),
+    (0x0002_0000, "READ_CONTROL"),
+    (0x0004_0000, "WRITE_DAC"),
+    (0x0008_0000, "WRITE_OWNER"),
+    (0x0010_0000, "SYNCHRONIZE"),
+    (0x0100_0000, "ACCESS_SYSTEM_SECURITY"),
+];
+
+const EVENT: Names = &[(0x1, "EVENT_QUERY_STATE"), (0x2, "EVENT_MODIFY_STATE")];
+const MUTEX: Names = &[(0x1, "MUTEX_MODIFY_STATE")];
+const SEMAPHORE: Names = &[(0x1, "SEMAPHORE_QUERY_STATE"), (0x2, "SEMAPHORE_MODIFY_STATE")];
+const TIMER: Names = &[(0x1, "TIMER_QUERY_STATE"), (0x2, "TIMER_MODIFY_STATE")];
+const SECTION: Names = &[
+    (0x01, "SECTION_QUERY"),
+    (0x02, "SECTION_MAP_WRITE"),
+    (0x04, "SECTION_MAP_READ"),
+    (0x08, "SECTION_MAP_EXECUTE"),
+    (0x10, "SECTION_EXTEND_SIZE"),
+];
+const FILE: Names = &[
+    (0x001, "FILE_READ_DATA"),
+    (0x002, "FILE_WRITE_DATA"),
+    (0x004, "FILE_APPEND_DATA"),
+    (0x008, "FILE_READ_EA"),
+    (0x010, "FILE_WRITE_EA"),
+    (0x020, "FILE_EXECUTE"),
+    (0x040, "FILE_DELETE_CHILD"),
+    (0x080, "FILE_READ_ATTRIBUTES"),
+    (0x100, "FILE_WRITE_ATTRIBUTES"),
+];
+const PROCESS: Names = &[
+    (0x0001, "PROCESS_TERMINATE"),
+    (0x0002, "PROCESS_CREATE_THREAD"),
+    (0x0004, "PROCESS_SET_SESSIONID"),
+    (0x0008, "PROCESS_VM_OPERATION"),
+    (0x0010, "PROCESS_VM_READ"),
+    (0x0020, "PROCESS_VM_WRITE"),
+    (0x0040, "PROCESS_DUP_HANDLE"),
+    (0x0080, "PROCESS_CREATE_PROCESS"),
+    (0x0100, "PROCESS_SET_QUOTA"),
+    (0x0200, "PROCESS_SET_INFORMATION"),
+    (0x0400, "PROCESS_QUERY_INFORMATION"),
+    (0x0800, "PROCESS_SUSPEND_RESUME"),
+    (0x1000, "PROCESS_QUERY_LIMITED_INFORMATION"),
+    (0x2000, "PROCESS_SET_LIMITED_INFORMATION"),
+];
+const THREAD: Names = &[
+    (0x0001, "THREAD_TERMINATE"),
+    (0x0002, "THREAD_SUSPEND_RESUME"),
+    (0x0008, "THREAD_GET_CONTEXT"),
+    (0x0010, "THREAD_SET_CONTEXT"),
+    (0x0020, "THREAD_SET_INFORMATION"),
+    (0x0040, "THREAD_QUERY_INFORMATION"),
+    (0x0080, "THREAD_SET_THREAD_TOKEN"),
+    (0x0100, "THREAD_IMPERSONATE"),
+    (0x0200, "THREAD_DIRECT_IMPERSONATION"),
+    (0x0400, "THREAD_SET_LIMITED_INFORMATION"),
+    (0x0800, "THREAD_QUERY_LIMITED_INFORMATION"),
+];
+const JOB: Names = &[
+    (0x01, "JOB_OBJECT_ASSIGN_PROCESS"),
+    (0x02, "JOB_OBJECT_SET_ATTRIBUTES"),
+    (0x04, "JOB_OBJECT_QUERY"),
+    (0x08, "JOB_OBJECT_TERMINATE"),
+    (0x10, "JOB_OBJECT_SET_SECURITY_ATTRIBUTES"),
+];
+const TOKEN: Names = &[
+    (0x001, "TOKEN_ASSIGN_PRIMARY"),
+    (0x002, "TOKEN_DUPLICATE"),
+    (0x004, "TOKEN_IMPERSONATE"),
+    (0x008, "TOKEN_QUERY"),
+    (0x010, "TOKEN_QUERY_SOURCE"),
+    (0x020, "TOKEN_ADJUST_PRIVILEGES"),
+    (0x040, "TOKEN_ADJUST_GROUPS"),
+    (0x080, "TOKEN_ADJUST_DEFAULT"),
+    (0x100, "TOKEN_ADJUST_SESSIONID"),
+];
+const KEY: Names = &[
+    (0x01, "KEY_QUERY_VALUE"),
+    (0x02, "KEY_SET_VALUE"),
+    (0x04, "KEY_CREATE_SUB_KEY"),
+    (0x08, "KEY_ENUMERATE_SUB_KEYS"),
+    (0x10, "KEY_NOTIFY"),
+    (0x20, "KEY_CREATE_LINK"),
+];
+const DIRECTORY: Names = &[
+    (0x1, "DIRECTORY_QUERY"),
+    (0x2, "DIRECTORY_TRAVERSE"),
+    (0x4, "DIRECTORY_CREATE_OBJECT"),
+    (0x8, "DIRECTORY_CREATE_SUBDIRECTORY"),
+];
+
+/// The rights that only this kind has.
+fn of_kind(kind: &Kind) -> Names {
+    match kind {
+        Kind::Event => EVENT,
+        Kind::Mutex => MUTEX,
+        Kind::Semaphore => SEMAPHORE,
+        Kind::Section => SECTION,
+        Kind::Timer => TIMER,
+        Kind::File => FILE,
+        Kind::Process => PROCESS,
+        Kind::Thread => THREAD,
+        Kind::Job => JOB,
+        Kind::Token => TOKEN,
+        Kind::Other(name) if **name == *"Key" => KEY,
+        Kind::Other(name) if **name == *"Directory" => DIRECTORY,
+        _ => &[],
+    }
+}
+
+/// The rights in an access mask by their names in the documentation, and in hex those that have none there or are of a
+/// kind that isn't known.
+pub(crate) fn words(kind: Option<&Kind>, access: u32) -> String {
+    let mut rest = access;
+    let mut words: Vec<String> = Vec::new();
+    for (bit, name) in kind.map_or(&[][..], of_kind).iter().chain(STANDARD) {
+        if rest & bit != 0 {
+            words.push((*name).to_owned());
+            rest &= !bit;
+        }
+    }
+    if rest != 0 || words.is_empty() {
+        words.push(format!("{rest:#x}"));
+    }
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bit_is_named_by_its_kind() {
+        for (kind, access, expected) in [
+            (Some(Kind::Event), 0x0010_0002, "EVENT_MODIFY_STATE, SYNCHRONIZE"),
+            (Some(Kind::Section), 0x0000_0006, "SECTION_MAP_WRITE, SECTION_MAP_READ"),
+            (Some(Kind::Process), 0x4004_0040, "PROCESS_DUP_HANDLE, WRITE_DAC, 0x40000000"),
+            (Some(Kind::Other("Key".into())), 0x1, "KEY_QUERY_VALUE"),
+            (Some(Kind::Other("Session".into())), 0x1, "0x1"),
+            (None, 0x0010_0003, "SYNCHRONIZE, 0x3"),
+            (Some(Kind::File), 0, "0x0"),
+        ] {
+            assert_eq!(words(kind.as_ref(), access), expected);
+        }
+    }
+}

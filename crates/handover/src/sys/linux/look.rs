@@ -1,0 +1,156 @@
+//! What the kernel shows of another process's descriptors, in `/proc` and by comparing them.
+
+use std::cmp::Ordering;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, statx};
+use rustix::io::Errno;
+
+use super::fault;
+use super::handle::{is_section, kind_in, name_in_link};
+use crate::{HandleValue, Kind};
+
+/// What is known of one descriptor.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) kind: io::Result<Kind>,
+    /// The flags of its open file description; and whether a started program gets it.
+    pub(crate) flags: u32,
+    pub(crate) inheritable: bool,
+    /// The link to the object, as the kernel writes it.
+    pub(crate) link: String,
+    /// The process that it refers to, if it does to one.
+    pub(crate) process: Option<u32>,
+    pub(crate) inode: Inode,
+}
+
+/// Which file it is, on which device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Inode {
+    device: (u32, u32),
+    number: u64,
+}
+
+/// The numbers that a process has descriptors under.
+pub(crate) fn values_of(process: u32) -> io::Result<Vec<HandleValue>> {
+    let values = values_in(&format!("/proc/{process}/fd"), process)?;
+    if !values.is_empty() {
+        return Ok(values);
+    }
+    // The first thread may have ended before the others, and has nothing any more.
+    fault("readdir")?;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread that ends meanwhile isn't asked.
+        let path = thread?.path().join("fd");
+        match path.to_str().map(|path| values_in(path, process)) {
+            Some(Ok(values)) if !values.is_empty() => return Ok(values),
+            _ => {}
+        }
+    }
+    Ok(values)
+}
+
+fn values_in(folder: &str, process: u32) -> io::Result<Vec<HandleValue>> {
+    fault("readdir")?;
+    let folder =
+        rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // Looking into this process's own table takes one of its places.
+    let own = (process == std::process::id()).then_some(folder.as_raw_fd().unsigned_abs());
+    let mut values = Vec::new();
+    let mut buffer = Vec::with_capacity(32 * 1024);
+    let mut entries = rustix::fs::RawDir::new(&folder, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
+        let value = number.and_then(|number| HandleValue::try_from(number).ok());
+        values.extend(value.filter(|value| Some(value.get()) != own));
+    }
+    values.sort_unstable();
+    Ok(values)
+}
+
+/// What a process has under this number; `None` if it has closed it meanwhile.
+pub(crate) fn row(process: u32, value: HandleValue) -> io::Result<Option<Row>> {
+    match row_there(process, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn row_there(process: u32, value: HandleValue) -> io::Result<Row> {
+    let path = format!("/proc/{process}/fd/{value}");
+    fault("readlink")?;
+    let link = rustix::fs::readlink(&path, Vec::new())?;
+    let link = String::from_utf8_lossy(link.as_bytes()).into_owned();
+    fault("read")?;
+    let page = std::fs::read(format!("/proc/{process}/fdinfo/{value}"))?;
+    let line = |name: &str| {
+        let mut lines = page.split(|byte| *byte == b'\n');
+        let found = lines.find_map(|line| line.strip_prefix(name.as_bytes()));
+        found.and_then(|rest| std::str::from_utf8(rest.trim_ascii()).ok())
+    };
+    let flags = line("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok());
+    let flags = flags.ok_or_else(|| io::Error::other("the page about the descriptor has no flags"))?;
+    let cloexec = OFlags::CLOEXEC.bits();
+    fault("statx")?;
+    // A server of files that doesn't answer any more isn't asked.
+    let status = statx(CWD, &path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE | StatxFlags::INO);
+    let (mut inode, mut kind) = (Inode::default(), Ok(Kind::File));
+    match status {
+        Ok(status) => {
+            inode = Inode { device: (status.stx_dev_major, status.stx_dev_minor), number: status.stx_ino };
+            match FileType::from_raw_mode(status.stx_mode.into()) {
+                FileType::Socket => kind = Ok(Kind::Socket),
+                // Any other regular file can't be sealed, or was opened by a path like a file.
+                FileType::RegularFile if link.starts_with("/memfd:") => kind = kind_of_memory(&path),
+                FileType::Unknown => {
+                    kind = Ok(kind_in(&page).unwrap_or_else(|| Kind::Other(name_in_link(&link).into())));
+                }
+                _ => {}
+            }
+        }
+        Err(Errno::NOENT) => return Err(Errno::NOENT.into()),
+        Err(error) => kind = Err(error.into()),
+    }
+    let is_process = kind.as_ref().is_ok_and(|kind| *kind == Kind::Process);
+    Ok(Row {
+        process: line("Pid:").filter(|_| is_process).and_then(|id| id.parse().ok()),
+        kind,
+        flags: flags & !cloexec,
+        inheritable: flags & cloexec == 0,
+        link,
+        inode,
+    })
+}
+
+/// Whether memory is sealed is asked of a descriptor, so it is opened once more, for a moment.
+fn kind_of_memory(path: &str) -> io::Result<Kind> {
+    fault("open")?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let memory = rustix::fs::open(path, flags, Mode::empty())?;
+    fault("fcntl")?;
+    Ok(if is_section(&memory) { Kind::Section } else { Kind::File })
+}
+
+/// How the open file descriptions behind two descriptors stand to each other, in an order of the kernel's own; `None` if
+/// one of them is closed by now.
+pub(crate) fn compare(
+    (process, value): (u32, HandleValue),
+    (other_process, other_value): (u32, HandleValue),
+) -> io::Result<Option<Ordering>> {
+    const FILE: libc::c_int = 0;
+    fault("kcmp")?;
+    // SAFETY: the call takes numbers.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_kcmp, process, other_process, FILE, value.get(), other_value.get())
+    };
+    match answer {
+        0 => Ok(Some(Ordering::Equal)),
+        1 => Ok(Some(Ordering::Less)),
+        2 => Ok(Some(Ordering::Greater)),
+        _ => match io::Error::last_os_error() {
+            error if Errno::from_io_error(&error) == Some(Errno::BADF) => Ok(None),
+            error => Err(error),
+        },
+    }
+}

@@ -1,0 +1,189 @@
+//! Questions that may never be answered.
+//!
+//! The kernel answers for a file's name when nobody else is in a call on it. On a pipe that is opened the ordinary way and
+//! that somebody reads, that is when something comes. So a thread asks, and is ended if it gets no answer.
+
+use std::cell::UnsafeCell;
+use std::io;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::ptr::{NonNull, with_exposed_provenance_mut};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use windows_sys::Win32::System::Threading::TerminateThread;
+
+use super::look::{NameBuffer, ask_for_name, name_in};
+use super::wait::{Waited, wait};
+use super::{fault, named, succeeded};
+
+/// How long an answer is waited for, in milliseconds: the kernel needs a thousandth of one.
+const PATIENCE: u32 = 100;
+/// How long the end of a thread is waited for.
+const END: u32 = 1000;
+
+const ASKING: u32 = 1;
+const ANSWERED: u32 = 2;
+const GIVEN_UP: u32 = 3;
+
+/// A name, if the kernel gave one in time.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Name(Option<String>),
+    /// It didn't answer, and the handle can be closed.
+    Never,
+    /// The thread couldn't even be ended: closing the handle would hang as well.
+    Stuck,
+}
+
+/// Asks for files' names, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Asker {
+    thread: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    desk: Shared,
+    thread: JoinHandle<()>,
+}
+
+/// The two threads' desk, which is freed when the other thread is known to have ended: it may not have done it itself.
+#[derive(Debug, Clone, Copy)]
+struct Shared(NonNull<Desk>);
+
+// SAFETY: what it points to is made for two threads.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    fn desk(&self) -> &Desk {
+        // SAFETY: it came from a box, and is freed only by `free`, of which the callers say why nobody is at it.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn free(self) {
+        // SAFETY: it came from a box, and the other thread has ended.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// What the two threads pass each other.
+#[derive(Debug)]
+struct Desk {
+    asked: OwnedHandle,
+    answered: OwnedHandle,
+    /// The handle that is asked about; zero for no more.
+    handle: AtomicUsize,
+    state: AtomicU32,
+    status: AtomicI32,
+    /// Whose it is, the state says: the thread's while it is asking, and the asker's otherwise.
+    buffer: UnsafeCell<NameBuffer>,
+}
+
+// SAFETY: the one part that isn't made for it is used by one thread at a time, as the state says.
+unsafe impl Sync for Desk {}
+
+impl Asker {
+    /// The name of a file.
+    pub(crate) fn name_of(&mut self, file: BorrowedHandle<'_>) -> io::Result<Answer> {
+        fault("NtQueryObject")?;
+        let running = match self.thread.take() {
+            Some(running) => running,
+            None => Running::begin()?,
+        };
+        let desk = running.desk.desk();
+        desk.handle.store(file.as_raw_handle().expose_provenance(), Ordering::Relaxed);
+        desk.state.store(ASKING, Ordering::Release);
+        named::set_event(desk.asked.as_handle())?;
+        if wait(desk.answered.as_handle(), Some(PATIENCE))? != Waited::Signaled {
+            let given_up = desk.state.compare_exchange(ASKING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+            if given_up.is_ok() {
+                return running.end();
+            }
+            // It has just come.
+            wait(desk.answered.as_handle(), None)?;
+        }
+        let status = desk.status.load(Ordering::Acquire);
+        // SAFETY: the state says that the thread has answered, so it doesn't touch the buffer until it is asked again.
+        let name = name_in(status, unsafe { &*desk.buffer.get() });
+        self.thread = Some(running);
+        name.map(Answer::Name)
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if let Some(Running { desk, thread }) = self.thread.take() {
+            desk.desk().handle.store(0, Ordering::Relaxed);
+            // It asks nothing any more, so it ends.
+            if named::set_event(desk.desk().asked.as_handle()).is_ok() && thread.join().is_ok() {
+                desk.free();
+            }
+        }
+    }
+}
+
+impl Running {
+    fn begin() -> io::Result<Self> {
+        let desk = Box::new(Desk {
+            asked: named::event(false)?,
+            answered: named::event(false)?,
+            handle: AtomicUsize::new(0),
+            state: AtomicU32::new(ANSWERED),
+            status: AtomicI32::new(0),
+            buffer: UnsafeCell::new([0; 8200]),
+        });
+        let desk = Shared(NonNull::from(Box::leak(desk)));
+        let serve = move || { desk }.desk().serve();
+        match std::thread::Builder::new().name("asks for names".into()).spawn(serve) {
+            Ok(thread) => Ok(Self { desk, thread }),
+            Err(error) => {
+                desk.free();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the thread, which is in a call that doesn't return, or past it and does nothing any more.
+    fn end(self) -> io::Result<Answer> {
+        let thread = self.thread.as_handle();
+        // SAFETY: the thread is in the kernel, or waits as `serve` does when it was given up. Either way it holds no lock
+        // and is in the middle of no change of memory; what std keeps for it is lost, a few hundred bytes.
+        succeeded(unsafe { TerminateThread(thread.as_raw_handle(), 1) })?;
+        if wait(thread, Some(END))? != Waited::Signaled {
+            return Ok(Answer::Stuck);
+        }
+        self.desk.free();
+        Ok(Answer::Never)
+    }
+}
+
+impl Desk {
+    /// The thread's work. Between the call and the answer it neither allocates nor locks anything, so that it can be
+    /// ended there.
+    fn serve(&self) {
+        loop {
+            let asked = wait(self.asked.as_handle(), None);
+            let handle = self.handle.load(Ordering::Relaxed);
+            if asked.is_err() || handle == 0 {
+                return;
+            }
+            #[cfg(feature = "faults")]
+            crate::sys::fault::hang_if_told();
+            // SAFETY: the state says that this thread is asking, so nobody else touches the buffer.
+            let buffer = unsafe { &mut *self.buffer.get() };
+            let status = ask_for_name(with_exposed_provenance_mut(handle), buffer);
+            self.status.store(status, Ordering::Release);
+            let answered =
+                self.state.compare_exchange(ASKING, ANSWERED, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            if !answered {
+                // Given up, and about to be ended.
+                loop {
+                    std::thread::sleep(std::time::Duration::MAX);
+                }
+            }
+            if named::set_event(self.answered.as_handle()).is_err() {
+                return;
+            }
+        }
+    }
+}
