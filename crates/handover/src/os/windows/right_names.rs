@@ -97,6 +97,31 @@ const DIRECTORY: Names = &[
     (0x8, "DIRECTORY_CREATE_SUBDIRECTORY"),
 ];
 
+/// Several rights that have one name together, the larger ones first.
+fn together(kind: &Kind) -> Names {
+    match kind {
+        Kind::Event => &[(0x001f_0003, "EVENT_ALL_ACCESS")],
+        Kind::Mutex => &[(0x001f_0001, "MUTEX_ALL_ACCESS")],
+        Kind::Semaphore => &[(0x001f_0003, "SEMAPHORE_ALL_ACCESS")],
+        Kind::Timer => &[(0x001f_0003, "TIMER_ALL_ACCESS")],
+        Kind::Section => &[(0x000f_001f, "SECTION_ALL_ACCESS")],
+        Kind::File => &[
+            (0x001f_01ff, "FILE_ALL_ACCESS"),
+            (0x0012_0089, "FILE_GENERIC_READ"),
+            (0x0012_0116, "FILE_GENERIC_WRITE"),
+        ],
+        Kind::Process => &[(0x001f_ffff, "PROCESS_ALL_ACCESS")],
+        Kind::Thread => &[(0x001f_ffff, "THREAD_ALL_ACCESS")],
+        Kind::Job => &[(0x001f_003f, "JOB_OBJECT_ALL_ACCESS")],
+        Kind::Token => &[(0x000f_01ff, "TOKEN_ALL_ACCESS")],
+        Kind::Other(name) if **name == *"Key" => {
+            &[(0x000f_003f, "KEY_ALL_ACCESS"), (0x0002_0019, "KEY_READ")]
+        }
+        Kind::Other(name) if **name == *"Directory" => &[(0x000f_000f, "DIRECTORY_ALL_ACCESS")],
+        _ => &[],
+    }
+}
+
 /// The rights that only this kind has.
 fn of_kind(kind: &Kind) -> Names {
     match kind {
@@ -121,6 +146,13 @@ fn of_kind(kind: &Kind) -> Names {
 pub(crate) fn words(kind: Option<&Kind>, access: u32) -> String {
     let mut rest = access;
     let mut words: Vec<String> = Vec::new();
+    for (bits, name) in kind.map_or(&[][..], together) {
+        // What two such names share is said by both.
+        if access & bits == *bits && rest & bits != 0 {
+            words.push((*name).to_owned());
+            rest &= !bits;
+        }
+    }
     for (bit, name) in kind.map_or(&[][..], of_kind).iter().chain(STANDARD) {
         if rest & bit != 0 {
             words.push((*name).to_owned());
@@ -147,6 +179,9 @@ mod tests {
             (Some(Kind::Other("Session".into())), 0x1, "0x1"),
             (None, 0x0010_0003, "SYNCHRONIZE, 0x3"),
             (Some(Kind::File), 0, "0x0"),
+            (Some(Kind::Event), 0x001f_0003, "EVENT_ALL_ACCESS"),
+            (Some(Kind::File), 0x0012_019f, "FILE_GENERIC_READ, FILE_GENERIC_WRITE"),
+            (Some(Kind::File), 0x0013_0089, "FILE_GENERIC_READ, DELETE"),
         ] {
             assert_eq!(words(kind.as_ref(), access), expected);
         }

@@ -1,0 +1,12 @@
+//! Linux.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// What to do where a right is lacking.
+pub(crate) const WHO_HAS_RIGHTS: &str = "run this as the process's own user or as root";
+
+/// The exit code that stands for how a command ended, as shells have it.
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
