@@ -61,8 +61,6 @@ pub fn let_names_hang(hang: bool) {
 }
 
 #[allow(dead_code, reason = "only one system needs it")]
-pub(crate) fn hang_if_told() {
-    while NAMES_HANG.load(std::sync::atomic::Ordering::Relaxed) {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+pub(super) fn do_names_hang() -> bool {
+    NAMES_HANG.load(std::sync::atomic::Ordering::Relaxed)
 }

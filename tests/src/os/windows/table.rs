@@ -11,7 +11,8 @@ use std::ptr::{null_mut, with_exposed_provenance_mut};
 use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
 use windows_sys::Win32::Foundation::{
     CloseHandle, CompareObjectHandles, DUPLICATE_SAME_ACCESS, DuplicateHandle, GetHandleInformation,
-    HANDLE_FLAG_INHERIT, INVALID_HANDLE_VALUE, STATUS_INFO_LENGTH_MISMATCH, SetHandleInformation,
+    HANDLE_FLAG_INHERIT, HANDLE_FLAG_PROTECT_FROM_CLOSE, INVALID_HANDLE_VALUE, STATUS_INFO_LENGTH_MISMATCH,
+    SetHandleInformation,
 };
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
@@ -269,6 +270,19 @@ pub fn make_inheritable(handle: &impl AsHandle) {
     let answer = unsafe {
         SetHandleInformation(handle.as_handle().as_raw_handle(), HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT)
     };
+    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
+}
+
+/// Keeps a handle from being closed, or no longer.
+///
+/// # Panics
+///
+/// If it can't be done.
+pub fn protect_from_close(handle: &impl AsHandle, protect: bool) {
+    let flag = HANDLE_FLAG_PROTECT_FROM_CLOSE;
+    let value = if protect { flag } else { 0 };
+    // SAFETY: the handle is borrowed, so it is open.
+    let answer = unsafe { SetHandleInformation(handle.as_handle().as_raw_handle(), flag, value) };
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 

@@ -14,6 +14,7 @@ mod names;
 mod peers;
 mod room;
 mod spawning;
+mod tables;
 mod told;
 
 use handover_tests::Suite;
@@ -30,5 +31,6 @@ pub(crate) const SUITES: &[Suite] = &[
     peers::SUITE,
     room::SUITE,
     spawning::SUITE,
+    tables::SUITE,
     told::SUITE,
 ];

@@ -11,6 +11,7 @@ mod mutex;
 mod names;
 mod sealed;
 mod suspended;
+mod tables;
 
 use handover_tests::Suite;
 
@@ -25,4 +26,5 @@ pub(crate) const SUITES: &[Suite] = &[
     names::SUITE,
     sealed::SUITE,
     suspended::SUITE,
+    tables::SUITE,
 ];

@@ -17,18 +17,19 @@ pub(crate) fn open(id: u32) -> Result<Process> {
 
 /// The descriptors of a process.
 pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
-    rows(process)?.into_iter().map(|row| row.map(|(value, row)| entry(value, row))).collect()
+    let (_, rows) = rows(process)?;
+    Ok(rows.into_iter().map(|(value, row)| entry(value, row)).collect())
 }
 
-/// Each of a process's descriptors that is still open when its turn comes.
-fn rows(process: &Process) -> Result<Vec<Result<(HandleValue, Row)>>> {
-    let id = process.id();
-    let values = sys::values_of(id).map_err(|source| refused(process, source))?;
-    let row = |value| match sys::row(id, value) {
+/// Each of a process's descriptors that is still open when its turn comes, and the thread by which they are seen.
+fn rows(process: &Process) -> Result<(u32, Vec<(HandleValue, Row)>)> {
+    let (thread, values) = sys::values_of(process.id()).map_err(|source| refused(process, source))?;
+    let row = |value| match sys::row(thread, value) {
         Ok(row) => row.map(|row| Ok((value, row))),
         Err(source) => Some(Err(refused(process, source))),
     };
-    Ok(values.into_iter().filter_map(row).collect())
+    let rows: Result<_> = values.into_iter().filter_map(row).collect();
+    Ok((thread, rows?))
 }
 
 fn refused(process: &Process, source: io::Error) -> Error {
@@ -118,20 +119,21 @@ fn object(row: &Row) -> Object {
 /// Those of the two processes' descriptors that refer to one object.
 pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
     let mut alike: HashMap<Object, Vec<(usize, HandleValue, Row)>> = HashMap::new();
+    let mut threads = [0; 2];
     for (which, process) in [one, other].into_iter().enumerate() {
-        for row in rows(process)? {
-            let (value, row) = row?;
+        let (thread, rows) = rows(process)?;
+        threads[which] = thread;
+        for (value, row) in rows {
             alike.entry(object(&row)).or_default().push((which, value, row));
         }
     }
-    let ids = [one.id(), other.id()];
     let mut sharing = Sharing::default();
     for (object, rows) in alike {
         let groups = match object {
             Object::Memory(_) | Object::Process(_) => vec![rows],
             // Only one of the two has any.
             Object::Described(..) if rows.iter().all(|row| row.0 == rows[0].0) => continue,
-            Object::Described(..) => by_description(rows, ids, &mut sharing)?,
+            Object::Described(..) => by_description(rows, [one, other], threads, &mut sharing)?,
         };
         sharing.objects.extend(groups.into_iter().filter_map(shared_object));
     }
@@ -146,17 +148,18 @@ pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
 /// meanwhile drops out.
 fn by_description(
     rows: Vec<(usize, HandleValue, Row)>,
-    ids: [u32; 2],
+    processes: [&Process; 2],
+    threads: [u32; 2],
     sharing: &mut Sharing,
 ) -> Result<Vec<Vec<(usize, HandleValue, Row)>>> {
     let mut groups: Vec<Vec<(usize, HandleValue, Row)>> = Vec::new();
     'rows: for row in rows {
-        let this = (ids[row.0], row.1);
+        let this = (threads[row.0], row.1);
         let (mut from, mut to) = (0, groups.len());
         while from < to {
             let middle = usize::midpoint(from, to);
             let first = &groups[middle][0];
-            match sys::compare(this, (ids[first.0], first.1)) {
+            match sys::compare(this, (threads[first.0], first.1)) {
                 Ok(Some(std::cmp::Ordering::Less)) => to = middle,
                 Ok(Some(std::cmp::Ordering::Greater)) => from = middle + 1,
                 Ok(Some(std::cmp::Ordering::Equal)) => {
@@ -170,7 +173,8 @@ fn by_description(
                 }
                 Ok(None) => continue 'rows,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    let what = format!("the descriptors of processes {} and {}", ids[0], ids[1]);
+                    let [one, other] = processes.map(Process::id);
+                    let what = format!("the descriptors of processes {one} and {other}");
                     return Err(Error::MissingRight {
                         call: "kcmp",
                         what,
@@ -179,7 +183,7 @@ fn by_description(
                 }
                 Err(error) => {
                     let why = Untold::because(format_args!("kcmp failed: {error}"));
-                    sharing.untold.push((this.0, this.1, why));
+                    sharing.untold.push((processes[row.0].id(), this.1, why));
                     continue 'rows;
                 }
             }

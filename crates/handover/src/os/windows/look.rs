@@ -155,8 +155,10 @@ struct Candidate {
 pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
     let mut sharing = Sharing::default();
     let mut candidates: HashMap<Kind, Vec<Candidate>> = HashMap::new();
-    for (which, process) in [one, other].into_iter().enumerate() {
-        for listed in listed(process)? {
+    // Both lists before the first duplicate, which would stand in this process's own.
+    let lists = [listed(one)?, listed(other)?];
+    for (which, (process, list)) in std::iter::zip([one, other], lists).enumerate() {
+        for listed in list {
             let copy = match duplicate_from(process.handle(), listed.value) {
                 Ok(copy) => copy,
                 Err(error) if is_invalid_handle(&error) => continue,

@@ -32,26 +32,27 @@ pub(crate) struct Inode {
     number: u64,
 }
 
-/// The numbers that a process has descriptors under.
-pub(crate) fn values_of(process: u32) -> io::Result<Vec<HandleValue>> {
-    let values = values_in(&format!("/proc/{process}/fd"), process)?;
+/// The numbers that a process has descriptors under, and by the id of which thread of it one can look at them.
+pub(crate) fn values_of(process: u32) -> io::Result<(u32, Vec<HandleValue>)> {
+    let values = values_in(process, process)?;
     if !values.is_empty() {
-        return Ok(values);
+        return Ok((process, values));
     }
     // The first thread may have ended before the others, and has nothing any more.
     fault("readdir")?;
-    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread that ends meanwhile isn't asked.
-        let path = thread?.path().join("fd");
-        match path.to_str().map(|path| values_in(path, process)) {
-            Some(Ok(values)) if !values.is_empty() => return Ok(values),
+    for entry in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let thread = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        // One that ends meanwhile isn't asked.
+        match thread.map(|thread| (thread, values_in(thread, process))) {
+            Some((thread, Ok(values))) if !values.is_empty() => return Ok((thread, values)),
             _ => {}
         }
     }
-    Ok(values)
+    Ok((process, values))
 }
 
-fn values_in(folder: &str, process: u32) -> io::Result<Vec<HandleValue>> {
+fn values_in(thread: u32, process: u32) -> io::Result<Vec<HandleValue>> {
+    let folder = format!("/proc/{thread}/fd");
     fault("readdir")?;
     let folder =
         rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -69,21 +70,21 @@ fn values_in(folder: &str, process: u32) -> io::Result<Vec<HandleValue>> {
     Ok(values)
 }
 
-/// What a process has under this number; `None` if it has closed it meanwhile.
-pub(crate) fn row(process: u32, value: HandleValue) -> io::Result<Option<Row>> {
-    match row_there(process, value) {
+/// What the process of a thread has under this number; `None` if it has closed it meanwhile.
+pub(crate) fn row(thread: u32, value: HandleValue) -> io::Result<Option<Row>> {
+    match row_there(thread, value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
 }
 
-fn row_there(process: u32, value: HandleValue) -> io::Result<Row> {
-    let path = format!("/proc/{process}/fd/{value}");
+fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
+    let path = format!("/proc/{thread}/fd/{value}");
     fault("readlink")?;
     let link = rustix::fs::readlink(&path, Vec::new())?;
     let link = String::from_utf8_lossy(link.as_bytes()).into_owned();
     fault("read")?;
-    let page = std::fs::read(format!("/proc/{process}/fdinfo/{value}"))?;
+    let page = std::fs::read(format!("/proc/{thread}/fdinfo/{value}"))?;
     let line = |name: &str| {
         let mut lines = page.split(|byte| *byte == b'\n');
         let found = lines.find_map(|line| line.strip_prefix(name.as_bytes()));
@@ -132,18 +133,17 @@ fn kind_of_memory(path: &str) -> io::Result<Kind> {
     Ok(if is_section(&memory) { Kind::Section } else { Kind::File })
 }
 
-/// How the open file descriptions behind two descriptors stand to each other, in an order of the kernel's own; `None` if
+/// How the open file descriptions behind two descriptors, each of the process of a thread, stand to each other, in an order of the kernel's own; `None` if
 /// one of them is closed by now.
 pub(crate) fn compare(
-    (process, value): (u32, HandleValue),
-    (other_process, other_value): (u32, HandleValue),
+    (thread, value): (u32, HandleValue),
+    (other_thread, other_value): (u32, HandleValue),
 ) -> io::Result<Option<Ordering>> {
     const FILE: libc::c_int = 0;
     fault("kcmp")?;
     // SAFETY: the call takes numbers.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_kcmp, process, other_process, FILE, value.get(), other_value.get())
-    };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, value.get(), other_value.get()) };
     match answer {
         0 => Ok(Some(Ordering::Equal)),
         1 => Ok(Some(Ordering::Less)),

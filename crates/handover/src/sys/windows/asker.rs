@@ -10,7 +10,7 @@ use std::ptr::{NonNull, with_exposed_provenance_mut};
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use windows_sys::Win32::System::Threading::TerminateThread;
+use windows_sys::Win32::System::Threading::{INFINITE, Sleep, TerminateThread};
 
 use super::look::{NameBuffer, ask_for_name, name_in};
 use super::wait::{Waited, wait};
@@ -24,6 +24,12 @@ const END: u32 = 1000;
 const ASKING: u32 = 1;
 const ANSWERED: u32 = 2;
 const GIVEN_UP: u32 = 3;
+
+/// Does nothing for so many milliseconds. std would make a timer for it, and a thread that is ended doesn't close it.
+fn sleep(milliseconds: u32) {
+    // SAFETY: the call takes a number.
+    unsafe { Sleep(milliseconds) };
+}
 
 /// A name, if the kernel gave one in time.
 #[derive(Debug)]
@@ -168,7 +174,9 @@ impl Desk {
                 return;
             }
             #[cfg(feature = "faults")]
-            crate::sys::fault::hang_if_told();
+            while fault::do_names_hang() {
+                sleep(20);
+            }
             // SAFETY: the state says that this thread is asking, so nobody else touches the buffer.
             let buffer = unsafe { &mut *self.buffer.get() };
             let status = ask_for_name(with_exposed_provenance_mut(handle), buffer);
@@ -178,7 +186,7 @@ impl Desk {
             if !answered {
                 // Given up, and about to be ended.
                 loop {
-                    std::thread::sleep(std::time::Duration::MAX);
+                    sleep(INFINITE);
                 }
             }
             if named::set_event(self.answered.as_handle()).is_err() {

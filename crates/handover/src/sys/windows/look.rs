@@ -6,7 +6,7 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle, RawHandle};
 use std::ptr::null_mut;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, OBJECT_INFORMATION_CLASS};
-use windows_sys::Win32::Foundation::{CompareObjectHandles, UNICODE_STRING};
+use windows_sys::Win32::Foundation::{CompareObjectHandles, ERROR_BAD_PATHNAME, UNICODE_STRING};
 use windows_sys::Win32::System::Threading::GetProcessId;
 
 use super::fault;
@@ -42,7 +42,11 @@ pub(super) fn ask_for_name(handle: RawHandle, buffer: &mut NameBuffer) -> i32 {
 
 /// The name in the call's answer.
 pub(super) fn name_in(status: i32, buffer: &NameBuffer) -> io::Result<Option<String>> {
-    succeeded_nt(status)?;
+    match succeeded_nt(status) {
+        // What was never opened by a path, such as one end of a pipe, has none.
+        Err(error) if super::code(&error) == Some(ERROR_BAD_PATHNAME) => return Ok(None),
+        outcome => outcome?,
+    }
     // SAFETY: the answer starts with this structure, in a buffer that is large and aligned enough for it.
     let name = unsafe { buffer.as_ptr().cast::<UNICODE_STRING>().read() };
     if name.Buffer.is_null() || name.Length == 0 {

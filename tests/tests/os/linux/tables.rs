@@ -1,0 +1,152 @@
+//! What descriptors look like from outside.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use handover::{
+    Child, Command, Error, HandleValue, Kind, OwnedHandle, Process, Section, Stdio, Table, shared,
+};
+use handover_tests::{Suite, left_out, raw, role, tests, this_program};
+
+use super::everybody::{Everybodys, NOBODY};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "tables",
+    tests: tests![
+        another_users_process_is_refused,
+        memory_is_a_section_if_it_is_sealed,
+        memory_that_was_opened_once_more_is_the_same_section,
+        what_a_descriptor_is_open_for_is_said_in_words,
+        what_has_no_name_has_none,
+        a_process_whose_first_thread_has_ended_has_its_table,
+    ],
+    roles: tests![waits, looks_at, ends_its_first_thread],
+};
+
+fn begun(command: &mut Command<'_>) -> Child {
+    let mut child = command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), "waiting");
+    child
+}
+
+fn waits(_: &[String]) {
+    println!("waiting");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+fn looks_at(arguments: &[String]) {
+    let process = Process::open_to_look(arguments[0].parse().unwrap()).unwrap();
+    let this = Process::open_to_look(std::process::id()).unwrap();
+    for outcome in [Table::of(&process).map(drop), shared(&process, &this).map(drop)] {
+        match outcome {
+            Err(Error::MissingRight { right, what, .. }) => {
+                assert!(right.contains("ptrace") && what.contains(&arguments[0]), "{right}; {what}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn another_users_process_is_refused() {
+    let everybodys = Everybodys::new("tables");
+    let this = std::process::id().to_string();
+    let mut command = Command::new(everybodys.program());
+    command.args(role("looks_at", &[&this])).current_dir(everybodys.folder()).uid(NOBODY).gid(NOBODY);
+    match command.spawn() {
+        Ok(mut child) => assert!(child.wait_timeout(SOON).unwrap().success()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            left_out("only root can start a program as another user");
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn this() -> Process {
+    Process::open_to_look(std::process::id()).unwrap()
+}
+
+fn memory_is_a_section_if_it_is_sealed() {
+    let (sealed, unsealed) = (raw::section(), raw::memory());
+    let mut command = Command::new(this_program());
+    let child =
+        begun(command.args(role("waits", &[])).inherit("sealed", &sealed).inherit("unsealed", &unsealed));
+    let looked = Table::of(child.process()).unwrap();
+    let kinds: Vec<_> =
+        child.handed_down().map(|(_, value)| looked.get(value).unwrap().kind().unwrap().clone()).collect();
+    assert_eq!(kinds, [Kind::Section, Kind::File]);
+}
+
+fn memory_that_was_opened_once_more_is_the_same_section() {
+    let (section, other) = (Section::new(4096).unwrap(), Section::new(4096).unwrap());
+    let mut command = Command::new(this_program());
+    let child = begun(command.args(role("waits", &[])).inherit("section", section.read_only()));
+    let sharing = shared(&this(), child.process()).unwrap();
+    let sections: Vec<_> =
+        sharing.objects.iter().filter(|object| object.kind == Kind::Section).map(|it| &it.handles).collect();
+    let there: Vec<_> = child.handed_down().map(|(_, value)| value).collect();
+    assert_eq!(sections, [&[vec![HandleValue::of(&section).unwrap()], there]]);
+    drop(other);
+}
+
+fn what_a_descriptor_is_open_for_is_said_in_words() {
+    let file = this_program();
+    let path = |options: &mut OpenOptions, flags| {
+        OwnedHandle::from(options.custom_flags(flags).open(&file).unwrap())
+    };
+    let (reader, writer) = raw::pipe();
+    for (handle, expected) in [
+        (path(OpenOptions::new().read(true), 0), "read"),
+        (path(OpenOptions::new().read(true), libc::O_PATH), "path"),
+        (path(OpenOptions::new().read(true), libc::O_NONBLOCK), "read, nonblock"),
+        (reader, "read"),
+        (writer, "write"),
+        (raw::event(), "read, write"),
+        (raw::opened_for_appending(), "write, append"),
+    ] {
+        let looked = Table::of(&this()).unwrap();
+        let entry = looked.get(HandleValue::of(&handle).unwrap()).unwrap();
+        assert_eq!(entry.rights(), expected, "{entry:?}");
+    }
+}
+
+fn what_has_no_name_has_none() {
+    let (event, epoll) = (raw::event(), raw::epoll());
+    let looked = Table::of(&this()).unwrap();
+    let entry = |handle| looked.get(HandleValue::of(handle).unwrap()).unwrap();
+    assert_eq!(entry(&event).name(), Ok(None));
+    assert_eq!(entry(&epoll).kind(), Ok(&Kind::Other("eventpoll".into())));
+    let (reader, writer) = raw::pipe();
+    let looked = Table::of(&this()).unwrap();
+    let name =
+        |handle| looked.get(HandleValue::of(handle).unwrap()).unwrap().name().unwrap().unwrap().to_owned();
+    assert!(name(&reader).starts_with("pipe:["));
+    assert_eq!(name(&reader), name(&writer));
+}
+
+/// Lets the thread end that the process began with, while another runs on.
+fn ends_its_first_thread(_: &[String]) {
+    std::thread::spawn(|| {
+        let stat = format!("/proc/{}/stat", std::process::id());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") Z") {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        waits(&[]);
+        std::process::exit(0);
+    });
+    raw::end_this_thread();
+}
+
+fn a_process_whose_first_thread_has_ended_has_its_table() {
+    let event = raw::event();
+    let mut command = Command::new(this_program());
+    let child = begun(command.args(role("ends_its_first_thread", &[])).inherit("event", &event));
+    let (_, value) = child.handed_down().next().unwrap();
+    let looked = Table::of(child.process()).unwrap();
+    assert_eq!(looked.get(value).unwrap().kind(), Ok(&Kind::Event));
+}

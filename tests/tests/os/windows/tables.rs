@@ -1,0 +1,125 @@
+//! What handles look like from outside.
+
+use std::io::{BufRead, BufReader, Read};
+use std::time::{Duration, Instant};
+
+use handover::{
+    Access, Child, Command, Event, HandleValue, Kind, OwnedHandle, Process, Reset, Semaphore, Stdio, Table,
+    faults, shared,
+};
+use handover_tests::{Suite, raw, role, table, tests, this_program};
+
+pub(super) const SUITE: Suite = Suite {
+    name: "tables",
+    tests: tests![
+        a_handle_that_is_protected_says_so,
+        a_name_is_the_kernels_full_name,
+        rights_are_named_by_their_kind,
+        a_file_that_does_not_tell_its_name_holds_nobody_up,
+        a_pipe_that_is_read_holds_nobody_up,
+        a_lacking_right_is_said_in_each_row,
+    ],
+    roles: tests![waits],
+};
+
+fn begun(command: &mut Command<'_>) -> Child {
+    let mut child = command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), "waiting");
+    child
+}
+
+fn waits(_: &[String]) {
+    println!("waiting");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+fn of_this_process() -> Table {
+    Table::of(&Process::open_to_look(std::process::id()).unwrap()).unwrap()
+}
+
+fn a_handle_that_is_protected_says_so() {
+    let (protected, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    table::protect_from_close(&protected, true);
+    let looked = of_this_process();
+    let is_protected = |event| looked.get(HandleValue::of(event).unwrap()).unwrap().is_protected();
+    assert!(is_protected(&protected) && !is_protected(&other));
+    table::protect_from_close(&protected, false);
+}
+
+fn a_name_is_the_kernels_full_name() {
+    let name = format!("handover-test.{}", std::process::id());
+    let event = Event::create_named(&name, Reset::Manual).unwrap();
+    let unnamed = Event::manual_reset().unwrap();
+    let looked = of_this_process();
+    let entry = |event| looked.get(HandleValue::of(event).unwrap()).unwrap();
+    let found = entry(&event).name().unwrap().unwrap();
+    assert!(found.starts_with('\\') && found.ends_with(&format!("\\{name}")), "{found}");
+    assert_eq!(entry(&unnamed).name(), Ok(None));
+}
+
+fn rights_are_named_by_their_kind() {
+    let (event, semaphore) = (Event::manual_reset().unwrap(), Semaphore::new(1).unwrap());
+    let mut command = Command::new(this_program());
+    command.args(role("waits", &[])).inherit("event", event.only(Access::SYNCHRONIZE));
+    let child = begun(command.inherit("semaphore", &semaphore));
+    let looked = Table::of(child.process()).unwrap();
+    let rights: Vec<_> = child.handed_down().map(|(_, value)| looked.get(value).unwrap().rights()).collect();
+    assert_eq!(rights, ["SYNCHRONIZE", "SEMAPHORE_MODIFY_STATE, SYNCHRONIZE"]);
+}
+
+fn a_file_that_does_not_tell_its_name_holds_nobody_up() {
+    let _files = [std::fs::File::open(this_program()).unwrap(), std::fs::File::open(this_program()).unwrap()];
+    let process = Process::open_to_look(std::process::id()).unwrap();
+    Table::of(&process).unwrap();
+    let before = table::count();
+    faults::let_names_hang(true);
+    let started = Instant::now();
+    let looked = Table::of(&process).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let files: Vec<_> = looked.entries().iter().filter(|entry| entry.kind() == Ok(&Kind::File)).collect();
+    assert!(files.len() >= 2);
+    for file in files {
+        assert!(file.name().unwrap_err().to_string().contains("doesn't answer"), "{file:?}");
+    }
+    assert_eq!(table::count(), before);
+    faults::let_names_hang(false);
+    let looked = Table::of(&process).unwrap();
+    let is_told = |entry: &handover::Entry| entry.name().is_ok();
+    assert!(looked.entries().iter().all(is_told));
+    assert_eq!(table::count(), before);
+}
+
+fn a_pipe_that_is_read_holds_nobody_up() {
+    let (reader, writer) = raw::pipe();
+    let value = HandleValue::of(&reader).unwrap();
+    let reading = std::thread::spawn(move || std::fs::File::from(reader).read(&mut [0]).unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    let started = Instant::now();
+    let looked = of_this_process();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // Windows doesn't tell its name meanwhile; Wine does.
+    assert_eq!(looked.get(value).unwrap().kind(), Ok(&Kind::File));
+    drop(writer);
+    assert_eq!(reading.join().unwrap(), 0);
+}
+
+fn a_lacking_right_is_said_in_each_row() {
+    let event: OwnedHandle = Event::manual_reset().unwrap().into();
+    let mut command = Command::new(this_program());
+    let child = begun(command.args(role("waits", &[])).inherit("event", &event));
+    let (_, value) = child.handed_down().next().unwrap();
+    let process = Process::open(child.id()).unwrap();
+    let looked = Table::of(&process).unwrap();
+    assert_eq!(looked.entries().len(), table::of(child.id()).len());
+    for entry in looked.entries() {
+        let why = entry.name().unwrap_err().to_string();
+        assert!(why.contains("PROCESS_DUP_HANDLE") && why.contains(&child.id().to_string()), "{why}");
+    }
+    // Which kind it is, is known from this process's own handles.
+    assert_eq!(looked.get(value).unwrap().kind(), Ok(&Kind::Event));
+    let this = Process::open_to_look(std::process::id()).unwrap();
+    let sharing = shared(&this, &process).unwrap();
+    assert_eq!((sharing.objects.len(), sharing.untold.len()), (0, looked.entries().len()));
+}
