@@ -10,3 +10,28 @@ pub(crate) const WHO_HAS_RIGHTS: &str = "run this as the process's own user or a
 pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
+
+/// The system's name.
+pub(crate) const SYSTEM: &str = "Linux";
+
+/// Giving an event to a child that runs: by a message that carries the descriptor.
+pub(crate) mod duplication {
+    use handover::{Channel, Child, Command, Event, Message, Result};
+
+    use crate::demo::roles::{EVENT, TIME, channel_of};
+
+    /// The child inherits one end of a channel.
+    pub(crate) fn prepare<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
+        command.channel()
+    }
+
+    /// The parent's half.
+    pub(crate) fn hand_over(event: &Event, child: &mut Child) -> Result<()> {
+        channel_of(child)?.send(Message::default().with(EVENT, event))
+    }
+
+    /// The child's half.
+    pub(crate) fn take_over() -> Result<Event> {
+        Channel::parent()?.recv_timeout(TIME)?.take(EVENT)
+    }
+}

@@ -9,3 +9,38 @@ pub(crate) const WHO_HAS_RIGHTS: &str = "run this as the process's own user or a
 pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_default()
 }
+
+/// The system's name.
+pub(crate) const SYSTEM: &str = "Windows";
+
+/// Giving an event to a child that runs: into its handle table, and the number over its standard input.
+pub(crate) mod duplication {
+    use std::sync::mpsc;
+
+    use handover::{Access, Child, Command, Error, Event, Result, Stdio, Told};
+
+    use crate::demo::roles::TIME;
+
+    /// The child's standard input is a pipe.
+    pub(crate) fn prepare<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
+        command.stdin(Stdio::piped())
+    }
+
+    /// The parent's half.
+    pub(crate) fn hand_over(event: &Event, child: &mut Child) -> Result<()> {
+        let copy = child.process().duplicate_into(event.only(Access::SYNCHRONIZE))?;
+        match child.stdin.as_mut() {
+            Some(pipe) => copy.tell(pipe).map(drop),
+            None => Err(Error::NoChannel),
+        }
+    }
+
+    /// The child's half.
+    pub(crate) fn take_over() -> Result<Event> {
+        let (sender, receiver) = mpsc::channel();
+        // A read can't be told to end at a deadline; the thread that is stuck in one ends with the process.
+        std::thread::spawn(move || sender.send(Told::line()));
+        let late = |_| Error::TimedOut { what: "a line on standard input".into(), after: TIME };
+        receiver.recv_timeout(TIME).map_err(late)??.adopt()
+    }
+}

@@ -1,0 +1,112 @@
+//! `handover demo`: a strategy, live, as one timeline of two processes.
+//!
+//! Three processes: this one collects; it starts the parent, which starts the child. Both record the system calls that
+//! the library makes, by its `tracing` events ([`record`]), while they do the exercise's steps ([`roles`]). Nothing in the
+//! timeline is written by hand.
+
+mod record;
+pub(crate) mod roles;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use handover::{Command, Error, Stdio};
+
+use crate::columns::width;
+use crate::ending::{Stop, print};
+
+const EXAMPLES: &str = "\
+Examples:
+  handover demo                            inheritance
+  handover demo duplication                why the number needs a second way
+  handover demo naming --all               with the calls that only ask, and what isn't about the event
+  handover demo channel --svg picture.svg
+  handover demo duplication --json | jq -r 'select(.what.call) | .what.call.call'";
+
+/// How long a demonstration may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Run a strategy live, and show what both processes did and what it did to their handle tables
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// How the child comes by the event
+    #[arg(default_value = "inheritance")]
+    strategy: Strategy,
+    /// Show each system call that the library made
+    #[arg(long)]
+    all: bool,
+    /// Print what was recorded: one event a line, in JSON
+    #[arg(long, conflicts_with = "all")]
+    json: bool,
+    /// Draw a picture into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// It is created with a handle
+    Inheritance,
+    /// A handle is given to it while it runs
+    Duplication,
+    /// It opens the event by a name
+    Naming,
+    /// It receives a message with the event in it
+    Channel,
+}
+
+impl Strategy {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Inheritance => "inheritance",
+            Self::Duplication => "duplication",
+            Self::Naming => "naming",
+            Self::Channel => "channel",
+        }
+    }
+}
+
+fn this_program() -> Result<PathBuf, Error> {
+    std::env::current_exe().map_err(|source| Error::System {
+        call: "current_exe",
+        what: "the place of this program".into(),
+        source,
+    })
+}
+
+pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
+    let recorded = record_live(options.strategy)?;
+    todo_render(options, &recorded)
+}
+
+/// Lets the two processes play, and returns what they have recorded.
+fn record_live(strategy: Strategy) -> Result<String, Stop> {
+    let mut parent = Command::new(this_program()?)
+        .args(["demo-role", "parent", strategy.name()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let Some(mut pipe) = parent.stdout.take() else {
+        return Err(Stop::failed("the parent's standard output is no pipe"));
+    };
+    let (sender, receiver) = mpsc::channel();
+    // A read can't be told to end at a deadline; the thread that is stuck in one ends with the process.
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = pipe.read_to_string(&mut text);
+        sender.send(read.map(|_| text))
+    });
+    let recorded = match receiver.recv_timeout(DEADLINE) {
+        Ok(Ok(text)) => text,
+        Ok(Err(error)) => return Err(Stop::failed(format_args!("what was recorded can't be read: {error}"))),
+        Err(_) => return Err(Stop::failed(format_args!("the demonstration didn't end within {DEADLINE:?}"))),
+    };
+    // How it went stands in what it has recorded.
+    parent.wait_timeout(DEADLINE)?;
+    Ok(recorded)
+}

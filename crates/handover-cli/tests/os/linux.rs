@@ -1,0 +1,22 @@
+use std::path::{Path, PathBuf};
+
+use expect_test::expect;
+use handover_tests::Ended;
+
+pub(crate) fn expect_table(text: &str) {
+    expect![[r""]].assert_eq(text);
+}
+
+/// A command that was killed ends as shells have it.
+pub(crate) fn exit_codes_are_passed_on(_: impl Fn(&str) -> Ended) {
+    let program = Path::new(env!("CARGO_BIN_EXE_handover"));
+    let words = ["run", "--", "sh", "-c", "kill -TERM $$"];
+    handover_tests::run(program, words, std::time::Duration::from_secs(60)).expect_code(128 + 15);
+}
+
+/// A file that can't be started: it has no right to be.
+pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
+    let path = folder.join("not-a-program");
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    path
+}

@@ -1,0 +1,22 @@
+use std::path::{Path, PathBuf};
+
+use expect_test::expect;
+use handover_tests::Ended;
+
+pub(crate) fn expect_table(text: &str) {
+    expect![[r""]].assert_eq(text);
+}
+
+/// Codes have 32 bits.
+pub(crate) fn exit_codes_are_passed_on(ended_with: impl Fn(&str) -> Ended) {
+    for code in ["1000", "-1073741819"] {
+        ended_with(code).expect_code(code.parse().unwrap());
+    }
+}
+
+/// A file that can't be started: it is text.
+pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
+    let path = folder.join("not-a-program.exe");
+    std::fs::write(&path, "no program\r\n").unwrap();
+    path
+}
