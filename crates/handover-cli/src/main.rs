@@ -3,6 +3,7 @@
 //! Each subcommand is a file with its options and its output; [`ending`] has all exit codes.
 
 mod columns;
+mod demo;
 mod ending;
 mod os;
 mod run;
@@ -26,9 +27,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Options),
     Table(table::Options),
     Shared(shared::Options),
     Run(run::Options),
+    #[command(hide = true)]
+    DemoRole(demo::roles::Options),
     /// Print a script that completes this program's words in a shell
     #[command(after_help = "Examples:\n  handover completions bash > /etc/bash_completion.d/handover\n  \
         handover completions powershell | Out-String | Invoke-Expression")]
@@ -40,6 +44,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(options) => demo::demo(&options),
+        Command::DemoRole(options) => demo::roles::play(&options),
         Command::Table(options) => table::table(&options),
         Command::Shared(options) => shared::shared(&options),
         Command::Run(options) => run::run(&options),

@@ -1,7 +1,7 @@
 //! Strategy 2, duplication: taking a handle out of a running process's table, and on Windows putting one into it.
 
 use crate::sys::handle as sys;
-use crate::sys::io::{HasHandle, OwnedHandle};
+use crate::sys::io::{HasHandle, Owned};
 use crate::told::check_kind;
 use crate::{Error, HandleValue, Object, Process, Result, os};
 
@@ -38,7 +38,7 @@ impl Process {
     }
 
     /// A copy of what this process has under this value, of whatever kind it is.
-    pub(crate) fn fetch(&self, value: HandleValue) -> Result<OwnedHandle> {
+    pub(crate) fn fetch(&self, value: HandleValue) -> Result<Owned> {
         sys::duplicate_from(self.handle(), value).map_err(|source| {
             let what = "duplicate a handle from";
             if !sys::is_invalid_handle(&source) {

@@ -80,7 +80,8 @@ fn this_program() -> Result<PathBuf, Error> {
 
 pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
     let recorded = record_live(options.strategy)?;
-    todo_render(options, &recorded)
+    let _ = (width(), &options.svg, options.all);
+    print(&recorded)
 }
 
 /// Lets the two processes play, and returns what they have recorded.

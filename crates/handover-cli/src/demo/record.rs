@@ -68,7 +68,8 @@ struct Calls;
 
 impl Subscriber for Calls {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == CALLS && !RECORDER.get().is_some_and(|recorder| recorder.paused.load(Ordering::Relaxed))
+        metadata.target() == CALLS
+            && !RECORDER.get().is_some_and(|recorder| recorder.paused.load(Ordering::Relaxed))
     }
 
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> tracing::subscriber::Interest {

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use handover::{Channel, Child, Command, Error, Event, HandleValue, Message, Name, Process, Reset, Table, Told};
+use handover::{
+    Channel, Child, Command, Error, Event, HandleValue, Message, Name, Process, Reset, Table, Told,
+};
 use serde_json::{Value, json};
 
 use super::Strategy;

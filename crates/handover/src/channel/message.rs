@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::Allowed;
 use super::wire::{self, Names};
-use crate::sys::io::HasHandle;
+use crate::sys::io::{HasHandle, Owned};
 use crate::sys::{call, handle};
-use crate::{Error, Kind, Object, OwnedHandle, Result, Share};
+use crate::{Error, Kind, Object, Result, Share};
 
 /// A message to be sent: bytes, and objects by name.
 ///
@@ -89,7 +89,7 @@ pub struct Received {
     bytes: Vec<u8>,
     names: Names,
     /// The object of each name; `None` once it is taken.
-    objects: Vec<Option<OwnedHandle>>,
+    objects: Vec<Option<Owned>>,
     from: Sender,
 }
 
@@ -102,7 +102,7 @@ pub(crate) struct Sender {
 
 impl Received {
     /// As many objects as names.
-    pub(crate) fn new(bytes: Vec<u8>, names: Names, objects: Vec<OwnedHandle>, from: Sender) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, names: Names, objects: Vec<Owned>, from: Sender) -> Self {
         let objects = objects.into_iter().map(Some).collect();
         Self { bytes, names, objects, from }
     }
@@ -174,7 +174,7 @@ fn described(name: &str) -> String {
     format!("the object {name:?} of the message")
 }
 
-fn kind_of(name: &str, handle: &OwnedHandle) -> Result<Kind> {
+fn kind_of(name: &str, handle: &Owned) -> Result<Kind> {
     handle::kind_of(handle.handle())
         .map_err(|source| Error::on_handle(call::ASK_FOR_KIND, described(name), source))
 }

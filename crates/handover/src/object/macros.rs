@@ -19,7 +19,7 @@ macro_rules! object {
 
         impl From<$type> for $crate::sys::io::OwnedHandle {
             fn from(object: $type) -> Self {
-                object.held.into_handle()
+                object.held.into_handle().into()
             }
         }
 
@@ -35,7 +35,7 @@ macro_rules! object {
         }
 
         impl $crate::object::sealed::FromHandle for $type {
-            fn from_handle(handle: $crate::sys::io::OwnedHandle) -> Self {
+            fn from_handle(handle: $crate::sys::io::Owned) -> Self {
                 Self { held: $crate::os::Held::received(handle) }
             }
         }

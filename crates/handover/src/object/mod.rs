@@ -14,7 +14,7 @@ pub use section::{Section, View, ViewMut};
 pub use semaphore::Semaphore;
 pub use timer::Timer;
 
-use crate::sys::io::{AsHandle, BorrowedHandle, HasHandle, OwnedHandle};
+use crate::sys::io::{AsHandle, BorrowedHandle, HasHandle, Owned, OwnedHandle};
 use crate::sys::rights::{self, Rights};
 use crate::{Error, HandleValue, Kind, Result, sys};
 
@@ -28,12 +28,12 @@ pub trait Object: AsHandle + Sized + sealed::FromHandle {
 }
 
 pub(crate) mod sealed {
-    use super::OwnedHandle;
+    use super::Owned;
 
     /// Only this crate makes objects of handles: it is where the kind is checked.
     pub trait FromHandle {
         /// Owns the handle, which refers to an object of the right kind.
-        fn from_handle(handle: OwnedHandle) -> Self;
+        fn from_handle(handle: Owned) -> Self;
     }
 }
 
@@ -42,8 +42,8 @@ impl Object for OwnedHandle {
 }
 
 impl sealed::FromHandle for OwnedHandle {
-    fn from_handle(handle: OwnedHandle) -> Self {
-        handle
+    fn from_handle(handle: Owned) -> Self {
+        handle.into()
     }
 }
 
@@ -52,8 +52,8 @@ impl Object for File {
 }
 
 impl sealed::FromHandle for File {
-    fn from_handle(handle: OwnedHandle) -> Self {
-        handle.into()
+    fn from_handle(handle: Owned) -> Self {
+        OwnedHandle::from(handle).into()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Process;
 use crate::inherit::is_reserved;
-use crate::sys::io::{HasHandle, as_handle};
+use crate::sys::io::{HasHandle, Owned, OwnedHandle, as_handle};
 use crate::sys::{call, process as sys, wait as sys_wait};
 use crate::wait::Deadline;
 use crate::{Channel, Error, HandleValue, Result, os, wait};
@@ -139,13 +139,13 @@ impl Child {
         std::thread::scope(|scope| {
             let err = &mut err;
             let reader =
-                stderr.map(|mut stream| scope.spawn(move || stream.read_to_end(err).map_err(failed)));
+                stderr.map(|mut stream| scope.spawn(move || closed_after(stream.read_to_end(err), stream)));
             if let Some(mut stream) = stdout {
-                stream.read_to_end(&mut out).map_err(failed)?;
+                closed_after(stream.read_to_end(&mut out), stream).map_err(failed)?;
             }
             match reader.map(std::thread::ScopedJoinHandle::join) {
                 Some(Err(panic)) => std::panic::resume_unwind(panic),
-                Some(Ok(outcome)) => outcome.map(drop),
+                Some(Ok(outcome)) => outcome.map(drop).map_err(failed),
                 None => Ok(()),
             }
         })?;
@@ -154,7 +154,8 @@ impl Child {
 
     /// Closes what a child may be waiting for the end of, if nobody has taken it.
     fn close_ends(&mut self) {
-        drop((self.stdin.take(), self.channel.take()));
+        drop(self.stdin.take().map(|stdin| Owned::from(OwnedHandle::from(stdin))));
+        drop(self.channel.take());
     }
 
     /// How the child, which has ended, has ended. The system may say it only once, and not before a debugger that looks
@@ -169,6 +170,12 @@ impl Child {
         self.guard.status = sys::exit_status(process.handle()).map_err(process.failed(call::EXIT_CODE))?;
         Ok(self.guard.status)
     }
+}
+
+/// Closes a stream of a child, which has been read.
+fn closed_after(outcome: std::io::Result<usize>, stream: impl Into<OwnedHandle>) -> std::io::Result<usize> {
+    drop(Owned::from(stream.into()));
+    outcome
 }
 
 impl Guard {

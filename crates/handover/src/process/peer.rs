@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Identity;
-use crate::sys::io::{HasHandle, OwnedHandle, as_handle};
+use crate::sys::io::{HasHandle, Owned, as_handle};
 use crate::sys::{call, process as sys, wait as sys_wait};
 use crate::{Error, Result, os, wait};
 
@@ -21,13 +21,13 @@ pub struct Process {
 
 #[derive(Debug)]
 struct Inner {
-    handle: OwnedHandle,
+    handle: Owned,
     id: u32,
     created: OnceLock<u64>,
 }
 
 impl Process {
-    pub(crate) fn new(handle: OwnedHandle, id: u32) -> Self {
+    pub(crate) fn new(handle: Owned, id: u32) -> Self {
         Self { inner: Arc::new(Inner { handle, id, created: OnceLock::new() }) }
     }
 

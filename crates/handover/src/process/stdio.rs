@@ -5,6 +5,7 @@ use std::io;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::OwnedHandle;
+use crate::sys::io::Owned;
 
 /// What a child has as one of its standard streams.
 #[derive(Debug)]
@@ -17,12 +18,13 @@ pub(crate) enum Source {
     Parents(usize),
     Null,
     Piped,
-    File(File),
-    Handle(OwnedHandle),
+    /// A file, which is no socket.
+    File(Owned),
+    Handle(Owned),
     /// Our end of another child's output.
-    ReadFrom(OwnedHandle),
+    ReadFrom(Owned),
     /// Our end of another child's input.
-    WriteTo(OwnedHandle),
+    WriteTo(Owned),
 }
 
 impl Stdio {
@@ -47,13 +49,13 @@ impl Stdio {
 
 impl From<File> for Stdio {
     fn from(file: File) -> Self {
-        Self(Source::File(file))
+        Self(Source::File(OwnedHandle::from(file).into()))
     }
 }
 
 impl From<OwnedHandle> for Stdio {
     fn from(handle: OwnedHandle) -> Self {
-        Self(Source::Handle(handle))
+        Self(Source::Handle(handle.into()))
     }
 }
 
@@ -64,7 +66,7 @@ macro_rules! from_a_childs_stream {
             /// this process lives: its end of a child's stream is overlapped, and a program that doesn't expect that of
             /// its standard stream goes wrong.
             fn from(stream: $stream) -> Self {
-                Self(Source::$variant(stream.into()))
+                Self(Source::$variant(OwnedHandle::from(stream).into()))
             }
         }
     )*};

@@ -30,23 +30,23 @@ pub(super) fn fault(_call: &'static str) -> io::Result<()> {
     if FAIL_AT.get() == Some(number) { Err(io::Error::from_raw_os_error(CODE)) } else { Ok(()) }
 }
 
-/// Makes a call on a thread of its own, and goes on without it if it doesn't end.
+/// Makes a call on a thread of its own, and goes on without it, and without an answer, if it doesn't end.
 ///
 /// Wine closes a handle of another process by a signal to a thread of it. If that thread is in the middle of a call,
 /// now and then neither of the two goes on. The tests then say so, and the harness runs the test again.
 #[allow(dead_code, reason = "only one system needs it")]
-pub(super) fn watched(call: impl FnOnce() + Send + 'static) {
+pub(super) fn watched<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let thread = std::thread::spawn(call);
     let started = std::time::Instant::now();
     while !thread.is_finished() {
         if started.elapsed() > std::time::Duration::from_secs(5) {
             eprintln!("{HANGS}");
-            return;
+            return None;
         }
         std::thread::sleep(std::time::Duration::from_micros(50));
     }
     // Whoever counts handles counts after the thread.
-    let _ = thread.join();
+    thread.join().ok()
 }
 
 /// What is said then.

@@ -1,7 +1,7 @@
 //! The operating system. The only unsafe code of the crate, one system call a block.
 //!
 //! Each platform provides, with owners for what it makes and [`std::io::Error`] for what fails:
-//! - `io`: std's handle types under one name, and `value`: which numbers can be handles;
+//! - `io`: std's handle types under one name, the owner that tells of its close, and `value`: which numbers can be handles;
 //! - `handle`: duplicating a handle here and out of a process; its inherit flag and kind; `rights`: what it carries;
 //! - `named`: creating objects and what only one kind can; `memory`: sections in view, which
 //!   `bytes` looks at;
@@ -13,6 +13,8 @@
 //!
 //! What else is in there is for its own half of `os`. A raw value gets its owner in the expression that makes it. An error
 //! is read before anything else is called.
+//!
+//! Each call is made through `seam`, where tests let it fail, and from where `record` tells of it.
 
 pub(crate) mod bytes;
 #[cfg(feature = "faults")]
@@ -28,6 +30,21 @@ fn fault(_call: &'static str) -> std::io::Result<()> {
 
 #[cfg(feature = "faults")]
 use fault::fault;
+
+pub(crate) mod owned;
+#[cfg(feature = "tracing")]
+mod record;
+#[allow(
+    dead_code,
+    reason = "not every system has a use for each, and without the feature nobody asks for the texts"
+)]
+mod seam;
+
+#[allow(unused_imports, reason = "not every system has a use for each")]
+pub(crate) use seam::{
+    Answered, Argument, AsSlot, Closed, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always,
+    always_ask, ask, call,
+};
 
 #[cfg(windows)]
 mod windows;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::serving::Serving;
 use crate::object::refused;
 use crate::sys::call;
-use crate::sys::io::{HasHandle, OwnedHandle, as_handle};
+use crate::sys::io::{HasHandle, Owned, as_handle};
 use crate::sys::named::way_of;
 use crate::sys::rights::Rights;
 use crate::sys::wait::{Target, Waited, Way};
@@ -14,7 +14,7 @@ use crate::{Result, Share, wait};
 
 #[derive(Debug)]
 pub(crate) struct Held {
-    handle: OwnedHandle,
+    handle: Owned,
     /// Once it was asked for: most objects that come are never waited for.
     way: OnceLock<Way>,
     /// The name goes with the object of the process that has made it.
@@ -23,17 +23,17 @@ pub(crate) struct Held {
 
 impl Held {
     /// Of an object that this process has just created, and whose name it serves, if it has one.
-    pub(crate) fn created(handle: OwnedHandle, serving: Option<Serving>) -> Self {
+    pub(crate) fn created(handle: Owned, serving: Option<Serving>) -> Self {
         Self { handle, way: OnceLock::new(), serving }
     }
 
     /// Of an object that came from elsewhere.
-    pub(crate) fn received(handle: OwnedHandle) -> Self {
+    pub(crate) fn received(handle: Owned) -> Self {
         Self::created(handle, None)
     }
 
     /// Without the name, which others don't find any more.
-    pub(crate) fn into_handle(self) -> OwnedHandle {
+    pub(crate) fn into_handle(self) -> Owned {
         drop(self.serving);
         self.handle
     }

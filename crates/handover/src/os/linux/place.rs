@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-use crate::sys::{lock, stream, user};
+use crate::sys::io::HasHandle;
+use crate::sys::lock::{LockFile, try_lock};
+use crate::sys::{Answered, Argument, always, always_ask, stream, user};
 use crate::{Error, Result};
 
 /// What a name is for; those of one sort don't collide with those of another.
@@ -28,7 +30,7 @@ const KEPT: &[u8] = b"1";
 /// Whether somebody has the name whom nobody can ask for anything.
 pub(super) fn is_kept(name: &str) -> bool {
     Paths::of(Sort::Object, name)
-        .is_ok_and(|paths| std::fs::symlink_metadata(paths.lock).is_ok_and(|metadata| metadata.len() > 0))
+        .is_ok_and(|paths| metadata_of(&paths.lock).is_ok_and(|metadata| metadata.len() > 0))
 }
 
 /// The name is this process's as long as this lives.
@@ -36,7 +38,7 @@ pub(super) fn is_kept(name: &str) -> bool {
 pub(super) struct Place {
     paths: Paths,
     /// What it takes for the lock to be on.
-    file: File,
+    file: LockFile,
     was_left: bool,
 }
 
@@ -50,16 +52,10 @@ impl Place {
         let mut tries = 0;
         let failed = |call| failed(call, name);
         loop {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .mode(0o600)
-                .custom_flags(lock::NO_LINK)
-                .open(&paths.lock)
-                .map_err(failed("open"))?;
-            match lock::try_lock(&file) {
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(false).read(true).write(true).mode(0o600);
+            let file = LockFile::open(&paths.lock, &mut options).map_err(failed("open"))?;
+            match try_lock(&file) {
                 Ok(true) => {}
                 // Somebody may only be sweeping.
                 Ok(false) if tries == 0 => {
@@ -74,12 +70,15 @@ impl Place {
             if !is_same(&file, &paths.lock) {
                 continue;
             }
-            match std::fs::remove_file(&paths.socket) {
+            match remove(&paths.socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("unlink")(error)),
                 _ => {
                     // One that has just been made by somebody who hasn't locked it yet was left by nobody.
                     let was_left = file.metadata().is_ok_and(|metadata| metadata.len() > 0);
-                    file.set_len(0).map_err(failed("ftruncate"))?;
+                    always("ftruncate", &[("handle", file.handle().into()), ("size", 0_u32.into())], || {
+                        file.set_len(0)
+                    })
+                    .map_err(failed("ftruncate"))?;
                     return Ok(Some(Self { paths, file, was_left }));
                 }
             }
@@ -89,7 +88,9 @@ impl Place {
     /// Notes that nobody serves the name, and that whoever takes it next may want to know what became of this one: it is
     /// not swept.
     pub(super) fn keep(&mut self) -> io::Result<()> {
-        self.file.write_all(KEPT)
+        let mut file: &File = &self.file;
+        let arguments = [("handle", file.handle().into()), ("", Argument::Bytes(KEPT))];
+        always("write", &arguments, || file.write_all(KEPT))
     }
 
     /// Where others connect.
@@ -106,8 +107,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // While the lock is on, so that nobody else's are removed. What can't be removed is in nobody's way.
-        let _ = std::fs::remove_file(&self.paths.socket);
-        let _ = std::fs::remove_file(&self.paths.lock);
+        let _ = remove(&self.paths.socket);
+        let _ = remove(&self.paths.lock);
     }
 }
 
@@ -130,17 +131,15 @@ fn sweep(paths: &Paths) -> io::Result<()> {
                 && metadata.len() == 0
                 && metadata.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD))
         };
-        if path == paths.lock || !std::fs::symlink_metadata(&path).is_ok_and(is_old) {
+        if path == paths.lock || !metadata_of(&path).is_ok_and(is_old) {
             continue;
         }
         // Locked until it is gone. If it has been given back since, there is another of its name, which is somebody's.
-        let Ok(file) = OpenOptions::new().read(true).custom_flags(lock::NO_LINK).open(&path) else {
-            continue;
-        };
-        if lock::try_lock(&file).unwrap_or(false) && is_same(&file, &path) {
+        let Ok(file) = LockFile::open(&path, OpenOptions::new().read(true)) else { continue };
+        if try_lock(&file).unwrap_or(false) && is_same(&file, &path) {
             // Of the two, the lock goes last: whoever comes in between finds the name as it would be anyway.
-            let _ = std::fs::remove_file(paths.folder().join(socket));
-            let _ = std::fs::remove_file(&path);
+            let _ = remove(&paths.folder().join(socket));
+            let _ = remove(&path);
         }
     }
     Ok(())
@@ -148,8 +147,19 @@ fn sweep(paths: &Paths) -> io::Result<()> {
 
 fn is_same(file: &File, path: &Path) -> bool {
     let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    let there = std::fs::symlink_metadata(path).map(id).ok();
+    let there = metadata_of(path).map(id).ok();
     file.metadata().map(id).ok() == there && there.is_some()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    always("unlink", &[("path", path.into())], || std::fs::remove_file(path))
+}
+
+/// Of the link, if it is one.
+fn metadata_of(path: &Path) -> io::Result<Metadata> {
+    let metadata =
+        always_ask("lstat", &[("path", path.into())], || std::fs::symlink_metadata(path).map(Answered));
+    metadata.map(|Answered(metadata)| metadata)
 }
 
 /// What stands before the name of a file that is locked.
@@ -201,7 +211,10 @@ fn encoded(name: &str) -> String {
 fn directory() -> io::Result<PathBuf> {
     let user = user::current();
     let is_ours = |folder: &PathBuf| {
-        std::fs::metadata(folder).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
+        let metadata = always_ask("stat", &[("path", folder.as_path().into())], || {
+            std::fs::metadata(folder).map(Answered)
+        });
+        metadata.is_ok_and(|Answered(metadata)| metadata.is_dir() && metadata.uid() == user)
     };
     let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let usual = || PathBuf::from(format!("/run/user/{user}"));
@@ -210,12 +223,14 @@ fn directory() -> io::Result<PathBuf> {
         Some(runtime) => runtime.join("handover"),
         None => PathBuf::from(format!("/tmp/handover-{user}")),
     };
-    match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    let make = || match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    };
+    always("mkdir", &[("path", directory.as_path().into())], make)?;
     // Where everybody can write, somebody else may have made it, or a link to it.
-    let metadata = std::fs::symlink_metadata(&directory)?;
+    let metadata = metadata_of(&directory)?;
     if metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0 {
         return Ok(directory);
     }

@@ -4,6 +4,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use crate::object::sealed::FromHandle;
+use crate::sys::io::Owned;
 use crate::{Kind, Object, OwnedHandle, Share};
 
 macro_rules! sockets {
@@ -13,8 +14,8 @@ macro_rules! sockets {
         }
 
         impl FromHandle for $type {
-            fn from_handle(handle: OwnedHandle) -> Self {
-                handle.into()
+            fn from_handle(handle: Owned) -> Self {
+                OwnedHandle::from(handle).into()
             }
         }
 

@@ -1,7 +1,7 @@
 //! Giving an object to whoever asks for it by its name.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 
 use super::place::{Place, Sort, failed, socket_of};
+use crate::sys::io::Owned;
 use crate::sys::named::{self, What};
 use crate::sys::spawn::without_signals;
 use crate::sys::stream::Look;
@@ -26,12 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The object is given to whoever asks, as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    stop: OwnedFd,
+    stop: Owned,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Serving {
-    pub(super) fn begin(place: Place, object: &OwnedFd, name: &str) -> Result<Self> {
+    pub(super) fn begin(place: Place, object: &Owned, name: &str) -> Result<Self> {
         let failed = |call| failed(call, name);
         let object =
             handle::duplicate_here(object.as_fd(), crate::sys::rights::SAME).map_err(failed("fcntl"))?;
@@ -58,7 +59,7 @@ impl Drop for Serving {
 }
 
 /// Until it is stopped. Whoever comes and can't be served is none the worse for asking again.
-fn serve(_place: &Place, socket: &OwnedFd, object: &OwnedFd, stopped: &OwnedFd) {
+fn serve(_place: &Place, socket: &Owned, object: &Owned, stopped: &Owned) {
     loop {
         let mut polled = [stopped, socket].map(|each| PollFd::from_borrowed_fd(each.as_fd(), PollFlags::IN));
         if wait::ready(&mut polled, None).is_err() {
@@ -76,7 +77,7 @@ fn serve(_place: &Place, socket: &OwnedFd, object: &OwnedFd, stopped: &OwnedFd) 
     }
 }
 
-fn give(client: &OwnedFd, object: &OwnedFd) {
+fn give(client: &Owned, object: &Owned) {
     // The folder lets nobody else in but who may do all.
     if !stream::user_of_other_end(client.as_fd()).is_ok_and(|(user, _)| user == user::current()) {
         return;
@@ -89,7 +90,7 @@ fn give(client: &OwnedFd, object: &OwnedFd) {
 }
 
 /// The object of this name; `None` if nobody serves it.
-pub(super) fn ask_for(name: &str) -> Result<Option<OwnedFd>> {
+pub(super) fn ask_for(name: &str) -> Result<Option<Owned>> {
     let failed = |call| failed(call, name);
     let path = socket_of(Sort::Object, name)?;
     let deadline = Deadline::after(PATIENCE);
@@ -111,7 +112,7 @@ pub(super) fn ask_for(name: &str) -> Result<Option<OwnedFd>> {
 
 /// What comes of asking once.
 enum Answer {
-    Given(OwnedFd),
+    Given(Owned),
     /// Nobody serves the name, or not any more.
     Nobody,
     /// Too many ask at once, or too much is under way.

@@ -6,30 +6,30 @@ use std::time::Duration;
 use crate::object::refused;
 use crate::sys::call;
 use crate::sys::handle::{granted_access, raw_of};
-use crate::sys::io::{HasHandle, OwnedHandle};
+use crate::sys::io::{HasHandle, Owned};
 use crate::sys::rights::Rights;
 use crate::sys::wait::{Target, Waited};
 use crate::{Access, Result, Share, wait};
 
 #[derive(Debug)]
 pub(crate) struct Held {
-    handle: OwnedHandle,
+    handle: Owned,
     /// What it carries, once it was asked for: most objects that come are never passed on.
     access: OnceLock<Access>,
 }
 
 impl Held {
     /// Of an object that this process has just created: whoever creates one gets every right to it.
-    pub(crate) fn created(handle: OwnedHandle) -> Self {
+    pub(crate) fn created(handle: Owned) -> Self {
         Self { handle, access: Access::all().into() }
     }
 
     /// Of an object that came from elsewhere.
-    pub(crate) fn received(handle: OwnedHandle) -> Self {
+    pub(crate) fn received(handle: Owned) -> Self {
         Self { handle, access: OnceLock::new() }
     }
 
-    pub(crate) fn into_handle(self) -> OwnedHandle {
+    pub(crate) fn into_handle(self) -> Owned {
         self.handle
     }
 

@@ -8,8 +8,9 @@ use std::io;
 use crate::shared::{SharedObject, Sharing};
 use crate::sys::asker::{Answer, Asker};
 use crate::sys::handle::{duplicate_from, is_invalid_handle, kind_of};
-use crate::sys::io::{HasHandle, OwnedHandle};
+use crate::sys::io::{HasHandle, Owned};
 use crate::sys::look as sys;
+use crate::sys::process::id_of;
 use crate::sys::table::{Listed, handles_of};
 use crate::table::{Entry, Untold};
 use crate::{Access, Error, HandleValue, Kind, Process, Result};
@@ -115,17 +116,17 @@ struct Names {
 }
 
 impl Names {
-    fn of(&mut self, kind: &Kind, copy: OwnedHandle) -> Result<Option<String>, Untold> {
+    fn of(&mut self, kind: &Kind, copy: Owned) -> Result<Option<String>, Untold> {
         match kind {
             Kind::File => self.of_file(copy),
             // Without the right to ask it has no other name.
-            Kind::Process => Ok(sys::process_id(copy.handle()).ok().map(|id| format!("process {id}"))),
+            Kind::Process => Ok(id_of(copy.handle()).map(|id| format!("process {id}"))),
             _ => sys::name_of(copy.handle())
                 .map_err(|error| Untold::because(format_args!("NtQueryObject: {error}"))),
         }
     }
 
-    fn of_file(&mut self, copy: OwnedHandle) -> Result<Option<String>, Untold> {
+    fn of_file(&mut self, copy: Owned) -> Result<Option<String>, Untold> {
         if self.unanswered >= MOST_UNANSWERED {
             return Err(Untold::because(format_args!("not asked: {MOST_UNANSWERED} others didn't answer")));
         }
@@ -148,7 +149,7 @@ impl Names {
 struct Candidate {
     which: usize,
     value: HandleValue,
-    copy: OwnedHandle,
+    copy: Owned,
 }
 
 /// Those of the two processes' handles that refer to one object.
@@ -199,7 +200,7 @@ pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
 }
 
 /// One object that both have, with one handle to it and the values of both.
-type Group = (OwnedHandle, [Vec<HandleValue>; 2]);
+type Group = (Owned, [Vec<HandleValue>; 2]);
 
 /// The objects that both processes have: each of the one's is looked for among the other's.
 fn grouped(candidates: Vec<Candidate>) -> io::Result<Vec<Group>> {

@@ -1,13 +1,15 @@
 //! Descriptors: copies, the flag that a child's program starts with, and what the kernel says about them.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
 
-use super::fault;
+use super::io::Owned;
 use super::rights::Rights;
+use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, always, always_ask, ask, call, fault};
 use crate::{HandleValue, Kind};
 
 /// The type of the file system that shared memory is in.
@@ -41,42 +43,68 @@ fn path_of(handle: BorrowedFd<'_>) -> String {
     format!("/proc/thread-self/fd/{}", handle.as_raw_fd())
 }
 
+/// What `fcntl` is asked to do.
+pub(super) fn to(what: &'static str) -> (&'static str, Argument<'static>) {
+    (what, Argument::Yes)
+}
+
+fn above_the_streams(handle: BorrowedFd<'_>) -> io::Result<Duplicated<'_, Owned>> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(handle, FIRST)?.into();
+    Ok(Duplicated { copy, source: Slot::own(handle) })
+}
+
+const DUPLICATE: &str = "F_DUPFD_CLOEXEC";
+
 /// A second descriptor of this process for the same object, which a program that is started doesn't get.
-pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Result<Owned> {
     match rights {
         Rights::Same => {
-            fault("fcntl")?;
-            Ok(rustix::io::fcntl_dupfd_cloexec(handle, FIRST)?)
+            let arguments = [("handle", handle.into()), to(DUPLICATE)];
+            call("fcntl", &arguments, || above_the_streams(handle)).map(|made| made.copy)
         }
         Rights::ReadOnly => {
-            fault("open")?;
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let copy = rustix::fs::open(path_of(handle), flags, Mode::empty())?;
-            if copy.as_raw_fd() >= FIRST {
-                Ok(copy)
-            } else {
-                Ok(rustix::io::fcntl_dupfd_cloexec(copy, FIRST)?)
+            let path = path_of(handle);
+            let copy = call("open", &[("path", path.as_str().into()), to("O_RDONLY")], || {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let copy = Owned::from(rustix::fs::open(&path, flags, Mode::empty())?);
+                Ok(Duplicated { copy, source: Slot::own(handle) })
+            })?;
+            if copy.copy.as_raw_fd() >= FIRST {
+                return Ok(copy.copy);
             }
+            let arguments = [("handle", (&copy.copy).into()), to(DUPLICATE)];
+            always("fcntl", &arguments, || above_the_streams(copy.copy.borrowed())).map(|made| made.copy)
         }
     }
 }
 
+/// The null device.
+pub(super) fn open_null() -> io::Result<Owned> {
+    call("open", &[("path", NULL.into()), to("O_RDWR")], || {
+        Ok(rustix::fs::open(NULL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?.into())
+    })
+}
+
+const NULL: &str = "/dev/null";
+
 /// Holds a number that nothing has.
-pub(crate) fn reserve() -> io::Result<OwnedFd> {
-    fault("open")?;
-    let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+pub(crate) fn reserve() -> io::Result<Owned> {
+    let nothing = open_null()?;
     if nothing.as_raw_fd() >= FIRST {
         return Ok(nothing);
     }
-    fault("fcntl")?;
-    Ok(rustix::io::fcntl_dupfd_cloexec(nothing, FIRST)?)
+    let arguments = [("handle", (&nothing).into()), to(DUPLICATE)];
+    call("fcntl", &arguments, || above_the_streams(nothing.borrowed())).map(|made| made.copy)
 }
 
 /// A descriptor of this process for what another process has under this value. The other's isn't touched.
-pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> io::Result<Owned> {
     use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
-    fault("pidfd_getfd")?;
-    Ok(pidfd_getfd(process, raw(value), PidfdGetfdFlags::empty())?)
+    let copy = call("pidfd_getfd", &[("handle", Argument::There(value, process))], || {
+        let copy = pidfd_getfd(process, raw(value), PidfdGetfdFlags::empty())?.into();
+        Ok(Duplicated { copy, source: Slot::new(value.get().into(), Table::Of(process)) })
+    });
+    copy.map(|made| made.copy)
 }
 
 /// Makes this process the owner of a descriptor that another process made for this one.
@@ -85,21 +113,35 @@ pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> io:
 /// ago, as one is that was handed down, and as std makes none; [`crate::Told`], which stands for the promise
 /// that another process told the number, and can be made elsewhere only by unsafe code; and the end of a channel that
 /// a parent has handed down.
-pub(crate) fn own(value: HandleValue) -> OwnedFd {
+pub(crate) fn own(value: HandleValue) -> Owned {
     // SAFETY: the value was found open, and another process made the descriptor for this one, by the rules above; each
     // of them lets it be taken once.
-    unsafe { OwnedFd::from_raw_fd(raw(value)) }
+    unsafe { OwnedFd::from_raw_fd(raw(value)) }.into()
 }
 
 /// Whether a descriptor is open and would go on to a started program, as one is that was handed down and not adopted
 /// yet.
 pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
-    fault("fcntl")?;
-    match rustix::io::fcntl_getfd(borrowed(value)) {
-        Ok(flags) => Ok(!flags.contains(FdFlags::CLOEXEC)),
-        Err(Errno::BADF) => Ok(false),
-        Err(error) => Err(error.into()),
+    let flags = flags_of(borrowed(value))?;
+    Ok(flags.is_some_and(|Flags(flags)| !flags.contains(FdFlags::CLOEXEC)))
+}
+
+/// The flags of a descriptor.
+struct Flags(FdFlags);
+
+impl Outcome for Flags {
+    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(if self.0.contains(FdFlags::CLOEXEC) { "FD_CLOEXEC" } else { "no flag" })
     }
+}
+
+/// Those flags; `None` if it isn't open.
+fn flags_of(handle: BorrowedFd<'_>) -> io::Result<Option<Flags>> {
+    ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || match rustix::io::fcntl_getfd(handle) {
+        Ok(flags) => Ok(Some(Flags(flags))),
+        Err(Errno::BADF) => Ok(None),
+        Err(error) => Err(error.into()),
+    })
 }
 
 /// Whether a descriptor whose number was told can be one that nobody owns. Nothing is put into a running process here, so
@@ -110,16 +152,67 @@ pub(crate) fn is_still_anybodys(value: HandleValue) -> bool {
 
 /// Keeps a descriptor that is about to be owned from programs that are started.
 pub(crate) fn clear_inheritable_of(value: HandleValue) -> io::Result<()> {
-    fault("fcntl")?;
-    let flags = rustix::io::fcntl_getfd(borrowed(value))?;
-    Ok(rustix::io::fcntl_setfd(borrowed(value), flags | FdFlags::CLOEXEC)?)
+    let handle = borrowed(value);
+    let Flags(flags) = ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || {
+        Ok(Flags(rustix::io::fcntl_getfd(handle)?))
+    })?;
+    always("fcntl", &[("handle", handle.into()), to("F_SETFD FD_CLOEXEC")], || {
+        Ok(rustix::io::fcntl_setfd(handle, flags | FdFlags::CLOEXEC)?)
+    })
 }
 
 /// Whether a descriptor is open.
 pub(crate) fn check_open(handle: BorrowedFd<'_>) -> io::Result<()> {
-    fault("fcntl")?;
-    rustix::io::fcntl_getfd(handle)?;
-    Ok(())
+    ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || Ok(Flags(rustix::io::fcntl_getfd(handle)?)))
+        .map(drop)
+}
+
+/// How a descriptor was opened, and what it does.
+pub(super) struct Opened(pub(super) OFlags);
+
+impl Outcome for Opened {
+    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{:#x}", self.0.bits())
+    }
+}
+
+/// Asks for that, without a fault of its own.
+pub(super) fn opened_with(handle: BorrowedFd<'_>) -> io::Result<OFlags> {
+    let arguments = [("handle", handle.into()), to("F_GETFL")];
+    always_ask("fcntl", &arguments, || Ok(Opened(rustix::fs::fcntl_getfl(handle)?)))
+        .map(|Opened(flags)| flags)
+}
+
+/// Likewise, with one.
+pub(super) fn ask_how_opened(handle: BorrowedFd<'_>) -> io::Result<OFlags> {
+    let arguments = [("handle", handle.into()), to("F_GETFL")];
+    ask("fcntl", &arguments, || Ok(Opened(rustix::fs::fcntl_getfl(handle)?))).map(|Opened(flags)| flags)
+}
+
+/// What nobody can do any more with memory.
+pub(super) fn seals_of(handle: BorrowedFd<'_>) -> io::Result<SealFlags> {
+    struct Seals(SealFlags);
+    impl Outcome for Seals {
+        fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(to, "{:#x}", self.0.bits())
+        }
+    }
+    let arguments = [("handle", handle.into()), to("F_GET_SEALS")];
+    ask("fcntl", &arguments, || Ok(Seals(rustix::fs::fcntl_get_seals(handle)?))).map(|Seals(seals)| seals)
+}
+
+/// What the kernel says of what a descriptor refers to.
+pub(super) fn status_of(handle: BorrowedFd<'_>) -> io::Result<rustix::fs::Stat> {
+    let status = ask("fstat", &[("handle", handle.into())], || Ok(Answered(rustix::fs::fstat(handle)?)));
+    status.map(|Answered(status)| status)
+}
+
+/// Whether what a descriptor refers to is in a file system of this type.
+fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> bool {
+    let answer = always_ask("fstatfs", &[("handle", handle.into())], || {
+        Ok(rustix::fs::fstatfs(handle)?.f_type == system)
+    });
+    answer.unwrap_or(false)
 }
 
 /// The kernel's answer to what a descriptor refers to.
@@ -127,12 +220,10 @@ pub(crate) fn check_open(handle: BorrowedFd<'_>) -> io::Result<()> {
 /// An event and a semaphore are one kind of thing to the kernel, in two modes, and only its page about the descriptor
 /// tells them apart (since Linux 6.5; before that, either is an event).
 pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
-    fault("fstat")?;
-    let status = rustix::fs::fstat(handle)?;
+    let status = status_of(handle)?;
     match FileType::from_raw_mode(status.st_mode) {
         FileType::Socket => return Ok(Kind::Socket),
         FileType::RegularFile => {
-            fault("fcntl")?;
             return Ok(if is_section(handle) { Kind::Section } else { Kind::File });
         }
         FileType::Unknown => {}
@@ -144,17 +235,17 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
         return Ok(kind);
     }
     // Any other kind has a name in its link.
-    fault("readlink")?;
-    let link = rustix::fs::readlink(path_of(handle), Vec::new())?.into_string().map_err(io::Error::other)?;
+    let path = path_of(handle);
+    let link = ask("readlink", &[("path", path.as_str().into())], || {
+        rustix::fs::readlink(&path, Vec::new())?.into_string().map_err(io::Error::other)
+    })?;
     Ok(Kind::Other(name_in_link(&link).into()))
 }
 
 /// Whether it is memory that nobody can shrink behind the back of who looks at it. Other memory is a file.
-pub(super) fn is_section(file: impl AsFd) -> bool {
-    let seals = rustix::fs::fcntl_get_seals(&file);
+pub(super) fn is_section(file: BorrowedFd<'_>) -> bool {
     // In a file system of huge pages, whoever has it can take parts of the memory away all the same.
-    let is_memory = || rustix::fs::fstatfs(&file).is_ok_and(|system| system.f_type == TMPFS);
-    seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) && is_memory()
+    seals_of(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) && is_in(file, TMPFS)
 }
 
 /// The kind of what is in no file system, if the kernel's page about the descriptor has what only that kind has.
@@ -191,12 +282,31 @@ pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> io::Result<u64> {
 /// The kernel's page about a descriptor, or its first lines.
 fn page_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let path = format!("/proc/thread-self/fdinfo/{}", handle.as_raw_fd());
-    fault("open")?;
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    fault("read")?;
-    let mut page = Vec::with_capacity(512);
-    rustix::io::read(&file, rustix::buffer::spare_capacity(&mut page))?;
-    Ok(page)
+    ask_page(Path::new(&path), || {
+        fault("open")?;
+        let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut page = Vec::with_capacity(512);
+        rustix::io::read(&file, rustix::buffer::spare_capacity(&mut page))?;
+        Ok(page)
+    })
+}
+
+/// Reads one of the kernel's pages, which leaves nothing open: one event for all of it.
+pub(super) fn ask_page(path: &Path, read: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+    ask("read", &[("path", path.into())], || read().map(Page)).map(|Page(page)| page)
+}
+
+/// The same, without a fault.
+pub(super) fn read_page(path: &Path) -> io::Result<Vec<u8>> {
+    always_ask("read", &[("path", path.into())], || std::fs::read(path).map(Page)).map(|Page(page)| page)
+}
+
+struct Page(Vec<u8>);
+
+impl Outcome for Page {
+    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{} bytes", self.0.len())
+    }
 }
 
 /// The same of the descriptor that has this value.
@@ -210,12 +320,7 @@ pub(crate) fn standard_stream(which: usize) -> io::Result<Option<BorrowedFd<'sta
     // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its life. A
     // program that closes one gets an error from the kernel for the number.
     let stream = unsafe { BorrowedFd::borrow_raw(number) };
-    fault("fcntl")?;
-    match rustix::io::fcntl_getfd(stream) {
-        Ok(_) => Ok(Some(stream)),
-        Err(Errno::BADF) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(flags_of(stream)?.map(|_| stream))
 }
 
 /// Whether a call failed because the descriptor isn't open.

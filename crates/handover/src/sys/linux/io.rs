@@ -1,6 +1,32 @@
 //! Descriptors as std has them, under the names that the code for all systems uses.
 
 pub use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+
+pub(crate) use crate::sys::owned::Owned;
+
+/// What closes a descriptor.
+pub(crate) const CLOSE: &str = "close";
+
+/// Closes a descriptor.
+pub(crate) fn close(descriptor: OwnedHandle) -> std::io::Result<()> {
+    // SAFETY: its owner has given it up just now, and nobody borrows it any more.
+    let answer = unsafe { libc::close(descriptor.into_raw_fd()) };
+    // Whatever it answers, the descriptor is closed.
+    if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+impl AsHandle for Owned {
+    fn as_fd(&self) -> BorrowedHandle<'_> {
+        self.borrowed()
+    }
+}
+
+impl AsRawFd for Owned {
+    fn as_raw_fd(&self) -> RawFd {
+        self.borrowed().as_raw_fd()
+    }
+}
 
 /// The descriptor inside whatever has one.
 pub(crate) trait HasHandle {

@@ -7,8 +7,9 @@ use std::os::fd::AsRawFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, statx};
 use rustix::io::Errno;
 
-use super::fault;
 use super::handle::{is_section, kind_in, name_in_link};
+use super::io::Owned;
+use super::{Answered, Argument, ask, call};
 use crate::{HandleValue, Kind};
 
 /// What is known of one descriptor.
@@ -39,7 +40,6 @@ pub(crate) fn values_of(process: u32) -> io::Result<(u32, Vec<HandleValue>)> {
         return Ok((process, values));
     }
     // The first thread may have ended before the others, and has nothing any more.
-    fault("readdir")?;
     for entry in std::fs::read_dir(format!("/proc/{process}/task"))? {
         let thread = entry?.file_name().to_str().and_then(|name| name.parse().ok());
         // One that ends meanwhile isn't asked.
@@ -53,14 +53,15 @@ pub(crate) fn values_of(process: u32) -> io::Result<(u32, Vec<HandleValue>)> {
 
 fn values_in(thread: u32, process: u32) -> io::Result<Vec<HandleValue>> {
     let folder = format!("/proc/{thread}/fd");
-    fault("readdir")?;
-    let folder =
-        rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder: Owned = call("open", &[("path", folder.as_str().into())], || {
+        Ok(rustix::fs::open(&folder, flags, Mode::empty())?.into())
+    })?;
     // Looking into this process's own table takes one of its places.
-    let own = (process == std::process::id()).then_some(folder.as_raw_fd().unsigned_abs());
+    let own = (process == std::process::id()).then_some(folder.borrowed().as_raw_fd().unsigned_abs());
     let mut values = Vec::new();
     let mut buffer = Vec::with_capacity(32 * 1024);
-    let mut entries = rustix::fs::RawDir::new(&folder, buffer.spare_capacity_mut());
+    let mut entries = rustix::fs::RawDir::new(folder.borrowed(), buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
         let value = number.and_then(|number| HandleValue::try_from(number).ok());
@@ -80,11 +81,13 @@ pub(crate) fn row(thread: u32, value: HandleValue) -> io::Result<Option<Row>> {
 
 fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
     let path = format!("/proc/{thread}/fd/{value}");
-    fault("readlink")?;
-    let link = rustix::fs::readlink(&path, Vec::new())?;
-    let link = String::from_utf8_lossy(link.as_bytes()).into_owned();
-    fault("read")?;
-    let page = std::fs::read(format!("/proc/{thread}/fdinfo/{value}"))?;
+    let link = ask("readlink", &[("path", path.as_str().into())], || {
+        let link = rustix::fs::readlink(&path, Vec::new())?;
+        Ok(String::from_utf8_lossy(link.as_bytes()).into_owned())
+    })?;
+    let page = format!("/proc/{thread}/fdinfo/{value}");
+    let Answered(page) =
+        ask("read", &[("path", page.as_str().into())], || Ok(Answered(std::fs::read(&page)?)))?;
     let line = |name: &str| {
         let mut lines = page.split(|byte| *byte == b'\n');
         let found = lines.find_map(|line| line.strip_prefix(name.as_bytes()));
@@ -93,12 +96,14 @@ fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
     let flags = line("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok());
     let flags = flags.ok_or_else(|| io::Error::other("the page about the descriptor has no flags"))?;
     let cloexec = OFlags::CLOEXEC.bits();
-    fault("statx")?;
     // A server of files that doesn't answer any more isn't asked.
-    let status = statx(CWD, &path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE | StatxFlags::INO);
+    let wanted = StatxFlags::TYPE | StatxFlags::INO;
+    let status = ask("statx", &[("path", path.as_str().into())], || {
+        Ok(Answered(statx(CWD, &path, AtFlags::STATX_DONT_SYNC, wanted)?))
+    });
     let (mut inode, mut kind) = (Inode::default(), Ok(Kind::File));
     match status {
-        Ok(status) => {
+        Ok(Answered(status)) => {
             inode = Inode { device: (status.stx_dev_major, status.stx_dev_minor), number: status.stx_ino };
             match FileType::from_raw_mode(status.stx_mode.into()) {
                 FileType::Socket => kind = Ok(Kind::Socket),
@@ -110,8 +115,8 @@ fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
                 _ => {}
             }
         }
-        Err(Errno::NOENT) => return Err(Errno::NOENT.into()),
-        Err(error) => kind = Err(error.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+        Err(error) => kind = Err(error),
     }
     let is_process = kind.as_ref().is_ok_and(|kind| *kind == Kind::Process);
     Ok(Row {
@@ -126,11 +131,10 @@ fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
 
 /// Whether memory is sealed is asked of a descriptor, so it is opened once more, for a moment.
 fn kind_of_memory(path: &str) -> io::Result<Kind> {
-    fault("open")?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let memory = rustix::fs::open(path, flags, Mode::empty())?;
-    fault("fcntl")?;
-    Ok(if is_section(&memory) { Kind::Section } else { Kind::File })
+    let memory: Owned =
+        call("open", &[("path", path.into())], || Ok(rustix::fs::open(path, flags, Mode::empty())?.into()))?;
+    Ok(if is_section(memory.borrowed()) { Kind::Section } else { Kind::File })
 }
 
 /// How the open file descriptions behind two descriptors, each of the process of a thread, stand to each other, in an order of the kernel's own; `None` if
@@ -140,17 +144,26 @@ pub(crate) fn compare(
     (other_thread, other_value): (u32, HandleValue),
 ) -> io::Result<Option<Ordering>> {
     const FILE: libc::c_int = 0;
-    fault("kcmp")?;
-    // SAFETY: the call takes numbers.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, value.get(), other_value.get()) };
-    match answer {
-        0 => Ok(Some(Ordering::Equal)),
-        1 => Ok(Some(Ordering::Less)),
-        2 => Ok(Some(Ordering::Greater)),
-        _ => match io::Error::last_os_error() {
-            error if Errno::from_io_error(&error) == Some(Errno::BADF) => Ok(None),
-            error => Err(error),
-        },
-    }
+    let arguments = [
+        ("process", Argument::ProcessId(thread)),
+        ("handle", value.into()),
+        ("process", Argument::ProcessId(other_thread)),
+        ("handle", other_value.into()),
+    ];
+    let Answered(order) = ask("kcmp", &arguments, || {
+        // SAFETY: the call takes numbers.
+        let answer = unsafe {
+            libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, value.get(), other_value.get())
+        };
+        match answer {
+            0 => Ok(Answered(Some(Ordering::Equal))),
+            1 => Ok(Answered(Some(Ordering::Less))),
+            2 => Ok(Answered(Some(Ordering::Greater))),
+            _ => match io::Error::last_os_error() {
+                error if Errno::from_io_error(&error) == Some(Errno::BADF) => Ok(Answered(None)),
+                error => Err(error),
+            },
+        }
+    })?;
+    Ok(order)
 }

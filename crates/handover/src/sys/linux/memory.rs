@@ -8,7 +8,8 @@ use rustix::fs::{OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::fault;
+use super::handle::{ask_how_opened, seals_of, status_of};
+use super::{Argument, Outcome, always, call};
 
 /// A part of a section in this process's memory. It stays as long as this, whatever becomes of descriptors of the
 /// section.
@@ -34,13 +35,20 @@ impl View {
         if isize::try_from(length).is_err() {
             return Err(Errno::NOMEM.into());
         }
-        fault("mmap")?;
         let protection = if writing { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-        // SAFETY: the kernel lays the view where nothing else is. Nobody can take the memory away: it is sealed, and no
-        // further than its end is mapped.
-        let base = unsafe { mmap(null_mut(), length, protection, MapFlags::SHARED, section, from) };
-        let base = NonNull::new(base?.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self { base, length })
+        let arguments = [
+            ("section", section.into()),
+            ("protection", Argument::Flags(protection.bits())),
+            ("from", from.into()),
+            ("length", length.into()),
+        ];
+        call("mmap", &arguments, || {
+            // SAFETY: the kernel lays the view where nothing else is. Nobody can take the memory away: it is sealed, and
+            // no further than its end is mapped.
+            let base = unsafe { mmap(null_mut(), length, protection, MapFlags::SHARED, section, from) };
+            let base = NonNull::new(base?.cast()).ok_or(Errno::NOMEM)?;
+            Ok(Self { base, length })
+        })
     }
 
     /// Maps all that the section has.
@@ -57,10 +65,19 @@ impl View {
     }
 }
 
+impl Outcome for View {
+    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{} bytes at {:p}", self.length, self.base)
+    }
+}
+
 impl Drop for View {
     fn drop(&mut self) {
-        // SAFETY: the view is ours, and nobody borrows from it any more.
-        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.length) };
+        let address = self.base.as_ptr().expose_provenance() as u64;
+        let _ = always("munmap", &[("view", Argument::Raw(address)), ("length", self.length.into())], || {
+            // SAFETY: the view is ours, and nobody borrows from it any more.
+            Ok(unsafe { munmap(self.base.as_ptr().cast(), self.length) }?)
+        });
     }
 }
 
@@ -71,15 +88,12 @@ pub(crate) fn granularity() -> u64 {
 
 /// How many bytes a section has.
 pub(crate) fn size_of_section(section: BorrowedFd<'_>) -> io::Result<usize> {
-    fault("fcntl")?;
-    let seals = rustix::fs::fcntl_get_seals(section)?;
+    let seals = seals_of(section)?;
     if !seals.contains(SealFlags::SHRINK) {
         return Err(io::Error::other("the section isn't sealed against becoming shorter"));
     }
-    fault("fcntl")?;
-    if rustix::fs::fcntl_getfl(section)?.contains(OFlags::WRONLY) {
+    if ask_how_opened(section)?.contains(OFlags::WRONLY) {
         return Err(Errno::ACCESS.into());
     }
-    fault("fstat")?;
-    usize::try_from(rustix::fs::fstat(section)?.st_size).map_err(io::Error::other)
+    usize::try_from(status_of(section)?.st_size).map_err(io::Error::other)
 }

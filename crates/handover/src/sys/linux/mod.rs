@@ -20,4 +20,18 @@ pub(crate) mod user;
 pub(crate) mod value;
 pub(crate) mod wait;
 
+#[allow(unused_imports, reason = "a call that isn't made through the seam yet has this in front")]
 use super::fault;
+use super::seam::{
+    Answered, Argument, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, always_ask, ask,
+    call,
+};
+
+/// Sets what the system's last error was.
+#[cfg(feature = "tracing")]
+pub(super) fn set_last_error(code: i32) {
+    // SAFETY: the call takes nothing.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: the place is this thread's alone, for as long as the thread lives.
+    unsafe { place.write(code) };
+}

@@ -1,7 +1,7 @@
 //! Objects that are created, and what only one kind of them can.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags};
@@ -11,9 +11,10 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use super::fault;
-use super::handle::count_of_eventfd;
+use super::handle::{ask_how_opened, count_of_eventfd, opened_with, to};
+use super::io::Owned;
 use super::wait::{Way, ready, take};
+use super::{Argument, always, always_ask, ask, call};
 use crate::Kind;
 
 /// What is created, with what only its kind has.
@@ -57,22 +58,25 @@ impl What {
 }
 
 /// An object, not signaled.
-pub(crate) fn create(what: What) -> io::Result<OwnedFd> {
-    fault(what.creating())?;
+pub(crate) fn create(what: What) -> io::Result<Owned> {
+    let name = what.creating();
     match what {
         What::Event { manual_reset } => {
-            let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+            let event = call(name, &[("initial", 0_u32.into())], || Ok(eventfd(0, flags)?.into()))?;
             mark(&event, manual_reset)?;
             Ok(event)
         }
         What::Semaphore { initial, .. } => {
             let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
-            Ok(eventfd(u32::try_from(initial).map_err(io::Error::other)?, flags)?)
+            call(name, &[("initial", initial.into()), to("EFD_SEMAPHORE")], || {
+                Ok(eventfd(u32::try_from(initial).map_err(io::Error::other)?, flags)?.into())
+            })
         }
-        What::Section(size) => section(size),
+        What::Section(size) => section(name, size),
         What::Timer { manual_reset } => {
             let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-            let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            let timer = call(name, &[], || Ok(timerfd_create(TimerfdClockId::Monotonic, flags)?.into()))?;
             mark(&timer, manual_reset)?;
             Ok(timer)
         }
@@ -84,41 +88,52 @@ pub(crate) fn create(what: What) -> io::Result<OwnedFd> {
 /// wait reads, as all other programs do with what the kernel gives them.
 const MANUAL_RESET: OFlags = OFlags::APPEND;
 
-fn mark(object: &OwnedFd, manual_reset: bool) -> io::Result<()> {
-    if manual_reset {
-        fault("fcntl")?;
-        rustix::fs::fcntl_setfl(object, OFlags::NONBLOCK | MANUAL_RESET)?;
+fn mark(object: &Owned, manual_reset: bool) -> io::Result<()> {
+    if !manual_reset {
+        return Ok(());
     }
-    Ok(())
+    call("fcntl", &[("handle", object.into()), to("F_SETFL O_NONBLOCK O_APPEND")], || {
+        Ok(rustix::fs::fcntl_setfl(object, OFlags::NONBLOCK | MANUAL_RESET)?)
+    })
 }
 
 /// How an event, a timer or a semaphore is waited for.
 pub(crate) fn way_of(object: BorrowedFd<'_>) -> io::Result<Way> {
-    fault("fcntl")?;
-    let is_marked = rustix::fs::fcntl_getfl(object)?.contains(MANUAL_RESET);
+    let is_marked = ask_how_opened(object)?.contains(MANUAL_RESET);
     Ok(if is_marked { Way::Look } else { Way::Take })
 }
 
-fn section(size: u64) -> io::Result<OwnedFd> {
+fn section(name: &'static str, size: u64) -> io::Result<Owned> {
+    const NAME: &str = "handover";
     // The memory is taken only when it is written to, and then it is too late to say that there is no such machine.
-    let machine = rustix::system::sysinfo();
-    let memory = machine.totalram.saturating_add(machine.totalswap);
-    #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
-    let memory = u64::from(memory).saturating_mul(machine.mem_unit.into());
+    let memory = always_ask("sysinfo", &[], || {
+        let machine = rustix::system::sysinfo();
+        let memory = machine.totalram.saturating_add(machine.totalswap);
+        #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
+        Ok(u64::from(memory).saturating_mul(machine.mem_unit.into()))
+    })?;
     if size > memory {
         return Err(Errno::NOMEM.into());
     }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let section = match rustix::fs::memfd_create("handover", flags | MemfdFlags::NOEXEC_SEAL) {
+    let label = ("label", NAME.into());
+    let section = call(name, &[label, to("MFD_NOEXEC_SEAL")], || {
+        Ok(Owned::from(rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL)?))
+    });
+    let section = match section {
         // Before Linux 6.3.
-        Err(Errno::INVAL) => rustix::fs::memfd_create("handover", flags)?,
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+            always(name, &[label], || Ok(Owned::from(rustix::fs::memfd_create(NAME, flags)?)))?
+        }
         other => other?,
     };
-    fault("ftruncate")?;
-    rustix::fs::ftruncate(&section, size)?;
-    fault("fcntl")?;
+    call("ftruncate", &[("handle", (&section).into()), ("size", size.into())], || {
+        Ok(rustix::fs::ftruncate(&section, size)?)
+    })?;
     // Who looks at memory that is taken away is killed. So nobody can, and the size stays what it is.
-    rustix::fs::fcntl_add_seals(&section, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    let arguments = [("handle", (&section).into()), ("F_ADD_SEALS", Argument::Flags(seals.bits()))];
+    call("fcntl", &arguments, || Ok(rustix::fs::fcntl_add_seals(&section, seals)?))?;
     Ok(section)
 }
 
@@ -128,9 +143,8 @@ pub(crate) fn set_event(event: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Adds to what an eventfd has; false if it can have no more.
 fn add(eventfd: BorrowedFd<'_>, count: u64) -> io::Result<bool> {
-    fault("write")?;
     // One of another program may block when it is full, and only its page says how much it has room for.
-    if count > 1 && !rustix::fs::fcntl_getfl(eventfd)?.contains(OFlags::NONBLOCK) {
+    if count > 1 && !opened_with(eventfd)?.contains(OFlags::NONBLOCK) {
         const MOST: u64 = u64::MAX - 1;
         let has = count_of_eventfd(eventfd)?;
         if MOST.saturating_sub(has) < count {
@@ -141,11 +155,20 @@ fn add(eventfd: BorrowedFd<'_>, count: u64) -> io::Result<bool> {
         return Ok(false);
     }
     loop {
-        match rustix::io::write(eventfd, &count.to_ne_bytes()) {
-            Ok(_) => return Ok(true),
-            Err(Errno::AGAIN) => return Ok(false),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        let written =
+            call(
+                "write",
+                &[("handle", eventfd.into()), ("count", count.into())],
+                || match rustix::io::write(eventfd, &count.to_ne_bytes()) {
+                    Ok(_) => Ok(Some(())),
+                    Err(Errno::AGAIN) => Ok(None),
+                    Err(error) => Err(error.into()),
+                },
+            );
+        match written {
+            Ok(written) => return Ok(written.is_some()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -197,17 +220,26 @@ pub(crate) fn cancel_timer(timer: BorrowedFd<'_>) -> io::Result<()> {
     if way == Way::Take {
         return settime(timer, Timespec { tv_sec: 0, tv_nsec: 1 }, ZERO);
     }
-    fault("timerfd_gettime")?;
-    let goes_on = timerfd_gettime(timer)?;
-    if (goes_on.it_value.tv_sec, goes_on.it_value.tv_nsec) == (0, 0) {
+    let goes_on = ask("timerfd_gettime", &[("timer", timer.into())], || {
+        let time = timerfd_gettime(timer)?.it_value;
+        Ok((time.tv_sec, time.tv_nsec) != (0, 0))
+    })?;
+    if !goes_on {
         return Ok(());
     }
     settime(timer, Timespec { tv_sec: 0, tv_nsec: 1 }, ZERO)
 }
 
 fn settime(timer: BorrowedFd<'_>, it_value: Timespec, it_interval: Timespec) -> io::Result<()> {
-    fault("timerfd_settime")?;
     let new = Itimerspec { it_interval, it_value };
-    timerfd_settime(timer, TimerfdTimerFlags::empty(), &new)?;
-    Ok(())
+    let arguments = [
+        ("timer", timer.into()),
+        ("seconds", it_value.tv_sec.into()),
+        ("nanoseconds", it_value.tv_nsec.into()),
+        ("period", it_interval.tv_sec.into()),
+    ];
+    call("timerfd_settime", &arguments, || {
+        timerfd_settime(timer, TimerfdTimerFlags::empty(), &new)?;
+        Ok(())
+    })
 }

@@ -4,19 +4,20 @@
 //! before it would start the program does the rest, and starts it: so the variable that says for whom a manifest is can
 //! have the new process's id in it.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rustix::fs::{Mode, OFlags};
-
-use super::fault;
-use super::handle::standard_stream;
+use super::handle::{open_null, standard_stream};
+use super::io::Owned;
+use super::{Answered, Argument, Effects, Outcome, Slot, Table, always, always_ask, call, fault};
 
 /// What is done in the new process.
 pub(crate) struct Plan {
@@ -28,10 +29,24 @@ pub(crate) struct Plan {
     pub(crate) id: Option<(usize, usize)>,
     /// The descriptors that the program gets beside its three streams: which, and under which number.
     pub(crate) inherit: Vec<(RawFd, RawFd)>,
+    /// Its three streams.
+    pub(crate) streams: [Stream; 3],
     /// The signals that are blocked in it.
     pub(crate) blocked: libc::sigset_t,
     /// Whether the system ends the child with the thread that starts it; this is the id of its process.
     pub(crate) ends_with: Option<u32>,
+}
+
+/// What the program has as one of its streams.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Nothing,
+    /// This process's own.
+    Same,
+    /// What std's builder makes for it, a pipe or the null device.
+    New,
+    /// Another descriptor for what this one is for.
+    Copy(Owned),
 }
 
 /// What stands for the new process's id until it is known.
@@ -39,19 +54,82 @@ pub(crate) const ID: &str = "0000000000";
 
 /// Starts the program. The builder has the streams, the folder and the users, and nothing else to do.
 pub(crate) fn spawn(mut command: Command, plan: Plan) -> io::Result<Child> {
-    fault("fork")?;
+    // As the plan is the new process's, what is told of it is kept beside it.
+    let program = plan.program.clone();
+    let told = Told::of(&plan);
     let mut prepared = Prepared::new(plan)?;
     // SAFETY: between fork and execve other threads' locks can be held for ever, so only system calls are made and
     // memory is changed that was there before; nothing is allocated, and nothing dropped.
     unsafe { command.pre_exec(move || Err(prepared.become_the_program())) };
-    fault("execve")?;
-    command.spawn()
+    let arguments = [("program", Path::new(OsStr::from_bytes(program.as_bytes())).into())];
+    let started = call("fork+execve", &arguments, || {
+        fault("execve")?;
+        Ok(Started { child: command.spawn()?, told })
+    });
+    started.map(|started| started.child)
+}
+
+/// Which descriptors of this process a new one has, and under which numbers.
+struct Told {
+    streams: [Option<Option<RawFd>>; 3],
+    inherit: Vec<(RawFd, RawFd)>,
+}
+
+impl Told {
+    fn of(plan: &Plan) -> Self {
+        let own = |which: RawFd, stream: &Stream| match stream {
+            Stream::Nothing => None,
+            Stream::Same => Some(Some(which)),
+            Stream::New => Some(None),
+            Stream::Copy(copy) => Some(Some(copy.as_raw_fd())),
+        };
+        let [input, output, error] = &plan.streams;
+        let streams = [own(0, input), own(1, output), own(2, error)];
+        // Nobody reads it if nobody is told.
+        let inherit = if cfg!(feature = "tracing") { plan.inherit.clone() } else { Vec::new() };
+        Self { streams, inherit }
+    }
+}
+
+struct Started {
+    child: Child,
+    told: Told,
+}
+
+impl Outcome for Started {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "process {}", self.child.id())
+    }
+
+    fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+        let Child { stdin, stdout, stderr, .. } = &self.child;
+        let ours = [
+            stdin.as_ref().map(AsFd::as_fd),
+            stdout.as_ref().map(AsFd::as_fd),
+            stderr.as_ref().map(AsFd::as_fd),
+        ];
+        for own in ours.into_iter().flatten() {
+            to.opened(Slot::own(own), None)?;
+        }
+        let slot = |number: RawFd, table| Slot::new(number.unsigned_abs().into(), table);
+        let there = Table::OfId(self.child.id());
+        for (number, stream) in (0..).zip(self.told.streams) {
+            if let Some(own) = stream {
+                to.opened(slot(number, there), own.map(|own| slot(own, Table::Own)))?;
+            }
+        }
+        for (own, number) in &self.told.inherit {
+            to.opened(slot(*number, there), Some(slot(*own, Table::Own)))?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the user that this process acts as may start the file.
 pub(crate) fn can_be_started(file: &Path) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
-    accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+    let access = || Ok(accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS)?);
+    always_ask("faccessat2", &[("path", file.into())], access).is_ok()
 }
 
 /// Whether the kernel can close what isn't listed, which one before 5.11 can't.
@@ -60,26 +138,38 @@ pub(crate) fn check_can_close_the_rest() -> io::Result<()> {
     if CAN.load(Relaxed) {
         return Ok(());
     }
-    // SAFETY: the call takes numbers, and no descriptor has this one.
-    let outcome =
-        unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if outcome != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    always_ask("close_range", &[("from", u32::MAX.into()), ("to", u32::MAX.into())], || {
+        // SAFETY: the call takes numbers, and no descriptor has this one.
+        let outcome =
+            unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+        if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    })?;
     CAN.store(true, Relaxed);
     Ok(())
 }
 
 /// The signals that this thread doesn't want now.
 pub(crate) fn blocked_signals() -> io::Result<libc::sigset_t> {
-    let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: nothing is changed, and the answer has a live place of its type.
-    let outcome = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, null(), blocked.as_mut_ptr()) };
-    if outcome != 0 {
-        return Err(io::Error::from_raw_os_error(outcome));
-    }
-    // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
-    Ok(unsafe { blocked.assume_init() })
+    let blocked = always_ask("rt_sigprocmask", &[], || {
+        let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: nothing is changed, and the answer has a live place of its type.
+        let outcome = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, null(), blocked.as_mut_ptr()) };
+        if outcome != 0 {
+            return Err(io::Error::from_raw_os_error(outcome));
+        }
+        // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
+        Ok(Answered(unsafe { blocked.assume_init() }))
+    });
+    blocked.map(|Answered(blocked)| blocked)
+}
+
+/// Sets which signals this thread doesn't want. It can't fail: the set is one, and so is the way.
+fn block(signals: &libc::sigset_t, which: &'static str) {
+    let _ = always("rt_sigprocmask", &[(which, Argument::Yes)], || {
+        // SAFETY: the set is borrowed, and the old one isn't asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, signals, null_mut()) };
+        Ok(())
+    });
 }
 
 /// Begins a thread that none of the program's signals are delivered to.
@@ -88,23 +178,21 @@ pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> io::Result<T> {
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the place is live, and the call fills it.
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: the set was filled just now, and the old one isn't asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), null_mut()) };
+    // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
+    block(&unsafe { all.assume_init() }, "all");
     let begun = begin();
-    // SAFETY: the set is the one that was there, and the old one isn't asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut()) };
+    block(&before, "as before");
     Ok(begun)
 }
 
 /// Holds those of the three first numbers that are free, so that nothing of what a spawn makes for itself gets them: what
 /// is put there for the child would overwrite it.
-pub(crate) fn hold_free_streams() -> io::Result<Vec<OwnedFd>> {
-    let mut held = Vec::new();
-    for which in 0..3 {
+pub(crate) fn hold_free_streams() -> io::Result<[Option<Owned>; 3]> {
+    let mut held = [None, None, None];
+    for (which, held) in held.iter_mut().enumerate() {
         // The lowest number that is free is the one that is taken.
         if standard_stream(which)?.is_none() {
-            fault("open")?;
-            held.push(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?);
+            *held = Some(open_null()?);
         }
     }
     Ok(held)
@@ -164,6 +252,12 @@ impl Prepared {
             unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
         if outcome != 0 {
             return Err(io::Error::last_os_error());
+        }
+        for (number, stream) in (0..).zip(&self.plan.streams) {
+            if let Stream::Copy(copy) = stream {
+                // SAFETY: as above: the builder has put nothing else there.
+                succeeded(unsafe { libc::dup2(copy.as_raw_fd(), number) })?;
+            }
         }
         for (own, number) in &self.plan.inherit {
             if own == number {

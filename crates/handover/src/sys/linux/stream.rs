@@ -1,5 +1,6 @@
 //! Unix sockets: bytes, and descriptors beside them.
 
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -14,7 +15,9 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::{fault, process};
+use super::handle::to;
+use super::io::Owned;
+use super::{Argument, Effects, Length, Moved, Outcome, always, ask, call, process};
 
 /// The most descriptors that the kernel passes with one message.
 pub(crate) const MOST_DESCRIPTORS: usize = 253;
@@ -23,9 +26,26 @@ pub(crate) const MOST_DESCRIPTORS: usize = 253;
 const ROOM: usize = rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS));
 
 /// Both ends of a connection.
-pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    fault("socketpair")?;
-    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+pub(crate) fn pair() -> io::Result<(Owned, Owned)> {
+    struct Pair(Owned, Owned);
+    impl Outcome for Pair {
+        fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.result(to)?;
+            to.write_str(" ")?;
+            self.1.result(to)
+        }
+
+        fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+            self.0.effects(to)?;
+            self.1.effects(to)
+        }
+    }
+    let pair = call("socketpair", &[], || {
+        let (one, other) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        Ok(Pair(one.into(), other.into()))
+    });
+    pair.map(|Pair(one, other)| (one, other))
 }
 
 /// Sends as much as there is room for now, with these descriptors beside the first byte; `None` if there is no room.
@@ -34,23 +54,30 @@ pub(crate) fn send(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<Option<usize>> {
-    fault("sendmsg")?;
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    let sent = if descriptors.is_empty() {
-        rustix::net::send(socket, bytes, flags)
-    } else {
-        let mut room = [MaybeUninit::uninit(); ROOM];
-        let mut beside = SendAncillaryBuffer::new(&mut room);
-        if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
-            return Err(Errno::INVAL.into());
-        }
-        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, flags)
-    };
-    match sent {
-        Ok(length) => Ok(Some(length)),
+    let arguments = [
+        ("socket", socket.into()),
+        ("", Argument::Bytes(bytes)),
+        ("handles", Argument::Handles(descriptors)),
+    ];
+    let outcome = |sent| match sent {
+        Ok(length) => Ok(Some(Length(length))),
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),
-    }
+    };
+    let sent = if descriptors.is_empty() {
+        call("sendto", &arguments[..2], || outcome(rustix::net::send(socket, bytes, flags)))
+    } else {
+        call("sendmsg", &arguments, || {
+            let mut room = [MaybeUninit::uninit(); ROOM];
+            let mut beside = SendAncillaryBuffer::new(&mut room);
+            if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(Errno::INVAL.into());
+            }
+            outcome(rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, flags))
+        })
+    };
+    sent.map(|sent| sent.map(|Length(length)| length))
 }
 
 /// Whether nothing could be sent because of all that this user's processes have sent, too many descriptors are under
@@ -65,7 +92,7 @@ pub(crate) struct Came {
     /// How many bytes; zero is the end.
     pub(crate) length: usize,
     /// The descriptors that came beside them. The kernel gives those of one sending at a time, with its first byte.
-    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<Owned>,
     /// Whether there were more, for which this process had no room.
     pub(crate) is_cut: bool,
 }
@@ -81,34 +108,56 @@ pub(crate) enum Look {
 
 /// Sets how long [`Look::Wait`] waits.
 pub(crate) fn set_wait(socket: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
-    fault("setsockopt")?;
-    Ok(rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(time))?)
+    call("setsockopt", &[("socket", socket.into()), to("SO_RCVTIMEO")], || {
+        Ok(rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(time))?)
+    })
 }
 
 /// Receives what is there; `None` if nothing is. A descriptor comes with the flag that keeps it from started programs.
 pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], look: Look) -> io::Result<Option<Came>> {
-    fault("recvmsg")?;
-    let mut room = [MaybeUninit::uninit(); ROOM];
-    let mut beside = RecvAncillaryBuffer::new(&mut room);
     let flags = match look {
         Look::Once => RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
         Look::Wait => RecvFlags::CMSG_CLOEXEC,
     };
-    let received = match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut beside, flags) {
-        Ok(received) => received,
-        Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let mut descriptors = Vec::new();
-    for message in beside.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            // How many there are isn't known before; there is one such part at most.
-            descriptors.reserve(MOST_DESCRIPTORS);
-            descriptors.extend(rights);
+    let arguments = [("socket", socket.into()), ("room", bytes.len().into())];
+    let came = call("recvmsg", &arguments, || {
+        let mut room = [MaybeUninit::uninit(); ROOM];
+        let mut beside = RecvAncillaryBuffer::new(&mut room);
+        let received = match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut beside, flags) {
+            Ok(received) => received,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut descriptors = Vec::new();
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                // How many there are isn't known before; there is one such part at most.
+                descriptors.reserve(MOST_DESCRIPTORS);
+                descriptors.extend(rights.map(Owned::from));
+            }
         }
+        let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
+        let came = Came { length: received.bytes, descriptors, is_cut };
+        Ok(Some(WithBytes { bytes: &bytes[..received.bytes], came }))
+    });
+    came.map(|came| came.map(|with_bytes| with_bytes.came))
+}
+
+/// What came, with the bytes, which stand in the receiver's buffer.
+struct WithBytes<'a> {
+    bytes: &'a [u8],
+    came: Came,
+}
+
+impl Outcome for WithBytes<'_> {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Moved(self.bytes).result(to)?;
+        if self.came.is_cut { to.write_str(", and descriptors for which there is no room") } else { Ok(()) }
     }
-    let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
-    Ok(Some(Came { length: received.bytes, descriptors, is_cut }))
+
+    fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+        self.came.descriptors.iter().try_for_each(|descriptor| descriptor.effects(to))
+    }
 }
 
 /// Whether a call failed because the other end is closed.
@@ -127,40 +176,50 @@ fn address(path: &Path) -> io::Result<SocketAddrUnix> {
 /// The most bytes that the path of a socket has.
 pub(crate) const LONGEST_PATH: usize = 107;
 
-fn socket() -> io::Result<OwnedFd> {
-    fault("socket")?;
+fn socket() -> io::Result<Owned> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+    call("socket", &[], || {
+        Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?.into())
+    })
 }
 
 /// A socket that others can connect to by this path, where nothing is yet.
-pub(crate) fn listen(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn listen(path: &Path) -> io::Result<Owned> {
     const BACKLOG: i32 = 128;
     let socket = socket()?;
-    fault("bind")?;
-    rustix::net::bind(&socket, &address(path)?)?;
-    if let Err(error) = fault("listen").and_then(|()| Ok(rustix::net::listen(&socket, BACKLOG)?)) {
+    call("bind", &[("socket", (&socket).into()), ("path", path.into())], || {
+        Ok(rustix::net::bind(&socket, &address(path)?)?)
+    })?;
+    let arguments = [("socket", (&socket).into()), ("backlog", BACKLOG.into())];
+    if let Err(error) = call("listen", &arguments, || Ok(rustix::net::listen(&socket, BACKLOG)?)) {
         // Nobody listens there.
-        let _ = std::fs::remove_file(path);
+        let _ = always("unlink", &[("path", path.into())], || std::fs::remove_file(path));
         return Err(error);
     }
     Ok(socket)
 }
 
 /// Connects to whoever listens there; `None` if too many wait for that one now.
-pub(crate) fn connect(path: &Path) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn connect(path: &Path) -> io::Result<Option<Owned>> {
     let socket = socket()?;
-    fault("connect")?;
-    match rustix::net::connect(&socket, &address(path)?) {
-        Ok(()) => {
-            // It was to keep this call from waiting.
-            fault("fcntl")?;
-            rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::empty())?;
-            Ok(Some(socket))
-        }
-        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-        Err(error) => Err(error.into()),
+    let connected =
+        call(
+            "connect",
+            &[("socket", (&socket).into()), ("path", path.into())],
+            || match rustix::net::connect(&socket, &address(path)?) {
+                Ok(()) => Ok(Some(())),
+                Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+        )?;
+    if connected.is_none() {
+        return Ok(None);
     }
+    // It was to keep this call from waiting.
+    call("fcntl", &[("handle", (&socket).into()), to("F_SETFL")], || {
+        Ok(rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::empty())?)
+    })?;
+    Ok(Some(socket))
 }
 
 /// Whether nobody listens there.
@@ -169,14 +228,15 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Who has connected, if somebody has.
-pub(crate) fn accept(listening: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-    fault("accept4")?;
-    match rustix::net::accept_with(listening, SocketFlags::CLOEXEC) {
-        Ok(socket) => Ok(Some(socket)),
-        // The last is one that came and went.
-        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+pub(crate) fn accept(listening: BorrowedFd<'_>) -> io::Result<Option<Owned>> {
+    call("accept4", &[("socket", listening.into())], || {
+        match rustix::net::accept_with(listening, SocketFlags::CLOEXEC) {
+            Ok(socket) => Ok(Some(socket.into())),
+            // The last is one that came and went.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    })
 }
 
 /// The process that made the other end, as the kernel noted it then.
@@ -185,14 +245,23 @@ pub(crate) struct Maker {
     pub(crate) id: u32,
     pub(crate) user: u32,
     /// `None` if it has ended.
-    pub(crate) process: Option<OwnedFd>,
+    pub(crate) process: Option<Owned>,
 }
 
 /// The user whose process made the other end, and that process's id.
 pub(crate) fn user_of_other_end(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
-    let mut noted = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    // SAFETY: the option's answer is this structure.
-    unsafe { option(socket, libc::SO_PEERCRED, &mut noted) }?;
+    struct Noted(libc::ucred);
+    impl Outcome for Noted {
+        fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(to, "process {} of user {}", self.0.pid, self.0.uid)
+        }
+    }
+    let Noted(noted) = ask("getsockopt", &[("socket", socket.into()), to("SO_PEERCRED")], || {
+        let mut noted = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        // SAFETY: the option's answer is this structure.
+        unsafe { option(socket, libc::SO_PEERCRED, &mut noted) }?;
+        Ok(Noted(noted))
+    })?;
     // Zero is a process that this one's part of the system doesn't see.
     Ok((noted.uid, noted.pid.unsigned_abs()))
 }
@@ -200,7 +269,9 @@ pub(crate) fn user_of_other_end(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)
 /// Ends a connection for both sides, whoever else has it open.
 pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
     // If it has ended, that is as good.
-    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+    let _ = always("shutdown", &[("socket", socket.into())], || {
+        Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
+    });
 }
 
 /// Who made the other end.
@@ -235,14 +306,16 @@ fn has_ended(process: BorrowedFd<'_>) -> io::Result<bool> {
     super::wait::ready(&mut [rustix::event::PollFd::from_borrowed_fd(process, PollFlags::IN)], Some(0))
 }
 
-fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<Owned> {
     /// As the kernel's headers have it for all but two old machines, which the crates don't name yet.
     const SO_PEERPIDFD: i32 = 77;
-    let mut descriptor: RawFd = -1;
-    // SAFETY: the option's answer is a number.
-    unsafe { option(socket, SO_PEERPIDFD, &mut descriptor) }?;
-    // SAFETY: the kernel has made the descriptor for us just now, with the flag that keeps it from started programs.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    call("getsockopt", &[("socket", socket.into()), to("SO_PEERPIDFD")], || {
+        let mut descriptor: RawFd = -1;
+        // SAFETY: the option's answer is a number.
+        unsafe { option(socket, SO_PEERPIDFD, &mut descriptor) }?;
+        // SAFETY: the kernel has made the descriptor for us just now, with the flag that keeps it from started programs.
+        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }.into())
+    })
 }
 
 /// Asks a socket for one of its options.
@@ -251,7 +324,6 @@ fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 ///
 /// Any bytes that the kernel answers for this option must be a value of `T`.
 unsafe fn option<T>(socket: BorrowedFd<'_>, name: i32, answer: &mut T) -> io::Result<()> {
-    fault("getsockopt")?;
     let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
     // SAFETY: the socket is borrowed, so it is open; both places live through the call, and the answer's has the length
     // in the other; the caller promises that it can hold whatever comes.

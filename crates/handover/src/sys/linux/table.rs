@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::fault;
+use super::ask;
 use super::handle::{FIRST, is_open_and_inheritable};
 use crate::HandleValue;
 
@@ -12,13 +12,19 @@ pub(crate) type Carries = ();
 /// The descriptors of this process that a started program would get, beside the standard streams. What was inherited
 /// is among them until it is adopted.
 pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
-    fault("open")?;
+    const FOLDER: &str = "/proc/thread-self/fd";
+    let mut open = Vec::new();
+    ask("readdir", &[("path", FOLDER.into())], || {
+        for entry in std::fs::read_dir(FOLDER)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+            open.extend(number.and_then(|number| HandleValue::try_from(number).ok()));
+        }
+        Ok(open.len())
+    })?;
     let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc/thread-self/fd")? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
-        let Some(value) = number.and_then(|number| HandleValue::try_from(number).ok()) else { continue };
-        // The one that reads the folder isn't inheritable.
+    for value in open {
+        // The one that has read the folder is closed.
         if i64::from(value.get()) >= i64::from(FIRST) && is_open_and_inheritable(value)? {
             found.push((value, ()));
         }

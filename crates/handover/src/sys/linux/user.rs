@@ -1,8 +1,9 @@
 //! Users.
 
 use std::io;
+use std::path::Path;
 
-use super::fault;
+use super::handle::ask_page;
 
 /// The user that this process acts as.
 pub(crate) fn current() -> u32 {
@@ -11,8 +12,9 @@ pub(crate) fn current() -> u32 {
 
 /// The user that a process acts as, by its id; the caller knows that the process is still the one that it means.
 pub(crate) fn of_process(id: u32) -> io::Result<u32> {
-    fault("read")?;
-    let page = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let page = format!("/proc/{id}/status");
+    let page = ask_page(Path::new(&page), || std::fs::read(&page))?;
+    let page = String::from_utf8_lossy(&page);
     let line = page.lines().find_map(|line| line.strip_prefix("Uid:"));
     // Real, effective, saved, of the file system.
     let effective = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());

@@ -1,13 +1,15 @@
 //! Waiting.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::fault;
+use super::handle::opened_with;
+use super::value::number_of;
+use super::{Argument, Length, Outcome, always, call};
 
 /// The most milliseconds that one call waits.
 pub(crate) const LONGEST: u32 = u32::MAX - 1;
@@ -17,6 +19,15 @@ pub(crate) const LONGEST: u32 = u32::MAX - 1;
 pub(crate) enum Waited {
     Signaled,
     TimedOut,
+}
+
+impl Outcome for Waited {
+    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str(match self {
+            Self::Signaled => "signaled",
+            Self::TimedOut => "timed out",
+        })
+    }
 }
 
 /// What a wait that succeeds does with the object.
@@ -80,29 +91,51 @@ pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<
 
 /// Waits until one of the descriptors is ready, or so many milliseconds. False if none is, also after a signal.
 pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> io::Result<bool> {
-    fault("ppoll")?;
     let time = milliseconds.map(|milliseconds| Timespec {
         tv_sec: i64::from(milliseconds / 1000),
         tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
     });
-    match poll(polled, time.as_ref()) {
-        Ok(count) => Ok(count > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
+    // The call changes the list, so what is waited for is told of from a copy.
+    let mut numbers = [0; MOST];
+    let mut count = 0;
+    if cfg!(feature = "tracing") {
+        for (number, polled) in numbers.iter_mut().zip(&*polled) {
+            *number = number_of(polled.as_fd());
+            count += 1;
+        }
     }
+    let arguments =
+        [("objects", Argument::Raws(&numbers[..count])), ("for", Argument::Milliseconds(milliseconds))];
+    let waited = call("ppoll", &arguments, || match poll(polled, time.as_ref()) {
+        Ok(0) | Err(Errno::INTR) => Ok(Waited::TimedOut),
+        Ok(_) => Ok(Waited::Signaled),
+        Err(error) => Err(error.into()),
+    });
+    waited.map(|waited| waited == Waited::Signaled)
 }
 
 /// Takes what an eventfd or a timerfd has, without waiting; false if it has nothing.
 pub(crate) fn take(handle: BorrowedFd<'_>) -> io::Result<bool> {
-    fault("preadv2")?;
-    let mut count = [0; 8];
-    // The descriptor may be another program's, which has left it to block; its mode is its own, and not changed here.
-    let read =
-        rustix::io::preadv2(handle, &mut [IoSliceMut::new(&mut count)], u64::MAX, ReadWriteFlags::NOWAIT);
+    let taken = call("preadv2", &[("handle", handle.into())], || {
+        let mut count = [0; 8];
+        // The descriptor may be another program's, which has left it to block; its mode is its own, and not changed here.
+        taken(rustix::io::preadv2(
+            handle,
+            &mut [IoSliceMut::new(&mut count)],
+            u64::MAX,
+            ReadWriteFlags::NOWAIT,
+        ))
+    });
+    match taken {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => take_without_the_flag(handle),
+        other => other.map(|taken| taken.is_some()),
+    }
+}
+
+fn taken(read: Result<usize, Errno>) -> io::Result<Option<Length>> {
     match read {
-        Ok(_) => Ok(true),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-        Err(Errno::OPNOTSUPP) => take_without_the_flag(handle),
+        Ok(length) => Ok(Some(Length(length))),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -111,13 +144,10 @@ pub(crate) fn take(handle: BorrowedFd<'_>) -> io::Result<bool> {
 /// takes what it has in the moment between the two calls.
 fn take_without_the_flag(handle: BorrowedFd<'_>) -> io::Result<bool> {
     let mut count = [0; 8];
-    let blocks = !rustix::fs::fcntl_getfl(handle)?.contains(OFlags::NONBLOCK);
+    let blocks = !opened_with(handle)?.contains(OFlags::NONBLOCK);
     if blocks && !ready(&mut [PollFd::from_borrowed_fd(handle, PollFlags::IN)], Some(0))? {
         return Ok(false);
     }
-    match rustix::io::read(handle, &mut count) {
-        Ok(_) => Ok(true),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    let read = || taken(rustix::io::read(handle, &mut count));
+    always("read", &[("handle", handle.into())], read).map(|taken| taken.is_some())
 }

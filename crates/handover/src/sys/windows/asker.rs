@@ -4,17 +4,25 @@
 //! that somebody reads, that is when something comes. So a thread asks, and is ended if it gets no answer.
 
 use std::cell::UnsafeCell;
+use std::fmt;
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
 use std::ptr::{NonNull, with_exposed_provenance_mut};
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use windows_sys::Win32::System::Threading::{INFINITE, Sleep, TerminateThread};
+use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
+use windows_sys::Win32::System::Threading::{
+    INFINITE, SetEvent, Sleep, TerminateThread, WaitForSingleObject,
+};
 
+#[cfg(feature = "faults")]
+use super::fault;
+use super::handle::raw_of;
+use super::io::{HasHandle, Owned};
 use super::look::{NameBuffer, ask_for_name, name_in};
 use super::wait::{Waited, wait};
-use super::{fault, named, succeeded};
+use super::{Outcome, ask, call, named, succeeded};
 
 /// How long an answer is waited for, in milliseconds: the kernel needs a thousandth of one.
 const PATIENCE: u32 = 100;
@@ -39,6 +47,15 @@ pub(crate) enum Answer {
     Never,
     /// The thread couldn't even be ended: closing the handle would hang as well.
     Stuck,
+}
+
+impl Outcome for Answer {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.result(to),
+            Self::Never | Self::Stuck => to.write_str("no answer"),
+        }
+    }
 }
 
 /// Asks for files' names, one after the other.
@@ -75,8 +92,8 @@ impl Shared {
 /// What the two threads pass each other.
 #[derive(Debug)]
 struct Desk {
-    asked: OwnedHandle,
-    answered: OwnedHandle,
+    asked: Owned,
+    answered: Owned,
     /// The handle that is asked about; zero for no more.
     handle: AtomicUsize,
     state: AtomicU32,
@@ -91,7 +108,10 @@ unsafe impl Sync for Desk {}
 impl Asker {
     /// The name of a file.
     pub(crate) fn name_of(&mut self, file: BorrowedHandle<'_>) -> io::Result<Answer> {
-        fault("NtQueryObject")?;
+        ask("NtQueryObject", &[("name of", file.into())], || self.answer_for(file))
+    }
+
+    fn answer_for(&mut self, file: BorrowedHandle<'_>) -> io::Result<Answer> {
         let running = match self.thread.take() {
             Some(running) => running,
             None => Running::begin()?,
@@ -99,14 +119,14 @@ impl Asker {
         let desk = running.desk.desk();
         desk.handle.store(file.as_raw_handle().expose_provenance(), Ordering::Relaxed);
         desk.state.store(ASKING, Ordering::Release);
-        named::set_event(desk.asked.as_handle())?;
-        if wait(desk.answered.as_handle(), Some(PATIENCE))? != Waited::Signaled {
+        named::set_event(desk.asked.handle())?;
+        if wait(desk.answered.handle(), Some(PATIENCE))? != Waited::Signaled {
             let given_up = desk.state.compare_exchange(ASKING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
             if given_up.is_ok() {
                 return running.end();
             }
             // It has just come.
-            wait(desk.answered.as_handle(), None)?;
+            wait(desk.answered.handle(), None)?;
         }
         let status = desk.status.load(Ordering::Acquire);
         // SAFETY: the state says that the thread has answered, so it doesn't touch the buffer until it is asked again.
@@ -121,7 +141,7 @@ impl Drop for Asker {
         if let Some(Running { desk, thread }) = self.thread.take() {
             desk.desk().handle.store(0, Ordering::Relaxed);
             // It asks nothing any more, so it ends.
-            if named::set_event(desk.desk().asked.as_handle()).is_ok() && thread.join().is_ok() {
+            if named::set_event(desk.desk().asked.handle()).is_ok() && thread.join().is_ok() {
                 desk.free();
             }
         }
@@ -152,9 +172,11 @@ impl Running {
     /// Ends the thread, which is in a call that doesn't return, or past it and does nothing any more.
     fn end(self) -> io::Result<Answer> {
         let thread = self.thread.as_handle();
-        // SAFETY: the thread is in the kernel, or waits as `serve` does when it was given up. Either way it holds no lock
-        // and is in the middle of no change of memory; what std keeps for it is lost, a few hundred bytes.
-        succeeded(unsafe { TerminateThread(thread.as_raw_handle(), 1) })?;
+        call("TerminateThread", &[("thread", thread.into())], || {
+            // SAFETY: the thread is in the kernel, or waits as `serve` does when it was given up. Either way it holds no lock
+            // and is in the middle of no change of memory; what std keeps for it is lost, a few hundred bytes.
+            succeeded(unsafe { TerminateThread(thread.as_raw_handle(), 1) })
+        })?;
         if wait(thread, Some(END))? != Waited::Signaled {
             return Ok(Answer::Stuck);
         }
@@ -164,13 +186,14 @@ impl Running {
 }
 
 impl Desk {
-    /// The thread's work. Between the call and the answer it neither allocates nor locks anything, so that it can be
-    /// ended there.
+    /// The thread's work. While it is asking it neither allocates nor locks anything, so that it can be ended; so its
+    /// calls aren't told of either.
     fn serve(&self) {
         loop {
-            let asked = wait(self.asked.as_handle(), None);
+            // SAFETY: the desk has the event, and is freed after this thread.
+            let asked = unsafe { WaitForSingleObject(raw_of(self.asked.handle()), INFINITE) };
             let handle = self.handle.load(Ordering::Relaxed);
-            if asked.is_err() || handle == 0 {
+            if asked != WAIT_OBJECT_0 || handle == 0 {
                 return;
             }
             #[cfg(feature = "faults")]
@@ -189,7 +212,8 @@ impl Desk {
                     sleep(INFINITE);
                 }
             }
-            if named::set_event(self.answered.as_handle()).is_err() {
+            // SAFETY: as above.
+            if unsafe { SetEvent(raw_of(self.answered.handle())) } == 0 {
                 return;
             }
         }

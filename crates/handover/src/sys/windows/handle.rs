@@ -1,5 +1,6 @@
 //! Handles: duplicating, closing elsewhere, flags, and what the kernel says about them.
 
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
@@ -16,8 +17,12 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
+use super::io::Owned;
 use super::rights::Rights;
-use super::{fault, succeeded, watched};
+use super::{
+    Argument, AsSlot, Duplicated, Effects, Outcome, Slot, Table, always, always_ask, ask, call, succeeded,
+    watched,
+};
 use crate::{Access, HandleValue, Kind};
 
 /// The information class of [`NtQueryObject`] that windows-sys doesn't name.
@@ -51,6 +56,41 @@ pub(crate) fn raw_of(handle: BorrowedHandle<'_>) -> RawHandle {
     handle.as_raw_handle()
 }
 
+/// A handle in another process's table.
+struct There<'a> {
+    value: RawHandle,
+    process: BorrowedHandle<'a>,
+}
+
+impl Outcome for There<'_> {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{:#x}", self.value.expose_provenance())
+    }
+}
+
+impl AsSlot for There<'_> {
+    fn slot(&self) -> Slot<'_> {
+        Slot::new(self.value.expose_provenance() as u64, Table::Of(self.process))
+    }
+}
+
+/// A handle that is moved here from another process's table.
+struct Fetched<'a> {
+    moved: Owned,
+    from: Slot<'a>,
+}
+
+impl Outcome for Fetched<'_> {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.moved.result(to)
+    }
+
+    fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+        to.opened(self.moved.slot(), Some(self.from))?;
+        to.closed(self.from)
+    }
+}
+
 /// `DuplicateHandle` from one process's table into another's.
 fn duplicate_raw(
     source_process: BorrowedHandle<'_>,
@@ -60,7 +100,6 @@ fn duplicate_raw(
     inheritable: bool,
     options: u32,
 ) -> io::Result<RawHandle> {
-    fault("DuplicateHandle")?;
     let mut copy = null_mut();
     // SAFETY: both processes are borrowed, so they are open; `source` is only a number to the kernel, which checks
     // it; `copy` is a live place for the answer.
@@ -89,26 +128,41 @@ pub(crate) fn duplicate_here(
     handle: BorrowedHandle<'_>,
     access: Rights,
     inheritable: bool,
-) -> io::Result<OwnedHandle> {
+) -> io::Result<Owned> {
+    let arguments = [("handle", handle.into()), said(access), INHERITABLE];
+    let arguments = if inheritable { &arguments[..] } else { &arguments[..2] };
     let (access, options) = access_and_options(access);
-    let copy = duplicate_raw(
-        current_process(),
-        handle.as_raw_handle(),
-        current_process(),
-        access,
-        inheritable,
-        options,
-    )?;
-    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
-    Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
+    let this = current_process();
+    let copy = call("DuplicateHandle", arguments, || {
+        let copy = duplicate_raw(this, handle.as_raw_handle(), this, access, inheritable, options)?;
+        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+        let copy = unsafe { OwnedHandle::from_raw_handle(copy) }.into();
+        Ok(Duplicated { copy, source: Slot::own(handle) })
+    });
+    copy.map(|made| made.copy)
 }
+
+/// Which access a copy is to have.
+fn said(access: Rights) -> (&'static str, Argument<'static>) {
+    match access {
+        Some(access) => ("access", Argument::Flags(access.bits())),
+        None => ("same access", Argument::Yes),
+    }
+}
+
+const INHERITABLE: (&str, Argument<'_>) = ("inheritable", Argument::Yes);
 
 /// A handle of this process to the object that another process has under this value, with the same access. The
 /// other's handle isn't touched.
-pub(crate) fn duplicate_from(process: BorrowedHandle<'_>, value: HandleValue) -> io::Result<OwnedHandle> {
-    let copy = duplicate_raw(process, raw(value), current_process(), 0, false, DUPLICATE_SAME_ACCESS)?;
-    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
-    Ok(unsafe { OwnedHandle::from_raw_handle(copy) })
+pub(crate) fn duplicate_from(process: BorrowedHandle<'_>, value: HandleValue) -> io::Result<Owned> {
+    let arguments = [("handle", value.into()), ("out of", Argument::Process(process)), said(None)];
+    let copy = call("DuplicateHandle", &arguments, || {
+        let copy = duplicate_raw(process, raw(value), current_process(), 0, false, DUPLICATE_SAME_ACCESS)?;
+        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+        let copy = unsafe { OwnedHandle::from_raw_handle(copy) }.into();
+        Ok(Duplicated { copy, source: Slot::new(value.get().into(), Table::Of(process)) })
+    });
+    copy.map(|made| made.copy)
 }
 
 /// A handle in another process's table to the object; that process has to close it, or [`close_in`] does.
@@ -118,9 +172,16 @@ pub(crate) fn duplicate_into(
     access: Rights,
     inheritable: bool,
 ) -> io::Result<HandleValue> {
+    let arguments =
+        [("handle", handle.into()), ("into", Argument::Process(process)), said(access), INHERITABLE];
+    let arguments = if inheritable { &arguments[..] } else { &arguments[..3] };
     let (access, options) = access_and_options(access);
-    let copy =
-        duplicate_raw(current_process(), handle.as_raw_handle(), process, access, inheritable, options)?;
+    let made = call("DuplicateHandle", arguments, || {
+        let (this, handle_here) = (current_process(), handle.as_raw_handle());
+        let value = duplicate_raw(this, handle_here, process, access, inheritable, options)?;
+        Ok(Duplicated { copy: There { value, process }, source: Slot::own(handle) })
+    })?;
+    let copy = made.copy.value;
     HandleValue::try_from(copy.expose_provenance()).map_err(|error| {
         // No table has such a value; if one should, it is not left there.
         close_raw_in(process, copy);
@@ -138,11 +199,23 @@ pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) {
 }
 
 fn close_raw_in(process: BorrowedHandle<'_>, value: RawHandle) {
-    let (process, value) = (process.as_raw_handle().expose_provenance(), value.expose_provenance());
-    watched(move || move_and_close(process, value));
+    let number = value.expose_provenance();
+    let arguments = [
+        ("handle", Argument::Raw(number as u64)),
+        ("out of", Argument::Process(process)),
+        ("closed there", Argument::Yes),
+    ];
+    let moved = always("DuplicateHandle", &arguments, || {
+        let process_number = process.as_raw_handle().expose_provenance();
+        let silent = || io::Error::from(io::ErrorKind::TimedOut);
+        let moved = watched(move || move_here(process_number, number)).ok_or_else(silent)??;
+        Ok(Fetched { moved, from: Slot::new(number as u64, Table::Of(process)) })
+    });
+    // With this, nobody has it any more.
+    drop(moved.map(|fetched| fetched.moved));
 }
 
-fn move_and_close(process: usize, value: usize) {
+fn move_here(process: usize, value: usize) -> io::Result<Owned> {
     let mut moved = null_mut();
     // SAFETY: whoever calls borrows the process, so it is open; the value is an index that only the kernel looks up;
     // `moved` is a live place for the answer.
@@ -157,10 +230,9 @@ fn move_and_close(process: usize, value: usize) {
             DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE,
         )
     };
-    if answer != 0 {
-        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
-        drop(unsafe { OwnedHandle::from_raw_handle(moved) });
-    }
+    succeeded(answer)?;
+    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+    Ok(unsafe { OwnedHandle::from_raw_handle(moved) }.into())
 }
 
 /// Makes this process the owner of a handle that another process put into its table.
@@ -169,23 +241,25 @@ fn move_and_close(process: usize, value: usize) {
 /// only one has that was handed down and that no Rust object owns; [`crate::Told`], which stands for the promise that
 /// another process told the number, and can be made elsewhere only by unsafe code; and a [`crate::Channel`]'s weaker
 /// end, for what the stronger one, which it trusts with all that it has, gives it in their ledger, each once.
-pub(crate) fn own(value: HandleValue) -> OwnedHandle {
+pub(crate) fn own(value: HandleValue) -> Owned {
     // SAFETY: the value was found open, and another process made the handle for this one, by the two rules above;
     // each of them lets it be taken once.
-    unsafe { OwnedHandle::from_raw_handle(raw(value)) }
+    unsafe { OwnedHandle::from_raw_handle(raw(value)) }.into()
 }
 
 /// Whether a handle of this process is open and inheritable, as one is that was handed down and not adopted yet.
 pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
-    fault("GetHandleInformation")?;
-    let mut flags = 0;
-    // SAFETY: the kernel checks the number; `flags` is a live place for the answer.
-    let answer = unsafe { GetHandleInformation(raw(value), &raw mut flags) };
-    match succeeded(answer) {
-        Ok(()) => Ok(flags & HANDLE_FLAG_INHERIT != 0),
-        Err(error) if is_invalid_handle(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
+    let flags = ask("GetHandleInformation", &[("handle", value.into())], || {
+        let mut flags = 0;
+        // SAFETY: the kernel checks the number; `flags` is a live place for the answer.
+        let answer = unsafe { GetHandleInformation(raw(value), &raw mut flags) };
+        match succeeded(answer) {
+            Ok(()) => Ok(Some(flags)),
+            Err(error) if is_invalid_handle(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    })?;
+    Ok(flags.is_some_and(|flags| flags & HANDLE_FLAG_INHERIT != 0))
 }
 
 /// Whether a handle whose number was told can be one that nobody owns: nothing speaks against it here, where handles are
@@ -196,32 +270,49 @@ pub(crate) fn is_still_anybodys(_: HandleValue) -> bool {
 
 /// Takes the inherit flag off a handle of this process that is about to be owned.
 pub(crate) fn clear_inheritable_of(value: HandleValue) -> io::Result<()> {
-    fault("SetHandleInformation")?;
-    // SAFETY: the kernel checks the number; the flag says nothing to code that uses the handle.
-    let answer = unsafe { SetHandleInformation(raw(value), HANDLE_FLAG_INHERIT, 0) };
-    succeeded(answer)
+    let arguments = [("handle", value.into()), ("not inheritable", Argument::Yes)];
+    call("SetHandleInformation", &arguments, || {
+        // SAFETY: the kernel checks the number; the flag says nothing to code that uses the handle.
+        let answer = unsafe { SetHandleInformation(raw(value), HANDLE_FLAG_INHERIT, 0) };
+        succeeded(answer)
+    })
+}
+
+/// A question about a handle, whatever number it is.
+fn about(handle: RawHandle, what: &'static str) -> [(&'static str, Argument<'static>); 2] {
+    [("handle", Argument::Raw(handle.expose_provenance() as u64)), (what, Argument::Yes)]
+}
+
+impl Outcome for Access {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{:#010x}", self.bits())
+    }
 }
 
 /// The rights that a handle of this process carries.
 pub(crate) fn granted_access(handle: RawHandle) -> io::Result<Access> {
-    fault("NtQueryObject")?;
-    let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
-    let length = super::size_of_u32::<PublicObjectBasicInformation>();
-    // SAFETY: the kernel checks the number and writes at most `length` bytes to a place of that size.
-    let status = unsafe {
-        NtQueryObject(handle, OBJECT_BASIC_INFORMATION, answer.as_mut_ptr().cast(), length, null_mut())
-    };
-    succeeded_nt(status)?;
-    // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
-    let answer = unsafe { answer.assume_init() };
-    Ok(Access::from_bits_retain(answer.granted_access))
+    ask("NtQueryObject", &about(handle, "access"), || {
+        let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
+        let length = super::size_of_u32::<PublicObjectBasicInformation>();
+        // SAFETY: the kernel checks the number and writes at most `length` bytes to a place of that size.
+        let status = unsafe {
+            NtQueryObject(handle, OBJECT_BASIC_INFORMATION, answer.as_mut_ptr().cast(), length, null_mut())
+        };
+        succeeded_nt(status)?;
+        // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
+        let answer = unsafe { answer.assume_init() };
+        Ok(Access::from_bits_retain(answer.granted_access))
+    })
 }
 
 /// The kernel's name for the kind of object that a handle of this process refers to.
 ///
 /// The type alone is asked for: a question for the object's name can hang on a pipe that somebody reads.
 pub(crate) fn type_name(handle: RawHandle) -> io::Result<String> {
-    fault("NtQueryObject")?;
+    ask("NtQueryObject", &about(handle, "type"), || ask_for_type_name(handle))
+}
+
+fn ask_for_type_name(handle: RawHandle) -> io::Result<String> {
     // Of u64, so that the structure in front is aligned. The longest type names have some 40 letters.
     let mut buffer = [0_u64; 64];
     let mut length = 0;
@@ -276,18 +367,26 @@ fn from_type_name(name: &str) -> Kind {
     }
 }
 
-/// What the process's own record says of its three standard streams.
-fn standard_streams() -> [RawHandle; 3] {
-    [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(|which| {
+/// What the process's own record says of a standard stream.
+fn in_the_record(which: usize) -> RawHandle {
+    struct Recorded(RawHandle);
+    impl Outcome for Recorded {
+        fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(to, "{:#x}", self.0.expose_provenance())
+        }
+    }
+    let recorded = always_ask("GetStdHandle", &[("stream", which.into())], || {
+        let which = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE][which];
         // SAFETY: the call takes a constant and only reads this process's own record.
-        unsafe { GetStdHandle(which) }
-    })
+        Ok(Recorded(unsafe { GetStdHandle(which) }))
+    });
+    recorded.map_or(null_mut(), |Recorded(handle)| handle)
 }
 
 /// One of the standard streams of this process, if it has that stream: a file, a pipe or a console, all of which are
 /// files to the kernel.
 pub(crate) fn standard_stream(which: usize) -> io::Result<Option<BorrowedHandle<'static>>> {
-    let stream = standard_streams()[which];
+    let stream = in_the_record(which);
     // A program without a console has NULL there. INVALID, which stands for none too, is also the pseudo handle of
     // this process, and must never be duplicated.
     if HandleValue::try_from(stream.expose_provenance()).is_err() {

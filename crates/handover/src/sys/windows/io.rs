@@ -1,6 +1,32 @@
 //! Handles as std has them, under the names that the code for all systems uses.
 
 pub use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, IntoRawHandle, RawHandle};
+
+use windows_sys::Win32::Foundation::CloseHandle;
+
+pub(crate) use crate::sys::owned::Owned;
+
+/// What closes a handle.
+pub(crate) const CLOSE: &str = "CloseHandle";
+
+/// Closes a handle.
+pub(crate) fn close(handle: OwnedHandle) -> std::io::Result<()> {
+    // SAFETY: its owner has given it up just now, and nobody borrows it any more.
+    super::succeeded(unsafe { CloseHandle(handle.into_raw_handle()) })
+}
+
+impl AsHandle for Owned {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.borrowed()
+    }
+}
+
+impl AsRawHandle for Owned {
+    fn as_raw_handle(&self) -> RawHandle {
+        self.borrowed().as_raw_handle()
+    }
+}
 
 /// The handle inside whatever has one.
 pub(crate) trait HasHandle {

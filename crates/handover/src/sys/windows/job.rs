@@ -10,7 +10,8 @@ use windows_sys::Win32::System::JobObjects::{
     JobObjectExtendedLimitInformation, SetInformationJobObject,
 };
 
-use super::{fault, succeeded};
+use super::io::Owned;
+use super::{Argument, call, succeeded};
 
 /// What a job does to its processes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,22 +23,22 @@ pub(crate) struct Rules {
 }
 
 /// An unnamed job with these rules.
-pub(crate) fn create(rules: Rules) -> io::Result<OwnedHandle> {
-    fault("CreateJobObjectW")?;
-    // SAFETY: no security attributes and no name are documented as NULL.
-    let raw = unsafe { CreateJobObjectW(null(), null()) };
-    if raw.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the handle was made for us just now.
-    let job = unsafe { OwnedHandle::from_raw_handle(raw) };
+pub(crate) fn create(rules: Rules) -> io::Result<Owned> {
+    let job = call("CreateJobObjectW", &[], || {
+        // SAFETY: no security attributes and no name are documented as NULL.
+        let raw = unsafe { CreateJobObjectW(null(), null()) };
+        if raw.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the handle was made for us just now.
+        Ok(Owned::from(unsafe { OwnedHandle::from_raw_handle(raw) }))
+    })?;
     set_rules(job.as_handle(), rules)?;
     Ok(job)
 }
 
 /// Gives a job other rules.
 pub(crate) fn set_rules(job: BorrowedHandle<'_>, rules: Rules) -> io::Result<()> {
-    fault("SetInformationJobObject")?;
     let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
     if rules.kill_on_close {
         limits.BasicLimitInformation.LimitFlags |= JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
@@ -46,14 +47,17 @@ pub(crate) fn set_rules(job: BorrowedHandle<'_>, rules: Rules) -> io::Result<()>
         limits.BasicLimitInformation.LimitFlags |=
             JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK | JOB_OBJECT_LIMIT_BREAKAWAY_OK;
     }
-    // SAFETY: the handle is borrowed, so it is open; the structure is the one of this class, with its own size.
-    let answer = unsafe {
-        SetInformationJobObject(
-            job.as_raw_handle(),
-            JobObjectExtendedLimitInformation,
-            (&raw const limits).cast(),
-            super::size_of_u32::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>(),
-        )
-    };
-    succeeded(answer)
+    let flags = Argument::Flags(limits.BasicLimitInformation.LimitFlags);
+    call("SetInformationJobObject", &[("job", job.into()), ("flags", flags)], || {
+        // SAFETY: the handle is borrowed, so it is open; the structure is the one of this class, with its own size.
+        let answer = unsafe {
+            SetInformationJobObject(
+                job.as_raw_handle(),
+                JobObjectExtendedLimitInformation,
+                (&raw const limits).cast(),
+                super::size_of_u32::<JOBOBJECT_EXTENDED_LIMIT_INFORMATION>(),
+            )
+        };
+        succeeded(answer)
+    })
 }

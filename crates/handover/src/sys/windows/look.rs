@@ -7,9 +7,8 @@ use std::ptr::null_mut;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, OBJECT_INFORMATION_CLASS};
 use windows_sys::Win32::Foundation::{CompareObjectHandles, ERROR_BAD_PATHNAME, UNICODE_STRING};
-use windows_sys::Win32::System::Threading::GetProcessId;
 
-use super::fault;
+use super::ask;
 use super::handle::{OBJECT_BASIC_INFORMATION, PublicObjectBasicInformation, succeeded_nt};
 
 /// The information class of [`NtQueryObject`] that windows-sys doesn't name.
@@ -20,9 +19,10 @@ pub(super) type NameBuffer = [u64; 8200];
 
 /// Asks for an object's name. For a file, this can take for ever: [`super::asker`] is for those.
 pub(crate) fn name_of(handle: BorrowedHandle<'_>) -> io::Result<Option<String>> {
-    fault("NtQueryObject")?;
-    let mut buffer = Box::new([0; 8200]);
-    name_in(ask_for_name(handle.as_raw_handle(), &mut buffer), &buffer)
+    ask("NtQueryObject", &[("name of", handle.into())], || {
+        let mut buffer = Box::new([0; 8200]);
+        name_in(ask_for_name(handle.as_raw_handle(), &mut buffer), &buffer)
+    })
 }
 
 /// The call alone, which allocates nothing.
@@ -59,37 +59,29 @@ pub(super) fn name_in(status: i32, buffer: &NameBuffer) -> io::Result<Option<Str
 
 /// How many handles there are to the object, of all processes.
 pub(crate) fn handle_count(handle: BorrowedHandle<'_>) -> io::Result<u32> {
-    fault("NtQueryObject")?;
-    let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
-    let length = super::size_of_u32::<PublicObjectBasicInformation>();
-    // SAFETY: the handle is borrowed, so it is open; the kernel writes at most `length` bytes to a place of that size.
-    let status = unsafe {
-        NtQueryObject(
-            handle.as_raw_handle(),
-            OBJECT_BASIC_INFORMATION,
-            answer.as_mut_ptr().cast(),
-            length,
-            null_mut(),
-        )
-    };
-    succeeded_nt(status)?;
-    // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
-    Ok(unsafe { answer.assume_init() }.handle_count)
+    ask("NtQueryObject", &[("handles of", handle.into())], || {
+        let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
+        let length = super::size_of_u32::<PublicObjectBasicInformation>();
+        // SAFETY: the handle is borrowed, so it is open; the kernel writes at most `length` bytes to a place of that size.
+        let status = unsafe {
+            NtQueryObject(
+                handle.as_raw_handle(),
+                OBJECT_BASIC_INFORMATION,
+                answer.as_mut_ptr().cast(),
+                length,
+                null_mut(),
+            )
+        };
+        succeeded_nt(status)?;
+        // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
+        Ok(unsafe { answer.assume_init() }.handle_count)
+    })
 }
 
 /// Whether two handles of this process refer to one object.
 pub(crate) fn is_same(one: BorrowedHandle<'_>, other: BorrowedHandle<'_>) -> io::Result<bool> {
-    fault("CompareObjectHandles")?;
-    // SAFETY: both handles are borrowed, so they are open.
-    Ok(unsafe { CompareObjectHandles(one.as_raw_handle(), other.as_raw_handle()) } != 0)
-}
-
-/// The id of the process that a handle refers to; it takes the right to ask.
-pub(crate) fn process_id(process: BorrowedHandle<'_>) -> io::Result<u32> {
-    fault("GetProcessId")?;
-    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process.
-    match unsafe { GetProcessId(process.as_raw_handle()) } {
-        0 => Err(io::Error::last_os_error()),
-        id => Ok(id),
-    }
+    ask("CompareObjectHandles", &[("handle", one.into()), ("handle", other.into())], || {
+        // SAFETY: both handles are borrowed, so they are open.
+        Ok(unsafe { CompareObjectHandles(one.as_raw_handle(), other.as_raw_handle()) } != 0)
+    })
 }

@@ -1,7 +1,8 @@
 //! Memory that processes share.
 
+use std::fmt;
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
@@ -11,8 +12,9 @@ use windows_sys::Win32::System::Memory::{
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
+use super::io::Owned;
 use super::named::{self, What};
-use super::{fault, handle};
+use super::{Argument, Outcome, always, always_ask, ask, call, handle, succeeded};
 use crate::HandleValue;
 
 /// A part of a section in this process's memory. It stays as long as this, whatever becomes of handles to the section.
@@ -55,14 +57,21 @@ impl View {
     /// The same for a value of this process's table; zero bytes for all that there are. The kernel checks that it is a
     /// section with room for so much.
     fn map_raw(section: RawHandle, writing: bool, from: u64, length: usize) -> io::Result<Self> {
-        fault("MapViewOfFile")?;
         let access = if writing { FILE_MAP_READ | FILE_MAP_WRITE } else { FILE_MAP_READ };
         #[allow(clippy::cast_possible_truncation, reason = "the two halves are what is meant")]
         let (high, low) = ((from >> 32) as u32, from as u32);
-        // SAFETY: the kernel checks the number of the section, and lays the view where nothing else is.
-        let view = unsafe { MapViewOfFile(section, access, high, low, length) };
-        let base = NonNull::new(view.Value.cast()).ok_or_else(io::Error::last_os_error)?;
-        let mut this = Self { base, length: 0 };
+        let arguments = [
+            ("section", Argument::Raw(section.expose_provenance() as u64)),
+            ("access", Argument::Flags(access)),
+            ("from", from.into()),
+            ("length", length.into()),
+        ];
+        let mut this = call("MapViewOfFile", &arguments, || {
+            // SAFETY: the kernel checks the number of the section, and lays the view where nothing else is.
+            let view = unsafe { MapViewOfFile(section, access, high, low, length) };
+            let base = NonNull::new(view.Value.cast()).ok_or_else(io::Error::last_os_error)?;
+            Ok(Self { base, length: 0 })
+        })?;
         // A section can be reserved without memory behind it, and then the first look at it would be the end.
         this.length = this.committed()?;
         if this.length < length.max(1) {
@@ -73,33 +82,54 @@ impl View {
 
     /// How many bytes from the base on have memory behind them.
     fn committed(&self) -> io::Result<usize> {
-        fault("VirtualQuery")?;
-        let mut answer = MEMORY_BASIC_INFORMATION::default();
-        // SAFETY: the view is there, and the answer has the size that is passed with it.
-        let length = unsafe {
-            VirtualQuery(self.base.as_ptr().cast(), &raw mut answer, size_of::<MEMORY_BASIC_INFORMATION>())
-        };
-        if length == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let readable =
-            answer.Protect & (PAGE_READONLY | PAGE_READWRITE) != 0 && answer.Protect & PAGE_GUARD == 0;
-        Ok(if answer.State == MEM_COMMIT && readable { answer.RegionSize } else { 0 })
+        ask("VirtualQuery", &[self.said()], || {
+            let mut answer = MEMORY_BASIC_INFORMATION::default();
+            // SAFETY: the view is there, and the answer has the size that is passed with it.
+            let length = unsafe {
+                VirtualQuery(
+                    self.base.as_ptr().cast(),
+                    &raw mut answer,
+                    size_of::<MEMORY_BASIC_INFORMATION>(),
+                )
+            };
+            if length == 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let readable =
+                answer.Protect & (PAGE_READONLY | PAGE_READWRITE) != 0 && answer.Protect & PAGE_GUARD == 0;
+            Ok(if answer.State == MEM_COMMIT && readable { answer.RegionSize } else { 0 })
+        })
+    }
+
+    fn said(&self) -> (&'static str, Argument<'static>) {
+        ("view", Argument::Raw(self.base.as_ptr().expose_provenance() as u64))
+    }
+}
+
+impl Outcome for View {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{:p}", self.base)
     }
 }
 
 impl Drop for View {
     fn drop(&mut self) {
-        // SAFETY: the view is ours, and nobody borrows from it any more.
-        unsafe { UnmapViewOfFile(MEMORY_MAPPED_VIEW_ADDRESS { Value: self.base.as_ptr().cast() }) };
+        let _ = always("UnmapViewOfFile", &[self.said()], || {
+            let address = MEMORY_MAPPED_VIEW_ADDRESS { Value: self.base.as_ptr().cast() };
+            // SAFETY: the view is ours, and nobody borrows from it any more.
+            succeeded(unsafe { UnmapViewOfFile(address) })
+        });
     }
 }
 
 /// At which places of a section a view can begin.
 pub(crate) fn granularity() -> u64 {
     let mut answer = SYSTEM_INFO::default();
-    // SAFETY: the answer is a live place for it.
-    unsafe { GetSystemInfo(&raw mut answer) };
+    let _ = always_ask("GetSystemInfo", &[], || {
+        // SAFETY: the answer is a live place for it.
+        unsafe { GetSystemInfo(&raw mut answer) };
+        Ok(())
+    });
     answer.dwAllocationGranularity.into()
 }
 
@@ -114,7 +144,7 @@ pub(crate) struct Words<const N: usize>(View);
 
 impl<const N: usize> Words<N> {
     /// A new section of zeros, unnamed, and a view of it.
-    pub(crate) fn create() -> io::Result<(OwnedHandle, Self)> {
+    pub(crate) fn create() -> io::Result<(Owned, Self)> {
         let size = size_of::<[AtomicU64; N]>();
         let (section, _) = named::create(What::Section(size as u64), None)?;
         let view = View::map(section.as_handle(), true, 0, size)?;

@@ -23,15 +23,28 @@ pub(crate) mod wait;
 
 use std::io::{Error, Result};
 
+#[allow(unused_imports, reason = "a call that isn't made through the seam yet has this in front")]
 use super::fault;
 #[cfg(feature = "faults")]
 use super::fault::watched;
+use super::seam::{
+    Answered, Argument, AsSlot, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, always_ask,
+    ask, call,
+};
 
-/// Makes a call that Wine may never finish; in tests, somebody watches it.
+/// Makes a call that Wine may never finish; in tests, somebody watches it. `None` if it doesn't.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
-fn watched(call: impl FnOnce()) {
-    call();
+#[allow(clippy::unnecessary_wraps, reason = "with the feature, it may not finish")]
+fn watched<T>(call: impl FnOnce() -> T) -> Option<T> {
+    Some(call())
+}
+
+/// Sets what the system's last error was.
+#[cfg(feature = "tracing")]
+pub(super) fn set_last_error(code: i32) {
+    // SAFETY: the call takes a number.
+    unsafe { windows_sys::Win32::Foundation::SetLastError(code.cast_unsigned()) };
 }
 
 /// The outcome of a call that answers zero for a failure; to be called right after it.

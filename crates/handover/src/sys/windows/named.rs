@@ -1,5 +1,6 @@
 //! Kernel objects that are created, with a name or without one, and opened by their names.
 
+use std::fmt;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr::null;
@@ -16,8 +17,9 @@ use windows_sys::Win32::System::Threading::{
     SetWaitableTimer,
 };
 
+use super::io::Owned;
 use super::user::Protection;
-use super::{code, fault, succeeded};
+use super::{Argument, Effects, Outcome, call, code, succeeded};
 use crate::Access;
 
 /// What is created, with what only its kind has.
@@ -49,6 +51,18 @@ impl What {
         }
     }
 
+    /// What it is created with.
+    fn said(self) -> (&'static str, Argument<'static>) {
+        match self {
+            Self::Event { manual_reset } | Self::Timer { manual_reset } => {
+                (if manual_reset { "manual reset" } else { "auto reset" }, Argument::Yes)
+            }
+            Self::Mutex => ("", Argument::Yes),
+            Self::Semaphore { initial, .. } => ("initial", initial.into()),
+            Self::Section(size) => ("size", size.into()),
+        }
+    }
+
     pub(crate) const fn opening(self) -> &'static str {
         match self {
             Self::Event { .. } => "OpenEventW",
@@ -62,11 +76,36 @@ impl What {
 
 /// An object, not signaled, for this process alone unless it has a name: UTF-16 with the NUL that ends it, and who is
 /// let in. Also says whether it was there before.
-pub(crate) fn create(what: What, name: Option<(&[u16], &Protection)>) -> io::Result<(OwnedHandle, bool)> {
+pub(crate) fn create(what: What, name: Option<(&[u16], &Protection)>) -> io::Result<(Owned, bool)> {
+    let (label, argument) = what.said();
+    let arguments = [(label, argument), ("name", Argument::Wide(name.map_or(&[], |(name, _)| name)))];
+    let from = usize::from(label.is_empty());
+    let to = if name.is_some() { 2 } else { 1 }.max(from);
+    let made = call(what.creating(), &arguments[from..to], || create_raw(what, name));
+    made.map(|Made { object, was_there }| (object, was_there))
+}
+
+/// What creating comes to.
+struct Made {
+    object: Owned,
+    was_there: bool,
+}
+
+impl Outcome for Made {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.object.result(to)?;
+        if self.was_there { to.write_str(", which was there") } else { Ok(()) }
+    }
+
+    fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+        self.object.effects(to)
+    }
+}
+
+fn create_raw(what: What, name: Option<(&[u16], &Protection)>) -> io::Result<Made> {
     let attributes = name.map(|(_, protection)| protection.attributes());
     let attributes: *const SECURITY_ATTRIBUTES = attributes.as_ref().map_or(null(), std::ptr::from_ref);
     let name = name.map_or(null(), |(name, _)| name.as_ptr());
-    fault(what.creating())?;
     // A success needn't change what was said last.
     // SAFETY: the call takes a number.
     unsafe { SetLastError(ERROR_SUCCESS) };
@@ -98,17 +137,21 @@ pub(crate) fn create(what: What, name: Option<(&[u16], &Protection)>) -> io::Res
     // Also after a success it says something: that the object was there. So it is asked before anything else is called.
     // SAFETY: the call takes nothing.
     let said = unsafe { GetLastError() };
-    Ok((owned(raw)?, said == ERROR_ALREADY_EXISTS))
+    Ok(Made { object: owned(raw)?, was_there: said == ERROR_ALREADY_EXISTS })
 }
 
 /// An unnamed event, not signaled.
-pub(crate) fn event(manual_reset: bool) -> io::Result<OwnedHandle> {
+pub(crate) fn event(manual_reset: bool) -> io::Result<Owned> {
     create(What::Event { manual_reset }, None).map(|(event, _)| event)
 }
 
 /// An object of this kind that has this name.
-pub(crate) fn open(what: What, name: &[u16], access: Access) -> io::Result<OwnedHandle> {
-    fault(what.opening())?;
+pub(crate) fn open(what: What, name: &[u16], access: Access) -> io::Result<Owned> {
+    let arguments = [("name", name.into()), ("access", Argument::Flags(access.bits()))];
+    call(what.opening(), &arguments, || open_raw(what, name, access))
+}
+
+fn open_raw(what: What, name: &[u16], access: Access) -> io::Result<Owned> {
     let (access, name) = (access.bits(), name.as_ptr());
     let raw = match what {
         What::Event { .. } => {
@@ -135,12 +178,12 @@ pub(crate) fn open(what: What, name: &[u16], access: Access) -> io::Result<Owned
     owned(raw)
 }
 
-fn owned(raw: RawHandle) -> io::Result<OwnedHandle> {
+fn owned(raw: RawHandle) -> io::Result<Owned> {
     if raw.is_null() {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the handle was made for us by the call right before.
-    Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
+    Ok(unsafe { OwnedHandle::from_raw_handle(raw) }.into())
 }
 
 /// Whether a name wasn't had for want of rights.
@@ -164,21 +207,24 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
 }
 
 pub(crate) fn set_event(event: BorrowedHandle<'_>) -> io::Result<()> {
-    fault("SetEvent")?;
-    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
-    succeeded(unsafe { SetEvent(event.as_raw_handle()) })
+    call("SetEvent", &[("event", event.into())], || {
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
+        succeeded(unsafe { SetEvent(event.as_raw_handle()) })
+    })
 }
 
 pub(crate) fn reset_event(event: BorrowedHandle<'_>) -> io::Result<()> {
-    fault("ResetEvent")?;
-    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
-    succeeded(unsafe { ResetEvent(event.as_raw_handle()) })
+    call("ResetEvent", &[("event", event.into())], || {
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
+        succeeded(unsafe { ResetEvent(event.as_raw_handle()) })
+    })
 }
 
 pub(crate) fn release_mutex(mutex: BorrowedHandle<'_>) -> io::Result<()> {
-    fault("ReleaseMutex")?;
-    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a mutex and this thread's.
-    succeeded(unsafe { ReleaseMutex(mutex.as_raw_handle()) })
+    call("ReleaseMutex", &[("mutex", mutex.into())], || {
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a mutex and this thread's.
+        succeeded(unsafe { ReleaseMutex(mutex.as_raw_handle()) })
+    })
 }
 
 /// What a semaphore's count was before it was added to.
@@ -186,24 +232,33 @@ pub(crate) type Before = i32;
 
 /// Adds to a semaphore's count, and says what it was before.
 pub(crate) fn release_semaphore(semaphore: BorrowedHandle<'_>, count: i32) -> io::Result<Before> {
-    fault("ReleaseSemaphore")?;
-    let mut before = 0;
-    // SAFETY: the handle is borrowed, so it is open; `before` is a live place for the answer.
-    succeeded(unsafe { ReleaseSemaphore(semaphore.as_raw_handle(), count, &raw mut before) })?;
-    Ok(before)
+    call("ReleaseSemaphore", &[("semaphore", semaphore.into()), ("count", count.into())], || {
+        let mut before = 0;
+        // SAFETY: the handle is borrowed, so it is open; `before` is a live place for the answer.
+        succeeded(unsafe { ReleaseSemaphore(semaphore.as_raw_handle(), count, &raw mut before) })?;
+        Ok(before)
+    })
 }
 
 /// Sets a timer to go off after so many units of 100 ns, and then every so many milliseconds, if that isn't zero.
 pub(crate) fn set_timer(timer: BorrowedHandle<'_>, after: i64, period: i32) -> io::Result<()> {
-    fault("SetWaitableTimer")?;
     // Negative: from now on.
     let due = -after;
-    // SAFETY: the handle is borrowed, so it is open; the time lives through the call; no routine is to be called.
-    succeeded(unsafe { SetWaitableTimer(timer.as_raw_handle(), &raw const due, period, None, null(), 0) })
+    call(
+        "SetWaitableTimer",
+        &[("timer", timer.into()), ("due", due.into()), ("period", period.into())],
+        || {
+            // SAFETY: the handle is borrowed, so it is open; the time lives through the call; no routine is to be called.
+            succeeded(unsafe {
+                SetWaitableTimer(timer.as_raw_handle(), &raw const due, period, None, null(), 0)
+            })
+        },
+    )
 }
 
 pub(crate) fn cancel_timer(timer: BorrowedHandle<'_>) -> io::Result<()> {
-    fault("CancelWaitableTimer")?;
-    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a timer.
-    succeeded(unsafe { CancelWaitableTimer(timer.as_raw_handle()) })
+    call("CancelWaitableTimer", &[("timer", timer.into())], || {
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a timer.
+        succeeded(unsafe { CancelWaitableTimer(timer.as_raw_handle()) })
+    })
 }

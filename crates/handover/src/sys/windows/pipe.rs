@@ -1,6 +1,7 @@
 //! Pipes: behind a standard stream, between the ends of a channel, and under a name that others know.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
@@ -20,9 +21,10 @@ use windows_sys::Win32::System::Pipes::{
     PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT, WaitNamedPipeW,
 };
 
+use super::io::Owned;
 use super::text::wide;
 use super::user::Protection;
-use super::{code, fault, succeeded};
+use super::{Argument, always, ask, call, code, succeeded};
 
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +45,7 @@ const OPEN: &str = "CreateFileW";
 ///
 /// Ours is overlapped, which std's `ChildStdin` and its kin need; anonymous pipes can't be, so this is a named one.
 /// The other is synchronous, which any program can read and write; between the ends of a channel it is overlapped too.
-pub(crate) fn pair(
-    direction: Direction,
-    protection: Option<&Protection>,
-) -> Result<(OwnedHandle, OwnedHandle), Failed> {
+pub(crate) fn pair(direction: Direction, protection: Option<&Protection>) -> Result<(Owned, Owned), Failed> {
     // Another process can take a name before us. With an unlikely name, a few tries mean that somebody does it on
     // purpose, and the error should say so.
     let mut tries = 10;
@@ -62,7 +61,7 @@ fn pair_named(
     name: &str,
     direction: Direction,
     protection: Option<&Protection>,
-) -> Result<(OwnedHandle, OwnedHandle), Failed> {
+) -> Result<(Owned, Owned), Failed> {
     let (ours, theirs, flags) = match direction {
         Direction::ToChild => (PIPE_ACCESS_OUTBOUND, GENERIC_READ, 0),
         Direction::FromChild => (PIPE_ACCESS_INBOUND, GENERIC_WRITE, 0),
@@ -74,69 +73,87 @@ fn pair_named(
 }
 
 /// The end of a pipe of this name that serves clients, one at a time; an error if the name is in use.
-pub(crate) fn create_named(name: &str, protection: &Protection) -> io::Result<OwnedHandle> {
+pub(crate) fn create_named(name: &str, protection: &Protection) -> io::Result<Owned> {
     create(name, PIPE_ACCESS_DUPLEX, Some(protection))
 }
 
 /// The client's end of a pipe of this name.
-pub(crate) fn open_named(name: &str) -> io::Result<OwnedHandle> {
+pub(crate) fn open_named(name: &str) -> io::Result<Owned> {
     open(name, GENERIC_READ, FILE_FLAG_OVERLAPPED)
 }
 
 /// The first and only instance of a pipe.
-fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Result<OwnedHandle> {
+fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Result<Owned> {
     const BUFFER: u32 = 64 * 1024;
     let name = wide(OsStr::new(name));
     let attributes = protection.map(Protection::attributes);
-    fault(CREATE)?;
-    // SAFETY: the name ends with NUL; the attributes, if there are any, and what they point to live through the call.
-    let raw = unsafe {
-        CreateNamedPipeW(
-            name.as_ptr(),
-            access | FILE_FLAG_FIRST_PIPE_INSTANCE | FILE_FLAG_OVERLAPPED,
-            PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
-            1,
-            BUFFER,
-            BUFFER,
-            0,
-            attributes.as_ref().map_or(null(), std::ptr::from_ref),
-        )
-    };
-    owned(raw)
+    let mode = access | FILE_FLAG_FIRST_PIPE_INSTANCE | FILE_FLAG_OVERLAPPED;
+    let arguments = [("name", Argument::Wide(&name)), ("mode", Argument::Flags(mode))];
+    call(CREATE, &arguments, || {
+        // SAFETY: the name ends with NUL; the attributes, if there are any, and what they point to live through the
+        // call.
+        let raw = unsafe {
+            CreateNamedPipeW(
+                name.as_ptr(),
+                mode,
+                PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+                1,
+                BUFFER,
+                BUFFER,
+                0,
+                attributes.as_ref().map_or(null(), std::ptr::from_ref),
+            )
+        };
+        owned(raw)
+    })
 }
 
-fn open(name: &str, access: u32, flags: u32) -> io::Result<OwnedHandle> {
+fn open(name: &str, access: u32, flags: u32) -> io::Result<Owned> {
     let name = wide(OsStr::new(name));
-    fault(OPEN)?;
-    // SAFETY: the name ends with NUL. Anonymous impersonation: whoever has the other end learns nothing of us and
-    // can't act as us.
-    let raw = unsafe {
-        CreateFileW(
-            name.as_ptr(),
-            access,
-            0,
-            null(),
-            OPEN_EXISTING,
-            flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS,
-            null_mut(),
-        )
-    };
-    owned(raw)
+    let arguments = [("name", Argument::Wide(&name)), ("access", Argument::Flags(access))];
+    call(OPEN, &arguments, || {
+        // SAFETY: the name ends with NUL. Anonymous impersonation: whoever has the other end learns nothing of us and
+        // can't act as us.
+        let raw = unsafe {
+            CreateFileW(
+                name.as_ptr(),
+                access,
+                0,
+                null(),
+                OPEN_EXISTING,
+                flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS,
+                null_mut(),
+            )
+        };
+        owned(raw)
+    })
+}
+
+/// The null device, to read from or to write to.
+pub(crate) fn null_device(writing: bool) -> io::Result<Owned> {
+    const NAME: &str = "NUL";
+    let way = (if writing { "to write" } else { "to read" }, Argument::Yes);
+    always(OPEN, &[("name", NAME.into()), way], || {
+        let file = File::options().read(!writing).write(writing).open(NAME)?;
+        Ok(OwnedHandle::from(file).into())
+    })
 }
 
 /// Waits until a pipe of this name may be free for a client, so many milliseconds at most; false if it wasn't.
 pub(crate) fn wait_named(name: &str, milliseconds: u32) -> io::Result<bool> {
     let name = wide(OsStr::new(name));
-    fault("WaitNamedPipeW")?;
-    // Zero would mean the server's own choice.
-    // SAFETY: the name ends with NUL.
-    match succeeded(unsafe { WaitNamedPipeW(name.as_ptr(), milliseconds.max(1)) }) {
-        Ok(()) => Ok(true),
-        Err(error) if code(&error) == Some(ERROR_SEM_TIMEOUT) => Ok(false),
-        // The server has gone meanwhile; whoever opens the pipe now hears so.
-        Err(error) if code(&error) == Some(ERROR_HANDLES_CLOSED) => Ok(true),
-        Err(error) => Err(error),
-    }
+    let arguments = [("name", Argument::Wide(&name)), ("for", Argument::Milliseconds(Some(milliseconds)))];
+    call("WaitNamedPipeW", &arguments, || {
+        // Zero would mean the server's own choice.
+        // SAFETY: the name ends with NUL.
+        match succeeded(unsafe { WaitNamedPipeW(name.as_ptr(), milliseconds.max(1)) }) {
+            Ok(()) => Ok(true),
+            Err(error) if code(&error) == Some(ERROR_SEM_TIMEOUT) => Ok(false),
+            // The server has gone meanwhile; whoever opens the pipe now hears so.
+            Err(error) if code(&error) == Some(ERROR_HANDLES_CLOSED) => Ok(true),
+            Err(error) => Err(error),
+        }
+    })
 }
 
 /// Whether there is a pipe of this name. Windows tells whoever creates one; Wine 8 lets a second one be created beside a
@@ -151,35 +168,38 @@ pub(crate) fn exists(name: &str) -> io::Result<bool> {
 
 /// Sends the client of a named pipe away; what it has not read is lost.
 pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> io::Result<()> {
-    fault("DisconnectNamedPipe")?;
-    // SAFETY: the handle is borrowed, so it is open.
-    succeeded(unsafe { DisconnectNamedPipe(pipe.as_raw_handle()) })
+    call("DisconnectNamedPipe", &[("pipe", pipe.into())], || {
+        // SAFETY: the handle is borrowed, so it is open.
+        succeeded(unsafe { DisconnectNamedPipe(pipe.as_raw_handle()) })
+    })
 }
 
 /// The process that opened the client's end. It may have ended, and the id may be another's by now.
 pub(crate) fn client_id(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
-    fault("GetNamedPipeClientProcessId")?;
-    let mut id = 0;
-    // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
-    succeeded(unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &raw mut id) })?;
-    Ok(id)
+    ask("GetNamedPipeClientProcessId", &[("pipe", pipe.into())], || {
+        let mut id = 0;
+        // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
+        succeeded(unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &raw mut id) })?;
+        Ok(id)
+    })
 }
 
 /// The process that created the pipe.
 pub(crate) fn server_id(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
-    fault("GetNamedPipeServerProcessId")?;
-    let mut id = 0;
-    // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
-    succeeded(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut id) })?;
-    Ok(id)
+    ask("GetNamedPipeServerProcessId", &[("pipe", pipe.into())], || {
+        let mut id = 0;
+        // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
+        succeeded(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut id) })?;
+        Ok(id)
+    })
 }
 
-fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {
+fn owned(raw: *mut std::ffi::c_void) -> io::Result<Owned> {
     if raw == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the handle was made for us just now.
-    Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
+    Ok(unsafe { OwnedHandle::from_raw_handle(raw) }.into())
 }
 
 /// Whether a pipe wasn't created because somebody has the name.

@@ -1,5 +1,6 @@
 //! Processes: creating one from a finished plan, ending it, and what identifies it.
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
@@ -11,14 +12,15 @@ use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasi
 use windows_sys::Win32::Foundation::FILETIME;
 use windows_sys::Win32::System::Threading::{
     CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DETACHED_PROCESS,
-    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, GetProcessTimes,
-    InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcess,
+    DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, GetProcessId,
+    GetProcessTimes, InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcess,
     PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PARENT_PROCESS,
     PROCESS_BASIC_INFORMATION, PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW,
     TerminateProcess, UpdateProcThreadAttribute,
 };
 
-use super::{fault, handle, succeeded};
+use super::io::Owned;
+use super::{Argument, Effects, Outcome, Slot, Table, always, ask, call, handle, succeeded};
 use crate::{Access, HandleValue};
 
 /// All that `CreateProcessW` is told. Texts end with NUL.
@@ -45,8 +47,8 @@ pub(crate) struct Plan<'a> {
 /// A process that was just created, and its first thread.
 #[derive(Debug)]
 pub(crate) struct Created {
-    pub(crate) process: OwnedHandle,
-    pub(crate) thread: OwnedHandle,
+    pub(crate) process: Owned,
+    pub(crate) thread: Owned,
     pub(crate) id: u32,
 }
 
@@ -87,32 +89,67 @@ pub(crate) fn create(plan: &Plan<'_>) -> io::Result<Created> {
     // The call may write into the command line.
     let mut command_line = plan.command_line.clone();
     let mut created = PROCESS_INFORMATION::default();
-    fault("CreateProcessW")?;
-    // SAFETY: all texts end with NUL (the environment with two) and live through the call, the command line in a
-    // buffer of our own; the startup structure has the size that it names, and its attribute list and the handles
-    // that the list points to live until the end of this function; `created` is a live place for the answer.
-    let answer = unsafe {
-        CreateProcessW(
-            plan.application.as_ptr(),
-            command_line.as_mut_ptr(),
-            null(),
-            null(),
-            i32::from(!inherit.is_empty()),
-            flags,
-            plan.environment.as_ref().map_or(null(), |block| block.as_ptr().cast()),
-            plan.directory.as_ref().map_or(null(), Vec::as_ptr),
-            (&raw const startup).cast(),
-            &raw mut created,
-        )
-    };
-    succeeded(answer)?;
-    Ok(Created {
-        // SAFETY: the call succeeded, so this is a handle made for us just now.
-        process: unsafe { OwnedHandle::from_raw_handle(created.hProcess) },
-        // SAFETY: likewise.
-        thread: unsafe { OwnedHandle::from_raw_handle(created.hThread) },
-        id: created.dwProcessId,
-    })
+    let arguments = [
+        ("program", Argument::Wide(&plan.application)),
+        ("command line", Argument::Wide(&plan.command_line)),
+        ("flags", Argument::Flags(flags)),
+        ("inherits", Argument::Values(&plan.inherit)),
+        ("parent", Argument::Process(plan.parent.unwrap_or(current()))),
+    ];
+    let arguments = &arguments[..if plan.parent.is_some() { 5 } else { 4 }];
+    let told = call("CreateProcessW", arguments, || {
+        // SAFETY: all texts end with NUL (the environment with two) and live through the call, the command line in a
+        // buffer of our own; the startup structure has the size that it names, and its attribute list and the handles
+        // that the list points to live until the end of this function; `created` is a live place for the answer.
+        let answer = unsafe {
+            CreateProcessW(
+                plan.application.as_ptr(),
+                command_line.as_mut_ptr(),
+                null(),
+                null(),
+                i32::from(!inherit.is_empty()),
+                flags,
+                plan.environment.as_ref().map_or(null(), |block| block.as_ptr().cast()),
+                plan.directory.as_ref().map_or(null(), Vec::as_ptr),
+                (&raw const startup).cast(),
+                &raw mut created,
+            )
+        };
+        succeeded(answer)?;
+        let created = Created {
+            // SAFETY: the call succeeded, so this is a handle made for us just now.
+            process: unsafe { OwnedHandle::from_raw_handle(created.hProcess) }.into(),
+            // SAFETY: likewise.
+            thread: unsafe { OwnedHandle::from_raw_handle(created.hThread) }.into(),
+            id: created.dwProcessId,
+        };
+        Ok(Told { created, plan })
+    })?;
+    Ok(told.created)
+}
+
+/// What was created, and by which plan.
+struct Told<'a> {
+    created: Created,
+    plan: &'a Plan<'a>,
+}
+
+impl Outcome for Told<'_> {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "process {}", self.created.id)
+    }
+
+    fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+        let Self { created, plan } = self;
+        created.process.effects(to)?;
+        created.thread.effects(to)?;
+        // Inheritance keeps the value, and takes it from the parent.
+        let parent = plan.parent.map_or(Table::Own, Table::Of);
+        plan.inherit.iter().try_for_each(|value| {
+            let value = value.get().into();
+            to.opened(Slot::new(value, Table::OfId(created.id)), Some(Slot::new(value, parent)))
+        })
+    }
 }
 
 /// The attributes of a process to be created. Each is an array of handles, which the list only points to.
@@ -130,11 +167,13 @@ impl<'a> AttributeList<'a> {
         // SAFETY: without a buffer the call only writes the size, and is documented to fail.
         let _ = unsafe { InitializeProcThreadAttributeList(null_mut(), MOST, 0, &raw mut size) };
         let mut buffer = vec![0_usize; size.div_ceil(size_of::<usize>())];
-        fault("InitializeProcThreadAttributeList")?;
-        // SAFETY: the buffer has the size that the same call asked for.
-        let answer =
-            unsafe { InitializeProcThreadAttributeList(buffer.as_mut_ptr().cast(), MOST, 0, &raw mut size) };
-        succeeded(answer)?;
+        call("InitializeProcThreadAttributeList", &[("most", MOST.into())], || {
+            // SAFETY: the buffer has the size that the same call asked for.
+            let answer = unsafe {
+                InitializeProcThreadAttributeList(buffer.as_mut_ptr().cast(), MOST, 0, &raw mut size)
+            };
+            succeeded(answer)
+        })?;
         // From here on the list is deleted whatever happens.
         let mut list = Self { buffer, handles: PhantomData };
         for (attribute, handles) in attributes {
@@ -146,20 +185,22 @@ impl<'a> AttributeList<'a> {
     }
 
     fn set(&mut self, attribute: u32, handles: &'a [RawHandle]) -> io::Result<()> {
-        fault("UpdateProcThreadAttribute")?;
-        // SAFETY: the list was initialized with room for it; the handles outlive the list by its lifetime.
-        let answer = unsafe {
-            UpdateProcThreadAttribute(
-                self.as_mut_ptr(),
-                0,
-                attribute as usize,
-                handles.as_ptr().cast(),
-                size_of_val(handles),
-                null_mut(),
-                null_mut(),
-            )
-        };
-        succeeded(answer)
+        let arguments = [("attribute", Argument::Flags(attribute)), ("handles", handles.len().into())];
+        call("UpdateProcThreadAttribute", &arguments, || {
+            // SAFETY: the list was initialized with room for it; the handles outlive the list by its lifetime.
+            let answer = unsafe {
+                UpdateProcThreadAttribute(
+                    self.as_mut_ptr(),
+                    0,
+                    attribute as usize,
+                    handles.as_ptr().cast(),
+                    size_of_val(handles),
+                    null_mut(),
+                    null_mut(),
+                )
+            };
+            succeeded(answer)
+        })
     }
 
     fn as_mut_ptr(&mut self) -> LPPROC_THREAD_ATTRIBUTE_LIST {
@@ -169,36 +210,43 @@ impl<'a> AttributeList<'a> {
 
 impl Drop for AttributeList<'_> {
     fn drop(&mut self) {
-        // SAFETY: the list was initialized, and nobody uses it any more.
-        unsafe { DeleteProcThreadAttributeList(self.as_mut_ptr()) };
+        let _ = always("DeleteProcThreadAttributeList", &[], || {
+            // SAFETY: the list was initialized, and nobody uses it any more.
+            unsafe { DeleteProcThreadAttributeList(self.as_mut_ptr()) };
+            Ok(())
+        });
     }
 }
 
 /// Lets the first thread of a suspended process run.
 pub(crate) fn resume(thread: BorrowedHandle<'_>) -> io::Result<()> {
-    fault("ResumeThread")?;
-    // SAFETY: the handle is borrowed, so it is open.
-    match unsafe { ResumeThread(thread.as_raw_handle()) } {
-        u32::MAX => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    call("ResumeThread", &[("thread", thread.into())], || {
+        // SAFETY: the handle is borrowed, so it is open.
+        match unsafe { ResumeThread(thread.as_raw_handle()) } {
+            u32::MAX => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    })
 }
 
 /// Ends a process with the exit code 1. Only begins it: the process is gone when a wait for it says so.
 pub(crate) fn terminate(process: BorrowedHandle<'_>) -> io::Result<()> {
-    fault("TerminateProcess")?;
-    // SAFETY: the handle is borrowed, so it is open.
-    let answer = unsafe { TerminateProcess(process.as_raw_handle(), 1) };
-    succeeded(answer)
+    call("TerminateProcess", &[("", Argument::Process(process)), ("exit code", 1_u32.into())], || {
+        // SAFETY: the handle is borrowed, so it is open.
+        let answer = unsafe { TerminateProcess(process.as_raw_handle(), 1) };
+        succeeded(answer)
+    })
 }
 
 /// The exit status of a process that has ended. A running one answers 259, which an ended one can too.
 pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> io::Result<Option<ExitStatus>> {
-    fault("GetExitCodeProcess")?;
-    let mut code = 0;
-    // SAFETY: the handle is borrowed, so it is open; `code` is a live place for the answer.
-    let answer = unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) };
-    succeeded(answer)?;
+    let code = ask("GetExitCodeProcess", &[("", Argument::Process(process))], || {
+        let mut code = 0;
+        // SAFETY: the handle is borrowed, so it is open; `code` is a live place for the answer.
+        let answer = unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) };
+        succeeded(answer)?;
+        Ok(code)
+    })?;
     Ok(Some(ExitStatus::from_raw(code)))
 }
 
@@ -219,20 +267,29 @@ pub(crate) fn is_missing(_: &io::Error) -> bool {
 
 /// When a process was created, in units of 100 ns since 1601.
 pub(crate) fn creation_time(process: BorrowedHandle<'_>, _id: u32) -> io::Result<u64> {
-    fault("GetProcessTimes")?;
-    let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
-    // SAFETY: the handle is borrowed, so it is open; the four are live places for the answers.
-    let answer = unsafe {
-        GetProcessTimes(
-            process.as_raw_handle(),
-            &raw mut created,
-            &raw mut exited,
-            &raw mut kernel,
-            &raw mut user,
-        )
-    };
-    succeeded(answer)?;
-    Ok(u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime))
+    ask("GetProcessTimes", &[("", Argument::Process(process))], || {
+        let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
+        // SAFETY: the handle is borrowed, so it is open; the four are live places for the answers.
+        let answer = unsafe {
+            GetProcessTimes(
+                process.as_raw_handle(),
+                &raw mut created,
+                &raw mut exited,
+                &raw mut kernel,
+                &raw mut user,
+            )
+        };
+        succeeded(answer)?;
+        Ok(u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime))
+    })
+}
+
+/// The id of the process that a handle refers to, if the handle carries the right to ask. The question is for telling of
+/// calls, and not told of itself.
+pub(crate) fn id_of(process: BorrowedHandle<'_>) -> Option<u32> {
+    // SAFETY: the handle is borrowed, so it is open.
+    let id = unsafe { GetProcessId(process.as_raw_handle()) };
+    (id != 0).then_some(id)
 }
 
 /// This process, for calls that want a process.
@@ -243,30 +300,33 @@ pub(crate) fn current() -> BorrowedHandle<'static> {
 /// The id of the process that created this one, or that its creator named as its parent. It may have ended, and the
 /// number may be another's by now.
 pub(crate) fn parent_id() -> io::Result<u32> {
-    fault("NtQueryInformationProcess")?;
-    let mut answer = PROCESS_BASIC_INFORMATION::default();
-    // SAFETY: the structure is the one of this class, with its own size.
-    let status = unsafe {
-        NtQueryInformationProcess(
-            current().as_raw_handle(),
-            ProcessBasicInformation,
-            (&raw mut answer).cast(),
-            super::size_of_u32::<PROCESS_BASIC_INFORMATION>(),
-            null_mut(),
-        )
-    };
-    handle::succeeded_nt(status)?;
-    u32::try_from(answer.InheritedFromUniqueProcessId).map_err(io::Error::other)
+    ask("NtQueryInformationProcess", &[("", Argument::Process(current()))], || {
+        let mut answer = PROCESS_BASIC_INFORMATION::default();
+        // SAFETY: the structure is the one of this class, with its own size.
+        let status = unsafe {
+            NtQueryInformationProcess(
+                current().as_raw_handle(),
+                ProcessBasicInformation,
+                (&raw mut answer).cast(),
+                super::size_of_u32::<PROCESS_BASIC_INFORMATION>(),
+                null_mut(),
+            )
+        };
+        handle::succeeded_nt(status)?;
+        u32::try_from(answer.InheritedFromUniqueProcessId).map_err(io::Error::other)
+    })
 }
 
 /// A process by its id, with these rights.
-pub(crate) fn open(id: u32, access: Access) -> io::Result<OwnedHandle> {
-    fault("OpenProcess")?;
-    // SAFETY: the call takes numbers.
-    let raw = unsafe { OpenProcess(access.bits(), 0, id) };
-    if raw.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the handle was made for us just now.
-    Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
+pub(crate) fn open(id: u32, access: Access) -> io::Result<Owned> {
+    let arguments = [("", Argument::ProcessId(id)), ("access", Argument::Flags(access.bits()))];
+    call("OpenProcess", &arguments, || {
+        // SAFETY: the call takes numbers.
+        let raw = unsafe { OpenProcess(access.bits(), 0, id) };
+        if raw.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the handle was made for us just now.
+        Ok(unsafe { OwnedHandle::from_raw_handle(raw) }.into())
+    })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use windows_sys::Win32::Networking::WinSock::{SO_TYPE, SOL_SOCKET, getsockopt};
 
 use super::handle::type_name;
+use super::{Argument, always_ask};
 
 /// Whether a copy of the handle would lose what belongs to it: whether Winsock takes the handle for a socket. A process that has not started Winsock has no sockets. A handle
 /// that was duplicated from a socket's is none to Winsock, and isn't known here either.
@@ -26,10 +27,13 @@ pub(crate) fn is_lost_in_a_copy(handle: BorrowedHandle<'_>) -> io::Result<bool> 
 }
 
 fn winsock_knows(number: usize) -> bool {
-    let mut kind = [0_u8; 4];
-    let mut length = 4;
-    // SAFETY: Winsock checks the number, which may have been closed by now and be another object's: the answer is
-    // then about that one, and nothing is changed. The place for the answer has the length that is passed with it.
-    let answer = unsafe { getsockopt(number, SOL_SOCKET, SO_TYPE, kind.as_mut_ptr(), &raw mut length) };
-    answer == 0
+    let known = always_ask("getsockopt", &[("handle", Argument::Raw(number as u64))], || {
+        let mut kind = [0_u8; 4];
+        let mut length = 4;
+        // SAFETY: Winsock checks the number, which may have been closed by now and be another object's: the answer is
+        // then about that one, and nothing is changed. The place for the answer has the length that is passed with it.
+        let answer = unsafe { getsockopt(number, SOL_SOCKET, SO_TYPE, kind.as_mut_ptr(), &raw mut length) };
+        Ok(answer == 0)
+    });
+    known.unwrap_or(false)
 }

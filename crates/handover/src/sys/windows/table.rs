@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SYSTEM_INFORMATION_CLASS};
 use windows_sys::Win32::Foundation::STATUS_INFO_LENGTH_MISMATCH;
 
-use super::fault;
+use super::{Argument, ask};
 use crate::{Access, HandleValue};
 
 /// The class that windows-sys doesn't name. The older one has only 16 bits for a process's id.
@@ -53,22 +53,27 @@ pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
 
 /// The handles of a process.
 pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
-    fault("NtQuerySystemInformation")?;
     const HEADER: usize = 2 * size_of::<usize>();
     let mut buffer = vec![0_u64; 32 * 1024];
     loop {
         let size = u32::try_from(size_of_val(buffer.as_slice())).map_err(io::Error::other)?;
-        // SAFETY: the buffer has that size, and the call writes no more.
-        let status = unsafe {
-            NtQuerySystemInformation(
-                SYSTEM_EXTENDED_HANDLE_INFORMATION,
-                buffer.as_mut_ptr().cast(),
-                size,
-                null_mut(),
-            )
-        };
-        if status != STATUS_INFO_LENGTH_MISMATCH {
-            super::handle::succeeded_nt(status)?;
+        let arguments = [("all handles", Argument::Yes), ("room", size.into())];
+        let is_all = ask("NtQuerySystemInformation", &arguments, || {
+            // SAFETY: the buffer has that size, and the call writes no more.
+            let status = unsafe {
+                NtQuerySystemInformation(
+                    SYSTEM_EXTENDED_HANDLE_INFORMATION,
+                    buffer.as_mut_ptr().cast(),
+                    size,
+                    null_mut(),
+                )
+            };
+            if status == STATUS_INFO_LENGTH_MISMATCH {
+                return Ok(None);
+            }
+            super::handle::succeeded_nt(status).map(Some)
+        })?;
+        if is_all.is_some() {
             break;
         }
         // The table grows while it is asked for; twice the room is enough in the end.

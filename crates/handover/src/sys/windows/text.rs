@@ -10,7 +10,7 @@ use windows_sys::Win32::Globalization::{CSTR_EQUAL, CSTR_LESS_THAN, CompareStrin
 use windows_sys::Win32::System::Environment::{FreeEnvironmentStringsW, GetEnvironmentStringsW};
 use windows_sys::Win32::System::SystemInformation::{GetSystemDirectoryW, GetWindowsDirectoryW};
 
-use super::fault;
+use super::{Outcome, always_ask, ask};
 
 /// UTF-16 with the NUL that ends it.
 pub(crate) fn wide(text: &OsStr) -> Vec<u16> {
@@ -38,12 +38,24 @@ pub(crate) fn is_same_variable(one: &OsStr, other: &OsStr) -> bool {
 
 /// This process's environment block: each variable ends with NUL, and the block with one more.
 pub(crate) fn own_environment() -> io::Result<Vec<u16>> {
-    fault("GetEnvironmentStringsW")?;
-    // SAFETY: the call takes nothing; it makes a copy for the caller, who frees it.
-    let block = unsafe { GetEnvironmentStringsW() };
-    if block.is_null() {
-        return Err(io::Error::last_os_error());
+    ask("GetEnvironmentStringsW", &[], || {
+        // SAFETY: the call takes nothing; it makes a copy for the caller, who frees it.
+        let block = unsafe { GetEnvironmentStringsW() };
+        if block.is_null() { Err(io::Error::last_os_error()) } else { Ok(Units(copied(block))) }
+    })
+    .map(|Units(units)| units)
+}
+
+struct Units(Vec<u16>);
+
+impl Outcome for Units {
+    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{} units", self.0.len())
     }
+}
+
+/// A copy of such a block, which is freed.
+fn copied(block: *mut u16) -> Vec<u16> {
     let unit = |at: usize| {
         // SAFETY: nothing is read behind the NUL where a variable would begin, which ends the block.
         unsafe { block.wrapping_add(at).read() }
@@ -59,12 +71,12 @@ pub(crate) fn own_environment() -> io::Result<Vec<u16>> {
     let copy = unsafe { std::slice::from_raw_parts(block, length + 1) }.to_vec();
     // SAFETY: the block is the call's copy for us, and nobody uses it any more.
     unsafe { FreeEnvironmentStringsW(block) };
-    Ok(copy)
+    copy
 }
 
 /// The folder of the system's own programs.
 pub(crate) fn system_directory() -> io::Result<PathBuf> {
-    folder(|buffer, length| {
+    folder("GetSystemDirectoryW", |buffer, length| {
         // SAFETY: the buffer has that length, and the call writes no more.
         unsafe { GetSystemDirectoryW(buffer, length) }
     })
@@ -72,21 +84,21 @@ pub(crate) fn system_directory() -> io::Result<PathBuf> {
 
 /// The folder of Windows.
 pub(crate) fn windows_directory() -> io::Result<PathBuf> {
-    folder(|buffer, length| {
+    folder("GetWindowsDirectoryW", |buffer, length| {
         // SAFETY: the buffer has that length, and the call writes no more.
         unsafe { GetWindowsDirectoryW(buffer, length) }
     })
 }
 
 /// Asks for a path, with a larger buffer if the first is too small.
-fn folder(ask: impl Fn(*mut u16, u32) -> u32) -> io::Result<PathBuf> {
+fn folder(name: &'static str, get: impl Fn(*mut u16, u32) -> u32) -> io::Result<PathBuf> {
     let mut buffer = vec![0; 260];
     loop {
         let length = u32::try_from(buffer.len()).map_err(io::Error::other)?;
-        let answer = ask(buffer.as_mut_ptr(), length);
-        if answer == 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let answer = always_ask(name, &[("room", length.into())], || {
+            let answer = get(buffer.as_mut_ptr(), length);
+            if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+        })?;
         let needed = answer as usize;
         if needed < buffer.len() {
             return Ok(OsString::from_wide(&buffer[..needed]).into());

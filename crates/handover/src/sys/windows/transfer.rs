@@ -1,7 +1,7 @@
 //! Reading from and writing to an overlapped pipe: begun, waited for together with other things, finished or
 //! cancelled.
 
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -11,15 +11,16 @@ use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
 
-use super::{fault, succeeded};
+use super::io::Owned;
+use super::{Argument, Length, Moved, Outcome, always, call, fault, succeeded};
 
 /// One transfer at a time, over and over, with a buffer of its own.
 ///
 /// While one is under way, the kernel has the buffer, which therefore can't be seen. The buffer and the record of the
 /// transfer are on the heap; to forget this leaks them, and never gives the kernel memory that is somebody else's.
 pub(crate) struct Transfer {
-    pipe: Arc<OwnedHandle>,
-    done: OwnedHandle,
+    pipe: Arc<Owned>,
+    done: Owned,
     record: NonNull<OVERLAPPED>,
     buffer: Vec<u8>,
     under_way: Option<Work>,
@@ -42,9 +43,39 @@ pub(crate) enum Begun {
     UnderWay,
 }
 
+impl Outcome for Begun {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Done => "ok",
+            Self::UnderWay => "under way",
+        })
+    }
+}
+
+/// Whether a call has begun a transfer.
+fn begun(answer: i32) -> io::Result<Begun> {
+    match succeeded(answer) {
+        Ok(()) => Ok(Begun::Done),
+        Err(error) if super::code(&error) == Some(ERROR_IO_PENDING) => Ok(Begun::UnderWay),
+        Err(error) => Err(error),
+    }
+}
+
+/// How much a transfer has moved, and what it has read.
+struct Finished<'a> {
+    moved: usize,
+    read: &'a [u8],
+}
+
+impl Outcome for Finished<'_> {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.read.is_empty() { Length(self.moved).result(to) } else { Moved(self.read).result(to) }
+    }
+}
+
 impl Transfer {
     /// Over an overlapped pipe, with a manual-reset event.
-    pub(crate) fn new(pipe: Arc<OwnedHandle>, done: OwnedHandle) -> Self {
+    pub(crate) fn new(pipe: Arc<Owned>, done: Owned) -> Self {
         let record = NonNull::from(Box::leak(Box::new(OVERLAPPED::default())));
         Self { pipe, done, record, buffer: Vec::new(), under_way: None }
     }
@@ -62,42 +93,54 @@ impl Transfer {
 
     /// Begins to read at most so many bytes, which come to the end of the buffer.
     pub(crate) fn read(&mut self, most: usize) -> io::Result<Begun> {
-        fault("ReadFile")?;
         self.buffer().reserve(most);
         let most = u32::try_from(most).map_err(io::Error::other)?;
         let record = self.new_record();
         let room = self.buffer.spare_capacity_mut().as_mut_ptr();
-        // SAFETY: the pipe is open; the room is on the heap, large enough, and not touched until the transfer is
-        // finished, which `under_way` stands for; so is the record.
-        let answer = unsafe { ReadFile(self.pipe.as_raw_handle(), room.cast(), most, null_mut(), record) };
-        self.begun(Work::Read, succeeded(answer))
+        let begun = call("ReadFile", &[("pipe", (&*self.pipe).into()), ("room", most.into())], || {
+            // SAFETY: the pipe is open; the room is on the heap, large enough, and not touched until the transfer is
+            // finished, which `under_way` stands for; so is the record.
+            let answer =
+                unsafe { ReadFile(self.pipe.as_raw_handle(), room.cast(), most, null_mut(), record) };
+            begun(answer)
+        });
+        self.note(Work::Read, begun)
     }
 
     /// Begins to write what is in the buffer from this place on, at most so many bytes.
     pub(crate) fn write(&mut self, from: usize, most: usize) -> io::Result<Begun> {
-        fault("WriteFile")?;
         let end = self.buffer().len().min(from + most);
         let record = self.new_record();
         let bytes = &self.buffer[from..end];
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        // SAFETY: as for reading; the bytes stay as they are until the transfer is finished.
-        let answer =
-            unsafe { WriteFile(self.pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record) };
-        self.begun(Work::Write, succeeded(answer))
+        let begun =
+            call("WriteFile", &[("pipe", (&*self.pipe).into()), ("", Argument::Bytes(bytes))], || {
+                // SAFETY: as for reading; the bytes stay as they are until the transfer is finished.
+                let answer = unsafe {
+                    WriteFile(self.pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record)
+                };
+                begun(answer)
+            });
+        self.note(Work::Write, begun)
     }
 
     /// Begins to wait for a client of this end of a named pipe.
     pub(crate) fn connect(&mut self) -> io::Result<Begun> {
-        fault("ConnectNamedPipe")?;
         assert!(self.under_way.is_none(), "one at a time");
         let record = self.new_record();
-        // SAFETY: the pipe is open; the record is on the heap and not touched until the transfer is finished.
-        let answer = unsafe { ConnectNamedPipe(self.pipe.as_raw_handle(), record) };
-        match succeeded(answer) {
-            // The client came before the call.
-            Err(error) if super::code(&error) == Some(ERROR_PIPE_CONNECTED) => Ok(Begun::Done),
-            outcome => self.begun(Work::Connect, outcome),
-        }
+        let mut was_there = false;
+        let begun = call("ConnectNamedPipe", &[("pipe", (&*self.pipe).into())], || {
+            // SAFETY: the pipe is open; the record is on the heap and not touched until the transfer is finished.
+            match begun(unsafe { ConnectNamedPipe(self.pipe.as_raw_handle(), record) }) {
+                // The client came before the call.
+                Err(error) if super::code(&error) == Some(ERROR_PIPE_CONNECTED) => {
+                    was_there = true;
+                    Ok(Begun::Done)
+                }
+                outcome => outcome,
+            }
+        });
+        if was_there { begun } else { self.note(Work::Connect, begun) }
     }
 
     fn new_record(&mut self) -> *mut OVERLAPPED {
@@ -107,47 +150,45 @@ impl Transfer {
         self.record.as_ptr()
     }
 
-    fn begun(&mut self, work: Work, outcome: io::Result<()>) -> io::Result<Begun> {
-        match outcome {
-            Ok(()) => {
-                self.under_way = Some(work);
-                Ok(Begun::Done)
-            }
-            Err(error) if super::code(&error) == Some(ERROR_IO_PENDING) => {
-                self.under_way = Some(work);
-                Ok(Begun::UnderWay)
-            }
-            Err(error) => Err(error),
+    /// Notes that a transfer was begun, if one was.
+    fn note(&mut self, work: Work, begun: io::Result<Begun>) -> io::Result<Begun> {
+        if begun.is_ok() {
+            self.under_way = Some(work);
         }
+        begun
     }
 
     /// How many bytes the transfer has moved. Waits for it, so this comes after [`done`](Self::done) was set.
     pub(crate) fn finish(&mut self) -> io::Result<usize> {
         let Some(work) = self.under_way else { return Ok(0) };
-        let mut moved = 0;
-        // SAFETY: the pipe is open, and the record is the one that the transfer was begun with.
-        let answer = unsafe {
-            GetOverlappedResult(self.pipe.as_raw_handle(), self.record.as_ptr(), &raw mut moved, 1)
-        };
-        let outcome = succeeded(answer);
-        // Finished in any case: with a success, a failure, or because it was cancelled.
-        self.under_way = None;
-        let moved = moved as usize;
-        if work == Work::Read && outcome.is_ok() {
-            let length = self.buffer.len() + moved;
-            // SAFETY: the kernel has written so many bytes behind those that were there.
-            unsafe { self.buffer.set_len(length) };
-        }
-        fault("GetOverlappedResult")?;
-        outcome.map(|()| moved)
+        let (pipe, record) = (&*self.pipe, self.record.as_ptr());
+        let (buffer, under_way) = (&mut self.buffer, &mut self.under_way);
+        let finished = always("GetOverlappedResult", &[("pipe", pipe.into())], || {
+            let mut moved = 0;
+            // SAFETY: the pipe is open, and the record is the one that the transfer was begun with.
+            let answer = unsafe { GetOverlappedResult(pipe.as_raw_handle(), record, &raw mut moved, 1) };
+            let outcome = succeeded(answer);
+            // Finished in any case: with a success, a failure, or because it was cancelled.
+            *under_way = None;
+            let (moved, before) = (moved as usize, buffer.len());
+            if work == Work::Read && outcome.is_ok() {
+                // SAFETY: the kernel has written so many bytes behind those that were there.
+                unsafe { buffer.set_len(before + moved) };
+            }
+            fault("GetOverlappedResult")?;
+            outcome.map(|()| Finished { moved, read: &buffer[before..] })
+        });
+        finished.map(|finished| finished.moved)
     }
 
     /// Ends the transfer now. It may have finished just before, and then this is how many bytes it moved.
     pub(crate) fn cancel(&mut self) -> io::Result<usize> {
         if self.under_way.is_some() {
-            // SAFETY: the pipe is open, and the record is the one that the transfer was begun with. A failure means
-            // that there is nothing to cancel any more, and finishing tells.
-            unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.record.as_ptr()) };
+            // A failure means that there is nothing to cancel any more, and finishing tells.
+            let _ = always("CancelIoEx", &[("pipe", (&*self.pipe).into())], || {
+                // SAFETY: the pipe is open, and the record is the one that the transfer was begun with.
+                succeeded(unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.record.as_ptr()) })
+            });
         }
         self.finish()
     }

@@ -15,53 +15,58 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Threading::OpenProcessToken;
 
+use super::io::Owned;
 use super::text::wide;
-use super::{fault, size_of_u32, succeeded};
+use super::{Answered, Argument, ask, call, size_of_u32, succeeded};
 
 /// The security identifier of the user that a process runs as, in its usual spelling: `S-1-5-21-…`.
 pub(crate) fn of_process(process: BorrowedHandle<'_>) -> io::Result<String> {
-    fault("OpenProcessToken")?;
-    let mut token = null_mut();
-    // SAFETY: the handle is borrowed, so it is open; `token` is a live place for the answer.
-    let answer = unsafe { OpenProcessToken(process.as_raw_handle(), TOKEN_QUERY, &raw mut token) };
-    succeeded(answer)?;
-    // SAFETY: the handle was made for us just now.
-    let token = unsafe { OwnedHandle::from_raw_handle(token) };
+    let arguments = [("", Argument::Process(process)), ("access", Argument::Flags(TOKEN_QUERY))];
+    let token = call("OpenProcessToken", &arguments, || {
+        let mut token = null_mut();
+        // SAFETY: the handle is borrowed, so it is open; `token` is a live place for the answer.
+        let answer = unsafe { OpenProcessToken(process.as_raw_handle(), TOKEN_QUERY, &raw mut token) };
+        succeeded(answer)?;
+        // SAFETY: the handle was made for us just now.
+        Ok(Owned::from(unsafe { OwnedHandle::from_raw_handle(token) }))
+    })?;
 
-    fault("GetTokenInformation")?;
     // Of u64, so that the structure in front is aligned. The longest identifier has 68 bytes.
     let mut buffer = [0_u64; 32];
     let mut length = 0;
-    // SAFETY: the token is open, and the call writes no more to the buffer than the size given with it.
-    let answer = unsafe {
-        GetTokenInformation(
-            token.as_raw_handle(),
-            TokenUser,
-            buffer.as_mut_ptr().cast(),
-            size_of_u32::<[u64; 32]>(),
-            &raw mut length,
-        )
-    };
-    succeeded(answer)?;
+    ask("GetTokenInformation", &[("token", (&token).into()), ("user", Argument::Yes)], || {
+        // SAFETY: the token is open, and the call writes no more to the buffer than the size given with it.
+        let answer = unsafe {
+            GetTokenInformation(
+                token.as_raw_handle(),
+                TokenUser,
+                buffer.as_mut_ptr().cast(),
+                size_of_u32::<[u64; 32]>(),
+                &raw mut length,
+            )
+        };
+        succeeded(answer)
+    })?;
     // SAFETY: the call has put this structure at the start of the buffer, which is large and aligned enough for it.
     let TOKEN_USER { User: SID_AND_ATTRIBUTES { Sid: sid, .. } } =
         unsafe { buffer.as_ptr().cast::<TOKEN_USER>().read() };
 
-    fault("ConvertSidToStringSidW")?;
-    let mut text = null_mut();
-    // SAFETY: the identifier is in the buffer, which lives on; `text` is a live place for the answer.
-    let answer = unsafe { ConvertSidToStringSidW(sid, &raw mut text) };
-    succeeded(answer)?;
-    let text = Local(text.cast());
-    let mut units = Vec::new();
-    loop {
-        // SAFETY: the text ends with NUL, behind which nothing is read.
-        let unit = unsafe { text.0.cast::<u16>().wrapping_add(units.len()).read() };
-        if unit == 0 {
-            return String::from_utf16(&units).map_err(io::Error::other);
+    ask("ConvertSidToStringSidW", &[], || {
+        let mut text = null_mut();
+        // SAFETY: the identifier is in the buffer, which lives on; `text` is a live place for the answer.
+        let answer = unsafe { ConvertSidToStringSidW(sid, &raw mut text) };
+        succeeded(answer)?;
+        let text = Local(text.cast());
+        let mut units = Vec::new();
+        loop {
+            // SAFETY: the text ends with NUL, behind which nothing is read.
+            let unit = unsafe { text.0.cast::<u16>().wrapping_add(units.len()).read() };
+            if unit == 0 {
+                return String::from_utf16(&units).map_err(io::Error::other);
+            }
+            units.push(unit);
         }
-        units.push(unit);
-    }
+    })
 }
 
 /// Memory that the system has allocated for us.
@@ -87,20 +92,22 @@ unsafe impl Sync for Protection {}
 impl Protection {
     /// From a text of the security descriptor definition language.
     pub(crate) fn from_sddl(text: &str) -> io::Result<Self> {
-        fault("ConvertStringSecurityDescriptorToSecurityDescriptorW")?;
-        let text = wide(OsStr::new(text));
-        let mut descriptor: PSECURITY_DESCRIPTOR = null_mut();
-        // SAFETY: the text ends with NUL; `descriptor` is a live place for the answer; its size isn't asked for.
-        let answer = unsafe {
-            ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                text.as_ptr(),
-                SDDL_REVISION_1,
-                &raw mut descriptor,
-                null_mut(),
-            )
-        };
-        succeeded(answer)?;
-        Ok(Self(Local(descriptor)))
+        let units = wide(OsStr::new(text));
+        ask("ConvertStringSecurityDescriptorToSecurityDescriptorW", &[("text", text.into())], || {
+            let mut descriptor: PSECURITY_DESCRIPTOR = null_mut();
+            // SAFETY: the text ends with NUL; `descriptor` is a live place for the answer; its size isn't asked for.
+            let answer = unsafe {
+                ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                    units.as_ptr(),
+                    SDDL_REVISION_1,
+                    &raw mut descriptor,
+                    null_mut(),
+                )
+            };
+            succeeded(answer)?;
+            Ok(Answered(Self(Local(descriptor))))
+        })
+        .map(|Answered(protection)| protection)
     }
 
     /// As the calls that create objects take it, for as long as this lives.

@@ -1,5 +1,6 @@
 //! Waiting.
 
+use std::fmt;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 
@@ -7,8 +8,8 @@ use windows_sys::Win32::Foundation::{WAIT_ABANDONED, WAIT_OBJECT_0, WAIT_TIMEOUT
 use windows_sys::Win32::System::SystemServices::MAXIMUM_WAIT_OBJECTS;
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects, WaitForSingleObject};
 
-use super::fault;
 use super::handle::{granted_access, raw_of};
+use super::{Argument, Outcome, call};
 use crate::Access;
 
 /// The most milliseconds that one call can wait; one more means for ever.
@@ -38,15 +39,27 @@ pub(crate) enum Waited {
 
 /// Waits for an object, for so many milliseconds or, with `None`, for as long as it takes.
 pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
-    fault("WaitForSingleObject")?;
-    let milliseconds = milliseconds.map_or(INFINITE, |some| some.min(LONGEST));
-    // SAFETY: the handle is borrowed, so it stays open through the wait.
-    let answer = unsafe { WaitForSingleObject(object.as_raw_handle(), milliseconds) };
-    match answer {
-        WAIT_OBJECT_0 => Ok(Waited::Signaled),
-        WAIT_ABANDONED => Ok(Waited::Abandoned),
-        WAIT_TIMEOUT => Ok(Waited::TimedOut),
-        _ => Err(io::Error::last_os_error()),
+    let arguments = [("object", object.into()), ("for", Argument::Milliseconds(milliseconds))];
+    call("WaitForSingleObject", &arguments, || {
+        let milliseconds = milliseconds.map_or(INFINITE, |some| some.min(LONGEST));
+        // SAFETY: the handle is borrowed, so it stays open through the wait.
+        let answer = unsafe { WaitForSingleObject(object.as_raw_handle(), milliseconds) };
+        match answer {
+            WAIT_OBJECT_0 => Ok(Waited::Signaled),
+            WAIT_ABANDONED => Ok(Waited::Abandoned),
+            WAIT_TIMEOUT => Ok(Waited::TimedOut),
+            _ => Err(io::Error::last_os_error()),
+        }
+    })
+}
+
+impl Outcome for Waited {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Signaled => "signaled",
+            Self::Abandoned => "abandoned",
+            Self::TimedOut => "timed out",
+        })
     }
 }
 
@@ -56,19 +69,35 @@ pub(crate) const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 /// Waits for so many milliseconds until one of the objects is signaled, and says which by its place, and whether it is
 /// a mutex that was abandoned.
 pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<Option<(usize, bool)>> {
-    fault("WaitForMultipleObjects")?;
     let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
-    // SAFETY: a borrowed handle is laid out as the handle; they are as many as is said, and stay open through the wait.
-    let answer =
-        unsafe { WaitForMultipleObjects(count, objects.as_ptr().cast(), 0, milliseconds.min(LONGEST)) };
-    let place =
-        |first: u32| answer.checked_sub(first).filter(|place| *place < count).map(|place| place as usize);
-    if answer == WAIT_TIMEOUT {
-        return Ok(None);
-    }
-    match (place(WAIT_OBJECT_0), place(WAIT_ABANDONED)) {
-        (Some(place), _) => Ok(Some((place, false))),
-        (None, Some(place)) => Ok(Some((place, true))),
-        (None, None) => Err(io::Error::last_os_error()),
+    let arguments =
+        [("objects", Argument::Handles(objects)), ("for", Argument::Milliseconds(Some(milliseconds)))];
+    let came = call("WaitForMultipleObjects", &arguments, || {
+        // SAFETY: a borrowed handle is laid out as the handle; they are as many as is said, and stay open through the
+        // wait.
+        let answer =
+            unsafe { WaitForMultipleObjects(count, objects.as_ptr().cast(), 0, milliseconds.min(LONGEST)) };
+        let place =
+            |first: u32| answer.checked_sub(first).filter(|place| *place < count).map(|place| place as usize);
+        if answer == WAIT_TIMEOUT {
+            return Ok(OneOf(None, objects));
+        }
+        match (place(WAIT_OBJECT_0), place(WAIT_ABANDONED)) {
+            (Some(place), _) => Ok(OneOf(Some((place, false)), objects)),
+            (None, Some(place)) => Ok(OneOf(Some((place, true)), objects)),
+            (None, None) => Err(io::Error::last_os_error()),
+        }
+    });
+    came.map(|OneOf(came, _)| came)
+}
+
+/// Which of those that were waited for came.
+struct OneOf<'a>(Option<(usize, bool)>, &'a [Target<'a>]);
+
+impl Outcome for OneOf<'_> {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Some((place, is_abandoned)), objects) = self else { return Waited::TimedOut.result(to) };
+        (if *is_abandoned { Waited::Abandoned } else { Waited::Signaled }).result(to)?;
+        write!(to, ": {}", Argument::Handle(objects[*place]))
     }
 }

@@ -1,7 +1,7 @@
 //! How a client comes to a listener: it connects to a socket in a folder of the user's alone, and the connection becomes
 //! the channel as soon as the listener says so.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::PollFd;
@@ -10,7 +10,7 @@ use super::super::place::{Place, Sort, socket_of};
 use super::link::{LOOK_AGAIN, Link, Peer, prepare};
 use super::opening::peer;
 use crate::os::public::User;
-use crate::sys::io::HasHandle;
+use crate::sys::io::{HasHandle, Owned};
 use crate::sys::stream::Look;
 use crate::sys::{stream, user, wait};
 use crate::wait::Deadline;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The socket that clients come to.
 #[derive(Debug)]
 pub(crate) struct Door {
-    socket: OwnedFd,
+    socket: Owned,
     /// Frees the name, after the socket is closed.
     _place: Place,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Door {
 pub(crate) struct Client {
     pub(crate) process: Process,
     pub(crate) user: User,
-    connection: OwnedFd,
+    connection: Owned,
 }
 
 impl Door {
@@ -87,7 +87,7 @@ impl Door {
 }
 
 /// Who has come; `None` if it has ended since or isn't this user's, and then the connection is closed.
-fn client(connection: OwnedFd) -> std::io::Result<Option<Client>> {
+fn client(connection: Owned) -> std::io::Result<Option<Client>> {
     let maker = stream::maker_of_other_end(connection.as_fd())?;
     let Some(process) = maker.process else { return Ok(None) };
     let process = Process::new(process, maker.id);

@@ -1,6 +1,6 @@
 //! One end of a channel: whom it leads to, and why it has ended.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::send::Writer;
 use crate::channel::Allowed;
 use crate::channel::turn::Turn;
 use crate::channel::wire::Broken;
-use crate::sys::io::HasHandle;
+use crate::sys::io::{HasHandle, Owned};
 use crate::sys::{stream, wait};
 use crate::wait::Deadline;
 use crate::{Error, Process, Result};
@@ -37,7 +37,7 @@ pub(super) enum Peer {
 
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Owned,
     peer: Peer,
     pub(super) reader: Turn<Reader>,
     pub(super) writer: Turn<Writer>,
@@ -58,7 +58,7 @@ pub(super) struct Woken {
 }
 
 impl Link {
-    pub(super) fn new(socket: OwnedFd, peer: Peer) -> Self {
+    pub(super) fn new(socket: Owned, peer: Peer) -> Self {
         Self {
             socket,
             peer,

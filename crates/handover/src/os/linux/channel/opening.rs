@@ -1,8 +1,9 @@
 //! How a channel comes about: the stronger end makes both ends, and the weaker one finds its own.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::link::{Link, Peer, prepare};
+use crate::sys::io::Owned;
 use crate::sys::{handle, stream};
 use crate::{Error, HandleValue, Process, Result};
 
@@ -12,8 +13,8 @@ pub(crate) const RESERVED: [&str; 1] = ["handover/channel"];
 /// A channel of which both ends are here.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    ours: OwnedFd,
-    theirs: OwnedFd,
+    ours: Owned,
+    theirs: Owned,
 }
 
 fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {

@@ -6,9 +6,9 @@
 //! somebody who breaks the rules.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 
 use crate::channel::wire::{self, Broken, Header, Names, Parsed};
+use crate::sys::io::Owned;
 use crate::sys::stream::{Came, MOST_DESCRIPTORS};
 
 /// How many bytes are read at once: at least what most messages need, at most what a socket holds.
@@ -40,7 +40,7 @@ struct Batch {
     from: u64,
     /// and in front of this one.
     to: u64,
-    descriptors: Vec<OwnedFd>,
+    descriptors: Vec<Owned>,
     /// Whether this process had no room for all of them.
     is_cut: bool,
 }
@@ -51,7 +51,7 @@ pub(super) struct Whole {
     pub(super) names: Names,
     pub(super) bytes: Vec<u8>,
     /// As many as names; `None` if there was no room for all of them, and those that came are closed.
-    pub(super) descriptors: Option<Vec<OwnedFd>>,
+    pub(super) descriptors: Option<Vec<Owned>>,
 }
 
 impl Reader {
@@ -131,7 +131,7 @@ impl Reader {
     }
 
     /// The descriptors of the message at the front.
-    fn take_batch(&mut self, count: usize) -> Result<Option<Vec<OwnedFd>>, Broken> {
+    fn take_batch(&mut self, count: usize) -> Result<Option<Vec<Owned>>, Broken> {
         let place = self.place();
         let is_there = self.batches.front().is_some_and(|batch| batch.from <= place && place < batch.to);
         let batch = if is_there { self.batches.pop_front() } else { None };
@@ -176,8 +176,12 @@ mod tests {
 
     use super::*;
 
-    fn descriptors(count: usize) -> Vec<OwnedFd> {
-        (0..count).map(|_| std::fs::File::open("/dev/null").expect("it is there").into()).collect()
+    fn descriptors(count: usize) -> Vec<Owned> {
+        (0..count)
+            .map(|_| {
+                std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").expect("it is there")).into()
+            })
+            .collect()
     }
 
     fn frame(number: u64, names: &[&str], bytes: &[u8]) -> Vec<u8> {

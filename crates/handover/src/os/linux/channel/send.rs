@@ -1,12 +1,13 @@
 //! Sending.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::link::{LOOK_AGAIN, Link};
 use super::receive::Read;
 use crate::channel::wire;
 use crate::sys::handle::{self, duplicate_here};
+use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
 use crate::sys::stream::{self, Look};
 use crate::wait::Deadline;
@@ -153,7 +154,7 @@ impl Link {
 }
 
 /// What is made to carry less than the caller's own, in the order of the objects that it is made for.
-fn narrowed(message: &Message<'_>) -> Result<Vec<OwnedFd>> {
+fn narrowed(message: &Message<'_>) -> Result<Vec<Owned>> {
     let lesser = message.objects.iter().filter(|(_, object)| object.rights() != Rights::Same);
     let copies = lesser.map(|(name, object)| {
         let what = || format!("the object {name:?} of the message");
@@ -165,7 +166,7 @@ fn narrowed(message: &Message<'_>) -> Result<Vec<OwnedFd>> {
 
 /// What is sent: the caller's own descriptors and those copies. Whether the former are open, the call says that sends
 /// them.
-fn descriptors<'a>(message: &Message<'a>, narrowed: &'a [OwnedFd]) -> Result<Vec<BorrowedFd<'a>>> {
+fn descriptors<'a>(message: &Message<'a>, narrowed: &'a [Owned]) -> Result<Vec<BorrowedFd<'a>>> {
     let mut narrowed = narrowed.iter().map(AsFd::as_fd);
     let mut descriptors = Vec::with_capacity(message.objects.len());
     for (name, object) in &message.objects {

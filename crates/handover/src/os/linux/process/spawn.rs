@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 
@@ -12,6 +12,7 @@ use crate::inherit::{Manifest, VARIABLE};
 use crate::os::channel::{Opening, RESERVED};
 use crate::process::{Argument, Change, Default, Source, filled};
 use crate::sys::handle::{FIRST, check_open, duplicate_here, reserve};
+use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
 use crate::sys::spawn::{self as sys, ID, Plan};
 use crate::sys::{process, rights};
@@ -40,7 +41,7 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         command.directory.is_some(),
     )?;
     check_system()?;
-    let _held = sys::hold_free_streams().map_err(|source| Error::System {
+    let held = sys::hold_free_streams().map_err(|source| Error::System {
         call: "open",
         what: "a standard stream that is closed here".into(),
         source,
@@ -54,7 +55,14 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         };
         command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which)
     });
-    builder.stdin(input?).stdout(output?).stderr(error?);
+    let [(input, childs_input), (output, childs_output), (error, childs_error)] = [input?, output?, error?];
+    builder.stdin(input).stdout(output).stderr(error);
+    let mut streams = [childs_input, childs_output, childs_error];
+    for (stream, held) in streams.iter_mut().zip(&held) {
+        if held.is_some() && matches!(stream, sys::Stream::Same) {
+            *stream = sys::Stream::Nothing;
+        }
+    }
 
     let mut numbers = Numbers::default();
     let mut handed_down = Vec::with_capacity(command.inherit.len() + 1);
@@ -82,6 +90,7 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         variables,
         id,
         inherit: numbers.given,
+        streams,
         blocked: sys::blocked_signals().map_err(|source| Error::System {
             call: "rt_sigprocmask",
             what: "this thread".into(),
@@ -151,7 +160,7 @@ struct Numbers {
     /// Which descriptor here, and its number there.
     given: Vec<(RawFd, RawFd)>,
     /// What keeps a number free for the child, or was made for it.
-    held: Vec<OwnedFd>,
+    held: Vec<Owned>,
 }
 
 impl Numbers {

@@ -4,7 +4,7 @@
 //! the server has put into the client process's own table. Who isn't that process can do nothing with them, and so
 //! nobody can pass for another by an id that is given again or by an end that was passed on.
 
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::link::Link;
 use super::opening::{Opening, weaker_end};
 use crate::os::process::Remote;
 use crate::os::refused_duplication;
+use crate::sys::io::Owned;
 use crate::sys::transfer::{Begun, Transfer};
 use crate::sys::{named, pipe};
 use crate::wait::{self, Deadline};
@@ -24,7 +25,7 @@ const COMING_IN: Duration = Duration::from_secs(1);
 /// The pipe that clients come to.
 #[derive(Debug)]
 pub(crate) struct Door {
-    pipe: Arc<OwnedHandle>,
+    pipe: Arc<Owned>,
     transfer: Transfer,
 }
 

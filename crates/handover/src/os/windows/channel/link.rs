@@ -17,7 +17,7 @@
 //! `send.rs`, `receive.rs` and `close.rs` do it.
 
 use std::collections::VecDeque;
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use super::ledger::{Ledger, Turnover, WORDS};
 use crate::channel::Allowed;
 use crate::channel::turn::Turn;
 use crate::channel::wire::Broken;
+use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::transfer::Transfer;
 use crate::wait::{self, Deadline};
@@ -55,7 +56,7 @@ pub(crate) struct Link {
     pub(super) peer: Peer,
     words: Words<WORDS>,
     /// Set by the stronger end when it has fetched something.
-    pub(super) fetched: OwnedHandle,
+    pub(super) fetched: Owned,
     pub(super) reader: Turn<Reader>,
     pub(super) writer: Turn<Writer>,
     /// What the other end did wrong; from then on nothing is read or written.
@@ -83,7 +84,7 @@ pub(super) struct Writer {
     pub(super) next: u64,
     pub(super) cut_off: bool,
     /// The weaker end's duplicates that haven't been fetched, by the number of their message.
-    pub(super) to_be_fetched: VecDeque<(u64, Vec<OwnedHandle>)>,
+    pub(super) to_be_fetched: VecDeque<(u64, Vec<Owned>)>,
 }
 
 impl Writer {
@@ -111,7 +112,7 @@ impl Link {
     pub(super) fn new(
         peer: Peer,
         words: Words<WORDS>,
-        fetched: OwnedHandle,
+        fetched: Owned,
         reader: Reader,
         writer: Writer,
     ) -> Self {

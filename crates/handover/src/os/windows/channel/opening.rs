@@ -1,10 +1,11 @@
 //! How a channel comes about: the stronger end makes both ends, and the weaker one finds its own.
 
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 
 use super::ledger::{Ledger, WORDS};
 use super::link::{Link, Peer, Reader, Unopened, Writer};
+use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::pipe::{self, Direction};
 use crate::sys::transfer::Transfer;
@@ -27,9 +28,9 @@ pub(crate) struct Opening {
     pub(super) nonce: u64,
     reader: Reader,
     writer: Writer,
-    section: OwnedHandle,
-    fetched: OwnedHandle,
-    theirs: OwnedHandle,
+    section: Owned,
+    fetched: Owned,
+    theirs: Owned,
 }
 
 fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
@@ -37,7 +38,7 @@ fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 }
 
 /// The events that say when a read and when a write is done.
-fn events() -> Result<[OwnedHandle; 2]> {
+fn events() -> Result<[Owned; 2]> {
     let event = || named::event(true).map_err(failed("CreateEventW"));
     Ok([event()?, event()?])
 }
@@ -47,7 +48,7 @@ fn nonce() -> u64 {
     RandomState::new().hash_one(())
 }
 
-fn transfers(pipe: OwnedHandle, [read, written]: [OwnedHandle; 2]) -> (Reader, Writer) {
+fn transfers(pipe: Owned, [read, written]: [Owned; 2]) -> (Reader, Writer) {
     let pipe = Arc::new(pipe);
     (Reader::new(Transfer::new(Arc::clone(&pipe), read)), Writer::new(Transfer::new(pipe, written)))
 }

@@ -1,11 +1,12 @@
 //! Receiving.
 
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 
 use super::link::{LOOK_AGAIN, Link, Peer, Reader, Woken};
 use crate::channel::message::{Received, Sender};
 use crate::channel::wire::{self, Header, Parsed};
+use crate::sys::io::Owned;
 use crate::sys::transfer::{Begun, Transfer};
 use crate::sys::{handle, named, pipe};
 use crate::wait::Deadline;
@@ -74,7 +75,7 @@ impl Link {
     }
 
     /// Makes this process the owner of a message's objects: of all of them, or of none.
-    fn arrive(&self, number: u64, values: &[HandleValue]) -> Result<Vec<OwnedHandle>> {
+    fn arrive(&self, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>> {
         match &self.peer {
             Peer::Weaker(process) => self.fetch(process, number, values),
             Peer::Stronger(_) => {
@@ -87,11 +88,11 @@ impl Link {
     }
 
     /// Takes a message's objects out of the weaker process.
-    fn fetch(&self, process: &Process, number: u64, values: &[HandleValue]) -> Result<Vec<OwnedHandle>> {
+    fn fetch(&self, process: &Process, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>> {
         if !self.incoming().take(number) {
             return Err(self.ended());
         }
-        let copies: Result<Vec<OwnedHandle>> = values.iter().map(|value| process.fetch(*value)).collect();
+        let copies: Result<Vec<Owned>> = values.iter().map(|value| process.fetch(*value)).collect();
         // Also after a failure: what isn't fetched now never is, and the other end can close it.
         self.ledger().set_fetched(number + 1);
         let told = named::set_event(self.fetched.as_handle());

@@ -1,6 +1,6 @@
 //! Sending.
 
-use std::os::windows::io::{BorrowedHandle, OwnedHandle};
+use std::os::windows::io::BorrowedHandle;
 use std::time::Duration;
 
 use super::link::{LOOK_AGAIN, Link, Peer, Woken, Writer};
@@ -8,6 +8,7 @@ use super::receive::Beside;
 use crate::Message;
 use crate::channel::wire;
 use crate::os::process::Remote;
+use crate::sys::io::Owned;
 use crate::sys::transfer::{Begun, Transfer};
 use crate::sys::{handle, pipe};
 use crate::wait::Deadline;
@@ -32,7 +33,7 @@ enum Unwritten {
 /// The copies of a message's objects, before the message is the receiver's.
 enum Copies {
     There(Vec<Remote>),
-    Here(Vec<OwnedHandle>),
+    Here(Vec<Owned>),
 }
 
 impl Link {

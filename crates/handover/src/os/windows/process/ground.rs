@@ -1,12 +1,13 @@
 //! The inheritable duplicates that exist while a child is created.
 
 use std::io;
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 
 use super::{Helper, Remote};
 use crate::inherit::Listed;
 use crate::sys::handle as sys;
+use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
 use crate::{Error, HandleValue, Process, Result};
 
@@ -52,7 +53,7 @@ impl Ground {
 /// child.
 #[derive(Debug)]
 pub(crate) enum Inheritable {
-    Here(OwnedHandle),
+    Here(Owned),
     Planted(Remote),
 }
 

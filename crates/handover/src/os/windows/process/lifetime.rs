@@ -1,15 +1,15 @@
 //! Children that end with this process.
 
-use std::os::windows::io::OwnedHandle;
 use std::sync::OnceLock;
 
+use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
 use crate::{Error, Result};
 
 /// The job whose processes end when this process ends, however it ends. There is one, made when it is first needed
 /// and never closed: the system closes it with the process, and that is its purpose.
-pub(super) fn job() -> Result<&'static OwnedHandle> {
-    static JOB: OnceLock<OwnedHandle> = OnceLock::new();
+pub(super) fn job() -> Result<&'static Owned> {
+    static JOB: OnceLock<Owned> = OnceLock::new();
     if let Some(job) = JOB.get() {
         return Ok(job);
     }

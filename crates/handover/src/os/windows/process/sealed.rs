@@ -5,12 +5,13 @@
 //! the child is created with the helper named as its parent, from which it inherits them
 //! ([`PROC_THREAD_ATTRIBUTE_PARENT_PROCESS`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)).
 
-use std::fs::File;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::lookup;
+use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
+use crate::sys::pipe::null_device;
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::wide;
 use crate::{Error, HandleValue, Process, Result};
@@ -23,8 +24,8 @@ static HELPER: Mutex<Option<Arc<Helper>>> = Mutex::new(None);
 pub(crate) struct Helper {
     process: Process,
     /// Never resumed: the helper is this program, suspended before its first instruction.
-    _thread: OwnedHandle,
-    _job: OwnedHandle,
+    _thread: Owned,
+    _job: Owned,
 }
 
 impl Helper {
@@ -59,7 +60,7 @@ impl Helper {
         let program = std::env::current_exe()
             .and_then(|program| lookup::for_the_call(&program))
             .map_err(failed("GetModuleFileNameW"))?;
-        let null = File::open("NUL").map_err(failed("CreateFileW"))?;
+        let null = null_device(false).map_err(failed("CreateFileW"))?;
         let plan = Plan {
             application: wide(program.as_os_str()),
             command_line: wide("handover-helper".as_ref()),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::windows::ffi::OsStrExt;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::{Helper, Suspended, lifetime, lookup, quote, suspended};
 use crate::inherit::{Manifest, VARIABLE};
 use crate::os::channel::{Opening, RESERVED};
 use crate::process::{Argument, Change, Default, Source, check_names, filled};
+use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, own_environment, wide};
 use crate::{Channel, Child, Command, Error, HandleValue, Process, Result};
@@ -47,8 +48,8 @@ fn create(
     command: &Command<'_>,
     default: Default,
     suspended: bool,
-    job: Option<&OwnedHandle>,
-) -> Result<(Child, OwnedHandle)> {
+    job: Option<&Owned>,
+) -> Result<(Child, Owned)> {
     check_names(command)?;
     if command.os.creation_flags & sys::SUSPENDED != 0 {
         return Err(Error::invalid(
@@ -77,8 +78,8 @@ fn create_on(
     (application, as_typed): &(PathBuf, Vec<u16>),
     default: Default,
     suspended: bool,
-    job: Option<&OwnedHandle>,
-) -> Result<(Child, OwnedHandle)> {
+    job: Option<&Owned>,
+) -> Result<(Child, Owned)> {
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
@@ -151,7 +152,8 @@ fn create_on(
             let _ = start.send(());
         }
     }
-    let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours);
+    // From here on they are std's, and closed as it does.
+    let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours.map(OwnedHandle::from));
     child.stdin = stdin.map(ChildStdin::from);
     child.stdout = stdout.map(ChildStdout::from);
     child.stderr = stderr.map(ChildStderr::from);

@@ -1,13 +1,13 @@
 //! A child's standard streams, as they are for one spawn.
 
-use std::fs::File;
 use std::io;
-use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{Sender, channel};
 
 use super::ground::{Ground, Inheritable};
 use crate::process::{NAMES, Source};
+use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::{handle, pipe};
 use crate::{Error, Result, Share};
 
@@ -15,7 +15,7 @@ use crate::{Error, Result, Share};
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) childs: Option<Inheritable>,
-    pub(super) ours: Option<OwnedHandle>,
+    pub(super) ours: Option<Owned>,
     /// Lets the thread begin that passes another child's bytes on. Dropped instead, it ends the thread, which has then
     /// read nothing that would be lost.
     pub(super) start: Option<Sender<()>>,
@@ -31,7 +31,7 @@ impl Source {
         let shared = |stream: Share<'_>| inheritable(stream.checked(|| NAMES[which].into())?);
         let pipe = |direction| pipe::pair(direction, None).map_err(|(call, source)| failed(call)(source));
         let mut start = None;
-        let mut relay = |ours: OwnedHandle, theirs: &OwnedHandle, pass_on: fn(OwnedHandle, OwnedHandle)| {
+        let mut relay = |ours: Owned, theirs: &Owned, pass_on: fn(Owned, Owned)| {
             let theirs =
                 handle::duplicate_here(theirs.as_handle(), None, false).map_err(failed("DuplicateHandle"))?;
             let (sender, receiver) = channel();
@@ -49,16 +49,12 @@ impl Source {
             Self::Inherit => (parents(which, ground).map_err(failed("DuplicateHandle"))?, None),
             Self::Parents(which) => (parents(*which, ground).map_err(failed("DuplicateHandle"))?, None),
             Self::Null => {
-                let null = File::options()
-                    .read(which == 0)
-                    .write(which != 0)
-                    .open("NUL")
-                    .map_err(failed("CreateFileW"))?;
+                let null = pipe::null_device(which != 0).map_err(failed("CreateFileW"))?;
                 (Some(inheritable(null.as_handle())?), None)
             }
             // A legal owner can hold the number of this process's pseudo handle, and must not pass it on.
-            Self::File(file) => (Some(shared(file.into())?), None),
-            Self::Handle(handle) => (Some(shared(handle.into())?), None),
+            Self::File(file) => (Some(shared(Share::typed(file.as_handle(), None))?), None),
+            Self::Handle(handle) => (Some(shared(handle.as_handle().into())?), None),
             Self::Piped => {
                 let (ours, childs) =
                     pipe(if which == 0 { pipe::Direction::ToChild } else { pipe::Direction::FromChild })?;
@@ -68,7 +64,7 @@ impl Source {
                 let (ours, childs) = pipe(pipe::Direction::ToChild)?;
                 let childs = inheritable(childs.as_handle())?;
                 relay(ours, source, |ours, source| {
-                    pass_on(ChildStdout::from(source), ChildStdin::from(ours));
+                    pass_on(source, ours);
                 })?;
                 (Some(childs), None)
             }
@@ -76,7 +72,7 @@ impl Source {
                 let (ours, childs) = pipe(pipe::Direction::FromChild)?;
                 let childs = inheritable(childs.as_handle())?;
                 relay(ours, sink, |ours, sink| {
-                    pass_on(ChildStdout::from(ours), ChildStdin::from(sink));
+                    pass_on(ours, sink);
                 })?;
                 (Some(childs), None)
             }
@@ -97,6 +93,10 @@ fn parents(which: usize, ground: &Ground) -> io::Result<Option<Inheritable>> {
 }
 
 /// Ends when the source does, or when nobody reads any more; there is nobody to tell of another failure.
-fn pass_on(mut source: ChildStdout, mut sink: ChildStdin) {
+fn pass_on(source: Owned, sink: Owned) {
+    let mut source = ChildStdout::from(OwnedHandle::from(source));
+    let mut sink = ChildStdin::from(OwnedHandle::from(sink));
     let _ = io::copy(&mut source, &mut sink);
+    // std's own types would close them without a word.
+    drop((Owned::from(OwnedHandle::from(sink)), Owned::from(OwnedHandle::from(source))));
 }

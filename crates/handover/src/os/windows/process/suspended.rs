@@ -1,7 +1,8 @@
 //! A child that has not begun to run.
 
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::AsHandle;
 
+use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
 use crate::sys::process as sys;
 use crate::{Child, Error, HandleValue, Process, Result};
@@ -16,13 +17,13 @@ use crate::{Child, Error, HandleValue, Process, Result};
 pub struct Suspended {
     /// `None` once it runs.
     child: Option<Child>,
-    thread: OwnedHandle,
+    thread: Owned,
     /// Ends the child with this process, if it is not to end so anyway; until the child runs.
-    job: Option<OwnedHandle>,
+    job: Option<Owned>,
 }
 
 impl Suspended {
-    pub(super) fn new(child: Child, thread: OwnedHandle, job: Option<OwnedHandle>) -> Self {
+    pub(super) fn new(child: Child, thread: Owned, job: Option<Owned>) -> Self {
         Self { child: Some(child), thread, job }
     }
 
@@ -79,7 +80,7 @@ impl Drop for Suspended {
 const RULES: Rules = Rules { kill_on_close: true, children_stay_out: true };
 
 /// The job of one suspended child: it ends the child if this process ends before the child runs.
-pub(super) fn job() -> Result<OwnedHandle> {
+pub(super) fn job() -> Result<Owned> {
     job::create(RULES).map_err(|source| Error::System {
         call: "CreateJobObjectW",
         what: "the job of a suspended child".into(),

@@ -1,0 +1,98 @@
+//! Telling whoever listens of each call: one event of `tracing`.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+
+use tracing::Level;
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+
+use super::seam::{Argument, Arguments, Effects, Outcome};
+
+type Came<'a> = Result<&'a dyn Outcome, &'a io::Error>;
+
+macro_rules! event {
+    ($level:expr, $name:expr, $arguments:expr, $came:expr) => {
+        // Where nobody listens, that is known from one number, and nothing else is looked at.
+        if $level <= STATIC_MAX_LEVEL && $level <= LevelFilter::current() {
+            undisturbed(|| {
+                tracing::event!(
+                    target: "handover::call",
+                    $level,
+                    call = $name,
+                    arguments = %Listed($arguments),
+                    result = %Answer($came),
+                    failed = $came.is_err(),
+                    effects = %Changes($came)
+                );
+            });
+        }
+    };
+}
+
+/// Tells of a call that has done something.
+pub(super) fn done(name: &'static str, arguments: &Arguments<'_>, came: Came<'_>) {
+    event!(Level::DEBUG, name, arguments, came);
+}
+
+/// Tells of a call that has only asked.
+pub(super) fn asked(name: &'static str, arguments: &Arguments<'_>, came: Came<'_>) {
+    event!(Level::TRACE, name, arguments, came);
+}
+
+thread_local! {
+    static TELLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does it as if it weren't done: the system's last error is as before, and what a listener calls of this crate makes no
+/// event of its own, which would make the next.
+fn undisturbed(tell: impl FnOnce()) {
+    struct Until(Option<i32>);
+    impl Drop for Until {
+        fn drop(&mut self) {
+            let _ = TELLING.try_with(|telling| telling.set(false));
+            super::set_last_error(self.0.unwrap_or(0));
+        }
+    }
+    // A thread that has given up its own variables tells of nothing more.
+    if TELLING.try_with(|telling| telling.replace(true)).unwrap_or(true) {
+        return;
+    }
+    let _until = Until(io::Error::last_os_error().raw_os_error());
+    tell();
+}
+
+struct Listed<'a>(&'a Arguments<'a>);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (label, argument)) in self.0.iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            let gap = if label.is_empty() || matches!(argument, Argument::Yes) { "" } else { " " };
+            write!(to, "{comma}{label}{gap}{argument}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Answer<'a>(Came<'a>);
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ok(outcome) => outcome.result(to),
+            Err(error) => fmt::Display::fmt(error, to),
+        }
+    }
+}
+
+struct Changes<'a>(Came<'a>);
+
+impl fmt::Display for Changes<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ok(outcome) => outcome.effects(&mut Effects::new(to)),
+            Err(_) => Ok(()),
+        }
+    }
+}

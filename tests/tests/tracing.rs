@@ -1,0 +1,4 @@
+//! Each system call makes one event.
+fn main() -> std::process::ExitCode {
+    handover_tests::main(handover_tests::tests![], handover_tests::tests![])
+}
