@@ -1,9 +1,10 @@
 //! Recording: each system call that the library makes in this process becomes a line of JSON on standard output.
 
+use std::cell::Cell;
 use std::fmt::{self, Debug};
 use std::io::Write;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
@@ -21,13 +22,16 @@ static RECORDER: OnceLock<Recorder> = OnceLock::new();
 struct Recorder {
     role: &'static str,
     sequence: AtomicU64,
-    /// While the demonstration itself looks at tables, its calls aren't the story's.
-    paused: AtomicBool,
+}
+
+thread_local! {
+    /// While the demonstration itself looks at tables, its calls aren't the story's. Other threads play on.
+    static ASIDE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Begins to record all that this process does from now on.
 pub(super) fn begin(role: &'static str) {
-    let recorder = Recorder { role, sequence: AtomicU64::new(0), paused: AtomicBool::new(false) };
+    let recorder = Recorder { role, sequence: AtomicU64::new(0) };
     // A process plays one role, so neither was set before.
     let _ = RECORDER.set(recorder);
     let _ = tracing::subscriber::set_global_default(Calls);
@@ -52,14 +56,9 @@ pub(super) fn note(what: &Value) {
 
 /// Does something that isn't part of the story.
 pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
-    let pause = |paused| {
-        if let Some(recorder) = RECORDER.get() {
-            recorder.paused.store(paused, Ordering::Relaxed);
-        }
-    };
-    pause(true);
+    let before = ASIDE.replace(true);
     let done = work();
-    pause(false);
+    ASIDE.set(before);
     done
 }
 
@@ -68,8 +67,7 @@ struct Calls;
 
 impl Subscriber for Calls {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == CALLS
-            && !RECORDER.get().is_some_and(|recorder| recorder.paused.load(Ordering::Relaxed))
+        metadata.target() == CALLS && !ASIDE.get()
     }
 
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> tracing::subscriber::Interest {
