@@ -140,7 +140,7 @@ fn wrong_usage_is_said_and_is_2() {
         (&["run", "--event", "", "--", "x"], "the name is empty"),
         (&["run", "--event", "a{b", "--", "x"], "holds a brace"),
         (&["run", "--set", "ready", "--", "x"], "nothing of this name is given"),
-        (&["run", "--timeout", "-1", "--", "x"], "not negative"),
+        (&["run", "--timeout=-1", "--", "x"], "not negative"),
         (&["demo", "telepathy"], "possible values: inheritance, duplication, naming, channel"),
     ] {
         handover(words).expect_code(2).expect_text(part);
@@ -253,7 +253,7 @@ fn a_process_that_is_not_there_is_said() {
 /// Says which handles it has beside its streams, and what it was given by name.
 fn says_what_it_has(arguments: &[String]) {
     let inherited: Inherited = handover::inherited().unwrap();
-    let mut names: Vec<_> = inherited.names().map(str::to_owned).collect();
+    let mut names = inherited.names();
     names.sort_unstable();
     println!("names {}", names.join(" "));
     println!("unlisted {}", handover::unlisted().unwrap().len());

@@ -4,7 +4,14 @@ use expect_test::expect;
 use handover_tests::Ended;
 
 pub(crate) fn expect_table(text: &str) {
-    expect![[r""]].assert_eq(text);
+    expect![[r#"
+        VALUE  KIND       ACCESS  RIGHTS                         FLAGS    NAME
+        <event>    event      0xc02   read, write, append, nonblock  inherit
+        <section>    section    0x8002  read, write                    inherit  /memfd:handover (deleted)
+        <semaphore>    semaphore  0x802   read, write, nonblock          inherit
+
+        3 handles of the 7 of process <child>: 1 event, 1 section, 1 semaphore
+    "#]].assert_eq(text);
 }
 
 /// A command that was killed ends as shells have it.
