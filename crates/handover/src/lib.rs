@@ -33,6 +33,7 @@
 //!
 #![doc = include_str!("../docs/linux.md")]
 
+mod audit;
 mod channel;
 mod duplicate;
 mod error;
@@ -48,6 +49,7 @@ mod told;
 mod value;
 mod wait;
 
+pub use audit::{Audit, Auditing, Standing, Started};
 pub use channel::{Channel, Incoming, Listener, Message, Received};
 pub use error::{Error, Result};
 pub use inherit::{Inherited, Unlisted, inherited, unlisted};

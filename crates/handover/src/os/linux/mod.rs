@@ -9,9 +9,12 @@
 //! | `peer.rs`, `adoption.rs` | opening processes; what was handed down, and for whom |
 //! | `command.rs`, `process/` | what a builder can say beyond others, and starting processes |
 //! | `received.rs` | std's sockets as objects |
+//! | `audit.rs`, `audited.rs` | following a command from exec to exec; what is seen at each |
 //! | `channel/` | channels over Unix sockets |
 
 mod adoption;
+pub(crate) mod audit;
+mod audited;
 pub(crate) mod channel;
 mod command;
 mod held;

@@ -9,11 +9,14 @@
 //! | `push.rs` | putting a handle into a running process |
 //! | `peer.rs`, `adoption.rs` | opening processes; whether a manifest is meant for this one |
 //! | `command.rs`, `process/` | what a builder can say beyond others, and creating processes |
+//! | `audit.rs`, `audited.rs` | following a command from process to process; what is seen of each |
 //! | `channel/` | channels over pipes |
 
 mod access;
 mod access_of_objects;
 mod adoption;
+pub(crate) mod audit;
+mod audited;
 pub(crate) mod channel;
 mod command;
 mod held;

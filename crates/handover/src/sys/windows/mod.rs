@@ -3,11 +3,13 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod call;
+pub(crate) mod debug;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod job;
 pub(crate) mod memory;
 pub(crate) mod named;
+pub(crate) mod parameters;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod rights;

@@ -34,6 +34,11 @@ pub(crate) type Carries = Access;
 /// The handles of this process that a child created with inheritance of all would get. What was inherited is among
 /// them until its flag is cleared.
 pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
+    inheritable_of(std::process::id())
+}
+
+/// The same of any process.
+pub(crate) fn inheritable_of(process: u32) -> io::Result<Vec<(HandleValue, Carries)>> {
     fault("NtQuerySystemInformation")?;
     const HEADER: usize = 2 * size_of::<usize>();
     let mut buffer = vec![0_u64; 32 * 1024];
@@ -62,10 +67,10 @@ pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
     let first = unsafe { buffer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
     // SAFETY: the call filled that many entries, for which the buffer has room; any bits are values of their integers.
     let handles = unsafe { std::slice::from_raw_parts(first, count) };
-    let this = std::process::id() as usize;
+    let process = process as usize;
     Ok(handles
         .iter()
-        .filter(|handle| handle.process == this && handle.attributes & OBJ_INHERIT != 0)
+        .filter(|handle| handle.process == process && handle.attributes & OBJ_INHERIT != 0)
         .filter_map(|handle| {
             Some((HandleValue::try_from(handle.value).ok()?, Access::from_bits_retain(handle.access)))
         })

@@ -1,0 +1,91 @@
+//! What the system shows of a process that stands still before its first instruction.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::windows::ffi::OsStringExt;
+use std::os::windows::io::BorrowedHandle;
+
+use super::peer::identity_of;
+use crate::audit::Seen;
+use crate::inherit::manifest::{Manifest, VARIABLE};
+use crate::sys::handle::{duplicate_from, kind_of};
+use crate::sys::io::HasHandle;
+use crate::sys::parameters::{Parameters, basic, program, read};
+use crate::sys::table::inheritable_of;
+use crate::sys::text::is_same_variable;
+use crate::{Entry, HandleValue, Identity, Result, Untold};
+
+/// All that is to be known.
+pub(super) fn look(id: u32, process: BorrowedHandle<'_>) -> Seen {
+    let basic = basic(process);
+    let parent = basic.as_ref().map_or(0, |basic| basic.parent);
+    let parameters = basic.and_then(|basic| read(process, basic)).map_err(untold("its parameters"));
+    Seen {
+        id,
+        parent,
+        program: program(process).map_err(untold("its program")),
+        inherited: inherited_entries(id, process).map_err(untold("its handles")),
+        streams: parameters.as_ref().map(streams).map_err(Clone::clone),
+        listed: parameters.and_then(|parameters| {
+            listed(parent, &parameters.environment).map_err(|error| Untold { why: error.to_string() })
+        }),
+    }
+}
+
+fn untold(what: &str) -> impl Fn(io::Error) -> Untold {
+    move |error| Untold { why: format!("{what}: {error}") }
+}
+
+/// Its three streams and its console, as far as they are handles.
+fn streams(parameters: &Parameters) -> Vec<HandleValue> {
+    parameters.streams.iter().filter_map(|number| HandleValue::try_from(*number).ok()).collect()
+}
+
+/// What its environment lists, if its parent has written that for it and not for another.
+fn listed(parent: u32, block: &[u16]) -> Result<Vec<(String, HandleValue)>> {
+    let Some(text) = variable(block, VARIABLE) else { return Ok(Vec::new()) };
+    let manifest = Manifest::parse(&text.to_string_lossy())?;
+    let Ok(meant_for) = manifest.meant_for.parse::<Identity>() else { return Ok(Vec::new()) };
+    // As the process itself will ask.
+    let is_its = meant_for.id == parent && identity_of(parent)?.is_none_or(|identity| identity == meant_for);
+    Ok(if is_its { manifest.objects } else { Vec::new() })
+}
+
+/// A variable's value.
+fn variable(block: &[u16], name: &str) -> Option<OsString> {
+    block.split(|unit| *unit == 0).find_map(|variable| {
+        let end = variable.iter().position(|unit| *unit == u16::from(b'='))?;
+        let (its_name, value) = (&variable[..end], &variable[end + 1..]);
+        is_same_variable(&OsString::from_wide(its_name), OsStr::new(name)).then(|| OsString::from_wide(value))
+    })
+}
+
+/// The handles that it has inherited: those with the flag by which that happens.
+fn inherited_entries(id: u32, process: BorrowedHandle<'_>) -> io::Result<Vec<Entry>> {
+    let found = inheritable_of(id)?;
+    let entry = |(value, access): (HandleValue, crate::Access)| {
+        let kind = duplicate_from(process, value).and_then(|copy| kind_of(copy.handle()));
+        Entry {
+            value,
+            kind: kind.map_err(untold("its kind")),
+            access: access.bits(),
+            inheritable: true,
+            protected: false,
+            name: Ok(None),
+        }
+    };
+    Ok(found.into_iter().map(entry).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let found = |text: &str| variable(&text.replace('|', "\0").encode_utf16().collect::<Vec<_>>(), "NAME");
+        assert_eq!(found("=C:=C:\\|A=1|name=2|Z=3|"), Some("2".into()));
+        assert_eq!(found("A=NAME=1|NAMES=2|NAM=3|"), None);
+        assert_eq!(found(""), None);
+    }
+}
