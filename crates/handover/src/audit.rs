@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::{Entry, Error, HandleValue, Result, Untold, os};
@@ -56,6 +57,9 @@ pub struct Started {
 pub enum Standing {
     /// It is one of its standard streams; on Windows also its console.
     Stream,
+    /// It is a second handle to what it has as a standard stream. On Windows, std's `Command` copies a stream for a child
+    /// that shares it, and the child inherits the original too if that is inheritable, as an inherited one is. Not on Linux.
+    StreamTwice,
     /// Its parent has listed it under this name: with this crate's [`Command`](crate::Command), or on Linux as a service
     /// manager does (`LISTEN_FDS`).
     Listed(String),
@@ -97,7 +101,44 @@ pub struct Auditing<'a> {
 }
 
 /// What is called with each process.
-pub(crate) type Watch<'a> = dyn FnMut(&Started) + Send + 'a;
+pub(crate) type Watch<'a> = dyn FnMut(&Started) + 'a;
+
+/// Where the thread that looks shows what it has seen; it goes on when whoever watches has seen it too.
+pub(crate) struct Show {
+    show: Sender<Started>,
+    seen: Receiver<()>,
+}
+
+/// The other half: shows it to what watches, on the caller's thread, to the end of the one that looks.
+pub(crate) struct Gallery {
+    shown: Receiver<Started>,
+    seen: Sender<()>,
+}
+
+pub(crate) fn gallery() -> (Show, Gallery) {
+    let ((show, shown), (say, seen)) = (channel(), channel());
+    (Show { show, seen }, Gallery { shown, seen: say })
+}
+
+impl Show {
+    /// Whether somebody watches still.
+    pub(crate) fn show(&self, started: Started) -> bool {
+        self.show.send(started).is_ok() && self.seen.recv().is_ok()
+    }
+}
+
+impl Gallery {
+    pub(crate) fn watch(self, watch: &mut Watch<'_>) -> Vec<Started> {
+        let mut all = Vec::new();
+        for started in &self.shown {
+            watch(&started);
+            all.push(started);
+            // If nobody hears it, the loop ends by that.
+            let _ = self.seen.send(());
+        }
+        all
+    }
+}
 
 impl fmt::Debug for Auditing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,8 +147,8 @@ impl fmt::Debug for Auditing<'_> {
 }
 
 impl<'a> Auditing<'a> {
-    /// Has this called for each process while it stands still before its first instruction, on another thread.
-    pub fn watch(mut self, watch: impl FnMut(&Started) + Send + 'a) -> Self {
+    /// Has this called for each process while it stands still before its first instruction. The whole tree waits for it.
+    pub fn watch(mut self, watch: impl FnMut(&Started) + 'a) -> Self {
         self.watch = Box::new(watch);
         self
     }
@@ -120,7 +161,7 @@ impl<'a> Auditing<'a> {
     /// [`Error::TimedOut`] if processes were left at the deadline, which were ended then; [`Error::System`] if the command
     /// can't be started or the system doesn't let this process be its debugger; [`Error::InvalidInput`] for a command
     /// with a stream that is a pipe to this process, of which nobody would have the other end.
-    #[doc(alias("DEBUG_PROCESS", "WaitForDebugEvent", "ptrace"))]
+    #[doc(alias("DEBUG_PROCESS", "WaitForDebugEvent", "PTRACE_SEIZE"))]
     pub fn run(mut self, deadline: Duration) -> Result<Audit> {
         let until = Instant::now().checked_add(deadline);
         match os::audit::run(self.command, until, &mut *self.watch)? {
@@ -140,6 +181,8 @@ pub(crate) struct Seen {
     pub(crate) program: Result<PathBuf, Untold>,
     pub(crate) inherited: Result<Vec<Entry>, Untold>,
     pub(crate) streams: Result<Vec<HandleValue>, Untold>,
+    /// What has the same object as a stream.
+    pub(crate) twice: Vec<HandleValue>,
     pub(crate) listed: Result<Vec<(String, HandleValue)>, Untold>,
 }
 
@@ -154,8 +197,10 @@ impl From<Seen> for Started {
             if streams.contains(&entry.value()) {
                 return Standing::Stream;
             }
-            let name = listed.iter().find(|(_, value)| *value == entry.value());
-            name.map_or(Standing::Leaked, |(name, _)| Standing::Listed(name.clone()))
+            if let Some((name, _)) = listed.iter().find(|(_, value)| *value == entry.value()) {
+                return Standing::Listed(name.clone());
+            }
+            if seen.twice.contains(&entry.value()) { Standing::StreamTwice } else { Standing::Leaked }
         };
         let arrived = inherited.into_iter().map(|entry| (standing(&entry), entry));
         let arrived = arrived.map(|(standing, entry)| (entry, standing)).collect();
@@ -187,12 +232,13 @@ impl fmt::Display for Started {
         if let Ok(program) = &self.program {
             write!(f, " ({})", program.display())?;
         }
-        let count = |is: fn(&Standing) -> bool| self.arrived.iter().filter(|(_, standing)| is(standing)).count();
+        let count =
+            |is: fn(&Standing) -> bool| self.arrived.iter().filter(|(_, standing)| is(standing)).count();
         write!(
             f,
             ", child of {}: {} for its streams, {} listed, {} leaked",
             self.parent,
-            count(|standing| *standing == Standing::Stream),
+            count(|standing| matches!(standing, Standing::Stream | Standing::StreamTwice)),
             count(|standing| matches!(standing, Standing::Listed(_))),
             count(|standing| *standing == Standing::Leaked)
         )?;
@@ -244,6 +290,7 @@ mod tests {
             program: Ok("program".into()),
             inherited: Ok([12, 8, 16].map(entry).to_vec()),
             streams: Ok(vec![value(8)]),
+            twice: Vec::new(),
             listed: Ok(vec![("ready".into(), value(16)), ("gone".into(), value(20))]),
         }
     }

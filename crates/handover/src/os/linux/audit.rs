@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::audited::look;
-use crate::audit::{Started, Watch};
+use crate::audit::{Show, Started, Watch, gallery};
 use crate::sys::process::forgets_children;
 use crate::sys::spawn::{hold_free_streams, without_signals};
 use crate::sys::trace::{self, Came, Happened};
@@ -36,24 +36,28 @@ enum Spawned {
 pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
     let what = format!("the program {}", command.get_program().display());
     if forgets_children().map_err(failed("rt_sigaction", &what))? {
-        return Err(Error::invalid("an audit", "this process ignores SIGCHLD, and never hears how a child has ended"));
+        return Err(Error::invalid(
+            "an audit",
+            "this process ignores SIGCHLD, and never hears how a child has ended",
+        ));
     }
     let held = hold_free_streams().map_err(failed("open", &what))?;
     let (near, far) = trace::meet(&mut command).map_err(failed("socketpair", &what))?;
     drop(held);
     thread::scope(|scope| {
         let (tell, hear) = channel();
+        let (show, gallery) = gallery();
         let tracer = without_signals(|| {
             let thread = thread::Builder::new().name("handover audit".into());
-            thread.spawn_scoped(scope, move || follow(far, hear, until, watch))
+            thread.spawn_scoped(scope, move || follow(far, hear, until, &show))
         });
         let tracer = tracer.and_then(|begun| begun).map_err(failed("clone", "the thread that traces"))?;
         let spawned = command.spawn();
         // A child that has failed before it came to that waits for nobody, and nobody for it.
         drop(near);
-        let is_piped = spawned.as_ref().is_ok_and(|child| {
-            child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some()
-        });
+        let is_piped = spawned
+            .as_ref()
+            .is_ok_and(|child| child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some());
         let word = match &spawned {
             Ok(_) if is_piped => Spawned::InVain,
             Ok(_) => Spawned::Yes,
@@ -61,12 +65,16 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
         };
         // If nobody hears it, the thread has ended, and says why.
         let _ = tell.send(word);
+        let started = gallery.watch(watch);
         let outcome = tracer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         spawned.map_err(failed("execve", &what))?;
         if is_piped {
-            return Err(Error::invalid(what, "has a pipe to this process for a stream, and nobody at its other end"));
+            return Err(Error::invalid(
+                what,
+                "has a pipe to this process for a stream, and nobody at its other end",
+            ));
         }
-        Ok(outcome)
+        Ok(outcome.map(|status| (status, started)))
     })
 }
 
@@ -80,8 +88,8 @@ fn follow(
     mut far: UnixStream,
     hear: Receiver<Spawned>,
     until: Option<Instant>,
-    watch: &mut Watch<'_>,
-) -> Result<Outcome> {
+    show: &Show,
+) -> Result<Option<ExitStatus>> {
     let mut id = [0; 4];
     if far.read_exact(&mut id).is_err() {
         // It never came to that: std says why.
@@ -96,7 +104,6 @@ fn follow(
     let mut tree = Tree { command, threads: vec![command], hear, is_spawned: false, status: None };
     trace::let_go(&far, Ok(()));
     drop(far);
-    let mut started = Vec::new();
     let mut pause = SHORTEST;
     loop {
         match tree.next()? {
@@ -109,9 +116,11 @@ fn follow(
             Came::One(happened) => {
                 pause = SHORTEST;
                 if let Some(begun) = tree.go_on(happened) {
-                    watch(&begun);
-                    trace::resume(begun.id, 0);
-                    started.push(begun);
+                    let id = begun.id;
+                    if !show.show(begun) {
+                        return Ok(None);
+                    }
+                    trace::resume(id, 0);
                 }
             }
         }
@@ -128,7 +137,7 @@ fn follow(
         }
     }
     match tree.status {
-        Some(status) => Ok(Some((status, started))),
+        Some(status) => Ok(Some(status)),
         None => Err(Error::System {
             call: "waitid",
             what: format!("process {command}, for which something else in this process has waited"),

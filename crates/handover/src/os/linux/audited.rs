@@ -29,6 +29,7 @@ pub(super) fn look(process: u32) -> Seen {
         program: fs::read_link(page("exe")).map_err(|error| untold(format!("its program: {error}"))),
         inherited,
         streams: Ok((0_u64..3).filter_map(|number| HandleValue::try_from(number).ok()).collect()),
+        twice: Vec::new(),
         listed: match fs::read(page("environ")) {
             Ok(block) => listed(process, &block).map_err(|error| untold(error.to_string())),
             Err(error) => Err(untold(format!("its environment: {error}"))),

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::audited::look;
-use crate::audit::{Started, Watch};
-use crate::sys::debug::{self, Happened, What};
+use crate::audit::{Show, Started, Watch, gallery};
+use crate::sys::debug::{self, Exception, Happened, What};
 use crate::sys::process::terminate;
 use crate::{Error, Result};
 
@@ -19,9 +19,12 @@ type Outcome = Option<(ExitStatus, Vec<Started>)>;
 pub(crate) fn run(command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("handover audit".into());
-        let begun = thread.spawn_scoped(scope, || follow(command, until, watch));
+        let (show, gallery) = gallery();
+        let begun = thread.spawn_scoped(scope, move || follow(command, until, &show));
         let debugger = begun.map_err(failed("CreateThread", "the thread that debugs"))?;
-        debugger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let started = gallery.watch(watch);
+        let status = debugger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(status.map(|status| (status, started)))
     })
 }
 
@@ -31,23 +34,26 @@ fn failed(call: &'static str, what: &str) -> impl FnOnce(std::io::Error) -> Erro
 }
 
 /// The debugger's thread.
-fn follow(mut command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
+fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<Option<ExitStatus>> {
     let what = format!("the program {}", command.get_program().display());
     let mut tree = Tree::default();
     let child = command.creation_flags(debug::DEBUGGED).spawn().map_err(failed("CreateProcessW", &what))?;
     tree.is_expected = true;
     if child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some() {
-        return Err(Error::invalid(what, "has a pipe to this process for a stream, and nobody at its other end"));
+        return Err(Error::invalid(
+            what,
+            "has a pipe to this process for a stream, and nobody at its other end",
+        ));
     }
     let mut status = None;
-    let mut started = Vec::new();
     while tree.is_expected || !tree.processes.is_empty() {
         let Some(happened) = tree.next(until)? else { return Ok(None) };
         let swallow = match &happened.what {
             What::Begins(process) => {
-                let begun = look(happened.process, process.as_handle()).into();
-                watch(&begun);
-                started.push(begun);
+                if !show.show(look(happened.process, process.as_handle()).into()) {
+                    tree.go_on(happened, true)?;
+                    return Ok(None);
+                }
                 true
             }
             What::Ends(code) => {
@@ -56,21 +62,22 @@ fn follow(mut command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -
                 }
                 true
             }
-            What::Exception(code) => tree.is_the_debuggers(happened.process, *code),
-            // Otherwise the program would say it to nobody else, and without a debugger it does.
-            What::Says => false,
+            What::Raises(exception) => tree.is_the_debuggers(happened.process, *exception),
             What::Other => true,
         };
         tree.go_on(happened, swallow)?;
     }
-    Ok(Some((status.unwrap_or_default(), started)))
+    match status {
+        Some(status) => Ok(Some(status)),
+        None => Err(failed("DbgUiWaitStateChange", &what)(std::io::Error::other("its end was not told"))),
+    }
 }
 
 /// A process that is debugged.
 struct Debugged {
     id: u32,
     process: OwnedHandle,
-    /// The breakpoints that it has come to.
+    /// The kinds of breakpoints that it has come to.
     breakpoints: Vec<i32>,
 }
 
@@ -101,28 +108,21 @@ impl Tree {
     }
 
     fn wait(&self, milliseconds: u32) -> Result<Option<Happened>> {
-        debug::next(milliseconds).map_err(failed("WaitForDebugEvent", "the processes that are debugged"))
+        debug::next(milliseconds).map_err(failed("DbgUiWaitStateChange", "the processes that are debugged"))
     }
 
     /// Whether an exception is there for the debugger alone, so that the program shouldn't see it.
-    fn is_the_debuggers(&mut self, id: u32, code: i32) -> bool {
-        use windows_sys::Win32::Foundation::{
-            STATUS_BREAKPOINT, STATUS_HANDLE_NOT_CLOSABLE, STATUS_INVALID_HANDLE, STATUS_WX86_BREAKPOINT,
+    fn is_the_debuggers(&mut self, id: u32, exception: Exception) -> bool {
+        let Exception::Breakpoint(code) = exception else { return exception == Exception::OfADebuggedCall };
+        // With one a process begins, a 32-bit one on 64-bit Windows with two kinds; those that follow are its own.
+        let Some(debugged) = self.processes.iter_mut().find(|debugged| debugged.id == id) else {
+            return false;
         };
-        match code {
-            // With this a process begins, a 32-bit one on 64-bit Windows with both; those that follow are its own.
-            STATUS_BREAKPOINT | STATUS_WX86_BREAKPOINT => {
-                let debugged = self.processes.iter_mut().find(|debugged| debugged.id == id);
-                debugged.is_some_and(|debugged| {
-                    let is_first = !debugged.breakpoints.contains(&code);
-                    debugged.breakpoints.push(code);
-                    is_first
-                })
-            }
-            // What a call raises under a debugger, and only answers without one.
-            STATUS_INVALID_HANDLE | STATUS_HANDLE_NOT_CLOSABLE => true,
-            _ => false,
+        let is_first = !debugged.breakpoints.contains(&code);
+        if is_first {
+            debugged.breakpoints.push(code);
         }
+        is_first
     }
 
     /// Lets a process go on, and notes what is left.
@@ -136,7 +136,7 @@ impl Tree {
             What::Ends(_) => self.processes.retain(|debugged| debugged.id != happened.process),
             _ => {}
         }
-        gone.map_err(failed("ContinueDebugEvent", &format!("process {}", happened.process)))
+        gone.map_err(failed("DbgUiContinue", &format!("process {}", happened.process)))
     }
 }
 

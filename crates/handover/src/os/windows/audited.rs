@@ -8,6 +8,7 @@ use std::os::windows::io::BorrowedHandle;
 use super::peer::identity_of;
 use crate::audit::Seen;
 use crate::inherit::manifest::{Manifest, VARIABLE};
+use crate::sys::debug::is_same_object;
 use crate::sys::handle::{duplicate_from, kind_of};
 use crate::sys::io::HasHandle;
 use crate::sys::parameters::{Parameters, basic, program, read};
@@ -20,12 +21,19 @@ pub(super) fn look(id: u32, process: BorrowedHandle<'_>) -> Seen {
     let basic = basic(process);
     let parent = basic.as_ref().map_or(0, |basic| basic.parent);
     let parameters = basic.and_then(|basic| read(process, basic)).map_err(untold("its parameters"));
+    let inherited = inherited_entries(id, process).map_err(untold("its handles"));
+    let streams = parameters.as_ref().map(streams).map_err(Clone::clone);
+    let twice = match (&inherited, &streams) {
+        (Ok(inherited), Ok(streams)) => twice(process, inherited, streams),
+        _ => Vec::new(),
+    };
     Seen {
         id,
         parent,
         program: program(process).map_err(untold("its program")),
-        inherited: inherited_entries(id, process).map_err(untold("its handles")),
-        streams: parameters.as_ref().map(streams).map_err(Clone::clone),
+        inherited,
+        streams,
+        twice,
         listed: parameters.and_then(|parameters| {
             listed(parent, &parameters.environment).map_err(|error| Untold { why: error.to_string() })
         }),
@@ -39,6 +47,17 @@ fn untold(what: &str) -> impl Fn(io::Error) -> Untold {
 /// Its three streams and its console, as far as they are handles.
 fn streams(parameters: &Parameters) -> Vec<HandleValue> {
     parameters.streams.iter().filter_map(|number| HandleValue::try_from(*number).ok()).collect()
+}
+
+/// What refers to the same object as one of the streams.
+fn twice(process: BorrowedHandle<'_>, inherited: &[Entry], streams: &[HandleValue]) -> Vec<HandleValue> {
+    let copy = |value: HandleValue| duplicate_from(process, value).ok();
+    let streams: Vec<_> = streams.iter().filter_map(|value| copy(*value)).collect();
+    let is_stream = |value: HandleValue| {
+        copy(value)
+            .is_some_and(|copy| streams.iter().any(|stream| is_same_object(copy.handle(), stream.handle())))
+    };
+    inherited.iter().map(Entry::value).filter(|value| is_stream(*value)).collect()
 }
 
 /// What its environment lists, if its parent has written that for it and not for another.
@@ -83,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_variable_is_found_by_its_whole_name() {
-        let found = |text: &str| variable(&text.replace('|', "\0").encode_utf16().collect::<Vec<_>>(), "NAME");
+        let found =
+            |text: &str| variable(&text.replace('|', "\0").encode_utf16().collect::<Vec<_>>(), "NAME");
         assert_eq!(found("=C:=C:\\|A=1|name=2|Z=3|"), Some("2".into()));
         assert_eq!(found("A=NAME=1|NAMES=2|NAM=3|"), None);
         assert_eq!(found(""), None);

@@ -23,8 +23,15 @@ pub(crate) const EVENT_STOP: libc::c_int = libc::PTRACE_EVENT_STOP;
 #[derive(Debug)]
 pub(crate) enum Happened {
     /// It stands still, before this signal is delivered or because of this event.
-    Stopped { thread: u32, signal: i32, event: i32 },
-    Ended { thread: u32, status: ExitStatus },
+    Stopped {
+        thread: u32,
+        signal: i32,
+        event: i32,
+    },
+    Ended {
+        thread: u32,
+        status: ExitStatus,
+    },
 }
 
 /// What there is to hear.

@@ -82,7 +82,8 @@ pub(crate) fn read(process: BorrowedHandle<'_>, basic: Basic) -> io::Result<Para
 /// A word behind an address that the process has told.
 fn word(process: BorrowedHandle<'_>, from: usize, at: usize) -> io::Result<usize> {
     let address = (from != 0).then(|| from.checked_add(at)).flatten();
-    let address = address.ok_or_else(|| io::Error::other("the process has no record of its parameters yet"))?;
+    let address =
+        address.ok_or_else(|| io::Error::other("the process has no record of its parameters yet"))?;
     let mut bytes = [0; size_of::<usize>()];
     memory(process, address, &mut bytes)?;
     Ok(usize::from_ne_bytes(bytes))
@@ -110,7 +111,8 @@ fn block(process: BorrowedHandle<'_>, from: usize) -> io::Result<Vec<u16>> {
             }
             units.push(unit);
         }
-        address = address.checked_add(bytes.len()).ok_or_else(|| io::Error::other("there is no such memory"))?;
+        address =
+            address.checked_add(bytes.len()).ok_or_else(|| io::Error::other("there is no such memory"))?;
         if address % 2 != 0 {
             break;
         }
@@ -134,7 +136,11 @@ fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> io::
         )
     };
     succeeded(answer)?;
-    if read == bytes.len() { Ok(()) } else { Err(io::Error::other("the memory of the process ends too early")) }
+    if read == bytes.len() {
+        Ok(())
+    } else {
+        Err(io::Error::other("the memory of the process ends too early"))
+    }
 }
 
 /// The file of its program.
