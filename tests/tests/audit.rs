@@ -288,8 +288,7 @@ fn a_stream_that_is_a_pipe_to_here_is_refused() {
 }
 
 fn starts_one_that_stays(_: &[String]) {
-    in_role("sleeps", &[]).spawn().unwrap();
-    std::thread::sleep(LONG);
+    in_role("sleeps", &[]).spawn().unwrap().wait().unwrap();
 }
 
 fn are_gone(processes: &[u32]) {

@@ -69,7 +69,6 @@ pub enum Standing {
 
 impl Audit {
     /// Begins with a command, as std starts it.
-    #[must_use]
     pub fn of<'a>(command: Command) -> Auditing<'a> {
         Auditing { command, watch: Box::new(|_| {}) }
     }

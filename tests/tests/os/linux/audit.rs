@@ -29,6 +29,7 @@ pub(super) const SUITE: Suite = Suite {
         where_children_are_forgotten_there_is_no_audit,
         a_program_that_can_not_be_read_is_not_clean,
         a_command_of_another_user_is_seen,
+        a_program_of_32_bits_is_seen,
     ],
     roles: tests![
         ends,
@@ -280,4 +281,41 @@ fn a_command_of_another_user_is_seen() {
     command.uid(NOBODY).gid(NOBODY);
     let audit = audit(command);
     assert_eq!(audit.leaks().map(|(_, leak)| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
+}
+
+/// A program for 32-bit x86 that ends with 5: its headers, and three instructions.
+fn program_of_32_bits() -> Vec<u8> {
+    const AT: u32 = 0x0804_8000;
+    const HEADERS: u32 = 52 + 32;
+    let code = [0xb8, 1, 0, 0, 0, 0xbb, 5, 0, 0, 0, 0xcd, 0x80];
+    let size = HEADERS + 12;
+    let mut program = b"\x7fELF\x01\x01\x01".to_vec();
+    program.resize(16, 0);
+    let half = |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let word = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    program.extend(half(&[2, 3]));
+    program.extend(word(&[1, AT + HEADERS, 52, 0, 0]));
+    program.extend(half(&[52, 32, 1, 0, 0, 0]));
+    program.extend(word(&[1, 0, AT, AT, size, size, 5, 0x1000]));
+    program.extend(code);
+    program
+}
+
+fn a_program_of_32_bits_is_seen() {
+    let path = std::env::temp_dir().join(format!("handover-audit-32-{}", std::process::id()));
+    std::fs::write(&path, program_of_32_bits()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let can_run = Command::new(&path).status().is_ok_and(|status| status.code() == Some(5));
+    if can_run {
+        let _event = leaking();
+        let audit = audit(Command::new(&path));
+        assert_eq!(audit.status.code(), Some(5));
+        assert_eq!(
+            audit.leaks().map(|(_, leak)| leak.kind().cloned()).collect::<Vec<_>>(),
+            [Ok(Kind::Event)]
+        );
+    } else {
+        handover_tests::left_out("this machine runs no programs for 32-bit x86");
+    }
+    std::fs::remove_file(path).unwrap();
 }

@@ -34,7 +34,7 @@ enum Spawned {
 /// 3. What is traced brings along what it starts, stopped. At each exec the kernel has closed what doesn't go on to the
 ///    program, and the program hasn't begun.
 pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
-    let what = format!("the program {}", command.get_program().display());
+    let what = format!("the program {:?}", command.get_program());
     if forgets_children().map_err(failed("rt_sigaction", &what))? {
         return Err(Error::invalid(
             "an audit",
@@ -115,7 +115,7 @@ fn follow(
             Came::NoneIsLeft => break,
             Came::One(happened) => {
                 pause = SHORTEST;
-                if let Some(begun) = tree.go_on(happened) {
+                if let Some(begun) = tree.go_on(&happened) {
                     let id = begun.id;
                     if !show.show(begun) {
                         return Ok(None);
@@ -197,8 +197,8 @@ impl Tree {
     }
 
     /// Lets a thread go on as it would without a tracer; except if it is about to begin with a program.
-    fn go_on(&mut self, happened: Happened) -> Option<Started> {
-        let (thread, signal, event) = match happened {
+    fn go_on(&mut self, happened: &Happened) -> Option<Started> {
+        let (thread, signal, event) = match *happened {
             Happened::Ended { thread, status } => {
                 self.threads.retain(|other| *other != thread);
                 if thread == self.command {

@@ -35,7 +35,7 @@ fn failed(call: &'static str, what: &str) -> impl FnOnce(std::io::Error) -> Erro
 
 /// The debugger's thread.
 fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<Option<ExitStatus>> {
-    let what = format!("the program {}", command.get_program().display());
+    let what = format!("the program {:?}", command.get_program());
     let mut tree = Tree::default();
     let child = command.creation_flags(debug::DEBUGGED).spawn().map_err(failed("CreateProcessW", &what))?;
     tree.is_expected = true;

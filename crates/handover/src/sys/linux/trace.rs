@@ -63,14 +63,14 @@ fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
     let id = std::process::id().to_ne_bytes();
     // SAFETY: the bytes are live and as many.
     let written = unsafe { libc::write(near, id.as_ptr().cast(), id.len()) };
-    if written != id.len().cast_signed() {
+    if usize::try_from(written) != Ok(id.len()) {
         return Err(io::Error::last_os_error());
     }
     let mut answer = [0; 4];
     loop {
         // SAFETY: the place is live and has so many bytes.
         let read = unsafe { libc::read(near, answer.as_mut_ptr().cast(), answer.len()) };
-        if read == answer.len().cast_signed() {
+        if usize::try_from(read) == Ok(answer.len()) {
             break;
         }
         match io::Error::last_os_error() {
