@@ -24,6 +24,8 @@ pub(crate) mod code {
     pub(crate) const FAILED: u8 = 1;
     /// Wrong usage, as the parser of the arguments has it.
     pub(crate) const USAGE: u8 = 2;
+    /// An audited command failed for itself.
+    pub(crate) const COMMAND_FAILED: u8 = 3;
     /// The command didn't end in time, as timeout(1) has it.
     pub(crate) const LATE: u8 = 124;
     /// These three as env(1) has them.

@@ -2,6 +2,7 @@
 //!
 //! Each subcommand is a file with its options and its output; [`ending`] has all exit codes.
 
+mod audit;
 mod columns;
 mod demo;
 mod ending;
@@ -30,6 +31,7 @@ enum Command {
     Demo(demo::Options),
     Table(table::Options),
     Shared(shared::Options),
+    Audit(audit::Options),
     Run(run::Options),
     #[command(hide = true)]
     DemoRole(demo::roles::Options),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::DemoRole(options) => demo::roles::play(&options),
         Command::Table(options) => table::table(&options),
         Command::Shared(options) => shared::shared(&options),
+        Command::Audit(options) => audit::audit(&options),
         Command::Run(options) => run::run(&options),
         Command::Completions { shell } => completions(shell),
     };

@@ -24,7 +24,8 @@
 //! [`Share`] is an object on its way, with its access; [`HandleValue`] is the number that one process tells another, and
 //! [`Told`] one that came; [`Command`], [`Child`] and [`Process`] are the other process; [`Kind`] is the kernel's answer to
 //! what a handle refers to; [`Channel`] carries [`Message`]s with objects in them, and a [`Listener`] lets strangers meet;
-//! [`wait_any`] waits for several things; [`Error`] says what went wrong and what to do.
+//! [`wait_any`] waits for several things; [`Audit`] finds what other programs, or other code of this one, let their
+//! children inherit without listing it; [`Error`] says what went wrong and what to do.
 //!
 //! # Platforms
 //!
@@ -33,6 +34,7 @@
 //!
 #![doc = include_str!("../docs/linux.md")]
 
+mod audit;
 mod channel;
 mod duplicate;
 mod error;
@@ -49,6 +51,7 @@ mod told;
 mod value;
 mod wait;
 
+pub use audit::{Audit, Auditing, Standing, Started};
 pub use channel::{Channel, Incoming, Listener, Message, Received};
 pub use error::{Error, Result};
 pub use inherit::{Inherited, Unlisted, inherited, unlisted};

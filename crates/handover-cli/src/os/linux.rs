@@ -6,6 +6,9 @@ use std::process::ExitStatus;
 /// What to do where a right is lacking.
 pub(crate) const WHO_HAS_RIGHTS: &str = "run this as the process's own user or as root";
 
+/// The call that starts a program.
+pub(crate) const STARTING: &str = "execve";
+
 /// The exit code that stands for how a command ended, as shells have it.
 pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())

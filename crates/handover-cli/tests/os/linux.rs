@@ -11,7 +11,8 @@ pub(crate) fn expect_table(text: &str) {
         <semaphore>    semaphore  0x802   read, write, nonblock          inherit
 
         3 handles of the 7 of process <child>: 1 event, 1 section, 1 semaphore
-    "#]].assert_eq(text);
+    "#]]
+    .assert_eq(text);
 }
 
 /// A command that was killed ends as shells have it.

@@ -5,6 +5,7 @@
 //! - `name`: creating objects, with a name or without, and opening them by it;
 //! - `process`: starting a child, with `Options` and `Argument` for what only this builder can say; `leave`: what becomes
 //!   of a child that nobody waits for; `open_process`;
+//! - `audit`: running a command as its debugger;
 //! - `channel`: both ends of one, and the `Door` through which clients come;
 //! - `look`: other processes' handle tables;
 //! - `check_is_meant_for_this_process`: whether a manifest is; `activated`: what a service manager has handed down.

@@ -262,6 +262,9 @@ pub fn keep_what_is_left_open() {
     }
 }
 
+/// Keeps the same from what this process starts, beside its streams: done for each test already.
+pub const fn keep_what_came() {}
+
 /// Whether this is Wine, which lacks some of what Windows can.
 #[must_use]
 pub const fn is_wine() -> bool {
@@ -284,4 +287,11 @@ pub fn children_of(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("the system tells");
     let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter(is_child).collect()
+}
+
+/// Reads where there is no memory, which ends this process.
+pub fn touch_no_memory() -> ! {
+    // SAFETY: it breaks the promise that there is something to read on purpose: the system ends the process.
+    unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
+    panic!("there is memory at 8");
 }

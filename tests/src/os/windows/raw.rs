@@ -13,6 +13,7 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
 };
 use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, TOKEN_QUERY};
+use windows_sys::Win32::System::Diagnostics::Debug::{DebugBreak, OutputDebugStringA};
 use windows_sys::Win32::System::JobObjects::CreateJobObjectW;
 use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
@@ -242,4 +243,16 @@ pub fn handle_of_socket(socket: impl Into<OwnedSocket>) -> OwnedHandle {
     unsafe {
         OwnedHandle::from_raw_handle(with_exposed_provenance_mut(usize::try_from(raw).expect("32 bits")))
     }
+}
+
+/// Comes to a breakpoint, which without a debugger is the end of this process.
+pub fn break_into_a_debugger() {
+    // SAFETY: the call takes nothing.
+    unsafe { DebugBreak() };
+}
+
+/// Says something that only a debugger hears.
+pub fn say_to_a_debugger() {
+    // SAFETY: the text ends with NUL.
+    unsafe { OutputDebugStringA(c"is there one?".as_ptr().cast()) };
 }

@@ -292,6 +292,30 @@ pub const fn make_room(_handles: usize) {}
 /// Keeps from all that this process starts what whoever has started the tests has left open: nothing, here.
 pub const fn keep_what_is_left_open() {}
 
+/// Keeps from all that this process starts what it has inherited beside its streams itself: those of whoever has started
+/// the tests, if std's `Command` did.
+///
+/// # Panics
+///
+/// If it can't be done.
+pub fn keep_what_came() {
+    use windows_sys::Win32::System::Console::{
+        GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
+    };
+    let streams = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(|which| {
+        // SAFETY: the call takes a constant and only reads this process's own record.
+        let stream = unsafe { GetStdHandle(which) };
+        stream.addr()
+    });
+    let came = of(std::process::id());
+    for entry in came.iter().filter(|entry| entry.inheritable && !streams.contains(&(entry.value as usize))) {
+        let raw = with_exposed_provenance_mut(entry.value as usize);
+        // SAFETY: the kernel checks the number, and whoever has the handle goes on to use it as before.
+        let answer = unsafe { SetHandleInformation(raw, HANDLE_FLAG_INHERIT, 0) };
+        assert_ne!(answer, 0, "{}", io::Error::last_os_error());
+    }
+}
+
 /// Whether this is Wine, which lacks some of what Windows can. A test that asks says what it leaves out.
 #[must_use]
 pub fn is_wine() -> bool {
@@ -335,4 +359,11 @@ fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {
     }
     // SAFETY: the handle was made for us by the call right before.
     Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
+}
+
+/// Reads where there is no memory, which ends this process.
+pub fn touch_no_memory() -> ! {
+    // SAFETY: it breaks the promise that there is something to read on purpose: the system ends the process.
+    unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
+    panic!("there is memory at 8");
 }

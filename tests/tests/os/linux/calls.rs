@@ -111,3 +111,47 @@ pub(super) fn hear_late(process: u32, late: Duration) {
     let outcome = unsafe { libc::waitid(libc::P_PID, process, what.as_mut_ptr(), libc::WEXITED) };
     assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
 }
+
+/// Starts a program as C libraries do: the child runs in the parent's memory until it is the program.
+pub(super) fn posix_spawn(
+    program: &std::path::Path,
+    arguments: &[std::ffi::OsString],
+) -> rustix::process::Pid {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+    let text = |text: &std::ffi::OsStr| CString::new(text.as_bytes()).expect("without NUL");
+    let program = text(program.as_os_str());
+    let texts: Vec<CString> = arguments.iter().map(|argument| text(argument)).collect();
+    let arguments: Vec<*mut libc::c_char> = std::iter::once(program.as_ptr())
+        .chain(texts.iter().map(|text| text.as_ptr()))
+        .map(<*const libc::c_char>::cast_mut)
+        .chain([null_mut()])
+        .collect();
+    let environment = [null_mut()];
+    let mut child = 0;
+    // SAFETY: the texts end with NUL and the lists with a null pointer, and all of them live through the call.
+    let outcome = unsafe {
+        libc::posix_spawn(
+            &raw mut child,
+            program.as_ptr(),
+            std::ptr::null(),
+            std::ptr::null(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+        )
+    };
+    assert_eq!(outcome, 0);
+    rustix::process::Pid::from_raw(child).expect("a child has an id")
+}
+
+/// Makes this process the tracer of a command before anybody else can be.
+pub(super) fn trace_from_the_start(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let ask = || {
+        // SAFETY: the request takes nothing.
+        let outcome = unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
+        if outcome == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: in the new process, only a system call is made.
+    unsafe { command.pre_exec(ask) };
+}

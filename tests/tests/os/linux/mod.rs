@@ -2,6 +2,7 @@
 //! service managers, and what can be done wrong with descriptors beside bytes.
 
 mod activation;
+mod audit;
 mod calls;
 mod canaries;
 mod channel;
@@ -21,6 +22,7 @@ use handover_tests::Suite;
 
 pub(crate) const SUITES: &[Suite] = &[
     activation::SUITE,
+    audit::SUITE,
     canaries::SUITE,
     channel::SUITE,
     command::SUITE,

@@ -2,6 +2,7 @@
 //! kernel, suspended children, and the ways of its pipes and command lines.
 
 mod access;
+mod audit;
 mod channel;
 mod command;
 mod duplication;
@@ -17,6 +18,7 @@ use handover_tests::Suite;
 
 pub(crate) const SUITES: &[Suite] = &[
     access::SUITE,
+    audit::SUITE,
     channel::SUITE,
     command::SUITE,
     duplication::SUITE,

@@ -30,7 +30,8 @@ pub(crate) fn activated() -> Result<Vec<(String, HandleValue)>> {
 /// The name of those that have none.
 const UNKNOWN: &str = "unknown";
 
-fn named(
+/// The same of any process, by what its environment has.
+pub(super) fn named(
     meant_for: Option<OsString>,
     count: Option<OsString>,
     names: Option<OsString>,

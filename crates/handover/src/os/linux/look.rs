@@ -17,18 +17,20 @@ pub(crate) fn open(id: u32) -> Result<Process> {
 
 /// The descriptors of a process.
 pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
+    entries_of(process.id()).map_err(|source| refused(process, source))
+}
+
+/// The same of a process that can't become another one now.
+pub(super) fn entries_of(process: u32) -> io::Result<Vec<Entry>> {
     let (_, rows) = rows(process)?;
     Ok(rows.into_iter().map(|(value, row)| entry(value, row)).collect())
 }
 
 /// Each of a process's descriptors that is still open when its turn comes, and the thread by which they are seen.
-fn rows(process: &Process) -> Result<(u32, Vec<(HandleValue, Row)>)> {
-    let (thread, values) = sys::values_of(process.id()).map_err(|source| refused(process, source))?;
-    let row = |value| match sys::row(thread, value) {
-        Ok(row) => row.map(|row| Ok((value, row))),
-        Err(source) => Some(Err(refused(process, source))),
-    };
-    let rows: Result<_> = values.into_iter().filter_map(row).collect();
+fn rows(process: u32) -> io::Result<(u32, Vec<(HandleValue, Row)>)> {
+    let (thread, values) = sys::values_of(process)?;
+    let row = |value| sys::row(thread, value).map(|row| row.map(|row| (value, row))).transpose();
+    let rows: io::Result<_> = values.into_iter().filter_map(row).collect();
     Ok((thread, rows?))
 }
 
@@ -121,7 +123,7 @@ pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
     let mut alike: HashMap<Object, Vec<(usize, HandleValue, Row)>> = HashMap::new();
     let mut threads = [0; 2];
     for (which, process) in [one, other].into_iter().enumerate() {
-        let (thread, rows) = rows(process)?;
+        let (thread, rows) = rows(process.id()).map_err(|source| refused(process, source))?;
         threads[which] = thread;
         for (value, row) in rows {
             alike.entry(object(&row)).or_default().push((which, value, row));

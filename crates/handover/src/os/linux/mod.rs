@@ -10,9 +10,12 @@
 //! | `command.rs`, `process/` | what a builder can say beyond others, and starting processes |
 //! | `look.rs` | other processes' descriptors |
 //! | `received.rs` | std's sockets as objects |
+//! | `audit.rs`, `audited.rs` | following a command from exec to exec; what is seen at each |
 //! | `channel/` | channels over Unix sockets |
 
 mod adoption;
+pub(crate) mod audit;
+mod audited;
 pub(crate) mod channel;
 mod command;
 mod held;

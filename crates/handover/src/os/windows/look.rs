@@ -8,7 +8,7 @@ use std::io;
 use crate::shared::{SharedObject, Sharing};
 use crate::sys::asker::{Answer, Asker};
 use crate::sys::handle::{duplicate_from, is_invalid_handle, kind_of};
-use crate::sys::io::{HasHandle, Owned};
+use crate::sys::io::{BorrowedHandle, HasHandle, Owned};
 use crate::sys::look as sys;
 use crate::sys::process::id_of;
 use crate::sys::table::{Listed, handles_of};
@@ -30,11 +30,26 @@ pub(crate) fn open(id: u32) -> Result<Process> {
 
 /// The handles of a process.
 pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
+    Ok(entries_of(listed(process)?, process.handle(), |error| refusal(process, error)))
+}
+
+/// The handles that a process which can't become another one now has inherited: those with the flag by which that happens.
+pub(super) fn inherited(id: u32, process: BorrowedHandle<'_>) -> io::Result<Vec<Entry>> {
+    let inherited = handles_of(id)?.into_iter().filter(|handle| handle.inheritable).collect();
+    let refusal = |error: &io::Error| Untold::because(format_args!("DuplicateHandle: {error}"));
+    Ok(entries_of(inherited, process, refusal))
+}
+
+fn entries_of(
+    list: Vec<Listed>,
+    process: BorrowedHandle<'_>,
+    refusal: impl Fn(&io::Error) -> Untold,
+) -> Vec<Entry> {
     let mut names = Names::default();
     let mut kinds = Kinds::default();
     let mut entries = Vec::new();
-    for listed in listed(process)? {
-        let (kind, name) = match duplicate_from(process.handle(), listed.value) {
+    for listed in list {
+        let (kind, name) = match duplicate_from(process, listed.value) {
             Ok(copy) => {
                 let kind = kind_of(copy.handle());
                 let name = match &kind {
@@ -45,25 +60,20 @@ pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
             }
             // Closed since the list was made.
             Err(error) if is_invalid_handle(&error) => continue,
-            Err(error) => {
-                let why = refusal(process, &error);
-                (Err(why.clone()), Err(why))
-            }
+            Err(error) => (Err(refusal(&error)), Err(refusal(&error))),
         };
         if let Ok(kind) = &kind {
             kinds.0.insert(listed.kind, kind.clone());
         }
-        entries.push((
-            listed.kind,
-            Entry {
-                value: listed.value,
-                kind,
-                access: listed.access.bits(),
-                inheritable: listed.inheritable,
-                protected: listed.protected,
-                name,
-            },
-        ));
+        let entry = Entry {
+            value: listed.value,
+            kind,
+            access: listed.access.bits(),
+            inheritable: listed.inheritable,
+            protected: listed.protected,
+            name,
+        };
+        entries.push((listed.kind, entry));
     }
     if entries.iter().any(|(_, entry)| entry.kind.is_err()) {
         kinds.learn_from_this_process();
@@ -74,7 +84,7 @@ pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
         }
         entry
     });
-    Ok(completed.collect())
+    completed.collect()
 }
 
 fn listed(process: &Process) -> Result<Vec<Listed>> {

@@ -10,11 +10,14 @@
 //! | `peer.rs`, `adoption.rs` | opening processes; whether a manifest is meant for this one |
 //! | `command.rs`, `process/` | what a builder can say beyond others, and creating processes |
 //! | `look.rs`, `right_names.rs` | other processes' handles, and the names of what they carry |
+//! | `audit.rs`, `audited.rs` | following a command from process to process; what is seen of each |
 //! | `channel/` | channels over pipes |
 
 mod access;
 mod access_of_objects;
 mod adoption;
+pub(crate) mod audit;
+mod audited;
 pub(crate) mod channel;
 mod command;
 mod held;

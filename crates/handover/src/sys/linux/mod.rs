@@ -16,6 +16,7 @@ pub(crate) mod spawn;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod trace;
 pub(crate) mod user;
 pub(crate) mod value;
 pub(crate) mod wait;

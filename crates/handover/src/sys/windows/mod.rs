@@ -4,12 +4,14 @@
 
 pub(crate) mod asker;
 pub(crate) mod call;
+pub(crate) mod debug;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod job;
 pub(crate) mod look;
 pub(crate) mod memory;
 pub(crate) mod named;
+pub(crate) mod parameters;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod rights;

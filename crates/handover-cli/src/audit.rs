@@ -1,0 +1,252 @@
+//! `handover audit`: what the processes of a command inherit, and which of it nobody has listed.
+
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Args;
+use handover::{Audit, Entry, Error, Kind, Standing, Started};
+use serde_json::{Value, json};
+
+use crate::columns::{columns, counted};
+use crate::ending::{Explained, Stop, code, print, remark};
+use crate::os::exit_code;
+use crate::run::seconds;
+use crate::table::{as_json, printable};
+
+const EXAMPLES: &str = "\
+Examples:
+  handover audit -- cargo test             in CI: fails if any process of the tree inherits what nobody has listed
+  handover audit --allow kind:file --allow name:jobserver -- make
+  handover audit --own -- my-program       not what this program itself has brought along
+
+The command is started the ordinary way, under a debugger: each process that it starts is stopped before its first
+instruction, and its handle table is read. What it has inherited the ordinary way, less what it would have under an exact
+list (its three standard streams, and what its parent has listed for it by this library or as a service manager does) is a
+leak. Not for commands that are debuggers themselves; on Linux a program with the set-user-id bit runs without its rights.";
+
+/// Run a command and find the handles that leak into its processes
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// What may be inherited without being listed: `kind:KIND`, or `name:PART` of the object's name; can be given several times
+    #[arg(long, value_name = "WHAT", value_parser = allowed)]
+    allow: Vec<Allowed>,
+    /// Don't count what the command itself inherits: that comes from whoever has started this program
+    #[arg(long)]
+    own: bool,
+    /// End the command after so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
+    timeout: Duration,
+    /// Print JSON when all is done
+    #[arg(long)]
+    json: bool,
+    /// Say each process as it starts
+    #[arg(long, short)]
+    verbose: bool,
+    /// The command, with its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// What a user knows of and doesn't mind.
+#[derive(Debug, Clone)]
+enum Allowed {
+    Kind(String),
+    Name(String),
+}
+
+fn allowed(text: &str) -> Result<Allowed, String> {
+    match text.split_once(':') {
+        Some(("kind", kind)) if !kind.is_empty() => Ok(Allowed::Kind(kind.to_owned())),
+        Some(("name", part)) if !part.is_empty() => Ok(Allowed::Name(part.to_lowercase())),
+        _ => Err("expected kind:KIND, such as kind:event, or name:PART".into()),
+    }
+}
+
+impl Allowed {
+    fn allows(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Kind(kind) => entry.kind().is_ok_and(|other| other.name().eq_ignore_ascii_case(kind)),
+            Self::Name(part) => {
+                entry.name().ok().flatten().is_some_and(|name| name.to_lowercase().contains(part))
+            }
+        }
+    }
+}
+
+pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
+    let [program, arguments @ ..] = options.command.as_slice() else {
+        return Err(Stop::usage("there is no command"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // The command has standard output for itself until it ends.
+    let mut count = 0;
+    let audit = Audit::of(command).watch(|started| {
+        count += 1;
+        if options.verbose {
+            let leaks = started.leaks().filter(|entry| options.minds(count == 1, entry)).count();
+            let leaks = if leaks == 0 { String::new() } else { format!(": {}", counted(leaks, "leak")) };
+            remark(format_args!("{} begins, child of {}{leaks}", called(started), started.parent));
+        }
+    });
+    let audit = audit.run(options.timeout).map_err(|error| not_audited(&error))?;
+    let rows = rows(options, &audit);
+    let leaks = rows.iter().filter(|row| row.leaks).count();
+    let untold = audit.started.iter().filter(|started| started.untold.is_some()).count();
+    print(&if options.json { as_text(options, &audit, &rows) } else { report(&audit, &rows, leaks) })?;
+    match (leaks + untold, exit_code(audit.status)) {
+        (0, 0) => Ok(()),
+        (0, status) => Err(Stop::with_code(
+            code::COMMAND_FAILED,
+            format_args!("nothing leaks, but the command ended with {status}"),
+        )),
+        _ => Err(Stop::With(code::FAILED.into())),
+    }
+}
+
+fn not_audited(error: &Error) -> Stop {
+    let code = match error {
+        Error::TimedOut { .. } => code::LATE,
+        Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
+        Error::System { call, .. } if *call == crate::os::STARTING => code::NOT_STARTED,
+        _ => code::NOT_BEGUN,
+    };
+    Stop::with_code(code, Explained(error))
+}
+
+impl Options {
+    /// Whether a handle that nobody has listed counts.
+    fn minds(&self, is_command: bool, entry: &Entry) -> bool {
+        !(is_command && self.own) && !self.allow.iter().any(|allowed| allowed.allows(entry))
+    }
+}
+
+/// A handle that a process has inherited.
+struct Row<'a> {
+    started: &'a Started,
+    entry: &'a Entry,
+    standing: &'a Standing,
+    leaks: bool,
+}
+
+fn rows<'a>(options: &Options, audit: &'a Audit) -> Vec<Row<'a>> {
+    let of = |(place, started): (usize, &'a Started)| {
+        started.arrived.iter().map(move |(entry, standing)| Row {
+            started,
+            entry,
+            standing,
+            leaks: *standing == Standing::Leaked && options.minds(place == 0, entry),
+        })
+    };
+    audit.started.iter().enumerate().flat_map(of).collect()
+}
+
+/// The process, by its id and its program.
+fn called(started: &Started) -> String {
+    let program = started.program.as_ref().ok().and_then(|path| path.file_name());
+    match program {
+        Some(program) => format!("process {} ({})", started.id, printable(&program.to_string_lossy())),
+        None => format!("process {}", started.id),
+    }
+}
+
+/// What stands for a standing.
+fn word(row: &Row<'_>) -> String {
+    match row.standing {
+        Standing::Stream => "stream".into(),
+        Standing::StreamTwice => "stream, twice".into(),
+        Standing::Listed(name) => format!("listed as {name:?}"),
+        _ if row.leaks => "LEAK".into(),
+        _ => "allowed".into(),
+    }
+}
+
+fn report(audit: &Audit, rows: &[Row<'_>], leaks: usize) -> String {
+    let mut text = String::new();
+    let shown: Vec<&Row<'_>> = rows.iter().filter(|row| row.leaks).collect();
+    if !shown.is_empty() {
+        let titles = ["PROCESS", "HANDLE", "KIND", "RIGHTS", "NAME"];
+        text += &columns(
+            &titles,
+            shown.iter().map(|row| {
+                let name = match row.entry.name() {
+                    Ok(name) => printable(name.unwrap_or_default()),
+                    Err(why) => format!("? {why}"),
+                };
+                vec![
+                    called(row.started),
+                    format!("{:#x}", row.entry.value()),
+                    row.entry.kind().map_or("?", Kind::name).to_owned(),
+                    row.entry.rights(),
+                    name,
+                ]
+            }),
+        );
+        text.push('\n');
+    }
+    for started in &audit.started {
+        if let Some(why) = &started.untold {
+            text += &format!("? {} couldn't be seen in full: {why}\n", called(started));
+        }
+    }
+    let listed = rows.iter().filter(|row| matches!(row.standing, Standing::Listed(_))).count();
+    let streams =
+        rows.iter().filter(|row| matches!(row.standing, Standing::Stream | Standing::StreamTwice)).count();
+    let allowed = rows.len() - listed - streams - leaks;
+    let processes = match audit.started.len() {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
+    };
+    text +=
+        &format!("the ordinary way, {processes} began with {}\n", counted(rows.len(), "inherited handle"));
+    text += &format!("an exact list gives {}: {streams} for streams, {listed} listed\n", streams + listed);
+    if allowed > 0 {
+        text += &format!("not minded here: {allowed}\n");
+    }
+    text += &match leaks {
+        0 => "the difference: nothing leaks\n".to_owned(),
+        leaks => format!("the difference: {}\n", counted(leaks, "leak")),
+    };
+    text
+}
+
+fn as_text(options: &Options, audit: &Audit, rows: &[Row<'_>]) -> String {
+    let processes: Vec<Value> = audit
+        .started
+        .iter()
+        .map(|started| {
+            let of_it = rows.iter().filter(|row| std::ptr::eq(row.started, started));
+            let handles: Vec<Value> = of_it
+                .map(|row| {
+                    let mut handle = as_json(row.entry);
+                    handle["standing"] = match row.standing {
+                        Standing::Listed(_) => "listed".into(),
+                        Standing::Leaked if row.leaks => "leaked".into(),
+                        _ => word(row).into(),
+                    };
+                    if let Standing::Listed(name) = row.standing {
+                        handle["listed_as"] = name.as_str().into();
+                    }
+                    handle
+                })
+                .collect();
+            let program = started.program.as_ref().ok().map(|path| path.to_string_lossy());
+            let mut process = json!({ "process": started.id, "parent": started.parent, "program": program });
+            process["inherited"] = handles.into();
+            if let Some(why) = &started.untold {
+                process["untold"] = why.to_string().into();
+            }
+            process
+        })
+        .collect();
+    let command: Vec<_> = options.command.iter().map(|word| word.to_string_lossy()).collect();
+    let all = json!({
+        "command": command,
+        "exit_code": exit_code(audit.status),
+        "leaks": rows.iter().filter(|row| row.leaks).count(),
+        "processes": processes,
+    });
+    format!("{all:#}\n")
+}

@@ -1,0 +1,167 @@
+//! Following a command and all that it creates, from process to process.
+
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::audited::look;
+use crate::audit::{Show, Started, Watch, gallery};
+use crate::sys::debug::{self, Exception, Happened, What};
+use crate::sys::process::terminate;
+use crate::{Error, Result};
+
+/// How the command was and what it has started; `None` if the deadline came first.
+type Outcome = Option<(ExitStatus, Vec<Started>)>;
+
+/// Runs the command to the end of its tree, on a thread of its own: what is debugged is debugged by a thread.
+pub(crate) fn run(command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("handover audit".into());
+        let (show, gallery) = gallery();
+        let begun = thread.spawn_scoped(scope, move || follow(command, until, &show));
+        let debugger = begun.map_err(failed("CreateThread", "the thread that debugs"))?;
+        let started = gallery.watch(watch);
+        let status = debugger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(status.map(|status| (status, started)))
+    })
+}
+
+fn failed(call: &'static str, what: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.to_owned();
+    move |source| Error::System { call, what, source }
+}
+
+/// The debugger's thread.
+fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<Option<ExitStatus>> {
+    let what = format!("the program {:?}", command.get_program());
+    let mut tree = Tree::default();
+    let child = command.creation_flags(debug::DEBUGGED).spawn().map_err(failed("CreateProcessW", &what))?;
+    tree.is_expected = true;
+    if child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some() {
+        return Err(Error::invalid(
+            what,
+            "has a pipe to this process for a stream, and nobody at its other end",
+        ));
+    }
+    let mut status = None;
+    while tree.is_expected || !tree.processes.is_empty() {
+        let Some(happened) = tree.next(until)? else { return Ok(None) };
+        let swallow = match &happened.what {
+            What::Begins(process) => {
+                if !show.show(look(happened.process, process.as_handle()).into()) {
+                    tree.go_on(happened, true)?;
+                    return Ok(None);
+                }
+                true
+            }
+            What::Ends(code) => {
+                if happened.process == child.id() {
+                    status.get_or_insert_with(|| ExitStatus::from_raw(*code));
+                }
+                true
+            }
+            What::Raises(exception) => tree.is_the_debuggers(happened.process, *exception),
+            What::Other => true,
+        };
+        tree.go_on(happened, swallow)?;
+    }
+    match status {
+        Some(status) => Ok(Some(status)),
+        None => Err(failed("DbgUiWaitStateChange", &what)(std::io::Error::other("its end was not told"))),
+    }
+}
+
+/// A process that is debugged.
+struct Debugged {
+    id: u32,
+    process: OwnedHandle,
+    /// The kinds of breakpoints that it has come to.
+    breakpoints: Vec<i32>,
+}
+
+/// What is debugged. With this, it ends.
+#[derive(Default)]
+struct Tree {
+    processes: Vec<Debugged>,
+    /// Whether the command was created, and hasn't begun yet.
+    is_expected: bool,
+}
+
+impl Tree {
+    /// The next that happens; `None` if nothing does until then.
+    fn next(&self, until: Option<Instant>) -> Result<Option<Happened>> {
+        loop {
+            const LONGEST: Duration = Duration::from_secs(60);
+            let left = until.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now()));
+            // Rounded up, so that the deadline has passed when it is said to.
+            let milliseconds = left.min(LONGEST).as_micros().div_ceil(1000);
+            let milliseconds = u32::try_from(milliseconds).unwrap_or(u32::MAX - 1);
+            if let Some(happened) = self.wait(milliseconds)? {
+                return Ok(Some(happened));
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn wait(&self, milliseconds: u32) -> Result<Option<Happened>> {
+        debug::next(milliseconds).map_err(failed("DbgUiWaitStateChange", "the processes that are debugged"))
+    }
+
+    /// Whether an exception is there for the debugger alone, so that the program shouldn't see it.
+    fn is_the_debuggers(&mut self, id: u32, exception: Exception) -> bool {
+        let Exception::Breakpoint(code) = exception else { return exception == Exception::OfADebuggedCall };
+        // With one a process begins, a 32-bit one on 64-bit Windows with two kinds; those that follow are its own.
+        let Some(debugged) = self.processes.iter_mut().find(|debugged| debugged.id == id) else {
+            return false;
+        };
+        let is_first = !debugged.breakpoints.contains(&code);
+        if is_first {
+            debugged.breakpoints.push(code);
+        }
+        is_first
+    }
+
+    /// Lets a process go on, and notes what is left.
+    fn go_on(&mut self, happened: Happened, swallow: bool) -> Result<()> {
+        let gone = debug::go_on(&happened, swallow);
+        match happened.what {
+            What::Begins(process) => {
+                self.is_expected = false;
+                self.processes.push(Debugged { id: happened.process, process, breakpoints: Vec::new() });
+            }
+            What::Ends(_) => self.processes.retain(|debugged| debugged.id != happened.process),
+            _ => {}
+        }
+        gone.map_err(failed("DbgUiContinue", &format!("process {}", happened.process)))
+    }
+}
+
+impl Drop for Tree {
+    /// Ends what is left and waits for it. If that takes too long, the system does it.
+    fn drop(&mut self) {
+        let begun = Instant::now();
+        for debugged in &self.processes {
+            // One that is ending can't be ended.
+            let _ = terminate(debugged.process.as_handle());
+        }
+        while (self.is_expected || !self.processes.is_empty()) && begun.elapsed() < Duration::from_secs(10) {
+            match self.wait(100) {
+                Ok(Some(happened)) => {
+                    if let What::Begins(process) = &happened.what {
+                        let _ = terminate(process.as_handle());
+                    }
+                    if self.go_on(happened, true).is_err() {
+                        break;
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        debug::stop();
+    }
+}

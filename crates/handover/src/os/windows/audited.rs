@@ -1,0 +1,95 @@
+//! What the system shows of a process that stands still before its first instruction.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::windows::ffi::OsStringExt;
+use std::os::windows::io::BorrowedHandle;
+
+use super::look::inherited;
+use super::peer::identity_of;
+use crate::audit::Seen;
+use crate::inherit::manifest::{Manifest, VARIABLE};
+use crate::sys::handle::duplicate_from;
+use crate::sys::io::HasHandle;
+use crate::sys::look::is_same;
+use crate::sys::parameters::{Parameters, basic, program, read};
+use crate::sys::text::is_same_variable;
+use crate::{Entry, HandleValue, Identity, Result, Untold};
+
+/// All that is to be known.
+pub(super) fn look(id: u32, process: BorrowedHandle<'_>) -> Seen {
+    let basic = basic(process);
+    let parent = basic.as_ref().map_or(0, |basic| basic.parent);
+    let parameters = basic.and_then(|basic| read(process, basic)).map_err(untold("its parameters"));
+    let inherited = inherited(id, process).map_err(untold("its handles"));
+    let streams = parameters.as_ref().map(streams).map_err(Clone::clone);
+    let twice = match (&inherited, &streams) {
+        (Ok(inherited), Ok(streams)) => twice(process, inherited, streams),
+        _ => Vec::new(),
+    };
+    Seen {
+        id,
+        parent,
+        program: program(process).map_err(untold("its program")),
+        inherited,
+        streams,
+        twice,
+        listed: parameters.and_then(|parameters| {
+            listed(parent, &parameters.environment).map_err(|error| Untold { why: error.to_string() })
+        }),
+    }
+}
+
+fn untold(what: &str) -> impl Fn(io::Error) -> Untold {
+    move |error| Untold { why: format!("{what}: {error}") }
+}
+
+/// Its three streams and its console, as far as they are handles.
+fn streams(parameters: &Parameters) -> Vec<HandleValue> {
+    parameters.streams.iter().filter_map(|number| HandleValue::try_from(*number).ok()).collect()
+}
+
+/// What refers to the same object as one of the streams.
+fn twice(process: BorrowedHandle<'_>, inherited: &[Entry], streams: &[HandleValue]) -> Vec<HandleValue> {
+    let copy = |value: HandleValue| duplicate_from(process, value).ok();
+    let streams: Vec<_> = streams.iter().filter_map(|value| copy(*value)).collect();
+    let is_stream = |value: HandleValue| {
+        copy(value).is_some_and(|copy| {
+            streams.iter().any(|stream| is_same(copy.handle(), stream.handle()).unwrap_or(false))
+        })
+    };
+    inherited.iter().map(Entry::value).filter(|value| is_stream(*value)).collect()
+}
+
+/// What its environment lists, if its parent has written that for it and not for another.
+fn listed(parent: u32, block: &[u16]) -> Result<Vec<(String, HandleValue)>> {
+    let Some(text) = variable(block, VARIABLE) else { return Ok(Vec::new()) };
+    let manifest = Manifest::parse(&text.to_string_lossy())?;
+    let Ok(meant_for) = manifest.meant_for.parse::<Identity>() else { return Ok(Vec::new()) };
+    // As the process itself will ask.
+    let is_its = meant_for.id == parent && identity_of(parent)?.is_none_or(|identity| identity == meant_for);
+    Ok(if is_its { manifest.objects } else { Vec::new() })
+}
+
+/// A variable's value.
+fn variable(block: &[u16], name: &str) -> Option<OsString> {
+    block.split(|unit| *unit == 0).find_map(|variable| {
+        let end = variable.iter().position(|unit| *unit == u16::from(b'='))?;
+        let (its_name, value) = (&variable[..end], &variable[end + 1..]);
+        is_same_variable(&OsString::from_wide(its_name), OsStr::new(name)).then(|| OsString::from_wide(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let found =
+            |text: &str| variable(&text.replace('|', "\0").encode_utf16().collect::<Vec<_>>(), "NAME");
+        assert_eq!(found("=C:=C:\\|A=1|name=2|Z=3|"), Some("2".into()));
+        assert_eq!(found("A=NAME=1|NAMES=2|NAM=3|"), None);
+        assert_eq!(found(""), None);
+    }
+}

@@ -1,0 +1,170 @@
+//! Tracing: being the one without whom a process doesn't go on.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+use std::ptr::null_mut;
+
+use super::fault;
+
+/// What a process brings along, and that it ends with this thread.
+const OPTIONS: libc::c_int = libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_EXITKILL;
+
+/// A stop that is no signal's: a new thread's first, or one that lasts.
+pub(crate) const EVENT_STOP: libc::c_int = libc::PTRACE_EVENT_STOP;
+
+/// What has happened to a thread that is traced.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    /// It stands still, before this signal is delivered or because of this event.
+    Stopped {
+        thread: u32,
+        signal: i32,
+        event: i32,
+    },
+    Ended {
+        thread: u32,
+        status: ExitStatus,
+    },
+}
+
+/// What there is to hear.
+#[derive(Debug)]
+pub(crate) enum Came {
+    One(Happened),
+    Nothing,
+    /// This thread traces nothing.
+    NoneIsLeft,
+}
+
+/// Lets the command's process wait for its tracer, before it becomes the program. The first end is the process's, and
+/// to be kept until it was started; the second the tracer's. The process's id comes, and [`let_go`] answers.
+pub(crate) fn meet(command: &mut Command) -> io::Result<(OwnedFd, UnixStream)> {
+    fault("socketpair")?;
+    let (near, far) = UnixStream::pair()?;
+    let (near, raw_far) = (OwnedFd::from(near), far.as_raw_fd());
+    let raw_near = near.as_raw_fd();
+    // SAFETY: only system calls are made in the new process; nothing is allocated, and nothing dropped.
+    unsafe { command.pre_exec(move || wait_for_tracer(raw_near, raw_far)) };
+    Ok((near, far))
+}
+
+/// In the new process.
+fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
+    // Otherwise this would wait for an answer from itself if the tracer is no more.
+    // SAFETY: what has this number here is this copy of the process alone, which goes on to become the program.
+    unsafe { libc::close(far) };
+    let id = std::process::id().to_ne_bytes();
+    // SAFETY: the bytes are live and as many.
+    let written = unsafe { libc::write(near, id.as_ptr().cast(), id.len()) };
+    if usize::try_from(written) != Ok(id.len()) {
+        return Err(io::Error::last_os_error());
+    }
+    let mut answer = [0; 4];
+    loop {
+        // SAFETY: the place is live and has so many bytes.
+        let read = unsafe { libc::read(near, answer.as_mut_ptr().cast(), answer.len()) };
+        if usize::try_from(read) == Ok(answer.len()) {
+            break;
+        }
+        match io::Error::last_os_error() {
+            error if read < 0 && error.kind() == io::ErrorKind::Interrupted => {}
+            error if read < 0 => return Err(error),
+            _ => return Err(io::Error::from_raw_os_error(libc::ECANCELED)),
+        }
+    }
+    match i32::from_ne_bytes(answer) {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Lets the process that waits become its program, or fail.
+pub(crate) fn let_go(far: &UnixStream, traced: Result<(), &io::Error>) {
+    let code = traced.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPERM));
+    // If it has been ended, nobody hears it.
+    let _ = io::Write::write_all(&mut &*far, &code.to_ne_bytes());
+}
+
+/// Becomes the tracer of a process, which isn't stopped by it.
+pub(crate) fn seize(process: u32) -> io::Result<()> {
+    request(libc::PTRACE_SEIZE, process, OPTIONS.unsigned_abs() as usize)
+}
+
+/// Lets a thread go on, with this signal or none. One that has been ended doesn't, and says so by its end.
+pub(crate) fn resume(thread: u32, signal: i32) {
+    let _ = request(libc::PTRACE_CONT, thread, signal.unsigned_abs() as usize);
+}
+
+/// Leaves a thread stopped as it would be without a tracer, until something else lets it go on.
+pub(crate) fn listen(thread: u32) {
+    let _ = request(libc::PTRACE_LISTEN, thread, 0);
+}
+
+/// What the event brings at which a thread stands still; an error if it doesn't stand still any more.
+pub(crate) fn message(thread: u32) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    request(libc::PTRACE_GETEVENTMSG, thread, (&raw mut message).expose_provenance())?;
+    Ok(message)
+}
+
+/// A request of the kind in which only the last argument says something.
+fn request(request: libc::c_uint, thread: u32, data: usize) -> io::Result<()> {
+    fault("ptrace")?;
+    // SAFETY: the requests of this file take a number, or the address of a live place of the type that they answer with.
+    let answer =
+        unsafe { libc::ptrace(request, thread, null_mut::<libc::c_void>(), data as *mut libc::c_void) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Ends the process that the thread belongs to.
+pub(crate) fn kill(thread: u32) {
+    // SAFETY: the call takes numbers. The thread is traced and wasn't waited for since it ended, so the id is its own.
+    unsafe { libc::syscall(libc::SYS_tkill, thread, libc::SIGKILL) };
+}
+
+/// Whether it is one of the signals that stop a process.
+pub(crate) fn is_stop(signal: i32) -> bool {
+    matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
+}
+
+/// What has happened to any thread that this one traces; never anything to another child of the process. An end is
+/// only heard of if it is asked for.
+pub(crate) fn next(ends_too: bool) -> io::Result<Came> {
+    fault("waitid")?;
+    // This thread's children and tracees, and no other thread's.
+    let options = libc::WSTOPPED | libc::WNOHANG | libc::__WALL | libc::__WNOTHREAD;
+    let options = if ends_too { options | libc::WEXITED } else { options };
+    let mut answer = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the answer has a live place of its type.
+    let outcome = unsafe { libc::waitid(libc::P_ALL, 0, answer.as_mut_ptr(), options) };
+    if outcome != 0 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ECHILD) => Ok(Came::NoneIsLeft),
+            Some(libc::EINTR) => Ok(Came::Nothing),
+            _ => Err(error),
+        };
+    }
+    // SAFETY: the place was zeroed, which is a value of the structure.
+    let answer = unsafe { answer.assume_init() };
+    // SAFETY: the call has filled what it fills for a child, or left zeros.
+    let thread = unsafe { answer.si_pid() };
+    // SAFETY: likewise.
+    let status = unsafe { answer.si_status() };
+    let Ok(thread @ 1..) = u32::try_from(thread) else { return Ok(Came::Nothing) };
+    /// In the number that the older calls answer: the process has left a memory dump.
+    const DUMPED: i32 = 0x80;
+    Ok(Came::One(match answer.si_code {
+        libc::CLD_EXITED => Happened::Ended { thread, status: ExitStatus::from_raw((status & 0xff) << 8) },
+        libc::CLD_KILLED => Happened::Ended { thread, status: ExitStatus::from_raw(status) },
+        libc::CLD_DUMPED => Happened::Ended { thread, status: ExitStatus::from_raw(status | DUMPED) },
+        _ => Happened::Stopped { thread, signal: status & 0xff, event: status >> 8 },
+    }))
+}

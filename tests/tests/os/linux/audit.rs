@@ -1,0 +1,321 @@
+//! Auditing where a process can become another program: how it gets there, and that signals and stops go their ways.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use handover::{Audit, Error, Event, Kind, Standing};
+use handover_tests::{Suite, role, table, tests, this_program};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use super::calls;
+
+const LONG: Duration = Duration::from_secs(60);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "audit",
+    tests: tests![
+        a_program_after_a_program_stands_twice,
+        a_program_that_a_thread_goes_on_to_is_seen,
+        what_a_spawn_in_the_parents_memory_leaks_is_seen,
+        what_a_service_manager_hands_down_is_listed,
+        what_is_left_behind_is_waited_for,
+        signals_go_where_they_go_without_it,
+        a_child_that_is_stopped_stays_so_until_it_is_continued,
+        a_command_that_is_killed_has_that_status,
+        many_threads_come_and_go,
+        a_command_that_is_traced_already_is_refused,
+        where_children_are_forgotten_there_is_no_audit,
+        a_program_that_can_not_be_read_is_not_clean,
+        a_command_of_another_user_is_seen,
+        a_program_of_32_bits_is_seen,
+    ],
+    roles: tests![
+        ends,
+        sleeps,
+        goes_on_in_a_thread,
+        spawns_in_its_memory,
+        stops_and_continues_a_child,
+        has_many_threads,
+        audits_what_can_not_be_read
+    ],
+};
+
+fn in_role(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments));
+    command
+}
+
+fn shell(script: &str, then: &Command) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script, "sh"]).arg(then.get_program()).args(then.get_args());
+    command
+}
+
+fn audit(command: Command) -> Audit {
+    let audit = Audit::of(command).run(LONG).unwrap();
+    assert!(audit.started.iter().all(|started| started.untold.is_none()), "{audit}");
+    audit
+}
+
+fn leaking() -> Event {
+    let event = Event::manual_reset().unwrap();
+    table::make_inheritable(&event);
+    event
+}
+
+fn ends(_: &[String]) {}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(LONG);
+}
+
+fn a_program_after_a_program_stands_twice() {
+    let audit = audit(shell("exec 7</dev/null; exec \"$@\"", &in_role("ends", &[])));
+    let [before, after] = audit.started.as_slice() else { panic!("{audit}") };
+    assert_eq!((before.id, before.parent), (after.id, after.parent));
+    assert_eq!(after.program, Ok(this_program()));
+    assert_eq!(before.leaks().count(), 0);
+    let leaks: Vec<_> = after.leaks().map(|leak| (leak.value().get(), leak.kind().cloned())).collect();
+    assert_eq!(leaks, [(7, Ok(Kind::File))]);
+    assert!(audit.status.success());
+}
+
+fn goes_on_in_a_thread(_: &[String]) {
+    let _event = leaking();
+    for _ in 0..3 {
+        std::thread::spawn(|| std::thread::sleep(LONG));
+    }
+    std::thread::spawn(|| panic!("{}", in_role("ends", &[]).exec())).join().unwrap();
+}
+
+fn a_program_that_a_thread_goes_on_to_is_seen() {
+    let audit = audit(in_role("goes_on_in_a_thread", &[]));
+    let [before, after] = audit.started.as_slice() else { panic!("{audit}") };
+    assert_eq!(before.id, after.id);
+    assert_eq!(after.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
+    assert!(audit.status.success());
+}
+
+fn spawns_in_its_memory(_: &[String]) {
+    let _event = leaking();
+    let child = calls::posix_spawn(&this_program(), &role("ends", &[]));
+    let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(0));
+}
+
+fn what_a_spawn_in_the_parents_memory_leaks_is_seen() {
+    let audit = audit(in_role("spawns_in_its_memory", &[]));
+    let [command, child] = audit.started.as_slice() else { panic!("{audit}") };
+    assert_eq!(child.parent, command.id);
+    assert_eq!(child.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
+    assert!(audit.status.success());
+}
+
+fn what_a_service_manager_hands_down_is_listed() {
+    let become_it =
+        "exec 3</dev/null 4</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$WHO; exec \"$@\"";
+    for (who, is_listed) in [("$$", true), ("1", false)] {
+        let audit = audit(shell(&become_it.replace("$WHO", who), &in_role("ends", &[])));
+        let last = &audit.started[1];
+        let standing = |value: u32| {
+            last.arrived.iter().find(|(entry, _)| entry.value().get() == value).map(|(_, standing)| standing)
+        };
+        let three = if is_listed { Standing::Listed("web".into()) } else { Standing::Leaked };
+        assert_eq!((standing(3), standing(4)), (Some(&three), Some(&Standing::Leaked)), "{audit}");
+    }
+}
+
+fn what_is_left_behind_is_waited_for() {
+    let begun = Instant::now();
+    let audit = audit(shell("(sleep 1; exec \"$@\") & exit 4", &in_role("ends", &[])));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(audit.status.code(), Some(4), "the command's, and not what came last");
+    assert_eq!(audit.started.len(), 3, "{audit}");
+    assert_eq!(audit.started[2].program, Ok(this_program()));
+}
+
+fn signals_go_where_they_go_without_it() {
+    let script = "got=; trap 'got=\"$got usr1\"' USR1; trap 'got=\"$got trap\"' TRAP
+        kill -USR1 $$; kill -TRAP $$; (trap '' TERM; kill -TERM $$) 2>/dev/null
+        test \"$got\" = ' usr1 trap' && exit 5; exit 6";
+    let script = script.replace(
+        "(trap '' TERM; kill -TERM $$) 2>/dev/null",
+        "sh -c 'kill -TERM $$'; test $? = 143 || exit 7",
+    );
+    assert_eq!(shell(&script, &in_role("ends", &[])).status().unwrap().code(), Some(5));
+    assert_eq!(audit(shell(&script, &in_role("ends", &[]))).status.code(), Some(5));
+}
+
+/// As a shell does with its jobs.
+fn stops_and_continues_a_child(_: &[String]) {
+    let mut child = in_role("sleeps", &[]).spawn().unwrap();
+    let id = Pid::from_child(&child);
+    for _ in 0..3 {
+        kill_process(id, Signal::STOP).unwrap();
+        let (_, status) = waitpid(Some(id), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert_eq!(status.stopping_signal(), Some(Signal::STOP.as_raw()));
+        let state = || {
+            let page = std::fs::read_to_string(format!("/proc/{}/status", id.as_raw_nonzero())).unwrap();
+            page.lines().find_map(|line| line.strip_prefix("State:")).unwrap().trim().to_owned()
+        };
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(state().starts_with(['T', 't']), "{}", state());
+        kill_process(id, Signal::CONT).unwrap();
+        let (_, status) = waitpid(Some(id), WaitOptions::CONTINUED).unwrap().unwrap();
+        assert!(status.continued());
+        handover_tests::until("it runs", || state().starts_with('S'));
+    }
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+}
+
+fn a_child_that_is_stopped_stays_so_until_it_is_continued() {
+    let audit = audit(in_role("stops_and_continues_a_child", &[]));
+    assert!(audit.status.success(), "{audit}");
+}
+
+fn a_command_that_is_killed_has_that_status() {
+    for signal in ["KILL", "TERM", "SEGV"] {
+        let script = format!("ulimit -c 0; kill -{signal} $$");
+        let expected = shell(&script, &in_role("ends", &[])).status().unwrap();
+        let audit = audit(shell(&script, &in_role("ends", &[])));
+        assert!(audit.status.signal().is_some());
+        assert_eq!(audit.status, expected);
+    }
+}
+
+fn has_many_threads(_: &[String]) {
+    let _event = leaking();
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            for number in 0..20 {
+                scope.spawn(move || {
+                    if number % 10 == 0 {
+                        assert!(in_role("ends", &[]).status().unwrap().success());
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn many_threads_come_and_go() {
+    let audit = audit(in_role("has_many_threads", &[]));
+    assert!(audit.status.success());
+    assert_eq!(audit.started.len(), 21, "{audit}");
+    assert!(audit.started[1..].iter().all(|child| child.leaks().count() >= 1), "{audit}");
+}
+
+fn a_command_that_is_traced_already_is_refused() {
+    let handles = table::count();
+    let mut command = in_role("sleeps", &[]);
+    calls::trace_from_the_start(&mut command);
+    let error = Audit::of(command).run(LONG).unwrap_err();
+    assert!(matches!(error, Error::System { call: "ptrace", .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&format!("is already, by process {}", std::process::id())), "{text}");
+    assert_eq!((table::children_of(std::process::id()), table::count()), (Vec::new(), handles));
+}
+
+fn where_children_are_forgotten_there_is_no_audit() {
+    calls::ignore_children();
+    match Audit::of(in_role("ends", &[])).run(LONG) {
+        Err(error @ Error::InvalidInput { .. }) => {
+            assert!(error.to_string().contains("SIGCHLD"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Its argument is a program that its user can execute and not read.
+fn audits_what_can_not_be_read(arguments: &[String]) {
+    let mut command = Command::new(&arguments[0]);
+    command.args(role("ends", &[])).stdin(Stdio::null()).stdout(Stdio::null());
+    let audit = Audit::of(command).run(LONG).unwrap();
+    assert!(audit.status.success(), "{audit}");
+    assert!(!audit.is_clean() && audit.started[0].untold.is_some(), "{audit}");
+    assert!(audit.to_string().contains("not all could be seen"), "{audit}");
+}
+
+const NOBODY: u32 = 65_534;
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A copy of this program in a folder that everybody can reach.
+fn copy_for_everybody(mode: u32) -> (std::path::PathBuf, std::path::PathBuf) {
+    let folder = std::env::temp_dir().join(format!("handover-audit-{}-{mode:o}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let program = folder.join("program");
+    std::fs::copy(this_program(), &program).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    (folder, program)
+}
+
+fn a_program_that_can_not_be_read_is_not_clean() {
+    let (folder, secret) = copy_for_everybody(0o111);
+    let (other, readable) = copy_for_everybody(0o755);
+    let mut auditor = Command::new(&readable);
+    auditor.args(role("audits_what_can_not_be_read", &[secret.to_str().unwrap()]));
+    if is_root() {
+        auditor.uid(NOBODY).gid(NOBODY);
+    }
+    let status = auditor.status();
+    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::remove_dir_all(other).unwrap();
+    assert!(status.unwrap().success());
+}
+
+fn a_command_of_another_user_is_seen() {
+    if !is_root() {
+        handover_tests::left_out("only root can start programs as another user");
+        return;
+    }
+    let _event = leaking();
+    let mut command = Command::new("/bin/true");
+    command.uid(NOBODY).gid(NOBODY);
+    let audit = audit(command);
+    assert_eq!(audit.leaks().map(|(_, leak)| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
+}
+
+/// A program for 32-bit x86 that ends with 5: its headers, and three instructions.
+fn program_of_32_bits() -> Vec<u8> {
+    const AT: u32 = 0x0804_8000;
+    const HEADERS: u32 = 52 + 32;
+    let code = [0xb8, 1, 0, 0, 0, 0xbb, 5, 0, 0, 0, 0xcd, 0x80];
+    let size = HEADERS + 12;
+    let mut program = b"\x7fELF\x01\x01\x01".to_vec();
+    program.resize(16, 0);
+    let half = |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    let word = |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+    program.extend(half(&[2, 3]));
+    program.extend(word(&[1, AT + HEADERS, 52, 0, 0]));
+    program.extend(half(&[52, 32, 1, 0, 0, 0]));
+    program.extend(word(&[1, 0, AT, AT, size, size, 5, 0x1000]));
+    program.extend(code);
+    program
+}
+
+fn a_program_of_32_bits_is_seen() {
+    let path = std::env::temp_dir().join(format!("handover-audit-32-{}", std::process::id()));
+    std::fs::write(&path, program_of_32_bits()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let can_run = Command::new(&path).status().is_ok_and(|status| status.code() == Some(5));
+    if can_run {
+        let _event = leaking();
+        let audit = audit(Command::new(&path));
+        assert_eq!(audit.status.code(), Some(5));
+        assert_eq!(
+            audit.leaks().map(|(_, leak)| leak.kind().cloned()).collect::<Vec<_>>(),
+            [Ok(Kind::Event)]
+        );
+    } else {
+        handover_tests::left_out("this machine runs no programs for 32-bit x86");
+    }
+    std::fs::remove_file(path).unwrap();
+}

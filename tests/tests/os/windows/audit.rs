@@ -1,0 +1,152 @@
+//! Auditing where a child is created with what its parent has made inheritable: the parent's streams among it, and what
+//! a debugger alone would see or change.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use handover::{Audit, Event, Kind, Standing, Started};
+use handover_tests::{Suite, left_out, raw, role, table, tests, this_program};
+
+const LONG: Duration = Duration::from_secs(60);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "audit",
+    tests: tests![
+        the_parents_streams_leak_into_a_child_that_has_others,
+        a_stream_that_is_shared_comes_twice_and_is_no_leak,
+        what_is_listed_has_its_name_in_each_way_of_starting,
+        power_over_processes_is_found_by_its_kind,
+        what_only_a_debugger_sees_changes_nothing,
+        creation_flags_of_the_command_are_replaced,
+    ],
+    roles: tests![ends, has_a_child_with_other_streams, lists_in_each_way, does],
+};
+
+fn in_role(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments));
+    command
+}
+
+fn audit(name: &str, arguments: &[&str]) -> Audit {
+    let audit = Audit::of(in_role(name, arguments)).run(LONG).unwrap();
+    assert!(audit.status.success(), "{audit}");
+    assert!(audit.started.iter().all(|started| started.untold.is_none()), "{audit}");
+    audit
+}
+
+fn with(started: &Started, is: impl Fn(&Standing) -> bool) -> usize {
+    started.arrived.iter().filter(|(_, standing)| is(standing)).count()
+}
+
+fn ends(_: &[String]) {}
+
+/// rust-lang/rust#54760.
+fn has_a_child_with_other_streams(_: &[String]) {
+    let mut child = in_role("ends", &[]);
+    child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(child.status().unwrap().success());
+}
+
+fn the_parents_streams_leak_into_a_child_that_has_others() {
+    table::keep_what_came();
+    let audit = audit("has_a_child_with_other_streams", &[]);
+    let [command, child] = audit.started.as_slice() else { panic!("{audit}") };
+    assert_eq!(command.leaks().count(), 0, "{audit}");
+    // Each handle that the parent has to its streams is there, and none of them is a stream of the child.
+    let parents: Vec<u32> = command.arrived.iter().map(|(entry, _)| entry.value().get()).collect();
+    let leaked: Vec<u32> = child.leaks().map(|leak| leak.value().get()).collect();
+    assert!(leaked.len() >= 3, "{audit}");
+    assert_eq!(leaked, parents, "{audit}");
+    assert!(child.leaks().all(|leak| leak.kind() == Ok(&Kind::File)), "{audit}");
+    assert_eq!(with(child, |standing| *standing == Standing::Stream), 3, "{audit}");
+}
+
+fn a_stream_that_is_shared_comes_twice_and_is_no_leak() {
+    table::keep_what_came();
+    let audit = audit("ends", &[]);
+    let [command] = audit.started.as_slice() else { panic!("{audit}") };
+    assert_eq!(with(command, |standing| *standing == Standing::Stream), 3, "{audit}");
+    // Those of this process that are inheritable, because it has inherited them itself.
+    let inheritable = table::of(std::process::id()).iter().filter(|entry| entry.inheritable).count();
+    assert_eq!(with(command, |standing| *standing == Standing::StreamTwice), inheritable, "{audit}");
+    assert!(audit.is_clean(), "{audit}");
+}
+
+fn lists_in_each_way(_: &[String]) {
+    let leak = Event::manual_reset().unwrap();
+    table::make_inheritable(&leak);
+    let ready = Event::manual_reset().unwrap();
+    let command = || {
+        let mut command = handover::Command::new(this_program());
+        command.args(role("ends", &[])).inherit("ready", &ready);
+        command
+    };
+    assert!(command().spawn().unwrap().wait_timeout(LONG).unwrap().success());
+    assert!(command().sealed().spawn().unwrap().wait_timeout(LONG).unwrap().success());
+    assert!(command().kill_with_parent(true).spawn().unwrap().wait_timeout(LONG).unwrap().success());
+    let suspended = command().spawn_suspended().unwrap();
+    assert!(suspended.resume().unwrap().wait_timeout(LONG).unwrap().success());
+}
+
+fn what_is_listed_has_its_name_in_each_way_of_starting() {
+    table::keep_what_came();
+    let mut audit = audit("lists_in_each_way", &[]);
+    if table::is_wine() {
+        left_out(
+            "Wine tells a debugger of a process that never runs: the helper of sealed spawns, which is only a table",
+        );
+        let parents: Vec<u32> = audit.started.iter().map(|started| started.parent).collect();
+        let command = audit.started[0].id;
+        audit.started.retain(|started| started.id == command || !parents.contains(&started.id));
+    }
+    assert!(audit.is_clean(), "{audit}");
+    assert_eq!(audit.started.len(), 5, "{audit}");
+    let listed = Standing::Listed("ready".into());
+    let having = audit.started.iter().filter(|started| with(started, |standing| *standing == listed) == 1);
+    assert_eq!(having.count(), 4, "{audit}");
+}
+
+fn power_over_processes_is_found_by_its_kind() {
+    table::keep_what_came();
+    let objects = raw::power();
+    objects.iter().for_each(|(_, object, _)| table::make_inheritable(object));
+    let audit = audit("ends", &[]);
+    let found: Vec<_> =
+        audit.leaks().map(|(_, leak)| (leak.value().get(), leak.kind().unwrap().clone())).collect();
+    let mut expected: Vec<_> =
+        objects.iter().map(|(_, object, kind)| (table::value(object), kind.clone())).collect();
+    expected.sort_unstable_by_key(|(value, _)| *value);
+    assert_eq!(found, expected, "{audit}");
+}
+
+fn does(arguments: &[String]) {
+    match arguments[0].as_str() {
+        "close what isn't open" => table::close_value(0x7_fff0),
+        "say something to a debugger" => raw::say_to_a_debugger(),
+        "break" => raw::break_into_a_debugger(),
+        other => panic!("{other}"),
+    }
+}
+
+fn what_only_a_debugger_sees_changes_nothing() {
+    for what in ["close what isn't open", "say something to a debugger", "break"] {
+        let quiet = || {
+            let mut command = in_role("does", &[what]);
+            command.stderr(Stdio::null());
+            command
+        };
+        let expected = quiet().status().unwrap();
+        let audit = Audit::of(quiet()).run(LONG).unwrap();
+        assert_eq!(audit.status, expected, "{what}");
+        assert_eq!(expected.success(), what == "say something to a debugger", "{what}: {expected}");
+    }
+}
+
+fn creation_flags_of_the_command_are_replaced() {
+    use std::os::windows::process::CommandExt;
+    // CREATE_SUSPENDED, with which nobody would let it run.
+    let mut command = in_role("ends", &[]);
+    command.creation_flags(4);
+    assert!(Audit::of(command).run(LONG).unwrap().status.success());
+}
