@@ -4,7 +4,7 @@
 
 mod audit;
 mod columns;
-mod demo;
+mod live;
 mod ending;
 mod os;
 mod run;
@@ -28,13 +28,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Demo(demo::Options),
+    Demo(live::Options),
     Table(table::Options),
     Shared(shared::Options),
     Audit(audit::Options),
     Run(run::Options),
     #[command(hide = true)]
-    DemoRole(demo::roles::Options),
+    DemoRole(live::roles::Options),
     /// Print a script that completes this program's words in a shell
     #[command(after_help = "Examples:\n  handover completions bash > /etc/bash_completion.d/handover\n  \
         handover completions powershell | Out-String | Invoke-Expression")]
@@ -46,8 +46,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Demo(options) => demo::demo(&options),
-        Command::DemoRole(options) => demo::roles::play(&options),
+        Command::Demo(options) => live::demo(&options),
+        Command::DemoRole(options) => live::roles::play(&options),
         Command::Table(options) => table::table(&options),
         Command::Shared(options) => shared::shared(&options),
         Command::Audit(options) => audit::audit(&options),

@@ -21,7 +21,7 @@ pub(crate) const SYSTEM: &str = "Linux";
 pub(crate) mod duplication {
     use handover::{Channel, Child, Command, Event, Message, Result};
 
-    use crate::demo::roles::{EVENT, TIME, channel_of};
+    use crate::live::roles::{EVENT, TIME, channel_of};
 
     /// The child inherits one end of a channel.
     pub(crate) fn prepare<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {

@@ -22,7 +22,7 @@ pub(crate) mod duplication {
 
     use handover::{Access, Child, Command, Error, Event, Result, Stdio, Told};
 
-    use crate::demo::roles::TIME;
+    use crate::live::roles::TIME;
 
     /// The child's standard input is a pipe.
     pub(crate) fn prepare<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
