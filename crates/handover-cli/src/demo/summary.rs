@@ -1,0 +1,340 @@
+//! The story in a few sentences, made of what the recording shows.
+
+use super::crossing::{Crossing, Failure, Told};
+use super::recorded::{Recording, Role, What};
+use super::replay::Handle;
+use super::story::{Object, Story, is_of_process};
+use super::words::{a, count, name, plain};
+
+/// The recording in a few sentences, for somebody who has never read about handles.
+#[must_use]
+pub fn summary(recording: &Recording) -> String {
+    let sentences = sentences(&Story::of(recording));
+    plain_lines(&sentences)
+}
+
+fn plain_lines(sentences: &[String]) -> String {
+    sentences.iter().map(|paragraph| plain(paragraph)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// What is shown, in a line.
+pub(crate) fn title(story: &Story<'_>) -> String {
+    let started = story.recording.started();
+    let what = started.map_or("A hand-over".to_owned(), |started| {
+        let mut strategy = started.strategy.chars();
+        let first = strategy.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        format!("{first}{} on {}", strategy.as_str(), started.system)
+    });
+    let [parent, child] = [Role::Parent, Role::Child].map(|role| story.process(role));
+    let object = story.objects.first().map_or("an object".to_owned(), |object| a(&object.kind));
+    match (parent, child) {
+        (Some(parent), Some(child)) if story.failure().is_none() => {
+            format!("{what}: process {parent} gives process {child} {object}")
+        }
+        (Some(parent), _) => {
+            let ends = if story.failure().is_some() { ", and fails" } else { "" };
+            format!("{what}: process {parent} gives another process {object}{ends}")
+        }
+        _ => what,
+    }
+}
+
+/// What the kernel says that both have.
+pub(crate) fn answer(story: &Story<'_>, event: usize) -> String {
+    let has = |object: &Object| {
+        let handles = live(story, object, event);
+        (handles.len() > 1).then(|| format!("{} refer to one {}", all_of(&handles), object.kind))
+    };
+    let objects: Vec<_> = story.objects.iter().filter_map(has).collect();
+    if objects.is_empty() {
+        return "the two have nothing of this in common".to_owned();
+    }
+    objects.join("; ")
+}
+
+/// The story, a paragraph each.
+pub(crate) fn sentences(story: &Story<'_>) -> Vec<String> {
+    let failure = story.failure().map(|failure| failed(story, failure));
+    let Some(object) = story.objects.first() else {
+        return vec![failure.unwrap_or_else(|| "The recording shows nothing that was handed over.".to_owned())];
+    };
+    let (given, taken) = story.ends(object);
+    let mut paragraphs: Vec<_> = failure.into_iter().collect();
+    paragraphs.extend(facts(story, object));
+    if let (Some(given), Some((taken, crossing))) = (given, taken) {
+        let [given, taken] = [given, taken].map(|handle| &story.handles[handle]);
+        let told = story.told().into_iter().find(|told| std::ptr::eq(&story.handles[told.handle], taken));
+        let hand_over = HandOver { story, object, given, taken, told };
+        paragraphs.push(hand_over.crossed(crossing));
+        paragraphs.extend(hand_over.signaled());
+    }
+    paragraphs
+}
+
+/// How many handles to what, and who says so.
+fn facts(story: &Story<'_>, object: &Object) -> Option<String> {
+    let shared = story.shared?;
+    let handles = live(story, object, shared);
+    if handles.len() < 2 {
+        return None;
+    }
+    let linux = story.recording.started().is_some_and(|started| started.system == "Linux");
+    let descriptors = if linux { " (file descriptors, on Linux)" } else { "" };
+    let mut facts = format!(
+        "One {}, {} handles{descriptors}: {}. The kernel says that they refer to the same object.",
+        object.kind,
+        count(handles.len()),
+        all_of(&handles),
+    );
+    for other in &story.objects[1..] {
+        let handles = live(story, other, shared);
+        if handles.len() > 1 {
+            let all = all_of(&handles);
+            facts += &format!(" The two also have {} in common, for the library's own use: {all}.", a(&other.kind));
+        }
+    }
+    Some(facts)
+}
+
+fn live<'a>(story: &'a Story<'_>, object: &Object, event: usize) -> Vec<&'a Handle> {
+    let live = object.handles.iter().filter(|handle| story.is_live(**handle, event));
+    live.map(|handle| &story.handles[*handle]).collect()
+}
+
+/// "0x30 in process 264 and 0xc in process 272".
+fn all_of(handles: &[&Handle]) -> String {
+    let mut all: Vec<_> = handles.iter().map(|handle| place(handle)).collect();
+    let last = all.pop().unwrap_or_default();
+    if all.is_empty() { last } else { format!("{} and {last}", all.join(", ")) }
+}
+
+fn place(handle: &Handle) -> String {
+    format!("{:#x} in process {}", handle.value, handle.process)
+}
+
+/// At which call it failed, and why.
+fn failed(story: &Story<'_>, failure: Failure<'_>) -> String {
+    let Failure { role, process, call, why } = failure;
+    let mut sentence = format!("It failed in the {role}, process {process}");
+    if let Some(call) = call.and_then(|event| story.call(event)) {
+        sentence += &format!(": {}({}) returned {}", call.call, call.arguments, call.result);
+    }
+    sentence += ".";
+    if let Some(why) = why {
+        sentence += &format!(" The program says: {}.", why.trim_end_matches('.'));
+    }
+    let crossed = story.objects.iter().any(|object| story.ends(object).1.is_some());
+    if !crossed {
+        sentence += " Nothing had arrived in the other process by then.";
+    }
+    sentence
+}
+
+/// An object's way from one process to the other.
+struct HandOver<'a> {
+    story: &'a Story<'a>,
+    object: &'a Object,
+    given: &'a Handle,
+    taken: &'a Handle,
+    told: Option<Told>,
+}
+
+impl HandOver<'_> {
+    fn call(&self, event: usize) -> &str {
+        self.story.call(event).map_or("a call", |call| &call.call)
+    }
+
+    /// How the receiver came by its handle and by the number.
+    fn crossed(&self, crossing: Crossing) -> String {
+        let (giver, receiver) = (self.given.process, self.taken.process);
+        let [own, value] = [self.given, self.taken].map(|handle| format!("{:#x}", handle.value));
+        let kind = &self.object.kind;
+        let table = format!(
+            "A handle is an index into one process's own table, so {own} in process {giver} means nothing to process \
+             {receiver}."
+        );
+        match crossing {
+            Crossing::Inherited(event) => {
+                let starts = event.map_or("The parent's call".to_owned(), |event| self.call(event).to_owned());
+                let copy = self.copy();
+                format!(
+                    "{table} {starts} made process {receiver} with the handle already in its table.{copy} An inherited \
+                     handle keeps its number, {value}. {}",
+                    self.number_known_before(event)
+                )
+            }
+            Crossing::Duplicated(event) => format!(
+                "{table} {} put a second handle to the {kind} into the table of process {receiver}, and the kernel \
+                 chose its number there, {value}. {}",
+                self.call(event),
+                self.number_told()
+            ),
+            Crossing::Taken(event) => format!(
+                "{table} Process {receiver} reached into that table itself: {} made it a handle of its own, {value}, \
+                 and returned the number.",
+                self.call(event)
+            ),
+            Crossing::Message { sent, received } => self.message(&table, sent, received),
+            Crossing::Named(event) => {
+                let named = self.object.name.as_deref().unwrap_or_default();
+                format!(
+                    "No handle crossed. Process {giver} gave the {kind} the name \"{named}\" when it made it with {}; \
+                     process {receiver} asked the kernel for that name with {}, and got a handle of its own, {value}. \
+                     A number in one process's table means nothing in the other; what both had to know is the name{}.",
+                    self.call(self.given.opened),
+                    self.call(event),
+                    self.name_told(named)
+                )
+            }
+            Crossing::Unknown => format!("{table} How {value} came into the table isn't in the recording."),
+        }
+    }
+
+    /// The giver's copy that was made to be inherited, if there was one.
+    fn copy(&self) -> String {
+        let handles = self.object.handles.iter().map(|handle| &self.story.handles[*handle]);
+        let mut copies = handles.filter(|handle| {
+            handle.process == self.given.process
+                && handle.value == self.taken.value
+                && handle.value != self.given.value
+        });
+        copies.next().map_or(String::new(), |copy| {
+            let closed = if copy.closed.is_some() { " and closed afterwards" } else { "" };
+            let made = self.call(copy.opened);
+            format!(
+                " What it inherited is a copy, {:#x}, that the parent made with {made} for this{closed}.",
+                copy.value
+            )
+        })
+    }
+
+    fn number_known_before(&self, event: Option<usize>) -> String {
+        match &self.told {
+            Some(told) if Some(told.said) == event => {
+                let hex = same_number(&told.text, self.taken.value);
+                format!("So it was known before the child began, and the command line could carry it, as {}{hex}.", told.text)
+            }
+            Some(_) => self.number_told(),
+            None => "So it was known before the child began.".to_owned(),
+        }
+    }
+
+    fn number_told(&self) -> String {
+        let (receiver, value) = (self.taken.process, self.taken.value);
+        let Some(told) = &self.told else {
+            let sends = |event: &usize| {
+                let call = self.story.call(*event);
+                self.story.events()[*event].process == self.given.process
+                    && call.is_some_and(|call| call.arguments.contains(" bytes"))
+            };
+            let sent = (self.taken.opened..self.story.events().len()).find(sends);
+            return sent.map_or(String::new(), |event| {
+                format!(
+                    "Process {receiver} was running already, and nothing tells it: the number crossed in the message \
+                     that the library sent next, with {}.",
+                    self.call(event)
+                )
+            });
+        };
+        let hex = same_number(&told.text, value);
+        let heard = told.heard.map_or(String::new(), |event| {
+            format!(", and process {receiver} learned it from {}", self.described(event))
+        });
+        format!(
+            "Process {receiver} was running already, and nothing tells it that there is something new in its table. So \
+             the number had to cross by a second channel: {} wrote {}{hex}{heard}.",
+            self.call(told.said),
+            told.text
+        )
+    }
+
+    fn described(&self, event: usize) -> String {
+        let call = self.story.call(event);
+        call.map_or(String::new(), |call| format!("{}({})", call.call, call.arguments))
+    }
+
+    fn message(&self, table: &str, sent: Option<usize>, received: usize) -> String {
+        let (receiver, value) = (self.taken.process, self.taken.value);
+        let sent = sent.map_or("a message", |event| self.call(event));
+        let named = self.named_socket();
+        let same = if value == self.given.value {
+            " That both have the same number is chance: they stand in two tables."
+        } else {
+            ""
+        };
+        format!(
+            "{table} No call puts a descriptor into a process that runs, but a message over a Unix socket can carry one. \
+             {named}Process {} sent it with {sent}; {} gave process {receiver} the number that the kernel chose in its \
+             table, {value:#x}. So the message is also what tells the number, and needs no second channel.{same}",
+            self.given.process,
+            self.call(received),
+        )
+    }
+
+    /// On Linux a name is a socket's.
+    fn named_socket(&self) -> String {
+        let story = self.story;
+        let named = |process: u32, from: usize| {
+            (from..story.events().len()).find_map(|event| {
+                let name = name(&story.call(event)?.arguments)?;
+                (story.events()[event].process == process).then_some((event, name))
+            })
+        };
+        let (Some((bound, name)), Some((asked, same))) =
+            (named(self.given.process, 0), named(self.taken.process, 0))
+        else {
+            return String::new();
+        };
+        if name != same {
+            return String::new();
+        }
+        format!(
+            "The kernel has no names for this kind of object, so \"{name}\" is the name of a socket in a folder that \
+             both know: process {} made it with {}, and process {} found it with {}. ",
+            self.given.process,
+            self.call(bound),
+            self.taken.process,
+            self.call(asked)
+        )
+    }
+
+    /// Where the name crossed, if it was on the command line.
+    fn name_told(&self, named: &str) -> String {
+        let starts = self.story.events().iter().find_map(|event| match &event.what {
+            What::Call(call) if is_of_process(call) && call.arguments.contains(named) => Some(&call.call),
+            _ => None,
+        });
+        starts.map_or(String::new(), |call| format!(", which was on the command line that {call} gave the child"))
+    }
+
+    /// That a signal through one handle woke who waited at the other, and who closed what.
+    fn signaled(&self) -> Option<String> {
+        let story = self.story;
+        let touching = |handle: &Handle, words: &[&str]| {
+            let calls = (0..story.events().len()).filter_map(|event| Some((event, story.call(event)?)));
+            let mut calls = calls.filter(|(_, call)| !call.failed && words.iter().any(|word| call.call.contains(word)));
+            calls.find_map(|(event, call)| {
+                let mut touched = story.traces[event].touched.iter();
+                touched.any(|touched| std::ptr::eq(&story.handles[*touched], handle)).then_some(call)
+            })
+        };
+        let set = touching(self.given, &["SetEvent", "write", "Release"])?;
+        let wait = touching(self.taken, &["WaitFor", "poll", "read"])?;
+        let [own, value] = [self.given, self.taken].map(|handle| handle.value);
+        let mut signaled = format!(
+            "Process {} used it by its own number, {}({own:#x}); process {}, which waited by its own, {}({value:#x}), \
+             got \"{}\".",
+            self.given.process, set.call, self.taken.process, wait.call, wait.result
+        );
+        let ends = [self.given, self.taken].map(|handle| handle.closed);
+        if let [Some(_), Some(_)] = ends {
+            signaled += &format!(" Each closed its own handle; the {} went with the last.", self.object.kind);
+        }
+        Some(signaled)
+    }
+}
+
+/// That a decimal number is the same as the one in hex.
+fn same_number(text: &str, value: u64) -> String {
+    if text.starts_with("0x") { String::new() } else { format!(" (decimal for {value:#x})") }
+}
