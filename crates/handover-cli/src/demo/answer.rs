@@ -63,7 +63,7 @@ impl Answer {
             };
             let sides = [entries(Role::Parent), entries(Role::Child)];
             let tallest = sides.iter().map(|side| side.iter().map(Entry::height).sum::<usize>()).max();
-            let height = tallest.unwrap_or_default().max(if object.name.is_some() { 46 } else { 30 }) + 8;
+            let height = tallest.unwrap_or_default().max(30) + if object.name.is_some() { 18 } else { 10 };
             let kind = plain(&object.kind).into_owned();
             Block { sides, kind, name: object.name.as_deref().map(|name| plain(name).into_owned()), height }
         };
@@ -82,7 +82,8 @@ impl Answer {
         canvas.text("kernel strong", Anchor::Middle, (middle, top + 22), "the kernel's answer");
         let tables = [left, right - TABLE];
         for (role, x) in [Role::Parent, Role::Child].into_iter().zip(tables) {
-            let process = story.process(role).map_or(String::new(), |process| format!(" of process {process}"));
+            let process =
+                story.process(role).map_or(String::new(), |process| format!(" of process {process}"));
             let head = format!("handle table{process}");
             canvas.text(&format!("{role} strong"), Anchor::Start, (x + INSET, top + 22), &head);
             let below = height.saturating_sub(HEAD + 2);
@@ -102,11 +103,11 @@ impl Block {
         let name = self.name.as_deref().map(|name| shorten_by(mono, name, room));
         let wide = mono(&self.kind).max(name.as_deref().map_or(0, mono)).min(room) + 16;
         let tall = if name.is_some() { 40 } else { 24 };
-        let centre = top + self.sides.iter().flatten().map(|entry| entry.height()).min().unwrap_or(30) / 2;
-        let centre = centre.max(top + tall / 2);
+        let centre = top + tall / 2 + 2;
         for (index, entries) in self.sides.iter().enumerate() {
             let role = [Role::Parent, Role::Child][index];
-            let (x, mut y) = (tables[index], top);
+            // The first one's line is straight.
+            let (x, mut y) = (tables[index], centre.saturating_sub(13));
             for (number, entry) in entries.iter().enumerate() {
                 let line = y + 13;
                 entry.draw(canvas, role, (x, y));

@@ -2,7 +2,7 @@
 
 use super::effects::number;
 use super::recorded::{Role, What};
-use super::replay::Origin;
+use super::replay::{Handle, Origin};
 use super::story::{Object, Story, is_of_process};
 use super::words;
 
@@ -60,10 +60,14 @@ impl<'a> Story<'a> {
         let call = self.call(handle.opened);
         match handle.origin {
             Origin::Before => Crossing::Inherited(None),
-            Origin::Copied { .. } if call.is_some_and(is_of_process) && !self.is_own(handle.opened, handle.process) => {
+            Origin::Copied { .. }
+                if call.is_some_and(is_of_process) && !self.is_own(handle.opened, handle.process) =>
+            {
                 Crossing::Inherited(Some(handle.opened))
             }
-            Origin::Copied { .. } if self.is_own(handle.opened, handle.process) => Crossing::Taken(handle.opened),
+            Origin::Copied { .. } if self.is_own(handle.opened, handle.process) => {
+                Crossing::Taken(handle.opened)
+            }
             Origin::Copied { .. } => Crossing::Duplicated(handle.opened),
             Origin::Received { sent, .. } => Crossing::Message { sent: Some(sent), received: handle.opened },
             Origin::Named { .. } => Crossing::Named(handle.opened),
@@ -106,6 +110,34 @@ impl<'a> Story<'a> {
         (said + 1..self.events().len()).find(|event| {
             self.is_own(*event, process)
                 && self.call(*event).is_some_and(|call| has(&call.arguments) || has(&call.result))
+        })
+    }
+
+    /// The message that follows a handle into this process: the call that sends it, and the one that receives it.
+    pub(crate) fn message_after(&self, handle: usize) -> Option<(usize, Option<usize>)> {
+        let Handle { process, opened, .. } = self.handles[handle];
+        let giver = self.events()[opened].process;
+        let of = |process: u32, from: usize| {
+            (from..self.events().len()).find(|event| {
+                let call = self.call(*event).filter(|call| call.arguments.contains(" bytes"));
+                self.is_own(*event, process) && call.is_some()
+            })
+        };
+        let sent = of(giver, opened + 1)?;
+        Some((sent, of(process, sent + 1)))
+    }
+
+    /// A name that both processes gave to a call, and that call of each: of the giver's and of the receiver's.
+    pub(crate) fn common_name(&self, object: &Object) -> Option<(&'a str, usize, usize)> {
+        let (Some(given), Some((taken, _))) = self.ends(object) else { return None };
+        let [given, taken] = [given, taken].map(|handle| self.handles[handle].process);
+        let named = |process: u32| {
+            let own = (0..self.events().len()).filter(move |event| self.is_own(*event, process));
+            own.filter_map(|event| Some((event, words::name(&self.call(event)?.arguments)?)))
+        };
+        named(given).find_map(|(gave, name)| {
+            let asked = named(taken).find(|(_, asked)| *asked == name);
+            asked.map(|(asked, _)| (name, gave, asked))
         })
     }
 

@@ -27,7 +27,9 @@ pub struct Effects(pub(crate) Vec<Effect>);
 impl Place {
     fn parse(text: &str) -> Option<Self> {
         match text.split_once('@') {
-            Some((value, process)) => Some(Self { value: number(value)?, process: Some(process.parse().ok()?) }),
+            Some((value, process)) => {
+                Some(Self { value: number(value)?, process: Some(process.parse().ok()?) })
+            }
             None => Some(Self { value: number(text)?, process: None }),
         }
     }
@@ -51,7 +53,10 @@ impl Effect {
 impl Effects {
     /// Reads them from a line; what isn't one is returned as the error.
     fn parse(text: &str) -> Result<Self, &str> {
-        text.split_whitespace().map(|word| Effect::parse(word).ok_or(word)).collect::<Result<_, _>>().map(Self)
+        text.split_whitespace()
+            .map(|word| Effect::parse(word).ok_or(word))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -89,7 +94,8 @@ impl fmt::Display for Effects {
 impl<'de> Deserialize<'de> for Effects {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|word| de::Error::custom(format_args!("{word:?} is no effect on a handle table")))
+        Self::parse(&text)
+            .map_err(|word| de::Error::custom(format_args!("{word:?} is no effect on a handle table")))
     }
 }
 

@@ -13,6 +13,8 @@ const CALLS: usize = 268;
 const GAP: usize = 20;
 /// More than these aren't drawn: handles of a process at one time, and objects.
 const MOST: usize = 5;
+/// From one handle to the next that the same call opens.
+const CHIP: usize = 26;
 /// Above the first line of a row.
 const ABOVE: usize = 18;
 
@@ -56,8 +58,10 @@ pub(crate) struct Row {
     pub(crate) height: usize,
     /// The middle of the first line, at which arrows leave and arrive.
     pub(crate) line: usize,
-    /// The middle of the handles that it opens or closes.
+    /// The middle of the first handle that it opens, and of those that it closes.
     pub(crate) chip: usize,
+    /// The middle of the last one that it opens.
+    pub(crate) last_chip: usize,
     /// What happened, in lines.
     pub(crate) text: Vec<String>,
 }
@@ -80,20 +84,15 @@ impl Layout {
         let objects = story.objects.len().clamp(1, MOST);
         let time = MARGIN + 42;
         let calls = time + 14;
-        let parent = Column {
-            calls,
-            wide: CALLS,
-            table: calls + CALLS + GAP,
-            lanes: lane * count(Role::Parent),
-        };
+        let parent =
+            Column { calls, wide: CALLS, table: calls + CALLS + GAP, lanes: lane * count(Role::Parent) };
         let kernel = (parent.table + parent.lanes, 50 + 100 * objects);
         let table = kernel.0 + kernel.1;
         let lanes_wide = lane * count(Role::Child);
         let child = Column { calls: table + lanes_wide + GAP, wide: CALLS, table, lanes: lanes_wide };
         let width = child.calls + child.wide + MARGIN;
         let rows = Vec::new();
-        let mut layout =
-            Self { width, time, parent, child, kernel, rows, bottom: top, lane, lanes, objects };
+        let mut layout = Self { width, time, parent, child, kernel, rows, bottom: top, lane, lanes, objects };
         for event in shown {
             layout.add(story, event, answer);
         }
@@ -111,16 +110,18 @@ impl Layout {
         });
         // Below an arrow to the other process is what it carries there, and below that a number that it tells.
         let below = if crosses { 34 } else { 0 };
+        let opened = changes.iter().filter(|change| change.ours && change.opened).count();
+        let chips = opened.saturating_sub(1) * CHIP;
         let below_chip = match born {
             Some(object) if object.name.is_some() => 2 * LINE,
             _ if crosses && told => 34,
             _ => 0,
         };
-        let needed = (below + below_chip + 2 * LINE).max(text.len() * LINE + 12);
+        let needed = (below + chips + below_chip + 2 * LINE).max(text.len() * LINE + 12);
         let height = if story.shared == Some(event) { answer } else { needed };
         let (top, line) = (self.bottom, self.bottom + ABOVE);
         let chip = line + below;
-        self.rows.push(Row { event, role, top, height, line, chip, text });
+        self.rows.push(Row { event, role, top, height, line, chip, last_chip: chip + chips, text });
         self.bottom += height;
     }
 
@@ -143,6 +144,20 @@ impl Layout {
         self.rows.iter().find(|row| row.event == event)
     }
 
+    /// Where something that happened stands: in its row, or above the next one that is shown.
+    pub(crate) fn place(&self, event: usize) -> usize {
+        let next = self.rows.iter().find(|row| row.event >= event);
+        next.map_or(self.bottom, |row| if row.event == event { row.chip } else { row.top })
+    }
+
+    /// Where a handle is opened; those of one call stand below one another, and so do the lines from them.
+    pub(crate) fn opening(&self, story: &Story<'_>, handle: usize) -> usize {
+        let event = story.handles[handle].opened;
+        let mut ours = story.traces[event].opened.iter().filter(|opened| story.object_of(**opened).is_some());
+        let before = ours.position(|opened| *opened == handle).unwrap_or_default();
+        self.place(event) + before * CHIP
+    }
+
     /// How wide a handle is drawn.
     pub(crate) fn chip(&self) -> usize {
         self.lane - 8
@@ -154,7 +169,9 @@ impl Layout {
         // The first is next to the calls, on either side.
         Some(match role {
             Role::Parent => self.parent.table + lane * self.lane + self.lane / 2,
-            Role::Child => (self.child.table + self.child.lanes).saturating_sub(lane * self.lane + self.lane / 2),
+            Role::Child => {
+                (self.child.table + self.child.lanes).saturating_sub(lane * self.lane + self.lane / 2)
+            }
         })
     }
 
@@ -179,9 +196,8 @@ fn lanes(story: &Story<'_>) -> Vec<Option<usize>> {
         let role = |handle: usize| story.role_of(story.handles[handle].process, story.handles[handle].opened);
         let taken = |lane: &usize| {
             (0..lanes.len()).any(|other| {
-                let overlaps = story.handles[other]
-                    .closed
-                    .is_none_or(|closed| closed >= story.handles[handle].opened);
+                let overlaps =
+                    story.handles[other].closed.is_none_or(|closed| closed >= story.handles[handle].opened);
                 lanes[other] == Some(*lane) && role(other) == role(handle) && overlaps
             })
         };

@@ -5,7 +5,7 @@
 //! - `recorded`: the lines of a recording; `effects`: what a call did to handle tables, as a line says it;
 //! - `story`: which handles refer to one object, and what belongs to the story; `replay` finds the first, and
 //!   `crossing` how the object and its number came to the other process;
-//! - `text`, `svg`, `summary`: the three ways to tell it; `words`: fitting text into a width;
+//! - `text` (with `tables`), `svg`, `summary`: the three ways to tell it; `words`: fitting text into a width;
 //! - `layout`: where on the picture everything is; `answer` and `ways` are parts of it, and `draw` how it looks.
 
 mod answer;
@@ -18,6 +18,7 @@ mod replay;
 mod story;
 mod summary;
 mod svg;
+mod tables;
 mod text;
 mod ways;
 mod words;

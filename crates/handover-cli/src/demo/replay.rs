@@ -113,7 +113,8 @@ impl Replay {
             let handles: Vec<_> = words::list(handles).map_while(number).filter_map(named).collect();
             self.sent.push(Moved { event: index, process: event.process, handles });
         }
-        let access = words::after(&call.arguments, "access ").map(|rest| rest.split(',').next().unwrap_or(rest));
+        let access =
+            words::after(&call.arguments, "access ").map(|rest| rest.split(',').next().unwrap_or(rest));
         let mut fresh = Vec::new();
         for effect in &call.effects.0 {
             match effect {
@@ -150,7 +151,8 @@ impl Replay {
     ) -> usize {
         // A child can look at its table before its parent has come to say that it made one.
         let there = self.open.get(&at).copied();
-        let there = there.filter(|there| self.handles[*there].origin == Origin::Before && at.0 != event.process);
+        let there =
+            there.filter(|there| self.handles[*there].origin == Origin::Before && at.0 != event.process);
         if let (Some(there), Some(from)) = (there, from) {
             let (old, new) = (self.handles[there].group, self.handles[from].group);
             self.handles[there].opened = index;
@@ -189,7 +191,8 @@ impl Replay {
         let mut sent = std::mem::take(&mut self.sent);
         for message in std::mem::take(&mut self.received) {
             let (process, count) = (message.process, message.handles.len());
-            let earliest = sent.iter().position(|sent| sent.process != process && sent.handles.len() == count);
+            let earliest =
+                sent.iter().position(|sent| sent.process != process && sent.handles.len() == count);
             let Some(earliest) = earliest else { continue };
             let Moved { event, handles, .. } = sent.remove(earliest);
             for (to, from) in message.handles.into_iter().zip(handles) {

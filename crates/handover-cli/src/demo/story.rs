@@ -74,8 +74,14 @@ impl<'a> Story<'a> {
         let all = || handles.iter().map(|handle| &self.handles[*handle]);
         let made = || all().find_map(|handle| words::kind_of(&self.call(handle.opened)?.call));
         let kind = all().find_map(|handle| handle.kind.clone()).or_else(|| made().map(str::to_owned));
-        let name = all().find_map(|handle| handle.name.clone()).filter(|name| !name.is_empty());
-        Object { kind: kind.unwrap_or_else(|| "object".to_owned()), name, handles }
+        let kind = kind.map_or("object".to_owned(), |kind| words::plain(&kind).into_owned());
+        // The name that was asked for is shorter than the one that the kernel makes of it.
+        let named = |handle: &Handle| {
+            let call = self.call(handle.opened).filter(|call| words::kind_of(&call.call) == Some(&kind));
+            call.and_then(|call| words::name(&call.arguments)).map(str::to_owned)
+        };
+        let name = all().find_map(named).or_else(|| all().find_map(|handle| handle.name.clone()));
+        Object { kind, name: name.filter(|name| !name.is_empty()), handles }
     }
 
     /// The kernel's answers that name an object.
@@ -172,9 +178,9 @@ impl<'a> Story<'a> {
             self.call(handle.opened).is_some_and(is_of_process)
         };
         let elsewhere = opened.iter().any(|handle| self.handles[*handle].process != own);
-        let says = [&call.arguments, &call.result]
-            .into_iter()
-            .any(|text| words::quoted(text).next().is_some() || words::list(text).any(|word| word == "bytes"));
+        let says = [&call.arguments, &call.result].into_iter().any(|text| {
+            words::quoted(text).next().is_some() || words::list(text).any(|word| word == "bytes")
+        });
         let carries = says && opened.is_empty();
         ours(touched) || elsewhere || is_of_process(call) || touched.iter().any(of_process) || carries
     }

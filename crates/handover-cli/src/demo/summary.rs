@@ -4,7 +4,7 @@ use super::crossing::{Crossing, Failure, Told};
 use super::recorded::{Recording, Role, What};
 use super::replay::Handle;
 use super::story::{Object, Story, is_of_process};
-use super::words::{a, count, name, plain};
+use super::words::{a, count, plain};
 
 /// The recording in a few sentences, for somebody who has never read about handles.
 #[must_use]
@@ -56,15 +56,17 @@ pub(crate) fn answer(story: &Story<'_>, event: usize) -> String {
 pub(crate) fn sentences(story: &Story<'_>) -> Vec<String> {
     let failure = story.failure().map(|failure| failed(story, failure));
     let Some(object) = story.objects.first() else {
-        return vec![failure.unwrap_or_else(|| "The recording shows nothing that was handed over.".to_owned())];
+        return vec![
+            failure.unwrap_or_else(|| "The recording shows nothing that was handed over.".to_owned()),
+        ];
     };
     let (given, taken) = story.ends(object);
     let mut paragraphs: Vec<_> = failure.into_iter().collect();
     paragraphs.extend(facts(story, object));
-    if let (Some(given), Some((taken, crossing))) = (given, taken) {
-        let [given, taken] = [given, taken].map(|handle| &story.handles[handle]);
-        let told = story.told().into_iter().find(|told| std::ptr::eq(&story.handles[told.handle], taken));
-        let hand_over = HandOver { story, object, given, taken, told };
+    if let (Some(given), Some((taken_index, crossing))) = (given, taken) {
+        let [given, taken] = [given, taken_index].map(|handle| &story.handles[handle]);
+        let told = story.told().into_iter().find(|told| told.handle == taken_index);
+        let hand_over = HandOver { story, object, given, taken, taken_index, told };
         paragraphs.push(hand_over.crossed(crossing));
         paragraphs.extend(hand_over.signaled());
     }
@@ -90,7 +92,7 @@ fn facts(story: &Story<'_>, object: &Object) -> Option<String> {
         let handles = live(story, other, shared);
         if handles.len() > 1 {
             let all = all_of(&handles);
-            facts += &format!(" The two also have {} in common, for the library's own use: {all}.", a(&other.kind));
+            facts += &format!(" The two also have {} in common: {all}.", a(&other.kind));
         }
     }
     Some(facts)
@@ -117,7 +119,8 @@ fn failed(story: &Story<'_>, failure: Failure<'_>) -> String {
     let Failure { role, process, call, why } = failure;
     let mut sentence = format!("It failed in the {role}, process {process}");
     if let Some(call) = call.and_then(|event| story.call(event)) {
-        sentence += &format!(": {}({}) returned {}", call.call, call.arguments, call.result);
+        let result = call.result.trim_end_matches('.');
+        sentence += &format!(": {}({}) returned {result}", call.call, call.arguments);
     }
     sentence += ".";
     if let Some(why) = why {
@@ -136,6 +139,7 @@ struct HandOver<'a> {
     object: &'a Object,
     given: &'a Handle,
     taken: &'a Handle,
+    taken_index: usize,
     told: Option<Told>,
 }
 
@@ -155,7 +159,8 @@ impl HandOver<'_> {
         );
         match crossing {
             Crossing::Inherited(event) => {
-                let starts = event.map_or("The parent's call".to_owned(), |event| self.call(event).to_owned());
+                let starts =
+                    event.map_or("The parent's call".to_owned(), |event| self.call(event).to_owned());
                 let copy = self.copy();
                 format!(
                     "{table} {starts} made process {receiver} with the handle already in its table.{copy} An inherited \
@@ -212,7 +217,10 @@ impl HandOver<'_> {
         match &self.told {
             Some(told) if Some(told.said) == event => {
                 let hex = same_number(&told.text, self.taken.value);
-                format!("So it was known before the child began, and the command line could carry it, as {}{hex}.", told.text)
+                format!(
+                    "So it was known before the child began, and the command line could carry it, as {}{hex}.",
+                    told.text
+                )
             }
             Some(_) => self.number_told(),
             None => "So it was known before the child began.".to_owned(),
@@ -222,13 +230,8 @@ impl HandOver<'_> {
     fn number_told(&self) -> String {
         let (receiver, value) = (self.taken.process, self.taken.value);
         let Some(told) = &self.told else {
-            let sends = |event: &usize| {
-                let call = self.story.call(*event);
-                self.story.events()[*event].process == self.given.process
-                    && call.is_some_and(|call| call.arguments.contains(" bytes"))
-            };
-            let sent = (self.taken.opened..self.story.events().len()).find(sends);
-            return sent.map_or(String::new(), |event| {
+            let sent = self.story.message_after(self.taken_index);
+            return sent.map_or(String::new(), |(event, _)| {
                 format!(
                     "Process {receiver} was running already, and nothing tells it: the number crossed in the message \
                      that the library sent next, with {}.",
@@ -263,31 +266,19 @@ impl HandOver<'_> {
             ""
         };
         format!(
-            "{table} No call puts a descriptor into a process that runs, but a message over a Unix socket can carry one. \
-             {named}Process {} sent it with {sent}; {} gave process {receiver} the number that the kernel chose in its \
+            "{table} {named}No call puts a descriptor into a process that runs, but a message over a Unix socket can carry \
+             one. Process {} sent the {kind} with {sent}; {} gave process {receiver} the number that the kernel chose in its \
              table, {value:#x}. So the message is also what tells the number, and needs no second channel.{same}",
             self.given.process,
             self.call(received),
+            kind = self.object.kind,
         )
     }
 
     /// On Linux a name is a socket's.
     fn named_socket(&self) -> String {
         let story = self.story;
-        let named = |process: u32, from: usize| {
-            (from..story.events().len()).find_map(|event| {
-                let name = name(&story.call(event)?.arguments)?;
-                (story.events()[event].process == process).then_some((event, name))
-            })
-        };
-        let (Some((bound, name)), Some((asked, same))) =
-            (named(self.given.process, 0), named(self.taken.process, 0))
-        else {
-            return String::new();
-        };
-        if name != same {
-            return String::new();
-        }
+        let Some((name, bound, asked)) = story.common_name(self.object) else { return String::new() };
         format!(
             "The kernel has no names for this kind of object, so \"{name}\" is the name of a socket in a folder that \
              both know: process {} made it with {}, and process {} found it with {}. ",
@@ -304,7 +295,9 @@ impl HandOver<'_> {
             What::Call(call) if is_of_process(call) && call.arguments.contains(named) => Some(&call.call),
             _ => None,
         });
-        starts.map_or(String::new(), |call| format!(", which was on the command line that {call} gave the child"))
+        starts.map_or(String::new(), |call| {
+            format!(", which was on the command line that {call} gave the child")
+        })
     }
 
     /// That a signal through one handle woke who waited at the other, and who closed what.
@@ -312,7 +305,8 @@ impl HandOver<'_> {
         let story = self.story;
         let touching = |handle: &Handle, words: &[&str]| {
             let calls = (0..story.events().len()).filter_map(|event| Some((event, story.call(event)?)));
-            let mut calls = calls.filter(|(_, call)| !call.failed && words.iter().any(|word| call.call.contains(word)));
+            let mut calls =
+                calls.filter(|(_, call)| !call.failed && words.iter().any(|word| call.call.contains(word)));
             calls.find_map(|(event, call)| {
                 let mut touched = story.traces[event].touched.iter();
                 touched.any(|touched| std::ptr::eq(&story.handles[*touched], handle)).then_some(call)
@@ -322,9 +316,9 @@ impl HandOver<'_> {
         let wait = touching(self.taken, &["WaitFor", "poll", "read"])?;
         let [own, value] = [self.given, self.taken].map(|handle| handle.value);
         let mut signaled = format!(
-            "Process {} used it by its own number, {}({own:#x}); process {}, which waited by its own, {}({value:#x}), \
-             got \"{}\".",
-            self.given.process, set.call, self.taken.process, wait.call, wait.result
+            "Process {} called {} on its {own:#x}, and the {} of process {} on its {value:#x} returned \"{}\": through \
+             two handles they use one object.",
+            self.given.process, set.call, wait.call, self.taken.process, wait.result
         );
         let ends = [self.given, self.taken].map(|handle| handle.closed);
         if let [Some(_), Some(_)] = ends {

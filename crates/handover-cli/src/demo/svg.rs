@@ -17,6 +17,8 @@ use super::{summary, ways};
 const HEADS: usize = 96;
 /// Where the first row begins.
 const TOP: usize = 116;
+/// Sentences are hard to read in longer lines.
+const SENTENCES: usize = 900;
 /// What the picture's signs mean.
 const LEGEND: &str = "Time runs down, in ms. A bar in a handle table is a handle, from its opening to its end; its number \
                       is an index into that table alone. The line from it leads to the object that it refers to.";
@@ -28,7 +30,7 @@ pub fn svg(recording: &Recording) -> String {
     let answer = Answer::of(&story);
     let layout = Layout::of(&story, TOP, answer.height());
     let sentences = summary::sentences(&story);
-    let room = layout.width - 2 * MARGIN;
+    let room = layout.width.min(SENTENCES) - 2 * MARGIN;
     let paragraphs: Vec<_> =
         sentences.iter().map(|paragraph| wrap_by(sans, &plain(paragraph), room, 12)).collect();
     let lines: usize = paragraphs.iter().map(|lines| lines.len() * 19 + 10).sum();
@@ -83,7 +85,7 @@ impl Picture<'_> {
         let room = (width - 2 * MARGIN) * 13 / 18;
         let title = plain(&summary::title(self.story)).into_owned();
         canvas.text("title text strong", Anchor::Start, (MARGIN, 34), &shorten_by(sans, &title, room));
-        for (index, line) in wrap_by(sans, LEGEND, width - 2 * MARGIN, 2).iter().enumerate() {
+        for (index, line) in wrap_by(sans, LEGEND, width.min(SENTENCES) - 2 * MARGIN, 2).iter().enumerate() {
             canvas.text("quiet", Anchor::Start, (MARGIN, 54 + index * LINE), line);
         }
         for role in [Role::Parent, Role::Child] {
@@ -92,6 +94,9 @@ impl Picture<'_> {
                 self.story.process(role).map_or(String::new(), |process| format!(", process {process}"));
             let place = (column.calls, HEADS);
             canvas.text(&format!("{role} strong"), Anchor::Start, place, &format!("{role}{process}"));
+            if self.story.events().iter().all(|event| event.role != role) {
+                canvas.text("quiet small", Anchor::Start, (column.calls, TOP + 22), "has recorded nothing");
+            }
             let size = (column.lanes, bottom - HEADS + 18);
             canvas.rectangle(&draw::of(role, "-tint"), (column.table, HEADS - 18), size, 0);
             let middle = column.table + column.lanes / 2;
@@ -101,10 +106,9 @@ impl Picture<'_> {
         canvas.text("kernel strong", Anchor::Middle, (kernel.0 + kernel.1 / 2, HEADS), "kernel");
     }
 
-    /// Where something that happened stands: in its row, or above the next one that is shown.
-    fn place(&self, event: usize) -> usize {
-        let next = self.layout.rows.iter().find(|row| row.event >= event);
-        next.map_or(self.layout.bottom, |row| if row.event == event { row.chip } else { row.top })
+    /// Whether nothing but the kernel's answer shows the handle, which has a picture of its own.
+    fn is_answered(&self, handle: usize) -> bool {
+        Some(self.story.handles[handle].opened) == self.story.shared
     }
 
     /// Where a handle ends: where it is closed, or with its process.
@@ -115,16 +119,21 @@ impl Picture<'_> {
             let mut of = events.filter(|(_, event)| event.process == handle.process);
             of.find(|(_, event)| matches!(event.what, What::Ended { .. })).map(|(index, _)| index)
         };
-        handle.closed.or_else(ended).map_or(self.layout.bottom, |event| self.place(event))
+        handle.closed.or_else(ended).map_or(self.layout.bottom, |event| self.layout.place(event))
     }
 
     fn objects(&self, canvas: &mut Canvas) {
         for (index, object) in self.story.objects.iter().enumerate() {
-            let (Some(x), Some(first)) = (self.layout.object(index), object.handles.first()) else { continue };
-            let y = self.place(self.story.handles[*first].opened);
+            let (Some(x), Some(first)) = (self.layout.object(index), object.handles.first()) else {
+                continue;
+            };
+            let y = self.layout.opening(self.story, *first);
             let end = object.handles.iter().map(|handle| self.end(*handle)).max().unwrap_or(y);
             canvas.rectangle("kernel", (x - 3, y), (6, end.saturating_sub(y)), 0);
             canvas.rectangle("kernel", (x - 10, end.saturating_sub(2)), (20, 3), 0);
+            if self.is_answered(*first) {
+                continue;
+            }
             let kind = shorten_by(mono, &object.kind, 80);
             let wide = self.head(&kind);
             canvas.rectangle("kernel", (x - wide / 2, y - 12), (wide, 24), 12);
@@ -157,9 +166,10 @@ impl Picture<'_> {
     /// The bars of the handles, and the lines to what they refer to.
     fn handles(&self, canvas: &mut Canvas) {
         for (object, handle, role, x) in self.placed() {
-            let (start, end) = (self.place(self.story.handles[handle].opened), self.end(handle));
+            let (start, end) = (self.layout.opening(self.story, handle), self.end(handle));
             canvas.rectangle(&role.to_string(), (x - 3, start), (6, end.saturating_sub(start)), 0);
-            let Some(to) = self.layout.object(object) else { continue };
+            let to = self.layout.object(object).filter(|_| !self.is_answered(handle));
+            let Some(to) = to else { continue };
             let first = self.story.objects[object].handles.first() == Some(&handle);
             let reach = if first {
                 self.head(&shorten_by(mono, &self.story.objects[object].kind, 80)) / 2
@@ -177,11 +187,13 @@ impl Picture<'_> {
         let size = (self.layout.chip(), 22);
         for (_, handle, role, x) in self.placed() {
             let value = format!("{:#x}", self.story.handles[handle].value);
-            let opened = self.place(self.story.handles[handle].opened);
-            canvas.rectangle(&role.to_string(), (x - size.0 / 2, opened - 11), size, 4);
-            canvas.text("mono on strong", Anchor::Middle, (x, opened + 4), &value);
+            let opened = self.layout.opening(self.story, handle);
+            if !self.is_answered(handle) {
+                canvas.rectangle(&role.to_string(), (x - size.0 / 2, opened - 11), size, 4);
+                canvas.text("mono on strong", Anchor::Middle, (x, opened + 4), &value);
+            }
             if let Some(closed) = self.story.handles[handle].closed {
-                let y = self.place(closed);
+                let y = self.layout.place(closed);
                 let class = format!("ground {}", draw::of(role, "-line"));
                 canvas.rectangle(&class, (x - size.0 / 2, y - 11), size, 4);
                 canvas.text(&format!("mono struck {role}"), Anchor::Middle, (x, y + 4), &value);

@@ -4,13 +4,13 @@ use anstyle::{AnsiColor, Style};
 
 use super::recorded::{Recording, Role, What};
 use super::story::Story;
-use super::summary;
 use super::words::{self, milliseconds, plain, width, wrap};
+use super::{summary, tables};
 
-const PLAIN: Style = Style::new();
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const CHANGE: Style = AnsiColor::Green.on_default();
+pub(crate) const PLAIN: Style = Style::new();
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const CHANGE: Style = AnsiColor::Green.on_default();
 const NUMBER: Style = AnsiColor::Magenta.on_default();
 const WRONG: Style = AnsiColor::Red.on_default().bold();
 
@@ -24,7 +24,7 @@ const SENTENCES: usize = 100;
 const TIME: usize = 10;
 
 /// Pieces of text, each in its style.
-type Line = Vec<(Style, String)>;
+pub(crate) type Line = Vec<(Style, String)>;
 
 /// The recording as text of this width, in columns of a terminal; never less than 40. With `all`, also what isn't of
 /// the story: calls that only ask, and handles that both have anyway.
@@ -34,7 +34,7 @@ pub fn text(recording: &Recording, width: usize, styled: bool, all: bool) -> Str
     let page = Page { story: &story, width: width.max(NARROWEST), all };
     let mut lines = page.title();
     lines.extend(if page.is_wide() { page.two_columns() } else { page.one_column() });
-    lines.extend(page.tables());
+    lines.extend(tables::tables(&story, page.width));
     let sentences = summary::sentences(&story);
     for paragraph in &sentences {
         lines.push(Line::new());
@@ -197,7 +197,10 @@ impl Page<'_> {
             let value = story.handles[told.handle].value;
             let other = story.handles[told.handle].process;
             if told.said == event && story.events()[event].role == role {
-                Some((NUMBER, format!("tells the number {}, which is {value:#x} in process {other}", told.text)))
+                Some((
+                    NUMBER,
+                    format!("tells the number {}, which is {value:#x} in process {other}", told.text),
+                ))
             } else if told.heard == Some(event) && story.events()[event].role == role {
                 Some((NUMBER, format!("learns the number: {value:#x}")))
             } else {
@@ -206,110 +209,6 @@ impl Page<'_> {
         });
         changes.chain(told).collect()
     }
-
-    /// Both tables at the moment at which they share, and the objects between them.
-    fn tables(&self) -> Vec<Line> {
-        let Some(shared) = self.story.shared else { return Vec::new() };
-        let name = |name: &Option<String>| name.as_ref().map_or(0, |name| width(&plain(name)).min(24));
-        let objects = self.story.objects.iter();
-        let widest = objects.map(|object| width(&plain(&object.kind)).min(24).max(name(&object.name))).max();
-        let middle = widest.unwrap_or_default() + 2 * ARROW + 2;
-        let side = (self.width - middle) / 2;
-        // Where there is no room for it, the timeline has said it all.
-        if side < 16 {
-            return Vec::new();
-        }
-        let edge = |ends: [&str; 2]| format!("{}{}{}", ends[0], "─".repeat(side - 2), ends[1]);
-        let gap = " ".repeat(middle);
-        let at = format!("At {} ms, by the kernel's answer:", milliseconds(self.story.since_start(shared)));
-        let heads = [Role::Parent, Role::Child].map(|role| {
-            let process = self.story.process(role).map_or(String::new(), |process| format!(" of {process}"));
-            centred(&format!("handle table{process}"), side)
-        });
-        let mut lines = vec![Line::new(), vec![(BOLD, at)], Line::new()];
-        let [parent, child] = heads;
-        lines.push(vec![(PLAIN, parent), (PLAIN, centred("kernel", middle)), (PLAIN, child)]);
-        lines.push(vec![(DIM, edge(["┌", "┐"]) + &gap + &edge(["┌", "┐"]))]);
-        for (index, object) in self.story.objects.iter().enumerate() {
-            let rows = [Role::Parent, Role::Child].map(|role| self.rows(index, role, side - 4));
-            let [parent, child] = &rows;
-            let names = [Some(object.kind.as_str()), object.name.as_deref()];
-            for row in 0..parent.len().max(child.len()).max(names.iter().flatten().count()) {
-                let cell = |rows: &[(bool, String)]| {
-                    let text = rows.get(row).map_or("", |(_, text)| text.as_str());
-                    format!("{text}{}", " ".repeat((side - 4).saturating_sub(width(text))))
-                };
-                let what = names.get(row).copied().flatten().unwrap_or_default();
-                let what = words::shorten(&plain(what), middle - 2 * ARROW - 2).into_owned();
-                let left = arrow(parent, row);
-                let right: String = arrow(child, row).chars().rev().map(mirrored).collect();
-                let borders = [
-                    if left.starts_with('─') { " ├" } else { " │" },
-                    if right.ends_with('─') { "┤ " } else { "│ " },
-                ];
-                lines.push(vec![
-                    (DIM, "│ ".to_owned()),
-                    (CHANGE, cell(parent)),
-                    (DIM, format!("{}{left} ", borders[0])),
-                    (if row == 0 { BOLD } else { PLAIN }, centred(&what, middle - 2 * ARROW - 2)),
-                    (DIM, format!(" {right}{}", borders[1])),
-                    (CHANGE, cell(child)),
-                    (DIM, " │".to_owned()),
-                ]);
-            }
-        }
-        lines.push(vec![(DIM, edge(["└", "┘"]) + &gap + &edge(["└", "┘"]))]);
-        lines
-    }
-
-    /// What one table has of an object, in lines of this width, and where each handle begins.
-    fn rows(&self, object: usize, role: Role, columns: usize) -> Vec<(bool, String)> {
-        let story = self.story;
-        let at = story.shared.unwrap_or_default();
-        let object = &story.objects[object];
-        let live = object.handles.iter().filter(|handle| story.is_live(**handle, at));
-        let of = live.map(|handle| &story.handles[*handle]);
-        let of = of.filter(|handle| story.role_of(handle.process, handle.opened) == role);
-        of.flat_map(|handle| {
-            let access = handle.access.as_deref().unwrap_or_default();
-            let row = plain(&format!("{:#x} {} {access}", handle.value, object.kind)).into_owned();
-            wrap(&row, columns, 3).into_iter().enumerate().map(|(index, line)| (index == 0, line))
-        })
-        .collect()
-    }
-}
-
-/// How long the line from a table to an object is.
-const ARROW: usize = 4;
-
-/// The piece of the line from the table's rows to the object, beside this row.
-fn arrow(rows: &[(bool, String)], row: usize) -> &'static str {
-    let begins = rows.get(row).is_some_and(|(begins, _)| *begins);
-    let more = rows.iter().skip(row + 1).any(|(begins, _)| *begins);
-    match (row, begins, more) {
-        (0, true, false) => "───▶",
-        (0, true, true) => "──┬▶",
-        (_, true, true) => "──┤ ",
-        (_, true, false) => "──┘ ",
-        (_, false, true) => "  │ ",
-        (_, false, false) => "    ",
-    }
-}
-
-/// The same, seen from the other side.
-fn mirrored(c: char) -> char {
-    match c {
-        '▶' => '◀',
-        '┤' => '├',
-        '┘' => '└',
-        other => other,
-    }
-}
-
-fn centred(text: &str, columns: usize) -> String {
-    let text = words::shorten(text, columns);
-    let room = columns.saturating_sub(width(&text));
-    format!("{}{text}{}", " ".repeat(room / 2), " ".repeat(room - room / 2))
 }
 
 /// The time before the first line, and room below it.

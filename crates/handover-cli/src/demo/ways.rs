@@ -43,14 +43,22 @@ fn ways(story: &Story<'_>) -> Vec<Way> {
         let way = |from, to, label: &str| Way { from, to, label: label.to_owned(), told: false };
         match crossing {
             Crossing::Inherited(Some(call)) => ways.push(way(call, To::Table(handle), "inherited")),
-            Crossing::Duplicated(call) => ways.push(way(call, To::Table(handle), "duplicated")),
+            Crossing::Duplicated(call) => {
+                ways.push(way(call, To::Table(handle), "duplicated"));
+                let silent = story.told().iter().all(|told| told.handle != handle);
+                let message = story.message_after(handle).filter(|_| silent);
+                ways.extend(message.map(|(from, to)| {
+                    let label = "the number".to_owned();
+                    Way { from, to: to.map_or(To::Process, To::Call), label, told: true }
+                }));
+            }
             Crossing::Message { sent: Some(sent), received } => {
                 ways.push(way(sent, To::Call(received), "in a message"));
             }
             Crossing::Named(_) | Crossing::Message { .. } | Crossing::Taken(_) => {}
             Crossing::Inherited(None) | Crossing::Unknown => {}
         }
-        let name = object.name.as_deref().filter(|name| !name.is_empty());
+        let name = object.name.as_deref().or_else(|| Some(story.common_name(object)?.0));
         let starts = (0..story.events().len()).find(|event| {
             let call = story.call(*event).filter(|call| is_of_process(call));
             call.is_some_and(|call| name.is_some_and(|name| call.arguments.contains(name)))
@@ -84,22 +92,27 @@ impl Way {
         };
         // Where the object itself arrives in the same row, what is told goes below it.
         let carries = story.changes(self.from, false).iter().any(|change| change.ours && change.role == to);
-        let y = if self.told && carries { from.chip + 34 } else { from.line };
+        let y = if self.told && carries { from.last_chip + 34 } else { from.line };
         let start = (outwards(begin, 3), y);
-        let turn = inwards(end, if self.told { 14 } else { 11 });
+        let turn = inwards(end, if self.told { 17 } else { 15 });
         let (points, point, came) = match self.to {
             To::Table(handle) => {
                 let Some(x) = layout.lane(handle, to) else { return };
-                let point = (x, from.chip.saturating_sub(11));
+                let point = (x, layout.opening(story, handle).saturating_sub(11));
                 (vec![start, (x, y), point], point, From::Above)
             }
             To::Call(call) => {
                 let Some(row) = layout.row(call) else { return };
-                let point = (inwards(end, 2), row.line);
+                let point = (inwards(end, 5), row.line);
                 (vec![start, (turn, y), (turn, row.line), point], point, side(to))
             }
             To::Process => {
-                let point = (inwards(end, 2), y);
+                let point = (inwards(end, 5), y);
+                // Of a call that starts the other process, it is the command line that tells.
+                if story.call(self.from).is_some_and(is_of_process) {
+                    let anchor = if to == Role::Child { Anchor::Start } else { Anchor::End };
+                    canvas.text(&format!("{class} small"), anchor, (end, y + 4), "on its command line");
+                }
                 (vec![start, point], point, side(to))
             }
         };

@@ -1,7 +1,6 @@
 //! Words in a recording: what they mean, and how they fit into a width.
 
 use std::borrow::Cow;
-use std::iter;
 
 use unicode_width::UnicodeWidthStr;
 
@@ -80,7 +79,8 @@ pub(crate) fn milliseconds(nanoseconds: u64) -> String {
 /// Text that can't do anything to a terminal or a picture: what controls either is shown instead of done.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let controls = |c: char| {
-        let directions = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+        let directions =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
         // XML has no place for the last three, however they are written.
         c.is_control() || directions || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
@@ -88,7 +88,11 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().fold(String::new(), |mut plain, c| {
-        if controls(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
+        if controls(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
         plain
     }))
 }
@@ -135,13 +139,22 @@ fn fitting(measure: fn(&str) -> usize, characters: impl Iterator<Item = char>, r
 
 /// The same as [`wrap`], for room that is measured in another way than in columns.
 pub(crate) fn wrap_by(measure: fn(&str) -> usize, text: &str, room: usize, lines: usize) -> Vec<String> {
-    let mut wrapped: Vec<String> = Vec::new();
+    let fits = |line: &str, word: &str| measure(line) + measure(" ") + measure(word) <= room;
+    // A result stays with its sign, and a process with its number.
+    let mut pieces: Vec<String> = Vec::new();
     for word in text.split_whitespace().map(|word| shorten_by(measure, word, room)) {
-        match wrapped.last_mut() {
-            Some(line) if measure(line) + measure(" ") + measure(&word) <= room => {
-                line.extend(iter::once(" ").chain(iter::once(&*word)));
+        match pieces.last_mut() {
+            Some(last) if (last == "=" || last.ends_with("process")) && fits(last, &word) => {
+                last.extend([" ", &word]);
             }
-            _ => wrapped.push(word.into_owned()),
+            _ => pieces.push(word.into_owned()),
+        }
+    }
+    let mut wrapped: Vec<String> = Vec::new();
+    for piece in pieces {
+        match wrapped.last_mut() {
+            Some(line) if fits(line, &piece) => line.extend([" ", &piece]),
+            _ => wrapped.push(piece),
         }
     }
     if wrapped.len() > lines {
@@ -163,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_number_is_never_broken() {
-        assert_eq!(wrap("event 0x30, into process 272", 12, 9), ["event 0x30,", "into process", "272"]);
+        assert_eq!(
+            wrap("event 0x30, into process 272 = ok", 12, 9),
+            ["event 0x30,", "into", "process 272", "= ok"]
+        );
         assert_eq!(wrap("event 0x30, into process 272", 12, 2), ["event 0x30,", "into …"]);
         assert_eq!(shorten("a-very-long-name", 9), "a-ve…name");
         assert_eq!(shorten("漢字漢字", 5), "漢…字");
