@@ -56,7 +56,7 @@ fn a_summary_names_what_happened() {
     let expected = [
         ("linux-channel", &["0x3 in process 2311", "0x4 in process 2312", "sendmsg", "recvmsg"][..]),
         ("linux-duplication", &["0x3 in process 2301", "0x4 in process 2302", "sendmsg", "recvmsg"]),
-        ("linux-inheritance", &["0x3 in process 2301", "0x4 in process 2302", "fork+execve", "as 4 "]),
+        ("linux-inheritance", &["0x3 in process 2301", "0x4 in process 2302", "fork+execve", "as 4."]),
         ("linux-naming", &["handover-demo.2321", "bind", "connect", "recvmsg"]),
         ("windows-channel", &["0x30 in process 564", "0xc in process 572", "DuplicateHandle", "WriteFile"]),
         (

@@ -1,6 +1,7 @@
 //! What a call did to handle tables, as a recording says it: `+0xc@272=0x30 -0x40`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -50,13 +51,14 @@ impl Effect {
     }
 }
 
-impl Effects {
-    /// Reads them from a line; what isn't one is returned as the error.
-    fn parse(text: &str) -> Result<Self, &str> {
-        text.split_whitespace()
-            .map(|word| Effect::parse(word).ok_or(word))
-            .collect::<Result<_, _>>()
-            .map(Self)
+impl FromStr for Effects {
+    /// What is wrong with the text.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read =
+            |word| Effect::parse(word).ok_or_else(|| format!("{word:?} is no effect on a handle table"));
+        text.split_whitespace().map(read).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -94,8 +96,7 @@ impl fmt::Display for Effects {
 impl<'de> Deserialize<'de> for Effects {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .map_err(|word| de::Error::custom(format_args!("{word:?} is no effect on a handle table")))
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -112,14 +113,15 @@ mod tests {
     #[test]
     fn an_effect_is_read_and_written() {
         for text in ["", "+0x30", "+0xc@272=0x30", "-0x40 -0x4@2302", "+0x50 +0x40@256=0x40@12"] {
-            assert_eq!(Effects::parse(text).map(|effects| effects.to_string()), Ok(text.to_owned()));
+            assert_eq!(text.parse().map(|effects: Effects| effects.to_string()), Ok(text.to_owned()));
         }
     }
 
     #[test]
     fn what_is_no_effect_is_named() {
         for wrong in ["0x30", "+", "+-3", "+0x", "-0x4@", "+0x3=", "+0x3@x", "+0x10000000000000000", "é"] {
-            assert_eq!(Effects::parse(&format!("+0x4 {wrong} -0x4")), Err(wrong));
+            let error = format!("+0x4 {wrong} -0x4").parse::<Effects>().expect_err(wrong);
+            assert!(error.contains(wrong), "{error}");
         }
     }
 }

@@ -93,18 +93,18 @@ impl Layout {
         let width = child.calls + child.wide + MARGIN;
         let rows = Vec::new();
         let mut layout = Self { width, time, parent, child, kernel, rows, bottom: top, lane, lanes, objects };
+        let told: Vec<_> = story.told().iter().map(|told| told.said).collect();
         for event in shown {
-            layout.add(story, event, answer);
+            layout.add(story, event, answer, told.contains(&event));
         }
         layout
     }
 
-    fn add(&mut self, story: &Story<'_>, event: usize, answer: usize) {
+    fn add(&mut self, story: &Story<'_>, event: usize, answer: usize, told: bool) {
         let text = wrap_by(mono, &plain(&happening(story, event)), CALLS, 5);
         let role = story.events()[event].role;
         let changes = story.changes(event, false);
         let crosses = changes.iter().any(|change| change.ours && change.role != role);
-        let told = story.told().iter().any(|told| told.said == event);
         let born = story.objects.iter().find(|object| {
             object.handles.first().is_some_and(|handle| story.handles[*handle].opened == event)
         });

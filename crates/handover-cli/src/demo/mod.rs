@@ -5,13 +5,14 @@
 //! - `recorded`: the lines of a recording; `effects`: what a call did to handle tables, as a line says it;
 //! - `story`: which handles refer to one object, and what belongs to the story; `replay` finds the first, and
 //!   `crossing` how the object and its number came to the other process;
-//! - `text` (with `tables`), `svg`, `summary`: the three ways to tell it; `words`: fitting text into a width;
+//! - `text` (with `tables`), `svg`, `summary` (with `hand_over`): the three ways to tell it; `words`: fitting text into a width;
 //! - `layout`: where on the picture everything is; `answer` and `ways` are parts of it, and `draw` how it looks.
 
 mod answer;
 mod crossing;
 mod draw;
 mod effects;
+mod hand_over;
 mod layout;
 mod recorded;
 mod replay;

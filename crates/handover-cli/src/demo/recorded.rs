@@ -145,8 +145,14 @@ impl Recording {
             let event = serde_json::from_str(line);
             events.push(event.map_err(|error| Unreadable { line: index + 1, why: error.to_string() })?);
         }
+        Ok(Self::of(events))
+    }
+
+    /// A recording of these events, in whatever order they come.
+    #[must_use]
+    pub fn of(mut events: Vec<Event>) -> Self {
         events.sort_by_key(|event| (event.time, event.process, event.sequence));
-        Ok(Self { events })
+        Self { events }
     }
 
     /// When the first thing happened, in nanoseconds since 1970.

@@ -217,8 +217,19 @@ impl<'a> Story<'a> {
                 if handles.first() == Some(&handle) { kind.clone() } else { format!("→ the same {kind}") }
             }
             (None, Origin::Copied { from }) => format!("copy of {:#x}", self.handles[from].value),
+            // Starting a process opens two handles: to it, and to its first thread.
+            (None, Origin::Opened) if call.is_some_and(is_of_process) && self.is_second(handle) => {
+                "thread".to_owned()
+            }
             (None, _) => call.and_then(|call| words::kind_of(&call.call)).unwrap_or_default().to_owned(),
         }
+    }
+
+    /// Whether the same call has opened another handle before, which isn't a copy either.
+    fn is_second(&self, handle: usize) -> bool {
+        let opened = &self.traces[self.handles[handle].opened].opened;
+        let mut before = opened.iter().take_while(|opened| **opened != handle);
+        before.any(|opened| self.handles[*opened].origin == Origin::Opened)
     }
 
     fn closing(&self, handle: usize, event: usize) -> String {

@@ -2,6 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
+use super::crossing::Told;
 use super::recorded::{Recording, Role, What};
 use super::story::Story;
 use super::words::{self, milliseconds, plain, width, wrap};
@@ -31,7 +32,7 @@ pub(crate) type Line = Vec<(Style, String)>;
 #[must_use]
 pub fn text(recording: &Recording, width: usize, styled: bool, all: bool) -> String {
     let story = Story::of(recording);
-    let page = Page { story: &story, width: width.max(NARROWEST), all };
+    let page = Page { story: &story, told: story.told(), width: width.max(NARROWEST), all };
     let mut lines = page.title();
     lines.extend(if page.is_wide() { page.two_columns() } else { page.one_column() });
     lines.extend(tables::tables(&story, page.width));
@@ -46,6 +47,7 @@ pub fn text(recording: &Recording, width: usize, styled: bool, all: bool) -> Str
 
 struct Page<'a> {
     story: &'a Story<'a>,
+    told: Vec<Told>,
     width: usize,
     all: bool,
 }
@@ -193,7 +195,7 @@ impl Page<'_> {
             let style = if change.ours { CHANGE } else { DIM };
             (style, plain(&format!("{sign}{:#x}{comma} {}", change.value, change.what)).into_owned())
         });
-        let told = story.told().into_iter().filter_map(|told| {
+        let told = self.told.iter().filter_map(|told| {
             let value = story.handles[told.handle].value;
             let other = story.handles[told.handle].process;
             if told.said == event && story.events()[event].role == role {

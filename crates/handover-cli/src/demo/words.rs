@@ -137,6 +137,11 @@ fn fitting(measure: fn(&str) -> usize, characters: impl Iterator<Item = char>, r
     fits
 }
 
+/// Whether what comes next belongs to this.
+fn is_led(last: &str) -> bool {
+    ["=", "process", "Process", "access"].iter().any(|word| last.ends_with(word))
+}
+
 /// The same as [`wrap`], for room that is measured in another way than in columns.
 pub(crate) fn wrap_by(measure: fn(&str) -> usize, text: &str, room: usize, lines: usize) -> Vec<String> {
     let fits = |line: &str, word: &str| measure(line) + measure(" ") + measure(word) <= room;
@@ -144,7 +149,7 @@ pub(crate) fn wrap_by(measure: fn(&str) -> usize, text: &str, room: usize, lines
     let mut pieces: Vec<String> = Vec::new();
     for word in text.split_whitespace().map(|word| shorten_by(measure, word, room)) {
         match pieces.last_mut() {
-            Some(last) if (last == "=" || last.ends_with("process")) && fits(last, &word) => {
+            Some(last) if is_led(last) && fits(last, &word) => {
                 last.extend([" ", &word]);
             }
             _ => pieces.push(word.into_owned()),
