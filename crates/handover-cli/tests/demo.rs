@@ -183,6 +183,30 @@ fn the_kernels_answer_overrides_what_the_calls_seem_to_say() {
     assert!(summary.contains("0x9 in process 2302") && !summary.contains("0x4 in process 2302"), "{summary}");
 }
 
+/// A call is recorded when it returns, and what it does to the other process may be seen there before that.
+#[test]
+fn what_is_seen_before_its_cause_is_recorded_is_the_same_story() {
+    let early = [
+        ("windows-inheritance", "CreateProcessW", "\"role\": \"child\", \"what\": {\"table\""),
+        ("linux-inheritance", "fork+execve", "\"role\": \"child\", \"what\": {\"table\""),
+        ("linux-duplication", "sendmsg", "recvmsg"),
+    ];
+    for (name, cause, effect) in early {
+        let lines = lines(name);
+        let time = |line: &str| -> u64 {
+            let digits: String =
+                line.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+            digits.parse().expect("a time")
+        };
+        let first = lines.lines().find(|line| line.contains(cause)).map(time).expect("the cause");
+        let effect = lines.lines().find(|line| line.contains(effect)).expect("what it leads to");
+        let moved = lines.replace(effect, &at(effect, first - 1));
+        assert_ne!(moved, lines);
+        assert_eq!(summary(&recording(&moved)), summary(&recording(&lines)), "{name}");
+        assert!(Document::parse(&svg(&recording(&moved))).is_ok());
+    }
+}
+
 fn next(random: &mut u64) -> u64 {
     *random ^= *random << 13;
     *random ^= *random >> 7;

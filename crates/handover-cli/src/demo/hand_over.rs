@@ -106,8 +106,8 @@ impl HandOver<'_> {
             let sent = self.story.message_after(self.taken_index);
             return sent.map_or(String::new(), |(event, _)| {
                 format!(
-                    "Process {receiver} was running already, and nothing tells it: the number crossed in the message \
-                     that the library sent next, with {}.",
+                    "Process {receiver} was running already, and nothing tells it: the number must have crossed in the \
+                     message that followed, with {}.",
                     self.call(event)
                 )
             });
