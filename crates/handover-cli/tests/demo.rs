@@ -202,7 +202,12 @@ fn what_is_seen_before_its_cause_is_recorded_is_the_same_story() {
         let effect = lines.lines().find(|line| line.contains(effect)).expect("what it leads to");
         let moved = lines.replace(effect, &at(effect, first - 1));
         assert_ne!(moved, lines);
-        assert_eq!(summary(&recording(&moved)), summary(&recording(&lines)), "{name}");
+        // The tables, with the access that the early look has shown, and the summary.
+        let end = |lines: &str| {
+            let text = text(&recording(lines), 120, false, false);
+            text.split_once("by the kernel's answer").map(|(_, end)| end.to_owned()).expect("tables")
+        };
+        assert_eq!(end(&moved), end(&lines), "{name}");
         assert!(Document::parse(&svg(&recording(&moved))).is_ok());
     }
 }
