@@ -4,8 +4,8 @@
 
 mod audit;
 mod columns;
-mod live;
 mod ending;
+mod live;
 mod os;
 mod run;
 mod shared;

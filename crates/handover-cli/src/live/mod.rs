@@ -12,8 +12,10 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::{Args, ValueEnum};
 use handover::{Command, Error, Stdio};
+use handover_cli::demo::{self, Recording, What};
 
 use crate::columns::width;
 use crate::ending::{Stop, print};
@@ -26,6 +28,8 @@ Examples:
   handover demo channel --svg picture.svg
   handover demo duplication --json | jq -r 'select(.what.call) | .what.call.call'";
 
+/// How wide a file or another program has it.
+const WIDTH: u16 = 120;
 /// How long a demonstration may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -80,8 +84,28 @@ fn this_program() -> Result<PathBuf, Error> {
 
 pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
     let recorded = record_live(options.strategy)?;
-    let _ = (width(), &options.svg, options.all);
-    print(&recorded)
+    let recording = Recording::parse(&recorded)
+        .map_err(|error| Stop::failed(format_args!("what was recorded can't be understood: {error}")))?;
+    if let Some(path) = &options.svg {
+        let failed = |error| Stop::failed(format_args!("{}: {error}", path.display()));
+        std::fs::write(path, demo::svg(&recording)).map_err(failed)?;
+    }
+    if options.json {
+        let lines: Result<Vec<String>, _> = recording.events().iter().map(serde_json::to_string).collect();
+        let lines = lines.map_err(Stop::failed)?;
+        print(&(lines.join("\n") + "\n"))?;
+    } else if options.svg.is_none() {
+        let styled = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+        print(&demo::text(&recording, width().unwrap_or(WIDTH).into(), styled, options.all))?;
+    }
+    let failed = recording.events().iter().find_map(|event| match &event.what {
+        What::Failed(why) => Some(why),
+        _ => None,
+    });
+    match failed {
+        Some(why) => Err(Stop::failed(why)),
+        None => Ok(()),
+    }
 }
 
 /// Lets the two processes play, and returns what they have recorded.

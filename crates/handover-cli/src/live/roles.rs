@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use handover::{
-    Channel, Child, Command, Error, Event, HandleValue, Message, Name, Process, Reset, Table, Told,
+    Channel, Child, Command, Entry, Error, Event, HandleValue, Kind, Message, Name, Process, Reset, Table,
+    Told,
 };
 use serde_json::{Value, json};
 
@@ -12,7 +13,6 @@ use super::Strategy;
 use super::record::{aside, begin, note};
 use crate::ending::{Explained, Stop};
 use crate::os::duplication;
-use crate::table::as_json;
 
 /// How long anything is waited for.
 pub(crate) const TIME: Duration = Duration::from_secs(10);
@@ -67,7 +67,16 @@ pub(crate) fn play(options: &Options) -> Result<(), Stop> {
 
 fn own_table() -> Result<Value, Error> {
     let table = Table::of(&Process::open_to_look(std::process::id())?)?;
-    Ok(json!({ "table": table.entries().iter().map(as_json).collect::<Vec<_>>() }))
+    let entry = |entry: &Entry| {
+        json!({
+            "value": entry.value().get(),
+            "kind": entry.kind().map_or("?", Kind::name),
+            "access": entry.rights(),
+            "inheritable": entry.is_inheritable(),
+            "name": entry.name().ok().flatten(),
+        })
+    };
+    Ok(json!({ "table": table.entries().iter().map(entry).collect::<Vec<_>>() }))
 }
 
 fn parent(strategy: Strategy) -> Result<(), Error> {
@@ -115,6 +124,7 @@ fn child(strategy: Strategy, told: Option<&str>) -> Result<(), Error> {
         Strategy::Naming => Event::open_named(told.unwrap_or_default())?,
         Strategy::Channel => channel.insert(Channel::parent()?).recv_timeout(TIME)?.take(EVENT)?,
     };
+    note(&aside(own_table)?);
     event.wait_timeout(TIME)?;
     drop(event);
     if let Some(channel) = channel {
@@ -152,6 +162,8 @@ fn look_at_what_is_shared(event: &Event, child: &Child) -> Result<(), Error> {
                     .collect();
                 json!({ "kind": object.kind.name(), "name": object.name, "handles": handles })
             });
+            // Both tables as they are now: with what has come since the first look.
+            note(&own_table()?);
             note(&json!({ "shared": objects.collect::<Vec<_>>() }));
             std::thread::sleep(PAUSE);
             return Ok(());

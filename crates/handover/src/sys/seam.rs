@@ -32,6 +32,8 @@ pub(crate) enum Argument<'a> {
     Signed(i64),
     Flags(u32),
     Text(&'a str),
+    /// Each in quotes.
+    Texts(&'a [std::ffi::CString]),
     /// UTF-16, perhaps with the NUL that ends it.
     Wide(&'a [u16]),
     Path(&'a Path),
@@ -292,6 +294,10 @@ impl fmt::Display for Argument<'_> {
             Self::Signed(number) => write!(to, "{number}"),
             Self::Flags(flags) => write!(to, "{flags:#010x}"),
             Self::Text(text) => write!(to, "{text:?}"),
+            Self::Texts(texts) => {
+                let quoted = |text: &std::ffi::CString| format!("{:?}", text.to_string_lossy());
+                to.write_str(&texts.iter().map(quoted).collect::<Vec<_>>().join(" "))
+            }
             Self::Wide(units) => {
                 let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
                 write!(to, "{:?}", String::from_utf16_lossy(&units[..end]))

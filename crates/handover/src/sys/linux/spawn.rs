@@ -55,22 +55,28 @@ pub(crate) const ID: &str = "0000000000";
 /// Starts the program. The builder has the streams, the folder and the users, and nothing else to do.
 pub(crate) fn spawn(mut command: Command, plan: Plan) -> io::Result<Child> {
     // As the plan is the new process's, what is told of it is kept beside it.
-    let program = plan.program.clone();
     let told = Told::of(&plan);
     let mut prepared = Prepared::new(plan)?;
     // SAFETY: between fork and execve other threads' locks can be held for ever, so only system calls are made and
     // memory is changed that was there before; nothing is allocated, and nothing dropped.
     unsafe { command.pre_exec(move || Err(prepared.become_the_program())) };
-    let arguments = [("program", Path::new(OsStr::from_bytes(program.as_bytes())).into())];
+    let inherit: Vec<u64> = told.inherit.iter().map(|(own, _)| own.unsigned_abs().into()).collect();
+    let arguments = [
+        ("program", Path::new(OsStr::from_bytes(told.program.as_bytes())).into()),
+        ("arguments", Argument::Texts(&told.arguments)),
+        ("inherits", Argument::Raws(&inherit)),
+    ];
     let started = call("fork+execve", &arguments, || {
         fault("execve")?;
-        Ok(Started { child: command.spawn()?, told })
+        Ok(Started { child: command.spawn()?, told: &told })
     });
     started.map(|started| started.child)
 }
 
-/// Which descriptors of this process a new one has, and under which numbers.
+/// What is told of a new process: among it which descriptors of this one it has, and under which numbers.
 struct Told {
+    program: CString,
+    arguments: Vec<CString>,
     streams: [Option<Option<RawFd>>; 3],
     inherit: Vec<(RawFd, RawFd)>,
 }
@@ -86,17 +92,20 @@ impl Told {
         let [input, output, error] = &plan.streams;
         let streams = [own(0, input), own(1, output), own(2, error)];
         // Nobody reads it if nobody is told.
-        let inherit = if cfg!(feature = "tracing") { plan.inherit.clone() } else { Vec::new() };
-        Self { streams, inherit }
+        if !cfg!(feature = "tracing") {
+            return Self { program: CString::default(), arguments: Vec::new(), streams, inherit: Vec::new() };
+        }
+        let arguments = plan.arguments.iter().skip(1).cloned().collect();
+        Self { program: plan.program.clone(), arguments, streams, inherit: plan.inherit.clone() }
     }
 }
 
-struct Started {
+struct Started<'a> {
     child: Child,
-    told: Told,
+    told: &'a Told,
 }
 
-impl Outcome for Started {
+impl Outcome for Started<'_> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "process {}", self.child.id())
     }

@@ -1,0 +1,3 @@
+//! Shows how one process gives another its kernel objects.
+
+pub mod demo;
