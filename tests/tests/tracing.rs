@@ -1,4 +1,502 @@
-//! Each system call makes one event.
-fn main() -> std::process::ExitCode {
-    handover_tests::main(handover_tests::tests![], handover_tests::tests![])
+//! Each system call makes one event, and all effects together are what became of the handle tables.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::io::{Error as IoError, Read};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use handover::{
+    Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Section, Semaphore,
+    Stdio, faults, wait_any,
+};
+use handover_tests::{role, settled, table, tests, this_program};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Level, Metadata, Subscriber};
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            an_events_life_is_told_call_by_call,
+            a_wait_says_how_it_ended,
+            a_call_that_fails_says_why,
+            a_call_that_a_test_lets_fail_says_so,
+            questions_are_told_of_at_the_level_trace_alone,
+            nothing_is_told_where_nobody_listens,
+            what_a_listener_does_itself_is_not_told,
+            the_last_error_stays_what_it_was,
+            a_child_has_what_is_told_of_its_start,
+            what_came_over_a_channel_is_told,
+            what_is_sent_is_told_with_its_text,
+            the_effects_make_up_the_table,
+        ],
+        tests![sleeps, echoes],
+    )
+}
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// One event as a listener gets it.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    trace: bool,
+    call: String,
+    arguments: String,
+    result: String,
+    failed: Option<bool>,
+    effects: String,
+}
+
+impl Visit for Told {
+    fn record_str(&mut self, field: &Field, text: &str) {
+        assert_eq!(field.name(), "call", "{text}");
+        self.call = text.to_owned();
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        assert_eq!(field.name(), "failed");
+        self.failed = Some(value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let place = match field.name() {
+            "arguments" => &mut self.arguments,
+            "result" => &mut self.result,
+            "effects" => &mut self.effects,
+            other => panic!("a field {other}"),
+        };
+        *place = format!("{value:?}");
+    }
+}
+
+static ALL: Mutex<Vec<Told>> = Mutex::new(Vec::new());
+/// Whether the listener calls the library itself.
+static MEDDLES: AtomicBool = AtomicBool::new(false);
+static MEDDLED: AtomicUsize = AtomicUsize::new(0);
+
+struct Listener(LevelFilter);
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.0
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.0)
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        assert_eq!(event.metadata().target(), "handover::call");
+        let level = *event.metadata().level();
+        assert!(level == Level::DEBUG || level == Level::TRACE);
+        let mut told = Told { trace: level == Level::TRACE, ..Told::default() };
+        event.record(&mut told);
+        assert!(!told.call.is_empty() && !told.result.is_empty() && told.failed.is_some(), "{told:?}");
+        if MEDDLES.load(SeqCst) {
+            MEDDLED.fetch_add(1, SeqCst);
+            assert!(!Event::manual_reset().unwrap().try_wait().unwrap());
+            // Leaves another error behind than anything before.
+            assert!(std::fs::File::open(this_program().join("no").join("such")).is_err());
+        }
+        ALL.lock().unwrap().push(told);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        unreachable!("the library makes no spans")
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// Each test is a process of its own, so it has one listener for all threads.
+fn listen(level: LevelFilter) {
+    tracing::subscriber::set_global_default(Listener(level)).expect("one test, one listener");
+}
+
+/// What was told since it was last asked for.
+fn told() -> Vec<Told> {
+    std::mem::take(&mut *ALL.lock().unwrap())
+}
+
+fn did(told: &[Told], call: &str) -> Told {
+    let mut of_that = told.iter().filter(|one| one.call == call);
+    let found = of_that.next().unwrap_or_else(|| panic!("no {call} in {told:#?}"));
+    assert!(of_that.next().is_none(), "more than one {call} in {told:#?}");
+    found.clone()
+}
+
+/// A handle: its value, and whose.
+type Slot = (u32, Option<u32>);
+
+#[derive(Debug, PartialEq)]
+enum Effect {
+    Opened(Slot, Option<Slot>),
+    Closed(Slot),
+}
+
+fn slot(text: &str) -> Slot {
+    let (value, process) = text.split_once('@').map_or((text, None), |(value, id)| (value, Some(id)));
+    let digits = value.strip_prefix("0x").unwrap_or_else(|| panic!("{text:?}"));
+    let process = process.map(|id| id.parse().unwrap_or_else(|_| panic!("{text:?}")));
+    (u32::from_str_radix(digits, 16).unwrap(), process)
+}
+
+/// The effects in their grammar.
+fn effects(told: &Told) -> Vec<Effect> {
+    let effect = |text: &str| match (text.strip_prefix('+'), text.strip_prefix('-')) {
+        (Some(opened), _) => match opened.split_once('=') {
+            Some((copy, source)) => Effect::Opened(slot(copy), Some(slot(source))),
+            None => Effect::Opened(slot(opened), None),
+        },
+        (_, Some(closed)) => Effect::Closed(slot(closed)),
+        _ => panic!("{told:?}"),
+    };
+    told.effects.split_whitespace().map(effect).collect()
+}
+
+fn all_effects(told: &[Told]) -> Vec<Effect> {
+    told.iter().flat_map(effects).collect()
+}
+
+/// The calls behind the steps.
+mod call {
+    pub(crate) const CREATE: &str = if cfg!(windows) { "CreateEventW" } else { "eventfd2" };
+    pub(crate) const SET: &str = if cfg!(windows) { "SetEvent" } else { "write" };
+    pub(crate) const WAIT: &str = if cfg!(windows) { "WaitForSingleObject" } else { "ppoll" };
+    pub(crate) const CLOSE: &str = if cfg!(windows) { "CloseHandle" } else { "close" };
+    pub(crate) const OPEN_PROCESS: &str = if cfg!(windows) { "OpenProcess" } else { "pidfd_open" };
+    pub(crate) const KIND: &str = if cfg!(windows) { "NtQueryObject" } else { "fstat" };
+    pub(crate) const SPAWN: &str = if cfg!(windows) { "CreateProcessW" } else { "fork+execve" };
+    pub(crate) const SEND: &str = if cfg!(windows) { "WriteFile" } else { "sendto" };
+}
+
+fn an_events_life_is_told_call_by_call() {
+    listen(LevelFilter::TRACE);
+    let event = Event::auto_reset().unwrap();
+    let value = table::value(&event);
+    let created = did(&told(), call::CREATE);
+    assert_eq!((created.result, created.failed), (format!("{value:#x}"), Some(false)));
+    assert_eq!(created.effects, format!("+{value:#x}"));
+    event.set().unwrap();
+    let set = did(&told(), call::SET);
+    assert!(set.arguments.contains(&format!("{value:#x}")), "{set:?}");
+    assert_eq!((set.result.as_str(), set.effects.as_str(), set.trace), ("ok", "", false));
+    drop(event);
+    let all = told();
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].call, call::CLOSE);
+    assert_eq!((all[0].arguments.as_str(), all[0].result.as_str()), (&*format!("handle {value:#x}"), "ok"));
+    assert_eq!(all[0].effects, format!("-{value:#x}"));
+    assert!(table::entry(std::process::id(), value).is_none());
+    // What a user has as std's type, std closes.
+    drop(OwnedHandle::from(Event::manual_reset().unwrap()));
+    assert!(told().iter().all(|one| one.call != call::CLOSE));
+}
+
+fn a_wait_says_how_it_ended() {
+    listen(LevelFilter::DEBUG);
+    let event = Event::manual_reset().unwrap();
+    let process = Process::open(std::process::id()).unwrap();
+    told();
+    assert!(matches!(event.wait_timeout(Duration::from_millis(20)), Err(Error::TimedOut { .. })));
+    let waits = told();
+    let last = waits.iter().rfind(|one| one.call == call::WAIT).expect("a wait");
+    assert_eq!((last.result.as_str(), last.failed), ("timed out", Some(false)));
+    assert!(last.arguments.contains(" ms"), "{last:?}");
+    event.set().unwrap();
+    told();
+    event.wait_timeout(SOON).unwrap();
+    assert_eq!(did(&told(), call::WAIT).result, "signaled");
+    assert!(wait_any(&[&process, &event], Duration::ZERO).is_ok());
+    let waits = told();
+    let last = waits.last().unwrap();
+    assert!(last.result.starts_with("signaled"), "{last:?}");
+    for handle in [table::value(&process), table::value(&event)] {
+        assert!(last.arguments.contains(&format!("{handle:#x}")), "{last:?}");
+    }
+}
+
+fn a_call_that_fails_says_why() {
+    listen(LevelFilter::DEBUG);
+    let error = Process::open(0x7fff_fffc).expect_err("no process has that id");
+    let failed = did(&told(), call::OPEN_PROCESS);
+    assert!(failed.arguments.starts_with("process 2147483644"), "{failed:?}");
+    assert_eq!((failed.failed, failed.effects.as_str()), (Some(true), ""), "{error}");
+    let code = if cfg!(windows) { 87 } else { 3 };
+    assert_eq!(failed.result, IoError::from_raw_os_error(code).to_string());
+}
+
+fn a_call_that_a_test_lets_fail_says_so() {
+    listen(LevelFilter::TRACE);
+    let event = Event::manual_reset().unwrap();
+    let before = told().len();
+    assert!(before > 0);
+    let (outcome, _) = faults::run(Some(0), || event.set());
+    outcome.unwrap_err();
+    let all = told();
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].failed, Some(true));
+    assert_eq!(all[0].result, IoError::from_raw_os_error(faults::CODE).to_string());
+    // A close can't be let fail: it is made in any case.
+    let value = table::value(&event);
+    let ((), calls) = faults::run(Some(0), || drop(event));
+    assert_eq!(calls, 0);
+    assert_eq!(did(&told(), call::CLOSE).effects, format!("-{value:#x}"));
+}
+
+/// Asks for the kind of what comes.
+fn ask(child: &Child, value: HandleValue) {
+    drop(child.process().duplicate_from::<Event>(value).unwrap());
+}
+
+fn questions_are_told_of_at_the_level_trace_alone() {
+    listen(LevelFilter::TRACE);
+    let event = Event::manual_reset().unwrap();
+    let child = never_ends().inherit("event", &event).spawn().unwrap();
+    told();
+    ask(&child, child.handed_down().next().unwrap().1);
+    let all = told();
+    let asked = all.iter().find(|one| one.call == call::KIND).expect("a question");
+    assert!(asked.trace && asked.effects.is_empty(), "{asked:?}");
+    for one in &all {
+        // So that a listener to what is done hears of all that is opened and closed.
+        assert!(!one.trace || one.effects.is_empty(), "{one:?}");
+    }
+    assert_eq!(all.iter().filter(|one| !one.trace).count(), 2, "a copy is made, and closed: {all:#?}");
+}
+
+fn nothing_is_told_where_nobody_listens() {
+    listen(LevelFilter::INFO);
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    drop(never_ends().inherit("event", &event).spawn().unwrap());
+    drop(event);
+    assert!(told().is_empty());
+}
+
+fn what_a_listener_does_itself_is_not_told() {
+    listen(LevelFilter::TRACE);
+    let before = table::count();
+    MEDDLES.store(true, SeqCst);
+    let event = Event::auto_reset().unwrap();
+    event.set().unwrap();
+    drop(event);
+    MEDDLES.store(false, SeqCst);
+    let all = told();
+    let is_expected = |one: &&Told| [call::CREATE, call::SET, call::CLOSE].contains(&one.call.as_str());
+    assert_eq!(all.iter().filter(is_expected).count(), 3, "{all:#?}");
+    assert_eq!(all.len(), MEDDLED.load(SeqCst));
+    assert_eq!(table::count(), before);
+    // Afterwards it goes on.
+    drop(Event::manual_reset());
+    assert!(!told().is_empty());
+}
+
+fn the_last_error_stays_what_it_was() {
+    listen(LevelFilter::TRACE);
+    let event = Event::auto_reset().unwrap();
+    MEDDLES.store(true, SeqCst);
+    assert!(std::fs::File::open(this_program().with_extension("none")).is_err());
+    let before = IoError::last_os_error().raw_os_error();
+    drop(event);
+    assert_eq!(IoError::last_os_error().raw_os_error(), before);
+    assert_eq!(MEDDLED.load(SeqCst), 1);
+    // The listener would have changed it.
+    assert!(std::fs::File::open(this_program().join("no").join("such")).is_err());
+    assert_ne!(IoError::last_os_error().raw_os_error(), before);
+}
+
+fn never_ends<'a>() -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role("sleeps", &[])).kill_on_drop(true);
+    command
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn a_child_has_what_is_told_of_its_start() {
+    listen(LevelFilter::DEBUG);
+    let (event, section) = (Event::manual_reset().unwrap(), Section::new(100).unwrap());
+    let mut command = never_ends();
+    command.inherit("event", &event).inherit("section", section.read_only());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    let child = command.spawn().unwrap();
+    let all = told();
+    let spawned = did(&all, call::SPAWN);
+    assert_eq!(spawned.result, format!("process {}", child.id()));
+    let opened = effects(&spawned);
+    let before = all_effects(&all);
+    for ((_, value), own) in child.handed_down().zip([table::value(&event), table::value(&section)]) {
+        let there = (value.get(), Some(child.id()));
+        let source = opened.iter().find_map(|effect| match effect {
+            Effect::Opened(slot, source) if *slot == there => Some(source.expect("of which it is a copy")),
+            _ => None,
+        });
+        let source = source.unwrap_or_else(|| panic!("no {value:#x} in {spawned:?}"));
+        assert_eq!(source.1, None, "it is this process's");
+        // It is the handle itself, or a duplicate that was made of it for this.
+        let duplicate = Effect::Opened(source, Some((own, None)));
+        assert!(source.0 == own || before.contains(&duplicate), "{own:#x} {duplicate:?} in {all:#?}");
+        assert!(table::entry(child.id(), value.get()).is_some());
+    }
+    // The streams count, and nothing else does.
+    let theirs = |effect: &&Effect| matches!(effect, Effect::Opened((_, Some(id)), _) if *id == child.id());
+    assert_eq!(opened.iter().filter(theirs).count(), 2 + 3, "{spawned:?}");
+}
+
+fn echoes(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let mut received = channel.recv().unwrap();
+    let event: Event = received.take("event").unwrap();
+    channel.send(Message::new(b"again").with("event", &event)).unwrap();
+    // The other end takes it out of here.
+    channel.flush(SOON).unwrap();
+    let mut rest = String::new();
+    std::io::stdin().read_to_string(&mut rest).unwrap();
+}
+
+fn echo() -> Child {
+    let mut command = Command::new(this_program());
+    command.args(role("echoes", &[])).kill_on_drop(true).channel().stdin(Stdio::piped());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn what_came_over_a_channel_is_told() {
+    listen(LevelFilter::DEBUG);
+    let event = Event::manual_reset().unwrap();
+    let mut child = echo();
+    let channel = child.channel.take().unwrap();
+    told();
+    channel.send(Message::new(b"go").with("event", &event)).unwrap();
+    let own = table::value(&event);
+    let sent = told();
+    if cfg!(windows) {
+        // It is put into the other's table.
+        let pushed = did(&sent, "DuplicateHandle");
+        assert!(
+            pushed.arguments.starts_with(&format!("handle {own:#x}, into process {}, access 0x", child.id())),
+            "{pushed:?}"
+        );
+        assert_eq!(pushed.effects, format!("+{}@{}={own:#x}", pushed.result, child.id()));
+    } else {
+        let passed = did(&sent, "sendmsg");
+        assert!(passed.arguments.ends_with(&format!("handles {own:#x}")), "{passed:?}");
+    }
+    let mut received = channel.recv_timeout(SOON).unwrap();
+    let all = told();
+    let again: Event = received.take("event").unwrap();
+    let value = table::value(&again);
+    let arrived = all.iter().flat_map(effects).find_map(|effect| match effect {
+        Effect::Opened(slot, source) if slot == (value, None) => Some(source),
+        _ => None,
+    });
+    let source = arrived.unwrap_or_else(|| panic!("no {value:#x} in {all:#?}"));
+    assert_eq!(source.and_then(|(_, process)| process), cfg!(windows).then(|| child.id()));
+    drop(again);
+    assert_eq!(did(&told(), call::CLOSE).effects, format!("-{value:#x}"));
+}
+
+fn what_is_sent_is_told_with_its_text() {
+    listen(LevelFilter::DEBUG);
+    let mut child = echo();
+    let channel = child.channel.take().unwrap();
+    told();
+    channel.send(Message::new(vec![7; 100])).unwrap();
+    let sent = did(&told(), call::SEND);
+    assert!(sent.arguments.contains(" bytes") && !sent.arguments.contains('"'), "{sent:?}");
+    let name = format!("tracing-{}", std::process::id());
+    drop(Event::create_named(&*name, handover::Reset::Manual).unwrap());
+    let named = told();
+    assert!(
+        named.iter().any(|one| one.arguments.contains('"') && one.arguments.contains(&name)),
+        "{named:#?}"
+    );
+}
+
+/// Something of everything; what is returned is open still.
+fn scenario() -> (Child, Vec<OwnedHandle>) {
+    let (event, other) = (Event::manual_reset().unwrap(), Event::auto_reset().unwrap());
+    event.set().unwrap();
+    event.wait_timeout(SOON).unwrap();
+    let semaphore = Semaphore::new(1).unwrap();
+    let section = Section::new(10_000).unwrap();
+    drop(section.view().unwrap());
+    let mut child = echo();
+    let channel = child.channel.take().unwrap();
+    let message = Message::new(b"go").with("event", &event).with("section", section.read_only());
+    channel.send(message).unwrap();
+    let mut received = channel.recv_timeout(SOON).unwrap();
+    let again: Event = received.take("event").unwrap();
+    let mut sleeper = never_ends();
+    sleeper.inherit("event", &event).inherit("section", section.read_only());
+    sleeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::from(OwnedHandle::from(other)));
+    let mut sleeper = sleeper.spawn().unwrap();
+    let value = sleeper.handed_down().next().unwrap().1;
+    let pulled: Event = sleeper.process().duplicate_from(value).unwrap();
+    // Its standard input is closed by this.
+    sleeper.kill().unwrap();
+    sleeper.wait_timeout(SOON).unwrap();
+    assert!(Process::open(0x7fff_fffc).is_err());
+    drop(channel);
+    (child, vec![again.into(), pulled.into(), semaphore.into()])
+}
+
+fn open_here() -> BTreeSet<u32> {
+    table::of(std::process::id()).iter().map(|entry| entry.value).collect()
+}
+
+/// What is open once what other processes close has been closed.
+fn settled_here() -> BTreeSet<u32> {
+    let _ = settled(std::process::id());
+    open_here()
+}
+
+fn the_effects_make_up_the_table() {
+    listen(LevelFilter::DEBUG);
+    // What the system makes once for a process is made.
+    drop(scenario());
+    let before = settled_here();
+    told();
+    let kept = scenario();
+    let all = told();
+    let after = settled_here();
+    let mut replayed = before.clone();
+    let mut opened = BTreeSet::new();
+    for effect in all_effects(&all) {
+        match effect {
+            Effect::Opened((value, None), _) => {
+                opened.insert(value);
+                assert!(replayed.insert(value), "{value:#x} was opened twice: {all:#?}");
+            }
+            Effect::Closed((value, None)) => {
+                assert!(replayed.remove(&value), "{value:#x} was closed, and not open: {all:#?}");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(replayed, after, "{all:#?}");
+    assert!(opened.len() > 5 && after.len() >= before.len() + 3, "{all:#?}");
+    // And back. Waiting closes what the child may be waiting for.
+    let (mut child, kept) = kept;
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    drop(child);
+    for effect in all_effects(&told()) {
+        if let Effect::Closed((value, None)) = effect {
+            assert!(replayed.remove(&value), "{value:#x}");
+        }
+    }
+    for handle in kept {
+        replayed.remove(&table::value(&handle));
+    }
+    assert_eq!(replayed.difference(&before).count(), 0, "{replayed:?} {before:?}");
 }

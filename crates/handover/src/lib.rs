@@ -27,6 +27,32 @@
 //! [`wait_any`] waits for several things; [`Audit`] finds what other programs, or other code of this one, let their
 //! children inherit without listing it; [`Error`] says what went wrong and what to do.
 //!
+//! # Seeing the calls
+//!
+//! With the feature `tracing`, which is off by default, each system call that the library makes is one event of the crate
+//! [`tracing`](https://docs.rs/tracing), with the target `handover::call`. One that does something has the level `DEBUG`, one
+//! that only asks `TRACE`. Whatever opens or closes a handle is among the former. The fields:
+//!
+//! | field | what it says | for example |
+//! |---|---|---|
+//! | `call` | the call's name | `DuplicateHandle` |
+//! | `arguments` | what it was made with | `handle 0x30, into process 272, access 0x00100000` |
+//! | `result` | what came of it; after a failure, the system's text for the error | `ok`, `0x30`, `signaled`, `3 bytes` |
+//! | `failed` | whether it failed | `false` |
+//! | `effects` | what it did to handle tables, separated by spaces; empty if nothing | `+0xc@272=0x30` |
+//!
+//! Two effects there are. `+VALUE` is a handle that was opened under this value, and `-VALUE` one that was closed. A value in
+//! another process's table is `VALUE@PROCESS`, with that process's id, or `?` if the system doesn't tell it. `=VALUE` behind
+//! an opened one is the handle, of this process or another, of whose object it is a copy. So `+0xc@272=0x30` is a copy in
+//! process 272 of this process's 0x30, `+0x44=0xc@272` one that was taken out of there, and `-0x30` the end of the first. A
+//! process that was created has what it inherits: `+0x40@272=0x40`.
+//!
+//! All effects of a process, in their order, make up its table, apart from what others do to it. What becomes of a handle that
+//! a program has taken as one of std's types isn't told: std closes it, and std reads and writes a child's streams. Nor is what
+//! a new process does before it runs its program. Reading one of the kernel's pages about a process or a descriptor is one
+//! event, though it takes three calls. Events of several threads can come in another order than their calls were made. An
+//! event doesn't change what the system's last error was, and what a subscriber calls of this crate in return makes none.
+//!
 //! # Platforms
 //!
 //! Windows 10 and later; Linux 5.11 and later. Programs that use what both have are written once, also where they name

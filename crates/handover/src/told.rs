@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, PoisonError};
 
 use crate::inherit::is_waiting;
-use crate::sys::{call, handle};
+use crate::sys::{Moved, always, call, handle};
 use crate::{Error, HandleValue, Kind, Object, Result};
 
 /// The most bytes of a line that says a number. Ten digits are the most that a handle has; the rest is room to show
@@ -117,7 +117,12 @@ impl Told {
             source,
         };
         let mut line = Vec::new();
-        io::stdin().lock().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+        // As std reads it: of what it has read ahead, nothing is read again.
+        let read = always(call::READ, &[("from", "the standard input".into())], || {
+            io::stdin().lock().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+            Ok(Moved(&line))
+        });
+        read.map_err(failed)?;
         let came = || format!("{:?}", String::from_utf8_lossy(&line));
         let Some(text) = line.strip_suffix(b"\n") else {
             if line.len() as u64 == LONGEST_LINE {

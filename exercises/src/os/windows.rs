@@ -28,12 +28,11 @@ pub mod call {
 
 /// Giving the event to a child that runs.
 pub mod duplication {
-    use std::io::Write;
     use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
-    use handover::{Access, Child, Command, Event, HandleValue, Stdio, Told};
+    use handover::{Access, Child, Command, Error, Event, HandleValue, Stdio, Told};
 
     use super::call;
     use crate::{ChildOptions, Stop, Story};
@@ -62,11 +61,13 @@ pub mod duplication {
         ));
         // Until the child is told, the copy is ours to close.
         let told = match child.stdin.as_mut() {
-            Some(pipe) => writeln!(pipe, "{value}"),
-            None => Err(std::io::ErrorKind::NotConnected.into()),
+            Some(pipe) => copy.tell(pipe),
+            None => return Err(Stop::Channel("the child has no pipe".into())),
         };
-        told.map_err(|error| Stop::Channel(format!("the child's pipe broke: {error}")))?;
-        copy.delivered();
+        told.map_err(|error| match error {
+            Error::System { source, .. } => Stop::Channel(format!("the child's pipe broke: {source}")),
+            other => other.into(),
+        })?;
         story.step(format_args!("{write}(pipe, \"{value}\") = ok"));
         Ok(())
     }

@@ -47,19 +47,31 @@ thread_local! {
 /// Does it as if it weren't done: the system's last error is as before, and what a listener calls of this crate makes no
 /// event of its own, which would make the next.
 fn undisturbed(tell: impl FnOnce()) {
-    struct Until(Option<i32>);
-    impl Drop for Until {
-        fn drop(&mut self) {
-            let _ = TELLING.try_with(|telling| telling.set(false));
-            super::set_last_error(self.0.unwrap_or(0));
-        }
-    }
+    // Read before anything else: on Windows, even a look at a thread's own variables can change it.
+    let _last = LastError(io::Error::last_os_error().raw_os_error().unwrap_or(0));
     // A thread that has given up its own variables tells of nothing more.
     if TELLING.try_with(|telling| telling.replace(true)).unwrap_or(true) {
         return;
     }
-    let _until = Until(io::Error::last_os_error().raw_os_error());
+    let _telling = Telling;
     tell();
+}
+
+/// Is as before afterwards, also if the listener panics.
+struct LastError(i32);
+
+impl Drop for LastError {
+    fn drop(&mut self) {
+        super::set_last_error(self.0);
+    }
+}
+
+struct Telling;
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        let _ = TELLING.try_with(|telling| telling.set(false));
+    }
 }
 
 struct Listed<'a>(&'a Arguments<'a>);

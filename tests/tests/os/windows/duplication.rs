@@ -3,7 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
-use handover::{Access, Child, Command, Error, Event, HandleValue, Stdio, Told};
+use handover::{
+    Access, AsHandle, BorrowedHandle, Child, ChildStdin, Command, Error, Event, HandleValue, Stdio, Told,
+};
 use handover_tests::{Suite, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -18,6 +20,8 @@ pub(super) const SUITE: Suite = Suite {
         a_copy_that_is_not_delivered_is_closed_over_there,
         what_is_no_handle_is_not_put_anywhere,
         a_copy_that_is_delivered_stays,
+        a_copy_whose_number_is_told_is_delivered,
+        a_copy_whose_number_can_not_be_told_is_closed_over_there,
         an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
         a_process_that_has_ended_is_gone_not_forbidden,
     ],
@@ -159,6 +163,61 @@ fn a_copy_that_is_delivered_stays() {
     let child = in_role("sleeps");
     let value = child.process().duplicate_into(&event).unwrap().delivered();
     assert_eq!(table::values_of(&event, child.id()), [value.get()]);
+}
+
+fn a_copy_whose_number_is_told_is_delivered() {
+    let event = Event::manual_reset().unwrap();
+    let mut child = in_role("waits_for_the_event_on_its_input");
+    let copy = child.process().duplicate_into(&event).unwrap();
+    let value = copy.value();
+    copy.tell(child.stdin.as_mut().unwrap()).unwrap();
+    assert_eq!(table::values_of(&event, child.id()), [value.get()]);
+    event.set().unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+/// Says when it is written to, and otherwise is what is inside; or it can't be written to.
+struct Writer {
+    inner: ChildStdin,
+    writes: Vec<Vec<u8>>,
+    fails: bool,
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.writes.push(bytes.to_vec());
+        if self.fails { Err(std::io::ErrorKind::BrokenPipe.into()) } else { self.inner.write(bytes) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl AsHandle for Writer {
+    fn as_handle(&self) -> BorrowedHandle<'_> {
+        self.inner.as_handle()
+    }
+}
+
+fn a_copy_whose_number_can_not_be_told_is_closed_over_there() {
+    let event = Event::manual_reset().unwrap();
+    let mut child = in_role("sleeps");
+    let inner = child.stdin.take().unwrap();
+    let mut to = Writer { inner, writes: Vec::new(), fails: false };
+    let copy = child.process().duplicate_into(&event).unwrap();
+    let value = copy.value();
+    copy.tell(&mut to).unwrap();
+    assert_eq!(to.writes, [format!("{value}\n").into_bytes()], "in one piece");
+    to.fails = true;
+    let copy = child.process().duplicate_into(&event).unwrap();
+    match copy.tell(&mut to) {
+        Err(Error::System { call: "WriteFile", source, .. }) => {
+            assert_eq!(source.kind(), std::io::ErrorKind::BrokenPipe);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::values_of(&event, child.id()), [value.get()], "only what was told is there");
 }
 
 fn an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here() {

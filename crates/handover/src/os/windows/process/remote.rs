@@ -27,6 +27,10 @@ impl Remote {
         Ok(Self { process: process.clone(), value, released: false })
     }
 
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     pub(crate) fn value(&self) -> HandleValue {
         self.value
     }
