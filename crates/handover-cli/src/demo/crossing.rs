@@ -1,7 +1,7 @@
 //! How the object and its number came to the other process, and what went wrong.
 
 use super::effects::number;
-use super::recorded::{Role, What};
+use super::recorded::{Call, Role, What};
 use super::replay::{Handle, Origin};
 use super::story::{Object, Story, is_of_process};
 use super::words;
@@ -133,7 +133,8 @@ impl<'a> Story<'a> {
         let [given, taken] = [given, taken].map(|handle| self.handles[handle].process);
         let named = |process: u32| {
             let own = (0..self.events().len()).filter(move |event| self.is_own(*event, process));
-            own.filter_map(|event| Some((event, words::name(&self.call(event)?.arguments)?)))
+            let name = |call: &'a Call| words::name(&call.arguments).or_else(|| words::place(call));
+            own.filter_map(move |event| Some((event, name(self.call(event)?)?)))
         };
         named(given).find_map(|(gave, name)| {
             let asked = named(taken).find(|(_, asked)| *asked == name);

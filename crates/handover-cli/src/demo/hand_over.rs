@@ -4,6 +4,7 @@ use super::crossing::{Crossing, Told};
 use super::recorded::What;
 use super::replay::Handle;
 use super::story::{Object, Story, is_of_process};
+use super::words;
 
 /// An object's way from one process to the other.
 pub(crate) struct HandOver<'a> {
@@ -126,7 +127,7 @@ impl HandOver<'_> {
 
     fn described(&self, event: usize) -> String {
         let call = self.story.call(event);
-        call.map_or(String::new(), |call| format!("{}({})", call.call, call.arguments))
+        call.map_or(String::new(), |call| format!("{}({})", call.call, words::brief(&call.arguments)))
     }
 
     fn message(&self, table: &str, sent: Option<usize>, received: usize) -> String {

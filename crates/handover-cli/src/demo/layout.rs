@@ -3,7 +3,7 @@
 use super::draw::{LINE, mono};
 use super::recorded::{Role, What};
 use super::story::Story;
-use super::words::{plain, wrap_by};
+use super::words::{self, plain, wrap_by};
 
 /// Left and right of everything.
 pub(crate) const MARGIN: usize = 20;
@@ -208,7 +208,7 @@ fn lanes(story: &Story<'_>) -> Vec<Option<usize>> {
 
 fn happening(story: &Story<'_>, event: usize) -> String {
     match &story.events()[event].what {
-        What::Call(call) => format!("{}({}) = {}", call.call, call.arguments, call.result),
+        What::Call(call) => format!("{}({}) = {}", call.call, words::brief(&call.arguments), call.result),
         What::Ended { code } => format!("ends with code {code}"),
         What::Failed(why) => format!("fails: {why}"),
         What::Table(_) | What::Shared(_) | What::Started(_) => String::new(),

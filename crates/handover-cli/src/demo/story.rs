@@ -155,7 +155,11 @@ impl<'a> Story<'a> {
     /// Whether the event belongs to the story.
     pub(crate) fn belongs(&self, event: usize) -> bool {
         match &self.recording.events[event].what {
-            What::Call(call) => call.failed || (!call.asks && self.matters(event, call)),
+            // What failed without harm, such as a look for a folder that isn't there, isn't what the story is about.
+            What::Call(call) => {
+                let is_why = call.failed && self.failure().is_some();
+                is_why || (!call.asks && !call.failed && self.matters(event, call))
+            }
             What::Shared(_) => Some(event) == self.shared,
             What::Ended { .. } | What::Failed(_) => true,
             What::Table(_) | What::Started(_) => false,
@@ -175,12 +179,15 @@ impl<'a> Story<'a> {
         let own = self.recording.events[event].process;
         let of_process = |handle: &usize| {
             let handle = &self.handles[*handle];
-            self.call(handle.opened).is_some_and(is_of_process)
+            handle.origin == Origin::Opened && self.call(handle.opened).is_some_and(is_of_process)
         };
         let elsewhere = opened.iter().any(|handle| self.handles[*handle].process != own);
-        let says = [&call.arguments, &call.result].into_iter().any(|text| {
-            words::quoted(text).next().is_some() || words::list(text).any(|word| word == "bytes")
-        });
+        // A path is told to nobody, but for one under which others find something.
+        let is_place = call.arguments.contains("path \"") && words::place(call).is_none();
+        let says = !is_place
+            && [&call.arguments, &call.result].into_iter().any(|text| {
+                words::quoted(text).next().is_some() || words::list(text).any(|word| word == "bytes")
+            });
         let carries = says && opened.is_empty();
         ours(touched) || elsewhere || is_of_process(call) || touched.iter().any(of_process) || carries
     }

@@ -5,7 +5,7 @@ use super::hand_over::HandOver;
 use super::recorded::{Recording, Role};
 use super::replay::Handle;
 use super::story::{Object, Story};
-use super::words::{a, count, plain};
+use super::words::{self, a, count, plain};
 
 /// The recording in a few sentences, for somebody who has never read about handles.
 #[must_use]
@@ -121,7 +121,7 @@ fn failed(story: &Story<'_>, failure: Failure<'_>) -> String {
     let mut sentence = format!("It failed in the {role}, process {process}");
     if let Some(call) = call.and_then(|event| story.call(event)) {
         let result = call.result.trim_end_matches('.');
-        sentence += &format!(": {}({}) returned {result}", call.call, call.arguments);
+        sentence += &format!(": {}({}) returned {result}", call.call, words::brief(&call.arguments));
     }
     sentence += ".";
     if let Some(why) = why {

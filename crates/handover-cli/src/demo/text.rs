@@ -158,7 +158,7 @@ impl Page<'_> {
     fn happening(&self, event: usize, columns: usize) -> Vec<Line> {
         let (style, text, strong) = match &self.story.events()[event].what {
             What::Call(call) => {
-                let text = format!("{}({}) = {}", call.call, call.arguments, call.result);
+                let text = format!("{}({}) = {}", call.call, words::brief(&call.arguments), call.result);
                 (if call.failed { WRONG } else { PLAIN }, text, plain(&call.call).into_owned())
             }
             What::Table(entries) => {

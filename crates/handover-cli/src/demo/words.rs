@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 use super::effects::number;
+use super::recorded::Call;
 
 /// What stands after a word in the arguments of a call.
 pub(crate) fn after<'a>(arguments: &'a str, word: &str) -> Option<&'a str> {
@@ -16,6 +17,33 @@ pub(crate) fn name(arguments: &str) -> Option<&str> {
     let name = after(arguments, "name \"")?;
     // A name may have quotes itself.
     name.rfind('"').map(|end| &name[..end]).filter(|name| !name.is_empty())
+}
+
+/// The name of a socket that a call makes or looks for: the end of its path.
+pub(crate) fn place(call: &Call) -> Option<&str> {
+    if !matches!(&*call.call, "bind" | "connect") {
+        return None;
+    }
+    let path = after(&call.arguments, "path \"")?;
+    let path = &path[..path.rfind('"')?];
+    path.rsplit('/').next().filter(|name| !name.is_empty())
+}
+
+/// A call's arguments with of each path only its end: where a program lies is nobody's story.
+pub(crate) fn brief(arguments: &str) -> String {
+    let mut brief = String::with_capacity(arguments.len());
+    for (place, part) in arguments.split('"').enumerate() {
+        if place > 0 {
+            brief.push('"');
+        }
+        // Also in a text that has quotes itself, which are written with a sign in front.
+        let is_path = place > 0 && (part.starts_with('/') || part.get(1..3) == Some(":\\"));
+        match part.trim_end_matches('\\').rfind(['/', '\\']).filter(|at| is_path && *at > 0) {
+            Some(at) => brief.extend(["…", &part[at..]]),
+            None => brief.push_str(part),
+        }
+    }
+    brief
 }
 
 /// All that stands in quotes.
@@ -197,6 +225,22 @@ mod tests {
         assert_eq!(values("socket 0x5, 12 bytes, handles 0x3 0x4"), [5, 3, 4]);
         assert_eq!(name(r#"manual reset, name "a "b" c""#), Some(r#"a "b" c"#));
         assert_eq!(quoted(r#"pipe 0x34, "12", "13""#).collect::<Vec<_>>(), ["12", "13"]);
+    }
+
+    #[test]
+    fn of_a_path_its_end_is_shown() {
+        for (arguments, expected) in [
+            (
+                r#"program "/usr/bin/worker", arguments "/x" "a/b""#,
+                r#"program "…/worker", arguments "/x" "a/b""#,
+            ),
+            (r#"program "Z:\\a\\worker.exe", flags 0x1"#, r#"program "…\worker.exe", flags 0x1"#),
+            (r#"command line "\"Z:\\a\\b.exe\" child 64""#, r#"command line "\"…\b.exe\" child 64""#),
+            (r#"name "x", event 0x30"#, r#"name "x", event 0x30"#),
+            ("path \"/unfinished", "path \"/unfinished"),
+        ] {
+            assert_eq!(brief(arguments), expected);
+        }
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub(crate) fn spawn(mut command: Command, plan: Plan) -> io::Result<Child> {
         ("arguments", Argument::Texts(&told.arguments)),
         ("inherits", Argument::Raws(&inherit)),
     ];
-    let started = call("fork+execve", &arguments, || {
+    let arguments = &arguments[..if inherit.is_empty() { 2 } else { 3 }];
+    let started = call("fork+execve", arguments, || {
         fault("execve")?;
         Ok(Started { child: command.spawn()?, told: &told })
     });

@@ -9,7 +9,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use super::handle::opened_with;
 use super::value::number_of;
-use super::{Argument, Length, Outcome, always, call};
+use super::{Argument, Length, Outcome, always, ask, call};
 
 /// The most milliseconds that one call waits.
 pub(crate) const LONGEST: u32 = u32::MAX - 1;
@@ -106,11 +106,17 @@ pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> io:
     }
     let arguments =
         [("objects", Argument::Raws(&numbers[..count])), ("for", Argument::Milliseconds(milliseconds))];
-    let waited = call("ppoll", &arguments, || match poll(polled, time.as_ref()) {
+    let wait = || match poll(polled, time.as_ref()) {
         Ok(0) | Err(Errno::INTR) => Ok(Waited::TimedOut),
         Ok(_) => Ok(Waited::Signaled),
         Err(error) => Err(error.into()),
-    });
+    };
+    // Without time to wait it is a question.
+    let waited = if milliseconds == Some(0) {
+        ask("ppoll", &arguments, wait)
+    } else {
+        call("ppoll", &arguments, wait)
+    };
     waited.map(|waited| waited == Waited::Signaled)
 }
 
