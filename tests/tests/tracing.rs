@@ -48,6 +48,7 @@ struct Told {
     arguments: String,
     result: String,
     failed: Option<bool>,
+    nanoseconds: Option<u64>,
     effects: String,
 }
 
@@ -60,6 +61,11 @@ impl Visit for Told {
     fn record_bool(&mut self, field: &Field, value: bool) {
         assert_eq!(field.name(), "failed");
         self.failed = Some(value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        assert_eq!(field.name(), "nanoseconds");
+        self.nanoseconds = Some(value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -96,6 +102,7 @@ impl Subscriber for Listener {
         let mut told = Told { trace: level == Level::TRACE, ..Told::default() };
         event.record(&mut told);
         assert!(!told.call.is_empty() && !told.result.is_empty() && told.failed.is_some(), "{told:?}");
+        assert!(told.nanoseconds.is_some_and(|time| time > 0), "{told:?}");
         if MEDDLES.load(SeqCst) {
             MEDDLED.fetch_add(1, SeqCst);
             assert!(!Event::manual_reset().unwrap().try_wait().unwrap());
@@ -210,11 +217,13 @@ fn a_wait_says_how_it_ended() {
     let last = waits.iter().rfind(|one| one.call == call::WAIT).expect("a wait");
     assert_eq!((last.result.as_str(), last.failed), ("timed out", Some(false)));
     assert!(last.arguments.contains(" ms"), "{last:?}");
+    let total: u64 = waits.iter().filter_map(|one| one.nanoseconds).sum();
+    assert!(total >= 10_000_000, "{waits:?}");
     event.set().unwrap();
     told();
     event.wait_timeout(SOON).unwrap();
     assert_eq!(did(&told(), call::WAIT).result, "signaled");
-    assert!(wait_any(&[&process, &event], Duration::ZERO).is_ok());
+    assert!(wait_any(&[&process, &event], SOON).is_ok());
     let waits = told();
     let last = waits.last().unwrap();
     assert!(last.result.starts_with("signaled"), "{last:?}");

@@ -39,6 +39,7 @@
 //! | `arguments` | what it was made with | `handle 0x30, into process 272, access 0x00100000` |
 //! | `result` | what came of it; after a failure, the system's text for the error | `ok`, `0x30`, `signaled`, `3 bytes` |
 //! | `failed` | whether it failed | `false` |
+//! | `nanoseconds` | how long it took | `2710` |
 //! | `effects` | what it did to handle tables, separated by spaces; empty if nothing | `+0xc@272=0x30` |
 //!
 //! Two effects there are. `+VALUE` is a handle that was opened under this value, and `-VALUE` one that was closed. A value in

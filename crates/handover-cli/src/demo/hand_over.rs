@@ -165,8 +165,10 @@ impl HandOver<'_> {
 
     /// Where the name crossed, if it was on the command line.
     fn name_told(&self, named: &str) -> String {
+        // Whoever opens it needn't say in which folder of names it is.
+        let bare = named.rsplit('\\').next().unwrap_or(named);
         let starts = self.story.events().iter().find_map(|event| match &event.what {
-            What::Call(call) if is_of_process(call) && call.arguments.contains(named) => Some(&call.call),
+            What::Call(call) if is_of_process(call) && call.arguments.contains(bare) => Some(&call.call),
             _ => None,
         });
         starts.map_or(String::new(), |call| {

@@ -15,7 +15,7 @@ pub struct Recording {
 /// One thing that a process did or saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, in nanoseconds since 1970.
+    /// When, in nanoseconds since 1970: when a call began, or, of one that waits or receives, when it was over.
     pub time: u64,
     /// The how-manieth of its process, which tells apart what has the same time.
     pub sequence: u64,
@@ -73,6 +73,9 @@ pub struct Call {
     /// Whether it only asked, and changed nothing.
     #[serde(default)]
     pub asks: bool,
+    /// How long it took.
+    #[serde(default)]
+    pub nanoseconds: u64,
     /// What it did to handle tables.
     #[serde(default)]
     pub effects: Effects,

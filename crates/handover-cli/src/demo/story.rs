@@ -81,7 +81,8 @@ impl<'a> Story<'a> {
             call.and_then(|call| words::name(&call.arguments)).map(str::to_owned)
         };
         let name = all().find_map(named).or_else(|| all().find_map(|handle| handle.name.clone()));
-        Object { kind, name: name.filter(|name| !name.is_empty()), handles }
+        let name = name.filter(|name| !name.is_empty()).map(|name| name.replace("\\\\", "\\"));
+        Object { kind, name, handles }
     }
 
     /// The kernel's answers that name an object.

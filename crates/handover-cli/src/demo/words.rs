@@ -43,7 +43,8 @@ pub(crate) fn brief(arguments: &str) -> String {
             None => brief.push_str(part),
         }
     }
-    brief
+    // What is written out in quotes is meant once.
+    brief.replace("\\\\", "\\")
 }
 
 /// All that stands in quotes.
@@ -53,7 +54,9 @@ pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 /// The words of a list, without what stands between them.
 pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c.is_whitespace() || ",()=".contains(c)).filter(|word| !word.is_empty())
+    let words = text.split(|c: char| c.is_whitespace() || ",()=".contains(c));
+    // Text in quotes has the end of its line written out.
+    words.map(|word| word.trim_end_matches("\\n").trim_end_matches("\\r")).filter(|word| !word.is_empty())
 }
 
 /// The handles that arguments name: what is written in hex and isn't an access mask.
@@ -70,6 +73,7 @@ pub(crate) fn values(arguments: &str) -> impl Iterator<Item = u64> {
 pub(crate) fn kind_of(call: &str) -> Option<&'static str> {
     let call = call.to_lowercase();
     let kinds = [
+        ("token", "token"),
         ("event", "event"),
         ("mutex", "mutex"),
         ("semaphore", "semaphore"),
@@ -220,6 +224,7 @@ mod tests {
 
     #[test]
     fn handles_are_found_in_arguments() {
+        assert_eq!(list(r#"28\r\n 29\n,"#).collect::<Vec<_>>(), ["28", "29"]);
         let values = |text| values(text).collect::<Vec<_>>();
         assert_eq!(values("event 0x30, into process 272, access 0x00100000"), [0x30]);
         assert_eq!(values("socket 0x5, 12 bytes, handles 0x3 0x4"), [5, 3, 4]);

@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
@@ -39,8 +39,13 @@ pub(super) fn begin(role: &'static str) {
 
 /// Writes down something that is no call.
 pub(super) fn note(what: &Value) {
+    note_of(Duration::ZERO, what);
+}
+
+/// The same of what was so long ago.
+fn note_of(ago: Duration, what: &Value) {
     let Some(recorder) = RECORDER.get() else { return };
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
     let line = json!({
         "time": u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
         "sequence": recorder.sequence.fetch_add(1, Ordering::Relaxed),
@@ -83,7 +88,12 @@ impl Subscriber for Calls {
         let mut call = Fields(Map::new());
         event.record(&mut call);
         call.0.insert("asks".into(), (*event.metadata().level() == Level::TRACE).into());
-        note(&json!({ "call": call.0 }));
+        // A call has its effect before it returns, and one that waits has seen something by then.
+        let name = call.0.get("call").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+        let waits =
+            ["wait", "poll", "recv", "read", "accept", "result"].iter().any(|word| name.contains(word));
+        let took = call.0.get("nanoseconds").and_then(Value::as_u64).filter(|_| !waits);
+        note_of(Duration::from_nanos(took.unwrap_or_default()), &json!({ "call": call.0 }));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -100,6 +110,9 @@ struct Fields(Map<String, Value>);
 
 impl Visit for Fields {
     fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name().into(), value.into());
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
         self.0.insert(field.name().into(), value.into());
     }
     fn record_str(&mut self, field: &Field, value: &str) {

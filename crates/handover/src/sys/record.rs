@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::time::Instant;
 
 use tracing::Level;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
@@ -12,10 +13,12 @@ use super::seam::{Argument, Arguments, Effects, Outcome};
 type Came<'a> = Result<&'a dyn Outcome, &'a io::Error>;
 
 macro_rules! event {
-    ($level:expr, $name:expr, $arguments:expr, $came:expr) => {
+    ($level:expr, $name:expr, $arguments:expr, $began:expr, $came:expr) => {
         // Where nobody listens, that is known from one number, and nothing else is looked at.
         if $level <= STATIC_MAX_LEVEL && $level <= LevelFilter::current() {
             undisturbed(|| {
+                // A listener that has come during the call doesn't know when it began.
+                let took = $began.map_or(0, |began| began.elapsed().as_nanos());
                 tracing::event!(
                     target: "handover::call",
                     $level,
@@ -23,6 +26,7 @@ macro_rules! event {
                     arguments = %Listed($arguments),
                     result = %Answer($came),
                     failed = $came.is_err(),
+                    nanoseconds = u64::try_from(took).unwrap_or(u64::MAX),
                     effects = %Changes($came)
                 );
             });
@@ -30,14 +34,19 @@ macro_rules! event {
     };
 }
 
+/// When a call begins, if anybody may want to know.
+pub(super) fn begins() -> Option<Instant> {
+    (LevelFilter::current() >= Level::DEBUG).then(Instant::now)
+}
+
 /// Tells of a call that has done something.
-pub(super) fn done(name: &'static str, arguments: &Arguments<'_>, came: Came<'_>) {
-    event!(Level::DEBUG, name, arguments, came);
+pub(super) fn done(name: &'static str, arguments: &Arguments<'_>, began: Option<Instant>, came: Came<'_>) {
+    event!(Level::DEBUG, name, arguments, began, came);
 }
 
 /// Tells of a call that has only asked.
-pub(super) fn asked(name: &'static str, arguments: &Arguments<'_>, came: Came<'_>) {
-    event!(Level::TRACE, name, arguments, came);
+pub(super) fn asked(name: &'static str, arguments: &Arguments<'_>, began: Option<Instant>, came: Came<'_>) {
+    event!(Level::TRACE, name, arguments, began, came);
 }
 
 thread_local! {

@@ -346,9 +346,11 @@ pub(crate) fn always<T: Outcome>(
     arguments: &Arguments<'_>,
     make: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
+    #[cfg(feature = "tracing")]
+    let began = super::record::begins();
     let outcome = make();
     #[cfg(feature = "tracing")]
-    super::record::done(name, arguments, outcome.as_ref().map(|outcome| outcome as &dyn Outcome));
+    super::record::done(name, arguments, began, outcome.as_ref().map(|outcome| outcome as &dyn Outcome));
     outcome
 }
 
@@ -360,9 +362,11 @@ pub(crate) fn always_ask<T: Outcome>(
     arguments: &Arguments<'_>,
     make: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
+    #[cfg(feature = "tracing")]
+    let began = super::record::begins();
     let outcome = make();
     #[cfg(feature = "tracing")]
-    super::record::asked(name, arguments, outcome.as_ref().map(|outcome| outcome as &dyn Outcome));
+    super::record::asked(name, arguments, began, outcome.as_ref().map(|outcome| outcome as &dyn Outcome));
     outcome
 }
 
