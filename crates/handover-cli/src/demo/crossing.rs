@@ -117,14 +117,21 @@ impl<'a> Story<'a> {
     pub(crate) fn message_after(&self, handle: usize) -> Option<(usize, Option<usize>)> {
         let Handle { process, opened, .. } = self.handles[handle];
         let giver = self.events()[opened].process;
-        let of = |process: u32, from: usize| {
-            (from..self.events().len()).find(|event| {
-                let call = self.call(*event).filter(|call| call.arguments.contains(" bytes"));
-                self.is_own(*event, process) && call.is_some()
-            })
+        let mut later = opened + 1..self.events().len();
+        let bytes = |event: usize| {
+            let call = self.call(event).filter(|_| self.is_own(event, giver))?;
+            words::list(&call.arguments)
+                .zip(words::list(&call.arguments).skip(1))
+                .find(|(_, unit)| *unit == "bytes")
         };
-        let sent = of(giver, opened + 1)?;
-        Some((sent, of(process, sent + 1)))
+        let (sent, length) = later.find_map(|event| Some((event, bytes(event)?.0)))?;
+        // Which call it is that has as many in the end depends on how the receiver reads.
+        let received = format!("{length} bytes");
+        let heard = later.find(|event| {
+            self.is_own(*event, process)
+                && self.call(*event).is_some_and(|call| call.result.starts_with(&received))
+        });
+        Some((sent, heard))
     }
 
     /// A name that both processes gave to a call, and that call of each: of the giver's and of the receiver's.
