@@ -195,7 +195,7 @@ impl Subscriber for Listener {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = String::new();
         event.record(&mut |field: &Field, value: &dyn Debug| {
-            line += &format!("{}: {value:?}; ", field.name())
+            line += &format!("{}: {value:?}; ", field.name());
         });
         EVENTS.lock().unwrap().push(line);
     }
