@@ -12,6 +12,7 @@ use handover::{
     Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Section, Semaphore,
     Stdio, faults, wait_any,
 };
+use handover_tests::expect::told as call;
 use handover_tests::{role, settled, table, tests, this_program};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -172,18 +173,6 @@ fn all_effects(told: &[Told]) -> Vec<Effect> {
     told.iter().flat_map(effects).collect()
 }
 
-/// The calls behind the steps.
-mod call {
-    pub(crate) const CREATE: &str = if cfg!(windows) { "CreateEventW" } else { "eventfd2" };
-    pub(crate) const SET: &str = if cfg!(windows) { "SetEvent" } else { "write" };
-    pub(crate) const WAIT: &str = if cfg!(windows) { "WaitForSingleObject" } else { "ppoll" };
-    pub(crate) const CLOSE: &str = if cfg!(windows) { "CloseHandle" } else { "close" };
-    pub(crate) const OPEN_PROCESS: &str = if cfg!(windows) { "OpenProcess" } else { "pidfd_open" };
-    pub(crate) const KIND: &str = if cfg!(windows) { "NtQueryObject" } else { "fstat" };
-    pub(crate) const SPAWN: &str = if cfg!(windows) { "CreateProcessW" } else { "fork+execve" };
-    pub(crate) const SEND: &str = if cfg!(windows) { "WriteFile" } else { "sendto" };
-}
-
 fn an_events_life_is_told_call_by_call() {
     listen(LevelFilter::TRACE);
     let event = Event::auto_reset().unwrap();
@@ -238,8 +227,7 @@ fn a_call_that_fails_says_why() {
     let failed = did(&told(), call::OPEN_PROCESS);
     assert!(failed.arguments.starts_with("process 2147483644"), "{failed:?}");
     assert_eq!((failed.failed, failed.effects.as_str()), (Some(true), ""), "{error}");
-    let code = if cfg!(windows) { 87 } else { 3 };
-    assert_eq!(failed.result, IoError::from_raw_os_error(code).to_string());
+    assert_eq!(failed.result, IoError::from_raw_os_error(call::NO_PROCESS).to_string());
 }
 
 fn a_call_that_a_test_lets_fail_says_so() {
@@ -388,18 +376,10 @@ fn what_came_over_a_channel_is_told() {
     channel.send(Message::new(b"go").with("event", &event)).unwrap();
     let own = table::value(&event);
     let sent = told();
-    if cfg!(windows) {
-        // It is put into the other's table.
-        let pushed = did(&sent, "DuplicateHandle");
-        assert!(
-            pushed.arguments.starts_with(&format!("handle {own:#x}, into process {}, access 0x", child.id())),
-            "{pushed:?}"
-        );
-        assert_eq!(pushed.effects, format!("+{}@{}={own:#x}", pushed.result, child.id()));
-    } else {
-        let passed = did(&sent, "sendmsg");
-        assert!(passed.arguments.ends_with(&format!("handles {own:#x}")), "{passed:?}");
-    }
+    let passed = did(&sent, call::PASS);
+    let (arguments, effects_of_it) = call::passing(own, child.id(), &passed.result);
+    assert!(passed.arguments.contains(&arguments), "{passed:?}");
+    assert_eq!(passed.effects, effects_of_it);
     let mut received = channel.recv_timeout(SOON).unwrap();
     let all = told();
     let again: Event = received.take("event").unwrap();
@@ -409,7 +389,7 @@ fn what_came_over_a_channel_is_told() {
         _ => None,
     });
     let source = arrived.unwrap_or_else(|| panic!("no {value:#x} in {all:#?}"));
-    assert_eq!(source.and_then(|(_, process)| process), cfg!(windows).then(|| child.id()));
+    assert_eq!(source.and_then(|(_, process)| process), call::TAKES.then(|| child.id()));
     drop(again);
     assert_eq!(did(&told(), call::CLOSE).effects, format!("-{value:#x}"));
 }

@@ -1,5 +1,7 @@
 //! Telling whoever listens of each call: one event of `tracing`.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is; on Windows the lint does not see it")]
+
 use std::cell::Cell;
 use std::fmt;
 use std::io;

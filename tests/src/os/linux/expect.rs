@@ -84,3 +84,37 @@ pub fn from_hex(hex: &str) -> OsString {
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits");
     OsString::from_vec((0..hex.len()).step_by(2).map(byte).collect())
 }
+
+/// The names of calls in the events that tell of them.
+pub mod told {
+    /// Makes an event.
+    pub const CREATE: &str = "eventfd2";
+    /// Sets an event.
+    pub const SET: &str = "write";
+    /// Waits for something.
+    pub const WAIT: &str = "ppoll";
+    /// Closes a handle.
+    pub const CLOSE: &str = "close";
+    /// Opens a process.
+    pub const OPEN_PROCESS: &str = "pidfd_open";
+    /// Asks what a handle refers to.
+    pub const KIND: &str = "fstat";
+    /// Starts a child.
+    pub const SPAWN: &str = "fork+execve";
+    /// Sends bytes over a channel.
+    pub const SEND: &str = "sendto";
+    /// Sends an object, in the direction from parent to child.
+    pub const PASS: &str = "sendmsg";
+
+    /// The error of opening a process that isn't there.
+    pub const NO_PROCESS: i32 = 3;
+
+    /// Whether a parent takes what its child sends out of the child's table.
+    pub const TAKES: bool = false;
+
+    /// What is told of passing an object to a child: a part of the arguments, and the effects.
+    #[must_use]
+    pub fn passing(own: u32, _child: u32, _result: &str) -> (String, String) {
+        (format!(", handles {own:#x}"), String::new())
+    }
+}

@@ -89,3 +89,37 @@ pub fn from_hex(hex: &str) -> OsString {
     let unit = |at: usize| u16::from_str_radix(&hex[at..at + 4], 16).expect("hex digits");
     OsString::from_wide(&(0..hex.len()).step_by(4).map(unit).collect::<Vec<_>>())
 }
+
+/// The names of calls in the events that tell of them.
+pub mod told {
+    /// Makes an event.
+    pub const CREATE: &str = "CreateEventW";
+    /// Sets an event.
+    pub const SET: &str = "SetEvent";
+    /// Waits for something.
+    pub const WAIT: &str = "WaitForSingleObject";
+    /// Closes a handle.
+    pub const CLOSE: &str = "CloseHandle";
+    /// Opens a process.
+    pub const OPEN_PROCESS: &str = "OpenProcess";
+    /// Asks what a handle refers to.
+    pub const KIND: &str = "NtQueryObject";
+    /// Starts a child.
+    pub const SPAWN: &str = "CreateProcessW";
+    /// Sends bytes over a channel.
+    pub const SEND: &str = "WriteFile";
+    /// Sends an object, in the direction from parent to child.
+    pub const PASS: &str = "DuplicateHandle";
+
+    /// The error of opening a process that isn't there.
+    pub const NO_PROCESS: i32 = 87;
+
+    /// Whether a parent takes what its child sends out of the child's table.
+    pub const TAKES: bool = true;
+
+    /// What is told of passing an object to a child: a part of the arguments, and the effects.
+    #[must_use]
+    pub fn passing(own: u32, child: u32, result: &str) -> (String, String) {
+        (format!("handle {own:#x}, into process {child}, access 0x"), format!("+{result}@{child}={own:#x}"))
+    }
+}

@@ -1,12 +1,17 @@
 //! Strategy 2: a copy arrives, with the access given, and doesn't stay if it isn't delivered.
 
+use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Write};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use handover::{
     Access, AsHandle, BorrowedHandle, Child, ChildStdin, Command, Error, Event, HandleValue, Stdio, Told,
 };
 use handover_tests::{Suite, role, table, tests, this_program};
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Metadata, Subscriber};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -21,6 +26,7 @@ pub(super) const SUITE: Suite = Suite {
         what_is_no_handle_is_not_put_anywhere,
         a_copy_that_is_delivered_stays,
         a_copy_whose_number_is_told_is_delivered,
+        telling_a_number_is_one_event,
         a_copy_whose_number_can_not_be_told_is_closed_over_there,
         an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
         a_process_that_has_ended_is_gone_not_forbidden,
@@ -174,6 +180,52 @@ fn a_copy_whose_number_is_told_is_delivered() {
     assert_eq!(table::values_of(&event, child.id()), [value.get()]);
     event.set().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+/// All events, each as a line of its fields.
+static EVENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Listener;
+
+impl Subscriber for Listener {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = String::new();
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            line += &format!("{}: {value:?}; ", field.name());
+        });
+        EVENTS.lock().unwrap().push(line);
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        unreachable!("the library makes no spans")
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+fn telling_a_number_is_one_event() {
+    tracing::subscriber::set_global_default(Listener).unwrap();
+    let event = Event::manual_reset().unwrap();
+    let mut child = in_role("sleeps");
+    let copy = child.process().duplicate_into(&event).unwrap();
+    let line = format!("{}\n", copy.value());
+    let mut pipe = child.stdin.take().unwrap();
+    let before = EVENTS.lock().unwrap().len();
+    copy.tell(&mut pipe).unwrap();
+    let events = EVENTS.lock().unwrap().split_off(before);
+    let expected = format!(
+        "call: \"WriteFile\"; arguments: handle {:#x}, {} bytes {line:?}; result: ok; failed: false; effects: ; ",
+        table::value(&pipe),
+        line.len()
+    );
+    assert_eq!(events, [expected]);
 }
 
 /// Says when it is written to, and otherwise is what is inside; or it can't be written to.

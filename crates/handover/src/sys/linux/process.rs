@@ -46,7 +46,7 @@ pub(crate) fn is_forgotten(error: &io::Error) -> bool {
 
 /// Ends a process, which can't refuse. Only begins it: the process is gone when a wait for it says so.
 pub(crate) fn terminate(process: BorrowedFd<'_>) -> io::Result<()> {
-    call("pidfd_send_signal", &[("", Argument::Process(process)), ("signal", "SIGKILL".into())], || {
+    call("pidfd_send_signal", &[("", Argument::Process(process)), ("SIGKILL", Argument::Yes)], || {
         match rustix::process::pidfd_send_signal(process, Signal::KILL) {
             // It has ended, and was waited for.
             Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -159,7 +159,7 @@ fn number_in(page: &[u8], place: usize) -> io::Result<u64> {
 /// Whether this process doesn't want to hear of its children's ends: then the system forgets them at once, and their ids
 /// are given again.
 pub(crate) fn forgets_children() -> io::Result<bool> {
-    ask("rt_sigaction", &[("signal", "SIGCHLD".into())], || {
+    ask("rt_sigaction", &[("SIGCHLD", Argument::Yes)], || {
         let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: nothing is changed, and the answer has a live place of its type.
         let outcome = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr()) };

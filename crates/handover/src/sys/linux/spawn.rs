@@ -54,7 +54,7 @@ pub(crate) const ID: &str = "0000000000";
 
 /// Starts the program. The builder has the streams, the folder and the users, and nothing else to do.
 pub(crate) fn spawn(mut command: Command, plan: Plan) -> io::Result<Child> {
-    // As the plan is the new process's, what is told of it is kept beside it.
+    // As the plan is the new process's, what is told of it is kept beside it, if anybody is told.
     let told = Told::of(&plan);
     let mut prepared = Prepared::new(plan)?;
     // SAFETY: between fork and execve other threads' locks can be held for ever, so only system calls are made and

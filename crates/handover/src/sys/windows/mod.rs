@@ -44,9 +44,10 @@ fn watched<T>(call: impl FnOnce() -> T) -> Option<T> {
 
 /// Sets what the system's last error was.
 #[cfg(feature = "tracing")]
+#[allow(clippy::cast_sign_loss, reason = "the codes are unsigned; std keeps them as i32")]
 pub(super) fn set_last_error(code: i32) {
     // SAFETY: the call takes a number.
-    unsafe { windows_sys::Win32::Foundation::SetLastError(code.cast_unsigned()) };
+    unsafe { windows_sys::Win32::Foundation::SetLastError(code as u32) };
 }
 
 /// The outcome of a call that answers zero for a failure; to be called right after it.
