@@ -265,8 +265,11 @@ fn each_process_stands_still_while_it_is_looked_at() {
 
 fn a_program_that_is_not_there_is_an_error() {
     let handles = table::count();
-    for _ in 0..3 {
-        match Audit::of(Command::new("no such program, really")).run(LONG) {
+    // By its path, because what is found in PATH can be forbidden instead.
+    let program = std::env::temp_dir().join("no such program, really");
+    // Often, because two wait for a child that can't become the program, and one of them must not.
+    for _ in 0..100 {
+        match Audit::of(Command::new(&program)).run(LONG) {
             Err(error @ Error::System { .. }) => {
                 assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
                 assert!(error.to_string().contains("no such program, really"), "{error}");

@@ -13,6 +13,7 @@ use crate::sys::handle::duplicate_from;
 use crate::sys::io::HasHandle;
 use crate::sys::look::is_same;
 use crate::sys::parameters::{Parameters, basic, program, read};
+use crate::sys::process::exit_status;
 use crate::sys::text::is_same_variable;
 use crate::{Entry, HandleValue, Identity, Result, Untold};
 
@@ -22,6 +23,12 @@ pub(super) fn look(id: u32, process: BorrowedHandle<'_>) -> Seen {
     let parent = basic.as_ref().map_or(0, |basic| basic.parent);
     let parameters = basic.and_then(|basic| read(process, basic)).map_err(untold("its parameters"));
     let inherited = inherited(id, process).map_err(untold("its handles"));
+    let inherited = if has_ended(process) {
+        // What it had is closed, under one's hands.
+        Err(Untold { why: "it has been ended before it was looked at".into() })
+    } else {
+        inherited
+    };
     let streams = parameters.as_ref().map(streams).map_err(Clone::clone);
     let twice = match (&inherited, &streams) {
         (Ok(inherited), Ok(streams)) => twice(process, inherited, streams),
@@ -38,6 +45,12 @@ pub(super) fn look(id: u32, process: BorrowedHandle<'_>) -> Seen {
             listed(parent, &parameters.environment).map_err(|error| Untold { why: error.to_string() })
         }),
     }
+}
+
+/// Whether somebody has ended it.
+fn has_ended(process: BorrowedHandle<'_>) -> bool {
+    const STILL_ACTIVE: i32 = 259;
+    !exit_status(process).is_ok_and(|status| status.and_then(|status| status.code()) == Some(STILL_ACTIVE))
 }
 
 fn untold(what: &str) -> impl Fn(io::Error) -> Untold {

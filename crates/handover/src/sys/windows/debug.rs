@@ -182,9 +182,7 @@ pub(crate) fn go_on(happened: &Happened, swallow: bool) -> io::Result<()> {
     handle::succeeded_nt(status)
 }
 
-/// Makes this thread debug nothing any more. The system ends what it debugged and what hasn't ended yet.
-///
-/// Windows does that with the end of the thread, Wine only with that of the process.
+/// Makes this thread debug nothing any more, as its end would. The system ends what it debugged and what hasn't ended yet.
 pub(crate) fn stop() {
     // SAFETY: the call takes nothing, and reads this thread's own record.
     let object = unsafe { DbgUiGetThreadDebugObject() };
