@@ -56,12 +56,12 @@ fn a_summary_names_what_happened() {
     let expected = [
         ("linux-channel", &["0x3 in process 2311", "0x4 in process 2312", "sendmsg", "recvmsg"][..]),
         ("linux-duplication", &["0x3 in process 2301", "0x4 in process 2302", "sendmsg", "recvmsg"]),
-        ("linux-inheritance", &["0x3 in process 2301", "0x4 in process 2302", "fork+execve", "as 4."]),
+        ("linux-inheritance", &["0x3 in process 2301", "0x3 in process 2302", "fork+execve", "as 3."]),
         ("linux-naming", &["handover-demo.2321", "bind", "connect", "recvmsg"]),
-        ("windows-channel", &["0x30 in process 564", "0xc in process 572", "DuplicateHandle", "WriteFile"]),
+        ("windows-channel", &["0x24 in process 564", "0x10 in process 572", "DuplicateHandle", "WriteFile"]),
         (
             "windows-duplication",
-            &["One event, two handles", "DuplicateHandle", "WriteFile wrote 12 (decimal for 0xc)"],
+            &["One event, two handles", "DuplicateHandle", "WriteFile wrote 16 (decimal for 0x10)"],
         ),
         ("windows-duplication-failed", &["Access is denied", "Nothing had arrived"]),
         ("windows-inheritance", &["CreateProcessW", "as 64 (decimal for 0x40)", "closed afterwards"]),
@@ -78,7 +78,7 @@ fn a_summary_names_what_happened() {
 #[test]
 fn streams_and_questions_are_hidden_unless_all_is_asked_for() {
     let recording = recording(&lines("windows-duplication"));
-    for hidden in ["file 0x8", "NtQueryObject", "CreatePipe", "CloseHandle(0x44)"] {
+    for hidden in ["CreateNamedPipeW", "NtQueryObject", "GetStdHandle", "CloseHandle(handle 0x50)"] {
         assert!(!text(&recording, 120, false, false).contains(hidden), "{hidden}");
         assert!(text(&recording, 120, false, true).contains(hidden), "{hidden}");
     }
