@@ -16,6 +16,7 @@ cargo xtask [COMMAND]
 
   demo [--native]          run the exercises and show what they print
   test [--native]          run everything that CI runs
+  pictures [--native]      draw the demonstrations of the program `handover` into docs/pictures
   bench [--native] [WHAT]  measure beside the same calls in C: spawn, hand-over, or both
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
@@ -100,10 +101,15 @@ fn command(words: &[&str]) -> Result<(), Stop> {
                 }
             }
         }
+        ["pictures", rest @ ..] => match rest {
+            [] => pictures(Which::All)?,
+            ["--native"] => pictures(Which::Native)?,
+            _ => return Err(unexpected("pictures takes --native or nothing", rest)),
+        },
         ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
         ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
-        _ => return Err(unexpected("expected demo, test, bench or win32", words)),
+        _ => return Err(unexpected("expected demo, test, pictures, bench or win32", words)),
     }
     Ok(())
 }
@@ -126,6 +132,26 @@ fn demo(which: Which) -> Result<(), Failed> {
     for parent in PARENTS {
         println!("\n{parent}, under Wine");
         win32.program("debug", parent, &[])?;
+    }
+    Ok(())
+}
+
+/// The pictures of README and docs, by the program itself.
+fn pictures(which: Which) -> Result<(), Failed> {
+    const STRATEGIES: [&str; 4] = ["inheritance", "duplication", "naming", "channel"];
+    const BUILD: [&str; 4] = ["build", "--quiet", "--package", "handover-cli"];
+    let file = |system: &str, strategy: &str| format!("docs/pictures/{system}-{strategy}.svg");
+    native::check()?;
+    native::cargo("build the program", &BUILD)?;
+    for strategy in STRATEGIES {
+        let file = file(std::env::consts::OS, strategy);
+        native::program("handover", &["--package", "handover-cli"], &["demo", strategy, "--svg", &file])?;
+    }
+    let Some(win32) = beside_native(which)? else { return Ok(()) };
+    win32.cargo("build the program for Windows", &BUILD)?;
+    for strategy in STRATEGIES {
+        let file = file("windows", strategy);
+        win32.program("debug", "handover", &["demo", strategy, "--svg", &file])?;
     }
     Ok(())
 }

@@ -104,6 +104,8 @@ impl Win32 {
                 "--package",
                 "handover",
                 "--package",
+                "handover-cli",
+                "--package",
                 "exercises",
                 "--target",
                 target,

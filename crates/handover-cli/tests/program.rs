@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             an_object_that_can_not_be_made_is_125,
             a_command_that_does_not_end_is_ended,
             two_objects_of_one_name_are_wrong_usage,
+            each_strategy_is_shown_live,
+            a_demonstration_as_json,
+            a_picture_is_drawn,
             completions_know_the_commands,
             a_reader_that_has_had_enough_is_no_failure,
         ],
@@ -378,6 +381,82 @@ fn two_objects_of_one_name_are_wrong_usage() {
     handover(&["run", "--semaphore", "a=1", "--set", "a", "--", "x"])
         .expect_code(2)
         .expect_text("a semaphore");
+}
+
+const STRATEGIES: [&str; 4] = ["inheritance", "duplication", "naming", "channel"];
+
+fn each_strategy_is_shown_live() {
+    for (strategy, calls) in std::iter::zip(STRATEGIES, os::CALLS) {
+        let ended = handover(&["demo", strategy]).expect_code(0);
+        for part in calls.iter().chain(&[
+            "refer to the same object",
+            "through two handles they use one object",
+            "ends with code 0",
+        ]) {
+            assert!(ended.out.contains(part), "{strategy} lacks {part}: {}", ended.out);
+        }
+        assert!(!ended.out.contains('\u{1b}'), "styles are for terminals");
+        let all = handover(&["demo", strategy, "--all"]).expect_code(0);
+        assert!(all.out.contains(os::ASKS) && !ended.out.contains(os::ASKS), "{}", all.out);
+    }
+    let usual = handover(&["demo"]).expect_code(0).out;
+    assert!(usual.starts_with("Inheritance on "), "{usual}");
+}
+
+fn a_demonstration_as_json() {
+    for strategy in STRATEGIES {
+        let ended = handover(&["demo", strategy, "--json"]).expect_code(0);
+        let lines: Vec<Value> =
+            ended.out.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+        assert!(lines.iter().map(|line| line["time"].as_u64().unwrap()).is_sorted());
+        let of = |role: &str, what: &str| {
+            let found: Vec<&Value> = lines
+                .iter()
+                .filter(|line| line["role"] == role && !line["what"][what].is_null())
+                .map(|line| &line["what"][what])
+                .collect();
+            found
+        };
+        for role in ["parent", "child"] {
+            assert_eq!(of(role, "started")[0]["strategy"], strategy);
+            assert_eq!(of(role, "ended"), [&json!({ "code": 0 })]);
+            let calls = of(role, "call");
+            assert!(calls.iter().all(|call| call["call"].is_string() && call["effects"].is_string()));
+            assert!(
+                calls.iter().any(|call| call["asks"] == true)
+                    && calls.iter().any(|call| call["asks"] == false)
+            );
+            // Each has closed its handle to the event.
+            assert!(calls.iter().any(|call| call["effects"].as_str().unwrap().starts_with('-')), "{calls:?}");
+        }
+        let shared = of("parent", "shared")[0].as_array().unwrap();
+        let event = shared.iter().find(|object| object["kind"] == "event").expect("the event is shared");
+        let processes: Vec<&Value> =
+            event["handles"].as_array().unwrap().iter().map(|holder| &holder["process"]).collect();
+        assert_ne!(processes[0], processes[1]);
+    }
+}
+
+fn a_picture_is_drawn() {
+    let file = std::env::temp_dir().join(format!("handover-cli-{}.svg", std::process::id()));
+    for strategy in STRATEGIES {
+        let ended = handover(&["demo", strategy, "--svg", file.to_str().unwrap()]).expect_code(0);
+        assert_eq!(ended.out, "");
+        let picture = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let document = roxmltree::Document::parse(&picture).expect("it is XML");
+        assert_eq!(document.root_element().tag_name().name(), "svg");
+        assert!(picture.contains("SetEvent") || picture.contains("write"), "{picture}");
+        // Where the program lies is nobody's story.
+        assert!(!picture.contains(env!("CARGO_MANIFEST_DIR")));
+        let folder = program().parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(
+            !picture.contains(&format!("{folder}/handover"))
+                && !picture.contains(&format!("{folder}\\handover"))
+        );
+    }
+    let nowhere = std::env::temp_dir().join("no-such-folder").join("picture.svg");
+    handover(&["demo", "--svg", nowhere.to_str().unwrap()]).expect_code(1).expect_text("picture.svg");
 }
 
 fn completions_know_the_commands() {

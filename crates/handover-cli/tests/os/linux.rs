@@ -3,6 +3,17 @@ use std::path::{Path, PathBuf};
 use expect_test::expect;
 use handover_tests::Ended;
 
+/// What each strategy shows, in the order of their names on the command line.
+pub(crate) const CALLS: [&[&str]; 4] = [
+    &["eventfd2(", "fork+execve(", "write(", "ppoll(", "close("],
+    &["eventfd2(", "fork+execve(", "sendmsg(", "recvmsg(", "write(", "ppoll("],
+    &["eventfd2(", "bind(", "connect(", "recvmsg(", "write(", "ppoll("],
+    &["eventfd2(", "sendmsg(", "recvmsg(", "write(", "ppoll("],
+];
+
+/// A call that only asks, and that each of them makes.
+pub(crate) const ASKS: &str = "fstat(";
+
 pub(crate) fn expect_table(text: &str) {
     expect![[r#"
         VALUE  KIND       ACCESS  RIGHTS                         FLAGS    NAME

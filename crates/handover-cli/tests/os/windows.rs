@@ -3,6 +3,17 @@ use std::path::{Path, PathBuf};
 use expect_test::expect;
 use handover_tests::Ended;
 
+/// What each strategy shows, in the order of their names on the command line.
+pub(crate) const CALLS: [&[&str]; 4] = [
+    &["CreateEventW(", "CreateProcessW(", "SetEvent(", "WaitForSingleObject(", "tells the number"],
+    &["DuplicateHandle(", "WriteFile(", "ReadFile(", "second channel", "learns the number"],
+    &["CreateEventW(manual reset, name ", "OpenEventW(name ", "No handle crossed"],
+    &["DuplicateHandle(", "WriteFile(", "SetEvent("],
+];
+
+/// A call that only asks, and that each of them makes.
+pub(crate) const ASKS: &str = "NtQueryObject(";
+
 pub(crate) fn expect_table(text: &str) {
     expect![[r""]].assert_eq(text);
 }
