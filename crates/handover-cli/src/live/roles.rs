@@ -151,7 +151,13 @@ fn look_at_what_is_shared(event: &Event, child: &Child) -> Result<(), Error> {
     let this = Process::open_to_look(std::process::id())?;
     let started = Instant::now();
     loop {
-        let sharing = handover::shared(&this, child.process())?;
+        let mut sharing = handover::shared(&this, child.process())?;
+        // The handle to look with isn't the story's.
+        let looking = HandleValue::of(&this)?;
+        for object in &mut sharing.objects {
+            object.handles[0].retain(|value| *value != looking);
+        }
+        sharing.objects.retain(|object| !object.handles[0].is_empty());
         let has_it = sharing.objects.iter().any(|object| object.handles[0].contains(&own));
         if has_it || started.elapsed() > TIME {
             let values = |values: &[HandleValue]| values.iter().map(|value| value.get()).collect::<Vec<_>>();
