@@ -24,7 +24,8 @@
 //! [`Share`] is an object on its way, with its access; [`HandleValue`] is the number that one process tells another, and
 //! [`Told`] one that came; [`Command`], [`Child`] and [`Process`] are the other process; [`Kind`] is the kernel's answer to
 //! what a handle refers to; [`Channel`] carries [`Message`]s with objects in them, and a [`Listener`] lets strangers meet;
-//! [`wait_any`] waits for several things; [`Audit`] finds what other programs, or other code of this one, let their
+//! [`wait_any`] waits for several things; [`Table`] shows what any process has, and [`shared`](fn@shared) what two have in
+//! common; [`Audit`] finds what other programs, or other code of this one, let their
 //! children inherit without listing it; [`Error`] says what went wrong and what to do.
 //!
 //! # Seeing the calls
