@@ -8,7 +8,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 pub(crate) fn columns(titles: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(titles.to_vec()).add_rows(lines);
-    match width() {
+    /// Narrower than this, a terminal breaks the lines better than columns do.
+    const LEAST: u16 = 50;
+    match width().filter(|width| *width >= LEAST) {
         Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };

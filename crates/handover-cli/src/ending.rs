@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use handover::Error;
+use serde_json::Value;
 
 /// For the help text.
 pub(crate) const EXIT_CODES: &str = "\
@@ -77,8 +78,13 @@ impl Display for Explained<'_> {
                 "{call} was refused for {what}: the right {right} is lacking; {}",
                 crate::os::WHO_HAS_RIGHTS
             ),
-            Error::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "{}; {}", self.0, crate::os::WHO_HAS_RIGHTS)
+            Error::System { call, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                let advice = if *call == crate::os::STARTING {
+                    "is it a program, and may this user start it?"
+                } else {
+                    crate::os::WHO_HAS_RIGHTS
+                };
+                write!(f, "{}; {advice}", self.0)
             }
             other => other.fmt(f),
         }
@@ -93,6 +99,26 @@ pub(crate) fn print(text: &str) -> Result<(), Stop> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Stop::NobodyReads),
         Err(error) => Err(Stop::failed(format_args!("standard output: {error}"))),
     }
+}
+
+/// Writes JSON to standard output. What controls a terminal is written out, also where JSON itself lets it stand.
+pub(crate) fn print_json(value: &Value) -> Result<(), Stop> {
+    print(&json_text(value))
+}
+
+/// A value as lines of text.
+pub(crate) fn json_text(value: &Value) -> String {
+    let shown = |letter: char| match letter {
+        letter if is_invisible(letter) && letter != '\n' => format!("\\u{:04x}", u32::from(letter)),
+        letter => letter.to_string(),
+    };
+    format!("{value:#}\n").chars().map(shown).collect()
+}
+
+/// Whether a letter moves a terminal's cursor or turns the direction of what follows instead of being seen.
+pub(crate) fn is_invisible(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Says something that isn't the result.

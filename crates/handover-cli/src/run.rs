@@ -20,7 +20,8 @@ Examples:
 
 In the command's arguments {NAME} becomes the object's number in decimal; other braces stay as they are. A program that
 uses the library takes the objects by name. The command gets these objects and its three standard streams, and nothing
-else that this program happens to have. What was given is said on standard error.";
+else that this program happens to have. What was given is said on standard error. If this program is ended by a signal,
+the command runs on.";
 
 /// Start a program with these objects and nothing else, their numbers filled in for {NAME}
 #[derive(Debug, Args)]
@@ -71,6 +72,9 @@ where
 {
     let (name, rest) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     checked_name(name)?;
+    if rest.is_empty() {
+        return Err(format!("expected NAME=VALUE; {text:?} has no value"));
+    }
     let value = rest.parse().map_err(|error| format!("{rest:?}: {error}"))?;
     Ok((name.to_owned(), value))
 }
@@ -123,11 +127,12 @@ impl Object {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Stop> {
-    let objects = options.objects()?;
-    let events = options.events_to_set(&objects)?;
     let [program, arguments @ ..] = options.command.as_slice() else {
         return Err(Stop::usage("there is no command"));
     };
+    options.check()?;
+    let objects = options.objects()?;
+    let events = options.events_to_set(&objects);
     let mut command = Command::new(program);
     for (name, object) in &objects {
         command.inherit(name.as_str(), object.share());
@@ -198,6 +203,34 @@ fn template<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> String {
 }
 
 impl Options {
+    /// Finds what is wrong with the words alone, before anything is made or emptied.
+    fn check(&self) -> Result<(), Stop> {
+        let bare = |text: &String| text.split_once('=').map_or(text.clone(), |(name, _)| name.to_owned());
+        let events: Vec<String> = self.event.iter().chain(&self.auto_event).map(bare).collect();
+        let mut names = events.clone();
+        names.extend(self.semaphore.iter().map(|(name, _)| name.clone()));
+        names.extend(self.section.iter().map(|(name, _)| name.clone()));
+        names.extend(self.timer.iter().map(|(name, _)| name.clone()));
+        for files in [&self.file, &self.write, &self.append] {
+            names.extend(files.iter().map(|(name, _)| name.clone()));
+        }
+        for (place, name) in names.iter().enumerate() {
+            checked_name(name).map_err(Stop::usage)?;
+            if names[..place].contains(name) {
+                return Err(Stop::usage(format_args!("two objects have the name {name:?}")));
+            }
+        }
+        for wanted in &self.set {
+            if !names.contains(wanted) {
+                return Err(Stop::usage(format_args!("--set {wanted}: nothing of this name is given")));
+            }
+            if !events.contains(wanted) {
+                return Err(Stop::usage(format_args!("--set {wanted}: it is no event")));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes what is to be given.
     fn objects(&self) -> Result<Vec<(String, Object)>, Stop> {
         let mut objects: Vec<(String, Object)> = Vec::new();
@@ -211,7 +244,6 @@ impl Options {
             for text in texts {
                 let (name, object) =
                     text.split_once('=').map_or((text.as_str(), None), |(name, object)| (name, Some(object)));
-                checked_name(name).map_err(Stop::usage)?;
                 let event = event(object, reset).map_err(failed(name))?;
                 objects.push((name.to_owned(), Object::Event(event)));
             }
@@ -230,30 +262,24 @@ impl Options {
         }
         for (files, how) in [
             (&self.file, OpenOptions::new().read(true)),
-            (&self.write, OpenOptions::new().write(true).create(true).truncate(true)),
             (&self.append, OpenOptions::new().append(true).create(true)),
+            // Last: nothing is emptied for want of something else.
+            (&self.write, OpenOptions::new().write(true).create(true).truncate(true)),
         ] {
             for (name, path) in files {
                 objects.push((name.clone(), Object::File(open(how, name, path)?)));
             }
         }
-        for (place, (name, _)) in objects.iter().enumerate() {
-            if objects[..place].iter().any(|(other, _)| other == name) {
-                return Err(Stop::usage(format_args!("two objects have the name {name:?}")));
-            }
-        }
         Ok(objects)
     }
 
-    fn events_to_set<'a>(&self, objects: &'a [(String, Object)]) -> Result<Vec<&'a Event>, Stop> {
-        let event = |wanted: &String| match objects.iter().find(|(name, _)| name == wanted) {
-            Some((_, Object::Event(event))) => Ok(event),
-            Some((_, other)) => {
-                Err(Stop::usage(format_args!("--set {wanted}: it is {}, and no event", other.kind())))
-            }
-            None => Err(Stop::usage(format_args!("--set {wanted}: nothing of this name is given"))),
+    fn events_to_set<'a>(&self, objects: &'a [(String, Object)]) -> Vec<&'a Event> {
+        let wanted = |name: &str| self.set.iter().any(|wanted| wanted == name);
+        let event = |(name, object): &'a (String, Object)| match object {
+            Object::Event(event) if wanted(name) => Some(event),
+            _ => None,
         };
-        self.set.iter().map(event).collect()
+        objects.iter().filter_map(event).collect()
     }
 }
 
@@ -272,6 +298,13 @@ fn event(object: Option<&str>, reset: Reset) -> handover::Result<Event> {
 }
 
 fn open(how: &OpenOptions, name: &str, path: &OsStr) -> Result<File, Stop> {
+    // A FIFO opens when somebody opens its other side, which may be never.
+    if crate::os::is_fifo(Path::new(path)) {
+        let path = Path::new(path).display();
+        let why =
+            format_args!("the object {name:?}: the file {path} is a FIFO; give the command its path instead");
+        return Err(Stop::with_code(code::NOT_BEGUN, why));
+    }
     how.open(path).map_err(|error| {
         let path = Path::new(path).display();
         Stop::with_code(code::NOT_BEGUN, format_args!("the object {name:?}: the file {path}: {error}"))

@@ -5,7 +5,7 @@ use handover::{HandleValue, Process};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::ending::{Stop, print};
+use crate::ending::{Stop, print, print_json};
 use crate::table::{printable, process_id};
 
 const EXAMPLES: &str = "\
@@ -33,6 +33,9 @@ pub(crate) struct Options {
 
 pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
     let ids = [options.pid, options.other];
+    if ids[0] == ids[1] {
+        return Err(Stop::usage("expected two processes; came the same one twice"));
+    }
     let [one, other] = ids.map(Process::open_to_look);
     let sharing = handover::shared(&one?, &other?)?;
     if options.json {
@@ -54,7 +57,7 @@ pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
                 json!({ "process": process, "value": value.get(), "why": why.to_string() })
             })
             .collect();
-        return print(&format!("{:#}\n", json!({ "objects": objects, "untold": untold })));
+        return print_json(&json!({ "objects": objects, "untold": untold }));
     }
     let mut text = String::new();
     if !sharing.objects.is_empty() {

@@ -7,7 +7,7 @@ use handover::{Entry, Kind, Process, Table};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::ending::{Stop, print};
+use crate::ending::{Stop, is_invisible, print, print_json, remark};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +46,21 @@ pub(crate) struct Options {
     json: bool,
 }
 
+/// What is no typing error though a process may have none.
+const KINDS: [&str; 11] = [
+    "event",
+    "mutex",
+    "semaphore",
+    "section",
+    "timer",
+    "file",
+    "socket",
+    "process",
+    "thread",
+    "job",
+    "token",
+];
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Sort {
     Value,
@@ -56,11 +71,13 @@ enum Sort {
 
 /// A process's id as people have it from other tools.
 pub(crate) fn process_id(text: &str) -> Result<u32, String> {
-    let id = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => text.parse(),
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None => (text, 10),
     };
-    id.map_err(|_| "expected a process's id, in decimal or in hex with 0x".into())
+    // The parser takes a sign; an id has none.
+    let id = u32::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'));
+    id.ok_or_else(|| "expected a process's id, in decimal or in hex with 0x".into())
 }
 
 pub(crate) fn table(options: &Options) -> Result<(), Stop> {
@@ -74,6 +91,19 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
         // What has none comes last.
         Sort::Name => entries.sort_by_key(|entry| (name(entry).is_none(), name(entry))),
     }
+    for wanted in &options.kind {
+        let is_there = table.entries().iter().any(|entry| kind(entry).eq_ignore_ascii_case(wanted));
+        if !is_there && !KINDS.iter().any(|known| known.eq_ignore_ascii_case(wanted)) {
+            let mut kinds: Vec<&str> = table.entries().iter().map(kind).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            remark(format_args!(
+                "no kind is called {wanted:?}; process {} has {}",
+                table.process(),
+                kinds.join(", ")
+            ));
+        }
+    }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in &entries {
         *counts.entry(kind(entry)).or_default() += 1;
@@ -84,7 +114,7 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
         if !options.summary {
             all["handles"] = handles.into();
         }
-        return print(&format!("{all:#}\n"));
+        return print_json(&all);
     }
     let mut text = String::new();
     if !options.summary && !entries.is_empty() {
@@ -124,7 +154,8 @@ fn line(entry: &Entry) -> Vec<String> {
     let flags = [(entry.is_inheritable(), "inherit"), (entry.is_protected(), "protect")];
     let flags: Vec<&str> = flags.iter().filter(|(has, _)| *has).map(|(_, word)| *word).collect();
     let name = match (entry.kind(), entry.name()) {
-        (Err(why), _) | (_, Err(why)) => format!("? {why}"),
+        (_, Err(why)) | (Err(why), Ok(None)) => format!("? {why}"),
+        (Err(why), Ok(Some(name))) => format!("{} ? {why}", printable(name)),
         (Ok(_), Ok(name)) => printable(name.unwrap_or_default()),
     };
     vec![
@@ -139,7 +170,7 @@ fn line(entry: &Entry) -> Vec<String> {
 
 /// A name that another process has chosen, without what would move a terminal's cursor.
 pub(crate) fn printable(name: &str) -> String {
-    let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+    let shown = |letter: char| if is_invisible(letter) { char::REPLACEMENT_CHARACTER } else { letter };
     name.chars().map(shown).collect()
 }
 

@@ -1,10 +1,17 @@
 //! Linux.
 
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 
 /// What to do where a right is lacking.
-pub(crate) const WHO_HAS_RIGHTS: &str = "run this as the process's own user or as root";
+pub(crate) const WHO_HAS_RIGHTS: &str = "run this as the process's own user or as root; a process can also forbid it to its own user (PR_SET_DUMPABLE)";
+
+/// Whether a path leads to a FIFO.
+pub(crate) fn is_fifo(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo())
+}
 
 /// The call that starts a program.
 pub(crate) const STARTING: &str = "execve";

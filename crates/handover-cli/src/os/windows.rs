@@ -1,9 +1,16 @@
 //! Windows.
 
+use std::path::Path;
 use std::process::ExitStatus;
 
 /// What to do where a right is lacking.
-pub(crate) const WHO_HAS_RIGHTS: &str = "run this as the process's own user or as an administrator";
+pub(crate) const WHO_HAS_RIGHTS: &str =
+    "run this as the process's own user, or with the privilege SeDebugPrivilege";
+
+/// Whether a path leads to a FIFO, which is nothing that lies in a folder here.
+pub(crate) fn is_fifo(_: &Path) -> bool {
+    false
+}
 
 /// The call that starts a program.
 pub(crate) const STARTING: &str = "CreateProcessW";
