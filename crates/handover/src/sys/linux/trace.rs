@@ -173,6 +173,7 @@ pub(crate) fn message(thread: u32) -> io::Result<u64> {
     ask("ptrace", &arguments, || {
         let mut message: libc::c_ulong = 0;
         request(libc::PTRACE_GETEVENTMSG, thread, (&raw mut message).expose_provenance())?;
+        #[allow(clippy::useless_conversion, reason = "it has 32 bits on some machines")]
         Ok(u64::from(message))
     })
 }
