@@ -20,6 +20,8 @@ fn main() -> ExitCode {
             a_value_that_is_somebody_elses_by_now_is_not_taken,
             what_leaked_in_is_seen,
             a_child_with_an_exact_list_has_nothing_unlisted,
+            what_leaked_in_can_be_kept,
+            what_was_closed_meanwhile_can_not_be_kept,
             a_thousand_objects_arrive,
             two_spawns_from_one_builder_are_equal,
             a_grandchild_gets_what_its_parent_hands_down,
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
             takes_and_says,
             says_what_was_handed_down,
             has_a_grandchild,
+            keeps_what_leaked_in,
             takes_a_thousand,
             hands_its_event_on,
             takes_by_both,
@@ -230,6 +233,63 @@ fn a_child_with_an_exact_list_has_nothing_unlisted() {
     let ready = Event::manual_reset().unwrap();
     let out = said(in_role("says_what_was_handed_down").inherit("ready", &ready));
     assert_eq!(out, "[\"ready\"]\n[]");
+}
+
+/// What a child of this process says that std's builder has started.
+fn said_by_a_child_of_std() -> String {
+    let output = std::process::Command::new(this_program())
+        .args(role("says_what_was_handed_down", &[]))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn keeps_what_leaked_in(arguments: &[String]) {
+    let value: u32 = arguments[0].parse().unwrap();
+    let out = said_by_a_child_of_std();
+    assert!(out.contains("a semaphore"), "the control: before, it goes on: {out}");
+    let before = table::count();
+    let unlisted = handover::unlisted().unwrap();
+    let leaked = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
+    assert_eq!(leaked.kind, Some(Kind::Semaphore));
+    for unlisted in &unlisted {
+        unlisted.keep().unwrap();
+        // Once more is nothing new.
+        unlisted.keep().unwrap();
+    }
+    assert_eq!(handover::unlisted().unwrap(), []);
+    // It is open still, and nothing else has changed.
+    let entry = table::entry(std::process::id(), value).expect("it is open");
+    assert!(!entry.inheritable);
+    assert_eq!(table::count(), before);
+    let out = said_by_a_child_of_std();
+    assert!(!out.contains("a semaphore"), "{out}");
+}
+
+fn what_leaked_in_can_be_kept() {
+    let leak = raw::semaphore();
+    table::make_inheritable(&leak);
+    let child = std::process::Command::new(this_program())
+        .args(role("keeps_what_leaked_in", &[&table::value(&leak).to_string()]))
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    // The child has changed its own flag alone.
+    assert!(table::is_inheritable(&leak));
+}
+
+fn what_was_closed_meanwhile_can_not_be_kept() {
+    let leak = raw::semaphore();
+    table::make_inheritable(&leak);
+    let value = table::value(&leak);
+    let unlisted = handover::unlisted().unwrap();
+    let unlisted = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
+    drop(leak);
+    match unlisted.keep() {
+        Err(Error::NotOpen { what }) => assert!(what.contains(&format!("{value:#x}")), "{what}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn takes_a_thousand(_: &[String]) {

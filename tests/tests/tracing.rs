@@ -1,6 +1,6 @@
 //! Each system call makes one event, and all effects together are what became of the handle tables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io::{Error as IoError, Read};
 use std::process::ExitCode;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use handover::{
-    Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Section, Semaphore,
-    Stdio, faults, wait_any,
+    Audit, Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Section,
+    Semaphore, Stdio, faults, wait_any,
 };
 use handover_tests::expect::told as call;
 use handover_tests::{role, settled, table, tests, this_program};
@@ -34,8 +34,9 @@ fn main() -> ExitCode {
             what_came_over_a_channel_is_told,
             what_is_sent_is_told_with_its_text,
             the_effects_make_up_the_table,
+            an_audit_is_told,
         ],
-        tests![sleeps, echoes],
+        tests![sleeps, echoes, ends],
     )
 }
 
@@ -488,4 +489,42 @@ fn the_effects_make_up_the_table() {
         replayed.remove(&table::value(&handle));
     }
     assert_eq!(replayed.difference(&before).count(), 0, "{replayed:?} {before:?}");
+}
+
+fn ends(_: &[String]) {}
+
+fn an_audit_is_told() {
+    listen(LevelFilter::TRACE);
+    let audit = || {
+        let mut command = std::process::Command::new(this_program());
+        command.args(role("ends", &[]));
+        Audit::of(command).run(Duration::from_secs(60)).unwrap()
+    };
+    // What the system makes once for a process is made.
+    audit();
+    let before = settled_here();
+    told();
+    let audit = audit();
+    let all = told();
+    assert!(
+        audit.status.success() && audit.started.iter().all(|started| started.untold.is_none()),
+        "{audit}"
+    );
+    for name in call::AUDIT {
+        assert!(all.iter().any(|one| one.call == name), "no {name} in {all:#?}");
+    }
+    let id = audit.started[0].id;
+    assert_eq!(did(&all, call::SPAWN).result, format!("process {id}"));
+    // Two threads tell, each in its own order: what is opened is as often closed.
+    let mut open = BTreeMap::new();
+    for effect in all_effects(&all) {
+        match effect {
+            Effect::Opened((value, None), _) => *open.entry(value).or_insert(0) += 1,
+            Effect::Closed((value, None)) => *open.entry(value).or_insert(0) -= 1,
+            other => panic!("{other:?} in {all:#?}"),
+        }
+    }
+    assert!(!open.is_empty());
+    open.retain(|_, count| *count != 0);
+    assert_eq!((open, settled_here()), (BTreeMap::new(), before), "{all:#?}");
 }

@@ -18,7 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   handover audit -- cargo test             in CI: fails if any process of the tree inherits what nobody has listed
   handover audit --allow kind:file --allow name:jobserver -- make
-  handover audit --own -- my-program       not what this program itself has brought along
+  handover audit --own -- my-program       only what its own processes leak, whatever this program has inherited
 
 The command is started the ordinary way, under a debugger: each process that it starts is stopped before its first
 instruction, and its handle table is read. What it has inherited the ordinary way, less what it would have under an exact
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// What may be inherited without being listed: `kind:KIND`, or `name:PART` of the object's name; can be given several times
     #[arg(long, value_name = "WHAT", value_parser = allowed)]
     allow: Vec<Allowed>,
-    /// Don't count what the command itself inherits: that comes from whoever has started this program
+    /// Find only what the command's own processes leak: keep from it what has leaked into this program
     #[arg(long)]
     own: bool,
     /// End the command after so many seconds
@@ -79,14 +79,15 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     let [program, arguments @ ..] = options.command.as_slice() else {
         return Err(Stop::usage("there is no command"));
     };
+    if options.own {
+        keep_what_came().map_err(|error| Stop::with_code(code::NOT_BEGUN, Explained(&error)))?;
+    }
     let mut command = Command::new(program);
     command.args(arguments);
     // The command has standard output for itself until it ends.
-    let mut count = 0;
     let audit = Audit::of(command).watch(|started| {
-        count += 1;
         if options.verbose {
-            let leaks = started.leaks().filter(|entry| options.minds(count == 1, entry)).count();
+            let leaks = started.leaks().filter(|entry| options.minds(entry)).count();
             let leaks = if leaks == 0 { String::new() } else { format!(": {}", counted(leaks, "leak")) };
             remark(format_args!("{} begins, child of {}{leaks}", called(started), started.parent));
         }
@@ -106,6 +107,18 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     }
 }
 
+/// Keeps from the command what this program has inherited without being told.
+fn keep_what_came() -> handover::Result<()> {
+    for unlisted in handover::unlisted()? {
+        match unlisted.keep() {
+            // What is closed doesn't leak.
+            Ok(()) | Err(Error::NotOpen { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn not_audited(error: &Error) -> Stop {
     let code = match error {
         Error::TimedOut { .. } => code::LATE,
@@ -118,8 +131,8 @@ fn not_audited(error: &Error) -> Stop {
 
 impl Options {
     /// Whether a handle that nobody has listed counts.
-    fn minds(&self, is_command: bool, entry: &Entry) -> bool {
-        !(is_command && self.own) && !self.allow.iter().any(|allowed| allowed.allows(entry))
+    fn minds(&self, entry: &Entry) -> bool {
+        !self.allow.iter().any(|allowed| allowed.allows(entry))
     }
 }
 
@@ -132,15 +145,15 @@ struct Row<'a> {
 }
 
 fn rows<'a>(options: &Options, audit: &'a Audit) -> Vec<Row<'a>> {
-    let of = |(place, started): (usize, &'a Started)| {
+    let of = |started: &'a Started| {
         started.arrived.iter().map(move |(entry, standing)| Row {
             started,
             entry,
             standing,
-            leaks: *standing == Standing::Leaked && options.minds(place == 0, entry),
+            leaks: *standing == Standing::Leaked && options.minds(entry),
         })
     };
-    audit.started.iter().enumerate().flat_map(of).collect()
+    audit.started.iter().flat_map(of).collect()
 }
 
 /// The process, by its id and its program.

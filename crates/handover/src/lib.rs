@@ -51,8 +51,9 @@
 //!
 //! All effects of a process, in their order, make up its table, apart from what others do to it. What becomes of a handle that
 //! a program has taken as one of std's types isn't told: std closes it, and std reads and writes a child's streams. Nor is what
-//! a new process does before it runs its program. Reading one of the kernel's pages about a process or a descriptor is one
-//! event, though it takes three calls. Events of several threads can come in another order than their calls were made. An
+//! a new process does before it runs its program. Reading one of the kernel's pages or folders about a process or a
+//! descriptor is one event, though it takes more calls. So is what std does to start the command of an audit, of which only
+//! what stays open here is told. Events of several threads can come in another order than their calls were made. An
 //! event doesn't change what the system's last error was, and what a subscriber calls of this crate in return makes none.
 //!
 //! # Platforms

@@ -233,6 +233,41 @@ pub struct Unlisted {
     pub(crate) carries: table::Carries,
 }
 
+impl Unlisted {
+    /// Takes the inherit flag off it, so that no process that is started from here gets it too. The handle stays open, and
+    /// belongs as before to whoever uses it by its number.
+    ///
+    /// For a program that starts others and is itself started by whatever there is: a supervisor, a shell, a runner of
+    /// tests. It does that first thing in its `main`, before it starts anything and before other code of its own makes
+    /// something inheritable that is meant to be:
+    ///
+    /// ```no_run
+    /// for leaked in handover::unlisted()? {
+    ///     leaked.keep()?;
+    /// }
+    /// # Ok::<(), handover::Error>(())
+    /// ```
+    ///
+    /// What was handed down by name is among the unlisted until [`inherited`] was called, and what was told by its number
+    /// until it is adopted. Do that first: once such a handle is kept, it may not count as handed down any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOpen`] if it was closed meanwhile. If something else was opened since then under the same value, that is
+    /// kept instead.
+    #[doc(alias("SetHandleInformation", "HANDLE_FLAG_INHERIT", "FD_CLOEXEC"))]
+    pub fn keep(&self) -> Result<()> {
+        handle::clear_inheritable_of(self.value).map_err(|source| {
+            let what = format!("the unlisted handle {:#x}", self.value);
+            if handle::is_invalid_handle(&source) {
+                Error::NotOpen { what }
+            } else {
+                Error::System { call: call::SET_FLAGS, what, source }
+            }
+        })
+    }
+}
+
 /// As [`Inherited::unlisted`], for a process to which nothing was handed down.
 ///
 /// # Errors

@@ -101,6 +101,9 @@ pub mod told {
     pub const KIND: &str = "fstat";
     /// Starts a child.
     pub const SPAWN: &str = "fork+execve";
+    /// What an audit does, beside starting the command.
+    pub const AUDIT: [&str; 9] =
+        ["socketpair", "ptrace", "waitid", "readdir", "readlink", "read", "sendto", "recvmsg", "close"];
     /// Sends bytes over a channel.
     pub const SEND: &str = "sendto";
     /// Sends an object, in the direction from parent to child.

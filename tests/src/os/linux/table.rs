@@ -265,6 +265,9 @@ pub fn keep_what_is_left_open() {
 /// Keeps the same from what this process starts, beside its streams: done for each test already.
 pub const fn keep_what_came() {}
 
+/// Lets no child have this process's streams beside its own: none does.
+pub const fn keep_streams() {}
+
 /// Whether this is Wine, which lacks some of what Windows can.
 #[must_use]
 pub const fn is_wine() -> bool {

@@ -106,6 +106,18 @@ pub mod told {
     pub const KIND: &str = "NtQueryObject";
     /// Starts a child.
     pub const SPAWN: &str = "CreateProcessW";
+    /// What an audit does, beside starting the command.
+    pub const AUDIT: [&str; 9] = [
+        "DbgUiConnectToDbg",
+        "DbgUiWaitStateChange",
+        "DbgUiContinue",
+        "NtQueryInformationProcess",
+        "ReadProcessMemory",
+        "QueryFullProcessImageNameW",
+        "NtQuerySystemInformation",
+        "DuplicateHandle",
+        "CloseHandle",
+    ];
     /// Sends bytes over a channel.
     pub const SEND: &str = "WriteFile";
     /// Sends an object, in the direction from parent to child.

@@ -299,6 +299,20 @@ pub const fn keep_what_is_left_open() {}
 ///
 /// If it can't be done.
 pub fn keep_what_came() {
+    keep(|is_stream| !is_stream);
+}
+
+/// Lets no child have this process's streams beside its own. Whatever it passes on as a stream std copies.
+///
+/// # Panics
+///
+/// If it can't be done.
+pub fn keep_streams() {
+    keep(|is_stream| is_stream);
+}
+
+/// Takes the inherit flag off those of this process's handles that are to be kept.
+fn keep(is_to_be_kept: impl Fn(bool) -> bool) {
     use windows_sys::Win32::System::Console::{
         GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
     };
@@ -308,7 +322,8 @@ pub fn keep_what_came() {
         stream.addr()
     });
     let came = of(std::process::id());
-    for entry in came.iter().filter(|entry| entry.inheritable && !streams.contains(&(entry.value as usize))) {
+    let kept = |entry: &&Entry| entry.inheritable && is_to_be_kept(streams.contains(&(entry.value as usize)));
+    for entry in came.iter().filter(kept) {
         let raw = with_exposed_provenance_mut(entry.value as usize);
         // SAFETY: the kernel checks the number, and whoever has the handle goes on to use it as before.
         let answer = unsafe { SetHandleInformation(raw, HANDLE_FLAG_INHERIT, 0) };

@@ -1,7 +1,6 @@
 //! Following a command and all that it starts, from exec to exec.
 
-use std::io::Read;
-use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
@@ -9,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::audited::look;
 use crate::audit::{Show, Started, Watch, gallery};
+use crate::sys::handle::page_at;
+use crate::sys::io::{HasHandle, Owned};
 use crate::sys::process::forgets_children;
 use crate::sys::spawn::{hold_free_streams, without_signals};
 use crate::sys::trace::{self, Came, Happened};
@@ -52,14 +53,11 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
             thread.spawn_scoped(scope, move || follow(far, hear, until, &show))
         });
         let tracer = tracer.and_then(|begun| begun).map_err(failed("clone", "the thread that traces"))?;
-        let spawned = command.spawn();
+        let spawned = trace::spawn(&mut command);
         // A child that has failed before it came to that waits for nobody, and nobody for it.
         drop(near);
-        let is_piped = spawned
-            .as_ref()
-            .is_ok_and(|child| child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some());
         let word = match &spawned {
-            Ok(_) if is_piped => Spawned::InVain,
+            Ok(child) if child.is_piped => Spawned::InVain,
             Ok(_) => Spawned::Yes,
             Err(_) => Spawned::No,
         };
@@ -67,8 +65,7 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
         let _ = tell.send(word);
         let started = gallery.watch(watch);
         let outcome = tracer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        spawned.map_err(failed("execve", &what))?;
-        if is_piped {
+        if spawned.map_err(failed("execve", &what))?.is_piped {
             return Err(Error::invalid(
                 what,
                 "has a pipe to this process for a stream, and nobody at its other end",
@@ -85,24 +82,20 @@ fn failed(call: &'static str, what: &str) -> impl FnOnce(std::io::Error) -> Erro
 
 /// The tracer's thread.
 fn follow(
-    mut far: UnixStream,
+    far: Owned,
     hear: Receiver<Spawned>,
     until: Option<Instant>,
     show: &Show,
 ) -> Result<Option<ExitStatus>> {
-    let mut id = [0; 4];
-    if far.read_exact(&mut id).is_err() {
-        // It never came to that: std says why.
-        return Ok(None);
-    }
-    let command = u32::from_ne_bytes(id);
+    // If it never came to that, std says why.
+    let Some(command) = trace::hear_id(far.handle()) else { return Ok(None) };
     if let Err(source) = trace::seize(command) {
         let what = refused(command, &source);
-        trace::let_go(&far, Err(&source));
+        trace::let_go(far.handle(), Err(&source));
         return Err(Error::System { call: "ptrace", what, source });
     }
     let mut tree = Tree { command, threads: vec![command], hear, is_spawned: false, status: None };
-    trace::let_go(&far, Ok(()));
+    trace::let_go(far.handle(), Ok(()));
     drop(far);
     let mut pause = SHORTEST;
     loop {
@@ -156,7 +149,8 @@ fn refused(process: u32, source: &std::io::Error) -> String {
     if source.raw_os_error() != Some(libc::EPERM) {
         return what;
     }
-    let page = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let page = page_at(Path::new(&format!("/proc/{process}/status"))).unwrap_or_default();
+    let page = String::from_utf8_lossy(&page);
     let tracer = page.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
     match tracer {
         Some(tracer) if tracer != "0" => format!("{what} and is already, by process {tracer}"),

@@ -1,19 +1,20 @@
 //! What the kernel shows of a process that stands still before its first instruction.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use super::adoption::named;
 use super::look::entries_of;
 use crate::audit::Seen;
 use crate::inherit::manifest::{Manifest, VARIABLE};
+use crate::sys::handle::{link_at, page_at};
 use crate::sys::trace;
 use crate::{HandleValue, Result, Untold};
 
 /// All that is to be known.
 pub(super) fn look(process: u32) -> Seen {
-    let page = |name: &str| format!("/proc/{process}/{name}");
+    let path = |name: &str| PathBuf::from(format!("/proc/{process}/{name}"));
     // The descriptors that have crossed the exec: all that it has.
     let inherited = entries_of(process).map_err(|error| untold(format!("its descriptors: {error}")));
     let inherited = inherited.and_then(|entries| match trace::message(process) {
@@ -21,16 +22,17 @@ pub(super) fn look(process: u32) -> Seen {
         Ok(_) => Ok(entries),
         Err(_) => Err(untold("it has been ended before it was looked at")),
     });
-    let status = fs::read_to_string(page("status")).unwrap_or_default();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+    let status = page_at(&path("status")).unwrap_or_default();
+    let parent = String::from_utf8_lossy(&status);
+    let parent = parent.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
     Seen {
         id: process,
         parent: parent.unwrap_or_default(),
-        program: fs::read_link(page("exe")).map_err(|error| untold(format!("its program: {error}"))),
+        program: link_at(&path("exe")).map_err(|error| untold(format!("its program: {error}"))),
         inherited,
         streams: Ok((0_u64..3).filter_map(|number| HandleValue::try_from(number).ok()).collect()),
         twice: Vec::new(),
-        listed: match fs::read(page("environ")) {
+        listed: match page_at(&path("environ")) {
             Ok(block) => listed(process, &block).map_err(|error| untold(error.to_string())),
             Err(error) => Err(untold(format!("its environment: {error}"))),
         },

@@ -1,7 +1,7 @@
 //! Following a command and all that it creates, from process to process.
 
-use std::os::windows::io::{AsHandle, OwnedHandle};
-use std::os::windows::process::{CommandExt, ExitStatusExt};
+use std::os::windows::io::AsHandle;
+use std::os::windows::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::audited::look;
 use crate::audit::{Show, Started, Watch, gallery};
 use crate::sys::debug::{self, Exception, Happened, What};
+use crate::sys::io::Owned;
 use crate::sys::process::terminate;
 use crate::{Error, Result};
 
@@ -37,9 +38,10 @@ fn failed(call: &'static str, what: &str) -> impl FnOnce(std::io::Error) -> Erro
 fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<Option<ExitStatus>> {
     let what = format!("the program {:?}", command.get_program());
     let mut tree = Tree::default();
-    let child = command.creation_flags(debug::DEBUGGED).spawn().map_err(failed("CreateProcessW", &what))?;
+    debug::begin().map_err(failed("DbgUiConnectToDbg", "the thread that debugs"))?;
+    let child = debug::spawn(&mut command).map_err(failed("CreateProcessW", &what))?;
     tree.is_expected = true;
-    if child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some() {
+    if child.is_piped {
         return Err(Error::invalid(
             what,
             "has a pipe to this process for a stream, and nobody at its other end",
@@ -57,7 +59,7 @@ fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<O
                 true
             }
             What::Ends(code) => {
-                if happened.process == child.id() {
+                if happened.process == child.id {
                     status.get_or_insert_with(|| ExitStatus::from_raw(*code));
                 }
                 true
@@ -76,7 +78,7 @@ fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<O
 /// A process that is debugged.
 struct Debugged {
     id: u32,
-    process: OwnedHandle,
+    process: Owned,
     /// The kinds of breakpoints that it has come to.
     breakpoints: Vec<i32>,
 }

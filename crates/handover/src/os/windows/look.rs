@@ -10,7 +10,7 @@ use crate::sys::asker::{Answer, Asker};
 use crate::sys::handle::{duplicate_from, is_invalid_handle, kind_of};
 use crate::sys::io::{BorrowedHandle, HasHandle, Owned};
 use crate::sys::look as sys;
-use crate::sys::process::id_of;
+use crate::sys::process::ask_for_id;
 use crate::sys::table::{Listed, handles_of};
 use crate::table::{Entry, Untold};
 use crate::{Access, Error, HandleValue, Kind, Process, Result};
@@ -130,7 +130,7 @@ impl Names {
         match kind {
             Kind::File => self.of_file(copy),
             // Without the right to ask it has no other name.
-            Kind::Process => Ok(id_of(copy.handle()).map(|id| format!("process {id}"))),
+            Kind::Process => Ok(ask_for_id(copy.handle()).map(|id| format!("process {id}"))),
             _ => sys::name_of(copy.handle())
                 .map_err(|error| Untold::because(format_args!("NtQueryObject: {error}"))),
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
@@ -235,10 +235,8 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
         return Ok(kind);
     }
     // Any other kind has a name in its link.
-    let path = path_of(handle);
-    let link = ask("readlink", &[("path", path.as_str().into())], || {
-        rustix::fs::readlink(&path, Vec::new())?.into_string().map_err(io::Error::other)
-    })?;
+    let link = link_at(Path::new(&path_of(handle)))?.into_os_string();
+    let link = link.into_string().map_err(|_| io::Error::other("the link's text isn't UTF-8"))?;
     Ok(Kind::Other(name_in_link(&link).into()))
 }
 
@@ -283,6 +281,7 @@ pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> io::Result<u64> {
 fn page_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let path = format!("/proc/thread-self/fdinfo/{}", handle.as_raw_fd());
     ask_page(Path::new(&path), || {
+        // One event has two calls that can fail in different ways, so a test can let each of them.
         fault("open")?;
         let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut page = Vec::with_capacity(512);
@@ -292,13 +291,29 @@ fn page_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 }
 
 /// Reads one of the kernel's pages, which leaves nothing open: one event for all of it.
-pub(super) fn ask_page(path: &Path, read: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+fn ask_page(path: &Path, read: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
     ask("read", &[("path", path.into())], || read().map(Page)).map(|Page(page)| page)
+}
+
+/// The kernel's page of this path.
+pub(crate) fn page_at(path: &Path) -> io::Result<Vec<u8>> {
+    ask_page(path, || std::fs::read(path))
 }
 
 /// The same, without a fault.
 pub(super) fn read_page(path: &Path) -> io::Result<Vec<u8>> {
     always_ask("read", &[("path", path.into())], || std::fs::read(path).map(Page)).map(|Page(page)| page)
+}
+
+/// Where one of the kernel's links leads.
+pub(crate) fn link_at(path: &Path) -> io::Result<PathBuf> {
+    struct Link(PathBuf);
+    impl Outcome for Link {
+        fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(to, "{:?}", self.0)
+        }
+    }
+    ask("readlink", &[("path", path.into())], || std::fs::read_link(path).map(Link)).map(|Link(to)| to)
 }
 
 struct Page(Vec<u8>);

@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, statx};
 use rustix::io::Errno;
 
-use super::handle::{is_section, kind_in, name_in_link};
+use super::handle::{is_section, kind_in, link_at, name_in_link, page_at};
 use super::io::Owned;
 use super::{Answered, Argument, ask, call};
 use crate::{HandleValue, Kind};
@@ -40,11 +41,18 @@ pub(crate) fn values_of(process: u32) -> io::Result<(u32, Vec<HandleValue>)> {
         return Ok((process, values));
     }
     // The first thread may have ended before the others, and has nothing any more.
-    for entry in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        let thread = entry?.file_name().to_str().and_then(|name| name.parse().ok());
-        // One that ends meanwhile isn't asked.
-        match thread.map(|thread| (thread, values_in(thread, process))) {
-            Some((thread, Ok(values))) if !values.is_empty() => return Ok((thread, values)),
+    let folder = format!("/proc/{process}/task");
+    let mut threads: Vec<u32> = Vec::new();
+    ask("readdir", &[("path", folder.as_str().into())], || {
+        for entry in std::fs::read_dir(&folder)? {
+            threads.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(threads.len())
+    })?;
+    for thread in threads {
+        // One that has ended meanwhile isn't asked.
+        match values_in(thread, process) {
+            Ok(values) if !values.is_empty() => return Ok((thread, values)),
             _ => {}
         }
     }
@@ -60,13 +68,16 @@ fn values_in(thread: u32, process: u32) -> io::Result<Vec<HandleValue>> {
     // Looking into this process's own table takes one of its places.
     let own = (process == std::process::id()).then_some(folder.borrowed().as_raw_fd().unsigned_abs());
     let mut values = Vec::new();
-    let mut buffer = Vec::with_capacity(32 * 1024);
-    let mut entries = rustix::fs::RawDir::new(folder.borrowed(), buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
-        let value = number.and_then(|number| HandleValue::try_from(number).ok());
-        values.extend(value.filter(|value| Some(value.get()) != own));
-    }
+    ask("readdir", &[("handle", (&folder).into())], || {
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        let mut entries = rustix::fs::RawDir::new(folder.borrowed(), buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
+            let value = number.and_then(|number| HandleValue::try_from(number).ok());
+            values.extend(value.filter(|value| Some(value.get()) != own));
+        }
+        Ok(values.len())
+    })?;
     values.sort_unstable();
     Ok(values)
 }
@@ -81,13 +92,8 @@ pub(crate) fn row(thread: u32, value: HandleValue) -> io::Result<Option<Row>> {
 
 fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
     let path = format!("/proc/{thread}/fd/{value}");
-    let link = ask("readlink", &[("path", path.as_str().into())], || {
-        let link = rustix::fs::readlink(&path, Vec::new())?;
-        Ok(String::from_utf8_lossy(link.as_bytes()).into_owned())
-    })?;
-    let page = format!("/proc/{thread}/fdinfo/{value}");
-    let Answered(page) =
-        ask("read", &[("path", page.as_str().into())], || Ok(Answered(std::fs::read(&page)?)))?;
+    let link = link_at(Path::new(&path))?.to_string_lossy().into_owned();
+    let page = page_at(Path::new(&format!("/proc/{thread}/fdinfo/{value}")))?;
     let line = |name: &str| {
         let mut lines = page.split(|byte| *byte == b'\n');
         let found = lines.find_map(|line| line.strip_prefix(name.as_bytes()));

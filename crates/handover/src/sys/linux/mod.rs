@@ -21,7 +21,6 @@ pub(crate) mod user;
 pub(crate) mod value;
 pub(crate) mod wait;
 
-#[allow(unused_imports, reason = "a call that isn't made through the seam yet has this in front")]
 use super::fault;
 use super::seam::{
     Answered, Argument, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, always_ask, ask,

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::handle::{ask_page, read_page};
+use super::handle::{page_at, read_page};
 use super::io::Owned;
 use super::{Argument, Outcome, ask, call};
 use crate::Identity;
@@ -99,14 +99,12 @@ impl Outcome for ExitStatus {
 
 /// When this process was created.
 pub(crate) fn own_creation_time() -> io::Result<u64> {
-    let page = Path::new("/proc/self/stat");
-    number_in(&ask_page(page, || std::fs::read(page))?, STARTED)
+    number_in(&page_at(Path::new("/proc/self/stat"))?, STARTED)
 }
 
 /// When a process was created, in clock ticks since the machine was started.
 pub(crate) fn creation_time(process: BorrowedFd<'_>, id: u32) -> io::Result<u64> {
-    let page = format!("/proc/{id}/stat");
-    let page = ask_page(Path::new(&page), || std::fs::read(&page));
+    let page = page_at(Path::new(&format!("/proc/{id}/stat")));
     let started = page.and_then(|page| number_in(&page, STARTED));
     // If it is known to the system now, nobody else had its id a moment ago.
     check_known(process)?;

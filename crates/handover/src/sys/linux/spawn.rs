@@ -68,6 +68,7 @@ pub(crate) fn spawn(mut command: Command, plan: Plan) -> io::Result<Child> {
     ];
     let arguments = &arguments[..if inherit.is_empty() { 2 } else { 3 }];
     let started = call("fork+execve", arguments, || {
+        // One event has two calls that can fail in different ways, so a test can let each of them.
         fault("execve")?;
         Ok(Started { child: command.spawn()?, told: &told })
     });

@@ -1,13 +1,16 @@
 //! Tracing: being the one without whom a process doesn't go on.
 
+use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::ptr::null_mut;
 
-use super::fault;
+use super::io::Owned;
+use super::stream::{self, Look};
+use super::{Argument, Outcome, always, ask, call};
 
 /// What a process brings along, and that it ends with this thread.
 const OPTIONS: libc::c_int = libc::PTRACE_O_TRACEFORK
@@ -43,13 +46,27 @@ pub(crate) enum Came {
     NoneIsLeft,
 }
 
+impl Outcome for Came {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(Happened::Stopped { thread, signal, event: 0 }) => {
+                write!(to, "thread {thread} stopped by signal {signal}")
+            }
+            Self::One(Happened::Stopped { thread, signal, event }) => {
+                write!(to, "thread {thread} stopped by signal {signal}, event {event}")
+            }
+            Self::One(Happened::Ended { thread, status }) => write!(to, "thread {thread} ended: {status}"),
+            Self::Nothing => to.write_str("nothing"),
+            Self::NoneIsLeft => to.write_str("none is left"),
+        }
+    }
+}
+
 /// Lets the command's process wait for its tracer, before it becomes the program. The first end is the process's, and
 /// to be kept until it was started; the second the tracer's. The process's id comes, and [`let_go`] answers.
-pub(crate) fn meet(command: &mut Command) -> io::Result<(OwnedFd, UnixStream)> {
-    fault("socketpair")?;
-    let (near, far) = UnixStream::pair()?;
-    let (near, raw_far) = (OwnedFd::from(near), far.as_raw_fd());
-    let raw_near = near.as_raw_fd();
+pub(crate) fn meet(command: &mut Command) -> io::Result<(Owned, Owned)> {
+    let (near, far) = stream::pair()?;
+    let (raw_near, raw_far) = (near.as_raw_fd(), far.as_raw_fd());
     // SAFETY: only system calls are made in the new process; nothing is allocated, and nothing dropped.
     unsafe { command.pre_exec(move || wait_for_tracer(raw_near, raw_far)) };
     Ok((near, far))
@@ -85,38 +102,84 @@ fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
     }
 }
 
+/// A command that was started, by std.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spawned {
+    id: u32,
+    /// Whether it had a pipe to this process for a stream, whose end here is closed by now.
+    pub(crate) is_piped: bool,
+}
+
+impl Outcome for Spawned {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "process {}", self.id)
+    }
+}
+
+/// Starts the command; comes back when it has become the program. What it inherits, the audit tells, and nothing of it is
+/// known here.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
+    let program = command.get_program().to_owned();
+    call("fork+execve", &[("program", Path::new(&program).into())], || {
+        // Here nothing of it stays open: its pipes are closed, and std keeps no descriptor for its process.
+        let child = command.spawn()?;
+        let is_piped = child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some();
+        Ok(Spawned { id: child.id(), is_piped })
+    })
+}
+
+/// The id of the process that waits, as it tells; `None` if it never came to that.
+pub(crate) fn hear_id(far: BorrowedFd<'_>) -> Option<u32> {
+    let mut id = [0; 4];
+    loop {
+        match stream::receive(far, &mut id, Look::Wait) {
+            // It was written in one piece, and so it comes.
+            Ok(Some(came)) => return (came.length == id.len()).then_some(u32::from_ne_bytes(id)),
+            // Interrupted.
+            Ok(None) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// Lets the process that waits become its program, or fail.
-pub(crate) fn let_go(far: &UnixStream, traced: Result<(), &io::Error>) {
+pub(crate) fn let_go(far: BorrowedFd<'_>, traced: Result<(), &io::Error>) {
     let code = traced.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPERM));
-    // If it has been ended, nobody hears it.
-    let _ = io::Write::write_all(&mut &*far, &code.to_ne_bytes());
+    // If it has been ended, nobody hears it. If it isn't sent, the end of the connection is an answer too: it fails.
+    let _ = stream::send(far, &code.to_ne_bytes(), &[]);
 }
 
 /// Becomes the tracer of a process, which isn't stopped by it.
 pub(crate) fn seize(process: u32) -> io::Result<()> {
-    request(libc::PTRACE_SEIZE, process, OPTIONS.unsigned_abs() as usize)
+    let arguments = [("", Argument::ProcessId(process)), ("PTRACE_SEIZE", Argument::Yes)];
+    call("ptrace", &arguments, || request(libc::PTRACE_SEIZE, process, OPTIONS.unsigned_abs() as usize))
 }
 
 /// Lets a thread go on, with this signal or none. One that has been ended doesn't, and says so by its end.
 pub(crate) fn resume(thread: u32, signal: i32) {
-    let _ = request(libc::PTRACE_CONT, thread, signal.unsigned_abs() as usize);
+    let arguments = [("thread", thread.into()), ("PTRACE_CONT", Argument::Yes), ("signal", signal.into())];
+    let _ = call("ptrace", &arguments, || request(libc::PTRACE_CONT, thread, signal.unsigned_abs() as usize));
 }
 
 /// Leaves a thread stopped as it would be without a tracer, until something else lets it go on.
 pub(crate) fn listen(thread: u32) {
-    let _ = request(libc::PTRACE_LISTEN, thread, 0);
+    let arguments = [("thread", thread.into()), ("PTRACE_LISTEN", Argument::Yes)];
+    let _ = call("ptrace", &arguments, || request(libc::PTRACE_LISTEN, thread, 0));
 }
 
 /// What the event brings at which a thread stands still; an error if it doesn't stand still any more.
 pub(crate) fn message(thread: u32) -> io::Result<u64> {
-    let mut message: libc::c_ulong = 0;
-    request(libc::PTRACE_GETEVENTMSG, thread, (&raw mut message).expose_provenance())?;
-    Ok(message)
+    let arguments = [("thread", thread.into()), ("PTRACE_GETEVENTMSG", Argument::Yes)];
+    ask("ptrace", &arguments, || {
+        let mut message: libc::c_ulong = 0;
+        request(libc::PTRACE_GETEVENTMSG, thread, (&raw mut message).expose_provenance())?;
+        #[allow(clippy::useless_conversion, reason = "it has 32 bits on some machines")]
+        Ok(u64::from(message))
+    })
 }
 
 /// A request of the kind in which only the last argument says something.
 fn request(request: libc::c_uint, thread: u32, data: usize) -> io::Result<()> {
-    fault("ptrace")?;
     // SAFETY: the requests of this file take a number, or the address of a live place of the type that they answer with.
     let answer =
         unsafe { libc::ptrace(request, thread, null_mut::<libc::c_void>(), data as *mut libc::c_void) };
@@ -125,8 +188,11 @@ fn request(request: libc::c_uint, thread: u32, data: usize) -> io::Result<()> {
 
 /// Ends the process that the thread belongs to.
 pub(crate) fn kill(thread: u32) {
-    // SAFETY: the call takes numbers. The thread is traced and wasn't waited for since it ended, so the id is its own.
-    unsafe { libc::syscall(libc::SYS_tkill, thread, libc::SIGKILL) };
+    let _ = always("tkill", &[("thread", thread.into()), ("SIGKILL", Argument::Yes)], || {
+        // SAFETY: the call takes numbers. The thread is traced and wasn't waited for since it ended, so the id is its own.
+        let answer = unsafe { libc::syscall(libc::SYS_tkill, thread, libc::SIGKILL) };
+        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    });
 }
 
 /// Whether it is one of the signals that stop a process.
@@ -137,7 +203,11 @@ pub(crate) fn is_stop(signal: i32) -> bool {
 /// What has happened to any thread that this one traces; never anything to another child of the process. An end is
 /// only heard of if it is asked for.
 pub(crate) fn next(ends_too: bool) -> io::Result<Came> {
-    fault("waitid")?;
+    // It does something: what is heard of isn't told again, and the system forgets what has ended.
+    call("waitid", &[("all that is traced", Argument::Yes)], || wait(ends_too))
+}
+
+fn wait(ends_too: bool) -> io::Result<Came> {
     // This thread's children and tracees, and no other thread's.
     let options = libc::WSTOPPED | libc::WNOHANG | libc::__WALL | libc::__WNOTHREAD;
     let options = if ends_too { options | libc::WEXITED } else { options };

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::handle::ask_page;
+use super::handle::page_at;
 
 /// The user that this process acts as.
 pub(crate) fn current() -> u32 {
@@ -13,7 +13,7 @@ pub(crate) fn current() -> u32 {
 /// The user that a process acts as, by its id; the caller knows that the process is still the one that it means.
 pub(crate) fn of_process(id: u32) -> io::Result<u32> {
     let page = format!("/proc/{id}/status");
-    let page = ask_page(Path::new(&page), || std::fs::read(&page))?;
+    let page = page_at(Path::new(&page))?;
     let page = String::from_utf8_lossy(&page);
     let line = page.lines().find_map(|line| line.strip_prefix("Uid:"));
     // Real, effective, saved, of the file system.

@@ -3,8 +3,11 @@
 //! By the calls on which `WaitForDebugEvent` and its kin stand, because those open handles that they close at a time of
 //! their own (and under Wine never). Here each handle that comes has an owner at once.
 
+use std::fmt;
 use std::io;
 use std::os::windows::io::{FromRawHandle, OwnedHandle, RawHandle};
+use std::os::windows::process::CommandExt;
+use std::process::Command;
 use std::ptr::null_mut;
 
 use windows_sys::Win32::Foundation::{
@@ -13,10 +16,9 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::Threading::DEBUG_PROCESS;
 
-use super::{fault, handle};
-
-/// The creation flag of a process that is debugged, with all that it creates, by the thread that creates it.
-pub(crate) const DEBUGGED: u32 = DEBUG_PROCESS;
+use super::handle;
+use super::io::Owned;
+use super::{Argument, Effects, Outcome, Slot, Table, call};
 
 /// `CLIENT_ID`.
 #[repr(C)]
@@ -76,6 +78,7 @@ mod state {
 #[cfg_attr(not(target_arch = "x86"), link(name = "ntdll.dll", kind = "raw-dylib", modifiers = "+verbatim"))]
 // SAFETY: as ntdll has them since Windows XP; windows-sys doesn't.
 unsafe extern "system" {
+    fn DbgUiConnectToDbg() -> i32;
     fn DbgUiWaitStateChange(change: *mut StateChange, timeout: *const i64) -> i32;
     fn DbgUiContinue(who: *const ClientId, status: i32) -> i32;
     fn DbgUiGetThreadDebugObject() -> RawHandle;
@@ -93,7 +96,7 @@ pub(crate) struct Happened {
 #[derive(Debug)]
 pub(crate) enum What {
     /// A process is about to begin.
-    Begins(OwnedHandle),
+    Begins(Owned),
     /// It ends, with this code.
     Ends(u32),
     Raises(Exception),
@@ -121,9 +124,114 @@ impl From<i32> for Exception {
     }
 }
 
+/// Makes this thread one that can debug. Creating a process with the flag would do it otherwise, without telling of the
+/// handle that is opened for it.
+pub(crate) fn begin() -> io::Result<()> {
+    /// What the thread's record has from now on, to the end.
+    struct Connected(RawHandle);
+    impl Outcome for Connected {
+        fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(to, "{:#x}", self.0.expose_provenance())
+        }
+
+        fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+            to.opened(Slot::new(self.0.expose_provenance() as u64, Table::Own), None)
+        }
+    }
+    let connected = call("DbgUiConnectToDbg", &[], || {
+        // SAFETY: the call takes nothing.
+        handle::succeeded_nt(unsafe { DbgUiConnectToDbg() })?;
+        // SAFETY: likewise; it reads this thread's own record.
+        Ok(Connected(unsafe { DbgUiGetThreadDebugObject() }))
+    });
+    connected.map(drop)
+}
+
+/// A command that was created, by std.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    process: Owned,
+    pub(crate) id: u32,
+    /// Whether it had a pipe to this process for a stream, whose end here is closed by now.
+    pub(crate) is_piped: bool,
+}
+
+impl Outcome for Spawned {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "process {}", self.id)
+    }
+
+    fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+        self.process.effects(to)
+    }
+}
+
+/// Creates the command's process; this thread debugs it, and all that it creates. What it inherits, the audit tells, and
+/// nothing of it is known here.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
+    let program: Vec<u16> = std::os::windows::ffi::OsStrExt::encode_wide(command.get_program()).collect();
+    let arguments = [("program", Argument::Wide(&program)), ("flags", Argument::Flags(DEBUG_PROCESS))];
+    call("CreateProcessW", &arguments, || {
+        let child = command.creation_flags(DEBUG_PROCESS).spawn()?;
+        let id = child.id();
+        let is_piped = child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some();
+        // Here nothing else of it stays open: std closes its pipes and the handle to its thread with this.
+        Ok(Spawned { process: OwnedHandle::from(child).into(), id, is_piped })
+    })
+}
+
+/// What has happened, and what else was opened for the debugger to see it.
+struct Change {
+    happened: Option<(ClientId, Told)>,
+    beside: [Option<Owned>; 2],
+}
+
+/// [`What`], before anything of it is looked at more closely.
+enum Told {
+    Begins(Option<Owned>),
+    Ends(u32),
+    Raises(i32),
+    Other,
+}
+
+impl Outcome for Change {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((who, told)) = &self.happened else { return to.write_str("nothing") };
+        write!(to, "process {}", who.process)?;
+        match told {
+            Told::Begins(_) => to.write_str(" begins"),
+            Told::Ends(code) => write!(to, " ends with {code:#x}"),
+            Told::Raises(code) => write!(to, ", exception {code:#010x}"),
+            Told::Other => Ok(()),
+        }
+    }
+
+    fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
+        if let Some((_, Told::Begins(process))) = &self.happened {
+            process.effects(to)?;
+        }
+        self.beside.iter().try_for_each(|opened| opened.effects(to))
+    }
+}
+
 /// The next that happens in what this thread debugs; `None` if nothing does for so many milliseconds.
 pub(crate) fn next(milliseconds: u32) -> io::Result<Option<Happened>> {
-    fault("DbgUiWaitStateChange")?;
+    let arguments = [("for", Argument::Milliseconds(Some(milliseconds)))];
+    let Change { happened, beside } = call("DbgUiWaitStateChange", &arguments, || wait(milliseconds))?;
+    drop(beside);
+    let Some((who, told)) = happened else { return Ok(None) };
+    let what = match told {
+        Told::Begins(Some(process)) => What::Begins(process),
+        Told::Begins(None) => return Err(io::Error::other("a process began without a handle to it")),
+        Told::Ends(code) => What::Ends(code),
+        Told::Raises(code) => What::Raises(code.into()),
+        Told::Other => What::Other,
+    };
+    let process = u32::try_from(who.process).map_err(io::Error::other)?;
+    Ok(Some(Happened { process, who, what }))
+}
+
+fn wait(milliseconds: u32) -> io::Result<Change> {
     // Negative: from now on.
     let timeout = -i64::from(milliseconds) * 10_000;
     let nobody = ClientId { process: 0, thread: 0 };
@@ -131,59 +239,65 @@ pub(crate) fn next(milliseconds: u32) -> io::Result<Option<Happened>> {
     // SAFETY: the structure is a live place with room for the answer, and the timeout is live too.
     let status = unsafe { DbgUiWaitStateChange(&raw mut change, &raw const timeout) };
     if matches!(status, STATUS_TIMEOUT | STATUS_ALERTED | STATUS_USER_APC) {
-        return Ok(None);
+        return Ok(Change { happened: None, beside: [None, None] });
     }
     handle::succeeded_nt(status)?;
-    let what = match change.state {
+    let mut beside = [None, None];
+    let told = match change.state {
         state::CREATE_PROCESS => {
             // SAFETY: this is the part of the union that a change to this state has.
             let begins = unsafe { change.info.process };
-            drop((owned(begins.thread), owned(begins.file)));
-            let process = owned(begins.process);
-            What::Begins(process.ok_or_else(|| io::Error::other("a process began without a handle to it"))?)
+            beside = [owned(begins.thread), owned(begins.file)];
+            Told::Begins(owned(begins.process))
         }
         state::CREATE_THREAD => {
             // SAFETY: as above.
-            drop(owned(unsafe { change.info.thread }));
-            What::Other
+            beside[0] = owned(unsafe { change.info.thread });
+            Told::Other
         }
         state::LOAD_DLL => {
             // SAFETY: as above.
-            drop(owned(unsafe { change.info.file }));
-            What::Other
+            beside[0] = owned(unsafe { change.info.file });
+            Told::Other
         }
         // SAFETY: as above.
-        state::EXIT_PROCESS => What::Ends(unsafe { change.info.exit_code }),
+        state::EXIT_PROCESS => Told::Ends(unsafe { change.info.exit_code }),
         state::EXCEPTION | state::BREAKPOINT | state::SINGLE_STEP => {
             // SAFETY: as above.
-            What::Raises(unsafe { change.info.exception }.into())
+            Told::Raises(unsafe { change.info.exception })
         }
-        _ => What::Other,
+        _ => Told::Other,
     };
-    let process = u32::try_from(change.who.process).map_err(io::Error::other)?;
-    Ok(Some(Happened { process, who: change.who, what }))
+    Ok(Change { happened: Some((change.who, told)), beside })
 }
 
 /// An owner for a handle that the system has opened for the debugger, if it has.
-fn owned(handle: RawHandle) -> Option<OwnedHandle> {
+fn owned(handle: RawHandle) -> Option<Owned> {
     if handle.is_null() || handle.addr() == usize::MAX {
         return None;
     }
     // SAFETY: the system has opened it for this debugger just now, which has to close it, and nobody else knows it.
-    Some(unsafe { OwnedHandle::from_raw_handle(handle) })
+    Some(unsafe { OwnedHandle::from_raw_handle(handle) }.into())
 }
 
 /// Lets the process go on; as if there had been no exception if it is swallowed.
 pub(crate) fn go_on(happened: &Happened, swallow: bool) -> io::Result<()> {
-    fault("DbgUiContinue")?;
-    let status = if swallow { DBG_CONTINUE } else { DBG_EXCEPTION_NOT_HANDLED };
-    // SAFETY: the id is live, and only read.
-    let status = unsafe { DbgUiContinue(&raw const happened.who, status) };
-    handle::succeeded_nt(status)
+    let arguments = [
+        ("", Argument::ProcessId(happened.process)),
+        ("thread", happened.who.thread.into()),
+        (if swallow { "DBG_CONTINUE" } else { "DBG_EXCEPTION_NOT_HANDLED" }, Argument::Yes),
+    ];
+    call("DbgUiContinue", &arguments, || {
+        let status = if swallow { DBG_CONTINUE } else { DBG_EXCEPTION_NOT_HANDLED };
+        // SAFETY: the id is live, and only read.
+        let status = unsafe { DbgUiContinue(&raw const happened.who, status) };
+        handle::succeeded_nt(status)
+    })
 }
 
 /// Makes this thread debug nothing any more, as its end would. The system ends what it debugged and what hasn't ended yet.
 pub(crate) fn stop() {
+    // Neither of the two is a call to the system: they read and write the thread's record.
     // SAFETY: the call takes nothing, and reads this thread's own record.
     let object = unsafe { DbgUiGetThreadDebugObject() };
     // SAFETY: nothing is waited for by this thread any more.

@@ -25,7 +25,6 @@ pub(crate) mod wait;
 
 use std::io::{Error, Result};
 
-#[allow(unused_imports, reason = "a call that isn't made through the seam yet has this in front")]
 use super::fault;
 #[cfg(feature = "faults")]
 use super::fault::watched;

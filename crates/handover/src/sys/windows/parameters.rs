@@ -1,6 +1,7 @@
 //! What a process was given to begin with: its parent, its standard streams, its environment. It stands in that process's
 //! memory, so nothing of it is believed but what the callers compare with the kernel's word.
 
+use std::fmt;
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_BASIC_INFORMATION, PROCESS_NAME_WIN32, QueryFullProcessImageNameW,
 };
 
-use super::{fault, handle, succeeded};
+use super::{Argument, Length, Outcome, ask, handle, succeeded};
 
 /// Where the words stand, in bytes from the beginning. The same since Windows Vista, for processes of this one's width:
 /// one of another width has them elsewhere, or not yet.
@@ -40,6 +41,12 @@ pub(crate) struct Basic {
     record: usize,
 }
 
+impl Outcome for Basic {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "child of process {}, record at {:#x}", self.parent, self.record)
+    }
+}
+
 /// What the process's record of itself says.
 #[derive(Debug)]
 pub(crate) struct Parameters {
@@ -51,21 +58,22 @@ pub(crate) struct Parameters {
 
 /// What the kernel knows of it.
 pub(crate) fn basic(process: BorrowedHandle<'_>) -> io::Result<Basic> {
-    fault("NtQueryInformationProcess")?;
-    let mut answer = PROCESS_BASIC_INFORMATION::default();
-    // SAFETY: the handle is borrowed, so it is open; the structure is the one of this class, with its own size.
-    let status = unsafe {
-        NtQueryInformationProcess(
-            process.as_raw_handle(),
-            ProcessBasicInformation,
-            (&raw mut answer).cast(),
-            super::size_of_u32::<PROCESS_BASIC_INFORMATION>(),
-            null_mut(),
-        )
-    };
-    handle::succeeded_nt(status)?;
-    let parent = u32::try_from(answer.InheritedFromUniqueProcessId).map_err(io::Error::other)?;
-    Ok(Basic { parent, record: answer.PebBaseAddress.addr() })
+    ask("NtQueryInformationProcess", &[("", Argument::Process(process))], || {
+        let mut answer = PROCESS_BASIC_INFORMATION::default();
+        // SAFETY: the handle is borrowed, so it is open; the structure is the one of this class, with its own size.
+        let status = unsafe {
+            NtQueryInformationProcess(
+                process.as_raw_handle(),
+                ProcessBasicInformation,
+                (&raw mut answer).cast(),
+                super::size_of_u32::<PROCESS_BASIC_INFORMATION>(),
+                null_mut(),
+            )
+        };
+        handle::succeeded_nt(status)?;
+        let parent = u32::try_from(answer.InheritedFromUniqueProcessId).map_err(io::Error::other)?;
+        Ok(Basic { parent, record: answer.PebBaseAddress.addr() })
+    })
 }
 
 /// Reads them.
@@ -122,20 +130,27 @@ fn block(process: BorrowedHandle<'_>, from: usize) -> io::Result<Vec<u16>> {
 
 /// All of these bytes, or an error.
 fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> io::Result<()> {
-    fault("ReadProcessMemory")?;
-    let mut read = 0;
-    // SAFETY: the handle is borrowed, so it is open; the address is only a number here, which the kernel looks up over
-    // there; the bytes are a live place of that size.
-    let answer = unsafe {
-        ReadProcessMemory(
-            process.as_raw_handle(),
-            with_exposed_provenance(address),
-            bytes.as_mut_ptr().cast(),
-            bytes.len(),
-            &raw mut read,
-        )
-    };
-    succeeded(answer)?;
+    let arguments = [
+        ("of", Argument::Process(process)),
+        ("from", Argument::Raw(address as u64)),
+        ("length", bytes.len().into()),
+    ];
+    let Length(read) = ask("ReadProcessMemory", &arguments, || {
+        let mut read = 0;
+        // SAFETY: the handle is borrowed, so it is open; the address is only a number here, which the kernel looks up over
+        // there; the bytes are a live place of that size.
+        let answer = unsafe {
+            ReadProcessMemory(
+                process.as_raw_handle(),
+                with_exposed_provenance(address),
+                bytes.as_mut_ptr().cast(),
+                bytes.len(),
+                &raw mut read,
+            )
+        };
+        succeeded(answer)?;
+        Ok(Length(read))
+    })?;
     if read == bytes.len() {
         Ok(())
     } else {
@@ -146,29 +161,44 @@ fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> io::
 /// The file of its program.
 pub(crate) fn program(process: BorrowedHandle<'_>) -> io::Result<PathBuf> {
     use std::os::windows::ffi::OsStringExt;
+    struct Program(PathBuf);
+    impl Outcome for Program {
+        fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(to, "{:?}", self.0)
+        }
+    }
     let mut path = vec![0; 260];
     loop {
-        fault("QueryFullProcessImageNameW")?;
-        let mut length = u32::try_from(path.len()).map_err(io::Error::other)?;
-        // SAFETY: the handle is borrowed, so it is open; the path is a live place of so many units.
-        let answer = unsafe {
-            QueryFullProcessImageNameW(
-                process.as_raw_handle(),
-                PROCESS_NAME_WIN32,
-                path.as_mut_ptr(),
-                &raw mut length,
-            )
-        };
-        match succeeded(answer) {
-            Ok(()) => {
-                let path = path.get(..length as usize).unwrap_or_default();
-                return Ok(std::ffi::OsString::from_wide(path).into());
+        let room = u32::try_from(path.len()).map_err(io::Error::other)?;
+        let arguments = [("of", Argument::Process(process)), ("room", room.into())];
+        let found = ask("QueryFullProcessImageNameW", &arguments, || {
+            let mut length = room;
+            // SAFETY: the handle is borrowed, so it is open; the path is a live place of so many units.
+            let answer = unsafe {
+                QueryFullProcessImageNameW(
+                    process.as_raw_handle(),
+                    PROCESS_NAME_WIN32,
+                    path.as_mut_ptr(),
+                    &raw mut length,
+                )
+            };
+            match succeeded(answer) {
+                Ok(()) => {
+                    let path = path.get(..length as usize).unwrap_or_default();
+                    Ok(Some(Program(std::ffi::OsString::from_wide(path).into())))
+                }
+                // No path is longer than 32767 units.
+                Err(error)
+                    if super::code(&error) == Some(ERROR_INSUFFICIENT_BUFFER) && path.len() < 1 << 16 =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
             }
-            // No path is longer than 32767 units.
-            Err(error) if super::code(&error) == Some(ERROR_INSUFFICIENT_BUFFER) && path.len() < 1 << 16 => {
-                path.resize(path.len() * 4, 0);
-            }
-            Err(error) => return Err(error),
+        })?;
+        match found {
+            Some(Program(path)) => return Ok(path),
+            None => path.resize(path.len() * 4, 0),
         }
     }
 }

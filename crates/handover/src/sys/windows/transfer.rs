@@ -175,6 +175,7 @@ impl Transfer {
                 // SAFETY: the kernel has written so many bytes behind those that were there.
                 unsafe { buffer.set_len(before + moved) };
             }
+            // Not by `call`: it is made in any case, because the kernel has the buffer until then, and fails only afterwards.
             fault("GetOverlappedResult")?;
             outcome.map(|()| Finished { moved, read: &buffer[before..] })
         });
