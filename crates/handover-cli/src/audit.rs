@@ -1,6 +1,7 @@
 //! `handover audit`: what the processes of a command inherit, and which of it nobody has listed.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,21 +10,23 @@ use handover::{Audit, Entry, Error, Kind, Standing, Started};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::ending::{Explained, Stop, code, print, remark};
+use crate::ending::{Explained, Stop, code, json_text, print, remark};
 use crate::os::exit_code;
 use crate::run::seconds;
 use crate::table::{as_json, printable};
 
 const EXAMPLES: &str = "\
 Examples:
-  handover audit -- cargo test             in CI: fails if any process of the tree inherits what nobody has listed
-  handover audit --allow kind:file --allow name:jobserver -- make
-  handover audit --own -- my-program       only what its own processes leak, whatever this program has inherited
+  handover audit -- cargo test             in CI: fails if anything leaks
+  handover audit --own -- my-program       whatever this program has inherited itself
+  handover audit --json --output leaks.json -- my-program
+  handover audit --allow kind:file -- make            its jobserver is a pipe
 
-The command is started the ordinary way, under a debugger: each process that it starts is stopped before its first
-instruction, and its handle table is read. What it has inherited the ordinary way, less what it would have under an exact
-list (its three standard streams, and what its parent has listed for it by this library or as a service manager does) is a
-leak. Not for commands that are debuggers themselves; on Linux a program with the set-user-id bit runs without its rights.";
+The command is started the ordinary way, under a debugger: each process that it starts is stopped before its first instruction, and its handle table is read. What it has inherited the ordinary way, less what it would have under an exact list (its three standard streams, and what its parent has listed for it by this library or as a service manager does) is a leak.
+
+The exit code is 1 if anything leaks or couldn't be seen, 3 if nothing does and the command failed. All processes are waited for, also those that the command leaves behind; at the timeout they are ended. In JSON, the standing of a handle is stream, stream, twice (a second handle to the same stream), listed, allowed or leaked.
+
+Not for commands that are debuggers themselves; on Linux a program with the set-user-id bit runs without its rights.";
 
 /// Run a command and find the handles that leak into its processes
 #[derive(Debug, Args)]
@@ -35,12 +38,15 @@ pub(crate) struct Options {
     /// Find only what the command's own processes leak: keep from it what has leaked into this program
     #[arg(long)]
     own: bool,
-    /// End the command after so many seconds
+    /// End the command, and all that it has started, after so many seconds, and report what was seen
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
     timeout: Duration,
     /// Print JSON when all is done
     #[arg(long)]
     json: bool,
+    /// Write the report into this file: standard output is the command's too
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Say each process as it starts
     #[arg(long, short)]
     verbose: bool,
@@ -84,27 +90,48 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     }
     let mut command = Command::new(program);
     command.args(arguments);
-    // The command has standard output for itself until it ends.
+    // What was seen is said also if the command is ended before it is done.
+    let mut seen = Vec::new();
     let audit = Audit::of(command).watch(|started| {
         if options.verbose {
             let leaks = started.leaks().filter(|entry| options.minds(entry)).count();
             let leaks = if leaks == 0 { String::new() } else { format!(": {}", counted(leaks, "leak")) };
             remark(format_args!("{} begins, child of {}{leaks}", called(started), started.parent));
         }
+        seen.push(started.clone());
     });
-    let audit = audit.run(options.timeout).map_err(|error| not_audited(&error))?;
-    let rows = rows(options, &audit);
+    let (status, late) = match audit.run(options.timeout) {
+        Ok(audit) => (Some(exit_code(audit.status)), None),
+        Err(late @ Error::TimedOut { .. }) => (None, Some(late)),
+        Err(error) => return Err(not_audited(&error)),
+    };
+    let rows = rows(options, &seen);
     let leaks = rows.iter().filter(|row| row.leaks).count();
-    let untold = audit.started.iter().filter(|started| started.untold.is_some()).count();
-    print(&if options.json { as_text(options, &audit, &rows) } else { report(&audit, &rows, leaks) })?;
-    match (leaks + untold, exit_code(audit.status)) {
-        (0, 0) => Ok(()),
-        (0, status) => Err(Stop::with_code(
+    let blind = seen.iter().filter(|started| started.untold.is_some()).count();
+    let report = if options.json {
+        json_text(&as_json_of(options, &seen, &rows, status))
+    } else {
+        report(&seen, &rows, leaks, blind)
+    };
+    match write(options, &report) {
+        // A leak is one whether or not somebody reads of it.
+        Ok(()) | Err(Stop::NobodyReads) => {}
+        Err(other) => return Err(other),
+    }
+    match (late, leaks + blind, status.unwrap_or_default()) {
+        (Some(late), ..) => Err(Stop::with_code(code::LATE, Explained(&late))),
+        (None, 0, 0) => Ok(()),
+        (None, 0, status) => Err(Stop::with_code(
             code::COMMAND_FAILED,
             format_args!("nothing leaks, but the command ended with {status}"),
         )),
-        _ => Err(Stop::With(code::FAILED.into())),
+        (None, ..) => Err(Stop::With(code::FAILED.into())),
     }
+}
+
+fn write(options: &Options, report: &str) -> Result<(), Stop> {
+    let Some(path) = &options.output else { return print(report) };
+    std::fs::write(path, report).map_err(|error| Stop::failed(format_args!("{}: {error}", path.display())))
 }
 
 /// Keeps from the command what this program has inherited without being told.
@@ -121,7 +148,6 @@ fn keep_what_came() -> handover::Result<()> {
 
 fn not_audited(error: &Error) -> Stop {
     let code = match error {
-        Error::TimedOut { .. } => code::LATE,
         Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
         Error::System { call, .. } if *call == crate::os::STARTING => code::NOT_STARTED,
         _ => code::NOT_BEGUN,
@@ -144,7 +170,7 @@ struct Row<'a> {
     leaks: bool,
 }
 
-fn rows<'a>(options: &Options, audit: &'a Audit) -> Vec<Row<'a>> {
+fn rows<'a>(options: &Options, seen: &'a [Started]) -> Vec<Row<'a>> {
     let of = |started: &'a Started| {
         started.arrived.iter().map(move |(entry, standing)| Row {
             started,
@@ -153,7 +179,7 @@ fn rows<'a>(options: &Options, audit: &'a Audit) -> Vec<Row<'a>> {
             leaks: *standing == Standing::Leaked && options.minds(entry),
         })
     };
-    audit.started.iter().flat_map(of).collect()
+    seen.iter().flat_map(of).collect()
 }
 
 /// The process, by its id and its program.
@@ -176,7 +202,7 @@ fn word(row: &Row<'_>) -> String {
     }
 }
 
-fn report(audit: &Audit, rows: &[Row<'_>], leaks: usize) -> String {
+fn report(seen: &[Started], rows: &[Row<'_>], leaks: usize, blind: usize) -> String {
     let mut text = String::new();
     let shown: Vec<&Row<'_>> = rows.iter().filter(|row| row.leaks).collect();
     if !shown.is_empty() {
@@ -199,7 +225,7 @@ fn report(audit: &Audit, rows: &[Row<'_>], leaks: usize) -> String {
         );
         text.push('\n');
     }
-    for started in &audit.started {
+    for started in seen {
         if let Some(why) = &started.untold {
             text += &format!("? {} couldn't be seen in full: {why}\n", called(started));
         }
@@ -208,26 +234,28 @@ fn report(audit: &Audit, rows: &[Row<'_>], leaks: usize) -> String {
     let streams =
         rows.iter().filter(|row| matches!(row.standing, Standing::Stream | Standing::StreamTwice)).count();
     let allowed = rows.len() - listed - streams - leaks;
-    let processes = match audit.started.len() {
+    let processes = match seen.len() {
         1 => "1 process".to_owned(),
         count => format!("{count} processes"),
     };
-    text +=
-        &format!("the ordinary way, {processes} began with {}\n", counted(rows.len(), "inherited handle"));
-    text += &format!("an exact list gives {}: {streams} for streams, {listed} listed\n", streams + listed);
+    text += &format!("inherited the ordinary way: {} in {processes}\n", counted(rows.len(), "handle"));
+    text += &format!("under an exact list: {} ({streams} for streams, {listed} listed)\n", streams + listed);
     if allowed > 0 {
-        text += &format!("not minded here: {allowed}\n");
+        text += &format!("allowed here: {allowed}\n");
     }
     text += &match leaks {
         0 => "the difference: nothing leaks\n".to_owned(),
         leaks => format!("the difference: {}\n", counted(leaks, "leak")),
     };
+    if blind > 0 {
+        let processes = if blind == 1 { "process" } else { "processes" };
+        text += &format!("not all could be seen: {blind} {processes}, which counts as a failure\n");
+    }
     text
 }
 
-fn as_text(options: &Options, audit: &Audit, rows: &[Row<'_>]) -> String {
-    let processes: Vec<Value> = audit
-        .started
+fn as_json_of(options: &Options, seen: &[Started], rows: &[Row<'_>], status: Option<i32>) -> Value {
+    let processes: Vec<Value> = seen
         .iter()
         .map(|started| {
             let of_it = rows.iter().filter(|row| std::ptr::eq(row.started, started));
@@ -255,11 +283,10 @@ fn as_text(options: &Options, audit: &Audit, rows: &[Row<'_>]) -> String {
         })
         .collect();
     let command: Vec<_> = options.command.iter().map(|word| word.to_string_lossy()).collect();
-    let all = json!({
+    json!({
         "command": command,
-        "exit_code": exit_code(audit.status),
+        "exit_code": status,
         "leaks": rows.iter().filter(|row| row.leaks).count(),
         "processes": processes,
-    });
-    format!("{all:#}\n")
+    })
 }

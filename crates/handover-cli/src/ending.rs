@@ -11,7 +11,7 @@ use serde_json::Value;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    done; for audit: nothing leaks; for run: the command's own
-  1    it failed, and standard error says why; for audit: something leaks
+  1    it failed, and standard error says why; for audit: something leaks or couldn't be seen
   2    wrong usage
   3    audit: nothing leaks, but the command itself failed
   124  run, audit: the command didn't end in time and was ended

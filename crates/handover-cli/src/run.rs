@@ -13,15 +13,14 @@ use crate::os::exit_code;
 
 const EXAMPLES: &str = "\
 Examples:
-  handover run --event stop --file config=app.toml -- worker --stop-event {stop} --config-handle {config}
-  handover run --event ready=my-app.ready -- worker {ready}    the event of that name, made if there is none
+  handover run --event stop --file config=app.toml -- worker {stop} {config}
+  handover run --event ready=my-app.ready -- worker {ready}       the event of that name
   handover run --write log=out.txt -- sh -c 'echo hello >&{log}'
-  handover run --section table=65536 --semaphore slots=4 -- worker    a program that uses this library's inherited()
+  handover run --section table=65536 --semaphore slots=4 -- worker
 
-In the command's arguments {NAME} becomes the object's number in decimal; other braces stay as they are. A program that
-uses the library takes the objects by name. The command gets these objects and its three standard streams, and nothing
-else that this program happens to have. What was given is said on standard error. If this program is ended by a signal,
-the command runs on.";
+In the command's arguments {NAME} becomes the object's number in decimal; other braces stay as they are. A program that uses the library takes the objects by name. The command gets these objects and its three standard streams, and nothing else that this program happens to have. What was given is said on standard error.
+
+The exit code is the command's. If this program is ended by a signal, the command runs on.";
 
 /// Start a program with these objects and nothing else, their numbers filled in for {NAME}
 #[derive(Debug, Args)]

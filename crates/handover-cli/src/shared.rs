@@ -11,10 +11,9 @@ use crate::table::{printable, process_id};
 const EXAMPLES: &str = "\
 Examples:
   handover shared 264 272
-  handover shared $PPID $$ --json
+  handover shared 0x108 0x110 --json
 
-The kernel compares the objects themselves: equal numbers or names say nothing. On Linux one object is one open file
-description; two processes that have opened the same file each for themselves share none.";
+The kernel compares the objects themselves: equal numbers or names say nothing. On Linux one object is one open file description; two processes that have opened the same file each for themselves share none.";
 
 /// Show which kernel objects two processes have in common, and by which handles
 #[derive(Debug, Args)]

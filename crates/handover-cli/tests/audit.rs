@@ -5,7 +5,7 @@ mod os;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use handover::Event;
@@ -30,6 +30,8 @@ fn main() -> ExitCode {
             a_command_that_is_not_there_is_127,
             a_command_that_can_not_be_started_is_126,
             a_command_that_does_not_end_is_124_and_nothing_is_left,
+            the_report_goes_into_a_file,
+            a_leak_is_one_though_nobody_reads_of_it,
             each_process_is_said_as_it_starts,
             wrong_usage_is_2,
         ],
@@ -102,7 +104,11 @@ fn a_clean_program_passes() {
     begin_clean();
     let text = audit(&[], "ends", &[]).expect_code(0);
     assert_eq!(text.err, "");
-    assert!(text.out.contains("the ordinary way, 1 process began with "), "{}", text.out);
+    assert!(
+        text.out.contains("inherited the ordinary way: ") && text.out.contains(" in 1 process\n"),
+        "{}",
+        text.out
+    );
     assert!(text.out.ends_with("the difference: nothing leaks\n"), "{}", text.out);
     assert!(!text.out.contains("PROCESS"), "{}", text.out);
 
@@ -211,7 +217,7 @@ fn with_an_exact_list_there_is_no_leak() {
     let [listed] = listed.as_slice() else { panic!("{value:#}") };
     assert_eq!((&listed["listed_as"], &listed["kind"]), (&json!("ready to go"), &json!("event")));
     let text = audit(&[], "hands_down_to_a_child", &[]).expect_code(0);
-    assert!(text.out.contains(" for streams, 1 listed\n"), "{}", text.out);
+    assert!(text.out.contains(" for streams, 1 listed)\n"), "{}", text.out);
 }
 
 fn what_is_allowed_by_its_kind_is_no_leak() {
@@ -219,7 +225,7 @@ fn what_is_allowed_by_its_kind_is_no_leak() {
     let event = leaking();
     audit(&["--allow", "kind:section"], "ends", &[]).expect_code(1);
     let text = audit(&["--allow", "kind:section", "--allow", "kind:Event"], "ends", &[]).expect_code(0);
-    assert!(text.out.contains("not minded here: 1\n"), "{}", text.out);
+    assert!(text.out.contains("allowed here: 1\n"), "{}", text.out);
     let ended = audit(&["--allow", "kind:event", "--json"], "ends", &[]).expect_code(0);
     let (_, value) = parts(&ended);
     let allowed = of_standing(&value["processes"][0], "allowed");
@@ -234,7 +240,7 @@ fn what_is_allowed_by_its_name_is_no_leak() {
     table::make_inheritable(&file);
     let name = format!("name:handover-audit-{}", std::process::id());
     audit(&["--allow", "name:jobserver"], "ends", &[]).expect_code(1).expect_text(" file ");
-    audit(&["--allow", &name], "ends", &[]).expect_code(0).expect_text("not minded here: 1\n");
+    audit(&["--allow", &name], "ends", &[]).expect_code(0).expect_text("allowed here: 1\n");
     // What has no name has no part of one.
     let _event = leaking();
     audit(&["--allow", &name], "ends", &[]).expect_code(1).expect_text("the difference: 1 leak\n");
@@ -299,11 +305,44 @@ fn starts_one_that_stays(_: &[String]) {
 fn a_command_that_does_not_end_is_124_and_nothing_is_left() {
     let ended = audit(&["--timeout", "5"], "starts_one_that_stays", &[]).expect_code(124);
     let ended = ended.expect_text("error: ").expect_within(Duration::from_secs(30));
-    let ids: Vec<u32> = ended.out.split_whitespace().map(|id| id.parse().unwrap()).collect();
+    // What was seen until then is said all the same.
+    assert!(
+        ended.out.contains("inherited the ordinary way: ") && ended.out.contains(" in 2 processes\n"),
+        "{ended:?}"
+    );
+    let first = ended.out.lines().next().unwrap();
+    let ids: Vec<u32> = first.split_whitespace().map(|id| id.parse().unwrap()).collect();
     assert_eq!(ids.len(), 2, "{ended:?}");
     for id in ids {
         assert!(table::ends_within(id, 0), "process {id} is left");
     }
+}
+
+fn the_report_goes_into_a_file() {
+    begin_clean();
+    let file = std::env::temp_dir().join(format!("handover-cli-report-{}", std::process::id()));
+    let path = file.to_str().unwrap();
+    let _event = leaking();
+    let ended = audit(&["--json", "--output", path], "says_its_id", &[]).expect_code(1);
+    assert_eq!(ended.out.lines().count(), 1, "{ended:?}");
+    let value: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(value["leaks"], 1);
+    audit(&["-o", path], "ends", &[]).expect_code(1);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.ends_with("the difference: 1 leak\n"), "{text}");
+    std::fs::remove_file(&file).unwrap();
+    let nowhere = std::env::temp_dir().join("no-such-folder").join("report");
+    audit(&["-o", nowhere.to_str().unwrap()], "ends", &[]).expect_code(1).expect_text("report: ");
+}
+
+fn a_leak_is_one_though_nobody_reads_of_it() {
+    begin_clean();
+    let _event = leaking();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_handover"));
+    command.args(["audit", "--"]).arg(this_program()).args(role("ends", &[]));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 fn each_process_is_said_as_it_starts() {
