@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             the_exit_code_is_the_commands,
             a_command_that_is_not_there_is_127,
             a_command_that_can_not_be_started_is_126,
+            a_file_to_write_is_emptied_only_for_a_command,
             an_object_that_can_not_be_made_is_125,
             a_command_that_does_not_end_is_ended,
             two_objects_of_one_name_are_wrong_usage,
@@ -136,10 +137,13 @@ fn wrong_usage_is_said_and_is_2() {
         (&[][..], "Usage: handover"),
         (&["table"], "<PID>"),
         (&["table", "me"], "expected a process's id, in decimal or in hex with 0x"),
+        (&["table", "0x+1"], "expected a process's id"),
+        (&["table", "+1"], "expected a process's id"),
         (&["table", "1", "--sort", "size"], "possible values: value, kind, access, name"),
         (&["run", "--event", "ready"], "<COMMAND>"),
         (&["run", "--file", "config", "--", "x"], "expected NAME=VALUE"),
         (&["run", "--section", "s=many", "--", "x"], "invalid digit"),
+        (&["run", "--file", "f=", "--", "x"], "has no value"),
         (&["run", "--event", "", "--", "x"], "the name is empty"),
         (&["run", "--event", "a{b", "--", "x"], "holds a brace"),
         (&["run", "--set", "ready", "--", "x"], "nothing of this name is given"),
@@ -203,7 +207,14 @@ fn a_table_is_filtered_and_sorted() {
     };
     assert!(sorted.iter().map(kind).is_sorted());
     assert_eq!(sorted.len(), all.len());
-    handover(&["table", &id, "--kind", "unicorn"]).expect_code(0).expect_text("0 handles of the ");
+    let none = handover(&["table", &id, "--kind", "unicorn"]).expect_code(0).expect_text("0 handles of the ");
+    assert!(
+        none.err.contains("no kind is called \"unicorn\"") && none.err.contains("semaphore"),
+        "{}",
+        none.err
+    );
+    let none = handover(&["table", &id, "--kind", "job"]).expect_code(0);
+    assert_eq!(none.err, "");
 }
 
 fn the_sum_of_each_kind_is_told() {
@@ -240,7 +251,7 @@ fn what_two_have_in_common_as_text_and_json() {
     let count = format!("processes {id} and {this} have {} objects in common", objects.len());
     assert!(ended.out.trim_end().ends_with(&count), "{}", ended.out);
     assert!(ended.out.contains("event") && ended.out.starts_with("KIND"), "{}", ended.out);
-    handover(&["shared", &id, &id]).expect_code(1).expect_text("are the same");
+    handover(&["shared", &id, &id]).expect_code(2).expect_text("came the same one twice");
 }
 
 fn a_process_that_is_not_there_is_said() {
@@ -356,10 +367,30 @@ fn a_command_that_can_not_be_started_is_126() {
     ended.expect_code(126);
 }
 
+fn a_file_to_write_is_emptied_only_for_a_command() {
+    let file = std::env::temp_dir().join(format!("handover-cli-kept-{}", std::process::id()));
+    std::fs::write(&file, "kept").unwrap();
+    let option = format!("log={}", file.display());
+    for (wrong, code) in [
+        (&["--set", "nope"][..], 2),
+        (&["--event", "log"], 2),
+        (&["--set", "log"], 2),
+        (&["--file", "other=no-such-file"], 125),
+        (&["--section", "s=0"], 125),
+    ] {
+        handover(&[&["run", "--write", &option], wrong, &["--", "x"]].concat()).expect_code(code);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept", "{wrong:?}");
+    }
+    run_role(&["--write", &option], "ends_with", &["0"]).expect_code(0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
+    std::fs::remove_file(&file).unwrap();
+}
+
 fn an_object_that_can_not_be_made_is_125() {
     let ended = handover(&["run", "--file", "config=no-such-file", "--", "x"]).expect_code(125);
     assert!(ended.err.contains("\"config\"") && ended.err.contains("no-such-file"), "{}", ended.err);
     handover(&["run", "--section", "s=0", "--", "x"]).expect_code(125).expect_text("the object \"s\"");
+    os::a_file_that_waits_is_refused(&program());
 }
 
 fn never_ends(_: &[String]) {
@@ -380,7 +411,7 @@ fn two_objects_of_one_name_are_wrong_usage() {
     handover(&words).expect_code(2).expect_text("two objects have the name \"a\"");
     handover(&["run", "--semaphore", "a=1", "--set", "a", "--", "x"])
         .expect_code(2)
-        .expect_text("a semaphore");
+        .expect_text("it is no event");
 }
 
 const STRATEGIES: [&str; 4] = ["inheritance", "duplication", "naming", "channel"];

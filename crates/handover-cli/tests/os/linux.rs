@@ -39,3 +39,18 @@ pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
     path
 }
+
+/// A FIFO would open when somebody opens its other side.
+pub(crate) fn a_file_that_waits_is_refused(program: &Path) {
+    let fifo = std::env::temp_dir().join(format!("handover-cli-fifo-{}", std::process::id()));
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let option = format!("f={}", fifo.display());
+    let ended = handover_tests::run(
+        program,
+        ["run", "--file", &option, "--", "true"],
+        std::time::Duration::from_secs(20),
+    );
+    std::fs::remove_file(&fifo).unwrap();
+    ended.expect_code(125).expect_text("is a FIFO");
+}

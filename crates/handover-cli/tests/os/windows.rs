@@ -39,3 +39,6 @@ pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
     std::fs::write(&path, "no program\r\n").unwrap();
     path
 }
+
+/// None does.
+pub(crate) fn a_file_that_waits_is_refused(_: &Path) {}
