@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::audited::look;
+use super::look::check_proc;
 use crate::audit::{Show, Started, Watch, gallery};
 use crate::sys::handle::page_at;
 use crate::sys::io::{HasHandle, Owned};
@@ -42,6 +43,7 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
             "this process ignores SIGCHLD, and never hears how a child has ended",
         ));
     }
+    check_proc()?;
     let held = hold_free_streams().map_err(failed("open", &what))?;
     let (near, far) = trace::meet(&mut command).map_err(failed("socketpair", &what))?;
     drop(held);

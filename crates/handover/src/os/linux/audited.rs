@@ -23,8 +23,12 @@ pub(super) fn look(process: u32) -> Seen {
         Err(_) => Err(untold("it has been ended before it was looked at")),
     });
     let status = page_at(&path("status")).unwrap_or_default();
-    let parent = String::from_utf8_lossy(&status);
-    let parent = parent.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+    let status = String::from_utf8_lossy(&status);
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let parent = line("PPid:").and_then(|parent| parent.trim().parse().ok());
+    // In a namespace of its own it has another id there, the last of them, and that is what it is told.
+    let id_of_its_own = line("NSpid:").and_then(|ids| ids.split_whitespace().next_back()?.parse().ok());
+    let id_of_its_own = id_of_its_own.unwrap_or(process);
     Seen {
         id: process,
         parent: parent.unwrap_or_default(),
@@ -33,7 +37,7 @@ pub(super) fn look(process: u32) -> Seen {
         streams: Ok((0_u64..3).filter_map(|number| HandleValue::try_from(number).ok()).collect()),
         twice: Vec::new(),
         listed: match page_at(&path("environ")) {
-            Ok(block) => listed(process, &block).map_err(|error| untold(error.to_string())),
+            Ok(block) => listed(id_of_its_own, &block).map_err(|error| untold(error.to_string())),
             Err(error) => Err(untold(format!("its environment: {error}"))),
         },
     }
@@ -58,7 +62,8 @@ fn listed(process: u32, block: &[u8]) -> Result<Vec<(String, HandleValue)>> {
         }
     }
     let [meant_for, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(variable);
-    listed.extend(named(meant_for, count, names, process)?);
+    // What a service manager can't have written lists nothing.
+    listed.extend(named(meant_for, count, names, process).unwrap_or_default());
     Ok(listed)
 }
 

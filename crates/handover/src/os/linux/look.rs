@@ -15,8 +15,27 @@ pub(crate) fn open(id: u32) -> Result<Process> {
     Process::open(id)
 }
 
+/// Whether `/proc` is there and has the ids that this process knows. In another namespace of ids, the same number is another
+/// process's.
+pub(super) fn check_proc() -> Result<()> {
+    let here = std::process::id();
+    match sys::own_id() {
+        Ok(id) if id == here => Ok(()),
+        Ok(id) => Err(Error::invalid(
+            "/proc",
+            format!(
+                "has process {id} for this one, which is {here}: it shows another namespace of ids; mount it anew"
+            ),
+        )),
+        Err(source) => {
+            Err(Error::System { call: "readlink", what: "/proc, which has to be mounted".into(), source })
+        }
+    }
+}
+
 /// The descriptors of a process.
 pub(crate) fn entries(process: &Process) -> Result<Vec<Entry>> {
+    check_proc()?;
     entries_of(process.id()).map_err(|source| refused(process, source))
 }
 
@@ -37,7 +56,10 @@ fn rows(process: u32) -> io::Result<(u32, Vec<(HandleValue, Row)>)> {
 fn refused(process: &Process, source: io::Error) -> Error {
     let what = || format!("the descriptors of process {}", process.id());
     match source.kind() {
-        io::ErrorKind::NotFound => Error::PeerGone { process: process.id(), what: "look into".into() },
+        // That it is there but not in /proc, the namespaces of ids have decided.
+        io::ErrorKind::NotFound if process.has_ended().unwrap_or(true) => {
+            Error::PeerGone { process: process.id(), what: "look into".into() }
+        }
         io::ErrorKind::PermissionDenied => {
             Error::MissingRight { call: "readdir", what: what(), right: "to trace it (ptrace(2))" }
         }
@@ -51,16 +73,18 @@ fn entry(value: HandleValue, row: Row) -> Entry {
         access: row.flags,
         inheritable: row.inheritable,
         protected: false,
-        name: Ok(name(&row)),
-        kind: row.kind.map_err(|error| Untold::because(format_args!("whether it is sealed: {error}"))),
+        name: name(&row),
+        kind: row.kind.map_err(Untold::because),
     }
 }
 
 /// What tells the object from others of its kind. What has no file, no number and no process has only its kind.
-fn name(row: &Row) -> Option<String> {
+fn name(row: &Row) -> Result<Option<String>, Untold> {
     match row.process {
-        Some(process) => Some(format!("process {process}")),
-        None => (!row.link.starts_with("anon_inode:")).then(|| row.link.clone()),
+        Some(process @ 1..) => Ok(Some(format!("process {process}"))),
+        Some(0) => Err(Untold::because("a process outside this namespace of ids")),
+        Some(_) => Err(Untold::because("a process that is no more")),
+        None => Ok((!row.link.starts_with("anon_inode:")).then(|| row.link.clone())),
     }
 }
 
@@ -112,7 +136,7 @@ enum Object {
 
 fn object(row: &Row) -> Object {
     match (row.process, row.kind.as_ref()) {
-        (Some(process), _) => Object::Process(process),
+        (Some(process @ 1..), _) => Object::Process(process.unsigned_abs()),
         (None, Ok(Kind::Section)) => Object::Memory(row.inode),
         _ => Object::Described(row.inode, row.flags),
     }
@@ -121,6 +145,7 @@ fn object(row: &Row) -> Object {
 /// Those of the two processes' descriptors that refer to one object.
 pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
     let mut alike: HashMap<Object, Vec<(usize, HandleValue, Row)>> = HashMap::new();
+    check_proc()?;
     let mut threads = [0; 2];
     for (which, process) in [one, other].into_iter().enumerate() {
         let (thread, rows) = rows(process.id()).map_err(|source| refused(process, source))?;
@@ -135,12 +160,11 @@ pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
             Object::Memory(_) | Object::Process(_) => vec![rows],
             // Only one of the two has any.
             Object::Described(..) if rows.iter().all(|row| row.0 == rows[0].0) => continue,
-            Object::Described(..) => by_description(rows, [one, other], threads, &mut sharing)?,
+            Object::Described(..) => by_description(rows, [one, other], threads)?,
         };
         sharing.objects.extend(groups.into_iter().filter_map(shared_object));
     }
     sharing.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
-    sharing.untold.sort_unstable_by_key(|(process, value, _)| (*process, *value));
     Ok(sharing)
 }
 
@@ -152,7 +176,6 @@ fn by_description(
     rows: Vec<(usize, HandleValue, Row)>,
     processes: [&Process; 2],
     threads: [u32; 2],
-    sharing: &mut Sharing,
 ) -> Result<Vec<Vec<(usize, HandleValue, Row)>>> {
     let mut groups: Vec<Vec<(usize, HandleValue, Row)>> = Vec::new();
     'rows: for row in rows {
@@ -170,7 +193,11 @@ fn by_description(
                 }
                 // Which of the two is closed by now? The other is asked about once more.
                 Ok(None) if matches!(sys::compare(this, this), Ok(Some(_))) => {
-                    groups.remove(middle);
+                    // Whoever else is in the group stands for it now.
+                    groups[middle].remove(0);
+                    if groups[middle].is_empty() {
+                        groups.remove(middle);
+                    }
                     (from, to) = (0, groups.len());
                 }
                 Ok(None) => continue 'rows,
@@ -183,10 +210,10 @@ fn by_description(
                         right: "to trace them (ptrace(2))",
                     });
                 }
-                Err(error) => {
-                    let why = Untold::because(format_args!("kcmp failed: {error}"));
-                    sharing.untold.push((processes[row.0].id(), this.1, why));
-                    continue 'rows;
+                // Without that call nobody can tell, and what isn't known isn't nothing.
+                Err(source) => {
+                    let what = "two descriptors, which the kernel has to be able to compare".into();
+                    return Err(Error::System { call: "kcmp", what, source });
                 }
             }
         }
@@ -203,6 +230,6 @@ fn shared_object(rows: Vec<(usize, HandleValue, Row)>) -> Option<SharedObject> {
     }
     let (_, _, first) = rows.into_iter().next()?;
     let is_shared = handles.iter().all(|values| !values.is_empty());
-    let name = name(&first);
+    let name = name(&first).ok().flatten();
     is_shared.then(|| SharedObject { kind: first.kind.unwrap_or(Kind::File), name, handles })
 }

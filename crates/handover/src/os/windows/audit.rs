@@ -96,15 +96,16 @@ impl Tree {
     fn next(&self, until: Option<Instant>) -> Result<Option<Happened>> {
         loop {
             const LONGEST: Duration = Duration::from_secs(60);
+            // However much happens, and however fast.
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
             let left = until.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now()));
             // Rounded up, so that the deadline has passed when it is said to.
             let milliseconds = left.min(LONGEST).as_micros().div_ceil(1000);
             let milliseconds = u32::try_from(milliseconds).unwrap_or(u32::MAX - 1);
             if let Some(happened) = self.wait(milliseconds)? {
                 return Ok(Some(happened));
-            }
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(None);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::sys::asker::{Answer, Asker};
 use crate::sys::handle::{duplicate_from, is_invalid_handle, kind_of};
 use crate::sys::io::{BorrowedHandle, HasHandle, Owned};
 use crate::sys::look as sys;
-use crate::sys::process::ask_for_id;
+use crate::sys::process::{ask_for_id, ids_of_thread};
 use crate::sys::table::{Listed, handles_of};
 use crate::table::{Entry, Untold};
 use crate::{Access, Error, HandleValue, Kind, Process, Result};
@@ -129,8 +129,14 @@ impl Names {
     fn of(&mut self, kind: &Kind, copy: Owned) -> Result<Option<String>, Untold> {
         match kind {
             Kind::File => self.of_file(copy),
-            // Without the right to ask it has no other name.
-            Kind::Process => Ok(ask_for_id(copy.handle()).map(|id| format!("process {id}"))),
+            Kind::Process => match ask_for_id(copy.handle()) {
+                Some(id) => Ok(Some(format!("process {id}"))),
+                None => Err(Untold::because("the handle carries no right to ask which process it is")),
+            },
+            Kind::Thread => match ids_of_thread(copy.handle()) {
+                Some((thread, process)) => Ok(Some(format!("thread {thread} of process {process}"))),
+                None => Err(Untold::because("the handle carries no right to ask which thread it is")),
+            },
             _ => sys::name_of(copy.handle())
                 .map_err(|error| Untold::because(format_args!("NtQueryObject: {error}"))),
         }
@@ -165,7 +171,8 @@ struct Candidate {
 /// Those of the two processes' handles that refer to one object.
 pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
     let mut sharing = Sharing::default();
-    let mut candidates: HashMap<Kind, Vec<Candidate>> = HashMap::new();
+    // Where the kernel tells where an object is, only those at one place can be one.
+    let mut candidates: HashMap<(Kind, usize), Vec<Candidate>> = HashMap::new();
     // Both lists before the first duplicate, which would stand in this process's own.
     let lists = [listed(one)?, listed(other)?];
     for (which, (process, list)) in std::iter::zip([one, other], lists).enumerate() {
@@ -183,7 +190,8 @@ pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
             match kind_of(copy.handle()) {
                 Ok(_) if is_alone => {}
                 Ok(kind) => {
-                    candidates.entry(kind).or_default().push(Candidate { which, value: listed.value, copy });
+                    let candidate = Candidate { which, value: listed.value, copy };
+                    candidates.entry((kind, listed.object)).or_default().push(candidate);
                 }
                 Err(error) => {
                     let why = Untold::because(format_args!("NtQueryObject: {error}"));
@@ -193,7 +201,7 @@ pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
         }
     }
     let mut names = Names::default();
-    for (kind, candidates) in candidates {
+    for ((kind, _), candidates) in candidates {
         let groups = grouped(candidates).map_err(|source| Error::System {
             call: "CompareObjectHandles",
             what: format!("handles of processes {} and {}", one.id(), other.id()),

@@ -22,8 +22,9 @@ pub(crate) struct Row {
     pub(crate) inheritable: bool,
     /// The link to the object, as the kernel writes it.
     pub(crate) link: String,
-    /// The process that it refers to, if it does to one.
-    pub(crate) process: Option<u32>,
+    /// The process that it refers to, if it does to one: zero for one that has no id here, and negative for one that is no
+    /// more.
+    pub(crate) process: Option<i32>,
     pub(crate) inode: Inode,
 }
 
@@ -32,6 +33,12 @@ pub(crate) struct Row {
 pub(crate) struct Inode {
     device: (u32, u32),
     number: u64,
+}
+
+/// This process's id as `/proc` has it: of the namespace of ids that was there when it was mounted.
+pub(crate) fn own_id() -> io::Result<u32> {
+    let id = link_at(Path::new("/proc/self"))?.to_str().and_then(|id| id.parse().ok());
+    id.ok_or_else(|| io::Error::other("/proc/self leads to no process"))
 }
 
 /// The numbers that a process has descriptors under, and by the id of which thread of it one can look at them.
@@ -114,7 +121,11 @@ fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
             match FileType::from_raw_mode(status.stx_mode.into()) {
                 FileType::Socket => kind = Ok(Kind::Socket),
                 // Any other regular file can't be sealed, or was opened by a path like a file.
-                FileType::RegularFile if link.starts_with("/memfd:") => kind = kind_of_memory(&path),
+                FileType::RegularFile if link.starts_with("/memfd:") => {
+                    kind = kind_of_memory(&path).map_err(|error| {
+                        io::Error::new(error.kind(), format!("whether it is sealed: {error}"))
+                    });
+                }
                 FileType::Unknown => {
                     kind = Ok(kind_in(&page).unwrap_or_else(|| Kind::Other(name_in_link(&link).into())));
                 }
@@ -122,7 +133,12 @@ fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
-        Err(error) => kind = Err(error),
+        // The other two tell most kinds.
+        Err(_) if link.starts_with("socket:") => kind = Ok(Kind::Socket),
+        Err(_) if link.starts_with("pipe:") => {}
+        Err(error) => {
+            kind = kind_in(&page).ok_or_else(|| io::Error::new(error.kind(), format!("statx: {error}")));
+        }
     }
     let is_process = kind.as_ref().is_ok_and(|kind| *kind == Kind::Process);
     Ok(Row {
@@ -166,7 +182,10 @@ pub(crate) fn compare(
             1 => Ok(Answered(Some(Ordering::Less))),
             2 => Ok(Answered(Some(Ordering::Greater))),
             _ => match io::Error::last_os_error() {
-                error if Errno::from_io_error(&error) == Some(Errno::BADF) => Ok(Answered(None)),
+                // Also if the process is no more.
+                error if matches!(Errno::from_io_error(&error), Some(Errno::BADF | Errno::SRCH)) => {
+                    Ok(Answered(None))
+                }
                 error => Err(error),
             },
         }

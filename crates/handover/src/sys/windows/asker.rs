@@ -28,6 +28,8 @@ use super::{Outcome, ask, call, named, succeeded};
 const PATIENCE: u32 = 100;
 /// How long the end of a thread is waited for.
 const END: u32 = 1000;
+/// How long its start is waited for: whatever is loaded into the process may do something then.
+const START: u32 = 30_000;
 
 const ASKING: u32 = 1;
 const ANSWERED: u32 = 2;
@@ -160,12 +162,17 @@ impl Running {
         });
         let desk = Shared(NonNull::from(Box::leak(desk)));
         let serve = move || { desk }.desk().serve();
-        match std::thread::Builder::new().name("asks for names".into()).spawn(serve) {
-            Ok(thread) => Ok(Self { desk, thread }),
+        let thread = match std::thread::Builder::new().name("asks for names".into()).spawn(serve) {
+            Ok(thread) => thread,
             Err(error) => {
                 desk.free();
-                Err(error)
+                return Err(error);
             }
+        };
+        // While it starts, it holds locks of the system's, and must not be ended. One that doesn't start keeps its desk.
+        match wait(desk.desk().answered.handle(), Some(START))? {
+            Waited::Signaled => Ok(Self { desk, thread }),
+            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "the thread that asks did not start")),
         }
     }
 
@@ -189,6 +196,11 @@ impl Desk {
     /// The thread's work. While it is asking it neither allocates nor locks anything, so that it can be ended; so its
     /// calls aren't told of either.
     fn serve(&self) {
+        // It has started.
+        // SAFETY: the desk has the event, and is freed after this thread.
+        if unsafe { SetEvent(raw_of(self.answered.handle())) } == 0 {
+            return;
+        }
         loop {
             // SAFETY: the desk has the event, and is freed after this thread.
             let asked = unsafe { WaitForSingleObject(raw_of(self.asked.handle()), INFINITE) };

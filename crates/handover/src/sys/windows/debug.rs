@@ -47,7 +47,7 @@ union Info {
     /// An `EXCEPTION_RECORD`, which begins with its code.
     exception: i32,
     /// More than the largest of them takes, which is the exception.
-    room: [u64; 24],
+    room: [usize; 48],
 }
 
 /// The beginning of `DBGUI_CREATE_PROCESS`.
@@ -59,6 +59,14 @@ struct NewProcess {
     subsystem_key: u32,
     file: RawHandle,
 }
+
+// As the kernel lays them out, for both widths.
+const _: () = {
+    let word = size_of::<usize>();
+    assert!(std::mem::offset_of!(StateChange, who) == word);
+    assert!(std::mem::offset_of!(StateChange, info) == 3 * word);
+    assert!(std::mem::offset_of!(NewProcess, file) == 3 * word);
+};
 
 /// `DBG_STATE`.
 mod state {
@@ -235,7 +243,7 @@ fn wait(milliseconds: u32) -> io::Result<Change> {
     // Negative: from now on.
     let timeout = -i64::from(milliseconds) * 10_000;
     let nobody = ClientId { process: 0, thread: 0 };
-    let mut change = StateChange { state: 0, who: nobody, info: Info { room: [0; 24] } };
+    let mut change = StateChange { state: 0, who: nobody, info: Info { room: [0; 48] } };
     // SAFETY: the structure is a live place with room for the answer, and the timeout is live too.
     let status = unsafe { DbgUiWaitStateChange(&raw mut change, &raw const timeout) };
     if matches!(status, STATUS_TIMEOUT | STATUS_ALERTED | STATUS_USER_APC) {

@@ -13,10 +13,11 @@ use windows_sys::Win32::Foundation::FILETIME;
 use windows_sys::Win32::System::Threading::{
     CREATE_SUSPENDED, CREATE_UNICODE_ENVIRONMENT, CreateProcessW, DETACHED_PROCESS,
     DeleteProcThreadAttributeList, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, GetProcessId,
-    GetProcessTimes, InitializeProcThreadAttributeList, LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcess,
-    PROC_THREAD_ATTRIBUTE_HANDLE_LIST, PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PARENT_PROCESS,
-    PROCESS_BASIC_INFORMATION, PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW,
-    TerminateProcess, UpdateProcThreadAttribute,
+    GetProcessIdOfThread, GetProcessTimes, GetThreadId, InitializeProcThreadAttributeList,
+    LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcess, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
+    PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PARENT_PROCESS, PROCESS_BASIC_INFORMATION,
+    PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess,
+    UpdateProcThreadAttribute,
 };
 
 use super::io::Owned;
@@ -298,6 +299,15 @@ pub(crate) fn ask_for_id(process: BorrowedHandle<'_>) -> Option<u32> {
         id_of(process).ok_or_else(io::Error::last_os_error)
     });
     asked.ok()
+}
+
+/// The ids of a thread and of its process, if the handle carries the right to ask. For names, so not told of either.
+pub(crate) fn ids_of_thread(thread: BorrowedHandle<'_>) -> Option<(u32, u32)> {
+    // SAFETY: the handle is borrowed, so it is open.
+    let id = unsafe { GetThreadId(thread.as_raw_handle()) };
+    // SAFETY: as above.
+    let process = unsafe { GetProcessIdOfThread(thread.as_raw_handle()) };
+    (id != 0 && process != 0).then_some((id, process))
 }
 
 /// This process, for calls that want a process.

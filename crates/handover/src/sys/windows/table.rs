@@ -37,6 +37,8 @@ pub(crate) type Carries = Access;
 pub(crate) struct Listed {
     pub(crate) value: HandleValue,
     pub(crate) access: Access,
+    /// Where the kernel has its object; zero if it doesn't tell.
+    pub(crate) object: usize,
     /// Which kind it is, by a number that each start of the system gives anew.
     pub(crate) kind: u16,
     pub(crate) inheritable: bool,
@@ -90,6 +92,7 @@ pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
         Some(Listed {
             value: HandleValue::try_from(handle.value).ok()?,
             access: Access::from_bits_retain(handle.access),
+            object: handle.object,
             kind: handle.object_type_index,
             inheritable: handle.attributes & OBJ_INHERIT != 0,
             protected: handle.attributes & OBJ_PROTECT_CLOSE != 0,
