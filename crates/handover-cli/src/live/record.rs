@@ -1,5 +1,7 @@
 //! Recording: each system call that the library makes in this process becomes a line of JSON on standard output.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is; on Windows the lint does not see it")]
+
 use std::cell::Cell;
 use std::fmt::{self, Debug};
 use std::io::Write;
