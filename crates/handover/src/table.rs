@@ -18,7 +18,8 @@ use crate::{Error, HandleValue, Kind, Process, Result, os};
 ///
 /// The process goes on meanwhile: what it closes while it is looked at isn't in the table, and what it opens may be.
 /// Nothing of it is changed and nothing of it is kept. On Windows a duplicate of each handle is made in this process for
-/// the length of a question, because the kernel answers only about one's own.
+/// the length of a question, because the kernel answers only about one's own. On Linux a thread can have a table of its own
+/// (`unshare(2)`), which isn't looked at, and `/proc` has to be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     process: u32,

@@ -18,13 +18,14 @@ pub(super) const SUITE: Suite = Suite {
     name: "tables",
     tests: tests![
         another_users_process_is_refused,
+        another_namespaces_ids_are_not_believed,
         memory_is_a_section_if_it_is_sealed,
         memory_that_was_opened_once_more_is_the_same_section,
         what_a_descriptor_is_open_for_is_said_in_words,
         what_has_no_name_has_none,
         a_process_whose_first_thread_has_ended_has_its_table,
     ],
-    roles: tests![waits, looks_at, ends_its_first_thread],
+    roles: tests![waits, looks_at, looks_at_itself, ends_its_first_thread],
 };
 
 fn begun(command: &mut Command<'_>) -> Child {
@@ -65,6 +66,37 @@ fn another_users_process_is_refused() {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// In a namespace of ids of its own, in which it has another id than `/proc` says.
+fn looks_at_itself(_: &[String]) {
+    assert_eq!(std::process::id(), 1);
+    let event = raw::event();
+    match Table::of(&this()) {
+        Err(Error::InvalidInput { what, why }) => {
+            assert!(what == "/proc" && why.contains("namespace"), "{what}: {why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let audit = handover::Audit::of(std::process::Command::new("true")).run(SOON);
+    assert!(matches!(audit, Err(Error::InvalidInput { .. })), "{audit:?}");
+    drop(event);
+    println!("refused");
+}
+
+fn another_namespaces_ids_are_not_believed() {
+    let unshare = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(arguments).stdin(std::process::Stdio::null());
+        command
+    };
+    if !unshare(&["--pid", "--fork", "true"]).status().is_ok_and(|status| status.success()) {
+        left_out("there is no unshare, or this user can't make a namespace");
+        return;
+    }
+    let mut command = unshare(&["--pid", "--fork"]);
+    let output = command.arg(this_program()).args(role("looks_at_itself", &[])).output().unwrap();
+    assert!(output.status.success() && output.stdout == b"refused\n", "{output:?}");
 }
 
 fn this() -> Process {

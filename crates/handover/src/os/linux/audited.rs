@@ -84,6 +84,7 @@ mod tests {
         let manager = "LISTEN_PID=77|LISTEN_FDS=1|LISTEN_FDNAMES=web|";
         assert_eq!(names(manager)?, [("web".to_owned(), 3)]);
         assert_eq!(names(&manager.replace("77", "78"))?, []);
+        assert_eq!(names("LISTEN_PID=me|LISTEN_FDS=1|")?, []);
         assert!(names("HANDOVER_INHERITED=nonsense|").is_err());
         Ok(())
     }

@@ -23,6 +23,7 @@ const SECTION: Names = &[
     (0x04, "SECTION_MAP_READ"),
     (0x08, "SECTION_MAP_EXECUTE"),
     (0x10, "SECTION_EXTEND_SIZE"),
+    (0x20, "SECTION_MAP_EXECUTE_EXPLICIT"),
 ];
 const FILE: Names = &[
     (0x001, "FILE_READ_DATA"),
@@ -63,6 +64,7 @@ const THREAD: Names = &[
     (0x0200, "THREAD_DIRECT_IMPERSONATION"),
     (0x0400, "THREAD_SET_LIMITED_INFORMATION"),
     (0x0800, "THREAD_QUERY_LIMITED_INFORMATION"),
+    (0x1000, "THREAD_RESUME"),
 ];
 const JOB: Names = &[
     (0x01, "JOB_OBJECT_ASSIGN_PROCESS"),
@@ -70,6 +72,7 @@ const JOB: Names = &[
     (0x04, "JOB_OBJECT_QUERY"),
     (0x08, "JOB_OBJECT_TERMINATE"),
     (0x10, "JOB_OBJECT_SET_SECURITY_ATTRIBUTES"),
+    (0x20, "JOB_OBJECT_IMPERSONATE"),
 ];
 const TOKEN: Names = &[
     (0x001, "TOKEN_ASSIGN_PRIMARY"),
@@ -90,6 +93,8 @@ const KEY: Names = &[
     (0x10, "KEY_NOTIFY"),
     (0x20, "KEY_CREATE_LINK"),
 ];
+const COMPLETION: Names = &[(0x1, "IO_COMPLETION_QUERY_STATE"), (0x2, "IO_COMPLETION_MODIFY_STATE")];
+const SYMBOLIC_LINK: Names = &[(0x1, "SYMBOLIC_LINK_QUERY")];
 const DIRECTORY: Names = &[
     (0x1, "DIRECTORY_QUERY"),
     (0x2, "DIRECTORY_TRAVERSE"),
@@ -109,13 +114,14 @@ fn together(kind: &Kind) -> Names {
             (0x001f_01ff, "FILE_ALL_ACCESS"),
             (0x0012_0089, "FILE_GENERIC_READ"),
             (0x0012_0116, "FILE_GENERIC_WRITE"),
+            (0x0012_00a0, "FILE_GENERIC_EXECUTE"),
         ],
         Kind::Process => &[(0x001f_ffff, "PROCESS_ALL_ACCESS")],
         Kind::Thread => &[(0x001f_ffff, "THREAD_ALL_ACCESS")],
         Kind::Job => &[(0x001f_003f, "JOB_OBJECT_ALL_ACCESS")],
         Kind::Token => &[(0x000f_01ff, "TOKEN_ALL_ACCESS")],
         Kind::Other(name) if **name == *"Key" => {
-            &[(0x000f_003f, "KEY_ALL_ACCESS"), (0x0002_0019, "KEY_READ")]
+            &[(0x000f_003f, "KEY_ALL_ACCESS"), (0x0002_0019, "KEY_READ"), (0x0002_0006, "KEY_WRITE")]
         }
         Kind::Other(name) if **name == *"Directory" => &[(0x000f_000f, "DIRECTORY_ALL_ACCESS")],
         _ => &[],
@@ -137,6 +143,8 @@ fn of_kind(kind: &Kind) -> Names {
         Kind::Token => TOKEN,
         Kind::Other(name) if **name == *"Key" => KEY,
         Kind::Other(name) if **name == *"Directory" => DIRECTORY,
+        Kind::Other(name) if **name == *"IoCompletion" => COMPLETION,
+        Kind::Other(name) if **name == *"SymbolicLink" => SYMBOLIC_LINK,
         _ => &[],
     }
 }
