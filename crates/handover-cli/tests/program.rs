@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             the_sum_of_each_kind_is_told,
             what_two_have_in_common_as_text_and_json,
             a_process_that_is_not_there_is_said,
+            another_users_process_is_refused,
             a_command_gets_what_is_listed_and_nothing_else,
             numbers_are_filled_in_and_other_braces_stay,
             an_event_is_set_once_the_command_runs,
@@ -262,6 +263,10 @@ fn a_process_that_is_not_there_is_said() {
         let ended = handover(words).expect_code(1).expect_text("error: there is no process 2147483632");
         assert_eq!(ended.out, "");
     }
+}
+
+fn another_users_process_is_refused() {
+    os::another_users_process_is_refused(&program());
 }
 
 /// Says which handles it has beside its streams, and what it was given by name.

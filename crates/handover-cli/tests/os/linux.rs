@@ -1,7 +1,9 @@
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use expect_test::expect;
-use handover_tests::Ended;
+use handover::Stdio;
+use handover_tests::{Ended, left_out};
 
 /// What each strategy shows, in the order of their names on the command line.
 pub(crate) const CALLS: [&[&str]; 4] = [
@@ -53,4 +55,36 @@ pub(crate) fn a_file_that_waits_is_refused(program: &Path) {
     );
     std::fs::remove_file(&fifo).unwrap();
     ended.expect_code(125).expect_text("is a FIFO");
+}
+
+/// Nobody may look at this process, which is root's.
+pub(crate) fn another_users_process_is_refused(program: &Path) {
+    // Where everybody can start it.
+    let folder = std::env::temp_dir().join(format!("handover-cli-everybody-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let copy = folder.join("handover");
+    std::fs::copy(program, &copy).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let this = std::process::id().to_string();
+    for words in [&["table", &this][..], &["shared", &this, "1"]] {
+        let mut command = handover::Command::new(&copy);
+        let child =
+            command.args(words).current_dir(&folder).uid(65534).gid(65534).stderr(Stdio::piped()).spawn();
+        match child {
+            Ok(child) => {
+                let output = child.wait_with_output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(1), "{said}");
+                assert!(
+                    said.contains(&this) && said.contains("run this as the process's own user or as root"),
+                    "{said}"
+                );
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{error}");
+                left_out("only root can start a program as another user");
+            }
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }

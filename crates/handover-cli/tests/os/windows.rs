@@ -42,3 +42,13 @@ pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
 
 /// None does.
 pub(crate) fn a_file_that_waits_is_refused(_: &Path) {}
+
+/// The system's own process may be nobody's to look at; under Wine it isn't there.
+pub(crate) fn another_users_process_is_refused(program: &Path) {
+    let ended =
+        handover_tests::run(program, ["table", "4"], std::time::Duration::from_secs(60)).expect_code(1);
+    assert!(
+        ended.err.contains("there is no process 4") || ended.err.contains("SeDebugPrivilege"),
+        "{ended:?}"
+    );
+}
