@@ -22,19 +22,23 @@
 //! Suites run on each system from the same source. What they need of the system is in `os`, with one face for all; what
 //! only one system can do is tested in `tests/os`.
 
+mod audited;
 mod broken;
 mod foreign;
 mod harness;
 mod os;
 mod run;
 mod sweep;
+mod waiting;
 
+pub use audited::{audit, in_role_of_std};
 pub use broken::{breaks_a_rule, ends_for_good};
 pub use foreign::{bare, foreign, is_foreign_there, script};
 pub use harness::{Role, Suite, Test, left_out, main, main_of, role, this_program};
 pub use os::{door, expect, raw, table, weaker};
 pub use run::{Ended, run, run_with_input};
 pub use sweep::{end, events, flags_are_as_before, sweep, sweep_with_harmless};
+pub use waiting::{begun, waits};
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use handover::{Audit, Entry, Error, Event, Kind, Standing, Started};
-use handover_tests::{raw, role, table, tests, this_program};
+use handover_tests::{audit, in_role_of_std, raw, role, table, tests, this_program};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -48,20 +48,6 @@ fn main() -> ExitCode {
             speaks,
         ],
     )
-}
-
-/// This program in a role, as std starts it.
-fn in_role(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments));
-    command
-}
-
-fn audit(name: &str, arguments: &[&str]) -> Audit {
-    let audit = Audit::of(in_role(name, arguments)).run(LONG).unwrap();
-    assert!(audit.status.success(), "{audit}");
-    assert!(audit.started.iter().all(|started| started.untold.is_none()), "{audit}");
-    audit
 }
 
 fn leaked_kinds(started: &Started) -> Vec<Kind> {
@@ -119,7 +105,7 @@ fn what_leaks_from_here_arrives_in_the_command() {
 /// rust-lang/rust#38227.
 fn leaks_to_a_child(_: &[String]) {
     let _event = leaking();
-    run_to_its_end(&mut in_role("ends", &[]));
+    run_to_its_end(&mut in_role_of_std("ends", &[]));
 }
 
 fn what_a_program_leaks_is_found_at_its_child() {
@@ -163,7 +149,7 @@ fn copies_its_environment(arguments: &[String]) {
         assert!(command.spawn().unwrap().wait_timeout(LONG).unwrap().success());
         return;
     }
-    run_to_its_end(&mut in_role("ends", &[]));
+    run_to_its_end(&mut in_role_of_std("ends", &[]));
 }
 
 fn a_manifest_for_another_process_explains_nothing() {
@@ -177,7 +163,7 @@ fn has_descendants(arguments: &[String]) {
     let left: u32 = arguments[0].parse().unwrap();
     let _event = leaking();
     if left > 0 {
-        run_to_its_end(&mut in_role("has_descendants", &[&(left - 1).to_string()]));
+        run_to_its_end(&mut in_role_of_std("has_descendants", &[&(left - 1).to_string()]));
     }
 }
 
@@ -200,7 +186,7 @@ fn starts_from_two_threads(_: &[String]) {
         for _ in 0..2 {
             scope.spawn(|| {
                 for _ in 0..5 {
-                    run_to_its_end(&mut in_role("ends", &[]));
+                    run_to_its_end(&mut in_role_of_std("ends", &[]));
                 }
             });
         }
@@ -221,14 +207,14 @@ fn children_of_two_threads_are_told_apart() {
 fn starts_some_that_die_at_once(_: &[String]) {
     let _event = leaking();
     for _ in 0..10 {
-        let mut child = in_role("sleeps", &[]).spawn().unwrap();
+        let mut child = in_role_of_std("sleeps", &[]).spawn().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 }
 
 fn children_that_die_at_once_are_seen() {
-    let audit = Audit::of(in_role("starts_some_that_die_at_once", &[])).run(LONG).unwrap();
+    let audit = Audit::of(in_role_of_std("starts_some_that_die_at_once", &[])).run(LONG).unwrap();
     assert!(audit.status.success(), "{audit}");
     // One that is killed while the kernel is asked about it is said to be so, and on Linux one can be killed before that.
     let seen = audit.started.len() - 1;
@@ -258,7 +244,7 @@ fn each_process_stands_still_while_it_is_looked_at() {
         seen.lock().unwrap().push(started.id);
     };
     let _event = leaking();
-    let audit = Audit::of(in_role("leaks_to_a_child", &[])).watch(look).run(LONG).unwrap();
+    let audit = Audit::of(in_role_of_std("leaks_to_a_child", &[])).watch(look).run(LONG).unwrap();
     let ids: Vec<u32> = audit.started.iter().map(|started| started.id).collect();
     assert_eq!((ids.len(), seen.into_inner().unwrap()), (2, ids));
 }
@@ -281,7 +267,7 @@ fn a_program_that_is_not_there_is_an_error() {
 }
 
 fn a_stream_that_is_a_pipe_to_here_is_refused() {
-    let mut command = in_role("sleeps", &[]);
+    let mut command = in_role_of_std("sleeps", &[]);
     command.stdin(Stdio::piped());
     let begun = Instant::now();
     let refused = Audit::of(command).run(LONG);
@@ -291,7 +277,7 @@ fn a_stream_that_is_a_pipe_to_here_is_refused() {
 }
 
 fn starts_one_that_stays(_: &[String]) {
-    in_role("sleeps", &[]).spawn().unwrap().wait().unwrap();
+    in_role_of_std("sleeps", &[]).spawn().unwrap().wait().unwrap();
 }
 
 fn are_gone(processes: &[u32]) {
@@ -306,7 +292,7 @@ fn at_the_deadline_nothing_is_left() {
     let seen = Mutex::new(Vec::new());
     let time = Duration::from_secs(3);
     let begun = Instant::now();
-    let outcome = Audit::of(in_role("starts_one_that_stays", &[]))
+    let outcome = Audit::of(in_role_of_std("starts_one_that_stays", &[]))
         .watch(|started| seen.lock().unwrap().push(started.id))
         .run(time);
     match outcome {
@@ -319,7 +305,7 @@ fn at_the_deadline_nothing_is_left() {
     are_gone(&seen);
     assert_eq!(table::count(), handles);
     // Of one that hasn't even begun, nothing is left either.
-    let outcome = Audit::of(in_role("sleeps", &[])).run(Duration::ZERO);
+    let outcome = Audit::of(in_role_of_std("sleeps", &[])).run(Duration::ZERO);
     assert!(matches!(outcome, Err(Error::TimedOut { .. })), "{outcome:?}");
     are_gone(&[]);
 }
@@ -329,7 +315,7 @@ fn if_what_watches_panics_nothing_is_left() {
     let _ = catch_unwind(|| panic!("the first"));
     let handles = table::count();
     let seen = Mutex::new(Vec::new());
-    let auditing = Audit::of(in_role("starts_one_that_stays", &[])).watch(|started| {
+    let auditing = Audit::of(in_role_of_std("starts_one_that_stays", &[])).watch(|started| {
         let mut seen = seen.lock().unwrap();
         seen.push(started.id);
         if seen.len() == 2 {
@@ -345,7 +331,7 @@ fn if_what_watches_panics_nothing_is_left() {
 
 /// Audits, and tells whoever has started this which processes there are.
 fn audits_one_that_stays(_: &[String]) {
-    let audited = Audit::of(in_role("starts_one_that_stays", &[]))
+    let audited = Audit::of(in_role_of_std("starts_one_that_stays", &[]))
         .watch(|started| {
             use std::io::Write;
             println!("{}", started.id);
@@ -357,7 +343,7 @@ fn audits_one_that_stays(_: &[String]) {
 
 fn if_the_auditing_process_is_killed_nothing_is_left() {
     use std::io::{BufRead, BufReader};
-    let mut auditor = in_role("audits_one_that_stays", &[]);
+    let mut auditor = in_role_of_std("audits_one_that_stays", &[]);
     let mut auditor = auditor.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(auditor.stdout.take().unwrap()).lines();
     let ids: Vec<u32> = lines.take(2).map(|line| line.unwrap().trim().parse().unwrap()).collect();
@@ -389,7 +375,7 @@ fn ends_in_a_way(arguments: &[String]) {
 fn the_status_is_the_one_without_an_audit() {
     for way in ["with 0", "with 7", "by a panic", "by an abort", "killed", "by a fault"] {
         let quiet = || {
-            let mut command = in_role("ends_in_a_way", &[way]);
+            let mut command = in_role_of_std("ends_in_a_way", &[way]);
             command.stderr(Stdio::null());
             command
         };
@@ -404,8 +390,8 @@ fn the_status_is_the_one_without_an_audit() {
 fn speaks(arguments: &[String]) {
     println!("first {arguments:?}");
     eprintln!("an error");
-    run_to_its_end(&mut in_role("ends", &[]));
-    let output = in_role("speaks_no_more", &[]).stdin(Stdio::null()).output().unwrap();
+    run_to_its_end(&mut in_role_of_std("ends", &[]));
+    let output = in_role_of_std("speaks_no_more", &[]).stdin(Stdio::null()).output().unwrap();
     println!("then {} {}", output.status, output.stdout.len());
     println!("{:?}", std::io::read_to_string(std::io::stdin()).unwrap());
     std::process::exit(3);
@@ -416,7 +402,7 @@ fn the_output_is_the_one_without_an_audit() {
     let [input, out, err] = ["in", "out", "err"].map(|part| base.with_extension(part));
     std::fs::write(&input, "what is read").unwrap();
     let run = |audited: bool| {
-        let mut command = in_role("speaks", &["ä ö", "\"x\""]);
+        let mut command = in_role_of_std("speaks", &["ä ö", "\"x\""]);
         command
             .stdin(std::fs::File::open(&input).unwrap())
             .stdout(std::fs::File::create(&out).unwrap())
@@ -435,11 +421,11 @@ fn the_output_is_the_one_without_an_audit() {
 }
 
 fn other_children_are_left_alone() {
-    let start = || in_role("ends_in_a_way", &["with 7"]).spawn().unwrap();
+    let start = || in_role_of_std("ends_in_a_way", &["with 7"]).spawn().unwrap();
     let mut before = start();
     assert!(table::ends_within(before.id(), 20_000));
-    let (mut stays, during) = (in_role("sleeps", &[]).spawn().unwrap(), Mutex::new(None));
-    let audit = Audit::of(in_role("leaks_to_a_child", &[]))
+    let (mut stays, during) = (in_role_of_std("sleeps", &[]).spawn().unwrap(), Mutex::new(None));
+    let audit = Audit::of(in_role_of_std("leaks_to_a_child", &[]))
         .watch(|_| {
             during.lock().unwrap().get_or_insert_with(start);
         })

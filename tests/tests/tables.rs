@@ -1,15 +1,13 @@
 //! Looking into handle tables, and which objects two processes have in common; beside the kernel's own view.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use handover::{
-    Child, Command, Entry, Error, Event, HandleValue, Kind, OwnedHandle, Process, Section, Stdio, Table,
-    shared,
+    Child, Command, Entry, Error, Event, HandleValue, Kind, OwnedHandle, Process, Section, Table, shared,
 };
-use handover_tests::{raw, role, table, tests, this_program};
+use handover_tests::{begun, raw, role, table, tests, this_program, waits};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -38,14 +36,8 @@ fn main() -> ExitCode {
 
 fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
     let mut command = Command::new(this_program());
-    command.args(role(name, arguments)).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(role(name, arguments));
     command
-}
-
-/// Says that it runs, and waits for the end of its input.
-fn waits(_: &[String]) {
-    println!("waiting");
-    std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
 fn makes_many(arguments: &[String]) {
@@ -60,14 +52,6 @@ fn opens_a_file(_: &[String]) {
     let file = File::open(this_program()).unwrap();
     waits(&[]);
     drop(file);
-}
-
-fn begun(command: &mut Command<'_>) -> Child {
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim_end(), "waiting");
-    child
 }
 
 fn this() -> Process {

@@ -3,14 +3,13 @@
 mod os;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use expect_test::expect_file;
 use handover::{Child, Command, Event, Inherited, Section, Semaphore, Stdio};
-use handover_tests::{Ended, role, run, table, tests, this_program};
+use handover_tests::{Ended, begun, role, run, table, tests, this_program, waits};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -69,11 +68,6 @@ fn run_role(options: &[&str], name: &str, arguments: &[&str]) -> Ended {
     handover(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn waits(_: &[String]) {
-    println!("waiting");
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-}
-
 /// A process with an event, a section, a semaphore and a file that it was given, and which waits.
 struct Known {
     child: Child,
@@ -86,13 +80,9 @@ fn known() -> Known {
     let semaphore = Semaphore::new(1).unwrap();
     let file = File::open(this_program()).unwrap();
     let mut command = Command::new(this_program());
-    command.args(role("waits", &[])).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.inherit("event", &event).inherit("section", &section).inherit("semaphore", &semaphore);
-    let mut child = command.inherit("file", &file).spawn().unwrap();
+    command.args(role("waits", &[])).inherit("event", &event).inherit("section", &section);
+    let child = begun(command.inherit("semaphore", &semaphore).inherit("file", &file));
     drop(command);
-    let mut line = String::new();
-    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim_end(), "waiting");
     Known { child, _event: event, _section: section }
 }
 

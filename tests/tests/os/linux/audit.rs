@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use handover::{Audit, Error, Event, Kind, Standing};
-use handover_tests::{Suite, role, table, tests, this_program};
+use handover_tests::{Suite, in_role_of_std, role, table, tests, this_program};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::calls;
@@ -42,12 +42,6 @@ pub(super) const SUITE: Suite = Suite {
     ],
 };
 
-fn in_role(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments));
-    command
-}
-
 fn shell(script: &str, then: &Command) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script, "sh"]).arg(then.get_program()).args(then.get_args());
@@ -73,7 +67,7 @@ fn sleeps(_: &[String]) {
 }
 
 fn a_program_after_a_program_stands_twice() {
-    let audit = audit(shell("exec 7</dev/null; exec \"$@\"", &in_role("ends", &[])));
+    let audit = audit(shell("exec 7</dev/null; exec \"$@\"", &in_role_of_std("ends", &[])));
     let [before, after] = audit.started.as_slice() else { panic!("{audit}") };
     assert_eq!((before.id, before.parent), (after.id, after.parent));
     assert_eq!(after.program, Ok(this_program()));
@@ -88,11 +82,11 @@ fn goes_on_in_a_thread(_: &[String]) {
     for _ in 0..3 {
         std::thread::spawn(|| std::thread::sleep(LONG));
     }
-    std::thread::spawn(|| panic!("{}", in_role("ends", &[]).exec())).join().unwrap();
+    std::thread::spawn(|| panic!("{}", in_role_of_std("ends", &[]).exec())).join().unwrap();
 }
 
 fn a_program_that_a_thread_goes_on_to_is_seen() {
-    let audit = audit(in_role("goes_on_in_a_thread", &[]));
+    let audit = audit(in_role_of_std("goes_on_in_a_thread", &[]));
     let [before, after] = audit.started.as_slice() else { panic!("{audit}") };
     assert_eq!(before.id, after.id);
     assert_eq!(after.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
@@ -107,7 +101,7 @@ fn spawns_in_its_memory(_: &[String]) {
 }
 
 fn what_a_spawn_in_the_parents_memory_leaks_is_seen() {
-    let audit = audit(in_role("spawns_in_its_memory", &[]));
+    let audit = audit(in_role_of_std("spawns_in_its_memory", &[]));
     let [command, child] = audit.started.as_slice() else { panic!("{audit}") };
     assert_eq!(child.parent, command.id);
     assert_eq!(child.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
@@ -118,7 +112,7 @@ fn what_a_service_manager_hands_down_is_listed() {
     let become_it =
         "exec 3</dev/null 4</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$WHO; exec \"$@\"";
     for (who, is_listed) in [("$$", true), ("1", false)] {
-        let audit = audit(shell(&become_it.replace("$WHO", who), &in_role("ends", &[])));
+        let audit = audit(shell(&become_it.replace("$WHO", who), &in_role_of_std("ends", &[])));
         let last = &audit.started[1];
         let standing = |value: u32| {
             last.arrived.iter().find(|(entry, _)| entry.value().get() == value).map(|(_, standing)| standing)
@@ -130,7 +124,7 @@ fn what_a_service_manager_hands_down_is_listed() {
 
 fn what_is_left_behind_is_waited_for() {
     let begun = Instant::now();
-    let audit = audit(shell("(sleep 1; exec \"$@\") & exit 4", &in_role("ends", &[])));
+    let audit = audit(shell("(sleep 1; exec \"$@\") & exit 4", &in_role_of_std("ends", &[])));
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert_eq!(audit.status.code(), Some(4), "the command's, and not what came last");
     assert_eq!(audit.started.len(), 3, "{audit}");
@@ -145,13 +139,13 @@ fn signals_go_where_they_go_without_it() {
         "(trap '' TERM; kill -TERM $$) 2>/dev/null",
         "sh -c 'kill -TERM $$'; test $? = 143 || exit 7",
     );
-    assert_eq!(shell(&script, &in_role("ends", &[])).status().unwrap().code(), Some(5));
-    assert_eq!(audit(shell(&script, &in_role("ends", &[]))).status.code(), Some(5));
+    assert_eq!(shell(&script, &in_role_of_std("ends", &[])).status().unwrap().code(), Some(5));
+    assert_eq!(audit(shell(&script, &in_role_of_std("ends", &[]))).status.code(), Some(5));
 }
 
 /// As a shell does with its jobs.
 fn stops_and_continues_a_child(_: &[String]) {
-    let mut child = in_role("sleeps", &[]).spawn().unwrap();
+    let mut child = in_role_of_std("sleeps", &[]).spawn().unwrap();
     let id = Pid::from_child(&child);
     for _ in 0..3 {
         kill_process(id, Signal::STOP).unwrap();
@@ -173,15 +167,15 @@ fn stops_and_continues_a_child(_: &[String]) {
 }
 
 fn a_child_that_is_stopped_stays_so_until_it_is_continued() {
-    let audit = audit(in_role("stops_and_continues_a_child", &[]));
+    let audit = audit(in_role_of_std("stops_and_continues_a_child", &[]));
     assert!(audit.status.success(), "{audit}");
 }
 
 fn a_command_that_is_killed_has_that_status() {
     for signal in ["KILL", "TERM", "SEGV"] {
         let script = format!("ulimit -c 0; kill -{signal} $$");
-        let expected = shell(&script, &in_role("ends", &[])).status().unwrap();
-        let audit = audit(shell(&script, &in_role("ends", &[])));
+        let expected = shell(&script, &in_role_of_std("ends", &[])).status().unwrap();
+        let audit = audit(shell(&script, &in_role_of_std("ends", &[])));
         assert!(audit.status.signal().is_some());
         assert_eq!(audit.status, expected);
     }
@@ -194,7 +188,7 @@ fn has_many_threads(_: &[String]) {
             for number in 0..20 {
                 scope.spawn(move || {
                     if number % 10 == 0 {
-                        assert!(in_role("ends", &[]).status().unwrap().success());
+                        assert!(in_role_of_std("ends", &[]).status().unwrap().success());
                     }
                 });
             }
@@ -203,7 +197,7 @@ fn has_many_threads(_: &[String]) {
 }
 
 fn many_threads_come_and_go() {
-    let audit = audit(in_role("has_many_threads", &[]));
+    let audit = audit(in_role_of_std("has_many_threads", &[]));
     assert!(audit.status.success());
     assert_eq!(audit.started.len(), 21, "{audit}");
     assert!(audit.started[1..].iter().all(|child| child.leaks().count() >= 1), "{audit}");
@@ -211,7 +205,7 @@ fn many_threads_come_and_go() {
 
 fn a_command_that_is_traced_already_is_refused() {
     let handles = table::count();
-    let mut command = in_role("sleeps", &[]);
+    let mut command = in_role_of_std("sleeps", &[]);
     calls::trace_from_the_start(&mut command);
     let error = Audit::of(command).run(LONG).unwrap_err();
     assert!(matches!(error, Error::System { call: "ptrace", .. }), "{error:?}");
@@ -222,7 +216,7 @@ fn a_command_that_is_traced_already_is_refused() {
 
 fn where_children_are_forgotten_there_is_no_audit() {
     calls::ignore_children();
-    match Audit::of(in_role("ends", &[])).run(LONG) {
+    match Audit::of(in_role_of_std("ends", &[])).run(LONG) {
         Err(error @ Error::InvalidInput { .. }) => {
             assert!(error.to_string().contains("SIGCHLD"), "{error}");
         }

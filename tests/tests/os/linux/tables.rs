@@ -1,14 +1,11 @@
 //! What descriptors look like from outside.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use handover::{
-    Child, Command, Error, HandleValue, Kind, OwnedHandle, Process, Section, Stdio, Table, shared,
-};
-use handover_tests::{Suite, left_out, raw, role, tests, this_program};
+use handover::{Command, Error, HandleValue, Kind, OwnedHandle, Process, Section, Table, shared};
+use handover_tests::{Suite, begun, left_out, raw, role, tests, this_program, waits};
 
 use super::everybody::{Everybodys, NOBODY};
 
@@ -27,19 +24,6 @@ pub(super) const SUITE: Suite = Suite {
     ],
     roles: tests![waits, looks_at, looks_at_itself, ends_its_first_thread],
 };
-
-fn begun(command: &mut Command<'_>) -> Child {
-    let mut child = command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim_end(), "waiting");
-    child
-}
-
-fn waits(_: &[String]) {
-    println!("waiting");
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-}
 
 fn looks_at(arguments: &[String]) {
     let process = Process::open_to_look(arguments[0].parse().unwrap()).unwrap();

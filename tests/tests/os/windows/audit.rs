@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use handover::{Audit, Event, Kind, Standing, Started};
-use handover_tests::{Suite, left_out, raw, role, table, tests, this_program};
+use handover_tests::{Suite, audit, in_role_of_std, left_out, raw, role, table, tests, this_program};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -22,19 +22,6 @@ pub(super) const SUITE: Suite = Suite {
     roles: tests![ends, has_a_child_with_other_streams, lists_in_each_way, does],
 };
 
-fn in_role(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments));
-    command
-}
-
-fn audit(name: &str, arguments: &[&str]) -> Audit {
-    let audit = Audit::of(in_role(name, arguments)).run(LONG).unwrap();
-    assert!(audit.status.success(), "{audit}");
-    assert!(audit.started.iter().all(|started| started.untold.is_none()), "{audit}");
-    audit
-}
-
 fn with(started: &Started, is: impl Fn(&Standing) -> bool) -> usize {
     started.arrived.iter().filter(|(_, standing)| is(standing)).count()
 }
@@ -43,7 +30,7 @@ fn ends(_: &[String]) {}
 
 /// rust-lang/rust#54760.
 fn has_a_child_with_other_streams(_: &[String]) {
-    let mut child = in_role("ends", &[]);
+    let mut child = in_role_of_std("ends", &[]);
     child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(child.status().unwrap().success());
 }
@@ -132,7 +119,7 @@ fn does(arguments: &[String]) {
 fn what_only_a_debugger_sees_changes_nothing() {
     for what in ["close what isn't open", "say something to a debugger", "break"] {
         let quiet = || {
-            let mut command = in_role("does", &[what]);
+            let mut command = in_role_of_std("does", &[what]);
             command.stderr(Stdio::null());
             command
         };
@@ -146,7 +133,7 @@ fn what_only_a_debugger_sees_changes_nothing() {
 fn creation_flags_of_the_command_are_replaced() {
     use std::os::windows::process::CommandExt;
     // CREATE_SUSPENDED, with which nobody would let it run.
-    let mut command = in_role("ends", &[]);
+    let mut command = in_role_of_std("ends", &[]);
     command.creation_flags(4);
     assert!(Audit::of(command).run(LONG).unwrap().status.success());
 }

@@ -1,13 +1,12 @@
 //! What handles look like from outside.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use handover::{
-    Access, Child, Command, Event, HandleValue, Kind, OwnedHandle, Process, Reset, Semaphore, Stdio, Table,
-    faults, shared,
+    Access, Command, Event, HandleValue, Kind, OwnedHandle, Process, Reset, Semaphore, Table, faults, shared,
 };
-use handover_tests::{Suite, raw, role, table, tests, this_program};
+use handover_tests::{Suite, begun, raw, role, table, tests, this_program, waits};
 
 pub(super) const SUITE: Suite = Suite {
     name: "tables",
@@ -21,19 +20,6 @@ pub(super) const SUITE: Suite = Suite {
     ],
     roles: tests![waits],
 };
-
-fn begun(command: &mut Command<'_>) -> Child {
-    let mut child = command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim_end(), "waiting");
-    child
-}
-
-fn waits(_: &[String]) {
-    println!("waiting");
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-}
 
 fn of_this_process() -> Table {
     Table::of(&Process::open_to_look(std::process::id()).unwrap()).unwrap()

@@ -1,0 +1,32 @@
+//! This program in a role as std starts it, and audits of that.
+
+use std::process::Command;
+use std::time::Duration;
+
+use handover::Audit;
+
+use crate::{role, this_program};
+
+/// Longer than any audit here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// This program in a role, as std starts it.
+#[must_use]
+pub fn in_role_of_std(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments));
+    command
+}
+
+/// An audit of that, which ends well and in which everything was seen.
+///
+/// # Panics
+///
+/// If it isn't so.
+#[must_use]
+pub fn audit(name: &str, arguments: &[&str]) -> Audit {
+    let audit = Audit::of(in_role_of_std(name, arguments)).run(LONG).expect("it can be audited");
+    assert!(audit.status.success(), "{audit}");
+    assert!(audit.started.iter().all(|started| started.untold.is_none()), "{audit}");
+    audit
+}
