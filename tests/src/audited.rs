@@ -23,7 +23,6 @@ pub fn in_role_of_std(name: &str, arguments: &[&str]) -> Command {
 /// # Panics
 ///
 /// If it isn't so.
-#[must_use]
 pub fn audit(name: &str, arguments: &[&str]) -> Audit {
     let audit = Audit::of(in_role_of_std(name, arguments)).run(LONG).expect("it can be audited");
     assert!(audit.status.success(), "{audit}");
