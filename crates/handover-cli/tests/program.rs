@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use handover::{Child, Command, Event, Inherited, Section, Semaphore, Stdio};
-use handover_tests::{Ended, begun, role, run, table, tests, this_program, waits};
+use handover_tests::{Ended, begun, role, run, table, tests, this_program, until, waits};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             each_strategy_is_shown_live,
             a_demonstration_as_json,
             a_picture_is_drawn,
+            a_demonstration_that_is_killed_says_so,
             completions_know_the_commands,
             a_reader_that_has_had_enough_is_no_failure,
         ],
@@ -489,6 +490,20 @@ fn a_picture_is_drawn() {
     }
     let nowhere = std::env::temp_dir().join("no-such-folder").join("picture.svg");
     handover(&["demo", "--svg", nowhere.to_str().unwrap()]).expect_code(1).expect_text("picture.svg");
+}
+
+fn a_demonstration_that_is_killed_says_so() {
+    let mut command = Command::new(program());
+    command.args(["demo", "naming"]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = command.spawn().unwrap();
+    until("the parent runs", || !table::children_of(child.id()).is_empty());
+    for parent in table::children_of(child.id()) {
+        table::kill(parent);
+    }
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the parent ended with"), "{said}");
 }
 
 fn completions_know_the_commands() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::{Args, ValueEnum};
-use handover::{Command, Error, Stdio};
+use handover::{Command, Error, ExitStatus, Stdio};
 use handover_cli::demo::{self, Recording, What};
 
 use crate::columns::width;
@@ -83,7 +83,7 @@ fn this_program() -> Result<PathBuf, Error> {
 }
 
 pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
-    let recorded = record_live(options.strategy)?;
+    let (recorded, status) = record_live(options.strategy)?;
     let recording = Recording::parse(&recorded)
         .map_err(|error| Stop::failed(format_args!("what was recorded can't be understood: {error}")))?;
     if let Some(path) = &options.svg {
@@ -104,12 +104,14 @@ pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
     });
     match failed {
         Some(why) => Err(Stop::failed(why)),
-        None => Ok(()),
+        None if status.success() => Ok(()),
+        // Somebody has ended it, and it couldn't say so.
+        None => Err(Stop::failed(format_args!("the parent ended with {status} before it was done"))),
     }
 }
 
-/// Lets the two processes play, and returns what they have recorded.
-fn record_live(strategy: Strategy) -> Result<String, Stop> {
+/// Lets the two processes play, and returns what they have recorded and how the parent ended.
+fn record_live(strategy: Strategy) -> Result<(String, ExitStatus), Stop> {
     let mut parent = Command::new(this_program()?)
         .args(["demo-role", "parent", strategy.name()])
         .stdin(Stdio::null())
@@ -131,7 +133,6 @@ fn record_live(strategy: Strategy) -> Result<String, Stop> {
         Ok(Err(error)) => return Err(Stop::failed(format_args!("what was recorded can't be read: {error}"))),
         Err(_) => return Err(Stop::failed(format_args!("the demonstration didn't end within {DEADLINE:?}"))),
     };
-    // How it went stands in what it has recorded.
-    parent.wait_timeout(DEADLINE)?;
-    Ok(recorded)
+    let status = parent.wait_timeout(DEADLINE)?;
+    Ok((recorded, status))
 }
