@@ -1,7 +1,7 @@
 //! Auditing where a child is created with what its parent has made inheritable: the parent's streams among it, and what
 //! a debugger alone would see or change.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use handover::{Audit, Event, Kind, Standing, Started};
