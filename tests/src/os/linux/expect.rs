@@ -100,7 +100,7 @@ pub mod told {
     /// Asks what a handle refers to.
     pub const KIND: &str = "fstat";
     /// Starts a child.
-    pub const SPAWN: &str = "fork+execve";
+    pub const SPAWN: &str = "clone+execve";
     /// Sends bytes over a channel.
     pub const SEND: &str = "sendto";
     /// Sends an object, in the direction from parent to child.
