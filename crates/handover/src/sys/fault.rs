@@ -74,7 +74,7 @@ pub fn let_flags_be_refused(flags: i32) {
     REFUSED.store(flags, std::sync::atomic::Ordering::Relaxed);
 }
 
-/// Whether a process that is to be lent memory gets a copy, and nobody says so, from now on. Linux only.
+/// Whether a process that is to be lent memory gets a copy, and nobody waits for it or says so, from now on. Linux only.
 pub fn let_memory_be_copied(is_copied: bool) {
     IS_COPIED.store(is_copied, std::sync::atomic::Ordering::Relaxed);
 }
@@ -84,7 +84,7 @@ pub fn used_flags() -> i32 {
     USED.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-/// The flags with which such a system would make a process; `lent` is that which lends memory.
+/// The flags with which such a system would make a process; `lent` are those that lend memory.
 #[allow(dead_code, reason = "only one system needs it")]
 pub(super) fn as_that_system(flags: i32, lent: i32) -> io::Result<i32> {
     if flags & REFUSED.load(std::sync::atomic::Ordering::Relaxed) != 0 {

@@ -18,6 +18,7 @@ use rustix::process::{
 };
 
 use super::newborn::{Failure, Newborn, SET, set_mask};
+use super::spawn::Refused;
 
 /// The flags by which a process can be made, and the first that is best. Without lent memory it is a copy of this process,
 /// as `fork` makes it. The last is without a descriptor, which is then opened by the process's id: until somebody has waited
@@ -30,20 +31,13 @@ static WAY: AtomicUsize = AtomicUsize::new(0);
 /// copy, don't wait, and say nothing of it.
 static IS_LENT: AtomicBool = AtomicBool::new(false);
 
-/// What has failed in the making of a process, and why.
-#[derive(Debug)]
-pub(super) struct Failed {
-    pub(super) call: &'static str,
-    pub(super) source: io::Error,
-}
-
-fn failed<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> Failed {
-    move |source| Failed { call, source: source.into() }
+fn failed<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> Refused {
+    move |source| Refused { call, source: source.into() }
 }
 
 /// Makes the process and waits until it is the program, or has failed and is gone. The calls of which this consists, the
 /// new process's among them, are one to who is told.
-pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Failed> {
+pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Refused> {
     let stack = Stack::new().map_err(failed("mmap"))?;
     // In lent memory, another user could do to this process what it may do to its own. And the kernel would note of the
     // memory that its process has changed users, and keep debuggers and /proc from this one from then on.
@@ -92,7 +86,7 @@ pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Failed>
             Ok(None) => Ok((id.as_raw_pid().unsigned_abs(), process)),
             Ok(Some(Failure { call, code })) => {
                 forget(&process);
-                Err(Failed { call: call.name(), source: io::Error::from_raw_os_error(code) })
+                Err(Refused { call: call.name(), source: io::Error::from_raw_os_error(code) })
             }
             Err(error) => {
                 let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
@@ -141,7 +135,7 @@ fn without_any_signal<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> 
 
 fn clone(flags: c_int, stack: &Stack, newborn: &mut Newborn<'_>) -> io::Result<(Pid, Option<OwnedFd>)> {
     #[cfg(feature = "faults")]
-    let flags = crate::sys::fault::as_that_system(flags, libc::CLONE_VM)?;
+    let flags = crate::sys::fault::as_that_system(flags, libc::CLONE_VM | libc::CLONE_VFORK)?;
     let mut process: RawFd = -1;
     let (newborn, nothing) = (&raw mut *newborn, null_mut::<c_void>());
     // SAFETY: if the new process gets a copy of the memory, nothing happens in this one. If it is lent it, this thread

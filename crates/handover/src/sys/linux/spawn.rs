@@ -13,7 +13,7 @@ use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::clone::{Failed, start};
+use super::clone::start;
 use super::handle::{open_null, standard_stream};
 use super::io::Owned;
 use super::newborn::Newborn;
@@ -82,7 +82,7 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Started, Refused> {
         newborn.refused = fault("execve").err().and_then(|error| error.raw_os_error());
         match start(&mut newborn) {
             Ok((id, process)) => Ok(Told { started: Started { process: process.into(), id }, plan }),
-            Err(Failed { call, source }) => {
+            Err(Refused { call, source }) => {
                 what = call;
                 Err(source)
             }
