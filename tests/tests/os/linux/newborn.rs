@@ -79,7 +79,8 @@ fn in_each_way(name: &str) {
 fn spawns_this_way(arguments: &[String]) {
     let flags = take_way(&arguments[0]);
     let event = Event::manual_reset().unwrap();
-    let before = table::count();
+    let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    let (before, mapped_before) = (table::count(), mapped());
     // The first can find out that it doesn't go on like this, and says what fails all the same.
     fails(&mut Command::new("/etc/passwd"), "execve", libc::EACCES);
     for _ in 0..3 {
@@ -105,6 +106,8 @@ fn spawns_this_way(arguments: &[String]) {
         fails(Command::new("/etc/passwd").kill_with_parent(true), "execve", libc::EACCES);
     }
     assert_eq!(table::count(), before);
+    // Each spawn has a stack and its guard; the thread of `kill_with_parent` has some of its own.
+    assert!(mapped() < mapped_before + 12, "{mapped_before} and {}", mapped());
 }
 
 /// The error is this one, and nothing is left.
@@ -146,6 +149,8 @@ fn spawns_under_fire(_: &[String]) {
         scope.spawn(|| {
             while !is_done.load(Relaxed) {
                 calls::send_usr1_to_the_group();
+                // On a busy machine, nothing else would be done.
+                std::thread::sleep(Duration::from_micros(10));
             }
         });
         for _ in 0..2000 {
