@@ -10,7 +10,7 @@ pub mod call {
     /// Sets an event.
     pub const SET_EVENT: &str = "write";
     /// Starts a child: two calls, which say nothing of one another.
-    pub const CREATE_PROCESS: &str = "fork+execve";
+    pub const CREATE_PROCESS: &str = "clone+execve";
     /// Ends a process.
     pub const TERMINATE: &str = "pidfd_send_signal";
     /// Asks for this program's own file.

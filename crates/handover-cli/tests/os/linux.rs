@@ -7,8 +7,8 @@ use handover_tests::{Ended, left_out};
 
 /// What each strategy shows, in the order of their names on the command line.
 pub(crate) const CALLS: [&[&str]; 4] = [
-    &["eventfd2(", "fork+execve(", "write(", "ppoll(", "close("],
-    &["eventfd2(", "fork+execve(", "sendmsg(", "recvmsg(", "write(", "ppoll("],
+    &["eventfd2(", "clone+execve(", "write(", "ppoll(", "close("],
+    &["eventfd2(", "clone+execve(", "sendmsg(", "recvmsg(", "write(", "ppoll("],
     &["eventfd2(", "bind(", "connect(", "recvmsg(", "write(", "ppoll("],
     &["eventfd2(", "sendmsg(", "recvmsg(", "write(", "ppoll("],
 ];

@@ -64,3 +64,35 @@ pub fn let_names_hang(hang: bool) {
 pub(super) fn do_names_hang() -> bool {
     NAMES_HANG.load(std::sync::atomic::Ordering::Relaxed)
 }
+
+static REFUSED: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+static USED: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+static IS_COPIED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whether a process is made as by a kernel or a filter that refuses these flags of `clone`, from now on. Linux only.
+pub fn let_flags_be_refused(flags: i32) {
+    REFUSED.store(flags, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Whether a process that is to be lent memory gets a copy, and nobody waits for it or says so, from now on. Linux only.
+pub fn let_memory_be_copied(is_copied: bool) {
+    IS_COPIED.store(is_copied, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// The flags of `clone` with which the last process was made. Linux only.
+pub fn used_flags() -> i32 {
+    USED.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// The flags with which such a system would make a process; `lent` are those that lend memory.
+#[allow(dead_code, reason = "only one system needs it")]
+pub(super) fn as_that_system(flags: i32, lent: i32) -> io::Result<i32> {
+    if flags & REFUSED.load(std::sync::atomic::Ordering::Relaxed) != 0 {
+        /// `EINVAL`.
+        const UNKNOWN: i32 = 22;
+        return Err(io::Error::from_raw_os_error(UNKNOWN));
+    }
+    USED.store(flags, std::sync::atomic::Ordering::Relaxed);
+    let is_copied = IS_COPIED.load(std::sync::atomic::Ordering::Relaxed);
+    Ok(if is_copied { flags & !lent } else { flags })
+}

@@ -100,7 +100,7 @@ pub mod told {
     /// Asks what a handle refers to.
     pub const KIND: &str = "fstat";
     /// Starts a child.
-    pub const SPAWN: &str = "fork+execve";
+    pub const SPAWN: &str = "clone+execve";
     /// What an audit does, beside starting the command.
     pub const AUDIT: [&str; 9] =
         ["socketpair", "ptrace", "waitid", "readdir", "readlink", "read", "sendto", "recvmsg", "close"];

@@ -6,6 +6,7 @@
 
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// No longer hears of its children's ends.
@@ -154,4 +155,52 @@ pub(super) fn trace_from_the_start(command: &mut std::process::Command) {
     };
     // SAFETY: in the new process, only a system call is made.
     unsafe { command.pre_exec(ask) };
+}
+
+static OWN: AtomicI32 = AtomicI32::new(0);
+static HANDLED: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+extern "C" fn note(_: libc::c_int) {
+    // SAFETY: the call takes nothing, and may be made in a handler.
+    let is_elsewhere = unsafe { libc::getpid() } != OWN.load(Relaxed);
+    HANDLED[usize::from(is_elsewhere)].fetch_add(1, Relaxed);
+}
+
+/// Handles SIGUSR1 from now on.
+pub(super) fn handle_usr1() {
+    // SAFETY: the call takes nothing.
+    OWN.store(unsafe { libc::getpid() }, Relaxed);
+    // SAFETY: what is done in the handler may be done in one.
+    let before = unsafe { libc::signal(libc::SIGUSR1, note as *const () as libc::sighandler_t) };
+    assert_ne!(before, libc::SIG_ERR);
+}
+
+/// How often SIGUSR1 was handled in this process, and in this memory in another process.
+pub(super) fn handled() -> [usize; 2] {
+    HANDLED.each_ref().map(|count| count.load(Relaxed))
+}
+
+/// Sends SIGUSR1 to all processes of this one's group.
+pub(super) fn send_usr1_to_the_group() {
+    // SAFETY: the call takes numbers.
+    assert_eq!(unsafe { libc::kill(0, libc::SIGUSR1) }, 0);
+}
+
+/// Doesn't hear of SIGHUP any more.
+pub(super) fn ignore_hup() {
+    // SAFETY: no handler is installed, so no code of ours runs in one.
+    let before = unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    assert_ne!(before, libc::SIG_ERR);
+}
+
+/// Whether debuggers and `/proc` may look at this process as at any.
+pub(super) fn can_be_looked_at() -> bool {
+    // SAFETY: the call only asks.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
+}
+
+/// Sets a variable of this process. No C code of a test that asks reads one.
+pub(super) fn set_variable(name: &str, value: &str) {
+    // SAFETY: what reads variables in such a test is Rust's, under one lock.
+    unsafe { std::env::set_var(name, value) };
 }

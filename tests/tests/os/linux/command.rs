@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use handover::{Child, Command, Error, Event, Stdio};
-use handover_tests::{Suite, bare, left_out, role, table, tests, this_program};
+use handover_tests::{Suite, bare, left_out, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -39,16 +39,20 @@ fn end(mut child: Child) {
 }
 
 fn the_zeroth_argument_can_be_set() {
+    let zeroth = |child: &Child| {
+        let line = || std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+        // A program that has just begun has no arguments yet, on that page.
+        until("it has arguments", || !line().is_empty());
+        line().split(|byte| *byte == 0).next().unwrap().to_vec()
+    };
     for name in ["worker", "", "two words"] {
         let child = never_ends().arg0(name).spawn().unwrap();
-        let line = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
-        assert_eq!(line.split(|byte| *byte == 0).next().unwrap(), name.as_bytes());
+        assert_eq!(zeroth(&child), name.as_bytes());
         end(child);
     }
     let child = never_ends().spawn().unwrap();
-    let line = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
     let (program, _) = bare("never_ends");
-    assert_eq!(line.split(|byte| *byte == 0).next().unwrap(), program.as_os_str().as_encoded_bytes());
+    assert_eq!(zeroth(&child), program.as_os_str().as_encoded_bytes());
     end(child);
     let refused = never_ends().arg0("a\0b").spawn();
     assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{refused:?}");

@@ -12,6 +12,7 @@ mod events;
 mod everybody;
 mod hostile;
 mod names;
+mod newborn;
 mod peers;
 mod room;
 mod spawning;
@@ -30,6 +31,7 @@ pub(crate) const SUITES: &[Suite] = &[
     events::SUITE,
     hostile::SUITE,
     names::SUITE,
+    newborn::SUITE,
     peers::SUITE,
     room::SUITE,
     spawning::SUITE,

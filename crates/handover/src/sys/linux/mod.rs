@@ -3,12 +3,14 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod call;
+mod clone;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod lock;
 pub(crate) mod look;
 pub(crate) mod memory;
 pub(crate) mod named;
+mod newborn;
 pub(crate) mod process;
 pub(crate) mod rights;
 pub(crate) mod socket;

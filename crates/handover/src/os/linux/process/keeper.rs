@@ -5,20 +5,19 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-use crate::sys::spawn::{Plan, spawn, without_signals};
+use crate::sys::spawn::{Plan, Refused, Started, spawn, without_signals};
 
 struct Task {
-    command: Command,
     plan: Plan,
-    answer: Sender<io::Result<Child>>,
+    answer: Sender<Result<Started, Refused>>,
 }
 
 /// Starts a child that ends with this process.
-pub(super) fn spawn_kept(command: Command, mut plan: Plan) -> io::Result<Child> {
+pub(super) fn spawn_kept(mut plan: Plan) -> Result<Started, Refused> {
+    let failed = |source| Refused { call: "clone", source };
     static KEEPER: Mutex<Option<(u32, Sender<Task>)>> = Mutex::new(None);
     let this = std::process::id();
     let keeper = {
@@ -27,23 +26,28 @@ pub(super) fn spawn_kept(command: Command, mut plan: Plan) -> io::Result<Child> 
         match &*keeper {
             // A process that was forked has a copy of this, and no such thread.
             Some((of, keeper)) if *of == this => keeper.clone(),
-            _ => keeper.insert((this, begin()?)).1.clone(),
+            _ => keeper.insert((this, begin().map_err(failed)?)).1.clone(),
         }
     };
     plan.ends_with = Some(this);
     let (answer, answered) = channel();
-    let gone = || io::Error::other("the thread that starts such children has ended");
-    keeper.send(Task { command, plan, answer }).map_err(|_| gone())?;
+    let gone = || failed(io::Error::other("the thread that starts such children has ended"));
+    keeper.send(Task { plan, answer }).map_err(|_| gone())?;
     answered.recv().map_err(|_| gone())?
 }
 
 fn begin() -> io::Result<Sender<Task>> {
     let (keeper, tasks) = channel::<Task>();
     let work = move || {
-        for Task { command, plan, answer } in tasks {
+        for Task { plan, answer } in tasks {
             // The thread must not end: all of its children would. Nothing that it has is used after a panic.
-            let outcome = catch_unwind(AssertUnwindSafe(|| spawn(command, plan)));
-            let panicked = |_| Err(io::Error::other("the start of the process has panicked"));
+            let outcome = catch_unwind(AssertUnwindSafe(|| spawn(&plan)));
+            let panicked = |_| {
+                let source = io::Error::other("the start of the process has panicked");
+                Err(Refused { call: "execve", source })
+            };
+            // What was made for the child is closed before who has asked goes on.
+            drop(plan);
             // Who has asked waits.
             let _ = answer.send(outcome.unwrap_or_else(panicked));
         }

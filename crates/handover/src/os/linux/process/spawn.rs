@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 
 use super::{keeper, left, lookup};
 use crate::inherit::{Manifest, VARIABLE};
@@ -14,7 +13,7 @@ use crate::process::{Argument, Change, Default, Source, filled};
 use crate::sys::handle::{FIRST, check_open, duplicate_here, reserve};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
-use crate::sys::spawn::{self as sys, ID, Plan};
+use crate::sys::spawn::{self as sys, ID, Plan, Refused};
 use crate::sys::{process, rights};
 use crate::{Channel, Child, Command, Error, HandleValue, Process, Result};
 
@@ -25,8 +24,8 @@ use crate::{Channel, Child, Command, Error, HandleValue, Process, Result};
 ///    that is held for it. The object isn't duplicated here: closing the duplicate would take this process's record locks
 ///    off a file (`fcntl(2)`).
 /// 3. With the numbers known, the arguments and the variables are written.
-/// 4. The process is forked. In it alone, everything is kept from the program that is to be started, then what is listed
-///    is let through, and the program is started.
+/// 4. The process is made, and comes with its descriptor. In it alone, everything is kept from the program that is to be
+///    started, then what is listed is let through, and the program is started.
 ///
 /// Whatever fails, what was made before is closed by its owner on the way out.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
@@ -46,7 +45,6 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         what: "a standard stream that is closed here".into(),
         source,
     })?;
-    let mut builder = std::process::Command::new(&program);
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
@@ -55,9 +53,8 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         };
         command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which)
     });
-    let [(input, childs_input), (output, childs_output), (error, childs_error)] = [input?, output?, error?];
-    builder.stdin(input).stdout(output).stderr(error);
-    let mut streams = [childs_input, childs_output, childs_error];
+    let [(input, own_input), (output, own_output), (error, own_error)] = [input?, output?, error?];
+    let mut streams = [input, output, error];
     for (stream, held) in streams.iter_mut().zip(&held) {
         if held.is_some() && matches!(stream, sys::Stream::Same) {
             *stream = sys::Stream::Nothing;
@@ -96,46 +93,32 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
             what: "this thread".into(),
             source,
         })?,
+        directory: match &command.directory {
+            // The program's path was made absolute, so this doesn't change where it is looked for.
+            Some(directory) => Some(text(directory.as_os_str(), "the current directory")?),
+            None => None,
+        },
+        user: command.os.user,
+        group: command.os.group,
+        process_group: command.os.process_group,
         ends_with: None,
     };
-    if let Some(directory) = &command.directory {
-        // The program's path was made absolute, so this doesn't change where it is looked for.
-        text(directory.as_os_str(), "the current directory")?;
-        builder.current_dir(directory);
-    }
-    if let Some(user) = command.os.user {
-        builder.uid(user);
-    }
-    if let Some(group) = command.os.group {
-        builder.gid(group);
-    }
-    if let Some(group) = command.os.process_group {
-        builder.process_group(group);
-    }
-    let failed = |call| {
+    let started = if command.kill_with_parent { keeper::spawn_kept(plan) } else { sys::spawn(&plan) };
+    let started = started.map_err(|Refused { call, source }| {
         let what = match &command.directory {
             None => format!("the program {}", program.display()),
             Some(directory) => format!("the program {} in {}", program.display(), directory.display()),
         };
-        move |source| Error::System { call, what, source }
-    };
-    let started =
-        if command.kill_with_parent { keeper::spawn_kept(builder, plan) } else { sys::spawn(builder, plan) };
-    let moved = command.directory.as_ref().is_none_or(|directory| directory.is_dir());
-    let mut started = started.map_err(failed(if moved { "execve" } else { "chdir" }))?;
+        Error::System { call, what, source }
+    })?;
     drop(numbers.held);
 
-    let handle = process::open(started.id()).map_err(|source| {
-        // It is ours, and nobody should have waited for it.
-        let _ = started.kill();
-        let _ = started.wait();
-        failed("pidfd_open")(source)
-    })?;
-    let mut child = Child::new(Process::new(handle, started.id()), command.kill_on_drop, handed_down);
+    let process = Process::new(started.process, started.id);
+    let mut child = Child::new(process, command.kill_on_drop, handed_down);
     child.channel = opening.map(|opening| Channel::new(opening.into_link(child.process().clone())));
-    child.stdin = started.stdin.take();
-    child.stdout = started.stdout.take();
-    child.stderr = started.stderr.take();
+    child.stdin = own_input.map(|end| OwnedFd::from(end).into());
+    child.stdout = own_output.map(|end| OwnedFd::from(end).into());
+    child.stderr = own_error.map(|end| OwnedFd::from(end).into());
     Ok(child)
 }
 
