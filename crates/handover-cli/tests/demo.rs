@@ -56,7 +56,7 @@ fn a_summary_names_what_happened() {
     let expected = [
         ("linux-channel", &["0x3 in process 2311", "0x4 in process 2312", "sendmsg", "recvmsg"][..]),
         ("linux-duplication", &["0x3 in process 2301", "0x4 in process 2302", "sendmsg", "recvmsg"]),
-        ("linux-inheritance", &["0x3 in process 2301", "0x3 in process 2302", "fork+execve", "as 3."]),
+        ("linux-inheritance", &["0x3 in process 2301", "0x3 in process 2302", "clone+execve", "as 3."]),
         ("linux-naming", &["handover-demo.2321", "bind", "connect", "recvmsg"]),
         ("windows-channel", &["0x24 in process 564", "0x10 in process 572", "DuplicateHandle", "WriteFile"]),
         (
@@ -188,7 +188,7 @@ fn the_kernels_answer_overrides_what_the_calls_seem_to_say() {
 fn what_is_seen_before_its_cause_is_recorded_is_the_same_story() {
     let early = [
         ("windows-inheritance", "CreateProcessW", "\"role\": \"child\", \"what\": {\"table\""),
-        ("linux-inheritance", "fork+execve", "\"role\": \"child\", \"what\": {\"table\""),
+        ("linux-inheritance", "clone+execve", "\"role\": \"child\", \"what\": {\"table\""),
         ("linux-duplication", "sendmsg", "recvmsg"),
     ];
     for (name, cause, effect) in early {
