@@ -514,7 +514,7 @@ fn an_audit_is_told() {
         assert!(all.iter().any(|one| one.call == name), "no {name} in {all:#?}");
     }
     let id = audit.started[0].id;
-    assert_eq!(did(&all, call::SPAWN).result, format!("process {id}"));
+    assert_eq!(did(&all, call::SPAWN_OF_STD).result, format!("process {id}"));
     // Two threads tell, each in its own order: what is opened is as often closed.
     let mut open = BTreeMap::new();
     for effect in all_effects(&all) {

@@ -101,6 +101,8 @@ pub mod told {
     pub const KIND: &str = "fstat";
     /// Starts a child.
     pub const SPAWN: &str = "clone+execve";
+    /// Starts the command of an audit, which std does.
+    pub const SPAWN_OF_STD: &str = "fork+execve";
     /// What an audit does, beside starting the command.
     pub const AUDIT: [&str; 9] =
         ["socketpair", "ptrace", "waitid", "readdir", "readlink", "read", "sendto", "recvmsg", "close"];

@@ -106,6 +106,8 @@ pub mod told {
     pub const KIND: &str = "NtQueryObject";
     /// Starts a child.
     pub const SPAWN: &str = "CreateProcessW";
+    /// Starts the command of an audit, which std does.
+    pub const SPAWN_OF_STD: &str = SPAWN;
     /// What an audit does, beside starting the command.
     pub const AUDIT: [&str; 9] = [
         "DbgUiConnectToDbg",
