@@ -75,6 +75,10 @@ fn measure(mut words: &[&str]) -> Outcome {
         return Err(format!("came {words:?}; expected:\n{USAGE}").into());
     }
     for (name, part) in parts {
+        // A build needs all cores.
+        if *name != "weight" {
+            os::floor::stay()?;
+        }
         let mut bench = Bench::new(name, effort);
         part(&mut bench).map_err(|error| format!("{name}: {error}"))?;
         let rows = bench.into_rows();

@@ -24,9 +24,6 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// Nothing to compare with.
-    pub(crate) const NONE: Self = Self { of_medians: 0.0, low: 0.0, high: 0.0 };
-
     /// One of numbers that have no rounds.
     pub(crate) fn exact(ratio: f64) -> Self {
         Self { of_medians: ratio, low: ratio, high: ratio }
@@ -43,7 +40,8 @@ pub(crate) struct Row {
     /// Who: the table's column.
     pub(crate) way: String,
     pub(crate) unit: Unit,
-    pub(crate) found: Result<(f64, Ratio), String>,
+    /// The number, and its ratio to another where there is one.
+    pub(crate) found: Result<(f64, Option<Ratio>), String>,
 }
 
 impl fmt::Display for Row {
@@ -56,9 +54,10 @@ impl fmt::Display for Row {
         };
         write!(f, "{part}\t{table}\t{x}\t{way}\t{unit}\t")?;
         match found {
-            Ok((value, Ratio { of_medians, low, high })) => {
+            Ok((value, Some(Ratio { of_medians, low, high }))) => {
                 write!(f, "{value:.4e}\t{of_medians:.3}\t{low:.3}\t{high:.3}")
             }
+            Ok((value, None)) => write!(f, "{value:.4e}"),
             Err(why) => write!(f, "-\t{why}"),
         }
     }
@@ -82,8 +81,9 @@ impl Row {
                     low: low.parse().ok()?,
                     high: high.parse().ok()?,
                 };
-                Ok((value.parse().ok()?, ratio))
+                Ok((value.parse().ok()?, Some(ratio)))
             }
+            [value] => Ok((value.parse().ok()?, None)),
             _ => return None,
         };
         let [part, table, x, way] = [part, table, x, way].map(|text| (*text).to_owned());
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn a_line_says_what_was_found() {
         let ratio = Ratio { of_medians: 1.25, low: 1.0, high: 2.5 };
-        for found in [Ok((0.000_125, ratio)), Err("can't".to_owned())] {
+        for found in [Ok((0.000_125, Some(ratio))), Ok((4.0, None)), Err("can't".to_owned())] {
             let row = Row {
                 part: "spawn".into(),
                 table: "spawn".into(),

@@ -17,14 +17,17 @@ cargo xtask [COMMAND]
   demo [--native]          run the exercises and show what they print
   test [--native]          run everything that CI runs
   pictures [--native]      draw the demonstrations of the program `handover` into docs/pictures
-  bench [--native] [WHAT]  measure beside the same calls in C: spawn, hand-over, or both
+  bench [--native] [--quick] [WHAT]
+                           measure beside the same calls in C and beside other crates, into docs/performance.md:
+                           spawn, hand-over, signal, bytes, growth, allocations, weight, or all
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
 
-demo and test take the native programs first and, on Linux, the Win32 ones under Wine after. bench on Linux measures
-under Wine. What is missing for Wine is installed from Debian's packages, after saying what and why; on other systems
-the commands stop and say what to install. --native leaves Wine out, and installs nothing.";
+demo, test and bench take the native programs first and, on Linux, the Win32 ones under Wine after. What is missing for
+Wine is installed from Debian's packages, after saying what and why; on other systems the commands stop and say what to
+install. --native leaves Wine out, and installs nothing. bench --quick takes seconds: it tries each way twice, and keeps
+nothing.";
 
 /// The targets that Windows users build for and that nobody needs a linker to check.
 const CHECKED_TARGETS: [&str; 3] =
@@ -34,6 +37,8 @@ const LINT: [&str; 7] = ["clippy", "--quiet", "--workspace", "--all-targets", "-
 const BUILD_EXERCISES: [&str; 5] = ["build", "--quiet", "--package", "exercises", "--bins"];
 /// What the benchmark is built with, after the command.
 const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
+/// What it measures.
+const MEASURED: [&str; 7] = ["spawn", "hand-over", "signal", "bytes", "growth", "allocations", "weight"];
 
 /// Why a command of ours stops.
 #[derive(Debug)]
@@ -87,17 +92,23 @@ fn command(words: &[&str]) -> Result<(), Stop> {
             _ => return Err(unexpected("test takes --native or nothing", rest)),
         },
         ["bench", rest @ ..] => {
-            let (which, what) = match rest {
-                ["--native", what @ ..] => (Which::Native, what),
-                what => (Which::All, what),
+            let (which, rest) = match rest {
+                ["--native", rest @ ..] => (Which::Native, rest),
+                rest => (Which::All, rest),
+            };
+            let (is_quick, what) = match rest {
+                ["--quick", what @ ..] => (true, what),
+                what => (false, what),
             };
             match what {
-                [] | ["spawn" | "hand-over"] => bench(which, what)?,
+                [] => bench(which, is_quick, &MEASURED)?,
+                [one] if MEASURED.contains(one) => bench(which, is_quick, what)?,
                 _ => {
-                    return Err(unexpected(
-                        "bench takes --native, and then spawn, hand-over or nothing",
-                        rest,
-                    ));
+                    let expected = format!(
+                        "bench takes --native, then --quick, and then one of {}",
+                        MEASURED.join(", ")
+                    );
+                    return Err(unexpected(&expected, rest));
                 }
             }
         }
@@ -167,6 +178,7 @@ fn test(which: Which) -> Result<(), Failed> {
     // As a newcomer types it: the default members are all that have tests.
     native::cargo("test", &["test"])?;
     native::documentation()?;
+    try_bench()?;
 
     if let Some(win32) = beside_native(which)? {
         win32.cargo("lint for Windows", &LINT)?;
@@ -179,16 +191,37 @@ fn test(which: Which) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Medians beside the same calls in C and other crates.
-fn bench(which: Which, what: &[&str]) -> Result<(), Failed> {
+/// Whether the benchmark's ways all do their work. It is built as the tests are, and no time is looked at.
+fn try_bench() -> Result<(), Failed> {
+    const OPTIONS: [&str; 4] = ["--package", "bench", "--features", "peers"];
+    native::cargo("build the benchmark", &[&["build", "--quiet", "--bins"], OPTIONS.as_slice()].concat())?;
+    native::cargo("test the benchmark", &[&["test", "--quiet", "--bins"], OPTIONS.as_slice()].concat())?;
+    native::program("bench", &OPTIONS, &["--quick"])
+}
+
+/// Medians beside the same calls in C and other crates, and the page with all that is known.
+fn bench(which: Which, is_quick: bool, what: &[&str]) -> Result<(), Failed> {
     native::check()?;
     let build = [&["build", "--quiet", "--bins"], BENCH.as_slice()].concat();
+    native::cargo("build the benchmark", &build)?;
+    // On each system, a program for each part: what one leaves behind is not the next one's, and each has its deadline.
+    let measure = |system: &str, run: &dyn Fn(&[&str]) -> Result<(), Failed>| {
+        for part in what {
+            println!("\n{part}, {system}");
+            if is_quick {
+                run(&["--quick", part])?;
+            } else {
+                run(&["--save", &format!("docs/performance/{system}.tsv"), part])?;
+            }
+        }
+        Ok(())
+    };
+    measure(std::env::consts::OS, &|arguments| native::program("bench", &BENCH, arguments))?;
     if let Some(win32) = beside_native(which)? {
         win32.cargo("build the benchmark for Windows", &build)?;
-        return win32.program("release", "bench", what);
+        measure("wine", &|arguments| win32.program("release", "bench", arguments))?;
     }
-    native::cargo("build the benchmark", &build)?;
-    native::program("bench", &BENCH, what)
+    if is_quick { Ok(()) } else { native::program("bench", &BENCH, &["render"]) }
 }
 
 /// The Win32 programs, where they aren't the native ones.
@@ -220,6 +253,8 @@ mod tests {
             (&["test", "-p"], "-p"),
             (&["bench", "spawn", "--native"], "--native"),
             (&["bench", "--native", "speed"], "speed"),
+            (&["bench", "--quick", "--native"], "--native"),
+            (&["bench", "spawn", "hand-over"], "hand-over"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),

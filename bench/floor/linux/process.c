@@ -1,6 +1,7 @@
 /* What a measurement needs to know and to change of its own process. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -41,4 +42,19 @@ unsigned long long floor_memory(void)
         pages = 0;
     fclose(statm);
     return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* Keeps this process and its children on one core: the last that they may use. */
+int floor_stay(void)
+{
+    cpu_set_t may, stay;
+    int core;
+
+    if (sched_getaffinity(0, sizeof may, &may) != 0)
+        return 0;
+    for (core = CPU_SETSIZE - 1; core > 0 && !CPU_ISSET(core, &may);)
+        core--;
+    CPU_ZERO(&stay);
+    CPU_SET(core, &stay);
+    return sched_setaffinity(0, sizeof stay, &stay) == 0;
 }

@@ -21,3 +21,9 @@ unsigned long long floor_memory(void)
     PROCESS_MEMORY_COUNTERS memory = { sizeof memory };
     return GetProcessMemoryInfo(GetCurrentProcess(), &memory, sizeof memory) ? memory.WorkingSetSize : 0;
 }
+
+/* Keeps this process on one core: not here, where Wine's server would be on another. */
+int floor_stay(void)
+{
+    return 1;
+}

@@ -34,6 +34,7 @@ unsafe extern "C" {
     fn floor_echo(mine: c_int, theirs: c_int, milliseconds: c_uint);
     fn floor_let_inherit(object: c_int, inherit: c_int) -> c_int;
     fn floor_room(wanted: c_uint) -> c_uint;
+    fn floor_stay() -> c_int;
     fn floor_memory() -> c_ulonglong;
 }
 
@@ -45,6 +46,12 @@ pub(crate) fn room(wanted: usize) -> usize {
     let wanted = c_uint::try_from(wanted).unwrap_or(c_uint::MAX);
     // SAFETY: the call takes a number.
     unsafe { floor_room(wanted) as usize }
+}
+
+/// Keeps this process and those that it starts on one core, where the system's own ways let that be.
+pub(crate) fn stay() -> Outcome {
+    // SAFETY: the call takes nothing.
+    if unsafe { floor_stay() } == 0 { Err(failed("sched_setaffinity")) } else { Ok(()) }
 }
 
 /// The bytes of memory that this process occupies.

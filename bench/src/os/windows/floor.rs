@@ -33,6 +33,7 @@ unsafe extern "C" {
     fn floor_echo(mine: *mut c_void, theirs: *mut c_void, milliseconds: u32);
     fn floor_let_inherit(object: *mut c_void, inherit: i32) -> i32;
     fn floor_room(wanted: u32) -> u32;
+    fn floor_stay() -> i32;
     fn floor_memory() -> u64;
     fn floor_take_over(from: *mut c_void, to: *mut c_void);
     fn floor_spawn(program: *const u16, objects: *const *mut c_void, count: u32) -> *mut c_void;
@@ -46,6 +47,12 @@ pub(crate) fn room(wanted: usize) -> usize {
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
     // SAFETY: the call takes a number.
     unsafe { floor_room(wanted) as usize }
+}
+
+/// Keeps this process and those that it starts on one core, where the system's own ways let that be.
+pub(crate) fn stay() -> Outcome {
+    // SAFETY: the call takes nothing.
+    if unsafe { floor_stay() } == 0 { Err(failed("sched_setaffinity")) } else { Ok(()) }
 }
 
 /// The bytes of memory that this process occupies.

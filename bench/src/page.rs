@@ -1,3 +1,0 @@
-pub(crate) fn render() -> crate::Outcome {
-    Ok(())
-}
