@@ -52,7 +52,7 @@ fn per_object(bench: &mut Bench, room: usize) -> Outcome {
         }
     }
     eprintln!("   … cost per object, {counts:?} in turn");
-    let (_, times) = in_turn(bench.effort.with_at_least(10), ways)?;
+    let (_, times) = in_turn(bench.effort.with_at_least(25), ways)?;
     let of = |count, name| {
         let place = labels.iter().position(|label| *label == (count, name));
         place.map(|place| &times[place]).expect("each was measured")

@@ -9,7 +9,7 @@ use crate::results::{Ratio, Row, Unit};
 /// How often each way is taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// Fewer rounds say nothing.
+    /// Fewer rounds say nothing, but where a round takes long, a fifth has to do.
     pub(crate) fewest: usize,
     /// More rounds say no more.
     pub(crate) most: usize,
@@ -130,7 +130,14 @@ pub(crate) fn in_turn(effort: Effort, mut ways: Vec<Way<'_>>) -> Outcome<(Vec<St
         ways.iter().map(|way| way.run.as_ref().map(|_| Vec::new()).map_err(Clone::clone)).collect();
     let started = Instant::now();
     let mut round = 0;
-    while round < effort.fewest || (round < effort.most && started.elapsed() < effort.long_enough) {
+    let is_enough = |round| {
+        let time = started.elapsed();
+        let (is_long, is_too_long) = (time >= effort.long_enough, time >= 2 * effort.long_enough);
+        round >= effort.most
+            || (round >= effort.fewest && is_long)
+            || (round >= effort.fewest.div_ceil(5) && is_too_long)
+    };
+    while !is_enough(round) {
         for which in order(ways.len(), round) {
             if let (Ok(run), Ok(times)) = (&mut ways[which].run, &mut times[which]) {
                 times.push(run().map_err(|error| format!("{}: {error}", ways[which].name))?.as_secs_f64());

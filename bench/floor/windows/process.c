@@ -18,7 +18,9 @@ unsigned floor_room(unsigned wanted)
 /* The bytes of memory that this process occupies. */
 unsigned long long floor_memory(void)
 {
-    PROCESS_MEMORY_COUNTERS memory = { sizeof memory };
+    PROCESS_MEMORY_COUNTERS memory = { 0 };
+
+    memory.cb = sizeof memory;
     return GetProcessMemoryInfo(GetCurrentProcess(), &memory, sizeof memory) ? memory.WorkingSetSize : 0;
 }
 
