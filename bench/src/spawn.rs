@@ -1,6 +1,7 @@
 //! Starting a child with objects.
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use handover::{Command, Event};
@@ -49,8 +50,13 @@ fn program() -> Outcome<PathBuf> {
 fn started(command: &mut Command<'_>) -> Outcome<Duration> {
     settle();
     let (time, mut child) = timed(|| Ok(command.spawn()?))?;
-    child.wait_timeout(DEADLINE)?;
+    ended_well(child.wait_timeout(DEADLINE)?)?;
     Ok(time)
+}
+
+/// A child that fails isn't one to measure.
+pub(crate) fn ended_well(status: ExitStatus) -> Outcome {
+    if status.success() { Ok(()) } else { Err(format!("the child ended with {status}").into()) }
 }
 
 /// std knows no list: what is inheritable goes to the child, and to each other that is started at that moment.
@@ -61,7 +67,7 @@ fn inheritable(program: PathBuf, events: &[Event]) -> impl FnMut() -> Outcome<Du
         floor::let_inherit(events, true)?;
         let (time, mut child) = timed(|| Ok(command.spawn()?))?;
         floor::let_inherit(events, false)?;
-        child.wait()?;
+        ended_well(child.wait()?)?;
         Ok(time)
     }
 }

@@ -1,5 +1,6 @@
 //! The project's commands, `cargo xtask COMMAND`. They do all the set-up there is.
 
+mod bench;
 mod debian;
 mod native;
 mod step;
@@ -35,11 +36,6 @@ const CHECKED_TARGETS: [&str; 3] =
 
 const LINT: [&str; 7] = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
 const BUILD_EXERCISES: [&str; 5] = ["build", "--quiet", "--package", "exercises", "--bins"];
-/// What the benchmark is built with, after the command.
-const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
-/// What it measures.
-const MEASURED: [&str; 7] = ["spawn", "hand-over", "signal", "bytes", "growth", "allocations", "weight"];
-
 /// Why a command of ours stops.
 #[derive(Debug)]
 enum Stop {
@@ -101,12 +97,12 @@ fn command(words: &[&str]) -> Result<(), Stop> {
                 what => (false, what),
             };
             match what {
-                [] => bench(which, is_quick, &MEASURED)?,
-                [one] if MEASURED.contains(one) => bench(which, is_quick, what)?,
+                [] => bench::measure(which, is_quick, &bench::MEASURED)?,
+                [one] if bench::MEASURED.contains(one) => bench::measure(which, is_quick, what)?,
                 _ => {
                     let expected = format!(
                         "bench takes --native, then --quick, and then one of {}",
-                        MEASURED.join(", ")
+                        bench::MEASURED.join(", ")
                     );
                     return Err(unexpected(&expected, rest));
                 }
@@ -178,7 +174,7 @@ fn test(which: Which) -> Result<(), Failed> {
     // As a newcomer types it: the default members are all that have tests.
     native::cargo("test", &["test"])?;
     native::documentation()?;
-    try_bench()?;
+    bench::try_all()?;
 
     if let Some(win32) = beside_native(which)? {
         win32.cargo("lint for Windows", &LINT)?;
@@ -189,39 +185,6 @@ fn test(which: Which) -> Result<(), Failed> {
         Win32::ready()?.check(&CHECKED_TARGETS)?;
     }
     Ok(())
-}
-
-/// Whether the benchmark's ways all do their work. It is built as the tests are, and no time is looked at.
-fn try_bench() -> Result<(), Failed> {
-    const OPTIONS: [&str; 4] = ["--package", "bench", "--features", "peers"];
-    native::cargo("build the benchmark", &[&["build", "--quiet", "--bins"], OPTIONS.as_slice()].concat())?;
-    native::cargo("test the benchmark", &[&["test", "--quiet", "--bins"], OPTIONS.as_slice()].concat())?;
-    native::program("bench", &OPTIONS, &["--quick"])
-}
-
-/// Medians beside the same calls in C and other crates, and the page with all that is known.
-fn bench(which: Which, is_quick: bool, what: &[&str]) -> Result<(), Failed> {
-    native::check()?;
-    let build = [&["build", "--quiet", "--bins"], BENCH.as_slice()].concat();
-    native::cargo("build the benchmark", &build)?;
-    // On each system, a program for each part: what one leaves behind is not the next one's, and each has its deadline.
-    let measure = |system: &str, run: &dyn Fn(&[&str]) -> Result<(), Failed>| {
-        for part in what {
-            println!("\n{part}, {system}");
-            if is_quick {
-                run(&["--quick", part])?;
-            } else {
-                run(&["--save", &format!("docs/performance/{system}.tsv"), part])?;
-            }
-        }
-        Ok(())
-    };
-    measure(std::env::consts::OS, &|arguments| native::program("bench", &BENCH, arguments))?;
-    if let Some(win32) = beside_native(which)? {
-        win32.cargo("build the benchmark for Windows", &build)?;
-        measure("wine", &|arguments| win32.program("release", "bench", arguments))?;
-    }
-    if is_quick { Ok(()) } else { native::program("bench", &BENCH, &["render"]) }
 }
 
 /// The Win32 programs, where they aren't the native ones.

@@ -24,7 +24,7 @@ unsigned long long floor_memory(void)
     return GetProcessMemoryInfo(GetCurrentProcess(), &memory, sizeof memory) ? memory.WorkingSetSize : 0;
 }
 
-/* Keeps this process on one core: not here, where Wine's server would be on another. */
+/* Keeps this process on one core: not here. Under Wine, whoever starts it does, and its server with it. */
 int floor_stay(void)
 {
     return 1;

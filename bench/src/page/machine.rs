@@ -48,7 +48,11 @@ fn here(under_wine: bool) -> String {
         (Some(family), Some(model)) => format!(" (family {family}, model {model})"),
         _ => String::new(),
     };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    // Not as many as this process may use, which is one by now.
+    let cores = match cpus.lines().filter(|line| line.starts_with("processor")).count() {
+        0 => std::thread::available_parallelism().map_or(0, usize::from),
+        cores => cores,
+    };
     let release = read("/proc/sys/kernel/osrelease");
     let system = match release.trim() {
         "" => said("cmd", &["/c", "ver"]),

@@ -16,7 +16,7 @@ use crate::hand_over::Giver;
 use crate::ipc_channel::{self, IpcChannel};
 use crate::ipmb::Ipmb;
 use crate::measure::{Way, timed};
-use crate::spawn::settle;
+use crate::spawn::{ended_well, settle};
 
 /// ipc-channel sends no more descriptors in one message, and says so by a panic.
 const MOST_OF_IPC_CHANNEL: usize = 64;
@@ -32,7 +32,7 @@ pub(crate) fn spawns<'a>(program: &Path, events: &[Event]) -> Outcome<Vec<Way<'a
     let started = move || {
         settle();
         let (time, mut child) = timed(|| Ok(command.spawn()?))?;
-        child.wait()?;
+        ended_well(child.wait()?)?;
         Ok(time)
     };
     Ok(vec![Way::new("command-fds", started)])

@@ -13,7 +13,7 @@ use crate::hand_over::Giver;
 use crate::ipc_channel::{self, IpcChannel};
 use crate::ipmb::Ipmb;
 use crate::measure::{Way, timed};
-use crate::spawn::settle;
+use crate::spawn::{ended_well, settle};
 
 /// Starting the program with the objects, as other crates do.
 pub(crate) fn spawns<'a>(program: &Path, events: &[Event]) -> Outcome<Vec<Way<'a>>> {
@@ -24,7 +24,7 @@ pub(crate) fn spawns<'a>(program: &Path, events: &[Event]) -> Outcome<Vec<Way<'a
     let started = move || {
         settle();
         let (time, mut child) = timed(|| Ok(command.spawn()?))?;
-        child.wait()?;
+        ended_well(child.wait()?)?;
         Ok(time)
     };
     Ok(vec![Way::new("windows-spawn", started)])
