@@ -12,7 +12,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // For C, Windows 7 is no target of its own.
     let target = std::env::var("TARGET")?.replace("-win7-", "-pc-");
     let mut floor = cc::Build::new();
-    floor.target(&target).opt_level(2).file(sources.join("spawn.c")).file(sources.join("hand_over.c"));
+    floor.target(&target).opt_level(2);
+    for file in ["spawn.c", "hand_over.c", "signal.c", "process.c"] {
+        floor.file(sources.join(file));
+    }
     let compiler = floor.try_get_compiler()?;
     match compiler.to_command().arg("--version").output() {
         // Nothing but Rust is needed to check the code; to run the benchmark, the linker says what it lacks.

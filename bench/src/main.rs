@@ -1,29 +1,93 @@
 //! What handover costs beside the same calls in C and beside other crates: medians of one run, in turn, and their
-//! ratio.
+//! ratios.
 //!
 //! Absolute times say little: they are this machine's at this moment. The ratio is what counts.
 
+mod allocations;
+mod bytes;
+mod counting;
+mod growth;
 mod hand_over;
 #[cfg(feature = "peers")]
 mod ipc_channel;
+#[cfg(feature = "peers")]
+mod ipmb;
 mod measure;
+mod memory;
 mod os;
+mod page;
+mod receive;
+mod results;
+mod signal;
 mod spawn;
+mod weight;
+
+use std::path::PathBuf;
+
+use measure::{Bench, Effort};
 
 /// What a measurement does, or why it doesn't.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+/// One subject, measured as a whole.
+type Part = fn(&mut Bench) -> Outcome;
+
+const PARTS: [(&str, Part); 7] = [
+    ("spawn", spawn::measure),
+    ("hand-over", hand_over::measure),
+    ("signal", signal::measure),
+    ("bytes", bytes::measure),
+    ("growth", growth::measure),
+    ("allocations", allocations::measure),
+    ("weight", weight::measure),
+];
+
+const USAGE: &str = "\
+bench [--quick] [--save FILE] [PART]   measure, all or spawn, hand-over, signal, bytes, growth, allocations, weight
+bench render                           make docs/performance.md of the results that are saved in docs/performance";
+
 fn main() -> Outcome {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.first().map(String::as_str) {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
         // This program as the other process.
-        Some(role) if role.starts_with("--") => hand_over::other_process(role, &words[1..]),
-        Some("spawn") => spawn::measure(),
-        Some("hand-over") => hand_over::measure(),
-        None => {
-            spawn::measure()?;
-            hand_over::measure()
-        }
-        Some(other) => Err(format!("expected spawn, hand-over or nothing; came {other:?}").into()),
+        ["--as", role, arguments @ ..] => receive::other_process(role, arguments),
+        ["render"] => page::render(),
+        words => measure(words),
     }
+}
+
+fn measure(mut words: &[&str]) -> Outcome {
+    let mut effort = Effort::FULL;
+    let mut save = None;
+    if let ["--quick", rest @ ..] = words {
+        (effort, words) = (Effort::QUICK, rest);
+    }
+    if let ["--save", file, rest @ ..] = words {
+        (save, words) = (Some(PathBuf::from(file)), rest);
+    }
+    let parts: Vec<_> = match words {
+        [] => PARTS.iter().collect(),
+        [one] => PARTS.iter().filter(|(name, _)| name == one).collect(),
+        _ => Vec::new(),
+    };
+    if parts.is_empty() {
+        return Err(format!("came {words:?}; expected:\n{USAGE}").into());
+    }
+    for (name, part) in parts {
+        // A build needs all cores.
+        if *name != "weight" {
+            os::floor::stay()?;
+        }
+        let mut bench = Bench::new(name, effort);
+        part(&mut bench).map_err(|error| format!("{name}: {error}"))?;
+        let rows = bench.into_rows();
+        if rows.is_empty() {
+            return Err(format!("{name} has no results").into());
+        }
+        if let Some(file) = &save {
+            results::save(file, name, &rows)?;
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The project's commands, `cargo xtask COMMAND`. They do all the set-up there is.
 
+mod bench;
 mod debian;
 mod native;
 mod step;
@@ -17,14 +18,17 @@ cargo xtask [COMMAND]
   demo [--native]          run the exercises and show what they print
   test [--native]          run everything that CI runs
   pictures [--native]      draw the demonstrations of the program `handover` into docs/pictures
-  bench [--native] [WHAT]  measure beside the same calls in C: spawn, hand-over, or both
+  bench [--native] [--quick] [WHAT]
+                           measure beside the same calls in C and beside other crates, into docs/performance.md:
+                           spawn, hand-over, signal, bytes, growth, allocations, weight, or all
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
 
-demo and test take the native programs first and, on Linux, the Win32 ones under Wine after. bench on Linux measures
-under Wine. What is missing for Wine is installed from Debian's packages, after saying what and why; on other systems
-the commands stop and say what to install. --native leaves Wine out, and installs nothing.";
+demo, test and bench take the native programs first and, on Linux, the Win32 ones under Wine after. What is missing for
+Wine is installed from Debian's packages, after saying what and why; on other systems the commands stop and say what to
+install. --native leaves Wine out, and installs nothing. bench --quick takes seconds: it tries each way twice, and keeps
+nothing.";
 
 /// The targets that Windows users build for and that nobody needs a linker to check.
 const CHECKED_TARGETS: [&str; 3] =
@@ -32,9 +36,6 @@ const CHECKED_TARGETS: [&str; 3] =
 
 const LINT: [&str; 7] = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
 const BUILD_EXERCISES: [&str; 5] = ["build", "--quiet", "--package", "exercises", "--bins"];
-/// What the benchmark is built with, after the command.
-const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
-
 /// Why a command of ours stops.
 #[derive(Debug)]
 enum Stop {
@@ -87,17 +88,23 @@ fn command(words: &[&str]) -> Result<(), Stop> {
             _ => return Err(unexpected("test takes --native or nothing", rest)),
         },
         ["bench", rest @ ..] => {
-            let (which, what) = match rest {
-                ["--native", what @ ..] => (Which::Native, what),
-                what => (Which::All, what),
+            let (which, rest) = match rest {
+                ["--native", rest @ ..] => (Which::Native, rest),
+                rest => (Which::All, rest),
+            };
+            let (is_quick, what) = match rest {
+                ["--quick", what @ ..] => (true, what),
+                what => (false, what),
             };
             match what {
-                [] | ["spawn" | "hand-over"] => bench(which, what)?,
+                [] => bench::measure(which, is_quick, &bench::MEASURED)?,
+                [one] if bench::MEASURED.contains(one) => bench::measure(which, is_quick, what)?,
                 _ => {
-                    return Err(unexpected(
-                        "bench takes --native, and then spawn, hand-over or nothing",
-                        rest,
-                    ));
+                    let expected = format!(
+                        "bench takes --native, then --quick, and then one of {}",
+                        bench::MEASURED.join(", ")
+                    );
+                    return Err(unexpected(&expected, rest));
                 }
             }
         }
@@ -167,6 +174,7 @@ fn test(which: Which) -> Result<(), Failed> {
     // As a newcomer types it: the default members are all that have tests.
     native::cargo("test", &["test"])?;
     native::documentation()?;
+    bench::try_all()?;
 
     if let Some(win32) = beside_native(which)? {
         win32.cargo("lint for Windows", &LINT)?;
@@ -179,18 +187,6 @@ fn test(which: Which) -> Result<(), Failed> {
         Win32::ready()?.check(&CHECKED_TARGETS)?;
     }
     Ok(())
-}
-
-/// Medians beside the same calls in C and other crates.
-fn bench(which: Which, what: &[&str]) -> Result<(), Failed> {
-    native::check()?;
-    let build = [&["build", "--quiet", "--bins"], BENCH.as_slice()].concat();
-    if let Some(win32) = beside_native(which)? {
-        win32.cargo("build the benchmark for Windows", &build)?;
-        return win32.program("release", "bench", what);
-    }
-    native::cargo("build the benchmark", &build)?;
-    native::program("bench", &BENCH, what)
 }
 
 /// The Win32 programs, where they aren't the native ones.
@@ -222,6 +218,8 @@ mod tests {
             (&["test", "-p"], "-p"),
             (&["bench", "spawn", "--native"], "--native"),
             (&["bench", "--native", "speed"], "speed"),
+            (&["bench", "--quick", "--native"], "--native"),
+            (&["bench", "spawn", "hand-over"], "hand-over"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),

@@ -54,3 +54,14 @@ pub(crate) fn program(name: &str, options: &[&str], arguments: &[&str]) -> Resul
     let status = Step::new(name, &mut command).run_quietly()?;
     if status.success() { Ok(()) } else { Err(Failed(format!("{name} failed ({status})"))) }
 }
+
+/// Keeps what is started from here on on the last core, if the system has the program for it: what is measured is then the
+/// work of all who take part, and not whether the scheduler happens to wake one of them on a core that sleeps.
+pub(crate) fn stay_on_one_core() {
+    let last = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "--pid", &last.to_string(), &std::process::id().to_string()]);
+    if !command.stdout(std::process::Stdio::null()).status().is_ok_and(|status| status.success()) {
+        eprintln!("the programs aren't kept on one core, so their times are spread more");
+    }
+}

@@ -1,8 +1,8 @@
 //! The floor, which each system has its own of, and who else can do the same there.
 //!
 //! Each provides:
-//! - `floor`: starting a child with objects and handing objects to one, in C;
-//! - `peer`: a crate that only this system has, if there is one;
+//! - `floor`: the same work in C, and what a measurement asks of its own process;
+//! - `peer`: the crates that can start a child with objects, or hand objects over, on this system;
 //! - `SEALING_COSTS`: whether a sealed spawn does more than another.
 
 #[cfg(windows)]

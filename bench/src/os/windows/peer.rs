@@ -1,65 +1,69 @@
-//! ipmb carries handles as messages' objects, which it takes over: so each message needs a duplicate.
+//! Who else can do it here: windows-spawn starts children with handles, ipmb and ipc-channel send them.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "ipmb deals in numbers")]
 
+use std::cell::RefCell;
 use std::os::windows::io::{AsHandle, IntoRawHandle};
-use std::time::Duration;
+use std::path::Path;
 
-use handover::{Child, Event};
+use handover::Event;
 
 use crate::Outcome;
-use crate::hand_over::start;
+use crate::hand_over::Giver;
+use crate::ipc_channel::{self, IpcChannel};
+use crate::ipmb::Ipmb;
+use crate::measure::{Way, timed};
+use crate::spawn::{ended_well, settle};
 
-/// ipc-channel sends as many handles as one wants.
-pub(crate) const MOST_OF_IPC_CHANNEL: usize = usize::MAX;
-
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A process on a bus of ipmb's.
-pub(crate) struct Peer {
-    sender: ipmb::EndpointSender<String>,
-    receiver: ipmb::EndpointReceiver<String>,
-    _child: Child,
+/// Starting the program with the objects, as other crates do.
+pub(crate) fn spawns<'a>(program: &Path, events: &[Event]) -> Outcome<Vec<Way<'a>>> {
+    let mut command = windows_spawn::Command::new(program);
+    for event in events {
+        command.arg_handle(event)?;
+    }
+    let started = move || {
+        settle();
+        let (time, mut child) = timed(|| Ok(command.spawn()?))?;
+        ended_well(child.wait()?)?;
+        Ok(time)
+    };
+    Ok(vec![Way::new("windows-spawn", started)])
 }
 
-impl Peer {
-    pub(crate) fn start() -> Outcome<Option<Self>> {
-        let bus = format!("handover-bench-{}", std::process::id());
-        let options = ipmb::Options::new(bus.as_str(), ipmb::label!("parent"), "");
-        let (sender, mut receiver) = ipmb::join::<String, String>(options, None).map_err(text)?;
-        let child = start("--peer", |command| {
-            command.arg(&bus);
-        })?;
-        // The child says that it has joined.
-        receiver.recv(Some(DEADLINE)).map_err(text)?;
-        Ok(Some(Self { sender, receiver, _child: child }))
+/// Processes that others' ways lead to.
+pub(crate) struct Givers {
+    ipmb: RefCell<Ipmb>,
+    ipc_channel: IpcChannel,
+}
+
+impl Givers {
+    pub(crate) fn start() -> Outcome<Self> {
+        Ok(Self { ipmb: RefCell::new(Ipmb::start()?), ipc_channel: IpcChannel::start()? })
     }
 
-    pub(crate) fn hand_over(&mut self, events: &[Event]) -> Outcome {
-        let mut message = ipmb::Message::new(ipmb::Selector::unicast("child"), String::new());
-        for event in events {
-            let copy = event.as_handle().try_clone_to_owned()?.into_raw_handle();
-            // SAFETY: the duplicate was made just now, and nobody else owns it.
-            message.objects.push(unsafe { ipmb::Object::from_raw(copy) });
-        }
-        self.sender.send(message).map_err(text)?;
-        self.receiver.recv(Some(DEADLINE)).map_err(text)?;
-        Ok(())
+    /// Handing these objects over.
+    pub(crate) fn of<'a>(&'a self, events: &'a [Event], _length: usize) -> Vec<Giver<'a>> {
+        let memory = ipc_channel::memory(events.len());
+        vec![
+            Giver {
+                name: "ipmb",
+                give: Ok(Box::new(|answer| self.ipmb.borrow_mut().hand_over(events, answer))),
+            },
+            Giver {
+                name: "ipc-channel",
+                give: Ok(Box::new(move |answer| self.ipc_channel.hand_over(&memory, answer))),
+            },
+        ]
     }
 }
 
-fn text(error: impl std::fmt::Debug) -> String {
-    format!("ipmb: {error:?}")
+/// An event as ipmb takes it.
+pub(crate) fn object(event: &Event) -> Outcome<ipmb::Object> {
+    let copy = event.as_handle().try_clone_to_owned()?.into_raw_handle();
+    // SAFETY: the duplicate was made just now, and nobody else owns it.
+    Ok(unsafe { ipmb::Object::from_raw(copy) })
 }
 
-pub(crate) fn other_process(bus: &str) -> Outcome {
-    let options = ipmb::Options::new(bus, ipmb::label!("child"), "");
-    let (sender, mut receiver) = ipmb::join::<String, String>(options, None).map_err(text)?;
-    let answer = || ipmb::Message::new(ipmb::Selector::unicast("parent"), String::new());
-    sender.send(answer()).map_err(text)?;
-    while let Ok(message) = receiver.recv(Some(DEADLINE)) {
-        drop(message);
-        sender.send(answer()).map_err(text)?;
-    }
-    Ok(())
+pub(crate) fn other_process(role: &str, _: &[&str]) -> Outcome {
+    Err(format!("{role} is no role").into())
 }

@@ -1,0 +1,37 @@
+//! Bytes through a channel, without objects, until the answer.
+
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::measure::{Bench, Way, timed};
+use crate::os::floor;
+use crate::receive::{ANSWER, Behind};
+
+const IN_A_ROW: u32 = 5;
+
+pub(crate) fn measure(bench: &mut Bench) -> Outcome {
+    const SIZES: [(&str, usize); 5] =
+        [("64 B", 64), ("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("128 KiB", 128 << 10), ("1 MiB", 1 << 20)];
+    let bare = floor::Bare::start()?;
+    let ours = Behind::start("ours")?;
+    #[cfg(feature = "peers")]
+    let peer = crate::ipc_channel::Bytes::start()?;
+    for (name, size) in SIZES {
+        let bytes = vec![ANSWER; size];
+        #[allow(unused_mut, reason = "without the peers nobody else comes")]
+        let mut ways = vec![
+            Way::new("C floor", || in_a_row(|| bare.bytes(size))),
+            Way::new("ours", || in_a_row(|| ours.send(&bytes))),
+        ];
+        #[cfg(feature = "peers")]
+        ways.push(Way::new("ipc-channel", || in_a_row(|| peer.send(&bytes))));
+        bench.compare("bytes", name, ways)?;
+    }
+    Ok(())
+}
+
+fn in_a_row(mut send: impl FnMut() -> Outcome) -> Outcome<Duration> {
+    send()?;
+    let (time, ()) = timed(|| (0..IN_A_ROW).try_for_each(|_| send()))?;
+    Ok(time / IN_A_ROW)
+}

@@ -1,0 +1,69 @@
+//! What an open channel occupies in each of its two processes.
+
+use handover::{Channel, Listener};
+
+use crate::Outcome;
+use crate::measure::Bench;
+use crate::os::floor;
+use crate::receive::{DEADLINE, start};
+use crate::results::Unit;
+
+pub(crate) fn measure(bench: &mut Bench) -> Outcome {
+    const TABLE: &str = "memory per channel";
+    let count: usize = if bench.effort.is_quick { 20 } else { 1_000 };
+    eprintln!("   … {TABLE}, {count} of them");
+    let name = format!("handover-bench.{}", std::process::id());
+    let mut listener = Listener::bind(&name)?;
+    let _client = start("channels", |command| {
+        command.arg(&name).arg(count.to_string());
+    })?;
+    let (mut channels, before) = (Vec::with_capacity(count), floor::memory());
+    for _ in 0..count {
+        channels.push(listener.accept_timeout(DEADLINE)?.accept()?);
+    }
+    let open = per_channel(before, count);
+    for channel in &channels {
+        channel.recv_timeout(DEADLINE)?;
+        channel.send(b"")?;
+    }
+    let used = per_channel(before, count);
+    let theirs = channels[0].recv_timeout(DEADLINE)?;
+    let theirs: Vec<f64> = theirs
+        .bytes()
+        .chunks_exact(8)
+        .filter_map(|bytes| bytes.try_into().ok().map(f64::from_le_bytes))
+        .collect();
+    let [theirs_open, theirs_used] = theirs[..] else { return Err("the client said something else".into()) };
+    for (x, who, bytes) in [
+        ("open", "the server", open),
+        ("open", "the client", theirs_open),
+        ("after a message each way", "the server", used),
+        ("after a message each way", "the client", theirs_used),
+    ] {
+        bench.push(TABLE, x, who, Unit::Bytes, Ok((bytes, None)));
+    }
+    Ok(())
+}
+
+fn per_channel(before: u64, count: usize) -> f64 {
+    floor::memory().saturating_sub(before) as f64 / count as f64
+}
+
+/// The client: connects so often, and says what one costs.
+pub(crate) fn other_process(name: &str, count: usize) -> Outcome {
+    let (mut channels, before) = (Vec::with_capacity(count), floor::memory());
+    for _ in 0..count {
+        channels.push(Channel::connect_timeout(name, DEADLINE)?);
+    }
+    let open = per_channel(before, count);
+    for channel in &channels {
+        channel.send(b"")?;
+        channel.recv_timeout(DEADLINE)?;
+    }
+    let used = per_channel(before, count);
+    channels[0].send([open.to_le_bytes(), used.to_le_bytes()].concat())?;
+    channels[0].flush(DEADLINE)?;
+    // Until the server lets go.
+    while channels[0].recv_timeout(DEADLINE).is_ok() {}
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! What it costs to depend on a crate: how many others it brings, how long a clean build takes, how large the smallest
+//! program is.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::measure::{Bench, Way, in_turn, median, ratio, timed};
+use crate::results::{Ratio, Unit};
+
+const TABLE: &str = "weight";
+/// A build takes seconds.
+const BUILDS: usize = 3;
+
+/// A crate, and the smallest program that uses it.
+struct Subject {
+    name: &'static str,
+    dependency: &'static str,
+    /// `None` where it is for all.
+    system: Option<&'static str>,
+    program: &'static str,
+}
+
+const SUBJECTS: [Subject; 6] = [
+    Subject {
+        name: "handover",
+        dependency: "{ path = \"ROOT/crates/handover\" }",
+        system: None,
+        program: "let event = handover::Event::manual_reset().unwrap();
+            handover::Command::new(\"true\").inherit(\"event\", &event).spawn().unwrap();",
+    },
+    Subject {
+        name: "command-fds",
+        dependency: "\"0.3\"",
+        system: Some("linux"),
+        program: "use command_fds::CommandFdExt;
+            let file = std::fs::File::open(\"/dev/null\").unwrap();
+            std::process::Command::new(\"true\").preserved_fds(vec![file.into()]).spawn().unwrap();",
+    },
+    Subject {
+        name: "windows-spawn",
+        dependency: "\"0.1\"",
+        system: Some("windows"),
+        program: "let file = std::fs::File::open(\"nul\").unwrap();
+            windows_spawn::Command::new(\"true\").arg_handle(&file).unwrap().spawn().unwrap();",
+    },
+    Subject {
+        name: "sendfd",
+        dependency: "\"0.4\"",
+        system: Some("linux"),
+        program: "use sendfd::SendWithFd;
+            let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+            socket.send_with_fd(b\"go\", &[0]).unwrap();",
+    },
+    Subject {
+        name: "ipmb",
+        dependency: "\"0.8\"",
+        system: None,
+        program: "let options = ipmb::Options::new(\"bus\", ipmb::label!(\"one\"), \"\");
+            let (sender, _receiver) = ipmb::join::<String, String>(options, None).unwrap();
+            sender.send(ipmb::Message::new(ipmb::Selector::unicast(\"two\"), String::new())).unwrap();",
+    },
+    Subject {
+        name: "ipc-channel",
+        dependency: "\"0.23\"",
+        system: None,
+        program: "use ipc_channel::ipc;
+            let (sender, _receiver) = ipc::channel::<Vec<ipc::IpcSharedMemory>>().unwrap();
+            sender.send(vec![ipc::IpcSharedMemory::from_byte(1, 64)]).unwrap();",
+    },
+];
+
+impl Subject {
+    fn is_for(&self, system: &str) -> bool {
+        self.system.is_none_or(|only| only == system)
+    }
+
+    fn not_for(&self) -> String {
+        format!("for {} alone", self.system.unwrap_or("all"))
+    }
+}
+
+pub(crate) fn measure(bench: &mut Bench) -> Outcome {
+    let root = std::env::current_dir()?;
+    let version = Command::new("cargo").arg("--version").stdout(Stdio::null()).status();
+    if !version.is_ok_and(|status| status.success()) || !root.join("crates/handover").is_dir() {
+        // Under Wine.
+        bench.push(
+            TABLE,
+            "all",
+            "handover",
+            Unit::Count,
+            Err("the native run says it of both systems".into()),
+        );
+        return Ok(());
+    }
+    if bench.effort.is_quick {
+        let found = others(&root, "handover", None)?;
+        bench.push(TABLE, "crates that it brings", "handover", Unit::Count, Ok((found as f64, None)));
+        return Ok(());
+    }
+    let folders: Vec<PathBuf> =
+        SUBJECTS.iter().map(|subject| scratch(&root, subject)).collect::<Outcome<_>>()?;
+    crates(bench, &folders)?;
+    builds(bench, &folders)?;
+    sizes(bench, &root, &folders)
+}
+
+/// A package of its own, outside of the workspace.
+fn scratch(root: &Path, subject: &Subject) -> Outcome<PathBuf> {
+    let folder = root.join("target/weight").join(subject.name);
+    std::fs::create_dir_all(folder.join("src"))?;
+    let shown = root.display().to_string().replace('\\', "/");
+    let dependency = subject.dependency.replace("ROOT", &shown);
+    let manifest = format!(
+        "[package]\nname = \"smallest\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n{} = {dependency}\n\
+         [profile.release]\nstrip = true\n",
+        subject.name
+    );
+    std::fs::write(folder.join("Cargo.toml"), manifest)?;
+    std::fs::write(folder.join("src/main.rs"), format!("fn main() {{\n{}\n}}\n", subject.program))?;
+    Ok(folder)
+}
+
+fn cargo(folder: &Path, arguments: &[&str]) -> Outcome<String> {
+    let mut command = Command::new("cargo");
+    let output = command.current_dir(folder).args(arguments).stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        return Err(format!("cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// How many crates are built for this one, beside itself.
+fn others(folder: &Path, package: &str, target: Option<&str>) -> Outcome<usize> {
+    let mut arguments = vec!["tree", "--package", package, "--edges", "normal,build", "--prefix", "none"];
+    arguments.extend(target.map(|target| ["--target", target]).into_iter().flatten());
+    let tree = cargo(folder, &arguments)?;
+    let unique: BTreeSet<&str> =
+        tree.lines().filter_map(|line| line.split(" (").next()).map(str::trim).collect();
+    Ok(unique.len() - 1)
+}
+
+fn crates(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
+    for (system, target) in [("linux", "x86_64-unknown-linux-gnu"), ("windows", "x86_64-pc-windows-gnu")] {
+        let x = format!("crates that it brings, {system}");
+        let mut ours = None;
+        for (subject, folder) in SUBJECTS.iter().zip(folders) {
+            eprintln!("   … {x}: {}", subject.name);
+            let found = if subject.is_for(system) {
+                let count = others(folder, subject.name, Some(target))? as f64;
+                let base = *ours.get_or_insert(count);
+                Ok((count, Some(Ratio::exact(count / base))))
+            } else {
+                Err(subject.not_for())
+            };
+            bench.push(TABLE, &x, subject.name, Unit::Count, found);
+        }
+    }
+    Ok(())
+}
+
+fn builds(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
+    const X: &str = "clean release build";
+    let mut effort = bench.effort;
+    (effort.fewest, effort.most) = (BUILDS, BUILDS);
+    let ways = SUBJECTS.iter().zip(folders).map(|(subject, folder)| {
+        if !subject.is_for(std::env::consts::OS) {
+            return Way::missing(subject.name, subject.not_for());
+        }
+        Way::new(subject.name, move || build(subject.name, folder))
+    });
+    let (names, times) = in_turn(effort, ways.collect())?;
+    let base = times[0].clone()?;
+    for (name, times) in names.iter().zip(times) {
+        let found = times.map(|times| (median(times.clone()), Some(ratio(&times, &base))));
+        bench.push(TABLE, X, name, Unit::Seconds, found);
+    }
+    Ok(())
+}
+
+/// A build with nothing to begin with but the sources.
+fn build(package: &str, folder: &Path) -> Outcome<Duration> {
+    eprintln!("   … clean release build: {package}");
+    cargo(folder, &["fetch", "--quiet"])?;
+    match std::fs::remove_dir_all(folder.join("target")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let build =
+        ["build", "--quiet", "--release", "--offline", "--target-dir", "target", "--package", package];
+    Ok(timed(|| cargo(folder, &build))?.0)
+}
+
+fn sizes(bench: &mut Bench, root: &Path, folders: &[PathBuf]) -> Outcome {
+    const X: &str = "smallest program, beyond one that does nothing";
+    let nothing = Subject { name: "nothing", dependency: "", system: None, program: "" };
+    let folder = root.join("target/weight/nothing");
+    scratch(root, &nothing)?;
+    std::fs::write(
+        folder.join("Cargo.toml"),
+        "[package]\nname = \"smallest\"\nedition = \"2024\"\n[workspace]\n[profile.release]\nstrip = true\n",
+    )?;
+    let empty = size(&folder)?;
+    let mut ours = None;
+    for (subject, folder) in SUBJECTS.iter().zip(folders) {
+        eprintln!("   … smallest program: {}", subject.name);
+        let found = if subject.is_for(std::env::consts::OS) {
+            let beyond = size(folder)?.saturating_sub(empty) as f64;
+            let base = *ours.get_or_insert(beyond);
+            Ok((beyond, Some(Ratio::exact(beyond / base))))
+        } else {
+            Err(subject.not_for())
+        };
+        bench.push(TABLE, X, subject.name, Unit::Bytes, found);
+    }
+    Ok(())
+}
+
+fn size(folder: &Path) -> Outcome<u64> {
+    cargo(folder, &["build", "--quiet", "--release", "--target-dir", "target"])?;
+    let program = folder.join("target/release/smallest").with_extension(std::env::consts::EXE_EXTENSION);
+    Ok(std::fs::metadata(program)?.len())
+}
