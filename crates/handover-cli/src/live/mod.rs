@@ -15,7 +15,7 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use clap::{Args, ValueEnum};
 use handover::{Command, Error, ExitStatus, Stdio};
-use handover_cli::demo::{self, Recording, What};
+use handover_cli::demo::{self, Recording, Role, What};
 
 use crate::columns::width;
 use crate::ending::{Stop, print};
@@ -98,16 +98,16 @@ pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
         let styled = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
         print(&demo::text(&recording, width().unwrap_or(WIDTH).into(), styled, options.all))?;
     }
+    let said = |event: &&demo::Event| matches!(event.what, What::Ended { .. } | What::Failed(_));
+    if !recording.events().iter().filter(said).any(|event| event.role == Role::Parent) {
+        // Somebody has ended it, and whatever the child says follows from that.
+        return Err(Stop::failed(format_args!("the parent ended with {status} before it was done")));
+    }
     let failed = recording.events().iter().find_map(|event| match &event.what {
         What::Failed(why) => Some(why),
         _ => None,
     });
-    match failed {
-        Some(why) => Err(Stop::failed(why)),
-        None if status.success() => Ok(()),
-        // Somebody has ended it, and it couldn't say so.
-        None => Err(Stop::failed(format_args!("the parent ended with {status} before it was done"))),
-    }
+    failed.map_or(Ok(()), |why| Err(Stop::failed(why)))
 }
 
 /// Lets the two processes play, and returns what they have recorded and how the parent ended.
