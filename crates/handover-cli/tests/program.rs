@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use expect_test::expect_file;
 use handover::{Child, Command, Event, Inherited, Section, Semaphore, Stdio};
-use handover_tests::{Ended, begun, role, run, table, tests, this_program, until, waits};
+use handover_tests::{Ended, begun, left_out, role, run, table, tests, this_program, until, waits};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -489,6 +489,12 @@ fn a_picture_is_drawn() {
 }
 
 fn a_demonstration_that_is_killed_says_so() {
+    if table::is_wine() {
+        left_out(
+            "under Wine, a process that is killed while it creates another leaves one that never begins",
+        );
+        return;
+    }
     let mut command = Command::new(program());
     command.args(["demo", "naming"]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().unwrap();
