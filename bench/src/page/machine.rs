@@ -56,7 +56,8 @@ fn here(under_wine: bool) -> String {
     let release = read("/proc/sys/kernel/osrelease");
     let system = match release.trim() {
         "" => said("cmd", &["/c", "ver"]),
-        release => format!("Linux {release}"),
+        // Behind the version stands who has built it.
+        release => format!("Linux {}", release.split('-').next().unwrap_or(release)),
     };
     let wine = if under_wine { format!(", {}", said("wine", &["--version"])) } else { String::new() };
     let model = model.unwrap_or_else(|| std::env::consts::ARCH.into());
