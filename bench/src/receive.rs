@@ -127,6 +127,9 @@ impl Behind {
 
 /// So many objects, each under its name.
 pub(crate) fn message<'a>(bytes: &'a [u8], names: &'a [String], events: &'a [Event]) -> Message<'a> {
-    let named = names.iter().zip(events);
-    named.fold(Message::new(bytes), |message, (name, event)| message.with(name, event))
+    let mut message = Message::new(bytes);
+    for (name, event) in names.iter().zip(events) {
+        message.add(name, event);
+    }
+    message
 }

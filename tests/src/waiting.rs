@@ -4,16 +4,18 @@ use std::io::{BufRead, BufReader};
 
 use handover::{Child, Command, Stdio};
 
+use crate::raw;
+
 const WAITING: &str = "waiting";
 
-/// A role: says that it runs, and waits for the end of its input.
+/// A role: says that it runs, and waits for the end of its input, without a handle more than it has then.
 ///
 /// # Panics
 ///
 /// If the input can't be read.
 pub fn waits(_: &[String]) {
     println!("{WAITING}");
-    std::io::stdin().read_line(&mut String::new()).expect("the input ends");
+    raw::wait_for_the_end_of_the_input();
 }
 
 /// Starts a child that [`waits`], and returns when it does. It ends with what is returned.

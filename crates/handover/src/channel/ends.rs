@@ -131,7 +131,7 @@ impl Channel {
     ///
     /// As [`recv`](Self::recv), and [`Error::TimedOut`].
     pub fn recv_timeout(&self, time: Duration) -> Result<Received> {
-        self.link.receive(Deadline::after(time))?.ok_or_else(|| self.timed_out("a message from", time))
+        self.link.receive(time)?.ok_or_else(|| self.timed_out("a message from", time))
     }
 
     /// The next message, if it is there. While another thread is receiving or sending, it may take 40 ms to find out.
@@ -140,7 +140,7 @@ impl Channel {
     ///
     /// As [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<Option<Received>> {
-        self.link.receive(Deadline::after(Duration::ZERO))
+        self.link.receive(Duration::ZERO)
     }
 
     /// Waits until the other end has its own handles to all objects that were sent so far. It has them at once if

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Allowed;
-use super::wire::{self, Names};
+use super::wire::{self, Content, Table};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::{call, handle};
 use crate::{Error, Kind, Object, Result, Share};
@@ -25,17 +25,19 @@ use crate::{Error, Kind, Object, Result, Share};
 /// Limits: [`Channel::MOST_BYTES`](crate::Channel::MOST_BYTES),
 /// [`Channel::MOST_OBJECTS`](crate::Channel::MOST_OBJECTS), names of 1 to 255 bytes without NUL, each once. Sending
 /// checks them before anything is done.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct Message<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
-    pub(crate) objects: Vec<(Cow<'a, str>, Share<'a>)>,
+    pub(crate) table: Table,
+    /// As many as names, if none of those is refused.
+    pub(crate) shares: Vec<Share<'a>>,
 }
 
 impl<'a> Message<'a> {
     /// A message of these bytes, which may be none.
     pub fn new(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self { bytes: bytes.into(), objects: Vec::new() }
+        Self { bytes: bytes.into(), ..Self::default() }
     }
 
     /// Adds an object, with the access of its [`Share`]: an [`Event`](crate::Event) travels with the rights to use
@@ -43,18 +45,48 @@ impl<'a> Message<'a> {
     ///
     /// The receiver gets a handle of its own; the one here is neither changed nor used up. On Windows, where a socket is
     /// more than its handle, one is refused when the message is sent ([`Error::Socket`]).
-    pub fn with(mut self, name: impl Into<Cow<'a, str>>, object: impl Into<Share<'a>>) -> Self {
-        self.objects.push((name.into(), object.into()));
+    pub fn with(mut self, name: impl AsRef<str>, object: impl Into<Share<'a>>) -> Self {
+        self.add(name, object);
+        self
+    }
+
+    /// The same, for a message that isn't made at once.
+    ///
+    /// ```
+    /// use handover::{Event, Message};
+    ///
+    /// let workers = [Event::manual_reset()?, Event::manual_reset()?];
+    /// let mut message = Message::new(b"all");
+    /// for (number, worker) in workers.iter().enumerate() {
+    ///     message.add(format!("worker {number}"), worker);
+    /// }
+    /// # Ok::<(), handover::Error>(())
+    /// ```
+    pub fn add(&mut self, name: impl AsRef<str>, object: impl Into<Share<'a>>) -> &mut Self {
+        self.table.push(name.as_ref());
+        if self.shares.len() == self.shares.capacity() {
+            wire::grow(&mut self.shares, 4);
+        }
+        self.shares.push(object.into());
         self
     }
 
     /// Refuses what no frame can hold.
     pub(crate) fn check(&self) -> Result<()> {
-        wire::check(self.objects.len(), |place| &self.objects[place].0, &self.bytes)
+        self.table.check(&self.bytes)
     }
 
-    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.objects.iter().map(|(name, _)| &**name)
+    /// The objects with their names, of a message that was [checked](Self::check).
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, &Share<'a>)> {
+        self.table.names().zip(&self.shares)
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    /// The number of bytes, not the bytes: they may be many, and secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.table.names().collect();
+        f.debug_struct("Message").field("bytes", &self.bytes.len()).field("objects", &names).finish()
     }
 }
 
@@ -86,8 +118,7 @@ impl<'a> From<&'a str> for Message<'a> {
 ///
 /// All of its objects are here and are this process's own; those that aren't taken are closed when this is dropped.
 pub struct Received {
-    bytes: Vec<u8>,
-    names: Names,
+    content: Content,
     /// The object of each name; `None` once it is taken.
     objects: Vec<Option<Owned>>,
     from: Sender,
@@ -102,26 +133,26 @@ pub(crate) struct Sender {
 
 impl Received {
     /// As many objects as names.
-    pub(crate) fn new(bytes: Vec<u8>, names: Names, objects: Vec<Owned>, from: Sender) -> Self {
+    pub(crate) fn new(content: Content, objects: Vec<Owned>, from: Sender) -> Self {
         let objects = objects.into_iter().map(Some).collect();
-        Self { bytes, names, objects, from }
+        Self { content, objects, from }
     }
 
     /// The message's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.content.bytes()
     }
 
     /// The message's bytes, as they were received. Objects that weren't taken are closed.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        self.content.into_bytes()
     }
 
     /// The names of the objects in the sender's order, taken or not.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.names.iter()
+        self.content.names()
     }
 
     /// The kernel's answer to what the object of this name is, whether or not the channel lets it in.
@@ -163,8 +194,8 @@ impl Received {
     }
 
     fn place(&self, name: &str) -> Result<usize> {
-        self.names().position(|other| other == name).ok_or_else(|| {
-            let names = self.names().map(str::to_owned).collect();
+        self.content.names().position(|other| other == name).ok_or_else(|| {
+            let names = self.content.names().map(str::to_owned).collect();
             Error::NoSuchName { name: name.to_owned(), names }
         })
     }
@@ -182,9 +213,13 @@ fn kind_of(name: &str, handle: &Owned) -> Result<Kind> {
 impl fmt::Debug for Received {
     /// The number of bytes, not the bytes: they may be many, and secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, names, objects, from } = self;
-        let objects: Vec<_> = names.iter().zip(objects).collect();
+        let Self { content, objects, from } = self;
+        let objects: Vec<_> = content.names().zip(objects).collect();
         let mut shown = f.debug_struct("Received");
-        shown.field("bytes", &bytes.len()).field("objects", &objects).field("from", &from.process).finish()
+        shown
+            .field("bytes", &content.bytes().len())
+            .field("objects", &objects)
+            .field("from", &from.process)
+            .finish()
     }
 }

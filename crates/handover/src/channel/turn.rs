@@ -1,16 +1,17 @@
 //! A mutex that can be waited for until a deadline.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::wait::Deadline;
 
 /// What one thread uses at a time.
 #[derive(Debug)]
 pub(crate) struct Turn<T> {
-    /// Not here while somebody has it.
-    value: Mutex<Option<T>>,
+    value: Mutex<T>,
+    /// Held by who looks once more before waiting, so that nobody is told before it waits.
+    gate: Mutex<()>,
     back: Condvar,
     /// How many wait for it.
     waiting: AtomicUsize,
@@ -18,34 +19,53 @@ pub(crate) struct Turn<T> {
 
 impl<T> Turn<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self { value: Mutex::new(Some(value)), back: Condvar::new(), waiting: AtomicUsize::new(0) }
+        Self {
+            value: Mutex::new(value),
+            gate: Mutex::new(()),
+            back: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The turn, if nobody has it.
+    pub(crate) fn take(&self) -> Option<Holding<'_, T>> {
+        let guard = match self.value.try_lock() {
+            Ok(guard) => guard,
+            // What a panic has left is whole: nothing in here panics halfway.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Holding { turn: self, guard: Some(guard) })
     }
 
     /// Waits for one's turn; `None` if it didn't come in time.
     pub(crate) fn wait(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
-        let mut slot = self.slot();
+        self.take().or_else(|| self.wait_behind_others(deadline))
+    }
+
+    fn wait_behind_others(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(value) = slot.take() {
-                return Some(Holding { turn: self, value: Some(value) });
-            }
             let left = deadline.left();
             if left.is_zero() {
-                return None;
+                return self.take();
             }
-            self.waiting.fetch_add(1, Relaxed);
-            (slot, _) = self.back.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner);
-            self.waiting.fetch_sub(1, Relaxed);
+            self.waiting.fetch_add(1, SeqCst);
+            // Who has it gives it back first and looks then whether somebody waits; here it is the other way round. One
+            // of the two sees the other.
+            fence(SeqCst);
+            if let Some(holding) = self.take() {
+                self.waiting.fetch_sub(1, SeqCst);
+                return Some(holding);
+            }
+            (gate, _) = self.back.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner);
+            self.waiting.fetch_sub(1, SeqCst);
         }
     }
 
     /// Whether somebody waits for it: who has taken it often leaves it to them for a while.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.waiting.load(Relaxed) != 0
-    }
-
-    fn slot(&self) -> MutexGuard<'_, Option<T>> {
-        // A panic can't leave it half changed: the value is here or it isn't.
-        self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.load(SeqCst) != 0
     }
 }
 
@@ -53,28 +73,30 @@ impl<T> Turn<T> {
 #[derive(Debug)]
 pub(crate) struct Holding<'a, T> {
     turn: &'a Turn<T>,
-    value: Option<T>,
+    guard: Option<MutexGuard<'a, T>>,
 }
 
 impl<T> Deref for Holding<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("only dropping takes it")
+        self.guard.as_ref().expect("only dropping takes it")
     }
 }
 
 impl<T> DerefMut for Holding<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_mut().expect("only dropping takes it")
+        self.guard.as_mut().expect("only dropping takes it")
     }
 }
 
 impl<T> Drop for Holding<'_, T> {
     fn drop(&mut self) {
-        *self.turn.slot() = self.value.take();
-        // Whoever waits has said so before it let go of the slot.
+        self.guard = None;
+        fence(SeqCst);
         if self.turn.is_wanted() {
+            // Who counts as waiting has the gate until it really waits.
+            drop(self.turn.gate.lock().unwrap_or_else(PoisonError::into_inner));
             self.turn.back.notify_one();
         }
     }

@@ -20,7 +20,6 @@
 //! object is doesn't stand here, because the receiver asks the kernel. On Linux the descriptors come beside the bytes, in
 //! the order of the table.
 
-use std::ops::Range;
 use std::str::from_utf8;
 
 use crate::{Error, HandleValue, Result};
@@ -128,165 +127,320 @@ impl Header {
     pub(crate) const fn frame_length(&self) -> usize {
         Self::LENGTH + self.table + self.bytes
     }
-
-    pub(crate) const fn has_objects(&self) -> bool {
-        self.objects != 0
-    }
 }
 
 /// The most bytes that a frame can have.
 pub(crate) const LONGEST_FRAME: usize = Header::LENGTH + LONGEST_TABLE + MOST_BYTES;
 
-/// The names of a message's objects, as they stand in the frame's table: an allocation for each would be the dearest part
-/// of a message with many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Names {
-    table: Vec<u8>,
-    ranges: Vec<Range<usize>>,
+/// The names in a table, whose entries are whole: each behind its length, and behind the place of its object if there is
+/// one.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'a> {
+    table: &'a [u8],
+    /// How many bytes a place has.
+    gap: usize,
+    count: usize,
 }
 
-impl Names {
-    /// From a table, and where in it the names are.
-    fn new(table: &[u8], ranges: Vec<Range<usize>>) -> Result<Self, Broken> {
-        // Most names are, and then so is what stands between them.
-        let is_text = table.is_ascii() || ranges.iter().all(|range| from_utf8(&table[range.clone()]).is_ok());
-        if is_text {
-            Ok(Self { table: table.to_vec(), ranges })
-        } else {
-            Err("an object has a name that isn't text")
+impl<'a> Names<'a> {
+    /// The next one's bytes; text is what is told of them once they were looked at.
+    fn next_bytes(&mut self) -> Option<&'a [u8]> {
+        self.count = self.count.checked_sub(1)?;
+        let (length, rest) = self.table[self.gap..].split_first().expect("the entries are whole");
+        let (name, rest) = rest.split_at(usize::from(*length));
+        self.table = rest;
+        Some(name)
+    }
+}
+
+impl<'a> Iterator for Names<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.next_bytes().map(|name| from_utf8(name).expect("it was text"))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count, Some(self.count))
+    }
+}
+
+impl ExactSizeIterator for Names<'_> {}
+
+/// The names of a message that is being made: as they will stand in the frame, so that nobody goes through them again.
+#[derive(Clone, Default)]
+pub(crate) struct Table {
+    bytes: Vec<u8>,
+    count: u32,
+    /// Where the last entry begins, and its name's key.
+    last: u32,
+    last_key: u64,
+    /// Whether a name isn't above the one in front of it; then it may come twice.
+    is_unordered: bool,
+    /// The first name that can't be one, and why.
+    wrong: Option<Box<(String, Broken)>>,
+}
+
+impl Table {
+    /// Adds a name; if it can't be one, [checking](Self::check) says so.
+    #[inline]
+    pub(crate) fn push(&mut self, name: &str) {
+        let name = name.as_bytes();
+        let key = key(name);
+        let is_one = if key == LONG { check_name(name).is_ok() } else { is_short_name(key, name.len()) };
+        let (Ok(length), true) = (u8::try_from(name.len()), is_one) else { return self.refuse(name) };
+        let room = 1 + name.len().max(SHORT);
+        if self.bytes.capacity() - self.bytes.len() < room {
+            grow(&mut self.bytes, room.max(32));
         }
+        let is_above = if self.last_key == LONG && key == LONG {
+            is_below(&self.bytes[self.last as usize + 1..], name)
+        } else {
+            self.last_key < key
+        };
+        self.is_unordered |= !is_above;
+        (self.last, self.last_key) = (u32::try_from(self.bytes.len()).unwrap_or(u32::MAX), key);
+        self.bytes.push(length);
+        if key == LONG {
+            self.bytes.extend_from_slice(name);
+        } else {
+            // All eight of them, which is one move, and then what is too much goes away.
+            self.bytes.extend_from_slice(&key.rotate_right(8 * u32::from(length)).to_be_bytes());
+            self.bytes.truncate(self.last as usize + 1 + name.len());
+        }
+        self.count += 1;
     }
 
-    fn at(&self, place: usize) -> &[u8] {
-        &self.table[self.ranges[place].clone()]
+    #[cold]
+    fn refuse(&mut self, name: &[u8]) {
+        let why = check_name(name).err().unwrap_or(TOO_LONG);
+        self.wrong.get_or_insert_with(|| Box::new((String::from_utf8_lossy(name).into_owned(), why)));
     }
 
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        (0..self.ranges.len()).map(|place| from_utf8(self.at(place)).expect("it was text"))
+    pub(crate) fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    pub(crate) fn names(&self) -> Names<'_> {
+        Names { table: &self.bytes, gap: 0, count: self.count() }
+    }
+
+    /// As it stands in a frame without places.
+    #[allow(dead_code, reason = "not every system needs it")]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Refuses a message with these names and bytes that no frame can hold, before anything is done for it.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<()> {
+        let invalid = |what: String, why: &str| Err(Error::InvalidInput { what, why: why.into() });
+        if bytes.len() > MOST_BYTES {
+            let what = format!("a message of {} bytes", bytes.len());
+            return invalid(what, "at most 16 MiB fit; send it in parts, or a section that holds it");
+        }
+        if let Some((name, why)) = self.wrong.as_deref() {
+            return invalid(format!("the object {name:?} of a message"), why);
+        }
+        if self.count() > MOST_OBJECTS {
+            let what = format!("a message with {} objects", self.count);
+            return invalid(what, "at most 253 fit; send them in several messages");
+        }
+        if self.is_unordered && repeat(self.names()) {
+            let why = "has two objects of one name; the receiver couldn't tell them apart";
+            return invalid("a message".into(), why);
+        }
+        Ok(())
     }
 }
 
-/// What a frame has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parsed<'a, P> {
-    pub(crate) names: Names,
-    /// Where the object of each name is.
-    pub(crate) places: Vec<P>,
-    pub(crate) bytes: &'a [u8],
+/// A message's names and bytes, in the frame that they came in.
+pub(crate) struct Content {
+    frame: Vec<u8>,
+    /// How many bytes the table has.
+    table: usize,
+    gap: usize,
+    count: usize,
 }
 
-/// The objects and the bytes of a frame, which must be as long as its header says.
-pub(crate) fn parse<'a, P: Place>(header: &Header, frame: &'a [u8]) -> Result<Parsed<'a, P>, Broken> {
+impl Content {
+    /// Of a frame that [`parse`] has found to be right.
+    pub(crate) fn new<P: Place>(header: &Header, frame: Vec<u8>) -> Self {
+        Self { frame, table: header.table, gap: P::LENGTH, count: header.objects }
+    }
+
+    pub(crate) fn names(&self) -> Names<'_> {
+        let table = &self.frame[Header::LENGTH..][..self.table];
+        Names { table, gap: self.gap, count: self.count }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.frame[Header::LENGTH + self.table..]
+    }
+
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.frame.drain(..Header::LENGTH + self.table);
+        self.frame
+    }
+}
+
+/// Where the objects of a frame are; the frame must be as long as its header says. After this, its names are known to be
+/// names, each once.
+pub(crate) fn parse<P: Place>(header: &Header, frame: &[u8]) -> Result<Vec<P>, Broken> {
     if frame.len() != header.frame_length() {
         return Err("a frame is shorter or longer than it claims");
     }
-    let (table, bytes) = frame[Header::LENGTH..].split_at(header.table);
-    let mut ranges = Vec::with_capacity(header.objects);
+    let table = &frame[Header::LENGTH..][..header.table];
     let mut places: Vec<P> = Vec::with_capacity(header.objects);
-    let mut at = 0;
+    let (mut rest, mut is_ordered) = (table, true);
+    let (mut previous, mut previous_key) = (&[][..], 0);
     for _ in 0..header.objects {
         let cut_off = "the table of objects is cut off";
-        let (place, rest) = table[at..].split_at_checked(P::LENGTH).ok_or(cut_off)?;
-        let (length, rest) = rest.split_first().ok_or(cut_off)?;
-        let name = rest.get(..usize::from(*length)).ok_or(cut_off)?;
-        check_name(name)?;
+        let (place, behind) = rest.split_at_checked(P::LENGTH).ok_or(cut_off)?;
+        let (length, behind) = behind.split_first().ok_or(cut_off)?;
+        let (name, behind) = behind.split_at_checked(usize::from(*length)).ok_or(cut_off)?;
+        // Without places, all at once below.
+        if P::LENGTH > 0 || name.is_empty() {
+            check_name(name)?;
+        }
         places.push(P::parse(place)?);
-        at += P::LENGTH + 1;
-        ranges.push(at..at + name.len());
-        at += name.len();
+        let key = key(name);
+        is_ordered &=
+            if (previous_key, key) == (LONG, LONG) { is_below(previous, name) } else { previous_key < key };
+        (rest, previous, previous_key) = (behind, name, key);
     }
-    if at != table.len() {
+    if !rest.is_empty() {
         return Err("the table of objects is longer than its objects");
     }
-    let names = Names::new(table, ranges)?;
+    // No length is zero any more.
+    if P::LENGTH == 0 && table.contains(&0) {
+        return Err(HAS_NUL);
+    }
+    let names = Names { table, gap: P::LENGTH, count: header.objects };
+    // Most names are, and then so is what stands between them.
+    if !table.is_ascii() && !all(names, |name| from_utf8(name).is_ok()) {
+        return Err("an object has a name that isn't text");
+    }
     // Each value is closed by whoever takes it; twice would close a stranger.
-    if names_repeat(header.objects, |place| names.at(place)) || (P::LENGTH > 0 && places_repeat(&places)) {
+    if (!is_ordered && repeat(names)) || (P::LENGTH > 0 && places_repeat(&places)) {
         return Err("a message has an object twice");
     }
-    Ok(Parsed { names, places, bytes })
+    Ok(places)
 }
 
-/// Writes a frame. What is in it was checked by [`check`].
-pub(crate) fn write<'a, P: Place>(
+/// Makes room for so many more, and more than double of it: most messages have few objects, and some have hundreds.
+#[cold]
+pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
+    // An allocator has a block at hand sooner than it makes one larger.
+    let mut larger = Vec::with_capacity(list.len() + more.max(3 * list.len()));
+    larger.append(list);
+    *list = larger;
+}
+
+fn all(mut names: Names<'_>, is_so: impl Fn(&[u8]) -> bool) -> bool {
+    while let Some(name) = names.next_bytes() {
+        if !is_so(name) {
+            return false;
+        }
+    }
+    true
+}
+
+/// A frame's header, for a message that was [checked](Table::check).
+pub(crate) fn header(number: u64, objects: usize, table: usize, bytes: usize) -> [u8; Header::LENGTH] {
+    let length = |length: usize| u32::try_from(length).expect("checked").to_le_bytes();
+    let mut header = [0; Header::LENGTH];
+    header[..2].copy_from_slice(&MAGIC);
+    header[2] = VERSION;
+    header[3] = u8::try_from(objects).expect("checked");
+    header[4..8].copy_from_slice(&length(table));
+    header[8..12].copy_from_slice(&length(bytes));
+    header[12..].copy_from_slice(&number.to_le_bytes());
+    header
+}
+
+/// Writes a frame, with a place for each name. The message was [checked](Table::check).
+#[allow(dead_code, reason = "not every system needs it")]
+pub(crate) fn write<P: Place>(
     frame: &mut Vec<u8>,
     number: u64,
-    objects: impl ExactSizeIterator<Item = (&'a str, P)> + Clone,
+    table: &Table,
+    places: impl IntoIterator<Item = P>,
     bytes: &[u8],
 ) {
-    let table: usize = objects.clone().map(|(name, _)| P::LENGTH + 1 + name.len()).sum();
+    let table_length = table.bytes.len() + table.count() * P::LENGTH;
     frame.clear();
-    frame.reserve(Header::LENGTH + table + bytes.len());
-    frame.extend(MAGIC);
-    frame.push(VERSION);
-    frame.push(u8::try_from(objects.len()).expect("checked"));
-    frame.extend(u32::try_from(table).expect("checked").to_le_bytes());
-    frame.extend(u32::try_from(bytes.len()).expect("checked").to_le_bytes());
-    frame.extend(number.to_le_bytes());
-    for (name, place) in objects {
+    frame.reserve(Header::LENGTH + table_length + bytes.len());
+    frame.extend(header(number, table.count(), table_length, bytes.len()));
+    let mut names = table.names();
+    for place in places {
+        let name = names.next_bytes().expect("as many places as names");
         place.write(frame);
         frame.push(u8::try_from(name.len()).expect("checked"));
-        frame.extend(name.as_bytes());
+        frame.extend(name);
     }
     frame.extend(bytes);
 }
 
-/// Refuses a message that no frame can hold, before anything is done for it.
-pub(crate) fn check<'a>(count: usize, name_at: impl Fn(usize) -> &'a str, bytes: &[u8]) -> Result<()> {
-    let invalid = |what: String, why: &str| Err(Error::InvalidInput { what, why: why.into() });
-    if bytes.len() > MOST_BYTES {
-        let what = format!("a message of {} bytes", bytes.len());
-        return invalid(what, "at most 16 MiB fit; send it in parts, or a section that holds it");
-    }
-    if count > MOST_OBJECTS {
-        let what = format!("a message with {count} objects");
-        return invalid(what, "at most 253 fit; send them in several messages");
-    }
-    for name in (0..count).map(&name_at) {
-        if let Err(why) = check_name(name.as_bytes()) {
-            return invalid(format!("the object {name:?} of a message"), why);
-        }
-    }
-    if names_repeat(count, |place| name_at(place).as_bytes()) {
-        return invalid(
-            "a message".into(),
-            "has two objects of one name; the receiver couldn't tell them apart",
-        );
-    }
-    Ok(())
-}
+const HAS_NUL: Broken = "an object's name has a NUL in it";
+const TOO_LONG: Broken = "an object's name has more than 255 bytes";
 
 fn check_name(name: &[u8]) -> Result<(), Broken> {
     match name.len() {
         0 => Err("an object without a name"),
-        1..=LONGEST_NAME if name.contains(&0) => Err("an object's name has a NUL in it"),
+        1..=LONGEST_NAME if name.contains(&0) => Err(HAS_NUL),
         1..=LONGEST_NAME => Ok(()),
-        _ => Err("an object's name has more than 255 bytes"),
+        _ => Err(TOO_LONG),
     }
 }
 
-/// Whether a name comes twice among so many, which are no more than a message can have.
-fn names_repeat<'a>(count: usize, name_at: impl Fn(usize) -> &'a [u8]) -> bool {
+/// How many bytes the names have that are compared as numbers.
+const SHORT: usize = 8;
+/// Stands for a longer one, and is above all of them: no text consists of such bytes.
+const LONG: u64 = u64::MAX;
+
+/// A short name without NUL as a number, which stands for it alone, in the order of [`is_below`].
+#[inline]
+fn key(name: &[u8]) -> u64 {
+    if name.len() > SHORT {
+        return LONG;
+    }
+    name.iter().fold(0, |key, byte| key << 8 | u64::from(*byte))
+}
+
+/// Whether as many bytes, of which this is the key, are a name: some, and none of them NUL.
+#[inline]
+fn is_short_name(key: u64, length: usize) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; SHORT]);
+    const HIGH: u64 = ONES << 7;
+    // Bytes that aren't there aren't zero here. What is subtracted reaches a byte's highest bit only if it was zero.
+    let key = key | if length < SHORT { u64::MAX << (8 * length) } else { 0 };
+    length > 0 && key.wrapping_sub(ONES) & !key & HIGH == 0
+}
+
+/// An order of names in which those that are numbered come as they are counted.
+fn is_below(one: &[u8], other: &[u8]) -> bool {
+    (one.len(), one) < (other.len(), other)
+}
+
+/// Whether a name comes twice among those, which are no more than a message can have.
+fn repeat(mut names: Names<'_>) -> bool {
     const SLOTS: usize = 512;
     const { assert!(SLOTS > MOST_OBJECTS && MOST_OBJECTS < u8::MAX as usize) };
-    // Most messages have one object, and most of the rest none. Where there are many, their names are often numbered.
-    let is_less = |one: &[u8], other: &[u8]| (one.len(), one) < (other.len(), other);
-    if (1..count).all(|place| is_less(name_at(place - 1), name_at(place))) {
-        return false;
-    }
+    let mut before: Vec<&[u8]> = Vec::with_capacity(names.count);
     // The number of each name, counted from 1, in the slot that its hash says, or in the next one that is free. Names
     // that were made to have one hash cost a comparison with each other, which are few.
     let mut slots = [0_u8; SLOTS];
-    for (place, number) in (0..count).zip(1..) {
-        let name = name_at(place);
+    while let Some(name) = names.next_bytes() {
         let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
         let mut slot = name.iter().copied().fold(0x811c_9dc5, hash) as usize % SLOTS;
         while slots[slot] != 0 {
-            if name_at(usize::from(slots[slot]) - 1) == name {
+            if before[usize::from(slots[slot]) - 1] == name {
                 return true;
             }
             slot = (slot + 1) % SLOTS;
         }
-        slots[slot] = number;
+        before.push(name);
+        slots[slot] = u8::try_from(before.len()).expect("so few");
     }
     false
 }
@@ -314,12 +468,17 @@ mod tests {
     impl Sample {
         fn frame(&self) -> Vec<u8> {
             let mut frame = vec![0xff; 3];
-            let objects = self.objects.iter().map(|(name, value)| (name.as_str(), *value));
-            check(self.objects.len(), |place| &self.objects[place].0, &self.bytes)
-                .expect("a sample is valid");
-            write(&mut frame, self.number, objects, &self.bytes);
+            let table = table(self.objects.iter().map(|(name, _)| name.as_str()));
+            table.check(&self.bytes).expect("a sample is valid");
+            write(&mut frame, self.number, &table, self.objects.iter().map(|(_, value)| *value), &self.bytes);
             frame
         }
+    }
+
+    fn table<'a>(names: impl IntoIterator<Item = &'a str>) -> Table {
+        let mut table = Table::default();
+        names.into_iter().for_each(|name| table.push(name));
+        table
     }
 
     /// A message's number, objects and bytes.
@@ -331,9 +490,11 @@ mod tests {
 
     fn decode_with<P: Place>(frame: &[u8]) -> Decoded<P> {
         let header = Header::parse::<P>(frame)?.ok_or("cut off")?;
-        let Parsed { names, places, bytes } = parse(&header, frame)?;
-        let names = names.iter().map(str::to_owned);
-        Ok((header.number, names.zip(places).collect(), bytes.to_vec()))
+        let places = parse(&header, frame)?;
+        let content = Content::new::<P>(&header, frame.to_vec());
+        assert_eq!(content.names().len(), places.len());
+        let objects = content.names().map(str::to_owned).zip(places).collect();
+        Ok((header.number, objects, content.into_bytes()))
     }
 
     fn value(index: u32) -> HandleValue {
@@ -357,7 +518,7 @@ mod tests {
         fn what_is_written_is_read(sample in samples()) {
             let frame = sample.frame();
             let header = Header::parse::<HandleValue>(&frame).expect("it is valid").expect("it is whole");
-            prop_assert_eq!(header.has_objects(), !sample.objects.is_empty());
+            prop_assert_eq!(header.objects, sample.objects.len());
             let (number, entries, bytes) = decode(&frame).expect("it is valid");
             prop_assert_eq!(number, sample.number);
             prop_assert_eq!(bytes, sample.bytes);
@@ -450,8 +611,10 @@ mod tests {
         let (_, entries, bytes) = decode_with::<()>(&two).expect("it is valid");
         assert_eq!((entries, bytes), (vec![("a".into(), ()), ("bc".into(), ())], b"go".to_vec()));
         let mut written = Vec::new();
-        write(&mut written, 0, [("a", ()), ("bc", ())].into_iter(), b"go");
+        let names = table(["a", "bc"]);
+        write(&mut written, 0, &names, [(), ()], b"go");
         assert_eq!(written, two);
+        assert_eq!([&header(0, 2, names.bytes().len(), 2)[..], names.bytes(), b"go"].concat(), two);
         for (frame, part) in [
             (frame(2, b"\x01a\x01a", b""), "twice"),
             (frame(2, b"\x01a\x02b", b""), "cut off"),
@@ -467,29 +630,76 @@ mod tests {
     #[test]
     fn a_name_that_comes_twice_is_found_wherever_it_is() {
         let mut names: Vec<String> = (0..MOST_OBJECTS).map(|number| format!("{number}")).collect();
-        assert!(!names_repeat(names.len(), |place| names[place].as_bytes()));
+        let checked = |names: &[String]| table(names.iter().map(String::as_str)).check(b"");
+        // What was written without a look is refused by who reads it.
+        let parsed = |names: &[String]| {
+            let entries = names
+                .iter()
+                .flat_map(|name| [&[u8::try_from(name.len()).expect("short")], name.as_bytes()].concat());
+            let frame = frame(u8::try_from(names.len()).expect("few"), &entries.collect::<Vec<u8>>(), b"");
+            decode_with::<()>(&frame)
+        };
+        assert!(checked(&names).is_ok() && parsed(&names).is_ok());
         names.reverse();
-        assert!(!names_repeat(names.len(), |place| names[place].as_bytes()));
+        assert!(checked(&names).is_ok() && parsed(&names).is_ok());
         for (one, other) in [(0, 252), (0, 1), (100, 101), (251, 252)] {
             let again = names[one].clone();
             let kept = std::mem::replace(&mut names[other], again);
-            assert!(names_repeat(names.len(), |place| names[place].as_bytes()), "{one} and {other}");
+            assert!(checked(&names).is_err(), "{one} and {other}");
+            assert_eq!(parsed(&names), Err("a message has an object twice"), "{one} and {other}");
             names[other] = kept;
+        }
+    }
+
+    #[test]
+    fn short_names_are_checked_and_ordered_as_others_are() {
+        let names: [&[u8]; 12] = [
+            b"",
+            b"\0",
+            b"\x01",
+            b"a",
+            b"b",
+            b"\xff",
+            b"\0a",
+            b"a\0",
+            b"aa",
+            b"zzzzzzz\0",
+            b"\0zzzzzzz",
+            b"zzzzzzzz",
+        ];
+        for name in names {
+            assert_eq!(is_short_name(key(name), name.len()), check_name(name).is_ok(), "{name:?}");
+            for other in names.into_iter().filter(|other| check_name(other).is_ok()) {
+                let is_so = check_name(name).is_err() || (key(name) < key(other)) == is_below(name, other);
+                assert!(is_so, "{name:?} and {other:?}");
+            }
+        }
+        assert_eq!(key(b"nine have"), LONG);
+        let order = ["b", "nine have", "nine or ten", "seventeen of them"];
+        assert!(!table(order).is_unordered);
+        for (first, second) in
+            [("b", "a"), ("b", "b"), ("nine have", "a"), ("nine have", "nine have"), ("nine or", "ni\"e or")]
+        {
+            assert!(table([first, second]).is_unordered, "{first} and {second}");
         }
     }
 
     #[test]
     fn the_limits_hold_for_who_sends() {
         let name = |length: usize| "n".repeat(length);
-        let checked = |names: &[&str], bytes: &[u8]| check(names.len(), |place| names[place], bytes);
+        let checked = |names: &[&str], bytes: &[u8]| table(names.iter().copied()).check(bytes);
         let refused = |names: &[&str], bytes: &[u8]| checked(names, bytes).unwrap_err().to_string();
         assert!(checked(&[], &vec![0; MOST_BYTES]).is_ok());
         assert!(refused(&[], &vec![0; MOST_BYTES + 1]).contains("16 MiB"));
         assert!(checked(&[&name(LONGEST_NAME)], b"").is_ok());
         assert!(refused(&[&name(LONGEST_NAME + 1)], b"").contains("255"));
         assert!(refused(&[""], b"").contains("without a name"));
-        assert!(refused(&["a\0b"], b"").contains("NUL"));
+        assert!(
+            refused(&["good", "a\0b", ""], b"")
+                .contains("\"a\\0b\" of a message: an object's name has a NUL")
+        );
         assert!(refused(&["a", "b", "a"], b"").contains("two objects of one name"));
+        assert!(refused(&["a", "a"], b"").contains("two objects of one name"));
         let names: Vec<String> = (0..=MOST_OBJECTS).map(|number| number.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert!(checked(&names[1..], b"").is_ok());

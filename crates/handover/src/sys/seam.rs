@@ -38,6 +38,9 @@ pub(crate) enum Argument<'a> {
     Wide(&'a [u16]),
     Path(&'a Path),
     Bytes(&'a [u8]),
+    /// Bytes in several places.
+    #[cfg_attr(windows, allow(dead_code, reason = "only one system sends so"))]
+    Parts(&'a [io::IoSlice<'a>]),
     /// `None` is for ever.
     Milliseconds(Option<u32>),
     /// That this is so.
@@ -304,6 +307,8 @@ impl fmt::Display for Argument<'_> {
             }
             Self::Path(path) => write!(to, "{path:?}"),
             Self::Bytes(some) => bytes(some, to),
+            Self::Parts([some]) => bytes(some, to),
+            Self::Parts(parts) => write!(to, "{} bytes", parts.iter().map(|part| part.len()).sum::<usize>()),
             Self::Milliseconds(Some(time)) => write!(to, "{time} ms"),
             Self::Milliseconds(None) => to.write_str("ever"),
             Self::Yes => Ok(()),

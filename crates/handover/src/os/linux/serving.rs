@@ -138,8 +138,8 @@ fn ask_once(path: &Path, deadline: Deadline) -> Result<Answer, Unanswered> {
         return Err(Unanswered::OtherUser(maker, process));
     }
     loop {
-        let mut bytes = [0; 1];
-        match stream::receive(socket.as_fd(), &mut bytes, Look::Once) {
+        let mut bytes = Vec::with_capacity(1);
+        match stream::receive(socket.as_fd(), &mut bytes, 1, Look::Once) {
             Ok(Some(came)) if came.is_cut => {
                 return Err(failed("recvmsg")(io::Error::from_raw_os_error(libc::EMFILE)));
             }

@@ -1,7 +1,7 @@
 //! Unix sockets: bytes, and descriptors beside them.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -11,8 +11,8 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType,
 };
 
 use super::handle::to;
@@ -54,10 +54,19 @@ pub(crate) fn send(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<Option<usize>> {
+    send_parts(socket, &[IoSlice::new(bytes)], descriptors)
+}
+
+/// The same for bytes in several places, which go one behind the other.
+pub(crate) fn send_parts(
+    socket: BorrowedFd<'_>,
+    parts: &[IoSlice<'_>],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<Option<usize>> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let arguments = [
         ("socket", socket.into()),
-        ("", Argument::Bytes(bytes)),
+        ("", Argument::Parts(parts)),
         ("handles", Argument::Handles(descriptors)),
     ];
     let outcome = |sent| match sent {
@@ -65,17 +74,19 @@ pub(crate) fn send(
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),
     };
-    let sent = if descriptors.is_empty() {
-        call("sendto", &arguments[..2], || outcome(rustix::net::send(socket, bytes, flags)))
-    } else {
-        call("sendmsg", &arguments, || {
+    let sent = match (parts, descriptors) {
+        ([bytes], []) => call("sendto", &arguments[..2], || outcome(rustix::net::send(socket, bytes, flags))),
+        (parts, []) => call("sendmsg", &arguments[..2], || {
+            outcome(rustix::net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags))
+        }),
+        (parts, descriptors) => call("sendmsg", &arguments, || {
             let mut room = [MaybeUninit::uninit(); ROOM];
             let mut beside = SendAncillaryBuffer::new(&mut room);
             if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
                 return Err(Errno::INVAL.into());
             }
-            outcome(rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, flags))
-        })
+            outcome(rustix::net::sendmsg(socket, parts, &mut beside, flags))
+        }),
     };
     sent.map(|sent| sent.map(|Length(length)| length))
 }
@@ -113,34 +124,85 @@ pub(crate) fn set_wait(socket: BorrowedFd<'_>, time: Duration) -> io::Result<()>
     })
 }
 
-/// Receives what is there; `None` if nothing is. A descriptor comes with the flag that keeps it from started programs.
-pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], look: Look) -> io::Result<Option<Came>> {
+/// Receives what is there, at most so many bytes, which come to the end of the buffer; `None` if nothing is there. A
+/// descriptor comes with the flag that keeps it from started programs.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    look: Look,
+) -> io::Result<Option<Came>> {
     let flags = match look {
-        Look::Once => RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
-        Look::Wait => RecvFlags::CMSG_CLOEXEC,
+        Look::Once => libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC,
+        Look::Wait => libc::MSG_CMSG_CLOEXEC,
     };
-    let arguments = [("socket", socket.into()), ("room", bytes.len().into())];
+    buffer.reserve(most);
+    let arguments = [("socket", socket.into()), ("room", most.into())];
     let came = call("recvmsg", &arguments, || {
-        let mut room = [MaybeUninit::uninit(); ROOM];
-        let mut beside = RecvAncillaryBuffer::new(&mut room);
-        let received = match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut beside, flags) {
-            Ok(received) => received,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        let before = buffer.len();
+        let mut room = MaybeUninit::<Room>::uninit();
+        let mut part =
+            libc::iovec { iov_base: buffer.spare_capacity_mut().as_mut_ptr().cast(), iov_len: most };
+        // SAFETY: it is made of numbers and pointers, which may all be zero.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = room.as_mut_ptr().cast();
+        message.msg_controllen = ROOM as _;
+        // SAFETY: the socket is borrowed, so it is open; the part is room that the buffer has and nobody else uses, the
+        // other room is as large as is said, and both live through the call.
+        let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+        let Ok(length) = usize::try_from(length) else {
+            let error = io::Error::last_os_error();
+            return match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN | Errno::INTR) => Ok(None),
+                _ => Err(error),
+            };
         };
-        let mut descriptors = Vec::new();
-        for message in beside.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                // How many there are isn't known before; there is one such part at most.
-                descriptors.reserve(MOST_DESCRIPTORS);
-                descriptors.extend(rights.map(Owned::from));
-            }
-        }
-        let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
-        let came = Came { length: received.bytes, descriptors, is_cut };
-        Ok(Some(WithBytes { bytes: &bytes[..received.bytes], came }))
+        // SAFETY: the kernel has written so many bytes behind those that were there.
+        unsafe { buffer.set_len(before + length) };
+        // SAFETY: the kernel has filled this just now, and nobody has taken a descriptor from it.
+        let descriptors = unsafe { descriptors_of(&message) };
+        let is_cut = message.msg_flags & libc::MSG_CTRUNC != 0;
+        let came = Came { length, descriptors, is_cut };
+        Ok(Some(WithBytes { bytes: &buffer[before..], came }))
     });
     came.map(|came| came.map(|with_bytes| with_bytes.came))
+}
+
+/// Where the kernel puts what comes beside the bytes: aligned for the headers in it.
+type Room = [libc::cmsghdr; ROOM.div_ceil(size_of::<libc::cmsghdr>())];
+
+/// The descriptors that came beside the bytes.
+///
+/// # Safety
+///
+/// A call to receive has filled in the message, whose room is there still, and nobody has taken a descriptor from it.
+unsafe fn descriptors_of(message: &libc::msghdr) -> Vec<Owned> {
+    let mut descriptors = Vec::new();
+    // SAFETY: the room is as large as the kernel has said that what is in it is.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !next.is_null() {
+        // SAFETY: the call before found a whole header there.
+        let header = unsafe { next.read() };
+        if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: the header is one in the room.
+            let first = unsafe { libc::CMSG_DATA(next) }.cast::<RawFd>();
+            // SAFETY: the call takes a number.
+            let empty = unsafe { libc::CMSG_LEN(0) } as usize;
+            #[allow(clippy::unnecessary_cast, reason = "the number's type differs between C libraries")]
+            let count = (header.cmsg_len as usize - empty) / size_of::<RawFd>();
+            // SAFETY: so many numbers stand behind the header, aligned as it is.
+            let numbers = unsafe { std::slice::from_raw_parts(first, count) };
+            descriptors.reserve_exact(count);
+            // SAFETY: the kernel has made the descriptor for this process, and its number stands here alone.
+            let owned = |number: &RawFd| unsafe { OwnedFd::from_raw_fd(*number) }.into();
+            descriptors.extend(numbers.iter().map(owned));
+        }
+        // SAFETY: as for the first.
+        next = unsafe { libc::CMSG_NXTHDR(message, next) };
+    }
+    descriptors
 }
 
 /// What came, with the bytes, which stand in the receiver's buffer.

@@ -130,11 +130,11 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
 
 /// The id of the process that waits, as it tells; `None` if it never came to that.
 pub(crate) fn hear_id(far: BorrowedFd<'_>) -> Option<u32> {
-    let mut id = [0; 4];
+    let mut id = Vec::new();
     loop {
-        match stream::receive(far, &mut id, Look::Wait) {
+        match stream::receive(far, &mut id, size_of::<u32>(), Look::Wait) {
             // It was written in one piece, and so it comes.
-            Ok(Some(came)) => return (came.length == id.len()).then_some(u32::from_ne_bytes(id)),
+            Ok(Some(_)) => return id.try_into().ok().map(u32::from_ne_bytes),
             // Interrupted.
             Ok(None) => {}
             Err(_) => return None,

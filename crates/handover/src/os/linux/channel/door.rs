@@ -125,11 +125,10 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
     let patience = Deadline::after(PATIENCE);
     let mut came: Vec<u8> = Vec::new();
     while came.len() < WELCOME.len() {
-        let mut bytes = [0; WELCOME.len()];
         let lacking = WELCOME.len() - came.len();
-        match stream::receive(connection.as_fd(), &mut bytes[..lacking], Look::Once) {
+        match stream::receive(connection.as_fd(), &mut came, lacking, Look::Once) {
             Ok(Some(received)) if received.length == 0 => return Err(refused(&server, id)),
-            Ok(Some(received)) => came.extend(&bytes[..received.length]),
+            Ok(Some(_)) => {}
             Err(error) if stream::is_end(&error) => return Err(refused(&server, id)),
             Err(source) => return Err(failed("recvmsg")(source)),
             Ok(None) if deadline.has_passed() => return Ok(None),

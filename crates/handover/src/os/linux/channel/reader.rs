@@ -7,25 +7,26 @@
 
 use std::collections::VecDeque;
 
-use crate::channel::wire::{self, Broken, Header, Names, Parsed};
+use crate::channel::wire::{self, Broken, Content, Header};
 use crate::sys::io::Owned;
 use crate::sys::stream::{Came, MOST_DESCRIPTORS};
 
-/// How many bytes are read at once: at least what most messages need, at most what a socket holds.
+/// How many bytes are read at once where it isn't known how many lack: what most messages need.
 const LEAST_READ: usize = 4 * 1024;
-const MOST_READ: usize = 256 * 1024;
+/// From how many bytes on a frame is read into memory of its own, which becomes the message's.
+const LARGE: usize = 32 * 1024;
+/// How large a buffer is kept.
+const MOST_KEPT: usize = 64 * 1024;
 /// How many messages with objects are kept unreceived.
 const MOST_BATCHES: usize = 64;
 
 /// What one thread at a time needs to read.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// Kept as it is from one read to the next, so that it needn't be cleared each time.
+    /// What was read.
     buffer: Vec<u8>,
-    /// How many bytes of the buffer have been received,
+    /// How many bytes of it have been received.
     received: usize,
-    /// and how many have been read, those included.
-    read: usize,
     /// Where in the stream the buffer begins.
     start: u64,
     /// The number of the next message.
@@ -46,10 +47,8 @@ struct Batch {
 }
 
 /// A message as it was read.
-#[derive(Debug)]
 pub(super) struct Whole {
-    pub(super) names: Names,
-    pub(super) bytes: Vec<u8>,
+    pub(super) content: Content,
     /// As many as names; `None` if there was no room for all of them, and those that came are closed.
     pub(super) descriptors: Option<Vec<Owned>>,
 }
@@ -57,20 +56,23 @@ pub(super) struct Whole {
 impl Reader {
     /// What was read and not received.
     pub(super) fn unread(&self) -> &[u8] {
-        &self.buffer[self.received..self.read]
+        &self.buffer[self.received..]
     }
 
     fn place(&self) -> u64 {
         self.start + self.received as u64
     }
 
-    /// How much to read: what the message at the front lacks, if it is known.
-    fn wanted(&self) -> usize {
-        let lacking = match Header::parse::<()>(self.unread()) {
-            Ok(Some(header)) => header.frame_length().saturating_sub(self.unread().len()),
-            _ => 0,
-        };
-        lacking.clamp(LEAST_READ, MOST_READ)
+    /// How much to read: what the message at the front lacks, if it is known. Of a large one it is no more than that.
+    fn wanted(&mut self) -> usize {
+        let Ok(Some(header)) = Header::parse::<()>(self.unread()) else { return LEAST_READ };
+        let lacking = header.frame_length().saturating_sub(self.unread().len());
+        if header.frame_length() < LARGE || lacking == 0 {
+            return lacking.max(LEAST_READ);
+        }
+        self.forget_received();
+        self.buffer.reserve_exact(lacking);
+        lacking
     }
 
     /// Whether enough is kept for whoever receives.
@@ -81,22 +83,18 @@ impl Reader {
             || self.batches.len() >= MOST_BATCHES
     }
 
-    /// Reads into the end of the buffer.
+    /// Reads at most so many bytes to the end of the buffer.
     pub(super) fn read<E>(
         &mut self,
-        read: impl FnOnce(&mut [u8]) -> Result<Option<Came>, E>,
+        read: impl FnOnce(&mut Vec<u8>, usize) -> Result<Option<Came>, E>,
     ) -> Result<Option<usize>, E> {
-        let end = self.read + self.wanted();
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
-        }
-        let came = read(&mut self.buffer[self.read..end])?;
+        let wanted = self.wanted();
+        let from = self.start + self.buffer.len() as u64;
+        let came = read(&mut self.buffer, wanted)?;
         let Some(Came { length, descriptors, is_cut }) = came else { return Ok(None) };
         if is_cut || !descriptors.is_empty() {
-            let from = self.start + self.read as u64;
             self.batches.push_back(Batch { from, to: from + length as u64, descriptors, is_cut });
         }
-        self.read += length;
         Ok(Some(length))
     }
 
@@ -113,15 +111,13 @@ impl Reader {
         if header.number != self.next {
             return Err("a message is missing or out of order");
         }
-        let Parsed { names, places, bytes } = wire::parse::<()>(&header, frame)?;
-        let bytes = bytes.to_vec();
-        let descriptors =
-            if header.has_objects() { self.take_batch(places.len())? } else { Some(Vec::new()) };
+        let count = wire::parse::<()>(&header, frame)?.len();
+        let descriptors = if count > 0 { self.take_batch(count)? } else { Some(Vec::new()) };
         self.next += 1;
-        self.has_received(header.frame_length());
+        let content = Content::new::<()>(&header, self.take_front(header.frame_length()));
         // What came in the middle of a message belongs to none.
         self.check_front()?;
-        Ok(Some(Whole { names, bytes, descriptors }))
+        Ok(Some(Whole { content, descriptors }))
     }
 
     /// What came before the place from which on everything is unread came with no message.
@@ -146,24 +142,32 @@ impl Reader {
     /// Nothing more comes, or what came broke the rules: what is half there will never be whole.
     pub(super) fn give_up(&mut self) {
         self.buffer = Vec::new();
-        (self.received, self.read) = (0, 0);
+        self.received = 0;
         self.batches.clear();
     }
 
-    /// A message was received from the front.
-    fn has_received(&mut self, length: usize) {
+    /// So many bytes from the front, which are a message: a large one as it was read, others as a copy.
+    fn take_front(&mut self, length: usize) -> Vec<u8> {
+        if length >= LARGE && length == self.buffer.len() {
+            self.start += length as u64;
+            return std::mem::take(&mut self.buffer);
+        }
+        let front = self.unread()[..length].to_vec();
         self.received += length;
         // Now and then, so that many small messages aren't moved over and over.
-        if self.received == self.read || self.received > MOST_READ.max(self.read / 2) {
-            self.buffer.copy_within(self.received..self.read, 0);
-            self.start += self.received as u64;
-            self.read -= self.received;
-            self.received = 0;
-            // A large message leaves no large buffer behind.
-            if self.read <= MOST_READ && self.buffer.len() > MOST_READ {
-                self.buffer.truncate(MOST_READ);
-                self.buffer.shrink_to_fit();
-            }
+        if self.received == self.buffer.len() || self.received > MOST_KEPT.max(self.buffer.len() / 2) {
+            self.forget_received();
+        }
+        front
+    }
+
+    fn forget_received(&mut self) {
+        self.start += self.received as u64;
+        self.buffer.drain(..self.received);
+        self.received = 0;
+        // A large message leaves no large buffer behind.
+        if self.buffer.capacity() > MOST_KEPT {
+            self.buffer.shrink_to(MOST_KEPT);
         }
     }
 }
@@ -175,6 +179,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::channel::wire::Table;
 
     fn descriptors(count: usize) -> Vec<Owned> {
         (0..count)
@@ -185,15 +190,17 @@ mod tests {
     }
 
     fn frame(number: u64, names: &[&str], bytes: &[u8]) -> Vec<u8> {
-        let mut frame = Vec::new();
-        wire::write(&mut frame, number, names.iter().map(|name| (*name, ())), bytes);
+        let (mut frame, mut table) = (Vec::new(), Table::default());
+        names.iter().for_each(|name| table.push(name));
+        wire::write(&mut frame, number, &table, names.iter().map(|_| ()), bytes);
         frame
     }
 
     /// As one call of recvmsg brings it.
     fn comes(reader: &mut Reader, bytes: &[u8], count: usize, is_cut: bool) {
-        let read = reader.read(|buffer| {
-            buffer[..bytes.len()].copy_from_slice(bytes);
+        let read = reader.read(|buffer, most| {
+            assert!(bytes.len() <= most);
+            buffer.extend(bytes);
             let descriptors = descriptors(count);
             Ok::<_, Infallible>(Some(Came { length: bytes.len(), descriptors, is_cut }))
         });
@@ -202,7 +209,7 @@ mod tests {
 
     fn next(reader: &mut Reader) -> Result<Option<(usize, Option<usize>)>, Broken> {
         let whole = reader.next_message()?;
-        Ok(whole.map(|whole| (whole.names.iter().len(), whole.descriptors.map(|all| all.len()))))
+        Ok(whole.map(|whole| (whole.content.names().len(), whole.descriptors.map(|all| all.len()))))
     }
 
     #[test]

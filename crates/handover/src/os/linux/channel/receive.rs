@@ -25,13 +25,15 @@ pub(super) enum Read {
 
 impl Link {
     /// The next message; `None` if it doesn't come in time.
-    pub(crate) fn receive(&self, deadline: Deadline) -> Result<Option<Received>> {
+    pub(crate) fn receive(&self, time: Duration) -> Result<Option<Received>> {
+        let deadline = Deadline::after(time);
         // A send that waits for room reads meanwhile, and gives way after that time.
-        let Some(mut reader) = self.reader.wait(deadline.or_later(2 * LOOK_AGAIN)) else { return Ok(None) };
+        let in_turn = self.reader.take().or_else(|| self.reader.wait(deadline.or_later(2 * LOOK_AGAIN)));
+        let Some(mut reader) = in_turn else { return Ok(None) };
         let mut is_gone = false;
         // One call that waits is half of what two cost. It doesn't see that a process has ended of which another has the
         // end by chance, so it is one alone, and a short one.
-        let mut look = if deadline.left() >= WAIT { Look::Wait } else { Look::Once };
+        let mut look = if time >= WAIT { Look::Wait } else { Look::Once };
         loop {
             self.check_not_broken()?;
             if let Some(whole) = self.next_message(&mut reader)? {
@@ -84,12 +86,12 @@ impl Link {
             return Err(Error::System { call: "recvmsg", what, source });
         };
         let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
-        Ok(Received::new(whole.bytes, whole.names, descriptors, from))
+        Ok(Received::new(whole.content, descriptors, from))
     }
 
     /// Reads what is there.
     pub(super) fn read(&self, reader: &mut Reader, look: Look) -> Result<Read> {
-        match reader.read(|buffer| stream::receive(self.socket.as_fd(), buffer, look)) {
+        match reader.read(|buffer, most| stream::receive(self.socket.as_fd(), buffer, most, look)) {
             Ok(Some(0)) => Ok(Read::End),
             Ok(Some(_)) => Ok(Read::Some),
             Ok(None) => Ok(Read::Nothing),

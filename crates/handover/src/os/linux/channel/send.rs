@@ -1,5 +1,6 @@
 //! Sending.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use crate::{Error, Message, Result};
 
 /// How long is waited where there is nothing to wait for.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How large a buffer is kept.
-const MOST_KEPT: usize = 64 * 1024;
+/// Up to how many bytes a frame is put together: the kernel takes one part sooner than three.
+const SHORT: usize = 256;
+/// How many descriptors need no memory of their own.
+const FEW: usize = 8;
 
 /// What one thread at a time needs to write.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
-    buffer: Vec<u8>,
     /// The number of the next message.
     next: u64,
     cut_off: bool,
@@ -50,33 +52,48 @@ impl Link {
             return Err(Error::CutOff { process: self.process_id() });
         }
         let narrowed = narrowed(message)?;
-        let descriptors = descriptors(message, &narrowed)?;
-        let number = writer.next;
-        let mut frame = std::mem::take(&mut writer.buffer);
-        wire::write(&mut frame, number, message.names().map(|name| (name, ())), &message.bytes);
+        let mut few = [self.socket.as_fd(); FEW];
+        let mut many = Vec::new();
+        let count = message.shares.len();
+        let descriptors = if count <= FEW {
+            &mut few[..count]
+        } else {
+            many.resize(count, self.socket.as_fd());
+            &mut many[..]
+        };
+        fill(descriptors, message, &narrowed)?;
+        let (table, bytes) = (message.table.bytes(), &*message.bytes);
+        let header = wire::header(writer.next, count, table.len(), bytes.len());
+        let mut together = [0; SHORT];
+        let length = header.len() + table.len() + bytes.len();
+        let frame = if length <= SHORT {
+            let (first, rest) = together.split_at_mut(header.len());
+            first.copy_from_slice(&header);
+            rest[..table.len()].copy_from_slice(table);
+            rest[table.len()..][..bytes.len()].copy_from_slice(bytes);
+            Frame { parts: [&together[..length], &[], &[]], count: 1, length }
+        } else {
+            Frame { parts: [&header, table, bytes], count: 3, length }
+        };
         let mut written = 0;
-        let outcome = self.write(&frame, &descriptors, &mut written, deadline);
+        let outcome = self.write(&frame, descriptors, &mut written, deadline);
         let outcome = outcome.map_err(|unsent| match unsent {
             Unsent::Failed(error) => error,
-            Unsent::NotOpen => not_open(message, &descriptors),
+            Unsent::NotOpen => not_open(message, descriptors),
         });
-        if written == frame.len() {
+        if written == length {
             writer.next += 1;
         } else if written > 0 {
             // Where nobody reads any more, that is what the next send says too.
             writer.cut_off = !matches!(outcome, Err(Error::PeerGone { .. } | Error::Closed { .. }));
         }
-        // A large message leaves no large buffer behind.
-        frame.clear();
-        frame.shrink_to(MOST_KEPT);
-        writer.buffer = frame;
         outcome
     }
 
     /// Writes the frame; false if it wasn't possible in time. What was written before is said in any case.
     fn write(
         &self,
-        frame: &[u8],
+        frame: &Frame<'_>,
         descriptors: &[BorrowedFd<'_>],
         written: &mut usize,
         deadline: Deadline,
@@ -84,7 +101,7 @@ impl Link {
         let mut has_looked = false;
         loop {
             let beside = if *written == 0 { descriptors } else { &[] };
-            match stream::send(self.socket.as_fd(), &frame[*written..], beside) {
+            match stream::send_parts(self.socket.as_fd(), &frame.from(*written)[..frame.count], beside) {
                 Ok(Some(length)) => *written += length,
                 // The deadline is one for waiting: what there is room for is sent.
                 Ok(None) if deadline.has_passed() && has_looked => return Ok(false),
@@ -108,7 +125,7 @@ impl Link {
                 Err(error) if handle::is_invalid_handle(&error) => return Err(Unsent::NotOpen),
                 Err(source) => return Err(self.failed("sendmsg")(source).into()),
             }
-            if *written == frame.len() {
+            if *written == frame.length {
                 return Ok(true);
             }
         }
@@ -118,7 +135,7 @@ impl Link {
     fn wait_for_others(&self, deadline: Deadline) {
         std::thread::sleep(PAUSE.min(deadline.left()));
         if !self.reader.is_wanted() {
-            if let Some(mut reader) = self.reader.wait(Deadline::after(Duration::ZERO)) {
+            if let Some(mut reader) = self.reader.take() {
                 // What fails here fails again for whoever receives, and is said there.
                 if !reader.is_full() {
                     let _ = self.read(&mut reader, Look::Once);
@@ -133,7 +150,7 @@ impl Link {
     /// thread wants to receive, it is left to that one for a while.
     fn wait_for_room(&self, deadline: Deadline) -> Result<bool> {
         if !self.reader.is_wanted() {
-            if let Some(mut reader) = self.reader.wait(Deadline::after(Duration::ZERO)) {
+            if let Some(mut reader) = self.reader.take() {
                 if !reader.is_full() {
                     let asked = stream::WRITABLE | stream::READABLE;
                     let woken = self.wait_for(asked, deadline.or_sooner(LOOK_AGAIN))?;
@@ -153,38 +170,62 @@ impl Link {
     }
 }
 
+/// A frame as it is sent: in one part or in three, which are never copied together.
+struct Frame<'a> {
+    parts: [&'a [u8]; 3],
+    count: usize,
+    length: usize,
+}
+
+impl Frame<'_> {
+    /// What is left of the parts behind so many bytes.
+    fn from(&self, mut written: usize) -> [IoSlice<'_>; 3] {
+        self.parts.map(|part| {
+            let skipped = written.min(part.len());
+            written -= skipped;
+            IoSlice::new(&part[skipped..])
+        })
+    }
+}
+
+fn described(name: &str) -> String {
+    format!("the object {name:?} of the message")
+}
+
 /// What is made to carry less than the caller's own, in the order of the objects that it is made for.
 fn narrowed(message: &Message<'_>) -> Result<Vec<Owned>> {
-    let lesser = message.objects.iter().filter(|(_, object)| object.rights() != Rights::Same);
+    if message.shares.iter().all(|object| object.rights() == Rights::Same) {
+        return Ok(Vec::new());
+    }
+    let lesser = message.objects().filter(|(_, object)| object.rights() != Rights::Same);
     let copies = lesser.map(|(name, object)| {
-        let what = || format!("the object {name:?} of the message");
-        duplicate_here(object.no_pseudo_handle(what)?, object.rights())
-            .map_err(|source| Error::on_handle("open", what(), source))
+        duplicate_here(object.no_pseudo_handle(|| described(name))?, object.rights())
+            .map_err(|source| Error::on_handle("open", described(name), source))
     });
     copies.collect()
 }
 
-/// What is sent: the caller's own descriptors and those copies. Whether the former are open, the call says that sends
-/// them.
-fn descriptors<'a>(message: &Message<'a>, narrowed: &'a [Owned]) -> Result<Vec<BorrowedFd<'a>>> {
+/// Puts in what is sent: the caller's own descriptors and those copies. Whether the former are open, the call says that
+/// sends them.
+fn fill<'a>(to: &mut [BorrowedFd<'a>], message: &Message<'a>, narrowed: &'a [Owned]) -> Result<()> {
     let mut narrowed = narrowed.iter().map(AsFd::as_fd);
-    let mut descriptors = Vec::with_capacity(message.objects.len());
-    for (name, object) in &message.objects {
-        let own = object.no_pseudo_handle(|| format!("the object {name:?} of the message"))?;
-        descriptors.push(match object.rights() {
+    for (place, (to, object)) in to.iter_mut().zip(&message.shares).enumerate() {
+        let own =
+            object.no_pseudo_handle(|| described(message.table.names().nth(place).unwrap_or_default()))?;
+        *to = match object.rights() {
             Rights::Same => own,
             Rights::ReadOnly => narrowed.next().expect("one was made for each"),
-        });
+        };
     }
-    Ok(descriptors)
+    Ok(())
 }
 
 /// Which of the objects isn't open.
 fn not_open(message: &Message<'_>, descriptors: &[BorrowedFd<'_>]) -> Error {
     let is_closed = |handle: &BorrowedFd<'_>| handle::check_open(*handle).is_err();
     let place = descriptors.iter().position(is_closed);
-    let what = match place.and_then(|place| message.names().nth(place)) {
-        Some(name) => format!("the object {name:?} of the message"),
+    let what = match place.and_then(|place| message.table.names().nth(place)) {
+        Some(name) => described(name),
         None => "an object of the message".into(),
     };
     Error::NotOpen { what }

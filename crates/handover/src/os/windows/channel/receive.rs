@@ -2,10 +2,11 @@
 
 use std::os::windows::io::AsHandle;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::link::{LOOK_AGAIN, Link, Peer, Reader, Woken};
 use crate::channel::message::{Received, Sender};
-use crate::channel::wire::{self, Header, Parsed};
+use crate::channel::wire::{self, Content, Header};
 use crate::sys::io::Owned;
 use crate::sys::transfer::{Begun, Transfer};
 use crate::sys::{handle, named, pipe};
@@ -30,9 +31,11 @@ pub(super) enum Read {
 
 impl Link {
     /// The next message; `None` if it doesn't come in time.
-    pub(crate) fn receive(&self, deadline: Deadline) -> Result<Option<Received>> {
+    pub(crate) fn receive(&self, time: Duration) -> Result<Option<Received>> {
+        let deadline = Deadline::after(time);
         // A send that waits for room reads meanwhile, and gives way after that time.
-        let Some(mut reader) = self.reader.wait(deadline.or_later(2 * LOOK_AGAIN)) else { return Ok(None) };
+        let in_turn = self.reader.take().or_else(|| self.reader.wait(deadline.or_later(2 * LOOK_AGAIN)));
+        let Some(mut reader) = in_turn else { return Ok(None) };
         loop {
             self.check_not_broken()?;
             if let Some(received) = self.next_message(&mut reader)? {
@@ -65,13 +68,13 @@ impl Link {
         if header.number != next {
             return Err(broken("a message is missing or out of order"));
         }
-        let Parsed { names, places, bytes } = wire::parse(&header, frame).map_err(broken)?;
-        let bytes = bytes.to_vec();
+        let places = wire::parse(&header, frame).map_err(broken)?;
+        let content = Content::new::<HandleValue>(&header, frame.to_vec());
         reader.next += 1;
         reader.has_received(length);
-        let handles = if header.has_objects() { self.arrive(header.number, &places)? } else { Vec::new() };
+        let handles = if places.is_empty() { Vec::new() } else { self.arrive(header.number, &places)? };
         let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
-        Ok(Some(Received::new(bytes, names, handles, from)))
+        Ok(Some(Received::new(content, handles, from)))
     }
 
     /// Makes this process the owner of a message's objects: of all of them, or of none.

@@ -87,25 +87,24 @@ impl Link {
     ) -> Result<Option<Copies>> {
         let what = |name: &str| format!("the object {name:?} of the message");
         let patience = deadline.or_later(PATIENCE);
-        let names = message.names();
-        let count = message.objects.len();
+        let count = message.shares.len();
         let buffer = writer.transfer.buffer();
         match &self.peer {
             Peer::Weaker(process) => {
                 let mut copies = Vec::with_capacity(count);
-                for (name, object) in &message.objects {
+                for (name, object) in message.objects() {
                     if patience.has_passed() {
                         return Ok(None);
                     }
                     copies.push(process.push(object, || what(name))?);
                 }
-                wire::write(buffer, number, names.zip(copies.iter().map(Remote::value)), &message.bytes);
+                wire::write(buffer, number, &message.table, copies.iter().map(Remote::value), &message.bytes);
                 Ok(Some(Copies::There(copies)))
             }
             Peer::Stronger(_) => {
                 let mut copies = Vec::with_capacity(count);
                 let mut values = Vec::with_capacity(count);
-                for (name, object) in &message.objects {
+                for (name, object) in message.objects() {
                     if patience.has_passed() {
                         return Ok(None);
                     }
@@ -115,7 +114,7 @@ impl Link {
                     values.push(HandleValue::of(&copy)?);
                     copies.push(copy);
                 }
-                wire::write(buffer, number, names.zip(values), &message.bytes);
+                wire::write(buffer, number, &message.table, values, &message.bytes);
                 Ok(Some(Copies::Here(copies)))
             }
         }
@@ -204,7 +203,7 @@ impl Link {
     ) -> std::io::Result<Woken> {
         let now = Deadline::after(Duration::ZERO);
         let is_free = *may_read && !self.reader.is_wanted();
-        let mut reader = if is_free { self.reader.wait(now) } else { None };
+        let mut reader = if is_free { self.reader.take() } else { None };
         let beside = reader.as_mut().map(|reader| reader.begin_beside());
         let a_while = match beside {
             Some(Beside::More) => now,
@@ -240,7 +239,7 @@ impl Link {
 
     /// The same, unless somebody is sending, which is the answer.
     pub(super) fn close_what_was_fetched_if_free(&self) -> bool {
-        let writer = self.writer.wait(Deadline::after(Duration::ZERO));
+        let writer = self.writer.take();
         writer.map(|mut writer| self.close_what_was_fetched(&mut writer)).is_some()
     }
 
