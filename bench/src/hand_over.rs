@@ -22,6 +22,7 @@ const IN_A_ROW: u32 = 10;
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     floor::room(floor::WANTED);
     let bare = floor::Bare::start()?;
+    let others = floor::Bare::start_others()?;
     let (closing, taking) = (Behind::start("ours")?, Behind::start("ours-taken")?);
     #[cfg(feature = "peers")]
     let peers = crate::os::peer::Givers::start()?;
@@ -31,7 +32,6 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
             let objects = floor::objects(&events);
             let length = frame_length(&names);
             let ours = |behind: &Behind, answer| behind.hand_over(&names, &events, u8::from(answer));
-            #[allow(unused_mut, reason = "without the peers nobody else comes")]
             let mut givers = vec![
                 Giver {
                     name: "C floor",
@@ -40,6 +40,11 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
                 Giver { name: "ours", give: Ok(Box::new(|answer| ours(&closing, answer))) },
                 Giver { name: "ours, taken", give: Ok(Box::new(|answer| ours(&taking, answer))) },
             ];
+            for (name, bare) in &others {
+                let objects = &objects;
+                let give = move |answer| bare.hand_over(objects, length, u8::from(answer));
+                givers.insert(1, Giver { name, give: Ok(Box::new(give)) });
+            }
             #[cfg(feature = "peers")]
             givers.extend(peers.of(&events, length));
             let ways = givers.into_iter().map(|giver| match giver.give {

@@ -4,9 +4,11 @@
  * the first eight say how many there are and what is to be done.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum { MOST = 253, ROOM = 2 << 20, ANSWER = 1, KEEP = 2 };
@@ -17,6 +19,24 @@ static char bytes[ROOM];
 int floor_pair(int *ends)
 {
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+}
+
+/* Lets both ends wait for no longer than half a second at a time. */
+int floor_let_end(const int *ends)
+{
+    const struct timeval time = { 0, 500000 };
+    return setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) == 0
+        && setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) == 0;
+}
+
+/* Receives, again and again if nothing comes for so long. */
+static ssize_t receive(int socket, struct msghdr *message)
+{
+    ssize_t came;
+    do
+        came = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
+    while (came < 0 && errno == EAGAIN);
+    return came;
 }
 
 /* The parent: hands COUNT descriptors over in a message of LENGTH bytes, and waits for the answer if it asks for one. */
@@ -81,7 +101,7 @@ void floor_take_over(int socket)
         message.msg_iovlen = 1;
         message.msg_control = control;
         message.msg_controllen = sizeof control;
-        came = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+        came = receive(socket, &message);
         if (came <= 0)
             return;
         have += came;

@@ -15,9 +15,10 @@ const FONT: &str = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',A
 const LINE: f64 = 20.0;
 
 /// Colours of each way: on a light ground, on a dark one, and whether its line is broken.
-const COLOURS: [(&str, (&str, &str, bool)); 9] = [
+const COLOURS: [(&str, (&str, &str, bool)); 10] = [
     ("C floor: fork", ("#6e7781", "#9198a1", true)),
     ("C floor, kept", ("#6e7781", "#9198a1", true)),
+    ("C floor, with a deadline", ("#6e7781", "#9198a1", true)),
     ("C floor", ("#6e7781", "#9198a1", false)),
     ("ours, ", ("#0969da", "#4493f8", true)),
     ("ours", ("#0969da", "#4493f8", false)),

@@ -150,7 +150,7 @@ impl Deadline {
     /// How long is left for one call that waits. A part of a millisecond counts as a whole one: to be late is better
     /// than to have looked only once.
     pub(crate) fn milliseconds(self) -> u32 {
-        u32::try_from(self.left().as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST)
+        milliseconds(self.left())
     }
 
     pub(crate) fn or_later(self, time: Duration) -> Self {
@@ -160,6 +160,10 @@ impl Deadline {
     pub(crate) fn or_sooner(self, time: Duration) -> Self {
         if self.left() < time { self } else { Self::after(time) }
     }
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST)
 }
 
 /// Waits for as long as it takes.
@@ -174,7 +178,7 @@ pub(crate) fn for_ever(object: Target<'_>) -> io::Result<Waited> {
 
 /// Waits for the object for at most this long.
 pub(crate) fn at_most(object: Target<'_>, time: Duration) -> io::Result<Waited> {
-    let waited = until(Deadline::after(time), |milliseconds| {
+    let waited = until(Deadline::after(time), milliseconds(time), |milliseconds| {
         let waited = wait(object, Some(milliseconds))?;
         Ok((waited != Waited::TimedOut).then_some(waited))
     })?;
@@ -194,18 +198,24 @@ pub(crate) fn any(objects: &[Target<'_>], deadline: Deadline) -> io::Result<Opti
 
 /// The same for objects among which mutexes are, which may have been abandoned.
 fn any_or_abandoned(objects: &[Target<'_>], deadline: Deadline) -> io::Result<Option<(usize, bool)>> {
-    until(deadline, |milliseconds| crate::sys::wait::wait_any(objects, milliseconds))
+    until(deadline, deadline.milliseconds(), |milliseconds| crate::sys::wait::wait_any(objects, milliseconds))
 }
 
-/// Zero looks without waiting.
-fn until<T>(deadline: Deadline, wait: impl Fn(u32) -> io::Result<Option<T>>) -> io::Result<Option<T>> {
+/// Waits for so many milliseconds first, and then for what is left. Zero looks without waiting.
+fn until<T>(
+    deadline: Deadline,
+    first: u32,
+    wait: impl Fn(u32) -> io::Result<Option<T>>,
+) -> io::Result<Option<T>> {
+    let mut milliseconds = first;
     loop {
-        if let Some(came) = wait(deadline.milliseconds())? {
+        if let Some(came) = wait(milliseconds)? {
             return Ok(Some(came));
         }
         // One call can wait for 49 days, so a longer time takes several; and it can end a tick of the clock early.
         if deadline.has_passed() {
             return Ok(None);
         }
+        milliseconds = deadline.milliseconds();
     }
 }

@@ -28,6 +28,7 @@ unsafe extern "C" {
         length: c_uint,
         what: c_uint,
     ) -> c_int;
+    fn floor_let_end(ends: *const c_int) -> c_int;
     fn floor_take_over(socket: c_int);
     fn floor_set(event: c_int) -> c_int;
     fn floor_await(event: c_int, milliseconds: c_uint) -> c_int;
@@ -141,10 +142,23 @@ pub(crate) struct Bare {
 
 impl Bare {
     pub(crate) fn start() -> Outcome<Self> {
+        Self::start_with(false)
+    }
+
+    /// Those that are asked for something more than the bare calls are.
+    pub(crate) fn start_others() -> Outcome<Vec<(&'static str, Self)>> {
+        Ok(vec![("C floor, with a deadline", Self::start_with(true)?)])
+    }
+
+    fn start_with(can_end: bool) -> Outcome<Self> {
         let mut ends = [-1; 2];
         // SAFETY: there is room for the two answers.
         if unsafe { floor_pair(ends.as_mut_ptr()) } == 0 {
             return Err(failed("socketpair"));
+        }
+        // SAFETY: the two were made just now.
+        if can_end && unsafe { floor_let_end(ends.as_ptr()) } == 0 {
+            return Err(failed("setsockopt"));
         }
         // SAFETY: the call made the descriptor for its caller.
         let socket = unsafe { OwnedFd::from_raw_fd(ends[0]) };

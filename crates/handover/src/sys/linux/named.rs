@@ -11,7 +11,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use super::handle::{ask_how_opened, count_of_eventfd, opened_with, to};
+use super::handle::{ask_how_opened, count_of_eventfd, to};
 use super::io::Owned;
 use super::wait::{Way, ready, take};
 use super::{Argument, always, always_ask, ask, call};
@@ -143,16 +143,18 @@ pub(crate) fn set_event(event: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Adds to what an eventfd has; false if it can have no more.
 fn add(eventfd: BorrowedFd<'_>, count: u64) -> io::Result<bool> {
-    // One of another program may block when it is full, and only its page says how much it has room for.
-    if count > 1 && !opened_with(eventfd)?.contains(OFlags::NONBLOCK) {
+    // One of another program may block when it is full.
+    if !ask_how_opened(eventfd)?.contains(OFlags::NONBLOCK) {
         const MOST: u64 = u64::MAX - 1;
-        let has = count_of_eventfd(eventfd)?;
-        if MOST.saturating_sub(has) < count {
+        // For more than one, only its page says how much it has room for.
+        let has_room = if count > 1 {
+            MOST.saturating_sub(count_of_eventfd(eventfd)?) >= count
+        } else {
+            ready(&mut [PollFd::from_borrowed_fd(eventfd, PollFlags::OUT)], Some(0))?
+        };
+        if !has_room {
             return Ok(false);
         }
-    }
-    if !ready(&mut [PollFd::from_borrowed_fd(eventfd, PollFlags::OUT)], Some(0))? {
-        return Ok(false);
     }
     loop {
         let written =

@@ -57,14 +57,18 @@ pub(crate) fn can_not_be_waited_for(_: &Target<'_>) -> bool {
     false
 }
 
-/// Waits for an object, for so many milliseconds or, with `None`, for a long time; it can end early with nothing.
+/// Waits for an object, for so many milliseconds or, with `None`, for a long time; it can end early with nothing: by a
+/// signal, or because another waiter was quicker.
 pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
-    // Most waits that take find something, and then this one call is enough.
-    if object.way == Way::Take && take(object.handle)? {
-        return Ok(Waited::Signaled);
-    }
-    let came = wait_any(&[object], milliseconds.unwrap_or(LONGEST))?;
-    Ok(came.map_or(Waited::TimedOut, |_| Waited::Signaled))
+    // Taking tells whether there was something, so who won't wait needs no other call.
+    let came = if object.way == Way::Take && milliseconds == Some(0) {
+        take(object.handle)?
+    } else {
+        let mut polled = [PollFd::from_borrowed_fd(object.handle, PollFlags::IN)];
+        ready(&mut polled, Some(milliseconds.unwrap_or(LONGEST)))?
+            && (object.way == Way::Look || take(object.handle)?)
+    };
+    Ok(if came { Waited::Signaled } else { Waited::TimedOut })
 }
 
 /// The most objects that one call waits for: as many as on Windows, so that what works here works there.

@@ -27,6 +27,8 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     /// How many bytes of it have been received.
     received: usize,
+    /// How many bytes the last message had, up to what isn't large: the next one often has as many.
+    usual: usize,
     /// Where in the stream the buffer begins.
     start: u64,
     /// The number of the next message.
@@ -65,10 +67,11 @@ impl Reader {
 
     /// How much to read: what the message at the front lacks, if it is known. Of a large one it is no more than that.
     fn wanted(&mut self) -> usize {
-        let Ok(Some(header)) = Header::parse::<()>(self.unread()) else { return LEAST_READ };
+        let at_least = self.usual.max(LEAST_READ);
+        let Ok(Some(header)) = Header::parse::<()>(self.unread()) else { return at_least };
         let lacking = header.frame_length().saturating_sub(self.unread().len());
         if header.frame_length() < LARGE || lacking == 0 {
-            return lacking.max(LEAST_READ);
+            return lacking.max(at_least);
         }
         self.forget_received();
         self.buffer.reserve_exact(lacking);
@@ -146,9 +149,11 @@ impl Reader {
         self.batches.clear();
     }
 
-    /// So many bytes from the front, which are a message: a large one as it was read, others as a copy.
+    /// So many bytes from the front, which are a message: as they were read, if that leaves no large part of the buffer
+    /// unused, or else as a copy.
     fn take_front(&mut self, length: usize) -> Vec<u8> {
-        if length >= LARGE && length == self.buffer.len() {
+        self.usual = length.min(LARGE);
+        if length == self.buffer.len() && length >= self.buffer.capacity() / 2 {
             self.start += length as u64;
             return std::mem::take(&mut self.buffer);
         }
@@ -224,6 +229,35 @@ mod tests {
         assert_eq!(next(&mut reader), Ok(Some((2, Some(2)))));
         assert_eq!(next(&mut reader), Ok(None));
         assert!(reader.batches.is_empty() && reader.unread().is_empty());
+    }
+
+    #[test]
+    fn a_large_message_is_read_alone_and_what_follows_has_its_place() {
+        let mut reader = Reader::default();
+        let large = frame(1, &["a"], &[7; 100_000]);
+        comes(&mut reader, &[frame(0, &[], b"one"), large[..1000].to_vec()].concat(), 1, false);
+        assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+        assert_eq!(next(&mut reader), Ok(None));
+        assert_eq!(reader.wanted(), large.len() - 1000);
+        comes(&mut reader, &large[1000..60_000], 0, false);
+        assert_eq!(next(&mut reader), Ok(None));
+        assert_eq!(reader.wanted(), large.len() - 60_000);
+        comes(&mut reader, &large[60_000..], 0, false);
+        let whole = reader.next_message().expect("it is valid").expect("it is whole");
+        assert_eq!(
+            (whole.content.bytes(), whole.descriptors.map(|all| all.len())),
+            (&[7; 100_000][..], Some(1))
+        );
+        assert_eq!(reader.buffer.capacity(), 0);
+        // The next one may be as large, but for that nothing is reserved.
+        assert_eq!(reader.wanted(), LARGE);
+        comes(&mut reader, &frame(2, &["b"], b"two"), 1, false);
+        assert_eq!(next(&mut reader), Ok(Some((1, Some(1)))));
+        assert_eq!(reader.wanted(), LEAST_READ);
+        assert_eq!(
+            reader.start,
+            (frame(0, &[], b"one").len() + large.len() + frame(2, &["b"], b"two").len()) as u64
+        );
     }
 
     #[test]
