@@ -38,7 +38,7 @@ const fn faster(text: &'static str, way: usize, than: &'static str) -> Target {
 
 const TARGETS: [Target; 17] = [
     spawn("a child: at most 1.03 × the floor in C", "C floor", 1.03),
-    spawn("a child: at most as much as fork and execve in C", "C floor: fork, execve", 1.0),
+    spawn("a child: at most 1.03 × posix_spawn in C", "C floor: posix_spawn", 1.03),
     spawn("a child: at most as much as windows-spawn", "windows-spawn", 1.0),
     spawn("a child: at most as much as command-fds", "command-fds", 1.0),
     hand_over("1 object, answered: at most 1.15 × the floor", 0, &["1"], 1.15),
@@ -126,7 +126,7 @@ impl Target {
 
 /// The floor is named more exactly where there are two.
 fn is_of(row: &Row, way: &str) -> bool {
-    row.way == way || (way == "C floor" && row.way == "C floor: posix_spawn")
+    row.way == way || (way == "C floor" && row.way == "C floor: fork, execve")
 }
 
 /// What is aimed at, and the worst that was measured on each system.

@@ -13,9 +13,11 @@ use crate::sys::{handle, named, pipe};
 use crate::wait::Deadline;
 use crate::{Error, HandleValue, Process, Result};
 
-/// How many bytes are read at once: at least what most messages need, at most what the pipe holds.
+/// How many bytes are read at once: at least what most messages need, at most what one call writes.
 const LEAST_READ: usize = 4 * 1024;
-const MOST_READ: usize = 64 * 1024;
+const MOST_READ: usize = 1024 * 1024;
+/// How large a buffer is kept.
+const MOST_KEPT: usize = 64 * 1024;
 
 /// What an attempt to read brought.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,9 +71,8 @@ impl Link {
             return Err(broken("a message is missing or out of order"));
         }
         let places = wire::parse(&header, frame).map_err(broken)?;
-        let content = Content::new::<HandleValue>(&header, frame.to_vec());
+        let content = Content::new::<HandleValue>(&header, reader.take_front(length));
         reader.next += 1;
-        reader.has_received(length);
         let handles = if places.is_empty() { Vec::new() } else { self.arrive(header.number, &places)? };
         let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
         Ok(Some(Received::new(content, handles, from)))
@@ -162,17 +163,23 @@ impl Reader {
         &self.transfer.buffer()[self.received..]
     }
 
-    /// A message was received from the front.
-    fn has_received(&mut self, length: usize) {
+    /// So many bytes from the front, which are a message: as they were read, if that leaves no large part of the buffer
+    /// unused, or else as a copy.
+    fn take_front(&mut self, length: usize) -> Vec<u8> {
+        let (received, buffer) = (self.received, self.transfer.buffer());
+        if received == 0 && length == buffer.len() && length >= buffer.capacity() / 2 {
+            return std::mem::take(buffer);
+        }
+        let front = buffer[received..][..length].to_vec();
         self.received += length;
-        let buffer = self.transfer.buffer();
         // Now and then, so that many small messages aren't moved over and over.
-        if self.received == buffer.len() || self.received > MOST_READ.max(buffer.len() / 2) {
+        if self.received == buffer.len() || self.received > MOST_KEPT.max(buffer.len() / 2) {
             buffer.drain(..self.received);
             self.received = 0;
             // A large message leaves no large buffer behind.
-            buffer.shrink_to(MOST_READ);
+            buffer.shrink_to(MOST_KEPT);
         }
+        front
     }
 
     /// How much to read: what the message at the front lacks, if it is known.
