@@ -231,6 +231,28 @@ mod tests {
         }
     }
 
+    /// What the documentation calls a test is one.
+    #[test]
+    fn each_test_that_is_named_is_there() {
+        let text = |path: &str| std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        let mut count = 0;
+        for page in ["docs/verified.md", "docs/threat-model.md"] {
+            let page_text = text(page);
+            let quoted = page_text.split('`').skip(1).step_by(2);
+            for (file, name) in quoted.filter_map(|quoted| quoted.split_once("::")) {
+                let name = name.trim_end_matches('*');
+                let is_small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_/".contains(c);
+                if !name.contains('_') || !(file.chars().chain(name.chars())).all(is_small) {
+                    continue;
+                }
+                let source = text(&format!("tests/tests/{file}.rs"));
+                assert!(source.contains(&format!("fn {name}")), "{page}: {file}::{name} isn't there");
+                count += 1;
+            }
+        }
+        assert!(count > 80, "{count}");
+    }
+
     /// Which system it is, is asked in `os` and `sys`, and here where the programs of another system are run.
     #[test]
     fn the_system_is_asked_for_in_one_place_of_each_package() {
