@@ -138,7 +138,10 @@ impl Link {
     }
 
     pub(super) fn check_not_broken(&self) -> Result<()> {
-        self.broken.get().map_or(Ok(()), |why| Err(self.broke_off(why)))
+        match self.broken.get() {
+            None => Ok(()),
+            Some(why) => Err(self.broke_off(why)),
+        }
     }
 
     /// What was sent is the kernel's, and comes to the other end whatever becomes of this one. So there is nothing to

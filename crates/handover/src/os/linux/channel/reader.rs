@@ -105,6 +105,9 @@ impl Reader {
     pub(super) fn next_message(&mut self) -> Result<Option<Whole>, Broken> {
         self.check_front()?;
         let unread = self.unread();
+        if unread.is_empty() {
+            return Ok(None);
+        }
         let header = Header::parse::<()>(unread)?;
         let frame = header.as_ref().and_then(|header| unread.get(..header.frame_length()));
         let (Some(header), Some(frame)) = (header, frame) else {

@@ -34,20 +34,20 @@ impl Link {
         // One call that waits is half of what two cost. It doesn't see that a process has ended of which another has the
         // end by chance, so it is one alone, and a short one.
         let mut look = if time >= WAIT { Look::Wait } else { Look::Once };
+        let mut has_read = false;
         loop {
             self.check_not_broken()?;
             if let Some(whole) = self.next_message(&mut reader)? {
                 return self.arrived(whole).map(Some);
             }
+            // Bytes that come drop by drop are no reason to go on past the deadline.
+            if has_read && deadline.has_passed() {
+                return Ok(None);
+            }
             match self.read(&mut reader, look)? {
-                // Bytes that come drop by drop are no reason to go on past the deadline.
-                Read::Some if !deadline.has_passed() => {
-                    look = Look::Once;
-                    continue;
-                }
                 Read::Some => {
-                    let whole = self.next_message(&mut reader)?;
-                    return whole.map(|whole| self.arrived(whole)).transpose();
+                    (has_read, look) = (true, Look::Once);
+                    continue;
                 }
                 Read::End => return Err(self.end_of(&mut reader)),
                 // What a process wrote before it ended is there by now, so that there was nothing to read is the end.
