@@ -3,6 +3,7 @@
 mod bench;
 mod debian;
 mod native;
+mod soak;
 mod step;
 mod win32;
 
@@ -21,11 +22,14 @@ cargo xtask [COMMAND]
   bench [--native] [--quick] [WHAT]
                            measure beside the same calls in C and beside other crates, into docs/performance.md:
                            spawn, hand-over, signal, bytes, growth, allocations, weight, or all
+  soak [--native] [--hand-overs N] [--spawns N] [--threads N] [--seed N]
+                           hand over a million objects and start ten thousand children, by 8 threads, and see that handle
+                           counts and memory of both processes are flat, into docs/verified; under Wine, a part of it
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
 
-demo, test and bench take the native programs first and, on Linux, the Win32 ones under Wine after. What is missing for
+demo, test, bench and soak take the native programs first and, on Linux, the Win32 ones under Wine after. What is missing for
 Wine is installed from Debian's packages, after saying what and why; on other systems the commands stop and say what to
 install. --native leaves Wine out, and installs nothing. bench --quick takes seconds: it tries each way twice, and keeps
 nothing.";
@@ -108,6 +112,20 @@ fn command(words: &[&str]) -> Result<(), Stop> {
                 }
             }
         }
+        ["soak", rest @ ..] => {
+            const OPTIONS: [&str; 4] = ["--hand-overs", "--spawns", "--threads", "--seed"];
+            let (which, rest) = match rest {
+                ["--native", rest @ ..] => (Which::Native, rest),
+                rest => (Which::All, rest),
+            };
+            // What a number has to be, the program says.
+            if !rest.chunks(2).all(|pair| pair.len() == 2 && OPTIONS.contains(&pair[0])) {
+                let expected =
+                    format!("soak takes --native, then {}, each with a number", OPTIONS.join(", "));
+                return Err(unexpected(&expected, rest));
+            }
+            soak::soak(which, rest)?;
+        }
         ["pictures", rest @ ..] => match rest {
             [] => pictures(Which::All)?,
             ["--native"] => pictures(Which::Native)?,
@@ -116,7 +134,7 @@ fn command(words: &[&str]) -> Result<(), Stop> {
         ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
         ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
-        _ => return Err(unexpected("expected demo, test, pictures, bench or win32", words)),
+        _ => return Err(unexpected("expected demo, test, pictures, bench, soak or win32", words)),
     }
     Ok(())
 }
@@ -220,6 +238,9 @@ mod tests {
             (&["bench", "--native", "speed"], "speed"),
             (&["bench", "--quick", "--native"], "--native"),
             (&["bench", "spawn", "hand-over"], "hand-over"),
+            (&["soak", "--spawns"], "--spawns"),
+            (&["soak", "--spawns", "10", "--native"], "--native"),
+            (&["soak", "--save", "file"], "--save"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),
@@ -267,7 +288,7 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        for package in ["crates", "exercises", "tests", "bench", "xtask"] {
+        for package in ["crates", "exercises", "soak", "tests", "bench", "xtask"] {
             sources(&root().join(package), &mut found);
         }
         assert!(found.len() > 100, "{found:?}");
