@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             sending_has_a_deadline,
             what_the_child_sends_last_arrives,
             what_was_sent_before_a_deadline_arrives,
+            flushing_says_what_became_of_it_though_the_other_end_has_closed,
             a_send_that_waits_leaves_the_receiver_its_turn,
             what_is_never_fetched_is_closed,
             a_channel_is_one_childs_alone,
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             never_reads,
             sends_and_returns,
             sends_too_much,
+            flushes_late,
             speaks_before_it_reads,
             asks_for_its_parent,
             has_no_channel,
@@ -555,6 +557,41 @@ fn what_the_child_sends_last_arrives() {
     let started = Instant::now();
     assert!(child.wait_timeout(SOON).unwrap().success());
     assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+/// Sends an event, and flushes when the parent has closed.
+fn flushes_late(arguments: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    channel.send(Message::new(b"").with("event", &event)).unwrap();
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    // It stays so, also once that was found out by other means.
+    for _ in 0..2 {
+        match channel.flush(SOON) {
+            Ok(()) => assert_eq!(arguments, ["fetched"]),
+            Err(Error::Closed { .. }) => assert_eq!(arguments, ["not fetched"]),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    }
+}
+
+fn flushing_says_what_became_of_it_though_the_other_end_has_closed() {
+    use std::io::Write;
+    for fate in ["fetched", "not fetched"] {
+        let mut command = Command::new(this_program());
+        command.args(role("flushes_late", &[fate])).stdin(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.channel().spawn().unwrap();
+        let channel = child.channel.take().unwrap();
+        if fate == "fetched" {
+            drop(channel.recv_timeout(SOON).unwrap());
+        } else {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        drop(channel);
+        writeln!(child.stdin.as_mut().unwrap()).unwrap();
+        assert!(child.wait_timeout(SOON).unwrap().success(), "{fate}");
+    }
 }
 
 /// Sends an event, then more than anybody reads in time, and is asked how it goes.

@@ -76,8 +76,8 @@ fn flushes(_: &[String]) {
     channel.flush(Duration::ZERO).unwrap();
     channel.send(b"flushed").unwrap();
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
-    let closed = channel.flush(SOON);
-    assert!(matches!(closed, Err(Error::Closed { .. })), "{closed:?}");
+    // It has read all of it before.
+    channel.flush(SOON).unwrap();
 }
 
 fn flushing_waits_for_nobody() {

@@ -227,6 +227,29 @@ pub(crate) fn is_end(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN))
 }
 
+/// Whether a call failed because the other end was closed before it had read everything.
+pub(crate) fn is_reset(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::CONNRESET)
+}
+
+/// What the kernel has to say of a connection, if that wasn't said by a call yet. It says it once.
+pub(crate) fn pending_error(socket: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    struct Pending(Option<io::Error>);
+    impl Outcome for Pending {
+        fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match &self.0 {
+                Some(error) => write!(to, "{error}"),
+                None => to.write_str("none"),
+            }
+        }
+    }
+    let pending = ask("getsockopt", &[("socket", socket.into()), to("SO_ERROR")], || {
+        let error = rustix::net::sockopt::socket_error(socket)?;
+        Ok(Pending(error.err().map(io::Error::from)))
+    });
+    pending.map(|pending| pending.0)
+}
+
 /// What is asked of a socket to be read from, and what to be written to.
 pub(crate) const READABLE: PollFlags = PollFlags::IN;
 pub(crate) const WRITABLE: PollFlags = PollFlags::OUT;

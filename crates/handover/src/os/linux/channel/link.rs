@@ -1,6 +1,7 @@
 //! One end of a channel: whom it leads to, and why it has ended.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(crate) struct Link {
     broken: OnceLock<Broken>,
     /// Whether the end of the connection was the end of the process.
     is_gone: OnceLock<bool>,
+    /// Whether the other end was closed before it had read everything.
+    lost: AtomicBool,
     pub(crate) allowed: Arc<Allowed>,
 }
 
@@ -66,6 +69,7 @@ impl Link {
             writer: Turn::new(Writer::default()),
             broken: OnceLock::new(),
             is_gone: OnceLock::new(),
+            lost: AtomicBool::new(false),
             allowed: Arc::new(Allowed::as_usual()),
         }
     }
@@ -144,12 +148,26 @@ impl Link {
         }
     }
 
+    /// Notes what the kernel says of the other end's closing once: whether something was there unread.
+    pub(super) fn note_reset(&self, error: &std::io::Error) {
+        if stream::is_reset(error) {
+            self.lost.store(true, Relaxed);
+        }
+    }
+
     /// What was sent is the kernel's, and comes to the other end whatever becomes of this one. So there is nothing to
-    /// wait for; whether the other end is there still can be said.
+    /// wait for; whether the other end is there still, or has read everything before it was closed, can be said.
     pub(crate) fn flush(&self, _: Deadline) -> Result<bool> {
         self.check_not_broken()?;
         let woken = self.wait_for(PollFlags::empty(), Deadline::after(Duration::ZERO))?;
         let hung_up = stream::is_hung_up(self.socket.as_fd()).map_err(self.failed("ppoll"))?;
-        if woken.gone || hung_up { Err(self.ended()) } else { Ok(true) }
+        if !hung_up {
+            // Where another process has the other end by chance, nothing tells.
+            return if woken.gone { Err(self.ended()) } else { Ok(true) };
+        }
+        if let Some(error) = stream::pending_error(self.socket.as_fd()).map_err(self.failed("getsockopt"))? {
+            self.note_reset(&error);
+        }
+        if self.lost.load(Relaxed) { Err(self.ended()) } else { Ok(true) }
     }
 }

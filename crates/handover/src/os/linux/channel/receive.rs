@@ -95,7 +95,10 @@ impl Link {
             Ok(Some(0)) => Ok(Read::End),
             Ok(Some(_)) => Ok(Read::Some),
             Ok(None) => Ok(Read::Nothing),
-            Err(error) if stream::is_end(&error) => Ok(Read::End),
+            Err(error) if stream::is_end(&error) => {
+                self.note_reset(&error);
+                Ok(Read::End)
+            }
             Err(source) => Err(self.failed("recvmsg")(source)),
         }
     }

@@ -85,11 +85,13 @@ pub(super) struct Writer {
     pub(super) cut_off: bool,
     /// The weaker end's duplicates that haven't been fetched, by the number of their message.
     pub(super) to_be_fetched: VecDeque<(u64, Vec<Owned>)>,
+    /// Whether the stronger end has closed without some of them.
+    pub(super) lost: bool,
 }
 
 impl Writer {
     pub(super) fn new(transfer: Transfer) -> Self {
-        Self { transfer, next: 0, cut_off: false, to_be_fetched: VecDeque::new() }
+        Self { transfer, next: 0, cut_off: false, to_be_fetched: VecDeque::new(), lost: false }
     }
 }
 

@@ -233,7 +233,9 @@ impl Link {
         }
         if self.outgoing().taking_has_ended() {
             let taken = self.outgoing().end_giving();
+            let count = writer.to_be_fetched.len();
             writer.to_be_fetched.retain(|(number, _)| *number < taken);
+            writer.lost |= writer.to_be_fetched.len() < count;
         }
     }
 
@@ -253,17 +255,17 @@ impl Link {
     /// it does, so what it writes is read meanwhile.
     pub(super) fn wait_until_fetched(&self, writer: &mut Writer, deadline: Deadline) -> Result<bool> {
         let mut may_read = true;
+        let mut is_gone = false;
         loop {
-            let were_there = !writer.to_be_fetched.is_empty();
             self.close_what_was_fetched(writer);
-            if were_there && self.outgoing().taking_has_ended() {
-                return Err(self.ended());
-            }
-            if writer.to_be_fetched.is_empty() {
-                return Ok(true);
+            match writer.to_be_fetched.is_empty() {
+                true if !writer.lost => return Ok(true),
+                false if !is_gone => {}
+                _ => return Err(self.ended()),
             }
             match self.wait_and_read(None, deadline, &mut may_read) {
-                Ok(Woken::Gone) => return Err(self.ended()),
+                // It may have fetched everything before that.
+                Ok(Woken::Gone) => is_gone = true,
                 Ok(_) if deadline.has_passed() && self.ledger().fetched() <= writer.to_be_fetched[0].0 => {
                     return Ok(false);
                 }
