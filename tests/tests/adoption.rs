@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use handover::{Command, Error, Event, HandleValue, Kind, OwnedHandle, Stdio, Told};
+use handover_tests::weaker::RESERVED_NAMES;
 use handover_tests::{expect, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
             a_grandchild_that_copied_the_environment_is_refused,
             a_child_of_another_process_is_refused,
             what_is_no_manifest_is_refused,
+            a_forged_manifest_gives_nothing,
             a_value_that_is_somebody_elses_by_now_is_not_taken,
             what_leaked_in_is_seen,
             a_child_with_an_exact_list_has_nothing_unlisted,
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         tests![
             takes_and_says,
             says_what_was_handed_down,
+            believes_nothing,
             has_a_grandchild,
             keeps_what_leaked_in,
             takes_a_thousand,
@@ -187,6 +190,61 @@ fn what_is_no_manifest_is_refused() {
     for (manifest, part) in [("", "another version"), ("1", "meant for"), ("x y z", "another version")] {
         let out = said_with_manifest(manifest);
         assert!(out.starts_with("bad: ") && out.contains(part), "{manifest}: {out}");
+    }
+}
+
+/// Takes what it can of what a forged manifest names.
+fn believes_nothing(_: &[String]) {
+    let before = table::of(std::process::id());
+    match handover::inherited() {
+        Ok(inherited) => {
+            let taken: Vec<String> = inherited
+                .names()
+                .iter()
+                .map(|name| match inherited.take::<OwnedHandle>(name) {
+                    Ok(_) => "taken",
+                    Err(Error::NotOpen { .. }) => "not open",
+                    Err(other) => panic!("{other:?}"),
+                })
+                .map(str::to_owned)
+                .collect();
+            println!("{taken:?}");
+        }
+        Err(Error::BadManifest { why, .. }) => println!("bad: {why}"),
+        Err(other) => println!("{other:?}"),
+    }
+    let channel = handover::Channel::parent();
+    assert!(
+        matches!(channel, Err(Error::NoChannel | Error::NotOpen { .. } | Error::BadManifest { .. })),
+        "{channel:?}"
+    );
+    assert_eq!(table::of(std::process::id()), before, "nothing was closed, and no flag has changed");
+}
+
+fn a_forged_manifest_gives_nothing() {
+    let channel = RESERVED_NAMES.map(|name| format!("{}={name}", 0x7_fff0));
+    for (objects, expected) in [
+        // Closed, or never open, or huge: of that there is nothing to take.
+        ("524272=a", "[\"not open\"]"),
+        ("2147483644=a", "[\"not open\"]"),
+        ("524272=a 524276=b", "[\"not open\", \"not open\"]"),
+        // No number of a handle.
+        ("-1=a", "bad: has a value that can't be a handle"),
+        ("-12=a", "bad: has a value that can't be a handle"),
+        ("4294967295=a", "bad: has a value that can't be a handle"),
+        ("4294967296=a", "bad: has a value that can't be a handle"),
+        ("18446744073709551620=a", "bad: has a value that can't be a handle"),
+        // Names.
+        ("524272=a 524276=a", "bad: has a name twice"),
+        ("524272=a 524272=b", "bad: has a handle twice"),
+        ("524272=", "bad: has a name that can't be read"),
+        ("524272=%ff", "bad: has a name that can't be read"),
+        ("524272", "bad: has an object without a name"),
+        (&channel[0], "[]"),
+    ] {
+        let output = expect::forged(&this_program(), &role("believes_nothing", &[]), objects);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((out.trim_end(), output.status.success()), (expected, true), "{objects}: {err}");
     }
 }
 

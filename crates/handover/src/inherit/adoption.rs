@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::manifest::{Manifest, VARIABLE};
+use super::manifest::{Manifest, VARIABLE, bad};
 use crate::sys::{call, handle, table};
 use crate::told::{check_kind, claim, claim_all, own, unclaim};
 use crate::{Error, HandleValue, Kind, Object, Result, os};
@@ -134,6 +134,11 @@ fn take_stock() -> Result<Vec<Entry>> {
             manifest.objects.into_iter().chain(activated.unwrap_or_default()).collect()
         }
     };
+    // The streams are everybody's in this process, and no parent lists them.
+    let streams = standard_streams()?;
+    if objects.iter().any(|(_, value)| streams.contains(value)) {
+        return Err(bad("names a standard stream"));
+    }
     let mut entries = Vec::with_capacity(objects.len());
     for (name, value) in objects {
         let here = handle::is_open_and_inheritable(value).map_err(failed(call::ASK_FOR_FLAGS, &name))?;
@@ -274,6 +279,18 @@ impl Unlisted {
 ///
 /// [`Error::System`] if the handle table can't be read.
 pub fn unlisted() -> Result<Vec<Unlisted>> {
+    let streams = standard_streams()?;
+    let found = table::inheritable().map_err(|source| Error::System {
+        call: call::READ_TABLE,
+        what: "this process's handle table".into(),
+        source,
+    })?;
+    let unlisted = |(value, carries)| Unlisted { value, kind: handle::kind_of_value(value).ok(), carries };
+    Ok(found.into_iter().filter(|(value, _)| !streams.contains(value)).map(unlisted).collect())
+}
+
+/// The values of this process's standard streams, as many as there are.
+fn standard_streams() -> Result<Vec<HandleValue>> {
     let mut streams = Vec::with_capacity(3);
     for which in 0..3 {
         let stream = handle::standard_stream(which).map_err(|source| Error::System {
@@ -283,13 +300,7 @@ pub fn unlisted() -> Result<Vec<Unlisted>> {
         })?;
         streams.extend(stream.and_then(|stream| HandleValue::of(&stream).ok()));
     }
-    let found = table::inheritable().map_err(|source| Error::System {
-        call: call::READ_TABLE,
-        what: "this process's handle table".into(),
-        source,
-    })?;
-    let unlisted = |(value, carries)| Unlisted { value, kind: handle::kind_of_value(value).ok(), carries };
-    Ok(found.into_iter().filter(|(value, _)| !streams.contains(value)).map(unlisted).collect())
+    Ok(streams)
 }
 
 fn with_entries<T>(work: impl FnOnce(&mut Vec<Entry>) -> T) -> T {

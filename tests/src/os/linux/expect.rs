@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output};
 
 use handover::Kind;
 
@@ -122,4 +123,18 @@ pub mod told {
     pub fn passing(own: u32, _child: u32, _result: &str) -> (String, String) {
         (format!(", handles {own:#x}"), String::new())
     }
+}
+
+/// What a program says that is started with a manifest which somebody else has made, for this very process.
+///
+/// # Panics
+///
+/// If it can't be started.
+#[must_use]
+pub fn forged(program: &Path, arguments: &[OsString], objects: &str) -> Output {
+    // The shell becomes the program, whose id it knows.
+    let script = "HANDOVER_INHERITED=\"1 $$ $0\" exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, objects]).arg(program).args(arguments);
+    command.output().expect("there is a shell")
 }

@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::io::BorrowedHandle;
-use std::process::ExitStatus;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output};
 
 use handover::Kind;
 
@@ -136,4 +137,17 @@ pub mod told {
     pub fn passing(own: u32, child: u32, result: &str) -> (String, String) {
         (format!("handle {own:#x}, into process {child}, access 0x"), format!("+{result}@{child}={own:#x}"))
     }
+}
+
+/// What a program says that is started with a manifest which somebody else has made, for a child of this process.
+///
+/// # Panics
+///
+/// If it can't be started.
+#[must_use]
+pub fn forged(program: &Path, arguments: &[OsString], objects: &str) -> Output {
+    let this = handover::Process::current_identity().expect("a process knows itself");
+    let mut command = Command::new(program);
+    command.args(arguments).env("HANDOVER_INHERITED", format!("1 {this} {objects}"));
+    command.output().expect("the program starts")
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
 use handover::{Channel, Command, Error, Event, OwnedHandle, Stdio, Told};
-use handover_tests::{Suite, role, table, tests, this_program};
+use handover_tests::{Suite, expect, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -14,8 +14,9 @@ pub(super) const SUITE: Suite = Suite {
         a_number_is_taken_once_and_never_an_object_of_this_process,
         the_channel_is_taken_by_nobody_else,
         the_manifest_is_no_place_for_numbers,
+        a_forged_manifest_that_names_a_stream_gives_nothing,
     ],
-    roles: tests![is_told, has_a_channel],
+    roles: tests![is_told, has_a_channel, says_on_a_stream],
 };
 
 fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
@@ -105,4 +106,24 @@ fn the_manifest_is_no_place_for_numbers() {
     assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{refused:?}");
     assert_eq!(table::count(), before);
     assert_eq!(table::children_of(std::process::id()), []);
+}
+
+fn says_on_a_stream(_: &[String]) {
+    let forged = handover::inherited().map(|inherited| inherited.names());
+    // It is everybody's still, and goes on to who is started from here.
+    let status = std::process::Command::new("sh").args(["-c", "echo said"]).status().unwrap();
+    assert!(status.success());
+    println!("{forged:?}");
+}
+
+fn a_forged_manifest_that_names_a_stream_gives_nothing() {
+    for stream in 0..3 {
+        let arguments = role("says_on_a_stream", &[]);
+        let output = expect::forged(&this_program(), &arguments, &format!("{stream}=stream"));
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && out.starts_with("said\n") && out.contains("a standard stream"),
+            "{out}"
+        );
+    }
 }
