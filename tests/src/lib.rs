@@ -25,7 +25,9 @@
 mod audited;
 mod broken;
 mod foreign;
+pub mod frame;
 mod harness;
+pub mod misdeed;
 mod os;
 mod run;
 mod sweep;

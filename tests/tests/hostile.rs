@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{Channel, Child, Command, Error, Event, Stdio};
+use handover_tests::frame::{frame, with};
 use handover_tests::{breaks_a_rule, ends_for_good, role, table, tests, this_program, weaker};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -20,29 +21,6 @@ fn main() -> ExitCode {
         ],
         tests![hostile, echoes],
     )
-}
-
-/// A frame by the documentation of the format, and not by the library's code.
-fn frame(number: u64, objects: &[(u32, &[u8])], bytes: &[u8]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for (value, name) in objects {
-        list.extend(weaker::place(*value));
-        list.push(u8::try_from(name.len()).unwrap());
-        list.extend(*name);
-    }
-    let mut frame = vec![b'H', b'O', 1, u8::try_from(objects.len()).unwrap()];
-    frame.extend(u32::try_from(list.len()).unwrap().to_le_bytes());
-    frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
-    frame.extend(number.to_le_bytes());
-    frame.extend(list);
-    frame.extend(bytes);
-    frame
-}
-
-/// The frame with other bytes in one place.
-fn with(mut frame: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
-    frame[place..place + bytes.len()].copy_from_slice(bytes);
-    frame
 }
 
 fn hostile(arguments: &[String]) {

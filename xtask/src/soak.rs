@@ -8,7 +8,7 @@ const SOAK: [&str; 3] = ["--release", "--package", "soak"];
 /// Where what was seen is kept.
 const FOLDER: &str = "docs/verified";
 /// As much as Wine does in some minutes. It starts a process in a tenth of a second where Linux takes a millisecond.
-const UNDER_WINE: [&str; 4] = ["--hand-overs", "200000", "--spawns", "2000"];
+const UNDER_WINE: [&str; 4] = ["--hand-overs", "350000", "--spawns", "3500"];
 
 /// A million hand-overs and ten thousand spawns natively, and what Wine can do of it, unless it is said how many.
 pub(crate) fn soak(which: Which, options: &[&str]) -> Result<(), Failed> {

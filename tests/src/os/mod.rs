@@ -6,6 +6,7 @@
 //! - `raw`: objects that the library didn't make;
 //! - `weaker`: a channel's end in the hands of a program that doesn't play by the rules;
 //! - `door`: a listener's door, as a program finds it that wants no channel;
+//! - `MISDEEDS`: what a program can do wrong that doesn't play by them, here alone;
 //! - `expect`: what differs between systems and doesn't matter.
 
 #[cfg(target_os = "linux")]

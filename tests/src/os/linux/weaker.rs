@@ -1,6 +1,7 @@
 //! A channel's end in the hands of a program that doesn't play by the rules: a Unix socket.
 
-use std::io::{ErrorKind, IoSlice, Read};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -10,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::table;
+use super::{door, table};
 
 /// The name under which a child gets its end; nobody else can use it.
 pub const RESERVED_NAMES: [&str; 1] = ["handover/channel"];
@@ -18,10 +19,16 @@ pub const RESERVED_NAMES: [&str; 1] = ["handover/channel"];
 /// The most descriptors that the kernel passes with one call.
 const MOST_AT_ONCE: usize = 253;
 
-/// A child's end, as its environment names it.
+/// What a listener says to a client that it lets in.
+const WELCOME: &[u8] = b"HO\0\x01";
+
+/// A child's end, as its environment names it, or a client's.
 #[derive(Debug)]
 pub struct End {
-    socket: BorrowedFd<'static>,
+    /// The socket.
+    pub(crate) socket: BorrowedFd<'static>,
+    /// Whether it is this value's to close.
+    is_own: Cell<bool>,
 }
 
 impl End {
@@ -35,7 +42,40 @@ impl End {
         let [name] = RESERVED_NAMES;
         let manifest = std::env::var("HANDOVER_INHERITED").expect("the parent gave a manifest");
         let value = manifest.split(' ').find_map(|word| word.strip_suffix(name)?.strip_suffix('='));
-        Self { socket: table::borrowed(value.expect("the parent gave it").parse().expect("a number")) }
+        let socket = table::borrowed(value.expect("the parent gave it").parse().expect("a number"));
+        Self { socket, is_own: Cell::new(false) }
+    }
+
+    /// A client's, that comes in as an honest one does; it is closed when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if there is no listener, or what it says instead.
+    pub fn at_door(listener: &str) -> io::Result<Self> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let socket = loop {
+            match door::knock(listener) {
+                // Too many wait there. One that has nobody waiting to be let in blocks no longer.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                outcome => break outcome?,
+            }
+        };
+        let end = Self { socket: table::borrowed(table::value(&socket)), is_own: Cell::new(true) };
+        // From here on it is closed by its number.
+        std::mem::forget(socket);
+        let mut came = Vec::new();
+        while came.len() < WELCOME.len() && Instant::now() < deadline {
+            match end.read(Duration::from_secs(20)) {
+                Some(bytes) if !bytes.is_empty() => came.extend(bytes),
+                _ => break,
+            }
+        }
+        if came != WELCOME {
+            return Err(io::Error::other(format!("the listener said {came:?}")));
+        }
+        Ok(end)
     }
 
     /// Writes so much of a frame, with these descriptors beside its first byte; false if it can't be done within this
@@ -88,7 +128,16 @@ impl End {
 
     /// Closes it, though the process lives on.
     pub fn close(&self) {
+        self.is_own.set(false);
         table::close_value(table::value(&self.socket));
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.is_own.get() {
+            self.close();
+        }
     }
 }
 

@@ -2,26 +2,36 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
-use std::os::windows::io::{AsRawHandle, BorrowedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::ptr::{null, null_mut};
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::ERROR_IO_PENDING;
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Threading::{CreateEventW, WaitForSingleObject};
 
-use super::{raw::owned, table};
+use super::raw::owned;
+use super::{door, raw, table};
 
 /// The names under which a child gets its end; nobody else can use them.
 pub const RESERVED_NAMES: [&str; 3] = ["handover/pipe", "handover/ledger", "handover/fetched"];
 
-/// A child's end, as its environment names it.
+/// How many words the page has that both ends share.
+pub(crate) const WORDS: usize = 16;
+/// Where in it the weaker end says that it has taken its handles.
+pub(crate) const END: usize = 5;
+
+/// A child's end, as its environment names it, or a client's.
 #[derive(Debug)]
 pub struct End {
     /// The pipe, the page that both ends share, and the event.
     pub handles: [BorrowedHandle<'static>; 3],
+    /// Whether they are this value's to close.
+    is_own: Cell<bool>,
 }
 
 impl End {
@@ -37,7 +47,53 @@ impl End {
             let value = manifest.split(' ').find_map(|word| word.strip_suffix(name)?.strip_suffix('='));
             table::borrowed(value.expect("the parent gave it").parse().expect("a number"))
         });
-        Self { handles }
+        Self { handles, is_own: Cell::new(false) }
+    }
+
+    /// A client's, that comes in as an honest one does; it is closed when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if there is no listener, or what it says instead.
+    pub fn at_door(listener: &str) -> io::Result<Self> {
+        let (end, door) = Self::in_door(listener)?;
+        raw::words(&end.handles[1], WORDS)[END].store(1, SeqCst);
+        end.is_own.set(true);
+        drop(door);
+        Ok(end)
+    }
+
+    /// A client that was told its handles, and hasn't taken them.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if there is no listener, or what it says instead.
+    pub(crate) fn in_door(listener: &str) -> io::Result<(Self, OwnedHandle)> {
+        const ANSWER: usize = 24;
+        let time = Duration::from_secs(20);
+        let deadline = Instant::now() + time;
+        loop {
+            let door = match door::knock(listener) {
+                Err(_) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
+                outcome => outcome?,
+            };
+            match read(door.as_handle(), time) {
+                Some(answer) if answer.len() == ANSWER => {
+                    let value = |place: usize| {
+                        let bytes = answer[4 + 4 * place..][..4].try_into().expect("four bytes");
+                        table::borrowed(u32::from_le_bytes(bytes))
+                    };
+                    let handles = [value(0), value(1), value(2)];
+                    return Ok((Self { handles, is_own: Cell::new(false) }, door));
+                }
+                // Somebody who was there before has been sent away, and with him all who had come.
+                None if Instant::now() < deadline => {}
+                other => return Err(io::Error::other(format!("the listener said {other:?}"))),
+            }
+        }
     }
 
     /// Writes so much of a frame; false if it can't be done within this time. The objects stand in the frame's table.
@@ -54,7 +110,16 @@ impl End {
 
     /// Closes it, though the process lives on.
     pub fn close(&self) {
+        self.is_own.set(false);
         table::close_value(table::value(&self.handles[0]));
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.is_own.get() {
+            self.handles.iter().for_each(|handle| table::close_value(table::value(handle)));
+        }
     }
 }
 

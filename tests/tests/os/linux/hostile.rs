@@ -17,23 +17,15 @@ pub(super) const SUITE: Suite = Suite {
         descriptors_before_a_stall_stay_no_longer_than_the_channel,
         what_was_good_before_arrives,
         a_stranger_with_descriptors_in_the_door_leaves_nothing,
+        a_listener_whose_answer_is_none_is_refused,
     ],
     roles: tests![hostile, knocks_with_descriptors],
 };
 
-/// A frame by the documentation of the format, and not by the library's code.
+/// A frame with objects of these names.
 fn frame(number: u64, names: &[&str], bytes: &[u8]) -> Vec<u8> {
-    let table: Vec<u8> = names
-        .iter()
-        .flat_map(|name| [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat())
-        .collect();
-    let mut frame = vec![b'H', b'O', 1, u8::try_from(names.len()).unwrap()];
-    frame.extend(u32::try_from(table.len()).unwrap().to_le_bytes());
-    frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
-    frame.extend(number.to_le_bytes());
-    frame.extend(table);
-    frame.extend(bytes);
-    frame
+    let objects: Vec<(u32, &[u8])> = names.iter().map(|name| (0, name.as_bytes())).collect();
+    handover_tests::frame::frame(number, &objects, bytes)
 }
 
 fn hostile(arguments: &[String]) {
@@ -234,4 +226,60 @@ fn a_stranger_with_descriptors_in_the_door_leaves_nothing() {
         drop(child);
         assert_eq!(table::count(), before);
     }
+}
+
+/// Somebody who squats on a listener's place, and what a client makes of what he says.
+fn a_listener_whose_answer_is_none_is_refused() {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+    let name = format!("hostile.squatter.{}", std::process::id());
+    // The folder is there.
+    drop(Listener::bind(&name).unwrap());
+    let squatter = UnixListener::bind(door::path(&name)).unwrap();
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let time = Duration::from_millis(300);
+    for (parts, closes, expected) in [
+        (&[&b"220 a mail server's greeting"[..]][..], false, "answer is none"),
+        (&[b"HO\x01\x01"], false, "answer is none"),
+        (&[b"HO\0\0"], false, "answer is none"),
+        (&[b"HO", b"\0\x02"], false, "answer is none"),
+        (&[b"HO\0"], false, "did not come within"),
+        (&[], false, "did not come within"),
+        (&[], true, "did not let this process in"),
+        (&[b"HO\0"], true, "did not let this process in"),
+        // The control: it is good in whatever parts it comes.
+        (&[b"H", b"O\0", b"\x01"], false, ""),
+    ] {
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| Channel::connect_timeout(&name, time).map(drop));
+            let (mut stream, _) = squatter.accept().unwrap();
+            for part in parts {
+                stream.write_all(part).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let stream = (!closes).then_some(stream);
+            match client.join().unwrap() {
+                Ok(()) => assert_eq!(expected, ""),
+                Err(error) => {
+                    assert!(
+                        !expected.is_empty() && error.to_string().contains(expected),
+                        "{parts:?}: {error}"
+                    );
+                }
+            }
+            drop(stream);
+        });
+        assert_eq!(table::count(), before, "{parts:?}");
+    }
+    // A descriptor beside it is nobody's.
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).map(drop));
+        let (stream, _) = squatter.accept().unwrap();
+        let beside = [table::borrowed(table::value(&event))];
+        weaker::send(&stream, b"HO\0\x01", &beside).unwrap();
+        client.join().unwrap().unwrap();
+    });
+    assert_eq!(table::count(), before);
+    std::fs::remove_file(door::path(&name)).unwrap();
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use handover::{Channel, Child, Command, Error, Event, Message, Share, Stdio};
+use handover_tests::frame::frame;
 use handover_tests::{
     Suite, breaks_a_rule, ends_for_good, raw, role, table, tests, this_program, until, weaker,
 };
@@ -178,23 +179,6 @@ fn a_socket_among_the_objects_is_refused() {
     }
     assert_eq!(table::values_of(&event, child.id()), [], "nothing is left in the child");
     assert_eq!(table::count(), before);
-}
-
-/// A frame by the documentation of the format, and not by the library's code.
-fn frame(number: u64, objects: &[(u32, &[u8])], bytes: &[u8]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for (value, name) in objects {
-        list.extend(value.to_le_bytes());
-        list.push(u8::try_from(name.len()).unwrap());
-        list.extend(*name);
-    }
-    let mut frame = vec![b'H', b'O', 1, u8::try_from(objects.len()).unwrap()];
-    frame.extend(u32::try_from(list.len()).unwrap().to_le_bytes());
-    frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
-    frame.extend(number.to_le_bytes());
-    frame.extend(list);
-    frame.extend(bytes);
-    frame
 }
 
 fn hostile(arguments: &[String]) {

@@ -1,0 +1,47 @@
+//! Frames by the documentation of the wire format, and not by the library's code.
+
+use crate::weaker;
+
+/// A frame with this number, these objects by their value and name, and these bytes.
+///
+/// # Panics
+///
+/// If it has more objects, or longer names, than the format's fields can say.
+#[must_use]
+pub fn frame(number: u64, objects: &[(u32, &[u8])], bytes: &[u8]) -> Vec<u8> {
+    let mut table = Vec::new();
+    for (value, name) in objects {
+        table.extend(weaker::place(*value));
+        table.push(u8::try_from(name.len()).expect("a short name"));
+        table.extend(*name);
+    }
+    frame_of(number, u8::try_from(objects.len()).expect("few objects"), &table, bytes)
+}
+
+/// A frame with this table, whatever stands in it.
+///
+/// # Panics
+///
+/// If it is longer than the format's fields can say.
+#[must_use]
+pub fn frame_of(number: u64, count: u8, table: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("few bytes").to_le_bytes();
+    let mut frame = vec![b'H', b'O', 1, count];
+    frame.extend(length(table));
+    frame.extend(length(bytes));
+    frame.extend(number.to_le_bytes());
+    frame.extend(table);
+    frame.extend(bytes);
+    frame
+}
+
+/// The frame with other bytes in one place.
+///
+/// # Panics
+///
+/// If it is shorter.
+#[must_use]
+pub fn with(mut frame: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
+    frame[place..place + bytes.len()].copy_from_slice(bytes);
+    frame
+}
