@@ -13,7 +13,7 @@ soak [--short] [--hand-overs N] [--spawns N] [--threads N] [--seed N] [--save FI
   --threads N      by how many threads, 8
   --seed N         what the threads draw their work from, 1
   --save FILE      a table of what was seen, and beside it a picture
-  --leak WHAT      leaves one handle in each thousand hand-overs, or 256 bytes in each, to see it found
+  --leak WHAT      leaves one handle in each thousand hand-overs, or 1 KiB in each, to see it found
 
 Exit code 0 if handle counts and memory of both processes are flat, 1 if they aren't or something failed, 2 on wrong usage,
 3 if nothing went on for two minutes.";

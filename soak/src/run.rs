@@ -24,7 +24,7 @@ const COMING_TO_REST: Duration = Duration::from_secs(10);
 /// How many spawns there are for one that fails on purpose.
 const SPAWNS_FOR_A_FAILURE: u64 = 5;
 /// What is left behind of memory with each hand-over, if that was asked for.
-const LEFT: usize = 256;
+const LEFT: usize = 1024;
 
 /// Why a run ended before its time.
 #[derive(Debug)]

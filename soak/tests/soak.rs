@@ -58,12 +58,12 @@ fn a_soak_is_flat() {
 
 #[test]
 fn one_handle_left_in_a_thousand_hand_overs_is_found() {
-    is_not_flat(&["--leak", "handles", "--spawns", "8"], "handles at rest at first");
+    is_not_flat(&["--leak", "handles", "--hand-overs", "8000", "--spawns", "8"], "handles at rest at first");
 }
 
 #[test]
 fn some_bytes_left_in_each_hand_over_are_found() {
-    is_not_flat(&["--leak", "memory", "--spawns", "8"], "has grown");
+    is_not_flat(&["--leak", "memory", "--hand-overs", "8000", "--spawns", "8"], "has grown");
 }
 
 #[test]

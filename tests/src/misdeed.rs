@@ -164,7 +164,7 @@ fn floods(listener: &str, time: Duration, each: impl Fn(u64) -> (Vec<u8>, Vec<u3
     Box::new(end)
 }
 
-const A_WHILE: Duration = Duration::from_secs(1);
+const A_WHILE: Duration = Duration::from_millis(600);
 
 /// Asks for more than there is room for, and reads so much of it.
 fn asks_and_reads(listener: &str, reads: usize) -> Held {
