@@ -92,7 +92,8 @@ fn listen(mut listener: Listener, shared: &Arc<Shared>) {
                 shared.live.fetch_add(1, SeqCst);
                 let shared = Arc::clone(shared);
                 std::thread::spawn(move || {
-                    serve(channel, process, &shared);
+                    serve(&channel, process, &shared);
+                    drop(channel);
                     shared.live.fetch_sub(1, SeqCst);
                 });
             }
@@ -101,11 +102,11 @@ fn listen(mut listener: Listener, shared: &Arc<Shared>) {
     }
 }
 
-fn serve(channel: Channel, process: u32, shared: &Shared) {
+fn serve(channel: &Channel, process: u32, shared: &Shared) {
     let mut kept = Vec::new();
     loop {
         match channel.recv_timeout(TURN) {
-            Ok(message) => answer(&channel, message, process, shared, &mut kept),
+            Ok(message) => answer(channel, message, process, shared, &mut kept),
             Err(Error::TimedOut { .. }) => shared.note(process, |met| met.timeouts += 1),
             Err(error) => {
                 // It stays the end, unless somebody only says that he has closed.
