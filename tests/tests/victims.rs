@@ -17,7 +17,7 @@ use handover_tests::misdeed::{
     ASKS_FOR_MUCH, ASKS_FOR_OBJECTS, ENDINGS, FLOODS, HEADERS, HERE, Meets, Misdeed, OBJECTS, hostile,
     misdeeds,
 };
-use handover_tests::{role, table, tests, this_program};
+use handover_tests::{left_out, role, table, tests, this_program};
 
 /// How long anything honest may take.
 const SOON: Duration = Duration::from_secs(20);
@@ -341,12 +341,21 @@ fn is_met(meets: Meets, met: &Met, process: u32) -> bool {
     }
 }
 
+/// What only Windows can show.
+const WINE_STANDS_STILL_AT: &str = "hears its handles in the door, and closes them";
+
 /// All of them, or those in whose name there is what the variable `MISDEED` says.
 fn suffers_all(name: &str, misdeeds: &[Misdeed]) {
     let part = std::env::var("MISDEED").unwrap_or_default();
     let mut victim = Victim::new(name);
     let mut hostile = None;
     for misdeed in misdeeds.iter().filter(|misdeed| misdeed.name.contains(&part)) {
+        if table::is_wine() && misdeed.name == WINE_STANDS_STILL_AT {
+            left_out(
+                "under Wine, closing a value in another process that isn't open there any more never ends",
+            );
+            continue;
+        }
         let started = Instant::now();
         victim.suffers(&mut hostile, misdeed);
         println!("{:?}: {:?}", misdeed.name, started.elapsed());
