@@ -1,7 +1,7 @@
 //! What a listener tells a client at the door (pure).
 
+use super::wire::Broken;
 use crate::HandleValue;
-use crate::channel::wire::Broken;
 
 const MAGIC: [u8; 2] = *b"HO";
 const VERSION: u8 = 1;
@@ -62,8 +62,8 @@ mod tests {
             assert!(parse_answer(&right[..length]).is_err());
         }
         assert!(parse_answer(&[&right[..], &[0]].concat()).is_err());
-        // What says which format it is, and the lowest and highest byte of each value.
-        for place in [0, 1, 2, 3, 4, 7, 8, 11, 12, 15] {
+        // What says which format it is, and the highest byte of each value.
+        for place in [0, 1, 2, 3, 7, 11, 15] {
             let mut wrong = right;
             wrong[place] = 0xff;
             assert!(parse_answer(&wrong).is_err(), "{place}");

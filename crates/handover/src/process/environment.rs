@@ -6,13 +6,13 @@
 use std::cmp::Ordering;
 
 /// How names compare: blind to case, by the system's tables.
-pub(super) type Compare = fn(&[u16], &[u16]) -> Ordering;
+pub(crate) type Compare = fn(&[u16], &[u16]) -> Ordering;
 
 const EQUALS: u16 = b'=' as u16;
 
 /// Variables in the system's order, each name once.
 #[derive(Debug)]
-pub(super) struct Variables {
+pub(crate) struct Variables {
     compare: Compare,
     /// All names and values, one after the other: a process has a hundred variables, and an allocation for each name
     /// and value would be the dearest part of a spawn.
@@ -29,12 +29,12 @@ struct Variable {
 }
 
 impl Variables {
-    pub(super) fn new(compare: Compare) -> Self {
+    pub(crate) fn new(compare: Compare) -> Self {
         Self { compare, text: Vec::new(), sorted: Vec::new() }
     }
 
     /// The variables of a block.
-    pub(super) fn of_block(block: &[u16], compare: Compare) -> Self {
+    pub(crate) fn of_block(block: &[u16], compare: Compare) -> Self {
         let mut variables =
             Self { compare, text: Vec::with_capacity(block.len()), sorted: Vec::with_capacity(128) };
         for variable in block.split(|unit| *unit == 0).take_while(|variable| !variable.is_empty()) {
@@ -46,7 +46,7 @@ impl Variables {
         variables
     }
 
-    pub(super) fn set(&mut self, name: &[u16], value: &[u16]) {
+    pub(crate) fn set(&mut self, name: &[u16], value: &[u16]) {
         let variable = Variable { start: self.text.len(), name: name.len(), value: value.len() };
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(value);
@@ -62,7 +62,7 @@ impl Variables {
         }
     }
 
-    pub(super) fn remove(&mut self, name: &[u16]) {
+    pub(crate) fn remove(&mut self, name: &[u16]) {
         if let Ok(at) = self.find(name) {
             self.sorted.remove(at);
         }
@@ -78,7 +78,7 @@ impl Variables {
 
     /// The block that `CreateProcessW` takes: each variable ends with NUL and the block with one more. An empty
     /// block still has two.
-    pub(super) fn block(&self) -> Vec<u16> {
+    pub(crate) fn block(&self) -> Vec<u16> {
         let mut block = Vec::with_capacity(self.text.len() + 2 * self.sorted.len() + 2);
         for variable in &self.sorted {
             block.extend_from_slice(self.name(variable));
@@ -97,7 +97,7 @@ impl Variables {
 /// Why a variable can't be in a block, if it can't.
 ///
 /// A name may start with `=`, as the hidden variables do that keep each drive's current directory.
-pub(super) fn objection(name: &[u16], value: &[u16]) -> Option<&'static str> {
+pub(crate) fn objection(name: &[u16], value: &[u16]) -> Option<&'static str> {
     match name {
         [] => Some("has no name"),
         [_, rest @ ..] if rest.contains(&EQUALS) => Some("has a name with = in it"),

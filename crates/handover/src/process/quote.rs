@@ -4,16 +4,16 @@
 //! ([Parsing C command-line arguments](https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments)):
 //! a backslash means itself, except in a run that ends at a quote.
 
-pub(super) const QUOTE: u16 = b'"' as u16;
+pub(crate) const QUOTE: u16 = b'"' as u16;
 const BACKSLASH: u16 = b'\\' as u16;
 const SPACE: u16 = b' ' as u16;
 const TAB: u16 = b'\t' as u16;
 
 /// The most units that `CreateProcessW` takes, with the NUL at the end.
-pub(super) const LONGEST: usize = 32_767;
+pub(crate) const LONGEST: usize = 32_767;
 
 /// Appends the program's name. It can't hold quotes, because no rule would let them through.
-pub(super) fn push_program(line: &mut Vec<u16>, program: &[u16]) {
+pub(crate) fn push_program(line: &mut Vec<u16>, program: &[u16]) {
     // Quoted always: without quotes, "C:\Program Files" could start C:\Program.
     line.push(QUOTE);
     line.extend_from_slice(program);
@@ -21,7 +21,7 @@ pub(super) fn push_program(line: &mut Vec<u16>, program: &[u16]) {
 }
 
 /// Appends an argument, so that the program reads it back as it is.
-pub(super) fn push_argument(line: &mut Vec<u16>, argument: &[u16]) {
+pub(crate) fn push_argument(line: &mut Vec<u16>, argument: &[u16]) {
     line.push(SPACE);
     let quoted = argument.is_empty() || argument.iter().any(|unit| matches!(*unit, SPACE | TAB));
     if quoted {
@@ -47,7 +47,7 @@ pub(super) fn push_argument(line: &mut Vec<u16>, argument: &[u16]) {
 }
 
 /// Appends text that is quoted already, or is for a program with rules of its own.
-pub(super) fn push_raw(line: &mut Vec<u16>, text: &[u16]) {
+pub(crate) fn push_raw(line: &mut Vec<u16>, text: &[u16]) {
     line.push(SPACE);
     line.extend_from_slice(text);
 }
