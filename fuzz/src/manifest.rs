@@ -1,0 +1,82 @@
+//! The variables in which a process is told what it has inherited.
+
+use std::ffi::OsString;
+
+use handover::fuzzing;
+
+use super::input::{Input, repeats, value};
+use super::os::can_be_handle;
+
+/// A manifest as anybody may write it, one as a parent writes it, or the variables of a service manager.
+pub fn manifest(data: &[u8]) {
+    let mut input = Input::new(data);
+    match input.byte() % 3 {
+        0 => any(&String::from_utf8_lossy(input.rest())),
+        1 => of_a_parent(&mut input),
+        _ => of_a_manager(&mut input),
+    }
+}
+
+fn any(text: &str) {
+    let Ok((meant_for, objects)) = fuzzing::parse_manifest(text) else { return };
+    assert!(!meant_for.is_empty() && !meant_for.contains(' '));
+    assert!(objects.iter().all(|(name, value)| !name.is_empty() && can_be_handle(value.get().into())));
+    assert!(
+        !repeats(objects.iter().map(|(name, _)| name)) && !repeats(objects.iter().map(|(_, value)| value))
+    );
+    // Each word of it is an object.
+    assert_eq!(text.split(' ').count(), 2 + objects.len());
+    assert!(text.starts_with("1 "));
+    let again =
+        fuzzing::write_manifest((meant_for.clone(), objects.clone())).expect("it is no longer than it was");
+    assert!(again.len() <= text.len(), "{again:?} of {text:?}");
+    assert_eq!(
+        fuzzing::parse_manifest(&again).expect("it is written as a parent does"),
+        (meant_for, objects)
+    );
+}
+
+fn of_a_parent(input: &mut Input<'_>) {
+    let meant_for = input.number().to_string();
+    let mut names = Vec::new();
+    while !input.is_empty() {
+        names.push(input.text());
+    }
+    // The builder lets no more in.
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    let objects: Vec<_> = names.into_iter().zip((0..).map(value)).collect();
+    let text = fuzzing::write_manifest((meant_for.clone(), objects.clone())).expect("it is short");
+    assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}");
+    assert_eq!(fuzzing::parse_manifest(&text).expect("it was written"), (meant_for, objects));
+    for length in (0..text.len()).filter(|length| text[..*length].ends_with([' ', '%'])) {
+        assert!(fuzzing::parse_manifest(&text[..length]).is_err(), "{:?}", &text[..length]);
+    }
+}
+
+fn of_a_manager(input: &mut Input<'_>) {
+    let this = u32::from(input.byte());
+    let has = input.byte();
+    let mut variable = |bit: u8| (has & bit != 0).then(|| input.text());
+    let (meant_for, count, names) = (variable(1), variable(2), variable(4));
+    let os = |text: &Option<String>| text.clone().map(OsString::from);
+    let Ok(objects) = fuzzing::activated(os(&meant_for), os(&count), os(&names), this) else {
+        // Only what is there can be wrong.
+        assert!(meant_for.is_some() && count.is_some());
+        return;
+    };
+    let number = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<u32>().ok());
+    if number(&meant_for) != Some(this) || count.is_none() {
+        assert!(objects.is_empty());
+        return;
+    }
+    assert_eq!(Some(objects.len()), number(&count).map(|count| count as usize));
+    let names = names.unwrap_or_default();
+    let mut names = names.split(':');
+    for (place, (name, value)) in objects.iter().enumerate() {
+        assert_eq!(value.get() as usize, 3 + place);
+        let said = names.next().filter(|name| !name.is_empty() && !name.starts_with("handover/"));
+        assert_eq!(name, said.unwrap_or("unknown"));
+    }
+}
