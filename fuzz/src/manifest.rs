@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 
-use handover::fuzzing;
+use handover::HandleValue;
+use handover::fuzzing::{self, Listed};
 
 use super::input::{Input, repeats, value};
+use super::number;
 use super::os::can_be_handle;
 
 /// A manifest as anybody may write it, one as a parent writes it, or the variables of a service manager.
@@ -18,15 +20,14 @@ pub fn manifest(data: &[u8]) {
 }
 
 fn any(text: &str) {
-    let Ok((meant_for, objects)) = fuzzing::parse_manifest(text) else { return };
+    let parsed = fuzzing::parse_manifest(text).ok();
+    assert_eq!(parsed, described(text), "of {text:?}");
+    let Some((meant_for, objects)) = parsed else { return };
     assert!(!meant_for.is_empty() && !meant_for.contains(' '));
     assert!(objects.iter().all(|(name, value)| !name.is_empty() && can_be_handle(value.get().into())));
     assert!(
         !repeats(objects.iter().map(|(name, _)| name)) && !repeats(objects.iter().map(|(_, value)| value))
     );
-    // Each word of it is an object.
-    assert_eq!(text.split(' ').count(), 2 + objects.len());
-    assert!(text.starts_with("1 "));
     let again =
         fuzzing::write_manifest((meant_for.clone(), objects.clone())).expect("it is no longer than it was");
     assert!(again.len() <= text.len(), "{again:?} of {text:?}");
@@ -34,6 +35,39 @@ fn any(text: &str) {
         fuzzing::parse_manifest(&again).expect("it is written as a parent does"),
         (meant_for, objects)
     );
+}
+
+/// What a manifest says by its description, and by no line of the library's.
+fn described(text: &str) -> Option<Listed> {
+    let mut words = text.split(' ');
+    let (version, meant_for) = (words.next()?, words.next()?);
+    let objects: Option<Vec<_>> = words
+        .map(|word| {
+            let at = word.find('=')?;
+            let value = HandleValue::try_from(u64::try_from(number::described(&word[..at])?).ok()?).ok()?;
+            Some((name(&word.as_bytes()[at + 1..])?, value))
+        })
+        .collect();
+    let objects = objects.filter(|_| version == "1" && !meant_for.is_empty())?;
+    let twice =
+        repeats(objects.iter().map(|(name, _)| name)) || repeats(objects.iter().map(|(_, value)| value));
+    (!twice).then(|| (meant_for.to_owned(), objects))
+}
+
+/// A name in printable ASCII, with two digits in hex behind each `%`.
+fn name(mut encoded: &[u8]) -> Option<String> {
+    let mut bytes = Vec::new();
+    while let Some(byte) = encoded.first() {
+        let digit = |place: usize| char::from(*encoded.get(place)?).to_digit(16);
+        let (byte, length) = match byte {
+            b'%' => (u8::try_from(digit(1)? * 16 + digit(2)?).ok()?, 3),
+            0x21..=0x7e => (*byte, 1),
+            _ => return None,
+        };
+        bytes.push(byte);
+        encoded = &encoded[length..];
+    }
+    String::from_utf8(bytes).ok().filter(|name| !name.is_empty())
 }
 
 fn of_a_parent(input: &mut Input<'_>) {

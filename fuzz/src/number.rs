@@ -42,7 +42,7 @@ fn of_text(text: &str) {
 }
 
 /// What the description says of a text: digits, or `0x` and digits in hex; and then such a number as a table can have.
-fn described(text: &str) -> Option<u128> {
+pub(crate) fn described(text: &str) -> Option<u128> {
     let (digits, radix) = match text.get(..2) {
         Some("0x" | "0X") => (&text[2..], 16),
         _ => (text, 10),

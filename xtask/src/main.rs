@@ -2,8 +2,10 @@
 
 mod bench;
 mod debian;
+mod fuzz;
 mod native;
 mod step;
+mod tools;
 mod win32;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +23,9 @@ cargo xtask [COMMAND]
   bench [--native] [--quick] [WHAT]
                            measure beside the same calls in C and beside other crates, into docs/performance.md:
                            spawn, hand-over, signal, bytes, growth, allocations, weight, or all
+  fuzz --quick [TARGET]    let libFuzzer try all targets of the folder `fuzz`, or one, for seconds
+  fuzz --runs N [TARGET]   for so many inputs each, into docs/verified/fuzzing.tsv
+  fuzz --keep [TARGET]     keep the fewest of the inputs that were found
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
@@ -113,10 +118,31 @@ fn command(words: &[&str]) -> Result<(), Stop> {
             ["--native"] => pictures(Which::Native)?,
             _ => return Err(unexpected("pictures takes --native or nothing", rest)),
         },
+        ["fuzz", rest @ ..] => {
+            let expected = || {
+                unexpected(
+                    "fuzz takes --quick, --keep or --runs and a number, and then a target or none",
+                    rest,
+                )
+            };
+            let (how, targets) = match rest {
+                ["--quick", targets @ ..] => (fuzz::How::Quick, targets),
+                ["--keep", targets @ ..] => (fuzz::How::Keep, targets),
+                ["--runs", number, targets @ ..] => {
+                    (fuzz::How::Long(number.parse().map_err(|_| expected())?), targets)
+                }
+                _ => return Err(expected()),
+            };
+            match targets {
+                [] => fuzz::fuzz(how, &fuzz::TARGETS)?,
+                [one] if fuzz::TARGETS.contains(one) => fuzz::fuzz(how, targets)?,
+                _ => return Err(expected()),
+            }
+        }
         ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
         ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
-        _ => return Err(unexpected("expected demo, test, pictures, bench or win32", words)),
+        _ => return Err(unexpected("expected demo, test, pictures, bench, fuzz or win32", words)),
     }
     Ok(())
 }
@@ -220,6 +246,9 @@ mod tests {
             (&["bench", "--native", "speed"], "speed"),
             (&["bench", "--quick", "--native"], "--native"),
             (&["bench", "spawn", "hand-over"], "hand-over"),
+            (&["fuzz"], "--quick"),
+            (&["fuzz", "--runs", "many"], "many"),
+            (&["fuzz", "--quick", "frame"], "frame"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),
@@ -245,7 +274,7 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        for package in ["crates", "exercises", "tests", "bench", "xtask"] {
+        for package in ["crates", "exercises", "tests", "bench", "fuzz/src", "xtask"] {
             sources(&root().join(package), &mut found);
         }
         assert!(found.len() > 100, "{found:?}");
