@@ -1,10 +1,13 @@
 //! The project's commands, `cargo xtask COMMAND`. They do all the set-up there is.
 
 mod bench;
+mod check;
 mod debian;
+mod fuzz;
 mod native;
 mod soak;
 mod step;
+mod tools;
 mod win32;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +28,14 @@ cargo xtask [COMMAND]
   soak [--native] [--hand-overs N] [--spawns N] [--threads N] [--seed N]
                            hand over a million objects and start ten thousand children, by 8 threads, and see that handle
                            counts and memory of both processes are flat, into docs/verified; under Wine, a part of it
+  fuzz --quick [TARGET]    let libFuzzer try all targets of the folder `fuzz`, or one, for seconds
+  fuzz --runs N [TARGET]   for so many inputs each, into docs/verified/fuzzing.tsv
+  fuzz --keep [TARGET]     keep the fewest of the inputs that were found
+  sanitize address|memory [ARGS…]
+                           run the native tests under AddressSanitizer, those of what is pure under valgrind
+  miri                     run the tests of what is pure under Miri, where rustup has it
+  deny [--advisories]      look at the dependencies' licences, duplicates and sources; and at what is known against them
+  semver REVISION          compare the public interface with that of a revision
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
@@ -131,10 +142,38 @@ fn command(words: &[&str]) -> Result<(), Stop> {
             ["--native"] => pictures(Which::Native)?,
             _ => return Err(unexpected("pictures takes --native or nothing", rest)),
         },
+        ["fuzz", rest @ ..] => {
+            let expected = || {
+                unexpected(
+                    "fuzz takes --quick, --keep or --runs and a number, and then a target or none",
+                    rest,
+                )
+            };
+            let (how, targets) = match rest {
+                ["--quick", targets @ ..] => (fuzz::How::Quick, targets),
+                ["--keep", targets @ ..] => (fuzz::How::Keep, targets),
+                ["--runs", number, targets @ ..] => {
+                    (fuzz::How::Long(number.parse().map_err(|_| expected())?), targets)
+                }
+                _ => return Err(expected()),
+            };
+            match targets {
+                [] => fuzz::fuzz(how, &fuzz::TARGETS)?,
+                [one] if fuzz::TARGETS.contains(one) => fuzz::fuzz(how, targets)?,
+                _ => return Err(expected()),
+            }
+        }
+        ["sanitize", "address", what @ ..] => check::sanitize(check::Sanitizer::Address, what)?,
+        ["sanitize", "memory", what @ ..] => check::sanitize(check::Sanitizer::Memory, what)?,
+        ["sanitize", ..] => return Err(unexpected("sanitize takes address or memory", words)),
+        ["miri"] => check::miri()?,
+        ["deny"] => check::deny(false)?,
+        ["deny", "--advisories"] => check::deny(true)?,
+        ["semver", revision] => check::semver(revision)?,
         ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
         ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
-        _ => return Err(unexpected("expected demo, test, pictures, bench, soak or win32", words)),
+        _ => return Err(unexpected("expected a command from the list", words)),
     }
     Ok(())
 }
@@ -241,6 +280,12 @@ mod tests {
             (&["soak", "--spawns"], "--spawns"),
             (&["soak", "--spawns", "10", "--native"], "--native"),
             (&["soak", "--save", "file"], "--save"),
+            (&["fuzz"], "--quick"),
+            (&["fuzz", "--runs", "many"], "many"),
+            (&["fuzz", "--quick", "frame"], "frame"),
+            (&["sanitize", "all"], "all"),
+            (&["deny", "advisories"], "advisories"),
+            (&["semver"], "semver"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),
@@ -288,14 +333,16 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        for package in ["crates", "exercises", "soak", "tests", "bench", "xtask"] {
+        for package in ["crates", "exercises", "soak", "tests", "bench", "xtask", "fuzz/src"] {
             sources(&root().join(package), &mut found);
         }
         assert!(found.len() > 100, "{found:?}");
         let systems = ["windows", "unix", "target_os", "target_family"];
         for path in found {
             let may_ask = path.components().any(|part| part.as_os_str() == "os" || part.as_os_str() == "sys")
-                || ["xtask/src/native.rs", "xtask/src/win32.rs"].iter().any(|file| path.ends_with(file));
+                || ["xtask/src/check.rs", "xtask/src/native.rs", "xtask/src/win32.rs"]
+                    .iter()
+                    .any(|file| path.ends_with(file));
             let text = std::fs::read_to_string(&path).expect("it can be read");
             for (number, line) in text.lines().enumerate() {
                 let asks = line.contains("cfg") && line.contains('(');

@@ -67,6 +67,9 @@ mod audit;
 mod channel;
 mod duplicate;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inherit;
 mod kind;
 mod name;

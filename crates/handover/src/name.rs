@@ -1,5 +1,7 @@
 //! Strategy 3, naming: objects that other processes find by a name both know.
 
+pub(crate) mod text;
+
 use std::borrow::Cow;
 
 use crate::{Name, Result};

@@ -111,11 +111,6 @@ impl Told {
     /// [`Error::NotAHandle`] if it can't be a handle's, is too long or is no text; [`Error::System`] if the input ends
     /// before the line does, or can't be read.
     pub fn line() -> Result<Self> {
-        let failed = |source| Error::System {
-            call: call::READ,
-            what: "the line with a handle's number".into(),
-            source,
-        };
         let mut line = Vec::new();
         // As std reads it: of what it has read ahead, nothing is read again.
         let read = always(call::READ, &[("from", "the standard input".into())], || {
@@ -123,19 +118,7 @@ impl Told {
             Ok(Moved(&line))
         });
         read.map_err(failed)?;
-        let came = || format!("{:?}", String::from_utf8_lossy(&line));
-        let Some(text) = line.strip_suffix(b"\n") else {
-            if line.len() as u64 == LONGEST_LINE {
-                return Err(Error::NotAHandle { came: came(), why: "a line without an end" });
-            }
-            let why = format!("standard input ended after {}", came());
-            return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
-        };
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        match std::str::from_utf8(text) {
-            Ok(text) => Ok(Self { value: text.parse()?, source: Source::Line }),
-            Err(_) => Err(Error::NotAHandle { came: came(), why: "not a number" }),
-        }
+        Ok(Self { value: value_of(&line)?, source: Source::Line })
     }
 
     /// A number that came by another way.
@@ -201,6 +184,26 @@ impl Told {
             .map_err(|source| Error::on_handle(call::SET_FLAGS, what(), source))?;
         Ok(own(value))
     }
+}
+
+/// What a line says, which has come with its end, unless the input has ended before or it was too long.
+pub(crate) fn value_of(line: &[u8]) -> Result<HandleValue> {
+    let came = || format!("{:?}", String::from_utf8_lossy(line));
+    let Some(text) = line.strip_suffix(b"\n") else {
+        if line.len() as u64 == LONGEST_LINE {
+            return Err(Error::NotAHandle { came: came(), why: "a line without an end" });
+        }
+        let why = format!("standard input ended after {}", came());
+        return Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
+    };
+    match std::str::from_utf8(text.strip_suffix(b"\r").unwrap_or(text)) {
+        Ok(text) => text.parse(),
+        Err(_) => Err(Error::NotAHandle { came: came(), why: "not a number" }),
+    }
+}
+
+fn failed(source: io::Error) -> Error {
+    Error::System { call: call::READ, what: "the line with a handle's number".into(), source }
 }
 
 /// Refuses a handle of this process that refers to something else than what `T` can own.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Channel;
+use crate::name::text::objection_to_listen;
 use crate::os::channel::{self as os, Client, Door};
 use crate::wait::Deadline;
 use crate::{Error, Process, Result, User};
@@ -151,15 +152,8 @@ impl Channel {
 
 /// Refuses what isn't a name anywhere.
 fn check(name: &str) -> Result<()> {
-    let invalid = |why: &str| Err(Error::invalid(format!("the name {name:?} to listen under"), why));
-    if name.is_empty() {
-        return invalid("is empty");
+    match objection_to_listen(name) {
+        Some(why) => Err(Error::invalid(format!("the name {name:?} to listen under"), why)),
+        None => Ok(()),
     }
-    if name.contains(['\\', '/', '\0']) {
-        return invalid("expected a name without backslash, slash and NUL");
-    }
-    if name.ends_with(['.', ' ']) {
-        return invalid("ends with a dot or a space, which Windows would take off");
-    }
-    Ok(())
 }

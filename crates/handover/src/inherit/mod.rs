@@ -1,5 +1,7 @@
 //! Strategy 1, inheritance: what a parent lists, and what a child makes of it.
 
+#[allow(dead_code, reason = "only Linux has service managers that hand handles down")]
+pub(crate) mod activation;
 mod adoption;
 pub(crate) mod manifest;
 

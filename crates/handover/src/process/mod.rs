@@ -2,11 +2,15 @@
 
 mod child;
 mod command;
+#[allow(dead_code, reason = "only Windows starts a child with a block of units")]
+pub(crate) mod environment;
 mod identity;
 mod peer;
+#[allow(dead_code, reason = "only Windows starts a child with a command line")]
+pub(crate) mod quote;
 mod spawn;
 mod stdio;
-mod template;
+pub(crate) mod template;
 
 #[allow(unused_imports, reason = "only Windows starts a child in more than one way")]
 pub(crate) use self::spawn::check_names;

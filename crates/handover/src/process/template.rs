@@ -3,7 +3,7 @@
 use crate::{Error, HandleValue, Result};
 
 /// Replaces each `{name}` by what `value` answers for it; `{{` and `}}` stand for single braces.
-pub(super) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
+pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
     let wrong = |why: String| Error::InvalidInput { what: format!("the text {template:?}"), why };
     let mut filled = String::with_capacity(template.len() + 8);
     let mut rest = template;

@@ -31,6 +31,8 @@ fn fault(_call: &'static str) -> std::io::Result<()> {
 #[cfg(feature = "faults")]
 use fault::fault;
 
+#[allow(dead_code, reason = "each system has its own rule")]
+pub(crate) mod number;
 pub(crate) mod owned;
 #[cfg(feature = "tracing")]
 mod record;

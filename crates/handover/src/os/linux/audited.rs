@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use super::adoption::named;
 use super::look::entries_of;
 use crate::audit::Seen;
+use crate::inherit::activation::named;
 use crate::inherit::manifest::{Manifest, VARIABLE};
 use crate::sys::handle::{link_at, page_at};
 use crate::sys::trace;

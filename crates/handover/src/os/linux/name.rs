@@ -8,8 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::Held;
-use super::place::{Place, Sort, is_kept};
+use super::place::{Place, is_kept};
 use super::serving::{self, Serving};
+use crate::name::text::objection;
+use crate::name::text::on_linux::Sort;
 use crate::sys::handle;
 use crate::sys::io::HasHandle;
 use crate::sys::named::{self, What};
@@ -46,13 +48,11 @@ impl Name {
     /// [`Error::InvalidInput`]. That a name is too long shows when it is used.
     pub fn local(text: &str) -> Result<Self> {
         let invalid = |why: &str| Err(Error::invalid(format!("the name {text:?} of an object"), why));
-        if text.is_empty() {
-            return invalid("is empty");
+        let of_letters = "expected a name without backslash and NUL, as it has to be on Windows too";
+        match objection(text, of_letters) {
+            Some(why) => invalid(why),
+            None => Ok(Self(text.into())),
         }
-        if text.contains(['\\', '\0']) {
-            return invalid("expected a name without backslash and NUL, as it has to be on Windows too");
-        }
-        Ok(Self(text.into()))
     }
 
     /// The name.

@@ -11,18 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
+use crate::name::text::on_linux::{Sort, lock_of, socket, socket_of_lock};
 use crate::sys::io::HasHandle;
 use crate::sys::lock::{LockFile, try_lock};
 use crate::sys::{Answered, Argument, always, always_ask, stream, user};
 use crate::{Error, Result};
-
-/// What a name is for; those of one sort don't collide with those of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
-    /// Objects of all kinds, and single instances.
-    Object,
-    Listener,
-}
 
 /// What stands in the file of a name that nobody serves.
 const KEPT: &[u8] = b"1";
@@ -124,7 +117,7 @@ fn sweep(paths: &Paths) -> io::Result<()> {
     for entry in std::fs::read_dir(paths.folder())? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(socket) = name.to_str().and_then(|name| name.strip_prefix(LOCK)) else { continue };
+        let Some(socket) = name.to_str().and_then(socket_of_lock) else { continue };
         let path = entry.path();
         let is_old = |metadata: Metadata| {
             metadata.is_file()
@@ -162,9 +155,6 @@ fn metadata_of(path: &Path) -> io::Result<Metadata> {
     metadata.map(|Answered(metadata)| metadata)
 }
 
-/// What stands before the name of a file that is locked.
-const LOCK: &str = "lock.";
-
 #[derive(Debug)]
 struct Paths {
     lock: PathBuf,
@@ -173,9 +163,9 @@ struct Paths {
 
 impl Paths {
     fn of(sort: Sort, name: &str) -> Result<Self> {
-        let base = format!("{}{}", if sort == Sort::Object { "o." } else { "l." }, encoded(name));
+        let file = socket(sort, name);
         let directory = directory().map_err(failed("mkdir", name))?;
-        let socket = directory.join(&base);
+        let socket = directory.join(&file);
         let length = socket.as_os_str().len();
         if length > stream::LONGEST_PATH {
             let why = format!(
@@ -185,7 +175,7 @@ impl Paths {
             );
             return Err(Error::invalid(format!("the name {name:?}"), why));
         }
-        Ok(Self { lock: directory.join(format!("{LOCK}{base}")), socket })
+        Ok(Self { lock: directory.join(lock_of(&file)), socket })
     }
 }
 
@@ -193,18 +183,6 @@ impl Paths {
     fn folder(&self) -> &Path {
         self.lock.parent().unwrap_or(&self.lock)
     }
-}
-
-/// The name as a file can have it, each name another.
-fn encoded(name: &str) -> String {
-    name.chars().fold(String::with_capacity(name.len()), |mut file, letter| {
-        match letter {
-            '%' => file.push_str("%25"),
-            '/' => file.push_str("%2f"),
-            other => file.push(other),
-        }
-        file
-    })
 }
 
 /// The folder for sockets and locks, which is this user's alone.
@@ -250,12 +228,6 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-
-    #[test]
-    fn each_name_has_another_file() {
-        assert_eq!(encoded("my-app.ready"), "my-app.ready");
-        assert_eq!(encoded("a/b%2fc ä"), "a%2fb%252fc ä");
-    }
 
     #[test]
     fn a_name_is_one_holders_and_free_afterwards() -> Result<()> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::place::{Place, Sort, failed, socket_of};
+use super::place::{Place, failed, socket_of};
+use crate::name::text::on_linux::Sort;
 use crate::sys::io::Owned;
 use crate::sys::named::{self, What};
 use crate::sys::spawn::without_signals;

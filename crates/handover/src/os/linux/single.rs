@@ -1,6 +1,7 @@
 //! One process at a time.
 
-use super::place::{Place, Sort, failed, socket_of};
+use super::place::{Place, failed, socket_of};
+use crate::name::text::on_linux::Sort;
 use crate::sys::stream;
 use crate::{AsName, Error, Result};
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Held;
+use crate::name::text::{objection, on_windows};
 use crate::sys::named::{self, What};
 use crate::sys::rights::Rights;
 use crate::sys::text::wide;
@@ -40,9 +41,6 @@ pub struct Name {
     security: Option<SecurityDescriptor>,
 }
 
-/// The most characters that a name can have, with the NUL that ends it and what stands before it.
-const LONGEST: usize = 260;
-
 impl Name {
     /// A name that the processes of this session find: text that isn't empty, without backslash and NUL, of at most
     /// 253 characters.
@@ -65,21 +63,15 @@ impl Name {
     }
 
     fn checked(text: &str, is_global: bool) -> Result<Self> {
-        let this = Self { text: text.into(), is_global, security: None };
         let invalid = |why: &str| Err(Error::invalid(format!("the name {text:?} of an object"), why));
-        if text.is_empty() {
-            return invalid("is empty");
+        let of_letters = "expected a name without backslash and NUL; Name::global has the prefix Global\\";
+        if let Some(why) = objection(text, of_letters) {
+            return invalid(why);
         }
-        if text.contains(['\\', '\0']) {
-            return invalid(
-                "expected a name without backslash and NUL; Name::global has the prefix Global\\",
-            );
+        if let Some(excess) = on_windows::excess(&on_windows::object(text, is_global)) {
+            return invalid(&format!("is too long by {excess} characters"));
         }
-        let length = this.path().len();
-        if length > LONGEST {
-            return invalid(&format!("is too long by {} characters", length - LONGEST));
-        }
-        Ok(this)
+        Ok(Self { text: text.into(), is_global, security: None })
     }
 
     /// Lets in whom this descriptor says, to an object that is created with this name.
@@ -97,8 +89,7 @@ impl Name {
 
     /// With what says where it is found.
     pub(crate) fn with_space(&self) -> String {
-        let space = if self.is_global { "Global" } else { "Local" };
-        format!(r"{space}\{}", self.text)
+        on_windows::object(&self.text, self.is_global)
     }
 
     /// As the API takes it.
@@ -244,7 +235,7 @@ mod tests {
         refused("a\0b", "NUL");
         refused(&"n".repeat(254), "too long");
         refused(&"🦀".repeat(127), "too long");
-        assert_eq!(Name::local(&"n".repeat(253))?.path().len(), LONGEST);
+        assert_eq!(Name::local(&"n".repeat(253))?.path().len(), 260);
         assert!(Name::global(&"n".repeat(253)).is_err());
         assert_eq!(Name::local("a b.ä")?.to_string(), "a b.ä");
         Ok(())

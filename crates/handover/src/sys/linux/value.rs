@@ -2,21 +2,10 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+pub(crate) use crate::sys::number::objection_on_linux as objection;
+
 /// What stands in the error for any other.
 pub(crate) const EXPECTED: &str = "a file descriptor from 0 to 2147483647";
-
-/// Why a number can't be any descriptor.
-#[inline]
-pub(crate) fn objection(number: u64) -> Option<&'static str> {
-    match number {
-        0..=0x7fff_ffff => None,
-        // Those that stand for none or for the current directory are small and negative.
-        0xffff_ff00..=0xffff_ffff => Some("-1 or another that stands for no descriptor"),
-        0x8000_0000..=0xffff_feff => Some("negative as a 32-bit number"),
-        0xffff_ffff_ffff_ff00.. => Some("-1 or another that stands for no descriptor"),
-        _ => Some("more than 32 bits"),
-    }
-}
 
 /// A descriptor of this process as a number.
 #[inline]

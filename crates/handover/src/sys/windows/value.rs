@@ -2,27 +2,10 @@
 
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 
+pub(crate) use crate::sys::number::objection_on_windows as objection;
+
 /// What stands in the error for any other.
 pub(crate) const EXPECTED: &str = "a multiple of 4 from 4 to 0x7ffffffc";
-
-/// Why a number can't be the index of any handle table.
-#[inline]
-pub(crate) fn objection(number: u64) -> Option<&'static str> {
-    let Ok(value) = u32::try_from(number) else {
-        // A pseudo handle that was widened as a signed number is the likelier mistake than a large index.
-        let pseudo = number >= u64::MAX - 11;
-        return Some(if pseudo { "a pseudo handle" } else { "more than 32 bits" });
-    };
-    match value {
-        0 => Some("NULL"),
-        _ if value >= u32::MAX - 11 => Some("INVALID_HANDLE_VALUE or a pseudo handle"),
-        _ if value > 0x7fff_ffff => Some("negative as a 32-bit number"),
-        // The two low bits are the application's to tag; the kernel ignores them. A tagged value is a second
-        // name of the same entry, which would be closed twice.
-        _ if value % 4 != 0 => Some("not a multiple of 4"),
-        _ => None,
-    }
-}
 
 /// A handle of this process as a number.
 #[inline]

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use rustix::event::PollFd;
 
-use super::super::place::{Place, Sort, socket_of};
+use super::super::place::{Place, socket_of};
 use super::link::{LOOK_AGAIN, Link, Peer, prepare};
 use super::opening::peer;
+use crate::name::text::on_linux::Sort;
 use crate::os::public::User;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::stream::Look;

@@ -8,9 +8,10 @@ use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer;
 use super::link::Link;
 use super::opening::{Opening, weaker_end};
+use crate::channel::answer;
+use crate::name::text::on_windows;
 use crate::os::process::Remote;
 use crate::os::refused_duplication;
 use crate::sys::io::Owned;
@@ -251,16 +252,14 @@ fn failed(call: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Erro
     move |source| Error::System { call, what, source }
 }
 
-/// The pipe behind a name: one for each user, so that two users of one machine don't take it from each other.
+/// The pipe behind a name.
 fn path(name: &str) -> Result<String> {
-    /// The most characters that a pipe's name can have, with what stands before it.
-    const LONGEST: usize = 256;
-    let invalid = |why: &str| Err(Error::invalid(format!("the name {name:?} to listen under"), why));
-    let path = format!(r"\\.\pipe\handover.{}.{name}", User::current()?);
-    let length = path.encode_utf16().count();
-    if length > LONGEST {
-        let why = format!("is too long by {} characters", length - LONGEST);
-        return invalid(&why);
+    let path = on_windows::pipe(User::current()?.sid(), name);
+    match on_windows::excess_of_pipe(&path) {
+        None => Ok(path),
+        Some(excess) => Err(Error::invalid(
+            format!("the name {name:?} to listen under"),
+            format!("is too long by {excess} characters"),
+        )),
     }
-    Ok(path)
 }

@@ -7,9 +7,7 @@
 //! | `send.rs`, `receive.rs`, `close.rs` | what it does |
 //! | `opening.rs` | how the two ends come about |
 //! | `door.rs` | how a client comes to a listener |
-//! | `answer.rs` | what it is told there (pure) |
 
-mod answer;
 mod close;
 mod door;
 mod ledger;

@@ -1,10 +1,8 @@
 //! Creating processes.
 
-mod environment;
 pub(crate) mod ground;
 mod lifetime;
 mod lookup;
-mod quote;
 mod remote;
 mod sealed;
 mod spawn;

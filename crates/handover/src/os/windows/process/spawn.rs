@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::Arc;
 
-use super::environment::{self, Variables};
 use super::ground::{Ground, Inheritable};
 use super::stream::Stream;
-use super::{Helper, Suspended, lifetime, lookup, quote, suspended};
+use super::{Helper, Suspended, lifetime, lookup, suspended};
 use crate::inherit::{Manifest, VARIABLE};
 use crate::os::channel::{Opening, RESERVED};
-use crate::process::{Argument, Change, Default, Source, check_names, filled};
+use crate::process::environment::{self, Variables};
+use crate::process::{Argument, Change, Default, Source, check_names, filled, quote};
 use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, own_environment, wide};

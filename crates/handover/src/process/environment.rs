@@ -1,0 +1,172 @@
+//! The environment of a child: changes to the parent's, and the block that results.
+//!
+//! Texts are in units of UTF-16. The order of names is the system's, so the caller brings the comparison
+//! ([Changing environment variables](https://learn.microsoft.com/windows/win32/procthread/changing-environment-variables)).
+
+use std::cmp::Ordering;
+
+/// How names compare: blind to case, by the system's tables.
+pub(crate) type Compare = fn(&[u16], &[u16]) -> Ordering;
+
+const EQUALS: u16 = b'=' as u16;
+
+/// Variables in the system's order, each name once.
+#[derive(Debug)]
+pub(crate) struct Variables {
+    compare: Compare,
+    /// All names and values, one after the other: a process has a hundred variables, and an allocation for each name
+    /// and value would be the dearest part of a spawn.
+    text: Vec<u16>,
+    sorted: Vec<Variable>,
+}
+
+/// Where in the text a variable is; the value follows the name.
+#[derive(Debug, Clone, Copy)]
+struct Variable {
+    start: usize,
+    name: usize,
+    value: usize,
+}
+
+impl Variables {
+    pub(crate) fn new(compare: Compare) -> Self {
+        Self { compare, text: Vec::new(), sorted: Vec::new() }
+    }
+
+    /// The variables of a block.
+    pub(crate) fn of_block(block: &[u16], compare: Compare) -> Self {
+        let mut variables =
+            Self { compare, text: Vec::with_capacity(block.len()), sorted: Vec::with_capacity(128) };
+        for variable in block.split(|unit| *unit == 0).take_while(|variable| !variable.is_empty()) {
+            // The first unit belongs to the name even if it is =, as in those that keep a drive's directory.
+            if let Some(at) = variable[1..].iter().position(|unit| *unit == EQUALS) {
+                variables.set(&variable[..=at], &variable[at + 2..]);
+            }
+        }
+        variables
+    }
+
+    pub(crate) fn set(&mut self, name: &[u16], value: &[u16]) {
+        let variable = Variable { start: self.text.len(), name: name.len(), value: value.len() };
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        // The system's own block comes in order: one comparison for each of its variables is enough.
+        if self.sorted.last().is_none_or(|last| (self.compare)(self.name(last), name).is_lt()) {
+            self.sorted.push(variable);
+            return;
+        }
+        match self.find(name) {
+            // The new spelling of the name wins, as it does in std.
+            Ok(at) => self.sorted[at] = variable,
+            Err(at) => self.sorted.insert(at, variable),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u16]) {
+        if let Ok(at) = self.find(name) {
+            self.sorted.remove(at);
+        }
+    }
+
+    fn name(&self, variable: &Variable) -> &[u16] {
+        &self.text[variable.start..][..variable.name]
+    }
+
+    fn find(&self, name: &[u16]) -> Result<usize, usize> {
+        self.sorted.binary_search_by(|other| (self.compare)(self.name(other), name))
+    }
+
+    /// The block that `CreateProcessW` takes: each variable ends with NUL and the block with one more. An empty
+    /// block still has two.
+    pub(crate) fn block(&self) -> Vec<u16> {
+        let mut block = Vec::with_capacity(self.text.len() + 2 * self.sorted.len() + 2);
+        for variable in &self.sorted {
+            block.extend_from_slice(self.name(variable));
+            block.push(EQUALS);
+            block.extend_from_slice(&self.text[variable.start + variable.name..][..variable.value]);
+            block.push(0);
+        }
+        if block.is_empty() {
+            block.push(0);
+        }
+        block.push(0);
+        block
+    }
+}
+
+/// Why a variable can't be in a block, if it can't.
+///
+/// A name may start with `=`, as the hidden variables do that keep each drive's current directory.
+pub(crate) fn objection(name: &[u16], value: &[u16]) -> Option<&'static str> {
+    match name {
+        [] => Some("has no name"),
+        [_, rest @ ..] if rest.contains(&EQUALS) => Some("has a name with = in it"),
+        _ if name.contains(&0) => Some("has a name with NUL in it"),
+        _ if value.contains(&0) => Some("has a value with NUL in it"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
+    fn ascii(left: &[u16], right: &[u16]) -> Ordering {
+        let upper = |text: &[u16]| String::from_utf16_lossy(text).to_ascii_uppercase();
+        upper(left).cmp(&upper(right))
+    }
+
+    fn variables(pairs: &[(&str, &str)]) -> Variables {
+        let mut variables = Variables::new(ascii);
+        for (name, value) in pairs {
+            variables.set(&wide(name), &wide(value));
+        }
+        variables
+    }
+
+    fn block(pairs: &[(&str, &str)]) -> String {
+        String::from_utf16_lossy(&variables(pairs).block())
+    }
+
+    #[test]
+    fn a_block_is_sorted_and_ends_twice() {
+        assert_eq!(
+            block(&[("b", "2"), ("A", "1"), ("=C:", r"C:\x"), ("c", "")]),
+            "=C:=C:\\x\0A=1\0b=2\0c=\0\0"
+        );
+        assert_eq!(block(&[]), "\0\0");
+    }
+
+    #[test]
+    fn a_block_is_read_as_it_was_written() {
+        for text in ["=C:=C:\\x\0A=1\0b=2\0c=\0\0", "A=b=c\0\0", "\0\0"] {
+            let block = wide(text);
+            assert_eq!(Variables::of_block(&block, ascii).block(), block, "{text:?}");
+        }
+        // Not in order, twice, and without a value: as no system has it, and as any program can make it.
+        let block = wide("b=1\0A=2\0B=3\0lone\0\0");
+        assert_eq!(String::from_utf16_lossy(&Variables::of_block(&block, ascii).block()), "A=2\0B=3\0\0");
+    }
+
+    #[test]
+    fn names_are_blind_to_case() {
+        let mut variables = variables(&[("Path", "old"), ("PATH", "new"), ("TEMP", "t")]);
+        variables.remove(&wide("temp"));
+        assert_eq!(String::from_utf16_lossy(&variables.block()), "PATH=new\0\0");
+    }
+
+    #[test]
+    fn what_a_block_cannot_hold_is_objected_to() {
+        let objection = |name, value| objection(&wide(name), &wide(value));
+        assert_eq!(objection("A", "b=c"), None);
+        assert_eq!(objection("=C:", r"C:\x"), None);
+        assert_eq!(objection("", "x"), Some("has no name"));
+        assert_eq!(objection("A=B", "x"), Some("has a name with = in it"));
+        assert_eq!(objection("A\0", "x"), Some("has a name with NUL in it"));
+        assert_eq!(objection("A", "x\0y"), Some("has a value with NUL in it"));
+    }
+}

@@ -1,0 +1,39 @@
+//! Messages, as a program may make them.
+
+use handover::HandleValue;
+use handover::fuzzing;
+
+use super::input::{Input, repeats, value};
+
+/// A message, in a frame of one system; and what becomes of it when a byte is another.
+pub fn message(data: &[u8]) {
+    let mut input = Input::new(data);
+    let number = input.number();
+    let with_values = number % 2 == 0;
+    let (at, byte) = (usize::from(input.byte()), input.byte());
+    // Many are worth a try now and then, and cost the time of ten messages with few.
+    let numbered = match input.byte() {
+        many @ 0xfc.. => usize::from(many),
+        few => usize::from(few % 8),
+    };
+    let mut names: Vec<String> =
+        (0..input.byte() % 16).map_while(|_| (!input.is_empty()).then(|| input.text())).collect();
+    names.extend((0..numbered).map(|number| number.to_string()));
+    let fits = names.len() <= 253
+        && names.iter().all(|name| (1..=255).contains(&name.len()) && !name.contains('\0'))
+        && !repeats(names.iter());
+    let objects: Vec<(String, Option<HandleValue>)> =
+        names.into_iter().zip((0..).map(|place| with_values.then(|| value(place)))).collect();
+    let written = fuzzing::write_frame(number, &objects, input.rest(), with_values);
+    assert_eq!(written.is_ok(), fits, "{objects:?}");
+    let Ok(mut frame) = written else { return };
+    assert_eq!(fuzzing::frame_length(&frame, with_values), Ok(Some(frame.len())));
+    let message = (number, objects, input.rest().to_vec());
+    assert_eq!(fuzzing::parse_frame(&frame, with_values).as_ref(), Ok(&message));
+    let at = at % frame.len();
+    let was = std::mem::replace(&mut frame[at], byte);
+    match fuzzing::parse_frame(&frame, with_values) {
+        Ok(other) => assert_eq!(other == message, was == byte, "byte {at} of {frame:x?}"),
+        Err(_) => assert_ne!(was, byte),
+    }
+}

@@ -1,0 +1,73 @@
+//! Numbers of handles, and what identifies a process.
+
+use handover::{HandleValue, Identity, fuzzing};
+
+use super::input::Input;
+use super::os::{can_be_handle, is_descriptor, is_handle};
+
+/// Text, a line and a number, as somebody may tell them for a handle's.
+pub fn number(data: &[u8]) {
+    let number = Input::new(data).number();
+    for number in [number, number >> 32] {
+        assert_eq!(fuzzing::objection_to_handle(number).is_none(), is_handle(number.into()), "{number:#x}");
+        assert_eq!(
+            fuzzing::objection_to_descriptor(number).is_none(),
+            is_descriptor(number.into()),
+            "{number:#x}"
+        );
+        let value = HandleValue::try_from(number).map(|value| u64::from(value.get())).ok();
+        assert_eq!(value, Some(number).filter(|number| can_be_handle((*number).into())));
+        assert_eq!(HandleValue::try_from(usize::try_from(number).expect("64 bits")).is_ok(), value.is_some());
+    }
+    let text = String::from_utf8_lossy(data);
+    of_text(&text);
+    of_line(data);
+    of_identity(&text);
+}
+
+fn of_text(text: &str) {
+    let parsed = text.parse::<HandleValue>();
+    let expected = described(text);
+    match &parsed {
+        Ok(value) => {
+            assert_eq!(Some(u128::from(value.get())), expected, "of {text:?}");
+            assert_eq!(value.to_string().parse::<HandleValue>().ok(), Some(*value));
+            assert_eq!(format!("{value:#x}").parse::<HandleValue>().ok(), Some(*value));
+        }
+        Err(error) => {
+            assert_eq!(expected, None, "of {text:?}");
+            assert!(text.len() < 50 || error.to_string().len() < 1000, "{error}");
+        }
+    }
+}
+
+/// What the description says of a text: digits, or `0x` and digits in hex; and then such a number as a table can have.
+pub(crate) fn described(text: &str) -> Option<u128> {
+    let (digits, radix) = match text.get(..2) {
+        Some("0x" | "0X") => (&text[2..], 16),
+        _ => (text, 10),
+    };
+    let mut number = 0_u128;
+    for letter in digits.chars() {
+        // More than any number has is as good as the most.
+        number = (number * u128::from(radix) + u128::from(letter.to_digit(radix)?)).min(u64::MAX.into());
+    }
+    (!digits.is_empty() && can_be_handle(number)).then_some(number)
+}
+
+fn of_line(line: &[u8]) {
+    let value = fuzzing::value_of_line(line);
+    let text = std::str::from_utf8(line).ok();
+    let text =
+        text.and_then(|text| text.strip_suffix('\n')).map(|text| text.strip_suffix('\r').unwrap_or(text));
+    assert_eq!(value.ok().map(|value| value.get().into()), text.and_then(described), "of {line:x?}");
+}
+
+fn of_identity(text: &str) {
+    let Ok(identity) = text.parse::<Identity>() else { return };
+    assert_eq!(identity.to_string().parse::<Identity>().ok(), Some(identity));
+    let (id, created) = text.split_once('@').expect("it was parsed");
+    assert!(
+        id.bytes().all(|byte| byte.is_ascii_digit()) && created.bytes().all(|byte| byte.is_ascii_hexdigit())
+    );
+}

@@ -1,0 +1,115 @@
+//! What looks for faults that tests don't show: sanitizers, Miri, and what dependencies bring.
+
+use std::process::Command;
+
+use crate::debian::{self, succeeds};
+use crate::step::{Failed, Step};
+use crate::tools::Tool;
+
+/// The tests of what needs no operating system, by parts of their names: Miri has none, and for valgrind they are enough.
+const PURE: [&str; 11] = [
+    "channel::wire::",
+    "channel::answer::",
+    "inherit::manifest::",
+    "inherit::activation::",
+    "name::text::",
+    "process::environment::",
+    "process::identity::",
+    "process::quote::",
+    "process::template::",
+    "sys::number::",
+    "value::tests::",
+];
+
+/// What looks on while tests run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Sanitizer {
+    /// Memory that is used after its end or beyond it, and what is never given back: the native tests of the library,
+    /// and all suites in which it works with the system.
+    Address,
+    /// Memory that is read before it is written: the tests of what is pure, under valgrind.
+    Memory,
+}
+
+/// Runs the native tests under a sanitizer; `what` is what cargo is told beyond, such as `--test channel`.
+pub(crate) fn sanitize(sanitizer: Sanitizer, what: &[&str]) -> Result<(), Failed> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err(Failed("the sanitizers run on Linux, on x86-64; not here".into()));
+    }
+    const HERE: &str = "x86_64-unknown-linux-gnu";
+    let mut cargo = Command::new("cargo");
+    cargo.arg("test").env("PROPTEST_FAILURE_PERSISTENCE", "off");
+    match sanitizer {
+        Sanitizer::Address => {
+            // Of the standard library, only what is generic is looked into: the rest comes as it was built.
+            cargo.args(["--target", HERE, "--target-dir", "target/sanitize", "--package", "handover"]);
+            cargo.args(["--package", "handover-tests", "--no-fail-fast", "--lib"]);
+            cargo.args(if what.is_empty() { &["--tests"] } else { what });
+            cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+            Step::new("tests under AddressSanitizer", &mut cargo).run()
+        }
+        Sanitizer::Memory => {
+            let need = [("valgrind", "runs a program on a processor of its own making, and looks on")];
+            if !succeeds("valgrind", &["--version"]) {
+                debian::install("The tests of what is pure run under valgrind.", &need, "leave this out")?;
+            }
+            cargo.args(["--package", "handover", "--lib"]).args(what).arg("--").args(PURE);
+            cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "valgrind --quiet --error-exitcode=99");
+            // A program is forty times slower there.
+            cargo.env("PROPTEST_CASES", "16");
+            Step::new("tests of what is pure under valgrind", &mut cargo).run()
+        }
+    }
+}
+
+/// Runs the tests of what is pure under Miri, if the toolchain has it.
+pub(crate) fn miri() -> Result<(), Failed> {
+    if !succeeds("cargo", &["+nightly", "miri", "--version"]) {
+        return Err(Failed(
+            "there is no Miri here. It comes with rustup: rustup toolchain install nightly --profile minimal \
+             --component miri,rust-src\nUntil then, `cargo xtask sanitize memory` runs the same tests under valgrind"
+                .into(),
+        ));
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args(["+nightly", "miri", "test", "--package", "handover", "--lib", "--target-dir", "target/miri"]);
+    cargo.arg("--").args(PURE);
+    // Chance is asked of the system.
+    cargo.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
+    cargo.env("PROPTEST_FAILURE_PERSISTENCE", "off");
+    Step::new("tests of what is pure under Miri", &mut cargo).run()
+}
+
+/// Licences, duplicates and sources of all that users build; and what is known against it, for which the list of
+/// advisories is fetched.
+pub(crate) fn deny(with_advisories: bool) -> Result<(), Failed> {
+    const DENY: Tool =
+        Tool { name: "deny", what: "which looks at licences and sources of dependencies", is_slow: false };
+    let mut cargo = DENY.ready()?;
+    // The benchmark has other crates in it, to be measured beside them.
+    cargo.args(["--exclude", "bench", "check", "licenses", "bans", "sources"]);
+    if with_advisories {
+        cargo.arg("advisories");
+    }
+    Step::new("what dependencies bring", &mut cargo).run()
+}
+
+/// Whether what users write still compiles and means the same as at a revision of before.
+pub(crate) fn semver(revision: &str) -> Result<(), Failed> {
+    const SEMVER: Tool = Tool {
+        name: "semver-checks",
+        what: "which compares the public interface with that of before",
+        is_slow: false,
+    };
+    let mut cargo = SEMVER.ready()?;
+    // What is behind the other features is nobody's interface.
+    cargo.args([
+        "--package",
+        "handover",
+        "--only-explicit-features",
+        "--features",
+        "tracing",
+        "--baseline-rev",
+    ]);
+    Step::new("the public interface", cargo.arg(revision)).run()
+}
