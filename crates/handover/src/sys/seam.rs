@@ -1,5 +1,7 @@
 //! The one place through which each system call is made: where tests let it fail, and from where it is told of.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is; on Windows the lint does not see it")]
+
 use std::cell::Cell;
 use std::fmt;
 use std::io;
