@@ -102,6 +102,7 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
     ("CreateThread", "as above"),
     ("WaitForSingleObject", "as above"),
     ("GetProcessId", "as above: which process a handle is of"),
+    ("CompareObjectHandles", "as above: whether a handle has the object of a stream"),
     ("NtQueryInformationProcess", "what can't be asked of a process is untold in its line"),
     ("NtQuerySystemInformation", "as above"),
     ("ReadProcessMemory", "as above"),
