@@ -39,7 +39,7 @@ pub use foreign::{bare, foreign, is_foreign_there, script};
 pub use harness::{Role, Suite, Test, left_out, main, main_of, role, this_program};
 pub use os::{door, expect, raw, table, weaker};
 pub use run::{Ended, run, run_with_input};
-pub use sweep::{end, events, flags_are_as_before, sweep, sweep_with_harmless};
+pub use sweep::{Harmless, Sweep, end, events, flags_are_as_before, names_the_call, sweep, swept, watch};
 pub use waiting::{begun, waits};
 
 use std::time::{Duration, Instant};

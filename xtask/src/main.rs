@@ -4,7 +4,10 @@ mod bench;
 mod check;
 mod debian;
 mod fuzz;
+mod hard;
 mod native;
+#[cfg(test)]
+mod seam;
 mod soak;
 mod step;
 mod tools;
@@ -36,11 +39,14 @@ cargo xtask [COMMAND]
   miri                     run the tests of what is pure under Miri, where rustup has it
   deny [--advisories]      look at the dependencies' licences, duplicates and sources; and at what is known against them
   semver REVISION          compare the public interface with that of a revision
+  faults [--native]        let each system call of each scenario fail in turn, and say how many that were
+  kills [--native] [--runs N] [--seed S]
+                           kill 1,000 processes at random moments, which the seed says
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
 
-demo, test, bench and soak take the native programs first and, on Linux, the Win32 ones under Wine after. What is missing for
+demo, test, bench, soak, faults and kills take the native programs first and, on Linux, the Win32 ones under Wine after. What is missing for
 Wine is installed from Debian's packages, after saying what and why; on other systems the commands stop and say what to
 install. --native leaves Wine out, and installs nothing. bench --quick takes seconds: it tries each way twice, and keeps
 nothing.";
@@ -142,6 +148,33 @@ fn command(words: &[&str]) -> Result<(), Stop> {
             ["--native"] => pictures(Which::Native)?,
             _ => return Err(unexpected("pictures takes --native or nothing", rest)),
         },
+        ["faults", rest @ ..] => match rest {
+            [] => hard::faults(Which::All)?,
+            ["--native"] => hard::faults(Which::Native)?,
+            _ => return Err(unexpected("faults takes --native or nothing", rest)),
+        },
+        ["kills", rest @ ..] => {
+            let (which, rest) = match rest {
+                ["--native", rest @ ..] => (Which::Native, rest),
+                rest => (Which::All, rest),
+            };
+            let number = |text: &str| text.parse::<u64>().ok();
+            let (runs, seed) = match rest {
+                [] => (Some(1000), None),
+                ["--runs", runs] => (number(runs), None),
+                ["--seed", seed] => (number(seed).map(|_| 1000), number(seed)),
+                ["--runs", runs, "--seed", seed] => (number(seed).and(number(runs)), number(seed)),
+                _ => (None, None),
+            };
+            match runs {
+                Some(runs @ 1..) => hard::kills(which, runs, seed)?,
+                _ => {
+                    let expected =
+                        "kills takes --native, then --runs with a number, and then --seed with one";
+                    return Err(unexpected(expected, rest));
+                }
+            }
+        }
         ["fuzz", rest @ ..] => {
             let expected = || {
                 unexpected(
@@ -286,6 +319,11 @@ mod tests {
             (&["sanitize", "all"], "all"),
             (&["deny", "advisories"], "advisories"),
             (&["semver"], "semver"),
+            (&["faults", "--wine"], "--wine"),
+            (&["kills", "--runs"], "--runs"),
+            (&["kills", "--runs", "many"], "many"),
+            (&["kills", "--runs", "0"], "--runs"),
+            (&["kills", "--seed", "1", "--native"], "--native"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),

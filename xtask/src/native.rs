@@ -39,6 +39,13 @@ pub(crate) fn cargo(title: &str, arguments: &[&str]) -> Result<(), Failed> {
     Step::new(title, Command::new("cargo").args(arguments)).run()
 }
 
+/// Runs cargo with variables of the environment.
+pub(crate) fn cargo_with(title: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), Failed> {
+    let mut command = Command::new("cargo");
+    command.args(arguments).envs(variables.iter().copied());
+    Step::new(title, &mut command).run()
+}
+
 /// Builds the documentation; a warning is an error.
 pub(crate) fn documentation() -> Result<(), Failed> {
     let mut command = Command::new("cargo");

@@ -75,10 +75,20 @@ impl Win32 {
 
     /// Runs cargo for the Win32 target.
     pub(crate) fn cargo(&self, title: &str, arguments: &[&str]) -> Result<(), Failed> {
+        self.cargo_with(title, arguments, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub(crate) fn cargo_with(
+        &self,
+        title: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<(), Failed> {
         let (subcommand, rest) =
             arguments.split_first().ok_or_else(|| Failed("cargo needs a command".into()))?;
         let mut command = self.cargo_command();
-        command.arg(subcommand).args(self.target_arguments()).args(rest);
+        command.arg(subcommand).args(self.target_arguments()).args(rest).envs(variables.iter().copied());
         Step::new(title, &mut command).run()
     }
 

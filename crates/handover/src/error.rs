@@ -247,12 +247,17 @@ impl Error {
         }
     }
 
+    /// A call failed. Of several that can have, the seam knows which it was, and otherwise it was this one.
+    pub(crate) fn system(call: &'static str, what: String, source: io::Error) -> Self {
+        Self::System { call: crate::sys::failed_call(&source).unwrap_or(call), what, source }
+    }
+
     /// A call on a handle failed: because the handle isn't open, or for another reason.
     pub(crate) fn on_handle(call: &'static str, what: String, source: io::Error) -> Self {
         if crate::sys::handle::is_invalid_handle(&source) {
             return Self::NotOpen { what };
         }
-        Self::System { call, what, source }
+        Self::system(call, what, source)
     }
 
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, PoisonError};
 
 use crate::inherit::is_waiting;
-use crate::sys::{Moved, always, call, handle};
+use crate::sys::{Moved, call, handle};
 use crate::{Error, HandleValue, Kind, Object, Result};
 
 /// The most bytes of a line that says a number. Ten digits are the most that a handle has; the rest is room to show
@@ -111,9 +111,10 @@ impl Told {
     /// [`Error::NotAHandle`] if it can't be a handle's, is too long or is no text; [`Error::System`] if the input ends
     /// before the line does, or can't be read.
     pub fn line() -> Result<Self> {
+        let failed = |source| Error::system(call::READ, "the line with a handle's number".into(), source);
         let mut line = Vec::new();
         // As std reads it: of what it has read ahead, nothing is read again.
-        let read = always(call::READ, &[("from", "the standard input".into())], || {
+        let read = call(call::READ, &[("from", "the standard input".into())], || {
             io::stdin().lock().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
             Ok(Moved(&line))
         });
@@ -177,8 +178,12 @@ impl Told {
         check_kind::<T>(handle::kind_of_value(value), what)?;
         // What was handed down by name, and waits to be taken, may have its number told too.
         let waits = || is_waiting(value) && (self.source == Source::Start || claim(value));
-        if self.source != Source::Promise && !handle::is_still_anybodys(value) && !waits() {
-            return Err(Error::NotYours { value, owner: "an object" });
+        if self.source != Source::Promise {
+            let is_anybodys = handle::is_still_anybodys(value)
+                .map_err(|source| Error::on_handle(call::ASK_FOR_FLAGS, what(), source))?;
+            if !is_anybodys && !waits() {
+                return Err(Error::NotYours { value, owner: "an object" });
+            }
         }
         handle::clear_inheritable_of(value)
             .map_err(|source| Error::on_handle(call::SET_FLAGS, what(), source))?;

@@ -120,7 +120,7 @@ pub fn wait_any(objects: &[&dyn Waitable], time: Duration) -> Result<Came> {
                 let what = format!("object {place} of those to wait for");
                 Err(Error::MissingRight { call: call::WAIT_ANY, what, right: call::TO_WAIT })
             }
-            _ => Err(Error::System { call: call::WAIT_ANY, what: what(), source }),
+            _ => Err(Error::system(call::WAIT_ANY, what(), source)),
         },
     }
 }

@@ -162,7 +162,7 @@ pub(crate) fn is_reserved(name: &str) -> bool {
 
 fn failed(call: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = format!("the inherited object {name:?}");
-    move |source| Error::System { call, what, source }
+    move |source| Error::system(call, what, source)
 }
 
 /// What was handed down to this process: a view of it, as [`inherited`] gives.
@@ -267,7 +267,7 @@ impl Unlisted {
             if handle::is_invalid_handle(&source) {
                 Error::NotOpen { what }
             } else {
-                Error::System { call: call::SET_FLAGS, what, source }
+                Error::system(call::SET_FLAGS, what, source)
             }
         })
     }
@@ -280,11 +280,8 @@ impl Unlisted {
 /// [`Error::System`] if the handle table can't be read.
 pub fn unlisted() -> Result<Vec<Unlisted>> {
     let streams = standard_streams()?;
-    let found = table::inheritable().map_err(|source| Error::System {
-        call: call::READ_TABLE,
-        what: "this process's handle table".into(),
-        source,
-    })?;
+    let found = table::inheritable()
+        .map_err(|source| Error::system(call::READ_TABLE, "this process's handle table".into(), source))?;
     let unlisted = |(value, carries)| Unlisted { value, kind: handle::kind_of_value(value).ok(), carries };
     Ok(found.into_iter().filter(|(value, _)| !streams.contains(value)).map(unlisted).collect())
 }
@@ -293,11 +290,8 @@ pub fn unlisted() -> Result<Vec<Unlisted>> {
 fn standard_streams() -> Result<Vec<HandleValue>> {
     let mut streams = Vec::with_capacity(3);
     for which in 0..3 {
-        let stream = handle::standard_stream(which).map_err(|source| Error::System {
-            call: call::ASK_FOR_STREAM,
-            what: "a standard stream".into(),
-            source,
-        })?;
+        let stream = handle::standard_stream(which)
+            .map_err(|source| Error::system(call::ASK_FOR_STREAM, "a standard stream".into(), source))?;
         streams.extend(stream.and_then(|stream| HandleValue::of(&stream).ok()));
     }
     Ok(streams)

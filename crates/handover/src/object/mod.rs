@@ -144,5 +144,5 @@ pub(crate) fn refused(call: &'static str, what: &str, right: &'static str, sourc
     if source.kind() == io::ErrorKind::PermissionDenied {
         return Error::MissingRight { call, what, right };
     }
-    Error::System { call, what, source }
+    Error::system(call, what, source)
 }

@@ -135,7 +135,7 @@ impl Child {
         self.close_ends();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let failed = |source| Error::System { call: call::READ, what: "the child's output".into(), source };
+        let failed = |source| Error::system(call::READ, "the child's output".into(), source);
         std::thread::scope(|scope| {
             let err = &mut err;
             let reader =

@@ -98,11 +98,8 @@ impl Process {
         if let Some(identity) = known {
             return Ok(*identity);
         }
-        let created = sys::own_creation_time().map_err(|source| Error::System {
-            call: call::TIMES,
-            what: "this process".into(),
-            source,
-        })?;
+        let created = sys::own_creation_time()
+            .map_err(|source| Error::system(call::TIMES, "this process".into(), source))?;
         let identity = Identity::new(std::process::id(), created);
         let _ = CURRENT.set(identity);
         Ok(identity)
@@ -152,7 +149,7 @@ impl Process {
 
     pub(crate) fn failed(&self, call: &'static str) -> impl FnOnce(io::Error) -> Error {
         let what = format!("process {}", self.id());
-        move |source| Error::System { call, what, source }
+        move |source| Error::system(call, what, source)
     }
 }
 

@@ -1,12 +1,18 @@
 //! Making one system call fail, and one not hang, for this crate's own tests.
 
+#![allow(unsafe_code)]
 #![allow(clippy::missing_const_for_thread_local, reason = "they are; on Windows the lint does not see it")]
 
 use std::cell::Cell;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What a thread counts on together with a process that it makes, which may have a copy of all other memory: the calls so
+/// far; and the name of the one that was made to fail, where it stands and how long it is. None yet has no length.
+pub(super) type Board = [AtomicUsize; 3];
 
 thread_local! {
-    static CALLS: Cell<u32> = const { Cell::new(0) };
+    static BOARD: Cell<Option<&'static Board>> = const { Cell::new(None) };
     static FAIL_AT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
@@ -15,19 +21,65 @@ thread_local! {
 pub const CODE: i32 = 1450;
 
 /// Runs this thread's part of a scenario and lets its system call number `fail_at` fail, counted from 0; `None` lets
-/// all succeed. Returns the outcome and how many calls there were.
+/// all succeed. Returns the outcome and how many calls there were. Those count that a process makes which this thread is
+/// making, before it is the program.
 pub fn run<T>(fail_at: Option<u32>, scenario: impl FnOnce() -> T) -> (T, u32) {
-    CALLS.set(0);
+    // There is one for each thread that was ever here.
+    let board = BOARD.get().unwrap_or_else(super::shared_board);
+    BOARD.set(Some(board));
+    let [calls, _, length] = board;
+    calls.store(0, Relaxed);
+    length.store(0, Relaxed);
     FAIL_AT.set(fail_at);
     let outcome = scenario();
     FAIL_AT.set(None);
-    (outcome, CALLS.get())
+    (outcome, u32::try_from(calls.load(Relaxed)).unwrap_or(u32::MAX))
 }
 
-pub(super) fn fault(_call: &'static str) -> io::Result<()> {
-    let number = CALLS.get();
-    CALLS.set(number + 1);
-    if FAIL_AT.get() == Some(number) { Err(io::Error::from_raw_os_error(CODE)) } else { Ok(()) }
+/// What of a thread's calls is to fail, for another thread that makes some of them in its stead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Errand(Option<&'static Board>, Option<u32>);
+
+impl Errand {
+    /// This thread's.
+    pub(crate) fn of_this_thread() -> Self {
+        Self(BOARD.get(), FAIL_AT.get())
+    }
+
+    /// Makes calls that count as that thread's.
+    pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        let Self(board, fail_at) = self;
+        let own = (BOARD.replace(board), FAIL_AT.replace(fail_at));
+        let done = work();
+        BOARD.set(own.0);
+        FAIL_AT.set(own.1);
+        done
+    }
+}
+
+/// The name of the call that this thread's last [`run`] has let fail, if it came to that.
+pub fn failed() -> Option<&'static str> {
+    let [_, name, length] = BOARD.get()?;
+    let length = length.load(Relaxed);
+    if length == 0 {
+        return None;
+    }
+    let name = std::ptr::with_exposed_provenance(name.load(Relaxed));
+    // SAFETY: they were stored of a text that lives for ever, by this program: also in a copy of its memory it is there.
+    let name = unsafe { std::slice::from_raw_parts(name, length) };
+    std::str::from_utf8(name).ok()
+}
+
+/// Whether a call is to fail now. In a new process too: it takes no memory, and no lock.
+pub(super) fn fault(call: &'static str) -> io::Result<()> {
+    let Some([calls, name, length]) = BOARD.get() else { return Ok(()) };
+    let number = calls.fetch_add(1, Relaxed);
+    if FAIL_AT.get().is_none_or(|fails| fails as usize != number) {
+        return Ok(());
+    }
+    name.store(call.as_ptr().expose_provenance(), Relaxed);
+    length.store(call.len(), Relaxed);
+    Err(io::Error::from_raw_os_error(CODE))
 }
 
 /// Makes a call on a thread of its own, and goes on without it, and without an answer, if it doesn't end.
@@ -57,12 +109,12 @@ static NAMES_HANG: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool
 /// Whether questions for a file's name are answered, from now on. On Windows the kernel doesn't answer them for a pipe that
 /// somebody reads; Wine does.
 pub fn let_names_hang(hang: bool) {
-    NAMES_HANG.store(hang, std::sync::atomic::Ordering::Relaxed);
+    NAMES_HANG.store(hang, Relaxed);
 }
 
 #[allow(dead_code, reason = "only one system needs it")]
 pub(super) fn do_names_hang() -> bool {
-    NAMES_HANG.load(std::sync::atomic::Ordering::Relaxed)
+    NAMES_HANG.load(Relaxed)
 }
 
 static REFUSED: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
@@ -71,28 +123,28 @@ static IS_COPIED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool:
 
 /// Whether a process is made as by a kernel or a filter that refuses these flags of `clone`, from now on. Linux only.
 pub fn let_flags_be_refused(flags: i32) {
-    REFUSED.store(flags, std::sync::atomic::Ordering::Relaxed);
+    REFUSED.store(flags, Relaxed);
 }
 
 /// Whether a process that is to be lent memory gets a copy, and nobody waits for it or says so, from now on. Linux only.
 pub fn let_memory_be_copied(is_copied: bool) {
-    IS_COPIED.store(is_copied, std::sync::atomic::Ordering::Relaxed);
+    IS_COPIED.store(is_copied, Relaxed);
 }
 
 /// The flags of `clone` with which the last process was made. Linux only.
 pub fn used_flags() -> i32 {
-    USED.load(std::sync::atomic::Ordering::Relaxed)
+    USED.load(Relaxed)
 }
 
 /// The flags with which such a system would make a process; `lent` are those that lend memory.
 #[allow(dead_code, reason = "only one system needs it")]
 pub(super) fn as_that_system(flags: i32, lent: i32) -> io::Result<i32> {
-    if flags & REFUSED.load(std::sync::atomic::Ordering::Relaxed) != 0 {
+    if flags & REFUSED.load(Relaxed) != 0 {
         /// `EINVAL`.
         const UNKNOWN: i32 = 22;
         return Err(io::Error::from_raw_os_error(UNKNOWN));
     }
-    USED.store(flags, std::sync::atomic::Ordering::Relaxed);
-    let is_copied = IS_COPIED.load(std::sync::atomic::Ordering::Relaxed);
+    USED.store(flags, Relaxed);
+    let is_copied = IS_COPIED.load(Relaxed);
     Ok(if is_copied { flags & !lent } else { flags })
 }

@@ -29,7 +29,32 @@ fn fault(_call: &'static str) -> std::io::Result<()> {
 }
 
 #[cfg(feature = "faults")]
+pub(crate) use fault::Errand;
+#[cfg(feature = "faults")]
 use fault::fault;
+
+/// What of a thread's calls is to fail, for another thread that makes some of them in its stead: nothing.
+#[cfg(not(feature = "faults"))]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Errand;
+
+#[cfg(not(feature = "faults"))]
+impl Errand {
+    #[inline(always)]
+    pub(crate) fn of_this_thread() -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        work()
+    }
+}
+
+/// Begins a thread by a call that can fail for a test, as those that are made through the seam do.
+pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    seam::noted(call::BEGIN_THREAD, fault(call::BEGIN_THREAD).and_then(|()| begin()))
+}
 
 #[allow(dead_code, reason = "each system has its own rule")]
 pub(crate) mod number;
@@ -45,7 +70,7 @@ mod seam;
 #[allow(unused_imports, reason = "not every system has a use for each")]
 pub(crate) use seam::{
     Answered, Argument, AsSlot, Closed, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always,
-    always_ask, ask, call,
+    always_ask, ask, call, failed_call, noted,
 };
 
 #[cfg(windows)]

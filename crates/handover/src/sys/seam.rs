@@ -1,5 +1,8 @@
 //! The one place through which each system call is made: where tests let it fail, and from where it is told of.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is; on Windows the lint does not see it")]
+
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -330,7 +333,7 @@ pub(crate) fn call<T: Outcome>(
     arguments: &Arguments<'_>,
     make: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
-    always(name, arguments, || fault(name).and_then(|()| make()))
+    always(name, arguments, || noted(name, fault(name).and_then(|()| make())))
 }
 
 /// Makes a call that only asks, and changes no handle table. Tests can let it fail.
@@ -340,12 +343,12 @@ pub(crate) fn ask<T: Outcome>(
     arguments: &Arguments<'_>,
     make: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
-    always_ask(name, arguments, || fault(name).and_then(|()| make()))
+    always_ask(name, arguments, || noted(name, fault(name).and_then(|()| make())))
 }
 
 /// Makes a call that does something and that no test lets fail: one that cleans up must be made in any case.
 #[inline(always)]
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "they are only told"))]
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "the arguments are only told"))]
 pub(crate) fn always<T: Outcome>(
     name: &'static str,
     arguments: &Arguments<'_>,
@@ -361,7 +364,7 @@ pub(crate) fn always<T: Outcome>(
 
 /// Makes a call that only asks, and that no test lets fail.
 #[inline(always)]
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "they are only told"))]
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "the arguments are only told"))]
 pub(crate) fn always_ask<T: Outcome>(
     name: &'static str,
     arguments: &Arguments<'_>,
@@ -373,6 +376,31 @@ pub(crate) fn always_ask<T: Outcome>(
     #[cfg(feature = "tracing")]
     super::record::asked(name, arguments, began, outcome.as_ref().map(|outcome| outcome as &dyn Outcome));
     outcome
+}
+
+thread_local! {
+    /// The call of this thread that has failed last, and the system's code.
+    static FAILED: Cell<Option<(&'static str, i32)>> = const { Cell::new(None) };
+}
+
+/// Much of what is done takes several calls, and an error is to name the one that failed. As the system keeps a thread's
+/// last error, its call is kept here: not of one that cleans up, which comes behind the one that has failed.
+#[inline(always)]
+pub(crate) fn noted<T>(name: &'static str, outcome: io::Result<T>) -> io::Result<T> {
+    outcome.inspect_err(|error| note(name, error))
+}
+
+#[cold]
+fn note(name: &'static str, error: &io::Error) {
+    if let Some(code) = error.raw_os_error() {
+        FAILED.set(Some((name, code)));
+    }
+}
+
+/// The name of the call that this error is of, if it is the last that has failed in this thread.
+pub(crate) fn failed_call(error: &io::Error) -> Option<&'static str> {
+    let (name, code) = FAILED.get()?;
+    (error.raw_os_error() == Some(code)).then_some(name)
 }
 
 #[cfg(test)]

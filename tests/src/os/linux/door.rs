@@ -33,3 +33,9 @@ pub fn path(name: &str) -> PathBuf {
 pub fn knock(name: &str) -> io::Result<OwnedFd> {
     UnixStream::connect(path(name)).map(OwnedFd::from)
 }
+
+/// Whether anything is left of a name: its listener's, or its object's, or what either is locked by.
+#[must_use]
+pub fn is_left(name: &str) -> bool {
+    ["l.", "lock.l.", "o.", "lock.o."].iter().any(|sort| folder().join(format!("{sort}{name}")).exists())
+}

@@ -7,7 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use handover::Kind;
+use handover::{Error, Event, Kind, Process};
+
+use crate::Harmless;
 
 /// The call with which a program is started.
 pub const START: &str = "execve";
@@ -19,6 +21,85 @@ pub const CALLS_BEFORE_A_CHILD: u32 = 2;
 
 /// How many calls letting a client in takes at least.
 pub const CALLS_OF_A_DOOR: u32 = 5;
+
+/// How many processes are killed if nobody says how many.
+pub const KILLS: u64 = 40;
+
+/// By how many powers of two the moments differ at which one is killed; the longest is half a 60th of a second.
+pub const MAGNITUDES_OF_A_MOMENT: u64 = 12;
+
+/// How many handles can stay in a process that a stronger end has put there, and was killed before it could tell of: what is
+/// under way is the kernel's here.
+pub const LEFT_BY_A_KILLED_STRONGER: usize = 0;
+
+/// What a child hears whose parent is killed.
+pub const HEARD_OF_A_PARENT: &[&str] = &["PeerGone"];
+
+/// Puts an object into a process, which can't be done here.
+///
+/// # Errors
+///
+/// None.
+pub fn push(_process: &Process, _object: &Event) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Asserts that an error is one by which a sealed spawn says that its helper was killed. Here there is none.
+///
+/// # Panics
+///
+/// Always.
+pub fn helper_is_gone(error: &Error) {
+    panic!("no sealed spawn has a helper here: {error:?}");
+}
+
+/// What a spawn is started by that looks for its file.
+pub const BARE_NAME: &str = "cat";
+
+/// How many handles the first spawn of a process may leave for the next: none.
+pub const KEPT_BY_A_FIRST_SPAWN: usize = 0;
+
+/// Calls whose failure is made light of, and why: in the first spawn of a process.
+pub const HARMLESS_FIRST: &[Harmless] = &[];
+
+/// When a child ends.
+pub const HARMLESS_END: &[Harmless] = &[
+    ("read", "when a child was created is asked before it is waited for, so that it is known afterwards"),
+    ("pidfd_send_signal", "as above: whether the page was about this very process"),
+];
+
+/// When something is waited for.
+pub const HARMLESS_WAIT: &[Harmless] = &[("fcntl", "how it is waited for is asked once more by the wait")];
+
+/// When a name is taken.
+pub const HARMLESS_NAME: &[Harmless] = &[];
+
+/// When tables are looked into.
+pub const HARMLESS_LOOK: &[Harmless] = &[
+    ("statx", "what can't be asked of one descriptor stands in its row, and the rest is there"),
+    ("open", "as above: whether memory is sealed"),
+    ("fcntl", "as above"),
+    ("fstatfs", "as above"),
+];
+
+/// When a command is audited.
+pub const HARMLESS_AUDIT: &[Harmless] = &[
+    ("open", "what can't be asked of a process is untold in its line, and the audit goes on"),
+    ("readdir", "as above"),
+    ("readlink", "as above"),
+    ("read", "as above"),
+    ("statx", "as above"),
+    ("kcmp", "as above"),
+    ("ptrace", "which thread was meant is heard of once more when it stops"),
+    ("waitid", "at the end it is asked again"),
+];
+
+/// When a message is sent and received.
+pub const HARMLESS_SEND: &[Harmless] = &[];
+
+/// When a client is let in.
+pub const HARMLESS_CLIENT: &[Harmless] =
+    &[("ppoll", "a client that can't be asked who it is is sent away, and comes again")];
 
 /// A user who isn't this one.
 pub const ANOTHER_USER: &str = "4294967294";

@@ -6,7 +6,9 @@ use std::os::windows::io::BorrowedHandle;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use handover::Kind;
+use handover::{Error, Event, Kind, Process};
+
+use crate::Harmless;
 
 use super::table;
 
@@ -20,6 +22,110 @@ pub const CALLS_BEFORE_A_CHILD: u32 = 5;
 
 /// How many calls letting a client in takes at least.
 pub const CALLS_OF_A_DOOR: u32 = 16;
+
+/// How many processes are killed if nobody says how many.
+pub const KILLS: u64 = 10;
+
+/// By how many powers of two the moments differ at which one is killed; the longest is a 15th of a second.
+pub const MAGNITUDES_OF_A_MOMENT: u64 = 13;
+
+/// How many handles can stay in a process that a stronger end has put there, and was killed before it could tell of: of a
+/// client that was about to be let in, the three that make an end of a channel; docs/threat-model.md says so.
+pub const LEFT_BY_A_KILLED_STRONGER: usize = 3;
+
+/// What a child hears whose parent is killed.
+pub const HEARD_OF_A_PARENT: &[&str] = &["PeerGone"];
+
+/// Puts an object into a process, and takes it back; under Wine, where that hangs now and then with a process that is in the
+/// middle of a call, it is left there.
+///
+/// # Errors
+///
+/// The library's.
+pub fn push(process: &Process, object: &Event) -> Result<(), Error> {
+    let copy = process.duplicate_into(object)?;
+    if table::is_wine() {
+        let _ = copy.delivered();
+    }
+    Ok(())
+}
+
+/// Asserts that an error is one by which a sealed spawn says that its helper was killed; or, under Wine, what that answers
+/// now and then to any spawn when it is busy.
+///
+/// # Panics
+///
+/// If it is another.
+pub fn helper_is_gone(error: &Error) {
+    const INTERNAL_ERROR: i32 = 1359;
+    let is_wines_own = table::is_wine() && error.raw_os_error() == Some(INTERNAL_ERROR);
+    assert!(is_wines_own || matches!(error, Error::PeerGone { .. }), "{error:?}");
+}
+
+/// What a spawn is started by that looks for its file.
+pub const BARE_NAME: &str = "cmd";
+
+/// How many handles the first spawn of a process may leave for the next: a helper's, and a job's.
+pub const KEPT_BY_A_FIRST_SPAWN: usize = 3;
+
+/// Calls whose failure is made light of, and why: in the first spawn of a process.
+pub const HARMLESS_FIRST: &[Harmless] = &[];
+
+/// When a child ends.
+pub const HARMLESS_END: &[Harmless] = &[(
+    "GetProcessTimes",
+    "when a child was created is asked before it is waited for, so that it is known afterwards",
+)];
+
+/// When something is waited for.
+pub const HARMLESS_WAIT: &[Harmless] = &[];
+
+/// When a name is taken.
+pub const HARMLESS_NAME: &[Harmless] = &[];
+
+/// When tables are looked into.
+pub const HARMLESS_LOOK: &[Harmless] = &[
+    ("DuplicateHandle", "what can't be asked of one handle stands in its row, and the rest is there"),
+    ("NtQueryObject", "as above"),
+    ("CreateEventW", "as above: for the thread that asks for a file's name"),
+    ("SetEvent", "as above"),
+    ("CreateThread", "as above"),
+    ("WaitForSingleObject", "as above"),
+    ("GetProcessId", "as above: which process a handle is of"),
+];
+
+/// When a command is audited.
+pub const HARMLESS_AUDIT: &[Harmless] = &[
+    ("DuplicateHandle", "what can't be asked of one handle stands in its row, and the audit goes on"),
+    ("NtQueryObject", "as above"),
+    ("CreateEventW", "as above: for the thread that asks for a file's name"),
+    ("SetEvent", "as above"),
+    ("CreateThread", "as above"),
+    ("WaitForSingleObject", "as above"),
+    ("GetProcessId", "as above: which process a handle is of"),
+    ("CompareObjectHandles", "as above: whether a handle has the object of a stream"),
+    ("NtQueryInformationProcess", "what can't be asked of a process is untold in its line"),
+    ("NtQuerySystemInformation", "as above"),
+    ("ReadProcessMemory", "as above"),
+    ("QueryFullProcessImageNameW", "as above"),
+    ("GetExitCodeProcess", "as above"),
+];
+
+/// When a message is sent and received.
+pub const HARMLESS_SEND: &[Harmless] = &[];
+
+/// When a client is let in.
+pub const HARMLESS_CLIENT: &[Harmless] = &[
+    ("GetNamedPipeClientProcessId", "a client that can't be asked who it is is sent away, and comes again"),
+    ("OpenProcess", "as above"),
+    ("OpenProcessToken", "as above"),
+    ("GetTokenInformation", "as above"),
+    ("ConvertSidToStringSidW", "as above"),
+    ("DisconnectNamedPipe", "nobody stands in the door any more"),
+    ("ReadFile", "whether a client has come in stands in the ledger"),
+    ("GetOverlappedResult", "as above"),
+    ("WaitForMultipleObjects", "as above"),
+];
 
 /// A user who isn't this one.
 pub const ANOTHER_USER: &str = "S-1-5-21-1-2-3-1000";

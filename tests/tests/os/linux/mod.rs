@@ -10,6 +10,7 @@ mod command;
 mod deadlines;
 mod events;
 mod everybody;
+mod faults;
 mod hostile;
 mod names;
 mod newborn;
@@ -29,6 +30,7 @@ pub(crate) const SUITES: &[Suite] = &[
     command::SUITE,
     deadlines::SUITE,
     events::SUITE,
+    faults::SUITE,
     hostile::SUITE,
     names::SUITE,
     newborn::SUITE,

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use super::audited::look;
 use super::look::check_proc;
 use crate::audit::{Show, Started, Watch, gallery};
+use crate::sys::call::BEGIN_THREAD;
 use crate::sys::handle::page_at;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::process::forgets_children;
 use crate::sys::spawn::{hold_free_streams, without_signals};
 use crate::sys::trace::{self, Came, Happened};
+use crate::sys::{Errand, begin_thread};
 use crate::{Error, Result};
 
 /// How the command was and what it has started; `None` if the deadline came first.
@@ -47,14 +49,17 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
     let held = hold_free_streams().map_err(failed("open", &what))?;
     let (near, far) = trace::meet(&mut command).map_err(failed("socketpair", &what))?;
     drop(held);
+    let errand = Errand::of_this_thread();
     thread::scope(|scope| {
         let (tell, hear) = channel();
         let (show, gallery) = gallery();
         let tracer = without_signals(|| {
             let thread = thread::Builder::new().name("handover audit".into());
-            thread.spawn_scoped(scope, move || follow(far, hear, until, &show))
+            let follow = move || errand.run(|| follow(far, hear, until, &show));
+            begin_thread(|| thread.spawn_scoped(scope, follow))
         });
-        let tracer = tracer.and_then(|begun| begun).map_err(failed("clone", "the thread that traces"))?;
+        let tracer = tracer.map_err(failed("rt_sigprocmask", "the thread that traces"))?;
+        let tracer = tracer.map_err(failed(BEGIN_THREAD, "the thread that traces"))?;
         let spawned = trace::spawn(&mut command);
         // A child that has failed before it came to that waits for nobody, and nobody for it.
         drop(near);
@@ -67,7 +72,9 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
         let _ = tell.send(word);
         let started = gallery.watch(watch);
         let outcome = tracer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        if spawned.map_err(failed("execve", &what))?.is_piped {
+        // By the name that a program that can't be started has everywhere.
+        let not_started = |source| Error::System { call: "execve", what: what.clone(), source };
+        if spawned.map_err(not_started)?.is_piped {
             return Err(Error::invalid(
                 what,
                 "has a pipe to this process for a stream, and nobody at its other end",
@@ -79,7 +86,7 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
 
 fn failed(call: &'static str, what: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.to_owned();
-    move |source| Error::System { call, what, source }
+    move |source| Error::system(call, what, source)
 }
 
 /// The tracer's thread.
@@ -90,14 +97,17 @@ fn follow(
     show: &Show,
 ) -> Result<Option<ExitStatus>> {
     // If it never came to that, std says why.
-    let Some(command) = trace::hear_id(far.handle()) else { return Ok(None) };
+    let heard =
+        trace::hear_id(far.handle()).map_err(failed("recvmsg", "the process that is to be traced"))?;
+    let Some(command) = heard else { return Ok(None) };
     if let Err(source) = trace::seize(command) {
         let what = refused(command, &source);
-        trace::let_go(far.handle(), Err(&source));
-        return Err(Error::System { call: "ptrace", what, source });
+        // Why it is refused is said already.
+        let _ = trace::let_go(far.handle(), Err(&source));
+        return Err(Error::system("ptrace", what, source));
     }
     let mut tree = Tree { command, threads: vec![command], hear, is_spawned: false, status: None };
-    trace::let_go(far.handle(), Ok(()));
+    trace::let_go(far.handle(), Ok(())).map_err(failed("sendto", "the process that is traced"))?;
     drop(far);
     let mut pause = SHORTEST;
     loop {
@@ -110,12 +120,12 @@ fn follow(
             Came::NoneIsLeft => break,
             Came::One(happened) => {
                 pause = SHORTEST;
-                if let Some(begun) = tree.go_on(&happened) {
+                if let Some(begun) = tree.go_on(&happened)? {
                     let id = begun.id;
                     if !show.show(begun) {
                         return Ok(None);
                     }
-                    trace::resume(id, 0);
+                    resume(id, 0)?;
                 }
             }
         }
@@ -163,6 +173,10 @@ fn refused(process: u32, source: &std::io::Error) -> String {
     }
 }
 
+fn resume(thread: u32, signal: i32) -> Result<()> {
+    trace::resume(thread, signal).map_err(failed("ptrace", "a thread that is traced"))
+}
+
 /// What is traced. With this, it ends.
 struct Tree {
     command: u32,
@@ -193,14 +207,14 @@ impl Tree {
     }
 
     /// Lets a thread go on as it would without a tracer; except if it is about to begin with a program.
-    fn go_on(&mut self, happened: &Happened) -> Option<Started> {
+    fn go_on(&mut self, happened: &Happened) -> Result<Option<Started>> {
         let (thread, signal, event) = match *happened {
             Happened::Ended { thread, status } => {
                 self.threads.retain(|other| *other != thread);
                 if thread == self.command {
                     self.status = Some(status);
                 }
-                return None;
+                return Ok(None);
             }
             Happened::Stopped { thread, signal, event } => (thread, signal, event),
         };
@@ -210,20 +224,22 @@ impl Tree {
                 // If another thread than the first did it, that one has the first one's id now, and nobody says more of it.
                 let before = trace::message(thread).ok().and_then(|id| u32::try_from(id).ok());
                 self.threads.retain(|other| *other == thread || Some(*other) != before);
-                return Some(look(thread).into());
+                return Ok(Some(look(thread).into()));
             }
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
                 if let Some(new) = trace::message(thread).ok().and_then(|id| u32::try_from(id).ok()) {
                     self.add(new);
                 }
-                trace::resume(thread, 0);
+                resume(thread, 0)?;
             }
             // It stops as one of its own wants it to, and whoever waits for that hears of it.
-            trace::EVENT_STOP if trace::is_stop(signal) => trace::listen(thread),
-            0 => trace::resume(thread, signal),
-            _ => trace::resume(thread, 0),
+            trace::EVENT_STOP if trace::is_stop(signal) => {
+                trace::listen(thread).map_err(failed("ptrace", "a thread that is traced"))?;
+            }
+            0 => resume(thread, signal)?,
+            _ => resume(thread, 0)?,
         }
-        None
+        Ok(None)
     }
 
     fn add(&mut self, thread: u32) {
@@ -246,8 +262,9 @@ impl Drop for Tree {
             match trace::next(true) {
                 Ok(Came::One(Happened::Stopped { thread, .. })) => trace::kill(thread),
                 Ok(Came::One(Happened::Ended { .. })) => {}
-                Ok(Came::Nothing) => thread::sleep(LONGEST),
-                Ok(Came::NoneIsLeft) | Err(_) => return,
+                // It can be that it couldn't be asked now.
+                Ok(Came::Nothing) | Err(_) => thread::sleep(LONGEST),
+                Ok(Came::NoneIsLeft) => return,
             }
         }
     }

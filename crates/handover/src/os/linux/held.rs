@@ -40,9 +40,10 @@ impl Held {
 
     /// What is waited for.
     pub(crate) fn target(&self) -> Target<'_> {
-        // If the kernel doesn't say, the wait itself fails and tells why.
-        let ask = || way_of(self.handle()).unwrap_or(Way::Look);
-        Target { handle: self.handle(), way: *self.way.get_or_init(ask) }
+        let known = self.way.get().copied().or_else(|| way_of(self.handle()).ok());
+        // If the kernel doesn't say, the wait asks once more, and fails and tells why.
+        let way = known.map_or(Way::Unknown, |way| *self.way.get_or_init(|| way));
+        Target { handle: self.handle(), way }
     }
 
     /// The object with these rights.

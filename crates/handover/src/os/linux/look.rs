@@ -27,9 +27,7 @@ pub(super) fn check_proc() -> Result<()> {
                 "has process {id} for this one, which is {here}: it shows another namespace of ids; mount it anew"
             ),
         )),
-        Err(source) => {
-            Err(Error::System { call: "readlink", what: "/proc, which has to be mounted".into(), source })
-        }
+        Err(source) => Err(Error::system("readlink", "/proc, which has to be mounted".into(), source)),
     }
 }
 
@@ -63,7 +61,7 @@ fn refused(process: &Process, source: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => {
             Error::MissingRight { call: "readdir", what: what(), right: "to trace it (ptrace(2))" }
         }
-        _ => Error::System { call: "readdir", what: what(), source },
+        _ => Error::system("readdir", what(), source),
     }
 }
 
@@ -213,7 +211,7 @@ fn by_description(
                 // Without that call nobody can tell, and what isn't known isn't nothing.
                 Err(source) => {
                     let what = "two descriptors, which the kernel has to be able to compare".into();
-                    return Err(Error::System { call: "kcmp", what, source });
+                    return Err(Error::system("kcmp", what, source));
                 }
             }
         }

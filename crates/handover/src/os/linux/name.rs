@@ -81,7 +81,7 @@ impl FromStr for Name {
 pub(crate) fn create_unnamed(what: What) -> Result<Held> {
     match named::create(what) {
         Ok(handle) => Ok(Held::created(handle, None)),
-        Err(source) => Err(Error::System { call: what.creating(), what: "an unnamed object".into(), source }),
+        Err(source) => Err(Error::system(what.creating(), "an unnamed object".into(), source)),
     }
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn create_or_open(what: What, name: &(impl AsName + ?Sized)) -> Resul
 /// `None` if somebody has the name.
 fn try_to_create(what: What, name: &Name) -> Result<Option<Held>> {
     let Some(place) = Place::take(Sort::Object, name.as_str())? else { return Ok(None) };
-    let failed = |source| Error::System { call: what.creating(), what: format!("the name {name}"), source };
+    let failed = |source| Error::system(what.creating(), format!("the name {name}"), source);
     let handle = named::create(what).map_err(failed)?;
     let serving = Serving::begin(place, &handle, name.as_str())?;
     Ok(Some(Held::created(handle, Some(serving))))
@@ -128,10 +128,8 @@ pub(crate) fn open(_: What, kind: Kind, name: &(impl AsName + ?Sized), _: Rights
         return Err(Error::NoSuchObject { name: name.to_string(), kind });
     };
     let found = handle::kind_of(handle.handle());
-    let found = found.map_err(|source| Error::System {
-        call: crate::sys::call::ASK_FOR_KIND,
-        what: format!("the name {name}"),
-        source,
+    let found = found.map_err(|source| {
+        Error::system(crate::sys::call::ASK_FOR_KIND, format!("the name {name}"), source)
     })?;
     if found != kind {
         return Err(Error::NameOfAnotherKind { name: name.to_string(), expected: kind });

@@ -11,7 +11,7 @@ pub(crate) fn open_process(id: u32) -> Result<Process> {
     match sys::open(id) {
         Ok(handle) => Ok(Process::new(handle, id)),
         Err(error) if sys::is_missing(&error) => Err(Error::PeerGone { process: id, what: "open".into() }),
-        Err(source) => Err(Error::System { call: "pidfd_open", what: format!("process {id}"), source }),
+        Err(source) => Err(Error::system("pidfd_open", format!("process {id}"), source)),
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::name::text::on_linux::{Sort, lock_of, socket, socket_of_lock};
 use crate::sys::io::HasHandle;
 use crate::sys::lock::{LockFile, try_lock};
-use crate::sys::{Answered, Argument, always, always_ask, stream, user};
+use crate::sys::{Answered, Argument, always, ask, call, stream, user};
 use crate::{Error, Result};
 
 /// What stands in the file of a name that nobody serves.
@@ -60,15 +60,17 @@ impl Place {
                 Err(source) => return Err(failed("flock")(source)),
             }
             // Whoever had it may have removed the file just before that, and then the lock is on nothing.
-            if !is_same(&file, &paths.lock) {
+            if !is_same(&file, &paths.lock).map_err(failed("lstat"))? {
                 continue;
             }
-            match remove(&paths.socket) {
+            match call("unlink", &[("path", paths.socket.as_path().into())], || {
+                std::fs::remove_file(&paths.socket)
+            }) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("unlink")(error)),
                 _ => {
                     // One that has just been made by somebody who hasn't locked it yet was left by nobody.
-                    let was_left = file.metadata().is_ok_and(|metadata| metadata.len() > 0);
-                    always("ftruncate", &[("handle", file.handle().into()), ("size", 0_u32.into())], || {
+                    let was_left = metadata_of_open(&file).map_err(failed("fstat"))?.len() > 0;
+                    call("ftruncate", &[("handle", file.handle().into()), ("size", 0_u32.into())], || {
                         file.set_len(0)
                     })
                     .map_err(failed("ftruncate"))?;
@@ -83,7 +85,7 @@ impl Place {
     pub(super) fn keep(&mut self) -> io::Result<()> {
         let mut file: &File = &self.file;
         let arguments = [("handle", file.handle().into()), ("", Argument::Bytes(KEPT))];
-        always("write", &arguments, || file.write_all(KEPT))
+        call("write", &arguments, || file.write_all(KEPT))
     }
 
     /// Where others connect.
@@ -129,7 +131,7 @@ fn sweep(paths: &Paths) -> io::Result<()> {
         }
         // Locked until it is gone. If it has been given back since, there is another of its name, which is somebody's.
         let Ok(file) = LockFile::open(&path, OpenOptions::new().read(true)) else { continue };
-        if try_lock(&file).unwrap_or(false) && is_same(&file, &path) {
+        if try_lock(&file).unwrap_or(false) && is_same(&file, &path).unwrap_or(false) {
             // Of the two, the lock goes last: whoever comes in between finds the name as it would be anyway.
             let _ = remove(&paths.folder().join(socket));
             let _ = remove(&path);
@@ -138,10 +140,20 @@ fn sweep(paths: &Paths) -> io::Result<()> {
     Ok(())
 }
 
-fn is_same(file: &File, path: &Path) -> bool {
+/// Whether this file is still that of the path.
+fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    let there = metadata_of(path).map(id).ok();
-    file.metadata().map(id).ok() == there && there.is_some()
+    let there = match metadata_of(path) {
+        Ok(there) => id(there),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(id(metadata_of_open(file)?) == there)
+}
+
+fn metadata_of_open(file: &File) -> io::Result<Metadata> {
+    let metadata = ask("fstat", &[("handle", file.handle().into())], || file.metadata().map(Answered));
+    metadata.map(|Answered(metadata)| metadata)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -150,8 +162,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Of the link, if it is one.
 fn metadata_of(path: &Path) -> io::Result<Metadata> {
-    let metadata =
-        always_ask("lstat", &[("path", path.into())], || std::fs::symlink_metadata(path).map(Answered));
+    let metadata = ask("lstat", &[("path", path.into())], || std::fs::symlink_metadata(path).map(Answered));
     metadata.map(|Answered(metadata)| metadata)
 }
 
@@ -164,7 +175,7 @@ struct Paths {
 impl Paths {
     fn of(sort: Sort, name: &str) -> Result<Self> {
         let file = socket(sort, name);
-        let directory = directory().map_err(failed("mkdir", name))?;
+        let directory = directory().map_err(|(call, source)| failed(call, name)(source))?;
         let socket = directory.join(&file);
         let length = socket.as_os_str().len();
         if length > stream::LONGEST_PATH {
@@ -185,42 +196,49 @@ impl Paths {
     }
 }
 
-/// The folder for sockets and locks, which is this user's alone.
-fn directory() -> io::Result<PathBuf> {
+/// The folder for sockets and locks, which is this user's alone; or which call has failed, and why.
+fn directory() -> Result<PathBuf, (&'static str, io::Error)> {
     let user = user::current();
-    let is_ours = |folder: &PathBuf| {
-        let metadata = always_ask("stat", &[("path", folder.as_path().into())], || {
-            std::fs::metadata(folder).map(Answered)
-        });
-        metadata.is_ok_and(|Answered(metadata)| metadata.is_dir() && metadata.uid() == user)
+    let is_ours = |folder: &Path| {
+        let found = ask("stat", &[("path", folder.into())], || std::fs::metadata(folder).map(Answered));
+        match found {
+            Ok(Answered(metadata)) => Ok(metadata.is_dir() && metadata.uid() == user),
+            // Not for want of memory, say: whoever has the name would be looked for elsewhere.
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
+                    Ok(false)
+                }
+                _ => Err(("stat", error)),
+            },
+        }
     };
     let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let usual = || PathBuf::from(format!("/run/user/{user}"));
-    let runtime = named.into_iter().chain([usual()]).find(is_ours);
-    let directory = match runtime {
-        Some(runtime) => runtime.join("handover"),
-        None => PathBuf::from(format!("/tmp/handover-{user}")),
-    };
+    let mut directory = PathBuf::from(format!("/tmp/handover-{user}"));
+    for runtime in named.into_iter().chain([usual()]) {
+        if is_ours(&runtime)? {
+            directory = runtime.join("handover");
+            break;
+        }
+    }
     let make = || match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     };
-    always("mkdir", &[("path", directory.as_path().into())], make)?;
+    call("mkdir", &[("path", directory.as_path().into())], make).map_err(|error| ("mkdir", error))?;
     // Where everybody can write, somebody else may have made it, or a link to it.
-    let metadata = metadata_of(&directory)?;
+    let metadata = metadata_of(&directory).map_err(|error| ("lstat", error))?;
     if metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0 {
         return Ok(directory);
     }
-    Err(io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        format!("{} has to be a folder of this user's alone", directory.display()),
-    ))
+    let why = format!("{} has to be a folder of this user's alone", directory.display());
+    Err(("mkdir", io::Error::new(io::ErrorKind::PermissionDenied, why)))
 }
 
 pub(super) fn failed(call: &'static str, name: &str) -> impl FnOnce(io::Error) -> Error {
     let what = format!("the name {name:?}");
-    move |source| Error::System { call, what, source }
+    move |source| Error::system(call, what, source)
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::place::{Place, failed, socket_of};
 use crate::name::text::on_linux::Sort;
+use crate::sys::call::BEGIN_THREAD;
 use crate::sys::io::Owned;
 use crate::sys::named::{self, What};
 use crate::sys::spawn::without_signals;
 use crate::sys::stream::Look;
-use crate::sys::{handle, stream, user, wait};
+use crate::sys::{begin_thread, handle, stream, user, wait};
 use crate::wait::Deadline;
 use crate::{Error, Result};
 
@@ -42,8 +43,10 @@ impl Serving {
         let stopped =
             handle::duplicate_here(stop.as_fd(), crate::sys::rights::SAME).map_err(failed("fcntl"))?;
         let thread = std::thread::Builder::new().name("handover name".into());
-        let thread = without_signals(|| thread.spawn(move || serve(&place, &socket, &object, &stopped)));
-        let thread = thread.and_then(|thread| thread).map_err(failed("clone3"))?;
+        let thread = without_signals(|| {
+            begin_thread(|| thread.spawn(move || serve(&place, &socket, &object, &stopped)))
+        });
+        let thread = thread.map_err(failed("rt_sigprocmask"))?.map_err(failed(BEGIN_THREAD))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }

@@ -8,10 +8,8 @@ use crate::{Access, Error, HandleValue, Identity, Result, Unlisted};
 pub(crate) fn check_is_meant_for_this_process(meant_for: &str) -> Result<()> {
     let meant_for: Identity =
         meant_for.parse().map_err(|_| bad("lacks the parent's id and creation time"))?;
-    let parent = crate::sys::process::parent_id().map_err(|source| Error::System {
-        call: "NtQueryInformationProcess",
-        what: "this process's parent".into(),
-        source,
+    let parent = crate::sys::process::parent_id().map_err(|source| {
+        Error::system("NtQueryInformationProcess", "this process's parent".into(), source)
     })?;
     let is_ours = parent == meant_for.id
         // If the parent has ended or mustn't be asked, its creation time isn't known, and its id is the best there is.

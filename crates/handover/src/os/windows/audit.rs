@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::audited::look;
 use crate::audit::{Show, Started, Watch, gallery};
+use crate::sys::call::BEGIN_THREAD;
 use crate::sys::debug::{self, Exception, Happened, What};
 use crate::sys::io::Owned;
 use crate::sys::process::terminate;
+use crate::sys::{Errand, begin_thread};
 use crate::{Error, Result};
 
 /// How the command was and what it has started; `None` if the deadline came first.
@@ -18,11 +20,13 @@ type Outcome = Option<(ExitStatus, Vec<Started>)>;
 
 /// Runs the command to the end of its tree, on a thread of its own: what is debugged is debugged by a thread.
 pub(crate) fn run(command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
+    let errand = Errand::of_this_thread();
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("handover audit".into());
         let (show, gallery) = gallery();
-        let begun = thread.spawn_scoped(scope, move || follow(command, until, &show));
-        let debugger = begun.map_err(failed("CreateThread", "the thread that debugs"))?;
+        let begun =
+            begin_thread(|| thread.spawn_scoped(scope, move || errand.run(|| follow(command, until, &show))));
+        let debugger = begun.map_err(failed(BEGIN_THREAD, "the thread that debugs"))?;
         let started = gallery.watch(watch);
         let status = debugger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(status.map(|status| (status, started)))
@@ -31,7 +35,7 @@ pub(crate) fn run(command: Command, until: Option<Instant>, watch: &mut Watch<'_
 
 fn failed(call: &'static str, what: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = what.to_owned();
-    move |source| Error::System { call, what, source }
+    move |source| Error::system(call, what, source)
 }
 
 /// The debugger's thread.

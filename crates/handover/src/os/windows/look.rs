@@ -202,10 +202,12 @@ pub(crate) fn shared(one: &Process, other: &Process) -> Result<Sharing> {
     }
     let mut names = Names::default();
     for ((kind, _), candidates) in candidates {
-        let groups = grouped(candidates).map_err(|source| Error::System {
-            call: "CompareObjectHandles",
-            what: format!("handles of processes {} and {}", one.id(), other.id()),
-            source,
+        let groups = grouped(candidates).map_err(|source| {
+            Error::system(
+                "CompareObjectHandles",
+                format!("handles of processes {} and {}", one.id(), other.id()),
+                source,
+            )
         })?;
         sharing.objects.extend(groups.into_iter().map(|(first, handles)| SharedObject {
             name: names.of(&kind, first).ok().flatten(),

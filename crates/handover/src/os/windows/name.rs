@@ -140,10 +140,8 @@ impl SecurityDescriptor {
         if text.contains('\0') {
             return Err(Error::invalid(format!("the security descriptor {text:?}"), "has a NUL in it"));
         }
-        let protection = Protection::from_sddl(text).map_err(|source| Error::System {
-            call: "ConvertStringSecurityDescriptorToSecurityDescriptorW",
-            what: format!("{text:?}"),
-            source,
+        let protection = Protection::from_sddl(text).map_err(|source| {
+            Error::system("ConvertStringSecurityDescriptorToSecurityDescriptorW", format!("{text:?}"), source)
         })?;
         Ok(Self(Arc::new(protection)))
     }
@@ -167,7 +165,7 @@ pub(crate) fn create_or_open(what: What, name: &(impl AsName + ?Sized)) -> Resul
         Err(error) if named::is_of_another_kind(&error) => Err(taken(&name)),
         // An object that doesn't let this user in, or names that this process mustn't create.
         Err(error) if named::is_refused(&error) && is_there(what, &name) => Err(taken(&name)),
-        Err(source) => Err(Error::System { call: what.creating(), what: format!("the name {name}"), source }),
+        Err(source) => Err(Error::system(what.creating(), format!("the name {name}"), source)),
     }
 }
 
@@ -201,11 +199,7 @@ pub(crate) fn open(what: What, kind: Kind, name: &(impl AsName + ?Sized), rights
         if named::is_of_another_kind(&source) {
             return Error::NameOfAnotherKind { name: name.to_string(), expected: kind };
         }
-        Error::System {
-            call: what.opening(),
-            what: format!("the name {name} with the access {access}"),
-            source,
-        }
+        Error::system(what.opening(), format!("the name {name} with the access {access}"), source)
     });
     opened.map(Held::received)
 }
@@ -214,7 +208,7 @@ pub(crate) fn open(what: What, kind: Kind, name: &(impl AsName + ?Sized), rights
 pub(crate) fn create_unnamed(what: What) -> Result<Held> {
     match named::create(what, None) {
         Ok((handle, _)) => Ok(Held::created(handle)),
-        Err(source) => Err(Error::System { call: what.creating(), what: "an unnamed object".into(), source }),
+        Err(source) => Err(Error::system(what.creating(), "an unnamed object".into(), source)),
     }
 }
 

@@ -43,7 +43,7 @@ impl Process {
             Err(source) => {
                 let what =
                     format!("process {id} with the rights {}", words(Some(&Kind::Process), access.bits()));
-                Err(Error::System { call: "OpenProcess", what, source })
+                Err(Error::system("OpenProcess", what, source))
             }
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn refused_duplication(process: &Process, what: &str, source: io::Err
 
 /// The identity of whatever process has this id now, if there is one that may be asked.
 pub(super) fn identity_of(id: u32) -> Result<Option<Identity>> {
-    let failed = |call| move |source| Error::System { call, what: format!("process {id}"), source };
+    let failed = |call| move |source| Error::system(call, format!("process {id}"), source);
     let process = match sys::open(id, Access::PROCESS_QUERY_LIMITED_INFORMATION) {
         Ok(process) => process,
         // No process has the id, or one of another user.

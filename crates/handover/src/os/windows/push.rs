@@ -80,7 +80,7 @@ impl Undelivered {
         });
         written.map_err(|source| {
             let what = format!("the line with the number of a handle in process {}", self.0.process().id());
-            Error::System { call: "WriteFile", what, source }
+            Error::system("WriteFile", what, source)
         })?;
         self.delivered();
         Ok(())

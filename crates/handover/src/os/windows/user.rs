@@ -26,11 +26,8 @@ impl User {
         if let Some(user) = CURRENT.get() {
             return Ok(user.clone());
         }
-        let sid = of_process(sys::process::current()).map_err(|source| Error::System {
-            call: "GetTokenInformation",
-            what: "this process's user".into(),
-            source,
-        })?;
+        let sid = of_process(sys::process::current())
+            .map_err(|source| Error::system("GetTokenInformation", "this process's user".into(), source))?;
         Ok(CURRENT.get_or_init(|| Self(sid.into())).clone())
     }
 

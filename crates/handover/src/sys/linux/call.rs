@@ -16,6 +16,7 @@ pub(crate) const SET_FLAGS: &str = "fcntl";
 pub(crate) const READ_TABLE: &str = "readdir";
 pub(crate) const TIMES: &str = "read";
 pub(crate) const TERMINATE: &str = "pidfd_send_signal";
+pub(crate) const BEGIN_THREAD: &str = "clone3";
 pub(crate) const EXIT_CODE: &str = "waitid";
 
 /// What a descriptor has to be open for; one of a file or a section can lack it.

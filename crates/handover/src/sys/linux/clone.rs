@@ -17,6 +17,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid, waitpid,
 };
 
+use super::fault;
 use super::newborn::{Failure, Newborn, SET, set_mask};
 use super::spawn::Refused;
 
@@ -35,10 +36,15 @@ fn failed<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> Refused {
     move |source| Refused { call, source: source.into() }
 }
 
+/// Makes one of the calls that a start consists of. Tests can let it fail; of itself it isn't told.
+fn made<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Refused> {
+    fault(call).and_then(|()| Ok(make()?)).map_err(failed(call))
+}
+
 /// Makes the process and waits until it is the program, or has failed and is gone. The calls of which this consists, the
 /// new process's among them, are one to who is told.
 pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Refused> {
-    let stack = Stack::new().map_err(failed("mmap"))?;
+    let stack = Stack::new()?;
     // In lent memory, another user could do to this process what it may do to its own. And the kernel would note of the
     // memory that its process has changed users, and keep debuggers and /proc from this one from then on.
     let first = if newborn.is_another_user() { 1 } else { 0 };
@@ -48,10 +54,11 @@ pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Refused
         // The end of the pipe says that it is the program, or gone. It needs none where it is known to be one of the two
         // as soon as this thread goes on.
         let is_known = flags == LENT && IS_LENT.load(Relaxed);
-        let pipe =
-            if is_known { None } else { Some(pipe_with(PipeFlags::CLOEXEC).map_err(failed("pipe2"))?) };
+        let pipe = if is_known { None } else { Some(made("pipe2", || pipe_with(PipeFlags::CLOEXEC))?) };
         newborn.pipe = pipe.as_ref().map(|(_, tells)| tells.as_raw_fd());
-        let (id, process) = match without_any_signal(|| clone(flags, &stack, newborn)) {
+        let cloned =
+            without_any_signal(|| clone(flags, &stack, newborn)).map_err(failed("rt_sigprocmask"))?;
+        let (id, process) = match cloned {
             Err(error) if way + 1 < WAYS.len() && is_refused(&error) => {
                 way += 1;
                 WAY.fetch_max(way, Relaxed);
@@ -75,11 +82,10 @@ pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Refused
         drop(stack);
         let process = match process {
             Some(process) => process,
-            None => pidfd_open(id, PidfdFlags::empty()).map_err(|error| {
+            None => made("pidfd_open", || pidfd_open(id, PidfdFlags::empty())).inspect_err(|_| {
                 // It is ours, and nobody should have waited for it.
                 let _ = kill_process(id, Signal::KILL);
                 while matches!(waitpid(Some(id), rustix::process::WaitOptions::empty()), Err(Errno::INTR)) {}
-                failed("pidfd_open")(error)
             })?,
         };
         return match failure {
@@ -110,6 +116,7 @@ fn forget(process: &OwnedFd) {
 /// What a process says through a pipe until its end: nothing if it is the program.
 fn read(pipe: &OwnedFd) -> io::Result<Option<Failure>> {
     let mut bytes = [0; Failure::LENGTH];
+    fault("read")?;
     let came = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut bytes))?;
     if came == 0 {
         return Ok(None);
@@ -121,8 +128,9 @@ fn read(pipe: &OwnedFd) -> io::Result<Option<Failure>> {
 }
 
 /// Does something while no signal comes to this thread, nor to a process that it makes: the handlers are for this memory.
-fn without_any_signal<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+fn without_any_signal<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     let (all, mut before) = ([u8::MAX; SET], [0; SET]);
+    fault("rt_sigprocmask")?;
     // SAFETY: both are live.
     if unsafe { set_mask(&raw const all, &raw mut before) } == -1 {
         return Err(io::Error::last_os_error());
@@ -130,12 +138,13 @@ fn without_any_signal<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> 
     let outcome = work();
     // SAFETY: the set is live, and the old one isn't asked for. It can't fail: it has just been done.
     unsafe { set_mask(&raw const before, null_mut()) };
-    outcome
+    Ok(outcome)
 }
 
 fn clone(flags: c_int, stack: &Stack, newborn: &mut Newborn<'_>) -> io::Result<(Pid, Option<OwnedFd>)> {
     #[cfg(feature = "faults")]
-    let flags = crate::sys::fault::as_that_system(flags, libc::CLONE_VM | libc::CLONE_VFORK)?;
+    let flags = fault::as_that_system(flags, libc::CLONE_VM | libc::CLONE_VFORK)?;
+    fault("clone")?;
     let mut process: RawFd = -1;
     let (newborn, nothing) = (&raw mut *newborn, null_mut::<c_void>());
     // SAFETY: if the new process gets a copy of the memory, nothing happens in this one. If it is lent it, this thread
@@ -188,14 +197,18 @@ impl Stack {
     /// Many times of what is used.
     const ROOM: usize = 64 * 1024;
 
-    fn new() -> Result<Self, Errno> {
+    fn new() -> Result<Self, Refused> {
         let guard = rustix::param::page_size();
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::STACK);
-        // SAFETY: the kernel chooses where, so nothing that is there is replaced.
-        let base = unsafe { mmap_anonymous(null_mut(), guard + Self::ROOM, protection, flags) }?;
+        let base = made("mmap", || {
+            // SAFETY: the kernel chooses where, so nothing that is there is replaced.
+            unsafe { mmap_anonymous(null_mut(), guard + Self::ROOM, protection, flags) }
+        })?;
         let stack = Self { base, guard };
-        // SAFETY: the page is the first of the mapping, and nobody has a reference into it.
-        unsafe { mprotect(base, guard, MprotectFlags::empty()) }?;
+        made("mprotect", || {
+            // SAFETY: the page is the first of the mapping, and nobody has a reference into it.
+            unsafe { mprotect(base, guard, MprotectFlags::empty()) }
+        })?;
         Ok(stack)
     }
 
@@ -210,4 +223,20 @@ impl Drop for Stack {
         // SAFETY: the mapping is this one's, and no process uses it in this memory any more.
         let _ = unsafe { munmap(self.base, self.guard + Self::ROOM) };
     }
+}
+
+/// A place that a process which is made has in one piece with this one, whether it is lent the rest of the memory or gets a
+/// copy. It stays for as long as this process.
+///
+/// # Panics
+///
+/// If there is no memory.
+#[cfg(feature = "faults")]
+pub(in crate::sys) fn shared_board() -> &'static fault::Board {
+    let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+    // SAFETY: the kernel chooses where, so nothing that is there is replaced.
+    let place = unsafe { mmap_anonymous(null_mut(), rustix::param::page_size(), protection, flags) };
+    let place = place.expect("there is memory for a test");
+    // SAFETY: it has room for the board, begins with a page, is never unmapped, and all zeros are a board.
+    unsafe { &*place.cast() }
 }

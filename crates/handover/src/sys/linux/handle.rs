@@ -9,7 +9,7 @@ use rustix::io::{Errno, FdFlags};
 
 use super::io::Owned;
 use super::rights::Rights;
-use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, always, always_ask, ask, call, fault};
+use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, ask, call, fault};
 use crate::{HandleValue, Kind};
 
 /// The type of the file system that shared memory is in.
@@ -73,7 +73,7 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Resu
                 return Ok(copy.copy);
             }
             let arguments = [("handle", (&copy.copy).into()), to(DUPLICATE)];
-            always("fcntl", &arguments, || above_the_streams(copy.copy.borrowed())).map(|made| made.copy)
+            call("fcntl", &arguments, || above_the_streams(copy.copy.borrowed())).map(|made| made.copy)
         }
     }
 }
@@ -146,8 +146,8 @@ fn flags_of(handle: BorrowedFd<'_>) -> io::Result<Option<Flags>> {
 
 /// Whether a descriptor whose number was told can be one that nobody owns. Nothing is put into a running process here, so
 /// it has come with the start, and goes on to started programs until it is taken. What std and this crate make doesn't.
-pub(crate) fn is_still_anybodys(value: HandleValue) -> bool {
-    is_open_and_inheritable(value).unwrap_or(false)
+pub(crate) fn is_still_anybodys(value: HandleValue) -> io::Result<bool> {
+    is_open_and_inheritable(value)
 }
 
 /// Keeps a descriptor that is about to be owned from programs that are started.
@@ -156,7 +156,7 @@ pub(crate) fn clear_inheritable_of(value: HandleValue) -> io::Result<()> {
     let Flags(flags) = ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || {
         Ok(Flags(rustix::io::fcntl_getfd(handle)?))
     })?;
-    always("fcntl", &[("handle", handle.into()), to("F_SETFD FD_CLOEXEC")], || {
+    call("fcntl", &[("handle", handle.into()), to("F_SETFD FD_CLOEXEC")], || {
         Ok(rustix::io::fcntl_setfd(handle, flags | FdFlags::CLOEXEC)?)
     })
 }
@@ -176,14 +176,7 @@ impl Outcome for Opened {
     }
 }
 
-/// Asks for that, without a fault of its own.
-pub(super) fn opened_with(handle: BorrowedFd<'_>) -> io::Result<OFlags> {
-    let arguments = [("handle", handle.into()), to("F_GETFL")];
-    always_ask("fcntl", &arguments, || Ok(Opened(rustix::fs::fcntl_getfl(handle)?)))
-        .map(|Opened(flags)| flags)
-}
-
-/// Likewise, with one.
+/// Asks for that.
 pub(super) fn ask_how_opened(handle: BorrowedFd<'_>) -> io::Result<OFlags> {
     let arguments = [("handle", handle.into()), to("F_GETFL")];
     ask("fcntl", &arguments, || Ok(Opened(rustix::fs::fcntl_getfl(handle)?))).map(|Opened(flags)| flags)
@@ -208,11 +201,8 @@ pub(super) fn status_of(handle: BorrowedFd<'_>) -> io::Result<rustix::fs::Stat> 
 }
 
 /// Whether what a descriptor refers to is in a file system of this type.
-fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> bool {
-    let answer = always_ask("fstatfs", &[("handle", handle.into())], || {
-        Ok(rustix::fs::fstatfs(handle)?.f_type == system)
-    });
-    answer.unwrap_or(false)
+fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> io::Result<bool> {
+    ask("fstatfs", &[("handle", handle.into())], || Ok(rustix::fs::fstatfs(handle)?.f_type == system))
 }
 
 /// The kernel's answer to what a descriptor refers to.
@@ -224,7 +214,7 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
     match FileType::from_raw_mode(status.st_mode) {
         FileType::Socket => return Ok(Kind::Socket),
         FileType::RegularFile => {
-            return Ok(if is_section(handle) { Kind::Section } else { Kind::File });
+            return Ok(if is_section(handle)? { Kind::Section } else { Kind::File });
         }
         FileType::Unknown => {}
         _ => return Ok(Kind::File),
@@ -241,9 +231,15 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
 }
 
 /// Whether it is memory that nobody can shrink behind the back of who looks at it. Other memory is a file.
-pub(super) fn is_section(file: BorrowedFd<'_>) -> bool {
+pub(super) fn is_section(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let is_sealed = match seals_of(file) {
+        Ok(seals) => seals.contains(SealFlags::SHRINK),
+        // It isn't of a kind that could be. The second is said of what was opened by its path alone.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::BADF)) => false,
+        Err(error) => return Err(error),
+    };
     // In a file system of huge pages, whoever has it can take parts of the memory away all the same.
-    seals_of(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) && is_in(file, TMPFS)
+    Ok(is_sealed && is_in(file, TMPFS)?)
 }
 
 /// The kind of what is in no file system, if the kernel's page about the descriptor has what only that kind has.
@@ -282,7 +278,7 @@ fn page_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let path = format!("/proc/thread-self/fdinfo/{}", handle.as_raw_fd());
     ask_page(Path::new(&path), || {
         // One event has two calls that can fail in different ways, so a test can let each of them.
-        fault("open")?;
+        fault("read")?;
         let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut page = Vec::with_capacity(512);
         rustix::io::read(&file, rustix::buffer::spare_capacity(&mut page))?;
@@ -298,11 +294,6 @@ fn ask_page(path: &Path, read: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Resu
 /// The kernel's page of this path.
 pub(crate) fn page_at(path: &Path) -> io::Result<Vec<u8>> {
     ask_page(path, || std::fs::read(path))
-}
-
-/// The same, without a fault.
-pub(super) fn read_page(path: &Path) -> io::Result<Vec<u8>> {
-    always_ask("read", &[("path", path.into())], || std::fs::read(path).map(Page)).map(|Page(page)| page)
 }
 
 /// Where one of the kernel's links leads.

@@ -11,8 +11,8 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::call;
 use super::io::Owned;
-use super::{always, call};
 
 /// A file that is there to be locked. Its close is told of.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl LockFile {
     /// Opens a file, and doesn't follow a link.
     pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
         let arguments = [("path", path.into())];
-        let opened = always("open", &arguments, || {
+        let opened = call("open", &arguments, || {
             let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
             Ok(Owned::from(OwnedFd::from(file)))
         });

@@ -156,7 +156,7 @@ fn kind_of_memory(path: &str) -> io::Result<Kind> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let memory: Owned =
         call("open", &[("path", path.into())], || Ok(rustix::fs::open(path, flags, Mode::empty())?.into()))?;
-    Ok(if is_section(memory.borrowed()) { Kind::Section } else { Kind::File })
+    Ok(if is_section(memory.borrowed())? { Kind::Section } else { Kind::File })
 }
 
 /// How the open file descriptions behind two descriptors, each of the process of a thread, stand to each other, in an order of the kernel's own; `None` if

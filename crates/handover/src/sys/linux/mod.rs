@@ -23,10 +23,12 @@ pub(crate) mod user;
 pub(crate) mod value;
 pub(crate) mod wait;
 
+#[cfg(feature = "faults")]
+pub(super) use clone::shared_board;
+
 use super::fault;
 use super::seam::{
-    Answered, Argument, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, always_ask, ask,
-    call,
+    Answered, Argument, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, ask, call,
 };
 
 /// Sets what the system's last error was.

@@ -14,7 +14,7 @@ use rustix::time::{
 use super::handle::{ask_how_opened, count_of_eventfd, to};
 use super::io::Owned;
 use super::wait::{Way, ready, take};
-use super::{Argument, always, always_ask, ask, call};
+use super::{Argument, ask, call};
 use crate::Kind;
 
 /// What is created, with what only its kind has.
@@ -106,7 +106,7 @@ pub(crate) fn way_of(object: BorrowedFd<'_>) -> io::Result<Way> {
 fn section(name: &'static str, size: u64) -> io::Result<Owned> {
     const NAME: &str = "handover";
     // The memory is taken only when it is written to, and then it is too late to say that there is no such machine.
-    let memory = always_ask("sysinfo", &[], || {
+    let memory = ask("sysinfo", &[], || {
         let machine = rustix::system::sysinfo();
         let memory = machine.totalram.saturating_add(machine.totalswap);
         #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
@@ -123,7 +123,7 @@ fn section(name: &'static str, size: u64) -> io::Result<Owned> {
     let section = match section {
         // Before Linux 6.3.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-            always(name, &[label], || Ok(Owned::from(rustix::fs::memfd_create(NAME, flags)?)))?
+            call(name, &[label], || Ok(Owned::from(rustix::fs::memfd_create(NAME, flags)?)))?
         }
         other => other?,
     };
@@ -214,7 +214,7 @@ pub(crate) fn cancel_timer(timer: BorrowedFd<'_>) -> io::Result<()> {
     let way = way_of(timer)?;
     let has_gone_off = match way {
         Way::Take => take(timer)?,
-        Way::Look => ready(&mut [PollFd::from_borrowed_fd(timer, PollFlags::IN)], Some(0))?,
+        Way::Look | Way::Unknown => ready(&mut [PollFd::from_borrowed_fd(timer, PollFlags::IN)], Some(0))?,
     };
     if !has_gone_off {
         return settime(timer, ZERO, ZERO);

@@ -17,6 +17,7 @@ use rustix::fs::Uid;
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Gid, Pid, Signal};
 
+use super::fault;
 use super::handle::FIRST;
 use super::spawn::{ID, Plan, Stream};
 
@@ -92,8 +93,6 @@ pub(super) struct Newborn<'a> {
     variables: Vec<*const c_char>,
     /// The variable with the process's id in it, as bytes that can be changed: which one, where, and they.
     id: Option<(usize, Range<usize>, Vec<u8>)>,
-    /// With what it is to fail at the end, for tests.
-    pub(super) refused: Option<i32>,
     /// Where it says what has failed; without that, in `failure`.
     pub(super) pipe: Option<RawFd>,
     /// Set by the process, and seen here if it was in this memory.
@@ -115,8 +114,8 @@ impl<'a> Newborn<'a> {
             }
         };
         let (arguments, variables) = (pointers(&plan.arguments), pointers(&plan.variables));
-        let (refused, pipe, has_begun, failure) = (None, None, false, None);
-        Ok(Self { plan, arguments, variables, id, refused, pipe, has_begun, failure })
+        let (pipe, has_begun, failure) = (None, false, None);
+        Ok(Self { plan, arguments, variables, id, pipe, has_begun, failure })
     }
 
     /// Whether it becomes another user, or one of another group.
@@ -143,17 +142,16 @@ impl<'a> Newborn<'a> {
     fn become_the_program(&mut self) -> Result<std::convert::Infallible, Failure> {
         self.become_the_user()?;
         if let Some(directory) = &self.plan.directory {
-            done(Call::ChDir, rustix::process::chdir(directory.as_c_str()))?;
+            done(Call::ChDir, || rustix::process::chdir(directory.as_c_str()))?;
         }
         if let Some(group) = self.plan.process_group {
             // SAFETY: the call takes numbers.
-            answered(Call::SetPGid, unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
+            answered(Call::SetPGid, || unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
         }
         reset_handlers()?;
         // Behind the change of the user, which would take it back.
         if let Some(parent) = self.plan.ends_with {
-            let set = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            done(Call::PrCtl, set)?;
+            done(Call::PrCtl, || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))?;
             // It may have ended before that.
             if rustix::process::getppid().map(id_of) != Some(parent) {
                 return Err(Failure { call: Call::PrCtl, code: libc::ESRCH });
@@ -164,38 +162,36 @@ impl<'a> Newborn<'a> {
         // Whatever comes to the process from here on, nothing of this memory handles it.
         let blocked = &raw const self.plan.blocked;
         // SAFETY: the set is in the plan, and begins with the kernel's; the old one isn't asked for.
-        let set = unsafe { set_mask(blocked.cast(), std::ptr::null_mut()) };
-        answered(Call::SigProcMask, set)?;
-        if let Some(code) = self.refused {
-            return Err(Failure { call: Call::ExecVe, code });
-        }
-        let program = self.plan.program.as_ptr();
+        answered(Call::SigProcMask, || unsafe { set_mask(blocked.cast(), std::ptr::null_mut()) })?;
+        may_fail(Call::ExecVe)?;
+        let (program, arguments) = (self.plan.program.as_ptr(), self.arguments.as_ptr());
         // SAFETY: the texts end with NUL and the lists with a null pointer; all of them are in the plan, or here.
-        unsafe { libc::syscall(libc::SYS_execve, program, self.arguments.as_ptr(), self.variables.as_ptr()) };
+        unsafe { libc::syscall(libc::SYS_execve, program, arguments, self.variables.as_ptr()) };
+        // It answers only if it has failed.
         Err(Failure::last(Call::ExecVe))
     }
 
     fn become_the_user(&self) -> Result<(), Failure> {
         use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
         if let Some(group) = self.plan.group {
-            done(Call::SetGid, set_thread_gid(Gid::from_raw_unchecked(group)))?;
+            done(Call::SetGid, || set_thread_gid(Gid::from_raw_unchecked(group)))?;
         }
         let Some(user) = self.plan.user else { return Ok(()) };
         // Who may not give up groups gives up none.
-        match set_thread_groups(&[]) {
-            Err(Errno::PERM) => {}
-            other => done(Call::SetGroups, other)?,
-        }
-        done(Call::SetUid, set_thread_uid(Uid::from_raw_unchecked(user)))
+        done(Call::SetGroups, || match set_thread_groups(&[]) {
+            Err(Errno::PERM) => Ok(()),
+            other => other,
+        })?;
+        done(Call::SetUid, || set_thread_uid(Uid::from_raw_unchecked(user)))
     }
 
     fn place_descriptors(&self) -> Result<(), Failure> {
         // Whatever somebody has left open for programs that are started, and whatever nobody knows of.
         let first = FIRST.unsigned_abs();
         // SAFETY: the call takes numbers, and the table is this process's own, a copy.
-        let closed =
-            unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        answered(Call::CloseRange, closed)?;
+        answered(Call::CloseRange, || unsafe {
+            libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        })?;
         let streams = (0..).zip(&self.plan.streams).filter_map(|(number, stream)| match stream {
             Stream::Copy(copy) => Some((copy.as_raw_fd(), number)),
             Stream::Nothing | Stream::Same => None,
@@ -204,10 +200,10 @@ impl<'a> Newborn<'a> {
             if own == number {
                 // SAFETY: it is a number of this process's own table, which nobody else closes anything of.
                 let own = unsafe { BorrowedFd::borrow_raw(own) };
-                done(Call::FCntl, rustix::io::fcntl_setfd(own, FdFlags::empty()))?;
+                done(Call::FCntl, || rustix::io::fcntl_setfd(own, FdFlags::empty()))?;
             } else {
                 // SAFETY: likewise; what has the number, if anything has, was held for this.
-                answered(Call::Dup3, unsafe { libc::syscall(libc::SYS_dup3, own, number, 0) })?;
+                answered(Call::Dup3, || unsafe { libc::syscall(libc::SYS_dup3, own, number, 0) })?;
             }
         }
         Ok(())
@@ -248,18 +244,18 @@ fn reset_handlers() -> Result<(), Failure> {
         let mut action = Action::default();
         let nothing = null::<Action>();
         // SAFETY: nothing is changed, and the answer has a live place with more room than it needs.
-        let asked =
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, nothing, action.as_mut_ptr(), SET) };
-        answered(Call::SigAction, asked)?;
+        answered(Call::SigAction, || unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, nothing, action.as_mut_ptr(), SET)
+        })?;
         let [handler, ..] = action;
         if handler == libc::SIG_DFL || (handler == libc::SIG_IGN && signal != libc::SIGPIPE) {
             continue;
         }
         let default = Action::default();
         // SAFETY: the new handling is live, and no code; the handlers are this process's own, a copy.
-        let set =
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), null::<Action>(), SET) };
-        answered(Call::SigAction, set)?;
+        answered(Call::SigAction, || unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), null::<Action>(), SET)
+        })?;
     }
     Ok(())
 }
@@ -274,12 +270,20 @@ pub(super) unsafe fn set_mask(mask: *const [u8; SET], before: *mut [u8; SET]) ->
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, before, SET) }
 }
 
-fn done(call: Call, outcome: Result<(), Errno>) -> Result<(), Failure> {
-    outcome.map_err(|error| Failure { call, code: error.raw_os_error() })
+/// Makes a call. Tests can let it fail, and then it isn't made; nobody is told of it.
+fn done(call: Call, make: impl FnOnce() -> Result<(), Errno>) -> Result<(), Failure> {
+    may_fail(call)?;
+    make().map_err(|error| Failure { call, code: error.raw_os_error() })
 }
 
-fn answered(call: Call, answer: c_long) -> Result<(), Failure> {
-    if answer == -1 { Err(Failure::last(call)) } else { Ok(()) }
+/// The same for one that answers -1 for a failure.
+fn answered(call: Call, make: impl FnOnce() -> c_long) -> Result<(), Failure> {
+    may_fail(call)?;
+    if make() == -1 { Err(Failure::last(call)) } else { Ok(()) }
+}
+
+fn may_fail(call: Call) -> Result<(), Failure> {
+    fault(call.name()).map_err(|error| Failure { call, code: error.raw_os_error().unwrap_or(0) })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
-use super::handle::{page_at, read_page};
+use super::handle::page_at;
 use super::io::Owned;
 use super::{Argument, Outcome, ask, call};
 use crate::Identity;
@@ -62,7 +62,7 @@ pub(crate) fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStat
 
 /// The same for a child by its identity: if another process has its id, somebody has waited for it.
 pub(crate) fn exit_status_of_identified(identity: Identity) -> io::Result<Option<ExitStatus>> {
-    let page = read_page(Path::new(&format!("/proc/{}/stat", identity.id)))?;
+    let page = page_at(Path::new(&format!("/proc/{}/stat", identity.id)))?;
     if number_in(&page, STARTED)? != identity.created {
         return Err(Errno::CHILD.into());
     }
@@ -138,7 +138,7 @@ pub(crate) fn check_known(process: BorrowedFd<'_>) -> io::Result<()> {
 pub(crate) fn may_be_ending(id: u32) -> bool {
     /// `PF_EXITING`.
     const EXITING: u64 = 0x4;
-    let page = read_page(Path::new(&format!("/proc/{id}/stat")));
+    let page = page_at(Path::new(&format!("/proc/{id}/stat")));
     page.and_then(|page| number_in(&page, 9)).map_or(true, |flags| flags & EXITING != 0)
 }
 

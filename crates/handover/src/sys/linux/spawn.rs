@@ -17,7 +17,7 @@ use super::clone::start;
 use super::handle::{open_null, standard_stream};
 use super::io::Owned;
 use super::newborn::Newborn;
-use super::{Answered, Argument, Effects, Outcome, Slot, Table, always, always_ask, call, fault};
+use super::{Answered, Argument, Effects, Outcome, Slot, Table, always, ask, call};
 
 /// What is done in the new process.
 pub(crate) struct Plan {
@@ -68,7 +68,7 @@ pub(crate) struct Refused {
 
 /// Starts the program, and returns when it has begun.
 pub(crate) fn spawn(plan: &Plan) -> Result<Started, Refused> {
-    let mut what = "execve";
+    let mut what = "clone";
     let inherit: Vec<u64> = plan.inherit.iter().map(|(own, _)| own.unsigned_abs().into()).collect();
     let arguments = [
         ("program", Path::new(OsStr::from_bytes(plan.program.as_bytes())).into()),
@@ -76,10 +76,9 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Started, Refused> {
         ("inherits", Argument::Raws(&inherit)),
     ];
     let arguments = &arguments[..if inherit.is_empty() { 2 } else { 3 }];
-    let started = call("clone+execve", arguments, || {
+    // Each of the calls that it consists of can fail for a test.
+    let started = always("clone+execve", arguments, || {
         let mut newborn = Newborn::new(plan)?;
-        // There is a process by then, and it is to be cleaned up.
-        newborn.refused = fault("execve").err().and_then(|error| error.raw_os_error());
         match start(&mut newborn) {
             Ok((id, process)) => Ok(Told { started: Started { process: process.into(), id }, plan }),
             Err(Refused { call, source }) => {
@@ -119,10 +118,16 @@ impl Outcome for Told<'_> {
 }
 
 /// Whether the user that this process acts as may start the file.
-pub(crate) fn can_be_started(file: &Path) -> bool {
+pub(crate) fn can_be_started(file: &Path) -> io::Result<bool> {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
-    let access = || Ok(accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS)?);
-    always_ask("faccessat2", &[("path", file.into())], access).is_ok()
+    use rustix::io::Errno;
+    ask("faccessat2", &[("path", file.into())], || {
+        match accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS) {
+            Ok(()) => Ok(true),
+            Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    })
 }
 
 /// Whether the kernel can close what isn't listed, which one before 5.11 can't.
@@ -131,7 +136,7 @@ pub(crate) fn check_can_close_the_rest() -> io::Result<()> {
     if CAN.load(Relaxed) {
         return Ok(());
     }
-    always_ask("close_range", &[("from", u32::MAX.into()), ("to", u32::MAX.into())], || {
+    ask("close_range", &[("from", u32::MAX.into()), ("to", u32::MAX.into())], || {
         // SAFETY: the call takes numbers, and no descriptor has this one.
         let outcome =
             unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -143,7 +148,7 @@ pub(crate) fn check_can_close_the_rest() -> io::Result<()> {
 
 /// The signals that this thread doesn't want now.
 pub(crate) fn blocked_signals() -> io::Result<libc::sigset_t> {
-    let blocked = always_ask("rt_sigprocmask", &[], || {
+    let blocked = ask("rt_sigprocmask", &[], || {
         let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: nothing is changed, and the answer has a live place of its type.
         let outcome = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, null(), blocked.as_mut_ptr()) };

@@ -78,8 +78,9 @@ fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
     // SAFETY: what has this number here is this copy of the process alone, which goes on to become the program.
     unsafe { libc::close(far) };
     let id = std::process::id().to_ne_bytes();
+    // If the tracer is no more, this is to fail: an end by SIGPIPE would look to std as if the program had begun.
     // SAFETY: the bytes are live and as many.
-    let written = unsafe { libc::write(near, id.as_ptr().cast(), id.len()) };
+    let written = unsafe { libc::send(near, id.as_ptr().cast(), id.len(), libc::MSG_NOSIGNAL) };
     if usize::try_from(written) != Ok(id.len()) {
         return Err(io::Error::last_os_error());
     }
@@ -129,24 +130,29 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
 }
 
 /// The id of the process that waits, as it tells; `None` if it never came to that.
-pub(crate) fn hear_id(far: BorrowedFd<'_>) -> Option<u32> {
+pub(crate) fn hear_id(far: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     let mut id = Vec::new();
     loop {
         match stream::receive(far, &mut id, size_of::<u32>(), Look::Wait) {
             // It was written in one piece, and so it comes.
-            Ok(Some(_)) => return id.try_into().ok().map(u32::from_ne_bytes),
+            Ok(Some(_)) => return Ok(id.try_into().ok().map(u32::from_ne_bytes)),
             // Interrupted.
             Ok(None) => {}
-            Err(_) => return None,
+            Err(error) if stream::is_end(&error) => return Ok(None),
+            Err(error) => return Err(error),
         }
     }
 }
 
 /// Lets the process that waits become its program, or fail.
-pub(crate) fn let_go(far: BorrowedFd<'_>, traced: Result<(), &io::Error>) {
+pub(crate) fn let_go(far: BorrowedFd<'_>, traced: Result<(), &io::Error>) -> io::Result<()> {
     let code = traced.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPERM));
-    // If it has been ended, nobody hears it. If it isn't sent, the end of the connection is an answer too: it fails.
-    let _ = stream::send(far, &code.to_ne_bytes(), &[]);
+    match stream::send(far, &code.to_ne_bytes(), &[]) {
+        // If it has been ended, nobody hears it.
+        Err(error) if stream::is_end(&error) => Ok(()),
+        // Without an answer it fails, by the end of the connection.
+        other => other.map(drop),
+    }
 }
 
 /// Becomes the tracer of a process, which isn't stopped by it.
@@ -156,15 +162,25 @@ pub(crate) fn seize(process: u32) -> io::Result<()> {
 }
 
 /// Lets a thread go on, with this signal or none. One that has been ended doesn't, and says so by its end.
-pub(crate) fn resume(thread: u32, signal: i32) {
+pub(crate) fn resume(thread: u32, signal: i32) -> io::Result<()> {
     let arguments = [("thread", thread.into()), ("PTRACE_CONT", Argument::Yes), ("signal", signal.into())];
-    let _ = call("ptrace", &arguments, || request(libc::PTRACE_CONT, thread, signal.unsigned_abs() as usize));
+    or_ended(call("ptrace", &arguments, || {
+        request(libc::PTRACE_CONT, thread, signal.unsigned_abs() as usize)
+    }))
 }
 
 /// Leaves a thread stopped as it would be without a tracer, until something else lets it go on.
-pub(crate) fn listen(thread: u32) {
+pub(crate) fn listen(thread: u32) -> io::Result<()> {
     let arguments = [("thread", thread.into()), ("PTRACE_LISTEN", Argument::Yes)];
-    let _ = call("ptrace", &arguments, || request(libc::PTRACE_LISTEN, thread, 0));
+    or_ended(call("ptrace", &arguments, || request(libc::PTRACE_LISTEN, thread, 0)))
+}
+
+/// A thread that doesn't stand still any more has been ended, which is heard of otherwise.
+fn or_ended(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
 }
 
 /// What the event brings at which a thread stands still; an error if it doesn't stand still any more.

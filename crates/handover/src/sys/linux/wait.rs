@@ -7,9 +7,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::handle::opened_with;
+use super::handle::ask_how_opened;
+use super::named::way_of;
 use super::value::number_of;
-use super::{Argument, Length, Outcome, always, ask, call};
+use super::{Argument, Length, Outcome, ask, call};
 
 /// The most milliseconds that one call waits.
 pub(crate) const LONGEST: u32 = u32::MAX - 1;
@@ -37,6 +38,8 @@ pub(crate) enum Way {
     Look,
     /// Reads it, which unsets it or takes one from its count. Only one waiter can.
     Take,
+    /// It has to be asked.
+    Unknown,
 }
 
 /// What is waited for.
@@ -57,16 +60,23 @@ pub(crate) fn can_not_be_waited_for(_: &Target<'_>) -> bool {
     false
 }
 
+impl Target<'_> {
+    fn known_way(&self) -> io::Result<Way> {
+        if self.way == Way::Unknown { way_of(self.handle) } else { Ok(self.way) }
+    }
+}
+
 /// Waits for an object, for so many milliseconds or, with `None`, for a long time; it can end early with nothing: by a
 /// signal, or because another waiter was quicker.
 pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
     // Taking tells whether there was something, so who won't wait needs no other call.
-    let came = if object.way == Way::Take && milliseconds == Some(0) {
+    let way = object.known_way()?;
+    let came = if way == Way::Take && milliseconds == Some(0) {
         take(object.handle)?
     } else {
         let mut polled = [PollFd::from_borrowed_fd(object.handle, PollFlags::IN)];
         ready(&mut polled, Some(milliseconds.unwrap_or(LONGEST)))?
-            && (object.way == Way::Look || take(object.handle)?)
+            && (way == Way::Look || take(object.handle)?)
     };
     Ok(if came { Waited::Signaled } else { Waited::TimedOut })
 }
@@ -86,7 +96,7 @@ pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<
         return Ok(None);
     }
     for (place, (object, polled)) in objects.iter().zip(polled).enumerate() {
-        if !polled.revents().is_empty() && (object.way == Way::Look || take(object.handle)?) {
+        if !polled.revents().is_empty() && (object.known_way()? == Way::Look || take(object.handle)?) {
             return Ok(Some((place, false)));
         }
     }
@@ -154,10 +164,10 @@ fn taken(read: Result<usize, Errno>) -> io::Result<Option<Length>> {
 /// takes what it has in the moment between the two calls.
 fn take_without_the_flag(handle: BorrowedFd<'_>) -> io::Result<bool> {
     let mut count = [0; 8];
-    let blocks = !opened_with(handle)?.contains(OFlags::NONBLOCK);
+    let blocks = !ask_how_opened(handle)?.contains(OFlags::NONBLOCK);
     if blocks && !ready(&mut [PollFd::from_borrowed_fd(handle, PollFlags::IN)], Some(0))? {
         return Ok(false);
     }
     let read = || taken(rustix::io::read(handle, &mut count));
-    always("read", &[("handle", handle.into())], read).map(|taken| taken.is_some())
+    call("read", &[("handle", handle.into())], read).map(|taken| taken.is_some())
 }

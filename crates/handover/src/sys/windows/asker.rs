@@ -22,7 +22,8 @@ use super::handle::raw_of;
 use super::io::{HasHandle, Owned};
 use super::look::{NameBuffer, ask_for_name, name_in};
 use super::wait::{Waited, wait};
-use super::{Outcome, ask, call, named, succeeded};
+use super::{Outcome, always, ask, call, named, succeeded};
+use crate::sys::begin_thread;
 
 /// How long an answer is waited for, in milliseconds: the kernel needs a thousandth of one.
 const PATIENCE: u32 = 100;
@@ -121,14 +122,23 @@ impl Asker {
         let desk = running.desk.desk();
         desk.handle.store(file.as_raw_handle().expose_provenance(), Ordering::Relaxed);
         desk.state.store(ASKING, Ordering::Release);
-        named::set_event(desk.asked.handle())?;
-        if wait(desk.answered.handle(), Some(PATIENCE))? != Waited::Signaled {
+        if let Err(error) = named::set_event(desk.asked.handle()) {
+            // It waits still.
+            running.leave();
+            return Err(error);
+        }
+        let waited = wait(desk.answered.handle(), Some(PATIENCE));
+        if !matches!(waited, Ok(Waited::Signaled)) {
             let given_up = desk.state.compare_exchange(ASKING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
             if given_up.is_ok() {
-                return running.end();
+                let ended = running.end();
+                return waited.and(ended);
             }
             // It has just come.
-            wait(desk.answered.handle(), None)?;
+            if let Err(error) = waited.and_then(|_| wait(desk.answered.handle(), None)) {
+                running.leave();
+                return Err(error);
+            }
         }
         let status = desk.status.load(Ordering::Acquire);
         // SAFETY: the state says that the thread has answered, so it doesn't touch the buffer until it is asked again.
@@ -140,12 +150,8 @@ impl Asker {
 
 impl Drop for Asker {
     fn drop(&mut self) {
-        if let Some(Running { desk, thread }) = self.thread.take() {
-            desk.desk().handle.store(0, Ordering::Relaxed);
-            // It asks nothing any more, so it ends.
-            if named::set_event(desk.desk().asked.handle()).is_ok() && thread.join().is_ok() {
-                desk.free();
-            }
+        if let Some(running) = self.thread.take() {
+            running.leave();
         }
     }
 }
@@ -162,17 +168,36 @@ impl Running {
         });
         let desk = Shared(NonNull::from(Box::leak(desk)));
         let serve = move || { desk }.desk().serve();
-        let thread = match std::thread::Builder::new().name("asks for names".into()).spawn(serve) {
-            Ok(thread) => thread,
-            Err(error) => {
-                desk.free();
-                return Err(error);
-            }
-        };
+        let thread =
+            match begin_thread(|| std::thread::Builder::new().name("asks for names".into()).spawn(serve)) {
+                Ok(thread) => thread,
+                Err(error) => {
+                    desk.free();
+                    return Err(error);
+                }
+            };
         // While it starts, it holds locks of the system's, and must not be ended. One that doesn't start keeps its desk.
-        match wait(desk.desk().answered.handle(), Some(START))? {
-            Waited::Signaled => Ok(Self { desk, thread }),
-            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "the thread that asks did not start")),
+        match wait(desk.desk().answered.handle(), Some(START)) {
+            Ok(Waited::Signaled) => Ok(Self { desk, thread }),
+            Ok(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the thread that asks did not start")),
+            Err(error) => {
+                Self { desk, thread }.leave();
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the thread end, which asks nothing any more.
+    fn leave(self) {
+        let Self { desk, thread } = self;
+        desk.desk().handle.store(0, Ordering::Relaxed);
+        let asked = desk.desk().asked.handle();
+        let told = always("SetEvent", &[("handle", asked.into())], || {
+            // SAFETY: the desk has the event, and is freed after this thread and the other.
+            succeeded(unsafe { SetEvent(raw_of(asked)) })
+        });
+        if told.is_ok() && thread.join().is_ok() {
+            desk.free();
         }
     }
 

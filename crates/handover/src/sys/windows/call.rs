@@ -16,6 +16,7 @@ pub(crate) const SET_FLAGS: &str = "SetHandleInformation";
 pub(crate) const READ_TABLE: &str = "NtQuerySystemInformation";
 pub(crate) const TIMES: &str = "GetProcessTimes";
 pub(crate) const TERMINATE: &str = "TerminateProcess";
+pub(crate) const BEGIN_THREAD: &str = "CreateThread";
 pub(crate) const EXIT_CODE: &str = "GetExitCodeProcess";
 
 /// By which right an object can be waited for, and so on.

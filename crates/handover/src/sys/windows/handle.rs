@@ -264,8 +264,9 @@ pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
 
 /// Whether a handle whose number was told can be one that nobody owns: nothing speaks against it here, where handles are
 /// put into running processes too.
-pub(crate) fn is_still_anybodys(_: HandleValue) -> bool {
-    true
+#[allow(clippy::unnecessary_wraps, reason = "elsewhere it is asked")]
+pub(crate) fn is_still_anybodys(_: HandleValue) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Takes the inherit flag off a handle of this process that is about to be owned.

@@ -30,8 +30,14 @@ use super::fault;
 use super::fault::watched;
 use super::seam::{
     Answered, Argument, AsSlot, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, always_ask,
-    ask, call,
+    ask, call, noted,
 };
+
+/// What a thread counts its calls on. A process that is made here has no part in it: it runs nothing of this program.
+#[cfg(feature = "faults")]
+pub(super) fn shared_board() -> &'static fault::Board {
+    Box::leak(Box::default())
+}
 
 /// Makes a call that Wine may never finish; in tests, somebody watches it. `None` if it doesn't.
 #[cfg(not(feature = "faults"))]

@@ -24,7 +24,7 @@ use windows_sys::Win32::System::Pipes::{
 use super::io::Owned;
 use super::text::wide;
 use super::user::Protection;
-use super::{Argument, always, ask, call, code, succeeded};
+use super::{Argument, ask, call, code, succeeded};
 
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,7 @@ fn open(name: &str, access: u32, flags: u32) -> io::Result<Owned> {
 pub(crate) fn null_device(writing: bool) -> io::Result<Owned> {
     const NAME: &str = "NUL";
     let way = (if writing { "to write" } else { "to read" }, Argument::Yes);
-    always(OPEN, &[("name", NAME.into()), way], || {
+    call(OPEN, &[("name", NAME.into()), way], || {
         let file = File::options().read(!writing).write(writing).open(NAME)?;
         Ok(OwnedHandle::from(file).into())
     })

@@ -21,7 +21,7 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::io::Owned;
-use super::{Argument, Effects, Outcome, Slot, Table, always, always_ask, ask, call, handle, succeeded};
+use super::{Argument, Effects, Outcome, Slot, Table, always, ask, call, handle, succeeded};
 use crate::{Access, HandleValue};
 
 /// All that `CreateProcessW` is told. Texts end with NUL.
@@ -295,7 +295,7 @@ pub(crate) fn id_of(process: BorrowedHandle<'_>) -> Option<u32> {
 
 /// The same as part of what is done, and told of.
 pub(crate) fn ask_for_id(process: BorrowedHandle<'_>) -> Option<u32> {
-    let asked = always_ask("GetProcessId", &[("handle", process.into())], || {
+    let asked = ask("GetProcessId", &[("handle", process.into())], || {
         id_of(process).ok_or_else(io::Error::last_os_error)
     });
     asked.ok()

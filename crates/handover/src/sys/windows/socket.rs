@@ -8,7 +8,8 @@ use std::time::Duration;
 use windows_sys::Win32::Networking::WinSock::{SO_TYPE, SOL_SOCKET, getsockopt};
 
 use super::handle::type_name;
-use super::{Argument, always_ask};
+use super::{Argument, always_ask, fault};
+use crate::sys::begin_thread;
 
 /// Whether a copy of the handle would lose what belongs to it: whether Winsock takes the handle for a socket. A process that has not started Winsock has no sockets. A handle
 /// that was duplicated from a socket's is none to Winsock, and isn't known here either.
@@ -19,10 +20,13 @@ pub(crate) fn is_lost_in_a_copy(handle: BorrowedHandle<'_>) -> io::Result<bool> 
     if type_name(handle.as_raw_handle())? != "File" {
         return Ok(false);
     }
+    // Here, because a test lets this thread's calls fail.
+    fault("getsockopt")?;
     let number = handle.as_raw_handle().expose_provenance();
     let (sender, receiver) = channel();
     // Nobody may listen any more when the answer comes.
-    std::thread::Builder::new().spawn(move || sender.send(winsock_knows(number)).is_ok())?;
+    let ask = move || sender.send(winsock_knows(number)).is_ok();
+    begin_thread(|| std::thread::Builder::new().spawn(ask))?;
     Ok(receiver.recv_timeout(Duration::from_millis(200)).unwrap_or(false))
 }
 

@@ -10,7 +10,7 @@ use windows_sys::Win32::Globalization::{CSTR_EQUAL, CSTR_LESS_THAN, CompareStrin
 use windows_sys::Win32::System::Environment::{FreeEnvironmentStringsW, GetEnvironmentStringsW};
 use windows_sys::Win32::System::SystemInformation::{GetSystemDirectoryW, GetWindowsDirectoryW};
 
-use super::{Outcome, always_ask, ask};
+use super::{Outcome, ask};
 
 /// UTF-16 with the NUL that ends it.
 pub(crate) fn wide(text: &OsStr) -> Vec<u16> {
@@ -95,7 +95,7 @@ fn folder(name: &'static str, get: impl Fn(*mut u16, u32) -> u32) -> io::Result<
     let mut buffer = vec![0; 260];
     loop {
         let length = u32::try_from(buffer.len()).map_err(io::Error::other)?;
-        let answer = always_ask(name, &[("room", length.into())], || {
+        let answer = ask(name, &[("room", length.into())], || {
             let answer = get(buffer.as_mut_ptr(), length);
             if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
         })?;

@@ -6,13 +6,13 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_PIPE_CONNECTED};
+use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_OPERATION_ABORTED, ERROR_PIPE_CONNECTED};
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
 
 use super::io::Owned;
-use super::{Argument, Length, Moved, Outcome, always, call, fault, succeeded};
+use super::{Argument, Length, Moved, Outcome, always, call, code, fault, noted, succeeded};
 
 /// One transfer at a time, over and over, with a buffer of its own.
 ///
@@ -56,7 +56,7 @@ impl Outcome for Begun {
 fn begun(answer: i32) -> io::Result<Begun> {
     match succeeded(answer) {
         Ok(()) => Ok(Begun::Done),
-        Err(error) if super::code(&error) == Some(ERROR_IO_PENDING) => Ok(Begun::UnderWay),
+        Err(error) if code(&error) == Some(ERROR_IO_PENDING) => Ok(Begun::UnderWay),
         Err(error) => Err(error),
     }
 }
@@ -133,7 +133,7 @@ impl Transfer {
             // SAFETY: the pipe is open; the record is on the heap and not touched until the transfer is finished.
             match begun(unsafe { ConnectNamedPipe(self.pipe.as_raw_handle(), record) }) {
                 // The client came before the call.
-                Err(error) if super::code(&error) == Some(ERROR_PIPE_CONNECTED) => {
+                Err(error) if code(&error) == Some(ERROR_PIPE_CONNECTED) => {
                     was_there = true;
                     Ok(Begun::Done)
                 }
@@ -176,7 +176,11 @@ impl Transfer {
                 unsafe { buffer.set_len(before + moved) };
             }
             // Not by `call`: it is made in any case, because the kernel has the buffer until then, and fails only afterwards.
-            fault("GetOverlappedResult")?;
+            let outcome = match fault("GetOverlappedResult").and(outcome) {
+                // It was taken back, because something else has failed.
+                Err(error) if code(&error) == Some(ERROR_OPERATION_ABORTED) => Err(error),
+                outcome => noted("GetOverlappedResult", outcome),
+            };
             outcome.map(|()| Finished { moved, read: &buffer[before..] })
         });
         finished.map(|finished| finished.moved)

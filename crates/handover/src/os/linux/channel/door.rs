@@ -173,5 +173,5 @@ fn refused(server: &Peer, id: u32) -> Error {
 
 fn failed(call: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = format!("the listener {name:?}");
-    move |source| Error::System { call, what, source }
+    move |source| Error::system(call, what, source)
 }

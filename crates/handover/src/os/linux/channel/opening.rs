@@ -18,7 +18,7 @@ pub(crate) struct Opening {
 }
 
 fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-    move |source| Error::System { call, what: "a channel".into(), source }
+    move |source| Error::system(call, "a channel".into(), source)
 }
 
 impl Opening {

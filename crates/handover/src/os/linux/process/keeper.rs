@@ -8,16 +8,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
+use crate::sys::call::BEGIN_THREAD;
 use crate::sys::spawn::{Plan, Refused, Started, spawn, without_signals};
+use crate::sys::{Errand, begin_thread};
 
 struct Task {
     plan: Plan,
+    errand: Errand,
     answer: Sender<Result<Started, Refused>>,
 }
 
 /// Starts a child that ends with this process.
 pub(super) fn spawn_kept(mut plan: Plan) -> Result<Started, Refused> {
-    let failed = |source| Refused { call: "clone", source };
     static KEEPER: Mutex<Option<(u32, Sender<Task>)>> = Mutex::new(None);
     let this = std::process::id();
     let keeper = {
@@ -26,22 +28,26 @@ pub(super) fn spawn_kept(mut plan: Plan) -> Result<Started, Refused> {
         match &*keeper {
             // A process that was forked has a copy of this, and no such thread.
             Some((of, keeper)) if *of == this => keeper.clone(),
-            _ => keeper.insert((this, begin().map_err(failed)?)).1.clone(),
+            _ => keeper.insert((this, begin()?)).1.clone(),
         }
     };
     plan.ends_with = Some(this);
     let (answer, answered) = channel();
-    let gone = || failed(io::Error::other("the thread that starts such children has ended"));
-    keeper.send(Task { plan, answer }).map_err(|_| gone())?;
+    let gone = || failed("clone")(io::Error::other("the thread that starts such children has ended"));
+    keeper.send(Task { plan, errand: Errand::of_this_thread(), answer }).map_err(|_| gone())?;
     answered.recv().map_err(|_| gone())?
 }
 
-fn begin() -> io::Result<Sender<Task>> {
+fn failed(call: &'static str) -> impl FnOnce(io::Error) -> Refused {
+    move |source| Refused { call, source }
+}
+
+fn begin() -> Result<Sender<Task>, Refused> {
     let (keeper, tasks) = channel::<Task>();
     let work = move || {
-        for Task { plan, answer } in tasks {
+        for Task { plan, errand, answer } in tasks {
             // The thread must not end: all of its children would. Nothing that it has is used after a panic.
-            let outcome = catch_unwind(AssertUnwindSafe(|| spawn(&plan)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| errand.run(|| spawn(&plan))));
             let panicked = |_| {
                 let source = io::Error::other("the start of the process has panicked");
                 Err(Refused { call: "execve", source })
@@ -52,6 +58,9 @@ fn begin() -> io::Result<Sender<Task>> {
             let _ = answer.send(outcome.unwrap_or_else(panicked));
         }
     };
-    without_signals(|| std::thread::Builder::new().name("handover keeper".into()).spawn(work))??;
+    let thread = std::thread::Builder::new().name("handover keeper".into());
+    without_signals(|| begin_thread(|| thread.spawn(work)))
+        .map_err(failed("rt_sigprocmask"))?
+        .map_err(failed(BEGIN_THREAD))?;
     Ok(keeper)
 }

@@ -35,10 +35,13 @@ pub(super) fn find(program: &OsStr, child_path: Option<Option<&OsStr>>, moves: b
     let path = child_path.unwrap_or(own_path.as_deref()).unwrap_or(OsStr::new(USUAL));
     let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
     let looked_at: Vec<PathBuf> = folders.map(|folder| folder.join(program)).collect();
-    match looked_at.iter().find(|file| file.is_file() && can_be_started(file)) {
-        Some(file) => Ok(file.clone()),
-        None => Err(missing(program, looked_at)),
+    for file in &looked_at {
+        let failed = |source| Error::system("faccessat2", file.display().to_string(), source);
+        if file.is_file() && can_be_started(file).map_err(failed)? {
+            return Ok(file.clone());
+        }
     }
+    Err(missing(program, looked_at))
 }
 
 fn missing(program: &OsStr, looked_at: Vec<PathBuf>) -> Error {

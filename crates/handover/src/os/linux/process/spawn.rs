@@ -40,11 +40,8 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         command.directory.is_some(),
     )?;
     check_system()?;
-    let held = sys::hold_free_streams().map_err(|source| Error::System {
-        call: "open",
-        what: "a standard stream that is closed here".into(),
-        source,
-    })?;
+    let held = sys::hold_free_streams()
+        .map_err(|source| Error::system("open", "a standard stream that is closed here".into(), source))?;
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
@@ -72,11 +69,9 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     }
     let opening = if command.channel { Some(Opening::new()?) } else { None };
     if let Some(opening) = &opening {
-        let number = numbers.give(opening.theirs(), rights::SAME).map_err(|source| Error::System {
-            call: "fcntl",
-            what: "the child's end of a channel".into(),
-            source,
-        })?;
+        let number = numbers
+            .give(opening.theirs(), rights::SAME)
+            .map_err(|source| Error::system("fcntl", "the child's end of a channel".into(), source))?;
         handed_down.push((RESERVED[0].to_owned(), number));
     }
 
@@ -88,11 +83,8 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         id,
         inherit: numbers.given,
         streams,
-        blocked: sys::blocked_signals().map_err(|source| Error::System {
-            call: "rt_sigprocmask",
-            what: "this thread".into(),
-            source,
-        })?,
+        blocked: sys::blocked_signals()
+            .map_err(|source| Error::system("rt_sigprocmask", "this thread".into(), source))?,
         directory: match &command.directory {
             // The program's path was made absolute, so this doesn't change where it is looked for.
             Some(directory) => Some(text(directory.as_os_str(), "the current directory")?),
@@ -109,6 +101,7 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
             None => format!("the program {}", program.display()),
             Some(directory) => format!("the program {} in {}", program.display(), directory.display()),
         };
+        // It is known exactly which.
         Error::System { call, what, source }
     })?;
     drop(numbers.held);
@@ -124,9 +117,8 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
 
 /// What of the system a spawn stands on.
 fn check_system() -> Result<()> {
-    let failed = |call| {
-        move |source| Error::System { call, what: "a spawn, which needs Linux 5.11 or newer".into(), source }
-    };
+    let failed =
+        |call| move |source| Error::system(call, "a spawn, which needs Linux 5.11 or newer".into(), source);
     sys::check_can_close_the_rest().map_err(failed("close_range"))?;
     if process::forgets_children().map_err(failed("rt_sigaction"))? {
         return Err(Error::invalid(

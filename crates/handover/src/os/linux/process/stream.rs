@@ -13,7 +13,7 @@ impl Source {
     /// The stream for one child, and this process's end of it if it is a pipe; `which` counts from standard input at 0.
     pub(super) fn open(&self, which: usize) -> Result<(Stream, Option<Owned>)> {
         let failed = |source| Error::on_handle("fcntl", NAMES[which].into(), source);
-        let made = |call| move |source| Error::System { call, what: NAMES[which].into(), source };
+        let made = |call| move |source| Error::system(call, NAMES[which].into(), source);
         let null = || Ok((Stream::Copy(reserve().map_err(made("open"))?), None));
         let copy = |stream: BorrowedFd<'_>| {
             let stream = Share::from(stream).checked(|| NAMES[which].into())?;

@@ -249,7 +249,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Link>> {
 
 fn failed(call: &'static str, name: &str) -> impl FnOnce(std::io::Error) -> Error {
     let what = format!("the listener {name:?}");
-    move |source| Error::System { call, what, source }
+    move |source| Error::system(call, what, source)
 }
 
 /// The pipe behind a name.

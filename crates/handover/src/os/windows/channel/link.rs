@@ -196,7 +196,7 @@ impl Link {
 
     pub(super) fn failed(&self, call: &'static str) -> impl FnOnce(std::io::Error) -> Error {
         let what = format!("the channel to process {}", self.process_id());
-        move |source| Error::System { call, what, source }
+        move |source| Error::system(call, what, source)
     }
 
     /// Why nothing more comes or goes.

@@ -14,10 +14,8 @@ pub(super) fn job() -> Result<&'static Owned> {
         return Ok(job);
     }
     let rules = Rules { kill_on_close: true, children_stay_out: false };
-    let job = job::create(rules).map_err(|source| Error::System {
-        call: "CreateJobObjectW",
-        what: "the job of children that end with this process".into(),
-        source,
+    let job = job::create(rules).map_err(|source| {
+        Error::system("CreateJobObjectW", "the job of children that end with this process".into(), source)
     })?;
     // If another thread was faster, its job serves, and this one is closed unused.
     Ok(JOB.get_or_init(|| job))

@@ -23,7 +23,7 @@ pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBu
         return Ok(name.to_path_buf());
     }
     let looked_at: Vec<PathBuf> = match is_bare(name) {
-        true => folders(child_path).flat_map(|folder| files(&folder.join(name))).collect(),
+        true => folders(child_path)?.flat_map(|folder| files(&folder.join(name))).collect(),
         false => files(name).collect(),
     };
     match looked_at.iter().find(|file| file.is_file()) {
@@ -39,18 +39,17 @@ fn is_bare(name: &Path) -> bool {
         && !name.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-fn folders(child_path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
+fn folders(child_path: Option<&OsStr>) -> Result<impl Iterator<Item = PathBuf>> {
+    // Without one of them, another program of the name might be found behind it.
+    let failed = |call| move |source| Error::system(call, "the folders of programs".into(), source);
+    let system = system_directory().map_err(failed("GetSystemDirectoryW"))?;
+    let windows = windows_directory().map_err(failed("GetWindowsDirectoryW"))?;
     let own_folder = std::env::current_exe().ok().and_then(|file| file.parent().map(Path::to_path_buf));
     let split = |path: OsString| std::env::split_paths(&path).collect::<Vec<_>>();
     let path = std::env::var_os("PATH").map(split).unwrap_or_default();
     let child_path = child_path.map(|path| split(path.to_owned())).unwrap_or_default();
-    child_path
-        .into_iter()
-        .chain(own_folder)
-        .chain(system_directory())
-        .chain(windows_directory())
-        .chain(path)
-        .filter(|folder| folder.is_absolute())
+    let all = child_path.into_iter().chain(own_folder).chain([system, windows]).chain(path);
+    Ok(all.filter(|folder| folder.is_absolute()))
 }
 
 /// The names that a file may have.

@@ -53,8 +53,7 @@ impl Helper {
     ///    nothing. Wine's server crashes when somebody looks at handle tables and one is empty; there, the null device
     ///    as a stream is enough to have one entry without inheritance, and Windows passes over it.
     fn create() -> Result<Self> {
-        let failed =
-            |call| move |source| Error::System { call, what: "the helper of sealed spawns".into(), source };
+        let failed = |call| move |source| Error::system(call, "the helper of sealed spawns".into(), source);
         let job = job::create(Rules { kill_on_close: true, children_stay_out: true })
             .map_err(failed("CreateJobObjectW"))?;
         let program = std::env::current_exe()

@@ -106,10 +106,8 @@ fn create_on(
 
     let opening = if command.channel { Some(Opening::new()?) } else { None };
     for ((handle, access), name) in opening.iter().flat_map(Opening::ends).zip(RESERVED) {
-        let duplicate = ground.duplicate(handle, access).map_err(|source| Error::System {
-            call: "DuplicateHandle",
-            what: "the child's end of a channel".into(),
-            source,
+        let duplicate = ground.duplicate(handle, access).map_err(|source| {
+            Error::system("DuplicateHandle", "the child's end of a channel".into(), source)
         })?;
         handed_down.push((name.to_owned(), duplicate.value()?));
         inheritable.push(duplicate);
@@ -124,7 +122,7 @@ fn create_on(
             None => format!("the program {}", application.display()),
             Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
         };
-        Error::System { call: "CreateProcessW", what, source }
+        Error::system("CreateProcessW", what, source)
     };
     let plan = Plan {
         application: wide(lookup::for_the_call(application).map_err(failed)?.as_os_str()),
@@ -280,10 +278,8 @@ fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
 }
 
 fn copied() -> Result<Variables> {
-    let block = own_environment().map_err(|source| Error::System {
-        call: "GetEnvironmentStringsW",
-        what: "this process's environment".into(),
-        source,
+    let block = own_environment().map_err(|source| {
+        Error::system("GetEnvironmentStringsW", "this process's environment".into(), source)
     })?;
     Ok(Variables::of_block(&block, compare_ignoring_case))
 }

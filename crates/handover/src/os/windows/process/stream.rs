@@ -7,8 +7,9 @@ use std::sync::mpsc::{Sender, channel};
 
 use super::ground::{Ground, Inheritable};
 use crate::process::{NAMES, Source};
+use crate::sys::call::BEGIN_THREAD;
 use crate::sys::io::{Owned, OwnedHandle};
-use crate::sys::{handle, pipe};
+use crate::sys::{begin_thread, handle, pipe};
 use crate::{Error, Result, Share};
 
 /// One stream as it is for one spawn: the inheritable duplicate for the child, and our end of a pipe.
@@ -24,8 +25,7 @@ pub(super) struct Stream {
 impl Source {
     /// Makes the stream for one child; `which` counts from standard input at 0.
     pub(super) fn open(&self, which: usize, ground: &Ground) -> Result<Stream> {
-        let failed =
-            |call| move |source: io::Error| Error::System { call, what: NAMES[which].into(), source };
+        let failed = |call| move |source: io::Error| Error::system(call, NAMES[which].into(), source);
         let inheritable =
             |stream: BorrowedHandle<'_>| ground.duplicate(stream, None).map_err(failed("DuplicateHandle"));
         let shared = |stream: Share<'_>| inheritable(stream.checked(|| NAMES[which].into())?);
@@ -41,7 +41,7 @@ impl Source {
                 }
             };
             let thread = std::thread::Builder::new().name("handover relay".into());
-            thread.spawn(wait_and_pass_on).map_err(failed("CreateThread"))?;
+            begin_thread(|| thread.spawn(wait_and_pass_on)).map_err(failed(BEGIN_THREAD))?;
             start = Some(sender);
             Ok::<(), Error>(())
         };

@@ -81,9 +81,6 @@ const RULES: Rules = Rules { kill_on_close: true, children_stay_out: true };
 
 /// The job of one suspended child: it ends the child if this process ends before the child runs.
 pub(super) fn job() -> Result<Owned> {
-    job::create(RULES).map_err(|source| Error::System {
-        call: "CreateJobObjectW",
-        what: "the job of a suspended child".into(),
-        source,
-    })
+    job::create(RULES)
+        .map_err(|source| Error::system("CreateJobObjectW", "the job of a suspended child".into(), source))
 }
