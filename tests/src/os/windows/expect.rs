@@ -252,7 +252,7 @@ pub mod told {
 /// If it can't be started.
 #[must_use]
 pub fn forged(program: &Path, arguments: &[OsString], objects: &str) -> Output {
-    let this = handover::Process::current_identity().expect("a process knows itself");
+    let this = Process::current_identity().expect("a process knows itself");
     let mut command = Command::new(program);
     command.args(arguments).env("HANDOVER_INHERITED", format!("1 {this} {objects}"));
     command.output().expect("the program starts")
