@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             by_name_or_by_number_but_once,
             a_manifest_is_not_passed_on,
             adopting_checks_what_the_number_is,
+            a_line_that_is_no_number_is_refused,
         ],
         tests![
             takes_and_says,
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
             hands_nothing_on,
             makes_a_file_where_an_object_was,
             refuses_wrong_numbers,
+            says_what_the_line_is,
         ],
     )
 }
@@ -473,4 +475,32 @@ fn adopting_checks_what_the_number_is() {
     writeln!(child.stdin.as_mut().unwrap(), "{stream}").unwrap();
     assert_eq!(lines.next().as_deref(), Some("still here"));
     assert!(child.wait().unwrap().success());
+}
+
+fn says_what_the_line_is(_: &[String]) {
+    match Told::line() {
+        Ok(told) => println!("{}", told.value()),
+        Err(Error::NotAHandle { why, .. }) => println!("{why}"),
+        Err(Error::System { source, .. }) => println!("{}", source.kind()),
+        Err(other) => println!("{other}"),
+    }
+}
+
+fn a_line_that_is_no_number_is_refused() {
+    let long = format!("0x44{}", " ".repeat(60));
+    for (line, expected) in [
+        ("0x44\n", "68"),
+        ("0x44", "unexpected end of file"),
+        ("", "unexpected end of file"),
+        (&long, "a line without an end"),
+        (&long[1..], "unexpected end of file"),
+        ("four\n", "not a number"),
+    ] {
+        let mut child =
+            in_role("says_what_the_line_is").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It may have read enough and gone.
+        let _ = child.stdin.take().unwrap().write_all(line.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), expected, "{line:?}");
+    }
 }

@@ -331,10 +331,12 @@ fn objects_are_taken_once_by_name_and_kind() {
     let before = table::count();
     channel.send(Message::new(b"").with("ready", &event).with("other", &event)).unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
-    assert!(matches!(
-        message.take::<std::fs::File>("ready"),
-        Err(Error::WrongKind { expected: Kind::File, found: Kind::Event, .. })
-    ));
+    match message.take::<std::fs::File>("ready") {
+        Err(Error::WrongKind { expected: Kind::File, found: Kind::Event, what }) => {
+            assert_eq!(what, "the object \"ready\" of the message");
+        }
+        other => panic!("{other:?}"),
+    }
     drop(message.take::<Event>("ready").unwrap());
     assert!(matches!(message.take::<Event>("ready"), Err(Error::AlreadyTaken { .. })));
     match message.take::<Event>("missing") {

@@ -411,4 +411,16 @@ mod tests {
         assert_eq!(error.to_string(), "the event did not come within 5s");
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
     }
+
+    #[test]
+    fn what_the_system_said_is_its_source() {
+        use std::error::Error as _;
+        let source = io::Error::from_raw_os_error(5);
+        let error = Error::System { call: "OpenProcess", what: "process 4".into(), source };
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(5));
+        let error = Error::TimedOut { what: "the event".into(), after: Duration::from_secs(5) };
+        assert!(error.source().is_none());
+        assert_eq!(error.raw_os_error(), None);
+    }
 }

@@ -65,3 +65,15 @@ impl fmt::Display for Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_article() {
+        assert_eq!(Kind::Event.to_string(), "an event");
+        assert_eq!(Kind::Section.to_string(), "a section");
+        assert_eq!(Kind::Other("Job".into()).to_string(), "an object of the kernel's type \"Job\"");
+    }
+}

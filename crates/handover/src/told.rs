@@ -224,3 +224,24 @@ pub(crate) fn check_kind<T: Object>(asked: io::Result<Kind>, what: impl Fn() -> 
 pub(crate) fn own<T: Object>(value: HandleValue) -> T {
     T::from_handle(handle::own(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_are_claimed_together_or_not_at_all() -> Result<()> {
+        // Numbers so high that no handle of this process has them.
+        let value = |number: u64| HandleValue::try_from(0x7fff_f000 + number * 4);
+        let [one, two, three] = [value(0)?, value(1)?, value(2)?];
+        assert!(claim_all(&[one, two]));
+        assert!(!claim(one) && !claim(two));
+        assert!(!claim_all(&[three, two]));
+        assert!(claim(three), "nothing was claimed with what somebody has");
+        unclaim(&[two, three]);
+        assert!(claim_all(&[three, two]));
+        assert!(!claim(one), "nobody has given it back");
+        unclaim(&[one, two, three]);
+        Ok(())
+    }
+}

@@ -219,3 +219,36 @@ fn until<T>(
         milliseconds = deadline.milliseconds();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn of_two_deadlines_it_is_the_one_that_is_meant() {
+        for deadline in [Deadline::NEVER, Deadline::after(HOUR)] {
+            assert!(deadline.or_sooner(SECOND).left() <= SECOND, "{deadline:?}");
+            assert!(deadline.or_later(SECOND).left() > SECOND, "{deadline:?}");
+        }
+        assert_eq!(Deadline::NEVER.or_later(SECOND).left(), Duration::MAX);
+        assert!(Deadline::after(SECOND).or_sooner(HOUR).left() <= SECOND);
+        assert!(Deadline::after(SECOND).or_later(HOUR).left() > SECOND);
+        assert!(Deadline::after(Duration::ZERO).or_later(HOUR).left() > SECOND);
+    }
+
+    #[test]
+    fn a_call_is_given_what_is_left() {
+        assert_eq!(Deadline::after(Duration::ZERO).milliseconds(), 0);
+        assert!((60_000..=3_600_000).contains(&Deadline::after(HOUR).milliseconds()));
+        assert_eq!(Deadline::NEVER.milliseconds(), LONGEST);
+    }
+
+    #[test]
+    fn what_came_is_in_its_place_and_in_no_other() {
+        let came = Came { place: 1, abandoned: false };
+        assert!(came == 1 && came != 0 && came != 2);
+    }
+}

@@ -77,6 +77,7 @@ mod tests {
             ("77", "-1", None, "LISTEN_FDS"),
             ("77", "99999999", None, "LISTEN_FDS"),
             ("77", "1", Some("a:b"), "LISTEN_FDNAMES"),
+            ("77", "0", Some("a"), "LISTEN_FDNAMES"),
         ] {
             let error = listed(pid, count, names).expect_err(count).to_string();
             assert!(error.contains(variable), "{error}");

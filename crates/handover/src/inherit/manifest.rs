@@ -172,4 +172,13 @@ mod tests {
             assert!(error.contains(part), "{text:?}: {error}");
         }
     }
+
+    #[test]
+    fn the_longest_text_fits_and_one_more_letter_does_not() -> Result<()> {
+        let rest = manifest(&["n"]).text()?.len() - 1;
+        let text = manifest(&[&"n".repeat(LONGEST - rest)]).text()?;
+        assert_eq!(text.len(), LONGEST);
+        assert!(manifest(&[&"n".repeat(LONGEST - rest + 1)]).text().is_err());
+        Ok(())
+    }
 }

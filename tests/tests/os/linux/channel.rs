@@ -127,6 +127,9 @@ fn looks_at_a_section(_: &[String]) {
         Err(Error::MissingRight { right, .. }) => assert_eq!(right, "to write"),
         other => panic!("{other:?}"),
     }
+    // To ask for all of it is not to ask for too much.
+    let whole = section.view_mut_of(0, section.size().unwrap());
+    assert!(matches!(whole, Err(Error::MissingRight { .. })), "{whole:?}");
     let bare: handover::Section = message.take("bare").unwrap();
     assert!(raw::can_map(&bare, true) && raw::can_map(&section, false) && !raw::can_map(&section, true));
     channel.send(b"seen").unwrap();

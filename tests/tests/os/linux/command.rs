@@ -22,6 +22,9 @@ pub(super) const SUITE: Suite = Suite {
         the_path_is_the_childs_or_else_this_processs,
         a_signal_that_kills_is_in_the_status,
         a_wait_that_is_interrupted_goes_on,
+        output_that_can_not_be_read_is_an_error,
+        what_goes_nowhere_can_be_written,
+        a_child_is_a_descriptor,
     ],
     roles: tests![takes_and_says, waits_for_the_event],
 };
@@ -176,6 +179,10 @@ fn the_path_is_the_childs_or_else_this_processs() {
     assert_eq!(missing(&mut Command::new("no-such-program")), expected);
     let there = missing(Command::new("no-such-program").env("PATH", "/a:b:/c:.:"));
     assert_eq!(there, ["/a/no-such-program", "/c/no-such-program"].map(PathBuf::from));
+    // Another variable is not the path, whatever stands in it.
+    let other =
+        missing(Command::new("no-such-program").env("PATH", "/a").env("OTHER", "/b").env_remove("ANOTHER"));
+    assert_eq!(other, ["/a/no-such-program"].map(PathBuf::from));
     // What can't be started is passed over.
     let folder = std::env::temp_dir().join(format!("handover-path-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
@@ -222,4 +229,39 @@ fn a_wait_that_is_interrupted_goes_on() {
     said.read_line(&mut line).unwrap();
     assert_eq!(line, "came");
     assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn output_that_can_not_be_read_is_an_error() {
+    use std::os::fd::OwnedFd;
+    let before = table::count();
+    for is_error_output in [false, true] {
+        let mut child = Command::new("true").spawn().unwrap();
+        let null = || OwnedFd::from(std::fs::File::options().write(true).open("/dev/null").unwrap());
+        if is_error_output {
+            child.stderr = Some(null().into());
+        } else {
+            child.stdout = Some(null().into());
+        }
+        match child.wait_with_output() {
+            // EBADF.
+            Err(error @ Error::System { .. }) => assert_eq!(error.raw_os_error(), Some(9), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    until("the children have ended", || table::children_of(std::process::id()).is_empty());
+    assert_eq!(table::count(), before);
+}
+
+fn what_goes_nowhere_can_be_written() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo a && echo b >&2"]).stdin(Stdio::null());
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+}
+
+fn a_child_is_a_descriptor() {
+    use std::os::fd::{AsFd, AsRawFd};
+    let child = never_ends().spawn().unwrap();
+    assert_eq!(child.as_raw_fd(), child.as_fd().as_raw_fd());
+    assert_eq!(child.as_raw_fd().unsigned_abs(), table::value(&child));
+    end(child);
 }

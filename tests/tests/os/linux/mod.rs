@@ -2,6 +2,7 @@
 //! service managers, and what can be done wrong with descriptors beside bytes.
 
 mod activation;
+mod asked;
 mod audit;
 mod calls;
 mod canaries;
@@ -24,6 +25,7 @@ use handover_tests::Suite;
 
 pub(crate) const SUITES: &[Suite] = &[
     activation::SUITE,
+    asked::SUITE,
     audit::SUITE,
     canaries::SUITE,
     channel::SUITE,

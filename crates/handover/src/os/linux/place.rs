@@ -254,6 +254,7 @@ mod tests {
         assert!(!place.was_left());
         assert!(Place::take(Sort::Object, &name)?.is_none());
         assert!(Place::take(Sort::Listener, &name)?.is_some());
+        assert!(!is_kept(&name), "it can be asked for");
         let paths = Paths::of(Sort::Object, &name)?;
         assert!(paths.lock.exists());
         drop(place);
@@ -278,22 +279,24 @@ mod tests {
         let name = |what: &str| format!("sweep-{what}-{}", std::process::id());
         let old = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
         let held = Place::take(Sort::Object, &name("held"))?.expect("nobody has it");
-        let [new, left] = [name("new"), name("left")].map(|name| Paths::of(Sort::Object, &name));
-        let (new, left) = (new?, left?);
-        for paths in [&new, &left] {
+        let of = |what: &str| Paths::of(Sort::Object, &name(what));
+        let (own, new, crashed, left) = (of("own")?, of("new")?, of("crashed")?, of("left")?);
+        for (paths, text) in [(&own, ""), (&new, ""), (&crashed, "1"), (&left, "")] {
             File::create(&paths.socket).expect("the folder is ours");
-            File::create(&paths.lock).expect("the folder is ours");
+            std::fs::write(&paths.lock, text).expect("the folder is ours");
         }
-        for paths in [&held.paths, &left] {
+        for paths in [&held.paths, &own, &crashed, &left] {
             let lock = OpenOptions::new().write(true).open(&paths.lock).expect("it is there");
             lock.set_modified(old).expect("it is ours");
         }
-        sweep(&new).expect("the folder is ours");
-        let there =
-            [&held.paths.lock, &new.lock, &new.socket, &left.lock, &left.socket].map(|path| path.exists());
-        assert_eq!(there, [true, true, true, false, false]);
-        for path in [&new.lock, &new.socket] {
-            std::fs::remove_file(path).expect("it is ours");
+        sweep(&own).expect("the folder is ours");
+        assert!(held.paths.lock.exists(), "somebody has it");
+        assert!(!left.lock.exists() && !left.socket.exists());
+        for (paths, why) in [(&own, "is about to be taken"), (&new, "is new"), (&crashed, "is asked for")] {
+            for path in [&paths.lock, &paths.socket] {
+                assert!(path.exists(), "{} {why}", path.display());
+                std::fs::remove_file(path).expect("it is ours");
+            }
         }
         Ok(())
     }
@@ -302,5 +305,39 @@ mod tests {
     fn a_name_that_is_too_long_says_by_how_much() {
         let error = Place::take(Sort::Object, &"n".repeat(200)).expect_err("too long").to_string();
         assert!(error.contains("too long by"), "{error}");
+    }
+
+    #[test]
+    fn the_longest_name_fits() -> Result<()> {
+        let room = stream::LONGEST_PATH - Paths::of(Sort::Object, "")?.socket.as_os_str().len();
+        assert!(Paths::of(Sort::Object, &"n".repeat(room)).is_ok());
+        assert!(Paths::of(Sort::Object, &"n".repeat(room + 1)).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_the_one_that_is_there_or_not() -> Result<()> {
+        let held =
+            Place::take(Sort::Object, &format!("same-{}", std::process::id()))?.expect("nobody has it");
+        let there = &held.paths.lock;
+        let file = File::open(there).expect("it is there");
+        assert!(is_same(&file, there));
+        std::fs::remove_file(there).expect("it is ours");
+        assert!(!is_same(&file, there), "nothing is there");
+        let other = File::create(there).expect("the folder is ours");
+        assert!(!is_same(&file, there) && is_same(&other, there));
+        Ok(())
+    }
+
+    #[test]
+    fn what_can_not_be_removed_is_in_the_way() -> Result<()> {
+        let name = format!("stuck-{}", std::process::id());
+        let paths = Paths::of(Sort::Object, &name)?;
+        std::fs::create_dir(&paths.socket).expect("the folder is ours");
+        let refused = Place::take(Sort::Object, &name);
+        std::fs::remove_dir(&paths.socket).expect("it is ours, and empty");
+        let _ = std::fs::remove_file(&paths.lock);
+        assert!(matches!(refused, Err(Error::System { call: "unlink", .. })), "{refused:?}");
+        Ok(())
     }
 }

@@ -333,3 +333,27 @@ pub(crate) fn standard_stream(which: usize) -> io::Result<Option<BorrowedFd<'sta
 pub(crate) fn is_invalid_handle(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::BADF)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_opened_for_this_process_is_no_childs() -> io::Result<()> {
+        let null = open_null()?;
+        let copies = [
+            duplicate_here(null.borrowed(), Rights::Same)?,
+            duplicate_here(null.borrowed(), Rights::ReadOnly)?,
+            reserve()?,
+            null,
+        ];
+        for copy in &copies {
+            assert_eq!(rustix::io::fcntl_getfd(copy.borrowed())?, FdFlags::CLOEXEC);
+            assert!(copy.as_raw_fd() >= FIRST);
+        }
+        let is_open_for = |place: usize| rustix::fs::fcntl_getfl(copies[place].borrowed());
+        assert_eq!(is_open_for(1)? & OFlags::RWMODE, OFlags::RDONLY);
+        assert_eq!(is_open_for(3)? & OFlags::RWMODE, OFlags::RDWR);
+        Ok(())
+    }
+}
