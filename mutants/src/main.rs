@@ -3,6 +3,7 @@
 //! cargo-mutants builds the library and links the tests anew for each mutant. Here all mutants are in one build, each
 //! behind a switch, and each is tried with those tests alone that come by it: a hundred times as many in the same time.
 
+mod breakage;
 mod list;
 mod page;
 mod run;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -33,6 +35,7 @@ mutants [--wine] [--file PART]… [--shard K/N] [--seconds S] [--again] [--jobs 
   --seconds S  end after this time; the next run goes on from there
   --again      also those that were tried before and not caught
   --jobs J     tests that run at the same time
+  --breakages  no mutants, but the mistakes in mutants/breakages.txt, into docs/verified/breakages.md
 
 The page docs/verified/mutants.md is made from all that is known.";
 
@@ -47,6 +50,13 @@ impl System {
         match self {
             Self::Linux => "linux",
             Self::Wine => "wine",
+        }
+    }
+
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Linux => Self::Wine,
+            Self::Wine => Self::Linux,
         }
     }
 
@@ -67,6 +77,7 @@ struct Wanted {
     shard: (usize, usize),
     until: Option<Instant>,
     again: bool,
+    breakages: bool,
     jobs: usize,
 }
 
@@ -92,8 +103,15 @@ fn main() -> ExitCode {
 }
 
 fn wanted(words: &[String]) -> Result<Wanted, String> {
-    let mut wanted =
-        Wanted { system: System::Linux, parts: vec![], shard: (0, 1), until: None, again: false, jobs: 3 };
+    let mut wanted = Wanted {
+        system: System::Linux,
+        parts: vec![],
+        shard: (0, 1),
+        until: None,
+        again: false,
+        breakages: false,
+        jobs: 3,
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -101,6 +119,7 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
         match word.as_str() {
             "--wine" => wanted.system = System::Wine,
             "--again" => wanted.again = true,
+            "--breakages" => wanted.breakages = true,
             "--file" => wanted.parts.push(value()?.clone()),
             "--shard" => {
                 let text = value()?;
@@ -108,7 +127,8 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
                 wanted.shard = (number(k)?, number(n)?.max(1));
             }
             "--seconds" => {
-                wanted.until = Some(Instant::now() + Duration::from_secs(value()?.parse().map_err(|_| "no time")?));
+                wanted.until =
+                    Some(Instant::now() + Duration::from_secs(value()?.parse().map_err(|_| "no time")?));
             }
             "--jobs" => wanted.jobs = number(value()?)?.max(1),
             _ => return Err(format!("{word} isn't known")),
@@ -131,17 +151,27 @@ fn apart(words: &[String]) -> Option<ExitCode> {
         return None;
     }
     let program = std::env::current_exe().ok()?;
-    let status = Command::new("unshare").args(PLACE).arg(program).args(words).env(MARK, "1").status().ok()?;
-    Some(ExitCode::from(u8::from(!status.success())))
+    // In this one's stead, so that who ends it ends all.
+    let error = Command::new("unshare").args(PLACE).arg(program).args(words).env(MARK, "1").exec();
+    eprintln!("unshare: {error}");
+    Some(ExitCode::FAILURE)
 }
 
 fn all(wanted: &Wanted) -> Result<(), String> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf(), PathBuf::from);
     let root = here.parent().ok_or("the tool has a folder")?.to_path_buf();
-    let work = root.join("target/mutants").join(wanted.system.name());
+    let work = work_of(&root, wanted.system);
     fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
     let tree = Tree { root: root.clone(), folder: work.join("tree"), system: wanted.system };
+    if wanted.breakages {
+        let _ = fs::remove_file(work.join("state.json"));
+        let all = breakage::list(wanted.system)?;
+        let built = tree.make(&BTreeMap::new())?;
+        breakage::put(&tree, &all)?;
+        let state = known(&tree, &work, built, all.len(), wanted)?;
+        return breakage::try_all(&tree, &work, &all, &state, wanted);
+    }
     let mutants: BTreeMap<usize, Mutant> =
         (1..).zip(list::all(&root, |file| wanted.system.has(file))?).collect();
     let state = ready(&tree, &work, &mutants, wanted)?;
@@ -164,7 +194,12 @@ fn worker(tree: &Tree, work: &Path, programs: &[PathBuf], number: usize) -> Resu
 }
 
 /// Builds, and runs each test once to see which mutants it comes by; or reads what an earlier run has found.
-fn ready(tree: &Tree, work: &Path, mutants: &BTreeMap<usize, Mutant>, wanted: &Wanted) -> Result<State, String> {
+fn ready(
+    tree: &Tree,
+    work: &Path,
+    mutants: &BTreeMap<usize, Mutant>,
+    wanted: &Wanted,
+) -> Result<State, String> {
     let fingerprint = tree.fingerprint()?;
     let file = work.join("state.json");
     if let Some(state) = read_state(&file, &fingerprint) {
@@ -172,6 +207,20 @@ fn ready(tree: &Tree, work: &Path, mutants: &BTreeMap<usize, Mutant>, wanted: &W
     }
     let built = tree.make(mutants)?;
     eprintln!("{} unviable, {} can't be switched", built.unviable.len(), built.unswitched.len());
+    let state = known(tree, work, built, mutants.len(), wanted)?;
+    write_state(&file, &fingerprint, &state)?;
+    Ok(state)
+}
+
+/// Builds the tests, and finds out how long each takes and what it comes by.
+fn known(
+    tree: &Tree,
+    work: &Path,
+    built: tree::Built,
+    highest: usize,
+    wanted: &Wanted,
+) -> Result<State, String> {
+    let highest = highest + 1;
     let found = tree.programs()?;
     let programs: Vec<PathBuf> = found.iter().map(|(program, _)| program.clone()).collect();
     let first = worker(tree, work, &programs, 0)?;
@@ -186,7 +235,6 @@ fn ready(tree: &Tree, work: &Path, mutants: &BTreeMap<usize, Mutant>, wanted: &W
     eprintln!("{} tests in {} programs", tests.len(), programs.len());
     let left = Mutex::new(tests);
     let done = Mutex::new(Vec::new());
-    let highest = mutants.len() + 1;
     std::thread::scope(|scope| {
         for number in 0..wanted.jobs {
             let (left, done, programs) = (&left, &done, &programs);
@@ -219,9 +267,7 @@ fn ready(tree: &Tree, work: &Path, mutants: &BTreeMap<usize, Mutant>, wanted: &W
         }
     });
     let tests = done.into_inner().expect("no panic");
-    let state = State { programs, tests, unviable: built.unviable, unswitched: built.unswitched };
-    write_state(&file, &fingerprint, &state)?;
-    Ok(state)
+    Ok(State { programs, tests, unviable: built.unviable, unswitched: built.unswitched })
 }
 
 fn write_state(file: &Path, fingerprint: &str, state: &State) -> Result<(), String> {
@@ -229,7 +275,13 @@ fn write_state(file: &Path, fingerprint: &str, state: &State) -> Result<(), Stri
         .tests
         .iter()
         .map(|test| {
-            json!([test.program, test.name, test.is_unit, u64::try_from(test.took.as_millis()).unwrap_or(0), test.reaches])
+            json!([
+                test.program,
+                test.name,
+                test.is_unit,
+                u64::try_from(test.took.as_millis()).unwrap_or(0),
+                test.reaches
+            ])
         })
         .collect();
     let value = json!({
@@ -249,7 +301,7 @@ fn numbers(value: &Value) -> BTreeSet<usize> {
 
 fn read_state(file: &Path, fingerprint: &str) -> Option<State> {
     let value: Value = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
-    if value["fingerprint"] != fingerprint && std::env::var_os("MUTANTS_STALE").is_none() {
+    if value["fingerprint"] != fingerprint {
         return None;
     }
     let test = |value: &Value| Test {
@@ -260,7 +312,11 @@ fn read_state(file: &Path, fingerprint: &str) -> Option<State> {
         reaches: numbers(&value[4]),
     };
     Some(State {
-        programs: value["programs"].as_array()?.iter().filter_map(|path| Some(PathBuf::from(path.as_str()?))).collect(),
+        programs: value["programs"]
+            .as_array()?
+            .iter()
+            .filter_map(|path| Some(PathBuf::from(path.as_str()?)))
+            .collect(),
         tests: value["tests"].as_array()?.iter().map(test).collect(),
         unviable: numbers(&value["unviable"]),
         unswitched: numbers(&value["unswitched"]),
@@ -301,9 +357,21 @@ fn read_results(file: &Path) -> Results {
     let of = |line: &str| {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
-        Some((text("mutant"), Outcome { what: text("what"), by: text("by"), date: text("date"), file: text("file") }))
+        Some((
+            text("mutant"),
+            Outcome { what: text("what"), by: text("by"), date: text("date"), file: text("file") },
+        ))
     };
     text.lines().filter_map(of).collect()
+}
+
+/// What is known of a system's mutants.
+pub(crate) fn results_of(root: &Path, system: System) -> Results {
+    read_results(&work_of(root, system).join("results.jsonl"))
+}
+
+fn work_of(root: &Path, system: System) -> PathBuf {
+    root.join("target/mutants").join(system.name())
 }
 
 fn try_each(
@@ -401,7 +469,9 @@ fn try_each(
 fn verdict(worker: &Worker, state: &State, id: usize) -> (&'static str, String) {
     let mut tests: Vec<&Test> = state.tests.iter().filter(|test| test.reaches.contains(&id)).collect();
     // What comes by few mutants looks at each more closely.
-    tests.sort_by_key(|test| test.took.max(Duration::from_millis(30)) * u32::try_from(test.reaches.len()).unwrap_or(u32::MAX));
+    tests.sort_by_key(|test| {
+        test.took.max(Duration::from_millis(30)) * u32::try_from(test.reaches.len()).unwrap_or(u32::MAX)
+    });
     if tests.is_empty() {
         return ("not reached", String::new());
     }

@@ -9,7 +9,8 @@ use crate::tree::{read, write as write_file};
 use crate::{Results, System, key};
 
 /// How mutants end, in the table's order.
-const ENDS: [&str; 7] = ["unviable", "caught", "hung", "missed", "not reached", "not switched", "not tried"];
+const ENDS: [&str; 8] =
+    ["unviable", "caught", "hung", "caught there", "missed", "not reached", "not switched", "not tried"];
 
 const BEGINNING: &str = "\
 # Mutants
@@ -20,6 +21,7 @@ this page. All mutants of cargo-mutants' list are in one build, each behind a sw
 them; a mutant is tried with all tests of `handover` and `handover-tests` that come by it, until one fails twice.
 
 - *unviable*: doesn't compile. *hung*: a test didn't end by its deadline, which is a failure.
+- *caught there*: survives here, in a file of both systems, and is caught on the other one, whose tests reach more of it.
 - *not reached*: no test comes by it. With *missed* these are the survivors.
 - *not switched*: stands where no switch can be asked, such as in a constant.
 - *of viable* is what of those that compile and were tried was caught or hung.
@@ -34,22 +36,31 @@ pub(crate) fn write(
     mutants: &BTreeMap<usize, Mutant>,
     results: &Results,
 ) -> Result<(), String> {
-    let path = root.join("docs/verified/mutants.md");
-    let before = read(&path).unwrap_or_default();
-    let mut page = BEGINNING.to_owned();
+    let part = part(root, system, mutants, results)?;
+    put_part(&root.join("docs/verified/mutants.md"), BEGINNING, system, &part)
+}
+
+/// Writes a page, of which one system's part is new.
+pub(crate) fn put_part(path: &Path, beginning: &str, system: System, part: &str) -> Result<(), String> {
+    let before = read(path).unwrap_or_default();
+    let mut page = beginning.to_owned();
     for other in [System::Linux, System::Wine] {
         let (open, close) = marks(other);
-        let part = if other == system {
-            part(root, system, mutants, results)?
-        } else {
-            let old = before.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
-            old.map_or_else(String::new, |(old, _)| old.trim_matches('\n').to_owned())
-        };
+        let old = before.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
+        let old = old.map_or("", |(old, _)| old);
+        let part = if other == system { part } else { old }.trim_matches('\n');
         if !part.is_empty() {
             let _ = write!(page, "\n{open}\n{part}\n{close}\n");
         }
     }
-    write_file(&path, page.as_bytes())
+    write_file(path, page.as_bytes())
+}
+
+pub(crate) fn title(system: System) -> &'static str {
+    match system {
+        System::Linux => "## Linux",
+        System::Wine => "## Windows, under Wine",
+    }
 }
 
 fn marks(system: System) -> (String, String) {
@@ -62,7 +73,18 @@ fn part(
     mutants: &BTreeMap<usize, Mutant>,
     results: &Results,
 ) -> Result<String, String> {
-    let what = |mutant: &Mutant| results.get(&key(mutant)).map_or("not tried", |outcome| outcome.what.as_str());
+    let other = crate::results_of(root, system.other());
+    let is_caught = |what: &str| ["caught", "hung"].contains(&what);
+    let what = |mutant: &Mutant| {
+        let here = results.get(&key(mutant));
+        let there = here.and_then(|here| other.get(&key(mutant)).filter(|there| there.file == here.file));
+        match here.map(|outcome| outcome.what.as_str()) {
+            Some("missed" | "not reached") if there.is_some_and(|there| is_caught(&there.what)) => {
+                "caught there"
+            }
+            here => here.unwrap_or("not tried"),
+        }
+    };
     let mut files: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
     let mut total: BTreeMap<&str, usize> = BTreeMap::new();
     let mut dates = BTreeSet::new();
@@ -73,10 +95,6 @@ fn part(
     }
     let reasons = reasons(root)?;
     let mut text = String::new();
-    let title = match system {
-        System::Linux => "## Linux",
-        System::Wine => "## Windows, under Wine",
-    };
     let dates: Vec<&str> = dates.into_iter().collect();
     let survivors: Vec<&Mutant> =
         mutants.values().filter(|mutant| ["missed", "not reached"].contains(&what(mutant))).collect();
@@ -85,7 +103,8 @@ fn part(
     let explained = survivors.iter().filter(|mutant| !reason(mutant).is_empty()).count();
     let _ = write!(
         text,
-        "{title}\n\nTried: {}. {} survivors; {explained} of them can't be caught, for the reasons below.\n\n",
+        "{}\n\nTried: {}. {} survivors; {explained} of them can't be caught, for the reasons below.\n\n",
+        title(system),
         dates.join(", "),
         survivors.len(),
     );
@@ -93,9 +112,12 @@ fn part(
     let _ = writeln!(text, "|---|--:|{}--:|", "--:|".repeat(ENDS.len()));
     let line = |name: &str, counts: &BTreeMap<&str, usize>| {
         let of = |end: &str| counts.get(end).copied().unwrap_or(0);
-        let cells: Vec<String> =
-            ENDS.iter().map(|end| of(end)).map(|n| if n == 0 { String::new() } else { n.to_string() }).collect();
-        let good = of("caught") + of("hung");
+        let cells: Vec<String> = ENDS
+            .iter()
+            .map(|end| of(end))
+            .map(|n| if n == 0 { String::new() } else { n.to_string() })
+            .collect();
+        let good = of("caught") + of("hung") + of("caught there");
         let tried = good + of("missed") + of("not reached");
         // In whole percents, and never better than it is.
         let rate = (good * 100).checked_div(tried).map_or_else(String::new, |rate| format!("{rate} %"));

@@ -114,7 +114,8 @@ impl Worker {
     /// The names of a program's tests.
     pub(crate) fn list(&self, program: usize, is_unit: bool) -> Result<Vec<String>, String> {
         let mut command = self.command(program, is_unit);
-        let output = command.arg("--list").stdout(Stdio::piped()).output().map_err(|error| error.to_string())?;
+        let output =
+            command.arg("--list").stdout(Stdio::piped()).output().map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text.lines().filter_map(|line| line.trim().strip_suffix(": test")).map(str::to_owned).collect())
     }

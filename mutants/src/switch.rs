@@ -20,9 +20,20 @@ enum What {
     /// A function's statements: each mutant returns at once.
     Body(Vec<usize>),
     /// The end of an arm's pattern with its guard, if it has one: those that delete the arm, and that make the guard this.
-    Arm { guard: Option<Range<usize>>, delete: Option<usize>, always: Option<usize>, never: Option<usize> },
-    Binary { operator: Range<usize>, mutants: Vec<usize> },
-    Unary { operator: Range<usize>, mutant: usize },
+    Arm {
+        guard: Option<Range<usize>>,
+        delete: Option<usize>,
+        always: Option<usize>,
+        never: Option<usize>,
+    },
+    Binary {
+        operator: Range<usize>,
+        mutants: Vec<usize>,
+    },
+    Unary {
+        operator: Range<usize>,
+        mutant: usize,
+    },
     /// The word `const` of a function, which can't ask a switch otherwise.
     Const,
 }
@@ -42,12 +53,20 @@ pub(crate) struct Switched {
 }
 
 /// Puts the mutants into the file's text. The rest of them, which no switch can turn on, is the second result.
-pub(crate) fn switched(text: &str, mutants: &[(usize, &Mutant)]) -> Result<(Switched, BTreeSet<usize>), String> {
+pub(crate) fn switched(
+    text: &str,
+    mutants: &[(usize, &Mutant)],
+) -> Result<(Switched, BTreeSet<usize>), String> {
     let file = syn::parse_file(text).map_err(|error| error.to_string())?;
     let lines = Lines::of(text);
-    let mut finder = Finder { lines: &lines, by_place: BTreeMap::new(), constant: Vec::new(), nodes: Vec::new() };
+    let mut finder =
+        Finder { lines: &lines, by_place: BTreeMap::new(), constant: Vec::new(), nodes: Vec::new() };
     for (id, mutant) in mutants {
-        finder.by_place.entry((mutant.genre.clone(), mutant.from)).or_insert_with(Vec::new).push((*id, mutant));
+        finder
+            .by_place
+            .entry((mutant.genre.clone(), mutant.from))
+            .or_insert_with(Vec::new)
+            .push((*id, mutant));
     }
     finder.visit_file(&file);
     let mut nodes = finder.nodes;
@@ -59,10 +78,14 @@ pub(crate) fn switched(text: &str, mutants: &[(usize, &Mutant)]) -> Result<(Swit
             bodies.entry(range).or_default().push(*id);
         }
     }
-    nodes.extend(
-        bodies.into_iter().map(|((from, to), ids)| Node { range: from..to, what: What::Body(ids), inner: vec![] }),
-    );
-    nodes.retain(|node| !finder.constant.iter().any(|range| range.start <= node.range.start && node.range.end <= range.end));
+    nodes.extend(bodies.into_iter().map(|((from, to), ids)| Node {
+        range: from..to,
+        what: What::Body(ids),
+        inner: vec![],
+    }));
+    nodes.retain(|node| {
+        !finder.constant.iter().any(|range| range.start <= node.range.start && node.range.end <= range.end)
+    });
     let order = |node: &Node| match node.what {
         What::Body(_) => 0,
         What::Arm { .. } | What::Const => 1,
@@ -73,7 +96,9 @@ pub(crate) fn switched(text: &str, mutants: &[(usize, &Mutant)]) -> Result<(Swit
     for node in &nodes {
         match &node.what {
             What::Body(ids) | What::Binary { mutants: ids, .. } => in_it.extend(ids.iter().copied()),
-            What::Arm { delete, always, never, .. } => in_it.extend([delete, always, never].into_iter().flatten()),
+            What::Arm { delete, always, never, .. } => {
+                in_it.extend([delete, always, never].into_iter().flatten())
+            }
             What::Unary { mutant, .. } => {
                 in_it.insert(*mutant);
             }
@@ -112,7 +137,8 @@ impl Writer<'_> {
     /// The text of a range with the nodes in it, as they are written.
     fn inside(&mut self, range: &Range<usize>, nodes: &[Node]) {
         let mut at = range.start;
-        for node in nodes.iter().filter(|node| range.start <= node.range.start && node.range.end <= range.end) {
+        for node in nodes.iter().filter(|node| range.start <= node.range.start && node.range.end <= range.end)
+        {
             self.out.push_str(&self.text[at..node.range.start]);
             self.node(node);
             at = node.range.end;
@@ -160,8 +186,10 @@ impl Writer<'_> {
             What::Binary { operator, mutants } => {
                 self.out.push('(');
                 for id in mutants {
-                    let (left, right) =
-                        (&self.text[node.range.start..operator.start], &self.text[operator.end..node.range.end]);
+                    let (left, right) = (
+                        &self.text[node.range.start..operator.start],
+                        &self.text[operator.end..node.range.end],
+                    );
                     let value = self.replacement[id];
                     self.own(*id, &format!("if {ON}({id}) {{ ({left}{value}{right}) }} else "));
                 }
@@ -253,13 +281,16 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 
     fn visit_arm(&mut self, arm: &'ast syn::Arm) {
         let delete = self.at("MatchArm", arm.span().start()).into_iter().map(|(id, _)| id).next();
-        let guard = arm.guard.as_ref().map(|(_, guard)| guard);
+        let (pattern, guard) = match &arm.pat {
+            syn::Pat::Guard(guarded) => (&*guarded.pat, Some(&*guarded.guard)),
+            pattern => (pattern, None),
+        };
         let of_guard = guard.map_or_else(Vec::new, |guard| self.at("MatchArmGuard", guard.span().start()));
         let that = |value: &str| of_guard.iter().find(|(_, other)| other == value).map(|(id, _)| *id);
         let (always, never) = (that("true"), that("false"));
         if delete.or(always).or(never).is_some() {
             let guard = guard.map(|guard| self.range(guard));
-            let from = self.range(&arm.pat).end;
+            let from = self.range(pattern).end;
             let range = from..guard.as_ref().map_or(from, |guard| guard.end);
             self.nodes.push(Node { range, what: What::Arm { guard, delete, always, never }, inner: vec![] });
         }

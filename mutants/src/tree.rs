@@ -105,7 +105,8 @@ impl Tree {
         let mut all = BTreeMap::new();
         for (file, mutants) in files {
             let text = read(&self.root.join(file))?;
-            let (switched, rest) = switch::switched(&text, &mutants).map_err(|error| format!("{file}: {error}"))?;
+            let (switched, rest) =
+                switch::switched(&text, &mutants).map_err(|error| format!("{file}: {error}"))?;
             built.unswitched.extend(rest);
             write(&self.folder.join(file), switched.text.as_bytes())?;
             all.insert(file.to_owned(), switched);
@@ -135,12 +136,21 @@ impl Tree {
     /// What the compiler has against the library.
     fn check(&self) -> Result<Vec<Value>, String> {
         let (messages, is_good) = self.messages(&[
-            "check", "--quiet", "--message-format=json", "-p", "handover", "--lib", "--features", "faults,tracing",
+            "check",
+            "--quiet",
+            "--message-format=json",
+            "-p",
+            "handover",
+            "--lib",
+            "--features",
+            "faults,tracing",
         ])?;
         let errors: Vec<Value> = messages
             .into_iter()
             .map(|message| message["message"].clone())
-            .filter(|message| message["level"] == "error" && message["spans"].as_array().is_some_and(|s| !s.is_empty()))
+            .filter(|message| {
+                message["level"] == "error" && message["spans"].as_array().is_some_and(|s| !s.is_empty())
+            })
             .collect();
         if !is_good && errors.is_empty() {
             return Err("cargo check failed".into());
@@ -151,7 +161,16 @@ impl Tree {
     /// Builds the tests; the programs, and whether each is of the library itself.
     pub(crate) fn programs(&self) -> Result<Vec<(PathBuf, bool)>, String> {
         let (messages, is_good) = self.messages(&[
-            "test", "--quiet", "--no-run", "--message-format=json", "-p", "handover", "-p", "handover-tests", "--lib", "--tests",
+            "test",
+            "--quiet",
+            "--no-run",
+            "--message-format=json",
+            "-p",
+            "handover",
+            "-p",
+            "handover-tests",
+            "--lib",
+            "--tests",
         ])?;
         if !is_good {
             for message in &messages {
@@ -183,10 +202,15 @@ fn blame(error: &Value, files: &BTreeMap<String, Switched>, built: &mut Built) -
     let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
     for span in spans {
         let name = span["file_name"].as_str().unwrap_or_default().replace('\\', "/");
-        let Some((_, file)) = files.iter().find(|(file, _)| name.ends_with(file.as_str()) || file.ends_with(&name)) else { continue };
+        let Some((_, file)) =
+            files.iter().find(|(file, _)| name.ends_with(file.as_str()) || file.ends_with(&name))
+        else {
+            continue;
+        };
         let (from, to) = (number(&span["byte_start"]), number(&span["byte_end"]));
         let holds = |range: &Range<usize>| range.start <= from && to <= range.end;
-        let inner = file.regions.iter().filter(|(range, _)| holds(range)).min_by_key(|(range, _)| range.len());
+        let inner =
+            file.regions.iter().filter(|(range, _)| holds(range)).min_by_key(|(range, _)| range.len());
         if let Some((_, id)) = inner {
             if WRONG_TYPES.iter().any(|code| error["code"]["code"] == *code) {
                 built.unviable.insert(*id);

@@ -42,6 +42,9 @@ cargo xtask [COMMAND]
   faults [--native]        let each system call of each scenario fail in turn, and say how many that were
   kills [--native] [--runs N] [--seed S]
                            kill 1,000 processes at random moments, which the seed says
+  mutants [--wine] [--file PART]… [--shard K/N] [--breakages] …
+                           break the library in many ways, see whether a test fails, and say so in docs/verified; goes on
+                           where the last run has stopped
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
@@ -203,6 +206,7 @@ fn command(words: &[&str]) -> Result<(), Stop> {
         ["deny"] => check::deny(false)?,
         ["deny", "--advisories"] => check::deny(true)?,
         ["semver", revision] => check::semver(revision)?,
+        ["mutants", rest @ ..] => native::mutants(rest)?,
         ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
         ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),

@@ -339,6 +339,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_kind_is_known_by_all_that_it_has() {
+        for (page, kind) in [
+            ("pos:\t0\neventfd-count:  0\neventfd-semaphore: 0\n", Some(Kind::Event)),
+            ("eventfd-count:  0\neventfd-semaphore: 1\n", Some(Kind::Semaphore)),
+            ("Pid:\t77\nNSpid:\t77\n", Some(Kind::Process)),
+            ("clockid: 1\nticks: 0\nsettime flags: 01\n", Some(Kind::Timer)),
+            ("clockid: 1\n", None),
+            ("settime flags: 01\n", None),
+            ("pos:\t0\n", None),
+        ] {
+            assert_eq!(kind_in(page.as_bytes()), kind, "{page}");
+        }
+    }
+
+    #[test]
     fn what_is_opened_for_this_process_is_no_childs() -> io::Result<()> {
         let null = open_null()?;
         let copies = [

@@ -97,3 +97,27 @@ pub(crate) fn size_of_section(section: BorrowedFd<'_>) -> io::Result<usize> {
     }
     usize::try_from(status_of(section)?.st_size).map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::fstat;
+
+    use super::*;
+    use crate::sys::named::{What, create};
+
+    #[test]
+    fn what_is_out_of_view_is_out_of_memory() -> io::Result<()> {
+        let section = create(What::Section(1 << 20))?;
+        let inode = format!(" {} ", fstat(&section)?.st_ino);
+        let views = || {
+            let maps = std::fs::read_to_string("/proc/self/maps")?;
+            let is_one = |line: &&str| line.contains("handover") && line.contains(&inode);
+            Ok::<_, io::Error>(maps.lines().filter(is_one).count())
+        };
+        let view = View::whole(section.borrowed(), true)?;
+        assert_eq!(views()?, 1);
+        drop(view);
+        assert_eq!(views()?, 0);
+        Ok(())
+    }
+}

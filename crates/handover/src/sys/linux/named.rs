@@ -245,3 +245,88 @@ fn settime(timer: BorrowedFd<'_>, it_value: Timespec, it_interval: Timespec) -> 
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rustix::fs::{fcntl_get_seals, fcntl_getfl};
+    use rustix::io::{FdFlags, fcntl_getfd};
+
+    use super::*;
+
+    #[test]
+    fn what_is_created_is_no_childs_and_never_blocks() -> io::Result<()> {
+        for what in [
+            What::Event { manual_reset: false },
+            What::Event { manual_reset: true },
+            What::Semaphore { initial: 1, maximum: 1 },
+            What::Section(1),
+            What::Timer { manual_reset: false },
+            What::Timer { manual_reset: true },
+        ] {
+            let object = create(what)?;
+            assert_eq!(fcntl_getfd(&object)?, FdFlags::CLOEXEC, "{what:?}");
+            if let What::Section(_) = what {
+                let kept = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+                assert!(fcntl_get_seals(&object)?.contains(kept), "{what:?}");
+                continue;
+            }
+            let flags = fcntl_getfl(&object)?;
+            assert!(flags.contains(OFlags::NONBLOCK), "{what:?}");
+            let is_manual =
+                matches!(what, What::Event { manual_reset: true } | What::Timer { manual_reset: true });
+            assert_eq!(flags.contains(MANUAL_RESET), is_manual, "{what:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_section_larger_than_the_machine_is_refused() {
+        let error = create(What::Section(1 << 60)).expect_err("no machine has so much");
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
+    }
+
+    #[test]
+    fn what_would_block_is_filled_to_the_brim_and_no_further() -> io::Result<()> {
+        // Another program's, which blocks.
+        let semaphore = Owned::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::SEMAPHORE)?);
+        rustix::io::write(&semaphore, &(u64::MAX - 1 - 5).to_ne_bytes())?;
+        release_semaphore(semaphore.borrowed(), 5)?;
+        let full = release_semaphore(semaphore.borrowed(), 2).expect_err("there is no room");
+        assert!(is_too_many(&full));
+        Ok(())
+    }
+
+    #[test]
+    fn a_timer_that_is_cancelled_stops_and_stays_as_it_was() -> io::Result<()> {
+        let is_ready = |timer: &Owned| {
+            Ok::<_, io::Error>(ready(
+                &mut [PollFd::from_borrowed_fd(timer.borrowed(), PollFlags::IN)],
+                Some(0),
+            )?)
+        };
+        let soon = |what: &str, is_so: &dyn Fn() -> io::Result<bool>| -> io::Result<()> {
+            let started = Instant::now();
+            while !is_so()? {
+                assert!(started.elapsed() < Duration::from_secs(10), "{what}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        };
+        for (manual_reset, period) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+            let timer = create(What::Timer { manual_reset })?;
+            set_timer(timer.borrowed(), 1, period)?;
+            soon("it goes off", &|| is_ready(&timer))?;
+            cancel_timer(timer.borrowed())?;
+            soon("it is as it was", &|| is_ready(&timer))?;
+            let interval = timerfd_gettime(&timer)?.it_interval;
+            assert_eq!((interval.tv_sec, interval.tv_nsec), (0, 0), "{manual_reset} {period}");
+            if !manual_reset {
+                assert!(take(timer.borrowed())?);
+                assert!(!is_ready(&timer)?, "once");
+            }
+        }
+        Ok(())
+    }
+}

@@ -169,3 +169,26 @@ pub(crate) fn forgets_children() -> io::Result<bool> {
         Ok(action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_by_its_id() -> io::Result<()> {
+        let this = std::process::id();
+        let process = open(this)?;
+        assert_eq!(id_of(process.borrowed()), Some(this));
+        check_known(process.borrowed())
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_somebody_has_waited_for() {
+        for errno in [Errno::SRCH, Errno::CHILD, Errno::NOENT] {
+            assert!(is_forgotten(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::PERM, Errno::AGAIN, Errno::NOMEM] {
+            assert!(!is_forgotten(&errno.into()), "{errno}");
+        }
+    }
+}
