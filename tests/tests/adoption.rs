@@ -124,7 +124,10 @@ fn a_child_takes_objects_by_name_and_kind_once() {
 
 fn says_what_was_handed_down(_: &[String]) {
     match handover::inherited() {
-        Ok(inherited) => println!("{:?}", inherited.names()),
+        Ok(inherited) => {
+            println!("{:?}", inherited.names());
+            assert_eq!(inherited.unlisted().unwrap(), handover::unlisted().unwrap());
+        }
         Err(Error::NothingInherited) => println!("nothing"),
         Err(Error::NotForThisProcess { .. }) => println!("not for this process"),
         Err(Error::BadManifest { why, .. }) => println!("bad: {why}"),

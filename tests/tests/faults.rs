@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             a_child_that_sends_and_receives_fails_at_each_call,
             listening_fails_at_each_call,
             connecting_fails_at_each_call,
+            claiming_what_somebody_has_fails_at_each_call,
         ],
         tests![
             adopts_with_faults,
@@ -685,4 +686,18 @@ fn connecting_fails_at_each_call() {
     let _ = HandleValue::of(server.process()).unwrap();
     let connect = || Channel::connect_timeout(&name, SOON);
     Sweep::of("connect").beside(&[server.id()]).run(connect, drop);
+}
+
+fn claiming_what_somebody_has_fails_at_each_call() {
+    let name = format!("handover-tests.claimed.{}", std::process::id());
+    let claimed = SingleInstance::claim(&name).unwrap();
+    let before = table::count();
+    // That it is taken is the answer; any other error is one.
+    failing_at_each_call(|| match SingleInstance::claim(&name) {
+        Err(Error::AlreadyRunning { .. }) => Ok(()),
+        Err(other) => Err(other),
+        Ok(_) => panic!("it was claimed twice"),
+    });
+    assert_eq!(table::count(), before);
+    drop(claimed);
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use handover::{
     Channel, Child, Command, Error, Event, Found, Listener, Reset, Section, SingleInstance, Stdio,
 };
-use handover_tests::{Suite, door, role, table, tests, this_program, until};
+use handover_tests::{Suite, door, left_out, role, table, tests, this_program, until};
 
 use super::calls;
+use super::everybody::NOBODY;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -21,6 +22,7 @@ pub(super) const SUITE: Suite = Suite {
         a_name_goes_with_the_object_that_was_created,
         the_folder_is_this_users_alone,
         a_folder_that_others_can_enter_is_refused,
+        another_users_folders_are_not_used,
         a_file_that_squats_on_a_name_is_no_object,
         a_name_that_is_too_long_says_by_how_much,
         a_hundred_open_it_at_once,
@@ -184,6 +186,26 @@ fn a_folder_that_others_can_enter_is_refused() {
         let _ = std::fs::remove_dir_all(&folder);
         let _ = std::fs::remove_file(&folder);
     }
+}
+
+fn another_users_folders_are_not_used() {
+    if handover::User::current().unwrap().uid() != 0 {
+        left_out("only root can give a folder to another user");
+        return;
+    }
+    // What stands in a folder of this user's.
+    let runtime = Runtime::new("another");
+    let folder = runtime.0.join("handover");
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+    std::os::unix::fs::chown(&folder, Some(NOBODY), None).unwrap();
+    let said = line(&mut runtime.listener("refused"));
+    assert_eq!(said.matches("alone").count(), 2, "{said}");
+    // That folder itself: there is another.
+    std::fs::remove_dir(&folder).unwrap();
+    std::os::unix::fs::chown(&runtime.0, Some(NOBODY), None).unwrap();
+    let mut listener = runtime.listener(&name("another"));
+    assert_eq!(line(&mut listener), "listens");
+    assert!(!folder.exists());
 }
 
 fn a_file_that_squats_on_a_name_is_no_object() {
