@@ -698,6 +698,7 @@ mod tests {
             refused(&["good", "a\0b", ""], b"")
                 .contains("\"a\\0b\" of a message: an object's name has a NUL")
         );
+        assert!(refused(&["a long name\0"], b"").contains("NUL"));
         assert!(refused(&["a", "b", "a"], b"").contains("two objects of one name"));
         assert!(refused(&["a", "a"], b"").contains("two objects of one name"));
         let names: Vec<String> = (0..=MOST_OBJECTS).map(|number| number.to_string()).collect();
