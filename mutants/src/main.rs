@@ -428,9 +428,13 @@ fn try_each(
     left.reverse();
     eprintln!("{} mutants to try", left.len());
     let total = left.len();
+    write_results(&path, &results)?;
+    // One by one, so that a mutant that ends this program costs no other's result.
+    let append = fs::OpenOptions::new().append(true).open(&path);
+    let append = append.map_err(|error| format!("{}: {error}", path.display()))?;
     let left = Mutex::new(left);
     let log = fs::File::create(work.join("log.txt")).map_err(|error| error.to_string())?;
-    let shared = Mutex::new((results, log));
+    let shared = Mutex::new((results, log, append));
     std::thread::scope(|scope| {
         for number in 0..wanted.jobs {
             let (left, shared, outcome) = (&left, &shared, &outcome);
@@ -444,7 +448,9 @@ fn try_each(
                     let (what, by) = verdict(&worker, state, id);
                     let mut shared = shared.lock().expect("no panic");
                     let _ = writeln!(shared.1, "{what} {} {} by {by}", mutant.place(), mutant.name);
-                    shared.0.insert(key(mutant), outcome(mutant, what, &by));
+                    let (name, outcome) = (key(mutant), outcome(mutant, what, &by));
+                    let _ = writeln!(shared.2, "{}", line_of(&name, &outcome));
+                    shared.0.insert(name, outcome);
                     drop(shared);
                     let rest = left.lock().expect("no panic").len();
                     if rest % 50 == 0 {
@@ -455,14 +461,20 @@ fn try_each(
             });
         }
     });
-    let (results, _) = shared.into_inner().expect("no panic");
-    let mut text = String::new();
-    for (key, outcome) in &results {
-        let line = json!({"mutant": key, "what": outcome.what, "by": outcome.by, "date": outcome.date, "file": outcome.file});
-        text.push_str(&format!("{line}\n"));
-    }
-    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let (results, ..) = shared.into_inner().expect("no panic");
+    write_results(&path, &results)?;
     Ok(results)
+}
+
+fn line_of(key: &str, outcome: &Outcome) -> Value {
+    json!({
+        "mutant": key, "what": outcome.what, "by": outcome.by, "date": outcome.date, "file": outcome.file,
+    })
+}
+
+fn write_results(path: &Path, results: &Results) -> Result<(), String> {
+    let lines: String = results.iter().map(|(key, outcome)| format!("{}\n", line_of(key, outcome))).collect();
+    fs::write(path, lines).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Tries the tests that come by a mutant until one fails twice.

@@ -101,12 +101,26 @@ fn part(
     let reason =
         |mutant: &Mutant| reasons.get(&(mutant.file.clone(), mutant.name.clone())).map_or("", String::as_str);
     let explained = survivors.iter().filter(|mutant| !reason(mutant).is_empty()).count();
+    let count = |end: &str| total.get(end).copied().unwrap_or(0);
+    let good = count("caught") + count("hung") + count("caught there");
+    // In tenths of a percent, and never better than it is.
+    let rate = |of: usize| {
+        let rate = (good * 1000).checked_div(of).unwrap_or(0);
+        format!("{}.{} %", rate / 10, rate % 10)
+    };
+    let tried = good + survivors.len();
     let _ = write!(
         text,
-        "{}\n\nTried: {}. {} survivors; {explained} of them can't be caught, for the reasons below.\n\n",
+        "{}\n\nTried: {tried} viable mutants, {}. {good} were caught: {}. {} survived, {explained} of them because no test \
+         can catch them, for the reasons below. Of the others, {} were caught. Not tried: {}, and {} that can't be \
+         switched.\n\n",
         title(system),
         dates.join(", "),
+        rate(tried),
         survivors.len(),
+        rate(tried - explained),
+        count("not tried"),
+        count("not switched"),
     );
     let _ = writeln!(text, "| file | mutants | {} | of viable |", ENDS.join(" | "));
     let _ = writeln!(text, "|---|--:|{}--:|", "--:|".repeat(ENDS.len()));

@@ -54,7 +54,7 @@ impl Drop for Served {
     }
 }
 
-fn is_nobody(outcome: Result<Event, Error>) {
+fn is_nobody(outcome: &Result<Event, Error>) {
     assert!(matches!(outcome, Err(Error::NoSuchObject { .. })), "{outcome:?}");
 }
 
@@ -94,7 +94,7 @@ fn who_can_not_answer_now_is_asked_again() {
         }
         // The end without an answer: it has gone just now.
         drop(served.next().expect("it asks again"));
-        is_nobody(thread.join().unwrap());
+        is_nobody(&thread.join().unwrap());
     });
     assert_eq!(table::count(), before);
 }
@@ -109,7 +109,7 @@ fn who_goes_before_it_has_answered_is_nobody() {
     assert_eq!(poll(&mut polled, Some(&ten_seconds)).unwrap(), 1, "it asks");
     // Nobody has let it in, so the system breaks the connection off.
     drop(served);
-    is_nobody(thread.join().unwrap());
+    is_nobody(&thread.join().unwrap());
     // The listener is gone too.
     assert_eq!(table::count(), before - 1);
 }

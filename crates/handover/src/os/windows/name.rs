@@ -232,6 +232,7 @@ mod tests {
         assert_eq!(Name::local(&"n".repeat(253))?.path().len(), 260);
         assert!(Name::global(&"n".repeat(253)).is_err());
         assert_eq!(Name::local("a b.ä")?.to_string(), "a b.ä");
+        assert_eq!(Name::global("a b.ä")?.as_str(), "a b.ä");
         Ok(())
     }
 }

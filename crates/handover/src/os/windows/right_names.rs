@@ -194,4 +194,36 @@ mod tests {
             assert_eq!(words(kind.as_ref(), access), expected);
         }
     }
+
+    #[test]
+    fn each_kind_has_names_of_its_own() {
+        let other = |name: &str| Kind::Other(name.into());
+        for (kind, access, expected) in [
+            (Kind::Mutex, 0x001f_0001, "MUTEX_ALL_ACCESS"),
+            (Kind::Mutex, 0x1, "MUTEX_MODIFY_STATE"),
+            (Kind::Semaphore, 0x001f_0003, "SEMAPHORE_ALL_ACCESS"),
+            (Kind::Semaphore, 0x2, "SEMAPHORE_MODIFY_STATE"),
+            (Kind::Timer, 0x001f_0003, "TIMER_ALL_ACCESS"),
+            (Kind::Timer, 0x2, "TIMER_MODIFY_STATE"),
+            (Kind::Section, 0x000f_001f, "SECTION_ALL_ACCESS"),
+            (Kind::File, 0x001f_01ff, "FILE_ALL_ACCESS"),
+            (Kind::File, 0x0012_00a1, "FILE_GENERIC_EXECUTE, FILE_READ_DATA"),
+            (Kind::Process, 0x001f_ffff, "PROCESS_ALL_ACCESS"),
+            (Kind::Thread, 0x001f_ffff, "THREAD_ALL_ACCESS"),
+            (Kind::Thread, 0x800, "THREAD_QUERY_LIMITED_INFORMATION"),
+            (Kind::Job, 0x001f_003f, "JOB_OBJECT_ALL_ACCESS"),
+            (Kind::Job, 0x4, "JOB_OBJECT_QUERY"),
+            (Kind::Token, 0x000f_01ff, "TOKEN_ALL_ACCESS"),
+            (Kind::Token, 0x8, "TOKEN_QUERY"),
+            (other("Key"), 0x000f_003f, "KEY_ALL_ACCESS"),
+            (other("Key"), 0x0002_001f, "KEY_READ, KEY_WRITE"),
+            (other("Directory"), 0x000f_000f, "DIRECTORY_ALL_ACCESS"),
+            (other("Directory"), 0x1, "DIRECTORY_QUERY"),
+            (other("IoCompletion"), 0x2, "IO_COMPLETION_MODIFY_STATE"),
+            (other("SymbolicLink"), 0x1, "SYMBOLIC_LINK_QUERY"),
+            (other("Session"), 0x000f_003f, "DELETE, READ_CONTROL, WRITE_DAC, WRITE_OWNER, 0x3f"),
+        ] {
+            assert_eq!(words(Some(&kind), access), expected, "{kind}");
+        }
+    }
 }

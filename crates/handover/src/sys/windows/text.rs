@@ -106,3 +106,31 @@ fn folder(name: &'static str, get: impl Fn(*mut u16, u32) -> u32) -> io::Result<
         buffer.resize(needed + 1, 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_folders_are_where_its_files_are() -> io::Result<()> {
+        assert!(system_directory()?.join("kernel32.dll").is_file());
+        let windows = windows_directory()?;
+        assert!(windows.is_absolute() && windows.is_dir());
+        Ok(())
+    }
+
+    #[test]
+    fn a_path_that_needs_more_room_gets_it() -> io::Result<()> {
+        // As the calls do: how much is written, or how much room it takes, with the NUL.
+        let long = |buffer: *mut u16, length: u32| {
+            if length <= 1000 {
+                return 1001;
+            }
+            // SAFETY: the buffer has that length, which is more.
+            unsafe { std::slice::from_raw_parts_mut(buffer, 1000) }.fill(u16::from(b'n'));
+            1000
+        };
+        assert_eq!(folder("a test", long)?.as_os_str().len(), 1000);
+        Ok(())
+    }
+}
