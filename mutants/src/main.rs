@@ -35,6 +35,7 @@ mutants [--wine] [--file PART]… [--shard K/N] [--seconds S] [--again] [--jobs 
   --seconds S  end after this time; the next run goes on from there
   --again      also those that were tried before and not caught
   --jobs J     tests that run at the same time
+  --page       tries nothing, and makes the page of what is known
   --breakages  no mutants, but the mistakes in mutants/breakages.txt, into docs/verified/breakages.md
 
 The page docs/verified/mutants.md is made from all that is known.";
@@ -78,6 +79,7 @@ struct Wanted {
     until: Option<Instant>,
     again: bool,
     breakages: bool,
+    page: bool,
     jobs: usize,
 }
 
@@ -110,6 +112,7 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
         until: None,
         again: false,
         breakages: false,
+        page: false,
         jobs: 3,
     };
     let mut words = words.iter();
@@ -119,6 +122,7 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
         match word.as_str() {
             "--wine" => wanted.system = System::Wine,
             "--again" => wanted.again = true,
+            "--page" => wanted.page = true,
             "--breakages" => wanted.breakages = true,
             "--file" => wanted.parts.push(value()?.clone()),
             "--shard" => {
@@ -174,6 +178,10 @@ fn all(wanted: &Wanted) -> Result<(), String> {
     }
     let mutants: BTreeMap<usize, Mutant> =
         (1..).zip(list::all(&root, |file| wanted.system.has(file))?).collect();
+    if wanted.page {
+        let (results, _) = known_results(&root, &work.join("results.jsonl"), &mutants)?;
+        return page::write(&root, wanted.system, &mutants, &results);
+    }
     let state = ready(&tree, &work, &mutants, wanted)?;
     let results = try_each(&tree, &work, &mutants, &state, wanted)?;
     page::write(&root, wanted.system, &mutants, &results)
@@ -374,6 +382,28 @@ fn work_of(root: &Path, system: System) -> PathBuf {
     root.join("target/mutants").join(system.name())
 }
 
+/// What is known of these mutants, and what their files are now.
+fn known_results(
+    root: &Path,
+    path: &Path,
+    mutants: &BTreeMap<usize, Mutant>,
+) -> Result<(Results, BTreeMap<String, String>), String> {
+    let mut hashes = BTreeMap::new();
+    for mutant in mutants.values() {
+        if !hashes.contains_key(&mutant.file) {
+            let text = tree::read(&root.join(&mutant.file))?;
+            // Tests that are added don't make a mutant another one.
+            let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            hashes.insert(mutant.file.clone(), hash(code));
+        }
+    }
+    let mut results = read_results(path);
+    // What was found out about another text is forgotten.
+    let keys: BTreeMap<String, &Mutant> = mutants.values().map(|mutant| (key(mutant), mutant)).collect();
+    results.retain(|key, outcome| keys.get(key).is_some_and(|mutant| outcome.file == hashes[&mutant.file]));
+    Ok((results, hashes))
+}
+
 fn try_each(
     tree: &Tree,
     work: &Path,
@@ -382,19 +412,7 @@ fn try_each(
     wanted: &Wanted,
 ) -> Result<Results, String> {
     let path = work.join("results.jsonl");
-    let mut hashes = BTreeMap::new();
-    for mutant in mutants.values() {
-        if !hashes.contains_key(&mutant.file) {
-            let text = tree::read(&tree.root.join(&mutant.file))?;
-            // Tests that are added don't make a mutant another one.
-            let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
-            hashes.insert(mutant.file.clone(), hash(code));
-        }
-    }
-    let mut results = read_results(&path);
-    // What was found out about another text is forgotten.
-    let keys: BTreeMap<String, &Mutant> = mutants.values().map(|mutant| (key(mutant), mutant)).collect();
-    results.retain(|key, outcome| keys.get(key).is_some_and(|mutant| outcome.file == hashes[&mutant.file]));
+    let (mut results, hashes) = known_results(&tree.root, &path, mutants)?;
     let date = today();
     let outcome = |mutant: &Mutant, what: &str, by: &str| Outcome {
         what: what.to_owned(),

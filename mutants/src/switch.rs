@@ -62,11 +62,7 @@ pub(crate) fn switched(
     let mut finder =
         Finder { lines: &lines, by_place: BTreeMap::new(), constant: Vec::new(), nodes: Vec::new() };
     for (id, mutant) in mutants {
-        finder
-            .by_place
-            .entry((mutant.genre.clone(), mutant.from))
-            .or_insert_with(Vec::new)
-            .push((*id, mutant));
+        finder.by_place.entry((mutant.genre.clone(), mutant.from)).or_default().push((*id, mutant));
     }
     finder.visit_file(&file);
     let mut nodes = finder.nodes;

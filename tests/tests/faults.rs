@@ -52,6 +52,7 @@ fn main() -> ExitCode {
             serves,
             waits,
             ends_at_once,
+            has_claimed
         ],
     )
 }
@@ -688,16 +689,32 @@ fn connecting_fails_at_each_call() {
     Sweep::of("connect").beside(&[server.id()]).run(connect, drop);
 }
 
+fn has_claimed(arguments: &[String]) {
+    let _only = SingleInstance::claim(&arguments[0]).unwrap();
+    println!("has it");
+    // Until the end of the input.
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+}
+
 fn claiming_what_somebody_has_fails_at_each_call() {
+    use std::io::{BufRead, BufReader};
     let name = format!("handover-tests.claimed.{}", std::process::id());
-    let claimed = SingleInstance::claim(&name).unwrap();
-    let before = table::count();
+    let mut command = Command::new(this_program());
+    command.args(role("has_claimed", &[&name])).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), "has it");
     // That it is taken is the answer; any other error is one.
-    failing_at_each_call(|| match SingleInstance::claim(&name) {
+    let claim = || match SingleInstance::claim(&name) {
         Err(Error::AlreadyRunning { .. }) => Ok(()),
         Err(other) => Err(other),
         Ok(_) => panic!("it was claimed twice"),
-    });
+    };
+    claim().unwrap();
+    let before = table::count();
+    failing_at_each_call(claim);
     assert_eq!(table::count(), before);
-    drop(claimed);
+    drop(child.stdin.take());
+    assert!(child.wait_timeout(Duration::from_secs(10)).unwrap().success());
 }
