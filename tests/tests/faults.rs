@@ -713,7 +713,7 @@ fn claiming_what_somebody_has_fails_at_each_call() {
     };
     claim().unwrap();
     let before = table::count();
-    failing_at_each_call(claim);
+    failing_at_each_call("claiming what somebody has", claim);
     assert_eq!(table::count(), before);
     drop(child.stdin.take());
     assert!(child.wait_timeout(Duration::from_secs(10)).unwrap().success());
