@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn descriptors_have_their_names_in_order() -> Result<()> {
         // Where the first can't be a handle, no service manager hands any down.
-        if HandleValue::try_from(3).is_err() {
+        if HandleValue::try_from(3_u64).is_err() {
             return Ok(());
         }
         let expected = |names: &[(&str, u32)]| {
