@@ -6,7 +6,7 @@
 
 /// How many bytes more a process may have at the end. What an allocator keeps goes up and down by less than half of that.
 /// Over a million hand-overs it is less than three bytes for each.
-const TOLERATED: f64 = 2.0 * 1024.0 * 1024.0;
+const TOLERATED: f64 = 4.0 * 1024.0 * 1024.0;
 /// How many handles one thread's work may take in a process, as long as it is at work.
 const MOST_AT_WORK: u64 = 120;
 /// How many rests there must be to say anything.

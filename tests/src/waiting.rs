@@ -4,18 +4,18 @@ use std::io::{BufRead, BufReader};
 
 use handover::{Child, Command, Stdio};
 
-use crate::raw;
+use crate::settled;
 
 const WAITING: &str = "waiting";
 
-/// A role: says that it runs, and waits for the end of its input, without a handle more than it has then.
+/// A role: says that it runs, and waits for the end of its input.
 ///
 /// # Panics
 ///
 /// If the input can't be read.
 pub fn waits(_: &[String]) {
     println!("{WAITING}");
-    raw::wait_for_the_end_of_the_input();
+    std::io::stdin().read_line(&mut String::new()).expect("the input ends");
 }
 
 /// Starts a child that [`waits`], and returns when it does. It ends with what is returned.
@@ -31,5 +31,7 @@ pub fn begun(command: &mut Command<'_>) -> Child {
     let stream = child.stdout.as_mut().expect("its output is piped");
     BufReader::with_capacity(1, stream).read_line(&mut line).expect("its output can be read");
     assert_eq!(line.trim_end(), WAITING);
+    // Under Wine it opens one more handle then, to wait with.
+    let _ = settled(child.id());
     child
 }

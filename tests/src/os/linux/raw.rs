@@ -190,12 +190,3 @@ pub fn end_this_thread() -> ! {
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!("the thread has ended")
 }
-
-/// Returns when nobody can write to the standard input any more.
-///
-/// # Panics
-///
-/// If it can't be read.
-pub fn wait_for_the_end_of_the_input() {
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).expect("the input ends");
-}

@@ -6,7 +6,6 @@ use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket};
 use std::ptr::{null, null_mut, with_exposed_provenance_mut};
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use handover::Kind;
 use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle, INVALID_HANDLE_VALUE};
@@ -20,7 +19,7 @@ use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
     PAGE_READWRITE, UnmapViewOfFile,
 };
-use windows_sys::Win32::System::Pipes::{CreatePipe, PeekNamedPipe};
+use windows_sys::Win32::System::Pipes::CreatePipe;
 use windows_sys::Win32::System::Threading::{
     CreateMutexW, CreateSemaphoreW, CreateWaitableTimerW, GetCurrentProcess, GetCurrentThread,
     OpenProcessToken,
@@ -256,23 +255,4 @@ pub fn break_into_a_debugger() {
 pub fn say_to_a_debugger() {
     // SAFETY: the text ends with NUL.
     unsafe { OutputDebugStringA(c"is there one?".as_ptr().cast()) };
-}
-
-/// Returns when nobody can write to the standard input any more, a pipe. Nothing is opened meanwhile: to read a pipe,
-/// Wine opens an event, at some time after the call, and who counts this process's handles would count it or not.
-///
-/// # Panics
-///
-/// If nobody has closed it after ten minutes.
-pub fn wait_for_the_end_of_the_input() {
-    let input = io::stdin();
-    for _ in 0..60_000 {
-        let raw = input.as_raw_handle();
-        // SAFETY: the standard input isn't closed while this borrows it, and nothing is to be written to.
-        if unsafe { PeekNamedPipe(raw, null_mut(), 0, null_mut(), null_mut(), null_mut()) } == 0 {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the input doesn't end");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use handover::{
     Access, Command, Event, HandleValue, Kind, OwnedHandle, Process, Reset, Semaphore, Table, faults, shared,
 };
-use handover_tests::{Suite, begun, raw, role, table, tests, this_program, waits};
+use handover_tests::{Suite, begun, raw, role, settled, table, tests, this_program, waits};
 
 pub(super) const SUITE: Suite = Suite {
     name: "tables",
@@ -98,7 +98,7 @@ fn a_lacking_right_is_said_in_each_row() {
     let (_, value) = child.handed_down().next().unwrap();
     let process = Process::open(child.id()).unwrap();
     let looked = Table::of(&process).unwrap();
-    assert_eq!(looked.entries().len(), table::of(child.id()).len());
+    assert_eq!(looked.entries().len(), settled(child.id()));
     for entry in looked.entries() {
         let why = entry.name().unwrap_err().to_string();
         assert!(why.contains("PROCESS_DUP_HANDLE") && why.contains(&child.id().to_string()), "{why}");
