@@ -63,7 +63,7 @@ fn one_handle_left_in_a_thousand_hand_overs_is_found() {
 
 #[test]
 fn some_bytes_left_in_each_hand_over_are_found() {
-    is_not_flat(&["--leak", "memory", "--hand-overs", "8000", "--spawns", "8"], "has grown");
+    is_not_flat(&["--leak", "memory", "--hand-overs", "16000", "--spawns", "8"], "has grown");
 }
 
 #[test]
