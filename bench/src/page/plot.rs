@@ -74,7 +74,7 @@ pub(super) fn svg(rows: &[&Row], title: &str, system: &str) -> Option<String> {
          <title>{title}: {system}</title>\n<style>{}</style>\n\
          <rect class=\"ground\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"8\"/>\n\
          <text class=\"strong\" x=\"20\" y=\"30\">{title}</text>\n\
-         <text class=\"quiet\" x=\"20\" y=\"49\">{system}; medians, the lower the better; bars: 10th to 90th of 100 rounds</text>\n",
+         <text class=\"quiet\" x=\"20\" y=\"49\">{system}; medians, the lower the better; bars: eight tenths of the rounds</text>\n",
         style(),
         WIDTH - 1.0,
         height - 1.0,
