@@ -364,19 +364,9 @@ mod tests {
     /// Which system it is, is asked in `os` and `sys`, and here where the programs of another system are run.
     #[test]
     fn the_system_is_asked_for_in_one_place_of_each_package() {
-        fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-            for entry in std::fs::read_dir(folder).expect("the folder is there") {
-                let path = entry.expect("it can be read").path();
-                if path.is_dir() {
-                    sources(&path, found);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    found.push(path);
-                }
-            }
-        }
         let mut found = Vec::new();
         for package in ["crates", "exercises", "soak", "tests", "bench", "xtask", "fuzz/src"] {
-            sources(&root().join(package), &mut found);
+            seam::sources(&root().join(package), &mut found);
         }
         assert!(found.len() > 100, "{found:?}");
         let systems = ["windows", "unix", "target_os", "target_family"];

@@ -441,7 +441,8 @@ impl File {
     }
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// All Rust sources in the folder and below.
+pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("the folder is there") {
         let path = entry.expect("it can be read").path();
         if path.is_dir() {
