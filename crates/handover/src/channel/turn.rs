@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use crate::wait::Deadline;
 
@@ -41,6 +42,11 @@ impl<T> Turn<T> {
     /// Waits for one's turn; `None` if it didn't come in time.
     pub(crate) fn wait(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
         self.take().or_else(|| self.wait_behind_others(deadline))
+    }
+
+    /// The same, for at least this long even if the deadline is sooner. A turn that is free asks no clock.
+    pub(crate) fn wait_at_least(&self, time: Duration, deadline: Deadline) -> Option<Holding<'_, T>> {
+        self.take().or_else(|| self.wait_behind_others(deadline.or_later(time)))
     }
 
     fn wait_behind_others(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
@@ -104,8 +110,6 @@ impl<T> Drop for Holding<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -114,6 +118,9 @@ mod tests {
         let first = turn.wait(Deadline::NEVER).expect("free");
         assert!(turn.wait(Deadline::after(Duration::ZERO)).is_none());
         assert!(turn.wait(Deadline::after(Duration::from_millis(30))).is_none());
+        let began = std::time::Instant::now();
+        assert!(turn.wait_at_least(Duration::from_millis(30), Deadline::after(Duration::ZERO)).is_none());
+        assert!(began.elapsed() >= Duration::from_millis(30));
         assert!(!turn.is_wanted());
         std::thread::scope(|scope| {
             scope.spawn(|| turn.wait(Deadline::after(Duration::from_secs(10))).map(drop));

@@ -28,8 +28,7 @@ impl Link {
     pub(crate) fn receive(&self, time: Duration) -> Result<Option<Received>> {
         let deadline = Deadline::after(time);
         // A send that waits for room reads meanwhile, and gives way after that time.
-        let in_turn = self.reader.take().or_else(|| self.reader.wait(deadline.or_later(2 * LOOK_AGAIN)));
-        let Some(mut reader) = in_turn else { return Ok(None) };
+        let Some(mut reader) = self.reader.wait_at_least(2 * LOOK_AGAIN, deadline) else { return Ok(None) };
         let mut is_gone = false;
         // One call that waits is half of what two cost. It doesn't see that a process has ended of which another has the
         // end by chance, so it is one alone, and a short one.
