@@ -27,12 +27,13 @@ use run::{Ended, Test, Worker};
 use tree::Tree;
 
 const USAGE: &str = "\
-mutants [--wine] [--file PART]… [--shard K/N] [--seconds S] [--again] [--jobs J]
+mutants [--wine] [--file PART]… [--shard K/N] [--seconds S] [--patience S] [--again] [--jobs J]
 
   --wine       the Win32 library, under Wine
   --file PART  only mutants of files whose path has this part
   --shard K/N  only every Nth of them, from the Kth on; K begins with 0
   --seconds S  end after this time; the next run goes on from there
+  --patience S ends with a mutant after this time; a run without it tries the rest of its tests
   --again      also those that were tried before and not caught
   --jobs J     tests that run at the same time
   --page       tries nothing, and makes the page of what is known
@@ -77,6 +78,7 @@ struct Wanted {
     parts: Vec<String>,
     shard: (usize, usize),
     until: Option<Instant>,
+    patience: Option<Duration>,
     again: bool,
     breakages: bool,
     page: bool,
@@ -110,6 +112,7 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
         parts: vec![],
         shard: (0, 1),
         until: None,
+        patience: None,
         again: false,
         breakages: false,
         page: false,
@@ -133,6 +136,9 @@ fn wanted(words: &[String]) -> Result<Wanted, String> {
             "--seconds" => {
                 wanted.until =
                     Some(Instant::now() + Duration::from_secs(value()?.parse().map_err(|_| "no time")?));
+            }
+            "--patience" => {
+                wanted.patience = Some(Duration::from_secs(value()?.parse().map_err(|_| "no time")?));
             }
             "--jobs" => wanted.jobs = number(value()?)?.max(1),
             _ => return Err(format!("{word} isn't known")),
@@ -437,6 +443,7 @@ fn try_each(
         let is_open = match before {
             None | Some("unviable" | "not switched") => true,
             Some("missed" | "not reached") => wanted.again,
+            Some("unfinished") => wanted.patience.is_none(),
             Some(_) => false,
         };
         if is_open && place % wanted.shard.1 == wanted.shard.0 {
@@ -463,7 +470,7 @@ fn try_each(
                         break;
                     }
                     let Some((id, mutant)) = left.lock().expect("no panic").pop() else { break };
-                    let (what, by) = verdict(&worker, state, id);
+                    let (what, by) = verdict(&worker, state, id, wanted.patience);
                     let mut shared = shared.lock().expect("no panic");
                     let _ = writeln!(shared.1, "{what} {} {} by {by}", mutant.place(), mutant.name);
                     let (name, outcome) = (key(mutant), outcome(mutant, what, &by));
@@ -496,7 +503,8 @@ fn write_results(path: &Path, results: &Results) -> Result<(), String> {
 }
 
 /// Tries the tests that come by a mutant until one fails twice.
-fn verdict(worker: &Worker, state: &State, id: usize) -> (&'static str, String) {
+fn verdict(worker: &Worker, state: &State, id: usize, patience: Option<Duration>) -> (&'static str, String) {
+    let started = Instant::now();
     let mut tests: Vec<&Test> = state.tests.iter().filter(|test| test.reaches.contains(&id)).collect();
     // What comes by few mutants looks at each more closely.
     tests.sort_by_key(|test| {
@@ -506,6 +514,9 @@ fn verdict(worker: &Worker, state: &State, id: usize) -> (&'static str, String) 
         return ("not reached", String::new());
     }
     for test in tests {
+        if patience.is_some_and(|patience| started.elapsed() + test.took > patience) {
+            return ("unfinished", String::new());
+        }
         let (ended, took) = worker.run(test, id, None);
         // What fails once may have failed because the machine is busy.
         let is_sure = match ended {

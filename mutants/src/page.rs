@@ -9,8 +9,20 @@ use crate::tree::{read, write as write_file};
 use crate::{Results, System, key};
 
 /// How mutants end, in the table's order.
-const ENDS: [&str; 8] =
-    ["unviable", "caught", "hung", "caught there", "missed", "not reached", "not switched", "not tried"];
+const ENDS: [&str; 9] = [
+    "unviable",
+    "caught",
+    "hung",
+    "caught there",
+    "missed",
+    "not reached",
+    "unfinished",
+    "not switched",
+    "not tried",
+];
+
+/// Those of them that nothing has caught.
+const SURVIVE: [&str; 3] = ["missed", "not reached", "unfinished"];
 
 const BEGINNING: &str = "\
 # Mutants
@@ -22,7 +34,8 @@ them; a mutant is tried with all tests of `handover` and `handover-tests` that c
 
 - *unviable*: doesn't compile. *hung*: a test didn't end by its deadline, which is a failure.
 - *caught there*: survives here, in a file of both systems, and is caught on the other one, whose tests reach more of it.
-- *not reached*: no test comes by it. With *missed* these are the survivors.
+- *not reached*: no test comes by it. *unfinished*: the quicker ones of the tests that come by it were tried. With *missed* these
+  are the survivors.
 - *not switched*: stands where no switch can be asked, such as in a constant.
 - *of viable* is what of those that compile and were tried was caught or hung.
 ";
@@ -79,7 +92,7 @@ fn part(
         let here = results.get(&key(mutant));
         let there = here.and_then(|here| other.get(&key(mutant)).filter(|there| there.file == here.file));
         match here.map(|outcome| outcome.what.as_str()) {
-            Some("missed" | "not reached") if there.is_some_and(|there| is_caught(&there.what)) => {
+            Some(here) if SURVIVE.contains(&here) && there.is_some_and(|there| is_caught(&there.what)) => {
                 "caught there"
             }
             here => here.unwrap_or("not tried"),
@@ -96,8 +109,7 @@ fn part(
     let reasons = reasons(root)?;
     let mut text = String::new();
     let dates: Vec<&str> = dates.into_iter().collect();
-    let survivors: Vec<&Mutant> =
-        mutants.values().filter(|mutant| ["missed", "not reached"].contains(&what(mutant))).collect();
+    let survivors: Vec<&Mutant> = mutants.values().filter(|mutant| SURVIVE.contains(&what(mutant))).collect();
     let reason =
         |mutant: &Mutant| reasons.get(&(mutant.file.clone(), mutant.name.clone())).map_or("", String::as_str);
     let explained = survivors.iter().filter(|mutant| !reason(mutant).is_empty()).count();
@@ -132,7 +144,7 @@ fn part(
             .map(|n| if n == 0 { String::new() } else { n.to_string() })
             .collect();
         let good = of("caught") + of("hung") + of("caught there");
-        let tried = good + of("missed") + of("not reached");
+        let tried = good + SURVIVE.iter().map(|end| of(end)).sum::<usize>();
         // In whole percents, and never better than it is.
         let rate = (good * 100).checked_div(tried).map_or_else(String::new, |rate| format!("{rate} %"));
         format!("| {name} | {} | {} | {rate} |\n", counts.values().sum::<usize>(), cells.join(" | "))

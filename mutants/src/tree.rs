@@ -202,7 +202,7 @@ fn blame(error: &Value, files: &BTreeMap<String, Switched>, built: &mut Built) -
     }
     spans.sort_by_key(|span| span["is_primary"] != true);
     let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
-    for span in spans {
+    for span in &spans {
         let name = span["file_name"].as_str().unwrap_or_default().replace('\\', "/");
         let Some((_, file)) =
             files.iter().find(|(file, _)| name.ends_with(file.as_str()) || file.ends_with(&name))
@@ -222,6 +222,17 @@ fn blame(error: &Value, files: &BTreeMap<String, Switched>, built: &mut Built) -
             }
             return None;
         }
+    }
+    // A function that returns `impl Trait` has the type of the first that is returned, and the error is at the next.
+    let nearest = spans.iter().find_map(|span| {
+        let name = span["file_name"].as_str().unwrap_or_default().replace('\\', "/");
+        let (_, file) = files.iter().find(|(file, _)| name.ends_with(file.as_str()))?;
+        let before = file.regions.iter().filter(|(range, _)| range.end <= number(&span["byte_start"]));
+        before.max_by_key(|(range, _)| range.end).map(|(_, id)| *id)
+    });
+    if let Some(id) = nearest {
+        built.unswitched.insert(id);
+        return None;
     }
     error["rendered"].as_str().map(str::to_owned)
 }
