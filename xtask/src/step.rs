@@ -6,8 +6,10 @@ use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Nothing that this project runs takes longer on a slow machine.
+/// Nothing of what runs on each change takes longer on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(12 * 60);
+/// For what doesn't.
+pub(crate) const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 /// How often a long step says that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
@@ -26,17 +28,23 @@ impl fmt::Display for Failed {
 pub(crate) struct Step<'a> {
     title: &'a str,
     command: &'a mut Command,
+    deadline: Duration,
 }
 
 impl<'a> Step<'a> {
     pub(crate) fn new(title: &'a str, command: &'a mut Command) -> Self {
         command.current_dir(crate::root());
-        Self { title, command }
+        Self { title, command, deadline: DEADLINE }
     }
 
     pub(crate) fn env(self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(key, value);
         self
+    }
+
+    /// Lets it take longer, or less.
+    pub(crate) fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Announces the command and runs it to its end.
@@ -62,11 +70,12 @@ impl<'a> Step<'a> {
             if let Some(status) = child.try_wait().map_err(cannot)? {
                 return Ok(status);
             }
-            if started.elapsed() > DEADLINE {
+            if started.elapsed() > self.deadline {
                 // Ended either way: a failure to kill or to wait adds nothing to the message below.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(Failed(format!("{} did not end within {DEADLINE:?} and was killed", self.title)));
+                let Self { title, deadline, .. } = self;
+                return Err(Failed(format!("{title} did not end within {deadline:?} and was killed")));
             }
             if said.elapsed() > SIGN_OF_LIFE {
                 said = Instant::now();

@@ -14,6 +14,7 @@ pub(super) type Board = [AtomicUsize; 3];
 thread_local! {
     static BOARD: Cell<Option<&'static Board>> = const { Cell::new(None) };
     static FAIL_AT: Cell<Option<u32>> = const { Cell::new(None) };
+    static REFUSED_CALL: Cell<Option<RefusedCall>> = const { Cell::new(None) };
 }
 
 /// What a call fails with that is made to, which no test provokes otherwise: on Windows `ERROR_NO_SYSTEM_RESOURCES`, on
@@ -36,23 +37,37 @@ pub fn run<T>(fail_at: Option<u32>, scenario: impl FnOnce() -> T) -> (T, u32) {
     (outcome, u32::try_from(calls.load(Relaxed)).unwrap_or(u32::MAX))
 }
 
+/// A call by its name, with what it is to fail with, and how often still.
+type RefusedCall = (&'static str, i32, u32);
+
+/// Runs this thread's part of a scenario and lets its first calls of this name, so many, fail with this code of the
+/// system's: as where another user, another kernel, or another process in between says no. Returns the outcome and how many
+/// of them were made.
+pub fn refuse<T>(call: &'static str, code: i32, times: u32, scenario: impl FnOnce() -> T) -> (T, u32) {
+    REFUSED_CALL.set(Some((call, code, times)));
+    let outcome = scenario();
+    let left = REFUSED_CALL.take().map_or(times, |(.., left)| left);
+    (outcome, times - left)
+}
+
 /// What of a thread's calls is to fail, for another thread that makes some of them in its stead.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Errand(Option<&'static Board>, Option<u32>);
+pub(crate) struct Errand(Option<&'static Board>, Option<u32>, Option<RefusedCall>);
 
 impl Errand {
     /// This thread's.
     pub(crate) fn of_this_thread() -> Self {
-        Self(BOARD.get(), FAIL_AT.get())
+        Self(BOARD.get(), FAIL_AT.get(), REFUSED_CALL.get())
     }
 
     /// Makes calls that count as that thread's.
     pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
-        let Self(board, fail_at) = self;
-        let own = (BOARD.replace(board), FAIL_AT.replace(fail_at));
+        let Self(board, fail_at, refused) = self;
+        let own = (BOARD.replace(board), FAIL_AT.replace(fail_at), REFUSED_CALL.replace(refused));
         let done = work();
         BOARD.set(own.0);
         FAIL_AT.set(own.1);
+        REFUSED_CALL.set(own.2);
         done
     }
 }
@@ -72,6 +87,10 @@ pub fn failed() -> Option<&'static str> {
 
 /// Whether a call is to fail now. In a new process too: it takes no memory, and no lock.
 pub(super) fn fault(call: &'static str) -> io::Result<()> {
+    if let Some((_, code, left)) = REFUSED_CALL.get().filter(|(name, _, left)| *name == call && *left > 0) {
+        REFUSED_CALL.set(Some((call, code, left - 1)));
+        return Err(io::Error::from_raw_os_error(code));
+    }
     let Some([calls, name, length]) = BOARD.get() else { return Ok(()) };
     let number = calls.fetch_add(1, Relaxed);
     if FAIL_AT.get().is_none_or(|fails| fails as usize != number) {

@@ -311,6 +311,18 @@ pub fn keep_streams() {
     keep(|is_stream| is_stream);
 }
 
+/// Lets this process's record have this number for its standard input.
+///
+/// # Panics
+///
+/// If it can't be done.
+pub fn be_standard_input(value: u32) {
+    use windows_sys::Win32::System::Console::{STD_INPUT_HANDLE, SetStdHandle};
+    // SAFETY: the call writes a number into this process's own record; who uses it hears from the kernel what it is.
+    let answer = unsafe { SetStdHandle(STD_INPUT_HANDLE, with_exposed_provenance_mut(value as usize)) };
+    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
+}
+
 /// Takes the inherit flag off those of this process's handles that are to be kept.
 fn keep(is_to_be_kept: impl Fn(bool) -> bool) {
     use windows_sys::Win32::System::Console::{

@@ -247,6 +247,13 @@ fn a_process_by_its_id_has_the_rights_asked_for() {
     assert_eq!(table::values_of(&event, child.id()), []);
     assert!(!process.has_ended().unwrap());
     assert_eq!(process.identity().unwrap(), child.process().identity().unwrap());
+    // What is asked for anyway may be asked for.
+    let process = Process::open_with(child.id(), Access::SYNCHRONIZE).unwrap();
+    assert!(!process.has_ended().unwrap());
+    {
+        use std::os::windows::io::AsRawHandle;
+        assert_eq!(child.as_raw_handle().addr(), table::value(&child) as usize);
+    }
     match Process::open_with(0x7fff_fff0, Access::PROCESS_DUP_HANDLE) {
         Err(Error::PeerGone { process: 0x7fff_fff0, .. }) => {}
         other => panic!("{other:?}"),

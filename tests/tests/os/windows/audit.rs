@@ -5,7 +5,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use handover::{Audit, Event, Kind, Standing, Started};
-use handover_tests::{Suite, audit, in_role_of_std, left_out, raw, role, table, tests, this_program};
+use handover_tests::{
+    Suite, audit, in_role_of_std, left_out, raw, role, settled, table, tests, this_program,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -18,8 +20,10 @@ pub(super) const SUITE: Suite = Suite {
         power_over_processes_is_found_by_its_kind,
         what_only_a_debugger_sees_changes_nothing,
         creation_flags_of_the_command_are_replaced,
+        a_stream_that_nobody_reads_is_refused,
+        a_program_with_threads_costs_the_audit_nothing,
     ],
-    roles: tests![ends, has_a_child_with_other_streams, lists_in_each_way, does],
+    roles: tests![ends, has_a_child_with_other_streams, lists_in_each_way, does, has_threads],
 };
 
 fn with(started: &Started, is: impl Fn(&Standing) -> bool) -> usize {
@@ -136,4 +140,31 @@ fn creation_flags_of_the_command_are_replaced() {
     let mut command = in_role_of_std("ends", &[]);
     command.creation_flags(4);
     assert!(Audit::of(command).run(LONG).unwrap().status.success());
+}
+
+fn a_stream_that_nobody_reads_is_refused() {
+    for which in 0..3 {
+        let mut command = in_role_of_std("ends", &[]);
+        match which {
+            0 => command.stdin(Stdio::piped()),
+            1 => command.stdout(Stdio::piped()),
+            _ => command.stderr(Stdio::piped()),
+        };
+        let error = Audit::of(command).run(LONG).unwrap_err();
+        assert!(error.to_string().contains("has a pipe to this process"), "{which}: {error}");
+    }
+}
+
+fn has_threads(_: &[String]) {
+    let threads: Vec<_> = (0..20).map(|_| std::thread::spawn(|| ())).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+fn a_program_with_threads_costs_the_audit_nothing() {
+    table::keep_what_came();
+    // What the system makes once for a process is made.
+    assert!(audit("ends", &[]).is_clean());
+    let before = settled(std::process::id());
+    assert!(audit("has_threads", &[]).is_clean());
+    assert_eq!(settled(std::process::id()), before);
 }

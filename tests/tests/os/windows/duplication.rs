@@ -30,8 +30,15 @@ pub(super) const SUITE: Suite = Suite {
         a_copy_whose_number_can_not_be_told_is_closed_over_there,
         an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
         a_process_that_has_ended_is_gone_not_forbidden,
+        a_streams_number_that_something_else_has_is_no_stream,
     ],
-    roles: tests![waits_for_the_event_on_its_input, sleeps, says_what_it_may_do, passes_its_event_on,],
+    roles: tests![
+        has_other_streams,
+        waits_for_the_event_on_its_input,
+        sleeps,
+        says_what_it_may_do,
+        passes_its_event_on,
+    ],
 };
 
 /// This program in a role, with a pipe as its input.
@@ -300,4 +307,31 @@ fn a_process_that_has_ended_is_gone_not_forbidden() {
     }
     drop(undelivered);
     assert_eq!(table::count(), before);
+}
+
+fn has_other_streams(_: &[String]) {
+    let event: Event = told().adopt().unwrap();
+    let second: HandleValue = std::env::args().nth(3).expect("a number").parse().unwrap();
+    let unlisted =
+        || handover::unlisted().unwrap().into_iter().map(|handle| handle.value).collect::<Vec<_>>();
+    let before = unlisted();
+    // As a program does that closes its input: the number stays in the record, and is another handle's sooner or later.
+    table::be_standard_input(0x7_fff0);
+    assert!(before.iter().all(|value| unlisted().contains(value)));
+    table::be_standard_input(second.get());
+    assert!(unlisted().contains(&second));
+    Told::argument(3).and_then(Told::adopt::<Event>).unwrap().set().unwrap();
+    event.set().unwrap();
+}
+
+fn a_streams_number_that_something_else_has_is_no_stream() {
+    let (event, second) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let mut command = Command::new(this_program());
+    command.args(role("has_other_streams", &[])).kill_on_drop(true).stdin(Stdio::piped());
+    command.inherit("second", &second).arg_handle("{second}");
+    let mut child = command.spawn().unwrap();
+    let copy = child.process().duplicate_into(&event).unwrap();
+    tell(&mut child, copy.delivered());
+    assert!(child.wait_timeout(SOON * 3).unwrap().success());
+    assert!(event.try_wait().unwrap() && second.try_wait().unwrap());
 }

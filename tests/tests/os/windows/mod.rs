@@ -10,6 +10,7 @@ mod faults;
 mod listener;
 mod mutex;
 mod names;
+mod refusals;
 mod sealed;
 mod suspended;
 mod tables;
@@ -26,6 +27,7 @@ pub(crate) const SUITES: &[Suite] = &[
     listener::SUITE,
     mutex::SUITE,
     names::SUITE,
+    refusals::SUITE,
     sealed::SUITE,
     suspended::SUITE,
     tables::SUITE,

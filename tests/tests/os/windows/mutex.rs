@@ -17,6 +17,7 @@ pub(super) const SUITE: Suite = Suite {
         a_mutex_whose_owner_is_killed_is_abandoned,
         two_processes_count_to_two_hundred_thousand,
         a_wait_for_several_says_that_one_was_abandoned,
+        why_a_mutex_was_not_got_is_said,
         a_semaphore_has_a_maximum,
     ],
     roles: tests![takes_it_and_ends, holds_the_mutex, counts],
@@ -186,4 +187,13 @@ fn a_semaphore_has_a_maximum() {
         assert!(matches!(Semaphore::with_maximum(count, maximum), Err(Error::InvalidInput { .. })));
     }
     assert_eq!(table::count(), before);
+}
+
+fn why_a_mutex_was_not_got_is_said() {
+    let mutex = Mutex::new().unwrap();
+    let abandoned = LockError::Abandoned(mutex.guard());
+    assert_eq!(abandoned.to_string(), Error::Abandoned.to_string());
+    let late = || Error::TimedOut { what: "the mutex".into(), after: SOON };
+    assert_eq!(LockError::Failed(late()).to_string(), late().to_string());
+    assert!(!late().to_string().is_empty());
 }

@@ -23,6 +23,7 @@ pub(super) const SUITE: Suite = Suite {
         the_user_alone_is_let_in_unless_it_is_said_otherwise,
         a_descriptor_can_be_given,
         a_single_instance_can_be_the_machines,
+        a_claim_that_ends_well_is_the_next_ones,
         a_crash_of_an_instance_is_seen_by_who_watches,
     ],
     roles: tests![squats, claims_and_stays],
@@ -194,6 +195,22 @@ fn a_single_instance_can_be_the_machines() {
         Err(Error::AlreadyRunning { .. })
     ));
     drop((local, global));
+    assert_eq!(table::count(), before);
+}
+
+fn a_claim_that_ends_well_is_the_next_ones() {
+    let name = name("next");
+    let before = handles();
+    // The mutex stays, because somebody else has it open.
+    let (watcher, _) = Mutex::create_or_open_named(&name).unwrap();
+    let first = SingleInstance::claim(&name).unwrap();
+    drop(first);
+    let next = std::thread::scope(|scope| {
+        let claim = || SingleInstance::claim(&name).map(|claim| claim.comes_after_a_crash());
+        scope.spawn(claim).join().unwrap()
+    });
+    assert!(!next.unwrap());
+    drop(watcher);
     assert_eq!(table::count(), before);
 }
 

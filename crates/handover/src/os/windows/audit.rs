@@ -172,3 +172,57 @@ impl Drop for Tree {
         debug::stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use windows_sys::Win32::Foundation::{STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT};
+
+    use super::*;
+    use crate::sys::named;
+    use crate::sys::process::exit_status;
+
+    #[test]
+    fn the_first_breakpoint_of_each_kind_is_the_debuggers() -> Result<(), std::io::Error> {
+        // An event stands for the process: it is never ended by this.
+        let process = named::event(true)?;
+        let mut tree = Tree::default();
+        tree.processes.push(Debugged { id: 4, process, breakpoints: Vec::new() });
+        let mut swallows = |id, exception| tree.is_the_debuggers(id, exception);
+        for kind in [STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT] {
+            assert!(!swallows(8, Exception::Breakpoint(kind)), "of a process that nobody knows");
+            assert!(swallows(4, Exception::Breakpoint(kind)));
+            assert!(!swallows(4, Exception::Breakpoint(kind)));
+        }
+        assert!(swallows(4, Exception::OfADebuggedCall));
+        assert!(!swallows(4, Exception::Own));
+        tree.processes.clear();
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_left_has_ended_when_its_tree_has() -> Result<()> {
+        // The command of which nothing is known yet, and one that goes on.
+        for begins in [false, true] {
+            debug::begin().map_err(failed("DbgUiConnectToDbg", "this thread"))?;
+            let mut tree = Tree::default();
+            let program = std::env::current_exe().map_err(failed("", "this program"))?;
+            let mut command = Command::new(program);
+            command.arg("--list").stdout(std::process::Stdio::null());
+            let child = debug::spawn(&mut command).map_err(failed("CreateProcessW", "this program"))?;
+            tree.is_expected = true;
+            if begins {
+                let until = Some(Instant::now() + Duration::from_secs(10));
+                let happened = tree.next(until)?.expect("it begins");
+                assert!(matches!(happened.what, What::Begins(_)), "{happened:?}");
+                tree.go_on(happened, true)?;
+                assert_eq!((tree.is_expected, tree.processes.len()), (false, 1));
+            }
+            drop(tree);
+            let status = exit_status(child.process()).map_err(failed("GetExitCodeProcess", "it"))?;
+            // Neither running still, nor at its own end.
+            let code = status.and_then(|status| status.code());
+            assert!(!matches!(code, Some(259 | 0)), "{code:?}");
+        }
+        Ok(())
+    }
+}

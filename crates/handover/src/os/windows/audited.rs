@@ -105,4 +105,37 @@ mod tests {
         assert_eq!(found("A=NAME=1|NAMES=2|NAM=3|"), None);
         assert_eq!(found(""), None);
     }
+    #[test]
+    fn what_another_process_was_told_is_not_this_ones() -> Result<()> {
+        let this = crate::Process::current_identity()?;
+        let told = |meant_for: &str, parent: u32| {
+            let block: Vec<u16> =
+                format!("A=1\0{VARIABLE}=1 {meant_for} 68=ready\0").encode_utf16().collect();
+            listed(parent, &block)
+        };
+        let ready = vec![("ready".to_owned(), "68".parse()?)];
+        assert_eq!(told(&this.to_string(), this.id)?, ready);
+        // Of a process that had the id before, and of another one.
+        let earlier = this.to_string().replace('@', "@1");
+        assert_eq!(told(&earlier, this.id)?, []);
+        assert_eq!(told(&this.to_string(), this.id + 4)?, []);
+        assert_eq!(told("nobody", this.id)?, []);
+        // One that can't be asked is believed by its number.
+        let nobody = 0x7fff_fffc;
+        assert_eq!(told(&format!("{nobody}@1"), nobody)?, ready);
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_nothing_to_look_at() -> io::Result<()> {
+        use std::os::windows::io::AsHandle;
+        let program = std::env::current_exe()?;
+        let mut command = std::process::Command::new(program);
+        let mut child = command.arg("--list").stdout(std::process::Stdio::null()).spawn()?;
+        assert!(child.wait()?.success());
+        let seen = look(child.id(), child.as_handle());
+        let untold = seen.inherited.expect_err("it has nothing any more");
+        assert!(untold.to_string().contains("ended before"), "{untold}");
+        Ok(())
+    }
 }

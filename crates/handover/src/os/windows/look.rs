@@ -249,3 +249,38 @@ fn grouped(candidates: Vec<Candidate>) -> io::Result<Vec<Group>> {
     }
     Ok(groups)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::windows::io::AsHandle;
+
+    use super::*;
+    use crate::sys::handle::duplicate_here;
+    use crate::sys::named;
+
+    #[test]
+    fn a_thread_is_named_by_its_id_and_its_process() -> io::Result<()> {
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || told.recv());
+        let copy = duplicate_here(thread.as_handle(), None, false)?;
+        let name = Names::default().of(&Kind::Thread, copy).map_err(io::Error::other)?.expect("a name");
+        let words: Vec<&str> = name.split(' ').collect();
+        let [a_thread, id, "of", "process", process] = words[..] else { panic!("{name}") };
+        assert_eq!((a_thread, process), ("thread", &*std::process::id().to_string()));
+        assert!(id.parse::<u32>().is_ok_and(|id| id != 0), "{name}");
+        drop(tell);
+        assert!(thread.join().is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn after_many_files_without_an_answer_no_more_are_asked() -> io::Result<()> {
+        let file = || Ok::<_, io::Error>(Owned::from(named::event(true)?));
+        let mut names = Names { unanswered: MOST_UNANSWERED - 1, ..Names::default() };
+        assert!(names.of_file(file()?).is_ok());
+        names.unanswered = MOST_UNANSWERED;
+        let untold = names.of_file(file()?).expect_err("not asked");
+        assert!(untold.to_string().contains("not asked"), "{untold}");
+        Ok(())
+    }
+}

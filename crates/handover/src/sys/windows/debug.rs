@@ -188,6 +188,13 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
     })
 }
 
+#[cfg(test)]
+impl Spawned {
+    pub(crate) fn process(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        std::os::windows::io::AsHandle::as_handle(&self.process)
+    }
+}
+
 /// What has happened, and what else was opened for the debugger to see it.
 struct Change {
     happened: Option<(ClientId, Told)>,
@@ -312,4 +319,39 @@ pub(crate) fn stop() {
     unsafe { DbgUiSetThreadDebugObject(null_mut()) };
     // The record was the owner.
     drop(owned(object));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn an_exception_is_the_programs_a_breakpoint_or_a_debugged_calls() {
+        for kind in [STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT] {
+            assert_eq!(Exception::from(kind), Exception::Breakpoint(kind));
+        }
+        for code in [STATUS_INVALID_HANDLE, STATUS_HANDLE_NOT_CLOSABLE] {
+            assert_eq!(Exception::from(code), Exception::OfADebuggedCall);
+        }
+        assert_eq!(Exception::from(windows_sys::Win32::Foundation::STATUS_ACCESS_VIOLATION), Exception::Own);
+    }
+
+    #[test]
+    fn nothing_happens_where_nothing_is_debugged_and_that_takes_its_time() -> io::Result<()> {
+        begin()?;
+        let started = Instant::now();
+        assert!(next(200)?.is_none());
+        // A time to wait, not one that has passed long ago.
+        assert!(started.elapsed() > Duration::from_millis(100), "{:?}", started.elapsed());
+        stop();
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_system_has_not_opened_has_no_owner() {
+        assert!(owned(null_mut()).is_none());
+        assert!(owned(std::ptr::without_provenance_mut(usize::MAX)).is_none());
+    }
 }

@@ -161,3 +161,19 @@ impl<const N: usize> Words<N> {
         unsafe { self.0.base.cast().as_ref() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_begins_where_it_is_asked_to_or_not_at_all() -> io::Result<()> {
+        let (section, _) = named::create(What::Section(3 << 16), None)?;
+        let view = View::map(section.as_handle(), true, 1 << 16, 1 << 16)?;
+        assert_eq!(view.length(), 1 << 16);
+        for beyond in [3 << 16, 1 << 32, (1 << 32) + (1 << 16)] {
+            assert!(View::map(section.as_handle(), true, beyond, 1).is_err(), "{beyond:#x}");
+        }
+        Ok(())
+    }
+}

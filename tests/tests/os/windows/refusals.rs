@@ -1,0 +1,154 @@
+//! A system that refuses: calls fail as they do where another user's processes, other names and other rights are. Under
+//! Wine one user has them all, so the refusals are made up at the seam; what is done then is real.
+
+use handover::{Child, Command, Error, Event, Kind, Name, Process, Reset, Section, Table, faults, shared};
+use handover_tests::{Suite, begun, role, table, tests, this_program, waits};
+
+pub(super) const SUITE: Suite = Suite {
+    name: "refusals",
+    tests: tests![
+        who_lets_nobody_out_is_looked_at_all_the_same,
+        a_handle_that_was_closed_meanwhile_is_in_no_table,
+        what_is_refused_is_told_by_the_call,
+        a_name_that_lets_nobody_in_is_taken,
+        a_name_that_nobody_has_and_nobody_may_have_is_refused,
+        a_parent_that_may_not_be_asked_is_believed_by_its_number,
+        a_pipes_name_that_somebody_has_is_another_one_then,
+    ],
+    roles: tests![waits, adopts_from_strangers],
+};
+
+const ACCESS_DENIED: i32 = 5;
+const INVALID_HANDLE: i32 = 6;
+const INVALID_PARAMETER: i32 = 87;
+const PIPE_BUSY: i32 = 231;
+
+/// Does the work while its first call of this name fails with this code.
+fn failing<T>(call: &'static str, code: i32, work: impl FnOnce() -> T) -> T {
+    let (outcome, refused) = faults::refuse(call, code, 1, work);
+    assert_eq!(refused, 1, "{call} is none of the calls");
+    outcome
+}
+
+fn code_of(error: &Error) -> Option<i32> {
+    match error {
+        Error::System { source, .. } => source.raw_os_error(),
+        _ => None,
+    }
+}
+
+fn waiting() -> Child {
+    let event = Event::manual_reset().unwrap();
+    let mut command = Command::new(this_program());
+    begun(command.args(role("waits", &[])).inherit("event", &event))
+}
+
+fn who_lets_nobody_out_is_looked_at_all_the_same() {
+    let child = waiting();
+    let before = table::count();
+    let process = failing("OpenProcess", ACCESS_DENIED, || Process::open_to_look(child.id())).unwrap();
+    let looked = Table::of(&process).unwrap();
+    assert!(looked.entries().iter().all(|entry| entry.name().is_err()));
+    drop(process);
+    let gone = failing("OpenProcess", INVALID_PARAMETER, || Process::open_to_look(child.id()));
+    assert!(matches!(gone, Err(Error::PeerGone { .. })), "{gone:?}");
+    let other = failing("OpenProcess", faults::CODE, || Process::open_to_look(child.id())).unwrap_err();
+    assert_eq!(code_of(&other), Some(faults::CODE), "{other:?}");
+    assert_eq!(table::count(), before);
+}
+
+fn a_handle_that_was_closed_meanwhile_is_in_no_table() {
+    let child = waiting();
+    let process = Process::open_to_look(child.id()).unwrap();
+    let all = Table::of(&process).unwrap().entries().len();
+    let before = table::count();
+    let rest = failing("DuplicateHandle", INVALID_HANDLE, || Table::of(&process)).unwrap();
+    assert_eq!(rest.entries().len(), all - 1);
+    let this = Process::open_to_look(std::process::id()).unwrap();
+    let sharing = failing("DuplicateHandle", INVALID_HANDLE, || shared(&this, &process)).unwrap();
+    assert_eq!(sharing.untold.len(), 0, "{:?}", sharing.untold);
+    drop(this);
+    assert_eq!(table::count(), before);
+}
+
+fn what_is_refused_is_told_by_the_call() {
+    let child = waiting();
+    // Without the right that is looked for when access is refused.
+    let process = Process::open(child.id()).unwrap();
+    let looked = failing("DuplicateHandle", faults::CODE, || Table::of(&process)).unwrap();
+    let said = |looked: &Table, what: &str| {
+        looked
+            .entries()
+            .iter()
+            .filter(|entry| entry.name().is_err_and(|why| why.to_string().contains(what)))
+            .count()
+    };
+    assert_eq!(said(&looked, "DuplicateHandle: "), 1);
+    assert_eq!(said(&looked, "PROCESS_DUP_HANDLE"), looked.entries().len() - 1);
+    // With it, a refusal is the system's own.
+    let process = Process::open_to_look(child.id()).unwrap();
+    let looked = failing("DuplicateHandle", ACCESS_DENIED, || Table::of(&process)).unwrap();
+    assert_eq!((said(&looked, "DuplicateHandle: "), said(&looked, "PROCESS_DUP_HANDLE")), (1, 0));
+    // Its kind is known from another handle.
+    let refused = looked.entries().iter().find(|entry| entry.name().is_err()).unwrap();
+    assert!(refused.kind().is_ok_and(|kind| *kind != Kind::Other("".into())), "{refused:?}");
+}
+
+fn a_name_that_lets_nobody_in_is_taken() {
+    let name = format!("refusals.taken.{}", std::process::id());
+    let _event = Event::create_named(&name, Reset::Auto).unwrap();
+    let before = table::count();
+    let again = failing("CreateEventW", ACCESS_DENIED, || Event::create_or_open_named(&name, Reset::Auto));
+    match again {
+        Err(Error::NameTaken { name: taken }) => assert_eq!(taken, name),
+        other => panic!("{other:?}"),
+    }
+    // Another error is itself, also if the name is there.
+    let other = failing("CreateEventW", faults::CODE, || Event::create_or_open_named(&name, Reset::Auto));
+    assert_eq!(code_of(&other.unwrap_err()), Some(faults::CODE));
+    assert_eq!(table::count(), before);
+}
+
+fn a_name_that_nobody_has_and_nobody_may_have_is_refused() {
+    let name = Name::global(&format!("refusals.free.{}", std::process::id())).unwrap();
+    // As for sections that all sessions see, which only some users may create.
+    let refused = failing("CreateFileMappingW", ACCESS_DENIED, || Section::create_named(&name, 1));
+    assert_eq!(code_of(&refused.unwrap_err()), Some(ACCESS_DENIED));
+}
+
+fn adopts_from_strangers(_: &[String]) {
+    let adopted = |code| failing("OpenProcess", code, handover::inherited);
+    let error = adopted(faults::CODE).unwrap_err();
+    assert_eq!(code_of(&error), Some(faults::CODE), "{error:?}");
+    // The parent is another user's, or has ended.
+    let inherited = adopted(ACCESS_DENIED).unwrap();
+    let event: Event = inherited.take("event").unwrap();
+    event.set().unwrap();
+}
+
+fn a_parent_that_may_not_be_asked_is_believed_by_its_number() {
+    let event = Event::manual_reset().unwrap();
+    let mut command = Command::new(this_program());
+    command.args(role("adopts_from_strangers", &[])).inherit("event", &event);
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    assert!(child.wait_timeout(std::time::Duration::from_secs(30)).unwrap().success());
+    assert!(event.try_wait().unwrap());
+}
+
+fn a_pipes_name_that_somebody_has_is_another_one_then() {
+    let spawn = || Command::new(this_program()).args(role("waits", &[])).channel().spawn();
+    drop(spawn().unwrap());
+    let before = table::count();
+    // Ten tries are made, and no more: then somebody does it on purpose.
+    for (code, refused, tries) in
+        [(ACCESS_DENIED, 9, 9), (PIPE_BUSY, 1, 1), (ACCESS_DENIED, 10, 10), (faults::CODE, 10, 1)]
+    {
+        let (outcome, made) = faults::refuse("CreateNamedPipeW", code, refused, spawn);
+        assert_eq!(made, tries, "{code}");
+        match outcome.map(drop) {
+            Ok(()) => assert!(made < 10 && code != faults::CODE),
+            Err(error) => assert_eq!(code_of(&error), Some(code), "{error:?}"),
+        }
+        assert_eq!(table::count(), before);
+    }
+}
