@@ -15,6 +15,7 @@ pub(crate) mod parameters;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod rights;
+mod room;
 pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -262,3 +262,25 @@ pub(crate) fn cancel_timer(timer: BorrowedHandle<'_>) -> io::Result<()> {
         succeeded(unsafe { CancelWaitableTimer(timer.as_raw_handle()) })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::windows::io::AsHandle;
+
+    use windows_sys::Win32::Foundation::ERROR_COMMITMENT_LIMIT;
+
+    use super::*;
+    use crate::sys::memory::View;
+
+    #[test]
+    fn a_section_is_as_large_as_it_is_meant_to_be() -> io::Result<()> {
+        match create(What::Section((1 << 32) + 4096), None) {
+            Ok((section, _)) => {
+                assert_eq!(View::map(section.as_handle(), false, 1 << 32, 4096)?.length(), 4096);
+            }
+            // The machine hasn't that much.
+            Err(error) => assert_eq!(code(&error), Some(ERROR_COMMITMENT_LIMIT), "{error}"),
+        }
+        Ok(())
+    }
+}

@@ -14,6 +14,7 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_BASIC_INFORMATION, PROCESS_NAME_WIN32, QueryFullProcessImageNameW,
 };
 
+use super::room::with_room;
 use super::{Argument, Length, Outcome, ask, handle, succeeded};
 
 /// Where the words stand, in bytes from the beginning. The same since Windows Vista, for processes of this one's width:
@@ -167,11 +168,11 @@ pub(crate) fn program(process: BorrowedHandle<'_>) -> io::Result<PathBuf> {
             write!(to, "{:?}", self.0)
         }
     }
-    let mut path = vec![0; 260];
-    loop {
+    // No path is longer than 32767 units.
+    let found = with_room(260, 1 << 16, |path: &mut [u16]| {
         let room = u32::try_from(path.len()).map_err(io::Error::other)?;
         let arguments = [("of", Argument::Process(process)), ("room", room.into())];
-        let found = ask("QueryFullProcessImageNameW", &arguments, || {
+        ask("QueryFullProcessImageNameW", &arguments, || {
             let mut length = room;
             // SAFETY: the handle is borrowed, so it is open; the path is a live place of so many units.
             let answer = unsafe {
@@ -187,18 +188,96 @@ pub(crate) fn program(process: BorrowedHandle<'_>) -> io::Result<PathBuf> {
                     let path = path.get(..length as usize).unwrap_or_default();
                     Ok(Some(Program(std::ffi::OsString::from_wide(path).into())))
                 }
-                // No path is longer than 32767 units.
-                Err(error)
-                    if super::code(&error) == Some(ERROR_INSUFFICIENT_BUFFER) && path.len() < 1 << 16 =>
-                {
-                    Ok(None)
-                }
+                Err(error) if super::code(&error) == Some(ERROR_INSUFFICIENT_BUFFER) => Ok(None),
                 Err(error) => Err(error),
             }
-        })?;
-        match found {
-            Some(Program(path)) => return Ok(path),
-            None => path.resize(path.len() * 4, 0),
+        })
+    })?;
+    Ok(found.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::windows::io::AsHandle;
+    use std::ptr::null;
+
+    use windows_sys::Win32::System::Memory::{
+        MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
+    };
+
+    use super::*;
+    use crate::sys::handle::duplicate_here;
+    use crate::sys::process::current;
+
+    /// Memory with nothing behind it.
+    struct Pages(*mut u8);
+
+    impl Pages {
+        const SIZE: usize = 0x1_0000;
+
+        fn new() -> Self {
+            // SAFETY: the call takes numbers, and lays the pages where nothing else is.
+            let room = unsafe { VirtualAlloc(null(), 2 * Self::SIZE, MEM_RESERVE, PAGE_READWRITE) };
+            // SAFETY: they were reserved just now, and nobody has used them.
+            unsafe { VirtualFree(room, 0, MEM_RELEASE) };
+            // SAFETY: as above; where something else has come meanwhile, the call fails.
+            let base = unsafe { VirtualAlloc(room, Self::SIZE, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE) };
+            assert!(!base.is_null(), "{}", io::Error::last_os_error());
+            Self(base.cast())
         }
+
+        /// Puts a text before the end of what has memory, so many bytes before it, and says where.
+        fn put(&self, text: &str, before: usize) -> usize {
+            let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_ne_bytes).collect();
+            let at = self.0.wrapping_add(Self::SIZE - before - units.len());
+            // SAFETY: the text lies within the pages, which nobody else knows.
+            unsafe { at.copy_from_nonoverlapping(units.as_ptr(), units.len()) };
+            at.expose_provenance()
+        }
+    }
+
+    impl Drop for Pages {
+        fn drop(&mut self) {
+            // SAFETY: the pages are ours, and nobody has a reference into them.
+            unsafe { VirtualFree(self.0.cast(), 0, MEM_RELEASE) };
+        }
+    }
+
+    #[test]
+    fn an_environment_is_read_to_its_end_and_no_page_further() -> io::Result<()> {
+        let pages = Pages::new();
+        let read = |text: &str, before| block(current(), pages.put(text, before)).map(|units| units.len());
+        // A variable with its NUL, of which the one that ends the block isn't part.
+        assert_eq!(read("A=1\0\0", 0)?, 4);
+        assert_eq!(read("A=1\0B=2\0\0", 0)?, 8);
+        assert_eq!(read("\0", 0)?, 0);
+        // Over the border of two pages that have memory.
+        assert_eq!(read(&format!("A={}\0\0", "x".repeat(3000)), 0)?, 3003);
+        // One without an end. Wine answers for memory that isn't there; then the block ends there.
+        let beyond = memory(current(), pages.put("", 0), &mut [0; 2]);
+        assert_eq!(read("A=1\0B=2", 0).is_err(), beyond.is_err());
+        assert_eq!(block(current(), 0)?, []);
+        Ok(())
+    }
+
+    #[test]
+    fn a_word_behind_nothing_is_an_error() {
+        assert!(word(current(), 0, 8).is_err());
+        assert!(word(current(), usize::MAX, 8).is_err());
+        assert!(memory(current(), 8, &mut [0; 8]).is_err());
+    }
+
+    #[test]
+    fn this_process_is_as_it_is_described() -> io::Result<()> {
+        let this = duplicate_here(current(), None, false)?;
+        assert_eq!(program(this.as_handle())?, std::env::current_exe()?);
+        let basic = basic(this.as_handle())?;
+        assert_eq!(basic.parent, crate::sys::process::parent_id()?);
+        let parameters = read(this.as_handle(), basic)?;
+        let text = String::from_utf16_lossy(&parameters.environment);
+        let is_path = |variable: &str| variable.to_ascii_uppercase().starts_with("PATH=");
+        assert!(text.split('\0').any(is_path), "{text:?}");
+        assert!(program(crate::sys::named::event(true)?.as_handle()).is_err());
+        Ok(())
     }
 }

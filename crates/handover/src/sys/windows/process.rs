@@ -348,3 +348,33 @@ pub(crate) fn open(id: u32, access: Access) -> io::Result<Owned> {
         Ok(unsafe { OwnedHandle::from_raw_handle(raw) }.into())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::windows::io::AsHandle;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::sys::named;
+
+    #[test]
+    fn what_is_no_thread_is_neither_resumed_nor_known() -> io::Result<()> {
+        let event = named::event(true)?;
+        assert!(resume(event.as_handle()).is_err());
+        assert_eq!(ids_of_thread(event.as_handle()), None);
+        assert_eq!(ask_for_id(event.as_handle()), None);
+        assert_eq!(ask_for_id(current()), Some(std::process::id()));
+        Ok(())
+    }
+
+    #[test]
+    fn this_process_was_created_lately() -> io::Result<()> {
+        // From 1601 to 1970.
+        const EPOCH: Duration = Duration::from_secs(11_644_473_600);
+        let created = Duration::from_micros(own_creation_time()? / 10);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)? + EPOCH;
+        let age = now.checked_sub(created).expect("it was created before now");
+        assert!(age < Duration::from_secs(24 * 60 * 60), "{age:?}");
+        Ok(())
+    }
+}

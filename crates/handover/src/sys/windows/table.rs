@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SYSTEM_INFORMATION_CLASS};
 use windows_sys::Win32::Foundation::STATUS_INFO_LENGTH_MISMATCH;
 
+use super::room::with_room;
 use super::{Argument, ask};
 use crate::{Access, HandleValue};
 
@@ -55,10 +56,10 @@ pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
 
 /// The handles of a process.
 pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
-    const HEADER: usize = 2 * size_of::<usize>();
-    let mut buffer = vec![0_u64; 32 * 1024];
-    loop {
-        let size = u32::try_from(size_of_val(buffer.as_slice())).map_err(io::Error::other)?;
+    const FIRST: usize = 32 * 1024;
+    // The table grows while it is asked for; twice the room is enough in the end.
+    with_room(FIRST, FIRST << 12, |buffer: &mut [u64]| {
+        let size = u32::try_from(size_of_val(buffer)).map_err(io::Error::other)?;
         let arguments = [("all handles", Argument::Yes), ("room", size.into())];
         let is_all = ask("NtQuerySystemInformation", &arguments, || {
             // SAFETY: the buffer has that size, and the call writes no more.
@@ -75,18 +76,19 @@ pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
             }
             super::handle::succeeded_nt(status).map(Some)
         })?;
-        if is_all.is_some() {
-            break;
-        }
-        // The table grows while it is asked for; twice the room is enough in the end.
-        buffer.resize(buffer.len() * 2, 0);
-    }
-    let room = (size_of_val(buffer.as_slice()) - HEADER) / size_of::<SystemHandle>();
+        Ok(is_all.map(|()| those_of(process, buffer)))
+    })
+}
+
+/// Those handles of an answer that are a process's.
+fn those_of(process: u32, answer: &[u64]) -> Vec<Listed> {
+    const HEADER: usize = 2 * size_of::<usize>();
+    let room = (size_of_val(answer) - HEADER) / size_of::<SystemHandle>();
     // SAFETY: the first word of the answer is the number of entries; the buffer is aligned and large enough for it.
-    let count = unsafe { buffer.as_ptr().cast::<usize>().read() }.min(room);
+    let count = unsafe { answer.as_ptr().cast::<usize>().read() }.min(room);
     // SAFETY: the buffer is longer than the header.
-    let first = unsafe { buffer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
-    // SAFETY: the call filled that many entries, for which the buffer has room; any bits are values of their integers.
+    let first = unsafe { answer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
+    // SAFETY: the answer has that many entries, for which the buffer has room; any bits are values of their integers.
     let handles = unsafe { std::slice::from_raw_parts(first, count) };
     let listed = |handle: &SystemHandle| {
         Some(Listed {
@@ -98,5 +100,31 @@ pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
             protected: handle.attributes & OBJ_PROTECT_CLOSE != 0,
         })
     };
-    Ok(handles.iter().filter(|handle| handle.process == process as usize).filter_map(listed).collect())
+    handles.iter().filter(|handle| handle.process == process as usize).filter_map(listed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_as_far_as_there_is_one() {
+        // Room for ten entries, of which the first three and the last are this process's and inheritable.
+        let mut answer = vec![0_u64; 2 + 10 * size_of::<SystemHandle>() / 8];
+        let words = size_of::<SystemHandle>() / 8;
+        for (place, entry) in answer[2..].chunks_exact_mut(words).enumerate() {
+            let process = if matches!(place, 0..3 | 9) { 8 } else { 12 };
+            let value = 4 * (place as u64 + 1);
+            entry.copy_from_slice(&[0x1000, process, value, 0x2_0000_001f_0003, 0][..words]);
+        }
+        let values =
+            |answer: &[u64]| those_of(8, answer).iter().map(|handle| handle.value.get()).collect::<Vec<_>>();
+        for (count, expected) in [(0, &[][..]), (2, &[4, 8]), (10, &[4, 8, 12, 40]), (11, &[4, 8, 12, 40])] {
+            answer[0] = count;
+            assert_eq!(values(&answer), expected, "{count}");
+        }
+        // However much it says that it is.
+        answer[0] = u64::MAX;
+        assert_eq!(values(&answer), [4, 8, 12, 40]);
+    }
 }

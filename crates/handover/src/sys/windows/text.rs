@@ -10,6 +10,7 @@ use windows_sys::Win32::Globalization::{CSTR_EQUAL, CSTR_LESS_THAN, CompareStrin
 use windows_sys::Win32::System::Environment::{FreeEnvironmentStringsW, GetEnvironmentStringsW};
 use windows_sys::Win32::System::SystemInformation::{GetSystemDirectoryW, GetWindowsDirectoryW};
 
+use super::room::with_room;
 use super::{Outcome, ask};
 
 /// UTF-16 with the NUL that ends it.
@@ -92,19 +93,15 @@ pub(crate) fn windows_directory() -> io::Result<PathBuf> {
 
 /// Asks for a path, with a larger buffer if the first is too small.
 fn folder(name: &'static str, get: impl Fn(*mut u16, u32) -> u32) -> io::Result<PathBuf> {
-    let mut buffer = vec![0; 260];
-    loop {
-        let length = u32::try_from(buffer.len()).map_err(io::Error::other)?;
-        let answer = ask(name, &[("room", length.into())], || {
-            let answer = get(buffer.as_mut_ptr(), length);
+    with_room(260, 1 << 16, |buffer: &mut [u16]| {
+        let room = u32::try_from(buffer.len()).map_err(io::Error::other)?;
+        let answer = ask(name, &[("room", room.into())], || {
+            let answer = get(buffer.as_mut_ptr(), room);
             if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
         })?;
-        let needed = answer as usize;
-        if needed < buffer.len() {
-            return Ok(OsString::from_wide(&buffer[..needed]).into());
-        }
-        buffer.resize(needed + 1, 0);
-    }
+        // How long it is, or how much room it takes.
+        Ok((answer < room).then(|| OsString::from_wide(&buffer[..answer as usize]).into()))
+    })
 }
 
 #[cfg(test)]
@@ -131,6 +128,20 @@ mod tests {
             1000
         };
         assert_eq!(folder("a test", long)?.as_os_str().len(), 1000);
+        assert!(folder("a test", |_, _| 0).is_err());
+        // It just doesn't fit, or just does.
+        let exact =
+            |needed: u32| move |_: *mut u16, room: u32| if needed < room { needed } else { needed + 1 };
+        assert_eq!(folder("a test", exact(260))?.as_os_str().len(), 260);
+        assert_eq!(folder("a test", exact(259))?.as_os_str().len(), 259);
+        Ok(())
+    }
+
+    #[test]
+    fn an_environment_ends_with_two_nuls() -> io::Result<()> {
+        let block = own_environment()?;
+        let at_its_end = block.len() - 2;
+        assert!(block.windows(2).position(|pair| pair == [0, 0]).is_some_and(|place| place == at_its_end));
         Ok(())
     }
 }
