@@ -18,6 +18,7 @@ pub(super) const SUITE: Suite = Suite {
     tests: tests![
         what_the_child_sends_last_is_fetched_before_it_ends,
         a_child_that_closes_reads_what_its_parent_waits_for,
+        what_nobody_fetches_is_closed_in_the_end,
         flushing_waits_until_it_is_fetched,
         a_wait_for_fetching_ends_with_the_parent,
         a_child_gets_no_more_than_it_needs,
@@ -27,7 +28,15 @@ pub(super) const SUITE: Suite = Suite {
         a_ledger_that_lies_harms_the_liar_alone,
         a_ledger_that_never_stands_still_breaks_nothing,
     ],
-    roles: tests![sends_and_returns, flushes, a_parent, waits_for_fetching, says_what_it_needs, hostile],
+    roles: tests![
+        sends_and_returns,
+        sends_for_nothing,
+        flushes,
+        a_parent,
+        waits_for_fetching,
+        says_what_it_needs,
+        hostile
+    ],
 };
 
 fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
@@ -55,6 +64,24 @@ fn sends_and_returns(arguments: &[String]) {
     if arguments == ["exits"] {
         std::process::exit(0);
     }
+}
+
+fn sends_for_nothing(_: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    // Copies of the same, so that each handle that stays is found.
+    for _ in 0..3 {
+        channel.send(Message::new(b"for nobody").with("event", &event)).unwrap();
+    }
+    assert_eq!(table::values_of(&event, std::process::id()).len(), 4);
+    drop(channel);
+    assert_eq!(table::values_of(&event, std::process::id()).len(), 1);
+}
+
+fn what_nobody_fetches_is_closed_in_the_end() {
+    let (mut child, _channel) = in_role("sends_for_nothing", &[]);
+    // It waits ten seconds for this process to fetch them, and no longer.
+    assert!(child.wait_timeout(SOON * 4).unwrap().success());
 }
 
 fn what_the_child_sends_last_is_fetched_before_it_ends() {

@@ -16,6 +16,8 @@ pub(super) const SUITE: Suite = Suite {
         a_client_gets_no_more_than_it_needs,
         who_stands_in_the_door_is_sent_away,
         a_listener_whose_answer_is_none_is_refused,
+        an_answer_in_parts_is_waited_for,
+        a_door_that_is_closed_frees_its_name,
         a_listener_that_shows_another_channel_is_refused,
     ],
     roles: tests![client, stands_in_the_door],
@@ -122,6 +124,33 @@ fn a_listener_whose_answer_is_none_is_refused() {
         assert!(before.iter().all(|entry| after.contains(entry)), "none of this process's own was closed");
         assert!(after.len() <= before.len() + 1, "{before:?} {after:?}");
     }
+}
+
+fn an_answer_in_parts_is_waited_for() {
+    use std::os::windows::io::AsHandle;
+    let name = name("parts");
+    let squatter = door::squat(&name).unwrap();
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            door::wait_for_client(&squatter);
+            for part in [&b"220 a mai"[..], b"l server's ", b"greeting to you"] {
+                assert!(weaker::write(squatter.as_handle(), part, SOON));
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        Channel::connect_timeout(&name, SOON).unwrap_err()
+    });
+    // Each part came in time.
+    assert!(error.to_string().contains("the listener's answer is none"), "{error}");
+}
+
+fn a_door_that_is_closed_frees_its_name() {
+    let name = name("closed");
+    let listener = Listener::bind(&name).unwrap();
+    // Somebody stands in it, and stays.
+    let _door = door::knock(&name).unwrap();
+    drop(listener);
+    drop(Listener::bind(&name).unwrap());
 }
 
 fn a_listener_that_shows_another_channel_is_refused() {

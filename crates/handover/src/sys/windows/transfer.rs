@@ -214,3 +214,43 @@ impl Drop for Transfer {
         drop(unsafe { Box::from_raw(self.record.as_ptr()) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::named;
+    use crate::sys::pipe::{Direction, pair};
+
+    #[test]
+    fn a_transfer_that_is_dropped_takes_nothing_with_it() -> io::Result<()> {
+        let (ours, theirs) = pair(Direction::Both, None).map_err(|(_, error)| error)?;
+        let (ours, theirs) = (Arc::new(ours), Arc::new(theirs));
+        let transfer =
+            |pipe: &Arc<Owned>| Ok::<_, io::Error>(Transfer::new(Arc::clone(pipe), named::event(true)?));
+        let mut forgotten = transfer(&ours)?;
+        assert_eq!(forgotten.read(3)?, Begun::UnderWay);
+        drop(forgotten);
+        let mut writer = transfer(&theirs)?;
+        *writer.buffer() = b"abc".to_vec();
+        writer.write(0, 3)?;
+        assert_eq!(writer.finish()?, 3);
+        let mut reader = transfer(&ours)?;
+        if reader.read(3)? == Begun::UnderWay {
+            assert_eq!(reader.cancel().ok(), Some(3), "somebody else has got it");
+        }
+        reader.finish()?;
+        assert_eq!(reader.buffer(), b"abc");
+        Ok(())
+    }
+
+    #[test]
+    fn a_transfer_that_is_taken_back_has_failed_by_itself() -> io::Result<()> {
+        let (ours, _theirs) = pair(Direction::Both, None).map_err(|(_, error)| error)?;
+        let mut transfer = Transfer::new(Arc::new(ours), named::event(true)?);
+        assert_eq!(transfer.read(3)?, Begun::UnderWay);
+        let error = transfer.cancel().expect_err("nothing came");
+        assert_eq!(code(&error), Some(ERROR_OPERATION_ABORTED));
+        assert_eq!(transfer.finish()?, 0);
+        Ok(())
+    }
+}
