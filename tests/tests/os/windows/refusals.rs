@@ -1,7 +1,12 @@
 //! A system that refuses: calls fail as they do where another user's processes, other names and other rights are. Under
 //! Wine one user has them all, so the refusals are made up at the seam; what is done then is real.
 
-use handover::{Child, Command, Error, Event, Kind, Name, Process, Reset, Section, Table, faults, shared};
+use std::time::Duration;
+
+use handover::{
+    Channel, Child, Command, Error, Event, Kind, Message, Name, Process, Reset, Section, Table, faults,
+    shared,
+};
 use handover_tests::{Suite, begun, role, table, tests, this_program, waits};
 
 pub(super) const SUITE: Suite = Suite {
@@ -14,9 +19,12 @@ pub(super) const SUITE: Suite = Suite {
         a_name_that_nobody_has_and_nobody_may_have_is_refused,
         a_parent_that_may_not_be_asked_is_believed_by_its_number,
         a_pipes_name_that_somebody_has_is_another_one_then,
+        a_channel_to_a_parent_that_may_not_be_opened_works,
     ],
-    roles: tests![waits, adopts_from_strangers],
+    roles: tests![waits, adopts_from_strangers, answers_a_stranger],
 };
+
+const SOON: Duration = Duration::from_secs(10);
 
 const ACCESS_DENIED: i32 = 5;
 const INVALID_HANDLE: i32 = 6;
@@ -131,7 +139,7 @@ fn a_parent_that_may_not_be_asked_is_believed_by_its_number() {
     let mut command = Command::new(this_program());
     command.args(role("adopts_from_strangers", &[])).inherit("event", &event);
     let mut child = command.kill_on_drop(true).spawn().unwrap();
-    assert!(child.wait_timeout(std::time::Duration::from_secs(30)).unwrap().success());
+    assert!(child.wait_timeout(SOON * 3).unwrap().success());
     assert!(event.try_wait().unwrap());
 }
 
@@ -151,4 +159,26 @@ fn a_pipes_name_that_somebody_has_is_another_one_then() {
         }
         assert_eq!(table::count(), before);
     }
+}
+
+fn answers_a_stranger(_: &[String]) {
+    // Whatever it is opened for.
+    let (channel, refused) = faults::refuse("OpenProcess", ACCESS_DENIED, 100, Channel::parent);
+    assert!(refused > 0);
+    let channel = channel.unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"ping");
+    channel.send(Message::new(b"pong")).unwrap();
+    // It can't be seen to end; its end of the pipe can.
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. } | Error::PeerGone { .. })));
+}
+
+fn a_channel_to_a_parent_that_may_not_be_opened_works() {
+    let mut command = Command::new(this_program());
+    command.args(role("answers_a_stranger", &[])).kill_on_drop(true);
+    let mut child = command.channel().spawn().unwrap();
+    let channel = child.channel.take().unwrap();
+    channel.send(Message::new(b"ping")).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"pong");
+    drop(channel);
+    assert!(child.wait_timeout(SOON * 2).unwrap().success());
 }

@@ -128,3 +128,14 @@ pub(super) fn weaker_end(values: [HandleValue; ENDS], listener: Option<(u32, u64
     let (reader, writer) = transfers(pipe, events);
     Ok(Link::new(Peer::Stronger(peer), words, fetched, reader, writer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_nothing_to_foresee() {
+        let nonces: std::collections::BTreeSet<u64> = (0..8).map(|_| nonce()).collect();
+        assert_eq!(nonces.len(), 8);
+    }
+}

@@ -224,3 +224,69 @@ pub(super) enum Beside {
     /// Enough is kept for whoever receives.
     Full,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader that has read this, and nothing to read more from.
+    fn having(read: Vec<u8>) -> Reader {
+        let event = || named::event(true).expect("an event");
+        let mut reader = Reader::new(Transfer::new(Arc::new(event()), event()));
+        *reader.transfer.buffer() = read;
+        reader
+    }
+
+    fn with_room(bytes: &[u8], room: usize) -> Vec<u8> {
+        let mut buffer = Vec::with_capacity(room);
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+
+    #[test]
+    fn a_message_that_fills_the_buffer_is_not_copied() {
+        // What was read, with how much room, how much of it is received first, and whether the rest comes as it was read.
+        for (room, first, is_taken) in
+            [(1000, 0, true), (2000, 0, true), (2100, 0, false), (1000, 400, false)]
+        {
+            let mut reader = having(with_room(&[7; 1000], room));
+            let read = reader.unread().as_ptr();
+            if first > 0 {
+                assert_eq!(reader.take_front(first), vec![7; first]);
+            }
+            let rest = reader.take_front(1000 - first);
+            assert_eq!(rest, vec![7; 1000 - first]);
+            assert_eq!(rest.as_ptr() == read, is_taken, "{room} {first}");
+            assert!(reader.unread().is_empty() && reader.transfer.buffer().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_received_is_moved_away_now_and_then() {
+        let mut reader = having(vec![7; 300_000]);
+        let mut seen = Vec::new();
+        for _ in 0..30 {
+            assert_eq!(reader.take_front(10_000), [7; 10_000]);
+            seen.push(reader.received / 1000);
+            assert_eq!(reader.unread().len(), 300_000 - 10_000 * seen.len());
+        }
+        let expected: Vec<usize> =
+            [(1..16), (1..8), (1..6)].into_iter().flat_map(|some| some.map(|n| n * 10).chain([0])).collect();
+        assert_eq!(seen[..], expected[..30], "{seen:?}");
+        assert!(reader.transfer.buffer().capacity() <= MOST_KEPT);
+    }
+
+    #[test]
+    fn what_is_read_is_what_a_message_lacks() {
+        let mut frame = Vec::new();
+        let places: [HandleValue; 0] = [];
+        wire::write(&mut frame, 0, &wire::Table::default(), places.into_iter(), &[7; 300_000]);
+        let lacks = |there: usize| having(frame[..there].to_vec()).wanted();
+        // The header isn't whole; then it says how much; and the whole message lacks nothing.
+        assert_eq!(lacks(0), LEAST_READ);
+        assert_eq!(lacks(4), LEAST_READ);
+        assert_eq!(lacks(1000), frame.len() - 1000);
+        assert_eq!(lacks(frame.len() - 1), LEAST_READ);
+        assert_eq!(lacks(frame.len()), LEAST_READ);
+    }
+}
