@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Message, Share, Stdio};
+use handover::{Channel, Child, Command, Error, Event, Message, OwnedHandle, Process, Share, Stdio, Table};
 use handover_tests::frame::frame;
 use handover_tests::{
     Suite, breaks_a_rule, ends_for_good, raw, role, table, tests, this_program, until, weaker,
@@ -19,6 +19,8 @@ pub(super) const SUITE: Suite = Suite {
         what_the_child_sends_last_is_fetched_before_it_ends,
         a_child_that_closes_reads_what_its_parent_waits_for,
         what_nobody_fetches_is_closed_in_the_end,
+        what_the_parent_has_closed_unread_is_closed,
+        a_copy_of_a_killed_childs_end_keeps_nobody_waiting,
         flushing_waits_until_it_is_fetched,
         a_wait_for_fetching_ends_with_the_parent,
         a_child_gets_no_more_than_it_needs,
@@ -31,6 +33,8 @@ pub(super) const SUITE: Suite = Suite {
     roles: tests![
         sends_and_returns,
         sends_for_nothing,
+        sends_what_is_not_read,
+        sleeps,
         flushes,
         a_parent,
         waits_for_fetching,
@@ -82,6 +86,63 @@ fn what_nobody_fetches_is_closed_in_the_end() {
     let (mut child, _channel) = in_role("sends_for_nothing", &[]);
     // It waits ten seconds for this process to fetch them, and no longer.
     assert!(child.wait_timeout(SOON * 4).unwrap().success());
+}
+
+fn sends_what_is_not_read(_: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    for _ in 0..3 {
+        channel.send(Message::new(b"unread").with("event", &event)).unwrap();
+    }
+    println!("sent");
+    assert!(channel.flush(SOON).is_err());
+    assert_eq!(table::values_of(&event, std::process::id()).len(), 1);
+}
+
+fn what_the_parent_has_closed_unread_is_closed() {
+    let mut command = Command::new(this_program());
+    command.args(role("sends_what_is_not_read", &[])).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.channel().spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim_end(), "sent");
+    drop(child.channel.take());
+    assert!(child.wait_timeout(SOON * 2).unwrap().success());
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(SOON * 6);
+}
+
+fn a_copy_of_a_killed_childs_end_keeps_nobody_waiting() {
+    for sends in [false, true] {
+        let before = table::count();
+        let (mut child, channel) = in_role("sleeps", &[]);
+        // All that it has, and so its end too: the pipe doesn't break with the child.
+        let process = Process::open_to_look(child.id()).unwrap();
+        let looked = Table::of(&process).unwrap();
+        let copies: Vec<OwnedHandle> =
+            looked.entries().iter().filter_map(|entry| process.duplicate_from(entry.value()).ok()).collect();
+        assert!(copies.len() > 3, "{}", copies.len());
+        let started = Instant::now();
+        let gone = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(300));
+                child.kill().unwrap();
+            });
+            if sends {
+                let large = Message::new(vec![7; 8 << 20]);
+                channel.send_timeout(large, SOON * 3).unwrap_err()
+            } else {
+                channel.recv_timeout(SOON * 3).map(drop).unwrap_err()
+            }
+        });
+        assert!(matches!(gone, Error::PeerGone { .. }), "{sends}: {gone:?}");
+        assert!(started.elapsed() < SOON * 2);
+        child.wait_timeout(SOON).unwrap();
+        drop((child, channel, process, copies));
+        assert_eq!(table::count(), before);
+    }
 }
 
 fn what_the_child_sends_last_is_fetched_before_it_ends() {
