@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use handover::{
-    Channel, Child, Command, Error, Event, Kind, Message, Name, Process, Reset, Section, Table, faults,
-    shared,
+    Channel, Child, Command, Error, Event, Kind, Message, Name, Process, Reset, Section, Stdio, Table,
+    faults, shared,
 };
 use handover_tests::{Suite, begun, role, table, tests, this_program, waits};
 
@@ -20,8 +20,10 @@ pub(super) const SUITE: Suite = Suite {
         a_parent_that_may_not_be_asked_is_believed_by_its_number,
         a_pipes_name_that_somebody_has_is_another_one_then,
         a_channel_to_a_parent_that_may_not_be_opened_works,
+        a_stream_that_was_closed_meanwhile_is_none,
+        an_error_names_the_call,
     ],
-    roles: tests![waits, adopts_from_strangers, answers_a_stranger],
+    roles: tests![waits, adopts_from_strangers, answers_a_stranger, ends],
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -181,4 +183,26 @@ fn a_channel_to_a_parent_that_may_not_be_opened_works() {
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"pong");
     drop(channel);
     assert!(child.wait_timeout(SOON * 2).unwrap().success());
+}
+
+fn ends(_: &[String]) {}
+
+fn a_stream_that_was_closed_meanwhile_is_none() {
+    let spawn = || {
+        let mut command = Command::new(this_program());
+        command.args(role("ends", &[])).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.kill_on_drop(true).spawn()
+    };
+    let mut child = failing("DuplicateHandle", INVALID_HANDLE, spawn).unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(code_of(&failing("DuplicateHandle", faults::CODE, spawn).unwrap_err()), Some(faults::CODE));
+}
+
+fn an_error_names_the_call() {
+    let name = format!("refusals.opened.{}", std::process::id());
+    let _event = Event::create_named(&name, Reset::Auto).unwrap();
+    match failing("OpenEventW", faults::CODE, || Event::open_named(&name)) {
+        Err(Error::System { call: "OpenEventW", what, .. }) => assert!(what.contains(&name), "{what}"),
+        other => panic!("{other:?}"),
+    }
 }

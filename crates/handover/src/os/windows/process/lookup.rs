@@ -71,9 +71,6 @@ fn ends_in_exe(path: &Path) -> bool {
 pub(super) fn for_the_call(file: &Path) -> std::io::Result<PathBuf> {
     /// With room for what the system itself appends.
     const SHORT: usize = 248;
-    if file.is_absolute() && file.as_os_str().len() < SHORT {
-        return Ok(file.to_path_buf());
-    }
     let absolute = std::path::absolute(file)?;
     if absolute.as_os_str().len() < SHORT {
         return Ok(file.to_path_buf());
@@ -115,7 +112,22 @@ mod tests {
         assert_eq!(call(&format!(r"\\server\share\{deep}"))?, format!(r"\\?\UNC\server\share\{deep}"));
         assert_eq!(call(&format!(r"\\?\C:\{deep}"))?, format!(r"\\?\C:\{deep}"));
         assert!(call(&deep)?.starts_with(r"\\?\"));
+        // The longest that stays, and the shortest that doesn't.
+        let long = |length: usize| format!(r"C:\{}", "n".repeat(length - 3));
+        assert_eq!(call(&long(247))?, long(247));
+        assert_eq!(call(&long(248))?, format!(r"\\?\{}", long(248)));
+        assert_eq!(call(r"short\program.exe")?, r"short\program.exe");
         Ok(())
+    }
+
+    #[test]
+    fn a_name_may_lack_its_extension() {
+        let names =
+            |path: &str| files(Path::new(path)).map(|file| file.display().to_string()).collect::<Vec<_>>();
+        assert_eq!(names("program"), ["program.exe", "program"]);
+        assert_eq!(names("program.1"), ["program.1.exe", "program.1"]);
+        assert_eq!(names("program.exe"), ["program.exe"]);
+        assert_eq!(names(r"C:\a.b\PROGRAM.Exe"), [r"C:\a.b\PROGRAM.Exe"]);
     }
 
     #[test]
