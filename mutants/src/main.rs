@@ -33,8 +33,8 @@ mutants [--wine] [--file PART]… [--shard K/N] [--seconds S] [--patience S] [--
   --file PART  only mutants of files whose path has this part
   --shard K/N  only every Nth of them, from the Kth on; K begins with 0
   --seconds S  end after this time; the next run goes on from there
-  --patience S ends with a mutant after this time; a run without it tries the rest of its tests
-  --again      also those that were tried before and not caught
+  --patience S ends with a mutant after this time; with --again, its tests are tried anew
+  --again      also those that were tried before and not caught, if no reason is written for them
   --jobs J     tests that run at the same time
   --page       tries nothing, and makes the page of what is known
   --breakages  no mutants, but the mistakes in mutants/breakages.txt, into docs/verified/breakages.md
@@ -429,6 +429,8 @@ fn try_each(
     let is_meant = |mutant: &Mutant| {
         wanted.parts.is_empty() || wanted.parts.iter().any(|part| mutant.file.contains(part.as_str()))
     };
+    let reasons = page::reasons(&tree.root)?;
+    let has_none = |mutant: &Mutant| !reasons.contains_key(&(mutant.file.clone(), mutant.name.clone()));
     let mut left = Vec::new();
     for (place, (id, mutant)) in mutants.iter().filter(|(_, mutant)| is_meant(mutant)).enumerate() {
         if state.unviable.contains(id) {
@@ -442,8 +444,7 @@ fn try_each(
         let before = results.get(&key(mutant)).map(|outcome| outcome.what.as_str());
         let is_open = match before {
             None | Some("unviable" | "not switched") => true,
-            Some("missed" | "not reached") => wanted.again,
-            Some("unfinished") => wanted.patience.is_none(),
+            Some("missed" | "not reached" | "unfinished") => wanted.again && has_none(mutant),
             Some(_) => false,
         };
         if is_open && place % wanted.shard.1 == wanted.shard.0 {

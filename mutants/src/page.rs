@@ -170,7 +170,7 @@ fn part(
 }
 
 /// The reasons, by file and mutation.
-fn reasons(root: &Path) -> Result<BTreeMap<(String, String), String>, String> {
+pub(crate) fn reasons(root: &Path) -> Result<BTreeMap<(String, String), String>, String> {
     let text = read(&root.join(REASONS))?;
     let mut reasons = BTreeMap::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
