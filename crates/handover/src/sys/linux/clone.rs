@@ -132,7 +132,7 @@ fn without_any_signal<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     let (all, mut before) = ([u8::MAX; SET], [0; SET]);
     fault("rt_sigprocmask")?;
     // SAFETY: both are live.
-    if unsafe { set_mask(&raw const all, &raw mut before) } == -1 {
+    if unsafe { set_mask(&raw const all, &raw mut before) } != 0 {
         return Err(io::Error::last_os_error());
     }
     let outcome = work();
