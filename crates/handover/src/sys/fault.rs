@@ -208,13 +208,13 @@ pub fn used_flags() -> i32 {
 
 /// The flags with which such a system would make a process; `lent` are those that lend memory.
 #[allow(dead_code, reason = "only one system needs it")]
-pub(super) fn as_that_system(flags: i32, lent: i32) -> io::Result<i32> {
+pub(super) fn as_that_system(flags: i32, lent: i32) -> i32 {
     if flags & REFUSED.load(Relaxed) != 0 {
-        /// `EINVAL`.
-        const UNKNOWN: i32 = 22;
-        return Err(io::Error::from_raw_os_error(UNKNOWN));
+        /// `CLONE_THREAD` alone, which each kernel refuses as it refuses what it doesn't know.
+        const IMPOSSIBLE: i32 = 0x0001_0000;
+        return flags | IMPOSSIBLE;
     }
     USED.store(flags, Relaxed);
     let is_copied = IS_COPIED.load(Relaxed);
-    Ok(if is_copied { flags & !lent } else { flags })
+    if is_copied { flags & !lent } else { flags }
 }

@@ -51,18 +51,13 @@ fn rows(process: u32) -> io::Result<(u32, Vec<(HandleValue, Row)>)> {
     Ok((thread, rows?))
 }
 
+/// Who has asked looks whether the process has ended since.
 fn refused(process: &Process, source: io::Error) -> Error {
-    let what = || format!("the descriptors of process {}", process.id());
-    match source.kind() {
-        // That it is there but not in /proc, the namespaces of ids have decided.
-        io::ErrorKind::NotFound if process.has_ended().unwrap_or(true) => {
-            Error::PeerGone { process: process.id(), what: "look into".into() }
-        }
-        io::ErrorKind::PermissionDenied => {
-            Error::MissingRight { call: "readdir", what: what(), right: "to trace it (ptrace(2))" }
-        }
-        _ => Error::system("readdir", what(), source),
+    let what = format!("the descriptors of process {}", process.id());
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        return Error::MissingRight { call: "readdir", what, right: "to trace it (ptrace(2))" };
     }
+    Error::system("readdir", what, source)
 }
 
 fn entry(value: HandleValue, row: Row) -> Entry {
