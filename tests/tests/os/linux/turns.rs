@@ -26,6 +26,7 @@ pub(super) const SUITE: Suite = Suite {
         a_descriptor_that_is_closed_during_a_look_is_none,
         what_only_one_process_has_is_compared_with_nothing,
         a_file_is_not_opened_to_be_looked_at,
+        what_has_the_number_of_memory_meanwhile_is_not_waited_for,
         a_process_that_is_there_and_not_in_proc_is_not_gone,
         a_process_that_may_not_be_signalled_has_its_creation_time,
         a_kill_that_is_refused_is_an_error_as_long_as_the_child_runs,
@@ -133,6 +134,24 @@ fn a_file_is_not_opened_to_be_looked_at() {
     let before = calls();
     let _file = std::fs::File::open(this_program()).unwrap();
     assert_eq!(calls(), before + 3);
+}
+
+fn what_has_the_number_of_memory_meanwhile_is_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+    // A pipe without a writer: to open it otherwise would be to wait for one.
+    let path = std::env::temp_dir().join(format!("handover-pipe-{}", std::process::id()));
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let pipe = open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let memory = raw::section();
+    let value = HandleValue::of(&memory).unwrap();
+    let place = std::sync::Mutex::new(memory);
+    // The first that is opened is the folder.
+    let turn = Turn::comes_after("open", 1, move || {
+        rustix::io::dup2(&pipe, &mut place.lock().unwrap()).unwrap();
+    });
+    let looked = with(turn, || Table::of(&this()));
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(looked.unwrap().get(value).unwrap().kind(), Ok(&Kind::File));
 }
 
 fn a_process_that_is_there_and_not_in_proc_is_not_gone() {
