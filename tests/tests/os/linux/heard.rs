@@ -118,8 +118,10 @@ fn what_the_kernel_says_of_memory_and_of_the_other_end_is_told() {
         let name = format!("heard.{this}");
         let mut listener = Listener::bind(&name).unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| drop(Channel::connect_timeout(&name, SOON)));
-            drop(listener.accept_timeout(SOON).unwrap());
+            let client = scope.spawn(|| drop(Channel::connect_timeout(&name, SOON).unwrap()));
+            let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+            client.join().unwrap();
+            channel.flush(SOON).unwrap();
         });
         for heard in ALL.lock().unwrap().iter_mut().filter(|heard| heard.arguments.contains("F_GET_SEALS")) {
             heard.call = "getsockopt".into();
@@ -131,6 +133,7 @@ fn what_the_kernel_says_of_memory_and_of_the_other_end_is_told() {
     };
     // F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW; and F_SEAL_EXEC, which a newer kernel adds.
     assert!(["0x7", "0x27"].contains(&told("F_GET_SEALS").as_str()));
+    assert_eq!(told("SO_ERROR"), "none");
     assert_eq!(told("SO_PEERCRED"), format!("process {this} of user {user}"));
 }
 

@@ -47,7 +47,9 @@ pub(super) const SUITE: Suite = Suite {
         a_slow_server_is_waited_for,
         a_welcome_in_two_pieces_is_one,
         a_send_ends_when_the_other_end_is_shut,
+        what_could_not_be_sent_was_not_lost,
         a_command_that_may_not_be_traced_says_what_may_forbid_it,
+        a_command_that_its_tracer_does_not_reach_says_so,
         a_pipe_of_an_audited_command_is_refused_whichever_it_is,
     ],
     roles: tests![waits, ends, binds_in_its_folder, waits_to_be_let_in],
@@ -480,6 +482,32 @@ fn a_send_ends_when_the_other_end_is_shut() {
         let outcome = client.join().unwrap();
         assert!(matches!(outcome, Err(Error::Closed { .. })), "{outcome:?}");
     });
+}
+
+fn what_could_not_be_sent_was_not_lost() {
+    let name = name("not-lost");
+    let door = Door::of(&name);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).unwrap());
+        door.0.accept().unwrap().0.write_all(WELCOME).unwrap();
+        let channel = client.join().unwrap();
+        let sent = channel.send(b"to nobody");
+        assert!(matches!(sent, Err(Error::Closed { .. })), "{sent:?}");
+        channel.flush(SOON).unwrap();
+    });
+}
+
+fn a_command_that_its_tracer_does_not_reach_says_so() {
+    // It doesn't become its program, and std hears from it why.
+    for call in ["recvmsg", "sendto"] {
+        let audit = || Audit::of(in_role_of_std("ends", &[])).run(SOON);
+        let error = with(fails(call, 0..1, Errno::PIPE), audit).unwrap_err();
+        assert!(matches!(error, Error::System { call: "execve", .. }), "{error:?}");
+        // It may be before it has said its id, or after.
+        let code = error.raw_os_error().map(Errno::from_raw_os_error);
+        assert!(matches!(code, Some(Errno::CANCELED | Errno::PIPE | Errno::CONNRESET)), "{error:?}");
+    }
+    assert_eq!(table::children_of(std::process::id()), []);
 }
 
 fn a_command_that_may_not_be_traced_says_what_may_forbid_it() {
