@@ -93,6 +93,7 @@ const EXCEPTIONS: &[Exception] = &[
     ("sys/linux/io.rs", "close", &["close"], "the drop of an owner tells of it, and never leaves it out"),
     ("sys/windows/io.rs", "close", &["CloseHandle"], "as above"),
     ("sys/linux/trace.rs", "request", &["ptrace"], "its callers make it through the seam"),
+    ("sys/linux/process.rs", "heard_of", &["waitid"], "as above"),
     (
         "sys/windows/look.rs",
         "ask_for_name",

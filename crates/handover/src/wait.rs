@@ -154,11 +154,13 @@ impl Deadline {
     }
 
     pub(crate) fn or_later(self, time: Duration) -> Self {
-        if self.left() > time { self } else { Self::after(time) }
+        let other = Self::after(time);
+        Self(self.0.zip(other.0).map(|(one, other)| one.max(other)))
     }
 
     pub(crate) fn or_sooner(self, time: Duration) -> Self {
-        if self.left() < time { self } else { Self::after(time) }
+        let other = Self::after(time);
+        Self(self.0.into_iter().chain(other.0).min())
     }
 }
 

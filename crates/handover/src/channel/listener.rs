@@ -108,7 +108,7 @@ impl Incoming<'_> {
 
     /// Doesn't let the client in, which gets [`Error::Refused`]. Nothing has been exchanged with it.
     pub fn refuse(self) {
-        drop(self);
+        // Its drop does it.
     }
 
     fn client(&self) -> &Client {

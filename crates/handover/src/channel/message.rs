@@ -223,3 +223,24 @@ impl fmt::Debug for Received {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+
+    #[test]
+    fn room_is_made_for_a_few_objects_and_then_for_more_than_double() -> Result<()> {
+        let event = Event::manual_reset()?;
+        let mut message = Message::new(b"");
+        let mut rooms: Vec<usize> = Vec::new();
+        for number in 0..16 {
+            message.add(number.to_string(), &event);
+            rooms.push(message.shares.capacity());
+        }
+        assert!(rooms[0] >= 4 && rooms[..4].iter().all(|room| *room == rooms[0]), "{rooms:?}");
+        rooms.dedup();
+        assert!(rooms.windows(2).all(|pair| pair[1] >= 4 * pair[0]), "{rooms:?}");
+        Ok(())
+    }
+}

@@ -193,12 +193,8 @@ impl Table {
         if self.bytes.capacity() - self.bytes.len() < room {
             grow(&mut self.bytes, room.max(32));
         }
-        let is_above = if self.last_key == LONG && key == LONG {
-            is_below(&self.bytes[self.last as usize + 1..], name)
-        } else {
-            self.last_key < key
-        };
-        self.is_unordered |= !is_above;
+        let last = || &self.bytes[self.last as usize + 1..];
+        self.is_unordered |= !is_above(key, name, self.last_key, last);
         (self.last, self.last_key) = (u32::try_from(self.bytes.len()).unwrap_or(u32::MAX), key);
         self.bytes.push(length);
         if key == LONG {
@@ -304,8 +300,7 @@ pub(crate) fn parse<P: Place>(header: &Header, frame: &[u8]) -> Result<Vec<P>, B
         }
         places.push(P::parse(place)?);
         let key = key(name);
-        is_ordered &=
-            if (previous_key, key) == (LONG, LONG) { is_below(previous, name) } else { previous_key < key };
+        is_ordered &= is_above(key, name, previous_key, || previous);
         (rest, previous, previous_key) = (behind, name, key);
     }
     if !rest.is_empty() {
@@ -404,7 +399,7 @@ fn key(name: &[u8]) -> u64 {
     if name.len() > SHORT {
         return LONG;
     }
-    name.iter().fold(0, |key, byte| key << 8 | u64::from(*byte))
+    name.iter().fold(0, |key, byte| (key << 8) + u64::from(*byte))
 }
 
 /// Whether as many bytes, of which this is the key, are a name: some, and none of them NUL.
@@ -413,13 +408,25 @@ fn is_short_name(key: u64, length: usize) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; SHORT]);
     const HIGH: u64 = ONES << 7;
     // Bytes that aren't there aren't zero here. What is subtracted reaches a byte's highest bit only if it was zero.
-    let key = key | if length < SHORT { u64::MAX << (8 * length) } else { 0 };
+    let key = key + if length < SHORT { u64::MAX << (8 * length) } else { 0 };
     length > 0 && key.wrapping_sub(ONES) & !key & HIGH == 0
 }
 
 /// An order of names in which those that are numbered come as they are counted.
 fn is_below(one: &[u8], other: &[u8]) -> bool {
     (one.len(), one) < (other.len(), other)
+}
+
+/// Whether a name of this key is above another, of which the same is known.
+#[inline]
+fn is_above<'a>(key: u64, name: &[u8], other_key: u64, other: impl FnOnce() -> &'a [u8]) -> bool {
+    if (other_key, key) == (LONG, LONG) { is_below(other(), name) } else { other_key < key }
+}
+
+/// FNV-1a.
+#[inline]
+fn hash(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Whether a name comes twice among those, which are no more than a message can have.
@@ -431,8 +438,7 @@ fn repeat(mut names: Names<'_>) -> bool {
     // that were made to have one hash cost a comparison with each other, which are few.
     let mut slots = [0_u8; SLOTS];
     while let Some(name) = names.next_bytes() {
-        let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        let mut slot = name.iter().copied().fold(0x811c_9dc5, hash) as usize % SLOTS;
+        let mut slot = hash(name) as usize % SLOTS;
         while slots[slot] != 0 {
             if before[usize::from(slots[slot]) - 1] == name {
                 return true;
@@ -614,10 +620,13 @@ mod tests {
         let names = table(["a", "bc"]);
         write(&mut written, 0, &names, [(), ()], b"go");
         assert_eq!(written, two);
+        assert!(written.capacity() < 2 * two.len(), "only the room that it needs");
         assert_eq!([&header(0, 2, names.bytes().len(), 2)[..], names.bytes(), b"go"].concat(), two);
         for (frame, part) in [
             (frame(2, b"\x01a\x01a", b""), "twice"),
             (frame(2, b"\x01a\x02b", b""), "cut off"),
+            (frame(2, b"\x01\0\x02b", b""), "cut off"),
+            (frame(2, b"\x01\0\x01b", b""), "NUL"),
             (frame(2, b"\x01a\x01bc", b""), "longer than its objects"),
             (frame(1, b"\x44\0\0\0\x01a", b""), "cut off"),
             (frame(2, b"\x01a", b""), "can't have the size"),
@@ -675,12 +684,38 @@ mod tests {
             }
         }
         assert_eq!(key(b"nine have"), LONG);
-        let order = ["b", "nine have", "nine or ten", "seventeen of them"];
+        let order = ["b", "nine have", "nine more", "nine or ten", "seventeen of them"];
         assert!(!table(order).is_unordered);
         for (first, second) in
             [("b", "a"), ("b", "b"), ("nine have", "a"), ("nine have", "nine have"), ("nine or", "ni\"e or")]
         {
             assert!(table([first, second]).is_unordered, "{first} and {second}");
+        }
+    }
+
+    #[test]
+    fn names_are_looked_through_for_one_that_comes_twice_by_their_hash() {
+        // As the hash's own page has it.
+        for (name, expected) in [(&b""[..], 0x811c_9dc5), (b"a", 0xe40c_292c), (b"foobar", 0xbf9c_f968)] {
+            assert_eq!(hash(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn room_is_made_when_there_is_too_little_and_for_several() {
+        for name in ["n", "eight is", "a longer name"] {
+            let room = 1 + name.len().max(SHORT);
+            for lacking in [0, 1] {
+                let mut table = Table { bytes: Vec::with_capacity(200), ..Table::default() };
+                let capacity = table.bytes.capacity();
+                let length = capacity - room + lacking;
+                table.bytes.resize(length, 1);
+                table.push(name);
+                assert!(table.bytes.ends_with(name.as_bytes()) && table.bytes[length] as usize == name.len());
+                let is_enough = table.bytes.capacity() == capacity;
+                assert_eq!(is_enough, lacking == 0, "{name}");
+                assert!(is_enough || table.bytes.capacity() >= 4 * length, "{name}");
+            }
         }
     }
 

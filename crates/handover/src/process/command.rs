@@ -309,11 +309,8 @@ impl<'a> Command<'a> {
     /// The changes to the environment, in the order in which they were made last: a value, or `None` for a variable
     /// that is removed. Those of [`env_handle`](Self::env_handle) have no value yet and aren't among them.
     pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
-        let since_cleared = self
-            .environment
-            .iter()
-            .rposition(|change| matches!(change, Change::Clear))
-            .map_or(0, |at| at + 1);
+        let since_cleared =
+            self.environment.iter().rposition(|change| matches!(change, Change::Clear)).unwrap_or(0);
         let changes = &self.environment[since_cleared..];
         changes.iter().enumerate().filter_map(move |(at, change)| {
             let (name, value) = change.parts()?;

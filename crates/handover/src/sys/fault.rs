@@ -4,8 +4,10 @@
 #![allow(clippy::missing_const_for_thread_local, reason = "they are; on Windows the lint does not see it")]
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 /// What a thread counts on together with a process that it makes, which may have a copy of all other memory: the calls so
 /// far; and the name of the one that was made to fail, where it stands and how long it is. None yet has no length.
@@ -14,7 +16,7 @@ pub(super) type Board = [AtomicUsize; 3];
 thread_local! {
     static BOARD: Cell<Option<&'static Board>> = const { Cell::new(None) };
     static FAIL_AT: Cell<Option<u32>> = const { Cell::new(None) };
-    static REFUSED_CALL: Cell<Option<RefusedCall>> = const { Cell::new(None) };
+    static TURNS: Cell<&'static [Turn]> = const { Cell::new(&[]) };
 }
 
 /// What a call fails with that is made to, which no test provokes otherwise: on Windows `ERROR_NO_SYSTEM_RESOURCES`, on
@@ -37,37 +39,87 @@ pub fn run<T>(fail_at: Option<u32>, scenario: impl FnOnce() -> T) -> (T, u32) {
     (outcome, u32::try_from(calls.load(Relaxed)).unwrap_or(u32::MAX))
 }
 
-/// A call by its name, with what it is to fail with, and how often still.
-type RefusedCall = (&'static str, i32, u32);
+/// What becomes of some calls of one name: a turn that things take on another system, or in a moment between two calls.
+pub struct Turn {
+    call: &'static str,
+    which: Range<u32>,
+    what: Become,
+    calls: AtomicU32,
+}
 
-/// Runs this thread's part of a scenario and lets its first calls of this name, so many, fail with this code of the
-/// system's: as where another user, another kernel, or another process in between says no. Returns the outcome and how many
-/// of them were made.
-pub fn refuse<T>(call: &'static str, code: i32, times: u32, scenario: impl FnOnce() -> T) -> (T, u32) {
-    REFUSED_CALL.set(Some((call, code, times)));
+enum Become {
+    Fails(i32),
+    ComesAfter(Box<dyn Fn() + Send + Sync>),
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{} {:?}", self.call, self.which)
+    }
+}
+
+impl Turn {
+    /// Those calls of the name, which are counted from 0, fail with this code, and aren't made.
+    pub fn fails(call: &'static str, which: Range<u32>, code: i32) -> Self {
+        Self { call, which, what: Become::Fails(code), calls: AtomicU32::new(0) }
+    }
+
+    /// This is done before that call, as if somebody else did it.
+    pub fn comes_after(call: &'static str, number: u32, what: impl Fn() + Send + Sync + 'static) -> Self {
+        let what = Become::ComesAfter(Box::new(what));
+        Self { call, which: number..number + 1, what, calls: AtomicU32::new(0) }
+    }
+
+    fn take(&self) -> io::Result<()> {
+        if !self.which.contains(&self.calls.fetch_add(1, Relaxed)) {
+            return Ok(());
+        }
+        match &self.what {
+            Become::Fails(code) => Err(io::Error::from_raw_os_error(*code)),
+            Become::ComesAfter(what) => {
+                // Calls that it makes itself are nobody's.
+                let own = (BOARD.take(), TURNS.take());
+                what();
+                BOARD.set(own.0);
+                TURNS.set(own.1);
+                Ok(())
+            }
+        }
+    }
+
+    fn was_taken(&self) -> bool {
+        self.calls.load(Relaxed) > self.which.start
+    }
+}
+
+/// Runs this thread's part of a scenario in which things take these turns. Returns the outcome and whether all were taken.
+pub fn taking<T>(turns: impl Into<Box<[Turn]>>, scenario: impl FnOnce() -> T) -> (T, bool) {
+    // A few words for each scenario, as a process that is being made reads them too.
+    let turns: &[Turn] = Box::leak(turns.into());
+    TURNS.set(turns);
     let outcome = scenario();
-    let left = REFUSED_CALL.take().map_or(times, |(.., left)| left);
-    (outcome, times - left)
+    TURNS.set(&[]);
+    (outcome, turns.iter().all(Turn::was_taken))
 }
 
 /// What of a thread's calls is to fail, for another thread that makes some of them in its stead.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Errand(Option<&'static Board>, Option<u32>, Option<RefusedCall>);
+pub(crate) struct Errand(Option<&'static Board>, Option<u32>, &'static [Turn]);
 
 impl Errand {
     /// This thread's.
     pub(crate) fn of_this_thread() -> Self {
-        Self(BOARD.get(), FAIL_AT.get(), REFUSED_CALL.get())
+        Self(BOARD.get(), FAIL_AT.get(), TURNS.get())
     }
 
     /// Makes calls that count as that thread's.
     pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
-        let Self(board, fail_at, refused) = self;
-        let own = (BOARD.replace(board), FAIL_AT.replace(fail_at), REFUSED_CALL.replace(refused));
+        let Self(board, fail_at, turns) = self;
+        let own = (BOARD.replace(board), FAIL_AT.replace(fail_at), TURNS.replace(turns));
         let done = work();
         BOARD.set(own.0);
         FAIL_AT.set(own.1);
-        REFUSED_CALL.set(own.2);
+        TURNS.set(own.2);
         done
     }
 }
@@ -87,9 +139,8 @@ pub fn failed() -> Option<&'static str> {
 
 /// Whether a call is to fail now. In a new process too: it takes no memory, and no lock.
 pub(super) fn fault(call: &'static str) -> io::Result<()> {
-    if let Some((_, code, left)) = REFUSED_CALL.get().filter(|(name, _, left)| *name == call && *left > 0) {
-        REFUSED_CALL.set(Some((call, code, left - 1)));
-        return Err(io::Error::from_raw_os_error(code));
+    for turn in TURNS.get().iter().filter(|turn| turn.call == call) {
+        turn.take()?;
     }
     let Some([calls, name, length]) = BOARD.get() else { return Ok(()) };
     let number = calls.fetch_add(1, Relaxed);
@@ -157,13 +208,13 @@ pub fn used_flags() -> i32 {
 
 /// The flags with which such a system would make a process; `lent` are those that lend memory.
 #[allow(dead_code, reason = "only one system needs it")]
-pub(super) fn as_that_system(flags: i32, lent: i32) -> io::Result<i32> {
+pub(super) fn as_that_system(flags: i32, lent: i32) -> i32 {
     if flags & REFUSED.load(Relaxed) != 0 {
-        /// `EINVAL`.
-        const UNKNOWN: i32 = 22;
-        return Err(io::Error::from_raw_os_error(UNKNOWN));
+        /// `CLONE_THREAD` alone, which each kernel refuses as it refuses what it doesn't know.
+        const IMPOSSIBLE: i32 = 0x0001_0000;
+        return flags | IMPOSSIBLE;
     }
     USED.store(flags, Relaxed);
     let is_copied = IS_COPIED.load(Relaxed);
-    Ok(if is_copied { flags & !lent } else { flags })
+    if is_copied { flags & !lent } else { flags }
 }

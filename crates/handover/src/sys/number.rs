@@ -44,6 +44,7 @@ mod tests {
             (42, Some("not a multiple of 4")),
             (0x45, Some("not a multiple of 4")),
             (0x7fff_fffc, None),
+            (0x7fff_ffff, Some("not a multiple of 4")),
             (0x8000_0000, Some("negative as a 32-bit number")),
             (0xffff_fff0, Some("negative as a 32-bit number")),
             (0xffff_fff4, Some("INVALID_HANDLE_VALUE or a pseudo handle")),

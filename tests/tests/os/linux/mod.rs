@@ -12,6 +12,7 @@ mod deadlines;
 mod events;
 mod everybody;
 mod faults;
+mod heard;
 mod hostile;
 mod names;
 mod newborn;
@@ -20,6 +21,7 @@ mod room;
 mod spawning;
 mod tables;
 mod told;
+mod turns;
 
 use handover_tests::Suite;
 
@@ -33,6 +35,7 @@ pub(crate) const SUITES: &[Suite] = &[
     deadlines::SUITE,
     events::SUITE,
     faults::SUITE,
+    heard::SUITE,
     hostile::SUITE,
     names::SUITE,
     newborn::SUITE,
@@ -41,4 +44,5 @@ pub(crate) const SUITES: &[Suite] = &[
     spawning::SUITE,
     tables::SUITE,
     told::SUITE,
+    turns::SUITE,
 ];

@@ -11,7 +11,7 @@ use handover::{
 use handover_tests::{Suite, door, left_out, role, table, tests, this_program, until};
 
 use super::calls;
-use super::everybody::NOBODY;
+use super::everybody::{Everybodys, NOBODY};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -23,6 +23,7 @@ pub(super) const SUITE: Suite = Suite {
         the_folder_is_this_users_alone,
         a_folder_that_others_can_enter_is_refused,
         another_users_folders_are_not_used,
+        another_user_is_its_own_user,
         a_file_that_squats_on_a_name_is_no_object,
         a_name_that_is_too_long_says_by_how_much,
         a_hundred_open_it_at_once,
@@ -31,7 +32,7 @@ pub(super) const SUITE: Suite = Suite {
         a_name_that_is_claimed_is_refused_at_once,
         what_serves_a_name_takes_no_signal_of_the_program,
     ],
-    roles: tests![has_names, listens_and_stays, opens, creates, claims, waits_for_a_signal],
+    roles: tests![has_names, listens_and_stays, opens, creates, claims, waits_for_a_signal, talks_to_itself],
 };
 
 fn name(test: &str) -> String {
@@ -129,6 +130,27 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// At a listener of its own.
+fn talks_to_itself(_: &[String]) {
+    let mut listener = Listener::bind("itself").unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| Channel::connect_timeout("itself", SOON).unwrap().send(b"here").unwrap());
+        let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+        assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"here");
+    });
+}
+
+fn another_user_is_its_own_user() {
+    let (everybodys, runtime) = (Everybodys::new("own-user"), Runtime::new("own-user"));
+    if std::os::unix::fs::chown(&runtime.0, Some(NOBODY), Some(NOBODY)).is_err() {
+        left_out("only root can start a program as another user");
+        return;
+    }
+    let mut command = Command::new(everybodys.program());
+    command.args(role("talks_to_itself", &[])).current_dir(everybodys.folder()).uid(NOBODY).gid(NOBODY);
+    assert!(command.env("XDG_RUNTIME_DIR", &runtime.0).stdin(Stdio::null()).status().unwrap().success());
 }
 
 fn listens_and_stays(arguments: &[String]) {

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use handover::faults::{self, Turn};
 use handover::{
-    Channel, Child, Command, Error, Event, Kind, Message, Name, Process, Reset, Section, Stdio, Table,
-    faults, shared,
+    Channel, Child, Command, Error, Event, Kind, Message, Name, Process, Reset, Section, Stdio, Table, shared,
 };
 use handover_tests::{Suite, begun, role, table, tests, this_program, waits};
 
@@ -33,11 +33,16 @@ const INVALID_HANDLE: i32 = 6;
 const INVALID_PARAMETER: i32 = 87;
 const PIPE_BUSY: i32 = 231;
 
-/// Does the work while its first call of this name fails with this code.
-fn failing<T>(call: &'static str, code: i32, work: impl FnOnce() -> T) -> T {
-    let (outcome, refused) = faults::refuse(call, code, 1, work);
-    assert_eq!(refused, 1, "{call} is none of the calls");
+/// Does the work while the first calls of this name, so many, fail with this code.
+fn failing_often<T>(call: &'static str, code: i32, times: u32, work: impl FnOnce() -> T) -> T {
+    let (outcome, is_called) = faults::taking([Turn::fails(call, 0..times, code)], work);
+    assert!(is_called, "{call} is none of the calls");
     outcome
+}
+
+/// The same with the first one alone.
+fn failing<T>(call: &'static str, code: i32, work: impl FnOnce() -> T) -> T {
+    failing_often(call, code, 1, work)
 }
 
 fn code_of(error: &Error) -> Option<i32> {
@@ -150,14 +155,12 @@ fn a_pipes_name_that_somebody_has_is_another_one_then() {
     drop(spawn().unwrap());
     let before = table::count();
     // Ten tries are made, and no more: then somebody does it on purpose.
-    for (code, refused, tries) in
-        [(ACCESS_DENIED, 9, 9), (PIPE_BUSY, 1, 1), (ACCESS_DENIED, 10, 10), (faults::CODE, 10, 1)]
+    for (code, refused, is_enough) in
+        [(ACCESS_DENIED, 9, false), (PIPE_BUSY, 1, false), (ACCESS_DENIED, 10, true), (faults::CODE, 1, true)]
     {
-        let (outcome, made) = faults::refuse("CreateNamedPipeW", code, refused, spawn);
-        assert_eq!(made, tries, "{code}");
-        match outcome.map(drop) {
-            Ok(()) => assert!(made < 10 && code != faults::CODE),
-            Err(error) => assert_eq!(code_of(&error), Some(code), "{error:?}"),
+        match failing_often("CreateNamedPipeW", code, refused, spawn).map(drop) {
+            Ok(()) => assert!(!is_enough, "{code} {refused}"),
+            Err(error) => assert!(is_enough && code_of(&error) == Some(code), "{error:?}"),
         }
         assert_eq!(table::count(), before);
     }
@@ -165,9 +168,7 @@ fn a_pipes_name_that_somebody_has_is_another_one_then() {
 
 fn answers_a_stranger(_: &[String]) {
     // Whatever it is opened for.
-    let (channel, refused) = faults::refuse("OpenProcess", ACCESS_DENIED, 100, Channel::parent);
-    assert!(refused > 0);
-    let channel = channel.unwrap();
+    let channel = failing_often("OpenProcess", ACCESS_DENIED, u32::MAX, Channel::parent).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"ping");
     channel.send(Message::new(b"pong")).unwrap();
     // It can't be seen to end; its end of the pipe can.

@@ -16,6 +16,7 @@ use crate::sys::process::forgets_children;
 use crate::sys::spawn::{hold_free_streams, without_signals};
 use crate::sys::trace::{self, Came, Happened};
 use crate::sys::{Errand, begin_thread};
+use crate::wait::Deadline;
 use crate::{Error, Result};
 
 /// How the command was and what it has started; `None` if the deadline came first.
@@ -226,17 +227,12 @@ impl Tree {
                 self.threads.retain(|other| *other == thread || Some(*other) != before);
                 return Ok(Some(look(thread).into()));
             }
-            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
-                if let Some(new) = trace::message(thread).ok().and_then(|id| u32::try_from(id).ok()) {
-                    self.add(new);
-                }
-                resume(thread, 0)?;
-            }
             // It stops as one of its own wants it to, and whoever waits for that hears of it.
             trace::EVENT_STOP if trace::is_stop(signal) => {
                 trace::listen(thread).map_err(failed("ptrace", "a thread that is traced"))?;
             }
             0 => resume(thread, signal)?,
+            // What it has started stops on its own before it begins, and is noted then.
             _ => resume(thread, 0)?,
         }
         Ok(None)
@@ -257,8 +253,8 @@ impl Drop for Tree {
             // It may be std that waits for it.
             let _ = self.hear.recv();
         }
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(10) {
+        let patience = Deadline::after(Duration::from_secs(10));
+        while !patience.has_passed() {
             match trace::next(true) {
                 Ok(Came::One(Happened::Stopped { thread, .. })) => trace::kill(thread),
                 Ok(Came::One(Happened::Ended { .. })) => {}

@@ -51,18 +51,13 @@ fn rows(process: u32) -> io::Result<(u32, Vec<(HandleValue, Row)>)> {
     Ok((thread, rows?))
 }
 
+/// Who has asked looks whether the process has ended since.
 fn refused(process: &Process, source: io::Error) -> Error {
-    let what = || format!("the descriptors of process {}", process.id());
-    match source.kind() {
-        // That it is there but not in /proc, the namespaces of ids have decided.
-        io::ErrorKind::NotFound if process.has_ended().unwrap_or(true) => {
-            Error::PeerGone { process: process.id(), what: "look into".into() }
-        }
-        io::ErrorKind::PermissionDenied => {
-            Error::MissingRight { call: "readdir", what: what(), right: "to trace it (ptrace(2))" }
-        }
-        _ => Error::system("readdir", what(), source),
+    let what = format!("the descriptors of process {}", process.id());
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        return Error::MissingRight { call: "readdir", what, right: "to trace it (ptrace(2))" };
     }
+    Error::system("readdir", what, source)
 }
 
 fn entry(value: HandleValue, row: Row) -> Entry {
@@ -230,4 +225,69 @@ fn shared_object(rows: Vec<(usize, HandleValue, Row)>) -> Option<SharedObject> {
     let is_shared = handles.iter().all(|values| !values.is_empty());
     let name = name(&first).ok().flatten();
     is_shared.then(|| SharedObject { kind: first.kind.unwrap_or(Kind::File), name, handles })
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(feature = "faults")]
+    mod between_two_looks {
+        use std::os::fd::{AsRawFd, OwnedFd};
+
+        use super::super::*;
+        use crate::faults::{Turn, taking};
+
+        const CLOSED: i32 = libc::EBADF;
+
+        /// Two of the first process's descriptors and two of the second's, each one object, in an order in which the first
+        /// comparison is of the first two.
+        fn grouped(turn: Turn) -> Result<Vec<Vec<usize>>> {
+            let id = std::process::id();
+            let process = Process::open(id)?;
+            let one: OwnedFd = std::fs::File::open("/proc/self/stat").expect("it is there").into();
+            let other: OwnedFd = std::fs::File::open("/proc/self/stat").expect("it is there").into();
+            let copy = |of: &OwnedFd| of.try_clone().expect("there is room");
+            let all = [copy(&one), copy(&other), one, other];
+            let values =
+                all.each_ref().map(|it| HandleValue::try_from(u64::from(it.as_raw_fd().unsigned_abs())));
+            let mut rows = Vec::new();
+            for (place, value) in values.iter().enumerate() {
+                let value = *value.as_ref().expect("it is open");
+                let row = sys::row(id, value).expect("one can look").expect("it is open");
+                rows.push((place / 2, value, row));
+            }
+            let (groups, were_taken) =
+                taking([turn], || by_description(rows, [&process, &process], [id, id]));
+            assert!(were_taken);
+            let place = |value: HandleValue| {
+                values.iter().position(|it| it.as_ref().is_ok_and(|it| *it == value)).expect("one of those")
+            };
+            let mut groups: Vec<Vec<usize>> = groups?
+                .into_iter()
+                .map(|group| group.into_iter().map(|(_, value, _)| place(value)).collect())
+                .collect();
+            groups.sort_unstable();
+            Ok(groups)
+        }
+
+        #[test]
+        fn what_is_closed_between_two_looks_drops_out() -> Result<()> {
+            // Nothing is.
+            assert_eq!(grouped(Turn::comes_after("kcmp", 0, || {}))?, [[0, 2], [1, 3]]);
+            // The first of the two that were compared: the second can be compared with itself.
+            assert_eq!(grouped(Turn::fails("kcmp", 0..1, CLOSED))?, [vec![1, 3], vec![2]]);
+            // The second.
+            assert_eq!(grouped(Turn::fails("kcmp", 0..2, CLOSED))?, [vec![0, 2], vec![3]]);
+            // The process is no more.
+            assert_eq!(grouped(Turn::fails("kcmp", 0..2, libc::ESRCH))?, [vec![0, 2], vec![3]]);
+            Ok(())
+        }
+
+        #[test]
+        fn what_can_not_be_compared_is_an_error() {
+            let refused = grouped(Turn::fails("kcmp", 0..1, libc::EPERM));
+            assert!(matches!(refused, Err(Error::MissingRight { call: "kcmp", .. })), "{refused:?}");
+            let unknown = grouped(Turn::fails("kcmp", 0..1, libc::ENOSYS));
+            assert!(matches!(unknown, Err(Error::System { call: "kcmp", .. })), "{unknown:?}");
+        }
+    }
 }

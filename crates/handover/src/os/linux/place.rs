@@ -42,7 +42,7 @@ impl Place {
         let paths = Paths::of(sort, name)?;
         // What can't be swept is in nobody's way.
         SWEPT.call_once(|| drop(sweep(&paths)));
-        let mut tries = 0;
+        let mut is_first = true;
         let failed = |call| failed(call, name);
         loop {
             let mut options = OpenOptions::new();
@@ -51,8 +51,8 @@ impl Place {
             match try_lock(&file) {
                 Ok(true) => {}
                 // Somebody may only be sweeping.
-                Ok(false) if tries == 0 => {
-                    tries += 1;
+                Ok(false) if is_first => {
+                    is_first = false;
                     std::thread::sleep(Duration::from_millis(1));
                     continue;
                 }

@@ -1,10 +1,11 @@
 //! Descriptors: copies, the flag that a child's program starts with, and what the kernel says about them.
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, SealFlags};
+use rustix::fs::{FileType, OFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
 
 use super::io::Owned;
@@ -21,8 +22,7 @@ pub(crate) const FIRST: RawFd = 3;
 
 /// A value of this process's table as the API takes it.
 fn raw(value: HandleValue) -> RawFd {
-    // No value has more than 31 bits.
-    RawFd::try_from(value.get()).unwrap_or(-1)
+    RawFd::try_from(value.get()).expect("no value has more than 31 bits")
 }
 
 /// The descriptor that has this value, if there is one, for the length of a call.
@@ -65,8 +65,7 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Resu
         Rights::ReadOnly => {
             let path = path_of(handle);
             let copy = call("open", &[("path", path.as_str().into()), to("O_RDONLY")], || {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                let copy = Owned::from(rustix::fs::open(&path, flags, Mode::empty())?);
+                let copy = Owned::from(OwnedFd::from(File::open(&path)?));
                 Ok(Duplicated { copy, source: Slot::own(handle) })
             })?;
             if copy.copy.as_raw_fd() >= FIRST {
@@ -81,7 +80,7 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Resu
 /// The null device.
 pub(super) fn open_null() -> io::Result<Owned> {
     call("open", &[("path", NULL.into()), to("O_RDWR")], || {
-        Ok(rustix::fs::open(NULL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?.into())
+        Ok(OwnedFd::from(OpenOptions::new().read(true).write(true).open(NULL)?).into())
     })
 }
 
@@ -279,7 +278,7 @@ fn page_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     ask_page(Path::new(&path), || {
         // One event has two calls that can fail in different ways, so a test can let each of them.
         fault("read")?;
-        let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let file = File::open(&path)?;
         let mut page = Vec::with_capacity(512);
         rustix::io::read(&file, rustix::buffer::spare_capacity(&mut page))?;
         Ok(page)
@@ -351,6 +350,14 @@ mod tests {
         ] {
             assert_eq!(kind_in(page.as_bytes()), kind, "{page}");
         }
+    }
+
+    #[test]
+    #[cfg(feature = "faults")]
+    fn a_number_that_is_no_streams_is_held_by_one_call() {
+        let (held, calls) = crate::faults::run(None, reserve);
+        assert!(held.is_ok_and(|held| held.as_raw_fd() >= FIRST));
+        assert_eq!(calls, 1);
     }
 
     #[test]

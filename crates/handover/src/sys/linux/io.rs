@@ -52,3 +52,25 @@ macro_rules! as_handle {
 }
 
 pub(crate) use as_handle;
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::FromRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_close_says_whether_there_was_anything_to_close() -> std::io::Result<()> {
+        // Far above what another test of this process is given.
+        const FAR: RawFd = 900;
+        let null = std::fs::File::open("/dev/null")?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(&null, FAR)?;
+        let number = copy.as_raw_fd();
+        close(copy)?;
+        assert_eq!(rustix::io::fcntl_getfd(&null)?, rustix::io::FdFlags::CLOEXEC);
+        // SAFETY: nobody else has the number, and what owns it now only closes it.
+        let again = close(unsafe { OwnedHandle::from_raw_fd(number) });
+        assert_eq!(again.map_err(|error| error.raw_os_error()), Err(Some(libc::EBADF)));
+        Ok(())
+    }
+}

@@ -1,11 +1,13 @@
 //! What the kernel shows of another process's descriptors, in `/proc` and by comparing them.
 
 use std::cmp::Ordering;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, StatxFlags, statx};
 use rustix::io::Errno;
 
 use super::handle::{is_section, kind_in, link_at, name_in_link, page_at};
@@ -68,10 +70,8 @@ pub(crate) fn values_of(process: u32) -> io::Result<(u32, Vec<HandleValue>)> {
 
 fn values_in(thread: u32, process: u32) -> io::Result<Vec<HandleValue>> {
     let folder = format!("/proc/{thread}/fd");
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder: Owned = call("open", &[("path", folder.as_str().into())], || {
-        Ok(rustix::fs::open(&folder, flags, Mode::empty())?.into())
-    })?;
+    let folder: Owned =
+        call("open", &[("path", folder.as_str().into())], || Ok(OwnedFd::from(File::open(&folder)?).into()))?;
     // Looking into this process's own table takes one of its places.
     let own = (process == std::process::id()).then_some(folder.borrowed().as_raw_fd().unsigned_abs());
     let mut values = Vec::new();
@@ -110,9 +110,8 @@ fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
     let flags = flags.ok_or_else(|| io::Error::other("the page about the descriptor has no flags"))?;
     let cloexec = OFlags::CLOEXEC.bits();
     // A server of files that doesn't answer any more isn't asked.
-    let wanted = StatxFlags::TYPE | StatxFlags::INO;
     let status = ask("statx", &[("path", path.as_str().into())], || {
-        Ok(Answered(statx(CWD, &path, AtFlags::STATX_DONT_SYNC, wanted)?))
+        Ok(Answered(statx(CWD, &path, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?))
     });
     let (mut inode, mut kind) = (Inode::default(), Ok(Kind::File));
     match status {
@@ -153,9 +152,11 @@ fn row_there(thread: u32, value: HandleValue) -> io::Result<Row> {
 
 /// Whether memory is sealed is asked of a descriptor, so it is opened once more, for a moment.
 fn kind_of_memory(path: &str) -> io::Result<Kind> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut options = OpenOptions::new();
+    // If something else has the number by now, it is opened without a wait, and becomes nobody's terminal.
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let memory: Owned =
-        call("open", &[("path", path.into())], || Ok(rustix::fs::open(path, flags, Mode::empty())?.into()))?;
+        call("open", &[("path", path.into())], || Ok(OwnedFd::from(options.open(path)?).into()))?;
     Ok(if is_section(memory.borrowed())? { Kind::Section } else { Kind::File })
 }
 
@@ -172,23 +173,22 @@ pub(crate) fn compare(
         ("process", Argument::ProcessId(other_thread)),
         ("handle", other_value.into()),
     ];
-    let Answered(order) = ask("kcmp", &arguments, || {
+    let compared = ask("kcmp", &arguments, || {
         // SAFETY: the call takes numbers.
         let answer = unsafe {
             libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, value.get(), other_value.get())
         };
         match answer {
-            0 => Ok(Answered(Some(Ordering::Equal))),
-            1 => Ok(Answered(Some(Ordering::Less))),
-            2 => Ok(Answered(Some(Ordering::Greater))),
-            _ => match io::Error::last_os_error() {
-                // Also if the process is no more.
-                error if matches!(Errno::from_io_error(&error), Some(Errno::BADF | Errno::SRCH)) => {
-                    Ok(Answered(None))
-                }
-                error => Err(error),
-            },
+            0 => Ok(Answered(Ordering::Equal)),
+            1 => Ok(Answered(Ordering::Less)),
+            2 => Ok(Answered(Ordering::Greater)),
+            _ => Err(io::Error::last_os_error()),
         }
-    })?;
-    Ok(order)
+    });
+    match compared {
+        Ok(Answered(order)) => Ok(Some(order)),
+        // Also if the process is no more.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::BADF | Errno::SRCH)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

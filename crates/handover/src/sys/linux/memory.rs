@@ -106,6 +106,21 @@ mod tests {
     use crate::sys::named::{What, create};
 
     #[test]
+    fn a_view_goes_with_its_owner() -> io::Result<()> {
+        let section = create(What::Section(1))?;
+        let file = fstat(&section)?.st_ino.to_string();
+        let is_mapped = || -> io::Result<bool> {
+            let maps = std::fs::read_to_string("/proc/thread-self/maps")?;
+            Ok(maps.lines().any(|line| line.split_whitespace().nth(4) == Some(&file)))
+        };
+        let view = View::whole(section.borrowed(), true)?;
+        assert!(is_mapped()?);
+        drop(view);
+        assert!(!is_mapped()?);
+        Ok(())
+    }
+
+    #[test]
     fn what_is_out_of_view_is_out_of_memory() -> io::Result<()> {
         let section = create(What::Section(1 << 20))?;
         let inode = format!(" {} ", fstat(&section)?.st_ino);

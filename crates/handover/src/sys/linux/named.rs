@@ -256,6 +256,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_section_is_as_large_as_the_machine_at_most() -> io::Result<()> {
+        let machine = rustix::system::sysinfo();
+        let memory = (machine.totalram + machine.totalswap) * libc::c_ulong::from(machine.mem_unit);
+        let section = |size| create(What::Section(size));
+        #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
+        let most = u64::from(memory);
+        assert!(section(most).is_ok());
+        let error = section(most + 1).expect_err("there is no such machine");
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
+        Ok(())
+    }
+
+    #[test]
     fn what_is_created_is_no_childs_and_never_blocks() -> io::Result<()> {
         for what in [
             What::Event { manual_reset: false },

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::handle::page_at;
 use super::io::Owned;
@@ -57,7 +57,7 @@ pub(crate) fn terminate(process: BorrowedFd<'_>) -> io::Result<()> {
 
 /// How a child has ended, if it has. The system forgets the child with that.
 pub(crate) fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
-    exit_status_of(WaitId::PidFd(process), Argument::Process(process))
+    exit_status_of(libc::P_PIDFD, process.as_raw_fd().unsigned_abs(), Argument::Process(process))
 }
 
 /// The same for a child by its identity: if another process has its id, somebody has waited for it.
@@ -66,28 +66,71 @@ pub(crate) fn exit_status_of_identified(identity: Identity) -> io::Result<Option
     if number_in(&page, STARTED)? != identity.created {
         return Err(Errno::CHILD.into());
     }
-    exit_status_of(WaitId::Pid(pid(identity.id)?), Argument::ProcessId(identity.id))
+    exit_status_of(libc::P_PID, identity.id, Argument::ProcessId(identity.id))
 }
 
 fn pid(id: u32) -> io::Result<Pid> {
     Ok(i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?)
 }
 
-/// The number that the older calls answer.
-fn exit_status_of(process: WaitId<'_>, said: Argument<'_>) -> io::Result<Option<ExitStatus>> {
-    /// The process has left a memory dump.
-    const DUMPED: i32 = 0x80;
+fn exit_status_of(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    said: Argument<'_>,
+) -> io::Result<Option<ExitStatus>> {
     // It does something: the system forgets a child that was asked about.
     call("waitid", &[("", said)], || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let Some(status) = rustix::process::waitid(process, options)? else { return Ok(None) };
-        let number = match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => (code & 0xff) << 8,
-            (None, Some(signal)) if status.dumped() => signal | DUMPED,
-            (None, Some(signal)) => signal,
-            (None, None) => return Err(io::Error::other("the process has neither ended nor was killed")),
+        let heard = heard_of(kind, id, libc::WEXITED)?;
+        Ok(heard.and_then(|heard| heard.end()))
+    })
+}
+
+/// What the kernel says of a process or thread once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard {
+    pub(super) id: u32,
+    /// How it came to it, a number that begins with `CLD_`.
+    code: i32,
+    /// The exit code, or the signal.
+    pub(super) status: i32,
+}
+
+impl Heard {
+    /// How it has ended, if it has, as the number that the older calls answer.
+    pub(super) fn end(self) -> Option<ExitStatus> {
+        /// The process has left a memory dump.
+        const DUMPED: i32 = 0x80;
+        let number = match self.code {
+            libc::CLD_EXITED => (self.status & 0xff) << 8,
+            libc::CLD_KILLED => self.status,
+            libc::CLD_DUMPED => self.status | DUMPED,
+            _ => return None,
         };
-        Ok(Some(ExitStatus::from_raw(number)))
+        Some(ExitStatus::from_raw(number))
+    }
+}
+
+/// What there is to be heard of such a child or tracee now.
+pub(super) fn heard_of(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    options: libc::c_int,
+) -> io::Result<Option<Heard>> {
+    let mut answer = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the answer has a live place of its type.
+    let outcome = unsafe { libc::waitid(kind, id, answer.as_mut_ptr(), options | libc::WNOHANG) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the place was zeroed, which is a value of the structure.
+    let answer = unsafe { answer.assume_init() };
+    // SAFETY: the call has filled what it fills for a child, or left zeros.
+    let id = unsafe { answer.si_pid() };
+    // SAFETY: likewise.
+    let status = unsafe { answer.si_status() };
+    Ok(match u32::try_from(id) {
+        Ok(id @ 1..) => Some(Heard { id, code: answer.si_code, status }),
+        _ => None,
     })
 }
 
@@ -113,24 +156,26 @@ pub(crate) fn creation_time(process: BorrowedFd<'_>, id: u32) -> io::Result<u64>
 
 /// Whether the system still knows the process: it runs, or nobody has waited for it since it ended.
 pub(crate) fn check_known(process: BorrowedFd<'_>) -> io::Result<()> {
-    ask("pidfd_send_signal", &[("", Argument::Process(process)), ("signal", 0_u32.into())], || {
-        // No signal at all: only the question whether it could be sent. That it mustn't be is an answer too.
-        // SAFETY: the call takes numbers; there is no information to go with the signal.
-        let answer = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                process.as_raw_fd(),
-                0,
-                std::ptr::null::<libc::siginfo_t>(),
-                0,
-            )
-        };
-        match (answer, io::Error::last_os_error()) {
-            (0, _) => Ok(()),
-            (_, error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-            (_, error) => Err(error),
-        }
-    })
+    let asked =
+        ask("pidfd_send_signal", &[("", Argument::Process(process)), ("signal", 0_u32.into())], || {
+            // No signal at all: only the question whether it could be sent.
+            // SAFETY: the call takes numbers; there is no information to go with the signal.
+            let answer = unsafe {
+                libc::syscall(
+                    libc::SYS_pidfd_send_signal,
+                    process.as_raw_fd(),
+                    0,
+                    std::ptr::null::<libc::siginfo_t>(),
+                    0,
+                )
+            };
+            if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        });
+    match asked {
+        // That it mustn't be sent is an answer too.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
 }
 
 /// Whether a process may be about to end. It closes what it has before it counts as ended, and by then the kernel has
@@ -180,6 +225,28 @@ mod tests {
         let process = open(this)?;
         assert_eq!(id_of(process.borrowed()), Some(this));
         check_known(process.borrowed())
+    }
+
+    #[test]
+    fn an_end_is_told_as_the_older_calls_tell_it() {
+        let ended = |code, status| Heard { id: 1, code, status }.end();
+        for (code, status) in [(libc::CLD_EXITED, 0), (libc::CLD_EXITED, 3), (libc::CLD_EXITED, 0x103)] {
+            let end = ended(code, status).expect("it has exited");
+            assert_eq!((end.code(), end.signal()), (Some(status & 0xff), None));
+        }
+        for (code, has_dumped) in [(libc::CLD_KILLED, false), (libc::CLD_DUMPED, true)] {
+            let end = ended(code, libc::SIGSEGV).expect("it was killed");
+            assert_eq!((end.code(), end.signal()), (None, Some(libc::SIGSEGV)));
+            assert_eq!(end.core_dumped(), has_dumped);
+        }
+        for code in [libc::CLD_STOPPED, libc::CLD_TRAPPED, libc::CLD_CONTINUED] {
+            assert_eq!(ended(code, libc::SIGSTOP), None);
+        }
+    }
+
+    #[test]
+    fn a_process_that_runs_is_not_ending() {
+        assert!(!may_be_ending(std::process::id()));
     }
 
     #[test]

@@ -395,7 +395,7 @@ fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<Owned> {
     /// As the kernel's headers have it for all but two old machines, which the crates don't name yet.
     const SO_PEERPIDFD: i32 = 77;
     call("getsockopt", &[("socket", socket.into()), to("SO_PEERPIDFD")], || {
-        let mut descriptor: RawFd = -1;
+        let mut descriptor: RawFd = 0;
         // SAFETY: the option's answer is a number.
         unsafe { option(socket, SO_PEERPIDFD, &mut descriptor) }?;
         // SAFETY: the kernel has made the descriptor for us just now, with the flag that keeps it from started programs.
@@ -429,4 +429,86 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let mut polled = [rustix::event::PollFd::from_borrowed_fd(socket, PollFlags::IN)];
     super::wait::ready(&mut polled, Some(0))?;
     Ok(polled[0].revents().contains(PollFlags::HUP))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    /// In a process that has connected and ended, and was waited for.
+    fn connected_by_one_that_has_ended() -> io::Result<(Owned, u32)> {
+        let path = std::env::temp_dir().join(format!("handover-stream-{}", std::process::id()));
+        let listening = listen(&path)?;
+        let at = path.clone();
+        let mut command = Command::new("true");
+        // SAFETY: only system calls are made in the new process, and nothing is allocated.
+        unsafe {
+            command.pre_exec(move || {
+                let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)
+                    .map_err(io::Error::from)?;
+                rustix::net::connect(&socket, &address(&at)?)?;
+                Ok(())
+            })
+        };
+        let mut child = command.spawn()?;
+        child.wait()?;
+        std::fs::remove_file(&path)?;
+        let connection = accept(listening.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
+        Ok((connection, child.id()))
+    }
+
+    #[test]
+    fn who_has_made_the_other_end_is_held_as_long_as_it_runs() -> io::Result<()> {
+        let (near, _far) = pair()?;
+        let maker = maker_of_other_end(near.as_fd())?;
+        assert_eq!((maker.id, maker.user), (std::process::id(), super::super::user::current()));
+        assert!(maker.process.is_some());
+        let (connection, id) = connected_by_one_that_has_ended()?;
+        let maker = maker_of_other_end(connection.as_fd())?;
+        assert_eq!(maker.id, id);
+        assert!(maker.process.is_none());
+        Ok(())
+    }
+
+    #[cfg(feature = "faults")]
+    mod on_other_kernels {
+        use super::*;
+        use crate::faults::{Turn, taking};
+
+        /// What a kernel says that answers so when it is asked for the process.
+        fn made_by(socket: &Owned, code: Errno, more: Option<Turn>) -> io::Result<Maker> {
+            let mut turns = vec![Turn::fails("getsockopt", 1..2, code.raw_os_error())];
+            turns.extend(more);
+            let (maker, were_taken) = taking(turns, || maker_of_other_end(socket.as_fd()));
+            assert!(were_taken);
+            maker
+        }
+
+        #[test]
+        fn the_process_of_the_number_is_held_while_the_connection_is_up() -> io::Result<()> {
+            let (near, far) = pair()?;
+            assert!(made_by(&near, Errno::NOPROTOOPT, None)?.process.is_some());
+            let fails = |code: Errno| Some(Turn::fails("pidfd_open", 0..1, code.raw_os_error()));
+            assert!(made_by(&near, Errno::NOPROTOOPT, fails(Errno::SRCH))?.process.is_none());
+            let error = made_by(&near, Errno::NOPROTOOPT, fails(Errno::MFILE)).expect_err("it isn't known");
+            assert_eq!(Errno::from_io_error(&error), Some(Errno::MFILE));
+            drop(far);
+            assert!(made_by(&near, Errno::NOPROTOOPT, None)?.process.is_none(), "it may be another process");
+            Ok(())
+        }
+
+        #[test]
+        fn one_that_was_waited_for_is_none_and_any_other_error_is_one() -> io::Result<()> {
+            let (near, _far) = pair()?;
+            for code in [Errno::SRCH, Errno::INVAL, Errno::NODATA] {
+                assert!(made_by(&near, code, None)?.process.is_none(), "{code}");
+            }
+            let error = made_by(&near, Errno::MFILE, None).expect_err("it isn't known");
+            assert_eq!(Errno::from_io_error(&error), Some(Errno::MFILE));
+            Ok(())
+        }
+    }
 }

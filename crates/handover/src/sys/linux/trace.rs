@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::ptr::null_mut;
 
 use super::io::Owned;
 use super::stream::{self, Look};
-use super::{Argument, Outcome, always, ask, call};
+use super::{Argument, Outcome, always, ask, call, process};
 
 /// What a process brings along, and that it ends with this thread.
 const OPTIONS: libc::c_int = libc::PTRACE_O_TRACEFORK
@@ -85,17 +85,11 @@ fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     let mut answer = [0; 4];
-    loop {
-        // SAFETY: the place is live and has so many bytes.
-        let read = unsafe { libc::read(near, answer.as_mut_ptr().cast(), answer.len()) };
-        if usize::try_from(read) == Ok(answer.len()) {
-            break;
-        }
-        match io::Error::last_os_error() {
-            error if read < 0 && error.kind() == io::ErrorKind::Interrupted => {}
-            error if read < 0 => return Err(error),
-            _ => return Err(io::Error::from_raw_os_error(libc::ECANCELED)),
-        }
+    // SAFETY: this copy of the process has it open until it is the program.
+    let near = unsafe { BorrowedFd::borrow_raw(near) };
+    if rustix::io::retry_on_intr(|| rustix::io::read(near, &mut answer))? != answer.len() {
+        // The tracer is no more.
+        return Err(io::Error::from_raw_os_error(libc::ECANCELED));
     }
     match i32::from_ne_bytes(answer) {
         0 => Ok(()),
@@ -207,7 +201,7 @@ pub(crate) fn kill(thread: u32) {
     let _ = always("tkill", &[("thread", thread.into()), ("SIGKILL", Argument::Yes)], || {
         // SAFETY: the call takes numbers. The thread is traced and wasn't waited for since it ended, so the id is its own.
         let answer = unsafe { libc::syscall(libc::SYS_tkill, thread, libc::SIGKILL) };
-        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if answer != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     });
 }
 
@@ -225,32 +219,16 @@ pub(crate) fn next(ends_too: bool) -> io::Result<Came> {
 
 fn wait(ends_too: bool) -> io::Result<Came> {
     // This thread's children and tracees, and no other thread's.
-    let options = libc::WSTOPPED | libc::WNOHANG | libc::__WALL | libc::__WNOTHREAD;
+    let options = libc::WSTOPPED | libc::__WALL | libc::__WNOTHREAD;
     let options = if ends_too { options | libc::WEXITED } else { options };
-    let mut answer = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: the answer has a live place of its type.
-    let outcome = unsafe { libc::waitid(libc::P_ALL, 0, answer.as_mut_ptr(), options) };
-    if outcome != 0 {
-        let error = io::Error::last_os_error();
-        return match error.raw_os_error() {
-            Some(libc::ECHILD) => Ok(Came::NoneIsLeft),
-            Some(libc::EINTR) => Ok(Came::Nothing),
-            _ => Err(error),
-        };
-    }
-    // SAFETY: the place was zeroed, which is a value of the structure.
-    let answer = unsafe { answer.assume_init() };
-    // SAFETY: the call has filled what it fills for a child, or left zeros.
-    let thread = unsafe { answer.si_pid() };
-    // SAFETY: likewise.
-    let status = unsafe { answer.si_status() };
-    let Ok(thread @ 1..) = u32::try_from(thread) else { return Ok(Came::Nothing) };
-    /// In the number that the older calls answer: the process has left a memory dump.
-    const DUMPED: i32 = 0x80;
-    Ok(Came::One(match answer.si_code {
-        libc::CLD_EXITED => Happened::Ended { thread, status: ExitStatus::from_raw((status & 0xff) << 8) },
-        libc::CLD_KILLED => Happened::Ended { thread, status: ExitStatus::from_raw(status) },
-        libc::CLD_DUMPED => Happened::Ended { thread, status: ExitStatus::from_raw(status | DUMPED) },
-        _ => Happened::Stopped { thread, signal: status & 0xff, event: status >> 8 },
+    let heard = match process::heard_of(libc::P_ALL, 0, options) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(Came::NoneIsLeft),
+        other => other?,
+    };
+    let Some(heard) = heard else { return Ok(Came::Nothing) };
+    let thread = heard.id;
+    Ok(Came::One(match heard.end() {
+        Some(status) => Happened::Ended { thread, status },
+        None => Happened::Stopped { thread, signal: heard.status & 0xff, event: heard.status >> 8 },
     }))
 }
