@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use handover::{
-    Access, AsHandle, BorrowedHandle, Child, ChildStdin, Command, Error, Event, HandleValue, Stdio, Told,
+    Access, AsHandle, BorrowedHandle, Child, ChildStdin, Command, Error, Event, HandleValue, Process, Stdio,
+    Told,
 };
 use handover_tests::{Suite, role, table, tests, this_program};
 use tracing::field::Field;
@@ -27,6 +28,8 @@ pub(super) const SUITE: Suite = Suite {
         a_copy_that_is_delivered_stays,
         a_copy_whose_number_is_told_is_delivered,
         telling_a_number_is_one_event,
+        what_is_done_in_another_process_is_told,
+        the_ends_of_a_channel_can_not_be_impersonated,
         a_copy_whose_number_can_not_be_told_is_closed_over_there,
         an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
         a_process_that_has_ended_is_gone_not_forbidden,
@@ -236,6 +239,55 @@ fn telling_a_number_is_one_event() {
         line.len()
     );
     assert_eq!(events, [expected]);
+}
+
+fn what_is_done_in_another_process_is_told() {
+    tracing::subscriber::set_global_default(Listener).unwrap();
+    let event = Event::manual_reset().unwrap();
+    let mut child = in_role("sleeps");
+    let value = child.process().duplicate_into(&event).unwrap().value();
+    let id = child.id();
+    let events = std::mem::take(&mut *EVENTS.lock().unwrap());
+    let closed = events.iter().find(|line| line.contains("closed there")).expect("it was closed over there");
+    // It comes here, where it is closed, and is not there any more.
+    let here = closed.split_once("result: ").and_then(|(_, rest)| rest.split_once(';')).expect("a handle").0;
+    assert!(closed.contains(&format!("effects: +{here}={value:#x}@{id} -{value:#x}@{id}; ")), "{closed}");
+    let close = format!(
+        "call: \"CloseHandle\"; arguments: handle {here}; result: ok; failed: false; effects: -{here}; "
+    );
+    assert!(events.contains(&close), "{close} in {events:#?}");
+    // Why something was refused is asked, and told.
+    let process = Process::open(id).unwrap();
+    assert!(process.duplicate_into(&event).is_err());
+    let events = std::mem::take(&mut *EVENTS.lock().unwrap());
+    let granted = table::entry(std::process::id(), table::value(&process)).unwrap().access;
+    let asked = events.iter().find(|line| line.contains("NtQueryObject") && line.contains("access"));
+    assert!(asked.is_some_and(|line| line.contains(&format!("result: {granted:#010x}; "))), "{events:#?}");
+    // A child with a list of handles needs a list of attributes, which is given back.
+    let count = |call: &str| events_of(call).len();
+    drop(Command::new(this_program()).args(role("sleeps", &[])).inherit("event", &event).spawn().unwrap());
+    assert_eq!(count("DeleteProcThreadAttributeList"), 1);
+    child.kill().unwrap();
+}
+
+fn events_of(call: &str) -> Vec<String> {
+    let events = EVENTS.lock().unwrap();
+    events.iter().filter(|line| line.contains(&format!("call: {call:?};"))).cloned().collect()
+}
+
+fn the_ends_of_a_channel_can_not_be_impersonated() {
+    tracing::subscriber::set_global_default(Listener).unwrap();
+    drop(
+        Command::new(this_program()).args(role("sleeps", &[])).kill_on_drop(true).channel().spawn().unwrap(),
+    );
+    let opened = events_of("CreateFileW");
+    assert!(!opened.is_empty());
+    for line in opened.iter().filter(|line| line.contains("pipe")) {
+        let flags = line.split_once("flags 0x").expect("flags").1;
+        let flags = u32::from_str_radix(&flags[..8], 16).unwrap();
+        // SECURITY_SQOS_PRESENT, with SECURITY_ANONYMOUS, which is no bit.
+        assert_eq!(flags & 0x001f_0000, 0x0010_0000, "{line}");
+    }
 }
 
 /// Says when it is written to, and otherwise is what is inside; or it can't be written to.

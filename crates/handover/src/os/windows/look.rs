@@ -96,7 +96,7 @@ fn listed(process: &Process) -> Result<Vec<Listed>> {
 /// Why a handle couldn't be duplicated.
 fn refusal(process: &Process, error: &io::Error) -> Untold {
     match super::refused_duplication(process, "look into", io::Error::from(error.kind())) {
-        Error::MissingRight { right, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+        Error::MissingRight { right, .. } => {
             Untold::because(format_args!("the right {right} to process {} is lacking", process.id()))
         }
         _ => Untold::because(format_args!("DuplicateHandle: {error}")),

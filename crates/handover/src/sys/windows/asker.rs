@@ -196,7 +196,11 @@ impl Running {
             // SAFETY: the desk has the event, and is freed after this thread and the other.
             succeeded(unsafe { SetEvent(raw_of(asked)) })
         });
-        if told.is_ok() && thread.join().is_ok() {
+        // While the thread may still be at it, the desk stays.
+        if told.is_err() {
+            return;
+        }
+        if thread.join().is_ok() {
             desk.free();
         }
     }

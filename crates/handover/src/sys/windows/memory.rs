@@ -95,15 +95,22 @@ impl View {
             if length == 0 {
                 return Err(io::Error::last_os_error());
             }
-            let readable =
-                answer.Protect & (PAGE_READONLY | PAGE_READWRITE) != 0 && answer.Protect & PAGE_GUARD == 0;
-            Ok(if answer.State == MEM_COMMIT && readable { answer.RegionSize } else { 0 })
+            Ok(if can_be_read(&answer) { answer.RegionSize } else { 0 })
         })
     }
 
     fn said(&self) -> (&'static str, Argument<'static>) {
         ("view", Argument::Raw(self.base.as_ptr().expose_provenance() as u64))
     }
+}
+
+/// Whether a look at memory that is described so isn't the end of this process: whoever has made the section may have said
+/// otherwise of its pages.
+fn can_be_read(memory: &MEMORY_BASIC_INFORMATION) -> bool {
+    /// Where the bits end of which there is one, and those begin that say something beside.
+    const ONE_OF: u32 = 0xff;
+    let is_readable = matches!(memory.Protect & ONE_OF, PAGE_READONLY | PAGE_READWRITE);
+    memory.State == MEM_COMMIT && is_readable && memory.Protect & PAGE_GUARD == 0
 }
 
 impl Outcome for View {
@@ -164,7 +171,47 @@ impl<const N: usize> Words<N> {
 
 #[cfg(test)]
 mod tests {
+    use windows_sys::Win32::System::Memory::{MEM_RESERVE, PAGE_NOACCESS, PAGE_NOCACHE};
+
     use super::*;
+
+    fn at(base: NonNull<u8>) -> MEMORY_BASIC_INFORMATION {
+        let mut answer = MEMORY_BASIC_INFORMATION::default();
+        // SAFETY: the address is only a number to the call, and the answer has the size that is passed with it.
+        unsafe {
+            VirtualQuery(base.as_ptr().cast(), &raw mut answer, size_of::<MEMORY_BASIC_INFORMATION>());
+        }
+        answer
+    }
+
+    #[test]
+    fn a_view_that_is_dropped_is_gone() -> io::Result<()> {
+        // As large as nothing else that comes into its place meanwhile.
+        const SIZE: usize = 0x53 << 12;
+        let (section, _) = named::create(What::Section(SIZE as u64), None)?;
+        let view = View::map(section.as_handle(), false, 0, SIZE)?;
+        let base = view.base();
+        assert_eq!((at(base).RegionSize, at(base).Protect), (SIZE, PAGE_READONLY));
+        drop(view);
+        assert_ne!((at(base).State, at(base).RegionSize), (MEM_COMMIT, SIZE));
+        Ok(())
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_not_looked_at() {
+        let memory = |state, protect| MEMORY_BASIC_INFORMATION {
+            State: state,
+            Protect: protect,
+            ..MEMORY_BASIC_INFORMATION::default()
+        };
+        for protect in [PAGE_READONLY, PAGE_READWRITE] {
+            assert!(can_be_read(&memory(MEM_COMMIT, protect)));
+            assert!(can_be_read(&memory(MEM_COMMIT, protect | PAGE_NOCACHE)));
+            assert!(!can_be_read(&memory(MEM_COMMIT, protect | PAGE_GUARD)));
+            assert!(!can_be_read(&memory(MEM_RESERVE, protect)));
+        }
+        assert!(!can_be_read(&memory(MEM_COMMIT, PAGE_NOACCESS)));
+    }
 
     #[test]
     fn a_view_begins_where_it_is_asked_to_or_not_at_all() -> io::Result<()> {

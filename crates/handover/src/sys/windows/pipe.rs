@@ -110,21 +110,16 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Resul
 
 fn open(name: &str, access: u32, flags: u32) -> io::Result<Owned> {
     let name = wide(OsStr::new(name));
-    let arguments = [("name", Argument::Wide(&name)), ("access", Argument::Flags(access))];
+    // Anonymous impersonation: whoever has the other end learns nothing of us and can't act as us.
+    let flags = flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS;
+    let arguments = [
+        ("name", Argument::Wide(&name)),
+        ("access", Argument::Flags(access)),
+        ("flags", Argument::Flags(flags)),
+    ];
     call(OPEN, &arguments, || {
-        // SAFETY: the name ends with NUL. Anonymous impersonation: whoever has the other end learns nothing of us and
-        // can't act as us.
-        let raw = unsafe {
-            CreateFileW(
-                name.as_ptr(),
-                access,
-                0,
-                null(),
-                OPEN_EXISTING,
-                flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS,
-                null_mut(),
-            )
-        };
+        // SAFETY: the name ends with NUL.
+        let raw = unsafe { CreateFileW(name.as_ptr(), access, 0, null(), OPEN_EXISTING, flags, null_mut()) };
         owned(raw)
     })
 }

@@ -109,16 +109,18 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_as_far_as_there_is_one() {
-        // Room for ten entries, of which the first three and the last are this process's and inheritable.
-        let mut answer = vec![0_u64; 2 + 10 * size_of::<SystemHandle>() / 8];
+        // Eleven entries, of which the first three and the last two are this process's; only ten and a bit are the answer.
         let words = size_of::<SystemHandle>() / 8;
+        let mut answer = vec![0_u64; 2 + 11 * words];
+        let length = 2 + 10 * words + 1;
         for (place, entry) in answer[2..].chunks_exact_mut(words).enumerate() {
-            let process = if matches!(place, 0..3 | 9) { 8 } else { 12 };
+            let process = if matches!(place, 0..3 | 9..) { 8 } else { 12 };
             let value = 4 * (place as u64 + 1);
             entry.copy_from_slice(&[0x1000, process, value, 0x2_0000_001f_0003, 0][..words]);
         }
-        let values =
-            |answer: &[u64]| those_of(8, answer).iter().map(|handle| handle.value.get()).collect::<Vec<_>>();
+        let values = |answer: &[u64]| {
+            those_of(8, &answer[..length]).iter().map(|handle| handle.value.get()).collect::<Vec<_>>()
+        };
         for (count, expected) in [(0, &[][..]), (2, &[4, 8]), (10, &[4, 8, 12, 40]), (11, &[4, 8, 12, 40])] {
             answer[0] = count;
             assert_eq!(values(&answer), expected, "{count}");
