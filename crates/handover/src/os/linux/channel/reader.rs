@@ -175,9 +175,7 @@ impl Reader {
         self.buffer.drain(..self.received);
         self.received = 0;
         // A large message leaves no large buffer behind.
-        if self.buffer.capacity() > MOST_KEPT {
-            self.buffer.shrink_to(MOST_KEPT);
-        }
+        self.buffer.shrink_to(MOST_KEPT);
     }
 }
 
@@ -265,6 +263,26 @@ mod tests {
             assert_eq!(asked(&mut reader), LEAST_READ, "{length}");
             assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
         }
+    }
+
+    #[test]
+    fn many_small_messages_are_moved_now_and_then() {
+        const LENGTH: usize = 1024;
+        let empty = frame(0, &[], b"").len();
+        let mut reader = Reader::default();
+        for number in 0..200 {
+            comes(&mut reader, &frame(number, &[], &vec![7; LENGTH - empty]), 0, false);
+        }
+        // Up to the half, they stay where they are.
+        for received in 1..=100 {
+            assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+            assert_eq!((reader.received, reader.buffer.len()), (received * LENGTH, 200 * LENGTH));
+        }
+        assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+        assert_eq!((reader.received, reader.buffer.len()), (0, 99 * LENGTH));
+        while let Ok(Some(_)) = next(&mut reader) {}
+        assert_eq!((reader.received, reader.buffer.len(), reader.next), (0, 0, 200));
+        assert!(reader.buffer.capacity() <= MOST_KEPT);
     }
 
     #[test]
