@@ -34,7 +34,7 @@ impl Tool {
             if !self.is_slow {
                 install.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "0");
             }
-            Step::new("install", &mut install).within(AN_HOUR).run()?;
+            Step::new("install", &mut install).within(3 * AN_HOUR).run()?;
             if !is_there() {
                 return Err(Failed(format!("{package} was installed, and doesn't run")));
             }

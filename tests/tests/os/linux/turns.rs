@@ -37,6 +37,7 @@ pub(super) const SUITE: Suite = Suite {
         a_set_that_is_interrupted_is_done,
         room_in_another_programs_event_is_asked_of_the_event,
         a_clone_that_is_refused_is_tried_in_other_ways,
+        what_a_new_process_can_not_do_is_the_error,
         a_kernel_that_can_not_close_the_rest_starts_nothing,
         a_lock_that_is_looked_at_is_nobodys_name,
         who_is_making_a_name_is_waited_for,
@@ -49,6 +50,7 @@ pub(super) const SUITE: Suite = Suite {
         a_send_ends_when_the_other_end_is_shut,
         what_could_not_be_sent_was_not_lost,
         a_command_that_may_not_be_traced_says_what_may_forbid_it,
+        a_traced_thread_that_can_not_go_on_is_an_error,
         a_command_that_its_tracer_does_not_reach_says_so,
         a_pipe_of_an_audited_command_is_refused_whichever_it_is,
     ],
@@ -260,6 +262,17 @@ fn a_clone_that_is_refused_is_tried_in_other_ways() {
     }
     let failed = with(always_fails("clone", Errno::PERM), spawn);
     assert_eq!(code(&failed), Some(Errno::PERM), "there is no further way");
+}
+
+fn what_a_new_process_can_not_do_is_the_error() {
+    let spawn = || in_role("ends", &[]).stdin(Stdio::null()).spawn();
+    assert!(spawn().unwrap().wait_timeout(SOON).unwrap().success());
+    for call in ["close_range", "execve"] {
+        let failed = with(fails(call, 0..1, Errno::TXTBSY), spawn);
+        assert_eq!(code(&failed), Some(Errno::TXTBSY));
+        assert!(failed.unwrap_err().to_string().contains(call));
+    }
+    assert_eq!(table::children_of(std::process::id()), []);
 }
 
 fn a_kernel_that_can_not_close_the_rest_starts_nothing() {
@@ -495,6 +508,14 @@ fn what_could_not_be_sent_was_not_lost() {
         assert!(matches!(sent, Err(Error::Closed { .. })), "{sent:?}");
         channel.flush(SOON).unwrap();
     });
+}
+
+fn a_traced_thread_that_can_not_go_on_is_an_error() {
+    let audit = || Audit::of(in_role_of_std("ends", &[])).run(SOON);
+    // It was seized, and was asked twice while it stood still.
+    let failed = with(fails("ptrace", 3..4, Errno::IO), audit);
+    assert_eq!(code(&failed), Some(Errno::IO));
+    assert_eq!(table::children_of(std::process::id()), []);
 }
 
 fn a_command_that_its_tracer_does_not_reach_says_so() {

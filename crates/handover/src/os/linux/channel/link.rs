@@ -107,11 +107,10 @@ impl Link {
             return Ok(Woken::default());
         }
         let events = polled[0].revents();
-        // An end is found out by the call that meets it.
-        let ended = events.intersects(PollFlags::HUP | PollFlags::ERR);
+        // An end is found out by the call that meets it: there is always something to read then.
         Ok(Woken {
-            readable: events.contains(PollFlags::IN) || (ended && asked.contains(PollFlags::IN)),
-            writable: events.contains(PollFlags::OUT) || (ended && asked.contains(PollFlags::OUT)),
+            readable: events.contains(PollFlags::IN),
+            writable: events.contains(PollFlags::OUT),
             gone: count == 2 && !polled[1].revents().is_empty(),
         })
     }

@@ -135,7 +135,8 @@ impl Reader {
     /// The descriptors of the message at the front.
     fn take_batch(&mut self, count: usize) -> Result<Option<Vec<Owned>>, Broken> {
         let place = self.place();
-        let is_there = self.batches.front().is_some_and(|batch| batch.from <= place && place < batch.to);
+        // One that ends before this place was found already.
+        let is_there = self.batches.front().is_some_and(|batch| batch.from <= place);
         let batch = if is_there { self.batches.pop_front() } else { None };
         let batch = batch.ok_or("a message came without the descriptors that it announces")?;
         match batch.descriptors.len() {
@@ -174,9 +175,7 @@ impl Reader {
         self.buffer.drain(..self.received);
         self.received = 0;
         // A large message leaves no large buffer behind.
-        if self.buffer.capacity() > MOST_KEPT {
-            self.buffer.shrink_to(MOST_KEPT);
-        }
+        self.buffer.shrink_to(MOST_KEPT);
     }
 }
 
@@ -232,6 +231,71 @@ mod tests {
         assert_eq!(next(&mut reader), Ok(Some((2, Some(2)))));
         assert_eq!(next(&mut reader), Ok(None));
         assert!(reader.batches.is_empty() && reader.unread().is_empty());
+    }
+
+    /// How much is asked for when something is read next.
+    fn asked(reader: &mut Reader) -> usize {
+        let mut asked = 0;
+        let read = reader.read(|_, most| {
+            asked = most;
+            Ok::<_, Infallible>(None)
+        });
+        assert_eq!(read, Ok(None));
+        asked
+    }
+
+    #[test]
+    fn of_a_large_message_alone_only_what_it_lacks_is_asked_for() {
+        let of = |length: usize| {
+            let empty = frame(0, &[], b"").len();
+            frame(0, &[], &vec![7; length - empty])
+        };
+        for (length, is_large) in [(LARGE - 1, false), (LARGE, true), (LARGE + 1, true)] {
+            let mut reader = Reader::default();
+            let whole = of(length);
+            let (most, last) = whole.split_at(length - 100);
+            for part in most.chunks(LEAST_READ) {
+                comes(&mut reader, part, 0, false);
+            }
+            assert_eq!(asked(&mut reader), if is_large { 100 } else { LEAST_READ }, "{length}");
+            comes(&mut reader, last, 0, false);
+            // It is there, and something may come behind it.
+            assert_eq!(asked(&mut reader), LEAST_READ, "{length}");
+            assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+        }
+    }
+
+    #[test]
+    fn many_small_messages_are_moved_now_and_then() {
+        const LENGTH: usize = 1024;
+        let empty = frame(0, &[], b"").len();
+        let mut reader = Reader::default();
+        for number in 0..200 {
+            comes(&mut reader, &frame(number, &[], &vec![7; LENGTH - empty]), 0, false);
+        }
+        // Up to the half, they stay where they are.
+        for received in 1..=100 {
+            assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+            assert_eq!((reader.received, reader.buffer.len()), (received * LENGTH, 200 * LENGTH));
+        }
+        assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+        assert_eq!((reader.received, reader.buffer.len()), (0, 99 * LENGTH));
+        while let Ok(Some(_)) = next(&mut reader) {}
+        assert_eq!((reader.received, reader.buffer.len(), reader.next), (0, 0, 200));
+        assert!(reader.buffer.capacity() <= MOST_KEPT);
+    }
+
+    #[test]
+    fn what_was_received_leaves_no_room_unused() {
+        let mut reader = Reader { buffer: Vec::with_capacity(1 << 20), ..Reader::default() };
+        comes(&mut reader, &[frame(0, &[], b"one"), frame(1, &[], b"two")].concat(), 0, false);
+        for bytes in [b"one", b"two"] {
+            let whole = reader.next_message().expect("it is right").expect("it is whole");
+            let came = whole.content.into_bytes();
+            assert!(came == bytes && came.capacity() < 1000, "{}", came.capacity());
+        }
+        assert!(reader.buffer.is_empty() && reader.received == 0);
+        assert!(reader.buffer.capacity() <= MOST_KEPT);
     }
 
     #[test]

@@ -280,7 +280,7 @@ mod tests {
     fn what_is_read_is_what_a_message_lacks() {
         let mut frame = Vec::new();
         let places: [HandleValue; 0] = [];
-        wire::write(&mut frame, 0, &wire::Table::default(), places.into_iter(), &[7; 300_000]);
+        wire::write(&mut frame, 0, &wire::Table::default(), places, &[7; 300_000]);
         let lacks = |there: usize| having(frame[..there].to_vec()).wanted();
         // The header isn't whole; then it says how much; and the whole message lacks nothing.
         assert_eq!(lacks(0), LEAST_READ);
