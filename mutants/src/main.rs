@@ -162,7 +162,10 @@ fn apart(words: &[String]) -> Option<ExitCode> {
     }
     let program = std::env::current_exe().ok()?;
     // In this one's stead, so that who ends it ends all.
-    let error = Command::new("unshare").args(PLACE).arg(program).args(words).env(MARK, "1").exec();
+    // The first process there is the parent of all that are left behind, and a shell that waits for one waits for all.
+    let shell = ["sh", "-c", "\"$0\" \"$@\"; exit $?"];
+    let error =
+        Command::new("unshare").args(PLACE).args(shell).arg(program).args(words).env(MARK, "1").exec();
     eprintln!("unshare: {error}");
     Some(ExitCode::FAILURE)
 }
