@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use handover::{
     Access, Channel, Child, Command, Error, Event, Kind, Message, Mutex, OwnedHandle, Process, Section,
-    Semaphore, Share, Stdio, Timer, Told, wait_any,
+    Semaphore, Share, Stdio, Timer, Told, faults, wait_any,
 };
 use handover_tests::{Suite, raw, role, table, tests, this_program};
 
@@ -226,6 +226,12 @@ fn what_can_not_be_waited_for_is_refused() {
 fn waits_without_the_right(_: &[String]) {
     let own = Event::manual_reset().unwrap();
     let event: Event = Told::argument(3).unwrap().adopt().unwrap();
+    // Another failure is itself, though the right is lacking.
+    let fails = [faults::Turn::fails("WaitForMultipleObjects", 0..1, faults::CODE)];
+    match faults::taking(fails, || wait_any(&[&own, &event], SOON)).0 {
+        Err(Error::System { source, .. }) => assert_eq!(source.raw_os_error(), Some(faults::CODE)),
+        other => panic!("{other:?}"),
+    }
     match wait_any(&[&own, &event], SOON) {
         Err(error @ Error::MissingRight { right: "SYNCHRONIZE", .. }) => {
             assert!(error.to_string().contains("object 1"), "{error}");

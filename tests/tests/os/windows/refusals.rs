@@ -22,6 +22,7 @@ pub(super) const SUITE: Suite = Suite {
         a_channel_to_a_parent_that_may_not_be_opened_works,
         a_stream_that_was_closed_meanwhile_is_none,
         an_error_names_the_call,
+        who_has_ended_can_be_killed,
     ],
     roles: tests![waits, adopts_from_strangers, answers_a_stranger, ends],
 };
@@ -206,4 +207,16 @@ fn an_error_names_the_call() {
         Err(Error::System { call: "OpenEventW", what, .. }) => assert!(what.contains(&name), "{what}"),
         other => panic!("{other:?}"),
     }
+}
+
+fn who_has_ended_can_be_killed() {
+    let mut running = waiting();
+    let refused = failing("TerminateProcess", ACCESS_DENIED, || running.kill()).unwrap_err();
+    assert_eq!(code_of(&refused), Some(ACCESS_DENIED));
+    // It ends by itself, which is no failure of whoever wants it to: the system refuses access then.
+    drop(running.stdin.take());
+    let _ = handover::wait_any(&[running.process()], SOON).unwrap();
+    failing("TerminateProcess", ACCESS_DENIED, || running.kill()).unwrap();
+    let other = failing("TerminateProcess", faults::CODE, || running.kill()).unwrap_err();
+    assert_eq!(code_of(&other), Some(faults::CODE));
 }
