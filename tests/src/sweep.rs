@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use handover::{Child, Error, Event, Result, faults};
 
-use crate::{table, until};
+use crate::{settled, table, until};
 
 /// The variable that names the file to which each sweep adds a line, if it is set: what was swept, how many calls it
 /// makes, and how many of them were made to fail.
@@ -63,6 +63,10 @@ impl<'a> Sweep<'a> {
         assert!(calls > 0);
         let children = || sorted(table::children_of(std::process::id()));
         until("the children have ended", || children().len() <= self.children_before());
+        // Another process closes what it had for the two that succeeded in a moment.
+        for process in &self.beside {
+            let _ = settled(*process);
+        }
         let before = (self.tables(), children());
         let (mut points, mut made_light_of) = (0, Vec::new());
         for call in 0..calls {

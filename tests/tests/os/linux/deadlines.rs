@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Listener, Stdio};
+use handover::{Channel, Child, Command, Error, Event, Listener, Message, Stdio};
 use handover_tests::{Suite, role, table, tests, this_program, weaker};
 
 use super::calls;
@@ -19,8 +19,9 @@ pub(super) const SUITE: Suite = Suite {
         a_byte_in_time_is_no_reason_to_wait_longer,
         a_copy_of_a_killed_server_keeps_nobody_waiting,
         a_copy_of_a_server_killed_before_keeps_nobody_waiting,
+        a_copy_of_a_killed_peer_keeps_no_sender_waiting,
     ],
-    roles: tests![breaks_a_rule, writes_one_byte, has_a_copy],
+    roles: tests![breaks_a_rule, writes_one_byte, has_a_copy, lets_in_and_has_a_copy],
 };
 
 fn with_events(name: &str, arguments: &[&str], events: &[(&'static str, &Event)]) -> (Child, Channel) {
@@ -128,6 +129,42 @@ fn server(name: &str) -> (Child, u32) {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     (child, line.trim_end().parse().unwrap())
+}
+
+/// Lets one in, sends it so many events, and reads nothing. A copy that says nothing has the channel too.
+fn lets_in_and_has_a_copy(arguments: &[String]) {
+    let mut listener = Listener::bind(&arguments[0]).unwrap();
+    println!("listens");
+    let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+    let event = Event::manual_reset().unwrap();
+    for _ in 0..arguments[1].parse().unwrap() {
+        channel.send(Message::new(b"").with("event", &event)).unwrap();
+    }
+    println!("{}", calls::copy_that_sleeps(Duration::from_secs(20)));
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn a_copy_of_a_killed_peer_keeps_no_sender_waiting() {
+    // A sender reads what comes meanwhile, as long as it has room for it.
+    for events in ["0", "100"] {
+        let name = format!("copy-of-a-peer.{events}.{}", std::process::id());
+        let mut command = Command::new(this_program());
+        command.args(role("lets_in_and_has_a_copy", &[&name, events])).stdin(Stdio::null());
+        let mut peer = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(peer.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert_eq!(lines.next().unwrap(), "listens");
+        let channel = Channel::connect_timeout(&name, SOON).unwrap();
+        let copy = lines.next().unwrap().parse().unwrap();
+        let sender = std::thread::spawn(move || channel.send_timeout(vec![7; 4 << 20], SOON));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!sender.is_finished(), "the control: nobody reads it, and it waits");
+        peer.kill().unwrap();
+        let sent = sender.join().unwrap();
+        assert!(!table::ends_within(copy, 0), "the control: the copy has the channel still");
+        table::kill(copy);
+        assert!(matches!(sent, Err(Error::PeerGone { .. })), "{sent:?}");
+        peer.wait_timeout(SOON).unwrap();
+    }
 }
 
 fn is_gone(outcome: &Result<Channel, Error>, took: Duration) {

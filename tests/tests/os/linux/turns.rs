@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use handover::faults::{self, Turn, taking};
 use handover::{
-    Audit, Channel, Command, Error, Event, Found, HandleValue, Kind, Listener, Process, Reset, Result,
-    Section, Stdio, Table, shared, wait_any,
+    Audit, Channel, Command, Error, Event, Found, HandleValue, Kind, Listener, Message, Process, Reset,
+    Result, Section, Stdio, Table, shared, wait_any,
 };
 use handover_tests::{
     Suite, bare, begun, door, in_role_of_std, raw, role, table, tests, this_program, until, waits,
@@ -46,9 +46,12 @@ pub(super) const SUITE: Suite = Suite {
         a_client_that_goes_in_the_door_is_gone,
         a_full_door_is_tried_again,
         a_slow_server_is_waited_for,
+        a_file_that_can_not_be_asked_about_is_started,
         a_welcome_in_two_pieces_is_one,
         a_send_ends_when_the_other_end_is_shut,
         what_could_not_be_sent_was_not_lost,
+        a_message_can_have_nothing_but_what_is_there_to_read,
+        who_waits_for_others_to_receive_reads_what_they_send,
         a_command_that_may_not_be_traced_says_what_may_forbid_it,
         a_traced_thread_that_can_not_go_on_is_an_error,
         a_command_that_its_tracer_does_not_reach_says_so,
@@ -432,6 +435,15 @@ fn a_full_door_is_tried_again() {
     });
 }
 
+fn a_file_that_can_not_be_asked_about_is_started() {
+    let path = std::env::temp_dir().join(format!("handover-loop-{}", std::process::id()));
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    let refused = Command::new(&path).spawn();
+    std::fs::remove_file(&path).unwrap();
+    // The call that starts it says why it can't.
+    assert_eq!(code(&refused), Some(Errno::LOOP));
+}
+
 /// What a client hears of a server that says this.
 fn said_by_a_server(name: &str, says: impl FnOnce(UnixStream) + Send) -> Result<Vec<u8>> {
     let door = Door::of(name);
@@ -506,7 +518,44 @@ fn what_could_not_be_sent_was_not_lost() {
         let channel = client.join().unwrap();
         let sent = channel.send(b"to nobody");
         assert!(matches!(sent, Err(Error::Closed { .. })), "{sent:?}");
+        let came = with(fails("recvmsg", 0..1, Errno::PIPE), || channel.recv_timeout(SOON));
+        assert!(matches!(came, Err(Error::Closed { .. })), "{came:?}");
         channel.flush(SOON).unwrap();
+    });
+}
+
+fn a_message_can_have_nothing_but_what_is_there_to_read() {
+    let name = name("to-read");
+    let mut listener = Listener::bind(&name).unwrap();
+    let section = Section::new(100).unwrap();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).unwrap());
+        let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+        let client = client.join().unwrap();
+        client.send(Message::new(b"").with("section", section.read_only())).unwrap();
+        let came: Section = channel.recv_timeout(SOON).unwrap().take("section").unwrap();
+        assert!(matches!(came.view_mut(), Err(Error::MissingRight { .. })));
+        assert!(came.view().is_ok());
+    });
+}
+
+fn who_waits_for_others_to_receive_reads_what_they_send() {
+    let name = name("others");
+    let door = Door::of(&name);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).unwrap());
+        let mut stream = door.0.accept().unwrap().0;
+        stream.write_all(&[WELCOME, &frame(b"theirs")].concat()).unwrap();
+        let channel = client.join().unwrap();
+        let event = Event::manual_reset().unwrap();
+        // As many descriptors are under way as this user may have; the other end may wait for the same.
+        let crowded = fails("sendmsg", 0..2, Errno::TOOMANYREFS);
+        let reads = Turn::comes_after("recvmsg", 0, || {});
+        let send = || channel.send(Message::new(b"ours").with("event", &event));
+        let (sent, were_taken) = taking([crowded, reads], send);
+        sent.unwrap();
+        assert!(were_taken);
+        assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"theirs");
     });
 }
 

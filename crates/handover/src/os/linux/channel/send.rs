@@ -155,8 +155,8 @@ impl Link {
                     let asked = stream::WRITABLE | stream::READABLE;
                     let woken = self.wait_for(asked, deadline.or_sooner(LOOK_AGAIN))?;
                     // What fails here fails again for whoever receives, and is said there. At the end there is always
-                    // something to read, and never room.
-                    if woken.readable && !woken.writable {
+                    // something to read.
+                    if woken.readable {
                         if let Ok(Read::End) = self.read(&mut reader, Look::Once) {
                             return Err(self.ended());
                         }

@@ -40,3 +40,27 @@ pub(super) fn forget_the_ended() {
     // A panic can't leave a list of identities half changed.
     LEFT.lock().unwrap_or_else(PoisonError::into_inner).retain(is_to_be_asked);
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(feature = "faults")]
+    #[test]
+    fn what_somebody_else_has_waited_for_is_forgotten() {
+        use crate::faults::{Turn, taking};
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it is there");
+        let process = crate::Process::open(child.id()).expect("it runs");
+        let identity = process.identity().expect("it runs");
+        let is_kept = || super::LEFT.lock().is_ok_and(|left| left.contains(&identity));
+        super::leave(&process, false);
+        assert!(is_kept());
+        // There is room for no descriptor, say.
+        let full = Turn::fails("read", 0..u32::MAX, libc::EMFILE);
+        let ((), was_taken) = taking([full], super::forget_the_ended);
+        assert!(was_taken && is_kept());
+        child.kill().expect("it is this one's");
+        // Another test's thread may have been quicker.
+        let _ = child.wait();
+        super::forget_the_ended();
+        assert!(!is_kept());
+    }
+}
