@@ -382,9 +382,14 @@ fn read_results(file: &Path) -> Results {
     text.lines().filter_map(of).collect()
 }
 
-/// What is known of a system's mutants.
-pub(crate) fn results_of(root: &Path, system: System) -> Results {
-    read_results(&work_of(root, system).join("results.jsonl"))
+/// What is known of these mutants on a system.
+pub(crate) fn results_of(
+    root: &Path,
+    system: System,
+    mutants: &BTreeMap<usize, Mutant>,
+) -> Result<Results, String> {
+    let path = work_of(root, system).join("results.jsonl");
+    known_results(root, &path, mutants).map(|(results, _)| results)
 }
 
 fn work_of(root: &Path, system: System) -> PathBuf {

@@ -33,7 +33,7 @@ this page. All mutants of cargo-mutants' list are in one build, each behind a sw
 them; a mutant is tried with all tests of `handover` and `handover-tests` that come by it, until one fails twice.
 
 - *unviable*: doesn't compile. *hung*: a test didn't end by its deadline, which is a failure.
-- *caught there*: survives here, in a file of both systems, and is caught on the other one, whose tests reach more of it.
+- *caught there*: survives here or wasn't tried, in a file of both systems, and is caught on the other one.
 - *not reached*: no test comes by it. *unfinished*: the quicker ones of the tests that come by it were tried. With *missed* these
   are the survivors.
 - *not switched*: stands where no switch can be asked, such as in a constant.
@@ -86,15 +86,14 @@ fn part(
     mutants: &BTreeMap<usize, Mutant>,
     results: &Results,
 ) -> Result<String, String> {
-    let other = crate::results_of(root, system.other());
-    let is_caught = |what: &str| ["caught", "hung"].contains(&what);
+    let other = crate::results_of(root, system.other(), mutants)?;
     let what = |mutant: &Mutant| {
-        let here = results.get(&key(mutant));
-        let there = here.and_then(|here| other.get(&key(mutant)).filter(|there| there.file == here.file));
-        match here.map(|outcome| outcome.what.as_str()) {
-            Some(here) if SURVIVE.contains(&here) && there.is_some_and(|there| is_caught(&there.what)) => {
-                "caught there"
-            }
+        let there = other.get(&key(mutant)).map(|outcome| outcome.what.as_str());
+        let is_caught_there = matches!(there, Some("caught" | "hung"));
+        match results.get(&key(mutant)).map(|outcome| outcome.what.as_str()) {
+            Some(here) if SURVIVE.contains(&here) && is_caught_there => "caught there",
+            None if is_caught_there => "caught there",
+            None if there == Some("unviable") => "unviable",
             here => here.unwrap_or("not tried"),
         }
     };
