@@ -29,7 +29,7 @@ pub(super) const SUITE: Suite = Suite {
         a_copy_whose_number_is_told_is_delivered,
         telling_a_number_is_one_event,
         what_is_done_in_another_process_is_told,
-        the_ends_of_a_channel_can_not_be_impersonated,
+        the_ends_of_a_channel_are_this_machines_and_can_not_be_impersonated,
         a_copy_whose_number_can_not_be_told_is_closed_over_there,
         an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
         a_process_that_has_ended_is_gone_not_forbidden,
@@ -275,7 +275,7 @@ fn events_of(call: &str) -> Vec<String> {
     events.iter().filter(|line| line.contains(&format!("call: {call:?};"))).cloned().collect()
 }
 
-fn the_ends_of_a_channel_can_not_be_impersonated() {
+fn the_ends_of_a_channel_are_this_machines_and_can_not_be_impersonated() {
     tracing::subscriber::set_global_default(Listener).unwrap();
     drop(
         Command::new(this_program()).args(role("sleeps", &[])).kill_on_drop(true).channel().spawn().unwrap(),
@@ -288,6 +288,12 @@ fn the_ends_of_a_channel_can_not_be_impersonated() {
         // SECURITY_SQOS_PRESENT, with SECURITY_ANONYMOUS, which is no bit.
         assert_eq!(flags & 0x001f_0000, 0x0010_0000, "{line}");
     }
+    // PIPE_REJECT_REMOTE_CLIENTS; bytes, and calls that wait, are no bits.
+    let created = events_of("CreateNamedPipeW");
+    assert!(
+        !created.is_empty() && created.iter().all(|line| line.contains("kind 0x00000008")),
+        "{created:#?}"
+    );
 }
 
 /// Says when it is written to, and otherwise is what is inside; or it can't be written to.

@@ -88,7 +88,9 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Resul
     let name = wide(OsStr::new(name));
     let attributes = protection.map(Protection::attributes);
     let mode = access | FILE_FLAG_FIRST_PIPE_INSTANCE | FILE_FLAG_OVERLAPPED;
-    let arguments = [("name", Argument::Wide(&name)), ("mode", Argument::Flags(mode))];
+    let kind = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS;
+    let arguments =
+        [("name", Argument::Wide(&name)), ("mode", Argument::Flags(mode)), ("kind", Argument::Flags(kind))];
     call(CREATE, &arguments, || {
         // SAFETY: the name ends with NUL; the attributes, if there are any, and what they point to live through the
         // call.
@@ -96,7 +98,7 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Resul
             CreateNamedPipeW(
                 name.as_ptr(),
                 mode,
-                PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+                kind,
                 1,
                 BUFFER,
                 BUFFER,
