@@ -57,8 +57,9 @@ pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
 /// The handles of a process.
 pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
     const FIRST: usize = 32 * 1024;
+    const MOST: usize = FIRST << 12;
     // The table grows while it is asked for; twice the room is enough in the end.
-    with_room(FIRST, FIRST << 12, |buffer: &mut [u64]| {
+    with_room(FIRST, MOST, |buffer: &mut [u64]| {
         let size = u32::try_from(size_of_val(buffer)).map_err(io::Error::other)?;
         let arguments = [("all handles", Argument::Yes), ("room", size.into())];
         let is_all = ask("NtQuerySystemInformation", &arguments, || {
