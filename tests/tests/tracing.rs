@@ -14,10 +14,9 @@ use handover::{
 };
 use handover_tests::expect::told as call;
 use handover_tests::{role, settled, table, tests, this_program};
+use tracing::Level;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Level, Metadata, Subscriber};
 
 fn main() -> ExitCode {
     handover_tests::main(
@@ -86,47 +85,25 @@ static ALL: Mutex<Vec<Told>> = Mutex::new(Vec::new());
 static MEDDLES: AtomicBool = AtomicBool::new(false);
 static MEDDLED: AtomicUsize = AtomicUsize::new(0);
 
-struct Listener(LevelFilter);
-
-impl Subscriber for Listener {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.0
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.0)
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        assert_eq!(event.metadata().target(), "handover::call");
-        let level = *event.metadata().level();
-        assert!(level == Level::DEBUG || level == Level::TRACE);
-        let mut told = Told { trace: level == Level::TRACE, ..Told::default() };
-        event.record(&mut told);
-        assert!(!told.call.is_empty() && !told.result.is_empty() && told.failed.is_some(), "{told:?}");
-        assert!(told.nanoseconds.is_some_and(|time| time > 0), "{told:?}");
-        if MEDDLES.load(SeqCst) {
-            MEDDLED.fetch_add(1, SeqCst);
-            assert!(!Event::manual_reset().unwrap().try_wait().unwrap());
-            // Leaves another error behind than anything before.
-            assert!(std::fs::File::open(this_program().join("no").join("such")).is_err());
-        }
-        ALL.lock().unwrap().push(told);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        unreachable!("the library makes no spans")
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+fn listen(level: LevelFilter) {
+    handover_tests::listen(level, hear);
 }
 
-/// Each test is a process of its own, so it has one listener for all threads.
-fn listen(level: LevelFilter) {
-    tracing::subscriber::set_global_default(Listener(level)).expect("one test, one listener");
+fn hear(event: &tracing::Event<'_>) {
+    assert_eq!(event.metadata().target(), "handover::call");
+    let level = *event.metadata().level();
+    assert!(level == Level::DEBUG || level == Level::TRACE);
+    let mut told = Told { trace: level == Level::TRACE, ..Told::default() };
+    event.record(&mut told);
+    assert!(!told.call.is_empty() && !told.result.is_empty() && told.failed.is_some(), "{told:?}");
+    assert!(told.nanoseconds.is_some_and(|time| time > 0), "{told:?}");
+    if MEDDLES.load(SeqCst) {
+        MEDDLED.fetch_add(1, SeqCst);
+        assert!(!Event::manual_reset().unwrap().try_wait().unwrap());
+        // Leaves another error behind than anything before.
+        assert!(std::fs::File::open(this_program().join("no").join("such")).is_err());
+    }
+    ALL.lock().unwrap().push(told);
 }
 
 /// What was told since it was last asked for.

@@ -7,10 +7,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use handover::{Audit, Channel, Listener, Section};
-use handover_tests::{Suite, in_role_of_std, tests};
+use handover_tests::{Suite, in_role_of_std, listen, tests};
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::level_filters::LevelFilter;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -48,32 +47,13 @@ impl Visit for Heard {
 
 static ALL: Mutex<Vec<Heard>> = Mutex::new(Vec::new());
 
-struct Ear;
-
-impl Subscriber for Ear {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn event(&self, event: &Event<'_>) {
+/// What is told of such calls in a scenario, in this process, which has no other.
+fn heard(call: &str, scenario: impl FnOnce()) -> Vec<Heard> {
+    listen(LevelFilter::TRACE, |event| {
         let mut heard = Heard::default();
         event.record(&mut heard);
         ALL.lock().unwrap().push(heard);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        unreachable!("the library makes no spans")
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-/// What is told of such calls in a scenario, in this process, which has no other.
-fn heard(call: &str, scenario: impl FnOnce()) -> Vec<Heard> {
-    tracing::subscriber::set_global_default(Ear).expect("one test, one listener");
+    });
     scenario();
     let mut all = std::mem::take(&mut *ALL.lock().unwrap());
     all.retain(|heard| heard.call == call);

@@ -9,10 +9,9 @@ use handover::{
     Access, AsHandle, BorrowedHandle, Child, ChildStdin, Command, Error, Event, HandleValue, Process, Stdio,
     Told,
 };
-use handover_tests::{Suite, role, table, tests, this_program};
+use handover_tests::{Suite, listen, role, table, tests, this_program};
 use tracing::field::Field;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Metadata, Subscriber};
+use tracing::level_filters::LevelFilter;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -195,14 +194,8 @@ fn a_copy_whose_number_is_told_is_delivered() {
 /// All events, each as a line of its fields.
 static EVENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-struct Listener;
-
-impl Subscriber for Listener {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
+fn listen_to_all() {
+    listen(LevelFilter::TRACE, |event| {
         let mut line = String::new();
         event.record(&mut |field: &Field, value: &dyn Debug| {
             // How long it took is never the same.
@@ -211,20 +204,11 @@ impl Subscriber for Listener {
             }
         });
         EVENTS.lock().unwrap().push(line);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        unreachable!("the library makes no spans")
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+    });
 }
 
 fn telling_a_number_is_one_event() {
-    tracing::subscriber::set_global_default(Listener).unwrap();
+    listen_to_all();
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("sleeps");
     let copy = child.process().duplicate_into(&event).unwrap();
@@ -242,7 +226,7 @@ fn telling_a_number_is_one_event() {
 }
 
 fn what_is_done_in_another_process_is_told() {
-    tracing::subscriber::set_global_default(Listener).unwrap();
+    listen_to_all();
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("sleeps");
     let value = child.process().duplicate_into(&event).unwrap().value();
@@ -276,7 +260,7 @@ fn events_of(call: &str) -> Vec<String> {
 }
 
 fn the_ends_of_a_channel_are_this_machines_and_can_not_be_impersonated() {
-    tracing::subscriber::set_global_default(Listener).unwrap();
+    listen_to_all();
     drop(
         Command::new(this_program()).args(role("sleeps", &[])).kill_on_drop(true).channel().spawn().unwrap(),
     );
