@@ -31,35 +31,65 @@ pub(crate) enum Sanitizer {
     Memory,
 }
 
+/// The suites that trace processes, in which leaks can't be looked for: that is done by tracing too.
+const AUDITING: [&str; 3] = ["audit", "os", "tracing"];
+
+/// The names of all suites.
+fn suites() -> Result<Vec<String>, Failed> {
+    let folder = crate::root().join("tests").join("tests");
+    let failed = |error| Failed(format!("{}: {error}", folder.display()));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Runs the native tests under a sanitizer; `what` is what cargo is told beyond, such as `--test channel`.
 pub(crate) fn sanitize(sanitizer: Sanitizer, what: &[&str]) -> Result<(), Failed> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(Failed("the sanitizers run on Linux, on x86-64; not here".into()));
     }
-    const HERE: &str = "x86_64-unknown-linux-gnu";
-    let mut cargo = Command::new("cargo");
-    cargo.arg("test").env("PROPTEST_FAILURE_PERSISTENCE", "off");
     match sanitizer {
+        Sanitizer::Address if !what.is_empty() => address("tests under AddressSanitizer", what, true),
         Sanitizer::Address => {
-            // Of the standard library, only what is generic is looked into: the rest comes as it was built.
-            cargo.args(["--target", HERE, "--target-dir", "target/sanitize", "--package", "handover"]);
-            cargo.args(["--package", "handover-tests", "--no-fail-fast", "--lib"]);
-            cargo.args(if what.is_empty() { &["--tests"] } else { what });
-            cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
-            Step::new("tests under AddressSanitizer", &mut cargo).run()
+            let all = suites()?;
+            let of = |audits: bool| {
+                let those = all.iter().filter(move |suite| AUDITING.contains(&suite.as_str()) == audits);
+                those.flat_map(|suite| ["--test", suite])
+            };
+            let others: Vec<&str> = std::iter::once("--lib").chain(of(false)).collect();
+            let outcome = address("tests under AddressSanitizer", &others, true);
+            let auditing: Vec<&str> = of(true).collect();
+            outcome.and(address("tests that audit, under AddressSanitizer", &auditing, false))
         }
         Sanitizer::Memory => {
             let need = [("valgrind", "runs a program on a processor of its own making, and looks on")];
             if !succeeds("valgrind", &["--version"]) {
                 debian::install("The tests of what is pure run under valgrind.", &need, "leave this out")?;
             }
-            cargo.args(["--package", "handover", "--lib"]).args(what).arg("--").args(PURE);
+            let mut cargo = Command::new("cargo");
+            cargo.args(["test", "--package", "handover", "--lib"]).args(what).arg("--").args(PURE);
             cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "valgrind --quiet --error-exitcode=99");
             // A program is forty times slower there.
-            cargo.env("PROPTEST_CASES", "16");
+            cargo.env("PROPTEST_CASES", "16").env("PROPTEST_FAILURE_PERSISTENCE", "off");
             Step::new("tests of what is pure under valgrind", &mut cargo).run()
         }
     }
+}
+
+fn address(title: &str, what: &[&str], leaks: bool) -> Result<(), Failed> {
+    const HERE: &str = "x86_64-unknown-linux-gnu";
+    let mut cargo = Command::new("cargo");
+    // Of the standard library, only what is generic is looked into: the rest comes as it was built.
+    cargo.args(["test", "--target", HERE, "--target-dir", "target/sanitize", "--package", "handover"]);
+    cargo.args(["--package", "handover-tests", "--no-fail-fast"]).args(what);
+    cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    cargo.env("PROPTEST_FAILURE_PERSISTENCE", "off");
+    cargo.env("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(leaks)));
+    Step::new(title, &mut cargo).run()
 }
 
 /// Runs the tests of what is pure under Miri, if the toolchain has it.

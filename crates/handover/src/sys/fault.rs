@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// What a thread counts on together with a process that it makes, which may have a copy of all other memory: the calls so
 /// far; and the name of the one that was made to fail, where it stands and how long it is. None yet has no length.
@@ -94,8 +95,10 @@ impl Turn {
 
 /// Runs this thread's part of a scenario in which things take these turns. Returns the outcome and whether all were taken.
 pub fn taking<T>(turns: impl Into<Box<[Turn]>>, scenario: impl FnOnce() -> T) -> (T, bool) {
-    // A few words for each scenario, as a process that is being made reads them too.
+    // A few words for each scenario, for good, as a process that is being made reads them too.
+    static KEPT: Mutex<Vec<&[Turn]>> = Mutex::new(Vec::new());
     let turns: &[Turn] = Box::leak(turns.into());
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(turns);
     TURNS.set(turns);
     let outcome = scenario();
     TURNS.set(&[]);
