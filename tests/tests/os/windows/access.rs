@@ -160,7 +160,9 @@ fn maps_the_section(_: &[String]) {
 fn a_read_only_section_can_not_be_written() {
     const FILE_MAP_READ: Access = Access::from_bits_retain(0x4);
     let section = raw::section();
+    let own = Section::new(1).unwrap();
     for (share, expected) in [
+        (own.read_only(), "[true, false]"),
         (Share::from(&section).only(FILE_MAP_READ), "[true, false]"),
         (Share::from(&section), "[true, true]"),
     ] {
@@ -185,6 +187,7 @@ fn what_travels_can_be_used_and_not_owned() {
     assert_eq!(mask((&section).into()), 0x0000_0007);
     assert_eq!(mask((&timer).into()), 0x0010_0003);
     assert_eq!(mask(section.only(Access::SECTION_READ)), 0x0000_0005);
+    assert_eq!(mask(section.read_only()), 0x0000_0005);
     // A handle that came with less is passed on with no more.
     let copy = child.process().duplicate_into(section.only(Access::SECTION_READ)).unwrap();
     let less: Section = child.process().duplicate_from(copy.value()).unwrap();
