@@ -46,13 +46,6 @@ fn failing<T>(call: &'static str, code: i32, work: impl FnOnce() -> T) -> T {
     failing_often(call, code, 1, work)
 }
 
-fn code_of(error: &Error) -> Option<i32> {
-    match error {
-        Error::System { source, .. } => source.raw_os_error(),
-        _ => None,
-    }
-}
-
 fn waiting() -> Child {
     let event = Event::manual_reset().unwrap();
     let mut command = Command::new(this_program());
@@ -69,7 +62,7 @@ fn who_lets_nobody_out_is_looked_at_all_the_same() {
     let gone = failing("OpenProcess", INVALID_PARAMETER, || Process::open_to_look(child.id()));
     assert!(matches!(gone, Err(Error::PeerGone { .. })), "{gone:?}");
     let other = failing("OpenProcess", faults::CODE, || Process::open_to_look(child.id())).unwrap_err();
-    assert_eq!(code_of(&other), Some(faults::CODE), "{other:?}");
+    assert_eq!(other.raw_os_error(), Some(faults::CODE), "{other:?}");
     assert_eq!(table::count(), before);
 }
 
@@ -121,7 +114,7 @@ fn a_name_that_lets_nobody_in_is_taken() {
     }
     // Another error is itself, also if the name is there.
     let other = failing("CreateEventW", faults::CODE, || Event::create_or_open_named(&name, Reset::Auto));
-    assert_eq!(code_of(&other.unwrap_err()), Some(faults::CODE));
+    assert_eq!(other.unwrap_err().raw_os_error(), Some(faults::CODE));
     assert_eq!(table::count(), before);
 }
 
@@ -129,13 +122,13 @@ fn a_name_that_nobody_has_and_nobody_may_have_is_refused() {
     let name = Name::global(&format!("refusals.free.{}", std::process::id())).unwrap();
     // As for sections that all sessions see, which only some users may create.
     let refused = failing("CreateFileMappingW", ACCESS_DENIED, || Section::create_named(&name, 1));
-    assert_eq!(code_of(&refused.unwrap_err()), Some(ACCESS_DENIED));
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(ACCESS_DENIED));
 }
 
 fn adopts_from_strangers(_: &[String]) {
     let adopted = |code| failing("OpenProcess", code, handover::inherited);
     let error = adopted(faults::CODE).unwrap_err();
-    assert_eq!(code_of(&error), Some(faults::CODE), "{error:?}");
+    assert_eq!(error.raw_os_error(), Some(faults::CODE), "{error:?}");
     // The parent is another user's, or has ended.
     let inherited = adopted(ACCESS_DENIED).unwrap();
     let event: Event = inherited.take("event").unwrap();
@@ -161,7 +154,7 @@ fn a_pipes_name_that_somebody_has_is_another_one_then() {
     {
         match failing_often("CreateNamedPipeW", code, refused, spawn).map(drop) {
             Ok(()) => assert!(!is_enough, "{code} {refused}"),
-            Err(error) => assert!(is_enough && code_of(&error) == Some(code), "{error:?}"),
+            Err(error) => assert!(is_enough && error.raw_os_error() == Some(code), "{error:?}"),
         }
         assert_eq!(table::count(), before);
     }
@@ -197,7 +190,10 @@ fn a_stream_that_was_closed_meanwhile_is_none() {
     };
     let mut child = failing("DuplicateHandle", INVALID_HANDLE, spawn).unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
-    assert_eq!(code_of(&failing("DuplicateHandle", faults::CODE, spawn).unwrap_err()), Some(faults::CODE));
+    assert_eq!(
+        failing("DuplicateHandle", faults::CODE, spawn).unwrap_err().raw_os_error(),
+        Some(faults::CODE)
+    );
 }
 
 fn an_error_names_the_call() {
@@ -212,11 +208,11 @@ fn an_error_names_the_call() {
 fn who_has_ended_can_be_killed() {
     let mut running = waiting();
     let refused = failing("TerminateProcess", ACCESS_DENIED, || running.kill()).unwrap_err();
-    assert_eq!(code_of(&refused), Some(ACCESS_DENIED));
+    assert_eq!(refused.raw_os_error(), Some(ACCESS_DENIED));
     // It ends by itself, which is no failure of whoever wants it to: the system refuses access then.
     drop(running.stdin.take());
     let _ = handover::wait_any(&[running.process()], SOON).unwrap();
     failing("TerminateProcess", ACCESS_DENIED, || running.kill()).unwrap();
     let other = failing("TerminateProcess", faults::CODE, || running.kill()).unwrap_err();
-    assert_eq!(code_of(&other), Some(faults::CODE));
+    assert_eq!(other.raw_os_error(), Some(faults::CODE));
 }

@@ -226,10 +226,10 @@ mod tests {
             Self(base.cast())
         }
 
-        /// Puts a text before the end of what has memory, so many bytes before it, and says where.
-        fn put(&self, text: &str, before: usize) -> usize {
+        /// Puts a text at the end of what has memory, and says where it begins.
+        fn put(&self, text: &str) -> usize {
             let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_ne_bytes).collect();
-            let at = self.0.wrapping_add(Self::SIZE - before - units.len());
+            let at = self.0.wrapping_add(Self::SIZE - units.len());
             // SAFETY: the text lies within the pages, which nobody else knows.
             unsafe { at.copy_from_nonoverlapping(units.as_ptr(), units.len()) };
             at.expose_provenance()
@@ -246,16 +246,16 @@ mod tests {
     #[test]
     fn an_environment_is_read_to_its_end_and_no_page_further() -> io::Result<()> {
         let pages = Pages::new();
-        let read = |text: &str, before| block(current(), pages.put(text, before)).map(|units| units.len());
+        let read = |text: &str| block(current(), pages.put(text)).map(|units| units.len());
         // A variable with its NUL, of which the one that ends the block isn't part.
-        assert_eq!(read("A=1\0\0", 0)?, 4);
-        assert_eq!(read("A=1\0B=2\0\0", 0)?, 8);
-        assert_eq!(read("\0", 0)?, 0);
+        assert_eq!(read("A=1\0\0")?, 4);
+        assert_eq!(read("A=1\0B=2\0\0")?, 8);
+        assert_eq!(read("\0")?, 0);
         // Over the border of two pages that have memory.
-        assert_eq!(read(&format!("A={}\0\0", "x".repeat(3000)), 0)?, 3003);
+        assert_eq!(read(&format!("A={}\0\0", "x".repeat(3000)))?, 3003);
         // One without an end. Wine answers for memory that isn't there; then the block ends there.
-        let beyond = memory(current(), pages.put("", 0), &mut [0; 2]);
-        assert_eq!(read("A=1\0B=2", 0).is_err(), beyond.is_err());
+        let beyond = memory(current(), pages.put(""), &mut [0; 2]);
+        assert_eq!(read("A=1\0B=2").is_err(), beyond.is_err());
         assert_eq!(block(current(), 0)?, []);
         Ok(())
     }
