@@ -23,7 +23,7 @@ pub(crate) fn measure(which: Which, is_quick: bool, what: &[&str]) -> Result<(),
     native::check()?;
     let build = [&["build", "--quiet", "--bins"], BENCH.as_slice()].concat();
     native::cargo("build the benchmark", &build)?;
-    // On each system, a program for each part: what one leaves behind is not the next one's, and each has its deadline.
+    // On each system, a program for each part: what one leaves behind is not the next one's.
     let run_each = |system: &str, run: &dyn Fn(&[&str]) -> Result<(), Failed>| {
         for part in what {
             println!("\n{part}, {system}");

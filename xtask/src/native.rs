@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::debian::{self, Need};
-use crate::step::{AN_HOUR, Failed, Step};
+use crate::step::{Failed, Step};
 
 /// Foreign peers that the tests meet if they are there: the program that is looked for, and what it comes from. There
 /// is a C compiler wherever Rust can link.
@@ -54,8 +54,7 @@ pub(crate) fn mutants(arguments: &[&str]) -> Result<(), Failed> {
     let mut command = Command::new("cargo");
     command.args(["run", "--quiet", "--manifest-path", "mutants/Cargo.toml"]);
     command.args(["--target-dir", "target/mutants/tool", "--"]);
-    // Each result is kept as it comes, so it can be ended at any time.
-    Step::new("mutants", command.args(arguments)).within(12 * AN_HOUR).run()
+    Step::new("mutants", command.args(arguments)).run()
 }
 
 /// Builds the documentation; a warning is an error.

@@ -1,4 +1,4 @@
-//! One command that is run for the user: announced, seen to be alive, ended at a deadline.
+//! Runs one command for the user: announces it, and says now and then that it is still running.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -6,10 +6,6 @@ use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Nothing of what runs on each change takes longer on a slow machine.
-const DEADLINE: Duration = Duration::from_secs(12 * 60);
-/// For what doesn't.
-pub(crate) const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 /// How often a long step says that it is alive.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
@@ -24,17 +20,19 @@ impl fmt::Display for Failed {
 }
 
 /// A command with a title.
+///
+/// It may take as long as it needs: each test has a deadline of its own, and how long a build takes depends on the machine.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
     title: &'a str,
     command: &'a mut Command,
-    deadline: Duration,
+    limit: Option<Duration>,
 }
 
 impl<'a> Step<'a> {
     pub(crate) fn new(title: &'a str, command: &'a mut Command) -> Self {
         command.current_dir(crate::root());
-        Self { title, command, deadline: DEADLINE }
+        Self { title, command, limit: None }
     }
 
     pub(crate) fn env(self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
@@ -42,9 +40,9 @@ impl<'a> Step<'a> {
         self
     }
 
-    /// Lets it take longer, or less.
-    pub(crate) fn within(self, deadline: Duration) -> Self {
-        Self { deadline, ..self }
+    /// Kills the command when this time is over. Only for a command that may hang and has no deadlines of its own.
+    pub(crate) fn within(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     /// Announces the command and runs it to its end.
@@ -70,12 +68,11 @@ impl<'a> Step<'a> {
             if let Some(status) = child.try_wait().map_err(cannot)? {
                 return Ok(status);
             }
-            if started.elapsed() > self.deadline {
+            if let Some(limit) = self.limit.filter(|limit| started.elapsed() > *limit) {
                 // Ended either way: a failure to kill or to wait adds nothing to the message below.
                 let _ = child.kill();
                 let _ = child.wait();
-                let Self { title, deadline, .. } = self;
-                return Err(Failed(format!("{title} did not end within {deadline:?} and was killed")));
+                return Err(Failed(format!("{} did not end within {limit:?} and was killed", self.title)));
             }
             if said.elapsed() > SIGN_OF_LIFE {
                 said = Instant::now();
@@ -94,4 +91,26 @@ fn shown(command: &Command) -> String {
         .map(|word| word.to_string_lossy().into_owned())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn a_step_has_no_limit_unless_it_is_given_one() {
+        assert_eq!(Step::new("build", &mut Command::new("cargo")).limit, None);
+    }
+
+    #[test]
+    fn a_step_is_killed_at_its_limit() {
+        // Reads a program from a pipe that stays open, so it doesn't exit by itself.
+        let mut waits = Command::new("rustc");
+        waits.arg("-").stdin(Stdio::piped());
+        let ended = Step::new("rustc", &mut waits).within(Duration::ZERO).run_quietly();
+        let Failed(why) = ended.expect_err("it is killed");
+        assert_eq!(why, "rustc did not end within 0ns and was killed");
+    }
 }

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::debian::{self, Need};
 use crate::step::{Failed, Step};
@@ -22,6 +23,9 @@ const DEBIAN: [Need; 8] = [
     ("wine", "runs Win32 programs"),
     ("wine64", "its 64-bit half"),
 ];
+
+/// Wine hangs now and then when it starts, and has no deadline of its own. It takes seconds.
+const START_OF_WINE: Duration = Duration::from_secs(30 * 60);
 
 /// Whether this is Windows itself.
 pub(crate) const IS_HERE: bool = cfg!(windows);
@@ -209,10 +213,10 @@ impl Win32 {
             .map_err(|error| Failed(format!("{}: {error}", prefix().display())))?;
         let mut server = Command::new("wineserver");
         server.arg("--persistent").envs(wine_environment()).stdin(Stdio::null());
-        Step::new("Wine's server", &mut server).run_quietly()?;
+        Step::new("Wine's server", &mut server).within(START_OF_WINE).run_quietly()?;
         let mut boot = Command::new("wineboot");
         boot.arg("--init").envs(wine_environment()).stdin(Stdio::null()).stdout(Stdio::null());
-        let step = Step::new("a Windows of the project's own, for Wine", &mut boot);
+        let step = Step::new("a Windows of the project's own, for Wine", &mut boot).within(START_OF_WINE);
         if is_there { step.run_quietly().map(drop) } else { step.run() }
     }
 }
