@@ -5,6 +5,7 @@ mod check;
 mod debian;
 mod fuzz;
 mod hard;
+mod mutants;
 mod native;
 #[cfg(test)]
 mod seam;
@@ -42,9 +43,9 @@ cargo xtask [COMMAND]
   faults [--native]        let each system call of each scenario fail in turn, and say how many that were
   kills [--native] [--runs N] [--seed S]
                            kill 1,000 processes at random moments, which the seed says
-  mutants [--wine] [--file PART]… [--shard K/N] [--breakages] …
-                           break the library in many ways, see whether a test fails, and say so in docs/verified; goes on
-                           where the last run has stopped
+  mutants --in-diff REVISION [ARGS…]
+                           break what has changed in the library since a revision, in each way that cargo-mutants knows,
+                           and see whether a test fails; ARGS go to cargo-mutants, such as --list
   win32 ARGS…              run `cargo ARGS…` for the Win32 target, e.g. `cargo xtask win32 test -p exercises`
 
 Without a command it is `demo --native`, and so is `cargo run`.
@@ -206,7 +207,15 @@ fn command(words: &[&str]) -> Result<(), Stop> {
         ["deny"] => check::deny(false)?,
         ["deny", "--advisories"] => check::deny(true)?,
         ["semver", revision] => check::semver(revision)?,
-        ["mutants", rest @ ..] => native::mutants(rest)?,
+        ["mutants", "--in-diff", revision, more @ ..] if !revision.starts_with('-') => {
+            mutants::mutants(revision, more)?;
+        }
+        ["mutants", rest @ ..] => {
+            return Err(unexpected(
+                "mutants takes --in-diff, a revision, and what cargo-mutants takes",
+                rest,
+            ));
+        }
         ["win32"] => return Err(Stop::Usage("win32 needs a command of cargo's".into())),
         ["win32", rest @ ..] => Win32::ready()?.cargo("cargo for the Win32 target", rest)?,
         ["help" | "--help" | "-h"] => println!("{USAGE}"),
@@ -328,6 +337,9 @@ mod tests {
             (&["kills", "--runs", "many"], "many"),
             (&["kills", "--runs", "0"], "--runs"),
             (&["kills", "--seed", "1", "--native"], "--native"),
+            (&["mutants", "--in-diff"], "--in-diff"),
+            (&["mutants", "--in-diff", "--list"], "--list"),
+            (&["mutants", "--wine", "--in-diff", "main"], "--wine"),
             (&["win32"], "win32"),
             (&["--native"], "--native"),
             (&["tests"], "tests"),

@@ -46,17 +46,6 @@ pub(crate) fn cargo_with(title: &str, arguments: &[&str], variables: &[(&str, &s
     Step::new(title, &mut command).run()
 }
 
-/// Tries mutants of the library. The tool is a workspace of its own, which nothing else builds.
-pub(crate) fn mutants(arguments: &[&str]) -> Result<(), Failed> {
-    if !debian::succeeds("cargo", &["mutants", "--version"]) {
-        cargo("cargo-mutants, which lists the mutants", &["install", "cargo-mutants", "--locked"])?;
-    }
-    let mut command = Command::new("cargo");
-    command.args(["run", "--quiet", "--manifest-path", "mutants/Cargo.toml"]);
-    command.args(["--target-dir", "target/mutants/tool", "--"]);
-    Step::new("mutants", command.args(arguments)).run()
-}
-
 /// Builds the documentation; a warning is an error.
 pub(crate) fn documentation() -> Result<(), Failed> {
     let mut command = Command::new("cargo");

@@ -21,7 +21,8 @@ impl fmt::Display for Failed {
 
 /// A command with a title.
 ///
-/// It may take as long as it needs: each test has a deadline of its own, and how long a build takes depends on the machine.
+/// It may take as long as it needs: each test has a deadline of its own, and how long a build takes depends on
+/// the machine.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
     title: &'a str,
