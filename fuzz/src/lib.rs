@@ -1,7 +1,7 @@
 //! What is done to each pure part of the library, and what has to hold whatever comes.
 //!
-//! `cargo fuzz run wire` lets libFuzzer look for the input that breaks one of them. `tests/tests/corpora.rs` has the same
-//! functions, and runs them on what was found before, on every system and without the fuzzer.
+//! `cargo xtask fuzz --quick wire` lets libFuzzer look for the input that breaks one of them. `tests/tests/corpora.rs` has
+//! the same functions, and runs them on what was found before, on every system and without the fuzzer.
 //!
 //! | target | what comes | what has to hold |
 //! |---|---|---|

@@ -1,6 +1,8 @@
 //! What the fuzzer has found before, and what chance makes of it: each fuzz target without the fuzzer, on every system.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -70,15 +72,17 @@ fn templates_and_their_numbers() {
 
 /// All that is kept, as it is; and then, each time another, some of it changed.
 fn run(name: &str, target: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
-    let files: Vec<PathBuf> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let kept: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
-    assert!(kept.len() > 5, "{} files in {}", kept.len(), folder.display());
-    for (file, input) in files.iter().zip(&kept) {
-        println!("{}", file.display());
-        target(input);
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/corpus/{name}.tar"));
+    let mut kept = Vec::new();
+    for entry in tar::Archive::new(File::open(&pack).unwrap()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        println!("{} in {}", entry.path().unwrap().display(), pack.display());
+        let mut input = Vec::new();
+        entry.read_to_end(&mut input).unwrap();
+        target(&input);
+        kept.push(input);
     }
+    assert!(kept.len() > 5, "{} inputs in {}", kept.len(), pack.display());
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let seed = std::env::var("HANDOVER_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(since.as_secs()).max(1);

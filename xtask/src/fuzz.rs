@@ -1,6 +1,8 @@
 //! `cargo xtask fuzz`: libFuzzer looks for what breaks a pure part of the library.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +24,9 @@ const QUICK: &str = "-max_total_time=3";
 
 const RECORD: &str = "docs/verified/fuzzing.tsv";
 const HEAD: &str = "target\tdate\tinputs\tseconds\tedges\tkept";
+
+/// The inputs of a target, each under the name that it has in the target's pack.
+type Inputs = BTreeMap<String, Vec<u8>>;
 
 /// What is done with each target.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,16 +81,91 @@ fn found(target: &str) -> PathBuf {
     folder().join("corpus").join(target)
 }
 
-/// What is kept with the project.
-fn kept(target: &str) -> PathBuf {
-    crate::root().join("fuzz").join("corpus").join(target)
+/// The tar file that holds the kept inputs of a target.
+fn pack(target: &str) -> PathBuf {
+    crate::root().join("fuzz").join("corpus").join(format!("{target}.tar"))
+}
+
+/// Unpacks the kept inputs of a target into `target/`, where libFuzzer reads them.
+fn unpack(target: &str) -> Result<PathBuf, Failed> {
+    let to = empty(folder().join("kept").join(target))?;
+    for (name, input) in read_pack(&pack(target))? {
+        let path = to.join(name);
+        fs::write(&path, input).map_err(failed(&path))?;
+    }
+    Ok(to)
+}
+
+fn read_pack(path: &Path) -> Result<Inputs, Failed> {
+    let read = || {
+        let mut archive = tar::Archive::new(File::open(path)?);
+        let mut inputs = Inputs::new();
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let mut input = Vec::new();
+            entry.read_to_end(&mut input)?;
+            inputs.insert(entry.path()?.to_string_lossy().into_owned(), input);
+        }
+        Ok(inputs)
+    };
+    read().map_err(failed(path))
+}
+
+/// Makes a pack. The same inputs make the same bytes: sorted, and without times, owners and modes of this machine.
+fn packed(inputs: &Inputs) -> io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, input) in inputs {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(input.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, &**input)?;
+    }
+    archive.into_inner()
+}
+
+fn write_pack(target: &str, inputs: &Inputs) -> Result<(), Failed> {
+    let path = pack(target);
+    fs::write(&path, packed(inputs).map_err(failed(&path))?).map_err(failed(&path))?;
+    println!("{target}: {} inputs are kept", inputs.len());
+    Ok(())
+}
+
+/// Adds a file to the kept inputs of a target, under the file's own name.
+pub(crate) fn add(file: &str, target: &str) -> Result<(), Failed> {
+    let file = Path::new(file);
+    let input = fs::read(file).map_err(failed(file))?;
+    let mut inputs = read_pack(&pack(target))?;
+    with_input(&mut inputs, file, &input)?;
+    write_pack(target, &inputs)
+}
+
+fn with_input(inputs: &mut Inputs, file: &Path, input: &[u8]) -> Result<(), Failed> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let before = inputs.insert(name, input.to_owned());
+    if before.is_some_and(|before| before != input) {
+        let file = file.display();
+        return Err(Failed(format!(
+            "the pack has another input with the name of {file}; rename the file and add it again"
+        )));
+    }
+    Ok(())
+}
+
+/// Makes this folder, without what an earlier run has left in it.
+fn empty(folder: PathBuf) -> Result<PathBuf, Failed> {
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&folder)(error)),
+        _ => {}
+    }
+    fs::create_dir_all(&folder).map_err(failed(&folder))?;
+    Ok(folder)
 }
 
 /// Runs a target over what is known of it, and says how many edges of the program have been gone.
 fn run(target: &str, options: &[&str]) -> Result<u64, Failed> {
     fs::create_dir_all(found(target)).map_err(failed(&found(target)))?;
     let mut command = cargo_fuzz("run")?;
-    command.arg(target).arg(found(target)).arg(kept(target)).args(["--", LONGEST]).args(options);
+    command.arg(target).arg(found(target)).arg(unpack(target)?).args(["--", LONGEST]).args(options);
     let log = logged(target, &mut command)?;
     // Such as: #200000 DONE   cov: 326 ft: 1233 corp: …
     let done = log.lines().rev().find(|line| line.contains("DONE"));
@@ -106,8 +186,8 @@ fn logged(target: &str, command: &mut Command) -> Result<String, Failed> {
         return Ok(log);
     }
     Err(Failed(format!(
-        "{target} has found something ({status}). Mend it, and put the input into fuzz/corpus/{target}, where each \
-         test run tries it again.\n{}",
+        "{target} has found something ({status}). Keep the input, so that each test run tries it again: \
+         cargo xtask fuzz --add FILE {target}\nThe FILE is named at the end of this log. Then fix what it has found.\n{}",
         end_of(&log)
     )))
 }
@@ -135,27 +215,19 @@ fn long(target: &str, inputs: u64) -> Result<(), Failed> {
 
 /// Replaces what is kept by the fewest inputs that go along all edges which are known.
 fn keep(target: &str) -> Result<(), Failed> {
-    let (found, kept) = (found(target), kept(target));
-    let fresh = folder().join("fresh").join(target);
-    // It may not be there.
-    let _ = fs::remove_dir_all(&fresh);
-    for folder in [&found, &fresh] {
-        fs::create_dir_all(folder).map_err(failed(folder))?;
-    }
+    let (found, kept) = (found(target), unpack(target)?);
+    let fresh = empty(folder().join("fresh").join(target))?;
+    fs::create_dir_all(&found).map_err(failed(&found))?;
     // Without the counters of how often an edge is gone, which tell a hundred inputs of one way apart.
     let mut command = cargo_fuzz("run")?;
     command.arg(target).args([&fresh, &found, &kept]).args(["--", LONGEST, "-merge=1", "-use_counters=0"]);
     logged(target, &mut command)?;
-    fs::remove_dir_all(&kept).map_err(failed(&kept))?;
-    fs::create_dir_all(&kept).map_err(failed(&kept))?;
-    let mut count = 0;
-    for input in files(&fresh)? {
-        let to = kept.join(input.file_name().unwrap_or_default());
-        fs::copy(&input, &to).map_err(failed(&to))?;
-        count += 1;
+    let mut inputs = Inputs::new();
+    for file in files(&fresh)? {
+        let input = fs::read(&file).map_err(failed(&file))?;
+        with_input(&mut inputs, &file, &input)?;
     }
-    println!("{target}: {count} inputs are kept");
-    Ok(())
+    write_pack(target, &inputs)
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
@@ -163,7 +235,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed(folder))).collect()
 }
 
-fn failed(path: &Path) -> impl Fn(std::io::Error) -> Failed {
+fn failed(path: &Path) -> impl Fn(io::Error) -> Failed {
     let path = path.display().to_string();
     move |error| Failed(format!("{path}: {error}"))
 }
@@ -174,8 +246,8 @@ fn record(target: &str, inputs: u64, time: Duration, edges: u64) -> Result<(), F
     let text = fs::read_to_string(&path).unwrap_or_default();
     let days =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
-    let text =
-        with_row(&text, target, &date(days), inputs, time.as_secs_f64(), edges, files(&kept(target))?.len());
+    let kept = read_pack(&pack(target))?.len();
+    let text = with_row(&text, target, &date(days), inputs, time.as_secs_f64(), edges, kept);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed(folder))?;
     }
@@ -259,6 +331,30 @@ mod tests {
         for target in TARGETS {
             assert!(test.contains(&format!("run(\"{target}\", targets::{target})")), "{target}");
         }
+    }
+
+    #[test]
+    fn each_pack_has_the_bytes_that_xtask_writes() {
+        for target in TARGETS {
+            let inputs = read_pack(&pack(target)).expect("it is there");
+            assert!(inputs.len() > 5, "{target}: {} inputs", inputs.len());
+            let again = packed(&inputs).expect("it is written to memory");
+            assert!(
+                again == fs::read(pack(target)).expect("it is there"),
+                "{target}: xtask packs it differently"
+            );
+        }
+    }
+
+    #[test]
+    fn an_added_input_replaces_no_other() {
+        let mut inputs = Inputs::new();
+        let mut add = |name: &str, input: &[u8]| with_input(&mut inputs, Path::new(name), input);
+        assert!(add("folder/crash-1", b"a").is_ok());
+        assert!(add("crash-1", b"a").is_ok());
+        assert!(add("crash-2", b"b").is_ok());
+        assert!(add("crash-1", b"b").is_err());
+        assert_eq!(inputs.keys().collect::<Vec<_>>(), ["crash-1", "crash-2"]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ cargo xtask [COMMAND]
   fuzz --quick [TARGET]    let libFuzzer try all targets of the folder `fuzz`, or one, for seconds
   fuzz --runs N [TARGET]   for so many inputs each, into docs/verified/fuzzing.tsv
   fuzz --keep [TARGET]     keep the fewest of the inputs that were found
+  fuzz --add FILE TARGET   keep this input too
   sanitize address|memory [ARGS…]
                            run the native tests under AddressSanitizer, those of what is pure under valgrind
   miri                     run the tests of what is pure under Miri, where rustup has it
@@ -179,10 +180,12 @@ fn command(words: &[&str]) -> Result<(), Stop> {
                 }
             }
         }
+        ["fuzz", "--add", file, target] if fuzz::TARGETS.contains(target) => fuzz::add(file, target)?,
         ["fuzz", rest @ ..] => {
             let expected = || {
                 unexpected(
-                    "fuzz takes --quick, --keep or --runs and a number, and then a target or none",
+                    "fuzz takes --quick, --keep or --runs and a number, and then a target or none; or --add, a \
+                     file and a target",
                     rest,
                 )
             };
@@ -329,6 +332,8 @@ mod tests {
             (&["fuzz"], "--quick"),
             (&["fuzz", "--runs", "many"], "many"),
             (&["fuzz", "--quick", "frame"], "frame"),
+            (&["fuzz", "--add", "crash-1"], "crash-1"),
+            (&["fuzz", "--add", "crash-1", "frame"], "frame"),
             (&["sanitize", "all"], "all"),
             (&["deny", "advisories"], "advisories"),
             (&["semver"], "semver"),
