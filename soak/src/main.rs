@@ -45,6 +45,15 @@ fn main() -> ExitCode {
             }
         };
     }
+    if let ["--draw", file] = words.as_slice() {
+        return match record::draw(file.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("soak: {file}: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let options = match Options::parse(&words) {
         Ok(options) => options,
         Err(why) => {

@@ -6,6 +6,7 @@ use crate::os;
 
 pub(crate) const USAGE: &str = "\
 soak [--short] [--hand-overs N] [--spawns N] [--threads N] [--seed N] [--save FILE] [--leak handles|memory]
+soak --draw FILE   draws the picture of a table again that --save has written
 
   --short          what takes seconds: fewer hand-overs and spawns, unless it is said how many
   --hand-overs N   how many objects arrive in another process, 1000000

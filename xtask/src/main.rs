@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn the_system_is_asked_for_in_one_place_of_each_package() {
         let mut found = Vec::new();
-        for package in ["crates", "exercises", "soak", "tests", "bench", "xtask", "fuzz/src"] {
+        for package in ["crates", "exercises", "soak", "tests", "bench", "chart", "xtask", "fuzz/src"] {
             seam::sources(&root().join(package), &mut found);
         }
         assert!(found.len() > 100, "{found:?}");

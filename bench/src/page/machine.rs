@@ -1,7 +1,6 @@
 //! Where it was measured, and when. No names of hosts or folders.
 
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::System;
 use crate::results::Results;
@@ -61,49 +60,12 @@ fn here(under_wine: bool) -> String {
     };
     let wine = if under_wine { format!(", {}", said("wine", &["--version"])) } else { String::new() };
     let model = model.unwrap_or_else(|| std::env::consts::ARCH.into());
-    format!("{model}{numbers}, {cores} cores, which others share; {system}{wine}; {}", today())
+    let today = jiff::Timestamp::now().strftime("%F");
+    format!("{model}{numbers}, {cores} cores, which others share; {system}{wine}; {today}")
 }
 
 /// What a program says, in one line.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map_or_else(|_| program.to_owned(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
-}
-
-/// The day, in UTC.
-fn today() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    date(seconds / 86_400)
-}
-
-/// The date of the day that is so many after 1970-01-01.
-fn date(mut days: u64) -> String {
-    let is_leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let mut year = 1970;
-    while days >= 365 + u64::from(is_leap(year)) {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let february = 28 + u64::from(is_leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02}", days + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn days_have_dates() {
-        for (days, text) in
-            [(0, "1970-01-01"), (365, "1971-01-01"), (11_016, "2000-02-29"), (20_453, "2025-12-31")]
-        {
-            assert_eq!(super::date(days), text);
-        }
-    }
 }

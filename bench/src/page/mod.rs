@@ -65,7 +65,7 @@ fn section(systems: &[System], table: &str, title: &str) -> Outcome<String> {
             text += "\n";
         }
         text += &format!("**{}**\n\n{}", system.name, table::markdown(&rows));
-        if let Some(picture) = plot::svg(&rows, title, system.name) {
+        if let Some(picture) = plot::svg(&rows, title, system.name)? {
             let words: Vec<&str> =
                 table.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
             let name = format!("{}-{}.svg", system.file, words.join("-"));
