@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::measure::{Bench, Way, timed};
-use crate::os::floor;
+use crate::os::baseline;
 use crate::receive::{ANSWER, Behind};
 
 const IN_A_ROW: u32 = 5;
@@ -12,7 +12,7 @@ const IN_A_ROW: u32 = 5;
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     const SIZES: [(&str, usize); 5] =
         [("64 B", 64), ("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("128 KiB", 128 << 10), ("1 MiB", 1 << 20)];
-    let bare = floor::Bare::start()?;
+    let bare = baseline::Bare::start()?;
     let ours = Behind::start("ours")?;
     #[cfg(feature = "peers")]
     let peer = crate::ipc_channel::Bytes::start()?;

@@ -6,7 +6,7 @@ use handover::Event;
 
 use crate::Outcome;
 use crate::measure::{Bench, Reason, Way, timed};
-use crate::os::floor;
+use crate::os::baseline;
 use crate::receive::{ANSWER, Behind};
 
 /// One who hands objects over. It is told whether to wait for an answer.
@@ -20,16 +20,16 @@ pub(crate) struct Giver<'a> {
 const IN_A_ROW: u32 = 10;
 
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
-    floor::room(floor::WANTED);
-    let bare = floor::Bare::start()?;
-    let others = floor::Bare::start_others()?;
+    baseline::room(baseline::WANTED);
+    let bare = baseline::Bare::start()?;
+    let others = baseline::Bare::start_others()?;
     let (closing, taking) = (Behind::start("ours")?, Behind::start("ours-taken")?);
     #[cfg(feature = "peers")]
     let peers = crate::os::peer::Givers::start()?;
     for (table, is_one_way) in [("hand-over, answered", false), ("hand-over, one way", true)] {
         for count in [1_usize, 8, 64, 253] {
             let (names, events) = objects(count)?;
-            let objects = floor::objects(&events);
+            let objects = baseline::objects(&events);
             let length = frame_length(&names);
             let ours = |behind: &Behind, answer| behind.hand_over(&names, &events, u8::from(answer));
             let mut givers = vec![

@@ -4,9 +4,9 @@
 //! Absolute times say little: they are this machine's at this moment. The ratio is what counts.
 
 mod allocations;
+mod build_cost;
 mod bytes;
 mod counting;
-mod growth;
 mod hand_over;
 #[cfg(feature = "peers")]
 mod ipc_channel;
@@ -15,12 +15,12 @@ mod ipmb;
 mod measure;
 mod memory;
 mod os;
-mod page;
 mod receive;
+mod report;
 mod results;
+mod scaling;
 mod signal;
 mod spawn;
-mod weight;
 
 use std::path::PathBuf;
 
@@ -37,9 +37,9 @@ const PARTS: [(&str, Part); 7] = [
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
     ("bytes", bytes::measure),
-    ("growth", growth::measure),
+    ("growth", scaling::measure),
     ("allocations", allocations::measure),
-    ("weight", weight::measure),
+    ("weight", build_cost::measure),
 ];
 
 const USAGE: &str = "\
@@ -52,7 +52,7 @@ fn main() -> Outcome {
     match words.as_slice() {
         // This program as the other process.
         ["--as", role, arguments @ ..] => receive::other_process(role, arguments),
-        ["render"] => page::render(),
+        ["render"] => report::render(),
         words => measure(words),
     }
 }
@@ -77,7 +77,7 @@ fn measure(mut words: &[&str]) -> Outcome {
     for (name, part) in parts {
         // A build needs all cores.
         if *name != "weight" {
-            os::floor::stay()?;
+            os::baseline::stay()?;
         }
         let mut bench = Bench::new(name, effort);
         part(&mut bench).map_err(|error| format!("{name}: {error}"))?;

@@ -4,7 +4,7 @@ use handover::{Channel, Listener};
 
 use crate::Outcome;
 use crate::measure::Bench;
-use crate::os::floor;
+use crate::os::baseline;
 use crate::receive::{DEADLINE, start};
 use crate::results::Unit;
 
@@ -17,7 +17,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     let _client = start("channels", |command| {
         command.arg(&name).arg(count.to_string());
     })?;
-    let (mut channels, before) = (Vec::with_capacity(count), floor::memory());
+    let (mut channels, before) = (Vec::with_capacity(count), baseline::memory());
     for _ in 0..count {
         channels.push(listener.accept_timeout(DEADLINE)?.accept()?);
     }
@@ -46,12 +46,12 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
 }
 
 fn per_channel(before: u64, count: usize) -> f64 {
-    floor::memory().saturating_sub(before) as f64 / count as f64
+    baseline::memory().saturating_sub(before) as f64 / count as f64
 }
 
 /// The client: connects so often, and says what one costs.
 pub(crate) fn other_process(name: &str, count: usize) -> Outcome {
-    let (mut channels, before) = (Vec::with_capacity(count), floor::memory());
+    let (mut channels, before) = (Vec::with_capacity(count), baseline::memory());
     for _ in 0..count {
         channels.push(Channel::connect_timeout(name, DEADLINE)?);
     }

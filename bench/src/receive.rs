@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Error, Event, Message, Received};
+use handover::{Channel, Child, Command, Error, Event, Message, ReceivedMessage};
 
 use crate::counting;
-use crate::os::floor;
+use crate::os::baseline;
 use crate::{Outcome, memory, signal};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ pub(crate) const ANSWER: u8 = 1;
 pub(crate) const KEEP: u8 = 2;
 
 pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
-    floor::room(floor::WANTED);
+    baseline::room(baseline::WANTED);
     match (role, arguments) {
         ("ours", []) => receive(|_| Ok(())),
         ("ours-taken", []) => receive(|message| {
@@ -27,9 +27,9 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
             Ok(())
         }),
         ("ours-counted", []) => count(),
-        ("floor", _) => floor::take_over(),
+        ("floor", _) => baseline::take_over(),
         ("echo", []) => signal::echo(),
-        ("floor-echo", []) => floor::echo(),
+        ("floor-echo", []) => baseline::echo(),
         ("channels", [name, count]) => memory::other_process(name, count.parse()?),
         #[cfg(feature = "peers")]
         ("ipc-channel", [name]) => crate::ipc_channel::other_process(name),
@@ -45,13 +45,13 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
 }
 
 /// Takes each message, and answers those that ask for it.
-fn receive(take: impl Fn(&mut Received) -> Outcome) -> Outcome {
+fn receive(take: impl Fn(&mut ReceivedMessage) -> Outcome) -> Outcome {
     let channel = Channel::parent()?;
     let mut kept = Vec::new();
     loop {
         let mut message = match channel.recv_timeout(DEADLINE) {
             Ok(message) => message,
-            Err(Error::Closed { .. } | Error::PeerGone { .. }) => return Ok(()),
+            Err(Error::Disconnected { .. } | Error::ProcessExited { .. }) => return Ok(()),
             Err(other) => return Err(other.into()),
         };
         take(&mut message)?;
@@ -75,7 +75,7 @@ fn count() -> Outcome {
         let (received, allocations) = counting::during(|| channel.recv_timeout(DEADLINE));
         match received {
             Ok(message) => drop(message),
-            Err(Error::Closed { .. } | Error::PeerGone { .. }) => return Ok(()),
+            Err(Error::Disconnected { .. } | Error::ProcessExited { .. }) => return Ok(()),
             Err(other) => return Err(other.into()),
         }
         channel.send(allocations.to_le_bytes().to_vec())?;
@@ -101,7 +101,7 @@ impl Behind {
         let mut child = start(role, |command| {
             command.channel();
         })?;
-        let channel = child.channel.take().ok_or("a channel was asked for")?;
+        let channel = child.take_channel().ok_or("a channel was asked for")?;
         Ok(Self { _child: child, channel })
     }
 

@@ -4,7 +4,7 @@ use handover::{Child, Error, Event, inherited};
 
 use crate::Outcome;
 use crate::measure::{Bench, Way, timed};
-use crate::os::floor;
+use crate::os::baseline;
 use crate::receive::{DEADLINE, start};
 
 /// How many there and back are one measurement.
@@ -24,7 +24,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
         ours[0].set()?;
         Ok(ours[1].wait_timeout(DEADLINE)?)
     };
-    let floor = || floor::set_and_wait(&bare[0], &bare[1]);
+    let floor = || baseline::set_and_wait(&bare[0], &bare[1]);
     let ways =
         vec![Way::new("C floor", || there_and_back(&floor)), Way::new("ours", || there_and_back(&mine))];
     bench.compare("signal", "signal to wake", ways)

@@ -8,7 +8,7 @@ use handover::{Command, Event};
 
 use crate::Outcome;
 use crate::measure::{Bench, Way, timed};
-use crate::os::{self, floor};
+use crate::os::{self, baseline};
 use crate::receive::DEADLINE;
 
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
@@ -22,9 +22,9 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
 /// All who can start a child with these objects. The first is the floor.
 pub(crate) fn ways(events: &[Event]) -> Outcome<Vec<Way<'_>>> {
     let ends = program()?;
-    let mut ways = floor::spawns(&ends, events);
+    let mut ways = baseline::spawns(&ends, events);
     let (mut ours, mut sealed) = (Command::new(&ends), Command::new(&ends));
-    sealed.sealed();
+    sealed.race_free();
     for (number, event) in events.iter().enumerate() {
         ours.inherit(number.to_string(), event);
         sealed.inherit(number.to_string(), event);
@@ -64,9 +64,9 @@ fn inheritable(program: PathBuf, events: &[Event]) -> impl FnMut() -> Outcome<Du
     let mut command = std::process::Command::new(program);
     move || {
         settle();
-        floor::let_inherit(events, true)?;
+        baseline::let_inherit(events, true)?;
         let (time, mut child) = timed(|| Ok(command.spawn()?))?;
-        floor::let_inherit(events, false)?;
+        baseline::let_inherit(events, false)?;
         ended_well(child.wait()?)?;
         Ok(time)
     }

@@ -25,6 +25,8 @@ pub enum Stop {
     },
     /// The channel over which the child is told of the handle failed.
     Channel(String),
+    /// The child's program has no path.
+    NoProgram(String),
     /// A deadline passed.
     Late(String),
 }
@@ -37,8 +39,8 @@ impl Stop {
         match self {
             Self::Failed(Error::TimedOut { .. }) | Self::Late(_) => LATE,
             // A name can turn out to be too long only where it is used.
-            Self::Failed(Error::NotAHandle { .. } | Error::InvalidInput { .. }) => 2,
-            Self::Failed(_) | Self::Child { .. } | Self::Channel(_) => 1,
+            Self::Failed(Error::InvalidHandleValue { .. } | Error::InvalidInput { .. }) => 2,
+            Self::Failed(_) | Self::Child { .. } | Self::Channel(_) | Self::NoProgram(_) => 1,
         }
     }
 }
@@ -48,7 +50,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Failed(error) => error.fmt(f),
             Self::Child { id, status, before } => write!(f, "child {id} ended with {status} before {before}"),
-            Self::Channel(text) | Self::Late(text) => f.write_str(text),
+            Self::Channel(text) | Self::NoProgram(text) | Self::Late(text) => f.write_str(text),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use handover::{Command, Error};
+use handover::Command;
 
-use crate::call::ASK_FOR_PROGRAM;
+use crate::Stop;
 
 /// The variable in which a parent tells its child how long to wait; the command line is the handle's.
 const TIMEOUT: &str = "HANDOVER_EXERCISE_TIMEOUT";
@@ -52,17 +52,13 @@ impl ParentOptions {
     /// # Errors
     ///
     /// If this program can't tell where it is.
-    pub fn child(&self, sibling: &str) -> Result<Command<'static>, Error> {
+    pub fn child(&self, sibling: &str) -> Result<Command<'static>, Stop> {
         let path = match &self.child {
             Some(path) => std::path::absolute(path),
             None => std::env::current_exe()
                 .map(|file| file.with_file_name(sibling).with_extension(std::env::consts::EXE_EXTENSION)),
         };
-        let path = path.map_err(|source| Error::System {
-            call: ASK_FOR_PROGRAM,
-            what: format!("the place of {sibling}"),
-            source,
-        })?;
+        let path = path.map_err(|error| Stop::NoProgram(format!("the path of {sibling}: {error}")))?;
         let mut command = Command::new(path);
         command.env(TIMEOUT, (self.delay + self.timeout).as_secs_f64().to_string()).kill_on_drop(true);
         Ok(command)

@@ -1,6 +1,6 @@
 //! What is done to each pure part of the library, and what has to hold whatever comes.
 //!
-//! `cargo xtask fuzz --quick wire` lets libFuzzer look for the input that breaks one of them. `tests/tests/corpora.rs` has
+//! `cargo xtask fuzz --quick wire` lets libFuzzer look for the input that breaks one of them. `tests/tests/fuzz_corpus.rs` has
 //! the same functions, and runs them on what was found before, on every system and without the fuzzer.
 //!
 //! | target | what comes | what has to hold |

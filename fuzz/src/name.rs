@@ -25,7 +25,7 @@ pub fn name(data: &[u8]) {
 fn of_object(name: &str) {
     let fits = !name.is_empty() && !name.chars().any(|letter| letter == '\\' || letter == '\0');
     assert_eq!(fuzzing::objection_to_name(name).is_none(), fits, "{name:?}");
-    assert_eq!(name.parse::<handover::Name>().is_ok(), fits && fits_in_local(name), "{name:?}");
+    assert_eq!(name.parse::<handover::ObjectName>().is_ok(), fits && fits_in_local(name), "{name:?}");
     if !fits {
         return;
     }

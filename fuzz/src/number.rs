@@ -1,6 +1,6 @@
 //! Numbers of handles, and what identifies a process.
 
-use handover::{HandleValue, Identity, fuzzing};
+use handover::{HandleValue, ProcessIdentity, fuzzing};
 
 use super::input::Input;
 use super::os::{can_be_handle, is_descriptor, is_handle};
@@ -64,8 +64,8 @@ fn of_line(line: &[u8]) {
 }
 
 fn of_identity(text: &str) {
-    let Ok(identity) = text.parse::<Identity>() else { return };
-    assert_eq!(identity.to_string().parse::<Identity>().ok(), Some(identity));
+    let Ok(identity) = text.parse::<ProcessIdentity>() else { return };
+    assert_eq!(identity.to_string().parse::<ProcessIdentity>().ok(), Some(identity));
     let (id, created) = text.split_once('@').expect("it was parsed");
     assert!(
         id.bytes().all(|byte| byte.is_ascii_digit()) && created.bytes().all(|byte| byte.is_ascii_hexdigit())

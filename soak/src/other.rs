@@ -1,6 +1,6 @@
 //! The other processes: the peer, which answers as long as the soak lasts, and the children.
 
-use handover::{Channel, Error, Event, Message, Told};
+use handover::{Channel, Error, Event, HandleValue, Message};
 
 use crate::work::{PATIENCE, answer, expect};
 use crate::{Failure, Outcome};
@@ -10,7 +10,7 @@ pub(crate) fn process(role: &str, arguments: &[&str]) -> Outcome {
         ("peer", [name, threads]) => peer(name, threads.parse()?),
         ("inherits", []) => inherits(),
         ("talks", []) => talks(),
-        ("told", [_]) => Ok(Told::argument(3)?.adopt::<Event>()?.set()?),
+        ("told", [_]) => told(),
         ("fails", []) => std::process::exit(7),
         ("lasts", []) => {
             std::thread::sleep(PATIENCE);
@@ -29,7 +29,7 @@ fn peer(name: &str, threads: u64) -> Outcome {
             loop {
                 match channel.recv_timeout(PATIENCE) {
                     Ok(message) => answer(&channel, &mut held, message)?,
-                    Err(Error::Closed { .. } | Error::PeerGone { .. }) => return Ok(()),
+                    Err(Error::Disconnected { .. } | Error::ProcessExited { .. }) => return Ok(()),
                     // Another thread may have children that take long.
                     Err(Error::TimedOut { .. }) => {}
                     Err(other) => return Err(other.into()),
@@ -66,4 +66,12 @@ fn talks() -> Outcome {
     back.set()?;
     channel.send(Message::new(b"done").with("back", &back))?;
     Ok(())
+}
+
+#[allow(unsafe_code, reason = "the value comes by hand, as to a program that doesn't know the library")]
+fn told() -> Outcome {
+    let value = HandleValue::from_arg(3)?;
+    // SAFETY: the parent let this process inherit the handle and passed its value, and nothing else here owns it.
+    let event: Event = unsafe { value.adopt() }?;
+    Ok(event.set()?)
 }

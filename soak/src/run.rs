@@ -100,7 +100,7 @@ fn run(options: &Options, soaked: &mut Soaked) -> Result<(), Stop> {
         });
         workers.push(Worker { rounds, rests, doing });
     }
-    let this = Process::open_identified(Process::current_identity()?)?;
+    let this = Process::open_exact(Process::current_identity()?)?;
     let looking = Looking {
         started,
         processes: [&this, peer.process()],

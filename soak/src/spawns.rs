@@ -61,7 +61,7 @@ fn ordinary(at: &mut At<'_>) -> Outcome<u64> {
 
 fn sealed(_: &mut At<'_>) -> Outcome<u64> {
     let ready = Event::manual_reset()?;
-    let mut child = child("inherits")?.inherit("ready", &ready).stdout(Stdio::null()).sealed().spawn()?;
+    let mut child = child("inherits")?.inherit("ready", &ready).stdout(Stdio::null()).race_free().spawn()?;
     ended(&mut child, 0)?;
     if ready.try_wait()? { Ok(1) } else { Err("a sealed child did not set what it inherited".into()) }
 }
@@ -69,7 +69,7 @@ fn sealed(_: &mut At<'_>) -> Outcome<u64> {
 fn with_channel(_: &mut At<'_>) -> Outcome<u64> {
     let event = Event::manual_reset()?;
     let mut child = child("talks")?.channel().spawn()?;
-    let channel = child.channel.take().ok_or("a channel was asked for")?;
+    let channel = child.take_channel().ok_or("a channel was asked for")?;
     channel.send(Message::new(b"go").with("event", &event))?;
     let mut answer = channel.recv_timeout(PATIENCE)?;
     expect(&answer, b"done")?;
@@ -97,7 +97,7 @@ fn fails(_: &mut At<'_>) -> Outcome<u64> {
 fn killed(at: &mut At<'_>) -> Outcome<u64> {
     let event = Event::manual_reset()?;
     let mut child = child("lasts")?.inherit("event", &event).channel().spawn()?;
-    let channel = child.channel.take().ok_or("a channel was asked for")?;
+    let channel = child.take_channel().ok_or("a channel was asked for")?;
     // It may not have begun, or be in the middle of a message.
     for _ in 0..at.random.below(3) {
         channel.send(Message::new(vec![7; 2000]).with("one", &event).with("two", &event))?;
@@ -111,7 +111,7 @@ fn killed(at: &mut At<'_>) -> Outcome<u64> {
             Err(error) => break error,
         }
     };
-    if matches!(gone, Error::PeerGone { .. }) { Ok(1) } else { Err(gone.into()) }
+    if matches!(gone, Error::ProcessExited { .. }) { Ok(1) } else { Err(gone.into()) }
 }
 
 fn dropped(_: &mut At<'_>) -> Outcome<u64> {

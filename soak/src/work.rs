@@ -5,8 +5,8 @@ use std::fs::File;
 use std::time::Duration;
 
 use handover::{
-    Channel, Error, Event, HandleValue, Kind, Message, Object, Received, Reset, Section, Semaphore, Share,
-    Timer,
+    BorrowedObject, Channel, Error, Event, HandleValue, Message, Object, ObjectKind, ReceivedMessage,
+    ResetMode, Semaphore, SharedMemory, Timer,
 };
 
 use crate::{Outcome, os};
@@ -66,7 +66,7 @@ impl Random {
 }
 
 /// Refuses an answer that says something else.
-pub(crate) fn expect(message: &Received, expected: &[u8]) -> Outcome {
+pub(crate) fn expect(message: &ReceivedMessage, expected: &[u8]) -> Outcome {
     if message.bytes() == expected {
         return Ok(());
     }
@@ -75,7 +75,11 @@ pub(crate) fn expect(message: &Received, expected: &[u8]) -> Outcome {
 }
 
 /// Sends what is to be sent back, and what came back is it.
-fn echoed<'a>(at: &At<'_>, bytes: &'a [u8], objects: Vec<(String, Share<'a>)>) -> Outcome<Received> {
+fn echoed<'a>(
+    at: &At<'_>,
+    bytes: &'a [u8],
+    objects: Vec<(String, BorrowedObject<'a>)>,
+) -> Outcome<ReceivedMessage> {
     let mut message = Message::new([b"echo", bytes].concat());
     for (name, object) in objects {
         message = message.with(name, object);
@@ -111,11 +115,11 @@ fn many_there_and_back(at: &mut At<'_>) -> Outcome<u64> {
 
 fn each_kind(at: &mut At<'_>) -> Outcome<u64> {
     let (event, semaphore, timer) = (Event::auto_reset()?, Semaphore::new(0)?, Timer::auto_reset()?);
-    let section = Section::new(4096)?;
+    let section = SharedMemory::new(4096)?;
     let file = File::open(std::env::current_exe()?)?;
-    section.view_mut()?.write(0, b"from here")?;
-    timer.set_after(Duration::from_secs(600))?;
-    let objects: Vec<(&str, Share<'_>)> = vec![
+    section.view_mut()?.write_at(0, b"from here")?;
+    timer.set_once(Duration::from_secs(600))?;
+    let objects: Vec<(&str, BorrowedObject<'_>)> = vec![
         ("event", (&event).into()),
         ("semaphore", (&semaphore).into()),
         ("section", (&section).into()),
@@ -128,9 +132,9 @@ fn each_kind(at: &mut At<'_>) -> Outcome<u64> {
     let mut answer = echoed(at, b"each kind", objects.collect())?;
     let _timer: Timer = answer.take("timer")?;
     let _file: File = answer.take("file")?;
-    let section: Section = answer.take("section")?;
+    let section: SharedMemory = answer.take("section")?;
     let mut text = [0; 10];
-    section.view()?.read(0, &mut text)?;
+    section.view()?.read_at(0, &mut text)?;
     if !event.try_wait()? || !semaphore.try_wait()? || &text != b"from there" {
         return Err("the objects came back as others".into());
     }
@@ -142,13 +146,13 @@ fn taken_as_something_else(at: &mut At<'_>) -> Outcome<u64> {
     let (event, semaphore) = (Event::auto_reset()?, Semaphore::new(1)?);
     let objects = vec![("event".to_owned(), (&event).into()), ("semaphore".to_owned(), (&semaphore).into())];
     let mut answer = echoed(at, b"two", objects)?;
-    let wrong = answer.take::<Section>("event");
+    let wrong = answer.take::<SharedMemory>("event");
     let right: Semaphore = answer.take("semaphore")?;
     let twice = answer.take::<Semaphore>("semaphore");
     let nothing = answer.take::<Event>("nothing");
     right.release(1)?;
     match (wrong, twice, nothing) {
-        (Err(Error::WrongKind { .. }), Err(Error::AlreadyTaken { .. }), Err(Error::NoSuchName { .. })) => {
+        (Err(Error::WrongKind { .. }), Err(Error::AlreadyTaken { .. }), Err(Error::UnknownName { .. })) => {
             Ok(4)
         }
         other => Err(format!("what can't be taken was: {other:?}").into()),
@@ -180,7 +184,7 @@ fn pull(at: &mut At<'_>) -> Outcome<u64> {
 }
 
 fn by_name(at: &mut At<'_>) -> Outcome<u64> {
-    let event = Event::create_named(&at.name, Reset::Manual)?;
+    let event = Event::create_named(&at.name, ResetMode::Manual)?;
     at.channel.send(format!("open {}", at.name).into_bytes())?;
     expect(&at.channel.recv_timeout(PATIENCE)?, b"opened")?;
     if event.try_wait()? { Ok(1) } else { Err("the named event was not set".into()) }
@@ -197,8 +201,8 @@ fn calls_that_fail(at: &mut At<'_>) -> Outcome<u64> {
         (
             Err(Error::InvalidInput { .. }),
             Err(Error::TimedOut { .. }),
-            Err(Error::NobodyListens { .. }),
-            Err(Error::NoSuchObject { .. }),
+            Err(Error::NoListener { .. }),
+            Err(Error::ObjectNotFound { .. }),
             Err(Error::TimedOut { .. }),
         ) => Ok(0),
         other => Err(format!("what can't be done was: {other:?}").into()),
@@ -206,7 +210,7 @@ fn calls_that_fail(at: &mut At<'_>) -> Outcome<u64> {
 }
 
 /// The other process's half of all that: one message, and its answer.
-pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: Received) -> Outcome {
+pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: ReceivedMessage) -> Outcome {
     if let Some(bytes) = message.bytes().strip_prefix(b"echo") {
         let bytes = bytes.to_vec();
         return send_back(channel, &bytes, &mut message);
@@ -234,9 +238,9 @@ pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: R
 pub(crate) const REST: &[u8] = b"rest";
 
 /// Takes each object as what it is, uses it, and sends it back.
-fn send_back(channel: &Channel, bytes: &[u8], message: &mut Received) -> Outcome {
+fn send_back(channel: &Channel, bytes: &[u8], message: &mut ReceivedMessage) -> Outcome {
     fn taken<T>(
-        message: &mut Received,
+        message: &mut ReceivedMessage,
         name: &str,
         into: &mut Vec<(String, Box<dyn Handed>)>,
         using: impl FnOnce(&T) -> Outcome,
@@ -254,14 +258,16 @@ fn send_back(channel: &Channel, bytes: &[u8], message: &mut Received) -> Outcome
     for name in &names {
         let into = &mut objects;
         match message.kind(name)? {
-            Kind::Event => taken(message, name, into, |event: &Event| Ok(event.set()?))?,
-            Kind::Semaphore => taken(message, name, into, |it: &Semaphore| Ok(it.release(1)?))?,
-            Kind::Section if name == "read only" => taken(message, name, into, |_: &Section| Ok(()))?,
-            Kind::Section => taken(message, name, into, |section: &Section| {
-                Ok(section.view_mut()?.write(0, b"from there")?)
+            ObjectKind::Event => taken(message, name, into, |event: &Event| Ok(event.set()?))?,
+            ObjectKind::Semaphore => taken(message, name, into, |it: &Semaphore| Ok(it.release(1)?))?,
+            ObjectKind::SharedMemory if name == "read only" => {
+                taken(message, name, into, |_: &SharedMemory| Ok(()))?;
+            }
+            ObjectKind::SharedMemory => taken(message, name, into, |section: &SharedMemory| {
+                Ok(section.view_mut()?.write_at(0, b"from there")?)
             })?,
-            Kind::Timer => taken(message, name, into, |timer: &Timer| Ok(timer.cancel()?))?,
-            Kind::File => taken(message, name, into, |_: &File| Ok(()))?,
+            ObjectKind::Timer => taken(message, name, into, |timer: &Timer| Ok(timer.cancel()?))?,
+            ObjectKind::File => taken(message, name, into, |_: &File| Ok(()))?,
             other => return Err(format!("{name:?} came as {other}").into()),
         }
     }
@@ -274,14 +280,14 @@ fn send_back(channel: &Channel, bytes: &[u8], message: &mut Received) -> Outcome
 
 /// What was taken and is sent on.
 trait Handed {
-    fn share(&self) -> Share<'_>;
+    fn share(&self) -> BorrowedObject<'_>;
 }
 
 impl<T> Handed for T
 where
-    for<'a> &'a T: Into<Share<'a>>,
+    for<'a> &'a T: Into<BorrowedObject<'a>>,
 {
-    fn share(&self) -> Share<'_> {
+    fn share(&self) -> BorrowedObject<'_> {
         self.into()
     }
 }

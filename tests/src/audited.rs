@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use handover::Audit;
+use handover::inspect::{Audit, AuditReport};
 
 use crate::{role, this_program};
 
@@ -23,9 +23,9 @@ pub fn in_role_of_std(name: &str, arguments: &[&str]) -> Command {
 /// # Panics
 ///
 /// If it isn't so.
-pub fn audit(name: &str, arguments: &[&str]) -> Audit {
-    let audit = Audit::of(in_role_of_std(name, arguments)).run(LONG).expect("it can be audited");
+pub fn audit(name: &str, arguments: &[&str]) -> AuditReport {
+    let audit = Audit::new(in_role_of_std(name, arguments)).run(LONG).expect("it can be audited");
     assert!(audit.status.success(), "{audit}");
-    assert!(audit.started.iter().all(|started| started.untold.is_none()), "{audit}");
+    assert!(audit.processes.iter().all(|started| started.incomplete.is_none()), "{audit}");
     audit
 }

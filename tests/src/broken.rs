@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover::{Channel, Child, Error, Event, Message, Received};
+use handover::{Channel, Child, Error, Event, Message, ReceivedMessage};
 
 use crate::table;
 
@@ -14,9 +14,9 @@ const SOON: Duration = Duration::from_secs(10);
 ///
 /// If it is otherwise.
 #[track_caller]
-pub fn breaks_a_rule(outcome: Result<Received, Error>, child: &Child, part: &str) {
+pub fn breaks_a_rule(outcome: Result<ReceivedMessage, Error>, child: &Child, part: &str) {
     match outcome {
-        Err(error @ Error::Protocol { process, .. }) if process == child.id() => {
+        Err(error @ Error::Protocol { pid: process, .. }) if process == child.id() => {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
         other => panic!("{part}: {other:?}"),

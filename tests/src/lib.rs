@@ -22,13 +22,13 @@
 //! Suites run on each system from the same source. What they need of the system is in `os`, with one face for all; what
 //! only one system can do is tested in `tests/os`.
 
+pub mod attacks;
 mod audited;
 mod broken;
 mod foreign;
 pub mod frame;
 mod harness;
 mod listen;
-pub mod misdeed;
 mod os;
 mod run;
 mod sweep;
@@ -45,6 +45,19 @@ pub use sweep::{Harmless, Sweep, end, events, flags_are_as_before, names_the_cal
 pub use waiting::{begun, waits};
 
 use std::time::{Duration, Instant};
+
+use handover::{HandleValue, Object, Result};
+
+/// Makes an owner of the handle whose value the test's parent passed by hand.
+///
+/// # Errors
+///
+/// As [`HandleValue::adopt`].
+#[allow(unsafe_code, reason = "tests of what the checks find, also where the promise is broken")]
+pub fn adopt<T: Object>(value: HandleValue) -> Result<T> {
+    // SAFETY: the parent made the handle for this process; where a test adopts one twice, it expects an error.
+    unsafe { value.adopt() }
+}
 
 /// Asks again and again until the answer is yes.
 ///

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Command, Error, Event, HandleValue, Kind, OwnedHandle, Stdio, Told};
+use handover::{Command, Error, Event, HandleValue, ObjectKind, OwnedHandle, Stdio};
 use handover_tests::weaker::RESERVED_NAMES;
-use handover_tests::{expect, raw, role, table, tests, this_program};
+use handover_tests::{adopt, expect, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -30,6 +30,9 @@ fn main() -> ExitCode {
             by_name_or_by_number_but_once,
             a_manifest_is_not_passed_on,
             adopting_checks_what_the_number_is,
+            value_adopted_before_the_list_is_read_is_taken,
+            value_can_be_adopted_again_after_its_owner_closed_it,
+            threads_never_own_one_handle_twice,
             a_line_that_is_no_number_is_refused,
         ],
         tests![
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
             hands_nothing_on,
             makes_a_file_where_an_object_was,
             refuses_wrong_numbers,
+            adopts_first_and_lists_later,
+            adopts_closes_and_adopts,
+            takes_on_all_threads,
             says_what_the_line_is,
         ],
     )
@@ -70,14 +76,14 @@ fn takes_and_says(_: &[String]) {
     assert_eq!(inherited.names(), ["ready", "again", "file", "semaphore"]);
 
     match inherited.take::<Event>("stop") {
-        Err(Error::NoSuchName { name, names }) => {
+        Err(Error::UnknownName { name, available: names, .. }) => {
             assert_eq!((name.as_str(), names), ("stop", inherited.names()));
         }
         other => panic!("{other:?}"),
     }
     match inherited.take::<Event>("semaphore") {
-        Err(Error::WrongKind { expected, found, what }) => {
-            assert_eq!((expected, found), (Kind::Event, Kind::Semaphore));
+        Err(Error::WrongKind { expected, found, object: what, .. }) => {
+            assert_eq!((expected, found), (ObjectKind::Event, ObjectKind::Semaphore));
             assert!(what.contains("semaphore"), "{what}");
         }
         other => panic!("{other:?}"),
@@ -128,16 +134,16 @@ fn says_what_was_handed_down(_: &[String]) {
             println!("{:?}", inherited.names());
             let leaks = raw::semaphore();
             table::make_inheritable(&leaks);
-            let unlisted = inherited.unlisted().unwrap();
+            let unlisted = inherited.leaked().unwrap();
             assert!(unlisted.iter().any(|handle| handle.value.get() == table::value(&leaks)));
-            assert_eq!(unlisted, handover::unlisted().unwrap());
+            assert_eq!(unlisted, handover::leaked_handles().unwrap());
         }
-        Err(Error::NothingInherited) => println!("nothing"),
-        Err(Error::NotForThisProcess { .. }) => println!("not for this process"),
-        Err(Error::BadManifest { why, .. }) => println!("bad: {why}"),
+        Err(Error::NothingInherited { .. }) => println!("nothing"),
+        Err(Error::ManifestMismatch { .. }) => println!("not for this process"),
+        Err(Error::InvalidManifest { reason: why, .. }) => println!("bad: {why}"),
         Err(other) => println!("{other:?}"),
     }
-    let unlisted = handover::unlisted().unwrap();
+    let unlisted = handover::leaked_handles().unwrap();
     println!(
         "{:?}",
         unlisted.iter().map(|handle| handle.kind.clone().unwrap().to_string()).collect::<Vec<_>>()
@@ -207,24 +213,18 @@ fn believes_nothing(_: &[String]) {
     let before = table::of(std::process::id());
     match handover::inherited() {
         Ok(inherited) => {
-            let taken: Vec<String> = inherited
-                .names()
-                .iter()
-                .map(|name| match inherited.take::<OwnedHandle>(name) {
-                    Ok(_) => "taken",
-                    Err(Error::NotOpen { .. }) => "not open",
-                    Err(other) => panic!("{other:?}"),
-                })
-                .map(str::to_owned)
-                .collect();
-            println!("{taken:?}");
+            println!("{:?}", inherited.names());
         }
-        Err(Error::BadManifest { why, .. }) => println!("bad: {why}"),
+        Err(Error::InvalidHandle { .. }) => println!("not open"),
+        Err(Error::InvalidManifest { reason: why, .. }) => println!("bad: {why}"),
         Err(other) => println!("{other:?}"),
     }
     let channel = handover::Channel::parent();
     assert!(
-        matches!(channel, Err(Error::NoChannel | Error::NotOpen { .. } | Error::BadManifest { .. })),
+        matches!(
+            channel,
+            Err(Error::NoParentChannel { .. } | Error::InvalidHandle { .. } | Error::InvalidManifest { .. })
+        ),
         "{channel:?}"
     );
     assert_eq!(table::of(std::process::id()), before, "nothing was closed, and no flag has changed");
@@ -234,9 +234,9 @@ fn a_forged_manifest_gives_nothing() {
     let channel = RESERVED_NAMES.map(|name| format!("{}={name}", 0x7_fff0));
     for (objects, expected) in [
         // Closed, or never open, or huge: of that there is nothing to take.
-        ("524272=a", "[\"not open\"]"),
-        ("2147483644=a", "[\"not open\"]"),
-        ("524272=a 524276=b", "[\"not open\", \"not open\"]"),
+        ("524272=a", "not open"),
+        ("2147483644=a", "not open"),
+        ("524272=a 524276=b", "not open"),
         // No number of a handle.
         ("-1=a", "bad: has a value that can't be a handle"),
         ("-12=a", "bad: has a value that can't be a handle"),
@@ -249,7 +249,7 @@ fn a_forged_manifest_gives_nothing() {
         ("524272=", "bad: has a name that can't be read"),
         ("524272=%ff", "bad: has a name that can't be read"),
         ("524272", "bad: has an object without a name"),
-        (&channel[0], "[]"),
+        (&channel[0], "not open"),
     ] {
         let output = expect::forged(&this_program(), &role("believes_nothing", &[]), objects);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -270,16 +270,26 @@ fn makes_a_file_where_an_object_was(_: &[String]) {
         assert!(files.len() < 1000, "no file gets the number {value}");
         files.push(file);
     };
-    let refused = handover::inherited().unwrap().take::<OwnedHandle>("ready");
-    assert!(matches!(refused, Err(Error::NotOpen { .. })), "{refused:?}");
+    // One handle that isn't as the parent left it makes the whole list an error, and nothing of it is touched.
+    for _ in 0..2 {
+        let refused = handover::inherited();
+        assert!(matches!(refused, Err(Error::InvalidManifest { .. })), "{refused:?}");
+    }
+    let other = HandleValue::from_arg(3).unwrap();
+    assert!(table::entry(std::process::id(), other.get()).is_some_and(|entry| entry.inheritable));
     file.metadata().expect("the file is still its owner's");
     print!("kept");
 }
 
 fn a_value_that_is_somebody_elses_by_now_is_not_taken() {
     let ready = Event::manual_reset().unwrap();
-    let out =
-        said(in_role("makes_a_file_where_an_object_was").inherit("ready", &ready).arg_handle("{ready}"));
+    let out = said(
+        in_role("makes_a_file_where_an_object_was")
+            .inherit("ready", &ready)
+            .inherit("other", &ready)
+            .arg_handle("{other}")
+            .arg_handle("{ready}"),
+    );
     assert_eq!(out, "kept");
 }
 
@@ -291,7 +301,7 @@ fn what_leaked_in_is_seen() {
         .output()
         .unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
-    assert!(out.contains("a semaphore") && out.contains("a section"), "{out}");
+    assert!(out.contains("a semaphore") && out.contains("shared memory"), "{out}");
 }
 
 fn a_child_with_an_exact_list_has_nothing_unlisted() {
@@ -317,15 +327,15 @@ fn keeps_what_leaked_in(arguments: &[String]) {
     let out = said_by_a_child_of_std();
     assert!(out.contains("a semaphore"), "the control: before, it goes on: {out}");
     let before = table::count();
-    let unlisted = handover::unlisted().unwrap();
+    let unlisted = handover::leaked_handles().unwrap();
     let leaked = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
-    assert_eq!(leaked.kind, Some(Kind::Semaphore));
+    assert_eq!(leaked.kind, Some(ObjectKind::Semaphore));
     for unlisted in &unlisted {
-        unlisted.keep().unwrap();
+        unlisted.clear_inherit().unwrap();
         // Once more is nothing new.
-        unlisted.keep().unwrap();
+        unlisted.clear_inherit().unwrap();
     }
-    assert_eq!(handover::unlisted().unwrap(), []);
+    assert_eq!(handover::leaked_handles().unwrap(), []);
     // It is open still, and nothing else has changed.
     let entry = table::entry(std::process::id(), value).expect("it is open");
     assert!(!entry.inheritable);
@@ -350,11 +360,13 @@ fn what_was_closed_meanwhile_can_not_be_kept() {
     let leak = raw::semaphore();
     table::make_inheritable(&leak);
     let value = table::value(&leak);
-    let unlisted = handover::unlisted().unwrap();
+    let unlisted = handover::leaked_handles().unwrap();
     let unlisted = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
     drop(leak);
-    match unlisted.keep() {
-        Err(Error::NotOpen { what }) => assert!(what.contains(&format!("{value:#x}")), "{what}"),
+    match unlisted.clear_inherit() {
+        Err(Error::InvalidHandle { object: what, .. }) => {
+            assert!(what.contains(&format!("{value:#x}")), "{what}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -366,7 +378,7 @@ fn takes_a_thousand(_: &[String]) {
     for name in &names {
         inherited.take::<Event>(name).unwrap().set().unwrap();
     }
-    assert_eq!(handover::unlisted().unwrap(), []);
+    assert_eq!(handover::leaked_handles().unwrap(), []);
     print!("{}", names.len());
 }
 
@@ -378,7 +390,7 @@ fn a_thousand_objects_arrive() {
     for sealed in [false, true] {
         let mut command = in_role("takes_a_thousand");
         if sealed {
-            command.sealed();
+            command.race_free();
         }
         for (number, event) in events.iter().enumerate() {
             event.reset().unwrap();
@@ -412,11 +424,14 @@ fn a_grandchild_gets_what_its_parent_hands_down() {
 
 fn takes_by_both(_: &[String]) {
     let inherited = handover::inherited().unwrap();
+    let is_taken = |outcome: Result<Event, Error>| {
+        assert!(matches!(outcome, Err(Error::AlreadyTaken { .. })), "{outcome:?}");
+    };
     let _by_name: Event = inherited.take("first").unwrap();
-    assert!(matches!(Told::argument(3), Err(Error::AlreadyTaken { .. })));
-    let _by_number: Event = Told::variable("SECOND").unwrap().adopt().unwrap();
-    assert!(matches!(inherited.take::<Event>("second"), Err(Error::AlreadyTaken { .. })));
-    assert!(matches!(Told::argument(4), Err(Error::AlreadyTaken { .. })));
+    is_taken(adopt(HandleValue::from_arg(3).unwrap()));
+    let _by_number: Event = adopt(HandleValue::from_env("SECOND").unwrap()).unwrap();
+    is_taken(inherited.take("second"));
+    is_taken(adopt(HandleValue::from_arg(4).unwrap()));
 }
 
 fn by_name_or_by_number_but_once() {
@@ -441,27 +456,28 @@ fn a_manifest_is_not_passed_on() {
 fn refuses_wrong_numbers(arguments: &[String]) {
     // It comes inheritable: std's builder has let it through.
     let semaphore: u32 = arguments[0].parse().unwrap();
-    let refused = Told::argument(3).unwrap().adopt::<Event>();
+    let refused = adopt::<Event>(HandleValue::from_arg(3).unwrap());
     assert!(matches!(refused, Err(Error::WrongKind { .. })), "{refused:?}");
     assert!(refused.unwrap_err().to_string().contains("a semaphore"));
-    // The refusal has not closed it, and no second owner can be made of it.
+    // The refusal has not closed it, and it can be adopted as what it is.
     assert!(table::entry(std::process::id(), semaphore).is_some());
-    assert!(matches!(Told::argument(3), Err(Error::AlreadyTaken { .. })));
+    let _semaphore: handover::Semaphore = adopt(HandleValue::from_arg(3).unwrap()).unwrap();
+    let again = adopt::<handover::Semaphore>(HandleValue::from_arg(3).unwrap());
+    assert!(matches!(again, Err(Error::AlreadyTaken { .. })), "{again:?}");
 
-    let refused = Told::argument(4).unwrap().adopt::<Event>();
-    assert!(matches!(refused, Err(Error::NotOpen { .. })), "{refused:?}");
-    assert!(matches!(Told::argument(5), Err(Error::NotAHandle { .. })));
-    assert!(matches!(Told::argument(0), Err(Error::NotAHandle { .. })));
-    assert!(matches!(Told::variable("NOT_SET"), Err(Error::NotAHandle { .. })));
+    let refused = adopt::<Event>(HandleValue::from_arg(4).unwrap());
+    assert!(matches!(refused, Err(Error::InvalidHandle { .. })), "{refused:?}");
+    assert!(matches!(HandleValue::from_arg(5), Err(Error::InvalidHandleValue { .. })));
+    assert!(matches!(HandleValue::from_arg(0), Err(Error::InvalidHandleValue { .. })));
+    assert!(matches!(HandleValue::from_env("NOT_SET"), Err(Error::InvalidHandleValue { .. })));
 
-    let file: std::fs::File = Told::variable("A_FILE").unwrap().adopt().unwrap();
+    let file: std::fs::File = adopt(HandleValue::from_env("A_FILE").unwrap()).unwrap();
     file.metadata().expect("it is a file, and open");
     assert!(!table::is_inheritable(&file));
-    assert!(matches!(Told::variable("A_FILE"), Err(Error::AlreadyTaken { .. })));
 
     println!("{}", HandleValue::of(&std::io::stdin()).unwrap());
-    let refused = Told::line().unwrap().adopt::<std::fs::File>();
-    assert!(matches!(refused, Err(Error::NotYours { .. })), "{refused:?}");
+    let refused = adopt::<std::fs::File>(HandleValue::from_stdin().unwrap());
+    assert!(matches!(refused, Err(Error::HandleInUse { .. })), "{refused:?}");
     println!("still here");
 }
 
@@ -484,10 +500,87 @@ fn adopting_checks_what_the_number_is() {
     assert!(child.wait().unwrap().success());
 }
 
+/// Adopts one listed handle by its number, closes it, and asks for the list afterwards.
+fn adopts_first_and_lists_later(_: &[String]) {
+    drop(adopt::<Event>(HandleValue::from_arg(3).unwrap()).unwrap());
+    let inherited = handover::inherited().unwrap();
+    assert_eq!(inherited.names(), ["first", "second"]);
+    let taken = inherited.take::<Event>("first");
+    assert!(matches!(taken, Err(Error::AlreadyTaken { .. })), "{taken:?}");
+    inherited.take::<Event>("second").unwrap().set().unwrap();
+}
+
+fn value_adopted_before_the_list_is_read_is_taken() {
+    let (first, second) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let mut command = in_role("adopts_first_and_lists_later");
+    command.inherit("first", &first).inherit("second", &second).arg_handle("{first}");
+    assert!(command.status().unwrap().success());
+    assert!(second.try_wait().unwrap());
+}
+
+/// Takes a listed object, closes it, and adopts another one that got the same value.
+fn adopts_closes_and_adopts(_: &[String]) {
+    let event: Event = handover::inherited().unwrap().take("event").unwrap();
+    let value = HandleValue::of(&event).unwrap();
+    drop(event);
+    // As another process would put one into this one's table, under the value that is free.
+    let mut others = Vec::new();
+    let found = (0..1000).any(|_| {
+        let event = Event::manual_reset().unwrap();
+        let is_it = HandleValue::of(&event).unwrap() == value;
+        if is_it {
+            std::mem::forget(event);
+        } else {
+            others.push(event);
+        }
+        is_it
+    });
+    assert!(found, "no event gets the value {value}");
+    adopt::<Event>(value).unwrap().set().unwrap();
+}
+
+fn value_can_be_adopted_again_after_its_owner_closed_it() {
+    let event = Event::manual_reset().unwrap();
+    assert!(in_role("adopts_closes_and_adopts").inherit("event", &event).status().unwrap().success());
+}
+
+/// Eight threads take the same object, half of them by its name and half by its number.
+fn takes_on_all_threads(_: &[String]) {
+    let value = HandleValue::from_arg(3).unwrap();
+    let barrier = std::sync::Barrier::new(8);
+    let take = |number: usize| {
+        barrier.wait();
+        let taken = if number % 2 == 0 {
+            handover::inherited().and_then(|inherited| inherited.take::<Event>("event"))
+        } else {
+            adopt::<Event>(value)
+        };
+        match taken {
+            Ok(event) => Some(event),
+            Err(Error::AlreadyTaken { .. }) => None,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let owners: Vec<Event> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || take(number))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(owners.len(), 1);
+}
+
+fn threads_never_own_one_handle_twice() {
+    let event = Event::manual_reset().unwrap();
+    for _ in 0..20 {
+        let mut command = in_role("takes_on_all_threads");
+        command.inherit("event", &event).arg_handle("{event}");
+        assert!(command.status().unwrap().success());
+    }
+}
+
 fn says_what_the_line_is(_: &[String]) {
-    match Told::line() {
-        Ok(told) => println!("{}", told.value()),
-        Err(Error::NotAHandle { why, .. }) => println!("{why}"),
+    match HandleValue::from_stdin() {
+        Ok(told) => println!("{told}"),
+        Err(Error::InvalidHandleValue { reason: why, .. }) => println!("{why}"),
         Err(Error::System { source, .. }) => println!("{}", source.kind()),
         Err(other) => println!("{other}"),
     }
@@ -499,7 +592,7 @@ fn a_line_that_is_no_number_is_refused() {
         ("0x44\n", "68"),
         ("0x44", "unexpected end of file"),
         ("", "unexpected end of file"),
-        (&long, "a line without an end"),
+        (&long, "too long"),
         (&long[1..], "unexpected end of file"),
         ("four\n", "not a number"),
     ] {

@@ -5,7 +5,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use handover::{Audit, Entry, Error, Event, Kind, Standing, Started};
+use handover::inspect::{Audit, AuditedProcess, HandleEntry, Origin};
+use handover::{Error, Event, ObjectKind};
 use handover_tests::{audit, in_role_of_std, raw, role, table, tests, this_program};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     )
 }
 
-fn leaked_kinds(started: &Started) -> Vec<Kind> {
+fn leaked_kinds(started: &AuditedProcess) -> Vec<ObjectKind> {
     started.leaks().map(|leak| leak.kind().unwrap().clone()).collect()
 }
 
@@ -75,13 +76,13 @@ fn a_program_without_leaks_is_clean() {
     table::keep_what_came();
     let audit = audit("ends", &[]);
     assert!(audit.is_clean(), "{audit}");
-    let [only] = audit.started.as_slice() else { panic!("{audit}") };
+    let [only] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(only.parent, std::process::id());
     assert_eq!(
         only.program.as_deref().unwrap().canonicalize().unwrap(),
         this_program().canonicalize().unwrap()
     );
-    let streams = only.arrived.iter().filter(|(_, standing)| *standing == Standing::Stream).count();
+    let streams = only.handles.iter().filter(|(_, standing)| *standing == Origin::Stream).count();
     assert_eq!(streams, 3, "{audit}");
 }
 
@@ -111,8 +112,8 @@ fn leaks_to_a_child(_: &[String]) {
 fn what_a_program_leaks_is_found_at_its_child() {
     table::keep_what_came();
     let audit = audit("leaks_to_a_child", &[]);
-    let [command, child] = audit.started.as_slice() else { panic!("{audit}") };
-    assert_eq!((command.leaks().count(), leaked_kinds(child)), (0, vec![Kind::Event]), "{audit}");
+    let [command, child] = audit.processes.as_slice() else { panic!("{audit}") };
+    assert_eq!((command.leaks().count(), leaked_kinds(child)), (0, vec![ObjectKind::Event]), "{audit}");
     assert_eq!(child.parent, command.id);
     let text = audit.to_string();
     assert!(text.starts_with("1 handle leaked into 2 processes\n"), "{text}");
@@ -133,11 +134,11 @@ fn the_same_program_with_an_exact_list_has_no_leak() {
     table::keep_what_came();
     let audit = audit("hands_down_to_a_child", &[]);
     assert!(audit.is_clean(), "{audit}");
-    let [_, child] = audit.started.as_slice() else { panic!("{audit}") };
+    let [_, child] = audit.processes.as_slice() else { panic!("{audit}") };
     let listed: Vec<_> =
-        child.arrived.iter().filter(|(_, standing)| matches!(standing, Standing::Listed(_))).collect();
-    let [(entry, Standing::Listed(name))] = listed.as_slice() else { panic!("{child:?}") };
-    assert_eq!((name.as_str(), entry.kind()), ("ready to go", Ok(&Kind::Event)));
+        child.handles.iter().filter(|(_, standing)| matches!(standing, Origin::Listed(_))).collect();
+    let [(entry, Origin::Listed(name))] = listed.as_slice() else { panic!("{child:?}") };
+    assert_eq!((name.as_str(), entry.kind()), ("ready to go", Ok(&ObjectKind::Event)));
 }
 
 /// Goes with a process to which something was handed down, and hands it on without saying so.
@@ -154,9 +155,9 @@ fn copies_its_environment(arguments: &[String]) {
 
 fn a_manifest_for_another_process_explains_nothing() {
     let audit = audit("copies_its_environment", &[]);
-    let [_, child, grandchild] = audit.started.as_slice() else { panic!("{audit}") };
+    let [_, child, grandchild] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(child.leaks().count(), 0, "{audit}");
-    assert_eq!(leaked_kinds(grandchild), [Kind::Event], "{audit}");
+    assert_eq!(leaked_kinds(grandchild), [ObjectKind::Event], "{audit}");
 }
 
 fn has_descendants(arguments: &[String]) {
@@ -170,12 +171,12 @@ fn has_descendants(arguments: &[String]) {
 fn a_leak_goes_down_to_the_grandchildren() {
     table::keep_what_came();
     let audit = audit("has_descendants", &["3"]);
-    assert_eq!(audit.started.len(), 4, "{audit}");
-    for (generation, started) in audit.started.iter().enumerate() {
+    assert_eq!(audit.processes.len(), 4, "{audit}");
+    for (generation, started) in audit.processes.iter().enumerate() {
         // What came from above was never closed and goes on.
-        assert_eq!(leaked_kinds(started), vec![Kind::Event; generation], "{audit}");
+        assert_eq!(leaked_kinds(started), vec![ObjectKind::Event; generation], "{audit}");
         if generation > 0 {
-            assert_eq!(started.parent, audit.started[generation - 1].id);
+            assert_eq!(started.parent, audit.processes[generation - 1].id);
         }
     }
 }
@@ -195,12 +196,12 @@ fn starts_from_two_threads(_: &[String]) {
 
 fn children_of_two_threads_are_told_apart() {
     let audit = audit("starts_from_two_threads", &[]);
-    assert_eq!(audit.started.len(), 11, "{audit}");
-    let parent = audit.started[0].id;
-    for child in &audit.started[1..] {
+    assert_eq!(audit.processes.len(), 11, "{audit}");
+    let parent = audit.processes[0].id;
+    for child in &audit.processes[1..] {
         assert_eq!(child.parent, parent);
         // What another thread's spawn has made inheritable in the same moment can be there too.
-        assert!(leaked_kinds(child).contains(&Kind::Event), "{audit}");
+        assert!(leaked_kinds(child).contains(&ObjectKind::Event), "{audit}");
     }
 }
 
@@ -214,20 +215,20 @@ fn starts_some_that_die_at_once(_: &[String]) {
 }
 
 fn children_that_die_at_once_are_seen() {
-    let audit = Audit::of(in_role_of_std("starts_some_that_die_at_once", &[])).run(LONG).unwrap();
+    let audit = Audit::new(in_role_of_std("starts_some_that_die_at_once", &[])).run(LONG).unwrap();
     assert!(audit.status.success(), "{audit}");
     // One that is killed while the kernel is asked about it is said to be so, and on Linux one can be killed before that.
-    let seen = audit.started.len() - 1;
+    let seen = audit.processes.len() - 1;
     assert!(seen <= 10, "{audit}");
-    for child in &audit.started[1..] {
-        assert!(child.untold.is_some() || leaked_kinds(child) == [Kind::Event], "{audit}");
+    for child in &audit.processes[1..] {
+        assert!(child.incomplete.is_some() || leaked_kinds(child) == [ObjectKind::Event], "{audit}");
     }
 }
 
 fn each_process_stands_still_while_it_is_looked_at() {
     let seen = Mutex::new(Vec::new());
-    let look = |started: &Started| {
-        let values: Vec<u32> = started.arrived.iter().map(|(entry, _)| entry.value().get()).collect();
+    let look = |started: &AuditedProcess| {
+        let values: Vec<u32> = started.handles.iter().map(|(entry, _)| entry.value().get()).collect();
         let there = || -> Vec<table::Entry> {
             let mut entries = table::of(started.id);
             entries.retain(|entry| entry.inheritable);
@@ -238,14 +239,14 @@ fn each_process_stands_still_while_it_is_looked_at() {
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(before, there(), "it runs");
         assert_eq!(values, before.iter().map(|entry| entry.value).collect::<Vec<_>>());
-        let access = |entry: &Entry| entry.access();
-        let accesses: Vec<u32> = started.arrived.iter().map(|(entry, _)| access(entry)).collect();
+        let access = |entry: &HandleEntry| entry.access();
+        let accesses: Vec<u32> = started.handles.iter().map(|(entry, _)| access(entry)).collect();
         assert_eq!(accesses, before.iter().map(|entry| entry.access).collect::<Vec<_>>());
         seen.lock().unwrap().push(started.id);
     };
     let _event = leaking();
-    let audit = Audit::of(in_role_of_std("leaks_to_a_child", &[])).watch(look).run(LONG).unwrap();
-    let ids: Vec<u32> = audit.started.iter().map(|started| started.id).collect();
+    let audit = Audit::new(in_role_of_std("leaks_to_a_child", &[])).watch(look).run(LONG).unwrap();
+    let ids: Vec<u32> = audit.processes.iter().map(|started| started.id).collect();
     assert_eq!((ids.len(), seen.into_inner().unwrap()), (2, ids));
 }
 
@@ -255,7 +256,7 @@ fn a_program_that_is_not_there_is_an_error() {
     let program = std::env::temp_dir().join("no such program, really");
     // Often, because two wait for a child that can't become the program, and one of them must not.
     for _ in 0..100 {
-        match Audit::of(Command::new(&program)).run(LONG) {
+        match Audit::new(Command::new(&program)).run(LONG) {
             Err(error @ Error::System { .. }) => {
                 assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
                 assert!(error.to_string().contains("no such program, really"), "{error}");
@@ -270,7 +271,7 @@ fn a_stream_that_is_a_pipe_to_here_is_refused() {
     let mut command = in_role_of_std("sleeps", &[]);
     command.stdin(Stdio::piped());
     let begun = Instant::now();
-    let refused = Audit::of(command).run(LONG);
+    let refused = Audit::new(command).run(LONG);
     assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{refused:?}");
     assert!(begun.elapsed() < Duration::from_secs(20));
     assert_eq!(table::children_of(std::process::id()), []);
@@ -292,11 +293,11 @@ fn at_the_deadline_nothing_is_left() {
     let seen = Mutex::new(Vec::new());
     let time = Duration::from_secs(3);
     let begun = Instant::now();
-    let outcome = Audit::of(in_role_of_std("starts_one_that_stays", &[]))
+    let outcome = Audit::new(in_role_of_std("starts_one_that_stays", &[]))
         .watch(|started| seen.lock().unwrap().push(started.id))
         .run(time);
     match outcome {
-        Err(Error::TimedOut { after, .. }) => assert_eq!(after, time),
+        Err(Error::TimedOut { timeout: after, .. }) => assert_eq!(after, time),
         other => panic!("{other:?}"),
     }
     assert!((time..time + Duration::from_secs(10)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
@@ -305,7 +306,7 @@ fn at_the_deadline_nothing_is_left() {
     are_gone(&seen);
     assert_eq!(table::count(), handles);
     // Of one that hasn't even begun, nothing is left either.
-    let outcome = Audit::of(in_role_of_std("sleeps", &[])).run(Duration::ZERO);
+    let outcome = Audit::new(in_role_of_std("sleeps", &[])).run(Duration::ZERO);
     assert!(matches!(outcome, Err(Error::TimedOut { .. })), "{outcome:?}");
     are_gone(&[]);
 }
@@ -315,7 +316,7 @@ fn if_what_watches_panics_nothing_is_left() {
     let _ = catch_unwind(|| panic!("the first"));
     let handles = table::count();
     let seen = Mutex::new(Vec::new());
-    let auditing = Audit::of(in_role_of_std("starts_one_that_stays", &[])).watch(|started| {
+    let auditing = Audit::new(in_role_of_std("starts_one_that_stays", &[])).watch(|started| {
         let mut seen = seen.lock().unwrap();
         seen.push(started.id);
         if seen.len() == 2 {
@@ -331,7 +332,7 @@ fn if_what_watches_panics_nothing_is_left() {
 
 /// Audits, and tells whoever has started this which processes there are.
 fn audits_one_that_stays(_: &[String]) {
-    let audited = Audit::of(in_role_of_std("starts_one_that_stays", &[]))
+    let audited = Audit::new(in_role_of_std("starts_one_that_stays", &[]))
         .watch(|started| {
             use std::io::Write;
             println!("{}", started.id);
@@ -380,7 +381,7 @@ fn the_status_is_the_one_without_an_audit() {
             command
         };
         let expected = quiet().status().unwrap();
-        let audit = Audit::of(quiet()).run(LONG).unwrap();
+        let audit = Audit::new(quiet()).run(LONG).unwrap();
         assert_eq!(audit.status, expected, "{way}");
         assert_eq!(audit.status.success(), way == "with 0");
     }
@@ -408,7 +409,7 @@ fn the_output_is_the_one_without_an_audit() {
             .stdout(std::fs::File::create(&out).unwrap())
             .stderr(std::fs::File::create(&err).unwrap());
         let status =
-            if audited { Audit::of(command).run(LONG).unwrap().status } else { command.status().unwrap() };
+            if audited { Audit::new(command).run(LONG).unwrap().status } else { command.status().unwrap() };
         let said = [&out, &err].map(|path| std::fs::read_to_string(path).unwrap());
         (status, said)
     };
@@ -425,15 +426,15 @@ fn other_children_are_left_alone() {
     let mut before = start();
     assert!(table::ends_within(before.id(), 20_000));
     let (mut stays, during) = (in_role_of_std("sleeps", &[]).spawn().unwrap(), Mutex::new(None));
-    let audit = Audit::of(in_role_of_std("leaks_to_a_child", &[]))
+    let audit = Audit::new(in_role_of_std("leaks_to_a_child", &[]))
         .watch(|_| {
             during.lock().unwrap().get_or_insert_with(start);
         })
         .run(LONG)
         .unwrap();
     let ours = [before.id(), stays.id()];
-    assert!(audit.started.iter().all(|started| !ours.contains(&started.id)), "{audit}");
-    assert_eq!(audit.started.len(), 2, "{audit}");
+    assert!(audit.processes.iter().all(|started| !ours.contains(&started.id)), "{audit}");
+    assert_eq!(audit.processes.len(), 2, "{audit}");
     assert_eq!(before.wait().unwrap().code(), Some(7));
     assert_eq!(during.into_inner().unwrap().unwrap().wait().unwrap().code(), Some(7));
     assert!(stays.try_wait().unwrap().is_none());
@@ -457,6 +458,6 @@ fn two_audits_at_once_are_apart() {
         let other = scope.spawn(|| audit("has_descendants", &["2"]));
         (one.join().unwrap(), other.join().unwrap())
     });
-    assert_eq!((one.started.len(), other.started.len()), (2, 3), "{one}\n{other}");
-    assert!(one.started.iter().all(|started| other.started.iter().all(|apart| apart.id != started.id)));
+    assert_eq!((one.processes.len(), other.processes.len()), (2, 3), "{one}\n{other}");
+    assert!(one.processes.iter().all(|started| other.processes.iter().all(|apart| apart.id != started.id)));
 }

@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Command, Error, Event, Stdio, Told};
-use handover_tests::{bare, expect, raw, role, table, tests, this_program};
+use handover::{Command, Error, Event, HandleValue, Stdio};
+use handover_tests::{adopt, bare, expect, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -176,7 +176,7 @@ fn a_handles_number_can_be_an_argument_or_a_variable() {
     let text = out(&mut command);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     child.wait_timeout(SOON).unwrap();
-    let number = child.handed_down().next().unwrap().1;
+    let number = child.inherited_handles().next().unwrap().1;
     let hex = |text: &str| expect::to_hex(text.as_ref());
     // Which number it is differs from spawn to spawn; that it is one and the same is seen in one spawn.
     let argument = text.lines().find(|line| line.starts_with("arg ")).unwrap();
@@ -292,7 +292,7 @@ fn a_program_that_is_none_costs_nothing() {
 
 fn what_is_looked_at_does_not_depend_on_other_variables() {
     let looked_at = |command: &mut Command<'_>| match command.spawn() {
-        Err(Error::ProgramNotFound { looked_at, .. }) => looked_at,
+        Err(Error::ProgramNotFound { searched: looked_at, .. }) => looked_at,
         other => panic!("{other:?}"),
     };
     let plain = looked_at(&mut Command::new("no-such-program"));
@@ -414,7 +414,7 @@ fn sleeps(_: &[String]) {
 }
 
 fn sets_the_event_if_it_can(arguments: &[String]) {
-    let outcome = Told::argument(3).and_then(Told::adopt::<Event>).and_then(|event| event.set());
+    let outcome = HandleValue::from_arg(3).and_then(adopt::<Event>).and_then(|event| event.set());
     assert_eq!(arguments.len(), 1);
     print!("{}", outcome.is_ok());
 }
@@ -462,7 +462,7 @@ fn canaries_of_each_kind_stay() {
     for sealed in [false, true] {
         let mut command = in_role("sleeps");
         if sealed {
-            command.sealed();
+            command.race_free();
         }
         assert_eq!(has(command.spawn().unwrap().id()), all(0));
         assert_eq!(has(command.inherit("listed", &listed).spawn().unwrap().id()), all(0));

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{
-    AsHandle, BorrowedHandle, Channel, Child, Command, Error, Event, HandleValue, Kind, Message, OwnedHandle,
-    Process, Share, Stdio,
+    AsHandle, BorrowedHandle, BorrowedObject, Channel, Child, Command, Error, Event, HandleValue, Message,
+    ObjectKind, OwnedHandle, Process, Stdio,
 };
 use handover_tests::{expect, raw, role, settled, table, tests, this_program, until, weaker};
 
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
 fn channel_of(mut command: Command<'_>) -> (Child, Channel) {
     let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     (child, channel)
 }
 
@@ -73,10 +73,10 @@ fn parent() -> Channel {
 }
 
 /// The next message, or the end.
-fn next(channel: &Channel) -> Option<handover::Received> {
+fn next(channel: &Channel) -> Option<handover::ReceivedMessage> {
     match channel.recv_timeout(SOON) {
         Ok(message) => Some(message),
-        Err(Error::Closed { .. }) => None,
+        Err(Error::Disconnected { .. }) => None,
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -116,7 +116,7 @@ fn an_event_goes_there_and_back() {
 
 fn bytes_of_any_length_arrive() {
     let (child, channel) = in_role("echoes", &[]);
-    for length in [0, 1, 19, 4095, 4096, 65_535, 65_536, 65_537, 1_000_003, Channel::MOST_BYTES] {
+    for length in [0, 1, 19, 4095, 4096, 65_535, 65_536, 65_537, 1_000_003, Channel::MAX_BYTES] {
         let bytes: Vec<u8> = (0..length).map(|place| u8::try_from(place % 251).unwrap()).collect();
         channel.send(bytes.as_slice()).unwrap();
         assert!(channel.recv_timeout(SOON).unwrap().into_bytes() == bytes, "{length} bytes");
@@ -148,20 +148,20 @@ impl Zoo {
         fn animal<'a>(
             name: &'static str,
             handle: &'a impl AsHandle,
-            share: Share<'a>,
-            kind: Kind,
+            share: BorrowedObject<'a>,
+            kind: ObjectKind,
         ) -> Animal<'a> {
             let value = table::value(handle);
             let access = table::entry(std::process::id(), value).unwrap().access;
             Animal { name, share, access, kind, value }
         }
         let (from, to) = &self.pipe;
-        let event = animal("event", &self.event, (&self.event).into(), Kind::Event);
+        let event = animal("event", &self.event, (&self.event).into(), ObjectKind::Event);
         let mut all = vec![
             Animal { access: expect::travelling_access(&event.kind, event.access), ..event },
-            animal("file", &self.file, (&self.file).into(), Kind::File),
-            animal("pipe from", from, from.into(), Kind::File),
-            animal("pipe to", to, to.into(), Kind::File),
+            animal("file", &self.file, (&self.file).into(), ObjectKind::File),
+            animal("pipe from", from, from.into(), ObjectKind::File),
+            animal("pipe to", to, to.into(), ObjectKind::File),
         ];
         all.extend(
             self.others.iter().map(|(name, object, kind)| animal(name, object, object.into(), kind.clone())),
@@ -178,9 +178,9 @@ impl Zoo {
 /// An object, the access and the kind with which it is to arrive, and its value here.
 struct Animal<'a> {
     name: &'static str,
-    share: Share<'a>,
+    share: BorrowedObject<'a>,
     access: u32,
-    kind: Kind,
+    kind: ObjectKind,
     value: u32,
 }
 
@@ -250,7 +250,7 @@ fn every_kind_comes_back_with_its_exact_access() {
     let before = table::count();
     let mut message = channel.recv_timeout(SOON).unwrap();
     let said = values(channel.recv_timeout(SOON).unwrap().bytes());
-    let kinds: Vec<(String, Kind)> =
+    let kinds: Vec<(String, ObjectKind)> =
         message.names().map(|name| (name.to_owned(), message.kind(name).unwrap())).collect();
     assert_eq!(kinds.len(), Zoo::new().all().len());
     for ((name, kind), expected) in kinds.iter().zip(Zoo::new().all()) {
@@ -285,7 +285,7 @@ fn power_over_processes_must_be_allowed_by_name() {
     for (name, kind) in power.clone() {
         let mut message = channel.recv_timeout(SOON).unwrap();
         match message.take::<OwnedHandle>(name) {
-            Err(Error::KindNotAllowed { process, name: refused, found }) => {
+            Err(Error::KindNotAllowed { pid: process, name: refused, found, .. }) => {
                 assert_eq!((process, refused.as_str(), found), (child.id(), name, kind.clone()));
             }
             other => panic!("{kind:?}: {other:?}"),
@@ -312,7 +312,7 @@ fn power_over_processes_must_be_allowed_by_name() {
 fn only_what_is_allowed_comes_in() {
     let (child, channel) = in_role("echoes", &[]);
     let (event, semaphore) = (Event::manual_reset().unwrap(), raw::semaphore());
-    channel.allow_only([Kind::Event]);
+    channel.allow_only([ObjectKind::Event]);
     let before = table::count();
     channel.send(Message::new(b"").with("event", &event).with("semaphore", &semaphore)).unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
@@ -332,7 +332,9 @@ fn objects_are_taken_once_by_name_and_kind() {
     channel.send(Message::new(b"").with("ready", &event).with("other", &event)).unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     match message.take::<std::fs::File>("ready") {
-        Err(Error::WrongKind { expected: Kind::File, found: Kind::Event, what }) => {
+        Err(Error::WrongKind {
+            expected: ObjectKind::File, found: ObjectKind::Event, object: what, ..
+        }) => {
             assert_eq!(what, "the object \"ready\" of the message");
         }
         other => panic!("{other:?}"),
@@ -340,7 +342,7 @@ fn objects_are_taken_once_by_name_and_kind() {
     drop(message.take::<Event>("ready").unwrap());
     assert!(matches!(message.take::<Event>("ready"), Err(Error::AlreadyTaken { .. })));
     match message.take::<Event>("missing") {
-        Err(Error::NoSuchName { names, .. }) => assert_eq!(names, ["ready", "other"]),
+        Err(Error::UnknownName { available: names, .. }) => assert_eq!(names, ["ready", "other"]),
         other => panic!("{other:?}"),
     }
     assert_eq!(table::count(), before + 1, "what isn't taken is there still");
@@ -360,11 +362,11 @@ fn three_objects_of_which_the_third_is_bad() {
     let names_it = |error: Error| assert!(error.to_string().contains("three"), "{error}");
     for pseudo in expect::pseudo_handles() {
         let error = with(pseudo);
-        assert!(matches!(error, Error::NotAHandle { .. }), "{error:?}");
+        assert!(matches!(error, Error::InvalidHandleValue { .. }), "{error:?}");
         names_it(error);
     }
     let error = with(table::closed_handle());
-    assert!(matches!(error, Error::NotOpen { .. }), "{error:?}");
+    assert!(matches!(error, Error::InvalidHandle { .. }), "{error:?}");
     names_it(error);
     assert_eq!(table::values_of(&event, child.id()), [], "nothing is left in the child");
     assert_eq!(table::count(), before);
@@ -375,7 +377,7 @@ fn three_objects_of_which_the_third_is_bad() {
 }
 
 fn two_hundred_and_fifty_three_objects_and_no_more() {
-    assert_eq!(Channel::MOST_OBJECTS, 253);
+    assert_eq!(Channel::MAX_OBJECTS, 253);
     let events: Vec<Event> = (0..254).map(|_| Event::manual_reset().unwrap()).collect();
     let message = |count: usize| {
         (0..count)
@@ -404,11 +406,11 @@ fn what_no_message_can_hold_is_refused() {
         assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
         assert!(error.to_string().contains(part), "{error}");
     };
-    refused(Message::new(vec![0; Channel::MOST_BYTES + 1]), "16 MiB");
+    refused(Message::new(vec![0; Channel::MAX_BYTES + 1]), "16 MiB");
     refused(Message::new(b"").with("", &event), "without a name");
     refused(Message::new(b"").with("a\0b", &event), "NUL");
     refused(Message::new(b"").with("n".repeat(256), &event), "255");
-    refused(Message::new(b"").with("n", &event).with("n", &event), "one name");
+    refused(Message::new(b"").with("n", &event).with("n", &event), "same name");
     assert_eq!(table::values_of(&event, child.id()), []);
     channel.send(Message::new(b"").with("n".repeat(255), &event)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);
@@ -529,7 +531,7 @@ fn sending_has_a_deadline() {
     assert_eq!(table::values_of(&event, child.id()), [], "the object went back");
     assert_eq!(table::count(), before);
     // Nothing can follow half a message.
-    assert!(matches!(channel.send(b"more"), Err(Error::CutOff { .. })));
+    assert!(matches!(channel.send(b"more"), Err(Error::PartialSend { .. })));
     assert!(channel.try_recv().unwrap().is_none(), "receiving goes on");
 }
 
@@ -548,7 +550,7 @@ fn what_the_child_sends_last_arrives() {
     let before = table::count();
     for _ in 0..2 {
         let end = channel.recv_timeout(SOON);
-        assert!(matches!(end, Err(Error::Closed { .. } | Error::PeerGone { .. })), "{end:?}");
+        assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
     }
     assert!(child.wait_timeout(SOON).unwrap().success());
     assert_eq!(table::count(), before);
@@ -571,10 +573,10 @@ fn flushes_late(arguments: &[String]) {
     for _ in 0..2 {
         match channel.flush(SOON) {
             Ok(()) => assert_eq!(arguments, ["fetched"]),
-            Err(Error::Closed { .. }) => assert_eq!(arguments, ["not fetched"]),
+            Err(Error::Disconnected { .. }) => assert_eq!(arguments, ["not fetched"]),
             other => panic!("{other:?}"),
         }
-        assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+        assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
     }
 }
 
@@ -584,7 +586,7 @@ fn flushing_says_what_became_of_it_though_the_other_end_has_closed() {
         let mut command = Command::new(this_program());
         command.args(role("flushes_late", &[fate])).stdin(Stdio::piped()).kill_on_drop(true);
         let mut child = command.channel().spawn().unwrap();
-        let channel = child.channel.take().unwrap();
+        let channel = child.take_channel().unwrap();
         if fate == "fetched" {
             drop(channel.recv_timeout(SOON).unwrap());
         } else {
@@ -606,14 +608,14 @@ fn sends_too_much(arguments: &[String]) {
     let late = channel
         .send_timeout(Message::new(vec![0; 1 << 20]).with("event", &event), Duration::from_millis(300));
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
-    assert!(matches!(channel.send(b"more"), Err(Error::CutOff { .. })));
+    assert!(matches!(channel.send(b"more"), Err(Error::PartialSend { .. })));
     println!("late");
     if arguments == ["waits"] {
         // The parent takes the first, or closes without it.
         let end = channel.recv_timeout(SOON);
-        assert!(matches!(end, Err(Error::Closed { .. })), "{end:?}");
+        assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
         let end = channel.flush(SOON);
-        assert!(matches!(end, Ok(()) | Err(Error::Closed { .. })), "{end:?}");
+        assert!(matches!(end, Ok(()) | Err(Error::Disconnected { .. })), "{end:?}");
         assert_eq!(table::count(), before, "nothing is kept for nobody");
         return;
     }
@@ -639,7 +641,7 @@ fn what_was_sent_before_a_deadline_arrives() {
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
     // Half a message is nobody's fault, and not a broken rule.
     let end = channel.recv_timeout(SOON);
-    assert!(matches!(end, Err(Error::Closed { .. } | Error::PeerGone { .. })), "{end:?}");
+    assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
     drop(message);
     assert_eq!(table::count(), before);
     drop(channel);
@@ -694,7 +696,7 @@ fn asks_for_its_parent(_: &[String]) {
     let channel = parent();
     assert!(matches!(Channel::parent(), Err(Error::AlreadyTaken { .. })));
     assert_eq!(handover::inherited().unwrap().names(), ["event"], "the channel is no object of the user's");
-    assert_eq!(handover::unlisted().unwrap(), []);
+    assert_eq!(handover::leaked_handles().unwrap(), []);
     // A child of its own gets nothing of it, by whatever way it is started.
     let mut own = std::process::Command::new(this_program());
     assert!(own.args(role("copies_its_environment", &[])).status().unwrap().success());
@@ -707,11 +709,11 @@ fn asks_for_its_parent(_: &[String]) {
 }
 
 fn copies_its_environment(_: &[String]) {
-    assert!(matches!(Channel::parent(), Err(Error::NotForThisProcess { .. })));
+    assert!(matches!(Channel::parent(), Err(Error::ManifestMismatch { .. })));
 }
 
 fn has_no_channel(_: &[String]) {
-    assert!(matches!(Channel::parent(), Err(Error::NoChannel)));
+    assert!(matches!(Channel::parent(), Err(Error::NoParentChannel { .. })));
 }
 
 fn a_channel_is_one_childs_alone() {
@@ -720,8 +722,8 @@ fn a_channel_is_one_childs_alone() {
     let mut command = Command::new(this_program());
     command.args(role("asks_for_its_parent", &[])).inherit("event", &event);
     let mut child = command.channel().spawn().unwrap();
-    assert_eq!(child.handed_down().map(|(name, _)| name).collect::<Vec<_>>(), ["event"]);
-    let channel = child.channel.take().unwrap();
+    assert_eq!(child.inherited_handles().map(|(name, _)| name).collect::<Vec<_>>(), ["event"]);
+    let channel = child.take_channel().unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"asked");
     ends_well(child, channel);
     // One that never asks, and one whose channel nobody takes.
@@ -743,7 +745,7 @@ fn a_channel_is_one_childs_alone() {
 fn sealed_children_have_channels() {
     let event = Event::manual_reset().unwrap();
     let mut sealed = Command::new(this_program());
-    sealed.args(role("echoes", &[])).sealed();
+    sealed.args(role("echoes", &[])).race_free();
     let (child, channel) = channel_of(sealed);
     channel.send(Message::new(b"go").with("event", &event)).unwrap();
     channel.recv_timeout(SOON).unwrap().take::<Event>("event").unwrap().set().unwrap();

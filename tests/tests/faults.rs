@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use handover::inspect::{Audit, HandleTable};
 use handover::{
-    Audit, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, OwnedHandle, Process,
-    Reset, Result, Section, Semaphore, SingleInstance, Stdio, Table, Timer, Told, faults, wait_any,
+    Channel, Child, Command, Error, Event, HandleValue, Listener, Message, OwnedHandle, Process, ResetMode,
+    Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, faults, wait_any,
 };
 use handover_tests::{
-    Sweep, bare, begun, end, events, expect, flags_are_as_before, in_role_of_std, names_the_call, role,
-    sweep, swept, table, tests, this_program, until, waits, weaker,
+    Sweep, adopt, bare, begun, end, events, expect, flags_are_as_before, in_role_of_std, names_the_call,
+    role, sweep, swept, table, tests, this_program, until, waits, weaker,
 };
 
 fn main() -> ExitCode {
@@ -143,7 +144,7 @@ fn a_spawn_of_a_child_that_ends_with_this_process_fails_at_each_call() {
 
 fn a_sealed_spawn_fails_at_each_call() {
     let (event, inheritable) = events();
-    sweep("sealed spawn", || forever(&event, &inheritable).sealed().spawn(), end);
+    sweep("sealed spawn", || forever(&event, &inheritable).race_free().spawn(), end);
     flags_are_as_before(&event, &inheritable);
 }
 
@@ -186,14 +187,14 @@ fn spawns_first(arguments: &[String]) {
     let spawn = || {
         let mut command = forever(&event, &inheritable);
         match arguments[0].as_str() {
-            "sealed" => command.sealed(),
+            "sealed" => command.race_free(),
             "kept" => command.kill_with_parent(true),
             _ => &mut command,
         };
         command.spawn()
     };
     // Of std, say: what the first error needs.
-    drop(Error::PeerGone { process: 0, what: String::new() }.to_string());
+    drop(Process::open(u32::MAX).unwrap_err().to_string());
     let before = (table::count(), table::children_of(std::process::id()).len());
     let (outcome, calls) = faults::run(Some(fail_at), spawn);
     let after = || (table::count(), table::children_of(std::process::id()).len());
@@ -292,16 +293,16 @@ fn adopts_with_faults(_: &[String]) {
         event.set().unwrap();
     }
     drop(failing_at_each_call("take, a semaphore", || inherited.take::<Semaphore>("semaphore")));
-    drop(failing_at_each_call("take, a section", || inherited.take::<Section>("section")));
+    drop(failing_at_each_call("take, a section", || inherited.take::<SharedMemory>("section")));
     drop(failing_at_each_call("take, a timer", || inherited.take::<Timer>("timer")));
     drop(failing_at_each_call("take, a file", || inherited.take::<std::fs::File>("file")));
     drop(failing_at_each_call("take, a handle", || inherited.take::<OwnedHandle>("handle")));
-    assert_eq!(failing_at_each_call("unlisted", handover::unlisted), []);
+    assert_eq!(failing_at_each_call("unlisted", handover::leaked_handles), []);
 }
 
 fn an_adoption_fails_at_each_call() {
     let (event, second) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
-    let (semaphore, section) = (Semaphore::new(1).unwrap(), Section::new(1).unwrap());
+    let (semaphore, section) = (Semaphore::new(1).unwrap(), SharedMemory::new(1).unwrap());
     let timer = Timer::manual_reset().unwrap();
     let file = std::fs::File::open(this_program()).unwrap();
     let mut command = Command::new(this_program());
@@ -317,7 +318,7 @@ fn an_adoption_fails_at_each_call() {
 fn adopts_a_told_handle(arguments: &[String]) {
     let fail_at = arguments[0].parse().unwrap();
     let before = table::count();
-    let (outcome, calls) = faults::run(Some(fail_at), || Told::argument(4)?.adopt::<Event>());
+    let (outcome, calls) = faults::run(Some(fail_at), || adopt::<Event>(HandleValue::from_arg(4)?));
     let said = match (outcome, faults::failed()) {
         (Ok(event), None) => {
             event.set().unwrap();
@@ -355,9 +356,9 @@ fn a_told_handle_is_adopted_or_an_error_at_each_call() {
 
 fn keeps_with_faults(arguments: &[String]) {
     let value: u32 = arguments[0].parse().unwrap();
-    let unlisted = handover::unlisted().unwrap();
+    let unlisted = handover::leaked_handles().unwrap();
     let leaked = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
-    failing_at_each_call("keep what leaked in", || leaked.keep());
+    failing_at_each_call("keep what leaked in", || leaked.clear_inherit());
     assert!(!table::entry(std::process::id(), value).unwrap().inheritable);
 }
 
@@ -381,7 +382,7 @@ fn pulling_fails_at_each_call() {
     let event = Event::manual_reset().unwrap();
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("event", &event));
-    let value = child.handed_down().next().unwrap().1;
+    let value = child.inherited_handles().next().unwrap().1;
     let beside = |name| Sweep::of(name).beside(&[child.id()]);
     beside("pull, an event").run(|| child.process().duplicate_from::<Event>(value), drop);
     beside("pull, a handle").run(|| child.process().duplicate_from::<OwnedHandle>(value), drop);
@@ -392,11 +393,12 @@ fn opening_a_process_fails_at_each_call() {
     let beside = |name| Sweep::of(name).beside(&[child.id()]);
     let identity = child.process().identity().unwrap();
     beside("open a process").run(|| Process::open(child.id()), drop);
-    beside("open a process again").run(|| Process::open_identified(identity), drop);
-    beside("open a process to look").run(|| Process::open_to_look(child.id()), drop);
+    beside("open a process again").run(|| Process::open_exact(identity), drop);
+    beside("open a process to look").run(|| Process::open_for_query(child.id()), drop);
     beside("ask a process for its user").run(|| child.process().user(), drop);
     beside("ask a process who it is").run(|| Process::open(child.id())?.identity(), |_| {});
-    beside("ask a process whether it has ended").run(|| child.process().has_ended(), |ended| assert!(!ended));
+    beside("ask a process whether it has ended")
+        .run(|| child.process().has_exited(), |ended| assert!(!ended));
 }
 
 fn a_wait_fails_at_each_call() {
@@ -426,24 +428,24 @@ fn creating_and_opening_fail_at_each_call() {
     let of = |kind: &str| format!("{name}.{kind}");
     sweep("create, an event", Event::manual_reset, drop);
     sweep("create, a semaphore", || Semaphore::new(1), drop);
-    sweep("create, a section", || Section::new(1), drop);
+    sweep("create, a section", || SharedMemory::new(1), drop);
     sweep("create, a timer", Timer::manual_reset, drop);
     let naming = |name| Sweep::of(name).harmless(expect::HARMLESS_NAME);
-    naming("create by name, an event").run(|| Event::create_named(&of("event"), Reset::Auto), drop);
+    naming("create by name, an event").run(|| Event::create_named(&of("event"), ResetMode::Auto), drop);
     naming("create by name, a semaphore").run(|| Semaphore::create_named(&of("semaphore"), 0), drop);
-    naming("create by name, a section").run(|| Section::create_named(&of("section"), 1), drop);
-    naming("create by name, a timer").run(|| Timer::create_named(&of("timer"), Reset::Auto), drop);
+    naming("create by name, a section").run(|| SharedMemory::create_named(&of("section"), 1), drop);
+    naming("create by name, a timer").run(|| Timer::create_named(&of("timer"), ResetMode::Auto), drop);
     naming("create or open, a semaphore").run(|| Semaphore::create_or_open_named(&of("semaphore"), 0), drop);
-    naming("claim").run(|| SingleInstance::claim(&of("single")), drop);
-    let _event = Event::create_named(&of("event"), Reset::Auto).unwrap();
+    naming("claim").run(|| SingleInstance::acquire(&of("single")), drop);
+    let _event = Event::create_named(&of("event"), ResetMode::Auto).unwrap();
     let _semaphore = Semaphore::create_named(&of("semaphore"), 1).unwrap();
-    let _section = Section::create_named(&of("section"), 1).unwrap();
-    let _timer = Timer::create_named(&of("timer"), Reset::Auto).unwrap();
+    let _section = SharedMemory::create_named(&of("section"), 1).unwrap();
+    let _timer = Timer::create_named(&of("timer"), ResetMode::Auto).unwrap();
     naming("create or open, an event that is there")
-        .run(|| Event::create_or_open_named(&of("event"), Reset::Auto), drop);
+        .run(|| Event::create_or_open_named(&of("event"), ResetMode::Auto), drop);
     sweep("open, an event", || Event::open_named(&of("event")), drop);
     sweep("open, a semaphore", || Semaphore::open_named(&of("semaphore")), drop);
-    sweep("open, a section", || Section::open_named(&of("section")), drop);
+    sweep("open, a section", || SharedMemory::open_named(&of("section")), drop);
     sweep("open, a timer", || Timer::open_named(&of("timer")), drop);
     // By the process that has it, and from another one.
     let server = in_role("serves", &[&of("another")]);
@@ -455,12 +457,12 @@ fn creating_and_opening_fail_at_each_call() {
 }
 
 fn a_view_fails_at_each_call() {
-    let section = Section::new(100).unwrap();
+    let section = SharedMemory::new(100).unwrap();
     sweep("view", || section.view(), drop);
-    sweep("view, a part, to write", || section.view_mut_of(10, 10), drop);
+    sweep("view, a part, to write", || section.view_mut_range(10, 10), drop);
     sweep("ask for a section's size", || section.size(), |_| {});
     for timer in [Timer::auto_reset().unwrap(), Timer::manual_reset().unwrap()] {
-        sweep("set a timer", || timer.set_after(SOON), drop);
+        sweep("set a timer", || timer.set_once(SOON), drop);
         sweep("cancel a timer", || timer.cancel(), drop);
     }
     let semaphore = Semaphore::new(0).unwrap();
@@ -472,27 +474,27 @@ fn a_view_fails_at_each_call() {
 }
 
 fn a_look_into_tables_fails_at_each_call() {
-    let (event, section) = (Event::manual_reset().unwrap(), Section::new(1).unwrap());
+    let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(1).unwrap());
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("event", &event).inherit("section", &section));
-    let this = Process::open_to_look(std::process::id()).unwrap();
+    let this = Process::open_for_query(std::process::id()).unwrap();
     let look = |name| Sweep::of(name).beside(&[child.id()]).harmless(expect::HARMLESS_LOOK);
-    look("look into a table").run(|| Table::of(child.process()), drop);
-    look("look into one's own table").run(|| Table::of(&this), drop);
-    look("find what is shared").run(|| handover::shared(&this, child.process()), drop);
+    look("look into a table").run(|| HandleTable::of(child.process()), drop);
+    look("look into one's own table").run(|| HandleTable::of(&this), drop);
+    look("find what is shared").run(|| handover::inspect::shared_objects(&this, child.process()), drop);
 }
 
 fn ends_at_once(_: &[String]) {}
 
 fn an_audit_fails_at_each_call() {
-    let run = || Audit::of(in_role_of_std("ends_at_once", &[])).run(SOON);
+    let run = || Audit::new(in_role_of_std("ends_at_once", &[])).run(SOON);
     Sweep::of("audit").harmless(expect::HARMLESS_AUDIT).run(run, drop);
 }
 
 fn a_spawn_with_a_channel_fails_at_each_call() {
     let (event, inheritable) = events();
     sweep("spawn, with a channel", || forever(&event, &inheritable).channel().spawn(), end);
-    let sealed = || forever(&event, &inheritable).channel().sealed().spawn();
+    let sealed = || forever(&event, &inheritable).channel().race_free().spawn();
     sweep("sealed spawn, with a channel", sealed, end);
     flags_are_as_before(&event, &inheritable);
 }
@@ -512,7 +514,7 @@ fn echoes(_: &[String]) {
 fn echoing() -> Result<(Child, Channel)> {
     let mut command = in_role("echoes", &[]);
     let mut child = command.stdin(Stdio::null()).kill_on_drop(true).channel().spawn()?;
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     Ok((child, channel))
 }
 
@@ -575,7 +577,7 @@ fn a_child_that_sends_and_receives_fails_at_each_call() {
         let mut command = in_role("talks_with_faults", &[fail_at]);
         command.stdin(Stdio::null()).stderr(Stdio::inherit());
         let mut child = command.channel().spawn().unwrap();
-        let channel = child.channel.take().unwrap();
+        let channel = child.take_channel().unwrap();
         let handles = table::count();
         if let Ok(mut message) = channel.recv_timeout(SOON) {
             // A child that has failed has closed, or doesn't listen.
@@ -608,7 +610,7 @@ fn a_child_that_sends_and_receives_fails_at_each_call() {
 fn connects(arguments: &[String]) {
     // Refused is what it is while the other side fails; the last time, it is let in.
     while let Ok(channel) = Channel::connect_timeout(&arguments[0], SOON).or_else(|error| match error {
-        Error::Refused { .. } => Channel::connect_timeout(&arguments[0], SOON),
+        Error::ConnectionRefused { .. } => Channel::connect_timeout(&arguments[0], SOON),
         other => Err(other),
     }) {
         let _ = channel.recv_timeout(SOON);
@@ -664,7 +666,7 @@ fn listening_fails_at_each_call() {
 
 fn serves(arguments: &[String]) {
     let mut listener = Listener::bind(&arguments[0]).unwrap();
-    let _event = Event::create_named(&format!("{}.event", arguments[0]), Reset::Manual).unwrap();
+    let _event = Event::create_named(&format!("{}.event", arguments[0]), ResetMode::Manual).unwrap();
     println!("listens");
     loop {
         // A client that fails is one that doesn't come in.
@@ -693,7 +695,7 @@ fn connecting_fails_at_each_call() {
 }
 
 fn has_claimed(arguments: &[String]) {
-    let _only = SingleInstance::claim(&arguments[0]).unwrap();
+    let _only = SingleInstance::acquire(&arguments[0]).unwrap();
     println!("has it");
     // Until the end of the input.
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -709,7 +711,7 @@ fn claiming_what_somebody_has_fails_at_each_call() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.trim_end(), "has it");
     // That it is taken is the answer; any other error is one.
-    let claim = || match SingleInstance::claim(&name) {
+    let claim = || match SingleInstance::acquire(&name) {
         Err(Error::AlreadyRunning { .. }) => Ok(()),
         Err(other) => Err(other),
         Ok(_) => panic!("it was claimed twice"),

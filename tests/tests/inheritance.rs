@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Child, Command, Error, Event, HandleValue, Stdio, Told};
-use handover_tests::{expect, raw, role, table, tests, this_program, until};
+use handover::{Child, Command, Error, Event, HandleValue, Stdio};
+use handover_tests::{adopt, expect, raw, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -48,14 +48,14 @@ fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
 }
 
 /// The number that stands behind the role.
-fn told(arguments: &[String]) -> Told {
-    let told = Told::argument(3).expect("a handle's number");
-    assert_eq!(told.value().to_string(), arguments[0]);
+fn told(arguments: &[String]) -> HandleValue {
+    let told = HandleValue::from_arg(3).expect("a handle's number");
+    assert_eq!(told.to_string(), arguments[0]);
     told
 }
 
 fn waits_for_its_event(arguments: &[String]) {
-    let event: Event = told(arguments).adopt().expect("an event");
+    let event: Event = adopt(told(arguments)).expect("an event");
     event.wait_timeout(SOON).expect("the signal");
 }
 
@@ -71,7 +71,7 @@ fn the_child_gets_the_very_object_under_the_number_it_is_told() {
         .arg_handle("{event}")
         .spawn()
         .unwrap();
-    let told: Vec<_> = child.handed_down().map(|(_, value)| value.get()).collect();
+    let told: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
     assert_eq!(table::values_of(&event, child.id()), told[..1]);
     assert_eq!(table::values_of(&decoy, child.id()), told[1..]);
     decoy.set().unwrap();
@@ -93,7 +93,7 @@ fn the_access_that_arrives_is_what_the_handle_has() {
         .unwrap();
     let access = |process: u32, value: u32| table::entry(process, value).expect("it is open").access;
     let here = sent.map(|value| access(std::process::id(), value));
-    let there: Vec<_> = child.handed_down().map(|(_, value)| access(child.id(), value.get())).collect();
+    let there: Vec<_> = child.inherited_handles().map(|(_, value)| access(child.id(), value.get())).collect();
     assert_eq!(there, here);
     assert_ne!(here[0], here[1], "the two ends differ");
 }
@@ -152,7 +152,7 @@ fn an_inheritable_handle_that_is_not_listed_does_not_arrive() {
 }
 
 fn adopts_and_has_a_child(arguments: &[String]) {
-    let event: Event = told(arguments).adopt().expect("an event");
+    let event: Event = adopt(told(arguments)).expect("an event");
     // std's builder: whatever is inheritable goes along.
     let mut grandchild =
         std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
@@ -185,7 +185,7 @@ fn a_missing_program_costs_no_handle() {
     let attempt = || {
         let outcome = Command::new("no-such-program").stdin(Stdio::piped()).inherit("event", &event).spawn();
         match outcome {
-            Err(Error::ProgramNotFound { program, looked_at }) => {
+            Err(Error::ProgramNotFound { program, searched: looked_at, .. }) => {
                 assert_eq!(program, "no-such-program");
                 let file = format!("no-such-program{}", std::env::consts::EXE_SUFFIX);
                 assert!(looked_at.iter().any(|looked_at| looked_at.ends_with(&file)), "{looked_at:?}");
@@ -252,11 +252,11 @@ fn a_handle_that_is_none_is_refused() {
     let before = table::count();
     for pseudo in expect::pseudo_handles() {
         let refused = in_role("sleeps", &[]).inherit("pseudo", pseudo).spawn();
-        assert!(matches!(refused, Err(Error::NotAHandle { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::InvalidHandleValue { .. })), "{refused:?}");
     }
     let refused = in_role("sleeps", &[]).inherit("closed", table::closed_handle()).spawn();
     match refused {
-        Err(Error::NotOpen { what }) => assert!(what.contains("closed"), "{what}"),
+        Err(Error::InvalidHandle { object: what, .. }) => assert!(what.contains("closed"), "{what}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(table::count(), before);
@@ -329,20 +329,20 @@ fn a_process_has_a_creation_time() {
     assert!(time > 0 && time <= second.process().creation_time().unwrap());
     first.kill().unwrap();
     first.wait_timeout(SOON).unwrap();
-    assert!(first.process().has_ended().unwrap());
+    assert!(first.process().has_exited().unwrap());
     assert_eq!(first.process().creation_time().unwrap(), time);
 }
 
 fn sets_ready(_: &[String]) {
     let inherited = handover::inherited().unwrap();
-    assert_eq!(handover::unlisted().unwrap(), []);
+    assert_eq!(handover::leaked_handles().unwrap(), []);
     inherited.take::<Event>("ready").unwrap().set().unwrap();
 }
 
 fn a_sealed_child_gets_what_is_listed() {
     let ready = Event::manual_reset().unwrap();
     let mut command = in_role("sets_ready", &[]);
-    command.inherit("ready", &ready).sealed();
+    command.inherit("ready", &ready).race_free();
     for _ in 0..3 {
         ready.reset().unwrap();
         let mut child = command.spawn().unwrap();
@@ -358,7 +358,7 @@ fn upper_cases(_: &[String]) {
 
 fn sealed<'a>() -> Command<'a> {
     let mut command = in_role("upper_cases", &[]);
-    command.sealed();
+    command.race_free();
     command
 }
 

@@ -39,8 +39,8 @@ fn spawns_and_sleeps(arguments: &[String]) {
     let id = match arguments[0].as_str() {
         "plain" => command.spawn().unwrap().id(),
         "with parent" => command.kill_with_parent(true).spawn().unwrap().id(),
-        "with parent, sealed" => command.kill_with_parent(true).sealed().spawn().unwrap().id(),
-        "sealed" => command.sealed().spawn().unwrap().id(),
+        "with parent, sealed" => command.kill_with_parent(true).race_free().spawn().unwrap().id(),
+        "sealed" => command.race_free().spawn().unwrap().id(),
         other => panic!("{other}"),
     };
     println!("{id}");
@@ -157,7 +157,7 @@ fn the_callers_handle_is_not_inheritable_for_a_moment() {
                 command.spawn().unwrap().wait_timeout(SOON).unwrap();
             }
             if !sealed {
-                command.sealed();
+                command.race_free();
             }
         }
         done.store(true, Ordering::Relaxed);

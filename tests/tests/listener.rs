@@ -50,7 +50,7 @@ fn said(child: &mut std::process::Child) -> String {
 fn client(arguments: &[String]) {
     let channel = match Channel::connect_timeout(&arguments[0], SOON) {
         Ok(channel) => channel,
-        Err(Error::Refused { process }) => {
+        Err(Error::ConnectionRefused { pid: process, .. }) => {
             println!("refused by {process}");
             return;
         }
@@ -63,7 +63,7 @@ fn client(arguments: &[String]) {
     channel.send(Message::new(message.bytes()).with("own", &own)).unwrap();
     own.wait_timeout(SOON).unwrap();
     channel.send(b"woken").unwrap();
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
 fn serve(channel: &Channel) {
@@ -127,7 +127,7 @@ fn a_name_is_one_listeners() {
     let before = table::count();
     let listener = Listener::bind(&name).unwrap();
     match Listener::bind(&name) {
-        Err(Error::NameTaken { name: taken }) => assert_eq!(taken, name),
+        Err(Error::NameInUse { name: taken, .. }) => assert_eq!(taken, name),
         other => panic!("{other:?}"),
     }
     drop(listener);
@@ -155,7 +155,7 @@ fn nobody_listens() {
     let started = Instant::now();
     for _ in 0..2 {
         match Channel::connect_timeout(&name, SOON) {
-            Err(Error::NobodyListens { name: missing }) => assert_eq!(missing, name),
+            Err(Error::NoListener { name: missing, .. }) => assert_eq!(missing, name),
             other => panic!("{other:?}"),
         }
         // The same after somebody has.
@@ -275,7 +275,7 @@ fn a_client_that_dies_in_the_door_leaves_nothing() {
     hostile.kill().unwrap();
     hostile.wait().unwrap();
     let gone = incoming.accept().unwrap_err();
-    assert!(matches!(gone, Error::PeerGone { .. }), "{gone:?}");
+    assert!(matches!(gone, Error::ProcessExited { .. }), "{gone:?}");
     drop(hostile);
     let before = table::count();
     let mut client = stranger("client", &[&name]);
@@ -294,7 +294,7 @@ fn a_client_that_dies_is_gone() {
     let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
     client.kill().unwrap();
     match channel.recv_timeout(SOON) {
-        Err(Error::PeerGone { process, .. }) => assert_eq!(process, client.id()),
+        Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, client.id()),
         other => panic!("{other:?}"),
     }
     client.wait().unwrap();
@@ -329,7 +329,7 @@ fn a_server_that_dies_is_gone() {
             server.kill().unwrap();
         });
         let started = Instant::now();
-        assert!(matches!(channel.recv(), Err(Error::PeerGone { .. })));
+        assert!(matches!(channel.recv(), Err(Error::ProcessExited { .. })));
         assert!(started.elapsed() < Duration::from_secs(4));
     });
     // One that dies before it answers.
@@ -342,7 +342,10 @@ fn a_server_that_dies_is_gone() {
         });
         let late = Channel::connect_timeout(&name, SOON).unwrap_err();
         assert!(
-            matches!(late, Error::PeerGone { .. } | Error::NobodyListens { .. } | Error::Refused { .. }),
+            matches!(
+                late,
+                Error::ProcessExited { .. } | Error::NoListener { .. } | Error::ConnectionRefused { .. }
+            ),
             "{late:?}"
         );
     });

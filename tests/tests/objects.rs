@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{
-    AsName, Channel, Child, Command, Error, Event, Message, Object, Section, Semaphore, Share, Stdio, Timer,
-    wait_any,
+    AsObjectName, BorrowedObject, Channel, Child, Command, Error, Event, Message, Object, Semaphore,
+    SharedMemory, Stdio, Timer, wait_any,
 };
 use handover_tests::{raw, role, table, tests, this_program, until};
 
@@ -63,13 +63,13 @@ fn uses(arguments: &[String]) {
             semaphore.release(2).unwrap();
         }
         "section" => {
-            let section = come(strategy, Section::open_named, name);
+            let section = come(strategy, SharedMemory::open_named, name);
             assert_eq!(section.size().unwrap(), 8192, "nobody has said it");
-            section.view_mut().unwrap().write(5000, b"from the child").unwrap();
+            section.view_mut().unwrap().write_at(5000, b"from the child").unwrap();
         }
         "timer" => {
             let timer = come(strategy, Timer::open_named, name);
-            timer.set_after(Duration::ZERO).unwrap();
+            timer.set_once(Duration::ZERO).unwrap();
         }
         other => panic!("{other}"),
     }
@@ -78,7 +78,7 @@ fn uses(arguments: &[String]) {
 /// Lets a child use the object, and another process not have it.
 fn travels<T: Object>(kind: &str, strategy: &str, name: &str, object: &T)
 where
-    for<'a> Share<'a>: From<&'a T>,
+    for<'a> BorrowedObject<'a>: From<&'a T>,
 {
     let before = table::count();
     let mut nobody = in_role("sleeps", &[]).spawn().unwrap();
@@ -88,7 +88,7 @@ where
         "duplication" => command.channel().spawn().unwrap(),
         _ => command.spawn().unwrap(),
     };
-    let channel = child.channel.take();
+    let channel = child.take_channel();
     if let Some(channel) = &channel {
         channel.send(Message::new(b"").with("object", object)).unwrap();
     }
@@ -102,14 +102,14 @@ where
 }
 
 fn each_kind_travels_by_each_strategy() {
-    fn named<N: AsName + ?Sized>(name: &N) -> &N {
+    fn named<N: AsObjectName + ?Sized>(name: &N) -> &N {
         name
     }
     for strategy in STRATEGIES {
         let name = format!("matrix.{strategy}.{}", std::process::id());
         let name = |kind: &str| format!("{name}.{kind}");
         let is_named = strategy == "naming";
-        let reset = handover::Reset::Auto;
+        let reset = handover::ResetMode::Auto;
 
         let of = name("event");
         let event = if is_named { Event::create_named(named(&of), reset) } else { Event::auto_reset() };
@@ -125,11 +125,11 @@ fn each_kind_travels_by_each_strategy() {
         assert_eq!(waits, [true, true, false]);
 
         let of = name("section");
-        let section = if is_named { Section::create_named(&of, 5001) } else { Section::new(5001) };
+        let section = if is_named { SharedMemory::create_named(&of, 5001) } else { SharedMemory::new(5001) };
         let section = section.unwrap();
         travels("section", strategy, &of, &section);
         let mut bytes = [0; 14];
-        section.view().unwrap().read(5000, &mut bytes).unwrap();
+        section.view().unwrap().read_at(5000, &mut bytes).unwrap();
         assert_eq!(&bytes, b"from the child");
 
         let of = name("timer");
@@ -157,7 +157,7 @@ fn files_and_pipes_travel_as_what_they_are() {
         let mut file =
             std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         let (from, to) = raw::pipe();
-        for object in [Share::from(&file), Share::from(&to)] {
+        for object in [BorrowedObject::from(&file), BorrowedObject::from(&to)] {
             let mut command = in_role("writes", &[strategy]);
             if *strategy == "inheritance" {
                 command.inherit("object", object);
@@ -165,7 +165,7 @@ fn files_and_pipes_travel_as_what_they_are() {
                 command.channel();
             }
             let mut child = command.spawn().unwrap();
-            let channel = child.channel.take();
+            let channel = child.take_channel();
             if let Some(channel) = channel {
                 channel.send(Message::new(b"").with("object", object)).unwrap();
                 drop(channel);
@@ -209,43 +209,43 @@ fn a_timer_goes_off() {
     let (started, time) = (Instant::now(), Duration::from_millis(60));
     for timer in [&manual, &auto] {
         assert!(!timer.try_wait().unwrap());
-        timer.set_after(time).unwrap();
+        timer.set_once(time).unwrap();
     }
     manual.wait_timeout(SOON).unwrap();
     auto.wait_timeout(SOON).unwrap();
     assert!(started.elapsed() >= time - Duration::from_millis(16), "{:?}", started.elapsed());
     assert!(manual.try_wait().unwrap() && !auto.try_wait().unwrap());
-    auto.set_every(Duration::ZERO, Duration::from_millis(20)).unwrap();
+    auto.set_periodic(Duration::ZERO, Duration::from_millis(20)).unwrap();
     for _ in 0..3 {
         auto.wait_timeout(SOON).unwrap();
     }
     auto.cancel().unwrap();
     let _ = auto.try_wait().unwrap();
     assert!(matches!(auto.wait_timeout(time), Err(Error::TimedOut { .. })), "it was stopped");
-    auto.set_after(Duration::from_secs(3600)).unwrap();
+    auto.set_once(Duration::from_secs(3600)).unwrap();
     assert!(!auto.try_wait().unwrap());
     for wrong in [Duration::ZERO, Duration::from_micros(900), Duration::from_secs(u64::MAX)] {
-        assert!(matches!(auto.set_every(Duration::ZERO, wrong), Err(Error::InvalidInput { .. })));
+        assert!(matches!(auto.set_periodic(Duration::ZERO, wrong), Err(Error::InvalidInput { .. })));
     }
-    assert!(matches!(auto.set_after(Duration::MAX), Err(Error::InvalidInput { .. })));
+    assert!(matches!(auto.set_once(Duration::MAX), Err(Error::InvalidInput { .. })));
 }
 
 fn a_section_is_seen_whole_or_in_part() {
-    let section = Section::new(200_000).unwrap();
+    let section = SharedMemory::new(200_000).unwrap();
     let size = section.size().unwrap();
     assert_eq!(size, 200_704, "whole pages");
     let whole = section.view_mut().unwrap();
     assert_eq!(whole.len(), size);
     assert!(whole.to_vec().iter().all(|byte| *byte == 0));
-    whole.write(70_000, b"in the middle").unwrap();
-    whole.write(size - 3, b"end").unwrap();
+    whole.write_at(70_000, b"in the middle").unwrap();
+    whole.write_at(size - 3, b"end").unwrap();
     // From a place where no page begins.
-    let part = section.view_of(70_000, 13).unwrap();
+    let part = section.view_range(70_000, 13).unwrap();
     assert_eq!((part.len(), part.to_vec().as_slice()), (13, &b"in the middle"[..]));
-    let part = section.view_mut_of(69_996, 100).unwrap();
-    part.write(4, b"IN").unwrap();
+    let part = section.view_mut_range(69_996, 100).unwrap();
+    part.write_at(4, b"IN").unwrap();
     let mut bytes = [0; 4];
-    whole.read(70_000, &mut bytes).unwrap();
+    whole.read_at(70_000, &mut bytes).unwrap();
     assert_eq!(&bytes, b"IN t");
     whole.atomic_u64(8).unwrap().store(7, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(whole.atomic_u32(8).unwrap().load(std::sync::atomic::Ordering::SeqCst), 7);
@@ -254,23 +254,23 @@ fn a_section_is_seen_whole_or_in_part() {
 fn what_no_section_has_is_an_error() {
     let before = table::count();
     let invalid = |error: Error| assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
-    invalid(Section::new(0).unwrap_err());
-    let huge = Section::new(usize::MAX).unwrap_err();
+    invalid(SharedMemory::new(0).unwrap_err());
+    let huge = SharedMemory::new(usize::MAX).unwrap_err();
     assert!(matches!(huge, Error::System { .. } | Error::InvalidInput { .. }), "{huge:?}");
-    let section = Section::new(4096).unwrap();
+    let section = SharedMemory::new(4096).unwrap();
     for (from, length) in [(0, 0), (0, 4097), (4096, 1), (1, 4096), (usize::MAX, 1), (1, usize::MAX)] {
-        invalid(section.view_of(from, length).unwrap_err());
-        invalid(section.view_mut_of(from, length).unwrap_err());
+        invalid(section.view_range(from, length).unwrap_err());
+        invalid(section.view_mut_range(from, length).unwrap_err());
     }
-    let view = section.view_mut_of(8, 16).unwrap();
-    invalid(view.write(0, &[1; 17]).unwrap_err());
+    let view = section.view_mut_range(8, 16).unwrap();
+    invalid(view.write_at(0, &[1; 17]).unwrap_err());
     assert!(view.to_vec().iter().all(|byte| *byte == 0), "none of it was written");
     for at in [16, 17, usize::MAX] {
-        invalid(view.write(at, b"x").unwrap_err());
-        invalid(view.read(at, &mut [0]).unwrap_err());
+        invalid(view.write_at(at, b"x").unwrap_err());
+        invalid(view.read_at(at, &mut [0]).unwrap_err());
         invalid(view.atomic_u32(at).map(drop).unwrap_err());
     }
-    view.read(16, &mut []).unwrap();
+    view.read_at(16, &mut []).unwrap();
     for at in [1, 2, 4, 12] {
         invalid(view.atomic_u64(at).map(drop).unwrap_err());
     }
@@ -283,16 +283,16 @@ fn what_no_section_has_is_an_error() {
 }
 
 fn views_outlive_the_section() {
-    let section = Section::new(100).unwrap();
+    let section = SharedMemory::new(100).unwrap();
     let (writing, reading) = (section.view_mut().unwrap(), section.view().unwrap());
     drop(section);
-    writing.write(0, b"still here").unwrap();
+    writing.write_at(0, b"still here").unwrap();
     drop(writing);
     assert!(reading.to_vec().starts_with(b"still here"));
 }
 
 /// Adds one so many times, each while the only place is taken, without the help of atomic arithmetic.
-fn count(place: &Semaphore, section: &Section, times: u32) {
+fn count(place: &Semaphore, section: &SharedMemory, times: u32) {
     use std::sync::atomic::Ordering::Relaxed;
     let view = section.view_mut().unwrap();
     let number = view.atomic_u32(0).unwrap();
@@ -315,9 +315,9 @@ fn counts(_: &[String]) {
 }
 
 fn two_processes_count_to_a_hundred_thousand() {
-    let (place, section) = (Semaphore::new(1).unwrap(), Section::new(4).unwrap());
+    let (place, section) = (Semaphore::new(1).unwrap(), SharedMemory::new(4).unwrap());
     let mut child = in_role("counts", &[]).channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     channel.send(Message::new(b"").with("place", &place).with("section", &section)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"begins");
     count(&place, &section, TIMES);
@@ -332,7 +332,7 @@ fn all_that_signals_can_be_waited_for_together() {
     semaphore.release(1).unwrap();
     assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 1);
     assert!(!semaphore.try_wait().unwrap(), "the wait has taken it");
-    timer.set_after(Duration::ZERO).unwrap();
+    timer.set_once(Duration::ZERO).unwrap();
     assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 2);
     event.set().unwrap();
     assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 0);
@@ -357,7 +357,7 @@ fn an_event_is_reset_by_hand_or_by_one_waiter() {
     let started = Instant::now();
     let late = auto.wait_timeout(Duration::from_millis(120));
     assert!(
-        matches!(late, Err(Error::TimedOut { after, .. }) if after == Duration::from_millis(120)),
+        matches!(late, Err(Error::TimedOut { timeout: after, .. }) if after == Duration::from_millis(120)),
         "{late:?}"
     );
     assert!(started.elapsed() >= Duration::from_millis(120), "{:?}", started.elapsed());

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{
-    Child, Command, Entry, Error, Event, HandleValue, Kind, OwnedHandle, Process, Section, Table, shared,
-};
+use handover::inspect::{HandleEntry, HandleTable, shared_objects};
+use handover::{Child, Command, Error, Event, HandleValue, ObjectKind, OwnedHandle, Process, SharedMemory};
 use handover_tests::{begun, raw, role, table, tests, this_program, waits};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -55,17 +54,17 @@ fn opens_a_file(_: &[String]) {
 }
 
 fn this() -> Process {
-    Process::open_to_look(std::process::id()).unwrap()
+    Process::open_for_query(std::process::id()).unwrap()
 }
 
-fn entry_of(table: &Table, value: u32) -> Entry {
+fn entry_of(table: &HandleTable, value: u32) -> HandleEntry {
     table.get(u64::from(value).try_into().unwrap()).expect("it is in the table").clone()
 }
 
 #[track_caller]
 fn assert_as_the_kernel_has_it(process: &Process) {
     let both = || {
-        let looked = Table::of(process).unwrap();
+        let looked = HandleTable::of(process).unwrap();
         assert_eq!(looked.process(), process.id());
         let found = looked.entries().iter().map(|entry| table::Entry {
             value: entry.value().get(),
@@ -95,16 +94,16 @@ fn a_table_is_what_the_kernel_has() {
     assert_as_the_kernel_has_it(&this());
     let child = begun(&mut in_role("waits", &[]));
     assert_as_the_kernel_has_it(child.process());
-    assert_as_the_kernel_has_it(&Process::open_to_look(child.id()).unwrap());
+    assert_as_the_kernel_has_it(&Process::open_for_query(child.id()).unwrap());
 }
 
 fn each_kind_is_the_kernels_answer() {
     let event = Event::auto_reset().unwrap();
     let mut expected = raw::objects();
     expected.extend(raw::power());
-    expected.push(("event", event.into(), Kind::Event));
-    expected.push(("file", File::open(this_program()).unwrap().into(), Kind::File));
-    let looked = Table::of(&this()).unwrap();
+    expected.push(("event", event.into(), ObjectKind::Event));
+    expected.push(("file", File::open(this_program()).unwrap().into(), ObjectKind::File));
+    let looked = HandleTable::of(&this()).unwrap();
     for (name, handle, kind) in &expected {
         let entry = entry_of(&looked, table::value(handle));
         assert_eq!(entry.kind(), Ok(kind), "{name}");
@@ -114,7 +113,7 @@ fn each_kind_is_the_kernels_answer() {
 
 fn a_file_is_found_by_its_name() {
     let file = File::open(this_program()).unwrap();
-    let looked = Table::of(&this()).unwrap();
+    let looked = HandleTable::of(&this()).unwrap();
     let entry = entry_of(&looked, table::value(&file));
     let name = entry.name().unwrap().expect("a file has a name");
     let file_name = this_program().file_stem().unwrap().to_string_lossy().into_owned();
@@ -124,19 +123,19 @@ fn a_file_is_found_by_its_name() {
 
 fn a_handle_to_a_process_tells_which() {
     let child = begun(&mut in_role("waits", &[]));
-    let looked = Table::of(&this()).unwrap();
+    let looked = HandleTable::of(&this()).unwrap();
     let entry = entry_of(&looked, table::value(child.process()));
-    assert_eq!(entry.kind(), Ok(&Kind::Process));
+    assert_eq!(entry.kind(), Ok(&ObjectKind::Process));
     assert_eq!(entry.name(), Ok(Some(&*format!("process {}", child.id()))));
 }
 
 fn the_table_of_a_child_has_what_it_was_given() {
-    let (event, section) = (Event::manual_reset().unwrap(), Section::new(4096).unwrap());
+    let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(4096).unwrap());
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("event", &event).inherit("section", &section));
-    let looked = Table::of(child.process()).unwrap();
-    let kinds = [("event", Kind::Event), ("section", Kind::Section)];
-    for ((name, value), (expected_name, kind)) in std::iter::zip(child.handed_down(), &kinds) {
+    let looked = HandleTable::of(child.process()).unwrap();
+    let kinds = [("event", ObjectKind::Event), ("section", ObjectKind::SharedMemory)];
+    for ((name, value), (expected_name, kind)) in std::iter::zip(child.inherited_handles(), &kinds) {
         assert_eq!(name, *expected_name);
         let entry = looked.get(value).unwrap();
         assert_eq!(entry.kind(), Ok(kind));
@@ -148,9 +147,9 @@ fn the_table_of_a_child_has_what_it_was_given() {
 fn looking_leaves_nothing_open() {
     let child = begun(&mut in_role("waits", &[]));
     let look = || {
-        Table::of(child.process()).unwrap();
-        Table::of(&this()).unwrap();
-        shared(&this(), child.process()).unwrap();
+        HandleTable::of(child.process()).unwrap();
+        HandleTable::of(&this()).unwrap();
+        shared_objects(&this(), child.process()).unwrap();
     };
     look();
     let (here, there) = (table::count(), table::of(child.id()));
@@ -167,16 +166,16 @@ fn a_process_that_has_ended_has_no_table() {
     drop(child.stdin.take());
     assert!(table::ends_within(child.id(), 10_000));
     for may_be_forgotten in [false, true] {
-        match Table::of(&process) {
-            Err(Error::PeerGone { process: id, .. }) => assert_eq!(id, process.id()),
+        match HandleTable::of(&process) {
+            Err(Error::ProcessExited { pid: id, .. }) => assert_eq!(id, process.id()),
             other => panic!("{other:?}"),
         }
         if !may_be_forgotten {
             child.wait_timeout(SOON).unwrap();
         }
     }
-    match Process::open_to_look(0x7fff_fff0) {
-        Err(Error::PeerGone { .. }) => {}
+    match Process::open_for_query(0x7fff_fff0) {
+        Err(Error::ProcessExited { .. }) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -192,9 +191,9 @@ fn a_process_that_dies_meanwhile_is_no_surprise() {
             child
         });
         for _ in 0..50 {
-            match Table::of(&process).and_then(|_| shared(&this(), &process)) {
+            match HandleTable::of(&process).and_then(|_| shared_objects(&this(), &process)) {
                 Ok(_) => {}
-                Err(Error::PeerGone { .. }) => gone += 1,
+                Err(Error::ProcessExited { .. }) => gone += 1,
                 Err(other) => panic!("{other}"),
             }
         }
@@ -206,22 +205,22 @@ fn a_process_that_dies_meanwhile_is_no_surprise() {
 
 fn thousands_of_handles_are_all_there() {
     let child = begun(&mut in_role("makes_many", &["2000"]));
-    let looked = Table::of(child.process()).unwrap();
-    let events = looked.entries().iter().filter(|entry| entry.kind() == Ok(&Kind::Event)).count();
+    let looked = HandleTable::of(child.process()).unwrap();
+    let events = looked.entries().iter().filter(|entry| entry.kind() == Ok(&ObjectKind::Event)).count();
     assert!(events >= 2000, "{events}");
-    assert!(looked.entries().is_sorted_by_key(Entry::value));
-    assert!(shared(&this(), child.process()).unwrap().untold.is_empty());
+    assert!(looked.entries().is_sorted_by_key(HandleEntry::value));
+    assert!(shared_objects(&this(), child.process()).unwrap().incomplete.is_empty());
 }
 
 fn given(child: &Child) -> Vec<HandleValue> {
-    child.handed_down().map(|(_, value)| value).collect()
+    child.inherited_handles().map(|(_, value)| value).collect()
 }
 
 /// The handles under which both have the object that this process has under the value.
 fn handles_of(child: &Child, own: &impl handover::AsHandle) -> Option<[Vec<HandleValue>; 2]> {
     let own = HandleValue::of(own).unwrap();
-    let sharing = shared(&this(), child.process()).unwrap();
-    assert!(sharing.untold.is_empty(), "{:?}", sharing.untold);
+    let sharing = shared_objects(&this(), child.process()).unwrap();
+    assert!(sharing.incomplete.is_empty(), "{:?}", sharing.incomplete);
     let mut found = sharing.objects.into_iter().filter(|object| object.handles[0].contains(&own));
     let first = found.next().map(|object| object.handles);
     assert!(found.next().is_none(), "one object is told once");
@@ -230,7 +229,7 @@ fn handles_of(child: &Child, own: &impl handover::AsHandle) -> Option<[Vec<Handl
 
 fn what_is_inherited_is_shared_and_nothing_else() {
     let (passed, kept) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
-    let section = Section::new(4096).unwrap();
+    let section = SharedMemory::new(4096).unwrap();
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("event", &passed).inherit("section", &section));
     let [event_there, section_there] = given(&child)[..] else { panic!("{child:?}") };
@@ -241,12 +240,17 @@ fn what_is_inherited_is_shared_and_nothing_else() {
     let handles = Some([vec![HandleValue::of(&section).unwrap()], vec![section_there]]);
     assert_eq!(handles_of(&child, &section), handles);
     assert_eq!(handles_of(&child, &kept), None);
-    let sharing = shared(&this(), child.process()).unwrap();
+    let sharing = shared_objects(&this(), child.process()).unwrap();
     let of_kind = |kind| sharing.objects.iter().filter(|object| object.kind == kind).count();
-    assert_eq!((of_kind(Kind::Event), of_kind(Kind::Section)), (1, 1), "{:?}", sharing.objects);
+    assert_eq!(
+        (of_kind(ObjectKind::Event), of_kind(ObjectKind::SharedMemory)),
+        (1, 1),
+        "{:?}",
+        sharing.objects
+    );
     // The other way round it is the same.
-    let back = shared(child.process(), &this()).unwrap();
-    let event = back.objects.iter().find(|object| object.kind == Kind::Event).unwrap();
+    let back = shared_objects(child.process(), &this()).unwrap();
+    let event = back.objects.iter().find(|object| object.kind == ObjectKind::Event).unwrap();
     assert_eq!(event.handles, [vec![event_there], vec![HandleValue::of(&passed).unwrap()]]);
 }
 
@@ -284,7 +288,7 @@ fn a_file_that_both_have_opened_is_not_shared() {
 }
 
 fn nothing_is_shared_with_oneself() {
-    let error = shared(&this(), &this()).unwrap_err();
+    let error = shared_objects(&this(), &this()).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error}");
 }
 
@@ -293,8 +297,8 @@ fn nothing_is_shared_with_one_that_has_ended() {
     drop(child.stdin.take());
     child.wait_timeout(SOON).unwrap();
     for (one, other) in [(&this(), child.process()), (child.process(), &this())] {
-        match shared(one, other) {
-            Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+        match shared_objects(one, other) {
+            Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
             other => panic!("{other:?}"),
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use handover::inspect::Audit;
 use handover::{
-    Audit, Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Section,
-    Semaphore, Stdio, faults, wait_any,
+    Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Semaphore,
+    SharedMemory, Stdio, faults, wait_any,
 };
 use handover_tests::expect::told as call;
 use handover_tests::{role, settled, table, tests, this_program};
@@ -236,7 +237,7 @@ fn questions_are_told_of_at_the_level_trace_alone() {
     let event = Event::manual_reset().unwrap();
     let child = never_ends().inherit("event", &event).spawn().unwrap();
     told();
-    ask(&child, child.handed_down().next().unwrap().1);
+    ask(&child, child.inherited_handles().next().unwrap().1);
     let all = told();
     let asked = all.iter().find(|one| one.call == call::KIND).expect("a question");
     assert!(asked.trace && asked.effects.is_empty(), "{asked:?}");
@@ -300,7 +301,7 @@ fn sleeps(_: &[String]) {
 
 fn a_child_has_what_is_told_of_its_start() {
     listen(LevelFilter::DEBUG);
-    let (event, section) = (Event::manual_reset().unwrap(), Section::new(100).unwrap());
+    let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(100).unwrap());
     let mut command = never_ends();
     command.inherit("event", &event).inherit("section", section.read_only());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
@@ -310,7 +311,7 @@ fn a_child_has_what_is_told_of_its_start() {
     assert_eq!(spawned.result, format!("process {}", child.id()));
     let opened = effects(&spawned);
     let before = all_effects(&all);
-    for ((_, value), own) in child.handed_down().zip([table::value(&event), table::value(&section)]) {
+    for ((_, value), own) in child.inherited_handles().zip([table::value(&event), table::value(&section)]) {
         let there = (value.get(), Some(child.id()));
         let source = opened.iter().find_map(|effect| match effect {
             Effect::Opened(slot, source) if *slot == there => Some(source.expect("of which it is a copy")),
@@ -349,7 +350,7 @@ fn what_came_over_a_channel_is_told() {
     listen(LevelFilter::DEBUG);
     let event = Event::manual_reset().unwrap();
     let mut child = echo();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     told();
     channel.send(Message::new(b"go").with("event", &event)).unwrap();
     let own = table::value(&event);
@@ -375,13 +376,13 @@ fn what_came_over_a_channel_is_told() {
 fn what_is_sent_is_told_with_its_text() {
     listen(LevelFilter::DEBUG);
     let mut child = echo();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     told();
     channel.send(Message::new(vec![7; 100])).unwrap();
     let sent = did(&told(), call::SEND);
     assert!(sent.arguments.contains(" bytes") && !sent.arguments.contains('"'), "{sent:?}");
     let name = format!("tracing-{}", std::process::id());
-    drop(Event::create_named(&*name, handover::Reset::Manual).unwrap());
+    drop(Event::create_named(&*name, handover::ResetMode::Manual).unwrap());
     let named = told();
     assert!(
         named.iter().any(|one| one.arguments.contains('"') && one.arguments.contains(&name)),
@@ -395,10 +396,10 @@ fn scenario() -> (Child, Vec<OwnedHandle>) {
     event.set().unwrap();
     event.wait_timeout(SOON).unwrap();
     let semaphore = Semaphore::new(1).unwrap();
-    let section = Section::new(10_000).unwrap();
+    let section = SharedMemory::new(10_000).unwrap();
     drop(section.view().unwrap());
     let mut child = echo();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     let message = Message::new(b"go").with("event", &event).with("section", section.read_only());
     channel.send(message).unwrap();
     let mut received = channel.recv_timeout(SOON).unwrap();
@@ -407,7 +408,7 @@ fn scenario() -> (Child, Vec<OwnedHandle>) {
     sleeper.inherit("event", &event).inherit("section", section.read_only());
     sleeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::from(OwnedHandle::from(other)));
     let mut sleeper = sleeper.spawn().unwrap();
-    let value = sleeper.handed_down().next().unwrap().1;
+    let value = sleeper.inherited_handles().next().unwrap().1;
     let pulled: Event = sleeper.process().duplicate_from(value).unwrap();
     // Its standard input is closed by this.
     sleeper.kill().unwrap();
@@ -475,7 +476,7 @@ fn an_audit_is_told() {
     let audit = || {
         let mut command = std::process::Command::new(this_program());
         command.args(role("ends", &[]));
-        Audit::of(command).run(Duration::from_secs(60)).unwrap()
+        Audit::new(command).run(Duration::from_secs(60)).unwrap()
     };
     // What the system makes once for a process is made.
     audit();
@@ -484,13 +485,13 @@ fn an_audit_is_told() {
     let audit = audit();
     let all = told();
     assert!(
-        audit.status.success() && audit.started.iter().all(|started| started.untold.is_none()),
+        audit.status.success() && audit.processes.iter().all(|started| started.incomplete.is_none()),
         "{audit}"
     );
     for name in call::AUDIT {
         assert!(all.iter().any(|one| one.call == name), "no {name} in {all:#?}");
     }
-    let id = audit.started[0].id;
+    let id = audit.processes[0].id;
     assert_eq!(did(&all, call::SPAWN_OF_STD).result, format!("process {id}"));
     // Two threads tell, each in its own order: what is opened is as often closed.
     let mut open = BTreeMap::new();

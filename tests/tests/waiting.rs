@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use handover::{Command, Error, Event, MOST_WAITED_FOR, Stdio, Waitable, wait_any};
+use handover::{Command, Error, Event, MAX_WAIT_OBJECTS, Stdio, Waitable, wait_any};
 use handover_tests::{role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ fn a_deadline_ends_it() {
     let started = Instant::now();
     let time = Duration::from_millis(120);
     match wait_any(&[&event], time) {
-        Err(Error::TimedOut { after, .. }) => assert_eq!(after, time),
+        Err(Error::TimedOut { timeout: after, .. }) => assert_eq!(after, time),
         other => panic!("{other:?}"),
     }
     assert!(started.elapsed() >= time);
@@ -76,15 +76,15 @@ fn a_signal_from_another_thread_ends_it() {
 }
 
 fn as_many_as_the_system_waits_for_work_and_one_more_is_an_error() {
-    table::make_room(MOST_WAITED_FOR + 100);
-    let events: Vec<Event> = (0..=MOST_WAITED_FOR).map(|_| Event::auto_reset().unwrap()).collect();
+    table::make_room(MAX_WAIT_OBJECTS + 100);
+    let events: Vec<Event> = (0..=MAX_WAIT_OBJECTS).map(|_| Event::auto_reset().unwrap()).collect();
     let all: Vec<&dyn Waitable> = events.iter().map(|event| event as &dyn Waitable).collect();
-    let last = MOST_WAITED_FOR - 1;
+    let last = MAX_WAIT_OBJECTS - 1;
     events[last].set().unwrap();
     assert_eq!(wait_any(&all[..=last], SOON).unwrap(), last);
     let error = wait_any(&all, SOON).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }));
-    assert!(error.to_string().contains(&format!("at most {MOST_WAITED_FOR}")), "{error}");
+    assert!(error.to_string().contains(&format!("at most {MAX_WAIT_OBJECTS}")), "{error}");
 }
 
 fn what_can_not_be_waited_for_is_refused() {

@@ -305,7 +305,7 @@ mod tests {
         let mut targets = TARGETS.to_vec();
         targets.sort_unstable();
         assert_eq!(names, targets);
-        let test = fs::read_to_string(root.join("tests/tests/corpora.rs")).expect("it is there");
+        let test = fs::read_to_string(root.join("tests/tests/fuzz_corpus.rs")).expect("it is there");
         for target in TARGETS {
             assert!(test.contains(&format!("run(\"{target}\", targets::{target})")), "{target}");
         }

@@ -67,7 +67,7 @@ mod tests {
         let excluded = told.iter().position(|word| word == "--exclude").map(|place| told[place + 1].as_str());
         let other = if win32::IS_HERE { "linux" } else { "windows" };
         assert_eq!(excluded, Some(format!("crates/handover/src/*/{other}/**").as_str()));
-        for part in ["os", "sys"] {
+        for part in ["channel", "sys"] {
             assert!(crate::root().join(LIBRARY).join(part).join(other).is_dir(), "{part}/{other}");
         }
         assert_eq!(told.last().map(String::as_str), Some("--list"));

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The functions whose arguments make a call through the seam.
-const SEAM: [&str; 5] = ["call", "ask", "always", "always_ask", "ask_page"];
+const SEAM: [&str; 6] = ["call", "ask", "always", "always_ask", "composed", "ask_page"];
 /// The same in the files that make a process on Linux.
 const SEAM_OF_A_START: [&str; 3] = ["made", "done", "answered"];
-const FILES_OF_A_START: [&str; 2] = ["clone", "newborn"];
+const FILES_OF_A_START: [&str; 2] = ["clone", "child_exec"];
 /// The same for a thread, which a method of std's begins.
 const SEAM_OF_A_THREAD: &str = "begin_thread";
 /// The files of the seam itself, in `sys`.
-const FILES_OF_THE_SEAM: [&str; 4] = ["fault", "record", "seam", "syscall"];
+const FILES_OF_THE_SEAM: [&str; 4] = ["call_info", "fault_injection", "syscall", "trace_event"];
 
 /// Methods of std's that make a system call.
 #[rustfmt::skip]

@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
-use handover::{Audit, Entry, Error, Kind, Standing, Started};
+use handover::inspect::{Audit, AuditedProcess, HandleEntry, Origin};
+use handover::{Error, ObjectKind};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::ending::{Explained, Stop, code, json_text, print, remark};
+use crate::exit::{Explained, Stop, code, json_text, print, remark};
 use crate::os::exit_code;
 use crate::run::seconds;
 use crate::table::{as_json, printable};
@@ -71,7 +72,7 @@ fn allowed(text: &str) -> Result<Allowed, String> {
 }
 
 impl Allowed {
-    fn allows(&self, entry: &Entry) -> bool {
+    fn allows(&self, entry: &HandleEntry) -> bool {
         match self {
             Self::Kind(kind) => entry.kind().is_ok_and(|other| other.name().eq_ignore_ascii_case(kind)),
             Self::Name(part) => {
@@ -92,7 +93,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     command.args(arguments);
     // What was seen is said also if the command is ended before it is done.
     let mut seen = Vec::new();
-    let audit = Audit::of(command).watch(|started| {
+    let audit = Audit::new(command).watch(|started| {
         if options.verbose {
             let leaks = started.leaks().filter(|entry| options.minds(entry)).count();
             let leaks = if leaks == 0 { String::new() } else { format!(": {}", counted(leaks, "leak")) };
@@ -107,7 +108,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     };
     let rows = rows(options, &seen);
     let leaks = rows.iter().filter(|row| row.leaks).count();
-    let blind = seen.iter().filter(|started| started.untold.is_some()).count();
+    let blind = seen.iter().filter(|started| started.incomplete.is_some()).count();
     let report = if options.json {
         json_text(&as_json_of(options, &seen, &rows, status))
     } else {
@@ -136,10 +137,10 @@ fn write(options: &Options, report: &str) -> Result<(), Stop> {
 
 /// Keeps from the command what this program has inherited without being told.
 fn keep_what_came() -> handover::Result<()> {
-    for unlisted in handover::unlisted()? {
-        match unlisted.keep() {
+    for unlisted in handover::leaked_handles()? {
+        match unlisted.clear_inherit() {
             // What is closed doesn't leak.
-            Ok(()) | Err(Error::NotOpen { .. }) => {}
+            Ok(()) | Err(Error::InvalidHandle { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -157,33 +158,33 @@ fn not_audited(error: &Error) -> Stop {
 
 impl Options {
     /// Whether a handle that nobody has listed counts.
-    fn minds(&self, entry: &Entry) -> bool {
+    fn minds(&self, entry: &HandleEntry) -> bool {
         !self.allow.iter().any(|allowed| allowed.allows(entry))
     }
 }
 
 /// A handle that a process has inherited.
 struct Row<'a> {
-    started: &'a Started,
-    entry: &'a Entry,
-    standing: &'a Standing,
+    started: &'a AuditedProcess,
+    entry: &'a HandleEntry,
+    standing: &'a Origin,
     leaks: bool,
 }
 
-fn rows<'a>(options: &Options, seen: &'a [Started]) -> Vec<Row<'a>> {
-    let of = |started: &'a Started| {
-        started.arrived.iter().map(move |(entry, standing)| Row {
+fn rows<'a>(options: &Options, seen: &'a [AuditedProcess]) -> Vec<Row<'a>> {
+    let of = |started: &'a AuditedProcess| {
+        started.handles.iter().map(move |(entry, standing)| Row {
             started,
             entry,
             standing,
-            leaks: *standing == Standing::Leaked && options.minds(entry),
+            leaks: *standing == Origin::Leaked && options.minds(entry),
         })
     };
     seen.iter().flat_map(of).collect()
 }
 
 /// The process, by its id and its program.
-fn called(started: &Started) -> String {
+fn called(started: &AuditedProcess) -> String {
     let program = started.program.as_ref().ok().and_then(|path| path.file_name());
     match program {
         Some(program) => format!("process {} ({})", started.id, printable(&program.to_string_lossy())),
@@ -194,15 +195,15 @@ fn called(started: &Started) -> String {
 /// What stands for a standing.
 fn word(row: &Row<'_>) -> String {
     match row.standing {
-        Standing::Stream => "stream".into(),
-        Standing::StreamTwice => "stream, twice".into(),
-        Standing::Listed(name) => format!("listed as {name:?}"),
+        Origin::Stream => "stream".into(),
+        Origin::DuplicateStream => "stream, twice".into(),
+        Origin::Listed(name) => format!("listed as {name:?}"),
         _ if row.leaks => "LEAK".into(),
         _ => "allowed".into(),
     }
 }
 
-fn report(seen: &[Started], rows: &[Row<'_>], leaks: usize, blind: usize) -> String {
+fn report(seen: &[AuditedProcess], rows: &[Row<'_>], leaks: usize, blind: usize) -> String {
     let mut text = String::new();
     let shown: Vec<&Row<'_>> = rows.iter().filter(|row| row.leaks).collect();
     if !shown.is_empty() {
@@ -217,7 +218,7 @@ fn report(seen: &[Started], rows: &[Row<'_>], leaks: usize, blind: usize) -> Str
                 vec![
                     called(row.started),
                     format!("{:#x}", row.entry.value()),
-                    row.entry.kind().map_or("?", Kind::name).to_owned(),
+                    row.entry.kind().map_or("?", ObjectKind::name).to_owned(),
                     row.entry.rights(),
                     name,
                 ]
@@ -226,13 +227,13 @@ fn report(seen: &[Started], rows: &[Row<'_>], leaks: usize, blind: usize) -> Str
         text.push('\n');
     }
     for started in seen {
-        if let Some(why) = &started.untold {
+        if let Some(why) = &started.incomplete {
             text += &format!("? {} couldn't be seen in full: {why}\n", called(started));
         }
     }
-    let listed = rows.iter().filter(|row| matches!(row.standing, Standing::Listed(_))).count();
+    let listed = rows.iter().filter(|row| matches!(row.standing, Origin::Listed(_))).count();
     let streams =
-        rows.iter().filter(|row| matches!(row.standing, Standing::Stream | Standing::StreamTwice)).count();
+        rows.iter().filter(|row| matches!(row.standing, Origin::Stream | Origin::DuplicateStream)).count();
     let allowed = rows.len() - listed - streams - leaks;
     let processes = match seen.len() {
         1 => "1 process".to_owned(),
@@ -254,7 +255,7 @@ fn report(seen: &[Started], rows: &[Row<'_>], leaks: usize, blind: usize) -> Str
     text
 }
 
-fn as_json_of(options: &Options, seen: &[Started], rows: &[Row<'_>], status: Option<i32>) -> Value {
+fn as_json_of(options: &Options, seen: &[AuditedProcess], rows: &[Row<'_>], status: Option<i32>) -> Value {
     let processes: Vec<Value> = seen
         .iter()
         .map(|started| {
@@ -263,11 +264,11 @@ fn as_json_of(options: &Options, seen: &[Started], rows: &[Row<'_>], status: Opt
                 .map(|row| {
                     let mut handle = as_json(row.entry);
                     handle["standing"] = match row.standing {
-                        Standing::Listed(_) => "listed".into(),
-                        Standing::Leaked if row.leaks => "leaked".into(),
+                        Origin::Listed(_) => "listed".into(),
+                        Origin::Leaked if row.leaks => "leaked".into(),
                         _ => word(row).into(),
                     };
-                    if let Standing::Listed(name) = row.standing {
+                    if let Origin::Listed(name) = row.standing {
                         handle["listed_as"] = name.as_str().into();
                     }
                     handle
@@ -276,8 +277,8 @@ fn as_json_of(options: &Options, seen: &[Started], rows: &[Row<'_>], status: Opt
             let program = started.program.as_ref().ok().map(|path| path.to_string_lossy());
             let mut process = json!({ "process": started.id, "parent": started.parent, "program": program });
             process["inherited"] = handles.into();
-            if let Some(why) = &started.untold {
-                process["untold"] = why.to_string().into();
+            if let Some(why) = &started.incomplete {
+                process["incomplete"] = why.to_string().into();
             }
             process
         })

@@ -4,9 +4,9 @@
 
 mod audit;
 mod columns;
-mod ending;
-mod live;
+mod exit;
 mod os;
+mod record;
 mod run;
 mod shared;
 mod table;
@@ -16,11 +16,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use ending::Stop;
+use exit::Stop;
 
 /// See handles being shared, look into handle tables, catch leaks
 #[derive(Debug, Parser)]
-#[command(name = "handover", version, after_help = ending::EXIT_CODES)]
+#[command(name = "handover", version, after_help = exit::EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -28,13 +28,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Demo(live::Options),
+    Demo(record::Options),
     Table(table::Options),
     Shared(shared::Options),
     Audit(audit::Options),
     Run(run::Options),
     #[command(hide = true)]
-    DemoRole(live::roles::Options),
+    DemoRole(record::roles::Options),
     /// Print a script that completes this program's words in a shell
     #[command(after_help = "Examples:\n  handover completions bash > /etc/bash_completion.d/handover\n  \
         handover completions powershell | Out-String | Invoke-Expression")]
@@ -46,21 +46,21 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Demo(options) => live::demo(&options),
-        Command::DemoRole(options) => live::roles::play(&options),
+        Command::Demo(options) => record::demo(&options),
+        Command::DemoRole(options) => record::roles::play(&options),
         Command::Table(options) => table::table(&options),
         Command::Shared(options) => shared::shared(&options),
         Command::Audit(options) => audit::audit(&options),
         Command::Run(options) => run::run(&options),
         Command::Completions { shell } => completions(shell),
     };
-    ending::end(outcome)
+    exit::end(outcome)
 }
 
 fn completions(shell: Shell) -> Result<(), Stop> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "handover", &mut script);
-    ending::print(&String::from_utf8_lossy(&script))
+    exit::print(&String::from_utf8_lossy(&script))
 }
 
 #[cfg(test)]

@@ -6,9 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use handover::{Child, Command, Error, Event, Found, Kind, Reset, Section, Semaphore, Share, Timer};
+use handover::{
+    BorrowedObject, Child, Command, CreateOutcome, Error, Event, ObjectKind, ResetMode, Semaphore,
+    SharedMemory, Timer,
+};
 
-use crate::ending::{Explained, Stop, code, remark};
+use crate::exit::{Explained, Stop, code, remark};
 use crate::os::exit_code;
 
 const EXAMPLES: &str = "\
@@ -16,7 +19,7 @@ Examples:
   handover run --event stop --file config=app.toml -- worker {stop} {config}
   handover run --event ready=my-app.ready -- worker {ready}       the event of that name
   handover run --write log=out.txt -- sh -c 'echo hello >&{log}'
-  handover run --section table=65536 --semaphore slots=4 -- worker
+  handover run --shared-memory table=65536 --semaphore slots=4 -- worker
 
 In the command's arguments {NAME} becomes the object's number in decimal; other braces stay as they are. A program that uses the library takes the objects by name. The command gets these objects and its three standard streams, and nothing else that this program happens to have. What was given is said on standard error.
 
@@ -37,7 +40,7 @@ pub(crate) struct Options {
     semaphore: Vec<(String, u32)>,
     /// Shared memory of so many bytes
     #[arg(long, value_name = "NAME=BYTES", value_parser = named::<usize>)]
-    section: Vec<(String, usize)>,
+    shared_memory: Vec<(String, usize)>,
     /// A timer that goes off once, so many milliseconds after it was made
     #[arg(long, value_name = "NAME=MS", value_parser = named::<u64>)]
     timer: Vec<(String, u64)>,
@@ -98,29 +101,29 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 enum Object {
     Event(Event),
     Semaphore(Semaphore),
-    Section(Section),
+    SharedMemory(SharedMemory),
     Timer(Timer),
     File(File),
 }
 
 impl Object {
-    fn share(&self) -> Share<'_> {
+    fn share(&self) -> BorrowedObject<'_> {
         match self {
             Self::Event(event) => event.into(),
             Self::Semaphore(semaphore) => semaphore.into(),
-            Self::Section(section) => section.into(),
+            Self::SharedMemory(memory) => memory.into(),
             Self::Timer(timer) => timer.into(),
             Self::File(file) => file.into(),
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ObjectKind {
         match self {
-            Self::Event(_) => Kind::Event,
-            Self::Semaphore(_) => Kind::Semaphore,
-            Self::Section(_) => Kind::Section,
-            Self::Timer(_) => Kind::Timer,
-            Self::File(_) => Kind::File,
+            Self::Event(_) => ObjectKind::Event,
+            Self::Semaphore(_) => ObjectKind::Semaphore,
+            Self::SharedMemory(_) => ObjectKind::SharedMemory,
+            Self::Timer(_) => ObjectKind::Timer,
+            Self::File(_) => ObjectKind::File,
         }
     }
 }
@@ -146,7 +149,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Stop> {
     }
     let mut child = command.spawn().map_err(|error| not_started(&error))?;
     if !options.quiet {
-        for (name, value) in child.handed_down() {
+        for (name, value) in child.inherited_handles() {
             let object = objects.iter().find(|(other, _)| other == name).map(|(_, object)| object);
             let kind = object.map_or_else(|| "an object".into(), |object| object.kind().to_string());
             remark(format_args!(
@@ -208,7 +211,7 @@ impl Options {
         let events: Vec<String> = self.event.iter().chain(&self.auto_event).map(bare).collect();
         let mut names = events.clone();
         names.extend(self.semaphore.iter().map(|(name, _)| name.clone()));
-        names.extend(self.section.iter().map(|(name, _)| name.clone()));
+        names.extend(self.shared_memory.iter().map(|(name, _)| name.clone()));
         names.extend(self.timer.iter().map(|(name, _)| name.clone()));
         for files in [&self.file, &self.write, &self.append] {
             names.extend(files.iter().map(|(name, _)| name.clone()));
@@ -239,7 +242,7 @@ impl Options {
                 Stop::with_code(code::NOT_BEGUN, format_args!("the object {name:?}: {}", Explained(&error)))
             }
         };
-        for (texts, reset) in [(&self.event, Reset::Manual), (&self.auto_event, Reset::Auto)] {
+        for (texts, reset) in [(&self.event, ResetMode::Manual), (&self.auto_event, ResetMode::Auto)] {
             for text in texts {
                 let (name, object) =
                     text.split_once('=').map_or((text.as_str(), None), |(name, object)| (name, Some(object)));
@@ -251,12 +254,13 @@ impl Options {
             let semaphore = Semaphore::new(*count).map_err(failed(name))?;
             objects.push((name.clone(), Object::Semaphore(semaphore)));
         }
-        for (name, size) in &self.section {
-            objects.push((name.clone(), Object::Section(Section::new(*size).map_err(failed(name))?)));
+        for (name, size) in &self.shared_memory {
+            objects
+                .push((name.clone(), Object::SharedMemory(SharedMemory::new(*size).map_err(failed(name))?)));
         }
         for (name, milliseconds) in &self.timer {
             let timer = Timer::manual_reset().map_err(failed(name))?;
-            timer.set_after(Duration::from_millis(*milliseconds)).map_err(failed(name))?;
+            timer.set_once(Duration::from_millis(*milliseconds)).map_err(failed(name))?;
             objects.push((name.clone(), Object::Timer(timer)));
         }
         for (files, how) in [
@@ -282,15 +286,15 @@ impl Options {
     }
 }
 
-fn event(object: Option<&str>, reset: Reset) -> handover::Result<Event> {
+fn event(object: Option<&str>, reset: ResetMode) -> handover::Result<Event> {
     let Some(object) = object else {
         return match reset {
-            Reset::Manual => Event::manual_reset(),
-            Reset::Auto => Event::auto_reset(),
+            ResetMode::Manual => Event::manual_reset(),
+            ResetMode::Auto => Event::auto_reset(),
         };
     };
     let (event, found) = Event::create_or_open_named(object, reset)?;
-    if found == Found::Opened {
+    if found == CreateOutcome::Opened {
         remark(format_args!("the event {object:?} was there; how it is reset is as its maker has said"));
     }
     Ok(event)

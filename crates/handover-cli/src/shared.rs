@@ -5,7 +5,7 @@ use handover::{HandleValue, Process};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::ending::{Stop, print, print_json};
+use crate::exit::{Stop, print, print_json};
 use crate::table::{printable, process_id};
 
 const EXAMPLES: &str = "\
@@ -35,8 +35,8 @@ pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
     if ids[0] == ids[1] {
         return Err(Stop::usage("expected two processes; came the same one twice"));
     }
-    let [one, other] = ids.map(Process::open_to_look);
-    let sharing = handover::shared(&one?, &other?)?;
+    let [one, other] = ids.map(Process::open_for_query);
+    let sharing = handover::inspect::shared_objects(&one?, &other?)?;
     if options.json {
         let values = |values: &[HandleValue]| values.iter().map(|value| value.get()).collect::<Vec<u32>>();
         let objects: Vec<Value> = sharing
@@ -49,14 +49,14 @@ pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
                 json!({ "kind": object.kind.name(), "name": object.name, "handles": handles })
             })
             .collect();
-        let untold: Vec<Value> = sharing
-            .untold
+        let incomplete: Vec<Value> = sharing
+            .incomplete
             .iter()
             .map(|(process, value, why)| {
                 json!({ "process": process, "value": value.get(), "why": why.to_string() })
             })
             .collect();
-        return print_json(&json!({ "objects": objects, "untold": untold }));
+        return print_json(&json!({ "objects": objects, "incomplete": incomplete }));
     }
     let mut text = String::new();
     if !sharing.objects.is_empty() {
@@ -76,7 +76,7 @@ pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
     }
     let count = counted(sharing.objects.len(), "object");
     text += &format!("processes {} and {} have {count} in common\n", ids[0], ids[1]);
-    for (process, value, why) in &sharing.untold {
+    for (process, value, why) in &sharing.incomplete {
         text += &format!("? {value:#x} of process {process} couldn't be compared: {why}\n");
     }
     print(&text)

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
-use handover::{Entry, Kind, Process, Table};
+use handover::inspect::{HandleEntry, HandleTable};
+use handover::{ObjectKind, Process};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::ending::{Stop, is_invisible, print, print_json, remark};
+use crate::exit::{Stop, is_invisible, print, print_json, remark};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +27,7 @@ pub(crate) struct Options {
     /// The process's id, in decimal or in hex with 0x
     #[arg(value_parser = process_id)]
     pid: u32,
-    /// Only handles to this kind of object: event, file, section, …; can be given several times
+    /// Only handles to this kind of object: event, file, "shared memory", …; can be given several times
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
     /// Only handles to objects with this in their name, in whatever case
@@ -45,21 +46,6 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 }
-
-/// What is no typing error though a process may have none.
-const KINDS: [&str; 11] = [
-    "event",
-    "mutex",
-    "semaphore",
-    "section",
-    "timer",
-    "file",
-    "socket",
-    "process",
-    "thread",
-    "job",
-    "token",
-];
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Sort {
@@ -81,9 +67,10 @@ pub(crate) fn process_id(text: &str) -> Result<u32, String> {
 }
 
 pub(crate) fn table(options: &Options) -> Result<(), Stop> {
-    let table = Table::of(&Process::open_to_look(options.pid)?)?;
-    let mut entries: Vec<&Entry> = table.entries().iter().filter(|entry| options.wants(entry)).collect();
-    let name = |entry: &Entry| entry.name().ok().flatten().map(str::to_lowercase);
+    let table = HandleTable::of(&Process::open_for_query(options.pid)?)?;
+    let mut entries: Vec<&HandleEntry> =
+        table.entries().iter().filter(|entry| options.wants(entry)).collect();
+    let name = |entry: &HandleEntry| entry.name().ok().flatten().map(str::to_lowercase);
     match options.sort {
         Sort::Value => {}
         Sort::Kind => entries.sort_by_key(|entry| kind(entry).to_owned()),
@@ -93,7 +80,7 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
     }
     for wanted in &options.kind {
         let is_there = table.entries().iter().any(|entry| kind(entry).eq_ignore_ascii_case(wanted));
-        if !is_there && !KINDS.iter().any(|known| known.eq_ignore_ascii_case(wanted)) {
+        if !is_there && !ObjectKind::ALL.iter().any(|known| known.name().eq_ignore_ascii_case(wanted)) {
             let mut kinds: Vec<&str> = table.entries().iter().map(kind).collect();
             kinds.sort_unstable();
             kinds.dedup();
@@ -137,7 +124,7 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
 }
 
 impl Options {
-    fn wants(&self, entry: &Entry) -> bool {
+    fn wants(&self, entry: &HandleEntry) -> bool {
         let name = || entry.name().ok().flatten().unwrap_or_default().to_lowercase();
         (self.kind.is_empty() || self.kind.iter().any(|wanted| wanted.eq_ignore_ascii_case(kind(entry))))
             && self.name.as_ref().is_none_or(|part| name().contains(&part.to_lowercase()))
@@ -146,11 +133,11 @@ impl Options {
 }
 
 /// The kind in a word, if it is known.
-fn kind(entry: &Entry) -> &str {
-    entry.kind().map_or("?", Kind::name)
+fn kind(entry: &HandleEntry) -> &str {
+    entry.kind().map_or("?", ObjectKind::name)
 }
 
-fn line(entry: &Entry) -> Vec<String> {
+fn line(entry: &HandleEntry) -> Vec<String> {
     let flags = [(entry.is_inheritable(), "inherit"), (entry.is_protected(), "protect")];
     let flags: Vec<&str> = flags.iter().filter(|(has, _)| *has).map(|(_, word)| *word).collect();
     let name = match (entry.kind(), entry.name()) {
@@ -175,7 +162,7 @@ pub(crate) fn printable(name: &str) -> String {
 }
 
 /// A handle for a program.
-pub(crate) fn as_json(entry: &Entry) -> Value {
+pub(crate) fn as_json(entry: &HandleEntry) -> Value {
     let mut untold = serde_json::Map::new();
     for (what, why) in [("kind", entry.kind().err()), ("name", entry.name().err())] {
         if let Some(why) = why {
@@ -184,7 +171,7 @@ pub(crate) fn as_json(entry: &Entry) -> Value {
     }
     let mut handle = json!({
         "value": entry.value().get(),
-        "kind": entry.kind().ok().map(Kind::name),
+        "kind": entry.kind().ok().map(ObjectKind::name),
         "access": entry.access(),
         "rights": entry.rights(),
         "inheritable": entry.is_inheritable(),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use expect_test::expect_file;
-use handover::{Child, Command, Event, Inherited, Section, Semaphore, Stdio};
+use handover::{Child, Command, Event, Inherited, Semaphore, SharedMemory, Stdio};
 use handover_tests::{Ended, begun, left_out, role, run, table, tests, this_program, until, waits};
 use serde_json::{Value, json};
 
@@ -73,15 +73,15 @@ fn run_role(options: &[&str], name: &str, arguments: &[&str]) -> Ended {
 struct Known {
     child: Child,
     _event: Event,
-    _section: Section,
+    _section: SharedMemory,
 }
 
 fn known() -> Known {
-    let (event, section) = (Event::manual_reset().unwrap(), Section::new(4096).unwrap());
+    let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(4096).unwrap());
     let semaphore = Semaphore::new(1).unwrap();
     let file = File::open(this_program()).unwrap();
     let mut command = Command::new(this_program());
-    command.args(role("waits", &[])).inherit("event", &event).inherit("section", &section);
+    command.args(role("waits", &[])).inherit("event", &event).inherit("shared memory", &section);
     let child = begun(command.inherit("semaphore", &semaphore).inherit("file", &file));
     drop(command);
     Known { child, _event: event, _section: section }
@@ -90,7 +90,7 @@ fn known() -> Known {
 /// What the program has said, with the values, ids and paths of this run replaced by words.
 fn told(text: &str, known: &Known) -> String {
     let mut text = text.replace("\r\n", "\n");
-    for (name, value) in known.child.handed_down() {
+    for (name, value) in known.child.inherited_handles() {
         let value = format!("{value:#x}");
         text = text
             .lines()
@@ -134,7 +134,7 @@ fn wrong_usage_is_said_and_is_2() {
         (&["table", "1", "--sort", "size"], "possible values: value, kind, access, name"),
         (&["run", "--event", "ready"], "<COMMAND>"),
         (&["run", "--file", "config", "--", "x"], "expected NAME=VALUE"),
-        (&["run", "--section", "s=many", "--", "x"], "invalid digit"),
+        (&["run", "--shared-memory", "s=many", "--", "x"], "invalid digit"),
         (&["run", "--file", "f=", "--", "x"], "has no value"),
         (&["run", "--event", "", "--", "x"], "the name is empty"),
         (&["run", "--event", "a{b", "--", "x"], "holds a brace"),
@@ -149,7 +149,7 @@ fn wrong_usage_is_said_and_is_2() {
 fn a_table_as_text() {
     let known = known();
     let id = known.child.id().to_string();
-    let kinds = ["--kind", "event", "--kind", "section", "--kind", "semaphore"];
+    let kinds = ["--kind", "event", "--kind", "shared memory", "--kind", "semaphore"];
     let ended = handover(&[&["table", &id, "--inheritable"][..], &kinds].concat()).expect_code(0);
     os::expect_table(&told(&ended.out, &known));
 }
@@ -166,7 +166,7 @@ fn a_table_as_json() {
     let id = known.child.id().to_string();
     let handles = handles(&["table", &id, "--json"]);
     assert_eq!(handles.len(), table::of(known.child.id()).len());
-    for (name, value) in known.child.handed_down() {
+    for (name, value) in known.child.inherited_handles() {
         let handle = handles.iter().find(|handle| handle["value"] == value.get()).unwrap();
         assert_eq!(handle["kind"], name);
         assert_eq!((&handle["inheritable"], &handle["protected"]), (&json!(true), &json!(false)));
@@ -187,7 +187,7 @@ fn a_table_is_filtered_and_sorted() {
         let all = [&["table", &id, "--json"], words].concat();
         handles(&all).iter().map(|handle| handle["value"].as_u64().unwrap()).collect()
     };
-    let given: Vec<u64> = known.child.handed_down().map(|(_, value)| value.get().into()).collect();
+    let given: Vec<u64> = known.child.inherited_handles().map(|(_, value)| value.get().into()).collect();
     assert_eq!(values(&["--kind", "SEMAPHORE"]), [given[2]]);
     let stem = this_program().file_stem().unwrap().to_string_lossy().to_uppercase();
     let by_name = values(&["--name", &stem, "--inheritable"]);
@@ -227,11 +227,11 @@ fn what_two_have_in_common_as_text_and_json() {
     let (id, this) = (known.child.id().to_string(), std::process::id().to_string());
     let ended = handover(&["shared", &id, &this, "--json"]).expect_code(0);
     let value: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!(value["untold"], json!([]));
+    assert_eq!(value["incomplete"], json!([]));
     let objects = value["objects"].as_array().unwrap();
-    for name in ["event", "section"] {
+    for name in ["event", "shared memory"] {
         let mut of_kind = objects.iter().filter(|object| object["kind"] == name);
-        let there = known.child.handed_down().find(|(other, _)| *other == name).unwrap().1;
+        let there = known.child.inherited_handles().find(|(other, _)| *other == name).unwrap().1;
         let object = of_kind.next().unwrap();
         assert_eq!(object["handles"][0], json!({ "process": known.child.id(), "values": [there.get()] }));
         assert_eq!(object["handles"][1]["process"], std::process::id());
@@ -266,7 +266,7 @@ fn says_what_it_has(arguments: &[String]) {
     let mut names = inherited.names();
     names.sort_unstable();
     println!("names {}", names.join(" "));
-    println!("unlisted {}", handover::unlisted().unwrap().len());
+    println!("unlisted {}", handover::leaked_handles().unwrap().len());
     println!("arguments {}", arguments.join(" "));
 }
 
@@ -281,7 +281,7 @@ fn a_command_gets_what_is_listed_and_nothing_else() {
         "next",
         "--semaphore",
         "slots=3",
-        "--section",
+        "--shared-memory",
         "memory=4096",
         "--timer",
         "late=5",
@@ -294,7 +294,7 @@ fn a_command_gets_what_is_listed_and_nothing_else() {
     for (name, kind) in [
         ("ready", "an event"),
         ("slots", "a semaphore"),
-        ("memory", "a section"),
+        ("memory", "shared memory"),
         ("late", "a timer"),
         ("config", "a file"),
     ] {
@@ -329,7 +329,7 @@ fn an_event_is_set_once_the_command_runs() {
         .expect_text("it came");
     // The event of this name, which another process has made.
     let name = format!("handover-cli-test.{}", std::process::id());
-    let event = Event::create_named(name.as_str(), handover::Reset::Manual).unwrap();
+    let event = Event::create_named(name.as_str(), handover::ResetMode::Manual).unwrap();
     let option = format!("ready={name}");
     event.set().unwrap();
     run_role(&["--event", &option], "waits_for_ready", &[]).expect_code(0).expect_text("was there");
@@ -351,7 +351,7 @@ fn the_exit_code_is_the_commands() {
 }
 
 fn a_command_that_is_not_there_is_127() {
-    handover(&["run", "--", "handover-no-such-program"]).expect_code(127).expect_text("there is no program");
+    handover(&["run", "--", "handover-no-such-program"]).expect_code(127).expect_text("not found");
 }
 
 fn a_command_that_can_not_be_started_is_126() {
@@ -372,7 +372,7 @@ fn a_file_to_write_is_emptied_only_for_a_command() {
         (&["--event", "log"], 2),
         (&["--set", "log"], 2),
         (&["--file", "other=no-such-file"], 125),
-        (&["--section", "s=0"], 125),
+        (&["--shared-memory", "s=0"], 125),
     ] {
         handover(&[&["run", "--write", &option], wrong, &["--", "x"]].concat()).expect_code(code);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept", "{wrong:?}");
@@ -385,7 +385,7 @@ fn a_file_to_write_is_emptied_only_for_a_command() {
 fn an_object_that_can_not_be_made_is_125() {
     let ended = handover(&["run", "--file", "config=no-such-file", "--", "x"]).expect_code(125);
     assert!(ended.err.contains("\"config\"") && ended.err.contains("no-such-file"), "{}", ended.err);
-    handover(&["run", "--section", "s=0", "--", "x"]).expect_code(125).expect_text("the object \"s\"");
+    handover(&["run", "--shared-memory", "s=0", "--", "x"]).expect_code(125).expect_text("the object \"s\"");
     os::a_file_that_waits_is_refused(&program());
 }
 

@@ -1,244 +1,277 @@
-//! What can go wrong, by kinds that a program can match on.
+//! The crate's error type, by kinds that a program can match on.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::sys::value::EXPECTED;
-use crate::{HandleValue, Kind};
+use crate::handle::range::EXPECTED;
+use crate::handle::{HandleValue, InvalidIdentity, InvalidValue, ObjectKind, ProcessIdentity};
+use crate::sys::SysError;
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something was not done.
+/// The reason why an operation failed.
 ///
-/// Each message says which operation failed on which object, what came, and what to do about it. The error becomes
-/// an [`io::Error`] by `?`, with the operating system's code where there is one.
+/// Each message says which operation failed, on which object, and what to do about it. The `?` operator converts the
+/// error into an [`io::Error`] that keeps the operating system's code, if the system gave one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// A system call failed for a reason that has no variant of its own.
+    #[non_exhaustive]
     System {
-        /// The call, by its name in the documentation.
+        /// The call, by its documented name.
         call: &'static str,
-        /// What it was to be done with or for.
-        what: String,
-        /// The operating system's answer.
+        /// The object or the operation that the call was made for.
+        context: String,
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The deadline passed.
+    /// The timeout passed.
+    #[non_exhaustive]
     TimedOut {
-        /// What was waited for.
-        what: String,
-        /// For how long.
-        after: Duration,
+        /// The event that did not happen in time.
+        waiting_for: String,
+        /// The timeout.
+        timeout: Duration,
     },
-    /// The other process has ended, or is ending.
-    PeerGone {
-        /// Its id, for the log; by now it may be another process's.
-        process: u32,
-        /// What it was needed for.
-        what: String,
+    /// The other process has exited or is exiting.
+    #[non_exhaustive]
+    ProcessExited {
+        /// Its process id, for logs. The system may have given it to another process by now.
+        pid: u32,
+        /// The operation that needed the process.
+        context: String,
     },
-    /// A number that can't be a handle in any process.
-    NotAHandle {
-        /// The number or text, as it came.
-        came: String,
-        /// What is wrong with it.
-        why: &'static str,
+    /// A number or text that can't be a handle value in any process.
+    #[non_exhaustive]
+    InvalidHandleValue {
+        /// The number or text.
+        input: String,
+        /// The rule that it breaks.
+        reason: &'static str,
     },
-    /// A value that is no open handle of this process.
-    NotOpen {
-        /// The handle, as it was given or told.
-        what: String,
+    /// A handle value under which this process has no open handle.
+    #[non_exhaustive]
+    InvalidHandle {
+        /// The handle.
+        object: String,
     },
-    /// A handle that belongs to somebody else in this process, so that it can't be taken.
-    NotYours {
+    /// A handle that other code of this process owns, so it can't be adopted.
+    #[non_exhaustive]
+    HandleInUse {
         /// The handle's value.
         value: HandleValue,
-        /// Whose it is.
+        /// The owner.
         owner: &'static str,
     },
-    /// A handle to an object of another kind than asked for.
+    /// The object has another kind than the requested type.
+    #[non_exhaustive]
     WrongKind {
-        /// The handle, as it was given or told.
-        what: String,
-        /// The kind that was asked for.
-        expected: Kind,
+        /// The object.
+        object: String,
+        /// The kind of the requested type.
+        expected: ObjectKind,
         /// The kernel's answer.
-        found: Kind,
+        found: ObjectKind,
     },
-    /// A handle that lacks the right for what was asked of it.
-    MissingRight {
-        /// The call that was refused.
+    /// The handle lacks the access right that the call needs.
+    #[non_exhaustive]
+    AccessDenied {
+        /// The refused call, by its documented name.
         call: &'static str,
-        /// What it was asked for.
-        what: String,
-        /// The right, by its name in the documentation.
+        /// The object.
+        object: String,
+        /// The missing right, by its documented name.
         right: &'static str,
     },
-    /// There is no such program.
+    /// No program of this name was found.
+    #[non_exhaustive]
     ProgramNotFound {
-        /// The program, as it was given.
+        /// The program, as the caller gave it.
         program: String,
-        /// Every file that was looked for.
-        looked_at: Vec<PathBuf>,
+        /// Each file that was tried.
+        searched: Vec<PathBuf>,
     },
-    /// A file that isn't a program but a script for `cmd.exe`, which reads a command line by other rules.
+    /// A batch file, which `cmd.exe` runs by quoting rules of its own.
+    #[non_exhaustive]
     BatchFile {
         /// The file.
         path: PathBuf,
     },
-    /// A socket, which on Windows is more than its handle.
-    Socket {
-        /// What was to be done with it.
-        what: String,
+    /// A socket. On Windows, its handle alone can't be duplicated.
+    #[non_exhaustive]
+    SocketUnsupported {
+        /// The socket.
+        object: String,
     },
-    /// Nothing was handed down to this process by name.
+    /// No parent listed objects for this process.
+    #[non_exhaustive]
     NothingInherited,
-    /// What was handed down was meant for another process, whose environment this one has a copy of.
-    NotForThisProcess {
-        /// Which process it was meant for.
-        meant_for: String,
-        /// What this process is instead.
-        this: String,
+    /// The manifest in the environment was written for another process; this process only copied its environment.
+    #[non_exhaustive]
+    ManifestMismatch {
+        /// The process that the manifest was written for.
+        expected: String,
+        /// This process.
+        found: String,
     },
-    /// The variable in which a parent says what it hands down holds something else.
-    BadManifest {
-        /// The variable.
-        variable: &'static str,
-        /// What is wrong with it.
-        why: &'static str,
+    /// The environment variable with the list of inherited objects is malformed.
+    #[non_exhaustive]
+    InvalidManifest {
+        /// The environment variable.
+        name: &'static str,
+        /// The rule that its value breaks.
+        reason: &'static str,
     },
-    /// Nothing of this name was handed down, or came with the message.
-    NoSuchName {
-        /// The name that was asked for.
+    /// The parent or the message has no object with this name.
+    #[non_exhaustive]
+    UnknownName {
+        /// The requested name.
         name: String,
-        /// The names that there are.
-        names: Vec<String>,
+        /// The names that exist.
+        available: Vec<String>,
     },
-    /// The object of this name was taken before.
+    /// The object with this name has already been taken.
+    #[non_exhaustive]
     AlreadyTaken {
         /// The name.
         name: String,
     },
-    /// The other end of a channel was closed, by a process that lives on.
-    Closed {
-        /// The process that has the other end.
-        process: u32,
+    /// The peer process closed its endpoint of the channel. The process may still be running.
+    #[non_exhaustive]
+    Disconnected {
+        /// The peer's process id.
+        pid: u32,
     },
-    /// Something came over a channel that this crate doesn't send. The channel has ended.
+    /// The peer sent data that breaks the channel's protocol. The channel can't be used any more.
+    #[non_exhaustive]
     Protocol {
-        /// The process that has the other end.
-        process: u32,
+        /// The peer's process id.
+        pid: u32,
         /// The rule that it broke.
-        why: &'static str,
+        reason: &'static str,
     },
-    /// A send was cut off before, by its deadline or a failure, and nothing can follow half a message.
-    CutOff {
-        /// The process that has the other end.
-        process: u32,
+    /// An earlier send was interrupted in the middle of a message, so nothing more can be sent.
+    #[non_exhaustive]
+    PartialSend {
+        /// The peer's process id.
+        pid: u32,
     },
-    /// An object of a kind that this end of the channel doesn't let in. It can't be taken, and is closed with its message.
+    /// The received object has a kind that this endpoint does not accept. It is closed with its message.
+    #[non_exhaustive]
     KindNotAllowed {
-        /// The process that sent it.
-        process: u32,
-        /// The object's name.
+        /// The peer's process id.
+        pid: u32,
+        /// The object's name in the message.
         name: String,
-        /// The kernel's answer to what it is.
-        found: Kind,
+        /// The kernel's answer.
+        found: ObjectKind,
     },
-    /// This process has no channel to its parent.
-    NoChannel,
-    /// The name is in use.
-    NameTaken {
-        /// The name, as it was given.
+    /// This process was started without a channel to its parent.
+    #[non_exhaustive]
+    NoParentChannel,
+    /// The name is already in use.
+    #[non_exhaustive]
+    NameInUse {
+        /// The name.
         name: String,
     },
-    /// Nothing has this name.
-    NoSuchObject {
-        /// The name, as it was given.
+    /// No object has this name.
+    #[non_exhaustive]
+    ObjectNotFound {
+        /// The name.
         name: String,
-        /// The kind of object that was looked for.
-        kind: Kind,
+        /// The requested kind.
+        expected: ObjectKind,
     },
     /// An object of another kind has this name.
-    NameOfAnotherKind {
-        /// The name, as it was given.
+    #[non_exhaustive]
+    NameKindMismatch {
+        /// The name.
         name: String,
-        /// The kind of object that was looked for.
-        expected: Kind,
+        /// The requested kind.
+        expected: ObjectKind,
     },
-    /// A mutex whose owner ended without releasing it: what it protects may be half changed.
+    /// The mutex's last owner exited without releasing it, so the data that it protects may be inconsistent.
+    #[non_exhaustive]
     Abandoned,
-    /// Another process is the single instance of this name.
+    /// Another instance of the program is running.
+    #[non_exhaustive]
     AlreadyRunning {
-        /// The name, as it was given.
+        /// The instance's name.
         name: String,
     },
-    /// Nobody listens under this name.
-    NobodyListens {
-        /// The name, as it was given.
+    /// No process listens under this name.
+    #[non_exhaustive]
+    NoListener {
+        /// The name.
         name: String,
     },
-    /// The process that listens under a name didn't let this one in.
-    Refused {
-        /// The process that listens.
-        process: u32,
+    /// The listening process refused the connection.
+    #[non_exhaustive]
+    ConnectionRefused {
+        /// The listener's process id.
+        pid: u32,
     },
-    /// The process that listens under a name is another user's.
+    /// The listening process runs as another user.
+    #[non_exhaustive]
     OtherUser {
-        /// The process that listens.
-        process: u32,
+        /// The listener's process id.
+        pid: u32,
         /// The user that it runs as.
         user: String,
     },
-    /// An argument that no call could do anything with.
+    /// An argument that no call can accept.
+    #[non_exhaustive]
     InvalidInput {
         /// The argument.
-        what: String,
-        /// What is wrong with it, and what is expected.
-        why: String,
+        input: String,
+        /// The rule that it breaks.
+        reason: String,
     },
 }
 
 impl Error {
-    /// The nearest kind of [`io::Error`], under the name that it has there.
+    /// Returns the nearest [`io::ErrorKind`].
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::System { source, .. } => source.kind(),
             Self::TimedOut { .. } => io::ErrorKind::TimedOut,
-            Self::PeerGone { .. } => io::ErrorKind::BrokenPipe,
-            Self::Closed { .. } | Self::CutOff { .. } => io::ErrorKind::BrokenPipe,
-            Self::BadManifest { .. } | Self::Protocol { .. } => io::ErrorKind::InvalidData,
-            Self::NothingInherited
-            | Self::NoSuchName { .. }
-            | Self::NoChannel
-            | Self::NobodyListens { .. } => io::ErrorKind::NotFound,
-            Self::NotForThisProcess { .. } | Self::KindNotAllowed { .. } | Self::OtherUser { .. } => {
-                io::ErrorKind::PermissionDenied
+            Self::ProcessExited { .. } | Self::Disconnected { .. } | Self::PartialSend { .. } => {
+                io::ErrorKind::BrokenPipe
             }
-            Self::NameTaken { .. } | Self::AlreadyRunning { .. } => io::ErrorKind::AlreadyExists,
-            Self::NoSuchObject { .. } => io::ErrorKind::NotFound,
-            Self::NameOfAnotherKind { .. } => io::ErrorKind::InvalidInput,
+            Self::InvalidManifest { .. } | Self::Protocol { .. } => io::ErrorKind::InvalidData,
+            Self::NothingInherited
+            | Self::UnknownName { .. }
+            | Self::NoParentChannel
+            | Self::NoListener { .. }
+            | Self::ObjectNotFound { .. }
+            | Self::ProgramNotFound { .. } => io::ErrorKind::NotFound,
+            Self::ManifestMismatch { .. }
+            | Self::KindNotAllowed { .. }
+            | Self::OtherUser { .. }
+            | Self::AccessDenied { .. } => io::ErrorKind::PermissionDenied,
+            Self::NameInUse { .. } | Self::AlreadyRunning { .. } => io::ErrorKind::AlreadyExists,
             Self::Abandoned => io::ErrorKind::Other,
-            Self::Refused { .. } => io::ErrorKind::ConnectionRefused,
-            Self::NotAHandle { .. }
-            | Self::NotOpen { .. }
-            | Self::NotYours { .. }
+            Self::ConnectionRefused { .. } => io::ErrorKind::ConnectionRefused,
+            Self::InvalidHandleValue { .. }
+            | Self::InvalidHandle { .. }
+            | Self::HandleInUse { .. }
             | Self::WrongKind { .. }
             | Self::BatchFile { .. }
-            | Self::Socket { .. }
+            | Self::SocketUnsupported { .. }
             | Self::AlreadyTaken { .. }
+            | Self::NameKindMismatch { .. }
             | Self::InvalidInput { .. } => io::ErrorKind::InvalidInput,
-            Self::MissingRight { .. } => io::ErrorKind::PermissionDenied,
-            Self::ProgramNotFound { .. } => io::ErrorKind::NotFound,
         }
     }
 
-    /// The operating system's code, if it gave one.
+    /// Returns the operating system's error code, if the system gave one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
@@ -247,131 +280,146 @@ impl Error {
         }
     }
 
-    /// A call failed. Of several that can have, the seam knows which it was, and otherwise it was this one.
-    pub(crate) fn system(call: &'static str, what: String, source: io::Error) -> Self {
-        Self::System { call: crate::sys::failed_call(&source).unwrap_or(call), what, source }
+    /// Adds to a failed call what it was made for.
+    pub(crate) fn system(context: impl Into<String>, error: SysError) -> Self {
+        let SysError { call, source } = error;
+        Self::System { call, context: context.into(), source }
     }
 
-    /// A call on a handle failed: because the handle isn't open, or for another reason.
-    pub(crate) fn on_handle(call: &'static str, what: String, source: io::Error) -> Self {
-        if crate::sys::handle::is_invalid_handle(&source) {
-            return Self::NotOpen { what };
+    /// As [`system`](Self::system), for a call on a handle, which may not be open.
+    pub(crate) fn on_handle(object: impl Into<String>, error: SysError) -> Self {
+        if crate::sys::handle::is_invalid_handle(&error) {
+            return Self::InvalidHandle { object: object.into() };
         }
-        Self::system(call, what, source)
+        Self::system(object, error)
     }
 
-    pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::InvalidInput { what: what.into(), why: why.into() }
+    pub(crate) fn invalid(input: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::InvalidInput { input: input.into(), reason: reason.into() }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::System { call, what, source } => write!(f, "{call} failed for {what}: {source}"),
-            Self::TimedOut { what, after } => write!(f, "{what} did not come within {after:?}"),
-            Self::PeerGone { process, what } => {
-                write!(f, "process {process} has ended, so there is no process to {what}")
+            Self::System { call, context, source } => write!(f, "{call} failed for {context}: {source}"),
+            Self::TimedOut { waiting_for, timeout } => {
+                write!(f, "timed out after {}: waiting for {waiting_for}", Rounded(*timeout))
             }
-            Self::NotAHandle { came, why } => write!(
-                f,
-                "expected the number of a handle, {EXPECTED} in decimal or in hex with 0x; came {came}, which is {why}"
-            ),
-            Self::NotOpen { what } => write!(
-                f,
-                "{what} is no open handle: was it closed, or meant for another process?"
-            ),
-            Self::NotYours { value, owner } => {
-                write!(f, "handle {value:#x} can't be taken: it is {owner} of this process")
+            Self::ProcessExited { pid, context } => {
+                write!(f, "cannot {context}: process {pid} has exited")
             }
-            Self::WrongKind { what, expected, found } => {
-                write!(f, "expected {expected}; {what} refers to {found}")
-            }
-            Self::MissingRight { call, what, right } => write!(
+            Self::InvalidHandleValue { input, reason } => write!(
                 f,
-                "{call} was refused for {what}: the right {right} is lacking; \
-                 whoever opens, shares or may do it has to see to that"
+                "{input} is not a handle value ({reason}); expected {EXPECTED}, in decimal or in hex with 0x"
             ),
-            Self::ProgramNotFound { program, looked_at } => {
-                write!(f, "there is no program {program:?}; looked for ")?;
-                match looked_at.as_slice() {
-                    [] => f.write_str("it in no folder, because none is searched for such a name"),
+            Self::InvalidHandle { object } => write!(
+                f,
+                "{object} is not open in this process; check whether it was closed already, or belongs to another process"
+            ),
+            Self::HandleInUse { value, owner } => {
+                write!(f, "cannot adopt handle {value:#x}: it is {owner} of this process")
+            }
+            Self::WrongKind { object, expected, found } => {
+                write!(f, "{object} is {found}; expected {expected}")
+            }
+            Self::AccessDenied { call, object, right } => write!(
+                f,
+                "{call} was denied for {object}: the handle lacks the right {right}; open or share the object with that right"
+            ),
+            Self::ProgramNotFound { program, searched } => {
+                write!(f, "program {program:?} not found; ")?;
+                match searched.as_slice() {
+                    [] => f.write_str("no folder is searched for such a name"),
                     [first, rest @ ..] => {
-                        write!(f, "{}", first.display())?;
-                        rest.iter().try_for_each(|path| write!(f, ", {}", path.display()))
+                        write!(f, "searched {first:?}")?;
+                        rest.iter().try_for_each(|path| write!(f, ", {path:?}"))
                     }
                 }
             }
             Self::BatchFile { path } => write!(
                 f,
-                "{} is a batch file, for which arguments can't be quoted safely; start cmd.exe with it and write the \
-                 command line with raw_arg",
-                path.display()
+                "{path:?} is a batch file, whose arguments can't be quoted safely; start cmd.exe and pass the command \
+                 line with raw_arg"
             ),
-            Self::Socket { what } => write!(
+            Self::SocketUnsupported { object } => write!(
                 f,
-                "{what} is a socket, and Windows doesn't support a duplicate of its handle; listen or connect in the \
-                 other process"
+                "{object} is a socket, and Windows can't duplicate its handle alone; listen or connect in the other process"
             ),
             Self::NothingInherited => f.write_str(
-                "nothing was handed down to this process; its parent has to list objects with Command::inherit",
+                "this process inherited no listed objects; its parent must list them with Command::inherit",
             ),
-            Self::NotForThisProcess { meant_for, this } => write!(
+            Self::ManifestMismatch { expected, found } => write!(
                 f,
-                "what was handed down is meant for {meant_for}, and this is {this} with a copy of its environment; \
-                 whoever has started this process has to hand objects down itself"
+                "the manifest was written for {expected}, but this is {found}, which only copied its environment; list \
+                 the objects again when starting this process"
             ),
-            Self::BadManifest { variable, why } => {
-                write!(f, "the variable {variable} {why}; only who starts a process to hand things down should set it")
-            }
-            Self::NoSuchName { name, names } => {
-                write!(f, "no object {name:?} has come; there ")?;
-                match names.as_slice() {
-                    [] => f.write_str("are none"),
-                    [only] => write!(f, "is {only:?}"),
-                    names => write!(f, "are {names:?}"),
+            Self::InvalidManifest { name, reason } => write!(
+                f,
+                "the environment variable {name} is not a valid manifest: it {reason}; only a parent that lists objects \
+                 should set it"
+            ),
+            Self::UnknownName { name, available } => {
+                write!(f, "no object is named {name:?}; available: ")?;
+                match available.as_slice() {
+                    [] => f.write_str("no objects"),
+                    names => write!(f, "{}", names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")),
                 }
             }
-            Self::AlreadyTaken { name } => write!(f, "the object {name:?} was taken before, and is its taker's"),
-            Self::Closed { process } => write!(f, "process {process} has closed its end of the channel"),
-            Self::Protocol { process, why } => {
-                write!(f, "process {process} broke the rules of the channel, which has ended: {why}")
+            Self::AlreadyTaken { name } => write!(f, "{name:?} has already been taken; each object can be taken once"),
+            Self::Disconnected { pid } => write!(f, "process {pid} closed its endpoint of the channel"),
+            Self::Protocol { pid, reason } => {
+                write!(f, "process {pid} broke the channel's protocol, so the channel is closed: {reason}")
             }
-            Self::CutOff { process } => write!(
+            Self::PartialSend { pid } => write!(
                 f,
-                "the channel to process {process} has ended for sending, because a message was cut off, by its deadline or a failure"
+                "cannot send to process {pid}: an earlier message was interrupted by its timeout or by an error; open a \
+                 new channel"
             ),
-            Self::KindNotAllowed { process, name, found } => write!(
+            Self::KindNotAllowed { pid, name, found } => write!(
                 f,
-                "process {process} sent {found} as {name:?}, and the channel lets no such object in; \
-                 Channel::allow lets that kind in"
+                "process {pid} sent {found} as {name:?}, which this channel does not accept; call Channel::allow to \
+                 accept that kind"
             ),
-            Self::NoChannel => f.write_str(
-                "this process has no channel to its parent, which has to start it with Command::channel",
+            Self::NoParentChannel => f.write_str(
+                "this process has no channel to its parent; the parent must start it with Command::channel",
             ),
-            Self::NameTaken { name } => write!(
+            Self::NameInUse { name } => write!(f, "the name {name:?} is already in use; choose another name"),
+            Self::ObjectNotFound { name, expected } => write!(
                 f,
-                "the name {name:?} is in use, by another program of that name or by one that squats on it"
+                "no object is named {name:?}; expected {expected}: check whether its creator is running"
             ),
-            Self::NoSuchObject { name, kind } => {
-                write!(f, "there is no object of the name {name:?}; expected {kind}: has its maker begun, or ended?")
-            }
-            Self::NameOfAnotherKind { name, expected } => {
-                write!(f, "expected {expected} of the name {name:?}; an object of another kind has it")
+            Self::NameKindMismatch { name, expected } => {
+                write!(f, "an object of another kind is named {name:?}; expected {expected}")
             }
             Self::Abandoned => f.write_str(
-                "the mutex's owner ended without releasing it, so what it protects may be half changed",
+                "the mutex was abandoned: its owner exited without releasing it, so the protected data may be inconsistent",
             ),
-            Self::AlreadyRunning { name } => write!(f, "{name:?} is running already"),
-            Self::NobodyListens { name } => write!(f, "nobody listens under the name {name:?}"),
-            Self::Refused { process } => {
-                write!(f, "process {process}, which listens under that name, did not let this process in")
+            Self::AlreadyRunning { name } => write!(f, "another instance of {name:?} is already running"),
+            Self::NoListener { name } => {
+                write!(f, "no process listens under the name {name:?}; check whether the server is running")
             }
-            Self::OtherUser { process, user } => write!(
-                f,
-                "process {process}, which listens under that name, is not this user's but runs as {user}"
-            ),
-            Self::InvalidInput { what, why } => write!(f, "{what}: {why}"),
+            Self::ConnectionRefused { pid } => {
+                write!(f, "the listening process {pid} refused the connection")
+            }
+            Self::OtherUser { pid, user } => {
+                write!(f, "the listening process {pid} runs as another user, {user}; only processes of this user are trusted")
+            }
+            Self::InvalidInput { input, reason } => write!(f, "{input} {reason}"),
+        }
+    }
+}
+
+/// A duration in whole milliseconds, or in seconds from ten seconds on or where it is whole seconds.
+struct Rounded(Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = self.0.as_nanos().div_ceil(1_000_000);
+        match milliseconds {
+            _ if milliseconds % 1000 == 0 => write!(f, "{} s", milliseconds / 1000),
+            ..10_000 => write!(f, "{milliseconds} ms"),
+            _ => write!(f, "{:.1} s", self.0.as_secs_f64()),
         }
     }
 }
@@ -386,7 +434,7 @@ impl std::error::Error for Error {
 }
 
 impl From<Error> for io::Error {
-    /// Keeps the operating system's error as it is, so that `raw_os_error` answers; any other becomes the inner error.
+    /// Keeps the operating system's error, so that `raw_os_error` works; any other error becomes the inner error.
     fn from(error: Error) -> Self {
         match error {
             Error::System { source, .. } => source,
@@ -395,32 +443,93 @@ impl From<Error> for io::Error {
     }
 }
 
+impl From<InvalidValue> for Error {
+    fn from(InvalidValue { input, reason }: InvalidValue) -> Self {
+        Self::InvalidHandleValue { input, reason }
+    }
+}
+
+impl From<InvalidIdentity> for Error {
+    fn from(InvalidIdentity { input }: InvalidIdentity) -> Self {
+        Self::invalid(
+            format!("{input:?}"),
+            "is not a process identity; expected the process id, @, and the creation time in hex",
+        )
+    }
+}
+
+impl TryFrom<u64> for HandleValue {
+    type Error = Error;
+
+    fn try_from(number: u64) -> Result<Self> {
+        Ok(Self::new(number)?)
+    }
+}
+
+impl TryFrom<usize> for HandleValue {
+    type Error = Error;
+
+    fn try_from(number: usize) -> Result<Self> {
+        // A 32-bit process's INVALID_HANDLE_VALUE is 32 bits of ones, which the check knows too.
+        Self::try_from(number as u64)
+    }
+}
+
+impl FromStr for HandleValue {
+    type Err = Error;
+
+    /// Reads decimal digits, or hexadecimal ones after `0x`.
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self::parse(text)?)
+    }
+}
+
+impl FromStr for ProcessIdentity {
+    type Err = Error;
+
+    /// Reads the text that `Display` writes.
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self::parse(text)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn it_becomes_an_io_error_with_its_code() {
-        let source = || io::Error::from_raw_os_error(5);
-        let error = Error::System { call: "OpenProcess", what: "process 4".into(), source: source() };
-        assert_eq!(error.raw_os_error(), Some(5));
-        assert_eq!(error.kind(), source().kind());
-        assert_eq!(io::Error::from(error).raw_os_error(), Some(5));
+    fn access_denied() -> Error {
+        let source = io::Error::from_raw_os_error(5);
+        Error::System { call: "OpenProcess", context: "process 4".into(), source }
+    }
 
-        let error = Error::TimedOut { what: "the event".into(), after: Duration::from_secs(5) };
-        assert_eq!(error.to_string(), "the event did not come within 5s");
-        assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
+    fn timed_out() -> Error {
+        Error::TimedOut { waiting_for: "the event".into(), timeout: Duration::from_secs(5) }
     }
 
     #[test]
-    fn what_the_system_said_is_its_source() {
+    fn conversion_to_io_error_keeps_the_code() {
+        assert_eq!(access_denied().raw_os_error(), Some(5));
+        assert_eq!(access_denied().kind(), io::Error::from_raw_os_error(5).kind());
+        assert_eq!(io::Error::from(access_denied()).raw_os_error(), Some(5));
+
+        assert_eq!(timed_out().to_string(), "timed out after 5 s: waiting for the event");
+        assert_eq!(io::Error::from(timed_out()).kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn durations_are_rounded_for_people() {
+        let shown = |nanoseconds| Rounded(Duration::from_nanos(nanoseconds)).to_string();
+        let times = [0, 1, 1_199_999_620, 300_000_000, 5_000_000_000, 12_345_678_901, 90_000_000_000];
+        assert_eq!(times.map(shown), ["0 s", "1 ms", "1200 ms", "300 ms", "5 s", "12.3 s", "90 s"]);
+    }
+
+    #[test]
+    fn source_is_the_system_error() {
         use std::error::Error as _;
-        let source = io::Error::from_raw_os_error(5);
-        let error = Error::System { call: "OpenProcess", what: "process 4".into(), source };
+        let error = access_denied();
         let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         assert_eq!(source.and_then(io::Error::raw_os_error), Some(5));
-        let error = Error::TimedOut { what: "the event".into(), after: Duration::from_secs(5) };
-        assert!(error.source().is_none());
-        assert_eq!(error.raw_os_error(), None);
+        assert!(timed_out().source().is_none());
+        assert_eq!(timed_out().raw_os_error(), None);
     }
 }

@@ -6,13 +6,15 @@ use std::cmp::Ordering;
 use std::ffi::OsString;
 
 use crate::channel::wire::{Content, Header, Place, Table};
-use crate::channel::{answer, wire};
-use crate::inherit::{Manifest, activation};
+use crate::channel::{handshake, wire};
+use crate::error::Result;
+use crate::handle::HandleValue;
+use crate::handle::range;
+use crate::inherit::{Manifest, listen_fds};
 use crate::name::text;
-use crate::process::environment::{self, Variables};
-use crate::process::{quote, template};
-use crate::sys::number;
-use crate::{HandleValue, Result, told};
+use crate::object::adopt;
+use crate::process::env_block::{self, Variables};
+use crate::process::{command_line, placeholder};
 
 /// What is wrong.
 pub type Broken = &'static str;
@@ -73,7 +75,7 @@ pub fn write_frame(
 /// What a listener on Windows answers.
 #[must_use]
 pub fn write_answer(values: [HandleValue; 3], nonce: u64) -> Vec<u8> {
-    answer::answer(values, nonce).to_vec()
+    handshake::answer(values, nonce).to_vec()
 }
 
 /// What such an answer says.
@@ -82,7 +84,7 @@ pub fn write_answer(values: [HandleValue; 3], nonce: u64) -> Vec<u8> {
 ///
 /// If it is none.
 pub fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
-    answer::parse_answer(answer)
+    handshake::parse_answer(answer)
 }
 
 /// Whom a manifest is meant for, and its objects.
@@ -117,7 +119,7 @@ pub fn activated(
     names: Option<OsString>,
     this: u32,
 ) -> Result<Vec<(String, HandleValue)>> {
-    activation::named(meant_for, count, names, this)
+    listen_fds::named(meant_for, count, names, this)
 }
 
 /// The number that a line of the standard input says.
@@ -126,19 +128,19 @@ pub fn activated(
 ///
 /// If it says none.
 pub fn value_of_line(line: &[u8]) -> Result<HandleValue> {
-    told::value_of(line)
+    adopt::value_in_line(line)
 }
 
 /// Why a number can be no handle on Windows.
 #[must_use]
 pub fn objection_to_handle(number: u64) -> Option<Broken> {
-    number::objection_on_windows(number)
+    range::objection_on_windows(number)
 }
 
 /// Why a number can be no descriptor on Linux.
 #[must_use]
 pub fn objection_to_descriptor(number: u64) -> Option<Broken> {
-    number::objection_on_linux(number)
+    range::objection_on_linux(number)
 }
 
 /// A part of a command line.
@@ -154,11 +156,11 @@ pub enum Part<'a> {
 #[must_use]
 pub fn command_line(program: &[u16], parts: &[Part<'_>]) -> Vec<u16> {
     let mut line = Vec::new();
-    quote::push_program(&mut line, program);
+    command_line::push_program(&mut line, program);
     for part in parts {
         match part {
-            Part::Argument(argument) => quote::push_argument(&mut line, argument),
-            Part::Raw(text) => quote::push_raw(&mut line, text),
+            Part::Argument(argument) => command_line::push_argument(&mut line, argument),
+            Part::Raw(text) => command_line::push_raw(&mut line, text),
         }
     }
     line
@@ -187,7 +189,7 @@ impl Environment {
     ///
     /// If no block can have it.
     pub fn set(&mut self, name: &[u16], value: &[u16]) -> Result<(), Broken> {
-        match environment::objection(name, value) {
+        match env_block::objection(name, value) {
             Some(why) => Err(why),
             None => {
                 self.0.set(name, value);
@@ -257,5 +259,5 @@ pub fn socket_of_lock(file: &str) -> Option<&str> {
 ///
 /// What it asks for that isn't there, and braces that don't go together.
 pub fn fill(text: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
-    template::fill(text, value)
+    placeholder::fill(text, value)
 }

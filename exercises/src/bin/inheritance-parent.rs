@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         // Spawn the child, which inherits the event and nothing else; its only argument is the number.
         let mut child =
             options.child("inheritance-child")?.inherit("event", &event).arg_handle("{event}").spawn()?;
-        for (name, value) in child.handed_down() {
+        for (name, value) in child.inherited_handles() {
             story.step(format_args!(
                 "{CREATE_PROCESS}(child {value}, inherit {name} {value:#x}) = process {}",
                 child.id()

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::Parser;
 use exercises::call::OPEN_EVENT;
 use exercises::{ChildOptions, NAMED_CHILD_EXIT_CODES, Story, end_of};
-use handover::{Event, HandleValue, Name};
+use handover::{Event, HandleValue, ObjectName};
 
 /// Waits for an event that it opens by the name on its command line
 #[derive(Debug, Parser)]
 #[command(after_help = NAMED_CHILD_EXIT_CODES)]
 struct Options {
     /// The event's name
-    name: Name,
+    name: ObjectName,
     #[command(flatten)]
     child: ChildOptions,
 }

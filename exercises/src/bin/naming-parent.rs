@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use exercises::call::{CLOSE, CREATE_EVENT, CREATE_PROCESS, SET_EVENT};
 use exercises::{PARENT_EXIT_CODES, ParentOptions, Story, end_of};
-use handover::{Event, HandleValue, Name, Reset};
+use handover::{Event, HandleValue, ObjectName, ResetMode};
 
 /// Shares an event that has a name with a child, which opens it by that name
 #[derive(Debug, Parser)]
@@ -13,7 +13,7 @@ use handover::{Event, HandleValue, Name, Reset};
 struct Options {
     /// The event's name [default: one that no other parent has]
     #[arg(long)]
-    name: Option<Name>,
+    name: Option<ObjectName>,
     #[command(flatten)]
     parent: ParentOptions,
 }
@@ -24,9 +24,9 @@ fn main() -> ExitCode {
         // Create an event of that name; it is an error if anybody has it.
         let name = match name {
             Some(name) => name,
-            None => Name::local(&format!("handover-exercise.{}", std::process::id()))?,
+            None => ObjectName::local(&format!("handover-exercise.{}", std::process::id()))?,
         };
-        let event = Event::create_named(&name, Reset::Manual)?;
+        let event = Event::create_named(&name, ResetMode::Manual)?;
         let own = HandleValue::of(&event)?;
         story.step(format_args!("{CREATE_EVENT}(manual reset, \"{name}\") = handle {own:#x}"));
 

@@ -13,8 +13,6 @@ pub mod call {
     pub const CREATE_PROCESS: &str = "clone+execve";
     /// Ends a process.
     pub const TERMINATE: &str = "pidfd_send_signal";
-    /// Asks for this program's own file.
-    pub const ASK_FOR_PROGRAM: &str = "readlink";
     /// Asks what a descriptor refers to.
     pub const ASK_FOR_KIND: &str = "fstat";
     /// Waits for an event or for a process's end.
@@ -50,7 +48,7 @@ pub mod duplication {
     ///
     /// [`Stop::Failed`] if nobody can receive it.
     pub fn hand_over(story: &Story, event: &Event, child: &mut Child) -> Result<(), Stop> {
-        let Some(channel) = &child.channel else {
+        let Some(channel) = child.take_channel() else {
             return Err(Stop::Channel("the child has no channel".into()));
         };
         channel.send(Message::default().with(EVENT, event))?;

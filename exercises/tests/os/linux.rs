@@ -64,7 +64,7 @@ fn told(timeout: &str, send: impl FnOnce(&handover::Channel)) -> (Option<i32>, S
     let mut command = Command::new(DUPLICATION_CHILD);
     command.args(["--timeout", timeout]).channel().kill_on_drop(true);
     let mut child = command.stderr(handover::Stdio::piped()).spawn().expect("the child starts");
-    let channel = child.channel.take().expect("a channel was asked for");
+    let channel = child.take_channel().expect("a channel was asked for");
     send(&channel);
     let status = child.wait_timeout(DEADLINE).expect("the child has a deadline of its own");
     let said = std::io::read_to_string(child.stderr.take().expect("it is piped")).expect("it is text");
@@ -95,7 +95,7 @@ fn a_child_whose_channel_is_closed_ends_at_once() {
     let started = std::time::Instant::now();
     let mut command = Command::new(DUPLICATION_CHILD);
     let mut child = command.channel().kill_on_drop(true).spawn().expect("the child starts");
-    drop(child.channel.take());
+    drop(child.take_channel());
     let status = child.wait_timeout(DEADLINE).expect("the child has a deadline of its own");
     assert_eq!(status.code(), Some(1));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());

@@ -63,7 +63,7 @@ fn a_line_that_is_no_handle_is_refused() {
         told(format!("{number}\r\n").as_bytes()).expect_code(2).expect_text(part);
     }
     told(b"\xff\xfe\n").expect_code(2).expect_text("expected the number of a handle");
-    told(b"32764\n").expect_code(1).expect_text("no open handle");
+    told(b"32764\n").expect_code(1).expect_text("is not open");
     told(&[b'6'; 100_000]).expect_code(2).expect_text("a line without an end");
 
     let closed =

@@ -1,6 +1,6 @@
 //! Linux: pages of `/proc`.
 
-use handover::{Channel, Process, Received};
+use handover::{Channel, Process, ReceivedMessage};
 
 use crate::Outcome;
 use crate::work::Work;
@@ -29,6 +29,6 @@ pub(crate) fn memory(process: &Process) -> Outcome<u64> {
 pub(crate) const MORE_WORK: &[Work] = &[];
 
 /// Nothing else is asked for.
-pub(crate) fn answer_to_more(_channel: &Channel, message: &Received) -> Outcome {
+pub(crate) fn answer_to_more(_channel: &Channel, message: &ReceivedMessage) -> Outcome {
     Err(format!("no such request: {message:?}").into())
 }

@@ -6,7 +6,7 @@
 
 use std::os::windows::io::{AsHandle, AsRawHandle};
 
-use handover::{Channel, Event, HandleValue, Message, Process, Received, Told};
+use handover::{Channel, Event, HandleValue, Message, Process, ReceivedMessage};
 use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
 use windows_sys::Win32::Foundation::STATUS_INFO_LENGTH_MISMATCH;
 use windows_sys::Win32::System::ProcessStatus::{
@@ -105,18 +105,18 @@ fn push(at: &mut At<'_>) -> Outcome<u64> {
     let value = copy.value();
     at.channel.send(format!("push {value}").into_bytes())?;
     // By now it is the peer's.
-    copy.delivered();
+    copy.into_value();
     expect(&at.channel.recv_timeout(PATIENCE)?, PUSHED)?;
     if event.try_wait()? { Ok(1) } else { Err("what was pushed was not set".into()) }
 }
 
-pub(crate) fn answer_to_more(channel: &Channel, message: &Received) -> Outcome {
+pub(crate) fn answer_to_more(channel: &Channel, message: &ReceivedMessage) -> Outcome {
     let text = std::str::from_utf8(message.bytes())?;
     let value = text.strip_prefix("push ").ok_or_else(|| format!("no such request: {text}"))?;
     let value: HandleValue = value.parse()?;
     // SAFETY: the other process has put it into this one's table for us, and says it once.
-    let told = unsafe { Told::new(value) };
-    told.adopt::<Event>()?.set()?;
+    let event: Event = unsafe { value.adopt() }?;
+    event.set()?;
     channel.send(Message::new(PUSHED))?;
     Ok(())
 }

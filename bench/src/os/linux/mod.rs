@@ -1,6 +1,6 @@
 //! Linux.
 
-pub(crate) mod floor;
+pub(crate) mod baseline;
 #[cfg(feature = "peers")]
 pub(crate) mod peer;
 

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use command_fds::CommandFdExt;
-use handover::{Child, Command, Event, Told};
+use handover::{Child, Command, Event, HandleValue};
 use sendfd::{RecvWithFd, SendWithFd};
 
 use crate::Outcome;
@@ -104,7 +104,10 @@ pub(crate) fn other_process(role: &str, _: &[&str]) -> Outcome {
     if role != "sendfd" {
         return Err(format!("{role} is no role").into());
     }
-    let socket: OwnedFd = Told::argument(3)?.adopt()?;
+    let value = HandleValue::from_arg(3)?;
+    // SAFETY: the parent let this process inherit the socket and passed its number, and nothing else here owns it.
+    #[allow(unsafe_code, reason = "the number comes by hand")]
+    let socket: OwnedFd = unsafe { value.adopt() }?;
     let mut socket = UnixStream::from(socket);
     let (mut bytes, mut numbers) = (vec![0; 64 * 1024], vec![-1; 253]);
     loop {

@@ -1,6 +1,6 @@
 //! Windows.
 
-pub(crate) mod floor;
+pub(crate) mod baseline;
 #[cfg(feature = "peers")]
 pub(crate) mod peer;
 

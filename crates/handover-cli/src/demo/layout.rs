@@ -1,9 +1,9 @@
 //! Where everything is on the picture: columns from left to right, rows of time from top to bottom.
 
-use super::draw::{LINE, mono};
-use super::recorded::{Role, What};
-use super::story::Story;
-use super::words::{self, plain, wrap_by};
+use super::events::{Role, What};
+use super::object_history::Story;
+use super::svg_style::{LINE, mono};
+use super::text_width::{self, plain, wrap_by};
 
 /// Left and right of everything.
 pub(crate) const MARGIN: usize = 20;
@@ -208,7 +208,9 @@ fn lanes(story: &Story<'_>) -> Vec<Option<usize>> {
 
 fn happening(story: &Story<'_>, event: usize) -> String {
     match &story.events()[event].what {
-        What::Call(call) => format!("{}({}) = {}", call.call, words::brief(&call.arguments), call.result),
+        What::Call(call) => {
+            format!("{}({}) = {}", call.call, text_width::brief(&call.arguments), call.result)
+        }
         What::Ended { code } => format!("ends with code {code}"),
         What::Failed(why) => format!("fails: {why}"),
         What::Table(_) | What::Shared(_) | What::Started(_) => String::new(),

@@ -8,24 +8,24 @@
 //! - `text` (with `tables`), `svg`, `summary` (with `hand_over`): the three ways to tell it; `words`: fitting text into a width;
 //! - `layout`: where on the picture everything is; `answer` and `ways` are parts of it, and `draw` how it looks.
 
-mod answer;
-mod crossing;
-mod draw;
+mod arrows;
 mod effects;
-mod hand_over;
+mod events;
+mod explain;
+mod final_tables;
 mod layout;
-mod recorded;
+mod object_history;
 mod replay;
-mod story;
 mod summary;
 mod svg;
+mod svg_style;
 mod tables;
 mod text;
-mod ways;
-mod words;
+mod text_width;
+mod transfer;
 
 pub use effects::Effects;
-pub use recorded::{Call, Common, Entry, Event, Holder, Recording, Role, Started, Unreadable, What};
+pub use events::{Call, Common, Entry, Event, Holder, Recording, Role, Started, Unreadable, What};
 pub use summary::summary;
 pub use svg::svg;
 pub use text::text;

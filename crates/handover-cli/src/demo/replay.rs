@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::effects::{Effect, Place, number};
-use super::recorded::{Call, Common, Entry, Event, Recording, What};
-use super::words;
+use super::events::{Call, Common, Entry, Event, Recording, What};
+use super::text_width;
 
 /// A handle of a process, from its opening to its end.
 #[derive(Debug, Clone)]
@@ -107,14 +107,14 @@ impl Replay {
     fn call(&mut self, index: usize, event: &Event, call: &Call) {
         let find = |place: &Place| (place.process.unwrap_or(event.process), place.value);
         let named = |value: u64| self.open.get(&(event.process, value)).copied();
-        self.traces[index].touched = words::values(&call.arguments).filter_map(named).collect();
-        let handles = words::after(&call.arguments, "handles ").filter(|_| call.call.contains("send"));
+        self.traces[index].touched = text_width::values(&call.arguments).filter_map(named).collect();
+        let handles = text_width::after(&call.arguments, "handles ").filter(|_| call.call.contains("send"));
         if let Some(handles) = handles {
-            let handles: Vec<_> = words::list(handles).map_while(number).filter_map(named).collect();
+            let handles: Vec<_> = text_width::list(handles).map_while(number).filter_map(named).collect();
             self.sent.push(Moved { event: index, process: event.process, handles });
         }
         let access =
-            words::after(&call.arguments, "access ").map(|rest| rest.split(',').next().unwrap_or(rest));
+            text_width::after(&call.arguments, "access ").map(|rest| rest.split(',').next().unwrap_or(rest));
         let mut fresh = Vec::new();
         for effect in &call.effects.0 {
             match effect {
@@ -163,10 +163,10 @@ impl Replay {
         if let Some(from) = from {
             return self.open(at, index, Origin::Copied { from });
         }
-        let Some(name) = words::name(&call.arguments) else {
+        let Some(name) = text_width::name(&call.arguments) else {
             return self.open(at, index, Origin::Opened);
         };
-        let key = (name.to_owned(), words::kind_of(&call.call).unwrap_or_default());
+        let key = (name.to_owned(), text_width::kind_of(&call.call).unwrap_or_default());
         let from = self.named.get(&key).copied();
         let handle = self.open(at, index, from.map_or(Origin::Opened, |from| Origin::Named { from }));
         self.handles[handle].name = Some(name.to_owned());

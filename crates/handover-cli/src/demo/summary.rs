@@ -1,11 +1,11 @@
 //! The story in a few sentences, made of what the recording shows.
 
-use super::crossing::Failure;
-use super::hand_over::HandOver;
-use super::recorded::{Recording, Role};
+use super::events::{Recording, Role};
+use super::explain::HandOver;
+use super::object_history::{Object, Story};
 use super::replay::Handle;
-use super::story::{Object, Story};
-use super::words::{self, a, count, plain};
+use super::text_width::{self, a, count, plain};
+use super::transfer::Failure;
 
 /// The recording in a few sentences, for somebody who has never read about handles.
 #[must_use]
@@ -121,7 +121,7 @@ fn failed(story: &Story<'_>, failure: Failure<'_>) -> String {
     let mut sentence = format!("It failed in the {role}, process {process}");
     if let Some(call) = call.and_then(|event| story.call(event)) {
         let result = call.result.trim_end_matches('.');
-        sentence += &format!(": {}({}) returned {result}", call.call, words::brief(&call.arguments));
+        sentence += &format!(": {}({}) returned {result}", call.call, text_width::brief(&call.arguments));
     }
     sentence += ".";
     if let Some(why) = why {

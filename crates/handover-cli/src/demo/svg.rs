@@ -4,14 +4,14 @@
 use svg::node::element::{Description, Element, Style, Title};
 use svg::node::{Node, Text};
 
-use super::answer::Answer;
-use super::draw::{self, Anchor, Canvas, LINE, mono, sans};
+use super::events::{Recording, Role, What};
+use super::final_tables::Answer;
 use super::layout::{Layout, MARGIN, Row};
-use super::recorded::{Recording, Role, What};
+use super::object_history::Story;
 use super::replay::Handle;
-use super::story::Story;
-use super::words::{milliseconds, plain, shorten_by, wrap_by};
-use super::{summary, ways};
+use super::svg_style::{self, Anchor, Canvas, LINE, mono, sans};
+use super::text_width::{milliseconds, plain, shorten_by, wrap_by};
+use super::{arrows, summary};
 
 /// Where the headings of the columns stand.
 const HEADS: usize = 96;
@@ -42,7 +42,7 @@ pub fn svg(recording: &Recording) -> String {
     picture.heads(&mut canvas);
     picture.objects(&mut canvas);
     picture.handles(&mut canvas);
-    ways::draw(&mut canvas, &layout, &story);
+    arrows::draw(&mut canvas, &layout, &story);
     picture.chips(&mut canvas);
     for row in &layout.rows {
         picture.row(&mut canvas, row);
@@ -66,7 +66,7 @@ pub fn svg(recording: &Recording) -> String {
     document.assign("role", "img");
     document.append(Title::new(plain(&summary::title(&story))));
     document.append(Description::new().add(Text::new(plain(&sentences.join(" ")))));
-    document.append(Style::new(draw::style()));
+    document.append(Style::new(svg_style::style()));
     for shape in canvas.shapes {
         document.append(shape);
     }
@@ -98,7 +98,7 @@ impl Picture<'_> {
                 canvas.text("quiet small", Anchor::Start, (column.calls, TOP + 22), "has recorded nothing");
             }
             let size = (column.lanes, bottom - HEADS + 18);
-            canvas.rectangle(&draw::of(role, "-tint"), (column.table, HEADS - 18), size, 0);
+            canvas.rectangle(&svg_style::of(role, "-tint"), (column.table, HEADS - 18), size, 0);
             let middle = column.table + column.lanes / 2;
             canvas.text(&format!("{role} small"), Anchor::Middle, (middle, HEADS), "handles");
         }
@@ -177,7 +177,7 @@ impl Picture<'_> {
                 3
             };
             let end = if role == Role::Parent { to - reach } else { to + reach };
-            canvas.line(&draw::of(role, "-line"), &[(x, start), (end, start)], (2, ""));
+            canvas.line(&svg_style::of(role, "-line"), &[(x, start), (end, start)], (2, ""));
             canvas.dot(&role.to_string(), (end, start));
         }
     }
@@ -194,7 +194,7 @@ impl Picture<'_> {
             }
             if let Some(closed) = self.story.handles[handle].closed {
                 let y = self.layout.place(closed);
-                let class = format!("ground {}", draw::of(role, "-line"));
+                let class = format!("ground {}", svg_style::of(role, "-line"));
                 canvas.rectangle(&class, (x - size.0 / 2, y - 11), size, 4);
                 canvas.text(&format!("mono struck {role}"), Anchor::Middle, (x, y + 4), &value);
             }

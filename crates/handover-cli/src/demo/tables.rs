@@ -1,9 +1,9 @@
 //! Both handle tables in a terminal, side by side at the moment at which they share, and the objects between them.
 
-use super::recorded::Role;
-use super::story::Story;
+use super::events::Role;
+use super::object_history::Story;
 use super::text::{BOLD, CHANGE, DIM, Line, PLAIN};
-use super::words::{self, milliseconds, plain, width, wrap};
+use super::text_width::{self, milliseconds, plain, width, wrap};
 
 /// How long the line from a table to an object is.
 const ARROW: usize = 4;
@@ -52,7 +52,7 @@ fn line(rows: &[Vec<(bool, String)>; 2], row: usize, name: &str, (side, middle):
         format!("{text}{}", " ".repeat((side - 4).saturating_sub(width(text))))
     };
     let room = middle - 2 * ARROW - 2;
-    let name = words::shorten(&plain(name), room).into_owned();
+    let name = text_width::shorten(&plain(name), room).into_owned();
     let spare = room - width(&name).min(room);
     let [left, right] = [(&rows[0], spare / 2), (&rows[1], spare - spare / 2)].map(|(rows, spare)| {
         let arrow = arrow(rows, row);
@@ -117,7 +117,7 @@ fn mirrored(c: char) -> char {
 }
 
 fn centred(text: &str, columns: usize) -> String {
-    let text = words::shorten(text, columns);
+    let text = text_width::shorten(text, columns);
     let room = columns.saturating_sub(width(&text));
     format!("{}{text}{}", " ".repeat(room / 2), " ".repeat(room - room / 2))
 }

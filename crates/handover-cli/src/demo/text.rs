@@ -2,10 +2,10 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::crossing::Told;
-use super::recorded::{Recording, Role, What};
-use super::story::Story;
-use super::words::{self, milliseconds, plain, width, wrap};
+use super::events::{Recording, Role, What};
+use super::object_history::Story;
+use super::text_width::{self, milliseconds, plain, width, wrap};
+use super::transfer::PassedValue;
 use super::{summary, tables};
 
 pub(crate) const PLAIN: Style = Style::new();
@@ -47,7 +47,7 @@ pub fn text(recording: &Recording, width: usize, styled: bool, all: bool) -> Str
 
 struct Page<'a> {
     story: &'a Story<'a>,
-    told: Vec<Told>,
+    told: Vec<PassedValue>,
     width: usize,
     all: bool,
 }
@@ -80,7 +80,7 @@ impl Page<'_> {
     fn two_columns(&self) -> Vec<Line> {
         let left = (self.width - TIME - 3) / 2;
         let right = self.width - TIME - 3 - left;
-        let head = |role, columns| vec![(BOLD, words::shorten(&self.head(role), columns).into_owned())];
+        let head = |role, columns| vec![(BOLD, text_width::shorten(&self.head(role), columns).into_owned())];
         let row = |time, (parent, child): (Line, Line)| -> Line {
             let mut line = vec![time];
             line.extend(padded(parent, left));
@@ -158,7 +158,7 @@ impl Page<'_> {
     fn happening(&self, event: usize, columns: usize) -> Vec<Line> {
         let (style, text, strong) = match &self.story.events()[event].what {
             What::Call(call) => {
-                let text = format!("{}({}) = {}", call.call, words::brief(&call.arguments), call.result);
+                let text = format!("{}({}) = {}", call.call, text_width::brief(&call.arguments), call.result);
                 (if call.failed { WRONG } else { PLAIN }, text, plain(&call.call).into_owned())
             }
             What::Table(entries) => {

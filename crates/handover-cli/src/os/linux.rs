@@ -26,9 +26,10 @@ pub(crate) const SYSTEM: &str = "Linux";
 
 /// Giving an event to a child that runs: by a message that carries the descriptor.
 pub(crate) mod duplication {
-    use handover::{Channel, Child, Command, Event, Message, Result};
+    use handover::{Channel, Child, Command, Event, Message};
 
-    use crate::live::roles::{EVENT, TIME, channel_of};
+    use crate::exit::Stop;
+    use crate::record::roles::{EVENT, TIME, channel_of};
 
     /// The child inherits one end of a channel.
     pub(crate) fn prepare<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
@@ -36,12 +37,12 @@ pub(crate) mod duplication {
     }
 
     /// The parent's half.
-    pub(crate) fn hand_over(event: &Event, child: &mut Child) -> Result<()> {
-        channel_of(child)?.send(Message::default().with(EVENT, event))
+    pub(crate) fn hand_over(event: &Event, child: &mut Child) -> Result<(), Stop> {
+        Ok(channel_of(child)?.send(Message::default().with(EVENT, event))?)
     }
 
     /// The child's half.
-    pub(crate) fn take_over() -> Result<Event> {
-        Channel::parent()?.recv_timeout(TIME)?.take(EVENT)
+    pub(crate) fn take_over() -> Result<Event, Stop> {
+        Ok(Channel::parent()?.recv_timeout(TIME)?.take(EVENT)?)
     }
 }

@@ -27,9 +27,11 @@ pub(crate) const SYSTEM: &str = "Windows";
 pub(crate) mod duplication {
     use std::sync::mpsc;
 
-    use handover::{Access, Child, Command, Error, Event, Result, Stdio, Told};
+    use handover::os::windows::Access;
+    use handover::{Child, Command, Event, HandleValue, Stdio};
 
-    use crate::live::roles::TIME;
+    use crate::exit::Stop;
+    use crate::record::roles::{TIME, adopt};
 
     /// The child's standard input is a pipe.
     pub(crate) fn prepare<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
@@ -37,20 +39,21 @@ pub(crate) mod duplication {
     }
 
     /// The parent's half.
-    pub(crate) fn hand_over(event: &Event, child: &mut Child) -> Result<()> {
-        let copy = child.process().duplicate_into(event.only(Access::SYNCHRONIZE))?;
+    pub(crate) fn hand_over(event: &Event, child: &mut Child) -> Result<(), Stop> {
+        let copy = child.process().duplicate_into(event.with_access(Access::SYNCHRONIZE))?;
         match child.stdin.as_mut() {
-            Some(pipe) => copy.tell(pipe).map(drop),
-            None => Err(Error::NoChannel),
+            Some(pipe) => Ok(copy.write_to(pipe)?),
+            None => Err(Stop::failed("the child has no pipe")),
         }
     }
 
     /// The child's half.
-    pub(crate) fn take_over() -> Result<Event> {
+    pub(crate) fn take_over() -> Result<Event, Stop> {
         let (sender, receiver) = mpsc::channel();
         // A read can't be told to end at a deadline; the thread that is stuck in one ends with the process.
-        std::thread::spawn(move || sender.send(Told::line()));
-        let late = |_| Error::TimedOut { what: "a line on standard input".into(), after: TIME };
-        receiver.recv_timeout(TIME).map_err(late)??.adopt()
+        std::thread::spawn(move || sender.send(HandleValue::from_stdin()));
+        let late =
+            |_| Stop::failed(format_args!("timed out after {TIME:?}: waiting for a line on standard input"));
+        Ok(adopt(receiver.recv_timeout(TIME).map_err(late)??)?)
     }
 }

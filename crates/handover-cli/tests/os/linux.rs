@@ -18,12 +18,12 @@ pub(crate) const ASKS: &str = "fstat(";
 
 pub(crate) fn expect_table(text: &str) {
     expect![[r#"
-        VALUE  KIND       ACCESS  RIGHTS                         FLAGS    NAME
-        <event>    event      0xc02   read, write, append, nonblock  inherit
-        <section>    section    0x8002  read, write                    inherit  /memfd:handover (deleted)
-        <semaphore>    semaphore  0x802   read, write, nonblock          inherit
+        VALUE  KIND           ACCESS  RIGHTS                         FLAGS    NAME
+        <event>    event          0xc02   read, write, append, nonblock  inherit
+        <shared memory>    shared memory  0x8002  read, write                    inherit  /memfd:handover (deleted)
+        <semaphore>    semaphore      0x802   read, write, nonblock          inherit
 
-        3 handles of the 7 of process <child>: 1 event, 1 section, 1 semaphore
+        3 handles of the 7 of process <child>: 1 event, 1 semaphore, 1 shared memory
     "#]]
     .assert_eq(text);
 }

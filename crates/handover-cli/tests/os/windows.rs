@@ -18,10 +18,10 @@ pub(crate) fn expect_table(text: &str) {
     expect![[r#"
         VALUE  KIND       ACCESS    RIGHTS                                              FLAGS    NAME
         <event>   event      0x100002  EVENT_MODIFY_STATE, SYNCHRONIZE                     inherit
-        <section>   section    0x7       SECTION_QUERY, SECTION_MAP_WRITE, SECTION_MAP_READ  inherit
+        <shared memory>   shared memory    0x7       SECTION_QUERY, SECTION_MAP_WRITE, SECTION_MAP_READ  inherit
         <semaphore>   semaphore  0x100002  SEMAPHORE_MODIFY_STATE, SYNCHRONIZE                 inherit
 
-        3 handles of the 16 of process <child>: 1 event, 1 section, 1 semaphore
+        3 handles of the 16 of process <child>: 1 event, 1 shared memory, 1 semaphore
     "#]]
     .assert_eq(text);
 }

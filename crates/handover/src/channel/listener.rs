@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::Channel;
+use super::imp::{self as os, Client, Door};
+use crate::error::{Error, Result};
 use crate::name::text::objection_to_listen;
-use crate::os::channel::{self as os, Client, Door};
+use crate::process::{Process, User};
 use crate::wait::Deadline;
-use crate::{Error, Process, Result, User};
 
 /// Where processes of the same user find this one, by a name, to have a [`Channel`] to it.
 ///
@@ -40,7 +41,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::NameTaken`] if anybody uses it, a listener or a program that is after its clients;
+    /// [`Error::NameInUse`] if anybody uses it, a listener or a program that is after its clients;
     /// [`Error::InvalidInput`] for what can't be a name.
     #[doc(alias = "CreateNamedPipe")]
     pub fn bind(name: &str) -> Result<Self> {
@@ -67,7 +68,9 @@ impl Listener {
     pub fn accept_timeout(&mut self, time: Duration) -> Result<Incoming<'_>> {
         match self.door.wait_for_client(&self.name, Deadline::after(time))? {
             Some(client) => Ok(Incoming { listener: self, client: Some(client) }),
-            None => Err(Error::TimedOut { what: format!("a client of {:?}", self.name), after: time }),
+            None => {
+                Err(Error::TimedOut { waiting_for: format!("a client of {:?}", self.name), timeout: time })
+            }
         }
     }
 }
@@ -99,14 +102,14 @@ impl Incoming<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::PeerGone`] if it has ended, [`Error::TimedOut`] if it stands still; nothing is left in it then, and
+    /// [`Error::ProcessExited`] if it has ended, [`Error::TimedOut`] if it stands still; nothing is left in it then, and
     /// the listener goes on.
     pub fn accept(mut self) -> Result<Channel> {
         let client = self.client.take().expect("only letting it in takes it");
         self.listener.door.let_in(client, &self.listener.name).map(Channel::new)
     }
 
-    /// Doesn't let the client in, which gets [`Error::Refused`]. Nothing has been exchanged with it.
+    /// Doesn't let the client in, which gets [`Error::ConnectionRefused`]. Nothing has been exchanged with it.
     pub fn refuse(self) {
         // Its drop does it.
     }
@@ -128,9 +131,9 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`Error::NobodyListens`]; [`Error::Refused`] if the listener doesn't let this process in;
+    /// [`Error::NoListener`]; [`Error::ConnectionRefused`] if the listener doesn't let this process in;
     /// [`Error::OtherUser`] if another user's process uses the name, or [`Error::System`] if that one doesn't even let
-    /// this user look; [`Error::PeerGone`] if it ends meanwhile;
+    /// this user look; [`Error::ProcessExited`] if it ends meanwhile;
     /// [`Error::InvalidInput`] for what can't be a name.
     pub fn connect(name: &str) -> Result<Self> {
         Self::connect_timeout(name, Duration::MAX)
@@ -145,7 +148,7 @@ impl Channel {
         check(name)?;
         match os::connect(name, Deadline::after(time))? {
             Some(link) => Ok(Self::new(link)),
-            None => Err(Error::TimedOut { what: format!("the listener {name:?}"), after: time }),
+            None => Err(Error::TimedOut { waiting_for: format!("the listener {name:?}"), timeout: time }),
         }
     }
 }

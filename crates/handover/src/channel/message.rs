@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Allowed;
+use super::KindFilter;
 use super::wire::{self, Content, Table};
+use crate::error::{Error, Result};
+use crate::handle::ObjectKind;
+use crate::object::{BorrowedObject, Object};
+use crate::sys::handle;
 use crate::sys::io::{HasHandle, Owned};
-use crate::sys::{call, handle};
-use crate::{Error, Kind, Object, Result, Share};
 
 /// A message to be sent: bytes, and objects by name.
 ///
@@ -22,8 +24,8 @@ use crate::{Error, Kind, Object, Result, Share};
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// Limits: [`Channel::MOST_BYTES`](crate::Channel::MOST_BYTES),
-/// [`Channel::MOST_OBJECTS`](crate::Channel::MOST_OBJECTS), names of 1 to 255 bytes without NUL, each once. Sending
+/// Limits: [`Channel::MAX_BYTES`](crate::Channel::MAX_BYTES),
+/// [`Channel::MAX_OBJECTS`](crate::Channel::MAX_OBJECTS), names of 1 to 255 bytes without NUL, each once. Sending
 /// checks them before anything is done.
 #[derive(Clone, Default)]
 #[must_use = "a message does nothing until it is sent"]
@@ -31,7 +33,7 @@ pub struct Message<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) table: Table,
     /// As many as names, if none of those is refused.
-    pub(crate) shares: Vec<Share<'a>>,
+    pub(crate) shares: Vec<BorrowedObject<'a>>,
 }
 
 impl<'a> Message<'a> {
@@ -40,12 +42,12 @@ impl<'a> Message<'a> {
         Self { bytes: bytes.into(), ..Self::default() }
     }
 
-    /// Adds an object, with the access of its [`Share`]: an [`Event`](crate::Event) travels with the rights to use
+    /// Adds an object, with the access of its [`BorrowedObject`]: an [`Event`](crate::Event) travels with the rights to use
     /// it, any other handle with the access that it has.
     ///
     /// The receiver gets a handle of its own; the one here is neither changed nor used up. On Windows, where a socket is
-    /// more than its handle, one is refused when the message is sent ([`Error::Socket`]).
-    pub fn with(mut self, name: impl AsRef<str>, object: impl Into<Share<'a>>) -> Self {
+    /// more than its handle, one is refused when the message is sent ([`Error::SocketUnsupported`]).
+    pub fn with(mut self, name: impl AsRef<str>, object: impl Into<BorrowedObject<'a>>) -> Self {
         self.add(name, object);
         self
     }
@@ -62,7 +64,7 @@ impl<'a> Message<'a> {
     /// }
     /// # Ok::<(), handover::Error>(())
     /// ```
-    pub fn add(&mut self, name: impl AsRef<str>, object: impl Into<Share<'a>>) -> &mut Self {
+    pub fn add(&mut self, name: impl AsRef<str>, object: impl Into<BorrowedObject<'a>>) -> &mut Self {
         self.table.push(name.as_ref());
         if self.shares.len() == self.shares.capacity() {
             wire::grow(&mut self.shares, 4);
@@ -77,7 +79,7 @@ impl<'a> Message<'a> {
     }
 
     /// The objects with their names, of a message that was [checked](Self::check).
-    pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, &Share<'a>)> {
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, &BorrowedObject<'a>)> {
         self.table.names().zip(&self.shares)
     }
 }
@@ -117,7 +119,7 @@ impl<'a> From<&'a str> for Message<'a> {
 /// A message that has arrived: its bytes, and its objects to take by name.
 ///
 /// All of its objects are here and are this process's own; those that aren't taken are closed when this is dropped.
-pub struct Received {
+pub struct ReceivedMessage {
     content: Content,
     /// The object of each name; `None` once it is taken.
     objects: Vec<Option<Owned>>,
@@ -128,10 +130,10 @@ pub struct Received {
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     pub(crate) process: u32,
-    pub(crate) allowed: Arc<Allowed>,
+    pub(crate) allowed: Arc<KindFilter>,
 }
 
-impl Received {
+impl ReceivedMessage {
     /// As many objects as names.
     pub(crate) fn new(content: Content, objects: Vec<Owned>, from: Sender) -> Self {
         let objects = objects.into_iter().map(Some).collect();
@@ -159,8 +161,8 @@ impl Received {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchName`] with the names that there are, [`Error::AlreadyTaken`].
-    pub fn kind(&self, name: &str) -> Result<Kind> {
+    /// [`Error::UnknownName`] with the names that there are, [`Error::AlreadyTaken`].
+    pub fn kind(&self, name: &str) -> Result<ObjectKind> {
         let place = self.place(name)?;
         match &self.objects[place] {
             Some(handle) => kind_of(name, handle),
@@ -174,16 +176,16 @@ impl Received {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchName`] with the names that there are, [`Error::AlreadyTaken`], [`Error::WrongKind`],
+    /// [`Error::UnknownName`] with the names that there are, [`Error::AlreadyTaken`], [`Error::WrongKind`],
     /// [`Error::KindNotAllowed`].
     pub fn take<T: Object>(&mut self, name: &str) -> Result<T> {
         let found = self.kind(name)?;
         if !self.from.allowed.has(&found) {
-            return Err(Error::KindNotAllowed { process: self.from.process, name: name.to_owned(), found });
+            return Err(Error::KindNotAllowed { pid: self.from.process, name: name.to_owned(), found });
         }
         match T::KIND {
             Some(expected) if expected != found => {
-                Err(Error::WrongKind { what: described(name), expected, found })
+                Err(Error::WrongKind { object: described(name), expected, found })
             }
             _ => {
                 let place = self.place(name)?;
@@ -196,7 +198,7 @@ impl Received {
     fn place(&self, name: &str) -> Result<usize> {
         self.content.names().position(|other| other == name).ok_or_else(|| {
             let names = self.content.names().map(str::to_owned).collect();
-            Error::NoSuchName { name: name.to_owned(), names }
+            Error::UnknownName { name: name.to_owned(), available: names }
         })
     }
 }
@@ -205,12 +207,11 @@ fn described(name: &str) -> String {
     format!("the object {name:?} of the message")
 }
 
-fn kind_of(name: &str, handle: &Owned) -> Result<Kind> {
-    handle::kind_of(handle.handle())
-        .map_err(|source| Error::on_handle(call::ASK_FOR_KIND, described(name), source))
+fn kind_of(name: &str, handle: &Owned) -> Result<ObjectKind> {
+    handle::kind_of(handle.handle()).map_err(|source| Error::on_handle(described(name), source))
 }
 
-impl fmt::Debug for Received {
+impl fmt::Debug for ReceivedMessage {
     /// The number of bytes, not the bytes: they may be many, and secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { content, objects, from } = self;
@@ -227,7 +228,7 @@ impl fmt::Debug for Received {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Event;
+    use crate::object::Event;
 
     #[test]
     fn room_is_made_for_a_few_objects_and_then_for_more_than_double() -> Result<()> {

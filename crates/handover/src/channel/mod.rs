@@ -12,16 +12,26 @@
 //!
 //! How a message goes from one process to another is in `os`, in `channel`.
 
-mod allowed;
+#[allow(clippy::module_inception, reason = "the type that the folder is named after")]
+mod channel;
 #[allow(dead_code, reason = "on Linux a client needs no answer")]
-pub(crate) mod answer;
-mod ends;
+pub(crate) mod handshake;
+mod kind_filter;
+#[cfg(target_os = "linux")]
+pub(crate) mod linux;
 mod listener;
 pub(crate) mod message;
-pub(crate) mod turn;
+pub(crate) mod timed_mutex;
+#[cfg(windows)]
+pub(crate) mod windows;
 pub(crate) mod wire;
 
-pub(crate) use allowed::Allowed;
-pub use ends::Channel;
+#[cfg(target_os = "linux")]
+pub(crate) use linux as imp;
+#[cfg(windows)]
+pub(crate) use windows as imp;
+
+pub use channel::Channel;
+pub(crate) use kind_filter::KindFilter;
 pub use listener::{Incoming, Listener};
-pub use message::{Message, Received};
+pub use message::{Message, ReceivedMessage};

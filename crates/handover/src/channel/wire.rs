@@ -22,18 +22,19 @@
 
 use std::str::from_utf8;
 
-use crate::{Error, HandleValue, Result};
+use crate::error::{Error, Result};
+use crate::handle::HandleValue;
 
 /// The most bytes of one message.
-pub(crate) const MOST_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The most objects of one message: as many as Linux passes in one.
-pub(crate) const MOST_OBJECTS: usize = 253;
+pub(crate) const MAX_OBJECTS: usize = 253;
 /// The most bytes of an object's name.
 pub(crate) const LONGEST_NAME: usize = 255;
 
 const MAGIC: [u8; 2] = *b"HO";
 const VERSION: u8 = 1;
-const LONGEST_TABLE: usize = MOST_OBJECTS * (4 + 1 + LONGEST_NAME);
+const LONGEST_TABLE: usize = MAX_OBJECTS * (4 + 1 + LONGEST_NAME);
 
 /// What stands in a frame for where an object is.
 pub(crate) trait Place: Copy + Ord {
@@ -109,10 +110,10 @@ impl Header {
             bytes: size([b0, b1, b2, b3]),
             number: u64::from_le_bytes(number),
         };
-        if this.objects > MOST_OBJECTS {
+        if this.objects > MAX_OBJECTS {
             return Err("a message with more than 253 objects");
         }
-        if this.bytes > MOST_BYTES {
+        if this.bytes > MAX_BYTES {
             return Err("a message with more than 16 MiB");
         }
         // The shortest name has one byte.
@@ -130,7 +131,7 @@ impl Header {
 }
 
 /// The most bytes that a frame can have.
-pub(crate) const LONGEST_FRAME: usize = Header::LENGTH + LONGEST_TABLE + MOST_BYTES;
+pub(crate) const LONGEST_FRAME: usize = Header::LENGTH + LONGEST_TABLE + MAX_BYTES;
 
 /// The names in a table, whose entries are whole: each behind its length, and behind the place of its object if there is
 /// one.
@@ -229,20 +230,23 @@ impl Table {
 
     /// Refuses a message with these names and bytes that no frame can hold, before anything is done for it.
     pub(crate) fn check(&self, bytes: &[u8]) -> Result<()> {
-        let invalid = |what: String, why: &str| Err(Error::InvalidInput { what, why: why.into() });
-        if bytes.len() > MOST_BYTES {
+        let invalid = |what: String, why: &str| Err(Error::InvalidInput { input: what, reason: why.into() });
+        if bytes.len() > MAX_BYTES {
             let what = format!("a message of {} bytes", bytes.len());
-            return invalid(what, "at most 16 MiB fit; send it in parts, or a section that holds it");
+            return invalid(what, "is too long; at most 16 MiB fit: send it in parts, or in shared memory");
         }
         if let Some((name, why)) = self.wrong.as_deref() {
-            return invalid(format!("the object {name:?} of a message"), why);
+            return invalid(
+                format!("the object {name:?} of a message"),
+                &format!("has an invalid name: {why}"),
+            );
         }
-        if self.count() > MOST_OBJECTS {
+        if self.count() > MAX_OBJECTS {
             let what = format!("a message with {} objects", self.count);
-            return invalid(what, "at most 253 fit; send them in several messages");
+            return invalid(what, "has too many; at most 253 fit: send them in several messages");
         }
         if self.is_unordered && repeat(self.names()) {
-            let why = "has two objects of one name; the receiver couldn't tell them apart";
+            let why = "has two objects with the same name; the receiver couldn't tell them apart";
             return invalid("a message".into(), why);
         }
         Ok(())
@@ -376,7 +380,7 @@ pub(crate) fn write<P: Place>(
     frame.extend(bytes);
 }
 
-const HAS_NUL: Broken = "an object's name has a NUL in it";
+const HAS_NUL: Broken = "an object's name contains a NUL";
 const TOO_LONG: Broken = "an object's name has more than 255 bytes";
 
 fn check_name(name: &[u8]) -> Result<(), Broken> {
@@ -432,7 +436,7 @@ fn hash(name: &[u8]) -> u32 {
 /// Whether a name comes twice among those, which are no more than a message can have.
 fn repeat(mut names: Names<'_>) -> bool {
     const SLOTS: usize = 512;
-    const { assert!(SLOTS > MOST_OBJECTS && MOST_OBJECTS < u8::MAX as usize) };
+    const { assert!(SLOTS > MAX_OBJECTS && MAX_OBJECTS < u8::MAX as usize) };
     let mut before: Vec<&[u8]> = Vec::with_capacity(names.count);
     // The number of each name, counted from 1, in the slot that its hash says, or in the next one that is free. Names
     // that were made to have one hash cost a comparison with each other, which are few.
@@ -638,7 +642,7 @@ mod tests {
 
     #[test]
     fn a_name_that_comes_twice_is_found_wherever_it_is() {
-        let mut names: Vec<String> = (0..MOST_OBJECTS).map(|number| format!("{number}")).collect();
+        let mut names: Vec<String> = (0..MAX_OBJECTS).map(|number| format!("{number}")).collect();
         let checked = |names: &[String]| table(names.iter().map(String::as_str)).check(b"");
         // What was written without a look is refused by who reads it.
         let parsed = |names: &[String]| {
@@ -724,19 +728,19 @@ mod tests {
         let name = |length: usize| "n".repeat(length);
         let checked = |names: &[&str], bytes: &[u8]| table(names.iter().copied()).check(bytes);
         let refused = |names: &[&str], bytes: &[u8]| checked(names, bytes).unwrap_err().to_string();
-        assert!(checked(&[], &vec![0; MOST_BYTES]).is_ok());
-        assert!(refused(&[], &vec![0; MOST_BYTES + 1]).contains("16 MiB"));
+        assert!(checked(&[], &vec![0; MAX_BYTES]).is_ok());
+        assert!(refused(&[], &vec![0; MAX_BYTES + 1]).contains("16 MiB"));
         assert!(checked(&[&name(LONGEST_NAME)], b"").is_ok());
         assert!(refused(&[&name(LONGEST_NAME + 1)], b"").contains("255"));
         assert!(refused(&[""], b"").contains("without a name"));
         assert!(
             refused(&["good", "a\0b", ""], b"")
-                .contains("\"a\\0b\" of a message: an object's name has a NUL")
+                .contains("\"a\\0b\" of a message has an invalid name: an object's name contains a NUL")
         );
         assert!(refused(&["a long name\0"], b"").contains("NUL"));
-        assert!(refused(&["a", "b", "a"], b"").contains("two objects of one name"));
-        assert!(refused(&["a", "a"], b"").contains("two objects of one name"));
-        let names: Vec<String> = (0..=MOST_OBJECTS).map(|number| number.to_string()).collect();
+        assert!(refused(&["a", "b", "a"], b"").contains("two objects with the same name"));
+        assert!(refused(&["a", "a"], b"").contains("two objects with the same name"));
+        let names: Vec<String> = (0..=MAX_OBJECTS).map(|number| number.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert!(checked(&names[1..], b"").is_ok());
         assert!(refused(&names, b"").contains("253"));
@@ -747,7 +751,7 @@ mod tests {
         let objects: Vec<(String, HandleValue)> = (0..253_u32)
             .map(|number| (format!("{number:0>width$}", width = LONGEST_NAME), value(number)))
             .collect();
-        let frame = Sample { number: u64::MAX, objects, bytes: vec![7; MOST_BYTES] }.frame();
+        let frame = Sample { number: u64::MAX, objects, bytes: vec![7; MAX_BYTES] }.frame();
         assert_eq!(frame.len(), LONGEST_FRAME);
         assert_eq!(decode(&frame).expect("it is valid").1.len(), 253);
     }

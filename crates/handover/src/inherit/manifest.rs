@@ -11,7 +11,8 @@
 
 use std::fmt::Write;
 
-use crate::{Error, HandleValue, Result};
+use crate::error::{Error, Result};
+use crate::handle::HandleValue;
 
 /// The environment variable that holds the manifest.
 pub(crate) const VARIABLE: &str = "HANDOVER_INHERITED";
@@ -40,8 +41,8 @@ impl Manifest {
         }
         if text.len() > LONGEST {
             return Err(Error::InvalidInput {
-                what: format!("the names of {} objects to inherit", self.objects.len()),
-                why: format!("need {} characters, and {LONGEST} fit; use shorter ones", text.len()),
+                input: format!("the names of {} objects to inherit", self.objects.len()),
+                reason: format!("need {} characters, but only {LONGEST} fit; use shorter ones", text.len()),
             });
         }
         Ok(text)
@@ -75,7 +76,7 @@ impl Manifest {
 
 /// What is wrong with the variable.
 pub(crate) fn bad(why: &'static str) -> Error {
-    Error::BadManifest { variable: VARIABLE, why }
+    Error::InvalidManifest { name: VARIABLE, reason: why }
 }
 
 fn repeats<T: Ord>(items: impl Iterator<Item = T>) -> bool {

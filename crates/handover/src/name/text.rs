@@ -14,9 +14,9 @@ pub(crate) fn objection_to_listen(text: &str) -> Option<&'static str> {
         return Some("is empty");
     }
     if text.contains(['\\', '/', '\0']) {
-        return Some("expected a name without backslash, slash and NUL");
+        return Some("is invalid; expected a name without backslash, slash and NUL");
     }
-    text.ends_with(['.', ' ']).then_some("ends with a dot or a space, which Windows would take off")
+    text.ends_with(['.', ' ']).then_some("ends with a dot or a space, which Windows would strip")
 }
 
 #[allow(dead_code, reason = "each system has its own")]

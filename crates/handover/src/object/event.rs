@@ -1,13 +1,14 @@
 //! Events.
 
-use super::macros::{object, opens, resets, waits};
+use super::macros::{object, resets, waits};
 use super::refused;
-use crate::os::Held;
+use crate::error::{Error, Result};
+use crate::handle::ObjectKind;
+use crate::object::ObjectHandle;
 use crate::sys::call;
+use crate::sys::create_object::{self as sys, What};
 use crate::sys::io::HasHandle;
-use crate::sys::named::{self as sys, What};
 use crate::sys::rights;
-use crate::{Error, Kind, Result};
 
 /// A flag in the kernel that one process sets and others wait for.
 ///
@@ -31,12 +32,12 @@ use crate::{Error, Kind, Result};
 #[derive(Debug)]
 #[doc(alias = "CreateEvent", alias = "eventfd")]
 pub struct Event {
-    held: Held,
+    held: ObjectHandle,
 }
 
 /// How an event or a timer that was signaled is unset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reset {
+pub enum ResetMode {
     /// It lets every waiter go until somebody resets it.
     Manual,
     /// It lets one waiter go each time, and is unset by that.
@@ -48,30 +49,27 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingRight`] if this handle came without the right to set it.
+    /// [`Error::AccessDenied`] if this handle came without the right to set it.
     #[doc(alias = "SetEvent")]
     pub fn set(&self) -> Result<()> {
-        sys::set_event(self.handle())
-            .map_err(|source| refused(call::SET_EVENT, "the event", call::TO_SET_EVENT, source))
+        sys::set_event(self.handle()).map_err(|error| refused("the event", call::TO_SET_EVENT, error))
     }
 
     /// Unsets the event: whoever comes to wait waits.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingRight`] if this handle came without the right to set it.
+    /// [`Error::AccessDenied`] if this handle came without the right to set it.
     #[doc(alias = "ResetEvent")]
     pub fn reset(&self) -> Result<()> {
-        sys::reset_event(self.handle())
-            .map_err(|source| refused(call::RESET_EVENT, "the event", call::TO_SET_EVENT, source))
+        sys::reset_event(self.handle()).map_err(|error| refused("the event", call::TO_SET_EVENT, error))
     }
 }
 
-fn what(reset: Reset) -> What {
-    What::Event { manual_reset: reset == Reset::Manual }
+pub(crate) fn what(reset: ResetMode) -> What {
+    What::Event { manual_reset: reset == ResetMode::Manual }
 }
 
 resets!(Event, what, "an event");
-object!(Event, Kind::Event, rights::EVENT);
-waits!(Event, "the event", "the signal of the event");
-opens!(Event, Kind::Event, what(Reset::Manual), rights::EVENT);
+object!(Event, ObjectKind::Event, rights::EVENT);
+waits!(Event, "the event", "the event is set");

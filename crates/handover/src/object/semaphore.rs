@@ -1,12 +1,13 @@
 //! Semaphores.
 
-use super::macros::{object, opens, waits};
+use super::ObjectHandle;
+use super::macros::{object, waits};
 use super::refused;
-use crate::os::{Held, name};
+use crate::error::{Error, Result};
+use crate::handle::ObjectKind;
+use crate::sys::create_object::{self as sys, What};
 use crate::sys::io::HasHandle;
-use crate::sys::named::{self as sys, What};
 use crate::sys::{call, rights};
-use crate::{AsName, Error, Found, Kind, Result};
 
 /// A count in the kernel: a wait takes one from it, and waits while there is none.
 ///
@@ -27,7 +28,7 @@ use crate::{AsName, Error, Found, Kind, Result};
 #[derive(Debug)]
 #[doc(alias = "CreateSemaphore", alias = "EFD_SEMAPHORE")]
 pub struct Semaphore {
-    held: Held,
+    held: ObjectHandle,
 }
 
 /// The largest count, and on Windows the largest maximum.
@@ -40,34 +41,14 @@ impl Semaphore {
     ///
     /// [`Error::InvalidInput`] for a count over 2,147,483,647.
     pub fn new(count: u32) -> Result<Self> {
-        name::create_unnamed(what(count, LARGEST)?).map(Self::of)
-    }
-
-    /// Makes a semaphore that other processes find by its name.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameTaken`] if anything has the name, of whatever kind and made by whomever; otherwise as
-    /// [`new`](Self::new).
-    pub fn create_named(name: &(impl AsName + ?Sized), count: u32) -> Result<Self> {
-        name::create(what(count, LARGEST)?, name).map(Self::of)
-    }
-
-    /// Makes a semaphore of this name, or opens the one that is there, with its own count, and says which.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameTaken`] if something of another kind has the name, or something that doesn't let this user in;
-    /// otherwise as [`new`](Self::new).
-    pub fn create_or_open_named(name: &(impl AsName + ?Sized), count: u32) -> Result<(Self, Found)> {
-        name::create_or_open(what(count, LARGEST)?, name).map(|(held, found)| (Self::of(held), found))
+        ObjectHandle::unnamed(what(count, LARGEST)?).map(Self::of)
     }
 
     /// Adds to the count: so many waiters go on.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if it would become more than the maximum, or zero is added; [`Error::MissingRight`] if this
+    /// [`Error::InvalidInput`] if it would become more than the maximum, or zero is added; [`Error::AccessDenied`] if this
     /// handle came without the right to release it.
     #[doc(alias = "ReleaseSemaphore")]
     pub fn release(&self, count: u32) -> Result<()> {
@@ -75,27 +56,27 @@ impl Semaphore {
     }
 
     pub(crate) fn add(&self, count: u32) -> Result<sys::Before> {
-        let invalid = |why: &str| Error::invalid(format!("the release of {count}"), why);
+        let invalid = |why: &str| Error::invalid(format!("a release of {count}"), why);
         let number = i32::try_from(count).ok().filter(|count| *count > 0);
-        let number = number.ok_or_else(|| invalid("expected a number from 1 to 2147483647"))?;
+        let number =
+            number.ok_or_else(|| invalid("is out of range; expected a count from 1 to 2147483647"))?;
         match sys::release_semaphore(self.handle(), number) {
             Ok(before) => Ok(before),
-            Err(error) if sys::is_too_many(&error) => Err(invalid("the semaphore's maximum is less")),
-            Err(source) => Err(refused(call::RELEASE_SEMAPHORE, "the semaphore", call::TO_RELEASE, source)),
+            Err(error) if sys::is_too_many(&error) => Err(invalid("would exceed the semaphore's maximum")),
+            Err(source) => Err(refused("the semaphore", call::TO_RELEASE, source)),
         }
     }
 }
 
 pub(crate) fn what(count: u32, maximum: u32) -> Result<What> {
     let invalid =
-        |why: &str| Error::invalid(format!("a semaphore of {count} with the maximum {maximum}"), why);
+        |why: &str| Error::invalid(format!("a semaphore with count {count} and maximum {maximum}"), why);
     let limit = i32::try_from(maximum).ok().filter(|maximum| *maximum > 0);
-    let limit = limit.ok_or_else(|| invalid("expected a maximum from 1 to 2147483647"))?;
+    let limit = limit.ok_or_else(|| invalid("is invalid; expected a maximum from 1 to 2147483647"))?;
     let initial = i32::try_from(count).ok().filter(|initial| *initial <= limit);
-    let initial = initial.ok_or_else(|| invalid("expected a count up to the maximum"))?;
+    let initial = initial.ok_or_else(|| invalid("is invalid; expected a count up to the maximum"))?;
     Ok(What::Semaphore { initial, maximum: limit })
 }
 
-object!(Semaphore, Kind::Semaphore, rights::SEMAPHORE);
-waits!(Semaphore, "the semaphore", "a place in the semaphore");
-opens!(Semaphore, Kind::Semaphore, What::Semaphore { initial: 0, maximum: 1 }, rights::SEMAPHORE);
+object!(Semaphore, ObjectKind::Semaphore, rights::SEMAPHORE);
+waits!(Semaphore, "the semaphore", "the semaphore's count is above zero");

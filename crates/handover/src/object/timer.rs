@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use super::macros::{object, opens, resets, waits};
+use super::macros::{object, resets, waits};
 use super::refused;
-use crate::os::Held;
+use crate::error::{Error, Result};
+use crate::handle::ObjectKind;
+use crate::object::ObjectHandle;
+use crate::object::ResetMode;
 use crate::sys::call;
+use crate::sys::create_object::{self as sys, What};
 use crate::sys::io::HasHandle;
-use crate::sys::named::{self as sys, What};
 use crate::sys::rights;
-use crate::{Error, Kind, Reset, Result};
 
 /// A clock in the kernel that is signaled when its time has come.
 ///
@@ -20,7 +22,7 @@ use crate::{Error, Kind, Reset, Result};
 /// use handover::Timer;
 ///
 /// let soon = Timer::manual_reset()?;
-/// soon.set_after(Duration::from_millis(20))?;
+/// soon.set_once(Duration::from_millis(20))?;
 /// assert!(!soon.try_wait()?);
 /// soon.wait_timeout(Duration::from_secs(5))?;
 /// # Ok::<(), handover::Error>(())
@@ -31,7 +33,7 @@ use crate::{Error, Kind, Reset, Result};
 #[derive(Debug)]
 #[doc(alias = "CreateWaitableTimer", alias = "timerfd_create")]
 pub struct Timer {
-    held: Held,
+    held: ObjectHandle,
 }
 
 impl Timer {
@@ -39,10 +41,10 @@ impl Timer {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the time is over 29,000 years; [`Error::MissingRight`] if this handle came without
+    /// [`Error::InvalidInput`] if the time is over 29,000 years; [`Error::AccessDenied`] if this handle came without
     /// the right to set it.
     #[doc(alias = "SetWaitableTimer")]
-    pub fn set_after(&self, time: Duration) -> Result<()> {
+    pub fn set_once(&self, time: Duration) -> Result<()> {
         self.set(time, 0)
     }
 
@@ -50,12 +52,15 @@ impl Timer {
     ///
     /// # Errors
     ///
-    /// As [`set_after`](Self::set_after), and [`Error::InvalidInput`] for a period under a millisecond or over 24
+    /// As [`set_once`](Self::set_once), and [`Error::InvalidInput`] for a period under a millisecond or over 24
     /// days.
-    pub fn set_every(&self, first: Duration, period: Duration) -> Result<()> {
+    pub fn set_periodic(&self, first: Duration, period: Duration) -> Result<()> {
         let milliseconds = i32::try_from(period.as_millis()).ok().filter(|milliseconds| *milliseconds > 0);
         let milliseconds = milliseconds.ok_or_else(|| {
-            Error::invalid(format!("the period {period:?} of a timer"), "expected 1 ms to 24 days")
+            Error::invalid(
+                format!("the timer period {period:?}"),
+                "is out of range; expected 1 ms to 24 days",
+            )
         })?;
         self.set(first, milliseconds)
     }
@@ -63,29 +68,30 @@ impl Timer {
     fn set(&self, first: Duration, period: i32) -> Result<()> {
         let units = i64::try_from(first.as_nanos().div_ceil(100));
         let units = units.map_err(|_| {
-            Error::invalid(format!("the time {first:?} of a timer"), "expected at most 29,000 years")
+            Error::invalid(
+                format!("the timer delay {first:?}"),
+                "is out of range; expected at most 29,000 years",
+            )
         })?;
         sys::set_timer(self.handle(), units, period)
-            .map_err(|source| refused(call::SET_TIMER, "the timer", call::TO_SET_TIMER, source))
+            .map_err(|source| refused("the timer", call::TO_SET_TIMER, source))
     }
 
     /// Stops the timer. Whether it is signaled stays as it is.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingRight`] if this handle came without the right to set it.
+    /// [`Error::AccessDenied`] if this handle came without the right to set it.
     #[doc(alias = "CancelWaitableTimer")]
     pub fn cancel(&self) -> Result<()> {
-        sys::cancel_timer(self.handle())
-            .map_err(|source| refused(call::CANCEL_TIMER, "the timer", call::TO_SET_TIMER, source))
+        sys::cancel_timer(self.handle()).map_err(|source| refused("the timer", call::TO_SET_TIMER, source))
     }
 }
 
-fn what(reset: Reset) -> What {
-    What::Timer { manual_reset: reset == Reset::Manual }
+pub(crate) fn what(reset: ResetMode) -> What {
+    What::Timer { manual_reset: reset == ResetMode::Manual }
 }
 
 resets!(Timer, what, "a timer");
-object!(Timer, Kind::Timer, rights::TIMER);
-waits!(Timer, "the timer", "the time of the timer");
-opens!(Timer, Kind::Timer, what(Reset::Manual), rights::TIMER);
+object!(Timer, ObjectKind::Timer, rights::TIMER);
+waits!(Timer, "the timer", "the timer expires");

@@ -1,16 +1,21 @@
 //! What a parent has of its child.
 
+use std::any::Any;
+use std::fmt;
 use std::io::ErrorKind::PermissionDenied;
 use std::io::Read;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::time::Duration;
 
 use super::Process;
+use super::imp;
+use crate::error::{Error, Result};
+use crate::handle::HandleValue;
 use crate::inherit::is_reserved;
 use crate::sys::io::{HasHandle, Owned, OwnedHandle, as_handle};
 use crate::sys::{call, process as sys, wait as sys_wait};
+use crate::wait;
 use crate::wait::Deadline;
-use crate::{Channel, Error, HandleValue, Result, os, wait};
 
 /// A process started by [`Command::spawn`](crate::Command::spawn).
 ///
@@ -25,14 +30,23 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The end of the child's standard error to read from, if it is piped.
     pub stderr: Option<ChildStderr>,
-    /// The channel to the child, if [`Command::channel`](crate::Command::channel) asked for it. Take it to use it.
-    pub channel: Option<Channel>,
+    /// What other concepts have added to the spawn, such as a channel.
+    attached: Attached,
     guard: Guard,
-    handed_down: Vec<(String, HandleValue)>,
+    inherited_handles: Vec<(String, HandleValue)>,
 }
 
 /// After which time a child that has ended is asked again how, if the system hasn't said.
 const NOT_YET: Duration = Duration::from_millis(1);
+
+/// The parent's side of what was added to a spawn.
+struct Attached(Option<Box<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "attached" } else { "none" })
+    }
+}
 
 /// Kills the child on drop, if it is told to. Apart from [`Child`], whose streams can be moved out of it for that.
 #[derive(Debug)]
@@ -44,9 +58,26 @@ struct Guard {
 }
 
 impl Child {
-    pub(crate) fn new(process: Process, kill_on_drop: bool, handed_down: Vec<(String, HandleValue)>) -> Self {
+    pub(crate) fn new(
+        process: Process,
+        kill_on_drop: bool,
+        inherited_handles: Vec<(String, HandleValue)>,
+    ) -> Self {
         let guard = Guard { process, kill_on_drop, status: None };
-        Self { stdin: None, stdout: None, stderr: None, channel: None, guard, handed_down }
+        Self { stdin: None, stdout: None, stderr: None, attached: Attached(None), guard, inherited_handles }
+    }
+
+    /// Keeps the parent's side of what was added to the spawn.
+    pub(crate) fn set_attached(&mut self, attached: Option<Box<dyn Any + Send + Sync>>) {
+        self.attached.0 = attached;
+    }
+
+    /// Takes the parent's side of what was added to the spawn, if it has this type.
+    pub(crate) fn take_attached<T: Any>(&mut self) -> Option<T> {
+        if !self.attached.0.as_ref().is_some_and(|attached| attached.is::<T>()) {
+            return None;
+        }
+        self.attached.0.take()?.downcast().ok().map(|attached| *attached)
     }
 
     /// The child's id.
@@ -62,8 +93,8 @@ impl Child {
     }
 
     /// What the child inherited by name, and under which value in its own handle table.
-    pub fn handed_down(&self) -> impl Iterator<Item = (&str, HandleValue)> {
-        let listed = self.handed_down.iter().filter(|(name, _)| !is_reserved(name));
+    pub fn inherited_handles(&self) -> impl Iterator<Item = (&str, HandleValue)> {
+        let listed = self.inherited_handles.iter().filter(|(name, _)| !is_reserved(name));
         listed.map(|(name, value)| (name.as_str(), *value))
     }
 
@@ -77,7 +108,7 @@ impl Child {
         self.close_ends();
         loop {
             let end = sys_wait::end_of(self.guard.process.handle());
-            wait::for_ever(end).map_err(self.guard.process.failed(call::WAIT))?;
+            wait::for_ever(end).map_err(self.guard.process.failed())?;
             match self.exit_status()? {
                 Some(status) => return Ok(status),
                 None => std::thread::sleep(NOT_YET),
@@ -90,9 +121,9 @@ impl Child {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if it runs on; it can be waited for again, or [killed](Self::kill).
-    pub fn wait_timeout(&mut self, time: Duration) -> Result<ExitStatus> {
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus> {
         self.close_ends();
-        let deadline = Deadline::after(time);
+        let deadline = Deadline::after(timeout);
         while self.guard.process.ends_within(deadline.left())? {
             match self.exit_status()? {
                 Some(status) => return Ok(status),
@@ -100,7 +131,7 @@ impl Child {
                 None => std::thread::sleep(NOT_YET.min(deadline.left())),
             }
         }
-        Err(Error::TimedOut { what: format!("the end of process {}", self.id()), after: time })
+        Err(Error::TimedOut { waiting_for: format!("process {} to exit", self.id()), timeout })
     }
 
     /// The child's status if it has ended, without waiting and without closing anything.
@@ -110,7 +141,7 @@ impl Child {
     /// [`Error::System`] if a call fails.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
         // The exit code alone can't tell: 259 is a running process's and can be an ended one's.
-        if self.guard.process.has_ended()? { self.exit_status() } else { Ok(None) }
+        if self.guard.process.has_exited()? { self.exit_status() } else { Ok(None) }
     }
 
     /// Ends the child at once: on Windows with exit code 1, on Linux by the signal SIGKILL. A child that has ended already is left as it is. Wait afterwards to
@@ -135,7 +166,8 @@ impl Child {
         self.close_ends();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let failed = |source| Error::system(call::READ, "the child's output".into(), source);
+        let failed =
+            |source| Error::System { call: call::READ, context: "the child's output".into(), source };
         std::thread::scope(|scope| {
             let err = &mut err;
             let reader =
@@ -155,7 +187,7 @@ impl Child {
     /// Closes what a child may be waiting for the end of, if nobody has taken it.
     fn close_ends(&mut self) {
         drop(self.stdin.take().map(|stdin| Owned::from(OwnedHandle::from(stdin))));
-        drop(self.channel.take());
+        drop(self.attached.0.take());
     }
 
     /// How the child, which has ended, has ended. The system may say it only once, and not before a debugger that looks
@@ -167,7 +199,7 @@ impl Child {
         // After it, the system needn't know any more. That it doesn't know now is no reason not to go on.
         let _ = self.guard.process.creation_time();
         let process = &self.guard.process;
-        self.guard.status = sys::exit_status(process.handle()).map_err(process.failed(call::EXIT_CODE))?;
+        self.guard.status = sys::exit_status(process.handle()).map_err(process.failed())?;
         Ok(self.guard.status)
     }
 }
@@ -183,8 +215,8 @@ impl Guard {
         match sys::terminate(self.process.handle()) {
             Ok(()) => Ok(()),
             // The system refuses access to a process that is ending or has ended.
-            Err(source) if source.kind() == PermissionDenied && self.process.is_going() => Ok(()),
-            Err(source) => Err(self.process.failed(call::TERMINATE)(source)),
+            Err(error) if error.kind() == PermissionDenied && self.process.is_going() => Ok(()),
+            Err(error) => Err(self.process.failed()(error)),
         }
     }
 }
@@ -198,8 +230,16 @@ impl Drop for Guard {
             // Nobody is left to hear of a failure; that the child has ended already is none.
             let _ = self.kill();
         }
-        os::leave(&self.process, self.kill_on_drop);
+        imp::leave(&self.process, self.kill_on_drop);
     }
 }
 
 as_handle!(Child, guard.process);
+
+impl wait::sealed::Sealed for Child {
+    fn target(&self) -> sys_wait::Target<'_> {
+        self.process().target()
+    }
+}
+
+impl wait::Waitable for Child {}

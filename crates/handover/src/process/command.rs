@@ -4,10 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 
-use super::{Child, Stdio, spawn};
+use super::imp;
+use super::{Child, OpenAttachment, Stdio, spawn};
+use crate::error::Result;
 use crate::inherit::Listed;
+use crate::object::BorrowedObject;
 use crate::sys::text::is_same_variable;
-use crate::{Result, Share, os};
 
 /// A child process to be started, with exactly the objects that it is to have.
 ///
@@ -53,12 +55,12 @@ pub struct Command<'a> {
     pub(crate) inherit: Vec<Listed<'a>>,
     pub(crate) environment_handles: Vec<(OsString, String)>,
     pub(crate) directory: Option<PathBuf>,
-    pub(crate) sealed: bool,
+    pub(crate) race_free: bool,
     pub(crate) kill_on_drop: bool,
     pub(crate) kill_with_parent: bool,
-    pub(crate) channel: bool,
+    pub(crate) attachment: Option<OpenAttachment>,
     /// What only this system can do.
-    pub(crate) os: os::Options,
+    pub(crate) os: imp::Options,
 }
 
 /// One argument of the child.
@@ -67,7 +69,7 @@ pub(crate) enum Argument {
     Plain(OsString),
     /// As only this system knows it.
     #[allow(dead_code, reason = "not every system knows one")]
-    Os(os::Argument),
+    Os(imp::Argument),
     /// Text with `{name}`s in it.
     Template(String),
 }
@@ -94,11 +96,11 @@ impl<'a> Command<'a> {
             inherit: Vec::new(),
             environment_handles: Vec::new(),
             directory: None,
-            sealed: false,
+            race_free: false,
             kill_on_drop: false,
             kill_with_parent: false,
-            channel: false,
-            os: os::Options::default(),
+            attachment: None,
+            os: imp::Options::default(),
         }
     }
 
@@ -172,20 +174,20 @@ impl<'a> Command<'a> {
     /// Lists an object for the child, under a name.
     ///
     /// The child inherits a duplicate of its own; the object's handle here is neither changed nor used up. It
-    /// travels with the access of its [`Share`]: an [`Event`](crate::Event) with the rights to use it, on Windows
+    /// travels with the access of its [`BorrowedObject`]: an [`Event`](crate::Event) with the rights to use it, on Windows
     /// `event.only(…)` with fewer, a file or another handle with the access that it has. An object can be listed under
     /// several names, and be a standard stream too; each is a handle of its own over there. All names together have
     /// room in one environment variable, some 32,000 characters with a few more for each name.
     ///
     /// The child takes it by name from [`inherited`](crate::inherited), owns it and closes it. A program that doesn't
     /// know this crate can be told the number by [`arg_handle`](Self::arg_handle) or [`env_handle`](Self::env_handle);
-    /// here it is in [`Child::handed_down`].
+    /// here it is in [`Child::inherited_handles`].
     ///
     /// On Windows the duplicate is inheritable and exists in this process while the child is being created, no longer.
     /// Another thread that creates a process in just that moment, by other means and with inheritance of all, gives it to
-    /// that process too; [`sealed`](Self::sealed) closes the gap.
+    /// that process too; [`race_free`](Self::race_free) closes the gap.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_HANDLE_LIST")]
-    pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<Share<'a>>) -> &mut Self {
+    pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<BorrowedObject<'a>>) -> &mut Self {
         self.inherit.push(Listed { name: name.into(), object: object.into() });
         self
     }
@@ -226,12 +228,9 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both live.
-    /// This process's end is in [`Child::channel`]; the child asks for its own with
-    /// [`Channel::parent`](crate::Channel::parent). [`status`](Self::status) and [`output`](Self::output), which only
-    /// wait, close it at once.
-    pub fn channel(&mut self) -> &mut Self {
-        self.channel = true;
+    /// Adds what another concept passes to the child.
+    pub(crate) fn attach(&mut self, open: OpenAttachment) -> &mut Self {
+        self.attachment = Some(open);
         self
     }
 
@@ -251,8 +250,8 @@ impl<'a> Command<'a> {
     /// may get a console of its own instead of this process's (the standard streams are handed down all the same).
     /// Whether that is so is not proven: the tests have run under Wine.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_PARENT_PROCESS")]
-    pub fn sealed(&mut self) -> &mut Self {
-        self.sealed = true;
+    pub fn race_free(&mut self) -> &mut Self {
+        self.race_free = true;
         self
     }
 
@@ -262,8 +261,8 @@ impl<'a> Command<'a> {
     ///
     /// [`Error::ProgramNotFound`](crate::Error::ProgramNotFound) with the places looked at;
     /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a name listed twice, a NUL in a text or a `{name}` that
-    /// isn't listed; [`Error::NotAHandle`](crate::Error::NotAHandle) and [`Error::NotOpen`](crate::Error::NotOpen) for
-    /// a listed handle that is none, [`Error::Socket`](crate::Error::Socket) for one that is a socket's;
+    /// isn't listed; [`Error::InvalidHandleValue`](crate::Error::InvalidHandleValue) and [`Error::InvalidHandle`](crate::Error::InvalidHandle) for
+    /// a listed handle that is none, [`Error::SocketUnsupported`](crate::Error::SocketUnsupported) for one that is a socket's;
     /// [`Error::BatchFile`](crate::Error::BatchFile). All of these come before a process exists.
     /// [`Error::System`](crate::Error::System) if the system doesn't create one. After an error nothing is left: no
     /// process, no handle, no changed flag.

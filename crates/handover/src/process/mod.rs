@@ -1,20 +1,38 @@
-//! Processes: an identity, a builder, and what one has of a child.
+//! Processes: `Command` starts one, `Child` and `Process` hold one.
+//!
+//! Each system's half starts children (`spawn`), keeps what only its builder can say (`Options`, `Argument`), opens a
+//! process by its id (`open_process`), and knows users (`User`).
 
 mod child;
 mod command;
-#[allow(dead_code, reason = "only Windows starts a child with a block of units")]
-pub(crate) mod environment;
-mod identity;
-mod peer;
 #[allow(dead_code, reason = "only Windows starts a child with a command line")]
-pub(crate) mod quote;
+pub(crate) mod command_line;
+#[allow(dead_code, reason = "only Windows starts a child with an environment block")]
+pub(crate) mod env_block;
+mod hook;
+#[cfg(target_os = "linux")]
+pub(crate) mod linux;
+pub(crate) mod placeholder;
+#[allow(clippy::module_inception, reason = "the type that the folder is named after")]
+mod process;
 mod spawn;
 mod stdio;
-pub(crate) mod template;
+#[cfg(windows)]
+pub(crate) mod windows;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux as imp;
+#[cfg(windows)]
+pub(crate) use windows as imp;
+
+pub(crate) use hook::{Attachment, OpenAttachment};
+pub use imp::User;
+#[cfg(windows)]
+pub use windows::{CommandExt, SuspendedChild};
 
 #[allow(unused_imports, reason = "only Windows starts a child in more than one way")]
 pub(crate) use self::spawn::check_names;
-pub use self::{child::Child, command::Command, identity::Identity, peer::Process, stdio::Stdio};
+pub use self::{child::Child, command::Command, process::Process, stdio::Stdio};
 pub(crate) use self::{
     command::{Argument, Change},
     spawn::{Default, filled},

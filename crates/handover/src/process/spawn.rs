@@ -1,9 +1,10 @@
 //! Starting a child: what is the same on all systems.
 
-use super::{Child, Command, template};
+use super::{Child, Command, imp, placeholder};
+use crate::error::{Error, Result};
+use crate::handle::HandleValue;
 use crate::inherit::{VARIABLE, is_reserved};
 use crate::sys::text::is_same_variable;
-use crate::{Error, HandleValue, Result, os};
 
 /// What the streams are that the builder doesn't say anything about.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +17,7 @@ pub(crate) enum Default {
 /// Starts a child that runs.
 pub(super) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     check_names(command)?;
-    os::process::spawn(command, default)
+    imp::spawn(command, default)
 }
 
 /// Each name once, and none that a template couldn't say.
@@ -27,18 +28,18 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
         if name.is_empty() || name.contains(['\0', '{', '}']) {
             return Err(Error::invalid(
                 format!("the name {name:?} of an object to inherit"),
-                "expected a name that isn't empty, without NUL and braces",
+                "is invalid; expected a name that isn't empty, without NUL and braces",
             ));
         }
     }
     if let Some(name) = names.iter().find(|name| is_reserved(name)) {
         return Err(Error::invalid(
             format!("the name {name:?} of an object to inherit"),
-            "names that begin with \"handover/\" are this crate's own",
+            "is reserved; names that begin with \"handover/\" are this crate's own",
         ));
     }
     if command.environment_handles.iter().any(|(name, _)| is_same_variable(name, VARIABLE.as_ref())) {
-        return Err(Error::invalid(format!("the variable {VARIABLE:?}"), "is this crate's own"));
+        return Err(Error::invalid(format!("the variable {VARIABLE:?}"), "is reserved for this crate"));
     }
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(Error::invalid(
@@ -50,8 +51,11 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
 }
 
 /// A template with the numbers of what is handed down.
-pub(crate) fn filled(template: &str, handed_down: &[(String, HandleValue)]) -> Result<String> {
-    template::fill(template, |name| {
-        handed_down.iter().find(|(other, _)| other == name && !is_reserved(name)).map(|(_, value)| *value)
+pub(crate) fn filled(template: &str, inherited_handles: &[(String, HandleValue)]) -> Result<String> {
+    placeholder::fill(template, |name| {
+        inherited_handles
+            .iter()
+            .find(|(other, _)| other == name && !is_reserved(name))
+            .map(|(_, value)| *value)
     })
 }

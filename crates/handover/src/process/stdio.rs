@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::OwnedHandle;
 use crate::sys::io::Owned;
+use crate::sys::io::OwnedHandle;
 
 /// What a child has as one of its standard streams.
 #[derive(Debug)]

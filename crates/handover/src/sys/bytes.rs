@@ -2,12 +2,18 @@
 
 #![allow(unsafe_code)]
 
-use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
+use super::SysError;
+use super::SysResult;
+use super::call;
 use super::io::BorrowedHandle;
 use super::memory::{View, granularity};
+
+fn too_large(_: std::num::TryFromIntError) -> SysError {
+    SysError::unexpected(call::MAP, "more bytes than this process can address")
+}
 
 /// Any bytes of a section. Whoever has it can change them at any time, so they are atomic, and any value of theirs is
 /// a possible one.
@@ -26,15 +32,15 @@ impl Bytes {
         writing: bool,
         from: u64,
         length: usize,
-    ) -> io::Result<Self> {
+    ) -> SysResult<Self> {
         let skipped = from % granularity();
-        let mapped = usize::try_from(length as u64 + skipped).map_err(io::Error::other)?;
+        let mapped = usize::try_from(length as u64 + skipped).map_err(too_large)?;
         let view = View::map(section, writing, from - skipped, mapped)?;
-        Ok(Self { view, skipped: usize::try_from(skipped).map_err(io::Error::other)?, length })
+        Ok(Self { view, skipped: usize::try_from(skipped).map_err(too_large)?, length })
     }
 
     /// All that the section has.
-    pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> io::Result<Self> {
+    pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> SysResult<Self> {
         let view = View::whole(section, writing)?;
         let length = view.length();
         Ok(Self { view, skipped: 0, length })

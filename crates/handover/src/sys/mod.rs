@@ -14,11 +14,17 @@
 //! What else is in there is for its own half of `os`. A raw value gets its owner in the expression that makes it. An error
 //! is read before anything else is called.
 //!
-//! Each call is made through `seam`, where tests let it fail, and from where `record` tells of it.
+//! Each call is made through `syscall`, where tests let it fail, and from where `trace_event` tells of it.
 
 pub(crate) mod bytes;
+#[allow(
+    dead_code,
+    reason = "not every system has a use for each, and without the feature nothing asks for the texts"
+)]
+mod call_info;
+mod error;
 #[cfg(feature = "faults")]
-pub mod fault;
+pub mod fault_injection;
 
 /// Called before each system call, by its name: the seam at which tests make one fail.
 #[cfg(not(feature = "faults"))]
@@ -29,9 +35,9 @@ fn fault(_call: &'static str) -> std::io::Result<()> {
 }
 
 #[cfg(feature = "faults")]
-pub(crate) use fault::Errand;
+pub(crate) use fault_injection::Errand;
 #[cfg(feature = "faults")]
-use fault::fault;
+use fault_injection::fault;
 
 /// What of a thread's calls is to fail, for another thread that makes some of them in its stead: nothing.
 #[cfg(not(feature = "faults"))]
@@ -52,26 +58,26 @@ impl Errand {
 }
 
 /// Begins a thread by a call that can fail for a test, as those that are made through the seam do.
-pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
-    seam::noted(call::BEGIN_THREAD, fault(call::BEGIN_THREAD).and_then(|()| begin()))
+pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> SysResult<T> {
+    fault(call::BEGIN_THREAD).and_then(|()| begin()).map_err(SysError::of(call::BEGIN_THREAD))
 }
 
-#[allow(dead_code, reason = "each system has its own rule")]
-pub(crate) mod number;
-pub(crate) mod owned;
-#[cfg(feature = "tracing")]
-mod record;
+pub(crate) mod owned_handle;
 #[allow(
     dead_code,
     reason = "not every system has a use for each, and without the feature nobody asks for the texts"
 )]
-mod seam;
+mod syscall;
+#[cfg(feature = "tracing")]
+mod trace_event;
 
 #[allow(unused_imports, reason = "not every system has a use for each")]
-pub(crate) use seam::{
-    Answered, Argument, AsSlot, Closed, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always,
-    always_ask, ask, call, failed_call, noted,
+pub(crate) use call_info::{
+    Answered, Argument, AsSlot, Closed, Duplicated, Effects, Length, Moved, Outcome, Slot, Table,
 };
+pub(crate) use error::{SysError, SysResult};
+#[allow(unused_imports, reason = "not every system has a use for each")]
+pub(crate) use syscall::{always, always_ask, ask, call, composed};
 
 #[cfg(windows)]
 mod windows;

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use handover::{Error, Event, Kind, Process};
+use handover::{Error, Event, ObjectKind, Process};
 
 use crate::Harmless;
 
@@ -33,7 +33,7 @@ pub const MAGNITUDES_OF_A_MOMENT: u64 = 12;
 pub const LEFT_BY_A_KILLED_STRONGER: usize = 0;
 
 /// What a child hears whose parent is killed.
-pub const HEARD_OF_A_PARENT: &[&str] = &["PeerGone"];
+pub const HEARD_OF_A_PARENT: &[&str] = &["ProcessExited"];
 
 /// Puts an object into a process, which can't be done here.
 ///
@@ -130,7 +130,7 @@ pub fn was_killed(status: ExitStatus) -> bool {
 
 /// With which access one of the library's own objects arrives that has this access here.
 #[must_use]
-pub const fn travelling_access(_kind: &Kind, own: u32) -> u32 {
+pub const fn travelling_access(_kind: &ObjectKind, own: u32) -> u32 {
     own
 }
 

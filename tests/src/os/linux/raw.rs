@@ -5,7 +5,7 @@
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use handover::Kind;
+use handover::ObjectKind;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -15,7 +15,7 @@ use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 use super::table;
 
 /// An object by its name, as a test tells it, and by its kind.
-pub type Object = (&'static str, OwnedFd, Kind);
+pub type Object = (&'static str, OwnedFd, ObjectKind);
 
 /// One of each kind that does no harm in another process and that the library didn't make.
 ///
@@ -26,19 +26,19 @@ pub type Object = (&'static str, OwnedFd, Kind);
 pub fn objects() -> Vec<Object> {
     let (socket, _) = std::os::unix::net::UnixStream::pair().expect("the system has room for sockets");
     vec![
-        ("foreign event", event(), Kind::Event),
-        ("semaphore", semaphore(), Kind::Semaphore),
-        ("section", section(), Kind::Section),
-        ("memory that can shrink", memory(), Kind::File),
-        ("timer", timer(), Kind::Timer),
-        ("socket", socket.into(), Kind::Socket),
+        ("foreign event", event(), ObjectKind::Event),
+        ("semaphore", semaphore(), ObjectKind::Semaphore),
+        ("section", section(), ObjectKind::SharedMemory),
+        ("memory that can shrink", memory(), ObjectKind::File),
+        ("timer", timer(), ObjectKind::Timer),
+        ("socket", socket.into(), ObjectKind::Socket),
     ]
 }
 
 /// What is power over a process.
 #[must_use]
 pub fn power() -> Vec<Object> {
-    vec![("process", this_process(), Kind::Process)]
+    vec![("process", this_process(), ObjectKind::Process)]
 }
 
 /// An eventfd, without any mark of the library's.

@@ -6,7 +6,7 @@ use std::os::windows::io::BorrowedHandle;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use handover::{Error, Event, Kind, Process};
+use handover::{Error, Event, ObjectKind, Process};
 
 use crate::Harmless;
 
@@ -34,7 +34,7 @@ pub const MAGNITUDES_OF_A_MOMENT: u64 = 13;
 pub const LEFT_BY_A_KILLED_STRONGER: usize = 3;
 
 /// What a child hears whose parent is killed.
-pub const HEARD_OF_A_PARENT: &[&str] = &["PeerGone"];
+pub const HEARD_OF_A_PARENT: &[&str] = &["ProcessExited"];
 
 /// Puts an object into a process, and takes it back; under Wine, where that hangs now and then with a process that is in the
 /// middle of a call, it is left there.
@@ -45,7 +45,7 @@ pub const HEARD_OF_A_PARENT: &[&str] = &["PeerGone"];
 pub fn push(process: &Process, object: &Event) -> Result<(), Error> {
     let copy = process.duplicate_into(object)?;
     if table::is_wine() {
-        let _ = copy.delivered();
+        let _ = copy.into_value();
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ pub fn push(process: &Process, object: &Event) -> Result<(), Error> {
 pub fn helper_is_gone(error: &Error) {
     const INTERNAL_ERROR: i32 = 1359;
     let is_wines_own = table::is_wine() && error.raw_os_error() == Some(INTERNAL_ERROR);
-    assert!(is_wines_own || matches!(error, Error::PeerGone { .. }), "{error:?}");
+    assert!(is_wines_own || matches!(error, Error::ProcessExited { .. }), "{error:?}");
 }
 
 /// What a spawn is started by that looks for its file.
@@ -157,9 +157,9 @@ pub fn was_killed(status: ExitStatus) -> bool {
 
 /// With which access one of the library's own objects arrives that has this access here.
 #[must_use]
-pub const fn travelling_access(kind: &Kind, own: u32) -> u32 {
+pub const fn travelling_access(kind: &ObjectKind, own: u32) -> u32 {
     match kind {
-        Kind::Event => 0x0010_0002,
+        ObjectKind::Event => 0x0010_0002,
         _ => own,
     }
 }

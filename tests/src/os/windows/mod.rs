@@ -1,10 +1,10 @@
 //! Windows.
 
+mod attacks;
 pub mod door;
 pub mod expect;
-mod misdeeds;
 pub mod raw;
 pub mod table;
 pub mod weaker;
 
-pub(crate) use misdeeds::MISDEEDS;
+pub(crate) use attacks::MISDEEDS;

@@ -7,7 +7,7 @@ use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, IntoRawSocket, 
 use std::ptr::{null, null_mut, with_exposed_provenance_mut};
 use std::sync::atomic::AtomicU64;
 
-use handover::Kind;
+use handover::ObjectKind;
 use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::Security::Authorization::{
     ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
@@ -28,16 +28,16 @@ use windows_sys::Win32::System::Threading::{
 use super::table;
 
 /// An object by its name, as a test tells it, and by its kind.
-pub type Object = (&'static str, OwnedHandle, Kind);
+pub type Object = (&'static str, OwnedHandle, ObjectKind);
 
 /// One of each kind that does no harm in another process and that the library didn't make.
 #[must_use]
 pub fn objects() -> Vec<Object> {
     vec![
-        ("mutex", mutex(), Kind::Mutex),
-        ("semaphore", semaphore(), Kind::Semaphore),
-        ("section", section(), Kind::Section),
-        ("timer", timer(), Kind::Timer),
+        ("mutex", mutex(), ObjectKind::Mutex),
+        ("semaphore", semaphore(), ObjectKind::Semaphore),
+        ("section", section(), ObjectKind::SharedMemory),
+        ("timer", timer(), ObjectKind::Timer),
     ]
 }
 
@@ -45,10 +45,10 @@ pub fn objects() -> Vec<Object> {
 #[must_use]
 pub fn power() -> Vec<Object> {
     vec![
-        ("process", this_process(), Kind::Process),
-        ("thread", thread(), Kind::Thread),
-        ("job", job(), Kind::Job),
-        ("token", token(), Kind::Token),
+        ("process", this_process(), ObjectKind::Process),
+        ("thread", thread(), ObjectKind::Thread),
+        ("job", job(), ObjectKind::Job),
+        ("token", token(), ObjectKind::Token),
     ]
 }
 

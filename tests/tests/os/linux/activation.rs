@@ -17,7 +17,7 @@ pub(super) const SUITE: Suite = Suite {
         descriptors_are_taken_by_the_names_that_are_told,
         what_is_meant_for_another_process_is_none_of_ours,
         a_name_can_be_several_descriptors,
-        what_was_closed_before_is_not_taken,
+        one_closed_descriptor_makes_the_list_an_error,
         nonsense_is_refused,
         a_manager_and_a_parent_can_both_hand_something_down,
         a_child_that_copies_the_variables_has_nothing,
@@ -30,7 +30,8 @@ pub(super) const SUITE: Suite = Suite {
         says_what_it_has,
         takes_both,
         has_a_child,
-        takes_the_event
+        takes_the_event,
+        says_why
     ],
 };
 
@@ -141,7 +142,7 @@ fn takes(arguments: &[String]) {
         assert!(!table::is_inheritable(&file));
         said.push(text_of(file));
     }
-    assert_eq!(handover::unlisted().unwrap(), []);
+    assert_eq!(handover::leaked_handles().unwrap(), []);
     println!("{}", said.join(" "));
 }
 
@@ -159,12 +160,12 @@ fn descriptors_are_taken_by_the_names_that_are_told() {
 fn says_what_it_has(_: &[String]) {
     match handover::inherited() {
         Ok(inherited) => println!("{}", inherited.names().join(":")),
-        Err(Error::NothingInherited) => println!("nothing"),
-        Err(Error::BadManifest { variable, .. }) => println!("bad {variable}"),
+        Err(Error::NothingInherited { .. }) => println!("nothing"),
+        Err(Error::InvalidManifest { name: variable, .. }) => println!("bad {variable}"),
         Err(other) => println!("{other:?}"),
     }
     // What nobody is told of is seen to be there.
-    println!("{}", handover::unlisted().unwrap().len());
+    println!("{}", handover::leaked_handles().unwrap().len());
 }
 
 fn what_is_meant_for_another_process_is_none_of_ours() {
@@ -195,14 +196,23 @@ fn a_name_can_be_several_descriptors() {
     assert_eq!(activated(&opens, variables, "takes_all_of_one_name", &[]), "one two");
 }
 
-fn what_was_closed_before_is_not_taken() {
-    // Only one is there of the two that are announced.
+/// Asks for the list twice, and says why there is none.
+fn says_why(_: &[String]) {
+    let before = table::of(std::process::id());
+    for _ in 0..2 {
+        println!("{}", handover::inherited().unwrap_err());
+    }
+    assert_eq!(table::of(std::process::id()), before);
+}
+
+fn one_closed_descriptor_makes_the_list_an_error() {
+    // Of the two descriptors that are announced, one is open.
     let one = Text::new("one");
     let variables = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b";
-    let said = activated(&one.opened_as(3), variables, "takes", &["a"]);
-    assert_eq!(said, "a:b one");
-    let said = activated(&one.opened_as(4), variables, "takes", &["b"]);
-    assert_eq!(said, "a:b one");
+    for (open, closed) in [(3, "\"b\" (handle 0x4)"), (4, "\"a\" (handle 0x3)")] {
+        let said = activated(&one.opened_as(open), variables, "says_why", &[]);
+        assert_eq!(said.matches(&format!("the inherited object {closed} is not open")).count(), 2, "{said}");
+    }
 }
 
 fn nonsense_is_refused() {

@@ -5,7 +5,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use handover::{Audit, Error, Event, Kind, Standing};
+use handover::inspect::{Audit, AuditReport, Origin};
+use handover::{Error, Event, ObjectKind};
 use handover_tests::{Suite, in_role_of_std, role, table, tests, this_program};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
@@ -48,9 +49,9 @@ fn shell(script: &str, then: &Command) -> Command {
     command
 }
 
-fn audit(command: Command) -> Audit {
-    let audit = Audit::of(command).run(LONG).unwrap();
-    assert!(audit.started.iter().all(|started| started.untold.is_none()), "{audit}");
+fn audit(command: Command) -> AuditReport {
+    let audit = Audit::new(command).run(LONG).unwrap();
+    assert!(audit.processes.iter().all(|started| started.incomplete.is_none()), "{audit}");
     audit
 }
 
@@ -68,12 +69,12 @@ fn sleeps(_: &[String]) {
 
 fn a_program_after_a_program_stands_twice() {
     let audit = audit(shell("exec 7</dev/null; exec \"$@\"", &in_role_of_std("ends", &[])));
-    let [before, after] = audit.started.as_slice() else { panic!("{audit}") };
+    let [before, after] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!((before.id, before.parent), (after.id, after.parent));
     assert_eq!(after.program, Ok(this_program()));
     assert_eq!(before.leaks().count(), 0);
     let leaks: Vec<_> = after.leaks().map(|leak| (leak.value().get(), leak.kind().cloned())).collect();
-    assert_eq!(leaks, [(7, Ok(Kind::File))]);
+    assert_eq!(leaks, [(7, Ok(ObjectKind::File))]);
     assert!(audit.status.success());
 }
 
@@ -87,9 +88,9 @@ fn goes_on_in_a_thread(_: &[String]) {
 
 fn a_program_that_a_thread_goes_on_to_is_seen() {
     let audit = audit(in_role_of_std("goes_on_in_a_thread", &[]));
-    let [before, after] = audit.started.as_slice() else { panic!("{audit}") };
+    let [before, after] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(before.id, after.id);
-    assert_eq!(after.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
+    assert_eq!(after.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(ObjectKind::Event)]);
     assert!(audit.status.success());
 }
 
@@ -102,9 +103,9 @@ fn spawns_in_its_memory(_: &[String]) {
 
 fn what_a_spawn_in_the_parents_memory_leaks_is_seen() {
     let audit = audit(in_role_of_std("spawns_in_its_memory", &[]));
-    let [command, child] = audit.started.as_slice() else { panic!("{audit}") };
+    let [command, child] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(child.parent, command.id);
-    assert_eq!(child.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
+    assert_eq!(child.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(ObjectKind::Event)]);
     assert!(audit.status.success());
 }
 
@@ -113,12 +114,12 @@ fn what_a_service_manager_hands_down_is_listed() {
         "exec 3</dev/null 4</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$WHO; exec \"$@\"";
     for (who, is_listed) in [("$$", true), ("1", false)] {
         let audit = audit(shell(&become_it.replace("$WHO", who), &in_role_of_std("ends", &[])));
-        let last = &audit.started[1];
+        let last = &audit.processes[1];
         let standing = |value: u32| {
-            last.arrived.iter().find(|(entry, _)| entry.value().get() == value).map(|(_, standing)| standing)
+            last.handles.iter().find(|(entry, _)| entry.value().get() == value).map(|(_, standing)| standing)
         };
-        let three = if is_listed { Standing::Listed("web".into()) } else { Standing::Leaked };
-        assert_eq!((standing(3), standing(4)), (Some(&three), Some(&Standing::Leaked)), "{audit}");
+        let three = if is_listed { Origin::Listed("web".into()) } else { Origin::Leaked };
+        assert_eq!((standing(3), standing(4)), (Some(&three), Some(&Origin::Leaked)), "{audit}");
     }
 }
 
@@ -127,8 +128,8 @@ fn what_is_left_behind_is_waited_for() {
     let audit = audit(shell("(sleep 1; exec \"$@\") & exit 4", &in_role_of_std("ends", &[])));
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert_eq!(audit.status.code(), Some(4), "the command's, and not what came last");
-    assert_eq!(audit.started.len(), 3, "{audit}");
-    assert_eq!(audit.started[2].program, Ok(this_program()));
+    assert_eq!(audit.processes.len(), 3, "{audit}");
+    assert_eq!(audit.processes[2].program, Ok(this_program()));
 }
 
 fn signals_go_where_they_go_without_it() {
@@ -199,15 +200,15 @@ fn has_many_threads(_: &[String]) {
 fn many_threads_come_and_go() {
     let audit = audit(in_role_of_std("has_many_threads", &[]));
     assert!(audit.status.success());
-    assert_eq!(audit.started.len(), 21, "{audit}");
-    assert!(audit.started[1..].iter().all(|child| child.leaks().count() >= 1), "{audit}");
+    assert_eq!(audit.processes.len(), 21, "{audit}");
+    assert!(audit.processes[1..].iter().all(|child| child.leaks().count() >= 1), "{audit}");
 }
 
 fn a_command_that_is_traced_already_is_refused() {
     let handles = table::count();
     let mut command = in_role_of_std("sleeps", &[]);
     calls::trace_from_the_start(&mut command);
-    let error = Audit::of(command).run(LONG).unwrap_err();
+    let error = Audit::new(command).run(LONG).unwrap_err();
     assert!(matches!(error, Error::System { call: "ptrace", .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains(&format!("is already, by process {}", std::process::id())), "{text}");
@@ -216,7 +217,7 @@ fn a_command_that_is_traced_already_is_refused() {
 
 fn where_children_are_forgotten_there_is_no_audit() {
     calls::ignore_children();
-    match Audit::of(in_role_of_std("ends", &[])).run(LONG) {
+    match Audit::new(in_role_of_std("ends", &[])).run(LONG) {
         Err(error @ Error::InvalidInput { .. }) => {
             assert!(error.to_string().contains("SIGCHLD"), "{error}");
         }
@@ -228,9 +229,9 @@ fn where_children_are_forgotten_there_is_no_audit() {
 fn audits_what_can_not_be_read(arguments: &[String]) {
     let mut command = Command::new(&arguments[0]);
     command.args(role("ends", &[])).stdin(Stdio::null()).stdout(Stdio::null());
-    let audit = Audit::of(command).run(LONG).unwrap();
+    let audit = Audit::new(command).run(LONG).unwrap();
     assert!(audit.status.success(), "{audit}");
-    assert!(!audit.is_clean() && audit.started[0].untold.is_some(), "{audit}");
+    assert!(!audit.is_clean() && audit.processes[0].incomplete.is_some(), "{audit}");
     assert!(audit.to_string().contains("not all could be seen"), "{audit}");
 }
 
@@ -274,7 +275,10 @@ fn a_command_of_another_user_is_seen() {
     let mut command = Command::new("/bin/true");
     command.uid(NOBODY).gid(NOBODY);
     let audit = audit(command);
-    assert_eq!(audit.leaks().map(|(_, leak)| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(Kind::Event)]);
+    assert_eq!(
+        audit.leaks().map(|(_, leak)| leak.kind().cloned()).collect::<Vec<_>>(),
+        [Ok(ObjectKind::Event)]
+    );
 }
 
 /// A program for 32-bit x86 that ends with 5: its headers, and three instructions.
@@ -306,7 +310,7 @@ fn a_program_of_32_bits_is_seen() {
         assert_eq!(audit.status.code(), Some(5));
         assert_eq!(
             audit.leaks().map(|(_, leak)| leak.kind().cloned()).collect::<Vec<_>>(),
-            [Ok(Kind::Event)]
+            [Ok(ObjectKind::Event)]
         );
     } else {
         handover_tests::left_out("this machine runs no programs for 32-bit x86");

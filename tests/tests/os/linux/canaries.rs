@@ -60,7 +60,7 @@ fn a_child_has_its_streams_and_what_is_listed_and_nothing_else() {
         for with_parent in [false, true] {
             let mut command = never_ends();
             if sealed {
-                command.sealed();
+                command.race_free();
             }
             command.kill_with_parent(with_parent);
             let child = command.spawn().unwrap();
@@ -69,7 +69,7 @@ fn a_child_has_its_streams_and_what_is_listed_and_nothing_else() {
             let listed = raw::copy_from(&event, 1700);
             let child = command.inherit("event", &event).inherit("high", &listed).spawn().unwrap();
             let mut expected = vec![0, 1, 2];
-            expected.extend(child.handed_down().map(|(_, value)| value.get()));
+            expected.extend(child.inherited_handles().map(|(_, value)| value.get()));
             expected.sort_unstable();
             comes_to_have(&child, &expected);
             end(child);
@@ -123,7 +123,7 @@ fn a_closed_stream_is_not_filled_by_another_object() {
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     command.inherit("event", &event).inherit("low", &low);
     let child = command.spawn().unwrap();
-    let told: Vec<_> = child.handed_down().map(|(_, value)| value.get()).collect();
+    let told: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
     assert!(told.iter().all(|value| *value > 2), "{told:?}");
     assert_eq!(table::values_of(&low, child.id()), told[1..]);
     end(child);

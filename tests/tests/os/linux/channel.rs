@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Error, Event, Kind, Message, OwnedHandle, Stdio};
+use handover::{Channel, Child, Command, Error, Event, Message, ObjectKind, OwnedHandle, Stdio};
 use handover_tests::{Suite, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ fn in_role(name: &str) -> (Child, Channel) {
     let mut command = Command::new(this_program());
     command.args(role(name, &[])).stdin(Stdio::null()).kill_on_drop(true);
     let mut child = command.channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     (child, channel)
 }
 
@@ -52,7 +52,7 @@ fn what_was_sent_arrives_though_the_sender_has_exited() {
     // Nobody is there to send to; that doesn't lose what has come.
     let event = Event::manual_reset().unwrap();
     let gone = channel.send(Message::new(b"").with("event", &event));
-    assert!(matches!(gone, Err(Error::PeerGone { .. })), "{gone:?}");
+    assert!(matches!(gone, Err(Error::ProcessExited { .. })), "{gone:?}");
     drop(event);
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"last");
@@ -60,7 +60,7 @@ fn what_was_sent_arrives_though_the_sender_has_exited() {
     drop(message);
     for _ in 0..2 {
         match channel.recv() {
-            Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+            Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
             other => panic!("{other:?}"),
         }
     }
@@ -75,7 +75,7 @@ fn flushes(_: &[String]) {
     assert_eq!(table::count(), before, "nothing is kept here for it");
     channel.flush(Duration::ZERO).unwrap();
     channel.send(b"flushed").unwrap();
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
     // It has read all of it before.
     channel.flush(SOON).unwrap();
 }
@@ -120,25 +120,25 @@ fn sockets_travel() {
 fn looks_at_a_section(_: &[String]) {
     let channel = parent();
     let mut message = channel.recv_timeout(SOON).unwrap();
-    let section: handover::Section = message.take("section").unwrap();
+    let section: handover::SharedMemory = message.take("section").unwrap();
     let view = section.view().unwrap();
     assert!(view.to_vec().starts_with(b"to read"));
     match section.view_mut() {
-        Err(Error::MissingRight { right, .. }) => assert_eq!(right, "to write"),
+        Err(Error::AccessDenied { right, .. }) => assert_eq!(right, "to write"),
         other => panic!("{other:?}"),
     }
     // To ask for all of it is not to ask for too much.
-    let whole = section.view_mut_of(0, section.size().unwrap());
-    assert!(matches!(whole, Err(Error::MissingRight { .. })), "{whole:?}");
-    let bare: handover::Section = message.take("bare").unwrap();
+    let whole = section.view_mut_range(0, section.size().unwrap());
+    assert!(matches!(whole, Err(Error::AccessDenied { .. })), "{whole:?}");
+    let bare: handover::SharedMemory = message.take("bare").unwrap();
     assert!(raw::can_map(&bare, true) && raw::can_map(&section, false) && !raw::can_map(&section, true));
     channel.send(b"seen").unwrap();
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
 fn a_section_can_be_handed_over_to_read_alone() {
-    let section = handover::Section::new(100).unwrap();
-    section.view_mut().unwrap().write(0, b"to read").unwrap();
+    let section = handover::SharedMemory::new(100).unwrap();
+    section.view_mut().unwrap().write_at(0, b"to read").unwrap();
     let before = table::count();
     let (child, channel) = in_role("looks_at_a_section");
     let message = Message::new(b"").with("section", section.read_only()).with("bare", &section);
@@ -150,11 +150,11 @@ fn a_section_can_be_handed_over_to_read_alone() {
 
 fn echoes(_: &[String]) {
     let channel = parent();
-    channel.allow(Kind::Other("eventpoll".into()));
+    channel.allow(ObjectKind::Other("eventpoll".into()));
     let mut message = channel.recv_timeout(SOON).unwrap();
     let object: OwnedHandle = message.take("object").unwrap();
     channel.send(Message::new(b"").with("object", &object)).unwrap();
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
 fn what_the_library_has_no_kind_for_must_be_allowed_by_name() {
@@ -163,7 +163,7 @@ fn what_the_library_has_no_kind_for_must_be_allowed_by_name() {
     channel.send(Message::new(b"").with("object", &epoll)).unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     let kind = message.kind("object").unwrap();
-    assert_eq!(kind, Kind::Other("eventpoll".into()));
+    assert_eq!(kind, ObjectKind::Other("eventpoll".into()));
     let refused = message.take::<OwnedHandle>("object");
     assert!(matches!(refused, Err(Error::KindNotAllowed { .. })), "{refused:?}");
     channel.allow(kind);

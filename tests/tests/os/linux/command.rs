@@ -170,7 +170,7 @@ fn what_is_too_long_is_refused() {
 
 fn the_path_is_the_childs_or_else_this_processs() {
     let missing = |command: &mut Command<'_>| match command.spawn() {
-        Err(Error::ProgramNotFound { looked_at, .. }) => looked_at,
+        Err(Error::ProgramNotFound { searched: looked_at, .. }) => looked_at,
         other => panic!("{other:?}"),
     };
     let own = std::env::var_os("PATH").unwrap();

@@ -31,7 +31,7 @@ fn with_events(name: &str, arguments: &[&str], events: &[(&'static str, &Event)]
         command.inherit(*name, *event);
     }
     let mut child = command.channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     (child, channel)
 }
 
@@ -74,7 +74,7 @@ fn a_send_ends_when_another_thread_finds_a_broken_rule() {
     to_break.set().unwrap();
     let sent = said.recv_timeout(Duration::from_secs(3)).expect("the send ends");
     // It may meet the end before it is known why.
-    assert!(matches!(sent, Err(Error::Protocol { .. } | Error::Closed { .. })), "{sent:?}");
+    assert!(matches!(sent, Err(Error::Protocol { .. } | Error::Disconnected { .. })), "{sent:?}");
     sender.join().unwrap();
     let received = receiver.join().unwrap();
     assert!(matches!(received, Err(Error::Protocol { .. })), "{received:?}");
@@ -162,13 +162,13 @@ fn a_copy_of_a_killed_peer_keeps_no_sender_waiting() {
         let sent = sender.join().unwrap();
         assert!(!table::ends_within(copy, 0), "the control: the copy has the channel still");
         table::kill(copy);
-        assert!(matches!(sent, Err(Error::PeerGone { .. })), "{sent:?}");
+        assert!(matches!(sent, Err(Error::ProcessExited { .. })), "{sent:?}");
         peer.wait_timeout(SOON).unwrap();
     }
 }
 
 fn is_gone(outcome: &Result<Channel, Error>, took: Duration) {
-    assert!(matches!(outcome, Err(Error::PeerGone { .. } | Error::NobodyListens { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::ProcessExited { .. } | Error::NoListener { .. })), "{outcome:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 

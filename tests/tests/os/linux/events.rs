@@ -23,7 +23,7 @@ fn in_role(name: &str) -> (Child, Channel) {
     let mut command = Command::new(this_program());
     command.args(role(name, &[])).stdin(Stdio::null()).kill_on_drop(true);
     let mut child = command.channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     (child, channel)
 }
 
@@ -47,7 +47,7 @@ fn uses_events(_: &[String]) {
     assert!(manual.try_wait().unwrap() && !auto.try_wait().unwrap());
     auto.set().unwrap();
     channel.send(b"set").unwrap();
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
 fn an_event_is_for_another_process_what_it_is_here() {
@@ -122,7 +122,7 @@ fn takes_what_comes(_: &[String]) {
     }
     taken += u32::from(event.try_wait().unwrap());
     channel.send(taken.to_string().as_str()).unwrap();
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
 fn of_many_waiters_in_two_processes_one_gets_it() {
@@ -190,7 +190,7 @@ fn waits_for_timers(_: &[String]) {
     assert!(manual.try_wait().unwrap() && !auto.try_wait().unwrap());
     manual.cancel().unwrap();
     assert!(manual.try_wait().unwrap(), "one that was stopped after it went off stays as it is");
-    manual.set_after(Duration::from_secs(3600)).unwrap();
+    manual.set_once(Duration::from_secs(3600)).unwrap();
     assert!(!manual.try_wait().unwrap(), "one that is set anew is not set");
 }
 
@@ -198,10 +198,10 @@ fn a_timers_way_travels_with_it() {
     let (manual, auto) = (Timer::manual_reset().unwrap(), Timer::auto_reset().unwrap());
     let (child, channel) = in_role("waits_for_timers");
     channel.send(Message::new(b"").with("manual", &manual).with("auto", &auto)).unwrap();
-    manual.set_after(Duration::from_millis(50)).unwrap();
-    auto.set_after(Duration::from_millis(50)).unwrap();
+    manual.set_once(Duration::from_millis(50)).unwrap();
+    auto.set_once(Duration::from_millis(50)).unwrap();
     let end = channel.recv_timeout(SOON);
-    assert!(matches!(end, Err(Error::Closed { .. } | Error::PeerGone { .. })), "{end:?}");
+    assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
     ends_well(child, channel);
     assert!(!manual.try_wait().unwrap() && !auto.try_wait().unwrap());
 }

@@ -2,32 +2,32 @@
 //! service managers, and what can be done wrong with descriptors beside bytes.
 
 mod activation;
-mod asked;
 mod audit;
 mod calls;
 mod canaries;
 mod channel;
+mod child_exec;
 mod command;
 mod deadlines;
 mod events;
-mod everybody;
 mod faults;
-mod heard;
-mod hostile;
+mod fd_limit;
+mod handle_value;
+mod injected_failures;
+mod name_server;
 mod names;
-mod newborn;
 mod peers;
-mod room;
+mod protocol_violations;
 mod spawning;
 mod tables;
-mod told;
-mod turns;
+mod trace_events;
+mod unprivileged;
 
 use handover_tests::Suite;
 
 pub(crate) const SUITES: &[Suite] = &[
     activation::SUITE,
-    asked::SUITE,
+    name_server::SUITE,
     audit::SUITE,
     canaries::SUITE,
     channel::SUITE,
@@ -35,14 +35,14 @@ pub(crate) const SUITES: &[Suite] = &[
     deadlines::SUITE,
     events::SUITE,
     faults::SUITE,
-    heard::SUITE,
-    hostile::SUITE,
+    trace_events::SUITE,
+    protocol_violations::SUITE,
     names::SUITE,
-    newborn::SUITE,
+    child_exec::SUITE,
     peers::SUITE,
-    room::SUITE,
+    fd_limit::SUITE,
     spawning::SUITE,
     tables::SUITE,
-    told::SUITE,
-    turns::SUITE,
+    handle_value::SUITE,
+    injected_failures::SUITE,
 ];

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use handover::{
-    Channel, Child, Command, Error, Event, Found, Listener, Reset, Section, SingleInstance, Stdio,
+    Channel, Child, Command, CreateOutcome, Error, Event, Listener, ResetMode, SharedMemory, SingleInstance,
+    Stdio,
 };
 use handover_tests::{Suite, door, left_out, role, table, tests, this_program, until};
 
 use super::calls;
-use super::everybody::{Everybodys, NOBODY};
+use super::unprivileged::{Everybodys, NOBODY};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -53,9 +54,9 @@ fn line(child: &mut Child) -> String {
 
 /// An object, a listener and an instance of this name, until it is killed.
 fn has_names(arguments: &[String]) {
-    let _event = Event::create_named(&arguments[0], Reset::Manual).unwrap();
+    let _event = Event::create_named(&arguments[0], ResetMode::Manual).unwrap();
     let _listener = Listener::bind(&arguments[0]).unwrap();
-    let _only = SingleInstance::claim(&format!("{}.only", arguments[0])).unwrap();
+    let _only = SingleInstance::acquire(&format!("{}.only", arguments[0])).unwrap();
     println!("has them");
     std::thread::sleep(Duration::from_secs(30));
 }
@@ -64,28 +65,28 @@ fn what_a_killed_process_leaves_blocks_no_name() {
     let name = name("killed");
     let only = format!("{name}.only");
     // A process that serves a name once keeps nothing of it.
-    drop(Event::create_named(&name, Reset::Auto).unwrap());
+    drop(Event::create_named(&name, ResetMode::Auto).unwrap());
     let before = table::count();
     for _ in 0..3 {
         let mut killed = in_role("has_names", &[&name]).spawn().unwrap();
         assert_eq!(line(&mut killed), "has them");
-        assert!(matches!(Event::create_named(&name, Reset::Auto), Err(Error::NameTaken { .. })));
-        assert!(matches!(Listener::bind(&name), Err(Error::NameTaken { .. })));
-        assert!(matches!(SingleInstance::claim(&only), Err(Error::AlreadyRunning { .. })));
+        assert!(matches!(Event::create_named(&name, ResetMode::Auto), Err(Error::NameInUse { .. })));
+        assert!(matches!(Listener::bind(&name), Err(Error::NameInUse { .. })));
+        assert!(matches!(SingleInstance::acquire(&only), Err(Error::AlreadyRunning { .. })));
         Event::open_named(&name).unwrap().set().unwrap();
         killed.kill().unwrap();
         killed.wait_timeout(SOON).unwrap();
         assert!(door::path(&name).exists(), "the control: it leaves its files");
 
         let gone = Event::open_named(&name);
-        assert!(matches!(gone, Err(Error::NoSuchObject { .. })), "{gone:?}");
+        assert!(matches!(gone, Err(Error::ObjectNotFound { .. })), "{gone:?}");
         let nobody = Channel::connect_timeout(&name, SOON);
-        assert!(matches!(nobody, Err(Error::NobodyListens { .. })), "{nobody:?}");
-        let (event, found) = Event::create_or_open_named(&name, Reset::Auto).unwrap();
-        assert_eq!(found, Found::Created);
+        assert!(matches!(nobody, Err(Error::NoListener { .. })), "{nobody:?}");
+        let (event, found) = Event::create_or_open_named(&name, ResetMode::Auto).unwrap();
+        assert_eq!(found, CreateOutcome::Created);
         let listener = Listener::bind(&name).unwrap();
-        let claimed = SingleInstance::claim(&only).unwrap();
-        assert!(claimed.comes_after_a_crash());
+        let claimed = SingleInstance::acquire(&only).unwrap();
+        assert!(claimed.previous_owner_crashed());
         drop((event, listener, claimed));
         drop(killed);
         assert_eq!(table::count(), before);
@@ -97,13 +98,13 @@ fn what_a_killed_process_leaves_blocks_no_name() {
 
 fn a_name_goes_with_the_object_that_was_created() {
     let name = name("goes");
-    let first = Event::create_named(&name, Reset::Manual).unwrap();
+    let first = Event::create_named(&name, ResetMode::Manual).unwrap();
     let second = Event::open_named(&name).unwrap();
     drop(first);
     // Who has it open keeps it, and nobody finds it any more.
-    assert!(matches!(Event::open_named(&name), Err(Error::NoSuchObject { .. })));
+    assert!(matches!(Event::open_named(&name), Err(Error::ObjectNotFound { .. })));
     second.set().unwrap();
-    let other = Event::create_named(&name, Reset::Manual).unwrap();
+    let other = Event::create_named(&name, ResetMode::Manual).unwrap();
     assert!(second.try_wait().unwrap() && !other.try_wait().unwrap());
     drop(second);
     Event::open_named(&name).unwrap().set().unwrap();
@@ -155,7 +156,7 @@ fn another_user_is_its_own_user() {
 
 fn listens_and_stays(arguments: &[String]) {
     let listener = Listener::bind(&arguments[0]);
-    let event = Event::create_named(&arguments[0], Reset::Manual);
+    let event = Event::create_named(&arguments[0], ResetMode::Manual);
     match (&listener, &event) {
         (Ok(_), Ok(_)) => println!("listens"),
         (Err(error), Err(other)) => println!("{error} | {other}"),
@@ -183,7 +184,7 @@ fn the_folder_is_this_users_alone() {
     }
     // It is found there, and nowhere else.
     let missing = Channel::connect_timeout(&name, SOON);
-    assert!(matches!(missing, Err(Error::NobodyListens { .. })), "{missing:?}");
+    assert!(matches!(missing, Err(Error::NoListener { .. })), "{missing:?}");
 }
 
 fn a_folder_that_others_can_enter_is_refused() {
@@ -236,7 +237,7 @@ fn a_file_that_squats_on_a_name_is_no_object() {
     drop(Listener::bind(&name).unwrap());
     std::fs::write(door::path(&name), "no socket").unwrap();
     let error = Channel::connect_timeout(&name, SOON).unwrap_err();
-    assert!(matches!(error, Error::NobodyListens { .. }), "{error:?}");
+    assert!(matches!(error, Error::NoListener { .. }), "{error:?}");
     drop(Listener::bind(&name).unwrap());
     assert!(!door::path(&name).exists());
 }
@@ -244,12 +245,12 @@ fn a_file_that_squats_on_a_name_is_no_object() {
 fn a_name_that_is_too_long_says_by_how_much() {
     let long = "n".repeat(108);
     for error in [
-        Event::create_named(&long, Reset::Auto).map(drop).unwrap_err(),
+        Event::create_named(&long, ResetMode::Auto).map(drop).unwrap_err(),
         Event::open_named(&long).map(drop).unwrap_err(),
-        Section::create_named(&long, 1).map(drop).unwrap_err(),
+        SharedMemory::create_named(&long, 1).map(drop).unwrap_err(),
         Listener::bind(&long).map(drop).unwrap_err(),
         Channel::connect(&long).map(drop).unwrap_err(),
-        SingleInstance::claim(&long).map(drop).unwrap_err(),
+        SingleInstance::acquire(&long).map(drop).unwrap_err(),
     ] {
         assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
         assert!(error.to_string().contains("too long by"), "{error}");
@@ -264,7 +265,7 @@ fn opens(arguments: &[String]) {
 
 fn a_hundred_open_it_at_once() {
     let name = name("hundred");
-    let event = Event::create_named(&name, Reset::Manual).unwrap();
+    let event = Event::create_named(&name, ResetMode::Manual).unwrap();
     let before = table::count();
     let children: Vec<Child> =
         (0..100).map(|_| in_role("opens", &[&name]).stdout(Stdio::null()).spawn().unwrap()).collect();
@@ -279,13 +280,13 @@ fn a_hundred_open_it_at_once() {
 fn creates(arguments: &[String]) {
     let mut created = 0;
     for round in 0..100 {
-        match Event::create_named(&format!("{}.{round}", arguments[0]), Reset::Manual) {
+        match Event::create_named(&format!("{}.{round}", arguments[0]), ResetMode::Manual) {
             Ok(event) => {
                 created += 1;
                 // Until the end, so that nobody else does.
                 std::mem::forget(event);
             }
-            Err(Error::NameTaken { .. }) => {}
+            Err(Error::NameInUse { .. }) => {}
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -304,7 +305,7 @@ fn of_many_that_create_one_name_at_once_one_does() {
     }
     // What they left is taken away with the names.
     for round in 0..100 {
-        drop(Event::create_named(&format!("{name}.{round}"), Reset::Manual).unwrap());
+        drop(Event::create_named(&format!("{name}.{round}"), ResetMode::Manual).unwrap());
     }
 }
 
@@ -312,9 +313,9 @@ fn of_many_that_create_one_name_at_once_one_does() {
 fn claims_again_and_again(name: &str) -> u32 {
     let (started, mut times) = (Instant::now(), 0);
     while started.elapsed() < Duration::from_secs(1) {
-        match SingleInstance::claim(name) {
+        match SingleInstance::acquire(name) {
             Ok(claimed) => {
-                assert!(!claimed.comes_after_a_crash(), "after {times} claims");
+                assert!(!claimed.previous_owner_crashed(), "after {times} claims");
                 times += 1;
             }
             Err(Error::AlreadyRunning { .. }) => {}
@@ -330,7 +331,7 @@ fn claims(arguments: &[String]) {
 
 fn who_claims_after_a_drop_does_not_come_after_a_crash() {
     let name = name("in-turn");
-    drop(SingleInstance::claim(&name).unwrap());
+    drop(SingleInstance::acquire(&name).unwrap());
     let before = table::count();
     let mut other = in_role("claims", &[&name]).stdout(Stdio::null()).spawn().unwrap();
     let times: Vec<u32> = std::thread::scope(|scope| {
@@ -340,27 +341,27 @@ fn who_claims_after_a_drop_does_not_come_after_a_crash() {
     assert!(times.iter().all(|times| *times > 0), "the control: each has it now and then: {times:?}");
     assert!(other.wait_timeout(SOON).unwrap().success());
     drop(other);
-    assert!(!SingleInstance::claim(&name).unwrap().comes_after_a_crash());
+    assert!(!SingleInstance::acquire(&name).unwrap().previous_owner_crashed());
     assert_eq!(table::count(), before);
 }
 
 fn a_name_that_is_claimed_is_refused_at_once() {
     let name = name("claimed");
-    let only = SingleInstance::claim(&name).unwrap();
+    let only = SingleInstance::acquire(&name).unwrap();
     let before = table::count();
     let started = Instant::now();
-    let refused = Event::create_or_open_named(&name, Reset::Auto);
-    assert!(matches!(refused, Err(Error::NameTaken { .. })), "{refused:?}");
+    let refused = Event::create_or_open_named(&name, ResetMode::Auto);
+    assert!(matches!(refused, Err(Error::NameInUse { .. })), "{refused:?}");
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     drop(refused);
     assert_eq!(table::count(), before);
     drop(only);
-    assert_eq!(Event::create_or_open_named(&name, Reset::Auto).unwrap().1, Found::Created);
+    assert_eq!(Event::create_or_open_named(&name, ResetMode::Auto).unwrap().1, CreateOutcome::Created);
 }
 
 fn waits_for_a_signal(arguments: &[String]) {
     calls::let_term_in();
-    let event = Event::create_named(&arguments[0], Reset::Manual).unwrap();
+    let event = Event::create_named(&arguments[0], ResetMode::Manual).unwrap();
     // The thread that serves it was begun when the signal was still let in, and runs: it answers.
     drop(Event::open_named(&arguments[0]).unwrap());
     calls::block_term();

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Kind, Listener, Message, Section, Semaphore, Stdio};
+use handover::{
+    Channel, Child, Command, Error, Event, Listener, Message, ObjectKind, Semaphore, SharedMemory, Stdio,
+};
 use handover_tests::{Suite, door, foreign, is_foreign_there, left_out, script, table, tests};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -40,7 +42,7 @@ fn python<'a>(name: &str) -> Command<'a> {
 
 fn with_channel(name: &str) -> (Child, Channel) {
     let mut child = python(name).channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     (child, channel)
 }
 
@@ -76,7 +78,7 @@ fn a_python_child_sends_an_event_that_it_has_made() {
     let (child, channel) = with_channel("sends_an_event.py");
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"from Python");
-    assert_eq!(message.kind("theirs").unwrap(), Kind::Event);
+    assert_eq!(message.kind("theirs").unwrap(), ObjectKind::Event);
     assert!(matches!(message.take::<Semaphore>("theirs"), Err(Error::WrongKind { .. })));
     let event: Event = message.take("theirs").unwrap();
     let places: Semaphore = message.take("three places").unwrap();
@@ -104,17 +106,17 @@ fn memory_that_python_has_sealed_is_a_section() {
     let before = table::count();
     let (child, channel) = with_channel("sends_memory.py");
     let mut message = channel.recv_timeout(SOON).unwrap();
-    match message.take::<Section>("loose") {
+    match message.take::<SharedMemory>("loose") {
         Err(Error::WrongKind { expected, found, .. }) => {
-            assert_eq!((expected, found), (Kind::Section, Kind::File));
+            assert_eq!((expected, found), (ObjectKind::SharedMemory, ObjectKind::File));
         }
         other => panic!("{other:?}"),
     }
-    let section: Section = message.take("sealed").unwrap();
+    let section: SharedMemory = message.take("sealed").unwrap();
     assert_eq!(section.size().unwrap(), 8192);
     let view = section.view_mut().unwrap();
     assert_eq!(&view.to_vec()[5000..5011], b"from Python");
-    view.write(0, b"from Rust").unwrap();
+    view.write_at(0, b"from Rust").unwrap();
     channel.send(b"seen").unwrap();
     drop((message, section, view));
     ends_well(child, channel);
@@ -158,7 +160,7 @@ fn a_c_child_waits_for_the_descriptor_whose_number_it_is_told() {
     let mut command = Command::new(foreign("inheritance_child"));
     command.inherit("event", &event).inherit("decoy", &decoy).arg_handle("{event}");
     let mut child = command.kill_on_drop(true).spawn().unwrap();
-    let told: Vec<_> = child.handed_down().map(|(_, value)| value.get()).collect();
+    let told: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
     assert_eq!(table::values_of(&event, child.id()), told[..1]);
     decoy.set().unwrap();
     let early = child.wait_timeout(Duration::from_millis(300));

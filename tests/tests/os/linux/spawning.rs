@@ -5,14 +5,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use handover::{Command, Error, Event, Process, Section, Stdio};
+use handover::{Command, Error, Event, Process, SharedMemory, Stdio};
 use handover_tests::{Suite, bare, left_out, role, table, tests, this_program, until};
 use rustix::fs::{
     FlockOperation, MemfdFlags, SealFlags, fcntl_add_seals, fcntl_lock, ftruncate, memfd_create,
 };
 
 use super::calls;
-use super::everybody::{Everybodys, NOBODY};
+use super::unprivileged::{Everybodys, NOBODY};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -126,7 +126,7 @@ fn a_child_has_an_object_under_the_number_that_it_has_here() {
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     command.inherit("once", &once).inherit("twice", &twice).inherit("again", &twice);
     let mut child = command.spawn().unwrap();
-    let given: Vec<u32> = child.handed_down().map(|(_, value)| value.get()).collect();
+    let given: Vec<u32> = child.inherited_handles().map(|(_, value)| value.get()).collect();
     assert_eq!(given[..2], [table::value(&once), table::value(&twice)]);
     assert!(!given[..2].contains(&given[2]), "{given:?}");
     until("the child has it once", || table::values_of(&once, child.id()) == given[..1]);
@@ -194,7 +194,7 @@ fn a_program_is_looked_for_where_the_child_would() {
     let (mut cleared, mut removed) = (Command::new("no-such-program"), Command::new("no-such-program"));
     for command in [cleared.env_clear(), removed.env_remove("PATH")] {
         match command.spawn() {
-            Err(Error::ProgramNotFound { looked_at, .. }) => {
+            Err(Error::ProgramNotFound { searched: looked_at, .. }) => {
                 let expected = ["/bin/no-such-program", "/usr/bin/no-such-program"];
                 assert_eq!(looked_at, expected.map(PathBuf::from));
             }
@@ -228,7 +228,7 @@ fn what_this_user_may_not_start_is_passed_over() {
 }
 
 fn has_huge_pages(_: &[String]) {
-    let taken = handover::inherited().unwrap().take::<Section>("memory");
+    let taken = handover::inherited().unwrap().take::<SharedMemory>("memory");
     assert!(matches!(taken, Err(Error::WrongKind { .. })), "{taken:?}");
 }
 

@@ -4,10 +4,11 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use handover::{Command, Error, HandleValue, Kind, OwnedHandle, Process, Section, Table, shared};
+use handover::inspect::{HandleTable, shared_objects};
+use handover::{Command, Error, HandleValue, ObjectKind, OwnedHandle, Process, SharedMemory};
 use handover_tests::{Suite, begun, left_out, raw, role, tests, this_program, waits};
 
-use super::everybody::{Everybodys, NOBODY};
+use super::unprivileged::{Everybodys, NOBODY};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -26,11 +27,11 @@ pub(super) const SUITE: Suite = Suite {
 };
 
 fn looks_at(arguments: &[String]) {
-    let process = Process::open_to_look(arguments[0].parse().unwrap()).unwrap();
-    let this = Process::open_to_look(std::process::id()).unwrap();
-    for outcome in [Table::of(&process).map(drop), shared(&process, &this).map(drop)] {
+    let process = Process::open_for_query(arguments[0].parse().unwrap()).unwrap();
+    let this = Process::open_for_query(std::process::id()).unwrap();
+    for outcome in [HandleTable::of(&process).map(drop), shared_objects(&process, &this).map(drop)] {
         match outcome {
-            Err(Error::MissingRight { right, what, .. }) => {
+            Err(Error::AccessDenied { right, object: what, .. }) => {
                 assert!(right.contains("ptrace") && what.contains(&arguments[0]), "{right}; {what}");
             }
             other => panic!("{other:?}"),
@@ -56,13 +57,13 @@ fn another_users_process_is_refused() {
 fn looks_at_itself(_: &[String]) {
     assert_eq!(std::process::id(), 1);
     let event = raw::event();
-    match Table::of(&this()) {
-        Err(Error::InvalidInput { what, why }) => {
+    match HandleTable::of(&this()) {
+        Err(Error::InvalidInput { input: what, reason: why, .. }) => {
             assert!(what == "/proc" && why.contains("namespace"), "{what}: {why}");
         }
         other => panic!("{other:?}"),
     }
-    let audit = handover::Audit::of(std::process::Command::new("true")).run(SOON);
+    let audit = handover::inspect::Audit::new(std::process::Command::new("true")).run(SOON);
     assert!(matches!(audit, Err(Error::InvalidInput { .. })), "{audit:?}");
     drop(event);
     println!("refused");
@@ -84,7 +85,7 @@ fn another_namespaces_ids_are_not_believed() {
 }
 
 fn this() -> Process {
-    Process::open_to_look(std::process::id()).unwrap()
+    Process::open_for_query(std::process::id()).unwrap()
 }
 
 fn memory_is_a_section_if_it_is_sealed() {
@@ -92,20 +93,26 @@ fn memory_is_a_section_if_it_is_sealed() {
     let mut command = Command::new(this_program());
     let child =
         begun(command.args(role("waits", &[])).inherit("sealed", &sealed).inherit("unsealed", &unsealed));
-    let looked = Table::of(child.process()).unwrap();
-    let kinds: Vec<_> =
-        child.handed_down().map(|(_, value)| looked.get(value).unwrap().kind().unwrap().clone()).collect();
-    assert_eq!(kinds, [Kind::Section, Kind::File]);
+    let looked = HandleTable::of(child.process()).unwrap();
+    let kinds: Vec<_> = child
+        .inherited_handles()
+        .map(|(_, value)| looked.get(value).unwrap().kind().unwrap().clone())
+        .collect();
+    assert_eq!(kinds, [ObjectKind::SharedMemory, ObjectKind::File]);
 }
 
 fn memory_that_was_opened_once_more_is_the_same_section() {
-    let (section, other) = (Section::new(4096).unwrap(), Section::new(4096).unwrap());
+    let (section, other) = (SharedMemory::new(4096).unwrap(), SharedMemory::new(4096).unwrap());
     let mut command = Command::new(this_program());
     let child = begun(command.args(role("waits", &[])).inherit("section", section.read_only()));
-    let sharing = shared(&this(), child.process()).unwrap();
-    let sections: Vec<_> =
-        sharing.objects.iter().filter(|object| object.kind == Kind::Section).map(|it| &it.handles).collect();
-    let there: Vec<_> = child.handed_down().map(|(_, value)| value).collect();
+    let sharing = shared_objects(&this(), child.process()).unwrap();
+    let sections: Vec<_> = sharing
+        .objects
+        .iter()
+        .filter(|object| object.kind == ObjectKind::SharedMemory)
+        .map(|it| &it.handles)
+        .collect();
+    let there: Vec<_> = child.inherited_handles().map(|(_, value)| value).collect();
     assert_eq!(sections, [&[vec![HandleValue::of(&section).unwrap()], there]]);
     drop(other);
 }
@@ -125,7 +132,7 @@ fn what_a_descriptor_is_open_for_is_said_in_words() {
         (raw::event(), "read, write"),
         (raw::opened_for_appending(), "write, append"),
     ] {
-        let looked = Table::of(&this()).unwrap();
+        let looked = HandleTable::of(&this()).unwrap();
         let entry = looked.get(HandleValue::of(&handle).unwrap()).unwrap();
         assert_eq!(entry.rights(), expected, "{entry:?}");
     }
@@ -133,12 +140,12 @@ fn what_a_descriptor_is_open_for_is_said_in_words() {
 
 fn what_has_no_name_has_none() {
     let (event, epoll) = (raw::event(), raw::epoll());
-    let looked = Table::of(&this()).unwrap();
+    let looked = HandleTable::of(&this()).unwrap();
     let entry = |handle| looked.get(HandleValue::of(handle).unwrap()).unwrap();
     assert_eq!(entry(&event).name(), Ok(None));
-    assert_eq!(entry(&epoll).kind(), Ok(&Kind::Other("eventpoll".into())));
+    assert_eq!(entry(&epoll).kind(), Ok(&ObjectKind::Other("eventpoll".into())));
     let (reader, writer) = raw::pipe();
-    let looked = Table::of(&this()).unwrap();
+    let looked = HandleTable::of(&this()).unwrap();
     let name =
         |handle| looked.get(HandleValue::of(handle).unwrap()).unwrap().name().unwrap().unwrap().to_owned();
     assert!(name(&reader).starts_with("pipe:["));
@@ -162,7 +169,7 @@ fn a_process_whose_first_thread_has_ended_has_its_table() {
     let event = raw::event();
     let mut command = Command::new(this_program());
     let child = begun(command.args(role("ends_its_first_thread", &[])).inherit("event", &event));
-    let (_, value) = child.handed_down().next().unwrap();
-    let looked = Table::of(child.process()).unwrap();
-    assert_eq!(looked.get(value).unwrap().kind(), Ok(&Kind::Event));
+    let (_, value) = child.inherited_handles().next().unwrap();
+    let looked = HandleTable::of(child.process()).unwrap();
+    assert_eq!(looked.get(value).unwrap().kind(), Ok(&ObjectKind::Event));
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use handover::os::windows::{Access, Mutex};
 use handover::{
-    Access, Channel, Child, Command, Error, Event, Kind, Message, Mutex, OwnedHandle, Process, Section,
-    Semaphore, Share, Stdio, Timer, Told, faults, wait_any,
+    BorrowedObject, Channel, Child, Command, Error, Event, HandleValue, Message, ObjectKind, OwnedHandle,
+    Process, Semaphore, SharedMemory, Stdio, Timer, faults, wait_any,
 };
-use handover_tests::{Suite, raw, role, table, tests, this_program};
+use handover_tests::{Suite, adopt, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -42,7 +43,7 @@ fn in_role<'a>(name: &str) -> Command<'a> {
 
 fn with_channel(name: &str) -> (Child, Channel) {
     let mut child = in_role(name).channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     (child, channel)
 }
 
@@ -63,12 +64,12 @@ fn the_access_that_arrives_is_exactly_what_was_given() {
     let event = Event::auto_reset().unwrap();
     let child = in_role("sleeps")
         .inherit("by default", &event)
-        .inherit("wait only", event.only(Access::SYNCHRONIZE))
-        .inherit("set only", event.only(Access::EVENT_MODIFY_STATE))
+        .inherit("wait only", event.with_access(Access::SYNCHRONIZE))
+        .inherit("set only", event.with_access(Access::EVENT_MODIFY_STATE))
         .spawn()
         .unwrap();
     let masks: Vec<_> = child
-        .handed_down()
+        .inherited_handles()
         .map(|(_, value)| table::entry(child.id(), value.get()).expect("it has arrived").access)
         .collect();
     assert_eq!(masks, [0x0010_0002, 0x0010_0000, 0x0000_0002]);
@@ -77,7 +78,7 @@ fn the_access_that_arrives_is_exactly_what_was_given() {
 fn takes_to_wait(_: &[String]) {
     let inherited = handover::inherited().unwrap();
     let wait_only: Event = inherited.take("wait only").unwrap();
-    assert!(matches!(wait_only.set(), Err(Error::MissingRight { right: "EVENT_MODIFY_STATE", .. })));
+    assert!(matches!(wait_only.set(), Err(Error::AccessDenied { right: "EVENT_MODIFY_STATE", .. })));
     wait_only.wait_timeout(SOON).unwrap();
 }
 
@@ -85,13 +86,13 @@ fn what_arrives_to_be_waited_for_can_not_be_set() {
     let event = Event::manual_reset().unwrap();
     event.set().unwrap();
     let mut command = in_role("takes_to_wait");
-    command.inherit("wait only", event.only(Access::SYNCHRONIZE));
+    command.inherit("wait only", event.with_access(Access::SYNCHRONIZE));
     assert!(command.status().unwrap().success());
 }
 
 /// One event and one section, each as a whole and with less.
-fn narrowed<'a>(event: &'a Event, section: &'a OwnedHandle) -> [(&'static str, Share<'a>, u32); 4] {
-    let narrow = |share: Share<'a>, access: u32| share.only(Access::from_bits_retain(access));
+fn narrowed<'a>(event: &'a Event, section: &'a OwnedHandle) -> [(&'static str, BorrowedObject<'a>, u32); 4] {
+    let narrow = |share: BorrowedObject<'a>, access: u32| share.with_access(Access::from_bits_retain(access));
     [
         ("event", event.into(), 0x0010_0002),
         ("wait only", narrow(event.into(), 0x0010_0000), 0x0010_0000),
@@ -100,11 +101,11 @@ fn narrowed<'a>(event: &'a Event, section: &'a OwnedHandle) -> [(&'static str, S
     ]
 }
 
-fn message<'a>(objects: &[(&'static str, Share<'a>, u32)]) -> Message<'a> {
+fn message<'a>(objects: &[(&'static str, BorrowedObject<'a>, u32)]) -> Message<'a> {
     objects.iter().fold(Message::new(b""), |message, (name, share, _)| message.with(*name, *share))
 }
 
-fn masks(message: &mut handover::Received) -> String {
+fn masks(message: &mut handover::ReceivedMessage) -> String {
     let names: Vec<String> = message.names().map(str::to_owned).collect();
     let mask = |name: &String| {
         let object: OwnedHandle = message.take(name).unwrap();
@@ -113,7 +114,7 @@ fn masks(message: &mut handover::Received) -> String {
     names.iter().map(mask).collect()
 }
 
-fn expected(objects: &[(&'static str, Share<'_>, u32)]) -> String {
+fn expected(objects: &[(&'static str, BorrowedObject<'_>, u32)]) -> String {
     objects.iter().map(|(name, _, access)| format!("{name}={access:#x}\n")).collect()
 }
 
@@ -160,11 +161,11 @@ fn maps_the_section(_: &[String]) {
 fn a_read_only_section_can_not_be_written() {
     const FILE_MAP_READ: Access = Access::from_bits_retain(0x4);
     let section = raw::section();
-    let own = Section::new(1).unwrap();
+    let own = SharedMemory::new(1).unwrap();
     for (share, expected) in [
         (own.read_only(), "[true, false]"),
-        (Share::from(&section).only(FILE_MAP_READ), "[true, false]"),
-        (Share::from(&section), "[true, true]"),
+        (BorrowedObject::from(&section).with_access(FILE_MAP_READ), "[true, false]"),
+        (BorrowedObject::from(&section), "[true, true]"),
     ] {
         let (child, channel) = with_channel("maps_the_section");
         channel.send(Message::new(b"").with("section", share)).unwrap();
@@ -176,43 +177,43 @@ fn a_read_only_section_can_not_be_written() {
 
 fn what_travels_can_be_used_and_not_owned() {
     let child = in_role("sleeps").spawn().unwrap();
-    let mask = |share: Share<'_>| {
+    let mask = |share: BorrowedObject<'_>| {
         let copy = child.process().duplicate_into(share).unwrap();
         table::entry(child.id(), copy.value().get()).unwrap().access
     };
     let (mutex, semaphore) = (Mutex::new().unwrap(), Semaphore::new(0).unwrap());
-    let (section, timer) = (Section::new(1).unwrap(), Timer::manual_reset().unwrap());
+    let (section, timer) = (SharedMemory::new(1).unwrap(), Timer::manual_reset().unwrap());
     assert_eq!(mask((&mutex).into()), 0x0010_0001);
     assert_eq!(mask((&semaphore).into()), 0x0010_0002);
     assert_eq!(mask((&section).into()), 0x0000_0007);
     assert_eq!(mask((&timer).into()), 0x0010_0003);
-    assert_eq!(mask(section.only(Access::SECTION_READ)), 0x0000_0005);
+    assert_eq!(mask(section.with_access(Access::SECTION_READ)), 0x0000_0005);
     assert_eq!(mask(section.read_only()), 0x0000_0005);
     // A handle that came with less is passed on with no more.
-    let copy = child.process().duplicate_into(section.only(Access::SECTION_READ)).unwrap();
-    let less: Section = child.process().duplicate_from(copy.value()).unwrap();
+    let copy = child.process().duplicate_into(section.with_access(Access::SECTION_READ)).unwrap();
+    let less: SharedMemory = child.process().duplicate_from(copy.value()).unwrap();
     assert_eq!(mask((&less).into()), 0x0000_0005);
     less.view().unwrap();
     match less.view_mut() {
-        Err(Error::MissingRight { right, .. }) => assert_eq!(right, "SECTION_MAP_WRITE"),
+        Err(Error::AccessDenied { right, .. }) => assert_eq!(right, "SECTION_MAP_WRITE"),
         other => panic!("{other:?}"),
     }
-    let copy = child.process().duplicate_into(semaphore.only(Access::SYNCHRONIZE)).unwrap();
+    let copy = child.process().duplicate_into(semaphore.with_access(Access::SYNCHRONIZE)).unwrap();
     let less: Semaphore = child.process().duplicate_from(copy.value()).unwrap();
-    assert!(matches!(less.release(1), Err(Error::MissingRight { right: "SEMAPHORE_MODIFY_STATE", .. })));
-    let copy = child.process().duplicate_into(timer.only(Access::SYNCHRONIZE)).unwrap();
+    assert!(matches!(less.release(1), Err(Error::AccessDenied { right: "SEMAPHORE_MODIFY_STATE", .. })));
+    let copy = child.process().duplicate_into(timer.with_access(Access::SYNCHRONIZE)).unwrap();
     let less: Timer = child.process().duplicate_from(copy.value()).unwrap();
-    assert!(matches!(less.cancel(), Err(Error::MissingRight { right: "TIMER_MODIFY_STATE", .. })));
+    assert!(matches!(less.cancel(), Err(Error::AccessDenied { right: "TIMER_MODIFY_STATE", .. })));
     assert!(!less.try_wait().unwrap());
     assert!(matches!(child.process().duplicate_from::<Timer>(copy.value()).map(drop), Ok(())));
     assert!(matches!(
         child.process().duplicate_from::<Mutex>(copy.value()),
-        Err(Error::WrongKind { expected: Kind::Mutex, found: Kind::Timer, .. })
+        Err(Error::WrongKind { expected: ObjectKind::Mutex, found: ObjectKind::Timer, .. })
     ));
 }
 
 fn a_section_that_is_too_large_is_the_systems_error() {
-    let huge = Section::new(1 << 60).unwrap_err();
+    let huge = SharedMemory::new(1 << 60).unwrap_err();
     assert!(matches!(huge, Error::System { call: "CreateFileMappingW", .. }), "{huge:?}");
 }
 
@@ -221,14 +222,14 @@ fn what_can_not_be_waited_for_is_refused() {
     let before = table::count();
     let mut command = Command::new(this_program());
     command.args(role("waits_without_the_right", &[]));
-    command.inherit("event", event.only(Access::EVENT_MODIFY_STATE)).arg_handle("{event}");
+    command.inherit("event", event.with_access(Access::EVENT_MODIFY_STATE)).arg_handle("{event}");
     assert!(command.status().unwrap().success());
     assert_eq!(table::count(), before);
 }
 
 fn waits_without_the_right(_: &[String]) {
     let own = Event::manual_reset().unwrap();
-    let event: Event = Told::argument(3).unwrap().adopt().unwrap();
+    let event: Event = adopt(HandleValue::from_arg(3).unwrap()).unwrap();
     // Another failure is itself, though the right is lacking.
     let fails = [faults::Turn::fails("WaitForMultipleObjects", 0..1, faults::CODE)];
     match faults::taking(fails, || wait_any(&[&own, &event], SOON)).0 {
@@ -236,7 +237,7 @@ fn waits_without_the_right(_: &[String]) {
         other => panic!("{other:?}"),
     }
     match wait_any(&[&own, &event], SOON) {
-        Err(error @ Error::MissingRight { right: "SYNCHRONIZE", .. }) => {
+        Err(error @ Error::AccessDenied { right: "SYNCHRONIZE", .. }) => {
             assert!(error.to_string().contains("object 1"), "{error}");
         }
         other => panic!("{other:?}"),
@@ -254,17 +255,17 @@ fn a_process_by_its_id_has_the_rights_asked_for() {
     assert_eq!(table::values_of(&event, child.id()), [copy.value().get()]);
     drop(copy);
     assert_eq!(table::values_of(&event, child.id()), []);
-    assert!(!process.has_ended().unwrap());
+    assert!(!process.has_exited().unwrap());
     assert_eq!(process.identity().unwrap(), child.process().identity().unwrap());
     // What is asked for anyway may be asked for.
     let process = Process::open_with(child.id(), Access::SYNCHRONIZE).unwrap();
-    assert!(!process.has_ended().unwrap());
+    assert!(!process.has_exited().unwrap());
     {
         use std::os::windows::io::AsRawHandle;
         assert_eq!(child.as_raw_handle().addr(), table::value(&child) as usize);
     }
     match Process::open_with(0x7fff_fff0, Access::PROCESS_DUP_HANDLE) {
-        Err(Error::PeerGone { process: 0x7fff_fff0, .. }) => {}
+        Err(Error::ProcessExited { pid: 0x7fff_fff0, .. }) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -274,7 +275,7 @@ fn a_missing_right_is_named() {
     let process = Process::open_with(child.id(), Access::empty()).unwrap();
     let event = Event::manual_reset().unwrap();
     let lacks = |outcome: Result<(), Error>| match outcome {
-        Err(error @ Error::MissingRight { .. }) => {
+        Err(error @ Error::AccessDenied { .. }) => {
             let text = error.to_string();
             assert!(text.contains("PROCESS_DUP_HANDLE") && text.contains(&child.id().to_string()), "{text}");
         }

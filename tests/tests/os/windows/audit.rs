@@ -4,7 +4,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use handover::{Audit, Event, Kind, Standing, Started};
+use handover::inspect::{Audit, AuditedProcess, Origin};
+use handover::os::windows::CommandExt as _;
+use handover::{Event, ObjectKind};
 use handover_tests::{
     Suite, audit, in_role_of_std, left_out, raw, role, settled, table, tests, this_program,
 };
@@ -26,8 +28,8 @@ pub(super) const SUITE: Suite = Suite {
     roles: tests![ends, has_a_child_with_other_streams, lists_in_each_way, does, has_threads],
 };
 
-fn with(started: &Started, is: impl Fn(&Standing) -> bool) -> usize {
-    started.arrived.iter().filter(|(_, standing)| is(standing)).count()
+fn with(started: &AuditedProcess, is: impl Fn(&Origin) -> bool) -> usize {
+    started.handles.iter().filter(|(_, standing)| is(standing)).count()
 }
 
 fn ends(_: &[String]) {}
@@ -42,25 +44,25 @@ fn has_a_child_with_other_streams(_: &[String]) {
 fn the_parents_streams_leak_into_a_child_that_has_others() {
     table::keep_what_came();
     let audit = audit("has_a_child_with_other_streams", &[]);
-    let [command, child] = audit.started.as_slice() else { panic!("{audit}") };
+    let [command, child] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(command.leaks().count(), 0, "{audit}");
     // Each handle that the parent has to its streams is there, and none of them is a stream of the child.
-    let parents: Vec<u32> = command.arrived.iter().map(|(entry, _)| entry.value().get()).collect();
+    let parents: Vec<u32> = command.handles.iter().map(|(entry, _)| entry.value().get()).collect();
     let leaked: Vec<u32> = child.leaks().map(|leak| leak.value().get()).collect();
     assert!(leaked.len() >= 3, "{audit}");
     assert_eq!(leaked, parents, "{audit}");
-    assert!(child.leaks().all(|leak| leak.kind() == Ok(&Kind::File)), "{audit}");
-    assert_eq!(with(child, |standing| *standing == Standing::Stream), 3, "{audit}");
+    assert!(child.leaks().all(|leak| leak.kind() == Ok(&ObjectKind::File)), "{audit}");
+    assert_eq!(with(child, |standing| *standing == Origin::Stream), 3, "{audit}");
 }
 
 fn a_stream_that_is_shared_comes_twice_and_is_no_leak() {
     table::keep_what_came();
     let audit = audit("ends", &[]);
-    let [command] = audit.started.as_slice() else { panic!("{audit}") };
-    assert_eq!(with(command, |standing| *standing == Standing::Stream), 3, "{audit}");
+    let [command] = audit.processes.as_slice() else { panic!("{audit}") };
+    assert_eq!(with(command, |standing| *standing == Origin::Stream), 3, "{audit}");
     // Those of this process that are inheritable, because it has inherited them itself.
     let inheritable = table::of(std::process::id()).iter().filter(|entry| entry.inheritable).count();
-    assert_eq!(with(command, |standing| *standing == Standing::StreamTwice), inheritable, "{audit}");
+    assert_eq!(with(command, |standing| *standing == Origin::DuplicateStream), inheritable, "{audit}");
     assert!(audit.is_clean(), "{audit}");
 }
 
@@ -74,7 +76,7 @@ fn lists_in_each_way(_: &[String]) {
         command
     };
     assert!(command().spawn().unwrap().wait_timeout(LONG).unwrap().success());
-    assert!(command().sealed().spawn().unwrap().wait_timeout(LONG).unwrap().success());
+    assert!(command().race_free().spawn().unwrap().wait_timeout(LONG).unwrap().success());
     assert!(command().kill_with_parent(true).spawn().unwrap().wait_timeout(LONG).unwrap().success());
     let suspended = command().spawn_suspended().unwrap();
     assert!(suspended.resume().unwrap().wait_timeout(LONG).unwrap().success());
@@ -87,14 +89,14 @@ fn what_is_listed_has_its_name_in_each_way_of_starting() {
         left_out(
             "Wine tells a debugger of a process that never runs: the helper of sealed spawns, which is only a table",
         );
-        let parents: Vec<u32> = audit.started.iter().map(|started| started.parent).collect();
-        let command = audit.started[0].id;
-        audit.started.retain(|started| started.id == command || !parents.contains(&started.id));
+        let parents: Vec<u32> = audit.processes.iter().map(|started| started.parent).collect();
+        let command = audit.processes[0].id;
+        audit.processes.retain(|started| started.id == command || !parents.contains(&started.id));
     }
     assert!(audit.is_clean(), "{audit}");
-    assert_eq!(audit.started.len(), 5, "{audit}");
-    let listed = Standing::Listed("ready".into());
-    let having = audit.started.iter().filter(|started| with(started, |standing| *standing == listed) == 1);
+    assert_eq!(audit.processes.len(), 5, "{audit}");
+    let listed = Origin::Listed("ready".into());
+    let having = audit.processes.iter().filter(|started| with(started, |standing| *standing == listed) == 1);
     assert_eq!(having.count(), 4, "{audit}");
 }
 
@@ -128,7 +130,7 @@ fn what_only_a_debugger_sees_changes_nothing() {
             command
         };
         let expected = quiet().status().unwrap();
-        let audit = Audit::of(quiet()).run(LONG).unwrap();
+        let audit = Audit::new(quiet()).run(LONG).unwrap();
         assert_eq!(audit.status, expected, "{what}");
         assert_eq!(expected.success(), what == "say something to a debugger", "{what}: {expected}");
     }
@@ -139,7 +141,7 @@ fn creation_flags_of_the_command_are_replaced() {
     // CREATE_SUSPENDED, with which nobody would let it run.
     let mut command = in_role_of_std("ends", &[]);
     command.creation_flags(4);
-    assert!(Audit::of(command).run(LONG).unwrap().status.success());
+    assert!(Audit::new(command).run(LONG).unwrap().status.success());
 }
 
 fn a_stream_that_nobody_reads_is_refused() {
@@ -150,7 +152,7 @@ fn a_stream_that_nobody_reads_is_refused() {
             1 => command.stdout(Stdio::piped()),
             _ => command.stderr(Stdio::piped()),
         };
-        let error = Audit::of(command).run(LONG).unwrap_err();
+        let error = Audit::new(command).run(LONG).unwrap_err();
         assert!(error.to_string().contains("has a pipe to this process"), "{which}: {error}");
     }
 }

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Message, OwnedHandle, Process, Share, Stdio, Table};
+use handover::inspect::HandleTable;
+use handover::{BorrowedObject, Channel, Child, Command, Error, Event, Message, OwnedHandle, Process, Stdio};
 use handover_tests::frame::frame;
 use handover_tests::{
     Suite, breaks_a_rule, ends_for_good, raw, role, table, tests, this_program, until, weaker,
@@ -47,7 +48,7 @@ fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
     let mut command = Command::new(this_program());
     command.args(role(name, arguments)).stdin(Stdio::null());
     let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.channel.take().unwrap();
+    let channel = child.take_channel().unwrap();
     (child, channel)
 }
 
@@ -106,7 +107,7 @@ fn what_the_parent_has_closed_unread_is_closed() {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.trim_end(), "sent");
-    drop(child.channel.take());
+    drop(child.take_channel());
     assert!(child.wait_timeout(SOON * 2).unwrap().success());
 }
 
@@ -119,8 +120,8 @@ fn a_copy_of_a_killed_childs_end_keeps_nobody_waiting() {
         let before = table::count();
         let (mut child, channel) = in_role("sleeps", &[]);
         // All that it has, and so its end too: the pipe doesn't break with the child.
-        let process = Process::open_to_look(child.id()).unwrap();
-        let looked = Table::of(&process).unwrap();
+        let process = Process::open_for_query(child.id()).unwrap();
+        let looked = HandleTable::of(&process).unwrap();
         let copies: Vec<OwnedHandle> =
             looked.entries().iter().filter_map(|entry| process.duplicate_from(entry.value()).ok()).collect();
         assert!(copies.len() > 3, "{}", copies.len());
@@ -137,7 +138,7 @@ fn a_copy_of_a_killed_childs_end_keeps_nobody_waiting() {
                 channel.recv_timeout(SOON * 3).map(drop).unwrap_err()
             }
         });
-        assert!(matches!(gone, Error::PeerGone { .. }), "{sends}: {gone:?}");
+        assert!(matches!(gone, Error::ProcessExited { .. }), "{sends}: {gone:?}");
         assert!(started.elapsed() < SOON * 2);
         child.wait_timeout(SOON).unwrap();
         drop((child, channel, process, copies));
@@ -152,7 +153,10 @@ fn what_the_child_sends_last_is_fetched_before_it_ends() {
     assert_eq!(child.try_wait().unwrap(), None);
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. } | Error::PeerGone { .. })));
+    assert!(matches!(
+        channel.recv_timeout(SOON),
+        Err(Error::Disconnected { .. } | Error::ProcessExited { .. })
+    ));
     assert!(child.wait_timeout(SOON).unwrap().success());
 
     // A child that can't wait takes its objects with it: an error, and nothing left.
@@ -160,7 +164,7 @@ fn what_the_child_sends_last_is_fetched_before_it_ends() {
     child.wait_timeout(SOON).unwrap();
     let before = table::count();
     match channel.recv_timeout(SOON) {
-        Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+        Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
         other => panic!("{other:?}"),
     }
     assert_eq!(table::count(), before);
@@ -192,7 +196,7 @@ fn flushes(_: &[String]) {
     assert_eq!(table::count(), before);
     channel.send(b"flushed").unwrap();
     let end = channel.recv_timeout(SOON);
-    assert!(matches!(end, Err(Error::Closed { .. })), "{end:?}");
+    assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
 }
 
 fn flushing_waits_until_it_is_fetched() {
@@ -222,7 +226,7 @@ fn waits_for_fetching(_: &[String]) {
     let started = Instant::now();
     println!("waits");
     let end = channel.flush(Duration::from_secs(60));
-    assert!(matches!(end, Err(Error::PeerGone { .. })), "{end:?}");
+    assert!(matches!(end, Err(Error::ProcessExited { .. })), "{end:?}");
     drop(channel);
     assert!(table::count() < before && started.elapsed() < Duration::from_secs(4));
     println!("gone");
@@ -260,9 +264,9 @@ fn a_socket_among_the_objects_is_refused() {
     let socket = raw::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let (child, channel) = in_role("sends_and_returns", &[]);
     let before = table::count();
-    let message = Message::new(b"").with("one", &event).with("two", Share::from(&socket));
+    let message = Message::new(b"").with("one", &event).with("two", BorrowedObject::from(&socket));
     match channel.send(message) {
-        Err(error @ Error::Socket { .. }) => assert!(error.to_string().contains("two"), "{error}"),
+        Err(error @ Error::SocketUnsupported { .. }) => assert!(error.to_string().contains("two"), "{error}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(table::values_of(&event, child.id()), [], "nothing is left in the child");
@@ -348,12 +352,12 @@ fn pseudo_handles_never_reach_the_system() {
 fn forged_values_are_refused_with_all_that_came_beside() {
     refused(&["a value twice"], "twice");
     // A number that no handle of that process has. Whatever it has is its own to give.
-    refused(&["value", "524272"], "no open handle");
-    refused(&["value", "2147483644"], "no open handle");
+    refused(&["value", "524272"], "is not open");
+    refused(&["value", "2147483644"], "is not open");
     let name = format!("hostile.{}", std::process::id());
-    let told = Event::create_named(&name, handover::Reset::Manual).unwrap();
+    let told = Event::create_named(&name, handover::ResetMode::Manual).unwrap();
     met(&["value and looks", "524272", &name], |child, channel| {
-        breaks_a_rule(channel.recv_timeout(SOON), child, "no open handle");
+        breaks_a_rule(channel.recv_timeout(SOON), child, "is not open");
         told.wait_timeout(SOON).unwrap();
     });
 }
@@ -369,12 +373,12 @@ fn a_ledger_that_lies_harms_the_liar_alone() {
     met(&["says that it took none"], |child, channel| {
         assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
         let closed = channel.send(Message::new(b"").with("event", &event));
-        assert!(matches!(closed, Err(Error::Closed { .. })), "{closed:?}");
+        assert!(matches!(closed, Err(Error::Disconnected { .. })), "{closed:?}");
         assert_eq!(table::values_of(&event, child.id()), []);
     });
     met(&["takes its objects back"], |_, channel| {
         let lost = channel.recv_timeout(SOON);
-        assert!(matches!(lost, Err(Error::Closed { .. })), "{lost:?}");
+        assert!(matches!(lost, Err(Error::Disconnected { .. })), "{lost:?}");
     });
 }
 
@@ -384,9 +388,9 @@ fn a_ledger_that_never_stands_still_breaks_nothing() {
         met(&["scribbles"], |_, channel| {
             for _ in 0..200 {
                 let sent = channel.send_timeout(Message::new(b"").with("event", &event), SOON);
-                assert!(matches!(sent, Ok(()) | Err(Error::Closed { .. })), "{sent:?}");
+                assert!(matches!(sent, Ok(()) | Err(Error::Disconnected { .. })), "{sent:?}");
                 let came = channel.recv_timeout(SOON);
-                assert!(matches!(came, Ok(_) | Err(Error::Closed { .. })), "{came:?}");
+                assert!(matches!(came, Ok(_) | Err(Error::Disconnected { .. })), "{came:?}");
             }
         });
     }

@@ -166,7 +166,7 @@ fn a_batch_file_is_refused() {
 
 fn what_is_looked_at_has_an_order() {
     let looked_at = |command: &mut Command<'_>| match command.spawn() {
-        Err(Error::ProgramNotFound { looked_at, .. }) => looked_at,
+        Err(Error::ProgramNotFound { searched: looked_at, .. }) => looked_at,
         other => panic!("{other:?}"),
     };
     let plain = looked_at(&mut Command::new("no-such-program"));
@@ -198,12 +198,14 @@ fn a_socket_is_refused() {
     let socket = raw::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let before = table::count();
     match in_role("sleeps").inherit("socket", &socket).spawn() {
-        Err(error @ Error::Socket { .. }) => assert!(error.to_string().contains("\"socket\""), "{error}"),
+        Err(error @ Error::SocketUnsupported { .. }) => {
+            assert!(error.to_string().contains("\"socket\""), "{error}");
+        }
         other => panic!("{other:?}"),
     }
     until("the thread that asked is gone", || table::count() == before);
     let outcome = in_role("sleeps").stdin(socket).spawn();
-    assert!(matches!(outcome, Err(Error::Socket { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::SocketUnsupported { .. })), "{outcome:?}");
     // A pipe isn't one, though it answers to some of the same calls.
     let mut child = in_role("reads_all")
         .stdin(Stdio::piped())

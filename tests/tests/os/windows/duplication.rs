@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use handover::os::windows::Access;
 use handover::{
-    Access, AsHandle, BorrowedHandle, Child, ChildStdin, Command, Error, Event, HandleValue, Process, Stdio,
-    Told,
+    AsHandle, BorrowedHandle, Child, ChildStdin, Command, Error, Event, HandleValue, Process, Stdio,
 };
-use handover_tests::{Suite, listen, role, table, tests, this_program};
+use handover_tests::{Suite, adopt, listen, role, table, tests, this_program};
 use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 
@@ -50,8 +50,8 @@ fn in_role(name: &str) -> Child {
     command.spawn().unwrap()
 }
 
-fn told() -> Told {
-    Told::line().expect("a handle's number")
+fn told() -> HandleValue {
+    HandleValue::from_stdin().expect("a handle's number")
 }
 
 fn tell(child: &mut Child, value: HandleValue) {
@@ -69,22 +69,22 @@ fn sleeps(_: &[String]) {
 }
 
 fn waits_for_the_event_on_its_input(_: &[String]) {
-    let event: Event = told().adopt().expect("an event");
+    let event: Event = adopt(told()).expect("an event");
     event.wait_timeout(SOON).expect("the signal");
 }
 
 fn the_child_gets_the_very_object() {
     let (event, decoy) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let mut child = in_role("waits_for_the_event_on_its_input");
-    child.process().duplicate_into(&decoy).unwrap().delivered();
+    child.process().duplicate_into(&decoy).unwrap().into_value();
     let copy = child.process().duplicate_into(&event).unwrap();
     assert_eq!(table::values_of(&event, child.id()), [copy.value().get()]);
-    let value = copy.delivered();
+    let value = copy.into_value();
     tell(&mut child, value);
     decoy.set().unwrap();
     let early = child.process().clone();
     std::thread::sleep(Duration::from_millis(500));
-    assert!(!early.has_ended().unwrap(), "the decoy woke it");
+    assert!(!early.has_exited().unwrap(), "the decoy woke it");
     event.set().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
@@ -92,23 +92,26 @@ fn the_child_gets_the_very_object() {
 fn the_access_that_arrives_is_exactly_what_was_given() {
     let event = Event::auto_reset().unwrap();
     let child = in_role("sleeps");
-    let mask = |copy: handover::Undelivered| {
+    let mask = |copy: handover::os::windows::RemoteHandle| {
         let entry = table::entry(child.id(), copy.value().get()).expect("it has arrived");
         assert!(!entry.inheritable);
         entry.access
     };
     assert_eq!(mask(child.process().duplicate_into(&event).unwrap()), 0x0010_0002);
-    assert_eq!(mask(child.process().duplicate_into(event.only(Access::SYNCHRONIZE)).unwrap()), 0x0010_0000);
+    assert_eq!(
+        mask(child.process().duplicate_into(event.with_access(Access::SYNCHRONIZE)).unwrap()),
+        0x0010_0000
+    );
     // A handle of no type of ours keeps what it has.
     let untyped = std::os::windows::io::OwnedHandle::from(event);
     assert_eq!(mask(child.process().duplicate_into(&untyped).unwrap()), 0x001f_0003);
 }
 
 fn says_what_it_may_do(_: &[String]) {
-    let event: Event = told().adopt().expect("an event");
+    let event: Event = adopt(told()).expect("an event");
     let say = |what: handover::Result<()>| match what {
         Ok(()) => "yes".to_owned(),
-        Err(Error::MissingRight { right, .. }) => right.to_owned(),
+        Err(Error::AccessDenied { right, .. }) => right.to_owned(),
         Err(other) => format!("{other:?}"),
     };
     println!("{} {} {}", say(event.set()), say(event.reset()), say(event.try_wait().map(drop)));
@@ -122,7 +125,7 @@ fn a_right_that_did_not_come_is_named() {
     ] {
         let event = Event::manual_reset().unwrap();
         let mut child = in_role("says_what_it_may_do");
-        let value = child.process().duplicate_into(event.only(access)).unwrap().delivered();
+        let value = child.process().duplicate_into(event.with_access(access)).unwrap().into_value();
         tell(&mut child, value);
         assert_eq!(answer(&mut child), expected);
         assert!(child.wait_timeout(SOON).unwrap().success());
@@ -130,7 +133,7 @@ fn a_right_that_did_not_come_is_named() {
 }
 
 fn passes_its_event_on(_: &[String]) {
-    let event: Event = told().adopt().expect("an event");
+    let event: Event = adopt(told()).expect("an event");
     let mut child = in_role("sleeps");
     let copy = child.process().duplicate_into(&event).unwrap();
     println!("{:#x}", table::entry(child.id(), copy.value().get()).unwrap().access);
@@ -141,7 +144,7 @@ fn passes_its_event_on(_: &[String]) {
 fn what_came_with_less_is_passed_on_with_no_more() {
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("passes_its_event_on");
-    let value = child.process().duplicate_into(event.only(Access::SYNCHRONIZE)).unwrap().delivered();
+    let value = child.process().duplicate_into(event.with_access(Access::SYNCHRONIZE)).unwrap().into_value();
     tell(&mut child, value);
     assert_eq!(answer(&mut child), "0x100000");
     assert!(child.wait_timeout(SOON).unwrap().success());
@@ -160,23 +163,23 @@ fn what_is_no_handle_is_not_put_anywhere() {
     let child = in_role("sleeps");
     let before = table::count();
     for (handle, expected) in [
-        (table::current_process(), "NotAHandle"),
-        (table::borrowed(0), "NotAHandle"),
-        (table::closed_handle(), "NotOpen"),
+        (table::current_process(), "InvalidHandleValue"),
+        (table::borrowed(0), "InvalidHandleValue"),
+        (table::closed_handle(), "InvalidHandle"),
     ] {
         let error = child.process().duplicate_into(handle).unwrap_err();
         assert!(format!("{error:?}").starts_with(expected), "{error:?}");
     }
     // An owner of INVALID_HANDLE_VALUE isn't one of a stream.
     let refused = Command::new(this_program()).stdin(table::invalid_owned()).spawn();
-    assert!(matches!(refused, Err(Error::NotAHandle { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::InvalidHandleValue { .. })), "{refused:?}");
     assert_eq!(table::count(), before);
 }
 
 fn a_copy_that_is_delivered_stays() {
     let event = Event::manual_reset().unwrap();
     let child = in_role("sleeps");
-    let value = child.process().duplicate_into(&event).unwrap().delivered();
+    let value = child.process().duplicate_into(&event).unwrap().into_value();
     assert_eq!(table::values_of(&event, child.id()), [value.get()]);
 }
 
@@ -185,7 +188,7 @@ fn a_copy_whose_number_is_told_is_delivered() {
     let mut child = in_role("waits_for_the_event_on_its_input");
     let copy = child.process().duplicate_into(&event).unwrap();
     let value = copy.value();
-    copy.tell(child.stdin.as_mut().unwrap()).unwrap();
+    copy.write_to(child.stdin.as_mut().unwrap()).unwrap();
     assert_eq!(table::values_of(&event, child.id()), [value.get()]);
     event.set().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
@@ -215,7 +218,7 @@ fn telling_a_number_is_one_event() {
     let line = format!("{}\n", copy.value());
     let mut pipe = child.stdin.take().unwrap();
     let before = EVENTS.lock().unwrap().len();
-    copy.tell(&mut pipe).unwrap();
+    copy.write_to(&mut pipe).unwrap();
     let events = EVENTS.lock().unwrap().split_off(before);
     let expected = format!(
         "call: \"WriteFile\"; arguments: handle {:#x}, {} bytes {line:?}; result: ok; failed: false; effects: ; ",
@@ -311,11 +314,11 @@ fn a_copy_whose_number_can_not_be_told_is_closed_over_there() {
     let mut to = Writer { inner, writes: Vec::new(), fails: false };
     let copy = child.process().duplicate_into(&event).unwrap();
     let value = copy.value();
-    copy.tell(&mut to).unwrap();
+    copy.write_to(&mut to).unwrap();
     assert_eq!(to.writes, [format!("{value}\n").into_bytes()], "in one piece");
     to.fails = true;
     let copy = child.process().duplicate_into(&event).unwrap();
-    match copy.tell(&mut to) {
+    match copy.write_to(&mut to) {
         Err(Error::System { call: "WriteFile", source, .. }) => {
             assert_eq!(source.kind(), std::io::ErrorKind::BrokenPipe);
         }
@@ -344,7 +347,7 @@ fn a_process_that_has_ended_is_gone_not_forbidden() {
     child.wait_timeout(SOON).unwrap();
     let before = table::count();
     match child.process().duplicate_into(&event) {
-        Err(Error::PeerGone { process, .. }) => assert_eq!(process, child.id()),
+        Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
         other => panic!("{other:?}"),
     }
     drop(undelivered);
@@ -352,17 +355,17 @@ fn a_process_that_has_ended_is_gone_not_forbidden() {
 }
 
 fn has_other_streams(_: &[String]) {
-    let event: Event = told().adopt().unwrap();
+    let event: Event = adopt(told()).unwrap();
     let second: HandleValue = std::env::args().nth(3).expect("a number").parse().unwrap();
     let unlisted =
-        || handover::unlisted().unwrap().into_iter().map(|handle| handle.value).collect::<Vec<_>>();
+        || handover::leaked_handles().unwrap().into_iter().map(|handle| handle.value).collect::<Vec<_>>();
     let before = unlisted();
     // As a program does that closes its input: the number stays in the record, and is another handle's sooner or later.
     table::be_standard_input(0x7_fff0);
     assert!(before.iter().all(|value| unlisted().contains(value)));
     table::be_standard_input(second.get());
     assert!(unlisted().contains(&second));
-    Told::argument(3).and_then(Told::adopt::<Event>).unwrap().set().unwrap();
+    HandleValue::from_arg(3).and_then(adopt::<Event>).unwrap().set().unwrap();
     event.set().unwrap();
 }
 
@@ -373,7 +376,7 @@ fn a_streams_number_that_something_else_has_is_no_stream() {
     command.inherit("second", &second).arg_handle("{second}");
     let mut child = command.spawn().unwrap();
     let copy = child.process().duplicate_into(&event).unwrap();
-    tell(&mut child, copy.delivered());
+    tell(&mut child, copy.into_value());
     assert!(child.wait_timeout(SOON * 3).unwrap().success());
     assert!(event.try_wait().unwrap() && second.try_wait().unwrap());
 }

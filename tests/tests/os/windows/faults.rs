@@ -1,6 +1,8 @@
 //! Each system call fails in turn in what only Windows can do.
 
-use handover::{Access, Command, Event, Mutex, Process, Stdio};
+use handover::os::windows::CommandExt as _;
+use handover::os::windows::{Access, Mutex};
+use handover::{Command, Event, Process, Stdio};
 use handover_tests::{Suite, Sweep, end, events, flags_are_as_before, foreign, settled, sweep, table, tests};
 
 pub(super) const SUITE: Suite = Suite {
@@ -54,6 +56,6 @@ fn creating_and_opening_fail_at_each_call() {
     let _mutex = Mutex::create_named(&name).unwrap();
     sweep("open, a mutex", || Mutex::open_named(&name), drop);
     let this = Process::current_identity().unwrap();
-    let open = || Process::open_identified_with(this, Access::PROCESS_DUP_HANDLE);
+    let open = || Process::open_exact_with(this, Access::PROCESS_DUP_HANDLE);
     sweep("open a process with a right", open, drop);
 }

@@ -37,14 +37,14 @@ fn stranger(role_name: &str, arguments: &[&str]) -> std::process::Child {
 fn case_makes_no_difference_and_a_name_can_be_long() {
     let name = name("case");
     let _listener = Listener::bind(&name).unwrap();
-    assert!(matches!(Listener::bind(&name.to_uppercase()), Err(Error::NameTaken { .. })));
+    assert!(matches!(Listener::bind(&name.to_uppercase()), Err(Error::NameInUse { .. })));
     drop(Listener::bind(&"ä🦀 with spaces".repeat(8)).unwrap());
 }
 
 fn a_squatter_is_an_error() {
     let name = name("squatter");
     let squatter = door::squat(&name).unwrap();
-    assert!(matches!(Listener::bind(&name), Err(Error::NameTaken { .. })));
+    assert!(matches!(Listener::bind(&name), Err(Error::NameInUse { .. })));
     drop(squatter);
     let _listener = Listener::bind(&name).unwrap();
     assert!(door::squat(&name).is_err(), "nobody makes a second pipe of the name");
@@ -58,7 +58,7 @@ fn client(arguments: &[String]) {
     let events_of_its_own = table.iter().filter(|entry| entry.access == 0x001f_0003).count();
     assert_eq!(events_of_its_own, 2, "{table:?}");
     channel.send(b"looked").unwrap();
-    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Closed { .. })));
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
 fn a_client_gets_no_more_than_it_needs() {

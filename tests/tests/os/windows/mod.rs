@@ -2,6 +2,7 @@
 //! kernel, suspended children, and the ways of its pipes and command lines.
 
 mod access;
+mod access_denied;
 mod audit;
 mod channel;
 mod command;
@@ -10,9 +11,8 @@ mod faults;
 mod listener;
 mod mutex;
 mod names;
-mod refusals;
-mod sealed;
-mod suspended;
+mod race_free;
+mod suspended_child;
 mod tables;
 
 use handover_tests::Suite;
@@ -27,8 +27,8 @@ pub(crate) const SUITES: &[Suite] = &[
     listener::SUITE,
     mutex::SUITE,
     names::SUITE,
-    refusals::SUITE,
-    sealed::SUITE,
-    suspended::SUITE,
+    access_denied::SUITE,
+    race_free::SUITE,
+    suspended_child::SUITE,
     tables::SUITE,
 ];

@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use handover::{
-    Access, Command, Event, HandleValue, Kind, OwnedHandle, Process, Reset, Semaphore, Table, faults, shared,
-};
+use handover::inspect::{HandleTable, shared_objects};
+use handover::os::windows::Access;
+use handover::{Command, Event, HandleValue, ObjectKind, OwnedHandle, Process, ResetMode, Semaphore, faults};
 use handover_tests::{Suite, begun, raw, role, settled, table, tests, this_program, waits};
 
 pub(super) const SUITE: Suite = Suite {
@@ -21,8 +21,8 @@ pub(super) const SUITE: Suite = Suite {
     roles: tests![waits],
 };
 
-fn of_this_process() -> Table {
-    Table::of(&Process::open_to_look(std::process::id()).unwrap()).unwrap()
+fn of_this_process() -> HandleTable {
+    HandleTable::of(&Process::open_for_query(std::process::id()).unwrap()).unwrap()
 }
 
 fn a_handle_that_is_protected_says_so() {
@@ -36,7 +36,7 @@ fn a_handle_that_is_protected_says_so() {
 
 fn a_name_is_the_kernels_full_name() {
     let name = format!("handover-test.{}", std::process::id());
-    let event = Event::create_named(&name, Reset::Manual).unwrap();
+    let event = Event::create_named(&name, ResetMode::Manual).unwrap();
     let unnamed = Event::manual_reset().unwrap();
     let looked = of_this_process();
     let entry = |event| looked.get(HandleValue::of(event).unwrap()).unwrap();
@@ -48,23 +48,25 @@ fn a_name_is_the_kernels_full_name() {
 fn rights_are_named_by_their_kind() {
     let (event, semaphore) = (Event::manual_reset().unwrap(), Semaphore::new(1).unwrap());
     let mut command = Command::new(this_program());
-    command.args(role("waits", &[])).inherit("event", event.only(Access::SYNCHRONIZE));
+    command.args(role("waits", &[])).inherit("event", event.with_access(Access::SYNCHRONIZE));
     let child = begun(command.inherit("semaphore", &semaphore));
-    let looked = Table::of(child.process()).unwrap();
-    let rights: Vec<_> = child.handed_down().map(|(_, value)| looked.get(value).unwrap().rights()).collect();
+    let looked = HandleTable::of(child.process()).unwrap();
+    let rights: Vec<_> =
+        child.inherited_handles().map(|(_, value)| looked.get(value).unwrap().rights()).collect();
     assert_eq!(rights, ["SYNCHRONIZE", "SEMAPHORE_MODIFY_STATE, SYNCHRONIZE"]);
 }
 
 fn a_file_that_does_not_tell_its_name_holds_nobody_up() {
     let files: Vec<_> = (0..25).map(|_| std::fs::File::open(this_program()).unwrap()).collect();
-    let process = Process::open_to_look(std::process::id()).unwrap();
-    Table::of(&process).unwrap();
+    let process = Process::open_for_query(std::process::id()).unwrap();
+    HandleTable::of(&process).unwrap();
     let before = table::count();
     faults::let_names_hang(true);
     let started = Instant::now();
-    let looked = Table::of(&process).unwrap();
+    let looked = HandleTable::of(&process).unwrap();
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    let found: Vec<_> = looked.entries().iter().filter(|entry| entry.kind() == Ok(&Kind::File)).collect();
+    let found: Vec<_> =
+        looked.entries().iter().filter(|entry| entry.kind() == Ok(&ObjectKind::File)).collect();
     assert!(found.len() >= files.len());
     // Each costs a tenth of a second, so there is an end to it.
     for (place, file) in found.into_iter().enumerate() {
@@ -73,8 +75,8 @@ fn a_file_that_does_not_tell_its_name_holds_nobody_up() {
     }
     assert_eq!(table::count(), before);
     faults::let_names_hang(false);
-    let looked = Table::of(&process).unwrap();
-    let is_told = |entry: &handover::Entry| entry.name().is_ok();
+    let looked = HandleTable::of(&process).unwrap();
+    let is_told = |entry: &handover::inspect::HandleEntry| entry.name().is_ok();
     assert!(looked.entries().iter().all(is_told));
     assert_eq!(table::count(), before);
 }
@@ -88,7 +90,7 @@ fn a_pipe_that_is_read_holds_nobody_up() {
     let looked = of_this_process();
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     // Windows doesn't tell its name meanwhile; Wine does.
-    assert_eq!(looked.get(value).unwrap().kind(), Ok(&Kind::File));
+    assert_eq!(looked.get(value).unwrap().kind(), Ok(&ObjectKind::File));
     drop(writer);
     assert_eq!(reading.join().unwrap(), 0);
 }
@@ -97,17 +99,17 @@ fn a_lacking_right_is_said_in_each_row() {
     let event: OwnedHandle = Event::manual_reset().unwrap().into();
     let mut command = Command::new(this_program());
     let child = begun(command.args(role("waits", &[])).inherit("event", &event));
-    let (_, value) = child.handed_down().next().unwrap();
+    let (_, value) = child.inherited_handles().next().unwrap();
     let process = Process::open(child.id()).unwrap();
-    let looked = Table::of(&process).unwrap();
+    let looked = HandleTable::of(&process).unwrap();
     assert_eq!(looked.entries().len(), settled(child.id()));
     for entry in looked.entries() {
         let why = entry.name().unwrap_err().to_string();
         assert!(why.contains("PROCESS_DUP_HANDLE") && why.contains(&child.id().to_string()), "{why}");
     }
     // Which kind it is, is known from this process's own handles.
-    assert_eq!(looked.get(value).unwrap().kind(), Ok(&Kind::Event));
-    let this = Process::open_to_look(std::process::id()).unwrap();
-    let sharing = shared(&this, &process).unwrap();
-    assert_eq!((sharing.objects.len(), sharing.untold.len()), (0, looked.entries().len()));
+    assert_eq!(looked.get(value).unwrap().kind(), Ok(&ObjectKind::Event));
+    let this = Process::open_for_query(std::process::id()).unwrap();
+    let sharing = shared_objects(&this, &process).unwrap();
+    assert_eq!((sharing.objects.len(), sharing.incomplete.len()), (0, looked.entries().len()));
 }

@@ -17,9 +17,10 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid, waitpid,
 };
 
+use super::SysError;
+use super::SysResult;
+use super::child_exec::{Failure, Newborn, SET, set_mask};
 use super::fault;
-use super::newborn::{Failure, Newborn, SET, set_mask};
-use super::spawn::Refused;
 
 /// The flags by which a process can be made, and the first that is best. Without lent memory it is a copy of this process,
 /// as `fork` makes it. The last is without a descriptor, which is then opened by the process's id: until somebody has waited
@@ -32,18 +33,14 @@ static WAY: AtomicUsize = AtomicUsize::new(0);
 /// copy, don't wait, and say nothing of it.
 static IS_LENT: AtomicBool = AtomicBool::new(false);
 
-fn failed<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> Refused {
-    move |source| Refused { call, source: source.into() }
-}
-
 /// Makes one of the calls that a start consists of. Tests can let it fail; of itself it isn't told.
-fn made<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Refused> {
-    fault(call).and_then(|()| Ok(make()?)).map_err(failed(call))
+fn made<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysResult<T> {
+    fault(call).and_then(|()| Ok(make()?)).map_err(SysError::of(call))
 }
 
 /// Makes the process and waits until it is the program, or has failed and is gone. The calls of which this consists, the
 /// new process's among them, are one to who is told.
-pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Refused> {
+pub(super) fn start(newborn: &mut Newborn<'_>) -> SysResult<(u32, OwnedFd)> {
     let stack = Stack::new()?;
     // In lent memory, another user could do to this process what it may do to its own. And the kernel would note of the
     // memory that its process has changed users, and keep debuggers and /proc from this one from then on.
@@ -56,15 +53,14 @@ pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Refused
         let is_known = flags == LENT && IS_LENT.load(Relaxed);
         let pipe = if is_known { None } else { Some(made("pipe2", || pipe_with(PipeFlags::CLOEXEC))?) };
         newborn.pipe = pipe.as_ref().map(|(_, tells)| tells.as_raw_fd());
-        let cloned =
-            without_any_signal(|| clone(flags, &stack, newborn)).map_err(failed("rt_sigprocmask"))?;
+        let cloned = without_any_signal(|| clone(flags, &stack, newborn))?;
         let (id, process) = match cloned {
             Err(error) if way + 1 < WAYS.len() && is_refused(&error) => {
                 way += 1;
                 WAY.fetch_max(way, Relaxed);
                 continue;
             }
-            other => other.map_err(failed("clone"))?,
+            other => other.map_err(SysError::of("clone"))?,
         };
         let failure = match pipe {
             None => Ok(newborn.failure),
@@ -92,12 +88,12 @@ pub(super) fn start(newborn: &mut Newborn<'_>) -> Result<(u32, OwnedFd), Refused
             Ok(None) => Ok((id.as_raw_pid().unsigned_abs(), process)),
             Ok(Some(Failure { call, code })) => {
                 forget(&process);
-                Err(Refused { call: call.name(), source: io::Error::from_raw_os_error(code) })
+                Err(SysError::new(call.name(), io::Error::from_raw_os_error(code)))
             }
             Err(error) => {
                 let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
                 forget(&process);
-                Err(failed("read")(error))
+                Err(SysError::new("read", error))
             }
         };
     }
@@ -127,13 +123,15 @@ fn read(pipe: &OwnedFd) -> io::Result<Option<Failure>> {
         .ok_or_else(|| io::Error::other("the new process has said something else than why it failed"))
 }
 
+const SIG_PROC_MASK: &str = "rt_sigprocmask";
+
 /// Does something while no signal comes to this thread, nor to a process that it makes: the handlers are for this memory.
-fn without_any_signal<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+fn without_any_signal<T>(work: impl FnOnce() -> T) -> SysResult<T> {
     let (all, mut before) = ([u8::MAX; SET], [0; SET]);
-    fault("rt_sigprocmask")?;
+    fault(SIG_PROC_MASK).map_err(SysError::of(SIG_PROC_MASK))?;
     // SAFETY: both are live.
     if unsafe { set_mask(&raw const all, &raw mut before) } != 0 {
-        return Err(io::Error::last_os_error());
+        return Err(SysError::new(SIG_PROC_MASK, io::Error::last_os_error()));
     }
     let outcome = work();
     // SAFETY: the set is live, and the old one isn't asked for. It can't fail: it has just been done.
@@ -143,7 +141,7 @@ fn without_any_signal<T>(work: impl FnOnce() -> T) -> io::Result<T> {
 
 fn clone(flags: c_int, stack: &Stack, newborn: &mut Newborn<'_>) -> io::Result<(Pid, Option<OwnedFd>)> {
     #[cfg(feature = "faults")]
-    let flags = fault::as_that_system(flags, libc::CLONE_VM | libc::CLONE_VFORK);
+    let flags = crate::sys::fault_injection::as_that_system(flags, libc::CLONE_VM | libc::CLONE_VFORK);
     fault("clone")?;
     let mut process: RawFd = -1;
     let (newborn, nothing) = (&raw mut *newborn, null_mut::<c_void>());
@@ -197,7 +195,7 @@ impl Stack {
     /// Many times of what is used.
     const ROOM: usize = 64 * 1024;
 
-    fn new() -> Result<Self, Refused> {
+    fn new() -> SysResult<Self> {
         let guard = rustix::param::page_size();
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::STACK);
         let base = made("mmap", || {
@@ -232,7 +230,7 @@ impl Drop for Stack {
 ///
 /// If there is no memory.
 #[cfg(feature = "faults")]
-pub(in crate::sys) fn shared_board() -> &'static fault::Board {
+pub(in crate::sys) fn shared_board() -> &'static crate::sys::fault_injection::Board {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: the kernel chooses where, so nothing that is there is replaced.
     let place = unsafe { mmap_anonymous(null_mut(), rustix::param::page_size(), protection, flags) };

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, OFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
 
+use super::SysError;
+use super::SysResult;
 use super::io::Owned;
 use super::rights::Rights;
 use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, ask, call, fault};
-use crate::{HandleValue, Kind};
+use crate::handle::{HandleValue, ObjectKind};
 
 /// The type of the file system that shared memory is in.
 #[allow(clippy::useless_conversion, reason = "the two crates' types are the same on some machines only")]
@@ -30,11 +32,6 @@ fn borrowed(value: HandleValue) -> BorrowedFd<'static> {
     // SAFETY: it is no -1. The callers ask the kernel about a number that another process has told; if nothing has it,
     // the kernel answers so.
     unsafe { BorrowedFd::borrow_raw(raw(value)) }
-}
-
-/// Does something with the descriptor that has this value, without owning it.
-pub(crate) fn with_borrowed<T>(value: HandleValue, work: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
-    work(borrowed(value))
 }
 
 /// The file through which this process's own descriptor can be opened once more. Of the thread, because the first one
@@ -56,7 +53,7 @@ fn above_the_streams(handle: BorrowedFd<'_>) -> io::Result<Duplicated<'_, Owned>
 const DUPLICATE: &str = "F_DUPFD_CLOEXEC";
 
 /// A second descriptor of this process for the same object, which a program that is started doesn't get.
-pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Result<Owned> {
+pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> SysResult<Owned> {
     match rights {
         Rights::Same => {
             let arguments = [("handle", handle.into()), to(DUPLICATE)];
@@ -78,7 +75,7 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> io::Resu
 }
 
 /// The null device.
-pub(super) fn open_null() -> io::Result<Owned> {
+pub(super) fn open_null() -> SysResult<Owned> {
     call("open", &[("path", NULL.into()), to("O_RDWR")], || {
         Ok(OwnedFd::from(OpenOptions::new().read(true).write(true).open(NULL)?).into())
     })
@@ -87,7 +84,7 @@ pub(super) fn open_null() -> io::Result<Owned> {
 const NULL: &str = "/dev/null";
 
 /// Holds a number that nothing has.
-pub(crate) fn reserve() -> io::Result<Owned> {
+pub(crate) fn reserve() -> SysResult<Owned> {
     let nothing = open_null()?;
     if nothing.as_raw_fd() >= FIRST {
         return Ok(nothing);
@@ -97,7 +94,7 @@ pub(crate) fn reserve() -> io::Result<Owned> {
 }
 
 /// A descriptor of this process for what another process has under this value. The other's isn't touched.
-pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> io::Result<Owned> {
+pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> SysResult<Owned> {
     use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
     let copy = call("pidfd_getfd", &[("handle", Argument::There(value, process))], || {
         let copy = pidfd_getfd(process, raw(value), PidfdGetfdFlags::empty())?.into();
@@ -109,7 +106,7 @@ pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> io:
 /// Makes this process the owner of a descriptor that another process made for this one.
 ///
 /// Three callers have the right to: [`crate::inherited`], for one that a started program would have got until a moment
-/// ago, as one is that was handed down, and as std makes none; [`crate::Told`], which stands for the promise
+/// ago, as one is that was handed down, and as std makes none; [`crate::Reported`], which stands for the promise
 /// that another process told the number, and can be made elsewhere only by unsafe code; and the end of a channel that
 /// a parent has handed down.
 pub(crate) fn own(value: HandleValue) -> Owned {
@@ -120,7 +117,7 @@ pub(crate) fn own(value: HandleValue) -> Owned {
 
 /// Whether a descriptor is open and would go on to a started program, as one is that was handed down and not adopted
 /// yet.
-pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
+pub(crate) fn is_open_and_inheritable(value: HandleValue) -> SysResult<bool> {
     let flags = flags_of(borrowed(value))?;
     Ok(flags.is_some_and(|Flags(flags)| !flags.contains(FdFlags::CLOEXEC)))
 }
@@ -135,7 +132,7 @@ impl Outcome for Flags {
 }
 
 /// Those flags; `None` if it isn't open.
-fn flags_of(handle: BorrowedFd<'_>) -> io::Result<Option<Flags>> {
+fn flags_of(handle: BorrowedFd<'_>) -> SysResult<Option<Flags>> {
     ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || match rustix::io::fcntl_getfd(handle) {
         Ok(flags) => Ok(Some(Flags(flags))),
         Err(Errno::BADF) => Ok(None),
@@ -143,14 +140,8 @@ fn flags_of(handle: BorrowedFd<'_>) -> io::Result<Option<Flags>> {
     })
 }
 
-/// Whether a descriptor whose number was told can be one that nobody owns. Nothing is put into a running process here, so
-/// it has come with the start, and goes on to started programs until it is taken. What std and this crate make doesn't.
-pub(crate) fn is_still_anybodys(value: HandleValue) -> io::Result<bool> {
-    is_open_and_inheritable(value)
-}
-
 /// Keeps a descriptor that is about to be owned from programs that are started.
-pub(crate) fn clear_inheritable_of(value: HandleValue) -> io::Result<()> {
+pub(crate) fn clear_inheritable_of(value: HandleValue) -> SysResult<()> {
     let handle = borrowed(value);
     let Flags(flags) = ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || {
         Ok(Flags(rustix::io::fcntl_getfd(handle)?))
@@ -161,7 +152,7 @@ pub(crate) fn clear_inheritable_of(value: HandleValue) -> io::Result<()> {
 }
 
 /// Whether a descriptor is open.
-pub(crate) fn check_open(handle: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn check_open(handle: BorrowedFd<'_>) -> SysResult<()> {
     ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || Ok(Flags(rustix::io::fcntl_getfd(handle)?)))
         .map(drop)
 }
@@ -176,13 +167,13 @@ impl Outcome for Opened {
 }
 
 /// Asks for that.
-pub(super) fn ask_how_opened(handle: BorrowedFd<'_>) -> io::Result<OFlags> {
+pub(super) fn ask_how_opened(handle: BorrowedFd<'_>) -> SysResult<OFlags> {
     let arguments = [("handle", handle.into()), to("F_GETFL")];
     ask("fcntl", &arguments, || Ok(Opened(rustix::fs::fcntl_getfl(handle)?))).map(|Opened(flags)| flags)
 }
 
 /// What nobody can do any more with memory.
-pub(super) fn seals_of(handle: BorrowedFd<'_>) -> io::Result<SealFlags> {
+pub(super) fn seals_of(handle: BorrowedFd<'_>) -> SysResult<SealFlags> {
     struct Seals(SealFlags);
     impl Outcome for Seals {
         fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -194,13 +185,13 @@ pub(super) fn seals_of(handle: BorrowedFd<'_>) -> io::Result<SealFlags> {
 }
 
 /// What the kernel says of what a descriptor refers to.
-pub(super) fn status_of(handle: BorrowedFd<'_>) -> io::Result<rustix::fs::Stat> {
+pub(super) fn status_of(handle: BorrowedFd<'_>) -> SysResult<rustix::fs::Stat> {
     let status = ask("fstat", &[("handle", handle.into())], || Ok(Answered(rustix::fs::fstat(handle)?)));
     status.map(|Answered(status)| status)
 }
 
 /// Whether what a descriptor refers to is in a file system of this type.
-fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> io::Result<bool> {
+fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> SysResult<bool> {
     ask("fstatfs", &[("handle", handle.into())], || Ok(rustix::fs::fstatfs(handle)?.f_type == system))
 }
 
@@ -208,15 +199,15 @@ fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> io::Result<bool>
 ///
 /// An event and a semaphore are one kind of thing to the kernel, in two modes, and only its page about the descriptor
 /// tells them apart (since Linux 6.5; before that, either is an event).
-pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
+pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
     let status = status_of(handle)?;
     match FileType::from_raw_mode(status.st_mode) {
-        FileType::Socket => return Ok(Kind::Socket),
+        FileType::Socket => return Ok(ObjectKind::Socket),
         FileType::RegularFile => {
-            return Ok(if is_section(handle)? { Kind::Section } else { Kind::File });
+            return Ok(if is_section(handle)? { ObjectKind::SharedMemory } else { ObjectKind::File });
         }
         FileType::Unknown => {}
-        _ => return Ok(Kind::File),
+        _ => return Ok(ObjectKind::File),
     }
     // It is of no file system that has files.
     let page = page_of(handle)?;
@@ -225,12 +216,12 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> io::Result<Kind> {
     }
     // Any other kind has a name in its link.
     let link = link_at(Path::new(&path_of(handle)))?.into_os_string();
-    let link = link.into_string().map_err(|_| io::Error::other("the link's text isn't UTF-8"))?;
-    Ok(Kind::Other(name_in_link(&link).into()))
+    let link = link.into_string().map_err(|_| SysError::unexpected("readlink", "the link is not UTF-8"))?;
+    Ok(ObjectKind::Other(name_in_link(&link).into()))
 }
 
 /// Whether it is memory that nobody can shrink behind the back of who looks at it. Other memory is a file.
-pub(super) fn is_section(file: BorrowedFd<'_>) -> io::Result<bool> {
+pub(super) fn is_section(file: BorrowedFd<'_>) -> SysResult<bool> {
     let is_sealed = match seals_of(file) {
         Ok(seals) => seals.contains(SealFlags::SHRINK),
         // It isn't of a kind that could be. The second is said of what was opened by its path alone.
@@ -242,19 +233,19 @@ pub(super) fn is_section(file: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 /// The kind of what is in no file system, if the kernel's page about the descriptor has what only that kind has.
-pub(super) fn kind_in(page: &[u8]) -> Option<Kind> {
+pub(super) fn kind_in(page: &[u8]) -> Option<ObjectKind> {
     let line = |word: &[u8]| page.split(|byte| *byte == b'\n').find(|line| line.starts_with(word));
     let has = |word: &[u8]| line(word).is_some();
     if has(b"eventfd-count:") {
         // Without the line, the kernel doesn't say.
         let is_semaphore =
             line(b"eventfd-semaphore:").is_some_and(|line| line.trim_ascii_end().ends_with(b"1"));
-        return Some(if is_semaphore { Kind::Semaphore } else { Kind::Event });
+        return Some(if is_semaphore { ObjectKind::Semaphore } else { ObjectKind::Event });
     }
     if has(b"Pid:") {
-        return Some(Kind::Process);
+        return Some(ObjectKind::Process);
     }
-    (has(b"clockid:") && has(b"settime flags:")).then_some(Kind::Timer)
+    (has(b"clockid:") && has(b"settime flags:")).then_some(ObjectKind::Timer)
 }
 
 /// The kernel's name for any other kind, by the link to the descriptor.
@@ -264,16 +255,16 @@ pub(super) fn name_in_link(link: &str) -> &str {
 }
 
 /// What an eventfd has.
-pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> io::Result<u64> {
+pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> SysResult<u64> {
     let page = page_of(handle)?;
     let page = String::from_utf8_lossy(&page);
     let count = page.lines().find_map(|line| line.strip_prefix("eventfd-count:"));
     let count = count.and_then(|count| u64::from_str_radix(count.trim(), 16).ok());
-    count.ok_or_else(|| io::Error::other("the page about the eventfd doesn't say what it has"))
+    count.ok_or_else(|| SysError::unexpected("read", "the page about the eventfd has no count"))
 }
 
 /// The kernel's page about a descriptor, or its first lines.
-fn page_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+fn page_of(handle: BorrowedFd<'_>) -> SysResult<Vec<u8>> {
     let path = format!("/proc/thread-self/fdinfo/{}", handle.as_raw_fd());
     ask_page(Path::new(&path), || {
         // One event has two calls that can fail in different ways, so a test can let each of them.
@@ -286,17 +277,17 @@ fn page_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
 }
 
 /// Reads one of the kernel's pages, which leaves nothing open: one event for all of it.
-fn ask_page(path: &Path, read: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+fn ask_page(path: &Path, read: impl FnOnce() -> io::Result<Vec<u8>>) -> SysResult<Vec<u8>> {
     ask("read", &[("path", path.into())], || read().map(Page)).map(|Page(page)| page)
 }
 
 /// The kernel's page of this path.
-pub(crate) fn page_at(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn page_at(path: &Path) -> SysResult<Vec<u8>> {
     ask_page(path, || std::fs::read(path))
 }
 
 /// Where one of the kernel's links leads.
-pub(crate) fn link_at(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn link_at(path: &Path) -> SysResult<PathBuf> {
     struct Link(PathBuf);
     impl Outcome for Link {
         fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -315,13 +306,13 @@ impl Outcome for Page {
 }
 
 /// The same of the descriptor that has this value.
-pub(crate) fn kind_of_value(value: HandleValue) -> io::Result<Kind> {
+pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
     kind_of(borrowed(value))
 }
 
 /// One of the standard streams of this process, if it is open.
-pub(crate) fn standard_stream(which: usize) -> io::Result<Option<BorrowedFd<'static>>> {
-    let number = RawFd::try_from(which).map_err(io::Error::other)?;
+pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedFd<'static>>> {
+    let number = RawFd::try_from(which).expect("there are three streams");
     // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its life. A
     // program that closes one gets an error from the kernel for the number.
     let stream = unsafe { BorrowedFd::borrow_raw(number) };
@@ -340,10 +331,10 @@ mod tests {
     #[test]
     fn a_kind_is_known_by_all_that_it_has() {
         for (page, kind) in [
-            ("pos:\t0\neventfd-count:  0\neventfd-semaphore: 0\n", Some(Kind::Event)),
-            ("eventfd-count:  0\neventfd-semaphore: 1\n", Some(Kind::Semaphore)),
-            ("Pid:\t77\nNSpid:\t77\n", Some(Kind::Process)),
-            ("clockid: 1\nticks: 0\nsettime flags: 01\n", Some(Kind::Timer)),
+            ("pos:\t0\neventfd-count:  0\neventfd-semaphore: 0\n", Some(ObjectKind::Event)),
+            ("eventfd-count:  0\neventfd-semaphore: 1\n", Some(ObjectKind::Semaphore)),
+            ("Pid:\t77\nNSpid:\t77\n", Some(ObjectKind::Process)),
+            ("clockid: 1\nticks: 0\nsettime flags: 01\n", Some(ObjectKind::Timer)),
             ("clockid: 1\n", None),
             ("settime flags: 01\n", None),
             ("pos:\t0\n", None),

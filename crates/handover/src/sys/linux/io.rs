@@ -3,7 +3,7 @@
 pub use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
-pub(crate) use crate::sys::owned::Owned;
+pub(crate) use crate::sys::owned_handle::Owned;
 
 /// What closes a descriptor.
 pub(crate) const CLOSE: &str = "close";

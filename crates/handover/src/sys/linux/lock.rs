@@ -1,7 +1,6 @@
 //! Locks on files, which the system takes off with the process.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::SysResult;
 use super::call;
 use super::io::Owned;
 
@@ -20,7 +20,7 @@ pub(crate) struct LockFile(ManuallyDrop<File>);
 
 impl LockFile {
     /// Opens a file, and doesn't follow a link.
-    pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> SysResult<Self> {
         let arguments = [("path", path.into())];
         let opened = call("open", &arguments, || {
             let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
@@ -47,7 +47,7 @@ impl Drop for LockFile {
 }
 
 /// Locks a file, if nobody has locked it.
-pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+pub(crate) fn try_lock(file: &File) -> SysResult<bool> {
     call("flock", &[("handle", file.as_fd().into())], || {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),

@@ -1,6 +1,5 @@
 //! Memory that processes share.
 
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
 
@@ -8,6 +7,8 @@ use rustix::fs::{OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::SysError;
+use super::SysResult;
 use super::handle::{ask_how_opened, seals_of, status_of};
 use super::{Argument, Outcome, always, call};
 
@@ -26,14 +27,14 @@ unsafe impl Sync for View {}
 
 impl View {
     /// Maps so many bytes from this place on, a multiple of the [granularity].
-    pub(crate) fn map(section: BorrowedFd<'_>, writing: bool, from: u64, length: usize) -> io::Result<Self> {
+    pub(crate) fn map(section: BorrowedFd<'_>, writing: bool, from: u64, length: usize) -> SysResult<Self> {
         // What isn't sealed can be made shorter by whoever has it, and then a look at it would be the end.
         if size_of_section(section)? as u64 <= from.saturating_add(length as u64).saturating_sub(1) {
-            return Err(io::Error::other("the section has no memory there"));
+            return Err(SysError::unexpected("mmap", "the shared memory ends before that"));
         }
         // No slice can be longer.
         if isize::try_from(length).is_err() {
-            return Err(Errno::NOMEM.into());
+            return Err(SysError::new("mmap", Errno::NOMEM));
         }
         let protection = if writing { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         let arguments = [
@@ -52,7 +53,7 @@ impl View {
     }
 
     /// Maps all that the section has.
-    pub(crate) fn whole(section: BorrowedFd<'_>, writing: bool) -> io::Result<Self> {
+    pub(crate) fn whole(section: BorrowedFd<'_>, writing: bool) -> SysResult<Self> {
         Self::map(section, writing, 0, size_of_section(section)?)
     }
 
@@ -87,27 +88,29 @@ pub(crate) fn granularity() -> u64 {
 }
 
 /// How many bytes a section has.
-pub(crate) fn size_of_section(section: BorrowedFd<'_>) -> io::Result<usize> {
+pub(crate) fn size_of_section(section: BorrowedFd<'_>) -> SysResult<usize> {
     let seals = seals_of(section)?;
     if !seals.contains(SealFlags::SHRINK) {
-        return Err(io::Error::other("the section isn't sealed against becoming shorter"));
+        return Err(SysError::unexpected("fcntl", "the memory is not sealed against shrinking"));
     }
     if ask_how_opened(section)?.contains(OFlags::WRONLY) {
-        return Err(Errno::ACCESS.into());
+        return Err(SysError::new("fstat", Errno::ACCESS));
     }
-    usize::try_from(status_of(section)?.st_size).map_err(io::Error::other)
+    usize::try_from(status_of(section)?.st_size).map_err(|_| SysError::new("fstat", Errno::OVERFLOW))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use rustix::fs::fstat;
 
     use super::*;
-    use crate::sys::named::{What, create};
+    use crate::sys::create_object::{What, create};
 
     #[test]
     fn a_view_goes_with_its_owner() -> io::Result<()> {
-        let section = create(What::Section(1))?;
+        let section = create(What::SharedMemory(1))?;
         let file = fstat(&section)?.st_ino.to_string();
         let is_mapped = || -> io::Result<bool> {
             let maps = std::fs::read_to_string("/proc/thread-self/maps")?;
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_out_of_view_is_out_of_memory() -> io::Result<()> {
-        let section = create(What::Section(1 << 20))?;
+        let section = create(What::SharedMemory(1 << 20))?;
         let inode = format!(" {} ", fstat(&section)?.st_ino);
         let views = || {
             let maps = std::fs::read_to_string("/proc/self/maps")?;

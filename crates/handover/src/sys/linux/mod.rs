@@ -3,22 +3,24 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod call;
+mod child_exec;
 mod clone;
+pub(crate) mod create_object;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod lock;
-pub(crate) mod look;
 pub(crate) mod memory;
-pub(crate) mod named;
-mod newborn;
+pub(crate) mod proc_fd;
 pub(crate) mod process;
+pub(crate) mod ptrace;
+pub(crate) mod reset_mode;
 pub(crate) mod rights;
 pub(crate) mod socket;
 pub(crate) mod spawn;
-pub(crate) mod stream;
+pub(crate) mod spawn_plan;
 pub(crate) mod table;
 pub(crate) mod text;
-pub(crate) mod trace;
+pub(crate) mod unix_socket;
 pub(crate) mod user;
 pub(crate) mod value;
 pub(crate) mod wait;
@@ -26,10 +28,10 @@ pub(crate) mod wait;
 #[cfg(feature = "faults")]
 pub(super) use clone::shared_board;
 
+use super::call_info::{Answered, Argument, Duplicated, Effects, Length, Moved, Outcome, Slot, Table};
+use super::error::{SysError, SysResult};
 use super::fault;
-use super::seam::{
-    Answered, Argument, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, ask, call,
-};
+use super::syscall::{always, ask, call, composed};
 
 /// Sets what the system's last error was.
 #[cfg(feature = "tracing")]

@@ -9,13 +9,15 @@ use std::process::ExitStatus;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+use super::SysError;
+use super::SysResult;
 use super::handle::page_at;
 use super::io::Owned;
 use super::{Argument, Outcome, ask, call};
-use crate::Identity;
+use crate::handle::ProcessIdentity;
 
 /// A process by its id.
-pub(crate) fn open(id: u32) -> io::Result<Owned> {
+pub(crate) fn open(id: u32) -> SysResult<Owned> {
     call("pidfd_open", &[("", Argument::ProcessId(id))], || {
         // An id that is a thread's and not a process's is invalid.
         match rustix::process::pidfd_open(pid(id)?, PidfdFlags::empty()) {
@@ -45,7 +47,7 @@ pub(crate) fn is_forgotten(error: &io::Error) -> bool {
 }
 
 /// Ends a process, which can't refuse. Only begins it: the process is gone when a wait for it says so.
-pub(crate) fn terminate(process: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn terminate(process: BorrowedFd<'_>) -> SysResult<()> {
     call("pidfd_send_signal", &[("", Argument::Process(process)), ("SIGKILL", Argument::Yes)], || {
         match rustix::process::pidfd_send_signal(process, Signal::KILL) {
             // It has ended, and was waited for.
@@ -56,15 +58,15 @@ pub(crate) fn terminate(process: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// How a child has ended, if it has. The system forgets the child with that.
-pub(crate) fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+pub(crate) fn exit_status(process: BorrowedFd<'_>) -> SysResult<Option<ExitStatus>> {
     exit_status_of(libc::P_PIDFD, process.as_raw_fd().unsigned_abs(), Argument::Process(process))
 }
 
 /// The same for a child by its identity: if another process has its id, somebody has waited for it.
-pub(crate) fn exit_status_of_identified(identity: Identity) -> io::Result<Option<ExitStatus>> {
+pub(crate) fn exit_status_of_identified(identity: ProcessIdentity) -> SysResult<Option<ExitStatus>> {
     let page = page_at(Path::new(&format!("/proc/{}/stat", identity.id)))?;
     if number_in(&page, STARTED)? != identity.created {
-        return Err(Errno::CHILD.into());
+        return Err(SysError::new("waitid", Errno::CHILD));
     }
     exit_status_of(libc::P_PID, identity.id, Argument::ProcessId(identity.id))
 }
@@ -73,11 +75,7 @@ fn pid(id: u32) -> io::Result<Pid> {
     Ok(i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?)
 }
 
-fn exit_status_of(
-    kind: libc::idtype_t,
-    id: libc::id_t,
-    said: Argument<'_>,
-) -> io::Result<Option<ExitStatus>> {
+fn exit_status_of(kind: libc::idtype_t, id: libc::id_t, said: Argument<'_>) -> SysResult<Option<ExitStatus>> {
     // It does something: the system forgets a child that was asked about.
     call("waitid", &[("", said)], || {
         let heard = heard_of(kind, id, libc::WEXITED)?;
@@ -141,21 +139,23 @@ impl Outcome for ExitStatus {
 }
 
 /// When this process was created.
-pub(crate) fn own_creation_time() -> io::Result<u64> {
+pub(crate) fn own_creation_time() -> SysResult<u64> {
     number_in(&page_at(Path::new("/proc/self/stat"))?, STARTED)
 }
 
 /// When a process was created, in clock ticks since the machine was started.
-pub(crate) fn creation_time(process: BorrowedFd<'_>, id: u32) -> io::Result<u64> {
+pub(crate) fn creation_time(process: BorrowedFd<'_>, id: u32) -> SysResult<u64> {
     let page = page_at(Path::new(&format!("/proc/{id}/stat")));
     let started = page.and_then(|page| number_in(&page, STARTED));
     // If it is known to the system now, nobody else had its id a moment ago.
     check_known(process)?;
-    started.map_err(|error| if error.kind() == io::ErrorKind::NotFound { Errno::SRCH.into() } else { error })
+    started.map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound { SysError::new(error.call, Errno::SRCH) } else { error }
+    })
 }
 
 /// Whether the system still knows the process: it runs, or nobody has waited for it since it ended.
-pub(crate) fn check_known(process: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn check_known(process: BorrowedFd<'_>) -> SysResult<()> {
     let asked =
         ask("pidfd_send_signal", &[("", Argument::Process(process)), ("signal", 0_u32.into())], || {
             // No signal at all: only the question whether it could be sent.
@@ -191,17 +191,17 @@ pub(crate) fn may_be_ending(id: u32) -> bool {
 const STARTED: usize = 22;
 
 /// A number on the kernel's page about a process, by its place there, as `proc_pid_stat(5)` counts.
-fn number_in(page: &[u8], place: usize) -> io::Result<u64> {
+fn number_in(page: &[u8], place: usize) -> SysResult<u64> {
     let page = String::from_utf8_lossy(page);
     // The second word is the program's name in parentheses, with anything in it; the last parenthesis ends it.
     let behind_the_name = page.rsplit_once(')').map(|(_, rest)| rest);
     let number = behind_the_name.and_then(|rest| rest.split_whitespace().nth(place - 3)?.parse().ok());
-    number.ok_or_else(|| io::Error::other("the page about the process isn't as it is documented"))
+    number.ok_or_else(|| SysError::unexpected("read", "the page about the process is not as documented"))
 }
 
 /// Whether this process doesn't want to hear of its children's ends: then the system forgets them at once, and their ids
 /// are given again.
-pub(crate) fn forgets_children() -> io::Result<bool> {
+pub(crate) fn forgets_children() -> SysResult<bool> {
     ask("rt_sigaction", &[("SIGCHLD", Argument::Yes)], || {
         let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: nothing is changed, and the answer has a live place of its type.
@@ -224,7 +224,7 @@ mod tests {
         let this = std::process::id();
         let process = open(this)?;
         assert_eq!(id_of(process.borrowed()), Some(this));
-        check_known(process.borrowed())
+        Ok(check_known(process.borrowed())?)
     }
 
     #[test]

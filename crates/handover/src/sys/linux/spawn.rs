@@ -2,9 +2,9 @@
 //!
 //! std's `Command` would fork, which costs a copy of the memory's map, and run code of ours in the new process, because the
 //! variable that says for whom a manifest is has that process's id in it. Here the process is made without the copy
-//! (`super::clone`), and does all of it itself (`super::newborn`).
+//! (`super::clone`), and does all of it itself (`super::child_exec`).
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,46 +13,13 @@ use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::SysResult;
+use super::child_exec::Newborn;
 use super::clone::start;
 use super::handle::{open_null, standard_stream};
 use super::io::Owned;
-use super::newborn::Newborn;
-use super::{Answered, Argument, Effects, Outcome, Slot, Table, always, ask, call};
-
-/// What is done in the new process.
-pub(crate) struct Plan {
-    pub(crate) program: CString,
-    pub(crate) arguments: Vec<CString>,
-    /// Each `name=value`.
-    pub(crate) variables: Vec<CString>,
-    /// Which of the variables has the new process's id in it, and from which byte on: as many digits as [`ID`].
-    pub(crate) id: Option<(usize, usize)>,
-    /// The descriptors that the program gets beside its three streams: which, and under which number.
-    pub(crate) inherit: Vec<(RawFd, RawFd)>,
-    /// Its three streams.
-    pub(crate) streams: [Stream; 3],
-    /// The signals that are blocked in it.
-    pub(crate) blocked: libc::sigset_t,
-    pub(crate) directory: Option<CString>,
-    pub(crate) user: Option<u32>,
-    pub(crate) group: Option<u32>,
-    pub(crate) process_group: Option<i32>,
-    /// Whether the system ends the child with the thread that starts it; this is the id of its process.
-    pub(crate) ends_with: Option<u32>,
-}
-
-/// What the program has as one of its streams.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Nothing,
-    /// This process's own.
-    Same,
-    /// What this descriptor is for, which isn't one of the first three.
-    Copy(Owned),
-}
-
-/// What stands for the new process's id until it is known.
-pub(crate) const ID: &str = "0000000000";
+use super::spawn_plan::{Plan, Stream};
+use super::{Answered, Argument, Effects, Outcome, Slot, Table, always, ask, call, composed};
 
 /// A child that runs: its process, and its id.
 pub(crate) struct Started {
@@ -60,15 +27,8 @@ pub(crate) struct Started {
     pub(crate) id: u32,
 }
 
-/// What of a start has failed, and why.
-pub(crate) struct Refused {
-    pub(crate) call: &'static str,
-    pub(crate) source: io::Error,
-}
-
 /// Starts the program, and returns when it has begun.
-pub(crate) fn spawn(plan: &Plan) -> Result<Started, Refused> {
-    let mut what = "clone";
+pub(crate) fn spawn(plan: &Plan) -> SysResult<Started> {
     let inherit: Vec<u64> = plan.inherit.iter().map(|(own, _)| own.unsigned_abs().into()).collect();
     let arguments = [
         ("program", Path::new(OsStr::from_bytes(plan.program.as_bytes())).into()),
@@ -76,27 +36,22 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Started, Refused> {
         ("inherits", Argument::Raws(&inherit)),
     ];
     let arguments = &arguments[..if inherit.is_empty() { 2 } else { 3 }];
-    // Each of the calls that it consists of can fail for a test.
-    let started = always("clone+execve", arguments, || {
+    // Each of the calls that it consists of can fail for a test, and names itself in the error.
+    let started = composed("clone+execve", arguments, || {
         let mut newborn = Newborn::new(plan)?;
-        match start(&mut newborn) {
-            Ok((id, process)) => Ok(Told { started: Started { process: process.into(), id }, plan }),
-            Err(Refused { call, source }) => {
-                what = call;
-                Err(source)
-            }
-        }
+        let (id, process) = start(&mut newborn)?;
+        Ok(Reported { started: Started { process: process.into(), id }, plan })
     });
-    started.map(|told| told.started).map_err(|source| Refused { call: what, source })
+    started.map(|told| told.started)
 }
 
 /// What is told of a new process: which descriptor there is for it, and which of this one it has, under which numbers.
-struct Told<'a> {
+struct Reported<'a> {
     started: Started,
     plan: &'a Plan,
 }
 
-impl Outcome for Told<'_> {
+impl Outcome for Reported<'_> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "process {}", self.started.id)
     }
@@ -118,7 +73,7 @@ impl Outcome for Told<'_> {
 }
 
 /// Whether the user that this process acts as may start the file.
-pub(crate) fn can_be_started(file: &Path) -> io::Result<bool> {
+pub(crate) fn can_be_started(file: &Path) -> SysResult<bool> {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
     use rustix::io::Errno;
     ask("faccessat2", &[("path", file.into())], || {
@@ -131,7 +86,7 @@ pub(crate) fn can_be_started(file: &Path) -> io::Result<bool> {
 }
 
 /// Whether the kernel can close what isn't listed, which one before 5.11 can't.
-pub(crate) fn check_can_close_the_rest() -> io::Result<()> {
+pub(crate) fn check_can_close_the_rest() -> SysResult<()> {
     static CAN: AtomicBool = AtomicBool::new(false);
     if CAN.load(Relaxed) {
         return Ok(());
@@ -147,7 +102,7 @@ pub(crate) fn check_can_close_the_rest() -> io::Result<()> {
 }
 
 /// The signals that this thread doesn't want now.
-pub(crate) fn blocked_signals() -> io::Result<libc::sigset_t> {
+pub(crate) fn blocked_signals() -> SysResult<libc::sigset_t> {
     let blocked = ask("rt_sigprocmask", &[], || {
         let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: nothing is changed, and the answer has a live place of its type.
@@ -171,7 +126,7 @@ fn block(signals: &libc::sigset_t, which: &'static str) {
 }
 
 /// Begins a thread that none of the program's signals are delivered to.
-pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> SysResult<T> {
     let before = blocked_signals()?;
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the place is live, and the call fills it.
@@ -185,7 +140,7 @@ pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> io::Result<T> {
 
 /// Holds those of the three first numbers that are free, so that nothing of what a spawn makes for itself gets them: what
 /// is put there for the child would overwrite it.
-pub(crate) fn hold_free_streams() -> io::Result<[Option<Owned>; 3]> {
+pub(crate) fn hold_free_streams() -> SysResult<[Option<Owned>; 3]> {
     let mut held = [None, None, None];
     for (which, held) in held.iter_mut().enumerate() {
         // The lowest number that is free is the one that is taken.
@@ -197,7 +152,7 @@ pub(crate) fn hold_free_streams() -> io::Result<[Option<Owned>; 3]> {
 }
 
 /// A pipe: the end to read from, and that to write to.
-pub(crate) fn pipe() -> io::Result<(Owned, Owned)> {
+pub(crate) fn pipe() -> SysResult<(Owned, Owned)> {
     struct Ends(Owned, Owned);
     impl Outcome for Ends {
         fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {

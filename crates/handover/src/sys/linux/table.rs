@@ -1,17 +1,16 @@
 //! This process's own descriptor table.
 
-use std::io;
-
+use super::SysResult;
 use super::ask;
 use super::handle::{FIRST, is_open_and_inheritable};
-use crate::HandleValue;
+use crate::handle::HandleValue;
 
 /// What is known of a descriptor beside its value.
 pub(crate) type Carries = ();
 
 /// The descriptors of this process that a started program would get, beside the standard streams. What was inherited
 /// is among them until it is adopted.
-pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
+pub(crate) fn inheritable() -> SysResult<Vec<(HandleValue, Carries)>> {
     const FOLDER: &str = "/proc/thread-self/fd";
     let mut open = Vec::new();
     ask("readdir", &[("path", FOLDER.into())], || {

@@ -2,11 +2,6 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-pub(crate) use crate::sys::number::objection_on_linux as objection;
-
-/// What stands in the error for any other.
-pub(crate) const EXPECTED: &str = "a file descriptor from 0 to 2147483647";
-
 /// A descriptor of this process as a number.
 #[inline]
 pub(crate) fn number_of(handle: BorrowedFd<'_>) -> u64 {
@@ -16,7 +11,8 @@ pub(crate) fn number_of(handle: BorrowedFd<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Error, HandleValue};
+    use crate::error::Error;
+    use crate::handle::HandleValue;
 
     #[test]
     fn what_no_table_can_hold_is_refused_with_the_reason() {
@@ -29,7 +25,7 @@ mod tests {
             ("0x100000044", "more than 32 bits"),
         ] {
             match text.parse::<HandleValue>() {
-                Err(Error::NotAHandle { why, .. }) => assert_eq!(why, reason, "{text:?}"),
+                Err(Error::InvalidHandleValue { reason: why, .. }) => assert_eq!(why, reason, "{text:?}"),
                 other => panic!("{text:?} gave {other:?}"),
             }
         }

@@ -7,8 +7,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::SysResult;
 use super::handle::ask_how_opened;
-use super::named::way_of;
+use super::reset_mode::{Way, way_of};
 use super::value::number_of;
 use super::{Argument, Length, Outcome, ask, call};
 
@@ -31,17 +32,6 @@ impl Outcome for Waited {
     }
 }
 
-/// What a wait that succeeds does with the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Nothing: it lets every waiter go.
-    Look,
-    /// Reads it, which unsets it or takes one from its count. Only one waiter can.
-    Take,
-    /// It has to be asked.
-    Unknown,
-}
-
 /// What is waited for.
 #[derive(Debug, Clone, Copy)]
 #[allow(unreachable_pub, reason = "it stands in a trait that is public, and that nobody else can name")]
@@ -61,14 +51,14 @@ pub(crate) fn can_not_be_waited_for(_: &Target<'_>) -> bool {
 }
 
 impl Target<'_> {
-    fn known_way(&self) -> io::Result<Way> {
+    fn known_way(&self) -> SysResult<Way> {
         if self.way == Way::Unknown { way_of(self.handle) } else { Ok(self.way) }
     }
 }
 
 /// Waits for an object, for so many milliseconds or, with `None`, for a long time; it can end early with nothing: by a
 /// signal, or because another waiter was quicker.
-pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
+pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> SysResult<Waited> {
     // Taking tells whether there was something, so who won't wait needs no other call.
     let way = object.known_way()?;
     let came = if way == Way::Take && milliseconds == Some(0) {
@@ -86,7 +76,7 @@ pub(crate) const MOST: usize = 64;
 
 /// Waits for so many milliseconds until one of the objects is signaled, and says which by its place. It can end early
 /// with nothing: by a signal, or because another waiter was quicker. The second answer is for Windows.
-pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<Option<(usize, bool)>> {
+pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> SysResult<Option<(usize, bool)>> {
     let mut polled: [PollFd<'_>; MOST] = std::array::from_fn(|place| {
         // What is left over repeats the last, and isn't passed to the call.
         PollFd::from_borrowed_fd(objects[place.min(objects.len() - 1)].handle, PollFlags::IN)
@@ -104,7 +94,7 @@ pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<
 }
 
 /// Waits until one of the descriptors is ready, or so many milliseconds. False if none is, also after a signal.
-pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> io::Result<bool> {
+pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> SysResult<bool> {
     let time = milliseconds.map(|milliseconds| Timespec {
         tv_sec: i64::from(milliseconds / 1000),
         tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
@@ -135,7 +125,7 @@ pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> io:
 }
 
 /// Takes what an eventfd or a timerfd has, without waiting; false if it has nothing.
-pub(crate) fn take(handle: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn take(handle: BorrowedFd<'_>) -> SysResult<bool> {
     let taken = call("preadv2", &[("handle", handle.into())], || {
         let mut count = [0; 8];
         // The descriptor may be another program's, which has left it to block; its mode is its own, and not changed here.
@@ -162,7 +152,7 @@ fn taken(read: Result<usize, Errno>) -> io::Result<Option<Length>> {
 
 /// The same where timers don't know the flag, before Linux 6.10. Ours never block; another's can, if a third process
 /// takes what it has in the moment between the two calls.
-fn take_without_the_flag(handle: BorrowedFd<'_>) -> io::Result<bool> {
+fn take_without_the_flag(handle: BorrowedFd<'_>) -> SysResult<bool> {
     let mut count = [0; 8];
     let blocks = !ask_how_opened(handle)?.contains(OFlags::NONBLOCK);
     if blocks && !ready(&mut [PollFd::from_borrowed_fd(handle, PollFlags::IN)], Some(0))? {

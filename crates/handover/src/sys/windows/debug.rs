@@ -1,7 +1,7 @@
 //! Debugging: being the one without whom a process doesn't go on.
 //!
-//! By the calls on which `WaitForDebugEvent` and its kin stand, because those open handles that they close at a time of
-//! their own (and under Wine never). Here each handle that comes has an owner at once.
+//! By the calls on which `WaitForDebugEvent` and its kin stand, because those open handles that they close at
+//! a time of their own (and under Wine never). Here each handle that comes has an owner at once.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ use windows_sys::Win32::System::Threading::DEBUG_PROCESS;
 
 use super::handle;
 use super::io::Owned;
-use super::{Argument, Effects, Outcome, Slot, Table, call};
+use super::{Argument, Effects, Outcome, Slot, SysError, SysResult, Table, call};
 
 /// `CLIENT_ID`.
 #[repr(C)]
@@ -132,9 +132,9 @@ impl From<i32> for Exception {
     }
 }
 
-/// Makes this thread one that can debug. Creating a process with the flag would do it otherwise, without telling of the
-/// handle that is opened for it.
-pub(crate) fn begin() -> io::Result<()> {
+/// Makes this thread one that can debug. Creating a process with the flag would do it otherwise, without
+/// telling of the handle that is opened for it.
+pub(crate) fn begin() -> SysResult<()> {
     /// What the thread's record has from now on, to the end.
     struct Connected(RawHandle);
     impl Outcome for Connected {
@@ -174,9 +174,9 @@ impl Outcome for Spawned {
     }
 }
 
-/// Creates the command's process; this thread debugs it, and all that it creates. What it inherits, the audit tells, and
-/// nothing of it is known here.
-pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
+/// Creates the command's process; this thread debugs it, and all that it creates. What it inherits, the audit
+/// tells, and nothing of it is known here.
+pub(crate) fn spawn(command: &mut Command) -> SysResult<Spawned> {
     let program: Vec<u16> = std::os::windows::ffi::OsStrExt::encode_wide(command.get_program()).collect();
     let arguments = [("program", Argument::Wide(&program)), ("flags", Argument::Flags(DEBUG_PROCESS))];
     call("CreateProcessW", &arguments, || {
@@ -197,12 +197,12 @@ impl Spawned {
 
 /// What has happened, and what else was opened for the debugger to see it.
 struct Change {
-    happened: Option<(ClientId, Told)>,
+    happened: Option<(ClientId, Reported)>,
     beside: [Option<Owned>; 2],
 }
 
 /// [`What`], before anything of it is looked at more closely.
-enum Told {
+enum Reported {
     Begins(Option<Owned>),
     Ends(u32),
     Raises(i32),
@@ -214,15 +214,15 @@ impl Outcome for Change {
         let Some((who, told)) = &self.happened else { return to.write_str("nothing") };
         write!(to, "process {}", who.process)?;
         match told {
-            Told::Begins(_) => to.write_str(" begins"),
-            Told::Ends(code) => write!(to, " ends with {code:#x}"),
-            Told::Raises(code) => write!(to, ", exception {code:#010x}"),
-            Told::Other => Ok(()),
+            Reported::Begins(_) => to.write_str(" begins"),
+            Reported::Ends(code) => write!(to, " ends with {code:#x}"),
+            Reported::Raises(code) => write!(to, ", exception {code:#010x}"),
+            Reported::Other => Ok(()),
         }
     }
 
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
-        if let Some((_, Told::Begins(process))) = &self.happened {
+        if let Some((_, Reported::Begins(process))) = &self.happened {
             process.effects(to)?;
         }
         self.beside.iter().try_for_each(|opened| opened.effects(to))
@@ -230,19 +230,22 @@ impl Outcome for Change {
 }
 
 /// The next that happens in what this thread debugs; `None` if nothing does for so many milliseconds.
-pub(crate) fn next(milliseconds: u32) -> io::Result<Option<Happened>> {
+pub(crate) fn next(milliseconds: u32) -> SysResult<Option<Happened>> {
+    const WAIT: &str = "DbgUiWaitStateChange";
     let arguments = [("for", Argument::Milliseconds(Some(milliseconds)))];
-    let Change { happened, beside } = call("DbgUiWaitStateChange", &arguments, || wait(milliseconds))?;
+    let Change { happened, beside } = call(WAIT, &arguments, || wait(milliseconds))?;
     drop(beside);
     let Some((who, told)) = happened else { return Ok(None) };
     let what = match told {
-        Told::Begins(Some(process)) => What::Begins(process),
-        Told::Begins(None) => return Err(io::Error::other("a process began without a handle to it")),
-        Told::Ends(code) => What::Ends(code),
-        Told::Raises(code) => What::Raises(code.into()),
-        Told::Other => What::Other,
+        Reported::Begins(Some(process)) => What::Begins(process),
+        Reported::Begins(None) => {
+            return Err(SysError::unexpected(WAIT, "a process began without a handle to it"));
+        }
+        Reported::Ends(code) => What::Ends(code),
+        Reported::Raises(code) => What::Raises(code.into()),
+        Reported::Other => What::Other,
     };
-    let process = u32::try_from(who.process).map_err(io::Error::other)?;
+    let process = u32::try_from(who.process).map_err(|error| SysError::new(WAIT, io::Error::other(error)))?;
     Ok(Some(Happened { process, who, what }))
 }
 
@@ -263,25 +266,25 @@ fn wait(milliseconds: u32) -> io::Result<Change> {
             // SAFETY: this is the part of the union that a change to this state has.
             let begins = unsafe { change.info.process };
             beside = [owned(begins.thread), owned(begins.file)];
-            Told::Begins(owned(begins.process))
+            Reported::Begins(owned(begins.process))
         }
         state::CREATE_THREAD => {
             // SAFETY: as above.
             beside[0] = owned(unsafe { change.info.thread });
-            Told::Other
+            Reported::Other
         }
         state::LOAD_DLL => {
             // SAFETY: as above.
             beside[0] = owned(unsafe { change.info.file });
-            Told::Other
+            Reported::Other
         }
         // SAFETY: as above.
-        state::EXIT_PROCESS => Told::Ends(unsafe { change.info.exit_code }),
+        state::EXIT_PROCESS => Reported::Ends(unsafe { change.info.exit_code }),
         state::EXCEPTION | state::BREAKPOINT | state::SINGLE_STEP => {
             // SAFETY: as above.
-            Told::Raises(unsafe { change.info.exception })
+            Reported::Raises(unsafe { change.info.exception })
         }
-        _ => Told::Other,
+        _ => Reported::Other,
     };
     Ok(Change { happened: Some((change.who, told)), beside })
 }
@@ -291,12 +294,13 @@ fn owned(handle: RawHandle) -> Option<Owned> {
     if handle.is_null() || handle.addr() == usize::MAX {
         return None;
     }
-    // SAFETY: the system has opened it for this debugger just now, which has to close it, and nobody else knows it.
+    // SAFETY: the system has opened it for this debugger just now, which has to close it, and nobody else
+    // knows it.
     Some(unsafe { OwnedHandle::from_raw_handle(handle) }.into())
 }
 
 /// Lets the process go on; as if there had been no exception if it is swallowed.
-pub(crate) fn go_on(happened: &Happened, swallow: bool) -> io::Result<()> {
+pub(crate) fn go_on(happened: &Happened, swallow: bool) -> SysResult<()> {
     let arguments = [
         ("", Argument::ProcessId(happened.process)),
         ("thread", happened.who.thread.into()),
@@ -310,7 +314,8 @@ pub(crate) fn go_on(happened: &Happened, swallow: bool) -> io::Result<()> {
     })
 }
 
-/// Makes this thread debug nothing any more, as its end would. The system ends what it debugged and what hasn't ended yet.
+/// Makes this thread debug nothing any more, as its end would. The system ends what it debugged and what
+/// hasn't ended yet.
 pub(crate) fn stop() {
     // Neither of the two is a call to the system: they read and write the thread's record.
     // SAFETY: the call takes nothing, and reads this thread's own record.

@@ -20,10 +20,10 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 use super::io::Owned;
 use super::rights::Rights;
 use super::{
-    Argument, AsSlot, Duplicated, Effects, Outcome, Slot, Table, always, always_ask, ask, call, succeeded,
-    watched,
+    Argument, AsSlot, Duplicated, Effects, Outcome, Slot, SysError, SysResult, Table, always, always_ask,
+    ask, call, succeeded, watched,
 };
-use crate::{Access, HandleValue, Kind};
+use crate::handle::{Access, HandleValue, ObjectKind};
 
 /// The information class of [`NtQueryObject`] that windows-sys doesn't name.
 pub(super) const OBJECT_BASIC_INFORMATION: OBJECT_INFORMATION_CLASS = 0;
@@ -101,8 +101,8 @@ fn duplicate_raw(
     options: u32,
 ) -> io::Result<RawHandle> {
     let mut copy = null_mut();
-    // SAFETY: both processes are borrowed, so they are open; `source` is only a number to the kernel, which checks
-    // it; `copy` is a live place for the answer.
+    // SAFETY: both processes are borrowed, so they are open; `source` is only a number to the kernel, which
+    // checks it; `copy` is a live place for the answer.
     let answer = unsafe {
         DuplicateHandle(
             source_process.as_raw_handle(),
@@ -128,7 +128,7 @@ pub(crate) fn duplicate_here(
     handle: BorrowedHandle<'_>,
     access: Rights,
     inheritable: bool,
-) -> io::Result<Owned> {
+) -> SysResult<Owned> {
     let arguments = [("handle", handle.into()), said(access), INHERITABLE];
     let arguments = if inheritable { &arguments[..] } else { &arguments[..2] };
     let (access, options) = access_and_options(access);
@@ -152,9 +152,9 @@ fn said(access: Rights) -> (&'static str, Argument<'static>) {
 
 const INHERITABLE: (&str, Argument<'_>) = ("inheritable", Argument::Yes);
 
-/// A handle of this process to the object that another process has under this value, with the same access. The
-/// other's handle isn't touched.
-pub(crate) fn duplicate_from(process: BorrowedHandle<'_>, value: HandleValue) -> io::Result<Owned> {
+/// A handle of this process to the object that another process has under this value, with the same access.
+/// The other's handle isn't touched.
+pub(crate) fn duplicate_from(process: BorrowedHandle<'_>, value: HandleValue) -> SysResult<Owned> {
     let arguments = [("handle", value.into()), ("out of", Argument::Process(process)), said(None)];
     let copy = call("DuplicateHandle", &arguments, || {
         let copy = duplicate_raw(process, raw(value), current_process(), 0, false, DUPLICATE_SAME_ACCESS)?;
@@ -171,7 +171,7 @@ pub(crate) fn duplicate_into(
     handle: BorrowedHandle<'_>,
     access: Rights,
     inheritable: bool,
-) -> io::Result<HandleValue> {
+) -> SysResult<HandleValue> {
     let arguments =
         [("handle", handle.into()), ("into", Argument::Process(process)), said(access), INHERITABLE];
     let arguments = if inheritable { &arguments[..] } else { &arguments[..3] };
@@ -182,16 +182,17 @@ pub(crate) fn duplicate_into(
         Ok(Duplicated { copy: There { value, process }, source: Slot::own(handle) })
     })?;
     let copy = made.copy.value;
-    HandleValue::try_from(copy.expose_provenance()).map_err(|error| {
+    HandleValue::new(copy.expose_provenance() as u64).map_err(|_| {
         // No table has such a value; if one should, it is not left there.
         close_raw_in(process, copy);
-        io::Error::other(error)
+        SysError::unexpected("DuplicateHandle", "the copy has a value that no handle can have")
     })
 }
 
 /// Closes a handle in another process's table, by moving it here and dropping it.
 ///
-/// Without a target process the call is documented to close just as well, but Wine takes that for an invalid handle.
+/// Without a target process the call is documented to close just as well, but Wine takes that for an invalid
+/// handle.
 ///
 /// Nothing can be done about a failure: if the process has ended, its handles are closed.
 pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) {
@@ -217,8 +218,8 @@ fn close_raw_in(process: BorrowedHandle<'_>, value: RawHandle) {
 
 fn move_here(process: usize, value: usize) -> io::Result<Owned> {
     let mut moved = null_mut();
-    // SAFETY: whoever calls borrows the process, so it is open; the value is an index that only the kernel looks up;
-    // `moved` is a live place for the answer.
+    // SAFETY: whoever calls borrows the process, so it is open; the value is an index that only the kernel
+    // looks up; `moved` is a live place for the answer.
     let answer = unsafe {
         DuplicateHandle(
             with_exposed_provenance_mut(process),
@@ -237,18 +238,23 @@ fn move_here(process: usize, value: usize) -> io::Result<Owned> {
 
 /// Makes this process the owner of a handle that another process put into its table.
 ///
-/// Three callers have the right to: [`crate::inherited`], for a handle that had its inherit flag until a moment ago, as
-/// only one has that was handed down and that no Rust object owns; [`crate::Told`], which stands for the promise that
-/// another process told the number, and can be made elsewhere only by unsafe code; and a [`crate::Channel`]'s weaker
-/// end, for what the stronger one, which it trusts with all that it has, gives it in their ledger, each once.
+/// Three callers may do this:
+///
+/// 1. `inherited`, for handles that were inheritable a moment ago: only an inherited handle that no Rust
+///    object owns is.
+/// 2. [`HandleValue::adopt`](crate::HandleValue::adopt), whose `unsafe` states that another process made the
+///    handle.
+/// 3. The weaker endpoint of a channel, for the handles that the stronger one gives it on the ownership page,
+///    each once. The weaker process trusts the stronger one with all that it has.
 pub(crate) fn own(value: HandleValue) -> Owned {
-    // SAFETY: the value was found open, and another process made the handle for this one, by the two rules above;
+    // SAFETY: the value was found open, and another process made the handle for this one, by the rules above;
     // each of them lets it be taken once.
     unsafe { OwnedHandle::from_raw_handle(raw(value)) }.into()
 }
 
-/// Whether a handle of this process is open and inheritable, as one is that was handed down and not adopted yet.
-pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
+/// Whether a handle of this process is open and inheritable, as one is that was handed down and not adopted
+/// yet.
+pub(crate) fn is_open_and_inheritable(value: HandleValue) -> SysResult<bool> {
     let flags = ask("GetHandleInformation", &[("handle", value.into())], || {
         let mut flags = 0;
         // SAFETY: the kernel checks the number; `flags` is a live place for the answer.
@@ -262,15 +268,8 @@ pub(crate) fn is_open_and_inheritable(value: HandleValue) -> io::Result<bool> {
     Ok(flags.is_some_and(|flags| flags & HANDLE_FLAG_INHERIT != 0))
 }
 
-/// Whether a handle whose number was told can be one that nobody owns: nothing speaks against it here, where handles are
-/// put into running processes too.
-#[allow(clippy::unnecessary_wraps, reason = "elsewhere it is asked")]
-pub(crate) fn is_still_anybodys(_: HandleValue) -> io::Result<bool> {
-    Ok(true)
-}
-
 /// Takes the inherit flag off a handle of this process that is about to be owned.
-pub(crate) fn clear_inheritable_of(value: HandleValue) -> io::Result<()> {
+pub(crate) fn clear_inheritable_of(value: HandleValue) -> SysResult<()> {
     let arguments = [("handle", value.into()), ("not inheritable", Argument::Yes)];
     call("SetHandleInformation", &arguments, || {
         // SAFETY: the kernel checks the number; the flag says nothing to code that uses the handle.
@@ -291,7 +290,7 @@ impl Outcome for Access {
 }
 
 /// The rights that a handle of this process carries.
-pub(crate) fn granted_access(handle: RawHandle) -> io::Result<Access> {
+pub(crate) fn granted_access(handle: RawHandle) -> SysResult<Access> {
     ask("NtQueryObject", &about(handle, "access"), || {
         let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
         let length = super::size_of_u32::<PublicObjectBasicInformation>();
@@ -309,7 +308,7 @@ pub(crate) fn granted_access(handle: RawHandle) -> io::Result<Access> {
 /// The kernel's name for the kind of object that a handle of this process refers to.
 ///
 /// The type alone is asked for: a question for the object's name can hang on a pipe that somebody reads.
-pub(crate) fn type_name(handle: RawHandle) -> io::Result<String> {
+pub(crate) fn type_name(handle: RawHandle) -> SysResult<String> {
     ask("NtQueryObject", &about(handle, "type"), || ask_for_type_name(handle))
 }
 
@@ -336,36 +335,20 @@ fn ask_for_type_name(handle: RawHandle) -> io::Result<String> {
     if name.Buffer.is_null() {
         return Ok(String::new());
     }
-    // SAFETY: the string lies in the same buffer, which lives on, and its length counts the bytes of whole units.
+    // SAFETY: the string lies in the same buffer, which lives on, and its length counts the bytes of whole
+    // units.
     let units = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length) / 2) };
     Ok(String::from_utf16_lossy(units))
 }
 
 /// The kernel's answer to what a handle of this process refers to.
-pub(crate) fn kind_of(handle: BorrowedHandle<'_>) -> io::Result<Kind> {
-    type_name(handle.as_raw_handle()).map(|name| from_type_name(&name))
+pub(crate) fn kind_of(handle: BorrowedHandle<'_>) -> SysResult<ObjectKind> {
+    type_name(handle.as_raw_handle()).map(|name| ObjectKind::of_kernel_type(&name))
 }
 
 /// The same of the handle that has this value.
-pub(crate) fn kind_of_value(value: HandleValue) -> io::Result<Kind> {
-    type_name(raw(value)).map(|name| from_type_name(&name))
-}
-
-/// The kind for which the kernel has this name.
-fn from_type_name(name: &str) -> Kind {
-    match name {
-        "Event" => Kind::Event,
-        "Mutant" => Kind::Mutex,
-        "Semaphore" => Kind::Semaphore,
-        "Section" => Kind::Section,
-        "Timer" => Kind::Timer,
-        "File" => Kind::File,
-        "Process" => Kind::Process,
-        "Thread" => Kind::Thread,
-        "Job" => Kind::Job,
-        "Token" => Kind::Token,
-        other => Kind::Other(other.into()),
-    }
+pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
+    type_name(raw(value)).map(|name| ObjectKind::of_kernel_type(&name))
 }
 
 /// What the process's own record says of a standard stream.
@@ -384,19 +367,19 @@ fn in_the_record(which: usize) -> RawHandle {
     recorded.map_or(null_mut(), |Recorded(handle)| handle)
 }
 
-/// One of the standard streams of this process, if it has that stream: a file, a pipe or a console, all of which are
-/// files to the kernel.
-pub(crate) fn standard_stream(which: usize) -> io::Result<Option<BorrowedHandle<'static>>> {
+/// One of the standard streams of this process, if it has that stream: a file, a pipe or a console, all of
+/// which are files to the kernel.
+pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedHandle<'static>>> {
     let stream = in_the_record(which);
-    // A program without a console has NULL there. INVALID, which stands for none too, is also the pseudo handle of
-    // this process, and must never be duplicated.
-    if HandleValue::try_from(stream.expose_provenance()).is_err() {
+    // A program without a console has NULL there. INVALID, which stands for none too, is also the pseudo
+    // handle of this process, and must never be duplicated.
+    if HandleValue::new(stream.expose_provenance() as u64).is_err() {
         return Ok(None);
     }
     // A stream that was closed leaves its number behind, which something else may have by now.
     match type_name(stream) {
-        // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its life. A
-        // program that closes one gets an error from the kernel for the number.
+        // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its
+        // life. A program that closes one gets an error from the kernel for the number.
         Ok(name) if name == "File" => Ok(Some(unsafe { BorrowedHandle::borrow_raw(stream) })),
         Ok(_) => Ok(None),
         Err(error) if is_invalid_handle(&error) => Ok(None),
@@ -417,17 +400,4 @@ pub(super) fn succeeded_nt(status: i32) -> io::Result<()> {
     let code = unsafe { RtlNtStatusToDosError(status) };
     #[allow(clippy::cast_possible_wrap, reason = "the codes are unsigned; std keeps them as i32")]
     Err(io::Error::from_raw_os_error(code as i32))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_names_are_translated() {
-        assert_eq!(from_type_name("Event"), Kind::Event);
-        assert_eq!(from_type_name("Mutant"), Kind::Mutex);
-        assert_eq!(from_type_name("event"), Kind::Other("event".into()));
-        assert_eq!(from_type_name("Key").to_string(), "an object of the kernel's type \"Key\"");
-    }
 }

@@ -5,7 +5,7 @@ use std::os::windows::io::{AsRawHandle, IntoRawHandle, RawHandle};
 
 use windows_sys::Win32::Foundation::CloseHandle;
 
-pub(crate) use crate::sys::owned::Owned;
+pub(crate) use crate::sys::owned_handle::Owned;
 
 /// What closes a handle.
 pub(crate) const CLOSE: &str = "CloseHandle";

@@ -11,7 +11,7 @@ use windows_sys::Win32::System::JobObjects::{
 };
 
 use super::io::Owned;
-use super::{Argument, call, succeeded};
+use super::{Argument, SysResult, call, succeeded};
 
 /// What a job does to its processes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Rules {
 }
 
 /// An unnamed job with these rules.
-pub(crate) fn create(rules: Rules) -> io::Result<Owned> {
+pub(crate) fn create(rules: Rules) -> SysResult<Owned> {
     let job = call("CreateJobObjectW", &[], || {
         // SAFETY: no security attributes and no name are documented as NULL.
         let raw = unsafe { CreateJobObjectW(null(), null()) };
@@ -38,7 +38,7 @@ pub(crate) fn create(rules: Rules) -> io::Result<Owned> {
 }
 
 /// Gives a job other rules.
-pub(crate) fn set_rules(job: BorrowedHandle<'_>, rules: Rules) -> io::Result<()> {
+pub(crate) fn set_rules(job: BorrowedHandle<'_>, rules: Rules) -> SysResult<()> {
     let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
     if rules.kill_on_close {
         limits.BasicLimitInformation.LimitFlags |= JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
@@ -49,7 +49,8 @@ pub(crate) fn set_rules(job: BorrowedHandle<'_>, rules: Rules) -> io::Result<()>
     }
     let flags = Argument::Flags(limits.BasicLimitInformation.LimitFlags);
     call("SetInformationJobObject", &[("job", job.into()), ("flags", flags)], || {
-        // SAFETY: the handle is borrowed, so it is open; the structure is the one of this class, with its own size.
+        // SAFETY: the handle is borrowed, so it is open; the structure is the one of this class, with its own
+        // size.
         let answer = unsafe {
             SetInformationJobObject(
                 job.as_raw_handle(),

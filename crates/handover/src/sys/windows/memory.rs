@@ -12,12 +12,13 @@ use windows_sys::Win32::System::Memory::{
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemInfo, SYSTEM_INFO};
 
+use super::create_object::{self, What};
 use super::io::Owned;
-use super::named::{self, What};
-use super::{Argument, Outcome, always, always_ask, ask, call, handle, succeeded};
-use crate::HandleValue;
+use super::{Argument, Outcome, SysError, SysResult, always, always_ask, ask, call, handle, succeeded};
+use crate::handle::HandleValue;
 
-/// A part of a section in this process's memory. It stays as long as this, whatever becomes of handles to the section.
+/// A part of a section in this process's memory. It stays as long as this, whatever becomes of handles to the
+/// section.
 #[derive(Debug)]
 pub(crate) struct View {
     base: NonNull<u8>,
@@ -37,12 +38,12 @@ impl View {
         writing: bool,
         from: u64,
         length: usize,
-    ) -> io::Result<Self> {
+    ) -> SysResult<Self> {
         Self::map_raw(section.as_raw_handle(), writing, from, length)
     }
 
     /// Maps all that the section has.
-    pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> io::Result<Self> {
+    pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> SysResult<Self> {
         Self::map_raw(section.as_raw_handle(), writing, 0, 0)
     }
 
@@ -54,9 +55,9 @@ impl View {
         self.length
     }
 
-    /// The same for a value of this process's table; zero bytes for all that there are. The kernel checks that it is a
-    /// section with room for so much.
-    fn map_raw(section: RawHandle, writing: bool, from: u64, length: usize) -> io::Result<Self> {
+    /// The same for a value of this process's table; zero bytes for all that there are. The kernel checks
+    /// that it is a section with room for so much.
+    fn map_raw(section: RawHandle, writing: bool, from: u64, length: usize) -> SysResult<Self> {
         let access = if writing { FILE_MAP_READ | FILE_MAP_WRITE } else { FILE_MAP_READ };
         #[allow(clippy::cast_possible_truncation, reason = "the two halves are what is meant")]
         let (high, low) = ((from >> 32) as u32, from as u32);
@@ -75,13 +76,13 @@ impl View {
         // A section can be reserved without memory behind it, and then the first look at it would be the end.
         this.length = this.committed()?;
         if this.length < length.max(1) {
-            return Err(io::Error::other("the section has no memory there"));
+            return Err(SysError::unexpected("VirtualQuery", "the section has no memory there"));
         }
         Ok(this)
     }
 
     /// How many bytes from the base on have memory behind them.
-    fn committed(&self) -> io::Result<usize> {
+    fn committed(&self) -> SysResult<usize> {
         ask("VirtualQuery", &[self.said()], || {
             let mut answer = MEMORY_BASIC_INFORMATION::default();
             // SAFETY: the view is there, and the answer has the size that is passed with it.
@@ -104,8 +105,8 @@ impl View {
     }
 }
 
-/// Whether a look at memory that is described so isn't the end of this process: whoever has made the section may have said
-/// otherwise of its pages.
+/// Whether a look at memory that is described so isn't the end of this process: whoever has made the section
+/// may have said otherwise of its pages.
 fn can_be_read(memory: &MEMORY_BASIC_INFORMATION) -> bool {
     /// Where the bits end of which there is one, and those begin that say something beside.
     const ONE_OF: u32 = 0xff;
@@ -141,7 +142,7 @@ pub(crate) fn granularity() -> u64 {
 }
 
 /// How many bytes a section has: whole pages.
-pub(crate) fn size_of_section(section: BorrowedHandle<'_>) -> io::Result<usize> {
+pub(crate) fn size_of_section(section: BorrowedHandle<'_>) -> SysResult<usize> {
     View::whole(section, false).map(|view| view.length)
 }
 
@@ -151,15 +152,15 @@ pub(crate) struct Words<const N: usize>(View);
 
 impl<const N: usize> Words<N> {
     /// A new section of zeros, unnamed, and a view of it.
-    pub(crate) fn create() -> io::Result<(Owned, Self)> {
+    pub(crate) fn create() -> SysResult<(Owned, Self)> {
         let size = size_of::<[AtomicU64; N]>();
-        let (section, _) = named::create(What::Section(size as u64), None)?;
+        let (section, _) = create_object::create(What::SharedMemory(size as u64), None)?;
         let view = View::map(section.as_handle(), true, 0, size)?;
         Ok((section, Self(view)))
     }
 
     /// A view of the section that another process has put into this one's table under this value.
-    pub(crate) fn view_of(section: HandleValue) -> io::Result<Self> {
+    pub(crate) fn of_section(section: HandleValue) -> SysResult<Self> {
         View::map_raw(handle::raw(section), true, 0, size_of::<[AtomicU64; N]>()).map(Self)
     }
 
@@ -177,7 +178,8 @@ mod tests {
 
     fn at(base: NonNull<u8>) -> MEMORY_BASIC_INFORMATION {
         let mut answer = MEMORY_BASIC_INFORMATION::default();
-        // SAFETY: the address is only a number to the call, and the answer has the size that is passed with it.
+        // SAFETY: the address is only a number to the call, and the answer has the size that is passed with
+        // it.
         unsafe {
             VirtualQuery(base.as_ptr().cast(), &raw mut answer, size_of::<MEMORY_BASIC_INFORMATION>());
         }
@@ -188,7 +190,7 @@ mod tests {
     fn a_view_that_is_dropped_is_gone() -> io::Result<()> {
         // As large as nothing else that comes into its place meanwhile.
         const SIZE: usize = 0x53 << 12;
-        let (section, _) = named::create(What::Section(SIZE as u64), None)?;
+        let (section, _) = create_object::create(What::SharedMemory(SIZE as u64), None)?;
         let view = View::map(section.as_handle(), false, 0, SIZE)?;
         let base = view.base();
         assert_eq!((at(base).RegionSize, at(base).Protect), (SIZE, PAGE_READONLY));
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_view_begins_where_it_is_asked_to_or_not_at_all() -> io::Result<()> {
-        let (section, _) = named::create(What::Section(3 << 16), None)?;
+        let (section, _) = create_object::create(What::SharedMemory(3 << 16), None)?;
         let view = View::map(section.as_handle(), true, 1 << 16, 1 << 16)?;
         assert_eq!(view.length(), 1 << 16);
         for beyond in [3 << 16, 1 << 32, (1 << 32) + (1 << 16)] {

@@ -2,41 +2,43 @@
 
 #![allow(unsafe_code)]
 
-pub(crate) mod asker;
 pub(crate) mod call;
+pub(crate) mod create_object;
 pub(crate) mod debug;
+mod grow_buffer;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod job;
-pub(crate) mod look;
 pub(crate) mod memory;
-pub(crate) mod named;
-pub(crate) mod parameters;
+pub(crate) mod name_query_thread;
+pub(crate) mod object_info;
+pub(crate) mod overlapped;
+pub(crate) mod peb;
 pub(crate) mod pipe;
 pub(crate) mod process;
 pub(crate) mod rights;
-mod room;
 pub(crate) mod socket;
 pub(crate) mod table;
 pub(crate) mod text;
-pub(crate) mod transfer;
-pub(crate) mod user;
+pub(crate) mod token;
 pub(crate) mod value;
 pub(crate) mod wait;
 
-use std::io::{Error, Result};
+use std::io::Error;
 
+use super::call_info::{
+    Answered, Argument, AsSlot, Duplicated, Effects, Length, Moved, Outcome, Slot, Table,
+};
+use super::error::{SysError, SysResult};
 use super::fault;
 #[cfg(feature = "faults")]
-use super::fault::watched;
-use super::seam::{
-    Answered, Argument, AsSlot, Duplicated, Effects, Length, Moved, Outcome, Slot, Table, always, always_ask,
-    ask, call, noted,
-};
+use super::fault_injection::watched;
+use super::syscall::{always, always_ask, ask, call};
 
-/// What a thread counts its calls on. A process that is made here has no part in it: it runs nothing of this program.
+/// What a thread counts its calls on. A process that is made here has no part in it: it runs nothing of this
+/// program.
 #[cfg(feature = "faults")]
-pub(super) fn shared_board() -> &'static fault::Board {
+pub(super) fn shared_board() -> &'static super::fault_injection::Board {
     Box::leak(Box::default())
 }
 
@@ -57,7 +59,7 @@ pub(super) fn set_last_error(code: i32) {
 }
 
 /// The outcome of a call that answers zero for a failure; to be called right after it.
-fn succeeded(answer: i32) -> Result<()> {
+fn succeeded(answer: i32) -> std::io::Result<()> {
     if answer == 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 

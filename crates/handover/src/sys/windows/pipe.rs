@@ -23,8 +23,8 @@ use windows_sys::Win32::System::Pipes::{
 
 use super::io::Owned;
 use super::text::wide;
-use super::user::Protection;
-use super::{Argument, ask, call, code, succeeded};
+use super::token::Protection;
+use super::{Argument, SysResult, ask, call, code, succeeded};
 
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,23 +35,21 @@ pub(crate) enum Direction {
     Both,
 }
 
-/// A failure, with the call that failed.
-pub(crate) type Failed = (&'static str, io::Error);
-
 const CREATE: &str = "CreateNamedPipeW";
 const OPEN: &str = "CreateFileW";
 
 /// The two ends of a pipe, neither inheritable: ours, and the other process's.
 ///
-/// Ours is overlapped, which std's `ChildStdin` and its kin need; anonymous pipes can't be, so this is a named one.
-/// The other is synchronous, which any program can read and write; between the ends of a channel it is overlapped too.
-pub(crate) fn pair(direction: Direction, protection: Option<&Protection>) -> Result<(Owned, Owned), Failed> {
-    // Another process can take a name before us. With an unlikely name, a few tries mean that somebody does it on
-    // purpose, and the error should say so.
+/// Ours is overlapped, which std's `ChildStdin` and its kin need; anonymous pipes can't be, so this is a
+/// named one. The other is synchronous, which any program can read and write; between the ends of a channel
+/// it is overlapped too.
+pub(crate) fn pair(direction: Direction, protection: Option<&Protection>) -> SysResult<(Owned, Owned)> {
+    // Another process can take a name before us. With an unlikely name, a few tries mean that somebody does
+    // it on purpose, and the error should say so.
     let mut tries = 10;
     loop {
         match pair_named(&unlikely_name(), direction, protection) {
-            Err((_, error)) if tries > 1 && is_taken(&error) => tries -= 1,
+            Err(error) if tries > 1 && is_taken(&error) => tries -= 1,
             outcome => return outcome,
         }
     }
@@ -61,29 +59,29 @@ fn pair_named(
     name: &str,
     direction: Direction,
     protection: Option<&Protection>,
-) -> Result<(Owned, Owned), Failed> {
+) -> SysResult<(Owned, Owned)> {
     let (ours, theirs, flags) = match direction {
         Direction::ToChild => (PIPE_ACCESS_OUTBOUND, GENERIC_READ, 0),
         Direction::FromChild => (PIPE_ACCESS_INBOUND, GENERIC_WRITE, 0),
         Direction::Both => (PIPE_ACCESS_DUPLEX, GENERIC_READ | GENERIC_WRITE, FILE_FLAG_OVERLAPPED),
     };
-    let ours = create(name, ours, protection).map_err(|error| (CREATE, error))?;
-    let theirs = open(name, theirs, flags).map_err(|error| (OPEN, error))?;
+    let ours = create(name, ours, protection)?;
+    let theirs = open(name, theirs, flags)?;
     Ok((ours, theirs))
 }
 
 /// The end of a pipe of this name that serves clients, one at a time; an error if the name is in use.
-pub(crate) fn create_named(name: &str, protection: &Protection) -> io::Result<Owned> {
+pub(crate) fn create_named(name: &str, protection: &Protection) -> SysResult<Owned> {
     create(name, PIPE_ACCESS_DUPLEX, Some(protection))
 }
 
 /// The client's end of a pipe of this name.
-pub(crate) fn open_named(name: &str) -> io::Result<Owned> {
+pub(crate) fn open_named(name: &str) -> SysResult<Owned> {
     open(name, GENERIC_READ, FILE_FLAG_OVERLAPPED)
 }
 
 /// The first and only instance of a pipe.
-fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Result<Owned> {
+fn create(name: &str, access: u32, protection: Option<&Protection>) -> SysResult<Owned> {
     const BUFFER: u32 = 64 * 1024;
     let name = wide(OsStr::new(name));
     let attributes = protection.map(Protection::attributes);
@@ -92,8 +90,8 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Resul
     let arguments =
         [("name", Argument::Wide(&name)), ("mode", Argument::Flags(mode)), ("kind", Argument::Flags(kind))];
     call(CREATE, &arguments, || {
-        // SAFETY: the name ends with NUL; the attributes, if there are any, and what they point to live through the
-        // call.
+        // SAFETY: the name ends with NUL; the attributes, if there are any, and what they point to live
+        // through the call.
         let raw = unsafe {
             CreateNamedPipeW(
                 name.as_ptr(),
@@ -110,7 +108,7 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> io::Resul
     })
 }
 
-fn open(name: &str, access: u32, flags: u32) -> io::Result<Owned> {
+fn open(name: &str, access: u32, flags: u32) -> SysResult<Owned> {
     let name = wide(OsStr::new(name));
     // Anonymous impersonation: whoever has the other end learns nothing of us and can't act as us.
     let flags = flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS;
@@ -127,7 +125,7 @@ fn open(name: &str, access: u32, flags: u32) -> io::Result<Owned> {
 }
 
 /// The null device, to read from or to write to.
-pub(crate) fn null_device(writing: bool) -> io::Result<Owned> {
+pub(crate) fn null_device(writing: bool) -> SysResult<Owned> {
     const NAME: &str = "NUL";
     let way = (if writing { "to write" } else { "to read" }, Argument::Yes);
     call(OPEN, &[("name", NAME.into()), way], || {
@@ -136,8 +134,9 @@ pub(crate) fn null_device(writing: bool) -> io::Result<Owned> {
     })
 }
 
-/// Waits until a pipe of this name may be free for a client, so many milliseconds at most; false if it wasn't.
-pub(crate) fn wait_named(name: &str, milliseconds: u32) -> io::Result<bool> {
+/// Waits until a pipe of this name may be free for a client, so many milliseconds at most; false if it
+/// wasn't.
+pub(crate) fn wait_named(name: &str, milliseconds: u32) -> SysResult<bool> {
     let name = wide(OsStr::new(name));
     let arguments = [("name", Argument::Wide(&name)), ("for", Argument::Milliseconds(Some(milliseconds)))];
     call("WaitNamedPipeW", &arguments, || {
@@ -153,9 +152,9 @@ pub(crate) fn wait_named(name: &str, milliseconds: u32) -> io::Result<bool> {
     })
 }
 
-/// Whether there is a pipe of this name. Windows tells whoever creates one; Wine 8 lets a second one be created beside a
-/// first that has room for it.
-pub(crate) fn exists(name: &str) -> io::Result<bool> {
+/// Whether there is a pipe of this name. Windows tells whoever creates one; Wine 8 lets a second one be
+/// created beside a first that has room for it.
+pub(crate) fn exists(name: &str) -> SysResult<bool> {
     match wait_named(name, 1) {
         Ok(_) => Ok(true),
         Err(error) if is_missing(&error) => Ok(false),
@@ -164,7 +163,7 @@ pub(crate) fn exists(name: &str) -> io::Result<bool> {
 }
 
 /// Sends the client of a named pipe away; what it has not read is lost.
-pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> io::Result<()> {
+pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> SysResult<()> {
     call("DisconnectNamedPipe", &[("pipe", pipe.into())], || {
         // SAFETY: the handle is borrowed, so it is open.
         succeeded(unsafe { DisconnectNamedPipe(pipe.as_raw_handle()) })
@@ -172,7 +171,7 @@ pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> io::Result<()> {
 }
 
 /// The process that opened the client's end. It may have ended, and the id may be another's by now.
-pub(crate) fn client_id(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
+pub(crate) fn client_id(pipe: BorrowedHandle<'_>) -> SysResult<u32> {
     ask("GetNamedPipeClientProcessId", &[("pipe", pipe.into())], || {
         let mut id = 0;
         // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
@@ -182,7 +181,7 @@ pub(crate) fn client_id(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
 }
 
 /// The process that created the pipe.
-pub(crate) fn server_id(pipe: BorrowedHandle<'_>) -> io::Result<u32> {
+pub(crate) fn server_id(pipe: BorrowedHandle<'_>) -> SysResult<u32> {
     ask("GetNamedPipeServerProcessId", &[("pipe", pipe.into())], || {
         let mut id = 0;
         // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.

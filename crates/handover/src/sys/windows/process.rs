@@ -21,8 +21,8 @@ use windows_sys::Win32::System::Threading::{
 };
 
 use super::io::Owned;
-use super::{Argument, Effects, Outcome, Slot, Table, always, ask, call, handle, succeeded};
-use crate::{Access, HandleValue};
+use super::{Argument, Effects, Outcome, Slot, SysResult, Table, always, ask, call, handle, succeeded};
+use crate::handle::{Access, HandleValue};
 
 /// All that `CreateProcessW` is told. Texts end with NUL.
 #[derive(Debug)]
@@ -61,10 +61,11 @@ pub(crate) const DETACHED: u32 = DETACHED_PROCESS;
 
 /// Creates a process.
 ///
-/// 1. Without handles to inherit there is no list: an empty one is an error, and inheritance is switched off whole.
+/// 1. Without handles to inherit there is no list: an empty one is an error, and inheritance is switched off
+///    whole.
 /// 2. The streams are always given, if only as NULL: without them a console program would get copies of ours.
 /// 3. The attributes hold pointers into the three arrays, so these live until the process is there.
-pub(crate) fn create(plan: &Plan<'_>) -> io::Result<Created> {
+pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
     let inherit: Vec<RawHandle> = plan.inherit.iter().copied().map(handle::raw).collect();
     let job: Vec<RawHandle> = plan.job.iter().map(AsRawHandle::as_raw_handle).collect();
     let parent: Vec<RawHandle> = plan.parent.iter().map(AsRawHandle::as_raw_handle).collect();
@@ -99,9 +100,10 @@ pub(crate) fn create(plan: &Plan<'_>) -> io::Result<Created> {
     ];
     let arguments = &arguments[..if plan.parent.is_some() { 5 } else { 4 }];
     let told = call("CreateProcessW", arguments, || {
-        // SAFETY: all texts end with NUL (the environment with two) and live through the call, the command line in a
-        // buffer of our own; the startup structure has the size that it names, and its attribute list and the handles
-        // that the list points to live until the end of this function; `created` is a live place for the answer.
+        // SAFETY: all texts end with NUL (the environment with two) and live through the call, the command
+        // line in a buffer of our own; the startup structure has the size that it names, and its attribute
+        // list and the handles that the list points to live until the end of this function; `created` is a
+        // live place for the answer.
         let answer = unsafe {
             CreateProcessW(
                 plan.application.as_ptr(),
@@ -124,18 +126,18 @@ pub(crate) fn create(plan: &Plan<'_>) -> io::Result<Created> {
             thread: unsafe { OwnedHandle::from_raw_handle(created.hThread) }.into(),
             id: created.dwProcessId,
         };
-        Ok(Told { created, plan })
+        Ok(Reported { created, plan })
     })?;
     Ok(told.created)
 }
 
 /// What was created, and by which plan.
-struct Told<'a> {
+struct Reported<'a> {
     created: Created,
     plan: &'a Plan<'a>,
 }
 
-impl Outcome for Told<'_> {
+impl Outcome for Reported<'_> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "process {}", self.created.id)
     }
@@ -162,7 +164,7 @@ struct AttributeList<'a> {
 
 impl<'a> AttributeList<'a> {
     /// A list of those attributes that have any handles.
-    fn new(attributes: [(u32, &'a [RawHandle]); 3]) -> io::Result<Self> {
+    fn new(attributes: [(u32, &'a [RawHandle]); 3]) -> SysResult<Self> {
         const MOST: u32 = 3;
         let mut size = 0;
         // SAFETY: without a buffer the call only writes the size, and is documented to fail.
@@ -185,10 +187,11 @@ impl<'a> AttributeList<'a> {
         Ok(list)
     }
 
-    fn set(&mut self, attribute: u32, handles: &'a [RawHandle]) -> io::Result<()> {
+    fn set(&mut self, attribute: u32, handles: &'a [RawHandle]) -> SysResult<()> {
         let arguments = [("attribute", Argument::Flags(attribute)), ("handles", handles.len().into())];
         call("UpdateProcThreadAttribute", &arguments, || {
-            // SAFETY: the list was initialized with room for it; the handles outlive the list by its lifetime.
+            // SAFETY: the list was initialized with room for it; the handles outlive the list by its
+            // lifetime.
             let answer = unsafe {
                 UpdateProcThreadAttribute(
                     self.as_mut_ptr(),
@@ -220,7 +223,7 @@ impl Drop for AttributeList<'_> {
 }
 
 /// Lets the first thread of a suspended process run.
-pub(crate) fn resume(thread: BorrowedHandle<'_>) -> io::Result<()> {
+pub(crate) fn resume(thread: BorrowedHandle<'_>) -> SysResult<()> {
     call("ResumeThread", &[("thread", thread.into())], || {
         // SAFETY: the handle is borrowed, so it is open.
         match unsafe { ResumeThread(thread.as_raw_handle()) } {
@@ -231,7 +234,7 @@ pub(crate) fn resume(thread: BorrowedHandle<'_>) -> io::Result<()> {
 }
 
 /// Ends a process with the exit code 1. Only begins it: the process is gone when a wait for it says so.
-pub(crate) fn terminate(process: BorrowedHandle<'_>) -> io::Result<()> {
+pub(crate) fn terminate(process: BorrowedHandle<'_>) -> SysResult<()> {
     call("TerminateProcess", &[("", Argument::Process(process)), ("exit code", 1_u32.into())], || {
         // SAFETY: the handle is borrowed, so it is open.
         let answer = unsafe { TerminateProcess(process.as_raw_handle(), 1) };
@@ -240,7 +243,7 @@ pub(crate) fn terminate(process: BorrowedHandle<'_>) -> io::Result<()> {
 }
 
 /// The exit status of a process that has ended. A running one answers 259, which an ended one can too.
-pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> io::Result<Option<ExitStatus>> {
+pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> SysResult<Option<ExitStatus>> {
     let code = ask("GetExitCodeProcess", &[("", Argument::Process(process))], || {
         let mut code = 0;
         // SAFETY: the handle is borrowed, so it is open; `code` is a live place for the answer.
@@ -252,7 +255,7 @@ pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> io::Result<Option<Exit
 }
 
 /// When this process was created.
-pub(crate) fn own_creation_time() -> io::Result<u64> {
+pub(crate) fn own_creation_time() -> SysResult<u64> {
     creation_time(current(), std::process::id())
 }
 
@@ -267,7 +270,7 @@ pub(crate) fn is_missing(_: &io::Error) -> bool {
 }
 
 /// When a process was created, in units of 100 ns since 1601.
-pub(crate) fn creation_time(process: BorrowedHandle<'_>, _id: u32) -> io::Result<u64> {
+pub(crate) fn creation_time(process: BorrowedHandle<'_>, _id: u32) -> SysResult<u64> {
     ask("GetProcessTimes", &[("", Argument::Process(process))], || {
         let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
         // SAFETY: the handle is borrowed, so it is open; the four are live places for the answers.
@@ -285,8 +288,8 @@ pub(crate) fn creation_time(process: BorrowedHandle<'_>, _id: u32) -> io::Result
     })
 }
 
-/// The id of the process that a handle refers to, if the handle carries the right to ask. The question is for telling of
-/// calls, and not told of itself.
+/// The id of the process that a handle refers to, if the handle carries the right to ask. The question is for
+/// telling of calls, and not told of itself.
 pub(crate) fn id_of(process: BorrowedHandle<'_>) -> Option<u32> {
     // SAFETY: the handle is borrowed, so it is open.
     let id = unsafe { GetProcessId(process.as_raw_handle()) };
@@ -301,7 +304,8 @@ pub(crate) fn ask_for_id(process: BorrowedHandle<'_>) -> Option<u32> {
     asked.ok()
 }
 
-/// The ids of a thread and of its process, if the handle carries the right to ask. For names, so not told of either.
+/// The ids of a thread and of its process, if the handle carries the right to ask. For names, so not told of
+/// either.
 pub(crate) fn ids_of_thread(thread: BorrowedHandle<'_>) -> Option<(u32, u32)> {
     // SAFETY: the handle is borrowed, so it is open.
     let id = unsafe { GetThreadId(thread.as_raw_handle()) };
@@ -315,9 +319,9 @@ pub(crate) fn current() -> BorrowedHandle<'static> {
     handle::current_process()
 }
 
-/// The id of the process that created this one, or that its creator named as its parent. It may have ended, and the
-/// number may be another's by now.
-pub(crate) fn parent_id() -> io::Result<u32> {
+/// The id of the process that created this one, or that its creator named as its parent. It may have ended,
+/// and the number may be another's by now.
+pub(crate) fn parent_id() -> SysResult<u32> {
     ask("NtQueryInformationProcess", &[("", Argument::Process(current()))], || {
         let mut answer = PROCESS_BASIC_INFORMATION::default();
         // SAFETY: the structure is the one of this class, with its own size.
@@ -336,7 +340,7 @@ pub(crate) fn parent_id() -> io::Result<u32> {
 }
 
 /// A process by its id, with these rights.
-pub(crate) fn open(id: u32, access: Access) -> io::Result<Owned> {
+pub(crate) fn open(id: u32, access: Access) -> SysResult<Owned> {
     let arguments = [("", Argument::ProcessId(id)), ("access", Argument::Flags(access.bits()))];
     call("OpenProcess", &arguments, || {
         // SAFETY: the call takes numbers.
@@ -355,11 +359,11 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::sys::named;
+    use crate::sys::create_object;
 
     #[test]
     fn what_is_no_thread_is_neither_resumed_nor_known() -> io::Result<()> {
-        let event = named::event(true)?;
+        let event = create_object::event(true)?;
         assert!(resume(event.as_handle()).is_err());
         assert_eq!(ids_of_thread(event.as_handle()), None);
         assert_eq!(ask_for_id(event.as_handle()), None);

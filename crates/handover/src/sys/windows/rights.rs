@@ -1,6 +1,6 @@
 //! The rights with which objects travel.
 
-use crate::Access;
+use crate::handle::Access;
 
 /// Which rights a copy of a handle has; `None` keeps those that the handle carries.
 pub(crate) type Rights = Option<Access>;

@@ -6,9 +6,9 @@ use std::ptr::null_mut;
 use windows_sys::Wdk::System::SystemInformation::{NtQuerySystemInformation, SYSTEM_INFORMATION_CLASS};
 use windows_sys::Win32::Foundation::STATUS_INFO_LENGTH_MISMATCH;
 
-use super::room::with_room;
-use super::{Argument, ask};
-use crate::{Access, HandleValue};
+use super::grow_buffer::with_room;
+use super::{Argument, SysError, SysResult, ask};
+use crate::handle::{Access, HandleValue};
 
 /// The class that windows-sys doesn't name. The older one has only 16 bits for a process's id.
 const SYSTEM_EXTENDED_HANDLE_INFORMATION: SYSTEM_INFORMATION_CLASS = 64;
@@ -17,7 +17,8 @@ const SYSTEM_EXTENDED_HANDLE_INFORMATION: SYSTEM_INFORMATION_CLASS = 64;
 const OBJ_PROTECT_CLOSE: u32 = 1;
 const OBJ_INHERIT: u32 = 2;
 
-/// `SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX`. The list of them follows two words, of which the first is their number.
+/// `SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX`. The list of them follows two words, of which the first is their
+/// number.
 #[repr(C)]
 struct SystemHandle {
     object: usize,
@@ -46,23 +47,25 @@ pub(crate) struct Listed {
     pub(crate) protected: bool,
 }
 
-/// The handles of this process that a child created with inheritance of all would get. What was inherited is among
-/// them until its flag is cleared.
-pub(crate) fn inheritable() -> io::Result<Vec<(HandleValue, Carries)>> {
+/// The handles of this process that a child created with inheritance of all would get. What was inherited is
+/// among them until its flag is cleared.
+pub(crate) fn inheritable() -> SysResult<Vec<(HandleValue, Carries)>> {
     let handles = handles_of(std::process::id())?;
     let inheritable = handles.into_iter().filter(|handle| handle.inheritable);
     Ok(inheritable.map(|handle| (handle.value, handle.access)).collect())
 }
 
 /// The handles of a process.
-pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
+pub(crate) fn handles_of(process: u32) -> SysResult<Vec<Listed>> {
+    const ASK: &str = "NtQuerySystemInformation";
     const FIRST: usize = 32 * 1024;
     const MOST: usize = FIRST << 12;
     // The table grows while it is asked for; twice the room is enough in the end.
-    with_room(FIRST, MOST, |buffer: &mut [u64]| {
-        let size = u32::try_from(size_of_val(buffer)).map_err(io::Error::other)?;
+    with_room(ASK, FIRST, MOST, |buffer: &mut [u64]| {
+        let size = u32::try_from(size_of_val(buffer))
+            .map_err(|error| SysError::new(ASK, io::Error::other(error)))?;
         let arguments = [("all handles", Argument::Yes), ("room", size.into())];
-        let is_all = ask("NtQuerySystemInformation", &arguments, || {
+        let is_all = ask(ASK, &arguments, || {
             // SAFETY: the buffer has that size, and the call writes no more.
             let status = unsafe {
                 NtQuerySystemInformation(
@@ -85,15 +88,17 @@ pub(crate) fn handles_of(process: u32) -> io::Result<Vec<Listed>> {
 fn those_of(process: u32, answer: &[u64]) -> Vec<Listed> {
     const HEADER: usize = 2 * size_of::<usize>();
     let room = (size_of_val(answer) - HEADER) / size_of::<SystemHandle>();
-    // SAFETY: the first word of the answer is the number of entries; the buffer is aligned and large enough for it.
+    // SAFETY: the first word of the answer is the number of entries; the buffer is aligned and large enough
+    // for it.
     let count = unsafe { answer.as_ptr().cast::<usize>().read() }.min(room);
     // SAFETY: the buffer is longer than the header.
     let first = unsafe { answer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
-    // SAFETY: the answer has that many entries, for which the buffer has room; any bits are values of their integers.
+    // SAFETY: the answer has that many entries, for which the buffer has room; any bits are values of their
+    // integers.
     let handles = unsafe { std::slice::from_raw_parts(first, count) };
     let listed = |handle: &SystemHandle| {
         Some(Listed {
-            value: HandleValue::try_from(handle.value).ok()?,
+            value: HandleValue::new(handle.value as u64).ok()?,
             access: Access::from_bits_retain(handle.access),
             object: handle.object,
             kind: handle.object_type_index,
@@ -110,7 +115,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_as_far_as_there_is_one() {
-        // Eleven entries, of which the first three and the last two are this process's; only ten and a bit are the answer.
+        // Eleven entries, of which the first three and the last two are this process's; only ten and a bit
+        // are the answer.
         let words = size_of::<SystemHandle>() / 8;
         let mut answer = vec![0_u64; 2 + 11 * words];
         let length = 2 + 10 * words + 1;

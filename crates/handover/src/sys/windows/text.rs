@@ -10,8 +10,8 @@ use windows_sys::Win32::Globalization::{CSTR_EQUAL, CSTR_LESS_THAN, CompareStrin
 use windows_sys::Win32::System::Environment::{FreeEnvironmentStringsW, GetEnvironmentStringsW};
 use windows_sys::Win32::System::SystemInformation::{GetSystemDirectoryW, GetWindowsDirectoryW};
 
-use super::room::with_room;
-use super::{Outcome, ask};
+use super::grow_buffer::with_room;
+use super::{Outcome, SysError, SysResult, ask};
 
 /// UTF-16 with the NUL that ends it.
 pub(crate) fn wide(text: &OsStr) -> Vec<u16> {
@@ -38,7 +38,7 @@ pub(crate) fn is_same_variable(one: &OsStr, other: &OsStr) -> bool {
 }
 
 /// This process's environment block: each variable ends with NUL, and the block with one more.
-pub(crate) fn own_environment() -> io::Result<Vec<u16>> {
+pub(crate) fn own_environment() -> SysResult<Vec<u16>> {
     ask("GetEnvironmentStringsW", &[], || {
         // SAFETY: the call takes nothing; it makes a copy for the caller, who frees it.
         let block = unsafe { GetEnvironmentStringsW() };
@@ -76,7 +76,7 @@ fn copied(block: *mut u16) -> Vec<u16> {
 }
 
 /// The folder of the system's own programs.
-pub(crate) fn system_directory() -> io::Result<PathBuf> {
+pub(crate) fn system_directory() -> SysResult<PathBuf> {
     folder("GetSystemDirectoryW", |buffer, length| {
         // SAFETY: the buffer has that length, and the call writes no more.
         unsafe { GetSystemDirectoryW(buffer, length) }
@@ -84,7 +84,7 @@ pub(crate) fn system_directory() -> io::Result<PathBuf> {
 }
 
 /// The folder of Windows.
-pub(crate) fn windows_directory() -> io::Result<PathBuf> {
+pub(crate) fn windows_directory() -> SysResult<PathBuf> {
     folder("GetWindowsDirectoryW", |buffer, length| {
         // SAFETY: the buffer has that length, and the call writes no more.
         unsafe { GetWindowsDirectoryW(buffer, length) }
@@ -92,9 +92,10 @@ pub(crate) fn windows_directory() -> io::Result<PathBuf> {
 }
 
 /// Asks for a path, with a larger buffer if the first is too small.
-fn folder(name: &'static str, get: impl Fn(*mut u16, u32) -> u32) -> io::Result<PathBuf> {
-    with_room(260, 1 << 16, |buffer: &mut [u16]| {
-        let room = u32::try_from(buffer.len()).map_err(io::Error::other)?;
+fn folder(name: &'static str, get: impl Fn(*mut u16, u32) -> u32) -> SysResult<PathBuf> {
+    with_room(name, 260, 1 << 16, |buffer: &mut [u16]| {
+        let room =
+            u32::try_from(buffer.len()).map_err(|error| SysError::new(name, io::Error::other(error)))?;
         let answer = ask(name, &[("room", room.into())], || {
             let answer = get(buffer.as_mut_ptr(), room);
             if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }

@@ -2,11 +2,6 @@
 
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 
-pub(crate) use crate::sys::number::objection_on_windows as objection;
-
-/// What stands in the error for any other.
-pub(crate) const EXPECTED: &str = "a multiple of 4 from 4 to 0x7ffffffc";
-
 /// A handle of this process as a number.
 #[inline]
 pub(crate) fn number_of(handle: BorrowedHandle<'_>) -> u64 {
@@ -15,7 +10,7 @@ pub(crate) fn number_of(handle: BorrowedHandle<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Error, HandleValue};
+    use crate::handle::{HandleValue, InvalidValue};
 
     #[test]
     fn what_no_table_can_hold_is_refused_with_the_reason() {
@@ -34,8 +29,8 @@ mod tests {
             ("0xfffffffffffffff4", "a pseudo handle"),
             ("0xfffffffffffffff0", "more than 32 bits"),
         ] {
-            match text.parse::<HandleValue>() {
-                Err(Error::NotAHandle { why, .. }) => assert_eq!(why, reason, "{text:?}"),
+            match HandleValue::parse(text) {
+                Err(InvalidValue { reason: found, .. }) => assert_eq!(found, reason, "{text:?}"),
                 other => panic!("{text:?} gave {other:?}"),
             }
         }

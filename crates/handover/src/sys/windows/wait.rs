@@ -9,8 +9,8 @@ use windows_sys::Win32::System::SystemServices::MAXIMUM_WAIT_OBJECTS;
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects, WaitForSingleObject};
 
 use super::handle::{granted_access, raw_of};
-use super::{Argument, Outcome, call};
-use crate::Access;
+use super::{Argument, Outcome, SysError, SysResult, call};
+use crate::handle::Access;
 
 /// The most milliseconds that one call can wait; one more means for ever.
 pub(crate) const LONGEST: u32 = INFINITE - 1;
@@ -38,7 +38,7 @@ pub(crate) enum Waited {
 }
 
 /// Waits for an object, for so many milliseconds or, with `None`, for as long as it takes.
-pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> io::Result<Waited> {
+pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> SysResult<Waited> {
     let arguments = [("object", object.into()), ("for", Argument::Milliseconds(milliseconds))];
     call("WaitForSingleObject", &arguments, || {
         let milliseconds = milliseconds.map_or(INFINITE, |some| some.min(LONGEST));
@@ -66,15 +66,16 @@ impl Outcome for Waited {
 /// The most objects that one call can wait for.
 pub(crate) const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 
-/// Waits for so many milliseconds until one of the objects is signaled, and says which by its place, and whether it is
-/// a mutex that was abandoned.
-pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> io::Result<Option<(usize, bool)>> {
-    let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
+/// Waits for so many milliseconds until one of the objects is signaled, and says which by its place, and
+/// whether it is a mutex that was abandoned.
+pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> SysResult<Option<(usize, bool)>> {
+    let count = u32::try_from(objects.len())
+        .map_err(|error| SysError::new("WaitForMultipleObjects", io::Error::other(error)))?;
     let arguments =
         [("objects", Argument::Handles(objects)), ("for", Argument::Milliseconds(Some(milliseconds)))];
     let came = call("WaitForMultipleObjects", &arguments, || {
-        // SAFETY: a borrowed handle is laid out as the handle; they are as many as is said, and stay open through the
-        // wait.
+        // SAFETY: a borrowed handle is laid out as the handle; they are as many as is said, and stay open
+        // through the wait.
         let answer =
             unsafe { WaitForMultipleObjects(count, objects.as_ptr().cast(), 0, milliseconds.min(LONGEST)) };
         let place =

@@ -1,0 +1,32 @@
+//! The kinds of objects that an endpoint accepts.
+
+use std::sync::{PoisonError, RwLock};
+
+use crate::handle::ObjectKind;
+
+/// A list of accepted kinds, which can be changed while it is used.
+#[derive(Debug)]
+pub(crate) struct KindFilter(RwLock<Vec<ObjectKind>>);
+
+impl Default for KindFilter {
+    /// Accepts every kind that is no power over a process.
+    fn default() -> Self {
+        let accepted = ObjectKind::ALL.iter().filter(|kind| kind.is_accepted_by_default());
+        Self(RwLock::new(accepted.cloned().collect()))
+    }
+}
+
+impl KindFilter {
+    pub(super) fn add(&self, kind: ObjectKind) {
+        // The list guards no invariant, so poisoning is ignored.
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(kind);
+    }
+
+    pub(super) fn replace(&self, kinds: Vec<ObjectKind>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = kinds;
+    }
+
+    pub(crate) fn has(&self, kind: &ObjectKind) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(kind)
+    }
+}

@@ -1,0 +1,63 @@
+//! How a channel comes about: the stronger end makes both ends, and the weaker one finds its own.
+
+use std::any::Any;
+use std::os::fd::AsFd;
+
+use super::endpoint::{Endpoint, Peer, prepare};
+use crate::channel::Channel;
+use crate::error::{Error, Result};
+use crate::inherit::Reserved;
+use crate::object::BorrowedObject;
+use crate::process::{Attachment, Process};
+use crate::sys::SysError;
+use crate::sys::io::Owned;
+use crate::sys::unix_socket;
+
+/// The name under which a child inherits its end.
+pub(crate) const RESERVED: [&str; 1] = ["handover/channel"];
+
+/// A channel of which both ends are here.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    ours: Owned,
+    theirs: Owned,
+}
+
+fn failed(error: SysError) -> Error {
+    Error::system("a channel", error)
+}
+
+impl Pair {
+    pub(crate) fn new() -> Result<Self> {
+        let (ours, theirs) = unix_socket::pair().map_err(failed)?;
+        prepare(ours.as_fd()).map_err(failed)?;
+        Ok(Self { ours, theirs })
+    }
+}
+
+impl Attachment for Pair {
+    fn handles(&self) -> Vec<(&'static str, BorrowedObject<'_>)> {
+        vec![(RESERVED[0], self.theirs.as_fd().into())]
+    }
+
+    fn attach(self: Box<Self>, child: &Process) -> Box<dyn Any + Send + Sync> {
+        Box::new(Channel::new(Endpoint::new(self.ours, Peer::Known(child.clone()))))
+    }
+}
+
+/// A child's endpoint, from the socket that its parent passed. After an error it can be tried again.
+pub(crate) fn end_of_child(handles: Reserved<1>) -> Result<Endpoint> {
+    let [socket] = handles.handles();
+    let maker = unix_socket::maker_of_other_end(socket.as_fd()).map_err(failed)?;
+    prepare(socket.as_fd()).map_err(failed)?;
+    let [socket] = handles.into_handles();
+    Ok(Endpoint::new(socket, peer(maker)))
+}
+
+/// Who has the other end, as far as it can be held.
+pub(super) fn peer(maker: unix_socket::Maker) -> Peer {
+    match maker.process {
+        Some(process) => Peer::Known(Process::new(process, maker.id)),
+        None => Peer::Ended(maker.id),
+    }
+}

@@ -1,0 +1,26 @@
+//! Windows: why `DuplicateHandle` was refused.
+
+use std::io;
+
+use crate::error::Error;
+use crate::handle::Access;
+use crate::process::Process;
+use crate::sys::SysError;
+use crate::sys::handle::{granted_access, raw_of};
+use crate::sys::io::HasHandle;
+
+/// Why a duplication into or out of a process was refused.
+pub(crate) fn refused_duplication(process: &Process, context: &str, error: SysError) -> Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return process.failed()(error);
+    }
+    if process.is_going() {
+        return Error::ProcessExited { pid: process.id(), context: context.into() };
+    }
+    let granted = granted_access(raw_of(process.handle()));
+    if granted.is_ok_and(|granted| !granted.contains(Access::PROCESS_DUP_HANDLE)) {
+        let object = format!("process {}", process.id());
+        return Error::AccessDenied { call: error.call, object, right: "PROCESS_DUP_HANDLE" };
+    }
+    process.failed()(error)
+}

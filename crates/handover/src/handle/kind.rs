@@ -1,0 +1,152 @@
+//! The kinds of kernel objects, in one table.
+
+use std::fmt;
+
+use super::access_names::{self as rights, Rights};
+
+/// Defines [`ObjectKind`] and all that is known of each kind. A new kind is a new row; the compiler then asks for the rest.
+macro_rules! kinds {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident: $name:literal, $with_article:literal, $kernel_type:expr, $acceptance:ident, $rights:expr;
+    )*) => {
+        /// The kind of kernel object that a handle refers to, by the kernel's own answer.
+        ///
+        /// The Linux counterpart of each kind is in the table of [`handover::os`](crate::os).
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ObjectKind {
+            $($(#[$doc])* $kind,)*
+            /// Any other kind, by the kernel's name for it.
+            Other(Box<str>),
+        }
+
+        impl ObjectKind {
+            /// Every kind that has a name of its own here.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// Returns the kind as a word: "event". For [`Other`](Self::Other), the kernel's own word.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$kind => $name,)*
+                    Self::Other(name) => name,
+                }
+            }
+
+            fn with_article(&self) -> Option<&'static str> {
+                match self {
+                    $(Self::$kind => Some($with_article),)*
+                    Self::Other(_) => None,
+                }
+            }
+
+            /// Returns the kind of a type name of the Windows kernel.
+            pub(crate) fn of_kernel_type(name: &str) -> Self {
+                $(if $kernel_type == Some(name) {
+                    return Self::$kind;
+                })*
+                Self::Other(name.into())
+            }
+
+            /// Whether a channel accepts the kind unless it is told otherwise.
+            pub(crate) fn is_accepted_by_default(&self) -> bool {
+                match self {
+                    $(Self::$kind => matches!(Acceptance::$acceptance, Acceptance::Accepted),)*
+                    Self::Other(_) => false,
+                }
+            }
+
+            /// Returns the documented names of the kind's access rights on Windows.
+            pub(crate) fn rights(&self) -> Rights {
+                match self {
+                    $(Self::$kind => $rights,)*
+                    Self::Other(name) => rights::of_other(name),
+                }
+            }
+        }
+    };
+}
+
+/// Whether a channel accepts a kind by default. A handle to a process, thread, job or token is power over a process.
+enum Acceptance {
+    Accepted,
+    OnRequest,
+}
+
+kinds! {
+    // kind: name, with its article, type name of the Windows kernel, acceptance by channels, names of access rights
+
+    /// An event.
+    Event: "event", "an event", Some("Event"), Accepted, rights::EVENT;
+    /// A mutex. The Windows kernel calls it a mutant.
+    Mutex: "mutex", "a mutex", Some("Mutant"), Accepted, rights::MUTEX;
+    /// A semaphore.
+    Semaphore: "semaphore", "a semaphore", Some("Semaphore"), Accepted, rights::SEMAPHORE;
+    /// Shared memory. Win32 calls it a file mapping, and the Windows kernel a section.
+    SharedMemory: "shared memory", "shared memory", Some("Section"), Accepted, rights::SECTION;
+    /// A waitable timer.
+    Timer: "timer", "a timer", Some("Timer"), Accepted, rights::TIMER;
+    /// A file, pipe, console or other device; on Windows also a socket.
+    File: "file", "a file", Some("File"), Accepted, rights::FILE;
+    /// A socket, on Linux.
+    Socket: "socket", "a socket", None, Accepted, rights::NONE;
+    /// A process.
+    Process: "process", "a process", Some("Process"), OnRequest, rights::PROCESS;
+    /// A thread.
+    Thread: "thread", "a thread", Some("Thread"), OnRequest, rights::THREAD;
+    /// A job.
+    Job: "job", "a job", Some("Job"), OnRequest, rights::JOB;
+    /// An access token.
+    Token: "token", "a token", Some("Token"), OnRequest, rights::TOKEN;
+}
+
+impl fmt::Display for ObjectKind {
+    /// Writes the kind with its article: "an event".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.with_article() {
+            Some(with_article) => f.write_str(with_article),
+            None => write!(f, "an object of the kernel's type {:?}", self.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_has_the_article() {
+        assert_eq!(ObjectKind::Event.to_string(), "an event");
+        assert_eq!(ObjectKind::SharedMemory.to_string(), "shared memory");
+        assert_eq!(ObjectKind::Other("Key".into()).to_string(), "an object of the kernel's type \"Key\"");
+    }
+
+    #[test]
+    fn each_row_of_the_table_is_its_own() {
+        for kind in ObjectKind::ALL {
+            assert!(kind.to_string().ends_with(kind.name()), "{kind}");
+            assert_eq!(
+                ObjectKind::ALL.iter().filter(|other| other.name() == kind.name()).count(),
+                1,
+                "{kind}"
+            );
+        }
+        for (name, kind) in [("Mutant", ObjectKind::Mutex), ("Section", ObjectKind::SharedMemory)] {
+            assert_eq!(ObjectKind::of_kernel_type(name), kind);
+        }
+        // The kernel's names are case sensitive.
+        assert_eq!(ObjectKind::of_kernel_type("event"), ObjectKind::Other("event".into()));
+    }
+
+    #[test]
+    fn power_over_a_process_is_accepted_on_request_alone() {
+        let on_request: Vec<&str> = ObjectKind::ALL
+            .iter()
+            .filter(|kind| !kind.is_accepted_by_default())
+            .map(ObjectKind::name)
+            .collect();
+        assert_eq!(on_request, ["process", "thread", "job", "token"]);
+        assert!(!ObjectKind::Other("Key".into()).is_accepted_by_default());
+    }
+}

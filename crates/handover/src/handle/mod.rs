@@ -1,0 +1,19 @@
+//! The vocabulary: handle values, kinds, access rights, and process identities. Pure: nothing here asks the system.
+
+#[cfg(windows)]
+mod access;
+#[allow(dead_code, reason = "only Windows has access rights to name, and the tests run everywhere")]
+pub(crate) mod access_names;
+mod identity;
+#[allow(dead_code, reason = "only Windows asks for some columns of the table")]
+mod kind;
+#[allow(dead_code, reason = "each system has its own range, and both are tested everywhere")]
+pub(crate) mod range;
+mod value;
+
+#[cfg(windows)]
+pub use access::Access;
+pub use identity::ProcessIdentity;
+pub use kind::ObjectKind;
+pub use value::HandleValue;
+pub(crate) use value::{InvalidIdentity, InvalidValue};

@@ -1,0 +1,291 @@
+//! The child's half: from the manifest to owners, each object once.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::manifest::{Manifest, VARIABLE, bad};
+use super::{imp, is_reserved};
+use crate::error::{Error, Result};
+use crate::handle::{HandleValue, ObjectKind};
+use crate::object::Object;
+use crate::object::adopt::Adoption;
+use crate::sys::io::Owned;
+use crate::sys::{SysError, handle, table};
+
+/// The objects that this process inherited, read once.
+static INHERITED: Mutex<Option<List>> = Mutex::new(None);
+
+#[derive(Debug, Default)]
+struct List {
+    entries: Vec<Entry>,
+    /// How many of the entries have an owner. After an error, the next call goes on from there.
+    owned: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    value: HandleValue,
+}
+
+/// Returns the objects that this process's parent listed for it with [`Command::inherit`](crate::Command::inherit).
+///
+/// The first call reads the manifest, checks that it was written for this process and that each listed handle is open and
+/// still inheritable, becomes the owner of all of them, and clears their inherit flags, so that children of this process
+/// don't get them. Call it early. Later calls, from any thread, return the same objects; each can be taken once.
+///
+/// The environment that the process started with is trusted, as the parent is.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use handover::Event;
+///
+/// let inherited = handover::inherited()?;
+/// let ready: Event = inherited.take("ready")?;
+/// ready.wait_timeout(Duration::from_secs(5))?;
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// On Linux, the sockets that a service manager passes are among them, with the names in `LISTEN_FDNAMES`
+/// ([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)). If several have the
+/// same name, `take` returns them one after the other, in the manager's order.
+///
+/// # Errors
+///
+/// [`Error::NothingInherited`] if the parent listed nothing; [`Error::ManifestMismatch`] if the manifest was written for
+/// another process, and this one only copied its environment; [`Error::InvalidManifest`] if it is malformed, or lists a
+/// handle that is no longer inheritable; [`Error::InvalidHandle`] if it lists a handle that isn't open. After these errors
+/// nothing has been taken or changed.
+pub fn inherited() -> Result<Inherited> {
+    let mut inherited = lock();
+    let list = match &mut *inherited {
+        Some(list) => list,
+        nothing => nothing.insert(List { entries: read()?, owned: 0 }),
+    };
+    let mut adoption = Adoption::lock();
+    while let Some(Entry { name, value }) = list.entries.get(list.owned) {
+        adoption.keep(*value).map_err(failed(name))?;
+        list.owned += 1;
+    }
+    Ok(Inherited { _private: () })
+}
+
+fn lock() -> std::sync::MutexGuard<'static, Option<List>> {
+    // The list is assigned whole, and its count is one number, so a panic leaves nothing half done.
+    INHERITED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the manifest and checks its handles, without changing anything.
+fn read() -> Result<Vec<Entry>> {
+    let environment = imp::InitialEnvironment::read()?;
+    let sockets = imp::listen_fds(&environment);
+    let objects = match environment.get(VARIABLE) {
+        None => match sockets? {
+            none if none.is_empty() => return Err(Error::NothingInherited),
+            some => some,
+        },
+        Some(text) => {
+            let text = text.into_string().map_err(|_| bad("is not text"))?;
+            let manifest = Manifest::parse(&text)?;
+            imp::check_is_for_this_process(&manifest.meant_for)?;
+            // The parent's list counts, whatever else is in the environment.
+            manifest.objects.into_iter().chain(sockets.unwrap_or_default()).collect()
+        }
+    };
+    // All code of this process uses the standard streams, and no parent lists them.
+    let streams = standard_streams()?;
+    if objects.iter().any(|(_, value)| streams.contains(value)) {
+        return Err(bad("lists a standard stream"));
+    }
+    let adoption = Adoption::lock();
+    for (name, value) in &objects {
+        // Inheritance leaves the flag set, and neither std nor this crate makes such a handle. Without the flag, other
+        // code of this process has opened a handle with the same value.
+        if !adoption.was_adopted_by_number(*value)
+            && !handle::is_open_and_inheritable(*value).map_err(failed(name))?
+        {
+            return match handle::kind_of_value(*value) {
+                Ok(_) => Err(bad("lists a handle that is not inheritable any more")),
+                Err(error) => Err(Error::on_handle(described(name, *value), error)),
+            };
+        }
+    }
+    drop(adoption);
+    Ok(objects.into_iter().map(|(name, value)| Entry { name, value }).collect())
+}
+
+fn described(name: &str, value: HandleValue) -> String {
+    format!("the inherited object {name:?} (handle {value:#x})")
+}
+
+fn failed(name: &str) -> impl FnOnce(SysError) -> Error {
+    let context = format!("the inherited object {name:?}");
+    move |error| Error::system(context, error)
+}
+
+/// The handles of another concept that were inherited under reserved names. Dropping them gives them back, so that a
+/// failure can be tried again.
+#[derive(Debug)]
+pub(crate) struct Reserved<const N: usize> {
+    values: [HandleValue; N],
+    handles: Option<[Owned; N]>,
+}
+
+impl<const N: usize> Reserved<N> {
+    /// Takes the handles with these names, all of them or none. `object` is what they are together.
+    pub(crate) fn take(object: &str, names: &[&str; N]) -> Result<Self> {
+        match inherited() {
+            Err(Error::NothingInherited) => return Err(Error::NoParentChannel),
+            other => other?,
+        };
+        let inherited = lock();
+        let entries = inherited.as_ref().map_or(&[][..], |list| &list.entries);
+        let value = |name: &&str| entries.iter().find(|entry| entry.name == **name).map(|entry| entry.value);
+        let values: Vec<_> = names.iter().filter_map(value).collect();
+        let values: [HandleValue; N] = values.try_into().map_err(|_| Error::NoParentChannel)?;
+        let mut adoption = Adoption::lock();
+        if !values.iter().all(|value| adoption.is_waiting(*value)) {
+            return Err(Error::AlreadyTaken { name: object.to_owned() });
+        }
+        let handles = values.map(|value| adoption.take_handle(value).expect("it was there a moment ago"));
+        Ok(Self { values, handles: Some(handles) })
+    }
+
+    pub(crate) fn handles(&self) -> &[Owned; N] {
+        self.handles.as_ref().expect("they are there until they are taken")
+    }
+
+    pub(crate) fn into_handles(mut self) -> [Owned; N] {
+        self.handles.take().expect("they are there until they are taken")
+    }
+}
+
+impl<const N: usize> Drop for Reserved<N> {
+    fn drop(&mut self) {
+        let Some(handles) = self.handles.take() else { return };
+        let mut adoption = Adoption::lock();
+        for (value, handle) in self.values.into_iter().zip(handles) {
+            adoption.give_back(value, handle);
+        }
+    }
+}
+
+/// The objects that this process inherited; [`inherited`] returns it.
+#[derive(Debug)]
+pub struct Inherited {
+    _private: (),
+}
+
+impl Inherited {
+    /// Takes the object with this name, as an [`Event`](crate::Event), a `File`, or an `OwnedHandle` for any kind.
+    ///
+    /// The kernel is asked for the object's kind. If it isn't the kind of `T`, the object stays and can be taken as another
+    /// type. The caller owns the result, and dropping it closes the handle. Objects that are never taken stay open until
+    /// this process exits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownName`] with the names that exist, [`Error::AlreadyTaken`], also if the handle was adopted by its
+    /// number, and [`Error::WrongKind`].
+    pub fn take<T: Object>(&self, name: &str) -> Result<T> {
+        let inherited = lock();
+        let entries = inherited.as_ref().map_or(&[][..], |list| &list.entries);
+        let values: Vec<HandleValue> = match name {
+            name if is_reserved(name) => Vec::new(),
+            name => entries.iter().filter(|entry| entry.name == name).map(|entry| entry.value).collect(),
+        };
+        if values.is_empty() {
+            return Err(Error::UnknownName { name: name.to_owned(), available: names(entries) });
+        }
+        for value in values {
+            let taken = Adoption::lock().take::<T>(value, || described(name, value))?;
+            if let Some(adopted) = taken {
+                return Ok(adopted.into_object());
+            }
+        }
+        Err(Error::AlreadyTaken { name: name.to_owned() })
+    }
+
+    /// Returns the names of all listed objects in the parent's order, taken or not.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        names(lock().as_ref().map_or(&[][..], |list| &list.entries))
+    }
+
+    /// Returns the inheritable handles of this process that no parent listed and that aren't standard streams. In a program
+    /// that has just started, these are the handles that leaked into it. For tests and audits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the handle table can't be read.
+    pub fn leaked(&self) -> Result<Vec<LeakedHandle>> {
+        leaked_handles()
+    }
+}
+
+/// The names that the parent's code has given.
+fn names(entries: &[Entry]) -> Vec<String> {
+    entries.iter().filter(|entry| !is_reserved(&entry.name)).map(|entry| entry.name.clone()).collect()
+}
+
+/// An inheritable handle of this process that no parent listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeakedHandle {
+    /// Its value in this process.
+    pub value: HandleValue,
+    /// The kernel's answer to what it refers to; `None` if it was closed meanwhile.
+    pub kind: Option<ObjectKind>,
+    pub(crate) carries: table::Carries,
+}
+
+impl LeakedHandle {
+    /// Clears the handle's inherit flag, so that children of this process don't get it. The handle stays open, and belongs
+    /// to the same code as before.
+    ///
+    /// It is for a program that starts others and is itself started by programs that leak: a supervisor, a shell, a test
+    /// runner. Call it first thing in `main`, before other code makes handles inheritable on purpose:
+    ///
+    /// ```no_run
+    /// for leaked in handover::leaked_handles()? {
+    ///     leaked.clear_inherit()?;
+    /// }
+    /// # Ok::<(), handover::Error>(())
+    /// ```
+    ///
+    /// Listed objects are among the leaked handles until [`inherited`] was called, and numbers that were passed by hand
+    /// until they are adopted. Do both first: without its flag, a handle doesn't count as inherited any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHandle`] if it was closed meanwhile. If another handle was opened under the same value since, that
+    /// one's flag is cleared.
+    #[doc(alias("SetHandleInformation", "HANDLE_FLAG_INHERIT", "FD_CLOEXEC"))]
+    pub fn clear_inherit(&self) -> Result<()> {
+        let object = || format!("the leaked handle {:#x}", self.value);
+        handle::clear_inheritable_of(self.value).map_err(|error| Error::on_handle(object(), error))
+    }
+}
+
+/// Returns the inheritable handles of this process that no parent listed, as [`Inherited::leaked`] does, for a process
+/// for which no parent listed anything.
+///
+/// # Errors
+///
+/// [`Error::System`] if the handle table can't be read.
+pub fn leaked_handles() -> Result<Vec<LeakedHandle>> {
+    let streams = standard_streams()?;
+    let found = table::inheritable().map_err(|error| Error::system("this process's handle table", error))?;
+    let leaked = |(value, carries)| LeakedHandle { value, kind: handle::kind_of_value(value).ok(), carries };
+    Ok(found.into_iter().filter(|(value, _)| !streams.contains(value)).map(leaked).collect())
+}
+
+/// The values of this process's standard streams, as many as there are.
+fn standard_streams() -> Result<Vec<HandleValue>> {
+    let mut streams = Vec::with_capacity(3);
+    for which in 0..3 {
+        let stream =
+            handle::standard_stream(which).map_err(|error| Error::system("a standard stream", error))?;
+        streams.extend(stream.and_then(|stream| HandleValue::of(&stream).ok()));
+    }
+    Ok(streams)
+}

@@ -1,0 +1,93 @@
+//! What the kernel shows of a process that stands still before its first instruction.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use super::handle_table::entries_of;
+use crate::error::Result;
+use crate::handle::HandleValue;
+use crate::inherit::listen_fds::named;
+use crate::inherit::manifest::{Manifest, VARIABLE};
+use crate::inspect::Unavailable;
+use crate::inspect::audit::Seen;
+use crate::sys::handle::{link_at, page_at};
+use crate::sys::ptrace;
+
+/// All that is to be known.
+pub(super) fn look(process: u32) -> Seen {
+    let path = |name: &str| PathBuf::from(format!("/proc/{process}/{name}"));
+    // The descriptors that have crossed the exec: all that it has.
+    let inherited = entries_of(process).map_err(|error| untold(format!("its descriptors: {error}")));
+    let inherited = inherited.and_then(|entries| match ptrace::message(process) {
+        // It stood still all the time: nothing but an end lets it go on.
+        Ok(_) => Ok(entries),
+        Err(_) => Err(untold("it has been ended before it was looked at")),
+    });
+    let status = page_at(&path("status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let parent = line("PPid:").and_then(|parent| parent.trim().parse().ok());
+    // In a namespace of its own it has another id there, the last of them, and that is what it is told.
+    let id_of_its_own = line("NSpid:").and_then(|ids| ids.split_whitespace().next_back()?.parse().ok());
+    let id_of_its_own = id_of_its_own.unwrap_or(process);
+    Seen {
+        id: process,
+        parent: parent.unwrap_or_default(),
+        program: link_at(&path("exe")).map_err(|error| untold(format!("its program: {error}"))),
+        inherited,
+        streams: Ok((0_u64..3).filter_map(|number| HandleValue::try_from(number).ok()).collect()),
+        twice: Vec::new(),
+        listed: match page_at(&path("environ")) {
+            Ok(block) => listed(id_of_its_own, &block).map_err(|error| untold(error.to_string())),
+            Err(error) => Err(untold(format!("its environment: {error}"))),
+        },
+    }
+}
+
+fn untold(why: impl Into<String>) -> Unavailable {
+    Unavailable { why: why.into() }
+}
+
+/// What its environment lists for this very process, by this crate's rules and by those of service managers.
+fn listed(process: u32, block: &[u8]) -> Result<Vec<(String, HandleValue)>> {
+    let variable = |name: &str| {
+        let mut variables = block.split(|byte| *byte == 0);
+        let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        value.map(|value| OsString::from_vec(value.to_vec()))
+    };
+    let mut listed = Vec::new();
+    if let Some(text) = variable(VARIABLE) {
+        let manifest = Manifest::parse(&text.to_string_lossy())?;
+        if manifest.meant_for.parse() == Ok(process) {
+            listed = manifest.objects;
+        }
+    }
+    let [meant_for, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(variable);
+    // What a service manager can't have written lists nothing.
+    listed.extend(named(meant_for, count, names, process).unwrap_or_default());
+    Ok(listed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_listed_for_this_process_counts_and_nothing_else() -> Result<()> {
+        let names = |block: &str| -> Result<Vec<(String, u32)>> {
+            let listed = listed(77, block.replace('|', "\0").as_bytes())?;
+            Ok(listed.into_iter().map(|(name, value)| (name, value.get())).collect())
+        };
+        assert_eq!(names("")?, []);
+        assert_eq!(names("HANDOVER_INHERITED=1 77 5=ready|HOME=/|")?, [("ready".to_owned(), 5)]);
+        assert_eq!(names("HANDOVER_INHERITED=1 78 5=ready|")?, []);
+        assert_eq!(names("MY_HANDOVER_INHERITED=1 77 5=ready|HANDOVER_INHERITED2=1 77 5=ready|")?, []);
+        let manager = "LISTEN_PID=77|LISTEN_FDS=1|LISTEN_FDNAMES=web|";
+        assert_eq!(names(manager)?, [("web".to_owned(), 3)]);
+        assert_eq!(names(&manager.replace("77", "78"))?, []);
+        assert_eq!(names("LISTEN_PID=me|LISTEN_FDS=1|")?, []);
+        assert!(names("HANDOVER_INHERITED=nonsense|").is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Linux: descriptors in /proc, and ptrace.
+
+pub(super) mod audit;
+mod audited_process;
+pub(super) mod handle_table;

@@ -1,0 +1,5 @@
+//! Windows: handle tables, and the debugging interface.
+
+pub(super) mod audit;
+mod audited_process;
+pub(super) mod handle_table;

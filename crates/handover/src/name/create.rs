@@ -1,0 +1,122 @@
+//! The named constructors of every kind of object.
+
+use super::imp::{create, create_or_open, open};
+use super::{AsObjectName, CreateOutcome};
+use crate::error::Result;
+#[cfg(windows)]
+use crate::handle::Access;
+use crate::handle::ObjectKind;
+#[cfg(windows)]
+use crate::object::Mutex;
+use crate::object::{
+    Event, ResetMode, Semaphore, SharedMemory, Timer, event, semaphore, shared_memory, timer,
+};
+use crate::sys::create_object::What;
+use crate::sys::rights;
+
+/// Creating and opening a type by name. The first words say what a constructor takes beside the name, the rest what is
+/// created, and what is opened.
+macro_rules! named {
+    ($type:ident, $one:literal, ($($argument:ident: $argument_type:ty),*), $create:expr, $open:expr, $kind:expr, $rights:expr) => {
+        impl $type {
+            #[doc = concat!("Creates ", $one, " with a name, by which other processes open it.")]
+            ///
+            /// By default only the current user can open it. The name is free again when the object is gone.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::NameInUse`](crate::Error::NameInUse) if any object already has the name;
+            /// [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or argument.
+            pub fn create_named(name: &(impl AsObjectName + ?Sized) $(, $argument: $argument_type)*) -> Result<Self> {
+                create($create, name).map(Self::of)
+            }
+
+            #[doc = concat!("Creates ", $one, " with a name, or opens the existing one with all rights, and returns which of the two happened.")]
+            ///
+            /// An object that is opened keeps its own protection, mode, count or size.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::NameInUse`](crate::Error::NameInUse) if an object of another kind has the name, or one that this
+            /// user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or argument.
+            pub fn create_or_open_named(
+                name: &(impl AsObjectName + ?Sized) $(, $argument: $argument_type)*
+            ) -> Result<(Self, CreateOutcome)> {
+                let (held, outcome) = create_or_open($create, name)?;
+                Ok((Self::of(held), outcome))
+            }
+
+            /// Opens the object with this name, with the rights to use it.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::ObjectNotFound`](crate::Error::ObjectNotFound) if no object has the name;
+            /// [`Error::NameKindMismatch`](crate::Error::NameKindMismatch) if an object of another kind has it;
+            /// [`Error::System`](crate::Error::System) if this user can't open it;
+            /// [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name.
+            pub fn open_named(name: &(impl AsObjectName + ?Sized)) -> Result<Self> {
+                open($open, $kind, name, $rights).map(Self::of)
+            }
+
+            /// Opens the object with this name, with these rights.
+            ///
+            /// # Errors
+            ///
+            /// As [`open_named`](Self::open_named); [`Error::System`](crate::Error::System) if the object doesn't grant the
+            /// rights to this user.
+            #[cfg(windows)]
+            #[cfg_attr(docsrs, doc(cfg(windows)))]
+            pub fn open_named_with(name: &(impl AsObjectName + ?Sized), access: Access) -> Result<Self> {
+                open($open, $kind, name, Some(access)).map(Self::of)
+            }
+        }
+    };
+}
+
+named!(Event, "an event", (reset: ResetMode), event::what(reset), event::what(ResetMode::Manual), ObjectKind::Event, rights::EVENT);
+named!(Timer, "a timer", (reset: ResetMode), timer::what(reset), timer::what(ResetMode::Manual), ObjectKind::Timer, rights::TIMER);
+named!(Semaphore, "a semaphore", (count: u32), semaphore::what(count, semaphore::LARGEST)?, What::Semaphore { initial: 0, maximum: 1 }, ObjectKind::Semaphore, rights::SEMAPHORE);
+named!(SharedMemory, "shared memory", (size: usize), shared_memory::what(size)?, What::SharedMemory(1), ObjectKind::SharedMemory, rights::SECTION);
+#[cfg(windows)]
+named!(
+    Mutex,
+    "a mutex that no thread holds",
+    (),
+    What::Mutex,
+    What::Mutex,
+    ObjectKind::Mutex,
+    Some(Access::MUTEX_USE)
+);
+
+/// Semaphores with a maximum, which Linux doesn't know.
+#[cfg(windows)]
+impl Semaphore {
+    /// As [`create_named`](Self::create_named), with a maximum.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_named`](Self::create_named) and [`with_maximum`](Self::with_maximum).
+    #[cfg_attr(docsrs, doc(cfg(windows)))]
+    pub fn create_named_with_maximum(
+        name: &(impl AsObjectName + ?Sized),
+        count: u32,
+        maximum: u32,
+    ) -> Result<Self> {
+        create(semaphore::what(count, maximum)?, name).map(Self::of)
+    }
+
+    /// As [`create_or_open_named`](Self::create_or_open_named), with a maximum if it is created.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_or_open_named`](Self::create_or_open_named) and [`with_maximum`](Self::with_maximum).
+    #[cfg_attr(docsrs, doc(cfg(windows)))]
+    pub fn create_or_open_named_with_maximum(
+        name: &(impl AsObjectName + ?Sized),
+        count: u32,
+        maximum: u32,
+    ) -> Result<(Self, CreateOutcome)> {
+        let (held, outcome) = create_or_open(semaphore::what(count, maximum)?, name)?;
+        Ok((Self::of(held), outcome))
+    }
+}

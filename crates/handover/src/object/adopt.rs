@@ -1,0 +1,286 @@
+//! From a handle value that another process told this one to an owner: each handle once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::{self, BufRead, Read};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Object;
+use super::imp::COME_WHILE_RUNNING;
+use crate::error::{Error, Result};
+use crate::handle::{HandleValue, ObjectKind};
+use crate::sys::io::{AsHandle, HasHandle, Owned};
+use crate::sys::value::number_of;
+use crate::sys::{Moved, SysResult, call, handle};
+
+/// The longest line that `from_stdin` reads, in bytes. A handle value has at most ten digits; the rest shows wrong input.
+const MAX_LINE: u64 = 64;
+
+static ADOPTION: Mutex<Adoption> =
+    Mutex::new(Adoption { waiting: BTreeMap::new(), owned: BTreeSet::new(), by_number: BTreeSet::new() });
+
+/// The handles that other processes made for this one. One lock covers each handle from its check to its owner.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    /// Inherited by name, owned here, and not taken yet.
+    waiting: BTreeMap<HandleValue, Owned>,
+    /// Owned by other code of this process, as far as their close is seen here.
+    owned: BTreeSet<HandleValue>,
+    /// Adopted by number while they were still inheritable.
+    by_number: BTreeSet<HandleValue>,
+}
+
+impl Adoption {
+    pub(crate) fn lock() -> MutexGuard<'static, Self> {
+        // Each change is one call on a set, so a panic elsewhere leaves nothing half done.
+        ADOPTION.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the handle has been adopted by its number, and so can't be taken by its name.
+    pub(crate) fn was_adopted_by_number(&self, value: HandleValue) -> bool {
+        self.by_number.contains(&value)
+    }
+
+    /// Makes this process the owner of an inherited handle, to be taken by its name.
+    pub(crate) fn keep(&mut self, value: HandleValue) -> SysResult<()> {
+        if !self.was_adopted_by_number(value) && !self.waiting.contains_key(&value) {
+            handle::clear_inheritable_of(value)?;
+            self.waiting.insert(value, handle::own(value));
+        }
+        Ok(())
+    }
+
+    /// Whether the handle can still be taken.
+    pub(crate) fn is_waiting(&self, value: HandleValue) -> bool {
+        self.waiting.contains_key(&value)
+    }
+
+    /// Takes a handle that waits, if it has the kind of `T`. `None` if it has been taken before.
+    pub(crate) fn take<T: Object>(
+        &mut self,
+        value: HandleValue,
+        described: impl Fn() -> String,
+    ) -> Result<Option<Adopted>> {
+        let Some(handle) = self.waiting.get(&value) else { return Ok(None) };
+        check_kind::<T>(handle::kind_of(handle.handle()), described)?;
+        Ok(self.take_handle(value).map(|handle| Adopted { handle, claim: self.claim(value) }))
+    }
+
+    /// Adopts a handle by its number, if it has the kind of `T`.
+    fn adopt<T: Object>(&mut self, value: HandleValue) -> Result<Adopted> {
+        let described = || format!("handle {value:#x}");
+        if let Some(adopted) = self.take::<T>(value, described)? {
+            return Ok(adopted);
+        }
+        let taken = || Error::AlreadyTaken { name: described() };
+        if self.owned.contains(&value) {
+            return Err(taken());
+        }
+        check_kind::<T>(handle::kind_of_value(value), described)?;
+        let failed = |error| Error::on_handle(described(), error);
+        let is_inherited = handle::is_open_and_inheritable(value).map_err(failed)?;
+        if !is_inherited && !COME_WHILE_RUNNING && self.was_adopted_by_number(value) {
+            return Err(taken());
+        }
+        handle::clear_inheritable_of(value).map_err(failed)?;
+        if is_inherited {
+            self.by_number.insert(value);
+        }
+        Ok(Adopted { handle: handle::own(value), claim: self.claim(value) })
+    }
+
+    /// Takes a handle that waits, of whatever kind.
+    pub(crate) fn take_handle(&mut self, value: HandleValue) -> Option<Owned> {
+        self.waiting.remove(&value)
+    }
+
+    /// Gives back a handle that was taken.
+    pub(crate) fn give_back(&mut self, value: HandleValue, handle: Owned) {
+        self.waiting.insert(value, handle);
+    }
+
+    fn claim(&mut self, value: HandleValue) -> Claim {
+        self.owned.insert(value);
+        Claim(value)
+    }
+}
+
+/// A handle of which this process has just become the owner.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    handle: Owned,
+    claim: Claim,
+}
+
+impl Adopted {
+    /// Makes the object, whose kind was checked. The lock must be released: a claim that is dropped takes it.
+    pub(crate) fn into_object<T: Object>(self) -> T {
+        T::from_adopted(self.handle, self.claim)
+    }
+}
+
+/// The note that a handle value has an owner in this process. Dropping it lets the value be adopted again, because the
+/// system may give it to another handle.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "it stands in a trait that is public, and that no other crate can call")]
+pub struct Claim(HandleValue);
+
+impl Claim {
+    /// Keeps the note for as long as that is right, for an owner of std's, whose close isn't seen here. On Linux other
+    /// processes put nothing into a running one, so the note stays. On Windows they do, under any value that is free.
+    pub(crate) fn of_std_owner(self) {
+        if !COME_WHILE_RUNNING {
+            std::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        Adoption::lock().owned.remove(&self.0);
+    }
+}
+
+impl HandleValue {
+    /// Returns the value of a handle of this process, to show it, or to tell it to a process that may duplicate the
+    /// handle from here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHandleValue`] for NULL, `INVALID_HANDLE_VALUE` and the pseudo handles, which Windows' own types
+    /// can hold.
+    #[doc(alias = "HandleToULong")]
+    pub fn of(handle: &impl AsHandle) -> Result<Self> {
+        Ok(Self::new(number_of(handle.handle()))?)
+    }
+
+    /// Reads the handle value from a command-line argument; argument 1 is the first after the program's name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHandleValue`] if the argument is missing or can't be a handle value.
+    pub fn from_arg(index: usize) -> Result<Self> {
+        let text = index.checked_sub(1).and_then(|index| std::env::args_os().skip(1).nth(index));
+        Self::from_text(&format!("argument {index}"), text.as_deref())
+    }
+
+    /// Reads the handle value from an environment variable.
+    ///
+    /// Children of this process get a copy of the variable, though not the handle: remove it with
+    /// [`Command::env_remove`](crate::Command::env_remove).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHandleValue`] if the variable isn't set or can't be a handle value.
+    pub fn from_env(name: impl AsRef<OsStr>) -> Result<Self> {
+        let name = name.as_ref();
+        Self::from_text(&format!("environment variable {name:?}"), std::env::var_os(name).as_deref())
+    }
+
+    /// Reads the handle value from the next line of standard input. It reads at most that line, and at most 64 bytes.
+    ///
+    /// It blocks while the other process keeps the pipe open and writes nothing: a read of standard input can't have a
+    /// timeout. Call it on a thread of its own to have one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHandleValue`] if the line can't be a handle value; [`Error::System`] if the input ends before
+    /// the line does, or can't be read.
+    pub fn from_stdin() -> Result<Self> {
+        let mut line = Vec::new();
+        // std's buffer keeps what it has read ahead for the next reader.
+        let read = call(call::READ, &[("from", "the standard input".into())], || {
+            io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut line)?;
+            Ok(Moved(&line))
+        });
+        read.map_err(|error| Error::system(LINE, error))?;
+        value_in_line(&line)
+    }
+
+    fn from_text(source: &str, text: Option<&OsStr>) -> Result<Self> {
+        let refused = |reason| Error::InvalidHandleValue { input: source.to_owned(), reason };
+        let text = text.ok_or_else(|| refused("missing"))?;
+        let text = text.to_str().ok_or_else(|| Error::InvalidHandleValue {
+            input: format!("{source}, {text:?},"),
+            reason: "not a number",
+        })?;
+        Ok(Self::parse(text)?)
+    }
+
+    /// Makes this process the owner of the handle with this value, as an object of type `T`.
+    ///
+    /// It is the receiver's half where another process tells only a number: on the command line
+    /// ([`from_arg`](Self::from_arg)), in the environment ([`from_env`](Self::from_env)), or through a pipe
+    /// ([`from_stdin`](Self::from_stdin)). Between programs that use this crate, objects travel by name, and
+    /// [`inherited`](crate::inherited) takes them without `unsafe`.
+    ///
+    /// The kernel is asked for the object's kind before anything is owned, and the handle's inherit flag is cleared, so
+    /// that children of this process don't get it. Dropping the result closes the handle.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use handover::{Event, HandleValue};
+    ///
+    /// let value = HandleValue::from_arg(1)?;
+    /// // SAFETY: the parent made this handle for this process and passed its value, and nothing else here owns it.
+    /// let ready: Event = unsafe { value.adopt() }?;
+    /// ready.wait_timeout(Duration::from_secs(5))?;
+    /// # Ok::<(), handover::Error>(())
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// A number proves nothing: any handle of this process may have it. Another process must have made the handle for
+    /// this one (by inheritance or duplication), and no other code of this process may own it, now or later. With two
+    /// owners, the second close may hit an unrelated handle.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidHandle`] if no handle has this value; [`Error::WrongKind`] if the object has another kind;
+    /// [`Error::HandleInUse`] if it is a standard stream; [`Error::AlreadyTaken`] if the handle was adopted, or taken by
+    /// its name, before. After an error the handle is as it was.
+    #[doc(alias = "ULongToHandle", alias = "from_raw_fd", alias = "from_raw_handle")]
+    #[allow(unsafe_code, reason = "it only states the promise; the code that relies on it is in sys")]
+    pub unsafe fn adopt<T: Object>(self) -> Result<T> {
+        for (which, owner) in STREAMS.into_iter().enumerate() {
+            let stream = handle::standard_stream(which).map_err(|error| Error::on_handle(owner, error))?;
+            if stream.is_some_and(|stream| Self::of(&stream).ok() == Some(self)) {
+                return Err(Error::HandleInUse { value: self, owner });
+            }
+        }
+        let adopted = Adoption::lock().adopt::<T>(self)?;
+        Ok(adopted.into_object())
+    }
+}
+
+const STREAMS: [&str; 3] = ["the standard input", "the standard output", "the standard error"];
+const LINE: &str = "the line with a handle value";
+
+/// Reads the handle value in a line, which must be whole.
+pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {
+    let input = || format!("the line {:?}", String::from_utf8_lossy(line));
+    let Some(text) = line.strip_suffix(b"\n") else {
+        if line.len() as u64 == MAX_LINE {
+            return Err(Error::InvalidHandleValue { input: input(), reason: "too long" });
+        }
+        let reason = format!("standard input ended after {:?}", String::from_utf8_lossy(line));
+        let source = io::Error::new(io::ErrorKind::UnexpectedEof, reason);
+        return Err(Error::System { call: call::READ, context: LINE.into(), source });
+    };
+    match std::str::from_utf8(text.strip_suffix(b"\r").unwrap_or(text)) {
+        Ok(text) => Ok(HandleValue::parse(text)?),
+        Err(_) => Err(Error::InvalidHandleValue { input: input(), reason: "not a number" }),
+    }
+}
+
+/// Refuses an object that `T` can't own.
+pub(crate) fn check_kind<T: Object>(
+    asked: SysResult<ObjectKind>,
+    described: impl Fn() -> String,
+) -> Result<()> {
+    let found = asked.map_err(|error| Error::on_handle(described(), error))?;
+    match T::KIND {
+        Some(expected) if found != expected => Err(Error::WrongKind { object: described(), expected, found }),
+        _ => Ok(()),
+    }
+}

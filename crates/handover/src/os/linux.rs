@@ -1,0 +1,3 @@
+//! What only Linux has.
+//!
+#![doc = include_str!("../../docs/linux.md")]

@@ -1,0 +1,16 @@
+//! Linux: starting, opening and reaping processes.
+
+mod open;
+mod options;
+mod pdeathsig_thread;
+mod reaper;
+mod resolve_program;
+mod spawn;
+mod stdio;
+mod user;
+
+pub(crate) use open::open_process;
+pub(crate) use options::{Argument, Options};
+pub(crate) use reaper::leave;
+pub(crate) use spawn::spawn;
+pub use user::User;

@@ -1,0 +1,73 @@
+//! Text with the numbers of handles in it, for programs that don't know this crate.
+
+use crate::error::{Error, Result};
+use crate::handle::HandleValue;
+
+/// Replaces each `{name}` by what `value` answers for it; `{{` and `}}` stand for single braces.
+pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
+    let wrong = |why: String| Error::InvalidInput { input: format!("the text {template:?}"), reason: why };
+    let mut filled = String::with_capacity(template.len() + 8);
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        filled.push_str(&rest[..at]);
+        let brace = &rest[at..=at];
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix(brace) {
+            filled.push_str(brace);
+            rest = after;
+            continue;
+        }
+        if brace == "}" {
+            return Err(wrong("has a } without a {; a } that means itself is written }}".into()));
+        }
+        let Some((name, after)) = rest.split_once('}') else {
+            return Err(wrong("has a { without a }; a { that means itself is written {{".into()));
+        };
+        let Some(value) = value(name) else {
+            return Err(wrong(format!(
+                "asks for {{{name}}}, and no object of that name is listed with inherit"
+            )));
+        };
+        filled.push_str(&value.to_string());
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(template: &str) -> Result<String> {
+        fill(template, |name| match name {
+            "ready" => HandleValue::try_from(68_u64).ok(),
+            "läuft nicht" => HandleValue::try_from(0x1000_u64).ok(),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn names_become_numbers() -> Result<()> {
+        assert_eq!(filled("{ready}")?, "68");
+        assert_eq!(filled("--event={ready},{läuft nicht}")?, "--event=68,4096");
+        assert_eq!(filled("{{ready}} {{}} }}{{")?, "{ready} {} }{");
+        assert_eq!(filled("{{{ready}}}")?, "{68}");
+        assert_eq!(filled("")?, "");
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_an_error() {
+        for (template, part) in [
+            ("{other}", "no object of that name"),
+            ("{}", "no object of that name"),
+            ("{ready", "{ without a }"),
+            ("ready}", "} without a {"),
+            ("{", "{ without a }"),
+        ] {
+            let error = filled(template).expect_err(template).to_string();
+            assert!(error.contains(part), "{template}: {error}");
+        }
+    }
+}

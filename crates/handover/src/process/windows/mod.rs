@@ -1,0 +1,24 @@
+//! Windows: creating and opening processes, and handles of theirs that this process is responsible for.
+
+mod duplicate_target;
+mod kill_on_close_job;
+mod open;
+mod options;
+mod parent_helper;
+mod remote_copy;
+mod resolve_program;
+mod spawn;
+mod stdio;
+mod suspended_child;
+mod user;
+
+pub(crate) use open::open_process;
+pub use options::CommandExt;
+pub(crate) use options::{Argument, Options};
+pub(crate) use remote_copy::RemoteCopy;
+pub(crate) use spawn::spawn;
+pub use suspended_child::SuspendedChild;
+pub use user::User;
+
+/// Leaves a child that nobody has waited for to itself: the system forgets it with its last handle.
+pub(crate) fn leave(_: &super::Process, _was_killed: bool) {}

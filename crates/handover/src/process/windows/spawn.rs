@@ -1,0 +1,301 @@
+//! Starting a child from what a [`Command`] says.
+
+use std::ffi::OsStr;
+use std::os::windows::ffi::OsStrExt;
+use std::os::windows::io::AsHandle;
+use std::path::PathBuf;
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::sync::Arc;
+
+use super::duplicate_target::{DuplicateTarget, Inheritable};
+use super::parent_helper::Helper;
+use super::stdio::Stream;
+use super::{SuspendedChild, kill_on_close_job, resolve_program, suspended_child};
+use crate::error::{Error, Result};
+use crate::handle::HandleValue;
+use crate::inherit::{Manifest, VARIABLE};
+use crate::process::env_block::{self, Variables};
+use crate::process::{
+    Argument, Change, Child, Command, Default, Process, Source, check_names, command_line, filled,
+};
+use crate::sys::io::{Owned, OwnedHandle};
+use crate::sys::process::{self as sys, Plan};
+use crate::sys::text::{compare_ignoring_case, own_environment, wide};
+
+/// Starts a child that runs.
+pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
+    let job = if command.kill_with_parent { Some(kill_on_close_job::job()?) } else { None };
+    create(command, default, false, job).map(|(child, _thread)| child)
+}
+
+/// Starts a child that doesn't run yet.
+pub(crate) fn spawn_suspended(command: &Command<'_>) -> Result<SuspendedChild> {
+    check_names(command)?;
+    if command.kill_with_parent {
+        let (child, thread) = create(command, Default::Inherit, true, Some(kill_on_close_job::job()?))?;
+        return Ok(SuspendedChild::new(child, thread, None));
+    }
+    let job = suspended_child::job()?;
+    let (child, thread) = create(command, Default::Inherit, true, Some(&job))?;
+    Ok(SuspendedChild::new(child, thread, Some(job)))
+}
+
+/// Creates the process.
+///
+/// 1. What needs no handle is checked first: the flags and the program. The caller has checked the names.
+/// 2. Each stream, each listed object and each attached handle is duplicated, inheritable; the child will
+///    have the same values.
+/// 3. With the values known, the command line and the environment are written.
+/// 4. The process is created with a list of exactly these duplicates, and they are closed.
+///
+/// Whatever fails, what was made before is closed by its owner on the way out. Nothing can fail after 4.
+fn create(
+    command: &Command<'_>,
+    default: Default,
+    suspended: bool,
+    job: Option<&Owned>,
+) -> Result<(Child, Owned)> {
+    if command.os.creation_flags & sys::SUSPENDED != 0 {
+        return Err(Error::invalid(
+            "the creation flag CREATE_SUSPENDED",
+            "would leave a child that nothing can resume; use spawn_suspended",
+        ));
+    }
+    let program = program(command)?;
+    let create_with =
+        |target: &DuplicateTarget| create_with(target, command, &program, default, suspended, job);
+    if !command.race_free {
+        return create_with(&DuplicateTarget::ThisProcess);
+    }
+    let helper = Helper::get()?;
+    create_with(&DuplicateTarget::Helper(Arc::clone(&helper))).or_else(|error| {
+        if !helper.process().is_going() {
+            return Err(error);
+        }
+        // The helper was killed during the spawn, so try once more with a new one.
+        create_with(&DuplicateTarget::Helper(Helper::get()?))
+    })
+}
+
+fn create_with(
+    target: &DuplicateTarget,
+    command: &Command<'_>,
+    (application, as_typed): &(PathBuf, Vec<u16>),
+    default: Default,
+    suspended: bool,
+    job: Option<&Owned>,
+) -> Result<(Child, Owned)> {
+    let [input, output, error] = [0, 1, 2].map(|which| {
+        let default = match (default, which) {
+            (Default::Inherit, _) => &Source::Inherit,
+            (Default::Collect, 0) => &Source::Null,
+            (Default::Collect, _) => &Source::Piped,
+        };
+        command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which, target)
+    });
+    let mut streams = [input?, output?, error?];
+    let mut inheritable = Vec::with_capacity(streams.len() + command.inherit.len());
+    let mut stream_values = [None; 3];
+    for (value, stream) in stream_values.iter_mut().zip(&mut streams) {
+        if let Some(childs) = stream.childs.take() {
+            *value = Some(childs.value()?);
+            inheritable.push(childs);
+        }
+    }
+    let mut inherited_handles = Vec::with_capacity(command.inherit.len());
+    for listed in &command.inherit {
+        let duplicate = target.duplicate_listed(listed)?;
+        inherited_handles.push((listed.name.clone(), duplicate.value()?));
+        inheritable.push(duplicate);
+    }
+
+    let attachment = command.attachment.map(|open| open()).transpose()?;
+    for (name, object) in attachment.iter().flat_map(|attachment| attachment.handles()) {
+        let what = || "the child's endpoint of a channel".to_owned();
+        let duplicate = target
+            .duplicate(object.checked(what)?, object.rights())
+            .map_err(|error| Error::system(what(), error))?;
+        inherited_handles.push((name.to_owned(), duplicate.value()?));
+        inheritable.push(duplicate);
+    }
+
+    let failed = |error| {
+        if !application.is_file() {
+            let program = command.program.to_string_lossy().into_owned();
+            return Error::ProgramNotFound { program, searched: vec![application.clone()] };
+        }
+        let what = match &command.directory {
+            None => format!("the program {}", application.display()),
+            Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
+        };
+        Error::system(what, error)
+    };
+    let plan = Plan {
+        application: wide(resolve_program::for_the_call(application).map_err(failed)?.as_os_str()),
+        command_line: write_command_line(as_typed, &command.arguments, &inherited_handles)?,
+        environment: environment(command, &inherited_handles, target)?.map(|variables| variables.block()),
+        directory: match &command.directory {
+            Some(directory) => Some(ended(checked(directory.as_os_str(), "the current directory")?)),
+            None => None,
+        },
+        creation_flags: command.os.creation_flags,
+        suspended,
+        streams: stream_values,
+        inherit: inheritable.iter().map(Inheritable::value).collect::<Result<_>>()?,
+        parent: target.parent().map(AsHandle::as_handle),
+        job: job.map(AsHandle::as_handle),
+    };
+    let created = sys::create(&plan).map_err(failed)?;
+    drop(inheritable);
+
+    let mut child =
+        Child::new(Process::new(created.process, created.id), command.kill_on_drop, inherited_handles);
+    child.set_attached(attachment.map(|attachment| attachment.attach(child.process())));
+    for stream in &mut streams {
+        if let Some(start) = stream.start.take() {
+            // The thread waits for this, and so it listens.
+            let _ = start.send(());
+        }
+    }
+    // From here on they are std's, and closed as it does.
+    let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours.map(OwnedHandle::from));
+    child.stdin = stdin.map(ChildStdin::from);
+    child.stdout = stdout.map(ChildStdout::from);
+    child.stderr = stderr.map(ChildStderr::from);
+    Ok((child, created.thread))
+}
+
+/// The program's file, and the name under which it is started.
+fn program(command: &Command<'_>) -> Result<(PathBuf, Vec<u16>)> {
+    let as_typed = checked(&command.program, "the program's name")?;
+    if as_typed.is_empty() {
+        return Err(Error::invalid("the program's name", "is empty"));
+    }
+    if as_typed.contains(&command_line::QUOTE) {
+        return Err(Error::invalid(format!("the program's name, {:?}", command.program), "contains a quote"));
+    }
+    let application = resolve_program::find(&command.program, command.path().flatten().as_deref())?;
+    if resolve_program::is_batch_file(&application) {
+        return Err(Error::BatchFile { path: application });
+    }
+    Ok((application, as_typed))
+}
+
+fn write_command_line(
+    program: &[u16],
+    arguments: &[Argument],
+    inherited_handles: &[(String, HandleValue)],
+) -> Result<Vec<u16>> {
+    let mut line = Vec::new();
+    command_line::push_program(&mut line, program);
+    for argument in arguments {
+        match argument {
+            Argument::Plain(text) => command_line::push_argument(&mut line, &checked(text, "an argument")?),
+            Argument::Os(text) => {
+                command_line::push_raw(&mut line, &checked(text.as_os_str(), "an argument")?);
+            }
+            Argument::Template(text) => {
+                let filled = filled(text, inherited_handles)?;
+                command_line::push_argument(&mut line, &checked(OsStr::new(&filled), "an argument")?);
+            }
+        }
+    }
+    if line.len() >= command_line::LONGEST {
+        return Err(Error::invalid(
+            format!("the command line of {} units", line.len()),
+            format!(
+                "is too long; at most {} fit: pass the rest in a file or a pipe",
+                command_line::LONGEST - 1
+            ),
+        ));
+    }
+    Ok(ended(line))
+}
+
+fn units(text: &OsStr) -> Vec<u16> {
+    text.encode_wide().collect()
+}
+
+fn ended(mut units: Vec<u16>) -> Vec<u16> {
+    units.push(0);
+    units
+}
+
+/// The units of a text that will end with NUL, and therefore can't hold one.
+fn checked(text: &OsStr, what: &str) -> Result<Vec<u16>> {
+    let units = units(text);
+    if units.contains(&0) {
+        return Err(Error::invalid(
+            format!("{what}, {text:?}"),
+            "contains a NUL, where the child would see its end",
+        ));
+    }
+    Ok(units)
+}
+
+/// The child's environment, if it isn't just a copy of ours.
+fn environment(
+    command: &Command<'_>,
+    inherited_handles: &[(String, HandleValue)],
+    target: &DuplicateTarget,
+) -> Result<Option<Variables>> {
+    let variables = changed(command)?;
+    let ours_is_there = std::env::var_os(VARIABLE).is_some();
+    if inherited_handles.is_empty() && !ours_is_there && command.environment_handles.is_empty() {
+        return Ok(variables);
+    }
+    let mut variables = match variables {
+        Some(variables) => variables,
+        None => copied()?,
+    };
+    // A manifest of ours says nothing to a child.
+    variables.remove(&units(OsStr::new(VARIABLE)));
+    if !inherited_handles.is_empty() {
+        let parent = match target.parent() {
+            None => Process::current_identity()?,
+            Some(parent) => parent.identity()?,
+        };
+        let manifest = Manifest { meant_for: parent.to_string(), objects: inherited_handles.to_vec() };
+        variables.set(&units(OsStr::new(VARIABLE)), &units(OsStr::new(&manifest.text()?)));
+    }
+    for (name, template) in &command.environment_handles {
+        set(&mut variables, name, OsStr::new(&filled(template, inherited_handles)?))?;
+    }
+    Ok(Some(variables))
+}
+
+/// Our environment with the changes that the builder says, if it says any.
+fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
+    const SYSTEM_ROOT: &str = "SystemRoot";
+    if command.environment.is_empty() {
+        return Ok(None);
+    }
+    let mut variables = copied()?;
+    for change in &command.environment {
+        match change {
+            Change::Set(name, value) => set(&mut variables, name, value)?,
+            Change::Remove(name) => variables.remove(&units(name)),
+            Change::Clear => {
+                variables = Variables::new(compare_ignoring_case);
+                if let Some(root) = std::env::var_os(SYSTEM_ROOT) {
+                    variables.set(&units(OsStr::new(SYSTEM_ROOT)), &units(&root));
+                }
+            }
+        }
+    }
+    Ok(Some(variables))
+}
+
+fn copied() -> Result<Variables> {
+    let block = own_environment().map_err(|error| Error::system("this process's environment", error))?;
+    Ok(Variables::of_block(&block, compare_ignoring_case))
+}
+
+fn set(variables: &mut Variables, name: &OsStr, value: &OsStr) -> Result<()> {
+    let (name_units, value_units) = (units(name), units(value));
+    if let Some(why) = env_block::objection(&name_units, &value_units) {
+        return Err(Error::invalid(format!("the variable {name:?}"), why));
+    }
+    variables.set(&name_units, &value_units);
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! A child's standard streams, as they are for one spawn.
+
+use std::io;
+use std::os::windows::io::{AsHandle, BorrowedHandle};
+use std::process::{ChildStdin, ChildStdout};
+use std::sync::mpsc::{Sender, channel};
+
+use super::duplicate_target::{DuplicateTarget, Inheritable};
+use crate::error::{Error, Result};
+use crate::object::BorrowedObject;
+use crate::process::{NAMES, Source};
+use crate::sys::io::{Owned, OwnedHandle};
+use crate::sys::{SysError, SysResult, begin_thread, handle, pipe};
+
+/// One stream as it is for one spawn: the inheritable duplicate for the child, and our end of a pipe.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) childs: Option<Inheritable>,
+    pub(super) ours: Option<Owned>,
+    /// Lets the thread begin that passes another child's bytes on. Dropped instead, it ends the thread, which
+    /// has then read nothing that would be lost.
+    pub(super) start: Option<Sender<()>>,
+}
+
+impl Source {
+    /// Makes the stream for one child; `which` counts from standard input at 0.
+    pub(super) fn open(&self, which: usize, target: &DuplicateTarget) -> Result<Stream> {
+        let failed = |error: SysError| Error::system(NAMES[which], error);
+        let inheritable = |stream: BorrowedHandle<'_>| target.duplicate(stream, None).map_err(failed);
+        let shared = |stream: BorrowedObject<'_>| inheritable(stream.checked(|| NAMES[which].into())?);
+        let pipe = |direction| pipe::pair(direction, None).map_err(failed);
+        let mut start = None;
+        let mut relay = |ours: Owned, theirs: &Owned, pass_on: fn(Owned, Owned)| {
+            let theirs = handle::duplicate_here(theirs.as_handle(), None, false).map_err(failed)?;
+            let (sender, receiver) = channel();
+            let wait_and_pass_on = move || {
+                if receiver.recv().is_ok() {
+                    pass_on(ours, theirs);
+                }
+            };
+            let thread = std::thread::Builder::new().name("handover relay".into());
+            begin_thread(|| thread.spawn(wait_and_pass_on)).map_err(failed)?;
+            start = Some(sender);
+            Ok::<(), Error>(())
+        };
+        let (childs, ours) = match self {
+            Self::Inherit => (parents(which, target).map_err(failed)?, None),
+            Self::Parents(which) => (parents(*which, target).map_err(failed)?, None),
+            Self::Null => {
+                let null = pipe::null_device(which != 0).map_err(failed)?;
+                (Some(inheritable(null.as_handle())?), None)
+            }
+            // A legal owner can hold the number of this process's pseudo handle, and must not pass it on.
+            Self::File(file) => (Some(shared(BorrowedObject::typed(file.as_handle(), None))?), None),
+            Self::Handle(handle) => (Some(shared(handle.as_handle().into())?), None),
+            Self::Piped => {
+                let (ours, childs) =
+                    pipe(if which == 0 { pipe::Direction::ToChild } else { pipe::Direction::FromChild })?;
+                (Some(inheritable(childs.as_handle())?), Some(ours))
+            }
+            Self::ReadFrom(source) => {
+                let (ours, childs) = pipe(pipe::Direction::ToChild)?;
+                let childs = inheritable(childs.as_handle())?;
+                relay(ours, source, |ours, source| {
+                    pass_on(source, ours);
+                })?;
+                (Some(childs), None)
+            }
+            Self::WriteTo(sink) => {
+                let (ours, childs) = pipe(pipe::Direction::FromChild)?;
+                let childs = inheritable(childs.as_handle())?;
+                relay(ours, sink, |ours, sink| {
+                    pass_on(ours, sink);
+                })?;
+                (Some(childs), None)
+            }
+        };
+        Ok(Stream { childs, ours, start })
+    }
+}
+
+/// This process's own stream, if it has it: a program without a console has none, and a stream that was
+/// closed leaves a number behind that nothing answers to.
+fn parents(which: usize, target: &DuplicateTarget) -> SysResult<Option<Inheritable>> {
+    let Some(stream) = handle::standard_stream(which)? else { return Ok(None) };
+    match target.duplicate(stream, None) {
+        Ok(duplicate) => Ok(Some(duplicate)),
+        Err(error) if handle::is_invalid_handle(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends when the source does, or when nobody reads any more; there is nobody to tell of another failure.
+fn pass_on(source: Owned, sink: Owned) {
+    let mut source = ChildStdout::from(OwnedHandle::from(source));
+    let mut sink = ChildStdin::from(OwnedHandle::from(sink));
+    let _ = io::copy(&mut source, &mut sink);
+    // std's own types would close them without a word.
+    drop((Owned::from(OwnedHandle::from(sink)), Owned::from(OwnedHandle::from(source))));
+}

@@ -1,0 +1,324 @@
+//! Objects that are created, and what only one kind of them can.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_gettime,
+    timerfd_settime,
+};
+
+use super::SysError;
+use super::SysResult;
+use super::handle::{ask_how_opened, count_of_eventfd, to};
+use super::io::Owned;
+use super::reset_mode::{Way, mark, way_of};
+use super::wait::{ready, take};
+use super::{Argument, ask, call};
+use crate::handle::ObjectKind;
+
+/// What is created, with what only its kind has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    Event {
+        manual_reset: bool,
+    },
+    /// There is no maximum here but the kernel's own.
+    Semaphore {
+        initial: i32,
+        #[allow(dead_code, reason = "as above")]
+        maximum: i32,
+    },
+    /// Of so many bytes.
+    SharedMemory(u64),
+    Timer {
+        manual_reset: bool,
+    },
+}
+
+impl What {
+    pub(crate) const fn creating(self) -> &'static str {
+        match self {
+            Self::Event { .. } | Self::Semaphore { .. } => "eventfd2",
+            Self::SharedMemory(_) => "memfd_create",
+            Self::Timer { .. } => "timerfd_create",
+        }
+    }
+}
+
+impl What {
+    pub(crate) const fn kind(self) -> ObjectKind {
+        match self {
+            Self::Event { .. } => ObjectKind::Event,
+            Self::Semaphore { .. } => ObjectKind::Semaphore,
+            Self::SharedMemory(_) => ObjectKind::SharedMemory,
+            Self::Timer { .. } => ObjectKind::Timer,
+        }
+    }
+}
+
+/// An object, not signaled.
+pub(crate) fn create(what: What) -> SysResult<Owned> {
+    let name = what.creating();
+    match what {
+        What::Event { manual_reset } => {
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+            let event = call(name, &[("initial", 0_u32.into())], || Ok(eventfd(0, flags)?.into()))?;
+            mark(&event, manual_reset)?;
+            Ok(event)
+        }
+        What::Semaphore { initial, .. } => {
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
+            call(name, &[("initial", initial.into()), to("EFD_SEMAPHORE")], || {
+                Ok(eventfd(u32::try_from(initial).map_err(io::Error::other)?, flags)?.into())
+            })
+        }
+        What::SharedMemory(size) => section(name, size),
+        What::Timer { manual_reset } => {
+            let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+            let timer = call(name, &[], || Ok(timerfd_create(TimerfdClockId::Monotonic, flags)?.into()))?;
+            mark(&timer, manual_reset)?;
+            Ok(timer)
+        }
+    }
+}
+
+fn section(name: &'static str, size: u64) -> SysResult<Owned> {
+    const NAME: &str = "handover";
+    // The memory is taken only when it is written to, and then it is too late to say that there is no such machine.
+    let memory = ask("sysinfo", &[], || {
+        let machine = rustix::system::sysinfo();
+        let memory = machine.totalram.saturating_add(machine.totalswap);
+        #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
+        Ok(u64::from(memory).saturating_mul(machine.mem_unit.into()))
+    })?;
+    if size > memory {
+        return Err(SysError::new("memfd_create", Errno::NOMEM));
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let label = ("label", NAME.into());
+    let section = call(name, &[label, to("MFD_NOEXEC_SEAL")], || {
+        Ok(Owned::from(rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL)?))
+    });
+    let section = match section {
+        // Before Linux 6.3.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+            call(name, &[label], || Ok(Owned::from(rustix::fs::memfd_create(NAME, flags)?)))?
+        }
+        other => other?,
+    };
+    call("ftruncate", &[("handle", (&section).into()), ("size", size.into())], || {
+        Ok(rustix::fs::ftruncate(&section, size)?)
+    })?;
+    // Who looks at memory that is taken away is killed. So nobody can, and the size stays what it is.
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    let arguments = [("handle", (&section).into()), ("F_ADD_SEALS", Argument::Flags(seals.bits()))];
+    call("fcntl", &arguments, || Ok(rustix::fs::fcntl_add_seals(&section, seals)?))?;
+    Ok(section)
+}
+
+pub(crate) fn set_event(event: BorrowedFd<'_>) -> SysResult<()> {
+    add(event, 1).map(drop)
+}
+
+/// Adds to what an eventfd has; false if it can have no more.
+fn add(eventfd: BorrowedFd<'_>, count: u64) -> SysResult<bool> {
+    // One of another program may block when it is full.
+    if !ask_how_opened(eventfd)?.contains(OFlags::NONBLOCK) {
+        const MOST: u64 = u64::MAX - 1;
+        // For more than one, only its page says how much it has room for.
+        let has_room = if count > 1 {
+            MOST.saturating_sub(count_of_eventfd(eventfd)?) >= count
+        } else {
+            ready(&mut [PollFd::from_borrowed_fd(eventfd, PollFlags::OUT)], Some(0))?
+        };
+        if !has_room {
+            return Ok(false);
+        }
+    }
+    loop {
+        let written =
+            call(
+                "write",
+                &[("handle", eventfd.into()), ("count", count.into())],
+                || match rustix::io::write(eventfd, &count.to_ne_bytes()) {
+                    Ok(_) => Ok(Some(())),
+                    Err(Errno::AGAIN) => Ok(None),
+                    Err(error) => Err(error.into()),
+                },
+            );
+        match written {
+            Ok(written) => return Ok(written.is_some()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+pub(crate) fn reset_event(event: BorrowedFd<'_>) -> SysResult<()> {
+    take(event).map(drop)
+}
+
+/// What a semaphore's count was before it was added to: the kernel doesn't say.
+pub(crate) type Before = ();
+
+/// Adds to a semaphore's count.
+pub(crate) fn release_semaphore(semaphore: BorrowedFd<'_>, count: i32) -> SysResult<Before> {
+    let count = u64::from(count.unsigned_abs());
+    if add(semaphore, count)? { Ok(()) } else { Err(SysError::new("write", Errno::OVERFLOW)) }
+}
+
+/// Whether a semaphore wasn't released because its count would become too large.
+pub(crate) fn is_too_many(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::OVERFLOW)
+}
+
+/// Sets a timer to go off after so many units of 100 ns, and then every so many milliseconds, if that isn't zero.
+pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: i64, period: i32) -> SysResult<()> {
+    const UNITS: i64 = 10_000_000;
+    let value = match after {
+        // Nothing would stop it.
+        0 => Timespec { tv_sec: 0, tv_nsec: 1 },
+        _ => Timespec { tv_sec: after / UNITS, tv_nsec: after % UNITS * 100 },
+    };
+    let interval =
+        Timespec { tv_sec: i64::from(period / 1000), tv_nsec: i64::from(period % 1000) * 1_000_000 };
+    settime(timer, value, interval)
+}
+
+/// Stops a timer. The kernel unsets one that it stops, so one that has gone off and goes on is made to go off once more,
+/// and to stop with that.
+pub(crate) fn cancel_timer(timer: BorrowedFd<'_>) -> SysResult<()> {
+    const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // What a waiter would take is taken, so that no waiter takes it twice.
+    let way = way_of(timer)?;
+    let has_gone_off = match way {
+        Way::Take => take(timer)?,
+        Way::Look | Way::Unknown => ready(&mut [PollFd::from_borrowed_fd(timer, PollFlags::IN)], Some(0))?,
+    };
+    if !has_gone_off {
+        return settime(timer, ZERO, ZERO);
+    }
+    if way == Way::Take {
+        return settime(timer, Timespec { tv_sec: 0, tv_nsec: 1 }, ZERO);
+    }
+    let goes_on = ask("timerfd_gettime", &[("timer", timer.into())], || {
+        let time = timerfd_gettime(timer)?.it_value;
+        Ok((time.tv_sec, time.tv_nsec) != (0, 0))
+    })?;
+    if !goes_on {
+        return Ok(());
+    }
+    settime(timer, Timespec { tv_sec: 0, tv_nsec: 1 }, ZERO)
+}
+
+fn settime(timer: BorrowedFd<'_>, it_value: Timespec, it_interval: Timespec) -> SysResult<()> {
+    let new = Itimerspec { it_interval, it_value };
+    let arguments = [
+        ("timer", timer.into()),
+        ("seconds", it_value.tv_sec.into()),
+        ("nanoseconds", it_value.tv_nsec.into()),
+        ("period", it_interval.tv_sec.into()),
+    ];
+    call("timerfd_settime", &arguments, || {
+        timerfd_settime(timer, TimerfdTimerFlags::empty(), &new)?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use rustix::fs::{fcntl_get_seals, fcntl_getfl};
+    use rustix::io::{FdFlags, fcntl_getfd};
+
+    use super::*;
+
+    #[test]
+    fn a_section_is_as_large_as_the_machine_at_most() -> io::Result<()> {
+        let machine = rustix::system::sysinfo();
+        let memory = (machine.totalram + machine.totalswap) * libc::c_ulong::from(machine.mem_unit);
+        let section = |size| create(What::SharedMemory(size));
+        #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
+        let most = u64::from(memory);
+        assert!(section(most).is_ok());
+        let error = section(most + 1).expect_err("there is no such machine");
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_created_is_no_childs_and_never_blocks() -> io::Result<()> {
+        for what in [
+            What::Event { manual_reset: false },
+            What::Event { manual_reset: true },
+            What::Semaphore { initial: 1, maximum: 1 },
+            What::SharedMemory(1),
+            What::Timer { manual_reset: false },
+            What::Timer { manual_reset: true },
+        ] {
+            let object = create(what)?;
+            assert_eq!(fcntl_getfd(&object)?, FdFlags::CLOEXEC, "{what:?}");
+            if let What::SharedMemory(_) = what {
+                let kept = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+                assert!(fcntl_get_seals(&object)?.contains(kept), "{what:?}");
+                continue;
+            }
+            let flags = fcntl_getfl(&object)?;
+            assert!(flags.contains(OFlags::NONBLOCK), "{what:?}");
+            let is_manual =
+                matches!(what, What::Event { manual_reset: true } | What::Timer { manual_reset: true });
+            assert_eq!(flags.contains(super::super::reset_mode::MANUAL_RESET), is_manual, "{what:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_section_larger_than_the_machine_is_refused() {
+        let error = create(What::SharedMemory(1 << 60)).expect_err("no machine has so much");
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
+    }
+
+    #[test]
+    fn what_would_block_is_filled_to_the_brim_and_no_further() -> io::Result<()> {
+        // Another program's, which blocks.
+        let semaphore = Owned::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::SEMAPHORE)?);
+        rustix::io::write(&semaphore, &(u64::MAX - 1 - 5).to_ne_bytes())?;
+        release_semaphore(semaphore.borrowed(), 5)?;
+        let full = release_semaphore(semaphore.borrowed(), 2).expect_err("there is no room");
+        assert!(is_too_many(&full));
+        Ok(())
+    }
+
+    #[test]
+    fn a_timer_that_is_cancelled_stops_and_stays_as_it_was() -> io::Result<()> {
+        let is_ready =
+            |timer: &Owned| ready(&mut [PollFd::from_borrowed_fd(timer.borrowed(), PollFlags::IN)], Some(0));
+        let soon = |what: &str, is_so: &dyn Fn() -> SysResult<bool>| -> io::Result<()> {
+            let started = Instant::now();
+            while !is_so()? {
+                assert!(started.elapsed() < Duration::from_secs(10), "{what}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        };
+        for (manual_reset, period) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+            let timer = create(What::Timer { manual_reset })?;
+            set_timer(timer.borrowed(), 1, period)?;
+            soon("it goes off", &|| is_ready(&timer))?;
+            cancel_timer(timer.borrowed())?;
+            soon("it is as it was", &|| is_ready(&timer))?;
+            let interval = timerfd_gettime(&timer)?.it_interval;
+            assert_eq!((interval.tv_sec, interval.tv_nsec), (0, 0), "{manual_reset} {period}");
+            if !manual_reset {
+                assert!(take(timer.borrowed())?);
+                assert!(!is_ready(&timer)?, "once");
+            }
+        }
+        Ok(())
+    }
+}

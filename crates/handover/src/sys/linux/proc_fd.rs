@@ -1,0 +1,197 @@
+//! What the kernel shows of another process's descriptors, in `/proc` and by comparing them.
+
+use std::cmp::Ordering;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, StatxFlags, statx};
+use rustix::io::Errno;
+
+use super::SysError;
+use super::SysResult;
+use super::handle::{is_section, kind_in, link_at, name_in_link, page_at};
+use super::io::Owned;
+use super::{Answered, Argument, ask, call};
+use crate::handle::{HandleValue, ObjectKind};
+
+/// What is known of one descriptor.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The kind, or why it isn't known.
+    pub(crate) kind: Result<ObjectKind, String>,
+    /// The flags of its open file description; and whether a started program gets it.
+    pub(crate) flags: u32,
+    pub(crate) inheritable: bool,
+    /// The link to the object, as the kernel writes it.
+    pub(crate) link: String,
+    /// The process that it refers to, if it does to one: zero for one that has no id here, and negative for one that is no
+    /// more.
+    pub(crate) process: Option<i32>,
+    pub(crate) inode: Inode,
+}
+
+/// Which file it is, on which device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Inode {
+    device: (u32, u32),
+    number: u64,
+}
+
+/// This process's id as `/proc` has it: of the namespace of ids that was there when it was mounted.
+pub(crate) fn own_id() -> SysResult<u32> {
+    let id = link_at(Path::new("/proc/self"))?.to_str().and_then(|id| id.parse().ok());
+    id.ok_or_else(|| SysError::unexpected("readlink", "/proc/self leads to no process"))
+}
+
+/// The numbers that a process has descriptors under, and by the id of which thread of it one can look at them.
+pub(crate) fn values_of(process: u32) -> SysResult<(u32, Vec<HandleValue>)> {
+    let values = values_in(process, process)?;
+    if !values.is_empty() {
+        return Ok((process, values));
+    }
+    // The first thread may have ended before the others, and has nothing any more.
+    let folder = format!("/proc/{process}/task");
+    let mut threads: Vec<u32> = Vec::new();
+    ask("readdir", &[("path", folder.as_str().into())], || {
+        for entry in std::fs::read_dir(&folder)? {
+            threads.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(threads.len())
+    })?;
+    for thread in threads {
+        // One that has ended meanwhile isn't asked.
+        match values_in(thread, process) {
+            Ok(values) if !values.is_empty() => return Ok((thread, values)),
+            _ => {}
+        }
+    }
+    Ok((process, values))
+}
+
+fn values_in(thread: u32, process: u32) -> SysResult<Vec<HandleValue>> {
+    let folder = format!("/proc/{thread}/fd");
+    let folder: Owned =
+        call("open", &[("path", folder.as_str().into())], || Ok(OwnedFd::from(File::open(&folder)?).into()))?;
+    // Looking into this process's own table takes one of its places.
+    let own = (process == std::process::id()).then_some(folder.borrowed().as_raw_fd().unsigned_abs());
+    let mut values = Vec::new();
+    ask("readdir", &[("handle", (&folder).into())], || {
+        let mut buffer = Vec::with_capacity(32 * 1024);
+        let mut entries = rustix::fs::RawDir::new(folder.borrowed(), buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
+            let value = number.and_then(|number| HandleValue::new(number).ok());
+            values.extend(value.filter(|value| Some(value.get()) != own));
+        }
+        Ok(values.len())
+    })?;
+    values.sort_unstable();
+    Ok(values)
+}
+
+/// What the process of a thread has under this number; `None` if it has closed it meanwhile.
+pub(crate) fn row(thread: u32, value: HandleValue) -> SysResult<Option<Row>> {
+    match row_there(thread, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn row_there(thread: u32, value: HandleValue) -> SysResult<Row> {
+    let path = format!("/proc/{thread}/fd/{value}");
+    let link = link_at(Path::new(&path))?.to_string_lossy().into_owned();
+    let page = page_at(Path::new(&format!("/proc/{thread}/fdinfo/{value}")))?;
+    let line = |name: &str| {
+        let mut lines = page.split(|byte| *byte == b'\n');
+        let found = lines.find_map(|line| line.strip_prefix(name.as_bytes()));
+        found.and_then(|rest| std::str::from_utf8(rest.trim_ascii()).ok())
+    };
+    let flags = line("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok());
+    let flags =
+        flags.ok_or_else(|| SysError::unexpected("read", "the page about the descriptor has no flags"))?;
+    let cloexec = OFlags::CLOEXEC.bits();
+    // A server of files that doesn't answer any more isn't asked.
+    let status = ask("statx", &[("path", path.as_str().into())], || {
+        Ok(Answered(statx(CWD, &path, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?))
+    });
+    let (mut inode, mut kind) = (Inode::default(), Ok(ObjectKind::File));
+    match status {
+        Ok(Answered(status)) => {
+            inode = Inode { device: (status.stx_dev_major, status.stx_dev_minor), number: status.stx_ino };
+            match FileType::from_raw_mode(status.stx_mode.into()) {
+                FileType::Socket => kind = Ok(ObjectKind::Socket),
+                // Any other regular file can't be sealed, or was opened by a path like a file.
+                FileType::RegularFile if link.starts_with("/memfd:") => {
+                    kind = kind_of_memory(&path).map_err(|error| format!("whether it is sealed: {error}"));
+                }
+                FileType::Unknown => {
+                    kind =
+                        Ok(kind_in(&page).unwrap_or_else(|| ObjectKind::Other(name_in_link(&link).into())));
+                }
+                _ => {}
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+        // The other two tell most kinds.
+        Err(_) if link.starts_with("socket:") => kind = Ok(ObjectKind::Socket),
+        Err(_) if link.starts_with("pipe:") => {}
+        Err(error) => {
+            kind = kind_in(&page).ok_or_else(|| error.to_string());
+        }
+    }
+    let is_process = kind.as_ref().is_ok_and(|kind| *kind == ObjectKind::Process);
+    Ok(Row {
+        process: line("Pid:").filter(|_| is_process).and_then(|id| id.parse().ok()),
+        kind,
+        flags: flags & !cloexec,
+        inheritable: flags & cloexec == 0,
+        link,
+        inode,
+    })
+}
+
+/// Whether memory is sealed is asked of a descriptor, so it is opened once more, for a moment.
+fn kind_of_memory(path: &str) -> SysResult<ObjectKind> {
+    let mut options = OpenOptions::new();
+    // If something else has the number by now, it is opened without a wait, and becomes nobody's terminal.
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    let memory: Owned =
+        call("open", &[("path", path.into())], || Ok(OwnedFd::from(options.open(path)?).into()))?;
+    Ok(if is_section(memory.borrowed())? { ObjectKind::SharedMemory } else { ObjectKind::File })
+}
+
+/// How the open file descriptions behind two descriptors, each of the process of a thread, stand to each other, in an order of the kernel's own; `None` if
+/// one of them is closed by now.
+pub(crate) fn compare(
+    (thread, value): (u32, HandleValue),
+    (other_thread, other_value): (u32, HandleValue),
+) -> SysResult<Option<Ordering>> {
+    const FILE: libc::c_int = 0;
+    let arguments = [
+        ("process", Argument::ProcessId(thread)),
+        ("handle", value.into()),
+        ("process", Argument::ProcessId(other_thread)),
+        ("handle", other_value.into()),
+    ];
+    let compared = ask("kcmp", &arguments, || {
+        // SAFETY: the call takes numbers.
+        let answer = unsafe {
+            libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, value.get(), other_value.get())
+        };
+        match answer {
+            0 => Ok(Answered(Ordering::Equal)),
+            1 => Ok(Answered(Ordering::Less)),
+            2 => Ok(Answered(Ordering::Greater)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    });
+    match compared {
+        Ok(Answered(order)) => Ok(Some(order)),
+        // Also if the process is no more.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::BADF | Errno::SRCH)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,327 @@
+//! Ends of a channel that go away: killed, closed or returned, before, in the middle of and after a message. Nobody
+//! waits for them, and nothing is left behind.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use handover::{Channel, Child, Command, Error, Event, Message, Stdio};
+use handover_tests::{expect, role, table, tests, this_program, until};
+
+const SOON: Duration = Duration::from_secs(10);
+/// How long a wait for somebody who is gone may take; on this side of any deadline.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            a_receiver_is_killed_before_it_reads,
+            a_receiver_is_killed_in_the_middle_of_a_message,
+            a_receiver_is_killed_after_it_has_read,
+            a_sender_is_killed_in_the_middle_of_a_message,
+            a_receiver_that_closes_unread_leaves_nothing,
+            whenever_a_receiver_closes_each_object_has_one_owner,
+            a_wait_for_a_message_ends_with_the_parent,
+            what_a_parent_sent_before_it_ended_arrives,
+        ],
+        tests![
+            never_reads,
+            reads_one,
+            sends_for_ever,
+            closes_unread,
+            closes_at_any_moment,
+            a_parent,
+            waits_for_a_message,
+            comes_late,
+        ],
+    )
+}
+
+fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    (child, channel)
+}
+
+fn parent() -> Channel {
+    Channel::parent().expect("the parent has given a channel")
+}
+
+fn line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+fn is_gone<T: std::fmt::Debug>(outcome: Result<T, Error>, child: &Child) {
+    match outcome {
+        Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn never_reads(_: &[String]) {
+    let _channel = parent();
+    println!("here");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn a_receiver_is_killed_before_it_reads() {
+    let event = Event::manual_reset().unwrap();
+    let (mut child, channel) = in_role("never_reads", &[]);
+    assert_eq!(line(&mut child), "here");
+    // A wait for the child would close it.
+    drop(child.stdin.take());
+    let before = table::count();
+    for _ in 0..3 {
+        channel.send(Message::new(b"").with("event", &event)).unwrap();
+    }
+    child.kill().unwrap();
+    // For a moment it may seem to go on as before; what is sent then goes with who would have read it.
+    until("it is gone", || match channel.send(Message::new(b"").with("event", &event)) {
+        Ok(()) => false,
+        gone => {
+            is_gone(gone, &child);
+            true
+        }
+    });
+    // At once and later.
+    for _ in 0..2 {
+        is_gone(channel.send(Message::new(b"").with("event", &event)), &child);
+        is_gone(channel.send(b"without objects"), &child);
+        is_gone(channel.recv(), &child);
+        is_gone(channel.try_recv(), &child);
+        assert_eq!(table::count(), before);
+        child.wait_timeout(SOON).unwrap();
+    }
+}
+
+/// Kills the child after this time, while something is done with the channel.
+fn killed_during<T>(child: &mut Child, after: Duration, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            std::thread::sleep(after);
+            child.kill().unwrap();
+            Instant::now()
+        });
+        let done = work();
+        let ended = Instant::now();
+        let killed = killer.join().unwrap();
+        assert!(ended.saturating_duration_since(killed) < AT_ONCE, "{:?}", ended - killed);
+        done
+    })
+}
+
+fn a_receiver_is_killed_in_the_middle_of_a_message() {
+    let event = Event::manual_reset().unwrap();
+    let (mut child, channel) = in_role("never_reads", &[]);
+    assert_eq!(line(&mut child), "here");
+    let before = table::count();
+    let large = Message::new(vec![0; 4 << 20]).with("event", &event);
+    let outcome = killed_during(&mut child, Duration::from_millis(300), || channel.send(large));
+    is_gone(outcome, &child);
+    assert_eq!(table::count(), before);
+}
+
+fn reads_one(_: &[String]) {
+    let channel = parent();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let _event: Event = message.take("event").unwrap();
+    channel.send(b"read").unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn a_receiver_is_killed_after_it_has_read() {
+    let event = Event::manual_reset().unwrap();
+    let (mut child, channel) = in_role("reads_one", &[]);
+    let before = table::count();
+    channel.send(Message::new(b"").with("event", &event)).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read");
+    // While one thread waits for a message.
+    let outcome = killed_during(&mut child, Duration::from_millis(300), || channel.recv());
+    is_gone(outcome, &child);
+    is_gone(channel.send(Message::new(b"").with("event", &event)), &child);
+    assert_eq!(table::count(), before);
+}
+
+fn sends_for_ever(_: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    loop {
+        channel.send(Message::new(vec![7; 1 << 20]).with("event", &event)).unwrap();
+    }
+}
+
+fn a_sender_is_killed_in_the_middle_of_a_message() {
+    let (mut child, channel) = in_role("sends_for_ever", &[]);
+    drop(child.stdin.take());
+    let before = table::count();
+    drop(channel.recv_timeout(SOON).unwrap());
+    assert_eq!(table::count(), before);
+    // By now it waits for room in the pipe.
+    std::thread::sleep(Duration::from_millis(300));
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    let outcome = loop {
+        match channel.recv_timeout(SOON) {
+            Ok(message) => drop(message),
+            other => break other,
+        }
+    };
+    is_gone(outcome, &child);
+    assert_eq!(table::count(), before);
+}
+
+fn closes_unread(_: &[String]) {
+    let channel = parent();
+    println!("here");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    drop(channel);
+    println!("closed");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn a_receiver_that_closes_unread_leaves_nothing() {
+    let event = Event::manual_reset().unwrap();
+    let (mut child, channel) = in_role("closes_unread", &[]);
+    assert_eq!(line(&mut child), "here");
+    let before = table::count();
+    for number in 0..20 {
+        let padding = vec![0; if number == 3 { 5000 } else { 10 }];
+        channel.send(Message::new(padding).with("one", &event).with("two", &event)).unwrap();
+    }
+    // Sent, and not received.
+    assert_eq!(table::values_of(&event, child.id()).len(), if expect::SENT_IS_THERE { 40 } else { 0 });
+    writeln!(child.stdin.as_mut().unwrap()).unwrap();
+    assert_eq!(line(&mut child), "closed");
+    assert_eq!(table::values_of(&event, child.id()), []);
+    for _ in 0..2 {
+        match channel.send(Message::new(b"").with("event", &event)) {
+            Err(Error::Disconnected { pid: process, .. }) => assert_eq!(process, child.id()),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(channel.recv(), Err(Error::Disconnected { .. })));
+    }
+    assert_eq!(table::values_of(&event, child.id()), []);
+    assert_eq!(table::count(), before);
+}
+
+/// Reads for a while, closes in the middle of it all, and lives on.
+fn closes_at_any_moment(arguments: &[String]) {
+    let channel = parent();
+    let until = Instant::now() + Duration::from_micros(arguments[0].parse().unwrap());
+    println!("here");
+    while Instant::now() < until {
+        drop(channel.recv_timeout(Duration::from_millis(1)));
+    }
+    drop(channel);
+    println!("closed");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+fn whenever_a_receiver_closes_each_object_has_one_owner() {
+    let event = Event::manual_reset().unwrap();
+    for round in 0..25_u64 {
+        let micros = round * 1371 % 20_000;
+        let (mut child, channel) = in_role("closes_at_any_moment", &[&micros.to_string()]);
+        assert_eq!(line(&mut child), "here");
+        let mut sent = 0;
+        let error = loop {
+            match channel.send_timeout(Message::new(b"").with("event", &event), SOON) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+        assert_eq!(line(&mut child), "closed");
+        assert_eq!(
+            table::values_of(&event, child.id()),
+            [],
+            "round {round}: closed after {micros} µs, {sent} were sent"
+        );
+        writeln!(child.stdin.as_mut().unwrap()).unwrap();
+        assert!(child.wait_timeout(SOON).unwrap().success(), "nobody has closed what isn't his");
+    }
+}
+
+/// A process between the test and the one that it is about: it starts that one, says its id, and does what it is told.
+fn a_parent(arguments: &[String]) {
+    let [role_of_child, then] = arguments else { panic!("{arguments:?}") };
+    let mut command = Command::new(this_program());
+    let this = std::process::id().to_string();
+    let mut child = command.args(role(role_of_child, &[&this])).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    println!("{}", child.id());
+    if then == "waits" {
+        // Both say what they say on one stream.
+        channel.send(b"now you").unwrap();
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    channel.send(Message::new(b"before the end").with("event", &event)).unwrap();
+    if then == "exits" {
+        std::process::exit(0);
+    }
+}
+
+/// Starts that, and says what the child of it says.
+fn with_parent(role_of_child: &str, then: &str, meanwhile: impl FnOnce(&mut Child)) -> String {
+    let mut command = Command::new(this_program());
+    command.args(role("a_parent", &[role_of_child, then])).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut parent = command.spawn().unwrap();
+    let child: u32 = line(&mut parent).parse().unwrap();
+    meanwhile(&mut parent);
+    let said = line(&mut parent);
+    until("the child has ended", || table::ends_within(child, 0));
+    said
+}
+
+fn killed(parent: &mut Child) {
+    assert_eq!(line(parent), "waits");
+    std::thread::sleep(Duration::from_millis(200));
+    parent.kill().unwrap();
+    parent.wait_timeout(SOON).unwrap();
+}
+
+fn report(started: Instant, error: &Error) {
+    let Error::ProcessExited { .. } = error else { panic!("{error:?}") };
+    assert!(started.elapsed() < AT_ONCE + Duration::from_secs(1), "{:?}", started.elapsed());
+    println!("gone");
+}
+
+fn waits_for_a_message(_: &[String]) {
+    let channel = parent();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"now you");
+    let started = Instant::now();
+    println!("waits");
+    report(started, &channel.recv().unwrap_err());
+}
+
+fn a_wait_for_a_message_ends_with_the_parent() {
+    assert_eq!(with_parent("waits_for_a_message", "waits", killed), "gone");
+}
+
+fn comes_late(arguments: &[String]) {
+    let parent_id = arguments[0].parse().unwrap();
+    until("the parent has ended", || table::ends_within(parent_id, 0));
+    let channel = parent();
+    assert!(channel.peer().is_none_or(|peer| peer.has_exited().unwrap()));
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(message.bytes(), b"before the end");
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    for _ in 0..2 {
+        let end = channel.recv().unwrap_err();
+        assert!(matches!(end, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{end:?}");
+        let end = channel.send(b"too late").unwrap_err();
+        assert!(matches!(end, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{end:?}");
+    }
+    println!("arrived");
+}
+
+fn what_a_parent_sent_before_it_ended_arrives() {
+    assert_eq!(with_parent("comes_late", "returns", |_| {}), "arrived");
+    assert_eq!(with_parent("comes_late", "exits", |_| {}), "arrived");
+}

@@ -1,0 +1,168 @@
+//! Strategy 2 the other way: taking objects out of a process; and processes by id, with the rights asked for.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use handover::{
+    Child, Command, Error, Event, HandleValue, ObjectKind, OwnedHandle, Process, ProcessIdentity, Stdio,
+};
+use handover_tests::{raw, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            the_very_object_is_pulled_and_the_other_keeps_its_own,
+            what_is_pulled_is_of_the_kind_expected,
+            what_is_not_open_over_there_is_refused,
+            a_process_that_has_ended_has_nothing_to_pull,
+            a_process_by_its_id_is_the_one,
+            a_process_that_has_another_identity_is_noticed,
+        ],
+        tests![shows_objects, sleeps],
+    )
+}
+
+fn in_role(name: &str) -> Child {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+/// Says the numbers of an event and a semaphore, and waits for the event; the input ends it.
+fn shows_objects(_: &[String]) {
+    let event = Event::manual_reset().unwrap();
+    let semaphore = raw::semaphore();
+    println!("{} {}", HandleValue::of(&event).unwrap(), table::value(&semaphore));
+    event.wait_timeout(SOON).expect("the parent sets what it pulled");
+    println!("set");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    event.reset().expect("nobody has closed it");
+    assert!(table::same_object(&semaphore, &semaphore));
+}
+
+fn line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::with_capacity(1, child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+fn shown(child: &mut Child) -> (HandleValue, HandleValue) {
+    let line = line(child);
+    let (event, semaphore) = line.split_once(' ').unwrap();
+    (event.parse().unwrap(), semaphore.parse().unwrap())
+}
+
+fn the_very_object_is_pulled_and_the_other_keeps_its_own() {
+    let mut child = in_role("shows_objects");
+    let (event, _) = shown(&mut child);
+    let before = table::count();
+    let copy: Event = child.process().duplicate_from(event).unwrap();
+    assert_eq!(table::values_of(&copy, child.id()), [event.get()]);
+    assert!(!table::is_inheritable(&copy));
+    copy.set().unwrap();
+    assert_eq!(line(&mut child), "set");
+    assert_eq!(table::count(), before + 1);
+    drop(copy);
+    assert_eq!(table::count(), before);
+    writeln!(child.stdin.as_mut().unwrap()).unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn what_is_pulled_is_of_the_kind_expected() {
+    let mut child = in_role("shows_objects");
+    let (event, semaphore) = shown(&mut child);
+    let before = table::count();
+    match child.process().duplicate_from::<Event>(semaphore) {
+        Err(Error::WrongKind {
+            expected: ObjectKind::Event,
+            found: ObjectKind::Semaphore,
+            object: what,
+            ..
+        }) => {
+            assert_eq!(what, format!("handle {semaphore:#x} of process {}", child.id()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(
+        child.process().duplicate_from::<std::fs::File>(event),
+        Err(Error::WrongKind { expected: ObjectKind::File, found: ObjectKind::Event, .. })
+    ));
+    assert_eq!(table::count(), before, "a refused copy is closed");
+    drop(child.process().duplicate_from::<OwnedHandle>(semaphore).unwrap());
+    assert_eq!(table::count(), before);
+}
+
+fn what_is_not_open_over_there_is_refused() {
+    let mut child = in_role("shows_objects");
+    shown(&mut child);
+    let before = table::count();
+    let value: HandleValue = "0x7fff0".parse().unwrap();
+    match child.process().duplicate_from::<Event>(value) {
+        Err(Error::InvalidHandle { object: what, .. }) => {
+            assert_eq!(what, format!("handle 0x7fff0 of process {}", child.id()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before);
+}
+
+fn a_process_that_has_ended_has_nothing_to_pull() {
+    let mut child = in_role("shows_objects");
+    let (event, _) = shown(&mut child);
+    child.kill().unwrap();
+    // While it is ending it may have it still.
+    let early = child.process().duplicate_from::<Event>(event).map(drop);
+    assert!(matches!(early, Ok(()) | Err(Error::ProcessExited { .. })), "{early:?}");
+    child.wait_timeout(SOON).unwrap();
+    let before = table::count();
+    match child.process().duplicate_from::<Event>(event) {
+        Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before);
+}
+
+fn a_process_by_its_id_is_the_one() {
+    let mut child = in_role("sleeps");
+    // A wait closes it.
+    drop(child.stdin.take());
+    let before = table::count();
+    let process = Process::open(child.id()).unwrap();
+    assert!(!process.has_exited().unwrap());
+    assert_eq!(process.identity().unwrap(), child.process().identity().unwrap());
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    assert!(process.has_exited().unwrap());
+    drop(process);
+    match Process::open(0x7fff_fff0) {
+        Err(Error::ProcessExited { pid: 0x7fff_fff0, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before);
+}
+
+fn a_process_that_has_another_identity_is_noticed() {
+    let child = in_role("sleeps");
+    let identity = child.process().identity().unwrap();
+    // As it would come from another process, in text.
+    let told: ProcessIdentity = identity.to_string().parse().unwrap();
+    assert_eq!(Process::open_exact(told).unwrap().id(), child.id());
+    // Whoever has the id of a process that has ended was created later.
+    let before = table::count();
+    let reused: ProcessIdentity = format!("{}@{:x}", identity.id, identity.created - 1).parse().unwrap();
+    match Process::open_exact(reused) {
+        Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(table::count(), before);
+    let own = Process::current_identity().unwrap();
+    assert_eq!(own.id, std::process::id());
+    assert_eq!(Process::open_exact(own).unwrap().identity().unwrap(), own);
+}

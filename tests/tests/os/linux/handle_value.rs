@@ -1,0 +1,118 @@
+//! What comes into a process with its start, and what of it can be taken by which way.
+
+use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
+
+use handover::{Channel, Command, Error, Event, HandleValue, OwnedHandle, Stdio};
+use handover_tests::{Suite, adopt, expect, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "handle_value",
+    tests: tests![
+        a_number_is_adopted_once,
+        the_channel_is_taken_by_nobody_else,
+        the_manifest_is_no_place_for_numbers,
+        a_forged_manifest_that_names_a_stream_gives_nothing,
+    ],
+    roles: tests![is_told, has_a_channel, says_on_a_stream],
+};
+
+fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Is told twice the number of an event that came.
+fn is_told(arguments: &[String]) {
+    let is_named = arguments[0] != "unnamed";
+    if arguments[0] == "named" {
+        assert_eq!(handover::inherited().unwrap().names(), ["event"]);
+    }
+    let before = table::count();
+    println!("ready");
+    let came: Event = adopt(HandleValue::from_stdin().unwrap()).unwrap();
+    assert!(!table::is_inheritable(&came));
+    let twice = adopt::<Event>(HandleValue::from_stdin().unwrap());
+    assert!(matches!(twice, Err(Error::AlreadyTaken { .. })), "{twice:?}");
+    if is_named {
+        let again = handover::inherited().unwrap().take::<Event>("event");
+        assert!(matches!(again, Err(Error::AlreadyTaken { .. })), "{again:?}");
+    }
+    came.set().unwrap();
+    drop(came);
+    assert_eq!(table::count(), before - 1);
+}
+
+fn a_number_is_adopted_once() {
+    for way in ["unnamed", "named"] {
+        let event = Event::manual_reset().unwrap();
+        let before = table::count();
+        let mut command = in_role("is_told", &[way]);
+        command.inherit("event", &event).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let number = child.inherited_handles().next().unwrap().1.get();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let lines = format!("{number}\n{number}\n");
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        assert!(child.wait_timeout(SOON).unwrap().success(), "{way}");
+        assert!(event.try_wait().unwrap());
+        drop((child, command));
+        assert_eq!(table::count(), before);
+    }
+}
+
+fn has_a_channel(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    for _ in 0..2 {
+        match inherited.take::<OwnedHandle>("handover/channel") {
+            Err(Error::UnknownName { available: names, .. }) => assert_eq!(names, ["event"]),
+            other => panic!("{other:?}"),
+        }
+    }
+    Channel::parent().unwrap().send(b"works").unwrap();
+}
+
+fn the_channel_is_taken_by_nobody_else() {
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let mut child = in_role("has_a_channel", &[]).inherit("event", &event).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"works");
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    drop((child, channel));
+    assert_eq!(table::count(), before);
+}
+
+fn the_manifest_is_no_place_for_numbers() {
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let mut command = Command::new("true");
+    let refused = command.inherit("event", &event).env_handle("HANDOVER_INHERITED", "{event}").spawn();
+    assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{refused:?}");
+    assert_eq!(table::count(), before);
+    assert_eq!(table::children_of(std::process::id()), []);
+}
+
+fn says_on_a_stream(_: &[String]) {
+    let forged = handover::inherited().map(|inherited| inherited.names());
+    // It is everybody's still, and goes on to who is started from here.
+    let status = std::process::Command::new("sh").args(["-c", "echo said"]).status().unwrap();
+    assert!(status.success());
+    println!("{forged:?}");
+}
+
+fn a_forged_manifest_that_names_a_stream_gives_nothing() {
+    for stream in 0..3 {
+        let arguments = role("says_on_a_stream", &[]);
+        let output = expect::forged(&this_program(), &arguments, &format!("{stream}=stream"));
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && out.starts_with("said\n") && out.contains("a standard stream"),
+            "{out}"
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! A weaker end that breaks the rules of what may come beside the bytes. Each ends the channel, and leaves no descriptor.
+
+use std::time::Duration;
+
+use handover::{Channel, Child, Command, Error, Event, Listener, Message, Stdio};
+use handover_tests::{Suite, door, role, table, tests, this_program, weaker};
+
+const SOON: Duration = Duration::from_secs(10);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "protocol_violations",
+    tests: tests![
+        descriptors_that_no_frame_announces_end_the_channel,
+        fewer_or_more_than_announced_end_the_channel,
+        descriptors_in_the_middle_of_a_frame_end_the_channel,
+        a_flood_of_descriptors_ends_the_channel,
+        descriptors_before_a_stall_stay_no_longer_than_the_channel,
+        what_was_good_before_arrives,
+        a_stranger_with_descriptors_in_the_door_leaves_nothing,
+        a_listener_whose_answer_is_none_is_refused,
+    ],
+    roles: tests![hostile, knocks_with_descriptors],
+};
+
+/// A frame with objects of these names.
+fn frame(number: u64, names: &[&str], bytes: &[u8]) -> Vec<u8> {
+    let objects: Vec<(u32, &[u8])> = names.iter().map(|name| (0, name.as_bytes())).collect();
+    handover_tests::frame::frame(number, &objects, bytes)
+}
+
+fn hostile(arguments: &[String]) {
+    let end = weaker::End::inherited();
+    let events: Vec<Event> = (0..3).map(|_| Event::manual_reset().unwrap()).collect();
+    let own: Vec<u32> = events.iter().map(table::value).collect();
+    let say = |bytes: &[u8], objects: &[u32]| {
+        assert!(end.write(bytes, objects, SOON), "it has closed");
+        // The other end reads it by itself: of two pieces that lie there together, only the kernel knows with which
+        // byte a descriptor came.
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let (none, one) = (frame(0, &[], b"bytes"), frame(0, &["a"], b"bytes"));
+    match arguments[0].as_str() {
+        "unannounced" => say(&none, &own[..1]),
+        "unannounced, later" => {
+            say(&none, &[]);
+            say(&frame(1, &[], b"bytes"), &own);
+        }
+        "fewer" => say(&frame(0, &["a", "b"], b""), &own[..1]),
+        "none" => say(&one, &[]),
+        "more" => say(&one, &own[..2]),
+        "with the second byte" => {
+            say(&one[..1], &[]);
+            say(&one[1..], &own[..1]);
+        }
+        "with the last byte" => {
+            let last = one.len() - 1;
+            say(&one[..last], &[]);
+            say(&one[last..], &own[..1]);
+        }
+        "with each byte" => {
+            for byte in &frame(0, &["a", "b", "c"], b"") {
+                if !end.write(std::slice::from_ref(byte), &own[..1], SOON) {
+                    break;
+                }
+            }
+        }
+        "in two parts" => {
+            let two = frame(0, &["a", "b"], b"");
+            say(&two[..10], &own[..1]);
+            say(&two[10..], &own[1..2]);
+        }
+        "flood" => {
+            // As much as there is room for, with bytes that are a frame's, but never its end.
+            let large = frame(0, &[], &vec![7; 1 << 20]);
+            let many: Vec<u32> = own.iter().copied().cycle().take(200).collect();
+            for bytes in large.chunks(10) {
+                if !end.write(bytes, &many, Duration::from_secs(1)) {
+                    break;
+                }
+            }
+        }
+        "stall" => say(&one[..one.len() - 1], &own[..1]),
+        "good, then bad" => {
+            say(&one, &own[..1]);
+            say(&frame(1, &["b"], b"good too"), &own[1..2]);
+            say(&frame(2, &[], b"bad"), &own[2..]);
+        }
+        other => panic!("{other}"),
+    }
+    std::thread::sleep(Duration::from_secs(20));
+}
+
+/// What the hostile child's message leads to; afterwards this process has what it had before.
+fn met(case: &str, meet: impl FnOnce(&Child, &Channel)) {
+    let before = table::count();
+    let mut command = Command::new(this_program());
+    command.args(role("hostile", &[case])).stdin(Stdio::null()).kill_on_drop(true);
+    let mut child = command.channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    meet(&child, &channel);
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    drop((child, channel));
+    assert_eq!(table::count(), before, "{case}");
+}
+
+fn breaks_a_rule<T: std::fmt::Debug>(outcome: Result<T, Error>, child: &Child, case: &str) {
+    match outcome {
+        Err(error @ Error::Protocol { pid: process, .. }) if process == child.id() => {
+            assert!(error.to_string().contains("descriptors"), "{case}: {error}");
+        }
+        other => panic!("{case}: {other:?}"),
+    }
+}
+
+fn refused(case: &str) {
+    met(case, |child, channel| {
+        let handles = table::count();
+        breaks_a_rule(channel.recv_timeout(SOON), child, case);
+        assert_eq!(table::count(), handles, "{case}");
+        // It is the end, both ways, and it stays the end.
+        breaks_a_rule(channel.recv_timeout(SOON), child, case);
+        let event = Event::manual_reset().unwrap();
+        breaks_a_rule(channel.send(Message::new(b"").with("event", &event)), child, case);
+        assert_eq!(table::values_of(&event, child.id()), []);
+    });
+}
+
+fn descriptors_that_no_frame_announces_end_the_channel() {
+    refused("unannounced");
+    met("unannounced, later", |child, channel| {
+        let handles = table::count();
+        // What came before may be good, or be told of only with what came after.
+        let first = channel.recv_timeout(SOON);
+        if let Ok(message) = &first {
+            assert_eq!(message.bytes(), b"bytes");
+            breaks_a_rule(channel.recv_timeout(SOON), child, "unannounced, later");
+        } else {
+            breaks_a_rule(first, child, "unannounced, later");
+        }
+        assert_eq!(table::count(), handles);
+    });
+}
+
+fn fewer_or_more_than_announced_end_the_channel() {
+    for case in ["fewer", "none", "more"] {
+        refused(case);
+    }
+}
+
+fn descriptors_in_the_middle_of_a_frame_end_the_channel() {
+    for case in ["with the second byte", "with the last byte", "with each byte", "in two parts"] {
+        refused(case);
+    }
+}
+
+fn a_flood_of_descriptors_ends_the_channel() {
+    met("flood", |child, channel| {
+        let handles = table::count();
+        breaks_a_rule(channel.recv_timeout(SOON), child, "flood");
+        assert_eq!(table::count(), handles);
+    });
+    // The same while this end sends, and reads only beside that.
+    met("flood", |child, channel| {
+        let handles = table::count();
+        let most = std::cell::Cell::new(0);
+        let sent = channel.send_timeout(vec![0; 1 << 20], Duration::from_millis(500));
+        most.set(table::count() - handles);
+        assert!(matches!(sent, Err(Error::TimedOut { .. } | Error::Protocol { .. })), "{sent:?}");
+        assert!(most.get() <= 3 * 253, "{} descriptors are kept", most.get());
+        let end = channel.recv_timeout(SOON);
+        assert!(matches!(end, Err(Error::Protocol { .. })), "{end:?}");
+        assert_eq!(table::count(), handles);
+        assert!(!child.process().has_exited().unwrap());
+    });
+}
+
+fn descriptors_before_a_stall_stay_no_longer_than_the_channel() {
+    // Counted when the channel is dropped.
+    met("stall", |_, channel| {
+        let late = channel.recv_timeout(Duration::from_millis(300));
+        assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    });
+}
+
+fn what_was_good_before_arrives() {
+    met("good, then bad", |child, channel| {
+        let handles = table::count();
+        std::thread::sleep(Duration::from_millis(300));
+        for (name, bytes) in [("a", &b"bytes"[..]), ("b", b"good too")] {
+            let mut message = channel.recv_timeout(SOON).unwrap();
+            assert_eq!(message.bytes(), bytes);
+            drop(message.take::<Event>(name).unwrap());
+        }
+        breaks_a_rule(channel.recv_timeout(SOON), child, "good, then bad");
+        assert_eq!(table::count(), handles);
+    });
+}
+
+fn knocks_with_descriptors(arguments: &[String]) {
+    let door = door::knock(&arguments[0]).unwrap();
+    let events: Vec<Event> = (0..3).map(|_| Event::manual_reset().unwrap()).collect();
+    let beside: Vec<_> = events.iter().map(|event| table::borrowed(table::value(event))).collect();
+    let _ = weaker::send(&door, &frame(0, &[], b"before it is let in"), &beside);
+    std::thread::sleep(Duration::from_secs(20));
+}
+
+fn a_stranger_with_descriptors_in_the_door_leaves_nothing() {
+    let name = format!("hostile.{}", std::process::id());
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut command = Command::new(this_program());
+    command.args(role("knocks_with_descriptors", &[&name])).stdin(Stdio::null()).kill_on_drop(true);
+    let before = table::count();
+    for is_let_in in [false, true] {
+        let mut child = command.spawn().unwrap();
+        let incoming = listener.accept_timeout(SOON).unwrap();
+        assert_eq!(incoming.process().id(), child.id());
+        if is_let_in {
+            let channel = incoming.accept().unwrap();
+            breaks_a_rule(channel.recv_timeout(SOON), &child, "in the door");
+        } else {
+            incoming.refuse();
+        }
+        child.kill().unwrap();
+        child.wait_timeout(SOON).unwrap();
+        drop(child);
+        assert_eq!(table::count(), before);
+    }
+}
+
+/// Somebody who squats on a listener's place, and what a client makes of what he says.
+fn a_listener_whose_answer_is_none_is_refused() {
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+    let name = format!("hostile.squatter.{}", std::process::id());
+    // The folder is there.
+    drop(Listener::bind(&name).unwrap());
+    let squatter = UnixListener::bind(door::path(&name)).unwrap();
+    let event = Event::manual_reset().unwrap();
+    let before = table::count();
+    let time = Duration::from_millis(300);
+    for (parts, closes, expected) in [
+        (&[&b"220 a mail server's greeting"[..]][..], false, "answer is none"),
+        (&[b"HO\x01\x01"], false, "answer is none"),
+        (&[b"HO\0\0"], false, "answer is none"),
+        (&[b"HO", b"\0\x02"], false, "answer is none"),
+        (&[b"HO\0"], false, "timed out after"),
+        (&[], false, "timed out after"),
+        (&[], true, "refused the connection"),
+        (&[b"HO\0"], true, "refused the connection"),
+        // The control: it is good in whatever parts it comes.
+        (&[b"H", b"O\0", b"\x01"], false, ""),
+    ] {
+        std::thread::scope(|scope| {
+            let client = scope.spawn(|| Channel::connect_timeout(&name, time).map(drop));
+            let (mut stream, _) = squatter.accept().unwrap();
+            for part in parts {
+                stream.write_all(part).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let stream = (!closes).then_some(stream);
+            match client.join().unwrap() {
+                Ok(()) => assert_eq!(expected, ""),
+                Err(error) => {
+                    assert!(
+                        !expected.is_empty() && error.to_string().contains(expected),
+                        "{parts:?}: {error}"
+                    );
+                }
+            }
+            drop(stream);
+        });
+        assert_eq!(table::count(), before, "{parts:?}");
+    }
+    // A descriptor beside it is nobody's.
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).map(drop));
+        let (stream, _) = squatter.accept().unwrap();
+        let beside = [table::borrowed(table::value(&event))];
+        weaker::send(&stream, b"HO\0\x01", &beside).unwrap();
+        client.join().unwrap().unwrap();
+    });
+    assert_eq!(table::count(), before);
+    std::fs::remove_file(door::path(&name)).unwrap();
+}

@@ -1,0 +1,158 @@
+//! Sealed spawns: no inheritable handle in this process, not even for a moment.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use handover::{Command, Event, Stdio};
+use handover_tests::{Suite, foreign, role, run, table, tests, this_program, until};
+
+const SOON: Duration = Duration::from_secs(20);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "race_free",
+    tests: tests![
+        a_foreign_spawner_catches_nothing_of_sealed_spawns,
+        the_helper_is_one_and_is_healed,
+        the_helper_ends_with_its_process,
+        nothing_stays_in_the_helper,
+    ],
+    roles: tests![sets_ready, sleeps, spawns_sealed_and_sleeps],
+};
+
+fn in_role<'a>(name: &str) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, &[])).kill_on_drop(true).race_free();
+    command
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn sets_ready(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    assert_eq!(handover::leaked_handles().unwrap(), []);
+    inherited.take::<Event>("ready").unwrap().set().unwrap();
+}
+
+/// How many events a process created with inheritance of all has caught.
+fn caught() -> usize {
+    let no_arguments: [&str; 0] = [];
+    run(&foreign("inherits_all"), no_arguments, SOON).expect_code(0).out.trim().parse().unwrap()
+}
+
+fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
+    // Many objects make the moment long in which an unsealed spawn has inheritable handles here.
+    let events: Vec<Event> = (0..60).map(|_| Event::manual_reset().unwrap()).collect();
+    let program = foreign("ends_at_once");
+    let caught_beside = |sealed: bool, spawns: usize| {
+        let (stop, total, looks) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    total.fetch_add(caught(), Ordering::Relaxed);
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let mut command = Command::new(&program);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if sealed {
+                command.race_free();
+            }
+            for (number, event) in events.iter().enumerate() {
+                command.inherit(number.to_string(), event);
+            }
+            for _ in 0..spawns {
+                command.spawn().unwrap().wait_timeout(SOON).unwrap();
+                if !sealed && total.load(Ordering::Relaxed) > 0 {
+                    break;
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        println!("sealed: {sealed}, caught: {total:?}, looks: {looks:?}");
+        (total.into_inner(), looks.into_inner())
+    };
+    let (total, _) = caught_beside(false, 2000);
+    assert!(total > 0, "the control: nothing of an unsealed spawn was caught in 2000");
+    let (total, looks) = caught_beside(true, 200);
+    assert_eq!(total, 0);
+    assert!(looks > 10, "the foreign spawner has looked {looks} times");
+}
+
+fn helper() -> u32 {
+    let this = std::process::id();
+    // A child of ours that is no child of the helper: here, that is the helper itself.
+    let children = table::children_of(this);
+    assert_eq!(children.len(), 1, "{children:?}");
+    children[0]
+}
+
+fn the_helper_is_one_and_is_healed() {
+    let ready = Event::manual_reset().unwrap();
+    let mut command = in_role("sets_ready");
+    command.inherit("ready", &ready);
+    assert_eq!(table::children_of(std::process::id()), []);
+    let spawn =
+        |command: &mut Command<'_>| assert!(command.spawn().unwrap().wait_timeout(SOON).unwrap().success());
+    spawn(&mut command);
+    let first = helper();
+    let handles = table::of(first).len();
+    assert!(handles < 8, "the helper has {handles} handles");
+    spawn(&mut command);
+    assert_eq!(helper(), first);
+    let before = table::count();
+    table::kill(first);
+    // At once: it may still be ending.
+    spawn(&mut command);
+    assert_ne!(helper(), first);
+    until("the helper is gone", || table::ends_within(first, 0));
+    assert_eq!(table::count(), before, "the old helper's handles are closed");
+}
+
+fn spawns_sealed_and_sleeps(_: &[String]) {
+    let mut child = in_role("sleeps");
+    let _child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    println!("{}", helper());
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+fn the_helper_ends_with_its_process() {
+    use std::io::{BufRead, BufReader};
+    let mut parent = std::process::Command::new(this_program())
+        .args(role("spawns_sealed_and_sleeps", &[]))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let helper: u32 = line.trim().parse().unwrap();
+    assert!(!table::ends_within(helper, 200));
+    let children = table::children_of(helper);
+    assert_eq!(children.len(), 1, "the sealed child's parent is the helper");
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    assert!(table::ends_within(helper, 5000));
+    table::kill(children[0]);
+}
+
+fn nothing_stays_in_the_helper() {
+    let events: Vec<Event> = (0..20).map(|_| Event::manual_reset().unwrap()).collect();
+    let mut command = in_role("sleeps");
+    for (number, event) in events.iter().enumerate() {
+        command.inherit(number.to_string(), event);
+    }
+    drop(command.spawn().unwrap());
+    let helper = helper();
+    let (here, there) = (table::count(), table::of(helper).len());
+    for _ in 0..10 {
+        drop(command.stdin(Stdio::piped()).spawn().unwrap());
+        assert!(command.arg_handle("{missing}").spawn().is_err());
+        command = in_role("sleeps");
+        for (number, event) in events.iter().enumerate() {
+            command.inherit(number.to_string(), event);
+        }
+    }
+    assert_eq!((table::count(), table::of(helper).len()), (here, there));
+    assert!(events.iter().all(|event| table::values_of(event, helper).is_empty()));
+}

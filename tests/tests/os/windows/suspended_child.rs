@@ -1,0 +1,170 @@
+//! Suspended children, which are never forgotten.
+
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use handover::os::windows::CommandExt as _;
+use handover::{Command, Error, Event, HandleValue, Message, Stdio};
+use handover_tests::{Suite, adopt, raw, role, table, tests, this_program};
+
+const SOON: Duration = Duration::from_secs(20);
+
+pub(super) const SUITE: Suite = Suite {
+    name: "suspended_child",
+    tests: tests![
+        a_suspended_child_does_not_run_until_it_is_resumed,
+        a_suspended_child_that_is_dropped_is_killed,
+        a_suspended_child_whose_parent_dies_is_killed,
+        a_resumed_child_outlives_its_parent_unless_told_otherwise,
+        objects_can_be_put_into_a_suspended_child,
+        a_suspended_child_has_a_channel,
+        canaries_stay,
+    ],
+    roles: tests![sleeps, spawns_and_sleeps, sets_ready, waits_for_its_event, echoes],
+};
+
+fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).kill_on_drop(true);
+    command
+}
+
+fn sleeps(_: &[String]) {
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// Spawns a child in the way that the argument says, says its id, and lives on until it is killed.
+fn spawns_and_sleeps(arguments: &[String]) {
+    let mut command = Command::new(this_program());
+    command.args(role("sleeps", &[])).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut kept = None;
+    let id = match arguments[0].as_str() {
+        "suspended" => {
+            let suspended = command.spawn_suspended().unwrap();
+            let id = suspended.id();
+            kept = Some(suspended);
+            id
+        }
+        "resumed" => command.spawn_suspended().unwrap().resume().unwrap().id(),
+        "resumed with parent" => {
+            command.kill_with_parent(true).spawn_suspended().unwrap().resume().unwrap().id()
+        }
+        other => panic!("{other}"),
+    };
+    println!("{id}");
+    std::thread::sleep(Duration::from_secs(60));
+    drop(kept);
+}
+
+/// Lets a parent spawn in this way, kills it, and returns the child's id.
+fn orphaned(way: &str) -> u32 {
+    let mut parent = in_role("spawns_and_sleeps", &[way]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let child = line.trim().parse().unwrap_or_else(|_| panic!("{way}: {line:?}"));
+    assert!(!table::ends_within(child, 200), "{way}: it ended before its parent");
+    parent.kill().unwrap();
+    parent.wait_timeout(SOON).unwrap();
+    child
+}
+
+fn sets_ready(_: &[String]) {
+    handover::inherited().unwrap().take::<Event>("ready").unwrap().set().unwrap();
+}
+
+fn a_suspended_child_does_not_run_until_it_is_resumed() {
+    let ready = Event::manual_reset().unwrap();
+    let before = table::count();
+    let suspended = in_role("sets_ready", &[]).inherit("ready", &ready).spawn_suspended().unwrap();
+    let early = ready.wait_timeout(Duration::from_millis(500));
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "{early:?}");
+    assert!(!suspended.process().has_exited().unwrap());
+    let mut child = suspended.resume().unwrap();
+    ready.wait_timeout(SOON).unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+    drop(child);
+    assert_eq!(table::count(), before);
+}
+
+fn a_suspended_child_that_is_dropped_is_killed() {
+    let ready = Event::manual_reset().unwrap();
+    let before = table::count();
+    for with_parent in [false, true] {
+        let mut command = in_role("sets_ready", &[]);
+        command
+            .inherit("ready", &ready)
+            .kill_on_drop(false)
+            .kill_with_parent(with_parent)
+            .stdin(Stdio::piped());
+        let suspended = command.spawn_suspended().unwrap();
+        let id = suspended.id();
+        drop(suspended);
+        assert!(table::ends_within(id, 5000));
+    }
+    assert!(!ready.try_wait().unwrap());
+    // The job of children that end with this process stays.
+    assert_eq!(table::count(), before + 1);
+}
+
+fn a_suspended_child_whose_parent_dies_is_killed() {
+    assert!(table::ends_within(orphaned("suspended"), 5000));
+}
+
+fn a_resumed_child_outlives_its_parent_unless_told_otherwise() {
+    let child = orphaned("resumed");
+    assert!(!table::ends_within(child, 500));
+    table::kill(child);
+    assert!(table::ends_within(orphaned("resumed with parent"), 5000));
+}
+
+fn waits_for_its_event(arguments: &[String]) {
+    assert_eq!(arguments.len(), 1);
+    let event: Event = HandleValue::from_arg(3).and_then(adopt).unwrap();
+    event.wait_timeout(SOON).unwrap();
+}
+
+fn objects_can_be_put_into_a_suspended_child() {
+    let event = Event::manual_reset().unwrap();
+    let suspended = in_role("sleeps", &[]).spawn_suspended().unwrap();
+    let copy = suspended.process().duplicate_into(&event).unwrap();
+    assert_eq!(table::values_of(&event, suspended.id()), [copy.value().get()]);
+    drop(copy);
+    assert_eq!(table::values_of(&event, suspended.id()), []);
+    // The first thing that the child does is to look at what is there already.
+    let child =
+        in_role("waits_for_its_event", &[]).arg_handle("{e}").inherit("e", &event).spawn_suspended().unwrap();
+    let delivered = child.process().duplicate_into(&event).unwrap().into_value();
+    assert_eq!(table::values_of(&event, child.id()).len(), 2);
+    assert!(child.inherited_handles().all(|(_, value)| value != delivered));
+    event.set().unwrap();
+    let mut child = child.resume().unwrap();
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn echoes(_: &[String]) {
+    let channel = handover::Channel::parent().unwrap();
+    let mut message = channel.recv_timeout(SOON).unwrap();
+    let event: Event = message.take("event").unwrap();
+    channel.send(Message::new(message.bytes()).with("event", &event)).unwrap();
+}
+
+fn a_suspended_child_has_a_channel() {
+    let event = Event::manual_reset().unwrap();
+    let mut command = in_role("echoes", &[]);
+    let mut child = command.channel().stdin(Stdio::null()).spawn_suspended().unwrap().resume().unwrap();
+    let channel = child.take_channel().unwrap();
+    channel.send(Message::new(b"go").with("event", &event)).unwrap();
+    channel.recv_timeout(SOON).unwrap().take::<Event>("event").unwrap().set().unwrap();
+    assert!(event.try_wait().unwrap());
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn canaries_stay() {
+    let canaries: Vec<_> = raw::objects().into_iter().map(|(_, object, _)| object).collect();
+    canaries.iter().for_each(table::make_inheritable);
+    let child = in_role("sleeps", &[]).spawn_suspended().unwrap();
+    for canary in &canaries {
+        assert_eq!(table::values_of(canary, child.id()), []);
+    }
+}

@@ -1,0 +1,204 @@
+//! A weaker end that breaks each rule in turn: it speaks the wire format by itself, with bare calls. The stronger end
+//! refuses, says what was wrong, keeps nothing, and goes on serving others.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use handover::{Channel, Child, Command, Error, Event, Stdio};
+use handover_tests::frame::{frame, with};
+use handover_tests::{breaks_a_rule, ends_for_good, role, table, tests, this_program, weaker};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    handover_tests::main(
+        tests![
+            what_is_no_frame_ends_the_channel,
+            a_frame_that_is_cut_off_is_an_error,
+            a_stall_costs_no_more_than_the_deadline,
+            a_flood_of_nothing_costs_no_more_than_the_deadline,
+            a_flood_of_messages_can_be_ended,
+        ],
+        tests![hostile, echoes],
+    )
+}
+
+fn hostile(arguments: &[String]) {
+    let end = weaker::End::inherited();
+    let (event, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let (own, other) = (table::value(&event), table::value(&other));
+    let say = |bytes: &[u8]| end.write(bytes, &[], SOON);
+    let say_with = |bytes: &[u8], objects: &[u32]| end.write(bytes, objects, SOON);
+    let good = frame(0, &[], b"good");
+    match arguments[0].as_str() {
+        "noise" => say(&[0xff; 64]),
+        "another protocol" => say(b"GET / HTTP/1.1\r\n\r\n"),
+        "version" => say(&with(good, 2, &[9])),
+        "too many objects" => say(&with(good, 3, &[254])),
+        "too many bytes" => say(&with(good, 8, &0xffff_ffff_u32.to_le_bytes())),
+        "a table that lies" => {
+            let mut lie = frame(0, &[(own, b"abc")], b"x");
+            let length = lie.len() - 22;
+            lie = with(lie, 4, &u32::try_from(length).unwrap().to_le_bytes());
+            say_with(&with(lie, 8, &2_u32.to_le_bytes()), &[own])
+        }
+        "no table" => say(&with(good, 3, &[3])),
+        "out of order" => say(&frame(1, &[], b"")),
+        "twice" => say(&[good.clone(), good].concat()),
+        "a name twice" => say_with(&frame(0, &[(own, b"a"), (other, b"a")], b""), &[own, other]),
+        "a name that is none" => say_with(&frame(0, &[(own, b"\xff")], b""), &[own]),
+        "an empty name" => say_with(&frame(0, &[(own, b"a"), (other, b"")], b""), &[own, other]),
+        "half" => say_with(&frame(0, &[(own, b"a")], b"some bytes")[..26], &[own]),
+        "half and ends" => {
+            assert!(say_with(&frame(0, &[(own, b"a")], b"some bytes")[..26], &[own]));
+            return;
+        }
+        "half and closes" => {
+            assert!(say_with(&frame(0, &[(own, b"a")], b"some bytes")[..26], &[own]));
+            end.close();
+            true
+        }
+        "writes nothing, often" => {
+            let until = Instant::now() + Duration::from_secs(3);
+            while Instant::now() < until && say(b"") {}
+            true
+        }
+        "drips" => {
+            let frame = frame(0, &[], &vec![7; 1 << 20]);
+            let until = Instant::now() + Duration::from_secs(3);
+            for byte in &frame {
+                if Instant::now() > until || !say(std::slice::from_ref(byte)) {
+                    break;
+                }
+            }
+            true
+        }
+        "floods" => {
+            let mut number = 0;
+            while say_with(&frame(number, &[(own, b"a")], b"flood"), &[own]) {
+                number += 1;
+            }
+            true
+        }
+        other => panic!("{other}"),
+    };
+    std::thread::sleep(Duration::from_secs(20));
+}
+
+fn echoes(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    while let Ok(message) = channel.recv_timeout(SOON) {
+        channel.send(message.bytes()).unwrap();
+    }
+}
+
+fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).stdin(Stdio::null());
+    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    (child, channel)
+}
+
+/// What the hostile child's message leads to; afterwards this process has what it had before.
+fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
+    let before = table::count();
+    let (mut child, channel) = in_role("hostile", arguments);
+    meet(&child, &channel);
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
+    drop((child, channel));
+    assert_eq!(table::count(), before, "{arguments:?}");
+}
+
+fn refused(arguments: &[&str], part: &str) {
+    met(arguments, |child, channel| ends_for_good(child, channel, part));
+}
+
+fn what_is_no_frame_ends_the_channel() {
+    for (case, part) in [
+        ("noise", "doesn't begin"),
+        ("another protocol", "doesn't begin"),
+        ("version", "another version"),
+        ("too many objects", "more than 253"),
+        ("too many bytes", "more than 16 MiB"),
+        ("a table that lies", "table"),
+        ("no table", "table"),
+        ("out of order", "out of order"),
+        ("a name twice", "twice"),
+        ("a name that is none", "isn't text"),
+        ("an empty name", "table"),
+    ] {
+        refused(&[case], part);
+    }
+    met(&["twice"], |child, channel| {
+        assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
+        breaks_a_rule(channel.recv_timeout(SOON), child, "out of order");
+    });
+}
+
+fn a_frame_that_is_cut_off_is_an_error() {
+    met(&["half and closes"], |child, channel| {
+        breaks_a_rule(channel.recv_timeout(SOON), child, "cut off");
+    });
+    met(&["half and ends"], |child, channel| match channel.recv_timeout(SOON) {
+        Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
+        other => panic!("{other:?}"),
+    });
+}
+
+/// What a stall or a flood may cost: its victim's deadline, and nobody else.
+fn costs_a_deadline(case: &str) {
+    let (good_child, good) = in_role("echoes", &[]);
+    good.send(b"warm").unwrap();
+    good.recv_timeout(SOON).unwrap();
+    met(&[case], |_, channel| {
+        std::thread::sleep(Duration::from_millis(300));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (started, time) = (Instant::now(), Duration::from_millis(500));
+                let late = channel.recv_timeout(time);
+                assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+                assert!(started.elapsed() >= time && started.elapsed() < time * 5, "{:?}", started.elapsed());
+                assert!(channel.try_recv().unwrap().is_none());
+            });
+            for _ in 0..20 {
+                good.send(b"others").unwrap();
+                assert_eq!(good.recv_timeout(SOON).unwrap().bytes(), b"others");
+            }
+        });
+    });
+    drop((good_child, good));
+}
+
+fn a_stall_costs_no_more_than_the_deadline() {
+    costs_a_deadline("half");
+}
+
+fn a_flood_of_nothing_costs_no_more_than_the_deadline() {
+    costs_a_deadline("writes nothing, often");
+    costs_a_deadline("drips");
+    for case in ["writes nothing, often", "drips"] {
+        met(&[case], |_, channel| {
+            std::thread::sleep(Duration::from_millis(300));
+            let (started, time) = (Instant::now(), Duration::from_millis(300));
+            let late = channel.send_timeout(vec![0; 1 << 20], time);
+            assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+            assert!(started.elapsed() >= time && started.elapsed() < time * 5, "{:?}", started.elapsed());
+        });
+    }
+}
+
+fn a_flood_of_messages_can_be_ended() {
+    met(&["floods"], |_, channel| {
+        let handles = table::count();
+        for _ in 0..500 {
+            assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flood");
+        }
+        assert_eq!(table::count(), handles);
+        // What this side sends is not read, and ends at its deadline; what comes meanwhile is kept, not lost.
+        let late = channel.send_timeout(vec![0; 1 << 20], Duration::from_millis(300));
+        assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+        assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flood");
+    });
+}

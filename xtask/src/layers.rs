@@ -1,0 +1,202 @@
+//! Checks that the imports of the library's sources only go down, in the order of docs/architecture.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The modules of the library, the lowest first. Modules of one row don't import one another.
+const ORDER: [&[&str]; 11] = [
+    &["handle"],
+    &["sys"],
+    &["error"],
+    &["wait"],
+    &["object"],
+    &["inherit"],
+    &["process"],
+    &["duplicate", "name"],
+    &["channel"],
+    &["inspect"],
+    &["os", "fuzzing", "lib"],
+];
+
+fn floor(module: &str) -> Option<usize> {
+    ORDER.iter().position(|modules| modules.contains(&module))
+}
+
+/// The source without its tests, comments and texts. Clippy allows no code after the tests.
+fn code(text: &str) -> String {
+    let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The paths behind each `crate::`, with the groups of a `use` taken apart: `crate::{a::{b, c}}` is `a::b` and `a::c`.
+fn paths(code: &str) -> Vec<String> {
+    fn rest_of(text: &str, before: &str, found: &mut Vec<String>) -> usize {
+        let end = text.find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':');
+        let end = end.unwrap_or(text.len());
+        let path = format!("{before}{}", &text[..end]);
+        if !text[end..].starts_with('{') || !(path.is_empty() || path.ends_with("::")) {
+            found.push(path);
+            return end;
+        }
+        let mut at = end + 1;
+        loop {
+            at += text[at..].len() - text[at..].trim_start_matches([' ', '\n', ',']).len();
+            match text[at..].chars().next() {
+                None => return at,
+                Some('}') => return at + 1,
+                Some(letter) if letter.is_alphanumeric() || letter == '_' => {
+                    at += rest_of(&text[at..], &path, found);
+                    // What an import is renamed to.
+                    let renamed = text[at..].trim_start();
+                    if renamed.starts_with("as ") {
+                        at += text[at..].find([',', '}']).unwrap_or(text.len() - at);
+                    }
+                }
+                Some(_) => return at,
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find("crate::") {
+        rest = &rest[at + "crate::".len()..];
+        rest_of(rest, "", &mut found);
+    }
+    found
+}
+
+/// What is wrong with the imports of a file, by the module that it belongs to.
+fn wrong(module: &str, text: &str) -> Vec<String> {
+    let own = floor(module).unwrap_or_else(|| panic!("{module} has no place in ORDER"));
+    let is_up = |path: &String| {
+        let first = path.split("::").next().unwrap_or_default();
+        match floor(first) {
+            Some(other) => other > own || (other == own && first != module),
+            // The crate's root stands above all.
+            None => own < ORDER.len() - 1 && !first.is_empty(),
+        }
+    };
+    paths(&code(text)).into_iter().filter(is_up).collect()
+}
+
+/// The files that import one another within a folder, by their names: `super::name` and the folder's own paths.
+fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    let mut left = imports.clone();
+    loop {
+        let done: Vec<String> = left
+            .iter()
+            .filter(|(_, imported)| imported.iter().all(|name| !left.contains_key(name)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if done.is_empty() {
+            return (!left.is_empty()).then(|| left.into_keys().collect());
+        }
+        left.retain(|name, _| !done.contains(name));
+    }
+}
+
+/// Which files of a folder each of its files imports.
+fn imports_within(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let files: Vec<_> = std::fs::read_dir(folder)
+        .expect("it is there")
+        .filter_map(|entry| {
+            let path = entry.expect("it can be read").path();
+            let is_source = path.extension().is_some_and(|extension| extension == "rs");
+            let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+            name.filter(|name| is_source && name != "mod").map(|name| (name, path))
+        })
+        .collect();
+    let names: BTreeSet<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let imported = |text: &str| {
+        let code = code(text).replace("crate::", "crate::~");
+        let used = code.match_indices("super::").filter_map(|(at, _)| {
+            let rest = &code[at + "super::".len()..];
+            let name: String =
+                rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+            names.contains(&name).then_some(name)
+        });
+        used.collect::<BTreeSet<_>>()
+    };
+    let read = |path: &Path| std::fs::read_to_string(path).expect("it can be read");
+    files
+        .iter()
+        .map(|(name, path)| {
+            let mut others = imported(&read(path));
+            others.remove(name);
+            (name.clone(), others)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam::sources;
+
+    #[test]
+    fn imports_only_go_down() {
+        let library = crate::root().join("crates/handover/src");
+        let mut files = Vec::new();
+        sources(&library, &mut files);
+        assert!(files.len() > 100, "{files:?}");
+        let mut found = Vec::new();
+        for path in files {
+            let inside = path.strip_prefix(&library).expect("it is in there");
+            let module = inside.components().next().expect("it has a name").as_os_str().to_string_lossy();
+            let text = std::fs::read_to_string(&path).expect("it can be read");
+            let wrong = wrong(module.trim_end_matches(".rs"), &text);
+            found.extend(wrong.into_iter().map(|import| format!("{}: crate::{import}", inside.display())));
+        }
+        assert!(
+            found.is_empty(),
+            "imports that go up, or that pass through the crate's root:\n{}",
+            found.join("\n")
+        );
+    }
+
+    #[test]
+    fn files_of_a_folder_import_in_one_direction() {
+        let library = crate::root().join("crates/handover/src");
+        let mut files = Vec::new();
+        sources(&library, &mut files);
+        let folders: BTreeSet<_> = files.iter().filter_map(|file| file.parent()).collect();
+        for folder in folders {
+            let circle = circle(&imports_within(folder));
+            assert_eq!(circle, None, "{}: files that import one another", folder.display());
+        }
+    }
+
+    #[test]
+    fn planted_imports_are_found() {
+        let up = |module: &str, text: &str| wrong(module, text);
+        assert_eq!(up("object", "use crate::handle::{Access, HandleValue};\nuse crate::sys::io;"), [""; 0]);
+        assert_eq!(up("object", "use crate::name::ObjectName;"), ["name::ObjectName"]);
+        assert_eq!(up("object", "fn f() { crate::process::open(1) }"), ["process::open"]);
+        assert_eq!(
+            up("object", "use crate::{handle::{A, B}, channel::{C, d::E}};"),
+            ["channel::C", "channel::d::E"]
+        );
+        assert_eq!(
+            up("duplicate", "use crate::name::ObjectName;"),
+            ["name::ObjectName"],
+            "a strategy beside it"
+        );
+        assert_eq!(up("handle", "use crate::Error;"), ["Error"], "the root stands above all");
+        assert_eq!(up("handle", "/// [`crate::Error`]\n// crate::name\n"), [""; 0]);
+        assert_eq!(up("handle", "struct A;\n\n#[cfg(test)]\nmod tests {\n    use crate::Error;\n}"), [""; 0]);
+        assert_eq!(up("sys", "macro_rules! m { () => { $crate::object::A } }"), ["object::A"]);
+    }
+
+    #[test]
+    fn circles_are_found() {
+        let imports = |all: &[(&str, &[&str])]| {
+            let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+            circle(&all.iter().map(|(name, names)| ((*name).to_owned(), set(names))).collect())
+        };
+        assert_eq!(imports(&[("a", &["b"]), ("b", &["c"]), ("c", &[])]), None);
+        assert_eq!(
+            imports(&[("a", &["b"]), ("b", &["a"]), ("c", &["a"])]),
+            Some(vec!["a".into(), "b".into(), "c".into()])
+        );
+    }
+}
