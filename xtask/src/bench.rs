@@ -1,16 +1,16 @@
-//! `cargo xtask bench`: the benchmark on each system, and the page that is made of it.
+//! `cargo xtask bench`: runs the benchmark on each system and writes docs/performance.md.
 
 use crate::step::Failed;
 use crate::win32::Win32;
-use crate::{Which, beside_native, native};
+use crate::{Systems, native, win32_beside_native};
 
-/// What the benchmark is built with, after the command.
+/// The options of the benchmark's build.
 const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
-/// What it measures.
-pub(crate) const MEASURED: [&str; 7] =
+/// The measurements of the benchmark.
+pub(crate) const MEASUREMENTS: [&str; 7] =
     ["spawn", "hand-over", "signal", "bytes", "growth", "allocations", "weight"];
 
-/// Whether the benchmark's ways all do their work. It is built as the tests are, and no time is looked at.
+/// Checks that each measurement works, with a debug build. The times are ignored.
 pub(crate) fn try_all() -> Result<(), Failed> {
     const OPTIONS: [&str; 4] = ["--package", "bench", "--features", "peers"];
     native::cargo("build the benchmark", &[&["build", "--quiet", "--bins"], OPTIONS.as_slice()].concat())?;
@@ -18,27 +18,27 @@ pub(crate) fn try_all() -> Result<(), Failed> {
     native::program("bench", &OPTIONS, &["--quick"])
 }
 
-/// Medians beside the same calls in C and other crates, and the page with all that is known.
-pub(crate) fn measure(which: Which, is_quick: bool, what: &[&str]) -> Result<(), Failed> {
+/// Runs these measurements and renders the page.
+pub(crate) fn measure(systems: Systems, is_quick: bool, measurements: &[&str]) -> Result<(), Failed> {
     native::check()?;
     let build = [&["build", "--quiet", "--bins"], BENCH.as_slice()].concat();
     native::cargo("build the benchmark", &build)?;
-    // On each system, a program for each part: what one leaves behind is not the next one's.
+    // Each measurement runs in its own process, so that none depends on the state that another leaves.
     let run_each = |system: &str, run: &dyn Fn(&[&str]) -> Result<(), Failed>| {
-        for part in what {
-            println!("\n{part}, {system}");
+        for measurement in measurements {
+            println!("\n{measurement}, {system}");
             if is_quick {
-                run(&["--quick", part])?;
+                run(&["--quick", measurement])?;
             } else {
-                run(&["--save", &format!("docs/performance/{system}.tsv"), part])?;
+                run(&["--save", &format!("docs/performance/{system}.tsv"), measurement])?;
             }
         }
         Ok(())
     };
     run_each(std::env::consts::OS, &|arguments| native::program("bench", &BENCH, arguments))?;
-    if let Some(win32) = beside_native(which)? {
+    if let Some(win32) = win32_beside_native(systems)? {
         win32.cargo("build the benchmark for Windows", &build)?;
-        // Wine's server is begun anew, so that it is on the same core as its programs.
+        // Restart Wine's server, so that it runs on the same core as its programs.
         drop(win32);
         native::stay_on_one_core();
         let win32 = Win32::ready()?;

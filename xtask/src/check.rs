@@ -1,48 +1,49 @@
-//! What looks for faults that tests don't show: sanitizers, Miri, and what dependencies bring.
+//! Checks beyond the tests: sanitizers, Miri, dependencies and the public interface.
 
 use std::process::Command;
+
+use clap::ValueEnum;
 
 use crate::debian::{self, succeeds};
 use crate::step::{Failed, Step};
 use crate::tools::Tool;
 
-/// The tests of what needs no operating system, by parts of their names: Miri has none, and for valgrind they are enough.
-const PURE: [&str; 11] = [
+/// Modules whose tests make no system calls. Miri supports no others, and valgrind runs the others too slowly.
+pub(crate) const PURE_TESTS: [&str; 11] = [
     "channel::wire::",
-    "channel::answer::",
+    "channel::handshake::",
+    "inherit::listen_fds::",
     "inherit::manifest::",
-    "inherit::activation::",
     "name::text::",
-    "process::environment::",
-    "process::identity::",
-    "process::quote::",
-    "process::template::",
-    "sys::number::",
-    "value::tests::",
+    "process::env_block::",
+    "process::command_line::",
+    "process::placeholder::",
+    "handle::kind::",
+    "handle::range::",
+    "handle::value::",
 ];
 
-/// What looks on while tests run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A tool that checks memory accesses while tests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sanitizer {
-    /// Memory that is used after its end or beyond it, and what is never given back: the native tests of the library,
-    /// and all suites in which it works with the system.
+    /// AddressSanitizer finds accesses to freed memory, accesses out of bounds, and leaks, in the native tests
     Address,
-    /// Memory that is read before it is written: the tests of what is pure, under valgrind.
+    /// valgrind finds reads of uninitialized memory, in the tests that make no system calls
     Memory,
 }
 
-/// The suites that trace processes, in which leaks can't be looked for: that is done by tracing too.
-const AUDITING: [&str; 3] = ["audit", "os", "tracing"];
+/// Suites that trace processes. The leak check also traces the process, and a process can have only one tracer.
+pub(crate) const TRACING_SUITES: [&str; 3] = ["audit", "os", "tracing"];
 
-/// Tests that can't work there: two whose commands don't get the variable that says so, and one that counts what the
-/// sanitizer does too.
-const NOT_UNDER_IT: [&str; 3] = [
-    "what_a_spawn_in_the_parents_memory_leaks_is_seen",
-    "a_program_that_can_not_be_read_is_not_clean",
-    "each_way_to_make_a_process_does_the_same",
+/// Tests that fail under AddressSanitizer: two start commands without `ASAN_OPTIONS`, and one counts allocations, to
+/// which the sanitizer adds its own.
+pub(crate) const SKIPPED_WITH_ADDRESS_SANITIZER: [&str; 3] = [
+    "leaks_of_posix_spawn_are_reported",
+    "unreadable_program_is_incomplete_and_not_clean",
+    "each_way_to_create_a_process_behaves_the_same",
 ];
 
-/// The names of all suites.
+/// Returns the names of all test suites.
 fn suites() -> Result<Vec<String>, Failed> {
     let folder = crate::root().join("tests").join("tests");
     let failed = |error| Failed(format!("{}: {error}", folder.display()));
@@ -55,93 +56,96 @@ fn suites() -> Result<Vec<String>, Failed> {
     Ok(names)
 }
 
-/// Runs the native tests under a sanitizer; `what` is what cargo is told beyond, such as `--test channel`.
-pub(crate) fn sanitize(sanitizer: Sanitizer, what: &[&str]) -> Result<(), Failed> {
+/// Runs the native tests under a sanitizer, with these arguments for `cargo test`, such as `--test channel`.
+pub(crate) fn sanitize(sanitizer: Sanitizer, arguments: &[&str]) -> Result<(), Failed> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Err(Failed("the sanitizers run on Linux, on x86-64; not here".into()));
+        return Err(Failed("the sanitizers run only on x86-64 Linux".into()));
     }
     match sanitizer {
-        Sanitizer::Address if !what.is_empty() => address("tests under AddressSanitizer", what, true),
+        Sanitizer::Address if !arguments.is_empty() => {
+            address("tests under AddressSanitizer", arguments, true)
+        }
         Sanitizer::Address => {
             let all = suites()?;
-            let of = |audits: bool| {
-                let those = all.iter().filter(move |suite| AUDITING.contains(&suite.as_str()) == audits);
-                those.flat_map(|suite| ["--test", suite])
+            let options = |is_tracing: bool| {
+                let suites =
+                    all.iter().filter(move |suite| TRACING_SUITES.contains(&suite.as_str()) == is_tracing);
+                suites.flat_map(|suite| ["--test", suite])
             };
-            let others: Vec<&str> = std::iter::once("--lib").chain(of(false)).collect();
+            let others: Vec<&str> = std::iter::once("--lib").chain(options(false)).collect();
             let outcome = address("tests under AddressSanitizer", &others, true);
-            let without = NOT_UNDER_IT.iter().flat_map(|test| ["--skip", test]);
-            let auditing: Vec<&str> = of(true).chain(["--"]).chain(without).collect();
-            outcome.and(address("tests that audit, under AddressSanitizer", &auditing, false))
+            let skipped = SKIPPED_WITH_ADDRESS_SANITIZER.iter().flat_map(|test| ["--skip", test]);
+            let tracing: Vec<&str> = options(true).chain(["--"]).chain(skipped).collect();
+            outcome.and(address("tests that trace processes, under AddressSanitizer", &tracing, false))
         }
         Sanitizer::Memory => {
-            let need = [("valgrind", "runs a program on a processor of its own making, and looks on")];
+            let need = [("valgrind", "checks each memory access of a program")];
             if !succeeds("valgrind", &["--version"]) {
-                debian::install("The tests of what is pure run under valgrind.", &need, "leave this out")?;
+                debian::install("These tests need valgrind.", &need, "leave this command out")?;
             }
             let mut cargo = Command::new("cargo");
-            cargo.args(["test", "--package", "handover", "--lib"]).args(what).arg("--").args(PURE);
+            cargo.args(["test", "--package", "handover", "--lib"]).args(arguments).arg("--").args(PURE_TESTS);
             cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "valgrind --quiet --error-exitcode=99");
-            // A program is forty times slower there.
+            // valgrind makes a program forty times slower.
             cargo.env("PROPTEST_CASES", "16").env("PROPTEST_FAILURE_PERSISTENCE", "off");
-            Step::new("tests of what is pure under valgrind", &mut cargo).run()
+            Step::new("tests under valgrind", &mut cargo).run()
         }
     }
 }
 
-fn address(title: &str, what: &[&str], leaks: bool) -> Result<(), Failed> {
-    const HERE: &str = "x86_64-unknown-linux-gnu";
+fn address(title: &str, arguments: &[&str], detect_leaks: bool) -> Result<(), Failed> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
     let mut cargo = Command::new("cargo");
-    // Of the standard library, only what is generic is looked into: the rest comes as it was built.
-    cargo.args(["test", "--target", HERE, "--target-dir", "target/sanitize", "--package", "handover"]);
-    cargo.args(["--package", "handover-tests", "--no-fail-fast"]).args(what);
+    // The sanitizer sees only generic code of the standard library, because the rest of it is already compiled.
+    cargo.args(["test", "--target", TARGET, "--target-dir", "target/sanitize", "--package", "handover"]);
+    cargo.args(["--package", "handover-tests", "--no-fail-fast"]).args(arguments);
     cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     cargo.env("PROPTEST_FAILURE_PERSISTENCE", "off");
-    cargo.env("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(leaks)));
+    cargo.env("ASAN_OPTIONS", format!("detect_leaks={}", u8::from(detect_leaks)));
     Step::new(title, &mut cargo).run()
 }
 
-/// Runs the tests of what is pure under Miri, if the toolchain has it.
+/// Runs the tests that make no system calls under Miri, if the toolchain has it.
 pub(crate) fn miri() -> Result<(), Failed> {
     if !succeeds("cargo", &["+nightly", "miri", "--version"]) {
         return Err(Failed(
-            "there is no Miri here. It comes with rustup: rustup toolchain install nightly --profile minimal \
-             --component miri,rust-src\nUntil then, `cargo xtask sanitize memory` runs the same tests under valgrind"
+            "Miri is not installed. Install it with rustup: rustup toolchain install nightly --profile minimal \
+             --component miri,rust-src\nWithout Miri, `cargo xtask sanitize memory` runs the same tests under valgrind"
                 .into(),
         ));
     }
     let mut cargo = Command::new("cargo");
     cargo.args(["+nightly", "miri", "test", "--package", "handover", "--lib", "--target-dir", "target/miri"]);
-    cargo.arg("--").args(PURE);
-    // Chance is asked of the system.
+    cargo.arg("--").args(PURE_TESTS);
+    // Random numbers come from the system.
     cargo.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
     cargo.env("PROPTEST_FAILURE_PERSISTENCE", "off");
-    Step::new("tests of what is pure under Miri", &mut cargo).run()
+    Step::new("tests under Miri", &mut cargo).run()
 }
 
-/// Licences, duplicates and sources of all that users build; and what is known against it, for which the list of
-/// advisories is fetched.
+/// Checks the licenses, duplicates and sources of the dependencies, and if asked, downloads the list of security
+/// advisories and checks against it.
 pub(crate) fn deny(with_advisories: bool) -> Result<(), Failed> {
-    const DENY: Tool =
-        Tool { name: "deny", what: "which looks at licences and sources of dependencies", is_slow: false };
+    const DENY: Tool = Tool {
+        name: "deny",
+        purpose: "checks the licenses and sources of dependencies",
+        is_optimized: false,
+    };
     let mut cargo = DENY.ready()?;
-    // The benchmark has other crates in it, to be measured beside them.
+    // The benchmark depends on other crates only to compare with them.
     cargo.args(["--exclude", "bench", "check", "licenses", "bans", "sources"]);
     if with_advisories {
         cargo.arg("advisories");
     }
-    Step::new("what dependencies bring", &mut cargo).run()
+    Step::new("dependencies", &mut cargo).run()
 }
 
-/// Whether what users write still compiles and means the same as at a revision of before.
+/// Compares the public interface with that of a revision.
 pub(crate) fn semver(revision: &str) -> Result<(), Failed> {
-    const SEMVER: Tool = Tool {
-        name: "semver-checks",
-        what: "which compares the public interface with that of before",
-        is_slow: false,
-    };
+    const SEMVER: Tool =
+        Tool { name: "semver-checks", purpose: "compares public interfaces", is_optimized: false };
     let mut cargo = SEMVER.ready()?;
-    // What is behind the other features is nobody's interface.
+    // The other features are for this project's tests and not part of the public interface.
     cargo.args([
         "--package",
         "handover",

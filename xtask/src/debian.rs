@@ -1,20 +1,20 @@
-//! What is taken from Debian's packages, and how it gets there.
+//! Installs Debian packages.
 
 use std::process::{Command, Stdio};
 
 use crate::step::{Failed, Step};
 
-/// One package and what it is needed for.
+/// A package and what it is needed for.
 pub(crate) type Need = (&'static str, &'static str);
 
-/// Installs the packages that are missing, after saying which and why. `what` says in a sentence what is done with them;
-/// where there is no Debian, `otherwise` is another way.
-pub(crate) fn install(what: &str, needs: &[Need], otherwise: &str) -> Result<(), Failed> {
+/// Installs the missing packages, after printing their names and purposes. `purpose` is a sentence for that message;
+/// `alternative` is the advice for systems other than Debian.
+pub(crate) fn install(purpose: &str, needs: &[Need], alternative: &str) -> Result<(), Failed> {
     let missing: Vec<Need> = needs.iter().copied().filter(|(package, _)| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    eprintln!("{what} Of Debian's packages these are missing:");
+    eprintln!("{purpose} These Debian packages are missing and are now installed:");
     for (package, reason) in &missing {
         eprintln!("  {package:<28} {reason}");
     }
@@ -25,8 +25,7 @@ pub(crate) fn install(what: &str, needs: &[Need], otherwise: &str) -> Result<(),
     );
     if !succeeds("apt-get", &["--version"]) {
         return Err(Failed(format!(
-            "there is no apt-get here to install them with. Install by other means: {}, or {otherwise}; then call \
-             this again",
+            "apt-get is not installed. Install {} in another way, or {alternative}; then run this command again",
             packages.join(", ")
         )));
     }
@@ -36,8 +35,8 @@ pub(crate) fn install(what: &str, needs: &[Need], otherwise: &str) -> Result<(),
         vec!["sudo", "-n", "sh", "-c"]
     } else {
         return Err(Failed(format!(
-            "installing needs root, and this user has no passwordless sudo. Run this line as root, then call this \
-             again:\n\n  {line}"
+            "installing packages needs root, and this user has no passwordless sudo. Run this line as root, then run \
+             this command again:\n\n  {line}"
         )));
     };
     let mut command = Command::new(shell[0]);
@@ -57,7 +56,7 @@ fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-/// Whether a program is there and can do what it is asked.
+/// Whether a program is installed and exits successfully with these arguments.
 pub(crate) fn succeeds(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)
         .args(arguments)

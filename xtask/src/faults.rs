@@ -1,5 +1,5 @@
-//! `cargo xtask faults` and `cargo xtask kills`: each system call fails in turn, and processes are killed at random moments,
-//! with what the tests say of it.
+//! `cargo xtask faults` and `cargo xtask kills`: makes each system call fail in turn, and kills processes at random
+//! moments.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::step::Failed;
 use crate::win32::Win32;
-use crate::{Which, beside_native, native};
+use crate::{Systems, native, win32_beside_native};
 
-/// As `handover_tests` has it.
+/// The variable with the file to which the package `tests` appends its counts.
 const SWEPT: &str = "HANDOVER_SWEPT";
 
-/// Lets each system call of each scenario fail in turn, and says how many that were.
-pub(crate) fn faults(which: Which) -> Result<(), Failed> {
+/// The test that kills processes.
+pub(crate) const KILLS: &str = "survivors_of_random_kills_neither_hang_nor_leak";
+
+/// Makes each system call of each scenario fail in turn, and prints how many calls each scenario makes.
+pub(crate) fn faults(systems: Systems) -> Result<(), Failed> {
     const SWEEPS: [&str; 10] = [
         "test",
         "--quiet",
@@ -28,17 +31,17 @@ pub(crate) fn faults(which: Which) -> Result<(), Failed> {
     ];
     native::check()?;
     let file = empty_file(std::env::consts::OS)?;
-    let outcome = native::cargo_with("let each call fail", &SWEEPS, &[(SWEPT, &file)]);
+    let outcome = native::cargo_with("make each call fail", &SWEEPS, &[(SWEPT, &file)]);
     show(std::env::consts::OS, Path::new(&file))?;
     outcome?;
-    let Some(win32) = beside_native(which)? else { return Ok(()) };
+    let Some(win32) = win32_beside_native(systems)? else { return Ok(()) };
     let file = empty_file("wine")?;
-    let outcome = win32.cargo_with("let each call fail under Wine", &SWEEPS, &[(SWEPT, &file)]);
+    let outcome = win32.cargo_with("make each call fail under Wine", &SWEEPS, &[(SWEPT, &file)]);
     show("Windows, under Wine", Path::new(&file))?;
     outcome
 }
 
-/// Where the sweeps of a system say what they have done.
+/// Creates an empty file for the counts of a system's scenarios.
 fn empty_file(system: &str) -> Result<String, Failed> {
     let path: PathBuf = crate::root().join("target").join(format!("swept-{system}.tsv"));
     std::fs::create_dir_all(path.parent().unwrap_or(&path))
@@ -47,8 +50,8 @@ fn empty_file(system: &str) -> Result<String, Failed> {
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// What a scenario's sweeps add up to: how many calls it makes, how many were made to fail, and how many of those failures
-/// were made light of.
+/// The counts of a scenario: the calls that it makes, the calls that a test made fail, and the failures among them that
+/// the library ignores for a listed reason.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 struct Sum {
     calls: u64,
@@ -61,7 +64,7 @@ fn show(system: &str, file: &Path) -> Result<(), Failed> {
         std::fs::read_to_string(file).map_err(|error| Failed(format!("{}: {error}", file.display())))?;
     let swept = sums(&text)?;
     if swept.is_empty() {
-        return Err(Failed("no sweep has said anything".into()));
+        return Err(Failed("no scenario wrote its counts".into()));
     }
     println!("\n{system}\n{:<52} {:>6} {:>7} {:>9}", "scenario", "calls", "points", "harmless");
     let mut all = Sum::default();
@@ -75,28 +78,29 @@ fn show(system: &str, file: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// By scenario. One that was swept in several ways, or once more because Wine had hung, counts once.
+/// Returns the counts for each scenario. Only the last run of a scenario counts, because a test that hung under Wine is
+/// repeated.
 fn sums(text: &str) -> Result<BTreeMap<&str, Sum>, Failed> {
     let mut swept = BTreeMap::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split('\t').collect();
         let number = |place: usize| words.get(place).and_then(|word: &&str| word.parse().ok());
         let (Some(calls), Some(points), Some(harmless)) = (number(1), number(2), number(3)) else {
-            return Err(Failed(format!("not what a sweep says: {line:?}")));
+            return Err(Failed(format!("expected a scenario and three counts, found {line:?}")));
         };
         swept.insert(words[0], Sum { calls, points, harmless });
     }
     Ok(swept)
 }
 
-/// Kills so many processes at random moments.
-pub(crate) fn kills(which: Which, runs: u64, seed: Option<u64>) -> Result<(), Failed> {
+/// Kills this many processes at random moments, which depend on the seed.
+pub(crate) fn kills(systems: Systems, runs: u64, seed: Option<u64>) -> Result<(), Failed> {
     native::check()?;
     let seed = seed.unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| u64::from(time.subsec_nanos()))
     });
     for_each_part(runs, seed, |arguments, variables| native::cargo_with("kill", arguments, variables))?;
-    let Some(win32) = beside_native(which)? else { return Ok(()) };
+    let Some(win32) = win32_beside_native(systems)? else { return Ok(()) };
     kills_under_wine(&win32, runs, seed)
 }
 
@@ -106,7 +110,7 @@ fn kills_under_wine(win32: &Win32, runs: u64, seed: u64) -> Result<(), Failed> {
     })
 }
 
-/// Each part is a process of its own, with the next seed: what fails in one can be run again by itself.
+/// Runs the test several times with at most 200 kills each and consecutive seeds, so that a failure can be repeated alone.
 fn for_each_part(
     runs: u64,
     seed: u64,
@@ -121,17 +125,17 @@ fn for_each_part(
         "--test",
         "random_kills",
         "--",
-        // Not by the harness, which keeps what a test says.
+        // Without the harness, which would hide the test's output.
         "--run-one-test",
     ];
-    let test = [TEST.as_slice(), &["whoever_is_killed_whenever_the_others_go_on"]].concat();
+    let test = [TEST.as_slice(), &[KILLS]].concat();
     let (mut left, mut seed) = (runs, seed);
     while left > 0 {
         let part = left.min(PART);
         run(&test, &[("HANDOVER_KILLS", &part.to_string()), ("HANDOVER_SEED", &seed.to_string())])?;
         left -= part;
         seed = seed.wrapping_add(1);
-        println!("{} of {runs} were killed", runs - left);
+        println!("killed {} of {runs} processes", runs - left);
     }
     Ok(())
 }
@@ -141,8 +145,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_sweeps_say_is_added_up_once_for_each_scenario() {
-        let sums = sums("spawn\t90\t90\t0\t\nend\t5\t4\t1\tread\nspawn\t90\t89\t0\t\n").expect("it is so");
+    fn the_last_counts_of_each_scenario_are_used() {
+        let sums = sums("spawn\t90\t90\t0\t\nend\t5\t4\t1\tread\nspawn\t90\t89\t0\t\n")
+            .expect("the counts are valid");
         assert_eq!(sums.len(), 2);
         assert_eq!(sums["spawn"], Sum { calls: 90, points: 89, harmless: 0 });
         assert_eq!(sums["end"], Sum { calls: 5, points: 4, harmless: 1 });
@@ -150,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_are_killed_in_parts_with_a_seed_each() {
+    fn kills_run_in_parts_with_consecutive_seeds() {
         let parts = std::cell::RefCell::new(Vec::new());
         let run = |_: &[&str], variables: &[(&str, &str)]| {
             parts.borrow_mut().push(variables.iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>());
             Ok(())
         };
-        for_each_part(450, 7, run).expect("it is done");
+        for_each_part(450, 7, run).expect("each part succeeds");
         assert_eq!(parts.into_inner(), [["200", "7"], ["200", "8"], ["50", "9"]]);
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: libFuzzer looks for what breaks a pure part of the library.
+//! `cargo xtask fuzz`: runs libFuzzer on the parts of the library that make no system calls.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,66 +7,88 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::debian;
 use crate::step::{Failed, Step};
 use crate::tools::{Tool, has_cpp};
 
-/// What is fuzzed: the files in `fuzz/fuzz_targets`.
+/// The fuzz targets, each a file in `fuzz/fuzz_targets`.
 pub(crate) const TARGETS: [&str; 8] =
     ["wire", "message", "manifest", "number", "command_line", "environment", "name", "template"];
 
-/// All limits are reached with less, and a longer input costs the time of several.
-const LONGEST: &str = "-max_len=96";
-/// How many runs one program makes; between two of them, it is said how far the work is.
-const AT_ONCE: u64 = 1_000_000;
-/// How long each target is tried for a look.
+/// The maximum length of an input. All limits of the targets are below it, and longer inputs take longer.
+const MAX_LENGTH: &str = "-max_len=96";
+/// How many inputs one run tries. The progress is printed after each run.
+const INPUTS_PER_RUN: u64 = 1_000_000;
+/// How long `--quick` tries each target.
 const QUICK: &str = "-max_total_time=3";
 
 const RECORD: &str = "docs/verified/fuzzing.tsv";
 const HEAD: &str = "target\tdate\tinputs\tseconds\tedges\tkept";
 
-/// The inputs of a target, each under the name that it has in the target's pack.
+/// The inputs of a target, by their names in the target's pack.
 type Inputs = BTreeMap<String, Vec<u8>>;
 
-/// What is done with each target.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum How {
-    /// What was found before, and a few seconds more.
-    Quick,
-    /// So many inputs, which the record tells of.
-    Long(u64),
-    /// Nothing new: what was found is made as small as it can be, and kept.
-    Keep,
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    mode: Mode,
+    /// The target [default: all]
+    #[arg(value_parser = TARGETS)]
+    target: Option<String>,
 }
 
-/// Fuzzes these targets.
-pub(crate) fn fuzz(how: How, targets: &[&str]) -> Result<(), Failed> {
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Mode {
+    /// Try the known inputs, and new ones for three seconds
+    #[arg(long)]
+    quick: bool,
+    /// Try this many inputs, and save the count in docs/verified/fuzzing.tsv
+    #[arg(long, value_name = "INPUTS")]
+    runs: Option<u64>,
+    /// Save the smallest set of inputs that reaches all known edges in the target's pack
+    #[arg(long)]
+    keep: bool,
+    /// Add an input to the target's pack
+    #[arg(long, value_name = "FILE", requires = "target")]
+    add: Option<PathBuf>,
+}
+
+pub(crate) fn fuzz(options: &Options) -> Result<(), Failed> {
+    let targets = match &options.target {
+        Some(target) => vec![target.as_str()],
+        None => TARGETS.to_vec(),
+    };
+    if let Some(file) = &options.mode.add {
+        return targets.iter().try_for_each(|target| add(file, target));
+    }
     if !has_cpp() {
         let need = [("g++", "the compiler for libFuzzer, which is written in C++")];
-        debian::install("The fuzzer is built on this machine.", &need, "any other compiler for C++")?;
+        debian::install("The fuzzer is built on this machine.", &need, "install another C++ compiler")?;
     }
     for target in targets {
-        // Each build says whether there is something to build.
+        // `cargo fuzz` decides whether the target must be built again.
         let mut build = cargo_fuzz("build")?;
         Step::new("build the fuzz target", build.arg(target)).run()?;
-        match how {
-            How::Quick => {
-                let edges = run(target, &[QUICK])?;
-                println!("{target}: {edges} edges");
-            }
-            How::Long(inputs) => long(target, inputs)?,
-            How::Keep => keep(target)?,
+        if options.mode.keep {
+            keep(target)?;
+        } else if let Some(inputs) = options.mode.runs {
+            long(target, inputs)?;
+        } else {
+            let edges = run(target, &[QUICK])?;
+            println!("{target}: {edges} edges");
         }
     }
     Ok(())
 }
 
-/// `cargo fuzz` as it works with a compiler that is stable. What is fuzzed has no unsafe code, so no sanitizer is needed.
+/// Returns `cargo fuzz` for a stable compiler. The fuzzed code has no unsafe blocks, so no sanitizer is used.
 fn cargo_fuzz(command: &str) -> Result<Command, Failed> {
-    const FUZZ: Tool = Tool { name: "fuzz", what: "the fuzzer", is_slow: true };
+    const FUZZ: Tool = Tool { name: "fuzz", purpose: "runs libFuzzer", is_optimized: true };
     let mut cargo = FUZZ.ready()?;
-    // Nor is each comparison watched, which takes two thirds of the time: what is compared with stands in the inputs
-    // that are kept.
+    // Tracing comparisons takes two thirds of the time, and the packs already have inputs with the compared values.
     cargo.arg(command).args(["--sanitizer", "none", "--no-trace-compares", "--target-dir"]).arg(folder());
     cargo.env("RUSTC_BOOTSTRAP", "1");
     Ok(cargo)
@@ -76,17 +98,17 @@ fn folder() -> PathBuf {
     crate::root().join("target").join("fuzz")
 }
 
-/// What was found here and isn't kept yet.
+/// The folder of inputs that were found on this machine and aren't in the pack.
 fn found(target: &str) -> PathBuf {
     folder().join("corpus").join(target)
 }
 
-/// The tar file that holds the kept inputs of a target.
+/// The tar file with the inputs of a target.
 fn pack(target: &str) -> PathBuf {
     crate::root().join("fuzz").join("corpus").join(format!("{target}.tar"))
 }
 
-/// Unpacks the kept inputs of a target into `target/`, where libFuzzer reads them.
+/// Unpacks the inputs of a target's pack into `target/`, where libFuzzer reads them.
 fn unpack(target: &str) -> Result<PathBuf, Failed> {
     let to = empty(folder().join("kept").join(target))?;
     for (name, input) in read_pack(&pack(target))? {
@@ -111,7 +133,7 @@ fn read_pack(path: &Path) -> Result<Inputs, Failed> {
     read().map_err(failed(path))
 }
 
-/// Makes a pack. The same inputs make the same bytes: sorted, and without times, owners and modes of this machine.
+/// Returns the bytes of a pack. They depend only on the inputs: the entries are sorted and have no times or owners.
 fn packed(inputs: &Inputs) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, input) in inputs {
@@ -126,13 +148,12 @@ fn packed(inputs: &Inputs) -> io::Result<Vec<u8>> {
 fn write_pack(target: &str, inputs: &Inputs) -> Result<(), Failed> {
     let path = pack(target);
     fs::write(&path, packed(inputs).map_err(failed(&path))?).map_err(failed(&path))?;
-    println!("{target}: {} inputs are kept", inputs.len());
+    println!("{target}: the pack has {} inputs", inputs.len());
     Ok(())
 }
 
-/// Adds a file to the kept inputs of a target, under the file's own name.
-pub(crate) fn add(file: &str, target: &str) -> Result<(), Failed> {
-    let file = Path::new(file);
+/// Adds a file to the pack of a target, under the file's name.
+fn add(file: &Path, target: &str) -> Result<(), Failed> {
     let input = fs::read(file).map_err(failed(file))?;
     let mut inputs = read_pack(&pack(target))?;
     with_input(&mut inputs, file, &input)?;
@@ -145,13 +166,13 @@ fn with_input(inputs: &mut Inputs, file: &Path, input: &[u8]) -> Result<(), Fail
     if before.is_some_and(|before| before != input) {
         let file = file.display();
         return Err(Failed(format!(
-            "the pack has another input with the name of {file}; rename the file and add it again"
+            "the pack already has another input with the name of {file}; rename the file and add it again"
         )));
     }
     Ok(())
 }
 
-/// Makes this folder, without what an earlier run has left in it.
+/// Creates an empty folder, deleting an existing one.
 fn empty(folder: PathBuf) -> Result<PathBuf, Failed> {
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&folder)(error)),
@@ -161,20 +182,20 @@ fn empty(folder: PathBuf) -> Result<PathBuf, Failed> {
     Ok(folder)
 }
 
-/// Runs a target over what is known of it, and says how many edges of the program have been gone.
+/// Runs a target on all known inputs and on new ones, and returns how many edges of the program they reached.
 fn run(target: &str, options: &[&str]) -> Result<u64, Failed> {
     fs::create_dir_all(found(target)).map_err(failed(&found(target)))?;
     let mut command = cargo_fuzz("run")?;
-    command.arg(target).arg(found(target)).arg(unpack(target)?).args(["--", LONGEST]).args(options);
+    command.arg(target).arg(found(target)).arg(unpack(target)?).args(["--", MAX_LENGTH]).args(options);
     let log = logged(target, &mut command)?;
     // Such as: #200000 DONE   cov: 326 ft: 1233 corp: …
     let done = log.lines().rev().find(|line| line.contains("DONE"));
     let words: Vec<&str> = done.unwrap_or_default().split_whitespace().collect();
     let edges = words.windows(2).find(|pair| pair[0] == "cov:").and_then(|pair| pair[1].parse().ok());
-    edges.ok_or_else(|| Failed(format!("{target} didn't say how far it has come:\n{}", end_of(&log))))
+    edges.ok_or_else(|| Failed(format!("{target} did not print its coverage:\n{}", end_of(&log))))
 }
 
-/// Runs a command whose output is long and of interest only if it fails.
+/// Runs a command and returns its output, which is printed only if the command fails.
 fn logged(target: &str, command: &mut Command) -> Result<String, Failed> {
     let path = folder().join(format!("{target}.log"));
     let file = File::create(&path).map_err(failed(&path))?;
@@ -186,8 +207,8 @@ fn logged(target: &str, command: &mut Command) -> Result<String, Failed> {
         return Ok(log);
     }
     Err(Failed(format!(
-        "{target} has found something ({status}). Keep the input, so that each test run tries it again: \
-         cargo xtask fuzz --add FILE {target}\nThe FILE is named at the end of this log. Then fix what it has found.\n{}",
+        "an input made {target} fail ({status}). Add it to the pack, so that each test run tries it: cargo xtask fuzz \
+         --add FILE {target}\nThe end of this log names the FILE. Then fix the fault.\n{}",
         end_of(&log)
     )))
 }
@@ -201,26 +222,26 @@ fn long(target: &str, inputs: u64) -> Result<(), Failed> {
     let mut left = inputs;
     let mut took = Duration::ZERO;
     while left > 0 {
-        let now = left.min(AT_ONCE);
+        let now = left.min(INPUTS_PER_RUN);
         let started = Instant::now();
         let edges = run(target, &[&format!("-runs={now}")])?;
         let time = started.elapsed();
         (left, took) = (left - now, took + time);
-        // At once: what was done is known, whatever comes next.
+        // Saved after each run, so that a later failure doesn't lose it.
         record(target, now, time, edges)?;
         println!("{target}: {} of {inputs} inputs in {} s, {edges} edges", inputs - left, took.as_secs());
     }
     Ok(())
 }
 
-/// Replaces what is kept by the fewest inputs that go along all edges which are known.
+/// Replaces the pack by the smallest set of inputs that reaches all known edges.
 fn keep(target: &str) -> Result<(), Failed> {
     let (found, kept) = (found(target), unpack(target)?);
     let fresh = empty(folder().join("fresh").join(target))?;
     fs::create_dir_all(&found).map_err(failed(&found))?;
-    // Without the counters of how often an edge is gone, which tell a hundred inputs of one way apart.
+    // With counters, inputs that reach the same edges a different number of times would all be kept.
     let mut command = cargo_fuzz("run")?;
-    command.arg(target).args([&fresh, &found, &kept]).args(["--", LONGEST, "-merge=1", "-use_counters=0"]);
+    command.arg(target).args([&fresh, &found, &kept]).args(["--", MAX_LENGTH, "-merge=1", "-use_counters=0"]);
     logged(target, &mut command)?;
     let mut inputs = Inputs::new();
     for file in files(&fresh)? {
@@ -240,7 +261,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Failed {
     move |error| Failed(format!("{path}: {error}"))
 }
 
-/// Adds to what was done with the target on this day.
+/// Adds the inputs to the target's row of this day.
 fn record(target: &str, inputs: u64, time: Duration, edges: u64) -> Result<(), Failed> {
     let path = crate::root().join(RECORD);
     let text = fs::read_to_string(&path).unwrap_or_default();
@@ -294,10 +315,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_target_is_run_somewhere_else_too() {
+    fn each_target_is_also_run_by_the_tests() {
         let root = crate::root();
         let mut names: Vec<String> = files(&root.join("fuzz/fuzz_targets"))
-            .expect("they are there")
+            .expect("the folder exists")
             .iter()
             .map(|file| file.file_stem().unwrap_or_default().to_string_lossy().into_owned())
             .collect();
@@ -305,7 +326,7 @@ mod tests {
         let mut targets = TARGETS.to_vec();
         targets.sort_unstable();
         assert_eq!(names, targets);
-        let test = fs::read_to_string(root.join("tests/tests/fuzz_corpus.rs")).expect("it is there");
+        let test = fs::read_to_string(root.join("tests/tests/fuzz_corpus.rs")).expect("the file exists");
         for target in TARGETS {
             assert!(test.contains(&format!("run(\"{target}\", targets::{target})")), "{target}");
         }
@@ -314,18 +335,18 @@ mod tests {
     #[test]
     fn each_pack_has_the_bytes_that_xtask_writes() {
         for target in TARGETS {
-            let inputs = read_pack(&pack(target)).expect("it is there");
+            let inputs = read_pack(&pack(target)).expect("the file exists");
             assert!(inputs.len() > 5, "{target}: {} inputs", inputs.len());
-            let again = packed(&inputs).expect("it is written to memory");
+            let again = packed(&inputs).expect("memory can be written");
             assert!(
-                again == fs::read(pack(target)).expect("it is there"),
+                again == fs::read(pack(target)).expect("the file exists"),
                 "{target}: xtask packs it differently"
             );
         }
     }
 
     #[test]
-    fn an_added_input_replaces_no_other() {
+    fn an_added_input_replaces_no_other_input() {
         let mut inputs = Inputs::new();
         let mut add = |name: &str, input: &[u8]| with_input(&mut inputs, Path::new(name), input);
         assert!(add("folder/crash-1", b"a").is_ok());
@@ -336,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_days_runs_add_up_and_another_day_begins_anew() {
+    fn runs_of_one_day_add_up() {
         let one = with_row("", "wire", "2026-01-01", 10, 1.5, 7, 3);
         assert_eq!(one, format!("{HEAD}\nwire\t2026-01-01\t10\t1.5\t7\t3\n"));
         let two = with_row(&one, "wire", "2026-01-01", 10, 1.0, 8, 4);

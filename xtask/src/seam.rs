@@ -1,7 +1,7 @@
-//! Checks that each system call of the library is made through its seam, where a test can let it fail.
+//! Checks that each system call of the library is made through `sys/syscall.rs`, where a test can make it fail.
 //!
-//! The compiler checks a part of that: unsafe code is allowed in `sys` alone, and all functions of windows-sys and libc are
-//! unsafe. Neither the compiler nor clippy knows whether a call stands in the arguments of `call` or `ask`, so this test
+//! The compiler checks a part of that: unsafe code is allowed only in `sys`, and all functions of windows-sys and libc are
+//! unsafe. Neither the compiler nor clippy knows whether a call is in the arguments of `call` or `ask`, so this test
 //! reads the tokens of both systems' sources. `seam.tsv` lists the exceptions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// The functions whose arguments make a call through the seam.
+/// The functions that make the calls in their arguments (the seam).
 const SEAM: [&str; 6] = ["call", "ask", "always", "always_ask", "composed", "ask_page"];
-/// The same in the files that make a process on Linux.
-const SEAM_OF_A_START: [&str; 3] = ["made", "done", "answered"];
-const FILES_OF_A_START: [&str; 2] = ["clone", "child_exec"];
-/// The same for a thread, which a method of std's begins.
-const SEAM_OF_A_THREAD: &str = "begin_thread";
-/// The files of the seam itself, in `sys`.
-const FILES_OF_THE_SEAM: [&str; 4] = ["call_info", "fault_injection", "syscall", "trace_event"];
+/// Further such functions in the files that create a process on Linux.
+const SPAWN_SEAM: [&str; 3] = ["step", "checked", "checked_raw"];
+const SPAWN_FILES: [&str; 2] = ["clone", "child_exec"];
+/// The function in whose arguments a method of std starts a thread.
+const THREAD_SEAM: &str = "begin_thread";
+/// The files in `sys` that define these functions.
+const SEAM_FILES: [&str; 4] = ["call_info", "fault_injection", "syscall", "trace_event"];
 
-/// Methods of std's that make a system call.
+/// Methods of std that make a system call.
 #[rustfmt::skip]
 const METHODS: [&str; 12] = [
     "exists", "is_file", "metadata", "output", "read_line", "read_to_end", "read_until", "set_len", "spawn",
     "spawn_scoped", "symlink_metadata", "write_all",
 ];
 
-/// Functions of rustix and libc that make no system call which can fail.
+/// Functions of rustix and libc that make no system call, or one that can't fail.
 #[rustfmt::skip]
 const NO_CALLS: [&str; 8] = [
     "spare_capacity", "retry_on_intr", "page_size", "geteuid", "getpid", "getppid", "__errno_location", "sigfillset",
@@ -34,10 +34,10 @@ const NO_CALLS: [&str; 8] = [
 
 const EXCEPTIONS: &str = include_str!("seam.tsv");
 
-/// A call or another use of a name: the name, and what stands around it.
+/// A call or another use of a name: the name, and the functions and closures that enclose it.
 type Site = (String, Vec<String>);
 
-/// Finds the calls of a file: those outside the seam, each with its function, and how many are in it.
+/// Returns the system calls of a file outside the seam, by function, and the count of the calls inside it.
 fn calls(file: &str, text: &str) -> (BTreeMap<String, BTreeSet<String>>, usize) {
     let mut tokens = Vec::new();
     // Clippy allows no code after the tests.
@@ -45,11 +45,11 @@ fn calls(file: &str, text: &str) -> (BTreeMap<String, BTreeSet<String>>, usize) 
     flatten(text.parse().expect("it compiles"), &mut tokens);
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let systems = names_of_the_system(&tokens);
-    let is_start = FILES_OF_A_START.contains(&file);
-    let is_seam = |name| SEAM.contains(&name) || is_start && SEAM_OF_A_START.contains(&name);
+    let is_start = SPAWN_FILES.contains(&file);
+    let is_seam = |name| SEAM.contains(&name) || is_start && SPAWN_SEAM.contains(&name);
 
-    // What the open brackets stand for: "seam", "thread", "fn NAME", "closure NAME of FUNCTION", or nothing of interest.
-    // A closure that has a name ends at its semicolon.
+    // One entry for each open bracket: "seam", "thread", "fn NAME", "closure NAME of FUNCTION", or empty. A named
+    // closure has no bracket of its own, and is removed at its semicolon.
     let mut around: Vec<String> = Vec::new();
     let (mut opens, mut body) = ("", None);
     let mut private = HashSet::new();
@@ -106,7 +106,7 @@ fn calls(file: &str, text: &str) -> (BTreeMap<String, BTreeSet<String>>, usize) 
                 }
                 opens = match last {
                     _ if !is_called => "",
-                    SEAM_OF_A_THREAD => "thread",
+                    THREAD_SEAM => "thread",
                     _ if is_seam(last) && !is_method => "seam",
                     _ => "",
                 };
@@ -139,12 +139,12 @@ fn calls(file: &str, text: &str) -> (BTreeMap<String, BTreeSet<String>>, usize) 
     }
 }
 
-/// The name of the innermost function.
+/// Returns the name of the innermost function.
 fn function(around: &[String]) -> &str {
     around.iter().rev().find_map(|around| around.strip_prefix("fn ")).unwrap_or_default()
 }
 
-/// The place behind the types in angle brackets that begin here.
+/// Returns the index after the closing angle bracket.
 fn behind_types(tokens: &[&str], mut at: usize) -> usize {
     let mut depth = 1;
     while depth > 0 {
@@ -162,7 +162,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|first: char| first == '_' || first.is_alphabetic())
 }
 
-/// Makes texts of tokens.
+/// Appends the tokens as text, with groups as their brackets and content.
 fn flatten(stream: TokenStream, to: &mut Vec<String>) {
     for token in stream {
         match token {
@@ -185,7 +185,7 @@ fn flatten(stream: TokenStream, to: &mut Vec<String>) {
     }
 }
 
-/// The names that a file has for the system, each with where it is from: crates, imports, and declarations.
+/// Returns the names in a file that belong to the system, each with the crate that it is from.
 fn names_of_the_system<'a>(tokens: &[&'a str]) -> HashMap<&'a str, &'a str> {
     let mut names = HashMap::from(["windows_sys", "rustix", "libc"].map(|name| (name, name)));
     for at in 0..tokens.len() {
@@ -214,7 +214,7 @@ fn names_of_the_system<'a>(tokens: &[&'a str]) -> HashMap<&'a str, &'a str> {
     names
 }
 
-/// Whether this path, if it is called, makes a system call.
+/// Whether a call of this path makes a system call.
 fn is_call(path: &[&str], systems: &HashMap<&str, &str>) -> bool {
     let last = path[path.len() - 1];
     let is_of_a_type = path.len() > 1 && path[path.len() - 2].starts_with(char::is_uppercase);
@@ -228,10 +228,10 @@ fn is_call(path: &[&str], systems: &HashMap<&str, &str>) -> bool {
     }
 }
 
-/// All Rust sources in the folder and below.
+/// Adds all Rust sources of a folder and its subfolders.
 pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("it can be read").path();
+    for entry in std::fs::read_dir(folder).expect("the folder exists") {
+        let path = entry.expect("the file can be read").path();
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -241,7 +241,7 @@ pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn each_system_call_is_made_through_the_seam_or_is_an_exception() {
+fn system_calls_are_made_through_the_seam() {
     let mut paths = Vec::new();
     sources(&crate::root().join("crates/handover/src"), &mut paths);
     let mut outside = BTreeMap::<(String, String), BTreeSet<String>>::new();
@@ -249,8 +249,9 @@ fn each_system_call_is_made_through_the_seam_or_is_an_exception() {
     for path in paths {
         let file = path.file_stem().unwrap_or_default().to_string_lossy();
         let is_in_sys = path.parent().is_some_and(|folder| folder.ends_with("sys"));
-        if !(is_in_sys && FILES_OF_THE_SEAM.contains(&&*file)) {
-            let (bare, in_seam) = calls(&file, &std::fs::read_to_string(&path).expect("it can be read"));
+        if !(is_in_sys && SEAM_FILES.contains(&&*file)) {
+            let (bare, in_seam) =
+                calls(&file, &std::fs::read_to_string(&path).expect("the file can be read"));
             through_the_seam += in_seam;
             for (function, calls) in bare {
                 outside.entry((file.clone().into_owned(), function)).or_default().extend(calls);
@@ -259,10 +260,10 @@ fn each_system_call_is_made_through_the_seam_or_is_an_exception() {
     }
     for line in EXCEPTIONS.lines().skip(1) {
         let [file, function, listed, why] = *line.split('\t').collect::<Vec<_>>() else { panic!("{line}") };
-        assert!(!why.is_empty(), "{line}: a reason is missing");
+        assert!(!why.is_empty(), "{line}: the reason is missing");
         let found = outside.remove(&(file.into(), function.into())).unwrap_or_default();
         let listed: BTreeSet<String> = listed.split(' ').map(str::to_owned).collect();
-        assert_eq!(found, listed, "{file}, {function}: the calls that are there, and those in seam.tsv");
+        assert_eq!(found, listed, "{file}, {function}: the calls in the source, and in seam.tsv");
     }
     assert!(outside.is_empty(), "not made through the seam, and not in seam.tsv: {outside:#?}");
     println!("{through_the_seam} calls through the seam, {} exceptions", EXCEPTIONS.lines().count() - 1);
@@ -270,7 +271,7 @@ fn each_system_call_is_made_through_the_seam_or_is_an_exception() {
 }
 
 #[test]
-fn a_call_outside_the_seam_is_seen_however_it_is_written() {
+fn calls_outside_the_seam_are_found_in_each_spelling() {
     let seen = |body: &str| {
         let before =
             "use rustix::{fs, io::{self as raw, read}}; use windows_sys::Win32::Foundation::CloseHandle;

@@ -1,4 +1,4 @@
-//! Runs one command for the user: announces it, and says now and then that it is still running.
+//! Runs a command for the user: prints it first, and prints every 30 seconds that it is still running.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How often a long step says that it is alive.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+/// The time between two messages of a long step.
+const MESSAGE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Why a command of ours stops; shown as it is.
+/// The reason why a command stops, as printed for the user.
 #[derive(Debug)]
 pub(crate) struct Failed(pub(crate) String);
 
@@ -21,8 +21,7 @@ impl fmt::Display for Failed {
 
 /// A command with a title.
 ///
-/// It may take as long as it needs: each test has a deadline of its own, and how long a build takes depends on
-/// the machine.
+/// It has no time limit by default: each test has its own deadline, and the time for a build depends on the machine.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
     title: &'a str,
@@ -41,15 +40,15 @@ impl<'a> Step<'a> {
         self
     }
 
-    /// Kills the command when this time is over. Only for a command that may hang and has no deadlines of its own.
+    /// Kills the command after this time. Only for a command that may hang and has no deadlines of its own.
     pub(crate) fn within(self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
-    /// Announces the command and runs it to its end.
+    /// Prints the command and runs it until it exits.
     pub(crate) fn run(self) -> Result<(), Failed> {
-        eprintln!("\n== {}: {}", self.title, shown(self.command));
-        let (title, command) = (self.title, shown(self.command));
+        eprintln!("\n== {}: {}", self.title, command_line(self.command));
+        let (title, command) = (self.title, command_line(self.command));
         let status = self.run_quietly()?;
         if status.success() {
             return Ok(());
@@ -57,12 +56,12 @@ impl<'a> Step<'a> {
         Err(Failed(format!("{title} failed ({status}): {command}")))
     }
 
-    /// Runs the command to its end; the caller announces it and judges its status.
+    /// Runs the command until it exits, without printing it, and returns its status.
     pub(crate) fn run_quietly(self) -> Result<ExitStatus, Failed> {
-        let line = shown(self.command);
+        let line = command_line(self.command);
         let cannot = |error| Failed(format!("{}: cannot run {line}: {error}", self.title));
         let started = Instant::now();
-        let mut said = started;
+        let mut last_message = started;
         let mut child = self.command.spawn().map_err(cannot)?;
         let mut pause = Duration::from_millis(1);
         loop {
@@ -70,13 +69,13 @@ impl<'a> Step<'a> {
                 return Ok(status);
             }
             if let Some(limit) = self.limit.filter(|limit| started.elapsed() > *limit) {
-                // Ended either way: a failure to kill or to wait adds nothing to the message below.
+                // A failure to kill or to wait would add nothing to the message below.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(Failed(format!("{} did not end within {limit:?} and was killed", self.title)));
+                return Err(Failed(format!("{} did not exit within {limit:?} and was killed", self.title)));
             }
-            if said.elapsed() > SIGN_OF_LIFE {
-                said = Instant::now();
+            if last_message.elapsed() > MESSAGE_INTERVAL {
+                last_message = Instant::now();
                 eprintln!("   … {}: {} s so far", self.title, started.elapsed().as_secs());
             }
             sleep(pause);
@@ -85,8 +84,8 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The command line as one would type it.
-fn shown(command: &Command) -> String {
+/// The command line as typed in a shell.
+fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy().into_owned())
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_has_no_limit_unless_it_is_given_one() {
+    fn a_step_has_no_limit_by_default() {
         assert_eq!(Step::new("build", &mut Command::new("cargo")).limit, None);
     }
 
@@ -110,8 +109,8 @@ mod tests {
         // Reads a program from a pipe that stays open, so it doesn't exit by itself.
         let mut waits = Command::new("rustc");
         waits.arg("-").stdin(Stdio::piped());
-        let ended = Step::new("rustc", &mut waits).within(Duration::ZERO).run_quietly();
-        let Failed(why) = ended.expect_err("it is killed");
-        assert_eq!(why, "rustc did not end within 0ns and was killed");
+        let outcome = Step::new("rustc", &mut waits).within(Duration::ZERO).run_quietly();
+        let Failed(reason) = outcome.expect_err("the step is killed");
+        assert_eq!(reason, "rustc did not exit within 0ns and was killed");
     }
 }

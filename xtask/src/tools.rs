@@ -1,4 +1,4 @@
-//! Programs of cargo's that are built from crates.io into `target/tools`, once, and are nobody's otherwise.
+//! Cargo subcommands that are built from crates.io into `target/tools` when they are first needed.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -6,37 +6,38 @@ use std::process::{Command, Stdio};
 use crate::debian::succeeds;
 use crate::step::{Failed, Step};
 
-/// A subcommand of cargo's.
+/// A cargo subcommand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tool {
-    /// What stands behind `cargo`.
+    /// The name after `cargo`.
     pub(crate) name: &'static str,
-    /// What it is for.
-    pub(crate) what: &'static str,
-    /// Whether it is worth an hour of the optimizer's time, because it works for more than seconds.
-    pub(crate) is_slow: bool,
+    /// What it does, for the message before it is built: "checks licenses".
+    pub(crate) purpose: &'static str,
+    /// Whether it is built with optimizations, because it runs for more than seconds.
+    pub(crate) is_optimized: bool,
 }
 
 impl Tool {
-    /// Cargo with this subcommand, which is installed if it is missing: here, or wherever the user has it.
+    /// Returns a command that runs cargo with this subcommand. Builds the subcommand first if the user hasn't
+    /// installed it.
     pub(crate) fn ready(self) -> Result<Command, Failed> {
         let package = format!("cargo-{}", self.name);
-        let is_there = || succeeds_in(&[self.name, "--version"]);
-        if !is_there() {
+        let is_installed = || succeeds_in(&[self.name, "--version"]);
+        if !is_installed() {
             eprintln!(
-                "{package}, {}, is missing. It is built from crates.io into target/tools; that takes minutes, once.",
-                self.what
+                "{package} is missing; it {}. It is now built from crates.io into target/tools, which takes minutes.",
+                self.purpose
             );
             let folder = folder();
             let mut install = Command::new("cargo");
             install.args(["install", &package, "--locked", "--root"]).arg(&folder);
             install.arg("--target-dir").arg(folder.join("build"));
-            if !self.is_slow {
+            if !self.is_optimized {
                 install.arg("--debug").env("CARGO_PROFILE_DEV_DEBUG", "0");
             }
             Step::new("install", &mut install).run()?;
-            if !is_there() {
-                return Err(Failed(format!("{package} was installed, and doesn't run")));
+            if !is_installed() {
+                return Err(Failed(format!("{package} was built but does not run")));
             }
         }
         let mut command = cargo();
@@ -49,7 +50,7 @@ fn folder() -> PathBuf {
     crate::root().join("target").join("tools")
 }
 
-/// Cargo, which finds what is installed here.
+/// Returns cargo with the folder of the tools in its search path.
 fn cargo() -> Command {
     let mut command = Command::new("cargo");
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -64,7 +65,7 @@ fn succeeds_in(arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Whether there is a compiler for C++, which libFuzzer is written in.
+/// Whether a C++ compiler is installed, which libFuzzer needs.
 pub(crate) fn has_cpp() -> bool {
     succeeds("c++", &["--version"])
 }

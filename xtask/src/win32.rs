@@ -1,9 +1,9 @@
-//! How the Win32 programs are built and run on this machine.
+//! Builds and runs Win32 programs.
 //!
-//! On Windows that is cargo itself. Elsewhere it is one of two ways, the first that this machine has:
-//! 1. rustup's `x86_64-pc-windows-gnu` and a linker for it, if Wine is 9 or newer (older ones lack a DLL which that
-//!    target imports);
-//! 2. Debian's own Rust, which builds std from source for the `win7` target, and Debian's Wine.
+//! On Windows, cargo does. On Linux, the first of these toolchains that the machine has is used:
+//! 1. rustup's `x86_64-pc-windows-gnu` with a linker, if Wine is 9 or newer. Older versions lack a DLL that the target
+//!    imports.
+//! 2. Debian's Rust, which builds std from source for the `win7` target, and Debian's Wine.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,67 +14,68 @@ use crate::debian::{self, Need};
 use crate::step::{Failed, Step};
 
 const DEBIAN: [Need; 8] = [
-    ("rustc-web", "a rustc that comes with the source of std, which is built for Windows"),
-    ("cargo-web", "its cargo"),
+    ("rustc-web", "a rustc with the source of std, which is built for Windows"),
+    ("cargo-web", "the cargo of rustc-web"),
     ("rust-web-src", "the source of std"),
     ("rust-web-clippy", "the lints for the Windows code"),
     ("gcc-mingw-w64-x86-64-win32", "the linker, and the C compiler for the foreign test programs"),
     ("binutils-mingw-w64-i686", "import libraries for the check of the 32-bit target"),
     ("wine", "runs Win32 programs"),
-    ("wine64", "its 64-bit half"),
+    ("wine64", "the 64-bit part of Wine"),
 ];
 
-/// Wine hangs now and then when it starts, and has no deadline of its own. It takes seconds.
-const START_OF_WINE: Duration = Duration::from_secs(30 * 60);
+/// The time limit for starting Wine, which takes seconds, but sometimes hangs.
+const WINE_START_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// Whether this is Windows itself.
-pub(crate) const IS_HERE: bool = cfg!(windows);
+/// Whether this is Windows.
+pub(crate) const IS_NATIVE: bool = cfg!(windows);
 
-/// A cargo that builds Win32 programs, and a way to run them.
+/// A toolchain for Win32 programs.
 #[derive(Debug)]
 pub(crate) struct Win32 {
-    how: How,
-    /// Held for as long as Wine's programs may run here: the end of one command ends all of the prefix.
+    toolchain: Toolchain,
+    /// Held while Wine's programs may run: each command stops all programs of the prefix when it finishes.
     _lock: Option<File>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum How {
-    /// This is Windows.
+enum Toolchain {
+    /// The one of this system, which is Windows.
     Native,
     Rustup,
     Debian,
 }
 
 impl Win32 {
-    /// Finds the way, installs what it needs, and starts an emulated Windows of the project's own.
+    /// Chooses the toolchain, installs its packages, and starts Wine with the project's own prefix.
     pub(crate) fn ready() -> Result<Self, Failed> {
-        if IS_HERE {
-            return Ok(Self { how: How::Native, _lock: None });
+        if IS_NATIVE {
+            return Ok(Self { toolchain: Toolchain::Native, _lock: None });
         }
         if !cfg!(target_os = "linux") {
-            return Err(Failed(
-                "the Win32 programs run on Windows, and under Wine on Linux; not here".into(),
-            ));
+            return Err(Failed("the Win32 programs run only on Windows and, under Wine, on Linux".into()));
         }
-        let how = if rustup_has_target() && has_linker() && wine_version().is_some_and(|major| major >= 9) {
-            How::Rustup
+        let toolchain = if rustup_has_target()
+            && has_linker()
+            && wine_version().is_some_and(|major| major >= 9)
+        {
+            Toolchain::Rustup
         } else {
             debian::install(
-                "The Win32 programs are built and run on this machine too.",
+                "This command also builds and runs Win32 programs.",
                 &DEBIAN,
-                "let rustup add x86_64-pc-windows-gnu beside Wine 9 or newer and the mingw-w64 linker",
+                "install Wine 9 or newer, the mingw-w64 linker, and rustup's target x86_64-pc-windows-gnu",
             )?;
-            How::Debian
+            Toolchain::Debian
         };
-        let this = Self { how, _lock: Some(lock()?) };
+        let this = Self { toolchain, _lock: Some(lock()?) };
         this.boot()?;
         Ok(this)
     }
 
-    /// Whether this is not Windows itself.
+    /// Whether the programs run under Wine.
     pub(crate) fn is_emulated(&self) -> bool {
-        self.how != How::Native
+        self.toolchain != Toolchain::Native
     }
 
     /// Runs cargo for the Win32 target.
@@ -82,7 +83,7 @@ impl Win32 {
         self.cargo_with(title, arguments, &[])
     }
 
-    /// The same with variables of the environment.
+    /// Runs cargo for the Win32 target with these environment variables.
     pub(crate) fn cargo_with(
         &self,
         title: &str,
@@ -96,7 +97,7 @@ impl Win32 {
         Step::new(title, &mut command).run()
     }
 
-    /// Builds the documentation of the API as Windows has it; a warning is an error.
+    /// Builds the documentation of the Windows API, with warnings as errors.
     pub(crate) fn documentation(&self) -> Result<(), Failed> {
         let mut command = self.cargo_command();
         command.arg("doc").args(self.target_arguments()).args([
@@ -108,7 +109,7 @@ impl Win32 {
         Step::new("documentation for Windows", &mut command).env("RUSTDOCFLAGS", "-D warnings").run()
     }
 
-    /// Checks the types for other Windows targets, where no linker is needed.
+    /// Type checks the packages for these targets, which needs no linker.
     pub(crate) fn check(&self, targets: &[&str]) -> Result<(), Failed> {
         for target in targets {
             let mut command = self.cargo_command();
@@ -124,14 +125,14 @@ impl Win32 {
                 "--target",
                 target,
             ]);
-            match self.how {
-                How::Debian => {
+            match self.toolchain {
+                Toolchain::Debian => {
                     command.arg("-Zbuild-std");
                 }
-                How::Native | How::Rustup => {
+                Toolchain::Native | Toolchain::Rustup => {
                     let mut add = Command::new("rustup");
                     add.args(["target", "add", target]);
-                    Step::new("a target to check", &mut add).run()?;
+                    Step::new("add a target", &mut add).run()?;
                 }
             }
             Step::new("type check", &mut command).run()?;
@@ -139,12 +140,12 @@ impl Win32 {
         Ok(())
     }
 
-    /// Runs a program that was built for Win32, with the terminal as its own.
+    /// Runs a program that was built for Win32. The program inherits the terminal.
     pub(crate) fn program(&self, profile: &str, name: &str, arguments: &[&str]) -> Result<(), Failed> {
         let path = self.target_folder().join(profile).join(name).with_extension("exe");
-        let mut command = match self.how {
-            How::Native => Command::new(path),
-            How::Rustup | How::Debian => {
+        let mut command = match self.toolchain {
+            Toolchain::Native => Command::new(path),
+            Toolchain::Rustup | Toolchain::Debian => {
                 let mut wine = Command::new("wine");
                 wine.arg(path).envs(wine_environment());
                 wine
@@ -156,17 +157,17 @@ impl Win32 {
     }
 
     fn cargo_command(&self) -> Command {
-        match self.how {
-            How::Native => Command::new("cargo"),
-            How::Rustup => {
+        match self.toolchain {
+            Toolchain::Native => Command::new("cargo"),
+            Toolchain::Rustup => {
                 let mut cargo = Command::new("cargo");
                 cargo.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
                 cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment());
                 cargo
             }
-            How::Debian => {
+            Toolchain::Debian => {
                 let mut cargo = Command::new("/usr/bin/cargo");
-                // rustup's proxies come first on many a PATH, and what they pass on would name the wrong compiler.
+                // rustup's proxies are often first in PATH, and the variables that they set name the wrong compiler.
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 let paths = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));
                 if let Ok(path) = std::env::join_paths(paths) {
@@ -180,8 +181,8 @@ impl Win32 {
                 cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTDOC", "/usr/bin/rustdoc");
                 cargo.env("RUSTC_BOOTSTRAP", "1");
                 cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUNNER", "wine");
-                // Older versions of the windows crate, which the benchmark's peers need, have no import library for
-                // this target's name, and can do without one.
+                // The benchmark needs older versions of the windows crate. They have no import library for this
+                // target, and raw-dylib makes that library unnecessary.
                 cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUSTFLAGS", "--cfg windows_raw_dylib");
                 cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment());
                 cargo
@@ -190,61 +191,61 @@ impl Win32 {
     }
 
     fn target_arguments(&self) -> &'static [&'static str] {
-        match self.how {
-            How::Native => &[],
-            How::Rustup => &["--target", "x86_64-pc-windows-gnu"],
-            How::Debian => &["-Zbuild-std=std,panic_unwind", "--target", "x86_64-win7-windows-gnu"],
+        match self.toolchain {
+            Toolchain::Native => &[],
+            Toolchain::Rustup => &["--target", "x86_64-pc-windows-gnu"],
+            Toolchain::Debian => &["-Zbuild-std=std,panic_unwind", "--target", "x86_64-win7-windows-gnu"],
         }
     }
 
     fn target_folder(&self) -> PathBuf {
-        match self.how {
-            How::Native => crate::root().join("target"),
-            How::Rustup => build_folder().join("x86_64-pc-windows-gnu"),
-            How::Debian => build_folder().join("x86_64-win7-windows-gnu"),
+        match self.toolchain {
+            Toolchain::Native => crate::root().join("target"),
+            Toolchain::Rustup => build_folder().join("x86_64-pc-windows-gnu"),
+            Toolchain::Debian => build_folder().join("x86_64-win7-windows-gnu"),
         }
     }
 
-    /// Makes the emulated Windows, the first time, and starts it: for all programs of this command, so that none of
-    /// them runs beside the start of another's.
+    /// Creates Wine's prefix if it doesn't exist, and starts Wine's server for all programs of this command. A
+    /// program that starts the server itself sometimes hangs.
     fn boot(&self) -> Result<(), Failed> {
-        let is_there = prefix().join("system.reg").exists();
+        let exists = prefix().join("system.reg").exists();
         std::fs::create_dir_all(prefix())
             .map_err(|error| Failed(format!("{}: {error}", prefix().display())))?;
         let mut server = Command::new("wineserver");
         server.arg("--persistent").envs(wine_environment()).stdin(Stdio::null());
-        Step::new("Wine's server", &mut server).within(START_OF_WINE).run_quietly()?;
+        Step::new("Wine's server", &mut server).within(WINE_START_LIMIT).run_quietly()?;
         let mut boot = Command::new("wineboot");
         boot.arg("--init").envs(wine_environment()).stdin(Stdio::null()).stdout(Stdio::null());
-        let step = Step::new("a Windows of the project's own, for Wine", &mut boot).within(START_OF_WINE);
-        if is_there { step.run_quietly().map(drop) } else { step.run() }
+        let step = Step::new("create Wine's prefix", &mut boot).within(WINE_START_LIMIT);
+        if exists { step.run_quietly().map(drop) } else { step.run() }
     }
 }
 
 impl Drop for Win32 {
-    /// Ends what Wine leaves running, for the project's prefix only.
+    /// Stops the processes that Wine leaves running, only those of the project's prefix.
     fn drop(&mut self) {
         if self.is_emulated() {
-            // A server that has gone by itself makes this fail, which is as good.
+            // This fails if the server has already exited, which is fine.
             let _ =
                 Command::new("wineserver").arg("-k").envs(wine_environment()).stderr(Stdio::null()).status();
         }
     }
 }
 
-/// Waits until no other command of the project's runs Win32 programs on this machine.
+/// Waits until no other command of this checkout runs Win32 programs.
 fn lock() -> Result<File, Failed> {
     let path = crate::root().join("target").join("wine.lock");
     let failed = |error| Failed(format!("{}: {error}", path.display()));
     let file = File::create(&path).map_err(failed)?;
     if file.try_lock().is_err() {
-        eprintln!("waiting for another cargo xtask to end");
+        eprintln!("waiting until another cargo xtask exits");
         file.lock().map_err(failed)?;
     }
     Ok(file)
 }
 
-/// Apart from the native build's: the two compilers must not rebuild over each other.
+/// The build folder for Win32. With one folder, the two compilers would rebuild each other's results.
 fn build_folder() -> PathBuf {
     crate::root().join("target").join("win32")
 }
@@ -257,7 +258,7 @@ fn wine_environment() -> [(&'static str, PathBuf); 3] {
     [
         ("WINEPREFIX", prefix()),
         ("WINEDEBUG", "-all".into()),
-        // .NET and HTML engines: not used, and asked for in a window when missing.
+        // Wine would ask in a window whether to install the .NET and HTML engines, which no program here uses.
         ("WINEDLLOVERRIDES", "mscoree,mshtml=".into()),
     ]
 }

@@ -1,0 +1,56 @@
+//! Checks that names of tests in documentation and in commands exist: a filter that matches no test reports success.
+
+use std::path::PathBuf;
+
+use crate::root;
+use crate::seam::sources;
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_default()
+}
+
+fn has_test(sources: &[PathBuf], name: &str) -> bool {
+    let function = format!("fn {name}(");
+    sources.iter().any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(&function)))
+}
+
+#[test]
+fn tests_that_the_documentation_names_exist() {
+    let mut count = 0;
+    for page in ["docs/verified.md", "docs/threat-model.md"] {
+        let page_text = text(page);
+        let quoted = page_text.split('`').skip(1).step_by(2);
+        for (file, name) in quoted.filter_map(|quoted| quoted.split_once("::")) {
+            let name = name.trim_end_matches('*');
+            let is_small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_/".contains(c);
+            if !name.contains('_') || !(file.chars().chain(name.chars())).all(is_small) {
+                continue;
+            }
+            let source = text(&format!("tests/tests/{file}.rs"));
+            assert!(source.contains(&format!("fn {name}")), "{page}: {file}::{name} does not exist");
+            count += 1;
+        }
+    }
+    assert!(count > 80, "{count}");
+}
+
+#[test]
+fn tests_that_commands_select_or_skip_exist() {
+    let mut tests = Vec::new();
+    sources(&root().join("tests/tests"), &mut tests);
+    for name in crate::check::SKIPPED_WITH_ADDRESS_SANITIZER {
+        assert!(has_test(&tests, name), "{name} does not exist");
+    }
+    assert!(has_test(&tests, crate::faults::KILLS), "{} does not exist", crate::faults::KILLS);
+    for suite in crate::check::TRACING_SUITES {
+        let is_there = [format!("{suite}.rs"), format!("{suite}/main.rs")]
+            .iter()
+            .any(|file| root().join("tests/tests").join(file).exists());
+        assert!(is_there, "the suite {suite} does not exist");
+    }
+    for module in crate::check::PURE_TESTS {
+        let path = module.trim_end_matches("::").replace("::", "/");
+        let source = text(&format!("crates/handover/src/{path}.rs"));
+        assert!(source.contains("mod tests {"), "{module} has no tests");
+    }
+}
