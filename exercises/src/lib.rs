@@ -1,21 +1,71 @@
-//! What the programs of the exercises have in common: options, the lines they print, and how they end.
+//! What the six programs have in common: their options, their exit codes, and the lines that they print.
 //!
-//! The programs are the same on each system. What differs is the names of its calls, which stand in the story, and how
-//! a child that runs is given an object; [`call`] and [`duplication`] have a version for each.
+//! The programs themselves are in `src/bin`, one page each. [`parent`] and [`child`] run their steps.
 //!
 //! | exit code | meaning |
 //! |---|---|
-//! | 0 | done: the event was shared, signaled and waited for |
-//! | 1 | a call failed, or the other side did |
-//! | 2 | wrong usage, or a value that can't be a handle, or text that can't be a name |
+//! | 0 | the event was shared, signaled, and waited for |
+//! | 1 | a call or the other process failed |
+//! | 2 | wrong usage, or an argument that can't be a handle value or a name |
 //! | 3 | a deadline passed |
 
-mod ending;
-mod line;
+mod failure;
 mod options;
-mod os;
+mod steps;
 
-pub use ending::{Stop, end_of};
-pub use line::Story;
-pub use options::{CHILD_EXIT_CODES, ChildOptions, NAMED_CHILD_EXIT_CODES, PARENT_EXIT_CODES, ParentOptions};
-pub use os::{call, duplication};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+
+pub use failure::Failure;
+pub use options::{ChildOptions, ParentOptions};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 the event was shared and signaled; 1 a call or the other process failed; \
+2 wrong usage, or an argument that can't be a handle value or a name; 3 a deadline passed";
+
+/// Runs a parent's steps, and returns the exit code for their result.
+///
+/// `A` are the arguments that this program alone has; `()` if it has none. While the steps run, the system calls that
+/// the exercise is about are printed.
+pub fn parent<A: Args>(
+    about: &'static str,
+    steps: impl FnOnce(&ParentOptions, A) -> Result<(), Failure>,
+) -> ExitCode {
+    run("parent", about, steps)
+}
+
+/// Runs a child's steps, as [`parent`] does a parent's.
+pub fn child<A: Args>(
+    about: &'static str,
+    steps: impl FnOnce(&ChildOptions, A) -> Result<(), Failure>,
+) -> ExitCode {
+    run("child", about, steps)
+}
+
+#[derive(Parser)]
+#[group(skip)]
+struct CommandLine<O: Args, A: Args> {
+    #[command(flatten)]
+    own: A,
+    #[command(flatten)]
+    options: O,
+}
+
+fn run<O: Args, A: Args>(
+    role: &'static str,
+    about: &'static str,
+    steps: impl FnOnce(&O, A) -> Result<(), Failure>,
+) -> ExitCode {
+    let matches = CommandLine::<O, A>::command().about(about).after_help(EXIT_CODES).get_matches();
+    let CommandLine { own, options } =
+        CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    steps::print_as(role);
+    match steps(&options, own) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{role} {} error: {failure}", std::process::id());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

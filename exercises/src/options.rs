@@ -1,114 +1,154 @@
-//! The options of the programs.
+//! The options of the programs, and the waits that depend on them.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use handover::Command;
+use handover::{Child, Command, Error};
 
-use crate::Stop;
+use crate::failure::{Failure, LATE};
 
-/// The variable in which a parent tells its child how long to wait; the command line is the handle's.
+/// The variable in which a parent passes its child the timeout. The command line is left to the strategy.
 const TIMEOUT: &str = "HANDOVER_EXERCISE_TIMEOUT";
-/// How much longer a parent waits than its child, so that a child that is late can say so itself.
+/// The time that a parent waits longer than its child, so that a child whose deadline passes can report it.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// For the help text of a parent.
-pub const PARENT_EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a call or the child failed; 2 wrong usage; 3 a deadline passed";
-
-/// For the help text of a child.
-pub const CHILD_EXIT_CODES: &str = "\
-Exit codes: 0 the event was signaled; 1 a call or the parent failed, or the number is no event of this process; \
-2 it can't be a handle at all, or wrong usage; 3 a deadline passed";
-
-/// For the help text of the child that is told a name.
-pub const NAMED_CHILD_EXIT_CODES: &str = "\
-Exit codes: 0 the event was signaled; 1 a call or the parent failed, or no event has the name; \
-2 it can't be a name at all, or wrong usage; 3 a deadline passed";
 
 /// The options of a parent.
 #[derive(Debug, Args)]
 pub struct ParentOptions {
-    /// Start this program in the child's place: a path, from the current directory [default: the file beside this one]
+    /// Start this program as the child: a path, relative to the current directory [default: the file beside this one]
     #[arg(long, value_name = "PATH")]
     child: Option<PathBuf>,
-    /// Wait so long before the signal, so that one sees the child wait
+    /// Wait this long before the signal, so that the child can be seen waiting
     #[arg(long, value_name = "MS", default_value = "200", value_parser = milliseconds)]
     delay: Duration,
-    /// Let the child wait so long for the signal; two seconds later it is killed
+    /// Let the child wait this long for the signal; kill it two seconds later
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
-    /// Never signal, to show what a failed share looks like: the child runs into its deadline
+    /// Never signal, to show what a failed share looks like: the child waits until its deadline
     #[arg(long)]
     no_signal: bool,
 }
 
 impl ParentOptions {
-    /// A builder for the child: the program given, or the file beside this one. It is told of its deadline by a
-    /// variable.
+    /// Returns a builder for the child: the program given with `--child`, or the file of this name beside this program.
     ///
     /// # Errors
     ///
-    /// If this program can't tell where it is.
-    pub fn child(&self, sibling: &str) -> Result<Command<'static>, Stop> {
+    /// [`Failure::NoProgram`] if the system doesn't return the path of this program.
+    pub fn child(&self, sibling: &str) -> Result<Command<'static>, Failure> {
         let path = match &self.child {
             Some(path) => std::path::absolute(path),
             None => std::env::current_exe()
                 .map(|file| file.with_file_name(sibling).with_extension(std::env::consts::EXE_EXTENSION)),
         };
-        let path = path.map_err(|error| Stop::NoProgram(format!("the path of {sibling}: {error}")))?;
+        let path = path.map_err(|error| Failure::NoProgram(format!("the path of {sibling}: {error}")))?;
         let mut command = Command::new(path);
         command.env(TIMEOUT, (self.delay + self.timeout).as_secs_f64().to_string()).kill_on_drop(true);
         Ok(command)
     }
 
-    /// How long to wait before the signal.
-    #[must_use]
-    pub fn delay(&self) -> Duration {
-        self.delay
+    /// Waits for `--delay`, in which the child should keep waiting for the signal.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Child`] as soon as the child exits.
+    pub fn delay(&self, child: &mut Child) -> Result<(), Failure> {
+        match child.wait_timeout(self.delay) {
+            Err(Error::TimedOut { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(status) => Err(Failure::Child { id: child.id(), status, before: "the event was signaled" }),
+        }
     }
 
-    /// How long to wait for the child's end.
-    #[must_use]
-    pub fn deadline(&self) -> Duration {
-        self.timeout + GRACE
-    }
-
-    /// Whether to signal.
+    /// Returns whether to signal the event.
     #[must_use]
     pub fn signals(&self) -> bool {
         !self.no_signal
+    }
+
+    /// Waits until the child exits, and kills it at the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Child`] if it exits with a code other than 0. [`Failure::Late`] if it doesn't exit, or if
+    /// `--no-signal` is set and its exit code says that its deadline passed.
+    pub fn wait_for_exit(&self, child: &mut Child) -> Result<(), Failure> {
+        let (id, timeout) = (child.id(), self.timeout + GRACE);
+        let status = match child.wait_timeout(timeout) {
+            Ok(status) => status,
+            Err(Error::TimedOut { .. }) => {
+                child.kill()?;
+                child.wait_timeout(Duration::from_secs(5))?;
+                return Err(Failure::Late(format!(
+                    "child {id} did not exit within {timeout:?} and was killed"
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if status.success() {
+            return Ok(());
+        }
+        if self.no_signal && status.code() == Some(LATE.into()) {
+            let reason = "because the event was not signaled";
+            return Err(Failure::Late(format!("child {id} waited until its deadline ({status}), {reason}")));
+        }
+        Err(Failure::Child { id, status, before: "it had waited for the event" })
     }
 }
 
 /// The options of a child.
 #[derive(Debug, Args)]
 pub struct ChildOptions {
-    /// Wait so long for the event
-    #[arg(long, value_name = "SECONDS", env = TIMEOUT, default_value = "10", value_parser = childs_seconds)]
+    /// Wait this long for the event
+    #[arg(long, value_name = "SECONDS", env = TIMEOUT, default_value = "10", value_parser = seconds_of_child)]
     timeout: Duration,
+    #[arg(skip)]
+    started: OnceLock<Instant>,
 }
 
 impl ChildOptions {
-    /// How long to wait still: one deadline for all that the child waits for, counted from the first question.
+    /// Returns the time until the deadline. There is one deadline for all waits of the child, counted from the first.
     #[must_use]
     pub fn time_left(&self) -> Duration {
-        static STARTED: OnceLock<Instant> = OnceLock::new();
-        self.timeout.saturating_sub(STARTED.get_or_init(Instant::now).elapsed())
+        self.timeout.saturating_sub(self.started.get_or_init(Instant::now).elapsed())
+    }
+
+    /// Makes a call that has no timeout of its own, and gives up at the deadline.
+    ///
+    /// The call runs on a thread, because nothing can interrupt it. If it never returns, the thread ends with the
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Late`] at the deadline, and [`Failure::Call`] if the call fails.
+    pub fn until_deadline<T: Send + 'static>(
+        &self,
+        waiting_for: &str,
+        call: impl FnOnce() -> handover::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(call()));
+        match receiver.recv_timeout(self.time_left()) {
+            Ok(result) => Ok(result?),
+            Err(_) => {
+                Err(Failure::Late(format!("timed out after {:?}: waiting for {waiting_for}", self.timeout)))
+            }
+        }
     }
 }
 
-/// More than anybody waits for, and far from what a sum could overflow.
+/// The longest time that an option accepts. Sums of two such times don't overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn seconds(text: &str) -> Result<Duration, String> {
     at_most(LONGEST, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
-/// A parent's delay and timeout together.
-fn childs_seconds(text: &str) -> Result<Duration, String> {
+/// Reads a child's timeout, which is the sum of its parent's delay and timeout.
+fn seconds_of_child(text: &str) -> Result<Duration, String> {
     at_most(2 * LONGEST, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 

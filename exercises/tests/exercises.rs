@@ -1,4 +1,4 @@
-//! The six programs, run as a person runs them.
+//! Runs the six programs as a user does.
 
 mod os;
 
@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use exercises::call;
 use handover::{Event, ResetMode, Timer};
 use handover_tests::{Ended, Test, foreign, is_foreign_there, role, run, table, tests, this_program};
 
-/// A machine under load may need this long for two processes to start and end.
+/// The time that two processes may need to start and exit on a machine under load.
 const SOON: Duration = Duration::from_secs(5);
-/// After which a program that should have ended is killed, and the test fails.
+/// The time after which a program that should have exited is killed, and the test fails.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const INHERITANCE_PARENT: &str = env!("CARGO_BIN_EXE_inheritance-parent");
@@ -27,29 +26,29 @@ const PARENTS: [&str; 3] = [INHERITANCE_PARENT, DUPLICATION_PARENT, NAMING_PAREN
 fn main() -> ExitCode {
     let everywhere: &[Test] = tests![
         an_event_is_shared,
-        the_story_has_the_steps_of_the_exercise_in_their_order,
-        each_step_is_a_line_that_says_whose,
-        without_the_signal_both_sides_end_at_their_deadline,
-        a_child_that_takes_no_notice_is_killed_at_the_parents_deadline,
-        a_child_that_dies_early_is_noticed_at_once,
-        a_child_that_is_killed_is_noticed_at_once,
-        a_child_that_ends_with_3_of_its_own_has_failed,
-        the_longest_times_fit_together,
-        a_missing_child_is_said_at_once,
-        the_child_has_the_parents_event_and_no_canary,
-        a_foreign_child_works,
-        a_foreign_parent_works,
-        a_child_whose_parent_is_killed_ends,
-        a_child_whose_parent_is_killed_before_it_gives_the_event_ends,
-        a_number_that_cannot_be_a_handle_is_wrong_usage,
-        a_number_that_is_no_event_is_a_failure,
-        a_name_that_is_no_events_is_refused,
+        each_program_makes_the_calls_of_its_exercise_in_order,
+        each_line_has_the_role_and_process_id_in_front,
+        without_the_signal_both_processes_exit_at_their_deadlines,
+        a_child_that_never_exits_is_killed_at_the_parents_deadline,
+        the_parent_exits_at_once_when_its_child_exits_early,
+        the_parent_exits_at_once_when_its_child_is_killed,
+        a_child_that_exits_with_3_despite_the_signal_has_failed,
+        the_longest_delay_and_timeout_can_be_added,
+        the_parent_fails_at_once_when_the_childs_program_is_missing,
+        the_child_gets_the_parents_event_and_no_other_inheritable_handle,
+        a_child_in_c_shares_the_event_with_our_parent,
+        a_parent_in_c_shares_the_event_with_our_child,
+        a_child_whose_parent_is_killed_exits_at_its_deadline,
+        a_child_whose_parent_is_killed_before_sharing_exits_at_once,
+        an_argument_that_cannot_be_a_handle_value_is_wrong_usage,
+        a_handle_value_that_is_no_event_is_a_failure,
+        a_name_that_is_not_an_events_is_refused,
         wrong_usage_is_explained,
-        help_says_what_the_exit_codes_mean,
+        help_explains_the_exit_codes,
     ];
     handover_tests::main(
         [everywhere, os::TESTS].concat().leak(),
-        [tests![starts_a_child_and_gives_it_nothing], os::ROLES].concat().leak(),
+        [tests![starts_a_child_and_never_shares], os::ROLES].concat().leak(),
     )
 }
 
@@ -63,44 +62,32 @@ fn as_argument(path: &Path) -> &str {
 
 fn an_event_is_shared() {
     for parent in PARENTS {
-        let ended = start(parent, &[]).expect_code(0).expect_text("= signaled").expect_text(&ended_with(0));
+        let ended =
+            start(parent, &[]).expect_code(0).expect_text("= signaled").expect_text(os::EXITED_WITH_0);
         assert_eq!(ended.err, "");
         start(parent, &["--delay", "0"]).expect_code(0);
         start(parent, &["--delay", "700", "--timeout", "0.5"]).expect_code(0);
     }
 }
 
-/// How a parent says that its child has ended by itself.
-fn ended_with(code: i32) -> String {
-    format!("ended, {}: {code}", os::EXIT)
-}
-
-/// What the exercise asks of the parents and of the children, each as the system's calls.
-fn the_story_has_the_steps_of_the_exercise_in_their_order() {
-    let share: &[&str] = &[call::CREATE_EVENT, call::CREATE_PROCESS];
-    let end: &[&str] = &[call::SET_EVENT, call::WAIT, call::CLOSE];
-    let wait: &[&str] = &[call::WAIT, call::CLOSE];
-    for (parent, parents, childs) in [
-        (INHERITANCE_PARENT, [share, end].concat(), [&[call::ASK_FOR_KIND], wait].concat()),
-        (DUPLICATION_PARENT, [share, &call::HAND_OVER, end].concat(), [&call::TAKE_OVER, wait].concat()),
-        (NAMING_PARENT, [share, end].concat(), [&[call::OPEN_EVENT], wait].concat()),
-    ] {
+fn each_program_makes_the_calls_of_its_exercise_in_order() {
+    for (parent, calls_of_parent, calls_of_child) in os::STEPS {
         let ended = start(parent, &[]).expect_code(0);
-        for (role, expected) in [("parent ", parents), ("child ", childs)] {
-            let steps: Vec<&str> =
-                ended.out.lines().filter(|line| line.starts_with(role)).map(call_of).collect();
-            assert_eq!(steps, expected, "{}", ended.out);
+        for (role, expected) in [("parent ", calls_of_parent), ("child ", calls_of_child)] {
+            let lines = ended.out.lines().filter(|line| line.starts_with(role));
+            let calls: Vec<&str> = lines.map(call_of).collect();
+            assert_eq!(calls, expected, "{}", ended.out);
         }
     }
 }
 
-/// The call of a step: "parent 32 SetEvent(0x30) = ok".
+/// Returns the call of a line such as "parent 32 SetEvent(event 0x30) = ok".
 fn call_of(line: &str) -> &str {
-    let step = line.splitn(3, ' ').nth(2).expect("a role, an id and a step");
-    step.split('(').next().expect("a first part")
+    let call = line.splitn(3, ' ').nth(2).expect("the line has a role, a process id and a call");
+    call.split('(').next().expect("a split has a first part")
 }
 
-fn each_step_is_a_line_that_says_whose() {
+fn each_line_has_the_role_and_process_id_in_front() {
     for parent in PARENTS {
         let ended = start(parent, &["--delay", "50"]).expect_code(0);
         let mut speakers: Vec<(&str, u32)> = Vec::new();
@@ -117,18 +104,18 @@ fn each_step_is_a_line_that_says_whose() {
     }
 }
 
-fn without_the_signal_both_sides_end_at_their_deadline() {
+fn without_the_signal_both_processes_exit_at_their_deadlines() {
     for parent in PARENTS {
         start(parent, &["--no-signal", "--timeout", "1"])
             .expect_code(3)
-            .expect_text("= not signaled")
-            .expect_text(&ended_with(3))
-            .expect_text("timed out after 12")
+            .expect_text("= timed out")
+            .expect_text(os::EXITED_WITH_3)
+            .expect_text("timed out after 1")
             .expect_within(SOON);
     }
 }
 
-fn a_child_that_takes_no_notice_is_killed_at_the_parents_deadline() {
+fn a_child_that_never_exits_is_killed_at_the_parents_deadline() {
     let Some(never_ends) = foreign_program("never_ends") else { return };
     for parent in PARENTS {
         let ended = start(parent, &["--child", as_argument(&never_ends), "--timeout", "0", "--delay", "0"])
@@ -139,13 +126,13 @@ fn a_child_that_takes_no_notice_is_killed_at_the_parents_deadline() {
     }
 }
 
-/// The child's id, as a parent has printed it.
+/// Returns the child's process id from a parent's output.
 fn child_of(out: &str) -> u32 {
     let (_, rest) = out.split_once("= process ").expect("the parent says which process it made");
     rest.lines().next().and_then(|id| id.parse().ok()).expect("an id")
 }
 
-fn a_child_that_dies_early_is_noticed_at_once() {
+fn the_parent_exits_at_once_when_its_child_exits_early() {
     let Some(ends_at_once) = foreign_program("ends_at_once") else { return };
     for parent in PARENTS {
         start(parent, &["--child", as_argument(&ends_at_once), "--delay", "20000", "--timeout", "20"])
@@ -154,10 +141,10 @@ fn a_child_that_dies_early_is_noticed_at_once() {
     }
 }
 
-fn a_child_that_is_killed_is_noticed_at_once() {
+fn the_parent_exits_at_once_when_its_child_is_killed() {
     for parent in PARENTS {
         let (mut program, mut lines) = started(parent, &["--delay", "20000", "--timeout", "20"]);
-        let child = id_of_waiting_child(&mut lines);
+        let child = id_of_waiting_child(parent, &mut lines);
         let killed = Instant::now();
         table::kill(child);
         let status = program.wait().expect("one's own child can be waited for");
@@ -166,30 +153,36 @@ fn a_child_that_is_killed_is_noticed_at_once() {
     }
 }
 
-/// Starts a parent and reads along.
+/// Starts a parent, and returns it with its lines.
 fn started(parent: &str, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut program = Command::new(parent).args(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
     let lines = BufReader::new(program.stdout.take().expect("standard output is piped")).lines();
     (program, lines)
 }
 
-/// Reads until the child has its event, and returns the child's id.
-fn id_of_waiting_child(lines: &mut Lines<BufReader<ChildStdout>>) -> u32 {
+/// Reads a parent's output until the child has its event, and returns the child's process id.
+fn id_of_waiting_child(parent: &str, lines: &mut Lines<BufReader<ChildStdout>>) -> u32 {
     let line = lines
         .map(|line| line.expect("the parent's output"))
-        .find(|line| line.contains("= an event"))
-        .expect("the child says that it has an event");
+        .find(|line| has_event(parent, line))
+        .expect("the child prints the call that gives it the event");
     line.split(' ').nth(1).and_then(|id| id.parse().ok()).expect("an id")
 }
 
-fn a_child_that_ends_with_3_of_its_own_has_failed() {
+/// Returns whether the line is the call by which this parent's child gets its event. Its last handle is the event's.
+fn has_event(parent: &str, line: &str) -> bool {
+    let (_, call) = os::GETS_EVENT.iter().find(|(other, _)| *other == parent).expect("each parent is listed");
+    line.starts_with("child ") && call_of(line) == *call
+}
+
+fn a_child_that_exits_with_3_despite_the_signal_has_failed() {
     let Some(ends_with_3) = foreign_program("ends_with_3") else { return };
     for parent in PARENTS {
         start(parent, &["--child", as_argument(&ends_with_3)]).expect_code(1).expect_within(SOON);
     }
 }
 
-fn the_longest_times_fit_together() {
+fn the_longest_delay_and_timeout_can_be_added() {
     for parent in PARENTS {
         start(parent, &["--timeout", "86400"]).expect_code(0);
         start(parent, &["--timeout", "86401"]).expect_code(2).expect_text("from 0 to 86400");
@@ -198,115 +191,118 @@ fn the_longest_times_fit_together() {
     start(INHERITANCE_CHILD, &["--timeout", "172800", NOT_OPEN]).expect_code(1);
 }
 
-fn a_missing_child_is_said_at_once() {
+fn the_parent_fails_at_once_when_the_childs_program_is_missing() {
     for parent in PARENTS {
         start(parent, &["--child", os::NO_PROGRAM])
             .expect_code(1)
             .expect_text("not found")
-            .expect_text(os::NO_PROGRAM)
+            .expect_text(&format!("{:?}", os::NO_PROGRAM))
             .expect_within(SOON);
         let folder = this_program().parent().expect("a program is in a folder").to_path_buf();
         start(parent, &["--child", as_argument(&folder)]).expect_code(1).expect_within(SOON);
     }
 }
 
-fn the_child_has_the_parents_event_and_no_canary() {
-    // The canary is inheritable, and std's builder gives it to the parent, under the same number.
+fn the_child_gets_the_parents_event_and_no_other_inheritable_handle() {
+    // The canary is inheritable, and std's `Command` lets the parent inherit it, with the same value.
     let canary = Event::manual_reset().expect("an event");
     table::make_inheritable(&canary);
     for parent in PARENTS {
         let (mut program, mut output) = started(parent, &["--delay", "5000"]);
-        // Both write to the same output: the child may have said that it has its event before the parent says who it is.
+        // Both write to the same output, and the child may get its event before the parent prints the child's id.
         let mut lines: Vec<String> = Vec::new();
-        while ["= process", "= an event"].iter().any(|part| !lines.iter().any(|line| line.contains(part))) {
-            lines.push(output.next().expect("both say what they have done").expect("a line"));
+        let is_child_known = |lines: &[String]| lines.iter().any(|line| line.contains("= process "));
+        while !is_child_known(&lines) || !lines.iter().any(|line| has_event(parent, line)) {
+            lines.push(output.next().expect("both processes print their calls").expect("a line"));
         }
         let child = child_of(&lines.join("\n"));
-        let got = lines.iter().find(|line| line.contains("= an event")).expect("the child's line");
-        let (made, got) = (handle_in(&lines[0]), handle_in(got));
+        let received = lines.iter().find(|line| has_event(parent, line)).expect("the loop has found it");
+        let (created, received) = (handle_in(&lines[0]), handle_in(received));
 
         assert_eq!(table::values_of(&canary, program.id()), [table::value(&canary)], "the control");
         assert_eq!(table::values_of(&canary, child), []);
-        assert!(!table::entry(program.id(), made).expect("the parent has its event").inheritable);
-        os::check_the_access(parent, child, got);
-        let same = table::is_same_elsewhere(program.id(), made, child, got);
-        assert!(same, "{made:#x} there and {got:#x} here are not one object: {lines:#?}");
+        assert!(!table::entry(program.id(), created).expect("the parent has its event").inheritable);
+        os::check_access(parent, child, received);
+        let is_same = table::is_same_elsewhere(program.id(), created, child, received);
+        assert!(
+            is_same,
+            "{created:#x} in the parent and {received:#x} in the child are two objects: {lines:#?}"
+        );
         program.kill().expect("it runs");
         program.wait().expect("one's own child can be waited for");
         table::kill(child);
     }
 }
 
-/// The one handle of which a line tells.
+/// Returns the last handle in a line.
 fn handle_in(line: &str) -> u32 {
     let (_, rest) = line.rsplit_once("0x").expect("the line has a handle");
     let digits = rest.split(|digit: char| !digit.is_ascii_hexdigit()).next().expect("a first part");
     u32::from_str_radix(digits, 16).expect("a handle in hex")
 }
 
-/// A foreign program, if this machine could compile it.
+/// Returns the path of a program in C, if this machine could compile it.
 fn foreign_program(name: &str) -> Option<PathBuf> {
     is_foreign_there(name).then(|| foreign(name))
 }
 
-fn a_foreign_child_works() {
+fn a_child_in_c_shares_the_event_with_our_parent() {
     for (parent, child) in os::FOREIGN_CHILDREN {
         let Some(child) = foreign_program(child) else { continue };
         start(parent, &["--child", as_argument(&child)]).expect_code(0);
-        // It waits for this event and for no other: without the signal it is still there at the deadline.
+        // The child waits for this event: without the signal, it is still running at the deadline.
         start(parent, &["--child", as_argument(&child), "--no-signal", "--timeout", "0"]).expect_code(3);
     }
 }
 
-fn a_foreign_parent_works() {
+fn a_parent_in_c_shares_the_event_with_our_child() {
     for (parent, child) in os::FOREIGN_PARENTS {
         let Some(parent) = foreign_program(parent) else { continue };
         run(&parent, [child], DEADLINE).expect_code(0).expect_text("= signaled");
     }
 }
 
-fn a_child_whose_parent_is_killed_ends() {
+fn a_child_whose_parent_is_killed_exits_at_its_deadline() {
     for parent in PARENTS {
         let (mut program, mut lines) = started(parent, &["--delay", "0", "--timeout", "1", "--no-signal"]);
-        let child = id_of_waiting_child(&mut lines);
+        let child = id_of_waiting_child(parent, &mut lines);
         program.kill().expect("it runs");
         assert!(table::ends_within(child, 5000), "{child} outlives its deadline");
     }
 }
 
-/// A parent that never gets as far as to give the event.
-fn starts_a_child_and_gives_it_nothing(_: &[String]) {
+/// A parent that starts the child and never shares the event.
+fn starts_a_child_and_never_shares(_: &[String]) {
     let mut command = handover::Command::new(DUPLICATION_CHILD);
-    let mut child = exercises::duplication::prepare(&mut command).spawn().expect("the child starts");
+    let mut child = os::connect(&mut command).spawn().expect("the child starts");
     println!("{}", child.id());
     let _open = (child.stdin.take(), child.take_channel());
-    // Not for ever: the child has a deadline.
-    child.wait_timeout(DEADLINE).expect("the child ends at its own deadline");
+    child.wait_timeout(DEADLINE).expect("the child exits at its own deadline");
 }
 
-fn a_child_whose_parent_is_killed_before_it_gives_the_event_ends() {
+fn a_child_whose_parent_is_killed_before_sharing_exits_at_once() {
     let program = this_program();
     let mut parent = Command::new(program)
-        .args(role("starts_a_child_and_gives_it_nothing", &[]))
+        .args(role("starts_a_child_and_never_shares", &[]))
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let mut line = String::new();
-    BufReader::new(parent.stdout.take().expect("it is piped")).read_line(&mut line).expect("a line");
-    let child: u32 = line.trim().parse().expect("the child's id");
-    assert!(!table::ends_within(child, 300), "the way to it is open still");
+    // The child shares the output, and may print a call before its parent prints the id.
+    let mut lines = BufReader::new(parent.stdout.take().expect("it is piped")).lines();
+    let child: u32 = lines.find_map(|line| line.expect("a line").parse().ok()).expect("the child's id");
+    assert!(!table::ends_within(child, 300), "its pipe or channel is still open");
     let killed = Instant::now();
     parent.kill().expect("it runs");
     parent.wait().expect("one's own child can be waited for");
     assert!(table::ends_within(child, 5000));
     assert!(
         killed.elapsed() < Duration::from_secs(2),
-        "{:?}: by the deadline, not by the end of its parent",
+        "{:?}: the child exited at its deadline, and not when its parent was killed",
         killed.elapsed()
     );
 }
 
-fn a_number_that_cannot_be_a_handle_is_wrong_usage() {
+fn an_argument_that_cannot_be_a_handle_value_is_wrong_usage() {
     for (number, part) in os::NO_HANDLES {
         start(INHERITANCE_CHILD, &[number])
             .expect_code(2)
@@ -318,10 +314,10 @@ fn a_number_that_cannot_be_a_handle_is_wrong_usage() {
     start(INHERITANCE_CHILD, &["68", "72"]).expect_code(2).expect_within(SOON);
 }
 
-/// The number of a handle that no process has so many others beside.
+/// A handle value that is not open in a process with few handles.
 const NOT_OPEN: &str = "0x7ffc";
 
-fn a_number_that_is_no_event_is_a_failure() {
+fn a_handle_value_that_is_no_event_is_a_failure() {
     for number in [NOT_OPEN, "0x7ffffffc"] {
         start(INHERITANCE_CHILD, &[number]).expect_code(1).expect_text("is not open").expect_within(SOON);
     }
@@ -330,7 +326,7 @@ fn a_number_that_is_no_event_is_a_failure() {
     table::make_inheritable(&semaphore);
     table::make_inheritable(&file);
     for (value, kind) in [(table::value(&semaphore), "a semaphore"), (table::value(&file), "a file")] {
-        // std's builder lets the child inherit both.
+        // std's `Command` lets the child inherit both.
         start(INHERITANCE_CHILD, &[&value.to_string()])
             .expect_code(1)
             .expect_text("expected an event")
@@ -339,7 +335,7 @@ fn a_number_that_is_no_event_is_a_failure() {
     }
 }
 
-fn a_name_that_is_no_events_is_refused() {
+fn a_name_that_is_not_an_events_is_refused() {
     start(NAMING_CHILD, &["nobody-has-this"])
         .expect_code(1)
         .expect_text("no object is named")
@@ -352,7 +348,7 @@ fn a_name_that_is_no_events_is_refused() {
     let name = format!("exercise.{}", std::process::id());
     let timer = Timer::create_named(&name, ResetMode::Manual).expect("the name is free");
     start(NAMING_CHILD, &[&name]).expect_code(1).expect_text("another kind").expect_within(SOON);
-    // Taken by whatever kind: the parent doesn't take it for its own.
+    // The parent fails if an object of any kind has the name.
     start(NAMING_PARENT, &["--name", &name]).expect_code(1).expect_text("in use").expect_within(SOON);
     drop(timer);
     let event = Event::create_named(&name, ResetMode::Manual).expect("the name is free");
@@ -380,7 +376,7 @@ fn wrong_usage_is_explained() {
     start(DUPLICATION_CHILD, &["68"]).expect_code(2).expect_text("error:").expect_within(SOON);
 }
 
-fn help_says_what_the_exit_codes_mean() {
+fn help_explains_the_exit_codes() {
     let children = [INHERITANCE_CHILD, DUPLICATION_CHILD, NAMING_CHILD];
     for program in PARENTS.into_iter().chain(children) {
         let help =

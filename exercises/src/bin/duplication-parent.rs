@@ -1,53 +1,42 @@
-//! Shares an unnamed event with a running child: duplicates it into the child and tells it where it is.
+//! Shares an unnamed event with a child process that already runs, by duplicating the handle into it.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use exercises::call::{CLOSE, CREATE_EVENT, CREATE_PROCESS, SET_EVENT};
-use exercises::{PARENT_EXIT_CODES, ParentOptions, Story, duplication, end_of};
-use handover::{Event, HandleValue};
-
-/// Shares an unnamed event with a running child: duplicates it into the child and tells it where it is
-#[derive(Debug, Parser)]
-#[command(after_help = PARENT_EXIT_CODES)]
-struct Options {
-    #[command(flatten)]
-    parent: ParentOptions,
-}
+#[cfg(windows)]
+use handover::os::windows::Access;
+use handover::{Event, Stdio};
 
 fn main() -> ExitCode {
-    let Options { parent: options } = Options::parse();
-    end_of(&Story::of("parent"), |story| {
+    exercises::parent("Shares an unnamed event with a running child, by duplication", |options, ()| {
         // Create an unnamed event kernel object.
         let event = Event::manual_reset()?;
-        let own = HandleValue::of(&event)?;
-        story.step(format_args!("{CREATE_EVENT}(manual reset, no name) = handle {own:#x}"));
 
-        // Spawn the child, which inherits its standard streams and at most a way to be told things.
+        // Spawn a child process with CreateProcess(). It inherits no handle to the event: only a pipe or a socket.
         let mut command = options.child("duplication-child")?;
-        let mut child = duplication::prepare(&mut command).spawn()?;
-        story.step(format_args!(
-            "{CREATE_PROCESS}(child, inherit {}) = process {}",
-            duplication::INHERITS,
-            child.id()
-        ));
+        let mut child =
+            if cfg!(windows) { command.stdin(Stdio::piped()) } else { command.channel() }.spawn()?;
 
-        // Give the running child the event, and tell it where it is.
-        duplication::hand_over(story, &event, &mut child)?;
-        story.leave_waiting(&mut child, options.delay(), "the event was signaled")?;
+        // Duplicate the handle to the unnamed event object with DuplicateHandle(): into the child's handle table, with
+        // the right to wait for it and no other. The child reads its index there from the pipe.
+        #[cfg(windows)]
+        let copy = child.process().duplicate_into(event.with_access(Access::SYNCHRONIZE))?;
+        #[cfg(windows)]
+        copy.write_to(child.stdin.as_mut().expect("it is piped"))?;
+        // Linux has no such call. A message carries the descriptor, and the kernel duplicates it into the receiver.
+        #[cfg(target_os = "linux")]
+        child.take_channel().expect("it has one").send(handover::Message::default().with("event", &event))?;
+        options.delay(&mut child)?;
 
-        // Signal the event.
+        // Signal the unnamed event object.
         if options.signals() {
             event.set()?;
-            story.step(format_args!("{SET_EVENT}({own:#x}) = ok"));
         }
 
-        // Wait for the child to terminate.
-        story.wait_for_end(&mut child, &options)?;
+        // Wait for the child process to terminate.
+        options.wait_for_exit(&mut child)?;
 
-        // Clean up and exit.
+        // Cleanup and exit.
         drop(event);
-        story.step(format_args!("{CLOSE}({own:#x}) = ok"));
         Ok(())
     })
 }

@@ -1,53 +1,83 @@
-//! Linux: events that come in messages.
+//! Linux: the calls of each program, and events that arrive in messages.
 
 use std::time::Duration;
 
 use handover::{Command, Event, Message, Semaphore};
 use handover_tests::{Role, Test, tests};
 
-use crate::{DEADLINE, DUPLICATION_CHILD, INHERITANCE_CHILD, INHERITANCE_PARENT, SOON, start};
+use crate::{
+    DEADLINE, DUPLICATION_CHILD, DUPLICATION_PARENT, INHERITANCE_CHILD, INHERITANCE_PARENT, NAMING_PARENT,
+    SOON, start,
+};
 
 pub(crate) const TESTS: &[Test] = tests![
-    a_standard_stream_is_not_the_childs_to_take,
-    a_child_without_a_channel_says_so,
-    a_message_that_has_no_event_is_refused,
-    a_child_to_which_nothing_is_sent_ends_at_its_deadline,
-    a_child_whose_channel_is_closed_ends_at_once,
+    the_child_does_not_adopt_a_standard_stream,
+    a_child_without_a_channel_fails,
+    a_message_without_an_event_is_refused,
+    a_child_that_receives_nothing_exits_at_its_deadline,
+    a_child_whose_channel_is_closed_exits_at_once,
 ];
 pub(crate) const ROLES: &[Role] = tests![];
 
-/// What std calls it when a process ends by itself.
-pub(crate) const EXIT: &str = "exit status";
-/// A program that isn't there.
+/// The calls that each parent prints, and those of its child.
+pub(crate) const STEPS: [(&str, &[&str], &[&str]); 3] = [
+    (
+        INHERITANCE_PARENT,
+        &["eventfd2", "clone+execve", "ppoll", "write", "ppoll", "waitid", "close", "close"],
+        &["fcntl", "ppoll", "close"],
+    ),
+    (
+        DUPLICATION_PARENT,
+        &["eventfd2", "clone+execve", "sendmsg", "ppoll", "write", "ppoll", "waitid", "close", "close"],
+        &["fcntl", "recvmsg", "close", "ppoll", "close"],
+    ),
+    (
+        NAMING_PARENT,
+        &["eventfd2", "bind", "clone+execve", "ppoll", "write", "ppoll", "waitid", "close", "close"],
+        &["connect", "recvmsg", "ppoll", "close"],
+    ),
+];
+/// The call by which each parent's child gets its event.
+pub(crate) const GETS_EVENT: [(&str, &str); 3] =
+    [(INHERITANCE_PARENT, "fcntl"), (DUPLICATION_PARENT, "recvmsg"), (NAMING_PARENT, "recvmsg")];
+/// The parts of the parents' lines that show the child's exit status.
+pub(crate) const EXITED_WITH_0: &str = "= exit status: 0";
+pub(crate) const EXITED_WITH_3: &str = "= exit status: 3";
+/// The path of a program that doesn't exist.
 pub(crate) const NO_PROGRAM: &str = "/no/such/program";
 
-/// Whose place a foreign child can take: the number comes on the command line.
+/// Adds what a parent needs to share an event with the running child.
+pub(crate) fn connect<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
+    command.channel()
+}
+
+/// The parents that work with a child in C, which gets the value on its command line.
 pub(crate) const FOREIGN_CHILDREN: [(&str, &str); 1] = [(INHERITANCE_PARENT, "inheritance_child")];
-/// Which children foreign parents start.
+/// The parents in C, and the children that they start.
 pub(crate) const FOREIGN_PARENTS: [(&str, &str); 1] = [("inheritance_parent", INHERITANCE_CHILD)];
 
-/// The descriptor of an event carries no access: whoever has it can wait for the event and set it.
-pub(crate) fn check_the_access(_parent: &str, _child: u32, _descriptor: u32) {}
+/// Checks nothing: a process that has an event's descriptor can always wait for the event and set it.
+pub(crate) fn check_access(_parent: &str, _child: u32, _descriptor: u32) {}
 
-/// What can't be a descriptor in any process, and a part of the message about it.
+/// Texts that can't be a descriptor in any process, and a part of the message about each.
 pub(crate) const NO_HANDLES: [(&str, &str); 14] = [
-    ("", "no number"),
+    ("", "no digits"),
     ("event", "not a number"),
     ("68x", "not a number"),
     ("68 68", "not a number"),
-    ("0x", "no number"),
+    ("0x", "no digits"),
     ("0x4g", "not a number"),
     ("+68", "not a number"),
     ("-4", "negative"),
     ("-1", "negative"),
     ("2147483648", "negative"),
-    ("4294967295", "no descriptor"),
-    ("0xffffff9c", "no descriptor"),
-    ("0xffffffffffffffff", "no descriptor"),
+    ("4294967295", "AT_FDCWD"),
+    ("0xffffff9c", "AT_FDCWD"),
+    ("0xffffffffffffffff", "AT_FDCWD"),
     ("4294967364", "more than 32 bits"),
 ];
 
-fn a_standard_stream_is_not_the_childs_to_take() {
+fn the_child_does_not_adopt_a_standard_stream() {
     for (number, whose) in
         [("0", "the standard input"), ("1", "the standard output"), ("2", "the standard error")]
     {
@@ -55,12 +85,12 @@ fn a_standard_stream_is_not_the_childs_to_take() {
     }
 }
 
-fn a_child_without_a_channel_says_so() {
+fn a_child_without_a_channel_fails() {
     start(DUPLICATION_CHILD, &[]).expect_code(1).expect_text("no channel").expect_within(SOON);
 }
 
-/// Starts the child over a channel and sends what is to be sent; the exit code, and what the child says.
-fn told(timeout: &str, send: impl FnOnce(&handover::Channel)) -> (Option<i32>, String) {
+/// Starts the child with a channel, calls `send`, and returns the child's exit code and error output.
+fn run_child(timeout: &str, send: impl FnOnce(&handover::Channel)) -> (Option<i32>, String) {
     let mut command = Command::new(DUPLICATION_CHILD);
     command.args(["--timeout", timeout]).channel().kill_on_drop(true);
     let mut child = command.stderr(handover::Stdio::piped()).spawn().expect("the child starts");
@@ -71,7 +101,7 @@ fn told(timeout: &str, send: impl FnOnce(&handover::Channel)) -> (Option<i32>, S
     (status.code(), said)
 }
 
-fn a_message_that_has_no_event_is_refused() {
+fn a_message_without_an_event_is_refused() {
     let event = Event::manual_reset().expect("an event");
     let semaphore = Semaphore::new(1).expect("a semaphore");
     for (message, part) in [
@@ -79,19 +109,19 @@ fn a_message_that_has_no_event_is_refused() {
         (Message::default().with("other", &event), "\"event\""),
         (Message::default().with("event", &semaphore), "expected an event"),
     ] {
-        let (code, said) = told("10", |channel| channel.send(message).expect("the child lives"));
+        let (code, said) = run_child("10", |channel| channel.send(message).expect("the child lives"));
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(part), "{said}");
     }
 }
 
-fn a_child_to_which_nothing_is_sent_ends_at_its_deadline() {
-    let (code, said) = told("0.5", |_| {});
+fn a_child_that_receives_nothing_exits_at_its_deadline() {
+    let (code, said) = run_child("0.5", |_| {});
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("a message from"), "{said}");
 }
 
-fn a_child_whose_channel_is_closed_ends_at_once() {
+fn a_child_whose_channel_is_closed_exits_at_once() {
     let started = std::time::Instant::now();
     let mut command = Command::new(DUPLICATION_CHILD);
     let mut child = command.channel().kill_on_drop(true).spawn().expect("the child starts");

@@ -1,4 +1,4 @@
-//! What only one system has, and what it says in its own words.
+//! The tests that only one system has, and what the others expect of it.
 
 #[cfg(windows)]
 mod windows;

@@ -1,7 +1,8 @@
-//! Windows: numbers that are told over a pipe, and access.
+//! Windows: the calls of each program, handle values that are written to a pipe, and access.
 
 use std::path::Path;
 
+use handover::{Command, Stdio};
 use handover_tests::{Role, Test, run_with_input, table, tests};
 
 use crate::{
@@ -9,37 +10,99 @@ use crate::{
     NAMING_PARENT, SOON, start,
 };
 
-pub(crate) const TESTS: &[Test] = tests![a_line_that_is_no_handle_is_refused, a_mutex_is_no_event];
+pub(crate) const TESTS: &[Test] =
+    tests![a_line_that_is_not_a_handle_value_is_refused, a_mutex_is_refused_as_an_event];
 pub(crate) const ROLES: &[Role] = tests![];
 
-/// What std calls it when a process ends by itself.
-pub(crate) const EXIT: &str = "exit code";
-/// A program that isn't there.
+/// The calls that each parent prints, and those of its child.
+pub(crate) const STEPS: [(&str, &[&str], &[&str]); 3] = [
+    (
+        INHERITANCE_PARENT,
+        &[
+            "CreateEventW",
+            "DuplicateHandle",
+            "CreateProcessW",
+            "CloseHandle",
+            "WaitForSingleObject",
+            "SetEvent",
+            "WaitForSingleObject",
+            "GetExitCodeProcess",
+            "CloseHandle",
+            "CloseHandle",
+        ],
+        &["SetHandleInformation", "WaitForSingleObject", "CloseHandle"],
+    ),
+    (
+        DUPLICATION_PARENT,
+        &[
+            "CreateEventW",
+            "CreateProcessW",
+            "DuplicateHandle",
+            "WriteFile",
+            "WaitForSingleObject",
+            "SetEvent",
+            "WaitForSingleObject",
+            "GetExitCodeProcess",
+            "CloseHandle",
+            "CloseHandle",
+        ],
+        &["ReadFile", "SetHandleInformation", "WaitForSingleObject", "CloseHandle"],
+    ),
+    (
+        NAMING_PARENT,
+        &[
+            "CreateEventW",
+            "CreateProcessW",
+            "WaitForSingleObject",
+            "SetEvent",
+            "WaitForSingleObject",
+            "GetExitCodeProcess",
+            "CloseHandle",
+            "CloseHandle",
+        ],
+        &["OpenEventW", "WaitForSingleObject", "CloseHandle"],
+    ),
+];
+/// The call by which each parent's child gets its event.
+pub(crate) const GETS_EVENT: [(&str, &str); 3] = [
+    (INHERITANCE_PARENT, "SetHandleInformation"),
+    (DUPLICATION_PARENT, "SetHandleInformation"),
+    (NAMING_PARENT, "OpenEventW"),
+];
+/// The parts of the parents' lines that show the child's exit code.
+pub(crate) const EXITED_WITH_0: &str = ") = 0";
+pub(crate) const EXITED_WITH_3: &str = ") = 3";
+/// The path of a program that doesn't exist.
 pub(crate) const NO_PROGRAM: &str = r"C:\no\such\program.exe";
 
-/// Whose place a foreign child can take: the number comes on the command line, on standard input, and by name.
+/// Adds what a parent needs to share an event with the running child.
+pub(crate) fn connect<'a, 'b>(command: &'a mut Command<'b>) -> &'a mut Command<'b> {
+    command.stdin(Stdio::piped())
+}
+
+/// The parents that work with a child in C, which gets the value on its command line or standard input, or the name.
 pub(crate) const FOREIGN_CHILDREN: [(&str, &str); 3] = [
     (INHERITANCE_PARENT, "inheritance_child"),
     (DUPLICATION_PARENT, "duplication_child"),
     (NAMING_PARENT, "naming_child"),
 ];
-/// Which children foreign parents start.
+/// The parents in C, and the children that they start.
 pub(crate) const FOREIGN_PARENTS: [(&str, &str); 2] =
     [("inheritance_parent", INHERITANCE_CHILD), ("naming_parent", NAMING_CHILD)];
 
-/// A child can wait for the event and set it; what is duplicated into it, it can only wait for.
-pub(crate) fn check_the_access(parent: &str, child: u32, handle: u32) {
+/// Checks that a child can only wait for an event that was duplicated into it, and can also set any other.
+pub(crate) fn check_access(parent: &str, child: u32, handle: u32) {
     let expected = if parent == DUPLICATION_PARENT { 0x0010_0000 } else { 0x0010_0002 };
     assert_eq!(table::entry(child, handle).expect("the child has the event").access, expected);
 }
 
-/// What can't be a handle in any process, and a part of the message about it.
+/// Texts that can't be a handle value in any process, and a part of the message about each.
 pub(crate) const NO_HANDLES: [(&str, &str); 16] = [
-    ("", "no number"),
+    ("", "no digits"),
     ("event", "not a number"),
     ("68x", "not a number"),
     ("68 68", "not a number"),
-    ("0x", "no number"),
+    ("0x", "no digits"),
     ("0x4g", "not a number"),
     ("+68", "not a number"),
     ("-4", "negative"),
@@ -53,34 +116,35 @@ pub(crate) const NO_HANDLES: [(&str, &str); 16] = [
     ("70", "not a multiple of 4"),
 ];
 
-fn a_line_that_is_no_handle_is_refused() {
+fn a_line_that_is_not_a_handle_value_is_refused() {
     let child = Path::new(DUPLICATION_CHILD);
     let no_arguments: [&str; 0] = [];
-    // The pipe stays open after what is written: the child must not wait for more.
-    let told = |input: &[u8]| run_with_input(child, no_arguments, input, true, DEADLINE).expect_within(SOON);
+    // The pipe stays open after the line, so the child must not wait for end of file.
+    let run_with_open_pipe =
+        |input: &[u8]| run_with_input(child, no_arguments, input, true, DEADLINE).expect_within(SOON);
     for (number, part) in NO_HANDLES {
-        told(format!("{number}\n").as_bytes()).expect_code(2).expect_text(part);
-        told(format!("{number}\r\n").as_bytes()).expect_code(2).expect_text(part);
+        run_with_open_pipe(format!("{number}\n").as_bytes()).expect_code(2).expect_text(part);
+        run_with_open_pipe(format!("{number}\r\n").as_bytes()).expect_code(2).expect_text(part);
     }
-    told(b"\xff\xfe\n").expect_code(2).expect_text("expected the number of a handle");
-    told(b"32764\n").expect_code(1).expect_text("is not open");
-    told(&[b'6'; 100_000]).expect_code(2).expect_text("a line without an end");
+    run_with_open_pipe(b"\xff\xfe\n").expect_code(2).expect_text("is not a handle value");
+    run_with_open_pipe(b"32764\n").expect_code(1).expect_text("is not open");
+    run_with_open_pipe(&[b'6'; 100_000]).expect_code(2).expect_text("too long");
 
-    let closed =
+    let run_with_closed_pipe =
         |input: &[u8]| run_with_input(child, no_arguments, input, false, DEADLINE).expect_within(SOON);
-    closed(b"").expect_code(1).expect_text("standard input ended");
-    closed(b"68").expect_code(1).expect_text("standard input ended");
-    // Nothing comes, and nothing closes.
+    run_with_closed_pipe(b"").expect_code(1).expect_text("standard input ended");
+    run_with_closed_pipe(b"68").expect_code(1).expect_text("standard input ended");
+    // The parent writes nothing, and keeps the pipe open.
     run_with_input(child, ["--timeout", "0.5"], b"", true, DEADLINE)
         .expect_code(3)
-        .expect_text("no line came")
+        .expect_text("waiting for a line on standard input")
         .expect_within(SOON);
 }
 
-fn a_mutex_is_no_event() {
+fn a_mutex_is_refused_as_an_event() {
     let mutex = table::mutex();
     table::make_inheritable(&mutex);
-    // std's builder lets the child inherit it.
+    // std's `Command` lets the child inherit it.
     start(INHERITANCE_CHILD, &[&table::value(&mutex).to_string()])
         .expect_code(1)
         .expect_text("expected an event")

@@ -1,0 +1,59 @@
+//! The reasons for which a program stops before its last step.
+
+use std::fmt;
+use std::process::ExitStatus;
+
+use handover::Error;
+
+/// The exit code of a program whose deadline passed.
+pub(crate) const LATE: u8 = 3;
+
+/// The reason for which a program stops before its last step.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A call of the library failed.
+    Call(Error),
+    /// The child exited too early, or with an exit code other than 0.
+    Child {
+        /// The child's process id.
+        id: u32,
+        /// The child's exit status.
+        status: ExitStatus,
+        /// The step of the parent that the child should have waited for.
+        before: &'static str,
+    },
+    /// The path of the child's program is unknown.
+    NoProgram(String),
+    /// A deadline passed.
+    Late(String),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Call(Error::TimedOut { .. }) | Self::Late(_) => LATE,
+            // The command line accepts some names that turn out to be too long when they are used.
+            Self::Call(Error::InvalidHandleValue { .. } | Error::InvalidInput { .. }) => 2,
+            Self::Call(_) | Self::Child { .. } | Self::NoProgram(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(error) => error.fmt(f),
+            Self::Child { id, status, before } => {
+                write!(f, "child {id} exited with {status} before {before}")
+            }
+            Self::NoProgram(text) | Self::Late(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
