@@ -1,4 +1,4 @@
-//! The crate's error type, by kinds that a program can match on.
+//! The crate's error type, with one variant for each failure that a program can handle.
 
 use std::fmt;
 use std::io;
@@ -30,7 +30,7 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The timeout passed.
+    /// The timeout passed before the awaited event.
     #[non_exhaustive]
     TimedOut {
         /// The event that did not happen in time.
@@ -108,7 +108,7 @@ pub enum Error {
         /// The socket.
         object: String,
     },
-    /// No parent listed objects for this process.
+    /// This process inherited no objects by name: no parent listed any for it.
     #[non_exhaustive]
     NothingInherited,
     /// The manifest in the environment was written for another process; this process only copied its environment.
@@ -280,13 +280,14 @@ impl Error {
         }
     }
 
-    /// Adds to a failed call what it was made for.
+    /// Creates the error of a failed system call. `context` is a noun phrase for the object or the operation.
     pub(crate) fn system(context: impl Into<String>, error: SysError) -> Self {
         let SysError { call, source } = error;
         Self::System { call, context: context.into(), source }
     }
 
-    /// As [`system`](Self::system), for a call on a handle, which may not be open.
+    /// Creates the error of a failed system call on a handle: [`InvalidHandle`](Self::InvalidHandle) if the handle
+    /// isn't open, otherwise [`system`](Self::system).
     pub(crate) fn on_handle(object: impl Into<String>, error: SysError) -> Self {
         if crate::sys::handle::is_invalid_handle(&error) {
             return Self::InvalidHandle { object: object.into() };
@@ -294,6 +295,7 @@ impl Error {
         Self::system(object, error)
     }
 
+    /// Creates the error of an invalid argument. `reason` is a predicate: "is empty".
     pub(crate) fn invalid(input: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::InvalidInput { input: input.into(), reason: reason.into() }
     }
@@ -325,7 +327,8 @@ impl fmt::Display for Error {
             }
             Self::AccessDenied { call, object, right } => write!(
                 f,
-                "{call} was denied for {object}: the handle lacks the right {right}; open or share the object with that right"
+                "{call} was denied for {object}: the handle lacks the right {right}; open or share the object \
+                 with that right"
             ),
             Self::ProgramNotFound { program, searched } => {
                 write!(f, "program {program:?} not found; ")?;
@@ -356,8 +359,8 @@ impl fmt::Display for Error {
             ),
             Self::InvalidManifest { name, reason } => write!(
                 f,
-                "the environment variable {name} is not a valid manifest: it {reason}; only a parent that lists objects \
-                 should set it"
+                "the environment variable {name}, which lists the inherited objects, is invalid: it {reason}; only the \
+                 process that starts this one should set it"
             ),
             Self::UnknownName { name, available } => {
                 write!(f, "no object is named {name:?}; available: ")?;
@@ -403,14 +406,18 @@ impl fmt::Display for Error {
                 write!(f, "the listening process {pid} refused the connection")
             }
             Self::OtherUser { pid, user } => {
-                write!(f, "the listening process {pid} runs as another user, {user}; only processes of this user are trusted")
+                write!(
+                    f,
+                    "the listening process {pid} runs as another user, {user}; only processes of this user are trusted"
+                )
             }
             Self::InvalidInput { input, reason } => write!(f, "{input} {reason}"),
         }
     }
 }
 
-/// A duration in whole milliseconds, or in seconds from ten seconds on or where it is whole seconds.
+/// A duration, rounded for messages: in milliseconds below ten seconds, otherwise in seconds with one decimal. Whole
+/// seconds are written without decimals.
 struct Rounded(Duration);
 
 impl fmt::Display for Rounded {
@@ -470,7 +477,7 @@ impl TryFrom<usize> for HandleValue {
     type Error = Error;
 
     fn try_from(number: usize) -> Result<Self> {
-        // A 32-bit process's INVALID_HANDLE_VALUE is 32 bits of ones, which the check knows too.
+        // In a 32-bit process, INVALID_HANDLE_VALUE has 32 bits set instead of 64. The check refuses both.
         Self::try_from(number as u64)
     }
 }
@@ -478,7 +485,7 @@ impl TryFrom<usize> for HandleValue {
 impl FromStr for HandleValue {
     type Err = Error;
 
-    /// Reads decimal digits, or hexadecimal ones after `0x`.
+    /// Parses decimal digits, or hex digits after `0x`.
     fn from_str(text: &str) -> Result<Self> {
         Ok(Self::parse(text)?)
     }
@@ -487,7 +494,7 @@ impl FromStr for HandleValue {
 impl FromStr for ProcessIdentity {
     type Err = Error;
 
-    /// Reads the text that `Display` writes.
+    /// Parses the text that `Display` writes.
     fn from_str(text: &str) -> Result<Self> {
         Ok(Self::parse(text)?)
     }

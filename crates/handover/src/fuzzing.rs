@@ -1,11 +1,11 @@
-//! Doors to what is pure, for this crate's own fuzz targets in `fuzz/`. Not part of the API.
+//! Access to the crate's pure functions for its own fuzz targets in `fuzz/`. Not part of the API.
 //!
-//! Nothing is done here: each function passes on to the one that the library itself calls.
+//! Each function only calls the one that the library itself uses.
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
 
-use crate::channel::wire::{Content, Header, Place, Table};
+use crate::channel::wire::{Content, Header, ObjectRef, Table};
 use crate::channel::{handshake, wire};
 use crate::error::Result;
 use crate::handle::HandleValue;
@@ -16,43 +16,43 @@ use crate::object::adopt;
 use crate::process::env_block::{self, Variables};
 use crate::process::{command_line, placeholder};
 
-/// What is wrong.
+/// The rule that an input breaks.
 pub type Broken = &'static str;
 
-/// A message's number, the names of its objects with their values, and its bytes.
+/// A message's number, the names of its objects with their handle values, and its bytes.
 pub type Message = (u64, Vec<(String, Option<HandleValue>)>, Vec<u8>);
 
-/// How many bytes the whole frame has that begins so; `None` if more has to come first.
+/// Returns the length of the frame that begins with these bytes, or `None` if its header is incomplete.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
-pub fn frame_length(came: &[u8], with_values: bool) -> Result<Option<usize>, Broken> {
-    let header = if with_values { Header::parse::<HandleValue>(came) } else { Header::parse::<()>(came) };
+/// The rule that the header breaks.
+pub fn frame_length(bytes: &[u8], with_values: bool) -> Result<Option<usize>, Broken> {
+    let header = if with_values { Header::parse::<HandleValue>(bytes) } else { Header::parse::<()>(bytes) };
     header.map(|header| header.map(|header| header.frame_length()))
 }
 
-/// The message of a frame that is whole: with values as Windows has it, without as Linux has it.
+/// Parses a complete frame: with handle values as on Windows, or without as on Linux.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The rule that the frame breaks.
 pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
-    fn parse<P: Place>(frame: &[u8], value: fn(P) -> Option<HandleValue>) -> Result<Message, Broken> {
+    fn parse<P: ObjectRef>(frame: &[u8], value: fn(P) -> Option<HandleValue>) -> Result<Message, Broken> {
         let header = Header::parse::<P>(frame)?.ok_or("not a whole header")?;
-        let places = wire::parse(&header, frame)?;
+        let refs = wire::parse(&header, frame)?;
         let content = Content::new::<P>(&header, frame.to_vec());
-        let objects = content.names().map(str::to_owned).zip(places.into_iter().map(value)).collect();
+        let objects = content.names().map(str::to_owned).zip(refs.into_iter().map(value)).collect();
         Ok((header.number, objects, content.into_bytes()))
     }
     if with_values { parse::<HandleValue>(frame, Some) } else { parse::<()>(frame, |()| None) }
 }
 
-/// The frame of a message.
+/// Builds the frame of a message.
 ///
 /// # Errors
 ///
-/// If no frame can hold it.
+/// [`Error::InvalidInput`](crate::Error::InvalidInput) if no frame can hold the message.
 pub fn write_frame(
     number: u64,
     objects: &[(String, Option<HandleValue>)],
@@ -72,47 +72,47 @@ pub fn write_frame(
     Ok(frame)
 }
 
-/// What a listener on Windows answers.
+/// Builds a Windows listener's answer to a client.
 #[must_use]
 pub fn write_answer(values: [HandleValue; 3], nonce: u64) -> Vec<u8> {
     handshake::answer(values, nonce).to_vec()
 }
 
-/// What such an answer says.
+/// Parses a Windows listener's answer.
 ///
 /// # Errors
 ///
-/// If it is none.
+/// The reason why the bytes are not an answer.
 pub fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
     handshake::parse_answer(answer)
 }
 
-/// Whom a manifest is meant for, and its objects.
+/// The process that a manifest is meant for, and its objects.
 pub type Listed = (String, Vec<(String, HandleValue)>);
 
-/// What a manifest says.
+/// Parses a manifest.
 ///
 /// # Errors
 ///
-/// If it is none.
+/// If the text is not a manifest.
 pub fn parse_manifest(text: &str) -> Result<Listed> {
     Manifest::parse(text).map(|Manifest { meant_for, objects }| (meant_for, objects))
 }
 
-/// The manifest that says so.
+/// Builds a manifest.
 ///
 /// # Errors
 ///
-/// If it is too long.
+/// If the manifest is too long.
 pub fn write_manifest((meant_for, objects): Listed) -> Result<String> {
     Manifest { meant_for, objects }.text()
 }
 
-/// What a service manager's variables say that this process has.
+/// Parses the variables in which a service manager lists the descriptors of this process.
 ///
 /// # Errors
 ///
-/// If no manager writes them so.
+/// If no service manager writes such values.
 pub fn activated(
     meant_for: Option<OsString>,
     count: Option<OsString>,
@@ -122,22 +122,22 @@ pub fn activated(
     listen_fds::named(meant_for, count, names, this)
 }
 
-/// The number that a line of the standard input says.
+/// Parses a handle value in a line of the standard input.
 ///
 /// # Errors
 ///
-/// If it says none.
+/// If the line contains no handle value.
 pub fn value_of_line(line: &[u8]) -> Result<HandleValue> {
     adopt::value_in_line(line)
 }
 
-/// Why a number can be no handle on Windows.
+/// Returns the reason why a number can't be a handle value on Windows, or `None` if it can.
 #[must_use]
 pub fn objection_to_handle(number: u64) -> Option<Broken> {
     range::objection_on_windows(number)
 }
 
-/// Why a number can be no descriptor on Linux.
+/// Returns the reason why a number can't be a file descriptor on Linux, or `None` if it can.
 #[must_use]
 pub fn objection_to_descriptor(number: u64) -> Option<Broken> {
     range::objection_on_linux(number)
@@ -146,13 +146,13 @@ pub fn objection_to_descriptor(number: u64) -> Option<Broken> {
 /// A part of a command line.
 #[derive(Debug, Clone, Copy)]
 pub enum Part<'a> {
-    /// Comes through as it is.
+    /// An argument, quoted so that the program receives it unchanged.
     Argument(&'a [u16]),
-    /// Is left alone.
+    /// Text that is appended without quoting.
     Raw(&'a [u16]),
 }
 
-/// The command line of a program on Windows.
+/// Builds the command line of a program on Windows.
 #[must_use]
 pub fn command_line(program: &[u16], parts: &[Part<'_>]) -> Vec<u16> {
     let mut line = Vec::new();
@@ -166,18 +166,18 @@ pub fn command_line(program: &[u16], parts: &[Part<'_>]) -> Vec<u16> {
     line
 }
 
-/// An environment on Windows.
+/// The environment variables of a process on Windows.
 #[derive(Debug)]
 pub struct Environment(Variables);
 
 impl Environment {
-    /// One without variables, whose names compare so.
+    /// Creates an environment without variables, whose names are compared with `compare`.
     #[must_use]
     pub fn new(compare: fn(&[u16], &[u16]) -> Ordering) -> Self {
         Self(Variables::new(compare))
     }
 
-    /// That of a block.
+    /// Parses an environment block.
     #[must_use]
     pub fn of_block(block: &[u16], compare: fn(&[u16], &[u16]) -> Ordering) -> Self {
         Self(Variables::of_block(block, compare))
@@ -187,10 +187,10 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// If no block can have it.
+    /// The rule that the name or the value breaks.
     pub fn set(&mut self, name: &[u16], value: &[u16]) -> Result<(), Broken> {
         match env_block::objection(name, value) {
-            Some(why) => Err(why),
+            Some(reason) => Err(reason),
             None => {
                 self.0.set(name, value);
                 Ok(())
@@ -203,26 +203,27 @@ impl Environment {
         self.0.remove(name);
     }
 
-    /// The block.
+    /// Builds the environment block.
     #[must_use]
     pub fn block(&self) -> Vec<u16> {
         self.0.block()
     }
 }
 
-/// Why a text can't be an object's name.
+/// Returns the reason why a text can't be an object's name, or `None` if it can.
 #[must_use]
 pub fn objection_to_name(text: &str) -> Option<&str> {
     text::objection(text, "has a letter that no name has")
 }
 
-/// Why a text can't be a name to listen under.
+/// Returns the reason why a text can't be a listener's name, or `None` if it can.
 #[must_use]
 pub fn objection_to_listen(text: &str) -> Option<Broken> {
     text::objection_to_listen(text)
 }
 
-/// An object's name on Windows with what says where it is found, and by how many units it is too long.
+/// Returns an object's name on Windows with its namespace prefix, and the number of UTF-16 units by which it is too
+/// long.
 #[must_use]
 pub fn object_on_windows(name: &str, is_global: bool) -> (String, Option<usize>) {
     let object = text::on_windows::object(name, is_global);
@@ -230,7 +231,7 @@ pub fn object_on_windows(name: &str, is_global: bool) -> (String, Option<usize>)
     (object, excess)
 }
 
-/// The pipe behind a name on Windows, and by how many units it is too long.
+/// Returns the path of a listener's named pipe on Windows, and the number of UTF-16 units by which it is too long.
 #[must_use]
 pub fn pipe_on_windows(user: &str, name: &str) -> (String, Option<usize>) {
     let pipe = text::on_windows::pipe(user, name);
@@ -238,7 +239,7 @@ pub fn pipe_on_windows(user: &str, name: &str) -> (String, Option<usize>) {
     (pipe, excess)
 }
 
-/// The two files of a name on Linux: the socket's, and the one that is locked.
+/// Returns the two files of a name on Linux: the socket and the lock file.
 #[must_use]
 pub fn files_on_linux(name: &str, is_listener: bool) -> (String, String) {
     use text::on_linux::{Sort, lock_of, socket};
@@ -247,17 +248,17 @@ pub fn files_on_linux(name: &str, is_listener: bool) -> (String, String) {
     (socket, lock)
 }
 
-/// The socket whose lock a file is.
+/// Returns the socket to which a lock file belongs.
 #[must_use]
 pub fn socket_of_lock(file: &str) -> Option<&str> {
     text::on_linux::socket_of_lock(file)
 }
 
-/// A template with its numbers.
+/// Replaces the placeholders in a text by handle values.
 ///
 /// # Errors
 ///
-/// What it asks for that isn't there, and braces that don't go together.
+/// If a placeholder has no value, or the braces don't match.
 pub fn fill(text: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
     placeholder::fill(text, value)
 }

@@ -1,9 +1,9 @@
-//! A channel as a program has it.
+//! `Channel`, the public type: one endpoint of a connection over which messages carry objects.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::imp::{Endpoint, Pair, RESERVED, end_of_child};
+use super::imp::{Endpoint, Pair, RESERVED, endpoint_of_child};
 use super::{Message, ReceivedMessage, wire};
 use crate::error::{Error, Result};
 use crate::handle::ObjectKind;
@@ -12,12 +12,14 @@ use crate::process::Process;
 use crate::process::{Child, Command};
 use crate::wait::Deadline;
 
-/// One end of a connection to another process, over which messages go both ways: bytes, and objects by name.
+/// An endpoint of a connection to another process, over which messages travel in both directions.
 ///
-/// | the other process is | this process calls | the other calls |
+/// A message carries bytes, and objects by name.
+///
+/// | the peer process is | this process calls | the peer process calls |
 /// |---|---|---|
 /// | a child | [`Command::channel`](crate::Command::channel), then [`Child::take_channel`](crate::Child::take_channel) | [`Channel::parent`] |
-/// | any other of the same user | [`Listener::bind`](crate::Listener::bind), [`accept`](crate::Listener::accept) | [`Channel::connect`] |
+/// | any other process of the same user | [`Listener::bind`](crate::Listener::bind), [`accept`](crate::Listener::accept) | [`Channel::connect`] |
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -25,7 +27,7 @@ use crate::wait::Deadline;
 ///
 /// let ready = Event::manual_reset()?;
 /// let mut child = Command::new("worker").channel().spawn()?;
-/// let channel = child.take_channel().expect("it was asked for");
+/// let channel = child.take_channel().expect("the command has a channel");
 /// channel.send(Message::new(b"go").with("ready", &ready))?;
 /// let answer = channel.recv_timeout(Duration::from_secs(5))?;
 /// # Ok::<(), handover::Error>(())
@@ -46,149 +48,183 @@ use crate::wait::Deadline;
 ///
 /// # Who owns what
 ///
-/// What is sent is duplicated: the sender keeps its own handle and may close it as soon as the call returns. A
-/// message arrives with all its objects, or is an error with none left behind. A message that is never received is
-/// closed by the receiver's end when that is dropped, or goes with the process.
+/// A send duplicates the objects. The sender keeps its own handles and may close them as soon as the call returns. The
+/// receiver owns the objects that a message brings. A message arrives with all its objects; otherwise receiving fails
+/// and leaks no handles. The objects of a message that is never received are closed when the receiving endpoint is
+/// dropped, or when its process exits.
 ///
-/// The parent or server is the *stronger* end and duplicates in both directions; it has a handle to the child or
-/// client, which has none to it. Objects that the weaker end sends are fetched when the stronger one receives them. So
-/// the weaker end, when it is dropped, waits until they are fetched, for at most ten seconds; [`flush`](Self::flush)
-/// waits for as long as it is told, and says whether they were. A process that ends by
-/// [`exit`](std::process::exit) takes with it what wasn't fetched.
+/// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows its
+/// process duplicates in both directions, with its handle to the weaker process; the weaker process has no handle with
+/// that right. When the weaker endpoint sends objects, the stronger one fetches them at the moment it receives the
+/// message. Therefore:
+///
+/// - Dropping the weaker endpoint waits until its objects are fetched, for at most ten seconds.
+/// - [`flush`](Self::flush) waits for the same, up to a timeout of your choice, and fails if it passes.
+/// - If the weaker process calls [`exit`](std::process::exit) earlier, the objects that were not fetched are lost.
+///
+/// On Linux the kernel holds the objects in transit, so neither endpoint waits for the other.
 ///
 /// # Threads
 ///
-/// Clones are the same end, so one thread can send while another receives. If several receive, each message goes to
-/// one of them. While a send waits for room in the pipe, it reads what comes and keeps it for the next receive, so two
-/// ends that send large messages at the same moment don't wait for each other.
+/// Clones share one endpoint, so one thread can send while another receives. If several threads receive, each message
+/// goes to one of them. While a send waits for space in the pipe, it reads incoming messages and keeps them for the
+/// next receive. So two processes that send large messages to each other at the same moment don't deadlock.
 ///
 /// # Trust
 ///
-/// Whoever has the weaker end can give, and can't take: numbers that it makes up refer to its own handles at most, and
-/// what isn't a message ends the channel ([`Error::Protocol`]). Objects of kinds that are power over a process are
-/// let in only after [`allow`](Self::allow). Whoever has the stronger end can do all that the weaker process can.
+/// The process at the weaker endpoint can give objects, but can't take any. Handle values that it makes up refer at
+/// most to its own handles. Data that is not a valid message closes the channel ([`Error::Protocol`]). Objects that
+/// give power over a process, such as process handles, are accepted only after [`allow`](Self::allow). On Windows the
+/// process at the stronger endpoint has full control over the weaker process.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    link: Arc<Endpoint>,
+    endpoint: Arc<Endpoint>,
 }
 
 impl Channel {
-    /// The most bytes of one message: 16 MiB.
+    /// The maximum number of bytes in one message: 16 MiB.
     pub const MAX_BYTES: usize = wire::MAX_BYTES;
-    /// The most objects of one message: 253.
+    /// The maximum number of objects in one message: 253.
     pub const MAX_OBJECTS: usize = wire::MAX_OBJECTS;
 
-    pub(crate) fn new(link: Endpoint) -> Self {
-        Self { link: Arc::new(link) }
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint: Arc::new(endpoint) }
     }
 
-    /// The channel to this process's parent, if it was started with
+    /// Returns the channel to the parent, if it started this process with
     /// [`Command::channel`](crate::Command::channel).
     ///
+    /// The caller owns this process's endpoint. Dropping the last clone closes it.
+    ///
     /// # Errors
     ///
-    /// [`Error::NoParentChannel`] if it wasn't; [`Error::AlreadyTaken`] the second time; otherwise as
-    /// [`inherited`](crate::inherited).
+    /// - [`Error::NoParentChannel`] if the parent gave this process no channel.
+    /// - [`Error::AlreadyTaken`] if this was called before.
+    /// - The errors of [`inherited`](crate::inherited).
     pub fn parent() -> Result<Self> {
         let handles = Reserved::take("the channel to the parent", &RESERVED)?;
-        end_of_child(handles).map(Self::new)
+        endpoint_of_child(handles).map(Self::new)
     }
 
-    /// Sends a message, and waits for as long as the other end doesn't read and the pipe is full.
+    /// Sends a message, waiting while the pipe is full and the peer process doesn't read.
+    ///
+    /// The caller's handles stay open and unchanged. The receiver gets handles of its own.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] for what no message can hold, [`Error::InvalidHandleValue`], [`Error::InvalidHandle`] and
-    /// [`Error::SocketUnsupported`] for an object that can't be shared: nothing of the message is sent then, and the channel goes
-    /// on. [`Error::ProcessExited`] if the other process has ended, [`Error::Disconnected`] if it has closed its end.
-    /// [`Error::Protocol`] and [`Error::PartialSend`] if the channel has ended before.
+    /// These errors concern one message. Nothing of it is sent, and the channel stays usable:
+    ///
+    /// - [`Error::InvalidInput`] if the message breaks a limit of [`Message`].
+    /// - [`Error::InvalidHandleValue`], [`Error::InvalidHandle`] and [`Error::SocketUnsupported`] if an object can't be
+    ///   sent.
+    ///
+    /// After these errors nothing more can be sent:
+    ///
+    /// - [`Error::ProcessExited`] if the peer process has exited.
+    /// - [`Error::Disconnected`] if the peer process has closed its endpoint.
+    /// - [`Error::Protocol`] if the peer process has broken the protocol.
+    /// - [`Error::PartialSend`] if an earlier send was interrupted.
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<()> {
-        self.link.send(&message.into(), Deadline::NEVER).map(drop)
+        self.endpoint.send(&message.into(), Deadline::NEVER).map(drop)
     }
 
-    /// Sends a message, for at most this long.
+    /// Sends a message, waiting for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`Error::TimedOut`] if the other end didn't read for so long. The message doesn't
-    /// arrive. If it was waiting for room in the pipe, a part of it may have been read, so nothing more can be sent
-    /// ([`Error::PartialSend`]); what was sent before arrives, and receiving goes on.
+    /// The errors of [`send`](Self::send), and [`Error::TimedOut`] if the peer process didn't read in time. That
+    /// message is not delivered. If a part of it was already written, nothing more can be sent
+    /// ([`Error::PartialSend`]). Messages that were sent earlier still arrive, and receiving still works.
     pub fn send_timeout<'a>(&self, message: impl Into<Message<'a>>, timeout: Duration) -> Result<()> {
-        if self.link.send(&message.into(), Deadline::after(timeout))? {
+        if self.endpoint.send(&message.into(), Deadline::after(timeout))? {
             return Ok(());
         }
-        Err(Self::timed_out(format!("process {} to read its channel", self.link.process_id()), timeout))
+        Err(Self::timed_out(format!("process {} to read its channel", self.endpoint.process_id()), timeout))
     }
 
-    /// The next message. [`recv_timeout`](Self::recv_timeout) is safer: a process can live and never send one.
+    /// Receives the next message, waiting without a limit.
+    ///
+    /// Prefer [`recv_timeout`](Self::recv_timeout): a peer process can keep running and never send a message.
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if the other process has ended, [`Error::Disconnected`] if it has closed its end: both after what
-    /// it sent before was received. [`Error::Protocol`] if it was no message; the channel has ended.
+    /// - [`Error::ProcessExited`] if the peer process has exited.
+    /// - [`Error::Disconnected`] if the peer process has closed its endpoint.
+    /// - [`Error::Protocol`] if the received data is not a valid message. The channel is closed.
+    ///
+    /// The first two are returned only after all messages that were sent before have been received.
     pub fn recv(&self) -> Result<ReceivedMessage> {
         self.recv_timeout(Duration::MAX)
     }
 
-    /// The next message, if it comes within this time.
+    /// Receives the next message, waiting for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), and [`Error::TimedOut`].
+    /// The errors of [`recv`](Self::recv), and [`Error::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<ReceivedMessage> {
-        let received = self.link.receive(timeout)?;
+        let received = self.endpoint.receive(timeout)?;
         received.ok_or_else(|| {
-            Self::timed_out(format!("a message from process {}", self.link.process_id()), timeout)
+            Self::timed_out(format!("a message from process {}", self.endpoint.process_id()), timeout)
         })
     }
 
-    /// The next message, if it is there. While another thread is receiving or sending, it may take 40 ms to find out.
+    /// Receives the next message if it has already arrived, and returns `None` otherwise.
+    ///
+    /// While another thread is receiving or sending, this can take up to 40 ms.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<Option<ReceivedMessage>> {
-        self.link.receive(Duration::ZERO)
+        self.endpoint.receive(Duration::ZERO)
     }
 
-    /// Waits until the other end has its own handles to all objects that were sent so far. It has them at once if
-    /// this is the stronger end; a weaker end's are fetched when the messages are received. Bytes aren't waited for.
+    /// Waits until the peer process owns handles to all objects that were sent before.
+    ///
+    /// At the stronger endpoint this returns at once, because a send already puts the handles into the weaker process.
+    /// At the weaker endpoint it waits until the stronger one has received the messages that carry objects. It doesn't
+    /// wait for messages without objects. On Linux the kernel holds the objects in transit, so this returns at once.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`]; [`Error::ProcessExited`] and [`Error::Disconnected`] if they never will be fetched.
+    /// - [`Error::TimedOut`].
+    /// - [`Error::ProcessExited`] and [`Error::Disconnected`] if the peer process can no longer fetch the objects.
     pub fn flush(&self, timeout: Duration) -> Result<()> {
-        if self.link.flush(Deadline::after(timeout))? {
+        if self.endpoint.flush(Deadline::after(timeout))? {
             return Ok(());
         }
         Err(Self::timed_out(
-            format!("process {} to receive the objects that were sent", self.link.process_id()),
+            format!("process {} to receive the objects that were sent", self.endpoint.process_id()),
             timeout,
         ))
     }
 
-    /// Lets in objects of this kind from now on, beside events, mutexes, semaphores, sections, files (which are
-    /// pipes, too), timers, and on Linux sockets.
+    /// Accepts objects of this kind from now on, in addition to those accepted already.
     ///
-    /// A handle to a process, thread, token or job is power over a process, and no more than that of its sender; but a
-    /// receiver that takes it for its own can be made to use it against itself.
+    /// A new channel accepts events, mutexes, semaphores, shared memory, files (which include pipes), timers, and on
+    /// Linux sockets.
+    ///
+    /// A handle to a process, thread, token or job gives power over a process. The sender already has that power, so it
+    /// gains none. But a receiver that mistakes such an object for its own can be tricked into acting on itself.
     pub fn allow(&self, kind: ObjectKind) -> &Self {
-        self.link.allowed.add(kind);
+        self.endpoint.allowed.add(kind);
         self
     }
 
-    /// Lets in objects of these kinds from now on, and no others.
+    /// Accepts objects of these kinds from now on, and rejects all others.
     pub fn allow_only(&self, kinds: impl IntoIterator<Item = ObjectKind>) -> &Self {
-        self.link.allowed.replace(kinds.into_iter().collect());
+        self.endpoint.allowed.replace(kinds.into_iter().collect());
         self
     }
 
-    /// The process that has the other end; `None` if it is a parent that had ended before this process asked.
+    /// Returns the peer process, or `None` if it is a parent that exited before this process opened it.
     ///
-    /// The stronger end's can duplicate in both directions, the weaker end's can be waited for.
+    /// At the stronger endpoint, the returned process can be used to duplicate in both directions. At the weaker
+    /// endpoint, it can be waited for.
     #[must_use]
     pub fn peer(&self) -> Option<&Process> {
-        self.link.process()
+        self.endpoint.process()
     }
 
     fn timed_out(waiting_for: String, timeout: Duration) -> Error {
@@ -197,7 +233,8 @@ impl Channel {
 }
 
 impl Command<'_> {
-    /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both processes run.
+    /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both processes
+    /// run.
     ///
     /// [`Child::take_channel`] returns this process's endpoint, and [`Channel::parent`] the child's.
     /// [`status`](Self::status) and [`output`](Self::output), which only wait, close this process's endpoint at once.
@@ -207,8 +244,8 @@ impl Command<'_> {
 }
 
 impl Child {
-    /// Takes this process's endpoint of the channel to the child, if [`Command::channel`] asked for one and it hasn't been
-    /// taken.
+    /// Takes this process's endpoint of the channel to the child, if [`Command::channel`] asked for one and it hasn't
+    /// been taken.
     ///
     /// A wait for the child closes an endpoint that wasn't taken.
     pub fn take_channel(&mut self) -> Option<Channel> {

@@ -1,4 +1,4 @@
-//! What a listener tells a client at the door (pure).
+//! The answer by which a Windows listener gives a client its endpoint of the channel (pure).
 
 use super::wire::Broken;
 use crate::handle::HandleValue;
@@ -7,34 +7,36 @@ const MAGIC: [u8; 2] = *b"HO";
 const VERSION: u8 = 1;
 const VALUE: usize = 4;
 
-/// How many bytes a listener's answer to a client has.
+/// The length of the answer in bytes.
 pub(crate) const ANSWER: usize = 24;
 
-/// What a listener answers to a client: where in the client's own table its end of the channel is, and a number that
-/// the ledger behind it has too.
+/// Builds the answer to a client.
+///
+/// It holds the handle values of the client's endpoint, which are valid in the client's own handle table, and a nonce
+/// that the channel's ownership page also holds.
 pub(crate) fn answer(values: [HandleValue; 3], nonce: u64) -> [u8; ANSWER] {
     let mut answer = [0; ANSWER];
     answer[..2].copy_from_slice(&MAGIC);
     answer[2] = VERSION;
-    for (place, value) in answer[4..].chunks_exact_mut(VALUE).zip(values) {
-        place.copy_from_slice(&value.get().to_le_bytes());
+    for (field, value) in answer[4..].chunks_exact_mut(VALUE).zip(values) {
+        field.copy_from_slice(&value.get().to_le_bytes());
     }
     answer[NONCE..].copy_from_slice(&nonce.to_le_bytes());
     answer
 }
 
-/// Where the number stands in a listener's answer.
+/// The offset of the nonce in the answer.
 const NONCE: usize = 16;
 
-/// The values and the number of a listener's answer.
+/// Returns the handle values and the nonce of an answer.
 pub(crate) fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
-    let wrong = "the listener's answer is none";
+    let wrong = "the listener's answer is malformed";
     let Some([VERSION, 0, values @ ..]) = answer.strip_prefix(&MAGIC) else { return Err(wrong) };
     if answer.len() != ANSWER {
         return Err(wrong);
     }
-    let value = |place: usize| {
-        let bytes = values[place * VALUE..][..VALUE].try_into().map_err(|_| wrong)?;
+    let value = |index: usize| {
+        let bytes = values[index * VALUE..][..VALUE].try_into().map_err(|_| wrong)?;
         HandleValue::try_from(u64::from(u32::from_le_bytes(bytes))).map_err(|_| wrong)
     };
     let values = [value(0)?, value(1)?, value(2)?];
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listeners_answer_is_read_and_nothing_else() {
+    fn parse_accepts_a_built_answer_and_rejects_any_change() {
         let values = [value(1), value(2), value(70_000)];
         let right = answer(values, 0x1234_5678_9abc_def0);
         assert_eq!(parse_answer(&right), Ok((values, 0x1234_5678_9abc_def0)));
@@ -62,11 +64,11 @@ mod tests {
             assert!(parse_answer(&right[..length]).is_err());
         }
         assert!(parse_answer(&[&right[..], &[0]].concat()).is_err());
-        // What says which format it is, and the highest byte of each value.
-        for place in [0, 1, 2, 3, 7, 11, 15] {
+        // The bytes of the magic number and of the version, and the highest byte of each handle value.
+        for index in [0, 1, 2, 3, 7, 11, 15] {
             let mut wrong = right;
-            wrong[place] = 0xff;
-            assert!(parse_answer(&wrong).is_err(), "{place}");
+            wrong[index] = 0xff;
+            assert!(parse_answer(&wrong).is_err(), "{index}");
         }
         assert!(parse_answer(&answer([value(1), value(2), value(1)], 0)).is_err());
     }

@@ -9,7 +9,7 @@ use crate::handle::ObjectKind;
 pub(crate) struct KindFilter(RwLock<Vec<ObjectKind>>);
 
 impl Default for KindFilter {
-    /// Accepts every kind that is no power over a process.
+    /// Accepts every kind that gives no power over a process.
     fn default() -> Self {
         let accepted = ObjectKind::ALL.iter().filter(|kind| kind.is_accepted_by_default());
         Self(RwLock::new(accepted.cloned().collect()))

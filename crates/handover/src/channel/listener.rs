@@ -1,15 +1,15 @@
-//! How unrelated processes meet: under a name, one at a time, and then over a channel of their own.
+//! `Listener` and `Channel::connect`: how unrelated processes open a channel to each other by a name.
 
 use std::time::Duration;
 
 use super::Channel;
-use super::imp::{self as os, Client, Door};
+use super::imp::{self as os, Client, SystemListener};
 use crate::error::{Error, Result};
 use crate::name::text::objection_to_listen;
 use crate::process::{Process, User};
 use crate::wait::Deadline;
 
-/// Where processes of the same user find this one, by a name, to have a [`Channel`] to it.
+/// A listener to which processes of the same user connect by a name. Each connection becomes a [`Channel`].
 ///
 /// ```no_run
 /// use handover::Listener;
@@ -25,138 +25,159 @@ use crate::wait::Deadline;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// The name is a user's own: another user's program of the same name doesn't collide with it, and can't come in.
-/// Machines elsewhere in a network can't either. A client that stands still on its way in is sent away after a second;
-/// others wait so long.
+/// Names belong to a user. A program of another user can use the same name without a collision, and can't connect.
+/// Processes on other machines can't connect either. A client that connects and then stops responding is disconnected
+/// after one second; other clients wait until then.
 #[derive(Debug)]
 pub struct Listener {
     name: String,
-    door: Door,
+    inner: SystemListener,
 }
 
 impl Listener {
-    /// Listens under a name: text that isn't empty, without slashes and NUL, without a dot or space at its end. Some
-    /// 180 characters fit on Windows, and some 70 bytes on Linux, where the name stands in the path of a socket. On
-    /// Windows case makes no difference. The name is in use until this is dropped.
+    /// Starts listening under a name.
+    ///
+    /// The name must not be empty, must not contain a slash, a backslash or NUL, and must not end with a dot or a
+    /// space. About 180 characters fit on Windows. About 70 bytes fit on Linux, where the name becomes part of a
+    /// socket's path. Windows ignores case. The name is in use until the listener is dropped.
+    ///
+    /// On Windows this creates a named pipe
+    /// ([`CreateNamedPipeW`](https://learn.microsoft.com/en-us/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew)),
+    /// on Linux a Unix socket ([`unix(7)`](https://man7.org/linux/man-pages/man7/unix.7.html)).
     ///
     /// # Errors
     ///
-    /// [`Error::NameInUse`] if anybody uses it, a listener or a program that is after its clients;
-    /// [`Error::InvalidInput`] for what can't be a name.
+    /// - [`Error::NameInUse`] if the name is in use, by another listener or by a program that tries to impersonate one.
+    /// - [`Error::InvalidInput`] if the text can't be a name.
     #[doc(alias = "CreateNamedPipe")]
     pub fn bind(name: &str) -> Result<Self> {
         check(name)?;
-        Ok(Self { name: name.into(), door: Door::open(name)? })
+        Ok(Self { name: name.into(), inner: SystemListener::open(name)? })
     }
 
-    /// Waits for the next client. Who it is can be asked before anything is exchanged; if what this returns is
-    /// dropped, the client is refused.
+    /// Waits for the next client.
+    ///
+    /// The caller can check the client's process and user before any data is exchanged. Dropping the returned value
+    /// refuses the client.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the listener can't go on. A client that has ended or can't be opened is sent away, and
-    /// the next one waited for.
+    /// [`Error::System`] if the listener can't continue. A client that has exited or can't be opened is disconnected,
+    /// and the wait goes on.
     pub fn accept(&mut self) -> Result<Incoming<'_>> {
         self.accept_timeout(Duration::MAX)
     }
 
-    /// As [`accept`](Self::accept), for at most this long.
+    /// Waits for the next client, for at most `time`.
     ///
     /// # Errors
     ///
-    /// As [`accept`](Self::accept), and [`Error::TimedOut`].
+    /// The errors of [`accept`](Self::accept), and [`Error::TimedOut`].
     pub fn accept_timeout(&mut self, time: Duration) -> Result<Incoming<'_>> {
-        match self.door.wait_for_client(&self.name, Deadline::after(time))? {
+        match self.inner.wait_for_client(&self.name, Deadline::after(time))? {
             Some(client) => Ok(Incoming { listener: self, client: Some(client) }),
-            None => {
-                Err(Error::TimedOut { waiting_for: format!("a client of {:?}", self.name), timeout: time })
-            }
+            None => Err(Error::TimedOut {
+                waiting_for: format!("a client to connect to {:?}", self.name),
+                timeout: time,
+            }),
         }
     }
 }
 
-/// A client that has come to a [`Listener`] and isn't let in yet. Dropping it refuses the client.
+/// A client that has connected to a [`Listener`] and is not accepted yet. Dropping it refuses the client.
 #[derive(Debug)]
 #[must_use = "dropping it refuses the client"]
 pub struct Incoming<'a> {
     listener: &'a mut Listener,
-    /// `None` once it was let in.
+    /// `None` once the client is accepted.
     client: Option<Client>,
 }
 
 impl Incoming<'_> {
-    /// The process that has come. Its id is as the system has it; that it is this very process, and not one that was
-    /// given the id later, is made sure by [`accept`](Self::accept).
+    /// Returns the client's process.
+    ///
+    /// The process comes from the id that the system reports, which could have been reused. [`accept`](Self::accept)
+    /// makes sure that the client is this very process.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.client().process
     }
 
-    /// The user that it runs as.
+    /// Returns the user that the client runs as.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.client().user
     }
 
-    /// Lets the client in, and waits for it to come in, for a second at most. This process is the stronger end.
+    /// Accepts the client, and waits for at most one second until it has taken its endpoint.
+    ///
+    /// The caller owns the returned endpoint, which is the stronger one. The client owns the other.
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if it has ended, [`Error::TimedOut`] if it stands still; nothing is left in it then, and
-    /// the listener goes on.
+    /// - [`Error::ProcessExited`] if the client has exited.
+    /// - [`Error::TimedOut`] if the client doesn't respond.
+    ///
+    /// After an error no handle is left in the client process, and the listener stays usable.
     pub fn accept(mut self) -> Result<Channel> {
-        let client = self.client.take().expect("only letting it in takes it");
-        self.listener.door.let_in(client, &self.listener.name).map(Channel::new)
+        let client = self.client.take().expect("only accepting removes the client");
+        self.listener.inner.accept(client, &self.listener.name).map(Channel::new)
     }
 
-    /// Doesn't let the client in, which gets [`Error::ConnectionRefused`]. Nothing has been exchanged with it.
+    /// Refuses the client, which gets [`Error::ConnectionRefused`]. No data has been exchanged with it.
     pub fn refuse(self) {
-        // Its drop does it.
+        // `Drop` refuses the client.
     }
 
     fn client(&self) -> &Client {
-        self.client.as_ref().expect("only letting it in takes it")
+        self.client.as_ref().expect("only accepting removes the client")
     }
 }
 
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
-        self.listener.door.send_away();
+        self.listener.inner.disconnect();
     }
 }
 
 impl Channel {
-    /// Connects to the process of this user that listens under a name, and waits for as long as it is busy with other
-    /// clients. This process is the weaker end.
+    /// Connects to the process of this user that listens under a name, and waits while it serves other clients.
+    ///
+    /// The caller owns the returned endpoint, which is the weaker one.
     ///
     /// # Errors
     ///
-    /// [`Error::NoListener`]; [`Error::ConnectionRefused`] if the listener doesn't let this process in;
-    /// [`Error::OtherUser`] if another user's process uses the name, or [`Error::System`] if that one doesn't even let
-    /// this user look; [`Error::ProcessExited`] if it ends meanwhile;
-    /// [`Error::InvalidInput`] for what can't be a name.
+    /// - [`Error::NoListener`] if no process listens under the name.
+    /// - [`Error::ConnectionRefused`] if the listener refuses this process.
+    /// - [`Error::OtherUser`] if a process of another user has the name, or [`Error::System`] if this user may not even
+    ///   query that process.
+    /// - [`Error::ProcessExited`] if the listening process exits meanwhile.
+    /// - [`Error::InvalidInput`] if the text can't be a name.
     pub fn connect(name: &str) -> Result<Self> {
         Self::connect_timeout(name, Duration::MAX)
     }
 
-    /// As [`connect`](Self::connect), for at most this long.
+    /// Connects as [`connect`](Self::connect) does, waiting for at most `time`.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect), and [`Error::TimedOut`].
+    /// The errors of [`connect`](Self::connect), and [`Error::TimedOut`].
     pub fn connect_timeout(name: &str, time: Duration) -> Result<Self> {
         check(name)?;
         match os::connect(name, Deadline::after(time))? {
-            Some(link) => Ok(Self::new(link)),
-            None => Err(Error::TimedOut { waiting_for: format!("the listener {name:?}"), timeout: time }),
+            Some(endpoint) => Ok(Self::new(endpoint)),
+            None => Err(Error::TimedOut {
+                waiting_for: format!("the listener {name:?} to answer"),
+                timeout: time,
+            }),
         }
     }
 }
 
-/// Refuses what isn't a name anywhere.
+/// Checks that the text can be a name on every system.
 fn check(name: &str) -> Result<()> {
     match objection_to_listen(name) {
-        Some(why) => Err(Error::invalid(format!("the name {name:?} to listen under"), why)),
+        Some(reason) => Err(Error::invalid(format!("the listener name {name:?}"), reason)),
         None => Ok(()),
     }
 }

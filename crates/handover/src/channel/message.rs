@@ -1,4 +1,4 @@
-//! What is sent, and what has arrived.
+//! `Message`, which is sent, and `ReceivedMessage`, which has arrived.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::object::{BorrowedObject, Object};
 use crate::sys::handle;
 use crate::sys::io::{HasHandle, Owned};
 
-/// A message to be sent: bytes, and objects by name.
+/// A message to send: bytes, and objects by name.
 ///
-/// It borrows what it names, so an object can't be closed before it is sent.
+/// A message borrows its objects, so they stay open until it is sent.
 ///
 /// ```
 /// use handover::{Event, Message};
@@ -24,35 +24,36 @@ use crate::sys::io::{HasHandle, Owned};
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// Limits: [`Channel::MAX_BYTES`](crate::Channel::MAX_BYTES),
-/// [`Channel::MAX_OBJECTS`](crate::Channel::MAX_OBJECTS), names of 1 to 255 bytes without NUL, each once. Sending
-/// checks them before anything is done.
+/// Limits: [`Channel::MAX_BYTES`](crate::Channel::MAX_BYTES), [`Channel::MAX_OBJECTS`](crate::Channel::MAX_OBJECTS),
+/// and different names of 1 to 255 bytes without NUL. A send checks the limits before it does anything else.
 #[derive(Clone, Default)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct Message<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) table: Table,
-    /// As many as names, if none of those is refused.
+    /// One object for each name in the table, unless the table has refused a name.
     pub(crate) shares: Vec<BorrowedObject<'a>>,
 }
 
 impl<'a> Message<'a> {
-    /// A message of these bytes, which may be none.
+    /// Creates a message with these bytes, which may be empty.
     pub fn new(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         Self { bytes: bytes.into(), ..Self::default() }
     }
 
-    /// Adds an object, with the access of its [`BorrowedObject`]: an [`Event`](crate::Event) travels with the rights to use
-    /// it, any other handle with the access that it has.
+    /// Adds an object under a name, and returns the message.
     ///
-    /// The receiver gets a handle of its own; the one here is neither changed nor used up. On Windows, where a socket is
-    /// more than its handle, one is refused when the message is sent ([`Error::SocketUnsupported`]).
+    /// The object travels with the access of its [`BorrowedObject`]. An [`Event`](crate::Event) and the crate's other
+    /// types travel with the rights to use them. Any other handle travels with the access that it has.
+    ///
+    /// The receiver gets a handle of its own and closes it. The caller's handle is neither changed nor consumed. On
+    /// Windows, sending a socket fails ([`Error::SocketUnsupported`]), because a socket is more than its handle.
     pub fn with(mut self, name: impl AsRef<str>, object: impl Into<BorrowedObject<'a>>) -> Self {
         self.add(name, object);
         self
     }
 
-    /// The same, for a message that isn't made at once.
+    /// Adds an object under a name, as [`with`](Self::with) does, to a message that is built step by step.
     ///
     /// ```
     /// use handover::{Event, Message};
@@ -73,19 +74,19 @@ impl<'a> Message<'a> {
         self
     }
 
-    /// Refuses what no frame can hold.
+    /// Checks that a frame can hold the message.
     pub(crate) fn check(&self) -> Result<()> {
         self.table.check(&self.bytes)
     }
 
-    /// The objects with their names, of a message that was [checked](Self::check).
+    /// Returns the objects with their names. The message must have passed [`check`](Self::check).
     pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, &BorrowedObject<'a>)> {
         self.table.names().zip(&self.shares)
     }
 }
 
 impl fmt::Debug for Message<'_> {
-    /// The number of bytes, not the bytes: they may be many, and secret.
+    /// Shows the number of bytes instead of the bytes, because they may be long or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.table.names().collect();
         f.debug_struct("Message").field("bytes", &self.bytes.len()).field("objects", &names).finish()
@@ -116,17 +117,17 @@ impl<'a> From<&'a str> for Message<'a> {
     }
 }
 
-/// A message that has arrived: its bytes, and its objects to take by name.
+/// A message that has arrived: its bytes, and its objects, which are taken by name.
 ///
-/// All of its objects are here and are this process's own; those that aren't taken are closed when this is dropped.
+/// This process owns handles to all of its objects. Dropping the message closes those that were not taken.
 pub struct ReceivedMessage {
     content: Content,
-    /// The object of each name; `None` once it is taken.
+    /// One object for each name; `None` once it is taken.
     objects: Vec<Option<Owned>>,
     from: Sender,
 }
 
-/// Whom a message came from, and what is let in from there.
+/// The sender of a message, and the kinds of objects that are accepted from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     pub(crate) process: u32,
@@ -134,50 +135,57 @@ pub(crate) struct Sender {
 }
 
 impl ReceivedMessage {
-    /// As many objects as names.
+    /// Creates a message; `objects` has one object for each name in `content`.
     pub(crate) fn new(content: Content, objects: Vec<Owned>, from: Sender) -> Self {
         let objects = objects.into_iter().map(Some).collect();
         Self { content, objects, from }
     }
 
-    /// The message's bytes.
+    /// Returns the message's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.content.bytes()
     }
 
-    /// The message's bytes, as they were received. Objects that weren't taken are closed.
+    /// Converts the message into its bytes. Closes the objects that were not taken.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.content.into_bytes()
     }
 
-    /// The names of the objects in the sender's order, taken or not.
+    /// Returns the names of all objects, taken or not, in the sender's order.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.content.names()
     }
 
-    /// The kernel's answer to what the object of this name is, whether or not the channel lets it in.
+    /// Asks the kernel for the kind of the object with this name.
+    ///
+    /// This works even if the channel doesn't [accept](crate::Channel::allow) that kind.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownName`] with the names that there are, [`Error::AlreadyTaken`].
+    /// - [`Error::UnknownName`] if the message has no object with this name; the error lists the available names.
+    /// - [`Error::AlreadyTaken`] if the object was taken before.
     pub fn kind(&self, name: &str) -> Result<ObjectKind> {
-        let place = self.place(name)?;
-        match &self.objects[place] {
-            Some(handle) => kind_of(name, handle),
+        let index = self.index(name)?;
+        match &self.objects[index] {
+            Some(handle) => kind_of_object(name, handle),
             None => Err(Error::AlreadyTaken { name: name.to_owned() }),
         }
     }
 
-    /// Takes the object of this name, as the type that is expected. The kernel is asked what it is. If it is of another
-    /// kind, or of one that the channel doesn't [let in](crate::Channel::allow), it stays, and is closed with the
-    /// message. The caller owns the result, which closes the handle when it is dropped.
+    /// Takes the object with this name, as the type that the caller expects.
+    ///
+    /// The kernel is asked for the object's kind. If the kind differs from the expected one, or the channel doesn't
+    /// [accept](crate::Channel::allow) it, the object stays in the message and is closed with it. The caller owns the
+    /// returned object; dropping it closes the handle.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownName`] with the names that there are, [`Error::AlreadyTaken`], [`Error::WrongKind`],
-    /// [`Error::KindNotAllowed`].
+    /// - [`Error::UnknownName`] if the message has no object with this name; the error lists the available names.
+    /// - [`Error::AlreadyTaken`] if the object was taken before.
+    /// - [`Error::WrongKind`] if the object has another kind.
+    /// - [`Error::KindNotAllowed`] if the channel doesn't accept the kind.
     pub fn take<T: Object>(&mut self, name: &str) -> Result<T> {
         let found = self.kind(name)?;
         if !self.from.allowed.has(&found) {
@@ -185,17 +193,17 @@ impl ReceivedMessage {
         }
         match T::KIND {
             Some(expected) if expected != found => {
-                Err(Error::WrongKind { object: described(name), expected, found })
+                Err(Error::WrongKind { object: description(name), expected, found })
             }
             _ => {
-                let place = self.place(name)?;
+                let index = self.index(name)?;
                 let taken = || Error::AlreadyTaken { name: name.to_owned() };
-                self.objects[place].take().map(T::from_handle).ok_or_else(taken)
+                self.objects[index].take().map(T::from_handle).ok_or_else(taken)
             }
         }
     }
 
-    fn place(&self, name: &str) -> Result<usize> {
+    fn index(&self, name: &str) -> Result<usize> {
         self.content.names().position(|other| other == name).ok_or_else(|| {
             let names = self.content.names().map(str::to_owned).collect();
             Error::UnknownName { name: name.to_owned(), available: names }
@@ -203,20 +211,20 @@ impl ReceivedMessage {
     }
 }
 
-fn described(name: &str) -> String {
+fn description(name: &str) -> String {
     format!("the object {name:?} of the message")
 }
 
-fn kind_of(name: &str, handle: &Owned) -> Result<ObjectKind> {
-    handle::kind_of(handle.handle()).map_err(|source| Error::on_handle(described(name), source))
+fn kind_of_object(name: &str, handle: &Owned) -> Result<ObjectKind> {
+    handle::kind_of(handle.handle()).map_err(|source| Error::on_handle(description(name), source))
 }
 
 impl fmt::Debug for ReceivedMessage {
-    /// The number of bytes, not the bytes: they may be many, and secret.
+    /// Shows the number of bytes instead of the bytes, because they may be long or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { content, objects, from } = self;
         let objects: Vec<_> = content.names().zip(objects).collect();
-        let mut shown = f.debug_struct("Received");
+        let mut shown = f.debug_struct("ReceivedMessage");
         shown
             .field("bytes", &content.bytes().len())
             .field("objects", &objects)
@@ -231,17 +239,20 @@ mod tests {
     use crate::object::Event;
 
     #[test]
-    fn room_is_made_for_a_few_objects_and_then_for_more_than_double() -> Result<()> {
+    fn object_list_grows_at_least_fourfold() -> Result<()> {
         let event = Event::manual_reset()?;
         let mut message = Message::new(b"");
-        let mut rooms: Vec<usize> = Vec::new();
+        let mut capacities: Vec<usize> = Vec::new();
         for number in 0..16 {
             message.add(number.to_string(), &event);
-            rooms.push(message.shares.capacity());
+            capacities.push(message.shares.capacity());
         }
-        assert!(rooms[0] >= 4 && rooms[..4].iter().all(|room| *room == rooms[0]), "{rooms:?}");
-        rooms.dedup();
-        assert!(rooms.windows(2).all(|pair| pair[1] >= 4 * pair[0]), "{rooms:?}");
+        assert!(
+            capacities[0] >= 4 && capacities[..4].iter().all(|capacity| *capacity == capacities[0]),
+            "{capacities:?}"
+        );
+        capacities.dedup();
+        assert!(capacities.windows(2).all(|pair| pair[1] >= 4 * pair[0]), "{capacities:?}");
         Ok(())
     }
 }

@@ -1,20 +1,24 @@
-//! Messages that carry objects: what is the same on all systems.
+//! Messages that carry objects between processes.
 //!
-//! | file | its one idea |
+//! | file | contents |
 //! |---|---|
-//! | `ends.rs` | a channel as a program has it |
-//! | `message.rs` | what is sent and what has arrived |
-//! | `listener.rs` | how unrelated processes meet |
-//! | `wire.rs` | how a message stands in bytes (pure) |
-//! | `answer.rs` | what a client is told at a listener's door on Windows (pure) |
-//! | `allowed.rs` | what an end lets in |
-//! | `turn.rs` | a mutex with a deadline |
+//! | `channel.rs` | `Channel`: an endpoint, as a program uses it |
+//! | `message.rs` | messages to send, and received messages |
+//! | `listener.rs` | how unrelated processes open a channel by a name |
+//! | `wire.rs` | how a message is encoded in bytes (pure) |
+//! | `handshake.rs` | a Windows listener's answer to a client (pure) |
+//! | `kind_filter.rs` | the kinds of objects that an endpoint accepts |
+//! | `timed_mutex.rs` | a mutex with a deadline |
 //!
-//! How a message goes from one process to another is in `os`, in `channel`.
+//! Each system's half, in `linux` and `windows`, provides:
+//!
+//! - `Endpoint`, which sends, receives and flushes,
+//! - `Pair`, `RESERVED` and `endpoint_of_child`, which create a channel to a child and open its endpoint,
+//! - `SystemListener`, `Client` and `connect`, which open a channel by a name.
 
-#[allow(clippy::module_inception, reason = "the type that the folder is named after")]
+#[allow(clippy::module_inception, reason = "the folder is named after this type")]
 mod channel;
-#[allow(dead_code, reason = "on Linux a client needs no answer")]
+#[allow(dead_code, reason = "used on Windows only, but tested on Linux too")]
 pub(crate) mod handshake;
 mod kind_filter;
 #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! A mutex that can be waited for until a deadline.
+//! A mutex with a deadline for locking.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use crate::wait::Deadline;
 
-/// What one thread uses at a time.
+/// A mutex that one thread at a time holds, and that other threads wait for up to a deadline.
 #[derive(Debug)]
 pub(crate) struct TimedMutex<T> {
     value: Mutex<T>,
-    /// Held by who looks once more before waiting, so that nobody is told before it waits.
+    /// Held by a waiting thread between its last try to lock and its wait on `released`, so that it can't miss a
+    /// notification in between.
     gate: Mutex<()>,
-    back: Condvar,
-    /// How many wait for it.
+    released: Condvar,
+    /// The number of waiting threads.
     waiting: AtomicUsize,
 }
 
@@ -23,33 +24,34 @@ impl<T> TimedMutex<T> {
         Self {
             value: Mutex::new(value),
             gate: Mutex::new(()),
-            back: Condvar::new(),
+            released: Condvar::new(),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// The turn, if nobody has it.
-    pub(crate) fn take(&self) -> Option<Holding<'_, T>> {
+    /// Locks the mutex if it is free. Returns `None` otherwise.
+    pub(crate) fn take(&self) -> Option<TimedMutexGuard<'_, T>> {
         let guard = match self.value.try_lock() {
             Ok(guard) => guard,
-            // What a panic has left is whole: nothing in here panics halfway.
+            // The lock guards no invariant, so poisoning is ignored.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(Holding { turn: self, guard: Some(guard) })
+        Some(TimedMutexGuard { mutex: self, guard: Some(guard) })
     }
 
-    /// Waits for one's turn; `None` if it didn't come in time.
-    pub(crate) fn wait(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
+    /// Locks the mutex, or returns `None` if the deadline passes first.
+    pub(crate) fn wait(&self, deadline: Deadline) -> Option<TimedMutexGuard<'_, T>> {
         self.take().or_else(|| self.wait_behind_others(deadline))
     }
 
-    /// The same, for at least this long even if the deadline is sooner. A turn that is free asks no clock.
-    pub(crate) fn wait_at_least(&self, time: Duration, deadline: Deadline) -> Option<Holding<'_, T>> {
+    /// Locks the mutex like [`wait`](Self::wait), but waits for at least `time` even if the deadline is earlier. A free
+    /// mutex is locked without reading the clock.
+    pub(crate) fn wait_at_least(&self, time: Duration, deadline: Deadline) -> Option<TimedMutexGuard<'_, T>> {
         self.take().or_else(|| self.wait_behind_others(deadline.or_later(time)))
     }
 
-    fn wait_behind_others(&self, deadline: Deadline) -> Option<Holding<'_, T>> {
+    fn wait_behind_others(&self, deadline: Deadline) -> Option<TimedMutexGuard<'_, T>> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let left = deadline.left();
@@ -57,53 +59,55 @@ impl<T> TimedMutex<T> {
                 return self.take();
             }
             self.waiting.fetch_add(1, SeqCst);
-            // Who has it gives it back first and looks then whether somebody waits; here it is the other way round. One
-            // of the two sees the other.
+            // The holder unlocks first and then reads the number of waiting threads. This thread does it in the
+            // opposite order: it counts itself first and then tries to lock. The fences order both, so at least one of
+            // the two sees the other.
             fence(SeqCst);
-            if let Some(holding) = self.take() {
+            if let Some(guard) = self.take() {
                 self.waiting.fetch_sub(1, SeqCst);
-                return Some(holding);
+                return Some(guard);
             }
-            (gate, _) = self.back.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner);
+            (gate, _) = self.released.wait_timeout(gate, left).unwrap_or_else(PoisonError::into_inner);
             self.waiting.fetch_sub(1, SeqCst);
         }
     }
 
-    /// Whether somebody waits for it: who has taken it often leaves it to them for a while.
+    /// Returns whether a thread is waiting for the mutex. A thread that has locked it without need leaves it to the
+    /// waiting one.
     pub(crate) fn is_wanted(&self) -> bool {
         self.waiting.load(SeqCst) != 0
     }
 }
 
-/// One's turn; it ends when this is dropped.
+/// A guard of a `TimedMutex`. Dropping it unlocks the mutex.
 #[derive(Debug)]
-pub(crate) struct Holding<'a, T> {
-    turn: &'a TimedMutex<T>,
+pub(crate) struct TimedMutexGuard<'a, T> {
+    mutex: &'a TimedMutex<T>,
     guard: Option<MutexGuard<'a, T>>,
 }
 
-impl<T> Deref for Holding<'_, T> {
+impl<T> Deref for TimedMutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.guard.as_ref().expect("only dropping takes it")
+        self.guard.as_ref().expect("only drop removes the guard")
     }
 }
 
-impl<T> DerefMut for Holding<'_, T> {
+impl<T> DerefMut for TimedMutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.guard.as_mut().expect("only dropping takes it")
+        self.guard.as_mut().expect("only drop removes the guard")
     }
 }
 
-impl<T> Drop for Holding<'_, T> {
+impl<T> Drop for TimedMutexGuard<'_, T> {
     fn drop(&mut self) {
         self.guard = None;
         fence(SeqCst);
-        if self.turn.is_wanted() {
-            // Who counts as waiting has the gate until it really waits.
-            drop(self.turn.gate.lock().unwrap_or_else(PoisonError::into_inner));
-            self.turn.back.notify_one();
+        if self.mutex.is_wanted() {
+            // A counted thread holds the gate until it waits on `released`. Locking the gate once makes sure of that.
+            drop(self.mutex.gate.lock().unwrap_or_else(PoisonError::into_inner));
+            self.mutex.released.notify_one();
         }
     }
 }
@@ -113,32 +117,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_at_a_time_and_not_for_ever() {
-        let turn = TimedMutex::new(0);
-        let first = turn.wait(Deadline::NEVER).expect("free");
-        assert!(turn.wait(Deadline::after(Duration::ZERO)).is_none());
-        assert!(turn.wait(Deadline::after(Duration::from_millis(30))).is_none());
+    fn lock_is_exclusive_and_a_wait_ends_at_its_deadline() {
+        let mutex = TimedMutex::new(0);
+        let first = mutex.wait(Deadline::NEVER).expect("free");
+        assert!(mutex.wait(Deadline::after(Duration::ZERO)).is_none());
+        assert!(mutex.wait(Deadline::after(Duration::from_millis(30))).is_none());
         let began = std::time::Instant::now();
-        assert!(turn.wait_at_least(Duration::from_millis(30), Deadline::after(Duration::ZERO)).is_none());
+        assert!(mutex.wait_at_least(Duration::from_millis(30), Deadline::after(Duration::ZERO)).is_none());
         assert!(began.elapsed() >= Duration::from_millis(30));
-        assert!(!turn.is_wanted());
+        assert!(!mutex.is_wanted());
         std::thread::scope(|scope| {
-            scope.spawn(|| turn.wait(Deadline::after(Duration::from_secs(10))).map(drop));
-            while !turn.is_wanted() {
+            scope.spawn(|| mutex.wait(Deadline::after(Duration::from_secs(10))).map(drop));
+            while !mutex.is_wanted() {
                 std::thread::yield_now();
             }
             drop(first);
         });
-        assert!(!turn.is_wanted());
+        assert!(!mutex.is_wanted());
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        *turn.wait(Deadline::after(Duration::from_secs(10))).expect("in turn") += 1;
+                        *mutex.wait(Deadline::after(Duration::from_secs(10))).expect("locked in time") += 1;
                     }
                 });
             }
         });
-        assert_eq!(*turn.wait(Deadline::NEVER).expect("free"), 800);
+        assert_eq!(*mutex.wait(Deadline::NEVER).expect("free"), 800);
     }
 }

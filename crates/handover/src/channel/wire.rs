@@ -1,54 +1,61 @@
-//! The wire format: how a message stands in the bytes of the pipe.
+//! The wire format: how a message is encoded in the bytes of the pipe or socket (pure).
 //!
-//! One frame a message, numbers little-endian:
+//! Each message is one frame. Numbers are little-endian:
 //!
 //! ```text
-//! offset  bytes  what
+//! offset  bytes  contents
 //!      0      2  "HO"
-//!      2      1  the format's version, 1
-//!      3      1  how many objects there are, at most 253
-//!      4      4  how many bytes the table of objects has
-//!      8      4  how many bytes the message has, at most 16 MiB
-//!     12      8  the message's number on this side, from 0 up
-//!     20         the table, for each object: its handle's value (4, on Windows alone), how many bytes its name has (1),
-//!                the name
+//!      2      1  the version of the format, 1
+//!      3      1  the number of objects, at most 253
+//!      4      4  the length of the table of objects in bytes
+//!      8      4  the length of the message in bytes, at most 16 MiB
+//!     12      8  the message's number in its direction, counted from 0
+//!     20         the table; for each object:
+//!                    its handle value (4 bytes, on Windows only)
+//!                    the length of its name (1 byte)
+//!                    its name
 //!                the message's bytes
 //! ```
 //!
-//! Nothing of it is believed: each number has its limit, which is checked before anything is allocated or duplicated;
-//! names are text, each once; values are such as a table can hold, each once; the table ends where it says. What an
-//! object is doesn't stand here, because the receiver asks the kernel. On Linux the descriptors come beside the bytes, in
-//! the order of the table.
+//! Everything in a frame is untrusted:
+//!
+//! - Each number has a limit, which is checked before memory is allocated or an object duplicated.
+//! - Names must be text, and different from each other.
+//! - Handle values must be possible ones, and different from each other.
+//! - The table must end where the header says.
+//!
+//! A frame doesn't contain the kinds of its objects, because the receiver asks the kernel. On Linux the file
+//! descriptors travel beside the bytes, in the order of the table.
 
 use std::str::from_utf8;
 
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 
-/// The most bytes of one message.
+/// The maximum number of bytes in one message.
 pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// The most objects of one message: as many as Linux passes in one.
+/// The maximum number of objects in one message: the number that Linux passes in one `sendmsg`.
 pub(crate) const MAX_OBJECTS: usize = 253;
-/// The most bytes of an object's name.
-pub(crate) const LONGEST_NAME: usize = 255;
+/// The maximum number of bytes in an object's name.
+pub(crate) const MAX_NAME: usize = 255;
 
 const MAGIC: [u8; 2] = *b"HO";
 const VERSION: u8 = 1;
-const LONGEST_TABLE: usize = MAX_OBJECTS * (4 + 1 + LONGEST_NAME);
+const MAX_TABLE: usize = MAX_OBJECTS * (4 + 1 + MAX_NAME);
 
-/// What stands in a frame for where an object is.
-pub(crate) trait Place: Copy + Ord {
-    /// How many bytes it has.
+/// The encoded reference to an object in a frame.
+pub(crate) trait ObjectRef: Copy + Ord {
+    /// The length of the encoding in bytes.
     const LENGTH: usize;
 
     fn write(self, frame: &mut Vec<u8>);
 
-    /// What the bytes say, which are as many as it has.
+    /// Decodes a reference from `LENGTH` bytes.
     fn parse(bytes: &[u8]) -> Result<Self, Broken>;
 }
 
-/// In the weaker process's table.
-impl Place for HandleValue {
+/// On Windows, the object's handle value in the weaker process's handle table.
+impl ObjectRef for HandleValue {
     const LENGTH: usize = 4;
 
     fn write(self, frame: &mut Vec<u8>) {
@@ -56,14 +63,14 @@ impl Place for HandleValue {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, Broken> {
-        let wrong = "an object has a value that can't be a handle";
-        let bytes = bytes.try_into().map_err(|_| wrong)?;
-        Self::try_from(u64::from(u32::from_le_bytes(bytes))).map_err(|_| wrong)
+        let invalid_value = "an object has a value that can't be a handle value";
+        let bytes = bytes.try_into().map_err(|_| invalid_value)?;
+        Self::try_from(u64::from(u32::from_le_bytes(bytes))).map_err(|_| invalid_value)
     }
 }
 
-/// Beside the frame, in its turn.
-impl Place for () {
+/// On Linux, nothing: the descriptors travel beside the frame, in the order of the table.
+impl ObjectRef for () {
     const LENGTH: usize = 0;
 
     fn write(self, _frame: &mut Vec<u8>) {}
@@ -73,33 +80,34 @@ impl Place for () {
     }
 }
 
-/// What is wrong with a frame.
+/// The rule that a frame breaks.
 pub(crate) type Broken = &'static str;
 
-/// The part of a frame that says how long the rest is.
+/// The first part of a frame, which contains the lengths of the other parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     objects: usize,
     table: usize,
     bytes: usize,
-    /// The message's number.
+    /// The message's number in its direction.
     pub(crate) number: u64,
 }
 
 impl Header {
-    /// How many bytes it has.
+    /// The length of a header in bytes.
     pub(crate) const LENGTH: usize = 20;
 
-    /// The header at the beginning of what has come; `None` if more has to come first.
-    pub(crate) fn parse<P: Place>(came: &[u8]) -> Result<Option<Self>, Broken> {
-        // As early as it shows: another protocol may have less to say than a header.
-        if came.iter().zip(MAGIC).any(|(came, expected)| *came != expected) {
-            return Err("a frame doesn't begin as one");
+    /// Parses the header at the beginning of the received bytes. Returns `None` if it is incomplete.
+    pub(crate) fn parse<P: ObjectRef>(received: &[u8]) -> Result<Option<Self>, Broken> {
+        // Checks the bytes as soon as they have arrived: a peer that speaks another protocol may never send a whole
+        // header.
+        if received.iter().zip(MAGIC).any(|(received, expected)| *received != expected) {
+            return Err("a frame doesn't begin with \"HO\"");
         }
-        if came.get(MAGIC.len()).is_some_and(|version| *version != VERSION) {
-            return Err("the frame is of another version of the format");
+        if received.get(MAGIC.len()).is_some_and(|version| *version != VERSION) {
+            return Err("a frame has another version of the format");
         }
-        let Some((header, _)) = came.split_first_chunk::<{ Self::LENGTH }>() else {
+        let Some((header, _)) = received.split_first_chunk::<{ Self::LENGTH }>() else {
             return Ok(None);
         };
         let [_, _, _, objects, t0, t1, t2, t3, b0, b1, b2, b3, number @ ..] = *header;
@@ -111,43 +119,43 @@ impl Header {
             number: u64::from_le_bytes(number),
         };
         if this.objects > MAX_OBJECTS {
-            return Err("a message with more than 253 objects");
+            return Err("a message has more than 253 objects");
         }
         if this.bytes > MAX_BYTES {
-            return Err("a message with more than 16 MiB");
+            return Err("a message has more than 16 MiB");
         }
-        // The shortest name has one byte.
-        let (least, most) = (this.objects * (P::LENGTH + 2), this.objects * (P::LENGTH + 1 + LONGEST_NAME));
-        if this.table < least || this.table > most {
-            return Err("the table of objects can't have the size that it claims");
+        // The shortest name is one byte long.
+        let (min, max) = (this.objects * (P::LENGTH + 2), this.objects * (P::LENGTH + 1 + MAX_NAME));
+        if this.table < min || this.table > max {
+            return Err("the table of objects can't have the size that its header says");
         }
         Ok(Some(this))
     }
 
-    /// How many bytes the whole frame has.
+    /// Returns the length of the whole frame in bytes.
     pub(crate) const fn frame_length(&self) -> usize {
         Self::LENGTH + self.table + self.bytes
     }
 }
 
-/// The most bytes that a frame can have.
-pub(crate) const LONGEST_FRAME: usize = Header::LENGTH + LONGEST_TABLE + MAX_BYTES;
+/// The maximum length of a frame in bytes.
+pub(crate) const MAX_FRAME: usize = Header::LENGTH + MAX_TABLE + MAX_BYTES;
 
-/// The names in a table, whose entries are whole: each behind its length, and behind the place of its object if there is
-/// one.
+/// An iterator over the names in a valid table. Each entry is the object's reference, if the system has one, the length
+/// of the name, and the name.
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
     table: &'a [u8],
-    /// How many bytes a place has.
-    gap: usize,
+    /// The length of a reference in bytes.
+    ref_length: usize,
     count: usize,
 }
 
 impl<'a> Names<'a> {
-    /// The next one's bytes; text is what is told of them once they were looked at.
+    /// Returns the next name as bytes. It works before the names are known to be text.
     fn next_bytes(&mut self) -> Option<&'a [u8]> {
         self.count = self.count.checked_sub(1)?;
-        let (length, rest) = self.table[self.gap..].split_first().expect("the entries are whole");
+        let (length, rest) = self.table[self.ref_length..].split_first().expect("the entries are complete");
         let (name, rest) = rest.split_at(usize::from(*length));
         self.table = rest;
         Some(name)
@@ -158,7 +166,7 @@ impl<'a> Iterator for Names<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        self.next_bytes().map(|name| from_utf8(name).expect("it was text"))
+        self.next_bytes().map(|name| from_utf8(name).expect("the names were checked"))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -168,22 +176,22 @@ impl<'a> Iterator for Names<'a> {
 
 impl ExactSizeIterator for Names<'_> {}
 
-/// The names of a message that is being made: as they will stand in the frame, so that nobody goes through them again.
+/// The names of a message that is being built, encoded as in the frame, so that sending doesn't encode them again.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
     bytes: Vec<u8>,
     count: u32,
-    /// Where the last entry begins, and its name's key.
+    /// The offset of the last entry, and the key of its name.
     last: u32,
     last_key: u64,
-    /// Whether a name isn't above the one in front of it; then it may come twice.
+    /// Whether some name is not above the one before it in the order of [`is_below`]. Only then can a name be repeated.
     is_unordered: bool,
-    /// The first name that can't be one, and why.
-    wrong: Option<Box<(String, Broken)>>,
+    /// The first invalid name, and the rule that it breaks.
+    invalid_name: Option<Box<(String, Broken)>>,
 }
 
 impl Table {
-    /// Adds a name; if it can't be one, [checking](Self::check) says so.
+    /// Adds a name. If the name is invalid, [`check`](Self::check) reports that later.
     #[inline]
     pub(crate) fn push(&mut self, name: &str) {
         let name = name.as_bytes();
@@ -201,7 +209,7 @@ impl Table {
         if key == LONG {
             self.bytes.extend_from_slice(name);
         } else {
-            // All eight of them, which is one move, and then what is too much goes away.
+            // Appending eight bytes at once is a single move. Then the excess bytes are removed.
             self.bytes.extend_from_slice(&key.rotate_right(8 * u32::from(length)).to_be_bytes());
             self.bytes.truncate(self.last as usize + 1 + name.len());
         }
@@ -210,8 +218,9 @@ impl Table {
 
     #[cold]
     fn refuse(&mut self, name: &[u8]) {
-        let why = check_name(name).err().unwrap_or(TOO_LONG);
-        self.wrong.get_or_insert_with(|| Box::new((String::from_utf8_lossy(name).into_owned(), why)));
+        let reason = check_name(name).err().unwrap_or(TOO_LONG);
+        self.invalid_name
+            .get_or_insert_with(|| Box::new((String::from_utf8_lossy(name).into_owned(), reason)));
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -219,58 +228,58 @@ impl Table {
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
-        Names { table: &self.bytes, gap: 0, count: self.count() }
+        Names { table: &self.bytes, ref_length: 0, count: self.count() }
     }
 
-    /// As it stands in a frame without places.
+    /// Returns the table as encoded in a frame without references.
     #[allow(dead_code, reason = "not every system needs it")]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Refuses a message with these names and bytes that no frame can hold, before anything is done for it.
+    /// Checks that a frame can hold a message with these names and bytes, before anything else is done.
     pub(crate) fn check(&self, bytes: &[u8]) -> Result<()> {
-        let invalid = |what: String, why: &str| Err(Error::InvalidInput { input: what, reason: why.into() });
+        let invalid = |input: String, reason: &str| Err(Error::InvalidInput { input, reason: reason.into() });
         if bytes.len() > MAX_BYTES {
-            let what = format!("a message of {} bytes", bytes.len());
-            return invalid(what, "is too long; at most 16 MiB fit: send it in parts, or in shared memory");
+            let input = format!("a message of {} bytes", bytes.len());
+            return invalid(input, "is too long; at most 16 MiB fit: send it in parts, or in shared memory");
         }
-        if let Some((name, why)) = self.wrong.as_deref() {
+        if let Some((name, reason)) = self.invalid_name.as_deref() {
             return invalid(
                 format!("the object {name:?} of a message"),
-                &format!("has an invalid name: {why}"),
+                &format!("has an invalid name: {reason}"),
             );
         }
         if self.count() > MAX_OBJECTS {
-            let what = format!("a message with {} objects", self.count);
-            return invalid(what, "has too many; at most 253 fit: send them in several messages");
+            let input = format!("a message with {} objects", self.count);
+            return invalid(input, "has too many; at most 253 fit: send them in several messages");
         }
-        if self.is_unordered && repeat(self.names()) {
-            let why = "has two objects with the same name; the receiver couldn't tell them apart";
-            return invalid("a message".into(), why);
+        if self.is_unordered && has_repeated_name(self.names()) {
+            let reason = "has two objects with the same name; the receiver couldn't tell them apart";
+            return invalid("a message".into(), reason);
         }
         Ok(())
     }
 }
 
-/// A message's names and bytes, in the frame that they came in.
+/// The names and bytes of a received message, in their frame.
 pub(crate) struct Content {
     frame: Vec<u8>,
-    /// How many bytes the table has.
+    /// The length of the table in bytes.
     table: usize,
-    gap: usize,
+    ref_length: usize,
     count: usize,
 }
 
 impl Content {
-    /// Of a frame that [`parse`] has found to be right.
-    pub(crate) fn new<P: Place>(header: &Header, frame: Vec<u8>) -> Self {
-        Self { frame, table: header.table, gap: P::LENGTH, count: header.objects }
+    /// Wraps a frame that [`parse`] has accepted.
+    pub(crate) fn new<P: ObjectRef>(header: &Header, frame: Vec<u8>) -> Self {
+        Self { frame, table: header.table, ref_length: P::LENGTH, count: header.objects }
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
         let table = &self.frame[Header::LENGTH..][..self.table];
-        Names { table, gap: self.gap, count: self.count }
+        Names { table, ref_length: self.ref_length, count: self.count }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -283,26 +292,26 @@ impl Content {
     }
 }
 
-/// Where the objects of a frame are; the frame must be as long as its header says. After this, its names are known to be
-/// names, each once.
-pub(crate) fn parse<P: Place>(header: &Header, frame: &[u8]) -> Result<Vec<P>, Broken> {
+/// Checks a frame and returns the references to its objects. The frame must be as long as its header says. Afterwards
+/// its names are known to be valid and different.
+pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P>, Broken> {
     if frame.len() != header.frame_length() {
-        return Err("a frame is shorter or longer than it claims");
+        return Err("a frame is shorter or longer than its header says");
     }
     let table = &frame[Header::LENGTH..][..header.table];
-    let mut places: Vec<P> = Vec::with_capacity(header.objects);
+    let mut refs: Vec<P> = Vec::with_capacity(header.objects);
     let (mut rest, mut is_ordered) = (table, true);
     let (mut previous, mut previous_key) = (&[][..], 0);
     for _ in 0..header.objects {
         let cut_off = "the table of objects is cut off";
-        let (place, behind) = rest.split_at_checked(P::LENGTH).ok_or(cut_off)?;
+        let (object_ref, behind) = rest.split_at_checked(P::LENGTH).ok_or(cut_off)?;
         let (length, behind) = behind.split_first().ok_or(cut_off)?;
         let (name, behind) = behind.split_at_checked(usize::from(*length)).ok_or(cut_off)?;
-        // Without places, all at once below.
+        // Without references, one search over the whole table finds a NUL below.
         if P::LENGTH > 0 || name.is_empty() {
             check_name(name)?;
         }
-        places.push(P::parse(place)?);
+        refs.push(P::parse(object_ref)?);
         let key = key(name);
         is_ordered &= is_above(key, name, previous_key, || previous);
         (rest, previous, previous_key) = (behind, name, key);
@@ -310,41 +319,43 @@ pub(crate) fn parse<P: Place>(header: &Header, frame: &[u8]) -> Result<Vec<P>, B
     if !rest.is_empty() {
         return Err("the table of objects is longer than its objects");
     }
-    // No length is zero any more.
+    // No length byte is zero any more, so a zero byte belongs to a name.
     if P::LENGTH == 0 && table.contains(&0) {
         return Err(HAS_NUL);
     }
-    let names = Names { table, gap: P::LENGTH, count: header.objects };
-    // Most names are, and then so is what stands between them.
+    let names = Names { table, ref_length: P::LENGTH, count: header.objects };
+    // Most names are ASCII. Then the bytes between them are ASCII too, and one check over the whole table is enough.
     if !table.is_ascii() && !all(names, |name| from_utf8(name).is_ok()) {
-        return Err("an object has a name that isn't text");
+        return Err("an object has a name that isn't text (UTF-8)");
     }
-    // Each value is closed by whoever takes it; twice would close a stranger.
-    if (!is_ordered && repeat(names)) || (P::LENGTH > 0 && places_repeat(&places)) {
-        return Err("a message has an object twice");
+    // The receiver closes each handle value that it takes. A second close of the same value could hit an unrelated
+    // object.
+    if (!is_ordered && has_repeated_name(names)) || (P::LENGTH > 0 && has_repeated_ref(&refs)) {
+        return Err("a message lists a name or an object twice");
     }
-    Ok(places)
+    Ok(refs)
 }
 
-/// Makes room for so many more, and more than double of it: most messages have few objects, and some have hundreds.
+/// Grows a list by at least `more` elements and to at least four times its length, because most messages have few
+/// objects and some have hundreds.
 #[cold]
 pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
-    // An allocator has a block at hand sooner than it makes one larger.
+    // Moving to a new block is cheaper than growing in place, because an allocator finds a free block faster.
     let mut larger = Vec::with_capacity(list.len() + more.max(3 * list.len()));
     larger.append(list);
     *list = larger;
 }
 
-fn all(mut names: Names<'_>, is_so: impl Fn(&[u8]) -> bool) -> bool {
+fn all(mut names: Names<'_>, is_valid: impl Fn(&[u8]) -> bool) -> bool {
     while let Some(name) = names.next_bytes() {
-        if !is_so(name) {
+        if !is_valid(name) {
             return false;
         }
     }
     true
 }
 
-/// A frame's header, for a message that was [checked](Table::check).
+/// Builds a frame's header. The message must have passed [`Table::check`].
 pub(crate) fn header(number: u64, objects: usize, table: usize, bytes: usize) -> [u8; Header::LENGTH] {
     let length = |length: usize| u32::try_from(length).expect("checked").to_le_bytes();
     let mut header = [0; Header::LENGTH];
@@ -357,13 +368,13 @@ pub(crate) fn header(number: u64, objects: usize, table: usize, bytes: usize) ->
     header
 }
 
-/// Writes a frame, with a place for each name. The message was [checked](Table::check).
+/// Writes a frame with a reference for each name. The message must have passed [`Table::check`].
 #[allow(dead_code, reason = "not every system needs it")]
-pub(crate) fn write<P: Place>(
+pub(crate) fn write<P: ObjectRef>(
     frame: &mut Vec<u8>,
     number: u64,
     table: &Table,
-    places: impl IntoIterator<Item = P>,
+    refs: impl IntoIterator<Item = P>,
     bytes: &[u8],
 ) {
     let table_length = table.bytes.len() + table.count() * P::LENGTH;
@@ -371,9 +382,9 @@ pub(crate) fn write<P: Place>(
     frame.reserve(Header::LENGTH + table_length + bytes.len());
     frame.extend(header(number, table.count(), table_length, bytes.len()));
     let mut names = table.names();
-    for place in places {
-        let name = names.next_bytes().expect("as many places as names");
-        place.write(frame);
+    for object_ref in refs {
+        let name = names.next_bytes().expect("each reference has a name");
+        object_ref.write(frame);
         frame.push(u8::try_from(name.len()).expect("checked"));
         frame.extend(name);
     }
@@ -385,19 +396,19 @@ const TOO_LONG: Broken = "an object's name has more than 255 bytes";
 
 fn check_name(name: &[u8]) -> Result<(), Broken> {
     match name.len() {
-        0 => Err("an object without a name"),
-        1..=LONGEST_NAME if name.contains(&0) => Err(HAS_NUL),
-        1..=LONGEST_NAME => Ok(()),
+        0 => Err("an object is without a name"),
+        1..=MAX_NAME if name.contains(&0) => Err(HAS_NUL),
+        1..=MAX_NAME => Ok(()),
         _ => Err(TOO_LONG),
     }
 }
 
-/// How many bytes the names have that are compared as numbers.
+/// The maximum length of a name that is compared as a number.
 const SHORT: usize = 8;
-/// Stands for a longer one, and is above all of them: no text consists of such bytes.
+/// The key of all longer names. It is above all other keys, because no text consists of such bytes.
 const LONG: u64 = u64::MAX;
 
-/// A short name without NUL as a number, which stands for it alone, in the order of [`is_below`].
+/// Returns the key of a name: a number that identifies a short name without NUL, and has the order of [`is_below`].
 #[inline]
 fn key(name: &[u8]) -> u64 {
     if name.len() > SHORT {
@@ -406,40 +417,41 @@ fn key(name: &[u8]) -> u64 {
     name.iter().fold(0, |key, byte| (key << 8) + u64::from(*byte))
 }
 
-/// Whether as many bytes, of which this is the key, are a name: some, and none of them NUL.
+/// Returns whether the key belongs to a valid name of this length: one that isn't empty and has no NUL.
 #[inline]
 fn is_short_name(key: u64, length: usize) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; SHORT]);
     const HIGH: u64 = ONES << 7;
-    // Bytes that aren't there aren't zero here. What is subtracted reaches a byte's highest bit only if it was zero.
+    // The unused bytes are set to 0xff so that they don't count as zero. Only a zero byte makes the subtraction reach
+    // its highest bit.
     let key = key + if length < SHORT { u64::MAX << (8 * length) } else { 0 };
     length > 0 && key.wrapping_sub(ONES) & !key & HIGH == 0
 }
 
-/// An order of names in which those that are numbered come as they are counted.
+/// Compares names by length and then by bytes, which for short names is the order of their keys.
 fn is_below(one: &[u8], other: &[u8]) -> bool {
     (one.len(), one) < (other.len(), other)
 }
 
-/// Whether a name of this key is above another, of which the same is known.
+/// Returns whether a name is above another name. Both are given with their keys.
 #[inline]
 fn is_above<'a>(key: u64, name: &[u8], other_key: u64, other: impl FnOnce() -> &'a [u8]) -> bool {
     if (other_key, key) == (LONG, LONG) { is_below(other(), name) } else { other_key < key }
 }
 
-/// FNV-1a.
+/// Hashes a name with FNV-1a.
 #[inline]
 fn hash(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Whether a name comes twice among those, which are no more than a message can have.
-fn repeat(mut names: Names<'_>) -> bool {
+/// Returns whether a name occurs twice. `names` has at most `MAX_OBJECTS` names.
+fn has_repeated_name(mut names: Names<'_>) -> bool {
     const SLOTS: usize = 512;
     const { assert!(SLOTS > MAX_OBJECTS && MAX_OBJECTS < u8::MAX as usize) };
     let mut before: Vec<&[u8]> = Vec::with_capacity(names.count);
-    // The number of each name, counted from 1, in the slot that its hash says, or in the next one that is free. Names
-    // that were made to have one hash cost a comparison with each other, which are few.
+    // A hash table with open addressing. Each slot holds the index of a name, counted from 1. Names that a peer has
+    // chosen to have the same hash cost one comparison for each pair, which is cheap at this size.
     let mut slots = [0_u8; SLOTS];
     while let Some(name) = names.next_bytes() {
         let mut slot = hash(name) as usize % SLOTS;
@@ -450,13 +462,13 @@ fn repeat(mut names: Names<'_>) -> bool {
             slot = (slot + 1) % SLOTS;
         }
         before.push(name);
-        slots[slot] = u8::try_from(before.len()).expect("so few");
+        slots[slot] = u8::try_from(before.len()).expect("at most 253");
     }
     false
 }
 
-fn places_repeat<P: Place>(places: &[P]) -> bool {
-    let mut sorted = places.to_vec();
+fn has_repeated_ref<P: ObjectRef>(refs: &[P]) -> bool {
+    let mut sorted = refs.to_vec();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
@@ -491,19 +503,19 @@ mod tests {
         table
     }
 
-    /// A message's number, objects and bytes.
+    /// The number, objects and bytes of a decoded message.
     type Decoded<P> = Result<(u64, Vec<(String, P)>, Vec<u8>), Broken>;
 
     fn decode(frame: &[u8]) -> Decoded<HandleValue> {
         decode_with(frame)
     }
 
-    fn decode_with<P: Place>(frame: &[u8]) -> Decoded<P> {
+    fn decode_with<P: ObjectRef>(frame: &[u8]) -> Decoded<P> {
         let header = Header::parse::<P>(frame)?.ok_or("cut off")?;
-        let places = parse(&header, frame)?;
+        let refs = parse(&header, frame)?;
         let content = Content::new::<P>(&header, frame.to_vec());
-        assert_eq!(content.names().len(), places.len());
-        let objects = content.names().map(str::to_owned).zip(places).collect();
+        assert_eq!(content.names().len(), refs.len());
+        let objects = content.names().map(str::to_owned).zip(refs).collect();
         Ok((header.number, objects, content.into_bytes()))
     }
 
@@ -512,7 +524,7 @@ mod tests {
     }
 
     fn samples() -> impl Strategy<Value = Sample> {
-        // Names by value, so that neither comes twice; a name is made unlike the others by the value at its end.
+        // The value at the end of each name makes the names different.
         let objects = btree_map(0..5000_u32, "[^\\x00]{0,60}", 0..20).prop_map(|objects| {
             objects.into_iter().map(|(index, name)| (format!("{name}{index}"), value(index))).collect()
         });
@@ -525,7 +537,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(sample in samples()) {
+        fn decoded_frame_equals_the_written_message(sample in samples()) {
             let frame = sample.frame();
             let header = Header::parse::<HandleValue>(&frame).expect("it is valid").expect("it is whole");
             prop_assert_eq!(header.objects, sample.objects.len());
@@ -536,7 +548,7 @@ mod tests {
         }
 
         #[test]
-        fn every_prefix_is_an_error(sample in samples()) {
+        fn every_truncated_frame_is_rejected(sample in samples()) {
             let frame = sample.frame();
             for length in 0..frame.len() {
                 prop_assert!(decode(&frame[..length]).is_err(), "{length} of {}", frame.len());
@@ -546,24 +558,24 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_is_an_error_or_a_message_within_the_limits(
+        fn changed_frame_is_rejected_or_encodes_to_itself(
             (mut frame, changes) in samples().prop_flat_map(|sample| {
                 let frame = sample.frame();
                 let length = frame.len();
                 (Just(frame), vec((0..length, any::<u8>()), 1..8))
             })
         ) {
-            for (place, byte) in changes {
-                frame[place] = byte;
+            for (offset, byte) in changes {
+                frame[offset] = byte;
             }
             if let Ok((number, entries, bytes)) = decode(&frame) {
-                // What is accepted is what would be written: no two frames mean the same.
+                // An accepted frame is the one that its message encodes to, so no two frames mean the same.
                 prop_assert_eq!(Sample { number, objects: entries, bytes }.frame(), frame);
             }
         }
 
         #[test]
-        fn noise_never_panics(noise in vec(any::<u8>(), 0..200)) {
+        fn random_bytes_never_panic(noise in vec(any::<u8>(), 0..200)) {
             let _ = decode(&noise);
         }
     }
@@ -581,9 +593,9 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_has_its_refusal() {
-        let with = |mut frame: Vec<u8>, place: usize, bytes: &[u8]| {
-            frame[place..place + bytes.len()].copy_from_slice(bytes);
+    fn each_broken_rule_has_its_own_error() {
+        let with = |mut frame: Vec<u8>, offset: usize, bytes: &[u8]| {
+            frame[offset..offset + bytes.len()].copy_from_slice(bytes);
             frame
         };
         let one = frame(1, b"\x44\0\0\0\x01a", b"go");
@@ -605,18 +617,18 @@ mod tests {
             (frame(1, b"\x44\0\0\0\x00a", b""), "without a name"),
             (frame(1, b"\x44\0\0\0\x01\0", b""), "NUL"),
             (frame(1, b"\x44\0\0\0\x01\xff", b""), "isn't text"),
-            // One letter in two halves.
+            // One character, split between two names.
             (frame(2, b"\x44\0\0\0\x01\xc3\x48\0\0\0\x01\xa4", b""), "isn't text"),
             (frame(2, b"\x44\0\0\0\x01a\x48\0\0\0\x01a", b""), "twice"),
             (frame(2, b"\x44\0\0\0\x01a\x44\0\0\0\x01b", b""), "twice"),
         ] {
-            let why = decode(&frame).expect_err(part);
-            assert!(why.contains(part), "{part}: {why}");
+            let reason = decode(&frame).expect_err(part);
+            assert!(reason.contains(part), "{part}: {reason}");
         }
     }
 
     #[test]
-    fn without_values_the_order_says_which_is_which() {
+    fn frame_without_handle_values_keeps_the_order() {
         let two = frame(2, b"\x01a\x02bc", b"go");
         let (_, entries, bytes) = decode_with::<()>(&two).expect("it is valid");
         assert_eq!((entries, bytes), (vec![("a".into(), ()), ("bc".into(), ())], b"go".to_vec()));
@@ -624,7 +636,7 @@ mod tests {
         let names = table(["a", "bc"]);
         write(&mut written, 0, &names, [(), ()], b"go");
         assert_eq!(written, two);
-        assert!(written.capacity() < 2 * two.len(), "only the room that it needs");
+        assert!(written.capacity() < 2 * two.len(), "no excess capacity");
         assert_eq!([&header(0, 2, names.bytes().len(), 2)[..], names.bytes(), b"go"].concat(), two);
         for (frame, part) in [
             (frame(2, b"\x01a\x01a", b""), "twice"),
@@ -635,16 +647,16 @@ mod tests {
             (frame(1, b"\x44\0\0\0\x01a", b""), "cut off"),
             (frame(2, b"\x01a", b""), "can't have the size"),
         ] {
-            let why = decode_with::<()>(&frame).expect_err(part);
-            assert!(why.contains(part), "{part}: {why}");
+            let reason = decode_with::<()>(&frame).expect_err(part);
+            assert!(reason.contains(part), "{part}: {reason}");
         }
     }
 
     #[test]
-    fn a_name_that_comes_twice_is_found_wherever_it_is() {
+    fn repeated_name_is_found_at_every_position() {
         let mut names: Vec<String> = (0..MAX_OBJECTS).map(|number| format!("{number}")).collect();
         let checked = |names: &[String]| table(names.iter().map(String::as_str)).check(b"");
-        // What was written without a look is refused by who reads it.
+        // A receiver rejects the same names, in case a sender didn't check them.
         let parsed = |names: &[String]| {
             let entries = names
                 .iter()
@@ -659,13 +671,13 @@ mod tests {
             let again = names[one].clone();
             let kept = std::mem::replace(&mut names[other], again);
             assert!(checked(&names).is_err(), "{one} and {other}");
-            assert_eq!(parsed(&names), Err("a message has an object twice"), "{one} and {other}");
+            assert_eq!(parsed(&names), Err("a message lists a name or an object twice"), "{one} and {other}");
             names[other] = kept;
         }
     }
 
     #[test]
-    fn short_names_are_checked_and_ordered_as_others_are() {
+    fn keys_of_short_names_agree_with_the_checks_of_long_ones() {
         let names: [&[u8]; 12] = [
             b"",
             b"\0",
@@ -683,8 +695,8 @@ mod tests {
         for name in names {
             assert_eq!(is_short_name(key(name), name.len()), check_name(name).is_ok(), "{name:?}");
             for other in names.into_iter().filter(|other| check_name(other).is_ok()) {
-                let is_so = check_name(name).is_err() || (key(name) < key(other)) == is_below(name, other);
-                assert!(is_so, "{name:?} and {other:?}");
+                let is_valid = check_name(name).is_err() || (key(name) < key(other)) == is_below(name, other);
+                assert!(is_valid, "{name:?} and {other:?}");
             }
         }
         assert_eq!(key(b"nine have"), LONG);
@@ -698,15 +710,15 @@ mod tests {
     }
 
     #[test]
-    fn names_are_looked_through_for_one_that_comes_twice_by_their_hash() {
-        // As the hash's own page has it.
+    fn hash_is_fnv_1a() {
+        // Test vectors of the FNV specification.
         for (name, expected) in [(&b""[..], 0x811c_9dc5), (b"a", 0xe40c_292c), (b"foobar", 0xbf9c_f968)] {
             assert_eq!(hash(name), expected, "{name:?}");
         }
     }
 
     #[test]
-    fn room_is_made_when_there_is_too_little_and_for_several() {
+    fn table_grows_only_when_full_and_then_fourfold() {
         for name in ["n", "eight is", "a longer name"] {
             let room = 1 + name.len().max(SHORT);
             for lacking in [0, 1] {
@@ -724,14 +736,14 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_hold_for_who_sends() {
+    fn check_enforces_each_limit() {
         let name = |length: usize| "n".repeat(length);
         let checked = |names: &[&str], bytes: &[u8]| table(names.iter().copied()).check(bytes);
         let refused = |names: &[&str], bytes: &[u8]| checked(names, bytes).unwrap_err().to_string();
         assert!(checked(&[], &vec![0; MAX_BYTES]).is_ok());
         assert!(refused(&[], &vec![0; MAX_BYTES + 1]).contains("16 MiB"));
-        assert!(checked(&[&name(LONGEST_NAME)], b"").is_ok());
-        assert!(refused(&[&name(LONGEST_NAME + 1)], b"").contains("255"));
+        assert!(checked(&[&name(MAX_NAME)], b"").is_ok());
+        assert!(refused(&[&name(MAX_NAME + 1)], b"").contains("255"));
         assert!(refused(&[""], b"").contains("without a name"));
         assert!(
             refused(&["good", "a\0b", ""], b"")
@@ -747,12 +759,12 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_message_fits() {
+    fn longest_message_can_be_encoded() {
         let objects: Vec<(String, HandleValue)> = (0..253_u32)
-            .map(|number| (format!("{number:0>width$}", width = LONGEST_NAME), value(number)))
+            .map(|number| (format!("{number:0>width$}", width = MAX_NAME), value(number)))
             .collect();
         let frame = Sample { number: u64::MAX, objects, bytes: vec![7; MAX_BYTES] }.frame();
-        assert_eq!(frame.len(), LONGEST_FRAME);
+        assert_eq!(frame.len(), MAX_FRAME);
         assert_eq!(decode(&frame).expect("it is valid").1.len(), 253);
     }
 }

@@ -1,4 +1,4 @@
-//! Putting a handle into a running process's table.
+//! Duplicates a handle into a running process's table.
 
 use std::io::Write;
 
@@ -13,11 +13,13 @@ use crate::sys::value::number_of;
 use crate::sys::{Argument, call, handle as sys};
 
 impl Process {
-    /// Puts a handle to the object into this process's table, with the access that the object travels with.
+    /// Duplicates an object into this process's handle table, with the access of the [`BorrowedObject`].
     ///
-    /// The process doesn't notice. Write the value to it with [`write_to`](RemoteHandle::write_to), or pass
-    /// the value on by any other means and then call [`into_value`](RemoteHandle::into_value). Until then,
-    /// this process is responsible for the remote handle.
+    /// The target process isn't notified, so send it the handle value: write it with
+    /// [`write_to`](RemoteHandle::write_to), or send it by other means and then call
+    /// [`into_value`](RemoteHandle::into_value). After that, the target process owns the handle and closes it. Until
+    /// then, the current process is responsible for it, and closes it if the [`RemoteHandle`] is dropped. The object
+    /// passed in isn't changed; its owner still closes it.
     ///
     /// ```no_run
     /// use handover::os::windows::Access;
@@ -36,6 +38,8 @@ impl Process {
     /// [`Error::ProcessExited`] if the process has exited; [`Error::InvalidHandleValue`] and
     /// [`Error::InvalidHandle`] if the object has no valid handle; [`Error::AccessDenied`] if this handle to
     /// the process lacks `PROCESS_DUP_HANDLE`.
+    ///
+    /// [`DuplicateHandle`](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-duplicatehandle)
     #[doc(alias = "DuplicateHandle")]
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn duplicate_into<'a>(&self, object: impl Into<BorrowedObject<'a>>) -> Result<RemoteHandle> {
@@ -43,7 +47,7 @@ impl Process {
         self.push(&object.into(), context).map(RemoteHandle)
     }
 
-    /// Puts a handle to the object into this process's table.
+    /// Duplicates an object into this process's handle table; `context` names it in errors.
     pub(crate) fn push(
         &self,
         object: &BorrowedObject<'_>,
@@ -54,16 +58,15 @@ impl Process {
             if sys::is_invalid_handle(&error) {
                 return Error::InvalidHandle { object: context() };
             }
-            refused_duplication(self, "duplicate a handle into", error)
+            refused_duplication(self, "duplicate a handle into the process", error)
         })
     }
 }
 
-/// A handle in another process's table, of which that process doesn't know yet.
+/// A handle in another process's table whose value that process hasn't received yet.
 ///
-/// Dropping a `RemoteHandle` closes the remote handle, so a failure before its value is passed on leaks
-/// nothing. [`write_to`](Self::write_to) and [`into_value`](Self::into_value) make the other process
-/// responsible for it.
+/// Dropping a `RemoteHandle` closes the remote handle, so a failure before you pass its value on leaks no handle.
+/// [`write_to`](Self::write_to) and [`into_value`](Self::into_value) make the other process responsible for the handle.
 #[derive(Debug)]
 #[must_use = "dropping it closes the handle in the other process"]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
@@ -79,12 +82,14 @@ impl RemoteHandle {
     /// Writes the value as a line of decimal text, and makes the other process responsible for the handle.
     /// The other process reads the line with [`HandleValue::from_stdin`].
     ///
-    /// `to` is usually this process's end of a pipe to the other's standard input. The line is one write, so
-    /// concurrent writes to the pipe don't break it up.
+    /// `to` is usually this process's end of a pipe to the other's standard input. The line is written with one call,
+    /// so concurrent writes to the pipe don't split it.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the line can't be written; the remote handle is then closed.
+    /// [`Error::System`] if the line can't be written. The remote handle is then closed.
+    ///
+    /// [`WriteFile`](https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-writefile)
     #[doc(alias = "WriteFile")]
     pub fn write_to(self, to: &mut (impl Write + AsHandle)) -> Result<()> {
         let line = format!("{}\n", self.value());
@@ -104,8 +109,8 @@ impl RemoteHandle {
 
     /// Returns the value, and makes the other process responsible for the handle.
     ///
-    /// Call it when you have passed the value on. From then on, nothing makes this process close a handle
-    /// that the other one may be using.
+    /// Call it after you have passed the value on. From then on, this process can't close a handle that the other
+    /// process may be using.
     pub fn into_value(self) -> HandleValue {
         self.0.release()
     }

@@ -1,4 +1,4 @@
-//! Linux: why `pidfd_getfd` was refused.
+//! Turns a failed `pidfd_getfd` into an error that says why it failed.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::process::Process;
 use crate::sys::{SysError, process as sys};
 
-/// Why a descriptor couldn't be had from a process.
+/// Returns the error for a descriptor that couldn't be duplicated from a process.
 pub(crate) fn refused_duplication(process: &Process, context: &str, error: SysError) -> Error {
     if sys::is_missing(&error) || process.is_going() {
         return Error::ProcessExited { pid: process.id(), context: context.into() };

@@ -1,4 +1,6 @@
-//! Strategy 2, duplication: taking a handle out of a running process's table, and on Windows putting one into it.
+//! Strategy 2, duplication: copies a handle from a running process's table, and on Windows into it.
+//!
+//! Each system's half provides `refused_duplication`, which returns the error for a duplication that failed.
 
 #[cfg(windows)]
 mod into;
@@ -24,30 +26,38 @@ use crate::sys::handle as sys;
 use crate::sys::io::{HasHandle, Owned};
 
 impl Process {
-    /// Takes a copy of the object that this process has under this value, with the access that it has there.
+    /// Duplicates the handle with this value from this process, and returns the object, with the access of the original
+    /// handle.
     ///
-    /// The other's handle isn't touched: it stays that process's to close, which must keep it open until it is told
-    /// that the copy is made. There is no call that moves the object instead: the system closes the other's handle
-    /// even if the copy fails, and the object would be lost.
+    /// The caller owns the duplicate and closes it. The other process's handle isn't changed: that process still closes
+    /// it, and must keep it open until you have told it that the duplicate exists. A call that moves the handle instead
+    /// is not offered: Windows closes the source handle even if the duplication fails, so the object could be lost.
     ///
-    /// The kernel is asked what came before anything is owned as a `T`. A number from a process that isn't trusted
-    /// can't do more than that: the values that stand for this process or its threads can't be a [`HandleValue`].
+    /// The kernel's answer about the object's type is checked before the object is returned as a `T`. So it is safe to
+    /// pass a value from an untrusted process: pseudo handles, such as those for the current process or thread, can't
+    /// be a [`HandleValue`].
     ///
     /// ```no_run
     /// use handover::{Command, Event, HandleValue};
     ///
-    /// # fn example(told: &str) -> handover::Result<()> {
+    /// # fn example(value: &str) -> handover::Result<()> {
     /// let child = Command::new("worker").spawn()?;
-    /// let ready: Event = child.process().duplicate_from(told.parse()?)?;
+    /// let value: HandleValue = value.parse()?; // such as "68", as the child reported it
+    /// let ready: Event = child.process().duplicate_from(value)?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if the process has ended; [`Error::InvalidHandle`] if the value is no open handle of it;
-    /// [`Error::WrongKind`] if it refers to something else than expected; [`Error::AccessDenied`] if this handle to
-    /// the process lacks `PROCESS_DUP_HANDLE`, or on Linux if this process mustn't trace that one (a child may, a
-    /// process of the same user that isn't one may not on many machines).
+    /// - [`Error::ProcessExited`] if the process has exited;
+    /// - [`Error::InvalidHandle`] if the process has no open handle with this value;
+    /// - [`Error::WrongKind`] if the object isn't a `T`;
+    /// - [`Error::AccessDenied`] if, on Windows, this handle to the process lacks `PROCESS_DUP_HANDLE`, or if, on
+    ///   Linux, the caller may not trace the process. A parent may trace its child. On many machines, a process may not
+    ///   trace another process of the same user that isn't its child.
+    ///
+    /// [`DuplicateHandle`](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-duplicatehandle);
+    /// [`pidfd_getfd(2)`](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html)
     #[doc(alias = "DuplicateHandle", alias = "pidfd_getfd")]
     pub fn duplicate_from<T: Object>(&self, value: HandleValue) -> Result<T> {
         let copy = self.fetch(value)?;
@@ -55,16 +65,16 @@ impl Process {
         Ok(T::from_handle(copy))
     }
 
-    /// A copy of what this process has under this value, of whatever kind it is.
+    /// Duplicates the handle with this value from this process, whatever the object's kind.
     pub(crate) fn fetch(&self, value: HandleValue) -> Result<Owned> {
         sys::duplicate_from(self.handle(), value).map_err(|error| {
-            let what = "duplicate a handle from";
+            let context = "duplicate a handle from the process";
             if !sys::is_invalid_handle(&error) {
-                return refused_duplication(self, what, error);
+                return refused_duplication(self, context, error);
             }
-            // A process that is ending has closed its handles already.
+            // An exiting process has already closed its handles.
             if self.is_going() {
-                return Error::ProcessExited { pid: self.id(), context: what.into() };
+                return Error::ProcessExited { pid: self.id(), context: context.into() };
             }
             Error::InvalidHandle { object: self.handle_of(value) }
         })

@@ -1,4 +1,4 @@
-//! Windows: why `DuplicateHandle` was refused.
+//! Turns a failed `DuplicateHandle` into an error that says why it failed.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::sys::SysError;
 use crate::sys::handle::{granted_access, raw_of};
 use crate::sys::io::HasHandle;
 
-/// Why a duplication into or out of a process was refused.
+/// Returns the error for a failed duplication into or from a process.
 pub(crate) fn refused_duplication(process: &Process, context: &str, error: SysError) -> Error {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return process.failed()(error);

@@ -1,4 +1,4 @@
-//! The names of access rights, which mean something else for each kind of object.
+//! The documented names of access rights. The lower bits of an access mask mean something else for each kind.
 
 use super::ObjectKind;
 
@@ -7,8 +7,9 @@ type Names = &'static [(u32, &'static str)];
 /// The documented names of a kind's access rights.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rights {
-    /// Several rights that have one name together, the larger ones first.
+    /// Names that stand for several rights at once. Larger sets are first, so that they win over their subsets.
     combined: Names,
+    /// Names that stand for one bit.
     single: Names,
 }
 
@@ -154,7 +155,7 @@ const DIRECTORY: Rights = Rights {
 
 pub(super) const NONE: Rights = Rights { combined: &[], single: &[] };
 
-/// The rights of a kind that only the kernel has a name for.
+/// Returns the rights of a kind that [`ObjectKind`] knows only by the kernel's type name.
 pub(super) fn of_other(kernel_type: &str) -> Rights {
     match kernel_type {
         "Key" => KEY,
@@ -165,14 +166,15 @@ pub(super) fn of_other(kernel_type: &str) -> Rights {
     }
 }
 
-/// The rights in an access mask by their names in the documentation, and in hex those that have none there or are of a
-/// kind that isn't known.
+/// Formats the rights in an access mask by their documented names. Bits without a documented name, or of an unknown
+/// kind, are written in hex.
 pub(crate) fn words(kind: Option<&ObjectKind>, access: u32) -> String {
     let mut rest = access;
     let mut words: Vec<String> = Vec::new();
     let rights = kind.map_or(NONE, ObjectKind::rights);
     for (bits, name) in rights.combined {
-        // What two such names share is said by both.
+        // Two combined names may share bits (FILE_GENERIC_READ and FILE_GENERIC_WRITE share READ_CONTROL), so each is
+        // compared with the whole mask. It is listed only if it covers a bit that no name before it covers.
         if access & bits == *bits && rest & bits != 0 {
             words.push((*name).to_owned());
             rest &= !bits;
@@ -195,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bit_is_named_by_its_kind() {
+    fn words_names_each_bit_by_the_objects_kind() {
         for (kind, access, expected) in [
             (Some(ObjectKind::Event), 0x0010_0002, "EVENT_MODIFY_STATE, SYNCHRONIZE"),
             (Some(ObjectKind::SharedMemory), 0x0000_0006, "SECTION_MAP_WRITE, SECTION_MAP_READ"),
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_names_of_its_own() {
+    fn words_knows_the_names_of_each_kind() {
         let other = |name: &str| ObjectKind::Other(name.into());
         for (kind, access, expected) in [
             (ObjectKind::Mutex, 0x001f_0001, "MUTEX_ALL_ACCESS"),

@@ -1,20 +1,34 @@
-//! What identifies a process.
+//! The identity of a process: its id together with its creation time.
 
 use std::fmt;
 
 use super::InvalidIdentity;
 
-/// What identifies a process on this machine until it is started anew: its id and when it was created. The id alone
-/// is given again.
+/// A process's id and creation time, which together identify it until this machine restarts.
 ///
-/// It is text that one process can tell another, `264@1dc5b4a6f9d3e80`: the id, and the time in hex.
+/// A bare process id can be reused for another process after the first one has exited.
+///
+/// [`Display`](fmt::Display) and [`FromStr`](std::str::FromStr) convert an identity to and from text, so that it can be
+/// passed to another process. `264@1dc5b4a6f9d3e80` has the id in decimal and the creation time in hex.
+///
+/// ```
+/// use handover::ProcessIdentity;
+///
+/// let identity: ProcessIdentity = "264@1dc5b4a6f9d3e80".parse()?;
+/// assert_eq!(identity.id, 264);
+/// assert_eq!(identity.to_string(), "264@1dc5b4a6f9d3e80");
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// [GetProcessTimes](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getprocesstimes);
+/// `starttime` in [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ProcessIdentity {
-    /// The process's id.
+    /// The process id.
     pub id: u32,
-    /// When it was created, as the system counts it: on Windows in units of 100 ns since the year 1601, on Linux in
-    /// clock ticks since the machine was started.
+    /// The creation time in the system's own unit: on Windows units of 100 ns since the year 1601, on Linux clock ticks
+    /// since the machine started.
     pub created: u64,
 }
 
@@ -31,9 +45,9 @@ impl fmt::Display for ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Reads the text that `Display` writes.
+    /// Parses the text that `Display` writes.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidIdentity> {
-        // The standard parsers take a sign.
+        // std's parsers also accept a sign, which `Display` never writes.
         let unsigned = |part: &str| !part.starts_with('+');
         let parsed = text.split_once('@').filter(|(id, created)| unsigned(id) && unsigned(created)).and_then(
             |(id, created)| {
@@ -49,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_reads_what_it_prints_and_nothing_else() -> Result<(), InvalidIdentity> {
+    fn parse_accepts_only_the_text_that_display_writes() -> Result<(), InvalidIdentity> {
         let identity = ProcessIdentity::new(264, 0x1dc_5b4a_6f9d_3e80);
         assert_eq!(identity.to_string(), "264@1dc5b4a6f9d3e80");
         assert_eq!(ProcessIdentity::parse(&identity.to_string())?, identity);

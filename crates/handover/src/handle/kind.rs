@@ -4,28 +4,28 @@ use std::fmt;
 
 use super::access_names::{self as rights, Rights};
 
-/// Defines [`ObjectKind`] and all that is known of each kind. A new kind is a new row; the compiler then asks for the rest.
+/// Defines [`ObjectKind`] and the properties of each kind. To add a kind, add a row with all columns.
 macro_rules! kinds {
     ($(
         $(#[$doc:meta])*
         $kind:ident: $name:literal, $with_article:literal, $kernel_type:expr, $acceptance:ident, $rights:expr;
     )*) => {
-        /// The kind of kernel object that a handle refers to, by the kernel's own answer.
+        /// The kind of the kernel object that a handle refers to, as the kernel reports it.
         ///
         /// The Linux counterpart of each kind is in the table of [`handover::os`](crate::os).
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ObjectKind {
             $($(#[$doc])* $kind,)*
-            /// Any other kind, by the kernel's name for it.
+            /// Any other kind, with the kernel's name for it.
             Other(Box<str>),
         }
 
         impl ObjectKind {
-            /// Every kind that has a name of its own here.
+            /// Every kind except [`Other`](Self::Other).
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
 
-            /// Returns the kind as a word: "event". For [`Other`](Self::Other), the kernel's own word.
+            /// Returns the kind's name: "event". For [`Other`](Self::Other), returns the kernel's type name.
             #[must_use]
             pub fn name(&self) -> &str {
                 match self {
@@ -41,7 +41,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns the kind of a type name of the Windows kernel.
+            /// Returns the kind that has this type name in the Windows kernel.
             pub(crate) fn of_kernel_type(name: &str) -> Self {
                 $(if $kernel_type == Some(name) {
                     return Self::$kind;
@@ -49,7 +49,7 @@ macro_rules! kinds {
                 Self::Other(name.into())
             }
 
-            /// Whether a channel accepts the kind unless it is told otherwise.
+            /// Returns whether a channel accepts the kind by default.
             pub(crate) fn is_accepted_by_default(&self) -> bool {
                 match self {
                     $(Self::$kind => matches!(Acceptance::$acceptance, Acceptance::Accepted),)*
@@ -68,7 +68,8 @@ macro_rules! kinds {
     };
 }
 
-/// Whether a channel accepts a kind by default. A handle to a process, thread, job or token is power over a process.
+/// Whether a channel accepts a kind by default. A handle to a process, thread, job or token gives control over a
+/// process, so a channel accepts these kinds only on request.
 enum Acceptance {
     Accepted,
     OnRequest,
@@ -116,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn display_has_the_article() {
+    fn display_writes_the_article() {
         assert_eq!(ObjectKind::Event.to_string(), "an event");
         assert_eq!(ObjectKind::SharedMemory.to_string(), "shared memory");
         assert_eq!(ObjectKind::Other("Key".into()).to_string(), "an object of the kernel's type \"Key\"");
     }
 
     #[test]
-    fn each_row_of_the_table_is_its_own() {
+    fn each_kind_has_a_unique_name() {
         for kind in ObjectKind::ALL {
             assert!(kind.to_string().ends_with(kind.name()), "{kind}");
             assert_eq!(
@@ -135,12 +136,12 @@ mod tests {
         for (name, kind) in [("Mutant", ObjectKind::Mutex), ("Section", ObjectKind::SharedMemory)] {
             assert_eq!(ObjectKind::of_kernel_type(name), kind);
         }
-        // The kernel's names are case sensitive.
+        // The kernel's type names are case sensitive.
         assert_eq!(ObjectKind::of_kernel_type("event"), ObjectKind::Other("event".into()));
     }
 
     #[test]
-    fn power_over_a_process_is_accepted_on_request_alone() {
+    fn kinds_that_control_a_process_are_not_accepted_by_default() {
         let on_request: Vec<&str> = ObjectKind::ALL
             .iter()
             .filter(|kind| !kind.is_accepted_by_default())

@@ -1,4 +1,4 @@
-//! The vocabulary: handle values, kinds, access rights, and process identities. Pure: nothing here asks the system.
+//! Handle values, object kinds, access rights and process identities. This module makes no system calls.
 
 #[cfg(windows)]
 mod access;

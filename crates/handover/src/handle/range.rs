@@ -1,26 +1,26 @@
-//! The numbers that can be handle values, by the rule of each system.
+//! The range of valid handle values on each system.
 
-/// Returns why a number can't be a handle value on this system, or `None` if it can.
+/// Returns the reason why a number can't be a handle value on this system, or `None` if it can.
 #[cfg(windows)]
 pub(crate) use self::objection_on_windows as objection;
 
-/// The range of this system, for error messages.
+/// The valid range on this system, for error messages.
 #[cfg(windows)]
 pub(crate) const EXPECTED: &str = "a multiple of 4 from 4 to 0x7ffffffc";
 
-/// Returns why a number can't be a handle value on this system, or `None` if it can.
+/// Returns the reason why a number can't be a handle value on this system, or `None` if it can.
 #[cfg(target_os = "linux")]
 pub(crate) use self::objection_on_linux as objection;
 
-/// The range of this system, for error messages.
+/// The valid range on this system, for error messages.
 #[cfg(target_os = "linux")]
 pub(crate) const EXPECTED: &str = "a file descriptor from 0 to 2147483647";
 
-/// Why a number can't be the index of any handle table of Windows.
+/// Returns the reason why a number can't be a handle value on Windows, or `None` if it can.
 #[inline]
 pub(crate) fn objection_on_windows(number: u64) -> Option<&'static str> {
     let Ok(value) = u32::try_from(number) else {
-        // A pseudo handle that was widened as a signed number is the likelier mistake than a large index.
+        // The numbers from -12 to -1 in 64 bits are pseudo handles that were sign-extended from 32 bits.
         let pseudo = number >= u64::MAX - 11;
         return Some(if pseudo { "a pseudo handle" } else { "more than 32 bits" });
     };
@@ -28,22 +28,22 @@ pub(crate) fn objection_on_windows(number: u64) -> Option<&'static str> {
         0 => Some("NULL"),
         _ if value >= u32::MAX - 11 => Some("INVALID_HANDLE_VALUE or a pseudo handle"),
         _ if value > 0x7fff_ffff => Some("negative as a 32-bit number"),
-        // The two low bits are the application's to tag; the kernel ignores them. A tagged value is a second
-        // name of the same entry, which would be closed twice.
+        // The kernel ignores the two low bits, and applications may use them as tags. A tagged value would be a second
+        // name for the same table entry, so the entry could be closed twice.
         _ if value % 4 != 0 => Some("not a multiple of 4"),
         _ => None,
     }
 }
 
-/// Why a number can't be any descriptor of Linux.
+/// Returns the reason why a number can't be a file descriptor on Linux, or `None` if it can.
 #[inline]
 pub(crate) fn objection_on_linux(number: u64) -> Option<&'static str> {
     match number {
         0..=0x7fff_ffff => None,
-        // Those that stand for none or for the current directory are small and negative.
-        0xffff_ff00..=0xffff_ffff => Some("-1 or another that stands for no descriptor"),
+        // -1 (no descriptor) and AT_FDCWD, -100 (the current directory), have this form in 32 bits.
+        0xffff_ff00..=0xffff_ffff => Some("-1, AT_FDCWD, or another small negative number"),
         0x8000_0000..=0xffff_feff => Some("negative as a 32-bit number"),
-        0xffff_ffff_ffff_ff00.. => Some("-1 or another that stands for no descriptor"),
+        0xffff_ffff_ffff_ff00.. => Some("-1, AT_FDCWD, or another small negative number"),
         _ => Some("more than 32 bits"),
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_table_of_windows_can_hold_is_refused_with_the_reason() {
+    fn objection_on_windows_gives_the_reason_for_each_invalid_number() {
         for (number, reason) in [
             (0, Some("NULL")),
             (4, None),
@@ -76,20 +76,20 @@ mod tests {
     }
 
     #[test]
-    fn what_no_table_of_linux_can_hold_is_refused_with_the_reason() {
+    fn objection_on_linux_gives_the_reason_for_each_invalid_number() {
         for (number, reason) in [
             (0, None),
             (3, None),
             (0x7fff_ffff, None),
             (0x8000_0000, Some("negative as a 32-bit number")),
             (0xffff_feff, Some("negative as a 32-bit number")),
-            (0xffff_ff00, Some("-1 or another that stands for no descriptor")),
-            (0xffff_ff9c, Some("-1 or another that stands for no descriptor")),
-            (0xffff_ffff, Some("-1 or another that stands for no descriptor")),
+            (0xffff_ff00, Some("-1, AT_FDCWD, or another small negative number")),
+            (0xffff_ff9c, Some("-1, AT_FDCWD, or another small negative number")),
+            (0xffff_ffff, Some("-1, AT_FDCWD, or another small negative number")),
             (0x1_0000_0000, Some("more than 32 bits")),
             (0x1_0000_0044, Some("more than 32 bits")),
             (0xffff_ffff_ffff_feff, Some("more than 32 bits")),
-            (0xffff_ffff_ffff_fff4, Some("-1 or another that stands for no descriptor")),
+            (0xffff_ffff_ffff_fff4, Some("-1, AT_FDCWD, or another small negative number")),
         ] {
             assert_eq!(objection_on_linux(number), reason, "{number:#x}");
         }

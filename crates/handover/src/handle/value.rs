@@ -1,24 +1,26 @@
-//! A handle's number, as one process tells it to another.
+//! The value of a handle: the number that one process passes to another.
 
 use std::fmt;
 
 use super::range::objection;
 
-/// The index of a handle in some process's handle table: the number that one process tells another.
+/// A handle value: the index of a handle in the handle table of one process.
 ///
-/// It is only a number. It can't be closed or waited on, and it means nothing outside the process whose table it
-/// indexes; that process makes an object of it by [`adopt`](Self::adopt). Only values that a table can hold are
-/// representable; others are errors from the start, so that none of them can reach a system call that takes it for
-/// something else:
+/// Use it to pass a handle's number to another process, or to read such a number. A handle value is only a number. It
+/// owns nothing, can't be waited on, and means nothing outside the process whose table it indexes. That process turns
+/// it into an object with [`adopt`](Self::adopt), which makes the process the handle's owner.
 ///
-/// - On Windows, multiples of four from 4 to 0x7ffffffc. NULL, `INVALID_HANDLE_VALUE`, the pseudo handles (-1 is the
-///   current process, -2 the current thread, and so on to -12) and values over 32 bits are none. Handles are 32 bits
-///   wide in 64-bit processes too
+/// A `HandleValue` always lies in the range that a handle table can have. Other numbers are errors when they are parsed
+/// or converted, because system calls give some of them a special meaning.
+///
+/// - On Windows, valid values are multiples of four from 4 to 0x7ffffffc. NULL, `INVALID_HANDLE_VALUE`, the pseudo
+///   handles (-1 is the current process, -2 the current thread, and so on to -12) and values over 32 bits are invalid.
+///   Handle values have 32 significant bits in 64-bit processes too
 ///   ([Interprocess communication](https://learn.microsoft.com/windows/win32/winprog64/interprocess-communication)).
-/// - On Linux, the numbers of file descriptors, from 0 to 2147483647. -1, which stands for none, and `AT_FDCWD` (-100)
-///   are none.
+/// - On Linux, valid values are file descriptors from 0 to 2147483647. -1, which means no descriptor, and `AT_FDCWD`
+///   (-100), which means the current directory, are invalid.
 ///
-/// It is written in decimal and read in decimal or in hex with `0x`:
+/// `Display` writes a value in decimal. `FromStr` reads decimal digits, or hex digits after `0x`:
 ///
 /// ```
 /// use handover::HandleValue;
@@ -33,13 +35,13 @@ use super::range::objection;
 pub struct HandleValue(u32);
 
 impl HandleValue {
-    /// The number itself.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// Checks that a handle table can have this index.
+    /// Creates a handle value, if the number is in the valid range.
     pub(crate) fn new(number: u64) -> Result<Self, InvalidValue> {
         Self::checked(number, || format!("{number:#x}"))
     }
@@ -53,7 +55,7 @@ impl HandleValue {
         }
     }
 
-    /// Reads decimal digits, or hexadecimal ones after `0x`.
+    /// Parses decimal digits, or hex digits after `0x`.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidValue> {
         let input = || format!("{:?}", shortened(text));
         let refused = |reason| InvalidValue { input: input(), reason };
@@ -61,9 +63,9 @@ impl HandleValue {
             Some(hex) => (hex, 16),
             None => (text, 10),
         };
-        // The standard parsers take a sign; a handle has none.
+        // std's parsers also accept a sign, so the checks below refuse one first.
         if digits.is_empty() {
-            return Err(refused("no number"));
+            return Err(refused("no digits"));
         }
         if text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit())) {
             return Err(refused("negative"));
@@ -89,10 +91,10 @@ pub(crate) struct InvalidIdentity {
     pub(crate) input: String,
 }
 
-/// What came, short enough for a line on a terminal.
+/// Cuts a text to 40 characters, so that an error message fits on a line of a terminal.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 40;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARS: usize = 40;
+    match text.char_indices().nth(MAX_CHARS) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
@@ -120,14 +122,14 @@ impl fmt::Debug for HandleValue {
 mod tests {
     use super::*;
 
-    fn why(text: &str) -> &'static str {
+    fn reason_for(text: &str) -> &'static str {
         let InvalidValue { input, reason } = HandleValue::parse(text).expect_err(text);
         assert!(input.contains(&text[..text.len().min(10)]), "{input} does not show {text}");
         reason
     }
 
     #[test]
-    fn a_table_index_is_read_in_decimal_and_in_hex() -> Result<(), InvalidValue> {
+    fn parse_reads_decimal_and_hex() -> Result<(), InvalidValue> {
         for (text, number) in
             [("4", 4), ("68", 68), ("0x44", 68), ("0X4c", 76), ("0x4C", 76), ("2147483644", 0x7fff_fffc)]
         {
@@ -137,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused_with_the_reason() {
+    fn parse_gives_the_reason_for_each_invalid_text() {
         for (text, reason) in [
-            ("", "no number"),
-            ("0x", "no number"),
+            ("", "no digits"),
+            ("0x", "no digits"),
             ("event", "not a number"),
             ("68 ", "not a number"),
             (" 68", "not a number"),
@@ -156,18 +158,18 @@ mod tests {
             ("--help", "not a number"),
             ("99999999999999999999999", "more than 32 bits"),
         ] {
-            assert_eq!(why(text), reason, "{text:?}");
+            assert_eq!(reason_for(text), reason, "{text:?}");
         }
     }
 
     #[test]
-    fn a_long_text_is_cut_in_the_message() {
+    fn parse_shortens_a_long_text_in_its_error() {
         let error = HandleValue::parse(&"é".repeat(10_000)).expect_err("accepted");
         assert!(error.input.len() < 100, "{error:?}");
     }
 
     #[test]
-    fn it_prints_what_it_reads() -> Result<(), InvalidValue> {
+    fn parse_reads_the_text_that_display_and_hex_write() -> Result<(), InvalidValue> {
         for number in [4_u64, 68, 0x1000, 0x7fff_fffc] {
             let value = HandleValue::new(number)?;
             assert_eq!(HandleValue::parse(&value.to_string())?, value);

@@ -1,8 +1,8 @@
-//! The child's half: from the manifest to owners, each object once.
+//! The child's half: reads the manifest, owns the listed handles, and gives out each object once.
 
 use std::sync::{Mutex, PoisonError};
 
-use super::manifest::{Manifest, VARIABLE, bad};
+use super::manifest::{Manifest, VARIABLE, invalid_manifest};
 use super::{imp, is_reserved};
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
@@ -11,13 +11,14 @@ use crate::object::adopt::Adoption;
 use crate::sys::io::Owned;
 use crate::sys::{SysError, handle, table};
 
-/// The objects that this process inherited, read once.
+/// The objects that this process inherited. `None` until `inherited` has read the manifest.
 static INHERITED: Mutex<Option<List>> = Mutex::new(None);
 
 #[derive(Debug, Default)]
 struct List {
     entries: Vec<Entry>,
-    /// How many of the entries have an owner. After an error, the next call goes on from there.
+    /// The number of entries whose handles are owned. After an error, the next call continues with the first unowned
+    /// entry.
     owned: usize,
 }
 
@@ -29,9 +30,14 @@ struct Entry {
 
 /// Returns the objects that this process's parent listed for it with [`Command::inherit`](crate::Command::inherit).
 ///
-/// The first call reads the manifest, checks that it was written for this process and that each listed handle is open and
-/// still inheritable, becomes the owner of all of them, and clears their inherit flags, so that children of this process
-/// don't get them. Call it early. Later calls, from any thread, return the same objects; each can be taken once.
+/// The first call:
+///
+/// - reads the manifest and checks that it was written for this process;
+/// - checks that each listed handle is open and still inheritable;
+/// - makes this process the owner of all listed handles, and clears their inherit flags, so that children of this
+///   process don't inherit them.
+///
+/// Call it early. Later calls, from any thread, return the same objects. Each object can be taken once.
 ///
 /// The environment that the process started with is trusted, as the parent is.
 ///
@@ -45,21 +51,24 @@ struct Entry {
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// On Linux, the sockets that a service manager passes are among them, with the names in `LISTEN_FDNAMES`
-/// ([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)). If several have the
-/// same name, `take` returns them one after the other, in the manager's order.
+/// On Linux, the objects include the sockets that a service manager passes, with the names in `LISTEN_FDNAMES`
+/// ([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)). If several have
+/// the same name, `take` returns them one after the other, in the manager's order.
 ///
 /// # Errors
 ///
-/// [`Error::NothingInherited`] if the parent listed nothing; [`Error::ManifestMismatch`] if the manifest was written for
-/// another process, and this one only copied its environment; [`Error::InvalidManifest`] if it is malformed, or lists a
-/// handle that is no longer inheritable; [`Error::InvalidHandle`] if it lists a handle that isn't open. After these errors
-/// nothing has been taken or changed.
+/// - [`Error::NothingInherited`] if the parent listed no objects.
+/// - [`Error::ManifestMismatch`] if the manifest was written for another process, and this one only copied its
+///   environment.
+/// - [`Error::InvalidManifest`] if the manifest is malformed, or lists a handle that is no longer inheritable.
+/// - [`Error::InvalidHandle`] if the manifest lists a handle that isn't open.
+///
+/// After these errors no handle has been taken or changed.
 pub fn inherited() -> Result<Inherited> {
     let mut inherited = lock();
     let list = match &mut *inherited {
         Some(list) => list,
-        nothing => nothing.insert(List { entries: read()?, owned: 0 }),
+        unread => unread.insert(List { entries: read()?, owned: 0 }),
     };
     let mut adoption = Adoption::lock();
     while let Some(Entry { name, value }) = list.entries.get(list.owned) {
@@ -70,7 +79,8 @@ pub fn inherited() -> Result<Inherited> {
 }
 
 fn lock() -> std::sync::MutexGuard<'static, Option<List>> {
-    // The list is assigned whole, and its count is one number, so a panic leaves nothing half done.
+    // The list is assigned in one step and `owned` counts only completed entries, so the data is consistent after a
+    // panic and poisoning is ignored.
     INHERITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -80,31 +90,31 @@ fn read() -> Result<Vec<Entry>> {
     let sockets = imp::listen_fds(&environment);
     let objects = match environment.get(VARIABLE) {
         None => match sockets? {
-            none if none.is_empty() => return Err(Error::NothingInherited),
-            some => some,
+            sockets if sockets.is_empty() => return Err(Error::NothingInherited),
+            sockets => sockets,
         },
         Some(text) => {
-            let text = text.into_string().map_err(|_| bad("is not text"))?;
+            let text = text.into_string().map_err(|_| invalid_manifest("is not valid Unicode"))?;
             let manifest = Manifest::parse(&text)?;
             imp::check_is_for_this_process(&manifest.meant_for)?;
-            // The parent's list counts, whatever else is in the environment.
+            // Malformed LISTEN_ variables must not make the parent's list unusable, so their error is ignored.
             manifest.objects.into_iter().chain(sockets.unwrap_or_default()).collect()
         }
     };
-    // All code of this process uses the standard streams, and no parent lists them.
+    // Any code of this process may use the standard streams, so no entry may own one. No parent lists them.
     let streams = standard_streams()?;
     if objects.iter().any(|(_, value)| streams.contains(value)) {
-        return Err(bad("lists a standard stream"));
+        return Err(invalid_manifest("lists a standard stream"));
     }
     let adoption = Adoption::lock();
     for (name, value) in &objects {
-        // Inheritance leaves the flag set, and neither std nor this crate makes such a handle. Without the flag, other
-        // code of this process has opened a handle with the same value.
+        // An inherited handle has its inherit flag set, and neither std nor this crate creates inheritable handles. If
+        // the flag is clear, other code of this process has opened an unrelated handle with the same value.
         if !adoption.was_adopted_by_number(*value)
             && !handle::is_open_and_inheritable(*value).map_err(failed(name))?
         {
             return match handle::kind_of_value(*value) {
-                Ok(_) => Err(bad("lists a handle that is not inheritable any more")),
+                Ok(_) => Err(invalid_manifest("lists a handle that is no longer inheritable")),
                 Err(error) => Err(Error::on_handle(described(name, *value), error)),
             };
         }
@@ -122,8 +132,8 @@ fn failed(name: &str) -> impl FnOnce(SysError) -> Error {
     move |error| Error::system(context, error)
 }
 
-/// The handles of another concept that were inherited under reserved names. Dropping them gives them back, so that a
-/// failure can be tried again.
+/// The handles of a channel that this process inherited under reserved names. Dropping them makes them available again,
+/// so that a failed operation can be retried.
 #[derive(Debug)]
 pub(crate) struct Reserved<const N: usize> {
     values: [HandleValue; N],
@@ -131,7 +141,7 @@ pub(crate) struct Reserved<const N: usize> {
 }
 
 impl<const N: usize> Reserved<N> {
-    /// Takes the handles with these names, all of them or none. `object` is what they are together.
+    /// Takes the handles with these names. If one is missing, it takes no handle. `object` describes them in errors.
     pub(crate) fn take(object: &str, names: &[&str; N]) -> Result<Self> {
         match inherited() {
             Err(Error::NothingInherited) => return Err(Error::NoParentChannel),
@@ -146,16 +156,17 @@ impl<const N: usize> Reserved<N> {
         if !values.iter().all(|value| adoption.is_waiting(*value)) {
             return Err(Error::AlreadyTaken { name: object.to_owned() });
         }
-        let handles = values.map(|value| adoption.take_handle(value).expect("it was there a moment ago"));
+        let handles = values
+            .map(|value| adoption.take_handle(value).expect("is_waiting was checked under the same lock"));
         Ok(Self { values, handles: Some(handles) })
     }
 
     pub(crate) fn handles(&self) -> &[Owned; N] {
-        self.handles.as_ref().expect("they are there until they are taken")
+        self.handles.as_ref().expect("only into_handles and drop take the handles")
     }
 
     pub(crate) fn into_handles(mut self) -> [Owned; N] {
-        self.handles.take().expect("they are there until they are taken")
+        self.handles.take().expect("only into_handles and drop take the handles")
     }
 }
 
@@ -176,16 +187,18 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Takes the object with this name, as an [`Event`](crate::Event), a `File`, or an `OwnedHandle` for any kind.
+    /// Takes the object with this name as a `T`: an [`Event`](crate::Event), a `File`, or an `OwnedHandle` for any
+    /// kind.
     ///
-    /// The kernel is asked for the object's kind. If it isn't the kind of `T`, the object stays and can be taken as another
-    /// type. The caller owns the result, and dropping it closes the handle. Objects that are never taken stay open until
-    /// this process exits.
+    /// `take` asks the kernel for the object's kind. If that isn't the kind of `T`, the object can still be taken as
+    /// another type. The caller owns the result, and dropping it closes the handle. Objects that are never taken stay
+    /// open until this process exits.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownName`] with the names that exist, [`Error::AlreadyTaken`], also if the handle was adopted by its
-    /// number, and [`Error::WrongKind`].
+    /// - [`Error::UnknownName`], with the existing names, if no object has this name.
+    /// - [`Error::AlreadyTaken`] if the object was taken before, or its handle was adopted by its number.
+    /// - [`Error::WrongKind`] if the object isn't of the kind of `T`.
     pub fn take<T: Object>(&self, name: &str) -> Result<T> {
         let inherited = lock();
         let entries = inherited.as_ref().map_or(&[][..], |list| &list.entries);
@@ -205,14 +218,16 @@ impl Inherited {
         Err(Error::AlreadyTaken { name: name.to_owned() })
     }
 
-    /// Returns the names of all listed objects in the parent's order, taken or not.
+    /// Returns the names of all listed objects in the parent's order. Names of taken objects are included.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         names(lock().as_ref().map_or(&[][..], |list| &list.entries))
     }
 
-    /// Returns the inheritable handles of this process that no parent listed and that aren't standard streams. In a program
-    /// that has just started, these are the handles that leaked into it. For tests and audits.
+    /// Returns the inheritable handles of this process that no parent listed and that aren't standard streams.
+    ///
+    /// Use it in tests and audits: in a program that has just started, these handles leaked into it. The result owns no
+    /// handle.
     ///
     /// # Errors
     ///
@@ -222,7 +237,7 @@ impl Inherited {
     }
 }
 
-/// The names that the parent's code has given.
+/// Returns the names of the entries that the parent's code listed, without this crate's own.
 fn names(entries: &[Entry]) -> Vec<String> {
     entries.iter().filter(|entry| !is_reserved(&entry.name)).map(|entry| entry.name.clone()).collect()
 }
@@ -231,19 +246,19 @@ fn names(entries: &[Entry]) -> Vec<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeakedHandle {
-    /// Its value in this process.
+    /// The handle's value in this process.
     pub value: HandleValue,
-    /// The kernel's answer to what it refers to; `None` if it was closed meanwhile.
+    /// The kind of object that it refers to, as the kernel reports it. `None` if it was closed meanwhile.
     pub kind: Option<ObjectKind>,
     pub(crate) carries: table::Carries,
 }
 
 impl LeakedHandle {
-    /// Clears the handle's inherit flag, so that children of this process don't get it. The handle stays open, and belongs
-    /// to the same code as before.
+    /// Clears the handle's inherit flag, so that children of this process don't inherit it. The handle stays open, and
+    /// its owner stays the same.
     ///
-    /// It is for a program that starts others and is itself started by programs that leak: a supervisor, a shell, a test
-    /// runner. Call it first thing in `main`, before other code makes handles inheritable on purpose:
+    /// Use it in a program that starts others and may itself inherit leaked handles: a supervisor, a shell, a test
+    /// runner. Call it first in `main`, before other code makes handles inheritable on purpose:
     ///
     /// ```no_run
     /// for leaked in handover::leaked_handles()? {
@@ -252,13 +267,16 @@ impl LeakedHandle {
     /// # Ok::<(), handover::Error>(())
     /// ```
     ///
-    /// Listed objects are among the leaked handles until [`inherited`] was called, and numbers that were passed by hand
-    /// until they are adopted. Do both first: without its flag, a handle doesn't count as inherited any more.
+    /// Before that, call [`inherited`] and adopt the handle values that were passed by hand. Until then their handles
+    /// count as leaked, and with a cleared inherit flag they no longer count as inherited.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidHandle`] if it was closed meanwhile. If another handle was opened under the same value since, that
-    /// one's flag is cleared.
+    /// [`Error::InvalidHandle`] if the handle was closed meanwhile. If another handle has been opened with the same
+    /// value since, the call clears that handle's flag.
+    ///
+    /// [SetHandleInformation](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-sethandleinformation);
+    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html) (`F_SETFD`)
     #[doc(alias("SetHandleInformation", "HANDLE_FLAG_INHERIT", "FD_CLOEXEC"))]
     pub fn clear_inherit(&self) -> Result<()> {
         let object = || format!("the leaked handle {:#x}", self.value);
@@ -266,8 +284,10 @@ impl LeakedHandle {
     }
 }
 
-/// Returns the inheritable handles of this process that no parent listed, as [`Inherited::leaked`] does, for a process
-/// for which no parent listed anything.
+/// Returns the inheritable handles of this process that no parent listed and that aren't standard streams.
+///
+/// This is [`Inherited::leaked`] for a process for which no parent listed objects. The
+/// result owns no handle.
 ///
 /// # Errors
 ///
@@ -279,7 +299,7 @@ pub fn leaked_handles() -> Result<Vec<LeakedHandle>> {
     Ok(found.into_iter().filter(|(value, _)| !streams.contains(value)).map(leaked).collect())
 }
 
-/// The values of this process's standard streams, as many as there are.
+/// Returns the values of the standard streams that this process has.
 fn standard_streams() -> Result<Vec<HandleValue>> {
     let mut streams = Vec::with_capacity(3);
     for which in 0..3 {

@@ -1,4 +1,4 @@
-//! Linux: whether a manifest was written for this process, and what a service manager passed.
+//! Linux: the initial environment, the check of a manifest's recipient, and the sockets that a service manager passed.
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind::{NotFound, PermissionDenied};
@@ -6,15 +6,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::listen_fds::named;
-use super::manifest::bad;
+use super::manifest::invalid_manifest;
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::sys::handle::page_at;
 
-/// The environment that this process started with, whatever its own code has set since.
+/// The environment that this process started with. Later changes by its own code don't affect it.
 #[derive(Debug)]
 pub(crate) struct InitialEnvironment {
-    /// `None` without /proc; then the current environment is the best answer.
+    /// The variables, with a NUL after each. `None` without /proc: `get` then reads the current environment.
     block: Option<Vec<u8>>,
 }
 
@@ -40,10 +40,12 @@ fn variable_in(block: &[u8], name: &str) -> Option<OsString> {
     block.split(|byte| *byte == 0).find_map(value)
 }
 
-/// The manifest must name this process. One that only copied the environment is another process. A process that executes
-/// another program stays the same, so a script may start the worker.
+/// Checks that the manifest names this process.
+///
+/// A process that only copied its parent's environment has another id, so the check fails. execve(2) keeps the id, so a
+/// script may `exec` the worker that the objects are for.
 pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
-    let meant_for: u32 = meant_for.parse().map_err(|_| bad("does not name a process id"))?;
+    let meant_for: u32 = meant_for.parse().map_err(|_| invalid_manifest("does not name a process id"))?;
     let this = std::process::id();
     if meant_for == this {
         return Ok(());
@@ -54,8 +56,9 @@ pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
     })
 }
 
-/// Returns what a service manager passed to this very process: descriptors from 3 on, with their names. Those that were
-/// passed to another process are ignored.
+/// Returns the file descriptors that a service manager passed to this process, with their names. They begin at 3.
+///
+/// If the variables were written for another process, the list is empty.
 pub(crate) fn listen_fds(environment: &InitialEnvironment) -> Result<Vec<(String, HandleValue)>> {
     let [pid, count, names] =
         ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
@@ -67,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variable_is_found_by_its_whole_name() {
+    fn variable_in_matches_the_whole_name() {
         let block = b"PATHS=no\0PATH=/bin:=x\0EMPTY=\0PATH=second\0=odd\0";
         assert_eq!(variable_in(block, "PATH"), Some("/bin:=x".into()));
         assert_eq!(variable_in(block, "EMPTY"), Some("".into()));

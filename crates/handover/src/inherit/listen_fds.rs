@@ -1,4 +1,4 @@
-//! What a service manager hands down, by the variables in which `sd_listen_fds(3)` has it (pure).
+//! Parses the variables with which a service manager passes sockets, as in `sd_listen_fds(3)`. Makes no system calls.
 
 use std::ffi::OsString;
 
@@ -6,42 +6,44 @@ use super::is_reserved;
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 
-/// The name of those that have none.
+/// The name of a descriptor for which the manager gave no name, as in `sd_listen_fds_with_names(3)`.
 const UNKNOWN: &str = "unknown";
 
-/// What these variables say that a process has, whose id is `this`; nothing if it is another that is meant.
+/// Returns the descriptors that `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` give to the process with the id `this`.
+///
+/// The list is empty if `LISTEN_PID` or `LISTEN_FDS` is missing, or if `LISTEN_PID` is the id of another process.
 pub(crate) fn named(
     meant_for: Option<OsString>,
     count: Option<OsString>,
     names: Option<OsString>,
     this: u32,
 ) -> Result<Vec<(String, HandleValue)>> {
-    let wrong = |variable, why| Error::InvalidManifest { name: variable, reason: why };
+    let invalid = |name, reason| Error::InvalidManifest { name, reason };
     let (Some(meant_for), Some(count)) = (meant_for, count) else { return Ok(Vec::new()) };
     let number = |text: &OsString| text.to_str().and_then(|text| text.parse::<u32>().ok());
-    let meant_for = number(&meant_for).ok_or_else(|| wrong("LISTEN_PID", "isn't the number of a process"))?;
+    let meant_for = number(&meant_for).ok_or_else(|| invalid("LISTEN_PID", "is not a process id"))?;
     if meant_for != this {
         return Ok(Vec::new());
     }
-    /// More than any manager hands down, and far from what no table has.
-    const MOST: u32 = 65_536;
-    let count = number(&count).filter(|count| *count <= MOST);
-    let count = count.ok_or_else(|| wrong("LISTEN_FDS", "isn't a number of descriptors"))?;
+    /// More descriptors than any manager passes. Within this limit each descriptor is a valid handle value.
+    const MAX_COUNT: u32 = 65_536;
+    let count = number(&count).filter(|count| *count <= MAX_COUNT);
+    let count = count.ok_or_else(|| invalid("LISTEN_FDS", "is not a number from 0 to 65536"))?;
     let names = match names {
         None => Vec::new(),
         Some(names) => {
-            let names = names.into_string().map_err(|_| wrong("LISTEN_FDNAMES", "isn't text"))?;
+            let names = names.into_string().map_err(|_| invalid("LISTEN_FDNAMES", "is not valid UTF-8"))?;
             names.split(':').map(str::to_owned).collect()
         }
     };
     if names.len() > count as usize && !(count == 0 && names == [""]) {
-        return Err(wrong("LISTEN_FDNAMES", "has more names than there are descriptors"));
+        return Err(invalid("LISTEN_FDNAMES", "has more names than LISTEN_FDS has descriptors"));
     }
     let mut names = names.into_iter().map(Some).chain(std::iter::repeat(None));
     (0..count)
-        .map(|place| {
+        .map(|index| {
             let name = names.next().flatten().filter(|name| !name.is_empty() && !is_reserved(name));
-            Ok((name.unwrap_or_else(|| UNKNOWN.into()), HandleValue::try_from(u64::from(3 + place))?))
+            Ok((name.unwrap_or_else(|| UNKNOWN.into()), HandleValue::try_from(u64::from(3 + index))?))
         })
         .collect()
 }
@@ -56,8 +58,8 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_have_their_names_in_order() -> Result<()> {
-        // Where the first can't be a handle, no service manager hands any down.
+    fn named_gives_the_names_to_the_descriptors_in_order() -> Result<()> {
+        // On Windows 3 is not a handle value, and no service manager passes handles.
         if HandleValue::try_from(3_u64).is_err() {
             return Ok(());
         }
@@ -69,13 +71,13 @@ mod tests {
         assert_eq!(listed("77", "2", Some("web"))?, expected(&[("web", 3), ("unknown", 4)]));
         assert_eq!(listed("77", "2", Some(":web"))?, expected(&[("unknown", 3), ("web", 4)]));
         assert_eq!(listed("77", "0", Some(""))?, []);
-        assert_eq!(listed("78", "2", None)?, [], "meant for another");
+        assert_eq!(listed("78", "2", None)?, [], "written for another process");
         assert_eq!(named(None, Some("2".into()), None, 77)?, []);
         Ok(())
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_variables_name() {
+    fn named_reports_the_variable_that_is_invalid() {
         for (pid, count, names, variable) in [
             ("x", "1", None, "LISTEN_PID"),
             ("77", "x", None, "LISTEN_FDS"),

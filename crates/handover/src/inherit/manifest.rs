@@ -1,12 +1,12 @@
-//! The manifest: how a child learns what it inherited, under which names, and that it is the one meant.
+//! The manifest: the list in which a parent passes the names and handle values of the inherited objects to its child.
 //!
-//! It is the value of one environment variable, words with a space between them:
+//! It is the value of one environment variable. Its words are separated by spaces:
 //!
 //! ```text
 //! 1 256@1dc5b4a6f9d3e80 68=ready 72=log%20file
-//! │ │                   └ value=name for each object; in names, what isn't printable ASCII, %, and space are %XX
-//! │ └ whom it is meant for: on Windows the parent's identity, its id and when it was created; on Linux the child's id
-//! └ the format's version
+//! │ │                   └ value=name for each object; a name has %XX for %, space, and bytes outside printable ASCII
+//! │ └ the recipient: on Windows the identity (id and creation time) of its parent, on Linux its own process id
+//! └ the version of the format
 //! ```
 
 use std::fmt::Write;
@@ -19,94 +19,112 @@ pub(crate) const VARIABLE: &str = "HANDOVER_INHERITED";
 
 const VERSION: &str = "1";
 
-/// The most characters that one variable can have on Windows, and more than enough elsewhere
+/// The maximum length of the variable's value. Windows limits a variable to 32,767 characters with its name, and the
+/// same limit is enough on Linux
 /// ([Environment variables](https://learn.microsoft.com/windows/win32/procthread/environment-variables)).
-const LONGEST: usize = 32_767 - VARIABLE.len() - "=\0".len();
+const MAX_LENGTH: usize = 32_767 - VARIABLE.len() - "=\0".len();
 
-/// What a parent hands down.
+/// The recipient of a list of objects, and the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    /// A word that only the system knows to read.
+    /// The recipient, in a form of each system's own: a word without spaces.
     pub(crate) meant_for: String,
+    /// The objects' names, and their handle values in the recipient.
     pub(crate) objects: Vec<(String, HandleValue)>,
 }
 
 impl Manifest {
-    /// The variable's value.
+    /// Returns the variable's value.
+    ///
+    /// Fails if it is longer than a variable can be.
     pub(crate) fn text(&self) -> Result<String> {
         let mut text = format!("{VERSION} {}", self.meant_for);
         for (name, value) in &self.objects {
-            write!(text, " {value}=").expect("a String takes all");
+            write!(text, " {value}=").expect("writing to a String never fails");
             push_encoded(&mut text, name);
         }
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(Error::InvalidInput {
                 input: format!("the names of {} objects to inherit", self.objects.len()),
-                reason: format!("need {} characters, but only {LONGEST} fit; use shorter ones", text.len()),
+                reason: format!(
+                    "take {} characters, but at most {MAX_LENGTH} fit; use shorter ones",
+                    text.len()
+                ),
             });
         }
         Ok(text)
     }
 
-    /// What a parent has written; anything else is an error.
+    /// Parses the text that [`text`](Self::text) returns. Fails for malformed text.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut words = text.split(' ');
         if words.next() != Some(VERSION) {
-            return Err(bad("is of another version of this crate, or not a manifest"));
+            return Err(invalid_manifest(
+                "was written by another version of this crate, or not by this crate",
+            ));
         }
         let meant_for = words.next().filter(|word| !word.is_empty());
-        let meant_for = meant_for.ok_or_else(|| bad("doesn't say whom it is meant for"))?.to_owned();
+        let meant_for = meant_for
+            .ok_or_else(|| invalid_manifest("does not name the process that it was written for"))?
+            .to_owned();
         let mut objects = Vec::new();
         for word in words {
-            let (value, name) = word.split_once('=').ok_or_else(|| bad("has an object without a name"))?;
-            let value: HandleValue = value.parse().map_err(|_| bad("has a value that can't be a handle"))?;
-            let name = decoded(name).filter(|name| !name.is_empty());
-            objects.push((name.ok_or_else(|| bad("has a name that can't be read"))?, value));
+            let (value, name) =
+                word.split_once('=').ok_or_else(|| invalid_manifest("lists an object without a name"))?;
+            let value: HandleValue =
+                value.parse().map_err(|_| invalid_manifest("lists a number that is not a handle value"))?;
+            let name = decode(name).filter(|name| !name.is_empty());
+            objects.push((
+                name.ok_or_else(|| invalid_manifest("lists a name that is empty or not encoded correctly"))?,
+                value,
+            ));
         }
-        if repeats(objects.iter().map(|(name, _)| name)) {
-            return Err(bad("has a name twice"));
+        if has_duplicates(objects.iter().map(|(name, _)| name)) {
+            return Err(invalid_manifest("lists a name twice"));
         }
-        // Each value is closed by whoever takes it; twice would close a stranger.
-        if repeats(objects.iter().map(|(_, value)| value)) {
-            return Err(bad("has a handle twice"));
+        // Each taken object closes its handle. With two owners, the second close could hit an unrelated handle.
+        if has_duplicates(objects.iter().map(|(_, value)| value)) {
+            return Err(invalid_manifest("lists a handle twice"));
         }
         Ok(Self { meant_for, objects })
     }
 }
 
-/// What is wrong with the variable.
-pub(crate) fn bad(why: &'static str) -> Error {
-    Error::InvalidManifest { name: VARIABLE, reason: why }
+/// Returns the error for a malformed manifest. The reason is a predicate: "is too long".
+pub(crate) fn invalid_manifest(reason: &'static str) -> Error {
+    Error::InvalidManifest { name: VARIABLE, reason }
 }
 
-fn repeats<T: Ord>(items: impl Iterator<Item = T>) -> bool {
+fn has_duplicates<T: Ord>(items: impl Iterator<Item = T>) -> bool {
     let mut items: Vec<T> = items.collect();
     items.sort_unstable();
     items.windows(2).any(|pair| pair[0] == pair[1])
 }
 
+/// Appends a name with %XX for each `%`, each space, and each byte that isn't printable ASCII.
 fn push_encoded(text: &mut String, name: &str) {
     for byte in name.bytes() {
         match byte {
             b'%' => text.push_str("%25"),
             b'!'..=b'~' => text.push(char::from(byte)),
-            _ => write!(text, "%{byte:02x}").expect("a String takes all"),
+            _ => write!(text, "%{byte:02x}").expect("writing to a String never fails"),
         }
     }
 }
 
-fn decoded(text: &str) -> Option<String> {
+/// Reverses [`push_encoded`]. Returns `None` for malformed text.
+fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let [first, more @ ..] = rest {
-        rest = more;
+    while let [first, after @ ..] = rest {
+        rest = after;
         match first {
             b'%' => {
-                let (digits, more) = rest.split_at_checked(2)?;
-                // The standard parser takes a sign.
+                let (digits, after) = rest.split_at_checked(2)?;
+                // std's parser also accepts a sign.
                 let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
                 bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = more;
+                rest = after;
             }
             b'!'..=b'~' => bytes.push(*first),
             _ => return None,
@@ -120,15 +138,19 @@ mod tests {
     use super::*;
 
     fn manifest(names: &[&str]) -> Manifest {
-        let value = |at: usize| HandleValue::try_from(4 + 4 * at).expect("a value");
+        let value = |index: usize| HandleValue::try_from(4 + 4 * index).expect("a value");
         Manifest {
             meant_for: "256@1dc5b4a6f9d3e80".into(),
-            objects: names.iter().enumerate().map(|(at, name)| ((*name).to_owned(), value(at))).collect(),
+            objects: names
+                .iter()
+                .enumerate()
+                .map(|(index, name)| ((*name).to_owned(), value(index)))
+                .collect(),
         }
     }
 
     #[test]
-    fn what_is_written_is_read() -> Result<()> {
+    fn parse_reads_the_text_that_text_writes() -> Result<()> {
         for names in [&[][..], &["ready"], &["a=b", "log file", "100%", "Ä🦀", "\n\t", "=", "%41"]] {
             let manifest = manifest(names);
             assert_eq!(Manifest::parse(&manifest.text()?)?, manifest);
@@ -138,33 +160,33 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_objects_fit() -> Result<()> {
+    fn text_has_room_for_a_thousand_objects() -> Result<()> {
         let names: Vec<String> = (0..1000).map(|number| format!("object number {number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert_eq!(Manifest::parse(&manifest(&names).text()?)?.objects.len(), 1000);
-        let long = "n".repeat(LONGEST);
+        let long = "n".repeat(MAX_LENGTH);
         let error = manifest(&[&long]).text().expect_err("too long").to_string();
         assert!(error.contains("use shorter ones"), "{error}");
         Ok(())
     }
 
     #[test]
-    fn what_no_parent_writes_is_refused() {
+    fn parse_refuses_text_that_no_parent_writes() {
         for (text, part) in [
             ("", "another version"),
             ("2 256@1", "another version"),
-            ("1", "meant for"),
-            ("1 ", "meant for"),
+            ("1", "written for"),
+            ("1 ", "written for"),
             ("1 256@1 ", "without a name"),
             ("1 256@1 68", "without a name"),
-            ("1 256@1 68=", "can't be read"),
-            ("1 256@1 68=%", "can't be read"),
-            ("1 256@1 68=%4", "can't be read"),
-            ("1 256@1 68=%+4", "can't be read"),
-            ("1 256@1 68=%ff", "can't be read"),
-            ("1 256@1 68=ä", "can't be read"),
-            ("1 256@1 -1=a", "can't be a handle"),
-            ("1 256@1 4294967295=a", "can't be a handle"),
+            ("1 256@1 68=", "not encoded correctly"),
+            ("1 256@1 68=%", "not encoded correctly"),
+            ("1 256@1 68=%4", "not encoded correctly"),
+            ("1 256@1 68=%+4", "not encoded correctly"),
+            ("1 256@1 68=%ff", "not encoded correctly"),
+            ("1 256@1 68=ä", "not encoded correctly"),
+            ("1 256@1 -1=a", "not a handle value"),
+            ("1 256@1 4294967295=a", "not a handle value"),
             ("1 256@1 68=a 72=a", "a name twice"),
             ("1 256@1 68=a 68=b", "a handle twice"),
             ("1 256@1 68=a 0x44=b", "a handle twice"),
@@ -175,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_text_fits_and_one_more_letter_does_not() -> Result<()> {
+    fn text_accepts_the_maximum_length_and_no_more() -> Result<()> {
         let rest = manifest(&["n"]).text()?.len() - 1;
-        let text = manifest(&[&"n".repeat(LONGEST - rest)]).text()?;
-        assert_eq!(text.len(), LONGEST);
-        assert!(manifest(&[&"n".repeat(LONGEST - rest + 1)]).text().is_err());
+        let text = manifest(&[&"n".repeat(MAX_LENGTH - rest)]).text()?;
+        assert_eq!(text.len(), MAX_LENGTH);
+        assert!(manifest(&[&"n".repeat(MAX_LENGTH - rest + 1)]).text().is_err());
         Ok(())
     }
 }

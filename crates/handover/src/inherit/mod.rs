@@ -1,7 +1,10 @@
-//! Strategy 1, inheritance: the list that a parent writes, and what its child makes of it.
+//! Strategy 1, inheritance: the manifest that a parent writes, and the objects that its child takes by name.
 //!
-//! Each system's half says which environment this process started with (`InitialEnvironment`), whether a manifest was
-//! written for it (`check_is_for_this_process`), and what a service manager passed (`listen_fds`).
+//! Each system's half provides:
+//!
+//! - `InitialEnvironment`: the environment that this process started with;
+//! - `check_is_for_this_process`: a check that a manifest was written for this process;
+//! - `listen_fds`: the handles that a service manager passed.
 
 mod inherited;
 #[cfg(target_os = "linux")]
@@ -25,14 +28,14 @@ pub(crate) use manifest::{Manifest, VARIABLE};
 
 use crate::object::BorrowedObject;
 
-/// One object that a child inherits, by name.
+/// An object that a child inherits, and its name in the child.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed<'a> {
     pub(crate) name: String,
     pub(crate) object: BorrowedObject<'a>,
 }
 
-/// Whether a name is reserved for this crate's own handles.
+/// Returns whether a name is reserved for this crate's own handles.
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.starts_with("handover/")
 }

@@ -1,16 +1,16 @@
-//! Windows: whether a manifest was written for this process.
+//! Windows: the check that a manifest was written for this process.
 
 use std::ffi::OsString;
 use std::io;
 
 use super::LeakedHandle;
-use super::manifest::bad;
+use super::manifest::invalid_manifest;
 use crate::error::{Error, Result};
 use crate::handle::{Access, HandleValue, ProcessIdentity};
 use crate::sys::io::HasHandle;
 use crate::sys::process as sys;
 
-/// This process's environment.
+/// The environment of this process. On Windows this is the current environment.
 #[derive(Debug)]
 pub(crate) struct InitialEnvironment;
 
@@ -26,15 +26,16 @@ impl InitialEnvironment {
     }
 }
 
-/// The manifest must name this process's parent. A process that only copied the environment has another
-/// parent.
+/// Checks that the manifest names this process's parent.
+///
+/// A process that only copied its parent's environment has another parent, so the check fails.
 pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
     let expected = ProcessIdentity::parse(meant_for)
-        .map_err(|_| bad("does not name the parent's id and creation time"))?;
+        .map_err(|_| invalid_manifest("does not name the parent's id and creation time"))?;
     let parent = sys::parent_id().map_err(|error| Error::system("this process's parent", error))?;
     let is_ours = parent == expected.id
-        // If the parent has exited or may not be asked, its creation time isn't known, and its id is the best
-        // there is.
+        // The creation time is unknown if the parent has exited, or if this process may not query it. Then the check
+        // relies on the id alone.
         && identity_of(parent)?.is_none_or(|identity| identity == expected);
     if is_ours {
         return Ok(());
@@ -45,12 +46,13 @@ pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
     })
 }
 
-/// Returns the identity of the process that has this id now, if there is one that may be asked.
+/// Returns the identity of the process that has this id now. Returns `None` if no process has the id, or if this
+/// process may not query it.
 pub(crate) fn identity_of(id: u32) -> Result<Option<ProcessIdentity>> {
     let failed = |error| Error::system(format!("process {id}"), error);
     let process = match sys::open(id, Access::PROCESS_QUERY_LIMITED_INFORMATION) {
         Ok(process) => process,
-        // No process has the id, or one of another user.
+        // No process has the id, or the process belongs to another user.
         Err(error)
             if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
         {
@@ -62,14 +64,14 @@ pub(crate) fn identity_of(id: u32) -> Result<Option<ProcessIdentity>> {
     Ok(Some(ProcessIdentity::new(id, created)))
 }
 
-/// Windows has no service managers that pass handles.
+/// Returns an empty list: on Windows, no service manager passes handles.
 #[allow(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
 pub(crate) fn listen_fds(_: &InitialEnvironment) -> Result<Vec<(String, HandleValue)>> {
     Ok(Vec::new())
 }
 
 impl LeakedHandle {
-    /// Returns the handle's access rights.
+    /// Returns the access rights that the handle carries.
     #[must_use]
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn access(&self) -> Access {

@@ -1,4 +1,4 @@
-//! Which handles the processes of a program inherit, and which of them nobody has listed.
+//! `Audit`: finds out which handles the processes of a program inherit, and which of them are leaks.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,11 +10,12 @@ use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inspect::{HandleEntry, Unavailable};
 
-/// What each process of a program's tree has inherited, and which of it are leaks.
+/// The result of an [`Audit`]: the handles that each process of a program's tree inherited, and which of them are
+/// leaks.
 ///
-/// The program runs as it always does, except that it has a debugger: this process. Each process of its tree is stopped
-/// before its first instruction, and the kernel is asked what it has inherited. Nothing is put into the program, and
-/// nothing about it is guessed. A test of one's own program:
+/// The program runs as usual, except that this process debugs it. Each process of its tree is stopped before its first
+/// instruction, and the kernel is asked for the handles that the process has inherited. No code is injected into the
+/// program, and no result is guessed. Use it in a test of your own program:
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -24,112 +25,116 @@ use crate::inspect::{HandleEntry, Unavailable};
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// The command itself counts too: what it inherits comes from this process.
+/// The report also covers the command itself, which inherits from this process.
 ///
 #[doc = include_str!("../../docs/audit.md")]
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AuditReport {
-    /// How the command has ended.
+    /// The exit status of the command.
     pub status: ExitStatus,
-    /// The processes in the order in which they were started. On Linux a process that starts another program in its own
-    /// place stands here once more, and one that never starts a program doesn't.
+    /// The processes, in the order in which they were started. On Linux, a process that replaces itself by another
+    /// program (`execve`) is listed again, and one that never executes a program isn't listed.
     pub processes: Vec<AuditedProcess>,
 }
 
-/// A process that was about to begin with a program, and what it had by then.
+/// A process that was about to start a program, and the handles that it had then.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct AuditedProcess {
-    /// Its id.
+    /// The process id.
     pub id: u32,
-    /// The id of the process whose child it is, as the system tells.
+    /// The id of the parent process, as the system reports it.
     pub parent: u32,
-    /// The file of its program, as the system tells, or why it doesn't.
+    /// The path of the program, as the system reports it, or the reason why it is unavailable.
     pub program: Result<PathBuf, Unavailable>,
-    /// What it has inherited, by value.
+    /// The inherited handles, sorted by value, each with its origin.
     pub handles: Vec<(HandleEntry, Origin)>,
-    /// Why not all could be seen. What would be listed for all that is known then counts as leaked.
+    /// The reason why some information is missing. Then handles that the missing part would have explained count as
+    /// leaked.
     pub incomplete: Option<Unavailable>,
 }
 
-/// By what right a handle is in a process that has just begun.
+/// The reason why a process has a handle at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// It is one of its standard streams; on Windows also its console.
+    /// It is one of the process's standard streams, or on Windows its console.
     Stream,
-    /// It is a second handle to what it has as a standard stream. On Windows, std's `Command` copies a stream for a child
-    /// that shares it, and the child inherits the original too if that is inheritable, as an inherited one is. Not on Linux.
+    /// It is a second handle to a standard stream; on Windows only. There std's `Command` duplicates a stream for a
+    /// child that shares it. The child also inherits the original handle if that is inheritable, as it is if this
+    /// process inherited it itself.
     DuplicateStream,
-    /// Its parent has listed it under this name: with this crate's [`Command`](crate::Command), or on Linux as a service
+    /// The parent listed it under this name: with this crate's [`Command`](crate::Command), or on Linux as a service
     /// manager does (`LISTEN_FDS`).
     Listed(String),
-    /// Nobody has said anything about it.
+    /// It leaked: no list contains it.
     Leaked,
 }
 
 impl AuditReport {
-    /// The handles that nobody has listed, each with the process that has inherited it.
+    /// Returns the leaked handles, each with the process that inherited it.
     pub fn leaks(&self) -> impl Iterator<Item = (&AuditedProcess, &HandleEntry)> {
-        self.processes.iter().flat_map(|started| started.leaks().map(move |entry| (started, entry)))
+        self.processes.iter().flat_map(|process| process.leaks().map(move |entry| (process, entry)))
     }
 
-    /// Whether everything was seen, and no leak among it.
+    /// Returns whether the report is complete and contains no leak.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.leaks().next().is_none() && self.processes.iter().all(|started| started.incomplete.is_none())
+        self.leaks().next().is_none() && self.processes.iter().all(|process| process.incomplete.is_none())
     }
 }
 
 impl AuditedProcess {
-    /// The handles that nobody has listed for it.
+    /// Returns the handles that leaked into this process.
     pub fn leaks(&self) -> impl Iterator<Item = &HandleEntry> {
-        self.handles.iter().filter(|(_, standing)| *standing == Origin::Leaked).map(|(entry, _)| entry)
+        self.handles.iter().filter(|(_, origin)| *origin == Origin::Leaked).map(|(entry, _)| entry)
     }
 }
 
-/// A command whose processes will be looked at.
-#[must_use = "nothing is started before `run`"]
+/// An audit: a command to start, with its whole process tree under observation.
+///
+/// Create it with [`Audit::new`], and start it with [`Audit::run`], which returns an [`AuditReport`].
+#[must_use = "an audit starts nothing until it is run"]
 pub struct Audit<'a> {
     command: Command,
     watch: Box<Watch<'a>>,
 }
 
-/// What is called with each process.
+/// The callback that gets each process.
 pub(crate) type Watch<'a> = dyn FnMut(&AuditedProcess) + 'a;
 
-/// Where the thread that looks shows what it has seen; it goes on when whoever watches has seen it too.
-pub(crate) struct Show {
-    show: Sender<AuditedProcess>,
+/// The observing thread's half. It reports each process and waits until the callback has seen it.
+pub(crate) struct Reporter {
+    processes: Sender<AuditedProcess>,
     seen: Receiver<()>,
 }
 
-/// The other half: shows it to what watches, on the caller's thread, to the end of the one that looks.
-pub(crate) struct Gallery {
-    shown: Receiver<AuditedProcess>,
+/// The calling thread's half. It passes each process to the callback until the observing thread ends.
+pub(crate) struct Watcher {
+    processes: Receiver<AuditedProcess>,
     seen: Sender<()>,
 }
 
-pub(crate) fn gallery() -> (Show, Gallery) {
-    let ((show, shown), (say, seen)) = (channel(), channel());
-    (Show { show, seen }, Gallery { shown, seen: say })
+pub(crate) fn report_channel() -> (Reporter, Watcher) {
+    let ((process_sender, processes), (seen_sender, seen)) = (channel(), channel());
+    (Reporter { processes: process_sender, seen }, Watcher { processes, seen: seen_sender })
 }
 
-impl Show {
-    /// Whether somebody watches still.
-    pub(crate) fn show(&self, started: AuditedProcess) -> bool {
-        self.show.send(started).is_ok() && self.seen.recv().is_ok()
+impl Reporter {
+    /// Reports a process. Returns false if the calling thread no longer watches.
+    pub(crate) fn report(&self, process: AuditedProcess) -> bool {
+        self.processes.send(process).is_ok() && self.seen.recv().is_ok()
     }
 }
 
-impl Gallery {
+impl Watcher {
     pub(crate) fn watch(self, watch: &mut Watch<'_>) -> Vec<AuditedProcess> {
         let mut all = Vec::new();
-        for started in &self.shown {
-            watch(&started);
-            all.push(started);
-            // If nobody hears it, the loop ends by that.
+        for process in &self.processes {
+            watch(&process);
+            all.push(process);
+            // If this fails, the observing thread has ended, and the next iteration ends the loop.
             let _ = self.seen.send(());
         }
         all
@@ -138,92 +143,105 @@ impl Gallery {
 
 impl fmt::Debug for Audit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auditing").field("command", &self.command).finish_non_exhaustive()
+        f.debug_struct("Audit").field("command", &self.command).finish_non_exhaustive()
     }
 }
 
 impl<'a> Audit<'a> {
-    /// Begins with a command, as std starts it.
+    /// Creates an audit of a command, which is started in the way that std starts it.
     pub fn new(command: Command) -> Self {
         Self { command, watch: Box::new(|_| {}) }
     }
 
-    /// Has this called for each process while it stands still before its first instruction. The whole tree waits for it.
+    /// Sets a callback that is called with each process while it is stopped before its first instruction. The whole
+    /// tree waits for it.
     pub fn watch(mut self, watch: impl FnMut(&AuditedProcess) + 'a) -> Self {
         self.watch = Box::new(watch);
         self
     }
 
-    /// Starts the command, and returns when no process of its tree is left. Whatever comes in between, an error, the
-    /// deadline, a panic of what watches or the end of this process: no process of the tree outlives it.
+    /// Starts the command, and waits until all processes of its tree have exited, for at most `timeout`.
+    ///
+    /// No process of the tree outlives this call. On an error, at the timeout, if the callback panics, or if this
+    /// process exits, the remaining processes are killed.
+    ///
+    /// On Windows this process is the debugger
+    /// ([`DEBUG_PROCESS`](https://learn.microsoft.com/en-us/windows/win32/procthread/process-creation-flags)), on Linux
+    /// the tracer ([`ptrace`](https://man7.org/linux/man-pages/man2/ptrace.2.html)).
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if processes were left at the deadline, which were ended then; [`Error::System`] if the command
-    /// can't be started or the system doesn't let this process be its debugger; [`Error::InvalidInput`] for a command
-    /// with a stream that is a pipe to this process, of which nobody would have the other end.
+    /// - [`Error::TimedOut`] if processes were still running at the timeout. They have been killed.
+    /// - [`Error::System`] if the command can't be started, or the system doesn't let this process debug it.
+    /// - [`Error::InvalidInput`] if one of the command's streams is a pipe to this process, which would never read or
+    ///   write it.
     #[doc(alias("DEBUG_PROCESS", "WaitForDebugEvent", "PTRACE_SEIZE"))]
-    pub fn run(mut self, deadline: Duration) -> Result<AuditReport> {
-        let until = Instant::now().checked_add(deadline);
+    pub fn run(mut self, timeout: Duration) -> Result<AuditReport> {
+        let until = Instant::now().checked_add(timeout);
         match super::imp::audit::run(self.command, until, &mut *self.watch)? {
-            Some((status, started)) => Ok(AuditReport { status, processes: started }),
+            Some((status, processes)) => Ok(AuditReport { status, processes }),
             None => Err(Error::TimedOut {
-                waiting_for: "the end of the command and of all that it has started".into(),
-                timeout: deadline,
+                waiting_for: "the command and all processes that it started to exit".into(),
+                timeout,
             }),
         }
     }
 }
 
-/// What the system tells of a process that is about to begin.
-pub(crate) struct Seen {
+/// The information that the system has about a process that is about to start.
+pub(crate) struct ProcessSnapshot {
     pub(crate) id: u32,
     pub(crate) parent: u32,
     pub(crate) program: Result<PathBuf, Unavailable>,
     pub(crate) inherited: Result<Vec<HandleEntry>, Unavailable>,
     pub(crate) streams: Result<Vec<HandleValue>, Unavailable>,
-    /// What has the same object as a stream.
-    pub(crate) twice: Vec<HandleValue>,
+    /// The handles that refer to the same object as one of the streams.
+    pub(crate) duplicate_streams: Vec<HandleValue>,
     pub(crate) listed: Result<Vec<(String, HandleValue)>, Unavailable>,
 }
 
-impl From<Seen> for AuditedProcess {
-    fn from(seen: Seen) -> Self {
-        let mut untold = None;
-        let streams = known(seen.streams, &mut untold);
-        let listed = known(seen.listed, &mut untold);
-        let mut inherited = known(seen.inherited, &mut untold);
+impl From<ProcessSnapshot> for AuditedProcess {
+    fn from(snapshot: ProcessSnapshot) -> Self {
+        let mut incomplete = None;
+        let streams = list_or_incomplete(snapshot.streams, &mut incomplete);
+        let listed = list_or_incomplete(snapshot.listed, &mut incomplete);
+        let mut inherited = list_or_incomplete(snapshot.inherited, &mut incomplete);
         inherited.sort_unstable_by_key(HandleEntry::value);
-        let standing = |entry: &HandleEntry| {
+        let origin = |entry: &HandleEntry| {
             if streams.contains(&entry.value()) {
                 return Origin::Stream;
             }
             if let Some((name, _)) = listed.iter().find(|(_, value)| *value == entry.value()) {
                 return Origin::Listed(name.clone());
             }
-            if seen.twice.contains(&entry.value()) { Origin::DuplicateStream } else { Origin::Leaked }
+            if snapshot.duplicate_streams.contains(&entry.value()) {
+                Origin::DuplicateStream
+            } else {
+                Origin::Leaked
+            }
         };
-        let handles = inherited.into_iter().map(|entry| (standing(&entry), entry));
-        let handles = handles.map(|(standing, entry)| (entry, standing)).collect();
-        Self { id: seen.id, parent: seen.parent, program: seen.program, handles, incomplete: untold }
+        let handles = inherited.into_iter().map(|entry| (origin(&entry), entry));
+        let handles = handles.map(|(origin, entry)| (entry, origin)).collect();
+        Self { id: snapshot.id, parent: snapshot.parent, program: snapshot.program, handles, incomplete }
     }
 }
 
-/// What is known of it, and the reason if it is nothing; the last reason is the one that hides most.
-fn known<T>(told: Result<Vec<T>, Unavailable>, untold: &mut Option<Unavailable>) -> Vec<T> {
-    told.unwrap_or_else(|why| {
-        *untold = Some(why);
+/// Returns the list, or an empty one if it is unavailable, and then stores the reason in `incomplete`. A later reason
+/// replaces an earlier one, so the callers begin with the least important list.
+fn list_or_incomplete<T>(list: Result<Vec<T>, Unavailable>, incomplete: &mut Option<Unavailable>) -> Vec<T> {
+    list.unwrap_or_else(|reason| {
+        *incomplete = Some(reason);
         Vec::new()
     })
 }
 
 impl fmt::Display for AuditReport {
-    /// A line for each process, and under it one for each leak.
+    /// Writes a line for each process, and below it a line for each leak.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (leaks, started) = (self.leaks().count(), self.processes.len());
-        write!(f, "{leaks} handle{} leaked into {started} process", if leaks == 1 { "" } else { "s" })?;
-        f.write_str(if started == 1 { "" } else { "es" })?;
-        self.processes.iter().try_for_each(|started| write!(f, "\n{started}"))
+        let (leaks, processes) = (self.leaks().count(), self.processes.len());
+        write!(f, "{leaks} handle{} leaked into {processes} process", if leaks == 1 { "" } else { "s" })?;
+        f.write_str(if processes == 1 { "" } else { "es" })?;
+        self.processes.iter().try_for_each(|process| write!(f, "\n{process}"))
     }
 }
 
@@ -233,24 +251,23 @@ impl fmt::Display for AuditedProcess {
         if let Ok(program) = &self.program {
             write!(f, " ({})", program.display())?;
         }
-        let count =
-            |is: fn(&Origin) -> bool| self.handles.iter().filter(|(_, standing)| is(standing)).count();
+        let count = |is: fn(&Origin) -> bool| self.handles.iter().filter(|(_, origin)| is(origin)).count();
         write!(
             f,
             ", child of {}: {} for its streams, {} listed, {} leaked",
             self.parent,
-            count(|standing| matches!(standing, Origin::Stream | Origin::DuplicateStream)),
-            count(|standing| matches!(standing, Origin::Listed(_))),
-            count(|standing| *standing == Origin::Leaked)
+            count(|origin| matches!(origin, Origin::Stream | Origin::DuplicateStream)),
+            count(|origin| matches!(origin, Origin::Listed(_))),
+            count(|origin| *origin == Origin::Leaked)
         )?;
-        if let Some(why) = &self.incomplete {
-            write!(f, "\n  not all could be seen: {why}")?;
+        if let Some(reason) = &self.incomplete {
+            write!(f, "\n  incomplete: {reason}")?;
         }
         for leak in self.leaks() {
             write!(f, "\n  leaked: {:#x}, ", leak.value())?;
             match leak.kind() {
                 Ok(kind) => write!(f, "{kind}")?,
-                Err(why) => write!(f, "of a kind that isn't known: {why}")?,
+                Err(reason) => write!(f, "of a kind that isn't list_or_incomplete: {reason}")?,
             }
             if let Ok(Some(name)) = leak.name() {
                 write!(f, ", {name}")?;
@@ -280,30 +297,30 @@ mod tests {
         }
     }
 
-    fn untold(why: &str) -> Unavailable {
-        Unavailable { why: why.into() }
+    fn incomplete(reason: &str) -> Unavailable {
+        Unavailable { reason: reason.into() }
     }
 
-    fn seen() -> Seen {
-        Seen {
+    fn snapshot() -> ProcessSnapshot {
+        ProcessSnapshot {
             id: 8,
             parent: 4,
             program: Ok("program".into()),
             inherited: Ok([12, 8, 16].map(entry).to_vec()),
             streams: Ok(vec![value(8)]),
-            twice: Vec::new(),
+            duplicate_streams: Vec::new(),
             listed: Ok(vec![("ready".into(), value(16)), ("gone".into(), value(20))]),
         }
     }
 
     #[test]
-    fn each_handle_has_its_standing() {
-        let started = AuditedProcess::from(seen());
-        let standings: Vec<_> =
-            started.handles.iter().map(|(entry, standing)| (entry.value().get(), standing.clone())).collect();
+    fn each_handle_gets_its_origin() {
+        let process = AuditedProcess::from(snapshot());
+        let origins: Vec<_> =
+            process.handles.iter().map(|(entry, origin)| (entry.value().get(), origin.clone())).collect();
         let listed = Origin::Listed("ready".into());
-        assert_eq!(standings, [(8, Origin::Stream), (12, Origin::Leaked), (16, listed)]);
-        let audit = AuditReport { status: ExitStatus::default(), processes: vec![started] };
+        assert_eq!(origins, [(8, Origin::Stream), (12, Origin::Leaked), (16, listed)]);
+        let audit = AuditReport { status: ExitStatus::default(), processes: vec![process] };
         assert!(!audit.is_clean());
         assert_eq!(
             audit.to_string(),
@@ -313,13 +330,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_is_not_clean() {
-        let blind = AuditedProcess::from(Seen { inherited: Err(untold("no table")), ..seen() });
-        assert_eq!((blind.handles.len(), blind.incomplete.clone()), (0, Some(untold("no table"))));
+    fn incomplete_report_is_not_clean() {
+        let blind =
+            AuditedProcess::from(ProcessSnapshot { inherited: Err(incomplete("no table")), ..snapshot() });
+        assert_eq!((blind.handles.len(), blind.incomplete.clone()), (0, Some(incomplete("no table"))));
         let audit = AuditReport { status: ExitStatus::default(), processes: vec![blind] };
         assert_eq!((audit.leaks().count(), audit.is_clean()), (0, false));
-        assert!(audit.to_string().contains("not all could be seen: no table"), "{audit}");
-        let started = AuditedProcess::from(Seen { listed: Err(untold("no environment")), ..seen() });
-        assert_eq!(started.leaks().count(), 2);
+        assert!(audit.to_string().contains("incomplete: no table"), "{audit}");
+        let process =
+            AuditedProcess::from(ProcessSnapshot { listed: Err(incomplete("no environment")), ..snapshot() });
+        assert_eq!(process.leaks().count(), 2);
     }
 }

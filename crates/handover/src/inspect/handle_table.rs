@@ -1,4 +1,4 @@
-//! Looking into a process's handle table.
+//! `HandleTable` and `HandleEntry`: the handles of a process, read from outside.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::process::Process;
 
-/// The handles of a process at one moment, as the kernel shows them from outside.
+/// The handles of a process at one moment, as the kernel reports them to another process.
 ///
 /// ```no_run
 /// use handover::inspect::HandleTable;
@@ -19,10 +19,13 @@ use crate::process::Process;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// The process goes on meanwhile: what it closes while it is looked at isn't in the table, and what it opens may be.
-/// Nothing of it is changed and nothing of it is kept. On Windows a duplicate of each handle is made in this process for
-/// the length of a question, because the kernel answers only about one's own. On Linux a thread can have a table of its own
-/// (`unshare(2)`), which isn't looked at, and `/proc` has to be mounted.
+/// The process keeps running while it is read. A handle that it closes meanwhile is missing from the table, and one
+/// that it opens may be included. Reading changes nothing in the process and keeps none of its objects alive
+/// afterwards.
+///
+/// - On Windows, the kernel answers queries only about handles of the calling process. So each handle is duplicated
+///   into this process for as long as it is queried.
+/// - On Linux, `/proc` must be mounted. A thread can have a table of its own (`unshare(2)`), which isn't read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandleTable {
     process: u32,
@@ -30,62 +33,68 @@ pub struct HandleTable {
 }
 
 impl HandleTable {
-    /// Looks into the table of a process, which can be this one. [`Process::open_for_query`] and
-    /// [`Child::process`](crate::Child::process) make a process with the rights that this takes.
+    /// Reads the handle table of a process, which can be the current one.
     ///
-    /// No question that it asks can hang: on Windows a pipe that somebody reads may never tell its name, and is given
-    /// up after a moment.
+    /// Open the process with [`Process::open_for_query`], or use [`Child::process`](crate::Child::process). Both give
+    /// the rights that this needs.
+    ///
+    /// Every query has a time limit. For example, Windows may never return the name of a pipe while a thread reads from
+    /// it; that query is given up after a moment.
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if the process has ended, also if it ends meanwhile; [`Error::AccessDenied`] if this process
-    /// mustn't look into that one at all. A right that is lacking for one question stands in its row.
+    /// - [`Error::ProcessExited`] if the process has exited, or exits meanwhile.
+    /// - [`Error::AccessDenied`] if this process may not read the table at all. A right that is missing for a single
+    ///   query becomes an [`Unavailable`] in its entry.
     #[doc(alias = "NtQuerySystemInformation", alias = "/proc/pid/fd")]
     pub fn of(process: &Process) -> Result<Self> {
         let entries = super::imp::handle_table::entries(process);
-        // What was found would be another process's by now, if the id was given again.
+        // The id may have been reused meanwhile; then the entries belong to another process.
         if process.has_exited()? {
-            return Err(Error::ProcessExited { pid: process.id(), context: "look into".into() });
+            return Err(Error::ProcessExited { pid: process.id(), context: "read its handle table".into() });
         }
         Ok(Self { process: process.id(), entries: entries? })
     }
 
-    /// The id of the process.
+    /// Returns the process's id.
     #[must_use]
     pub fn process(&self) -> u32 {
         self.process
     }
 
-    /// Its handles, in the order of their values.
+    /// Returns the handles, sorted by value.
     #[must_use]
     pub fn entries(&self) -> &[HandleEntry] {
         &self.entries
     }
 
-    /// The handle that has this value.
+    /// Returns the handle with this value, if the process had one.
     #[must_use]
     pub fn get(&self, value: HandleValue) -> Option<&HandleEntry> {
         let found = self.entries.binary_search_by_key(&value, HandleEntry::value);
-        found.ok().map(|place| &self.entries[place])
+        found.ok().map(|index| &self.entries[index])
     }
 }
 
 impl Process {
-    /// Opens the process that has this id now with all that [`HandleTable::of`] and [`shared_objects`](super::shared_objects()) can use, as far
-    /// as this user has it.
+    /// Opens the process that currently has this id, for [`HandleTable::of`] and
+    /// [`shared_objects`](super::shared_objects()).
+    ///
+    /// It asks for all rights that those functions can use. Where this user has fewer, it opens the process with fewer,
+    /// and the functions return less. The caller owns the returned process.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// The errors of [`open`](Self::open).
     pub fn open_for_query(id: u32) -> Result<Self> {
         super::imp::handle_table::open(id)
     }
 }
 
-/// One handle of a process, as the kernel shows it from outside.
+/// A handle of a process, as the kernel reports it to another process.
 ///
-/// Nothing is opened, changed or kept by looking. What the kernel doesn't tell for want of rights is an [`Unavailable`] in its
-/// place, so that one such answer doesn't hide the rest of the row.
+/// If the kernel doesn't answer one query for lack of rights, that field is an [`Unavailable`], and the other fields
+/// are still filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandleEntry {
     pub(crate) value: HandleValue,
@@ -97,74 +106,78 @@ pub struct HandleEntry {
 }
 
 impl HandleEntry {
-    /// The handle's value in that process.
+    /// Returns the handle's value in its process.
     #[must_use]
     pub fn value(&self) -> HandleValue {
         self.value
     }
 
-    /// The kind of object that it refers to.
+    /// Returns the kind of the object that the handle refers to.
     ///
     /// # Errors
     ///
-    /// Why the kernel doesn't tell.
+    /// [`Unavailable`] with the reason why the kernel didn't answer.
     pub fn kind(&self) -> Result<&ObjectKind, &Unavailable> {
         self.kind.as_ref()
     }
 
-    /// What it is open for: on Windows the access mask, on Linux the flags of the open file description
+    /// Returns the access of the handle: on Windows the access mask, on Linux the flags of the open file description
     /// (`O_RDWR`, `O_APPEND` and so on).
     #[must_use]
     pub fn access(&self) -> u32 {
         self.access
     }
 
-    /// The same in words, as the documentation has them for this kind: `SYNCHRONIZE, EVENT_MODIFY_STATE`, or on Linux
-    /// `read, write`; in hex, what has none.
+    /// Returns the access in words, with the documented names for this kind: `SYNCHRONIZE, EVENT_MODIFY_STATE`, or on
+    /// Linux `read, write`. Bits without a name are shown in hex.
     #[must_use]
     pub fn rights(&self) -> String {
         super::imp::handle_table::words(self.kind.as_ref().ok(), self.access)
     }
 
-    /// Whether a child that is created the ordinary way, with inheritance of all, gets it: on Windows the flag
-    /// `HANDLE_FLAG_INHERIT`, on Linux no `FD_CLOEXEC`.
+    /// Returns whether a child that is created with inheritance of all inheritable handles gets it: on Windows the flag
+    /// `HANDLE_FLAG_INHERIT`, on Linux the absence of `FD_CLOEXEC`.
     #[must_use]
     pub fn is_inheritable(&self) -> bool {
         self.inheritable
     }
 
-    /// Whether the process can't close it (`HANDLE_FLAG_PROTECT_FROM_CLOSE`); never on Linux.
+    /// Returns whether the handle is protected from being closed (`HANDLE_FLAG_PROTECT_FROM_CLOSE`); always false on
+    /// Linux.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         self.protected
     }
 
-    /// The object's name, if it has one: on Windows the kernel's full name, on Linux the path or what stands for it. A
-    /// process has none, and is told by its id: `process 264`.
+    /// Returns the object's name, if it has one.
+    ///
+    /// On Windows this is the full name in the kernel's namespace. On Linux it is the path, or the text that the kernel
+    /// shows instead. For a process, which has no name, it is the text `process 264` with its id.
     ///
     /// # Errors
     ///
-    /// Why the kernel doesn't tell, or that it didn't answer in time, which for a pipe that somebody reads it may never.
+    /// [`Unavailable`] with the reason why the kernel didn't answer, or that it didn't answer in time. For a pipe that
+    /// a thread is reading from, it may never answer.
     pub fn name(&self) -> Result<Option<&str>, &Unavailable> {
         self.name.as_ref().map(Option::as_deref)
     }
 }
 
-/// Why something about a handle isn't known.
+/// The reason why some information about a handle is unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
-    pub(crate) why: String,
+    pub(crate) reason: String,
 }
 
 impl Unavailable {
-    pub(crate) fn because(why: impl fmt::Display) -> Self {
-        Self { why: why.to_string() }
+    pub(crate) fn because(reason: impl fmt::Display) -> Self {
+        Self { reason: reason.to_string() }
     }
 }
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
+        f.write_str(&self.reason)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Looking into handle tables: what a process has, what two share, and what leaks into children.
+//! Looking into handle tables: the handles of a process, the objects that two processes share, and the handles that
+//! leak into children.
 
 pub(crate) mod audit;
 pub(crate) mod handle_table;

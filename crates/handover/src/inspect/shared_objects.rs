@@ -1,44 +1,45 @@
-//! Which objects two processes have in common.
+//! `shared_objects`: the objects that two processes both have handles to.
 
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::inspect::Unavailable;
 use crate::process::Process;
 
-/// An object that two processes have in common.
+/// An object that two processes share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedObject {
-    /// What it is.
+    /// The object's kind.
     pub kind: ObjectKind,
-    /// Its name, as [`HandleEntry::name`](super::HandleEntry::name) has it.
+    /// The object's name, as [`HandleEntry::name`](super::HandleEntry::name) returns it.
     pub name: Option<String>,
-    /// Under which values the one and the other process has it.
+    /// The handle values of the object in the first and in the second process.
     pub handles: [Vec<HandleValue>; 2],
 }
 
-/// What two processes have in common.
+/// The objects that two processes share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedObjects {
-    /// The objects, in the order of the first process's handles.
+    /// The shared objects, in the order of the first process's handles.
     pub objects: Vec<SharedObject>,
-    /// The handles that couldn't be compared, with the id of the process that has them, and why.
+    /// The handles that couldn't be compared: the process id, the handle value, and the reason.
     pub incomplete: Vec<(u32, HandleValue, Unavailable)>,
 }
 
-/// Finds the objects that two processes have in common, and by which handles, by the kernel's own comparison: values
-/// and names say nothing about it.
+/// Finds the objects that two processes share, and the handles to them.
 ///
-/// On Linux, one object is one open file description, or the same memory or the same process by several of them. Two
-/// processes that have opened the same file or device each for themselves don't share an object.
+/// The kernel compares the objects. Handle values and names are not compared, because they don't identify an object.
+///
+/// On Linux, each open file description is one object. Memory, and a process, count as the same object even if they
+/// were opened several times. Two processes that have opened the same file or device separately don't share an object.
 ///
 /// ```no_run
 /// use handover::Process;
 /// use handover::inspect::shared_objects;
 ///
-/// let sharing = shared_objects(&Process::open_for_query(264)?, &Process::open_for_query(272)?)?;
-/// for object in &sharing.objects {
+/// let shared = shared_objects(&Process::open_for_query(264)?, &Process::open_for_query(272)?)?;
+/// for object in &shared.objects {
 ///     println!("{} {:?}", object.kind, object.handles);
 /// }
 /// # Ok::<(), handover::Error>(())
@@ -46,19 +47,20 @@ pub struct SharedObjects {
 ///
 /// # Errors
 ///
-/// [`Error::ProcessExited`] if one has ended; [`Error::AccessDenied`] if this process mustn't look into one of them;
-/// [`Error::InvalidInput`] if both are the same process.
+/// - [`Error::ProcessExited`] if one of the processes has exited.
+/// - [`Error::AccessDenied`] if this process may not read the table of one of them.
+/// - [`Error::InvalidInput`] if both are the same process.
 #[doc(alias = "CompareObjectHandles", alias = "kcmp")]
 pub fn shared_objects(one: &Process, other: &Process) -> Result<SharedObjects> {
     if one.id() == other.id() {
-        let what = format!("process {} and process {0}", one.id());
-        return Err(Error::invalid(what, "are the same; two processes can have objects in common"));
+        let input = format!("process {} and process {0}", one.id());
+        return Err(Error::invalid(input, "are the same process; pass two different ones"));
     }
-    let sharing = super::imp::handle_table::shared_objects(one, other);
+    let shared = super::imp::handle_table::shared_objects(one, other);
     for process in [one, other] {
         if process.has_exited()? {
-            return Err(Error::ProcessExited { pid: process.id(), context: "look into".into() });
+            return Err(Error::ProcessExited { pid: process.id(), context: "read its handle table".into() });
         }
     }
-    sharing
+    shared
 }

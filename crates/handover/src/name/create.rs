@@ -1,4 +1,4 @@
-//! The named constructors of every kind of object.
+//! The named constructors of all kinds of objects.
 
 use super::imp::{create, create_or_open, open};
 use super::{AsObjectName, CreateOutcome};
@@ -14,14 +14,18 @@ use crate::object::{
 use crate::sys::create_object::What;
 use crate::sys::rights;
 
-/// Creating and opening a type by name. The first words say what a constructor takes beside the name, the rest what is
-/// created, and what is opened.
+/// Adds the named constructors to a type.
+///
+/// The arguments are: the type, its name with an article for the documentation, the constructors' arguments after the
+/// name, the description of the object to create and of the object to open, the kind, and the rights to open it with.
 macro_rules! named {
     ($type:ident, $one:literal, ($($argument:ident: $argument_type:ty),*), $create:expr, $open:expr, $kind:expr, $rights:expr) => {
         impl $type {
-            #[doc = concat!("Creates ", $one, " with a name, by which other processes open it.")]
+            #[doc = concat!("Creates ", $one, " with a name, by which other processes can open it.")]
             ///
-            /// By default only the current user can open it. The name is free again when the object is gone.
+            /// The caller owns the returned object and closes it by dropping it. By default, only the current user can
+            /// open the object. When the object no longer exists, its name can be used again;
+            /// [`ObjectName`](crate::ObjectName) says how long it exists.
             ///
             /// # Errors
             ///
@@ -31,14 +35,16 @@ macro_rules! named {
                 create($create, name).map(Self::of)
             }
 
-            #[doc = concat!("Creates ", $one, " with a name, or opens the existing one with all rights, and returns which of the two happened.")]
+            #[doc = concat!("Creates ", $one, " with a name, or opens the existing one with all rights.")]
             ///
-            /// An object that is opened keeps its own protection, mode, count or size.
+            /// Also returns whether the object was created or opened. An existing object keeps its own protection,
+            /// mode, count or size.
             ///
             /// # Errors
             ///
-            /// [`Error::NameInUse`](crate::Error::NameInUse) if an object of another kind has the name, or one that this
-            /// user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or argument.
+            /// [`Error::NameInUse`](crate::Error::NameInUse) if an object has the name that is of another kind or that
+            /// this user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or
+            /// argument.
             pub fn create_or_open_named(
                 name: &(impl AsObjectName + ?Sized) $(, $argument: $argument_type)*
             ) -> Result<(Self, CreateOutcome)> {
@@ -47,6 +53,8 @@ macro_rules! named {
             }
 
             /// Opens the object with this name, with the rights to use it.
+            ///
+            /// The caller owns a handle of its own and closes it by dropping the returned object.
             ///
             /// # Errors
             ///
@@ -58,12 +66,12 @@ macro_rules! named {
                 open($open, $kind, name, $rights).map(Self::of)
             }
 
-            /// Opens the object with this name, with these rights.
+            /// Opens the object with this name, with these rights. Windows only.
             ///
             /// # Errors
             ///
-            /// As [`open_named`](Self::open_named); [`Error::System`](crate::Error::System) if the object doesn't grant the
-            /// rights to this user.
+            /// As [`open_named`](Self::open_named); [`Error::System`](crate::Error::System) if the object doesn't grant
+            /// the rights to this user.
             #[cfg(windows)]
             #[cfg_attr(docsrs, doc(cfg(windows)))]
             pub fn open_named_with(name: &(impl AsObjectName + ?Sized), access: Access) -> Result<Self> {
@@ -88,10 +96,11 @@ named!(
     Some(Access::MUTEX_USE)
 );
 
-/// Semaphores with a maximum, which Linux doesn't know.
+/// Named semaphores with a maximum, which Linux doesn't support.
 #[cfg(windows)]
 impl Semaphore {
-    /// As [`create_named`](Self::create_named), with a maximum.
+    /// Creates a semaphore with a name, as [`create_named`](Self::create_named) does, with a maximum count. Windows
+    /// only.
     ///
     /// # Errors
     ///
@@ -105,7 +114,8 @@ impl Semaphore {
         create(semaphore::what(count, maximum)?, name).map(Self::of)
     }
 
-    /// As [`create_or_open_named`](Self::create_or_open_named), with a maximum if it is created.
+    /// Creates or opens a semaphore with a name, as [`create_or_open_named`](Self::create_or_open_named) does. The
+    /// maximum count applies only if it is created. Windows only.
     ///
     /// # Errors
     ///

@@ -1,4 +1,7 @@
-//! Strategy 3, naming: objects that other processes find by a name both know.
+//! Strategy 3, naming: one process creates an object under a name, and others open it by that name.
+//!
+//! Each system's half provides `ObjectName`, `SingleInstance`, and the functions `create`, `create_or_open` and `open`
+//! that the named constructors call.
 
 mod create;
 #[cfg(target_os = "linux")]
@@ -20,7 +23,8 @@ use std::borrow::Cow;
 
 use crate::error::Result;
 
-/// What can be given as a name: a [`ObjectName`], or text for a [local](ObjectName::local) one.
+/// A type that can be passed as an object's name: an [`ObjectName`], or text, which means a
+/// [local](ObjectName::local) name.
 pub trait AsObjectName: sealed::AsObjectName {}
 
 pub(crate) mod sealed {
@@ -53,11 +57,11 @@ impl AsObjectName for ObjectName {}
 impl AsObjectName for str {}
 impl AsObjectName for String {}
 
-/// How an object of a name came about.
+/// Whether a named object was created or opened, as returned by `create_or_open_named`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CreateOutcome {
-    /// It was created by this call.
+    /// The call created the object.
     Created,
-    /// It was there, as somebody else had created it: with whatever protection, count or size that one has chosen.
+    /// The call opened an existing object. It keeps the protection, mode, count or size that its creator chose.
     Opened,
 }

@@ -1,90 +1,93 @@
-//! What text can be a name, and what becomes of it on each system (pure).
+//! Checks names, and translates them for each system. Pure functions, so all of them compile on both systems.
 
-/// Why a text can't be an object's name, on any system. `of_letters` is what is said of letters that no name has.
-pub(crate) fn objection<'a>(text: &str, of_letters: &'a str) -> Option<&'a str> {
+/// Returns the reason why a text can't be an object's name on any system, or `None` if it can. `invalid_character` is
+/// the reason to return for a text with a character that no name may contain.
+pub(crate) fn objection<'a>(text: &str, invalid_character: &'a str) -> Option<&'a str> {
     if text.is_empty() {
         return Some("is empty");
     }
-    text.contains(['\\', '\0']).then_some(of_letters)
+    text.contains(['\\', '\0']).then_some(invalid_character)
 }
 
-/// Why a text can't be a name to listen under, on any system.
+/// Returns the reason why a text can't be a listener's name on any system, or `None` if it can.
 pub(crate) fn objection_to_listen(text: &str) -> Option<&'static str> {
     if text.is_empty() {
         return Some("is empty");
     }
     if text.contains(['\\', '/', '\0']) {
-        return Some("is invalid; expected a name without backslash, slash and NUL");
+        return Some("is invalid; expected a name that contains no backslash, slash or NUL");
     }
     text.ends_with(['.', ' ']).then_some("ends with a dot or a space, which Windows would strip")
 }
 
 #[allow(dead_code, reason = "each system has its own")]
 pub(crate) mod on_windows {
-    /// The most units of an object's name: 260 with the NUL that ends it.
+    /// The maximum length of an object's name in UTF-16 units, without the NUL.
     const LONGEST: usize = 259;
-    /// The most units of a pipe's name.
+    /// The maximum length of a pipe's name in UTF-16 units.
     const LONGEST_OF_PIPE: usize = 256;
 
-    /// An object's name with what says where it is found.
+    /// Returns an object's name with its namespace prefix, `Global\` or `Local\`.
     pub(crate) fn object(name: &str, is_global: bool) -> String {
-        let space = if is_global { "Global" } else { "Local" };
-        format!(r"{space}\{name}")
+        let namespace = if is_global { "Global" } else { "Local" };
+        format!(r"{namespace}\{name}")
     }
 
-    /// By how many units such a name is too long, if it is.
+    /// Returns by how many units such an object's name is too long, if it is.
     pub(crate) fn excess(object: &str) -> Option<usize> {
-        over(object, LONGEST)
+        excess_over(object, LONGEST)
     }
 
-    /// The pipe behind a name: one for each user, so that two users of one machine don't take it from each other.
+    /// Returns the name of the pipe for a listener. It contains the user, so two users of a machine can't take the same
+    /// name from each other.
     pub(crate) fn pipe(user: &str, name: &str) -> String {
         format!(r"\\.\pipe\handover.{user}.{name}")
     }
 
-    /// By how many units such a pipe's name is too long, if it is.
+    /// Returns by how many units such a pipe's name is too long, if it is.
     pub(crate) fn excess_of_pipe(pipe: &str) -> Option<usize> {
-        over(pipe, LONGEST_OF_PIPE)
+        excess_over(pipe, LONGEST_OF_PIPE)
     }
 
-    fn over(text: &str, most: usize) -> Option<usize> {
-        text.encode_utf16().count().checked_sub(most).filter(|excess| *excess > 0)
+    fn excess_over(text: &str, maximum: usize) -> Option<usize> {
+        text.encode_utf16().count().checked_sub(maximum).filter(|excess| *excess > 0)
     }
 }
 
 #[allow(dead_code, reason = "each system has its own")]
 pub(crate) mod on_linux {
-    /// What a name is for; those of one sort don't collide with those of another.
+    /// The use of a name. Names of different sorts don't collide.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Sort {
-        /// Objects of all kinds, and single instances.
+        /// An object of any kind, or a single instance.
         Object,
+        /// A channel listener.
         Listener,
     }
 
-    /// What stands before the name of a file that is locked.
+    /// The prefix of a lock file's name.
     const LOCK: &str = "lock.";
 
-    /// The file of the socket behind a name.
+    /// Returns the file name of the socket for a name.
     pub(crate) fn socket(sort: Sort, name: &str) -> String {
         let sort = if sort == Sort::Object { "o." } else { "l." };
         format!("{sort}{}", encoded(name))
     }
 
-    /// The file that is locked as long as the name of that socket is in use.
+    /// Returns the file name of the lock for a socket. The file is locked while the socket's name is in use.
     pub(crate) fn lock_of(socket: &str) -> String {
         format!("{LOCK}{socket}")
     }
 
-    /// The socket whose lock this file is, if it is one.
+    /// Returns the file name of the socket for a lock, or `None` if the file isn't a lock.
     pub(crate) fn socket_of_lock(file: &str) -> Option<&str> {
         file.strip_prefix(LOCK)
     }
 
-    /// The name as a file can have it, each name another.
+    /// Encodes a name as a file name. Different names have different file names.
     fn encoded(name: &str) -> String {
-        name.chars().fold(String::with_capacity(name.len()), |mut file, letter| {
-            match letter {
+        name.chars().fold(String::with_capacity(name.len()), |mut file, character| {
+            match character {
                 '%' => file.push_str("%25"),
                 '/' => file.push_str("%2f"),
                 other => file.push(other),
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_name_can_be_is_objected_to() {
+    fn objection_rejects_invalid_names() {
         assert_eq!(objection("a b.ä/", "letters"), None);
         for (text, why) in [("", "is empty"), ("a\\b", "letters"), ("a\0b", "letters")] {
             assert_eq!(objection(text, "letters"), Some(why), "{text:?}");
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_has_its_place_on_windows() {
+    fn windows_names_have_a_prefix_and_a_maximum_length() {
         assert_eq!(on_windows::object("my-app.ready", false), r"Local\my-app.ready");
         assert_eq!(on_windows::object("my-app.ready", true), r"Global\my-app.ready");
         assert_eq!(on_windows::pipe("S-1-5-21", "my-app"), r"\\.\pipe\handover.S-1-5-21.my-app");
@@ -128,14 +131,14 @@ mod tests {
             [253, 254, 300].map(|length| on_windows::excess(&long(length))),
             [None, Some(1), Some(47)]
         );
-        // In units, of which a crab has two and four bytes.
+        // The length counts UTF-16 units: a crab has two units and four bytes.
         assert_eq!(on_windows::excess(&on_windows::object(&"🦀".repeat(127), false)), Some(1));
         let long = |length| "n".repeat(length);
         assert_eq!([256, 257].map(|length| on_windows::excess_of_pipe(&long(length))), [None, Some(1)]);
     }
 
     #[test]
-    fn each_name_has_another_file_on_linux() {
+    fn linux_names_have_distinct_files() {
         use on_linux::{Sort, lock_of, socket, socket_of_lock};
         assert_eq!(socket(Sort::Object, "my-app.ready"), "o.my-app.ready");
         assert_eq!(socket(Sort::Listener, "a/b%2fc ä"), "l.a%2fb%252fc ä");

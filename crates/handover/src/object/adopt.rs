@@ -1,4 +1,4 @@
-//! From a handle value that another process told this one to an owner: each handle once.
+//! Turns handle values that another process passed to this one into objects. Each handle gets one owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -6,14 +6,15 @@ use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Object;
-use super::imp::COME_WHILE_RUNNING;
+use super::imp::PEERS_CAN_ADD_HANDLES;
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::sys::io::{AsHandle, HasHandle, Owned};
 use crate::sys::value::number_of;
 use crate::sys::{Moved, SysResult, call, handle};
 
-/// The longest line that `from_stdin` reads, in bytes. A handle value has at most ten digits; the rest shows wrong input.
+/// The maximum number of bytes that `from_stdin` reads. A handle value has at most ten digits; the other bytes show
+/// invalid input in the error.
 const MAX_LINE: u64 = 64;
 
 static ADOPTION: Mutex<Adoption> =
@@ -22,26 +23,26 @@ static ADOPTION: Mutex<Adoption> =
 /// The handles that other processes made for this one. One lock covers each handle from its check to its owner.
 #[derive(Debug)]
 pub(crate) struct Adoption {
-    /// Inherited by name, owned here, and not taken yet.
+    /// The handles that were inherited by name and not taken yet. This map owns them.
     waiting: BTreeMap<HandleValue, Owned>,
-    /// Owned by other code of this process, as far as their close is seen here.
+    /// The values of handles that objects of this process own. A value is removed when its [`Claim`] is dropped.
     owned: BTreeSet<HandleValue>,
-    /// Adopted by number while they were still inheritable.
+    /// The values of handles that were adopted by number while they were inheritable.
     by_number: BTreeSet<HandleValue>,
 }
 
 impl Adoption {
     pub(crate) fn lock() -> MutexGuard<'static, Self> {
-        // Each change is one call on a set, so a panic elsewhere leaves nothing half done.
+        // Each change is one call on a collection, so the data is consistent after a panic and poisoning is ignored.
         ADOPTION.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the handle has been adopted by its number, and so can't be taken by its name.
+    /// Returns whether the handle has been adopted by its number. Then it can't be taken by its name.
     pub(crate) fn was_adopted_by_number(&self, value: HandleValue) -> bool {
         self.by_number.contains(&value)
     }
 
-    /// Makes this process the owner of an inherited handle, to be taken by its name.
+    /// Makes this process the owner of an inherited handle, which can then be taken by its name.
     pub(crate) fn keep(&mut self, value: HandleValue) -> SysResult<()> {
         if !self.was_adopted_by_number(value) && !self.waiting.contains_key(&value) {
             handle::clear_inheritable_of(value)?;
@@ -50,12 +51,12 @@ impl Adoption {
         Ok(())
     }
 
-    /// Whether the handle can still be taken.
+    /// Returns whether the handle can still be taken by its name.
     pub(crate) fn is_waiting(&self, value: HandleValue) -> bool {
         self.waiting.contains_key(&value)
     }
 
-    /// Takes a handle that waits, if it has the kind of `T`. `None` if it has been taken before.
+    /// Takes a waiting handle, if its object has the kind of `T`. Returns `None` if the handle isn't waiting.
     pub(crate) fn take<T: Object>(
         &mut self,
         value: HandleValue,
@@ -66,7 +67,7 @@ impl Adoption {
         Ok(self.take_handle(value).map(|handle| Adopted { handle, claim: self.claim(value) }))
     }
 
-    /// Adopts a handle by its number, if it has the kind of `T`.
+    /// Adopts a handle by its number, if its object has the kind of `T`.
     fn adopt<T: Object>(&mut self, value: HandleValue) -> Result<Adopted> {
         let described = || format!("handle {value:#x}");
         if let Some(adopted) = self.take::<T>(value, described)? {
@@ -79,7 +80,7 @@ impl Adoption {
         check_kind::<T>(handle::kind_of_value(value), described)?;
         let failed = |error| Error::on_handle(described(), error);
         let is_inherited = handle::is_open_and_inheritable(value).map_err(failed)?;
-        if !is_inherited && !COME_WHILE_RUNNING && self.was_adopted_by_number(value) {
+        if !is_inherited && !PEERS_CAN_ADD_HANDLES && self.was_adopted_by_number(value) {
             return Err(taken());
         }
         handle::clear_inheritable_of(value).map_err(failed)?;
@@ -89,12 +90,12 @@ impl Adoption {
         Ok(Adopted { handle: handle::own(value), claim: self.claim(value) })
     }
 
-    /// Takes a handle that waits, of whatever kind.
+    /// Takes a waiting handle without checking its kind.
     pub(crate) fn take_handle(&mut self, value: HandleValue) -> Option<Owned> {
         self.waiting.remove(&value)
     }
 
-    /// Gives back a handle that was taken.
+    /// Returns a taken handle to the waiting ones.
     pub(crate) fn give_back(&mut self, value: HandleValue, handle: Owned) {
         self.waiting.insert(value, handle);
     }
@@ -105,7 +106,7 @@ impl Adoption {
     }
 }
 
-/// A handle of which this process has just become the owner.
+/// A handle that this process now owns, and the claim on its value.
 #[derive(Debug)]
 pub(crate) struct Adopted {
     handle: Owned,
@@ -113,23 +114,28 @@ pub(crate) struct Adopted {
 }
 
 impl Adopted {
-    /// Makes the object, whose kind was checked. The lock must be released: a claim that is dropped takes it.
+    /// Creates the object; the kind has already been checked.
+    ///
+    /// The caller must not hold the lock of [`Adoption`], because dropping a [`Claim`] acquires it.
     pub(crate) fn into_object<T: Object>(self) -> T {
         T::from_adopted(self.handle, self.claim)
     }
 }
 
-/// The note that a handle value has an owner in this process. Dropping it lets the value be adopted again, because the
-/// system may give it to another handle.
+/// A record that a handle value has an owner in this process. Dropping it lets the value be adopted again, because the
+/// system may reuse the value for another handle.
 #[derive(Debug)]
-#[allow(unreachable_pub, reason = "it stands in a trait that is public, and that no other crate can call")]
+#[allow(unreachable_pub, reason = "it is in the signature of a public trait that other crates can't name")]
 pub struct Claim(HandleValue);
 
 impl Claim {
-    /// Keeps the note for as long as that is right, for an owner of std's, whose close isn't seen here. On Linux other
-    /// processes put nothing into a running one, so the note stays. On Windows they do, under any value that is free.
+    /// Keeps or removes the record of a handle whose new owner is one of std's types. This crate doesn't see when that
+    /// owner closes the handle.
+    ///
+    /// On Linux other processes can't add handles to this one, so the record stays. On Windows they can, with any free
+    /// value, so the record is removed at once.
     pub(crate) fn of_std_owner(self) {
-        if !COME_WHILE_RUNNING {
+        if !PEERS_CAN_ADD_HANDLES {
             std::mem::forget(self);
         }
     }
@@ -142,13 +148,15 @@ impl Drop for Claim {
 }
 
 impl HandleValue {
-    /// Returns the value of a handle of this process, to show it, or to tell it to a process that may duplicate the
-    /// handle from here.
+    /// Returns the value of a handle of this process. Use it to print the value, or to pass it to a process that may
+    /// duplicate the handle from this one.
+    ///
+    /// The caller keeps the handle.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidHandleValue`] for NULL, `INVALID_HANDLE_VALUE` and the pseudo handles, which Windows' own types
-    /// can hold.
+    /// [`Error::InvalidHandleValue`] for NULL, `INVALID_HANDLE_VALUE` and the pseudo handles, which std's Windows
+    /// handle types can hold.
     #[doc(alias = "HandleToULong")]
     pub fn of(handle: &impl AsHandle) -> Result<Self> {
         Ok(Self::new(number_of(handle.handle()))?)
@@ -166,8 +174,8 @@ impl HandleValue {
 
     /// Reads the handle value from an environment variable.
     ///
-    /// Children of this process get a copy of the variable, though not the handle: remove it with
-    /// [`Command::env_remove`](crate::Command::env_remove).
+    /// Children of this process inherit the variable, but not the handle. Remove the variable from their environment
+    /// with [`Command::env_remove`](crate::Command::env_remove).
     ///
     /// # Errors
     ///
@@ -177,18 +185,19 @@ impl HandleValue {
         Self::from_text(&format!("environment variable {name:?}"), std::env::var_os(name).as_deref())
     }
 
-    /// Reads the handle value from the next line of standard input. It reads at most that line, and at most 64 bytes.
+    /// Reads the handle value from the next line of standard input. The call consumes at most that line, and at most 64
+    /// bytes.
     ///
-    /// It blocks while the other process keeps the pipe open and writes nothing: a read of standard input can't have a
-    /// timeout. Call it on a thread of its own to have one.
+    /// The call blocks while the other process keeps the pipe open and writes nothing, because a read of standard input
+    /// can't have a timeout. To limit the wait, call it on a separate thread.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidHandleValue`] if the line can't be a handle value; [`Error::System`] if the input ends before
-    /// the line does, or can't be read.
+    /// [`Error::InvalidHandleValue`] if the line can't be a handle value; [`Error::System`] if standard input reaches
+    /// its end of file before the line ends, or can't be read.
     pub fn from_stdin() -> Result<Self> {
         let mut line = Vec::new();
-        // std's buffer keeps what it has read ahead for the next reader.
+        // std buffers more input than this line; the buffer keeps it for the next reader of `io::stdin`.
         let read = call(call::READ, &[("from", "the standard input".into())], || {
             io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut line)?;
             Ok(Moved(&line))
@@ -209,20 +218,21 @@ impl HandleValue {
 
     /// Makes this process the owner of the handle with this value, as an object of type `T`.
     ///
-    /// It is the receiver's half where another process tells only a number: on the command line
-    /// ([`from_arg`](Self::from_arg)), in the environment ([`from_env`](Self::from_env)), or through a pipe
-    /// ([`from_stdin`](Self::from_stdin)). Between programs that use this crate, objects travel by name, and
-    /// [`inherited`](crate::inherited) takes them without `unsafe`.
+    /// Use it if another process passes only a number: on the command line ([`from_arg`](Self::from_arg)), in the
+    /// environment ([`from_env`](Self::from_env)), or through a pipe ([`from_stdin`](Self::from_stdin)). Between
+    /// programs that use this crate, pass objects by name instead: [`inherited`](crate::inherited) takes them without
+    /// `unsafe`.
     ///
-    /// The kernel is asked for the object's kind before anything is owned, and the handle's inherit flag is cleared, so
-    /// that children of this process don't get it. Dropping the result closes the handle.
+    /// `adopt` asks the kernel for the object's kind before it takes ownership. It clears the handle's inherit flag, so
+    /// that children of this process don't inherit it. Dropping the result closes the handle.
     ///
     /// ```no_run
     /// use std::time::Duration;
     /// use handover::{Event, HandleValue};
     ///
     /// let value = HandleValue::from_arg(1)?;
-    /// // SAFETY: the parent made this handle for this process and passed its value, and nothing else here owns it.
+    /// // SAFETY: the parent made this handle for this process and passed its value. No other code of this process
+    /// // owns it.
     /// let ready: Event = unsafe { value.adopt() }?;
     /// ready.wait_timeout(Duration::from_secs(5))?;
     /// # Ok::<(), handover::Error>(())
@@ -230,17 +240,18 @@ impl HandleValue {
     ///
     /// # Safety
     ///
-    /// A number proves nothing: any handle of this process may have it. Another process must have made the handle for
-    /// this one (by inheritance or duplication), and no other code of this process may own it, now or later. With two
-    /// owners, the second close may hit an unrelated handle.
+    /// - Another process must have made the handle for this one, by inheritance or duplication. The number alone
+    ///   doesn't prove that: any handle of this process may have it.
+    /// - No other code of this process may own the handle, now or later. With two owners, the second close may hit an
+    ///   unrelated handle.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidHandle`] if no handle has this value; [`Error::WrongKind`] if the object has another kind;
-    /// [`Error::HandleInUse`] if it is a standard stream; [`Error::AlreadyTaken`] if the handle was adopted, or taken by
-    /// its name, before. After an error the handle is as it was.
+    /// [`Error::HandleInUse`] if it is a standard stream; [`Error::AlreadyTaken`] if the handle was adopted before, or
+    /// taken by its name. After an error the handle is unchanged.
     #[doc(alias = "ULongToHandle", alias = "from_raw_fd", alias = "from_raw_handle")]
-    #[allow(unsafe_code, reason = "it only states the promise; the code that relies on it is in sys")]
+    #[allow(unsafe_code, reason = "the unsafe code that relies on the caller's promise is in sys")]
     pub unsafe fn adopt<T: Object>(self) -> Result<T> {
         for (which, owner) in STREAMS.into_iter().enumerate() {
             let stream = handle::standard_stream(which).map_err(|error| Error::on_handle(owner, error))?;
@@ -256,7 +267,7 @@ impl HandleValue {
 const STREAMS: [&str; 3] = ["the standard input", "the standard output", "the standard error"];
 const LINE: &str = "the line with a handle value";
 
-/// Reads the handle value in a line, which must be whole.
+/// Parses a line with a handle value. The line must end with a line feed.
 pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {
     let input = || format!("the line {:?}", String::from_utf8_lossy(line));
     let Some(text) = line.strip_suffix(b"\n") else {
@@ -273,12 +284,12 @@ pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {
     }
 }
 
-/// Refuses an object that `T` can't own.
+/// Returns an error if the object's kind isn't the kind of `T`.
 pub(crate) fn check_kind<T: Object>(
-    asked: SysResult<ObjectKind>,
+    kind: SysResult<ObjectKind>,
     described: impl Fn() -> String,
 ) -> Result<()> {
-    let found = asked.map_err(|error| Error::on_handle(described(), error))?;
+    let found = kind.map_err(|error| Error::on_handle(described(), error))?;
     match T::KIND {
         Some(expected) if found != expected => Err(Error::WrongKind { object: described(), expected, found }),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Events.
+//! The event: a flag that one process sets and other processes wait for.
 
 use super::macros::{object, resets, waits};
 use super::refused;
@@ -10,11 +10,14 @@ use crate::sys::create_object::{self as sys, What};
 use crate::sys::io::HasHandle;
 use crate::sys::rights;
 
-/// A flag in the kernel that one process sets and others wait for.
+/// An event: a flag in the kernel that one process sets and other processes wait for.
 ///
-/// The object lives as long as any process has a handle to it; dropping this closes this process's handle. Without a
-/// name, another process comes by it only if it is shared, and then it travels with the rights to wait, set and
-/// reset (on Windows, `Access::EVENT_USE`).
+/// Use it to signal another process: "ready", "stop", "there is work". An event without a name is reachable only in
+/// processes that receive a handle to it, by inheritance, duplication or a channel. A shared event carries the rights
+/// to wait, set and reset (on Windows, `Access::EVENT_USE`).
+///
+/// Dropping an `Event` closes this process's handle. Other processes own handles of their own, and the kernel deletes
+/// the event when the last handle is closed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,31 +38,38 @@ pub struct Event {
     held: ObjectHandle,
 }
 
-/// How an event or a timer that was signaled is unset.
+/// How a signaled event or timer becomes unsignaled again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResetMode {
-    /// It lets every waiter go until somebody resets it.
+    /// The object stays signaled, and releases every waiter, until a call resets it.
     Manual,
-    /// It lets one waiter go each time, and is unset by that.
+    /// The object releases one waiter, which resets it.
     Auto,
 }
 
 impl Event {
-    /// Sets the event: whoever waits goes on.
+    /// Sets the event, so that it is signaled.
+    ///
+    /// A manual-reset event releases all waiters, an auto-reset event releases one. If no thread waits, the event stays
+    /// signaled for the next wait.
     ///
     /// # Errors
     ///
-    /// [`Error::AccessDenied`] if this handle came without the right to set it.
+    /// [`Error::AccessDenied`] if the handle lacks the right to set the event.
+    ///
+    /// [SetEvent](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-setevent)
     #[doc(alias = "SetEvent")]
     pub fn set(&self) -> Result<()> {
         sys::set_event(self.handle()).map_err(|error| refused("the event", call::TO_SET_EVENT, error))
     }
 
-    /// Unsets the event: whoever comes to wait waits.
+    /// Resets the event, so that it is unsignaled and later waits block.
     ///
     /// # Errors
     ///
-    /// [`Error::AccessDenied`] if this handle came without the right to set it.
+    /// [`Error::AccessDenied`] if the handle lacks the right to reset the event.
+    ///
+    /// [ResetEvent](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-resetevent)
     #[doc(alias = "ResetEvent")]
     pub fn reset(&self) -> Result<()> {
         sys::reset_event(self.handle()).map_err(|error| refused("the event", call::TO_SET_EVENT, error))

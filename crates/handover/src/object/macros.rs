@@ -1,15 +1,15 @@
-//! What the object types of this crate have in common.
+//! Macros that implement what this crate's object types have in common.
 
-/// What every object type of this crate does.
+/// Implements the traits and conversions of an object type.
 macro_rules! object {
-    ($type:ident, $kind:expr, $usual:expr) => {
+    ($type:ident, $kind:expr, $default_rights:expr) => {
         impl $type {
-            #[allow(unused, reason = "not every system has each way to come by one")]
+            #[allow(unused, reason = "used by the constructors that exist on this system")]
             pub(crate) fn of(held: $crate::object::ObjectHandle) -> Self {
                 Self { held }
             }
 
-            #[allow(dead_code, reason = "only Windows has rights to choose from")]
+            #[allow(dead_code, reason = "used only on Windows, where rights can be chosen")]
             pub(crate) fn held(&self) -> &$crate::object::ObjectHandle {
                 &self.held
             }
@@ -24,9 +24,9 @@ macro_rules! object {
         }
 
         impl<'a> From<&'a $type> for $crate::object::BorrowedObject<'a> {
-            /// With the rights to use it, as far as this handle carries them.
+            /// Borrows the object with its kind's default rights, without those that this handle lacks.
             fn from(object: &'a $type) -> Self {
-                object.held.share($usual)
+                object.held.share($default_rights)
             }
         }
 
@@ -46,28 +46,28 @@ macro_rules! object {
     };
 }
 
-/// The unnamed constructors of a type with a reset mode.
+/// Implements the constructors of unnamed objects for a type with a reset mode.
 macro_rules! resets {
     ($type:ident, $what:path, $one:literal) => {
         impl $type {
-            #[doc = concat!("Creates ", $one, " that, once signaled, stays signaled and releases all waiters, until it is reset.")]
+            #[doc = concat!("Creates ", $one, " that, once signaled, releases all waiters until it is reset.")]
             ///
-            /// It starts unsignaled.
+            /// It starts unsignaled. The caller owns it; dropping it closes the handle.
             ///
             /// # Errors
             ///
-            /// [`Error::System`] if the system has no resources for it.
+            /// [`Error::System`] if the system has no resources for another object.
             pub fn manual_reset() -> Result<Self> {
                 $crate::object::ObjectHandle::unnamed($what(ResetMode::Manual)).map(Self::of)
             }
 
-            #[doc = concat!("Creates ", $one, " that, once signaled, releases one waiter and is reset by that.")]
+            #[doc = concat!("Creates ", $one, " that, once signaled, releases one waiter, which resets it.")]
             ///
-            /// It starts unsignaled.
+            /// It starts unsignaled. The caller owns it; dropping it closes the handle.
             ///
             /// # Errors
             ///
-            /// [`Error::System`] if the system has no resources for it.
+            /// [`Error::System`] if the system has no resources for another object.
             pub fn auto_reset() -> Result<Self> {
                 $crate::object::ObjectHandle::unnamed($what(ResetMode::Auto)).map(Self::of)
             }
@@ -75,27 +75,29 @@ macro_rules! resets {
     };
 }
 
-/// The waits of a type that is signaled and has no owner.
+/// Implements the waits of a type that can be signaled and has no owning thread.
 macro_rules! waits {
     ($type:ident, $what:literal, $signal:literal) => {
         impl $type {
             #[doc = concat!("Waits until ", $signal, ", without a timeout.")]
             ///
-            /// [`wait_timeout`](Self::wait_timeout) is safer: a process that exits never signals.
+            /// Prefer [`wait_timeout`](Self::wait_timeout): if the signaling process exits first, `wait` never returns.
+            /// With [`wait_any`](crate::wait_any), the exit of that process can end the wait too.
             ///
             /// # Errors
             ///
-            /// [`Error::AccessDenied`] if this handle lacks the right to wait.
+            /// [`Error::AccessDenied`] if the handle lacks the right to wait.
             #[doc(alias = "WaitForSingleObject")]
             pub fn wait(&self) -> Result<()> {
                 self.held.wait($what).map(drop)
             }
 
-            #[doc = concat!("Waits until ", $signal, ", at most for the timeout.")]
+            #[doc = concat!("Waits until ", $signal, ", or until the timeout has passed.")]
             ///
             /// # Errors
             ///
-            /// [`Error::TimedOut`]; [`Error::AccessDenied`] if this handle lacks the right to wait.
+            /// [`Error::TimedOut`] if the timeout passes first; [`Error::AccessDenied`] if the handle lacks the right
+            /// to wait.
             pub fn wait_timeout(&self, timeout: std::time::Duration) -> Result<()> {
                 match self.held.wait_at_most($what, timeout)? {
                     $crate::sys::wait::Waited::TimedOut => {
@@ -105,11 +107,13 @@ macro_rules! waits {
                 }
             }
 
-            #[doc = concat!("Returns whether ", $signal, ", without waiting. If so, the wait has taken effect, as any wait does.")]
+            #[doc = concat!("Returns whether ", $signal, ", without blocking.")]
+            ///
+            /// If it returns `true`, the call has the same effect on the object as any other successful wait.
             ///
             /// # Errors
             ///
-            /// [`Error::AccessDenied`] if this handle lacks the right to wait.
+            /// [`Error::AccessDenied`] if the handle lacks the right to wait.
             pub fn try_wait(&self) -> Result<bool> {
                 let waited = self.held.wait_at_most($what, std::time::Duration::ZERO)?;
                 Ok(waited != $crate::sys::wait::Waited::TimedOut)

@@ -1,4 +1,4 @@
-//! What is shared: one file a kind.
+//! The objects that processes share: one file for each kind.
 
 pub(crate) mod adopt;
 pub(crate) mod event;
@@ -37,12 +37,18 @@ use crate::sys::io::{AsHandle, BorrowedHandle, HasHandle, Owned, OwnedHandle};
 use crate::sys::rights::{self, Rights};
 use crate::sys::{self, SysError};
 
-/// A type that can own a handle which came from another process.
+/// A type that can own a handle received from another process.
 ///
-/// [`Inherited::take`](crate::Inherited::take) and [`HandleValue::adopt`] check the kind with the kernel before they make one. [`OwnedHandle`](crate::OwnedHandle) takes any kind;
-/// what it holds can then be turned into whatever else the receiver uses.
+/// [`Inherited::take`](crate::Inherited::take), [`HandleValue::adopt`] and the other calls that receive an object are
+/// generic over it. They check with the kernel that the object has the kind of the type. The result owns the handle,
+/// and dropping it closes the handle.
+///
+/// [`OwnedHandle`](crate::OwnedHandle) accepts any kind. Convert it into the type that the receiver needs.
+///
+/// This crate's object types, `File` and `OwnedHandle` implement it, on Linux also std's sockets. Other crates can't
+/// implement it.
 pub trait Object: AsHandle + Sized + sealed::FromHandle {
-    /// The kind that the handle must refer to; `None` for any.
+    /// The kind of object that the handle must refer to; `None` for any kind.
     const KIND: Option<ObjectKind>;
 }
 
@@ -50,12 +56,12 @@ pub(crate) mod sealed {
     use super::Owned;
     use super::adopt::Claim;
 
-    /// Only this crate makes objects of handles: it is where the kind is checked.
+    /// Creates objects from handles. Sealed, because only this crate's callers check the kind first.
     pub trait FromHandle: Sized {
-        /// Owns the handle, which refers to an object of the right kind.
+        /// Creates the object, which owns the handle. The caller has checked the kind.
         fn from_handle(handle: Owned) -> Self;
 
-        /// As `from_handle`, for a handle whose value is claimed for as long as its owner lives.
+        /// Does the same as `from_handle`, and keeps the claim on the handle's value until the object is dropped.
         fn from_adopted(handle: Owned, claim: Claim) -> Self {
             claim.of_std_owner();
             Self::from_handle(handle)
@@ -83,44 +89,61 @@ impl sealed::FromHandle for File {
     }
 }
 
-/// An object as it is shared: whose handle, and with which access it travels.
+/// An object to share with another process: a borrowed handle, and the access rights that the copy gets.
 ///
-/// Made from a reference to one of this crate's objects (it travels with the rights to use it), to a file or an
-/// [`OwnedHandle`](crate::OwnedHandle), or from any other [`BorrowedHandle`](crate::BorrowedHandle) (they keep their access).
+/// [`Command::inherit`](crate::Command::inherit), [`Message::with`](crate::Message::with) and the other calls that
+/// share an object accept anything that converts into it:
 ///
-/// On Windows, `only` narrows it further. On Linux a descriptor carries no rights but those to read and write a file,
-/// so there is nothing to narrow but a section ([`SharedMemory::read_only`]).
+/// - A reference to one of this crate's objects. The copy gets the rights to use the object.
+/// - A reference to a `File` or an [`OwnedHandle`](crate::OwnedHandle), or any
+///   [`BorrowedHandle`](crate::BorrowedHandle). The copy gets the same rights as the handle.
+///
+/// The caller keeps its own handle. The copy belongs to the receiving process.
+///
+/// On Windows, `with_access` gives the copy fewer rights. On Linux a descriptor carries only the rights to read and to
+/// write, so only shared memory can be narrowed, with [`SharedMemory::read_only`].
+///
+/// ```
+/// use handover::{BorrowedObject, SharedMemory};
+///
+/// let memory = SharedMemory::new(4096)?;
+/// let to_read_and_write = BorrowedObject::from(&memory);
+/// let to_read = memory.read_only();
+/// # Ok::<(), handover::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct BorrowedObject<'a> {
     handle: BorrowedHandle<'a>,
     rights: Rights,
-    /// Made from a type that no socket is an object of.
+    /// Whether the object comes from a type that never owns a socket, so that `checked` needn't ask the system.
     typed: bool,
 }
 
 impl<'a> BorrowedObject<'a> {
-    /// An object of this crate, with these rights.
+    /// Creates a share of one of this crate's objects, with these rights.
     pub(crate) const fn typed(handle: BorrowedHandle<'a>, rights: Rights) -> Self {
         Self { handle, rights, typed: true }
     }
 
-    /// With these rights instead.
-    #[allow(unused, reason = "not every system has rights to choose from")]
+    /// Replaces the rights.
+    #[allow(unused, reason = "used only on Windows, where rights can be chosen")]
     pub(crate) const fn with_rights(mut self, rights: Rights) -> Self {
         self.rights = rights;
         self
     }
 
-    /// The handle, if its value is one that a table can hold. Whether it is open, the next call says.
+    /// Returns the handle, unless it is a pseudo handle or another value that no handle table has.
+    ///
+    /// Doesn't check that the handle is open: the caller's next system call on it does.
     #[inline]
-    pub(crate) fn no_pseudo_handle(&self, what: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
+    pub(crate) fn no_pseudo_handle(&self, describe: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
         if objection(sys::value::number_of(self.handle)).is_none() {
             return Ok(self.handle);
         }
         match HandleValue::of(&self.handle) {
             Ok(_) => Ok(self.handle),
             Err(Error::InvalidHandleValue { input, reason }) => {
-                Err(Error::InvalidHandleValue { input: format!("{}, {input},", what()), reason })
+                Err(Error::InvalidHandleValue { input: format!("{}, {input},", describe()), reason })
             }
             Err(other) => Err(other),
         }
@@ -130,18 +153,21 @@ impl<'a> BorrowedObject<'a> {
         self.rights
     }
 
-    /// The handle, if it is one that can be duplicated: a pseudo handle would become something else, and a socket
-    /// would lose what Winsock keeps beside the handle.
-    pub(crate) fn checked(&self, what: impl Fn() -> String) -> Result<BorrowedHandle<'a>> {
-        self.no_pseudo_handle(&what)?;
+    /// Returns the handle, if it can be duplicated.
+    ///
+    /// - A pseudo handle can't, because it is no entry of the handle table. `DuplicateHandle` would turn it into a real
+    ///   handle to a process or a thread.
+    /// - On Windows a socket can't, because its copy would lose the state that Winsock keeps beside the handle.
+    pub(crate) fn checked(&self, describe: impl Fn() -> String) -> Result<BorrowedHandle<'a>> {
+        self.no_pseudo_handle(&describe)?;
         if self.typed {
             return Ok(self.handle);
         }
-        let what = what();
+        let object = describe();
         match sys::socket::is_lost_in_a_copy(self.handle) {
             Ok(false) => Ok(self.handle),
-            Ok(true) => Err(Error::SocketUnsupported { object: what }),
-            Err(error) => Err(Error::on_handle(what, error)),
+            Ok(true) => Err(Error::SocketUnsupported { object }),
+            Err(error) => Err(Error::on_handle(object, error)),
         }
     }
 }
@@ -164,7 +190,8 @@ impl<'a> From<&'a File> for BorrowedObject<'a> {
     }
 }
 
-/// Why a call on an object failed: for want of the right that it takes, or for another reason.
+/// Returns the error for a failed call on an object: [`Error::AccessDenied`] with the required right if the call was
+/// denied, [`Error::System`] otherwise.
 pub(crate) fn refused(object: &str, right: &'static str, error: SysError) -> Error {
     let object = object.to_owned();
     if error.kind() == io::ErrorKind::PermissionDenied {

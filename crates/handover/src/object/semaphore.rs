@@ -1,4 +1,4 @@
-//! Semaphores.
+//! The semaphore: a count that waits decrement and releases increment.
 
 use super::ObjectHandle;
 use super::macros::{object, waits};
@@ -9,54 +9,63 @@ use crate::sys::create_object::{self as sys, What};
 use crate::sys::io::HasHandle;
 use crate::sys::{call, rights};
 
-/// A count in the kernel: a wait takes one from it, and waits while there is none.
+/// A semaphore: a count in the kernel that a wait decrements. While the count is zero, waits block.
 ///
-/// It travels with the rights to wait and to release (on Windows, `Access::SEMAPHORE_USE`).
+/// Use it to limit how many threads or processes use a resource at once, or to count available items. A shared
+/// semaphore carries the rights to wait and to release (on Windows, `Access::SEMAPHORE_USE`).
+///
+/// Dropping a `Semaphore` closes this process's handle. It doesn't release a count that this process has acquired.
 ///
 /// ```
 /// use handover::Semaphore;
 ///
-/// let places = Semaphore::new(2)?;
-/// assert!(places.try_wait()? && places.try_wait()? && !places.try_wait()?);
-/// places.release(1)?;
-/// assert!(places.try_wait()?);
+/// let permits = Semaphore::new(2)?;
+/// assert!(permits.try_wait()? && permits.try_wait()? && !permits.try_wait()?);
+/// permits.release(1)?;
+/// assert!(permits.try_wait()?);
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
 /// [Semaphore objects](https://learn.microsoft.com/windows/win32/sync/semaphore-objects);
-/// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) in semaphore mode, which knows no maximum
+/// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) in semaphore mode, which has no configurable
+/// maximum
 #[derive(Debug)]
 #[doc(alias = "CreateSemaphore", alias = "EFD_SEMAPHORE")]
 pub struct Semaphore {
     held: ObjectHandle,
 }
 
-/// The largest count, and on Windows the largest maximum.
+/// The largest count that a semaphore can start with. On Windows also the largest maximum.
 pub(crate) const LARGEST: u32 = 0x7fff_ffff;
 
 impl Semaphore {
-    /// Makes a semaphore with this count.
+    /// Creates a semaphore with this initial count.
+    ///
+    /// The caller owns it; dropping it closes the handle.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] for a count over 2,147,483,647.
+    /// [`Error::InvalidInput`] if the count is over 2,147,483,647; [`Error::System`] if the system has no resources for
+    /// another object.
     pub fn new(count: u32) -> Result<Self> {
         ObjectHandle::unnamed(what(count, LARGEST)?).map(Self::of)
     }
 
-    /// Adds to the count: so many waiters go on.
+    /// Adds `count` to the semaphore's count, which releases up to `count` waiters.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if it would become more than the maximum, or zero is added; [`Error::AccessDenied`] if this
-    /// handle came without the right to release it.
+    /// [`Error::InvalidInput`] if `count` is zero, or the semaphore's count would exceed its maximum;
+    /// [`Error::AccessDenied`] if the handle lacks the right to release the semaphore.
+    ///
+    /// [ReleaseSemaphore](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-releasesemaphore)
     #[doc(alias = "ReleaseSemaphore")]
     pub fn release(&self, count: u32) -> Result<()> {
         self.add(count).map(drop)
     }
 
     pub(crate) fn add(&self, count: u32) -> Result<sys::Before> {
-        let invalid = |why: &str| Error::invalid(format!("a release of {count}"), why);
+        let invalid = |reason: &str| Error::invalid(format!("a release of {count}"), reason);
         let number = i32::try_from(count).ok().filter(|count| *count > 0);
         let number =
             number.ok_or_else(|| invalid("is out of range; expected a count from 1 to 2147483647"))?;
@@ -69,12 +78,13 @@ impl Semaphore {
 }
 
 pub(crate) fn what(count: u32, maximum: u32) -> Result<What> {
-    let invalid =
-        |why: &str| Error::invalid(format!("a semaphore with count {count} and maximum {maximum}"), why);
+    let invalid = |reason: &str| {
+        Error::invalid(format!("a semaphore with count {count} and maximum {maximum}"), reason)
+    };
     let limit = i32::try_from(maximum).ok().filter(|maximum| *maximum > 0);
     let limit = limit.ok_or_else(|| invalid("is invalid; expected a maximum from 1 to 2147483647"))?;
     let initial = i32::try_from(count).ok().filter(|initial| *initial <= limit);
-    let initial = initial.ok_or_else(|| invalid("is invalid; expected a count up to the maximum"))?;
+    let initial = initial.ok_or_else(|| invalid("is invalid; expected a count of at most the maximum"))?;
     Ok(What::Semaphore { initial, maximum: limit })
 }
 

@@ -1,4 +1,4 @@
-//! Sections: memory that processes share.
+//! Shared memory, and the views that map it into this process.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -15,32 +15,42 @@ use crate::sys::memory::size_of_section;
 use crate::sys::rights;
 use crate::sys::{SysResult, call};
 
-/// Memory that several processes have in view at the same time. Win32 calls it a file mapping.
+/// Memory that several processes can map at the same time. Win32 calls it a file mapping, and the kernel a section.
 ///
-/// It travels with the rights to view it for reading and writing (on Windows, `Access::SECTION_USE`); [`read_only`](Self::read_only) can't be written over
-/// there. The memory lives as long as a handle or a view of
-/// it in any process.
+/// Use it to exchange large amounts of data without copying them through a pipe. Shared memory carries the rights to
+/// map it for reading and writing (on Windows, `Access::SECTION_USE`). A process that receives it as
+/// [`read_only`](Self::read_only) can't write to it.
+///
+/// Dropping a `SharedMemory` closes this process's handle. The memory exists until the last handle and the last view in
+/// any process are closed.
 ///
 /// ```
 /// use handover::SharedMemory;
 ///
-/// let section = SharedMemory::new(4096)?;
-/// let writing = section.view_mut()?;
-/// writing.write_at(10, b"seen")?;
-/// let reading = section.view()?;
-/// drop((section, writing));
+/// let memory = SharedMemory::new(4096)?;
+/// let writer = memory.view_mut()?;
+/// writer.write_at(10, b"seen")?;
+/// let reader = memory.view()?;
+/// drop((memory, writer)); // the view keeps the memory
+///
 /// let mut bytes = [0; 4];
-/// reading.read_at(10, &mut bytes)?;
+/// reader.read_at(10, &mut bytes)?;
 /// assert_eq!(&bytes, b"seen");
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// What another process writes shows at once, and in no order that can be counted on: use atomic numbers
-/// ([`ViewMut::atomic_u32`]), or on Windows a mutex beside it. What one process changes as a number while
-/// another reads it as bytes comes as the machine has it; the language promises nothing of such a mix.
+/// # Concurrent access
 ///
-/// A section that comes from a process which isn't trusted may stand for a file; if that vanishes, as one on another
-/// machine can, looking at the view ends this process. [`Channel::allow_only`](crate::Channel::allow_only) keeps sections out.
+/// The writes of one process are visible in the others at once, but in no guaranteed order. Synchronize them with
+/// atomic numbers ([`ViewMut::atomic_u32`]), or on Windows with a mutex. If one process changes a number atomically
+/// while another reads its bytes with [`View::read_at`], the bytes that it reads depend on the hardware: the language
+/// doesn't define mixed-size atomic accesses.
+///
+/// # Untrusted peers
+///
+/// Shared memory from an untrusted process may be a mapped file. If that file becomes unreadable, for example because
+/// it is on another machine, a read of the view kills this process. A channel refuses shared memory if
+/// [`Channel::allow_only`](crate::Channel::allow_only) doesn't list it.
 ///
 /// [File mapping](https://learn.microsoft.com/windows/win32/memory/file-mapping);
 /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
@@ -51,172 +61,188 @@ pub struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// Makes a section of so many bytes, rounded up to whole pages, all zero. Windows promises the memory at once;
-    /// Linux takes it when it is first touched, and ends a process for which it then has none.
+    /// Creates shared memory of `size` bytes, rounded up to whole pages. All bytes are zero.
+    ///
+    /// Windows commits the memory when it is created. Linux allocates each page on its first use, and kills a process
+    /// if no memory is left at that time.
+    ///
+    /// The caller owns the result; dropping it closes the handle.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] for no bytes; [`Error::System`] if the system hasn't so much.
+    /// [`Error::InvalidInput`] if `size` is zero or larger than any machine's memory; [`Error::System`] if the system
+    /// has not enough memory.
     pub fn new(size: usize) -> Result<Self> {
         ObjectHandle::unnamed(what(size)?).map(Self::of)
     }
 
-    /// This section for another process, to read alone.
+    /// Returns this memory to share with another process, which can then only read it.
     #[must_use]
     pub fn read_only(&self) -> BorrowedObject<'_> {
         BorrowedObject::typed(self.handle(), rights::SECTION_READ)
     }
 
-    /// How many bytes it has: whole pages. Whoever receives it needn't be told.
+    /// Returns the size in bytes, a multiple of the page size. The receiver of shared memory can call it too, so the
+    /// size need not be sent.
     ///
     /// # Errors
     ///
-    /// [`Error::AccessDenied`] if this handle came without the right to view it.
+    /// [`Error::AccessDenied`] if the handle lacks the right to query the size.
     pub fn size(&self) -> Result<usize> {
         size_of_section(self.handle()).map_err(|source| refused("the shared memory", call::TO_READ, source))
     }
 
-    /// All of it, to read.
+    /// Maps the whole memory into this process, for reading.
+    ///
+    /// Dropping the view unmaps it.
     ///
     /// # Errors
     ///
-    /// [`Error::AccessDenied`] if this handle came without the right to read; [`Error::System`] if this process has no
-    /// room for so much.
+    /// [`Error::AccessDenied`] if the handle lacks the right to read; [`Error::System`] if this process has not enough
+    /// address space.
+    ///
+    /// [MapViewOfFile](https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-mapviewoffile);
+    /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
     #[doc(alias = "MapViewOfFile", alias = "mmap")]
     pub fn view(&self) -> Result<View> {
-        self.seen(Bytes::whole(self.handle(), false), false).map(View)
+        self.mapped(Bytes::whole(self.handle(), false), false).map(View)
     }
 
-    /// All of it, to read and write.
+    /// Maps the whole memory into this process, for reading and writing.
+    ///
+    /// Dropping the view unmaps it.
     ///
     /// # Errors
     ///
-    /// [`Error::AccessDenied`] if this handle came without the right to write; [`Error::System`] if this process has
-    /// no room for so much.
+    /// [`Error::AccessDenied`] if the handle lacks the right to write; [`Error::System`] if this process has not enough
+    /// address space.
     pub fn view_mut(&self) -> Result<ViewMut> {
-        self.seen(Bytes::whole(self.handle(), true), true).map(View).map(ViewMut)
+        self.mapped(Bytes::whole(self.handle(), true), true).map(View).map(ViewMut)
     }
 
-    /// So many bytes from this place on, to read.
+    /// Maps `length` bytes from the offset `from` on, for reading.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the section hasn't them, or none are asked for; otherwise as [`view`](Self::view).
+    /// [`Error::InvalidInput`] if `length` is zero or the range exceeds the memory; otherwise the errors of
+    /// [`view`](Self::view).
     pub fn view_range(&self, from: usize, length: usize) -> Result<View> {
         self.map(false, from, length).map(View)
     }
 
-    /// So many bytes from this place on, to read and write.
+    /// Maps `length` bytes from the offset `from` on, for reading and writing.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the section hasn't them, or none are asked for; otherwise as
+    /// [`Error::InvalidInput`] if `length` is zero or the range exceeds the memory; otherwise the errors of
     /// [`view_mut`](Self::view_mut).
     pub fn view_mut_range(&self, from: usize, length: usize) -> Result<ViewMut> {
         self.map(true, from, length).map(View).map(ViewMut)
     }
 
     fn map(&self, writing: bool, from: usize, length: usize) -> Result<Bytes> {
-        let past_the_end = |size: &str| {
-            let what = format!("a view of {length} bytes from byte {from}");
+        let out_of_range = |size: &str| {
+            let range = format!("a view of {length} bytes from byte {from}");
             Error::invalid(
-                what,
-                format!(
-                    "is invalid; expected at least one byte, and no more than the shared memory has{size}"
-                ),
+                range,
+                format!("is out of range; expected at least 1 byte, inside the shared memory's size{size}"),
             )
         };
         let Some(end) = from.checked_add(length).filter(|_| length > 0) else {
-            return Err(past_the_end(""));
+            return Err(out_of_range(""));
         };
         let bytes = Bytes::view(self.handle(), writing, from as u64, length);
-        // The system refuses it with the code for want of rights.
+        // The system reports a range beyond the end as an access error, so the size is compared to tell them apart.
         match bytes {
             Ok(bytes) => Ok(bytes),
             Err(source) => match size_of_section(self.handle()) {
-                Ok(size) if end > size => Err(past_the_end(&format!(", {size}"))),
-                _ => self.seen(Err(source), writing),
+                Ok(size) if end > size => Err(out_of_range(&format!(" of {size} bytes"))),
+                _ => self.mapped(Err(source), writing),
             },
         }
     }
 
-    #[allow(clippy::unused_self, reason = "it is said of this section")]
-    fn seen(&self, bytes: SysResult<Bytes>, writing: bool) -> Result<Bytes> {
+    #[allow(clippy::unused_self, reason = "a method, because its error is about this memory")]
+    fn mapped(&self, bytes: SysResult<Bytes>, writing: bool) -> Result<Bytes> {
         let right = if writing { call::TO_WRITE } else { call::TO_READ };
         bytes.map_err(|source| refused("the shared memory", right, source))
     }
 }
 
-/// Bytes of a [`SharedMemory`] in view, to read. The view lasts as long as this, also when the section's handle is closed.
+/// A range of a [`SharedMemory`] that is mapped into this process for reading.
+///
+/// Dropping the view unmaps the range. Until then it stays valid, also after the `SharedMemory` was dropped.
 #[derive(Debug)]
 pub struct View(Bytes);
 
 impl View {
-    /// How many bytes are in view.
+    /// Returns the length of the view in bytes.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a view is never empty")]
     pub fn len(&self) -> usize {
         self.0.bytes().len()
     }
 
-    /// Copies bytes from this place on. Another process may be writing them just then, and the copy have some old and
-    /// some new ones.
+    /// Copies the bytes from the offset `at` on into `into`, which they fill.
+    ///
+    /// If another process writes to the range at the same time, the copy may have old and new bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if they aren't all in view.
+    /// [`Error::InvalidInput`] if the range isn't completely inside the view.
     pub fn read_at(&self, at: usize, into: &mut [u8]) -> Result<()> {
         let from = self.0.bytes().get(at..).and_then(|rest| rest.get(..into.len()));
-        let from = from.ok_or_else(|| past_the_end(at, into.len(), self.len()))?;
+        let from = from.ok_or_else(|| outside_view(at, into.len(), self.len()))?;
         for (byte, shared) in into.iter_mut().zip(from) {
             *byte = shared.load(Relaxed);
         }
         Ok(())
     }
 
-    /// Copies all bytes in view.
+    /// Returns a copy of all bytes of the view.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         self.0.bytes().iter().map(|byte| byte.load(Relaxed)).collect()
     }
 }
 
-/// Bytes of a [`SharedMemory`] in view, to read and write. The view lasts as long as this, also when the section's handle
-/// is closed.
+/// A range of a [`SharedMemory`] that is mapped into this process for reading and writing.
+///
+/// Dropping the view unmaps the range. Until then it stays valid, also after the `SharedMemory` was dropped.
 #[derive(Debug)]
 pub struct ViewMut(View);
 
 impl ViewMut {
-    /// Writes bytes from this place on.
+    /// Writes the bytes to the view, from the offset `at` on.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if there isn't room for all of them in view; none is written then.
+    /// [`Error::InvalidInput`] if the range isn't completely inside the view. Then no byte has been written.
     pub fn write_at(&self, at: usize, bytes: &[u8]) -> Result<()> {
         let to = self.0.0.bytes().get(at..).and_then(|rest| rest.get(..bytes.len()));
-        let to = to.ok_or_else(|| past_the_end(at, bytes.len(), self.len()))?;
+        let to = to.ok_or_else(|| outside_view(at, bytes.len(), self.len()))?;
         for (byte, shared) in bytes.iter().zip(to) {
             shared.store(*byte, Relaxed);
         }
         Ok(())
     }
 
-    /// The number at this place, for processes to change together.
+    /// Returns the 32-bit number at the offset `at`, which several processes can read and change atomically.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if it isn't all in view, or the place is no multiple of four.
+    /// [`Error::InvalidInput`] if the number isn't completely inside the view, or `at` isn't a multiple of four.
     pub fn atomic_u32(&self, at: usize) -> Result<&AtomicU32> {
-        self.0.0.u32(at).ok_or_else(|| not_there(at, 4, self.len()))
+        self.0.0.u32(at).ok_or_else(|| misplaced_number(at, 4, self.len()))
     }
 
-    /// The number at this place, for processes to change together.
+    /// Returns the 64-bit number at the offset `at`, which several processes can read and change atomically.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if it isn't all in view, or the place is no multiple of eight.
+    /// [`Error::InvalidInput`] if the number isn't completely inside the view, or `at` isn't a multiple of eight.
     pub fn atomic_u64(&self, at: usize) -> Result<&AtomicU64> {
-        self.0.0.u64(at).ok_or_else(|| not_there(at, 8, self.len()))
+        self.0.0.u64(at).ok_or_else(|| misplaced_number(at, 8, self.len()))
     }
 }
 
@@ -228,29 +254,31 @@ impl std::ops::Deref for ViewMut {
     }
 }
 
-fn past_the_end(at: usize, length: usize, size: usize) -> Error {
+fn outside_view(at: usize, length: usize, size: usize) -> Error {
     Error::invalid(
         format!("the range of {length} bytes from byte {at}"),
         format!("is outside the view, which has {size} bytes"),
     )
 }
 
-fn not_there(at: usize, size: usize, length: usize) -> Error {
-    let why = format!("expected a place that is a multiple of {size}, in a view of {length} bytes");
-    Error::invalid(format!("the number of {size} bytes at byte {at}"), why)
+fn misplaced_number(at: usize, size: usize, length: usize) -> Error {
+    let reason = format!(
+        "is misaligned or outside the view; expected a multiple of {size} as its offset, in a view of {length} bytes"
+    );
+    Error::invalid(format!("the number of {size} bytes at byte {at}"), reason)
 }
 
 pub(crate) fn what(size: usize) -> Result<What> {
     if size == 0 {
         return Err(Error::invalid("shared memory of 0 bytes", "can't be created; expected at least 1 byte"));
     }
-    /// On every machine that runs Windows, and on most others.
+    /// The page size of every machine that runs Windows, and of most machines that run Linux.
     const PAGE: usize = 4096;
-    let whole = size.checked_next_multiple_of(PAGE);
-    let whole = whole.ok_or_else(|| {
+    let rounded = size.checked_next_multiple_of(PAGE);
+    let rounded = rounded.ok_or_else(|| {
         Error::invalid(format!("shared memory of {size} bytes"), "is larger than any machine's memory")
     })?;
-    Ok(What::SharedMemory(whole as u64))
+    Ok(What::SharedMemory(rounded as u64))
 }
 
 object!(SharedMemory, ObjectKind::SharedMemory, rights::SECTION);

@@ -1,4 +1,4 @@
-//! Waitable timers.
+//! The waitable timer: an object that the kernel signals when its time expires.
 
 use std::time::Duration;
 
@@ -13,9 +13,13 @@ use crate::sys::create_object::{self as sys, What};
 use crate::sys::io::HasHandle;
 use crate::sys::rights;
 
-/// A clock in the kernel that is signaled when its time has come.
+/// A waitable timer: an object that the kernel signals when its time expires, once or periodically.
 ///
-/// It travels with the rights to wait and to set it (on Windows, `Access::TIMER_USE`).
+/// Use it to wake processes at a time or at intervals, also together with other objects in
+/// [`wait_any`](crate::wait_any). A shared timer carries the rights to wait, set and cancel (on Windows,
+/// `Access::TIMER_USE`).
+///
+/// Dropping a `Timer` closes this process's handle. The timer runs on while another process has a handle to it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,23 +41,30 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Lets the timer go off once, after this time. It is unset until then, and an earlier setting is forgotten.
+    /// Starts the timer, so that it is signaled once, after this delay.
+    ///
+    /// The timer is unsignaled until then. The call replaces an earlier setting.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the time is over 29,000 years; [`Error::AccessDenied`] if this handle came without
-    /// the right to set it.
+    /// [`Error::InvalidInput`] if the delay is over 29,000 years; [`Error::AccessDenied`] if the handle lacks the right
+    /// to set the timer.
+    ///
+    /// [SetWaitableTimer](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-setwaitabletimer);
+    /// [timerfd_settime(2)](https://man7.org/linux/man-pages/man2/timerfd_settime.2.html)
     #[doc(alias = "SetWaitableTimer")]
-    pub fn set_once(&self, time: Duration) -> Result<()> {
-        self.set(time, 0)
+    pub fn set_once(&self, delay: Duration) -> Result<()> {
+        self.set(delay, 0)
     }
 
-    /// Lets the timer go off after this time, and then again and again, so many whole milliseconds apart.
+    /// Starts the timer, so that it is signaled after the delay `first`, and then again after each `period`.
+    ///
+    /// The period is rounded down to whole milliseconds.
     ///
     /// # Errors
     ///
-    /// As [`set_once`](Self::set_once), and [`Error::InvalidInput`] for a period under a millisecond or over 24
-    /// days.
+    /// The errors of [`set_once`](Self::set_once), and [`Error::InvalidInput`] if the period is under a millisecond or
+    /// over 24 days.
     pub fn set_periodic(&self, first: Duration, period: Duration) -> Result<()> {
         let milliseconds = i32::try_from(period.as_millis()).ok().filter(|milliseconds| *milliseconds > 0);
         let milliseconds = milliseconds.ok_or_else(|| {
@@ -77,11 +88,13 @@ impl Timer {
             .map_err(|source| refused("the timer", call::TO_SET_TIMER, source))
     }
 
-    /// Stops the timer. Whether it is signaled stays as it is.
+    /// Stops the timer. A timer that is already signaled stays signaled.
     ///
     /// # Errors
     ///
-    /// [`Error::AccessDenied`] if this handle came without the right to set it.
+    /// [`Error::AccessDenied`] if the handle lacks the right to set the timer.
+    ///
+    /// [CancelWaitableTimer](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-cancelwaitabletimer)
     #[doc(alias = "CancelWaitableTimer")]
     pub fn cancel(&self) -> Result<()> {
         sys::cancel_timer(self.handle()).map_err(|source| refused("the timer", call::TO_SET_TIMER, source))

@@ -1,3 +1,3 @@
-//! What only Linux has.
+//! The API's behaviour on Linux: the kernel objects behind each type, and the differences from Windows.
 //!
 #![doc = include_str!("../../docs/linux.md")]

@@ -1,4 +1,4 @@
-//! What one system alone has, as in [`std::os`]. A program that imports it is bound to that system.
+//! The items that exist on one system only, as in [`std::os`]. A program that imports them is bound to that system.
 
 #[cfg(any(target_os = "linux", docsrs))]
 pub mod linux;

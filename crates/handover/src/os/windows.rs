@@ -1,5 +1,5 @@
-//! What only Windows has: access rights, mutexes, security descriptors, suspended children, and handles that are put into
-//! running processes.
+//! The items that exist on Windows only: access rights, mutexes, security descriptors, suspended children, and handles
+//! that are duplicated into running processes.
 
 pub use crate::duplicate::RemoteHandle;
 pub use crate::handle::Access;

@@ -1,4 +1,4 @@
-//! What a parent has of its child.
+//! `Child`: the parent's handle to a child process.
 
 use std::any::Any;
 use std::fmt;
@@ -19,27 +19,28 @@ use crate::wait::Deadline;
 
 /// A process started by [`Command::spawn`](crate::Command::spawn).
 ///
-/// As with [`std::process::Child`], dropping it neither ends the child nor waits for it; it closes this process's
-/// handle to it and the streams that were not taken. [`kill_on_drop`](crate::Command::kill_on_drop) changes that.
+/// As with [`std::process::Child`], dropping it neither kills the child nor waits for it. It closes this process's
+/// handle to the child and the streams and the channel that were not taken. With
+/// [`kill_on_drop`](crate::Command::kill_on_drop), dropping it kills the child.
 #[derive(Debug)]
 pub struct Child {
-    /// The end of the child's standard input to write to, if it is [piped](crate::Stdio::piped). Take it, and drop it
-    /// to let the child read the end.
+    /// The writing end of the child's standard input, if it is [piped](crate::Stdio::piped). Take it and drop it to let
+    /// the child read end of file.
     pub stdin: Option<ChildStdin>,
-    /// The end of the child's standard output to read from, if it is piped.
+    /// The reading end of the child's standard output, if it is piped.
     pub stdout: Option<ChildStdout>,
-    /// The end of the child's standard error to read from, if it is piped.
+    /// The reading end of the child's standard error, if it is piped.
     pub stderr: Option<ChildStderr>,
-    /// What other concepts have added to the spawn, such as a channel.
+    /// The parent's side of what another module added to the spawn, such as a channel.
     attached: Attached,
     guard: Guard,
     inherited_handles: Vec<(String, HandleValue)>,
 }
 
-/// After which time a child that has ended is asked again how, if the system hasn't said.
-const NOT_YET: Duration = Duration::from_millis(1);
+/// How long to wait before asking again for the exit status of a child that has exited, if the system didn't report it.
+const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The parent's side of what was added to a spawn.
+/// The parent's side of what another module added to the spawn.
 struct Attached(Option<Box<dyn Any + Send + Sync>>);
 
 impl fmt::Debug for Attached {
@@ -48,12 +49,13 @@ impl fmt::Debug for Attached {
     }
 }
 
-/// Kills the child on drop, if it is told to. Apart from [`Child`], whose streams can be moved out of it for that.
+/// Kills the child on drop, if `kill_on_drop` is set. It is separate from [`Child`], because streams can't be moved out
+/// of a type that implements `Drop`.
 #[derive(Debug)]
 struct Guard {
     process: Process,
     kill_on_drop: bool,
-    /// Once it was waited for.
+    /// The exit status, once the child was waited for.
     status: Option<ExitStatus>,
 }
 
@@ -67,12 +69,12 @@ impl Child {
         Self { stdin: None, stdout: None, stderr: None, attached: Attached(None), guard, inherited_handles }
     }
 
-    /// Keeps the parent's side of what was added to the spawn.
+    /// Stores the parent's side of what another module added to the spawn.
     pub(crate) fn set_attached(&mut self, attached: Option<Box<dyn Any + Send + Sync>>) {
         self.attached.0 = attached;
     }
 
-    /// Takes the parent's side of what was added to the spawn, if it has this type.
+    /// Takes the parent's side of what another module added to the spawn, if it has this type.
     pub(crate) fn take_attached<T: Any>(&mut self) -> Option<T> {
         if !self.attached.0.as_ref().is_some_and(|attached| attached.is::<T>()) {
             return None;
@@ -80,90 +82,105 @@ impl Child {
         self.attached.0.take()?.downcast().ok().map(|attached| *attached)
     }
 
-    /// The child's id.
+    /// Returns the child's process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.guard.process.id()
     }
 
-    /// The child as a process to share objects with. A clone of it outlives this `Child`.
+    /// Returns the child as a [`Process`], to share objects with. A clone of it may outlive this `Child`.
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.guard.process
     }
 
-    /// What the child inherited by name, and under which value in its own handle table.
+    /// Returns each object that the child inherited, as its name and the handle value in the child's table.
     pub fn inherited_handles(&self) -> impl Iterator<Item = (&str, HandleValue)> {
         let listed = self.inherited_handles.iter().filter(|(name, _)| !is_reserved(name));
         listed.map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// Waits until the child has ended, however long that takes. The child's standard input and its channel are closed
-    /// first, unless they were taken, so that a child which reads them to the end can end.
+    /// Waits until the child exits, without a timeout, and returns its exit status.
+    ///
+    /// The child's standard input and its channel are closed first, unless they were taken. So a child that reads them
+    /// until end of file can exit.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if a call fails.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        self.close_ends();
+        self.close_inputs();
         loop {
             let end = sys_wait::end_of(self.guard.process.handle());
             wait::for_ever(end).map_err(self.guard.process.failed())?;
             match self.exit_status()? {
                 Some(status) => return Ok(status),
-                None => std::thread::sleep(NOT_YET),
+                None => std::thread::sleep(RETRY_INTERVAL),
             }
         }
     }
 
-    /// Waits until the child has ended, or for this long. The child's standard input and its channel are closed first.
+    /// Waits until the child exits, for at most this time, and returns its exit status.
+    ///
+    /// As in [`wait`](Self::wait), the child's standard input and its channel are closed first.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if it runs on; it can be waited for again, or [killed](Self::kill).
+    /// [`Error::TimedOut`] if the child is still running. You can wait for it again or [kill](Self::kill) it.
+    /// [`Error::System`] if a call fails.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        self.close_ends();
+        self.close_inputs();
         let deadline = Deadline::after(timeout);
         while self.guard.process.ends_within(deadline.left())? {
             match self.exit_status()? {
                 Some(status) => return Ok(status),
                 None if deadline.has_passed() => break,
-                None => std::thread::sleep(NOT_YET.min(deadline.left())),
+                None => std::thread::sleep(RETRY_INTERVAL.min(deadline.left())),
             }
         }
         Err(Error::TimedOut { waiting_for: format!("process {} to exit", self.id()), timeout })
     }
 
-    /// The child's status if it has ended, without waiting and without closing anything.
+    /// Returns the child's exit status if it has exited, without waiting and without closing anything.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if a call fails.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
-        // The exit code alone can't tell: 259 is a running process's and can be an ended one's.
+        // On Windows the exit code alone isn't enough: 259 is reported for a running process and is also a valid exit
+        // code.
         if self.guard.process.has_exited()? { self.exit_status() } else { Ok(None) }
     }
 
-    /// Ends the child at once: on Windows with exit code 1, on Linux by the signal SIGKILL. A child that has ended already is left as it is. Wait afterwards to
-    /// know that it is gone: the system takes a moment.
+    /// Kills the child: on Windows with exit code 1, on Linux by the signal SIGKILL.
+    ///
+    /// Killing a child that has already exited does nothing. The system takes a moment to end the process, so wait
+    /// afterwards to be sure that it has exited.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the call fails on a child that runs.
+    /// [`Error::System`] if the call fails for a running child.
+    ///
+    /// [`TerminateProcess`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-terminateprocess);
+    /// [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     #[doc(alias = "TerminateProcess", alias = "pidfd_send_signal")]
     pub fn kill(&mut self) -> Result<()> {
         self.guard.kill()
     }
 
-    /// Waits until the child has ended, however long that takes, and collects what it writes to the streams that are
-    /// piped. Both are read at the same time, so a child that fills one of them isn't stuck. A process that the child
-    /// has given its streams to, and that outlives it, is waited for too: only then the streams end.
+    /// Waits until the child exits, without a timeout, and collects the output that it writes to piped streams.
+    ///
+    /// Both streams are read at the same time, so a child that fills one of them doesn't block. The streams reach end
+    /// of file only when every process that has them has closed them. So this also waits for a process that inherited
+    /// the streams from the child and outlives it.
+    ///
+    /// As in [`wait`](Self::wait), the child's standard input and its channel are closed first.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if a stream can't be read.
+    /// [`Error::System`] if a stream can't be read, or the wait fails.
     pub fn wait_with_output(mut self) -> Result<Output> {
-        self.close_ends();
+        self.close_inputs();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
         let failed =
@@ -171,9 +188,9 @@ impl Child {
         std::thread::scope(|scope| {
             let err = &mut err;
             let reader =
-                stderr.map(|mut stream| scope.spawn(move || closed_after(stream.read_to_end(err), stream)));
+                stderr.map(|mut stream| scope.spawn(move || close_after(stream.read_to_end(err), stream)));
             if let Some(mut stream) = stdout {
-                closed_after(stream.read_to_end(&mut out), stream).map_err(failed)?;
+                close_after(stream.read_to_end(&mut out), stream).map_err(failed)?;
             }
             match reader.map(std::thread::ScopedJoinHandle::join) {
                 Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -184,19 +201,21 @@ impl Child {
         Ok(Output { status: self.wait()?, stdout: out, stderr: err })
     }
 
-    /// Closes what a child may be waiting for the end of, if nobody has taken it.
-    fn close_ends(&mut self) {
+    /// Closes the child's standard input and its channel, unless they were taken. The child may be reading them until
+    /// end of file.
+    fn close_inputs(&mut self) {
         drop(self.stdin.take().map(|stdin| Owned::from(OwnedHandle::from(stdin))));
         drop(self.attached.0.take());
     }
 
-    /// How the child, which has ended, has ended. The system may say it only once, and not before a debugger that looks
-    /// at the child has heard of it.
+    /// Returns the exit status of the child, which has exited. The system may report it only once. While a debugger
+    /// traces the child, the system reports it only after the debugger has been notified.
     fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         if self.guard.status.is_some() {
             return Ok(self.guard.status);
         }
-        // After it, the system needn't know any more. That it doesn't know now is no reason not to go on.
+        // Caches the creation time, which the system may forget when the status was reported. A failure doesn't matter
+        // for the status.
         let _ = self.guard.process.creation_time();
         let process = &self.guard.process;
         self.guard.status = sys::exit_status(process.handle()).map_err(process.failed())?;
@@ -204,8 +223,8 @@ impl Child {
     }
 }
 
-/// Closes a stream of a child, which has been read.
-fn closed_after(outcome: std::io::Result<usize>, stream: impl Into<OwnedHandle>) -> std::io::Result<usize> {
+/// Closes a child's stream after reading it, and returns the outcome of the read.
+fn close_after(outcome: std::io::Result<usize>, stream: impl Into<OwnedHandle>) -> std::io::Result<usize> {
     drop(Owned::from(stream.into()));
     outcome
 }
@@ -214,7 +233,7 @@ impl Guard {
     fn kill(&self) -> Result<()> {
         match sys::terminate(self.process.handle()) {
             Ok(()) => Ok(()),
-            // The system refuses access to a process that is ending or has ended.
+            // The system denies access to a process that is exiting or has exited.
             Err(error) if error.kind() == PermissionDenied && self.process.is_going() => Ok(()),
             Err(error) => Err(self.process.failed()(error)),
         }
@@ -227,7 +246,7 @@ impl Drop for Guard {
             return;
         }
         if self.kill_on_drop {
-            // Nobody is left to hear of a failure; that the child has ended already is none.
+            // `drop` can't report a failure. A child that has already exited isn't one.
             let _ = self.kill();
         }
         imp::leave(&self.process, self.kill_on_drop);

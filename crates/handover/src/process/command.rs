@@ -1,4 +1,4 @@
-//! The builder of a child process.
+//! `Command`: the builder of a child process.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use crate::inherit::Listed;
 use crate::object::BorrowedObject;
 use crate::sys::text::is_same_variable;
 
-/// A child process to be started, with exactly the objects that it is to have.
+/// A builder that starts a child process with exactly the objects listed for it.
 ///
-/// The methods are those of [`std::process::Command`], and mean the same. Unlike std's, the child inherits what is
-/// listed with [`inherit`](Self::inherit), its three standard streams, and nothing else: a handle that somebody in
-/// this process left inheritable stays here.
+/// The methods of [`std::process::Command`] are here with the same meaning. The child inherits the objects listed with
+/// [`inherit`](Self::inherit) and its three standard streams, and no other handle, even if other handles in this
+/// process are inheritable. A child that std's `Command` starts inherits those too.
 ///
-/// The builder borrows what it lists (`'a`), so an object can't be closed before it is handed down. It can be used
-/// again; each spawn makes an equal child.
+/// The builder borrows the listed objects for `'a`, so none of them can be closed before the spawn. The builder can be
+/// reused; each spawn starts an equal child.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::sys::text::is_same_variable;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// An object that is gone before the spawn doesn't compile:
+/// Closing a listed object before the spawn is a compile error:
 ///
 /// ```compile_fail,E0505
 /// use handover::{Command, Event};
@@ -59,34 +59,37 @@ pub struct Command<'a> {
     pub(crate) kill_on_drop: bool,
     pub(crate) kill_with_parent: bool,
     pub(crate) attachment: Option<OpenAttachment>,
-    /// What only this system can do.
+    /// The options that only this system has.
     pub(crate) os: imp::Options,
 }
 
-/// One argument of the child.
+/// One argument for the child.
 #[derive(Debug)]
 pub(crate) enum Argument {
     Plain(OsString),
-    /// As only this system knows it.
-    #[allow(dead_code, reason = "not every system knows one")]
+    /// A kind of argument that only this system has.
+    #[allow(dead_code, reason = "Linux has no such kind")]
     Os(imp::Argument),
-    /// Text with `{name}`s in it.
+    /// Text in which each `{name}` stands for the value of an inherited handle.
     Template(String),
 }
 
-/// One change to the environment that the child gets a copy of.
+/// One change to the copy of the environment that the child gets.
 #[derive(Debug)]
 pub(crate) enum Change {
     Set(OsString, OsString),
     Remove(OsString),
-    /// Removes what the parent has and what was set before.
+    /// Removes the parent's variables and those set earlier in the builder.
     Clear,
 }
 
 impl<'a> Command<'a> {
-    /// Begins with a program, which is looked for when the child is started: a path as it is, a bare name in `PATH`, on
-    /// Windows before that in the folder of the running program and in the system's, and never in the current
-    /// directory. On Windows `.exe` may be left out.
+    /// Creates a builder for this program.
+    ///
+    /// The spawn resolves the program. A path is used unchanged. A bare name is searched for in `PATH`; on Windows, the
+    /// running program's folder and the system folders are searched before that. The current directory is never
+    /// searched. On Windows, the extension `.exe` may be omitted. The [search order](#how-a-program-is-found) below has
+    /// the details.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -104,13 +107,13 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Adds an argument, which the child reads back as it is.
+    /// Adds an argument. The child reads back exactly this text.
     pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
         self.arguments.push(Argument::Plain(argument.as_ref().to_owned()));
         self
     }
 
-    /// Adds several arguments.
+    /// Adds several arguments, as [`arg`](Self::arg) does.
     pub fn args(&mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
         for argument in arguments {
             self.arg(argument);
@@ -118,21 +121,24 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Adds an argument in which each `{name}` is replaced by the number of the handle that is
-    /// [inherited](Self::inherit) under that name: `"{ready}"`, `"--event={ready}"`. For programs that don't know
-    /// this crate. `{{` and `}}` stand for braces.
+    /// Adds an argument in which each `{name}` is replaced by the value of the handle [inherited](Self::inherit) under
+    /// that name, such as `"{ready}"` or `"--event={ready}"`.
+    ///
+    /// Use it for programs that don't use this crate. A child that does can read the value with
+    /// [`HandleValue::from_arg`](crate::HandleValue::from_arg). Write `{{` and `}}` for literal braces.
     pub fn arg_handle(&mut self, template: impl Into<String>) -> &mut Self {
         self.arguments.push(Argument::Template(template.into()));
         self
     }
 
-    /// Sets a variable of the child's environment; the others are copied from this process.
+    /// Sets an environment variable for the child. Variables that the builder doesn't change are copied from this
+    /// process.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         self.environment.push(Change::Set(name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Sets several variables of the child's environment.
+    /// Sets several environment variables for the child, as [`env`](Self::env) does.
     pub fn envs(
         &mut self,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
@@ -143,112 +149,141 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Removes a variable from the child's environment.
+    /// Removes an environment variable for the child.
     pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.environment.push(Change::Remove(name.as_ref().to_owned()));
         self
     }
 
-    /// Removes all variables, those of this process and those set before. What is set afterwards is all that the
-    /// child has, and on Windows `SystemRoot`, without which the system itself fails in the child; to remove even that, say
-    /// so with [`env_remove`](Self::env_remove).
+    /// Removes all environment variables for the child: those copied from this process and those set earlier. The child
+    /// gets only the variables that are set afterwards.
+    ///
+    /// On Windows, `SystemRoot` stays, because parts of Windows fail in a child without it. To remove it too, call
+    /// [`env_remove`](Self::env_remove).
     pub fn env_clear(&mut self) -> &mut Self {
         self.environment.push(Change::Clear);
         self
     }
 
-    /// Sets a variable of the child's environment to text in which each `{name}` is replaced as in
-    /// [`arg_handle`](Self::arg_handle). It comes after all other changes to the environment.
+    /// Sets an environment variable for the child to text in which each `{name}` is replaced as in
+    /// [`arg_handle`](Self::arg_handle).
+    ///
+    /// It is applied after all other changes to the environment. A child that uses this crate can read the value with
+    /// [`HandleValue::from_env`](crate::HandleValue::from_env).
     pub fn env_handle(&mut self, name: impl AsRef<OsStr>, template: impl Into<String>) -> &mut Self {
         self.environment_handles.push((name.as_ref().to_owned(), template.into()));
         self
     }
 
-    /// The child's current directory; this process's own if this isn't called. A relative path of the program is
-    /// taken from this process's directory all the same.
+    /// Sets the child's current directory. By default, it is this process's current directory.
+    ///
+    /// A relative path of the program is still resolved against this process's directory.
     pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Self {
         self.directory = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Lists an object for the child, under a name.
+    /// Lists an object for the child to inherit, under a name.
     ///
-    /// The child inherits a duplicate of its own; the object's handle here is neither changed nor used up. It
-    /// travels with the access of its [`BorrowedObject`]: an [`Event`](crate::Event) with the rights to use it, on Windows
-    /// `event.only(…)` with fewer, a file or another handle with the access that it has. An object can be listed under
-    /// several names, and be a standard stream too; each is a handle of its own over there. All names together have
-    /// room in one environment variable, some 32,000 characters with a few more for each name.
+    /// The child gets a handle of its own, takes it by name from [`inherited`](crate::inherited), owns it and closes
+    /// it. This process's handle isn't changed; this process still owns it and closes it.
     ///
-    /// The child takes it by name from [`inherited`](crate::inherited), owns it and closes it. A program that doesn't
-    /// know this crate can be told the number by [`arg_handle`](Self::arg_handle) or [`env_handle`](Self::env_handle);
-    /// here it is in [`Child::inherited_handles`].
+    /// The child's handle has the access of the [`BorrowedObject`]:
     ///
-    /// On Windows the duplicate is inheritable and exists in this process while the child is being created, no longer.
-    /// Another thread that creates a process in just that moment, by other means and with inheritance of all, gives it to
-    /// that process too; [`race_free`](Self::race_free) closes the gap.
+    /// - a typed object, such as an [`Event`](crate::Event), has the rights to use it, and on Windows fewer with
+    ///   `event.with_access(…)`;
+    /// - a file or another handle has the access that this process's handle has.
+    ///
+    /// An object can be listed under several names and also be a standard stream. The child then has a separate handle
+    /// for each. The names of all listed objects share one environment variable, which holds about 32,000 characters;
+    /// each name needs a few more characters than its own length.
+    ///
+    /// A program that doesn't use this crate can get the handle value from [`arg_handle`](Self::arg_handle) or
+    /// [`env_handle`](Self::env_handle). In this process, [`Child::inherited_handles`] returns it.
+    ///
+    /// On Windows, this process holds an inheritable duplicate while the child is being created. If another thread
+    /// creates a process at that moment by other means and lets it inherit all inheritable handles, that process gets
+    /// the duplicate too. [`race_free`](Self::race_free) prevents that.
+    ///
+    /// [`PROC_THREAD_ATTRIBUTE_HANDLE_LIST`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_HANDLE_LIST")]
     pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<BorrowedObject<'a>>) -> &mut Self {
         self.inherit.push(Listed { name: name.into(), object: object.into() });
         self
     }
 
-    /// The child's standard input; this process's own if this isn't called.
+    /// Sets the child's standard input. By default, the child inherits this process's own; with
+    /// [`output`](Self::output), its standard input is empty.
     pub fn stdin(&mut self, stream: impl Into<Stdio>) -> &mut Self {
         self.streams[0] = Some(stream.into());
         self
     }
 
-    /// The child's standard output; this process's own if this isn't called.
+    /// Sets the child's standard output. By default, the child inherits this process's own; with
+    /// [`output`](Self::output), it is piped.
     pub fn stdout(&mut self, stream: impl Into<Stdio>) -> &mut Self {
         self.streams[1] = Some(stream.into());
         self
     }
 
-    /// The child's standard error; this process's own if this isn't called.
+    /// Sets the child's standard error. By default, the child inherits this process's own; with
+    /// [`output`](Self::output), it is piped.
     pub fn stderr(&mut self, stream: impl Into<Stdio>) -> &mut Self {
         self.streams[2] = Some(stream.into());
         self
     }
 
-    /// Whether dropping the [`Child`] ends the process, so that an error on the parent's way leaves no child behind.
-    /// It doesn't if this isn't called.
+    /// Sets whether dropping the [`Child`] kills the process, so that a parent that returns early on an error leaves no
+    /// child running. By default, dropping it doesn't.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Self {
         self.kill_on_drop = kill;
         self
     }
 
-    /// Whether the system ends the child when this process ends, however it ends: also when it crashes or is killed.
-    /// On Windows the child is in a job for that from its first moment, and so are the processes that it starts. On
-    /// Linux those aren't ended with it; a thread of this process's own starts the child; and a child that gains rights
-    /// by its program's set-user-ID bit, or whose user this process isn't any more, is let go. It isn't ended if this
-    /// isn't called.
+    /// Sets whether the system kills the child when this process exits, crashes or is killed. By default, it doesn't.
+    ///
+    /// On Windows, the child is in a job from its creation, and so are the processes that it starts: the system kills
+    /// them all. See [job objects](https://learn.microsoft.com/windows/win32/procthread/job-objects).
+    ///
+    /// On Linux ([`PR_SET_PDEATHSIG`](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html)):
+    ///
+    /// - a dedicated thread of this process starts the child;
+    /// - the processes that the child starts aren't killed with it;
+    /// - the child isn't killed if its program gained privileges by a set-user-ID bit, or if this process no longer
+    ///   runs as the child's user.
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_JOB_LIST", alias = "PR_SET_PDEATHSIG")]
     pub fn kill_with_parent(&mut self, kill: bool) -> &mut Self {
         self.kill_with_parent = kill;
         self
     }
 
-    /// Adds what another concept passes to the child.
+    /// Adds the handles that another module passes to the child.
     pub(crate) fn attach(&mut self, open: OpenAttachment) -> &mut Self {
         self.attachment = Some(open);
         self
     }
 
-    /// Creates no inheritable handle in this process, not even for the moment of creating the child. On Linux no spawn
-    /// does, so this changes nothing there.
+    /// Never creates an inheritable handle in this process, so a child spawned concurrently by other code cannot
+    /// inherit one. On Linux, no spawn creates one, so this has no effect there.
     ///
-    /// On Windows without this, the inheritable duplicates of what is listed exist here for that moment, and another thread that
-    /// then creates a process with inheritance of all (std's `Command` does, and many a DLL) gives them to its child
-    /// too: a pipe doesn't end, a file stays locked, a secret is read. With this they are made in a dormant helper
-    /// process, which is named as the child's parent. The helper is this program, suspended before its first
-    /// instruction; it is made at the first sealed spawn, serves all later ones, is made anew if it is ended, and
-    /// ends with this process.
+    /// On Windows by default, inheritable duplicates of the listed objects exist in this process while the child is
+    /// being created. If another thread creates a process at that moment and lets it inherit all inheritable handles
+    /// (std's `Command` and many DLLs do), that process gets them too. As a result, a pipe may never reach end of file,
+    /// a file may stay locked, or a secret may be read.
     ///
-    /// What else changes for the child on Windows: the id of its parent, where tools show it, is the helper's; priority,
-    /// affinity, quotas, token and device map are those that this process had when the helper was made; software that
-    /// guards a machine may take exception to a suspended process that is named as a parent; and on Windows a console program
-    /// may get a console of its own instead of this process's (the standard streams are handed down all the same).
-    /// Whether that is so is not proven: the tests have run under Wine.
+    /// With this option, the duplicates are created in a helper process, which becomes the child's parent. The helper
+    /// is this program, suspended before its first instruction. The first race-free spawn creates it and later ones
+    /// reuse it. A new one is created if the helper was killed. The system kills the helper when this process exits.
+    ///
+    /// On Windows, this also changes the following for the child:
+    ///
+    /// - tools show the helper's process id as the id of its parent;
+    /// - priority, affinity, quotas, token and device map are those that this process had when the helper was created;
+    /// - security software may object to a suspended process that is named as a parent;
+    /// - a console program may get a new console instead of this process's, although it still inherits the standard
+    ///   streams. This last point isn't confirmed, because the tests ran under Wine.
+    ///
+    /// [`PROC_THREAD_ATTRIBUTE_PARENT_PROCESS`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_PARENT_PROCESS")]
     pub fn race_free(&mut self) -> &mut Self {
         self.race_free = true;
@@ -257,21 +292,30 @@ impl<'a> Command<'a> {
 
     /// Starts the child.
     ///
+    /// The returned [`Child`] owns this process's handle to the child and its ends of piped streams.
+    ///
     /// # Errors
     ///
-    /// [`Error::ProgramNotFound`](crate::Error::ProgramNotFound) with the places looked at;
-    /// [`Error::InvalidInput`](crate::Error::InvalidInput) for a name listed twice, a NUL in a text or a `{name}` that
-    /// isn't listed; [`Error::InvalidHandleValue`](crate::Error::InvalidHandleValue) and [`Error::InvalidHandle`](crate::Error::InvalidHandle) for
-    /// a listed handle that is none, [`Error::SocketUnsupported`](crate::Error::SocketUnsupported) for one that is a socket's;
-    /// [`Error::BatchFile`](crate::Error::BatchFile). All of these come before a process exists.
-    /// [`Error::System`](crate::Error::System) if the system doesn't create one. After an error nothing is left: no
-    /// process, no handle, no changed flag.
+    /// These errors occur before a process is created:
+    ///
+    /// - [`Error::ProgramNotFound`](crate::Error::ProgramNotFound), with the files that were tried;
+    /// - [`Error::BatchFile`](crate::Error::BatchFile) if the program is a batch file;
+    /// - [`Error::InvalidInput`](crate::Error::InvalidInput) if a name is listed twice, a text contains a NUL, or a
+    ///   template has a `{name}` that isn't listed;
+    /// - [`Error::InvalidHandleValue`](crate::Error::InvalidHandleValue) or
+    ///   [`Error::InvalidHandle`](crate::Error::InvalidHandle) if a listed handle isn't valid;
+    /// - [`Error::SocketUnsupported`](crate::Error::SocketUnsupported) if a listed handle is a socket's.
+    ///
+    /// [`Error::System`](crate::Error::System) if the system doesn't create the process. A spawn that fails leaves no
+    /// process, no handle and no changed flag.
+    ///
+    /// [`CreateProcess`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-createprocessw)
     #[doc(alias = "CreateProcess")]
     pub fn spawn(&mut self) -> Result<Child> {
         spawn::spawn(self, spawn::Default::Inherit)
     }
 
-    /// Starts the child and waits until it has ended, however long that takes.
+    /// Starts the child and waits until it exits, without a timeout.
     ///
     /// # Errors
     ///
@@ -280,8 +324,10 @@ impl<'a> Command<'a> {
         self.spawn()?.wait()
     }
 
-    /// Starts the child, collects what it writes to standard output and standard error, and waits until it has ended.
-    /// Streams that the builder says something about stay as it says; standard input is empty otherwise.
+    /// Starts the child, collects its standard output and standard error, and waits until it exits.
+    ///
+    /// Streams that were set with the builder stay as set; they are collected only if they are piped. Standard input is
+    /// empty by default.
     ///
     /// # Errors
     ///
@@ -290,13 +336,13 @@ impl<'a> Command<'a> {
         spawn::spawn(self, spawn::Default::Collect)?.wait_with_output()
     }
 
-    /// The program, as it was given.
+    /// Returns the program, as it was passed to [`new`](Self::new).
     #[must_use]
     pub fn get_program(&self) -> &OsStr {
         &self.program
     }
 
-    /// The arguments, as they were given.
+    /// Returns the arguments, as they were added: templates are not filled in.
     pub fn get_args(&self) -> impl ExactSizeIterator<Item = &OsStr> {
         self.arguments.iter().map(|argument| match argument {
             Argument::Plain(text) => text.as_os_str(),
@@ -305,8 +351,10 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// The changes to the environment, in the order in which they were made last: a value, or `None` for a variable
-    /// that is removed. Those of [`env_handle`](Self::env_handle) have no value yet and aren't among them.
+    /// Returns the changes to the environment: a value for a variable that is set, `None` for one that is removed.
+    ///
+    /// Each variable occurs once, in the order of its last change. Variables set with [`env_handle`](Self::env_handle)
+    /// are left out, because their values are known only at the spawn.
     pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
         let since_cleared =
             self.environment.iter().rposition(|change| matches!(change, Change::Clear)).unwrap_or(0);
@@ -321,7 +369,7 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// The child's current directory, if the builder sets it.
+    /// Returns the child's current directory, if it was set with [`current_dir`](Self::current_dir).
     #[must_use]
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.directory.as_deref()
@@ -329,7 +377,7 @@ impl<'a> Command<'a> {
 }
 
 impl Command<'_> {
-    /// The child's `PATH`, if the builder says anything about it: what it sets, or that it has none.
+    /// Returns the child's `PATH` if the builder changes it: `Some(None)` if the builder removes it.
     pub(crate) fn path(&self) -> Option<Option<OsString>> {
         let last = self.environment.iter().rev().find_map(|change| match change {
             Change::Set(name, value) if is_same_variable(name, OsStr::new("PATH")) => Some(Some(value)),

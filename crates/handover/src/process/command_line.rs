@@ -1,26 +1,26 @@
-//! The command line: one text, which the program takes apart again.
+//! Writes a Windows command line: one text, which the started program splits into arguments.
 //!
-//! The rules are those of the C runtime and of `CommandLineToArgvW`
+//! The quoting follows the rules of the C runtime and of `CommandLineToArgvW`
 //! ([Parsing C command-line arguments](https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments)):
-//! a backslash means itself, except in a run that ends at a quote.
+//! a backslash is literal, except in a run of backslashes that a quote follows.
 
 pub(crate) const QUOTE: u16 = b'"' as u16;
 const BACKSLASH: u16 = b'\\' as u16;
 const SPACE: u16 = b' ' as u16;
 const TAB: u16 = b'\t' as u16;
 
-/// The most units that `CreateProcessW` takes, with the NUL at the end.
+/// The maximum length that `CreateProcessW` accepts, in UTF-16 units, including the NUL.
 pub(crate) const LONGEST: usize = 32_767;
 
-/// Appends the program's name. It can't hold quotes, because no rule would let them through.
+/// Appends the program's name. It must not contain a quote, because the rules offer no way to escape one in it.
 pub(crate) fn push_program(line: &mut Vec<u16>, program: &[u16]) {
-    // Quoted always: without quotes, "C:\Program Files" could start C:\Program.
+    // The name is always quoted: without quotes, "C:\Program Files" could start C:\Program.
     line.push(QUOTE);
     line.extend_from_slice(program);
     line.push(QUOTE);
 }
 
-/// Appends an argument, so that the program reads it back as it is.
+/// Appends an argument, quoted where necessary, so that the program reads back exactly this text.
 pub(crate) fn push_argument(line: &mut Vec<u16>, argument: &[u16]) {
     line.push(SPACE);
     let quoted = argument.is_empty() || argument.iter().any(|unit| matches!(*unit, SPACE | TAB));
@@ -32,7 +32,7 @@ pub(crate) fn push_argument(line: &mut Vec<u16>, argument: &[u16]) {
         match unit {
             BACKSLASH => backslashes += 1,
             QUOTE => {
-                // Those before a quote count double, and one more makes the quote mean itself.
+                // Backslashes before a quote must be doubled, and one more escapes the quote.
                 line.extend(std::iter::repeat_n(BACKSLASH, backslashes + 1));
                 backslashes = 0;
             }
@@ -46,7 +46,7 @@ pub(crate) fn push_argument(line: &mut Vec<u16>, argument: &[u16]) {
     }
 }
 
-/// Appends text that is quoted already, or is for a program with rules of its own.
+/// Appends text unchanged. The caller has quoted it, or it is for a program with its own quoting rules.
 pub(crate) fn push_raw(line: &mut Vec<u16>, text: &[u16]) {
     line.push(SPACE);
     line.extend_from_slice(text);
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_is_quoted_where_it_has_to_be() {
+    fn push_argument_quotes_only_where_necessary() {
         for (argument, expected) in [
             ("", r#" """#),
             ("68", " 68"),
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn raw_text_is_left_alone() {
+    fn push_raw_appends_the_text_unchanged() {
         let mut line = Vec::new();
         push_raw(&mut line, &r#"/c "a" b"#.encode_utf16().collect::<Vec<_>>());
         assert_eq!(String::from_utf16_lossy(&line), r#" /c "a" b"#);
     }
 
     #[test]
-    fn a_program_is_always_quoted() {
+    fn push_program_always_quotes() {
         let mut line = Vec::new();
         push_program(&mut line, &"a.exe".encode_utf16().collect::<Vec<_>>());
         assert_eq!(String::from_utf16_lossy(&line), "\"a.exe\"");

@@ -1,26 +1,26 @@
-//! The environment of a child: changes to the parent's, and the block that results.
+//! Builds a Windows child's environment block from the parent's block and the changes to it.
 //!
-//! Texts are in units of UTF-16. The order of names is the system's, so the caller brings the comparison
-//! ([Changing environment variables](https://learn.microsoft.com/windows/win32/procthread/changing-environment-variables)).
+//! All text is UTF-16. Windows defines the order of names, so the caller supplies the comparison ([Changing environment
+//! variables](https://learn.microsoft.com/windows/win32/procthread/changing-environment-variables)).
 
 use std::cmp::Ordering;
 
-/// How names compare: blind to case, by the system's tables.
+/// Compares two names, ignoring case by the system's tables.
 pub(crate) type Compare = fn(&[u16], &[u16]) -> Ordering;
 
 const EQUALS: u16 = b'=' as u16;
 
-/// Variables in the system's order, each name once.
+/// Environment variables in the system's order, each name once.
 #[derive(Debug)]
 pub(crate) struct Variables {
     compare: Compare,
-    /// All names and values, one after the other: a process has a hundred variables, and an allocation for each name
-    /// and value would be the dearest part of a spawn.
+    /// All names and values, concatenated. A process has about a hundred variables, and one allocation for each name
+    /// and value would be the most expensive part of a spawn.
     text: Vec<u16>,
     sorted: Vec<Variable>,
 }
 
-/// Where in the text a variable is; the value follows the name.
+/// The position of a variable in `text`: its start, and the lengths of the name and of the value that follows it.
 #[derive(Debug, Clone, Copy)]
 struct Variable {
     start: usize,
@@ -33,12 +33,13 @@ impl Variables {
         Self { compare, text: Vec::new(), sorted: Vec::new() }
     }
 
-    /// The variables of a block.
+    /// Parses an environment block.
     pub(crate) fn of_block(block: &[u16], compare: Compare) -> Self {
         let mut variables =
             Self { compare, text: Vec::with_capacity(block.len()), sorted: Vec::with_capacity(128) };
         for variable in block.split(|unit| *unit == 0).take_while(|variable| !variable.is_empty()) {
-            // The first unit belongs to the name even if it is =, as in those that keep a drive's directory.
+            // The first unit belongs to the name even if it is `=`: the hidden variables for each drive's current
+            // directory have names such as `=C:`.
             if let Some(at) = variable[1..].iter().position(|unit| *unit == EQUALS) {
                 variables.set(&variable[..=at], &variable[at + 2..]);
             }
@@ -46,11 +47,12 @@ impl Variables {
         variables
     }
 
+    /// Sets a variable, replacing one whose name differs only in case.
     pub(crate) fn set(&mut self, name: &[u16], value: &[u16]) {
         let variable = Variable { start: self.text.len(), name: name.len(), value: value.len() };
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(value);
-        // The system's own block comes in order: one comparison for each of its variables is enough.
+        // The system's own block is already sorted, so one comparison for each of its variables is enough.
         if self.sorted.last().is_none_or(|last| (self.compare)(self.name(last), name).is_lt()) {
             self.sorted.push(variable);
             return;
@@ -76,8 +78,8 @@ impl Variables {
         self.sorted.binary_search_by(|other| (self.compare)(self.name(other), name))
     }
 
-    /// The block that `CreateProcessW` takes: each variable ends with NUL and the block with one more. An empty
-    /// block still has two.
+    /// Returns the block for `CreateProcessW`. Each variable ends with a NUL, and the block ends with one more. An
+    /// empty block still has two NULs.
     pub(crate) fn block(&self) -> Vec<u16> {
         let mut block = Vec::with_capacity(self.text.len() + 2 * self.sorted.len() + 2);
         for variable in &self.sorted {
@@ -94,15 +96,15 @@ impl Variables {
     }
 }
 
-/// Why a variable can't be in a block, if it can't.
+/// Returns the reason why a variable can't be in a block, or `None` if it can.
 ///
-/// A name may start with `=`, as the hidden variables do that keep each drive's current directory.
+/// A name may start with `=`, as those of the hidden variables for each drive's current directory do.
 pub(crate) fn objection(name: &[u16], value: &[u16]) -> Option<&'static str> {
     match name {
         [] => Some("has no name"),
-        [_, rest @ ..] if rest.contains(&EQUALS) => Some("has a name with = in it"),
-        _ if name.contains(&0) => Some("has a name with NUL in it"),
-        _ if value.contains(&0) => Some("has a value with NUL in it"),
+        [_, rest @ ..] if rest.contains(&EQUALS) => Some("has a name that contains ="),
+        _ if name.contains(&0) => Some("has a name that contains a NUL"),
+        _ if value.contains(&0) => Some("has a value that contains a NUL"),
         _ => None,
     }
 }
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_sorted_and_ends_twice() {
+    fn block_is_sorted_and_ends_with_two_nuls() {
         assert_eq!(
             block(&[("b", "2"), ("A", "1"), ("=C:", r"C:\x"), ("c", "")]),
             "=C:=C:\\x\0A=1\0b=2\0c=\0\0"
@@ -142,31 +144,31 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_read_as_it_was_written() {
+    fn parsing_a_block_and_writing_it_returns_the_same_block() {
         for text in ["=C:=C:\\x\0A=1\0b=2\0c=\0\0", "A=b=c\0\0", "\0\0"] {
             let block = wide(text);
             assert_eq!(Variables::of_block(&block, ascii).block(), block, "{text:?}");
         }
-        // Not in order, twice, and without a value: as no system has it, and as any program can make it.
+        // A program can pass a block that Windows would never build: unsorted, with a duplicate and without a value.
         let block = wide("b=1\0A=2\0B=3\0lone\0\0");
         assert_eq!(String::from_utf16_lossy(&Variables::of_block(&block, ascii).block()), "A=2\0B=3\0\0");
     }
 
     #[test]
-    fn names_are_blind_to_case() {
+    fn names_ignore_case() {
         let mut variables = variables(&[("Path", "old"), ("PATH", "new"), ("TEMP", "t")]);
         variables.remove(&wide("temp"));
         assert_eq!(String::from_utf16_lossy(&variables.block()), "PATH=new\0\0");
     }
 
     #[test]
-    fn what_a_block_cannot_hold_is_objected_to() {
+    fn objection_rejects_what_a_block_cannot_hold() {
         let objection = |name, value| objection(&wide(name), &wide(value));
         assert_eq!(objection("A", "b=c"), None);
         assert_eq!(objection("=C:", r"C:\x"), None);
         assert_eq!(objection("", "x"), Some("has no name"));
-        assert_eq!(objection("A=B", "x"), Some("has a name with = in it"));
-        assert_eq!(objection("A\0", "x"), Some("has a name with NUL in it"));
-        assert_eq!(objection("A", "x\0y"), Some("has a value with NUL in it"));
+        assert_eq!(objection("A=B", "x"), Some("has a name that contains ="));
+        assert_eq!(objection("A\0", "x"), Some("has a name that contains a NUL"));
+        assert_eq!(objection("A", "x\0y"), Some("has a value that contains a NUL"));
     }
 }

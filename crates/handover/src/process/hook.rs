@@ -1,4 +1,4 @@
-//! What other concepts add to a spawn, such as a channel, without this one knowing them.
+//! The hook by which other modules add handles to a spawn. `channel` fills it, so `process` doesn't depend on channels.
 
 use std::any::Any;
 use std::fmt;
@@ -15,7 +15,7 @@ pub(crate) trait Attachment: fmt::Debug {
     /// Returns the handles for the child, with their reserved names.
     fn handles(&self) -> Vec<(&'static str, BorrowedObject<'_>)>;
 
-    /// Makes the parent's side, which the [`Child`](super::Child) keeps until it is taken. The handles for the child are
-    /// closed here.
+    /// Builds the parent's side, which the [`Child`](super::Child) keeps until it is taken. This process's copies of
+    /// the child's handles are closed by then.
     fn attach(self: Box<Self>, child: &Process) -> Box<dyn Any + Send + Sync>;
 }

@@ -1,7 +1,11 @@
-//! Processes: `Command` starts one, `Child` and `Process` hold one.
+//! Starts processes (`Command`) and refers to them (`Child`, `Process`).
 //!
-//! Each system's half starts children (`spawn`), keeps what only its builder can say (`Options`, `Argument`), opens a
-//! process by its id (`open_process`), and knows users (`User`).
+//! Each system's half provides:
+//!
+//! - `spawn`, which starts a child, and `leave`, which is called for a child that is dropped before it was waited for;
+//! - `Options` and `Argument`, the parts of a `Command` that only this system has;
+//! - `open_process`, which opens a process by its id;
+//! - `User`.
 
 mod child;
 mod command;

@@ -1,11 +1,13 @@
-//! Text with the numbers of handles in it, for programs that don't know this crate.
+//! Fills handle values into templates, for programs that don't use this crate.
 
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 
-/// Replaces each `{name}` by what `value` answers for it; `{{` and `}}` stand for single braces.
+/// Replaces each `{name}` in the template by the handle value that `value` returns for the name. `{{` and `}}` become
+/// single braces.
 pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
-    let wrong = |why: String| Error::InvalidInput { input: format!("the text {template:?}"), reason: why };
+    let invalid =
+        |reason: String| Error::InvalidInput { input: format!("the template {template:?}"), reason };
     let mut filled = String::with_capacity(template.len() + 8);
     let mut rest = template;
     while let Some(at) = rest.find(['{', '}']) {
@@ -18,14 +20,14 @@ pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) 
             continue;
         }
         if brace == "}" {
-            return Err(wrong("has a } without a {; a } that means itself is written }}".into()));
+            return Err(invalid("has a } without a {; write }} for a literal }".into()));
         }
         let Some((name, after)) = rest.split_once('}') else {
-            return Err(wrong("has a { without a }; a { that means itself is written {{".into()));
+            return Err(invalid("has a { without a }; write {{ for a literal {".into()));
         };
         let Some(value) = value(name) else {
-            return Err(wrong(format!(
-                "asks for {{{name}}}, and no object of that name is listed with inherit"
+            return Err(invalid(format!(
+                "contains {{{name}}}, but no object of that name is listed; list it with inherit"
             )));
         };
         filled.push_str(&value.to_string());
@@ -48,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn names_become_numbers() -> Result<()> {
+    fn fill_replaces_names_by_handle_values() -> Result<()> {
         assert_eq!(filled("{ready}")?, "68");
         assert_eq!(filled("--event={ready},{läuft nicht}")?, "--event=68,4096");
         assert_eq!(filled("{{ready}} {{}} }}{{")?, "{ready} {} }{");
@@ -58,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_an_error() {
+    fn fill_returns_an_error_for_unknown_names_and_unmatched_braces() {
         for (template, part) in [
             ("{other}", "no object of that name"),
             ("{}", "no object of that name"),

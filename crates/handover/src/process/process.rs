@@ -1,4 +1,4 @@
-//! A process, as something that stays the same.
+//! `Process`: a process, identified by a handle instead of a process id that can be reused.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::sys::io::{HasHandle, Owned, as_handle};
 use crate::sys::{process as sys, wait as sys_wait};
 use crate::wait;
 
-/// A process, held by a handle: an identity that can't become another process's, as a pid can.
+/// A process, identified by a handle. Unlike a process id, a handle never comes to mean another process.
 ///
-/// It comes from a [`Child`](crate::Child), from the other end of a [`Channel`](crate::Channel), or by
-/// [`open`](Self::open). The identity lasts as long as this or a clone of it, and beyond the end of the process. Clones
-/// share one handle.
+/// You get one from [`Child::process`](crate::Child::process), from [`Channel::peer`](crate::Channel::peer), or with
+/// [`open`](Self::open). The handle stays valid after the process exits. Clones share the handle; dropping the last one
+/// closes it.
 #[derive(Debug, Clone)]
 pub struct Process {
     inner: Arc<Inner>,
@@ -33,11 +33,12 @@ impl Process {
         Self { inner: Arc::new(Inner { handle, id, created: OnceLock::new() }) }
     }
 
-    /// Opens the process that has this id now, to wait for its end and to ask for its times. On Windows, `open_with`
-    /// asks for more rights.
+    /// Opens the process that has this id now, with the rights to wait for it and to query its times.
     ///
-    /// An id is given again when its process has ended. So this is for what a person types or a list of processes
-    /// shows; between programs, pass an [`ProcessIdentity`] and use [`open_exact`](Self::open_exact).
+    /// On Windows, `open_with` requests more rights.
+    ///
+    /// The system reuses the id of a process that has exited. So use this for an id that a person typed or that a list
+    /// of processes shows. Between programs, pass a [`ProcessIdentity`] and use [`open_exact`](Self::open_exact).
     ///
     /// ```no_run
     /// use handover::Process;
@@ -49,37 +50,42 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if no process has the id; [`Error::System`] if the system refuses it.
+    /// [`Error::ProcessExited`] if no process has the id; [`Error::System`] if the system denies access.
+    ///
+    /// [`OpenProcess`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-openprocess);
+    /// [`pidfd_open(2)`](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
     #[doc(alias = "OpenProcess", alias = "pidfd_open")]
     pub fn open(id: u32) -> Result<Self> {
         imp::open_process(id)
     }
 
-    /// Opens this very process, as [`open`](Self::open) does for an id.
+    /// Opens the process with this identity, never another process that reuses its id.
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if it has ended and is no more, also if another process has its id by now; otherwise as
-    /// [`open`](Self::open).
+    /// [`Error::ProcessExited`] if the process no longer exists, even if another process has its id by now; otherwise
+    /// as [`open`](Self::open).
     pub fn open_exact(identity: ProcessIdentity) -> Result<Self> {
         Self::open(identity.id)?.if_created_at(identity)
     }
 
+    /// Returns this process if it has the identity's creation time.
     pub(crate) fn if_created_at(self, identity: ProcessIdentity) -> Result<Self> {
         match self.creation_time() {
             Ok(created) if created == identity.created => Ok(self),
-            Ok(_) => Err(Error::ProcessExited { pid: identity.id, context: "open".into() }),
+            Ok(_) => Err(Error::ProcessExited { pid: identity.id, context: "open the process".into() }),
             Err(error) => Err(error),
         }
     }
 
-    /// The process's id, to show to people. Once the process has ended, the system gives the number to another.
+    /// Returns the process id, for logs and messages. After the process exits, the system may reuse the id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.inner.id
     }
 
-    /// The id and the creation time, to tell another process which process is meant.
+    /// Returns the process's identity: its id and its creation time. Send it to another program to say which process
+    /// you mean.
     ///
     /// # Errors
     ///
@@ -88,14 +94,14 @@ impl Process {
         Ok(ProcessIdentity::new(self.id(), self.creation_time()?))
     }
 
-    /// This process's own identity.
+    /// Returns the current process's identity.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system doesn't tell.
+    /// [`Error::System`] if the system call fails.
     pub fn current_identity() -> Result<ProcessIdentity> {
         static CURRENT: OnceLock<ProcessIdentity> = OnceLock::new();
-        // A process that was forked has a copy of this, and is another.
+        // A forked process has a copy of this value but another id, so the value is used only if the id matches.
         let known = CURRENT.get().filter(|identity| identity.id == std::process::id());
         if let Some(identity) = known {
             return Ok(*identity);
@@ -106,13 +112,18 @@ impl Process {
         Ok(identity)
     }
 
-    /// When the process was created: on Windows in units of 100 ns since the year 1601, on Linux in clock ticks since
-    /// the machine was started. With the id it identifies the process on this machine until it is started anew.
+    /// Returns the time at which the process was created.
+    ///
+    /// The unit is 100 ns since the year 1601 on Windows, and clock ticks since boot on Linux. Together with the
+    /// process id, it identifies the process on this machine until the next boot.
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if the system doesn't know any more: on Linux, when the process has ended and its parent has
-    /// waited for it; [`Error::System`] if the handle lacks the right to ask.
+    /// [`Error::ProcessExited`] if the system no longer has the time: on Linux, when the process has exited and its
+    /// parent has waited for it. [`Error::System`] if the handle lacks the right to query it.
+    ///
+    /// [`GetProcessTimes`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getprocesstimes);
+    /// [`proc_pid_stat(5)`](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html)
     #[doc(alias = "GetProcessTimes", alias = "/proc/pid/stat")]
     pub fn creation_time(&self) -> Result<u64> {
         if let Some(created) = self.inner.created.get() {
@@ -120,14 +131,17 @@ impl Process {
         }
         let created = sys::creation_time(self.handle(), self.id()).map_err(|error| {
             if sys::is_missing(&error) {
-                return Error::ProcessExited { pid: self.id(), context: "ask for its creation time".into() };
+                return Error::ProcessExited {
+                    pid: self.id(),
+                    context: "get the process's creation time".into(),
+                };
             }
             self.failed()(error)
         })?;
         Ok(*self.inner.created.get_or_init(|| created))
     }
 
-    /// Whether the process has ended.
+    /// Returns whether the process has exited.
     ///
     /// # Errors
     ///
@@ -136,21 +150,22 @@ impl Process {
         self.ends_within(Duration::ZERO)
     }
 
-    /// Whether the process, which has refused something, has ended or is about to: it refuses access before it counts
-    /// as ended.
+    /// Returns whether the process has exited or is exiting. Call it after the system denied access to the process: the
+    /// system denies access to an exiting process before a wait reports that it has exited.
     pub(crate) fn is_going(&self) -> bool {
-        let time = if sys::may_be_ending(self.id()) { Duration::from_millis(250) } else { Duration::ZERO };
-        self.ends_within(time).unwrap_or(false)
+        let timeout = if sys::may_be_ending(self.id()) { Duration::from_millis(250) } else { Duration::ZERO };
+        self.ends_within(timeout).unwrap_or(false)
     }
 
-    /// Whether the process ends within this time.
+    /// Waits until the process exits, for at most this time, and returns whether it exited.
     pub(crate) fn ends_within(&self, timeout: Duration) -> Result<bool> {
         wait::for_at_most(sys_wait::end_of(self.handle()), timeout).map_err(self.failed())
     }
 
+    /// Returns a closure that turns a failed call for this process into an [`Error`].
     pub(crate) fn failed(&self) -> impl FnOnce(SysError) -> Error {
-        let what = format!("process {}", self.id());
-        move |error| Error::system(what, error)
+        let context = format!("process {}", self.id());
+        move |error| Error::system(context, error)
     }
 }
 

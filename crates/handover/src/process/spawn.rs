@@ -1,4 +1,4 @@
-//! Starting a child: what is the same on all systems.
+//! The parts of starting a child that are the same on both systems.
 
 use super::{Child, Command, imp, placeholder};
 use crate::error::{Error, Result};
@@ -6,21 +6,21 @@ use crate::handle::HandleValue;
 use crate::inherit::{VARIABLE, is_reserved};
 use crate::sys::text::is_same_variable;
 
-/// What the streams are that the builder doesn't say anything about.
+/// How to set up the streams that the builder leaves unset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Default {
     Inherit,
-    /// As `output` has it: nothing to read, and what is written is collected.
+    /// As `Command::output` needs them: standard input is empty, standard output and standard error are piped.
     Collect,
 }
 
-/// Starts a child that runs.
+/// Starts a child that runs at once.
 pub(super) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     check_names(command)?;
     imp::spawn(command, default)
 }
 
-/// Each name once, and none that a template couldn't say.
+/// Checks that each name is unique, is not reserved, and can be written in a template.
 pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
     let mut names: Vec<&str> = command.inherit.iter().map(|listed| listed.name.as_str()).collect();
     names.sort_unstable();
@@ -28,29 +28,32 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
         if name.is_empty() || name.contains(['\0', '{', '}']) {
             return Err(Error::invalid(
                 format!("the name {name:?} of an object to inherit"),
-                "is invalid; expected a name that isn't empty, without NUL and braces",
+                "is invalid; expected a name that isn't empty and contains no NUL or brace",
             ));
         }
     }
     if let Some(name) = names.iter().find(|name| is_reserved(name)) {
         return Err(Error::invalid(
             format!("the name {name:?} of an object to inherit"),
-            "is reserved; names that begin with \"handover/\" are this crate's own",
+            "is reserved for this crate; choose a name that doesn't begin with \"handover/\"",
         ));
     }
     if command.environment_handles.iter().any(|(name, _)| is_same_variable(name, VARIABLE.as_ref())) {
-        return Err(Error::invalid(format!("the variable {VARIABLE:?}"), "is reserved for this crate"));
+        return Err(Error::invalid(
+            format!("the variable {VARIABLE:?}"),
+            "is reserved for this crate; choose another name",
+        ));
     }
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(Error::invalid(
             format!("the name {:?} of an object to inherit", pair[0]),
-            "is listed twice; the child couldn't tell the two apart",
+            "is listed twice; give each object a name of its own",
         )),
         None => Ok(()),
     }
 }
 
-/// A template with the numbers of what is handed down.
+/// Replaces each `{name}` in a template by the value of the inherited handle with that name.
 pub(crate) fn filled(template: &str, inherited_handles: &[(String, HandleValue)]) -> Result<String> {
     placeholder::fill(template, |name| {
         inherited_handles

@@ -1,4 +1,4 @@
-//! A child's standard streams.
+//! `Stdio`: the builder's choice of a child's standard streams.
 
 use std::fs::File;
 use std::io;
@@ -7,40 +7,45 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use crate::sys::io::Owned;
 use crate::sys::io::OwnedHandle;
 
-/// What a child has as one of its standard streams.
+/// The source of one of a child's standard streams.
+///
+/// Pass it to [`Command::stdin`](crate::Command::stdin), [`stdout`](crate::Command::stdout) or
+/// [`stderr`](crate::Command::stderr). It mirrors [`std::process::Stdio`], and owns the file or handle that it was made
+/// from. Each spawn gives the child a duplicate, which the child closes.
 #[derive(Debug)]
 pub struct Stdio(pub(crate) Source);
 
 #[derive(Debug)]
 pub(crate) enum Source {
     Inherit,
-    /// One of the parent's streams, by its place.
+    /// One of the parent's streams, by its index in [`NAMES`].
     Parents(usize),
     Null,
     Piped,
-    /// A file, which is no socket.
+    /// A file. Unlike `Handle`, it can't be a socket.
     File(Owned),
     Handle(Owned),
-    /// Our end of another child's output.
+    /// This process's end of another child's output pipe.
     ReadFrom(Owned),
-    /// Our end of another child's input.
+    /// This process's end of another child's input pipe.
     WriteTo(Owned),
 }
 
 impl Stdio {
-    /// A new pipe; the parent's end is in the [`Child`](crate::Child).
+    /// Connects the child's stream to a new pipe. The parent's end of the pipe is in the [`Child`](crate::Child), which
+    /// closes it on drop unless you take it.
     #[must_use]
     pub fn piped() -> Self {
         Self(Source::Piped)
     }
 
-    /// The parent's own stream. Where the parent has none, the child has none.
+    /// Gives the child the parent's own stream. If the parent has no such stream, the child has none either.
     #[must_use]
     pub fn inherit() -> Self {
         Self(Source::Inherit)
     }
 
-    /// Nothing to read, and nobody who reads: the null device.
+    /// Connects the child's stream to the null device: reads return end of file, and writes are discarded.
     #[must_use]
     pub fn null() -> Self {
         Self(Source::Null)
@@ -59,34 +64,36 @@ impl From<OwnedHandle> for Stdio {
     }
 }
 
-macro_rules! from_a_childs_stream {
+macro_rules! impl_from_child_stream {
     ($($stream:ty: $variant:ident),*) => {$(
         impl From<$stream> for Stdio {
-            /// Connects this child with that one. On Windows a thread of this process passes the bytes on, as long as
-            /// this process lives: its end of a child's stream is overlapped, and a program that doesn't expect that of
-            /// its standard stream goes wrong.
+            /// Connects this child to the other child's stream.
+            ///
+            /// On Windows, a thread of this process relays the bytes for as long as this process lives. The relay is
+            /// needed because this process's end of the pipe is an overlapped handle, and a program that doesn't
+            /// expect one as its standard stream fails.
             fn from(stream: $stream) -> Self {
                 Self(Source::$variant(OwnedHandle::from(stream).into()))
             }
         }
     )*};
 }
-from_a_childs_stream!(ChildStdin: WriteTo, ChildStdout: ReadFrom, ChildStderr: ReadFrom);
+impl_from_child_stream!(ChildStdin: WriteTo, ChildStdout: ReadFrom, ChildStderr: ReadFrom);
 
 impl From<io::Stdout> for Stdio {
-    /// The parent's standard output, for whichever of the child's streams.
+    /// Gives the child the parent's standard output, as any of the child's streams.
     fn from(_: io::Stdout) -> Self {
         Self(Source::Parents(1))
     }
 }
 
 impl From<io::Stderr> for Stdio {
-    /// The parent's standard error, for whichever of the child's streams.
+    /// Gives the child the parent's standard error, as any of the child's streams.
     fn from(_: io::Stderr) -> Self {
         Self(Source::Parents(2))
     }
 }
 
-/// The streams by their places.
+/// How error messages name each stream: standard input is at index 0, output at 1, error at 2.
 pub(crate) const NAMES: [&str; 3] =
     ["the child's standard input", "the child's standard output", "the child's standard error"];

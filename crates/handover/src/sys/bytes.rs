@@ -1,4 +1,4 @@
-//! Bytes of a section in view, on every system.
+//! The bytes of mapped shared memory, on every system.
 
 #![allow(unsafe_code)]
 
@@ -15,18 +15,18 @@ fn too_large(_: std::num::TryFromIntError) -> SysError {
     SysError::unexpected(call::MAP, "more bytes than this process can address")
 }
 
-/// Any bytes of a section. Whoever has it can change them at any time, so they are atomic, and any value of theirs is
-/// a possible one.
+/// A mapped range of shared memory. Other processes can change the bytes at any time, so they are accessed as atomics
+/// only, and every bit pattern is a valid value.
 #[derive(Debug)]
 pub(crate) struct Bytes {
     view: View,
-    /// How many bytes stand in front of what was asked for.
+    /// The number of bytes between the start of the mapping, which has to be aligned, and the requested range.
     skipped: usize,
     length: usize,
 }
 
 impl Bytes {
-    /// So many bytes, more than none, from this place on; the section has to have them.
+    /// Maps `length` bytes, at least one, from the offset `from` on. The section must contain the whole range.
     pub(crate) fn view(
         section: BorrowedHandle<'_>,
         writing: bool,
@@ -39,37 +39,44 @@ impl Bytes {
         Ok(Self { view, skipped: usize::try_from(skipped).map_err(too_large)?, length })
     }
 
-    /// All that the section has.
+    /// Maps the whole section.
     pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> SysResult<Self> {
         let view = View::whole(section, writing)?;
         let length = view.length();
         Ok(Self { view, skipped: 0, length })
     }
 
-    /// To look at; to change only if the view was made for writing.
+    /// Returns the bytes. The caller may write to them only if the view was mapped with `writing`.
     pub(crate) fn bytes(&self) -> &[AtomicU8] {
         let first = self.view.base().as_ptr().wrapping_add(self.skipped).cast();
-        // SAFETY: the view has room for what is skipped and for as many bytes, and lasts as long as this.
+        // SAFETY: `View::map` mapped `skipped + length` readable bytes from `base` on, and the mapping lasts as long
+        // as `self`, which the returned slice borrows. `AtomicU8` has the size and alignment of a byte, any value is
+        // valid, and concurrent changes are allowed because all accesses are atomic.
         unsafe { std::slice::from_raw_parts(first, self.length) }
     }
 
-    /// The number at this place; `None` if it isn't all there, or not aligned.
+    /// Returns the 32-bit number at the offset `at`, or `None` if it isn't aligned or reaches beyond the range.
     pub(crate) fn u32(&self, at: usize) -> Option<&AtomicU32> {
-        let place = self.place::<AtomicU32>(at)?;
-        // SAFETY: the number lies in the view, aligned, and the view lasts as long as this.
-        Some(unsafe { place.as_ref() })
+        let number = self.aligned_at::<AtomicU32>(at)?;
+        // SAFETY: `aligned_at` has checked that the number is aligned and lies within the mapped range. The mapping
+        // lasts as long as `self`, which the reference borrows, any bits are a valid number, and all accesses are
+        // atomic.
+        Some(unsafe { number.as_ref() })
     }
 
-    /// The number at this place; `None` if it isn't all there, or not aligned.
+    /// Returns the 64-bit number at the offset `at`, or `None` if it isn't aligned or reaches beyond the range.
     pub(crate) fn u64(&self, at: usize) -> Option<&AtomicU64> {
-        let place = self.place::<AtomicU64>(at)?;
-        // SAFETY: as above.
-        Some(unsafe { place.as_ref() })
+        let number = self.aligned_at::<AtomicU64>(at)?;
+        // SAFETY: `aligned_at` has checked that the number is aligned and lies within the mapped range. The mapping
+        // lasts as long as `self`, which the reference borrows, any bits are a valid number, and all accesses are
+        // atomic.
+        Some(unsafe { number.as_ref() })
     }
 
-    fn place<T>(&self, at: usize) -> Option<NonNull<T>> {
+    /// Returns a pointer to a `T` at the offset `at`, if it is aligned and lies within the range.
+    fn aligned_at<T>(&self, at: usize) -> Option<NonNull<T>> {
         let inside = at.checked_add(size_of::<T>()).is_some_and(|end| end <= self.length);
-        let place = self.view.base().as_ptr().wrapping_add(self.skipped).wrapping_add(at).cast::<T>();
-        if inside && place.is_aligned() { NonNull::new(place) } else { None }
+        let pointer = self.view.base().as_ptr().wrapping_add(self.skipped).wrapping_add(at).cast::<T>();
+        if inside && pointer.is_aligned() { NonNull::new(pointer) } else { None }
     }
 }

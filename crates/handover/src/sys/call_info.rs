@@ -1,4 +1,4 @@
-//! What is known of a system call: its arguments, its result, and what it did to handle tables.
+//! The description of a system call: its arguments, its result and its effects on handle tables.
 
 use std::fmt;
 use std::io;
@@ -8,41 +8,41 @@ use super::io::{BorrowedHandle, Owned};
 use super::value::number_of;
 use crate::handle::HandleValue;
 
-/// What a call is made with, each with a word that says what for.
+/// The arguments of a call, each with a label that says what it is for. The label may be empty.
 pub(crate) type Arguments<'a> = [(&'static str, Argument<'a>)];
 
-/// One of the things that a call is made with. It costs nothing to have one: only what is told of is made into text.
+/// One argument of a call. Creating one is free; it is formatted only if a subscriber wants the event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Argument<'a> {
     Handle(BorrowedHandle<'a>),
     Handles(&'a [BorrowedHandle<'a>]),
     Value(HandleValue),
     Values(&'a [HandleValue]),
-    /// Handles by their numbers, where nothing of them can be borrowed.
+    /// Handles by their numbers, for code that has no borrowed handles.
     Raws(&'a [u64]),
-    /// A number that the system takes for a handle, whatever it is.
+    /// A number that is passed as a handle, whether or not it is one.
     Raw(u64),
-    /// The process behind a handle; who reads of it wants its id.
+    /// The process that a handle refers to. It is shown by its id.
     Process(BorrowedHandle<'a>),
     ProcessId(u32),
-    /// A place in another process's table: the value there, and the process.
-    There(HandleValue, BorrowedHandle<'a>),
+    /// A handle in another process's table: its value, and the process.
+    InProcess(HandleValue, BorrowedHandle<'a>),
     Number(u64),
     Signed(i64),
     Flags(u32),
     Text(&'a str),
-    /// Each in quotes.
+    /// Texts, each shown in quotes.
     Texts(&'a [std::ffi::CString]),
-    /// UTF-16, perhaps with the NUL that ends it.
+    /// UTF-16, with or without a terminating NUL.
     Wide(&'a [u16]),
     Path(&'a Path),
     Bytes(&'a [u8]),
-    /// Bytes in several places.
-    #[cfg_attr(windows, allow(dead_code, reason = "only one system sends so"))]
+    /// Bytes in several buffers.
+    #[cfg_attr(windows, allow(dead_code, reason = "only Linux sends from several buffers"))]
     Parts(&'a [io::IoSlice<'a>]),
-    /// `None` is for ever.
+    /// A timeout; `None` waits without limit.
     Milliseconds(Option<u32>),
-    /// That this is so.
+    /// A flag that the label names.
     Yes,
 }
 
@@ -75,7 +75,7 @@ impl From<usize> for Argument<'_> {
     }
 }
 
-/// In whose table a handle is.
+/// The process whose table holds a handle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Table<'a> {
     Own,
@@ -83,7 +83,7 @@ pub(crate) enum Table<'a> {
     OfId(u32),
 }
 
-/// A handle in any process's table.
+/// A handle in the table of any process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot<'a> {
     value: u64,
@@ -95,13 +95,13 @@ impl<'a> Slot<'a> {
         Self { value, table }
     }
 
-    /// One of this process.
+    /// Returns the slot of a handle of this process.
     pub(crate) fn own(handle: BorrowedHandle<'_>) -> Self {
         Self::new(number_of(handle), Table::Own)
     }
 }
 
-/// What calls do to handle tables, as it is told.
+/// Writes the effects of a call on handle tables in the form that events have.
 pub(crate) struct Effects<'a, 'f> {
     to: &'a mut fmt::Formatter<'f>,
     is_first: bool,
@@ -112,7 +112,7 @@ impl<'a, 'f> Effects<'a, 'f> {
         Self { to, is_first: true }
     }
 
-    /// A handle was opened; for the object that another handle refers to, if that is known.
+    /// Writes that a handle was opened. `copy_of` is another handle for the same object, if one is known.
     pub(crate) fn opened(&mut self, slot: Slot<'_>, copy_of: Option<Slot<'_>>) -> fmt::Result {
         self.begin('+')?;
         self.write(slot)?;
@@ -122,7 +122,7 @@ impl<'a, 'f> Effects<'a, 'f> {
         })
     }
 
-    /// A handle was closed.
+    /// Writes that a handle was closed.
     pub(crate) fn closed(&mut self, slot: Slot<'_>) -> fmt::Result {
         self.begin('-')?;
         self.write(slot)
@@ -148,14 +148,14 @@ impl<'a, 'f> Effects<'a, 'f> {
     }
 }
 
-/// What a call that has succeeded can answer.
+/// The result of a successful call, for events.
 pub(crate) trait Outcome {
-    /// The answer as it is told.
+    /// Writes the result as it is shown in the event.
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("ok")
     }
 
-    /// What it did to handle tables.
+    /// Writes the effects of the call on handle tables.
     fn effects(&self, _to: &mut Effects<'_, '_>) -> fmt::Result {
         Ok(())
     }
@@ -169,7 +169,7 @@ impl Outcome for bool {
     }
 }
 
-macro_rules! as_it_is_shown {
+macro_rules! outcome_by_display {
     ($($type:ty),*) => {$(
         impl Outcome for $type {
             fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,7 +178,7 @@ macro_rules! as_it_is_shown {
         }
     )*};
 }
-as_it_is_shown!(u32, i32, u64, usize, String);
+outcome_by_display!(u32, i32, u64, usize, String);
 
 impl Outcome for Owned {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +190,7 @@ impl Outcome for Owned {
     }
 }
 
-/// `None` is that there is nothing now.
+/// `None` means that nothing is available now.
 impl<T: Outcome> Outcome for Option<T> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -204,7 +204,7 @@ impl<T: Outcome> Outcome for Option<T> {
     }
 }
 
-/// A handle that was made for an object to which there is another.
+/// A new handle for an object for which another handle, the source, exists.
 #[derive(Debug)]
 pub(crate) struct Duplicated<'a, T> {
     pub(crate) copy: T,
@@ -221,7 +221,7 @@ impl<T: Outcome + AsSlot> Outcome for Duplicated<'_, T> {
     }
 }
 
-/// What stands for a handle in some table.
+/// A type that identifies a handle in some process's table.
 pub(crate) trait AsSlot {
     fn slot(&self) -> Slot<'_>;
 }
@@ -232,7 +232,7 @@ impl AsSlot for Owned {
     }
 }
 
-/// That a handle of this process was closed.
+/// The result of closing a handle of this process.
 pub(crate) struct Closed(pub(crate) u64);
 
 impl Outcome for Closed {
@@ -241,7 +241,7 @@ impl Outcome for Closed {
     }
 }
 
-/// Bytes that a call has moved.
+/// The bytes that a call has transferred.
 pub(crate) struct Moved<'a>(pub(crate) &'a [u8]);
 
 impl Outcome for Moved<'_> {
@@ -250,12 +250,12 @@ impl Outcome for Moved<'_> {
     }
 }
 
-/// An answer of which nothing more is told.
+/// A result of which the event shows no details.
 pub(crate) struct Answered<T>(pub(crate) T);
 
 impl<T> Outcome for Answered<T> {}
 
-/// So many bytes that a call has moved, and that stand elsewhere.
+/// The number of bytes that a call has transferred, where the bytes themselves aren't at hand.
 pub(crate) struct Length(pub(crate) usize);
 
 impl Outcome for Length {
@@ -264,7 +264,7 @@ impl Outcome for Length {
     }
 }
 
-/// How many bytes, and which, if they are few and can be read.
+/// Writes the number of bytes, and the bytes themselves if they are few and printable.
 fn bytes(bytes: &[u8], to: &mut fmt::Formatter<'_>) -> fmt::Result {
     const FEW: usize = 40;
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
@@ -291,7 +291,7 @@ impl fmt::Display for Argument<'_> {
                 None => write!(to, "process (handle {:#x})", number_of(process)),
             },
             Self::ProcessId(id) => write!(to, "process {id}"),
-            Self::There(value, process) => write!(to, "{value:#x} of {}", Self::Process(process)),
+            Self::InProcess(value, process) => write!(to, "{value:#x} of {}", Self::Process(process)),
             Self::Number(number) => write!(to, "{number}"),
             Self::Signed(number) => write!(to, "{number}"),
             Self::Flags(flags) => write!(to, "{flags:#010x}"),
@@ -316,8 +316,8 @@ impl fmt::Display for Argument<'_> {
 }
 
 fn all(to: &mut fmt::Formatter<'_>, numbers: impl Iterator<Item = u64>) -> fmt::Result {
-    for (place, number) in numbers.enumerate() {
-        write!(to, "{}{number:#x}", if place == 0 { "" } else { " " })?;
+    for (index, number) in numbers.enumerate() {
+        write!(to, "{}{number:#x}", if index == 0 { "" } else { " " })?;
     }
     Ok(())
 }
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_shown_if_they_are_few_and_can_be_read() {
+    fn few_printable_bytes_are_shown_as_text() {
         let shown = |some: &[u8]| Argument::Bytes(some).to_string();
         assert_eq!(shown(b""), "0 bytes");
         assert_eq!(shown(b"272\n"), r#"4 bytes "272\n""#);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_shown_as_people_write_them() {
+    fn arguments_are_shown_in_their_usual_notation() {
         assert_eq!(Argument::Flags(0x0010_0000).to_string(), "0x00100000");
         assert_eq!(Argument::Wide(&[97, 98, 0, 99]).to_string(), r#""ab""#);
         assert_eq!(Argument::Milliseconds(None).to_string(), "ever");
@@ -361,14 +361,14 @@ mod tests {
             let own = |value| Slot::new(value, Table::Own);
             to.opened(Slot::new(0xc, Table::OfId(u32::MAX)), Some(own(0x30)))?;
             to.opened(own(0x44), Some(Slot::new(0xc, Table::OfId(u32::MAX))))?;
-            // This process by its id is this process.
+            // A slot that names this process by its id is written like one of its own.
             to.opened(Slot::new(0x48, Table::OfId(std::process::id())), None)?;
             to.closed(own(0x30))
         }
     }
 
     #[test]
-    fn effects_are_told_in_their_grammar() {
+    fn effects_follow_their_grammar() {
         let process = u32::MAX;
         assert_eq!(
             Shown(&Several).to_string(),

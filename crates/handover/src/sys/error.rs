@@ -1,4 +1,4 @@
-//! The error of a system call, which names the call.
+//! The error of a failed system call, with the call's name.
 
 use std::fmt;
 use std::io;
@@ -7,10 +7,10 @@ use std::ops::Deref;
 /// The result of one or more system calls.
 pub(crate) type SysResult<T> = Result<T, SysError>;
 
-/// A failed system call: its documented name, and the system's answer.
+/// A failed system call: its documented name and the system's error.
 ///
-/// An operation often takes several calls. The error carries the name of the one that failed from the place where it
-/// was made, so no caller has to guess it.
+/// One operation often makes several calls. The code that makes a call puts the call's name into the error, so that
+/// callers know which one failed.
 #[derive(Debug)]
 pub(crate) struct SysError {
     pub(crate) call: &'static str,
@@ -22,12 +22,12 @@ impl SysError {
         Self { call, source: source.into() }
     }
 
-    /// An answer of the call that its documentation rules out.
+    /// Creates the error for a result that the call's documentation rules out.
     pub(crate) fn unexpected(call: &'static str, reason: &'static str) -> Self {
         Self::new(call, io::Error::other(reason))
     }
 
-    /// Returns a function for `map_err` that names the call.
+    /// Returns a closure for `map_err` that adds the name of the call to an error.
     pub(crate) fn of<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::new(call, source)
     }
@@ -49,7 +49,7 @@ impl fmt::Display for SysError {
 
 #[cfg(test)]
 impl From<SysError> for io::Error {
-    /// For tests that mix calls of this module with std's. Elsewhere the name of the call would be lost.
+    /// Drops the name of the call. It exists only for tests that mix calls of this module with std's.
     fn from(error: SysError) -> Self {
         error.source
     }

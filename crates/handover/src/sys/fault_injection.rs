@@ -1,7 +1,11 @@
-//! Making one system call fail, and one not hang, for this crate's own tests.
+//! Fault injection for this crate's own tests: makes chosen system calls fail, and puts a time limit on one that can
+//! hang.
 
 #![allow(unsafe_code)]
-#![allow(clippy::missing_const_for_thread_local, reason = "they are; on Windows the lint does not see it")]
+#![allow(
+    clippy::missing_const_for_thread_local,
+    reason = "they are const; on Windows the lint doesn't see it"
+)]
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,8 +14,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// What a thread counts on together with a process that it makes, which may have a copy of all other memory: the calls so
-/// far; and the name of the one that was made to fail, where it stands and how long it is. None yet has no length.
+/// Counters that a thread shares with a process that it starts, even if that process has a copy of all other memory.
+/// They are: the number of calls so far, and the address and the length of the name of the call that was made to
+/// fail. The length is zero until a call was made to fail.
 pub(super) type Board = [AtomicUsize; 3];
 
 thread_local! {
@@ -20,15 +25,15 @@ thread_local! {
     static TURNS: Cell<&'static [Turn]> = const { Cell::new(&[]) };
 }
 
-/// What a call fails with that is made to, which no test provokes otherwise: on Windows `ERROR_NO_SYSTEM_RESOURCES`, on
-/// Linux a number that stands for no error.
+/// The error code of an injected failure. No test provokes it in any other way: on Windows it is
+/// `ERROR_NO_SYSTEM_RESOURCES`, and on Linux no error has this number.
 pub const CODE: i32 = 1450;
 
-/// Runs this thread's part of a scenario and lets its system call number `fail_at` fail, counted from 0; `None` lets
-/// all succeed. Returns the outcome and how many calls there were. Those count that a process makes which this thread is
-/// making, before it is the program.
+/// Runs `scenario` and makes this thread's system call number `fail_at` fail. Calls are counted from 0; with `None`,
+/// all of them are made. Returns the scenario's outcome and the number of calls. The count includes the calls that a
+/// new process makes for this thread before it executes its program.
 pub fn run<T>(fail_at: Option<u32>, scenario: impl FnOnce() -> T) -> (T, u32) {
-    // There is one for each thread that was ever here.
+    // Each thread that uses fault injection gets one board, which is never freed.
     let board = BOARD.get().unwrap_or_else(super::shared_board);
     BOARD.set(Some(board));
     let [calls, _, length] = board;
@@ -40,17 +45,18 @@ pub fn run<T>(fail_at: Option<u32>, scenario: impl FnOnce() -> T) -> (T, u32) {
     (outcome, u32::try_from(calls.load(Relaxed)).unwrap_or(u32::MAX))
 }
 
-/// What becomes of some calls of one name: a turn that things take on another system, or in a moment between two calls.
+/// A planned intervention in calls of one name: a failure as another system would report it, or an action at a moment
+/// between two calls.
 pub struct Turn {
     call: &'static str,
     which: Range<u32>,
-    what: Become,
+    what: Effect,
     calls: AtomicU32,
 }
 
-enum Become {
+enum Effect {
     Fails(i32),
-    ComesAfter(Box<dyn Fn() + Send + Sync>),
+    RunsBefore(Box<dyn Fn() + Send + Sync>),
 }
 
 impl fmt::Debug for Turn {
@@ -60,14 +66,16 @@ impl fmt::Debug for Turn {
 }
 
 impl Turn {
-    /// Those calls of the name, which are counted from 0, fail with this code, and aren't made.
+    /// Makes the calls named `call` whose numbers are in `which` fail with `code`. The calls are counted from 0, and
+    /// the failing ones aren't made.
     pub fn fails(call: &'static str, which: Range<u32>, code: i32) -> Self {
-        Self { call, which, what: Become::Fails(code), calls: AtomicU32::new(0) }
+        Self { call, which, what: Effect::Fails(code), calls: AtomicU32::new(0) }
     }
 
-    /// This is done before that call, as if somebody else did it.
+    /// Runs `what` before the call named `call` with this number, as if another thread or process did it at that
+    /// moment.
     pub fn comes_after(call: &'static str, number: u32, what: impl Fn() + Send + Sync + 'static) -> Self {
-        let what = Become::ComesAfter(Box::new(what));
+        let what = Effect::RunsBefore(Box::new(what));
         Self { call, which: number..number + 1, what, calls: AtomicU32::new(0) }
     }
 
@@ -76,9 +84,9 @@ impl Turn {
             return Ok(());
         }
         match &self.what {
-            Become::Fails(code) => Err(io::Error::from_raw_os_error(*code)),
-            Become::ComesAfter(what) => {
-                // Calls that it makes itself are nobody's.
+            Effect::Fails(code) => Err(io::Error::from_raw_os_error(*code)),
+            Effect::RunsBefore(what) => {
+                // The system calls of the action itself are neither counted nor made to fail.
                 let own = (BOARD.take(), TURNS.take());
                 what();
                 BOARD.set(own.0);
@@ -93,9 +101,10 @@ impl Turn {
     }
 }
 
-/// Runs this thread's part of a scenario in which things take these turns. Returns the outcome and whether all were taken.
+/// Runs `scenario` on this thread with these interventions. Returns the scenario's outcome, and whether all
+/// interventions took place.
 pub fn taking<T>(turns: impl Into<Box<[Turn]>>, scenario: impl FnOnce() -> T) -> (T, bool) {
-    // A few words for each scenario, for good, as a process that is being made reads them too.
+    // They are leaked, a few words for each scenario, because a process that is being started reads them too.
     static KEPT: Mutex<Vec<&[Turn]>> = Mutex::new(Vec::new());
     let turns: &[Turn] = Box::leak(turns.into());
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(turns);
@@ -105,17 +114,18 @@ pub fn taking<T>(turns: impl Into<Box<[Turn]>>, scenario: impl FnOnce() -> T) ->
     (outcome, turns.iter().all(Turn::was_taken))
 }
 
-/// What of a thread's calls is to fail, for another thread that makes some of them in its stead.
+/// The failures that a test has planned for a thread's calls, for use by another thread that makes some of these
+/// calls on its behalf.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Errand(Option<&'static Board>, Option<u32>, &'static [Turn]);
 
 impl Errand {
-    /// This thread's.
+    /// Returns the planned failures of this thread.
     pub(crate) fn of_this_thread() -> Self {
         Self(BOARD.get(), FAIL_AT.get(), TURNS.get())
     }
 
-    /// Makes calls that count as that thread's.
+    /// Runs `work` so that its calls count as those of the thread that this was created on.
     pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
         let Self(board, fail_at, turns) = self;
         let own = (BOARD.replace(board), FAIL_AT.replace(fail_at), TURNS.replace(turns));
@@ -127,7 +137,7 @@ impl Errand {
     }
 }
 
-/// The name of the call that this thread's last [`run`] has let fail, if it came to that.
+/// Returns the name of the call that this thread's last [`run`] made fail, or `None` if no call failed.
 pub fn failed() -> Option<&'static str> {
     let [_, name, length] = BOARD.get()?;
     let length = length.load(Relaxed);
@@ -135,12 +145,15 @@ pub fn failed() -> Option<&'static str> {
         return None;
     }
     let name = std::ptr::with_exposed_provenance(name.load(Relaxed));
-    // SAFETY: they were stored of a text that lives for ever, by this program: also in a copy of its memory it is there.
+    // SAFETY: `fault` stored the address and the length of a `&'static str` of this program. The failing call may
+    // have been made in a process that is being started, but that process has the same program at the same addresses,
+    // so the text is also in this process, and nothing ever frees or changes it.
     let name = unsafe { std::slice::from_raw_parts(name, length) };
     std::str::from_utf8(name).ok()
 }
 
-/// Whether a call is to fail now. In a new process too: it takes no memory, and no lock.
+/// Fails if a test has planned a failure for this call. A new process calls it before it executes its program, so it
+/// neither allocates nor locks.
 pub(super) fn fault(call: &'static str) -> io::Result<()> {
     for turn in TURNS.get().iter().filter(|turn| turn.call == call) {
         turn.take()?;
@@ -155,11 +168,12 @@ pub(super) fn fault(call: &'static str) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(CODE))
 }
 
-/// Makes a call on a thread of its own, and goes on without it, and without an answer, if it doesn't end.
+/// Makes a call on a new thread. If the call hasn't returned after 5 s, gives up on it and returns `None`.
 ///
-/// Wine closes a handle of another process by a signal to a thread of it. If that thread is in the middle of a call,
-/// now and then neither of the two goes on. The tests then say so, and the harness runs the test again.
-#[allow(dead_code, reason = "only one system needs it")]
+/// Wine closes a handle in another process by sending a signal to one of that process's threads. If this thread is in
+/// the middle of a system call, the two occasionally deadlock. Then the test prints [`HANGS`], and the harness
+/// repeats the test.
+#[allow(dead_code, reason = "used on one system only")]
 pub(super) fn watched<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let thread = std::thread::spawn(call);
     let started = std::time::Instant::now();
@@ -170,22 +184,22 @@ pub(super) fn watched<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stat
         }
         std::thread::sleep(std::time::Duration::from_micros(50));
     }
-    // Whoever counts handles counts after the thread.
+    // The thread has to be gone before the caller counts handles.
     thread.join().ok()
 }
 
-/// What is said then.
+/// The message that [`watched`] prints when a call doesn't return. The test harness looks for it.
 pub const HANGS: &str = "a handle in another process could not be closed: the system does not answer";
 
 static NAMES_HANG: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// Whether questions for a file's name are answered, from now on. On Windows the kernel doesn't answer them for a pipe that
-/// somebody reads; Wine does.
+/// Sets whether queries for the name of a file hang from now on. On Windows the kernel doesn't answer such a query
+/// for a pipe while another thread reads from it; Wine does, so tests simulate it.
 pub fn let_names_hang(hang: bool) {
     NAMES_HANG.store(hang, Relaxed);
 }
 
-#[allow(dead_code, reason = "only one system needs it")]
+#[allow(dead_code, reason = "used on one system only")]
 pub(super) fn do_names_hang() -> bool {
     NAMES_HANG.load(Relaxed)
 }
@@ -194,26 +208,30 @@ static REFUSED: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new
 static USED: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
 static IS_COPIED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
-/// Whether a process is made as by a kernel or a filter that refuses these flags of `clone`, from now on. Linux only.
+/// Makes `clone` fail from now on if it is called with one of these flags, as a kernel or a seccomp filter that
+/// refuses them would. Linux only.
 pub fn let_flags_be_refused(flags: i32) {
     REFUSED.store(flags, Relaxed);
 }
 
-/// Whether a process that is to be lent memory gets a copy, and nobody waits for it or says so, from now on. Linux only.
+/// Sets whether, from now on, a new process that should share this process's memory gets a copy instead, and `clone`
+/// returns without waiting for it, as some emulators do. Linux only.
 pub fn let_memory_be_copied(is_copied: bool) {
     IS_COPIED.store(is_copied, Relaxed);
 }
 
-/// The flags of `clone` with which the last process was made. Linux only.
+/// Returns the `clone` flags with which the last process was made. Linux only.
 pub fn used_flags() -> i32 {
     USED.load(Relaxed)
 }
 
-/// The flags with which such a system would make a process; `lent` are those that lend memory.
-#[allow(dead_code, reason = "only one system needs it")]
-pub(super) fn as_that_system(flags: i32, lent: i32) -> i32 {
+/// Returns the flags to pass to `clone` to simulate the system that the test has chosen. `lent` are the flags that
+/// share memory.
+#[allow(dead_code, reason = "used on one system only")]
+pub(super) fn as_simulated_system(flags: i32, lent: i32) -> i32 {
     if flags & REFUSED.load(Relaxed) != 0 {
-        /// `CLONE_THREAD` alone, which each kernel refuses as it refuses what it doesn't know.
+        /// `CLONE_THREAD` without the flags that it requires, which every kernel refuses with the same error as an
+        /// unknown flag.
         const IMPOSSIBLE: i32 = 0x0001_0000;
         return flags | IMPOSSIBLE;
     }

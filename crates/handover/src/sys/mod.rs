@@ -1,35 +1,40 @@
-//! The operating system. The only unsafe code of the crate, one system call a block.
+//! The operating-system layer: all unsafe code of the crate, with one system call in each unsafe block.
 //!
-//! Each platform provides, with owners for what it makes and [`std::io::Error`] for what fails:
-//! - `io`: std's handle types under one name, the owner that tells of its close, and `value`: which numbers can be handles;
-//! - `handle`: duplicating a handle here and out of a process; its inherit flag and kind; `rights`: what it carries;
-//! - `named`: creating objects and what only one kind can; `memory`: sections in view, which
-//!   `bytes` looks at;
-//! - `wait`: waiting for one object or several, for so many milliseconds;
-//! - `process`: ending a process, its exit status and creation time;
-//! - `table`: a look at this process's own handles; `socket`: what a copy of a handle would lose;
-//! - `text`: what only the system knows about text;
-//! - `call`: the names of its calls and rights, for errors.
+//! Each platform provides these modules. They return owners for the handles that they open, and [`SysError`] for
+//! failures:
+//! - `io`: std's handle types under common names, and the owner whose close is traced; `value`: the numbers that can
+//!   be handle values;
+//! - `handle`: duplicating a handle within this process and out of another one, its inherit flag and its kind;
+//!   `rights`: the rights that a copy carries;
+//! - `create_object`: creating objects, and operations that only one kind of object has;
+//! - `memory`: mapped views of shared memory, which `bytes` reads and writes;
+//! - `wait`: waiting for one object or several, with a timeout in milliseconds;
+//! - `process`: terminating a process, its exit status and its creation time;
+//! - `table`: the inheritable handles of this process; `socket`: whether a copy of a handle would lose something;
+//! - `text`: text comparisons that only the system can make;
+//! - `call`: the names of the system's calls and rights, for errors.
 //!
-//! What else is in there is for its own half of `os`. A raw value gets its owner in the expression that makes it. An error
-//! is read before anything else is called.
+//! The other modules of a platform serve only that platform's code. Two rules hold in all of them: the expression
+//! that receives a raw handle also creates its owner, and the system's last error is read before any other call can
+//! change it.
 //!
-//! Each call is made through `syscall`, where tests let it fail, and from where `trace_event` tells of it.
+//! Each call is made through `syscall`, which lets tests inject a failure and reports the call to `trace_event`.
 
 pub(crate) mod bytes;
 #[allow(
     dead_code,
-    reason = "not every system has a use for each, and without the feature nothing asks for the texts"
+    reason = "some items are used on one system only, and without the `tracing` feature nothing formats the texts"
 )]
 mod call_info;
 mod error;
 #[cfg(feature = "faults")]
 pub mod fault_injection;
 
-/// Called before each system call, by its name: the seam at which tests make one fail.
+/// Does nothing. It is called before each system call, with the call's name. With the `faults` feature, another version
+/// of it lets tests make the call fail.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
-#[allow(clippy::unnecessary_wraps, reason = "with the feature, it fails")]
+#[allow(clippy::unnecessary_wraps, reason = "the `faults` feature has a version that can fail")]
 fn fault(_call: &'static str) -> std::io::Result<()> {
     Ok(())
 }
@@ -39,7 +44,8 @@ pub(crate) use fault_injection::Errand;
 #[cfg(feature = "faults")]
 use fault_injection::fault;
 
-/// What of a thread's calls is to fail, for another thread that makes some of them in its stead: nothing.
+/// The failures that a test has planned for a thread's calls, for use by another thread that makes some of these
+/// calls on its behalf. Without the `faults` feature it is empty.
 #[cfg(not(feature = "faults"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Errand;
@@ -57,7 +63,7 @@ impl Errand {
     }
 }
 
-/// Begins a thread by a call that can fail for a test, as those that are made through the seam do.
+/// Starts a thread through `begin`. Tests can inject a failure, as for the calls that are made through `syscall`.
 pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> SysResult<T> {
     fault(call::BEGIN_THREAD).and_then(|()| begin()).map_err(SysError::of(call::BEGIN_THREAD))
 }
@@ -65,18 +71,18 @@ pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> Sys
 pub(crate) mod owned_handle;
 #[allow(
     dead_code,
-    reason = "not every system has a use for each, and without the feature nobody asks for the texts"
+    reason = "some items are used on one system only, and without the `tracing` feature nothing formats the texts"
 )]
 mod syscall;
 #[cfg(feature = "tracing")]
 mod trace_event;
 
-#[allow(unused_imports, reason = "not every system has a use for each")]
+#[allow(unused_imports, reason = "some items are used on one system only")]
 pub(crate) use call_info::{
     Answered, Argument, AsSlot, Closed, Duplicated, Effects, Length, Moved, Outcome, Slot, Table,
 };
 pub(crate) use error::{SysError, SysResult};
-#[allow(unused_imports, reason = "not every system has a use for each")]
+#[allow(unused_imports, reason = "some items are used on one system only")]
 pub(crate) use syscall::{always, always_ask, ask, call, composed};
 
 #[cfg(windows)]

@@ -1,4 +1,4 @@
-//! The owner of a handle inside this crate: its close is a call like any other, and told of.
+//! The owner of a handle inside this crate. Its close goes through `syscall`, so it is traced.
 
 #![allow(unsafe_code)]
 
@@ -8,9 +8,10 @@ use super::io::{BorrowedHandle, HasHandle, OwnedHandle, close};
 use super::value::number_of;
 use super::{Argument, Closed, always};
 
-/// As std's owner, which closes without a word. A handle that a user gets as std's type is turned into that.
+/// Owns a handle like std's `OwnedHandle` or `OwnedFd`, whose close isn't traced. It is converted into that type
+/// before it is passed to a user.
 #[derive(Debug)]
-#[allow(unreachable_pub, reason = "it stands in a trait that is public, and that nobody else can call")]
+#[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
 pub struct Owned {
     inner: ManuallyDrop<OwnedHandle>,
 }
@@ -30,7 +31,8 @@ impl From<OwnedHandle> for Owned {
 impl From<Owned> for OwnedHandle {
     fn from(owned: Owned) -> Self {
         let mut owned = ManuallyDrop::new(owned);
-        // SAFETY: it is taken once: its owner is never dropped, and gone with this.
+        // SAFETY: the inner handle is taken only once. `owned` is in a `ManuallyDrop`, so its `drop` never takes it a
+        // second time, and `owned` is inaccessible once this function has returned.
         unsafe { ManuallyDrop::take(&mut owned.inner) }
     }
 }
@@ -38,9 +40,10 @@ impl From<Owned> for OwnedHandle {
 impl Drop for Owned {
     fn drop(&mut self) {
         let number = number_of(self.borrowed());
-        // SAFETY: it is taken once: nobody uses it after the drop of its owner.
+        // SAFETY: the inner handle is taken only once. This is the drop of its owner, so nothing can use `self.inner`
+        // afterwards, and `From<Owned>` takes it only from owners that are never dropped.
         let handle = unsafe { ManuallyDrop::take(&mut self.inner) };
-        // Nothing can be done about a failure.
+        // A failure of the close is reported to subscribers, and leaves nothing else to do.
         let _ = always(super::io::CLOSE, &[("handle", Argument::Raw(number))], || {
             close(handle).map(|()| Closed(number))
         });

@@ -1,4 +1,4 @@
-//! The one place through which each system call is made: where tests let it fail, and from where it is traced.
+//! The single path to every system call. Tests inject failures here, and each call is traced from here.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use super::call_info::{Arguments, Outcome};
 use super::error::{SysError, SysResult};
 use super::fault;
 
-/// Makes a call that does something. Tests can let it fail, and then it isn't made.
+/// Makes a call that changes something. Tests can inject a failure; then the call isn't made.
 #[inline(always)]
 pub(crate) fn call<T: Outcome>(
     name: &'static str,
@@ -16,7 +16,7 @@ pub(crate) fn call<T: Outcome>(
     always(name, arguments, || fault(name).and_then(|()| make()))
 }
 
-/// Makes a call that only asks, and changes no handle table. Tests can let it fail.
+/// Makes a call that only queries and changes no handle table. Tests can inject a failure.
 #[inline(always)]
 pub(crate) fn ask<T: Outcome>(
     name: &'static str,
@@ -26,9 +26,13 @@ pub(crate) fn ask<T: Outcome>(
     always_ask(name, arguments, || fault(name).and_then(|()| make()))
 }
 
-/// Makes a call that does something and that no test lets fail: one that cleans up must be made in any case.
+/// Makes a call that changes something and in which tests can't inject a failure. This is for cleanup, which must
+/// always run.
 #[inline(always)]
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "the arguments are only told"))]
+#[cfg_attr(
+    not(feature = "tracing"),
+    allow(unused_variables, reason = "the arguments are used by tracing only")
+)]
 pub(crate) fn always<T: Outcome>(
     name: &'static str,
     arguments: &Arguments<'_>,
@@ -42,10 +46,14 @@ pub(crate) fn always<T: Outcome>(
     outcome.map_err(SysError::of(name))
 }
 
-/// Makes several calls that subscribers see as one. Each of them can fail for a test, and the error names the one that did.
+/// Makes several calls that subscribers see as one event. Tests can inject a failure in each of them, and the error
+/// names the call that failed.
 #[inline(always)]
-#[allow(dead_code, reason = "only Linux makes a process by several calls")]
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "only the event has the arguments"))]
+#[allow(dead_code, reason = "only Linux starts a process by several calls")]
+#[cfg_attr(
+    not(feature = "tracing"),
+    allow(unused_variables, reason = "the arguments are used by tracing only")
+)]
 pub(crate) fn composed<T: Outcome>(
     name: &'static str,
     arguments: &Arguments<'_>,
@@ -62,9 +70,12 @@ pub(crate) fn composed<T: Outcome>(
     outcome
 }
 
-/// Makes a call that only asks, and that no test lets fail.
+/// Makes a call that only queries and in which tests can't inject a failure.
 #[inline(always)]
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables, reason = "the arguments are only told"))]
+#[cfg_attr(
+    not(feature = "tracing"),
+    allow(unused_variables, reason = "the arguments are used by tracing only")
+)]
 pub(crate) fn always_ask<T: Outcome>(
     name: &'static str,
     arguments: &Arguments<'_>,

@@ -1,6 +1,6 @@
-//! Telling whoever listens of each call: one event of `tracing`.
+//! Reports each system call to subscribers as one `tracing` event.
 
-#![allow(clippy::missing_const_for_thread_local, reason = "it is; on Windows the lint does not see it")]
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,70 +15,70 @@ use super::call_info::{Argument, Arguments, Effects, Outcome};
 type CallResult<'a> = Result<&'a dyn Outcome, &'a io::Error>;
 
 macro_rules! event {
-    ($level:expr, $name:expr, $arguments:expr, $began:expr, $came:expr) => {
-        // Where nobody listens, that is known from one number, and nothing else is looked at.
+    ($level:expr, $name:expr, $arguments:expr, $began:expr, $outcome:expr) => {
+    // Without a subscriber, the level filter is all that is read.
         if $level <= STATIC_MAX_LEVEL && $level <= LevelFilter::current() {
             undisturbed(|| {
-                // A listener that has come during the call doesn't know when it began.
-                let took = $began.map_or(0, |began| began.elapsed().as_nanos());
+                // A subscriber that was added during the call has no start time.
+                let elapsed = $began.map_or(0, |began| began.elapsed().as_nanos());
                 tracing::event!(
                     target: "handover::call",
                     $level,
                     call = $name,
                     arguments = %Listed($arguments),
-                    result = %Answer($came),
-                    failed = $came.is_err(),
-                    nanoseconds = u64::try_from(took).unwrap_or(u64::MAX),
-                    effects = %Changes($came)
+                    result = %Answer($outcome),
+                    failed = $outcome.is_err(),
+                    nanoseconds = u64::try_from(elapsed).unwrap_or(u64::MAX),
+                    effects = %Changes($outcome)
                 );
             });
         }
     };
 }
 
-/// When a call begins, if anybody may want to know.
+/// Returns the time at which a call begins, if a subscriber may want to know its duration.
 pub(super) fn begins() -> Option<Instant> {
     (LevelFilter::current() >= Level::DEBUG).then(Instant::now)
 }
 
-/// Tells of a call that has done something.
+/// Reports a call that changes something.
 pub(super) fn done(
     name: &'static str,
     arguments: &Arguments<'_>,
     began: Option<Instant>,
-    came: CallResult<'_>,
+    outcome: CallResult<'_>,
 ) {
-    event!(Level::DEBUG, name, arguments, began, came);
+    event!(Level::DEBUG, name, arguments, began, outcome);
 }
 
-/// Tells of a call that has only asked.
+/// Reports a call that only queries.
 pub(super) fn asked(
     name: &'static str,
     arguments: &Arguments<'_>,
     began: Option<Instant>,
-    came: CallResult<'_>,
+    outcome: CallResult<'_>,
 ) {
-    event!(Level::TRACE, name, arguments, began, came);
+    event!(Level::TRACE, name, arguments, began, outcome);
 }
 
 thread_local! {
-    static TELLING: Cell<bool> = const { Cell::new(false) };
+    static IS_REPORTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does it as if it weren't done: the system's last error is as before, and what a listener calls of this crate makes no
-/// event of its own, which would make the next.
-fn undisturbed(tell: impl FnOnce()) {
-    // Read before anything else: on Windows, even a look at a thread's own variables can change it.
+/// Runs `report` without side effects for the caller. The system's last error is restored afterwards. Calls that a
+/// subscriber makes through this crate aren't reported, because each event would cause the next one.
+fn undisturbed(report: impl FnOnce()) {
+    // The last error is read before anything else: on Windows, even an access to a thread-local variable can change it.
     let _last = LastError(io::Error::last_os_error().raw_os_error().unwrap_or(0));
-    // A thread that has given up its own variables tells of nothing more.
-    if TELLING.try_with(|telling| telling.replace(true)).unwrap_or(true) {
+    // A thread whose thread-local variables are already destroyed reports nothing.
+    if IS_REPORTING.try_with(|reporting| reporting.replace(true)).unwrap_or(true) {
         return;
     }
-    let _telling = Telling;
-    tell();
+    let _reporting = Reporting;
+    report();
 }
 
-/// Is as before afterwards, also if the listener panics.
+/// Restores the system's last error on drop, so also if a subscriber panics.
 struct LastError(i32);
 
 impl Drop for LastError {
@@ -87,11 +87,11 @@ impl Drop for LastError {
     }
 }
 
-struct Telling;
+struct Reporting;
 
-impl Drop for Telling {
+impl Drop for Reporting {
     fn drop(&mut self) {
-        let _ = TELLING.try_with(|telling| telling.set(false));
+        let _ = IS_REPORTING.try_with(|reporting| reporting.set(false));
     }
 }
 
@@ -99,8 +99,8 @@ struct Listed<'a>(&'a Arguments<'a>);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (label, argument)) in self.0.iter().enumerate() {
-            let comma = if place == 0 { "" } else { ", " };
+        for (index, (label, argument)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
             let gap = if label.is_empty() || matches!(argument, Argument::Yes) { "" } else { " " };
             write!(to, "{comma}{label}{gap}{argument}")?;
         }

@@ -1,4 +1,4 @@
-//! Waiting for objects, processes and deadlines, alone and together.
+//! Waits for one object or process, or for several, until a deadline.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,57 +10,62 @@ use crate::sys::value::number_of;
 use crate::sys::wait::{LONGEST, Target, Waited, can_not_be_waited_for, wait};
 use crate::sys::{SysResult, call};
 
-/// What can be waited for: an [`Event`](crate::Event), a [`Semaphore`](crate::Semaphore), a [`Timer`](crate::Timer), a [`Process`](crate::Process) or a [`Child`](crate::Child) (its end), and on
-/// Windows a mutex (which this thread has then; its guard releases it).
+/// A type that [`wait_any`] can wait for.
 ///
-/// [`wait_any`] waits for several of them.
+/// - An [`Event`](crate::Event), a [`Semaphore`](crate::Semaphore) or a [`Timer`](crate::Timer): until it is signaled.
+/// - A [`Process`](crate::Process) or a [`Child`](crate::Child): until the process exits.
+/// - On Windows a mutex: until this thread holds it. Call `Mutex::guard` then, to release the mutex.
+///
+/// Other crates can't implement it.
 pub trait Waitable: AsHandle + sealed::Sealed {}
 
 pub(crate) mod sealed {
     use super::Target;
 
     pub trait Sealed {
-        /// What the system waits for.
+        /// Returns what the system waits for.
         #[doc(hidden)]
         fn target(&self) -> Target<'_>;
     }
 }
 
-/// Lets an object type be waited for.
+/// Implements [`Waitable`] for an object type.
 macro_rules! waitable {
-    ($kind:ty) => {
-        impl $crate::wait::sealed::Sealed for $kind {
+    ($type:ty) => {
+        impl $crate::wait::sealed::Sealed for $type {
             fn target(&self) -> $crate::sys::wait::Target<'_> {
                 self.held().target()
             }
         }
-        impl $crate::wait::Waitable for $kind {}
+        impl $crate::wait::Waitable for $type {}
     };
 }
 pub(crate) use waitable;
 
-/// Which of several objects came.
+/// The object that ended a [`wait_any`]. It compares equal to its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Signaled {
-    /// Its index in the list of objects, from 0.
+    /// The object's index in the list that was passed to [`wait_any`].
     pub index: usize,
+    /// Whether the object is a mutex whose last owner exited without releasing it.
     pub(crate) abandoned: bool,
 }
 
 impl PartialEq<usize> for Signaled {
-    /// Compares the index.
+    /// Compares [`index`](Self::index) with a number.
     fn eq(&self, index: &usize) -> bool {
         self.index == *index
     }
 }
 
-/// The most objects that one [`wait_any`] can wait for.
+/// The maximum number of objects that one [`wait_any`] can wait for.
 pub const MAX_WAIT_OBJECTS: usize = crate::sys::wait::MOST;
 
-/// Waits until one of the objects is signaled, or a process of them has ended, or for this long, and says which came,
-/// by its place. If several did, it is the first of them; the wait changes that one alone (an auto-reset event is
-/// unset by it). [`Duration::MAX`] has no end.
+/// Waits until one of the objects is signaled, or one of the processes exits, and returns which one.
+///
+/// If several are signaled, the result is the first of them in the list. The wait changes only that object: it resets
+/// an auto-reset event, for example. [`Duration::MAX`] waits without a timeout.
 ///
 /// ```
 /// use std::time::Duration;
@@ -72,32 +77,39 @@ pub const MAX_WAIT_OBJECTS: usize = crate::sys::wait::MOST;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// With the process on which the signal depends in the list, its death ends the wait at once:
-/// `wait_any(&[&ready, child.process()], time)`.
+/// Include the process that is expected to signal, so that the wait ends at once if that process exits first:
+/// `wait_any(&[&ready, child.process()], timeout)`.
 ///
 /// # Errors
 ///
-/// [`Error::TimedOut`]; [`Error::InvalidInput`] for no object, for more than [`MAX_WAIT_OBJECTS`] (wait for groups of
-/// them on threads), and for one handle listed twice; [`Error::AccessDenied`] if a handle lacks the right to wait.
+/// - [`Error::TimedOut`] if the timeout passes first.
+/// - [`Error::InvalidInput`] if the list is empty, has more than [`MAX_WAIT_OBJECTS`] objects, or has a handle twice.
+///   To wait for more objects, wait for groups of them on several threads.
+/// - [`Error::AccessDenied`] if a handle lacks the right to wait.
+///
+/// [WaitForMultipleObjects](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitformultipleobjects);
+/// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
 #[doc(alias = "WaitForMultipleObjects", alias = "poll")]
 pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled> {
-    let what = || format!("a wait for {} objects", objects.len());
+    let input = || format!("a wait for {} objects", objects.len());
     if objects.is_empty() {
-        return Err(Error::invalid(what(), "would never end; expected at least one object"));
+        return Err(Error::invalid(input(), "would never end; expected at least 1 object"));
     }
     if objects.len() > MAX_WAIT_OBJECTS {
-        let why = format!("are too many; at most {MAX_WAIT_OBJECTS} fit: wait for groups of them on threads");
-        return Err(Error::invalid(what(), why));
+        let reason = format!(
+            "exceeds the maximum of {MAX_WAIT_OBJECTS} objects; wait for groups of them on several threads"
+        );
+        return Err(Error::invalid(input(), reason));
     }
     let targets: Vec<Target<'_>> = objects.iter().map(|object| object.target()).collect();
-    // Windows refuses this with a code that says nothing.
+    // Windows refuses a duplicate with ERROR_INVALID_PARAMETER, which doesn't name the cause.
     let mut values = objects
         .iter()
         .map(|object| HandleValue::new(number_of(object.handle())))
         .collect::<Result<Vec<_>, InvalidValue>>()?;
     values.sort_unstable();
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::invalid(what(), format!("lists the handle {:#x} twice", pair[0])));
+        return Err(Error::invalid(input(), format!("lists the handle {:#x} twice", pair[0])));
     }
     match any_or_abandoned(&targets, Deadline::after(timeout)) {
         Ok(Some((index, abandoned))) => Ok(Signaled { index, abandoned }),
@@ -106,58 +118,62 @@ pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled
         }
         Err(error) => match targets.iter().position(can_not_be_waited_for) {
             Some(index) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let object = format!("object {index} of those to wait for");
+                let object = format!("the object at index {index}");
                 Err(Error::AccessDenied { call: error.call, object, right: call::TO_WAIT })
             }
-            _ => Err(Error::system(what(), error)),
+            _ => Err(Error::system(input(), error)),
         },
     }
 }
 
-/// When waiting is to end.
+/// The time at which a wait ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// Not before it has come.
+    /// A deadline that never passes.
     pub(crate) const NEVER: Self = Self(None);
 
-    /// This long from now. What is too long for the clock is for ever.
-    pub(crate) fn after(time: Duration) -> Self {
-        Self(Instant::now().checked_add(time))
+    /// Returns the deadline after this timeout, from now. A timeout too long for the clock never passes.
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Self(Instant::now().checked_add(timeout))
     }
 
-    /// How long is left; zero when it has passed.
+    /// Returns the remaining time. It is zero when the deadline has passed.
     pub(crate) fn left(self) -> Duration {
-        self.0.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
+        self.0.map_or(Duration::MAX, |instant| instant.saturating_duration_since(Instant::now()))
     }
 
     pub(crate) fn has_passed(self) -> bool {
         self.left().is_zero()
     }
 
-    /// How long is left for one call that waits. A part of a millisecond counts as a whole one: to be late is better
-    /// than to have looked only once.
+    /// Returns the remaining time as the timeout of one system call, in milliseconds.
+    ///
+    /// It is rounded up: a wait that ends late is better than a timeout of zero, which only polls.
     pub(crate) fn milliseconds(self) -> u32 {
         milliseconds(self.left())
     }
 
-    pub(crate) fn or_later(self, time: Duration) -> Self {
-        let other = Self::after(time);
+    /// Returns the later one of this deadline and the one after this timeout.
+    pub(crate) fn or_later(self, timeout: Duration) -> Self {
+        let other = Self::after(timeout);
         Self(self.0.zip(other.0).map(|(one, other)| one.max(other)))
     }
 
-    pub(crate) fn or_sooner(self, time: Duration) -> Self {
-        let other = Self::after(time);
+    /// Returns the earlier one of this deadline and the one after this timeout.
+    pub(crate) fn or_sooner(self, timeout: Duration) -> Self {
+        let other = Self::after(timeout);
         Self(self.0.into_iter().chain(other.0).min())
     }
 }
 
+/// Returns the time in milliseconds, rounded up, and at most the longest timeout of one system call.
 fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST)
 }
 
-/// Waits for as long as it takes.
+/// Waits for the object without a timeout.
 pub(crate) fn for_ever(object: Target<'_>) -> SysResult<Waited> {
     loop {
         let waited = wait(object, None)?;
@@ -167,32 +183,33 @@ pub(crate) fn for_ever(object: Target<'_>) -> SysResult<Waited> {
     }
 }
 
-/// Waits for the object for at most this long.
-pub(crate) fn at_most(object: Target<'_>, time: Duration) -> SysResult<Waited> {
-    let waited = until(Deadline::after(time), milliseconds(time), |milliseconds| {
+/// Waits for the object, at most for the timeout.
+pub(crate) fn at_most(object: Target<'_>, timeout: Duration) -> SysResult<Waited> {
+    let waited = until(Deadline::after(timeout), milliseconds(timeout), |milliseconds| {
         let waited = wait(object, Some(milliseconds))?;
         Ok((waited != Waited::TimedOut).then_some(waited))
     })?;
     Ok(waited.unwrap_or(Waited::TimedOut))
 }
 
-/// Waits until the object is signaled (true) or the time is over (false).
-pub(crate) fn for_at_most(object: Target<'_>, time: Duration) -> SysResult<bool> {
-    at_most(object, time).map(|waited| waited != Waited::TimedOut)
+/// Waits until the object is signaled, and returns `true`. Returns `false` if the timeout passes first.
+pub(crate) fn for_at_most(object: Target<'_>, timeout: Duration) -> SysResult<bool> {
+    at_most(object, timeout).map(|waited| waited != Waited::TimedOut)
 }
 
-/// Waits until one of the objects is signaled (its place) or the time is over (none).
-#[allow(dead_code, reason = "not every system needs it")]
+/// Waits until one of the objects is signaled, and returns its index. Returns `None` if the deadline passes first.
+#[allow(dead_code, reason = "used on one system only")]
 pub(crate) fn any(objects: &[Target<'_>], deadline: Deadline) -> SysResult<Option<usize>> {
-    Ok(any_or_abandoned(objects, deadline)?.map(|(place, _)| place))
+    Ok(any_or_abandoned(objects, deadline)?.map(|(index, _)| index))
 }
 
-/// The same for objects among which mutexes are, which may have been abandoned.
+/// Does the same as [`any`], and also returns whether the object is a mutex that was abandoned.
 fn any_or_abandoned(objects: &[Target<'_>], deadline: Deadline) -> SysResult<Option<(usize, bool)>> {
     until(deadline, deadline.milliseconds(), |milliseconds| crate::sys::wait::wait_any(objects, milliseconds))
 }
 
-/// Waits for so many milliseconds first, and then for what is left. Zero looks without waiting.
+/// Calls `wait` with a timeout of `first` milliseconds, and then with the remaining time, until it returns a value or
+/// the deadline has passed. If `first` is zero, the first call only polls.
 fn until<T>(
     deadline: Deadline,
     first: u32,
@@ -200,10 +217,11 @@ fn until<T>(
 ) -> SysResult<Option<T>> {
     let mut milliseconds = first;
     loop {
-        if let Some(came) = wait(milliseconds)? {
-            return Ok(Some(came));
+        if let Some(result) = wait(milliseconds)? {
+            return Ok(Some(result));
         }
-        // One call can wait for 49 days, so a longer time takes several; and it can end a tick of the clock early.
+        // One call waits for at most 49 days, so a longer time takes several calls. A call can also return up to one
+        // clock tick early.
         if deadline.has_passed() {
             return Ok(None);
         }
@@ -219,7 +237,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn of_two_deadlines_it_is_the_one_that_is_meant() {
+    fn or_sooner_and_or_later_choose_the_right_deadline() {
         for deadline in [Deadline::NEVER, Deadline::after(HOUR)] {
             assert!(deadline.or_sooner(SECOND).left() <= SECOND, "{deadline:?}");
             assert!(deadline.or_later(SECOND).left() > SECOND, "{deadline:?}");
@@ -231,15 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_given_what_is_left() {
+    fn milliseconds_returns_the_remaining_time() {
         assert_eq!(Deadline::after(Duration::ZERO).milliseconds(), 0);
         assert!((60_000..=3_600_000).contains(&Deadline::after(HOUR).milliseconds()));
         assert_eq!(Deadline::NEVER.milliseconds(), LONGEST);
     }
 
     #[test]
-    fn what_came_is_in_its_place_and_in_no_other() {
-        let came = Signaled { index: 1, abandoned: false };
-        assert!(came == 1 && came != 0 && came != 2);
+    fn signaled_equals_its_index_only() {
+        let signaled = Signaled { index: 1, abandoned: false };
+        assert!(signaled == 1 && signaled != 0 && signaled != 2);
     }
 }

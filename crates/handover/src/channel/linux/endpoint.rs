@@ -1,4 +1,4 @@
-//! One end of a channel: whom it leads to, and why it has ended.
+//! `Endpoint`: this process's endpoint of a channel, its peer process, and the reason why it was closed.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,18 +17,18 @@ use crate::sys::io::{HasHandle, Owned};
 use crate::sys::{SysError, SysResult, unix_socket, wait};
 use crate::wait::Deadline;
 
-/// After which time it is looked again what another thread of this process has done or left undone.
+/// The interval at which to check again what another thread of this process has done.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How long one call waits for a message at most, before it is looked too whether the other process lives.
+/// The maximum time that one call waits for a message. After that the peer process is checked too.
 pub(super) const WAIT: Duration = Duration::from_millis(500);
 
-/// Makes a socket ready to be an end.
+/// Prepares a socket for use as an endpoint.
 pub(super) fn prepare(socket: BorrowedFd<'_>) -> SysResult<()> {
     unix_socket::set_wait(socket, WAIT)
 }
 
-/// What one thread at a time needs to write.
+/// The state of sending, which one thread at a time uses.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     /// The number of the next message.
@@ -36,11 +36,11 @@ pub(super) struct Writer {
     pub(super) cut_off: bool,
 }
 
-/// Who has the other end.
+/// The process at the other endpoint.
 #[derive(Debug)]
 pub(super) enum Peer {
     Known(Process),
-    /// It had ended before this process asked. What it sent can still be received.
+    /// A process that had exited before this process opened it. Its earlier messages can still be received.
     Ended(u32),
 }
 
@@ -50,21 +50,21 @@ pub(crate) struct Endpoint {
     peer: Peer,
     pub(super) reader: TimedMutex<Reader>,
     pub(super) writer: TimedMutex<Writer>,
-    /// What the other end did wrong; from then on nothing is read or written.
+    /// The rule that the peer broke. From then on nothing is read or written.
     broken: OnceLock<Broken>,
-    /// Whether the end of the connection was the end of the process.
+    /// Whether the peer process had exited when the connection was found closed.
     is_gone: OnceLock<bool>,
-    /// Whether the other end was closed before it had read everything.
+    /// Whether the peer closed its endpoint before it had read everything.
     lost: AtomicBool,
     pub(crate) allowed: Arc<KindFilter>,
 }
 
-/// What ended a wait.
+/// The outcome of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Woken {
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The other process has ended.
+    /// The peer process has exited.
     pub(super) gone: bool,
 }
 
@@ -96,8 +96,8 @@ impl Endpoint {
         }
     }
 
-    /// Waits until something can be read or written, as is asked, or the other process has ended: it may have a child
-    /// that has its end by chance, and then nothing else tells.
+    /// Waits until the socket is readable or writable, as asked, or until the peer process has exited. The process is
+    /// watched too, because a child of it may have inherited its endpoint; then the socket shows no end of file.
     pub(super) fn wait_for(&self, asked: PollFlags, deadline: Deadline) -> Result<Woken> {
         let mut polled = [
             PollFd::from_borrowed_fd(self.socket.as_fd(), asked),
@@ -115,7 +115,7 @@ impl Endpoint {
             return Ok(Woken::default());
         }
         let events = polled[0].revents();
-        // An end is found out by the call that meets it: there is always something to read then.
+        // A closed connection needs no flag of its own: it makes the socket readable, and the next call reports it.
         Ok(Woken {
             readable: events.contains(PollFlags::IN),
             writable: events.contains(PollFlags::OUT),
@@ -124,57 +124,57 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self) -> impl FnOnce(SysError) -> Error {
-        let what = format!("the channel to process {}", self.process_id());
-        move |error| Error::system(what, error)
+        let context = format!("the channel to process {}", self.process_id());
+        move |error| Error::system(context, error)
     }
 
-    /// Why nothing more comes or goes.
-    pub(super) fn ended(&self) -> Error {
+    /// Returns the error for a closed connection: the peer process has exited, or has closed its endpoint.
+    pub(super) fn disconnect_error(&self) -> Error {
         let process = self.process_id();
         let is_going = || match &self.peer {
             Peer::Known(process) => process.is_going(),
             Peer::Ended(_) => true,
         };
         if *self.is_gone.get_or_init(is_going) {
-            return Error::ProcessExited { pid: process, context: "reach over the channel".into() };
+            return Error::ProcessExited { pid: process, context: "use the channel".into() };
         }
         Error::Disconnected { pid: process }
     }
 
-    /// The other end has broken a rule: the channel ends here.
-    pub(super) fn broke_off(&self, why: Broken) -> Error {
-        // Whoever waits at either end hears of it.
+    /// Closes the channel because the peer broke a rule, and returns the error.
+    pub(super) fn protocol_error(&self, reason: Broken) -> Error {
+        // Wakes all threads that wait at either endpoint.
         unix_socket::shut_down(self.socket.as_fd());
-        Error::Protocol { pid: self.process_id(), reason: self.broken.get_or_init(|| why) }
+        Error::Protocol { pid: self.process_id(), reason: self.broken.get_or_init(|| reason) }
     }
 
     pub(super) fn check_not_broken(&self) -> Result<()> {
         match self.broken.get() {
             None => Ok(()),
-            Some(why) => Err(self.broke_off(why)),
+            Some(reason) => Err(self.protocol_error(reason)),
         }
     }
 
-    /// Notes what the kernel says of the other end's closing once: whether something was there unread.
+    /// Records that the peer closed its endpoint with unread data. The kernel reports this only once.
     pub(super) fn note_reset(&self, error: &std::io::Error) {
         if unix_socket::is_reset(error) {
             self.lost.store(true, Relaxed);
         }
     }
 
-    /// What was sent is the kernel's, and comes to the other end whatever becomes of this one. So there is nothing to
-    /// wait for; whether the other end is there still, or has read everything before it was closed, can be said.
+    /// Checks that the peer has not closed its endpoint before it read everything. It never waits, because the kernel
+    /// holds what was sent and delivers it even after this endpoint is closed.
     pub(crate) fn flush(&self, _: Deadline) -> Result<bool> {
         self.check_not_broken()?;
         let woken = self.wait_for(PollFlags::empty(), Deadline::after(Duration::ZERO))?;
         let hung_up = unix_socket::is_hung_up(self.socket.as_fd()).map_err(self.failed())?;
         if !hung_up {
-            // Where another process has the other end by chance, nothing tells.
-            return if woken.gone { Err(self.ended()) } else { Ok(true) };
+            // If another process still has the peer's endpoint, only the exit of the process shows.
+            return if woken.gone { Err(self.disconnect_error()) } else { Ok(true) };
         }
         if let Some(error) = unix_socket::pending_error(self.socket.as_fd()).map_err(self.failed())? {
             self.note_reset(&error);
         }
-        if self.lost.load(Relaxed) { Err(self.ended()) } else { Ok(true) }
+        if self.lost.load(Relaxed) { Err(self.disconnect_error()) } else { Ok(true) }
     }
 }

@@ -1,5 +1,5 @@
-//! How a client comes to a listener: it connects to a socket in a folder of the user's alone, and the connection becomes
-//! the channel as soon as the listener says so.
+//! Listening and connecting. A client connects to a socket in a folder that only the user can access. Once the listener
+//! accepts the client, the connection becomes the channel.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -18,21 +18,22 @@ use crate::sys::unix_socket::Look;
 use crate::sys::{SysError, SysResult, unix_socket, user, wait};
 use crate::wait::Deadline;
 
-/// What a listener says to a client that it lets in: the beginning of a frame, and no version of one.
+/// The bytes that a listener sends to a client that it accepts. They begin like a frame, but with a version that no
+/// frame has.
 const WELCOME: [u8; 4] = *b"HO\0\x01";
 
-/// How long a client waits at least for the answer of a server whose process has ended.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The minimum time that a client waits for an answer if the server process has exited.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// The socket that clients come to.
+/// The socket to which clients connect.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct ListenerSocket {
     socket: Owned,
-    /// Frees the name, after the socket is closed.
-    _place: NameLock,
+    /// The lock on the name. Declared after the socket, so that the socket is closed first.
+    _lock: NameLock,
 }
 
-/// A client in the door.
+/// A client that is not accepted yet.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) process: Process,
@@ -40,16 +41,16 @@ pub(crate) struct Client {
     connection: Owned,
 }
 
-impl Door {
+impl ListenerSocket {
     pub(crate) fn open(name: &str) -> Result<Self> {
-        let Some(place) = NameLock::take(Sort::Listener, name)? else {
+        let Some(lock) = NameLock::take(Sort::Listener, name)? else {
             return Err(Error::NameInUse { name: name.into() });
         };
-        let socket = unix_socket::listen(place.socket()).map_err(failed(name))?;
-        Ok(Self { _place: place, socket })
+        let socket = unix_socket::listen(lock.socket()).map_err(failed(name))?;
+        Ok(Self { _lock: lock, socket })
     }
 
-    /// The next client, if it comes in time.
+    /// Waits for the next client, or returns `None` at the deadline.
     pub(crate) fn wait_for_client(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
         loop {
             if let Some(connection) = unix_socket::accept(self.socket.as_fd()).map_err(failed(name))? {
@@ -65,21 +66,21 @@ impl Door {
         }
     }
 
-    /// Nobody stands in the door who isn't a client already.
-    #[allow(clippy::unused_self, reason = "elsewhere somebody can")]
-    pub(crate) fn send_away(&mut self) {}
+    /// Does nothing, because no other client is connected to a listening socket.
+    #[allow(clippy::unused_self, reason = "the Windows listener disconnects the client")]
+    pub(crate) fn disconnect(&mut self) {}
 
-    /// Makes a channel of the connection.
-    #[allow(clippy::unused_self, reason = "elsewhere the door is needed")]
-    pub(crate) fn let_in(&mut self, client: Client, name: &str) -> Result<Endpoint> {
+    /// Turns the client's connection into a channel.
+    #[allow(clippy::unused_self, reason = "the Windows listener answers through its pipe")]
+    pub(crate) fn accept(&mut self, client: Client, name: &str) -> Result<Endpoint> {
         let Client { process, connection, .. } = client;
-        let gone = || Error::ProcessExited { pid: process.id(), context: "let in".into() };
+        let gone = || Error::ProcessExited { pid: process.id(), context: "accept a client".into() };
         if process.has_exited()? {
             return Err(gone());
         }
         prepare(connection.as_fd()).map_err(failed(name))?;
         match unix_socket::send(connection.as_fd(), &WELCOME, &[]) {
-            // There is room in a new connection.
+            // A new connection has enough buffer space for the welcome.
             Ok(_) => Ok(Endpoint::new(connection, Peer::Known(process))),
             Err(error) if unix_socket::is_end(&error) && process.is_going() => Err(gone()),
             Err(error) if unix_socket::is_end(&error) => Err(Error::Disconnected { pid: process.id() }),
@@ -88,21 +89,22 @@ impl Door {
     }
 }
 
-/// Who has come; `None` if it has ended since or isn't this user's, and then the connection is closed.
+/// Identifies the client. Returns `None`, and closes the connection, if the client has exited or belongs to another
+/// user.
 fn client(connection: Owned) -> SysResult<Option<Client>> {
     let maker = unix_socket::maker_of_other_end(connection.as_fd())?;
     let Some(process) = maker.process else { return Ok(None) };
     let process = Process::new(process, maker.id);
     if unix_socket::is_hung_up(connection.as_fd()).unwrap_or(true) {
-        // It came and went.
+        // The client has disconnected already.
         return Ok(None);
     }
-    // The folder lets nobody else in but who may do all.
+    // The folder's permissions keep other users out, except root.
     let is_ours = maker.user == user::current();
     Ok(is_ours.then(|| Client { process, user: User::new(maker.user), connection }))
 }
 
-/// A client's end of a channel to whoever listens under the name; `None` if it doesn't answer in time.
+/// Connects to the listener of this name and returns the client's endpoint; `None` if it doesn't answer in time.
 pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>> {
     let failed = || failed(name);
     let path = socket_of(Sort::Listener, name)?;
@@ -110,7 +112,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
         match unix_socket::connect(&path) {
             Ok(Some(connection)) => break connection,
             Ok(None) if deadline.has_passed() => return Ok(None),
-            // Too many wait for the listener.
+            // The listener's queue of connections is full.
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),
             Err(error) if unix_socket::is_missing(&error) => {
                 return Err(Error::NoListener { name: name.into() });
@@ -124,20 +126,21 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
         return Err(Error::OtherUser { pid: id, user: maker.user.to_string() });
     }
     let server = peer(maker);
-    let patience = Deadline::after(PATIENCE);
-    let mut came: Vec<u8> = Vec::new();
-    while came.len() < WELCOME.len() {
-        let lacking = WELCOME.len() - came.len();
-        match unix_socket::receive(connection.as_fd(), &mut came, lacking, Look::Once) {
+    let grace_deadline = Deadline::after(GRACE_PERIOD);
+    let mut answer: Vec<u8> = Vec::new();
+    while answer.len() < WELCOME.len() {
+        let missing = WELCOME.len() - answer.len();
+        match unix_socket::receive(connection.as_fd(), &mut answer, missing, Look::Once) {
             Ok(Some(received)) if received.length == 0 => return Err(refused(&server, id)),
             Ok(Some(_)) => {}
             Err(error) if unix_socket::is_end(&error) => return Err(refused(&server, id)),
             Err(source) => return Err(failed()(source)),
             Ok(None) if deadline.has_passed() => return Ok(None),
-            // Another process has its socket, by chance or because the server lives on in it: that one answers at once.
+            // The listening socket may also be open in another process, by inheritance or because the server forked.
+            // Such a process answers within a moment if it accepts.
             Ok(None) => {
                 let running = still_running(&server)?;
-                if running.is_none() && patience.has_passed() {
+                if running.is_none() && grace_deadline.has_passed() {
                     return Err(refused(&server, id));
                 }
                 let mut polled = vec![PollFd::from_borrowed_fd(connection.as_fd(), unix_socket::READABLE)];
@@ -150,14 +153,14 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
             }
         }
     }
-    if came != WELCOME {
-        return Err(Error::Protocol { pid: id, reason: "the listener's answer is none" });
+    if answer != WELCOME {
+        return Err(Error::Protocol { pid: id, reason: "the listener's answer is malformed" });
     }
     prepare(connection.as_fd()).map_err(failed())?;
     Ok(Some(Endpoint::new(connection, server)))
 }
 
-/// The server's process, as long as it runs.
+/// Returns the server's process while it runs.
 fn still_running(server: &Peer) -> Result<Option<&Process>> {
     match server {
         Peer::Known(process) if !process.has_exited()? => Ok(Some(process)),
@@ -168,11 +171,11 @@ fn still_running(server: &Peer) -> Result<Option<&Process>> {
 fn refused(server: &Peer, id: u32) -> Error {
     match server {
         Peer::Known(process) if !process.is_going() => Error::ConnectionRefused { pid: id },
-        _ => Error::ProcessExited { pid: id, context: "connect to".into() },
+        _ => Error::ProcessExited { pid: id, context: "connect to its listener".into() },
     }
 }
 
 fn failed(name: &str) -> impl FnOnce(SysError) -> Error {
-    let what = format!("the listener {name:?}");
-    move |error| Error::system(what, error)
+    let context = format!("the listener {name:?}");
+    move |error| Error::system(context, error)
 }

@@ -1,14 +1,14 @@
 //! Channels over Unix sockets, which carry descriptors beside the bytes.
 //!
-//! | file | its one idea |
+//! | file | contents |
 //! |---|---|
-//! | `link.rs` | one end: whom it leads to, and why it has ended |
-//! | `send.rs`, `receive.rs` | what it does |
-//! | `reader.rs` | what was read and not received yet: bytes, and which descriptors came with which of them |
-//! | `opening.rs` | how the two ends come about |
-//! | `door.rs` | how a client comes to a listener |
+//! | `endpoint.rs` | one endpoint: its peer process, and the reason why it was closed |
+//! | `send.rs`, `receive.rs` | sending and receiving |
+//! | `recv_buffer.rs` | bytes that were read and not received yet, and the descriptors that arrived with them |
+//! | `pair.rs` | how the two endpoints of a channel are made |
+//! | `listener.rs` | how a client connects to a listener |
 //!
-//! The kernel owns what is under way: it closes what is never received, whoever goes first.
+//! The kernel owns the objects in transit. It closes those that are never received, whichever endpoint is closed first.
 
 mod endpoint;
 mod listener;
@@ -18,5 +18,5 @@ mod recv_buffer;
 mod send;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use listener::{Client, Door, connect};
-pub(crate) use pair::{Pair, RESERVED, end_of_child};
+pub(crate) use listener::{Client, ListenerSocket as SystemListener, connect};
+pub(crate) use pair::{Pair, RESERVED, endpoint_of_child};

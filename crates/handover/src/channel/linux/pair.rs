@@ -1,4 +1,4 @@
-//! How a channel comes about: the stronger end makes both ends, and the weaker one finds its own.
+//! `Pair`: creates both endpoints of a channel, and opens a child's endpoint.
 
 use std::any::Any;
 use std::os::fd::AsFd;
@@ -13,10 +13,10 @@ use crate::sys::SysError;
 use crate::sys::io::Owned;
 use crate::sys::unix_socket;
 
-/// The name under which a child inherits its end.
+/// The name under which a child inherits its endpoint.
 pub(crate) const RESERVED: [&str; 1] = ["handover/channel"];
 
-/// A channel of which both ends are here.
+/// A channel whose endpoints are both still in this process.
 #[derive(Debug)]
 pub(crate) struct Pair {
     ours: Owned,
@@ -45,8 +45,8 @@ impl Attachment for Pair {
     }
 }
 
-/// A child's endpoint, from the socket that its parent passed. After an error it can be tried again.
-pub(crate) fn end_of_child(handles: Reserved<1>) -> Result<Endpoint> {
+/// Opens a child's endpoint, from the socket that its parent passed. After an error it can be tried again.
+pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
     let [socket] = handles.handles();
     let maker = unix_socket::maker_of_other_end(socket.as_fd()).map_err(failed)?;
     prepare(socket.as_fd()).map_err(failed)?;
@@ -54,7 +54,7 @@ pub(crate) fn end_of_child(handles: Reserved<1>) -> Result<Endpoint> {
     Ok(Endpoint::new(socket, peer(maker)))
 }
 
-/// Who has the other end, as far as it can be held.
+/// Returns the process at the other endpoint, with a pidfd if it could be opened.
 pub(super) fn peer(maker: unix_socket::Maker) -> Peer {
     match maker.process {
         Some(process) => Peer::Known(Process::new(process, maker.id)),

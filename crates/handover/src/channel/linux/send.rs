@@ -1,4 +1,4 @@
-//! Sending.
+//! Sending messages from an endpoint.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,16 +15,17 @@ use crate::sys::rights::Rights;
 use crate::sys::unix_socket::{self, Look};
 use crate::wait::Deadline;
 
-/// How long is waited where there is nothing to wait for.
-const PAUSE: Duration = Duration::from_millis(2);
-/// Up to how many bytes a frame is put together: the kernel takes one part sooner than three.
-const SHORT: usize = 256;
-/// How many descriptors need no memory of their own.
-const FEW: usize = 8;
+/// The pause between two attempts when the kernel offers no event to wait for.
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
+/// The maximum length of a frame that is copied into one buffer. Below it, one copy is cheaper for the kernel than
+/// three separate parts.
+const MAX_COPIED: usize = 256;
+/// The maximum number of descriptors that need no heap allocation.
+const MAX_INLINE_DESCRIPTORS: usize = 8;
 
-/// Why a frame wasn't sent, or not all of it.
+/// The reason why a frame was not sent completely.
 enum Unsent {
-    /// One of the objects is no open descriptor; nothing was sent.
+    /// One of the objects is not an open descriptor. No byte was sent.
     InvalidHandle,
     Failed(Error),
 }
@@ -36,7 +37,7 @@ impl From<Error> for Unsent {
 }
 
 impl Endpoint {
-    /// Sends a message; false if it wasn't possible in time.
+    /// Sends a message. Returns false if the deadline passed first.
     pub(crate) fn send(&self, message: &Message<'_>, deadline: Deadline) -> Result<bool> {
         message.check()?;
         let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
@@ -44,27 +45,27 @@ impl Endpoint {
         if writer.cut_off {
             return Err(Error::PartialSend { pid: self.process_id() });
         }
-        let narrowed = narrowed(message)?;
-        let mut few = [self.socket.as_fd(); FEW];
-        let mut many = Vec::new();
+        let narrowed_copies = narrowed_copies(message)?;
+        let mut inline = [self.socket.as_fd(); MAX_INLINE_DESCRIPTORS];
+        let mut allocated = Vec::new();
         let count = message.shares.len();
-        let descriptors = if count <= FEW {
-            &mut few[..count]
+        let descriptors = if count <= MAX_INLINE_DESCRIPTORS {
+            &mut inline[..count]
         } else {
-            many.resize(count, self.socket.as_fd());
-            &mut many[..]
+            allocated.resize(count, self.socket.as_fd());
+            &mut allocated[..]
         };
-        fill(descriptors, message, &narrowed)?;
+        fill(descriptors, message, &narrowed_copies)?;
         let (table, bytes) = (message.table.bytes(), &*message.bytes);
         let header = wire::header(writer.next, count, table.len(), bytes.len());
-        let mut together = [0; SHORT];
+        let mut buffer = [0; MAX_COPIED];
         let length = header.len() + table.len() + bytes.len();
-        let frame = if length <= SHORT {
-            let (first, rest) = together.split_at_mut(header.len());
+        let frame = if length <= MAX_COPIED {
+            let (first, rest) = buffer.split_at_mut(header.len());
             first.copy_from_slice(&header);
             rest[..table.len()].copy_from_slice(table);
             rest[table.len()..][..bytes.len()].copy_from_slice(bytes);
-            Frame { parts: [&together[..length], &[], &[]], count: 1, length }
+            Frame { parts: [&buffer[..length], &[], &[]], count: 1, length }
         } else {
             Frame { parts: [&header, table, bytes], count: 3, length }
         };
@@ -72,19 +73,20 @@ impl Endpoint {
         let outcome = self.write(&frame, descriptors, &mut written, deadline);
         let outcome = outcome.map_err(|unsent| match unsent {
             Unsent::Failed(error) => error,
-            Unsent::InvalidHandle => not_open(message, descriptors),
+            Unsent::InvalidHandle => invalid_handle(message, descriptors),
         });
         if written == length {
             writer.next += 1;
         } else if written > 0 {
-            // Where nobody reads any more, that is what the next send says too.
+            // If the peer is gone, the next send reports that itself instead of `PartialSend`.
             writer.cut_off =
                 !matches!(outcome, Err(Error::ProcessExited { .. } | Error::Disconnected { .. }));
         }
         outcome
     }
 
-    /// Writes the frame; false if it wasn't possible in time. What was written before is said in any case.
+    /// Writes the frame. Returns false if the deadline passed first. In every case `written` tells how many bytes were
+    /// sent.
     fn write(
         &self,
         frame: &Frame<'_>,
@@ -92,30 +94,34 @@ impl Endpoint {
         written: &mut usize,
         deadline: Deadline,
     ) -> Result<bool, Unsent> {
-        let mut has_looked = false;
+        let mut has_tried = false;
         loop {
-            let beside = if *written == 0 { descriptors } else { &[] };
-            match unix_socket::send_parts(self.socket.as_fd(), &frame.from(*written)[..frame.count], beside) {
+            let current_descriptors = if *written == 0 { descriptors } else { &[] };
+            match unix_socket::send_parts(
+                self.socket.as_fd(),
+                &frame.from(*written)[..frame.count],
+                current_descriptors,
+            ) {
                 Ok(Some(length)) => *written += length,
-                // The deadline is one for waiting: what there is room for is sent.
-                Ok(None) if deadline.has_passed() && has_looked => return Ok(false),
+                // The deadline limits the waiting only: data for which the socket has space is sent even after it.
+                Ok(None) if deadline.has_passed() && has_tried => return Ok(false),
                 Ok(None) => {
                     self.check_not_broken()?;
                     if self.wait_for_room(deadline)? {
-                        return Err(self.ended().into());
+                        return Err(self.disconnect_error().into());
                     }
-                    has_looked = true;
+                    has_tried = true;
                 }
                 Err(error) if unix_socket::is_crowded(&error) => {
                     self.check_not_broken()?;
-                    if deadline.has_passed() && has_looked {
+                    if deadline.has_passed() && has_tried {
                         return Ok(false);
                     }
                     self.wait_for_others(deadline);
-                    has_looked = true;
+                    has_tried = true;
                 }
-                Err(error) if unix_socket::is_end(&error) => return Err(self.ended().into()),
-                // The socket is this end's own, and open.
+                Err(error) if unix_socket::is_end(&error) => return Err(self.disconnect_error().into()),
+                // The socket belongs to this endpoint and is open, so the invalid descriptor is one of the objects.
                 Err(error) if handle::is_invalid_handle(&error) => return Err(Unsent::InvalidHandle),
                 Err(source) => return Err(self.failed()(source).into()),
             }
@@ -125,12 +131,13 @@ impl Endpoint {
         }
     }
 
-    /// Waits a moment for others to receive what is under way, and reads meanwhile: this end may be one of them.
+    /// Waits briefly until other processes receive descriptors in transit. Meanwhile it reads, because this endpoint
+    /// may be one of the receivers.
     fn wait_for_others(&self, deadline: Deadline) {
-        std::thread::sleep(PAUSE.min(deadline.left()));
+        std::thread::sleep(RETRY_PAUSE.min(deadline.left()));
         if !self.reader.is_wanted() {
             if let Some(mut reader) = self.reader.take() {
-                // What fails here fails again for whoever receives, and is said there.
+                // A read error shows up again in the next receive, which reports it.
                 if !reader.is_full() {
                     let _ = self.read(&mut reader, Look::Once);
                 }
@@ -138,21 +145,21 @@ impl Endpoint {
         }
     }
 
-    /// Waits until there is room for more; true if the other process has ended.
+    /// Waits until the socket has space. Returns true if the peer process has exited.
     ///
-    /// It may be waiting for room itself. So what it sends is read meanwhile, and kept for whoever receives. If another
-    /// thread wants to receive, it is left to that one for a while.
+    /// The peer may be waiting for space too. So this reads incoming data and keeps it for the next receive. If another
+    /// thread wants to receive, this leaves the reading to it for a while.
     fn wait_for_room(&self, deadline: Deadline) -> Result<bool> {
         if !self.reader.is_wanted() {
             if let Some(mut reader) = self.reader.take() {
                 if !reader.is_full() {
                     let asked = unix_socket::WRITABLE | unix_socket::READABLE;
                     let woken = self.wait_for(asked, deadline.or_sooner(LOOK_AGAIN))?;
-                    // What fails here fails again for whoever receives, and is said there. At the end there is always
-                    // something to read.
+                    // A read error shows up again in the next receive, which reports it. At end of file the socket is
+                    // always readable.
                     if woken.readable {
                         if let Ok(Read::End) = self.read(&mut reader, Look::Once) {
-                            return Err(self.ended());
+                            return Err(self.disconnect_error());
                         }
                     }
                     return Ok(woken.gone && !woken.readable && !woken.writable);
@@ -164,7 +171,7 @@ impl Endpoint {
     }
 }
 
-/// A frame as it is sent: in one part or in three, which are never copied together.
+/// A frame in the form in which it is sent: one part, or three that are never copied together.
 struct Frame<'a> {
     parts: [&'a [u8]; 3],
     count: usize,
@@ -172,7 +179,7 @@ struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// What is left of the parts behind so many bytes.
+    /// Returns the remaining parts after the first `written` bytes.
     fn from(&self, mut written: usize) -> [IoSlice<'_>; 3] {
         self.parts.map(|part| {
             let skipped = written.min(part.len());
@@ -182,45 +189,45 @@ impl Frame<'_> {
     }
 }
 
-fn described(name: &str) -> String {
+fn description(name: &str) -> String {
     format!("the object {name:?} of the message")
 }
 
-/// What is made to carry less than the caller's own, in the order of the objects that it is made for.
-fn narrowed(message: &Message<'_>) -> Result<Vec<Owned>> {
+/// Creates descriptors with less access than the caller's, for those objects that ask for it, in their order.
+fn narrowed_copies(message: &Message<'_>) -> Result<Vec<Owned>> {
     if message.shares.iter().all(|object| object.rights() == Rights::Same) {
         return Ok(Vec::new());
     }
     let lesser = message.objects().filter(|(_, object)| object.rights() != Rights::Same);
     let copies = lesser.map(|(name, object)| {
-        duplicate_here(object.no_pseudo_handle(|| described(name))?, object.rights())
-            .map_err(|source| Error::on_handle(described(name), source))
+        duplicate_here(object.no_pseudo_handle(|| description(name))?, object.rights())
+            .map_err(|source| Error::on_handle(description(name), source))
     });
     copies.collect()
 }
 
-/// Puts in what is sent: the caller's own descriptors and those copies. Whether the former are open, the call says that
-/// sends them.
-fn fill<'a>(to: &mut [BorrowedFd<'a>], message: &Message<'a>, narrowed: &'a [Owned]) -> Result<()> {
-    let mut narrowed = narrowed.iter().map(AsFd::as_fd);
-    for (place, (to, object)) in to.iter_mut().zip(&message.shares).enumerate() {
+/// Fills `to` with the descriptors to send: the caller's own and the copies with fewer rights. It doesn't check that the
+/// caller's are open; the sending call does.
+fn fill<'a>(to: &mut [BorrowedFd<'a>], message: &Message<'a>, narrowed_copies: &'a [Owned]) -> Result<()> {
+    let mut narrowed_copies = narrowed_copies.iter().map(AsFd::as_fd);
+    for (index, (to, object)) in to.iter_mut().zip(&message.shares).enumerate() {
         let own =
-            object.no_pseudo_handle(|| described(message.table.names().nth(place).unwrap_or_default()))?;
+            object.no_pseudo_handle(|| description(message.table.names().nth(index).unwrap_or_default()))?;
         *to = match object.rights() {
             Rights::Same => own,
-            Rights::ReadOnly => narrowed.next().expect("one was made for each"),
+            Rights::ReadOnly => narrowed_copies.next().expect("each such object has a copy"),
         };
     }
     Ok(())
 }
 
-/// Which of the objects isn't open.
-fn not_open(message: &Message<'_>, descriptors: &[BorrowedFd<'_>]) -> Error {
+/// Returns the error that names the object that is not open.
+fn invalid_handle(message: &Message<'_>, descriptors: &[BorrowedFd<'_>]) -> Error {
     let is_closed = |handle: &BorrowedFd<'_>| handle::check_open(*handle).is_err();
-    let place = descriptors.iter().position(is_closed);
-    let what = match place.and_then(|place| message.table.names().nth(place)) {
-        Some(name) => described(name),
+    let index = descriptors.iter().position(is_closed);
+    let object = match index.and_then(|index| message.table.names().nth(index)) {
+        Some(name) => description(name),
         None => "an object of the message".into(),
     };
-    Error::InvalidHandle { object: what }
+    Error::InvalidHandle { object }
 }

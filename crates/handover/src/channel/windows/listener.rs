@@ -1,16 +1,16 @@
-//! How unrelated processes meet: under a name, one at a time, and then over a channel of their own.
+//! Listening and connecting by a named pipe.
 //!
-//! The pipe with the known name is only a door. Nothing is written through it but three numbers: of the
-//! handles that the server has put into the client process's own table. Who isn't that process can do nothing
-//! with them, and so nobody can pass for another by an id that is given again or by an end that was passed
-//! on.
+//! The named pipe only introduces the two processes. The server duplicates the handles of a new channel into the client
+//! process, and writes nothing but their three values, and a nonce, to the named pipe. The values are useless in any
+//! other process. So no other process can impersonate the client, neither with a reused process id nor with an endpoint
+//! of the named pipe that was passed on.
 
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
-use super::pair::{Pair, SECTION, weaker_end};
+use super::pair::{Pair, SECTION, weaker_endpoint};
 use crate::channel::handshake;
 use crate::duplicate::refused_duplication;
 use crate::error::{Error, Result};
@@ -24,24 +24,24 @@ use crate::sys::overlapped::{Begun, Transfer};
 use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::{self, Deadline};
 
-/// How long a client may stand in the door.
-const COMING_IN: Duration = Duration::from_secs(1);
+/// The maximum time that a client may take to accept its endpoint.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The pipe that clients come to.
+/// The named pipe to which clients connect.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct ListenerPipe {
     pipe: Arc<Owned>,
     transfer: Transfer,
 }
 
-/// A client in the door.
+/// A client that is not accepted yet.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) process: Process,
     pub(crate) user: User,
 }
 
-impl Door {
+impl ListenerPipe {
     pub(crate) fn open(name: &str) -> Result<Self> {
         let path = path(name)?;
         let failed = || failed(name);
@@ -57,7 +57,7 @@ impl Door {
         Ok(Self { pipe, transfer })
     }
 
-    /// The next client, if it comes in time.
+    /// Waits for the next client, or returns `None` at the deadline.
     pub(crate) fn wait_for_client(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
         loop {
             let outcome = match self.transfer.connect() {
@@ -66,9 +66,9 @@ impl Door {
                     Ok(Some(_)) => self.transfer.finish(),
                     Ok(None) => self.transfer.cancel(),
                     Err(error) => {
-                        // The wait has failed, not the connection, which is taken back.
+                        // The wait failed, not the connection. The pending connect is cancelled.
                         let _ = self.transfer.cancel();
-                        self.send_away();
+                        self.disconnect();
                         return Err(failed(name)(error));
                     }
                 },
@@ -77,16 +77,16 @@ impl Door {
             match outcome {
                 Ok(_) => {}
                 Err(error) if pipe::is_cancelled(&error) => return Ok(None),
-                // It came and went.
+                // The client has disconnected already.
                 Err(error) if pipe::is_end(&error) => {
-                    self.send_away();
+                    self.disconnect();
                     continue;
                 }
                 Err(error) => return Err(failed(name)(error)),
             }
             match self.client(name) {
                 Ok(client) => return Ok(Some(client)),
-                Err(_) => self.send_away(),
+                Err(_) => self.disconnect(),
             }
             if deadline.has_passed() {
                 return Ok(None);
@@ -94,7 +94,7 @@ impl Door {
         }
     }
 
-    /// Who stands in the door.
+    /// Identifies the connected client.
     fn client(&self, name: &str) -> Result<Client> {
         let id = pipe::client_id(self.pipe.as_handle()).map_err(failed(name))?;
         let process = Process::open_with(id, Access::PROCESS_DUP_HANDLE)?;
@@ -102,59 +102,59 @@ impl Door {
         Ok(Client { process, user })
     }
 
-    /// Sends away whoever stands in the door.
-    pub(crate) fn send_away(&self) {
-        // If nobody is there, that is as good.
+    /// Disconnects the client, if one is connected.
+    pub(crate) fn disconnect(&self) {
+        // The call fails if no client is connected, which is the desired state anyway.
         let _ = pipe::disconnect(self.pipe.as_handle());
     }
 
-    /// Puts the client's end of a channel into its table, and waits until it has taken it.
-    pub(crate) fn let_in(&mut self, client: Client, name: &str) -> Result<Endpoint> {
+    /// Duplicates the handles of a new channel into the client process, and waits until the client has taken them.
+    pub(crate) fn accept(&mut self, client: Client, name: &str) -> Result<Endpoint> {
         let Client { process, .. } = client;
-        let opening = Pair::new()?;
-        let copies = opening.weaker_handles().map(|(handle, rights)| {
+        let pair = Pair::new()?;
+        let copies = pair.weaker_handles().map(|(handle, rights)| {
             RemoteCopy::new(&process, handle, rights, false)
-                .map_err(|error| refused_duplication(&process, "let in", error))
+                .map_err(|error| refused_duplication(&process, "accept a client", error))
         });
         let [pipe, section, fetched] = copies;
         let copies = [pipe?, section?, fetched?];
-        let deadline = Deadline::after(COMING_IN);
-        let words = handshake::answer(copies.each_ref().map(RemoteCopy::value), opening.nonce);
-        let told = self.answer(words, process.as_handle(), deadline, name);
-        // Also after a failure: the client may have read the answer.
-        if opening.ledger().withdraw_end() {
-            // Dropping the copies closes them over there.
-            told?;
+        let deadline = Deadline::after(ACCEPT_TIMEOUT);
+        let answer_bytes = handshake::answer(copies.each_ref().map(RemoteCopy::value), pair.nonce);
+        let answered = self.answer(answer_bytes, process.as_handle(), deadline, name);
+        // This runs even if the answer failed, because the client may have read it nevertheless.
+        if pair.page().withdraw_endpoint() {
+            // Dropping the copies closes them in the client process.
+            answered?;
             if process.is_going() {
-                return Err(Error::ProcessExited { pid: process.id(), context: "let in".into() });
+                return Err(Error::ProcessExited { pid: process.id(), context: "accept a client".into() });
             }
-            let what = format!("the coming in of process {}", process.id());
-            return Err(Error::TimedOut { waiting_for: what, timeout: COMING_IN });
+            let waiting_for = format!("process {} to accept its endpoint of the channel", process.id());
+            return Err(Error::TimedOut { waiting_for, timeout: ACCEPT_TIMEOUT });
         }
         RemoteCopy::release_all(copies);
-        Ok(opening.into_link(process))
+        Ok(pair.into_endpoint(process))
     }
 }
 
-impl Drop for Door {
+impl Drop for ListenerPipe {
     fn drop(&mut self) {
-        // A client that stands in the door would keep the name in use.
-        self.send_away();
+        // A client that stays connected would keep the name in use.
+        self.disconnect();
     }
 }
 
-impl Door {
-    /// Tells the client its handles, and waits until it has gone through the door, or its end, or the
-    /// deadline.
+impl ListenerPipe {
+    /// Sends the handle values to the client. Then waits until the client closes the named pipe, the client exits, or
+    /// the deadline passes.
     fn answer(
         &mut self,
-        words: [u8; handshake::ANSWER],
+        answer_bytes: [u8; handshake::ANSWER],
         client: BorrowedHandle<'_>,
         deadline: Deadline,
         name: &str,
     ) -> Result<()> {
-        *self.transfer.buffer() = words.to_vec();
-        let begun = self.transfer.write(0, words.len());
+        *self.transfer.buffer() = answer_bytes.to_vec();
+        let begun = self.transfer.write(0, answer_bytes.len());
         self.finish(begun, client, deadline).map_err(failed(name))?;
         self.transfer.buffer().clear();
         let begun = self.transfer.read(1);
@@ -178,14 +178,14 @@ impl Door {
             Err(error) => Err(error),
         };
         match outcome {
-            // Whether it came in stands in the ledger.
+            // These errors are ignored, because the ownership page records whether the client has taken its endpoint.
             Err(error) if !pipe::is_end(&error) && !pipe::is_cancelled(&error) => Err(error),
             _ => Ok(()),
         }
     }
 }
 
-/// A client's end of a channel to whoever listens under the name; `None` if it doesn't answer in time.
+/// Connects to the listener of this name and returns the client's endpoint; `None` if it doesn't answer in time.
 pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>> {
     let path = path(name)?;
     let failed = || failed(name);
@@ -195,7 +195,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
         }
         failed()(error)
     };
-    let door = loop {
+    let pipe = loop {
         match pipe::open_named(&path) {
             Err(error) if pipe::is_busy(&error) => {
                 if deadline.has_passed() {
@@ -207,33 +207,33 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
             outcome => break outcome.map_err(missing_or)?,
         }
     };
-    let id = pipe::server_id(door.as_handle()).map_err(failed())?;
+    let id = pipe::server_id(pipe.as_handle()).map_err(failed())?;
     let server = Process::open(id)?;
     let user = server.user()?;
     if user != User::current()? {
         return Err(Error::OtherUser { pid: id, user: user.sid().into() });
     }
     let done = create_object::event(true).map_err(failed())?;
-    let mut door = Transfer::new(Arc::new(door), done);
+    let mut pipe = Transfer::new(Arc::new(pipe), done);
     loop {
-        let lacking = handshake::ANSWER - door.buffer().len();
-        let mut is_gone = false;
-        let outcome = match door.read(lacking) {
-            Ok(Begun::Done) => door.finish(),
+        let missing = handshake::ANSWER - pipe.buffer().len();
+        let mut has_exited = false;
+        let outcome = match pipe.read(missing) {
+            Ok(Begun::Done) => pipe.finish(),
             Ok(Begun::UnderWay) => {
-                let woken = wait::any(&[door.done(), server.as_handle()], deadline);
-                let outcome = door.cancel();
-                is_gone = woken.map_err(failed())? == Some(1);
+                let woken = wait::any(&[pipe.done(), server.as_handle()], deadline);
+                let outcome = pipe.cancel();
+                has_exited = woken.map_err(failed())? == Some(1);
                 outcome
             }
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(_) if door.buffer().len() == handshake::ANSWER => break,
+            Ok(_) if pipe.buffer().len() == handshake::ANSWER => break,
             Ok(_) if !deadline.has_passed() => {}
-            Err(error) if pipe::is_end(&error) || (pipe::is_cancelled(&error) && is_gone) => {
-                if is_gone || server.is_going() {
-                    return Err(Error::ProcessExited { pid: id, context: "connect to".into() });
+            Err(error) if pipe::is_end(&error) || (pipe::is_cancelled(&error) && has_exited) => {
+                if has_exited || server.is_going() {
+                    return Err(Error::ProcessExited { pid: id, context: "connect to its listener".into() });
                 }
                 return Err(Error::ConnectionRefused { pid: id });
             }
@@ -242,23 +242,23 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
         }
     }
     let (values, nonce) =
-        handshake::parse_answer(door.buffer()).map_err(|reason| Error::Protocol { pid: id, reason })?;
+        handshake::parse_answer(pipe.buffer()).map_err(|reason| Error::Protocol { pid: id, reason })?;
     let own = || values.map(handle::own);
-    weaker_end(values[SECTION], Some((id, nonce)), own).map(Some)
+    weaker_endpoint(values[SECTION], Some((id, nonce)), own).map(Some)
 }
 
 fn failed(name: &str) -> impl FnOnce(SysError) -> Error {
-    let what = format!("the listener {name:?}");
-    move |error| Error::system(what, error)
+    let waiting_for = format!("the listener {name:?}");
+    move |error| Error::system(waiting_for, error)
 }
 
-/// The pipe behind a name.
+/// Returns the path of the named pipe for a name.
 fn path(name: &str) -> Result<String> {
     let path = on_windows::pipe(User::current()?.sid(), name);
     match on_windows::excess_of_pipe(&path) {
         None => Ok(path),
         Some(excess) => Err(Error::invalid(
-            format!("the name {name:?} to listen under"),
+            format!("the listener name {name:?}"),
             format!("is too long by {excess} characters"),
         )),
     }

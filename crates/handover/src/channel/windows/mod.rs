@@ -1,10 +1,10 @@
-//! Channels over pipes, whose stronger end duplicates in both directions.
+//! Channels over pipes, whose stronger endpoint duplicates in both directions.
 //!
-//! | file | its one idea |
+//! | file | contents |
 //! |---|---|
-//! | `ownership_page.rs` | who owns the objects that are under way (pure) |
-//! | `endpoint.rs` | one endpoint: its peer, what it waits for, why it has ended |
-//! | `send.rs`, `receive.rs`, `close.rs` | what it does |
+//! | `ownership_page.rs` | the owner of each object in transit (pure) |
+//! | `endpoint.rs` | one endpoint: its peer process, its waits, and the reason why it was closed |
+//! | `send.rs`, `receive.rs`, `close.rs` | sending, receiving and closing |
 //! | `pair.rs` | how the two endpoints of a channel are made |
 //! | `listener.rs` | how a client connects to a listener |
 
@@ -17,5 +17,5 @@ mod receive;
 mod send;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use listener::{Client, Door, connect};
-pub(crate) use pair::{Pair, RESERVED, end_of_child};
+pub(crate) use listener::{Client, ListenerPipe as SystemListener, connect};
+pub(crate) use pair::{Pair, RESERVED, endpoint_of_child};

@@ -1,18 +1,20 @@
-//! Who owns what is under way: a page of memory that both ends of a channel share.
+//! The ownership page: memory that both endpoints of a channel share, and that records the owner of each object in
+//! transit (pure).
 //!
-//! Handles are put into the receiver's table before it reads of them, or stay open in the sender's until the
-//! receiver has fetched them. If an end closes in between, one of the two has to close what is under way, and
-//! not both: the number may be another object's a moment later. Each message with objects is therefore
-//! *given* and *taken* by an atomic step on a word that both see, and so is the end of giving and of taking.
+//! A pushed handle is in the receiver's handle table before the receiver reads its value. A handle to be pulled stays
+//! open in the sender until the receiver has fetched it. If an endpoint is closed in between, exactly one of the two
+//! must close the object: after a second close, the handle value could already belong to an unrelated object. So each
+//! message with objects is *given* and *taken* by an atomic operation on a word that both share. The end of giving and
+//! the end of taking are flags in the same word.
 //!
-//! The weaker end can write what it likes here. All that the stronger end concludes from it is which handles
-//! in the weaker process's own table are that process's to close.
+//! The weaker process can write anything to the page. The stronger endpoint only uses it to decide which handles in the
+//! weaker process's own table the weaker process closes.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::handle::ProcessIdentity;
 
-/// How many words the page has.
+/// The number of 64-bit words in the page.
 pub(crate) const WORDS: usize = 16;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"handover");
@@ -23,9 +25,9 @@ const VERSION: u64 = 1;
 pub(crate) struct OwnershipPage<'a>(pub(crate) &'a [AtomicU64; WORDS]);
 
 impl<'a> OwnershipPage<'a> {
-    /// The first entry: whose channel it is, and a number that no other channel has. Made by the stronger
-    /// end.
-    pub(crate) fn open(self, stronger: ProcessIdentity, nonce: u64) {
+    /// Initializes the page with the stronger process's identity and with the number that identifies the channel. The
+    /// stronger endpoint calls this once.
+    pub(crate) fn initialize(self, stronger: ProcessIdentity, nonce: u64) {
         self.0[2].store(stronger.id.into(), SeqCst);
         self.0[3].store(stronger.created, SeqCst);
         self.0[4].store(nonce, SeqCst);
@@ -33,7 +35,8 @@ impl<'a> OwnershipPage<'a> {
         self.0[0].store(MAGIC, SeqCst);
     }
 
-    /// The stronger end's process, as it says itself; `None` if this is no ledger of this version.
+    /// Returns the stronger process's identity as it wrote it itself, or `None` if this is not an ownership page of
+    /// this version.
     pub(crate) fn stronger(self) -> Option<ProcessIdentity> {
         if self.0[0].load(SeqCst) != MAGIC || self.0[1].load(SeqCst) != VERSION {
             return None;
@@ -46,28 +49,28 @@ impl<'a> OwnershipPage<'a> {
         self.0[4].load(SeqCst)
     }
 
-    /// The weaker end takes its handles to the channel. False: they were taken, or the stronger end has given
-    /// up.
-    pub(crate) fn take_end(self) -> bool {
-        self.0[5].compare_exchange(0, END_TAKEN, SeqCst, SeqCst).is_ok()
+    /// Takes the weaker endpoint. Returns false if it has already been taken, or if the stronger process has withdrawn
+    /// it.
+    pub(crate) fn take_endpoint(self) -> bool {
+        self.0[5].compare_exchange(0, ENDPOINT_TAKEN, SeqCst, SeqCst).is_ok()
     }
 
-    /// The stronger end gives up waiting for that; false if it has happened.
-    pub(crate) fn withdraw_end(self) -> bool {
-        self.0[5].compare_exchange(0, END_WITHDRAWN, SeqCst, SeqCst).is_ok()
+    /// Withdraws the weaker endpoint, after waiting for it to be taken. Returns false if it has been taken.
+    pub(crate) fn withdraw_endpoint(self) -> bool {
+        self.0[5].compare_exchange(0, ENDPOINT_WITHDRAWN, SeqCst, SeqCst).is_ok()
     }
 
-    /// What the stronger end puts into the weaker process.
+    /// Returns the ownership of objects that the stronger endpoint puts into the weaker process.
     pub(crate) fn pushed(self) -> Turnover<'a> {
         Turnover { word: &self.0[6], cut_at: &self.0[7] }
     }
 
-    /// What the stronger end takes out of the weaker process.
+    /// Returns the ownership of objects that the stronger endpoint duplicates out of the weaker process.
     pub(crate) fn pulled(self) -> Turnover<'a> {
         Turnover { word: &self.0[8], cut_at: &self.0[9] }
     }
 
-    /// The number of messages up to which the stronger end has its own copies of what it pulls.
+    /// Returns the number of messages whose objects the stronger endpoint has fetched.
     pub(crate) fn fetched(self) -> u64 {
         self.0[10].load(SeqCst)
     }
@@ -77,15 +80,16 @@ impl<'a> OwnershipPage<'a> {
     }
 }
 
-const END_TAKEN: u64 = 1;
-const END_WITHDRAWN: u64 = 2;
+const ENDPOINT_TAKEN: u64 = 1;
+const ENDPOINT_WITHDRAWN: u64 = 2;
 
-/// One direction: up to which message its objects are the receiver's, and how either side has ended.
+/// The ownership in one direction: the number of messages whose objects belong to the receiver, and whether each side
+/// has stopped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turnover<'a> {
-    /// The count, and the flags below.
+    /// The number of messages, and the flags below.
     word: &'a AtomicU64,
-    /// The message at which giving was cut off; means something with that flag.
+    /// The number of the message at which giving was cut. Valid only together with the flag `GIVING_CUT`.
     cut_at: &'a AtomicU64,
 }
 
@@ -96,29 +100,29 @@ const FLAGS: u64 = 7;
 const COUNT_SHIFT: u32 = 3;
 
 impl Turnover<'_> {
-    /// The sender lets go of a message's objects, which the receiver can read of by now. False: they are the
-    /// sender's still, because the receiver has ended without them.
+    /// Gives a message's objects to the receiver, which can already read their values. Returns false if the receiver
+    /// has stopped taking before; then the objects still belong to the sender.
     pub(crate) fn give(self, number: u64) -> bool {
         self.advance(number, |word| word & TAKING_ENDED == 0)
     }
 
-    /// The receiver takes a message's objects. False: they are the sender's, which has given up.
+    /// Takes a message's objects. Returns false if the sender has withdrawn them; then they belong to the sender.
     pub(crate) fn take(self, number: u64) -> bool {
         self.advance(number, |word| {
             word & GIVING_ENDED == 0 && (word & GIVING_CUT == 0 || number < self.cut_at.load(SeqCst))
         })
     }
 
-    fn advance(self, number: u64, may: impl Fn(u64) -> bool) -> bool {
+    fn advance(self, number: u64, is_allowed: impl Fn(u64) -> bool) -> bool {
         let mut word = self.word.load(SeqCst);
         loop {
             if word >> COUNT_SHIFT > number {
                 return true;
             }
-            if !may(word) {
+            if !is_allowed(word) {
                 return false;
             }
-            // Any flag that is set meanwhile changes the word, and then it is looked at again.
+            // A flag that is set meanwhile changes the word, so the exchange fails and the flags are checked again.
             let next = (number + 1) << COUNT_SHIFT | word & FLAGS;
             match self.word.compare_exchange_weak(word, next, SeqCst, SeqCst) {
                 Ok(_) => return true,
@@ -127,24 +131,25 @@ impl Turnover<'_> {
         }
     }
 
-    /// The sender could not write this message whole, and sends no more. True: the receiver has taken it all
-    /// the same. What was sent before goes on as if nothing had been.
+    /// Records that the sender could not write this message completely and sends no more. Returns true if the receiver
+    /// has taken it nevertheless. Earlier messages are not affected.
     pub(crate) fn cut_giving(self, number: u64) -> bool {
         self.cut_at.store(number, SeqCst);
         self.word.fetch_or(GIVING_CUT, SeqCst) >> COUNT_SHIFT > number
     }
 
-    /// The sender takes back what wasn't taken: from now on, messages from the answer up are not.
+    /// Stops giving: the sender withdraws everything that was not taken. Returns the number of the first message that
+    /// is withdrawn.
     pub(crate) fn end_giving(self) -> u64 {
         self.word.fetch_or(GIVING_ENDED, SeqCst) >> COUNT_SHIFT
     }
 
-    /// The receiver takes no more: messages up to the answer are its own, read or not, and no later ones.
+    /// Stops taking. Messages below the returned number belong to the receiver, read or not, and later ones don't.
     pub(crate) fn end_taking(self) -> u64 {
         self.word.fetch_or(TAKING_ENDED, SeqCst) >> COUNT_SHIFT
     }
 
-    /// Whether the sender says itself that the last message may be half a one.
+    /// Returns whether the sender has recorded that its last message may be incomplete.
     pub(crate) fn giving_has_ended(self) -> bool {
         self.word.load(SeqCst) & (GIVING_ENDED | GIVING_CUT) != 0
     }
@@ -163,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn it_names_its_maker() {
+    fn page_returns_its_creator_and_rejects_another_version() {
         let page = page();
         assert_eq!(OwnershipPage(&page).stronger(), None);
         let identity = ProcessIdentity::new(264, 0x1dc_5b4a_6f9d_3e80);
-        OwnershipPage(&page).open(identity, 7);
+        OwnershipPage(&page).initialize(identity, 7);
         assert_eq!((OwnershipPage(&page).stronger(), OwnershipPage(&page).nonce()), (Some(identity), 7));
         assert_eq!(OwnershipPage(&page).fetched(), 0);
         OwnershipPage(&page).set_fetched(3);
@@ -177,63 +182,63 @@ mod tests {
     }
 
     #[test]
-    fn the_weaker_end_is_taken_once_or_withdrawn() {
+    fn weaker_endpoint_is_taken_once_or_withdrawn() {
         let page = page();
-        assert!(OwnershipPage(&page).take_end());
-        assert!(!OwnershipPage(&page).take_end() && !OwnershipPage(&page).withdraw_end());
+        assert!(OwnershipPage(&page).take_endpoint());
+        assert!(!OwnershipPage(&page).take_endpoint() && !OwnershipPage(&page).withdraw_endpoint());
         let page = self::page();
-        assert!(OwnershipPage(&page).withdraw_end());
-        assert!(!OwnershipPage(&page).take_end());
+        assert!(OwnershipPage(&page).withdraw_endpoint());
+        assert!(!OwnershipPage(&page).take_endpoint());
     }
 
     #[test]
-    fn what_was_sent_before_a_cut_goes_on() {
+    fn messages_before_a_cut_can_be_taken() {
         let page = page();
         let turnover = OwnershipPage(&page).pulled();
         assert!(!turnover.cut_giving(3));
         assert!(turnover.giving_has_ended());
         assert!(turnover.take(1) && turnover.take(2) && !turnover.take(3) && turnover.take(2));
-        // The end takes back what the cut had left.
+        // `end_giving` also withdraws the messages before the cut that were not taken.
         let page = self::page();
         let turnover = OwnershipPage(&page).pulled();
         assert!(turnover.take(0) && !turnover.cut_giving(3));
         assert_eq!(turnover.end_giving(), 1);
         assert!(turnover.take(0) && !turnover.take(1));
-        // The receiver had all of it.
+        // The receiver had already taken the message.
         let page = self::page();
         assert!(OwnershipPage(&page).pushed().take(3) && OwnershipPage(&page).pushed().cut_giving(3));
     }
 
     #[test]
-    fn what_is_given_is_taken() {
+    fn given_messages_can_be_taken() {
         let page = page();
         let turnover = OwnershipPage(&page).pushed();
         assert!(turnover.give(0) && turnover.take(0));
-        // The receiver can be first.
+        // The receiver can be the first.
         assert!(turnover.take(1) && turnover.give(1));
-        // Messages without objects take no part.
+        // Messages without objects are skipped.
         assert!(turnover.give(9) && turnover.take(9));
         assert_eq!(turnover.end_giving(), 10);
-        assert!(turnover.take(9), "what was given stays given");
+        assert!(turnover.take(9), "a given message stays given");
         assert!(!turnover.take(10));
         assert!(!turnover.taking_has_ended());
     }
 
     #[test]
-    fn what_the_receiver_has_not_taken_goes_back() {
+    fn messages_that_were_not_taken_return_to_the_sender() {
         let page = page();
         let turnover = OwnershipPage(&page).pulled();
         assert!(turnover.give(0));
         assert_eq!(turnover.end_taking(), 1);
-        assert!(turnover.give(0), "it was given before the end");
+        assert!(turnover.give(0), "it was given before taking stopped");
         assert!(!turnover.give(1));
         assert!(turnover.taking_has_ended());
         assert_eq!(turnover.end_giving(), 1);
     }
 
-    /// Whatever the moment at which each side ends, each message has exactly one owner afterwards.
+    /// Each message has exactly one owner afterwards, at whichever moment each side stops.
     #[test]
-    fn two_threads_never_own_one_message() {
+    fn concurrent_threads_never_own_the_same_message() {
         for round in 0..2000_u64 {
             let page = page();
             let turnover = OwnershipPage(&page).pushed();
@@ -242,7 +247,7 @@ mod tests {
                     for _ in 0..round % 50 {
                         std::hint::spin_loop();
                     }
-                    // A send whose write fails, half the time: the sender takes it back.
+                    // A send whose write fails, in half of the rounds: the sender withdraws the message.
                     match round % 4 {
                         0 | 2 => !turnover.give(0),
                         1 => turnover.end_giving() == 0,
@@ -253,7 +258,7 @@ mod tests {
                     for _ in 0..round % 47 {
                         std::hint::spin_loop();
                     }
-                    // A receiver that reads the message, or that closes and drains what it owns.
+                    // A receiver that reads the message, or one that is closed and receives what it owns.
                     if round % 3 == 0 { turnover.take(0) } else { turnover.end_taking() == 1 }
                 });
                 (sender.join().expect("no panic"), receiver.join().expect("no panic"))
@@ -262,9 +267,9 @@ mod tests {
         }
     }
 
-    /// A cut at a later message never costs an earlier one.
+    /// A cut at a later message never affects an earlier one.
     #[test]
-    fn a_cut_leaves_what_was_sent_before() {
+    fn cut_does_not_affect_earlier_messages() {
         for round in 0..2000_u64 {
             let page = page();
             let turnover = OwnershipPage(&page).pulled();

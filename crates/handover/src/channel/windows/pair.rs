@@ -1,4 +1,4 @@
-//! How a channel comes about: the stronger end makes both ends, and the weaker one finds its own.
+//! `Pair`: creates both endpoints of a channel, and opens the weaker endpoint.
 
 use std::any::Any;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
@@ -20,9 +20,8 @@ use crate::sys::pipe::{self, Direction};
 use crate::sys::rights::Rights;
 use crate::sys::{SysError, create_object};
 
-/// The names under which a child inherits the handles of its endpoint. Every list of these handles has this
-/// order.
-pub(crate) const RESERVED: [&str; HANDLES] = ["handover/pipe", "handover/ledger", "handover/fetched"];
+/// The names under which a child inherits the handles of its endpoint. Every list of these handles has this order.
+pub(crate) const RESERVED: [&str; HANDLES] = ["handover/pipe", "handover/page", "handover/fetched"];
 const HANDLES: usize = 3;
 
 /// The index of the section with the ownership page.
@@ -31,24 +30,24 @@ pub(super) const SECTION: usize = 1;
 /// The rights to map a section for reading and writing.
 const SECTION_MAP: Access = Access::from_bits_retain(0x0006);
 
-/// A channel of which both ends are here.
+/// A channel whose endpoints are both still in this process.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    words: Words<WORDS>,
-    /// What no other channel has.
+    page_memory: Words<WORDS>,
+    /// A number that identifies this channel.
     pub(super) nonce: u64,
     reader: Reader,
     writer: Writer,
     section: Owned,
     fetched: Owned,
-    theirs: Owned,
+    weaker_pipe: Owned,
 }
 
 fn failed(error: SysError) -> Error {
     Error::system("a channel", error)
 }
 
-/// The events that say when a read and when a write is done.
+/// Creates the events that are set when a read and a write are done.
 fn events() -> Result<[Owned; 2]> {
     let event = || create_object::event(true).map_err(failed);
     Ok([event()?, event()?])
@@ -66,34 +65,35 @@ fn transfers(pipe: Owned, [read, written]: [Owned; 2]) -> (Reader, Writer) {
 
 impl Pair {
     pub(crate) fn new() -> Result<Self> {
-        let (ours, theirs) =
+        let (stronger_pipe, weaker_pipe) =
             pipe::pair(Direction::Both, Some(SecurityDescriptor::current_user()?.protection()))
                 .map_err(failed)?;
-        let (reader, writer) = transfers(ours, events()?);
-        let (section, words) = Words::create().map_err(failed)?;
+        let (reader, writer) = transfers(stronger_pipe, events()?);
+        let (section, page_memory) = Words::create().map_err(failed)?;
         let nonce = nonce();
-        OwnershipPage(words.words()).open(Process::current_identity()?, nonce);
+        OwnershipPage(page_memory.words()).initialize(Process::current_identity()?, nonce);
         let fetched = create_object::event(false).map_err(failed)?;
-        Ok(Self { words, nonce, reader, writer, section, fetched, theirs })
+        Ok(Self { page_memory, nonce, reader, writer, section, fetched, weaker_pipe })
     }
 
-    /// The handles that the weaker endpoint needs, with the least access.
+    /// Returns the handles that the weaker endpoint needs, each with the least access.
     pub(super) fn weaker_handles(&self) -> [(BorrowedHandle<'_>, Rights); HANDLES] {
         [
-            (self.theirs.as_handle(), None),
+            (self.weaker_pipe.as_handle(), None),
             (self.section.as_handle(), Some(SECTION_MAP)),
             (self.fetched.as_handle(), Some(Access::SYNCHRONIZE)),
         ]
     }
 
-    pub(super) fn ledger(&self) -> OwnershipPage<'_> {
-        OwnershipPage(self.words.words())
+    pub(super) fn page(&self) -> OwnershipPage<'_> {
+        OwnershipPage(self.page_memory.words())
     }
 
-    /// The stronger end. The other is the process's, and closed here.
-    pub(crate) fn into_link(self, weaker: Process) -> Endpoint {
-        let Self { words, reader, writer, fetched, .. } = self;
-        Endpoint::new(Peer::Weaker(weaker), words, fetched, reader, writer)
+    /// Returns the stronger endpoint. Closes this process's handles to the weaker one, which the weaker process has by
+    /// now.
+    pub(crate) fn into_endpoint(self, weaker: Process) -> Endpoint {
+        let Self { page_memory, reader, writer, fetched, .. } = self;
+        Endpoint::new(Peer::Weaker(weaker), page_memory, fetched, reader, writer)
     }
 }
 
@@ -104,43 +104,44 @@ impl Attachment for Pair {
     }
 
     fn attach(self: Box<Self>, child: &Process) -> Box<dyn Any + Send + Sync> {
-        Box::new(Channel::new(self.into_link(child.clone())))
+        Box::new(Channel::new(self.into_endpoint(child.clone())))
     }
 }
 
-/// A child's endpoint, from the handles that its parent passed. After an error it can be tried again.
-pub(crate) fn end_of_child(handles: Reserved<HANDLES>) -> Result<Endpoint> {
+/// Opens a child's endpoint, from the handles that its parent passed. After an error it can be tried again.
+pub(crate) fn endpoint_of_child(handles: Reserved<HANDLES>) -> Result<Endpoint> {
     let section = HandleValue::of(&handles.handles()[SECTION])?;
-    weaker_end(section, None, || handles.into_handles())
+    weaker_endpoint(section, None, || handles.into_handles())
 }
 
-/// The weaker endpoint, from the handles that the stronger one made for this process.
+/// Opens the weaker endpoint, from the handles that the stronger process made for this process.
 ///
-/// `section` is the value of the one with the ownership page. `own` returns the owners of all. It is called
-/// once the page says that the handles are this process's, and not if an error comes first: whoever made them
-/// closes them then.
+/// `section` is the handle value of the section with the ownership page. `own` returns owners of all handles. It is
+/// called only after the page has recorded that the handles belong to this process. If an error comes first, `own`
+/// isn't called, and the stronger process closes the handles.
 ///
-/// `listener` is the process that told the values, and the number that goes with them; a parent needs none.
-pub(super) fn weaker_end(
+/// `listener` is the process that sent the values, and the nonce that it sent with them. A parent needs no such check.
+pub(super) fn weaker_endpoint(
     section: HandleValue,
     listener: Option<(u32, u64)>,
     own: impl FnOnce() -> [Owned; HANDLES],
 ) -> Result<Endpoint> {
-    let words = Words::<WORDS>::of_section(section).map_err(failed)?;
-    let ledger = OwnershipPage(words.words());
-    let wrong = |process, why| Error::Protocol { pid: process, reason: why };
-    let Some(stronger) = ledger.stronger() else {
+    let page_memory = Words::<WORDS>::of_section(section).map_err(failed)?;
+    let page = OwnershipPage(page_memory.words());
+    let protocol_error = |process, reason| Error::Protocol { pid: process, reason };
+    let Some(stronger) = page.stronger() else {
         let id = listener.map_or(0, |(id, _)| id);
-        return Err(wrong(id, "the channel is of another version of this crate"));
+        return Err(protocol_error(id, "the channel has another version of this crate"));
     };
     if let Some((id, nonce)) = listener {
-        if (id, nonce) != (stronger.id, ledger.nonce()) {
-            return Err(wrong(id, "the channel is another one"));
+        if (id, nonce) != (stronger.id, page.nonce()) {
+            return Err(protocol_error(id, "the handle values belong to another channel"));
         }
     }
     let peer = match Process::open_exact(stronger) {
         Ok(process) => Ok(process),
-        // What it sent before it ended can still be received. One that mustn't be opened ends with the pipe.
+        // Messages that it sent before its exit can still be received. The exit of a process that may not be opened
+        // shows as the end of the pipe.
         Err(Error::ProcessExited { .. }) => Err(Unopened { id: stronger.id, has_exited: true }),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             Err(Unopened { id: stronger.id, has_exited: false })
@@ -148,13 +149,13 @@ pub(super) fn weaker_end(
         Err(other) => return Err(other),
     };
     let events = events()?;
-    // From here on nothing fails.
-    if !ledger.take_end() {
+    // Nothing after this call can fail.
+    if !page.take_endpoint() {
         return Err(Error::ConnectionRefused { pid: stronger.id });
     }
     let [pipe, _section, fetched] = own();
     let (reader, writer) = transfers(pipe, events);
-    Ok(Endpoint::new(Peer::Stronger(peer), words, fetched, reader, writer))
+    Ok(Endpoint::new(Peer::Stronger(peer), page_memory, fetched, reader, writer))
 }
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nonce_is_nothing_to_foresee() {
+    fn nonces_differ() {
         let nonces: std::collections::BTreeSet<u64> = (0..8).map(|_| nonce()).collect();
         assert_eq!(nonces.len(), 8);
     }

@@ -1,4 +1,4 @@
-//! Receiving.
+//! Receiving messages from an endpoint.
 
 use std::os::windows::io::AsHandle;
 use std::sync::Arc;
@@ -15,29 +15,30 @@ use crate::sys::overlapped::{Begun, Transfer};
 use crate::sys::{SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
 
-/// How many bytes are read at once: at least what most messages need, at most what one call writes.
-const LEAST_READ: usize = 4 * 1024;
-const MOST_READ: usize = 1024 * 1024;
-/// How large a buffer is kept.
-const MOST_KEPT: usize = 64 * 1024;
+/// The minimum and maximum number of bytes to read at once. Most messages are shorter than the minimum. The maximum is
+/// what one call writes.
+const MIN_READ: usize = 4 * 1024;
+const MAX_READ: usize = 1024 * 1024;
+/// The maximum capacity that an emptied buffer keeps.
+const MAX_KEPT: usize = 64 * 1024;
 
-/// What an attempt to read brought.
+/// The outcome of one attempt to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// As much as was asked for, so that there may be more.
+    /// As many bytes as were asked for, so more may be available.
     Enough,
-    /// All that there was.
+    /// All available bytes.
     Some,
-    /// Nobody writes any more.
+    /// End of file: no process can write any more.
     End,
     TimedOut,
 }
 
 impl Endpoint {
-    /// The next message; `None` if it doesn't come in time.
+    /// Receives the next message, or returns `None` at the deadline.
     pub(crate) fn receive(&self, time: Duration) -> Result<Option<ReceivedMessage>> {
         let deadline = Deadline::after(time);
-        // A send that waits for room reads meanwhile, and gives way after that time.
+        // A send that waits for space in the pipe holds the reader and releases it within this time.
         let Some(mut reader) = self.reader.wait_at_least(2 * LOOK_AGAIN, deadline) else { return Ok(None) };
         loop {
             self.check_not_broken()?;
@@ -45,24 +46,24 @@ impl Endpoint {
                 return Ok(Some(received));
             }
             match self.read(&mut reader, deadline)? {
-                // Bytes that come drop by drop are no reason to go on past the deadline.
+                // A peer that sends single bytes must not extend the wait past the deadline.
                 Read::Some if deadline.has_passed() => return self.next_message(&mut reader),
                 Read::Enough | Read::Some => {}
                 Read::TimedOut => return Ok(None),
                 Read::End => {
-                    let is_half = !reader.unread().is_empty() && !self.incoming().giving_has_ended();
-                    if is_half && !self.process().is_none_or(Process::is_going) {
-                        return Err(self.broke_off("the last frame is cut off"));
+                    let is_partial = !reader.unread().is_empty() && !self.incoming().giving_has_ended();
+                    if is_partial && !self.process().is_none_or(Process::is_going) {
+                        return Err(self.protocol_error("the last frame is cut off"));
                     }
-                    return Err(self.ended());
+                    return Err(self.disconnect_error());
                 }
             }
         }
     }
 
-    /// The message at the front of what was read, if all of it is there.
+    /// Returns the message at the front of the buffer if it is complete.
     pub(super) fn next_message(&self, reader: &mut Reader) -> Result<Option<ReceivedMessage>> {
-        let broken = |why| self.broke_off(why);
+        let broken = |reason| self.protocol_error(reason);
         let next = reader.next;
         let unread = reader.unread();
         let Some(header) = Header::parse::<HandleValue>(unread).map_err(broken)? else { return Ok(None) };
@@ -71,49 +72,51 @@ impl Endpoint {
         if header.number != next {
             return Err(broken("a message is missing or out of order"));
         }
-        let places = wire::parse(&header, frame).map_err(broken)?;
+        let values = wire::parse(&header, frame).map_err(broken)?;
         let content = Content::new::<HandleValue>(&header, reader.take_front(length));
         reader.next += 1;
-        let handles = if places.is_empty() { Vec::new() } else { self.arrive(header.number, &places)? };
+        let handles = if values.is_empty() { Vec::new() } else { self.take_objects(header.number, &values)? };
         let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
         Ok(Some(ReceivedMessage::new(content, handles, from)))
     }
 
-    /// Makes this process the owner of a message's objects: of all of them, or of none.
-    fn arrive(&self, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>> {
+    /// Makes this process the owner of all of a message's objects, or of none if it fails.
+    fn take_objects(&self, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>> {
         match &self.peer {
             Peer::Weaker(process) => self.fetch(process, number, values),
             Peer::Stronger(_) => {
                 if !self.incoming().take(number) {
-                    return Err(self.ended());
+                    return Err(self.disconnect_error());
                 }
                 Ok(values.iter().map(|value| handle::own(*value)).collect())
             }
         }
     }
 
-    /// Takes a message's objects out of the weaker process.
+    /// Duplicates a message's objects out of the weaker process.
     fn fetch(&self, process: &Process, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>> {
         if !self.incoming().take(number) {
-            return Err(self.ended());
+            return Err(self.disconnect_error());
         }
         let copies: Result<Vec<Owned>> = values.iter().map(|value| process.fetch(*value)).collect();
-        // Also after a failure: what isn't fetched now never is, and the other end can close it.
-        self.ledger().set_fetched(number + 1);
-        let told = create_object::set_event(self.fetched.as_handle());
+        // This runs even after a failure: a failed fetch is never retried, so the peer can close its duplicates.
+        self.page().set_fetched(number + 1);
+        let event_set = create_object::set_event(self.fetched.as_handle());
         let copies = copies.map_err(|error| match error {
-            Error::InvalidHandle { .. } => self.broke_off("an object has a handle value that is not open"),
+            Error::InvalidHandle { .. } => {
+                self.protocol_error("an object has a handle value that is not open")
+            }
             other => other,
         })?;
-        told.map_err(self.failed())?;
+        event_set.map_err(self.failed())?;
         Ok(copies)
     }
 
-    /// Reads what there is to the end of the reader's buffer, or waits for it.
+    /// Reads into the end of the reader's buffer, waiting until data arrives.
     pub(super) fn read(&self, reader: &mut Reader, deadline: Deadline) -> Result<Read> {
-        let wanted = reader.wanted();
-        let mut ended_from_outside = false;
-        let outcome = match reader.transfer.read(wanted) {
+        let read_size = reader.read_size();
+        let mut has_peer_exited = false;
+        let outcome = match reader.transfer.read(read_size) {
             Ok(Begun::Done) => reader.transfer.finish(),
             Ok(Begun::UnderWay) => {
                 let woken = self.wait_to_read(&reader.transfer, deadline);
@@ -122,33 +125,32 @@ impl Endpoint {
                     _ => reader.transfer.cancel(),
                 };
                 let woken = woken.map_err(self.failed())?;
-                ended_from_outside = woken == Woken::Gone;
+                has_peer_exited = woken == Woken::Exited;
                 outcome
             }
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(length) if length == wanted => Ok(Read::Enough),
+            Ok(length) if length == read_size => Ok(Read::Enough),
             Ok(_) => Ok(Read::Some),
             Err(error) if pipe::is_end(&error) => Ok(Read::End),
-            // What a process wrote before it ended is there by now, so that there was nothing to read is the
-            // end.
-            Err(error) if pipe::is_cancelled(&error) && ended_from_outside => Ok(Read::End),
+            // All data that a process wrote before its exit is readable by now, so finding nothing means end of file.
+            Err(error) if pipe::is_cancelled(&error) && has_peer_exited => Ok(Read::End),
             Err(error) if pipe::is_cancelled(&error) => Ok(Read::TimedOut),
             Err(error) => Err(self.failed()(error)),
         }
     }
 
-    /// Whoever waits for messages also closes what the other end has fetched meanwhile, so that a worker that
-    /// waits for its next task doesn't keep the last one's objects alive.
+    /// Waits for a read. Meanwhile it closes duplicates that the peer has fetched, so a worker that waits for its next
+    /// task doesn't keep the objects of the last one alive.
     fn wait_to_read(&self, transfer: &Transfer, deadline: Deadline) -> SysResult<Woken> {
-        // What was fetched before this wait began is not said again.
-        let mut look_again = matches!(self.peer, Peer::Stronger(_)) && !self.close_what_was_fetched_if_free();
+        // The event doesn't report what was fetched before this wait began.
+        let mut look_again = matches!(self.peer, Peer::Stronger(_)) && !self.try_close_fetched();
         loop {
             let until = if look_again { deadline.or_sooner(LOOK_AGAIN) } else { deadline };
             match self.wait_for(Some(transfer.done()), None, until)? {
-                Woken::Nothing if deadline.has_passed() => return Ok(Woken::Nothing),
-                Woken::Fetched | Woken::Nothing => look_again = !self.close_what_was_fetched_if_free(),
+                Woken::TimedOut if deadline.has_passed() => return Ok(Woken::TimedOut),
+                Woken::Fetched | Woken::TimedOut => look_again = !self.try_close_fetched(),
                 other => return Ok(other),
             }
         }
@@ -160,13 +162,13 @@ impl Reader {
         Self { transfer, received: 0, next: 0 }
     }
 
-    /// What was read and not received.
+    /// Returns the bytes that were read and not received yet.
     pub(super) fn unread(&mut self) -> &[u8] {
         &self.transfer.buffer()[self.received..]
     }
 
-    /// So many bytes from the front, which are a message: as they were read, if that leaves no large part of
-    /// the buffer unused, or else as a copy.
+    /// Removes a message of `length` bytes from the front. Returns the buffer itself if that wastes little memory, and
+    /// a copy otherwise.
     fn take_front(&mut self, length: usize) -> Vec<u8> {
         let (received, buffer) = (self.received, self.transfer.buffer());
         if received == 0 && length == buffer.len() && length >= buffer.capacity() / 2 {
@@ -174,42 +176,41 @@ impl Reader {
         }
         let front = buffer[received..][..length].to_vec();
         self.received += length;
-        // Now and then, so that many small messages aren't moved over and over.
-        if self.received == buffer.len() || self.received > MOST_KEPT.max(buffer.len() / 2) {
+        // Moving only now and then keeps many small messages from being moved over and over.
+        if self.received == buffer.len() || self.received > MAX_KEPT.max(buffer.len() / 2) {
             buffer.drain(..self.received);
             self.received = 0;
-            // A large message leaves no large buffer behind.
-            buffer.shrink_to(MOST_KEPT);
+            // A large message must not leave a large buffer behind.
+            buffer.shrink_to(MAX_KEPT);
         }
         front
     }
 
-    /// How much to read: what the message at the front lacks, if it is known.
-    fn wanted(&mut self) -> usize {
+    /// Returns the number of bytes to read: as many as the message at the front lacks, if that is known.
+    fn read_size(&mut self) -> usize {
         let unread = self.unread();
         let lacking = match Header::parse::<HandleValue>(unread) {
             Ok(Some(header)) => header.frame_length().saturating_sub(unread.len()),
             _ => 0,
         };
-        lacking.clamp(LEAST_READ, MOST_READ)
+        lacking.clamp(MIN_READ, MAX_READ)
     }
 
-    /// Begins to read while something else is waited for. What fails here fails again for whoever receives,
-    /// and is said there.
-    pub(super) fn begin_beside(&mut self) -> Beside {
-        if self.unread().len() >= wire::LONGEST_FRAME {
-            return Beside::Full;
+    /// Begins a read that runs beside another wait. A read error shows up again in the next receive, which reports it.
+    pub(super) fn begin_side_read(&mut self) -> SideRead {
+        if self.unread().len() >= wire::MAX_FRAME {
+            return SideRead::Full;
         }
-        let wanted = self.wanted();
-        match self.transfer.read(wanted) {
-            Ok(Begun::UnderWay) => Beside::UnderWay,
-            Ok(Begun::Done) if self.transfer.finish().is_ok() => Beside::More,
-            _ => Beside::NoMore,
+        let read_size = self.read_size();
+        match self.transfer.read(read_size) {
+            Ok(Begun::UnderWay) => SideRead::UnderWay,
+            Ok(Begun::Done) if self.transfer.finish().is_ok() => SideRead::More,
+            _ => SideRead::NoMore,
         }
     }
 
-    /// Ends it again; whether more can come.
-    pub(super) fn end_beside(&mut self) -> bool {
+    /// Cancels that read. Returns whether more data can arrive.
+    pub(super) fn end_side_read(&mut self) -> bool {
         match self.transfer.cancel() {
             Ok(_) => true,
             Err(error) => pipe::is_cancelled(&error),
@@ -217,14 +218,14 @@ impl Reader {
     }
 }
 
-/// What became of a read that was begun beside something else.
+/// The state of a read that was begun beside another wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beside {
+pub(super) enum SideRead {
     UnderWay,
-    /// Something was there already.
+    /// Some data was already available.
     More,
     NoMore,
-    /// Enough is kept for whoever receives.
+    /// The buffer holds enough for the next receives.
     Full,
 }
 
@@ -232,42 +233,42 @@ pub(super) enum Beside {
 mod tests {
     use super::*;
 
-    /// A reader that has read this, and nothing to read more from.
-    fn having(read: Vec<u8>) -> Reader {
+    /// Returns a reader whose buffer holds these bytes, and which can't read more.
+    fn reader_with(read: Vec<u8>) -> Reader {
         let event = || create_object::event(true).expect("an event");
         let mut reader = Reader::new(Transfer::new(Arc::new(event()), event()));
         *reader.transfer.buffer() = read;
         reader
     }
 
-    fn with_room(bytes: &[u8], room: usize) -> Vec<u8> {
-        let mut buffer = Vec::with_capacity(room);
+    fn with_capacity(bytes: &[u8], capacity: usize) -> Vec<u8> {
+        let mut buffer = Vec::with_capacity(capacity);
         buffer.extend_from_slice(bytes);
         buffer
     }
 
     #[test]
-    fn a_message_that_fills_the_buffer_is_not_copied() {
-        // What was read, with how much room, how much of it is received first, and whether the rest comes as
-        // it was read.
-        for (room, first, is_taken) in
+    fn message_that_fills_the_buffer_is_not_copied() {
+        // The capacity of the buffer, the length of the message before, and whether the rest is returned without a
+        // copy.
+        for (capacity, first, is_taken) in
             [(1000, 0, true), (2000, 0, true), (2100, 0, false), (1000, 400, false)]
         {
-            let mut reader = having(with_room(&[7; 1000], room));
+            let mut reader = reader_with(with_capacity(&[7; 1000], capacity));
             let read = reader.unread().as_ptr();
             if first > 0 {
                 assert_eq!(reader.take_front(first), vec![7; first]);
             }
             let rest = reader.take_front(1000 - first);
             assert_eq!(rest, vec![7; 1000 - first]);
-            assert_eq!(rest.as_ptr() == read, is_taken, "{room} {first}");
+            assert_eq!(rest.as_ptr() == read, is_taken, "{capacity} {first}");
             assert!(reader.unread().is_empty() && reader.transfer.buffer().is_empty());
         }
     }
 
     #[test]
-    fn what_was_received_is_moved_away_now_and_then() {
-        let mut reader = having(vec![7; 300_000]);
+    fn received_bytes_are_moved_only_now_and_then() {
+        let mut reader = reader_with(vec![7; 300_000]);
         let mut seen = Vec::new();
         for _ in 0..30 {
             assert_eq!(reader.take_front(10_000), [7; 10_000]);
@@ -277,20 +278,20 @@ mod tests {
         let expected: Vec<usize> =
             [(1..16), (1..8), (1..6)].into_iter().flat_map(|some| some.map(|n| n * 10).chain([0])).collect();
         assert_eq!(seen[..], expected[..30], "{seen:?}");
-        assert!(reader.transfer.buffer().capacity() <= MOST_KEPT);
+        assert!(reader.transfer.buffer().capacity() <= MAX_KEPT);
     }
 
     #[test]
-    fn what_is_read_is_what_a_message_lacks() {
+    fn read_size_is_what_the_message_lacks() {
         let mut frame = Vec::new();
-        let places: [HandleValue; 0] = [];
-        wire::write(&mut frame, 0, &wire::Table::default(), places, &[7; 300_000]);
-        let lacks = |there: usize| having(frame[..there].to_vec()).wanted();
-        // The header isn't whole; then it says how much; and the whole message lacks nothing.
-        assert_eq!(lacks(0), LEAST_READ);
-        assert_eq!(lacks(4), LEAST_READ);
+        let values: [HandleValue; 0] = [];
+        wire::write(&mut frame, 0, &wire::Table::default(), values, &[7; 300_000]);
+        let lacks = |length: usize| reader_with(frame[..length].to_vec()).read_size();
+        // An incomplete header, a complete header with a long rest, and a rest that is shorter than the minimum.
+        assert_eq!(lacks(0), MIN_READ);
+        assert_eq!(lacks(4), MIN_READ);
         assert_eq!(lacks(1000), frame.len() - 1000);
-        assert_eq!(lacks(frame.len() - 1), LEAST_READ);
-        assert_eq!(lacks(frame.len()), LEAST_READ);
+        assert_eq!(lacks(frame.len() - 1), MIN_READ);
+        assert_eq!(lacks(frame.len()), MIN_READ);
     }
 }

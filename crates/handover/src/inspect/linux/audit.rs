@@ -1,4 +1,4 @@
-//! Following a command and all that it starts, from exec to exec.
+//! Traces a command and all processes that it starts, from one exec to the next.
 
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::audited_process::look;
+use super::audited_process::snapshot;
 use super::handle_table::check_proc;
 use crate::error::{Error, Result};
-use crate::inspect::audit::{AuditedProcess, Show, Watch, gallery};
+use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
 use crate::sys::SysError;
 use crate::sys::handle::page_at;
 use crate::sys::io::{HasHandle, Owned};
@@ -19,123 +19,127 @@ use crate::sys::spawn::{hold_free_streams, without_signals};
 use crate::sys::{Errand, begin_thread};
 use crate::wait::Deadline;
 
-/// How the command was and what it has started; `None` if the deadline came first.
+/// The command's exit status and the processes of its tree; `None` if the deadline passed first.
 type Outcome = Option<(ExitStatus, Vec<AuditedProcess>)>;
 
-/// What the thread that starts the command tells the one that traces it.
+/// The message from the thread that starts the command to the thread that traces it.
 enum Spawned {
     Yes,
-    /// It runs, and is to be ended.
-    InVain,
-    /// There is no process any more: std has waited for it.
+    /// The command runs, and must be killed.
+    Unwanted,
+    /// No process is left: std has already waited for it.
     No,
 }
 
-/// Runs the command to the end of its tree.
+/// Runs the command until all processes of its tree have exited.
 ///
-/// 1. This thread starts the command, with std. Before the new process becomes the program, it waits for its tracer.
-/// 2. The tracer is a thread of its own: what is traced is traced by a thread, and ends with it. It hears of nothing but
-///    what it traces, so that no other child of this process is waited for.
-/// 3. What is traced brings along what it starts, stopped. At each exec the kernel has closed what doesn't go on to the
-///    program, and the program hasn't begun.
+/// 1. This thread starts the command with std. Before the new process executes the program, it waits for its tracer.
+/// 2. The tracer is a separate thread, because a tracee is bound to one thread. The tracees are killed when that thread
+///    ends. It waits for its tracees only, so it never consumes the exit of another child of this process.
+/// 3. A process that a tracee starts is traced from its first moment, and stopped. At each exec the kernel has already
+///    closed the descriptors that the program doesn't get, and the program has not begun.
 pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
-    let what = format!("the program {:?}", command.get_program());
-    if forgets_children().map_err(failed(&what))? {
+    let context = format!("the program {:?}", command.get_program());
+    if forgets_children().map_err(failed(&context))? {
         return Err(Error::invalid(
             "the signal SIGCHLD",
             "is ignored in this process, so it never learns how a child exits; set it to SIG_DFL",
         ));
     }
     check_proc()?;
-    let held = hold_free_streams().map_err(failed(&what))?;
-    let (near, far) = ptrace::meet(&mut command).map_err(failed(&what))?;
+    let held = hold_free_streams().map_err(failed(&context))?;
+    let (near, far) = ptrace::meet(&mut command).map_err(failed(&context))?;
     drop(held);
     let errand = Errand::of_this_thread();
     thread::scope(|scope| {
-        let (tell, hear) = channel();
-        let (show, gallery) = gallery();
+        let (result_sender, results) = channel();
+        let (reporter, watcher) = report_channel();
         let tracer = without_signals(|| {
             let thread = thread::Builder::new().name("handover audit".into());
-            let follow = move || errand.run(|| follow(far, hear, until, &show));
+            let follow = move || errand.run(|| follow(far, results, until, &reporter));
             begin_thread(|| thread.spawn_scoped(scope, follow))
         });
-        let tracer = tracer.map_err(failed("the thread that traces"))?;
-        let tracer = tracer.map_err(failed("the thread that traces"))?;
+        let tracer = tracer.map_err(failed("the thread that traces the processes"))?;
+        let tracer = tracer.map_err(failed("the thread that traces the processes"))?;
         let spawned = ptrace::spawn(&mut command);
-        // A child that has failed before it came to that waits for nobody, and nobody for it.
+        // A child that failed before the meeting doesn't wait for the tracer. Closing this end tells the tracer not to
+        // wait for the child either.
         drop(near);
-        let word = match &spawned {
-            Ok(child) if child.is_piped => Spawned::InVain,
+        let result = match &spawned {
+            Ok(child) if child.is_piped => Spawned::Unwanted,
             Ok(_) => Spawned::Yes,
             Err(_) => Spawned::No,
         };
-        // If nobody hears it, the thread has ended, and says why.
-        let _ = tell.send(word);
-        let started = gallery.watch(watch);
+        // If this fails, the tracer has ended, and its result contains the error.
+        let _ = result_sender.send(result);
+        let processes = watcher.watch(watch);
         let outcome = tracer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        // By the name that a program that can't be started has everywhere.
-        let not_started =
-            |error: SysError| Error::System { call: "execve", context: what.clone(), source: error.source };
+        // A program that can't be started is reported under this call everywhere in the crate.
+        let not_started = |error: SysError| Error::System {
+            call: "execve",
+            context: context.clone(),
+            source: error.source,
+        };
         if spawned.map_err(not_started)?.is_piped {
             return Err(Error::invalid(
-                what,
+                context,
                 "has a pipe to this process as a stream, which this process would never read or write",
             ));
         }
-        Ok(outcome.map(|status| (status, started)))
+        Ok(outcome.map(|status| (status, processes)))
     })
 }
 
-fn failed(what: &str) -> impl FnOnce(SysError) -> Error {
-    let what = what.to_owned();
-    move |error| Error::system(what, error)
+fn failed(context: &str) -> impl FnOnce(SysError) -> Error {
+    let context = context.to_owned();
+    move |error| Error::system(context, error)
 }
 
-/// The tracer's thread.
+/// Runs the tracer's thread.
 fn follow(
     far: Owned,
-    hear: Receiver<Spawned>,
+    results: Receiver<Spawned>,
     until: Option<Instant>,
-    show: &Show,
+    reporter: &Reporter,
 ) -> Result<Option<ExitStatus>> {
-    // If it never came to that, std says why.
-    let heard = ptrace::hear_id(far.handle()).map_err(failed("the process that is to be traced"))?;
-    let Some(command) = heard else { return Ok(None) };
+    // If the child failed before the meeting, std returns the error.
+    let child_id = ptrace::hear_id(far.handle()).map_err(failed("the process to trace"))?;
+    let Some(command) = child_id else { return Ok(None) };
     if let Err(source) = ptrace::seize(command) {
-        let what = refused(command, &source);
-        // Why it is refused is said already.
+        let context = refused(command, &source);
+        // The child's error is ignored, because the tracer returns the cause.
         let _ = ptrace::let_go(far.handle(), Err(&source));
-        return Err(Error::system(what, source));
+        return Err(Error::system(context, source));
     }
-    let mut tree = Tree { command, threads: vec![command], hear, is_spawned: false, status: None };
-    ptrace::let_go(far.handle(), Ok(())).map_err(failed("the process that is traced"))?;
+    let mut tree = Tree { command, threads: vec![command], results, is_spawned: false, status: None };
+    ptrace::let_go(far.handle(), Ok(())).map_err(failed("the traced process"))?;
     drop(far);
-    let mut pause = SHORTEST;
+    let mut pause = MIN_PAUSE;
     loop {
         match tree.next()? {
             NextEvent::Nothing => {
                 thread::sleep(pause);
-                pause = LONGEST.min(pause * 2);
+                pause = MAX_PAUSE.min(pause * 2);
             }
-            NextEvent::NoneIsLeft if !tree.is_spawned => thread::sleep(LONGEST),
+            NextEvent::NoneIsLeft if !tree.is_spawned => thread::sleep(MAX_PAUSE),
             NextEvent::NoneIsLeft => break,
             NextEvent::One(happened) => {
-                pause = SHORTEST;
-                if let Some(begun) = tree.go_on(&happened)? {
-                    let id = begun.id;
-                    if !show.show(begun) {
+                pause = MIN_PAUSE;
+                if let Some(process) = tree.go_on(&happened)? {
+                    let id = process.id;
+                    if !reporter.report(process) {
                         return Ok(None);
                     }
                     resume(id, 0)?;
                 }
             }
         }
-        match tree.hear() {
+        match tree.take_result() {
             Some(Spawned::No) => {
                 tree.threads.clear();
                 return Ok(None);
             }
-            Some(Spawned::InVain) => return Ok(None),
+            Some(Spawned::Unwanted) => return Ok(None),
             Some(Spawned::Yes) | None => {}
         }
         if until.is_some_and(|until| Instant::now() >= until) {
@@ -146,68 +150,71 @@ fn follow(
         Some(status) => Ok(Some(status)),
         None => Err(Error::System {
             call: "waitid",
-            context: format!("process {command}, for which something else in this process has waited"),
+            context: format!(
+                "process {command}, whose exit status other code of this process has already collected"
+            ),
             source: std::io::Error::from_raw_os_error(libc::ECHILD),
         }),
     }
 }
 
-/// The pauses between two looks whether something has happened.
-const SHORTEST: Duration = Duration::from_micros(20);
-const LONGEST: Duration = Duration::from_millis(1);
+/// The shortest and longest pauses between two checks for an event.
+const MIN_PAUSE: Duration = Duration::from_micros(20);
+const MAX_PAUSE: Duration = Duration::from_millis(1);
 
-/// Who refuses to let a process be traced.
+/// Describes the process that can't be traced, with the likely reason.
 fn refused(process: u32, source: &std::io::Error) -> String {
-    let what = format!("process {process}, which is to be traced");
+    let context = format!("process {process}");
     if source.raw_os_error() != Some(libc::EPERM) {
-        return what;
+        return context;
     }
     let page = page_at(Path::new(&format!("/proc/{process}/status"))).unwrap_or_default();
     let page = String::from_utf8_lossy(&page);
     let tracer = page.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
     match tracer {
-        Some(tracer) if tracer != "0" => format!("{what} and is already, by process {tracer}"),
+        Some(tracer) if tracer != "0" => format!("{context}, which is already traced by process {tracer}"),
         _ => format!(
-            "{what}: refused by Yama (/proc/sys/kernel/yama/ptrace_scope), by a seccomp filter as containers have it, or \
-             because the command is to run as another user"
+            "{context}, which may not be traced (usually because of Yama's /proc/sys/kernel/yama/ptrace_scope, a \
+             container's seccomp filter, or a command that runs as another user)"
         ),
     }
 }
 
 fn resume(thread: u32, signal: i32) -> Result<()> {
-    ptrace::resume(thread, signal).map_err(failed("a thread that is traced"))
+    ptrace::resume(thread, signal).map_err(failed("a traced thread"))
 }
 
-/// What is traced. With this, it ends.
+/// The tracees. Dropping the tree kills them.
 struct Tree {
     command: u32,
     threads: Vec<u32>,
-    hear: Receiver<Spawned>,
-    /// Whether std is done with the command: until then, it may wait for it itself.
+    results: Receiver<Spawned>,
+    /// Whether std has finished starting the command. Until then std itself may wait for it.
     is_spawned: bool,
     status: Option<ExitStatus>,
 }
 
 impl Tree {
     fn next(&self) -> Result<NextEvent> {
-        ptrace::next(self.is_spawned).map_err(failed("the processes that are traced"))
+        ptrace::next(self.is_spawned).map_err(failed("the traced processes"))
     }
 
-    /// What std says, if it has just said it.
-    fn hear(&mut self) -> Option<Spawned> {
+    /// Returns std's result if it has arrived since the last call.
+    fn take_result(&mut self) -> Option<Spawned> {
         if self.is_spawned {
             return None;
         }
-        let said = match self.hear.try_recv() {
-            Ok(said) => said,
+        let result = match self.results.try_recv() {
+            Ok(result) => result,
             Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Spawned::InVain,
+            Err(TryRecvError::Disconnected) => Spawned::Unwanted,
         };
         self.is_spawned = true;
-        Some(said)
+        Some(result)
     }
 
-    /// Lets a thread go on as it would without a tracer; except if it is about to begin with a program.
+    /// Resumes a thread as if it had no tracer. If it is about to start a program, leaves it stopped and returns its
+    /// process.
     fn go_on(&mut self, happened: &Happened) -> Result<Option<AuditedProcess>> {
         let (thread, signal, event) = match *happened {
             Happened::Ended { thread, status } => {
@@ -222,17 +229,18 @@ impl Tree {
         self.add(thread);
         match event {
             libc::PTRACE_EVENT_EXEC => {
-                // If another thread than the first did it, that one has the first one's id now, and nobody says more of it.
+                // If a thread other than the first one called exec, it now has the first one's id, and no event reports
+                // the end of its own id.
                 let before = ptrace::message(thread).ok().and_then(|id| u32::try_from(id).ok());
                 self.threads.retain(|other| *other == thread || Some(*other) != before);
-                return Ok(Some(look(thread).into()));
+                return Ok(Some(snapshot(thread).into()));
             }
-            // It stops as one of its own wants it to, and whoever waits for that hears of it.
+            // A group-stop, which another process requested. The thread stays stopped, and its parent is notified.
             ptrace::EVENT_STOP if ptrace::is_stop(signal) => {
-                ptrace::listen(thread).map_err(failed("a thread that is traced"))?;
+                ptrace::listen(thread).map_err(failed("a traced thread"))?;
             }
             0 => resume(thread, signal)?,
-            // What it has started stops on its own before it begins, and is noted then.
+            // The new thread or process stops by itself before it begins, and is added then.
             _ => resume(thread, 0)?,
         }
         Ok(None)
@@ -246,20 +254,21 @@ impl Tree {
 }
 
 impl Drop for Tree {
-    /// Ends what is left and waits for it. If that takes too long, the kernel does it with the end of this thread.
+    /// Kills the remaining processes and waits for them. If that takes too long, the kernel kills them when this thread
+    /// ends.
     fn drop(&mut self) {
         self.threads.iter().for_each(|thread| ptrace::kill(*thread));
         if !self.is_spawned {
-            // It may be std that waits for it.
-            let _ = self.hear.recv();
+            // Until this message arrives, std may be the one that waits for the command.
+            let _ = self.results.recv();
         }
-        let patience = Deadline::after(Duration::from_secs(10));
-        while !patience.has_passed() {
+        let kill_deadline = Deadline::after(Duration::from_secs(10));
+        while !kill_deadline.has_passed() {
             match ptrace::next(true) {
                 Ok(NextEvent::One(Happened::Stopped { thread, .. })) => ptrace::kill(thread),
                 Ok(NextEvent::One(Happened::Ended { .. })) => {}
-                // It can be that it couldn't be asked now.
-                Ok(NextEvent::Nothing) | Err(_) => thread::sleep(LONGEST),
+                // No event, or a query that failed for the moment: try again.
+                Ok(NextEvent::Nothing) | Err(_) => thread::sleep(MAX_PAUSE),
                 Ok(NextEvent::NoneIsLeft) => return,
             }
         }

@@ -1,4 +1,4 @@
-//! What the kernel shows of a process that stands still before its first instruction.
+//! Collects what the kernel shows about a process that is stopped before its first instruction.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -10,46 +10,48 @@ use crate::handle::HandleValue;
 use crate::inherit::listen_fds::named;
 use crate::inherit::manifest::{Manifest, VARIABLE};
 use crate::inspect::Unavailable;
-use crate::inspect::audit::Seen;
+use crate::inspect::audit::ProcessSnapshot;
 use crate::sys::handle::{link_at, page_at};
 use crate::sys::ptrace;
 
-/// All that is to be known.
-pub(super) fn look(process: u32) -> Seen {
+/// Collects the information about a stopped process.
+pub(super) fn snapshot(process: u32) -> ProcessSnapshot {
     let path = |name: &str| PathBuf::from(format!("/proc/{process}/{name}"));
-    // The descriptors that have crossed the exec: all that it has.
-    let inherited = entries_of(process).map_err(|error| untold(format!("its descriptors: {error}")));
+    // These are the descriptors that crossed the exec. The process has no others yet.
+    let inherited = entries_of(process).map_err(|error| unavailable(format!("its descriptors: {error}")));
     let inherited = inherited.and_then(|entries| match ptrace::message(process) {
-        // It stood still all the time: nothing but an end lets it go on.
+        // The process is still stopped, so it was stopped all the time. Only a kill can end the stop.
         Ok(_) => Ok(entries),
-        Err(_) => Err(untold("it has been ended before it was looked at")),
+        Err(_) => Err(unavailable("the process was killed before it could be examined")),
     });
     let status = page_at(&path("status")).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
     let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
     let parent = line("PPid:").and_then(|parent| parent.trim().parse().ok());
-    // In a namespace of its own it has another id there, the last of them, and that is what it is told.
-    let id_of_its_own = line("NSpid:").and_then(|ids| ids.split_whitespace().next_back()?.parse().ok());
-    let id_of_its_own = id_of_its_own.unwrap_or(process);
-    Seen {
+    // In a PID namespace of its own, the process knows itself by another id, the last one in this line. Its environment
+    // refers to that id.
+    let id_in_its_namespace = line("NSpid:").and_then(|ids| ids.split_whitespace().next_back()?.parse().ok());
+    let id_in_its_namespace = id_in_its_namespace.unwrap_or(process);
+    ProcessSnapshot {
         id: process,
         parent: parent.unwrap_or_default(),
-        program: link_at(&path("exe")).map_err(|error| untold(format!("its program: {error}"))),
+        program: link_at(&path("exe")).map_err(|error| unavailable(format!("its program: {error}"))),
         inherited,
         streams: Ok((0_u64..3).filter_map(|number| HandleValue::try_from(number).ok()).collect()),
-        twice: Vec::new(),
+        duplicate_streams: Vec::new(),
         listed: match page_at(&path("environ")) {
-            Ok(block) => listed(id_of_its_own, &block).map_err(|error| untold(error.to_string())),
-            Err(error) => Err(untold(format!("its environment: {error}"))),
+            Ok(block) => listed(id_in_its_namespace, &block).map_err(|error| unavailable(error.to_string())),
+            Err(error) => Err(unavailable(format!("its environment: {error}"))),
         },
     }
 }
 
-fn untold(why: impl Into<String>) -> Unavailable {
-    Unavailable { why: why.into() }
+fn unavailable(reason: impl Into<String>) -> Unavailable {
+    Unavailable { reason: reason.into() }
 }
 
-/// What its environment lists for this very process, by this crate's rules and by those of service managers.
+/// Returns the objects that the environment lists for this very process, by this crate's rules and by those of service
+/// managers.
 fn listed(process: u32, block: &[u8]) -> Result<Vec<(String, HandleValue)>> {
     let variable = |name: &str| {
         let mut variables = block.split(|byte| *byte == 0);
@@ -64,7 +66,7 @@ fn listed(process: u32, block: &[u8]) -> Result<Vec<(String, HandleValue)>> {
         }
     }
     let [meant_for, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(variable);
-    // What a service manager can't have written lists nothing.
+    // Values that no service manager writes list no objects.
     listed.extend(named(meant_for, count, names, process).unwrap_or_default());
     Ok(listed)
 }
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_listed_for_this_process_counts_and_nothing_else() -> Result<()> {
+    fn only_objects_listed_for_this_process_count() -> Result<()> {
         let names = |block: &str| -> Result<Vec<(String, u32)>> {
             let listed = listed(77, block.replace('|', "\0").as_bytes())?;
             Ok(listed.into_iter().map(|(name, value)| (name, value.get())).collect())

@@ -1,4 +1,4 @@
-//! Other processes' descriptors.
+//! Reads the descriptors of other processes from `/proc`.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,40 +13,41 @@ use crate::process::Process;
 use crate::sys::proc_fd::{self as sys, Inode, Row};
 use crate::sys::{SysError, SysResult};
 
-/// Opens a process to look into it, for which nothing more is needed here than for anything else.
+/// Opens a process for queries. On Linux that needs no more rights than any other use.
 pub(crate) fn open(id: u32) -> Result<Process> {
     Process::open(id)
 }
 
-/// Whether `/proc` is there and has the ids that this process knows. In another namespace of ids, the same number is another
-/// process's.
+/// Checks that `/proc` is mounted and shows the same process ids that this process uses. In another PID namespace, the
+/// same number is another process.
 pub(super) fn check_proc() -> Result<()> {
-    let here = std::process::id();
+    let own_id = std::process::id();
     match sys::own_id() {
-        Ok(id) if id == here => Ok(()),
+        Ok(id) if id == own_id => Ok(()),
         Ok(id) => Err(Error::invalid(
             "/proc",
             format!(
-                "has process {id} for this one, which is {here}: it shows another namespace of ids; mount it anew"
+                "shows process {id} for this process, whose id is {own_id}, so it belongs to another PID namespace; \
+                 mount it again"
             ),
         )),
-        Err(source) => Err(Error::system("/proc, which has to be mounted", source)),
+        Err(source) => Err(Error::system("/proc, which must be mounted", source)),
     }
 }
 
-/// The descriptors of a process.
+/// Returns the descriptors of a process.
 pub(crate) fn entries(process: &Process) -> Result<Vec<HandleEntry>> {
     check_proc()?;
-    entries_of(process.id()).map_err(|error| refused(process, error))
+    entries_of(process.id()).map_err(|error| read_error(process, error))
 }
 
-/// The same of a process that can't become another one now.
+/// Returns the descriptors of a process whose id can't be reused meanwhile.
 pub(super) fn entries_of(process: u32) -> SysResult<Vec<HandleEntry>> {
     let (_, rows) = rows(process)?;
     Ok(rows.into_iter().map(|(value, row)| entry(value, row)).collect())
 }
 
-/// Each of a process's descriptors that is still open when its turn comes, and the thread by which they are seen.
+/// Returns the descriptors that are still open when they are read, and the thread through which they were read.
 fn rows(process: u32) -> SysResult<(u32, Vec<(HandleValue, Row)>)> {
     let (thread, values) = sys::values_of(process)?;
     let row = |value| sys::row(thread, value).map(|row| row.map(|row| (value, row))).transpose();
@@ -54,13 +55,13 @@ fn rows(process: u32) -> SysResult<(u32, Vec<(HandleValue, Row)>)> {
     Ok((thread, rows?))
 }
 
-/// Who has asked looks whether the process has ended since.
-fn refused(process: &Process, error: SysError) -> Error {
-    let what = format!("the descriptors of process {}", process.id());
+/// Returns the error for a failed read. The caller checks whether the process has exited since.
+fn read_error(process: &Process, error: SysError) -> Error {
+    let object = format!("the descriptors of process {}", process.id());
     if error.kind() == io::ErrorKind::PermissionDenied {
-        return Error::AccessDenied { call: error.call, object: what, right: "to trace it (ptrace(2))" };
+        return Error::AccessDenied { call: error.call, object, right: "to trace it (ptrace(2))" };
     }
-    Error::system(what, error)
+    Error::system(object, error)
 }
 
 fn entry(value: HandleValue, row: Row) -> HandleEntry {
@@ -74,17 +75,18 @@ fn entry(value: HandleValue, row: Row) -> HandleEntry {
     }
 }
 
-/// What tells the object from others of its kind. What has no file, no number and no process has only its kind.
+/// Returns the text that distinguishes the object from others of its kind. An object without a file, a number or a
+/// process has no such text.
 fn name(row: &Row) -> Result<Option<String>, Unavailable> {
     match row.process {
         Some(process @ 1..) => Ok(Some(format!("process {process}"))),
-        Some(0) => Err(Unavailable::because("a process outside this namespace of ids")),
-        Some(_) => Err(Unavailable::because("a process that is no more")),
+        Some(0) => Err(Unavailable::because("the process is outside this PID namespace")),
+        Some(_) => Err(Unavailable::because("the process has exited")),
         None => Ok((!row.link.starts_with("anon_inode:")).then(|| row.link.clone())),
     }
 }
 
-/// What a descriptor is open for.
+/// Returns the access of a descriptor in words.
 pub(crate) fn words(_: Option<&ObjectKind>, access: u32) -> String {
     const WORDS: [(OFlags, &str); 6] = [
         (OFlags::PATH, "path"),
@@ -94,7 +96,7 @@ pub(crate) fn words(_: Option<&ObjectKind>, access: u32) -> String {
         (OFlags::DIRECT, "direct"),
         (OFlags::DIRECTORY, "directory"),
     ];
-    /// The kernel's own, for files larger than 2 GiB: each has it.
+    /// The kernel's internal flag for files larger than 2 GiB. Each file has it.
     const LARGE_FILE: u32 = 0o100_000;
     let flags = OFlags::from_bits_retain(access & !LARGE_FILE);
     let mut rest = flags.difference(OFlags::ACCMODE);
@@ -119,14 +121,14 @@ pub(crate) fn words(_: Option<&ObjectKind>, access: u32) -> String {
     words
 }
 
-/// What two descriptors have in common if they refer to one object.
+/// The properties that two descriptors of one object share.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Object {
-    /// The same memory, however often it was opened.
+    /// Shared memory: the same memory counts as one object, even if it was opened several times.
     Memory(Inode),
-    /// The same process.
+    /// A process.
     Process(u32),
-    /// It may be the same open file description: the kernel is asked about those that are alike.
+    /// Any other file. Descriptors with equal values may refer to one open file description; the kernel is asked.
     Described(Inode, u32),
 }
 
@@ -138,36 +140,36 @@ fn object(row: &Row) -> Object {
     }
 }
 
-/// Those of the two processes' descriptors that refer to one object.
+/// Returns the objects to which both processes have descriptors.
 pub(crate) fn shared_objects(one: &Process, other: &Process) -> Result<SharedObjects> {
-    let mut alike: HashMap<Object, Vec<(usize, HandleValue, Row)>> = HashMap::new();
+    let mut candidates: HashMap<Object, Vec<(usize, HandleValue, Row)>> = HashMap::new();
     check_proc()?;
     let mut threads = [0; 2];
     for (which, process) in [one, other].into_iter().enumerate() {
-        let (thread, rows) = rows(process.id()).map_err(|error| refused(process, error))?;
+        let (thread, rows) = rows(process.id()).map_err(|error| read_error(process, error))?;
         threads[which] = thread;
         for (value, row) in rows {
-            alike.entry(object(&row)).or_default().push((which, value, row));
+            candidates.entry(object(&row)).or_default().push((which, value, row));
         }
     }
-    let mut sharing = SharedObjects::default();
-    for (object, rows) in alike {
+    let mut shared = SharedObjects::default();
+    for (object, rows) in candidates {
         let groups = match object {
             Object::Memory(_) | Object::Process(_) => vec![rows],
-            // Only one of the two has any.
+            // All of them belong to the same process.
             Object::Described(..) if rows.iter().all(|row| row.0 == rows[0].0) => continue,
             Object::Described(..) => by_description(rows, [one, other], threads)?,
         };
-        sharing.objects.extend(groups.into_iter().filter_map(shared_object));
+        shared.objects.extend(groups.into_iter().filter_map(shared_object));
     }
-    sharing.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
-    Ok(sharing)
+    shared.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
+    Ok(shared)
 }
 
-/// Sorts descriptors into groups of one open file description each.
+/// Sorts descriptors into groups, one for each open file description.
 ///
-/// The kernel's answers are a total order, so each finds its place among the groups by halving. One that is closed
-/// meanwhile drops out.
+/// `kcmp` defines a total order, so a binary search finds the group of each descriptor. A descriptor that is closed
+/// meanwhile is dropped.
 fn by_description(
     rows: Vec<(usize, HandleValue, Row)>,
     processes: [&Process; 2],
@@ -187,9 +189,9 @@ fn by_description(
                     groups[middle].push(row);
                     continue 'rows;
                 }
-                // Which of the two is closed by now? The other is asked about once more.
+                // One of the two was closed. Comparing this descriptor with itself tells which.
                 Ok(None) if matches!(sys::compare(this, this), Ok(Some(_))) => {
-                    // Whoever else is in the group stands for it now.
+                    // The group's first descriptor was closed, so the next one represents the group now.
                     groups[middle].remove(0);
                     if groups[middle].is_empty() {
                         groups.remove(middle);
@@ -199,14 +201,14 @@ fn by_description(
                 Ok(None) => continue 'rows,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     let [one, other] = processes.map(Process::id);
-                    let what = format!("the descriptors of processes {one} and {other}");
+                    let object = format!("the descriptors of processes {one} and {other}");
                     return Err(Error::AccessDenied {
                         call: "kcmp",
-                        object: what,
+                        object,
                         right: "to trace them (ptrace(2))",
                     });
                 }
-                // Without that call nobody can tell, and what isn't known isn't nothing.
+                // Without kcmp the answer is unknown, so an empty result would be wrong.
                 Err(source) => {
                     return Err(Error::system("the comparison of two descriptors", source));
                 }
@@ -217,7 +219,7 @@ fn by_description(
     Ok(groups)
 }
 
-/// The object behind these descriptors, if both processes have some.
+/// Returns the object of these descriptors if both processes have some.
 fn shared_object(rows: Vec<(usize, HandleValue, Row)>) -> Option<SharedObject> {
     let mut handles = [Vec::new(), Vec::new()];
     for (which, value, _) in &rows {
@@ -232,7 +234,7 @@ fn shared_object(rows: Vec<(usize, HandleValue, Row)>) -> Option<SharedObject> {
 #[cfg(test)]
 mod tests {
     #[cfg(feature = "faults")]
-    mod between_two_looks {
+    mod kcmp_failures {
         use std::os::fd::{AsRawFd, OwnedFd};
 
         use super::super::*;
@@ -240,52 +242,55 @@ mod tests {
 
         const CLOSED: i32 = libc::EBADF;
 
-        /// Two of the first process's descriptors and two of the second's, each one object, in an order in which the first
-        /// comparison is of the first two.
+        /// Groups two descriptors of each of two processes. They refer to two objects, and the first comparison is
+        /// between the first two descriptors.
         fn grouped(turn: Turn) -> Result<Vec<Vec<usize>>> {
             let id = std::process::id();
             let process = Process::open(id)?;
-            let one: OwnedFd = std::fs::File::open("/proc/self/stat").expect("it is there").into();
-            let other: OwnedFd = std::fs::File::open("/proc/self/stat").expect("it is there").into();
-            let copy = |of: &OwnedFd| of.try_clone().expect("there is room");
+            let one: OwnedFd = std::fs::File::open("/proc/self/stat").expect("/proc is mounted").into();
+            let other: OwnedFd = std::fs::File::open("/proc/self/stat").expect("/proc is mounted").into();
+            let copy = |of: &OwnedFd| of.try_clone().expect("a descriptor can be cloned");
             let all = [copy(&one), copy(&other), one, other];
             let values =
                 all.each_ref().map(|it| HandleValue::try_from(u64::from(it.as_raw_fd().unsigned_abs())));
             let mut rows = Vec::new();
-            for (place, value) in values.iter().enumerate() {
-                let value = *value.as_ref().expect("it is open");
-                let row = sys::row(id, value).expect("one can look").expect("it is open");
-                rows.push((place / 2, value, row));
+            for (index, value) in values.iter().enumerate() {
+                let value = *value.as_ref().expect("a handle value");
+                let row = sys::row(id, value).expect("the row can be read").expect("the descriptor is open");
+                rows.push((index / 2, value, row));
             }
             let (groups, were_taken) =
                 taking([turn], || by_description(rows, [&process, &process], [id, id]));
             assert!(were_taken);
-            let place = |value: HandleValue| {
-                values.iter().position(|it| it.as_ref().is_ok_and(|it| *it == value)).expect("one of those")
+            let index_of = |value: HandleValue| {
+                values
+                    .iter()
+                    .position(|it| it.as_ref().is_ok_and(|it| *it == value))
+                    .expect("one of the values")
             };
             let mut groups: Vec<Vec<usize>> = groups?
                 .into_iter()
-                .map(|group| group.into_iter().map(|(_, value, _)| place(value)).collect())
+                .map(|group| group.into_iter().map(|(_, value, _)| index_of(value)).collect())
                 .collect();
             groups.sort_unstable();
             Ok(groups)
         }
 
         #[test]
-        fn what_is_closed_between_two_looks_drops_out() -> Result<()> {
-            // Nothing is.
+        fn descriptor_closed_during_the_comparison_is_dropped() -> Result<()> {
+            // No descriptor is closed.
             assert_eq!(grouped(Turn::comes_after("kcmp", 0, || {}))?, [[0, 2], [1, 3]]);
-            // The first of the two that were compared: the second can be compared with itself.
+            // The first of the compared descriptors is closed: the second can be compared with itself.
             assert_eq!(grouped(Turn::fails("kcmp", 0..1, CLOSED))?, [vec![1, 3], vec![2]]);
-            // The second.
+            // The second descriptor is closed.
             assert_eq!(grouped(Turn::fails("kcmp", 0..2, CLOSED))?, [vec![0, 2], vec![3]]);
-            // The process is no more.
+            // The process has exited.
             assert_eq!(grouped(Turn::fails("kcmp", 0..2, libc::ESRCH))?, [vec![0, 2], vec![3]]);
             Ok(())
         }
 
         #[test]
-        fn what_can_not_be_compared_is_an_error() {
+        fn failed_comparison_is_an_error() {
             let refused = grouped(Turn::fails("kcmp", 0..1, libc::EPERM));
             assert!(matches!(refused, Err(Error::AccessDenied { call: "kcmp", .. })), "{refused:?}");
             let unknown = grouped(Turn::fails("kcmp", 0..1, libc::ENOSYS));

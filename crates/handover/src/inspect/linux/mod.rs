@@ -1,4 +1,4 @@
-//! Linux: descriptors in /proc, and ptrace.
+//! The Linux half: descriptors in `/proc`, and `ptrace`.
 
 pub(super) mod audit;
 mod audited_process;

@@ -1,4 +1,4 @@
-//! Following a command and all that it creates, from process to process.
+//! Debugs a command and all processes that it creates.
 
 use std::os::windows::io::AsHandle;
 use std::os::windows::process::ExitStatusExt;
@@ -6,56 +6,62 @@ use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::audited_process::look;
+use super::audited_process::snapshot;
 use crate::error::{Error, Result};
-use crate::inspect::audit::{AuditedProcess, Show, Watch, gallery};
+use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
 use crate::sys::debug::{self, Exception, Happened, What};
 use crate::sys::io::Owned;
 use crate::sys::process::terminate;
 use crate::sys::{Errand, SysError, begin_thread};
 
-/// How the command was and what it has started; `None` if the deadline came first.
+/// The command's exit status and the processes of its tree; `None` if the deadline passed first.
 type Outcome = Option<(ExitStatus, Vec<AuditedProcess>)>;
 
-/// Runs the command to the end of its tree, on a thread of its own: what is debugged is debugged by a thread.
-pub(crate) fn run(command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
+/// Runs the command until all processes of its tree have exited. It runs on a separate thread, because a debuggee is
+/// bound to one thread.
+pub(crate) fn run(command: Command, deadline: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
     let errand = Errand::of_this_thread();
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("handover audit".into());
-        let (show, gallery) = gallery();
-        let begun =
-            begin_thread(|| thread.spawn_scoped(scope, move || errand.run(|| follow(command, until, &show))));
-        let debugger = begun.map_err(failed("the thread that debugs"))?;
-        let started = gallery.watch(watch);
+        let (reporter, watcher) = report_channel();
+        let begun = begin_thread(|| {
+            thread.spawn_scoped(scope, move || errand.run(|| follow(command, deadline, &reporter)))
+        });
+        let debugger = begun.map_err(failed("the thread that debugs the processes"))?;
+        let started = watcher.watch(watch);
         let status = debugger.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(status.map(|status| (status, started)))
     })
 }
 
-fn failed(what: &str) -> impl FnOnce(SysError) -> Error {
-    let what = what.to_owned();
-    move |error| Error::system(what, error)
+fn failed(context: &str) -> impl FnOnce(SysError) -> Error {
+    let context = context.to_owned();
+    move |error| Error::system(context, error)
 }
 
-/// The debugger's thread.
-fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<Option<ExitStatus>> {
-    let what = format!("the program {:?}", command.get_program());
+/// Runs the debugger's thread.
+fn follow(
+    mut command: Command,
+    deadline: Option<Instant>,
+    reporter: &Reporter,
+) -> Result<Option<ExitStatus>> {
+    let context = format!("the program {:?}", command.get_program());
     let mut tree = Tree::default();
-    debug::begin().map_err(failed("the thread that debugs"))?;
-    let child = debug::spawn(&mut command).map_err(failed(&what))?;
+    debug::begin().map_err(failed("the thread that debugs the processes"))?;
+    let child = debug::spawn(&mut command).map_err(failed(&context))?;
     tree.is_expected = true;
     if child.is_piped {
         return Err(Error::invalid(
-            what,
-            "has a pipe to this process for a stream, and nobody at its other end",
+            context,
+            "has a pipe to this process as a stream, which this process would never read or write",
         ));
     }
     let mut status = None;
     while tree.is_expected || !tree.processes.is_empty() {
-        let Some(happened) = tree.next(until)? else { return Ok(None) };
-        let swallow = match &happened.what {
+        let Some(happened) = tree.next(deadline)? else { return Ok(None) };
+        let is_handled = match &happened.what {
             What::Begins(process) => {
-                if !show.show(look(happened.process, process.as_handle()).into()) {
+                if !reporter.report(snapshot(happened.process, process.as_handle()).into()) {
                     tree.go_on(happened, true)?;
                     return Ok(None);
                 }
@@ -67,48 +73,49 @@ fn follow(mut command: Command, until: Option<Instant>, show: &Show) -> Result<O
                 }
                 true
             }
-            What::Raises(exception) => tree.is_the_debuggers(happened.process, *exception),
+            What::Raises(exception) => tree.belongs_to_debugger(happened.process, *exception),
             What::Other => true,
         };
-        tree.go_on(happened, swallow)?;
+        tree.go_on(happened, is_handled)?;
     }
     match status {
         Some(status) => Ok(Some(status)),
         None => {
             let error = SysError::unexpected("DbgUiWaitStateChange", "it did not report the command's exit");
-            Err(failed(&what)(error))
+            Err(failed(&context)(error))
         }
     }
 }
 
-/// A process that is debugged.
+/// A debugged process.
 struct Debugged {
     id: u32,
     process: Owned,
-    /// The kinds of breakpoints that it has come to.
+    /// The kinds of breakpoints that it has already reached.
     breakpoints: Vec<i32>,
 }
 
-/// What is debugged. With this, it ends.
+/// The debugged processes. Dropping the tree kills them.
 #[derive(Default)]
 struct Tree {
     processes: Vec<Debugged>,
-    /// Whether the command was created, and hasn't begun yet.
+    /// Whether the command was created, but its first event has not arrived yet.
     is_expected: bool,
 }
 
 impl Tree {
-    /// The next that happens; `None` if nothing does until then.
-    fn next(&self, until: Option<Instant>) -> Result<Option<Happened>> {
+    /// Waits for the next event, or returns `None` at the deadline.
+    fn next(&self, deadline: Option<Instant>) -> Result<Option<Happened>> {
         loop {
-            const LONGEST: Duration = Duration::from_secs(60);
-            // However much happens, and however fast.
-            if until.is_some_and(|until| Instant::now() >= until) {
+            const MAX_WAIT: Duration = Duration::from_secs(60);
+            // Checked before each wait, so that a flood of events can't extend the deadline.
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(None);
             }
-            let left = until.map_or(LONGEST, |until| until.saturating_duration_since(Instant::now()));
-            // Rounded up, so that the deadline has passed when it is said to.
-            let milliseconds = left.min(LONGEST).as_micros().div_ceil(1000);
+            let left =
+                deadline.map_or(MAX_WAIT, |deadline| deadline.saturating_duration_since(Instant::now()));
+            // Rounded up, so that the deadline has passed once the wait times out.
+            let milliseconds = left.min(MAX_WAIT).as_micros().div_ceil(1000);
             let milliseconds = u32::try_from(milliseconds).unwrap_or(u32::MAX - 1);
             if let Some(happened) = self.wait(milliseconds)? {
                 return Ok(Some(happened));
@@ -117,14 +124,14 @@ impl Tree {
     }
 
     fn wait(&self, milliseconds: u32) -> Result<Option<Happened>> {
-        debug::next(milliseconds).map_err(failed("the processes that are debugged"))
+        debug::next(milliseconds).map_err(failed("the debugged processes"))
     }
 
-    /// Whether an exception is there for the debugger alone, so that the program shouldn't see it.
-    fn is_the_debuggers(&mut self, id: u32, exception: Exception) -> bool {
+    /// Returns whether an exception exists only because of the debugger, so that the program must not see it.
+    fn belongs_to_debugger(&mut self, id: u32, exception: Exception) -> bool {
         let Exception::Breakpoint(code) = exception else { return exception == Exception::OfADebuggedCall };
-        // With one a process begins, a 32-bit one on 64-bit Windows with two kinds; those that follow are its
-        // own.
+        // Each process starts with a breakpoint of the loader; a 32-bit process on 64-bit Windows starts with one of
+        // each kind. Later breakpoints are the program's own.
         let Some(debugged) = self.processes.iter_mut().find(|debugged| debugged.id == id) else {
             return false;
         };
@@ -135,9 +142,9 @@ impl Tree {
         is_first
     }
 
-    /// Lets a process go on, and notes what is left.
-    fn go_on(&mut self, happened: Happened, swallow: bool) -> Result<()> {
-        let gone = debug::go_on(&happened, swallow);
+    /// Resumes a process, and updates the list of remaining processes.
+    fn go_on(&mut self, happened: Happened, is_handled: bool) -> Result<()> {
+        let gone = debug::go_on(&happened, is_handled);
         match happened.what {
             What::Begins(process) => {
                 self.is_expected = false;
@@ -151,11 +158,11 @@ impl Tree {
 }
 
 impl Drop for Tree {
-    /// Ends what is left and waits for it. If that takes too long, the system does it.
+    /// Kills the remaining processes and waits for them. If that takes too long, the system finishes it.
     fn drop(&mut self) {
         let begun = Instant::now();
         for debugged in &self.processes {
-            // One that is ending can't be ended.
+            // Terminating a process that is already exiting fails, which is fine.
             let _ = terminate(debugged.process.as_handle());
         }
         while (self.is_expected || !self.processes.is_empty()) && begun.elapsed() < Duration::from_secs(10) {
@@ -185,14 +192,14 @@ mod tests {
     use crate::sys::process::exit_status;
 
     #[test]
-    fn the_first_breakpoint_of_each_kind_is_the_debuggers() -> Result<(), std::io::Error> {
-        // An event stands for the process: it is never ended by this.
+    fn first_breakpoint_of_each_kind_belongs_to_the_debugger() -> Result<(), std::io::Error> {
+        // An event stands in for the process. The test clears the list before the drop could terminate it.
         let process = create_object::event(true)?;
         let mut tree = Tree::default();
         tree.processes.push(Debugged { id: 4, process, breakpoints: Vec::new() });
-        let mut swallows = |id, exception| tree.is_the_debuggers(id, exception);
+        let mut swallows = |id, exception| tree.belongs_to_debugger(id, exception);
         for kind in [STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT] {
-            assert!(!swallows(8, Exception::Breakpoint(kind)), "of a process that nobody knows");
+            assert!(!swallows(8, Exception::Breakpoint(kind)), "of a process that isn't in the tree");
             assert!(swallows(4, Exception::Breakpoint(kind)));
             assert!(!swallows(4, Exception::Breakpoint(kind)));
         }
@@ -203,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_has_ended_when_its_tree_has() -> Result<()> {
-        // The command of which nothing is known yet, and one that goes on.
+    fn dropping_the_tree_kills_its_processes() -> Result<()> {
+        // Once before the command's first event, and once after it.
         for begins in [false, true] {
             debug::begin().map_err(failed("this thread"))?;
             let mut tree = Tree::default();
@@ -214,15 +221,15 @@ mod tests {
             let child = debug::spawn(&mut command).map_err(failed("this program"))?;
             tree.is_expected = true;
             if begins {
-                let until = Some(Instant::now() + Duration::from_secs(10));
-                let happened = tree.next(until)?.expect("it begins");
+                let deadline = Some(Instant::now() + Duration::from_secs(10));
+                let happened = tree.next(deadline)?.expect("the process begins");
                 assert!(matches!(happened.what, What::Begins(_)), "{happened:?}");
                 tree.go_on(happened, true)?;
                 assert_eq!((tree.is_expected, tree.processes.len()), (false, 1));
             }
             drop(tree);
             let status = exit_status(child.process()).map_err(failed("the child"))?;
-            // Neither running still, nor at its own end.
+            // The process is neither still running (259) nor did it exit by itself (0).
             let code = status.and_then(|status| status.code());
             assert!(!matches!(code, Some(259 | 0)), "{code:?}");
         }

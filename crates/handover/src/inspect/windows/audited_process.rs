@@ -1,4 +1,4 @@
-//! What the system shows of a process that stands still before its first instruction.
+//! Collects what the system shows about a process that is stopped before its first instruction.
 
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::OsStringExt;
@@ -8,7 +8,7 @@ use super::handle_table::inherited;
 use crate::error::Result;
 use crate::handle::{HandleValue, ProcessIdentity};
 use crate::inherit::{Manifest, VARIABLE, identity_of};
-use crate::inspect::audit::Seen;
+use crate::inspect::audit::ProcessSnapshot;
 use crate::inspect::{HandleEntry, Unavailable};
 use crate::sys::SysError;
 use crate::sys::handle::duplicate_from;
@@ -18,53 +18,53 @@ use crate::sys::peb::{Parameters, basic, program, read};
 use crate::sys::process::exit_status;
 use crate::sys::text::is_same_variable;
 
-/// All that is to be known.
-pub(super) fn look(id: u32, process: BorrowedHandle<'_>) -> Seen {
+/// Collects the information about a stopped process.
+pub(super) fn snapshot(id: u32, process: BorrowedHandle<'_>) -> ProcessSnapshot {
     let basic = basic(process);
     let parent = basic.as_ref().map_or(0, |basic| basic.parent);
-    let parameters = basic.and_then(|basic| read(process, basic)).map_err(untold("its parameters"));
-    let inherited = inherited(id, process).map_err(untold("its handles"));
+    let parameters = basic.and_then(|basic| read(process, basic)).map_err(unavailable("its parameters"));
+    let inherited = inherited(id, process).map_err(unavailable("its handles"));
     let inherited = if has_exited(process) {
-        // What it had is closed, under one's hands.
-        Err(Unavailable { why: "it has been ended before it was looked at".into() })
+        // The process was killed meanwhile, which closed its handles, so the list is incomplete.
+        Err(Unavailable { reason: "the process exited before it could be examined".into() })
     } else {
         inherited
     };
     let streams = parameters.as_ref().map(streams).map_err(Clone::clone);
-    let twice = match (&inherited, &streams) {
-        (Ok(inherited), Ok(streams)) => twice(process, inherited, streams),
+    let duplicate_streams = match (&inherited, &streams) {
+        (Ok(inherited), Ok(streams)) => duplicate_streams(process, inherited, streams),
         _ => Vec::new(),
     };
-    Seen {
+    ProcessSnapshot {
         id,
         parent,
-        program: program(process).map_err(untold("its program")),
+        program: program(process).map_err(unavailable("its program")),
         inherited,
         streams,
-        twice,
+        duplicate_streams,
         listed: parameters.and_then(|parameters| {
-            listed(parent, &parameters.environment).map_err(|error| Unavailable { why: error.to_string() })
+            listed(parent, &parameters.environment).map_err(|error| Unavailable { reason: error.to_string() })
         }),
     }
 }
 
-/// Whether somebody has ended it.
+/// Returns whether the stopped process has been killed.
 fn has_exited(process: BorrowedHandle<'_>) -> bool {
     const STILL_ACTIVE: i32 = 259;
     !exit_status(process).is_ok_and(|status| status.and_then(|status| status.code()) == Some(STILL_ACTIVE))
 }
 
-fn untold(what: &str) -> impl FnOnce(SysError) -> Unavailable {
-    move |error| Unavailable { why: format!("{what}: {error}") }
+fn unavailable(what: &str) -> impl FnOnce(SysError) -> Unavailable {
+    move |error| Unavailable { reason: format!("{what}: {error}") }
 }
 
-/// Its three streams and its console, as far as they are handles.
+/// Returns the handle values of its three standard streams and its console, if they are valid.
 fn streams(parameters: &Parameters) -> Vec<HandleValue> {
     parameters.streams.iter().filter_map(|number| HandleValue::new(*number as u64).ok()).collect()
 }
 
-/// What refers to the same object as one of the streams.
-fn twice(
+/// Returns the inherited handles that refer to the same object as one of the streams.
+fn duplicate_streams(
     process: BorrowedHandle<'_>,
     inherited: &[HandleEntry],
     streams: &[HandleValue],
@@ -79,17 +79,18 @@ fn twice(
     inherited.iter().map(HandleEntry::value).filter(|value| is_stream(*value)).collect()
 }
 
-/// What its environment lists, if its parent has written that for it and not for another.
+/// Returns the objects that the environment lists, if the parent wrote the list for this process.
 fn listed(parent: u32, block: &[u16]) -> Result<Vec<(String, HandleValue)>> {
     let Some(text) = variable(block, VARIABLE) else { return Ok(Vec::new()) };
     let manifest = Manifest::parse(&text.to_string_lossy())?;
     let Ok(meant_for) = ProcessIdentity::parse(&manifest.meant_for) else { return Ok(Vec::new()) };
-    // As the process itself will ask.
-    let is_its = meant_for.id == parent && identity_of(parent)?.is_none_or(|identity| identity == meant_for);
-    Ok(if is_its { manifest.objects } else { Vec::new() })
+    // The process itself makes the same check later.
+    let is_for_this_process =
+        meant_for.id == parent && identity_of(parent)?.is_none_or(|identity| identity == meant_for);
+    Ok(if is_for_this_process { manifest.objects } else { Vec::new() })
 }
 
-/// A variable's value.
+/// Returns the value of a variable in an environment block.
 fn variable(block: &[u16], name: &str) -> Option<OsString> {
     block.split(|unit| *unit == 0).find_map(|variable| {
         let end = variable.iter().position(|unit| *unit == u16::from(b'='))?;
@@ -106,7 +107,7 @@ mod tests {
     use crate::process::Process;
 
     #[test]
-    fn a_variable_is_found_by_its_whole_name() {
+    fn variable_is_found_by_its_whole_name() {
         let found =
             |text: &str| variable(&text.replace('|', "\0").encode_utf16().collect::<Vec<_>>(), "NAME");
         assert_eq!(found("=C:=C:\\|A=1|name=2|Z=3|"), Some("2".into()));
@@ -115,36 +116,36 @@ mod tests {
     }
 
     #[test]
-    fn what_another_process_was_told_is_not_this_ones() -> Result<()> {
+    fn manifest_for_another_process_lists_nothing() -> Result<()> {
         let this = Process::current_identity()?;
-        let told = |meant_for: &str, parent: u32| {
+        let listed_objects = |meant_for: &str, parent: u32| {
             let block: Vec<u16> =
                 format!("A=1\0{VARIABLE}=1 {meant_for} 68=ready\0").encode_utf16().collect();
             listed(parent, &block)
         };
         let ready = vec![("ready".to_owned(), "68".parse()?)];
-        assert_eq!(told(&this.to_string(), this.id)?, ready);
-        // Of a process that had the id before, and of another one.
+        assert_eq!(listed_objects(&this.to_string(), this.id)?, ready);
+        // A manifest from an earlier process with this id, and one from another process.
         let earlier = this.to_string().replace('@', "@1");
-        assert_eq!(told(&earlier, this.id)?, []);
-        assert_eq!(told(&this.to_string(), this.id + 4)?, []);
-        assert_eq!(told("nobody", this.id)?, []);
-        // One that can't be asked is believed by its number.
+        assert_eq!(listed_objects(&earlier, this.id)?, []);
+        assert_eq!(listed_objects(&this.to_string(), this.id + 4)?, []);
+        assert_eq!(listed_objects("nobody", this.id)?, []);
+        // If the parent can't be queried, its id alone decides.
         let nobody = 0x7fff_fffc;
-        assert_eq!(told(&format!("{nobody}@1"), nobody)?, ready);
+        assert_eq!(listed_objects(&format!("{nobody}@1"), nobody)?, ready);
         Ok(())
     }
 
     #[test]
-    fn a_process_that_has_ended_has_nothing_to_look_at() -> io::Result<()> {
+    fn exited_process_has_no_handles() -> io::Result<()> {
         use std::os::windows::io::AsHandle;
         let program = std::env::current_exe()?;
         let mut command = std::process::Command::new(program);
         let mut child = command.arg("--list").stdout(std::process::Stdio::null()).spawn()?;
         assert!(child.wait()?.success());
-        let seen = look(child.id(), child.as_handle());
-        let untold = seen.inherited.expect_err("it has nothing any more");
-        assert!(untold.to_string().contains("ended before"), "{untold}");
+        let snapshot = snapshot(child.id(), child.as_handle());
+        let unavailable = snapshot.inherited.expect_err("the process has exited");
+        assert!(unavailable.to_string().contains("exited before"), "{unavailable}");
         Ok(())
     }
 }

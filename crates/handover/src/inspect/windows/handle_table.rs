@@ -1,6 +1,7 @@
-//! Other processes' handles.
+//! Reads the handles of other processes.
 //!
-//! The kernel answers about one's own handles alone, so each is duplicated for the length of the questions.
+//! The kernel answers queries only about handles of the calling process, so each handle is duplicated for as long as it
+//! is queried.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,10 +22,10 @@ use crate::sys::{SysError, SysResult};
 
 pub(crate) use crate::handle::access_names::words;
 
-/// How many files may fail to tell their names before no more are asked: each costs a tenth of a second.
-const MOST_UNANSWERED: usize = 20;
+/// The number of files whose name queries may time out before no more are made. Each costs 100 ms.
+const MAX_UNANSWERED: usize = 20;
 
-/// Opens a process with the right to duplicate out of it or, if this user hasn't that, without.
+/// Opens a process with the right to duplicate its handles, or without it if this user doesn't have that right.
 pub(crate) fn open(id: u32) -> Result<Process> {
     match Process::open_with(id, Access::PROCESS_DUP_HANDLE) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Process::open(id),
@@ -32,13 +33,13 @@ pub(crate) fn open(id: u32) -> Result<Process> {
     }
 }
 
-/// The handles of a process.
+/// Returns the handles of a process.
 pub(crate) fn entries(process: &Process) -> Result<Vec<HandleEntry>> {
-    Ok(entries_of(listed(process)?, process.handle(), |error| refusal(process, error)))
+    Ok(entries_of(listed(process)?, process.handle(), |error| unavailable_reason(process, error)))
 }
 
-/// The handles that a process which can't become another one now has inherited: those with the flag by which
-/// that happens.
+/// Returns the handles that a process has inherited, which are those with the inheritable flag. The process's id can't
+/// be reused meanwhile.
 pub(super) fn inherited(id: u32, process: BorrowedHandle<'_>) -> SysResult<Vec<HandleEntry>> {
     let inherited = handles_of(id)?.into_iter().filter(|handle| handle.inheritable).collect();
     Ok(entries_of(inherited, process, |error| Unavailable::because(error)))
@@ -47,7 +48,7 @@ pub(super) fn inherited(id: u32, process: BorrowedHandle<'_>) -> SysResult<Vec<H
 fn entries_of(
     list: Vec<Listed>,
     process: BorrowedHandle<'_>,
-    refusal: impl Fn(&SysError) -> Unavailable,
+    unavailable_reason: impl Fn(&SysError) -> Unavailable,
 ) -> Vec<HandleEntry> {
     let mut names = Names::default();
     let mut kinds = Kinds::default();
@@ -62,9 +63,9 @@ fn entries_of(
                 };
                 (kind.map_err(Unavailable::because), name)
             }
-            // Closed since the list was made.
+            // The handle was closed after the list was made.
             Err(error) if is_invalid_handle(&error) => continue,
-            Err(error) => (Err(refusal(&error)), Err(refusal(&error))),
+            Err(error) => (Err(unavailable_reason(&error)), Err(unavailable_reason(&error))),
         };
         if let Ok(kind) = &kind {
             kinds.0.insert(listed.kind, kind.clone());
@@ -97,19 +98,20 @@ fn listed(process: &Process) -> Result<Vec<Listed>> {
     Ok(listed)
 }
 
-/// Why a handle couldn't be duplicated.
-fn refusal(process: &Process, error: &SysError) -> Unavailable {
+/// Returns the reason why a handle couldn't be duplicated.
+fn unavailable_reason(process: &Process, error: &SysError) -> Unavailable {
     let same_kind = SysError::new(error.call, error.kind());
-    match refused_duplication(process, "look into", same_kind) {
-        Error::AccessDenied { right, .. } => {
-            Unavailable::because(format_args!("the right {right} to process {} is lacking", process.id()))
-        }
+    match refused_duplication(process, "duplicate its handles", same_kind) {
+        Error::AccessDenied { right, .. } => Unavailable::because(format_args!(
+            "this process lacks the right {right} to process {}",
+            process.id()
+        )),
         _ => Unavailable::because(error),
     }
 }
 
-/// Which kinds the system's numbers stand for: what is learned from one handle is known of the others, also
-/// of those that can't be asked about.
+/// The kinds that the system's type numbers stand for. A type number learned from one handle also gives the kind of
+/// handles that can't be queried.
 #[derive(Debug, Default)]
 struct Kinds(HashMap<u16, ObjectKind>);
 
@@ -123,7 +125,7 @@ impl Kinds {
     }
 }
 
-/// Asks for names.
+/// Queries the names of objects.
 #[derive(Debug, Default)]
 struct Names {
     asker: Asker,
@@ -136,32 +138,33 @@ impl Names {
             ObjectKind::File => self.of_file(copy),
             ObjectKind::Process => match ask_for_id(copy.handle()) {
                 Some(id) => Ok(Some(format!("process {id}"))),
-                None => Err(Unavailable::because("the handle carries no right to ask which process it is")),
+                None => Err(Unavailable::because("the handle lacks the right to query the process id")),
             },
             ObjectKind::Thread => match ids_of_thread(copy.handle()) {
                 Some((thread, process)) => Ok(Some(format!("thread {thread} of process {process}"))),
-                None => Err(Unavailable::because("the handle carries no right to ask which thread it is")),
+                None => Err(Unavailable::because("the handle lacks the right to query the thread id")),
             },
             _ => sys::name_of(copy.handle()).map_err(Unavailable::because),
         }
     }
 
     fn of_file(&mut self, copy: Owned) -> Result<Option<String>, Unavailable> {
-        if self.unanswered >= MOST_UNANSWERED {
+        if self.unanswered >= MAX_UNANSWERED {
             return Err(Unavailable::because(format_args!(
-                "not asked: {MOST_UNANSWERED} others didn't answer"
+                "not asked, because {MAX_UNANSWERED} earlier queries for names of files timed out"
             )));
         }
         match self.asker.name_of(copy.handle()) {
             Ok(Answer::Name(name)) => return Ok(name),
             Ok(Answer::Never) => {}
-            // Closing it would wait as long as the question does.
+            // The handle leaks on purpose, because closing it would block as long as the query does.
             Ok(Answer::Stuck) => std::mem::forget(copy),
             Err(error) => return Err(Unavailable::because(error)),
         }
         self.unanswered += 1;
         Err(Unavailable::because(
-            "the kernel doesn't answer: somebody is in a call on it, as a reader of a pipe is",
+            "the kernel doesn't answer the query for the name, probably because a thread is blocked in a call on the \
+             file, such as a read from a pipe",
         ))
     }
 }
@@ -174,12 +177,13 @@ struct Candidate {
     copy: Owned,
 }
 
-/// Those of the two processes' handles that refer to one object.
+/// Returns the objects to which both processes have handles.
 pub(crate) fn shared_objects(one: &Process, other: &Process) -> Result<SharedObjects> {
-    let mut sharing = SharedObjects::default();
-    // Where the kernel tells where an object is, only those at one place can be one.
+    let mut shared = SharedObjects::default();
+    // Where the system reports the kernel addresses of objects, only handles with the same address can refer to the
+    // same object.
     let mut candidates: HashMap<(ObjectKind, usize), Vec<Candidate>> = HashMap::new();
-    // Both lists before the first duplicate, which would stand in this process's own.
+    // Both lists are made before the first duplicate, which would otherwise appear in the list of this process.
     let lists = [listed(one)?, listed(other)?];
     for (which, (process, list)) in std::iter::zip([one, other], lists).enumerate() {
         for listed in list {
@@ -187,11 +191,11 @@ pub(crate) fn shared_objects(one: &Process, other: &Process) -> Result<SharedObj
                 Ok(copy) => copy,
                 Err(error) if is_invalid_handle(&error) => continue,
                 Err(error) => {
-                    sharing.incomplete.push((process.id(), listed.value, refusal(process, &error)));
+                    shared.incomplete.push((process.id(), listed.value, unavailable_reason(process, &error)));
                     continue;
                 }
             };
-            // Of an object that has no handle but this one and our duplicate, nobody else has any.
+            // An object with no other handles than this one and our duplicate is not shared.
             let is_alone = sys::handle_count(copy.handle()).is_ok_and(|count| count <= 2);
             match kind_of(copy.handle()) {
                 Ok(_) if is_alone => {}
@@ -200,7 +204,7 @@ pub(crate) fn shared_objects(one: &Process, other: &Process) -> Result<SharedObj
                     candidates.entry((kind, listed.object)).or_default().push(candidate);
                 }
                 Err(error) => {
-                    sharing.incomplete.push((process.id(), listed.value, Unavailable::because(error)));
+                    shared.incomplete.push((process.id(), listed.value, Unavailable::because(error)));
                 }
             }
         }
@@ -208,22 +212,22 @@ pub(crate) fn shared_objects(one: &Process, other: &Process) -> Result<SharedObj
     let mut names = Names::default();
     for ((kind, _), candidates) in candidates {
         let groups = grouped(candidates).map_err(|error| {
-            Error::system(format!("handles of processes {} and {}", one.id(), other.id()), error)
+            Error::system(format!("the handles of processes {} and {}", one.id(), other.id()), error)
         })?;
-        sharing.objects.extend(groups.into_iter().map(|(first, handles)| SharedObject {
+        shared.objects.extend(groups.into_iter().map(|(first, handles)| SharedObject {
             name: names.of(&kind, first).ok().flatten(),
             kind: kind.clone(),
             handles,
         }));
     }
-    sharing.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
-    Ok(sharing)
+    shared.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
+    Ok(shared)
 }
 
-/// One object that both have, with one handle to it and the values of both.
+/// An object that both processes have: a handle to it, and the handle values in both.
 type Group = (Owned, [Vec<HandleValue>; 2]);
 
-/// The objects that both processes have: each of the one's is looked for among the other's.
+/// Returns the objects that both processes have, by comparing the first process's handles with the second's.
 fn grouped(candidates: Vec<Candidate>) -> SysResult<Vec<Group>> {
     let (ones, mut others): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|some| some.which == 0);
     let mut groups: Vec<Group> = Vec::new();
@@ -260,28 +264,28 @@ mod tests {
     use crate::sys::handle::duplicate_here;
 
     #[test]
-    fn a_thread_is_named_by_its_id_and_its_process() -> io::Result<()> {
-        let (tell, told) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || told.recv());
+    fn thread_name_has_its_id_and_its_process() -> io::Result<()> {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || receiver.recv());
         let copy = duplicate_here(thread.as_handle(), None, false)?;
         let name = Names::default().of(&ObjectKind::Thread, copy).map_err(io::Error::other)?.expect("a name");
         let words: Vec<&str> = name.split(' ').collect();
         let [a_thread, id, "of", "process", process] = words[..] else { panic!("{name}") };
         assert_eq!((a_thread, process), ("thread", &*std::process::id().to_string()));
         assert!(id.parse::<u32>().is_ok_and(|id| id != 0), "{name}");
-        drop(tell);
+        drop(sender);
         assert!(thread.join().is_ok());
         Ok(())
     }
 
     #[test]
-    fn after_many_files_without_an_answer_no_more_are_asked() -> io::Result<()> {
+    fn name_queries_stop_after_many_timeouts() -> io::Result<()> {
         let file = || create_object::event(true);
-        let mut names = Names { unanswered: MOST_UNANSWERED - 1, ..Names::default() };
+        let mut names = Names { unanswered: MAX_UNANSWERED - 1, ..Names::default() };
         assert!(names.of_file(file()?).is_ok());
-        names.unanswered = MOST_UNANSWERED;
-        let untold = names.of_file(file()?).expect_err("not asked");
-        assert!(untold.to_string().contains("not asked"), "{untold}");
+        names.unanswered = MAX_UNANSWERED;
+        let unavailable = names.of_file(file()?).expect_err("not asked");
+        assert!(unavailable.to_string().contains("not asked"), "{unavailable}");
         Ok(())
     }
 }

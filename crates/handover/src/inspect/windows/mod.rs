@@ -1,4 +1,4 @@
-//! Windows: handle tables, and the debugging interface.
+//! The Windows half: handle tables, and the debugging interface.
 
 pub(super) mod audit;
 mod audited_process;

@@ -1,8 +1,8 @@
-//! A name that one process has at a time.
+//! `NameLock`: a name that only one process can hold at a time.
 //!
-//! In the user's runtime directory there are two files for it: one that is locked as long as the name is in use, and a
-//! socket through which others reach whoever uses it. The system takes the lock off a process that ends, however it
-//! ends, and the next one who takes the name removes what was left.
+//! Each name has two files in the user's runtime directory: a lock file, which is locked while the name is in use, and
+//! a socket, by which other processes connect to the holder. When the holder exits, crashes or is killed, the kernel
+//! releases its lock. The next holder removes files that remained.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -18,30 +18,30 @@ use crate::sys::io::HasHandle;
 use crate::sys::lock::{LockFile, try_lock};
 use crate::sys::{Answered, Argument, SysResult, always, ask, call, unix_socket, user};
 
-/// What stands in the file of a name that nobody serves.
-const KEPT: &[u8] = b"1";
+/// The content of the lock file of a name that is held without a server, as a single instance holds it.
+const UNSERVED: &[u8] = b"1";
 
-/// Whether somebody has the name whom nobody can ask for anything.
-pub(super) fn is_kept(name: &str) -> bool {
+/// Returns whether the name is marked as held without a server, so no object can be requested under it.
+pub(super) fn is_unserved(name: &str) -> bool {
     Paths::of(Sort::Object, name)
         .is_ok_and(|paths| metadata_of(&paths.lock).is_ok_and(|metadata| metadata.len() > 0))
 }
 
-/// The name is this process's as long as this lives.
+/// A name that this process holds. Dropping it frees the name.
 #[derive(Debug)]
 pub(crate) struct NameLock {
     paths: Paths,
-    /// What it takes for the lock to be on.
+    /// The open lock file, which holds the lock.
     file: LockFile,
-    was_left: bool,
+    was_abandoned: bool,
 }
 
 impl NameLock {
-    /// Takes the name; `None` if somebody has it.
+    /// Takes the name. Returns `None` if it is in use.
     pub(crate) fn take(sort: Sort, name: &str) -> Result<Option<Self>> {
         static SWEPT: Once = Once::new();
         let paths = Paths::of(sort, name)?;
-        // What can't be swept is in nobody's way.
+        // Files that can't be removed don't affect this name, so errors are ignored.
         SWEPT.call_once(|| drop(sweep(&paths)));
         let mut is_first = true;
         let failed = || failed(name);
@@ -51,7 +51,7 @@ impl NameLock {
             let file = LockFile::open(&paths.lock, &mut options).map_err(failed())?;
             match try_lock(&file) {
                 Ok(true) => {}
-                // Somebody may only be sweeping.
+                // Another process may hold the lock only for a moment, to sweep. Try once more.
                 Ok(false) if is_first => {
                     is_first = false;
                     std::thread::sleep(Duration::from_millis(1));
@@ -60,7 +60,8 @@ impl NameLock {
                 Ok(false) => return Ok(None),
                 Err(error) => return Err(failed()(error)),
             }
-            // Whoever had it may have removed the file just before that, and then the lock is on nothing.
+            // The previous holder may have removed the file after this process opened it. Then the lock is on a deleted
+            // file and doesn't protect the name.
             if !is_same(&file, &paths.lock).map_err(failed())? {
                 continue;
             }
@@ -69,54 +70,60 @@ impl NameLock {
             }) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed()(error)),
                 _ => {
-                    // One that has just been made by somebody who hasn't locked it yet was left by nobody.
-                    let was_left = metadata_of_open(&file).map_err(failed())?.len() > 0;
+                    // Only a file with content was abandoned. An empty one may just have been created by another
+                    // process that hasn't locked it yet.
+                    let was_abandoned = metadata_of_open(&file).map_err(failed())?.len() > 0;
                     call("ftruncate", &[("handle", file.handle().into()), ("size", 0_u32.into())], || {
                         file.set_len(0)
                     })
                     .map_err(failed())?;
-                    return Ok(Some(Self { paths, file, was_left }));
+                    return Ok(Some(Self { paths, file, was_abandoned }));
                 }
             }
         }
     }
 
-    /// Notes that nobody serves the name, and that whoever takes it next may want to know what became of this one: it is
-    /// not swept.
-    pub(super) fn keep(&mut self) -> SysResult<()> {
+    /// Marks the name as held without a server.
+    ///
+    /// If this process exits without dropping the lock, the mark stays in the file. It tells the next holder that the
+    /// name was abandoned, and keeps the file from being swept.
+    pub(super) fn mark_unserved(&mut self) -> SysResult<()> {
         let mut file: &File = &self.file;
-        let arguments = [("handle", file.handle().into()), ("", Argument::Bytes(KEPT))];
-        call("write", &arguments, || file.write_all(KEPT))
+        let arguments = [("handle", file.handle().into()), ("", Argument::Bytes(UNSERVED))];
+        call("write", &arguments, || file.write_all(UNSERVED))
     }
 
-    /// Where others connect.
+    /// Returns the path of the socket by which other processes connect.
     pub(crate) fn socket(&self) -> &Path {
         &self.paths.socket
     }
 
-    /// Whether the last one who had the name, and [kept](Self::keep) it, ended without giving it back.
-    pub(super) fn was_left(&self) -> bool {
-        self.was_left
+    /// Returns whether the previous holder [marked](Self::mark_unserved) the name and exited without freeing it.
+    pub(super) fn was_abandoned(&self) -> bool {
+        self.was_abandoned
     }
 }
 
 impl Drop for NameLock {
     fn drop(&mut self) {
-        // While the lock is on, so that nobody else's are removed. What can't be removed is in nobody's way.
+        // The files are removed while the lock is held, so they can't belong to a later holder. Files that can't be
+        // removed don't block the name, so errors are ignored.
         let _ = remove(&self.paths.socket);
         let _ = remove(&self.paths.lock);
     }
 }
 
-/// Where others connect to whoever has the name, if anybody has.
+/// Returns the path of the socket by which to connect to the holder of a name. The name may be free.
 pub(crate) fn socket_of(sort: Sort, name: &str) -> Result<PathBuf> {
     Paths::of(sort, name).map(|paths| paths.socket)
 }
 
-/// Removes what processes have left that were killed, and whose names nobody has taken since. What is there for a day is
-/// as old as that: whoever asks whether the last one has crashed asks sooner, and nobody is about to take the name.
+/// Removes the files of names whose holders were killed, if the names haven't been taken since.
+///
+/// Only empty lock files that are at least a day old are removed. A newer one may belong to a process that is about to
+/// take the name. One with content tells the next holder that the name was abandoned.
 fn sweep(paths: &Paths) -> io::Result<()> {
-    const OLD: Duration = Duration::from_secs(24 * 60 * 60);
+    const MINIMUM_AGE: Duration = Duration::from_secs(24 * 60 * 60);
     for entry in std::fs::read_dir(paths.folder())? {
         let entry = entry?;
         let name = entry.file_name();
@@ -125,15 +132,16 @@ fn sweep(paths: &Paths) -> io::Result<()> {
         let is_old = |metadata: Metadata| {
             metadata.is_file()
                 && metadata.len() == 0
-                && metadata.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > OLD))
+                && metadata.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > MINIMUM_AGE))
         };
         if path == paths.lock || !metadata_of(&path).is_ok_and(is_old) {
             continue;
         }
-        // Locked until it is gone. If it has been given back since, there is another of its name, which is somebody's.
+        // The file stays locked until it is removed. If the path now leads to another file, that one may be in use, so
+        // it is left alone.
         let Ok(file) = LockFile::open(&path, OpenOptions::new().read(true)) else { continue };
         if try_lock(&file).unwrap_or(false) && is_same(&file, &path).unwrap_or(false) {
-            // Of the two, the lock goes last: whoever comes in between finds the name as it would be anyway.
+            // The lock file is removed last, so a process that takes the name in between finds a valid state.
             let _ = remove(&paths.folder().join(socket));
             let _ = remove(&path);
         }
@@ -141,15 +149,15 @@ fn sweep(paths: &Paths) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this file is still that of the path.
+/// Returns whether the path still leads to this open file.
 fn is_same(file: &File, path: &Path) -> SysResult<bool> {
     let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    let there = match metadata_of(path) {
-        Ok(there) => id(there),
+    let id_at_path = match metadata_of(path) {
+        Ok(metadata) => id(metadata),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    Ok(id(metadata_of_open(file)?) == there)
+    Ok(id(metadata_of_open(file)?) == id_at_path)
 }
 
 fn metadata_of_open(file: &File) -> SysResult<Metadata> {
@@ -161,12 +169,13 @@ fn remove(path: &Path) -> SysResult<()> {
     always("unlink", &[("path", path.into())], || std::fs::remove_file(path))
 }
 
-/// Of the link, if it is one.
+/// Returns the metadata of a path, of the link itself if it is one.
 fn metadata_of(path: &Path) -> SysResult<Metadata> {
     let metadata = ask("lstat", &[("path", path.into())], || std::fs::symlink_metadata(path).map(Answered));
     metadata.map(|Answered(metadata)| metadata)
 }
 
+/// The paths of a name's two files.
 #[derive(Debug)]
 struct Paths {
     lock: PathBuf,
@@ -180,12 +189,12 @@ impl Paths {
         let socket = directory.join(&file);
         let length = socket.as_os_str().len();
         if length > unix_socket::LONGEST_PATH {
-            let why = format!(
-                "is too long by {} bytes: it is a part of the path of a socket, which has at most {} bytes",
+            let reason = format!(
+                "is too long by {} bytes; it is a part of a socket's path, which can have at most {} bytes",
                 length - unix_socket::LONGEST_PATH,
                 unix_socket::LONGEST_PATH
             );
-            return Err(Error::invalid(format!("the name {name:?}"), why));
+            return Err(Error::invalid(format!("the name {name:?}"), reason));
         }
         Ok(Self { lock: directory.join(lock_of(&file)), socket })
     }
@@ -197,14 +206,15 @@ impl Paths {
     }
 }
 
-/// The folder for sockets and locks, which is this user's alone; or which call has failed, and why.
+/// Returns the folder for sockets and lock files, to which only this user has access. Creates it if necessary.
 fn directory() -> SysResult<PathBuf> {
     let user = user::current();
     let is_ours = |folder: &Path| {
         let found = ask("stat", &[("path", folder.into())], || std::fs::metadata(folder).map(Answered));
         match found {
             Ok(Answered(metadata)) => Ok(metadata.is_dir() && metadata.uid() == user),
-            // Not for want of memory, say: whoever has the name would be looked for elsewhere.
+            // Other errors, such as a lack of memory, must not lead to another folder: this process would then miss the
+            // holder of a name.
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
                     Ok(false)
@@ -213,10 +223,11 @@ fn directory() -> SysResult<PathBuf> {
             },
         }
     };
-    let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let usual = || PathBuf::from(format!("/run/user/{user}"));
+    let configured =
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let conventional = || PathBuf::from(format!("/run/user/{user}"));
     let mut directory = PathBuf::from(format!("/tmp/handover-{user}"));
-    for runtime in named.into_iter().chain([usual()]) {
+    for runtime in configured.into_iter().chain([conventional()]) {
         if is_ours(&runtime)? {
             directory = runtime.join("handover");
             break;
@@ -228,18 +239,19 @@ fn directory() -> SysResult<PathBuf> {
         Err(error) => Err(error),
     };
     call("mkdir", &[("path", directory.as_path().into())], make)?;
-    // Where everybody can write, somebody else may have made it, or a link to it.
+    // In a folder that all users can write to, another user may have created the directory or a link in its place.
     let metadata = metadata_of(&directory)?;
     if metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0 {
         return Ok(directory);
     }
-    let why = format!("{} has to be a folder of this user's alone", directory.display());
-    Err(SysError::new("mkdir", io::Error::new(io::ErrorKind::PermissionDenied, why)))
+    let reason = format!("{} must be a folder that only this user can access", directory.display());
+    Err(SysError::new("mkdir", io::Error::new(io::ErrorKind::PermissionDenied, reason)))
 }
 
+/// Returns a closure that turns a failed call for a name into an [`Error`].
 pub(super) fn failed(name: &str) -> impl FnOnce(SysError) -> Error {
-    let what = format!("the name {name:?}");
-    move |error| Error::system(what, error)
+    let context = format!("the name {name:?}");
+    move |error| Error::system(context, error)
 }
 
 #[cfg(test)]
@@ -249,97 +261,99 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_holders_and_free_afterwards() -> Result<()> {
-        let name = format!("place-{}", std::process::id());
-        let place = NameLock::take(Sort::Object, &name)?.expect("nobody has it");
-        assert!(!place.was_left());
+    fn take_returns_none_until_the_holder_drops_the_name() -> Result<()> {
+        let name = format!("lock-{}", std::process::id());
+        let lock = NameLock::take(Sort::Object, &name)?.expect("the name is free");
+        assert!(!lock.was_abandoned());
         assert!(NameLock::take(Sort::Object, &name)?.is_none());
         assert!(NameLock::take(Sort::Listener, &name)?.is_some());
-        assert!(!is_kept(&name), "it can be asked for");
+        assert!(!is_unserved(&name), "the name isn't marked");
         let paths = Paths::of(Sort::Object, &name)?;
         assert!(paths.lock.exists());
-        drop(place);
+        drop(lock);
         assert!(!paths.lock.exists());
-        // As a process leaves it that is killed.
-        File::create(&paths.lock).expect("the folder is ours");
-        File::create(&paths.socket).expect("the folder is ours");
-        let mut place = NameLock::take(Sort::Object, &name)?.expect("nobody has it");
-        assert!(!place.was_left() && !paths.socket.exists(), "nobody wants to know");
-        place.keep().expect("it is ours");
-        assert!(is_kept(&name));
-        let left = std::fs::read(&paths.lock).expect("it is there");
-        drop(place);
-        std::fs::write(&paths.lock, left).expect("the folder is ours");
-        assert!(NameLock::take(Sort::Object, &name)?.expect("nobody has it").was_left());
-        assert!(!is_kept(&name));
+        // The files that remain when a process that serves a name is killed.
+        File::create(&paths.lock).expect("the folder is writable");
+        File::create(&paths.socket).expect("the folder is writable");
+        let mut lock = NameLock::take(Sort::Object, &name)?.expect("the name is free");
+        assert!(!lock.was_abandoned() && !paths.socket.exists(), "the name wasn't marked");
+        lock.mark_unserved().expect("the lock file is writable");
+        assert!(is_unserved(&name));
+        let content = std::fs::read(&paths.lock).expect("the lock file exists");
+        drop(lock);
+        std::fs::write(&paths.lock, content).expect("the folder is writable");
+        assert!(NameLock::take(Sort::Object, &name)?.expect("the name is free").was_abandoned());
+        assert!(!is_unserved(&name));
         Ok(())
     }
 
     #[test]
-    fn what_is_a_day_old_and_nobodys_is_swept() -> Result<()> {
-        let name = |what: &str| format!("sweep-{what}-{}", std::process::id());
+    fn sweep_removes_only_unlocked_empty_files_older_than_a_day() -> Result<()> {
+        let name = |role: &str| format!("sweep-{role}-{}", std::process::id());
         let old = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
-        let held = NameLock::take(Sort::Object, &name("held"))?.expect("nobody has it");
-        let of = |what: &str| Paths::of(Sort::Object, &name(what));
-        let (own, new, crashed, left) = (of("own")?, of("new")?, of("crashed")?, of("left")?);
-        for (paths, text) in [(&own, ""), (&new, ""), (&crashed, "1"), (&left, "")] {
-            File::create(&paths.socket).expect("the folder is ours");
-            std::fs::write(&paths.lock, text).expect("the folder is ours");
+        let held = NameLock::take(Sort::Object, &name("held"))?.expect("the name is free");
+        let of = |role: &str| Paths::of(Sort::Object, &name(role));
+        let (own, new, abandoned, stale) = (of("own")?, of("new")?, of("abandoned")?, of("stale")?);
+        for (paths, content) in [(&own, ""), (&new, ""), (&abandoned, "1"), (&stale, "")] {
+            File::create(&paths.socket).expect("the folder is writable");
+            std::fs::write(&paths.lock, content).expect("the folder is writable");
         }
-        for paths in [&held.paths, &own, &crashed, &left] {
-            let lock = OpenOptions::new().write(true).open(&paths.lock).expect("it is there");
-            lock.set_modified(old).expect("it is ours");
+        for paths in [&held.paths, &own, &abandoned, &stale] {
+            let lock = OpenOptions::new().write(true).open(&paths.lock).expect("the lock file exists");
+            lock.set_modified(old).expect("the file belongs to this user");
         }
-        sweep(&own).expect("the folder is ours");
-        assert!(held.paths.lock.exists(), "somebody has it");
-        assert!(!left.lock.exists() && !left.socket.exists());
-        for (paths, why) in [(&own, "is about to be taken"), (&new, "is new"), (&crashed, "is asked for")] {
+        sweep(&own).expect("the folder is readable");
+        assert!(held.paths.lock.exists(), "the name is in use");
+        assert!(!stale.lock.exists() && !stale.socket.exists());
+        for (paths, reason) in
+            [(&own, "is about to be taken"), (&new, "is new"), (&abandoned, "records an abandoned name")]
+        {
             for path in [&paths.lock, &paths.socket] {
-                assert!(path.exists(), "{} {why}", path.display());
-                std::fs::remove_file(path).expect("it is ours");
+                assert!(path.exists(), "{} {reason}", path.display());
+                std::fs::remove_file(path).expect("the folder is writable");
             }
         }
         Ok(())
     }
 
     #[test]
-    fn a_name_that_is_too_long_says_by_how_much() {
+    fn take_says_by_how_much_a_name_is_too_long() {
         let error = NameLock::take(Sort::Object, &"n".repeat(200)).expect_err("too long").to_string();
         assert!(error.contains("too long by"), "{error}");
     }
 
     #[test]
-    fn the_longest_name_fits() -> Result<()> {
-        let room = unix_socket::LONGEST_PATH - Paths::of(Sort::Object, "")?.socket.as_os_str().len();
-        assert!(Paths::of(Sort::Object, &"n".repeat(room)).is_ok());
-        assert!(Paths::of(Sort::Object, &"n".repeat(room + 1)).is_err());
+    fn paths_accept_exactly_the_longest_name() -> Result<()> {
+        let longest = unix_socket::LONGEST_PATH - Paths::of(Sort::Object, "")?.socket.as_os_str().len();
+        assert!(Paths::of(Sort::Object, &"n".repeat(longest)).is_ok());
+        assert!(Paths::of(Sort::Object, &"n".repeat(longest + 1)).is_err());
         Ok(())
     }
 
     #[test]
-    fn a_file_is_the_one_that_is_there_or_not() -> Result<()> {
+    fn is_same_compares_the_open_file_with_the_path() -> Result<()> {
         let held =
-            NameLock::take(Sort::Object, &format!("same-{}", std::process::id()))?.expect("nobody has it");
-        let there = &held.paths.lock;
-        let file = File::open(there).expect("it is there");
-        let is_same = |file: &File| is_same(file, there).expect("one can look");
+            NameLock::take(Sort::Object, &format!("same-{}", std::process::id()))?.expect("the name is free");
+        let path = &held.paths.lock;
+        let file = File::open(path).expect("the lock file exists");
+        let is_same = |file: &File| is_same(file, path).expect("the metadata is readable");
         assert!(is_same(&file));
-        std::fs::remove_file(there).expect("it is ours");
-        assert!(!is_same(&file), "nothing is there");
-        let other = File::create(there).expect("the folder is ours");
+        std::fs::remove_file(path).expect("the folder is writable");
+        assert!(!is_same(&file), "the path leads to no file");
+        let other = File::create(path).expect("the folder is writable");
         assert!(!is_same(&file) && is_same(&other));
         Ok(())
     }
 
     #[test]
-    fn what_can_not_be_removed_is_in_the_way() -> Result<()> {
+    fn take_fails_if_the_socket_path_cannot_be_removed() -> Result<()> {
         let name = format!("stuck-{}", std::process::id());
         let paths = Paths::of(Sort::Object, &name)?;
-        std::fs::create_dir(&paths.socket).expect("the folder is ours");
-        let refused = NameLock::take(Sort::Object, &name);
-        std::fs::remove_dir(&paths.socket).expect("it is ours, and empty");
+        std::fs::create_dir(&paths.socket).expect("the folder is writable");
+        let outcome = NameLock::take(Sort::Object, &name);
+        std::fs::remove_dir(&paths.socket).expect("the directory is empty");
         let _ = std::fs::remove_file(&paths.lock);
-        assert!(matches!(refused, Err(Error::System { call: "unlink", .. })), "{refused:?}");
+        assert!(matches!(outcome, Err(Error::System { call: "unlink", .. })), "{outcome:?}");
         Ok(())
     }
 }

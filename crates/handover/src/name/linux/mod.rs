@@ -1,7 +1,7 @@
-//! Names, and creating and opening objects by them.
+//! The Linux half: object names, and creating and opening objects by name.
 //!
-//! The kernel has names for none of these objects. So whoever creates one with a name serves it to the other processes
-//! of the user, and the name goes with the object that it has created.
+//! The kernel has no names for these objects. So the process that creates a named object serves it to the user's other
+//! processes over a socket. The name exists until that process drops the object or exits.
 
 pub(crate) mod lock;
 mod server;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use self::lock::{NameLock, is_kept};
+use self::lock::{NameLock, is_unserved};
 use self::server::NameServer;
 use crate::error::{Error, Result};
 use crate::handle::ObjectKind;
@@ -27,12 +27,14 @@ use crate::sys::io::HasHandle;
 use crate::sys::rights::Rights;
 use crate::wait::Deadline;
 
-/// The name of an object, checked.
+/// The checked name of an object.
 ///
-/// The processes of this user find it, on this machine. All kinds of objects share one space of names, and case
-/// matters. The kernel has no names for what is shared here, so the process that creates an object serves it to those
-/// that open it: the name is gone with that process, or as soon as it drops the object, though others that have opened
-/// it keep it. (On Windows, it is gone with the last handle.) Names of other users or sessions can't be had.
+/// The processes of this user on this machine find it; those of other users can't. All kinds of objects share one
+/// namespace, and names are case-sensitive.
+///
+/// The kernel has no names for these objects, so the process that creates an object serves it to the processes that
+/// open it. The name exists until that process drops the object or exits; processes that have opened the object keep
+/// it. (On Windows, the name exists until the last handle to the object is closed.)
 ///
 /// ```
 /// use handover::{Event, ObjectName, ResetMode};
@@ -48,22 +50,25 @@ use crate::wait::Deadline;
 pub struct ObjectName(Box<str>);
 
 impl ObjectName {
-    /// A name that the processes of this user find: text that isn't empty, without backslash and NUL. Some 70 bytes fit,
-    /// fewer than on Windows, because it is a part of the path of a socket.
+    /// Creates a name that the processes of this user find.
+    ///
+    /// The text must not be empty and must not contain a backslash or a NUL. It can have about 70 bytes, fewer than on
+    /// Windows, because it becomes a part of a socket's path.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`]. That a name is too long shows when it is used.
+    /// [`Error::InvalidInput`] if the text can't be a name. A name that is too long causes the error only when an
+    /// object is created or opened with it.
     pub fn local(text: &str) -> Result<Self> {
-        let invalid = |why: &str| Err(Error::invalid(format!("the name {text:?} of an object"), why));
-        let of_letters = "is invalid; expected a name without backslash and NUL, as on Windows";
-        match objection(text, of_letters) {
-            Some(why) => invalid(why),
+        let invalid_character =
+            "is invalid; expected a name that contains no backslash or NUL, as on Windows";
+        match objection(text, invalid_character) {
+            Some(reason) => Err(Error::invalid(format!("the name {text:?} of an object"), reason)),
             None => Ok(Self(text.into())),
         }
     }
 
-    /// The name.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -79,34 +84,35 @@ impl fmt::Display for ObjectName {
 impl FromStr for ObjectName {
     type Err = Error;
 
-    /// A [local](Self::local) name.
+    /// Creates a [local](Self::local) name.
     fn from_str(text: &str) -> Result<Self> {
         Self::local(text)
     }
 }
 
-/// Creates an object of this name; it is an error if anything has it.
+/// Creates an object with this name. Fails if any object already has it.
 pub(crate) fn create(what: What, name: &(impl AsObjectName + ?Sized)) -> Result<ObjectHandle> {
     let name = name.as_name()?;
     try_to_create(what, &name)?.ok_or_else(|| Error::NameInUse { name: name.to_string() })
 }
 
-/// Creates an object of this name, or opens the one that is there.
+/// Creates an object with this name, or opens the existing one.
 pub(crate) fn create_or_open(
     what: What,
     name: &(impl AsObjectName + ?Sized),
 ) -> Result<(ObjectHandle, CreateOutcome)> {
     let name = name.as_name()?;
-    /// Each time round, somebody else is making one, or has dropped it in between.
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let deadline = Deadline::after(PATIENCE);
+    /// How long to retry. A retry is needed while another process is still creating the object, or if one dropped it
+    /// between the attempt to create it and the attempt to open it.
+    const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+    let deadline = Deadline::after(RETRY_TIMEOUT);
     while !deadline.has_passed() {
         if let Some(held) = try_to_create(what, &name)? {
             return Ok((held, CreateOutcome::Created));
         }
         match open(what, what.kind(), &*name, Rights::Same) {
             Ok(held) => return Ok((held, CreateOutcome::Opened)),
-            Err(Error::ObjectNotFound { .. }) if is_kept(name.as_str()) => break,
+            Err(Error::ObjectNotFound { .. }) if is_unserved(name.as_str()) => break,
             Err(Error::ObjectNotFound { .. }) => std::thread::sleep(Duration::from_millis(1)),
             Err(Error::NameKindMismatch { .. }) => break,
             Err(other) => return Err(other),
@@ -115,16 +121,16 @@ pub(crate) fn create_or_open(
     Err(Error::NameInUse { name: name.to_string() })
 }
 
-/// `None` if somebody has the name.
+/// Creates an object with this name and starts serving it. Returns `None` if the name is in use.
 fn try_to_create(what: What, name: &ObjectName) -> Result<Option<ObjectHandle>> {
-    let Some(place) = NameLock::take(Sort::Object, name.as_str())? else { return Ok(None) };
+    let Some(lock) = NameLock::take(Sort::Object, name.as_str())? else { return Ok(None) };
     let failed = |error| Error::system(format!("the name {name:?}"), error);
     let handle = create_object::create(what).map_err(failed)?;
-    let serving = NameServer::begin(place, &handle, name.as_str())?;
-    Ok(Some(ObjectHandle::created(handle, Some(Box::new(serving)))))
+    let server = NameServer::begin(lock, &handle, name.as_str())?;
+    Ok(Some(ObjectHandle::created(handle, Some(Box::new(server)))))
 }
 
-/// Opens the object of this name.
+/// Opens the object with this name.
 pub(crate) fn open(
     _: What,
     kind: ObjectKind,
@@ -132,7 +138,7 @@ pub(crate) fn open(
     _: Rights,
 ) -> Result<ObjectHandle> {
     let name = name.as_name()?;
-    let Some(handle) = server::ask_for(name.as_str())? else {
+    let Some(handle) = server::request(name.as_str())? else {
         return Err(Error::ObjectNotFound { name: name.to_string(), expected: kind });
     };
     let found = handle::kind_of(handle.handle());

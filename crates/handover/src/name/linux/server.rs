@@ -1,4 +1,4 @@
-//! Giving an object to whoever asks for it by its name.
+//! The server thread that sends a named object to each process that opens it, and the client's side of it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,14 +20,14 @@ use crate::sys::unix_socket::Look;
 use crate::sys::{begin_thread, handle, unix_socket, user, wait};
 use crate::wait::Deadline;
 
-/// What goes with the object: one byte, so that there is something for it to go with.
-const HERE: [u8; 1] = [1];
-/// What goes alone if the object can't go with it now.
-const NOT_NOW: [u8; 1] = [2];
-/// How long who asks waits for an answer. It comes at once, unless the process that serves is stopped.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The answer that carries the object. A descriptor can only be sent together with at least one byte.
+const OBJECT: [u8; 1] = [1];
+/// The answer without an object: the server can't send it at the moment, so the client should retry.
+const RETRY: [u8; 1] = [2];
+/// How long a client waits for an answer. The server answers at once, unless its process is stopped.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The object is given to whoever asks, as long as this lives.
+/// Serves an object under its name. Dropping it stops the server and frees the name.
 #[derive(Debug)]
 pub(crate) struct NameServer {
     stop: Owned,
@@ -35,15 +35,16 @@ pub(crate) struct NameServer {
 }
 
 impl NameServer {
-    pub(super) fn begin(place: NameLock, object: &Owned, name: &str) -> Result<Self> {
+    /// Starts the server thread. The thread owns the lock on the name.
+    pub(super) fn begin(lock: NameLock, object: &Owned, name: &str) -> Result<Self> {
         let failed = || failed(name);
         let object = handle::duplicate_here(object.as_fd(), crate::sys::rights::SAME).map_err(failed())?;
-        let socket = unix_socket::listen(place.socket()).map_err(failed())?;
+        let socket = unix_socket::listen(lock.socket()).map_err(failed())?;
         let stop = create_object::create(What::Event { manual_reset: true }).map_err(failed())?;
         let stopped = handle::duplicate_here(stop.as_fd(), crate::sys::rights::SAME).map_err(failed())?;
         let thread = std::thread::Builder::new().name("handover name".into());
         let thread = without_signals(|| {
-            begin_thread(|| thread.spawn(move || serve(&place, &socket, &object, &stopped)))
+            begin_thread(|| thread.spawn(move || serve(&lock, &socket, &object, &stopped)))
         });
         let thread = thread.map_err(failed())?.map_err(failed())?;
         Ok(Self { stop, thread: Some(thread) })
@@ -54,115 +55,122 @@ impl NameGuard for NameServer {}
 
 impl Drop for NameServer {
     fn drop(&mut self) {
-        // It can't fail: there is room for this one number.
+        // Setting the event can't fail: the eventfd counter has room for it.
         let _ = create_object::set_event(self.stop.as_fd());
         if let Some(thread) = self.thread.take() {
-            // The name is free when this returns.
+            // The thread removes the name's files when it exits, so the name is free when `drop` returns.
             let _ = thread.join();
         }
     }
 }
 
-/// Until it is stopped. Whoever comes and can't be served is none the worse for asking again.
-fn serve(_place: &NameLock, socket: &Owned, object: &Owned, stopped: &Owned) {
+/// Accepts and answers clients until `stopped` is signaled. A client that gets no answer can retry.
+fn serve(_lock: &NameLock, socket: &Owned, object: &Owned, stopped: &Owned) {
     loop {
         let mut polled = [stopped, socket].map(|each| PollFd::from_borrowed_fd(each.as_fd(), PollFlags::IN));
         if wait::ready(&mut polled, None).is_err() {
-            // For want of memory; it is asked again, and not as fast as it can be.
+            // The call fails if memory is short. The pause keeps the retries from using all of a processor.
             std::thread::sleep(Duration::from_millis(10));
         }
         if !polled[0].revents().is_empty() {
             return;
         }
         match unix_socket::accept(socket.as_fd()) {
-            Ok(Some(client)) => give(&client, object),
+            Ok(Some(client)) => send_object(&client, object),
             Ok(None) => {}
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
 }
 
-fn give(client: &Owned, object: &Owned) {
-    // The folder lets nobody else in but who may do all.
+/// Sends the object to a client.
+fn send_object(client: &Owned, object: &Owned) {
+    // The folder's permissions already keep out other users, except root.
     if !unix_socket::user_of_other_end(client.as_fd()).is_ok_and(|(user, _)| user == user::current()) {
         return;
     }
-    // There is room in a new connection, but perhaps not for one more descriptor of this user's under way. Who has gone
-    // needs nothing.
-    if unix_socket::send(client.as_fd(), &HERE, &[object.as_fd()])
+    // A new connection has room for the message, but the kernel limits how many descriptors of a user are in transit.
+    // Any other failure means that the client has disconnected.
+    if unix_socket::send(client.as_fd(), &OBJECT, &[object.as_fd()])
         .is_err_and(|error| unix_socket::is_crowded(&error))
     {
-        let _ = unix_socket::send(client.as_fd(), &NOT_NOW, &[]);
+        let _ = unix_socket::send(client.as_fd(), &RETRY, &[]);
     }
 }
 
-/// The object of this name; `None` if nobody serves it.
-pub(super) fn ask_for(name: &str) -> Result<Option<Owned>> {
+/// Requests the object with this name from its server. Returns `None` if no process serves the name.
+pub(super) fn request(name: &str) -> Result<Option<Owned>> {
     let failed = || failed(name);
     let path = socket_of(Sort::Object, name)?;
-    let deadline = Deadline::after(PATIENCE);
+    let deadline = Deadline::after(CLIENT_TIMEOUT);
     loop {
-        match ask_once(&path, deadline) {
-            Ok(Answer::Given(object)) => return Ok(Some(object)),
-            Ok(Answer::Nobody) => return Ok(None),
-            Ok(Answer::NotNow) if deadline.has_passed() => {
+        match request_once(&path, deadline) {
+            Ok(Answer::Object(object)) => return Ok(Some(object)),
+            Ok(Answer::NoServer) => return Ok(None),
+            Ok(Answer::Retry) if deadline.has_passed() => {
                 return Err(Error::TimedOut {
-                    waiting_for: format!("the object {name:?}"),
-                    timeout: PATIENCE,
+                    waiting_for: format!("the process that created the object {name:?} to send it"),
+                    timeout: CLIENT_TIMEOUT,
                 });
             }
-            Ok(Answer::NotNow) => std::thread::sleep(Duration::from_millis(2)),
-            Err(Unanswered::OtherUser(user, process)) => {
-                return Err(Error::OtherUser { pid: process, user: user.to_string() });
+            Ok(Answer::Retry) => std::thread::sleep(Duration::from_millis(2)),
+            Err(RequestError::OtherUser { user, pid }) => {
+                return Err(Error::OtherUser { pid, user: user.to_string() });
             }
-            Err(Unanswered::Failed(error)) => return Err(failed()(error)),
+            Err(RequestError::Failed(error)) => return Err(failed()(error)),
         }
     }
 }
 
-/// What comes of asking once.
+/// The outcome of one request.
 enum Answer {
-    Given(Owned),
-    /// Nobody serves the name, or not any more.
-    Nobody,
-    /// Too many ask at once, or too much is under way.
-    NotNow,
+    Object(Owned),
+    /// No process serves the name, or the server has just stopped.
+    NoServer,
+    /// Too many clients are connecting, or too many descriptors are in transit.
+    Retry,
 }
 
-enum Unanswered {
-    OtherUser(u32, u32),
+enum RequestError {
+    /// The server runs as another user.
+    OtherUser {
+        user: u32,
+        pid: u32,
+    },
     Failed(SysError),
 }
 
-fn ask_once(path: &Path, deadline: Deadline) -> Result<Answer, Unanswered> {
+/// Connects to the server and requests the object once.
+fn request_once(path: &Path, deadline: Deadline) -> Result<Answer, RequestError> {
     let socket = match unix_socket::connect(path) {
         Ok(Some(socket)) => socket,
-        Ok(None) => return Ok(Answer::NotNow),
-        Err(error) if unix_socket::is_missing(&error) => return Ok(Answer::Nobody),
-        Err(error) => return Err(Unanswered::Failed(error)),
+        Ok(None) => return Ok(Answer::Retry),
+        Err(error) if unix_socket::is_missing(&error) => return Ok(Answer::NoServer),
+        Err(error) => return Err(RequestError::Failed(error)),
     };
-    let (maker, process) = unix_socket::user_of_other_end(socket.as_fd()).map_err(Unanswered::Failed)?;
-    if maker != user::current() {
-        return Err(Unanswered::OtherUser(maker, process));
+    let (user, pid) = unix_socket::user_of_other_end(socket.as_fd()).map_err(RequestError::Failed)?;
+    if user != user::current() {
+        return Err(RequestError::OtherUser { user, pid });
     }
     loop {
         let mut bytes = Vec::with_capacity(1);
         match unix_socket::receive(socket.as_fd(), &mut bytes, 1, Look::Once) {
-            Ok(Some(came)) if came.is_cut => {
+            // The object was sent, but this process has no free descriptor number for it.
+            Ok(Some(received)) if received.is_cut => {
                 let full = io::Error::from_raw_os_error(libc::EMFILE);
-                return Err(Unanswered::Failed(SysError::new("recvmsg", full)));
+                return Err(RequestError::Failed(SysError::new("recvmsg", full)));
             }
-            Ok(Some(came)) if came.length == 1 && bytes == NOT_NOW => return Ok(Answer::NotNow),
-            // Without an object, or the end: it has gone just now.
-            Ok(Some(came)) => {
-                return Ok(came.descriptors.into_iter().next().map_or(Answer::Nobody, Answer::Given));
+            Ok(Some(received)) if received.length == 1 && bytes == RETRY => return Ok(Answer::Retry),
+            // A message without a descriptor, or end of file, means that the server has just stopped.
+            Ok(Some(received)) => {
+                return Ok(received.descriptors.into_iter().next().map_or(Answer::NoServer, Answer::Object));
             }
-            Ok(None) if deadline.has_passed() => return Ok(Answer::NotNow),
+            Ok(None) if deadline.has_passed() => return Ok(Answer::Retry),
             Ok(None) => {}
-            Err(error) if unix_socket::is_end(&error) => return Ok(Answer::Nobody),
-            Err(error) => return Err(Unanswered::Failed(error)),
+            Err(error) if unix_socket::is_end(&error) => return Ok(Answer::NoServer),
+            Err(error) => return Err(RequestError::Failed(error)),
         }
         let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), unix_socket::READABLE)];
-        wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(Unanswered::Failed)?;
+        wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(RequestError::Failed)?;
     }
 }

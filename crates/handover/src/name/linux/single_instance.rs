@@ -1,4 +1,4 @@
-//! One process at a time.
+//! `SingleInstance`: only one process at a time has the name.
 
 use super::lock::{NameLock, failed, socket_of};
 use crate::error::{Error, Result};
@@ -6,7 +6,7 @@ use crate::name::AsObjectName;
 use crate::name::text::on_linux::Sort;
 use crate::sys::unix_socket;
 
-/// That this process is the only one of its name, for as long as this lives.
+/// A guard that makes this process the only instance with its name, until the guard is dropped.
 ///
 /// ```
 /// use handover::{Error, SingleInstance};
@@ -22,30 +22,31 @@ use crate::sys::unix_socket;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// Behind it is a lock on a file in the user's runtime directory, which the system takes off if this process dies.
+/// It holds a lock on a file in the user's runtime directory. The kernel releases the lock when this process exits.
 #[derive(Debug)]
 #[must_use = "dropping it lets the next process in"]
 pub struct SingleInstance {
-    place: NameLock,
+    lock: NameLock,
 }
 
 impl SingleInstance {
-    /// A usual exit code for a program that finds itself running already.
+    /// A conventional exit code for a program that is already running.
     pub const EXIT_CODE: i32 = 17;
 
-    /// Claims the name, without waiting.
+    /// Acquires the name, without waiting.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`] if another process, or another part of this one, has it; [`Error::NameInUse`] if
-    /// an object has the name; [`Error::InvalidInput`] for what can't be a name.
+    /// [`Error::AlreadyRunning`] if another process, or other code in this process, has acquired the name;
+    /// [`Error::NameInUse`] if an object has the name; [`Error::InvalidInput`] for an invalid name.
     pub fn acquire(name: &(impl AsObjectName + ?Sized)) -> Result<Self> {
         let name = name.as_name()?;
-        if let Some(mut place) = NameLock::take(Sort::Object, name.as_str())? {
-            place.keep().map_err(failed(name.as_str()))?;
-            return Ok(Self { place });
+        if let Some(mut lock) = NameLock::take(Sort::Object, name.as_str())? {
+            lock.mark_unserved().map_err(failed(name.as_str()))?;
+            return Ok(Self { lock });
         }
-        // An object is served; who is only there is not.
+        // The name is taken. If a process serves an object under it, the connection succeeds. A single instance has no
+        // socket, so the connection fails.
         match unix_socket::connect(&socket_of(Sort::Object, name.as_str())?) {
             Err(error) if unix_socket::is_missing(&error) => {
                 Err(Error::AlreadyRunning { name: name.to_string() })
@@ -55,10 +56,10 @@ impl SingleInstance {
         }
     }
 
-    /// Whether the last process that had the name ended without dropping its claim: it crashed, was killed, or called
-    /// [`exit`](std::process::exit).
+    /// Returns whether the previous process with this name exited without dropping its `SingleInstance`: it crashed,
+    /// was killed, or called [`exit`](std::process::exit).
     #[must_use]
     pub fn previous_owner_crashed(&self) -> bool {
-        self.place.was_left()
+        self.lock.was_abandoned()
     }
 }

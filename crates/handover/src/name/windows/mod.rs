@@ -1,4 +1,4 @@
-//! Names, who is let in to what has one, and creating and opening by them.
+//! The Windows half: object names, security descriptors, and creating and opening objects by name.
 
 mod single_instance;
 
@@ -20,14 +20,14 @@ use crate::sys::rights::Rights;
 use crate::sys::text::wide;
 use crate::sys::token::Protection;
 
-/// The name of a kernel object, checked, and who is let in to an object that is created with it.
+/// The checked name of a kernel object, and the security descriptor for an object that is created with it.
 ///
-/// A name is found by the processes of one session ([`local`](Self::local), which a plain text means too) or
-/// by those of all sessions of the machine ([`global`](Self::global)). All kinds of objects share one space
-/// of names, and case matters.
+/// The processes of one session find a [`local`](Self::local) name; a plain text means one too. The processes of all
+/// sessions of the machine find a [`global`](Self::global) name. All kinds of objects share one namespace, and names
+/// are case-sensitive.
 ///
-/// An object that is created lets in the user of this process and nobody else;
-/// [`protected_by`](Self::protected_by) says otherwise.
+/// By default only the current user can open an object that is created with the name. To change that, call
+/// [`protected_by`](Self::protected_by). The object and its name exist until the last handle to the object is closed.
 ///
 /// ```
 /// use handover::{Event, ObjectName, ResetMode};
@@ -49,32 +49,39 @@ pub struct ObjectName {
 }
 
 impl ObjectName {
-    /// A name that the processes of this session find: text that isn't empty, without backslash and NUL, of
-    /// at most 253 characters.
+    /// Creates a name that the processes of this session find.
+    ///
+    /// The text must not be empty, must not contain a backslash or a NUL, and can have at most 253 characters (UTF-16
+    /// units).
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`].
+    /// [`Error::InvalidInput`] if the text can't be a name.
     pub fn local(text: &str) -> Result<Self> {
         Self::checked(text, false)
     }
 
-    /// A name that the processes of all sessions find; at most 252 characters. Creating a section of such a
-    /// name needs the privilege `SeCreateGlobalPrivilege`, which services and administrators have.
+    /// Creates a name that the processes of all sessions find. Windows only.
+    ///
+    /// The rules are those of [`local`](Self::local), but the text can have at most 252 characters. Creating shared
+    /// memory under such a name needs the privilege `SeCreateGlobalPrivilege`, which services and administrators have.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`].
+    /// [`Error::InvalidInput`] if the text can't be a name.
+    ///
+    /// [Kernel object namespaces](https://learn.microsoft.com/windows/win32/termserv/kernel-object-namespaces)
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn global(text: &str) -> Result<Self> {
         Self::checked(text, true)
     }
 
     fn checked(text: &str, is_global: bool) -> Result<Self> {
-        let invalid = |why: &str| Err(Error::invalid(format!("the name {text:?} of an object"), why));
-        let of_letters = "is invalid; expected a name without backslash and NUL (ObjectName::global adds the prefix Global\\)";
-        if let Some(why) = objection(text, of_letters) {
-            return invalid(why);
+        let invalid = |reason: &str| Err(Error::invalid(format!("the name {text:?} of an object"), reason));
+        let invalid_character = "is invalid; expected a name that contains no backslash or NUL (for a \
+            name with the prefix Global\\, use ObjectName::global)";
+        if let Some(reason) = objection(text, invalid_character) {
+            return invalid(reason);
         }
         if let Some(excess) = on_windows::excess(&on_windows::object(text, is_global)) {
             return invalid(&format!("is too long by {excess} characters"));
@@ -82,7 +89,7 @@ impl ObjectName {
         Ok(Self { text: text.into(), is_global, security: None })
     }
 
-    /// Lets in whom this descriptor says, to an object that is created with this name.
+    /// Sets the security descriptor for an object that is created with this name. Windows only.
     #[must_use]
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn protected_by(mut self, security: SecurityDescriptor) -> Self {
@@ -90,20 +97,20 @@ impl ObjectName {
         self
     }
 
-    /// The name, without what says where it is found.
+    /// Returns the name, without the prefix for its namespace.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// With what says where it is found.
-    pub(crate) fn with_space(&self) -> String {
+    /// Returns the name with the prefix for its namespace.
+    pub(crate) fn with_namespace(&self) -> String {
         on_windows::object(&self.text, self.is_global)
     }
 
-    /// As the API takes it.
+    /// Returns the name with its prefix, as UTF-16 with a NUL, for system calls.
     fn path(&self) -> Vec<u16> {
-        wide(OsStr::new(&self.with_space()))
+        wide(OsStr::new(&self.with_namespace()))
     }
 }
 
@@ -116,13 +123,15 @@ impl fmt::Display for ObjectName {
 impl FromStr for ObjectName {
     type Err = Error;
 
-    /// A [local](Self::local) name.
+    /// Creates a [local](Self::local) name.
     fn from_str(text: &str) -> Result<Self> {
         Self::local(text)
     }
 }
 
-/// Who may do what with an object.
+/// The users that may open an object, and the rights of each.
+///
+/// Pass it to [`ObjectName::protected_by`]. Clones share one copy in memory.
 ///
 /// [Security descriptors](https://learn.microsoft.com/windows/win32/secauthz/security-descriptors)
 #[derive(Debug, Clone)]
@@ -130,29 +139,31 @@ impl FromStr for ObjectName {
 pub struct SecurityDescriptor(Arc<Protection>);
 
 impl SecurityDescriptor {
-    /// Lets in the user that this process runs as, to everything, and nobody else. It inherits nothing from
-    /// anywhere.
+    /// Creates a descriptor that gives all rights to the user that this process runs as, and no rights to other users.
+    /// It inherits no entries from a container.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system doesn't tell who that is.
+    /// [`Error::System`] if the current user can't be determined.
     pub fn current_user() -> Result<Self> {
         Self::from_sddl(&format!("D:P(A;;GA;;;{})", User::current()?))
     }
 
-    /// From a text in the [security descriptor definition
-    /// language](https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-definition-language).
+    /// Parses a text in the [security descriptor definition
+    /// language](https://learn.microsoft.com/windows/win32/secauthz/security-descriptor-definition-language) (SDDL).
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system can't read it.
+    /// [`Error::System`] if the system can't parse it; [`Error::InvalidInput`] if it contains a NUL.
+    ///
+    /// [`ConvertStringSecurityDescriptorToSecurityDescriptor`](https://learn.microsoft.com/windows/win32/api/sddl/nf-sddl-convertstringsecuritydescriptortosecuritydescriptorw)
     #[doc(alias = "ConvertStringSecurityDescriptorToSecurityDescriptor")]
     pub fn from_sddl(text: &str) -> Result<Self> {
         if text.contains('\0') {
             return Err(Error::invalid(format!("the security descriptor {text:?}"), "contains a NUL"));
         }
-        let protection =
-            Protection::from_sddl(text).map_err(|error| Error::system(format!("{text:?}"), error))?;
+        let protection = Protection::from_sddl(text)
+            .map_err(|error| Error::system(format!("the security descriptor {text:?}"), error))?;
         Ok(Self(Arc::new(protection)))
     }
 
@@ -161,7 +172,7 @@ impl SecurityDescriptor {
     }
 }
 
-/// Creates an object of this name, or opens the one that is there.
+/// Creates an object with this name, or opens the existing one.
 pub(crate) fn create_or_open(
     what: What,
     name: &(impl AsObjectName + ?Sized),
@@ -172,37 +183,39 @@ pub(crate) fn create_or_open(
         None => SecurityDescriptor::current_user()?,
     };
     match create_object::create(what, Some((&name.path(), security.protection()))) {
-        Ok((handle, was_there)) => Ok((
+        Ok((handle, existed)) => Ok((
             ObjectHandle::created(handle),
-            if was_there { CreateOutcome::Opened } else { CreateOutcome::Created },
+            if existed { CreateOutcome::Opened } else { CreateOutcome::Created },
         )),
-        Err(error) if create_object::is_of_another_kind(&error) => Err(taken(&name)),
-        // An object that doesn't let this user in, or names that this process mustn't create.
-        Err(error) if create_object::is_refused(&error) && is_there(what, &name) => Err(taken(&name)),
+        Err(error) if create_object::is_of_another_kind(&error) => Err(name_in_use(&name)),
+        // Access is denied either because an existing object denies it to this user, or because this process may not
+        // create such names. Only the first case is `NameInUse`.
+        Err(error) if create_object::is_refused(&error) && is_in_use(what, &name) => Err(name_in_use(&name)),
         Err(error) => Err(Error::system(format!("the name {name}"), error)),
     }
 }
 
-/// Creates an object of this name; it is an error if anything has it.
+/// Creates an object with this name. Fails if any object already has it.
 pub(crate) fn create(what: What, name: &(impl AsObjectName + ?Sized)) -> Result<ObjectHandle> {
     match create_or_open(what, name)? {
         (held, CreateOutcome::Created) => Ok(held),
-        (_, CreateOutcome::Opened) => Err(taken(&*name.as_name()?)),
+        (_, CreateOutcome::Opened) => Err(name_in_use(&*name.as_name()?)),
     }
 }
 
-fn is_there(what: What, name: &ObjectName) -> bool {
+/// Returns whether an object with this name exists.
+fn is_in_use(what: What, name: &ObjectName) -> bool {
     match create_object::open(what, &name.path(), Access::SYNCHRONIZE) {
         Err(error) => !create_object::is_missing(&error),
         Ok(_) => true,
     }
 }
 
-fn taken(name: &ObjectName) -> Error {
+fn name_in_use(name: &ObjectName) -> Error {
     Error::NameInUse { name: name.to_string() }
 }
 
-/// Opens the object of this name.
+/// Opens the object with this name.
 pub(crate) fn open(
     what: What,
     kind: ObjectKind,
@@ -228,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_checked_before_any_call() -> Result<()> {
+    fn object_name_rejects_invalid_text() -> Result<()> {
         let refused = |text: &str, part: &str| {
             for error in [ObjectName::local(text).expect_err(text), ObjectName::global(text).expect_err(text)]
             {

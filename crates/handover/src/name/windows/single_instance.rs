@@ -1,4 +1,4 @@
-//! One process at a time.
+//! `SingleInstance`: only one process at a time has the name.
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::name::AsObjectName;
 use crate::object::{LockError, Mutex};
 
-/// That this process is the only one of its name, for as long as this lives.
+/// A guard that makes this process the only instance with its name, until the guard is dropped.
 ///
 /// ```
 /// use handover::{Error, SingleInstance};
@@ -24,36 +24,38 @@ use crate::object::{LockError, Mutex};
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// Behind it is a mutex of that name, which the system gives to the next one if this process dies. It belongs
-/// to the thread that made the claim; let that be the one that runs as long as the program.
+/// It holds a mutex with that name. If this process exits without releasing it, the system passes the mutex to the next
+/// process. A mutex belongs to the thread that acquired it, so acquire it on a thread that runs as long as the program.
+///
+/// [Mutex objects](https://learn.microsoft.com/windows/win32/sync/mutex-objects)
 #[derive(Debug)]
 #[must_use = "dropping it lets the next process in"]
 pub struct SingleInstance {
     mutex: Mutex,
     after_crash: bool,
-    _place: Place,
-    /// The thread that has the mutex releases it.
+    _claim: Claim,
+    /// Makes the type `!Send`: only the thread that owns the mutex can release it.
     of_this_thread: PhantomData<*const ()>,
 }
 
 impl SingleInstance {
-    /// A usual exit code for a program that finds itself running already.
+    /// A conventional exit code for a program that is already running.
     pub const EXIT_CODE: i32 = 17;
 
     /// Acquires the name, without waiting.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`] if another process, or another part of this one, has it;
-    /// [`Error::NameInUse`] if something else has the name; [`Error::InvalidInput`] for what can't be a name.
+    /// [`Error::AlreadyRunning`] if another process, or other code in this process, has acquired the name;
+    /// [`Error::NameInUse`] if another kind of object has the name; [`Error::InvalidInput`] for an invalid name.
     pub fn acquire(name: &(impl AsObjectName + ?Sized)) -> Result<Self> {
         let name = name.as_name()?;
         let running = || Error::AlreadyRunning { name: name.to_string() };
-        let place = Place::take(name.with_space()).ok_or_else(running)?;
+        let claim = Claim::acquire(name.with_namespace()).ok_or_else(running)?;
         let (mutex, _) = Mutex::create_or_open_named(&*name)?;
         let after_crash = match mutex.try_lock() {
             Ok(Some(guard)) => {
-                // It is released when this is dropped.
+                // Dropping the `SingleInstance` releases the mutex instead.
                 std::mem::forget(guard);
                 false
             }
@@ -64,12 +66,14 @@ impl SingleInstance {
             }
             Err(LockError::Failed(error)) => return Err(error),
         };
-        Ok(Self { mutex, after_crash, _place: place, of_this_thread: PhantomData })
+        Ok(Self { mutex, after_crash, _claim: claim, of_this_thread: PhantomData })
     }
 
-    /// Whether it is known that the last process that had the name ended without dropping its claim: it
-    /// crashed, was killed, or called [`exit`](std::process::exit). It is known only if somebody else had the
-    /// mutex of that name open then; otherwise the mutex was gone with its owner.
+    /// Returns whether the previous process with this name is known to have exited without dropping its
+    /// `SingleInstance`: it crashed, was killed, or called [`exit`](std::process::exit).
+    ///
+    /// It is known only if another process had the mutex open at that time. Otherwise, the mutex ceased to exist with
+    /// its owner.
     #[must_use]
     pub fn previous_owner_crashed(&self) -> bool {
         self.after_crash
@@ -82,23 +86,26 @@ impl Drop for SingleInstance {
     }
 }
 
-/// The names that this process has claimed: a thread gets a mutex that it has once more, so the system
-/// doesn't tell.
+/// The names that this process has acquired. The mutex alone can't detect a second attempt in one thread, because a
+/// thread can acquire a mutex that it already owns.
 static CLAIMED: StdMutex<BTreeSet<String>> = StdMutex::new(BTreeSet::new());
 
+/// An entry in [`CLAIMED`]. Dropping it removes the entry.
 #[derive(Debug)]
-struct Place(String);
+struct Claim(String);
 
-impl Place {
-    fn take(name: String) -> Option<Self> {
-        // A panic can't leave a set of names half changed.
+impl Claim {
+    /// Adds a name to [`CLAIMED`], or returns `None` if it is already there.
+    fn acquire(name: String) -> Option<Self> {
+        // A panic can't leave the set inconsistent, so poisoning is ignored.
         let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
-        // Not `then_some`: a place that isn't taken would give the name back, under the lock.
+        // Not `then_some`: it would create the `Claim` even if the name is already there. Dropping that would remove
+        // the other owner's entry, and deadlock, because the lock is held here.
         claimed.insert(name.clone()).then(|| Self(name))
     }
 }
 
-impl Drop for Place {
+impl Drop for Claim {
     fn drop(&mut self) {
         CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
     }

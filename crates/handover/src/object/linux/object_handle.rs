@@ -1,4 +1,4 @@
-//! What every object type of this crate has inside: a descriptor, how it is waited for, and the name that it has.
+//! The part that every object type of this crate has: a descriptor, the way to wait for it, and the object's name.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,17 +15,19 @@ use crate::sys::rights::Rights;
 use crate::sys::wait::{Target, Waited};
 use crate::wait;
 
-/// Keeps a name alive for as long as the object is.
+/// A guard that keeps an object's name in use until it is dropped.
 pub(crate) trait NameGuard: std::fmt::Debug + Send + Sync {}
 
+/// The owned descriptor of an object.
 #[derive(Debug)]
 pub(crate) struct ObjectHandle {
-    /// Released before the handle is closed: from then on the system may give the value to another handle.
+    /// The claim on the handle's value. This field is declared first, so that it is dropped before the handle is
+    /// closed: after that, the system may reuse the value for another handle.
     claim: Option<Claim>,
     handle: Owned,
-    /// Once it was asked for: most objects that come are never waited for.
+    /// How to wait for the object. Set at the first wait, because most received objects are never waited for.
     way: OnceLock<Way>,
-    /// Its name, which goes with the object in the process that created it.
+    /// The guard of the object's name, in the process that created the name. Dropping the object frees the name.
     _name: Option<Box<dyn NameGuard>>,
 }
 
@@ -36,22 +38,22 @@ impl ObjectHandle {
         Ok(Self::created(handle, None))
     }
 
-    /// Of an object that this process has just created, with the guard of its name, if it has one.
+    /// Wraps the handle of an object that this process has just created, and the guard of its name if it has one.
     pub(crate) fn created(handle: Owned, name: Option<Box<dyn NameGuard>>) -> Self {
         Self { claim: None, handle, way: OnceLock::new(), _name: name }
     }
 
-    /// Of an object that another process made for this one.
+    /// Wraps a handle that another process made for this one, with the claim on its value.
     pub(crate) fn adopted(handle: Owned, claim: Claim) -> Self {
         Self { claim: Some(claim), ..Self::received(handle) }
     }
 
-    /// Of an object that came from elsewhere.
+    /// Wraps a handle that this process has received from another one.
     pub(crate) fn received(handle: Owned) -> Self {
         Self::created(handle, None)
     }
 
-    /// Without the name, which others don't find any more.
+    /// Returns the handle, and drops the guard of the name: other processes no longer find the object by its name.
     pub(crate) fn into_handle(self) -> Owned {
         if let Some(claim) = self.claim {
             claim.of_std_owner();
@@ -59,27 +61,27 @@ impl ObjectHandle {
         self.handle
     }
 
-    /// What is waited for.
+    /// Returns what the system waits for.
     pub(crate) fn target(&self) -> Target<'_> {
         let known = self.way.get().copied().or_else(|| way_of(self.handle()).ok());
-        // If the kernel doesn't say, the wait asks once more, and fails and tells why.
+        // If the query failed, the wait repeats it and reports its error.
         let way = known.map_or(Way::Unknown, |way| *self.way.get_or_init(|| way));
         Target { handle: self.handle(), way }
     }
 
-    /// The object with these rights.
-    pub(crate) fn share(&self, usual: Rights) -> BorrowedObject<'_> {
-        BorrowedObject::typed(self.handle(), usual)
+    /// Borrows the object, to share it with these rights.
+    pub(crate) fn share(&self, default_rights: Rights) -> BorrowedObject<'_> {
+        BorrowedObject::typed(self.handle(), default_rights)
     }
 
-    /// Waits for as long as it takes.
-    pub(crate) fn wait(&self, what: &'static str) -> Result<Waited> {
-        wait::for_ever(self.target()).map_err(|error| refused(what, call::TO_WAIT, error))
+    /// Waits without a timeout. `object` describes the object in errors.
+    pub(crate) fn wait(&self, object: &'static str) -> Result<Waited> {
+        wait::for_ever(self.target()).map_err(|error| refused(object, call::TO_WAIT, error))
     }
 
-    /// Waits for at most this long.
-    pub(crate) fn wait_at_most(&self, what: &'static str, time: Duration) -> Result<Waited> {
-        wait::at_most(self.target(), time).map_err(|error| refused(what, call::TO_WAIT, error))
+    /// Waits, at most for the timeout. `object` describes the object in errors.
+    pub(crate) fn wait_at_most(&self, object: &'static str, timeout: Duration) -> Result<Waited> {
+        wait::at_most(self.target(), timeout).map_err(|error| refused(object, call::TO_WAIT, error))
     }
 }
 

@@ -1,4 +1,4 @@
-//! std's sockets as objects: a service takes those that its manager has opened as what they are.
+//! std's sockets as objects, so that a service can take the sockets that its manager opened as std's types.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};

@@ -1,4 +1,4 @@
-//! Windows: what an object type holds, objects with fewer rights, and mutexes.
+//! Windows: the handle inside each object type, sharing with chosen rights, and the mutex.
 
 mod access_ext;
 mod mutex;
@@ -6,5 +6,6 @@ pub(crate) mod object_handle;
 
 pub use mutex::{LockError, Mutex, MutexGuard};
 
-/// Whether other processes put handles into this one while it runs.
-pub(super) const COME_WHILE_RUNNING: bool = true;
+/// Whether other processes can add handles to this one while it runs. On Windows they can, with
+/// `DuplicateHandle`.
+pub(super) const PEERS_CAN_ADD_HANDLES: bool = true;

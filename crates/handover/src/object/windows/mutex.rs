@@ -1,4 +1,4 @@
-//! Mutexes.
+//! The mutex: a lock that one thread of one process holds at a time.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,10 +14,15 @@ use crate::sys::rights::Rights;
 use crate::sys::wait::Waited;
 use crate::wait::Signaled;
 
-/// A lock in the kernel that one thread of one process has at a time.
+/// A mutex: a lock in the kernel that one thread of one process holds at a time.
 ///
-/// It travels with the rights to wait and release ([`Access::MUTEX_USE`]). If a thread ends that has it, it
-/// is *abandoned*: the next one gets it, and is told that what it protects may be half changed.
+/// Use it to protect data in [`SharedMemory`](crate::SharedMemory) or another resource that several processes change. A
+/// shared mutex carries the rights to wait and release ([`Access::MUTEX_USE`]).
+///
+/// If a thread exits while it holds the mutex, the mutex is *abandoned*. The next owner gets
+/// [`LockError::Abandoned`], because the protected data may be inconsistent.
+///
+/// Dropping a `Mutex` closes this process's handle.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +31,7 @@ use crate::wait::Signaled;
 /// let mutex = Mutex::new()?;
 /// let guard = match mutex.lock_timeout(Duration::from_secs(5)) {
 ///     Ok(guard) => guard,
-///     // Whoever had it has died: look after what it protects.
+///     // The last owner exited without releasing the mutex: check the protected data before using it.
 ///     Err(LockError::Abandoned(guard)) => guard,
 ///     Err(LockError::Failed(error)) => return Err(error),
 /// };
@@ -43,43 +48,48 @@ pub struct Mutex {
 }
 
 impl Mutex {
-    /// Makes a mutex that nobody has.
+    /// Creates a mutex that no thread holds.
+    ///
+    /// The caller owns it; dropping it closes the handle.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system has no room for it.
+    /// [`Error::System`] if the system has no resources for another object.
     pub fn new() -> Result<Self> {
         ObjectHandle::unnamed(What::Mutex).map(Self::of)
     }
 
-    /// Waits until this thread has the mutex, however long that takes. A thread that has it already gets it
-    /// once more, and has it until each guard is dropped.
+    /// Locks the mutex, and waits without a timeout until it is free.
+    ///
+    /// The mutex is recursive: a thread that holds it can lock it again, and holds it until every guard is dropped.
     ///
     /// # Errors
     ///
-    /// [`LockError::Abandoned`] with the guard if the last owner ended without releasing it; by `?` that
-    /// becomes [`Error::Abandoned`], and the mutex is released.
+    /// - [`LockError::Abandoned`], with the guard, if the last owner exited without releasing the mutex. The `?`
+    ///   operator turns it into [`Error::Abandoned`] and releases the mutex.
+    /// - [`LockError::Failed`] with [`Error::AccessDenied`] if the handle lacks the right to wait.
     #[doc(alias = "WaitForSingleObject")]
     pub fn lock(&self) -> Result<MutexGuard<'_>, LockError<'_>> {
         let waited = self.held.wait("the mutex")?;
         self.locked(waited, Duration::MAX)
     }
 
-    /// As [`lock`](Self::lock), for at most this long.
+    /// Locks the mutex, as [`lock`](Self::lock) does, and waits at most for the timeout.
     ///
     /// # Errors
     ///
-    /// As [`lock`](Self::lock), and [`Error::TimedOut`].
+    /// The errors of [`lock`](Self::lock), and [`LockError::Failed`] with [`Error::TimedOut`] if the timeout passes
+    /// first.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_>, LockError<'_>> {
         let waited = self.held.wait_at_most("the mutex", timeout)?;
         self.locked(waited, timeout)
     }
 
-    /// The mutex, if nobody has it.
+    /// Locks the mutex without waiting. Returns `None` if another thread holds it.
     ///
     /// # Errors
     ///
-    /// As [`lock`](Self::lock).
+    /// The errors of [`lock`](Self::lock).
     pub fn try_lock(&self) -> Result<Option<MutexGuard<'_>>, LockError<'_>> {
         match self.lock_timeout(Duration::ZERO) {
             Err(LockError::Failed(Error::TimedOut { .. })) => Ok(None),
@@ -87,9 +97,11 @@ impl Mutex {
         }
     }
 
-    /// The guard of a mutex that this thread has got by [`wait_any`](crate::wait_any). It is for that alone:
-    /// each guard releases the mutex once when it is dropped, so one too many takes it from another guard of
-    /// this thread. If this thread doesn't have the mutex, the guard's end changes nothing.
+    /// Returns the guard of a mutex that this thread has acquired with [`wait_any`](crate::wait_any).
+    ///
+    /// Call it once for each such wait. Each guard releases the mutex once when it is dropped, so an extra guard would
+    /// release it while another guard of this thread still exists. If this thread doesn't hold the mutex, dropping the
+    /// guard has no effect.
     pub fn guard(&self) -> MutexGuard<'_> {
         MutexGuard { mutex: self, of_this_thread: PhantomData }
     }
@@ -103,31 +115,31 @@ impl Mutex {
     }
 }
 
-/// This thread has the mutex until this is dropped.
+/// A guard of a [`Mutex`] that this thread holds. Dropping it releases the mutex.
 #[derive(Debug)]
 #[must_use = "dropping it releases the mutex"]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct MutexGuard<'a> {
     mutex: &'a Mutex,
-    /// Another thread can't release it.
+    /// Makes the guard `!Send`: Windows lets only the owning thread release a mutex.
     of_this_thread: PhantomData<*const ()>,
 }
 
 impl Drop for MutexGuard<'_> {
     fn drop(&mut self) {
-        // It fails only if this thread doesn't have it, and then there is nothing to release.
+        // ReleaseMutex fails only if this thread doesn't hold the mutex. Then no release is needed.
         let _ = sys::release_mutex(self.mutex.handle());
     }
 }
 
-/// Why a mutex wasn't got as it should be.
+/// The error of locking a [`Mutex`].
 #[derive(Debug)]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub enum LockError<'a> {
-    /// This thread has it, and the last owner ended without releasing it: what it protects may be half
-    /// changed.
+    /// This thread holds the mutex, but the last owner exited without releasing it. The protected data may be
+    /// inconsistent.
     Abandoned(MutexGuard<'a>),
-    /// This thread doesn't have it.
+    /// This thread doesn't hold the mutex.
     Failed(Error),
 }
 
@@ -149,7 +161,7 @@ impl From<Error> for LockError<'_> {
 }
 
 impl From<LockError<'_>> for Error {
-    /// An abandoned mutex is released.
+    /// Releases the mutex if it was abandoned.
     fn from(error: LockError<'_>) -> Self {
         match error {
             LockError::Abandoned(_) => Self::Abandoned,
@@ -163,7 +175,8 @@ object!(Mutex, ObjectKind::Mutex, RIGHTS);
 crate::wait::waitable!(Mutex);
 
 impl Signaled {
-    /// Returns whether it is a mutex whose last owner exited without releasing it. This thread holds it now.
+    /// Returns whether the object is a mutex whose last owner exited without releasing it. This thread holds the mutex
+    /// now.
     #[must_use]
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn abandoned(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What every object type of this crate has inside: a handle, and what it carries.
+//! The part that every object type of this crate has: a handle, and its access rights.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,12 +16,14 @@ use crate::sys::rights::Rights;
 use crate::sys::wait::{Target, Waited};
 use crate::wait;
 
+/// The owned handle of an object.
 #[derive(Debug)]
 pub(crate) struct ObjectHandle {
-    /// Released before the handle is closed: from then on the system may give the value to another handle.
+    /// The claim on the handle's value. This field is declared first, so that it is dropped before the handle is
+    /// closed: after that, the system may reuse the value for another handle.
     claim: Option<Claim>,
     handle: Owned,
-    /// What it carries, once it was asked for: most objects that come are never passed on.
+    /// The handle's access rights. Set when the object is first shared, because most received objects never are.
     access: OnceLock<Access>,
 }
 
@@ -32,21 +34,22 @@ impl ObjectHandle {
         Ok(Self::created(handle))
     }
 
-    /// Of an object that this process has just created: whoever creates one gets every right to it.
+    /// Wraps the handle of an object that this process has just created. A creator's handle carries every right.
     pub(crate) fn created(handle: Owned) -> Self {
         Self { claim: None, handle, access: Access::all().into() }
     }
 
-    /// Of an object that came from elsewhere.
+    /// Wraps a handle that this process has received from another one.
     pub(crate) fn received(handle: Owned) -> Self {
         Self { claim: None, handle, access: OnceLock::new() }
     }
 
-    /// Of an object that another process made for this one.
+    /// Wraps a handle that another process made for this one, with the claim on its value.
     pub(crate) fn adopted(handle: Owned, claim: Claim) -> Self {
         Self { claim: Some(claim), ..Self::received(handle) }
     }
 
+    /// Returns the handle.
     pub(crate) fn into_handle(self) -> Owned {
         if let Some(claim) = self.claim {
             claim.of_std_owner();
@@ -54,30 +57,32 @@ impl ObjectHandle {
         self.handle
     }
 
-    /// What is waited for.
+    /// Returns what the system waits for.
     pub(crate) fn target(&self) -> Target<'_> {
         self.handle()
     }
 
-    /// The object with these rights, as far as the handle carries them: a handle to wait with can't become
-    /// one to set with by being passed on.
-    pub(crate) fn share(&self, usual: Rights) -> BorrowedObject<'_> {
-        let carried = |usual: Access| {
-            // If the kernel doesn't say, the kernel also decides what becomes of passing it on.
-            let ask = || granted_access(raw_of(self.handle())).unwrap_or(usual);
-            usual.intersection(*self.access.get_or_init(ask))
+    /// Borrows the object, to share it with those of these rights that the handle carries.
+    ///
+    /// `DuplicateHandle` can add rights that the object's security descriptor grants. Without this limit, sharing a
+    /// handle that may only wait could give the receiver the right to set the object.
+    pub(crate) fn share(&self, default_rights: Rights) -> BorrowedObject<'_> {
+        let limited = |rights: Access| {
+            // If the query fails, all rights are requested, and the kernel grants or denies them in DuplicateHandle.
+            let query = || granted_access(raw_of(self.handle())).unwrap_or(rights);
+            rights.intersection(*self.access.get_or_init(query))
         };
-        BorrowedObject::typed(self.handle(), usual.map(carried))
+        BorrowedObject::typed(self.handle(), default_rights.map(limited))
     }
 
-    /// Waits for as long as it takes.
-    pub(crate) fn wait(&self, what: &'static str) -> Result<Waited> {
-        wait::for_ever(self.target()).map_err(|error| refused(what, call::TO_WAIT, error))
+    /// Waits without a timeout. `object` describes the object in errors.
+    pub(crate) fn wait(&self, object: &'static str) -> Result<Waited> {
+        wait::for_ever(self.target()).map_err(|error| refused(object, call::TO_WAIT, error))
     }
 
-    /// Waits for at most this long.
-    pub(crate) fn wait_at_most(&self, what: &'static str, time: Duration) -> Result<Waited> {
-        wait::at_most(self.target(), time).map_err(|error| refused(what, call::TO_WAIT, error))
+    /// Waits, at most for the timeout. `object` describes the object in errors.
+    pub(crate) fn wait_at_most(&self, object: &'static str, timeout: Duration) -> Result<Waited> {
+        wait::at_most(self.target(), timeout).map_err(|error| refused(object, call::TO_WAIT, error))
     }
 }
 

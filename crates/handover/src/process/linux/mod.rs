@@ -1,4 +1,4 @@
-//! Linux: starting, opening and reaping processes.
+//! The Linux half: starts, opens and reaps processes.
 
 mod open;
 mod options;

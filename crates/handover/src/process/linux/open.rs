@@ -1,4 +1,4 @@
-//! Opening a process.
+//! Opens a process by its id.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -11,7 +11,7 @@ pub(crate) fn open_process(id: u32) -> Result<Process> {
     match sys::open(id) {
         Ok(handle) => Ok(Process::new(handle, id)),
         Err(error) if sys::is_missing(&error) => {
-            Err(Error::ProcessExited { pid: id, context: "open".into() })
+            Err(Error::ProcessExited { pid: id, context: "open the process".into() })
         }
         Err(source) => Err(Error::system(format!("process {id}"), source)),
     }

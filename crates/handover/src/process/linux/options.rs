@@ -1,10 +1,10 @@
-//! What a builder can say here beyond other systems.
+//! The methods of `Command` that only Linux has.
 
 use std::ffi::{OsStr, OsString};
 
 use crate::process::Command;
 
-/// What a builder holds of it.
+/// The options that only Linux has.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(super) first_argument: Option<OsString>,
@@ -13,7 +13,7 @@ pub(crate) struct Options {
     pub(super) process_group: Option<i32>,
 }
 
-/// There are no arguments that only this system knows.
+/// Linux has no arguments that other systems lack, so this type has no values.
 #[derive(Debug)]
 pub(crate) enum Argument {}
 
@@ -24,27 +24,36 @@ impl Argument {
 }
 
 impl Command<'_> {
-    /// Sets what the child sees as its own name, its zeroth argument; the program's name if this isn't called. Linux
-    /// only.
+    /// Sets the child's zeroth argument, which is its own name. By default, it is the program's name. Linux only.
+    ///
+    /// [`execve(2)`](https://man7.org/linux/man-pages/man2/execve.2.html)
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
         self.os.first_argument = Some(name.as_ref().to_owned());
         self
     }
 
-    /// Sets the user that the child acts as, by number. Without a group of its own it has that of this process; if this
-    /// process is root's, its supplementary groups are taken from it. Linux only.
+    /// Sets the user id of the child. Linux only.
+    ///
+    /// Without [`gid`](Self::gid), the child keeps this process's group. If this process runs as root, the child loses
+    /// its supplementary groups.
+    ///
+    /// [`setuid(2)`](https://man7.org/linux/man-pages/man2/setuid.2.html)
     pub fn uid(&mut self, user: u32) -> &mut Self {
         self.os.user = Some(user);
         self
     }
 
-    /// Sets the group that the child acts as, by number. Linux only.
+    /// Sets the group id of the child. Linux only.
+    ///
+    /// [`setgid(2)`](https://man7.org/linux/man-pages/man2/setgid.2.html)
     pub fn gid(&mut self, group: u32) -> &mut Self {
         self.os.group = Some(group);
         self
     }
 
-    /// Puts the child into a process group: that of this number, or with 0 a new one of its own. Linux only.
+    /// Puts the child into the process group with this id, or into a new one if the id is 0. Linux only.
+    ///
+    /// [`setpgid(2)`](https://man7.org/linux/man-pages/man2/setpgid.2.html)
     pub fn process_group(&mut self, group: i32) -> &mut Self {
         self.os.process_group = Some(group);
         self

@@ -1,8 +1,8 @@
-//! Children that nobody waits for.
+//! Reaps children that were dropped without being waited for.
 //!
-//! The system keeps a child that has ended until its parent has asked how. So each child that is dropped is noted, and
-//! asked about when the next one is started or dropped. It is noted by its identity, which costs no descriptor: until it
-//! is asked about, nobody else gets its id.
+//! The kernel keeps a child that has exited (a zombie) until its parent waits for it. So each dropped child is
+//! recorded, and checked whenever another child is started or dropped. The record is the child's identity, which needs
+//! no descriptor. The kernel doesn't reuse the id before the child is reaped.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,56 +12,59 @@ use crate::process::Process;
 use crate::sys::io::HasHandle;
 use crate::sys::process::{exit_status, exit_status_of_identified, is_forgotten};
 
-static LEFT: Mutex<Vec<ProcessIdentity>> = Mutex::new(Vec::new());
+/// The dropped children that haven't been reaped yet.
+static UNREAPED: Mutex<Vec<ProcessIdentity>> = Mutex::new(Vec::new());
 
-/// How long it takes at most that a process ends which was killed, unless it is in a call that can't be left. It is a matter
-/// of microseconds, if it gets a processor to end on: on a busy machine, quarters of a second were seen not to be enough.
-const DYING: Duration = Duration::from_secs(2);
+/// The maximum time to wait for a killed process to exit. It usually exits within microseconds, but on a busy machine a
+/// quarter of a second was seen to be too short. A process in an uninterruptible system call takes longer.
+const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Leaves a child to be asked about later; one that was killed, in a moment.
+/// Records a dropped child to be reaped later. A child that was killed is first given a moment to exit.
 pub(crate) fn leave(process: &Process, was_killed: bool) {
-    forget_the_ended();
-    // What fails here means that somebody else has waited for it, or that the system keeps it until this process ends.
+    reap_exited();
+    // Failures are ignored: either other code has already waited for the child, or the kernel keeps it until this
+    // process exits.
     if was_killed {
-        let _ = process.ends_within(DYING);
+        let _ = process.ends_within(KILL_TIMEOUT);
     }
     let identity = process.identity();
     if let (Ok(None), Ok(identity)) = (exit_status(process.handle()), identity) {
-        LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(identity);
+        UNREAPED.lock().unwrap_or_else(PoisonError::into_inner).push(identity);
     }
 }
 
-/// Asks about all of them, without waiting.
-pub(super) fn forget_the_ended() {
-    let is_to_be_asked = |identity: &ProcessIdentity| match exit_status_of_identified(*identity) {
-        Ok(answer) => answer.is_none(),
-        // It can be that it couldn't be asked now.
+/// Reaps the recorded children that have exited, without waiting for the others.
+pub(super) fn reap_exited() {
+    let is_unreaped = |identity: &ProcessIdentity| match exit_status_of_identified(*identity) {
+        Ok(status) => status.is_none(),
+        // The call may have failed for a passing reason, so the child stays recorded unless the kernel no longer has
+        // it.
         Err(error) => !is_forgotten(&error),
     };
-    // A panic can't leave a list of identities half changed.
-    LEFT.lock().unwrap_or_else(PoisonError::into_inner).retain(is_to_be_asked);
+    // A panic can't leave the list inconsistent, so poisoning is ignored.
+    UNREAPED.lock().unwrap_or_else(PoisonError::into_inner).retain(is_unreaped);
 }
 
 #[cfg(test)]
 mod tests {
     #[cfg(feature = "faults")]
     #[test]
-    fn what_somebody_else_has_waited_for_is_forgotten() {
+    fn reap_exited_drops_a_child_that_other_code_waited_for() {
         use crate::faults::{Turn, taking};
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it is there");
-        let process = crate::Process::open(child.id()).expect("it runs");
-        let identity = process.identity().expect("it runs");
-        let is_kept = || super::LEFT.lock().is_ok_and(|left| left.contains(&identity));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep can be started");
+        let process = crate::Process::open(child.id()).expect("the child is running");
+        let identity = process.identity().expect("the child is running");
+        let is_recorded = || super::UNREAPED.lock().is_ok_and(|unreaped| unreaped.contains(&identity));
         super::leave(&process, false);
-        assert!(is_kept());
-        // There is room for no descriptor, say.
+        assert!(is_recorded());
+        // As if this process had too many open descriptors.
         let full = Turn::fails("read", 0..u32::MAX, libc::EMFILE);
-        let ((), was_taken) = taking([full], super::forget_the_ended);
-        assert!(was_taken && is_kept());
-        child.kill().expect("it is this one's");
-        // Another test's thread may have been quicker.
+        let ((), was_taken) = taking([full], super::reap_exited);
+        assert!(was_taken && is_recorded());
+        child.kill().expect("the test owns the child");
+        // The wait may fail, because another test's thread may have reaped the child already.
         let _ = child.wait();
-        super::forget_the_ended();
-        assert!(!is_kept());
+        super::reap_exited();
+        assert!(!is_recorded());
     }
 }

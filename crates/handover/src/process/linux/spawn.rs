@@ -1,4 +1,4 @@
-//! Starting a child from what a [`Command`] says.
+//! Starts a child from a [`Command`].
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
@@ -19,19 +19,20 @@ use crate::sys::spawn as sys;
 use crate::sys::spawn_plan::{ID, Plan, Stream};
 use crate::sys::{process, rights};
 
-/// Starts a child that runs.
+/// Starts a child that runs at once.
 ///
-/// 1. What needs no descriptor is checked first, and the program is found.
-/// 2. Each listed object gets the number that the child will have it under: its own here, or, if that isn't possible, one
-///    that is held for it. The object isn't duplicated here: closing the duplicate would take this process's record locks
-///    off a file (`fcntl(2)`).
-/// 3. With the numbers known, the arguments and the variables are written.
-/// 4. The process is made, and comes with its descriptor. In it alone, everything is kept from the program that is to be
-///    started, then what is listed is let through, and the program is started.
+/// 1. Checks everything that needs no descriptor, and finds the program.
+/// 2. Chooses the number that the child will have for each listed object: the same number as in this process, or, if
+///    the child can't have that, a number that is reserved for it. A listed object isn't duplicated in this process
+///    where that can be avoided, because closing a duplicate releases this process's record locks on the file
+///    (`fcntl(2)`).
+/// 3. Writes the arguments and the environment variables, which can contain the numbers.
+/// 4. Creates the process and gets a pidfd for it. In the new process alone, all descriptors are marked close-on-exec,
+///    the listed ones are made inheritable, and the program is executed.
 ///
-/// Whatever fails, what was made before is closed by its owner on the way out.
+/// If a step fails, the owners of what the earlier steps created close it on return.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
-    reaper::forget_the_ended();
+    reaper::reap_exited();
     if command.program.is_empty() {
         return Err(Error::invalid("the program's name", "is empty"));
     }
@@ -43,7 +44,7 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     )?;
     check_system()?;
     let held = sys::hold_free_streams()
-        .map_err(|error| Error::system("a standard stream that is closed here", error))?;
+        .map_err(|error| Error::system("a placeholder for a closed standard stream", error))?;
     let [input, output, error] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
@@ -63,17 +64,17 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     let mut numbers = Numbers::default();
     let mut inherited_handles = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
-        let what = || format!("the object {:?}, which the child is to inherit", listed.name);
-        let handle = listed.object.checked(what)?;
+        let context = || format!("the object {:?}, listed for the child", listed.name);
+        let handle = listed.object.checked(context)?;
         let number = numbers.give(handle, listed.object.rights());
         inherited_handles
-            .push((listed.name.clone(), number.map_err(|error| Error::on_handle(what(), error))?));
+            .push((listed.name.clone(), number.map_err(|error| Error::on_handle(context(), error))?));
     }
     let attachment = command.attachment.map(|open| open()).transpose()?;
     for (name, object) in attachment.iter().flat_map(|attachment| attachment.handles()) {
-        let what = || "the child's endpoint of a channel".to_owned();
-        let number = numbers.give(object.checked(what)?, object.rights());
-        inherited_handles.push((name.to_owned(), number.map_err(|error| Error::system(what(), error))?));
+        let context = || "the child's endpoint of a channel".to_owned();
+        let number = numbers.give(object.checked(context)?, object.rights());
+        inherited_handles.push((name.to_owned(), number.map_err(|error| Error::system(context(), error))?));
     }
 
     let (variables, id) = variables(command, &inherited_handles)?;
@@ -86,7 +87,7 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         streams,
         blocked: sys::blocked_signals().map_err(|error| Error::system("this thread", error))?,
         directory: match &command.directory {
-            // The program's path was made absolute, so this doesn't change where it is looked for.
+            // The program's path is absolute by now, so the child's directory doesn't affect it.
             Some(directory) => Some(text(directory.as_os_str(), "the current directory")?),
             None => None,
         },
@@ -95,16 +96,19 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         process_group: command.os.process_group,
         ends_with: None,
     };
-    let started =
-        if command.kill_with_parent { pdeathsig_thread::spawn_kept(plan) } else { sys::spawn(&plan) };
+    let started = if command.kill_with_parent {
+        pdeathsig_thread::spawn_with_pdeathsig(plan)
+    } else {
+        sys::spawn(&plan)
+    };
     let started = started.map_err(|error| {
-        let what = match &command.directory {
+        let context = match &command.directory {
             None => format!("the program {program:?}"),
             Some(directory) => format!("the program {program:?} in {directory:?}"),
         };
-        Error::system(what, error)
+        Error::system(context, error)
     })?;
-    drop(numbers.held);
+    drop(numbers.reserved);
 
     let process = Process::new(started.process, started.id);
     let mut child = Child::new(process, command.kill_on_drop, inherited_handles);
@@ -115,46 +119,47 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     Ok(child)
 }
 
-/// What of the system a spawn stands on.
+/// Checks that the kernel and this process's settings allow a spawn.
 fn check_system() -> Result<()> {
-    let failed = |error| Error::system("a spawn, which needs Linux 5.11 or newer", error);
+    let failed = |error| Error::system("starting a child, which needs Linux 5.11 or newer", error);
     sys::check_can_close_the_rest().map_err(failed)?;
     if process::forgets_children().map_err(failed)? {
         return Err(Error::invalid(
             "the signal SIGCHLD",
-            "is ignored in this process, so the system forgets its children at once; set it to SIG_DFL",
+            "is ignored in this process, so the kernel discards a child's exit status; set it to SIG_DFL",
         ));
     }
     Ok(())
 }
 
-/// Under which numbers the child has what is listed.
+/// The descriptor numbers that the child will have for the listed objects.
 #[derive(Debug, Default)]
 struct Numbers {
-    /// Which descriptor here, and its number there.
+    /// Each descriptor's number in this process and in the child.
     given: Vec<(RawFd, RawFd)>,
-    /// What keeps a number free for the child, or was made for it.
-    held: Vec<Owned>,
+    /// Descriptors that reserve a number for the child, or were created for the child.
+    reserved: Vec<Owned>,
 }
 
 impl Numbers {
+    /// Chooses the child's number for a descriptor.
     fn give(&mut self, handle: BorrowedFd<'_>, wanted: Rights) -> SysResult<HandleValue> {
         let own = handle.as_raw_fd();
         let is_given = self.given.iter().any(|(_, number)| *number == own);
-        // One of the first three is the child's own stream over there.
+        // The child uses the numbers below `FIRST` for its own standard streams.
         let given = if wanted != rights::SAME || own < FIRST {
             let made = duplicate_here(handle, wanted)?;
             let number = made.as_raw_fd();
-            self.held.push(made);
+            self.reserved.push(made);
             (number, number)
         } else if !is_given {
             check_open(handle)?;
             (own, own)
         } else {
             check_open(handle)?;
-            let place = reserve()?;
-            let number = place.as_raw_fd();
-            self.held.push(place);
+            let placeholder = reserve()?;
+            let number = placeholder.as_raw_fd();
+            self.reserved.push(placeholder);
             (own, number)
         };
         self.given.push(given);
@@ -174,25 +179,25 @@ fn arguments(command: &Command<'_>, inherited_handles: &[(String, HandleValue)])
             Argument::Os(never) => text(never.as_os_str(), "an argument")?,
         });
     }
-    // The most bytes of one argument, with the NUL that ends it, by the kernel.
+    // The kernel's limit for one argument, including the NUL (MAX_ARG_STRLEN).
     let longest = 32 * rustix::param::page_size();
     if let Some(long) = texts.iter().find(|text| text.as_bytes_with_nul().len() > longest) {
         return Err(Error::invalid(
             format!("an argument of {} bytes", long.as_bytes().len()),
-            format!("is too long; at most {} fit: pass the rest in a file or a pipe", longest - 1),
+            format!("is too long; at most {} bytes fit, so pass the rest in a file or a pipe", longest - 1),
         ));
     }
     Ok(texts)
 }
 
-/// Where in the variables the child's id has to be written.
-type Place = Option<(usize, usize)>;
+/// Where the new process writes its id: the index of the variable, and the byte offset in it.
+type IdPosition = Option<(usize, usize)>;
 
-/// The child's environment.
+/// Returns the child's environment variables, and the position of its id in them if it gets a manifest.
 fn variables(
     command: &Command<'_>,
     inherited_handles: &[(String, HandleValue)],
-) -> Result<(Vec<CString>, Place)> {
+) -> Result<(Vec<CString>, IdPosition)> {
     let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
     for change in &command.environment {
         match change {
@@ -201,7 +206,7 @@ fn variables(
             Change::Clear => variables.clear(),
         }
     }
-    // A manifest of ours says nothing to a child.
+    // A manifest that this process got from its own parent isn't meant for the child.
     variables.remove(OsStr::new(VARIABLE));
     for (name, template) in &command.environment_handles {
         set(&mut variables, name, OsStr::new(&filled(template, inherited_handles)?))?;
@@ -218,30 +223,34 @@ fn variables(
     }
     let manifest = Manifest { meant_for: ID.into(), objects: inherited_handles.to_vec() };
     let line = format!("{VARIABLE}={}", manifest.text()?);
-    let from =
-        line.find(ID).ok_or_else(|| Error::invalid("the manifest", "has no place for the child's id"))?;
+    let offset = line
+        .find(ID)
+        .ok_or_else(|| Error::invalid("the manifest", "has no placeholder for the child's id"))?;
     texts.push(text(OsStr::new(&line), "the manifest")?);
-    let place = (texts.len() - 1, from);
-    Ok((texts, Some(place)))
+    let position = (texts.len() - 1, offset);
+    Ok((texts, Some(position)))
 }
 
 fn set(variables: &mut BTreeMap<OsString, OsString>, name: &OsStr, value: &OsStr) -> Result<()> {
-    let why = match (name.as_bytes(), value.as_bytes()) {
+    let reason = match (name.as_bytes(), value.as_bytes()) {
         ([], _) => "has no name",
-        (name, _) if name.contains(&b'=') => "has a name with = in it",
-        (name, _) if name.contains(&0) => "has a name with NUL in it",
-        (_, value) if value.contains(&0) => "has a value with NUL in it",
+        (name, _) if name.contains(&b'=') => "has a name that contains =",
+        (name, _) if name.contains(&0) => "has a name that contains a NUL",
+        (_, value) if value.contains(&0) => "has a value that contains a NUL",
         _ => {
             variables.insert(name.to_owned(), value.to_owned());
             return Ok(());
         }
     };
-    Err(Error::invalid(format!("the variable {name:?}"), why))
+    Err(Error::invalid(format!("the variable {name:?}"), reason))
 }
 
-/// A text as the calls take it.
-fn text(text: &OsStr, what: &str) -> Result<CString> {
+/// Converts a text for a system call; `description` names it in the error.
+fn text(text: &OsStr, description: &str) -> Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| {
-        Error::invalid(format!("{what}, {text:?}"), "contains a NUL, where the child would see its end")
+        Error::invalid(
+            format!("{description}, {text:?},"),
+            "contains a NUL, at which the child would cut it off",
+        )
     })
 }

@@ -1,4 +1,4 @@
-//! A child's standard streams, as they are for one spawn.
+//! Opens a child's standard streams for one spawn.
 
 use std::os::fd::BorrowedFd;
 
@@ -12,7 +12,8 @@ use crate::sys::spawn::pipe;
 use crate::sys::spawn_plan::Stream;
 
 impl Source {
-    /// The stream for one child, and this process's end of it if it is a pipe; `which` counts from standard input at 0.
+    /// Opens the stream for one child. Returns it, and this process's end if it is a pipe. `which` is 0 for standard
+    /// input, 1 for standard output and 2 for standard error.
     pub(super) fn open(&self, which: usize) -> Result<(Stream, Option<Owned>)> {
         let failed = |error| Error::on_handle(NAMES[which], error);
         let made = |error| Error::system(NAMES[which], error);

@@ -1,4 +1,4 @@
-//! Users.
+//! `User`: a Linux user id.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::sys::io::HasHandle;
 use crate::sys::{process, user as sys};
 
-/// A user, by the number that the system has for it.
+/// A user, identified by the user id.
 ///
 /// [credentials(7)](https://man7.org/linux/man-pages/man7/credentials.7.html)
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,17 +20,17 @@ impl User {
         Self(number)
     }
 
-    /// The user that this process acts as.
+    /// Returns the user that this process runs as: its effective user id.
     ///
     /// # Errors
     ///
-    /// None here; on Windows the system can fail to tell.
-    #[allow(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    /// Never fails on Linux. On Windows, the system call can fail.
+    #[allow(clippy::unnecessary_wraps, reason = "it can fail on Windows")]
     pub fn current() -> Result<Self> {
         Ok(Self(sys::current()))
     }
 
-    /// The number. Linux only.
+    /// Returns the user id. Linux only.
     #[must_use]
     pub fn uid(&self) -> u32 {
         self.0
@@ -38,23 +38,25 @@ impl User {
 }
 
 impl Process {
-    /// The user that the process acts as.
+    /// Returns the user that the process runs as.
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if the process has ended and its parent has waited for it; [`Error::System`] if the system
-    /// doesn't tell.
+    /// [`Error::ProcessExited`] if the process has exited and its parent has waited for it; [`Error::System`] if the
+    /// system call fails.
+    ///
+    /// [`proc_pid_status(5)`](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html)
     #[doc(alias = "/proc/pid/status")]
     pub fn user(&self) -> Result<User> {
-        let asked = sys::of_process(self.id());
-        // If it is known to the system now, nobody else had its id a moment ago.
+        let user = sys::of_process(self.id());
+        // The user was looked up by id. If the process exists after that, no other process had the id at the lookup.
         process::check_known(self.handle()).map_err(|source| {
             if process::is_missing(&source) {
-                return Error::ProcessExited { pid: self.id(), context: "ask for its user".into() };
+                return Error::ProcessExited { pid: self.id(), context: "get the process's user".into() };
             }
             self.failed()(source)
         })?;
-        asked.map(User).map_err(self.failed())
+        user.map(User).map_err(self.failed())
     }
 }
 
@@ -67,12 +69,12 @@ impl fmt::Display for User {
 impl FromStr for User {
     type Err = Error;
 
-    /// Reads the number.
+    /// Parses a user id in decimal.
     fn from_str(text: &str) -> Result<Self> {
-        // The standard parser takes a sign.
+        // The standard parser would accept a leading plus sign.
         let number = if text.starts_with('+') { None } else { text.parse().ok() };
         let invalid =
-            || Error::invalid(format!("{text:?}"), "is not a user; expected the user's number, such as 1000");
+            || Error::invalid(format!("{text:?}"), "is not a user; expected a user id, such as 1000");
         number.map(Self).ok_or_else(invalid)
     }
 }
@@ -82,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_a_number() -> Result<()> {
+    fn user_parses_only_a_user_id() -> Result<()> {
         let current = User::current()?;
         assert_eq!(current.to_string().parse::<User>()?, current);
         assert_eq!("1000".parse::<User>()?.uid(), 1000);

@@ -1,4 +1,4 @@
-//! The inheritable duplicates that exist while a child is created.
+//! The inheritable duplicates that exist while a child is being created, and the process that holds them.
 
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
 use crate::sys::{SysResult, handle as sys};
 
-/// The process in whose table the inheritable duplicates are made. It becomes the child's parent.
+/// The process in whose table the inheritable duplicates are created. It becomes the child's parent.
 #[derive(Debug)]
 pub(crate) enum DuplicateTarget {
-    /// This process. Another thread that creates a process at the same moment, with inheritance of all
-    /// handles, passes the duplicates to that process too.
+    /// This process. If another thread creates a process at the same moment and lets it inherit all inheritable
+    /// handles, that process gets the duplicates too.
     ThisProcess,
     /// The helper, which never runs and so never creates a process.
     Helper(Arc<Helper>),
 }
 
 impl DuplicateTarget {
-    /// Makes an inheritable duplicate of a handle. The handle itself isn't touched.
+    /// Creates an inheritable duplicate of a handle. The handle itself isn't changed.
     pub(crate) fn duplicate(&self, handle: BorrowedHandle<'_>, rights: Rights) -> SysResult<Inheritable> {
         match self {
             Self::ThisProcess => sys::duplicate_here(handle, rights, true).map(Inheritable::InThisProcess),
@@ -34,15 +34,15 @@ impl DuplicateTarget {
         }
     }
 
-    /// Duplicates a listed object.
+    /// Creates an inheritable duplicate of a listed object.
     pub(crate) fn duplicate_listed(&self, listed: &Listed<'_>) -> Result<Inheritable> {
-        let what = || format!("the object {:?}, which the child is to inherit", listed.name);
-        let handle = listed.object.checked(what)?;
+        let context = || format!("the object {:?}, listed for the child", listed.name);
+        let handle = listed.object.checked(context)?;
         let duplicate = self.duplicate(handle, listed.object.rights());
-        duplicate.map_err(|error| Error::on_handle(what(), error))
+        duplicate.map_err(|error| Error::on_handle(context(), error))
     }
 
-    /// The process that becomes the child's parent, if it isn't this one.
+    /// Returns the process that becomes the child's parent, unless that is this process.
     pub(crate) fn parent(&self) -> Option<&Process> {
         match self {
             Self::ThisProcess => None,
@@ -51,8 +51,8 @@ impl DuplicateTarget {
     }
 }
 
-/// The duplicate that a child inherits under its own value. It lives no longer than the one call that creates
-/// the child.
+/// An inheritable duplicate, which the child inherits under the same handle value. It is closed as soon as the child is
+/// created.
 #[derive(Debug)]
 pub(crate) enum Inheritable {
     InThisProcess(Owned),
@@ -60,7 +60,7 @@ pub(crate) enum Inheritable {
 }
 
 impl Inheritable {
-    /// The value where it is and in the child's table: inheritance keeps it.
+    /// Returns the handle value. Inheritance keeps it, so it is the same in the child's table.
     pub(crate) fn value(&self) -> Result<HandleValue> {
         match self {
             Self::InThisProcess(duplicate) => HandleValue::of(&duplicate.as_handle()),

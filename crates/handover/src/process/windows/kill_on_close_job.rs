@@ -1,4 +1,4 @@
-//! Children that end with this process.
+//! The job for `Command::kill_with_parent`: the system kills its processes when this process exits.
 
 use std::sync::OnceLock;
 
@@ -6,16 +6,17 @@ use crate::error::{Error, Result};
 use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
 
-/// The job whose processes end when this process ends, however it ends. There is one, made when it is first
-/// needed and never closed: the system closes it with the process, and that is its purpose.
+/// Returns the job, which is created when it is first needed.
+///
+/// This process never closes it. The system closes it when this process exits, crashes or is killed, and that kills the
+/// processes in the job.
 pub(super) fn job() -> Result<&'static Owned> {
     static JOB: OnceLock<Owned> = OnceLock::new();
     if let Some(job) = JOB.get() {
         return Ok(job);
     }
     let rules = Rules { kill_on_close: true, children_stay_out: false };
-    let job = job::create(rules)
-        .map_err(|error| Error::system("the job of children that end with this process", error))?;
-    // If another thread was faster, its job serves, and this one is closed unused.
+    let job = job::create(rules).map_err(|error| Error::system("the job for kill_with_parent", error))?;
+    // If another thread has created one in the meantime, its job is used, and this one is closed with no process in it.
     Ok(JOB.get_or_init(|| job))
 }

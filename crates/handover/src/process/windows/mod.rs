@@ -1,4 +1,4 @@
-//! Windows: creating and opening processes, and handles of theirs that this process is responsible for.
+//! The Windows half: creates and opens processes, and owns handles in their tables until these are passed on.
 
 mod duplicate_target;
 mod kill_on_close_job;
@@ -20,5 +20,5 @@ pub(crate) use spawn::spawn;
 pub use suspended_child::SuspendedChild;
 pub use user::User;
 
-/// Leaves a child that nobody has waited for to itself: the system forgets it with its last handle.
+/// Does nothing for a child that is dropped before it was waited for: Windows frees it with its last handle.
 pub(crate) fn leave(_: &super::Process, _was_killed: bool) {}

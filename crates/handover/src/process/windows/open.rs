@@ -1,4 +1,4 @@
-//! Opening a process with rights, and asking for its own.
+//! Opens a process with chosen access rights.
 
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, RawHandle};
@@ -9,8 +9,8 @@ use crate::handle::{Access, ObjectKind, ProcessIdentity};
 use crate::process::{Child, Process};
 use crate::sys::process as sys;
 
-/// What this crate does with every process: wait for its end and ask when it was created.
-const ALWAYS: Access = Access::SYNCHRONIZE.union(Access::PROCESS_QUERY_LIMITED_INFORMATION);
+/// The rights that this crate needs for every process: to wait for it and to query its creation time.
+const MINIMUM: Access = Access::SYNCHRONIZE.union(Access::PROCESS_QUERY_LIMITED_INFORMATION);
 
 /// Opens a process with the rights that [`Process::open`] promises.
 pub(crate) fn open_process(id: u32) -> Result<Process> {
@@ -18,7 +18,8 @@ pub(crate) fn open_process(id: u32) -> Result<Process> {
 }
 
 impl Process {
-    /// Opens the process that has this id now, as [`open`](Self::open) does, with these rights beside.
+    /// Opens the process that has this id now, with these rights in addition to those that [`open`](Self::open)
+    /// requests.
     ///
     /// ```no_run
     /// use handover::os::windows::Access;
@@ -31,33 +32,36 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if no process has the id; [`Error::System`] with the rights that were asked
-    /// for if the system refuses them.
+    /// [`Error::ProcessExited`] if no process has the id; [`Error::System`], which names the requested rights, if the
+    /// system denies them.
+    ///
+    /// [`OpenProcess`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-openprocess)
     #[doc(alias = "OpenProcess")]
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn open_with(id: u32, access: Access) -> Result<Self> {
-        let access = access | ALWAYS;
+        let access = access | MINIMUM;
         match sys::open(id, access) {
             Ok(handle) => Ok(Self::new(handle, id)),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Err(Error::ProcessExited { pid: id, context: "open".into() })
+                Err(Error::ProcessExited { pid: id, context: "open the process".into() })
             }
             Err(error) => {
-                let what = format!(
+                let context = format!(
                     "process {id} with the rights {}",
                     words(Some(&ObjectKind::Process), access.bits())
                 );
-                Err(Error::system(what, error))
+                Err(Error::system(context, error))
             }
         }
     }
 
-    /// Opens this very process, as [`open_with`](Self::open_with) does for an id.
+    /// Opens the process with this identity, never another process that reuses its id, with these rights in addition to
+    /// those that [`open_exact`](Self::open_exact) requests.
     ///
     /// # Errors
     ///
-    /// [`Error::ProcessExited`] if it has ended and is no more, also if another process has its id by now;
-    /// otherwise as [`open_with`](Self::open_with).
+    /// [`Error::ProcessExited`] if the process no longer exists, even if another process has its id by now; otherwise
+    /// as [`open_with`](Self::open_with).
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn open_exact_with(identity: ProcessIdentity, access: Access) -> Result<Self> {
         Self::open_with(identity.id, access)?.if_created_at(identity)

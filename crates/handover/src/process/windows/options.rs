@@ -1,4 +1,4 @@
-//! What only Windows' builder has: raw arguments, creation flags, and suspended children.
+//! The methods of `Command` that only Windows has: raw arguments, creation flags and suspended children.
 
 use std::ffi::{OsStr, OsString};
 
@@ -13,7 +13,7 @@ pub(crate) struct Options {
     pub(super) creation_flags: u32,
 }
 
-/// An argument that is not quoted.
+/// An argument that is added to the command line without quoting.
 #[derive(Debug)]
 pub(crate) struct Argument(pub(super) OsString);
 
@@ -24,8 +24,10 @@ impl Argument {
 }
 
 impl Command<'_> {
-    /// Adds text to the command line as it is, after a space. It is for programs that don't read the command
-    /// line by the usual rules, such as `cmd.exe`. The caller quotes it.
+    /// Adds text to the command line unchanged, after a space.
+    ///
+    /// Use it for programs that split the command line by their own rules, such as `cmd.exe`. The caller must quote the
+    /// text.
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn raw_arg(&mut self, text: impl AsRef<OsStr>) -> &mut Self {
         self.arguments.push(AnyArgument::Os(Argument(text.as_ref().to_owned())));
@@ -36,8 +38,8 @@ impl Command<'_> {
     /// flags](https://learn.microsoft.com/windows/win32/procthread/process-creation-flags), such as
     /// `CREATE_NO_WINDOW` (0x08000000).
     ///
-    /// `CREATE_SUSPENDED` is refused. [`CommandExt::spawn_suspended`] returns a child that can't be left
-    /// suspended.
+    /// The spawn returns an error for `CREATE_SUSPENDED`, because a [`Child`](crate::Child) can't be resumed. Call
+    /// [`CommandExt::spawn_suspended`] instead.
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn creation_flags(&mut self, flags: u32) -> &mut Self {
         self.os.creation_flags = flags;
@@ -45,8 +47,10 @@ impl Command<'_> {
     }
 }
 
-/// What [`Command`] has on Windows alone, beside the methods of std's extension trait, which are inherent
-/// here.
+/// Methods that only Windows adds to [`Command`] and that std doesn't have.
+///
+/// Methods that std has in an extension trait, such as [`raw_arg`](Command::raw_arg), are inherent methods of
+/// [`Command`] instead.
 ///
 /// ```no_run
 /// use handover::os::windows::CommandExt;
@@ -61,12 +65,13 @@ impl Command<'_> {
 /// ```
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub trait CommandExt: sealed::Sealed {
-    /// Starts the child suspended: it exists, and runs its first instruction after
-    /// [`SuspendedChild::resume`].
+    /// Starts the child suspended. It runs its first instruction after [`SuspendedChild::resume`].
     ///
     /// # Errors
     ///
     /// As [`Command::spawn`].
+    ///
+    /// [`CREATE_SUSPENDED`](https://learn.microsoft.com/windows/win32/procthread/process-creation-flags)
     #[doc(alias = "CREATE_SUSPENDED")]
     fn spawn_suspended(&mut self) -> Result<SuspendedChild>;
 }

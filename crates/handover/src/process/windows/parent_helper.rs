@@ -1,9 +1,8 @@
-//! The dormant helper: a process that never runs, in whose table inheritable handles are out of reach.
+//! The helper of race-free spawns: a process that never runs and holds the inheritable duplicates.
 //!
-//! An inheritable handle in *this* process can be caught by any thread that creates a process with
-//! inheritance of all at the same moment. In a process that never runs there is no such thread. So the
-//! duplicates are planted there, and the child is created with the helper named as its parent, from which it
-//! inherits them
+//! Any thread of *this* process that creates a process at the same moment, and lets it inherit all inheritable handles,
+//! would pass on an inheritable handle of this process. A process that never runs has no such thread. So the duplicates
+//! are created in the helper, and the child is created with the helper as its parent and inherits them from it
 //! ([`PROC_THREAD_ATTRIBUTE_PARENT_PROCESS`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)).
 
 use std::os::windows::io::AsHandle;
@@ -20,30 +19,31 @@ use crate::sys::pipe::null_device;
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::wide;
 
-/// One for the whole process, made when it is first needed.
+/// The only helper of this process, created when it is first needed.
 static HELPER: Mutex<Option<Arc<Helper>>> = Mutex::new(None);
 
-/// The helper, and the job that ends it when this process ends.
+/// The helper process, and the job that kills it when this process exits.
 #[derive(Debug)]
 pub(crate) struct Helper {
     process: Process,
-    /// Never resumed: the helper is this program, suspended before its first instruction.
+    /// The helper's main thread. The helper is this program, suspended before its first instruction, and is never
+    /// resumed.
     _thread: Owned,
     _job: Owned,
 }
 
 impl Helper {
-    /// The helper that there is, or a new one if there is none or somebody has ended it.
+    /// Returns the running helper. Creates one if none exists or the last one was killed.
     pub(crate) fn get() -> Result<Arc<Self>> {
-        // The place is only ever assigned to whole, so a panic elsewhere leaves nothing half made.
-        let mut place = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(helper) = place.as_ref() {
+        // The lock guards a value that is only assigned as a whole, so poisoning is ignored.
+        let mut current = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(helper) = current.as_ref() {
             if !helper.process.has_exited()? {
                 return Ok(Arc::clone(helper));
             }
         }
         let helper = Arc::new(Self::create()?);
-        *place = Some(Arc::clone(&helper));
+        *current = Some(Arc::clone(&helper));
         Ok(helper)
     }
 
@@ -51,18 +51,22 @@ impl Helper {
         &self.process
     }
 
-    /// 1. A job that ends the helper when this process ends, however it ends. Children of the helper stay out
-    ///    of it, or race-free children would end with this process too.
-    /// 2. The helper, in the job from its first moment: there is none in which it could be left behind. It
-    ///    inherits nothing. Wine's server crashes when somebody looks at handle tables and one is empty;
-    ///    there, the null device as a stream is enough to have one entry without inheritance, and Windows
-    ///    passes over it.
+    /// Creates the helper.
+    ///
+    /// 1. Creates a job. The system kills the helper with it when this process exits, crashes or is killed. The
+    ///    helper's children stay outside the job; otherwise the race-free children would be killed with this process
+    ///    too.
+    /// 2. Creates the helper in the job, so it can't outlive this process at any moment. It inherits no handles.
+    ///
+    /// The helper gets the null device as its standard input because of Wine: Wine's server crashes if handle tables
+    /// are listed while a process has an empty one. Under Wine, the stream adds one entry to the table without
+    /// inheritance. Windows ignores it.
     fn create() -> Result<Self> {
-        let failed = |error| Error::system("the helper of race-free spawns", error);
+        let failed = |error| Error::system("the helper process of race-free spawns", error);
         let job = job::create(Rules { kill_on_close: true, children_stay_out: true }).map_err(failed)?;
         let program = std::env::current_exe()
             .map_err(SysError::of("GetModuleFileNameW"))
-            .and_then(|program| resolve_program::for_the_call(&program))
+            .and_then(|program| resolve_program::api_path(&program))
             .map_err(failed)?;
         let null = null_device(false).map_err(failed)?;
         let plan = Plan {

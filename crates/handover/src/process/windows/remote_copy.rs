@@ -1,4 +1,4 @@
-//! A handle in another process's table, for which this process is responsible.
+//! `RemoteCopy`: a handle in another process's table that this process is responsible for closing.
 
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 
@@ -7,7 +7,7 @@ use crate::process::Process;
 use crate::sys::rights::Rights;
 use crate::sys::{SysResult, handle as sys};
 
-/// Closes the handle over there when it is dropped, unless it was released.
+/// A handle in another process's table. Dropping it closes the handle in that process, unless it was released.
 #[derive(Debug)]
 pub(crate) struct RemoteCopy {
     process: Process,
@@ -16,7 +16,7 @@ pub(crate) struct RemoteCopy {
 }
 
 impl RemoteCopy {
-    /// Duplicates a handle of ours into the process.
+    /// Duplicates a handle of this process into another process.
     pub(crate) fn new(
         process: &Process,
         handle: BorrowedHandle<'_>,
@@ -35,14 +35,14 @@ impl RemoteCopy {
         self.value
     }
 
-    /// Leaves the handles to the other process.
+    /// Makes the other process responsible for each of these handles.
     pub(crate) fn release_all(remotes: impl IntoIterator<Item = Self>) {
         for remote in remotes {
             remote.release();
         }
     }
 
-    /// Leaves the handle to the other process.
+    /// Makes the other process responsible for the handle, and returns the handle value.
     pub(crate) fn release(mut self) -> HandleValue {
         self.released = true;
         self.value

@@ -1,4 +1,4 @@
-//! Finding the file of a program.
+//! Resolves a program's name to a file.
 
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
@@ -8,31 +8,28 @@ use crate::error::{Error, Result};
 use crate::sys::text::{system_directory, windows_directory};
 use crate::sys::{SysError, SysResult};
 
-/// The file of a program, looked for in these places:
+/// Returns the file of a program:
 ///
-/// - A path (anything with a separator or a drive) is taken as it is, relative ones from this process's
-///   current directory.
-/// - A bare name is looked for in the child's `PATH`, if the builder sets one, in the folder of the running
-///   program, in the system's two folders and in this process's `PATH`. The current directory is not
-///   searched, and entries of a `PATH` that aren't absolute are passed over, because they would bring it in.
+/// - A path (a name that contains a separator or a drive) is used unchanged. A relative path is relative to this
+///   process's current directory.
+/// - A bare name is searched for in the child's `PATH` if the builder sets one, then in the running program's folder,
+///   in the system's two folders and in this process's `PATH`. The current directory is not searched. Relative entries
+///   of a `PATH` are skipped, because they would lead to it.
 ///
-/// In each place the name with `.exe` is tried first, unless it ends so.
+/// In each folder, the name with `.exe` appended is tried first, unless the name already ends with `.exe`.
 pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBuf> {
     let name = Path::new(program);
-    // There is one file that it can be: whether it is there, the call that starts it says soonest.
+    // Only one file is possible. `CreateProcessW` reports whether it exists, so an extra check would only cost time.
     if name.is_absolute() && ends_in_exe(name) {
         return Ok(name.to_path_buf());
     }
-    let looked_at: Vec<PathBuf> = match is_bare(name) {
+    let searched: Vec<PathBuf> = match is_bare(name) {
         true => folders(child_path)?.flat_map(|folder| files(&folder.join(name))).collect(),
         false => files(name).collect(),
     };
-    match looked_at.iter().find(|file| file.is_file()) {
+    match searched.iter().find(|file| file.is_file()) {
         Some(file) => Ok(file.clone()),
-        None => Err(Error::ProgramNotFound {
-            program: program.to_string_lossy().into_owned(),
-            searched: looked_at,
-        }),
+        None => Err(Error::ProgramNotFound { program: program.to_string_lossy().into_owned(), searched }),
     }
 }
 
@@ -44,8 +41,8 @@ fn is_bare(name: &Path) -> bool {
 }
 
 fn folders(child_path: Option<&OsStr>) -> Result<impl Iterator<Item = PathBuf>> {
-    // Without one of them, another program of the name might be found behind it.
-    let failed = |error| Error::system("the folders of programs", error);
+    // A failure must not skip one of the system folders: a program of the same name could be found in a later folder.
+    let failed = |error| Error::system("the list of folders to search for programs", error);
     let system = system_directory().map_err(failed)?;
     let windows = windows_directory().map_err(failed)?;
     let own_folder = std::env::current_exe().ok().and_then(|file| file.parent().map(Path::to_path_buf));
@@ -56,47 +53,46 @@ fn folders(child_path: Option<&OsStr>) -> Result<impl Iterator<Item = PathBuf>> 
     Ok(all.filter(|folder| folder.is_absolute()))
 }
 
-/// The names that a file may have.
+/// Returns the files to try for a path, in order.
 fn files(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let as_it_is = path.to_path_buf();
+    let unchanged = path.to_path_buf();
     let with_exe = (!ends_in_exe(path)).then(|| {
         let mut name = path.as_os_str().to_owned();
         name.push(".exe");
         PathBuf::from(name)
     });
-    with_exe.into_iter().chain([as_it_is])
+    with_exe.into_iter().chain([unchanged])
 }
 
 fn ends_in_exe(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("exe"))
 }
 
-/// The path as `CreateProcessW` takes it: a long one has to be absolute and marked as one that is not to be
-/// touched.
-pub(super) fn for_the_call(file: &Path) -> SysResult<PathBuf> {
-    /// With room for what the system itself appends.
-    const SHORT: usize = 248;
+/// Returns the path in the form that `CreateProcessW` accepts. A long path has to be absolute and begin with `\\?\`, so
+/// that Windows doesn't parse it.
+pub(super) fn api_path(file: &Path) -> SysResult<PathBuf> {
+    /// Paths shorter than this don't need the prefix. It is less than `MAX_PATH`, because the system appends to the path.
+    const LONG_PATH: usize = 248;
     let absolute = std::path::absolute(file).map_err(SysError::of("GetFullPathNameW"))?;
-    if absolute.as_os_str().len() < SHORT {
+    if absolute.as_os_str().len() < LONG_PATH {
         return Ok(file.to_path_buf());
     }
     let Some(Component::Prefix(prefix)) = absolute.components().next() else { return Ok(absolute) };
-    let (mark, rest) = match prefix.kind() {
+    let (prefix, rest) = match prefix.kind() {
         Prefix::Disk(_) => (r"\\?\", absolute.as_os_str().to_owned()),
         Prefix::UNC(..) => {
-            // Its own two separators are part of the mark.
+            // The prefix replaces the path's own two leading separators.
             let units: Vec<u16> = absolute.as_os_str().encode_wide().skip(2).collect();
             (r"\\?\UNC\", OsString::from_wide(&units))
         }
         _ => return Ok(absolute),
     };
-    let mut marked = OsString::from(mark);
-    marked.push(rest);
-    Ok(marked.into())
+    let mut prefixed = OsString::from(prefix);
+    prefixed.push(rest);
+    Ok(prefixed.into())
 }
 
-/// Whether the system would start `cmd.exe` for this file. It passes over dots and spaces at the end of a
-/// name.
+/// Returns whether Windows would start `cmd.exe` for this file. Windows ignores dots and spaces at the end of a name.
 pub(super) fn is_batch_file(file: &Path) -> bool {
     let name = file.as_os_str().to_string_lossy();
     let name = name.trim_end_matches(['.', ' ']).to_ascii_lowercase();
@@ -108,17 +104,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_path_is_marked() -> std::io::Result<()> {
-        let call = |path: &str| {
-            Ok::<_, std::io::Error>(for_the_call(Path::new(path))?.to_string_lossy().into_owned())
-        };
+    fn api_path_prefixes_only_long_paths() -> std::io::Result<()> {
+        let call =
+            |path: &str| Ok::<_, std::io::Error>(api_path(Path::new(path))?.to_string_lossy().into_owned());
         let deep = format!(r"{}program.exe", r"a folder\".repeat(40));
         assert_eq!(call(r"C:\short\program.exe")?, r"C:\short\program.exe");
         assert_eq!(call(&format!(r"C:\{deep}"))?, format!(r"\\?\C:\{deep}"));
         assert_eq!(call(&format!(r"\\server\share\{deep}"))?, format!(r"\\?\UNC\server\share\{deep}"));
         assert_eq!(call(&format!(r"\\?\C:\{deep}"))?, format!(r"\\?\C:\{deep}"));
         assert!(call(&deep)?.starts_with(r"\\?\"));
-        // The longest that stays, and the shortest that doesn't.
+        // The longest path that stays unchanged, and the shortest that gets the prefix.
         let long = |length: usize| format!(r"C:\{}", "n".repeat(length - 3));
         assert_eq!(call(&long(247))?, long(247));
         assert_eq!(call(&long(248))?, format!(r"\\?\{}", long(248)));
@@ -127,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_lack_its_extension() {
+    fn files_tries_the_name_with_exe_first() {
         let names =
             |path: &str| files(Path::new(path)).map(|file| file.display().to_string()).collect::<Vec<_>>();
         assert_eq!(names("program"), ["program.exe", "program"]);
@@ -137,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_file_is_known_by_its_name() {
+    fn is_batch_file_checks_the_extension() {
         for name in ["a.bat", "A.BAT", "a.cmd", "a.Cmd", "a.bat.", "a.bat . ", r"folder.exe\a.cmd"] {
             assert!(is_batch_file(Path::new(name)), "{name}");
         }

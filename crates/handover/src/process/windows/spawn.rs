@@ -1,4 +1,4 @@
-//! Starting a child from what a [`Command`] says.
+//! Starts a child from a [`Command`].
 
 use std::ffi::OsStr;
 use std::os::windows::ffi::OsStrExt;
@@ -22,13 +22,13 @@ use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, own_environment, wide};
 
-/// Starts a child that runs.
+/// Starts a child that runs at once.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     let job = if command.kill_with_parent { Some(kill_on_close_job::job()?) } else { None };
     create(command, default, false, job).map(|(child, _thread)| child)
 }
 
-/// Starts a child that doesn't run yet.
+/// Starts a suspended child.
 pub(crate) fn spawn_suspended(command: &Command<'_>) -> Result<SuspendedChild> {
     check_names(command)?;
     if command.kill_with_parent {
@@ -42,13 +42,13 @@ pub(crate) fn spawn_suspended(command: &Command<'_>) -> Result<SuspendedChild> {
 
 /// Creates the process.
 ///
-/// 1. What needs no handle is checked first: the flags and the program. The caller has checked the names.
-/// 2. Each stream, each listed object and each attached handle is duplicated, inheritable; the child will
-///    have the same values.
-/// 3. With the values known, the command line and the environment are written.
-/// 4. The process is created with a list of exactly these duplicates, and they are closed.
+/// 1. Checks everything that needs no handle: the flags and the program. The caller has checked the names.
+/// 2. Creates an inheritable duplicate of each stream, each listed object and each attached handle. The child will have
+///    the same handle values.
+/// 3. Writes the command line and the environment, which can contain the handle values.
+/// 4. Creates the process with a list of exactly these duplicates, and closes the duplicates.
 ///
-/// Whatever fails, what was made before is closed by its owner on the way out. Nothing can fail after 4.
+/// If a step fails, the owners of what the earlier steps created close it on return. Nothing can fail after step 4.
 fn create(
     command: &Command<'_>,
     default: Default,
@@ -58,7 +58,7 @@ fn create(
     if command.os.creation_flags & sys::SUSPENDED != 0 {
         return Err(Error::invalid(
             "the creation flag CREATE_SUSPENDED",
-            "would leave a child that nothing can resume; use spawn_suspended",
+            "would start a child that can't be resumed; call spawn_suspended instead",
         ));
     }
     let program = program(command)?;
@@ -111,31 +111,32 @@ fn create_with(
 
     let attachment = command.attachment.map(|open| open()).transpose()?;
     for (name, object) in attachment.iter().flat_map(|attachment| attachment.handles()) {
-        let what = || "the child's endpoint of a channel".to_owned();
+        let context = || "the child's endpoint of a channel".to_owned();
         let duplicate = target
-            .duplicate(object.checked(what)?, object.rights())
-            .map_err(|error| Error::system(what(), error))?;
+            .duplicate(object.checked(context)?, object.rights())
+            .map_err(|error| Error::system(context(), error))?;
         inherited_handles.push((name.to_owned(), duplicate.value()?));
         inheritable.push(duplicate);
     }
 
     let failed = |error| {
+        // An absolute path isn't checked before the call, so the file may not exist.
         if !application.is_file() {
             let program = command.program.to_string_lossy().into_owned();
             return Error::ProgramNotFound { program, searched: vec![application.clone()] };
         }
-        let what = match &command.directory {
+        let context = match &command.directory {
             None => format!("the program {}", application.display()),
             Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
         };
-        Error::system(what, error)
+        Error::system(context, error)
     };
     let plan = Plan {
-        application: wide(resolve_program::for_the_call(application).map_err(failed)?.as_os_str()),
+        application: wide(resolve_program::api_path(application).map_err(failed)?.as_os_str()),
         command_line: write_command_line(as_typed, &command.arguments, &inherited_handles)?,
         environment: environment(command, &inherited_handles, target)?.map(|variables| variables.block()),
         directory: match &command.directory {
-            Some(directory) => Some(ended(checked(directory.as_os_str(), "the current directory")?)),
+            Some(directory) => Some(with_nul(checked(directory.as_os_str(), "the current directory")?)),
             None => None,
         },
         creation_flags: command.os.creation_flags,
@@ -153,11 +154,11 @@ fn create_with(
     child.set_attached(attachment.map(|attachment| attachment.attach(child.process())));
     for stream in &mut streams {
         if let Some(start) = stream.start.take() {
-            // The thread waits for this, and so it listens.
+            // The relay thread is waiting for this message, so sending it doesn't fail.
             let _ = start.send(());
         }
     }
-    // From here on they are std's, and closed as it does.
+    // From here on, std's types own these handles and close them.
     let [stdin, stdout, stderr] = streams.map(|Stream { ours, .. }| ours.map(OwnedHandle::from));
     child.stdin = stdin.map(ChildStdin::from);
     child.stdout = stdout.map(ChildStdout::from);
@@ -165,14 +166,17 @@ fn create_with(
     Ok((child, created.thread))
 }
 
-/// The program's file, and the name under which it is started.
+/// Returns the program's file, and the name for the command line, as the caller gave it.
 fn program(command: &Command<'_>) -> Result<(PathBuf, Vec<u16>)> {
     let as_typed = checked(&command.program, "the program's name")?;
     if as_typed.is_empty() {
         return Err(Error::invalid("the program's name", "is empty"));
     }
     if as_typed.contains(&command_line::QUOTE) {
-        return Err(Error::invalid(format!("the program's name, {:?}", command.program), "contains a quote"));
+        return Err(Error::invalid(
+            format!("the program's name, {:?},", command.program),
+            "contains a quote",
+        ));
     }
     let application = resolve_program::find(&command.program, command.path().flatten().as_deref())?;
     if resolve_program::is_batch_file(&application) {
@@ -202,53 +206,53 @@ fn write_command_line(
     }
     if line.len() >= command_line::LONGEST {
         return Err(Error::invalid(
-            format!("the command line of {} units", line.len()),
+            format!("the command line of {} UTF-16 units", line.len()),
             format!(
-                "is too long; at most {} fit: pass the rest in a file or a pipe",
+                "is too long; at most {} units fit, so pass the rest in a file or a pipe",
                 command_line::LONGEST - 1
             ),
         ));
     }
-    Ok(ended(line))
+    Ok(with_nul(line))
 }
 
 fn units(text: &OsStr) -> Vec<u16> {
     text.encode_wide().collect()
 }
 
-fn ended(mut units: Vec<u16>) -> Vec<u16> {
+fn with_nul(mut units: Vec<u16>) -> Vec<u16> {
     units.push(0);
     units
 }
 
-/// The units of a text that will end with NUL, and therefore can't hold one.
-fn checked(text: &OsStr, what: &str) -> Result<Vec<u16>> {
+/// Returns the UTF-16 units of a text, which must not contain a NUL; `description` names it in the error.
+fn checked(text: &OsStr, description: &str) -> Result<Vec<u16>> {
     let units = units(text);
     if units.contains(&0) {
         return Err(Error::invalid(
-            format!("{what}, {text:?}"),
-            "contains a NUL, where the child would see its end",
+            format!("{description}, {text:?},"),
+            "contains a NUL, at which the child would cut it off",
         ));
     }
     Ok(units)
 }
 
-/// The child's environment, if it isn't just a copy of ours.
+/// Returns the child's environment, or `None` if it is an unchanged copy of this process's.
 fn environment(
     command: &Command<'_>,
     inherited_handles: &[(String, HandleValue)],
     target: &DuplicateTarget,
 ) -> Result<Option<Variables>> {
     let variables = changed(command)?;
-    let ours_is_there = std::env::var_os(VARIABLE).is_some();
-    if inherited_handles.is_empty() && !ours_is_there && command.environment_handles.is_empty() {
+    let has_own_manifest = std::env::var_os(VARIABLE).is_some();
+    if inherited_handles.is_empty() && !has_own_manifest && command.environment_handles.is_empty() {
         return Ok(variables);
     }
     let mut variables = match variables {
         Some(variables) => variables,
         None => copied()?,
     };
-    // A manifest of ours says nothing to a child.
+    // A manifest that this process got from its own parent isn't meant for the child.
     variables.remove(&units(OsStr::new(VARIABLE)));
     if !inherited_handles.is_empty() {
         let parent = match target.parent() {
@@ -264,7 +268,7 @@ fn environment(
     Ok(Some(variables))
 }
 
-/// Our environment with the changes that the builder says, if it says any.
+/// Returns this process's environment with the builder's changes, or `None` if the builder has none.
 fn changed(command: &Command<'_>) -> Result<Option<Variables>> {
     const SYSTEM_ROOT: &str = "SystemRoot";
     if command.environment.is_empty() {
@@ -293,8 +297,8 @@ fn copied() -> Result<Variables> {
 
 fn set(variables: &mut Variables, name: &OsStr, value: &OsStr) -> Result<()> {
     let (name_units, value_units) = (units(name), units(value));
-    if let Some(why) = env_block::objection(&name_units, &value_units) {
-        return Err(Error::invalid(format!("the variable {name:?}"), why));
+    if let Some(reason) = env_block::objection(&name_units, &value_units) {
+        return Err(Error::invalid(format!("the variable {name:?}"), reason));
     }
     variables.set(&name_units, &value_units);
     Ok(())

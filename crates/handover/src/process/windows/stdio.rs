@@ -1,4 +1,4 @@
-//! A child's standard streams, as they are for one spawn.
+//! Opens a child's standard streams for one spawn.
 
 use std::io;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
@@ -12,18 +12,18 @@ use crate::process::{NAMES, Source};
 use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::{SysError, SysResult, begin_thread, handle, pipe};
 
-/// One stream as it is for one spawn: the inheritable duplicate for the child, and our end of a pipe.
+/// One standard stream for one spawn: the child's inheritable duplicate, and this process's end of a pipe.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) childs: Option<Inheritable>,
     pub(super) ours: Option<Owned>,
-    /// Lets the thread begin that passes another child's bytes on. Dropped instead, it ends the thread, which
-    /// has then read nothing that would be lost.
+    /// Starts the relay thread, which forwards another child's bytes. If this is dropped unused, the thread exits
+    /// without having read anything, so no bytes are lost.
     pub(super) start: Option<Sender<()>>,
 }
 
 impl Source {
-    /// Makes the stream for one child; `which` counts from standard input at 0.
+    /// Opens the stream for one child. `which` is 0 for standard input, 1 for standard output and 2 for standard error.
     pub(super) fn open(&self, which: usize, target: &DuplicateTarget) -> Result<Stream> {
         let failed = |error: SysError| Error::system(NAMES[which], error);
         let inheritable = |stream: BorrowedHandle<'_>| target.duplicate(stream, None).map_err(failed);
@@ -50,7 +50,8 @@ impl Source {
                 let null = pipe::null_device(which != 0).map_err(failed)?;
                 (Some(inheritable(null.as_handle())?), None)
             }
-            // A legal owner can hold the number of this process's pseudo handle, and must not pass it on.
+            // `shared` checks the handle, because its owner can legally hold the pseudo handle for this process, which
+            // must not be passed on.
             Self::File(file) => (Some(shared(BorrowedObject::typed(file.as_handle(), None))?), None),
             Self::Handle(handle) => (Some(shared(handle.as_handle().into())?), None),
             Self::Piped => {
@@ -79,8 +80,8 @@ impl Source {
     }
 }
 
-/// This process's own stream, if it has it: a program without a console has none, and a stream that was
-/// closed leaves a number behind that nothing answers to.
+/// Returns an inheritable duplicate of this process's own stream, if it has one. A program without a console has none,
+/// and a stream that was closed leaves behind a handle value that is no longer valid.
 fn parents(which: usize, target: &DuplicateTarget) -> SysResult<Option<Inheritable>> {
     let Some(stream) = handle::standard_stream(which)? else { return Ok(None) };
     match target.duplicate(stream, None) {
@@ -90,11 +91,13 @@ fn parents(which: usize, target: &DuplicateTarget) -> SysResult<Option<Inheritab
     }
 }
 
-/// Ends when the source does, or when nobody reads any more; there is nobody to tell of another failure.
+/// Forwards bytes until the source reaches end of file or the sink's reader closes it. Other failures end it too; they
+/// can't be reported to a caller.
 fn pass_on(source: Owned, sink: Owned) {
     let mut source = ChildStdout::from(OwnedHandle::from(source));
     let mut sink = ChildStdin::from(OwnedHandle::from(sink));
     let _ = io::copy(&mut source, &mut sink);
-    // std's own types would close them without a word.
+    // Dropped as `Owned`, which records that the handles are closed; std's types would close them without a trace
+    // event.
     drop((Owned::from(OwnedHandle::from(sink)), Owned::from(OwnedHandle::from(source))));
 }

@@ -1,4 +1,4 @@
-//! A child that has not begun to run.
+//! `SuspendedChild`: a child that hasn't run its first instruction yet.
 
 use std::os::windows::io::AsHandle;
 
@@ -9,20 +9,20 @@ use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
 use crate::sys::process as sys;
 
-/// A child that exists and has not begun to run, made by
-/// [`CommandExt::spawn_suspended`](super::CommandExt::spawn_suspended).
+/// A suspended child; dropping it without resuming it kills it.
 ///
-/// What has to be done before the child's first instruction is done now, such as [putting objects into its
-/// table](Process::duplicate_into). Then it is [resumed](Self::resume) or, when this is dropped, killed. It
-/// can't be forgotten: if this process ends first, however it ends, the system kills the child.
+/// [`CommandExt::spawn_suspended`](super::CommandExt::spawn_suspended) creates it. Use it to prepare the child before
+/// its first instruction, for example to [duplicate objects into its table](Process::duplicate_into). Then
+/// [resume](Self::resume) it. If this process exits, crashes or is killed before that, the system kills the child.
 #[derive(Debug)]
 #[must_use = "dropping it kills the child"]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct SuspendedChild {
-    /// `None` once it runs.
+    /// `None` after `resume`.
     child: Option<Child>,
     thread: Owned,
-    /// Ends the child with this process, if it is not to end so anyway; until the child runs.
+    /// The job that kills the child if this process exits before `resume`. `None` if the child is killed with this
+    /// process anyway, by `kill_with_parent`.
     job: Option<Owned>,
 }
 
@@ -31,59 +31,61 @@ impl SuspendedChild {
         Self { child: Some(child), thread, job }
     }
 
-    /// The child's id.
+    /// Returns the child's process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child().id()
     }
 
-    /// The child as a process to share objects with.
+    /// Returns the child as a [`Process`], to share objects with.
     #[must_use]
     pub fn process(&self) -> &Process {
         self.child().process()
     }
 
-    /// What the child inherited by name, and under which value in its own handle table.
+    /// Returns each object that the child inherited, as its name and the handle value in the child's table.
     pub fn inherited_handles(&self) -> impl Iterator<Item = (&str, HandleValue)> {
         self.child().inherited_handles()
     }
 
-    /// Lets the child run.
+    /// Resumes the child, so that it runs its first instruction.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if a call fails; the child is killed then.
+    /// [`Error::System`] if a call fails. The child is then killed.
+    ///
+    /// [`ResumeThread`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-resumethread)
     #[doc(alias = "ResumeThread")]
     pub fn resume(mut self) -> Result<Child> {
         let failed = || self.child().process().failed();
-        // In this order, the child is at no moment both asleep and out of the job that ends it.
+        // In this order, the child is never both suspended and free of the job's kill-on-close rule.
         sys::resume(self.thread.as_handle()).map_err(failed())?;
         if let Some(job) = &self.job {
-            // The job goes with this; from now on that must not end the child.
+            // The job is closed when `self` is dropped, which must no longer kill the child.
             let rules = Rules { kill_on_close: false, ..RULES };
             job::set_rules(job.as_handle(), rules).map_err(failed())?;
         }
-        Ok(self.child.take().expect("only resuming takes the child"))
+        Ok(self.child.take().expect("only resume takes the child"))
     }
 
     fn child(&self) -> &Child {
-        self.child.as_ref().expect("only resuming takes the child")
+        self.child.as_ref().expect("only resume takes the child")
     }
 }
 
 impl Drop for SuspendedChild {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // If it has ended already, this changes nothing.
+            // `drop` can't report a failure. A child that has already exited isn't one.
             let _ = child.kill();
         }
     }
 }
 
-/// The child's own children are none of the job's business, now and after the child was resumed.
+/// The rules of the job while the child is suspended. The child's own children always stay outside the job.
 const RULES: Rules = Rules { kill_on_close: true, children_stay_out: true };
 
-/// The job of one suspended child: it ends the child if this process ends before the child runs.
+/// Creates the job for one suspended child, which kills the child if this process exits before resuming it.
 pub(super) fn job() -> Result<Owned> {
     job::create(RULES).map_err(|error| Error::system("the job of a suspended child", error))
 }

@@ -1,4 +1,4 @@
-//! Users.
+//! `User`: a Windows user's security identifier.
 
 use std::fmt;
 use std::os::windows::io::AsHandle;
@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::sys;
 use crate::sys::token::of_process;
 
-/// A user, by the security identifier: `S-1-5-21-…`.
+/// A user, identified by the security identifier (SID), such as `S-1-5-21-…`.
 ///
 /// [Security identifiers](https://learn.microsoft.com/windows/win32/secauthz/security-identifiers)
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,11 +18,11 @@ use crate::sys::token::of_process;
 pub struct User(Box<str>);
 
 impl User {
-    /// The user that this process runs as.
+    /// Returns the user that this process runs as.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system doesn't tell.
+    /// [`Error::System`] if the system call fails.
     pub fn current() -> Result<Self> {
         static CURRENT: OnceLock<User> = OnceLock::new();
         if let Some(user) = CURRENT.get() {
@@ -33,7 +33,7 @@ impl User {
         Ok(CURRENT.get_or_init(|| Self(sid.into())).clone())
     }
 
-    /// The security identifier.
+    /// Returns the security identifier as text.
     #[must_use]
     pub fn sid(&self) -> &str {
         &self.0
@@ -41,11 +41,13 @@ impl User {
 }
 
 impl Process {
-    /// The user that the process runs as.
+    /// Returns the user that the process runs as.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the handle lacks the right to ask, or the process has ended.
+    /// [`Error::System`] if the handle lacks the right to query it, or the process has exited.
+    ///
+    /// [`GetTokenInformation`](https://learn.microsoft.com/windows/win32/api/securitybaseapi/nf-securitybaseapi-gettokeninformation)
     #[doc(alias = "GetTokenInformation")]
     pub fn user(&self) -> Result<User> {
         let sid = of_process(self.as_handle()).map_err(self.failed())?;
@@ -62,11 +64,11 @@ impl fmt::Display for User {
 impl FromStr for User {
     type Err = Error;
 
-    /// Reads a security identifier in its usual spelling.
+    /// Parses a security identifier in its usual form, such as `S-1-5-18`.
     fn from_str(text: &str) -> Result<Self> {
-        let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         let mut parts = text.split('-');
-        if parts.next() == Some("S") && parts.clone().count() >= 2 && parts.all(number) {
+        if parts.next() == Some("S") && parts.clone().count() >= 2 && parts.all(is_number) {
             return Ok(Self(text.into()));
         }
         Err(Error::invalid(
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_an_identifier() -> Result<()> {
+    fn user_parses_only_a_security_identifier() -> Result<()> {
         let current = User::current()?;
         assert_eq!(current.sid().parse::<User>()?, current);
         assert_ne!("S-1-5-18".parse::<User>()?.to_string(), "");

@@ -1,10 +1,10 @@
-//! What the calls are named by which the code for all systems does its work, and the rights that they take.
+//! The names of the system calls behind the platform-independent operations, and of the access modes that they need.
 
 pub(crate) const MAP: &str = "mmap";
 pub(crate) const READ: &str = "read";
 pub(crate) const BEGIN_THREAD: &str = "clone3";
 
-/// What a descriptor has to be open for; one of a file or a section can lack it.
+/// The access mode that an operation needs. A descriptor of a file or of shared memory can lack it.
 pub(crate) const TO_WAIT: &str = "to read";
 pub(crate) const TO_SET_EVENT: &str = "to write";
 pub(crate) const TO_RELEASE: &str = "to write";

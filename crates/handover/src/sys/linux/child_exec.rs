@@ -1,10 +1,10 @@
-//! What a new process does before it is the program.
+//! The code that runs in a new process before it executes its program.
 //!
-//! It can be in its parent's memory, beside its parent's other threads, while the thread that has made it stands still
-//! (`super::clone`). So here nothing is allocated, dropped or locked, and nothing panics. What is read was written before,
-//! and nobody else has it. The calls are the kernel's own wherever the C library's do more: its `setuid` changes each
-//! thread that it knows of, and its `sigaction` takes a lock. `errno` is that thread's, which looks at it only after a call
-//! of its own that has failed.
+//! The process may share its parent's memory, while the parent's other threads run and the thread that created it is
+//! suspended (`super::clone`). Therefore this code must not allocate, drop, lock or panic. All data that it reads was
+//! written before the clone, and no other thread uses it. It makes raw system calls where the C library does more
+//! than the call: `setuid` changes the user of all threads that the library knows, and `sigaction` takes a lock. It
+//! may change `errno` of the suspended thread, which reads it only after a failed call of its own.
 
 use std::ffi::CString;
 use std::io;
@@ -23,7 +23,7 @@ use super::fault;
 use super::handle::FIRST;
 use super::spawn_plan::{ID, Plan, Stream};
 
-/// What can fail in a new process.
+/// A call that can fail in a new process.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Call {
     SetGid,
@@ -61,7 +61,7 @@ impl Call {
     }
 }
 
-/// Which call has failed there, and the system's number for why.
+/// The call that failed in a new process, and the system's error code.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure {
     pub(super) call: Call,
@@ -69,12 +69,12 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Of the call that has failed just now.
+    /// Creates the failure of the call that has just set `errno`.
     fn last(call: Call) -> Self {
         Self { call, code: io::Error::last_os_error().raw_os_error().unwrap_or(0) }
     }
 
-    /// As it goes through a pipe.
+    /// The size of a failure report that is written to the pipe.
     pub(super) const LENGTH: usize = 5;
 
     fn to_bytes(self) -> [u8; Self::LENGTH] {
@@ -88,22 +88,23 @@ impl Failure {
     }
 }
 
-/// A plan as the calls take it, and what its process says of itself.
-pub(super) struct Newborn<'a> {
+/// A plan in the form that the system calls need, and the results that the new process reports through shared memory.
+pub(super) struct ChildExec<'a> {
     plan: &'a Plan,
     arguments: Vec<*const c_char>,
     variables: Vec<*const c_char>,
-    /// The variable with the process's id in it, as bytes that can be changed: which one, where, and they.
+    /// The variable that contains the process id: its index, the range of the id in it, and a copy of its bytes that
+    /// can be changed.
     id: Option<(usize, Range<usize>, Vec<u8>)>,
-    /// Where it says what has failed; without that, in `failure`.
+    /// The pipe to which a failure is written. Without one, the failure is stored in `failure`.
     pub(super) pipe: Option<RawFd>,
-    /// Set by the process, and seen here if it was in this memory.
+    /// Set by the new process. The parent sees it only if the two share their memory.
     pub(super) has_begun: bool,
-    /// Likewise.
+    /// Set by the new process if it fails. The parent sees it only if the two share their memory.
     pub(super) failure: Option<Failure>,
 }
 
-impl<'a> Newborn<'a> {
+impl<'a> ChildExec<'a> {
     pub(super) fn new(plan: &'a Plan) -> SysResult<Self> {
         let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([null()]).collect();
         let id = match plan.id {
@@ -111,8 +112,9 @@ impl<'a> Newborn<'a> {
             Some((variable, from)) => {
                 let line = plan.variables.get(variable).map(|line| line.to_bytes_with_nul().to_vec());
                 let line = line.filter(|line| line.len() > from + ID.len());
-                let none = || SysError::unexpected("execve", "the variable has no place for the process id");
-                Some((variable, from..from + ID.len(), line.ok_or_else(none)?))
+                let no_room =
+                    || SysError::unexpected("execve", "the variable has no room for the process id");
+                Some((variable, from..from + ID.len(), line.ok_or_else(no_room)?))
             }
         };
         let (arguments, variables) = (pointers(&plan.arguments), pointers(&plan.variables));
@@ -120,78 +122,84 @@ impl<'a> Newborn<'a> {
         Ok(Self { plan, arguments, variables, id, pipe, has_begun, failure })
     }
 
-    /// Whether it becomes another user, or one of another group.
+    /// Returns whether the program will run as another user or in another group.
     pub(super) fn is_another_user(&self) -> bool {
         self.plan.user.is_some() || self.plan.group.is_some()
     }
 
-    /// In the new process: all that it does. Returns only if it fails, when that was told.
-    pub(super) fn live(&mut self) {
+    /// Does all the work of the new process. It returns only if a step fails, after it has reported the failure.
+    pub(super) fn run(&mut self) {
         self.has_begun = true;
-        let Err(failure) = self.become_the_program();
+        let Err(failure) = self.execute();
         match self.pipe {
-            // Nobody is left to hear of a failure to say so.
+            // A failure of the write can't be reported to any process, so it is ignored.
             Some(pipe) => {
                 let bytes = failure.to_bytes();
-                // SAFETY: the bytes are live and as many, and the call takes a number that only this process has so.
+                // SAFETY: the pointer and the length describe a live local array, which the call only reads. The
+                // descriptor is a number that the kernel checks.
                 unsafe { libc::syscall(libc::SYS_write, pipe, bytes.as_ptr(), bytes.len()) };
             }
             None => self.failure = Some(failure),
         }
     }
 
-    /// In the order in which std's builder does it.
-    fn become_the_program(&mut self) -> Result<std::convert::Infallible, Failure> {
-        self.become_the_user()?;
+    /// Takes the steps in the order in which std's `Command` takes them.
+    fn execute(&mut self) -> Result<std::convert::Infallible, Failure> {
+        self.change_user()?;
         if let Some(directory) = &self.plan.directory {
-            done(Call::ChDir, || rustix::process::chdir(directory.as_c_str()))?;
+            checked(Call::ChDir, || rustix::process::chdir(directory.as_c_str()))?;
         }
         if let Some(group) = self.plan.process_group {
-            // SAFETY: the call takes numbers.
-            answered(Call::SetPGid, || unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
+            // SAFETY: all arguments of `setpgid` are numbers, and the call accesses no memory of this process.
+            checked_raw(Call::SetPGid, || unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
         }
         reset_handlers()?;
-        // Behind the change of the user, which would take it back.
+        // This follows the change of the user, because the kernel resets the signal when a process changes its user.
         if let Some(parent) = self.plan.ends_with {
-            done(Call::PrCtl, || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))?;
-            // It may have ended before that.
+            checked(Call::PrCtl, || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))?;
+            // The parent may have exited before the signal was set.
             if rustix::process::getppid().map(id_of) != Some(parent) {
                 return Err(Failure { call: Call::PrCtl, code: libc::ESRCH });
             }
         }
         self.place_descriptors()?;
         self.write_id();
-        // Whatever comes to the process from here on, nothing of this memory handles it.
+        // The handlers were reset above, so no handler of this program can run from here on, even if an unblocked
+        // signal arrives.
         let blocked = &raw const self.plan.blocked;
-        // SAFETY: the set is in the plan, and begins with the kernel's; the old one isn't asked for.
-        answered(Call::SigProcMask, || unsafe { set_mask(blocked.cast(), std::ptr::null_mut()) })?;
+        // SAFETY: the pointer refers to a `sigset_t` in the plan, which is alive and at least `SET` bytes long; the
+        // kernel's set is its first part. Null means that the old mask isn't returned.
+        checked_raw(Call::SigProcMask, || unsafe { set_mask(blocked.cast(), std::ptr::null_mut()) })?;
         may_fail(Call::ExecVe)?;
         let (program, arguments) = (self.plan.program.as_ptr(), self.arguments.as_ptr());
-        // SAFETY: the texts end with NUL and the lists with a null pointer; all of them are in the plan, or here.
+        // SAFETY: all texts are `CString`s and end with NUL, and both lists end with a null pointer. The texts and
+        // lists belong to the plan and to `self`, so they are alive during the call.
         unsafe { libc::syscall(libc::SYS_execve, program, arguments, self.variables.as_ptr()) };
-        // It answers only if it has failed.
+        // `execve` returns only if it failed.
         Err(Failure::last(Call::ExecVe))
     }
 
-    fn become_the_user(&self) -> Result<(), Failure> {
+    fn change_user(&self) -> Result<(), Failure> {
         use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
         if let Some(group) = self.plan.group {
-            done(Call::SetGid, || set_thread_gid(Gid::from_raw_unchecked(group)))?;
+            checked(Call::SetGid, || set_thread_gid(Gid::from_raw_unchecked(group)))?;
         }
         let Some(user) = self.plan.user else { return Ok(()) };
-        // Who may not give up groups gives up none.
-        done(Call::SetGroups, || match set_thread_groups(&[]) {
+        // A process without the privilege to drop its supplementary groups keeps them.
+        checked(Call::SetGroups, || match set_thread_groups(&[]) {
             Err(Errno::PERM) => Ok(()),
             other => other,
         })?;
-        done(Call::SetUid, || set_thread_uid(Uid::from_raw_unchecked(user)))
+        checked(Call::SetUid, || set_thread_uid(Uid::from_raw_unchecked(user)))
     }
 
     fn place_descriptors(&self) -> Result<(), Failure> {
-        // Whatever somebody has left open for programs that are started, and whatever nobody knows of.
+        // This covers all descriptors that aren't listed: those that other code left inheritable, and those that this
+        // library doesn't know about. The listed ones are made inheritable below.
         let first = FIRST.unsigned_abs();
-        // SAFETY: the call takes numbers, and the table is this process's own, a copy.
-        answered(Call::CloseRange, || unsafe {
+        // SAFETY: all arguments of `close_range` are numbers. The descriptor table is the new process's own copy, so
+        // no descriptor of the parent is affected.
+        checked_raw(Call::CloseRange, || unsafe {
             libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
         })?;
         let streams = (0..).zip(&self.plan.streams).filter_map(|(number, stream)| match stream {
@@ -200,21 +208,24 @@ impl<'a> Newborn<'a> {
         });
         for (own, number) in streams.chain(self.plan.inherit.iter().copied()) {
             if own == number {
-                // SAFETY: it is a number of this process's own table, which nobody else closes anything of.
+                // SAFETY: the plan lists descriptors that were open when the parent made this process, so the number
+                // isn't -1. The table is this process's own copy, and no other code runs in this process that could
+                // close the descriptor.
                 let own = unsafe { BorrowedFd::borrow_raw(own) };
-                done(Call::FCntl, || rustix::io::fcntl_setfd(own, FdFlags::empty()))?;
+                checked(Call::FCntl, || rustix::io::fcntl_setfd(own, FdFlags::empty()))?;
             } else {
-                // SAFETY: likewise; what has the number, if anything has, was held for this.
-                answered(Call::Dup3, || unsafe { libc::syscall(libc::SYS_dup3, own, number, 0) })?;
+                // SAFETY: all arguments of `dup3` are numbers. The descriptor table is the new process's own copy. If
+                // the target number is in use there, it is by a descriptor that the parent reserved for this purpose.
+                checked_raw(Call::Dup3, || unsafe { libc::syscall(libc::SYS_dup3, own, number, 0) })?;
             }
         }
         Ok(())
     }
 
     fn write_id(&mut self) {
-        let Some((variable, place, line)) = &mut self.id else { return };
+        let Some((variable, range, line)) = &mut self.id else { return };
         let mut id = id_of(rustix::process::getpid());
-        if let Some(digits) = line.get_mut(place.clone()) {
+        if let Some(digits) = line.get_mut(range.clone()) {
             for digit in digits.iter_mut().rev() {
                 *digit = b'0' + (id % 10) as u8;
                 id /= 10;
@@ -230,23 +241,27 @@ fn id_of(process: Pid) -> u32 {
     process.as_raw_pid().unsigned_abs()
 }
 
-/// The signals that there are, and how many bytes have a bit for each.
+/// The number of signals, and the size in bytes of the kernel's set of signals, with one bit each.
 const SIGNALS: c_int = 64;
 pub(super) const SET: usize = 8;
 
-/// Room for what the kernel has of a signal's handling, which begins with the handler; all zeros is the default. (MIPS
-/// begins otherwise; it also has larger sets, so the calls fail there.)
+/// Space for the kernel's `sigaction` structure, which begins with the handler. All zeros is the default action. On
+/// MIPS the structure begins with another field, but MIPS also has larger signal sets, so these calls fail there.
 type Action = [usize; 8];
 
-/// Lets each signal that this program handles do what it does by default, as execve would a moment later: the mask goes
-/// on to the program, so a signal can come between that and execve, and the handler would run in the parent's memory.
-/// What is ignored stays so; only SIGPIPE, which std lets every Rust program ignore, isn't handed on, as std has it.
+/// Sets each signal that this program handles to its default action, as `execve` does a moment later. It has to be
+/// done before, because the plan's signal mask is set before `execve`: a signal could arrive in between, and its
+/// handler would run in the parent's memory.
+///
+/// Ignored signals stay ignored. The exception is SIGPIPE, which std ignores in every Rust program; std's `Command`
+/// resets it too.
 fn reset_handlers() -> Result<(), Failure> {
     for signal in 1..=SIGNALS {
         let mut action = Action::default();
         let nothing = null::<Action>();
-        // SAFETY: nothing is changed, and the answer has a live place with more room than it needs.
-        answered(Call::SigAction, || unsafe {
+        // SAFETY: the new action is null, so the action isn't changed. The old one is written to a live array that is
+        // larger than the kernel's structure. `SET` is the size that the kernel requires.
+        checked_raw(Call::SigAction, || unsafe {
             libc::syscall(libc::SYS_rt_sigaction, signal, nothing, action.as_mut_ptr(), SET)
         })?;
         let [handler, ..] = action;
@@ -254,32 +269,35 @@ fn reset_handlers() -> Result<(), Failure> {
             continue;
         }
         let default = Action::default();
-        // SAFETY: the new handling is live, and no code; the handlers are this process's own, a copy.
-        answered(Call::SigAction, || unsafe {
+        // SAFETY: the new action is a live array of zeros, larger than the kernel's structure, and stands for the
+        // default action, so no handler address is involved. The signal handlers are the new process's own copy.
+        checked_raw(Call::SigAction, || unsafe {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), null::<Action>(), SET)
         })?;
     }
     Ok(())
 }
 
-/// Sets which signals this thread doesn't want: all that there are, the C library's own too, which its calls leave out.
+/// Sets the signals that this thread blocks. Unlike the C library's function, it can also block the signals that the
+/// library uses itself.
 ///
 /// # Safety
 ///
-/// Both point to so many bytes, or the second to nothing.
+/// `mask` must point to `SET` readable bytes. `before` must be null or point to `SET` writable bytes.
 pub(super) unsafe fn set_mask(mask: *const [u8; SET], before: *mut [u8; SET]) -> c_long {
-    // SAFETY: the caller says so.
+    // SAFETY: the caller guarantees that `mask` is readable for `SET` bytes, and that `before` is null or writable
+    // for `SET` bytes. The call accesses no other memory of this process.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, before, SET) }
 }
 
-/// Makes a call. Tests can let it fail, and then it isn't made; nobody is told of it.
-fn done(call: Call, make: impl FnOnce() -> Result<(), Errno>) -> Result<(), Failure> {
+/// Makes a call. Tests can inject a failure; then the call isn't made. The call has no event of its own.
+fn checked(call: Call, make: impl FnOnce() -> Result<(), Errno>) -> Result<(), Failure> {
     may_fail(call)?;
     make().map_err(|error| Failure { call, code: error.raw_os_error() })
 }
 
-/// The same for one that answers -1 for a failure.
-fn answered(call: Call, make: impl FnOnce() -> c_long) -> Result<(), Failure> {
+/// Does the same for a raw system call, which returns -1 for a failure and sets `errno`.
+fn checked_raw(call: Call, make: impl FnOnce() -> c_long) -> Result<(), Failure> {
     may_fail(call)?;
     if make() == -1 { Err(Failure::last(call)) } else { Ok(()) }
 }
@@ -293,11 +311,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_call_has_its_own_place_and_goes_through_a_pipe() {
-        for (place, (call, name)) in Call::ALL.into_iter().enumerate() {
-            assert_eq!((call as usize, call.name()), (place, name));
-            let came = Failure::from_bytes(Failure { call, code: -7 }.to_bytes()).expect("a failure");
-            assert_eq!((came.call.name(), came.code), (name, -7));
+    fn each_call_has_its_own_index_and_survives_the_pipe() {
+        for (index, (call, name)) in Call::ALL.into_iter().enumerate() {
+            assert_eq!((call as usize, call.name()), (index, name));
+            let failure = Failure::from_bytes(Failure { call, code: -7 }.to_bytes()).expect("a failure");
+            assert_eq!((failure.call.name(), failure.code), (name, -7));
         }
         assert!(Failure::from_bytes([12, 0, 0, 0, 0]).is_none());
     }

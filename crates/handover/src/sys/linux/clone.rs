@@ -1,8 +1,9 @@
-//! Making a process.
+//! Creates processes.
 //!
-//! It is lent this one's memory until it is the program, and the thread that makes it stands still for so long (`vfork`):
-//! to copy the map of the memory would cost more than all else that a start does. Other threads go on. With the process
-//! comes a descriptor for it, so that there is no moment in which only its number is known.
+//! The new process shares this process's memory until it executes its program, and the thread that created it is
+//! suspended for that time (`vfork`). Copying the page tables instead would cost more than all other steps of a
+//! spawn. The other threads continue. The kernel returns a descriptor for the process together with its id, so there
+//! is no moment in which a reusable id is the only reference to it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -19,41 +20,44 @@ use rustix::process::{
 
 use super::SysError;
 use super::SysResult;
-use super::child_exec::{Failure, Newborn, SET, set_mask};
+use super::child_exec::{ChildExec, Failure, SET, set_mask};
 use super::fault;
 
-/// The flags by which a process can be made, and the first that is best. Without lent memory it is a copy of this process,
-/// as `fork` makes it. The last is without a descriptor, which is then opened by the process's id: until somebody has waited
-/// for it, no other process has that.
+/// The sets of `clone` flags, from the best to the last resort:
+/// - shared memory, and a descriptor for the process;
+/// - a copy of the memory, as `fork` makes it, and a descriptor;
+/// - a copy of the memory only. The descriptor is then opened by the process id, which can't be reused before the
+///   process has been waited for.
 const WAYS: [c_int; 3] = [LENT, libc::CLONE_PIDFD, 0];
 const LENT: c_int = libc::CLONE_PIDFD | libc::CLONE_VM | libc::CLONE_VFORK;
-/// The first of the ways that isn't known not to work.
+/// The index of the first set of flags that isn't known to fail.
 static WAY: AtomicUsize = AtomicUsize::new(0);
-/// Whether memory was seen to be lent. Some that run programs in a kernel's stead, qemu and valgrind among them, make a
-/// copy, don't wait, and say nothing of it.
+/// Whether the kernel was seen to share memory. Emulators such as qemu and valgrind silently make a copy instead and
+/// don't suspend the caller.
 static IS_LENT: AtomicBool = AtomicBool::new(false);
 
-/// Makes one of the calls that a start consists of. Tests can let it fail; of itself it isn't told.
-fn made<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysResult<T> {
+/// Makes one of the calls of a spawn. Tests can inject a failure. The call has no event of its own.
+fn step<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysResult<T> {
     fault(call).and_then(|()| Ok(make()?)).map_err(SysError::of(call))
 }
 
-/// Makes the process and waits until it is the program, or has failed and is gone. The calls of which this consists, the
-/// new process's among them, are one to who is told.
-pub(super) fn start(newborn: &mut Newborn<'_>) -> SysResult<(u32, OwnedFd)> {
+/// Creates the process. Returns when it runs its program, or has failed and exited. Subscribers see the calls,
+/// including those of the new process, as one event.
+pub(super) fn start(child: &mut ChildExec<'_>) -> SysResult<(u32, OwnedFd)> {
     let stack = Stack::new()?;
-    // In lent memory, another user could do to this process what it may do to its own. And the kernel would note of the
-    // memory that its process has changed users, and keep debuggers and /proc from this one from then on.
-    let first = if newborn.is_another_user() { 1 } else { 0 };
+    // A process that changes its user must not share memory. The other user could do to this process whatever it may
+    // do to its own. The kernel would also mark the memory as that of a process that changed users, and from then on
+    // refuse debuggers and /proc access to this process.
+    let first = if child.is_another_user() { 1 } else { 0 };
     let mut way = first.max(WAY.load(Relaxed));
     loop {
         let flags = WAYS[way];
-        // The end of the pipe says that it is the program, or gone. It needs none where it is known to be one of the two
-        // as soon as this thread goes on.
+        // End of file on the pipe says that the process has executed its program or exited. No pipe is needed where
+        // this thread is known to be suspended until then.
         let is_known = flags == LENT && IS_LENT.load(Relaxed);
-        let pipe = if is_known { None } else { Some(made("pipe2", || pipe_with(PipeFlags::CLOEXEC))?) };
-        newborn.pipe = pipe.as_ref().map(|(_, tells)| tells.as_raw_fd());
-        let cloned = without_any_signal(|| clone(flags, &stack, newborn))?;
+        let pipe = if is_known { None } else { Some(step("pipe2", || pipe_with(PipeFlags::CLOEXEC))?) };
+        child.pipe = pipe.as_ref().map(|(_, writer)| writer.as_raw_fd());
+        let cloned = without_any_signal(|| clone(flags, &stack, child))?;
         let (id, process) = match cloned {
             Err(error) if way + 1 < WAYS.len() && is_refused(&error) => {
                 way += 1;
@@ -63,23 +67,24 @@ pub(super) fn start(newborn: &mut Newborn<'_>) -> SysResult<(u32, OwnedFd)> {
             other => other.map_err(SysError::of("clone"))?,
         };
         let failure = match pipe {
-            None => Ok(newborn.failure),
-            Some((hears, tells)) => {
-                drop(tells);
-                read(&hears)
+            None => Ok(child.failure),
+            Some((reader, writer)) => {
+                drop(writer);
+                read(&reader)
             }
         };
-        match (flags == LENT, newborn.has_begun) {
+        match (flags == LENT, child.has_begun) {
             (true, true) => IS_LENT.store(true, Relaxed),
             (true, false) => drop(WAY.fetch_max(1, Relaxed)),
             (false, _) => {}
         }
-        // From here on the process doesn't run in this memory.
+        // The process has executed its program or exited, so it no longer uses the stack in this memory.
         drop(stack);
         let process = match process {
             Some(process) => process,
-            None => made("pidfd_open", || pidfd_open(id, PidfdFlags::empty())).inspect_err(|_| {
-                // It is ours, and nobody should have waited for it.
+            None => step("pidfd_open", || pidfd_open(id, PidfdFlags::empty())).inspect_err(|_| {
+                // Without a descriptor the child can't be returned. It is still this process's own unreaped child, so
+                // the id can't mean another process.
                 let _ = kill_process(id, Signal::KILL);
                 while matches!(waitpid(Some(id), rustix::process::WaitOptions::empty()), Err(Errno::INTR)) {}
             })?,
@@ -87,75 +92,83 @@ pub(super) fn start(newborn: &mut Newborn<'_>) -> SysResult<(u32, OwnedFd)> {
         return match failure {
             Ok(None) => Ok((id.as_raw_pid().unsigned_abs(), process)),
             Ok(Some(Failure { call, code })) => {
-                forget(&process);
+                reap(&process);
                 Err(SysError::new(call.name(), io::Error::from_raw_os_error(code)))
             }
             Err(error) => {
                 let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
-                forget(&process);
+                reap(&process);
                 Err(SysError::new("read", error))
             }
         };
     }
 }
 
-/// Whether a kernel or a filter doesn't know or doesn't want the flags.
+/// Returns whether a kernel or a seccomp filter refused the flags.
 fn is_refused(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::PERM))
 }
 
-/// Waits for a process that ends. If somebody else has, there is nothing to wait for.
-fn forget(process: &OwnedFd) {
+/// Waits for a process that is exiting. If other code has already waited for it, nothing is left to do.
+fn reap(process: &OwnedFd) {
     while matches!(waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED), Err(Errno::INTR)) {}
 }
 
-/// What a process says through a pipe until its end: nothing if it is the program.
+/// Reads the failure report of a new process. Returns `None` at end of file, when the process runs its program.
 fn read(pipe: &OwnedFd) -> io::Result<Option<Failure>> {
     let mut bytes = [0; Failure::LENGTH];
     fault("read")?;
-    let came = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut bytes))?;
-    if came == 0 {
+    let length = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut bytes))?;
+    if length == 0 {
         return Ok(None);
     }
-    // So few bytes come at once.
-    let said = if came == bytes.len() { Failure::from_bytes(bytes) } else { None };
-    said.map(Some)
-        .ok_or_else(|| io::Error::other("the new process has said something else than why it failed"))
+    // A write of a few bytes to a pipe is atomic, so one read returns all of them.
+    let report = if length == bytes.len() { Failure::from_bytes(bytes) } else { None };
+    report.map(Some).ok_or_else(|| io::Error::other("the new process wrote an invalid failure report"))
 }
 
 const SIG_PROC_MASK: &str = "rt_sigprocmask";
 
-/// Does something while no signal comes to this thread, nor to a process that it makes: the handlers are for this memory.
+/// Runs `work` while all signals are blocked for this thread and for a process that it creates. A signal handler must
+/// not run in the new process, because it would work on this process's memory.
 fn without_any_signal<T>(work: impl FnOnce() -> T) -> SysResult<T> {
     let (all, mut before) = ([u8::MAX; SET], [0; SET]);
     fault(SIG_PROC_MASK).map_err(SysError::of(SIG_PROC_MASK))?;
-    // SAFETY: both are live.
+    // SAFETY: both pointers refer to live arrays of `SET` bytes, and the second one is writable.
     if unsafe { set_mask(&raw const all, &raw mut before) } != 0 {
         return Err(SysError::new(SIG_PROC_MASK, io::Error::last_os_error()));
     }
     let outcome = work();
-    // SAFETY: the set is live, and the old one isn't asked for. It can't fail: it has just been done.
+    // SAFETY: the mask is a live array of `SET` bytes, and null means that the old mask isn't returned. The call
+    // can't fail, because the same mask was in force before.
     unsafe { set_mask(&raw const before, null_mut()) };
     Ok(outcome)
 }
 
-fn clone(flags: c_int, stack: &Stack, newborn: &mut Newborn<'_>) -> io::Result<(Pid, Option<OwnedFd>)> {
+fn clone(flags: c_int, stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<(Pid, Option<OwnedFd>)> {
     #[cfg(feature = "faults")]
-    let flags = crate::sys::fault_injection::as_that_system(flags, libc::CLONE_VM | libc::CLONE_VFORK);
+    let flags = crate::sys::fault_injection::as_simulated_system(flags, libc::CLONE_VM | libc::CLONE_VFORK);
     fault("clone")?;
     let mut process: RawFd = -1;
-    let (newborn, nothing) = (&raw mut *newborn, null_mut::<c_void>());
-    // SAFETY: if the new process gets a copy of the memory, nothing happens in this one. If it is lent it, this thread
-    // doesn't go on before the process has given it back, with its start as the program or with its end; so what the
-    // process has (its stack, the plan, this thread's own variables) stays, and nobody else uses it. No signal comes to the
-    // process, so nothing else of this program runs in it than what begins here, which keeps to the rules of its file. The
-    // flags share no table of descriptors, no directory and no handlers.
+    let (child, nothing) = (&raw mut *child, null_mut::<c_void>());
+    // SAFETY: `begin` gets a stack that no other code uses, and `child`, which is borrowed mutably for the whole
+    // call.
+    // - With a copy of the memory, the new process can't affect this one's.
+    // - With shared memory (`CLONE_VM | CLONE_VFORK`), the kernel suspends this thread until the new process has
+    //   executed its program or exited. Until then the stack, the plan and this thread's variables stay alive, and
+    //   this thread, which could use them, doesn't run.
+    // - All signals are blocked, so the only code of this program that runs in the new process is `begin`, which
+    //   keeps to the rules of the module `child_exec`.
+    // - The flags share neither the descriptor table (`CLONE_FILES`), nor the working directory (`CLONE_FS`), nor the
+    //   signal handlers (`CLONE_SIGHAND`).
+    // - The pointer for the process descriptor refers to a live variable, and the other two arguments are unused with
+    //   these flags.
     let id = unsafe {
         libc::clone(
             begin,
             stack.top(),
             flags | libc::SIGCHLD,
-            newborn.cast(),
+            child.cast(),
             &raw mut process,
             nothing,
             nothing,
@@ -164,53 +177,58 @@ fn clone(flags: c_int, stack: &Stack, newborn: &mut Newborn<'_>) -> io::Result<(
     if id == -1 {
         return Err(io::Error::last_os_error());
     }
-    // A kernel that doesn't know the flag leaves the number as it is.
+    // A kernel that doesn't know `CLONE_PIDFD` doesn't write to the variable.
     let process = if process == -1 {
         None
     } else {
-        // SAFETY: the kernel has made it for this call just now, and nobody else knows of it.
+        // SAFETY: the kernel has just opened this descriptor for this call, and wrote its number only to this local
+        // variable, so no other owner exists.
         Some(unsafe { OwnedFd::from_raw_fd(process) })
     };
     let id = Pid::from_raw(id).ok_or_else(|| io::Error::other("the new process has no id"))?;
     Ok((id, process))
 }
 
-/// Where the new process begins. With its return it ends, alone and at once, by clone's own exit: nothing that this program
-/// has registered for its end is done.
-extern "C" fn begin(newborn: *mut c_void) -> c_int {
-    // SAFETY: it is what `clone` was called with, which is nobody else's until it returns, if the memory is the same.
-    let newborn = unsafe { &mut *newborn.cast::<Newborn<'_>>() };
-    newborn.live();
+/// The entry point of the new process. When it returns, `clone` ends the process by the system call alone, so no exit
+/// handler of this program runs.
+extern "C" fn begin(child: *mut c_void) -> c_int {
+    // SAFETY: `clone` was called with a pointer to a live `ChildExec` that it borrows mutably. With shared memory,
+    // the borrower is suspended while this process runs; with a copy, this process has its own. So the reference is
+    // the only one in use.
+    let child = unsafe { &mut *child.cast::<ChildExec<'_>>() };
+    child.run();
     127
 }
 
-/// What a new process has its own variables on, until it is the program: no room of this thread's, which would be the
-/// process's to overwrite. What would go beyond its end ends the process.
+/// The stack of a new process until it executes its program. It can't use this thread's stack, because it would
+/// overwrite it. Below the stack is a guard page, so an overflow kills the process.
 struct Stack {
     base: *mut c_void,
     guard: usize,
 }
 
 impl Stack {
-    /// Many times of what is used.
+    /// The size in bytes, many times the amount that is used.
     const ROOM: usize = 64 * 1024;
 
     fn new() -> SysResult<Self> {
         let guard = rustix::param::page_size();
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::STACK);
-        let base = made("mmap", || {
-            // SAFETY: the kernel chooses where, so nothing that is there is replaced.
+        let base = step("mmap", || {
+            // SAFETY: the mapping is anonymous, and with a null address the kernel chooses a free range, so no
+            // existing mapping is replaced.
             unsafe { mmap_anonymous(null_mut(), guard + Self::ROOM, protection, flags) }
         })?;
         let stack = Self { base, guard };
-        made("mprotect", || {
-            // SAFETY: the page is the first of the mapping, and nobody has a reference into it.
+        step("mprotect", || {
+            // SAFETY: the page is the first one of the mapping that was just created, and no reference into it exists
+            // yet.
             unsafe { mprotect(base, guard, MprotectFlags::empty()) }
         })?;
         Ok(stack)
     }
 
-    /// It grows towards its base.
+    /// Returns the upper end of the stack, which grows towards its base.
     fn top(&self) -> *mut c_void {
         self.base.wrapping_byte_add(self.guard + Self::ROOM)
     }
@@ -218,23 +236,26 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this one's, and no process uses it in this memory any more.
+        // SAFETY: this object created the mapping and is its only owner. The process that used the stack in this
+        // memory has executed its program or exited, or it was never created.
         let _ = unsafe { munmap(self.base, self.guard + Self::ROOM) };
     }
 }
 
-/// A place that a process which is made has in one piece with this one, whether it is lent the rest of the memory or gets a
-/// copy. It stays for as long as this process.
+/// Maps memory that a new process shares with this one, even if it gets a copy of all other memory. The mapping is
+/// never removed.
 ///
 /// # Panics
 ///
-/// If there is no memory.
+/// If the memory can't be mapped.
 #[cfg(feature = "faults")]
 pub(in crate::sys) fn shared_board() -> &'static crate::sys::fault_injection::Board {
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-    // SAFETY: the kernel chooses where, so nothing that is there is replaced.
-    let place = unsafe { mmap_anonymous(null_mut(), rustix::param::page_size(), protection, flags) };
-    let place = place.expect("there is memory for a test");
-    // SAFETY: it has room for the board, begins with a page, is never unmapped, and all zeros are a board.
-    unsafe { &*place.cast() }
+    // SAFETY: the mapping is anonymous, and with a null address the kernel chooses a free range, so no existing
+    // mapping is replaced.
+    let board = unsafe { mmap_anonymous(null_mut(), rustix::param::page_size(), protection, flags) };
+    let board = board.expect("the memory for a test can be mapped");
+    // SAFETY: the mapping is page-aligned, at least as large as a board, writable and never unmapped. It is zeroed,
+    // which is a valid value of a board, and a board consists of atomics, so it can be shared.
+    unsafe { &*board.cast() }
 }

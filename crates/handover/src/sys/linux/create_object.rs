@@ -1,4 +1,4 @@
-//! Objects that are created, and what only one kind of them can.
+//! Creating objects, and operations that only one kind of object has.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -20,19 +20,19 @@ use super::wait::{ready, take};
 use super::{Argument, ask, call};
 use crate::handle::ObjectKind;
 
-/// What is created, with what only its kind has.
+/// The object to create.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum What {
     Event {
         manual_reset: bool,
     },
-    /// There is no maximum here but the kernel's own.
+    /// On Linux only the kernel limits the count.
     Semaphore {
         initial: i32,
-        #[allow(dead_code, reason = "as above")]
+        #[allow(dead_code, reason = "Linux has no maximum for a semaphore")]
         maximum: i32,
     },
-    /// Of so many bytes.
+    /// The size in bytes.
     SharedMemory(u64),
     Timer {
         manual_reset: bool,
@@ -40,6 +40,7 @@ pub(crate) enum What {
 }
 
 impl What {
+    /// Returns the name of the call that creates the object.
     pub(crate) const fn creating(self) -> &'static str {
         match self {
             Self::Event { .. } | Self::Semaphore { .. } => "eventfd2",
@@ -60,7 +61,7 @@ impl What {
     }
 }
 
-/// An object, not signaled.
+/// Creates an object that isn't signaled. A semaphore has its initial count.
 pub(crate) fn create(what: What) -> SysResult<Owned> {
     let name = what.creating();
     match what {
@@ -88,7 +89,8 @@ pub(crate) fn create(what: What) -> SysResult<Owned> {
 
 fn section(name: &'static str, size: u64) -> SysResult<Owned> {
     const NAME: &str = "handover";
-    // The memory is taken only when it is written to, and then it is too late to say that there is no such machine.
+    // The kernel allocates memory only when it is written to, which would be too late to report that the machine
+    // doesn't have it. So a size beyond the machine's memory and swap fails here.
     let memory = ask("sysinfo", &[], || {
         let machine = rustix::system::sysinfo();
         let memory = machine.totalram.saturating_add(machine.totalswap);
@@ -104,7 +106,7 @@ fn section(name: &'static str, size: u64) -> SysResult<Owned> {
         Ok(Owned::from(rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL)?))
     });
     let section = match section {
-        // Before Linux 6.3.
+        // Before Linux 6.3, the flag MFD_NOEXEC_SEAL is unknown.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
             call(name, &[label], || Ok(Owned::from(rustix::fs::memfd_create(NAME, flags)?)))?
         }
@@ -113,7 +115,8 @@ fn section(name: &'static str, size: u64) -> SysResult<Owned> {
     call("ftruncate", &[("handle", (&section).into()), ("size", size.into())], || {
         Ok(rustix::fs::ftruncate(&section, size)?)
     })?;
-    // Who looks at memory that is taken away is killed. So nobody can, and the size stays what it is.
+    // A process that accesses memory after another one has shrunk it is killed by SIGBUS. The seals fix the size, and
+    // themselves, for every process.
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     let arguments = [("handle", (&section).into()), ("F_ADD_SEALS", Argument::Flags(seals.bits()))];
     call("fcntl", &arguments, || Ok(rustix::fs::fcntl_add_seals(&section, seals)?))?;
@@ -124,12 +127,12 @@ pub(crate) fn set_event(event: BorrowedFd<'_>) -> SysResult<()> {
     add(event, 1).map(drop)
 }
 
-/// Adds to what an eventfd has; false if it can have no more.
+/// Adds to the counter of an eventfd. Returns `false` if the counter has no room.
 fn add(eventfd: BorrowedFd<'_>, count: u64) -> SysResult<bool> {
-    // One of another program may block when it is full.
+    // An eventfd of another program may be in blocking mode, where a write to a full counter waits.
     if !ask_how_opened(eventfd)?.contains(OFlags::NONBLOCK) {
         const MOST: u64 = u64::MAX - 1;
-        // For more than one, only its page says how much it has room for.
+        // `poll` tells only whether there is room for 1. For more, the counter is read from the fdinfo file.
         let has_room = if count > 1 {
             MOST.saturating_sub(count_of_eventfd(eventfd)?) >= count
         } else {
@@ -162,25 +165,26 @@ pub(crate) fn reset_event(event: BorrowedFd<'_>) -> SysResult<()> {
     take(event).map(drop)
 }
 
-/// What a semaphore's count was before it was added to: the kernel doesn't say.
+/// The semaphore's count before a release, which Linux doesn't report.
 pub(crate) type Before = ();
 
-/// Adds to a semaphore's count.
+/// Adds `count` to a semaphore.
 pub(crate) fn release_semaphore(semaphore: BorrowedFd<'_>, count: i32) -> SysResult<Before> {
     let count = u64::from(count.unsigned_abs());
     if add(semaphore, count)? { Ok(()) } else { Err(SysError::new("write", Errno::OVERFLOW)) }
 }
 
-/// Whether a semaphore wasn't released because its count would become too large.
+/// Returns whether a release failed because the semaphore's count would be too large.
 pub(crate) fn is_too_many(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::OVERFLOW)
 }
 
-/// Sets a timer to go off after so many units of 100 ns, and then every so many milliseconds, if that isn't zero.
+/// Starts a timer. It is signaled after `after` units of 100 ns, and then every `period` milliseconds if `period`
+/// isn't zero.
 pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: i64, period: i32) -> SysResult<()> {
     const UNITS: i64 = 10_000_000;
     let value = match after {
-        // Nothing would stop it.
+        // A zero time would stop the timer, so the shortest one is used.
         0 => Timespec { tv_sec: 0, tv_nsec: 1 },
         _ => Timespec { tv_sec: after / UNITS, tv_nsec: after % UNITS * 100 },
     };
@@ -189,11 +193,12 @@ pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: i64, period: i32) -> SysRe
     settime(timer, value, interval)
 }
 
-/// Stops a timer. The kernel unsets one that it stops, so one that has gone off and goes on is made to go off once more,
-/// and to stop with that.
+/// Stops a timer and keeps its signaled state. The kernel resets a timer when it stops it, so a signaled timer that
+/// is still running is set to a last expiry, one nanosecond from now.
 pub(crate) fn cancel_timer(timer: BorrowedFd<'_>) -> SysResult<()> {
     const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // What a waiter would take is taken, so that no waiter takes it twice.
+    // The expiry of an auto-reset timer is consumed first; otherwise one waiter could take it before the restart and
+    // another one after it.
     let way = way_of(timer)?;
     let has_gone_off = match way {
         Way::Take => take(timer)?,
@@ -239,20 +244,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_is_as_large_as_the_machine_at_most() -> io::Result<()> {
+    fn section_can_be_as_large_as_the_memory_of_the_machine() -> io::Result<()> {
         let machine = rustix::system::sysinfo();
         let memory = (machine.totalram + machine.totalswap) * libc::c_ulong::from(machine.mem_unit);
         let section = |size| create(What::SharedMemory(size));
         #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
         let most = u64::from(memory);
         assert!(section(most).is_ok());
-        let error = section(most + 1).expect_err("there is no such machine");
+        let error = section(most + 1).expect_err("the section exceeds the memory of the machine");
         assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
         Ok(())
     }
 
     #[test]
-    fn what_is_created_is_no_childs_and_never_blocks() -> io::Result<()> {
+    fn created_objects_are_close_on_exec_and_non_blocking() -> io::Result<()> {
         for what in [
             What::Event { manual_reset: false },
             What::Event { manual_reset: true },
@@ -278,24 +283,24 @@ mod tests {
     }
 
     #[test]
-    fn a_section_larger_than_the_machine_is_refused() {
+    fn section_larger_than_the_machine_is_refused() {
         let error = create(What::SharedMemory(1 << 60)).expect_err("no machine has so much");
         assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
     }
 
     #[test]
-    fn what_would_block_is_filled_to_the_brim_and_no_further() -> io::Result<()> {
-        // Another program's, which blocks.
+    fn semaphore_in_blocking_mode_is_filled_to_its_limit_without_blocking() -> io::Result<()> {
+        // Another program can create one in blocking mode.
         let semaphore = Owned::from(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::SEMAPHORE)?);
         rustix::io::write(&semaphore, &(u64::MAX - 1 - 5).to_ne_bytes())?;
         release_semaphore(semaphore.borrowed(), 5)?;
-        let full = release_semaphore(semaphore.borrowed(), 2).expect_err("there is no room");
+        let full = release_semaphore(semaphore.borrowed(), 2).expect_err("the counter has room for less");
         assert!(is_too_many(&full));
         Ok(())
     }
 
     #[test]
-    fn a_timer_that_is_cancelled_stops_and_stays_as_it_was() -> io::Result<()> {
+    fn cancelled_timer_stops_and_keeps_its_state() -> io::Result<()> {
         let is_ready =
             |timer: &Owned| ready(&mut [PollFd::from_borrowed_fd(timer.borrowed(), PollFlags::IN)], Some(0));
         let soon = |what: &str, is_so: &dyn Fn() -> SysResult<bool>| -> io::Result<()> {
@@ -309,9 +314,9 @@ mod tests {
         for (manual_reset, period) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
             let timer = create(What::Timer { manual_reset })?;
             set_timer(timer.borrowed(), 1, period)?;
-            soon("it goes off", &|| is_ready(&timer))?;
+            soon("it expires", &|| is_ready(&timer))?;
             cancel_timer(timer.borrowed())?;
-            soon("it is as it was", &|| is_ready(&timer))?;
+            soon("it is signaled as before", &|| is_ready(&timer))?;
             let interval = timerfd_gettime(&timer)?.it_interval;
             assert_eq!((interval.tv_sec, interval.tv_nsec), (0, 0), "{manual_reset} {period}");
             if !manual_reset {

@@ -1,4 +1,4 @@
-//! Descriptors: copies, the flag that a child's program starts with, and what the kernel says about them.
+//! Descriptors: duplication, the close-on-exec flag, and the kernel's information about them.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -15,32 +15,33 @@ use super::rights::Rights;
 use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, ask, call, fault};
 use crate::handle::{HandleValue, ObjectKind};
 
-/// The type of the file system that shared memory is in.
-#[allow(clippy::useless_conversion, reason = "the two crates' types are the same on some machines only")]
+/// The type of the file system that contains shared memory.
+#[allow(clippy::useless_conversion, reason = "on some architectures the two crates use the same type")]
 const TMPFS: rustix::fs::FsWord = libc::TMPFS_MAGIC as rustix::fs::FsWord;
 
-/// Where descriptors begin that aren't standard streams.
+/// The lowest descriptor number that isn't a standard stream.
 pub(crate) const FIRST: RawFd = 3;
 
-/// A value of this process's table as the API takes it.
+/// Returns a handle value of this process in the form that the system calls take.
 fn raw(value: HandleValue) -> RawFd {
     RawFd::try_from(value.get()).expect("no value has more than 31 bits")
 }
 
-/// The descriptor that has this value, if there is one, for the length of a call.
+/// Borrows the descriptor with this value for the length of a call. It may not be open.
 fn borrowed(value: HandleValue) -> BorrowedFd<'static> {
-    // SAFETY: it is no -1. The callers ask the kernel about a number that another process has told; if nothing has it,
-    // the kernel answers so.
+    // SAFETY: a handle value is never -1, the only number that a `BorrowedFd` can't represent. The number may come
+    // from another process, so the descriptor may not be open; then the kernel answers the call with EBADF. Callers
+    // keep the borrow only for calls that check the number in this way.
     unsafe { BorrowedFd::borrow_raw(raw(value)) }
 }
 
-/// The file through which this process's own descriptor can be opened once more. Of the thread, because the first one
-/// of the process may have ended.
+/// Returns the path by which this process's descriptor can be opened again. It is the path of the current thread,
+/// because the main thread may have exited, and then `/proc/self` shows no descriptors.
 fn path_of(handle: BorrowedFd<'_>) -> String {
     format!("/proc/thread-self/fd/{}", handle.as_raw_fd())
 }
 
-/// What `fcntl` is asked to do.
+/// Returns the argument that names an operation of `fcntl` or a flag.
 pub(super) fn to(what: &'static str) -> (&'static str, Argument<'static>) {
     (what, Argument::Yes)
 }
@@ -52,7 +53,8 @@ fn above_the_streams(handle: BorrowedFd<'_>) -> io::Result<Duplicated<'_, Owned>
 
 const DUPLICATE: &str = "F_DUPFD_CLOEXEC";
 
-/// A second descriptor of this process for the same object, which a program that is started doesn't get.
+/// Duplicates a descriptor within this process. The copy is close-on-exec and isn't at the number of a standard
+/// stream.
 pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> SysResult<Owned> {
     match rights {
         Rights::Same => {
@@ -74,7 +76,7 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> SysResul
     }
 }
 
-/// The null device.
+/// Opens the null device.
 pub(super) fn open_null() -> SysResult<Owned> {
     call("open", &[("path", NULL.into()), to("O_RDWR")], || {
         Ok(OwnedFd::from(OpenOptions::new().read(true).write(true).open(NULL)?).into())
@@ -83,7 +85,7 @@ pub(super) fn open_null() -> SysResult<Owned> {
 
 const NULL: &str = "/dev/null";
 
-/// Holds a number that nothing has.
+/// Opens a descriptor only to occupy a free number.
 pub(crate) fn reserve() -> SysResult<Owned> {
     let nothing = open_null()?;
     if nothing.as_raw_fd() >= FIRST {
@@ -93,36 +95,38 @@ pub(crate) fn reserve() -> SysResult<Owned> {
     call("fcntl", &arguments, || above_the_streams(nothing.borrowed())).map(|made| made.copy)
 }
 
-/// A descriptor of this process for what another process has under this value. The other's isn't touched.
+/// Duplicates the descriptor with this value out of another process. The other process's descriptor doesn't change.
 pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> SysResult<Owned> {
     use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
-    let copy = call("pidfd_getfd", &[("handle", Argument::There(value, process))], || {
+    let copy = call("pidfd_getfd", &[("handle", Argument::InProcess(value, process))], || {
         let copy = pidfd_getfd(process, raw(value), PidfdGetfdFlags::empty())?.into();
         Ok(Duplicated { copy, source: Slot::new(value.get().into(), Table::Of(process)) })
     });
     copy.map(|made| made.copy)
 }
 
-/// Makes this process the owner of a descriptor that another process made for this one.
+/// Makes this process the owner of a descriptor that another process made for it.
 ///
-/// Three callers have the right to: [`crate::inherited`], for one that a started program would have got until a moment
-/// ago, as one is that was handed down, and as std makes none; [`crate::Reported`], which stands for the promise
-/// that another process told the number, and can be made elsewhere only by unsafe code; and the end of a channel that
-/// a parent has handed down.
+/// Two callers may do this, and each takes a descriptor once:
+///
+/// 1. The inherited objects: a handle that is in the manifest and was inheritable a moment ago. Descriptors that std
+///    or this crate opens in this process never are.
+/// 2. [`HandleValue::adopt`](crate::HandleValue::adopt), whose `unsafe` states that another process made the
+///    descriptor for this one.
 pub(crate) fn own(value: HandleValue) -> Owned {
-    // SAFETY: the value was found open, and another process made the descriptor for this one, by the rules above; each
-    // of them lets it be taken once.
+    // SAFETY: the callers, listed above, have checked that the descriptor is open. It was made for this process by
+    // another one, so no other owner exists in this process, and each caller takes a value only once.
     unsafe { OwnedFd::from_raw_fd(raw(value)) }.into()
 }
 
-/// Whether a descriptor is open and would go on to a started program, as one is that was handed down and not adopted
-/// yet.
+/// Returns whether a descriptor is open and a started program would inherit it. This holds for an inherited
+/// descriptor that hasn't been adopted yet.
 pub(crate) fn is_open_and_inheritable(value: HandleValue) -> SysResult<bool> {
     let flags = flags_of(borrowed(value))?;
     Ok(flags.is_some_and(|Flags(flags)| !flags.contains(FdFlags::CLOEXEC)))
 }
 
-/// The flags of a descriptor.
+/// The descriptor flags.
 struct Flags(FdFlags);
 
 impl Outcome for Flags {
@@ -131,7 +135,7 @@ impl Outcome for Flags {
     }
 }
 
-/// Those flags; `None` if it isn't open.
+/// Returns the flags of a descriptor, or `None` if it isn't open.
 fn flags_of(handle: BorrowedFd<'_>) -> SysResult<Option<Flags>> {
     ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || match rustix::io::fcntl_getfd(handle) {
         Ok(flags) => Ok(Some(Flags(flags))),
@@ -140,7 +144,7 @@ fn flags_of(handle: BorrowedFd<'_>) -> SysResult<Option<Flags>> {
     })
 }
 
-/// Keeps a descriptor that is about to be owned from programs that are started.
+/// Makes a descriptor close-on-exec, before it gets an owner.
 pub(crate) fn clear_inheritable_of(value: HandleValue) -> SysResult<()> {
     let handle = borrowed(value);
     let Flags(flags) = ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || {
@@ -151,13 +155,13 @@ pub(crate) fn clear_inheritable_of(value: HandleValue) -> SysResult<()> {
     })
 }
 
-/// Whether a descriptor is open.
+/// Checks that a descriptor is open.
 pub(crate) fn check_open(handle: BorrowedFd<'_>) -> SysResult<()> {
     ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || Ok(Flags(rustix::io::fcntl_getfd(handle)?)))
         .map(drop)
 }
 
-/// How a descriptor was opened, and what it does.
+/// The access mode and status flags of an open file description.
 pub(super) struct Opened(pub(super) OFlags);
 
 impl Outcome for Opened {
@@ -166,13 +170,13 @@ impl Outcome for Opened {
     }
 }
 
-/// Asks for that.
+/// Returns the access mode and status flags of a descriptor.
 pub(super) fn ask_how_opened(handle: BorrowedFd<'_>) -> SysResult<OFlags> {
     let arguments = [("handle", handle.into()), to("F_GETFL")];
     ask("fcntl", &arguments, || Ok(Opened(rustix::fs::fcntl_getfl(handle)?))).map(|Opened(flags)| flags)
 }
 
-/// What nobody can do any more with memory.
+/// Returns the seals of memory: the operations that are forbidden for every process.
 pub(super) fn seals_of(handle: BorrowedFd<'_>) -> SysResult<SealFlags> {
     struct Seals(SealFlags);
     impl Outcome for Seals {
@@ -184,21 +188,21 @@ pub(super) fn seals_of(handle: BorrowedFd<'_>) -> SysResult<SealFlags> {
     ask("fcntl", &arguments, || Ok(Seals(rustix::fs::fcntl_get_seals(handle)?))).map(|Seals(seals)| seals)
 }
 
-/// What the kernel says of what a descriptor refers to.
+/// Returns the file status of a descriptor.
 pub(super) fn status_of(handle: BorrowedFd<'_>) -> SysResult<rustix::fs::Stat> {
     let status = ask("fstat", &[("handle", handle.into())], || Ok(Answered(rustix::fs::fstat(handle)?)));
     status.map(|Answered(status)| status)
 }
 
-/// Whether what a descriptor refers to is in a file system of this type.
+/// Returns whether a descriptor's file is in a file system of this type.
 fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> SysResult<bool> {
     ask("fstatfs", &[("handle", handle.into())], || Ok(rustix::fs::fstatfs(handle)?.f_type == system))
 }
 
-/// The kernel's answer to what a descriptor refers to.
+/// Returns the kind of object that a descriptor refers to, as the kernel reports it.
 ///
-/// An event and a semaphore are one kind of thing to the kernel, in two modes, and only its page about the descriptor
-/// tells them apart (since Linux 6.5; before that, either is an event).
+/// To the kernel, an event and a semaphore are both an eventfd, in two modes. Only the descriptor's fdinfo file tells
+/// them apart, since Linux 6.5. On older kernels a semaphore is reported as an event.
 pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
     let status = status_of(handle)?;
     match FileType::from_raw_mode(status.st_mode) {
@@ -209,35 +213,37 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
         FileType::Unknown => {}
         _ => return Ok(ObjectKind::File),
     }
-    // It is of no file system that has files.
+    // Only anonymous inodes have no file type: they aren't in a file system that has files.
     let page = page_of(handle)?;
     if let Some(kind) = kind_in(&page) {
         return Ok(kind);
     }
-    // Any other kind has a name in its link.
+    // Other kinds of anonymous inodes are named in the link.
     let link = link_at(Path::new(&path_of(handle)))?.into_os_string();
     let link = link.into_string().map_err(|_| SysError::unexpected("readlink", "the link is not UTF-8"))?;
     Ok(ObjectKind::Other(name_in_link(&link).into()))
 }
 
-/// Whether it is memory that nobody can shrink behind the back of who looks at it. Other memory is a file.
+/// Returns whether a file is shared memory: memory that no process can shrink while others access it. Other memory
+/// counts as a file.
 pub(super) fn is_section(file: BorrowedFd<'_>) -> SysResult<bool> {
     let is_sealed = match seals_of(file) {
         Ok(seals) => seals.contains(SealFlags::SHRINK),
-        // It isn't of a kind that could be. The second is said of what was opened by its path alone.
+        // The file isn't of a kind that can be sealed (EINVAL), or was opened with `O_PATH` (EBADF).
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::BADF)) => false,
         Err(error) => return Err(error),
     };
-    // In a file system of huge pages, whoever has it can take parts of the memory away all the same.
+    // In a file system of huge pages, a process can remove parts of the memory even if it is sealed, so only tmpfs
+    // counts.
     Ok(is_sealed && is_in(file, TMPFS)?)
 }
 
-/// The kind of what is in no file system, if the kernel's page about the descriptor has what only that kind has.
+/// Returns the kind of an anonymous inode, if the fdinfo file of its descriptor has lines that only one kind has.
 pub(super) fn kind_in(page: &[u8]) -> Option<ObjectKind> {
     let line = |word: &[u8]| page.split(|byte| *byte == b'\n').find(|line| line.starts_with(word));
     let has = |word: &[u8]| line(word).is_some();
     if has(b"eventfd-count:") {
-        // Without the line, the kernel doesn't say.
+        // Before Linux 6.5 the line is missing, and the mode isn't known.
         let is_semaphore =
             line(b"eventfd-semaphore:").is_some_and(|line| line.trim_ascii_end().ends_with(b"1"));
         return Some(if is_semaphore { ObjectKind::Semaphore } else { ObjectKind::Event });
@@ -248,26 +254,26 @@ pub(super) fn kind_in(page: &[u8]) -> Option<ObjectKind> {
     (has(b"clockid:") && has(b"settime flags:")).then_some(ObjectKind::Timer)
 }
 
-/// The kernel's name for any other kind, by the link to the descriptor.
+/// Returns the kernel's name for any other kind, from the descriptor's link.
 pub(super) fn name_in_link(link: &str) -> &str {
     let name = link.strip_prefix("anon_inode:").unwrap_or(link);
     name.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// What an eventfd has.
+/// Returns the counter of an eventfd.
 pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> SysResult<u64> {
     let page = page_of(handle)?;
     let page = String::from_utf8_lossy(&page);
     let count = page.lines().find_map(|line| line.strip_prefix("eventfd-count:"));
     let count = count.and_then(|count| u64::from_str_radix(count.trim(), 16).ok());
-    count.ok_or_else(|| SysError::unexpected("read", "the page about the eventfd has no count"))
+    count.ok_or_else(|| SysError::unexpected("read", "the fdinfo file of the eventfd has no count"))
 }
 
-/// The kernel's page about a descriptor, or its first lines.
+/// Returns the fdinfo file of a descriptor, or its first lines.
 fn page_of(handle: BorrowedFd<'_>) -> SysResult<Vec<u8>> {
     let path = format!("/proc/thread-self/fdinfo/{}", handle.as_raw_fd());
     ask_page(Path::new(&path), || {
-        // One event has two calls that can fail in different ways, so a test can let each of them.
+        // The event covers two calls, `open` and `read`. Tests can make the second one fail separately here.
         fault("read")?;
         let file = File::open(&path)?;
         let mut page = Vec::with_capacity(512);
@@ -276,17 +282,17 @@ fn page_of(handle: BorrowedFd<'_>) -> SysResult<Vec<u8>> {
     })
 }
 
-/// Reads one of the kernel's pages, which leaves nothing open: one event for all of it.
+/// Reads a /proc file with `read`, as one event. The file is closed again, so the event has no effects.
 fn ask_page(path: &Path, read: impl FnOnce() -> io::Result<Vec<u8>>) -> SysResult<Vec<u8>> {
     ask("read", &[("path", path.into())], || read().map(Page)).map(|Page(page)| page)
 }
 
-/// The kernel's page of this path.
+/// Returns the content of a /proc file.
 pub(crate) fn page_at(path: &Path) -> SysResult<Vec<u8>> {
     ask_page(path, || std::fs::read(path))
 }
 
-/// Where one of the kernel's links leads.
+/// Returns the target of a /proc link.
 pub(crate) fn link_at(path: &Path) -> SysResult<PathBuf> {
     struct Link(PathBuf);
     impl Outcome for Link {
@@ -305,21 +311,22 @@ impl Outcome for Page {
     }
 }
 
-/// The same of the descriptor that has this value.
+/// Returns the kind of object that the descriptor with this value refers to.
 pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
     kind_of(borrowed(value))
 }
 
-/// One of the standard streams of this process, if it is open.
+/// Returns a standard stream of this process, or `None` if it isn't open.
 pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedFd<'static>>> {
     let number = RawFd::try_from(which).expect("there are three streams");
-    // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its life. A
-    // program that closes one gets an error from the kernel for the number.
+    // SAFETY: the number is 0, 1 or 2, so it isn't -1. Standard streams belong to the process and stay open as long
+    // as it runs, which std relies on in the same way. If a program closes one nevertheless, the kernel answers calls
+    // with EBADF.
     let stream = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(flags_of(stream)?.map(|_| stream))
 }
 
-/// Whether a call failed because the descriptor isn't open.
+/// Returns whether a call failed because the descriptor isn't open.
 pub(crate) fn is_invalid_handle(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::BADF)
 }
@@ -329,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_known_by_all_that_it_has() {
+    fn kind_is_recognized_by_all_lines_that_it_has() {
         for (page, kind) in [
             ("pos:\t0\neventfd-count:  0\neventfd-semaphore: 0\n", Some(ObjectKind::Event)),
             ("eventfd-count:  0\neventfd-semaphore: 1\n", Some(ObjectKind::Semaphore)),
@@ -345,14 +352,14 @@ mod tests {
 
     #[test]
     #[cfg(feature = "faults")]
-    fn a_number_that_is_no_streams_is_held_by_one_call() {
+    fn reserving_a_number_above_the_streams_takes_one_call() {
         let (held, calls) = crate::faults::run(None, reserve);
         assert!(held.is_ok_and(|held| held.as_raw_fd() >= FIRST));
         assert_eq!(calls, 1);
     }
 
     #[test]
-    fn what_is_opened_for_this_process_is_no_childs() -> io::Result<()> {
+    fn opened_descriptors_are_close_on_exec_and_above_the_streams() -> io::Result<()> {
         let null = open_null()?;
         let copies = [
             duplicate_here(null.borrowed(), Rights::Same)?,
@@ -364,7 +371,7 @@ mod tests {
             assert_eq!(rustix::io::fcntl_getfd(copy.borrowed())?, FdFlags::CLOEXEC);
             assert!(copy.as_raw_fd() >= FIRST);
         }
-        let is_open_for = |place: usize| rustix::fs::fcntl_getfl(copies[place].borrowed());
+        let is_open_for = |index: usize| rustix::fs::fcntl_getfl(copies[index].borrowed());
         assert_eq!(is_open_for(1)? & OFlags::RWMODE, OFlags::RDONLY);
         assert_eq!(is_open_for(3)? & OFlags::RWMODE, OFlags::RDWR);
         Ok(())

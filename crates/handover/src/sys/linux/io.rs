@@ -1,18 +1,19 @@
-//! Descriptors as std has them, under the names that the code for all systems uses.
+//! std's descriptor types, under the names that the platform-independent code uses.
 
 pub use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 pub(crate) use crate::sys::owned_handle::Owned;
 
-/// What closes a descriptor.
+/// The name of the system call that closes a descriptor.
 pub(crate) const CLOSE: &str = "close";
 
 /// Closes a descriptor.
 pub(crate) fn close(descriptor: OwnedHandle) -> std::io::Result<()> {
-    // SAFETY: its owner has given it up just now, and nobody borrows it any more.
+    // SAFETY: `into_raw_fd` has just released ownership of the descriptor to this function. It was passed by value,
+    // so nothing borrows it and nothing else closes it.
     let answer = unsafe { libc::close(descriptor.into_raw_fd()) };
-    // Whatever it answers, the descriptor is closed.
+    // Linux closes the descriptor even if it reports an error.
     if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
@@ -28,9 +29,9 @@ impl AsRawFd for Owned {
     }
 }
 
-/// The descriptor inside whatever has one.
+/// A type that contains a descriptor.
 pub(crate) trait HasHandle {
-    /// It, for as long as its owner lives.
+    /// Borrows the descriptor for as long as its owner lives.
     fn handle(&self) -> BorrowedHandle<'_>;
 }
 
@@ -40,7 +41,7 @@ impl<T: AsHandle + ?Sized> HasHandle for T {
     }
 }
 
-/// Lets std's trait have what is inside a type of ours.
+/// Implements std's `AsFd` for a type by the descriptor in one of its fields.
 macro_rules! as_handle {
     ($type:ty, $field:ident $(. $more:ident)*) => {
         impl std::os::fd::AsFd for $type {
@@ -60,15 +61,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_close_says_whether_there_was_anything_to_close() -> std::io::Result<()> {
-        // Far above what another test of this process is given.
+    fn close_fails_on_a_descriptor_that_is_already_closed() -> std::io::Result<()> {
+        // Far above the numbers that other tests in this process get, so none of them reuses it after the close.
         const FAR: RawFd = 900;
         let null = std::fs::File::open("/dev/null")?;
         let copy = rustix::io::fcntl_dupfd_cloexec(&null, FAR)?;
         let number = copy.as_raw_fd();
         close(copy)?;
         assert_eq!(rustix::io::fcntl_getfd(&null)?, rustix::io::FdFlags::CLOEXEC);
-        // SAFETY: nobody else has the number, and what owns it now only closes it.
+        // SAFETY: the descriptor with this number has just been closed, and no other test gets a number that high, so
+        // no other owner exists. The new owner is only closed.
         let again = close(unsafe { OwnedHandle::from_raw_fd(number) });
         assert_eq!(again.map_err(|error| error.raw_os_error()), Err(Some(libc::EBADF)));
         Ok(())

@@ -1,4 +1,4 @@
-//! Locks on files, which the system takes off with the process.
+//! File locks, which the kernel releases when the process exits.
 
 use std::fs::{File, OpenOptions};
 use std::mem::ManuallyDrop;
@@ -14,12 +14,12 @@ use super::SysResult;
 use super::call;
 use super::io::Owned;
 
-/// A file that is there to be locked. Its close is told of.
+/// A file that exists to be locked. Its close is traced.
 #[derive(Debug)]
 pub(crate) struct LockFile(ManuallyDrop<File>);
 
 impl LockFile {
-    /// Opens a file, and doesn't follow a link.
+    /// Opens the file with these options, without following a symbolic link.
     pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> SysResult<Self> {
         let arguments = [("path", path.into())];
         let opened = call("open", &arguments, || {
@@ -40,13 +40,14 @@ impl Deref for LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // SAFETY: it is taken once: nobody uses it after the drop of its owner.
+        // SAFETY: the file is taken only once. This is the drop of its owner, so nothing can use `self.0` afterwards,
+        // and no other code takes it.
         let file = unsafe { ManuallyDrop::take(&mut self.0) };
         drop(Owned::from(OwnedFd::from(file)));
     }
 }
 
-/// Locks a file, if nobody has locked it.
+/// Locks the file exclusively, without waiting. Returns `false` if another open file description holds a lock.
 pub(crate) fn try_lock(file: &File) -> SysResult<bool> {
     call("flock", &[("handle", file.as_fd().into())], || {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {

@@ -1,4 +1,4 @@
-//! Memory that processes share.
+//! Shared memory and its mapped views.
 
 use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
@@ -12,27 +12,30 @@ use super::SysResult;
 use super::handle::{ask_how_opened, seals_of, status_of};
 use super::{Argument, Outcome, always, call};
 
-/// A part of a section in this process's memory. It stays as long as this, whatever becomes of descriptors of the
-/// section.
+/// A mapped view of a section. It stays mapped until it is dropped, even if all descriptors of the section are
+/// closed.
 #[derive(Debug)]
 pub(crate) struct View {
     base: NonNull<u8>,
     length: usize,
 }
 
-// SAFETY: the view is the process's, not a thread's; what is in it is only looked at by atomic operations.
+// SAFETY: a mapping belongs to the process, not to a thread, so any thread may use and unmap it. `View` itself
+// accesses no byte; its users access them atomically.
 unsafe impl Send for View {}
-// SAFETY: likewise.
+// SAFETY: through a shared reference, `View` only returns its address and length, which never change. Its users
+// access the bytes atomically.
 unsafe impl Sync for View {}
 
 impl View {
-    /// Maps so many bytes from this place on, a multiple of the [granularity].
+    /// Maps `length` bytes from the offset `from` on, which must be a multiple of the [granularity].
     pub(crate) fn map(section: BorrowedFd<'_>, writing: bool, from: u64, length: usize) -> SysResult<Self> {
-        // What isn't sealed can be made shorter by whoever has it, and then a look at it would be the end.
+        // `size_of_section` refuses memory that isn't sealed: another process could shrink it, and an access would
+        // then kill this process with SIGBUS.
         if size_of_section(section)? as u64 <= from.saturating_add(length as u64).saturating_sub(1) {
-            return Err(SysError::unexpected("mmap", "the shared memory ends before that"));
+            return Err(SysError::unexpected("mmap", "the range ends beyond the shared memory"));
         }
-        // No slice can be longer.
+        // A Rust slice can't be longer than `isize::MAX` bytes.
         if isize::try_from(length).is_err() {
             return Err(SysError::new("mmap", Errno::NOMEM));
         }
@@ -44,15 +47,16 @@ impl View {
             ("length", length.into()),
         ];
         call("mmap", &arguments, || {
-            // SAFETY: the kernel lays the view where nothing else is. Nobody can take the memory away: it is sealed, and
-            // no further than its end is mapped.
+            // SAFETY: with a null address, the kernel chooses a free range, so no existing mapping is replaced. The
+            // section is borrowed, so it is open. It is sealed against shrinking, and the range was checked to lie
+            // within it, so the mapped bytes stay accessible.
             let base = unsafe { mmap(null_mut(), length, protection, MapFlags::SHARED, section, from) };
             let base = NonNull::new(base?.cast()).ok_or(Errno::NOMEM)?;
             Ok(Self { base, length })
         })
     }
 
-    /// Maps all that the section has.
+    /// Maps the whole section.
     pub(crate) fn whole(section: BorrowedFd<'_>, writing: bool) -> SysResult<Self> {
         Self::map(section, writing, 0, size_of_section(section)?)
     }
@@ -76,18 +80,20 @@ impl Drop for View {
     fn drop(&mut self) {
         let address = self.base.as_ptr().expose_provenance() as u64;
         let _ = always("munmap", &[("view", Argument::Raw(address)), ("length", self.length.into())], || {
-            // SAFETY: the view is ours, and nobody borrows from it any more.
+            // SAFETY: this object created the mapping of this address and length and is its only owner. References
+            // into it borrow from this object, so none is left when it is dropped.
             Ok(unsafe { munmap(self.base.as_ptr().cast(), self.length) }?)
         });
     }
 }
 
-/// At which places of a section a view can begin.
+/// Returns the alignment in bytes of the offset at which a view begins.
 pub(crate) fn granularity() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// How many bytes a section has.
+/// Returns the size of a section in bytes. It fails if the memory isn't sealed against shrinking, or the descriptor
+/// can't be read from.
 pub(crate) fn size_of_section(section: BorrowedFd<'_>) -> SysResult<usize> {
     let seals = seals_of(section)?;
     if !seals.contains(SealFlags::SHRINK) {
@@ -109,7 +115,7 @@ mod tests {
     use crate::sys::create_object::{What, create};
 
     #[test]
-    fn a_view_goes_with_its_owner() -> io::Result<()> {
+    fn view_is_unmapped_when_its_owner_is_dropped() -> io::Result<()> {
         let section = create(What::SharedMemory(1))?;
         let file = fstat(&section)?.st_ino.to_string();
         let is_mapped = || -> io::Result<bool> {
@@ -124,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_view_is_out_of_memory() -> io::Result<()> {
+    fn dropped_view_leaves_no_mapping() -> io::Result<()> {
         let section = create(What::SharedMemory(1 << 20))?;
         let inode = format!(" {} ", fstat(&section)?.st_ino);
         let views = || {

@@ -1,4 +1,4 @@
-//! Linux: file descriptors, and what stands for each kind of object.
+//! The Linux implementation: file descriptors, and the kernel objects that stand for each kind.
 
 #![allow(unsafe_code)]
 
@@ -33,11 +33,12 @@ use super::error::{SysError, SysResult};
 use super::fault;
 use super::syscall::{always, ask, call, composed};
 
-/// Sets what the system's last error was.
+/// Sets this thread's `errno`.
 #[cfg(feature = "tracing")]
 pub(super) fn set_last_error(code: i32) {
-    // SAFETY: the call takes nothing.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: the place is this thread's alone, for as long as the thread lives.
-    unsafe { place.write(code) };
+    // SAFETY: the call takes no arguments and only returns an address.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: the address is that of this thread's `errno`, an `int` that lives as long as the thread and that no
+    // other thread accesses.
+    unsafe { errno.write(code) };
 }

@@ -1,4 +1,4 @@
-//! What the kernel shows of another process's descriptors, in `/proc` and by comparing them.
+//! Another process's descriptors, as shown in `/proc` and compared with `kcmp`.
 
 use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
@@ -17,42 +17,43 @@ use super::io::Owned;
 use super::{Answered, Argument, ask, call};
 use crate::handle::{HandleValue, ObjectKind};
 
-/// What is known of one descriptor.
+/// The information about one descriptor.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// The kind, or why it isn't known.
+    /// The kind, or the reason why it isn't known.
     pub(crate) kind: Result<ObjectKind, String>,
-    /// The flags of its open file description; and whether a started program gets it.
+    /// The flags of the open file description, without `O_CLOEXEC`.
     pub(crate) flags: u32,
+    /// Whether a started program inherits it: it lacks `FD_CLOEXEC`.
     pub(crate) inheritable: bool,
-    /// The link to the object, as the kernel writes it.
+    /// The target of the link in `/proc/PID/fd`.
     pub(crate) link: String,
-    /// The process that it refers to, if it does to one: zero for one that has no id here, and negative for one that is no
-    /// more.
+    /// The process that the descriptor refers to, if it is a process descriptor. The value is zero for a process
+    /// without an id in this pid namespace, and negative for one that has exited and was waited for.
     pub(crate) process: Option<i32>,
     pub(crate) inode: Inode,
 }
 
-/// Which file it is, on which device.
+/// The identity of a file: its device and its inode number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Inode {
     device: (u32, u32),
     number: u64,
 }
 
-/// This process's id as `/proc` has it: of the namespace of ids that was there when it was mounted.
+/// Returns this process's id in the pid namespace for which `/proc` was mounted.
 pub(crate) fn own_id() -> SysResult<u32> {
     let id = link_at(Path::new("/proc/self"))?.to_str().and_then(|id| id.parse().ok());
-    id.ok_or_else(|| SysError::unexpected("readlink", "/proc/self leads to no process"))
+    id.ok_or_else(|| SysError::unexpected("readlink", "the link /proc/self has no process id"))
 }
 
-/// The numbers that a process has descriptors under, and by the id of which thread of it one can look at them.
+/// Returns the numbers of a process's descriptors, and the id of the thread through which `/proc` shows them.
 pub(crate) fn values_of(process: u32) -> SysResult<(u32, Vec<HandleValue>)> {
     let values = values_in(process, process)?;
     if !values.is_empty() {
         return Ok((process, values));
     }
-    // The first thread may have ended before the others, and has nothing any more.
+    // The first thread may have exited before the others; `/proc` then shows no descriptors for it.
     let folder = format!("/proc/{process}/task");
     let mut threads: Vec<u32> = Vec::new();
     ask("readdir", &[("path", folder.as_str().into())], || {
@@ -62,7 +63,7 @@ pub(crate) fn values_of(process: u32) -> SysResult<(u32, Vec<HandleValue>)> {
         Ok(threads.len())
     })?;
     for thread in threads {
-        // One that has ended meanwhile isn't asked.
+        // A thread that has exited meanwhile is skipped.
         match values_in(thread, process) {
             Ok(values) if !values.is_empty() => return Ok((thread, values)),
             _ => {}
@@ -75,7 +76,7 @@ fn values_in(thread: u32, process: u32) -> SysResult<Vec<HandleValue>> {
     let folder = format!("/proc/{thread}/fd");
     let folder: Owned =
         call("open", &[("path", folder.as_str().into())], || Ok(OwnedFd::from(File::open(&folder)?).into()))?;
-    // Looking into this process's own table takes one of its places.
+    // Reading this process's own table opens a descriptor in it, which is left out of the result.
     let own = (process == std::process::id()).then_some(folder.borrowed().as_raw_fd().unsigned_abs());
     let mut values = Vec::new();
     ask("readdir", &[("handle", (&folder).into())], || {
@@ -92,15 +93,15 @@ fn values_in(thread: u32, process: u32) -> SysResult<Vec<HandleValue>> {
     Ok(values)
 }
 
-/// What the process of a thread has under this number; `None` if it has closed it meanwhile.
+/// Returns the information about one descriptor of a thread's process, or `None` if it has been closed meanwhile.
 pub(crate) fn row(thread: u32, value: HandleValue) -> SysResult<Option<Row>> {
-    match row_there(thread, value) {
+    match read_row(thread, value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
     }
 }
 
-fn row_there(thread: u32, value: HandleValue) -> SysResult<Row> {
+fn read_row(thread: u32, value: HandleValue) -> SysResult<Row> {
     let path = format!("/proc/{thread}/fd/{value}");
     let link = link_at(Path::new(&path))?.to_string_lossy().into_owned();
     let page = page_at(Path::new(&format!("/proc/{thread}/fdinfo/{value}")))?;
@@ -110,10 +111,10 @@ fn row_there(thread: u32, value: HandleValue) -> SysResult<Row> {
         found.and_then(|rest| std::str::from_utf8(rest.trim_ascii()).ok())
     };
     let flags = line("flags:").and_then(|flags| u32::from_str_radix(flags, 8).ok());
-    let flags =
-        flags.ok_or_else(|| SysError::unexpected("read", "the page about the descriptor has no flags"))?;
+    let flags = flags
+        .ok_or_else(|| SysError::unexpected("read", "the fdinfo file of the descriptor has no flags"))?;
     let cloexec = OFlags::CLOEXEC.bits();
-    // A server of files that doesn't answer any more isn't asked.
+    // With this flag, the call doesn't ask a network file server, which may not answer.
     let status = ask("statx", &[("path", path.as_str().into())], || {
         Ok(Answered(statx(CWD, &path, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?))
     });
@@ -123,7 +124,7 @@ fn row_there(thread: u32, value: HandleValue) -> SysResult<Row> {
             inode = Inode { device: (status.stx_dev_major, status.stx_dev_minor), number: status.stx_ino };
             match FileType::from_raw_mode(status.stx_mode.into()) {
                 FileType::Socket => kind = Ok(ObjectKind::Socket),
-                // Any other regular file can't be sealed, or was opened by a path like a file.
+                // Other regular files can't be sealed, or are memory that was opened by a path and counts as a file.
                 FileType::RegularFile if link.starts_with("/memfd:") => {
                     kind = kind_of_memory(&path).map_err(|error| format!("whether it is sealed: {error}"));
                 }
@@ -135,7 +136,7 @@ fn row_there(thread: u32, value: HandleValue) -> SysResult<Row> {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
-        // The other two tell most kinds.
+        // Without `statx`, the link or the fdinfo file still shows most kinds.
         Err(_) if link.starts_with("socket:") => kind = Ok(ObjectKind::Socket),
         Err(_) if link.starts_with("pipe:") => {}
         Err(error) => {
@@ -153,18 +154,20 @@ fn row_there(thread: u32, value: HandleValue) -> SysResult<Row> {
     })
 }
 
-/// Whether memory is sealed is asked of a descriptor, so it is opened once more, for a moment.
+/// Returns whether a memory file is shared memory or a plain file. The seals can be queried only through a
+/// descriptor, so the file is opened for a moment.
 fn kind_of_memory(path: &str) -> SysResult<ObjectKind> {
     let mut options = OpenOptions::new();
-    // If something else has the number by now, it is opened without a wait, and becomes nobody's terminal.
+    // The number may refer to another file by now. The flags keep the open from blocking, and a terminal from
+    // becoming this process's controlling terminal.
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     let memory: Owned =
         call("open", &[("path", path.into())], || Ok(OwnedFd::from(options.open(path)?).into()))?;
     Ok(if is_section(memory.borrowed())? { ObjectKind::SharedMemory } else { ObjectKind::File })
 }
 
-/// How the open file descriptions behind two descriptors, each of the process of a thread, stand to each other, in an order of the kernel's own; `None` if
-/// one of them is closed by now.
+/// Compares the open file descriptions behind two descriptors. The order is the kernel's own; equal means that they
+/// are the same. Returns `None` if a descriptor is closed or its process has exited.
 pub(crate) fn compare(
     (thread, value): (u32, HandleValue),
     (other_thread, other_value): (u32, HandleValue),
@@ -177,7 +180,7 @@ pub(crate) fn compare(
         ("handle", other_value.into()),
     ];
     let compared = ask("kcmp", &arguments, || {
-        // SAFETY: the call takes numbers.
+        // SAFETY: all arguments of `kcmp` are numbers, and the call accesses no memory of this process.
         let answer = unsafe {
             libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, value.get(), other_value.get())
         };
@@ -190,7 +193,7 @@ pub(crate) fn compare(
     });
     match compared {
         Ok(Answered(order)) => Ok(Some(order)),
-        // Also if the process is no more.
+        // `ESRCH` says that the process has exited.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::BADF | Errno::SRCH)) => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! Processes: opening one, ending it, how it ended, and what identifies it.
+//! Processes: opening, terminating, exit status, and identity.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,10 +16,10 @@ use super::io::Owned;
 use super::{Argument, Outcome, ask, call};
 use crate::handle::ProcessIdentity;
 
-/// A process by its id.
+/// Opens a process by its id.
 pub(crate) fn open(id: u32) -> SysResult<Owned> {
     call("pidfd_open", &[("", Argument::ProcessId(id))], || {
-        // An id that is a thread's and not a process's is invalid.
+        // The kernel reports the id of a thread that isn't a process as invalid.
         match rustix::process::pidfd_open(pid(id)?, PidfdFlags::empty()) {
             Err(Errno::INVAL | Errno::NOENT) => Err(Errno::SRCH.into()),
             other => Ok(other?.into()),
@@ -27,42 +27,44 @@ pub(crate) fn open(id: u32) -> SysResult<Owned> {
     })
 }
 
-/// The id of the process that a descriptor refers to, if the kernel tells: not of one that was waited for. The question is
-/// for telling of calls, and not told of itself.
+/// Returns the id of the process that a descriptor refers to. Once the process has been waited for, the kernel no
+/// longer has it. The query is made for events, and has no event itself.
 pub(crate) fn id_of(process: BorrowedFd<'_>) -> Option<u32> {
     let page = std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", process.as_raw_fd())).ok()?;
     page.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
-/// Whether there is no such process any more.
+/// Returns whether the error says that the process doesn't exist.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::SRCH)
 }
 
-/// Whether nothing is left to be asked about a child: somebody has waited for it.
+/// Returns whether the error says that the child has already been waited for, so its exit status is gone.
 pub(crate) fn is_forgotten(error: &io::Error) -> bool {
     is_missing(error)
         || error.kind() == io::ErrorKind::NotFound
         || Errno::from_io_error(error) == Some(Errno::CHILD)
 }
 
-/// Ends a process, which can't refuse. Only begins it: the process is gone when a wait for it says so.
+/// Starts to kill a process with SIGKILL, which it can't block. A wait tells when it has exited.
 pub(crate) fn terminate(process: BorrowedFd<'_>) -> SysResult<()> {
     call("pidfd_send_signal", &[("", Argument::Process(process)), ("SIGKILL", Argument::Yes)], || {
         match rustix::process::pidfd_send_signal(process, Signal::KILL) {
-            // It has ended, and was waited for.
+            // It has exited and was waited for.
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
     })
 }
 
-/// How a child has ended, if it has. The system forgets the child with that.
+/// Returns the exit status of a child, or `None` if it is still running. The status can be fetched only once: the
+/// kernel removes the child with it.
 pub(crate) fn exit_status(process: BorrowedFd<'_>) -> SysResult<Option<ExitStatus>> {
     exit_status_of(libc::P_PIDFD, process.as_raw_fd().unsigned_abs(), Argument::Process(process))
 }
 
-/// The same for a child by its identity: if another process has its id, somebody has waited for it.
+/// Does the same for a child that is known by its identity. If another process has its id now, the child has already
+/// been waited for, and the call fails with `ECHILD`.
 pub(crate) fn exit_status_of_identified(identity: ProcessIdentity) -> SysResult<Option<ExitStatus>> {
     let page = page_at(Path::new(&format!("/proc/{}/stat", identity.id)))?;
     if number_in(&page, STARTED)? != identity.created {
@@ -75,28 +77,32 @@ fn pid(id: u32) -> io::Result<Pid> {
     Ok(i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?)
 }
 
-fn exit_status_of(kind: libc::idtype_t, id: libc::id_t, said: Argument<'_>) -> SysResult<Option<ExitStatus>> {
-    // It does something: the system forgets a child that was asked about.
-    call("waitid", &[("", said)], || {
-        let heard = heard_of(kind, id, libc::WEXITED)?;
-        Ok(heard.and_then(|heard| heard.end()))
+fn exit_status_of(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    described: Argument<'_>,
+) -> SysResult<Option<ExitStatus>> {
+    // The call isn't only a query, because it removes a child that has exited.
+    call("waitid", &[("", described)], || {
+        let status = wait_status(kind, id, libc::WEXITED)?;
+        Ok(status.and_then(|status| status.exit_status()))
     })
 }
 
-/// What the kernel says of a process or thread once.
+/// A state change of a process or thread, which the kernel reports once.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Heard {
+pub(super) struct WaitStatus {
     pub(super) id: u32,
-    /// How it came to it, a number that begins with `CLD_`.
+    /// The kind of the change: one of the `CLD_` constants.
     code: i32,
-    /// The exit code, or the signal.
+    /// The exit code or the signal.
     pub(super) status: i32,
 }
 
-impl Heard {
-    /// How it has ended, if it has, as the number that the older calls answer.
-    pub(super) fn end(self) -> Option<ExitStatus> {
-        /// The process has left a memory dump.
+impl WaitStatus {
+    /// Returns the exit status, in the encoding of `wait(2)`, if the change is an exit.
+    pub(super) fn exit_status(self) -> Option<ExitStatus> {
+        /// The flag for a core dump.
         const DUMPED: i32 = 0x80;
         let number = match self.code {
             libc::CLD_EXITED => (self.status & 0xff) << 8,
@@ -108,26 +114,29 @@ impl Heard {
     }
 }
 
-/// What there is to be heard of such a child or tracee now.
-pub(super) fn heard_of(
+/// Returns the next unreported state change of a child or tracee, without waiting.
+pub(super) fn wait_status(
     kind: libc::idtype_t,
     id: libc::id_t,
     options: libc::c_int,
-) -> io::Result<Option<Heard>> {
+) -> io::Result<Option<WaitStatus>> {
     let mut answer = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: the answer has a live place of its type.
+    // SAFETY: the pointer refers to a live, writable `siginfo_t`, which the call fills.
     let outcome = unsafe { libc::waitid(kind, id, answer.as_mut_ptr(), options | libc::WNOHANG) };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the place was zeroed, which is a value of the structure.
+    // SAFETY: all bytes of the structure were zeroed, and zeros are a valid `siginfo_t`; the call may have
+    // overwritten some with valid values.
     let answer = unsafe { answer.assume_init() };
-    // SAFETY: the call has filled what it fills for a child, or left zeros.
+    // SAFETY: `si_pid` reads a field of a union of integers. The successful `waitid` either filled it for a child or
+    // left the zeros.
     let id = unsafe { answer.si_pid() };
-    // SAFETY: likewise.
+    // SAFETY: `si_status` reads a field of a union of integers. The successful `waitid` either filled it for a child
+    // or left the zeros.
     let status = unsafe { answer.si_status() };
     Ok(match u32::try_from(id) {
-        Ok(id @ 1..) => Some(Heard { id, code: answer.si_code, status }),
+        Ok(id @ 1..) => Some(WaitStatus { id, code: answer.si_code, status }),
         _ => None,
     })
 }
@@ -138,28 +147,29 @@ impl Outcome for ExitStatus {
     }
 }
 
-/// When this process was created.
+/// Returns this process's creation time.
 pub(crate) fn own_creation_time() -> SysResult<u64> {
     number_in(&page_at(Path::new("/proc/self/stat"))?, STARTED)
 }
 
-/// When a process was created, in clock ticks since the machine was started.
+/// Returns the creation time of a process, in clock ticks since the system was booted.
 pub(crate) fn creation_time(process: BorrowedFd<'_>, id: u32) -> SysResult<u64> {
     let page = page_at(Path::new(&format!("/proc/{id}/stat")));
     let started = page.and_then(|page| number_in(&page, STARTED));
-    // If it is known to the system now, nobody else had its id a moment ago.
+    // The id belonged to this process when the file was read only if the process is still known now.
     check_known(process)?;
     started.map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound { SysError::new(error.call, Errno::SRCH) } else { error }
     })
 }
 
-/// Whether the system still knows the process: it runs, or nobody has waited for it since it ended.
+/// Checks that the kernel still knows the process: it runs, or nothing has waited for it since it exited.
 pub(crate) fn check_known(process: BorrowedFd<'_>) -> SysResult<()> {
-    let asked =
+    let outcome =
         ask("pidfd_send_signal", &[("", Argument::Process(process)), ("signal", 0_u32.into())], || {
-            // No signal at all: only the question whether it could be sent.
-            // SAFETY: the call takes numbers; there is no information to go with the signal.
+            // Signal 0 sends nothing; the call only checks whether a signal could be sent.
+            // SAFETY: the arguments are numbers, except a null pointer, which the call accepts instead of signal
+            // information. The descriptor is borrowed, so it is open.
             let answer = unsafe {
                 libc::syscall(
                     libc::SYS_pidfd_send_signal,
@@ -171,15 +181,15 @@ pub(crate) fn check_known(process: BorrowedFd<'_>) -> SysResult<()> {
             };
             if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
         });
-    match asked {
-        // That it mustn't be sent is an answer too.
+    match outcome {
+        // A refusal for lack of permission shows that the process exists.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
 }
 
-/// Whether a process may be about to end. It closes what it has before it counts as ended, and by then the kernel has
-/// noted that it is exiting.
+/// Returns whether a process may be exiting. A process closes its descriptors before a wait reports its exit; by then
+/// the kernel has marked it as exiting. If the mark can't be read, the answer is `true`.
 pub(crate) fn may_be_ending(id: u32) -> bool {
     /// `PF_EXITING`.
     const EXITING: u64 = 0x4;
@@ -187,29 +197,32 @@ pub(crate) fn may_be_ending(id: u32) -> bool {
     page.and_then(|page| number_in(&page, 9)).map_or(true, |flags| flags & EXITING != 0)
 }
 
-/// In which place it stands when the process was created.
+/// The field of `/proc/PID/stat` that has the creation time.
 const STARTED: usize = 22;
 
-/// A number on the kernel's page about a process, by its place there, as `proc_pid_stat(5)` counts.
-fn number_in(page: &[u8], place: usize) -> SysResult<u64> {
+/// Returns a number from `/proc/PID/stat`. Fields are counted as in `proc_pid_stat(5)`.
+fn number_in(page: &[u8], field: usize) -> SysResult<u64> {
     let page = String::from_utf8_lossy(page);
-    // The second word is the program's name in parentheses, with anything in it; the last parenthesis ends it.
-    let behind_the_name = page.rsplit_once(')').map(|(_, rest)| rest);
-    let number = behind_the_name.and_then(|rest| rest.split_whitespace().nth(place - 3)?.parse().ok());
-    number.ok_or_else(|| SysError::unexpected("read", "the page about the process is not as documented"))
+    // The second field is the program's name in parentheses, which may itself contain parentheses and spaces. So the
+    // fields are counted from the last closing parenthesis on.
+    let after_name = page.rsplit_once(')').map(|(_, rest)| rest);
+    let number = after_name.and_then(|rest| rest.split_whitespace().nth(field - 3)?.parse().ok());
+    number.ok_or_else(|| SysError::unexpected("read", "the stat file of the process has an unknown format"))
 }
 
-/// Whether this process doesn't want to hear of its children's ends: then the system forgets them at once, and their ids
-/// are given again.
+/// Returns whether this process ignores `SIGCHLD` or has set `SA_NOCLDWAIT`. Then the kernel removes its children as soon
+/// as they exit, and their ids can be reused at once.
 pub(crate) fn forgets_children() -> SysResult<bool> {
     ask("rt_sigaction", &[("SIGCHLD", Argument::Yes)], || {
         let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: nothing is changed, and the answer has a live place of its type.
+        // SAFETY: the second pointer is null, so the action isn't changed. The third points to a live, writable
+        // `sigaction`.
         let outcome = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), action.as_mut_ptr()) };
         if outcome != 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
+        // SAFETY: all bytes of the structure were zeroed, which is a valid value of it, and the successful call has
+        // filled it.
         let action = unsafe { action.assume_init() };
         Ok(action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
     })
@@ -220,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_told_by_its_id() -> io::Result<()> {
+    fn process_descriptor_yields_its_process_id() -> io::Result<()> {
         let this = std::process::id();
         let process = open(this)?;
         assert_eq!(id_of(process.borrowed()), Some(this));
@@ -228,16 +241,16 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_as_the_older_calls_tell_it() {
-        let ended = |code, status| Heard { id: 1, code, status }.end();
+    fn exit_status_has_the_encoding_of_wait() {
+        let ended = |code, status| WaitStatus { id: 1, code, status }.exit_status();
         for (code, status) in [(libc::CLD_EXITED, 0), (libc::CLD_EXITED, 3), (libc::CLD_EXITED, 0x103)] {
-            let end = ended(code, status).expect("it has exited");
-            assert_eq!((end.code(), end.signal()), (Some(status & 0xff), None));
+            let status_of_exit = ended(code, status).expect("it has exited");
+            assert_eq!((status_of_exit.code(), status_of_exit.signal()), (Some(status & 0xff), None));
         }
         for (code, has_dumped) in [(libc::CLD_KILLED, false), (libc::CLD_DUMPED, true)] {
-            let end = ended(code, libc::SIGSEGV).expect("it was killed");
-            assert_eq!((end.code(), end.signal()), (None, Some(libc::SIGSEGV)));
-            assert_eq!(end.core_dumped(), has_dumped);
+            let status = ended(code, libc::SIGSEGV).expect("it was killed");
+            assert_eq!((status.code(), status.signal()), (None, Some(libc::SIGSEGV)));
+            assert_eq!(status.core_dumped(), has_dumped);
         }
         for code in [libc::CLD_STOPPED, libc::CLD_TRAPPED, libc::CLD_CONTINUED] {
             assert_eq!(ended(code, libc::SIGSTOP), None);
@@ -245,12 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_runs_is_not_ending() {
+    fn running_process_is_not_reported_as_exiting() {
         assert!(!may_be_ending(std::process::id()));
     }
 
     #[test]
-    fn nothing_is_left_of_what_somebody_has_waited_for() {
+    fn missing_process_errors_mean_that_the_child_was_waited_for() {
         for errno in [Errno::SRCH, Errno::CHILD, Errno::NOENT] {
             assert!(is_forgotten(&errno.into()), "{errno}");
         }

@@ -1,4 +1,4 @@
-//! Tracing: being the one without whom a process doesn't go on.
+//! Tracing another process with `ptrace`, so that each of its events stops it until this process resumes it.
 
 use std::fmt;
 use std::io;
@@ -13,20 +13,21 @@ use super::io::Owned;
 use super::unix_socket::{self, Look};
 use super::{Argument, Outcome, always, ask, call, process};
 
-/// What a process brings along, and that it ends with this thread.
+/// The options of a traced process. Its new threads and child processes are traced too, and it is killed when this
+/// thread exits.
 const OPTIONS: libc::c_int = libc::PTRACE_O_TRACEFORK
     | libc::PTRACE_O_TRACEVFORK
     | libc::PTRACE_O_TRACECLONE
     | libc::PTRACE_O_TRACEEXEC
     | libc::PTRACE_O_EXITKILL;
 
-/// A stop that is no signal's: a new thread's first, or one that lasts.
+/// The event of a stop that no signal caused: the first stop of a new thread, or a group stop.
 pub(crate) const EVENT_STOP: libc::c_int = libc::PTRACE_EVENT_STOP;
 
-/// What has happened to a thread that is traced.
+/// An event of a traced thread.
 #[derive(Debug)]
 pub(crate) enum Happened {
-    /// It stands still, before this signal is delivered or because of this event.
+    /// The thread is stopped, either before this signal is delivered or because of this event.
     Stopped {
         thread: u32,
         signal: i32,
@@ -38,12 +39,12 @@ pub(crate) enum Happened {
     },
 }
 
-/// What there is to hear.
+/// The result of a query for the next event.
 #[derive(Debug)]
 pub(crate) enum NextEvent {
     One(Happened),
     Nothing,
-    /// This thread traces nothing.
+    /// This thread traces no thread.
     NoneIsLeft,
 }
 
@@ -56,40 +57,46 @@ impl Outcome for NextEvent {
             Self::One(Happened::Stopped { thread, signal, event }) => {
                 write!(to, "thread {thread} stopped by signal {signal}, event {event}")
             }
-            Self::One(Happened::Ended { thread, status }) => write!(to, "thread {thread} ended: {status}"),
+            Self::One(Happened::Ended { thread, status }) => write!(to, "thread {thread} exited: {status}"),
             Self::Nothing => to.write_str("nothing"),
-            Self::NoneIsLeft => to.write_str("none is left"),
+            Self::NoneIsLeft => to.write_str("no tracees"),
         }
     }
 }
 
-/// Lets the command's process wait for its tracer, before it becomes the program. The first end is the process's, and
-/// to be kept until it was started; the second the tracer's. The process's id comes, and [`let_go`] answers.
+/// Makes the command's process wait for its tracer before it executes its program. Returns both ends of a connection.
+/// The first end is inherited by the process, and must be kept until it was started; the second is the tracer's. The
+/// process sends its id, and [`let_go`] answers.
 pub(crate) fn meet(command: &mut Command) -> SysResult<(Owned, Owned)> {
     let (near, far) = unix_socket::pair()?;
     let (raw_near, raw_far) = (near.as_raw_fd(), far.as_raw_fd());
-    // SAFETY: only system calls are made in the new process; nothing is allocated, and nothing dropped.
+    // SAFETY: the closure runs between fork and `execve`. It makes only system calls that are safe there, allocates
+    // nothing and takes no lock, and it owns nothing that it would have to drop.
     unsafe { command.pre_exec(move || wait_for_tracer(raw_near, raw_far)) };
     Ok((near, far))
 }
 
-/// In the new process.
+/// Waits for the tracer. It runs in the new process.
 fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
-    // Otherwise this would wait for an answer from itself if the tracer is no more.
-    // SAFETY: what has this number here is this copy of the process alone, which goes on to become the program.
+    // With its own copy of the tracer's end open, this process would never see end of file if the tracer exits.
+    // SAFETY: the descriptor is this process's own copy, made by the fork. No other code runs in this process that
+    // could use it, and `execve` follows.
     unsafe { libc::close(far) };
     let id = std::process::id().to_ne_bytes();
-    // If the tracer is no more, this is to fail: an end by SIGPIPE would look to std as if the program had begun.
-    // SAFETY: the bytes are live and as many.
+    // If the tracer has exited, the send must fail with an error. A death by SIGPIPE would look to std as if the
+    // program had been executed.
+    // SAFETY: the pointer and the length describe a live local array, which the call only reads. The descriptor is a
+    // number that the kernel checks.
     let written = unsafe { libc::send(near, id.as_ptr().cast(), id.len(), libc::MSG_NOSIGNAL) };
     if usize::try_from(written) != Ok(id.len()) {
         return Err(io::Error::last_os_error());
     }
     let mut answer = [0; 4];
-    // SAFETY: this copy of the process has it open until it is the program.
+    // SAFETY: the parent kept this end open until the fork, so this process's copy is open. No other code runs in
+    // this process that could close it before `execve`.
     let near = unsafe { BorrowedFd::borrow_raw(near) };
     if rustix::io::retry_on_intr(|| rustix::io::read(near, &mut answer))? != answer.len() {
-        // The tracer is no more.
+        // The tracer has exited.
         return Err(io::Error::from_raw_os_error(libc::ECANCELED));
     }
     match i32::from_ne_bytes(answer) {
@@ -98,11 +105,11 @@ fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
     }
 }
 
-/// A command that was started, by std.
+/// A process that std has started for a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spawned {
     id: u32,
-    /// Whether it had a pipe to this process for a stream, whose end here is closed by now.
+    /// Whether a standard stream was piped to this process. The pipe's end in this process is already closed.
     pub(crate) is_piped: bool,
 }
 
@@ -112,26 +119,26 @@ impl Outcome for Spawned {
     }
 }
 
-/// Starts the command; comes back when it has become the program. What it inherits, the audit tells, and nothing of it is
-/// known here.
+/// Starts the command. Returns when it has executed its program. The call can't list the inherited descriptors; the
+/// audit finds them.
 pub(crate) fn spawn(command: &mut Command) -> SysResult<Spawned> {
     let program = command.get_program().to_owned();
     call("fork+execve", &[("program", Path::new(&program).into())], || {
-        // Here nothing of it stays open: its pipes are closed, and std keeps no descriptor for its process.
+        // Dropping `child` closes its pipes, and std keeps no descriptor for the process, so nothing stays open.
         let child = command.spawn()?;
         let is_piped = child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some();
         Ok(Spawned { id: child.id(), is_piped })
     })
 }
 
-/// The id of the process that waits, as it tells; `None` if it never came to that.
+/// Receives the id of the waiting process. Returns `None` if the process exited before it sent one.
 pub(crate) fn hear_id(far: BorrowedFd<'_>) -> SysResult<Option<u32>> {
     let mut id = Vec::new();
     loop {
         match unix_socket::receive(far, &mut id, size_of::<u32>(), Look::Wait) {
-            // It was written in one piece, and so it comes.
+            // The id was sent in one piece of four bytes, so one receive returns all of it.
             Ok(Some(_)) => return Ok(id.try_into().ok().map(u32::from_ne_bytes)),
-            // Interrupted.
+            // The call was interrupted by a signal.
             Ok(None) => {}
             Err(error) if unix_socket::is_end(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -139,46 +146,48 @@ pub(crate) fn hear_id(far: BorrowedFd<'_>) -> SysResult<Option<u32>> {
     }
 }
 
-/// Lets the process that waits become its program, or fail.
+/// Lets the waiting process execute its program, or makes its start fail with the error.
 pub(crate) fn let_go(far: BorrowedFd<'_>, traced: Result<(), &io::Error>) -> SysResult<()> {
     let code = traced.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPERM));
     match unix_socket::send(far, &code.to_ne_bytes(), &[]) {
-        // If it has been ended, nobody hears it.
+        // The process has been killed and needs no answer.
         Err(error) if unix_socket::is_end(&error) => Ok(()),
-        // Without an answer it fails, by the end of the connection.
+        // If no answer can be sent, the connection is closed, which makes the start fail.
         other => other.map(drop),
     }
 }
 
-/// Becomes the tracer of a process, which isn't stopped by it.
+/// Becomes the tracer of a process, without stopping it.
 pub(crate) fn seize(process: u32) -> SysResult<()> {
     let arguments = [("", Argument::ProcessId(process)), ("PTRACE_SEIZE", Argument::Yes)];
     call("ptrace", &arguments, || request(libc::PTRACE_SEIZE, process, OPTIONS.unsigned_abs() as usize))
 }
 
-/// Lets a thread go on, with this signal or none. One that has been ended doesn't, and says so by its end.
+/// Resumes a thread, delivering this signal; zero is none. If the thread has been killed, it does nothing; the exit
+/// is reported as an event.
 pub(crate) fn resume(thread: u32, signal: i32) -> SysResult<()> {
     let arguments = [("thread", thread.into()), ("PTRACE_CONT", Argument::Yes), ("signal", signal.into())];
-    or_ended(call("ptrace", &arguments, || {
+    or_exited(call("ptrace", &arguments, || {
         request(libc::PTRACE_CONT, thread, signal.unsigned_abs() as usize)
     }))
 }
 
-/// Leaves a thread stopped as it would be without a tracer, until something else lets it go on.
+/// Leaves a thread in its group stop, as it would be without a tracer, until SIGCONT resumes it.
 pub(crate) fn listen(thread: u32) -> SysResult<()> {
     let arguments = [("thread", thread.into()), ("PTRACE_LISTEN", Argument::Yes)];
-    or_ended(call("ptrace", &arguments, || request(libc::PTRACE_LISTEN, thread, 0)))
+    or_exited(call("ptrace", &arguments, || request(libc::PTRACE_LISTEN, thread, 0)))
 }
 
-/// A thread that doesn't stand still any more has been ended, which is heard of otherwise.
-fn or_ended(outcome: SysResult<()>) -> SysResult<()> {
+/// Ignores the error for a thread that is no longer stopped. It has been killed, and its exit is reported as an
+/// event.
+fn or_exited(outcome: SysResult<()>) -> SysResult<()> {
     match outcome {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         other => other,
     }
 }
 
-/// What the event brings at which a thread stands still; an error if it doesn't stand still any more.
+/// Returns the message of the event at which a thread is stopped. Fails if the thread is no longer stopped.
 pub(crate) fn message(thread: u32) -> SysResult<u64> {
     let arguments = [("thread", thread.into()), ("PTRACE_GETEVENTMSG", Argument::Yes)];
     ask("ptrace", &arguments, || {
@@ -189,47 +198,50 @@ pub(crate) fn message(thread: u32) -> SysResult<u64> {
     })
 }
 
-/// A request of the kind in which only the last argument says something.
+/// Makes a request that uses only the data argument.
 fn request(request: libc::c_uint, thread: u32, data: usize) -> io::Result<()> {
-    // SAFETY: the requests of this file take a number, or the address of a live place of the type that they answer with.
+    // SAFETY: each caller passes a request of which the data is either a plain number or, for `PTRACE_GETEVENTMSG`,
+    // the address of a live `c_ulong` that the kernel fills. The unused address argument is null.
     let answer =
         unsafe { libc::ptrace(request, thread, null_mut::<libc::c_void>(), data as *mut libc::c_void) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Ends the process that the thread belongs to.
+/// Kills the process of a thread.
 pub(crate) fn kill(thread: u32) {
     let _ = always("tkill", &[("thread", thread.into()), ("SIGKILL", Argument::Yes)], || {
-        // SAFETY: the call takes numbers. The thread is traced and wasn't waited for since it ended, so the id is its own.
+        // SAFETY: both arguments of `tkill` are numbers, and the call accesses no memory of this process. The thread
+        // is traced and hasn't been waited for, so its id can't belong to another thread.
         let answer = unsafe { libc::syscall(libc::SYS_tkill, thread, libc::SIGKILL) };
         if answer != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     });
 }
 
-/// Whether it is one of the signals that stop a process.
+/// Returns whether it is one of the signals that stop a process.
 pub(crate) fn is_stop(signal: i32) -> bool {
     matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
-/// What has happened to any thread that this one traces; never anything to another child of the process. An end is
-/// only heard of if it is asked for.
-pub(crate) fn next(ends_too: bool) -> SysResult<NextEvent> {
-    // It does something: what is heard of isn't told again, and the system forgets what has ended.
-    call("waitid", &[("all that is traced", Argument::Yes)], || wait(ends_too))
+/// Returns the next event of the threads that this thread traces, without waiting. It never takes an event of another
+/// child of this process. Exits are reported only if `with_exits` is set.
+pub(crate) fn next(with_exits: bool) -> SysResult<NextEvent> {
+    // The call isn't only a query: each event is reported once, and the kernel removes a process whose exit it has
+    // reported.
+    call("waitid", &[("all that is traced", Argument::Yes)], || wait(with_exits))
 }
 
-fn wait(ends_too: bool) -> io::Result<NextEvent> {
-    // This thread's children and tracees, and no other thread's.
+fn wait(with_exits: bool) -> io::Result<NextEvent> {
+    // `__WNOTHREAD` limits the call to children and tracees of this thread.
     let options = libc::WSTOPPED | libc::__WALL | libc::__WNOTHREAD;
-    let options = if ends_too { options | libc::WEXITED } else { options };
-    let heard = match process::heard_of(libc::P_ALL, 0, options) {
+    let options = if with_exits { options | libc::WEXITED } else { options };
+    let status = match process::wait_status(libc::P_ALL, 0, options) {
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(NextEvent::NoneIsLeft),
         other => other?,
     };
-    let Some(heard) = heard else { return Ok(NextEvent::Nothing) };
-    let thread = heard.id;
-    Ok(NextEvent::One(match heard.end() {
+    let Some(status) = status else { return Ok(NextEvent::Nothing) };
+    let thread = status.id;
+    Ok(NextEvent::One(match status.exit_status() {
         Some(status) => Happened::Ended { thread, status },
-        None => Happened::Stopped { thread, signal: heard.status & 0xff, event: heard.status >> 8 },
+        None => Happened::Stopped { thread, signal: status.status & 0xff, event: status.status >> 8 },
     }))
 }

@@ -1,4 +1,4 @@
-//! Whether a wait takes the signal of an object, or leaves it for others.
+//! Manual and automatic reset: whether a successful wait consumes the object's signaled state.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,23 +8,23 @@ use super::handle::{ask_how_opened, to};
 use super::io::Owned;
 use super::{SysResult, call};
 
-/// What a wait that succeeds does with the object.
+/// The effect of a successful wait on the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Nothing: it lets every waiter go.
+    /// The wait only polls, so the object stays signaled for all waiters.
     Look,
-    /// Reads it, which unsets it or takes one from its count. Only one waiter can.
+    /// The wait reads the object, which resets it or decrements its count. Only one waiter succeeds.
     Take,
-    /// It has to be asked.
+    /// The object has to be asked for its mode first.
     Unknown,
 }
 
-/// The mark of an object that isn't unset by a wait. It is a status flag of the open file description, so it goes with
-/// the object wherever that goes, and the kernel makes nothing of it where every write is a whole number. Without it, a
-/// wait reads, as all other programs do with what the kernel gives them.
+/// The mark of a manual-reset object. It is a status flag of the open file description, so it is passed on with the
+/// object. `O_APPEND` has no effect on an eventfd or a timerfd. An object without it is read by a wait, as other
+/// programs do with these objects.
 pub(super) const MANUAL_RESET: OFlags = OFlags::APPEND;
 
-/// Marks an object that was created for manual reset.
+/// Marks an object as manual-reset, if it was created so.
 pub(super) fn mark(object: &Owned, manual_reset: bool) -> SysResult<()> {
     if !manual_reset {
         return Ok(());
@@ -34,7 +34,7 @@ pub(super) fn mark(object: &Owned, manual_reset: bool) -> SysResult<()> {
     })
 }
 
-/// How an event, a timer or a semaphore is waited for.
+/// Returns how to wait for an event, a timer or a semaphore.
 pub(crate) fn way_of(object: BorrowedFd<'_>) -> SysResult<Way> {
     let is_marked = ask_how_opened(object)?.contains(MANUAL_RESET);
     Ok(if is_marked { Way::Look } else { Way::Take })

@@ -1,15 +1,15 @@
-//! The rights with which objects travel.
+//! The rights that a copy of a descriptor carries when it is passed on.
 
-/// What a copy of a descriptor is open for.
+/// The access mode of a copied descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rights {
-    /// What the descriptor is open for itself.
+    /// The access mode of the original descriptor.
     Same,
-    /// Reading alone; for this the object is opened once more.
+    /// Read-only. `dup` can't reduce the access mode, so the object is opened again.
     ReadOnly,
 }
 
-/// Those that a descriptor of no kind in particular travels with.
+/// The rights for a descriptor of unspecified kind.
 pub(crate) const SAME: Rights = Rights::Same;
 pub(crate) const EVENT: Rights = Rights::Same;
 pub(crate) const SEMAPHORE: Rights = Rights::Same;

@@ -1,8 +1,9 @@
-//! Starting a program with exactly the descriptors that are listed for it.
+//! Starts a program with exactly the descriptors that are listed for it.
 //!
-//! std's `Command` would fork, which costs a copy of the memory's map, and run code of ours in the new process, because the
-//! variable that says for whom a manifest is has that process's id in it. Here the process is made without the copy
-//! (`super::clone`), and does all of it itself (`super::child_exec`).
+//! The environment variable with the manifest contains the new process's id, which only the new process knows. With
+//! std's `Command`, a closure would have to run there to write it, and `Command` would fork, which copies this
+//! process's page tables. So this module creates the process without that copy (`super::clone`), and makes all calls
+//! between the clone and `execve` itself (`super::child_exec`).
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -14,20 +15,20 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::SysResult;
-use super::child_exec::Newborn;
+use super::child_exec::ChildExec;
 use super::clone::start;
 use super::handle::{open_null, standard_stream};
 use super::io::Owned;
 use super::spawn_plan::{Plan, Stream};
 use super::{Answered, Argument, Effects, Outcome, Slot, Table, always, ask, call, composed};
 
-/// A child that runs: its process, and its id.
+/// A child process that runs its program, and its process id.
 pub(crate) struct Started {
     pub(crate) process: Owned,
     pub(crate) id: u32,
 }
 
-/// Starts the program, and returns when it has begun.
+/// Starts the program, and returns when it runs.
 pub(crate) fn spawn(plan: &Plan) -> SysResult<Started> {
     let inherit: Vec<u64> = plan.inherit.iter().map(|(own, _)| own.unsigned_abs().into()).collect();
     let arguments = [
@@ -36,16 +37,17 @@ pub(crate) fn spawn(plan: &Plan) -> SysResult<Started> {
         ("inherits", Argument::Raws(&inherit)),
     ];
     let arguments = &arguments[..if inherit.is_empty() { 2 } else { 3 }];
-    // Each of the calls that it consists of can fail for a test, and names itself in the error.
+    // The event covers several calls. Tests can inject a failure in each of them, and the error names the one that
+    // failed.
     let started = composed("clone+execve", arguments, || {
-        let mut newborn = Newborn::new(plan)?;
-        let (id, process) = start(&mut newborn)?;
+        let mut child = ChildExec::new(plan)?;
+        let (id, process) = start(&mut child)?;
         Ok(Reported { started: Started { process: process.into(), id }, plan })
     });
-    started.map(|told| told.started)
+    started.map(|reported| reported.started)
 }
 
-/// What is told of a new process: which descriptor there is for it, and which of this one it has, under which numbers.
+/// The event's view of a new process: the descriptor that refers to it, and the descriptors that it inherited.
 struct Reported<'a> {
     started: Started,
     plan: &'a Plan,
@@ -72,7 +74,7 @@ impl Outcome for Reported<'_> {
     }
 }
 
-/// Whether the user that this process acts as may start the file.
+/// Returns whether the effective user of this process may execute the file.
 pub(crate) fn can_be_started(file: &Path) -> SysResult<bool> {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
     use rustix::io::Errno;
@@ -85,14 +87,16 @@ pub(crate) fn can_be_started(file: &Path) -> SysResult<bool> {
     })
 }
 
-/// Whether the kernel can close what isn't listed, which one before 5.11 can't.
+/// Checks that the kernel has `close_range` with `CLOSE_RANGE_CLOEXEC`, which closes all descriptors that aren't
+/// listed. Linux has it since 5.11.
 pub(crate) fn check_can_close_the_rest() -> SysResult<()> {
     static CAN: AtomicBool = AtomicBool::new(false);
     if CAN.load(Relaxed) {
         return Ok(());
     }
     ask("close_range", &[("from", u32::MAX.into()), ("to", u32::MAX.into())], || {
-        // SAFETY: the call takes numbers, and no descriptor has this one.
+        // SAFETY: `close_range` takes three numbers and accesses no memory of this process. The range holds only the
+        // number `u32::MAX`, which no descriptor can have, so no descriptor is changed.
         let outcome =
             unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
         if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -101,49 +105,53 @@ pub(crate) fn check_can_close_the_rest() -> SysResult<()> {
     Ok(())
 }
 
-/// The signals that this thread doesn't want now.
+/// Returns the signals that this thread blocks.
 pub(crate) fn blocked_signals() -> SysResult<libc::sigset_t> {
     let blocked = ask("rt_sigprocmask", &[], || {
         let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-        // SAFETY: nothing is changed, and the answer has a live place of its type.
+        // SAFETY: the first pointer is null, so the mask isn't changed. The second points to a live, writable
+        // `sigset_t`.
         let outcome = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, null(), blocked.as_mut_ptr()) };
         if outcome != 0 {
             return Err(io::Error::from_raw_os_error(outcome));
         }
-        // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
+        // SAFETY: a `sigset_t` consists of integers, so the zeroed memory is already a valid value, and the
+        // successful call has written the mask to it.
         Ok(Answered(unsafe { blocked.assume_init() }))
     });
     blocked.map(|Answered(blocked)| blocked)
 }
 
-/// Sets which signals this thread doesn't want. It can't fail: the set is one, and so is the way.
+/// Sets the signals that this thread blocks. With a valid set and `SIG_SETMASK` the call can't fail.
 fn block(signals: &libc::sigset_t, which: &'static str) {
     let _ = always("rt_sigprocmask", &[(which, Argument::Yes)], || {
-        // SAFETY: the set is borrowed, and the old one isn't asked for.
+        // SAFETY: `signals` is borrowed for the call, and the null pointer means that the old mask isn't returned.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, signals, null_mut()) };
         Ok(())
     });
 }
 
-/// Begins a thread that none of the program's signals are delivered to.
+/// Runs `begin` with all signals blocked, so that a thread that it starts inherits the mask and no signal handler of
+/// the program runs on it.
 pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> SysResult<T> {
     let before = blocked_signals()?;
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: the place is live, and the call fills it.
+    // SAFETY: the pointer refers to a live, writable `sigset_t`, which the call fills.
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: the place was zeroed, which is a value of the structure, and then filled.
+    // SAFETY: a `sigset_t` consists of integers, so the zeroed memory is already a valid value, and `sigfillset` has
+    // filled it.
     block(&unsafe { all.assume_init() }, "all");
-    let begun = begin();
+    let outcome = begin();
     block(&before, "as before");
-    Ok(begun)
+    Ok(outcome)
 }
 
-/// Holds those of the three first numbers that are free, so that nothing of what a spawn makes for itself gets them: what
-/// is put there for the child would overwrite it.
+/// Opens a descriptor at each of the numbers 0, 1 and 2 that is free. Otherwise a descriptor that a spawn opens for
+/// itself could get such a number, and the child would overwrite it when it moves a standard stream there.
 pub(crate) fn hold_free_streams() -> SysResult<[Option<Owned>; 3]> {
     let mut held = [None, None, None];
     for (which, held) in held.iter_mut().enumerate() {
-        // The lowest number that is free is the one that is taken.
+        // `open` returns the lowest free number, which is this one.
         if standard_stream(which)?.is_none() {
             *held = Some(open_null()?);
         }
@@ -151,7 +159,7 @@ pub(crate) fn hold_free_streams() -> SysResult<[Option<Owned>; 3]> {
     Ok(held)
 }
 
-/// A pipe: the end to read from, and that to write to.
+/// Creates a pipe. Returns the read end and the write end.
 pub(crate) fn pipe() -> SysResult<(Owned, Owned)> {
     struct Ends(Owned, Owned);
     impl Outcome for Ends {

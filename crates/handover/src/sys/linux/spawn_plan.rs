@@ -1,41 +1,44 @@
-//! What a new process does before it is the program, as its parent plans it.
+//! The plan for a new process: the steps between its creation and the start of its program.
 
 use std::ffi::CString;
 use std::os::fd::RawFd;
 
 use super::io::Owned;
 
-/// What is done in the new process.
+/// The properties of a process to be started.
 pub(crate) struct Plan {
     pub(crate) program: CString,
     pub(crate) arguments: Vec<CString>,
-    /// Each `name=value`.
+    /// The environment; each entry is `name=value`.
     pub(crate) variables: Vec<CString>,
-    /// Which of the variables has the new process's id in it, and from which byte on: as many digits as [`ID`].
+    /// The variable that contains the new process's id, and the byte offset of the id. It is as many digits long as
+    /// [`ID`].
     pub(crate) id: Option<(usize, usize)>,
-    /// The descriptors that the program gets beside its three streams: which, and under which number.
+    /// The inherited descriptors, without the standard streams: the number in this process, and the number in the new
+    /// one.
     pub(crate) inherit: Vec<(RawFd, RawFd)>,
-    /// Its three streams.
+    /// The standard streams: input, output and error.
     pub(crate) streams: [Stream; 3],
-    /// The signals that are blocked in it.
+    /// The signals that are blocked in the new process.
     pub(crate) blocked: libc::sigset_t,
     pub(crate) directory: Option<CString>,
     pub(crate) user: Option<u32>,
     pub(crate) group: Option<u32>,
     pub(crate) process_group: Option<i32>,
-    /// Whether the system ends the child with the thread that starts it; this is the id of its process.
+    /// Set if the kernel shall kill the child when the thread that started it exits. It is the id of that thread's
+    /// process.
     pub(crate) ends_with: Option<u32>,
 }
 
-/// What the program has as one of its streams.
+/// A standard stream of the new program.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Nothing,
-    /// This process's own.
+    /// The same stream of this process.
     Same,
-    /// What this descriptor is for, which isn't one of the first three.
+    /// A copy of this descriptor, whose number is above those of the standard streams.
     Copy(Owned),
 }
 
-/// What stands for the new process's id until it is known.
+/// The placeholder for the new process's id, which isn't known when the environment is built.
 pub(crate) const ID: &str = "0000000000";

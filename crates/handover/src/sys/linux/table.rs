@@ -1,15 +1,15 @@
-//! This process's own descriptor table.
+//! The inheritable descriptors of this process.
 
 use super::SysResult;
 use super::ask;
 use super::handle::{FIRST, is_open_and_inheritable};
 use crate::handle::HandleValue;
 
-/// What is known of a descriptor beside its value.
+/// Further information about a descriptor. Linux has none.
 pub(crate) type Carries = ();
 
-/// The descriptors of this process that a started program would get, beside the standard streams. What was inherited
-/// is among them until it is adopted.
+/// Returns the descriptors that a started program would inherit, without the standard streams. An inherited
+/// descriptor is included until it is adopted.
 pub(crate) fn inheritable() -> SysResult<Vec<(HandleValue, Carries)>> {
     const FOLDER: &str = "/proc/thread-self/fd";
     let mut open = Vec::new();
@@ -23,7 +23,8 @@ pub(crate) fn inheritable() -> SysResult<Vec<(HandleValue, Carries)>> {
     })?;
     let mut found = Vec::new();
     for value in open {
-        // The one that has read the folder is closed.
+        // The list includes the descriptor with which the folder was read; it is closed by now, so this check drops
+        // it.
         if i64::from(value.get()) >= i64::from(FIRST) && is_open_and_inheritable(value)? {
             found.push((value, ()));
         }

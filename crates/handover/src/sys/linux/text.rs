@@ -1,8 +1,8 @@
-//! What only the system knows about text.
+//! Text comparisons that depend on the system.
 
 use std::ffi::OsStr;
 
-/// Whether two names are one variable's.
+/// Returns whether two names denote the same environment variable.
 pub(crate) fn is_same_variable(one: &OsStr, other: &OsStr) -> bool {
     one == other
 }

@@ -1,4 +1,4 @@
-//! Unix sockets: bytes, and descriptors beside them.
+//! Unix stream sockets, which transfer bytes and descriptors.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -20,13 +20,13 @@ use super::handle::to;
 use super::io::Owned;
 use super::{Argument, Effects, Length, Moved, Outcome, always, ask, call, process};
 
-/// The most descriptors that the kernel passes with one message.
+/// The maximum number of descriptors in one message (`SCM_MAX_FD` in the kernel).
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
-/// Room for that many, and for what goes with them.
+/// The size of a control message with that many descriptors.
 const ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
 
-/// Both ends of a connection.
+/// Creates two connected sockets.
 pub(crate) fn pair() -> SysResult<(Owned, Owned)> {
     struct Pair(Owned, Owned);
     impl Outcome for Pair {
@@ -49,7 +49,8 @@ pub(crate) fn pair() -> SysResult<(Owned, Owned)> {
     pair.map(|Pair(one, other)| (one, other))
 }
 
-/// Sends as much as there is room for now, with these descriptors beside the first byte; `None` if there is no room.
+/// Sends as many bytes as fit into the socket's buffer now, and attaches these descriptors to the first one. Returns
+/// `None` if no byte fits.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -58,7 +59,7 @@ pub(crate) fn send(
     send_parts(socket, &[IoSlice::new(bytes)], descriptors)
 }
 
-/// The same for bytes in several places, which go one behind the other.
+/// Does the same for bytes in several buffers, which are sent one after the other.
 pub(crate) fn send_parts(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],
@@ -82,51 +83,52 @@ pub(crate) fn send_parts(
         }),
         (parts, descriptors) => call("sendmsg", &arguments, || {
             let mut room = [MaybeUninit::uninit(); ROOM];
-            let mut beside = SendAncillaryBuffer::new(&mut room);
-            if !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            let mut control = SendAncillaryBuffer::new(&mut room);
+            if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
                 return Err(Errno::INVAL.into());
             }
-            outcome(rustix::net::sendmsg(socket, parts, &mut beside, flags))
+            outcome(rustix::net::sendmsg(socket, parts, &mut control, flags))
         }),
     };
     sent.map(|sent| sent.map(|Length(length)| length))
 }
 
-/// Whether nothing could be sent because of all that this user's processes have sent, too many descriptors are under
-/// way. No event tells when that is over.
+/// Returns whether a send failed because too many descriptors sent by this user's processes haven't been received
+/// yet. No event reports when that changes.
 pub(crate) fn is_crowded(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
 }
 
-/// What was received at once.
+/// The result of one receive.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// How many bytes; zero is the end.
+    /// The number of bytes. Zero is end of file.
     pub(crate) length: usize,
-    /// The descriptors that came beside them. The kernel gives those of one sending at a time, with its first byte.
+    /// The descriptors that were attached to the bytes. The kernel never merges the descriptors of two sends: a
+    /// receive returns those of one, with its first byte.
     pub(crate) descriptors: Vec<Owned>,
-    /// Whether there were more, for which this process had no room.
+    /// Whether descriptors were lost because this process had no room for them.
     pub(crate) is_cut: bool,
 }
 
-/// How a receive finds out whether something is there.
+/// The way in which a receive handles an empty buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// It looks.
+    /// It returns at once.
     Once,
-    /// It waits for as long as was set for the socket: one call instead of two.
+    /// It waits for as long as [`set_wait`] has set. This takes one call, where a poll and a receive take two.
     Wait,
 }
 
 /// Sets how long [`Look::Wait`] waits.
-pub(crate) fn set_wait(socket: BorrowedFd<'_>, time: Duration) -> SysResult<()> {
+pub(crate) fn set_wait(socket: BorrowedFd<'_>, timeout: Duration) -> SysResult<()> {
     call("setsockopt", &[("socket", socket.into()), to("SO_RCVTIMEO")], || {
-        Ok(rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(time))?)
+        Ok(rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(timeout))?)
     })
 }
 
-/// Receives what is there, at most so many bytes, which come to the end of the buffer; `None` if nothing is there. A
-/// descriptor comes with the flag that keeps it from started programs.
+/// Receives at most `most` bytes and appends them to the buffer. Returns `None` if none are available. Received
+/// descriptors are close-on-exec.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
@@ -139,19 +141,20 @@ pub(crate) fn receive(
     };
     buffer.reserve(most);
     let arguments = [("socket", socket.into()), ("room", most.into())];
-    let came = call("recvmsg", &arguments, || {
+    let received = call("recvmsg", &arguments, || {
         let before = buffer.len();
         let mut room = MaybeUninit::<Room>::uninit();
         let mut part =
             libc::iovec { iov_base: buffer.spare_capacity_mut().as_mut_ptr().cast(), iov_len: most };
-        // SAFETY: it is made of numbers and pointers, which may all be zero.
+        // SAFETY: `msghdr` consists of integers and raw pointers, for which all zeros are valid values.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = &raw mut part;
         message.msg_iovlen = 1;
         message.msg_control = room.as_mut_ptr().cast();
         message.msg_controllen = ROOM as _;
-        // SAFETY: the socket is borrowed, so it is open; the part is room that the buffer has and nobody else uses, the
-        // other room is as large as is said, and both live through the call.
+        // SAFETY: the socket is borrowed, so it is open. `part` describes the spare capacity of `buffer`, for which
+        // at least `most` bytes were reserved, and `room` has at least `ROOM` bytes. Both are writable, used by no
+        // other code, and alive during the call.
         let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
         let Ok(length) = usize::try_from(length) else {
             let error = io::Error::last_os_error();
@@ -160,80 +163,94 @@ pub(crate) fn receive(
                 _ => Err(error),
             };
         };
-        // SAFETY: the kernel has written so many bytes behind those that were there.
+        // SAFETY: the capacity is sufficient, because at most `most` bytes were received and that many were reserved.
+        // The kernel has initialized `length` bytes behind the first `before`.
         unsafe { buffer.set_len(before + length) };
-        // SAFETY: the kernel has filled this just now, and nobody has taken a descriptor from it.
+        // SAFETY: `recvmsg` has just filled the message, `room` is still alive, and no descriptor has been taken from
+        // it.
         let descriptors = unsafe { descriptors_of(&message) };
         let is_cut = message.msg_flags & libc::MSG_CTRUNC != 0;
-        let came = Received { length, descriptors, is_cut };
-        Ok(Some(WithBytes { bytes: &buffer[before..], came }))
+        let received = Received { length, descriptors, is_cut };
+        Ok(Some(WithBytes { bytes: &buffer[before..], received }))
     });
-    came.map(|came| came.map(|with_bytes| with_bytes.came))
+    received.map(|received| received.map(|with_bytes| with_bytes.received))
 }
 
-/// Where the kernel puts what comes beside the bytes: aligned for the headers in it.
+/// The buffer for control messages, aligned for their headers.
 type Room = [libc::cmsghdr; ROOM.div_ceil(size_of::<libc::cmsghdr>())];
 
-/// The descriptors that came beside the bytes.
+/// Takes ownership of the descriptors in the control messages.
 ///
 /// # Safety
 ///
-/// A call to receive has filled in the message, whose room is there still, and nobody has taken a descriptor from it.
+/// `recvmsg` must have filled in the message, its control buffer must still be alive, and no descriptor may have been
+/// taken from it before.
 unsafe fn descriptors_of(message: &libc::msghdr) -> Vec<Owned> {
     let mut descriptors = Vec::new();
-    // SAFETY: the room is as large as the kernel has said that what is in it is.
+    // SAFETY: the caller guarantees that `recvmsg` filled in the message and that its control buffer is alive. So
+    // `msg_controllen` is the number of valid bytes in it, and the macro reads no further.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !next.is_null() {
-        // SAFETY: the call before found a whole header there.
+        // SAFETY: `CMSG_FIRSTHDR` and `CMSG_NXTHDR` return a non-null pointer only to a complete header in the
+        // control buffer. The buffer is aligned for headers.
         let header = unsafe { next.read() };
         if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            // SAFETY: the header is one in the room.
+            // SAFETY: `next` points to a header in the control buffer, and the macro only computes the address of the
+            // data behind it.
             let first = unsafe { libc::CMSG_DATA(next) }.cast::<RawFd>();
-            // SAFETY: the call takes a number.
+            // SAFETY: the macro only computes with the number; it accesses no memory.
             let empty = unsafe { libc::CMSG_LEN(0) } as usize;
             #[allow(clippy::unnecessary_cast, reason = "the number's type differs between C libraries")]
             let count = (header.cmsg_len as usize - empty) / size_of::<RawFd>();
-            // SAFETY: so many numbers stand behind the header, aligned as it is.
+            // SAFETY: the kernel wrote `cmsg_len` bytes for this message, so `count` descriptors follow the header.
+            // The data begins at a multiple of the header's alignment, which is at least that of a descriptor.
             let numbers = unsafe { std::slice::from_raw_parts(first, count) };
             descriptors.reserve_exact(count);
-            // SAFETY: the kernel has made the descriptor for this process, and its number stands here alone.
+            // SAFETY: the kernel opened the descriptor in this process for this message. The caller guarantees that
+            // no descriptor was taken from the message before, and this loop takes each one once, so no other owner
+            // exists.
             let owned = |number: &RawFd| unsafe { OwnedFd::from_raw_fd(*number) }.into();
             descriptors.extend(numbers.iter().map(owned));
         }
-        // SAFETY: as for the first.
+        // SAFETY: the caller guarantees that `recvmsg` filled in the message and that its control buffer is alive.
+        // `next` is a header in this buffer, and the macro reads no further than its valid bytes.
         next = unsafe { libc::CMSG_NXTHDR(message, next) };
     }
     descriptors
 }
 
-/// What came, with the bytes, which stand in the receiver's buffer.
+/// A received message together with its bytes, which are in the receiver's buffer.
 struct WithBytes<'a> {
     bytes: &'a [u8],
-    came: Received,
+    received: Received,
 }
 
 impl Outcome for WithBytes<'_> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         Moved(self.bytes).result(to)?;
-        if self.came.is_cut { to.write_str(", and descriptors for which there is no room") } else { Ok(()) }
+        if self.received.is_cut {
+            to.write_str(", and descriptors for which there is no room")
+        } else {
+            Ok(())
+        }
     }
 
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
-        self.came.descriptors.iter().try_for_each(|descriptor| descriptor.effects(to))
+        self.received.descriptors.iter().try_for_each(|descriptor| descriptor.effects(to))
     }
 }
 
-/// Whether a call failed because the other end is closed.
+/// Returns whether a call failed because the peer has closed its end.
 pub(crate) fn is_end(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN))
 }
 
-/// Whether a call failed because the other end was closed before it had read everything.
+/// Returns whether a call failed because the peer closed its end with unread bytes.
 pub(crate) fn is_reset(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::CONNRESET)
 }
 
-/// What the kernel has to say of a connection, if that wasn't said by a call yet. It says it once.
+/// Returns the connection's pending error, if no call has reported it yet. The kernel reports it once.
 pub(crate) fn pending_error(socket: BorrowedFd<'_>) -> SysResult<Option<io::Error>> {
     struct Pending(Option<io::Error>);
     impl Outcome for Pending {
@@ -251,7 +268,7 @@ pub(crate) fn pending_error(socket: BorrowedFd<'_>) -> SysResult<Option<io::Erro
     pending.map(|pending| pending.0)
 }
 
-/// What is asked of a socket to be read from, and what to be written to.
+/// The poll flags for a socket that can be read from, and for one that can be written to.
 pub(crate) const READABLE: PollFlags = PollFlags::IN;
 pub(crate) const WRITABLE: PollFlags = PollFlags::OUT;
 
@@ -259,7 +276,7 @@ fn address(path: &Path) -> io::Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new(path)?)
 }
 
-/// The most bytes that the path of a socket has.
+/// The longest path of a socket, in bytes.
 pub(crate) const LONGEST_PATH: usize = 107;
 
 fn socket() -> SysResult<Owned> {
@@ -269,7 +286,7 @@ fn socket() -> SysResult<Owned> {
     })
 }
 
-/// A socket that others can connect to by this path, where nothing is yet.
+/// Creates a socket that listens at this path. The path must not exist yet.
 pub(crate) fn listen(path: &Path) -> SysResult<Owned> {
     const BACKLOG: i32 = 128;
     let socket = socket()?;
@@ -278,14 +295,14 @@ pub(crate) fn listen(path: &Path) -> SysResult<Owned> {
     })?;
     let arguments = [("socket", (&socket).into()), ("backlog", BACKLOG.into())];
     if let Err(error) = call("listen", &arguments, || Ok(rustix::net::listen(&socket, BACKLOG)?)) {
-        // Nobody listens there.
+        // The path was created by `bind`, and no process will ever accept connections at it.
         let _ = always("unlink", &[("path", path.into())], || std::fs::remove_file(path));
         return Err(error);
     }
     Ok(socket)
 }
 
-/// Connects to whoever listens there; `None` if too many wait for that one now.
+/// Connects to the process that listens at this path. Returns `None` if its queue of pending connections is full.
 pub(crate) fn connect(path: &Path) -> SysResult<Option<Owned>> {
     let socket = socket()?;
     let connected =
@@ -301,40 +318,40 @@ pub(crate) fn connect(path: &Path) -> SysResult<Option<Owned>> {
     if connected.is_none() {
         return Ok(None);
     }
-    // It was to keep this call from waiting.
+    // The socket was non-blocking only to keep `connect` from waiting.
     call("fcntl", &[("handle", (&socket).into()), to("F_SETFL")], || {
         Ok(rustix::fs::fcntl_setfl(&socket, rustix::fs::OFlags::empty())?)
     })?;
     Ok(Some(socket))
 }
 
-/// Whether nobody listens there.
+/// Returns whether a connect failed because no process listens at the path.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::CONNREFUSED))
 }
 
-/// Who has connected, if somebody has.
+/// Accepts a pending connection, if there is one.
 pub(crate) fn accept(listening: BorrowedFd<'_>) -> SysResult<Option<Owned>> {
     call("accept4", &[("socket", listening.into())], || {
         match rustix::net::accept_with(listening, SocketFlags::CLOEXEC) {
             Ok(socket) => Ok(Some(socket.into())),
-            // The last is one that came and went.
+            // `ECONNABORTED`: the client closed the connection before it was accepted.
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
             Err(error) => Err(error.into()),
         }
     })
 }
 
-/// The process that made the other end, as the kernel noted it then.
+/// The process that created the peer socket, as the kernel recorded it at that time.
 #[derive(Debug)]
 pub(crate) struct Maker {
     pub(crate) id: u32,
     pub(crate) user: u32,
-    /// `None` if it has ended.
+    /// The process, or `None` if it has exited.
     pub(crate) process: Option<Owned>,
 }
 
-/// The user whose process made the other end, and that process's id.
+/// Returns the user of the process that created the peer socket, and the process's id.
 pub(crate) fn user_of_other_end(socket: BorrowedFd<'_>) -> SysResult<(u32, u32)> {
     struct Noted(libc::ucred);
     impl Outcome for Noted {
@@ -344,26 +361,28 @@ pub(crate) fn user_of_other_end(socket: BorrowedFd<'_>) -> SysResult<(u32, u32)>
     }
     let Noted(noted) = ask("getsockopt", &[("socket", socket.into()), to("SO_PEERCRED")], || {
         let mut noted = libc::ucred { pid: 0, uid: 0, gid: 0 };
-        // SAFETY: the option's answer is this structure.
+        // SAFETY: the kernel answers `SO_PEERCRED` with a `ucred`, which consists of integers, so any bytes are a
+        // valid value.
         unsafe { option(socket, libc::SO_PEERCRED, &mut noted) }?;
         Ok(Noted(noted))
     })?;
-    // Zero is a process that this one's part of the system doesn't see.
+    // The id is zero for a process outside this pid namespace.
     Ok((noted.uid, noted.pid.unsigned_abs()))
 }
 
-/// Ends a connection for both sides, whoever else has it open.
+/// Shuts the connection down in both directions, even if other descriptors refer to the same socket.
 pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
-    // If it has ended, that is as good.
+    // An error means that the connection has already ended.
     let _ = always("shutdown", &[("socket", socket.into())], || {
         Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
     });
 }
 
-/// Who made the other end.
+/// Returns the process that created the peer socket.
 ///
-/// Since Linux 6.5 the kernel keeps hold of the process itself. Before, it only has the number, and that may be another
-/// process's if the maker has ended; so the connection must be up still when the process of that number is held.
+/// Since Linux 6.5 the kernel keeps a reference to the process itself. Before, it keeps only the id, which may belong
+/// to another process once the creator has exited. In this case the process is opened by its id first, and then the
+/// connection must still be up.
 pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
     let (user, id) = user_of_other_end(socket)?;
     let held = match peer_pidfd(socket) {
@@ -375,12 +394,12 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
                 Err(error) if process::is_missing(&error) => None,
                 Err(error) => return Err(error),
             },
-            // It has ended, and was waited for.
+            // The process has exited and was waited for.
             Some(Errno::SRCH | Errno::INVAL | Errno::NODATA) => None,
             _ => return Err(error),
         },
     };
-    // Newer kernels hold on to one that has ended too.
+    // Newer kernels return a descriptor even for a process that has exited.
     let process = match held {
         Some(process) if has_exited(process.as_fd())? => None,
         other => other,
@@ -393,26 +412,28 @@ fn has_exited(process: BorrowedFd<'_>) -> SysResult<bool> {
 }
 
 fn peer_pidfd(socket: BorrowedFd<'_>) -> SysResult<Owned> {
-    /// As the kernel's headers have it for all but two old machines, which the crates don't name yet.
+    /// The value in the kernel's headers for all architectures except two old ones. The `libc` and `rustix` crates
+    /// don't define it yet.
     const SO_PEERPIDFD: i32 = 77;
     call("getsockopt", &[("socket", socket.into()), to("SO_PEERPIDFD")], || {
         let mut descriptor: RawFd = 0;
-        // SAFETY: the option's answer is a number.
+        // SAFETY: the kernel answers `SO_PEERPIDFD` with an integer, for which any bytes are a valid value.
         unsafe { option(socket, SO_PEERPIDFD, &mut descriptor) }?;
-        // SAFETY: the kernel has made the descriptor for us just now, with the flag that keeps it from started programs.
+        // SAFETY: the successful call has just opened this descriptor (close-on-exec) for this process, and wrote its
+        // number only to this local variable, so no other owner exists.
         Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }.into())
     })
 }
 
-/// Asks a socket for one of its options.
+/// Returns one of a socket's options.
 ///
 /// # Safety
 ///
-/// Any bytes that the kernel answers for this option must be a value of `T`.
+/// Any bytes that the kernel can answer for this option must be a valid value of `T`.
 unsafe fn option<T>(socket: BorrowedFd<'_>, name: i32, answer: &mut T) -> io::Result<()> {
     let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    // SAFETY: the socket is borrowed, so it is open; both places live through the call, and the answer's has the length
-    // in the other; the caller promises that it can hold whatever comes.
+    // SAFETY: the socket is borrowed, so it is open. `answer` and `length` are live and writable, and `length` is the
+    // size of `answer`, so the kernel writes no further. The caller guarantees that `T` can hold any answer.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -425,7 +446,7 @@ unsafe fn option<T>(socket: BorrowedFd<'_>, name: i32, answer: &mut T) -> io::Re
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether the other end is closed.
+/// Returns whether the peer has closed its end.
 pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> SysResult<bool> {
     let mut polled = [rustix::event::PollFd::from_borrowed_fd(socket, PollFlags::IN)];
     super::wait::ready(&mut polled, Some(0))?;
@@ -439,18 +460,19 @@ mod tests {
 
     use super::*;
 
-    /// In a process that has connected and ended, and was waited for.
-    fn connected_by_one_that_has_ended() -> io::Result<(Owned, u32)> {
+    /// Returns a connection from a process that connected, exited, and was waited for, and the process's id.
+    fn connection_of_exited_process() -> io::Result<(Owned, u32)> {
         let path = std::env::temp_dir().join(format!("handover-stream-{}", std::process::id()));
         let listening = listen(&path)?;
-        let at = path.clone();
+        let client_path = path.clone();
         let mut command = Command::new("true");
-        // SAFETY: only system calls are made in the new process, and nothing is allocated.
+        // SAFETY: the closure runs between fork and `execve`. It makes only system calls, allocates nothing and takes
+        // no lock.
         unsafe {
             command.pre_exec(move || {
                 let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)
                     .map_err(io::Error::from)?;
-                rustix::net::connect(&socket, &address(&at)?)?;
+                rustix::net::connect(&socket, &address(&client_path)?)?;
                 Ok(())
             })
         };
@@ -462,12 +484,12 @@ mod tests {
     }
 
     #[test]
-    fn who_has_made_the_other_end_is_held_as_long_as_it_runs() -> io::Result<()> {
+    fn peer_process_is_returned_while_it_runs() -> io::Result<()> {
         let (near, _far) = pair()?;
         let maker = maker_of_other_end(near.as_fd())?;
         assert_eq!((maker.id, maker.user), (std::process::id(), super::super::user::current()));
         assert!(maker.process.is_some());
-        let (connection, id) = connected_by_one_that_has_ended()?;
+        let (connection, id) = connection_of_exited_process()?;
         let maker = maker_of_other_end(connection.as_fd())?;
         assert_eq!(maker.id, id);
         assert!(maker.process.is_none());
@@ -479,8 +501,8 @@ mod tests {
         use super::*;
         use crate::faults::{Turn, taking};
 
-        /// What a kernel says that answers so when it is asked for the process.
-        fn made_by(socket: &Owned, code: Errno, more: Option<Turn>) -> SysResult<Maker> {
+        /// Returns the peer on a kernel that answers the query for the process's descriptor with this error.
+        fn peer_if_query_fails(socket: &Owned, code: Errno, more: Option<Turn>) -> SysResult<Maker> {
             let mut turns = vec![Turn::fails("getsockopt", 1..2, code.raw_os_error())];
             turns.extend(more);
             let (maker, were_taken) = taking(turns, || maker_of_other_end(socket.as_fd()));
@@ -489,25 +511,29 @@ mod tests {
         }
 
         #[test]
-        fn the_process_of_the_number_is_held_while_the_connection_is_up() -> io::Result<()> {
+        fn without_peer_pidfd_the_process_is_opened_by_id_while_the_connection_is_up() -> io::Result<()> {
             let (near, far) = pair()?;
-            assert!(made_by(&near, Errno::NOPROTOOPT, None)?.process.is_some());
+            assert!(peer_if_query_fails(&near, Errno::NOPROTOOPT, None)?.process.is_some());
             let fails = |code: Errno| Some(Turn::fails("pidfd_open", 0..1, code.raw_os_error()));
-            assert!(made_by(&near, Errno::NOPROTOOPT, fails(Errno::SRCH))?.process.is_none());
-            let error = made_by(&near, Errno::NOPROTOOPT, fails(Errno::MFILE)).expect_err("it isn't known");
+            assert!(peer_if_query_fails(&near, Errno::NOPROTOOPT, fails(Errno::SRCH))?.process.is_none());
+            let error = peer_if_query_fails(&near, Errno::NOPROTOOPT, fails(Errno::MFILE))
+                .expect_err("it isn't known");
             assert_eq!(Errno::from_io_error(&error), Some(Errno::MFILE));
             drop(far);
-            assert!(made_by(&near, Errno::NOPROTOOPT, None)?.process.is_none(), "it may be another process");
+            assert!(
+                peer_if_query_fails(&near, Errno::NOPROTOOPT, None)?.process.is_none(),
+                "it may be another process"
+            );
             Ok(())
         }
 
         #[test]
-        fn one_that_was_waited_for_is_none_and_any_other_error_is_one() -> io::Result<()> {
+        fn peer_that_was_waited_for_is_none_and_other_errors_are_returned() -> io::Result<()> {
             let (near, _far) = pair()?;
             for code in [Errno::SRCH, Errno::INVAL, Errno::NODATA] {
-                assert!(made_by(&near, code, None)?.process.is_none(), "{code}");
+                assert!(peer_if_query_fails(&near, code, None)?.process.is_none(), "{code}");
             }
-            let error = made_by(&near, Errno::MFILE, None).expect_err("it isn't known");
+            let error = peer_if_query_fails(&near, Errno::MFILE, None).expect_err("it isn't known");
             assert_eq!(Errno::from_io_error(&error), Some(Errno::MFILE));
             Ok(())
         }

@@ -1,11 +1,12 @@
-//! Which numbers can be descriptors.
+//! The numbers that can be file descriptors.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// A descriptor of this process as a number.
+/// Returns the number of a descriptor of this process.
 #[inline]
 pub(crate) fn number_of(handle: BorrowedFd<'_>) -> u64 {
-    // None that is open is negative; what a program makes up is an error and not another number.
+    // The number of an open descriptor is never negative. A `BorrowedFd` that a program made from a negative number
+    // maps to a number that no descriptor has, so it leads to an error.
     u64::try_from(handle.as_raw_fd()).unwrap_or(u64::MAX)
 }
 
@@ -15,17 +16,19 @@ mod tests {
     use crate::handle::HandleValue;
 
     #[test]
-    fn what_no_table_can_hold_is_refused_with_the_reason() {
+    fn numbers_outside_any_descriptor_table_are_refused_with_the_reason() {
         for (text, reason) in [
-            ("4294967295", "-1 or another that stands for no descriptor"),
-            ("0xffffff9c", "-1 or another that stands for no descriptor"),
-            ("0xfffffffffffffff4", "-1 or another that stands for no descriptor"),
+            ("4294967295", "-1, AT_FDCWD, or another small negative number"),
+            ("0xffffff9c", "-1, AT_FDCWD, or another small negative number"),
+            ("0xfffffffffffffff4", "-1, AT_FDCWD, or another small negative number"),
             ("0x80000000", "negative as a 32-bit number"),
             ("4294967296", "more than 32 bits"),
             ("0x100000044", "more than 32 bits"),
         ] {
             match text.parse::<HandleValue>() {
-                Err(Error::InvalidHandleValue { reason: why, .. }) => assert_eq!(why, reason, "{text:?}"),
+                Err(Error::InvalidHandleValue { reason: actual, .. }) => {
+                    assert_eq!(actual, reason, "{text:?}");
+                }
                 other => panic!("{text:?} gave {other:?}"),
             }
         }

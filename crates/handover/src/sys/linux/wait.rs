@@ -1,4 +1,4 @@
-//! Waiting.
+//! Waiting for descriptors.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,10 +13,10 @@ use super::reset_mode::{Way, way_of};
 use super::value::number_of;
 use super::{Argument, Length, Outcome, ask, call};
 
-/// The most milliseconds that one call waits.
+/// The longest time that one call can wait, in milliseconds.
 pub(crate) const LONGEST: u32 = u32::MAX - 1;
 
-/// How a wait ended.
+/// The outcome of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waited {
     Signaled,
@@ -32,20 +32,20 @@ impl Outcome for Waited {
     }
 }
 
-/// What is waited for.
+/// A descriptor to wait for, and the effect of a successful wait on its object.
 #[derive(Debug, Clone, Copy)]
-#[allow(unreachable_pub, reason = "it stands in a trait that is public, and that nobody else can name")]
+#[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
 pub struct Target<'a> {
     pub(crate) handle: BorrowedFd<'a>,
     pub(crate) way: Way,
 }
 
-/// The end of a process, as it is waited for.
+/// Returns the target for a wait until this process exits.
 pub(crate) fn end_of(process: BorrowedFd<'_>) -> Target<'_> {
     Target { handle: process, way: Way::Look }
 }
 
-/// Whether a descriptor can't be waited for for want of a right: there is no such right.
+/// Returns whether the wait failed because the handle lacks a right. Linux has no such right.
 pub(crate) fn can_not_be_waited_for(_: &Target<'_>) -> bool {
     false
 }
@@ -56,50 +56,55 @@ impl Target<'_> {
     }
 }
 
-/// Waits for an object, for so many milliseconds or, with `None`, for a long time; it can end early with nothing: by a
-/// signal, or because another waiter was quicker.
+/// Waits for an object. The timeout is in milliseconds; `None` waits for [`LONGEST`].
+///
+/// It can return `TimedOut` early: after a signal, or because another waiter took the object's state first.
 pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> SysResult<Waited> {
-    // Taking tells whether there was something, so who won't wait needs no other call.
+    // A non-blocking read also tells whether the object was signaled, so a zero timeout needs no `poll`.
     let way = object.known_way()?;
-    let came = if way == Way::Take && milliseconds == Some(0) {
+    let is_signaled = if way == Way::Take && milliseconds == Some(0) {
         take(object.handle)?
     } else {
         let mut polled = [PollFd::from_borrowed_fd(object.handle, PollFlags::IN)];
         ready(&mut polled, Some(milliseconds.unwrap_or(LONGEST)))?
             && (way == Way::Look || take(object.handle)?)
     };
-    Ok(if came { Waited::Signaled } else { Waited::TimedOut })
+    Ok(if is_signaled { Waited::Signaled } else { Waited::TimedOut })
 }
 
-/// The most objects that one call waits for: as many as on Windows, so that what works here works there.
+/// The maximum number of objects in one call. It is the limit on Windows, so that a program that works on Linux also
+/// works there.
 pub(crate) const MOST: usize = 64;
 
-/// Waits for so many milliseconds until one of the objects is signaled, and says which by its place. It can end early
-/// with nothing: by a signal, or because another waiter was quicker. The second answer is for Windows.
+/// Waits until one of the objects is signaled, and returns its index. The second value is always `false`; on Windows
+/// it says that a mutex was abandoned.
+///
+/// It can return `None` before the timeout: after a signal, or because another waiter took the object's state first.
 pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> SysResult<Option<(usize, bool)>> {
-    let mut polled: [PollFd<'_>; MOST] = std::array::from_fn(|place| {
-        // What is left over repeats the last, and isn't passed to the call.
-        PollFd::from_borrowed_fd(objects[place.min(objects.len() - 1)].handle, PollFlags::IN)
+    let mut polled: [PollFd<'_>; MOST] = std::array::from_fn(|index| {
+        // The unused entries repeat the last object, and aren't passed to the call.
+        PollFd::from_borrowed_fd(objects[index.min(objects.len() - 1)].handle, PollFlags::IN)
     });
     let polled = &mut polled[..objects.len().min(MOST)];
     if !ready(polled, Some(milliseconds))? {
         return Ok(None);
     }
-    for (place, (object, polled)) in objects.iter().zip(polled).enumerate() {
+    for (index, (object, polled)) in objects.iter().zip(polled).enumerate() {
         if !polled.revents().is_empty() && (object.known_way()? == Way::Look || take(object.handle)?) {
-            return Ok(Some((place, false)));
+            return Ok(Some((index, false)));
         }
     }
     Ok(None)
 }
 
-/// Waits until one of the descriptors is ready, or so many milliseconds. False if none is, also after a signal.
+/// Waits until one of the descriptors is ready, or until the timeout. Returns `false` if none is ready, also after a
+/// signal.
 pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> SysResult<bool> {
-    let time = milliseconds.map(|milliseconds| Timespec {
+    let timeout = milliseconds.map(|milliseconds| Timespec {
         tv_sec: i64::from(milliseconds / 1000),
         tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
     });
-    // The call changes the list, so what is waited for is told of from a copy.
+    // The call borrows the list mutably, so the event shows a copy of the descriptors' numbers.
     let mut numbers = [0; MOST];
     let mut count = 0;
     if cfg!(feature = "tracing") {
@@ -110,12 +115,12 @@ pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> Sys
     }
     let arguments =
         [("objects", Argument::Raws(&numbers[..count])), ("for", Argument::Milliseconds(milliseconds))];
-    let wait = || match poll(polled, time.as_ref()) {
+    let wait = || match poll(polled, timeout.as_ref()) {
         Ok(0) | Err(Errno::INTR) => Ok(Waited::TimedOut),
         Ok(_) => Ok(Waited::Signaled),
         Err(error) => Err(error.into()),
     };
-    // Without time to wait it is a question.
+    // With a zero timeout, the call is only a query.
     let waited = if milliseconds == Some(0) {
         ask("ppoll", &arguments, wait)
     } else {
@@ -124,11 +129,12 @@ pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> Sys
     waited.map(|waited| waited == Waited::Signaled)
 }
 
-/// Takes what an eventfd or a timerfd has, without waiting; false if it has nothing.
+/// Reads the counter of an eventfd or a timerfd, without waiting. Returns `false` if the counter is zero.
 pub(crate) fn take(handle: BorrowedFd<'_>) -> SysResult<bool> {
     let taken = call("preadv2", &[("handle", handle.into())], || {
         let mut count = [0; 8];
-        // The descriptor may be another program's, which has left it to block; its mode is its own, and not changed here.
+        // Another program may have created the descriptor in blocking mode. The mode belongs to the shared open file
+        // description and must not be changed, so this one read is made non-blocking instead.
         taken(rustix::io::preadv2(
             handle,
             &mut [IoSliceMut::new(&mut count)],
@@ -150,8 +156,10 @@ fn taken(read: Result<usize, Errno>) -> io::Result<Option<Length>> {
     }
 }
 
-/// The same where timers don't know the flag, before Linux 6.10. Ours never block; another's can, if a third process
-/// takes what it has in the moment between the two calls.
+/// Does the same on kernels before Linux 6.10, where `RWF_NOWAIT` fails on timers.
+///
+/// This crate's own objects are non-blocking. The read of another program's object can block if a third process
+/// empties the counter between the `poll` and the `read`.
 fn take_without_the_flag(handle: BorrowedFd<'_>) -> SysResult<bool> {
     let mut count = [0; 8];
     let blocks = !ask_how_opened(handle)?.contains(OFlags::NONBLOCK);

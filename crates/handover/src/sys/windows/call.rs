@@ -1,10 +1,10 @@
-//! The names of calls and rights that the code for all systems puts into errors.
+//! The names of calls and rights that the platform-independent code uses in errors.
 
 pub(crate) const MAP: &str = "MapViewOfFile";
 pub(crate) const READ: &str = "ReadFile";
 pub(crate) const BEGIN_THREAD: &str = "CreateThread";
 
-/// The right that each use of an object takes.
+/// The right that each operation on an object needs.
 pub(crate) const TO_WAIT: &str = "SYNCHRONIZE";
 pub(crate) const TO_SET_EVENT: &str = "EVENT_MODIFY_STATE";
 pub(crate) const TO_RELEASE: &str = "SEMAPHORE_MODIFY_STATE";

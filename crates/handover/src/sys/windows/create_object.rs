@@ -1,4 +1,4 @@
-//! Kernel objects that are created, with a name or without one, and opened by their names.
+//! Creating kernel objects, with or without a name, and opening them by name.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ use super::token::Protection;
 use super::{Argument, Effects, Outcome, SysResult, call, code, succeeded};
 use crate::handle::Access;
 
-/// What is created, with what only its kind has.
+/// The object to create or open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum What {
     Event {
@@ -33,7 +33,7 @@ pub(crate) enum What {
         initial: i32,
         maximum: i32,
     },
-    /// Of so many bytes.
+    /// The size in bytes.
     SharedMemory(u64),
     Timer {
         manual_reset: bool,
@@ -41,6 +41,7 @@ pub(crate) enum What {
 }
 
 impl What {
+    /// Returns the name of the call that creates the object.
     pub(crate) const fn creating(self) -> &'static str {
         match self {
             Self::Event { .. } => "CreateEventW",
@@ -51,8 +52,8 @@ impl What {
         }
     }
 
-    /// What it is created with.
-    fn said(self) -> (&'static str, Argument<'static>) {
+    /// Returns the argument by which events show the object's properties.
+    fn argument(self) -> (&'static str, Argument<'static>) {
         match self {
             Self::Event { manual_reset } | Self::Timer { manual_reset } => {
                 (if manual_reset { "manual reset" } else { "auto reset" }, Argument::Yes)
@@ -63,6 +64,7 @@ impl What {
         }
     }
 
+    /// Returns the name of the call that opens the object.
     pub(crate) const fn opening(self) -> &'static str {
         match self {
             Self::Event { .. } => "OpenEventW",
@@ -74,27 +76,28 @@ impl What {
     }
 }
 
-/// An object, not signaled, for this process alone unless it has a name: UTF-16 with the NUL that ends it,
-/// and who is let in. Also says whether it was there before.
+/// Creates an object that isn't signaled, or opens an existing one with the same name. Without a name, only this
+/// process can use it. The name is UTF-16 with a terminating NUL, and comes with the protection of the new object.
+/// The second result says whether the object already existed.
 pub(crate) fn create(what: What, name: Option<(&[u16], &Protection)>) -> SysResult<(Owned, bool)> {
-    let (label, argument) = what.said();
+    let (label, argument) = what.argument();
     let arguments = [(label, argument), ("name", Argument::Wide(name.map_or(&[], |(name, _)| name)))];
     let from = usize::from(label.is_empty());
     let to = if name.is_some() { 2 } else { 1 }.max(from);
     let made = call(what.creating(), &arguments[from..to], || create_raw(what, name));
-    made.map(|Made { object, was_there }| (object, was_there))
+    made.map(|Made { object, was_existing }| (object, was_existing))
 }
 
-/// What creating comes to.
+/// The result of creating an object.
 struct Made {
     object: Owned,
-    was_there: bool,
+    was_existing: bool,
 }
 
 impl Outcome for Made {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.object.result(to)?;
-        if self.was_there { to.write_str(", which was there") } else { Ok(()) }
+        if self.was_existing { to.write_str(", which already existed") } else { Ok(()) }
     }
 
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
@@ -106,48 +109,52 @@ fn create_raw(what: What, name: Option<(&[u16], &Protection)>) -> io::Result<Mad
     let attributes = name.map(|(_, protection)| protection.attributes());
     let attributes: *const SECURITY_ATTRIBUTES = attributes.as_ref().map_or(null(), std::ptr::from_ref);
     let name = name.map_or(null(), |(name, _)| name.as_ptr());
-    // A success needn't change what was said last.
-    // SAFETY: the call takes a number.
+    // A successful call may leave the last error unchanged, so it is cleared first.
+    // SAFETY: the call only stores a number for this thread.
     unsafe { SetLastError(ERROR_SUCCESS) };
-    // In each of these, the name ends with NUL; it, the attributes and what they point to live through the
-    // call.
     let raw = match what {
         What::Event { manual_reset } => {
-            // SAFETY: as above.
+            // SAFETY: the name is null or ends with NUL, and the attributes are null or point to a live structure.
+            // Both, and the security descriptor behind the attributes, live during the call.
             unsafe { CreateEventW(attributes, manual_reset.into(), 0, name) }
         }
         What::Mutex => {
-            // SAFETY: as above.
+            // SAFETY: the name is null or ends with NUL, and the attributes are null or point to a live structure.
+            // Both, and the security descriptor behind the attributes, live during the call.
             unsafe { CreateMutexW(attributes, 0, name) }
         }
         What::Semaphore { initial, maximum } => {
-            // SAFETY: as above.
+            // SAFETY: the name is null or ends with NUL, and the attributes are null or point to a live structure.
+            // Both, and the security descriptor behind the attributes, live during the call.
             unsafe { CreateSemaphoreW(attributes, initial, maximum, name) }
         }
         What::SharedMemory(size) => {
-            #[allow(clippy::cast_possible_truncation, reason = "the two halves are what is meant")]
+            #[allow(clippy::cast_possible_truncation, reason = "the call takes the two halves of the number")]
             let (high, low) = ((size >> 32) as u32, size as u32);
-            // SAFETY: as above. INVALID_HANDLE_VALUE stands for the page file.
+            // SAFETY: `INVALID_HANDLE_VALUE` stands for the page file. The name is null or ends with NUL, and the
+            // attributes are null or point to a live structure. Both, and the security descriptor behind the
+            // attributes, live during the call.
             unsafe { CreateFileMappingW(INVALID_HANDLE_VALUE, attributes, PAGE_READWRITE, high, low, name) }
         }
         What::Timer { manual_reset } => {
-            // SAFETY: as above.
+            // SAFETY: the name is null or ends with NUL, and the attributes are null or point to a live structure.
+            // Both, and the security descriptor behind the attributes, live during the call.
             unsafe { CreateWaitableTimerW(attributes, manual_reset.into(), name) }
         }
     };
-    // Also after a success it says something: that the object was there. So it is asked before anything else
-    // is called.
-    // SAFETY: the call takes nothing.
-    let said = unsafe { GetLastError() };
-    Ok(Made { object: owned(raw)?, was_there: said == ERROR_ALREADY_EXISTS })
+    // After a success, the last error says whether the object already existed. It is read before any other call can
+    // change it.
+    // SAFETY: the call takes no arguments and only reads a number of this thread.
+    let last_error = unsafe { GetLastError() };
+    Ok(Made { object: owned(raw)?, was_existing: last_error == ERROR_ALREADY_EXISTS })
 }
 
-/// An unnamed event, not signaled.
+/// Creates an unnamed event that isn't signaled.
 pub(crate) fn event(manual_reset: bool) -> SysResult<Owned> {
     create(What::Event { manual_reset }, None).map(|(event, _)| event)
 }
 
-/// An object of this kind that has this name.
+/// Opens the object of this kind with this name.
 pub(crate) fn open(what: What, name: &[u16], access: Access) -> SysResult<Owned> {
     let arguments = [("name", name.into()), ("access", Argument::Flags(access.bits()))];
     call(what.opening(), &arguments, || open_raw(what, name, access))
@@ -157,23 +164,23 @@ fn open_raw(what: What, name: &[u16], access: Access) -> io::Result<Owned> {
     let (access, name) = (access.bits(), name.as_ptr());
     let raw = match what {
         What::Event { .. } => {
-            // SAFETY: the name ends with NUL and lives through the call.
+            // SAFETY: every caller passes a name that ends with NUL, and it lives during the call.
             unsafe { OpenEventW(access, 0, name) }
         }
         What::Mutex => {
-            // SAFETY: as above.
+            // SAFETY: every caller passes a name that ends with NUL, and it lives during the call.
             unsafe { OpenMutexW(access, 0, name) }
         }
         What::Semaphore { .. } => {
-            // SAFETY: as above.
+            // SAFETY: every caller passes a name that ends with NUL, and it lives during the call.
             unsafe { OpenSemaphoreW(access, 0, name) }
         }
         What::SharedMemory(_) => {
-            // SAFETY: as above.
+            // SAFETY: every caller passes a name that ends with NUL, and it lives during the call.
             unsafe { OpenFileMappingW(access, 0, name) }
         }
         What::Timer { .. } => {
-            // SAFETY: as above.
+            // SAFETY: every caller passes a name that ends with NUL, and it lives during the call.
             unsafe { OpenWaitableTimerW(access, 0, name) }
         }
     };
@@ -184,26 +191,27 @@ fn owned(raw: RawHandle) -> io::Result<Owned> {
     if raw.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the handle was made for us by the call right before.
+    // SAFETY: the callers pass the result of a call that has just opened this handle for this process. It isn't null,
+    // so the call succeeded, and no other owner exists.
     Ok(unsafe { OwnedHandle::from_raw_handle(raw) }.into())
 }
 
-/// Whether a name wasn't had for want of rights.
+/// Returns whether creating or opening by name failed for lack of access.
 pub(crate) fn is_refused(error: &io::Error) -> bool {
     code(error) == Some(ERROR_ACCESS_DENIED)
 }
 
-/// Whether an object of another kind has the name.
+/// Returns whether it failed because an object of another kind has the name.
 pub(crate) fn is_of_another_kind(error: &io::Error) -> bool {
     code(error) == Some(ERROR_INVALID_HANDLE)
 }
 
-/// Whether a semaphore wasn't released because its count would become too large.
+/// Returns whether a release failed because the semaphore's count would be too large.
 pub(crate) fn is_too_many(error: &io::Error) -> bool {
     code(error) == Some(ERROR_TOO_MANY_POSTS)
 }
 
-/// Whether nothing has the name.
+/// Returns whether opening failed because no object has the name.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     code(error) == Some(ERROR_FILE_NOT_FOUND)
 }
@@ -224,36 +232,37 @@ pub(crate) fn reset_event(event: BorrowedHandle<'_>) -> SysResult<()> {
 
 pub(crate) fn release_mutex(mutex: BorrowedHandle<'_>) -> SysResult<()> {
     call("ReleaseMutex", &[("mutex", mutex.into())], || {
-        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a mutex and this
-        // thread's.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a mutex and that this thread
+        // owns it.
         succeeded(unsafe { ReleaseMutex(mutex.as_raw_handle()) })
     })
 }
 
-/// What a semaphore's count was before it was added to.
+/// The semaphore's count before a release.
 pub(crate) type Before = i32;
 
-/// Adds to a semaphore's count, and says what it was before.
+/// Adds `count` to a semaphore, and returns its count before.
 pub(crate) fn release_semaphore(semaphore: BorrowedHandle<'_>, count: i32) -> SysResult<Before> {
     call("ReleaseSemaphore", &[("semaphore", semaphore.into()), ("count", count.into())], || {
         let mut before = 0;
-        // SAFETY: the handle is borrowed, so it is open; `before` is a live place for the answer.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a semaphore. `before` is a live
+        // variable for the answer.
         succeeded(unsafe { ReleaseSemaphore(semaphore.as_raw_handle(), count, &raw mut before) })?;
         Ok(before)
     })
 }
 
-/// Sets a timer to go off after so many units of 100 ns, and then every so many milliseconds, if that isn't
-/// zero.
+/// Starts a timer. It is signaled after `after` units of 100 ns, and then every `period` milliseconds if `period`
+/// isn't zero.
 pub(crate) fn set_timer(timer: BorrowedHandle<'_>, after: i64, period: i32) -> SysResult<()> {
-    // Negative: from now on.
+    // A negative time is relative to now.
     let due = -after;
     call(
         "SetWaitableTimer",
         &[("timer", timer.into()), ("due", due.into()), ("period", period.into())],
         || {
-            // SAFETY: the handle is borrowed, so it is open; the time lives through the call; no routine is
-            // to be called.
+            // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a timer. `due` lives during
+            // the call, and no completion routine is passed.
             succeeded(unsafe {
                 SetWaitableTimer(timer.as_raw_handle(), &raw const due, period, None, null(), 0)
             })
@@ -278,12 +287,12 @@ mod tests {
     use crate::sys::memory::View;
 
     #[test]
-    fn a_section_is_as_large_as_it_is_meant_to_be() -> io::Result<()> {
+    fn section_can_be_larger_than_4_gib() -> io::Result<()> {
         match create(What::SharedMemory((1 << 32) + 4096), None) {
             Ok((section, _)) => {
                 assert_eq!(View::map(section.as_handle(), false, 1 << 32, 4096)?.length(), 4096);
             }
-            // The machine hasn't that much.
+            // The machine doesn't have that much memory.
             Err(error) => assert_eq!(code(&error), Some(ERROR_COMMITMENT_LIMIT), "{error}"),
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! Debugging: being the one without whom a process doesn't go on.
+//! Debugging another process, so that each of its events stops it until this process resumes it.
 //!
-//! By the calls on which `WaitForDebugEvent` and its kin stand, because those open handles that they close at
-//! a time of their own (and under Wine never). Here each handle that comes has an owner at once.
+//! It uses the native calls beneath `WaitForDebugEvent` and the related functions. Those functions open handles that
+//! they close only at a later event (and under Wine never). With the native calls, each handle gets an owner at once.
 
 use std::fmt;
 use std::io;
@@ -20,7 +20,7 @@ use super::handle;
 use super::io::Owned;
 use super::{Argument, Effects, Outcome, Slot, SysError, SysResult, Table, call};
 
-/// `CLIENT_ID`.
+/// The native `CLIENT_ID`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 struct ClientId {
@@ -28,15 +28,15 @@ struct ClientId {
     thread: usize,
 }
 
-/// `DBGUI_WAIT_STATE_CHANGE`, as far as it is used here.
+/// The part of the native `DBGUI_WAIT_STATE_CHANGE` that is used in this module.
 #[repr(C)]
 struct StateChange {
     state: u32,
-    who: ClientId,
+    client: ClientId,
     info: Info,
 }
 
-/// What a state change has with it, by its state.
+/// The data of a state change; the state says which field is valid.
 #[repr(C)]
 #[derive(Clone, Copy)]
 union Info {
@@ -44,13 +44,13 @@ union Info {
     thread: RawHandle,
     file: RawHandle,
     exit_code: u32,
-    /// An `EXCEPTION_RECORD`, which begins with its code.
+    /// The exception code, with which an `EXCEPTION_RECORD` begins.
     exception: i32,
-    /// More than the largest of them takes, which is the exception.
+    /// Makes the union larger than the largest of the kernel's variants, the exception.
     room: [usize; 48],
 }
 
-/// The beginning of `DBGUI_CREATE_PROCESS`.
+/// The first fields of the native `DBGUI_CREATE_PROCESS`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct NewProcess {
@@ -60,15 +60,15 @@ struct NewProcess {
     file: RawHandle,
 }
 
-// As the kernel lays them out, for both widths.
+// The offsets of the kernel's structures, for 32 and for 64 bits.
 const _: () = {
     let word = size_of::<usize>();
-    assert!(std::mem::offset_of!(StateChange, who) == word);
+    assert!(std::mem::offset_of!(StateChange, client) == word);
     assert!(std::mem::offset_of!(StateChange, info) == 3 * word);
     assert!(std::mem::offset_of!(NewProcess, file) == 3 * word);
 };
 
-/// `DBG_STATE`.
+/// The values of the native `DBG_STATE` that are used in this module.
 mod state {
     pub(super) const CREATE_THREAD: u32 = 2;
     pub(super) const CREATE_PROCESS: u32 = 3;
@@ -84,41 +84,41 @@ mod state {
     link(name = "ntdll.dll", kind = "raw-dylib", modifiers = "+verbatim", import_name_type = "undecorated")
 )]
 #[cfg_attr(not(target_arch = "x86"), link(name = "ntdll.dll", kind = "raw-dylib", modifiers = "+verbatim"))]
-// SAFETY: as ntdll has them since Windows XP; windows-sys doesn't.
+// SAFETY: the declarations match the functions that ntdll exports since Windows XP. windows-sys doesn't declare them.
 unsafe extern "system" {
     fn DbgUiConnectToDbg() -> i32;
     fn DbgUiWaitStateChange(change: *mut StateChange, timeout: *const i64) -> i32;
-    fn DbgUiContinue(who: *const ClientId, status: i32) -> i32;
+    fn DbgUiContinue(client: *const ClientId, status: i32) -> i32;
     fn DbgUiGetThreadDebugObject() -> RawHandle;
     fn DbgUiSetThreadDebugObject(object: RawHandle);
 }
 
-/// What has happened in a process that is debugged. All of it stands still until [`go_on`].
+/// An event in a debugged process. All threads of the process are suspended until [`go_on`].
 #[derive(Debug)]
 pub(crate) struct Happened {
     pub(crate) process: u32,
-    who: ClientId,
+    client: ClientId,
     pub(crate) what: What,
 }
 
 #[derive(Debug)]
 pub(crate) enum What {
-    /// A process is about to begin.
+    /// A new process is about to run.
     Begins(Owned),
-    /// It ends, with this code.
+    /// The process exits with this code.
     Ends(u32),
     Raises(Exception),
     Other,
 }
 
-/// An exception in the process, of which the debugger hears first.
+/// An exception in the process, which is reported to the debugger first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exception {
-    /// A breakpoint, of this kind.
+    /// A breakpoint, with its exception code.
     Breakpoint(i32),
-    /// What a call raises under a debugger, and only answers without one.
+    /// An exception that a system call raises only under a debugger; without one, it returns an error.
     OfADebuggedCall,
-    /// Any other, which is the program's own.
+    /// Any other exception, raised by the program itself.
     Own,
 }
 
@@ -132,10 +132,10 @@ impl From<i32> for Exception {
     }
 }
 
-/// Makes this thread one that can debug. Creating a process with the flag would do it otherwise, without
-/// telling of the handle that is opened for it.
+/// Makes this thread a debugger. Creating a process with `DEBUG_PROCESS` would also do so, but then no event would
+/// show the handle that is opened for it.
 pub(crate) fn begin() -> SysResult<()> {
-    /// What the thread's record has from now on, to the end.
+    /// The handle to the debug object, which this thread's environment block owns until [`stop`].
     struct Connected(RawHandle);
     impl Outcome for Connected {
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,20 +147,20 @@ pub(crate) fn begin() -> SysResult<()> {
         }
     }
     let connected = call("DbgUiConnectToDbg", &[], || {
-        // SAFETY: the call takes nothing.
+        // SAFETY: the call takes no arguments.
         handle::succeeded_nt(unsafe { DbgUiConnectToDbg() })?;
-        // SAFETY: likewise; it reads this thread's own record.
+        // SAFETY: the call takes no arguments and only reads this thread's environment block.
         Ok(Connected(unsafe { DbgUiGetThreadDebugObject() }))
     });
     connected.map(drop)
 }
 
-/// A command that was created, by std.
+/// A process that std has created for a command.
 #[derive(Debug)]
 pub(crate) struct Spawned {
     process: Owned,
     pub(crate) id: u32,
-    /// Whether it had a pipe to this process for a stream, whose end here is closed by now.
+    /// Whether a standard stream was piped to this process. The pipe's end in this process is already closed.
     pub(crate) is_piped: bool,
 }
 
@@ -174,8 +174,8 @@ impl Outcome for Spawned {
     }
 }
 
-/// Creates the command's process; this thread debugs it, and all that it creates. What it inherits, the audit
-/// tells, and nothing of it is known here.
+/// Creates the command's process. This thread debugs it and all of its descendants. The call can't list the inherited
+/// handles; the audit finds them.
 pub(crate) fn spawn(command: &mut Command) -> SysResult<Spawned> {
     let program: Vec<u16> = std::os::windows::ffi::OsStrExt::encode_wide(command.get_program()).collect();
     let arguments = [("program", Argument::Wide(&program)), ("flags", Argument::Flags(DEBUG_PROCESS))];
@@ -183,7 +183,8 @@ pub(crate) fn spawn(command: &mut Command) -> SysResult<Spawned> {
         let child = command.creation_flags(DEBUG_PROCESS).spawn()?;
         let id = child.id();
         let is_piped = child.stdin.is_some() || child.stdout.is_some() || child.stderr.is_some();
-        // Here nothing else of it stays open: std closes its pipes and the handle to its thread with this.
+        // Converting `child` closes its pipes and the handle to its main thread, so only the process handle stays
+        // open.
         Ok(Spawned { process: OwnedHandle::from(child).into(), id, is_piped })
     })
 }
@@ -195,13 +196,13 @@ impl Spawned {
     }
 }
 
-/// What has happened, and what else was opened for the debugger to see it.
+/// A debug event, and the other handles that were opened for the debugger with it.
 struct Change {
     happened: Option<(ClientId, Reported)>,
-    beside: [Option<Owned>; 2],
+    other_handles: [Option<Owned>; 2],
 }
 
-/// [`What`], before anything of it is looked at more closely.
+/// A [`What`] as it was received, before it is checked.
 enum Reported {
     Begins(Option<Owned>),
     Ends(u32),
@@ -211,9 +212,9 @@ enum Reported {
 
 impl Outcome for Change {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((who, told)) = &self.happened else { return to.write_str("nothing") };
-        write!(to, "process {}", who.process)?;
-        match told {
+        let Some((client, reported)) = &self.happened else { return to.write_str("nothing") };
+        write!(to, "process {}", client.process)?;
+        match reported {
             Reported::Begins(_) => to.write_str(" begins"),
             Reported::Ends(code) => write!(to, " ends with {code:#x}"),
             Reported::Raises(code) => write!(to, ", exception {code:#010x}"),
@@ -225,18 +226,18 @@ impl Outcome for Change {
         if let Some((_, Reported::Begins(process))) = &self.happened {
             process.effects(to)?;
         }
-        self.beside.iter().try_for_each(|opened| opened.effects(to))
+        self.other_handles.iter().try_for_each(|opened| opened.effects(to))
     }
 }
 
-/// The next that happens in what this thread debugs; `None` if nothing does for so many milliseconds.
+/// Waits for the next event in a process that this thread debugs. Returns `None` after the timeout.
 pub(crate) fn next(milliseconds: u32) -> SysResult<Option<Happened>> {
     const WAIT: &str = "DbgUiWaitStateChange";
     let arguments = [("for", Argument::Milliseconds(Some(milliseconds)))];
-    let Change { happened, beside } = call(WAIT, &arguments, || wait(milliseconds))?;
-    drop(beside);
-    let Some((who, told)) = happened else { return Ok(None) };
-    let what = match told {
+    let Change { happened, other_handles } = call(WAIT, &arguments, || wait(milliseconds))?;
+    drop(other_handles);
+    let Some((client, reported)) = happened else { return Ok(None) };
+    let what = match reported {
         Reported::Begins(Some(process)) => What::Begins(process),
         Reported::Begins(None) => {
             return Err(SysError::unexpected(WAIT, "a process began without a handle to it"));
@@ -245,84 +246,92 @@ pub(crate) fn next(milliseconds: u32) -> SysResult<Option<Happened>> {
         Reported::Raises(code) => What::Raises(code.into()),
         Reported::Other => What::Other,
     };
-    let process = u32::try_from(who.process).map_err(|error| SysError::new(WAIT, io::Error::other(error)))?;
-    Ok(Some(Happened { process, who, what }))
+    let process =
+        u32::try_from(client.process).map_err(|error| SysError::new(WAIT, io::Error::other(error)))?;
+    Ok(Some(Happened { process, client, what }))
 }
 
 fn wait(milliseconds: u32) -> io::Result<Change> {
-    // Negative: from now on.
+    // A negative time is relative to now.
     let timeout = -i64::from(milliseconds) * 10_000;
-    let nobody = ClientId { process: 0, thread: 0 };
-    let mut change = StateChange { state: 0, who: nobody, info: Info { room: [0; 48] } };
-    // SAFETY: the structure is a live place with room for the answer, and the timeout is live too.
+    let no_client = ClientId { process: 0, thread: 0 };
+    let mut change = StateChange { state: 0, client: no_client, info: Info { room: [0; 48] } };
+    // SAFETY: `change` is live and writable, and at least as large as the kernel's structure. `timeout` is live.
     let status = unsafe { DbgUiWaitStateChange(&raw mut change, &raw const timeout) };
     if matches!(status, STATUS_TIMEOUT | STATUS_ALERTED | STATUS_USER_APC) {
-        return Ok(Change { happened: None, beside: [None, None] });
+        return Ok(Change { happened: None, other_handles: [None, None] });
     }
     handle::succeeded_nt(status)?;
-    let mut beside = [None, None];
-    let told = match change.state {
+    let mut other_handles = [None, None];
+    let reported = match change.state {
         state::CREATE_PROCESS => {
-            // SAFETY: this is the part of the union that a change to this state has.
+            // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are
+            // initialized, because the whole union was zeroed, and any bits are valid for it.
             let begins = unsafe { change.info.process };
-            beside = [owned(begins.thread), owned(begins.file)];
+            other_handles = [owned(begins.thread), owned(begins.file)];
             Reported::Begins(owned(begins.process))
         }
         state::CREATE_THREAD => {
-            // SAFETY: as above.
-            beside[0] = owned(unsafe { change.info.thread });
+            // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are
+            // initialized, because the whole union was zeroed, and any bits are valid for it.
+            other_handles[0] = owned(unsafe { change.info.thread });
             Reported::Other
         }
         state::LOAD_DLL => {
-            // SAFETY: as above.
-            beside[0] = owned(unsafe { change.info.file });
+            // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are
+            // initialized, because the whole union was zeroed, and any bits are valid for it.
+            other_handles[0] = owned(unsafe { change.info.file });
             Reported::Other
         }
-        // SAFETY: as above.
+        // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are initialized,
+        // because the whole union was zeroed, and any bits are valid for it.
         state::EXIT_PROCESS => Reported::Ends(unsafe { change.info.exit_code }),
         state::EXCEPTION | state::BREAKPOINT | state::SINGLE_STEP => {
-            // SAFETY: as above.
+            // SAFETY: for these states, the kernel has filled this variant of the union. All of its bytes are
+            // initialized, because the whole union was zeroed, and any bits are valid for it.
             Reported::Raises(unsafe { change.info.exception })
         }
         _ => Reported::Other,
     };
-    Ok(Change { happened: Some((change.who, told)), beside })
+    Ok(Change { happened: Some((change.client, reported)), other_handles })
 }
 
-/// An owner for a handle that the system has opened for the debugger, if it has.
+/// Takes ownership of a handle that the system has opened for the debugger. Returns `None` if it has opened none.
 fn owned(handle: RawHandle) -> Option<Owned> {
     if handle.is_null() || handle.addr() == usize::MAX {
         return None;
     }
-    // SAFETY: the system has opened it for this debugger just now, which has to close it, and nobody else
-    // knows it.
+    // SAFETY: the callers pass a handle that the system has opened in this process for this thread as a debugger,
+    // which must close it. Each is passed once, so no other owner exists.
     Some(unsafe { OwnedHandle::from_raw_handle(handle) }.into())
 }
 
-/// Lets the process go on; as if there had been no exception if it is swallowed.
+/// Resumes the process after an event. With `swallow`, an exception is treated as handled, so the program doesn't
+/// notice it.
 pub(crate) fn go_on(happened: &Happened, swallow: bool) -> SysResult<()> {
     let arguments = [
         ("", Argument::ProcessId(happened.process)),
-        ("thread", happened.who.thread.into()),
+        ("thread", happened.client.thread.into()),
         (if swallow { "DBG_CONTINUE" } else { "DBG_EXCEPTION_NOT_HANDLED" }, Argument::Yes),
     ];
     call("DbgUiContinue", &arguments, || {
         let status = if swallow { DBG_CONTINUE } else { DBG_EXCEPTION_NOT_HANDLED };
-        // SAFETY: the id is live, and only read.
-        let status = unsafe { DbgUiContinue(&raw const happened.who, status) };
+        // SAFETY: the pointer refers to a live structure, which the call only reads.
+        let status = unsafe { DbgUiContinue(&raw const happened.client, status) };
         handle::succeeded_nt(status)
     })
 }
 
-/// Makes this thread debug nothing any more, as its end would. The system ends what it debugged and what
-/// hasn't ended yet.
+/// Makes this thread stop debugging, as if it exited. The system terminates the debugged processes that are still
+/// running.
 pub(crate) fn stop() {
-    // Neither of the two is a call to the system: they read and write the thread's record.
-    // SAFETY: the call takes nothing, and reads this thread's own record.
+    // Neither of the two functions makes a system call: they read and write this thread's environment block.
+    // SAFETY: the call takes no arguments and only reads this thread's environment block.
     let object = unsafe { DbgUiGetThreadDebugObject() };
-    // SAFETY: nothing is waited for by this thread any more.
+    // SAFETY: the call only stores a null pointer in this thread's environment block. This thread makes no further
+    // debugger calls, and the previous handle is closed below.
     unsafe { DbgUiSetThreadDebugObject(null_mut()) };
-    // The record was the owner.
+    // The environment block owned the handle; it has been removed from there.
     drop(owned(object));
 }
 
@@ -333,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exception_is_the_programs_a_breakpoint_or_a_debugged_calls() {
+    fn exceptions_are_sorted_into_breakpoints_debugger_effects_and_others() {
         for kind in [STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT] {
             assert_eq!(Exception::from(kind), Exception::Breakpoint(kind));
         }
@@ -344,18 +353,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_happens_where_nothing_is_debugged_and_that_takes_its_time() -> io::Result<()> {
+    fn next_returns_none_after_its_timeout_if_no_process_is_debugged() -> io::Result<()> {
         begin()?;
         let started = Instant::now();
         assert!(next(200)?.is_none());
-        // A time to wait, not one that has passed long ago.
+        // The timeout must be relative to now; an absolute one would have passed long ago.
         assert!(started.elapsed() > Duration::from_millis(100), "{:?}", started.elapsed());
         stop();
         Ok(())
     }
 
     #[test]
-    fn what_the_system_has_not_opened_has_no_owner() {
+    fn null_and_invalid_handles_get_no_owner() {
         assert!(owned(null_mut()).is_none());
         assert!(owned(std::ptr::without_provenance_mut(usize::MAX)).is_none());
     }

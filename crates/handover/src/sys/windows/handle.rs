@@ -1,4 +1,4 @@
-//! Handles: duplicating, closing elsewhere, flags, and what the kernel says about them.
+//! Handles: duplication, closing in another process, flags, and the kernel's information about them.
 
 use std::fmt;
 use std::io;
@@ -25,10 +25,10 @@ use super::{
 };
 use crate::handle::{Access, HandleValue, ObjectKind};
 
-/// The information class of [`NtQueryObject`] that windows-sys doesn't name.
+/// An information class of [`NtQueryObject`] that windows-sys doesn't define.
 pub(super) const OBJECT_BASIC_INFORMATION: OBJECT_INFORMATION_CLASS = 0;
 
-/// What `ObjectBasicInformation` answers; the tail is documented as reserved.
+/// The answer for `ObjectBasicInformation`. Its last fields are documented as reserved.
 #[repr(C)]
 pub(super) struct PublicObjectBasicInformation {
     attributes: u32,
@@ -38,43 +38,44 @@ pub(super) struct PublicObjectBasicInformation {
     reserved: [u32; 10],
 }
 
-/// This process, for calls that want a process; it needs no closing.
+/// Returns the pseudo handle of this process. It doesn't need to be closed.
 pub(super) fn current_process() -> BorrowedHandle<'static> {
-    // SAFETY: the call takes nothing and can't fail; it returns a constant.
+    // SAFETY: the call takes no arguments and returns a constant.
     let raw = unsafe { GetCurrentProcess() };
-    // SAFETY: a pseudo handle names this process for as long as the process lives.
+    // SAFETY: the pseudo handle is a constant that refers to this process as long as it runs, so it is valid for
+    // `'static`.
     unsafe { BorrowedHandle::borrow_raw(raw) }
 }
 
-/// A value of this process's table as the API takes it.
+/// Returns a handle value of this process in the form that the API takes.
 pub(crate) fn raw(value: HandleValue) -> RawHandle {
     with_exposed_provenance_mut(value.get() as usize)
 }
 
-/// A handle of this process as the API takes it.
+/// Returns a handle of this process in the form that the API takes.
 pub(crate) fn raw_of(handle: BorrowedHandle<'_>) -> RawHandle {
     handle.as_raw_handle()
 }
 
 /// A handle in another process's table.
-struct There<'a> {
+struct RemoteValue<'a> {
     value: RawHandle,
     process: BorrowedHandle<'a>,
 }
 
-impl Outcome for There<'_> {
+impl Outcome for RemoteValue<'_> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{:#x}", self.value.expose_provenance())
     }
 }
 
-impl AsSlot for There<'_> {
+impl AsSlot for RemoteValue<'_> {
     fn slot(&self) -> Slot<'_> {
         Slot::new(self.value.expose_provenance() as u64, Table::Of(self.process))
     }
 }
 
-/// A handle that is moved here from another process's table.
+/// A handle that was moved from another process's table into this one's.
 struct Fetched<'a> {
     moved: Owned,
     from: Slot<'a>,
@@ -91,7 +92,7 @@ impl Outcome for Fetched<'_> {
     }
 }
 
-/// `DuplicateHandle` from one process's table into another's.
+/// Calls `DuplicateHandle` from one process's table to another's.
 fn duplicate_raw(
     source_process: BorrowedHandle<'_>,
     source: RawHandle,
@@ -101,8 +102,8 @@ fn duplicate_raw(
     options: u32,
 ) -> io::Result<RawHandle> {
     let mut copy = null_mut();
-    // SAFETY: both processes are borrowed, so they are open; `source` is only a number to the kernel, which
-    // checks it; `copy` is a live place for the answer.
+    // SAFETY: both process handles are borrowed, so they are open. `source` may be any number, which the kernel looks
+    // up in the source process's table. `copy` is a live variable for the answer.
     let answer = unsafe {
         DuplicateHandle(
             source_process.as_raw_handle(),
@@ -118,32 +119,33 @@ fn duplicate_raw(
     Ok(copy)
 }
 
-/// The two arguments of `DuplicateHandle` that say which access the copy has; `None` keeps it.
+/// Returns the arguments of `DuplicateHandle` for the access of the copy; `None` keeps the access of the original.
 fn access_and_options(access: Rights) -> (u32, u32) {
     access.map_or((0, DUPLICATE_SAME_ACCESS), |access| (access.bits(), 0))
 }
 
-/// A second handle of this process to the same object.
+/// Duplicates a handle within this process.
 pub(crate) fn duplicate_here(
     handle: BorrowedHandle<'_>,
     access: Rights,
     inheritable: bool,
 ) -> SysResult<Owned> {
-    let arguments = [("handle", handle.into()), said(access), INHERITABLE];
+    let arguments = [("handle", handle.into()), access_argument(access), INHERITABLE];
     let arguments = if inheritable { &arguments[..] } else { &arguments[..2] };
     let (access, options) = access_and_options(access);
     let this = current_process();
     let copy = call("DuplicateHandle", arguments, || {
         let copy = duplicate_raw(this, handle.as_raw_handle(), this, access, inheritable, options)?;
-        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+        // SAFETY: the successful call has just opened this handle in this process, and `copy` is the only place where
+        // its value is stored, so no other owner exists.
         let copy = unsafe { OwnedHandle::from_raw_handle(copy) }.into();
         Ok(Duplicated { copy, source: Slot::own(handle) })
     });
     copy.map(|made| made.copy)
 }
 
-/// Which access a copy is to have.
-fn said(access: Rights) -> (&'static str, Argument<'static>) {
+/// Returns the argument by which events show the access of a copy.
+fn access_argument(access: Rights) -> (&'static str, Argument<'static>) {
     match access {
         Some(access) => ("access", Argument::Flags(access.bits())),
         None => ("same access", Argument::Yes),
@@ -152,49 +154,54 @@ fn said(access: Rights) -> (&'static str, Argument<'static>) {
 
 const INHERITABLE: (&str, Argument<'_>) = ("inheritable", Argument::Yes);
 
-/// A handle of this process to the object that another process has under this value, with the same access.
-/// The other's handle isn't touched.
+/// Duplicates the handle with this value out of another process, with the same access. The other process's handle
+/// doesn't change.
 pub(crate) fn duplicate_from(process: BorrowedHandle<'_>, value: HandleValue) -> SysResult<Owned> {
-    let arguments = [("handle", value.into()), ("out of", Argument::Process(process)), said(None)];
+    let arguments = [("handle", value.into()), ("out of", Argument::Process(process)), access_argument(None)];
     let copy = call("DuplicateHandle", &arguments, || {
         let copy = duplicate_raw(process, raw(value), current_process(), 0, false, DUPLICATE_SAME_ACCESS)?;
-        // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+        // SAFETY: the successful call has just opened this handle in this process, and `copy` is the only place where
+        // its value is stored, so no other owner exists.
         let copy = unsafe { OwnedHandle::from_raw_handle(copy) }.into();
         Ok(Duplicated { copy, source: Slot::new(value.get().into(), Table::Of(process)) })
     });
     copy.map(|made| made.copy)
 }
 
-/// A handle in another process's table to the object; that process has to close it, or [`close_in`] does.
+/// Duplicates a handle into another process's table. That process must close it, or [`close_in`] does.
 pub(crate) fn duplicate_into(
     process: BorrowedHandle<'_>,
     handle: BorrowedHandle<'_>,
     access: Rights,
     inheritable: bool,
 ) -> SysResult<HandleValue> {
-    let arguments =
-        [("handle", handle.into()), ("into", Argument::Process(process)), said(access), INHERITABLE];
+    let arguments = [
+        ("handle", handle.into()),
+        ("into", Argument::Process(process)),
+        access_argument(access),
+        INHERITABLE,
+    ];
     let arguments = if inheritable { &arguments[..] } else { &arguments[..3] };
     let (access, options) = access_and_options(access);
     let made = call("DuplicateHandle", arguments, || {
-        let (this, handle_here) = (current_process(), handle.as_raw_handle());
-        let value = duplicate_raw(this, handle_here, process, access, inheritable, options)?;
-        Ok(Duplicated { copy: There { value, process }, source: Slot::own(handle) })
+        let (this, source) = (current_process(), handle.as_raw_handle());
+        let value = duplicate_raw(this, source, process, access, inheritable, options)?;
+        Ok(Duplicated { copy: RemoteValue { value, process }, source: Slot::own(handle) })
     })?;
     let copy = made.copy.value;
     HandleValue::new(copy.expose_provenance() as u64).map_err(|_| {
-        // No table has such a value; if one should, it is not left there.
+        // Windows assigns no such value. If it should, the remote handle is closed, so that it doesn't leak.
         close_raw_in(process, copy);
         SysError::unexpected("DuplicateHandle", "the copy has a value that no handle can have")
     })
 }
 
-/// Closes a handle in another process's table, by moving it here and dropping it.
+/// Closes a handle in another process's table, by moving it into this process and closing it.
 ///
-/// Without a target process the call is documented to close just as well, but Wine takes that for an invalid
-/// handle.
+/// Without a target process, `DuplicateHandle` is documented to only close the source. Wine treats that as an invalid
+/// handle, so the handle is moved.
 ///
-/// Nothing can be done about a failure: if the process has ended, its handles are closed.
+/// A failure is ignored: if the process has exited, its handles are already closed.
 pub(crate) fn close_in(process: BorrowedHandle<'_>, value: HandleValue) {
     close_raw_in(process, raw(value));
 }
@@ -208,18 +215,20 @@ fn close_raw_in(process: BorrowedHandle<'_>, value: RawHandle) {
     ];
     let moved = always("DuplicateHandle", &arguments, || {
         let process_number = process.as_raw_handle().expose_provenance();
-        let silent = || io::Error::from(io::ErrorKind::TimedOut);
-        let moved = watched(move || move_here(process_number, number)).ok_or_else(silent)??;
+        let no_answer = || io::Error::from(io::ErrorKind::TimedOut);
+        let moved =
+            watched(move || move_into_this_process(process_number, number)).ok_or_else(no_answer)??;
         Ok(Fetched { moved, from: Slot::new(number as u64, Table::Of(process)) })
     });
-    // With this, nobody has it any more.
+    // Dropping the moved handle closes it.
     drop(moved.map(|fetched| fetched.moved));
 }
 
-fn move_here(process: usize, value: usize) -> io::Result<Owned> {
+fn move_into_this_process(process: usize, value: usize) -> io::Result<Owned> {
     let mut moved = null_mut();
-    // SAFETY: whoever calls borrows the process, so it is open; the value is an index that only the kernel
-    // looks up; `moved` is a live place for the answer.
+    // SAFETY: both handles are numbers that the kernel checks: `process` in this process's table, and `value` in that
+    // process's. The caller of `close_in` borrows the process handle, so it is open; only if a test gives up on this
+    // call can it be closed meanwhile. `moved` is a live variable for the answer.
     let answer = unsafe {
         DuplicateHandle(
             with_exposed_provenance_mut(process),
@@ -232,32 +241,34 @@ fn move_here(process: usize, value: usize) -> io::Result<Owned> {
         )
     };
     succeeded(answer)?;
-    // SAFETY: the duplicate was made for us just now, in this process, and nobody else knows it.
+    // SAFETY: the successful call has just opened this handle in this process, and `moved` is the only place where
+    // its value is stored, so no other owner exists.
     Ok(unsafe { OwnedHandle::from_raw_handle(moved) }.into())
 }
 
 /// Makes this process the owner of a handle that another process put into its table.
 ///
-/// Three callers may do this:
+/// Three callers may do this, and each takes a handle once:
 ///
-/// 1. `inherited`, for handles that were inheritable a moment ago: only an inherited handle that no Rust
-///    object owns is.
-/// 2. [`HandleValue::adopt`](crate::HandleValue::adopt), whose `unsafe` states that another process made the
-///    handle.
-/// 3. The weaker endpoint of a channel, for the handles that the stronger one gives it on the ownership page,
-///    each once. The weaker process trusts the stronger one with all that it has.
+/// 1. The inherited objects: a handle that was inheritable a moment ago. The only inheritable handles are those that
+///    were inherited and have no Rust owner.
+/// 2. [`HandleValue::adopt`](crate::HandleValue::adopt), whose `unsafe` states that another process made the handle
+///    for this one.
+/// 3. The weaker endpoint of a channel, for the handles that the stronger one gives it on the ownership page. The
+///    weaker process trusts the stronger one completely, because that one has full access to it anyway.
 pub(crate) fn own(value: HandleValue) -> Owned {
-    // SAFETY: the value was found open, and another process made the handle for this one, by the rules above;
-    // each of them lets it be taken once.
+    // SAFETY: the callers, listed above, have checked that the handle is open or got it from a process that they
+    // trust with that. It was made for this process by another one, so no other owner exists in this process, and
+    // each caller takes a value only once.
     unsafe { OwnedHandle::from_raw_handle(raw(value)) }.into()
 }
 
-/// Whether a handle of this process is open and inheritable, as one is that was handed down and not adopted
-/// yet.
+/// Returns whether a handle of this process is open and inheritable. This holds for an inherited handle that hasn't
+/// been adopted yet.
 pub(crate) fn is_open_and_inheritable(value: HandleValue) -> SysResult<bool> {
     let flags = ask("GetHandleInformation", &[("handle", value.into())], || {
         let mut flags = 0;
-        // SAFETY: the kernel checks the number; `flags` is a live place for the answer.
+        // SAFETY: the kernel checks the handle, which may be any number. `flags` is a live variable for the answer.
         let answer = unsafe { GetHandleInformation(raw(value), &raw mut flags) };
         match succeeded(answer) {
             Ok(()) => Ok(Some(flags)),
@@ -268,17 +279,18 @@ pub(crate) fn is_open_and_inheritable(value: HandleValue) -> SysResult<bool> {
     Ok(flags.is_some_and(|flags| flags & HANDLE_FLAG_INHERIT != 0))
 }
 
-/// Takes the inherit flag off a handle of this process that is about to be owned.
+/// Makes a handle of this process not inheritable, before it gets an owner.
 pub(crate) fn clear_inheritable_of(value: HandleValue) -> SysResult<()> {
     let arguments = [("handle", value.into()), ("not inheritable", Argument::Yes)];
     call("SetHandleInformation", &arguments, || {
-        // SAFETY: the kernel checks the number; the flag says nothing to code that uses the handle.
+        // SAFETY: the kernel checks the handle, which may be any number. The inherit flag has no effect on code that
+        // uses the handle.
         let answer = unsafe { SetHandleInformation(raw(value), HANDLE_FLAG_INHERIT, 0) };
         succeeded(answer)
     })
 }
 
-/// A question about a handle, whatever number it is.
+/// Returns the arguments by which events show a query about a handle.
 fn about(handle: RawHandle, what: &'static str) -> [(&'static str, Argument<'static>); 2] {
     [("handle", Argument::Raw(handle.expose_provenance() as u64)), (what, Argument::Yes)]
 }
@@ -289,34 +301,38 @@ impl Outcome for Access {
     }
 }
 
-/// The rights that a handle of this process carries.
+/// Returns the rights that a handle of this process carries.
 pub(crate) fn granted_access(handle: RawHandle) -> SysResult<Access> {
     ask("NtQueryObject", &about(handle, "access"), || {
         let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
         let length = super::size_of_u32::<PublicObjectBasicInformation>();
-        // SAFETY: the kernel checks the number and writes at most `length` bytes to a place of that size.
+        // SAFETY: the kernel checks the handle, which may be any number. It writes at most `length` bytes to
+        // `answer`, which is live and has that size.
         let status = unsafe {
             NtQueryObject(handle, OBJECT_BASIC_INFORMATION, answer.as_mut_ptr().cast(), length, null_mut())
         };
         succeeded_nt(status)?;
-        // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
+        // SAFETY: the structure consists of integers, was zeroed and then filled by the kernel, so it is initialized
+        // and any bits are valid.
         let answer = unsafe { answer.assume_init() };
         Ok(Access::from_bits_retain(answer.granted_access))
     })
 }
 
-/// The kernel's name for the kind of object that a handle of this process refers to.
+/// Returns the kernel's name for the type of the object that a handle of this process refers to.
 ///
-/// The type alone is asked for: a question for the object's name can hang on a pipe that somebody reads.
+/// It queries only the type. A query for the object's name can hang on a pipe while another thread reads from it.
 pub(crate) fn type_name(handle: RawHandle) -> SysResult<String> {
     ask("NtQueryObject", &about(handle, "type"), || ask_for_type_name(handle))
 }
 
 fn ask_for_type_name(handle: RawHandle) -> io::Result<String> {
-    // Of u64, so that the structure in front is aligned. The longest type names have some 40 letters.
+    // The elements are `u64` for the alignment of the structure at the front. The longest type names have about 40
+    // characters.
     let mut buffer = [0_u64; 64];
     let mut length = 0;
-    // SAFETY: the kernel checks the number, and writes no more to the buffer than the size given with it.
+    // SAFETY: the kernel checks the handle, which may be any number. The buffer is live and writable, the kernel
+    // writes at most its given size, and `length` is a live variable.
     let status = unsafe {
         NtQueryObject(
             handle,
@@ -330,29 +346,30 @@ fn ask_for_type_name(handle: RawHandle) -> io::Result<String> {
         return Err(io::Error::other("the kernel's name for the type is longer than any known"));
     }
     succeeded_nt(status)?;
-    // SAFETY: the answer starts with this structure, in a buffer that is large and aligned enough for it.
+    // SAFETY: after a success, the answer begins with a `UNICODE_STRING`. The buffer is initialized, and large enough
+    // and aligned for it.
     let name = unsafe { buffer.as_ptr().cast::<UNICODE_STRING>().read() };
     if name.Buffer.is_null() {
         return Ok(String::new());
     }
-    // SAFETY: the string lies in the same buffer, which lives on, and its length counts the bytes of whole
-    // units.
+    // SAFETY: after a success, the kernel has placed the characters in the same buffer, which is alive. `Buffer` is
+    // non-null, and `Length` is their size in bytes.
     let units = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length) / 2) };
     Ok(String::from_utf16_lossy(units))
 }
 
-/// The kernel's answer to what a handle of this process refers to.
+/// Returns the kind of object that a handle of this process refers to, as the kernel reports it.
 pub(crate) fn kind_of(handle: BorrowedHandle<'_>) -> SysResult<ObjectKind> {
     type_name(handle.as_raw_handle()).map(|name| ObjectKind::of_kernel_type(&name))
 }
 
-/// The same of the handle that has this value.
+/// Returns the kind of object that the handle with this value refers to.
 pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
     type_name(raw(value)).map(|name| ObjectKind::of_kernel_type(&name))
 }
 
-/// What the process's own record says of a standard stream.
-fn in_the_record(which: usize) -> RawHandle {
+/// Returns the handle of a standard stream in this process's startup parameters.
+fn recorded_stream(which: usize) -> RawHandle {
     struct Recorded(RawHandle);
     impl Outcome for Recorded {
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -361,25 +378,27 @@ fn in_the_record(which: usize) -> RawHandle {
     }
     let recorded = always_ask("GetStdHandle", &[("stream", which.into())], || {
         let which = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE][which];
-        // SAFETY: the call takes a constant and only reads this process's own record.
+        // SAFETY: the argument is one of the three documented constants, and the call only reads this process's own
+        // parameters.
         Ok(Recorded(unsafe { GetStdHandle(which) }))
     });
     recorded.map_or(null_mut(), |Recorded(handle)| handle)
 }
 
-/// One of the standard streams of this process, if it has that stream: a file, a pipe or a console, all of
+/// Returns a standard stream of this process, if it has that stream. It may be a file, a pipe or a console, all of
 /// which are files to the kernel.
 pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedHandle<'static>>> {
-    let stream = in_the_record(which);
-    // A program without a console has NULL there. INVALID, which stands for none too, is also the pseudo
-    // handle of this process, and must never be duplicated.
+    let stream = recorded_stream(which);
+    // A program without a console has NULL. `INVALID_HANDLE_VALUE` also stands for no stream; it is the pseudo handle
+    // of this process too, and must never be duplicated.
     if HandleValue::new(stream.expose_provenance() as u64).is_err() {
         return Ok(None);
     }
-    // A stream that was closed leaves its number behind, which something else may have by now.
+    // If a stream was closed, its value is still recorded, and may by now belong to an object of another kind.
     match type_name(stream) {
-        // SAFETY: as std does for its own handles of the standard streams: they are the process's for all its
-        // life. A program that closes one gets an error from the kernel for the number.
+        // SAFETY: the handle was just found open. Standard streams belong to the process and stay open as long as it
+        // runs, which std relies on in the same way. If a program closes one nevertheless, the kernel answers calls
+        // with an error.
         Ok(name) if name == "File" => Ok(Some(unsafe { BorrowedHandle::borrow_raw(stream) })),
         Ok(_) => Ok(None),
         Err(error) if is_invalid_handle(&error) => Ok(None),
@@ -387,16 +406,17 @@ pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedHandle<'
     }
 }
 
-/// Whether a call failed because the handle isn't open.
+/// Returns whether a call failed because the handle isn't open.
 pub(crate) fn is_invalid_handle(error: &io::Error) -> bool {
     super::code(error) == Some(ERROR_INVALID_HANDLE)
 }
 
+/// Returns the outcome of a native call, with the Win32 error code for a failed status.
 pub(super) fn succeeded_nt(status: i32) -> io::Result<()> {
     if status >= 0 {
         return Ok(());
     }
-    // SAFETY: the call translates a number.
+    // SAFETY: the call translates a number and accesses no memory of this process.
     let code = unsafe { RtlNtStatusToDosError(status) };
     #[allow(clippy::cast_possible_wrap, reason = "the codes are unsigned; std keeps them as i32")]
     Err(io::Error::from_raw_os_error(code as i32))

@@ -1,4 +1,4 @@
-//! Handles as std has them, under the names that the code for all systems uses.
+//! std's handle types, under the names that the platform-independent code uses.
 
 pub use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::os::windows::io::{AsRawHandle, IntoRawHandle, RawHandle};
@@ -7,12 +7,13 @@ use windows_sys::Win32::Foundation::CloseHandle;
 
 pub(crate) use crate::sys::owned_handle::Owned;
 
-/// What closes a handle.
+/// The name of the system call that closes a handle.
 pub(crate) const CLOSE: &str = "CloseHandle";
 
 /// Closes a handle.
 pub(crate) fn close(handle: OwnedHandle) -> std::io::Result<()> {
-    // SAFETY: its owner has given it up just now, and nobody borrows it any more.
+    // SAFETY: `into_raw_handle` has just released ownership of the handle to this function. It was passed by value,
+    // so nothing borrows it and nothing else closes it.
     super::succeeded(unsafe { CloseHandle(handle.into_raw_handle()) })
 }
 
@@ -28,9 +29,9 @@ impl AsRawHandle for Owned {
     }
 }
 
-/// The handle inside whatever has one.
+/// A type that contains a handle.
 pub(crate) trait HasHandle {
-    /// It, for as long as its owner lives.
+    /// Borrows the handle for as long as its owner lives.
     fn handle(&self) -> BorrowedHandle<'_>;
 }
 
@@ -40,7 +41,7 @@ impl<T: AsHandle + ?Sized> HasHandle for T {
     }
 }
 
-/// Lets std's trait have what is inside a type of ours.
+/// Implements std's `AsHandle` for a type by the handle in one of its fields.
 macro_rules! as_handle {
     ($type:ty, $field:ident $(. $more:ident)*) => {
         impl std::os::windows::io::AsHandle for $type {

@@ -1,4 +1,4 @@
-//! Memory that processes share.
+//! Shared memory and its mapped views.
 
 use std::fmt;
 use std::io;
@@ -17,22 +17,23 @@ use super::io::Owned;
 use super::{Argument, Outcome, SysError, SysResult, always, always_ask, ask, call, handle, succeeded};
 use crate::handle::HandleValue;
 
-/// A part of a section in this process's memory. It stays as long as this, whatever becomes of handles to the
-/// section.
+/// A mapped view of a section. It stays mapped until it is dropped, even if all handles to the section are closed.
 #[derive(Debug)]
 pub(crate) struct View {
     base: NonNull<u8>,
-    /// How many bytes can be looked at.
+    /// The number of bytes that can be accessed.
     length: usize,
 }
 
-// SAFETY: the view is the process's, not a thread's; what is in it is only looked at by atomic operations.
+// SAFETY: a mapping belongs to the process, not to a thread, so any thread may use and unmap it. `View` itself
+// accesses no byte; its users access them atomically.
 unsafe impl Send for View {}
-// SAFETY: likewise.
+// SAFETY: through a shared reference, `View` only returns its address and length, which never change. Its users
+// access the bytes atomically.
 unsafe impl Sync for View {}
 
 impl View {
-    /// Maps so many bytes from this place on, a multiple of the [granularity].
+    /// Maps `length` bytes from the offset `from` on, which must be a multiple of the [granularity].
     pub(crate) fn map(
         section: BorrowedHandle<'_>,
         writing: bool,
@@ -42,7 +43,7 @@ impl View {
         Self::map_raw(section.as_raw_handle(), writing, from, length)
     }
 
-    /// Maps all that the section has.
+    /// Maps the whole section.
     pub(crate) fn whole(section: BorrowedHandle<'_>, writing: bool) -> SysResult<Self> {
         Self::map_raw(section.as_raw_handle(), writing, 0, 0)
     }
@@ -55,11 +56,11 @@ impl View {
         self.length
     }
 
-    /// The same for a value of this process's table; zero bytes for all that there are. The kernel checks
-    /// that it is a section with room for so much.
+    /// Does the same for a handle value of this process; a length of zero maps the whole section. The kernel checks
+    /// that the handle refers to a section that contains the range.
     fn map_raw(section: RawHandle, writing: bool, from: u64, length: usize) -> SysResult<Self> {
         let access = if writing { FILE_MAP_READ | FILE_MAP_WRITE } else { FILE_MAP_READ };
-        #[allow(clippy::cast_possible_truncation, reason = "the two halves are what is meant")]
+        #[allow(clippy::cast_possible_truncation, reason = "the call takes the two halves of the number")]
         let (high, low) = ((from >> 32) as u32, from as u32);
         let arguments = [
             ("section", Argument::Raw(section.expose_provenance() as u64)),
@@ -68,24 +69,27 @@ impl View {
             ("length", length.into()),
         ];
         let mut this = call("MapViewOfFile", &arguments, || {
-            // SAFETY: the kernel checks the number of the section, and lays the view where nothing else is.
+            // SAFETY: the kernel checks the handle, which may be any number, and chooses a free address range, so no
+            // existing mapping is replaced.
             let view = unsafe { MapViewOfFile(section, access, high, low, length) };
             let base = NonNull::new(view.Value.cast()).ok_or_else(io::Error::last_os_error)?;
             Ok(Self { base, length: 0 })
         })?;
-        // A section can be reserved without memory behind it, and then the first look at it would be the end.
+        // The pages of a section can be reserved without memory behind them, and an access would then crash this
+        // process. So the view ends where the memory does.
         this.length = this.committed()?;
         if this.length < length.max(1) {
-            return Err(SysError::unexpected("VirtualQuery", "the section has no memory there"));
+            return Err(SysError::unexpected("VirtualQuery", "the section has no memory at that offset"));
         }
         Ok(this)
     }
 
-    /// How many bytes from the base on have memory behind them.
+    /// Returns the number of bytes from the base on that have memory behind them.
     fn committed(&self) -> SysResult<usize> {
-        ask("VirtualQuery", &[self.said()], || {
+        ask("VirtualQuery", &[self.argument()], || {
             let mut answer = MEMORY_BASIC_INFORMATION::default();
-            // SAFETY: the view is there, and the answer has the size that is passed with it.
+            // SAFETY: the call only looks up the address. `answer` is live and writable, and its size is passed with
+            // it.
             let length = unsafe {
                 VirtualQuery(
                     self.base.as_ptr().cast(),
@@ -96,22 +100,23 @@ impl View {
             if length == 0 {
                 return Err(io::Error::last_os_error());
             }
-            Ok(if can_be_read(&answer) { answer.RegionSize } else { 0 })
+            Ok(if is_readable(&answer) { answer.RegionSize } else { 0 })
         })
     }
 
-    fn said(&self) -> (&'static str, Argument<'static>) {
+    /// Returns the argument by which events show the view.
+    fn argument(&self) -> (&'static str, Argument<'static>) {
         ("view", Argument::Raw(self.base.as_ptr().expose_provenance() as u64))
     }
 }
 
-/// Whether a look at memory that is described so isn't the end of this process: whoever has made the section
-/// may have said otherwise of its pages.
-fn can_be_read(memory: &MEMORY_BASIC_INFORMATION) -> bool {
-    /// Where the bits end of which there is one, and those begin that say something beside.
-    const ONE_OF: u32 = 0xff;
-    let is_readable = matches!(memory.Protect & ONE_OF, PAGE_READONLY | PAGE_READWRITE);
-    memory.State == MEM_COMMIT && is_readable && memory.Protect & PAGE_GUARD == 0
+/// Returns whether an access to memory with this description succeeds. The process that created the section may have
+/// given its pages another protection.
+fn is_readable(memory: &MEMORY_BASIC_INFORMATION) -> bool {
+    /// The bits that hold the basic protection, exactly one of which is set. The higher bits are modifiers.
+    const BASIC: u32 = 0xff;
+    let is_basic_readable = matches!(memory.Protect & BASIC, PAGE_READONLY | PAGE_READWRITE);
+    memory.State == MEM_COMMIT && is_basic_readable && memory.Protect & PAGE_GUARD == 0
 }
 
 impl Outcome for View {
@@ -122,36 +127,37 @@ impl Outcome for View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        let _ = always("UnmapViewOfFile", &[self.said()], || {
+        let _ = always("UnmapViewOfFile", &[self.argument()], || {
             let address = MEMORY_MAPPED_VIEW_ADDRESS { Value: self.base.as_ptr().cast() };
-            // SAFETY: the view is ours, and nobody borrows from it any more.
+            // SAFETY: this object created the mapping and is its only owner. References into it borrow from this
+            // object, so none is left when it is dropped.
             succeeded(unsafe { UnmapViewOfFile(address) })
         });
     }
 }
 
-/// At which places of a section a view can begin.
+/// Returns the alignment in bytes of the offset at which a view begins.
 pub(crate) fn granularity() -> u64 {
     let mut answer = SYSTEM_INFO::default();
     let _ = always_ask("GetSystemInfo", &[], || {
-        // SAFETY: the answer is a live place for it.
+        // SAFETY: `answer` is a live, writable structure for the answer.
         unsafe { GetSystemInfo(&raw mut answer) };
         Ok(())
     });
     answer.dwAllocationGranularity.into()
 }
 
-/// How many bytes a section has: whole pages.
+/// Returns the size of a section in bytes, rounded up to whole pages.
 pub(crate) fn size_of_section(section: BorrowedHandle<'_>) -> SysResult<usize> {
     View::whole(section, false).map(|view| view.length)
 }
 
-/// The first `N` words of a section.
+/// A view of the first `N` 64-bit words of a section.
 #[derive(Debug)]
 pub(crate) struct Words<const N: usize>(View);
 
 impl<const N: usize> Words<N> {
-    /// A new section of zeros, unnamed, and a view of it.
+    /// Creates an unnamed, zeroed section and maps it.
     pub(crate) fn create() -> SysResult<(Owned, Self)> {
         let size = size_of::<[AtomicU64; N]>();
         let (section, _) = create_object::create(What::SharedMemory(size as u64), None)?;
@@ -159,13 +165,15 @@ impl<const N: usize> Words<N> {
         Ok((section, Self(view)))
     }
 
-    /// A view of the section that another process has put into this one's table under this value.
+    /// Maps the section whose handle another process has put into this process's table.
     pub(crate) fn of_section(section: HandleValue) -> SysResult<Self> {
         View::map_raw(handle::raw(section), true, 0, size_of::<[AtomicU64; N]>()).map(Self)
     }
 
     pub(crate) fn words(&self) -> &[AtomicU64; N] {
-        // SAFETY: the view is aligned to a page, has room for the words, and lasts as long as this.
+        // SAFETY: `create` and `of_section` mapped at least `N` words, readable and writable. The base of a view is
+        // aligned to a page, so also to a word. Any bits are a valid word, all accesses are atomic, and the mapping
+        // lasts as long as `self`, which the reference borrows.
         unsafe { self.0.base.cast().as_ref() }
     }
 }
@@ -178,8 +186,8 @@ mod tests {
 
     fn at(base: NonNull<u8>) -> MEMORY_BASIC_INFORMATION {
         let mut answer = MEMORY_BASIC_INFORMATION::default();
-        // SAFETY: the address is only a number to the call, and the answer has the size that is passed with
-        // it.
+        // SAFETY: the call only looks up the address, which may be any number. `answer` is live and writable, and its
+        // size is passed with it.
         unsafe {
             VirtualQuery(base.as_ptr().cast(), &raw mut answer, size_of::<MEMORY_BASIC_INFORMATION>());
         }
@@ -187,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn a_view_that_is_dropped_is_gone() -> io::Result<()> {
-        // As large as nothing else that comes into its place meanwhile.
+    fn dropped_view_is_unmapped() -> io::Result<()> {
+        // An unusual size, so that a mapping of another thread at the same address isn't mistaken for this view.
         const SIZE: usize = 0x53 << 12;
         let (section, _) = create_object::create(What::SharedMemory(SIZE as u64), None)?;
         let view = View::map(section.as_handle(), false, 0, SIZE)?;
@@ -200,23 +208,23 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_read_is_not_looked_at() {
+    fn unreadable_pages_are_not_accessed() {
         let memory = |state, protect| MEMORY_BASIC_INFORMATION {
             State: state,
             Protect: protect,
             ..MEMORY_BASIC_INFORMATION::default()
         };
         for protect in [PAGE_READONLY, PAGE_READWRITE] {
-            assert!(can_be_read(&memory(MEM_COMMIT, protect)));
-            assert!(can_be_read(&memory(MEM_COMMIT, protect | PAGE_NOCACHE)));
-            assert!(!can_be_read(&memory(MEM_COMMIT, protect | PAGE_GUARD)));
-            assert!(!can_be_read(&memory(MEM_RESERVE, protect)));
+            assert!(is_readable(&memory(MEM_COMMIT, protect)));
+            assert!(is_readable(&memory(MEM_COMMIT, protect | PAGE_NOCACHE)));
+            assert!(!is_readable(&memory(MEM_COMMIT, protect | PAGE_GUARD)));
+            assert!(!is_readable(&memory(MEM_RESERVE, protect)));
         }
-        assert!(!can_be_read(&memory(MEM_COMMIT, PAGE_NOACCESS)));
+        assert!(!is_readable(&memory(MEM_COMMIT, PAGE_NOACCESS)));
     }
 
     #[test]
-    fn a_view_begins_where_it_is_asked_to_or_not_at_all() -> io::Result<()> {
+    fn view_begins_at_the_given_offset_or_fails() -> io::Result<()> {
         let (section, _) = create_object::create(What::SharedMemory(3 << 16), None)?;
         let view = View::map(section.as_handle(), true, 1 << 16, 1 << 16)?;
         assert_eq!(view.length(), 1 << 16);

@@ -1,4 +1,4 @@
-//! Win32.
+//! The Windows implementation, on Win32 and on some calls of the native API.
 
 #![allow(unsafe_code)]
 
@@ -35,41 +35,43 @@ use super::fault;
 use super::fault_injection::watched;
 use super::syscall::{always, always_ask, ask, call};
 
-/// What a thread counts its calls on. A process that is made here has no part in it: it runs nothing of this
-/// program.
+/// Creates the counters for a thread's calls. On Windows they aren't shared with a new process, because it runs no
+/// code of this program before its own.
 #[cfg(feature = "faults")]
 pub(super) fn shared_board() -> &'static super::fault_injection::Board {
     Box::leak(Box::default())
 }
 
-/// Makes a call that Wine may never finish; in tests, somebody watches it. `None` if it doesn't.
+/// Makes a call that may never return under Wine. Tests run it with a time limit and get `None` if it doesn't return;
+/// without the `faults` feature it is just called.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
-#[allow(clippy::unnecessary_wraps, reason = "with the feature, it may not finish")]
+#[allow(clippy::unnecessary_wraps, reason = "the `faults` feature has a version that can return `None`")]
 fn watched<T>(call: impl FnOnce() -> T) -> Option<T> {
     Some(call())
 }
 
-/// Sets what the system's last error was.
+/// Sets this thread's last error.
 #[cfg(feature = "tracing")]
 #[allow(clippy::cast_sign_loss, reason = "the codes are unsigned; std keeps them as i32")]
 pub(super) fn set_last_error(code: i32) {
-    // SAFETY: the call takes a number.
+    // SAFETY: the call only stores a number for this thread.
     unsafe { windows_sys::Win32::Foundation::SetLastError(code as u32) };
 }
 
-/// The outcome of a call that answers zero for a failure; to be called right after it.
+/// Returns the outcome of a call that returns zero for a failure. It reads the last error, so it must be called right
+/// after the call.
 fn succeeded(answer: i32) -> std::io::Result<()> {
     if answer == 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The system's code in an error, as its documentation names them.
+/// Returns an error's Win32 code.
 #[allow(clippy::cast_sign_loss, reason = "the codes are unsigned; std keeps them as i32")]
 fn code(error: &Error) -> Option<u32> {
     error.raw_os_error().map(|code| code as u32)
 }
 
-/// The size of a structure as the API takes it.
+/// Returns the size of a structure in the type that Win32 takes.
 #[allow(clippy::cast_possible_truncation, reason = "no structure of the API is near 4 GiB")]
 const fn size_of_u32<T>() -> u32 {
     size_of::<T>() as u32

@@ -1,8 +1,8 @@
-//! Questions that may never be answered.
+//! Queries for the names of files, which may never return.
 //!
-//! The kernel answers for a file's name when nobody else is in a call on it. On a pipe that is opened the
-//! ordinary way and that somebody reads, that is when something comes. So a thread asks, and is ended if it
-//! gets no answer.
+//! The kernel answers a query for a file's name only when no other call on the file is in progress. If another thread
+//! reads from a synchronous pipe, that is when data arrives. So a separate thread makes the query, and is terminated
+//! if the answer doesn't come in time.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -25,34 +25,33 @@ use super::wait::{Waited, wait};
 use super::{Outcome, SysError, SysResult, always, ask, call, create_object, succeeded};
 use crate::sys::begin_thread;
 
-/// How long an answer is waited for, in milliseconds: the kernel needs a thousandth of one.
+/// The time limit for an answer, in milliseconds. The kernel takes about a thousandth of a millisecond.
 const PATIENCE: u32 = 100;
-/// How long the end of a thread is waited for.
+/// The time limit for the exit of a terminated thread.
 const END: u32 = 1000;
-/// How long its start is waited for: whatever is loaded into the process may do something then.
+/// The time limit for the start of the thread. DLLs in the process can run code of their own at that point.
 const START: u32 = 30_000;
 
-/// The call that asks for a name.
+/// The call that queries a name.
 const QUERY: &str = "NtQueryObject";
 
 const ASKING: u32 = 1;
 const ANSWERED: u32 = 2;
 const GIVEN_UP: u32 = 3;
 
-/// Does nothing for so many milliseconds. std would make a timer for it, and a thread that is ended doesn't
-/// close it.
+/// Sleeps. std's function would create a timer, which isn't closed if the thread is terminated.
 fn sleep(milliseconds: u32) {
-    // SAFETY: the call takes a number.
+    // SAFETY: the argument is a number, and the call accesses no memory of this process.
     unsafe { Sleep(milliseconds) };
 }
 
-/// A name, if the kernel gave one in time.
+/// The result of a query for a name.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Name(Option<String>),
-    /// It didn't answer, and the handle can be closed.
+    /// The kernel didn't answer. The thread has been terminated, so the handle can be closed.
     Never,
-    /// The thread couldn't even be ended: closing the handle would hang as well.
+    /// The thread couldn't be terminated. Closing the handle would hang as well.
     Stuck,
 }
 
@@ -65,7 +64,7 @@ impl Outcome for Answer {
     }
 }
 
-/// Asks for files' names, one after the other.
+/// Queries the names of files, one at a time, on a worker thread.
 #[derive(Debug, Default)]
 pub(crate) struct Asker {
     thread: Option<Running>,
@@ -73,51 +72,55 @@ pub(crate) struct Asker {
 
 #[derive(Debug)]
 struct Running {
-    desk: Shared,
+    query: SharedPtr,
     thread: JoinHandle<()>,
 }
 
-/// The two threads' desk, which is freed when the other thread is known to have ended: it may not have done
-/// it itself.
+/// A pointer to the state shared with the worker thread. The state is freed by this thread when the worker is known
+/// to have exited, because a terminated worker can't free it.
 #[derive(Debug, Clone, Copy)]
-struct Shared(NonNull<Desk>);
+struct SharedPtr(NonNull<Query>);
 
-// SAFETY: what it points to is made for two threads.
-unsafe impl Send for Shared {}
+// SAFETY: the pointer refers to a `Query`, which is `Sync`, and which is freed only when the other thread no longer
+// uses it.
+unsafe impl Send for SharedPtr {}
 
-impl Shared {
-    fn desk(&self) -> &Desk {
-        // SAFETY: it came from a box, and is freed only by `free`, of which the callers say why nobody is at
-        // it.
+impl SharedPtr {
+    fn query(&self) -> &Query {
+        // SAFETY: the pointer came from a `Box`. Only `free` frees it, and `free` is called when the worker has
+        // exited or was never started, and consumes the last pointer in use.
         unsafe { self.0.as_ref() }
     }
 
     fn free(self) {
-        // SAFETY: it came from a box, and the other thread has ended.
+        // SAFETY: the pointer came from a `Box`. The worker has exited or was never started, and this call consumes
+        // this thread's pointer, so nothing uses the state afterwards, and it is freed once.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
-/// What the two threads pass each other.
+/// The state that the two threads share.
 #[derive(Debug)]
-struct Desk {
+struct Query {
     asked: Owned,
     answered: Owned,
-    /// The handle that is asked about; zero for no more.
+    /// The handle to query; zero tells the worker to exit.
     handle: AtomicUsize,
     state: AtomicU32,
     status: AtomicI32,
-    /// Whose it is, the state says: the thread's while it is asking, and the asker's otherwise.
+    /// Belongs to the worker while `state` is `ASKING`, and to the querying thread otherwise.
     buffer: UnsafeCell<NameBuffer>,
 }
 
-// SAFETY: the one part that isn't made for it is used by one thread at a time, as the state says.
-unsafe impl Sync for Desk {}
+// SAFETY: all fields except `buffer` are `Sync`. The buffer is accessed by one thread at a time: by the worker while
+// `state` is `ASKING`, and by the querying thread otherwise; the changes of `state` are ordered with acquire and
+// release.
+unsafe impl Sync for Query {}
 
 impl Asker {
-    /// The name of a file.
+    /// Returns the name of a file.
     pub(crate) fn name_of(&mut self, file: BorrowedHandle<'_>) -> SysResult<Answer> {
-        // Of the calls by which the thread is asked, the one that failed.
+        // The name of the call that failed, if one of those that pass the query to the worker did.
         let mut failed = None;
         let answer = ask(QUERY, &[("name of", file.into())], || {
             self.answer_for(file).map_err(|SysError { call, source }| {
@@ -133,31 +136,32 @@ impl Asker {
             Some(running) => running,
             None => Running::begin()?,
         };
-        let desk = running.desk.desk();
-        desk.handle.store(file.as_raw_handle().expose_provenance(), Ordering::Relaxed);
-        desk.state.store(ASKING, Ordering::Release);
-        if let Err(error) = create_object::set_event(desk.asked.handle()) {
-            // It waits still.
-            running.leave();
+        let query = running.query.query();
+        query.handle.store(file.as_raw_handle().expose_provenance(), Ordering::Relaxed);
+        query.state.store(ASKING, Ordering::Release);
+        if let Err(error) = create_object::set_event(query.asked.handle()) {
+            // The worker is still waiting for a query.
+            running.finish();
             return Err(error);
         }
-        let waited = wait(desk.answered.handle(), Some(PATIENCE));
+        let waited = wait(query.answered.handle(), Some(PATIENCE));
         if !matches!(waited, Ok(Waited::Signaled)) {
-            let given_up = desk.state.compare_exchange(ASKING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+            let given_up =
+                query.state.compare_exchange(ASKING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
             if given_up.is_ok() {
-                let ended = running.end();
+                let ended = running.terminate();
                 return waited.and(ended);
             }
-            // It has just come.
-            if let Err(error) = waited.and_then(|_| wait(desk.answered.handle(), None)) {
-                running.leave();
+            // The answer has arrived just after the time limit.
+            if let Err(error) = waited.and_then(|_| wait(query.answered.handle(), None)) {
+                running.finish();
                 return Err(error);
             }
         }
-        let status = desk.status.load(Ordering::Acquire);
-        // SAFETY: the state says that the thread has answered, so it doesn't touch the buffer until it is
-        // asked again.
-        let name = name_in(status, unsafe { &*desk.buffer.get() });
+        let status = query.status.load(Ordering::Acquire);
+        // SAFETY: the worker has set `state` to `ANSWERED`, and this thread has seen that. So the worker doesn't
+        // access the buffer until this thread sets `ASKING` again, and this reference ends before.
+        let name = name_in(status, unsafe { &*query.buffer.get() });
         self.thread = Some(running);
         name.map(Answer::Name).map_err(SysError::of(QUERY))
     }
@@ -166,14 +170,14 @@ impl Asker {
 impl Drop for Asker {
     fn drop(&mut self) {
         if let Some(running) = self.thread.take() {
-            running.leave();
+            running.finish();
         }
     }
 }
 
 impl Running {
     fn begin() -> SysResult<Self> {
-        let desk = Box::new(Desk {
+        let query = Box::new(Query {
             asked: create_object::event(false)?,
             answered: create_object::event(false)?,
             handle: AtomicUsize::new(0),
@@ -181,77 +185,81 @@ impl Running {
             status: AtomicI32::new(0),
             buffer: UnsafeCell::new([0; 8200]),
         });
-        let desk = Shared(NonNull::from(Box::leak(desk)));
-        let serve = move || { desk }.desk().serve();
+        let query = SharedPtr(NonNull::from(Box::leak(query)));
+        let serve = move || { query }.query().serve();
         let thread =
-            match begin_thread(|| std::thread::Builder::new().name("asks for names".into()).spawn(serve)) {
+            match begin_thread(|| std::thread::Builder::new().name("name queries".into()).spawn(serve)) {
                 Ok(thread) => thread,
                 Err(error) => {
-                    desk.free();
+                    query.free();
                     return Err(error);
                 }
             };
-        // While it starts, it holds locks of the system's, and must not be ended. One that doesn't start
-        // keeps its desk.
-        match wait(desk.desk().answered.handle(), Some(START)) {
-            Ok(Waited::Signaled) => Ok(Self { desk, thread }),
+        // A starting thread holds locks of the system and must not be terminated. If it doesn't start in time, the
+        // shared state is leaked.
+        match wait(query.query().answered.handle(), Some(START)) {
+            Ok(Waited::Signaled) => Ok(Self { query, thread }),
             Ok(_) => {
-                let source = io::Error::new(io::ErrorKind::TimedOut, "the thread that asks did not start");
+                let source =
+                    io::Error::new(io::ErrorKind::TimedOut, "the thread for name queries did not start");
                 Err(SysError::new(BEGIN_THREAD, source))
             }
             Err(error) => {
-                Self { desk, thread }.leave();
+                Self { query, thread }.finish();
                 Err(error)
             }
         }
     }
 
-    /// Lets the thread end, which asks nothing any more.
-    fn leave(self) {
-        let Self { desk, thread } = self;
-        desk.desk().handle.store(0, Ordering::Relaxed);
-        let asked = desk.desk().asked.handle();
-        let told = always("SetEvent", &[("handle", asked.into())], || {
-            // SAFETY: the desk has the event, and is freed after this thread and the other.
+    /// Makes the worker exit, and frees the shared state.
+    fn finish(self) {
+        let Self { query, thread } = self;
+        query.query().handle.store(0, Ordering::Relaxed);
+        let asked = query.query().asked.handle();
+        let outcome = always("SetEvent", &[("handle", asked.into())], || {
+            // SAFETY: the event belongs to the shared state, which is alive until `free` below, so its handle is open.
             succeeded(unsafe { SetEvent(raw_of(asked)) })
         });
-        // While the thread may still be at it, the desk stays.
-        if told.is_err() {
+        // If the worker couldn't be told to exit, it may still use the shared state, which is therefore leaked.
+        if outcome.is_err() {
             return;
         }
         if thread.join().is_ok() {
-            desk.free();
+            query.free();
         }
     }
 
-    /// Ends the thread, which is in a call that doesn't return, or past it and does nothing any more.
-    fn end(self) -> SysResult<Answer> {
+    /// Terminates the worker, which is in a call that doesn't return, or has returned too late and sleeps.
+    fn terminate(self) -> SysResult<Answer> {
         let thread = self.thread.as_handle();
         call("TerminateThread", &[("thread", thread.into())], || {
-            // SAFETY: the thread is in the kernel, or waits as `serve` does when it was given up. Either way
-            // it holds no lock and is in the middle of no change of memory; what std keeps for it is lost, a
-            // few hundred bytes.
+            // SAFETY: the thread's handle is open, because `self` owns it. The thread is in the query, or between the
+            // query and the endless sleep in `serve`, or in that sleep. In each case it holds no lock and is not in
+            // the middle of changing memory that others use, so terminating it leaves no inconsistent state. The few
+            // hundred bytes that std keeps for the thread are leaked.
             succeeded(unsafe { TerminateThread(thread.as_raw_handle(), 1) })
         })?;
         if wait(thread, Some(END))? != Waited::Signaled {
             return Ok(Answer::Stuck);
         }
-        self.desk.free();
+        self.query.free();
         Ok(Answer::Never)
     }
 }
 
-impl Desk {
-    /// The thread's work. While it is asking it neither allocates nor locks anything, so that it can be
-    /// ended; so its calls aren't told of either.
+impl Query {
+    /// Runs the worker. During a query it neither allocates nor locks, so that it can be terminated. For the same
+    /// reason its calls have no events.
     fn serve(&self) {
-        // It has started.
-        // SAFETY: the desk has the event, and is freed after this thread.
+        // Tells the other thread that the worker has started.
+        // SAFETY: the event belongs to the shared state, which is freed only after this thread has exited, so its
+        // handle is open.
         if unsafe { SetEvent(raw_of(self.answered.handle())) } == 0 {
             return;
         }
         loop {
-            // SAFETY: the desk has the event, and is freed after this thread.
+            // SAFETY: the event belongs to the shared state, which is freed only after this thread has exited, so its
+            // handle is open.
             let asked = unsafe { WaitForSingleObject(raw_of(self.asked.handle()), INFINITE) };
             let handle = self.handle.load(Ordering::Relaxed);
             if asked != WAIT_OBJECT_0 || handle == 0 {
@@ -261,19 +269,21 @@ impl Desk {
             while crate::sys::fault_injection::do_names_hang() {
                 sleep(20);
             }
-            // SAFETY: the state says that this thread is asking, so nobody else touches the buffer.
+            // SAFETY: the state is `ASKING`, so the buffer belongs to this thread until it changes the state below,
+            // and no other reference to it exists.
             let buffer = unsafe { &mut *self.buffer.get() };
             let status = ask_for_name(with_exposed_provenance_mut(handle), buffer);
             self.status.store(status, Ordering::Release);
             let answered =
                 self.state.compare_exchange(ASKING, ANSWERED, Ordering::AcqRel, Ordering::Acquire).is_ok();
             if !answered {
-                // Given up, and about to be ended.
+                // The query was given up, and this thread is about to be terminated.
                 loop {
                     sleep(INFINITE);
                 }
             }
-            // SAFETY: as above.
+            // SAFETY: the event belongs to the shared state, which is freed only after this thread has exited, so its
+            // handle is open.
             if unsafe { SetEvent(raw_of(self.answered.handle())) } == 0 {
                 return;
             }

@@ -1,4 +1,5 @@
-//! What the kernel says of an object behind a handle: its name, how many handles it has, whether two are one.
+//! The kernel's information about an object: its name, its number of handles, and whether two handles refer to the
+//! same object.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,13 +12,14 @@ use windows_sys::Win32::Foundation::{CompareObjectHandles, ERROR_BAD_PATHNAME, U
 use super::handle::{OBJECT_BASIC_INFORMATION, PublicObjectBasicInformation, succeeded_nt};
 use super::{SysResult, ask};
 
-/// The information class of [`NtQueryObject`] that windows-sys doesn't name.
+/// An information class of [`NtQueryObject`] that windows-sys doesn't define.
 const OBJECT_NAME_INFORMATION: OBJECT_INFORMATION_CLASS = 1;
 
-/// Room for the longest name, of 64 KiB, and the structure in front of it, which the elements' type aligns.
+/// A buffer for the longest name, 64 KiB, and the structure in front of it. The element type provides the alignment.
 pub(super) type NameBuffer = [u64; 8200];
 
-/// Asks for an object's name. For a file, this can take for ever: [`super::name_query_thread`] is for those.
+/// Returns the name of an object, if it has one. For a file the call may never return; use
+/// [`super::name_query_thread`] for files.
 pub(crate) fn name_of(handle: BorrowedHandle<'_>) -> SysResult<Option<String>> {
     ask("NtQueryObject", &[("name of", handle.into())], || {
         let mut buffer = Box::new([0; 8200]);
@@ -25,10 +27,11 @@ pub(crate) fn name_of(handle: BorrowedHandle<'_>) -> SysResult<Option<String>> {
     })
 }
 
-/// The call alone, which allocates nothing.
+/// Makes only the call, and allocates nothing.
 pub(super) fn ask_for_name(handle: RawHandle, buffer: &mut NameBuffer) -> i32 {
     let mut length = 0;
-    // SAFETY: the kernel checks the number, and writes no more to the buffer than the size given with it.
+    // SAFETY: the kernel checks the handle, which may be any number. The buffer is live and writable, and the kernel
+    // writes at most the given size to it. `length` is a live variable.
     unsafe {
         NtQueryObject(
             handle,
@@ -40,31 +43,32 @@ pub(super) fn ask_for_name(handle: RawHandle, buffer: &mut NameBuffer) -> i32 {
     }
 }
 
-/// The name in the call's answer.
+/// Extracts the name from the answer of the call.
 pub(super) fn name_in(status: i32, buffer: &NameBuffer) -> io::Result<Option<String>> {
     match succeeded_nt(status) {
-        // What was never opened by a path, such as one end of a pipe, has none.
+        // Objects that weren't opened by a path, such as an end of a pipe, have no name.
         Err(error) if super::code(&error) == Some(ERROR_BAD_PATHNAME) => return Ok(None),
         outcome => outcome?,
     }
-    // SAFETY: the answer starts with this structure, in a buffer that is large and aligned enough for it.
+    // SAFETY: after a success, the answer begins with a `UNICODE_STRING`. The buffer is large enough and aligned for
+    // it, and before the call it was initialized, so the read is of initialized memory.
     let name = unsafe { buffer.as_ptr().cast::<UNICODE_STRING>().read() };
     if name.Buffer.is_null() || name.Length == 0 {
         return Ok(None);
     }
-    // SAFETY: the string lies in the same buffer, which lives on, and its length counts the bytes of whole
-    // units.
+    // SAFETY: after a success, the kernel has placed the characters in the same buffer, which the caller keeps
+    // borrowed. `Buffer` is non-null, and `Length` is their size in bytes.
     let units = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length) / 2) };
     Ok(Some(String::from_utf16_lossy(units)))
 }
 
-/// How many handles there are to the object, of all processes.
+/// Returns the number of handles to the object in all processes.
 pub(crate) fn handle_count(handle: BorrowedHandle<'_>) -> SysResult<u32> {
     ask("NtQueryObject", &[("handles of", handle.into())], || {
         let mut answer = MaybeUninit::<PublicObjectBasicInformation>::zeroed();
         let length = super::size_of_u32::<PublicObjectBasicInformation>();
-        // SAFETY: the handle is borrowed, so it is open; the kernel writes at most `length` bytes to a place
-        // of that size.
+        // SAFETY: the handle is borrowed, so it is open. The kernel writes at most `length` bytes to `answer`, which
+        // is live and has that size.
         let status = unsafe {
             NtQueryObject(
                 handle.as_raw_handle(),
@@ -75,15 +79,16 @@ pub(crate) fn handle_count(handle: BorrowedHandle<'_>) -> SysResult<u32> {
             )
         };
         succeeded_nt(status)?;
-        // SAFETY: the place was zeroed and then filled, and every bit pattern is a value of these integers.
+        // SAFETY: the structure consists of integers, was zeroed and then filled by the kernel, so it is initialized
+        // and any bits are valid.
         Ok(unsafe { answer.assume_init() }.handle_count)
     })
 }
 
-/// Whether two handles of this process refer to one object.
+/// Returns whether two handles of this process refer to the same object.
 pub(crate) fn is_same(one: BorrowedHandle<'_>, other: BorrowedHandle<'_>) -> SysResult<bool> {
     ask("CompareObjectHandles", &[("handle", one.into()), ("handle", other.into())], || {
-        // SAFETY: both handles are borrowed, so they are open.
+        // SAFETY: both handles are borrowed, so they are open. The call accesses no memory of this process.
         Ok(unsafe { CompareObjectHandles(one.as_raw_handle(), other.as_raw_handle()) } != 0)
     })
 }

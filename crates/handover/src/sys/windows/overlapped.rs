@@ -1,5 +1,5 @@
-//! Reading from and writing to an overlapped pipe: begun, waited for together with other things, finished or
-//! cancelled.
+//! Overlapped reads, writes and connects on a pipe. A transfer is started, waited for together with other objects,
+//! and then finished or cancelled.
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
 use std::ptr::{NonNull, null_mut};
@@ -14,11 +14,11 @@ use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
 use super::io::Owned;
 use super::{Argument, Length, Moved, Outcome, SysError, SysResult, always, call, code, fault, succeeded};
 
-/// One transfer at a time, over and over, with a buffer of its own.
+/// An endpoint of an overlapped pipe, with a buffer for one transfer at a time.
 ///
-/// While one is under way, the kernel has the buffer, which therefore can't be seen. The buffer and the
-/// record of the transfer are on the heap; to forget this leaks them, and never gives the kernel memory that
-/// is somebody else's.
+/// While a transfer is pending, the kernel uses the buffer, so the buffer can't be accessed. The buffer and the
+/// `OVERLAPPED` structure are on the heap. If a `Transfer` is forgotten, they leak, so the kernel never writes to
+/// memory that has been reused.
 pub(crate) struct Transfer {
     pipe: Arc<Owned>,
     done: Owned,
@@ -34,10 +34,12 @@ enum Work {
     Connect,
 }
 
-// SAFETY: the record is this value's alone, and the kernel doesn't care which thread asks for the outcome.
+// SAFETY: `record` is a heap allocation that only this value accesses, besides the kernel. A transfer may be started,
+// finished and cancelled by different threads.
 unsafe impl Send for Transfer {}
 
-/// Whether a transfer is finished already; if not, it is when its [event](Transfer::done) is set.
+/// Whether a started transfer is already finished. If it is pending, its [event](Transfer::done) is set when it is
+/// finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begun {
     Done,
@@ -53,7 +55,7 @@ impl Outcome for Begun {
     }
 }
 
-/// Whether a call has begun a transfer.
+/// Returns whether a call has finished or only started its transfer.
 fn begun(answer: i32) -> io::Result<Begun> {
     match succeeded(answer) {
         Ok(()) => Ok(Begun::Done),
@@ -62,7 +64,7 @@ fn begun(answer: i32) -> io::Result<Begun> {
     }
 }
 
-/// How much a transfer has moved, and what it has read.
+/// The number of transferred bytes, and the bytes themselves if they were read.
 struct Finished<'a> {
     moved: usize,
     read: &'a [u8],
@@ -75,32 +77,34 @@ impl Outcome for Finished<'_> {
 }
 
 impl Transfer {
-    /// Over an overlapped pipe, with a manual-reset event.
+    /// Creates a transfer for an overlapped pipe. `done` must be a manual-reset event.
     pub(crate) fn new(pipe: Arc<Owned>, done: Owned) -> Self {
         let record = NonNull::from(Box::leak(Box::new(OVERLAPPED::default())));
         Self { pipe, done, record, buffer: Vec::new(), under_way: None }
     }
 
-    /// What was read and not removed, or what is to be written.
+    /// Returns the buffer: bytes that were read and not removed yet, or bytes to be written.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         assert!(self.under_way.is_none(), "the kernel has the buffer");
         &mut self.buffer
     }
 
-    /// The event that is set when the transfer is finished.
+    /// Returns the event that is set when the transfer is finished.
     pub(crate) fn done(&self) -> BorrowedHandle<'_> {
         self.done.as_handle()
     }
 
-    /// Begins to read at most so many bytes, which come to the end of the buffer.
+    /// Starts to read at most `most` bytes, which are appended to the buffer.
     pub(crate) fn read(&mut self, most: usize) -> SysResult<Begun> {
         self.buffer().reserve(most);
         let most = u32::try_from(most).map_err(|error| SysError::new("ReadFile", io::Error::other(error)))?;
         let record = self.new_record();
         let room = self.buffer.spare_capacity_mut().as_mut_ptr();
         let begun = call("ReadFile", &[("pipe", (&*self.pipe).into()), ("room", most.into())], || {
-            // SAFETY: the pipe is open; the room is on the heap, large enough, and not touched until the
-            // transfer is finished, which `under_way` stands for; so is the record.
+            // SAFETY: the pipe is open, because `self` owns a reference to it. `room` points to the spare capacity of
+            // the buffer, which is on the heap and has at least `most` bytes. Neither the buffer nor the record is
+            // accessed or freed until the transfer is finished; `under_way`, which is set if the call succeeds,
+            // ensures that.
             let answer =
                 unsafe { ReadFile(self.pipe.as_raw_handle(), room.cast(), most, null_mut(), record) };
             begun(answer)
@@ -108,7 +112,7 @@ impl Transfer {
         self.note(Work::Read, begun)
     }
 
-    /// Begins to write what is in the buffer from this place on, at most so many bytes.
+    /// Starts to write the buffer's bytes from the offset `from` on, at most `most` of them.
     pub(crate) fn write(&mut self, from: usize, most: usize) -> SysResult<Begun> {
         let end = self.buffer().len().min(from + most);
         let record = self.new_record();
@@ -117,7 +121,9 @@ impl Transfer {
             .map_err(|error| SysError::new("WriteFile", io::Error::other(error)))?;
         let begun =
             call("WriteFile", &[("pipe", (&*self.pipe).into()), ("", Argument::Bytes(bytes))], || {
-                // SAFETY: as for reading; the bytes stay as they are until the transfer is finished.
+                // SAFETY: the pipe is open, because `self` owns a reference to it. `bytes` and `length` describe a
+                // part of the buffer, which is on the heap. Neither the buffer nor the record is accessed or freed
+                // until the transfer is finished; `under_way`, which is set if the call succeeds, ensures that.
                 let answer = unsafe {
                     WriteFile(self.pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record)
                 };
@@ -126,34 +132,36 @@ impl Transfer {
         self.note(Work::Write, begun)
     }
 
-    /// Begins to wait for a client of this end of a named pipe.
+    /// Starts to wait for a client of this server end of a named pipe.
     pub(crate) fn connect(&mut self) -> SysResult<Begun> {
-        assert!(self.under_way.is_none(), "one at a time");
+        assert!(self.under_way.is_none(), "one transfer at a time");
         let record = self.new_record();
-        let mut was_there = false;
+        let mut is_connected = false;
         let begun = call("ConnectNamedPipe", &[("pipe", (&*self.pipe).into())], || {
-            // SAFETY: the pipe is open; the record is on the heap and not touched until the transfer is
-            // finished.
+            // SAFETY: the pipe is open, because `self` owns a reference to it. The record is on the heap and is
+            // neither accessed nor freed until the transfer is finished; `under_way`, which is set if the call starts
+            // it, ensures that.
             match begun(unsafe { ConnectNamedPipe(self.pipe.as_raw_handle(), record) }) {
-                // The client came before the call.
+                // The client connected before the call.
                 Err(error) if code(&error) == Some(ERROR_PIPE_CONNECTED) => {
-                    was_there = true;
+                    is_connected = true;
                     Ok(Begun::Done)
                 }
                 outcome => outcome,
             }
         });
-        if was_there { begun } else { self.note(Work::Connect, begun) }
+        if is_connected { begun } else { self.note(Work::Connect, begun) }
     }
 
     fn new_record(&mut self) -> *mut OVERLAPPED {
         let record = OVERLAPPED { hEvent: self.done.as_raw_handle(), ..Default::default() };
-        // SAFETY: nothing is under way, so the record, which lives as long as this, is ours to write.
+        // SAFETY: `record` was allocated by `new`, is valid for writes, and lives as long as `self`. Each caller has
+        // checked that no transfer is pending, so the kernel doesn't use it.
         unsafe { self.record.write(record) };
         self.record.as_ptr()
     }
 
-    /// Notes that a transfer was begun, if one was.
+    /// Records that a transfer was started, if the call succeeded.
     fn note(&mut self, work: Work, begun: SysResult<Begun>) -> SysResult<Begun> {
         if begun.is_ok() {
             self.under_way = Some(work);
@@ -161,36 +169,41 @@ impl Transfer {
         begun
     }
 
-    /// How many bytes the transfer has moved. Waits for it, so this comes after [`done`](Self::done) was set.
+    /// Waits until the transfer is finished, and returns the number of transferred bytes. Call it once
+    /// [`done`](Self::done) is set, so that it doesn't block.
     pub(crate) fn finish(&mut self) -> SysResult<usize> {
         let Some(work) = self.under_way else { return Ok(0) };
         let (pipe, record) = (&*self.pipe, self.record.as_ptr());
         let (buffer, under_way) = (&mut self.buffer, &mut self.under_way);
         let finished = always("GetOverlappedResult", &[("pipe", pipe.into())], || {
             let mut moved = 0;
-            // SAFETY: the pipe is open, and the record is the one that the transfer was begun with.
+            // SAFETY: the pipe is open, because `self` owns a reference to it. The record is the one of the pending
+            // transfer, and `moved` is a live variable for the answer.
             let answer = unsafe { GetOverlappedResult(pipe.as_raw_handle(), record, &raw mut moved, 1) };
             let outcome = succeeded(answer);
-            // Finished in any case: with a success, a failure, or because it was cancelled.
+            // The call waits until the transfer has succeeded, failed or been cancelled, so the kernel no longer uses
+            // the buffer and the record.
             *under_way = None;
             let (moved, before) = (moved as usize, buffer.len());
             if work == Work::Read && outcome.is_ok() {
-                // SAFETY: the kernel has written so many bytes behind those that were there.
+                // SAFETY: the kernel has initialized `moved` bytes behind the first `before`. They are within the
+                // capacity, because `read` reserved as many bytes as it allowed the kernel to write.
                 unsafe { buffer.set_len(before + moved) };
             }
-            // Not by `call`: it is made in any case, because the kernel has the buffer until then, and fails
-            // only afterwards.
+            // An injected failure doesn't prevent this call, because the kernel uses the buffer until it returns. So
+            // the failure is only reported afterwards.
             fault("GetOverlappedResult").and(outcome).map(|()| Finished { moved, read: &buffer[before..] })
         });
         finished.map(|finished| finished.moved)
     }
 
-    /// Ends the transfer now. It may have finished just before, and then this is how many bytes it moved.
+    /// Cancels the transfer. If it has finished just before, it returns the number of transferred bytes.
     pub(crate) fn cancel(&mut self) -> SysResult<usize> {
         if self.under_way.is_some() {
-            // A failure means that there is nothing to cancel any more, and finishing tells.
+            // A failure means that the transfer has already finished; `finish` returns its result.
             let _ = always("CancelIoEx", &[("pipe", (&*self.pipe).into())], || {
-                // SAFETY: the pipe is open, and the record is the one that the transfer was begun with.
+                // SAFETY: the pipe is open, because `self` owns a reference to it. The record is the one of the
+                // pending transfer; the call only uses its address to find the transfer.
                 succeeded(unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.record.as_ptr()) })
             });
         }
@@ -199,7 +212,7 @@ impl Transfer {
 }
 
 impl fmt::Debug for Transfer {
-    /// Without the bytes: they may be many, and secret.
+    /// The bytes are left out: they may be many, and confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transfer").field("pipe", &self.pipe).field("under_way", &self.under_way).finish()
     }
@@ -207,9 +220,10 @@ impl fmt::Debug for Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        // What comes of it is nobody's any more.
+        // The result of the transfer is no longer needed.
         let _ = self.cancel();
-        // SAFETY: the record was leaked from a box, and the kernel is done with it.
+        // SAFETY: `new` leaked the record from a `Box`, and it is freed only here. `cancel` has waited for the
+        // transfer, so the kernel no longer uses the record.
         drop(unsafe { Box::from_raw(self.record.as_ptr()) });
     }
 }
@@ -223,22 +237,22 @@ mod tests {
     use crate::sys::pipe::{Direction, pair};
 
     #[test]
-    fn a_transfer_that_is_dropped_takes_nothing_with_it() -> io::Result<()> {
+    fn dropped_transfer_consumes_no_bytes() -> io::Result<()> {
         let (ours, theirs) = pair(Direction::Both, None)?;
         let (ours, theirs) = (Arc::new(ours), Arc::new(theirs));
         let transfer = |pipe: &Arc<Owned>| {
             Ok::<_, io::Error>(Transfer::new(Arc::clone(pipe), create_object::event(true)?))
         };
-        let mut forgotten = transfer(&ours)?;
-        assert_eq!(forgotten.read(3)?, Begun::UnderWay);
-        drop(forgotten);
+        let mut dropped = transfer(&ours)?;
+        assert_eq!(dropped.read(3)?, Begun::UnderWay);
+        drop(dropped);
         let mut writer = transfer(&theirs)?;
         *writer.buffer() = b"abc".to_vec();
         writer.write(0, 3)?;
         assert_eq!(writer.finish()?, 3);
         let mut reader = transfer(&ours)?;
         if reader.read(3)? == Begun::UnderWay {
-            assert_eq!(reader.cancel().ok(), Some(3), "somebody else has got it");
+            assert_eq!(reader.cancel().ok(), Some(3), "another reader has taken the bytes");
         }
         reader.finish()?;
         assert_eq!(reader.buffer(), b"abc");
@@ -246,11 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_that_is_taken_back_has_failed_by_itself() -> io::Result<()> {
+    fn cancelled_transfer_fails_with_operation_aborted() -> io::Result<()> {
         let (ours, _theirs) = pair(Direction::Both, None)?;
         let mut transfer = Transfer::new(Arc::new(ours), create_object::event(true)?);
         assert_eq!(transfer.read(3)?, Begun::UnderWay);
-        let error = transfer.cancel().expect_err("nothing came");
+        let error = transfer.cancel().expect_err("nothing was sent");
         assert_eq!(code(&error), Some(ERROR_OPERATION_ABORTED));
         assert_eq!(transfer.finish()?, 0);
         Ok(())

@@ -1,5 +1,5 @@
-//! What a process was given to begin with: its parent, its standard streams, its environment. It stands in
-//! that process's memory, so nothing of it is believed but what the callers compare with the kernel's word.
+//! The start parameters of a process: its parent, its standard streams and its environment. They are read from that
+//! process's memory, so callers trust only the parts that they compare with the kernel's information.
 
 use std::fmt;
 use std::io;
@@ -17,55 +17,54 @@ use windows_sys::Win32::System::Threading::{
 use super::grow_buffer::with_room;
 use super::{Argument, Length, Outcome, SysError, SysResult, ask, handle, succeeded};
 
-/// Where the words stand, in bytes from the beginning. The same since Windows Vista, for processes of this
-/// one's width: one of another width has them elsewhere, or not yet. The streams are input, output, error and
-/// the console.
+/// The offsets of the fields in bytes. They have been the same since Windows Vista, for processes of the same width
+/// as this one. A process of another width has other offsets. The streams are input, output, error and the console.
 #[cfg(target_pointer_width = "64")]
-mod at {
+mod offset {
     pub(super) const PARAMETERS: usize = 0x20;
     pub(super) const STREAMS: [usize; 4] = [0x20, 0x28, 0x30, 0x10];
     pub(super) const ENVIRONMENT: usize = 0x80;
 }
 #[cfg(target_pointer_width = "32")]
-mod at {
+mod offset {
     pub(super) const PARAMETERS: usize = 0x10;
     pub(super) const STREAMS: [usize; 4] = [0x18, 0x1c, 0x20, 0x10];
     pub(super) const ENVIRONMENT: usize = 0x48;
 }
 
-/// The call that reads what is judged here.
+/// The call that reads the values that are checked in this module.
 const READ: &str = "ReadProcessMemory";
 
-/// What the kernel knows of a process.
+/// The kernel's basic information about a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Basic {
-    /// The id of the process that created it, or that its creator named.
+    /// The id of the parent: the process that created it, or the one that its creator named as the parent.
     pub(crate) parent: u32,
-    /// Where its record of itself stands.
-    record: usize,
+    /// The address of the process environment block (PEB).
+    peb: usize,
 }
 
 impl Outcome for Basic {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "child of process {}, record at {:#x}", self.parent, self.record)
+        write!(to, "child of process {}, PEB at {:#x}", self.parent, self.peb)
     }
 }
 
-/// What the process's record of itself says.
+/// The start parameters in a process's PEB.
 #[derive(Debug)]
 pub(crate) struct Parameters {
-    /// The three streams and the console: numbers, or what stands for none.
+    /// The handle values of the three streams and the console. A value may stand for no handle.
     pub(crate) streams: [usize; 4],
-    /// The variables, each with the NUL that ends it.
+    /// The environment variables, each with its terminating NUL.
     pub(crate) environment: Vec<u16>,
 }
 
-/// What the kernel knows of it.
+/// Queries the basic information about a process.
 pub(crate) fn basic(process: BorrowedHandle<'_>) -> SysResult<Basic> {
     ask("NtQueryInformationProcess", &[("", Argument::Process(process))], || {
         let mut answer = PROCESS_BASIC_INFORMATION::default();
-        // SAFETY: the handle is borrowed, so it is open; the structure is the one of this class, with its own
-        // size.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. `answer` is the
+        // structure of this information class, it is live and writable, and the length is its size.
         let status = unsafe {
             NtQueryInformationProcess(
                 process.as_raw_handle(),
@@ -77,34 +76,34 @@ pub(crate) fn basic(process: BorrowedHandle<'_>) -> SysResult<Basic> {
         };
         handle::succeeded_nt(status)?;
         let parent = u32::try_from(answer.InheritedFromUniqueProcessId).map_err(io::Error::other)?;
-        Ok(Basic { parent, record: answer.PebBaseAddress.addr() })
+        Ok(Basic { parent, peb: answer.PebBaseAddress.addr() })
     })
 }
 
-/// Reads them.
+/// Reads the start parameters.
 pub(crate) fn read(process: BorrowedHandle<'_>, basic: Basic) -> SysResult<Parameters> {
-    let record = word(process, basic.record, at::PARAMETERS)?;
+    let parameters = word(process, basic.peb, offset::PARAMETERS)?;
     let mut streams = [0; 4];
-    for (stream, at) in streams.iter_mut().zip(at::STREAMS) {
-        *stream = word(process, record, at)?;
+    for (stream, at) in streams.iter_mut().zip(offset::STREAMS) {
+        *stream = word(process, parameters, at)?;
     }
-    let environment = word(process, record, at::ENVIRONMENT)?;
+    let environment = word(process, parameters, offset::ENVIRONMENT)?;
     Ok(Parameters { streams, environment: block(process, environment)? })
 }
 
-/// A word behind an address that the process has told.
+/// Reads a pointer-sized word of the other process, at an offset from an address that was read from its memory.
 fn word(process: BorrowedHandle<'_>, from: usize, at: usize) -> SysResult<usize> {
     let address = (from != 0).then(|| from.checked_add(at)).flatten();
-    let address = address
-        .ok_or_else(|| SysError::unexpected(READ, "the process has no record of its parameters yet"))?;
+    let address =
+        address.ok_or_else(|| SysError::unexpected(READ, "the process has no start parameters yet"))?;
     let mut bytes = [0; size_of::<usize>()];
     memory(process, address, &mut bytes)?;
     Ok(usize::from_ne_bytes(bytes))
 }
 
-/// The environment: up to the place where a variable would begin, and there is NUL.
+/// Reads the environment block, up to the NUL where another variable would begin.
 fn block(process: BorrowedHandle<'_>, from: usize) -> SysResult<Vec<u16>> {
-    /// More than any environment has.
+    /// A limit in UTF-16 units that no environment reaches.
     const MOST: usize = 4 << 20;
     const PAGE: usize = 4096;
     if from == 0 {
@@ -114,7 +113,7 @@ fn block(process: BorrowedHandle<'_>, from: usize) -> SysResult<Vec<u16>> {
     let mut page = [0; PAGE];
     let mut address = from;
     while units.len() < MOST {
-        // Not beyond the page, because the next may not be there.
+        // Each read ends at a page border, because the next page may not be mapped.
         let bytes = &mut page[..PAGE - address % PAGE];
         memory(process, address, bytes)?;
         for unit in bytes.chunks_exact(2) {
@@ -126,15 +125,15 @@ fn block(process: BorrowedHandle<'_>, from: usize) -> SysResult<Vec<u16>> {
         }
         address = address
             .checked_add(bytes.len())
-            .ok_or_else(|| SysError::unexpected(READ, "there is no such memory"))?;
+            .ok_or_else(|| SysError::unexpected(READ, "the environment reaches beyond the address space"))?;
         if address % 2 != 0 {
             break;
         }
     }
-    Err(SysError::unexpected(READ, "the environment has no end"))
+    Err(SysError::unexpected(READ, "the environment has no terminating NUL"))
 }
 
-/// All of these bytes, or an error.
+/// Reads memory of the other process. Fails if not all bytes can be read.
 fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> SysResult<()> {
     let arguments = [
         ("of", Argument::Process(process)),
@@ -143,8 +142,8 @@ fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> SysR
     ];
     let Length(read) = ask(READ, &arguments, || {
         let mut read = 0;
-        // SAFETY: the handle is borrowed, so it is open; the address is only a number here, which the kernel
-        // looks up over there; the bytes are a live place of that size.
+        // SAFETY: the handle is borrowed, so it is open. The address isn't used in this process; the kernel looks it
+        // up in the other one. `bytes` is live and writable, and its length is passed with it.
         let answer = unsafe {
             ReadProcessMemory(
                 process.as_raw_handle(),
@@ -160,11 +159,11 @@ fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> SysR
     if read == bytes.len() {
         Ok(())
     } else {
-        Err(SysError::unexpected(READ, "the memory of the process ends too early"))
+        Err(SysError::unexpected(READ, "the process has less memory at that address"))
     }
 }
 
-/// The file of its program.
+/// Returns the path of the process's executable.
 pub(crate) fn program(process: BorrowedHandle<'_>) -> SysResult<PathBuf> {
     use std::os::windows::ffi::OsStringExt;
     struct Program(PathBuf);
@@ -174,13 +173,14 @@ pub(crate) fn program(process: BorrowedHandle<'_>) -> SysResult<PathBuf> {
         }
     }
     const ASK: &str = "QueryFullProcessImageNameW";
-    // No path is longer than 32767 units.
+    // A path has at most 32767 UTF-16 units.
     let found = with_room(ASK, 260, 1 << 16, |path: &mut [u16]| {
-        let room = u32::try_from(path.len()).map_err(|error| SysError::new(ASK, io::Error::other(error)))?;
-        let arguments = [("of", Argument::Process(process)), ("room", room.into())];
+        let size = u32::try_from(path.len()).map_err(|error| SysError::new(ASK, io::Error::other(error)))?;
+        let arguments = [("of", Argument::Process(process)), ("room", size.into())];
         ask(ASK, &arguments, || {
-            let mut length = room;
-            // SAFETY: the handle is borrowed, so it is open; the path is a live place of so many units.
+            let mut length = size;
+            // SAFETY: the handle is borrowed, so it is open. `path` is live and writable, and `length` is its number
+            // of units.
             let answer = unsafe {
                 QueryFullProcessImageNameW(
                     process.as_raw_handle(),
@@ -215,28 +215,30 @@ mod tests {
     use crate::sys::handle::duplicate_here;
     use crate::sys::process::current;
 
-    /// Memory with nothing behind it.
+    /// Mapped pages that are followed by unmapped ones.
     struct Pages(*mut u8);
 
     impl Pages {
         const SIZE: usize = 0x1_0000;
 
         fn new() -> Self {
-            // SAFETY: the call takes numbers, and lays the pages where nothing else is.
-            let room = unsafe { VirtualAlloc(null(), 2 * Self::SIZE, MEM_RESERVE, PAGE_READWRITE) };
-            // SAFETY: they were reserved just now, and nobody has used them.
-            unsafe { VirtualFree(room, 0, MEM_RELEASE) };
-            // SAFETY: as above; where something else has come meanwhile, the call fails.
-            let base = unsafe { VirtualAlloc(room, Self::SIZE, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE) };
+            // SAFETY: with a null address, the system chooses a free range, so no existing mapping is replaced.
+            let range = unsafe { VirtualAlloc(null(), 2 * Self::SIZE, MEM_RESERVE, PAGE_READWRITE) };
+            // SAFETY: this range was reserved just now, and nothing uses it.
+            unsafe { VirtualFree(range, 0, MEM_RELEASE) };
+            // SAFETY: the range was free a moment ago. If another mapping has taken it meanwhile, the call fails and
+            // replaces nothing.
+            let base = unsafe { VirtualAlloc(range, Self::SIZE, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE) };
             assert!(!base.is_null(), "{}", io::Error::last_os_error());
             Self(base.cast())
         }
 
-        /// Puts a text at the end of what has memory, and says where it begins.
+        /// Writes a text to the end of the mapped pages, and returns its address.
         fn put(&self, text: &str) -> usize {
             let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_ne_bytes).collect();
             let at = self.0.wrapping_add(Self::SIZE - units.len());
-            // SAFETY: the text lies within the pages, which nobody else knows.
+            // SAFETY: the destination has as many bytes as the text and ends where the mapped pages end. Only this
+            // test accesses the pages, and they don't overlap with the source.
             unsafe { at.copy_from_nonoverlapping(units.as_ptr(), units.len()) };
             at.expose_provenance()
         }
@@ -244,22 +246,22 @@ mod tests {
 
     impl Drop for Pages {
         fn drop(&mut self) {
-            // SAFETY: the pages are ours, and nobody has a reference into them.
+            // SAFETY: this object allocated the pages and is their only owner, and no reference into them exists.
             unsafe { VirtualFree(self.0.cast(), 0, MEM_RELEASE) };
         }
     }
 
     #[test]
-    fn an_environment_is_read_to_its_end_and_no_page_further() -> io::Result<()> {
+    fn environment_is_read_to_its_end_and_not_beyond_its_last_page() -> io::Result<()> {
         let pages = Pages::new();
         let read = |text: &str| block(current(), pages.put(text)).map(|units| units.len());
-        // A variable with its NUL, of which the one that ends the block isn't part.
+        // The result has the NUL of each variable, and not the one that ends the block.
         assert_eq!(read("A=1\0\0")?, 4);
         assert_eq!(read("A=1\0B=2\0\0")?, 8);
         assert_eq!(read("\0")?, 0);
-        // Over the border of two pages that have memory.
+        // The text crosses the border between two mapped pages.
         assert_eq!(read(&format!("A={}\0\0", "x".repeat(3000)))?, 3003);
-        // One without an end. Wine answers for memory that isn't there; then the block ends there.
+        // The text has no terminating NUL. Wine may return zeros for unmapped memory, and then the block ends there.
         let beyond = memory(current(), pages.put(""), &mut [0; 2]);
         assert_eq!(read("A=1\0B=2").is_err(), beyond.is_err());
         assert_eq!(block(current(), 0)?, []);
@@ -267,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn a_word_behind_nothing_is_an_error() {
+    fn word_at_an_unusable_address_is_an_error() {
         assert!(word(current(), 0, 8).is_err());
         assert!(word(current(), usize::MAX, 8).is_err());
         assert!(memory(current(), 8, &mut [0; 8]).is_err());
     }
 
     #[test]
-    fn this_process_is_as_it_is_described() -> io::Result<()> {
+    fn start_parameters_of_this_process_are_correct() -> io::Result<()> {
         let this = duplicate_here(current(), None, false)?;
         assert_eq!(program(this.as_handle())?, std::env::current_exe()?);
         let basic = basic(this.as_handle())?;

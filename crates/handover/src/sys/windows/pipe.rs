@@ -1,4 +1,4 @@
-//! Pipes: behind a standard stream, between the ends of a channel, and under a name that others know.
+//! Pipes: for standard streams, between the endpoints of a channel, and under names that other processes know.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,26 +26,26 @@ use super::text::wide;
 use super::token::Protection;
 use super::{Argument, SysResult, ask, call, code, succeeded};
 
-/// Which way the bytes go.
+/// The direction in which bytes are transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     ToChild,
     FromChild,
-    /// Both ways, between the ends of a channel.
+    /// Both directions, between the endpoints of a channel.
     Both,
 }
 
 const CREATE: &str = "CreateNamedPipeW";
 const OPEN: &str = "CreateFileW";
 
-/// The two ends of a pipe, neither inheritable: ours, and the other process's.
+/// Creates a pipe. Returns this process's end and the other process's end, neither of them inheritable.
 ///
-/// Ours is overlapped, which std's `ChildStdin` and its kin need; anonymous pipes can't be, so this is a
-/// named one. The other is synchronous, which any program can read and write; between the ends of a channel
-/// it is overlapped too.
+/// This process's end is overlapped, as std's `ChildStdin` and similar types require. An anonymous pipe can't be
+/// overlapped, so the pipe is a named one. The other end is synchronous, so that any program can use it; between the
+/// endpoints of a channel it is overlapped too.
 pub(crate) fn pair(direction: Direction, protection: Option<&Protection>) -> SysResult<(Owned, Owned)> {
-    // Another process can take a name before us. With an unlikely name, a few tries mean that somebody does
-    // it on purpose, and the error should say so.
+    // Another process could create a pipe of this name first. Because the name is hard to guess, several such
+    // failures mean an attack, and then the error is returned.
     let mut tries = 10;
     loop {
         match pair_named(&unlikely_name(), direction, protection) {
@@ -70,17 +70,17 @@ fn pair_named(
     Ok((ours, theirs))
 }
 
-/// The end of a pipe of this name that serves clients, one at a time; an error if the name is in use.
+/// Creates the server end of a pipe with this name, which serves one client at a time. Fails if the name is in use.
 pub(crate) fn create_named(name: &str, protection: &Protection) -> SysResult<Owned> {
     create(name, PIPE_ACCESS_DUPLEX, Some(protection))
 }
 
-/// The client's end of a pipe of this name.
+/// Opens the client end of the pipe with this name.
 pub(crate) fn open_named(name: &str) -> SysResult<Owned> {
     open(name, GENERIC_READ, FILE_FLAG_OVERLAPPED)
 }
 
-/// The first and only instance of a pipe.
+/// Creates the first and only instance of a pipe.
 fn create(name: &str, access: u32, protection: Option<&Protection>) -> SysResult<Owned> {
     const BUFFER: u32 = 64 * 1024;
     let name = wide(OsStr::new(name));
@@ -90,8 +90,8 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> SysResult
     let arguments =
         [("name", Argument::Wide(&name)), ("mode", Argument::Flags(mode)), ("kind", Argument::Flags(kind))];
     call(CREATE, &arguments, || {
-        // SAFETY: the name ends with NUL; the attributes, if there are any, and what they point to live
-        // through the call.
+        // SAFETY: the name ends with NUL and lives during the call. The attributes are null or point to a live
+        // structure, whose security descriptor `protection` keeps alive.
         let raw = unsafe {
             CreateNamedPipeW(
                 name.as_ptr(),
@@ -110,7 +110,7 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> SysResult
 
 fn open(name: &str, access: u32, flags: u32) -> SysResult<Owned> {
     let name = wide(OsStr::new(name));
-    // Anonymous impersonation: whoever has the other end learns nothing of us and can't act as us.
+    // With anonymous impersonation, the server can neither learn this process's identity nor act on its behalf.
     let flags = flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS;
     let arguments = [
         ("name", Argument::Wide(&name)),
@@ -118,42 +118,42 @@ fn open(name: &str, access: u32, flags: u32) -> SysResult<Owned> {
         ("flags", Argument::Flags(flags)),
     ];
     call(OPEN, &arguments, || {
-        // SAFETY: the name ends with NUL.
+        // SAFETY: the name ends with NUL and lives during the call. The security attributes and the template handle
+        // are optional and null.
         let raw = unsafe { CreateFileW(name.as_ptr(), access, 0, null(), OPEN_EXISTING, flags, null_mut()) };
         owned(raw)
     })
 }
 
-/// The null device, to read from or to write to.
+/// Opens the null device for reading or for writing.
 pub(crate) fn null_device(writing: bool) -> SysResult<Owned> {
     const NAME: &str = "NUL";
-    let way = (if writing { "to write" } else { "to read" }, Argument::Yes);
-    call(OPEN, &[("name", NAME.into()), way], || {
+    let purpose = (if writing { "to write" } else { "to read" }, Argument::Yes);
+    call(OPEN, &[("name", NAME.into()), purpose], || {
         let file = File::options().read(!writing).write(writing).open(NAME)?;
         Ok(OwnedHandle::from(file).into())
     })
 }
 
-/// Waits until a pipe of this name may be free for a client, so many milliseconds at most; false if it
-/// wasn't.
+/// Waits until an instance of the pipe with this name may be free for a client. Returns `false` after the timeout.
 pub(crate) fn wait_named(name: &str, milliseconds: u32) -> SysResult<bool> {
     let name = wide(OsStr::new(name));
     let arguments = [("name", Argument::Wide(&name)), ("for", Argument::Milliseconds(Some(milliseconds)))];
     call("WaitNamedPipeW", &arguments, || {
-        // Zero would mean the server's own choice.
-        // SAFETY: the name ends with NUL.
+        // A timeout of zero would stand for the server's default.
+        // SAFETY: the name ends with NUL and lives during the call; the timeout is a number.
         match succeeded(unsafe { WaitNamedPipeW(name.as_ptr(), milliseconds.max(1)) }) {
             Ok(()) => Ok(true),
             Err(error) if code(&error) == Some(ERROR_SEM_TIMEOUT) => Ok(false),
-            // The server has gone meanwhile; whoever opens the pipe now hears so.
+            // The server has closed the pipe meanwhile. An attempt to open the pipe reports that.
             Err(error) if code(&error) == Some(ERROR_HANDLES_CLOSED) => Ok(true),
             Err(error) => Err(error),
         }
     })
 }
 
-/// Whether there is a pipe of this name. Windows tells whoever creates one; Wine 8 lets a second one be
-/// created beside a first that has room for it.
+/// Returns whether a pipe with this name exists. On Windows, creating a pipe fails if the name is in use. Wine 8
+/// allows it if the existing pipe has room for another instance, so this check is needed first.
 pub(crate) fn exists(name: &str) -> SysResult<bool> {
     match wait_named(name, 1) {
         Ok(_) => Ok(true),
@@ -162,29 +162,32 @@ pub(crate) fn exists(name: &str) -> SysResult<bool> {
     }
 }
 
-/// Sends the client of a named pipe away; what it has not read is lost.
+/// Disconnects the client of a named pipe. Data that the client hasn't read is lost.
 pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> SysResult<()> {
     call("DisconnectNamedPipe", &[("pipe", pipe.into())], || {
-        // SAFETY: the handle is borrowed, so it is open.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a pipe.
         succeeded(unsafe { DisconnectNamedPipe(pipe.as_raw_handle()) })
     })
 }
 
-/// The process that opened the client's end. It may have ended, and the id may be another's by now.
+/// Returns the id of the process that opened the client end. It may have exited, and its id may belong to another
+/// process by now.
 pub(crate) fn client_id(pipe: BorrowedHandle<'_>) -> SysResult<u32> {
     ask("GetNamedPipeClientProcessId", &[("pipe", pipe.into())], || {
         let mut id = 0;
-        // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a pipe. `id` is a live variable
+        // for the answer.
         succeeded(unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &raw mut id) })?;
         Ok(id)
     })
 }
 
-/// The process that created the pipe.
+/// Returns the id of the process that created the pipe.
 pub(crate) fn server_id(pipe: BorrowedHandle<'_>) -> SysResult<u32> {
     ask("GetNamedPipeServerProcessId", &[("pipe", pipe.into())], || {
         let mut id = 0;
-        // SAFETY: the handle is borrowed, so it is open; `id` is a live place for the answer.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a pipe. `id` is a live variable
+        // for the answer.
         succeeded(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut id) })?;
         Ok(id)
     })
@@ -194,36 +197,37 @@ fn owned(raw: *mut std::ffi::c_void) -> io::Result<Owned> {
     if raw == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the handle was made for us just now.
+    // SAFETY: the callers pass the result of a call that has just opened this handle for this process. It isn't
+    // `INVALID_HANDLE_VALUE`, so the call succeeded, and no other owner exists.
     Ok(unsafe { OwnedHandle::from_raw_handle(raw) }.into())
 }
 
-/// Whether a pipe wasn't created because somebody has the name.
+/// Returns whether creating a pipe failed because the name is in use.
 pub(crate) fn is_taken(error: &io::Error) -> bool {
     matches!(code(error), Some(ERROR_ACCESS_DENIED | ERROR_PIPE_BUSY))
 }
 
-/// Whether a pipe wasn't opened because it serves another client.
+/// Returns whether opening a pipe failed because it serves another client.
 pub(crate) fn is_busy(error: &io::Error) -> bool {
     code(error) == Some(ERROR_PIPE_BUSY)
 }
 
-/// Whether a pipe wasn't opened because there is none.
+/// Returns whether opening a pipe failed because it doesn't exist.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     code(error) == Some(ERROR_FILE_NOT_FOUND)
 }
 
-/// Whether a transfer failed because nobody has the other end any more.
+/// Returns whether a transfer failed because the peer's end is closed.
 pub(crate) fn is_end(error: &io::Error) -> bool {
     matches!(code(error), Some(ERROR_BROKEN_PIPE | ERROR_NO_DATA | ERROR_PIPE_NOT_CONNECTED | ERROR_BAD_PIPE))
 }
 
-/// Whether a transfer was cancelled before it was finished.
+/// Returns whether a transfer was cancelled before it was finished.
 pub(crate) fn is_cancelled(error: &io::Error) -> bool {
     code(error) == Some(ERROR_OPERATION_ABORTED)
 }
 
-/// A name that nobody else uses or can foresee.
+/// Returns a name that is unique and can't be guessed.
 fn unlikely_name() -> String {
     use std::hash::{BuildHasher, RandomState};
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-//! Processes: creating one from a finished plan, ending it, and what identifies it.
+//! Processes: creating, terminating, exit status, and identity.
 
 use std::fmt;
 use std::io;
@@ -24,28 +24,28 @@ use super::io::Owned;
 use super::{Argument, Effects, Outcome, Slot, SysResult, Table, always, ask, call, handle, succeeded};
 use crate::handle::{Access, HandleValue};
 
-/// All that `CreateProcessW` is told. Texts end with NUL.
+/// The arguments for `CreateProcessW`. All texts end with NUL.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) application: Vec<u16>,
     pub(crate) command_line: Vec<u16>,
-    /// `None`: a copy of ours.
+    /// The environment block; `None` stands for a copy of this process's.
     pub(crate) environment: Option<Vec<u16>>,
-    /// `None`: ours.
+    /// The working directory; `None` stands for this process's.
     pub(crate) directory: Option<Vec<u16>>,
     pub(crate) creation_flags: u32,
     pub(crate) suspended: bool,
-    /// The three standard streams; those that the child has must be in `inherit` too.
+    /// The three standard streams. The handles of inherited ones must also be in `inherit`.
     pub(crate) streams: [Option<HandleValue>; 3],
-    /// Exactly these inheritable handles reach the child.
+    /// The inheritable handles that the child gets, and no others.
     pub(crate) inherit: Vec<HandleValue>,
-    /// The process in whose table they are, if it isn't ours; it becomes the child's parent.
+    /// The process that owns these handles, if it isn't this one. It becomes the child's parent.
     pub(crate) parent: Option<BorrowedHandle<'a>>,
-    /// The job in which the process is from its first moment.
+    /// The job that the process belongs to from its creation on.
     pub(crate) job: Option<BorrowedHandle<'a>>,
 }
 
-/// A process that was just created, and its first thread.
+/// A process that was just created, and its main thread.
 #[derive(Debug)]
 pub(crate) struct Created {
     pub(crate) process: Owned,
@@ -53,18 +53,19 @@ pub(crate) struct Created {
     pub(crate) id: u32,
 }
 
-/// The creation flag that is a type of its own.
+/// The creation flag for a suspended process, for which upper layers have a type of its own.
 pub(crate) const SUSPENDED: u32 = CREATE_SUSPENDED;
 
-/// The creation flag of a process without a console.
+/// The creation flag for a process without a console.
 pub(crate) const DETACHED: u32 = DETACHED_PROCESS;
 
 /// Creates a process.
 ///
-/// 1. Without handles to inherit there is no list: an empty one is an error, and inheritance is switched off
-///    whole.
-/// 2. The streams are always given, if only as NULL: without them a console program would get copies of ours.
-/// 3. The attributes hold pointers into the three arrays, so these live until the process is there.
+/// 1. With no handle to inherit, the handle list is left out, because an empty list is an error, and
+///    `bInheritHandles` is false.
+/// 2. The standard streams are always set, if only to NULL. Otherwise a console program would get copies of this
+///    process's streams.
+/// 3. The attribute list points into the three arrays, so they must live until the process has been created.
 pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
     let inherit: Vec<RawHandle> = plan.inherit.iter().copied().map(handle::raw).collect();
     let job: Vec<RawHandle> = plan.job.iter().map(AsRawHandle::as_raw_handle).collect();
@@ -88,7 +89,7 @@ pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
     if plan.suspended {
         flags |= CREATE_SUSPENDED;
     }
-    // The call may write into the command line.
+    // `CreateProcessW` may write to the command line.
     let mut command_line = plan.command_line.clone();
     let mut created = PROCESS_INFORMATION::default();
     let arguments = [
@@ -99,11 +100,11 @@ pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
         ("parent", Argument::Process(plan.parent.unwrap_or(current()))),
     ];
     let arguments = &arguments[..if plan.parent.is_some() { 5 } else { 4 }];
-    let told = call("CreateProcessW", arguments, || {
-        // SAFETY: all texts end with NUL (the environment with two) and live through the call, the command
-        // line in a buffer of our own; the startup structure has the size that it names, and its attribute
-        // list and the handles that the list points to live until the end of this function; `created` is a
-        // live place for the answer.
+    let reported = call("CreateProcessW", arguments, || {
+        // SAFETY: the application, the command line and the directory end with NUL, and the environment block with two;
+        // all live during the call. The command line is in a mutable buffer of its own. The startup structure has the
+        // size in `cb`; its attribute list, and the handles to which the list points, live until the end of this
+        // function. `created` is a live variable for the answer.
         let answer = unsafe {
             CreateProcessW(
                 plan.application.as_ptr(),
@@ -120,18 +121,20 @@ pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
         };
         succeeded(answer)?;
         let created = Created {
-            // SAFETY: the call succeeded, so this is a handle made for us just now.
+            // SAFETY: the successful call has just opened this handle for this process, and `created` is its only
+            // copy, so no other owner exists.
             process: unsafe { OwnedHandle::from_raw_handle(created.hProcess) }.into(),
-            // SAFETY: likewise.
+            // SAFETY: the successful call has just opened this handle for this process, and `created` is its only
+            // copy, so no other owner exists.
             thread: unsafe { OwnedHandle::from_raw_handle(created.hThread) }.into(),
             id: created.dwProcessId,
         };
         Ok(Reported { created, plan })
     })?;
-    Ok(told.created)
+    Ok(reported.created)
 }
 
-/// What was created, and by which plan.
+/// The event's view of a new process: the process, and the plan with its inherited handles.
 struct Reported<'a> {
     created: Created,
     plan: &'a Plan<'a>,
@@ -146,7 +149,7 @@ impl Outcome for Reported<'_> {
         let Self { created, plan } = self;
         created.process.effects(to)?;
         created.thread.effects(to)?;
-        // Inheritance keeps the value, and takes it from the parent.
+        // An inherited handle has the same value in the child as in the parent.
         let parent = plan.parent.map_or(Table::Own, Table::Of);
         plan.inherit.iter().try_for_each(|value| {
             let value = value.get().into();
@@ -155,29 +158,31 @@ impl Outcome for Reported<'_> {
     }
 }
 
-/// The attributes of a process to be created. Each is an array of handles, which the list only points to.
+/// A list of attributes for a new process. Each attribute is an array of handles, to which the list only points.
 struct AttributeList<'a> {
-    // Of usize, so that it is aligned as the list wants it.
+    // The elements are `usize` for the alignment that the list needs.
     buffer: Vec<usize>,
     handles: PhantomData<&'a [RawHandle]>,
 }
 
 impl<'a> AttributeList<'a> {
-    /// A list of those attributes that have any handles.
+    /// Creates a list of those attributes that have handles.
     fn new(attributes: [(u32, &'a [RawHandle]); 3]) -> SysResult<Self> {
         const MOST: u32 = 3;
         let mut size = 0;
-        // SAFETY: without a buffer the call only writes the size, and is documented to fail.
+        // SAFETY: with a null list, the call only writes the required size to `size`, which is live. It is documented
+        // to fail in this case.
         let _ = unsafe { InitializeProcThreadAttributeList(null_mut(), MOST, 0, &raw mut size) };
         let mut buffer = vec![0_usize; size.div_ceil(size_of::<usize>())];
         call("InitializeProcThreadAttributeList", &[("most", MOST.into())], || {
-            // SAFETY: the buffer has the size that the same call asked for.
+            // SAFETY: the buffer is writable and at least `size` bytes large, the size that the same call returned
+            // for this number of attributes.
             let answer = unsafe {
                 InitializeProcThreadAttributeList(buffer.as_mut_ptr().cast(), MOST, 0, &raw mut size)
             };
             succeeded(answer)
         })?;
-        // From here on the list is deleted whatever happens.
+        // From here on, the list is deleted when `list` is dropped, even if a step fails.
         let mut list = Self { buffer, handles: PhantomData };
         for (attribute, handles) in attributes {
             if !handles.is_empty() {
@@ -190,8 +195,8 @@ impl<'a> AttributeList<'a> {
     fn set(&mut self, attribute: u32, handles: &'a [RawHandle]) -> SysResult<()> {
         let arguments = [("attribute", Argument::Flags(attribute)), ("handles", handles.len().into())];
         call("UpdateProcThreadAttribute", &arguments, || {
-            // SAFETY: the list was initialized with room for it; the handles outlive the list by its
-            // lifetime.
+            // SAFETY: the list was initialized with room for three attributes, and each is set once. The list keeps
+            // the pointer to `handles`, whose lifetime `'a` is part of the list's type, so they outlive it.
             let answer = unsafe {
                 UpdateProcThreadAttribute(
                     self.as_mut_ptr(),
@@ -215,17 +220,17 @@ impl<'a> AttributeList<'a> {
 impl Drop for AttributeList<'_> {
     fn drop(&mut self) {
         let _ = always("DeleteProcThreadAttributeList", &[], || {
-            // SAFETY: the list was initialized, and nobody uses it any more.
+            // SAFETY: the list was initialized by `new` and isn't used after this drop.
             unsafe { DeleteProcThreadAttributeList(self.as_mut_ptr()) };
             Ok(())
         });
     }
 }
 
-/// Lets the first thread of a suspended process run.
+/// Resumes the main thread of a suspended process.
 pub(crate) fn resume(thread: BorrowedHandle<'_>) -> SysResult<()> {
     call("ResumeThread", &[("thread", thread.into())], || {
-        // SAFETY: the handle is borrowed, so it is open.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a thread.
         match unsafe { ResumeThread(thread.as_raw_handle()) } {
             u32::MAX => Err(io::Error::last_os_error()),
             _ => Ok(()),
@@ -233,20 +238,22 @@ pub(crate) fn resume(thread: BorrowedHandle<'_>) -> SysResult<()> {
     })
 }
 
-/// Ends a process with the exit code 1. Only begins it: the process is gone when a wait for it says so.
+/// Starts to terminate a process, with the exit code 1. A wait tells when it has exited.
 pub(crate) fn terminate(process: BorrowedHandle<'_>) -> SysResult<()> {
     call("TerminateProcess", &[("", Argument::Process(process)), ("exit code", 1_u32.into())], || {
-        // SAFETY: the handle is borrowed, so it is open.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process.
         let answer = unsafe { TerminateProcess(process.as_raw_handle(), 1) };
         succeeded(answer)
     })
 }
 
-/// The exit status of a process that has ended. A running one answers 259, which an ended one can too.
+/// Returns the exit status of a process that has exited. For a running process the code is 259 (`STILL_ACTIVE`),
+/// which a process can also exit with.
 pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> SysResult<Option<ExitStatus>> {
     let code = ask("GetExitCodeProcess", &[("", Argument::Process(process))], || {
         let mut code = 0;
-        // SAFETY: the handle is borrowed, so it is open; `code` is a live place for the answer.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. `code` is a live
+        // variable for the answer.
         let answer = unsafe { GetExitCodeProcess(process.as_raw_handle(), &raw mut code) };
         succeeded(answer)?;
         Ok(code)
@@ -254,26 +261,28 @@ pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> SysResult<Option<ExitS
     Ok(Some(ExitStatus::from_raw(code)))
 }
 
-/// When this process was created.
+/// Returns this process's creation time.
 pub(crate) fn own_creation_time() -> SysResult<u64> {
     creation_time(current(), std::process::id())
 }
 
-/// Whether a process may be about to end: the system doesn't say.
+/// Returns whether a process may be exiting. Windows doesn't report that, so the answer is always `true`.
 pub(crate) fn may_be_ending(_id: u32) -> bool {
     true
 }
 
-/// Whether the system has forgotten the process. It doesn't, as long as there is a handle to it.
+/// Returns whether the error says that the process doesn't exist. Windows keeps a process as long as a handle to it
+/// is open, so it never does.
 pub(crate) fn is_missing(_: &io::Error) -> bool {
     false
 }
 
-/// When a process was created, in units of 100 ns since 1601.
+/// Returns the creation time of a process, in units of 100 ns since 1601.
 pub(crate) fn creation_time(process: BorrowedHandle<'_>, _id: u32) -> SysResult<u64> {
     ask("GetProcessTimes", &[("", Argument::Process(process))], || {
         let [mut created, mut exited, mut kernel, mut user] = [FILETIME::default(); 4];
-        // SAFETY: the handle is borrowed, so it is open; the four are live places for the answers.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. The four pointers
+        // refer to live variables for the answers.
         let answer = unsafe {
             GetProcessTimes(
                 process.as_raw_handle(),
@@ -288,43 +297,47 @@ pub(crate) fn creation_time(process: BorrowedHandle<'_>, _id: u32) -> SysResult<
     })
 }
 
-/// The id of the process that a handle refers to, if the handle carries the right to ask. The question is for
-/// telling of calls, and not told of itself.
+/// Returns the id of the process that a handle refers to, if the handle carries the right to query it. The query is
+/// made for events, and has no event itself.
 pub(crate) fn id_of(process: BorrowedHandle<'_>) -> Option<u32> {
-    // SAFETY: the handle is borrowed, so it is open.
+    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. The call accesses no
+    // memory of this process.
     let id = unsafe { GetProcessId(process.as_raw_handle()) };
     (id != 0).then_some(id)
 }
 
-/// The same as part of what is done, and told of.
+/// Does the same as a part of an operation, with an event.
 pub(crate) fn ask_for_id(process: BorrowedHandle<'_>) -> Option<u32> {
-    let asked = ask("GetProcessId", &[("handle", process.into())], || {
+    let id = ask("GetProcessId", &[("handle", process.into())], || {
         id_of(process).ok_or_else(io::Error::last_os_error)
     });
-    asked.ok()
+    id.ok()
 }
 
-/// The ids of a thread and of its process, if the handle carries the right to ask. For names, so not told of
-/// either.
+/// Returns the ids of a thread and of its process, if the handle carries the right to query them. The query is made
+/// for names, and has no event.
 pub(crate) fn ids_of_thread(thread: BorrowedHandle<'_>) -> Option<(u32, u32)> {
-    // SAFETY: the handle is borrowed, so it is open.
+    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a thread. The call accesses no
+    // memory of this process.
     let id = unsafe { GetThreadId(thread.as_raw_handle()) };
-    // SAFETY: as above.
+    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a thread. The call accesses no
+    // memory of this process.
     let process = unsafe { GetProcessIdOfThread(thread.as_raw_handle()) };
     (id != 0 && process != 0).then_some((id, process))
 }
 
-/// This process, for calls that want a process.
+/// Returns the pseudo handle of this process.
 pub(crate) fn current() -> BorrowedHandle<'static> {
     handle::current_process()
 }
 
-/// The id of the process that created this one, or that its creator named as its parent. It may have ended,
-/// and the number may be another's by now.
+/// Returns the id of this process's parent: the process that created it, or the one that its creator named as the
+/// parent. The parent may have exited, and its id may belong to another process by now.
 pub(crate) fn parent_id() -> SysResult<u32> {
     ask("NtQueryInformationProcess", &[("", Argument::Process(current()))], || {
         let mut answer = PROCESS_BASIC_INFORMATION::default();
-        // SAFETY: the structure is the one of this class, with its own size.
+        // SAFETY: the pseudo handle is always valid. `answer` is the structure of this information class, it is live
+        // and writable, and the length is its size.
         let status = unsafe {
             NtQueryInformationProcess(
                 current().as_raw_handle(),
@@ -339,16 +352,17 @@ pub(crate) fn parent_id() -> SysResult<u32> {
     })
 }
 
-/// A process by its id, with these rights.
+/// Opens a process by its id, with these rights.
 pub(crate) fn open(id: u32, access: Access) -> SysResult<Owned> {
     let arguments = [("", Argument::ProcessId(id)), ("access", Argument::Flags(access.bits()))];
     call("OpenProcess", &arguments, || {
-        // SAFETY: the call takes numbers.
+        // SAFETY: all arguments of `OpenProcess` are numbers, and the call accesses no memory of this process.
         let raw = unsafe { OpenProcess(access.bits(), 0, id) };
         if raw.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the handle was made for us just now.
+        // SAFETY: the successful call has just opened this handle for this process, and `raw` is its only copy, so no
+        // other owner exists.
         Ok(unsafe { OwnedHandle::from_raw_handle(raw) }.into())
     })
 }
@@ -362,7 +376,7 @@ mod tests {
     use crate::sys::create_object;
 
     #[test]
-    fn what_is_no_thread_is_neither_resumed_nor_known() -> io::Result<()> {
+    fn thread_and_process_calls_fail_on_other_objects() -> io::Result<()> {
         let event = create_object::event(true)?;
         assert!(resume(event.as_handle()).is_err());
         assert_eq!(ids_of_thread(event.as_handle()), None);
@@ -372,8 +386,8 @@ mod tests {
     }
 
     #[test]
-    fn this_process_was_created_lately() -> io::Result<()> {
-        // From 1601 to 1970.
+    fn creation_time_of_this_process_is_recent() -> io::Result<()> {
+        // The time from 1601 to 1970.
         const EPOCH: Duration = Duration::from_secs(11_644_473_600);
         let created = Duration::from_micros(own_creation_time()? / 10);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)? + EPOCH;

@@ -1,11 +1,11 @@
-//! The rights with which objects travel.
+//! The rights that a copy of a handle carries when it is passed on.
 
 use crate::handle::Access;
 
-/// Which rights a copy of a handle has; `None` keeps those that the handle carries.
+/// The access of a copied handle; `None` keeps the access of the original.
 pub(crate) type Rights = Option<Access>;
 
-/// Those that a handle of no kind in particular travels with.
+/// The rights for a handle of unspecified kind.
 pub(crate) const SAME: Rights = None;
 pub(crate) const EVENT: Rights = Some(Access::EVENT_USE);
 pub(crate) const SEMAPHORE: Rights = Some(Access::SEMAPHORE_USE);

@@ -1,4 +1,4 @@
-//! Handle tables, by the system's list.
+//! Handle tables, from the system's list of all handles.
 
 use std::io;
 use std::ptr::null_mut;
@@ -10,15 +10,15 @@ use super::grow_buffer::with_room;
 use super::{Argument, SysError, SysResult, ask};
 use crate::handle::{Access, HandleValue};
 
-/// The class that windows-sys doesn't name. The older one has only 16 bits for a process's id.
+/// An information class that windows-sys doesn't define. The older class has only 16 bits for a process id.
 const SYSTEM_EXTENDED_HANDLE_INFORMATION: SYSTEM_INFORMATION_CLASS = 64;
 
-/// `OBJ_PROTECT_CLOSE` and `OBJ_INHERIT` among a handle's attributes.
+/// The attributes `OBJ_PROTECT_CLOSE` and `OBJ_INHERIT` of a handle.
 const OBJ_PROTECT_CLOSE: u32 = 1;
 const OBJ_INHERIT: u32 = 2;
 
-/// `SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX`. The list of them follows two words, of which the first is their
-/// number.
+/// The native `SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX`. The list of these entries follows two words, the first of which is
+/// their number.
 #[repr(C)]
 struct SystemHandle {
     object: usize,
@@ -31,7 +31,7 @@ struct SystemHandle {
     reserved: u32,
 }
 
-/// What is known of a handle beside its value.
+/// Further information about a handle: its access.
 pub(crate) type Carries = Access;
 
 /// A handle in the system's list.
@@ -39,34 +39,34 @@ pub(crate) type Carries = Access;
 pub(crate) struct Listed {
     pub(crate) value: HandleValue,
     pub(crate) access: Access,
-    /// Where the kernel has its object; zero if it doesn't tell.
+    /// The address of the object in the kernel; zero if the kernel hides it.
     pub(crate) object: usize,
-    /// Which kind it is, by a number that each start of the system gives anew.
+    /// The object's type, as an index that can change with each boot.
     pub(crate) kind: u16,
     pub(crate) inheritable: bool,
     pub(crate) protected: bool,
 }
 
-/// The handles of this process that a child created with inheritance of all would get. What was inherited is
-/// among them until its flag is cleared.
+/// Returns the handles of this process that a child would get if it were created with all inheritable handles. An
+/// inherited handle is included until its flag is cleared.
 pub(crate) fn inheritable() -> SysResult<Vec<(HandleValue, Carries)>> {
     let handles = handles_of(std::process::id())?;
     let inheritable = handles.into_iter().filter(|handle| handle.inheritable);
     Ok(inheritable.map(|handle| (handle.value, handle.access)).collect())
 }
 
-/// The handles of a process.
+/// Returns the handles of a process.
 pub(crate) fn handles_of(process: u32) -> SysResult<Vec<Listed>> {
     const ASK: &str = "NtQuerySystemInformation";
     const FIRST: usize = 32 * 1024;
     const MOST: usize = FIRST << 12;
-    // The table grows while it is asked for; twice the room is enough in the end.
+    // The table can grow between two calls; doubling the buffer catches up with it.
     with_room(ASK, FIRST, MOST, |buffer: &mut [u64]| {
         let size = u32::try_from(size_of_val(buffer))
             .map_err(|error| SysError::new(ASK, io::Error::other(error)))?;
         let arguments = [("all handles", Argument::Yes), ("room", size.into())];
         let is_all = ask(ASK, &arguments, || {
-            // SAFETY: the buffer has that size, and the call writes no more.
+            // SAFETY: the buffer is live and writable, and the call writes at most the given size to it.
             let status = unsafe {
                 NtQuerySystemInformation(
                     SYSTEM_EXTENDED_HANDLE_INFORMATION,
@@ -84,17 +84,18 @@ pub(crate) fn handles_of(process: u32) -> SysResult<Vec<Listed>> {
     })
 }
 
-/// Those handles of an answer that are a process's.
+/// Returns the handles of one process from the system's answer.
 fn those_of(process: u32, answer: &[u64]) -> Vec<Listed> {
     const HEADER: usize = 2 * size_of::<usize>();
     let room = (size_of_val(answer) - HEADER) / size_of::<SystemHandle>();
-    // SAFETY: the first word of the answer is the number of entries; the buffer is aligned and large enough
-    // for it.
+    // SAFETY: the buffer consists of `u64`s, so it is large enough and aligned for a `usize`, and is initialized. The
+    // first word is the number of entries; `min` limits it to the entries that fit into the buffer.
     let count = unsafe { answer.as_ptr().cast::<usize>().read() }.min(room);
-    // SAFETY: the buffer is longer than the header.
+    // SAFETY: the buffer is longer than the two words of the header, because callers pass buffers with room for several
+    // entries. So the pointer stays within the buffer.
     let first = unsafe { answer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
-    // SAFETY: the answer has that many entries, for which the buffer has room; any bits are values of their
-    // integers.
+    // SAFETY: `count` is at most the number of entries that fit behind the header, the buffer is aligned for them and
+    // initialized, and they consist of integers, for which any bits are valid.
     let handles = unsafe { std::slice::from_raw_parts(first, count) };
     let listed = |handle: &SystemHandle| {
         Some(Listed {
@@ -114,15 +115,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_as_far_as_there_is_one() {
-        // Eleven entries, of which the first three and the last two are this process's; only ten and a bit
-        // are the answer.
+    fn entries_are_read_up_to_the_end_of_the_answer() {
+        // The buffer has eleven entries, of which the first three and the last two belong to this process. The answer
+        // passed to the function ends in the middle of the eleventh.
         let words = size_of::<SystemHandle>() / 8;
         let mut answer = vec![0_u64; 2 + 11 * words];
         let length = 2 + 10 * words + 1;
-        for (place, entry) in answer[2..].chunks_exact_mut(words).enumerate() {
-            let process = if matches!(place, 0..3 | 9..) { 8 } else { 12 };
-            let value = 4 * (place as u64 + 1);
+        for (index, entry) in answer[2..].chunks_exact_mut(words).enumerate() {
+            let process = if matches!(index, 0..3 | 9..) { 8 } else { 12 };
+            let value = 4 * (index as u64 + 1);
             entry.copy_from_slice(&[0x1000, process, value, 0x2_0000_001f_0003, 0][..words]);
         }
         let values = |answer: &[u64]| {
@@ -132,7 +133,7 @@ mod tests {
             answer[0] = count;
             assert_eq!(values(&answer), expected, "{count}");
         }
-        // However much it says that it is.
+        // A count beyond the answer is limited to it.
         answer[0] = u64::MAX;
         assert_eq!(values(&answer), [4, 8, 12, 40]);
     }

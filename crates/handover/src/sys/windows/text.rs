@@ -1,4 +1,4 @@
-//! Text as the API takes it, and what only the system knows about text.
+//! Text in the form that Win32 takes, and comparisons that depend on the system.
 
 use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
@@ -13,15 +13,15 @@ use windows_sys::Win32::System::SystemInformation::{GetSystemDirectoryW, GetWind
 use super::grow_buffer::with_room;
 use super::{Outcome, SysError, SysResult, ask};
 
-/// UTF-16 with the NUL that ends it.
+/// Converts a text to UTF-16 with a terminating NUL.
 pub(crate) fn wide(text: &OsStr) -> Vec<u16> {
     text.encode_wide().chain(Some(0)).collect()
 }
 
-/// The order in which the system keeps the names of environment variables, blind to case.
+/// Compares two names of environment variables as the system does: by code unit, ignoring case.
 pub(crate) fn compare_ignoring_case(left: &[u16], right: &[u16]) -> Ordering {
     let length = |text: &[u16]| i32::try_from(text.len()).unwrap_or(i32::MAX);
-    // SAFETY: both texts are passed with their lengths, and are only read.
+    // SAFETY: each pointer is passed with at most the number of units behind it, and the call only reads them.
     let answer =
         unsafe { CompareStringOrdinal(left.as_ptr(), length(left), right.as_ptr(), length(right), 1) };
     match answer {
@@ -31,22 +31,24 @@ pub(crate) fn compare_ignoring_case(left: &[u16], right: &[u16]) -> Ordering {
     }
 }
 
-/// Whether two names are one variable's.
+/// Returns whether two names denote the same environment variable.
 pub(crate) fn is_same_variable(one: &OsStr, other: &OsStr) -> bool {
     let units = |text: &OsStr| text.encode_wide().collect::<Vec<u16>>();
     compare_ignoring_case(&units(one), &units(other)).is_eq()
 }
 
-/// This process's environment block: each variable ends with NUL, and the block with one more.
+/// Returns this process's environment block. Each variable ends with NUL, and the block with one more.
 pub(crate) fn own_environment() -> SysResult<Vec<u16>> {
     ask("GetEnvironmentStringsW", &[], || {
-        // SAFETY: the call takes nothing; it makes a copy for the caller, who frees it.
+        // SAFETY: the call takes no arguments. It returns a copy of the environment, which the caller owns and has to
+        // free.
         let block = unsafe { GetEnvironmentStringsW() };
         if block.is_null() { Err(io::Error::last_os_error()) } else { Ok(Units(copied(block))) }
     })
     .map(|Units(units)| units)
 }
 
+/// UTF-16 code units.
 struct Units(Vec<u16>);
 
 impl Outcome for Units {
@@ -55,10 +57,11 @@ impl Outcome for Units {
     }
 }
 
-/// A copy of such a block, which is freed.
+/// Copies an environment block and frees the original.
 fn copied(block: *mut u16) -> Vec<u16> {
     let unit = |at: usize| {
-        // SAFETY: nothing is read behind the NUL where a variable would begin, which ends the block.
+        // SAFETY: the loops below read only up to the block's last NUL, where another variable would begin, so `at`
+        // is within the block.
         unsafe { block.wrapping_add(at).read() }
     };
     let mut length = 0;
@@ -68,40 +71,42 @@ fn copied(block: *mut u16) -> Vec<u16> {
         }
         length += 1;
     }
-    // SAFETY: so far, the block was found to reach.
+    // SAFETY: the loops above have read all units from `block` up to this length, so they are one initialized range
+    // within the block.
     let copy = unsafe { std::slice::from_raw_parts(block, length + 1) }.to_vec();
-    // SAFETY: the block is the call's copy for us, and nobody uses it any more.
+    // SAFETY: `GetEnvironmentStringsW` returned the block to this process, it has been copied, and nothing uses it
+    // afterwards.
     unsafe { FreeEnvironmentStringsW(block) };
     copy
 }
 
-/// The folder of the system's own programs.
+/// Returns the system directory, which contains the system's own programs.
 pub(crate) fn system_directory() -> SysResult<PathBuf> {
     folder("GetSystemDirectoryW", |buffer, length| {
-        // SAFETY: the buffer has that length, and the call writes no more.
+        // SAFETY: `folder` passes a writable buffer and its length, and the call writes no more units than that.
         unsafe { GetSystemDirectoryW(buffer, length) }
     })
 }
 
-/// The folder of Windows.
+/// Returns the Windows directory.
 pub(crate) fn windows_directory() -> SysResult<PathBuf> {
     folder("GetWindowsDirectoryW", |buffer, length| {
-        // SAFETY: the buffer has that length, and the call writes no more.
+        // SAFETY: `folder` passes a writable buffer and its length, and the call writes no more units than that.
         unsafe { GetWindowsDirectoryW(buffer, length) }
     })
 }
 
-/// Asks for a path, with a larger buffer if the first is too small.
+/// Queries a path, and repeats the call with a larger buffer if the path didn't fit.
 fn folder(name: &'static str, get: impl Fn(*mut u16, u32) -> u32) -> SysResult<PathBuf> {
     with_room(name, 260, 1 << 16, |buffer: &mut [u16]| {
-        let room =
+        let length =
             u32::try_from(buffer.len()).map_err(|error| SysError::new(name, io::Error::other(error)))?;
-        let answer = ask(name, &[("room", room.into())], || {
-            let answer = get(buffer.as_mut_ptr(), room);
+        let answer = ask(name, &[("room", length.into())], || {
+            let answer = get(buffer.as_mut_ptr(), length);
             if answer == 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
         })?;
-        // How long it is, or how much room it takes.
-        Ok((answer < room).then(|| OsString::from_wide(&buffer[..answer as usize]).into()))
+        // The answer is the length of the path, or the required size of the buffer if it was too small.
+        Ok((answer < length).then(|| OsString::from_wide(&buffer[..answer as usize]).into()))
     })
 }
 
@@ -110,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systems_folders_are_where_its_files_are() -> io::Result<()> {
+    fn system_directories_contain_the_systems_files() -> io::Result<()> {
         assert!(system_directory()?.join("kernel32.dll").is_file());
         let windows = windows_directory()?;
         assert!(windows.is_absolute() && windows.is_dir());
@@ -118,31 +123,31 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_needs_more_room_gets_it() -> io::Result<()> {
-        // As the calls do: how much is written, or how much room it takes, with the NUL.
+    fn folder_grows_the_buffer_for_a_longer_path() -> io::Result<()> {
+        // Like the real calls, it returns the written length, or the required size including the NUL.
         let long = |buffer: *mut u16, length: u32| {
             if length <= 1000 {
                 return 1001;
             }
-            // SAFETY: the buffer has that length, which is more.
+            // SAFETY: the buffer is writable and `length` units long, which is more than 1000 here.
             unsafe { std::slice::from_raw_parts_mut(buffer, 1000) }.fill(u16::from(b'n'));
             1000
         };
         assert_eq!(folder("a test", long)?.as_os_str().len(), 1000);
         assert!(folder("a test", |_, _| 0).is_err());
-        // It just doesn't fit, or just does.
+        // These paths just fit or just don't.
         let exact =
-            |needed: u32| move |_: *mut u16, room: u32| if needed < room { needed } else { needed + 1 };
+            |needed: u32| move |_: *mut u16, length: u32| if needed < length { needed } else { needed + 1 };
         assert_eq!(folder("a test", exact(260))?.as_os_str().len(), 260);
         assert_eq!(folder("a test", exact(259))?.as_os_str().len(), 259);
         Ok(())
     }
 
     #[test]
-    fn an_environment_ends_with_two_nuls() -> io::Result<()> {
+    fn environment_block_ends_with_two_nuls() -> io::Result<()> {
         let block = own_environment()?;
-        let at_its_end = block.len() - 2;
-        assert!(block.windows(2).position(|pair| pair == [0, 0]).is_some_and(|place| place == at_its_end));
+        let last_two = block.len() - 2;
+        assert!(block.windows(2).position(|pair| pair == [0, 0]).is_some_and(|index| index == last_two));
         Ok(())
     }
 }

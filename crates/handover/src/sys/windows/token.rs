@@ -1,4 +1,4 @@
-//! Users, and objects that are for one user alone.
+//! Users, and security descriptors for new objects.
 
 use std::ffi::{OsStr, c_void};
 use std::io;
@@ -19,23 +19,26 @@ use super::io::Owned;
 use super::text::wide;
 use super::{Answered, Argument, SysResult, ask, call, size_of_u32, succeeded};
 
-/// The security identifier of the user that a process runs as, in its usual spelling: `S-1-5-21-…`.
+/// Returns the security identifier (SID) of the user that a process runs as, in the usual notation `S-1-5-21-…`.
 pub(crate) fn of_process(process: BorrowedHandle<'_>) -> SysResult<String> {
     let arguments = [("", Argument::Process(process)), ("access", Argument::Flags(TOKEN_QUERY))];
     let token = call("OpenProcessToken", &arguments, || {
         let mut token = null_mut();
-        // SAFETY: the handle is borrowed, so it is open; `token` is a live place for the answer.
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. `token` is a live
+        // variable for the answer.
         let answer = unsafe { OpenProcessToken(process.as_raw_handle(), TOKEN_QUERY, &raw mut token) };
         succeeded(answer)?;
-        // SAFETY: the handle was made for us just now.
+        // SAFETY: the successful call has just opened this handle for this process, and `token` is its only copy, so
+        // no other owner exists.
         Ok(Owned::from(unsafe { OwnedHandle::from_raw_handle(token) }))
     })?;
 
-    // Of u64, so that the structure in front is aligned. The longest identifier has 68 bytes.
+    // The elements are `u64` for the alignment of the structure at the front. A SID has at most 68 bytes.
     let mut buffer = [0_u64; 32];
     let mut length = 0;
     ask("GetTokenInformation", &[("token", (&token).into()), ("user", Argument::Yes)], || {
-        // SAFETY: the token is open, and the call writes no more to the buffer than the size given with it.
+        // SAFETY: the token is open, because this function owns it. The buffer is live and writable, the call writes
+        // at most its given size, and `length` is a live variable.
         let answer = unsafe {
             GetTokenInformation(
                 token.as_raw_handle(),
@@ -47,20 +50,22 @@ pub(crate) fn of_process(process: BorrowedHandle<'_>) -> SysResult<String> {
         };
         succeeded(answer)
     })?;
-    // SAFETY: the call has put this structure at the start of the buffer, which is large and aligned enough
-    // for it.
+    // SAFETY: the successful call has written a `TOKEN_USER` to the start of the buffer, which is large enough and
+    // aligned for it.
     let TOKEN_USER { User: SID_AND_ATTRIBUTES { Sid: sid, .. } } =
         unsafe { buffer.as_ptr().cast::<TOKEN_USER>().read() };
 
     ask("ConvertSidToStringSidW", &[], || {
         let mut text = null_mut();
-        // SAFETY: the identifier is in the buffer, which lives on; `text` is a live place for the answer.
+        // SAFETY: `sid` points to the SID in `buffer`, which is alive and unchanged since the call that filled it.
+        // `text` is a live variable for the answer.
         let answer = unsafe { ConvertSidToStringSidW(sid, &raw mut text) };
         succeeded(answer)?;
         let text = Local(text.cast());
         let mut units = Vec::new();
         loop {
-            // SAFETY: the text ends with NUL, behind which nothing is read.
+            // SAFETY: the text ends with NUL. The loop stops there, so this unit is within the text, which `text`
+            // keeps allocated.
             let unit = unsafe { text.0.cast::<u16>().wrapping_add(units.len()).read() };
             if unit == 0 {
                 return String::from_utf16(&units).map_err(io::Error::other);
@@ -70,35 +75,36 @@ pub(crate) fn of_process(process: BorrowedHandle<'_>) -> SysResult<String> {
     })
 }
 
-/// Memory that the system has allocated for us.
+/// Memory that the system allocated with `LocalAlloc` for this process.
 #[derive(Debug)]
 struct Local(*mut c_void);
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // SAFETY: the memory is ours, by the documentation of the call that gave it, and nobody uses it any
-        // more.
+        // SAFETY: the calls that returned this memory are documented to leave it to the caller to free it with
+        // `LocalFree`. This object is its only owner and isn't used after its drop.
         unsafe { LocalFree(self.0) };
     }
 }
 
-/// What a new object is protected with.
+/// The security descriptor of a new object.
 #[derive(Debug)]
 pub(crate) struct Protection(Local);
 
-// SAFETY: the descriptor is never changed, and freed by whoever has it last.
+// SAFETY: the descriptor is heap memory that belongs to the process, not to a thread, so any thread may use and free
+// it.
 unsafe impl Send for Protection {}
-// SAFETY: likewise.
+// SAFETY: the descriptor is never changed after its creation, so several threads may read it at the same time.
 unsafe impl Sync for Protection {}
 
 impl Protection {
-    /// From a text of the security descriptor definition language.
+    /// Creates a security descriptor from its definition in SDDL.
     pub(crate) fn from_sddl(text: &str) -> SysResult<Self> {
         let units = wide(OsStr::new(text));
         ask("ConvertStringSecurityDescriptorToSecurityDescriptorW", &[("text", text.into())], || {
             let mut descriptor: PSECURITY_DESCRIPTOR = null_mut();
-            // SAFETY: the text ends with NUL; `descriptor` is a live place for the answer; its size isn't
-            // asked for.
+            // SAFETY: the text ends with NUL and lives during the call. `descriptor` is a live variable for the
+            // answer, and the size is optional and null.
             let answer = unsafe {
                 ConvertStringSecurityDescriptorToSecurityDescriptorW(
                     units.as_ptr(),
@@ -113,7 +119,8 @@ impl Protection {
         .map(|Answered(protection)| protection)
     }
 
-    /// As the calls that create objects take it, for as long as this lives.
+    /// Returns the attributes for the calls that create objects. They point to the descriptor, so they are valid only
+    /// as long as `self`.
     pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: size_of_u32::<SECURITY_ATTRIBUTES>(),

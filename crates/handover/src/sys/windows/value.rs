@@ -1,8 +1,8 @@
-//! Which numbers can be handles.
+//! The numbers that can be handles.
 
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 
-/// A handle of this process as a number.
+/// Returns the number of a handle of this process.
 #[inline]
 pub(crate) fn number_of(handle: BorrowedHandle<'_>) -> u64 {
     handle.as_raw_handle().expose_provenance() as u64
@@ -13,7 +13,7 @@ mod tests {
     use crate::handle::{HandleValue, InvalidValue};
 
     #[test]
-    fn what_no_table_can_hold_is_refused_with_the_reason() {
+    fn numbers_outside_any_handle_table_are_refused_with_the_reason() {
         for (text, reason) in [
             ("0", "NULL"),
             ("0x0", "NULL"),
