@@ -1,4 +1,4 @@
-//! `handover audit`: what the processes of a command inherit, and which of it nobody has listed.
+//! `handover audit`: finds the handles that a command's processes inherit although no parent listed them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,44 +11,44 @@ use handover::{Error, ObjectKind};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::exit::{Explained, Stop, code, json_text, print, remark};
+use crate::exit::{Stop, WithAdvice, code, json_text, print, remark};
 use crate::os::exit_code;
 use crate::run::seconds;
 use crate::table::{as_json, printable};
 
 const EXAMPLES: &str = "\
 Examples:
-  handover audit -- cargo test             in CI: fails if anything leaks
-  handover audit --own -- my-program       whatever this program has inherited itself
+  handover audit -- cargo test             in CI: fails if a handle leaks
+  handover audit --own -- my-program       ignores handles that leaked into handover itself
   handover audit --json --output leaks.json -- my-program
-  handover audit --allow kind:file -- make            its jobserver is a pipe
+  handover audit --allow kind:file -- make            allows the pipe of make's jobserver
 
-The command is started the ordinary way, under a debugger: each process that it starts is stopped before its first instruction, and its handle table is read. What it has inherited the ordinary way, less what it would have under an exact list (its three standard streams, and what its parent has listed for it by this library or as a service manager does) is a leak.
+The command runs under a debugger. Each process that it starts is stopped before its first instruction, and its handle table is read. Expected handles are the process's three standard streams, and the handles that its parent listed for it, with the handover library or as a service manager does. Every other inherited handle is a leak.
 
-The exit code is 1 if anything leaks or couldn't be seen, 3 if nothing does and the command failed. All processes are waited for, also those that the command leaves behind; at the timeout they are ended. In JSON, the standing of a handle is stream, stream, twice (a second handle to the same stream), listed, allowed or leaked.
+The exit code is 1 if a handle leaks or a process could not be inspected, and 3 if no handle leaks but the command failed. The audit waits for all processes, including those that outlive the command; at the timeout it kills them. In JSON, the origin of a handle is \"stream\", \"duplicate stream\" (a second handle to a standard stream), \"listed\", \"allowed\" or \"leaked\".
 
-Not for commands that are debuggers themselves; on Linux a program with the set-user-id bit runs without its rights.";
+Commands that are debuggers themselves can't be audited. On Linux, a program with the set-user-id bit runs without the rights of its owner.";
 
 /// Run a command and find the handles that leak into its processes
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// What may be inherited without being listed: `kind:KIND`, or `name:PART` of the object's name; can be given several times
-    #[arg(long, value_name = "WHAT", value_parser = allowed)]
+    /// Handles that don't count as leaks: `kind:KIND`, or `name:PART` for a part of the object's name; can be repeated
+    #[arg(long, value_name = "RULE", value_parser = allowed)]
     allow: Vec<Allowed>,
-    /// Find only what the command's own processes leak: keep from it what has leaked into this program
+    /// Find only the leaks of the command's own processes: don't pass on the handles that leaked into this program
     #[arg(long)]
     own: bool,
-    /// End the command, and all that it has started, after so many seconds, and report what was seen
+    /// Kill the command and all processes that it started after this many seconds, and report the processes seen by then
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
     timeout: Duration,
-    /// Print JSON when all is done
+    /// Write the report as JSON
     #[arg(long)]
     json: bool,
-    /// Write the report into this file: standard output is the command's too
+    /// Write the report to this file instead of standard output, which the command uses too
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Say each process as it starts
+    /// Print each process on standard error when it starts
     #[arg(long, short)]
     verbose: bool,
     /// The command, with its arguments
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 }
 
-/// What a user knows of and doesn't mind.
+/// A rule for handles that don't count as leaks.
 #[derive(Debug, Clone)]
 enum Allowed {
     Kind(String),
@@ -84,62 +84,64 @@ impl Allowed {
 
 pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     let [program, arguments @ ..] = options.command.as_slice() else {
-        return Err(Stop::usage("there is no command"));
+        return Err(Stop::usage("the command is missing"));
     };
     if options.own {
-        keep_what_came().map_err(|error| Stop::with_code(code::NOT_BEGUN, Explained(&error)))?;
+        clear_inherit_of_leaked_handles()
+            .map_err(|error| Stop::with_code(code::SETUP_FAILED, WithAdvice(&error)))?;
     }
     let mut command = Command::new(program);
     command.args(arguments);
-    // What was seen is said also if the command is ended before it is done.
+    // Collects the processes, so that the report is complete even if the timeout kills the command.
     let mut seen = Vec::new();
     let audit = Audit::new(command).watch(|started| {
         if options.verbose {
-            let leaks = started.leaks().filter(|entry| options.minds(entry)).count();
+            let leaks = started.leaks().filter(|entry| options.is_leak(entry)).count();
             let leaks = if leaks == 0 { String::new() } else { format!(": {}", counted(leaks, "leak")) };
-            remark(format_args!("{} begins, child of {}{leaks}", called(started), started.parent));
+            remark(format_args!("{} starts, child of process {}{leaks}", label(started), started.parent));
         }
         seen.push(started.clone());
     });
-    let (status, late) = match audit.run(options.timeout) {
+    let (status, timed_out) = match audit.run(options.timeout) {
         Ok(audit) => (Some(exit_code(audit.status)), None),
-        Err(late @ Error::TimedOut { .. }) => (None, Some(late)),
-        Err(error) => return Err(not_audited(&error)),
+        Err(error @ Error::TimedOut { .. }) => (None, Some(error)),
+        Err(error) => return Err(audit_failure(&error)),
     };
     let rows = rows(options, &seen);
     let leaks = rows.iter().filter(|row| row.leaks).count();
-    let blind = seen.iter().filter(|started| started.incomplete.is_some()).count();
+    let incomplete = seen.iter().filter(|started| started.incomplete.is_some()).count();
     let report = if options.json {
         json_text(&as_json_of(options, &seen, &rows, status))
     } else {
-        report(&seen, &rows, leaks, blind)
+        report(&seen, &rows, leaks, incomplete)
     };
     match write(options, &report) {
-        // A leak is one whether or not somebody reads of it.
-        Ok(()) | Err(Stop::NobodyReads) => {}
+        // The exit code reports a leak even if the reader of the report has gone.
+        Ok(()) | Err(Stop::OutputClosed) => {}
         Err(other) => return Err(other),
     }
-    match (late, leaks + blind, status.unwrap_or_default()) {
-        (Some(late), ..) => Err(Stop::with_code(code::LATE, Explained(&late))),
+    match (timed_out, leaks + incomplete, status.unwrap_or_default()) {
+        (Some(error), ..) => Err(Stop::with_code(code::TIMED_OUT, WithAdvice(&error))),
         (None, 0, 0) => Ok(()),
         (None, 0, status) => Err(Stop::with_code(
             code::COMMAND_FAILED,
-            format_args!("nothing leaks, but the command ended with {status}"),
+            format_args!("no handle leaks, but the command exited with code {status}"),
         )),
-        (None, ..) => Err(Stop::With(code::FAILED.into())),
+        (None, ..) => Err(Stop::Exit(code::FAILED.into())),
     }
 }
 
 fn write(options: &Options, report: &str) -> Result<(), Stop> {
     let Some(path) = &options.output else { return print(report) };
-    std::fs::write(path, report).map_err(|error| Stop::failed(format_args!("{}: {error}", path.display())))
+    std::fs::write(path, report)
+        .map_err(|error| Stop::failed(format_args!("cannot write the report to {}: {error}", path.display())))
 }
 
-/// Keeps from the command what this program has inherited without being told.
-fn keep_what_came() -> handover::Result<()> {
-    for unlisted in handover::leaked_handles()? {
-        match unlisted.clear_inherit() {
-            // What is closed doesn't leak.
+/// Clears the inherit flag of the handles that leaked into this process, so that the command does not inherit them.
+fn clear_inherit_of_leaked_handles() -> handover::Result<()> {
+    for leaked in handover::leaked_handles()? {
+        match leaked.clear_inherit() {
+            // The handle was closed in the meantime, so it can't leak.
             Ok(()) | Err(Error::InvalidHandle { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -147,18 +149,18 @@ fn keep_what_came() -> handover::Result<()> {
     Ok(())
 }
 
-fn not_audited(error: &Error) -> Stop {
+fn audit_failure(error: &Error) -> Stop {
     let code = match error {
         Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
-        Error::System { call, .. } if *call == crate::os::STARTING => code::NOT_STARTED,
-        _ => code::NOT_BEGUN,
+        Error::System { call, .. } if *call == crate::os::SPAWN_CALL => code::CANNOT_START,
+        _ => code::SETUP_FAILED,
     };
-    Stop::with_code(code, Explained(error))
+    Stop::with_code(code, WithAdvice(error))
 }
 
 impl Options {
-    /// Whether a handle that nobody has listed counts.
-    fn minds(&self, entry: &HandleEntry) -> bool {
+    /// Whether an unlisted handle counts as a leak.
+    fn is_leak(&self, entry: &HandleEntry) -> bool {
         !self.allow.iter().any(|allowed| allowed.allows(entry))
     }
 }
@@ -167,24 +169,24 @@ impl Options {
 struct Row<'a> {
     started: &'a AuditedProcess,
     entry: &'a HandleEntry,
-    standing: &'a Origin,
+    origin: &'a Origin,
     leaks: bool,
 }
 
 fn rows<'a>(options: &Options, seen: &'a [AuditedProcess]) -> Vec<Row<'a>> {
     let of = |started: &'a AuditedProcess| {
-        started.handles.iter().map(move |(entry, standing)| Row {
+        started.handles.iter().map(move |(entry, origin)| Row {
             started,
             entry,
-            standing,
-            leaks: *standing == Origin::Leaked && options.minds(entry),
+            origin,
+            leaks: *origin == Origin::Leaked && options.is_leak(entry),
         })
     };
     seen.iter().flat_map(of).collect()
 }
 
-/// The process, by its id and its program.
-fn called(started: &AuditedProcess) -> String {
+/// Returns the process id, and the name of the program if it is known.
+fn label(started: &AuditedProcess) -> String {
     let program = started.program.as_ref().ok().and_then(|path| path.file_name());
     match program {
         Some(program) => format!("process {} ({})", started.id, printable(&program.to_string_lossy())),
@@ -192,31 +194,31 @@ fn called(started: &AuditedProcess) -> String {
     }
 }
 
-/// What stands for a standing.
-fn word(row: &Row<'_>) -> String {
-    match row.standing {
-        Origin::Stream => "stream".into(),
-        Origin::DuplicateStream => "stream, twice".into(),
-        Origin::Listed(name) => format!("listed as {name:?}"),
-        _ if row.leaks => "LEAK".into(),
-        _ => "allowed".into(),
+/// Returns the origin of a handle as the JSON report names it.
+fn origin_name(row: &Row<'_>) -> &'static str {
+    match row.origin {
+        Origin::Stream => "stream",
+        Origin::DuplicateStream => "duplicate stream",
+        Origin::Listed(_) => "listed",
+        _ if row.leaks => "leaked",
+        _ => "allowed",
     }
 }
 
-fn report(seen: &[AuditedProcess], rows: &[Row<'_>], leaks: usize, blind: usize) -> String {
+fn report(seen: &[AuditedProcess], rows: &[Row<'_>], leaks: usize, incomplete: usize) -> String {
     let mut text = String::new();
-    let shown: Vec<&Row<'_>> = rows.iter().filter(|row| row.leaks).collect();
-    if !shown.is_empty() {
+    let leaked: Vec<&Row<'_>> = rows.iter().filter(|row| row.leaks).collect();
+    if !leaked.is_empty() {
         let titles = ["PROCESS", "HANDLE", "KIND", "RIGHTS", "NAME"];
         text += &columns(
             &titles,
-            shown.iter().map(|row| {
+            leaked.iter().map(|row| {
                 let name = match row.entry.name() {
                     Ok(name) => printable(name.unwrap_or_default()),
-                    Err(why) => format!("? {why}"),
+                    Err(reason) => format!("? {reason}"),
                 };
                 vec![
-                    called(row.started),
+                    label(row.started),
                     format!("{:#x}", row.entry.value()),
                     row.entry.kind().map_or("?", ObjectKind::name).to_owned(),
                     row.entry.rights(),
@@ -227,30 +229,32 @@ fn report(seen: &[AuditedProcess], rows: &[Row<'_>], leaks: usize, blind: usize)
         text.push('\n');
     }
     for started in seen {
-        if let Some(why) = &started.incomplete {
-            text += &format!("? {} couldn't be seen in full: {why}\n", called(started));
+        if let Some(reason) = &started.incomplete {
+            text += &format!("? {} could not be inspected completely: {reason}\n", label(started));
         }
     }
-    let listed = rows.iter().filter(|row| matches!(row.standing, Origin::Listed(_))).count();
+    let listed = rows.iter().filter(|row| matches!(row.origin, Origin::Listed(_))).count();
     let streams =
-        rows.iter().filter(|row| matches!(row.standing, Origin::Stream | Origin::DuplicateStream)).count();
+        rows.iter().filter(|row| matches!(row.origin, Origin::Stream | Origin::DuplicateStream)).count();
     let allowed = rows.len() - listed - streams - leaks;
     let processes = match seen.len() {
         1 => "1 process".to_owned(),
         count => format!("{count} processes"),
     };
-    text += &format!("inherited the ordinary way: {} in {processes}\n", counted(rows.len(), "handle"));
-    text += &format!("under an exact list: {} ({streams} for streams, {listed} listed)\n", streams + listed);
+    text += &format!("inherited: {} in {processes}\n", counted(rows.len(), "handle"));
+    text += &format!("expected: {} ({streams} for standard streams, {listed} listed)\n", streams + listed);
     if allowed > 0 {
-        text += &format!("allowed here: {allowed}\n");
+        text += &format!("allowed by --allow: {allowed}\n");
     }
     text += &match leaks {
-        0 => "the difference: nothing leaks\n".to_owned(),
-        leaks => format!("the difference: {}\n", counted(leaks, "leak")),
+        0 => "result: no leaks\n".to_owned(),
+        leaks => format!("result: {}\n", counted(leaks, "leak")),
     };
-    if blind > 0 {
-        let processes = if blind == 1 { "process" } else { "processes" };
-        text += &format!("not all could be seen: {blind} {processes}, which counts as a failure\n");
+    if incomplete > 0 {
+        let processes = if incomplete == 1 { "process" } else { "processes" };
+        text += &format!(
+            "incomplete: {incomplete} {processes} could not be inspected completely, which counts as a failure\n"
+        );
     }
     text
 }
@@ -259,16 +263,12 @@ fn as_json_of(options: &Options, seen: &[AuditedProcess], rows: &[Row<'_>], stat
     let processes: Vec<Value> = seen
         .iter()
         .map(|started| {
-            let of_it = rows.iter().filter(|row| std::ptr::eq(row.started, started));
-            let handles: Vec<Value> = of_it
+            let of_process = rows.iter().filter(|row| std::ptr::eq(row.started, started));
+            let handles: Vec<Value> = of_process
                 .map(|row| {
                     let mut handle = as_json(row.entry);
-                    handle["standing"] = match row.standing {
-                        Origin::Listed(_) => "listed".into(),
-                        Origin::Leaked if row.leaks => "leaked".into(),
-                        _ => word(row).into(),
-                    };
-                    if let Origin::Listed(name) = row.standing {
+                    handle["origin"] = origin_name(row).into();
+                    if let Origin::Listed(name) = row.origin {
                         handle["listed_as"] = name.as_str().into();
                     }
                     handle
@@ -277,8 +277,8 @@ fn as_json_of(options: &Options, seen: &[AuditedProcess], rows: &[Row<'_>], stat
             let program = started.program.as_ref().ok().map(|path| path.to_string_lossy());
             let mut process = json!({ "process": started.id, "parent": started.parent, "program": program });
             process["inherited"] = handles.into();
-            if let Some(why) = &started.incomplete {
-                process["incomplete"] = why.to_string().into();
+            if let Some(reason) = &started.incomplete {
+                process["incomplete"] = reason.to_string().into();
             }
             process
         })

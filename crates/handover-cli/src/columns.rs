@@ -1,16 +1,17 @@
-//! Text in columns.
+//! Text in columns, for the terminal.
 
 use std::io::IsTerminal;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-/// Lines of cells under a line of titles, as wide as the terminal or, for a file or another program, as it takes.
-pub(crate) fn columns(titles: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> String {
+/// Formats rows of cells under a row of titles. On a terminal the columns fit its width; in a file or a pipe they are
+/// as wide as their contents.
+pub(crate) fn columns(titles: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(titles.to_vec()).add_rows(lines);
-    /// Narrower than this, a terminal breaks the lines better than columns do.
-    const LEAST: u16 = 50;
-    match width().filter(|width| *width >= LEAST) {
+    table.load_style(presets::NOTHING).set_header(titles.to_vec()).add_rows(rows);
+    /// On a narrower terminal, the terminal's own line breaks are easier to read than narrow columns.
+    const MIN_WIDTH: u16 = 50;
+    match width().filter(|width| *width >= MIN_WIDTH) {
         Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
@@ -25,7 +26,7 @@ pub(crate) fn columns(titles: &[&str], lines: impl IntoIterator<Item = Vec<Strin
     text
 }
 
-/// How wide the terminal is, if the output goes to one.
+/// Returns the terminal's width in columns, if standard output is a terminal.
 pub(crate) fn width() -> Option<u16> {
     if !std::io::stdout().is_terminal() {
         return None;
@@ -33,7 +34,7 @@ pub(crate) fn width() -> Option<u16> {
     terminal_size::terminal_size().map(|(width, _)| width.0)
 }
 
-/// A count of things: "1 handle", "2 handles".
-pub(crate) fn counted(count: usize, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+/// Formats a count with its noun: "1 handle", "2 handles".
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

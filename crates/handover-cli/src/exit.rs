@@ -1,4 +1,4 @@
-//! How the program ends: what it says when it fails, and its exit codes.
+//! How the program prints its output and its errors, and its exit codes.
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
@@ -7,137 +7,149 @@ use std::process::ExitCode;
 use handover::Error;
 use serde_json::Value;
 
-/// For the help text.
+/// The exit codes, for the help text.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0    done; for audit: nothing leaks; for run: the command's own
-  1    it failed, and standard error says why; for audit: something leaks or couldn't be seen
+  0    success; audit: no handle leaks
+  1    failure, see standard error; audit: a handle leaks, or a process can't be inspected
   2    wrong usage
-  3    audit: nothing leaks, but the command itself failed
-  124  run, audit: the command didn't end in time and was ended
-  125  run, audit: the objects couldn't be made, or the command couldn't be watched
-  126  run, audit: the command is there and couldn't be started
-  127  run, audit: the command isn't there";
+  3    audit: no handle leaks, but the command itself failed
+  124  run, audit: the command did not exit before the timeout and was killed
+  125  run, audit: an object could not be created, or the command could not be watched
+  126  run, audit: the command was found, but could not be started
+  127  run, audit: the command was not found
 
-/// The codes that aren't everybody's.
+Otherwise, run exits with the exit code of its command.";
+
+/// The exit codes with a meaning of their own.
 pub(crate) mod code {
-    /// Something leaks; anything else that failed.
+    /// The program failed, or the audit found a leak.
     pub(crate) const FAILED: u8 = 1;
-    /// Wrong usage, as the parser of the arguments has it.
+    /// Wrong usage; the argument parser uses the same code.
     pub(crate) const USAGE: u8 = 2;
-    /// An audited command failed for itself.
+    /// The audit found no leak, but the audited command failed.
     pub(crate) const COMMAND_FAILED: u8 = 3;
-    /// The command didn't end in time, as timeout(1) has it.
-    pub(crate) const LATE: u8 = 124;
-    /// These three as env(1) has them.
-    pub(crate) const NOT_BEGUN: u8 = 125;
-    pub(crate) const NOT_STARTED: u8 = 126;
+    /// The command did not exit before the timeout, as for timeout(1).
+    pub(crate) const TIMED_OUT: u8 = 124;
+    /// The command was never started, because its preparation failed, as for env(1).
+    pub(crate) const SETUP_FAILED: u8 = 125;
+    /// The command was found but could not be started, as for env(1).
+    pub(crate) const CANNOT_START: u8 = 126;
+    /// The command was not found, as for env(1).
     pub(crate) const NOT_FOUND: u8 = 127;
 }
 
-/// Why the program stops.
+/// The reason why a subcommand stops before it succeeds.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It failed, with this code.
-    Failed { code: u8, why: String },
-    /// All was said; end so.
-    With(i32),
-    /// Whoever reads our output has had enough.
-    NobodyReads,
+    /// The subcommand failed. The message is still to be printed.
+    Failed { code: u8, message: String },
+    /// Everything is printed; the program exits with this code.
+    Exit(i32),
+    /// The reader of standard output has closed it, as `head` does. This is not a failure.
+    OutputClosed,
 }
 
 impl Stop {
-    pub(crate) fn failed(why: impl Display) -> Self {
-        Self::Failed { code: code::FAILED, why: why.to_string() }
+    pub(crate) fn failed(message: impl Display) -> Self {
+        Self::Failed { code: code::FAILED, message: message.to_string() }
     }
 
-    pub(crate) fn with_code(code: u8, why: impl Display) -> Self {
-        Self::Failed { code, why: why.to_string() }
+    pub(crate) fn with_code(code: u8, message: impl Display) -> Self {
+        Self::Failed { code, message: message.to_string() }
     }
 
-    pub(crate) fn usage(why: impl Display) -> Self {
-        Self::with_code(code::USAGE, why)
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self::with_code(code::USAGE, message)
     }
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::failed(Explained(&error))
+        Self::failed(WithAdvice(&error))
     }
 }
 
-/// An error with what the user of this program can do about it.
-pub(crate) struct Explained<'a>(pub(crate) &'a Error);
+/// An error of the library, printed with advice for the user of this program.
+pub(crate) struct WithAdvice<'a>(pub(crate) &'a Error);
 
-impl Display for Explained<'_> {
+impl Display for WithAdvice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Error::ProcessExited { pid: process, .. } => {
-                write!(f, "there is no process {process}, or not any more")
+            Error::ProcessExited { pid, .. } => {
+                write!(f, "there is no process {pid}; it may have exited, so check the process id")
             }
-            Error::AccessDenied { call, object: what, right, .. } => write!(
+            Error::AccessDenied { call, object, right, .. } => write!(
                 f,
-                "{call} was refused for {what}: the right {right} is lacking; {}",
-                crate::os::WHO_HAS_RIGHTS
+                "{call} was denied for {object}, because the right {right} is missing; {}",
+                crate::os::ACCESS_ADVICE
             ),
             Error::System { call, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                let advice = if *call == crate::os::STARTING {
-                    "is it a program, and may this user start it?"
+                let advice = if *call == crate::os::SPAWN_CALL {
+                    "check that it is a program, and that this user may execute it"
                 } else {
-                    crate::os::WHO_HAS_RIGHTS
+                    crate::os::ACCESS_ADVICE
                 };
                 write!(f, "{}; {advice}", self.0)
+            }
+            Error::System { call, source, .. }
+                if *call == crate::os::SPAWN_CALL && source.kind() == io::ErrorKind::NotFound =>
+            {
+                write!(f, "{}; check the program's name and PATH", self.0)
             }
             other => other.fmt(f),
         }
     }
 }
 
-/// Writes to standard output, all of it or up to where nobody reads any more.
+/// Writes the text to standard output. A closed output is [`Stop::OutputClosed`].
 pub(crate) fn print(text: &str) -> Result<(), Stop> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Stop::NobodyReads),
-        Err(error) => Err(Stop::failed(format_args!("standard output: {error}"))),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Stop::OutputClosed),
+        Err(error) => Err(Stop::failed(format_args!("cannot write to standard output: {error}"))),
     }
 }
 
-/// Writes JSON to standard output. What controls a terminal is written out, also where JSON itself lets it stand.
+/// Writes JSON to standard output, with terminal control characters escaped.
 pub(crate) fn print_json(value: &Value) -> Result<(), Stop> {
     print(&json_text(value))
 }
 
-/// A value as lines of text.
+/// Formats a value as lines of JSON. Invisible characters are escaped, including those that JSON itself allows
+/// unescaped, so that the text is safe to print on a terminal.
 pub(crate) fn json_text(value: &Value) -> String {
-    let shown = |letter: char| match letter {
-        letter if is_invisible(letter) && letter != '\n' => format!("\\u{:04x}", u32::from(letter)),
-        letter => letter.to_string(),
+    let escape = |character: char| match character {
+        character if is_invisible(character) && character != '\n' => {
+            format!("\\u{:04x}", u32::from(character))
+        }
+        character => character.to_string(),
     };
-    format!("{value:#}\n").chars().map(shown).collect()
+    format!("{value:#}\n").chars().map(escape).collect()
 }
 
-/// Whether a letter moves a terminal's cursor or turns the direction of what follows instead of being seen.
-pub(crate) fn is_invisible(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+/// Whether a character is not shown but controls the terminal, or changes the direction of the text that follows.
+pub(crate) fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Says something that isn't the result.
+/// Prints a remark, which is not part of the result, to standard error.
 pub(crate) fn remark(text: impl Display) {
-    // In one piece: a command that runs may write there too.
+    // One write, so that a running command's output on the same stream doesn't split the line.
     let _ = io::stderr().write_all(format!("handover: {text}\n").as_bytes());
 }
 
-/// Ends the program as its work has ended.
-pub(crate) fn end(outcome: Result<(), Stop>) -> ExitCode {
+/// Returns the exit code for the outcome of a subcommand, and prints the error if it failed.
+pub(crate) fn code_of(outcome: Result<(), Stop>) -> ExitCode {
     match outcome {
-        Ok(()) | Err(Stop::NobodyReads) => ExitCode::SUCCESS,
-        Err(Stop::Failed { code, why }) => {
-            remark(format_args!("error: {why}"));
+        Ok(()) | Err(Stop::OutputClosed) => ExitCode::SUCCESS,
+        Err(Stop::Failed { code, message }) => {
+            remark(format_args!("error: {message}"));
             ExitCode::from(code)
         }
-        // Windows' codes have more bits than `ExitCode` takes.
-        Err(Stop::With(code)) => std::process::exit(code),
+        // `ExitCode` holds 8 bits; a Windows exit code has 32.
+        Err(Stop::Exit(code)) => std::process::exit(code),
     }
 }

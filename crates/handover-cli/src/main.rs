@@ -1,6 +1,6 @@
-//! `handover`: see handles being shared, look into handle tables, catch leaks.
+//! The program `handover`: watches processes share kernel objects, inspects handle tables and finds handle leaks.
 //!
-//! Each subcommand is a file with its options and its output; [`ending`] has all exit codes.
+//! Each subcommand is a file with its options and its output. [`exit`] has all exit codes.
 
 mod audit;
 mod columns;
@@ -11,17 +11,22 @@ mod run;
 mod shared;
 mod table;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use anstream::ColorChoice;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use exit::Stop;
 
-/// See handles being shared, look into handle tables, catch leaks
+/// Watch processes share kernel objects, inspect handle tables, find handle leaks
 #[derive(Debug, Parser)]
 #[command(name = "handover", version, after_help = exit::EXIT_CODES)]
 struct Arguments {
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 100)]
+    #[arg(help = "When to use colors; auto uses them on a terminal, unless NO_COLOR or CLICOLOR=0 is set")]
+    color: Color,
     #[command(subcommand)]
     command: Command,
 }
@@ -35,17 +40,57 @@ enum Command {
     Run(run::Options),
     #[command(hide = true)]
     DemoRole(record::roles::Options),
-    /// Print a script that completes this program's words in a shell
+    /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  handover completions bash > /etc/bash_completion.d/handover\n  \
         handover completions powershell | Out-String | Invoke-Expression")]
     Completions {
-        /// Which shell
+        /// The shell
         shell: Shell,
     },
 }
 
+/// The values of `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Finds the value of `--color` before the arguments are parsed, because the parser itself prints help and errors.
+    /// Arguments behind `--` belong to another command. The parser reports invalid values later.
+    fn of_arguments(arguments: impl Iterator<Item = OsString>) -> Self {
+        let mut color = Self::Auto;
+        let mut arguments = arguments.take_while(|argument| argument != "--");
+        while let Some(argument) = arguments.next() {
+            let value = match argument.to_str() {
+                Some("--color") => arguments.next(),
+                Some(text) => text.strip_prefix("--color=").map(OsString::from),
+                None => None,
+            };
+            let value = value.and_then(|value| Self::from_str(value.to_str()?, false).ok());
+            color = value.unwrap_or(color);
+        }
+        color
+    }
+
+    /// Applies the choice to everything that this process prints, including the parser's help and errors.
+    fn apply(self) {
+        let choice = match self {
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    Color::of_arguments(std::env::args_os().skip(1)).apply();
+    let arguments = Arguments::parse();
+    arguments.color.apply();
+    let outcome = match arguments.command {
         Command::Demo(options) => record::demo(&options),
         Command::DemoRole(options) => record::roles::play(&options),
         Command::Table(options) => table::table(&options),
@@ -54,7 +99,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Completions { shell } => completions(shell),
     };
-    exit::end(outcome)
+    exit::code_of(outcome)
 }
 
 fn completions(shell: Shell) -> Result<(), Stop> {
@@ -68,7 +113,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_well_formed() {
+    fn the_argument_definitions_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn color_is_found_before_the_arguments_are_parsed() {
+        for (arguments, expected) in [
+            (&["demo"][..], Color::Auto),
+            (&["--color", "always", "demo"], Color::Always),
+            (&["demo", "--color=never", "--help"], Color::Never),
+            (&["--color=always", "demo", "--color=never"], Color::Never),
+            (&["--color=sometimes"], Color::Auto),
+            (&["--color"], Color::Auto),
+            (&["run", "--", "ls", "--color=always"], Color::Auto),
+        ] {
+            let found = Color::of_arguments(arguments.iter().map(OsString::from));
+            assert_eq!(found, expected, "{arguments:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `handover run`: starts a program with exactly these objects.
+//! `handover run`: starts a program that inherits exactly the given objects.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -11,55 +11,55 @@ use handover::{
     SharedMemory, Timer,
 };
 
-use crate::exit::{Explained, Stop, code, remark};
+use crate::exit::{Stop, WithAdvice, code, remark};
 use crate::os::exit_code;
 
 const EXAMPLES: &str = "\
 Examples:
   handover run --event stop --file config=app.toml -- worker {stop} {config}
-  handover run --event ready=my-app.ready -- worker {ready}       the event of that name
+  handover run --event ready=my-app.ready -- worker {ready}       opens or creates a named event
   handover run --write log=out.txt -- sh -c 'echo hello >&{log}'
   handover run --shared-memory table=65536 --semaphore slots=4 -- worker
 
-In the command's arguments {NAME} becomes the object's number in decimal; other braces stay as they are. A program that uses the library takes the objects by name. The command gets these objects and its three standard streams, and nothing else that this program happens to have. What was given is said on standard error.
+In the command's arguments, {NAME} is replaced by the object's handle value in decimal; other braces stay unchanged. A program that uses the handover library takes the objects by name instead. The command inherits these objects and its three standard streams, and no other handle of this program. Each inherited object is printed on standard error.
 
-The exit code is the command's. If this program is ended by a signal, the command runs on.";
+The exit code is the command's. If a signal kills this program, the command keeps running.";
 
-/// Start a program with these objects and nothing else, their numbers filled in for {NAME}
+/// Start a program that inherits exactly the given objects; {NAME} in its arguments becomes a handle value
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// An event that stays set; with =OBJECT the one that has this name, made if there is none
+    /// A manual-reset event, which stays set; with =OBJECT, the event of that name, created if it doesn't exist
     #[arg(long, value_name = "NAME[=OBJECT]")]
     event: Vec<String>,
-    /// An event that lets one waiter go each time
+    /// An auto-reset event, which releases one waiter each time it is set; =OBJECT as for --event
     #[arg(long, value_name = "NAME[=OBJECT]")]
     auto_event: Vec<String>,
-    /// A semaphore with this count
+    /// A semaphore with this initial count
     #[arg(long, value_name = "NAME=COUNT", value_parser = named::<u32>)]
     semaphore: Vec<(String, u32)>,
-    /// Shared memory of so many bytes
+    /// Shared memory of this many bytes
     #[arg(long, value_name = "NAME=BYTES", value_parser = named::<usize>)]
     shared_memory: Vec<(String, usize)>,
-    /// A timer that goes off once, so many milliseconds after it was made
+    /// A timer that expires once, this many milliseconds after its creation
     #[arg(long, value_name = "NAME=MS", value_parser = named::<u64>)]
     timer: Vec<(String, u64)>,
-    /// A file to read
+    /// A file, opened for reading
     #[arg(long, value_name = "NAME=PATH", value_parser = named::<OsString>)]
     file: Vec<(String, OsString)>,
-    /// A file to write, made or emptied
+    /// A file, opened for writing; created if it doesn't exist, emptied if it does
     #[arg(long, value_name = "NAME=PATH", value_parser = named::<OsString>)]
     write: Vec<(String, OsString)>,
-    /// A file to write at its end, made if there is none
+    /// A file, opened for appending; created if it doesn't exist
     #[arg(long, value_name = "NAME=PATH", value_parser = named::<OsString>)]
     append: Vec<(String, OsString)>,
-    /// Set this event once the command runs
+    /// Set this event after the command has started
     #[arg(long, value_name = "NAME")]
     set: Vec<String>,
-    /// End the command after so many seconds
+    /// Kill the command after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-    /// Say nothing of what was given
+    /// Don't print the inherited objects
     #[arg(long, short)]
     quiet: bool,
     /// The command, with its arguments
@@ -67,36 +67,37 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 }
 
-/// A name, and what belongs to it.
+/// Parses `NAME=VALUE`.
 fn named<T: std::str::FromStr>(text: &str) -> Result<(String, T), String>
 where
     T::Err: std::fmt::Display,
 {
-    let (name, rest) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     checked_name(name)?;
-    if rest.is_empty() {
+    if value.is_empty() {
         return Err(format!("expected NAME=VALUE; {text:?} has no value"));
     }
-    let value = rest.parse().map_err(|error| format!("{rest:?}: {error}"))?;
-    Ok((name.to_owned(), value))
+    let parsed = value.parse().map_err(|error| format!("{value:?} is not a valid number: {error}"))?;
+    Ok((name.to_owned(), parsed))
 }
 
-/// What stands between braces can't hold any.
+/// Checks an object's name. It must not contain braces, because it stands between braces in an argument.
 fn checked_name(name: &str) -> Result<(), String> {
     match name {
         "" => Err("the name is empty".into()),
-        name if name.contains(['{', '}', '=']) => Err(format!("the name {name:?} holds a brace or =")),
+        name if name.contains(['{', '}', '=']) => Err(format!("the name {name:?} contains a brace or =")),
         _ => Ok(()),
     }
 }
 
-/// A time in seconds.
+/// Parses a duration in seconds, such as `0.5`.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| "expected a number of seconds")?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds, not negative".into())
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| "expected a number of seconds that is neither negative nor too large".into())
 }
 
-/// Something to give.
+/// An object for the command to inherit.
 #[derive(Debug)]
 enum Object {
     Event(Event),
@@ -107,7 +108,7 @@ enum Object {
 }
 
 impl Object {
-    fn share(&self) -> BorrowedObject<'_> {
+    fn borrow(&self) -> BorrowedObject<'_> {
         match self {
             Self::Event(event) => event.into(),
             Self::Semaphore(semaphore) => semaphore.into(),
@@ -130,14 +131,14 @@ impl Object {
 
 pub(crate) fn run(options: &Options) -> Result<(), Stop> {
     let [program, arguments @ ..] = options.command.as_slice() else {
-        return Err(Stop::usage("there is no command"));
+        return Err(Stop::usage("the command is missing"));
     };
     options.check()?;
     let objects = options.objects()?;
     let events = options.events_to_set(&objects);
     let mut command = Command::new(program);
     for (name, object) in &objects {
-        command.inherit(name.as_str(), object.share());
+        command.inherit(name.as_str(), object.borrow());
     }
     for argument in arguments {
         match argument.to_str() {
@@ -147,13 +148,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Stop> {
             _ => command.arg(argument),
         };
     }
-    let mut child = command.spawn().map_err(|error| not_started(&error))?;
+    let mut child = command.spawn().map_err(|error| spawn_failure(&error))?;
     if !options.quiet {
         for (name, value) in child.inherited_handles() {
             let object = objects.iter().find(|(other, _)| other == name).map(|(_, object)| object);
             let kind = object.map_or_else(|| "an object".into(), |object| object.kind().to_string());
             remark(format_args!(
-                "process {} has {kind}, {name:?}, as handle {value:#x} ({value})",
+                "process {} inherits {kind}, {name:?}, as handle value {value:#x} ({value})",
                 child.id()
             ));
         }
@@ -168,34 +169,34 @@ pub(crate) fn run(options: &Options) -> Result<(), Stop> {
 fn wait(child: &mut Child, timeout: Option<Duration>) -> Result<(), Stop> {
     let status = match timeout {
         None => child.wait()?,
-        Some(time) => match child.wait_timeout(time) {
+        Some(timeout) => match child.wait_timeout(timeout) {
             Ok(status) => status,
             Err(Error::TimedOut { .. }) => {
                 child.kill()?;
                 child.wait_timeout(Duration::from_secs(10))?;
                 return Err(Stop::with_code(
-                    code::LATE,
-                    format_args!("process {} didn't end within {time:?} and was ended", child.id()),
+                    code::TIMED_OUT,
+                    format_args!("process {} did not exit within {timeout:?}, so it was killed", child.id()),
                 ));
             }
             Err(error) => return Err(error.into()),
         },
     };
-    Err(Stop::With(exit_code(status)))
+    Err(Stop::Exit(exit_code(status)))
 }
 
-/// Why a command wasn't started, with the codes that are usual for it.
-pub(crate) fn not_started(error: &Error) -> Stop {
+/// Returns the error of a command that could not be started, with the exit code that env(1) uses for the reason.
+pub(crate) fn spawn_failure(error: &Error) -> Stop {
     let code = match error {
         Error::ProgramNotFound { .. } => code::NOT_FOUND,
         Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
-        Error::InvalidInput { .. } => code::NOT_BEGUN,
-        _ => code::NOT_STARTED,
+        Error::InvalidInput { .. } => code::SETUP_FAILED,
+        _ => code::CANNOT_START,
     };
-    Stop::with_code(code, Explained(error))
+    Stop::with_code(code, WithAdvice(error))
 }
 
-/// An argument in which only the names of what is given stand in braces, as the library takes it.
+/// Escapes an argument for [`Command::arg_handle`]: every brace is doubled, except around the names of objects.
 fn template<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> String {
     let mut template = text.replace('{', "{{").replace('}', "}}");
     for name in names {
@@ -205,10 +206,10 @@ fn template<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> String {
 }
 
 impl Options {
-    /// Finds what is wrong with the words alone, before anything is made or emptied.
+    /// Checks the options before any object is created and before any file is emptied.
     fn check(&self) -> Result<(), Stop> {
-        let bare = |text: &String| text.split_once('=').map_or(text.clone(), |(name, _)| name.to_owned());
-        let events: Vec<String> = self.event.iter().chain(&self.auto_event).map(bare).collect();
+        let name_of = |text: &String| text.split_once('=').map_or(text.clone(), |(name, _)| name.to_owned());
+        let events: Vec<String> = self.event.iter().chain(&self.auto_event).map(name_of).collect();
         let mut names = events.clone();
         names.extend(self.semaphore.iter().map(|(name, _)| name.clone()));
         names.extend(self.shared_memory.iter().map(|(name, _)| name.clone()));
@@ -216,30 +217,39 @@ impl Options {
         for files in [&self.file, &self.write, &self.append] {
             names.extend(files.iter().map(|(name, _)| name.clone()));
         }
-        for (place, name) in names.iter().enumerate() {
+        for (index, name) in names.iter().enumerate() {
             checked_name(name).map_err(Stop::usage)?;
-            if names[..place].contains(name) {
-                return Err(Stop::usage(format_args!("two objects have the name {name:?}")));
+            if names[..index].contains(name) {
+                return Err(Stop::usage(format_args!(
+                    "two objects are named {name:?}; give each object its own name"
+                )));
             }
         }
         for wanted in &self.set {
             if !names.contains(wanted) {
-                return Err(Stop::usage(format_args!("--set {wanted}: nothing of this name is given")));
+                return Err(Stop::usage(format_args!(
+                    "--set {wanted}: no object is named {wanted:?}; add one with --event {wanted}"
+                )));
             }
             if !events.contains(wanted) {
-                return Err(Stop::usage(format_args!("--set {wanted}: it is no event")));
+                return Err(Stop::usage(format_args!(
+                    "--set {wanted}: the object {wanted:?} is not an event"
+                )));
             }
         }
         Ok(())
     }
 
-    /// Makes what is to be given.
+    /// Creates the objects that the command inherits.
     fn objects(&self) -> Result<Vec<(String, Object)>, Stop> {
         let mut objects: Vec<(String, Object)> = Vec::new();
         let failed = |name: &str| {
             let name = name.to_owned();
             move |error: Error| {
-                Stop::with_code(code::NOT_BEGUN, format_args!("the object {name:?}: {}", Explained(&error)))
+                Stop::with_code(
+                    code::SETUP_FAILED,
+                    format_args!("cannot create the object {name:?}: {}", WithAdvice(&error)),
+                )
             }
         };
         for (texts, reset) in [(&self.event, ResetMode::Manual), (&self.auto_event, ResetMode::Auto)] {
@@ -263,14 +273,14 @@ impl Options {
             timer.set_once(Duration::from_millis(*milliseconds)).map_err(failed(name))?;
             objects.push((name.clone(), Object::Timer(timer)));
         }
-        for (files, how) in [
+        for (files, open_options) in [
             (&self.file, OpenOptions::new().read(true)),
             (&self.append, OpenOptions::new().append(true).create(true)),
-            // Last: nothing is emptied for want of something else.
+            // These files are last, so that no file is emptied if another object can't be created.
             (&self.write, OpenOptions::new().write(true).create(true).truncate(true)),
         ] {
             for (name, path) in files {
-                objects.push((name.clone(), Object::File(open(how, name, path)?)));
+                objects.push((name.clone(), Object::File(open(open_options, name, path)?)));
             }
         }
         Ok(objects)
@@ -293,24 +303,29 @@ fn event(object: Option<&str>, reset: ResetMode) -> handover::Result<Event> {
             ResetMode::Auto => Event::auto_reset(),
         };
     };
-    let (event, found) = Event::create_or_open_named(object, reset)?;
-    if found == CreateOutcome::Opened {
-        remark(format_args!("the event {object:?} was there; how it is reset is as its maker has said"));
+    let (event, outcome) = Event::create_or_open_named(object, reset)?;
+    if outcome == CreateOutcome::Opened {
+        remark(format_args!(
+            "the event {object:?} already existed, so it keeps the reset mode of its creator"
+        ));
     }
     Ok(event)
 }
 
-fn open(how: &OpenOptions, name: &str, path: &OsStr) -> Result<File, Stop> {
-    // A FIFO opens when somebody opens its other side, which may be never.
+fn open(open_options: &OpenOptions, name: &str, path: &OsStr) -> Result<File, Stop> {
+    // Opening a FIFO blocks until another process opens its other side, which may never happen.
     if crate::os::is_fifo(Path::new(path)) {
         let path = Path::new(path).display();
-        let why =
-            format_args!("the object {name:?}: the file {path} is a FIFO; give the command its path instead");
-        return Err(Stop::with_code(code::NOT_BEGUN, why));
+        let message = format_args!(
+            "cannot open a file for the object {name:?}: {path} is a FIFO, which may block; pass its path to the \
+             command instead"
+        );
+        return Err(Stop::with_code(code::SETUP_FAILED, message));
     }
-    how.open(path).map_err(|error| {
+    open_options.open(path).map_err(|error| {
         let path = Path::new(path).display();
-        Stop::with_code(code::NOT_BEGUN, format_args!("the object {name:?}: the file {path}: {error}"))
+        let message = format_args!("cannot open the file {path} for the object {name:?}: {error}");
+        Stop::with_code(code::SETUP_FAILED, message)
     })
 }
 
@@ -319,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_are_given_become_numbers() {
+    fn only_names_of_objects_are_left_as_placeholders() {
         for (text, expected) in [
             ("{ready}", "{ready}"),
             ("--event={ready}", "--event={ready}"),

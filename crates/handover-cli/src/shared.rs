@@ -1,4 +1,4 @@
-//! `handover shared`: which objects two processes have in common.
+//! `handover shared`: finds the kernel objects that two processes share.
 
 use clap::Args;
 use handover::{HandleValue, Process};
@@ -13,16 +13,16 @@ Examples:
   handover shared 264 272
   handover shared 0x108 0x110 --json
 
-The kernel compares the objects themselves: equal numbers or names say nothing. On Linux one object is one open file description; two processes that have opened the same file each for themselves share none.";
+The kernel compares the objects themselves; equal handle values or names prove nothing. On Linux, an object is an open file description: two processes that each open the same file share no object.";
 
-/// Show which kernel objects two processes have in common, and by which handles
+/// Show which kernel objects two processes share, and through which handles
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// One process's id, in decimal or in hex with 0x
+    /// The process id of one process, in decimal or in hex with 0x
     #[arg(value_parser = process_id)]
     pid: u32,
-    /// The other's
+    /// The process id of the other process
     #[arg(value_parser = process_id)]
     other: u32,
     /// Print JSON
@@ -33,13 +33,16 @@ pub(crate) struct Options {
 pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
     let ids = [options.pid, options.other];
     if ids[0] == ids[1] {
-        return Err(Stop::usage("expected two processes; came the same one twice"));
+        return Err(Stop::usage(format_args!(
+            "expected the ids of two different processes, but {} was given twice",
+            ids[0]
+        )));
     }
     let [one, other] = ids.map(Process::open_for_query);
-    let sharing = handover::inspect::shared_objects(&one?, &other?)?;
+    let shared = handover::inspect::shared_objects(&one?, &other?)?;
     if options.json {
         let values = |values: &[HandleValue]| values.iter().map(|value| value.get()).collect::<Vec<u32>>();
-        let objects: Vec<Value> = sharing
+        let objects: Vec<Value> = shared
             .objects
             .iter()
             .map(|object| {
@@ -49,24 +52,24 @@ pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
                 json!({ "kind": object.kind.name(), "name": object.name, "handles": handles })
             })
             .collect();
-        let incomplete: Vec<Value> = sharing
+        let incomplete: Vec<Value> = shared
             .incomplete
             .iter()
-            .map(|(process, value, why)| {
-                json!({ "process": process, "value": value.get(), "why": why.to_string() })
+            .map(|(process, value, reason)| {
+                json!({ "process": process, "value": value.get(), "reason": reason.to_string() })
             })
             .collect();
         return print_json(&json!({ "objects": objects, "incomplete": incomplete }));
     }
     let mut text = String::new();
-    if !sharing.objects.is_empty() {
+    if !shared.objects.is_empty() {
         let values = |values: &[HandleValue]| {
             values.iter().map(|value| format!("{value:#x}")).collect::<Vec<_>>().join(", ")
         };
         let titles = ["KIND", &format!("IN {}", ids[0]), &format!("IN {}", ids[1]), "NAME"];
         text = columns(
             &titles,
-            sharing.objects.iter().map(|object| {
+            shared.objects.iter().map(|object| {
                 let [one, other] = &object.handles;
                 let name = printable(object.name.as_deref().unwrap_or_default());
                 vec![object.kind.name().to_owned(), values(one), values(other), name]
@@ -74,10 +77,10 @@ pub(crate) fn shared(options: &Options) -> Result<(), Stop> {
         );
         text.push('\n');
     }
-    let count = counted(sharing.objects.len(), "object");
-    text += &format!("processes {} and {} have {count} in common\n", ids[0], ids[1]);
-    for (process, value, why) in &sharing.incomplete {
-        text += &format!("? {value:#x} of process {process} couldn't be compared: {why}\n");
+    let count = counted(shared.objects.len(), "object");
+    text += &format!("processes {} and {} share {count}\n", ids[0], ids[1]);
+    for (process, value, reason) in &shared.incomplete {
+        text += &format!("? {value:#x} of process {process} could not be compared: {reason}\n");
     }
     print(&text)
 }

@@ -1,4 +1,4 @@
-//! `handover table`: what is in a process's handle table.
+//! `handover table`: prints a process's handle table.
 
 use std::collections::BTreeMap;
 
@@ -12,34 +12,34 @@ use crate::exit::{Stop, is_invisible, print, print_json, remark};
 
 const EXAMPLES: &str = "\
 Examples:
-  handover table 1234                        all of it, and how many there are of each kind
+  handover table 1234                        all handles, and how many there are of each kind
   handover table 1234 --kind event --kind mutex
   handover table 1234 --name log --sort name
-  handover table 1234 --inheritable          what a child would get that is created with inheritance of all
+  handover table 1234 --inheritable          the handles that can leak into a child
   handover table 1234 --json | jq '.handles[] | select(.kind == \"socket\")'
 
-What this user has no right to see, or what the kernel doesn't answer in time, stands in its row as ? with the reason.";
+A row shows ? and the reason if this user may not read a handle's kind or name, or if the kernel does not answer in time.";
 
 /// Show a process's handle table: values, kinds, access, flags and names
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The process's id, in decimal or in hex with 0x
+    /// The process id, in decimal or in hex with 0x
     #[arg(value_parser = process_id)]
     pid: u32,
-    /// Only handles to this kind of object: event, file, "shared memory", …; can be given several times
+    /// Show only handles to objects of this kind: event, file, "shared memory", …; can be repeated
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
-    /// Only handles to objects with this in their name, in whatever case
+    /// Show only handles to objects whose name contains this text; upper and lower case don't matter
     #[arg(long, value_name = "PART")]
     name: Option<String>,
-    /// Only handles that a child created with inheritance of all would get
+    /// Show only inheritable handles
     #[arg(long)]
     inheritable: bool,
-    /// In which order
+    /// Sort by this column
     #[arg(long, value_name = "BY", default_value = "value")]
     sort: Sort,
-    /// Only how many there are of each kind
+    /// Print only the number of handles of each kind
     #[arg(long)]
     summary: bool,
     /// Print JSON
@@ -55,37 +55,37 @@ enum Sort {
     Name,
 }
 
-/// A process's id as people have it from other tools.
+/// Parses a process id in decimal or in hex, the forms that other tools print.
 pub(crate) fn process_id(text: &str) -> Result<u32, String> {
     let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => (hex, 16),
         None => (text, 10),
     };
-    // The parser takes a sign; an id has none.
+    // `from_str_radix` accepts a plus sign, which is not part of a process id.
     let id = u32::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'));
-    id.ok_or_else(|| "expected a process's id, in decimal or in hex with 0x".into())
+    id.ok_or_else(|| "expected a process id, in decimal or in hex with 0x".into())
 }
 
 pub(crate) fn table(options: &Options) -> Result<(), Stop> {
     let table = HandleTable::of(&Process::open_for_query(options.pid)?)?;
     let mut entries: Vec<&HandleEntry> =
-        table.entries().iter().filter(|entry| options.wants(entry)).collect();
+        table.entries().iter().filter(|entry| options.matches(entry)).collect();
     let name = |entry: &HandleEntry| entry.name().ok().flatten().map(str::to_lowercase);
     match options.sort {
         Sort::Value => {}
         Sort::Kind => entries.sort_by_key(|entry| kind(entry).to_owned()),
         Sort::Access => entries.sort_by_key(|entry| entry.access()),
-        // What has none comes last.
+        // Handles without a name come last.
         Sort::Name => entries.sort_by_key(|entry| (name(entry).is_none(), name(entry))),
     }
     for wanted in &options.kind {
-        let is_there = table.entries().iter().any(|entry| kind(entry).eq_ignore_ascii_case(wanted));
-        if !is_there && !ObjectKind::ALL.iter().any(|known| known.name().eq_ignore_ascii_case(wanted)) {
+        let is_in_table = table.entries().iter().any(|entry| kind(entry).eq_ignore_ascii_case(wanted));
+        if !is_in_table && !ObjectKind::ALL.iter().any(|known| known.name().eq_ignore_ascii_case(wanted)) {
             let mut kinds: Vec<&str> = table.entries().iter().map(kind).collect();
             kinds.sort_unstable();
             kinds.dedup();
             remark(format_args!(
-                "no kind is called {wanted:?}; process {} has {}",
+                "there is no kind {wanted:?}; process {} has handles of these kinds: {}",
                 table.process(),
                 kinds.join(", ")
             ));
@@ -106,14 +106,13 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
     let mut text = String::new();
     if !options.summary && !entries.is_empty() {
         let titles = ["VALUE", "KIND", "ACCESS", "RIGHTS", "FLAGS", "NAME"];
-        text = columns(&titles, entries.iter().map(|entry| line(entry)));
+        text = columns(&titles, entries.iter().map(|entry| row(entry)));
         text.push('\n');
     }
-    let all = table.entries().len();
-    let count = counted(entries.len(), "handle");
+    let all = counted(table.entries().len(), "handle");
     text += &match entries.len() {
-        shown if shown == all => format!("{count} of process {}", table.process()),
-        _ => format!("{count} of the {all} of process {}", table.process()),
+        shown if shown == table.entries().len() => format!("{all} of process {}", table.process()),
+        shown => format!("{shown} of {all} of process {}", table.process()),
     };
     let kinds: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     if !kinds.is_empty() {
@@ -124,7 +123,7 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
 }
 
 impl Options {
-    fn wants(&self, entry: &HandleEntry) -> bool {
+    fn matches(&self, entry: &HandleEntry) -> bool {
         let name = || entry.name().ok().flatten().unwrap_or_default().to_lowercase();
         (self.kind.is_empty() || self.kind.iter().any(|wanted| wanted.eq_ignore_ascii_case(kind(entry))))
             && self.name.as_ref().is_none_or(|part| name().contains(&part.to_lowercase()))
@@ -132,17 +131,17 @@ impl Options {
     }
 }
 
-/// The kind in a word, if it is known.
+/// Returns the name of the object's kind, or `?` if the kind is unavailable.
 fn kind(entry: &HandleEntry) -> &str {
     entry.kind().map_or("?", ObjectKind::name)
 }
 
-fn line(entry: &HandleEntry) -> Vec<String> {
+fn row(entry: &HandleEntry) -> Vec<String> {
     let flags = [(entry.is_inheritable(), "inherit"), (entry.is_protected(), "protect")];
     let flags: Vec<&str> = flags.iter().filter(|(has, _)| *has).map(|(_, word)| *word).collect();
     let name = match (entry.kind(), entry.name()) {
-        (_, Err(why)) | (Err(why), Ok(None)) => format!("? {why}"),
-        (Err(why), Ok(Some(name))) => format!("{} ? {why}", printable(name)),
+        (_, Err(reason)) | (Err(reason), Ok(None)) => format!("? {reason}"),
+        (Err(reason), Ok(Some(name))) => format!("{} ? {reason}", printable(name)),
         (Ok(_), Ok(name)) => printable(name.unwrap_or_default()),
     };
     vec![
@@ -155,18 +154,21 @@ fn line(entry: &HandleEntry) -> Vec<String> {
     ]
 }
 
-/// A name that another process has chosen, without what would move a terminal's cursor.
+/// Replaces invisible characters in a name. Another process chose the name, and control characters in it could
+/// manipulate the terminal.
 pub(crate) fn printable(name: &str) -> String {
-    let shown = |letter: char| if is_invisible(letter) { char::REPLACEMENT_CHARACTER } else { letter };
-    name.chars().map(shown).collect()
+    let replace = |character: char| {
+        if is_invisible(character) { char::REPLACEMENT_CHARACTER } else { character }
+    };
+    name.chars().map(replace).collect()
 }
 
-/// A handle for a program.
+/// Returns a handle as JSON.
 pub(crate) fn as_json(entry: &HandleEntry) -> Value {
-    let mut untold = serde_json::Map::new();
-    for (what, why) in [("kind", entry.kind().err()), ("name", entry.name().err())] {
-        if let Some(why) = why {
-            untold.insert(what.into(), why.to_string().into());
+    let mut unavailable = serde_json::Map::new();
+    for (field, reason) in [("kind", entry.kind().err()), ("name", entry.name().err())] {
+        if let Some(reason) = reason {
+            unavailable.insert(field.into(), reason.to_string().into());
         }
     }
     let mut handle = json!({
@@ -178,8 +180,8 @@ pub(crate) fn as_json(entry: &HandleEntry) -> Value {
         "protected": entry.is_protected(),
         "name": entry.name().ok().flatten(),
     });
-    if !untold.is_empty() {
-        handle["untold"] = untold.into();
+    if !unavailable.is_empty() {
+        handle["unavailable"] = unavailable.into();
     }
     handle
 }

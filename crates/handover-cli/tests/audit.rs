@@ -1,6 +1,6 @@
-//! `handover audit` as its users run it.
+//! Tests of `handover audit`, run as its users run it.
 
-#[allow(dead_code, reason = "the other tests of the program use all of it")]
+#[allow(dead_code, reason = "the other test program uses the rest")]
 mod os;
 
 use std::fs::File;
@@ -17,33 +17,33 @@ const SOON: Duration = Duration::from_secs(60);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_clean_program_passes,
-            what_this_program_leaks_is_found_at_the_command,
-            with_own_what_comes_from_outside_is_kept_away,
-            what_a_program_leaks_is_found_at_its_child,
-            with_own_that_is_found_all_the_same,
-            with_an_exact_list_there_is_no_leak,
-            what_is_allowed_by_its_kind_is_no_leak,
-            what_is_allowed_by_its_name_is_no_leak,
-            a_command_that_fails_is_3,
-            a_leak_says_more_than_a_failure,
-            a_command_that_is_not_there_is_127,
-            a_command_that_can_not_be_started_is_126,
-            a_command_that_does_not_end_is_124_and_nothing_is_left,
-            the_report_goes_into_a_file,
-            a_leak_is_one_though_nobody_reads_of_it,
-            each_process_is_said_as_it_starts,
-            wrong_usage_is_2,
+            program_without_leaks_passes,
+            leak_of_the_caller_is_found_in_the_command,
+            own_does_not_pass_on_leaks_of_the_caller,
+            leak_of_the_command_is_found_in_its_child,
+            own_finds_leaks_of_the_command,
+            listed_handle_is_not_a_leak,
+            allow_accepts_a_kind,
+            allow_accepts_a_part_of_a_name,
+            exits_with_3_if_only_the_command_fails,
+            exits_with_1_if_a_handle_leaks_and_the_command_fails,
+            exits_with_127_if_the_command_is_not_found,
+            exits_with_126_if_the_command_cannot_be_started,
+            timeout_kills_all_processes_and_exits_with_124,
+            output_writes_the_report_to_a_file,
+            exits_with_1_for_a_leak_even_if_output_is_closed,
+            verbose_prints_each_process_when_it_starts,
+            wrong_usage_exits_with_2,
         ],
         tests![
-            ends,
-            ends_with,
-            says_its_id,
+            exits,
+            exits_with,
+            prints_its_id,
             leaks_to_a_child,
-            hands_down_to_a_child,
+            lists_an_event_for_a_child,
             leaks_and_fails,
-            starts_one_that_stays,
-            stays,
+            starts_a_sleeping_child,
+            sleeps,
         ],
     )
 }
@@ -52,7 +52,8 @@ fn handover(arguments: &[&str]) -> Ended {
     run(&PathBuf::from(env!("CARGO_BIN_EXE_handover")), arguments, SOON)
 }
 
-/// `handover audit` of this program in a role. It is started by std, so it inherits what is inheritable here.
+/// Runs `handover audit` with this program in a role. std starts it, so it inherits every inheritable handle of this
+/// process.
 fn audit(options: &[&str], name: &str, arguments: &[&str]) -> Ended {
     let this = this_program().into_os_string().into_string().unwrap();
     let role: Vec<String> =
@@ -64,204 +65,200 @@ fn audit(options: &[&str], name: &str, arguments: &[&str]) -> Ended {
     handover(&words)
 }
 
-/// Nothing goes on to what is started here but what the tests make inheritable.
+/// Makes all handles of this process uninheritable, so that its children inherit only the handles that a test chooses.
 fn begin_clean() {
     table::keep_what_came();
     table::keep_streams();
 }
 
-/// An object that every child gets from now on which is started the ordinary way.
+/// Returns an event with an inheritable handle, which leaks into every child that std starts.
 fn leaking() -> Event {
     let event = Event::manual_reset().unwrap();
     table::make_inheritable(&event);
     event
 }
 
-/// What the command has said itself, in words, and the program's JSON.
+/// Splits the output into the words that the command printed, and the report in JSON.
 fn parts(ended: &Ended) -> (Vec<String>, Value) {
     let at = ended.out.find('{').unwrap_or_else(|| panic!("no JSON: {ended:#?}"));
-    let (said, json) = ended.out.split_at(at);
+    let (text, json) = ended.out.split_at(at);
     let value: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {ended:#?}"));
-    (said.split_whitespace().map(str::to_owned).collect(), value)
+    (text.split_whitespace().map(str::to_owned).collect(), value)
 }
 
 fn array(value: &Value) -> &[Value] {
     value.as_array().unwrap_or_else(|| panic!("no list: {value:#}"))
 }
 
-/// What a process of the report has inherited that stands so.
-fn of_standing<'a>(process: &'a Value, standing: &str) -> Vec<&'a Value> {
-    array(&process["inherited"]).iter().filter(|handle| handle["standing"] == standing).collect()
+/// Returns the inherited handles of a process in the report that have this origin.
+fn with_origin<'a>(process: &'a Value, origin: &str) -> Vec<&'a Value> {
+    array(&process["inherited"]).iter().filter(|handle| handle["origin"] == origin).collect()
 }
 
-fn says_its_id(_: &[String]) {
+fn prints_its_id(_: &[String]) {
     println!("{}", std::process::id());
 }
 
-fn ends(_: &[String]) {}
+fn exits(_: &[String]) {}
 
-fn a_clean_program_passes() {
+fn program_without_leaks_passes() {
     begin_clean();
-    let text = audit(&[], "ends", &[]).expect_code(0);
+    let text = audit(&[], "exits", &[]).expect_code(0);
     assert_eq!(text.err, "");
-    assert!(
-        text.out.contains("inherited the ordinary way: ") && text.out.contains(" in 1 process\n"),
-        "{}",
-        text.out
-    );
-    assert!(text.out.ends_with("the difference: nothing leaks\n"), "{}", text.out);
+    assert!(text.out.contains("inherited: ") && text.out.contains(" in 1 process\n"), "{}", text.out);
+    assert!(text.out.ends_with("result: no leaks\n"), "{}", text.out);
     assert!(!text.out.contains("PROCESS"), "{}", text.out);
 
-    let ended = audit(&["--json"], "says_its_id", &[]).expect_code(0);
-    let (said, value) = parts(&ended);
+    let ended = audit(&["--json"], "prints_its_id", &[]).expect_code(0);
+    let (words, value) = parts(&ended);
     let this = this_program().into_os_string().into_string().unwrap();
     assert_eq!(value["command"][0], this);
-    assert_eq!(array(&value["command"]).len(), 1 + role("says_its_id", &[]).len());
+    assert_eq!(array(&value["command"]).len(), 1 + role("prints_its_id", &[]).len());
     assert_eq!((&value["exit_code"], &value["leaks"]), (&json!(0), &json!(0)));
     let [process] = array(&value["processes"]) else { panic!("{value:#}") };
-    assert_eq!(process["process"].to_string(), said[0]);
-    // Its parent is the program that audits, which has ended.
+    assert_eq!(process["process"].to_string(), words[0]);
+    // Its parent is the auditing program, which has exited.
     assert!(process["parent"].as_u64().is_some_and(|id| id > 0 && id != u64::from(std::process::id())));
     let program = PathBuf::from(process["program"].as_str().unwrap());
     assert_eq!(program.canonicalize().unwrap(), this_program().canonicalize().unwrap());
-    assert!(process.get("untold").is_none());
-    assert_eq!(of_standing(process, "stream").len(), 3, "{value:#}");
+    assert!(process.get("incomplete").is_none());
+    assert_eq!(with_origin(process, "stream").len(), 3, "{value:#}");
     for handle in array(&process["inherited"]) {
-        for key in ["value", "kind", "access", "rights", "inheritable", "protected", "name", "standing"] {
+        for key in ["value", "kind", "access", "rights", "inheritable", "protected", "name", "origin"] {
             assert!(handle.get(key).is_some(), "no {key}: {handle:#}");
         }
     }
 }
 
-fn what_this_program_leaks_is_found_at_the_command() {
+fn leak_of_the_caller_is_found_in_the_command() {
     begin_clean();
     let event = leaking();
-    let ended = audit(&["--json"], "says_its_id", &[]).expect_code(1);
-    let (said, value) = parts(&ended);
+    let ended = audit(&["--json"], "prints_its_id", &[]).expect_code(1);
+    let (words, value) = parts(&ended);
     assert_eq!(value["leaks"], 1, "{value:#}");
     let [process] = array(&value["processes"]) else { panic!("{value:#}") };
-    assert_eq!(process["process"].to_string(), said[0]);
-    let leaked = of_standing(process, "leaked");
+    assert_eq!(process["process"].to_string(), words[0]);
+    let leaked = with_origin(process, "leaked");
     let [leak] = leaked.as_slice() else { panic!("{value:#}") };
     assert_eq!((&leak["value"], &leak["kind"]), (&json!(table::value(&event)), &json!("event")));
     assert_eq!(leak["inheritable"], true);
 
-    let text = audit(&[], "says_its_id", &[]).expect_code(1);
+    let text = audit(&[], "prints_its_id", &[]).expect_code(1);
     let id = text.out.split_whitespace().next().unwrap().to_owned();
     let row = text.out.lines().find(|line| line.starts_with(&format!("process {id} ("))).unwrap();
     assert!(row.contains(&format!(" {:#x} ", table::value(&event))) && row.contains(" event "), "{row}");
-    assert!(text.out.ends_with("the difference: 1 leak\n"), "{}", text.out);
+    assert!(text.out.ends_with("result: 1 leak\n"), "{}", text.out);
 }
 
-fn with_own_what_comes_from_outside_is_kept_away() {
+fn own_does_not_pass_on_leaks_of_the_caller() {
     begin_clean();
     let event = leaking();
-    let ended = audit(&["--own", "--json"], "ends", &[]).expect_code(0);
+    let ended = audit(&["--own", "--json"], "exits", &[]).expect_code(0);
     let (_, value) = parts(&ended);
     assert_eq!(value["leaks"], 0);
     let [process] = array(&value["processes"]) else { panic!("{value:#}") };
-    // It isn't overlooked: it isn't there.
+    // The command did not inherit the event at all.
     assert!(array(&process["inherited"]).iter().all(|handle| handle["kind"] != "event"), "{value:#}");
-    assert!(table::is_inheritable(&event), "here it is as before");
+    assert!(table::is_inheritable(&event), "this process's handle stays inheritable");
 }
 
-/// rust-lang/rust#38227.
+/// Leaks an event to a child, as described in rust-lang/rust#38227.
 fn leaks_to_a_child(_: &[String]) {
     let event = leaking();
-    let mut child = Command::new(this_program()).args(role("ends", &[])).spawn().unwrap();
+    let mut child = Command::new(this_program()).args(role("exits", &[])).spawn().unwrap();
     println!("{} {} {}", std::process::id(), child.id(), table::value(&event));
     assert!(child.wait().unwrap().success());
 }
 
-/// What is found in the child of a program that leaks an event to it.
-fn is_found_at_the_child(ended: &Ended) {
-    let (said, value) = parts(ended);
-    let [command, child, leaked] = said.as_slice() else { panic!("{ended:#?}") };
+/// Asserts that the report has one leak: the event, in the child of the command.
+fn expect_leak_in_child(ended: &Ended) {
+    let (words, value) = parts(ended);
+    let [command, child, leaked] = words.as_slice() else { panic!("{ended:#?}") };
     let [first, second] = array(&value["processes"]) else { panic!("{value:#}") };
     assert_eq!((&first["process"].to_string(), &second["process"].to_string()), (command, child));
     assert_eq!(&second["parent"].to_string(), command);
     assert_eq!(value["leaks"], 1, "{value:#}");
-    assert_eq!(of_standing(first, "leaked").len(), 0, "{value:#}");
-    let leaks = of_standing(second, "leaked");
+    assert_eq!(with_origin(first, "leaked").len(), 0, "{value:#}");
+    let leaks = with_origin(second, "leaked");
     let [leak] = leaks.as_slice() else { panic!("{value:#}") };
     assert_eq!((&leak["value"].to_string(), &leak["kind"]), (leaked, &json!("event")));
 }
 
-fn what_a_program_leaks_is_found_at_its_child() {
+fn leak_of_the_command_is_found_in_its_child() {
     begin_clean();
-    is_found_at_the_child(&audit(&["--json"], "leaks_to_a_child", &[]).expect_code(1));
+    expect_leak_in_child(&audit(&["--json"], "leaks_to_a_child", &[]).expect_code(1));
 }
 
-fn with_own_that_is_found_all_the_same() {
+fn own_finds_leaks_of_the_command() {
     begin_clean();
     let _event = leaking();
-    is_found_at_the_child(&audit(&["--own", "--json"], "leaks_to_a_child", &[]).expect_code(1));
+    expect_leak_in_child(&audit(&["--own", "--json"], "leaks_to_a_child", &[]).expect_code(1));
 }
 
-/// The same with an exact list; what is inheritable is there nevertheless.
-fn hands_down_to_a_child(_: &[String]) {
+/// Lists one event for a child, which does not inherit the other, inheritable event.
+fn lists_an_event_for_a_child(_: &[String]) {
     let _event = leaking();
     let ready = Event::manual_reset().unwrap();
     let mut command = handover::Command::new(this_program());
-    command.args(role("ends", &[])).inherit("ready to go", &ready);
+    command.args(role("exits", &[])).inherit("ready to go", &ready);
     assert!(command.spawn().unwrap().wait_timeout(SOON).unwrap().success());
 }
 
-fn with_an_exact_list_there_is_no_leak() {
+fn listed_handle_is_not_a_leak() {
     begin_clean();
-    let ended = audit(&["--json"], "hands_down_to_a_child", &[]).expect_code(0);
+    let ended = audit(&["--json"], "lists_an_event_for_a_child", &[]).expect_code(0);
     let (_, value) = parts(&ended);
     assert_eq!(value["leaks"], 0);
     let [_, child] = array(&value["processes"]) else { panic!("{value:#}") };
-    let listed = of_standing(child, "listed");
+    let listed = with_origin(child, "listed");
     let [listed] = listed.as_slice() else { panic!("{value:#}") };
     assert_eq!((&listed["listed_as"], &listed["kind"]), (&json!("ready to go"), &json!("event")));
-    let text = audit(&[], "hands_down_to_a_child", &[]).expect_code(0);
-    assert!(text.out.contains(" for streams, 1 listed)\n"), "{}", text.out);
+    let text = audit(&[], "lists_an_event_for_a_child", &[]).expect_code(0);
+    assert!(text.out.contains(" for standard streams, 1 listed)\n"), "{}", text.out);
 }
 
-fn what_is_allowed_by_its_kind_is_no_leak() {
+fn allow_accepts_a_kind() {
     begin_clean();
     let event = leaking();
-    audit(&["--allow", "kind:section"], "ends", &[]).expect_code(1);
-    let text = audit(&["--allow", "kind:section", "--allow", "kind:Event"], "ends", &[]).expect_code(0);
-    assert!(text.out.contains("allowed here: 1\n"), "{}", text.out);
-    let ended = audit(&["--allow", "kind:event", "--json"], "ends", &[]).expect_code(0);
+    audit(&["--allow", "kind:semaphore"], "exits", &[]).expect_code(1);
+    let text = audit(&["--allow", "kind:semaphore", "--allow", "kind:Event"], "exits", &[]).expect_code(0);
+    assert!(text.out.contains("allowed by --allow: 1\n"), "{}", text.out);
+    let ended = audit(&["--allow", "kind:event", "--json"], "exits", &[]).expect_code(0);
     let (_, value) = parts(&ended);
-    let allowed = of_standing(&value["processes"][0], "allowed");
+    let allowed = with_origin(&value["processes"][0], "allowed");
     let [allowed] = allowed.as_slice() else { panic!("{value:#}") };
     assert_eq!((&allowed["value"], &value["leaks"]), (&json!(table::value(&event)), &json!(0)));
 }
 
-fn what_is_allowed_by_its_name_is_no_leak() {
+fn allow_accepts_a_part_of_a_name() {
     begin_clean();
     let path = std::env::temp_dir().join(format!("Handover-Audit-{}.txt", std::process::id()));
     let file = File::create(&path).unwrap();
     table::make_inheritable(&file);
     let name = format!("name:handover-audit-{}", std::process::id());
-    audit(&["--allow", "name:jobserver"], "ends", &[]).expect_code(1).expect_text(" file ");
-    audit(&["--allow", &name], "ends", &[]).expect_code(0).expect_text("allowed here: 1\n");
-    // What has no name has no part of one.
+    audit(&["--allow", "name:jobserver"], "exits", &[]).expect_code(1).expect_text(" file ");
+    audit(&["--allow", &name], "exits", &[]).expect_code(0).expect_text("allowed by --allow: 1\n");
+    // An object without a name matches no part of a name.
     let _event = leaking();
-    audit(&["--allow", &name], "ends", &[]).expect_code(1).expect_text("the difference: 1 leak\n");
+    audit(&["--allow", &name], "exits", &[]).expect_code(1).expect_text("result: 1 leak\n");
     drop(file);
     std::fs::remove_file(&path).unwrap();
 }
 
-fn ends_with(arguments: &[String]) {
+fn exits_with(arguments: &[String]) {
     std::process::exit(arguments[0].parse().unwrap());
 }
 
-fn a_command_that_fails_is_3() {
+fn exits_with_3_if_only_the_command_fails() {
     begin_clean();
     for code in ["1", "7"] {
-        let ended = audit(&[], "ends_with", &[code]).expect_code(3);
+        let ended = audit(&[], "exits_with", &[code]).expect_code(3);
         assert!(
-            ended.err.contains(&format!("nothing leaks, but the command ended with {code}")),
+            ended.err.contains(&format!("no handle leaks, but the command exited with code {code}")),
             "{ended:?}"
         );
     }
-    let ended = audit(&["--json"], "ends_with", &["7"]).expect_code(3);
+    let ended = audit(&["--json"], "exits_with", &["7"]).expect_code(3);
     assert_eq!(parts(&ended).1["exit_code"], 7);
 }
 
@@ -270,20 +267,20 @@ fn leaks_and_fails(_: &[String]) {
     std::process::exit(7);
 }
 
-fn a_leak_says_more_than_a_failure() {
+fn exits_with_1_if_a_handle_leaks_and_the_command_fails() {
     begin_clean();
     let ended = audit(&["--json"], "leaks_and_fails", &[]).expect_code(1);
     assert_eq!(parts(&ended).1["exit_code"], 7);
-    is_found_at_the_child(&ended);
+    expect_leak_in_child(&ended);
 }
 
-fn a_command_that_is_not_there_is_127() {
+fn exits_with_127_if_the_command_is_not_found() {
     handover(&["audit", "--", "handover-no-such-program"])
         .expect_code(127)
         .expect_text("handover-no-such-program");
 }
 
-fn a_command_that_can_not_be_started_is_126() {
+fn exits_with_126_if_the_command_cannot_be_started() {
     let folder = std::env::temp_dir().join(format!("handover-cli-audit-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     let file = os::not_a_program(&folder);
@@ -292,80 +289,77 @@ fn a_command_that_can_not_be_started_is_126() {
     ended.expect_code(126).expect_text("not-a-program");
 }
 
-fn stays(_: &[String]) {
+fn sleeps(_: &[String]) {
     std::thread::sleep(SOON);
 }
 
-fn starts_one_that_stays(_: &[String]) {
-    let mut child = Command::new(this_program()).args(role("stays", &[])).spawn().unwrap();
+fn starts_a_sleeping_child(_: &[String]) {
+    let mut child = Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
     println!("{} {}", std::process::id(), child.id());
     child.wait().unwrap();
 }
 
-fn a_command_that_does_not_end_is_124_and_nothing_is_left() {
-    let ended = audit(&["--timeout", "5"], "starts_one_that_stays", &[]).expect_code(124);
+fn timeout_kills_all_processes_and_exits_with_124() {
+    let ended = audit(&["--timeout", "5"], "starts_a_sleeping_child", &[]).expect_code(124);
     let ended = ended.expect_text("error: ").expect_within(Duration::from_secs(30));
-    // What was seen until then is said all the same.
-    assert!(
-        ended.out.contains("inherited the ordinary way: ") && ended.out.contains(" in 2 processes\n"),
-        "{ended:?}"
-    );
+    // The report has the processes that started before the timeout.
+    assert!(ended.out.contains("inherited: ") && ended.out.contains(" in 2 processes\n"), "{ended:?}");
     let first = ended.out.lines().next().unwrap();
     let ids: Vec<u32> = first.split_whitespace().map(|id| id.parse().unwrap()).collect();
     assert_eq!(ids.len(), 2, "{ended:?}");
     for id in ids {
-        assert!(table::ends_within(id, 0), "process {id} is left");
+        assert!(table::ends_within(id, 0), "process {id} is still running");
     }
 }
 
-fn the_report_goes_into_a_file() {
+fn output_writes_the_report_to_a_file() {
     begin_clean();
     let file = std::env::temp_dir().join(format!("handover-cli-report-{}", std::process::id()));
     let path = file.to_str().unwrap();
     let _event = leaking();
-    let ended = audit(&["--json", "--output", path], "says_its_id", &[]).expect_code(1);
+    let ended = audit(&["--json", "--output", path], "prints_its_id", &[]).expect_code(1);
     assert_eq!(ended.out.lines().count(), 1, "{ended:?}");
     let value: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(value["leaks"], 1);
-    audit(&["-o", path], "ends", &[]).expect_code(1);
+    audit(&["-o", path], "exits", &[]).expect_code(1);
     let text = std::fs::read_to_string(&file).unwrap();
-    assert!(text.ends_with("the difference: 1 leak\n"), "{text}");
+    assert!(text.ends_with("result: 1 leak\n"), "{text}");
     std::fs::remove_file(&file).unwrap();
     let nowhere = std::env::temp_dir().join("no-such-folder").join("report");
-    audit(&["-o", nowhere.to_str().unwrap()], "ends", &[]).expect_code(1).expect_text("report: ");
+    audit(&["-o", nowhere.to_str().unwrap()], "exits", &[]).expect_code(1).expect_text("report: ");
 }
 
-fn a_leak_is_one_though_nobody_reads_of_it() {
+fn exits_with_1_for_a_leak_even_if_output_is_closed() {
     begin_clean();
     let _event = leaking();
     let mut command = Command::new(env!("CARGO_BIN_EXE_handover"));
-    command.args(["audit", "--"]).arg(this_program()).args(role("ends", &[]));
+    command.args(["audit", "--"]).arg(this_program()).args(role("exits", &[]));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
-fn each_process_is_said_as_it_starts() {
+fn verbose_prints_each_process_when_it_starts() {
     begin_clean();
     for option in ["--verbose", "-v"] {
         let ended = audit(&[option, "--json"], "leaks_to_a_child", &[]).expect_code(1);
-        let (said, _) = parts(&ended);
+        let (words, _) = parts(&ended);
         let name = this_program().file_name().unwrap().to_string_lossy().into_owned();
         let lines: Vec<&str> = ended.err.lines().collect();
         let [first, second] = lines.as_slice() else { panic!("{ended:#?}") };
-        let begins = |id: &str| format!("handover: process {id} ({name}) begins, child of ");
-        assert!(first.starts_with(&begins(&said[0])) && !first.contains("leak:"), "{first}");
-        assert_eq!(*second, format!("{}{}: 1 leak", begins(&said[1]), said[0]));
+        let start = |id: &str| format!("handover: process {id} ({name}) starts, child of process ");
+        assert!(first.starts_with(&start(&words[0])) && !first.contains("leak:"), "{first}");
+        assert_eq!(*second, format!("{}{}: 1 leak", start(&words[1]), words[0]));
     }
 }
 
-fn wrong_usage_is_2() {
+fn wrong_usage_exits_with_2() {
     for (words, part) in [
         (&["audit"][..], "<COMMAND>"),
         (&["audit", "--allow", "event", "--", "x"], "expected kind:KIND"),
         (&["audit", "--allow", "kind:", "--", "x"], "expected kind:KIND"),
         (&["audit", "--allow", "size:3", "--", "x"], "expected kind:KIND"),
-        (&["audit", "--timeout=-1", "--", "x"], "not negative"),
+        (&["audit", "--timeout=-1", "--", "x"], "neither negative"),
     ] {
         handover(words).expect_code(2).expect_text(part);
     }

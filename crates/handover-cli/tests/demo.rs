@@ -1,6 +1,6 @@
-//! Tells recordings of all strategies on both systems, and of nobody's making: out of order, hostile, cut off.
+//! Tests how recordings are shown: real ones of all strategies on both systems, and shuffled, hostile and partial ones.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p handover-cli` writes what the snapshots should be.
+//! `UPDATE_EXPECT=1 cargo test -p handover-cli` updates the snapshots.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,11 @@ fn lines(name: &str) -> String {
 }
 
 fn recording(lines: &str) -> Recording {
-    Recording::parse(lines).expect("lines that are events")
+    Recording::parse(lines).expect("valid events")
 }
 
 #[test]
-fn told_as_the_snapshots_say() {
+fn output_matches_the_snapshots() {
     for name in RECORDINGS {
         let recording = recording(&lines(name));
         for (width, styled, all, kind) in
@@ -50,9 +50,9 @@ fn told_as_the_snapshots_say() {
     expect_file![data().join("told/windows-duplication.all.txt")].assert_eq(&all);
 }
 
-/// Where it crossed and under which numbers, which is what a reader has to learn.
+/// The summary must name the handle values in both processes, and the calls that passed the object.
 #[test]
-fn a_summary_names_what_happened() {
+fn summary_names_the_handles_and_calls() {
     let expected = [
         ("linux-channel", &["0x3 in process 2311", "0x4 in process 2312", "sendmsg", "recvmsg"][..]),
         ("linux-duplication", &["0x3 in process 2301", "0x4 in process 2302", "sendmsg", "recvmsg"]),
@@ -63,20 +63,20 @@ fn a_summary_names_what_happened() {
             "windows-duplication",
             &["One event, two handles", "DuplicateHandle", "WriteFile wrote 16 (decimal for 0x10)"],
         ),
-        ("windows-duplication-failed", &["Access is denied", "Nothing had arrived"]),
+        ("windows-duplication-failed", &["Access is denied", "had not received the object"]),
         ("windows-inheritance", &["CreateProcessW", "as 64 (decimal for 0x40)", "closed afterwards"]),
-        ("windows-naming", &["No handle crossed", "handover-demo.464", "CreateEventW", "OpenEventW"]),
+        ("windows-naming", &["No handle was passed", "handover-demo.464", "CreateEventW", "OpenEventW"]),
     ];
     for (name, parts) in expected {
         let summary = summary(&recording(&lines(name)));
         for part in parts {
-            assert!(summary.contains(part), "{part:?} isn't in the summary of {name}: {summary}");
+            assert!(summary.contains(part), "the summary of {name} lacks {part:?}: {summary}");
         }
     }
 }
 
 #[test]
-fn streams_and_questions_are_hidden_unless_all_is_asked_for() {
+fn streams_and_queries_are_hidden_without_all() {
     let recording = recording(&lines("windows-duplication"));
     for hidden in ["CreateNamedPipeW", "NtQueryObject", "GetStdHandle", "CloseHandle(handle 0x50)"] {
         assert!(!text(&recording, 120, false, false).contains(hidden), "{hidden}");
@@ -85,7 +85,7 @@ fn streams_and_questions_are_hidden_unless_all_is_asked_for() {
 }
 
 #[test]
-fn no_line_is_wider_than_the_terminal_and_styles_change_no_letter() {
+fn lines_fit_the_width_and_styles_do_not_change_the_text() {
     for name in RECORDINGS {
         for lines in [lines(name), hostile(&lines(name))] {
             let recording = recording(&lines);
@@ -107,7 +107,7 @@ fn no_line_is_wider_than_the_terminal_and_styles_change_no_letter() {
 }
 
 #[test]
-fn a_picture_is_xml_with_all_texts_inside_and_none_on_another() {
+fn picture_is_xml_with_texts_inside_that_do_not_overlap() {
     for name in RECORDINGS {
         for lines in [lines(name), hostile(&lines(name)), many_objects(&lines(name))] {
             let picture = svg(&recording(&lines));
@@ -120,13 +120,13 @@ fn a_picture_is_xml_with_all_texts_inside_and_none_on_another() {
             }
             let size: Vec<f64> = root.attribute("viewBox").expect("a size").split(' ').map(number).collect();
             let texts: Vec<_> =
-                root.descendants().filter(|node| node.has_tag_name("text")).map(place).collect();
+                root.descendants().filter(|node| node.has_tag_name("text")).map(text_and_box).collect();
             for (index, (words, [left, top, right, bottom])) in texts.iter().enumerate() {
                 let inside = *left >= 0.0 && *top >= 0.0 && *right <= size[2] && *bottom <= size[3];
                 assert!(inside, "{name}: {words:?} at {left} to {right} of {}", size[2]);
                 for (others, [l, t, r, b]) in &texts[..index] {
                     let apart = right <= l || r <= left || bottom <= t || b <= top;
-                    assert!(apart, "{name}: {words:?} is on {others:?}");
+                    assert!(apart, "{name}: {words:?} overlaps {others:?}");
                 }
             }
         }
@@ -134,7 +134,7 @@ fn a_picture_is_xml_with_all_texts_inside_and_none_on_another() {
 }
 
 #[test]
-fn any_order_and_any_part_of_a_recording_is_told() {
+fn any_order_and_any_part_of_a_recording_can_be_shown() {
     for name in RECORDINGS {
         let lines = lines(name);
         let whole = recording(&lines);
@@ -147,7 +147,7 @@ fn any_order_and_any_part_of_a_recording_is_told() {
             }
             // Lines in another order are the same recording.
             assert_eq!(recording(&shuffled.join("\n")), whole);
-            // Times in another order, and a part of it, are another story.
+            // Lines with other times, and parts of a recording, are different recordings, but can be shown too.
             let part = shuffled.len() - round % shuffled.len();
             let mixed: Vec<_> = shuffled[..part]
                 .iter()
@@ -169,26 +169,25 @@ fn any_order_and_any_part_of_a_recording_is_told() {
     }
 }
 
-/// The kernel's answer counts, whatever the calls look like.
 #[test]
-fn the_kernels_answer_overrides_what_the_calls_seem_to_say() {
+fn answer_of_the_kernel_overrides_the_calls() {
     let lines = lines("linux-duplication");
-    // The message that carried it was never recorded as sent.
+    // The call that sent the message was not recorded.
     let lost: String =
         lines.lines().filter(|line| !line.contains("sendmsg")).map(|line| format!("{line}\n")).collect();
     assert!(summary(&recording(&lost)).contains("0x3 in process 2301 and 0x4 in process 2302"));
-    // The kernel says that 0x4 is something else.
+    // According to the kernel, the child's handle is 0x9, and 0x4 refers to another object.
     let other = lines.replace(r#"{"process": 2302, "values": [4]}"#, r#"{"process": 2302, "values": [9]}"#);
     let summary = summary(&recording(&other));
     assert!(summary.contains("0x9 in process 2302") && !summary.contains("0x4 in process 2302"), "{summary}");
 }
 
-/// A call is recorded when it returns, and what it does to the other process may be seen there before that.
+/// A call is recorded when it returns. Its effect on the other process may be recorded there before that.
 #[test]
-fn what_is_seen_before_its_cause_is_recorded_is_the_same_story() {
+fn effects_may_be_recorded_before_their_cause() {
     let early = [
-        ("windows-inheritance", "CreateProcessW", "\"role\": \"child\", \"what\": {\"table\""),
-        ("linux-inheritance", "clone+execve", "\"role\": \"child\", \"what\": {\"table\""),
+        ("windows-inheritance", "CreateProcessW", "\"role\": \"child\", \"data\": {\"table\""),
+        ("linux-inheritance", "clone+execve", "\"role\": \"child\", \"data\": {\"table\""),
         ("linux-duplication", "sendmsg", "recvmsg"),
     ];
     for (name, cause, effect) in early {
@@ -199,15 +198,15 @@ fn what_is_seen_before_its_cause_is_recorded_is_the_same_story() {
             digits.parse().expect("a time")
         };
         let first = lines.lines().find(|line| line.contains(cause)).map(time).expect("the cause");
-        let effect = lines.lines().find(|line| line.contains(effect)).expect("what it leads to");
+        let effect = lines.lines().find(|line| line.contains(effect)).expect("the effect");
         let moved = lines.replace(effect, &at(effect, first - 1));
         assert_ne!(moved, lines);
-        // The tables, with the access that the early look has shown, and the summary.
-        let end = |lines: &str| {
+        // Compares the tables, with the access rights from the early table, and the summary.
+        let tables_and_summary = |lines: &str| {
             let text = text(&recording(lines), 120, false, false);
-            text.split_once("by the kernel's answer").map(|(_, end)| end.to_owned()).expect("tables")
+            text.split_once("according to the kernel").map(|(_, rest)| rest.to_owned()).expect("tables")
         };
-        assert_eq!(end(&moved), end(&lines), "{name}");
+        assert_eq!(tables_and_summary(&moved), tables_and_summary(&lines), "{name}");
         assert!(Document::parse(&svg(&recording(&moved))).is_ok());
     }
 }
@@ -224,7 +223,7 @@ fn at(line: &str, time: u64) -> String {
     format!("{{\"time\": {time},{rest}")
 }
 
-/// The same recording with names and words that try to break out of wherever they are put.
+/// Replaces names and texts in a recording with texts that try to break the output.
 fn hostile(lines: &str) -> String {
     let bad = r#"<&>' \" ]]> &lt; </text> \u001b[31m\u0000\u202e\ufffe 漢字 "#;
     let long = format!("{}{}", "W".repeat(300), "漢".repeat(200));
@@ -238,7 +237,7 @@ fn hostile(lines: &str) -> String {
         .replace("\"system\": \"", &format!("\"system\": \"{bad}{long}"))
 }
 
-/// The same recording with more objects that both have than a picture has room for, under the largest numbers.
+/// Adds shared objects to a recording, more than a picture can show, with the largest handle values.
 fn many_objects(lines: &str) -> String {
     let Some((before, after)) = lines.split_once("\"shared\": [") else { return lines.to_owned() };
     let of = |lines: &str| -> u32 {
@@ -265,8 +264,8 @@ fn number(text: &str) -> f64 {
     text.parse().expect("a number")
 }
 
-/// A text of the picture, and about where it is: left, top, right and bottom.
-fn place(node: Node<'_, '_>) -> (String, [f64; 4]) {
+/// Returns a text of the picture and its estimated box: left, top, right and bottom.
+fn text_and_box(node: Node<'_, '_>) -> (String, [f64; 4]) {
     let words: String = node.descendants().filter_map(|node| node.is_text().then(|| node.text())?).collect();
     let words = words.trim().to_owned();
     let attribute = |name| node.attribute(name).unwrap_or("0");
@@ -277,7 +276,7 @@ fn place(node: Node<'_, '_>) -> (String, [f64; 4]) {
         _ if class.contains("mono") => 12.0,
         _ => 13.0,
     };
-    // All letters of one font are this wide; those of the other are, on average of a line.
+    // The width of a letter relative to the font size: exact for the monospace font, an average for the other one.
     let each = if class.contains("mono") { 0.605 } else { 0.53 };
     let columns = u32::try_from(words.width()).expect("a short text");
     let (x, y, width) = (number(attribute("x")), number(attribute("y")), f64::from(columns) * each * size);

@@ -1,4 +1,4 @@
-//! The program as its users run it.
+//! Tests of the program `handover`, run as its users run it.
 
 mod os;
 
@@ -17,33 +17,34 @@ const SOON: Duration = Duration::from_secs(60);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            the_help_is_as_it_was,
-            wrong_usage_is_said_and_is_2,
-            a_table_as_text,
-            a_table_as_json,
-            a_table_is_filtered_and_sorted,
-            the_sum_of_each_kind_is_told,
-            what_two_have_in_common_as_text_and_json,
-            a_process_that_is_not_there_is_said,
-            another_users_process_is_refused,
-            a_command_gets_what_is_listed_and_nothing_else,
-            numbers_are_filled_in_and_other_braces_stay,
-            an_event_is_set_once_the_command_runs,
-            the_exit_code_is_the_commands,
-            a_command_that_is_not_there_is_127,
-            a_command_that_can_not_be_started_is_126,
-            a_file_to_write_is_emptied_only_for_a_command,
-            an_object_that_can_not_be_made_is_125,
-            a_command_that_does_not_end_is_ended,
-            two_objects_of_one_name_are_wrong_usage,
-            each_strategy_is_shown_live,
-            a_demonstration_as_json,
-            a_picture_is_drawn,
-            a_demonstration_that_is_killed_says_so,
-            completions_know_the_commands,
-            a_reader_that_has_had_enough_is_no_failure,
+            help_texts_match_the_snapshot,
+            wrong_usage_explains_itself_and_exits_with_2,
+            table_prints_columns,
+            table_prints_json,
+            table_filters_and_sorts,
+            table_summary_counts_each_kind,
+            shared_prints_text_and_json,
+            missing_process_is_an_error_with_its_id,
+            process_of_another_user_is_denied_with_advice,
+            run_passes_the_listed_objects_and_no_others,
+            run_replaces_names_in_braces_and_keeps_other_braces,
+            run_sets_an_event_after_the_command_has_started,
+            run_exits_with_the_code_of_the_command,
+            run_exits_with_127_if_the_command_is_not_found,
+            run_exits_with_126_if_the_command_cannot_be_started,
+            run_empties_a_file_only_if_all_options_are_valid,
+            run_exits_with_125_if_an_object_cannot_be_created,
+            run_kills_the_command_at_the_timeout,
+            run_rejects_duplicate_names,
+            demo_shows_each_strategy,
+            demo_prints_json,
+            demo_draws_a_picture,
+            demo_reports_that_its_parent_was_killed,
+            completions_contain_the_commands,
+            closed_output_is_not_a_failure,
+            color_follows_its_option_and_the_terminal,
         ],
-        tests![waits, says_what_it_has, ends_with, waits_for_ready, never_ends, sets_ready],
+        tests![waits, prints_its_handles, exits_with, waits_for_ready, never_exits, sets_ready],
     )
 }
 
@@ -55,7 +56,7 @@ fn handover(arguments: &[&str]) -> Ended {
     run(&program(), arguments, SOON)
 }
 
-/// `handover run` of this program in a role.
+/// Runs `handover run` with this program in a role.
 fn run_role(options: &[&str], name: &str, arguments: &[&str]) -> Ended {
     let this = this_program().into_os_string().into_string().unwrap();
     let role = role(name, arguments).into_iter().map(|word| word.into_string().unwrap());
@@ -69,26 +70,26 @@ fn run_role(options: &[&str], name: &str, arguments: &[&str]) -> Ended {
     handover(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// A process with an event, a section, a semaphore and a file that it was given, and which waits.
+/// A waiting process that inherited an event, shared memory, a semaphore and a file.
 struct Known {
     child: Child,
     _event: Event,
-    _section: SharedMemory,
+    _memory: SharedMemory,
 }
 
 fn known() -> Known {
-    let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(4096).unwrap());
+    let (event, memory) = (Event::manual_reset().unwrap(), SharedMemory::new(4096).unwrap());
     let semaphore = Semaphore::new(1).unwrap();
     let file = File::open(this_program()).unwrap();
     let mut command = Command::new(this_program());
-    command.args(role("waits", &[])).inherit("event", &event).inherit("shared memory", &section);
+    command.args(role("waits", &[])).inherit("event", &event).inherit("shared memory", &memory);
     let child = begun(command.inherit("semaphore", &semaphore).inherit("file", &file));
     drop(command);
-    Known { child, _event: event, _section: section }
+    Known { child, _event: event, _memory: memory }
 }
 
-/// What the program has said, with the values, ids and paths of this run replaced by words.
-fn told(text: &str, known: &Known) -> String {
+/// Returns the output with the handle values and process ids of this run replaced by placeholders.
+fn normalized(text: &str, known: &Known) -> String {
     let mut text = text.replace("\r\n", "\n");
     for (name, value) in known.child.inherited_handles() {
         let value = format!("{value:#x}");
@@ -106,7 +107,7 @@ fn told(text: &str, known: &Known) -> String {
     text.replace(&std::process::id().to_string(), "<test>")
 }
 
-fn the_help_is_as_it_was() {
+fn help_texts_match_the_snapshot() {
     let mut all = String::new();
     for words in [
         &["--help"][..],
@@ -124,34 +125,35 @@ fn the_help_is_as_it_was() {
     expect_file!["snapshots/help.txt"].assert_eq(&all);
 }
 
-fn wrong_usage_is_said_and_is_2() {
+fn wrong_usage_explains_itself_and_exits_with_2() {
     for (words, part) in [
         (&[][..], "Usage: handover"),
         (&["table"], "<PID>"),
-        (&["table", "me"], "expected a process's id, in decimal or in hex with 0x"),
-        (&["table", "0x+1"], "expected a process's id"),
-        (&["table", "+1"], "expected a process's id"),
+        (&["table", "me"], "expected a process id, in decimal or in hex with 0x"),
+        (&["table", "0x+1"], "expected a process id"),
+        (&["table", "+1"], "expected a process id"),
         (&["table", "1", "--sort", "size"], "possible values: value, kind, access, name"),
         (&["run", "--event", "ready"], "<COMMAND>"),
         (&["run", "--file", "config", "--", "x"], "expected NAME=VALUE"),
         (&["run", "--shared-memory", "s=many", "--", "x"], "invalid digit"),
         (&["run", "--file", "f=", "--", "x"], "has no value"),
         (&["run", "--event", "", "--", "x"], "the name is empty"),
-        (&["run", "--event", "a{b", "--", "x"], "holds a brace"),
-        (&["run", "--set", "ready", "--", "x"], "nothing of this name is given"),
-        (&["run", "--timeout=-1", "--", "x"], "not negative"),
+        (&["run", "--event", "a{b", "--", "x"], "contains a brace"),
+        (&["run", "--set", "ready", "--", "x"], "no object is named \"ready\""),
+        (&["run", "--timeout=-1", "--", "x"], "neither negative"),
         (&["demo", "telepathy"], "possible values: inheritance, duplication, naming, channel"),
+        (&["--color", "sometimes", "demo"], "possible values: auto, always, never"),
     ] {
         handover(words).expect_code(2).expect_text(part);
     }
 }
 
-fn a_table_as_text() {
+fn table_prints_columns() {
     let known = known();
     let id = known.child.id().to_string();
     let kinds = ["--kind", "event", "--kind", "shared memory", "--kind", "semaphore"];
     let ended = handover(&[&["table", &id, "--inheritable"][..], &kinds].concat()).expect_code(0);
-    os::expect_table(&told(&ended.out, &known));
+    os::expect_table(&normalized(&ended.out, &known));
 }
 
 fn handles(words: &[&str]) -> Vec<Value> {
@@ -161,7 +163,7 @@ fn handles(words: &[&str]) -> Vec<Value> {
     value["handles"].as_array().unwrap().clone()
 }
 
-fn a_table_as_json() {
+fn table_prints_json() {
     let known = known();
     let id = known.child.id().to_string();
     let handles = handles(&["table", &id, "--json"]);
@@ -172,15 +174,15 @@ fn a_table_as_json() {
         assert_eq!((&handle["inheritable"], &handle["protected"]), (&json!(true), &json!(false)));
         assert_eq!(handle["access"], table::entry(known.child.id(), value.get()).unwrap().access);
         assert!(handle["rights"].as_str().is_some_and(|rights| !rights.is_empty()));
-        let told = handle["name"].as_str().unwrap_or_default();
+        let object_name = handle["name"].as_str().unwrap_or_default();
         if name == "file" {
             let stem = this_program().file_stem().unwrap().to_string_lossy().into_owned();
-            assert!(told.contains(&stem), "{told}");
+            assert!(object_name.contains(&stem), "{object_name}");
         }
     }
 }
 
-fn a_table_is_filtered_and_sorted() {
+fn table_filters_and_sorts() {
     let known = known();
     let id = known.child.id().to_string();
     let values = |words: &[&str]| -> Vec<u64> {
@@ -199,9 +201,9 @@ fn a_table_is_filtered_and_sorted() {
     };
     assert!(sorted.iter().map(kind).is_sorted());
     assert_eq!(sorted.len(), all.len());
-    let none = handover(&["table", &id, "--kind", "unicorn"]).expect_code(0).expect_text("0 handles of the ");
+    let none = handover(&["table", &id, "--kind", "unicorn"]).expect_code(0).expect_text("0 of ");
     assert!(
-        none.err.contains("no kind is called \"unicorn\"") && none.err.contains("semaphore"),
+        none.err.contains("there is no kind \"unicorn\"") && none.err.contains("semaphore"),
         "{}",
         none.err
     );
@@ -209,7 +211,7 @@ fn a_table_is_filtered_and_sorted() {
     assert_eq!(none.err, "");
 }
 
-fn the_sum_of_each_kind_is_told() {
+fn table_summary_counts_each_kind() {
     let known = known();
     let id = known.child.id().to_string();
     let ended = handover(&["table", &id, "--summary"]).expect_code(0);
@@ -222,7 +224,7 @@ fn the_sum_of_each_kind_is_told() {
     assert!(value.get("handles").is_none());
 }
 
-fn what_two_have_in_common_as_text_and_json() {
+fn shared_prints_text_and_json() {
     let known = known();
     let (id, this) = (known.child.id().to_string(), std::process::id().to_string());
     let ended = handover(&["shared", &id, &this, "--json"]).expect_code(0);
@@ -231,22 +233,25 @@ fn what_two_have_in_common_as_text_and_json() {
     let objects = value["objects"].as_array().unwrap();
     for name in ["event", "shared memory"] {
         let mut of_kind = objects.iter().filter(|object| object["kind"] == name);
-        let there = known.child.inherited_handles().find(|(other, _)| *other == name).unwrap().1;
+        let value_in_child = known.child.inherited_handles().find(|(other, _)| *other == name).unwrap().1;
         let object = of_kind.next().unwrap();
-        assert_eq!(object["handles"][0], json!({ "process": known.child.id(), "values": [there.get()] }));
+        assert_eq!(
+            object["handles"][0],
+            json!({ "process": known.child.id(), "values": [value_in_child.get()] })
+        );
         assert_eq!(object["handles"][1]["process"], std::process::id());
         assert!(of_kind.next().is_none());
     }
-    // The semaphore is closed here by now.
+    // This process has closed the semaphore, so the two no longer share it.
     assert!(objects.iter().all(|object| object["kind"] != "semaphore"));
     let ended = handover(&["shared", &id, &this]).expect_code(0);
-    let count = format!("processes {id} and {this} have {} objects in common", objects.len());
+    let count = format!("processes {id} and {this} share {} objects", objects.len());
     assert!(ended.out.trim_end().ends_with(&count), "{}", ended.out);
     assert!(ended.out.contains("event") && ended.out.starts_with("KIND"), "{}", ended.out);
-    handover(&["shared", &id, &id]).expect_code(2).expect_text("came the same one twice");
+    handover(&["shared", &id, &id]).expect_code(2).expect_text("was given twice");
 }
 
-fn a_process_that_is_not_there_is_said() {
+fn missing_process_is_an_error_with_its_id() {
     let this = std::process::id().to_string();
     for words in
         [&["table", "0x7ffffff0"][..], &["shared", &this, "2147483632"], &["shared", "2147483632", &this]]
@@ -256,21 +261,21 @@ fn a_process_that_is_not_there_is_said() {
     }
 }
 
-fn another_users_process_is_refused() {
-    os::another_users_process_is_refused(&program());
+fn process_of_another_user_is_denied_with_advice() {
+    os::process_of_another_user_is_denied(&program());
 }
 
-/// Says which handles it has beside its streams, and what it was given by name.
-fn says_what_it_has(arguments: &[String]) {
+/// Prints the names of its inherited objects, its number of leaked handles, and its arguments.
+fn prints_its_handles(arguments: &[String]) {
     let inherited: Inherited = handover::inherited().unwrap();
     let mut names = inherited.names();
     names.sort_unstable();
     println!("names {}", names.join(" "));
-    println!("unlisted {}", handover::leaked_handles().unwrap().len());
+    println!("leaked {}", handover::leaked_handles().unwrap().len());
     println!("arguments {}", arguments.join(" "));
 }
 
-fn a_command_gets_what_is_listed_and_nothing_else() {
+fn run_passes_the_listed_objects_and_no_others() {
     let leak = Event::manual_reset().unwrap();
     table::make_inheritable(&leak);
     let file = format!("config={}", this_program().display());
@@ -288,9 +293,9 @@ fn a_command_gets_what_is_listed_and_nothing_else() {
         "--file",
         &file,
     ];
-    let ended = run_role(&options, "says_what_it_has", &["{ready}"]).expect_code(0);
+    let ended = run_role(&options, "prints_its_handles", &["{ready}"]).expect_code(0);
     let out = ended.out.replace("\r\n", "\n");
-    assert!(out.starts_with("names config late memory next ready slots\nunlisted 0\n"), "{out}");
+    assert!(out.starts_with("names config late memory next ready slots\nleaked 0\n"), "{out}");
     for (name, kind) in [
         ("ready", "an event"),
         ("slots", "a semaphore"),
@@ -298,15 +303,15 @@ fn a_command_gets_what_is_listed_and_nothing_else() {
         ("late", "a timer"),
         ("config", "a file"),
     ] {
-        assert!(ended.err.contains(&format!("{kind}, {name:?}, as handle 0x")), "{}", ended.err);
+        assert!(ended.err.contains(&format!("{kind}, {name:?}, as handle value 0x")), "{}", ended.err);
     }
-    let quiet = run_role(&["--quiet", "--event", "ready"], "says_what_it_has", &[]).expect_code(0);
+    let quiet = run_role(&["--quiet", "--event", "ready"], "prints_its_handles", &[]).expect_code(0);
     assert_eq!(quiet.err, "");
 }
 
-fn numbers_are_filled_in_and_other_braces_stay() {
+fn run_replaces_names_in_braces_and_keeps_other_braces() {
     let words = ["{ready}", "--event={ready}", "{print}", "{}", "{{ready}}", "a}b"];
-    let ended = run_role(&["--event", "ready"], "says_what_it_has", &words).expect_code(0);
+    let ended = run_role(&["--event", "ready"], "prints_its_handles", &words).expect_code(0);
     let (_, value) = ended.err.trim_end().rsplit_once('(').unwrap();
     let value = value.trim_end_matches(')');
     let expected = format!("arguments {value} --event={value} {{print}} {{}} {{{value}}} a}}b");
@@ -316,45 +321,45 @@ fn numbers_are_filled_in_and_other_braces_stay() {
 fn waits_for_ready(_: &[String]) {
     let ready: Event = handover::inherited().unwrap().take("ready").unwrap();
     ready.wait_timeout(Duration::from_secs(20)).unwrap();
-    println!("it came");
+    println!("ready is set");
 }
 
 fn sets_ready(arguments: &[String]) {
     Event::open_named(arguments[0].as_str()).unwrap().set().unwrap();
 }
 
-fn an_event_is_set_once_the_command_runs() {
+fn run_sets_an_event_after_the_command_has_started() {
     run_role(&["--event", "ready", "--set", "ready"], "waits_for_ready", &[])
         .expect_code(0)
-        .expect_text("it came");
-    // The event of this name, which another process has made.
+        .expect_text("ready is set");
+    // An existing event with this name is opened.
     let name = format!("handover-cli-test.{}", std::process::id());
     let event = Event::create_named(name.as_str(), handover::ResetMode::Manual).unwrap();
     let option = format!("ready={name}");
     event.set().unwrap();
-    run_role(&["--event", &option], "waits_for_ready", &[]).expect_code(0).expect_text("was there");
+    run_role(&["--event", &option], "waits_for_ready", &[]).expect_code(0).expect_text("already existed");
     drop(event);
-    // Made by the program, and open to others as long as the command runs.
+    // Without one, the program creates the event, and others can open it while the command runs.
     run_role(&["--event", &option, "--set", "ready"], "waits_for_ready", &[]).expect_code(0);
     run_role(&["--event", &option], "sets_ready", &[&name]).expect_code(0);
 }
 
-fn ends_with(arguments: &[String]) {
+fn exits_with(arguments: &[String]) {
     std::process::exit(arguments[0].parse().unwrap());
 }
 
-fn the_exit_code_is_the_commands() {
+fn run_exits_with_the_code_of_the_command() {
     for code in ["0", "1", "7", "125"] {
-        run_role(&[], "ends_with", &[code]).expect_code(code.parse().unwrap());
+        run_role(&[], "exits_with", &[code]).expect_code(code.parse().unwrap());
     }
-    os::exit_codes_are_passed_on(|code| run_role(&[], "ends_with", &[code]));
+    os::expect_exit_codes_passed_on(|code| run_role(&[], "exits_with", &[code]));
 }
 
-fn a_command_that_is_not_there_is_127() {
+fn run_exits_with_127_if_the_command_is_not_found() {
     handover(&["run", "--", "handover-no-such-program"]).expect_code(127).expect_text("not found");
 }
 
-fn a_command_that_can_not_be_started_is_126() {
+fn run_exits_with_126_if_the_command_cannot_be_started() {
     let folder = std::env::temp_dir().join(format!("handover-cli-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     let file = os::not_a_program(&folder);
@@ -363,7 +368,7 @@ fn a_command_that_can_not_be_started_is_126() {
     ended.expect_code(126);
 }
 
-fn a_file_to_write_is_emptied_only_for_a_command() {
+fn run_empties_a_file_only_if_all_options_are_valid() {
     let file = std::env::temp_dir().join(format!("handover-cli-kept-{}", std::process::id()));
     std::fs::write(&file, "kept").unwrap();
     let option = format!("log={}", file.display());
@@ -377,86 +382,87 @@ fn a_file_to_write_is_emptied_only_for_a_command() {
         handover(&[&["run", "--write", &option], wrong, &["--", "x"]].concat()).expect_code(code);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept", "{wrong:?}");
     }
-    run_role(&["--write", &option], "ends_with", &["0"]).expect_code(0);
+    run_role(&["--write", &option], "exits_with", &["0"]).expect_code(0);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
     std::fs::remove_file(&file).unwrap();
 }
 
-fn an_object_that_can_not_be_made_is_125() {
+fn run_exits_with_125_if_an_object_cannot_be_created() {
     let ended = handover(&["run", "--file", "config=no-such-file", "--", "x"]).expect_code(125);
     assert!(ended.err.contains("\"config\"") && ended.err.contains("no-such-file"), "{}", ended.err);
     handover(&["run", "--shared-memory", "s=0", "--", "x"]).expect_code(125).expect_text("the object \"s\"");
-    os::a_file_that_waits_is_refused(&program());
+    os::fifo_is_rejected(&program());
 }
 
-fn never_ends(_: &[String]) {
+fn never_exits(_: &[String]) {
     println!("{}", std::process::id());
     std::thread::sleep(Duration::from_secs(100));
 }
 
-fn a_command_that_does_not_end_is_ended() {
-    let ended =
-        run_role(&["--timeout", "1"], "never_ends", &[]).expect_code(124).expect_text("didn't end within 1s");
+fn run_kills_the_command_at_the_timeout() {
+    let ended = run_role(&["--timeout", "1"], "never_exits", &[])
+        .expect_code(124)
+        .expect_text("did not exit within 1s");
     let id = ended.out.trim_end().parse().unwrap();
     assert!(table::ends_within(id, 1000));
     assert!(ended.after < Duration::from_secs(30));
 }
 
-fn two_objects_of_one_name_are_wrong_usage() {
+fn run_rejects_duplicate_names() {
     let words = ["run", "--event", "a", "--semaphore", "a=1", "--", "x"];
-    handover(&words).expect_code(2).expect_text("two objects have the name \"a\"");
+    handover(&words).expect_code(2).expect_text("two objects are named \"a\"");
     handover(&["run", "--semaphore", "a=1", "--set", "a", "--", "x"])
         .expect_code(2)
-        .expect_text("it is no event");
+        .expect_text("is not an event");
 }
 
 const STRATEGIES: [&str; 4] = ["inheritance", "duplication", "naming", "channel"];
 
-fn each_strategy_is_shown_live() {
+fn demo_shows_each_strategy() {
     for (strategy, calls) in std::iter::zip(STRATEGIES, os::CALLS) {
         let ended = handover(&["demo", strategy]).expect_code(0);
-        // A sentence can be broken anywhere.
+        // Lines break at any space, so the text is compared with single spaces.
         let words = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in calls.iter().chain(&[
             "refer to the same object",
-            "through two handles they use one object",
-            "ends with code 0",
+            "because both handles refer to one object",
+            "exits with code 0",
         ]) {
             assert!(words.contains(part), "{strategy} lacks {part}: {}", ended.out);
         }
-        assert!(!ended.out.contains('\u{1b}'), "styles are for terminals");
+        assert!(!ended.out.contains('\u{1b}'), "escape codes are only for terminals");
         let all = handover(&["demo", strategy, "--all"]).expect_code(0);
-        assert!(all.out.contains(os::ASKS) && !ended.out.contains(os::ASKS), "{}", all.out);
+        assert!(all.out.contains(os::QUERY) && !ended.out.contains(os::QUERY), "{}", all.out);
     }
-    let usual = handover(&["demo"]).expect_code(0).out;
-    assert!(usual.starts_with("Inheritance on "), "{usual}");
+    let default = handover(&["demo"]).expect_code(0).out;
+    assert!(default.starts_with("Inheritance on "), "{default}");
 }
 
-fn a_demonstration_as_json() {
+fn demo_prints_json() {
     for strategy in STRATEGIES {
         let ended = handover(&["demo", strategy, "--json"]).expect_code(0);
         let lines: Vec<Value> =
             ended.out.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
         assert!(lines.iter().map(|line| line["time"].as_u64().unwrap()).is_sorted());
-        let of = |role: &str, what: &str| {
+        let of = |role: &str, kind: &str| {
             let found: Vec<&Value> = lines
                 .iter()
-                .filter(|line| line["role"] == role && !line["what"][what].is_null())
-                .map(|line| &line["what"][what])
+                .filter(|line| line["role"] == role && !line["data"][kind].is_null())
+                .map(|line| &line["data"][kind])
                 .collect();
             found
         };
         for role in ["parent", "child"] {
             assert_eq!(of(role, "started")[0]["strategy"], strategy);
-            assert_eq!(of(role, "ended"), [&json!({ "code": 0 })]);
+            assert_eq!(of(role, "exited"), [&json!({ "code": 0 })]);
             let calls = of(role, "call");
             assert!(calls.iter().all(|call| call["call"].is_string() && call["effects"].is_string()));
-            // Each has closed its handle to the event.
+            // Both processes close their handle to the event.
             assert!(calls.iter().any(|call| call["effects"].as_str().unwrap().starts_with('-')), "{calls:?}");
         }
         let calls = of("parent", "call");
         assert!(
-            calls.iter().any(|call| call["asks"] == true) && calls.iter().any(|call| call["asks"] == false)
+            calls.iter().any(|call| call["query"] == true) && calls.iter().any(|call| call["query"] == false)
         );
         let shared = of("parent", "shared")[0].as_array().unwrap();
         let event = shared.iter().find(|object| object["kind"] == "event").expect("the event is shared");
@@ -466,17 +472,17 @@ fn a_demonstration_as_json() {
     }
 }
 
-fn a_picture_is_drawn() {
+fn demo_draws_a_picture() {
     let file = std::env::temp_dir().join(format!("handover-cli-{}.svg", std::process::id()));
     for strategy in STRATEGIES {
         let ended = handover(&["demo", strategy, "--svg", file.to_str().unwrap()]).expect_code(0);
         assert_eq!(ended.out, "");
         let picture = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
-        let document = roxmltree::Document::parse(&picture).expect("it is XML");
+        let document = roxmltree::Document::parse(&picture).expect("the picture is XML");
         assert_eq!(document.root_element().tag_name().name(), "svg");
         assert!(picture.contains("SetEvent") || picture.contains("write"), "{picture}");
-        // Where the program lies is nobody's story.
+        // The picture doesn't contain the program's folder.
         assert!(!picture.contains(env!("CARGO_MANIFEST_DIR")));
         let folder = program().parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         assert!(
@@ -488,30 +494,30 @@ fn a_picture_is_drawn() {
     handover(&["demo", "--svg", nowhere.to_str().unwrap()]).expect_code(1).expect_text("picture.svg");
 }
 
-fn a_demonstration_that_is_killed_says_so() {
+fn demo_reports_that_its_parent_was_killed() {
     if table::is_wine() {
         left_out(
-            "under Wine, a process that is killed while it creates another leaves one that never begins",
+            "under Wine, a process that is killed while it creates a child leaves a child that never starts",
         );
         return;
     }
     let mut command = Command::new(program());
     command.args(["demo", "naming"]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = command.spawn().unwrap();
-    // The parent is at work when its own child is there.
+    // The parent is in the middle of the demonstration when it has a child.
     let parents = || table::children_of(child.id());
-    let is_at_work = |parent: &u32| !table::children_of(*parent).is_empty();
-    until("the parent is at work", || parents().iter().any(is_at_work));
+    let has_child = |parent: &u32| !table::children_of(*parent).is_empty();
+    until("the parent has a child", || parents().iter().any(has_child));
     for parent in parents() {
         table::kill(parent);
     }
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the parent ended with"), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("the parent was stopped"), "{message}");
 }
 
-fn completions_know_the_commands() {
+fn completions_contain_the_commands() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let ended = handover(&["completions", shell]).expect_code(0);
         for word in ["table", "shared", "audit", "demo", "--inheritable"] {
@@ -520,7 +526,7 @@ fn completions_know_the_commands() {
     }
 }
 
-fn a_reader_that_has_had_enough_is_no_failure() {
+fn closed_output_is_not_a_failure() {
     let mut command = Command::new(program());
     let mut child =
         command.args(["completions", "zsh"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -528,4 +534,29 @@ fn a_reader_that_has_had_enough_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(output.stderr, b"");
+}
+
+fn color_follows_its_option_and_the_terminal() {
+    let is_colored = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = Command::new(program());
+        command.args(arguments).envs(variables.iter().copied()).stdout(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout.contains(&0x1b)
+    };
+    // Standard output is a pipe in all cases.
+    for (arguments, variables, expected) in [
+        (&["demo"][..], &[][..], false),
+        (&["demo", "--color", "auto"], &[], false),
+        (&["demo", "--color", "always"], &[], true),
+        (&["--color=always", "demo"], &[("NO_COLOR", "1")], true),
+        (&["demo"], &[("CLICOLOR_FORCE", "1")], true),
+        (&["demo", "--color", "never"], &[("CLICOLOR_FORCE", "1")], false),
+        (&["demo", "--help"], &[], false),
+        (&["demo", "--color", "always", "--help"], &[], true),
+        (&["demo", "--help", "--color=always"], &[], true),
+        (&["--color=never", "demo", "--help"], &[("CLICOLOR_FORCE", "1")], false),
+    ] {
+        assert_eq!(is_colored(arguments, variables), expected, "{arguments:?} with {variables:?}");
+    }
 }

@@ -1,86 +1,92 @@
-//! What crosses from one process to the other, as arrows on the picture.
+//! Draws an arrow for each object, name and handle value that passes from one process to the other.
 
 use super::events::Role;
 use super::layout::Layout;
-use super::object_history::{Story, is_of_process};
-use super::svg_style::{Anchor, Canvas, From, mono};
-use super::transfer::Crossing;
+use super::object_history::{History, is_of_process};
+use super::svg_style::{Anchor, Canvas, Direction, mono};
+use super::transfer::Transfer;
 
-/// Something that crosses.
+/// An arrow from one process to the other.
 #[derive(Debug)]
-struct Way {
-    /// The call that sends it.
+struct Arrow {
+    /// The call at which it starts.
     from: usize,
-    /// Where it arrives.
-    to: To,
-    /// What the arrow says.
+    /// The point at which it ends.
+    to: Target,
+    /// The text on the arrow.
     label: String,
-    /// Whether it is what is told, beside the object itself.
-    told: bool,
+    /// Whether it stands for a name or a handle value, rather than for the object itself.
+    is_text: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum To {
-    /// In the other's handle table.
+enum Target {
+    /// A handle in the handle table of the other process.
     Table(usize),
-    /// In this call of the other's.
+    /// A call of the other process.
     Call(usize),
-    /// On the other's command line, or nobody has said.
+    /// The command line of the other process, or an unknown call.
     Process,
 }
 
-/// Draws all that crosses.
-pub(crate) fn draw(canvas: &mut Canvas, layout: &Layout, story: &Story<'_>) {
-    for way in ways(story) {
-        way.draw(canvas, layout, story);
+/// Draws all arrows.
+pub(crate) fn draw(canvas: &mut Canvas, layout: &Layout, history: &History<'_>) {
+    for arrow in arrows(history) {
+        arrow.draw(canvas, layout, history);
     }
 }
 
-fn ways(story: &Story<'_>) -> Vec<Way> {
-    let mut ways = Vec::new();
-    for object in &story.objects {
-        let (_, Some((handle, crossing))) = story.ends(object) else { continue };
-        let way = |from, to, label: &str| Way { from, to, label: label.to_owned(), told: false };
-        match crossing {
-            Crossing::Inherited(Some(call)) => ways.push(way(call, To::Table(handle), "inherited")),
-            Crossing::Duplicated(call) => {
-                ways.push(way(call, To::Table(handle), "duplicated"));
-                let silent = story.told().iter().all(|told| told.handle != handle);
-                let message = story.message_after(handle).filter(|_| silent);
-                ways.extend(message.map(|(from, to)| {
-                    let label = "the number".to_owned();
-                    Way { from, to: to.map_or(To::Process, To::Call), label, told: true }
+fn arrows(history: &History<'_>) -> Vec<Arrow> {
+    let mut arrows = Vec::new();
+    for object in &history.objects {
+        let (_, Some((handle, transfer))) = history.giver_and_receiver(object) else { continue };
+        let arrow = |from, to, label: &str| Arrow { from, to, label: label.to_owned(), is_text: false };
+        match transfer {
+            Transfer::Inherited(Some(call)) => arrows.push(arrow(call, Target::Table(handle), "inherited")),
+            Transfer::Duplicated(call) => {
+                arrows.push(arrow(call, Target::Table(handle), "duplicated"));
+                let has_no_passed_value =
+                    history.passed_values().iter().all(|passed| passed.handle != handle);
+                let message = history.message_after(handle).filter(|_| has_no_passed_value);
+                arrows.extend(message.map(|(from, to)| {
+                    let label = "handle value".to_owned();
+                    Arrow { from, to: to.map_or(Target::Process, Target::Call), label, is_text: true }
                 }));
             }
-            Crossing::Message { sent: Some(sent), received } => {
-                ways.push(way(sent, To::Call(received), "in a message"));
+            Transfer::Message { sent: Some(sent), received } => {
+                arrows.push(arrow(sent, Target::Call(received), "in a message"));
             }
-            Crossing::Named(_) | Crossing::Message { .. } | Crossing::Taken(_) => {}
-            Crossing::Inherited(None) | Crossing::Unknown => {}
+            Transfer::Named(_) | Transfer::Message { .. } | Transfer::Taken(_) => {}
+            Transfer::Inherited(None) | Transfer::Unknown => {}
         }
-        let name = object.name.as_deref().or_else(|| Some(story.common_name(object)?.0));
-        let starts = (0..story.events().len()).find(|event| {
-            let call = story.call(*event).filter(|call| is_of_process(call));
+        let name = object.name.as_deref().or_else(|| Some(history.common_name(object)?.0));
+        let starts = (0..history.events().len()).find(|event| {
+            let call = history.call(*event).filter(|call| is_of_process(call));
             call.is_some_and(|call| name.is_some_and(|name| call.arguments.contains(name)))
         });
-        let to = To::Process;
-        ways.extend(starts.map(|from| Way { from, to, label: "the name".to_owned(), told: true }));
+        let to = Target::Process;
+        arrows.extend(starts.map(|from| Arrow { from, to, label: "name".to_owned(), is_text: true }));
     }
-    for told in story.told() {
-        let value = format!("{:#x}", story.handles[told.handle].value);
-        let label = if told.text == value { value } else { format!("{} = {value}", told.text) };
-        let to = told.heard.map_or(To::Process, To::Call);
-        // A command line is read by nobody's call.
-        let started = story.call(told.said).is_some_and(is_of_process);
-        ways.push(Way { from: told.said, to: if started { To::Process } else { to }, label, told: true });
+    for passed in history.passed_values() {
+        let value = format!("{:#x}", history.handles[passed.handle].value);
+        let label = if passed.text == value { value } else { format!("{} = {value}", passed.text) };
+        let to = passed.received.map_or(Target::Process, Target::Call);
+        // No recorded call reads a command line.
+        let started = history.call(passed.sent).is_some_and(is_of_process);
+        arrows.push(Arrow {
+            from: passed.sent,
+            to: if started { Target::Process } else { to },
+            label,
+            is_text: true,
+        });
     }
-    ways
+    arrows
 }
 
-impl Way {
-    fn draw(&self, canvas: &mut Canvas, layout: &Layout, story: &Story<'_>) {
+impl Arrow {
+    fn draw(&self, canvas: &mut Canvas, layout: &Layout, history: &History<'_>) {
         let Some(from) = layout.row(self.from) else { return };
-        let (to, class) = (from.role.other(), if self.told { "told" } else { "way" });
+        let (to, class) = (from.role.other(), if self.is_text { "passed" } else { "arrow" });
         let (begin, end) = (layout.inner_edge(from.role), layout.inner_edge(to));
         let outwards = |x: usize, by: usize| match from.role {
             Role::Parent => x + by,
@@ -90,26 +96,27 @@ impl Way {
             Role::Parent => x + by,
             Role::Child => x.saturating_sub(by),
         };
-        // Where the object itself arrives in the same row, what is told goes below it.
-        let carries = story.changes(self.from, false).iter().any(|change| change.ours && change.role == to);
-        let y = if self.told && carries { from.last_chip + 34 } else { from.line };
+        // If the object itself arrives in the same row, the arrow with the handle value goes below it.
+        let carries =
+            history.changes(self.from, false).iter().any(|change| change.tracked && change.role == to);
+        let y = if self.is_text && carries { from.last_chip + 34 } else { from.line };
         let start = (outwards(begin, 3), y);
-        let turn = inwards(end, if self.told { 17 } else { 15 });
-        let (points, point, came) = match self.to {
-            To::Table(handle) => {
+        let turn = inwards(end, if self.is_text { 17 } else { 15 });
+        let (points, point, direction) = match self.to {
+            Target::Table(handle) => {
                 let Some(x) = layout.lane(handle, to) else { return };
-                let point = (x, layout.opening(story, handle).saturating_sub(11));
-                (vec![start, (x, y), point], point, From::Above)
+                let point = (x, layout.opening(history, handle).saturating_sub(11));
+                (vec![start, (x, y), point], point, Direction::Above)
             }
-            To::Call(call) => {
+            Target::Call(call) => {
                 let Some(row) = layout.row(call) else { return };
                 let point = (inwards(end, 5), row.line);
                 (vec![start, (turn, y), (turn, row.line), point], point, side(to))
             }
-            To::Process => {
+            Target::Process => {
                 let point = (inwards(end, 5), y);
-                // Of a call that starts the other process, it is the command line that tells.
-                if story.call(self.from).is_some_and(is_of_process) {
+                // A call that starts the other process passes the text on its command line.
+                if history.call(self.from).is_some_and(is_of_process) {
                     let anchor = if to == Role::Child { Anchor::Start } else { Anchor::End };
                     canvas.text(&format!("{class} small"), anchor, (end, y + 4), "on its command line");
                 }
@@ -117,8 +124,8 @@ impl Way {
             }
         };
         let line = format!("{class}-line");
-        canvas.line(&line, &points, (2, if self.told { "5 4" } else { "" }));
-        canvas.head(class, point, came);
+        canvas.line(&line, &points, (2, if self.is_text { "5 4" } else { "" }));
+        canvas.head(class, point, direction);
         let wide = mono(&self.label) + 12;
         let middle = layout.kernel.0 + layout.kernel.1 / 2;
         canvas.rectangle("kernel-tint", (middle - wide / 2, y - 10), (wide, 20), 4);
@@ -126,10 +133,10 @@ impl Way {
     }
 }
 
-/// The side from which an arrow to this process comes.
-fn side(to: Role) -> From {
+/// Returns the direction from which arrows come to this process.
+fn side(to: Role) -> Direction {
     match to {
-        Role::Parent => From::Right,
-        Role::Child => From::Left,
+        Role::Parent => Direction::Right,
+        Role::Child => Direction::Left,
     }
 }

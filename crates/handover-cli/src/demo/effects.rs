@@ -1,31 +1,31 @@
-//! What a call did to handle tables, as a recording says it: `+0xc@272=0x30 -0x40`.
+//! Parses and writes the changes that a call made to handle tables, in the form of a recording: `+0xc@272=0x30 -0x40`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A handle as a call names it: its number, and the process if it isn't the caller's own.
+/// A reference to a handle: its value, and its process if that is not the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct HandleRef {
     pub(crate) value: u64,
     pub(crate) process: Option<u32>,
 }
 
-/// One thing that a call did to a handle table.
+/// A change to a handle table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// A handle was opened, for the object behind another handle if it is a copy.
-    Opened { at: Place, copy_of: Option<Place> },
+    /// A handle was opened. If it is a copy, it refers to the same object as `copy_of`.
+    Opened { at: HandleRef, copy_of: Option<HandleRef> },
     /// A handle was closed.
-    Closed { at: Place },
+    Closed { at: HandleRef },
 }
 
-/// All that one call did to handle tables, in order.
+/// All changes that one call made to handle tables, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects(pub(crate) Vec<Effect>);
 
-impl Place {
+impl HandleRef {
     fn parse(text: &str) -> Option<Self> {
         match text.split_once('@') {
             Some((value, process)) => {
@@ -39,40 +39,40 @@ impl Place {
 impl Effect {
     fn parse(text: &str) -> Option<Self> {
         if let Some(at) = text.strip_prefix('-') {
-            return Some(Self::Closed { at: Place::parse(at)? });
+            return Some(Self::Closed { at: HandleRef::parse(at)? });
         }
         let opened = text.strip_prefix('+')?;
         match opened.split_once('=') {
             Some((at, from)) => {
-                Some(Self::Opened { at: Place::parse(at)?, copy_of: Some(Place::parse(from)?) })
+                Some(Self::Opened { at: HandleRef::parse(at)?, copy_of: Some(HandleRef::parse(from)?) })
             }
-            None => Some(Self::Opened { at: Place::parse(opened)?, copy_of: None }),
+            None => Some(Self::Opened { at: HandleRef::parse(opened)?, copy_of: None }),
         }
     }
 }
 
 impl FromStr for Effects {
-    /// What is wrong with the text.
+    /// The error message, which contains the invalid part.
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let read =
-            |word| Effect::parse(word).ok_or_else(|| format!("{word:?} is no effect on a handle table"));
-        text.split_whitespace().map(read).collect::<Result<_, _>>().map(Self)
+        let parse =
+            |word| Effect::parse(word).ok_or_else(|| format!("{word:?} is not a change to a handle table"));
+        text.split_whitespace().map(parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
-/// A handle's number as people write it: in hex with `0x`, or in decimal.
+/// Parses a handle value in hex with `0x`, or in decimal.
 pub(crate) fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        // A sign would be taken by `parse`.
+        // `parse` would accept a plus sign.
         None if text.starts_with(|first: char| first.is_ascii_digit()) => text.parse().ok(),
         None => None,
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for HandleRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.value)?;
         self.process.map_or(Ok(()), |process| write!(f, "@{process}"))
@@ -111,14 +111,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_effect_is_read_and_written() {
+    fn effects_are_written_as_they_were_parsed() {
         for text in ["", "+0x30", "+0xc@272=0x30", "-0x40 -0x4@2302", "+0x50 +0x40@256=0x40@12"] {
             assert_eq!(text.parse().map(|effects: Effects| effects.to_string()), Ok(text.to_owned()));
         }
     }
 
     #[test]
-    fn what_is_no_effect_is_named() {
+    fn parse_error_names_the_invalid_part() {
         for wrong in ["0x30", "+", "+-3", "+0x", "-0x4@", "+0x3=", "+0x3@x", "+0x10000000000000000", "é"] {
             let error = format!("+0x4 {wrong} -0x4").parse::<Effects>().expect_err(wrong);
             assert!(error.contains(wrong), "{error}");

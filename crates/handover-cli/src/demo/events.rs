@@ -1,4 +1,4 @@
-//! The lines of a recording: what each of two processes did and saw, one event a line.
+//! The format of a recording: the events of two processes, one line of JSON each.
 
 use std::fmt;
 
@@ -6,77 +6,78 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::Effects;
 
-/// What two processes recorded, in the order of time.
+/// The events of two processes, in the order of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
     pub(crate) events: Vec<Event>,
 }
 
-/// One thing that a process did or saw.
+/// An event in one of the two processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, in nanoseconds since 1970: when a call began, or, of one that waits or receives, when it was over.
+    /// The time in nanoseconds since 1970. A call has the time of its start; a call that waits or receives has the time of
+    /// its return.
     pub time: u64,
-    /// The how-manieth of its process, which tells apart what has the same time.
+    /// The event's index in its process. It orders events with the same time.
     pub sequence: u64,
-    /// The process's id.
+    /// The process id.
     pub process: u32,
-    /// Which of the two it is.
+    /// The role of the process.
     pub role: Role,
-    /// What happened.
-    pub what: What,
+    /// The kind of the event, with its details.
+    pub data: EventData,
 }
 
-/// Which of the two processes.
+/// The role of a process in the demonstration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The one that started the other.
+    /// The process that started the other one.
     Parent,
-    /// The one that was started.
+    /// The process that was started.
     Child,
 }
 
-/// What happened.
+/// The kind of an event, with its details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
-    /// A call to the operating system.
+pub enum EventData {
+    /// A system call.
     Call(Call),
-    /// The process's own handle table at that moment.
+    /// The process's own handle table at this time.
     Table(Vec<Entry>),
-    /// The kernel's answer to which objects several processes have in common at that moment.
+    /// The objects that several processes share at this time, according to the kernel.
     Shared(Vec<Common>),
-    /// The program began.
+    /// The program started.
     Started(Started),
-    /// The program ended.
-    Ended {
+    /// The program exited.
+    Exited {
         /// Its exit code.
         code: i64,
     },
-    /// The program failed, for this reason.
+    /// The program failed, with this error message.
     Failed(String),
 }
 
-/// A call to the operating system.
+/// A system call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// Its name in the system's documentation.
+    /// The name of the call in the system's documentation.
     pub call: String,
-    /// Its arguments, as people read them.
+    /// The arguments, written for people.
     pub arguments: String,
-    /// Its result, or the error.
+    /// The result or the error, written for people.
     pub result: String,
     /// Whether the result is an error.
     #[serde(default)]
     pub failed: bool,
-    /// Whether it only asked, and changed nothing.
+    /// Whether the call only queried something and changed nothing.
     #[serde(default)]
-    pub asks: bool,
-    /// How long it took.
+    pub query: bool,
+    /// The duration of the call.
     #[serde(default)]
     pub nanoseconds: u64,
-    /// What it did to handle tables.
+    /// The changes to handle tables.
     #[serde(default)]
     pub effects: Effects,
 }
@@ -84,107 +85,107 @@ pub struct Call {
 /// One handle in a process's table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its number.
+    /// The handle value.
     pub value: u64,
-    /// The kind of object that it refers to.
+    /// The kind of the object.
     pub kind: String,
-    /// What it may be used for.
+    /// The access rights, written for people.
     pub access: String,
-    /// Whether a child that inherits all gets it.
+    /// Whether the handle is inheritable.
     pub inheritable: bool,
-    /// The object's name.
+    /// The object's name, if it has one.
     pub name: Option<String>,
 }
 
-/// An object that several processes have a handle to, by the kernel's answer.
+/// An object to which several processes have handles, according to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Common {
-    /// Its kind.
+    /// The object's kind.
     pub kind: String,
-    /// Its name.
+    /// The object's name, if it has one.
     pub name: Option<String>,
-    /// Who has it.
+    /// The processes that have handles to the object.
     pub handles: Vec<Holder>,
 }
 
-/// A process that has a handle to an object, or several.
+/// A process that has one or more handles to an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The process's id.
+    /// The process id.
     pub process: u32,
-    /// The handles' numbers there.
+    /// The handle values in this process.
     pub values: Vec<u64>,
 }
 
-/// What is being shown.
+/// The description of the demonstration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// The program.
+    /// The name of the program.
     pub program: String,
-    /// How the object is given.
+    /// The strategy that the program demonstrates.
     pub strategy: String,
-    /// The operating system.
+    /// The name of the operating system.
     pub system: String,
 }
 
-/// A line that isn't an event.
+/// The error for a line that is not an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Which line, from 1.
+    /// The number of the line, starting from 1.
     pub line: usize,
-    /// What is wrong with it.
-    pub why: String,
+    /// The parser's error message.
+    pub reason: String,
 }
 
 impl Recording {
-    /// All of it, in the order of time.
+    /// Returns all events, in the order of time.
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// Reads a recording of one event a line, in whatever order the two processes wrote them; empty lines say nothing.
+    /// Parses a recording with one event per line. The lines may be in any order; empty lines are ignored.
     ///
     /// # Errors
     ///
-    /// [`Unreadable`] for the first line that isn't an event.
+    /// Returns [`Unreadable`] for the first line that is not an event.
     pub fn parse(lines: &str) -> Result<Self, Unreadable> {
         let mut events: Vec<Event> = Vec::new();
         for (index, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let event = serde_json::from_str(line);
-            events.push(event.map_err(|error| Unreadable { line: index + 1, why: error.to_string() })?);
+            events.push(event.map_err(|error| Unreadable { line: index + 1, reason: error.to_string() })?);
         }
         Ok(Self::of(events))
     }
 
-    /// A recording of these events, in whatever order they come.
+    /// Creates a recording from events in any order.
     #[must_use]
     pub fn of(mut events: Vec<Event>) -> Self {
         events.sort_by_key(|event| (event.time, event.process, event.sequence));
         Self { events }
     }
 
-    /// When the first thing happened, in nanoseconds since 1970.
+    /// Returns the time of the first event, in nanoseconds since 1970.
     pub(crate) fn start(&self) -> u64 {
         self.events.first().map_or(0, |event| event.time)
     }
 
-    /// What is being shown, if the recording says so.
+    /// Returns the description of the demonstration, if the recording has one.
     pub(crate) fn started(&self) -> Option<&Started> {
-        self.events.iter().find_map(|event| match &event.what {
-            What::Started(started) => Some(started),
+        self.events.iter().find_map(|event| match &event.data {
+            EventData::Started(started) => Some(started),
             _ => None,
         })
     }
 
-    /// The process that has this role.
+    /// Returns the id of the process with this role, if the process recorded an event.
     pub(crate) fn process(&self, role: Role) -> Option<u32> {
         self.events.iter().find(|event| event.role == role).map(|event| event.process)
     }
 }
 
 impl Role {
-    /// The other one.
+    /// Returns the other role.
     pub(crate) fn other(self) -> Self {
         match self {
             Self::Parent => Self::Child,
@@ -204,7 +205,7 @@ impl fmt::Display for Role {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {} of the recording is not an event: {}", self.line, self.why)
+        write!(f, "line {} of the recording is not an event: {}", self.line, self.reason)
     }
 }
 
@@ -215,8 +216,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_line() {
-        let good = r#"{"time":1,"sequence":0,"process":2,"role":"parent","what":{"ended":{"code":0}}}"#;
+    fn parse_error_has_the_line_number() {
+        let good = r#"{"time":1,"sequence":0,"process":2,"role":"parent","data":{"exited":{"code":0}}}"#;
         assert_eq!(Recording::parse(good).map(|recording| recording.events.len()), Ok(1));
         let wrong = Recording::parse(&format!("{good}\n\n{}", good.replace("parent", "uncle")));
         assert_eq!(wrong.map_err(|error| error.line), Err(3));

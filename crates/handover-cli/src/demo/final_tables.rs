@@ -1,19 +1,19 @@
-//! The kernel's answer on the picture: both handle tables, and the objects between them that both point to.
+//! Draws the kernel's answer on the picture: both handle tables, with the shared objects between them.
 
 use super::events::Role;
 use super::layout::{Layout, Row};
-use super::object_history::Story;
-use super::svg_style::{Anchor, Canvas, From, LINE, mono, of};
+use super::object_history::History;
+use super::svg_style::{Anchor, Canvas, Direction, LINE, mono, of};
 use super::text_width::{plain, shorten_by, wrap_by};
 
-/// How wide a table is drawn.
+/// The width of a table.
 const TABLE: usize = 258;
-/// Around the text in a table.
+/// The space around the text in a table.
 const INSET: usize = 10;
-/// Above the first object: the headings.
+/// The height of the headings, above the first object.
 const HEAD: usize = 42;
 
-/// One object and who has it, in the rows of either table.
+/// An object, with both tables' handles to it.
 #[derive(Debug)]
 struct Block {
     sides: [Vec<Entry>; 2],
@@ -22,7 +22,7 @@ struct Block {
     height: usize,
 }
 
-/// A row of a table.
+/// A handle in a table.
 #[derive(Debug)]
 struct Entry {
     value: String,
@@ -30,9 +30,9 @@ struct Entry {
     access: Vec<String>,
 }
 
-/// The answer, ready to be drawn.
+/// Both tables, ready to be drawn.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct FinalTables {
     blocks: Vec<Block>,
 }
 
@@ -42,15 +42,15 @@ impl Entry {
     }
 }
 
-impl Answer {
-    pub(crate) fn of(story: &Story<'_>) -> Self {
-        let at = story.shared.unwrap_or_default();
+impl FinalTables {
+    pub(crate) fn of(history: &History<'_>) -> Self {
+        let at = history.shared.unwrap_or_default();
         let block = |index: usize| {
-            let object = &story.objects[index];
+            let object = &history.objects[index];
             let entries = |role| {
-                let live = object.handles.iter().filter(|handle| story.is_live(**handle, at));
-                let handles = live.map(|handle| &story.handles[*handle]);
-                let of = handles.filter(|handle| story.role_of(handle.process, handle.opened) == role);
+                let live = object.handles.iter().filter(|handle| history.is_live(**handle, at));
+                let handles = live.map(|handle| &history.handles[*handle]);
+                let of = handles.filter(|handle| history.role_of(handle.process, handle.opened) == role);
                 of.map(|handle| {
                     let access = plain(handle.access.as_deref().unwrap_or_default()).into_owned();
                     Entry {
@@ -67,23 +67,23 @@ impl Answer {
             let kind = plain(&object.kind).into_owned();
             Block { sides, kind, name: object.name.as_deref().map(|name| plain(name).into_owned()), height }
         };
-        Self { blocks: (0..story.objects.len()).map(block).collect() }
+        Self { blocks: (0..history.objects.len()).map(block).collect() }
     }
 
     pub(crate) fn height(&self) -> usize {
         HEAD + self.blocks.iter().map(|block| block.height).sum::<usize>() + 28
     }
 
-    pub(crate) fn draw(&self, canvas: &mut Canvas, layout: &Layout, story: &Story<'_>, row: &Row) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, layout: &Layout, history: &History<'_>, row: &Row) {
         let (left, right) = (layout.parent.calls, layout.child.calls + layout.child.wide);
         let (top, height) = (row.top + 8, row.height - 20);
         canvas.rectangle("ground frame", (left - 10, top), (right - left + 20, height), 6);
         let middle = usize::midpoint(left, right);
-        canvas.text("kernel strong", Anchor::Middle, (middle, top + 22), "the kernel's answer");
+        canvas.text("kernel strong", Anchor::Middle, (middle, top + 22), "according to the kernel");
         let tables = [left, right - TABLE];
         for (role, x) in [Role::Parent, Role::Child].into_iter().zip(tables) {
             let process =
-                story.process(role).map_or(String::new(), |process| format!(" of process {process}"));
+                history.process(role).map_or(String::new(), |process| format!(" of process {process}"));
             let head = format!("handle table{process}");
             canvas.text(&format!("{role} strong"), Anchor::Start, (x + INSET, top + 22), &head);
             let below = height.saturating_sub(HEAD + 2);
@@ -106,14 +106,14 @@ impl Block {
         let centre = top + tall / 2 + 2;
         for (index, entries) in self.sides.iter().enumerate() {
             let role = [Role::Parent, Role::Child][index];
-            // The first one's line is straight.
+            // The first handle is on the height of the object, so its line is straight.
             let (x, mut y) = (tables[index], centre.saturating_sub(13));
             for (number, entry) in entries.iter().enumerate() {
                 let line = y + 13;
                 entry.draw(canvas, role, (x, y));
                 let (begin, end, from) = match role {
-                    Role::Parent => (x + TABLE, middle - wide / 2, From::Left),
-                    Role::Child => (x, middle + wide / 2, From::Right),
+                    Role::Parent => (x + TABLE, middle - wide / 2, Direction::Left),
+                    Role::Child => (x, middle + wide / 2, Direction::Right),
                 };
                 let turn = match role {
                     Role::Parent => end.saturating_sub(18),

@@ -1,12 +1,14 @@
-//! What two processes recorded of a hand-over, told as a timeline, as a picture and in a few sentences.
+//! Shows a recording of two processes that share kernel objects: as a timeline, as a picture and as a summary.
 //!
-//! Nothing here asks the system for anything: what is told is in the recording.
+//! These modules make no system calls; they show only the contents of the recording.
 //!
-//! - `recorded`: the lines of a recording; `effects`: what a call did to handle tables, as a line says it;
-//! - `story`: which handles refer to one object, and what belongs to the story; `replay` finds the first, and
-//!   `crossing` how the object and its number came to the other process;
-//! - `text` (with `tables`), `svg`, `summary` (with `hand_over`): the three ways to tell it; `words`: fitting text into a width;
-//! - `layout`: where on the picture everything is; `answer` and `ways` are parts of it, and `draw` how it looks.
+//! - Reading: `events` parses the lines of a recording; `effects` parses the changes that a call made to handle tables.
+//! - Understanding: `replay` finds which handles refer to the same object; `object_history` finds the shared objects
+//!   and the events that concern them; `transfer` finds how an object and its handle value got into the other process.
+//! - As text: `text` writes the timeline, `tables` both handle tables, and `summary` the sentences, with `explain`.
+//! - As a picture: `svg` draws it, with `arrows` and `final_tables`; `layout` computes positions; `svg_style` has shapes
+//!   and colors.
+//! - Basics: `text_width` fits text into a width, and `styled` has the styles of the terminal.
 
 mod arrows;
 mod effects;
@@ -16,6 +18,7 @@ mod final_tables;
 mod layout;
 mod object_history;
 mod replay;
+mod styled;
 mod summary;
 mod svg;
 mod svg_style;
@@ -25,7 +28,7 @@ mod text_width;
 mod transfer;
 
 pub use effects::Effects;
-pub use events::{Call, Common, Entry, Event, Holder, Recording, Role, Started, Unreadable, What};
+pub use events::{Call, Common, Entry, Event, EventData, Holder, Recording, Role, Started, Unreadable};
 pub use summary::summary;
 pub use svg::svg;
 pub use text::text;

@@ -1,46 +1,46 @@
-//! The story in a recording: which objects it is about, and which events belong to it.
+//! Finds the shared objects in a recording, and the events that concern them.
 
 use std::collections::BTreeMap;
 
-use super::events::{Call, Event, Recording, Role, What};
+use super::events::{Call, Event, EventData, Recording, Role};
 use super::replay::{Handle, Origin, Replay, Trace};
 use super::text_width;
 
-/// A recording, understood.
+/// A recording with the history of its objects and their handles.
 #[derive(Debug)]
-pub(crate) struct Story<'a> {
+pub(crate) struct History<'a> {
     pub(crate) recording: &'a Recording,
     pub(crate) handles: Vec<Handle>,
     pub(crate) traces: Vec<Trace>,
-    /// What the story is about, in the order in which it came to be.
+    /// The shared objects, in the order of their creation. They are the tracked objects, and their handles are tracked.
     pub(crate) objects: Vec<Object>,
-    /// The event that is the kernel's answer to what the two have in common.
+    /// The index of the event with the kernel's answer to which objects the processes share.
     pub(crate) shared: Option<usize>,
 }
 
-/// A kernel object of the story.
+/// A kernel object that the processes share.
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) kind: String,
     pub(crate) name: Option<String>,
-    /// The handles to it, by index, in the order in which they were opened.
+    /// The indices of its handles, in the order in which they were opened.
     pub(crate) handles: Vec<usize>,
 }
 
-/// One thing that an event did to a handle table.
+/// A change that an event made to a handle table.
 #[derive(Debug)]
 pub(crate) struct Change {
-    /// Whose table it is.
+    /// The process whose table changed.
     pub(crate) role: Role,
     pub(crate) value: u64,
     pub(crate) opened: bool,
-    /// What the handle refers to, or what its end means.
-    pub(crate) what: String,
-    /// Whether it is a handle to one of the story's objects.
-    pub(crate) ours: bool,
+    /// The object of an opened handle, or the consequence of closing the handle.
+    pub(crate) description: String,
+    /// Whether the handle refers to a tracked object.
+    pub(crate) tracked: bool,
 }
 
-impl<'a> Story<'a> {
+impl<'a> History<'a> {
     pub(crate) fn of(recording: &'a Recording) -> Self {
         let Replay { handles, traces, .. } = Replay::of(recording);
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -52,22 +52,22 @@ impl<'a> Story<'a> {
             group.sort_by_key(|handle| handles[*handle].opened);
         }
         groups.sort_by_key(|group| group.first().map(|first| handles[*first].opened));
-        // What was there before, such as standard streams, may be shared, and is nobody's story.
+        // Objects that existed before the recording, such as standard streams, may be shared but are not of interest.
         groups.retain(|group| group.first().is_some_and(|first| handles[*first].origin != Origin::Before));
 
-        let mut story = Self { recording, handles, traces, objects: Vec::new(), shared: None };
-        let shared = story.answers().next_back().map(|(event, _)| event);
-        story.shared = shared;
-        let listed = |group: &Vec<usize>| group.iter().any(|handle| story.is_listed(*handle));
-        let made = |group: &Vec<usize>| group.iter().any(|handle| story.is_made(*handle));
-        // Without an answer of the kernel's it is about what was made to be shared.
+        let mut history = Self { recording, handles, traces, objects: Vec::new(), shared: None };
+        let shared = history.answers().next_back().map(|(event, _)| event);
+        history.shared = shared;
+        let listed = |group: &Vec<usize>| group.iter().any(|handle| history.is_listed(*handle));
+        let created = |group: &Vec<usize>| group.iter().any(|handle| history.is_created_for_sharing(*handle));
+        // Without an answer of the kernel, the tracked objects are those of the kinds that are made to be shared.
         let found: Vec<_> = if groups.iter().any(listed) {
             groups.into_iter().filter(listed).collect()
         } else {
-            groups.into_iter().filter(made).collect()
+            groups.into_iter().filter(created).collect()
         };
-        story.objects = found.into_iter().map(|handles| story.object(handles)).collect();
-        story
+        history.objects = found.into_iter().map(|handles| history.object(handles)).collect();
+        history
     }
 
     fn object(&self, handles: Vec<usize>) -> Object {
@@ -75,7 +75,7 @@ impl<'a> Story<'a> {
         let made = || all().find_map(|handle| text_width::kind_of(&self.call(handle.opened)?.call));
         let kind = all().find_map(|handle| handle.kind.clone()).or_else(|| made().map(str::to_owned));
         let kind = kind.map_or("object".to_owned(), |kind| text_width::plain(&kind).into_owned());
-        // The name that was asked for is shorter than the one that the kernel makes of it.
+        // The name in the call is shorter than the full name that the kernel reports.
         let named = |handle: &Handle| {
             let call = self.call(handle.opened).filter(|call| text_width::kind_of(&call.call) == Some(&kind));
             call.and_then(|call| text_width::name(&call.arguments)).map(str::to_owned)
@@ -85,16 +85,16 @@ impl<'a> Story<'a> {
         Object { kind, name, handles }
     }
 
-    /// The kernel's answers that name an object.
+    /// Returns the kernel's answers that contain an object, with the index of their event.
     fn answers(&self) -> impl DoubleEndedIterator<Item = (usize, &'a Vec<super::Common>)> {
         let events = self.recording.events.iter().enumerate();
-        events.filter_map(|(index, event)| match &event.what {
-            What::Shared(common) if !common.is_empty() => Some((index, common)),
+        events.filter_map(|(index, event)| match &event.data {
+            EventData::Shared(common) if !common.is_empty() => Some((index, common)),
             _ => None,
         })
     }
 
-    /// Whether the kernel says that it refers to something that both have.
+    /// Whether the kernel's answers list the handle among the handles to shared objects.
     fn is_listed(&self, handle: usize) -> bool {
         let Handle { process, value, .. } = self.handles[handle];
         self.answers().any(|(event, common)| {
@@ -104,8 +104,8 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// Whether the call that opened it makes something to be shared.
-    fn is_made(&self, handle: usize) -> bool {
+    /// Whether the handle was opened by a call that creates an object of a kind that is made to be shared.
+    fn is_created_for_sharing(&self, handle: usize) -> bool {
         let handle = &self.handles[handle];
         let kind = self.call(handle.opened).and_then(|call| text_width::kind_of(&call.call));
         handle.origin == Origin::Opened
@@ -117,8 +117,8 @@ impl<'a> Story<'a> {
     }
 
     pub(crate) fn call(&self, event: usize) -> Option<&'a Call> {
-        match &self.recording.events.get(event)?.what {
-            What::Call(call) => Some(call),
+        match &self.recording.events.get(event)?.data {
+            EventData::Call(call) => Some(call),
             _ => None,
         }
     }
@@ -129,51 +129,52 @@ impl<'a> Story<'a> {
         handle.opened <= event && handle.closed.is_none_or(|closed| closed > event)
     }
 
-    /// The story's object behind a handle.
+    /// Returns the index of the tracked object that the handle refers to.
     pub(crate) fn object_of(&self, handle: usize) -> Option<usize> {
         self.objects.iter().position(|object| object.handles.contains(&handle))
     }
 
-    /// Whose table a process's is; one that has recorded nothing is the other's than that of whom this event is.
+    /// Returns the role of a process. A process that recorded nothing is the peer of the process that recorded this event.
     pub(crate) fn role_of(&self, process: u32, event: usize) -> Role {
         let known = self.events().iter().find(|event| event.process == process).map(|event| event.role);
         known.or_else(|| self.events().get(event).map(|event| event.role.other())).unwrap_or(Role::Child)
     }
 
-    /// The process's id: its own word, or what the other knows of it.
+    /// Returns the id of the process with this role, from its own events or from its handles in the peer's events.
     pub(crate) fn process(&self, role: Role) -> Option<u32> {
-        let told = |handle: &Handle| {
+        let known_to_peer = |handle: &Handle| {
             Some(handle.process).filter(|process| self.role_of(*process, handle.opened) == role)
         };
-        self.recording.process(role).or_else(|| self.handles.iter().find_map(told))
+        self.recording.process(role).or_else(|| self.handles.iter().find_map(known_to_peer))
     }
 
-    /// Nanoseconds since the recording began.
+    /// Returns the time of the event in nanoseconds since the start of the recording.
     pub(crate) fn since_start(&self, event: usize) -> u64 {
         self.events().get(event).map_or(0, |event| event.time - self.recording.start())
     }
 
-    /// Whether the event belongs to the story.
-    pub(crate) fn belongs(&self, event: usize) -> bool {
-        match &self.recording.events[event].what {
-            // What failed without harm, such as a look for a folder that isn't there, isn't what the story is about.
-            What::Call(call) => {
-                let is_why = call.failed && self.failure().is_some();
-                is_why || (!call.asks && !call.failed && self.matters(event, call))
+    /// Whether the event concerns a tracked object, so that it is shown without `--all`.
+    pub(crate) fn is_relevant(&self, event: usize) -> bool {
+        match &self.recording.events[event].data {
+            // A failed call is shown only if the program failed. Other failures, such as a search for a missing folder, are
+            // harmless.
+            EventData::Call(call) => {
+                let explains_failure = call.failed && self.failure().is_some();
+                explains_failure || (!call.query && !call.failed && self.is_relevant_call(event, call))
             }
-            What::Shared(_) => Some(event) == self.shared,
-            What::Ended { .. } | What::Failed(_) => true,
-            What::Table(_) | What::Started(_) => false,
+            EventData::Shared(_) => Some(event) == self.shared,
+            EventData::Exited { .. } | EventData::Failed(_) => true,
+            EventData::Table(_) | EventData::Started(_) => false,
         }
     }
 
-    fn matters(&self, event: usize, call: &Call) -> bool {
+    fn is_relevant_call(&self, event: usize, call: &Call) -> bool {
         let Trace { opened, closed, touched } = &self.traces[event];
-        let ours = |handles: &Vec<usize>| handles.iter().any(|handle| self.object_of(*handle).is_some());
-        if ours(opened) || ours(closed) {
+        let tracked = |handles: &Vec<usize>| handles.iter().any(|handle| self.object_of(*handle).is_some());
+        if tracked(opened) || tracked(closed) {
             return true;
         }
-        // Closing something else is tidying up.
+        // Closing a handle to another object is only cleanup.
         if !closed.is_empty() {
             return false;
         }
@@ -183,35 +184,42 @@ impl<'a> Story<'a> {
             handle.origin == Origin::Opened && self.call(handle.opened).is_some_and(is_of_process)
         };
         let elsewhere = opened.iter().any(|handle| self.handles[*handle].process != own);
-        // A path is told to nobody, but for one under which others find something.
-        let is_place = call.arguments.contains("path \"") && text_width::place(call).is_none();
-        let says = !is_place
+        // A path passes nothing to the peer, unless it is the name of a socket that the peer connects to.
+        let is_plain_path = call.arguments.contains("path \"") && text_width::socket_name(call).is_none();
+        let has_message = !is_plain_path
             && [&call.arguments, &call.result].into_iter().any(|text| {
                 text_width::quoted(text).next().is_some()
                     || text_width::list(text).any(|word| word == "bytes")
             });
-        let carries = says && opened.is_empty();
-        ours(touched) || elsewhere || is_of_process(call) || touched.iter().any(of_process) || carries
+        let carries = has_message && opened.is_empty();
+        tracked(touched) || elsewhere || is_of_process(call) || touched.iter().any(of_process) || carries
     }
 
-    /// What an event did to the handle tables; of what isn't the story's only a new process, unless it is `all`.
+    /// Returns the changes that an event made to handle tables. Unless `all`, these are the changes to tracked handles and
+    /// the handle to a new process.
     pub(crate) fn changes(&self, event: usize, all: bool) -> Vec<Change> {
         let Trace { opened, closed, .. } = &self.traces[event];
         let mut changes = Vec::new();
-        // What was there before didn't happen now.
+        // A handle that was opened by an earlier event is not a change of this event.
         let new = opened.iter().filter(|handle| self.handles[**handle].opened == event);
         let started = self.call(event).is_some_and(is_of_process);
         let mut processes = 0;
         for (&handle, opened) in new.map(|new| (new, true)).chain(closed.iter().map(|old| (old, false))) {
-            let ours = self.object_of(handle).is_some();
+            let tracked = self.object_of(handle).is_some();
             let is_process = opened && started && self.handles[handle].origin == Origin::Opened;
             processes += usize::from(is_process);
-            // The second is its first thread.
-            let shown = ours || all || (is_process && processes == 1);
+            // The call that starts a process opens two handles. The second one refers to its first thread.
+            let shown = tracked || all || (is_process && processes == 1);
             let Handle { value, process, .. } = self.handles[handle];
-            let what = if opened { self.opening(handle) } else { self.closing(handle, event) };
+            let description = if opened { self.opening(handle) } else { self.closing(handle, event) };
             if shown {
-                changes.push(Change { role: self.role_of(process, event), value, opened, what, ours });
+                changes.push(Change {
+                    role: self.role_of(process, event),
+                    value,
+                    opened,
+                    description,
+                    tracked,
+                });
             }
         }
         changes
@@ -226,7 +234,7 @@ impl<'a> Story<'a> {
                 if handles.first() == Some(&handle) { kind.clone() } else { format!("→ the same {kind}") }
             }
             (None, Origin::Copied { from }) => format!("copy of {:#x}", self.handles[from].value),
-            // Starting a process opens two handles: to it, and to its first thread.
+            // The call that starts a process opens a second handle to its first thread.
             (None, Origin::Opened) if call.is_some_and(is_of_process) && self.is_second(handle) => {
                 "thread".to_owned()
             }
@@ -234,7 +242,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Whether the same call has opened another handle before, which isn't a copy either.
+    /// Whether the same call opened another handle before this one, not counting copies.
     fn is_second(&self, handle: usize) -> bool {
         let opened = &self.traces[self.handles[handle].opened].opened;
         let mut before = opened.iter().take_while(|opened| **opened != handle);
@@ -244,7 +252,7 @@ impl<'a> Story<'a> {
     fn closing(&self, handle: usize, event: usize) -> String {
         let Some(object) = self.object_of(handle) else { return String::new() };
         let Object { kind, handles, .. } = &self.objects[object];
-        // Only the kernel knows all handles that there are; what it has said, the calls since then follow.
+        // Only the kernel knows all handles to the object. After its answer, the recorded calls keep the list current.
         if self.shared.is_some() && !handles.iter().any(|handle| self.is_live(*handle, event)) {
             format!("the last handle to the {kind}")
         } else {
@@ -253,7 +261,7 @@ impl<'a> Story<'a> {
     }
 }
 
-/// Whether a call is about a process.
+/// Whether the call starts or opens a process.
 pub(crate) fn is_of_process(call: &Call) -> bool {
     text_width::kind_of(&call.call) == Some("process")
 }

@@ -1,46 +1,46 @@
-//! Replays what calls did to handle tables: which handles there were, from when to when, and which refer to one object.
+//! Replays the changes to handle tables: finds the lifetime of each handle, and which handles refer to the same object.
 
 use std::collections::{HashMap, HashSet};
 
-use super::effects::{Effect, Place, number};
-use super::events::{Call, Common, Entry, Event, Recording, What};
+use super::effects::{Effect, HandleRef, number};
+use super::events::{Call, Common, Entry, Event, EventData, Recording};
 use super::text_width;
 
-/// A handle of a process, from its opening to its end.
+/// A handle of a process, from its opening to its closing.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
     pub(crate) process: u32,
     pub(crate) value: u64,
-    /// The event that opened it, by index.
+    /// The index of the event that opened it.
     pub(crate) opened: usize,
-    /// The event that closed it.
+    /// The index of the event that closed it.
     pub(crate) closed: Option<usize>,
     pub(crate) origin: Origin,
-    /// Handles of one group refer to one object.
+    /// The number of its group. The handles of one group refer to the same object.
     pub(crate) group: usize,
     pub(crate) kind: Option<String>,
     pub(crate) access: Option<String>,
     pub(crate) name: Option<String>,
 }
 
-/// Where a handle comes from.
+/// The way in which a handle was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// It was there before the story began.
+    /// The handle existed before the recording started.
     Before,
-    /// A call of its own process opened it; for what, the call alone doesn't say.
+    /// A call of its own process opened the handle. The call alone does not show to which object.
     Opened,
-    /// It is a copy of another handle.
+    /// The handle is a copy of another handle.
     Copied { from: usize },
-    /// It came in the message that this event sent, as a copy of this handle.
+    /// The handle was received in a message. The event `sent` sent the message, with a copy of the handle `from`.
     Received { from: usize, sent: usize },
-    /// It was opened under a name, which this other handle's object was given.
+    /// The handle was opened by name. The object of the handle `from` was created with that name.
     Named { from: usize },
-    /// Only the kernel's answer shows it.
+    /// The handle appears only in the kernel's answer, not in a call.
     Seen,
 }
 
-/// What one event did to handle tables, and which handles it names, by index.
+/// The handles, by index, that one event opened, closed or used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trace {
     pub(crate) opened: Vec<usize>,
@@ -48,21 +48,21 @@ pub(crate) struct Trace {
     pub(crate) touched: Vec<usize>,
 }
 
-/// All handles of a recording, and what each event did.
+/// All handles of a recording, and the changes of each event.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     pub(crate) handles: Vec<Handle>,
     pub(crate) traces: Vec<Trace>,
     open: HashMap<(u32, u64), usize>,
     named: HashMap<(String, &'static str), usize>,
-    sent: Vec<Moved>,
-    received: Vec<Moved>,
+    sent: Vec<MessageHandles>,
+    received: Vec<MessageHandles>,
     answers: Vec<(usize, Vec<Common>)>,
 }
 
-/// The handles of a message, at one of its ends.
+/// The handles of a message, on the sending or the receiving side.
 #[derive(Debug)]
-struct Moved {
+struct MessageHandles {
     event: usize,
     process: u32,
     handles: Vec<usize>,
@@ -73,17 +73,17 @@ impl Replay {
         let mut replay = Self::default();
         for (index, event) in recording.events.iter().enumerate() {
             replay.traces.push(Trace::default());
-            match &event.what {
-                What::Call(call) => replay.call(index, event, call),
-                What::Table(entries) => replay.table(index, event.process, entries),
-                What::Shared(common) => replay.answers.push((index, common.clone())),
-                What::Started(_) | What::Ended { .. } | What::Failed(_) => {}
+            match &event.data {
+                EventData::Call(call) => replay.call(index, event, call),
+                EventData::Table(entries) => replay.table(index, event.process, entries),
+                EventData::Shared(common) => replay.answers.push((index, common.clone())),
+                EventData::Started(_) | EventData::Exited { .. } | EventData::Failed(_) => {}
             }
         }
-        // A message may be recorded as received before it is recorded as sent, so this needs all of both.
+        // A message may be recorded as received before it is recorded as sent, so all calls must be replayed first.
         replay.match_messages();
         for (index, common) in std::mem::take(&mut replay.answers) {
-            replay.believe(index, &common);
+            replay.apply_kernel_answer(index, &common);
         }
         replay
     }
@@ -92,7 +92,7 @@ impl Replay {
         let handle = self.handles.len();
         let (process, value) = at;
         if let Some(old) = self.open.insert(at, handle) {
-            // Somebody has closed it unseen: the number couldn't be given again otherwise.
+            // The handle was closed without a record, because the kernel has reused its value.
             self.handles[old].closed = Some(opened);
         }
         let group = match origin {
@@ -105,16 +105,17 @@ impl Replay {
     }
 
     fn call(&mut self, index: usize, event: &Event, call: &Call) {
-        let find = |place: &Place| (place.process.unwrap_or(event.process), place.value);
+        let find = |place: &HandleRef| (place.process.unwrap_or(event.process), place.value);
         let named = |value: u64| self.open.get(&(event.process, value)).copied();
         self.traces[index].touched = text_width::values(&call.arguments).filter_map(named).collect();
-        let handles = text_width::after(&call.arguments, "handles ").filter(|_| call.call.contains("send"));
+        let handles =
+            text_width::text_after(&call.arguments, "handles ").filter(|_| call.call.contains("send"));
         if let Some(handles) = handles {
             let handles: Vec<_> = text_width::list(handles).map_while(number).filter_map(named).collect();
-            self.sent.push(Moved { event: index, process: event.process, handles });
+            self.sent.push(MessageHandles { event: index, process: event.process, handles });
         }
-        let access =
-            text_width::after(&call.arguments, "access ").map(|rest| rest.split(',').next().unwrap_or(rest));
+        let access = text_width::text_after(&call.arguments, "access ")
+            .map(|rest| rest.split(',').next().unwrap_or(rest));
         let mut fresh = Vec::new();
         for effect in &call.effects.0 {
             match effect {
@@ -137,11 +138,11 @@ impl Replay {
             }
         }
         if !fresh.is_empty() && call.call.contains("recv") {
-            self.received.push(Moved { event: index, process: event.process, handles: fresh });
+            self.received.push(MessageHandles { event: index, process: event.process, handles: fresh });
         }
     }
 
-    /// A call has opened this handle, as a copy of that one.
+    /// Adds the handle at `at` that a call opened, as a copy of the handle `from` if it is one.
     fn opened(
         &mut self,
         index: usize,
@@ -149,16 +150,16 @@ impl Replay {
         call: &Call,
         (at, from): ((u32, u64), Option<usize>),
     ) -> usize {
-        // A child can look at its table before its parent has come to say that it made one.
-        let there = self.open.get(&at).copied();
-        let there =
-            there.filter(|there| self.handles[*there].origin == Origin::Before && at.0 != event.process);
-        if let (Some(there), Some(from)) = (there, from) {
-            let (old, new) = (self.handles[there].group, self.handles[from].group);
-            self.handles[there].opened = index;
-            self.handles[there].origin = Origin::Copied { from };
+        // A child may record its table before its parent records the call that put the handle there.
+        let existing = self.open.get(&at).copied();
+        let existing = existing
+            .filter(|existing| self.handles[*existing].origin == Origin::Before && at.0 != event.process);
+        if let (Some(existing), Some(from)) = (existing, from) {
+            let (old, new) = (self.handles[existing].group, self.handles[from].group);
+            self.handles[existing].opened = index;
+            self.handles[existing].origin = Origin::Copied { from };
             self.regroup(old, new);
-            return there;
+            return existing;
         }
         if let Some(from) = from {
             return self.open(at, index, Origin::Copied { from });
@@ -177,8 +178,8 @@ impl Replay {
     fn table(&mut self, index: usize, process: u32, entries: &[Entry]) {
         for entry in entries {
             let at = (process, entry.value);
-            let there = self.open.get(&at).copied();
-            let handle = there.unwrap_or_else(|| self.open(at, index, Origin::Before));
+            let existing = self.open.get(&at).copied();
+            let handle = existing.unwrap_or_else(|| self.open(at, index, Origin::Before));
             let handle = &mut self.handles[handle];
             handle.kind = Some(entry.kind.clone());
             handle.access = Some(entry.access.clone()).filter(|access| !access.is_empty());
@@ -186,7 +187,8 @@ impl Replay {
         }
     }
 
-    /// The kernel keeps the order of messages, so each is the earliest of as many handles that nobody has received yet.
+    /// Matches received messages with sent ones. The kernel keeps the order of messages, so each received message is the
+    /// earliest unmatched one with the same number of handles.
     fn match_messages(&mut self) {
         let mut sent = std::mem::take(&mut self.sent);
         for message in std::mem::take(&mut self.received) {
@@ -194,7 +196,7 @@ impl Replay {
             let earliest =
                 sent.iter().position(|sent| sent.process != process && sent.handles.len() == count);
             let Some(earliest) = earliest else { continue };
-            let Moved { event, handles, .. } = sent.remove(earliest);
+            let MessageHandles { event, handles, .. } = sent.remove(earliest);
             for (to, from) in message.handles.into_iter().zip(handles) {
                 let (old, new) = (self.handles[to].group, self.handles[from].group);
                 self.regroup(old, new);
@@ -209,9 +211,9 @@ impl Replay {
         }
     }
 
-    /// The kernel's answer is the truth, whatever the calls led us to think.
-    fn believe(&mut self, index: usize, common: &[Common]) {
-        let mut told = HashSet::new();
+    /// Corrects the groups by the kernel's answer, which overrides the conclusions from the calls.
+    fn apply_kernel_answer(&mut self, index: usize, common: &[Common]) {
+        let mut listed = HashSet::new();
         let mut groups = HashSet::new();
         for object in common {
             let mut handles: Vec<_> = object
@@ -222,7 +224,7 @@ impl Replay {
                 .collect();
             handles.sort_by_key(|handle| self.handles[*handle].opened);
             let Some(&first) = handles.first() else { continue };
-            // Each object is one group, also where the calls made one of two.
+            // Each object gets a group of its own, even if the calls suggested that two objects are the same.
             let group = match self.handles[first].group {
                 taken if groups.contains(&taken) => self.new_group(),
                 group => group,
@@ -239,11 +241,11 @@ impl Replay {
                 handle.kind = Some(object.kind.clone());
                 handle.name = object.name.clone().or_else(|| handle.name.take());
             }
-            told.extend(handles);
+            listed.extend(handles);
         }
-        // What the answer doesn't list is something else.
+        // A handle that the answer does not list refers to another object.
         for handle in 0..self.handles.len() {
-            let other = self.is_live(handle, index) && !told.contains(&handle);
+            let other = self.is_live(handle, index) && !listed.contains(&handle);
             if other && groups.contains(&self.handles[handle].group) {
                 self.handles[handle].group = self.new_group();
             }

@@ -1,36 +1,36 @@
-//! The story as a picture: time runs down, each process on a side, the kernel between them. A handle is a bar in its
-//! process's table, from its opening to its end, with a line to the object that it refers to.
+//! Draws a recording as a picture. Time runs downwards; each process has a side, and the kernel is between them. A handle
+//! is a bar in its process's table, from its opening to its closing, with a line to its object.
 
 use svg::node::element::{Description, Element, Style, Title};
 use svg::node::{Node, Text};
 
-use super::events::{Recording, Role, What};
-use super::final_tables::Answer;
+use super::events::{EventData, Recording, Role};
+use super::final_tables::FinalTables;
 use super::layout::{Layout, MARGIN, Row};
-use super::object_history::Story;
+use super::object_history::History;
 use super::replay::Handle;
 use super::svg_style::{self, Anchor, Canvas, LINE, mono, sans};
 use super::text_width::{milliseconds, plain, shorten_by, wrap_by};
 use super::{arrows, summary};
 
-/// Where the headings of the columns stand.
+/// The vertical position of the column headings.
 const HEADS: usize = 96;
-/// Where the first row begins.
+/// The upper edge of the first row.
 const TOP: usize = 116;
-/// Sentences are hard to read in longer lines.
-const SENTENCES: usize = 900;
-/// What the picture's signs mean.
-const LEGEND: &str = "Time runs down, in ms. A bar in a handle table is a handle, from its opening to its end; its number \
-                      is an index into that table alone. The line from it leads to the object that it refers to.";
+/// The maximum width of the summary, because longer lines are hard to read.
+const SUMMARY_WIDTH: usize = 900;
+/// The explanation of the symbols.
+const LEGEND: &str = "Time runs downwards, in ms. A bar in a handle table is a handle, from its opening to its closing. Its \
+                      value is an index into that table only. A line connects the handle with its object.";
 
-/// The recording as a picture that stands alone: SVG, with a ground of its own, for light and for dark.
+/// Draws the recording as a self-contained SVG picture, with its own background, in light and dark colors.
 #[must_use]
 pub fn svg(recording: &Recording) -> String {
-    let story = Story::of(recording);
-    let answer = Answer::of(&story);
-    let layout = Layout::of(&story, TOP, answer.height());
-    let sentences = summary::sentences(&story);
-    let room = layout.width.min(SENTENCES) - 2 * MARGIN;
+    let history = History::of(recording);
+    let answer = FinalTables::of(&history);
+    let layout = Layout::of(&history, TOP, answer.height());
+    let sentences = summary::sentences(&history);
+    let room = layout.width.min(SUMMARY_WIDTH) - 2 * MARGIN;
     let paragraphs: Vec<_> =
         sentences.iter().map(|paragraph| wrap_by(sans, &plain(paragraph), room, 12)).collect();
     let lines: usize = paragraphs.iter().map(|lines| lines.len() * 19 + 10).sum();
@@ -38,16 +38,16 @@ pub fn svg(recording: &Recording) -> String {
 
     let mut canvas = Canvas::default();
     canvas.rectangle("ground frame", (0, 0), (layout.width, height), 8);
-    let picture = Picture { story: &story, layout: &layout };
+    let picture = Picture { history: &history, layout: &layout };
     picture.heads(&mut canvas);
     picture.objects(&mut canvas);
     picture.handles(&mut canvas);
-    arrows::draw(&mut canvas, &layout, &story);
+    arrows::draw(&mut canvas, &layout, &history);
     picture.chips(&mut canvas);
     for row in &layout.rows {
         picture.row(&mut canvas, row);
-        if story.shared == Some(row.event) {
-            answer.draw(&mut canvas, &layout, &story, row);
+        if history.shared == Some(row.event) {
+            answer.draw(&mut canvas, &layout, &history, row);
         }
     }
     let mut y = layout.bottom + 30;
@@ -64,7 +64,7 @@ pub fn svg(recording: &Recording) -> String {
     document.assign("viewBox", format!("0 0 {} {height}", layout.width));
     document.assign("width", layout.width);
     document.assign("role", "img");
-    document.append(Title::new(plain(&summary::title(&story))));
+    document.append(Title::new(plain(&summary::title(&history))));
     document.append(Description::new().add(Text::new(plain(&sentences.join(" ")))));
     document.append(Style::new(svg_style::style()));
     for shape in canvas.shapes {
@@ -74,28 +74,30 @@ pub fn svg(recording: &Recording) -> String {
 }
 
 struct Picture<'a> {
-    story: &'a Story<'a>,
+    history: &'a History<'a>,
     layout: &'a Layout,
 }
 
 impl Picture<'_> {
     fn heads(&self, canvas: &mut Canvas) {
         let Layout { kernel, bottom, width, .. } = *self.layout;
-        // The title's letters are larger than those that are measured.
+        // `sans` measures smaller letters than those of the title.
         let room = (width - 2 * MARGIN) * 13 / 18;
-        let title = plain(&summary::title(self.story)).into_owned();
+        let title = plain(&summary::title(self.history)).into_owned();
         canvas.text("title text strong", Anchor::Start, (MARGIN, 34), &shorten_by(sans, &title, room));
-        for (index, line) in wrap_by(sans, LEGEND, width.min(SENTENCES) - 2 * MARGIN, 2).iter().enumerate() {
+        for (index, line) in
+            wrap_by(sans, LEGEND, width.min(SUMMARY_WIDTH) - 2 * MARGIN, 2).iter().enumerate()
+        {
             canvas.text("quiet", Anchor::Start, (MARGIN, 54 + index * LINE), line);
         }
         for role in [Role::Parent, Role::Child] {
             let column = self.layout.column(role);
             let process =
-                self.story.process(role).map_or(String::new(), |process| format!(", process {process}"));
+                self.history.process(role).map_or(String::new(), |process| format!(", process {process}"));
             let place = (column.calls, HEADS);
             canvas.text(&format!("{role} strong"), Anchor::Start, place, &format!("{role}{process}"));
-            if self.story.events().iter().all(|event| event.role != role) {
-                canvas.text("quiet small", Anchor::Start, (column.calls, TOP + 22), "has recorded nothing");
+            if self.history.events().iter().all(|event| event.role != role) {
+                canvas.text("quiet small", Anchor::Start, (column.calls, TOP + 22), "recorded no events");
             }
             let size = (column.lanes, bottom - HEADS + 18);
             canvas.rectangle(&svg_style::of(role, "-tint"), (column.table, HEADS - 18), size, 0);
@@ -106,28 +108,28 @@ impl Picture<'_> {
         canvas.text("kernel strong", Anchor::Middle, (kernel.0 + kernel.1 / 2, HEADS), "kernel");
     }
 
-    /// Whether nothing but the kernel's answer shows the handle, which has a picture of its own.
+    /// Whether the handle appears only in the kernel's answer, which is drawn separately.
     fn is_answered(&self, handle: usize) -> bool {
-        Some(self.story.handles[handle].opened) == self.story.shared
+        Some(self.history.handles[handle].opened) == self.history.shared
     }
 
-    /// Where a handle ends: where it is closed, or with its process.
+    /// Returns the vertical position at which a handle is closed or its process exits.
     fn end(&self, handle: usize) -> usize {
-        let handle = &self.story.handles[handle];
-        let events = self.story.events().iter().enumerate();
+        let handle = &self.history.handles[handle];
+        let events = self.history.events().iter().enumerate();
         let ended = || {
             let mut of = events.filter(|(_, event)| event.process == handle.process);
-            of.find(|(_, event)| matches!(event.what, What::Ended { .. })).map(|(index, _)| index)
+            of.find(|(_, event)| matches!(event.data, EventData::Exited { .. })).map(|(index, _)| index)
         };
-        handle.closed.or_else(ended).map_or(self.layout.bottom, |event| self.layout.place(event))
+        handle.closed.or_else(ended).map_or(self.layout.bottom, |event| self.layout.position(event))
     }
 
     fn objects(&self, canvas: &mut Canvas) {
-        for (index, object) in self.story.objects.iter().enumerate() {
+        for (index, object) in self.history.objects.iter().enumerate() {
             let (Some(x), Some(first)) = (self.layout.object(index), object.handles.first()) else {
                 continue;
             };
-            let y = self.layout.opening(self.story, *first);
+            let y = self.layout.opening(self.history, *first);
             let end = object.handles.iter().map(|handle| self.end(*handle)).max().unwrap_or(y);
             canvas.rectangle("kernel", (x - 3, y), (6, end.saturating_sub(y)), 0);
             canvas.rectangle("kernel", (x - 10, end.saturating_sub(2)), (20, 3), 0);
@@ -147,32 +149,32 @@ impl Picture<'_> {
         }
     }
 
-    /// How wide the head of an object is.
+    /// Returns the width of the head of an object.
     fn head(&self, kind: &str) -> usize {
         mono(kind) + 22
     }
 
-    /// All handles of the story that have a place, by index, with their process and the middle of their place.
-    fn placed(&self) -> impl Iterator<Item = (usize, usize, Role, usize)> {
-        let objects = self.story.objects.iter().enumerate();
+    /// Returns the tracked handles that are drawn: the indices of object and handle, the process and the horizontal middle.
+    fn drawn_handles(&self) -> impl Iterator<Item = (usize, usize, Role, usize)> {
+        let objects = self.history.objects.iter().enumerate();
         let handles = objects.flat_map(|(object, of)| of.handles.iter().map(move |handle| (object, *handle)));
         handles.filter_map(|(object, handle)| {
-            let Handle { process, opened, .. } = self.story.handles[handle];
-            let role = self.story.role_of(process, opened);
+            let Handle { process, opened, .. } = self.history.handles[handle];
+            let role = self.history.role_of(process, opened);
             Some((object, handle, role, self.layout.lane(handle, role)?))
         })
     }
 
-    /// The bars of the handles, and the lines to what they refer to.
+    /// Draws the bars of the handles, and the lines to their objects.
     fn handles(&self, canvas: &mut Canvas) {
-        for (object, handle, role, x) in self.placed() {
-            let (start, end) = (self.layout.opening(self.story, handle), self.end(handle));
+        for (object, handle, role, x) in self.drawn_handles() {
+            let (start, end) = (self.layout.opening(self.history, handle), self.end(handle));
             canvas.rectangle(&role.to_string(), (x - 3, start), (6, end.saturating_sub(start)), 0);
             let to = self.layout.object(object).filter(|_| !self.is_answered(handle));
             let Some(to) = to else { continue };
-            let first = self.story.objects[object].handles.first() == Some(&handle);
+            let first = self.history.objects[object].handles.first() == Some(&handle);
             let reach = if first {
-                self.head(&shorten_by(mono, &self.story.objects[object].kind, 80)) / 2
+                self.head(&shorten_by(mono, &self.history.objects[object].kind, 80)) / 2
             } else {
                 3
             };
@@ -182,18 +184,18 @@ impl Picture<'_> {
         }
     }
 
-    /// The numbers of the handles, where they are opened, and struck where they are closed.
+    /// Draws the handle values where the handles are opened, and struck through where they are closed.
     fn chips(&self, canvas: &mut Canvas) {
         let size = (self.layout.chip(), 22);
-        for (_, handle, role, x) in self.placed() {
-            let value = format!("{:#x}", self.story.handles[handle].value);
-            let opened = self.layout.opening(self.story, handle);
+        for (_, handle, role, x) in self.drawn_handles() {
+            let value = format!("{:#x}", self.history.handles[handle].value);
+            let opened = self.layout.opening(self.history, handle);
             if !self.is_answered(handle) {
                 canvas.rectangle(&role.to_string(), (x - size.0 / 2, opened - 11), size, 4);
                 canvas.text("mono on strong", Anchor::Middle, (x, opened + 4), &value);
             }
-            if let Some(closed) = self.story.handles[handle].closed {
-                let y = self.layout.place(closed);
+            if let Some(closed) = self.history.handles[handle].closed {
+                let y = self.layout.position(closed);
                 let class = format!("ground {}", svg_style::of(role, "-line"));
                 canvas.rectangle(&class, (x - size.0 / 2, y - 11), size, 4);
                 canvas.text(&format!("mono struck {role}"), Anchor::Middle, (x, y + 4), &value);
@@ -202,13 +204,13 @@ impl Picture<'_> {
     }
 
     fn row(&self, canvas: &mut Canvas, row: &Row) {
-        let time = milliseconds(self.story.since_start(row.event));
+        let time = milliseconds(self.history.since_start(row.event));
         canvas.text("quiet small", Anchor::End, (self.layout.time, row.line + 4), &time);
         let x = self.layout.column(row.role).calls;
-        let (class, strong) = match &self.story.events()[row.event].what {
-            What::Call(call) if call.failed => ("wrong", plain(&call.call).into_owned()),
-            What::Call(call) => ("text", plain(&call.call).into_owned()),
-            What::Ended { code: 0 } => ("quiet", String::new()),
+        let (class, strong) = match &self.history.events()[row.event].data {
+            EventData::Call(call) if call.failed => ("wrong", plain(&call.call).into_owned()),
+            EventData::Call(call) => ("text", plain(&call.call).into_owned()),
+            EventData::Exited { code: 0 } => ("quiet", String::new()),
             _ => ("wrong", String::new()),
         };
         for (index, line) in row.text.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! How the picture looks: its shapes, its colours in light and in dark, and how much room text takes.
+//! Shapes, light and dark colors, and text widths for the picture.
 
 use svg::node::element::Element;
 use svg::node::{Node, Text};
@@ -6,17 +6,17 @@ use svg::node::{Node, Text};
 use super::events::Role;
 use super::text_width::{self, plain};
 
-/// Height of a line of text.
+/// The height of a line of text.
 pub(crate) const LINE: usize = 16;
 
-/// The fonts that a system has; none is loaded.
+/// Fonts that the systems have. The picture loads no font.
 const MONO: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace";
 const SANS: &str = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,'DejaVu Sans',sans-serif";
 
-/// Each class: the property that it colours, the colour on a light ground, and on a dark one. Blue, vermilion, green and
-/// purple of Okabe and Ito, which most colour-blind people tell apart, darkened or lightened until text of them is read
-/// with ease (a contrast of 4.5 at least).
-const COLOURS: [(&str, &str, &str, &str); 20] = [
+/// The color of each class: the class, the CSS property, the color on a light and on a dark background. The colors are
+/// the blue, vermilion, green and purple of Okabe and Ito, which most color-blind people can distinguish. They are
+/// darkened or lightened until text has a contrast of at least 4.5.
+const COLORS: [(&str, &str, &str, &str); 20] = [
     ("ground", "fill", "#ffffff", "#0d1117"),
     ("frame", "stroke", "#d0d7de", "#30363d"),
     ("rule", "stroke", "#e6eaee", "#21262d"),
@@ -33,17 +33,17 @@ const COLOURS: [(&str, &str, &str, &str); 20] = [
     ("kernel", "fill", "#00664a", "#3cc99b"),
     ("kernel-line", "stroke", "#00664a", "#3cc99b"),
     ("kernel-tint", "fill", "#e8f5f0", "#0e241d"),
-    ("told", "fill", "#8a2c6f", "#e08cc8"),
-    ("told-line", "stroke", "#8a2c6f", "#e08cc8"),
-    ("way", "fill", "#1f2328", "#e6edf3"),
-    ("way-line", "stroke", "#1f2328", "#e6edf3"),
+    ("passed", "fill", "#8a2c6f", "#e08cc8"),
+    ("passed-line", "stroke", "#8a2c6f", "#e08cc8"),
+    ("arrow", "fill", "#1f2328", "#e6edf3"),
+    ("arrow-line", "stroke", "#1f2328", "#e6edf3"),
 ];
 
-/// The style sheet, for both grounds.
+/// Returns the style sheet, for both backgrounds.
 pub(crate) fn style() -> String {
-    let rule = |(class, property, colour): (&str, &str, &str)| format!(".{class}{{{property}:{colour}}}");
-    let light: String = COLOURS.into_iter().map(|(class, on, light, _)| rule((class, on, light))).collect();
-    let dark: String = COLOURS.into_iter().map(|(class, on, _, dark)| rule((class, on, dark))).collect();
+    let rule = |(class, property, color): (&str, &str, &str)| format!(".{class}{{{property}:{color}}}");
+    let light: String = COLORS.into_iter().map(|(class, on, light, _)| rule((class, on, light))).collect();
+    let dark: String = COLORS.into_iter().map(|(class, on, _, dark)| rule((class, on, dark))).collect();
     format!(
         "text{{font:13px {SANS}}}.mono{{font:12px {MONO}}}.small{{font-size:11px}}.title{{font-size:17px}}\
          .strong{{font-weight:bold}}.struck{{text-decoration:line-through}}.outline{{fill:none}}\
@@ -51,17 +51,17 @@ pub(crate) fn style() -> String {
     )
 }
 
-/// Colours of what is a process's.
-pub(crate) fn of(role: Role, what: &str) -> String {
-    format!("{role}{what}")
+/// Returns the class for an element of a process, such as `parent-line`.
+pub(crate) fn of(role: Role, suffix: &str) -> String {
+    format!("{role}{suffix}")
 }
 
-/// How wide a text of the fixed-width font is, at 12 px; no such font is wider.
+/// Returns the width of a text in the monospace font at 12 px. The listed fonts are at most this wide.
 pub(crate) fn mono(text: &str) -> usize {
     text_width::width(text) * 73 / 10
 }
 
-/// How wide a text is at 13 px, if the font is as wide as any that is likely.
+/// Estimates the width of a text in the proportional font at 13 px, for the widest likely font.
 pub(crate) fn sans(text: &str) -> usize {
     let hundredths = |c: char| match c {
         'i' | 'j' | 'l' | '.' | ',' | ';' | ':' | '\'' | '|' | '!' | ' ' | 'I' => 38,
@@ -83,7 +83,7 @@ fn element(name: &str, class: &str, attributes: &[(&str, usize)]) -> Element {
     element
 }
 
-/// Where text stands relative to its place.
+/// The alignment of a text relative to its position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Anchor {
     Start,
@@ -91,7 +91,7 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// The picture as far as it has been drawn.
+/// The shapes that have been drawn, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Canvas {
     pub(crate) shapes: Vec<Element>,
@@ -112,7 +112,7 @@ impl Canvas {
         self.shapes.push(element);
     }
 
-    /// A line of a call, which may begin with the call's name.
+    /// Draws a line of a call. If the line begins with the call's name, the name is bold.
     pub(crate) fn call(&mut self, class: &str, (x, y): (usize, usize), strong: &str, line: &str) {
         let Some(rest) = line.strip_prefix(strong).filter(|_| !strong.is_empty()) else {
             return self.text(&format!("mono {class}"), Anchor::Start, (x, y), line);
@@ -140,7 +140,7 @@ impl Canvas {
         self.shapes.push(element("circle", class, &[("cx", x), ("cy", y), ("r", 4)]));
     }
 
-    /// A line through these points.
+    /// Draws a line through these points.
     pub(crate) fn line(&mut self, class: &str, points: &[(usize, usize)], (wide, dashes): (usize, &str)) {
         let mut line = element("polyline", &format!("{class} outline"), &[("stroke-width", wide)]);
         let points: Vec<_> = points.iter().map(|(x, y)| format!("{x},{y}")).collect();
@@ -151,12 +151,12 @@ impl Canvas {
         self.shapes.push(line);
     }
 
-    /// The head of an arrow whose point is here, coming from that direction.
-    pub(crate) fn head(&mut self, class: &str, (x, y): (usize, usize), from: From) {
+    /// Draws the head of an arrow that ends at this point and comes from this direction.
+    pub(crate) fn head(&mut self, class: &str, (x, y): (usize, usize), from: Direction) {
         let [a, b] = match from {
-            From::Left => [(x.saturating_sub(9), y.saturating_sub(5)), (x.saturating_sub(9), y + 5)],
-            From::Right => [(x + 9, y.saturating_sub(5)), (x + 9, y + 5)],
-            From::Above => [(x.saturating_sub(5), y.saturating_sub(9)), (x + 5, y.saturating_sub(9))],
+            Direction::Left => [(x.saturating_sub(9), y.saturating_sub(5)), (x.saturating_sub(9), y + 5)],
+            Direction::Right => [(x + 9, y.saturating_sub(5)), (x + 9, y + 5)],
+            Direction::Above => [(x.saturating_sub(5), y.saturating_sub(9)), (x + 5, y.saturating_sub(9))],
         };
         let mut head = element("path", class, &[]);
         head.assign("d", format!("M{x},{y}L{},{}L{},{}Z", a.0, a.1, b.0, b.1));
@@ -164,9 +164,9 @@ impl Canvas {
     }
 }
 
-/// Where an arrow comes from.
+/// The direction from which an arrow comes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum From {
+pub(crate) enum Direction {
     Left,
     Right,
     Above,

@@ -1,21 +1,21 @@
-//! Both handle tables in a terminal, side by side at the moment at which they share, and the objects between them.
+//! Writes both handle tables for a terminal, side by side, with the shared objects between them.
 
 use super::events::Role;
-use super::object_history::Story;
-use super::text::{BOLD, CHANGE, DIM, Line, PLAIN};
+use super::object_history::History;
+use super::styled::{BOLD, CHANGE, DIM, Line, PLAIN};
 use super::text_width::{self, milliseconds, plain, width, wrap};
 
-/// How long the line from a table to an object is.
+/// The length of the line from a table to an object.
 const ARROW: usize = 4;
+/// The maximum width of an object's kind or name.
+const MAX_LABEL: usize = 24;
 
-/// No object's kind or name takes more columns.
-const WIDEST: usize = 24;
-
-/// The tables in this width; nothing if they share nothing, or if there is no room: the timeline has said it all.
-pub(crate) fn tables(story: &Story<'_>, columns: usize) -> Vec<Line> {
-    let Some(shared) = story.shared else { return Vec::new() };
-    let named = |name: &str| width(&plain(name)).min(WIDEST);
-    let objects = story.objects.iter();
+/// Draws the tables in this width. Returns no lines if the processes share no object, or if the width is too small; the
+/// timeline has the same information.
+pub(crate) fn tables(history: &History<'_>, columns: usize) -> Vec<Line> {
+    let Some(shared) = history.shared else { return Vec::new() };
+    let named = |name: &str| width(&plain(name)).min(MAX_LABEL);
+    let objects = history.objects.iter();
     let widest = objects.map(|object| named(&object.kind).max(object.name.as_deref().map_or(0, named))).max();
     let middle = widest.unwrap_or_default() + 2 * ARROW + 2;
     let side = columns.saturating_sub(middle) / 2;
@@ -24,16 +24,16 @@ pub(crate) fn tables(story: &Story<'_>, columns: usize) -> Vec<Line> {
     }
     let edge = |ends: [&str; 2]| format!("{}{}{}", ends[0], "─".repeat(side - 2), ends[1]);
     let edges = |ends: [&str; 2]| vec![(DIM, edge(ends) + &" ".repeat(middle) + &edge(ends))];
-    let at = format!("At {} ms, by the kernel's answer:", milliseconds(story.since_start(shared)));
+    let at = format!("At {} ms, according to the kernel:", milliseconds(history.since_start(shared)));
     let [parent, child] = [Role::Parent, Role::Child].map(|role| {
-        let process = story.process(role).map_or(String::new(), |process| format!(" of {process}"));
+        let process = history.process(role).map_or(String::new(), |process| format!(" of {process}"));
         let head = if side < 24 { "table" } else { "handle table" };
         (PLAIN, centred(&format!("{head}{process}"), side))
     });
     let heads = vec![parent, (PLAIN, centred("kernel", middle)), child];
     let mut lines = vec![Line::new(), vec![(BOLD, at)], Line::new(), heads, edges(["┌", "┐"])];
-    for (index, object) in story.objects.iter().enumerate() {
-        let both = [Role::Parent, Role::Child].map(|role| rows(story, index, role, side - 4));
+    for (index, object) in history.objects.iter().enumerate() {
+        let both = [Role::Parent, Role::Child].map(|role| rows(history, index, role, side - 4));
         let names = [Some(object.kind.as_str()), object.name.as_deref()];
         let names: Vec<_> = names.into_iter().flatten().collect();
         for row in 0..both[0].len().max(both[1].len()).max(names.len()) {
@@ -45,7 +45,7 @@ pub(crate) fn tables(story: &Story<'_>, columns: usize) -> Vec<Line> {
     lines
 }
 
-/// One line of both tables, and what is between them.
+/// Draws one line of both tables, with the arrows and the object between them.
 fn line(rows: &[Vec<(bool, String)>; 2], row: usize, name: &str, (side, middle): (usize, usize)) -> Line {
     let cell = |rows: &[(bool, String)]| {
         let text = rows.get(row).map_or("", |(_, text)| text.as_str());
@@ -56,7 +56,7 @@ fn line(rows: &[Vec<(bool, String)>; 2], row: usize, name: &str, (side, middle):
     let spare = room - width(&name).min(room);
     let [left, right] = [(&rows[0], spare / 2), (&rows[1], spare - spare / 2)].map(|(rows, spare)| {
         let arrow = arrow(rows, row);
-        // The head of an arrow is at the name, whatever the name's length.
+        // The shaft is extended, so that the arrow's head touches the name.
         let fill = if arrow.ends_with('▶') { "─" } else { " " };
         match arrow.strip_suffix('▶') {
             Some(shaft) => format!("{shaft}{}▶", fill.repeat(spare)),
@@ -77,13 +77,13 @@ fn line(rows: &[Vec<(bool, String)>; 2], row: usize, name: &str, (side, middle):
     ]
 }
 
-/// What one table has of an object, in lines of this width, and where each handle begins.
-fn rows(story: &Story<'_>, object: usize, role: Role, columns: usize) -> Vec<(bool, String)> {
-    let at = story.shared.unwrap_or_default();
-    let object = &story.objects[object];
-    let live = object.handles.iter().filter(|handle| story.is_live(**handle, at));
-    let of = live.map(|handle| &story.handles[*handle]);
-    let of = of.filter(|handle| story.role_of(handle.process, handle.opened) == role);
+/// Returns a table's handles to an object, in lines of this width, each with a mark whether a handle begins there.
+fn rows(history: &History<'_>, object: usize, role: Role, columns: usize) -> Vec<(bool, String)> {
+    let at = history.shared.unwrap_or_default();
+    let object = &history.objects[object];
+    let live = object.handles.iter().filter(|handle| history.is_live(**handle, at));
+    let of = live.map(|handle| &history.handles[*handle]);
+    let of = of.filter(|handle| history.role_of(handle.process, handle.opened) == role);
     of.flat_map(|handle| {
         let access = handle.access.as_deref().unwrap_or_default();
         let row = plain(&format!("{:#x} {} {access}", handle.value, object.kind)).into_owned();
@@ -92,7 +92,7 @@ fn rows(story: &Story<'_>, object: usize, role: Role, columns: usize) -> Vec<(bo
     .collect()
 }
 
-/// The piece of the line from the table's rows to the object, beside this row.
+/// Returns the piece of the arrows from a table to an object that is drawn beside this row.
 fn arrow(rows: &[(bool, String)], row: usize) -> &'static str {
     let begins = rows.get(row).is_some_and(|(begins, _)| *begins);
     let more = rows.iter().skip(row + 1).any(|(begins, _)| *begins);
@@ -106,7 +106,7 @@ fn arrow(rows: &[(bool, String)], row: usize) -> &'static str {
     }
 }
 
-/// The same, seen from the other side.
+/// Returns the mirror image of a character.
 fn mirrored(c: char) -> char {
     match c {
         '▶' => '◀',

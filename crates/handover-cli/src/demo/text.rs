@@ -1,80 +1,72 @@
-//! The story in a terminal: a timeline of both processes, their tables when they share, and a few sentences.
+//! Writes a recording for a terminal: a timeline of both processes, their handle tables, and a summary.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
-use super::events::{Recording, Role, What};
-use super::object_history::Story;
+use super::events::{EventData, Recording, Role};
+use super::object_history::History;
+use super::styled::{BOLD, CHANGE, DIM, ERROR, Line, PASSED, PLAIN, render};
 use super::text_width::{self, milliseconds, plain, width, wrap};
 use super::transfer::PassedValue;
 use super::{summary, tables};
 
-pub(crate) const PLAIN: Style = Style::new();
-pub(crate) const BOLD: Style = Style::new().bold();
-pub(crate) const DIM: Style = Style::new().dimmed();
-pub(crate) const CHANGE: Style = AnsiColor::Green.on_default();
-const NUMBER: Style = AnsiColor::Magenta.on_default();
-const WRONG: Style = AnsiColor::Red.on_default().bold();
-
-/// Below this it isn't readable, and isn't made narrower.
-const NARROWEST: usize = 40;
-/// From this on, both processes have a column of their own.
-const WIDE: usize = 100;
-/// Sentences are hard to read in longer lines.
-const SENTENCES: usize = 100;
-/// The column of the times, with what is between it and the next.
+/// The minimum width. Narrower text would be unreadable.
+const MIN_WIDTH: usize = 40;
+/// From this width on, each process has its own column.
+const TWO_COLUMNS: usize = 100;
+/// The maximum width of the summary, because longer lines are hard to read.
+const SUMMARY_WIDTH: usize = 100;
+/// The width of the column with the times, including the space after it.
 const TIME: usize = 10;
 
-/// Pieces of text, each in its style.
-pub(crate) type Line = Vec<(Style, String)>;
-
-/// The recording as text of this width, in columns of a terminal; never less than 40. With `all`, also what isn't of
-/// the story: calls that only ask, and handles that both have anyway.
+/// Formats the recording as text of this width, in columns of a terminal, but at least 40 columns wide. With `all`, the
+/// text also contains the calls that only query, and the calls and handles that are unrelated to the shared objects.
 #[must_use]
 pub fn text(recording: &Recording, width: usize, styled: bool, all: bool) -> String {
-    let story = Story::of(recording);
-    let page = Page { story: &story, told: story.told(), width: width.max(NARROWEST), all };
+    let history = History::of(recording);
+    let page =
+        Page { history: &history, passed_values: history.passed_values(), width: width.max(MIN_WIDTH), all };
     let mut lines = page.title();
     lines.extend(if page.is_wide() { page.two_columns() } else { page.one_column() });
-    lines.extend(tables::tables(&story, page.width));
-    let sentences = summary::sentences(&story);
+    lines.extend(tables::tables(&history, page.width));
+    let sentences = summary::sentences(&history);
     for paragraph in &sentences {
         lines.push(Line::new());
-        let wrapped = wrap(&plain(paragraph), page.width.min(SENTENCES), usize::MAX);
+        let wrapped = wrap(&plain(paragraph), page.width.min(SUMMARY_WIDTH), usize::MAX);
         lines.extend(wrapped.into_iter().map(|line| vec![(PLAIN, line)]));
     }
     lines.iter().map(|line| render(line, styled) + "\n").collect()
 }
 
 struct Page<'a> {
-    story: &'a Story<'a>,
-    told: Vec<PassedValue>,
+    history: &'a History<'a>,
+    passed_values: Vec<PassedValue>,
     width: usize,
     all: bool,
 }
 
 impl Page<'_> {
     fn is_wide(&self) -> bool {
-        self.width >= WIDE
+        self.width >= TWO_COLUMNS
     }
 
     fn title(&self) -> Vec<Line> {
-        let title = wrap(&plain(&summary::title(self.story)), self.width, 2);
+        let title = wrap(&plain(&summary::title(self.history)), self.width, 2);
         title.into_iter().map(|line| vec![(BOLD, line)]).chain([Line::new()]).collect()
     }
 
     fn head(&self, role: Role) -> String {
-        match self.story.process(role) {
+        match self.history.process(role) {
             Some(process) => format!("{role}, process {process}"),
             None => role.to_string(),
         }
     }
 
     fn shown(&self) -> impl Iterator<Item = usize> {
-        (0..self.story.events().len()).filter(|event| self.all || self.story.belongs(*event))
+        (0..self.history.events().len()).filter(|event| self.all || self.history.is_relevant(*event))
     }
 
     fn time(&self, event: usize) -> (Style, String) {
-        (DIM, format!("{:>8}  ", milliseconds(self.story.since_start(event))))
+        (DIM, format!("{:>8}  ", milliseconds(self.history.since_start(event))))
     }
 
     fn two_columns(&self) -> Vec<Line> {
@@ -91,20 +83,20 @@ impl Page<'_> {
         let heads = (head(Role::Parent, left), head(Role::Child, right));
         let mut lines = vec![row((DIM, format!("{:>8}  ", "ms")), heads)];
         for event in self.shown() {
-            let role = self.story.events()[event].role;
+            let role = self.history.events()[event].role;
             let columns = |of| if of == Role::Parent { left } else { right };
-            if matches!(self.story.events()[event].what, What::Shared(_)) {
-                let mut answer = self.happening(event, self.width - TIME - 8);
+            if matches!(self.history.events()[event].data, EventData::Shared(_)) {
+                let mut answer = self.description(event, self.width - TIME - 8);
                 for (index, line) in answer.iter_mut().enumerate() {
                     line.insert(0, (DIM, if index == 0 { "kernel: ".to_owned() } else { " ".repeat(8) }));
                 }
                 lines.extend(timed(self.time(event), answer));
                 continue;
             }
-            let mut cells = [self.happening(event, columns(role)), Vec::new()];
+            let mut cells = [self.description(event, columns(role)), Vec::new()];
             for of in [role, role.other()] {
                 let own = of == role;
-                // What it did to the caller's own table stands below the call, the rest beside it.
+                // Changes to the caller's own table are shown below the call; changes to the other table beside it.
                 let indent = if own { 2 } else { 0 };
                 let cell = &mut cells[usize::from(!own)];
                 for (style, change) in self.changes(event, of) {
@@ -129,15 +121,15 @@ impl Page<'_> {
     fn one_column(&self) -> Vec<Line> {
         let mut lines = vec![vec![(DIM, format!("{:>8}", "ms"))]];
         for event in self.shown() {
-            let role = self.story.events()[event].role;
-            let is_answer = matches!(self.story.events()[event].what, What::Shared(_));
-            let who = if is_answer { "kernel".to_owned() } else { role.to_string() };
+            let role = self.history.events()[event].role;
+            let is_answer = matches!(self.history.events()[event].data, EventData::Shared(_));
+            let source = if is_answer { "kernel".to_owned() } else { role.to_string() };
             let (_, time) = self.time(event);
-            let happening = self.happening(event, self.width - TIME - 8);
-            let (blank, who) = ((PLAIN, " ".repeat(TIME + 8)), format!("{who:<8}"));
-            for (index, line) in happening.into_iter().enumerate() {
+            let description = self.description(event, self.width - TIME - 8);
+            let (blank, source) = ((PLAIN, " ".repeat(TIME + 8)), format!("{source:<8}"));
+            for (index, line) in description.into_iter().enumerate() {
                 let lead = if index == 0 {
-                    vec![(DIM, time.clone()), (BOLD, who.clone())]
+                    vec![(DIM, time.clone()), (BOLD, source.clone())]
                 } else {
                     vec![blank.clone()]
                 };
@@ -154,25 +146,30 @@ impl Page<'_> {
         lines
     }
 
-    /// What happened, in lines of this width.
-    fn happening(&self, event: usize, columns: usize) -> Vec<Line> {
-        let (style, text, strong) = match &self.story.events()[event].what {
-            What::Call(call) => {
-                let text = format!("{}({}) = {}", call.call, text_width::brief(&call.arguments), call.result);
-                (if call.failed { WRONG } else { PLAIN }, text, plain(&call.call).into_owned())
+    /// Describes the event in lines of this width.
+    fn description(&self, event: usize, columns: usize) -> Vec<Line> {
+        let (style, text, strong) = match &self.history.events()[event].data {
+            EventData::Call(call) => {
+                let text = format!(
+                    "{}({}) = {}",
+                    call.call,
+                    text_width::shorten_paths(&call.arguments),
+                    call.result
+                );
+                (if call.failed { ERROR } else { PLAIN }, text, plain(&call.call).into_owned())
             }
-            What::Table(entries) => {
+            EventData::Table(entries) => {
                 let entries = entries.iter().map(|entry| format!("{:#x} {}", entry.value, entry.kind));
                 let entries: Vec<_> = entries.collect();
                 (DIM, format!("has {} handles: {}", entries.len(), entries.join(", ")), String::new())
             }
-            What::Shared(_) => (BOLD, summary::answer(self.story, event), String::new()),
-            What::Started(started) => (DIM, format!("starts: {}", started.program), String::new()),
-            What::Ended { code: 0 } => (DIM, "ends with code 0".to_owned(), String::new()),
-            What::Ended { code } => (WRONG, format!("ends with code {code}"), String::new()),
-            What::Failed(why) => (WRONG, format!("fails: {why}"), String::new()),
+            EventData::Shared(_) => (BOLD, summary::answer(self.history, event), String::new()),
+            EventData::Started(started) => (DIM, format!("starts: {}", started.program), String::new()),
+            EventData::Exited { code: 0 } => (DIM, "exits with code 0".to_owned(), String::new()),
+            EventData::Exited { code } => (ERROR, format!("exits with code {code}"), String::new()),
+            EventData::Failed(reason) => (ERROR, format!("fails: {reason}"), String::new()),
         };
-        // Lines after the first stand two columns to the right, so that a call begins where a line does.
+        // Continuation lines are indented by two columns, so that the start of each call stands out.
         let wrapped = wrap(&plain(&text), columns - 2, 6);
         let lines = wrapped.into_iter().enumerate();
         lines
@@ -185,35 +182,36 @@ impl Page<'_> {
             .collect()
     }
 
-    /// What it did to this process's handle table, and what it told.
+    /// Describes the event's changes to this process's handle table, and the handle value that this process passes or
+    /// receives.
     fn changes(&self, event: usize, role: Role) -> Vec<(Style, String)> {
-        let story = self.story;
-        let changes = story.changes(event, self.all).into_iter().filter(|change| change.role == role);
+        let history = self.history;
+        let changes = history.changes(event, self.all).into_iter().filter(|change| change.role == role);
         let changes = changes.map(|change| {
             let sign = if change.opened { '+' } else { '-' };
-            let comma = if change.opened || change.what.is_empty() { "" } else { "," };
-            let style = if change.ours { CHANGE } else { DIM };
-            (style, plain(&format!("{sign}{:#x}{comma} {}", change.value, change.what)).into_owned())
+            let comma = if change.opened || change.description.is_empty() { "" } else { "," };
+            let style = if change.tracked { CHANGE } else { DIM };
+            (style, plain(&format!("{sign}{:#x}{comma} {}", change.value, change.description)).into_owned())
         });
-        let told = self.told.iter().filter_map(|told| {
-            let value = story.handles[told.handle].value;
-            let other = story.handles[told.handle].process;
-            if told.said == event && story.events()[event].role == role {
+        let passed = self.passed_values.iter().filter_map(|passed| {
+            let value = history.handles[passed.handle].value;
+            let other = history.handles[passed.handle].process;
+            if passed.sent == event && history.events()[event].role == role {
                 Some((
-                    NUMBER,
-                    format!("tells the number {}, which is {value:#x} in process {other}", told.text),
+                    PASSED,
+                    format!("passes the handle value {} ({value:#x} in process {other})", passed.text),
                 ))
-            } else if told.heard == Some(event) && story.events()[event].role == role {
-                Some((NUMBER, format!("learns the number: {value:#x}")))
+            } else if passed.received == Some(event) && history.events()[event].role == role {
+                Some((PASSED, format!("receives the handle value {value:#x}")))
             } else {
                 None
             }
         });
-        changes.chain(told).collect()
+        changes.chain(passed).collect()
     }
 }
 
-/// The time before the first line, and room below it.
+/// Puts the time before the first line, and the same space before the other lines.
 fn timed(time: (Style, String), lines: Vec<Line>) -> impl Iterator<Item = Line> {
     let leads = [time].into_iter().chain(std::iter::repeat((PLAIN, " ".repeat(TIME))));
     leads.zip(lines).map(|(lead, line)| [lead].into_iter().chain(line).collect())
@@ -223,16 +221,4 @@ fn padded(mut line: Line, columns: usize) -> Line {
     let taken: usize = line.iter().map(|(_, text)| width(text)).sum();
     line.push((PLAIN, " ".repeat(columns.saturating_sub(taken))));
     line
-}
-
-fn render(line: &Line, styled: bool) -> String {
-    let text: String = line.iter().map(|(_, text)| text.as_str()).collect();
-    if !styled {
-        return text.trim_end().to_owned();
-    }
-    let styled = |(style, text): &(Style, String)| match *style {
-        PLAIN => text.clone(),
-        style => format!("{style}{text}{style:#}"),
-    };
-    line.iter().map(styled).collect()
 }

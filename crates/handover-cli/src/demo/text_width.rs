@@ -1,4 +1,4 @@
-//! Words in a recording: what they mean, and how they fit into a width.
+//! Parses the texts of recorded calls, and fits text into a width.
 
 use std::borrow::Cow;
 
@@ -7,59 +7,59 @@ use unicode_width::UnicodeWidthStr;
 use super::effects::number;
 use super::events::Call;
 
-/// What stands after a word in the arguments of a call.
-pub(crate) fn after<'a>(arguments: &'a str, word: &str) -> Option<&'a str> {
+/// Returns the text after a word in the arguments of a call.
+pub(crate) fn text_after<'a>(arguments: &'a str, word: &str) -> Option<&'a str> {
     arguments.split_once(word).map(|(_, rest)| rest)
 }
 
-/// The name that a call gives or asks for: `name "…"`.
+/// Returns the name that a call creates or opens: `name "…"`.
 pub(crate) fn name(arguments: &str) -> Option<&str> {
-    let name = after(arguments, "name \"")?;
-    // A name may have quotes itself.
+    let name = text_after(arguments, "name \"")?;
+    // The name may itself contain quotes.
     name.rfind('"').map(|end| &name[..end]).filter(|name| !name.is_empty())
 }
 
-/// The name of a socket that a call makes or looks for: the end of its path.
-pub(crate) fn place(call: &Call) -> Option<&str> {
+/// Returns the name of a socket that a call binds or connects to, which is the last part of its path.
+pub(crate) fn socket_name(call: &Call) -> Option<&str> {
     if !matches!(&*call.call, "bind" | "connect") {
         return None;
     }
-    let path = after(&call.arguments, "path \"")?;
+    let path = text_after(&call.arguments, "path \"")?;
     let path = &path[..path.rfind('"')?];
     path.rsplit('/').next().filter(|name| !name.is_empty())
 }
 
-/// A call's arguments with of each path only its end: where a program lies is nobody's story.
-pub(crate) fn brief(arguments: &str) -> String {
-    let mut brief = String::with_capacity(arguments.len());
-    for (place, part) in arguments.split('"').enumerate() {
-        if place > 0 {
-            brief.push('"');
+/// Shortens each path in a call's arguments to its last part, because the folders are not of interest.
+pub(crate) fn shorten_paths(arguments: &str) -> String {
+    let mut short = String::with_capacity(arguments.len());
+    for (index, part) in arguments.split('"').enumerate() {
+        if index > 0 {
+            short.push('"');
         }
-        // Also in a text that has quotes itself, which are written with a sign in front.
-        let is_path = place > 0 && (part.starts_with('/') || part.get(1..3) == Some(":\\"));
+        // This also finds a path in a quoted text that contains escaped quotes.
+        let is_path = index > 0 && (part.starts_with('/') || part.get(1..3) == Some(":\\"));
         match part.trim_end_matches('\\').rfind(['/', '\\']).filter(|at| is_path && *at > 0) {
-            Some(at) => brief.extend(["…", &part[at..]]),
-            None => brief.push_str(part),
+            Some(at) => short.extend(["…", &part[at..]]),
+            None => short.push_str(part),
         }
     }
-    // What is written out in quotes is meant once.
-    brief.replace("\\\\", "\\")
+    // Recorded texts have escaped backslashes.
+    short.replace("\\\\", "\\")
 }
 
-/// All that stands in quotes.
+/// Returns all quoted texts.
 pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('"').skip(1).step_by(2)
 }
 
-/// The words of a list, without what stands between them.
+/// Returns the words of a list, without separators.
 pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| c.is_whitespace() || ",()=".contains(c));
-    // Text in quotes has the end of its line written out.
+    // In quoted text, line ends are written as escapes.
     words.map(|word| word.trim_end_matches("\\n").trim_end_matches("\\r")).filter(|word| !word.is_empty())
 }
 
-/// The handles that arguments name: what is written in hex and isn't an access mask.
+/// Returns the handle values in arguments: the numbers in hex, except for access masks and flags.
 pub(crate) fn values(arguments: &str) -> impl Iterator<Item = u64> {
     let mut before = "";
     list(arguments).filter_map(move |word| {
@@ -69,7 +69,7 @@ pub(crate) fn values(arguments: &str) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The kind of object that a call by this name makes or opens.
+/// Returns the kind of object that a call of this name creates or opens.
 pub(crate) fn kind_of(call: &str) -> Option<&'static str> {
     let call = call.to_lowercase();
     let kinds = [
@@ -91,29 +91,29 @@ pub(crate) fn kind_of(call: &str) -> Option<&'static str> {
     kinds.into_iter().find(|(word, _)| call.contains(word)).map(|(_, kind)| kind)
 }
 
-/// A kind with its article.
-pub(crate) fn a(kind: &str) -> String {
+/// Returns a kind with its article.
+pub(crate) fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")
 }
 
-/// One of a few small numbers, as a word.
-pub(crate) fn count(number: usize) -> String {
+/// Writes a small number as a word.
+pub(crate) fn count_in_words(number: usize) -> String {
     let words = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     words.get(number).map_or_else(|| number.to_string(), |word| (*word).to_owned())
 }
 
-/// Time in ms, with as many digits as order needs.
+/// Formats a time in milliseconds, with enough digits to show the order of events.
 pub(crate) fn milliseconds(nanoseconds: u64) -> String {
     format!("{}.{:02}", nanoseconds / 1_000_000, nanoseconds % 1_000_000 / 10_000)
 }
 
-/// Text that can't do anything to a terminal or a picture: what controls either is shown instead of done.
+/// Escapes the characters that could control a terminal or break a picture.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let controls = |c: char| {
         let directions =
             matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
-        // XML has no place for the last three, however they are written.
+        // XML does not allow the characters U+FFFE and U+FFFF, even if they are escaped.
         c.is_control() || directions || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
     if !text.contains(controls) {
@@ -129,23 +129,23 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     }))
 }
 
-/// How many columns a text takes.
+/// Returns the width of a text in columns of a terminal.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text, or as much of its two ends as fits with a sign between them that something is missing.
+/// Shortens a text to this width: keeps its beginning and its end, with an ellipsis between them.
 pub(crate) fn shorten(text: &str, columns: usize) -> Cow<'_, str> {
     shorten_by(width, text, columns)
 }
 
-/// The text in lines of this width, broken between words, so never in a number. A word that is too long for a line is
-/// shortened; `lines` are enough, and what is more is left out with a sign that it is.
+/// Breaks a text between words into lines of this width. A word that is too long for a line is shortened. After `lines`
+/// lines, the rest is replaced by an ellipsis.
 pub(crate) fn wrap(text: &str, columns: usize, lines: usize) -> Vec<String> {
     wrap_by(width, text, columns, lines)
 }
 
-/// The same as [`shorten`], for room that is measured in another way than in columns.
+/// Does the same as [`shorten`], with a custom measure of width.
 pub(crate) fn shorten_by(measure: fn(&str) -> usize, text: &str, room: usize) -> Cow<'_, str> {
     if measure(text) <= room {
         return Cow::Borrowed(text);
@@ -156,7 +156,7 @@ pub(crate) fn shorten_by(measure: fn(&str) -> usize, text: &str, room: usize) ->
     Cow::Owned(format!("{start}…{end}"))
 }
 
-/// As many of these characters as fit.
+/// Returns the first characters that fit.
 fn fitting(measure: fn(&str) -> usize, characters: impl Iterator<Item = char>, room: usize) -> String {
     let mut fits = String::new();
     for c in characters {
@@ -169,19 +169,19 @@ fn fitting(measure: fn(&str) -> usize, characters: impl Iterator<Item = char>, r
     fits
 }
 
-/// Whether what comes next belongs to this.
-fn is_led(last: &str) -> bool {
+/// Whether a line must not be broken after this piece.
+fn keeps_next_word(last: &str) -> bool {
     ["=", "process", "Process", "access"].iter().any(|word| last.ends_with(word))
 }
 
-/// The same as [`wrap`], for room that is measured in another way than in columns.
+/// Does the same as [`wrap`], with a custom measure of width.
 pub(crate) fn wrap_by(measure: fn(&str) -> usize, text: &str, room: usize, lines: usize) -> Vec<String> {
     let fits = |line: &str, word: &str| measure(line) + measure(" ") + measure(word) <= room;
-    // A result stays with its sign, and a process with its number.
+    // `=` stays with the result after it, and `process` with its id.
     let mut pieces: Vec<String> = Vec::new();
     for word in text.split_whitespace().map(|word| shorten_by(measure, word, room)) {
         match pieces.last_mut() {
-            Some(last) if is_led(last) && fits(last, &word) => {
+            Some(last) if keeps_next_word(last) && fits(last, &word) => {
                 last.extend([" ", &word]);
             }
             _ => pieces.push(word.into_owned()),
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_never_broken() {
+    fn wrap_breaks_between_words_and_shorten_keeps_both_ends() {
         assert_eq!(
             wrap("event 0x30, into process 272 = ok", 12, 9),
             ["event 0x30,", "into", "process 272", "= ok"]
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn handles_are_found_in_arguments() {
+    fn handle_values_names_and_quotes_are_found_in_arguments() {
         assert_eq!(list(r#"28\r\n 29\n,"#).collect::<Vec<_>>(), ["28", "29"]);
         let values = |text| values(text).collect::<Vec<_>>();
         assert_eq!(values("event 0x30, into process 272, access 0x00100000"), [0x30]);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_path_its_end_is_shown() {
+    fn paths_are_shortened_to_their_last_part() {
         for (arguments, expected) in [
             (
                 r#"program "/usr/bin/worker", arguments "/x" "a/b""#,
@@ -244,12 +244,12 @@ mod tests {
             (r#"name "x", event 0x30"#, r#"name "x", event 0x30"#),
             ("path \"/unfinished", "path \"/unfinished"),
         ] {
-            assert_eq!(brief(arguments), expected);
+            assert_eq!(shorten_paths(arguments), expected);
         }
     }
 
     #[test]
-    fn what_controls_is_shown() {
+    fn control_characters_are_escaped() {
         assert_eq!(plain("a\u{1b}[31m\n\u{202e}b"), "a\\u{1b}[31m\\n\\u{202e}b");
         assert_eq!(plain("ä 漢"), "ä 漢");
     }

@@ -1,4 +1,4 @@
-//! What is each system's own: words of advice, what only it can make, how a process ended.
+//! The parts that differ between the systems: advice in error messages, the demonstration of duplication, exit codes.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,8 +1,8 @@
-//! `handover demo`: a strategy, live, as one timeline of two processes.
+//! `handover demo`: runs one strategy with two real processes, and shows both as one timeline.
 //!
-//! Three processes: this one collects; it starts the parent, which starts the child. Both record the system calls that
-//! the library makes, by its `tracing` events ([`record`]), while they do the exercise's steps ([`roles`]). Nothing in the
-//! timeline is written by hand.
+//! The demonstration takes three processes. This process starts the parent, which starts the child, and collects what
+//! both record. Parent and child do the steps of the exercise ([`roles`]), and record every system call of the library
+//! from its `tracing` events ([`recorder`]). No line of the timeline is written by hand.
 
 mod recorder;
 pub(crate) mod roles;
@@ -15,51 +15,51 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use clap::{Args, ValueEnum};
 use handover::{Command, ExitStatus, Stdio};
-use handover_cli::demo::{self, Recording, Role, What};
+use handover_cli::demo::{self, EventData, Recording, Role};
 
 use crate::columns::width;
 use crate::exit::{Stop, print};
 
 const EXAMPLES: &str = "\
 Examples:
-  handover demo                            inheritance
-  handover demo duplication                why the number needs a second way
-  handover demo naming --all               with the calls that only ask, and what isn't about the event
+  handover demo                            runs inheritance
+  handover demo duplication                shows why the handle value needs a second channel
+  handover demo naming --all               includes queries and unrelated calls
   handover demo channel --svg picture.svg
-  handover demo duplication --json | jq -r 'select(.what.call) | .what.call.call'";
+  handover demo duplication --json | jq -r 'select(.data.call) | .data.call.call'";
 
-/// How wide a file or another program has it.
+/// The width of the output in a file or a pipe, in columns.
 const WIDTH: u16 = 120;
-/// How long a demonstration may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// The time limit of a demonstration.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Run a strategy live, and show what both processes did and what it did to their handle tables
+/// Run one strategy with two real processes, and show their system calls and handle tables
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// How the child comes by the event
+    /// How the child gets the event
     #[arg(default_value = "inheritance")]
     strategy: Strategy,
-    /// Show each system call that the library made
+    /// Show every system call of the library, including queries and calls that are unrelated to the event
     #[arg(long)]
     all: bool,
-    /// Print what was recorded: one event a line, in JSON
+    /// Print the recording as JSON, one event per line
     #[arg(long, conflicts_with = "all")]
     json: bool,
-    /// Draw a picture into this file
+    /// Draw a picture into this SVG file, instead of printing text
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Strategy {
-    /// It is created with a handle
+    /// The child is created with a handle to it
     Inheritance,
-    /// A handle is given to it while it runs
+    /// The parent gives the running child a handle to it
     Duplication,
-    /// It opens the event by a name
+    /// The child opens it by its name
     Naming,
-    /// It receives a message with the event in it
+    /// The parent sends it in a message on a channel
     Channel,
 }
 
@@ -75,15 +75,15 @@ impl Strategy {
 }
 
 fn this_program() -> Result<PathBuf, Stop> {
-    std::env::current_exe().map_err(|error| Stop::failed(format_args!("this program's own path: {error}")))
+    std::env::current_exe()
+        .map_err(|error| Stop::failed(format_args!("cannot find the path of this program: {error}")))
 }
 
 pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
     let (recorded, status) = record_live(options.strategy)?;
-    let recording = Recording::parse(&recorded)
-        .map_err(|error| Stop::failed(format_args!("what was recorded can't be understood: {error}")))?;
+    let recording = Recording::parse(&recorded).map_err(Stop::failed)?;
     if let Some(path) = &options.svg {
-        let failed = |error| Stop::failed(format_args!("{}: {error}", path.display()));
+        let failed = |error| Stop::failed(format_args!("cannot write {}: {error}", path.display()));
         std::fs::write(path, demo::svg(&recording)).map_err(failed)?;
     }
     if options.json {
@@ -94,19 +94,20 @@ pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
         let styled = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
         print(&demo::text(&recording, width().unwrap_or(WIDTH).into(), styled, options.all))?;
     }
-    let said = |event: &&demo::Event| matches!(event.what, What::Ended { .. } | What::Failed(_));
-    if !recording.events().iter().filter(said).any(|event| event.role == Role::Parent) {
-        // Somebody has ended it, and whatever the child says follows from that.
-        return Err(Stop::failed(format_args!("the parent ended with {status} before it was done")));
+    let is_last =
+        |event: &&demo::Event| matches!(event.data, EventData::Exited { .. } | EventData::Failed(_));
+    if !recording.events().iter().filter(is_last).any(|event| event.role == Role::Parent) {
+        // The parent was killed. An error of the child is only a consequence, so it is not reported.
+        return Err(Stop::failed(format_args!("the parent was stopped ({status}) before it finished")));
     }
-    let failed = recording.events().iter().find_map(|event| match &event.what {
-        What::Failed(why) => Some(why),
+    let failed = recording.events().iter().find_map(|event| match &event.data {
+        EventData::Failed(reason) => Some(reason),
         _ => None,
     });
-    failed.map_or(Ok(()), |why| Err(Stop::failed(why)))
+    failed.map_or(Ok(()), |reason| Err(Stop::failed(reason)))
 }
 
-/// Lets the two processes play, and returns what they have recorded and how the parent ended.
+/// Runs parent and child, and returns their recording and the exit status of the parent.
 fn record_live(strategy: Strategy) -> Result<(String, ExitStatus), Stop> {
     let mut parent = Command::new(this_program()?)
         .args(["demo-role", "parent", strategy.name()])
@@ -115,20 +116,26 @@ fn record_live(strategy: Strategy) -> Result<(String, ExitStatus), Stop> {
         .kill_on_drop(true)
         .spawn()?;
     let Some(mut pipe) = parent.stdout.take() else {
-        return Err(Stop::failed("the parent's standard output is no pipe"));
+        return Err(Stop::failed("the parent's standard output is not a pipe"));
     };
     let (sender, receiver) = mpsc::channel();
-    // A read can't be told to end at a deadline; the thread that is stuck in one ends with the process.
+    // A blocking read of a pipe has no timeout. After the timeout, the thread ends with the process.
     std::thread::spawn(move || {
         let mut text = String::new();
         let read = pipe.read_to_string(&mut text);
         sender.send(read.map(|_| text))
     });
-    let recorded = match receiver.recv_timeout(DEADLINE) {
+    let recorded = match receiver.recv_timeout(TIMEOUT) {
         Ok(Ok(text)) => text,
-        Ok(Err(error)) => return Err(Stop::failed(format_args!("what was recorded can't be read: {error}"))),
-        Err(_) => return Err(Stop::failed(format_args!("the demonstration didn't end within {DEADLINE:?}"))),
+        Ok(Err(error)) => {
+            return Err(Stop::failed(format_args!(
+                "cannot read the recording of the demonstration: {error}"
+            )));
+        }
+        Err(_) => {
+            return Err(Stop::failed(format_args!("the demonstration did not finish within {TIMEOUT:?}")));
+        }
     };
-    let status = parent.wait_timeout(DEADLINE)?;
+    let status = parent.wait_timeout(TIMEOUT)?;
     Ok((recorded, status))
 }

@@ -1,6 +1,9 @@
-//! Recording: each system call that the library makes in this process becomes a line of JSON on standard output.
+//! Records each system call of the library in this process as a line of JSON on standard output.
 
-#![allow(clippy::missing_const_for_thread_local, reason = "it is; on Windows the lint does not see it")]
+#![allow(
+    clippy::missing_const_for_thread_local,
+    reason = "the initializer is const, but the lint does not detect it on Windows"
+)]
 
 use std::cell::Cell;
 use std::fmt::{self, Debug};
@@ -14,12 +17,12 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// The target of the library's events.
+/// The `tracing` target of the library's events.
 const CALLS: &str = "handover::call";
 
 static RECORDER: OnceLock<Recorder> = OnceLock::new();
 
-/// Who records, and how far it is.
+/// The recorder of this process.
 #[derive(Debug)]
 struct Recorder {
     role: &'static str,
@@ -27,25 +30,25 @@ struct Recorder {
 }
 
 thread_local! {
-    /// While the demonstration itself looks at tables, its calls aren't the story's. Other threads play on.
-    static ASIDE: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread's calls are left out, because the demonstration itself makes them. Other threads are recorded.
+    static PAUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Begins to record all that this process does from now on.
-pub(super) fn begin(role: &'static str) {
+/// Starts to record the system calls of this process.
+pub(super) fn start(role: &'static str) {
     let recorder = Recorder { role, sequence: AtomicU64::new(0) };
-    // A process plays one role, so neither was set before.
+    // Each process has one role and calls this once, so neither value can already be set.
     let _ = RECORDER.set(recorder);
     let _ = tracing::subscriber::set_global_default(Calls);
 }
 
-/// Writes down something that is no call.
-pub(super) fn note(what: &Value) {
-    note_of(Duration::ZERO, what);
+/// Records an event that is not a call.
+pub(super) fn record(data: &Value) {
+    record_earlier(Duration::ZERO, data);
 }
 
-/// The same of what was so long ago.
-fn note_of(ago: Duration, what: &Value) {
+/// Records an event that happened this long ago.
+fn record_earlier(ago: Duration, data: &Value) {
     let Some(recorder) = RECORDER.get() else { return };
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(ago);
     let line = json!({
@@ -53,32 +56,33 @@ fn note_of(ago: Duration, what: &Value) {
         "sequence": recorder.sequence.fetch_add(1, Ordering::Relaxed),
         "process": std::process::id(),
         "role": recorder.role,
-        "what": what,
+        "data": data,
     });
-    // In one piece: parent and child write to the same pipe. If nobody reads any more, the story still goes on.
+    // One write for each line, because parent and child write to the same pipe. Errors are ignored, so that the
+    // demonstration finishes even if the reader has gone.
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(format!("{line}\n").as_bytes());
     let _ = out.flush();
 }
 
-/// Does something that isn't part of the story.
-pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
-    let before = ASIDE.replace(true);
-    let done = work();
-    ASIDE.set(before);
-    done
+/// Runs the closure without recording this thread's calls.
+pub(super) fn paused<T>(work: impl FnOnce() -> T) -> T {
+    let before = PAUSED.replace(true);
+    let result = work();
+    PAUSED.set(before);
+    result
 }
 
-/// Hears the library's events.
+/// Receives the library's `tracing` events.
 struct Calls;
 
 impl Subscriber for Calls {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == CALLS && !ASIDE.get()
+        metadata.target() == CALLS && !PAUSED.get()
     }
 
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> tracing::subscriber::Interest {
-        // Asked each time: it can be paused.
+        // `enabled` must be asked for each event, because recording can be paused.
         if metadata.target() == CALLS {
             tracing::subscriber::Interest::sometimes()
         } else {
@@ -89,13 +93,14 @@ impl Subscriber for Calls {
     fn event(&self, event: &Event<'_>) {
         let mut call = Fields(Map::new());
         event.record(&mut call);
-        call.0.insert("asks".into(), (*event.metadata().level() == Level::TRACE).into());
-        // A call has its effect before it returns, and one that waits has seen something by then.
+        call.0.insert("query".into(), (*event.metadata().level() == Level::TRACE).into());
+        // An event arrives after its call. Most calls are recorded with the time of their start, because they take
+        // effect before they return. A call that waits is recorded with the time of its return.
         let name = call.0.get("call").and_then(Value::as_str).unwrap_or_default().to_lowercase();
         let waits =
             ["wait", "poll", "recv", "read", "accept", "result"].iter().any(|word| name.contains(word));
         let took = call.0.get("nanoseconds").and_then(Value::as_u64).filter(|_| !waits);
-        note_of(Duration::from_nanos(took.unwrap_or_default()), &json!({ "call": call.0 }));
+        record_earlier(Duration::from_nanos(took.unwrap_or_default()), &json!({ "call": call.0 }));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -107,7 +112,7 @@ impl Subscriber for Calls {
     fn exit(&self, _: &Id) {}
 }
 
-/// An event's fields under their names.
+/// The fields of an event, by name.
 struct Fields(Map<String, Value>);
 
 impl Visit for Fields {

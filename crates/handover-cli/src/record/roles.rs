@@ -1,4 +1,4 @@
-//! What parent and child do in each strategy: the exercises' steps, with the library.
+//! The steps of parent and child in each strategy, which are those of the exercises.
 
 use std::time::{Duration, Instant};
 
@@ -10,24 +10,24 @@ use handover::{
 use serde_json::{Value, json};
 
 use super::Strategy;
-use super::recorder::{aside, begin, note};
+use super::recorder::{paused, record, start};
 use crate::exit::Stop;
 use crate::os::duplication;
 
-/// How long anything is waited for.
-pub(crate) const TIME: Duration = Duration::from_secs(10);
-/// How long the child is left waiting, so that one sees it wait.
+/// The timeout of every wait.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+/// The time before the parent sets the event, so that the timeline shows how the child waits.
 const PAUSE: Duration = Duration::from_millis(120);
-/// The event's name among what is handed down or sent.
+/// The name under which the child inherits or receives the event.
 pub(crate) const EVENT: &str = "event";
 
-/// Play a part in a demonstration
+/// Run one process of a demonstration
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     role: Role,
     strategy: Strategy,
-    /// What the child is told on its command line
-    told: Option<String>,
+    /// The handle value or the name that the parent passes to the child
+    passed: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -37,30 +37,30 @@ enum Role {
 }
 
 pub(crate) fn play(options: &Options) -> Result<(), Stop> {
-    begin(match options.role {
+    start(match options.role {
         Role::Parent => "parent",
         Role::Child => "child",
     });
-    note(&json!({ "started": {
+    record(&json!({ "started": {
         "program": "handover",
         "strategy": options.strategy.name(),
         "system": crate::os::SYSTEM,
     }}));
-    let outcome = aside(own_table).map_err(Stop::from).and_then(|table| {
-        note(&table);
+    let outcome = paused(own_table).map_err(Stop::from).and_then(|table| {
+        record(&table);
         match options.role {
             Role::Parent => parent(options.strategy),
-            Role::Child => child(options.strategy, options.told.as_deref()),
+            Role::Child => child(options.strategy, options.passed.as_deref()),
         }
     });
     match outcome {
         Ok(()) => {
-            note(&json!({ "ended": { "code": 0 } }));
+            record(&json!({ "exited": { "code": 0 } }));
             Ok(())
         }
-        Err(Stop::Failed { why, .. }) => {
-            note(&json!({ "failed": why }));
-            Err(Stop::With(1))
+        Err(Stop::Failed { message, .. }) => {
+            record(&json!({ "failed": message }));
+            Err(Stop::Exit(1))
         }
         Err(other) => Err(other),
     }
@@ -97,37 +97,37 @@ fn parent(strategy: Strategy) -> Result<(), Stop> {
     drop(command);
     let channel = (strategy == Strategy::Channel).then(|| channel_of(&mut child)).transpose()?;
     match (strategy, &channel) {
-        (Strategy::Duplication, _) => duplication::hand_over(&event, &mut child)?,
+        (Strategy::Duplication, _) => duplication::give(&event, &mut child)?,
         (_, Some(channel)) => channel.send(Message::new(b"go").with(EVENT, &event))?,
         _ => {}
     }
 
-    aside(|| look_at_what_is_shared(&event, &child))?;
+    paused(|| record_shared_objects(&event, &child))?;
     event.set()?;
     if let Some(channel) = channel {
-        channel.recv_timeout(TIME)?;
+        channel.recv_timeout(TIMEOUT)?;
     }
-    let status = child.wait_timeout(TIME)?;
+    let status = child.wait_timeout(TIMEOUT)?;
     drop(event);
     drop(child);
     if status.success() {
         return Ok(());
     }
-    Err(Stop::failed(format_args!("the child exited with {status}")))
+    Err(Stop::failed(format_args!("the child failed: {status}")))
 }
 
-fn child(strategy: Strategy, told: Option<&str>) -> Result<(), Stop> {
-    /// Where what it is told stands on its command line, behind the program and three words.
-    const TOLD: usize = 4;
+fn child(strategy: Strategy, passed: Option<&str>) -> Result<(), Stop> {
+    /// The index of the passed handle value on the command line, after the program and three words.
+    const PASSED: usize = 4;
     let mut channel = None;
     let event: Event = match strategy {
-        Strategy::Inheritance => adopt(HandleValue::from_arg(TOLD)?)?,
-        Strategy::Duplication => duplication::take_over()?,
-        Strategy::Naming => Event::open_named(told.unwrap_or_default())?,
-        Strategy::Channel => channel.insert(Channel::parent()?).recv_timeout(TIME)?.take(EVENT)?,
+        Strategy::Inheritance => adopt(HandleValue::from_arg(PASSED)?)?,
+        Strategy::Duplication => duplication::receive()?,
+        Strategy::Naming => Event::open_named(passed.unwrap_or_default())?,
+        Strategy::Channel => channel.insert(Channel::parent()?).recv_timeout(TIMEOUT)?.take(EVENT)?,
     };
-    note(&aside(own_table)?);
-    event.wait_timeout(TIME)?;
+    record(&paused(own_table)?);
+    event.wait_timeout(TIMEOUT)?;
     drop(event);
     if let Some(channel) = channel {
         channel.send(b"done")?;
@@ -135,51 +135,53 @@ fn child(strategy: Strategy, told: Option<&str>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// This program in the role of the child.
+/// Returns the command that runs this program as the child.
 fn child_of(strategy: Strategy) -> Result<Command<'static>, Stop> {
     let mut command = Command::new(super::this_program()?);
     command.args(["demo-role", "child", strategy.name()]).kill_on_drop(true);
     Ok(command)
 }
 
-/// The parent's endpoint of the channel to a child that has one.
+/// Takes the parent's endpoint of the channel to the child.
 pub(crate) fn channel_of(child: &mut Child) -> Result<Channel, Stop> {
     child.take_channel().ok_or_else(|| Stop::failed("the child has no channel"))
 }
 
-/// Makes an owner of the handle whose value the parent passed by hand.
-#[allow(unsafe_code, reason = "the strategy's own step: a number proves nothing")]
+/// Takes ownership of the handle whose value the parent passed.
+#[allow(unsafe_code, reason = "adopting a bare handle value is a step of the strategy")]
 pub(crate) fn adopt(value: HandleValue) -> handover::Result<Event> {
-    // SAFETY: the parent made the handle for this process and passed its value, and nothing else here owns it.
+    // SAFETY: the parent created this handle for this process, to an event, and passed its value. This function is
+    // called once in the process, and no other code owns the handle or closes it.
     unsafe { value.adopt() }
 }
 
-/// Asks the kernel what both have, as soon as the child has the event, and leaves it waiting for a while.
-fn look_at_what_is_shared(event: &Event, child: &Child) -> Result<(), Stop> {
+/// Waits until the child has the event, records the kernel's answer to which objects both processes share, and then
+/// leaves the child waiting for a moment.
+fn record_shared_objects(event: &Event, child: &Child) -> Result<(), Stop> {
     let own = HandleValue::of(event)?;
     let this = Process::open_for_query(std::process::id())?;
     let started = Instant::now();
     loop {
-        let mut sharing = handover::inspect::shared_objects(&this, child.process())?;
-        // The handle to look with isn't the story's.
-        let looking = HandleValue::of(&this)?;
-        for object in &mut sharing.objects {
-            object.handles[0].retain(|value| *value != looking);
+        let mut shared = handover::inspect::shared_objects(&this, child.process())?;
+        // The handle through which this process inspects itself is not part of the demonstration.
+        let own_process = HandleValue::of(&this)?;
+        for object in &mut shared.objects {
+            object.handles[0].retain(|value| *value != own_process);
         }
-        sharing.objects.retain(|object| !object.handles[0].is_empty());
-        let has_it = sharing.objects.iter().any(|object| object.handles[0].contains(&own));
-        if has_it || started.elapsed() > TIME {
+        shared.objects.retain(|object| !object.handles[0].is_empty());
+        let child_has_event = shared.objects.iter().any(|object| object.handles[0].contains(&own));
+        if child_has_event || started.elapsed() > TIMEOUT {
             let values = |values: &[HandleValue]| values.iter().map(|value| value.get()).collect::<Vec<_>>();
             let ids = [this.id(), child.id()];
-            let objects = sharing.objects.iter().map(|object| {
+            let objects = shared.objects.iter().map(|object| {
                 let handles: Vec<Value> = std::iter::zip(ids, &object.handles)
                     .map(|(process, handles)| json!({ "process": process, "values": values(handles) }))
                     .collect();
                 json!({ "kind": object.kind.name(), "name": object.name, "handles": handles })
             });
-            // Both tables as they are now: with what has come since the first look.
-            note(&own_table()?);
-            note(&json!({ "shared": objects.collect::<Vec<_>>() }));
+            // The table is recorded again, because it has changed since the first recording.
+            record(&own_table()?);
+            record(&json!({ "shared": objects.collect::<Vec<_>>() }));
             std::thread::sleep(PAUSE);
             return Ok(());
         }

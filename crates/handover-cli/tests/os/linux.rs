@@ -5,7 +5,7 @@ use expect_test::expect;
 use handover::Stdio;
 use handover_tests::{Ended, left_out};
 
-/// What each strategy shows, in the order of their names on the command line.
+/// Texts in the output of each strategy, in the order of `STRATEGIES`.
 pub(crate) const CALLS: [&[&str]; 4] = [
     &["eventfd2(", "clone+execve(", "write(", "ppoll(", "close("],
     &["eventfd2(", "clone+execve(", "sendmsg(", "recvmsg(", "write(", "ppoll("],
@@ -13,8 +13,8 @@ pub(crate) const CALLS: [&[&str]; 4] = [
     &["eventfd2(", "sendmsg(", "recvmsg(", "write(", "ppoll("],
 ];
 
-/// A call that only asks, and that each of them makes.
-pub(crate) const ASKS: &str = "fstat(";
+/// A call that only queries something, and that every strategy makes.
+pub(crate) const QUERY: &str = "fstat(";
 
 pub(crate) fn expect_table(text: &str) {
     expect![[r#"
@@ -23,27 +23,27 @@ pub(crate) fn expect_table(text: &str) {
         <shared memory>    shared memory  0x8002  read, write                    inherit  /memfd:handover (deleted)
         <semaphore>    semaphore      0x802   read, write, nonblock          inherit
 
-        3 handles of the 7 of process <child>: 1 event, 1 semaphore, 1 shared memory
+        3 of 7 handles of process <child>: 1 event, 1 semaphore, 1 shared memory
     "#]]
     .assert_eq(text);
 }
 
-/// A command that was killed ends as shells have it.
-pub(crate) fn exit_codes_are_passed_on(_: impl Fn(&str) -> Ended) {
+/// Asserts that a command killed by a signal gives 128 plus the signal, as in shells.
+pub(crate) fn expect_exit_codes_passed_on(_: impl Fn(&str) -> Ended) {
     let program = Path::new(env!("CARGO_BIN_EXE_handover"));
     let words = ["run", "--", "sh", "-c", "kill -TERM $$"];
     handover_tests::run(program, words, std::time::Duration::from_secs(60)).expect_code(128 + 15);
 }
 
-/// A file that can't be started: it has no right to be.
+/// Creates a file that can't be started, because it is not executable.
 pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
     let path = folder.join("not-a-program");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
     path
 }
 
-/// A FIFO would open when somebody opens its other side.
-pub(crate) fn a_file_that_waits_is_refused(program: &Path) {
+/// Asserts that a FIFO is rejected, because opening it would block until another process opens its other side.
+pub(crate) fn fifo_is_rejected(program: &Path) {
     let fifo = std::env::temp_dir().join(format!("handover-cli-fifo-{}", std::process::id()));
     let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
@@ -57,9 +57,9 @@ pub(crate) fn a_file_that_waits_is_refused(program: &Path) {
     ended.expect_code(125).expect_text("is a FIFO");
 }
 
-/// Nobody may look at this process, which is root's.
-pub(crate) fn another_users_process_is_refused(program: &Path) {
-    // Where everybody can start it.
+/// Asserts that a program of another user may not inspect this process, which belongs to root.
+pub(crate) fn process_of_another_user_is_denied(program: &Path) {
+    // The folder is one in which every user can start the program.
     let folder = std::env::temp_dir().join(format!("handover-cli-everybody-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     let copy = folder.join("handover");
@@ -73,11 +73,12 @@ pub(crate) fn another_users_process_is_refused(program: &Path) {
         match child {
             Ok(child) => {
                 let output = child.wait_with_output().unwrap();
-                let said = String::from_utf8_lossy(&output.stderr);
-                assert_eq!(output.status.code(), Some(1), "{said}");
+                let message = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(1), "{message}");
                 assert!(
-                    said.contains(&this) && said.contains("run this as the process's own user or as root"),
-                    "{said}"
+                    message.contains(&this)
+                        && message.contains("run this as the process's own user or as root"),
+                    "{message}"
                 );
             }
             Err(error) => {

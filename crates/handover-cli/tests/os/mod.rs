@@ -1,4 +1,4 @@
-//! What differs between systems.
+//! The expectations that differ between the systems.
 
 #[cfg(target_os = "linux")]
 mod linux;
