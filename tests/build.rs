@@ -1,4 +1,5 @@
-//! Compiles the foreign programs: C, written against the bare system alone, so that they share no mistake with us.
+//! Compiles the foreign programs. They are C programs that call only the system's own interface, so they share no code
+//! and no mistakes with the library.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -14,12 +15,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !sources.is_dir() {
         return Ok(());
     }
-    // For C, Windows 7 is no target of its own.
+    // The cc crate has no separate target for Windows 7.
     let target = std::env::var("TARGET")?.replace("-win7-", "-pc-");
     let compiler = cc::Build::new().target(&target).get_compiler();
     for entry in std::fs::read_dir(sources)? {
         let source = entry?.path();
-        // The others are scripts.
+        // The other files are scripts.
         if source.extension() != Some("c".as_ref()) {
             continue;
         }
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let compiler = compiler.path().display();
                 return Err(format!("{} does not compile with {compiler}", source.display()).into());
             }
-            // Nothing but Rust is needed to run the tests: those that would start these programs say so.
+            // The tests need only Rust: without a C compiler, tests that use these programs skip that part and say so.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 println!(
                     "cargo::warning=no C compiler was found ({}); some tests run without foreign programs",

@@ -1,8 +1,8 @@
-//! What a peer can do wrong, one attack after the other, by its name: the rules of the wire format and of good manners,
-//! each broken. What only one system's channels can suffer is in `os`.
+//! Attacks by a peer, each with a name. Each one breaks a rule of the wire format, or stalls, floods or exits. Attacks
+//! that are specific to one system are in `os`.
 //!
-//! A hostile process does what it is told on its standard input, holds on to what it has done until it is told to let go,
-//! and speaks the format by itself, with bare calls.
+//! A hostile process reads the names of attacks from its standard input, runs them, and keeps their handles open until
+//! an empty line. It speaks the wire format with bare system calls, without the library.
 
 use std::any::Any;
 use std::io::BufRead;
@@ -13,61 +13,62 @@ use handover::{Event, OwnedHandle};
 use crate::frame::{frame, frame_of, with};
 use crate::{os, raw, table, weaker};
 
-/// How long a hostile process tries.
+/// The timeout of a hostile process's own reads and writes.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// A rule that is broken, and what becomes of it.
+/// An attack, and its expected effect on the victim.
 #[derive(Debug, Clone, Copy)]
 pub struct Attack {
-    /// What is done.
+    /// The name, which says what the attack does.
     pub name: &'static str,
-    /// What becomes of it on the victim's side.
-    pub meets: Meets,
-    /// Does it to the listener of this name. What this returns stays open until it is told to let go.
+    /// The expected effect on the victim.
+    pub effect: Effect,
+    /// Attacks the listener of the given name. The returned value stays open until an empty line in the input.
     pub(crate) act: fn(&str) -> Held,
 }
 
-/// What stays open.
+/// Handles that an attack keeps open.
 pub(crate) type Held = Box<dyn Any>;
 
-/// What becomes of a attack on the victim's side.
+/// The effect of an attack on the victim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meets {
-    /// The channel ends with the rule that was broken, in which this stands.
-    Rule(&'static str),
-    /// The other process has ended.
-    Gone,
-    /// The other end was closed.
+pub enum Effect {
+    /// The channel fails with a protocol error whose text contains this part.
+    Violation(&'static str),
+    /// The attacking process has exited.
+    Exited,
+    /// The attacker has closed its endpoint.
     Closed,
-    /// Nothing comes, and the deadlines of whoever receives pass.
+    /// Nothing arrives, and receives time out.
     Silence,
-    /// So many messages arrive.
+    /// This number of messages arrives.
     Messages(usize),
-    /// An object can't be taken, because the channel doesn't let its kind in.
+    /// Taking an object fails, because the channel doesn't allow its kind.
     NotAllowed,
-    /// What is sent doesn't get through in time.
+    /// A send times out, because the attacker doesn't read.
     Unread,
-    /// Nothing can be sent, because it takes nothing more.
-    TakesNothing,
-    /// It isn't let in.
-    NotLetIn,
-    /// Nothing that must be seen.
+    /// A send fails, because the attacker accepts no more messages.
+    Rejected,
+    /// The listener doesn't accept the client.
+    NotAccepted,
+    /// No particular effect is required.
     Nothing,
 }
 
-/// What only this system's channels can suffer.
-pub const HERE: &[Attack] = os::MISDEEDS;
+/// The attacks that are specific to this system.
+pub const SYSTEM_SPECIFIC: &[Attack] = os::ATTACKS;
 
-/// All of them.
+/// Returns all attacks.
 pub fn attacks() -> impl Iterator<Item = &'static Attack> {
-    [HEADERS, OBJECTS, ENDINGS, FLOODS, HERE].into_iter().flatten()
+    [HEADERS, OBJECTS, ENDINGS, FLOODS, SYSTEM_SPECIFIC].into_iter().flatten()
 }
 
-/// The role of a hostile process: for each line of its input, the attack of that name; an empty line lets go of it.
+/// The role of a hostile process. Runs the attack that each line of standard input names; an empty line closes all that
+/// the attacks so far keep open.
 ///
 /// # Panics
 ///
-/// If there is no such attack.
+/// Panics if a line names no attack.
 pub fn hostile(arguments: &[String]) {
     let mut held = Vec::new();
     println!("ready");
@@ -76,32 +77,33 @@ pub fn hostile(arguments: &[String]) {
         if line.is_empty() {
             held.clear();
         } else {
-            let attack = attacks().find(|attack| attack.name == line).expect("there is such a attack");
+            let attack = attacks().find(|attack| attack.name == line).expect("each line names an attack");
             held.push((attack.act)(&arguments[0]));
         }
         println!("done");
     }
 }
 
-/// A way in, as an honest client takes it.
-pub(crate) fn come_in(listener: &str) -> weaker::End {
-    weaker::End::at_door(listener).expect("the listener lets everybody in")
+/// Connects to the listener as an honest client does.
+pub(crate) fn connect(listener: &str) -> weaker::Endpoint {
+    weaker::Endpoint::connect(listener).expect("the listener accepts")
 }
 
-/// Comes in, and says this.
-pub(crate) fn say(listener: &str, bytes: &[u8]) -> Held {
-    say_with(listener, bytes, &[])
+/// Connects, and writes these bytes.
+pub(crate) fn send_bytes(listener: &str, bytes: &[u8]) -> Held {
+    send_with(listener, bytes, &[])
 }
 
-/// Comes in, and says this with these objects. Whoever has had enough of it closes.
-pub(crate) fn say_with(listener: &str, bytes: &[u8], objects: &[u32]) -> Held {
-    let end = come_in(listener);
-    let _ = end.write(bytes, objects, SOON);
-    Box::new(end)
+/// Connects, and writes these bytes with these objects. The result of the write is ignored, because the victim may
+/// close early.
+pub(crate) fn send_with(listener: &str, bytes: &[u8], objects: &[u32]) -> Held {
+    let endpoint = connect(listener);
+    let _ = endpoint.write(bytes, objects, SOON);
+    Box::new(endpoint)
 }
 
-/// An event of this process, and its number, which stays so.
-pub(crate) fn own() -> u32 {
+/// Creates an event that this process never closes, and returns its handle value.
+pub(crate) fn new_event_value() -> u32 {
     let event = Event::manual_reset().expect("the system has room for an event");
     let value = table::value(&event);
     std::mem::forget(event);
@@ -112,348 +114,352 @@ fn good() -> Vec<u8> {
     frame(0, &[], b"good")
 }
 
-/// A frame with one object under this name.
+/// Sends a frame with one object under this name.
 fn named(listener: &str, name: &[u8]) -> Held {
-    let own = own();
-    say_with(listener, &frame(0, &[(own, name)], b""), &[own])
+    let own = new_event_value();
+    send_with(listener, &frame(0, &[(own, name)], b""), &[own])
 }
 
-/// A frame with two objects under these names.
+/// Sends a frame with two objects under these names.
 fn named_both(listener: &str, one: &[u8], other: &[u8]) -> Held {
-    let (own, another) = (own(), own());
-    say_with(listener, &frame(0, &[(own, one), (another, other)], b""), &[own, another])
+    let (own, another) = (new_event_value(), new_event_value());
+    send_with(listener, &frame(0, &[(own, one), (another, other)], b""), &[own, another])
 }
 
-/// What is cut off or stalls: a frame with an object, up to a place in it.
-fn up_to(listener: &str, place: impl FnOnce(usize) -> usize) -> Box<weaker::End> {
-    let own = own();
+/// Sends the beginning of a frame with an object, up to the byte index that `place` computes from the frame's length.
+fn up_to(listener: &str, place: impl FnOnce(usize) -> usize) -> Box<weaker::Endpoint> {
+    let own = new_event_value();
     let frame = frame(0, &[(own, b"a name")], b"some bytes");
-    let end = come_in(listener);
-    assert!(end.write(&frame[..place(frame.len())], &[own], SOON));
-    Box::new(end)
+    let endpoint = connect(listener);
+    assert!(endpoint.write(&frame[..place(frame.len())], &[own], SOON));
+    Box::new(endpoint)
 }
 
-/// The same without an object.
-fn bare_up_to(listener: &str, place: usize) -> Box<weaker::End> {
-    let end = come_in(listener);
-    assert!(end.write(&good()[..place], &[], SOON));
-    Box::new(end)
+/// Sends the beginning of a frame without objects.
+fn bare_up_to(listener: &str, place: usize) -> Box<weaker::Endpoint> {
+    let endpoint = connect(listener);
+    assert!(endpoint.write(&good()[..place], &[], SOON));
+    Box::new(endpoint)
 }
 
 const IN_THE_TABLE: usize = 23;
 
-fn closes(end: &weaker::End) -> Held {
-    end.close();
+fn closes(endpoint: &weaker::Endpoint) -> Held {
+    endpoint.close();
     Box::new(())
 }
 
-fn ends(_: Box<weaker::End>) -> Held {
+fn ends(_: Box<weaker::Endpoint>) -> Held {
     std::process::exit(0);
 }
 
-/// Says this again and again, each time with its number, for so long.
+/// Sends one frame after another for this time. The closure makes each frame from its sequence number.
 fn floods(listener: &str, time: Duration, each: impl Fn(u64) -> (Vec<u8>, Vec<u32>)) -> Held {
-    let end = come_in(listener);
+    let endpoint = connect(listener);
     let until = Instant::now() + time;
     for number in 0.. {
         let (bytes, objects) = each(number);
-        if Instant::now() > until || !end.write(&bytes, &objects, SOON) {
+        if Instant::now() > until || !endpoint.write(&bytes, &objects, SOON) {
             break;
         }
     }
-    Box::new(end)
+    Box::new(endpoint)
 }
 
 const A_WHILE: Duration = Duration::from_millis(600);
 
-/// Asks for more than there is room for, and reads so much of it.
+/// Requests an answer larger than the buffers, and reads this many times.
 fn asks_and_reads(listener: &str, reads: usize) -> Held {
-    let end = come_in(listener);
-    assert!(end.write(&frame(0, &[], ASKS_FOR_MUCH), &[], SOON));
+    let endpoint = connect(listener);
+    assert!(endpoint.write(&frame(0, &[], ASKS_FOR_MUCH), &[], SOON));
     for _ in 0..reads {
-        let _ = end.read(SOON);
+        let _ = endpoint.read(SOON);
     }
-    Box::new(end)
+    Box::new(endpoint)
 }
 
-/// What the victim answers with much.
+/// A request that the victim answers with more bytes than the buffers hold.
 pub const ASKS_FOR_MUCH: &[u8] = b"much, please";
 
-/// What the victim answers with an object.
+/// A request that the victim answers with an object.
 pub const ASKS_FOR_OBJECTS: &[u8] = b"an object, please";
 
-/// What is power over a process, or may be.
+/// Sends a handle that may give power over a process.
 pub(crate) fn power(listener: &str, handle: OwnedHandle) -> Held {
     let value = table::value(&handle);
-    let held = say_with(listener, &frame(0, &[(value, b"power")], b""), &[value]);
+    let held = send_with(listener, &frame(0, &[(value, b"power")], b""), &[value]);
     Box::new((held, handle))
 }
 
-/// What says how long a frame is, and which one it is.
+/// Attacks with the header: sizes, counts, versions and sequence numbers.
 pub const HEADERS: &[Attack] = &[
-    Attack { name: "noise", meets: Meets::Rule("doesn't begin"), act: |to| say(to, &[0xff; 64]) },
     Attack {
-        name: "another protocol",
-        meets: Meets::Rule("doesn't begin"),
-        act: |to| say(to, b"GET / HTTP/1.1\r\n\r\n"),
+        name: "noise",
+        effect: Effect::Violation("doesn't begin"),
+        act: |to| send_bytes(to, &[0xff; 64]),
     },
     Attack {
-        name: "a second byte that is wrong, and nothing else",
-        meets: Meets::Rule("doesn't begin"),
-        act: |to| say(to, b"Ho"),
+        name: "another protocol",
+        effect: Effect::Violation("doesn't begin"),
+        act: |to| send_bytes(to, b"GET / HTTP/1.1\r\n\r\n"),
+    },
+    Attack {
+        name: "a wrong second byte, and no more",
+        effect: Effect::Violation("doesn't begin"),
+        act: |to| send_bytes(to, b"Ho"),
     },
     Attack {
         name: "version 0",
-        meets: Meets::Rule("another version"),
-        act: |to| say(to, &with(good(), 2, &[0])),
+        effect: Effect::Violation("another version"),
+        act: |to| send_bytes(to, &with(good(), 2, &[0])),
     },
     Attack {
         name: "version 2",
-        meets: Meets::Rule("another version"),
-        act: |to| say(to, &with(good(), 2, &[2])),
+        effect: Effect::Violation("another version"),
+        act: |to| send_bytes(to, &with(good(), 2, &[2])),
     },
     Attack {
         name: "a later version, and no more of the frame",
-        meets: Meets::Rule("another version"),
-        act: |to| say(to, b"HO\xff"),
+        effect: Effect::Violation("another version"),
+        act: |to| send_bytes(to, b"HO\xff"),
     },
     Attack {
         name: "254 objects",
-        meets: Meets::Rule("more than 253"),
-        act: |to| say(to, &with(good(), 3, &[254])),
+        effect: Effect::Violation("more than 253"),
+        act: |to| send_bytes(to, &with(good(), 3, &[254])),
     },
     Attack {
         name: "255 objects, and a header alone",
-        meets: Meets::Rule("more than 253"),
-        act: |to| say(to, &with(good(), 3, &[255])[..20]),
+        effect: Effect::Violation("more than 253"),
+        act: |to| send_bytes(to, &with(good(), 3, &[255])[..20]),
     },
     Attack {
         name: "a byte more than 16 MiB",
-        meets: Meets::Rule("more than 16 MiB"),
-        act: |to| say(to, &with(good(), 8, &((16 << 20) + 1_u32).to_le_bytes())),
+        effect: Effect::Violation("more than 16 MiB"),
+        act: |to| send_bytes(to, &with(good(), 8, &((16 << 20) + 1_u32).to_le_bytes())),
     },
     Attack {
         name: "4 GiB",
-        meets: Meets::Rule("more than 16 MiB"),
-        act: |to| say(to, &with(good(), 8, &u32::MAX.to_le_bytes())),
+        effect: Effect::Violation("more than 16 MiB"),
+        act: |to| send_bytes(to, &with(good(), 8, &u32::MAX.to_le_bytes())),
     },
     Attack {
         name: "objects without a table",
-        meets: Meets::Rule("can't have the size"),
-        act: |to| say(to, &with(good(), 3, &[3])),
+        effect: Effect::Violation("can't have the size"),
+        act: |to| send_bytes(to, &with(good(), 3, &[3])),
     },
     Attack {
         name: "a table without objects",
-        meets: Meets::Rule("can't have the size"),
-        act: |to| say(to, &frame_of(0, 0, b"\x40\0\0\0\x01a", b"")),
+        effect: Effect::Violation("can't have the size"),
+        act: |to| send_bytes(to, &frame_of(0, 0, b"\x40\0\0\0\x01a", b"")),
     },
     Attack {
         name: "a table of 4 GiB",
-        meets: Meets::Rule("can't have the size"),
+        effect: Effect::Violation("can't have the size"),
         act: |to| {
-            let own = own();
-            say_with(to, &with(frame(0, &[(own, b"a")], b""), 4, &u32::MAX.to_le_bytes()), &[own])
+            let own = new_event_value();
+            send_with(to, &with(frame(0, &[(own, b"a")], b""), 4, &u32::MAX.to_le_bytes()), &[own])
         },
     },
     Attack {
-        name: "a table that is a byte too long for its objects",
-        meets: Meets::Rule("can't have the size"),
+        name: "a table that is one byte too long for its objects",
+        effect: Effect::Violation("can't have the size"),
         act: |to| {
-            let own = own();
+            let own = new_event_value();
             let longest = u32::try_from(weaker::place(own).len() + 256).expect("a small number");
             let table = with(frame(0, &[(own, b"a")], b""), 4, &(longest + 1).to_le_bytes());
-            say_with(to, &table, &[own])
+            send_with(to, &table, &[own])
         },
     },
     Attack {
-        name: "more bytes than it says",
-        meets: Meets::Rule("doesn't begin"),
-        act: |to| say(to, &with(good(), 8, &2_u32.to_le_bytes())),
+        name: "more bytes than announced",
+        effect: Effect::Violation("doesn't begin"),
+        act: |to| send_bytes(to, &with(good(), 8, &2_u32.to_le_bytes())),
     },
     Attack {
-        name: "fewer bytes than it says",
-        meets: Meets::Silence,
-        act: |to| say(to, &with(good(), 8, &100_u32.to_le_bytes())),
+        name: "fewer bytes than announced",
+        effect: Effect::Silence,
+        act: |to| send_bytes(to, &with(good(), 8, &100_u32.to_le_bytes())),
     },
     Attack {
-        name: "a first number that isn't zero",
-        meets: Meets::Rule("out of order"),
-        act: |to| say(to, &frame(1, &[], b"")),
+        name: "a first sequence number that isn't zero",
+        effect: Effect::Violation("out of order"),
+        act: |to| send_bytes(to, &frame(1, &[], b"")),
     },
     Attack {
-        name: "the last number there is",
-        meets: Meets::Rule("out of order"),
-        act: |to| say(to, &frame(u64::MAX, &[], b"")),
+        name: "the highest sequence number",
+        effect: Effect::Violation("out of order"),
+        act: |to| send_bytes(to, &frame(u64::MAX, &[], b"")),
     },
     Attack {
         name: "a message again",
-        meets: Meets::Rule("out of order"),
-        act: |to| say(to, &[good(), good()].concat()),
+        effect: Effect::Violation("out of order"),
+        act: |to| send_bytes(to, &[good(), good()].concat()),
     },
     Attack {
         name: "a message with an object again",
-        meets: Meets::Rule("out of order"),
+        effect: Effect::Violation("out of order"),
         act: |to| {
-            let own = own();
-            let end = come_in(to);
+            let own = new_event_value();
+            let endpoint = connect(to);
             let frame = frame(0, &[(own, b"a")], b"once");
-            let _ = end.write(&frame, &[own], SOON) && end.write(&frame, &[own], SOON);
-            Box::new(end)
+            let _ = endpoint.write(&frame, &[own], SOON) && endpoint.write(&frame, &[own], SOON);
+            Box::new(endpoint)
         },
     },
     Attack {
         name: "a message left out",
-        meets: Meets::Rule("out of order"),
-        act: |to| say(to, &[good(), frame(2, &[], b"")].concat()),
+        effect: Effect::Violation("out of order"),
+        act: |to| send_bytes(to, &[good(), frame(2, &[], b"")].concat()),
     },
     Attack {
         name: "a number from before",
-        meets: Meets::Rule("out of order"),
-        act: |to| say(to, &[good(), frame(1, &[], b""), frame(0, &[], b"")].concat()),
+        effect: Effect::Violation("out of order"),
+        act: |to| send_bytes(to, &[good(), frame(1, &[], b""), frame(0, &[], b"")].concat()),
     },
 ];
 
-/// A table that lies, names that are none, and objects that nobody should have.
+/// Attacks with the object table: wrong sizes, invalid names, and kinds that are not allowed.
 pub const OBJECTS: &[Attack] = &[
     Attack {
         name: "an empty name",
-        meets: Meets::Rule("without a name"),
+        effect: Effect::Violation("without a name"),
         act: |to| named_both(to, b"long enough", b""),
     },
-    Attack { name: "a name twice", meets: Meets::Rule("twice"), act: |to| named_both(to, b"a", b"a") },
+    Attack { name: "a name twice", effect: Effect::Violation("twice"), act: |to| named_both(to, b"a", b"a") },
     Attack {
-        name: "a name that isn't text",
-        meets: Meets::Rule("isn't text"),
+        name: "a name that isn't UTF-8",
+        effect: Effect::Violation("isn't text"),
         act: |to| named(to, b"\xff\xfe"),
     },
     Attack {
         name: "half a letter in each of two names",
-        meets: Meets::Rule("isn't text"),
+        effect: Effect::Violation("isn't text"),
         act: |to| named_both(to, b"\xc3", b"\xa4"),
     },
-    Attack { name: "a NUL in a name", meets: Meets::Rule("NUL"), act: |to| named(to, b"a\0b") },
+    Attack { name: "a NUL in a name", effect: Effect::Violation("NUL"), act: |to| named(to, b"a\0b") },
     Attack {
         name: "a name that reaches beyond the table",
-        meets: Meets::Rule("cut off"),
+        effect: Effect::Violation("cut off"),
         act: |to| {
-            let own = own();
+            let own = new_event_value();
             let length = 20 + weaker::place(own).len();
-            say_with(to, &with(frame(0, &[(own, b"abc")], b"x"), length, &[200]), &[own])
+            send_with(to, &with(frame(0, &[(own, b"abc")], b"x"), length, &[200]), &[own])
         },
     },
     Attack {
         name: "a name that overlaps the next object",
-        meets: Meets::Rule("object"),
+        effect: Effect::Violation("object"),
         act: |to| {
-            let (own, another) = (own(), own());
+            let (own, another) = (new_event_value(), new_event_value());
             let length = 20 + weaker::place(own).len();
             let both = frame(0, &[(own, b"abc"), (another, b"def")], b"");
-            say_with(to, &with(both, length, &[5]), &[own, another])
+            send_with(to, &with(both, length, &[5]), &[own, another])
         },
     },
     Attack {
         name: "one object more than announced",
-        meets: Meets::Rule("longer than its objects"),
+        effect: Effect::Violation("longer than its objects"),
         act: |to| {
-            let (own, another) = (own(), own());
+            let (own, another) = (new_event_value(), new_event_value());
             let both = frame(0, &[(own, b"a"), (another, b"b")], b"");
-            say_with(to, &with(both, 3, &[1]), &[own, another])
+            send_with(to, &with(both, 3, &[1]), &[own, another])
         },
     },
     Attack {
         name: "one object fewer than announced",
-        meets: Meets::Rule("cut off"),
+        effect: Effect::Violation("cut off"),
         act: |to| {
-            let own = own();
-            say_with(to, &with(frame(0, &[(own, &[b'n'; 50])], b""), 3, &[2]), &[own])
+            let own = new_event_value();
+            send_with(to, &with(frame(0, &[(own, &[b'n'; 50])], b""), 3, &[2]), &[own])
         },
     },
-    Attack { name: "a process", meets: Meets::NotAllowed, act: |to| power(to, raw::this_process()) },
+    Attack { name: "a process", effect: Effect::NotAllowed, act: |to| power(to, raw::this_process()) },
 ];
 
-/// What stalls, and what is cut off by whoever closes and by whoever ends.
+/// Attacks that stall, close or exit in the middle of a frame.
 pub const ENDINGS: &[Attack] = &[
-    Attack { name: "silence from the start", meets: Meets::Silence, act: |to| Box::new(come_in(to)) },
-    Attack { name: "a stall after the first byte", meets: Meets::Silence, act: |to| bare_up_to(to, 1) },
-    Attack { name: "a stall in the header", meets: Meets::Silence, act: |to| bare_up_to(to, 19) },
-    Attack { name: "a stall after the header", meets: Meets::Silence, act: |to| bare_up_to(to, 20) },
-    Attack { name: "a stall before the last byte", meets: Meets::Silence, act: |to| bare_up_to(to, 23) },
+    Attack { name: "silence from the start", effect: Effect::Silence, act: |to| Box::new(connect(to)) },
+    Attack { name: "a stall after the first byte", effect: Effect::Silence, act: |to| bare_up_to(to, 1) },
+    Attack { name: "a stall in the header", effect: Effect::Silence, act: |to| bare_up_to(to, 19) },
+    Attack { name: "a stall after the header", effect: Effect::Silence, act: |to| bare_up_to(to, 20) },
+    Attack { name: "a stall before the last byte", effect: Effect::Silence, act: |to| bare_up_to(to, 23) },
     Attack {
         name: "a stall in the header, with an object",
-        meets: Meets::Silence,
+        effect: Effect::Silence,
         act: |to| up_to(to, |_| 10),
     },
     Attack {
         name: "a stall in the table, with an object",
-        meets: Meets::Silence,
+        effect: Effect::Silence,
         act: |to| up_to(to, |_| IN_THE_TABLE),
     },
     Attack {
         name: "a stall before the last byte, with an object",
-        meets: Meets::Silence,
+        effect: Effect::Silence,
         act: |to| up_to(to, |length| length - 1),
     },
     Attack {
-        name: "a message byte by byte, which is none",
-        meets: Meets::Messages(1),
+        name: "a message byte by byte (no attack)",
+        effect: Effect::Messages(1),
         act: |to| {
-            let end = come_in(to);
+            let endpoint = connect(to);
             for byte in &good() {
-                let _ = end.write(std::slice::from_ref(byte), &[], SOON);
+                let _ = endpoint.write(std::slice::from_ref(byte), &[], SOON);
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Box::new(end)
+            Box::new(endpoint)
         },
     },
     Attack {
         name: "closes after the first byte",
-        meets: Meets::Rule("cut off"),
+        effect: Effect::Violation("cut off"),
         act: |to| closes(&bare_up_to(to, 1)),
     },
     Attack {
         name: "closes after the header",
-        meets: Meets::Rule("cut off"),
+        effect: Effect::Violation("cut off"),
         act: |to| closes(&bare_up_to(to, 20)),
     },
     Attack {
         name: "closes in the table, with an object",
-        meets: Meets::Rule("cut off"),
+        effect: Effect::Violation("cut off"),
         act: |to| closes(&up_to(to, |_| IN_THE_TABLE)),
     },
     Attack {
         name: "closes before the last byte, with an object",
-        meets: Meets::Rule("cut off"),
+        effect: Effect::Violation("cut off"),
         act: |to| closes(&up_to(to, |length| length - 1)),
     },
     Attack {
-        name: "closes without a word, which is none",
-        meets: Meets::Closed,
-        act: |to| closes(&come_in(to)),
+        name: "closes without a message (no attack)",
+        effect: Effect::Closed,
+        act: |to| closes(&connect(to)),
     },
-    Attack { name: "ends without a word", meets: Meets::Gone, act: |to| ends(Box::new(come_in(to))) },
-    Attack { name: "ends in the header", meets: Meets::Gone, act: |to| ends(bare_up_to(to, 7)) },
+    Attack { name: "exits without a message", effect: Effect::Exited, act: |to| ends(Box::new(connect(to))) },
+    Attack { name: "exits in the header", effect: Effect::Exited, act: |to| ends(bare_up_to(to, 7)) },
     Attack {
-        name: "ends in the table, with an object",
-        meets: Meets::Gone,
+        name: "exits in the table, with an object",
+        effect: Effect::Exited,
         act: |to| ends(up_to(to, |_| IN_THE_TABLE)),
     },
     Attack {
-        name: "ends before the last byte, with an object",
-        meets: Meets::Gone,
+        name: "exits before the last byte, with an object",
+        effect: Effect::Exited,
         act: |to| ends(up_to(to, |length| length - 1)),
     },
 ];
 
-/// Too much of it, and never reading.
+/// Floods, and attackers that never read.
 pub const FLOODS: &[Attack] = &[
     Attack {
         name: "a flood of nothing",
-        meets: Meets::Silence,
+        effect: Effect::Silence,
         act: |to| floods(to, A_WHILE, |_| (Vec::new(), Vec::new())),
     },
     Attack {
         name: "a flood of single bytes",
-        meets: Meets::Silence,
+        effect: Effect::Silence,
         act: |to| {
             let frame = frame(0, &[], &vec![7; 4 << 20]);
             floods(to, A_WHILE, move |number| {
@@ -463,14 +469,14 @@ pub const FLOODS: &[Attack] = &[
     },
     Attack {
         name: "a flood of messages",
-        meets: Meets::Messages(100),
+        effect: Effect::Messages(100),
         act: |to| floods(to, A_WHILE, |number| (frame(number, &[], b"flood"), Vec::new())),
     },
     Attack {
         name: "a flood of objects",
-        meets: Meets::Messages(20),
+        effect: Effect::Messages(20),
         act: |to| {
-            let own: Vec<u32> = (0..20).map(|_| own()).collect();
+            let own: Vec<u32> = (0..20).map(|_| new_event_value()).collect();
             let names: Vec<String> = (0..20).map(|number| format!("object {number}")).collect();
             floods(to, A_WHILE, move |number| {
                 let named: Vec<(u32, &[u8])> =
@@ -481,34 +487,34 @@ pub const FLOODS: &[Attack] = &[
     },
     Attack {
         name: "a flood of large messages",
-        meets: Meets::Messages(1),
+        effect: Effect::Messages(1),
         act: |to| floods(to, A_WHILE, |number| (frame(number, &[], &vec![7; 16 << 20]), Vec::new())),
     },
     Attack {
-        name: "twenty connections that say nothing",
-        meets: Meets::Silence,
-        act: |to| Box::new((0..20).map(|_| come_in(to)).collect::<Vec<_>>()),
+        name: "twenty silent connections",
+        effect: Effect::Silence,
+        act: |to| Box::new((0..20).map(|_| connect(to)).collect::<Vec<_>>()),
     },
     Attack {
-        name: "connections that come and go",
-        meets: Meets::Nothing,
+        name: "connections that open and close",
+        effect: Effect::Nothing,
         act: |to| {
             let until = Instant::now() + A_WHILE;
             while Instant::now() < until {
-                // Full or busy is as good.
-                drop(crate::door::knock(to));
+                // A full or busy listener is fine.
+                drop(crate::door::connect(to));
             }
             Box::new(())
         },
     },
     Attack {
         name: "asks for much, and reads nothing",
-        meets: Meets::Unread,
+        effect: Effect::Unread,
         act: |to| asks_and_reads(to, 0),
     },
     Attack {
         name: "asks for much, and reads the beginning",
-        meets: Meets::Unread,
+        effect: Effect::Unread,
         act: |to| asks_and_reads(to, 1),
     },
 ];

@@ -1,4 +1,4 @@
-//! This program in a role as std starts it, and audits of that.
+//! Starts this program in a role with std's `Command`, and audits it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use handover::inspect::{Audit, AuditReport};
 
 use crate::{role, this_program};
 
-/// Longer than any audit here takes.
+/// A timeout longer than any audit takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// This program in a role, as std starts it.
+/// Returns a std `Command` that starts this program in a role.
 #[must_use]
 pub fn in_role_of_std(name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(this_program());
@@ -18,13 +18,13 @@ pub fn in_role_of_std(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// An audit of that, which ends well and in which everything was seen.
+/// Audits this program in a role.
 ///
 /// # Panics
 ///
-/// If it isn't so.
+/// Panics if the audit fails, the program fails, or a process could not be examined completely.
 pub fn audit(name: &str, arguments: &[&str]) -> AuditReport {
-    let audit = Audit::new(in_role_of_std(name, arguments)).run(LONG).expect("it can be audited");
+    let audit = Audit::new(in_role_of_std(name, arguments)).run(LONG).expect("the audit succeeds");
     assert!(audit.status.success(), "{audit}");
     assert!(audit.processes.iter().all(|started| started.incomplete.is_none()), "{audit}");
     audit

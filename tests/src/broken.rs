@@ -1,4 +1,4 @@
-//! What becomes of a channel whose other end breaks a rule.
+//! Assertions for a channel whose peer breaks a protocol rule.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::table;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Asserts that the child has broken a rule, and that the error says which.
+/// Asserts that the child has broken a protocol rule, and that the error's text contains `part`.
 ///
 /// # Panics
 ///
-/// If it is otherwise.
+/// Panics if the outcome is different.
 #[track_caller]
-pub fn breaks_a_rule(outcome: Result<ReceivedMessage, Error>, child: &Child, part: &str) {
+pub fn assert_violation(outcome: Result<ReceivedMessage, Error>, child: &Child, part: &str) {
     match outcome {
         Err(error @ Error::Protocol { pid: process, .. }) if process == child.id() => {
             assert!(error.to_string().contains(part), "{part}: {error}");
@@ -23,18 +23,18 @@ pub fn breaks_a_rule(outcome: Result<ReceivedMessage, Error>, child: &Child, par
     }
 }
 
-/// Asserts that what the child sends breaks a rule, that nothing of it is left, and that the channel has ended with it.
+/// Asserts that the child's message breaks a protocol rule, leaves no handles, and closes the channel.
 ///
 /// # Panics
 ///
-/// If it is otherwise.
+/// Panics if the outcome is different.
 #[track_caller]
-pub fn ends_for_good(child: &Child, channel: &Channel, part: &str) {
+pub fn assert_channel_closed_by_violation(child: &Child, channel: &Channel, part: &str) {
     let handles = table::count();
-    breaks_a_rule(channel.recv_timeout(SOON), child, part);
+    assert_violation(channel.recv_timeout(SOON), child, part);
     assert_eq!(table::count(), handles, "{part}");
-    // It is the end, both ways, and it stays the end.
-    breaks_a_rule(channel.recv_timeout(SOON), child, part);
+    // The channel stays closed in both directions.
+    assert_violation(channel.recv_timeout(SOON), child, part);
     let event = Event::manual_reset().unwrap();
     let sent = channel.send(Message::new(b"").with("event", &event));
     assert!(matches!(sent, Err(Error::Protocol { .. })), "{sent:?}");

@@ -1,5 +1,5 @@
-//! The foreign programs: C, written against the bare system alone, and what stands in for them where there is no C
-//! compiler.
+//! The foreign programs (C programs that call only the system's own interface), and substitutes for them where no C
+//! compiler is installed.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use crate::{expect, left_out, this_program};
 
-/// One of the foreign programs. Whether it is there, [`is_foreign_there`] says: natively on Linux it needs a C compiler.
+/// Returns the path of a foreign program. It exists if [`is_foreign_there`] says so; on Linux, that requires a C
+/// compiler.
 #[must_use]
 pub fn foreign(name: &str) -> PathBuf {
     Path::new(env!("FOREIGN_PROGRAMS")).join(name).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
-/// Whether a foreign program could be compiled. If not, this says that the test leaves something out.
+/// Returns whether a foreign program was compiled. If not, prints that the test leaves something out.
 #[must_use]
 pub fn is_foreign_there(name: &str) -> bool {
     let is_there = foreign(name).exists();
@@ -25,7 +26,7 @@ pub fn is_foreign_there(name: &str) -> bool {
     is_there
 }
 
-/// One of the foreign programs that are scripts.
+/// Returns the path of a foreign program that is a script.
 #[must_use]
 pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign").join(std::env::consts::OS).join(name)
@@ -33,8 +34,8 @@ pub fn script(name: &str) -> PathBuf {
 
 const SUBSTITUTE: &str = "--instead-of";
 
-/// A foreign program that does so little that this program can stand in for it where it wasn't compiled: the program
-/// and its first arguments.
+/// Returns the command for a simple foreign program: the program and its first arguments. Where the C program was not
+/// compiled, this test program takes its place.
 #[must_use]
 pub fn bare(name: &str) -> (PathBuf, Vec<OsString>) {
     let program = foreign(name);
@@ -44,7 +45,7 @@ pub fn bare(name: &str) -> (PathBuf, Vec<OsString>) {
     (this_program(), [SUBSTITUTE, name].map(OsString::from).to_vec())
 }
 
-/// Plays the foreign program if the arguments say so.
+/// Plays the foreign program that the arguments name, if they name one.
 pub(crate) fn substitute(words: &[String]) -> Option<ExitCode> {
     let [flag, name, ..] = words else { return None };
     if flag != SUBSTITUTE {
@@ -73,6 +74,6 @@ fn says_what_it_got() {
             expect::to_hex(&value)
         );
     }
-    // Whoever has heard enough closes the pipe.
+    // The reader may close the pipe early.
     let _ = std::io::stdout().write_all(out.as_bytes());
 }

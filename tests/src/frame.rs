@@ -1,12 +1,12 @@
-//! Frames by the documentation of the wire format, and not by the library's code.
+//! Builds frames from the documentation of the wire format, without the library's code.
 
 use crate::weaker;
 
-/// A frame with this number, these objects by their value and name, and these bytes.
+/// Returns a frame with this sequence number, these objects (handle value and name) and these bytes.
 ///
 /// # Panics
 ///
-/// If it has more objects, or longer names, than the format's fields can say.
+/// Panics if there are more objects, or longer names, than the format's fields can express.
 #[must_use]
 pub fn frame(number: u64, objects: &[(u32, &[u8])], bytes: &[u8]) -> Vec<u8> {
     let mut table = Vec::new();
@@ -18,11 +18,11 @@ pub fn frame(number: u64, objects: &[(u32, &[u8])], bytes: &[u8]) -> Vec<u8> {
     frame_of(number, u8::try_from(objects.len()).expect("few objects"), &table, bytes)
 }
 
-/// A frame with this table, whatever stands in it.
+/// Returns a frame with this object table, valid or not.
 ///
 /// # Panics
 ///
-/// If it is longer than the format's fields can say.
+/// Panics if a part is longer than the format's fields can express.
 #[must_use]
 pub fn frame_of(number: u64, count: u8, table: &[u8], bytes: &[u8]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("few bytes").to_le_bytes();
@@ -35,11 +35,11 @@ pub fn frame_of(number: u64, count: u8, table: &[u8], bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The frame with other bytes in one place.
+/// Replaces bytes of the frame, beginning at index `place`.
 ///
 /// # Panics
 ///
-/// If it is shorter.
+/// Panics if the frame is too short.
 #[must_use]
 pub fn with(mut frame: Vec<u8>, place: usize, bytes: &[u8]) -> Vec<u8> {
     frame[place..place + bytes.len()].copy_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! Each test in a process of its own, under a deadline.
+//! Runs each test in a process of its own, with a timeout.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,22 +10,22 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::{Ended, foreign, run, table};
 
-/// The slowest test starts a thousand processes, which takes a loaded machine a minute.
+/// Long enough for the slowest test, which starts a thousand processes: about a minute on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// How a line begins with which a test says that it has left something out.
+/// The prefix of a line by which a test reports that it leaves something out.
 const LEFT_OUT: &str = "left out: ";
 
 const RUN_TEST: &str = "--run-one-test";
 const PLAY_ROLE: &str = "--play-role";
 
-/// A test by its name.
+/// A test: its name and its function.
 pub type Test = (&'static str, fn());
 
-/// What another process does in a test, by its name.
+/// A role, which another process plays in a test: its name and its function.
 pub type Role = (&'static str, fn(&[String]));
 
-/// Functions with their names.
+/// Lists functions with their names.
 #[macro_export]
 macro_rules! tests {
     ($($function:ident),* $(,)?) => {
@@ -33,31 +33,31 @@ macro_rules! tests {
     };
 }
 
-/// The program's own file.
+/// Returns the path of this test program.
 ///
 /// # Panics
 ///
-/// If the system doesn't tell.
+/// Panics if the system cannot tell the path.
 #[must_use]
 pub fn this_program() -> PathBuf {
     std::env::current_exe().expect("the system knows a process's program")
 }
 
-/// Tests and roles of one file, where a program has several; names stand behind the suite's.
+/// The tests and roles of one file. In a program with several files, the names are prefixed with the suite's name.
 #[derive(Debug, Clone, Copy)]
 pub struct Suite {
-    /// The file's name; empty if it is the program's only one.
+    /// The file's name; empty if the program has a single file.
     pub name: &'static str,
-    /// What is tested.
+    /// The tests.
     pub tests: &'static [Test],
-    /// What other processes do in it.
+    /// The roles.
     pub roles: &'static [Role],
 }
 
-/// The suite that this process plays a part in.
+/// The suite of the test or role that this process runs.
 static SUITE: OnceLock<&'static str> = OnceLock::new();
 
-/// The arguments that make this program play a role of the suite whose test or role this process runs.
+/// Returns the arguments that make this program play a role of the current suite.
 #[must_use]
 pub fn role(name: &str, arguments: &[&str]) -> Vec<OsString> {
     let name = full(SUITE.get().copied().unwrap_or_default(), name);
@@ -68,18 +68,18 @@ fn full(suite: &str, name: &str) -> String {
     if suite.is_empty() { name.to_owned() } else { format!("{suite}::{name}") }
 }
 
-/// Says that a test leaves something out, and why.
-pub fn left_out(why: &str) {
-    println!("{LEFT_OUT}{why}");
+/// Reports that the test leaves something out, and why.
+pub fn left_out(reason: &str) {
+    println!("{LEFT_OUT}{reason}");
 }
 
-/// The main function of a test program with one suite.
+/// Runs a test program with one suite.
 #[must_use]
 pub fn main(tests: &'static [Test], roles: &'static [Role]) -> ExitCode {
     main_of(&[Suite { name: "", tests, roles }])
 }
 
-/// The main function of a test program with several suites.
+/// Runs a test program with several suites.
 #[must_use]
 pub fn main_of(suites: &[Suite]) -> ExitCode {
     let words: Vec<String> =
@@ -98,7 +98,8 @@ pub fn main_of(suites: &[Suite]) -> ExitCode {
         _ => {
             let names =
                 suites.iter().flat_map(|suite| suite.tests.iter().map(|(name, _)| full(suite.name, name)));
-            let trials = names.map(|name| Trial::test(name.clone(), move || run_apart(&name))).collect();
+            let trials =
+                names.map(|name| Trial::test(name.clone(), move || run_in_own_process(&name))).collect();
             return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
         }
     }
@@ -113,7 +114,7 @@ fn named<F: Copy + 'static>(
     let (suite, rest) = name.split_once("::").unwrap_or(("", name));
     let suite = suites.iter().find(|other| other.name == suite);
     let found = suite.and_then(|suite| {
-        SUITE.set(suite.name).expect("a process plays one part");
+        SUITE.set(suite.name).expect("a process runs one test or role");
         functions(suite).iter().find(|(other, _)| *other == rest)
     });
     match found {
@@ -122,14 +123,14 @@ fn named<F: Copy + 'static>(
     }
 }
 
-fn run_apart(name: &str) -> Result<(), Failed> {
+fn run_in_own_process(name: &str) -> Result<(), Failed> {
     let mut tries = if table::is_wine() { 3 } else { 1 };
     loop {
         tries -= 1;
         let ended = run(&this_program(), [RUN_TEST, name], DEADLINE);
-        let why = match ended.code {
+        let reason = match ended.code {
             Some(0) => {
-                // Nobody else sees what a test that succeeds has said.
+                // The harness discards the output of a successful test, so these lines are printed again.
                 for line in ended.out.lines().filter(|line| line.starts_with(LEFT_OUT)) {
                     eprintln!("{name}: {line}");
                 }
@@ -138,16 +139,16 @@ fn run_apart(name: &str) -> Result<(), Failed> {
             Some(code) => format!("exit code {code}"),
             None => format!("killed, by a signal or after {DEADLINE:?}"),
         };
-        match wines_fault(&ended) {
-            Some(fault) if tries > 0 => eprintln!("{name} runs again ({why}): {fault}"),
-            _ => return Err(format!("{why}\n{}{}", ended.out, ended.err).into()),
+        match wine_failure(&ended) {
+            Some(fault) if tries > 0 => eprintln!("{name} runs again ({reason}): {fault}"),
+            _ => return Err(format!("{reason}\n{}{}", ended.out, ended.err).into()),
         }
     }
 }
 
-/// What Wine does wrong now and then when it is busy, if that may be why a test has failed. The same test succeeds a
-/// moment later; one that is at fault itself fails each time.
-fn wines_fault(ended: &Ended) -> Option<&'static str> {
+/// Returns the known sporadic failure of Wine, under load, that may explain this one. The test is then repeated: after
+/// such a failure it succeeds, and a real defect fails each time.
+fn wine_failure(ended: &Ended) -> Option<&'static str> {
     let says = |text: &str| ended.err.contains(text) || ended.out.contains(text);
     if says("code: 1359") || says("os error 1359") {
         return Some("a process has died in Wine's own start");

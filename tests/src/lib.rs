@@ -1,26 +1,26 @@
-//! What the integration tests stand on.
+//! Support code for the integration tests.
 //!
-//! Each test is a process of its own, under a deadline: a hang is a failure, a crash is a failure of that test alone,
-//! and handle counts are not disturbed by a neighbour. A test that needs another process starts its own program
-//! again in a *role*, so both halves stand in one file:
+//! Each test runs in a process of its own, with a timeout. A hang or a crash fails that test alone, and other tests
+//! don't disturb its handle counts. A test that needs another process starts its own program again in a *role*, so
+//! one file contains both sides:
 //!
 //! ```no_run
 //! use handover_tests::{Role, Test, tests};
 //!
-//! fn the_child_hears_of_it() {
+//! fn child_waits_for_the_event() {
 //!     let mut child = handover::Command::new(handover_tests::this_program());
-//!     child.args(handover_tests::role("listener", &[]));
+//!     child.args(handover_tests::role("waiter", &[]));
 //! }
 //!
-//! fn listener(_: &[String]) {}
+//! fn waiter(_: &[String]) {}
 //!
 //! fn main() -> std::process::ExitCode {
-//!     handover_tests::main(tests![the_child_hears_of_it], tests![listener])
+//!     handover_tests::main(tests![child_waits_for_the_event], tests![waiter])
 //! }
 //! ```
 //!
-//! Suites run on each system from the same source. What they need of the system is in `os`, with one face for all; what
-//! only one system can do is tested in `tests/os`.
+//! The same suites run on each system. System-specific helpers are in `os`, with the same interface on each system;
+//! tests of features that only one system has are in `tests/os`.
 
 pub mod attacks;
 mod audited;
@@ -35,35 +35,38 @@ mod sweep;
 mod waiting;
 
 pub use audited::{audit, in_role_of_std};
-pub use broken::{breaks_a_rule, ends_for_good};
+pub use broken::{assert_channel_closed_by_violation, assert_violation};
 pub use foreign::{bare, foreign, is_foreign_there, script};
 pub use harness::{Role, Suite, Test, left_out, main, main_of, role, this_program};
 pub use listen::listen;
 pub use os::{door, expect, raw, table, weaker};
 pub use run::{Ended, run, run_with_input};
-pub use sweep::{Harmless, Sweep, end, events, flags_are_as_before, names_the_call, sweep, swept, watch};
+pub use sweep::{
+    Harmless, Sweep, assert_flags_unchanged, assert_names_call, end, events, sweep, swept, watch,
+};
 pub use waiting::{begun, waits};
 
 use std::time::{Duration, Instant};
 
 use handover::{HandleValue, Object, Result};
 
-/// Makes an owner of the handle whose value the test's parent passed by hand.
+/// Adopts the handle whose value the test's parent passed.
 ///
 /// # Errors
 ///
-/// As [`HandleValue::adopt`].
-#[allow(unsafe_code, reason = "tests of what the checks find, also where the promise is broken")]
+/// See [`HandleValue::adopt`].
+#[allow(unsafe_code, reason = "tests of the checks, also where a value is adopted twice on purpose")]
 pub fn adopt<T: Object>(value: HandleValue) -> Result<T> {
-    // SAFETY: the parent made the handle for this process; where a test adopts one twice, it expects an error.
+    // SAFETY: the parent created the handle for this process, and no other Rust object owns it. A test that adopts a
+    // value twice expects the second call to fail.
     unsafe { value.adopt() }
 }
 
-/// Asks again and again until the answer is yes.
+/// Polls until the condition holds.
 ///
 /// # Panics
 ///
-/// If it isn't within ten seconds.
+/// Panics if it doesn't hold within ten seconds.
 pub fn until(what: &str, yes: impl Fn() -> bool) {
     let started = Instant::now();
     while !yes() {
@@ -72,15 +75,15 @@ pub fn until(what: &str, yes: impl Fn() -> bool) {
     }
 }
 
-/// Waits until another process has as many handles as a moment before, and says how many.
+/// Waits until a process's handle count stays the same for 100 ms, and returns that count.
 ///
 /// # Panics
 ///
-/// If that isn't within ten seconds.
+/// Panics if that takes more than ten seconds.
 #[must_use]
 pub fn settled(process: u32) -> usize {
     let handles = std::cell::Cell::new(usize::MAX);
-    until("the process stands still", || {
+    until("the handle count is stable", || {
         let before = handles.replace(table::of(process).len());
         std::thread::sleep(Duration::from_millis(100));
         handles.get() == before

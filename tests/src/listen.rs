@@ -1,4 +1,4 @@
-//! Hearing what the library tells of its calls.
+//! Subscribes to the library's tracing events.
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -6,13 +6,13 @@ use tracing::{Event, Metadata, Subscriber};
 
 struct Listener<F>(LevelFilter, F);
 
-/// Has each event that the library makes up to this level heard, in all threads, to the end of the test.
+/// Calls `hear` for each of the library's events up to this level, on all threads, until the process exits.
 ///
 /// # Panics
 ///
-/// If somebody listens already: each test is a process of its own, and has one listener.
-pub fn listen(level: LevelFilter, hear: impl Fn(&Event<'_>) + Send + Sync + 'static) {
-    tracing::subscriber::set_global_default(Listener(level, hear)).expect("one test, one listener");
+/// Panics if a subscriber is installed already; each test is a process of its own, so it can have one subscriber.
+pub fn listen(level: LevelFilter, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+    tracing::subscriber::set_global_default(Listener(level, on_event)).expect("a test subscribes once");
 }
 
 impl<F: Fn(&Event<'_>) + 'static> Subscriber for Listener<F> {

@@ -1,4 +1,5 @@
-//! Running a program to its end, or to a deadline. With std alone: what is tested isn't what tests.
+//! Runs a program until it exits, or until a timeout. It uses only std, so that the tests don't depend on the library
+//! under test.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -8,16 +9,16 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How a program ended and what it said.
+/// The outcome of a program: its exit code and its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code; `None` if the deadline passed and it was killed.
+    /// The exit code; `None` if the program was killed, by a signal or at the timeout.
     pub code: Option<i32>,
-    /// Standard output.
+    /// The standard output.
     pub out: String,
-    /// Standard error.
+    /// The standard error.
     pub err: String,
-    /// How long it took.
+    /// The time from the start to the exit.
     pub after: Duration,
 }
 
@@ -26,32 +27,32 @@ impl Ended {
     ///
     /// # Panics
     ///
-    /// If it is another.
+    /// Panics if it is different.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
-    /// Asserts what the output or the error output says.
+    /// Asserts that the output or the error output contains a text.
     ///
     /// # Panics
     ///
-    /// If it doesn't.
+    /// Panics if neither does.
     #[track_caller]
     pub fn expect_text(self, part: &str) -> Self {
-        assert!(self.out.contains(part) || self.err.contains(part), "nothing says {part:?}: {self:#?}");
+        assert!(self.out.contains(part) || self.err.contains(part), "no output contains {part:?}: {self:#?}");
         self
     }
 
-    /// Asserts that it took no longer.
+    /// Asserts that the program took at most this time.
     ///
     /// # Panics
     ///
-    /// If it did.
+    /// Panics if it took longer.
     #[track_caller]
     pub fn expect_within(self, time: Duration) -> Self {
-        assert!(self.after <= time, "took {:?} and not {time:?}: {self:#?}", self.after);
+        assert!(self.after <= time, "took {:?}, more than {time:?}: {self:#?}", self.after);
         self
     }
 }
@@ -68,7 +69,7 @@ pub fn run<S: AsRef<OsStr>>(
     finish(command, None, deadline)
 }
 
-/// Runs a program with this input, and then, if the input isn't left open, its end.
+/// Runs a program with this input. Closes the input afterwards, unless `leave_open` is set.
 #[must_use]
 pub fn run_with_input<S: AsRef<OsStr>>(
     program: &Path,
@@ -88,7 +89,7 @@ fn finish(mut command: Command, input: Option<(&[u8], bool)>, deadline: Duration
     let mut child = spawned(&mut command);
     let mut pipe = child.stdin.take();
     if let Some((input, leave_open)) = input {
-        // A program that has had enough closes the pipe, which is its right.
+        // The program may close its input early.
         let _ = pipe.as_mut().expect("standard input is piped").write_all(input);
         if !leave_open {
             pipe = None;
@@ -97,11 +98,11 @@ fn finish(mut command: Command, input: Option<(&[u8], bool)>, deadline: Duration
     let out = collect(child.stdout.take().expect("standard output is piped"));
     let err = collect(child.stderr.take().expect("standard error is piped"));
     let code = loop {
-        if let Some(status) = child.try_wait().expect("one's own child can be asked") {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
             break status.code();
         }
         if started.elapsed() > deadline {
-            // It may end by itself in this moment, and then can't be killed.
+            // The kill fails if the program exits at this moment.
             let _ = child.kill();
             break None;
         }
@@ -113,7 +114,7 @@ fn finish(mut command: Command, input: Option<(&[u8], bool)>, deadline: Duration
 }
 
 fn spawned(command: &mut Command) -> Child {
-    /// What Wine answers now and then when it is busy; the same call succeeds a moment later.
+    /// An error that Wine sporadically returns under load. A retry succeeds.
     const INTERNAL_ERROR: i32 = 1359;
     let mut tries = 5;
     loop {
@@ -128,7 +129,7 @@ fn spawned(command: &mut Command) -> Child {
     }
 }
 
-/// Reads a stream on a thread: the program must not block on a full pipe.
+/// Reads a stream on a thread of its own, so that the program doesn't block on a full pipe.
 fn collect(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -142,8 +143,8 @@ fn collect(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     receiver
 }
 
-/// What came, up to the end of the stream. A process that was left behind can hold the stream open, so there is a
-/// limit to how long the end is waited for.
+/// Returns the stream's content up to end of file. A leaked process can keep the stream open, so each wait for more
+/// content has a timeout.
 fn text(stream: &Receiver<Vec<u8>>) -> String {
     let mut bytes = Vec::new();
     while let Ok(part) = stream.recv_timeout(Duration::from_secs(2)) {

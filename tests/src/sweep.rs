@@ -1,4 +1,4 @@
-//! Letting each system call of a scenario fail in turn.
+//! Fault sweeps: each system call of a scenario fails in turn.
 
 use std::io::Write;
 use std::sync::{Condvar, Mutex};
@@ -8,17 +8,17 @@ use handover::{Child, Error, Event, Result, faults};
 
 use crate::{settled, table, until};
 
-/// The variable that names the file to which each sweep adds a line, if it is set: what was swept, how many calls it
-/// makes, and how many of them were made to fail.
+/// The variable with the path of the file to which each sweep appends a line: its name, its number of calls, and its
+/// number of injected failures.
 const SWEPT: &str = "HANDOVER_SWEPT";
 
-/// How long one point may take. Nothing in a scenario waits for longer.
+/// The maximum time for one injected failure. No scenario waits longer.
 const LONGEST: Duration = Duration::from_secs(40);
 
-/// A call whose failure is made light of on purpose, and why.
+/// A call whose failure may be ignored, and the reason.
 pub type Harmless = (&'static str, &'static str);
 
-/// A scenario of which each call fails in turn.
+/// A scenario whose system calls fail in turn.
 #[derive(Debug, Default)]
 pub struct Sweep<'a> {
     name: &'a str,
@@ -27,69 +27,74 @@ pub struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    /// One with this name.
+    /// Creates a sweep with this name.
     #[must_use]
     pub fn of(name: &'a str) -> Self {
         Self { name, ..Self::default() }
     }
 
-    /// In which failures of these calls may turn out not to matter.
+    /// Allows failures of these calls to have no effect on the scenario's outcome.
     #[must_use]
     pub fn harmless(mut self, calls: &'a [Harmless]) -> Self {
         self.harmless = calls;
         self
     }
 
-    /// In which these processes take part: nothing is left in their tables either.
+    /// Adds processes that take part: the sweep checks that no handles are left in their tables either.
     #[must_use]
     pub fn beside(mut self, processes: &[u32]) -> Self {
         self.beside = processes.to_vec();
         self
     }
 
-    /// Lets each call of the scenario fail in turn. After a failure there is no process more than before, all tables are
-    /// as before, with each handle's access and flag, and the error names the call that has failed.
+    /// Makes each call of the scenario fail in turn. After each failure, it asserts that: the number of processes is as
+    /// before, all handle tables are as before (with each handle's access and inherit flag), and the error names the
+    /// call that failed.
     ///
     /// # Panics
     ///
-    /// If anything is otherwise.
+    /// Panics if an assertion fails.
     pub fn run<T>(self, scenario: impl Fn() -> Result<T>, undo: impl Fn(T)) {
         watch(&format!("the scenario {:?}", self.name));
-        // What is made once for the whole process is made before anything is counted, and so is what the first wait or
-        // first error needs.
-        undo(scenario().expect("without a fault it succeeds"));
+        // The first run creates what the process keeps, and what the first wait or error needs, before anything is
+        // counted.
+        undo(scenario().expect("it succeeds without an injected failure"));
         let (outcome, calls) = faults::run(None, &scenario);
-        undo(outcome.expect("without a fault it succeeds"));
+        undo(outcome.expect("it succeeds without an injected failure"));
         assert!(calls > 0);
         let children = || sorted(table::children_of(std::process::id()));
-        until("the children have ended", || children().len() <= self.children_before());
-        // Another process closes what it had for the two that succeeded in a moment.
+        until("the children have exited", || children().len() <= self.children_before());
+        // The other process may still be closing handles of the two successful runs.
         for process in &self.beside {
             let _ = settled(*process);
         }
         let before = (self.tables(), children());
-        let (mut points, mut made_light_of) = (0, Vec::new());
+        let (mut points, mut ignored) = (0, Vec::new());
         for call in 0..calls {
             watch(&format!("call {call} of {calls} of {:?}", self.name));
             let (outcome, made) = faults::run(Some(call), &scenario);
             let Some(failed) = faults::failed() else {
-                // Another process was quicker, and fewer calls were needed than the first time.
+                // The other process was quicker this time, so the scenario needed fewer calls.
                 assert!(made <= call);
-                undo(outcome.unwrap_or_else(|error| panic!("no call failed, and there is {error:?}")));
+                undo(
+                    outcome.unwrap_or_else(|error| {
+                        panic!("no call was made to fail, and the result is {error:?}")
+                    }),
+                );
                 continue;
             };
             points += 1;
             let said = format!("{:?}, call {call} of {calls}, {failed}", self.name);
             match outcome {
-                Err(error) => names_the_call(&said, failed, &error),
+                Err(error) => assert_names_call(&said, failed, &error),
                 Ok(done) => {
                     undo(done);
                     let is_harmless = self.harmless.iter().any(|(name, _)| *name == failed);
-                    assert!(is_harmless, "{said}: failed, and nobody said so");
-                    made_light_of.push(failed);
+                    assert!(is_harmless, "{said}: the failure was ignored");
+                    ignored.push(failed);
                 }
             }
-            // What another process has put into this one's table is closed by that one, in a moment.
+            // The other process closes the handles that it has put into this process, with a short delay.
             let started = Instant::now();
             while let Some(otherwise) = difference(&before, &(self.tables(), children())) {
                 assert!(started.elapsed() < Duration::from_secs(10), "{said}: {otherwise}");
@@ -97,10 +102,10 @@ impl<'a> Sweep<'a> {
             }
         }
         watch("");
-        swept(self.name, calls, points, &made_light_of);
+        swept(self.name, calls, points, &ignored);
     }
 
-    /// The one that takes part, if there is one.
+    /// Returns the number of children that take part, at least 1.
     fn children_before(&self) -> usize {
         self.beside.len().max(1)
     }
@@ -111,11 +116,11 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// The tables of all that take part, this process's first; and its children.
+/// The tables of all processes that take part, this process's first, and this process's children.
 type State = (Vec<Vec<Kept>>, Vec<u32>);
 
-/// What is to be as before of a handle: its access and its flag. Its value needn't be: under Wine, the system's own handles
-/// in a process come and go.
+/// The compared properties of a handle: its access and its inherit flag. Handle values are not compared: under Wine,
+/// the system's own handles in a process change.
 type Kept = (u32, bool);
 
 fn kept(entry: &table::Entry) -> Kept {
@@ -138,55 +143,55 @@ fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {
     all
 }
 
-/// Asserts that an error is about the call that was made to fail.
+/// Asserts that an error names the call that was made to fail.
 ///
 /// # Panics
 ///
-/// If it isn't.
-pub fn names_the_call(said: &str, failed: &str, error: &Error) {
+/// Panics if it doesn't.
+pub fn assert_names_call(said: &str, failed: &str, error: &Error) {
     assert_eq!(error.raw_os_error(), Some(faults::CODE), "{said}: {error:?}");
-    // What is told of as one, std does by several, and the error names one of them.
+    // Some of std's functions are reported as one event and make several calls; the error names one of them.
     let is_named = failed.split('+').any(|name| error.to_string().contains(name));
     assert!(is_named, "{said}: the error names another: {error}");
 }
 
-/// As [`Sweep::run`], for a scenario of this process alone in which each failure matters.
+/// Runs [`Sweep::run`] for a scenario of this process alone, in which no failure may be ignored.
 ///
 /// # Panics
 ///
-/// If anything is otherwise.
+/// Panics if an assertion fails.
 pub fn sweep<T>(name: &str, scenario: impl Fn() -> Result<T>, undo: impl Fn(T)) {
     Sweep::of(name).run(scenario, undo);
 }
 
-/// Says what was swept.
+/// Reports a finished sweep.
 ///
 /// # Panics
 ///
-/// If the file can't be written that is to have it.
-pub fn swept(name: &str, calls: u32, points: u32, made_light_of: &[&str]) {
-    let mut names = made_light_of.to_vec();
+/// Panics if the report file can't be written.
+pub fn swept(name: &str, calls: u32, points: u32, ignored: &[&str]) {
+    let mut names = ignored.to_vec();
     names.sort_unstable();
     names.dedup();
-    let line = format!("{name}\t{calls}\t{points}\t{}\t{}\n", made_light_of.len(), names.join(" "));
+    let line = format!("{name}\t{calls}\t{points}\t{}\t{}\n", ignored.len(), names.join(" "));
     print!("{line}");
     if let Some(path) = std::env::var_os(SWEPT) {
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        // In one piece, because several tests run at once.
+        // One write for the line, because several tests append at the same time.
         file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file can be written");
     }
 }
 
-/// Says what is being done, and ends this process if that takes too long: a test that hangs says where. Nothing is done
-/// while the text is empty.
+/// Sets the current activity, and aborts this process with its description if it takes too long, so that a hanging test
+/// says where it hangs. An empty text means no activity.
 ///
 /// # Panics
 ///
-/// If somebody else has, in the middle of this.
+/// Panics if another thread panicked while it held the lock.
 pub fn watch(doing: &str) {
     static DOING: Mutex<Option<(String, Instant)>> = Mutex::new(None);
     static CHANGES: Condvar = Condvar::new();
-    let mut now = DOING.lock().expect("nobody panics with it");
+    let mut now = DOING.lock().expect("no thread panics while it holds the lock");
     let is_first = now.is_none();
     *now = Some((doing.to_owned(), Instant::now()));
     drop(now);
@@ -194,15 +199,17 @@ pub fn watch(doing: &str) {
         return;
     }
     std::thread::spawn(|| {
-        let mut now = DOING.lock().expect("nobody panics with it");
+        let mut now = DOING.lock().expect("no thread panics while it holds the lock");
         loop {
-            // Unlike a sleep of std's, this opens no handle for a while.
-            (now, _) = CHANGES.wait_timeout(now, Duration::from_millis(500)).expect("nobody panics with it");
+            // Unlike std's sleep on Windows, this wait opens no handle.
+            (now, _) = CHANGES
+                .wait_timeout(now, Duration::from_millis(500))
+                .expect("no thread panics while it holds the lock");
             let Some((doing, since)) = &*now else { continue };
             if !doing.is_empty() && since.elapsed() > LONGEST {
                 eprintln!("{doing} did not end within {LONGEST:?}");
                 if table::is_wine() {
-                    // The harness runs a test again in which Wine hangs.
+                    // The harness repeats a test in which Wine hangs.
                     return;
                 }
                 std::process::abort();
@@ -211,11 +218,11 @@ pub fn watch(doing: &str) {
     });
 }
 
-/// An event, and one that somebody has left inheritable.
+/// Creates an event, and another one that is inheritable.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn events() -> (Event, Event) {
     let (event, inheritable) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
@@ -223,20 +230,20 @@ pub fn events() -> (Event, Event) {
     (event, inheritable)
 }
 
-/// Asserts that nobody has touched the two.
+/// Asserts that the inherit flags of the two events are unchanged.
 ///
 /// # Panics
 ///
-/// If somebody has.
-pub fn flags_are_as_before(event: &Event, inheritable: &Event) {
+/// Panics if a flag has changed.
+pub fn assert_flags_unchanged(event: &Event, inheritable: &Event) {
     assert!(!table::is_inheritable(event) && table::is_inheritable(inheritable));
 }
 
-/// Ends a child that doesn't end by itself.
+/// Kills a child and waits for its exit.
 ///
 /// # Panics
 ///
-/// If it doesn't end.
+/// Panics if it doesn't exit.
 pub fn end(mut child: Child) {
     child.kill().unwrap();
     child.wait_timeout(Duration::from_secs(10)).unwrap();

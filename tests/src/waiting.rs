@@ -1,4 +1,4 @@
-//! A child that has begun, and then waits for the end of its input: somebody to look at.
+//! Starts a child that runs until its input is closed, for tests that look at another process.
 
 use std::io::{BufRead, BufReader};
 
@@ -8,21 +8,21 @@ use crate::settled;
 
 const WAITING: &str = "waiting";
 
-/// A role: says that it runs, and waits for the end of its input.
+/// A role: reports that it runs, and waits for the end of its input.
 ///
 /// # Panics
 ///
-/// If the input can't be read.
+/// Panics if the input can't be read.
 pub fn waits(_: &[String]) {
     println!("{WAITING}");
     std::io::stdin().read_line(&mut String::new()).expect("the input ends");
 }
 
-/// Starts a child that [`waits`], and returns when it does. It ends with what is returned.
+/// Starts a child that plays the role [`waits`], and returns once it runs. Dropping the result kills the child.
 ///
 /// # Panics
 ///
-/// If it can't be started, or says something else.
+/// Panics if it can't be started, or its report is different.
 #[must_use]
 pub fn begun(command: &mut Command<'_>) -> Child {
     command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -31,7 +31,7 @@ pub fn begun(command: &mut Command<'_>) -> Child {
     let stream = child.stdout.as_mut().expect("its output is piped");
     BufReader::with_capacity(1, stream).read_line(&mut line).expect("its output can be read");
     assert_eq!(line.trim_end(), WAITING);
-    // Under Wine it opens one more handle then, to wait with.
+    // Under Wine, the child opens one more handle when it begins to wait.
     let _ = settled(child.id());
     child
 }

@@ -1,4 +1,5 @@
-//! The child's half of inheritance: by name, by kind, once, and for nobody else.
+//! Tests of the child's side of inheritance: objects are taken by name and kind, once, by the process for which they
+//! are meant.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
@@ -13,44 +14,44 @@ const SOON: Duration = Duration::from_secs(20);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_child_takes_objects_by_name_and_kind_once,
-            nothing_was_handed_down,
-            a_grandchild_that_copied_the_environment_is_refused,
-            a_child_of_another_process_is_refused,
-            what_is_no_manifest_is_refused,
-            a_forged_manifest_gives_nothing,
-            a_value_that_is_somebody_elses_by_now_is_not_taken,
-            what_leaked_in_is_seen,
-            a_child_with_an_exact_list_has_nothing_unlisted,
-            what_leaked_in_can_be_kept,
-            what_was_closed_meanwhile_can_not_be_kept,
-            a_thousand_objects_arrive,
-            two_spawns_from_one_builder_are_equal,
-            a_grandchild_gets_what_its_parent_hands_down,
-            by_name_or_by_number_but_once,
-            a_manifest_is_not_passed_on,
-            adopting_checks_what_the_number_is,
-            value_adopted_before_the_list_is_read_is_taken,
+            take_returns_each_object_once_by_name_and_kind,
+            inherited_fails_without_manifest,
+            inherited_fails_in_grandchild_with_copied_environment,
+            inherited_fails_with_manifest_for_another_process,
+            inherited_rejects_malformed_manifests,
+            inherited_rejects_forged_manifests,
+            inherited_rejects_values_that_were_closed_and_reused,
+            leaked_handles_lists_unlisted_inherited_handles,
+            leaked_handles_is_empty_with_exact_list,
+            clear_inherit_keeps_leaked_handle_from_children,
+            clear_inherit_fails_on_closed_handle,
+            child_inherits_a_thousand_objects,
+            spawning_twice_passes_the_same_objects,
+            child_can_pass_inherited_object_on,
+            object_is_taken_by_name_or_by_value_but_once,
+            spawn_does_not_pass_own_manifest_on,
+            adopt_checks_kind_and_owner_of_value,
+            value_adopted_before_manifest_is_read_counts_as_taken,
             value_can_be_adopted_again_after_its_owner_closed_it,
-            threads_never_own_one_handle_twice,
-            a_line_that_is_no_number_is_refused,
+            concurrent_takes_give_one_owner,
+            from_stdin_rejects_lines_without_number,
         ],
         tests![
-            takes_and_says,
-            says_what_was_handed_down,
-            believes_nothing,
+            takes_objects,
+            prints_inherited,
+            reads_forged_manifest,
             has_a_grandchild,
-            keeps_what_leaked_in,
+            clears_inherit_of_leaks,
             takes_a_thousand,
-            hands_its_event_on,
-            takes_by_both,
-            hands_nothing_on,
-            makes_a_file_where_an_object_was,
+            passes_event_on,
+            takes_by_name_and_value,
+            passes_nothing_on,
+            reuses_a_listed_value,
             refuses_wrong_numbers,
             adopts_first_and_lists_later,
             adopts_closes_and_adopts,
             takes_on_all_threads,
-            says_what_the_line_is,
+            prints_value_from_stdin,
         ],
     )
 }
@@ -61,7 +62,7 @@ fn in_role<'a>(name: &str) -> Command<'a> {
     command
 }
 
-/// Runs the child, which has to succeed, and returns what it says.
+/// Runs the child, asserts that it succeeds, and returns its output.
 fn said(command: &mut Command<'_>) -> String {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut out = String::new();
@@ -71,7 +72,7 @@ fn said(command: &mut Command<'_>) -> String {
     out.trim_end().replace("\r\n", "\n")
 }
 
-fn takes_and_says(_: &[String]) {
+fn takes_objects(_: &[String]) {
     let inherited = handover::inherited().unwrap();
     assert_eq!(inherited.names(), ["ready", "again", "file", "semaphore"]);
 
@@ -89,7 +90,7 @@ fn takes_and_says(_: &[String]) {
         other => panic!("{other:?}"),
     }
     assert!(matches!(inherited.take::<std::fs::File>("ready"), Err(Error::WrongKind { .. })));
-    // Of the right kind now: the refusal has lost nothing.
+    // The refusal has not lost the object: it can still be taken as the right kind.
     let semaphore: OwnedHandle = inherited.take("semaphore").unwrap();
     let ready: Event = inherited.take("ready").unwrap();
     let again: Event = inherited.take("again").unwrap();
@@ -98,7 +99,7 @@ fn takes_and_says(_: &[String]) {
     assert!(
         !table::is_inheritable(&semaphore) && !table::is_inheritable(&ready) && !table::is_inheritable(&file)
     );
-    // Two names of one object are two handles.
+    // One object under two names gives two handles.
     assert!(table::same_object(&ready, &again));
     assert_ne!(table::value(&ready), table::value(&again));
     let twice = handover::inherited().unwrap().take::<Event>("ready");
@@ -110,13 +111,13 @@ fn takes_and_says(_: &[String]) {
     print!("{text}");
 }
 
-fn a_child_takes_objects_by_name_and_kind_once() {
+fn take_returns_each_object_once_by_name_and_kind() {
     let path = std::env::temp_dir().join(format!("handover-adoption-{}.txt", std::process::id()));
     std::fs::write(&path, "out of the file").unwrap();
     let file = std::fs::File::open(&path).unwrap();
     let (ready, semaphore) = (Event::manual_reset().unwrap(), raw::semaphore());
     let out = said(
-        in_role("takes_and_says")
+        in_role("takes_objects")
             .inherit("ready", &ready)
             .inherit("again", &ready)
             .inherit("file", &file)
@@ -128,7 +129,7 @@ fn a_child_takes_objects_by_name_and_kind_once() {
     assert!(ready.try_wait().unwrap());
 }
 
-fn says_what_was_handed_down(_: &[String]) {
+fn prints_inherited(_: &[String]) {
     match handover::inherited() {
         Ok(inherited) => {
             println!("{:?}", inherited.names());
@@ -150,50 +151,46 @@ fn says_what_was_handed_down(_: &[String]) {
     );
 }
 
-/// What a child says that was started with this manifest, by std's builder.
+/// Returns the output of a child that std's `Command` started with this manifest.
 fn said_with_manifest(manifest: &str) -> String {
     let output = std::process::Command::new(this_program())
-        .args(role("says_what_was_handed_down", &[]))
+        .args(role("prints_inherited", &[]))
         .env("HANDOVER_INHERITED", manifest)
         .output()
         .unwrap();
     String::from_utf8_lossy(&output.stdout).trim_end().replace("\r\n", "\n")
 }
 
-fn nothing_was_handed_down() {
-    assert_eq!(said(&mut in_role("says_what_was_handed_down")), "nothing\n[]");
+fn inherited_fails_without_manifest() {
+    assert_eq!(said(&mut in_role("prints_inherited")), "nothing\n[]");
 }
 
 fn has_a_grandchild(_: &[String]) {
-    // std's builder: the environment is copied, and all that is inheritable goes along. This process has not adopted,
-    // so the grandchild even has the handles.
-    let grandchild = std::process::Command::new(this_program())
-        .args(role("says_what_was_handed_down", &[]))
-        .output()
-        .unwrap();
+    // std's `Command` copies the environment and passes all inheritable handles on. This process has not read its
+    // manifest yet, so the grandchild even gets the handles.
+    let grandchild =
+        std::process::Command::new(this_program()).args(role("prints_inherited", &[])).output().unwrap();
     assert!(grandchild.status.success());
     print!("{}", String::from_utf8_lossy(&grandchild.stdout));
     let inherited = handover::inherited().unwrap();
     assert_eq!(inherited.names(), ["ready"]);
-    // After the adoption they stay here.
-    let grandchild = std::process::Command::new(this_program())
-        .args(role("says_what_was_handed_down", &[]))
-        .output()
-        .unwrap();
+    // `inherited` has cleared the inherit flags, so the handles stay in this process.
+    let grandchild =
+        std::process::Command::new(this_program()).args(role("prints_inherited", &[])).output().unwrap();
     print!("{}", String::from_utf8_lossy(&grandchild.stdout));
 }
 
-fn a_grandchild_that_copied_the_environment_is_refused() {
+fn inherited_fails_in_grandchild_with_copied_environment() {
     let ready = Event::manual_reset().unwrap();
     let out = said(in_role("has_a_grandchild").inherit("ready", &ready));
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!((lines[0], lines[2]), ("not for this process", "not for this process"), "{out}");
-    // (std lets the streams of the generations before through as well.)
-    assert!(lines[1].contains("an event"), "the control: before the adoption it leaks: {out}");
+    // std also passes on the streams of earlier generations.
+    assert!(lines[1].contains("an event"), "the control: the handle leaks before the adoption: {out}");
     assert!(!lines[3].contains("an event"), "{out}");
 }
 
-fn a_child_of_another_process_is_refused() {
+fn inherited_fails_with_manifest_for_another_process() {
     for meant_for in expect::others() {
         let manifest = format!("1 {meant_for} 68=ready");
         let out = said_with_manifest(&manifest);
@@ -201,15 +198,15 @@ fn a_child_of_another_process_is_refused() {
     }
 }
 
-fn what_is_no_manifest_is_refused() {
-    for (manifest, part) in [("", "another version"), ("1", "meant for"), ("x y z", "another version")] {
+fn inherited_rejects_malformed_manifests() {
+    for (manifest, part) in [("", "another version"), ("1", "written for"), ("x y z", "another version")] {
         let out = said_with_manifest(manifest);
         assert!(out.starts_with("bad: ") && out.contains(part), "{manifest}: {out}");
     }
 }
 
-/// Takes what it can of what a forged manifest names.
-fn believes_nothing(_: &[String]) {
+/// Takes all that a forged manifest names.
+fn reads_forged_manifest(_: &[String]) {
     let before = table::of(std::process::id());
     match handover::inherited() {
         Ok(inherited) => {
@@ -230,36 +227,36 @@ fn believes_nothing(_: &[String]) {
     assert_eq!(table::of(std::process::id()), before, "nothing was closed, and no flag has changed");
 }
 
-fn a_forged_manifest_gives_nothing() {
+fn inherited_rejects_forged_manifests() {
     let channel = RESERVED_NAMES.map(|name| format!("{}={name}", 0x7_fff0));
     for (objects, expected) in [
-        // Closed, or never open, or huge: of that there is nothing to take.
+        // Handles that are not open.
         ("524272=a", "not open"),
         ("2147483644=a", "not open"),
         ("524272=a 524276=b", "not open"),
-        // No number of a handle.
-        ("-1=a", "bad: has a value that can't be a handle"),
-        ("-12=a", "bad: has a value that can't be a handle"),
-        ("4294967295=a", "bad: has a value that can't be a handle"),
-        ("4294967296=a", "bad: has a value that can't be a handle"),
-        ("18446744073709551620=a", "bad: has a value that can't be a handle"),
-        // Names.
-        ("524272=a 524276=a", "bad: has a name twice"),
-        ("524272=a 524272=b", "bad: has a handle twice"),
-        ("524272=", "bad: has a name that can't be read"),
-        ("524272=%ff", "bad: has a name that can't be read"),
-        ("524272", "bad: has an object without a name"),
+        // Numbers that can't be handle values.
+        ("-1=a", "bad: lists a number that is not a handle value"),
+        ("-12=a", "bad: lists a number that is not a handle value"),
+        ("4294967295=a", "bad: lists a number that is not a handle value"),
+        ("4294967296=a", "bad: lists a number that is not a handle value"),
+        ("18446744073709551620=a", "bad: lists a number that is not a handle value"),
+        // Invalid names, and duplicates.
+        ("524272=a 524276=a", "bad: lists a name twice"),
+        ("524272=a 524272=b", "bad: lists a handle twice"),
+        ("524272=", "bad: lists a name that is empty or not encoded correctly"),
+        ("524272=%ff", "bad: lists a name that is empty or not encoded correctly"),
+        ("524272", "bad: lists an object without a name"),
         (&channel[0], "not open"),
     ] {
-        let output = expect::forged(&this_program(), &role("believes_nothing", &[]), objects);
+        let output = expect::forged(&this_program(), &role("reads_forged_manifest", &[]), objects);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!((out.trim_end(), output.status.success()), (expected, true), "{objects}: {err}");
     }
 }
 
-fn makes_a_file_where_an_object_was(_: &[String]) {
+fn reuses_a_listed_value(_: &[String]) {
     let value: u64 = std::env::args().next_back().unwrap().parse().unwrap();
-    // A library that closes what it doesn't know, and then opens something under the same number.
+    // Acts as a library that closes an unknown handle and then opens a file with the same value.
     table::close_value(u32::try_from(value).unwrap());
     let mut files = Vec::new();
     let file = loop {
@@ -270,21 +267,21 @@ fn makes_a_file_where_an_object_was(_: &[String]) {
         assert!(files.len() < 1000, "no file gets the number {value}");
         files.push(file);
     };
-    // One handle that isn't as the parent left it makes the whole list an error, and nothing of it is touched.
+    // One handle that is not as the parent left it makes the whole manifest invalid, and no listed handle is changed.
     for _ in 0..2 {
         let refused = handover::inherited();
         assert!(matches!(refused, Err(Error::InvalidManifest { .. })), "{refused:?}");
     }
     let other = HandleValue::from_arg(3).unwrap();
     assert!(table::entry(std::process::id(), other.get()).is_some_and(|entry| entry.inheritable));
-    file.metadata().expect("the file is still its owner's");
+    file.metadata().expect("the file is still open");
     print!("kept");
 }
 
-fn a_value_that_is_somebody_elses_by_now_is_not_taken() {
+fn inherited_rejects_values_that_were_closed_and_reused() {
     let ready = Event::manual_reset().unwrap();
     let out = said(
-        in_role("makes_a_file_where_an_object_was")
+        in_role("reuses_a_listed_value")
             .inherit("ready", &ready)
             .inherit("other", &ready)
             .arg_handle("{other}")
@@ -293,50 +290,46 @@ fn a_value_that_is_somebody_elses_by_now_is_not_taken() {
     assert_eq!(out, "kept");
 }
 
-fn what_leaked_in_is_seen() {
+fn leaked_handles_lists_unlisted_inherited_handles() {
     let leaks = [raw::semaphore(), raw::section()];
     leaks.iter().for_each(table::make_inheritable);
-    let output = std::process::Command::new(this_program())
-        .args(role("says_what_was_handed_down", &[]))
-        .output()
-        .unwrap();
+    let output =
+        std::process::Command::new(this_program()).args(role("prints_inherited", &[])).output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(out.contains("a semaphore") && out.contains("shared memory"), "{out}");
 }
 
-fn a_child_with_an_exact_list_has_nothing_unlisted() {
+fn leaked_handles_is_empty_with_exact_list() {
     let leaks = [raw::semaphore(), raw::section()];
     leaks.iter().for_each(table::make_inheritable);
     let ready = Event::manual_reset().unwrap();
-    let out = said(in_role("says_what_was_handed_down").inherit("ready", &ready));
+    let out = said(in_role("prints_inherited").inherit("ready", &ready));
     assert_eq!(out, "[\"ready\"]\n[]");
 }
 
-/// What a child of this process says that std's builder has started.
+/// Returns the output of a child that std's `Command` starts from this process.
 fn said_by_a_child_of_std() -> String {
-    let output = std::process::Command::new(this_program())
-        .args(role("says_what_was_handed_down", &[]))
-        .output()
-        .unwrap();
+    let output =
+        std::process::Command::new(this_program()).args(role("prints_inherited", &[])).output().unwrap();
     assert!(output.status.success());
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn keeps_what_leaked_in(arguments: &[String]) {
+fn clears_inherit_of_leaks(arguments: &[String]) {
     let value: u32 = arguments[0].parse().unwrap();
     let out = said_by_a_child_of_std();
-    assert!(out.contains("a semaphore"), "the control: before, it goes on: {out}");
+    assert!(out.contains("a semaphore"), "the control: the handle leaks at first: {out}");
     let before = table::count();
     let unlisted = handover::leaked_handles().unwrap();
     let leaked = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
     assert_eq!(leaked.kind, Some(ObjectKind::Semaphore));
     for unlisted in &unlisted {
         unlisted.clear_inherit().unwrap();
-        // Once more is nothing new.
+        // A second call has no effect.
         unlisted.clear_inherit().unwrap();
     }
     assert_eq!(handover::leaked_handles().unwrap(), []);
-    // It is open still, and nothing else has changed.
+    // The handle is still open, and only its flag has changed.
     let entry = table::entry(std::process::id(), value).expect("it is open");
     assert!(!entry.inheritable);
     assert_eq!(table::count(), before);
@@ -344,19 +337,19 @@ fn keeps_what_leaked_in(arguments: &[String]) {
     assert!(!out.contains("a semaphore"), "{out}");
 }
 
-fn what_leaked_in_can_be_kept() {
+fn clear_inherit_keeps_leaked_handle_from_children() {
     let leak = raw::semaphore();
     table::make_inheritable(&leak);
     let child = std::process::Command::new(this_program())
-        .args(role("keeps_what_leaked_in", &[&table::value(&leak).to_string()]))
+        .args(role("clears_inherit_of_leaks", &[&table::value(&leak).to_string()]))
         .output()
         .unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-    // The child has changed its own flag alone.
+    // The child has changed only its own handle's flag.
     assert!(table::is_inheritable(&leak));
 }
 
-fn what_was_closed_meanwhile_can_not_be_kept() {
+fn clear_inherit_fails_on_closed_handle() {
     let leak = raw::semaphore();
     table::make_inheritable(&leak);
     let value = table::value(&leak);
@@ -382,14 +375,14 @@ fn takes_a_thousand(_: &[String]) {
     print!("{}", names.len());
 }
 
-fn a_thousand_objects_arrive() {
-    // Each is open here once more while a child is started.
+fn child_inherits_a_thousand_objects() {
+    // Each event takes one more handle while a child is spawned.
     table::make_room(2100);
     let events: Vec<Event> = (0..1000).map(|_| Event::manual_reset().unwrap()).collect();
     let before = table::count();
-    for sealed in [false, true] {
+    for race_free in [false, true] {
         let mut command = in_role("takes_a_thousand");
-        if sealed {
+        if race_free {
             command.race_free();
         }
         for (number, event) in events.iter().enumerate() {
@@ -399,30 +392,30 @@ fn a_thousand_objects_arrive() {
         assert_eq!(said(&mut command), "1000");
         assert!(events.iter().all(|event| event.try_wait().unwrap()));
     }
-    assert_eq!(table::count(), before + expect::KEPT_BY_SEALED);
+    assert_eq!(table::count(), before + expect::KEPT_BY_RACE_FREE);
 }
 
-fn two_spawns_from_one_builder_are_equal() {
+fn spawning_twice_passes_the_same_objects() {
     let ready = Event::manual_reset().unwrap();
-    let mut command = in_role("says_what_was_handed_down");
+    let mut command = in_role("prints_inherited");
     command.inherit("ready", &ready).inherit("again", &ready);
     let first = said(&mut command);
     assert_eq!(first, "[\"ready\", \"again\"]\n[]");
     assert_eq!(said(&mut command), first);
 }
 
-fn hands_its_event_on(_: &[String]) {
+fn passes_event_on(_: &[String]) {
     let ready: Event = handover::inherited().unwrap().take("ready").unwrap();
-    print!("{}", said(in_role("says_what_was_handed_down").inherit("handed on", &ready)));
+    print!("{}", said(in_role("prints_inherited").inherit("handed on", &ready)));
 }
 
-fn a_grandchild_gets_what_its_parent_hands_down() {
+fn child_can_pass_inherited_object_on() {
     let ready = Event::manual_reset().unwrap();
-    let out = said(in_role("hands_its_event_on").inherit("ready", &ready));
+    let out = said(in_role("passes_event_on").inherit("ready", &ready));
     assert_eq!(out, "[\"handed on\"]\n[]");
 }
 
-fn takes_by_both(_: &[String]) {
+fn takes_by_name_and_value(_: &[String]) {
     let inherited = handover::inherited().unwrap();
     let is_taken = |outcome: Result<Event, Error>| {
         assert!(matches!(outcome, Err(Error::AlreadyTaken { .. })), "{outcome:?}");
@@ -434,32 +427,32 @@ fn takes_by_both(_: &[String]) {
     is_taken(adopt(HandleValue::from_arg(4).unwrap()));
 }
 
-fn by_name_or_by_number_but_once() {
+fn object_is_taken_by_name_or_by_value_but_once() {
     let event = Event::manual_reset().unwrap();
-    let mut command = in_role("takes_by_both");
+    let mut command = in_role("takes_by_name_and_value");
     command.inherit("first", &event).inherit("second", &event);
     command.arg_handle("{first}").arg_handle("{second}").env_handle("SECOND", "{second}");
     assert!(command.status().unwrap().success());
 }
 
-fn hands_nothing_on(_: &[String]) {
-    assert!(std::env::var_os("HANDOVER_INHERITED").is_some(), "the control: it has one itself");
-    print!("{}", said(&mut in_role("says_what_was_handed_down")));
+fn passes_nothing_on(_: &[String]) {
+    assert!(std::env::var_os("HANDOVER_INHERITED").is_some(), "the control: the parent has a manifest");
+    print!("{}", said(&mut in_role("prints_inherited")));
 }
 
-fn a_manifest_is_not_passed_on() {
+fn spawn_does_not_pass_own_manifest_on() {
     let ready = Event::manual_reset().unwrap();
-    let out = said(in_role("hands_nothing_on").inherit("ready", &ready));
+    let out = said(in_role("passes_nothing_on").inherit("ready", &ready));
     assert!(out.starts_with("nothing\n"), "{out}");
 }
 
 fn refuses_wrong_numbers(arguments: &[String]) {
-    // It comes inheritable: std's builder has let it through.
+    // The semaphore is inheritable, so std's `Command` has passed it on.
     let semaphore: u32 = arguments[0].parse().unwrap();
     let refused = adopt::<Event>(HandleValue::from_arg(3).unwrap());
     assert!(matches!(refused, Err(Error::WrongKind { .. })), "{refused:?}");
     assert!(refused.unwrap_err().to_string().contains("a semaphore"));
-    // The refusal has not closed it, and it can be adopted as what it is.
+    // The refusal has not closed the handle, and it can be adopted as its own kind.
     assert!(table::entry(std::process::id(), semaphore).is_some());
     let _semaphore: handover::Semaphore = adopt(HandleValue::from_arg(3).unwrap()).unwrap();
     let again = adopt::<handover::Semaphore>(HandleValue::from_arg(3).unwrap());
@@ -481,7 +474,7 @@ fn refuses_wrong_numbers(arguments: &[String]) {
     println!("still here");
 }
 
-fn adopting_checks_what_the_number_is() {
+fn adopt_checks_kind_and_owner_of_value() {
     let (semaphore, file) = (raw::semaphore(), std::fs::File::open(this_program()).unwrap());
     table::make_inheritable(&semaphore);
     table::make_inheritable(&file);
@@ -500,7 +493,7 @@ fn adopting_checks_what_the_number_is() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Adopts one listed handle by its number, closes it, and asks for the list afterwards.
+/// Adopts a listed handle by its value, closes it, and reads the manifest afterwards.
 fn adopts_first_and_lists_later(_: &[String]) {
     drop(adopt::<Event>(HandleValue::from_arg(3).unwrap()).unwrap());
     let inherited = handover::inherited().unwrap();
@@ -510,7 +503,7 @@ fn adopts_first_and_lists_later(_: &[String]) {
     inherited.take::<Event>("second").unwrap().set().unwrap();
 }
 
-fn value_adopted_before_the_list_is_read_is_taken() {
+fn value_adopted_before_manifest_is_read_counts_as_taken() {
     let (first, second) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let mut command = in_role("adopts_first_and_lists_later");
     command.inherit("first", &first).inherit("second", &second).arg_handle("{first}");
@@ -518,12 +511,12 @@ fn value_adopted_before_the_list_is_read_is_taken() {
     assert!(second.try_wait().unwrap());
 }
 
-/// Takes a listed object, closes it, and adopts another one that got the same value.
+/// Takes a listed object, closes it, and adopts another one that has the same value.
 fn adopts_closes_and_adopts(_: &[String]) {
     let event: Event = handover::inherited().unwrap().take("event").unwrap();
     let value = HandleValue::of(&event).unwrap();
     drop(event);
-    // As another process would put one into this one's table, under the value that is free.
+    // Acts as another process that duplicates an object into this one, which gets the free value.
     let mut others = Vec::new();
     let found = (0..1000).any(|_| {
         let event = Event::manual_reset().unwrap();
@@ -544,7 +537,7 @@ fn value_can_be_adopted_again_after_its_owner_closed_it() {
     assert!(in_role("adopts_closes_and_adopts").inherit("event", &event).status().unwrap().success());
 }
 
-/// Eight threads take the same object, half of them by its name and half by its number.
+/// Takes the same object on eight threads, half of them by its name and half by its value.
 fn takes_on_all_threads(_: &[String]) {
     let value = HandleValue::from_arg(3).unwrap();
     let barrier = std::sync::Barrier::new(8);
@@ -568,7 +561,7 @@ fn takes_on_all_threads(_: &[String]) {
     assert_eq!(owners.len(), 1);
 }
 
-fn threads_never_own_one_handle_twice() {
+fn concurrent_takes_give_one_owner() {
     let event = Event::manual_reset().unwrap();
     for _ in 0..20 {
         let mut command = in_role("takes_on_all_threads");
@@ -577,16 +570,16 @@ fn threads_never_own_one_handle_twice() {
     }
 }
 
-fn says_what_the_line_is(_: &[String]) {
+fn prints_value_from_stdin(_: &[String]) {
     match HandleValue::from_stdin() {
-        Ok(told) => println!("{told}"),
+        Ok(value) => println!("{value}"),
         Err(Error::InvalidHandleValue { reason: why, .. }) => println!("{why}"),
         Err(Error::System { source, .. }) => println!("{}", source.kind()),
         Err(other) => println!("{other}"),
     }
 }
 
-fn a_line_that_is_no_number_is_refused() {
+fn from_stdin_rejects_lines_without_number() {
     let long = format!("0x44{}", " ".repeat(60));
     for (line, expected) in [
         ("0x44\n", "68"),
@@ -597,8 +590,8 @@ fn a_line_that_is_no_number_is_refused() {
         ("four\n", "not a number"),
     ] {
         let mut child =
-            in_role("says_what_the_line_is").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // It may have read enough and gone.
+            in_role("prints_value_from_stdin").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // The child may have exited already.
         let _ = child.stdin.take().unwrap().write_all(line.as_bytes());
         let output = child.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), expected, "{line:?}");

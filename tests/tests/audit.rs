@@ -1,4 +1,4 @@
-//! Auditing a program: what each process of its tree has inherited, and which of it nobody has listed.
+//! Tests of audits: the inherited handles of each process in a program's tree, and which of them leaked.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode, Stdio};
@@ -14,39 +14,39 @@ const LONG: Duration = Duration::from_secs(60);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_program_without_leaks_is_clean,
-            what_leaks_from_here_arrives_in_the_command,
-            what_a_program_leaks_is_found_at_its_child,
-            the_same_program_with_an_exact_list_has_no_leak,
-            a_manifest_for_another_process_explains_nothing,
-            a_leak_goes_down_to_the_grandchildren,
-            children_of_two_threads_are_told_apart,
-            children_that_die_at_once_are_seen,
-            each_process_stands_still_while_it_is_looked_at,
-            a_program_that_is_not_there_is_an_error,
-            a_stream_that_is_a_pipe_to_here_is_refused,
-            at_the_deadline_nothing_is_left,
-            if_what_watches_panics_nothing_is_left,
-            if_the_auditing_process_is_killed_nothing_is_left,
-            the_status_is_the_one_without_an_audit,
-            the_output_is_the_one_without_an_audit,
-            other_children_are_left_alone,
-            an_audit_costs_no_handle,
-            two_audits_at_once_are_apart,
+            audit_of_program_without_leaks_is_clean,
+            audit_reports_leaks_from_auditing_process,
+            audit_reports_leaks_in_child,
+            audit_of_exact_list_is_clean,
+            manifest_of_another_process_does_not_explain_handles,
+            audit_reports_leaks_in_each_generation,
+            audit_distinguishes_children_of_two_threads,
+            audit_handles_children_killed_at_start,
+            audited_process_is_stopped_while_watched,
+            audit_fails_if_program_is_missing,
+            audit_rejects_piped_streams,
+            timed_out_audit_leaves_no_process_or_handle,
+            panicking_watcher_leaves_no_process_or_handle,
+            killed_auditor_leaves_no_process,
+            audited_program_has_same_exit_status,
+            audited_program_has_same_output,
+            audit_ignores_other_children,
+            audit_leaks_no_handles,
+            concurrent_audits_are_independent,
         ],
         tests![
-            ends,
+            exits,
             sleeps,
             leaks_to_a_child,
-            hands_down_to_a_child,
+            passes_event_to_a_child,
             copies_its_environment,
             has_descendants,
             starts_from_two_threads,
-            starts_some_that_die_at_once,
-            starts_one_that_stays,
-            audits_one_that_stays,
-            ends_in_a_way,
-            speaks,
+            kills_children_at_once,
+            has_a_sleeping_child,
+            audits_a_sleeping_child,
+            exits_as_argument_says,
+            writes_output,
         ],
     )
 }
@@ -55,13 +55,13 @@ fn leaked_kinds(started: &AuditedProcess) -> Vec<ObjectKind> {
     started.leaks().map(|leak| leak.kind().unwrap().clone()).collect()
 }
 
-fn ends(_: &[String]) {}
+fn exits(_: &[String]) {}
 
 fn sleeps(_: &[String]) {
     std::thread::sleep(LONG);
 }
 
-/// An object that every child gets from now on which is started the ordinary way.
+/// Creates an event that leaks into each child that is spawned by other means from now on.
 fn leaking() -> Event {
     let event = Event::manual_reset().unwrap();
     table::make_inheritable(&event);
@@ -72,9 +72,9 @@ fn run_to_its_end(command: &mut Command) {
     assert!(command.status().unwrap().success());
 }
 
-fn a_program_without_leaks_is_clean() {
+fn audit_of_program_without_leaks_is_clean() {
     table::keep_what_came();
-    let audit = audit("ends", &[]);
+    let audit = audit("exits", &[]);
     assert!(audit.is_clean(), "{audit}");
     let [only] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(only.parent, std::process::id());
@@ -82,15 +82,15 @@ fn a_program_without_leaks_is_clean() {
         only.program.as_deref().unwrap().canonicalize().unwrap(),
         this_program().canonicalize().unwrap()
     );
-    let streams = only.handles.iter().filter(|(_, standing)| *standing == Origin::Stream).count();
+    let streams = only.handles.iter().filter(|(_, origin)| *origin == Origin::Stream).count();
     assert_eq!(streams, 3, "{audit}");
 }
 
-fn what_leaks_from_here_arrives_in_the_command() {
+fn audit_reports_leaks_from_auditing_process() {
     table::keep_what_came();
     let objects = raw::objects();
     objects.iter().for_each(|(_, object, _)| table::make_inheritable(object));
-    let audit = audit("ends", &[]);
+    let audit = audit("exits", &[]);
     let found: Vec<_> =
         audit.leaks().map(|(_, leak)| (leak.value().get(), leak.kind().unwrap().clone())).collect();
     let mut expected: Vec<_> =
@@ -103,13 +103,13 @@ fn what_leaks_from_here_arrives_in_the_command() {
     assert!(!audit.is_clean());
 }
 
-/// rust-lang/rust#38227.
+/// The leak of rust-lang/rust#38227.
 fn leaks_to_a_child(_: &[String]) {
     let _event = leaking();
-    run_to_its_end(&mut in_role_of_std("ends", &[]));
+    run_to_its_end(&mut in_role_of_std("exits", &[]));
 }
 
-fn what_a_program_leaks_is_found_at_its_child() {
+fn audit_reports_leaks_in_child() {
     table::keep_what_came();
     let audit = audit("leaks_to_a_child", &[]);
     let [command, child] = audit.processes.as_slice() else { panic!("{audit}") };
@@ -121,27 +121,27 @@ fn what_a_program_leaks_is_found_at_its_child() {
     assert!(text.contains(&format!("\n  leaked: {value:#x}, an event")), "{text}");
 }
 
-/// The same with an exact list; what is inheritable is there nevertheless.
-fn hands_down_to_a_child(_: &[String]) {
+/// Spawns the same child with an exact list, although an inheritable handle is open.
+fn passes_event_to_a_child(_: &[String]) {
     let _event = leaking();
     let ready = Event::manual_reset().unwrap();
     let mut command = handover::Command::new(this_program());
-    command.args(role("ends", &[])).inherit("ready to go", &ready);
+    command.args(role("exits", &[])).inherit("ready to go", &ready);
     assert!(command.spawn().unwrap().wait_timeout(LONG).unwrap().success());
 }
 
-fn the_same_program_with_an_exact_list_has_no_leak() {
+fn audit_of_exact_list_is_clean() {
     table::keep_what_came();
-    let audit = audit("hands_down_to_a_child", &[]);
+    let audit = audit("passes_event_to_a_child", &[]);
     assert!(audit.is_clean(), "{audit}");
     let [_, child] = audit.processes.as_slice() else { panic!("{audit}") };
     let listed: Vec<_> =
-        child.handles.iter().filter(|(_, standing)| matches!(standing, Origin::Listed(_))).collect();
+        child.handles.iter().filter(|(_, origin)| matches!(origin, Origin::Listed(_))).collect();
     let [(entry, Origin::Listed(name))] = listed.as_slice() else { panic!("{child:?}") };
     assert_eq!((name.as_str(), entry.kind()), ("ready to go", Ok(&ObjectKind::Event)));
 }
 
-/// Goes with a process to which something was handed down, and hands it on without saying so.
+/// Spawns a child with a listed object; the child passes its environment and its handles on with std's `Command`.
 fn copies_its_environment(arguments: &[String]) {
     if arguments.is_empty() {
         let ready = Event::manual_reset().unwrap();
@@ -150,10 +150,10 @@ fn copies_its_environment(arguments: &[String]) {
         assert!(command.spawn().unwrap().wait_timeout(LONG).unwrap().success());
         return;
     }
-    run_to_its_end(&mut in_role_of_std("ends", &[]));
+    run_to_its_end(&mut in_role_of_std("exits", &[]));
 }
 
-fn a_manifest_for_another_process_explains_nothing() {
+fn manifest_of_another_process_does_not_explain_handles() {
     let audit = audit("copies_its_environment", &[]);
     let [_, child, grandchild] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(child.leaks().count(), 0, "{audit}");
@@ -168,12 +168,12 @@ fn has_descendants(arguments: &[String]) {
     }
 }
 
-fn a_leak_goes_down_to_the_grandchildren() {
+fn audit_reports_leaks_in_each_generation() {
     table::keep_what_came();
     let audit = audit("has_descendants", &["3"]);
     assert_eq!(audit.processes.len(), 4, "{audit}");
     for (generation, started) in audit.processes.iter().enumerate() {
-        // What came from above was never closed and goes on.
+        // Each generation inherits the leaked handles of all generations before it.
         assert_eq!(leaked_kinds(started), vec![ObjectKind::Event; generation], "{audit}");
         if generation > 0 {
             assert_eq!(started.parent, audit.processes[generation - 1].id);
@@ -187,25 +187,25 @@ fn starts_from_two_threads(_: &[String]) {
         for _ in 0..2 {
             scope.spawn(|| {
                 for _ in 0..5 {
-                    run_to_its_end(&mut in_role_of_std("ends", &[]));
+                    run_to_its_end(&mut in_role_of_std("exits", &[]));
                 }
             });
         }
     });
 }
 
-fn children_of_two_threads_are_told_apart() {
+fn audit_distinguishes_children_of_two_threads() {
     let audit = audit("starts_from_two_threads", &[]);
     assert_eq!(audit.processes.len(), 11, "{audit}");
     let parent = audit.processes[0].id;
     for child in &audit.processes[1..] {
         assert_eq!(child.parent, parent);
-        // What another thread's spawn has made inheritable in the same moment can be there too.
+        // The child may also have inherited handles that another thread's spawn made inheritable at the same time.
         assert!(leaked_kinds(child).contains(&ObjectKind::Event), "{audit}");
     }
 }
 
-fn starts_some_that_die_at_once(_: &[String]) {
+fn kills_children_at_once(_: &[String]) {
     let _event = leaking();
     for _ in 0..10 {
         let mut child = in_role_of_std("sleeps", &[]).spawn().unwrap();
@@ -214,10 +214,11 @@ fn starts_some_that_die_at_once(_: &[String]) {
     }
 }
 
-fn children_that_die_at_once_are_seen() {
-    let audit = Audit::new(in_role_of_std("starts_some_that_die_at_once", &[])).run(LONG).unwrap();
+fn audit_handles_children_killed_at_start() {
+    let audit = Audit::new(in_role_of_std("kills_children_at_once", &[])).run(LONG).unwrap();
     assert!(audit.status.success(), "{audit}");
-    // One that is killed while the kernel is asked about it is said to be so, and on Linux one can be killed before that.
+    // The audit reports a child as incomplete if the child is killed while the kernel is queried. On Linux, a child can
+    // be killed before the audit sees it.
     let seen = audit.processes.len() - 1;
     assert!(seen <= 10, "{audit}");
     for child in &audit.processes[1..] {
@@ -225,7 +226,7 @@ fn children_that_die_at_once_are_seen() {
     }
 }
 
-fn each_process_stands_still_while_it_is_looked_at() {
+fn audited_process_is_stopped_while_watched() {
     let seen = Mutex::new(Vec::new());
     let look = |started: &AuditedProcess| {
         let values: Vec<u32> = started.handles.iter().map(|(entry, _)| entry.value().get()).collect();
@@ -237,7 +238,7 @@ fn each_process_stands_still_while_it_is_looked_at() {
         };
         let before = there();
         std::thread::sleep(Duration::from_millis(200));
-        assert_eq!(before, there(), "it runs");
+        assert_eq!(before, there(), "the process is running");
         assert_eq!(values, before.iter().map(|entry| entry.value).collect::<Vec<_>>());
         let access = |entry: &HandleEntry| entry.access();
         let accesses: Vec<u32> = started.handles.iter().map(|(entry, _)| access(entry)).collect();
@@ -250,11 +251,11 @@ fn each_process_stands_still_while_it_is_looked_at() {
     assert_eq!((ids.len(), seen.into_inner().unwrap()), (2, ids));
 }
 
-fn a_program_that_is_not_there_is_an_error() {
+fn audit_fails_if_program_is_missing() {
     let handles = table::count();
-    // By its path, because what is found in PATH can be forbidden instead.
+    // A path, because a program that is searched in PATH may fail with "permission denied" instead.
     let program = std::env::temp_dir().join("no such program, really");
-    // Often, because two wait for a child that can't become the program, and one of them must not.
+    // Many times, because two waits compete for a child that failed to exec, and the audit's own wait must win.
     for _ in 0..100 {
         match Audit::new(Command::new(&program)).run(LONG) {
             Err(error @ Error::System { .. }) => {
@@ -267,7 +268,7 @@ fn a_program_that_is_not_there_is_an_error() {
     assert_eq!(table::count(), handles);
 }
 
-fn a_stream_that_is_a_pipe_to_here_is_refused() {
+fn audit_rejects_piped_streams() {
     let mut command = in_role_of_std("sleeps", &[]);
     command.stdin(Stdio::piped());
     let begun = Instant::now();
@@ -277,23 +278,23 @@ fn a_stream_that_is_a_pipe_to_here_is_refused() {
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn starts_one_that_stays(_: &[String]) {
+fn has_a_sleeping_child(_: &[String]) {
     in_role_of_std("sleeps", &[]).spawn().unwrap().wait().unwrap();
 }
 
-fn are_gone(processes: &[u32]) {
+fn assert_have_exited(processes: &[u32]) {
     for process in processes {
-        assert!(table::ends_within(*process, 0), "process {process} is left");
+        assert!(table::ends_within(*process, 0), "process {process} is still running");
     }
     assert_eq!(table::children_of(std::process::id()), [], "waited for");
 }
 
-fn at_the_deadline_nothing_is_left() {
+fn timed_out_audit_leaves_no_process_or_handle() {
     let handles = table::count();
     let seen = Mutex::new(Vec::new());
     let time = Duration::from_secs(3);
     let begun = Instant::now();
-    let outcome = Audit::new(in_role_of_std("starts_one_that_stays", &[]))
+    let outcome = Audit::new(in_role_of_std("has_a_sleeping_child", &[]))
         .watch(|started| seen.lock().unwrap().push(started.id))
         .run(time);
     match outcome {
@@ -303,20 +304,20 @@ fn at_the_deadline_nothing_is_left() {
     assert!((time..time + Duration::from_secs(10)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     let seen = seen.into_inner().unwrap();
     assert_eq!(seen.len(), 2);
-    are_gone(&seen);
+    assert_have_exited(&seen);
     assert_eq!(table::count(), handles);
-    // Of one that hasn't even begun, nothing is left either.
+    // An audit that times out before the program begins leaves nothing behind either.
     let outcome = Audit::new(in_role_of_std("sleeps", &[])).run(Duration::ZERO);
     assert!(matches!(outcome, Err(Error::TimedOut { .. })), "{outcome:?}");
-    are_gone(&[]);
+    assert_have_exited(&[]);
 }
 
-fn if_what_watches_panics_nothing_is_left() {
-    // What the first panic needs stays.
+fn panicking_watcher_leaves_no_process_or_handle() {
+    // The first panic of a process allocates handles that stay open.
     let _ = catch_unwind(|| panic!("the first"));
     let handles = table::count();
     let seen = Mutex::new(Vec::new());
-    let auditing = Audit::new(in_role_of_std("starts_one_that_stays", &[])).watch(|started| {
+    let auditing = Audit::new(in_role_of_std("has_a_sleeping_child", &[])).watch(|started| {
         let mut seen = seen.lock().unwrap();
         seen.push(started.id);
         if seen.len() == 2 {
@@ -326,13 +327,13 @@ fn if_what_watches_panics_nothing_is_left() {
     });
     let outcome = catch_unwind(AssertUnwindSafe(|| auditing.run(LONG)));
     assert_eq!(outcome.unwrap_err().downcast_ref::<&str>(), Some(&"on purpose"));
-    are_gone(&seen.into_inner().unwrap());
+    assert_have_exited(&seen.into_inner().unwrap());
     assert_eq!(table::count(), handles);
 }
 
-/// Audits, and tells whoever has started this which processes there are.
-fn audits_one_that_stays(_: &[String]) {
-    let audited = Audit::new(in_role_of_std("starts_one_that_stays", &[]))
+/// Runs an audit, and reports the processes that it sees to the process that started this one.
+fn audits_a_sleeping_child(_: &[String]) {
+    let audited = Audit::new(in_role_of_std("has_a_sleeping_child", &[]))
         .watch(|started| {
             use std::io::Write;
             println!("{}", started.id);
@@ -342,9 +343,9 @@ fn audits_one_that_stays(_: &[String]) {
     panic!("{audited:?}");
 }
 
-fn if_the_auditing_process_is_killed_nothing_is_left() {
+fn killed_auditor_leaves_no_process() {
     use std::io::{BufRead, BufReader};
-    let mut auditor = in_role_of_std("audits_one_that_stays", &[]);
+    let mut auditor = in_role_of_std("audits_a_sleeping_child", &[]);
     let mut auditor = auditor.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(auditor.stdout.take().unwrap()).lines();
     let ids: Vec<u32> = lines.take(2).map(|line| line.unwrap().trim().parse().unwrap()).collect();
@@ -354,11 +355,11 @@ fn if_the_auditing_process_is_killed_nothing_is_left() {
     auditor.kill().unwrap();
     auditor.wait().unwrap();
     for id in ids {
-        assert!(table::ends_within(id, 5000), "process {id} is left");
+        assert!(table::ends_within(id, 5000), "process {id} is still running");
     }
 }
 
-fn ends_in_a_way(arguments: &[String]) {
+fn exits_as_argument_says(arguments: &[String]) {
     match arguments[0].as_str() {
         "with 0" => {}
         "with 7" => std::process::exit(7),
@@ -373,10 +374,10 @@ fn ends_in_a_way(arguments: &[String]) {
     }
 }
 
-fn the_status_is_the_one_without_an_audit() {
+fn audited_program_has_same_exit_status() {
     for way in ["with 0", "with 7", "by a panic", "by an abort", "killed", "by a fault"] {
         let quiet = || {
-            let mut command = in_role_of_std("ends_in_a_way", &[way]);
+            let mut command = in_role_of_std("exits_as_argument_says", &[way]);
             command.stderr(Stdio::null());
             command
         };
@@ -387,23 +388,23 @@ fn the_status_is_the_one_without_an_audit() {
     }
 }
 
-/// Says something, also with the help of another process.
-fn speaks(arguments: &[String]) {
+/// Writes to both streams and starts another process.
+fn writes_output(arguments: &[String]) {
     println!("first {arguments:?}");
     eprintln!("an error");
-    run_to_its_end(&mut in_role_of_std("ends", &[]));
-    let output = in_role_of_std("speaks_no_more", &[]).stdin(Stdio::null()).output().unwrap();
+    run_to_its_end(&mut in_role_of_std("exits", &[]));
+    let output = in_role_of_std("no_such_role", &[]).stdin(Stdio::null()).output().unwrap();
     println!("then {} {}", output.status, output.stdout.len());
     println!("{:?}", std::io::read_to_string(std::io::stdin()).unwrap());
     std::process::exit(3);
 }
 
-fn the_output_is_the_one_without_an_audit() {
+fn audited_program_has_same_output() {
     let base = std::env::temp_dir().join(format!("handover-audit-{}", std::process::id()));
     let [input, out, err] = ["in", "out", "err"].map(|part| base.with_extension(part));
     std::fs::write(&input, "what is read").unwrap();
     let run = |audited: bool| {
-        let mut command = in_role_of_std("speaks", &["ä ö", "\"x\""]);
+        let mut command = in_role_of_std("writes_output", &["ä ö", "\"x\""]);
         command
             .stdin(std::fs::File::open(&input).unwrap())
             .stdout(std::fs::File::create(&out).unwrap())
@@ -421,8 +422,8 @@ fn the_output_is_the_one_without_an_audit() {
     }
 }
 
-fn other_children_are_left_alone() {
-    let start = || in_role_of_std("ends_in_a_way", &["with 7"]).spawn().unwrap();
+fn audit_ignores_other_children() {
+    let start = || in_role_of_std("exits_as_argument_says", &["with 7"]).spawn().unwrap();
     let mut before = start();
     assert!(table::ends_within(before.id(), 20_000));
     let (mut stays, during) = (in_role_of_std("sleeps", &[]).spawn().unwrap(), Mutex::new(None));
@@ -442,7 +443,7 @@ fn other_children_are_left_alone() {
     stays.wait().unwrap();
 }
 
-fn an_audit_costs_no_handle() {
+fn audit_leaks_no_handles() {
     audit("leaks_to_a_child", &[]);
     let handles = table::count();
     for _ in 0..5 {
@@ -452,7 +453,7 @@ fn an_audit_costs_no_handle() {
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn two_audits_at_once_are_apart() {
+fn concurrent_audits_are_independent() {
     let (one, other) = std::thread::scope(|scope| {
         let one = scope.spawn(|| audit("leaks_to_a_child", &[]));
         let other = scope.spawn(|| audit("has_descendants", &["2"]));

@@ -1,4 +1,5 @@
-//! `Command` does what std's does: arguments, environments, streams, directories, programs. And what std's doesn't.
+//! Tests of `Command` as std's counterpart (arguments, environments, streams, directories, programs), and of what it
+//! adds to std's.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -14,34 +15,34 @@ const SOON: Duration = Duration::from_secs(20);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            arguments_arrive_as_they_are_in_rust_and_in_c,
-            variables_arrive_as_they_are,
-            a_cleared_environment_has_only_what_is_needed,
-            a_handles_number_can_be_an_argument_or_a_variable,
-            what_cannot_be_passed_is_refused,
-            a_program_is_not_looked_for_in_the_current_directory,
-            a_program_is_looked_for_in_the_childs_path,
-            a_program_that_is_none_costs_nothing,
-            what_is_looked_at_does_not_depend_on_other_variables,
-            the_current_directory_is_the_childs,
-            streams_can_be_files_handles_and_each_other,
-            a_child_that_fills_one_stream_is_not_stuck,
-            the_input_of_output_is_empty,
-            a_listed_object_can_be_a_stream_too,
-            usable_if_and_only_if_listed,
-            canaries_of_each_kind_stay,
-            the_builder_says_what_it_was_told,
-            changing_the_import_is_enough,
+            arguments_arrive_unchanged_in_rust_and_c,
+            variables_arrive_unchanged,
+            env_clear_keeps_only_required_variables,
+            handle_value_can_be_argument_or_variable,
+            spawn_rejects_invalid_input,
+            program_is_not_searched_in_current_directory,
+            program_is_searched_in_childs_path,
+            spawning_invalid_program_leaks_no_handles,
+            program_search_ignores_other_variables,
+            current_dir_applies_to_child,
+            streams_can_be_files_handles_and_other_childrens_pipes,
+            output_reads_both_streams_concurrently,
+            output_gives_empty_input,
+            listed_object_can_also_be_a_stream,
+            object_is_usable_only_if_listed,
+            inheritable_objects_of_each_kind_do_not_leak,
+            getters_return_what_was_set,
+            std_program_works_with_changed_import,
         ],
         tests![
-            says_its_arguments,
-            says_where_it_is,
+            prints_arguments,
+            prints_current_dir,
             floods,
             reads_all,
             echoes,
             writes_to_both_and_to_the_object,
             sleeps,
-            sets_the_event_if_it_can,
+            tries_to_set_the_event,
         ],
     )
 }
@@ -59,15 +60,15 @@ fn out(command: &mut Command<'_>) -> String {
     text.replace("\r\n", "\n")
 }
 
-/// A C program that says what it got.
-fn speaker<'a>() -> Command<'a> {
+/// Returns a command for the C program that prints its arguments and its environment.
+fn argument_printer<'a>() -> Command<'a> {
     let (program, arguments) = bare("says_what_it_got");
     let mut command = Command::new(program);
     command.args(arguments);
     command
 }
 
-/// What a C program has got, decoded.
+/// Returns the decoded arguments or variables that the C program prints.
 fn said_in_c(command: &mut Command<'_>, what: &str) -> Vec<OsString> {
     out(command)
         .lines()
@@ -76,11 +77,11 @@ fn said_in_c(command: &mut Command<'_>, what: &str) -> Vec<OsString> {
         .collect()
 }
 
-fn says_its_arguments(arguments: &[String]) {
+fn prints_arguments(arguments: &[String]) {
     print!("{}", arguments.join("\n"));
 }
 
-fn arguments_arrive_as_they_are_in_rust_and_in_c() {
+fn arguments_arrive_unchanged_in_rust_and_c() {
     let arguments = [
         "",
         " ",
@@ -115,20 +116,20 @@ fn arguments_arrive_as_they_are_in_rust_and_in_c() {
         "--",
         "/c",
     ];
-    let in_c = said_in_c(speaker().args(arguments), "arg");
+    let in_c = said_in_c(argument_printer().args(arguments), "arg");
     assert_eq!(in_c, arguments.map(OsString::from));
-    let in_rust = out(in_role("says_its_arguments").args(arguments));
+    let in_rust = out(in_role("prints_arguments").args(arguments));
     assert_eq!(in_rust.split('\n').collect::<Vec<_>>(), arguments);
-    // What isn't text can be a legal argument.
+    // An argument needn't be valid Unicode.
     let not_text = expect::not_text();
-    assert_eq!(said_in_c(speaker().arg(&not_text), "arg"), [not_text]);
+    assert_eq!(said_in_c(argument_printer().arg(&not_text), "arg"), [not_text]);
 }
 
 fn variables(command: &mut Command<'_>) -> BTreeMap<OsString, OsString> {
     let split = |text: OsString| {
         let hex = expect::to_hex(&text);
         let equals = expect::to_hex("=".as_ref());
-        // On Windows a name can begin with one.
+        // On Windows, a variable's name can begin with `=`.
         let places = (equals.len()..hex.len()).step_by(equals.len());
         let at = places.into_iter().find(|at| hex[*at..].starts_with(&equals)).unwrap();
         (expect::from_hex(&hex[..at]), expect::from_hex(&hex[at + equals.len()..]))
@@ -136,10 +137,10 @@ fn variables(command: &mut Command<'_>) -> BTreeMap<OsString, OsString> {
     said_in_c(command, "env").into_iter().map(split).collect()
 }
 
-fn variables_arrive_as_they_are() {
+fn variables_arrive_unchanged() {
     let long = "x".repeat(30_000);
     let pairs = [("EMPTY", ""), ("SPACES", " a b "), ("EQUALS", "a=b=c"), ("Ünï", "日本🦀"), ("LONG", &long)];
-    let mut command = speaker();
+    let mut command = argument_printer();
     command.envs(pairs).env("GONE", "1").env_remove("GONE").env("TWICE", "once").env("TWICE", "twice");
     let got = variables(&mut command);
     for (name, value) in pairs {
@@ -147,46 +148,46 @@ fn variables_arrive_as_they_are() {
     }
     assert!(!got.contains_key(OsStr::new("GONE")));
     assert_eq!(got.get(OsStr::new("TWICE")), Some(&OsString::from("twice")));
-    // The rest is copied.
+    // All other variables are copied.
     let ours: BTreeMap<_, _> = std::env::vars_os().collect();
     let other = |name: &OsStr| pairs.iter().all(|(own, _)| name != *own);
     assert!(ours.len() > 3);
     for (name, value) in ours.iter().filter(|(name, _)| other(name)) {
         assert_eq!(got.get(name), Some(value), "{name:?}");
     }
-    // A process that got a manifest doesn't pass it on.
+    // A process doesn't pass its own manifest on.
     assert!(!got.contains_key(OsStr::new("HANDOVER_INHERITED")));
 }
 
-fn a_cleared_environment_has_only_what_is_needed() {
-    let mut command = speaker();
+fn env_clear_keeps_only_required_variables() {
+    let mut command = argument_printer();
     let names = |command: &mut Command<'_>| -> Vec<String> {
         let names = variables(command).into_keys().map(|name| name.into_string().unwrap().to_uppercase());
-        // Wine adds some of its own to every process.
+        // Wine adds variables to each process.
         names.filter(|name| !name.starts_with("WINE") && name != "SYSTEMDRIVE").collect()
     };
     assert_eq!(names(command.env("BEFORE", "1").env_clear()), expect::NEEDED_VARIABLES);
     assert_eq!(names(command.env("AFTER", "1")), [&["AFTER"], expect::NEEDED_VARIABLES].concat());
 }
 
-fn a_handles_number_can_be_an_argument_or_a_variable() {
+fn handle_value_can_be_argument_or_variable() {
     let event = Event::manual_reset().unwrap();
-    let mut command = speaker();
+    let mut command = argument_printer();
     command.inherit("ready", &event).arg_handle("--event={ready}").env_handle("READY", "{ready}");
     let text = out(&mut command);
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     child.wait_timeout(SOON).unwrap();
     let number = child.inherited_handles().next().unwrap().1;
     let hex = |text: &str| expect::to_hex(text.as_ref());
-    // Which number it is differs from spawn to spawn; that it is one and the same is seen in one spawn.
+    // The value differs from spawn to spawn, so the argument and the variable of one spawn are compared.
     let argument = text.lines().find(|line| line.starts_with("arg ")).unwrap();
     let digits = argument.strip_prefix(&format!("arg {}", hex("--event="))).unwrap();
     assert!(text.contains(&format!("env {}{digits}\n", hex("READY="))), "{text}");
     assert!(number.get() > 0);
 }
 
-fn what_cannot_be_passed_is_refused() {
-    let new = speaker;
+fn spawn_rejects_invalid_input() {
+    let new = argument_printer;
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     for (outcome, part) in [
@@ -194,10 +195,10 @@ fn what_cannot_be_passed_is_refused() {
         (new().env("A", "a\0b").spawn(), "NUL"),
         (new().env("A\0", "b").spawn(), "NUL"),
         (new().env("", "b").spawn(), "no name"),
-        (new().env("A=B", "b").spawn(), "= in it"),
+        (new().env("A=B", "b").spawn(), "contains ="),
         (new().current_dir("a\0b").spawn(), "NUL"),
         (new().env_handle("A", "{other}").spawn(), "no object of that name"),
-        (new().env_handle("A=B", "b").spawn(), "= in it"),
+        (new().env_handle("A=B", "b").spawn(), "contains ="),
         (new().inherit("n".repeat(33_000), &event).spawn(), "use shorter ones"),
         (Command::new("").spawn(), "is empty"),
         (Command::new("a\0b").spawn(), "NUL"),
@@ -212,7 +213,7 @@ fn what_cannot_be_passed_is_refused() {
     assert_eq!(table::count(), before);
 }
 
-/// A folder of its own for one test, gone with it.
+/// A test's own folder, removed on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -222,7 +223,7 @@ impl Folder {
         Self(path)
     }
 
-    /// This program, under another name in there.
+    /// Copies this program into the folder under another name.
     fn with_program(&self, name: &str) -> &Self {
         std::fs::copy(this_program(), self.0.join(name)).unwrap();
         self
@@ -235,7 +236,7 @@ impl Drop for Folder {
     }
 }
 
-fn a_program_is_not_looked_for_in_the_current_directory() {
+fn program_is_not_searched_in_current_directory() {
     let folder = Folder::new();
     let file = format!("only-here{}", std::env::consts::EXE_SUFFIX);
     folder.with_program(&file);
@@ -247,35 +248,35 @@ fn a_program_is_not_looked_for_in_the_current_directory() {
             assert!(matches!(outcome, Err(Error::ProgramNotFound { .. })), "{name} by {path:?}: {outcome:?}");
         }
     }
-    // A path is taken as it is.
+    // A path is used as it is.
     let path = std::path::Path::new(".").join(&file);
-    let found = out(Command::new(path).args(role("says_its_arguments", &["found"])));
+    let found = out(Command::new(path).args(role("prints_arguments", &["found"])));
     assert_eq!(found, "found");
-    // Out of the way, so that the folder can be removed.
+    // Leaves the folder, so that it can be removed.
     std::env::set_current_dir(std::env::temp_dir()).unwrap();
 }
 
-fn a_program_is_looked_for_in_the_childs_path() {
+fn program_is_searched_in_childs_path() {
     let folder = Folder::new();
     let file = format!("only-there{}", std::env::consts::EXE_SUFFIX);
     folder.with_program(&file).with_program("without extension");
     assert!(Command::new("only-there").spawn().is_err());
     for name in ["only-there", &file, "without extension"] {
         let mut command = Command::new(name);
-        command.env("PATH", &folder.0).args(role("says_its_arguments", &["found"]));
+        command.env("PATH", &folder.0).args(role("prints_arguments", &["found"]));
         assert_eq!(out(&mut command), "found", "{name}");
     }
     let outcome = Command::new(&folder.0).spawn();
     let is_refused =
         matches!(outcome, Err(Error::ProgramNotFound { .. } | Error::System { call: expect::START, .. }));
-    assert!(is_refused, "a folder is no program: {outcome:?}");
+    assert!(is_refused, "a folder is not a program: {outcome:?}");
 }
 
-fn a_program_that_is_none_costs_nothing() {
+fn spawning_invalid_program_leaks_no_handles() {
     let folder = Folder::new();
     let path = folder.0.join("text.exe");
     std::fs::write(&path, "not a program").unwrap();
-    // But allowed to be one, where that is said.
+    // On Linux, the file also needs execute permission.
     std::fs::set_permissions(&path, std::fs::metadata(this_program()).unwrap().permissions()).unwrap();
     let event = Event::manual_reset().unwrap();
     let mut command = Command::new(&path);
@@ -290,30 +291,30 @@ fn a_program_that_is_none_costs_nothing() {
     assert_eq!(table::count(), before);
 }
 
-fn what_is_looked_at_does_not_depend_on_other_variables() {
-    let looked_at = |command: &mut Command<'_>| match command.spawn() {
-        Err(Error::ProgramNotFound { searched: looked_at, .. }) => looked_at,
+fn program_search_ignores_other_variables() {
+    let searched = |command: &mut Command<'_>| match command.spawn() {
+        Err(Error::ProgramNotFound { searched, .. }) => searched,
         other => panic!("{other:?}"),
     };
-    let plain = looked_at(&mut Command::new("no-such-program"));
-    assert_eq!(looked_at(Command::new("no-such-program").env("X", "1")), plain);
+    let plain = searched(&mut Command::new("no-such-program"));
+    assert_eq!(searched(Command::new("no-such-program").env("X", "1")), plain);
     let first = std::env::temp_dir().join("first");
-    let with_path = looked_at(Command::new("no-such-program").env("PATH", &first));
+    let with_path = searched(Command::new("no-such-program").env("PATH", &first));
     let file = format!("no-such-program{}", std::env::consts::EXE_SUFFIX);
     assert_eq!(with_path[0], first.join(file));
 }
 
-fn says_where_it_is(_: &[String]) {
+fn prints_current_dir(_: &[String]) {
     print!("{}", std::env::current_dir().unwrap().display());
 }
 
-fn the_current_directory_is_the_childs() {
+fn current_dir_applies_to_child() {
     let folder = Folder::new();
-    let there = out(in_role("says_where_it_is").current_dir(&folder.0));
+    let there = out(in_role("prints_current_dir").current_dir(&folder.0));
     assert_eq!(std::path::Path::new(&there).file_name(), folder.0.file_name());
-    let outcome = in_role("says_where_it_is").current_dir(folder.0.join("missing")).spawn();
+    let outcome = in_role("prints_current_dir").current_dir(folder.0.join("missing")).spawn();
     match outcome {
-        Err(error @ Error::System { call: expect::CHANGE_FOLDER, .. }) => {
+        Err(error @ Error::System { call: expect::CHANGE_DIRECTORY, .. }) => {
             assert!(error.to_string().contains("missing"), "{error}");
         }
         other => panic!("{other:?}"),
@@ -328,7 +329,7 @@ fn echoes(_: &[String]) {
     eprint!("err {text}");
 }
 
-fn streams_can_be_files_handles_and_each_other() {
+fn streams_can_be_files_handles_and_other_childrens_pipes() {
     let folder = Folder::new();
     let (input, output) = (folder.0.join("in"), folder.0.join("out"));
     std::fs::write(&input, "text").unwrap();
@@ -341,7 +342,7 @@ fn streams_can_be_files_handles_and_each_other() {
     assert_eq!(written, "out texterr text");
     drop(command);
 
-    // One child's output is another's input.
+    // One child's output is another child's input.
     let mut first =
         in_role("echoes").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut second = in_role("echoes");
@@ -353,7 +354,7 @@ fn streams_can_be_files_handles_and_each_other() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "out out through");
     assert!(first.wait_timeout(SOON).unwrap().success());
 
-    // Each is the parent's output.
+    // The child's output streams are both the parent's standard output.
     let output = in_role("writes_to_both_and_to_the_object")
         .stdout(std::io::stdout())
         .stderr(std::io::stdout())
@@ -368,7 +369,7 @@ fn floods(_: &[String]) {
     std::io::stderr().write_all(&megabyte).unwrap();
 }
 
-fn a_child_that_fills_one_stream_is_not_stuck() {
+fn output_reads_both_streams_concurrently() {
     let output = in_role("floods").output().unwrap();
     assert!(output.status.success());
     assert_eq!((output.stdout.len(), output.stderr.len()), (1 << 20, 2 << 20));
@@ -380,7 +381,7 @@ fn reads_all(_: &[String]) {
     print!("{}", text.len());
 }
 
-fn the_input_of_output_is_empty() {
+fn output_gives_empty_input() {
     assert_eq!(out(&mut in_role("reads_all")), "0");
 }
 
@@ -394,7 +395,7 @@ fn writes_to_both_and_to_the_object(_: &[String]) {
     }
 }
 
-fn a_listed_object_can_be_a_stream_too() {
+fn listed_object_can_also_be_a_stream() {
     let folder = Folder::new();
     let path = folder.0.join("log");
     let file = std::fs::File::create(&path).unwrap();
@@ -413,28 +414,28 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn sets_the_event_if_it_can(arguments: &[String]) {
+fn tries_to_set_the_event(arguments: &[String]) {
     let outcome = HandleValue::from_arg(3).and_then(adopt::<Event>).and_then(|event| event.set());
     assert_eq!(arguments.len(), 1);
     print!("{}", outcome.is_ok());
 }
 
-fn usable_if_and_only_if_listed() {
+fn object_is_usable_only_if_listed() {
     for inheritable in [false, true] {
         let (event, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
         if inheritable {
             table::make_inheritable(&event);
         }
         let own = table::value(&event).to_string();
-        assert_eq!(out(in_role("sets_the_event_if_it_can").arg(&own)), "false", "nothing listed");
+        assert_eq!(out(in_role("tries_to_set_the_event").arg(&own)), "false", "nothing listed");
         assert_eq!(
-            out(in_role("sets_the_event_if_it_can").arg(&own).inherit("o", &other)),
+            out(in_role("tries_to_set_the_event").arg(&own).inherit("o", &other)),
             "false",
             "another listed"
         );
         assert!(!event.try_wait().unwrap());
         assert_eq!(
-            out(in_role("sets_the_event_if_it_can").arg_handle("{e}").inherit("e", &event)),
+            out(in_role("tries_to_set_the_event").arg_handle("{e}").inherit("e", &event)),
             "true",
             "listed"
         );
@@ -443,7 +444,7 @@ fn usable_if_and_only_if_listed() {
     }
 }
 
-fn canaries_of_each_kind_stay() {
+fn inheritable_objects_of_each_kind_do_not_leak() {
     let file = std::fs::File::open(this_program()).unwrap();
     let event = Event::manual_reset().unwrap();
     let mut canaries = vec![event.into(), file.into()];
@@ -459,9 +460,9 @@ fn canaries_of_each_kind_stay() {
     assert_eq!(leaked, all(1), "the control: std's builder lets all through");
 
     let listed = Event::manual_reset().unwrap();
-    for sealed in [false, true] {
+    for race_free in [false, true] {
         let mut command = in_role("sleeps");
-        if sealed {
+        if race_free {
             command.race_free();
         }
         assert_eq!(has(command.spawn().unwrap().id()), all(0));
@@ -471,7 +472,7 @@ fn canaries_of_each_kind_stay() {
     }
 }
 
-fn the_builder_says_what_it_was_told() {
+fn getters_return_what_was_set() {
     let mut command = Command::new("worker");
     command.arg("a").arg("b c").arg_handle("{d}").current_dir("here");
     command.env("FIRST", "1").env("LATER", "1").env_remove("GONE").env("LATER", "2");
@@ -488,7 +489,7 @@ fn the_builder_says_what_it_was_told() {
     assert_eq!(command.get_envs().collect::<Vec<_>>(), [(text("AFTER"), Some(text("3")))]);
 }
 
-/// A small real program, once with std's builder and once with ours: nothing but the import differs.
+/// A small program, compiled once with std's `Command` and once with this crate's; only the import differs.
 macro_rules! line_counter {
     ($name:ident from $($krate:ident)::+) => {
         mod $name {
@@ -521,7 +522,7 @@ macro_rules! line_counter {
 line_counter!(with_std from std::process);
 line_counter!(with_ours from handover);
 
-fn changing_the_import_is_enough() {
+fn std_program_works_with_changed_import() {
     let (program, role) = (this_program(), role("echoes", &[]));
     let std = with_std::run(&program, &role, "one\ntwo\n").unwrap();
     let ours = with_ours::run(&program, &role, "one\ntwo\n").unwrap();

@@ -1,4 +1,5 @@
-//! Messages between a parent and its child, both ways: what arrives, with which access, and what is left behind.
+//! Tests of channels between a parent and its child, in both directions: which objects arrive, with which access, and
+//! that no handles leak.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,32 +15,32 @@ const SOON: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            an_event_goes_there_and_back,
-            bytes_of_any_length_arrive,
-            every_kind_arrives_with_its_exact_access,
-            every_kind_comes_back_with_its_exact_access,
-            power_over_processes_must_be_allowed_by_name,
-            only_what_is_allowed_comes_in,
-            objects_are_taken_once_by_name_and_kind,
-            three_objects_of_which_the_third_is_bad,
-            two_hundred_and_fifty_three_objects_and_no_more,
-            what_no_message_can_hold_is_refused,
-            ten_thousand_messages_leave_nothing,
-            two_large_messages_cross,
-            one_thread_sends_while_another_receives,
-            receiving_has_a_deadline,
-            sending_has_a_deadline,
-            what_the_child_sends_last_arrives,
-            what_was_sent_before_a_deadline_arrives,
-            flushing_says_what_became_of_it_though_the_other_end_has_closed,
-            a_send_that_waits_leaves_the_receiver_its_turn,
-            what_is_never_fetched_is_closed,
-            a_channel_is_one_childs_alone,
-            sealed_children_have_channels,
+            event_travels_in_both_directions,
+            bytes_of_each_length_arrive,
+            each_kind_arrives_in_child_with_exact_access,
+            each_kind_arrives_in_parent_with_exact_access,
+            kinds_with_power_over_processes_must_be_allowed,
+            take_fails_for_kind_that_allow_only_excludes,
+            take_returns_each_object_once_by_name_and_kind,
+            failed_send_delivers_no_objects,
+            message_holds_at_most_253_objects,
+            send_rejects_invalid_messages,
+            ten_thousand_messages_leak_no_handles,
+            large_messages_in_both_directions_do_not_deadlock,
+            threads_can_send_and_receive_concurrently,
+            recv_times_out,
+            send_times_out_and_closes_objects,
+            last_message_of_exited_child_arrives,
+            messages_before_timed_out_send_arrive,
+            flush_reports_fetched_objects_after_peer_closed,
+            waiting_send_does_not_block_receivers,
+            unfetched_objects_are_closed,
+            channel_belongs_to_one_child,
+            race_free_child_has_channel,
         ],
         tests![
             echoes,
-            keeps_what_comes,
+            keeps_objects,
             sends_every_kind,
             sends_power,
             sends_large,
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
             sends_and_returns,
             sends_too_much,
             flushes_late,
-            speaks_before_it_reads,
+            sends_before_it_receives,
             asks_for_its_parent,
             has_no_channel,
             copies_its_environment,
@@ -61,7 +62,7 @@ fn channel_of(mut command: Command<'_>) -> (Child, Channel) {
     (child, channel)
 }
 
-/// This program in a role, and the channel to it.
+/// Starts this program in a role, with a channel.
 fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
     let mut command = Command::new(this_program());
     command.args(role(name, arguments));
@@ -72,7 +73,7 @@ fn parent() -> Channel {
     Channel::parent().expect("the parent has given a channel")
 }
 
-/// The next message, or the end.
+/// Returns the next message, or `None` if the peer has closed the channel.
 fn next(channel: &Channel) -> Option<handover::ReceivedMessage> {
     match channel.recv_timeout(SOON) {
         Ok(message) => Some(message),
@@ -81,12 +82,12 @@ fn next(channel: &Channel) -> Option<handover::ReceivedMessage> {
     }
 }
 
-fn ends_well(mut child: Child, channel: Channel) {
+fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-/// Sends back what comes, until the other end closes.
+/// Sends each received message back, until the peer closes.
 fn echoes(_: &[String]) {
     let channel = parent();
     while let Some(mut message) = next(&channel) {
@@ -100,7 +101,7 @@ fn echoes(_: &[String]) {
     }
 }
 
-fn an_event_goes_there_and_back() {
+fn event_travels_in_both_directions() {
     let event = Event::manual_reset().unwrap();
     let (child, channel) = in_role("echoes", &[]);
     assert_eq!(channel.peer().map(Process::id), Some(child.id()));
@@ -111,10 +112,10 @@ fn an_event_goes_there_and_back() {
     assert!(!table::is_inheritable(&copy));
     copy.set().unwrap();
     assert!(event.try_wait().unwrap());
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn bytes_of_any_length_arrive() {
+fn bytes_of_each_length_arrive() {
     let (child, channel) = in_role("echoes", &[]);
     for length in [0, 1, 19, 4095, 4096, 65_535, 65_536, 65_537, 1_000_003, Channel::MAX_BYTES] {
         let bytes: Vec<u8> = (0..length).map(|place| u8::try_from(place % 251).unwrap()).collect();
@@ -123,10 +124,10 @@ fn bytes_of_any_length_arrive() {
     }
     channel.send("text").unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"text");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-/// One of each kind that a program can make, and what each travels with.
+/// One object of each kind, for a message.
 struct Zoo {
     event: Event,
     file: std::fs::File,
@@ -175,7 +176,7 @@ impl Zoo {
     }
 }
 
-/// An object, the access and the kind with which it is to arrive, and its value here.
+/// An object, its handle value in this process, and the access and kind with which it must arrive.
 struct Animal<'a> {
     name: &'static str,
     share: BorrowedObject<'a>,
@@ -184,8 +185,8 @@ struct Animal<'a> {
     value: u32,
 }
 
-/// Keeps the objects that come and says under which values, by name.
-fn keeps_what_comes(_: &[String]) {
+/// Keeps the received objects, and reports their handle values by name.
+fn keeps_objects(_: &[String]) {
     let channel = parent();
     let mut kept: Vec<OwnedHandle> = Vec::new();
     while let Some(mut message) = next(&channel) {
@@ -209,9 +210,9 @@ fn values(said: &[u8]) -> Vec<(String, u32)> {
     said.lines().map(pair).collect()
 }
 
-fn every_kind_arrives_with_its_exact_access() {
+fn each_kind_arrives_in_child_with_exact_access() {
     let zoo = Zoo::new();
-    let (child, channel) = in_role("keeps_what_comes", &[]);
+    let (child, channel) = in_role("keeps_objects", &[]);
     channel.send(zoo.message()).unwrap();
     let said = values(channel.recv_timeout(SOON).unwrap().bytes());
     let sent = zoo.all();
@@ -226,17 +227,17 @@ fn every_kind_arrives_with_its_exact_access() {
     for (name, object, _) in &zoo.others {
         assert_eq!(table::values_of(object, child.id()), [value(name)], "{name}");
     }
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-/// Sends one of each kind, says what it has, and waits.
+/// Sends one object of each kind, reports its own handle values and access, and waits.
 fn sends_every_kind(_: &[String]) {
     let channel = parent();
     let zoo = Zoo::new();
     let before = table::count();
     channel.send(zoo.message()).unwrap();
     channel.flush(SOON).unwrap();
-    assert_eq!(table::count(), before, "what was fetched is closed here");
+    assert_eq!(table::count(), before, "fetched objects are closed in the sender");
     let mut said = String::new();
     for Animal { name, access, value, .. } in zoo.all() {
         said += &format!("{name}={value}\n{name}={access}\n");
@@ -245,7 +246,7 @@ fn sends_every_kind(_: &[String]) {
     while next(&channel).is_some() {}
 }
 
-fn every_kind_comes_back_with_its_exact_access() {
+fn each_kind_arrives_in_parent_with_exact_access() {
     let (child, channel) = in_role("sends_every_kind", &[]);
     let before = table::count();
     let mut message = channel.recv_timeout(SOON).unwrap();
@@ -265,10 +266,10 @@ fn every_kind_comes_back_with_its_exact_access() {
     }
     drop(message);
     assert_eq!(table::count(), before);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-/// Sends what is power over a process, one a message.
+/// Sends objects that give power over a process, one in each message.
 fn sends_power(_: &[String]) {
     let channel = parent();
     for (name, object, _) in raw::power() {
@@ -278,7 +279,7 @@ fn sends_power(_: &[String]) {
     while next(&channel).is_some() {}
 }
 
-fn power_over_processes_must_be_allowed_by_name() {
+fn kinds_with_power_over_processes_must_be_allowed() {
     let power: Vec<_> = raw::power().into_iter().map(|(name, _, kind)| (name, kind)).collect();
     let (child, channel) = in_role("sends_power", &[]);
     let before = table::count();
@@ -290,13 +291,13 @@ fn power_over_processes_must_be_allowed_by_name() {
             }
             other => panic!("{kind:?}: {other:?}"),
         }
-        // What it is can be asked, and what came beside it can be taken.
+        // The kind can still be queried, and the other object of the message can be taken.
         assert_eq!(message.kind(name).unwrap(), kind);
         drop(message.take::<Event>("event").unwrap());
         drop(message);
-        assert_eq!(table::count(), before, "it doesn't stay");
+        assert_eq!(table::count(), before, "the object is closed with its message");
     }
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 
     let (child, channel) = in_role("sends_power", &[]);
     for (name, kind) in power {
@@ -306,10 +307,10 @@ fn power_over_processes_must_be_allowed_by_name() {
         drop(message.take::<OwnedHandle>(name).unwrap());
         drop(message.take::<Event>("event").unwrap());
     }
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn only_what_is_allowed_comes_in() {
+fn take_fails_for_kind_that_allow_only_excludes() {
     let (child, channel) = in_role("echoes", &[]);
     let (event, semaphore) = (Event::manual_reset().unwrap(), raw::semaphore());
     channel.allow_only([ObjectKind::Event]);
@@ -322,10 +323,10 @@ fn only_what_is_allowed_comes_in() {
     drop(message.take::<Event>("event").unwrap());
     drop(message);
     assert_eq!(table::count(), before);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn objects_are_taken_once_by_name_and_kind() {
+fn take_returns_each_object_once_by_name_and_kind() {
     let event = Event::manual_reset().unwrap();
     let (child, channel) = in_role("echoes", &[]);
     let before = table::count();
@@ -345,13 +346,13 @@ fn objects_are_taken_once_by_name_and_kind() {
         Err(Error::UnknownName { available: names, .. }) => assert_eq!(names, ["ready", "other"]),
         other => panic!("{other:?}"),
     }
-    assert_eq!(table::count(), before + 1, "what isn't taken is there still");
+    assert_eq!(table::count(), before + 1, "the untaken object is still open");
     drop(message);
     assert_eq!(table::count(), before);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn three_objects_of_which_the_third_is_bad() {
+fn failed_send_delivers_no_objects() {
     let event = Event::manual_reset().unwrap();
     let (child, channel) = in_role("echoes", &[]);
     let before = table::count();
@@ -368,15 +369,15 @@ fn three_objects_of_which_the_third_is_bad() {
     let error = with(table::closed_handle());
     assert!(matches!(error, Error::InvalidHandle { .. }), "{error:?}");
     names_it(error);
-    assert_eq!(table::values_of(&event, child.id()), [], "nothing is left in the child");
+    assert_eq!(table::values_of(&event, child.id()), [], "no handle is left in the child");
     assert_eq!(table::count(), before);
-    // The channel goes on as if nothing had been.
+    // The channel still works.
     channel.send(Message::new(b"good").with("one", &event)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn two_hundred_and_fifty_three_objects_and_no_more() {
+fn message_holds_at_most_253_objects() {
     assert_eq!(Channel::MAX_OBJECTS, 253);
     let events: Vec<Event> = (0..254).map(|_| Event::manual_reset().unwrap()).collect();
     let message = |count: usize| {
@@ -395,10 +396,10 @@ fn two_hundred_and_fifty_three_objects_and_no_more() {
     assert!(!events[1].try_wait().unwrap());
     drop(answer);
     assert_eq!(table::count(), before);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn what_no_message_can_hold_is_refused() {
+fn send_rejects_invalid_messages() {
     let event = Event::manual_reset().unwrap();
     let (child, channel) = in_role("echoes", &[]);
     let refused = |message: Message<'_>, part: &str| {
@@ -414,10 +415,10 @@ fn what_no_message_can_hold_is_refused() {
     assert_eq!(table::values_of(&event, child.id()), []);
     channel.send(Message::new(b"").with("n".repeat(255), &event)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn ten_thousand_messages_leave_nothing() {
+fn ten_thousand_messages_leak_no_handles() {
     let (event, semaphore) = (Event::manual_reset().unwrap(), raw::semaphore());
     let (child, channel) = in_role("echoes", &[]);
     let round = || {
@@ -427,21 +428,21 @@ fn ten_thousand_messages_leave_nothing() {
     for _ in 0..100 {
         round();
     }
-    // The child closes the last answer's duplicates a moment after it has come.
+    // The child closes the duplicates of the last answer shortly after sending it.
     let in_child = || table::of(child.id()).len();
     let theirs = settled(child.id());
     assert_eq!(table::values_of(&event, child.id()), []);
     let ours = table::count();
-    // Each round is a message there and one back.
+    // Each round sends two messages, one in each direction.
     for _ in 0..5000 {
         round();
     }
     assert_eq!(table::count(), ours);
     until("the child has as many as before", || in_child() == theirs);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-/// Sends a large message before it reads the one that comes.
+/// Sends a large message before it reads the large message from its parent.
 fn sends_large(_: &[String]) {
     let channel = parent();
     channel.send(vec![1; 8 << 20]).unwrap();
@@ -450,16 +451,16 @@ fn sends_large(_: &[String]) {
     channel.send(b"done").unwrap();
 }
 
-fn two_large_messages_cross() {
+fn large_messages_in_both_directions_do_not_deadlock() {
     let (child, channel) = in_role("sends_large", &[]);
     channel.send_timeout(vec![2; 8 << 20], SOON).unwrap();
     let message = channel.recv_timeout(SOON).unwrap();
     assert!(message.bytes().len() == 8 << 20 && message.bytes().iter().all(|byte| *byte == 1));
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"done");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn one_thread_sends_while_another_receives() {
+fn threads_can_send_and_receive_concurrently() {
     const MESSAGES: usize = 2000;
     let event = Event::manual_reset().unwrap();
     let (child, channel) = in_role("echoes", &[]);
@@ -467,7 +468,7 @@ fn one_thread_sends_while_another_receives() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0..MESSAGES {
-                // Now and then one that the pipe has no room for.
+                // Some messages are larger than the pipe's buffer.
                 let padding = if number % 200 == 0 { 100_000 } else { number % 100 };
                 let mut bytes = number.to_string().into_bytes();
                 bytes.resize(bytes.len() + padding, b' ');
@@ -481,10 +482,10 @@ fn one_thread_sends_while_another_receives() {
         }
     });
     drop(sender);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn receiving_has_a_deadline() {
+fn recv_times_out() {
     let (child, channel) = in_role("echoes", &[]);
     assert!(channel.try_recv().unwrap().is_none());
     let started = Instant::now();
@@ -494,7 +495,7 @@ fn receiving_has_a_deadline() {
         other => panic!("{other:?}"),
     }
     assert!(started.elapsed() >= time);
-    // While another thread waits, there is a deadline for one's turn as well.
+    // The timeout also covers the wait for another thread that is receiving.
     std::thread::scope(|scope| {
         scope.spawn(|| channel.recv_timeout(Duration::from_secs(1)).unwrap_err());
         std::thread::sleep(Duration::from_millis(100));
@@ -505,11 +506,11 @@ fn receiving_has_a_deadline() {
     channel.send(b"after").unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"after", "a deadline loses nothing");
     channel.send(b"soon").unwrap();
-    until("the answer is there", || match channel.try_recv().unwrap() {
+    until("the answer has arrived", || match channel.try_recv().unwrap() {
         Some(message) => message.bytes() == b"soon",
         None => false,
     });
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
 fn never_reads(_: &[String]) {
@@ -517,7 +518,7 @@ fn never_reads(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn sending_has_a_deadline() {
+fn send_times_out_and_closes_objects() {
     let event = Event::manual_reset().unwrap();
     let (child, channel) = in_role("never_reads", &[]);
     let before = table::count();
@@ -530,9 +531,9 @@ fn sending_has_a_deadline() {
     assert!(started.elapsed() >= Duration::from_millis(300));
     assert_eq!(table::values_of(&event, child.id()), [], "the object went back");
     assert_eq!(table::count(), before);
-    // Nothing can follow half a message.
+    // No message can follow a partial one.
     assert!(matches!(channel.send(b"more"), Err(Error::PartialSend { .. })));
-    assert!(channel.try_recv().unwrap().is_none(), "receiving goes on");
+    assert!(channel.try_recv().unwrap().is_none(), "receiving still works");
 }
 
 fn sends_and_returns(_: &[String]) {
@@ -542,7 +543,7 @@ fn sends_and_returns(_: &[String]) {
     channel.send(Message::new(b"last").with("event", &event)).unwrap();
 }
 
-fn what_the_child_sends_last_arrives() {
+fn last_message_of_exited_child_arrives() {
     let (mut child, channel) = in_role("sends_and_returns", &[]);
     std::thread::sleep(Duration::from_millis(500));
     let mut message = channel.recv_timeout(SOON).unwrap();
@@ -554,7 +555,7 @@ fn what_the_child_sends_last_arrives() {
     }
     assert!(child.wait_timeout(SOON).unwrap().success());
     assert_eq!(table::count(), before);
-    // And a child whose parent has closed doesn't wait for it.
+    // A child doesn't wait for its last message to be read if the parent has closed the channel.
     let (mut child, channel) = in_role("sends_and_returns", &[]);
     std::thread::sleep(Duration::from_millis(300));
     drop(channel);
@@ -563,13 +564,13 @@ fn what_the_child_sends_last_arrives() {
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
-/// Sends an event, and flushes when the parent has closed.
+/// Sends an event, and flushes once the parent has closed the channel.
 fn flushes_late(arguments: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
     channel.send(Message::new(b"").with("event", &event)).unwrap();
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    // It stays so, also once that was found out by other means.
+    // The result stays the same, also after a receive has found the channel closed.
     for _ in 0..2 {
         match channel.flush(SOON) {
             Ok(()) => assert_eq!(arguments, ["fetched"]),
@@ -580,7 +581,7 @@ fn flushes_late(arguments: &[String]) {
     }
 }
 
-fn flushing_says_what_became_of_it_though_the_other_end_has_closed() {
+fn flush_reports_fetched_objects_after_peer_closed() {
     use std::io::Write;
     for fate in ["fetched", "not fetched"] {
         let mut command = Command::new(this_program());
@@ -598,7 +599,7 @@ fn flushing_says_what_became_of_it_though_the_other_end_has_closed() {
     }
 }
 
-/// Sends an event, then more than anybody reads in time, and is asked how it goes.
+/// Sends an event, and then a message that is too large to be sent in time. Checks the errors of later calls.
 fn sends_too_much(arguments: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
@@ -611,12 +612,12 @@ fn sends_too_much(arguments: &[String]) {
     assert!(matches!(channel.send(b"more"), Err(Error::PartialSend { .. })));
     println!("late");
     if arguments == ["waits"] {
-        // The parent takes the first, or closes without it.
+        // The parent takes the first message, or closes without taking it.
         let end = channel.recv_timeout(SOON);
         assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
         let end = channel.flush(SOON);
         assert!(matches!(end, Ok(()) | Err(Error::Disconnected { .. })), "{end:?}");
-        assert_eq!(table::count(), before, "nothing is kept for nobody");
+        assert_eq!(table::count(), before, "no handle is kept for the closed peer");
         return;
     }
     channel.flush(SOON).unwrap();
@@ -633,13 +634,13 @@ fn too_much(arguments: &[&str]) -> (Child, Channel) {
     (child, channel)
 }
 
-fn what_was_sent_before_a_deadline_arrives() {
+fn messages_before_timed_out_send_arrive() {
     let (mut child, channel) = too_much(&[]);
     let before = table::count();
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"first");
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
-    // Half a message is nobody's fault, and not a broken rule.
+    // A partial message is not reported as a protocol error.
     let end = channel.recv_timeout(SOON);
     assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
     drop(message);
@@ -648,13 +649,13 @@ fn what_was_sent_before_a_deadline_arrives() {
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn what_is_never_fetched_is_closed() {
+fn unfetched_objects_are_closed() {
     let (child, channel) = too_much(&["waits"]);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-/// Speaks while its parent is sending, and reads only when it is told to.
-fn speaks_before_it_reads(_: &[String]) {
+/// Sends a message while its parent is sending, and receives only after the event is set.
+fn sends_before_it_receives(_: &[String]) {
     let channel = parent();
     let go_on: Event = handover::inherited().unwrap().take("go on").unwrap();
     std::thread::sleep(Duration::from_millis(300));
@@ -665,17 +666,17 @@ fn speaks_before_it_reads(_: &[String]) {
     assert!(next(&channel).is_none());
 }
 
-fn a_send_that_waits_leaves_the_receiver_its_turn() {
+fn waiting_send_does_not_block_receivers() {
     for way in 0..3 {
         let go_on = Event::manual_reset().unwrap();
         let mut command = Command::new(this_program());
-        command.args(role("speaks_before_it_reads", &[])).inherit("go on", &go_on);
+        command.args(role("sends_before_it_receives", &[])).inherit("go on", &go_on);
         let (child, channel) = channel_of(command);
         std::thread::scope(|scope| {
             scope.spawn(|| channel.send(vec![0; 1 << 20]).unwrap());
             std::thread::sleep(Duration::from_millis(100));
             if way == 2 {
-                // Read beside long ago; who comes only now gets it all the same.
+                // The message was read a while ago by the sending thread; a later receive still returns it.
                 std::thread::sleep(Duration::from_millis(700));
                 let time = Duration::from_millis(150);
                 assert_eq!(channel.recv_timeout(time).unwrap().bytes(), b"read this first");
@@ -687,7 +688,7 @@ fn a_send_that_waits_leaves_the_receiver_its_turn() {
             go_on.set().unwrap();
         });
         assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"thank you");
-        ends_well(child, channel);
+        assert_exits_successfully(child, channel);
     }
 }
 
@@ -695,9 +696,9 @@ fn asks_for_its_parent(_: &[String]) {
     let before = table::count();
     let channel = parent();
     assert!(matches!(Channel::parent(), Err(Error::AlreadyTaken { .. })));
-    assert_eq!(handover::inherited().unwrap().names(), ["event"], "the channel is no object of the user's");
+    assert_eq!(handover::inherited().unwrap().names(), ["event"], "the channel is not listed");
     assert_eq!(handover::leaked_handles().unwrap(), []);
-    // A child of its own gets nothing of it, by whatever way it is started.
+    // A child of this process can't use the channel, whether std's `Command` starts it or this crate's.
     let mut own = std::process::Command::new(this_program());
     assert!(own.args(role("copies_its_environment", &[])).status().unwrap().success());
     let mut own = Command::new(this_program());
@@ -716,7 +717,7 @@ fn has_no_channel(_: &[String]) {
     assert!(matches!(Channel::parent(), Err(Error::NoParentChannel { .. })));
 }
 
-fn a_channel_is_one_childs_alone() {
+fn channel_belongs_to_one_child() {
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     let mut command = Command::new(this_program());
@@ -725,30 +726,33 @@ fn a_channel_is_one_childs_alone() {
     assert_eq!(child.inherited_handles().map(|(name, _)| name).collect::<Vec<_>>(), ["event"]);
     let channel = child.take_channel().unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"asked");
-    ends_well(child, channel);
-    // One that never asks, and one whose channel nobody takes.
+    assert_exits_successfully(child, channel);
+    // A child that never takes its channel, and a parent that never takes it.
     let mut child = Command::new(this_program()).args(role("echoes", &[])).channel().spawn().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success(), "waiting closes the channel");
     drop(child);
     for reserved in weaker::RESERVED_NAMES {
         let mut command = Command::new(this_program());
         let refused = command.inherit(reserved, &event).channel().spawn().unwrap_err();
-        assert!(refused.to_string().contains("this crate's own"), "{refused}");
+        assert!(refused.to_string().contains("reserved for this crate"), "{refused}");
         let mut command = Command::new(this_program());
         let refused = command.channel().arg_handle(format!("{{{reserved}}}")).spawn().unwrap_err();
-        assert!(matches!(refused, Error::InvalidInput { .. }), "no number of it can be told: {refused:?}");
+        assert!(
+            matches!(refused, Error::InvalidInput { .. }),
+            "its handle value can't be used as an argument: {refused:?}"
+        );
     }
     assert!(Command::new("no such program").channel().spawn().is_err());
     assert_eq!(table::count(), before);
 }
 
-fn sealed_children_have_channels() {
+fn race_free_child_has_channel() {
     let event = Event::manual_reset().unwrap();
-    let mut sealed = Command::new(this_program());
-    sealed.args(role("echoes", &[])).race_free();
-    let (child, channel) = channel_of(sealed);
+    let mut race_free = Command::new(this_program());
+    race_free.args(role("echoes", &[])).race_free();
+    let (child, channel) = channel_of(race_free);
     channel.send(Message::new(b"go").with("event", &event)).unwrap();
     channel.recv_timeout(SOON).unwrap().take::<Event>("event").unwrap().set().unwrap();
     assert!(event.try_wait().unwrap());
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }

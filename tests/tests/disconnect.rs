@@ -1,5 +1,5 @@
-//! Ends of a channel that go away: killed, closed or returned, before, in the middle of and after a message. Nobody
-//! waits for them, and nothing is left behind.
+//! Tests of peers that disappear: killed, closed or returned, before, during and after a message. No wait hangs, and no
+//! handles leak.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::ExitCode;
@@ -9,30 +9,30 @@ use handover::{Channel, Child, Command, Error, Event, Message, Stdio};
 use handover_tests::{expect, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
-/// How long a wait for somebody who is gone may take; on this side of any deadline.
+/// The maximum time of a wait for a peer that has exited, well below each timeout.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_receiver_is_killed_before_it_reads,
-            a_receiver_is_killed_in_the_middle_of_a_message,
-            a_receiver_is_killed_after_it_has_read,
-            a_sender_is_killed_in_the_middle_of_a_message,
-            a_receiver_that_closes_unread_leaves_nothing,
-            whenever_a_receiver_closes_each_object_has_one_owner,
-            a_wait_for_a_message_ends_with_the_parent,
-            what_a_parent_sent_before_it_ended_arrives,
+            send_fails_if_receiver_is_killed_before_reading,
+            send_fails_if_receiver_is_killed_during_message,
+            recv_fails_if_peer_is_killed_after_reading,
+            recv_fails_if_sender_is_killed_during_message,
+            closing_receiver_closes_unread_objects,
+            each_object_has_one_owner_whenever_receiver_closes,
+            recv_fails_when_parent_exits,
+            messages_of_exited_parent_arrive,
         ],
         tests![
             never_reads,
             reads_one,
-            sends_for_ever,
+            sends_forever,
             closes_unread,
-            closes_at_any_moment,
-            a_parent,
+            closes_after_delay,
+            starts_a_child,
             waits_for_a_message,
-            comes_late,
+            receives_after_parent_exited,
         ],
     )
 }
@@ -55,7 +55,7 @@ fn line(child: &mut Child) -> String {
     line.trim_end().to_owned()
 }
 
-fn is_gone<T: std::fmt::Debug>(outcome: Result<T, Error>, child: &Child) {
+fn assert_process_exited<T: std::fmt::Debug>(outcome: Result<T, Error>, child: &Child) {
     match outcome {
         Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
         other => panic!("{other:?}"),
@@ -68,37 +68,37 @@ fn never_reads(_: &[String]) {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-fn a_receiver_is_killed_before_it_reads() {
+fn send_fails_if_receiver_is_killed_before_reading() {
     let event = Event::manual_reset().unwrap();
     let (mut child, channel) = in_role("never_reads", &[]);
     assert_eq!(line(&mut child), "here");
-    // A wait for the child would close it.
+    // Waiting for the child would close its input, and change the count of handles.
     drop(child.stdin.take());
     let before = table::count();
     for _ in 0..3 {
         channel.send(Message::new(b"").with("event", &event)).unwrap();
     }
     child.kill().unwrap();
-    // For a moment it may seem to go on as before; what is sent then goes with who would have read it.
-    until("it is gone", || match channel.send(Message::new(b"").with("event", &event)) {
+    // Shortly after the kill a send may still succeed; its message is lost with the receiver.
+    until("a send fails", || match channel.send(Message::new(b"").with("event", &event)) {
         Ok(()) => false,
         gone => {
-            is_gone(gone, &child);
+            assert_process_exited(gone, &child);
             true
         }
     });
-    // At once and later.
+    // Both right away and after the exit.
     for _ in 0..2 {
-        is_gone(channel.send(Message::new(b"").with("event", &event)), &child);
-        is_gone(channel.send(b"without objects"), &child);
-        is_gone(channel.recv(), &child);
-        is_gone(channel.try_recv(), &child);
+        assert_process_exited(channel.send(Message::new(b"").with("event", &event)), &child);
+        assert_process_exited(channel.send(b"without objects"), &child);
+        assert_process_exited(channel.recv(), &child);
+        assert_process_exited(channel.try_recv(), &child);
         assert_eq!(table::count(), before);
         child.wait_timeout(SOON).unwrap();
     }
 }
 
-/// Kills the child after this time, while something is done with the channel.
+/// Kills the child after this time, while `work` uses the channel.
 fn killed_during<T>(child: &mut Child, after: Duration, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let killer = scope.spawn(|| {
@@ -114,14 +114,14 @@ fn killed_during<T>(child: &mut Child, after: Duration, work: impl FnOnce() -> T
     })
 }
 
-fn a_receiver_is_killed_in_the_middle_of_a_message() {
+fn send_fails_if_receiver_is_killed_during_message() {
     let event = Event::manual_reset().unwrap();
     let (mut child, channel) = in_role("never_reads", &[]);
     assert_eq!(line(&mut child), "here");
     let before = table::count();
     let large = Message::new(vec![0; 4 << 20]).with("event", &event);
     let outcome = killed_during(&mut child, Duration::from_millis(300), || channel.send(large));
-    is_gone(outcome, &child);
+    assert_process_exited(outcome, &child);
     assert_eq!(table::count(), before);
 }
 
@@ -133,20 +133,20 @@ fn reads_one(_: &[String]) {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-fn a_receiver_is_killed_after_it_has_read() {
+fn recv_fails_if_peer_is_killed_after_reading() {
     let event = Event::manual_reset().unwrap();
     let (mut child, channel) = in_role("reads_one", &[]);
     let before = table::count();
     channel.send(Message::new(b"").with("event", &event)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read");
-    // While one thread waits for a message.
+    // One thread waits for a message.
     let outcome = killed_during(&mut child, Duration::from_millis(300), || channel.recv());
-    is_gone(outcome, &child);
-    is_gone(channel.send(Message::new(b"").with("event", &event)), &child);
+    assert_process_exited(outcome, &child);
+    assert_process_exited(channel.send(Message::new(b"").with("event", &event)), &child);
     assert_eq!(table::count(), before);
 }
 
-fn sends_for_ever(_: &[String]) {
+fn sends_forever(_: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
     loop {
@@ -154,13 +154,13 @@ fn sends_for_ever(_: &[String]) {
     }
 }
 
-fn a_sender_is_killed_in_the_middle_of_a_message() {
-    let (mut child, channel) = in_role("sends_for_ever", &[]);
+fn recv_fails_if_sender_is_killed_during_message() {
+    let (mut child, channel) = in_role("sends_forever", &[]);
     drop(child.stdin.take());
     let before = table::count();
     drop(channel.recv_timeout(SOON).unwrap());
     assert_eq!(table::count(), before);
-    // By now it waits for room in the pipe.
+    // The child now waits for room in the pipe.
     std::thread::sleep(Duration::from_millis(300));
     child.kill().unwrap();
     child.wait_timeout(SOON).unwrap();
@@ -170,7 +170,7 @@ fn a_sender_is_killed_in_the_middle_of_a_message() {
             other => break other,
         }
     };
-    is_gone(outcome, &child);
+    assert_process_exited(outcome, &child);
     assert_eq!(table::count(), before);
 }
 
@@ -183,7 +183,7 @@ fn closes_unread(_: &[String]) {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-fn a_receiver_that_closes_unread_leaves_nothing() {
+fn closing_receiver_closes_unread_objects() {
     let event = Event::manual_reset().unwrap();
     let (mut child, channel) = in_role("closes_unread", &[]);
     assert_eq!(line(&mut child), "here");
@@ -192,8 +192,8 @@ fn a_receiver_that_closes_unread_leaves_nothing() {
         let padding = vec![0; if number == 3 { 5000 } else { 10 }];
         channel.send(Message::new(padding).with("one", &event).with("two", &event)).unwrap();
     }
-    // Sent, and not received.
-    assert_eq!(table::values_of(&event, child.id()).len(), if expect::SENT_IS_THERE { 40 } else { 0 });
+    // The messages were sent and are not received.
+    assert_eq!(table::values_of(&event, child.id()).len(), if expect::SENT_IS_IN_TABLE { 40 } else { 0 });
     writeln!(child.stdin.as_mut().unwrap()).unwrap();
     assert_eq!(line(&mut child), "closed");
     assert_eq!(table::values_of(&event, child.id()), []);
@@ -208,8 +208,8 @@ fn a_receiver_that_closes_unread_leaves_nothing() {
     assert_eq!(table::count(), before);
 }
 
-/// Reads for a while, closes in the middle of it all, and lives on.
-fn closes_at_any_moment(arguments: &[String]) {
+/// Receives for a given time, closes the channel, and keeps running.
+fn closes_after_delay(arguments: &[String]) {
     let channel = parent();
     let until = Instant::now() + Duration::from_micros(arguments[0].parse().unwrap());
     println!("here");
@@ -221,11 +221,11 @@ fn closes_at_any_moment(arguments: &[String]) {
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 
-fn whenever_a_receiver_closes_each_object_has_one_owner() {
+fn each_object_has_one_owner_whenever_receiver_closes() {
     let event = Event::manual_reset().unwrap();
     for round in 0..25_u64 {
         let micros = round * 1371 % 20_000;
-        let (mut child, channel) = in_role("closes_at_any_moment", &[&micros.to_string()]);
+        let (mut child, channel) = in_role("closes_after_delay", &[&micros.to_string()]);
         assert_eq!(line(&mut child), "here");
         let mut sent = 0;
         let error = loop {
@@ -242,12 +242,13 @@ fn whenever_a_receiver_closes_each_object_has_one_owner() {
             "round {round}: closed after {micros} µs, {sent} were sent"
         );
         writeln!(child.stdin.as_mut().unwrap()).unwrap();
-        assert!(child.wait_timeout(SOON).unwrap().success(), "nobody has closed what isn't his");
+        assert!(child.wait_timeout(SOON).unwrap().success(), "the child has closed only its own handles");
     }
 }
 
-/// A process between the test and the one that it is about: it starts that one, says its id, and does what it is told.
-fn a_parent(arguments: &[String]) {
+/// A process between the test and the process under test: starts that process, prints its id, and exits or waits as its
+/// argument says.
+fn starts_a_child(arguments: &[String]) {
     let [role_of_child, then] = arguments else { panic!("{arguments:?}") };
     let mut command = Command::new(this_program());
     let this = std::process::id().to_string();
@@ -255,7 +256,7 @@ fn a_parent(arguments: &[String]) {
     let channel = child.take_channel().unwrap();
     println!("{}", child.id());
     if then == "waits" {
-        // Both say what they say on one stream.
+        // The message tells the child when to print, because both print to the same stream.
         channel.send(b"now you").unwrap();
         std::thread::sleep(Duration::from_secs(60));
     }
@@ -267,15 +268,15 @@ fn a_parent(arguments: &[String]) {
     }
 }
 
-/// Starts that, and says what the child of it says.
+/// Starts a parent with a child in this role, and returns the line that the child prints.
 fn with_parent(role_of_child: &str, then: &str, meanwhile: impl FnOnce(&mut Child)) -> String {
     let mut command = Command::new(this_program());
-    command.args(role("a_parent", &[role_of_child, then])).stdout(Stdio::piped()).kill_on_drop(true);
+    command.args(role("starts_a_child", &[role_of_child, then])).stdout(Stdio::piped()).kill_on_drop(true);
     let mut parent = command.spawn().unwrap();
     let child: u32 = line(&mut parent).parse().unwrap();
     meanwhile(&mut parent);
     let said = line(&mut parent);
-    until("the child has ended", || table::ends_within(child, 0));
+    until("the child has exited", || table::ends_within(child, 0));
     said
 }
 
@@ -300,13 +301,13 @@ fn waits_for_a_message(_: &[String]) {
     report(started, &channel.recv().unwrap_err());
 }
 
-fn a_wait_for_a_message_ends_with_the_parent() {
+fn recv_fails_when_parent_exits() {
     assert_eq!(with_parent("waits_for_a_message", "waits", killed), "gone");
 }
 
-fn comes_late(arguments: &[String]) {
+fn receives_after_parent_exited(arguments: &[String]) {
     let parent_id = arguments[0].parse().unwrap();
-    until("the parent has ended", || table::ends_within(parent_id, 0));
+    until("the parent has exited", || table::ends_within(parent_id, 0));
     let channel = parent();
     assert!(channel.peer().is_none_or(|peer| peer.has_exited().unwrap()));
     let mut message = channel.recv_timeout(SOON).unwrap();
@@ -321,7 +322,7 @@ fn comes_late(arguments: &[String]) {
     println!("arrived");
 }
 
-fn what_a_parent_sent_before_it_ended_arrives() {
-    assert_eq!(with_parent("comes_late", "returns", |_| {}), "arrived");
-    assert_eq!(with_parent("comes_late", "exits", |_| {}), "arrived");
+fn messages_of_exited_parent_arrive() {
+    assert_eq!(with_parent("receives_after_parent_exited", "returns", |_| {}), "arrived");
+    assert_eq!(with_parent("receives_after_parent_exited", "exits", |_| {}), "arrived");
 }

@@ -1,4 +1,4 @@
-//! Strategy 2 the other way: taking objects out of a process; and processes by id, with the rights asked for.
+//! Tests of taking objects out of another process, and of processes opened by id.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::ExitCode;
@@ -14,14 +14,14 @@ const SOON: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            the_very_object_is_pulled_and_the_other_keeps_its_own,
-            what_is_pulled_is_of_the_kind_expected,
-            what_is_not_open_over_there_is_refused,
-            a_process_that_has_ended_has_nothing_to_pull,
-            a_process_by_its_id_is_the_one,
-            a_process_that_has_another_identity_is_noticed,
+            duplicate_from_copies_object_and_leaves_original_open,
+            duplicate_from_checks_kind,
+            duplicate_from_fails_if_value_is_not_open,
+            duplicate_from_fails_after_process_exited,
+            open_by_id_returns_that_process,
+            open_exact_detects_reused_id,
         ],
-        tests![shows_objects, sleeps],
+        tests![prints_values, sleeps],
     )
 }
 
@@ -35,15 +35,15 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-/// Says the numbers of an event and a semaphore, and waits for the event; the input ends it.
-fn shows_objects(_: &[String]) {
+/// Prints the handle values of an event and a semaphore, waits for the event, and exits when its input is closed.
+fn prints_values(_: &[String]) {
     let event = Event::manual_reset().unwrap();
     let semaphore = raw::semaphore();
     println!("{} {}", HandleValue::of(&event).unwrap(), table::value(&semaphore));
-    event.wait_timeout(SOON).expect("the parent sets what it pulled");
+    event.wait_timeout(SOON).expect("the parent sets its copy of the event");
     println!("set");
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    event.reset().expect("nobody has closed it");
+    event.reset().expect("the event is still open");
     assert!(table::same_object(&semaphore, &semaphore));
 }
 
@@ -59,8 +59,8 @@ fn shown(child: &mut Child) -> (HandleValue, HandleValue) {
     (event.parse().unwrap(), semaphore.parse().unwrap())
 }
 
-fn the_very_object_is_pulled_and_the_other_keeps_its_own() {
-    let mut child = in_role("shows_objects");
+fn duplicate_from_copies_object_and_leaves_original_open() {
+    let mut child = in_role("prints_values");
     let (event, _) = shown(&mut child);
     let before = table::count();
     let copy: Event = child.process().duplicate_from(event).unwrap();
@@ -75,8 +75,8 @@ fn the_very_object_is_pulled_and_the_other_keeps_its_own() {
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn what_is_pulled_is_of_the_kind_expected() {
-    let mut child = in_role("shows_objects");
+fn duplicate_from_checks_kind() {
+    let mut child = in_role("prints_values");
     let (event, semaphore) = shown(&mut child);
     let before = table::count();
     match child.process().duplicate_from::<Event>(semaphore) {
@@ -99,8 +99,8 @@ fn what_is_pulled_is_of_the_kind_expected() {
     assert_eq!(table::count(), before);
 }
 
-fn what_is_not_open_over_there_is_refused() {
-    let mut child = in_role("shows_objects");
+fn duplicate_from_fails_if_value_is_not_open() {
+    let mut child = in_role("prints_values");
     shown(&mut child);
     let before = table::count();
     let value: HandleValue = "0x7fff0".parse().unwrap();
@@ -113,11 +113,11 @@ fn what_is_not_open_over_there_is_refused() {
     assert_eq!(table::count(), before);
 }
 
-fn a_process_that_has_ended_has_nothing_to_pull() {
-    let mut child = in_role("shows_objects");
+fn duplicate_from_fails_after_process_exited() {
+    let mut child = in_role("prints_values");
     let (event, _) = shown(&mut child);
     child.kill().unwrap();
-    // While it is ending it may have it still.
+    // A process that is exiting may still have the handle.
     let early = child.process().duplicate_from::<Event>(event).map(drop);
     assert!(matches!(early, Ok(()) | Err(Error::ProcessExited { .. })), "{early:?}");
     child.wait_timeout(SOON).unwrap();
@@ -129,9 +129,9 @@ fn a_process_that_has_ended_has_nothing_to_pull() {
     assert_eq!(table::count(), before);
 }
 
-fn a_process_by_its_id_is_the_one() {
+fn open_by_id_returns_that_process() {
     let mut child = in_role("sleeps");
-    // A wait closes it.
+    // Waiting for the child would close its input, and change the count of handles.
     drop(child.stdin.take());
     let before = table::count();
     let process = Process::open(child.id()).unwrap();
@@ -148,13 +148,13 @@ fn a_process_by_its_id_is_the_one() {
     assert_eq!(table::count(), before);
 }
 
-fn a_process_that_has_another_identity_is_noticed() {
+fn open_exact_detects_reused_id() {
     let child = in_role("sleeps");
     let identity = child.process().identity().unwrap();
-    // As it would come from another process, in text.
-    let told: ProcessIdentity = identity.to_string().parse().unwrap();
-    assert_eq!(Process::open_exact(told).unwrap().id(), child.id());
-    // Whoever has the id of a process that has ended was created later.
+    // Through text, as one process sends it to another.
+    let parsed: ProcessIdentity = identity.to_string().parse().unwrap();
+    assert_eq!(Process::open_exact(parsed).unwrap().id(), child.id());
+    // A process that reuses an id was created later than the process that had it before.
     let before = table::count();
     let reused: ProcessIdentity = format!("{}@{:x}", identity.id, identity.created - 1).parse().unwrap();
     match Process::open_exact(reused) {

@@ -1,4 +1,5 @@
-//! Each system call of a scenario fails in turn: an error comes, no process is left, no handle, no changed flag.
+//! Fault sweeps: each system call of a scenario fails in turn. Each failure is reported, and leaves no process, no
+//! handle and no changed flag.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,51 +10,51 @@ use handover::{
     Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, faults, wait_any,
 };
 use handover_tests::{
-    Sweep, adopt, bare, begun, end, events, expect, flags_are_as_before, in_role_of_std, names_the_call,
-    role, sweep, swept, table, tests, this_program, until, waits, weaker,
+    Sweep, adopt, assert_flags_unchanged, assert_names_call, bare, begun, end, events, expect,
+    in_role_of_std, role, sweep, swept, table, tests, this_program, until, waits, weaker,
 };
 
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_spawn_fails_at_each_call,
-            a_spawn_with_a_folder_and_variables_fails_at_each_call,
-            a_spawn_behind_another_child_fails_at_each_call,
-            a_sealed_spawn_fails_at_each_call,
-            a_spawn_of_a_child_that_ends_with_this_process_fails_at_each_call,
-            the_first_spawn_of_a_process_fails_at_each_call,
-            ending_a_child_fails_at_each_call,
-            an_adoption_fails_at_each_call,
-            a_told_handle_is_adopted_or_an_error_at_each_call,
-            what_leaked_in_is_kept_or_an_error_at_each_call,
-            pulling_fails_at_each_call,
-            opening_a_process_fails_at_each_call,
-            a_wait_fails_at_each_call,
-            creating_and_opening_fail_at_each_call,
-            a_view_fails_at_each_call,
-            a_look_into_tables_fails_at_each_call,
-            an_audit_fails_at_each_call,
-            a_spawn_with_a_channel_fails_at_each_call,
-            sending_and_receiving_fail_at_each_call,
-            a_child_that_sends_and_receives_fails_at_each_call,
-            listening_fails_at_each_call,
-            connecting_fails_at_each_call,
-            claiming_what_somebody_has_fails_at_each_call,
+            spawn_reports_each_failing_call,
+            spawn_with_directory_and_variables_reports_each_failing_call,
+            spawn_reading_another_childs_output_reports_each_failing_call,
+            race_free_spawn_reports_each_failing_call,
+            kill_with_parent_spawn_reports_each_failing_call,
+            first_spawn_reports_each_failing_call,
+            killing_a_child_reports_each_failing_call,
+            inherited_and_take_report_each_failing_call,
+            adopt_reports_each_failing_call,
+            clear_inherit_reports_each_failing_call,
+            duplicate_from_reports_each_failing_call,
+            opening_a_process_reports_each_failing_call,
+            wait_reports_each_failing_call,
+            creating_and_opening_report_each_failing_call,
+            views_and_setters_report_each_failing_call,
+            handle_table_reports_each_failing_call,
+            audit_reports_each_failing_call,
+            spawn_with_channel_reports_each_failing_call,
+            send_and_recv_report_each_failing_call,
+            send_and_recv_in_child_report_each_failing_call,
+            listener_reports_each_failing_call,
+            connect_reports_each_failing_call,
+            acquire_of_name_in_use_reports_each_failing_call,
         ],
         tests![
             adopts_with_faults,
-            adopts_a_told_handle,
-            keeps_with_faults,
-            spawns_first,
-            says_a_word,
+            adopts_from_arg,
+            clears_inherit_with_faults,
+            makes_first_spawn,
+            prints_a_word,
             repeats,
             echoes,
             talks_with_faults,
             connects,
             serves,
             waits,
-            ends_at_once,
-            has_claimed
+            exits_at_once,
+            holds_single_instance
         ],
     )
 }
@@ -72,32 +73,32 @@ fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
     command
 }
 
-fn a_spawn_fails_at_each_call() {
+fn spawn_reports_each_failing_call() {
     let (event, inheritable) = events();
-    // This process's own streams are asked for, too.
+    // A scenario that also duplicates this process's own streams.
     let inheriting =
         || forever(&event, &inheritable).stdin(Stdio::inherit()).stderr(Stdio::inherit()).spawn();
     sweep("spawn, with this process's streams", inheriting, end);
     sweep("spawn", || forever(&event, &inheritable).spawn(), end);
-    flags_are_as_before(&event, &inheritable);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
-fn a_spawn_with_a_folder_and_variables_fails_at_each_call() {
+fn spawn_with_directory_and_variables_reports_each_failing_call() {
     let (event, inheritable) = events();
     let spawn = || {
         let mut command = forever(&event, &inheritable);
         command.current_dir(".").env("ONE", "1").env_handle("EVENT", "{event}").spawn()
     };
     sweep("spawn, with a folder and variables", spawn, end);
-    // The file is looked for.
+    // A scenario that searches for the program's file.
     sweep("spawn, of a bare name", || Command::new(expect::BARE_NAME).stdin(Stdio::piped()).spawn(), end);
 }
 
-fn a_spawn_behind_another_child_fails_at_each_call() {
-    // What is passed on to the child is not read before there is one.
+fn spawn_reading_another_childs_output_reports_each_failing_call() {
+    // A failed spawn doesn't consume the stream that the child would have read.
     let (event, inheritable) = events();
     let mut first = Command::new(this_program());
-    let mut first = first.args(role("says_a_word", &[])).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = first.args(role("prints_a_word", &[])).stdout(Stdio::piped()).spawn().unwrap();
     let mut command = never_ends();
     command.inherit("event", &event).inherit("inheritable", &inheritable);
     command.stdin(first.stdout.take().unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -106,20 +107,20 @@ fn a_spawn_behind_another_child_fails_at_each_call() {
     const NAME: &str = "spawn, behind another child";
     let failing = |command: &mut Command<'_>, call| {
         let (outcome, _) = faults::run(Some(call), || command.spawn());
-        let failed = faults::failed().expect("it takes so many calls");
-        names_the_call(NAME, failed, &outcome.expect_err(failed));
+        let failed = faults::failed().expect("the spawn makes enough calls");
+        assert_names_call(NAME, failed, &outcome.expect_err(failed));
     };
     for call in 0..expect::CALLS_BEFORE_A_CHILD {
         let before = handles();
         failing(&mut command, call);
-        until("the thread is gone that would have passed it on", || handles() == before);
+        until("the thread that passes the stream on has ended", || handles() == before);
     }
     swept(NAME, expect::CALLS_BEFORE_A_CHILD, expect::CALLS_BEFORE_A_CHILD, &[]);
     let mut reader = Command::new(this_program());
     drop(command);
     let mut last = reader.args(role("repeats", &[])).stdout(Stdio::piped());
     let mut first = Command::new(this_program());
-    let mut first = first.args(role("says_a_word", &[])).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = first.args(role("prints_a_word", &[])).stdout(Stdio::piped()).spawn().unwrap();
     last = last.stdin(first.stdout.take().unwrap());
     for call in 0..expect::CALLS_BEFORE_A_CHILD {
         failing(last, call);
@@ -127,7 +128,7 @@ fn a_spawn_behind_another_child_fails_at_each_call() {
     assert_eq!(last.output().unwrap().stdout, b"a word");
 }
 
-fn says_a_word(_: &[String]) {
+fn prints_a_word(_: &[String]) {
     print!("a word");
 }
 
@@ -135,28 +136,29 @@ fn repeats(_: &[String]) {
     std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).unwrap();
 }
 
-fn a_spawn_of_a_child_that_ends_with_this_process_fails_at_each_call() {
+fn kill_with_parent_spawn_reports_each_failing_call() {
     let (event, inheritable) = events();
     let spawn = || forever(&event, &inheritable).kill_with_parent(true).spawn();
     sweep("spawn, ends with this process", spawn, end);
-    flags_are_as_before(&event, &inheritable);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
-fn a_sealed_spawn_fails_at_each_call() {
+fn race_free_spawn_reports_each_failing_call() {
     let (event, inheritable) = events();
-    sweep("sealed spawn", || forever(&event, &inheritable).race_free().spawn(), end);
-    flags_are_as_before(&event, &inheritable);
+    sweep("race-free spawn", || forever(&event, &inheritable).race_free().spawn(), end);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
-/// What is made once for a process is made by the first spawn of each kind, so each failure has a process of its own.
-fn the_first_spawn_of_a_process_fails_at_each_call() {
+/// A process creates some state once, in its first spawn of each kind, so each failure needs a process of its own.
+fn first_spawn_reports_each_failing_call() {
     for (way, name) in FIRST {
         let mut calls = 0;
         let mut points = 0;
         let mut harmless = Vec::new();
         loop {
             let mut command = std::process::Command::new(this_program());
-            let output = command.args(role("spawns_first", &[way, &points.to_string()])).output().unwrap();
+            let output =
+                command.args(role("makes_first_spawn", &[way, &points.to_string()])).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(output.status.success(), "{name}, call {points}: {said} {output:?}");
             let words: Vec<&str> = said.split_whitespace().collect();
@@ -176,24 +178,24 @@ fn the_first_spawn_of_a_process_fails_at_each_call() {
 
 const FIRST: [(&str, &str); 3] = [
     ("plain", "the first spawn of a process"),
-    ("sealed", "the first sealed spawn of a process"),
+    ("race-free", "the first race-free spawn of a process"),
     ("kept", "the first spawn of a process, ends with it"),
 ];
 
-/// Says what came of it, which call was made to fail, and how many there were.
-fn spawns_first(arguments: &[String]) {
+/// Prints the outcome, the call that was made to fail, and the number of calls.
+fn makes_first_spawn(arguments: &[String]) {
     let (event, inheritable) = events();
     let fail_at = arguments[1].parse().unwrap();
     let spawn = || {
         let mut command = forever(&event, &inheritable);
         match arguments[0].as_str() {
-            "sealed" => command.race_free(),
+            "race-free" => command.race_free(),
             "kept" => command.kill_with_parent(true),
             _ => &mut command,
         };
         command.spawn()
     };
-    // Of std, say: what the first error needs.
+    // Makes std allocate the handles that it needs for a first error.
     drop(Process::open(u32::MAX).unwrap_err().to_string());
     let before = (table::count(), table::children_of(std::process::id()).len());
     let (outcome, calls) = faults::run(Some(fail_at), spawn);
@@ -204,13 +206,16 @@ fn spawns_first(arguments: &[String]) {
             ("none", "-")
         }
         (Ok(child), Some(failed)) => {
-            assert!(expect::HARMLESS_FIRST.iter().any(|(name, _)| *name == failed), "{failed} is no matter");
+            assert!(
+                expect::HARMLESS_FIRST.iter().any(|(name, _)| *name == failed),
+                "the failure of {failed} was ignored"
+            );
             end(child);
             ("harmless", failed)
         }
         (Err(error), Some(failed)) => {
-            names_the_call(&format!("the first spawn, call {fail_at}"), failed, &error);
-            // What is made once may be there already: the helper, the job, the thread.
+            assert_names_call(&format!("the first spawn, call {fail_at}"), failed, &error);
+            // State that is created once may exist already: the helper, the job, the thread.
             let is_as_before = || {
                 let (handles, children) = after();
                 handles <= before.0 + expect::KEPT_BY_A_FIRST_SPAWN && children <= before.1 + 1
@@ -218,13 +223,13 @@ fn spawns_first(arguments: &[String]) {
             until(&format!("{before:?} is as before: {:?}", after()), is_as_before);
             ("failed", failed)
         }
-        (Err(error), None) => panic!("no call failed, and there is {error:?}"),
+        (Err(error), None) => panic!("no call was made to fail, and the result is {error:?}"),
     };
-    flags_are_as_before(&event, &inheritable);
+    assert_flags_unchanged(&event, &inheritable);
     println!("{said} {failed} {calls}");
 }
 
-fn ending_a_child_fails_at_each_call() {
+fn killing_a_child_reports_each_failing_call() {
     let event = Event::manual_reset().unwrap();
     let ended = || {
         let mut command = never_ends();
@@ -243,22 +248,24 @@ fn ending_a_child_fails_at_each_call() {
     of("spawn, output, wait").run(output, |output| assert_eq!(output.status.code(), Some(3)));
 }
 
-/// Lets call after call of the work fail until one more would be one too many.
+/// Makes each call of the work fail in turn, until the work succeeds.
 fn failing_at_each_call<T>(name: &str, work: impl Fn() -> Result<T>) -> T {
     failing_at_each_call_but(name, &[], work)
 }
 
-/// The same, where a failure of these calls turns out not to matter: then the work is done, and not begun again.
+/// Like [`failing_at_each_call`], but a failure of these calls may leave the work successful. The work is then done and
+/// isn't repeated.
 fn failing_at_each_call_but<T>(name: &str, harmless: &[&str], work: impl Fn() -> Result<T>) -> T {
     let mut failures = 0;
     loop {
-        // The flag may be gone already from what waits to be taken.
+        // The attempt may already have cleared the inherit flag of handles that can still be taken, so flags aren't
+        // compared.
         let handles = || tables().iter().map(|entry| (entry.value, entry.access)).collect::<Vec<_>>();
         let before = handles();
         let (outcome, calls) = faults::run(Some(failures), &work);
         match (outcome, faults::failed()) {
             (Err(error), Some(failed)) => {
-                names_the_call(&format!("{name}, call {failures}"), failed, &error);
+                assert_names_call(&format!("{name}, call {failures}"), failed, &error);
                 assert_eq!(handles(), before, "{name}, call {failures}, {failed}");
                 failures += 1;
             }
@@ -271,7 +278,7 @@ fn failing_at_each_call_but<T>(name: &str, harmless: &[&str], work: impl Fn() ->
                 swept(name, calls, failures + 1, &[failed]);
                 return done;
             }
-            (Ok(_), Some(failed)) => panic!("{name}, call {failures}, {failed}: failed, and nobody said so"),
+            (Ok(_), Some(failed)) => panic!("{name}, call {failures}, {failed}: the failure was ignored"),
             (Err(other), None) => panic!("{name}, after {failures} failures: {other:?}"),
         }
     }
@@ -284,8 +291,8 @@ fn tables() -> Vec<table::Entry> {
 }
 
 fn adopts_with_faults(_: &[String]) {
-    // Each failed attempt loses nothing: the last one finds all. What one has done, the next need not do, so the
-    // call that fails comes later each time and no call is left out.
+    // A failed attempt loses nothing, so the last attempt finds all objects. An attempt skips what an earlier one has
+    // done, so the failing call moves on and no call is left out.
     failing_at_each_call("ask who this process is", Process::current_identity);
     let inherited = failing_at_each_call("adopt", handover::inherited);
     for name in ["event", "second"] {
@@ -300,7 +307,7 @@ fn adopts_with_faults(_: &[String]) {
     assert_eq!(failing_at_each_call("unlisted", handover::leaked_handles), []);
 }
 
-fn an_adoption_fails_at_each_call() {
+fn inherited_and_take_report_each_failing_call() {
     let (event, second) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let (semaphore, section) = (Semaphore::new(1).unwrap(), SharedMemory::new(1).unwrap());
     let timer = Timer::manual_reset().unwrap();
@@ -315,7 +322,7 @@ fn an_adoption_fails_at_each_call() {
     assert!(event.try_wait().unwrap() && second.try_wait().unwrap());
 }
 
-fn adopts_a_told_handle(arguments: &[String]) {
+fn adopts_from_arg(arguments: &[String]) {
     let fail_at = arguments[0].parse().unwrap();
     let before = table::count();
     let (outcome, calls) = faults::run(Some(fail_at), || adopt::<Event>(HandleValue::from_arg(4)?));
@@ -325,7 +332,7 @@ fn adopts_a_told_handle(arguments: &[String]) {
             "none"
         }
         (Err(error), Some(failed)) => {
-            names_the_call(&format!("adopt what was told, call {fail_at}"), failed, &error);
+            assert_names_call(&format!("adopt a value from an argument, call {fail_at}"), failed, &error);
             "failed"
         }
         other => panic!("{other:?}"),
@@ -334,19 +341,19 @@ fn adopts_a_told_handle(arguments: &[String]) {
     println!("{said} {calls}");
 }
 
-fn a_told_handle_is_adopted_or_an_error_at_each_call() {
+fn adopt_reports_each_failing_call() {
     let event = Event::manual_reset().unwrap();
     let mut points = 0;
     loop {
         let mut command = Command::new(this_program());
-        command.args(role("adopts_a_told_handle", &[&points.to_string()]));
+        command.args(role("adopts_from_arg", &[&points.to_string()]));
         let output = command.inherit("event", &event).arg_handle("{event}").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "call {points}: {output:?}");
         let (outcome, calls) = said.trim().split_once(' ').unwrap();
         if outcome == "none" {
             assert!(points > 0);
-            swept("adopt what was told", calls.parse().unwrap(), points, &[]);
+            swept("adopt a value from an argument", calls.parse().unwrap(), points, &[]);
             break;
         }
         points += 1;
@@ -354,20 +361,20 @@ fn a_told_handle_is_adopted_or_an_error_at_each_call() {
     assert!(event.try_wait().unwrap());
 }
 
-fn keeps_with_faults(arguments: &[String]) {
+fn clears_inherit_with_faults(arguments: &[String]) {
     let value: u32 = arguments[0].parse().unwrap();
     let unlisted = handover::leaked_handles().unwrap();
     let leaked = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
-    failing_at_each_call("keep what leaked in", || leaked.clear_inherit());
+    failing_at_each_call("clear the inherit flag of a leak", || leaked.clear_inherit());
     assert!(!table::entry(std::process::id(), value).unwrap().inheritable);
 }
 
-fn what_leaked_in_is_kept_or_an_error_at_each_call() {
+fn clear_inherit_reports_each_failing_call() {
     let (event, inheritable) = events();
     let mut command = std::process::Command::new(this_program());
-    command.args(role("keeps_with_faults", &[&table::value(&inheritable).to_string()]));
+    command.args(role("clears_inherit_with_faults", &[&table::value(&inheritable).to_string()]));
     assert!(command.status().unwrap().success());
-    flags_are_as_before(&event, &inheritable);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
 const SOON: Duration = Duration::from_secs(10);
@@ -378,7 +385,7 @@ fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
     command
 }
 
-fn pulling_fails_at_each_call() {
+fn duplicate_from_reports_each_failing_call() {
     let event = Event::manual_reset().unwrap();
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("event", &event));
@@ -388,7 +395,7 @@ fn pulling_fails_at_each_call() {
     beside("pull, a handle").run(|| child.process().duplicate_from::<OwnedHandle>(value), drop);
 }
 
-fn opening_a_process_fails_at_each_call() {
+fn opening_a_process_reports_each_failing_call() {
     let child = begun(&mut in_role("waits", &[]));
     let beside = |name| Sweep::of(name).beside(&[child.id()]);
     let identity = child.process().identity().unwrap();
@@ -401,29 +408,29 @@ fn opening_a_process_fails_at_each_call() {
         .run(|| child.process().has_exited(), |ended| assert!(!ended));
 }
 
-fn a_wait_fails_at_each_call() {
+fn wait_reports_each_failing_call() {
     let (event, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     event.set().unwrap();
     sweep("wait for any", || wait_any(&[&other, &event], SOON), |place| assert_eq!(place, 1));
     sweep("wait", || event.wait_timeout(SOON), |()| {});
-    // A failed one takes nothing.
+    // A failed wait doesn't reset the event.
     let one = Event::auto_reset().unwrap();
     let again = || one.set().unwrap();
     again();
     sweep("wait, and take", || one.wait_timeout(SOON), |()| again());
     assert!(one.try_wait().unwrap());
-    // How it is waited for is asked the first time.
+    // The first wait queries the event's reset mode.
     let first = || {
         let event = Event::auto_reset()?;
         event.set()?;
         event.wait_timeout(SOON)?;
-        assert!(!event.try_wait()?, "it is taken once");
+        assert!(!event.try_wait()?, "the wait has reset the event");
         Ok(())
     };
     Sweep::of("set, and wait for the first time").harmless(expect::HARMLESS_WAIT).run(first, |()| {});
 }
 
-fn creating_and_opening_fail_at_each_call() {
+fn creating_and_opening_report_each_failing_call() {
     let name = name("named");
     let of = |kind: &str| format!("{name}.{kind}");
     sweep("create, an event", Event::manual_reset, drop);
@@ -447,7 +454,7 @@ fn creating_and_opening_fail_at_each_call() {
     sweep("open, a semaphore", || Semaphore::open_named(&of("semaphore")), drop);
     sweep("open, a section", || SharedMemory::open_named(&of("section")), drop);
     sweep("open, a timer", || Timer::open_named(&of("timer")), drop);
-    // By the process that has it, and from another one.
+    // Opens an event of this process, and one of another process.
     let server = in_role("serves", &[&of("another")]);
     let server = &mut { server };
     let mut server = server.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -456,7 +463,7 @@ fn creating_and_opening_fail_at_each_call() {
     beside.run(|| Event::open_named(&format!("{}.event", of("another"))), drop);
 }
 
-fn a_view_fails_at_each_call() {
+fn views_and_setters_report_each_failing_call() {
     let section = SharedMemory::new(100).unwrap();
     sweep("view", || section.view(), drop);
     sweep("view, a part, to write", || section.view_mut_range(10, 10), drop);
@@ -473,7 +480,7 @@ fn a_view_fails_at_each_call() {
     sweep("unset", || event.reset(), |()| {});
 }
 
-fn a_look_into_tables_fails_at_each_call() {
+fn handle_table_reports_each_failing_call() {
     let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(1).unwrap());
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("event", &event).inherit("section", &section));
@@ -484,22 +491,22 @@ fn a_look_into_tables_fails_at_each_call() {
     look("find what is shared").run(|| handover::inspect::shared_objects(&this, child.process()), drop);
 }
 
-fn ends_at_once(_: &[String]) {}
+fn exits_at_once(_: &[String]) {}
 
-fn an_audit_fails_at_each_call() {
-    let run = || Audit::new(in_role_of_std("ends_at_once", &[])).run(SOON);
+fn audit_reports_each_failing_call() {
+    let run = || Audit::new(in_role_of_std("exits_at_once", &[])).run(SOON);
     Sweep::of("audit").harmless(expect::HARMLESS_AUDIT).run(run, drop);
 }
 
-fn a_spawn_with_a_channel_fails_at_each_call() {
+fn spawn_with_channel_reports_each_failing_call() {
     let (event, inheritable) = events();
     sweep("spawn, with a channel", || forever(&event, &inheritable).channel().spawn(), end);
-    let sealed = || forever(&event, &inheritable).channel().race_free().spawn();
-    sweep("sealed spawn, with a channel", sealed, end);
-    flags_are_as_before(&event, &inheritable);
+    let race_free = || forever(&event, &inheritable).channel().race_free().spawn();
+    sweep("race-free spawn, with a channel", race_free, end);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
-/// Sends back what comes.
+/// Sends each received message back.
 fn echoes(_: &[String]) {
     let channel = Channel::parent().unwrap();
     while let Ok(mut message) = channel.recv_timeout(SOON) {
@@ -510,7 +517,7 @@ fn echoes(_: &[String]) {
     }
 }
 
-/// A child that echoes, and the channel to it.
+/// Starts a child that echoes, with a channel.
 fn echoing() -> Result<(Child, Channel)> {
     let mut command = in_role("echoes", &[]);
     let mut child = command.stdin(Stdio::null()).kill_on_drop(true).channel().spawn()?;
@@ -518,7 +525,7 @@ fn echoing() -> Result<(Child, Channel)> {
     Ok((child, channel))
 }
 
-fn sending_and_receiving_fail_at_each_call() {
+fn send_and_recv_report_each_failing_call() {
     let event = Event::manual_reset().unwrap();
     let talk = || {
         let (child, channel) = echoing()?;
@@ -531,10 +538,10 @@ fn sending_and_receiving_fail_at_each_call() {
     Sweep::of("spawn, send, receive, take").harmless(expect::HARMLESS_SEND).run(talk, drop);
 }
 
-/// The exit code of a child for which a failure has turned out not to matter.
+/// The exit code of a child in which a failure was ignored.
 const HARMLESS: i32 = 99;
 
-/// The child's half: each failed attempt is a child of its own, because a channel ends with half a message.
+/// The child's side. Each failure needs a child of its own, because a channel can't be used after a partial message.
 fn talks_with_faults(arguments: &[String]) {
     let fail_at = arguments[0].parse().ok();
     let event = Event::manual_reset().unwrap();
@@ -543,8 +550,8 @@ fn talks_with_faults(arguments: &[String]) {
     let (outcome, calls) = faults::run(fail_at, || {
         let channel = Channel::parent()?;
         channel.send(Message::new(b"once").with("event", &event))?;
-        // If it has failed by now, that was no call of the sending.
-        is_beside = faults::failed().is_some_and(|failed| expect::BESIDE_A_SEND.contains(&failed));
+        // A call that has failed by now although the send succeeded is not a call of the send itself.
+        is_beside = faults::failed().is_some_and(|failed| expect::READS_DURING_SEND.contains(&failed));
         let mut message = channel.recv_timeout(SOON)?;
         let event: Event = message.take("event")?;
         Ok((channel, event))
@@ -554,13 +561,14 @@ fn talks_with_faults(arguments: &[String]) {
             drop((channel, event));
             if let Some(failed) = faults::failed() {
                 let is_harmless = expect::HARMLESS_SEND.iter().any(|(name, _)| *name == failed);
-                assert!(is_beside || is_harmless, "call {fail_at:?}, {failed}: failed, and nobody said so");
+                assert!(is_beside || is_harmless, "call {fail_at:?}, {failed}: the failure was ignored");
                 std::process::exit(HARMLESS);
             }
         }
         Err(error) => {
-            let failed = faults::failed().unwrap_or_else(|| panic!("no call failed, and there is {error:?}"));
-            names_the_call(&format!("a child that talks, call {fail_at:?}"), failed, &error);
+            let failed = faults::failed()
+                .unwrap_or_else(|| panic!("no call was made to fail, and the result is {error:?}"));
+            assert_names_call(&format!("a child that talks, call {fail_at:?}"), failed, &error);
         }
     }
     // The inherited handles are closed, or were never adopted.
@@ -572,7 +580,7 @@ fn talks_with_faults(arguments: &[String]) {
     std::process::exit(i32::try_from(calls).unwrap());
 }
 
-fn a_child_that_sends_and_receives_fails_at_each_call() {
+fn send_and_recv_in_child_report_each_failing_call() {
     let talk = |fail_at: &str| {
         let mut command = in_role("talks_with_faults", &[fail_at]);
         command.stdin(Stdio::null()).stderr(Stdio::inherit());
@@ -580,7 +588,7 @@ fn a_child_that_sends_and_receives_fails_at_each_call() {
         let channel = child.take_channel().unwrap();
         let handles = table::count();
         if let Ok(mut message) = channel.recv_timeout(SOON) {
-            // A child that has failed has closed, or doesn't listen.
+            // A child that has failed has closed the channel, or doesn't receive.
             let event: Event = message.take("event").unwrap();
             let _ = channel.send_timeout(Message::new(b"back").with("event", &event), SOON);
             drop((message, event));
@@ -608,7 +616,7 @@ fn a_child_that_sends_and_receives_fails_at_each_call() {
 }
 
 fn connects(arguments: &[String]) {
-    // Refused is what it is while the other side fails; the last time, it is let in.
+    // The client is refused while the server's calls fail; the server accepts the last one.
     while let Ok(channel) = Channel::connect_timeout(&arguments[0], SOON).or_else(|error| match error {
         Error::ConnectionRefused { .. } => Channel::connect_timeout(&arguments[0], SOON),
         other => Err(other),
@@ -621,14 +629,15 @@ fn name(test: &str) -> String {
     format!("faults.{test}.{}", std::process::id())
 }
 
-fn listening_fails_at_each_call() {
+fn listener_reports_each_failing_call() {
     let name = name("listening");
     Sweep::of("listen").harmless(expect::HARMLESS_NAME).run(|| Listener::bind(&name), drop);
     let mut listener = Listener::bind(&name).unwrap();
     let mut clients = Command::new(this_program());
     clients.args(role("connects", &[&name])).stdin(Stdio::null()).kill_on_drop(true);
     let listener = std::cell::RefCell::new(&mut listener);
-    // A client that can't be asked who it is isn't a failure of the listener's: it is sent away.
+    // If the client's process can't be queried, the listener disconnects the client. That is not a failure of the
+    // listener.
     let (mut failed, mut all, mut harmless) = (0, None, Vec::new());
     for call in 0..60 {
         let mut client = clients.spawn().unwrap();
@@ -648,7 +657,7 @@ fn listening_fails_at_each_call() {
             }
             Err(error) => {
                 let name = faults::failed().unwrap_or_else(|| panic!("call {call} of {calls}: {error:?}"));
-                names_the_call(&format!("let a client in, call {call} of {calls}"), name, &error);
+                assert_names_call(&format!("let a client in, call {call} of {calls}"), name, &error);
                 failed += 1;
             }
         }
@@ -657,9 +666,12 @@ fn listening_fails_at_each_call() {
         client.wait_timeout(SOON).unwrap();
     }
     let all = all.expect("letting a client in takes fewer calls");
-    assert!(failed > 0 && all >= expect::CALLS_OF_A_DOOR, "{failed} and {all}");
+    assert!(failed > 0 && all >= expect::CALLS_OF_ACCEPT, "{failed} and {all}");
     for name in &harmless {
-        assert!(expect::HARMLESS_CLIENT.iter().any(|(other, _)| other == name), "{name} is no matter");
+        assert!(
+            expect::HARMLESS_CLIENT.iter().any(|(other, _)| other == name),
+            "the failure of {name} was ignored"
+        );
     }
     swept("let a client in", all, all, &harmless);
 }
@@ -669,7 +681,7 @@ fn serves(arguments: &[String]) {
     let _event = Event::create_named(&format!("{}.event", arguments[0]), ResetMode::Manual).unwrap();
     println!("listens");
     loop {
-        // A client that fails is one that doesn't come in.
+        // A failed accept concerns only that client.
         if let Ok(channel) = listener.accept().unwrap().accept() {
             std::thread::spawn(move || channel.recv_timeout(SOON).is_ok());
         }
@@ -683,7 +695,7 @@ fn listens(server: &mut Child) {
     assert_eq!(line.trim_end(), "listens");
 }
 
-fn connecting_fails_at_each_call() {
+fn connect_reports_each_failing_call() {
     let name = name("connecting");
     let mut command = in_role("serves", &[&name]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -694,31 +706,31 @@ fn connecting_fails_at_each_call() {
     Sweep::of("connect").beside(&[server.id()]).run(connect, drop);
 }
 
-fn has_claimed(arguments: &[String]) {
+fn holds_single_instance(arguments: &[String]) {
     let _only = SingleInstance::acquire(&arguments[0]).unwrap();
     println!("has it");
-    // Until the end of the input.
+    // Waits for the end of the input.
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
 }
 
-fn claiming_what_somebody_has_fails_at_each_call() {
+fn acquire_of_name_in_use_reports_each_failing_call() {
     use std::io::{BufRead, BufReader};
     let name = format!("handover-tests.claimed.{}", std::process::id());
     let mut command = Command::new(this_program());
-    command.args(role("has_claimed", &[&name])).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(role("holds_single_instance", &[&name])).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.trim_end(), "has it");
-    // That it is taken is the answer; any other error is one.
+    // `AlreadyRunning` is the expected result; each other error is a failure.
     let claim = || match SingleInstance::acquire(&name) {
         Err(Error::AlreadyRunning { .. }) => Ok(()),
         Err(other) => Err(other),
-        Ok(_) => panic!("it was claimed twice"),
+        Ok(_) => panic!("the name was acquired twice"),
     };
     claim().unwrap();
     let before = table::count();
-    failing_at_each_call("claiming what somebody has", claim);
+    failing_at_each_call("acquire a name in use", claim);
     assert_eq!(table::count(), before);
     drop(child.stdin.take());
     assert!(child.wait_timeout(Duration::from_secs(10)).unwrap().success());

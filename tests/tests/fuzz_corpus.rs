@@ -1,4 +1,5 @@
-//! What the fuzzer has found before, and what chance makes of it: each fuzz target without the fuzzer, on every system.
+//! Runs each fuzz target without the fuzzer, on each system: with the inputs that the fuzzer has found, and with random
+//! variations of them.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,65 +13,65 @@ use handover_tests::tests;
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
-/// As many as take a second without optimization.
+/// The number of random inputs: as many as take a second in a debug build.
 const CHANGED: u32 = 10_000;
-/// The longest input, as it is for the fuzzer.
+/// The maximum length of an input, the same as the fuzzer's.
 const LONGEST: usize = 96;
 
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            frames_and_answers_from_anybody,
-            messages_of_any_program,
-            manifests_and_service_managers_variables,
-            numbers_of_handles,
-            command_lines_are_read_back,
-            the_parsers_of_command_lines_read_as_they_are_described,
-            environments_are_sorted_blocks,
-            names_and_what_they_become,
-            templates_and_their_numbers,
+            frame_and_answer_parsers_keep_their_rules,
+            message_parser_keeps_its_rules,
+            manifest_and_listen_fds_parsers_keep_their_rules,
+            handle_value_parser_keeps_its_rules,
+            command_lines_parse_to_their_arguments,
+            command_line_parsers_follow_published_rules,
+            environment_blocks_are_sorted,
+            name_encoding_keeps_its_rules,
+            template_parser_keeps_its_rules,
         ],
         tests![],
     )
 }
 
-fn frames_and_answers_from_anybody() {
+fn frame_and_answer_parsers_keep_their_rules() {
     run("wire", targets::wire);
 }
 
-fn messages_of_any_program() {
+fn message_parser_keeps_its_rules() {
     run("message", targets::message);
 }
 
-fn manifests_and_service_managers_variables() {
+fn manifest_and_listen_fds_parsers_keep_their_rules() {
     run("manifest", targets::manifest);
 }
 
-fn numbers_of_handles() {
+fn handle_value_parser_keeps_its_rules() {
     run("number", targets::number);
 }
 
-fn command_lines_are_read_back() {
+fn command_lines_parse_to_their_arguments() {
     run("command_line", targets::command_line);
 }
 
-fn the_parsers_of_command_lines_read_as_they_are_described() {
+fn command_line_parsers_follow_published_rules() {
     targets::argv_reads_as_it_is_described();
 }
 
-fn environments_are_sorted_blocks() {
+fn environment_blocks_are_sorted() {
     run("environment", targets::environment);
 }
 
-fn names_and_what_they_become() {
+fn name_encoding_keeps_its_rules() {
     run("name", targets::name);
 }
 
-fn templates_and_their_numbers() {
+fn template_parser_keeps_its_rules() {
     run("template", targets::template);
 }
 
-/// All that is kept, as it is; and then, each time another, some of it changed.
+/// Runs the target on each stored input, and then on random variations.
 fn run(name: &str, target: fn(&[u8])) {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/corpus/{name}.tar"));
     let mut kept = Vec::new();
@@ -95,7 +96,7 @@ fn run(name: &str, target: fn(&[u8])) {
     }
 }
 
-/// Says which input it was if the target panics.
+/// Prints the input if the target panics.
 struct Shown<'a>(&'a [u8]);
 
 impl Drop for Shown<'_> {
@@ -106,7 +107,7 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// Marsaglia's xorshift: what it says is the same for the same seed, everywhere.
+/// Marsaglia's xorshift generator: the same seed gives the same sequence on each system.
 struct Chance(u64);
 
 impl Chance {
@@ -118,7 +119,7 @@ impl Chance {
     }
 
     fn byte(&mut self) -> u8 {
-        // Those that limits and rules are made of come more often than others.
+        // Bytes at the limits of the formats' rules come more often than others.
         const TELLING: &[u8] = b"\0\x01\x02\x04\x0f\x14\x7f\x80\xf4\xfc\xfd\xfe\xff \t\"\\%/{}=:@+-.0x1";
         match self.below(3) {
             0 => u8::try_from(self.below(256)).unwrap(),

@@ -1,5 +1,6 @@
-//! Victims keep serving others: a listener with several honest clients and a hostile one at the same time. Whatever that one
-//! does, the others are served all along, the listener's side says what was wrong, and in the end it has what it had before.
+//! Tests that victims keep serving: a listener serves several honest clients while a hostile one attacks. During each
+//! attack the honest clients are served, the listener's side reports the attack, and afterwards its handle count is as
+//! before.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Lines, Write};
@@ -14,48 +15,49 @@ use handover::{
     ReceivedMessage, Stdio,
 };
 use handover_tests::attacks::{
-    ASKS_FOR_MUCH, ASKS_FOR_OBJECTS, Attack, ENDINGS, FLOODS, HEADERS, HERE, Meets, OBJECTS, attacks, hostile,
+    ASKS_FOR_MUCH, ASKS_FOR_OBJECTS, Attack, ENDINGS, Effect, FLOODS, HEADERS, OBJECTS, SYSTEM_SPECIFIC,
+    attacks, hostile,
 };
 use handover_tests::{left_out, role, table, tests, this_program};
 
-/// How long anything honest may take.
+/// The timeout for honest processes.
 const SOON: Duration = Duration::from_secs(20);
-/// How long the victim waits for one message, or for one to be read.
+/// The victim's timeout for one receive or send.
 const TURN: Duration = Duration::from_millis(150);
 const HONEST: usize = 3;
-/// How many questions an honest client asks before it comes in anew.
+/// The number of questions that an honest client asks on each connection.
 const QUESTIONS: usize = 3;
 
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            misdeeds_with_headers_and_numbers,
-            misdeeds_with_names_and_objects,
-            misdeeds_of_who_stalls_closes_or_ends,
-            floods_and_who_never_reads,
-            misdeeds_of_this_systems_own,
-            each_misdeed_has_a_name_of_its_own,
+            victims_survive_header_attacks,
+            victims_survive_object_attacks,
+            victims_survive_stalls_and_disconnects,
+            victims_survive_floods_and_unread_messages,
+            victims_survive_system_specific_attacks,
+            attack_names_are_unique,
         ],
         tests![honest, hostile],
     )
 }
 
-/// What has come of one process's connections.
+/// The outcome of one process's connections.
 #[derive(Debug, Default)]
 struct Met {
     questions: usize,
     messages: usize,
     timeouts: usize,
     errors: Vec<Error>,
-    /// What couldn't be taken, or sent.
+    /// Errors of taking objects and of sending.
     refused: Vec<Error>,
-    not_let_in: Vec<Error>,
+    not_accepted: Vec<Error>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     met: Mutex<HashMap<u32, Met>>,
-    /// How many channels are served.
+    /// The number of open channels.
     live: AtomicUsize,
     stop: AtomicBool,
 }
@@ -65,8 +67,8 @@ impl Shared {
         self.met.lock().unwrap()
     }
 
-    /// What has come of those who asked no questions.
-    fn told(&self) -> String {
+    /// Describes the outcome of the clients that asked no questions.
+    fn describe(&self) -> String {
         let met = self.met();
         let others = met.iter().filter(|(_, met)| met.questions == 0);
         format!("{} live, {:.2000}", self.live.load(SeqCst), format!("{:?}", others.collect::<Vec<_>>()))
@@ -77,13 +79,13 @@ impl Shared {
     }
 }
 
-/// Lets everybody in, one after the other, and serves each on a thread.
+/// Accepts all clients, one after the other, and serves each one on a thread.
 fn listen(mut listener: Listener, shared: &Arc<Shared>) {
     while !shared.stop.load(SeqCst) {
         let incoming = match listener.accept_timeout(TURN) {
             Ok(incoming) => incoming,
             Err(Error::TimedOut { .. }) => continue,
-            Err(other) => panic!("the listener goes on, whoever comes: {other:?}"),
+            Err(other) => panic!("the listener accepts the next client: {other:?}"),
         };
         let process = incoming.process().id();
         match incoming.accept() {
@@ -96,7 +98,7 @@ fn listen(mut listener: Listener, shared: &Arc<Shared>) {
                     shared.live.fetch_sub(1, SeqCst);
                 });
             }
-            Err(error) => shared.note(process, |met| met.not_let_in.push(error)),
+            Err(error) => shared.note(process, |met| met.not_accepted.push(error)),
         }
     }
 }
@@ -108,7 +110,7 @@ fn serve(channel: &Channel, process: u32, shared: &Shared) {
             Ok(message) => answer(channel, message, process, shared, &mut kept),
             Err(Error::TimedOut { .. }) => shared.note(process, |met| met.timeouts += 1),
             Err(error) => {
-                // It stays the end, unless somebody only says that he has closed.
+                // Each error is final; only after `Disconnected` can messages still arrive that were sent before.
                 if !matches!(error, Error::Disconnected { .. }) {
                     assert!(!matches!(channel.recv_timeout(TURN), Ok(_) | Err(Error::TimedOut { .. })));
                 }
@@ -129,7 +131,7 @@ fn answer(
     let mut refused = Vec::new();
     match message.bytes() {
         b"question" => {
-            // An honest one may end at any moment, because it was told to.
+            // An honest client may disconnect at any time, so errors are ignored.
             if let Ok(theirs) = message.take::<Event>("event") {
                 let _ = theirs.set();
             }
@@ -160,7 +162,7 @@ fn answer(
     });
 }
 
-/// Comes in, asks a few questions and leaves, again and again, as long as it is to.
+/// Connects, asks questions and disconnects, repeatedly, while the event `go` is set.
 fn honest(arguments: &[String]) {
     let inherited = handover::inherited().unwrap();
     let (go, end): (Event, Event) = (inherited.take("go").unwrap(), inherited.take("end").unwrap());
@@ -178,7 +180,7 @@ fn honest(arguments: &[String]) {
     }
 }
 
-/// A hostile process, which does what it is told.
+/// A hostile process, which runs the attacks that the test names.
 struct Hostile {
     child: Child,
     to: ChildStdin,
@@ -196,7 +198,7 @@ impl Hostile {
         Self { child, to, from }
     }
 
-    /// Does it; false if it has ended with that.
+    /// Runs an attack. Returns false if the process has exited with it.
     fn does(&mut self, attack: &str) -> bool {
         writeln!(self.to, "{attack}").is_ok() && matches!(self.from.next(), Some(Ok(line)) if line == "done")
     }
@@ -227,13 +229,13 @@ impl Victim {
         let theirs = Arc::clone(&shared);
         let listening = Some(std::thread::spawn(move || listen(listener, &theirs)));
         let mut this = Self { name, shared, listening, honest, go, end };
-        // What is made once is there from now on.
+        // Serves once before anything is counted, so that state which is created once exists.
         this.go.set().unwrap();
-        this.serves(&|| "the honest ones at first".into());
+        this.serves(&|| "the honest clients before the first attack".into());
         this
     }
 
-    /// Asks again and again until the answer is yes.
+    /// Polls until the condition holds, and asserts meanwhile that the listener and the honest clients still run.
     fn until(&mut self, what: &dyn Fn() -> String, mut yes: impl FnMut(&Shared) -> bool) {
         let started = Instant::now();
         while !yes(&self.shared) {
@@ -241,13 +243,17 @@ impl Victim {
                 let ended = honest.try_wait().unwrap();
                 assert_eq!(ended, None, "an honest client wasn't served: {}", what());
             }
-            assert!(!self.listening.as_ref().unwrap().is_finished(), "the listener has ended: {}", what());
-            assert!(started.elapsed() < SOON, "{}: not within {SOON:?}: {}", what(), self.shared.told());
+            assert!(
+                !self.listening.as_ref().unwrap().is_finished(),
+                "the listener's thread has ended: {}",
+                what()
+            );
+            assert!(started.elapsed() < SOON, "{}: not within {SOON:?}: {}", what(), self.shared.describe());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Until each of the honest clients has been served once more from its coming in to its leaving.
+    /// Waits until each honest client has been served once more, from its connection to its end.
     fn serves(&mut self, what: &dyn Fn() -> String) {
         let questions = |shared: &Shared, honest: &[u32]| -> Vec<usize> {
             let met = shared.met();
@@ -261,10 +267,10 @@ impl Victim {
         });
     }
 
-    /// Until nobody is there.
+    /// Stops the honest clients, and waits until no channel is open.
     fn rests(&mut self, what: &dyn Fn() -> String) {
         self.go.reset().unwrap();
-        // Who is on its way in isn't served yet, and isn't for long.
+        // A client that is being accepted isn't counted yet, so the count must stay 0 for a moment.
         let mut quiet_since = Instant::now();
         self.until(what, |shared| {
             if shared.live.load(SeqCst) != 0 {
@@ -274,7 +280,7 @@ impl Victim {
         });
     }
 
-    /// Lets the hostile process do it, and sees what becomes of that.
+    /// Runs one attack, and checks its effect.
     fn suffers(&mut self, hostile: &mut Option<Hostile>, attack: &Attack) {
         let doer = hostile.get_or_insert_with(|| Hostile::start(&self.name));
         let process = doer.child.id();
@@ -284,13 +290,13 @@ impl Victim {
         self.go.set().unwrap();
         self.shared.met().remove(&process);
         let lives = doer.does(attack.name);
-        // Also while it lasts.
-        self.serves(&at("the honest ones beside it"));
-        self.until(&at("what becomes of it"), |shared| {
-            shared.met().get(&process).is_some_and(|met| is_met(attack.meets, met, process))
-                || attack.meets == Meets::Nothing
+        // The honest clients are served during the attack.
+        self.serves(&at("the honest clients during the attack"));
+        self.until(&at("the effect"), |shared| {
+            shared.met().get(&process).is_some_and(|met| has_effect(attack.effect, met, process))
+                || attack.effect == Effect::Nothing
         });
-        self.serves(&at("the honest ones after it"));
+        self.serves(&at("the honest clients after the attack"));
         if lives {
             assert!(doer.does(""), "{:?}", attack.name);
         }
@@ -299,7 +305,7 @@ impl Victim {
             table::count() == before
         });
         if !lives {
-            // On purpose, and not in a panic.
+            // The process has exited on purpose, and not by a panic.
             assert!(doer.child.wait_timeout(SOON).unwrap().success(), "{:?}", attack.name);
             *hostile = None;
         }
@@ -310,55 +316,53 @@ impl Drop for Victim {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
         let _ = self.end.set();
-        // A panic of the listener's has been told.
+        // A panic of the listener's thread has already been printed.
         let _ = self.listening.take().map(JoinHandle::join);
     }
 }
 
-/// Whether it has come as it must. What must not come hasn't, as far as can be seen.
-fn is_met(meets: Meets, met: &Met, process: u32) -> bool {
+/// Returns whether the expected effect has occurred, and no other.
+fn has_effect(expected: Effect, met: &Met, process: u32) -> bool {
     let none_but = |right: &dyn Fn(&Error) -> bool| !met.errors.is_empty() && met.errors.iter().all(right);
-    match meets {
-        Meets::Rule(part) => none_but(&|error| match error {
+    match expected {
+        Effect::Violation(part) => none_but(&|error| match error {
             Error::Protocol { pid: breaker, .. } => {
                 assert!(*breaker == process && error.to_string().contains(part), "{part}: {error}");
                 true
             }
             _ => false,
         }),
-        Meets::Gone => {
+        Effect::Exited => {
             none_but(&|error| matches!(error, Error::ProcessExited { pid: gone, .. } if *gone == process))
         }
-        Meets::Closed => none_but(&|error| matches!(error, Error::Disconnected { .. })),
-        Meets::Silence => met.timeouts >= 3 && met.errors.is_empty() && met.messages == 0,
-        Meets::Messages(least) => met.messages >= least && met.errors.is_empty() && met.refused.is_empty(),
-        Meets::NotAllowed => met.refused.iter().any(|error| matches!(error, Error::KindNotAllowed { .. })),
-        Meets::Unread => matches!(met.refused[..], [Error::TimedOut { .. }, Error::PartialSend { .. }]),
-        Meets::TakesNothing => matches!(met.refused[..], [Error::Disconnected { .. }]),
-        Meets::NotLetIn => {
-            !met.not_let_in.is_empty()
+        Effect::Closed => none_but(&|error| matches!(error, Error::Disconnected { .. })),
+        Effect::Silence => met.timeouts >= 3 && met.errors.is_empty() && met.messages == 0,
+        Effect::Messages(least) => met.messages >= least && met.errors.is_empty() && met.refused.is_empty(),
+        Effect::NotAllowed => met.refused.iter().any(|error| matches!(error, Error::KindNotAllowed { .. })),
+        Effect::Unread => matches!(met.refused[..], [Error::TimedOut { .. }, Error::PartialSend { .. }]),
+        Effect::Rejected => matches!(met.refused[..], [Error::Disconnected { .. }]),
+        Effect::NotAccepted => {
+            !met.not_accepted.is_empty()
                 && met
-                    .not_let_in
+                    .not_accepted
                     .iter()
                     .all(|error| matches!(error, Error::TimedOut { .. } | Error::ProcessExited { .. }))
         }
-        Meets::Nothing => true,
+        Effect::Nothing => true,
     }
 }
 
-/// What only Windows can show.
-const WINE_STANDS_STILL_AT: &str = "hears its handles in the door, and closes them";
+/// An attack that can be tested on Windows only.
+const WINE_HANGS_AT: &str = "reads its handle values, and closes the handles";
 
-/// All of them, or those in whose name there is what the variable `ATTACK` says.
+/// Runs all attacks, or those whose names contain the value of the variable `ATTACK`.
 fn suffers_all(name: &str, attacks: &[Attack]) {
     let part = std::env::var("ATTACK").unwrap_or_default();
     let mut victim = Victim::new(name);
     let mut hostile = None;
     for attack in attacks.iter().filter(|attack| attack.name.contains(&part)) {
-        if table::is_wine() && attack.name == WINE_STANDS_STILL_AT {
-            left_out(
-                "under Wine, closing a value in another process that isn't open there any more never ends",
-            );
+        if table::is_wine() && attack.name == WINE_HANGS_AT {
+            left_out("under Wine, closing a handle of another process that is already closed there hangs");
             continue;
         }
         let started = Instant::now();
@@ -367,27 +371,27 @@ fn suffers_all(name: &str, attacks: &[Attack]) {
     }
 }
 
-fn misdeeds_with_headers_and_numbers() {
+fn victims_survive_header_attacks() {
     suffers_all("headers", HEADERS);
 }
 
-fn misdeeds_with_names_and_objects() {
+fn victims_survive_object_attacks() {
     suffers_all("objects", OBJECTS);
 }
 
-fn misdeeds_of_who_stalls_closes_or_ends() {
+fn victims_survive_stalls_and_disconnects() {
     suffers_all("endings", ENDINGS);
 }
 
-fn floods_and_who_never_reads() {
+fn victims_survive_floods_and_unread_messages() {
     suffers_all("floods", FLOODS);
 }
 
-fn misdeeds_of_this_systems_own() {
-    suffers_all("here", HERE);
+fn victims_survive_system_specific_attacks() {
+    suffers_all("here", SYSTEM_SPECIFIC);
 }
 
-fn each_misdeed_has_a_name_of_its_own() {
+fn attack_names_are_unique() {
     let mut names: Vec<&str> = attacks().map(|attack| attack.name).collect();
     assert!(names.len() > 70, "{} attacks", names.len());
     names.sort_unstable();

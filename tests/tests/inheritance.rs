@@ -1,4 +1,4 @@
-//! Strategy 1: what is listed arrives, what isn't doesn't, and nothing here changes.
+//! Tests of inheritance: a child gets the listed objects and no others, and the parent's handles don't change.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,51 +11,51 @@ const SOON: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            the_child_gets_the_very_object_under_the_number_it_is_told,
-            the_access_that_arrives_is_what_the_handle_has,
-            the_parents_handle_keeps_its_value_and_flags,
-            an_inheritable_handle_that_is_not_listed_does_not_arrive,
-            a_grandchild_created_with_inheritance_of_all_does_not_get_it,
-            a_missing_program_costs_no_handle,
-            a_refused_list_starts_nothing_and_costs_no_handle,
-            spawning_and_waiting_costs_no_handle,
-            a_handle_that_is_none_is_refused,
-            a_child_that_is_killed_has_ended,
-            a_child_to_be_killed_on_drop_is,
+            child_gets_the_object_under_the_passed_value,
+            inherited_handle_has_same_access,
+            spawn_keeps_parents_handle_value_and_flags,
+            unlisted_inheritable_handle_does_not_leak,
+            adopted_handle_does_not_leak_to_grandchild,
+            spawning_missing_program_leaks_no_handles,
+            rejected_list_starts_no_process_and_leaks_no_handles,
+            spawn_and_wait_leak_no_handles,
+            spawn_rejects_invalid_handles,
+            killed_child_has_exited,
+            kill_on_drop_kills_child,
             piped_streams_carry_bytes_both_ways,
-            waiting_for_a_child_lets_it_read_the_end,
-            a_process_has_a_creation_time,
-            a_sealed_child_gets_what_is_listed,
-            streams_and_output_work_sealed,
+            wait_closes_childs_input,
+            creation_time_is_kept_after_exit,
+            race_free_child_gets_listed_objects,
+            streams_and_output_work_race_free,
         ],
         tests![
             waits_for_its_event,
             sleeps,
             adopts_and_has_a_child,
             upper_cases_a_line,
-            reads_to_the_end,
+            reads_to_end_of_file,
             sets_ready,
             upper_cases
         ],
     )
 }
 
-/// This program in a role, with nothing to inherit yet.
+/// Returns a command for this program in a role, without objects.
 fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
     let mut command = Command::new(this_program());
     command.args(role(name, arguments)).kill_on_drop(true);
     command
 }
 
-/// The number that stands behind the role.
-fn told(arguments: &[String]) -> HandleValue {
-    let told = HandleValue::from_arg(3).expect("a handle's number");
-    assert_eq!(told.to_string(), arguments[0]);
-    told
+/// Parses the handle value in the first argument after the role.
+fn value_from_arg(arguments: &[String]) -> HandleValue {
+    let value = HandleValue::from_arg(3).expect("a handle value");
+    assert_eq!(value.to_string(), arguments[0]);
+    value
 }
 
 fn waits_for_its_event(arguments: &[String]) {
-    let event: Event = adopt(told(arguments)).expect("an event");
+    let event: Event = adopt(value_from_arg(arguments)).expect("an event");
     event.wait_timeout(SOON).expect("the signal");
 }
 
@@ -63,7 +63,7 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn the_child_gets_the_very_object_under_the_number_it_is_told() {
+fn child_gets_the_object_under_the_passed_value() {
     let (event, decoy) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let mut child = in_role("waits_for_its_event", &[])
         .inherit("event", &event)
@@ -71,17 +71,17 @@ fn the_child_gets_the_very_object_under_the_number_it_is_told() {
         .arg_handle("{event}")
         .spawn()
         .unwrap();
-    let told: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
-    assert_eq!(table::values_of(&event, child.id()), told[..1]);
-    assert_eq!(table::values_of(&decoy, child.id()), told[1..]);
+    let values: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
+    assert_eq!(table::values_of(&event, child.id()), values[..1]);
+    assert_eq!(table::values_of(&decoy, child.id()), values[1..]);
     decoy.set().unwrap();
     let early = child.wait_timeout(Duration::from_millis(500));
-    assert!(matches!(early, Err(Error::TimedOut { .. })), "the decoy woke it: {early:?}");
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "the decoy woke the child: {early:?}");
     event.set().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn the_access_that_arrives_is_what_the_handle_has() {
+fn inherited_handle_has_same_access() {
     let (from, to) = raw::pipe();
     let file = std::fs::File::open(this_program()).unwrap();
     let sent = [table::value(&from), table::value(&to), table::value(&file)];
@@ -95,10 +95,10 @@ fn the_access_that_arrives_is_what_the_handle_has() {
     let here = sent.map(|value| access(std::process::id(), value));
     let there: Vec<_> = child.inherited_handles().map(|(_, value)| access(child.id(), value.get())).collect();
     assert_eq!(there, here);
-    assert_ne!(here[0], here[1], "the two ends differ");
+    assert_ne!(here[0], here[1], "the two ends of the pipe have different access");
 }
 
-fn the_parents_handle_keeps_its_value_and_flags() {
+fn spawn_keeps_parents_handle_value_and_flags() {
     let event = Event::manual_reset().unwrap();
     let inheritable = Event::manual_reset().unwrap();
     table::make_inheritable(&inheritable);
@@ -126,11 +126,11 @@ fn the_parents_handle_keeps_its_value_and_flags() {
     assert_eq!((before.1, before.2), (false, true));
 }
 
-fn an_inheritable_handle_that_is_not_listed_does_not_arrive() {
+fn unlisted_inheritable_handle_does_not_leak() {
     let (canary, listed) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     table::make_inheritable(&canary);
 
-    // The control: std's builder lets it through.
+    // The control: the canary leaks into a child of std's `Command`.
     let mut control = std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
     let leaked = table::values_of(&canary, control.id());
     control.kill().unwrap();
@@ -152,8 +152,8 @@ fn an_inheritable_handle_that_is_not_listed_does_not_arrive() {
 }
 
 fn adopts_and_has_a_child(arguments: &[String]) {
-    let event: Event = adopt(told(arguments)).expect("an event");
-    // std's builder: whatever is inheritable goes along.
+    let event: Event = adopt(value_from_arg(arguments)).expect("an event");
+    // std's `Command` passes all inheritable handles on.
     let mut grandchild =
         std::process::Command::new(this_program()).args(role("sleeps", &[])).spawn().unwrap();
     println!("{}", grandchild.id());
@@ -162,7 +162,7 @@ fn adopts_and_has_a_child(arguments: &[String]) {
     grandchild.wait().unwrap();
 }
 
-fn a_grandchild_created_with_inheritance_of_all_does_not_get_it() {
+fn adopted_handle_does_not_leak_to_grandchild() {
     use std::io::{BufRead, BufReader};
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("adopts_and_has_a_child", &[])
@@ -180,15 +180,15 @@ fn a_grandchild_created_with_inheritance_of_all_does_not_get_it() {
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn a_missing_program_costs_no_handle() {
+fn spawning_missing_program_leaks_no_handles() {
     let event = Event::manual_reset().unwrap();
     let attempt = || {
         let outcome = Command::new("no-such-program").stdin(Stdio::piped()).inherit("event", &event).spawn();
         match outcome {
-            Err(Error::ProgramNotFound { program, searched: looked_at, .. }) => {
+            Err(Error::ProgramNotFound { program, searched, .. }) => {
                 assert_eq!(program, "no-such-program");
                 let file = format!("no-such-program{}", std::env::consts::EXE_SUFFIX);
-                assert!(looked_at.iter().any(|looked_at| looked_at.ends_with(&file)), "{looked_at:?}");
+                assert!(searched.iter().any(|searched| searched.ends_with(&file)), "{searched:?}");
             }
             other => panic!("{other:?}"),
         }
@@ -199,13 +199,13 @@ fn a_missing_program_costs_no_handle() {
     assert_eq!(table::count(), before);
 }
 
-fn a_refused_list_starts_nothing_and_costs_no_handle() {
+fn rejected_list_starts_no_process_and_leaks_no_handles() {
     let event = Event::manual_reset().unwrap();
-    // What is listed, an argument, a template, and what the error has to say.
+    // The names of the listed objects, an argument, a template, and a part of the error's text.
     let wrong: [(&[&str], &str, &str, &str); 5] = [
         (&["a", "b", "a"], "", "", "listed twice"),
         (&[""], "", "", "isn't empty"),
-        (&["{a}"], "", "", "braces"),
+        (&["{a}"], "", "", "brace"),
         (&["a"], "", "{other}", "no object of that name"),
         (&["a"], "a\0b", "", "NUL"),
     ];
@@ -228,7 +228,7 @@ fn a_refused_list_starts_nothing_and_costs_no_handle() {
     assert_eq!(table::count(), before);
 }
 
-fn spawning_and_waiting_costs_no_handle() {
+fn spawn_and_wait_leak_no_handles() {
     let event = Event::manual_reset().unwrap();
     event.set().unwrap();
     let once = || {
@@ -248,7 +248,7 @@ fn spawning_and_waiting_costs_no_handle() {
     assert_eq!(table::count(), before);
 }
 
-fn a_handle_that_is_none_is_refused() {
+fn spawn_rejects_invalid_handles() {
     let before = table::count();
     for pseudo in expect::pseudo_handles() {
         let refused = in_role("sleeps", &[]).inherit("pseudo", pseudo).spawn();
@@ -262,24 +262,24 @@ fn a_handle_that_is_none_is_refused() {
     assert_eq!(table::count(), before);
 }
 
-fn a_child_that_is_killed_has_ended() {
+fn killed_child_has_exited() {
     let mut child = in_role("sleeps", &[]).spawn().unwrap();
     assert_eq!(child.try_wait().unwrap(), None);
     child.kill().unwrap();
     assert!(expect::was_killed(child.wait_timeout(SOON).unwrap()));
-    // Again is no error, and changes nothing.
+    // A second kill is not an error and has no effect.
     child.kill().unwrap();
     assert!(expect::was_killed(child.try_wait().unwrap().unwrap()));
     assert!(expect::was_killed(child.wait().unwrap()));
 }
 
-fn a_child_to_be_killed_on_drop_is() {
+fn kill_on_drop_kills_child() {
     let kept = in_role("sleeps", &[]).kill_on_drop(false).spawn().unwrap().id();
     let dropped = in_role("sleeps", &[]).spawn().unwrap().id();
     assert!(table::ends_within(dropped, 5000));
     assert!(!table::ends_within(kept, 0));
     table::kill(kept);
-    until("the other is gone too", || table::ends_within(kept, 0));
+    until("the other child exits", || table::ends_within(kept, 0));
 }
 
 fn upper_cases_a_line(_: &[String]) {
@@ -305,24 +305,24 @@ fn piped_streams_carry_bytes_both_ways() {
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn reads_to_the_end(_: &[String]) {
+fn reads_to_end_of_file(_: &[String]) {
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
 }
 
 fn reader() -> Child {
-    in_role("reads_to_the_end", &[]).stdin(Stdio::piped()).spawn().unwrap()
+    in_role("reads_to_end_of_file", &[]).stdin(Stdio::piped()).spawn().unwrap()
 }
 
-fn waiting_for_a_child_lets_it_read_the_end() {
+fn wait_closes_childs_input() {
     assert!(reader().wait_timeout(SOON).unwrap().success());
     assert!(reader().wait().unwrap().success());
-    // To look is not to wait: the input stays open.
+    // `try_wait` doesn't close the input.
     let mut child = reader();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(child.try_wait().unwrap(), None);
 }
 
-fn a_process_has_a_creation_time() {
+fn creation_time_is_kept_after_exit() {
     let mut first = in_role("sleeps", &[]).spawn().unwrap();
     let second = in_role("sleeps", &[]).spawn().unwrap();
     let time = first.process().creation_time().unwrap();
@@ -339,7 +339,7 @@ fn sets_ready(_: &[String]) {
     inherited.take::<Event>("ready").unwrap().set().unwrap();
 }
 
-fn a_sealed_child_gets_what_is_listed() {
+fn race_free_child_gets_listed_objects() {
     let ready = Event::manual_reset().unwrap();
     let mut command = in_role("sets_ready", &[]);
     command.inherit("ready", &ready).race_free();
@@ -356,19 +356,19 @@ fn upper_cases(_: &[String]) {
     print!("{}", std::io::read_to_string(std::io::stdin()).unwrap().to_uppercase());
 }
 
-fn sealed<'a>() -> Command<'a> {
+fn race_free<'a>() -> Command<'a> {
     let mut command = in_role("upper_cases", &[]);
     command.race_free();
     command
 }
 
-fn streams_and_output_work_sealed() {
+fn streams_and_output_work_race_free() {
     use std::io::Write;
-    let mut child = sealed().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = race_free().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"sealed").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout, b"SEALED");
-    assert_eq!(sealed().output().unwrap().stdout, b"");
-    assert!(sealed().stdin(Stdio::null()).status().unwrap().success());
+    assert_eq!(race_free().output().unwrap().stdout, b"");
+    assert!(race_free().stdin(Stdio::null()).status().unwrap().success());
 }

@@ -1,4 +1,4 @@
-//! Children that are killed with their parent, and many at once.
+//! Tests of children that are killed with their parent, and of concurrent spawns.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::ExitCode;
@@ -12,13 +12,13 @@ const SOON: Duration = Duration::from_secs(20);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_child_to_be_killed_with_its_parent_is,
-            a_child_that_is_not_to_be_killed_with_its_parent_lives_on,
-            two_threads_hand_down_one_handle_500_times_each,
-            eight_threads_have_private_pipes,
-            the_callers_handle_is_not_inheritable_for_a_moment,
+            kill_with_parent_kills_child,
+            child_outlives_killed_parent_by_default,
+            two_threads_pass_one_handle_500_times_each,
+            concurrent_spawns_do_not_leak_pipes,
+            callers_handle_is_never_inheritable,
         ],
-        tests![sleeps, spawns_and_sleeps, echoes_to_the_end],
+        tests![sleeps, spawns_and_sleeps, echoes_to_end_of_file],
     )
 }
 
@@ -32,48 +32,48 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-/// Spawns a child in the way that the argument says, says its id, and lives on until it is killed.
+/// Spawns a child as the argument says, prints its id, and sleeps until it is killed.
 fn spawns_and_sleeps(arguments: &[String]) {
     let mut command = Command::new(this_program());
     command.args(role("sleeps", &[])).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let id = match arguments[0].as_str() {
         "plain" => command.spawn().unwrap().id(),
         "with parent" => command.kill_with_parent(true).spawn().unwrap().id(),
-        "with parent, sealed" => command.kill_with_parent(true).race_free().spawn().unwrap().id(),
-        "sealed" => command.race_free().spawn().unwrap().id(),
+        "with parent, race-free" => command.kill_with_parent(true).race_free().spawn().unwrap().id(),
+        "race-free" => command.race_free().spawn().unwrap().id(),
         other => panic!("{other}"),
     };
     println!("{id}");
     std::thread::sleep(Duration::from_secs(60));
 }
 
-/// Lets a parent spawn in this way, kills it, and returns the child's id.
+/// Starts a parent that spawns a child in this way, kills the parent, and returns the child's id.
 fn orphaned(way: &str) -> u32 {
     let mut parent = in_role("spawns_and_sleeps", &[way]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let child = line.trim().parse().unwrap_or_else(|_| panic!("{way}: {line:?}"));
-    assert!(!table::ends_within(child, 200), "{way}: it ended before its parent");
+    assert!(!table::ends_within(child, 200), "{way}: the child exited before its parent");
     parent.kill().unwrap();
     parent.wait_timeout(SOON).unwrap();
     child
 }
 
-fn a_child_to_be_killed_with_its_parent_is() {
-    for way in ["with parent", "with parent, sealed"] {
+fn kill_with_parent_kills_child() {
+    for way in ["with parent", "with parent, race-free"] {
         assert!(table::ends_within(orphaned(way), 5000), "{way}");
     }
 }
 
-fn a_child_that_is_not_to_be_killed_with_its_parent_lives_on() {
-    for way in ["plain", "sealed"] {
+fn child_outlives_killed_parent_by_default() {
+    for way in ["plain", "race-free"] {
         let child = orphaned(way);
         assert!(!table::ends_within(child, 500), "{way}");
         table::kill(child);
     }
 }
 
-fn two_threads_hand_down_one_handle_500_times_each() {
+fn two_threads_pass_one_handle_500_times_each() {
     let event = Event::manual_reset().unwrap();
     let (program, arguments) = bare("ends_at_once");
     let spawn = || {
@@ -92,18 +92,18 @@ fn two_threads_hand_down_one_handle_500_times_each() {
     });
 }
 
-fn echoes_to_the_end(_: &[String]) {
+fn echoes_to_end_of_file(_: &[String]) {
     std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).unwrap();
 }
 
-fn eight_threads_have_private_pipes() {
-    // All children run at once, and each thread closes its pipe at a time of its own: if a pipe had come to a
-    // stranger's child too, its reader would not see the end before that child ends.
+fn concurrent_spawns_do_not_leak_pipes() {
+    // All children run at the same time, and each thread closes its pipe at a different time. If a pipe had leaked into
+    // another child, its reader would not see end of file before that child exits.
     let started = Instant::now();
     let children: Vec<(Child, usize)> = std::thread::scope(|scope| {
         let spawn = |thread: usize| {
             move || {
-                let mut child = in_role("echoes_to_the_end", &[])
+                let mut child = in_role("echoes_to_end_of_file", &[])
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .spawn()
@@ -116,7 +116,7 @@ fn eight_threads_have_private_pipes() {
         let threads: Vec<_> = (0..8).map(|thread| scope.spawn(spawn(thread))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    // Of the parent's ends, no child has any.
+    // No child has the parent's side of any pipe.
     for (child, _) in &children {
         for (other, _) in &children {
             assert_eq!(table::values_of(other.stdin.as_ref().unwrap(), child.id()), []);
@@ -129,13 +129,13 @@ fn eight_threads_have_private_pipes() {
         let mut text = String::new();
         child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, thread.to_string());
-        assert!(closed.elapsed() < Duration::from_secs(3), "the end came after {:?}", closed.elapsed());
+        assert!(closed.elapsed() < Duration::from_secs(3), "end of file came after {:?}", closed.elapsed());
         assert!(child.wait_timeout(SOON).unwrap().success());
     }
     assert!(started.elapsed() < SOON);
 }
 
-fn the_callers_handle_is_not_inheritable_for_a_moment() {
+fn callers_handle_is_never_inheritable() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let event = Event::manual_reset().unwrap();
     let done = AtomicBool::new(false);
@@ -152,11 +152,11 @@ fn the_callers_handle_is_not_inheritable_for_a_moment() {
         let mut command = Command::new(program);
         command.args(arguments);
         command.inherit("event", &event).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        for sealed in [false, true] {
+        for race_free in [false, true] {
             for _ in 0..100 {
                 command.spawn().unwrap().wait_timeout(SOON).unwrap();
             }
-            if !sealed {
+            if !race_free {
                 command.race_free();
             }
         }

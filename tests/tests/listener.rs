@@ -1,4 +1,4 @@
-//! Processes that aren't parent and child meet under a name.
+//! Tests of listeners: processes that are not parent and child connect by name.
 
 use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
@@ -12,20 +12,20 @@ const SOON: Duration = Duration::from_secs(20);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            objects_go_both_ways_between_strangers,
-            the_server_knows_who_comes_and_can_refuse,
-            a_name_is_one_listeners,
-            nobody_listens,
-            what_can_not_be_a_name_is_refused,
-            accepting_and_connecting_have_deadlines,
-            a_hundred_clients_at_once,
-            who_stands_in_the_door_costs_a_moment,
-            who_stands_in_the_door_does_not_keep_the_name,
-            a_client_that_dies_in_the_door_leaves_nothing,
-            a_client_that_dies_is_gone,
-            a_server_that_dies_is_gone,
+            objects_travel_both_ways_between_unrelated_processes,
+            server_sees_process_and_user_and_can_refuse,
+            second_listener_of_a_name_fails,
+            connect_fails_without_listener,
+            bind_and_connect_reject_invalid_names,
+            accept_and_connect_time_out,
+            hundred_concurrent_clients_are_served,
+            silent_client_delays_others_briefly,
+            silent_client_does_not_keep_the_name,
+            client_killed_while_connecting_leaves_nothing,
+            recv_fails_when_client_is_killed,
+            recv_and_connect_fail_when_server_is_killed,
         ],
-        tests![client, stands_in_the_door, serves],
+        tests![client, connects_silently, serves],
     )
 }
 
@@ -33,7 +33,7 @@ fn name(test: &str) -> String {
     format!("test.{test}.{}", std::process::id())
 }
 
-/// A process that isn't told anything but the name: started by std, as any stranger.
+/// Starts a process that knows only the listener's name, by std's `Command`.
 fn stranger(role_name: &str, arguments: &[&str]) -> std::process::Child {
     let mut command = std::process::Command::new(this_program());
     command.args(role(role_name, arguments)).stdout(std::process::Stdio::piped());
@@ -46,7 +46,7 @@ fn said(child: &mut std::process::Child) -> String {
     line.trim_end().to_owned()
 }
 
-/// Connects, sets the event that it gets, sends one of its own, and waits for the end.
+/// Connects, sets the event that it receives, sends an event of its own, and waits for the end of the channel.
 fn client(arguments: &[String]) {
     let channel = match Channel::connect_timeout(&arguments[0], SOON) {
         Ok(channel) => channel,
@@ -76,7 +76,7 @@ fn serve(channel: &Channel) {
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"woken");
 }
 
-fn objects_go_both_ways_between_strangers() {
+fn objects_travel_both_ways_between_unrelated_processes() {
     let name = name("both");
     let mut listener = Listener::bind(&name).unwrap();
     let mut first = None;
@@ -91,14 +91,14 @@ fn objects_go_both_ways_between_strangers() {
         serve(&channel);
         drop(channel);
         assert!(stranger.wait().unwrap().success());
-        // What the first one needed once is there from then on.
+        // State that the first connection creates stays open.
         let handles = table::count();
         assert!(first.is_none_or(|first| handles <= first), "{first:?} and {handles}");
         first = Some(handles);
     }
 }
 
-fn the_server_knows_who_comes_and_can_refuse() {
+fn server_sees_process_and_user_and_can_refuse() {
     let name = name("refuse");
     let mut listener = Listener::bind(&name).unwrap();
     let nobody: User = expect::ANOTHER_USER.parse().unwrap();
@@ -106,7 +106,7 @@ fn the_server_knows_who_comes_and_can_refuse() {
         let mut stranger = stranger("client", &[&name]);
         let incoming = listener.accept_timeout(SOON).unwrap();
         match way {
-            // A policy that asks for another user, one that asks for another process, and one that forgets.
+            // Three reasons to refuse: the wrong user, the wrong process, and an `Incoming` that is dropped.
             0 if *incoming.user() != nobody => incoming.refuse(),
             1 if incoming.process().id() != std::process::id() => incoming.refuse(),
             _ => drop(incoming),
@@ -114,7 +114,7 @@ fn the_server_knows_who_comes_and_can_refuse() {
         assert_eq!(said(&mut stranger), format!("refused by {}", std::process::id()));
         assert!(stranger.wait().unwrap().success());
     }
-    // The next one is served.
+    // The next client is accepted.
     let mut stranger = stranger("client", &[&name]);
     let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
     serve(&channel);
@@ -122,7 +122,7 @@ fn the_server_knows_who_comes_and_can_refuse() {
     assert!(stranger.wait().unwrap().success());
 }
 
-fn a_name_is_one_listeners() {
+fn second_listener_of_a_name_fails() {
     let name = name("one");
     let before = table::count();
     let listener = Listener::bind(&name).unwrap();
@@ -135,12 +135,12 @@ fn a_name_is_one_listeners() {
     assert_eq!(table::count(), before);
 }
 
-fn who_stands_in_the_door_does_not_keep_the_name() {
+fn silent_client_does_not_keep_the_name() {
     let name = name("keeps");
     for _ in 0..3 {
         let mut listener = Listener::bind(&name).unwrap();
-        let mut hostile = stranger("stands_in_the_door", &[&name]);
-        // Before it is accepted, and while it is.
+        let mut hostile = stranger("connects_silently", &[&name]);
+        // The first client waits to be accepted, and is being accepted.
         assert_eq!(said(&mut hostile), "here");
         let _ = listener.accept_timeout(SOON).unwrap().process();
         drop(listener);
@@ -150,7 +150,7 @@ fn who_stands_in_the_door_does_not_keep_the_name() {
     }
 }
 
-fn nobody_listens() {
+fn connect_fails_without_listener() {
     let name = name("nobody");
     let started = Instant::now();
     for _ in 0..2 {
@@ -158,13 +158,13 @@ fn nobody_listens() {
             Err(Error::NoListener { name: missing, .. }) => assert_eq!(missing, name),
             other => panic!("{other:?}"),
         }
-        // The same after somebody has.
+        // The result is the same after a listener has closed.
         drop(Listener::bind(&name).unwrap());
     }
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
-fn what_can_not_be_a_name_is_refused() {
+fn bind_and_connect_reject_invalid_names() {
     let before = table::count();
     for (name, part) in [
         ("", "is empty"),
@@ -182,7 +182,7 @@ fn what_can_not_be_a_name_is_refused() {
     assert_eq!(table::count(), before);
 }
 
-fn accepting_and_connecting_have_deadlines() {
+fn accept_and_connect_time_out() {
     let name = name("deadlines");
     let mut listener = Listener::bind(&name).unwrap();
     let before = table::count();
@@ -191,7 +191,7 @@ fn accepting_and_connecting_have_deadlines() {
         let started = Instant::now();
         assert!(matches!(listener.accept_timeout(time), Err(Error::TimedOut { .. })));
         assert!(started.elapsed() >= time);
-        // Nobody accepts: the first client waits in the door, and another before it.
+        // Nothing is accepted: one client waits at the listener, and another one waits behind it.
         let first = std::thread::spawn({
             let name = name.clone();
             move || Channel::connect_timeout(&name, Duration::from_millis(600)).unwrap_err()
@@ -207,7 +207,7 @@ fn accepting_and_connecting_have_deadlines() {
     assert_eq!(table::count(), before);
 }
 
-fn a_hundred_clients_at_once() {
+fn hundred_concurrent_clients_are_served() {
     let name = name("hundred");
     let mut listener = Listener::bind(&name).unwrap();
     let before = table::count();
@@ -227,24 +227,24 @@ fn a_hundred_clients_at_once() {
     assert!(table::count() <= before + 2, "{} and {before}", table::count());
 }
 
-/// Opens the door and stays in it.
-fn stands_in_the_door(arguments: &[String]) {
-    let _door = door::knock(&arguments[0]).unwrap();
+/// Opens the listener's pipe or socket, and does nothing else.
+fn connects_silently(arguments: &[String]) {
+    let _door = door::connect(&arguments[0]).unwrap();
     println!("here");
     std::thread::sleep(Duration::from_secs(60));
 }
 
-fn who_stands_in_the_door_costs_a_moment() {
+fn silent_client_delays_others_briefly() {
     let name = name("door");
     let mut listener = Listener::bind(&name).unwrap();
     for _ in 0..2 {
-        let mut hostile = stranger("stands_in_the_door", &[&name]);
+        let mut hostile = stranger("connects_silently", &[&name]);
         let incoming = listener.accept_timeout(SOON).unwrap();
         assert_eq!(said(&mut hostile), "here");
         let theirs = settled(hostile.id());
         let before = table::count();
         let started = Instant::now();
-        // It is let in and never speaks, or it is sent away, by the way in which the system lets somebody in.
+        // Depending on the system, the client is accepted and never sends, or its acceptance times out.
         match incoming.accept() {
             Ok(channel) => {
                 let silent = channel.recv_timeout(Duration::from_millis(200));
@@ -254,9 +254,9 @@ fn who_stands_in_the_door_costs_a_moment() {
             Err(other) => panic!("{other:?}"),
         }
         assert!(started.elapsed() < Duration::from_secs(5));
-        assert_eq!(settled(hostile.id()), theirs, "what it was given is closed over there");
+        assert_eq!(settled(hostile.id()), theirs, "the handles that it was given are closed in its table");
         assert!(table::count() <= before, "{} and {before}", table::count());
-        // Others come in.
+        // Other clients are accepted.
         let mut client = stranger("client", &[&name]);
         let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
         serve(&channel);
@@ -267,10 +267,10 @@ fn who_stands_in_the_door_costs_a_moment() {
     }
 }
 
-fn a_client_that_dies_in_the_door_leaves_nothing() {
+fn client_killed_while_connecting_leaves_nothing() {
     let name = name("dies");
     let mut listener = Listener::bind(&name).unwrap();
-    let mut hostile = stranger("stands_in_the_door", &[&name]);
+    let mut hostile = stranger("connects_silently", &[&name]);
     let incoming = listener.accept_timeout(SOON).unwrap();
     hostile.kill().unwrap();
     hostile.wait().unwrap();
@@ -287,7 +287,7 @@ fn a_client_that_dies_in_the_door_leaves_nothing() {
     assert_eq!(table::count(), before);
 }
 
-fn a_client_that_dies_is_gone() {
+fn recv_fails_when_client_is_killed() {
     let name = name("client");
     let mut listener = Listener::bind(&name).unwrap();
     let mut client = stranger("client", &[&name]);
@@ -319,7 +319,7 @@ fn server(name: &str) -> Child {
     server
 }
 
-fn a_server_that_dies_is_gone() {
+fn recv_and_connect_fail_when_server_is_killed() {
     let name = name("server");
     let mut server = server(&name);
     let channel = Channel::connect_timeout(&name, SOON).unwrap();
@@ -332,7 +332,7 @@ fn a_server_that_dies_is_gone() {
         assert!(matches!(channel.recv(), Err(Error::ProcessExited { .. })));
         assert!(started.elapsed() < Duration::from_secs(4));
     });
-    // One that dies before it answers.
+    // A server that is killed before it accepts the second client.
     let mut server = self::server(&name);
     let first = Channel::connect_timeout(&name, SOON).unwrap();
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Strategy 3: objects by name, and one process at a time.
+//! Tests of named objects, and of `SingleInstance`.
 
 use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
@@ -15,16 +15,16 @@ const SOON: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_name_that_is_taken_is_an_error,
-            a_squatter_is_an_error,
-            it_says_whether_it_created_or_opened,
-            what_is_not_there_or_of_another_kind_is_said,
-            what_can_not_be_a_name_is_refused,
-            the_second_instance_learns_it_at_once,
-            a_crashed_instance_does_not_block_the_next,
-            of_two_that_start_together_one_wins,
+            create_fails_if_name_is_in_use,
+            create_fails_if_name_is_squatted,
+            create_or_open_reports_outcome,
+            open_reports_missing_name_and_wrong_kind,
+            named_functions_reject_invalid_names,
+            second_instance_fails_at_once,
+            crashed_instance_does_not_block_the_next,
+            one_of_two_concurrent_instances_wins,
         ],
-        tests![squats, is_the_only_one, claims_and_stays, races],
+        tests![squats, is_the_only_one, acquires_and_stays, races],
     )
 }
 
@@ -32,7 +32,8 @@ fn name(test: &str) -> String {
     format!("naming.{test}.{}", std::process::id())
 }
 
-/// How many handles this process has. The first named object of a process opens the folder of names, for good.
+/// Returns the number of this process's handles, after the first named object has opened the folder of names, which
+/// stays open.
 fn handles() -> usize {
     drop(Event::create_named(&name("first"), ResetMode::Auto).unwrap());
     table::count()
@@ -50,22 +51,22 @@ fn line(child: &mut Child) -> String {
     line.trim_end().to_owned()
 }
 
-fn is_taken<T: std::fmt::Debug>(outcome: Result<T, Error>, name: &str) {
+fn assert_name_in_use<T: std::fmt::Debug>(outcome: Result<T, Error>, name: &str) {
     match outcome {
         Err(Error::NameInUse { name: taken, .. }) => assert_eq!(taken, name),
         other => panic!("{other:?}"),
     }
 }
 
-/// Tries to create one of each kind under a name that is in use.
+/// Asserts that creating an object of each kind fails, because the name is in use.
 fn all_are_refused(name: &str) {
-    is_taken(Event::create_named(name, ResetMode::Auto), name);
-    is_taken(Semaphore::create_named(name, 0), name);
-    is_taken(SharedMemory::create_named(name, 1), name);
-    is_taken(Timer::create_named(name, ResetMode::Auto), name);
+    assert_name_in_use(Event::create_named(name, ResetMode::Auto), name);
+    assert_name_in_use(Semaphore::create_named(name, 0), name);
+    assert_name_in_use(SharedMemory::create_named(name, 1), name);
+    assert_name_in_use(Timer::create_named(name, ResetMode::Auto), name);
 }
 
-fn a_name_that_is_taken_is_an_error() {
+fn create_fails_if_name_is_in_use() {
     let name = name("taken");
     let before = handles();
     for kind in 0..4 {
@@ -81,14 +82,14 @@ fn a_name_that_is_taken_is_an_error() {
     }
 }
 
-/// Takes the name first.
+/// Creates an object with the name before the test does.
 fn squats(arguments: &[String]) {
     let _event = Event::create_named(&arguments[0], ResetMode::Manual).unwrap();
     println!("squats");
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn a_squatter_is_an_error() {
+fn create_fails_if_name_is_squatted() {
     let name = name("squatter");
     let mut squatter = in_role("squats", &[&name]).stdout(Stdio::piped()).spawn().unwrap();
     assert_eq!(line(&mut squatter), "squats");
@@ -101,7 +102,7 @@ fn a_squatter_is_an_error() {
     drop(Event::create_named(&name, ResetMode::Manual).unwrap());
 }
 
-fn it_says_whether_it_created_or_opened() {
+fn create_or_open_reports_outcome() {
     let name = name("which");
     let before = handles();
     let (first, found) = Event::create_or_open_named(&name, ResetMode::Manual).unwrap();
@@ -109,8 +110,11 @@ fn it_says_whether_it_created_or_opened() {
     let (second, found) = Event::create_or_open_named(&name, ResetMode::Auto).unwrap();
     assert_eq!(found, CreateOutcome::Opened);
     first.set().unwrap();
-    assert!(second.try_wait().unwrap() && second.try_wait().unwrap(), "as it was created: reset by hand");
-    is_taken(Semaphore::create_or_open_named(&name, 0), &name);
+    assert!(
+        second.try_wait().unwrap() && second.try_wait().unwrap(),
+        "the event keeps its reset mode: manual"
+    );
+    assert_name_in_use(Semaphore::create_or_open_named(&name, 0), &name);
     drop((first, second));
     let (section, found) = SharedMemory::create_or_open_named(&name, 10_000).unwrap();
     assert_eq!((found, section.size().unwrap()), (CreateOutcome::Created, 12_288));
@@ -122,7 +126,7 @@ fn it_says_whether_it_created_or_opened() {
     assert_eq!(table::count(), before);
 }
 
-fn what_is_not_there_or_of_another_kind_is_said() {
+fn open_reports_missing_name_and_wrong_kind() {
     let name = name("missing");
     let before = handles();
     match Event::open_named(&name) {
@@ -141,7 +145,7 @@ fn what_is_not_there_or_of_another_kind_is_said() {
     assert_eq!(table::count(), before);
 }
 
-fn what_can_not_be_a_name_is_refused() {
+fn named_functions_reject_invalid_names() {
     let before = handles();
     for wrong in ["", "a\\b", "a\0", &"n".repeat(300)] {
         let errors = [
@@ -173,7 +177,7 @@ fn is_the_only_one(arguments: &[String]) {
     }
 }
 
-fn the_second_instance_learns_it_at_once() {
+fn second_instance_fails_at_once() {
     let name = name("single");
     let before = handles();
     let only = SingleInstance::acquire(&name).unwrap();
@@ -195,16 +199,16 @@ fn the_second_instance_learns_it_at_once() {
     assert_eq!(table::count(), before);
 }
 
-fn claims_and_stays(arguments: &[String]) {
+fn acquires_and_stays(arguments: &[String]) {
     let _only = SingleInstance::acquire(&arguments[0]).unwrap();
     println!("claimed");
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn a_crashed_instance_does_not_block_the_next() {
+fn crashed_instance_does_not_block_the_next() {
     let name = name("crash");
     for _ in 0..3 {
-        let mut first = in_role("claims_and_stays", &[&name]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = in_role("acquires_and_stays", &[&name]).stdout(Stdio::piped()).spawn().unwrap();
         assert_eq!(line(&mut first), "claimed");
         assert!(matches!(SingleInstance::acquire(&name), Err(Error::AlreadyRunning { .. })));
         first.kill().unwrap();
@@ -213,7 +217,7 @@ fn a_crashed_instance_does_not_block_the_next() {
     }
 }
 
-/// Claims the name of each round when it is told, and says whether it won; keeps it until the next round.
+/// Acquires the name of each round on request, reports whether it won, and keeps the name until the next round.
 fn races(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let mut _only = None;
@@ -229,7 +233,7 @@ fn races(_: &[String]) {
     }
 }
 
-fn of_two_that_start_together_one_wins() {
+fn one_of_two_concurrent_instances_wins() {
     let racers = [(); 2].map(|()| {
         let mut child = in_role("races", &[]).channel().spawn().unwrap();
         let channel = child.take_channel().unwrap();
@@ -238,7 +242,7 @@ fn of_two_that_start_together_one_wins() {
     let mut wins = [0; 2];
     for round in 0..200 {
         let name = format!("{}.{round}", name("race"));
-        // Each goes first as often.
+        // Each racer is notified first equally often.
         for place in [round % 2, 1 - round % 2] {
             racers[place].1.send(name.as_str()).unwrap();
         }

@@ -1,4 +1,5 @@
-//! What each kind of object does, and that it does it in another process, by whichever strategy it came there.
+//! Tests of each kind of object: its operations, also in another process that got it by inheritance, duplication or
+//! naming.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,15 +16,15 @@ fn main() -> ExitCode {
     handover_tests::main(
         tests![
             each_kind_travels_by_each_strategy,
-            files_and_pipes_travel_as_what_they_are,
-            a_semaphore_counts,
-            a_timer_goes_off,
-            a_section_is_seen_whole_or_in_part,
-            what_no_section_has_is_an_error,
-            views_outlive_the_section,
-            two_processes_count_to_a_hundred_thousand,
-            all_that_signals_can_be_waited_for_together,
-            an_event_is_reset_by_hand_or_by_one_waiter,
+            files_and_pipes_travel_by_inheritance_and_duplication,
+            semaphore_counts,
+            timer_expires,
+            shared_memory_can_be_viewed_whole_or_in_part,
+            shared_memory_rejects_invalid_ranges,
+            views_outlive_shared_memory,
+            semaphore_excludes_two_processes,
+            wait_any_accepts_all_kinds,
+            events_reset_manually_or_by_one_waiter,
         ],
         tests![uses, sleeps, writes, counts],
     )
@@ -41,8 +42,12 @@ fn sleeps(_: &[String]) {
 
 const STRATEGIES: [&str; 3] = ["inheritance", "duplication", "naming"];
 
-/// The object, by the strategy that the test says.
-fn come<T: Object>(strategy: &str, by_name: impl FnOnce(&str) -> handover::Result<T>, name: &str) -> T {
+/// Returns the object that the test has passed by this strategy.
+fn take_object<T: Object>(
+    strategy: &str,
+    by_name: impl FnOnce(&str) -> handover::Result<T>,
+    name: &str,
+) -> T {
     match strategy {
         "inheritance" => handover::inherited().unwrap().take("object").unwrap(),
         "duplication" => Channel::parent().unwrap().recv_timeout(SOON).unwrap().take("object").unwrap(),
@@ -50,32 +55,32 @@ fn come<T: Object>(strategy: &str, by_name: impl FnOnce(&str) -> handover::Resul
     }
 }
 
-/// Does to the object what the test then sees.
+/// Uses the object in a way that the test can observe.
 fn uses(arguments: &[String]) {
     let [kind, strategy, name] = arguments else { panic!("{arguments:?}") };
     match kind.as_str() {
         "event" => {
-            let event = come(strategy, Event::open_named, name);
+            let event = take_object(strategy, Event::open_named, name);
             event.set().unwrap();
         }
         "semaphore" => {
-            let semaphore = come(strategy, Semaphore::open_named, name);
+            let semaphore = take_object(strategy, Semaphore::open_named, name);
             semaphore.release(2).unwrap();
         }
         "section" => {
-            let section = come(strategy, SharedMemory::open_named, name);
-            assert_eq!(section.size().unwrap(), 8192, "nobody has said it");
+            let section = take_object(strategy, SharedMemory::open_named, name);
+            assert_eq!(section.size().unwrap(), 8192, "the size is the kernel's answer");
             section.view_mut().unwrap().write_at(5000, b"from the child").unwrap();
         }
         "timer" => {
-            let timer = come(strategy, Timer::open_named, name);
+            let timer = take_object(strategy, Timer::open_named, name);
             timer.set_once(Duration::ZERO).unwrap();
         }
         other => panic!("{other}"),
     }
 }
 
-/// Lets a child use the object, and another process not have it.
+/// Lets a child use the object, and asserts that an unrelated process doesn't have it.
 fn travels<T: Object>(kind: &str, strategy: &str, name: &str, object: &T)
 where
     for<'a> BorrowedObject<'a>: From<&'a T>,
@@ -97,7 +102,7 @@ where
     nobody.kill().unwrap();
     nobody.wait_timeout(SOON).unwrap();
     drop((child, channel, command, nobody));
-    // Whoever serves the name has a connection open for a moment longer.
+    // The thread that serves the name closes its connection a moment later.
     until(&format!("{kind} by {strategy} leaves nothing"), || table::count() == before);
 }
 
@@ -140,7 +145,7 @@ fn each_kind_travels_by_each_strategy() {
     }
 }
 
-/// Writes to what it was given.
+/// Writes to the object that it was passed.
 fn writes(arguments: &[String]) {
     use std::io::Write;
     let mut file: std::fs::File = match arguments[0].as_str() {
@@ -150,7 +155,7 @@ fn writes(arguments: &[String]) {
     file.write_all(b"from the child").unwrap();
 }
 
-fn files_and_pipes_travel_as_what_they_are() {
+fn files_and_pipes_travel_by_inheritance_and_duplication() {
     use std::io::{Read, Seek};
     let path = std::env::temp_dir().join(format!("handover-test-{}", std::process::id()));
     for strategy in &STRATEGIES[..2] {
@@ -175,7 +180,7 @@ fn files_and_pipes_travel_as_what_they_are() {
         drop(to);
         for written in [&mut file, &mut std::fs::File::from(from)] {
             let mut text = String::new();
-            // A pipe has no place to go back to.
+            // A pipe can't seek.
             let _ = written.rewind();
             written.read_to_string(&mut text).unwrap();
             assert_eq!(text, "from the child", "by {strategy}");
@@ -184,7 +189,7 @@ fn files_and_pipes_travel_as_what_they_are() {
     std::fs::remove_file(path).unwrap();
 }
 
-fn a_semaphore_counts() {
+fn semaphore_counts() {
     let semaphore = Semaphore::new(1).unwrap();
     semaphore.wait().unwrap();
     let time = Duration::from_millis(50);
@@ -204,7 +209,7 @@ fn a_semaphore_counts() {
     assert_eq!(table::count(), before);
 }
 
-fn a_timer_goes_off() {
+fn timer_expires() {
     let (manual, auto) = (Timer::manual_reset().unwrap(), Timer::auto_reset().unwrap());
     let (started, time) = (Instant::now(), Duration::from_millis(60));
     for timer in [&manual, &auto] {
@@ -221,7 +226,7 @@ fn a_timer_goes_off() {
     }
     auto.cancel().unwrap();
     let _ = auto.try_wait().unwrap();
-    assert!(matches!(auto.wait_timeout(time), Err(Error::TimedOut { .. })), "it was stopped");
+    assert!(matches!(auto.wait_timeout(time), Err(Error::TimedOut { .. })), "the timer was canceled");
     auto.set_once(Duration::from_secs(3600)).unwrap();
     assert!(!auto.try_wait().unwrap());
     for wrong in [Duration::ZERO, Duration::from_micros(900), Duration::from_secs(u64::MAX)] {
@@ -230,7 +235,7 @@ fn a_timer_goes_off() {
     assert!(matches!(auto.set_once(Duration::MAX), Err(Error::InvalidInput { .. })));
 }
 
-fn a_section_is_seen_whole_or_in_part() {
+fn shared_memory_can_be_viewed_whole_or_in_part() {
     let section = SharedMemory::new(200_000).unwrap();
     let size = section.size().unwrap();
     assert_eq!(size, 200_704, "whole pages");
@@ -239,7 +244,7 @@ fn a_section_is_seen_whole_or_in_part() {
     assert!(whole.to_vec().iter().all(|byte| *byte == 0));
     whole.write_at(70_000, b"in the middle").unwrap();
     whole.write_at(size - 3, b"end").unwrap();
-    // From a place where no page begins.
+    // The offset is not at the beginning of a page.
     let part = section.view_range(70_000, 13).unwrap();
     assert_eq!((part.len(), part.to_vec().as_slice()), (13, &b"in the middle"[..]));
     let part = section.view_mut_range(69_996, 100).unwrap();
@@ -251,7 +256,7 @@ fn a_section_is_seen_whole_or_in_part() {
     assert_eq!(whole.atomic_u32(8).unwrap().load(std::sync::atomic::Ordering::SeqCst), 7);
 }
 
-fn what_no_section_has_is_an_error() {
+fn shared_memory_rejects_invalid_ranges() {
     let before = table::count();
     let invalid = |error: Error| assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
     invalid(SharedMemory::new(0).unwrap_err());
@@ -282,7 +287,7 @@ fn what_no_section_has_is_an_error() {
     assert_eq!(table::count(), before);
 }
 
-fn views_outlive_the_section() {
+fn views_outlive_shared_memory() {
     let section = SharedMemory::new(100).unwrap();
     let (writing, reading) = (section.view_mut().unwrap(), section.view().unwrap());
     drop(section);
@@ -291,7 +296,8 @@ fn views_outlive_the_section() {
     assert!(reading.to_vec().starts_with(b"still here"));
 }
 
-/// Adds one so many times, each while the only place is taken, without the help of atomic arithmetic.
+/// Increments a number in shared memory this many times. It holds the semaphore during each increment, and doesn't use
+/// atomic arithmetic.
 fn count(place: &Semaphore, section: &SharedMemory, times: u32) {
     use std::sync::atomic::Ordering::Relaxed;
     let view = section.view_mut().unwrap();
@@ -314,7 +320,7 @@ fn counts(_: &[String]) {
     channel.send(b"done").unwrap();
 }
 
-fn two_processes_count_to_a_hundred_thousand() {
+fn semaphore_excludes_two_processes() {
     let (place, section) = (Semaphore::new(1).unwrap(), SharedMemory::new(4).unwrap());
     let mut child = in_role("counts", &[]).channel().spawn().unwrap();
     let channel = child.take_channel().unwrap();
@@ -326,12 +332,12 @@ fn two_processes_count_to_a_hundred_thousand() {
     assert_eq!(view.atomic_u32(0).unwrap().load(std::sync::atomic::Ordering::SeqCst), 2 * TIMES);
 }
 
-fn all_that_signals_can_be_waited_for_together() {
+fn wait_any_accepts_all_kinds() {
     let (event, semaphore) = (Event::auto_reset().unwrap(), Semaphore::new(0).unwrap());
     let timer = Timer::auto_reset().unwrap();
     semaphore.release(1).unwrap();
     assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 1);
-    assert!(!semaphore.try_wait().unwrap(), "the wait has taken it");
+    assert!(!semaphore.try_wait().unwrap(), "the wait has reset the object");
     timer.set_once(Duration::ZERO).unwrap();
     assert_eq!(wait_any(&[&event, &semaphore, &timer], SOON).unwrap(), 2);
     event.set().unwrap();
@@ -342,18 +348,18 @@ fn all_that_signals_can_be_waited_for_together() {
     ));
 }
 
-fn an_event_is_reset_by_hand_or_by_one_waiter() {
+fn events_reset_manually_or_by_one_waiter() {
     let (manual, auto) = (Event::manual_reset().unwrap(), Event::auto_reset().unwrap());
     for event in [&manual, &auto] {
-        assert!(!event.try_wait().unwrap(), "it begins unset");
+        assert!(!event.try_wait().unwrap(), "the event begins unset");
         event.set().unwrap();
         event.reset().unwrap();
-        assert!(!event.try_wait().unwrap(), "it was reset");
+        assert!(!event.try_wait().unwrap(), "the event was reset");
         event.set().unwrap();
         assert!(event.try_wait().unwrap());
     }
     assert!(manual.try_wait().unwrap(), "a manual-reset event stays set");
-    assert!(!auto.try_wait().unwrap(), "an auto-reset event lets one go");
+    assert!(!auto.try_wait().unwrap(), "an auto-reset event releases one waiter");
     let started = Instant::now();
     let late = auto.wait_timeout(Duration::from_millis(120));
     assert!(

@@ -1,34 +1,36 @@
-//! A weaker end that breaks each rule in turn: it speaks the wire format by itself, with bare calls. The stronger end
-//! refuses, says what was wrong, keeps nothing, and goes on serving others.
+//! Tests of a weaker endpoint that breaks each protocol rule in turn, with bare system calls. The stronger endpoint
+//! reports the violation, leaks no handles, and keeps serving others.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{Channel, Child, Command, Error, Event, Stdio};
 use handover_tests::frame::{frame, with};
-use handover_tests::{breaks_a_rule, ends_for_good, role, table, tests, this_program, weaker};
+use handover_tests::{
+    assert_channel_closed_by_violation, assert_violation, role, table, tests, this_program, weaker,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            what_is_no_frame_ends_the_channel,
-            a_frame_that_is_cut_off_is_an_error,
-            a_stall_costs_no_more_than_the_deadline,
-            a_flood_of_nothing_costs_no_more_than_the_deadline,
-            a_flood_of_messages_can_be_ended,
+            invalid_frames_close_the_channel,
+            truncated_frame_is_an_error,
+            stall_costs_at_most_one_timeout,
+            flood_of_fragments_costs_at_most_one_timeout,
+            flood_of_messages_does_not_block_send,
         ],
         tests![hostile, echoes],
     )
 }
 
 fn hostile(arguments: &[String]) {
-    let end = weaker::End::inherited();
+    let endpoint = weaker::Endpoint::inherited();
     let (event, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let (own, other) = (table::value(&event), table::value(&other));
-    let say = |bytes: &[u8]| end.write(bytes, &[], SOON);
-    let say_with = |bytes: &[u8], objects: &[u32]| end.write(bytes, objects, SOON);
+    let say = |bytes: &[u8]| endpoint.write(bytes, &[], SOON);
+    let say_with = |bytes: &[u8], objects: &[u32]| endpoint.write(bytes, objects, SOON);
     let good = frame(0, &[], b"good");
     match arguments[0].as_str() {
         "noise" => say(&[0xff; 64]),
@@ -55,7 +57,7 @@ fn hostile(arguments: &[String]) {
         }
         "half and closes" => {
             assert!(say_with(&frame(0, &[(own, b"a")], b"some bytes")[..26], &[own]));
-            end.close();
+            endpoint.close();
             true
         }
         "writes nothing, often" => {
@@ -100,7 +102,7 @@ fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
     (child, channel)
 }
 
-/// What the hostile child's message leads to; afterwards this process has what it had before.
+/// Runs the hostile child with these arguments, and asserts that the handle count is as before.
 fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
     let before = table::count();
     let (mut child, channel) = in_role("hostile", arguments);
@@ -112,10 +114,10 @@ fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
 }
 
 fn refused(arguments: &[&str], part: &str) {
-    met(arguments, |child, channel| ends_for_good(child, channel, part));
+    met(arguments, |child, channel| assert_channel_closed_by_violation(child, channel, part));
 }
 
-fn what_is_no_frame_ends_the_channel() {
+fn invalid_frames_close_the_channel() {
     for (case, part) in [
         ("noise", "doesn't begin"),
         ("another protocol", "doesn't begin"),
@@ -133,13 +135,13 @@ fn what_is_no_frame_ends_the_channel() {
     }
     met(&["twice"], |child, channel| {
         assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
-        breaks_a_rule(channel.recv_timeout(SOON), child, "out of order");
+        assert_violation(channel.recv_timeout(SOON), child, "out of order");
     });
 }
 
-fn a_frame_that_is_cut_off_is_an_error() {
+fn truncated_frame_is_an_error() {
     met(&["half and closes"], |child, channel| {
-        breaks_a_rule(channel.recv_timeout(SOON), child, "cut off");
+        assert_violation(channel.recv_timeout(SOON), child, "cut off");
     });
     met(&["half and ends"], |child, channel| match channel.recv_timeout(SOON) {
         Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
@@ -147,8 +149,8 @@ fn a_frame_that_is_cut_off_is_an_error() {
     });
 }
 
-/// What a stall or a flood may cost: its victim's deadline, and nobody else.
-fn costs_a_deadline(case: &str) {
+/// Asserts that a stall or a flood costs its victim one timeout, and delays no other channel.
+fn assert_costs_one_timeout(case: &str) {
     let (good_child, good) = in_role("echoes", &[]);
     good.send(b"warm").unwrap();
     good.recv_timeout(SOON).unwrap();
@@ -171,13 +173,13 @@ fn costs_a_deadline(case: &str) {
     drop((good_child, good));
 }
 
-fn a_stall_costs_no_more_than_the_deadline() {
-    costs_a_deadline("half");
+fn stall_costs_at_most_one_timeout() {
+    assert_costs_one_timeout("half");
 }
 
-fn a_flood_of_nothing_costs_no_more_than_the_deadline() {
-    costs_a_deadline("writes nothing, often");
-    costs_a_deadline("drips");
+fn flood_of_fragments_costs_at_most_one_timeout() {
+    assert_costs_one_timeout("writes nothing, often");
+    assert_costs_one_timeout("drips");
     for case in ["writes nothing, often", "drips"] {
         met(&[case], |_, channel| {
             std::thread::sleep(Duration::from_millis(300));
@@ -189,14 +191,14 @@ fn a_flood_of_nothing_costs_no_more_than_the_deadline() {
     }
 }
 
-fn a_flood_of_messages_can_be_ended() {
+fn flood_of_messages_does_not_block_send() {
     met(&["floods"], |_, channel| {
         let handles = table::count();
         for _ in 0..500 {
             assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flood");
         }
         assert_eq!(table::count(), handles);
-        // What this side sends is not read, and ends at its deadline; what comes meanwhile is kept, not lost.
+        // The peer doesn't read, so the send times out. Messages that arrive meanwhile are kept.
         let late = channel.send_timeout(vec![0; 1 << 20], Duration::from_millis(300));
         assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
         assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flood");

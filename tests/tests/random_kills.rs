@@ -1,7 +1,7 @@
-//! Processes are killed at random moments: a child, a parent, peers, the owner of a name, the helper of sealed spawns.
-//! Nobody hangs, nothing is left in those that live on, and what they hear is the right error.
+//! Kills processes at random moments: a child, a parent, peers, the owner of a name, the helper of race-free spawns.
+//! The surviving processes don't hang, leak no handles, and get the right error.
 //!
-//! `HANDOVER_KILLS` says how many are killed, and `HANDOVER_SEED` from which number the moments are drawn.
+//! `HANDOVER_KILLS` sets the number of kills, and `HANDOVER_SEED` the seed of the random moments.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
@@ -17,14 +17,14 @@ use handover_tests::{door, expect, role, table, tests, this_program, until, watc
 
 fn main() -> ExitCode {
     handover_tests::main(
-        tests![whoever_is_killed_whenever_the_others_go_on],
-        tests![echoes, a_parent, connects, serves, owns_a_name, stays],
+        tests![survivors_of_random_kills_neither_hang_nor_leak],
+        tests![echoes, starts_children, connects, serves, owns_a_name, stays],
     )
 }
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Numbers that look random: `SplitMix64`.
+/// `SplitMix64`, a generator of pseudo-random numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -35,14 +35,14 @@ impl Numbers {
         mixed ^ (mixed >> 31)
     }
 
-    /// A while, as often short as long.
+    /// Returns a random delay, with all magnitudes equally likely.
     fn moment(&mut self) -> Duration {
-        let longest = 1 << (4 + self.next() % expect::MAGNITUDES_OF_A_MOMENT);
+        let longest = 1 << (4 + self.next() % expect::DELAY_MAGNITUDES);
         Duration::from_micros(self.next() % longest)
     }
 }
 
-/// What is killed in a run, by its name.
+/// A run: the name of the process that is killed, and its function.
 type Scenario = (&'static str, fn(&mut Numbers));
 
 const A_SERVER: &str = "a server";
@@ -52,23 +52,23 @@ const SCENARIOS: [Scenario; 7] = [
     ("a parent", a_parent_is_killed),
     ("a client", a_client_is_killed),
     (A_SERVER, a_server_is_killed),
-    ("a process that is duplicated from", a_source_is_killed),
+    ("the source of a duplication", a_source_is_killed),
     ("the owner of a name", the_owner_of_a_name_is_killed),
-    ("a child of a sealed spawn, or its helper", a_sealed_spawn_is_disturbed),
+    ("a child of a race-free spawn, or its helper", a_race_free_spawn_is_disturbed),
 ];
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number: {text:?}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number: {text:?}")))
 }
 
-fn whoever_is_killed_whenever_the_others_go_on() {
+fn survivors_of_random_kills_neither_hang_nor_leak() {
     let runs = number("HANDOVER_KILLS");
     let seed = number("HANDOVER_SEED").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())
     });
-    // Whoever asks for a number looks on.
+    // A run with an explicit number prints its progress.
     let shows = runs.is_some();
     let runs = runs.unwrap_or(expect::KILLS);
     println!("{runs} runs, seed {seed}");
@@ -77,7 +77,7 @@ fn whoever_is_killed_whenever_the_others_go_on() {
     SCENARIOS.iter().for_each(|(_, run)| run(&mut numbers));
     let state = || (table::count(), table::children_of(std::process::id()).len());
     let (mut before, mut stays) = (settled(state), 0);
-    // What is there more, if anything is.
+    // Describes all handles, for the message of a failure.
     let all = || {
         let table = HandleTable::of(&Process::open_for_query(std::process::id()).unwrap()).unwrap();
         table
@@ -99,9 +99,10 @@ fn whoever_is_killed_whenever_the_others_go_on() {
         counts[which] += 1;
         let ended = Instant::now();
         while state() != before {
-            // What a stronger end has put into this process's table, and was killed before it could tell of, stays.
+            // Handles that a stronger endpoint has put into this process's table stay, if it was killed before it could
+            // announce them.
             let (handles, children) = state();
-            let may_stay = if name == A_SERVER { expect::LEFT_BY_A_KILLED_STRONGER } else { 0 };
+            let may_stay = if name == A_SERVER { expect::LEFT_BY_KILLED_STRONGER } else { 0 };
             let is_settled = ended.elapsed() > Duration::from_secs(2) && children == before.1;
             if is_settled && (before.0..=before.0 + may_stay).contains(&handles) {
                 stays += handles - before.0;
@@ -130,7 +131,7 @@ fn whoever_is_killed_whenever_the_others_go_on() {
     );
 }
 
-/// The same twice in a row, with time between.
+/// Waits until the state is the same twice in a row.
 fn settled<T: PartialEq + Copy>(state: impl Fn() -> T) -> T {
     loop {
         let before = state();
@@ -147,7 +148,7 @@ fn in_role<'a>(name: &str, arguments: &[&str]) -> Command<'a> {
     command
 }
 
-/// Kills a process of this one after a while. Nobody has waited for it until then, so its id is its own.
+/// Kills a process after a delay. The process hasn't been waited for, so its id can't have been reused.
 fn kill_after(process: u32, moment: Duration) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         std::thread::sleep(moment);
@@ -155,17 +156,17 @@ fn kill_after(process: u32, moment: Duration) -> std::thread::JoinHandle<()> {
     })
 }
 
-/// Asserts how a child was that was killed.
-fn was_killed(mut child: Child) {
+/// Asserts that a child was killed.
+fn assert_was_killed(mut child: Child) {
     let status = child.wait_timeout(SOON).unwrap();
     assert!(status.code().is_none_or(|code| code == 77), "{status:?}");
 }
 
-fn is_gone(error: &Error, process: u32) {
+fn assert_process_exited(error: &Error, process: u32) {
     assert!(matches!(error, Error::ProcessExited { pid: gone, .. } if *gone == process), "{error:?}");
 }
 
-/// Sends and receives objects until that fails.
+/// Sends and receives objects until a call fails.
 fn talk(channel: &Channel) -> Error {
     let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(10).unwrap());
     let once = |length: u64| {
@@ -203,8 +204,8 @@ fn echoes(_: &[String]) {
     echo(&Channel::parent().unwrap());
 }
 
-/// Waits until a child has begun, where that is the only safe time to kill it: under Wine, one that is killed in its start,
-/// or while it creates another, can leave one that never begins, or a caller that waits for ever.
+/// Waits until a child has begun to run, under Wine only. Killing a process there while it starts or creates another
+/// one can leave a process that never runs, or a caller that waits forever.
 fn begun(channel: &Channel) {
     if !table::is_wine() {
         return;
@@ -219,18 +220,18 @@ fn a_child_is_killed(numbers: &mut Numbers) {
     let channel = child.take_channel().unwrap();
     begun(&channel);
     let killer = kill_after(child.id(), numbers.moment());
-    is_gone(&talk(&channel), child.id());
-    is_gone(&channel.recv_timeout(SOON).unwrap_err(), child.id());
-    is_gone(&channel.send(b"more").unwrap_err(), child.id());
+    assert_process_exited(&talk(&channel), child.id());
+    assert_process_exited(&channel.recv_timeout(SOON).unwrap_err(), child.id());
+    assert_process_exited(&channel.send(b"more").unwrap_err(), child.id());
     killer.join().unwrap();
-    was_killed(child);
+    assert_was_killed(child);
 }
 
 fn name() -> String {
     format!("kills.{}", std::process::id())
 }
 
-fn a_parent(arguments: &[String]) {
+fn starts_children(arguments: &[String]) {
     let _listener = Listener::bind(&arguments[0]).unwrap();
     let _event = Event::create_named(&format!("{}.event", arguments[0]), ResetMode::Manual).unwrap();
     let spawn = |is_kept: bool| {
@@ -248,7 +249,7 @@ fn a_parent(arguments: &[String]) {
     });
 }
 
-/// A child of that, which says what it hears when its parent ends, and whether it has more handles than before.
+/// A child of that parent. Prints the error that it gets when its parent is killed, and its handle counts.
 fn stays(arguments: &[String]) {
     let channel = match Channel::parent() {
         Ok(channel) => channel,
@@ -256,11 +257,11 @@ fn stays(arguments: &[String]) {
     };
     let before = table::count();
     let error = echo(&channel);
-    until("the same handles", || table::count() <= before + expect::LEFT_BY_A_KILLED_STRONGER);
+    until("the same handles", || table::count() <= before + expect::LEFT_BY_KILLED_STRONGER);
     println!("{} {} {before} {}", arguments[0], word(&error), table::count());
 }
 
-/// What an error is, without what it is about.
+/// Returns the name of an error's variant.
 fn word(error: &Error) -> String {
     let whole = format!("{error:?}");
     whole.split([' ', '(']).next().unwrap_or_default().to_owned()
@@ -268,44 +269,44 @@ fn word(error: &Error) -> String {
 
 fn a_parent_is_killed(numbers: &mut Numbers) {
     let name = name();
-    let mut parent = in_role("a_parent", &[&name]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut parent = in_role("starts_children", &[&name]).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = BufReader::new(parent.stdout.take().unwrap());
     let mut line = String::new();
     if table::is_wine() || numbers.next() % 2 == 0 {
         out.read_line(&mut line).unwrap();
     }
     let killer = kill_after(parent.id(), numbers.moment());
-    // All of them have this pipe, so its end is the end of them all.
-    let (tell, hear) = channel();
+    // All processes have this pipe, so end of file means that all of them have exited.
+    let (sender, receiver) = channel();
     let reader = std::thread::spawn(move || {
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
-        let _ = tell.send(rest);
+        let _ = sender.send(rest);
     });
-    let rest = match hear.recv_timeout(SOON) {
+    let rest = match receiver.recv_timeout(SOON) {
         Ok(rest) => rest,
         Err(RecvTimeoutError::Timeout) => panic!("a child of a killed parent lives on: {line:?}"),
         Err(RecvTimeoutError::Disconnected) => panic!("the pipe couldn't be read"),
     };
     reader.join().unwrap();
     killer.join().unwrap();
-    was_killed(parent);
+    assert_was_killed(parent);
     let said = format!("{line}{rest}");
     for line in said.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let [which @ ("kept" | "free"), heard, before, after] = words[..] else { continue };
-        assert!(expect::HEARD_OF_A_PARENT.contains(&heard), "{which}: {said:?}");
-        // An end that has heard it may have closed what it has no more use for.
+        let [which @ ("kept" | "free"), error, before, after] = words[..] else { continue };
+        assert!(expect::ERRORS_AFTER_PARENT_KILL.contains(&error), "{which}: {said:?}");
+        // An endpoint may close handles that it no longer needs after the error.
         let [before, after] = [before, after].map(|text| text.parse::<usize>().unwrap());
-        assert!(after <= before + expect::LEFT_BY_A_KILLED_STRONGER, "{which}: {said:?}");
+        assert!(after <= before + expect::LEFT_BY_KILLED_STRONGER, "{which}: {said:?}");
     }
     if !line.is_empty() {
-        assert!(said.contains("free "), "the one that lives on says so: {said:?}");
+        assert!(said.contains("free "), "the surviving child reports: {said:?}");
     }
-    // Its names are free, and nothing is left of them afterwards.
+    // The parent's names are free, and no files of them are left.
     drop(Listener::bind(&name).unwrap());
     drop(Event::create_named(&format!("{name}.event"), ResetMode::Manual).unwrap());
-    assert!(!door::is_left(&name) && !door::is_left(&format!("{name}.event")));
+    assert!(!door::exists(&name) && !door::exists(&format!("{name}.event")));
 }
 
 fn connects(arguments: &[String]) {
@@ -323,10 +324,10 @@ fn a_client_is_killed(numbers: &mut Numbers) {
     if !table::is_wine() {
         killer = Some(kill_after(id, numbers.moment()));
     }
-    // One that is killed before it comes doesn't come.
+    // The client may be killed before it connects.
     let deadline = Instant::now() + SOON;
     loop {
-        assert!(Instant::now() < deadline, "the client neither comes nor ends");
+        assert!(Instant::now() < deadline, "the client neither connects nor exits");
         let incoming = match listener.accept_timeout(Duration::from_millis(50)) {
             Ok(incoming) => incoming,
             Err(Error::TimedOut { .. }) if client.process().has_exited().unwrap() => break,
@@ -337,16 +338,16 @@ fn a_client_is_killed(numbers: &mut Numbers) {
         let moment = numbers.moment();
         let killer = killer.get_or_insert_with(|| kill_after(id, moment));
         match incoming.accept() {
-            Ok(channel) => is_gone(&echo(&channel), id),
-            Err(error) => is_gone(&error, id),
+            Ok(channel) => assert_process_exited(&echo(&channel), id),
+            Err(error) => assert_process_exited(&error, id),
         }
-        until("it is killed", || killer.is_finished());
+        until("the client is killed", || killer.is_finished());
         break;
     }
     killer.unwrap().join().unwrap();
-    was_killed(client);
+    assert_was_killed(client);
     drop(listener);
-    assert!(!door::is_left(&name));
+    assert!(!door::exists(&name));
 }
 
 fn serves(arguments: &[String]) {
@@ -359,7 +360,7 @@ fn serves(arguments: &[String]) {
     }
 }
 
-/// A child that says when it is ready.
+/// Starts a child, and waits until it prints a line.
 fn ready(mut command: Command<'_>) -> Child {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
@@ -373,23 +374,23 @@ fn a_server_is_killed(numbers: &mut Numbers) {
     let killer = kill_after(id, numbers.moment());
     let deadline = Instant::now() + SOON;
     loop {
-        assert!(Instant::now() < deadline, "the server doesn't end");
+        assert!(Instant::now() < deadline, "the server doesn't exit");
         match Channel::connect_timeout(&name, SOON) {
             Ok(channel) => {
-                // For a while, and then by another connection.
+                // Talks until the server is killed, or connects anew.
                 if numbers.next() % 2 == 0 {
-                    is_gone(&talk(&channel), id);
+                    assert_process_exited(&talk(&channel), id);
                 }
             }
-            Err(error @ Error::ProcessExited { .. }) => is_gone(&error, id),
+            Err(error @ Error::ProcessExited { .. }) => assert_process_exited(&error, id),
             Err(Error::NoListener { .. }) => break,
             Err(other) => panic!("{other:?}"),
         }
     }
     killer.join().unwrap();
-    was_killed(server);
+    assert_was_killed(server);
     drop(Listener::bind(&name).unwrap());
-    assert!(!door::is_left(&name));
+    assert!(!door::exists(&name));
 }
 
 fn a_source_is_killed(numbers: &mut Numbers) {
@@ -404,7 +405,7 @@ fn a_source_is_killed(numbers: &mut Numbers) {
     let mut failed = 0;
     let deadline = Instant::now() + SOON;
     while failed < 3 {
-        assert!(Instant::now() < deadline, "the process doesn't end");
+        assert!(Instant::now() < deadline, "the process doesn't exit");
         let outcome = match numbers.next() % 4 {
             0 => child.process().duplicate_from::<Event>(value).map(drop),
             1 => child.process().duplicate_from::<OwnedHandle>(value).map(drop),
@@ -412,14 +413,14 @@ fn a_source_is_killed(numbers: &mut Numbers) {
             _ => expect::push(child.process(), &event),
         };
         if let Err(error) = outcome {
-            is_gone(&error, child.id());
+            assert_process_exited(&error, child.id());
             failed += 1;
         }
     }
     killer.join().unwrap();
     let again = Process::open_exact(identity);
-    assert!(again.is_err() || again.unwrap().ends(), "one that was killed is no process to share with");
-    was_killed(child);
+    assert!(again.is_err() || again.unwrap().ends(), "the killed process exits");
+    assert_was_killed(child);
     assert!(!event.try_wait().unwrap());
 }
 
@@ -429,7 +430,7 @@ trait Ends {
 
 impl Ends for Process {
     fn ends(&self) -> bool {
-        until("it has ended", || self.has_exited().unwrap());
+        until("the process has exited", || self.has_exited().unwrap());
         true
     }
 }
@@ -447,7 +448,7 @@ fn the_owner_of_a_name_is_killed(numbers: &mut Numbers) {
     let killer = kill_after(owner.id(), numbers.moment());
     let deadline = Instant::now() + SOON;
     loop {
-        assert!(Instant::now() < deadline, "the owner doesn't end");
+        assert!(Instant::now() < deadline, "the owner doesn't exit");
         match Event::open_named(&name) {
             Ok(event) => assert!(!event.try_wait().unwrap()),
             Err(Error::ObjectNotFound { .. }) => break,
@@ -455,20 +456,20 @@ fn the_owner_of_a_name_is_killed(numbers: &mut Numbers) {
         }
     }
     killer.join().unwrap();
-    was_killed(owner);
+    assert_was_killed(owner);
     drop(Event::create_named(&name, ResetMode::Manual).unwrap());
-    assert!(!door::is_left(&name));
+    assert!(!door::exists(&name));
 }
 
-fn a_sealed_spawn_is_disturbed(numbers: &mut Numbers) {
+fn a_race_free_spawn_is_disturbed(numbers: &mut Numbers) {
     let event = Event::manual_reset().unwrap();
     let spawn = || in_role("echoes", &[]).race_free().inherit("event", &event).channel().spawn();
     let helpers = table::children_of(std::process::id());
-    // Where there is a helper, it is killed; elsewhere the child is.
+    // Kills the helper, if the system has one; otherwise the child.
     let mut killer = helpers.first().map(|helper| kill_after(*helper, numbers.moment()));
     for _ in 0..3 {
         if table::is_wine() {
-            // A process whose parent is killed while it is created never begins there, and has an empty table.
+            // Under Wine, a process whose parent is killed while it is created never runs, and has an empty table.
             killer.take().map_or(Ok(()), std::thread::JoinHandle::join).unwrap();
         }
         match spawn() {
@@ -476,18 +477,18 @@ fn a_sealed_spawn_is_disturbed(numbers: &mut Numbers) {
                 let channel = child.take_channel().unwrap();
                 begun(&channel);
                 let killer = kill_after(child.id(), numbers.moment());
-                is_gone(&talk(&channel), child.id());
+                assert_process_exited(&talk(&channel), child.id());
                 killer.join().unwrap();
-                was_killed(child);
+                assert_was_killed(child);
             }
-            Err(error) => expect::helper_is_gone(&error),
+            Err(error) => expect::assert_helper_exited(&error),
         }
     }
     if let Some(killer) = killer {
         killer.join().unwrap();
     }
-    // It is healed.
+    // A later spawn works again.
     let child = spawn().unwrap();
     table::kill(child.id());
-    was_killed(child);
+    assert_was_killed(child);
 }

@@ -1,4 +1,4 @@
-//! Looking into handle tables, and which objects two processes have in common; beside the kernel's own view.
+//! Tests of handle tables and of shared objects, compared with the kernel's own answers.
 
 use std::fs::File;
 use std::process::ExitCode;
@@ -13,21 +13,21 @@ const SOON: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            a_table_is_what_the_kernel_has,
-            each_kind_is_the_kernels_answer,
-            a_file_is_found_by_its_name,
-            a_handle_to_a_process_tells_which,
-            the_table_of_a_child_has_what_it_was_given,
-            looking_leaves_nothing_open,
-            a_process_that_has_ended_has_no_table,
-            a_process_that_dies_meanwhile_is_no_surprise,
-            thousands_of_handles_are_all_there,
-            what_is_inherited_is_shared_and_nothing_else,
-            several_handles_to_one_object_are_one_object,
-            two_handles_to_one_process_are_one_object,
-            a_file_that_both_have_opened_is_not_shared,
-            nothing_is_shared_with_oneself,
-            nothing_is_shared_with_one_that_has_ended,
+            handle_table_matches_kernel,
+            kinds_are_reported,
+            name_of_file_contains_its_path,
+            name_of_process_handle_has_its_id,
+            table_of_child_contains_inherited_handles,
+            reading_tables_leaks_no_handles,
+            table_of_exited_process_is_an_error,
+            process_killed_while_table_is_read_is_reported,
+            table_contains_thousands_of_handles,
+            only_inherited_objects_are_shared,
+            handles_to_one_object_are_grouped,
+            handles_to_one_process_are_grouped,
+            separately_opened_file_is_not_shared,
+            shared_objects_rejects_same_process,
+            shared_objects_fails_for_exited_process,
         ],
         tests![waits, makes_many, opens_a_file],
     )
@@ -58,7 +58,7 @@ fn this() -> Process {
 }
 
 fn entry_of(table: &HandleTable, value: u32) -> HandleEntry {
-    table.get(u64::from(value).try_into().unwrap()).expect("it is in the table").clone()
+    table.get(u64::from(value).try_into().unwrap()).expect("the table has the entry").clone()
 }
 
 #[track_caller]
@@ -75,7 +75,7 @@ fn assert_as_the_kernel_has_it(process: &Process) {
         expected.sort_unstable_by_key(|entry| entry.value);
         (found.collect::<Vec<_>>(), expected)
     };
-    // On a machine that is busy elsewhere, one that is about to wait may still open a handle between the two looks.
+    // On a busy machine, a process may still open a handle between the two reads, to begin its wait.
     for _ in 0..100 {
         let (found, expected) = both();
         if found == expected {
@@ -87,7 +87,7 @@ fn assert_as_the_kernel_has_it(process: &Process) {
     assert_eq!(found, expected);
 }
 
-fn a_table_is_what_the_kernel_has() {
+fn handle_table_matches_kernel() {
     let _objects = raw::objects();
     let inheritable = Event::manual_reset().unwrap();
     table::make_inheritable(&inheritable);
@@ -97,7 +97,7 @@ fn a_table_is_what_the_kernel_has() {
     assert_as_the_kernel_has_it(&Process::open_for_query(child.id()).unwrap());
 }
 
-fn each_kind_is_the_kernels_answer() {
+fn kinds_are_reported() {
     let event = Event::auto_reset().unwrap();
     let mut expected = raw::objects();
     expected.extend(raw::power());
@@ -111,7 +111,7 @@ fn each_kind_is_the_kernels_answer() {
     }
 }
 
-fn a_file_is_found_by_its_name() {
+fn name_of_file_contains_its_path() {
     let file = File::open(this_program()).unwrap();
     let looked = HandleTable::of(&this()).unwrap();
     let entry = entry_of(&looked, table::value(&file));
@@ -121,7 +121,7 @@ fn a_file_is_found_by_its_name() {
     assert!(!entry.is_protected());
 }
 
-fn a_handle_to_a_process_tells_which() {
+fn name_of_process_handle_has_its_id() {
     let child = begun(&mut in_role("waits", &[]));
     let looked = HandleTable::of(&this()).unwrap();
     let entry = entry_of(&looked, table::value(child.process()));
@@ -129,7 +129,7 @@ fn a_handle_to_a_process_tells_which() {
     assert_eq!(entry.name(), Ok(Some(&*format!("process {}", child.id()))));
 }
 
-fn the_table_of_a_child_has_what_it_was_given() {
+fn table_of_child_contains_inherited_handles() {
     let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(4096).unwrap());
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("event", &event).inherit("section", &section));
@@ -139,12 +139,12 @@ fn the_table_of_a_child_has_what_it_was_given() {
         assert_eq!(name, *expected_name);
         let entry = looked.get(value).unwrap();
         assert_eq!(entry.kind(), Ok(kind));
-        // Nobody over there has adopted it.
+        // The child has not adopted the handle.
         assert!(entry.is_inheritable());
     }
 }
 
-fn looking_leaves_nothing_open() {
+fn reading_tables_leaks_no_handles() {
     let child = begun(&mut in_role("waits", &[]));
     let look = || {
         HandleTable::of(child.process()).unwrap();
@@ -160,7 +160,7 @@ fn looking_leaves_nothing_open() {
     assert_eq!(table::of(child.id()), there);
 }
 
-fn a_process_that_has_ended_has_no_table() {
+fn table_of_exited_process_is_an_error() {
     let mut child = begun(&mut in_role("waits", &[]));
     let process = child.process().clone();
     drop(child.stdin.take());
@@ -180,7 +180,7 @@ fn a_process_that_has_ended_has_no_table() {
     }
 }
 
-fn a_process_that_dies_meanwhile_is_no_surprise() {
+fn process_killed_while_table_is_read_is_reported() {
     let mut gone = 0;
     for round in 0..20_u64 {
         let child = begun(&mut in_role("makes_many", &["300"]));
@@ -203,7 +203,7 @@ fn a_process_that_dies_meanwhile_is_no_surprise() {
     assert!(gone > 0);
 }
 
-fn thousands_of_handles_are_all_there() {
+fn table_contains_thousands_of_handles() {
     let child = begun(&mut in_role("makes_many", &["2000"]));
     let looked = HandleTable::of(child.process()).unwrap();
     let events = looked.entries().iter().filter(|entry| entry.kind() == Ok(&ObjectKind::Event)).count();
@@ -216,18 +216,18 @@ fn given(child: &Child) -> Vec<HandleValue> {
     child.inherited_handles().map(|(_, value)| value).collect()
 }
 
-/// The handles under which both have the object that this process has under the value.
+/// Returns the handles by which both processes refer to this process's object.
 fn handles_of(child: &Child, own: &impl handover::AsHandle) -> Option<[Vec<HandleValue>; 2]> {
     let own = HandleValue::of(own).unwrap();
     let sharing = shared_objects(&this(), child.process()).unwrap();
     assert!(sharing.incomplete.is_empty(), "{:?}", sharing.incomplete);
     let mut found = sharing.objects.into_iter().filter(|object| object.handles[0].contains(&own));
     let first = found.next().map(|object| object.handles);
-    assert!(found.next().is_none(), "one object is told once");
+    assert!(found.next().is_none(), "each object is reported once");
     first
 }
 
-fn what_is_inherited_is_shared_and_nothing_else() {
+fn only_inherited_objects_are_shared() {
     let (passed, kept) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let section = SharedMemory::new(4096).unwrap();
     let mut command = in_role("waits", &[]);
@@ -248,13 +248,13 @@ fn what_is_inherited_is_shared_and_nothing_else() {
         "{:?}",
         sharing.objects
     );
-    // The other way round it is the same.
+    // The result is symmetric.
     let back = shared_objects(child.process(), &this()).unwrap();
     let event = back.objects.iter().find(|object| object.kind == ObjectKind::Event).unwrap();
     assert_eq!(event.handles, [vec![event_there], vec![HandleValue::of(&passed).unwrap()]]);
 }
 
-fn several_handles_to_one_object_are_one_object() {
+fn handles_to_one_object_are_grouped() {
     let one: OwnedHandle = Event::manual_reset().unwrap().into();
     let two = one.try_clone().unwrap();
     let mut command = in_role("waits", &[]);
@@ -268,7 +268,7 @@ fn several_handles_to_one_object_are_one_object() {
     assert_eq!(there, sorted(given(&child)));
 }
 
-fn two_handles_to_one_process_are_one_object() {
+fn handles_to_one_process_are_grouped() {
     let [one, two] = [raw::this_process(), raw::this_process()];
     let mut command = in_role("waits", &[]);
     let child = begun(command.inherit("process", &one));
@@ -277,7 +277,7 @@ fn two_handles_to_one_process_are_one_object() {
     assert_eq!(there, given(&child));
 }
 
-fn a_file_that_both_have_opened_is_not_shared() {
+fn separately_opened_file_is_not_shared() {
     let file = File::open(this_program()).unwrap();
     let child = begun(&mut in_role("opens_a_file", &[]));
     assert_eq!(handles_of(&child, &file), None);
@@ -287,12 +287,12 @@ fn a_file_that_both_have_opened_is_not_shared() {
     assert_eq!(handles_of(&child, &file), Some(handles));
 }
 
-fn nothing_is_shared_with_oneself() {
+fn shared_objects_rejects_same_process() {
     let error = shared_objects(&this(), &this()).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error}");
 }
 
-fn nothing_is_shared_with_one_that_has_ended() {
+fn shared_objects_fails_for_exited_process() {
     let mut child = begun(&mut in_role("waits", &[]));
     drop(child.stdin.take());
     child.wait_timeout(SOON).unwrap();

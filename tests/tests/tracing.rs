@@ -1,4 +1,4 @@
-//! Each system call makes one event, and all effects together are what became of the handle tables.
+//! Tests of tracing events: each system call is an event, and the effects together explain the handle tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -13,7 +13,7 @@ use handover::{
     Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Semaphore,
     SharedMemory, Stdio, faults, wait_any,
 };
-use handover_tests::expect::told as call;
+use handover_tests::expect::call_names as call;
 use handover_tests::{role, settled, table, tests, this_program};
 use tracing::Level;
 use tracing::field::{Field, Visit};
@@ -22,29 +22,29 @@ use tracing::level_filters::LevelFilter;
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            an_events_life_is_told_call_by_call,
-            a_wait_says_how_it_ended,
-            a_call_that_fails_says_why,
-            a_call_that_a_test_lets_fail_says_so,
-            questions_are_told_of_at_the_level_trace_alone,
-            nothing_is_told_where_nobody_listens,
-            what_a_listener_does_itself_is_not_told,
-            the_last_error_stays_what_it_was,
-            a_child_has_what_is_told_of_its_start,
-            what_came_over_a_channel_is_told,
-            what_is_sent_is_told_with_its_text,
-            the_effects_make_up_the_table,
-            an_audit_is_told,
+            each_call_of_an_event_is_reported,
+            wait_reports_its_outcome,
+            failed_call_reports_its_error,
+            injected_failure_is_reported,
+            queries_are_reported_at_trace_level_only,
+            no_events_without_subscriber,
+            calls_of_a_subscriber_are_not_reported,
+            last_error_is_preserved,
+            spawn_reports_childs_handles,
+            passed_and_received_objects_are_reported,
+            text_arguments_are_reported,
+            effects_explain_the_handle_table,
+            calls_of_an_audit_are_reported,
         ],
-        tests![sleeps, echoes, ends],
+        tests![sleeps, echoes, exits],
     )
 }
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// One event as a listener gets it.
+/// An event as a subscriber gets it.
 #[derive(Debug, Clone, Default)]
-struct Told {
+struct CallEvent {
     trace: bool,
     call: String,
     arguments: String,
@@ -54,7 +54,7 @@ struct Told {
     effects: String,
 }
 
-impl Visit for Told {
+impl Visit for CallEvent {
     fn record_str(&mut self, field: &Field, text: &str) {
         assert_eq!(field.name(), "call", "{text}");
         self.call = text.to_owned();
@@ -81,45 +81,45 @@ impl Visit for Told {
     }
 }
 
-static ALL: Mutex<Vec<Told>> = Mutex::new(Vec::new());
-/// Whether the listener calls the library itself.
-static MEDDLES: AtomicBool = AtomicBool::new(false);
-static MEDDLED: AtomicUsize = AtomicUsize::new(0);
+static ALL: Mutex<Vec<CallEvent>> = Mutex::new(Vec::new());
+/// Whether the subscriber calls the library itself.
+static CALLS_LIBRARY: AtomicBool = AtomicBool::new(false);
+static LIBRARY_CALLS: AtomicUsize = AtomicUsize::new(0);
 
 fn listen(level: LevelFilter) {
-    handover_tests::listen(level, hear);
+    handover_tests::listen(level, on_event);
 }
 
-fn hear(event: &tracing::Event<'_>) {
+fn on_event(event: &tracing::Event<'_>) {
     assert_eq!(event.metadata().target(), "handover::call");
     let level = *event.metadata().level();
     assert!(level == Level::DEBUG || level == Level::TRACE);
-    let mut told = Told { trace: level == Level::TRACE, ..Told::default() };
-    event.record(&mut told);
-    assert!(!told.call.is_empty() && !told.result.is_empty() && told.failed.is_some(), "{told:?}");
-    assert!(told.nanoseconds.is_some_and(|time| time > 0), "{told:?}");
-    if MEDDLES.load(SeqCst) {
-        MEDDLED.fetch_add(1, SeqCst);
+    let mut call = CallEvent { trace: level == Level::TRACE, ..CallEvent::default() };
+    event.record(&mut call);
+    assert!(!call.call.is_empty() && !call.result.is_empty() && call.failed.is_some(), "{call:?}");
+    assert!(call.nanoseconds.is_some_and(|time| time > 0), "{call:?}");
+    if CALLS_LIBRARY.load(SeqCst) {
+        LIBRARY_CALLS.fetch_add(1, SeqCst);
         assert!(!Event::manual_reset().unwrap().try_wait().unwrap());
-        // Leaves another error behind than anything before.
+        // Changes this thread's last error.
         assert!(std::fs::File::open(this_program().join("no").join("such")).is_err());
     }
-    ALL.lock().unwrap().push(told);
+    ALL.lock().unwrap().push(call);
 }
 
-/// What was told since it was last asked for.
-fn told() -> Vec<Told> {
+/// Returns the events since the last call.
+fn take_events() -> Vec<CallEvent> {
     std::mem::take(&mut *ALL.lock().unwrap())
 }
 
-fn did(told: &[Told], call: &str) -> Told {
-    let mut of_that = told.iter().filter(|one| one.call == call);
-    let found = of_that.next().unwrap_or_else(|| panic!("no {call} in {told:#?}"));
-    assert!(of_that.next().is_none(), "more than one {call} in {told:#?}");
+fn single(events: &[CallEvent], call: &str) -> CallEvent {
+    let mut of_that = events.iter().filter(|one| one.call == call);
+    let found = of_that.next().unwrap_or_else(|| panic!("no {call} in {events:#?}"));
+    assert!(of_that.next().is_none(), "more than one {call} in {events:#?}");
     found.clone()
 }
 
-/// A handle: its value, and whose.
+/// A handle: its value, and the id of its process unless it is this one.
 type Slot = (u32, Option<u32>);
 
 #[derive(Debug, PartialEq)]
@@ -135,64 +135,64 @@ fn slot(text: &str) -> Slot {
     (u32::from_str_radix(digits, 16).unwrap(), process)
 }
 
-/// The effects in their grammar.
-fn effects(told: &Told) -> Vec<Effect> {
+/// Parses an event's effects.
+fn effects(event: &CallEvent) -> Vec<Effect> {
     let effect = |text: &str| match (text.strip_prefix('+'), text.strip_prefix('-')) {
         (Some(opened), _) => match opened.split_once('=') {
             Some((copy, source)) => Effect::Opened(slot(copy), Some(slot(source))),
             None => Effect::Opened(slot(opened), None),
         },
         (_, Some(closed)) => Effect::Closed(slot(closed)),
-        _ => panic!("{told:?}"),
+        _ => panic!("{event:?}"),
     };
-    told.effects.split_whitespace().map(effect).collect()
+    event.effects.split_whitespace().map(effect).collect()
 }
 
-fn all_effects(told: &[Told]) -> Vec<Effect> {
-    told.iter().flat_map(effects).collect()
+fn all_effects(events: &[CallEvent]) -> Vec<Effect> {
+    events.iter().flat_map(effects).collect()
 }
 
-fn an_events_life_is_told_call_by_call() {
+fn each_call_of_an_event_is_reported() {
     listen(LevelFilter::TRACE);
     let event = Event::auto_reset().unwrap();
     let value = table::value(&event);
-    let created = did(&told(), call::CREATE);
+    let created = single(&take_events(), call::CREATE);
     assert_eq!((created.result, created.failed), (format!("{value:#x}"), Some(false)));
     assert_eq!(created.effects, format!("+{value:#x}"));
     event.set().unwrap();
-    let set = did(&told(), call::SET);
+    let set = single(&take_events(), call::SET);
     assert!(set.arguments.contains(&format!("{value:#x}")), "{set:?}");
     assert_eq!((set.result.as_str(), set.effects.as_str(), set.trace), ("ok", "", false));
     drop(event);
-    let all = told();
+    let all = take_events();
     assert_eq!(all.len(), 1, "{all:?}");
     assert_eq!(all[0].call, call::CLOSE);
     assert_eq!((all[0].arguments.as_str(), all[0].result.as_str()), (&*format!("handle {value:#x}"), "ok"));
     assert_eq!(all[0].effects, format!("-{value:#x}"));
     assert!(table::entry(std::process::id(), value).is_none());
-    // What a user has as std's type, std closes.
+    // std closes a handle that was converted to std's type, without an event.
     drop(OwnedHandle::from(Event::manual_reset().unwrap()));
-    assert!(told().iter().all(|one| one.call != call::CLOSE));
+    assert!(take_events().iter().all(|one| one.call != call::CLOSE));
 }
 
-fn a_wait_says_how_it_ended() {
+fn wait_reports_its_outcome() {
     listen(LevelFilter::DEBUG);
     let event = Event::manual_reset().unwrap();
     let process = Process::open(std::process::id()).unwrap();
-    told();
+    take_events();
     assert!(matches!(event.wait_timeout(Duration::from_millis(20)), Err(Error::TimedOut { .. })));
-    let waits = told();
+    let waits = take_events();
     let last = waits.iter().rfind(|one| one.call == call::WAIT).expect("a wait");
     assert_eq!((last.result.as_str(), last.failed), ("timed out", Some(false)));
     assert!(last.arguments.contains(" ms"), "{last:?}");
     let total: u64 = waits.iter().filter_map(|one| one.nanoseconds).sum();
     assert!(total >= 10_000_000, "{waits:?}");
     event.set().unwrap();
-    told();
+    take_events();
     event.wait_timeout(SOON).unwrap();
-    assert_eq!(did(&told(), call::WAIT).result, "signaled");
+    assert_eq!(single(&take_events(), call::WAIT).result, "signaled");
     assert!(wait_any(&[&process, &event], SOON).is_ok());
-    let waits = told();
+    let waits = take_events();
     let last = waits.last().unwrap();
     assert!(last.result.starts_with("signaled"), "{last:?}");
     for handle in [table::value(&process), table::value(&event)] {
@@ -200,91 +200,91 @@ fn a_wait_says_how_it_ended() {
     }
 }
 
-fn a_call_that_fails_says_why() {
+fn failed_call_reports_its_error() {
     listen(LevelFilter::DEBUG);
     let error = Process::open(0x7fff_fffc).expect_err("no process has that id");
-    let failed = did(&told(), call::OPEN_PROCESS);
+    let failed = single(&take_events(), call::OPEN_PROCESS);
     assert!(failed.arguments.starts_with("process 2147483644"), "{failed:?}");
     assert_eq!((failed.failed, failed.effects.as_str()), (Some(true), ""), "{error}");
     assert_eq!(failed.result, IoError::from_raw_os_error(call::NO_PROCESS).to_string());
 }
 
-fn a_call_that_a_test_lets_fail_says_so() {
+fn injected_failure_is_reported() {
     listen(LevelFilter::TRACE);
     let event = Event::manual_reset().unwrap();
-    let before = told().len();
+    let before = take_events().len();
     assert!(before > 0);
     let (outcome, _) = faults::run(Some(0), || event.set());
     outcome.unwrap_err();
-    let all = told();
+    let all = take_events();
     assert_eq!(all.len(), 1, "{all:?}");
     assert_eq!(all[0].failed, Some(true));
     assert_eq!(all[0].result, IoError::from_raw_os_error(faults::CODE).to_string());
-    // A close can't be let fail: it is made in any case.
+    // A close can't be made to fail; it always runs.
     let value = table::value(&event);
     let ((), calls) = faults::run(Some(0), || drop(event));
     assert_eq!(calls, 0);
-    assert_eq!(did(&told(), call::CLOSE).effects, format!("-{value:#x}"));
+    assert_eq!(single(&take_events(), call::CLOSE).effects, format!("-{value:#x}"));
 }
 
-/// Asks for the kind of what comes.
+/// Duplicates a handle from the child, which queries its kind.
 fn ask(child: &Child, value: HandleValue) {
     drop(child.process().duplicate_from::<Event>(value).unwrap());
 }
 
-fn questions_are_told_of_at_the_level_trace_alone() {
+fn queries_are_reported_at_trace_level_only() {
     listen(LevelFilter::TRACE);
     let event = Event::manual_reset().unwrap();
     let child = never_ends().inherit("event", &event).spawn().unwrap();
-    told();
+    take_events();
     ask(&child, child.inherited_handles().next().unwrap().1);
-    let all = told();
+    let all = take_events();
     let asked = all.iter().find(|one| one.call == call::KIND).expect("a question");
     assert!(asked.trace && asked.effects.is_empty(), "{asked:?}");
     for one in &all {
-        // So that a listener to what is done hears of all that is opened and closed.
+        // Effects are reported at the level DEBUG only, so that level is enough to follow all handles.
         assert!(!one.trace || one.effects.is_empty(), "{one:?}");
     }
     assert_eq!(all.iter().filter(|one| !one.trace).count(), 2, "a copy is made, and closed: {all:#?}");
 }
 
-fn nothing_is_told_where_nobody_listens() {
+fn no_events_without_subscriber() {
     listen(LevelFilter::INFO);
     let event = Event::manual_reset().unwrap();
     event.set().unwrap();
     drop(never_ends().inherit("event", &event).spawn().unwrap());
     drop(event);
-    assert!(told().is_empty());
+    assert!(take_events().is_empty());
 }
 
-fn what_a_listener_does_itself_is_not_told() {
+fn calls_of_a_subscriber_are_not_reported() {
     listen(LevelFilter::TRACE);
     let before = table::count();
-    MEDDLES.store(true, SeqCst);
+    CALLS_LIBRARY.store(true, SeqCst);
     let event = Event::auto_reset().unwrap();
     event.set().unwrap();
     drop(event);
-    MEDDLES.store(false, SeqCst);
-    let all = told();
-    let is_expected = |one: &&Told| [call::CREATE, call::SET, call::CLOSE].contains(&one.call.as_str());
+    CALLS_LIBRARY.store(false, SeqCst);
+    let all = take_events();
+    let is_expected = |one: &&CallEvent| [call::CREATE, call::SET, call::CLOSE].contains(&one.call.as_str());
     assert_eq!(all.iter().filter(is_expected).count(), 3, "{all:#?}");
-    assert_eq!(all.len(), MEDDLED.load(SeqCst));
+    assert_eq!(all.len(), LIBRARY_CALLS.load(SeqCst));
     assert_eq!(table::count(), before);
-    // Afterwards it goes on.
+    // Later calls are reported again.
     drop(Event::manual_reset());
-    assert!(!told().is_empty());
+    assert!(!take_events().is_empty());
 }
 
-fn the_last_error_stays_what_it_was() {
+fn last_error_is_preserved() {
     listen(LevelFilter::TRACE);
     let event = Event::auto_reset().unwrap();
-    MEDDLES.store(true, SeqCst);
+    CALLS_LIBRARY.store(true, SeqCst);
     assert!(std::fs::File::open(this_program().with_extension("none")).is_err());
     let before = IoError::last_os_error().raw_os_error();
     drop(event);
     assert_eq!(IoError::last_os_error().raw_os_error(), before);
-    assert_eq!(MEDDLED.load(SeqCst), 1);
-    // The listener would have changed it.
+    assert_eq!(LIBRARY_CALLS.load(SeqCst), 1);
+    // The control: the subscriber would have changed the last error.
     assert!(std::fs::File::open(this_program().join("no").join("such")).is_err());
     assert_ne!(IoError::last_os_error().raw_os_error(), before);
 }
@@ -299,32 +299,32 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn a_child_has_what_is_told_of_its_start() {
+fn spawn_reports_childs_handles() {
     listen(LevelFilter::DEBUG);
     let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(100).unwrap());
     let mut command = never_ends();
     command.inherit("event", &event).inherit("section", section.read_only());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
     let child = command.spawn().unwrap();
-    let all = told();
-    let spawned = did(&all, call::SPAWN);
+    let all = take_events();
+    let spawned = single(&all, call::SPAWN);
     assert_eq!(spawned.result, format!("process {}", child.id()));
     let opened = effects(&spawned);
     let before = all_effects(&all);
     for ((_, value), own) in child.inherited_handles().zip([table::value(&event), table::value(&section)]) {
         let there = (value.get(), Some(child.id()));
         let source = opened.iter().find_map(|effect| match effect {
-            Effect::Opened(slot, source) if *slot == there => Some(source.expect("of which it is a copy")),
+            Effect::Opened(slot, source) if *slot == there => Some(source.expect("the source of the copy")),
             _ => None,
         });
         let source = source.unwrap_or_else(|| panic!("no {value:#x} in {spawned:?}"));
-        assert_eq!(source.1, None, "it is this process's");
-        // It is the handle itself, or a duplicate that was made of it for this.
+        assert_eq!(source.1, None, "the source is in this process");
+        // The source is the handle itself, or a duplicate that was made for the child.
         let duplicate = Effect::Opened(source, Some((own, None)));
         assert!(source.0 == own || before.contains(&duplicate), "{own:#x} {duplicate:?} in {all:#?}");
         assert!(table::entry(child.id(), value.get()).is_some());
     }
-    // The streams count, and nothing else does.
+    // The other effects are the three streams.
     let theirs = |effect: &&Effect| matches!(effect, Effect::Opened((_, Some(id)), _) if *id == child.id());
     assert_eq!(opened.iter().filter(theirs).count(), 2 + 3, "{spawned:?}");
 }
@@ -334,7 +334,7 @@ fn echoes(_: &[String]) {
     let mut received = channel.recv().unwrap();
     let event: Event = received.take("event").unwrap();
     channel.send(Message::new(b"again").with("event", &event)).unwrap();
-    // The other end takes it out of here.
+    // The parent fetches the event out of this process.
     channel.flush(SOON).unwrap();
     let mut rest = String::new();
     std::io::stdin().read_to_string(&mut rest).unwrap();
@@ -346,21 +346,21 @@ fn echo() -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-fn what_came_over_a_channel_is_told() {
+fn passed_and_received_objects_are_reported() {
     listen(LevelFilter::DEBUG);
     let event = Event::manual_reset().unwrap();
     let mut child = echo();
     let channel = child.take_channel().unwrap();
-    told();
+    take_events();
     channel.send(Message::new(b"go").with("event", &event)).unwrap();
     let own = table::value(&event);
-    let sent = told();
-    let passed = did(&sent, call::PASS);
+    let sent = take_events();
+    let passed = single(&sent, call::PASS);
     let (arguments, effects_of_it) = call::passing(own, child.id(), &passed.result);
     assert!(passed.arguments.contains(&arguments), "{passed:?}");
     assert_eq!(passed.effects, effects_of_it);
     let mut received = channel.recv_timeout(SOON).unwrap();
-    let all = told();
+    let all = take_events();
     let again: Event = received.take("event").unwrap();
     let value = table::value(&again);
     let arrived = all.iter().flat_map(effects).find_map(|effect| match effect {
@@ -368,29 +368,29 @@ fn what_came_over_a_channel_is_told() {
         _ => None,
     });
     let source = arrived.unwrap_or_else(|| panic!("no {value:#x} in {all:#?}"));
-    assert_eq!(source.and_then(|(_, process)| process), call::TAKES.then(|| child.id()));
+    assert_eq!(source.and_then(|(_, process)| process), call::PARENT_FETCHES.then(|| child.id()));
     drop(again);
-    assert_eq!(did(&told(), call::CLOSE).effects, format!("-{value:#x}"));
+    assert_eq!(single(&take_events(), call::CLOSE).effects, format!("-{value:#x}"));
 }
 
-fn what_is_sent_is_told_with_its_text() {
+fn text_arguments_are_reported() {
     listen(LevelFilter::DEBUG);
     let mut child = echo();
     let channel = child.take_channel().unwrap();
-    told();
+    take_events();
     channel.send(Message::new(vec![7; 100])).unwrap();
-    let sent = did(&told(), call::SEND);
+    let sent = single(&take_events(), call::SEND);
     assert!(sent.arguments.contains(" bytes") && !sent.arguments.contains('"'), "{sent:?}");
     let name = format!("tracing-{}", std::process::id());
     drop(Event::create_named(&*name, handover::ResetMode::Manual).unwrap());
-    let named = told();
+    let named = take_events();
     assert!(
         named.iter().any(|one| one.arguments.contains('"') && one.arguments.contains(&name)),
         "{named:#?}"
     );
 }
 
-/// Something of everything; what is returned is open still.
+/// Uses each kind of call, and returns handles that are still open.
 fn scenario() -> (Child, Vec<OwnedHandle>) {
     let (event, other) = (Event::manual_reset().unwrap(), Event::auto_reset().unwrap());
     event.set().unwrap();
@@ -410,7 +410,7 @@ fn scenario() -> (Child, Vec<OwnedHandle>) {
     let mut sleeper = sleeper.spawn().unwrap();
     let value = sleeper.inherited_handles().next().unwrap().1;
     let pulled: Event = sleeper.process().duplicate_from(value).unwrap();
-    // Its standard input is closed by this.
+    // Killing and waiting closes the child's piped standard input.
     sleeper.kill().unwrap();
     sleeper.wait_timeout(SOON).unwrap();
     assert!(Process::open(0x7fff_fffc).is_err());
@@ -422,20 +422,20 @@ fn open_here() -> BTreeSet<u32> {
     table::of(std::process::id()).iter().map(|entry| entry.value).collect()
 }
 
-/// What is open once what other processes close has been closed.
+/// Returns the open handles, once other processes have closed theirs in this process.
 fn settled_here() -> BTreeSet<u32> {
     let _ = settled(std::process::id());
     open_here()
 }
 
-fn the_effects_make_up_the_table() {
+fn effects_explain_the_handle_table() {
     listen(LevelFilter::DEBUG);
-    // What the system makes once for a process is made.
+    // The first run makes the system create what it creates once for a process.
     drop(scenario());
     let before = settled_here();
-    told();
+    take_events();
     let kept = scenario();
-    let all = told();
+    let all = take_events();
     let after = settled_here();
     let mut replayed = before.clone();
     let mut opened = BTreeSet::new();
@@ -453,12 +453,12 @@ fn the_effects_make_up_the_table() {
     }
     assert_eq!(replayed, after, "{all:#?}");
     assert!(opened.len() > 5 && after.len() >= before.len() + 3, "{all:#?}");
-    // And back. Waiting closes what the child may be waiting for.
+    // Closes everything again. The wait also closes the child's piped input.
     let (mut child, kept) = kept;
     child.kill().unwrap();
     child.wait_timeout(SOON).unwrap();
     drop(child);
-    for effect in all_effects(&told()) {
+    for effect in all_effects(&take_events()) {
         if let Effect::Closed((value, None)) = effect {
             assert!(replayed.remove(&value), "{value:#x}");
         }
@@ -469,21 +469,21 @@ fn the_effects_make_up_the_table() {
     assert_eq!(replayed.difference(&before).count(), 0, "{replayed:?} {before:?}");
 }
 
-fn ends(_: &[String]) {}
+fn exits(_: &[String]) {}
 
-fn an_audit_is_told() {
+fn calls_of_an_audit_are_reported() {
     listen(LevelFilter::TRACE);
     let audit = || {
         let mut command = std::process::Command::new(this_program());
-        command.args(role("ends", &[]));
+        command.args(role("exits", &[]));
         Audit::new(command).run(Duration::from_secs(60)).unwrap()
     };
-    // What the system makes once for a process is made.
+    // The first audit makes the system create what it creates once for a process.
     audit();
     let before = settled_here();
-    told();
+    take_events();
     let audit = audit();
-    let all = told();
+    let all = take_events();
     assert!(
         audit.status.success() && audit.processes.iter().all(|started| started.incomplete.is_none()),
         "{audit}"
@@ -492,8 +492,9 @@ fn an_audit_is_told() {
         assert!(all.iter().any(|one| one.call == name), "no {name} in {all:#?}");
     }
     let id = audit.processes[0].id;
-    assert_eq!(did(&all, call::SPAWN_OF_STD).result, format!("process {id}"));
-    // Two threads tell, each in its own order: what is opened is as often closed.
+    assert_eq!(single(&all, call::SPAWN_OF_STD).result, format!("process {id}"));
+    // Two threads report their events, each in its own order, so only the totals are compared: each value is opened as
+    // often as it is closed.
     let mut open = BTreeMap::new();
     for effect in all_effects(&all) {
         match effect {

@@ -1,4 +1,4 @@
-//! Waiting for several things at once.
+//! Tests of waiting for several objects.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ const SOON: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
-            it_says_which_came_and_takes_that_one_alone,
-            a_deadline_ends_it,
-            a_process_ends_it,
-            a_signal_from_another_thread_ends_it,
-            as_many_as_the_system_waits_for_work_and_one_more_is_an_error,
-            what_can_not_be_waited_for_is_refused,
+            wait_any_returns_and_takes_one_object,
+            wait_any_times_out,
+            wait_any_returns_when_process_exits,
+            wait_any_returns_when_another_thread_signals,
+            wait_any_accepts_at_most_max_wait_objects,
+            wait_any_rejects_empty_and_duplicate_lists,
         ],
         tests![sleeps],
     )
@@ -26,21 +26,21 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn it_says_which_came_and_takes_that_one_alone() {
+fn wait_any_returns_and_takes_one_object() {
     let events: Vec<Event> = (0..3).map(|_| Event::auto_reset().unwrap()).collect();
     let all: Vec<&dyn Waitable> = events.iter().map(|event| event as &dyn Waitable).collect();
     for (place, event) in events.iter().enumerate() {
         event.set().unwrap();
         assert_eq!(wait_any(&all, SOON).unwrap(), place);
-        assert!(!event.try_wait().unwrap(), "the wait has taken it");
+        assert!(!event.try_wait().unwrap(), "the wait has reset the object");
     }
     events[2].set().unwrap();
     events[1].set().unwrap();
-    assert_eq!(wait_any(&all, Duration::ZERO).unwrap(), 1, "the first of those that came");
-    assert!(events[2].try_wait().unwrap(), "the other is left as it was");
+    assert_eq!(wait_any(&all, Duration::ZERO).unwrap(), 1, "the first signaled object");
+    assert!(events[2].try_wait().unwrap(), "the other object is unchanged");
 }
 
-fn a_deadline_ends_it() {
+fn wait_any_times_out() {
     let event = Event::manual_reset().unwrap();
     let started = Instant::now();
     let time = Duration::from_millis(120);
@@ -51,7 +51,7 @@ fn a_deadline_ends_it() {
     assert!(started.elapsed() >= time);
 }
 
-fn a_process_ends_it() {
+fn wait_any_returns_when_process_exits() {
     let never = Event::manual_reset().unwrap();
     let mut command = Command::new(this_program());
     let mut child = command.args(role("sleeps", &[])).stdin(Stdio::null()).spawn().unwrap();
@@ -64,7 +64,7 @@ fn a_process_ends_it() {
     assert!(killed.elapsed() < Duration::from_secs(5));
 }
 
-fn a_signal_from_another_thread_ends_it() {
+fn wait_any_returns_when_another_thread_signals() {
     let (first, second) = (Event::auto_reset().unwrap(), Event::auto_reset().unwrap());
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -75,7 +75,7 @@ fn a_signal_from_another_thread_ends_it() {
     });
 }
 
-fn as_many_as_the_system_waits_for_work_and_one_more_is_an_error() {
+fn wait_any_accepts_at_most_max_wait_objects() {
     table::make_room(MAX_WAIT_OBJECTS + 100);
     let events: Vec<Event> = (0..=MAX_WAIT_OBJECTS).map(|_| Event::auto_reset().unwrap()).collect();
     let all: Vec<&dyn Waitable> = events.iter().map(|event| event as &dyn Waitable).collect();
@@ -84,10 +84,10 @@ fn as_many_as_the_system_waits_for_work_and_one_more_is_an_error() {
     assert_eq!(wait_any(&all[..=last], SOON).unwrap(), last);
     let error = wait_any(&all, SOON).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }));
-    assert!(error.to_string().contains(&format!("at most {MAX_WAIT_OBJECTS}")), "{error}");
+    assert!(error.to_string().contains(&format!("maximum of {MAX_WAIT_OBJECTS}")), "{error}");
 }
 
-fn what_can_not_be_waited_for_is_refused() {
+fn wait_any_rejects_empty_and_duplicate_lists() {
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     assert!(matches!(wait_any(&[], SOON), Err(Error::InvalidInput { .. })));

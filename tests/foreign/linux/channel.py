@@ -1,4 +1,4 @@
-"""A channel's end as the documentation of the wire format has it, with Python's standard library alone."""
+"""A channel's endpoint, written from the documentation of the wire format, with Python's standard library only."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ HEADER = struct.Struct("<2sBBIIQ")
 
 
 def inherited():
-    """What the parent handed down, by name; it must be meant for this process."""
+    """Returns the inherited descriptors by name; the manifest must be for this process."""
     version, meant_for, *objects = os.environ["HANDOVER_INHERITED"].split(" ")
     assert version == "1" and len(meant_for) == 10 and int(meant_for) == os.getpid(), (version, meant_for)
     pairs = (word.split("=", 1) for word in objects)
@@ -24,7 +24,7 @@ class Channel:
         self.received = 0
 
     def send(self, data, objects=()):
-        """Sends bytes, and descriptors by their names."""
+        """Sends bytes and named descriptors."""
         table = b"".join(bytes([len(name)]) + name.encode() for name, _ in objects)
         frame = HEADER.pack(b"HO", 1, len(objects), len(table), len(data), self.sent) + table + data
         self.sent += 1
@@ -32,7 +32,7 @@ class Channel:
         assert sent == len(frame), sent
 
     def receive(self):
-        """The next message: its bytes, and its descriptors by name. None at the end."""
+        """Returns the next message, as its bytes and its descriptors by name; None at end of file."""
         start, numbers, flags, _ = socket.recv_fds(self.socket, HEADER.size, 253)
         if not start:
             return None
@@ -55,7 +55,7 @@ class Channel:
 
 
 def connected(path):
-    """A client's end of a channel to the listener behind this path."""
+    """Connects to the listener with this path, and returns the client's endpoint."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
     connection.settimeout(10)

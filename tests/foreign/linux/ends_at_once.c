@@ -1,4 +1,4 @@
-/* A child that dies early. */
+/* A child that exits at once, with code 9. */
 int main(void)
 {
     return 9;

@@ -1,6 +1,6 @@
 /*
- * A child as the exercise describes it: its only argument is the number of an inherited event.
- * Ends with 0 when the event is signaled, 3 when it isn't within ten seconds, 1 when it is no descriptor.
+ * A child as the exercise describes it. Its only argument is the number of an inherited event.
+ * It exits with 0 when the event is signaled, with 3 after ten seconds, and with 1 if the number isn't a descriptor.
  */
 #include <poll.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * A parent as the exercise describes it. Its argument is the child to start. A second event, a decoy, is inherited
- * too and signaled first: a child that waits for the right one is still there afterwards.
- * Ends with 0; 10 to 14: what failed; 20: the child took the decoy; else as the child.
+ * A parent as the exercise describes it. Its argument is the child to start. The child also inherits a second event,
+ * the decoy, which is signaled first: a child that waits for the right event is still running afterwards.
+ * Exit codes: 10 to 15: a step failed; 20: the child waited for the decoy; otherwise the child's exit code.
  */
 #include <poll.h>
 #include <signal.h>
@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Whether the child ends within so many tenths of a second. */
-static int ends(pid_t child, int tenths, int *status)
+/* Returns whether the child exits within this number of tenths of a second. */
+static int exits(pid_t child, int tenths, int *status)
 {
     for (; tenths > 0; tenths--) {
         if (waitpid(child, status, WNOHANG) == child)
@@ -45,11 +45,11 @@ int main(int argc, char **argv)
     }
     if (write(decoy, &one, sizeof one) != sizeof one)
         return 13;
-    if (ends(child, 7, &status))
+    if (exits(child, 7, &status))
         return WIFEXITED(status) && WEXITSTATUS(status) == 12 ? 12 : 20;
     if (write(event, &one, sizeof one) != sizeof one)
         return 13;
-    if (!ends(child, 100, &status)) {
+    if (!exits(child, 100, &status)) {
         kill(child, SIGKILL);
         return 14;
     }

@@ -1,16 +1,16 @@
-"""A child that makes an event and sends it to its parent."""
+"""A child that creates an event and sends it to its parent."""
 
 import os
 import select
 
 import channel
 
-end = channel.Channel(channel.inherited()["handover/channel"])
+endpoint = channel.Channel(channel.inherited()["handover/channel"])
 event = os.eventfd(0, os.EFD_CLOEXEC)
 semaphore = os.eventfd(3, os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
-end.send(b"from Python", [("theirs", event), ("three places", semaphore)])
+endpoint.send(b"from Python", [("theirs", event), ("three places", semaphore)])
 assert select.select([event], [], [], 10)[0] == [event], "the parent hasn't set it"
 assert os.eventfd_read(event) == 1
 os.eventfd_write(event, 5)
-end.send(b"set five times")
-assert end.receive() is None
+endpoint.send(b"set five times")
+assert endpoint.receive() is None

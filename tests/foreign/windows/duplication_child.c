@@ -1,4 +1,4 @@
-/* A child as the exercise describes it: a line on its standard input is the number of an event. */
+/* A child as the exercise describes it. It reads the value of an event handle from standard input. */
 #include <windows.h>
 #include <stdio.h>
 #include <stdlib.h>

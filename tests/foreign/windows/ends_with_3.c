@@ -1,4 +1,4 @@
-/* A child that fails with the exit code that the exercises use for a deadline. */
+/* A child that exits with 3, the code that the exercises use for a timeout. */
 int wmain(void)
 {
     return 3;

@@ -1,4 +1,4 @@
-/* A child as the exercise describes it: its only argument is the number of an inherited event. */
+/* A child as the exercise describes it. Its only argument is the value of an inherited event handle. */
 #include <windows.h>
 #include <wchar.h>
 

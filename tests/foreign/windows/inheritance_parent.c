@@ -1,7 +1,7 @@
 /*
- * A parent as the exercise describes it. Its argument is the child to start. A second event, a decoy, is inherited
- * too and signaled first: a child that waits for the right one is still there afterwards.
- * Ends with 0; 10 to 14: what failed; 20: the child took the decoy; else as the child.
+ * A parent as the exercise describes it. Its argument is the child to start. The child also inherits a second event,
+ * the decoy, which is signaled first: a child that waits for the right event is still running afterwards.
+ * Exit codes: 10 to 14: a step failed; 20: the child waited for the decoy; otherwise the child's exit code.
  */
 #include <windows.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * A process created with inheritance of all, as other libraries create them: looks through its handle table for
- * events that nobody meant for it, and prints how many it has.
+ * A process that inherits all inheritable handles, as other libraries create it. Searches its handle table for leaked
+ * events, and prints their number.
  */
 #include <windows.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@ int wmain(void)
     ULONG_PTR value;
     int caught = 0;
 
-    /* An event is the only kind that can be reset. Our own table is small. */
+    /* ResetEvent succeeds for events only. The process's own table is small. */
     for (value = 4; value < 0x4000; value += 4) {
         DWORD flags;
         if (GetHandleInformation((HANDLE)value, &flags) && (flags & HANDLE_FLAG_INHERIT) && ResetEvent((HANDLE)value))

@@ -1,4 +1,4 @@
-/* A child as the exercise describes it: its argument is the name of an event. */
+/* A child as the exercise describes it. Its argument is the name of an event. */
 #include <windows.h>
 
 int wmain(int argc, wchar_t **argv)

@@ -1,4 +1,4 @@
-/* A child that takes no notice, for a minute. */
+/* A child that sleeps for a minute. */
 #include <windows.h>
 
 int wmain(void)

@@ -1,13 +1,13 @@
-//! What tests ask the system itself, without the library that is tested. The same on each system by its face; what only
-//! one has is for the tests in `tests/os`.
+//! What the tests need of the operating system, by bare system calls, without the library under test. The modules of
+//! each system have the same interface; additional functions serve the tests in `tests/os`.
 //!
-//! Each provides:
-//! - `table`: what is in a process's table, under which value, with which access; ending processes and seeing them end;
-//! - `raw`: objects that the library didn't make;
-//! - `weaker`: a channel's end in the hands of a program that doesn't play by the rules;
-//! - `door`: a listener's door, as a program finds it that wants no channel;
-//! - `MISDEEDS`: what a program can do wrong that doesn't play by them, here alone;
-//! - `expect`: what differs between systems and doesn't matter.
+//! Each system provides:
+//! - `table`: reads processes' handle tables, kills processes, and waits for their exit;
+//! - `raw`: creates objects without the library;
+//! - `weaker`: a channel's endpoint for programs that break the protocol;
+//! - `door`: a listener's pipe or socket, for clients that open it without the library;
+//! - `ATTACKS`: the attacks that are specific to the system;
+//! - `expect`: values that differ between systems.
 
 #[cfg(target_os = "linux")]
 mod linux;

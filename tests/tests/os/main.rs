@@ -1,4 +1,4 @@
-//! What only one system can do, or does in a way of its own. Each has its folder; this is the one place that chooses.
+//! Tests of features that only one system has. Each system has its own folder; only this file chooses between them.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What can be done wrong with a socket that carries descriptors beside its bytes.
+//! Attacks with a Unix socket, which carries descriptors beside its bytes.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
 use super::{door, raw, table, weaker};
-use crate::attacks::{Attack, Held, Meets, SOON, come_in, own, power, say_with};
+use crate::attacks::{Attack, Effect, Held, SOON, connect, new_event_value, power, send_with};
 use crate::frame::frame;
 
-/// Writes pieces, each with so many descriptors of its own. Between them is time for the other end to read: of two pieces
-/// that lie there together, only the kernel knows with which byte a descriptor came.
+/// Writes pieces, each with this number of new descriptors. The pause between pieces lets the peer read them one by
+/// one: once two pieces are queued together, only the kernel knows which byte a descriptor belongs to.
 fn in_pieces(listener: &str, pieces: &[(&[u8], usize)]) -> Held {
-    let end = come_in(listener);
+    let endpoint = connect(listener);
     for (bytes, count) in pieces {
-        let own: Vec<u32> = (0..*count).map(|_| own()).collect();
-        if !end.write(bytes, &own, SOON) {
+        let own: Vec<u32> = (0..*count).map(|_| new_event_value()).collect();
+        if !endpoint.write(bytes, &own, SOON) {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Box::new(end)
+    Box::new(endpoint)
 }
 
 fn announced(count: usize) -> Vec<u8> {
@@ -29,44 +29,44 @@ fn announced(count: usize) -> Vec<u8> {
     frame(0, &objects, b"bytes")
 }
 
-/// A byte that is urgent, which no frame has, with these descriptors.
-fn urgent(end: &weaker::End) {
-    let _ = send(end.socket, b"!", SendFlags::OOB | SendFlags::NOSIGNAL);
+/// Sends an urgent (out-of-band) byte, which no frame contains.
+fn urgent(endpoint: &weaker::Endpoint) {
+    let _ = send(endpoint.socket, b"!", SendFlags::OOB | SendFlags::NOSIGNAL);
 }
 
 fn stranger(listener: &str) -> OwnedFd {
-    door::knock(listener).expect("somebody listens")
+    door::connect(listener).expect("a listener exists")
 }
 
-pub(crate) const MISDEEDS: &[Attack] = &[
+pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
         name: "a descriptor that no message announces",
-        meets: Meets::Rule("no message announces"),
-        act: |to| say_with(to, &announced(0), &[own()]),
+        effect: Effect::Violation("belong to no message"),
+        act: |to| send_with(to, &announced(0), &[new_event_value()]),
     },
     Attack {
         name: "one descriptor fewer than announced",
-        meets: Meets::Rule("fewer or more descriptors"),
-        act: |to| say_with(to, &announced(2), &[own()]),
+        effect: Effect::Violation("fewer or more descriptors"),
+        act: |to| send_with(to, &announced(2), &[new_event_value()]),
     },
     Attack {
         name: "no descriptor, where one is announced",
-        meets: Meets::Rule("without the descriptors"),
-        act: |to| say_with(to, &announced(1), &[]),
+        effect: Effect::Violation("without the descriptors"),
+        act: |to| send_with(to, &announced(1), &[]),
     },
     Attack {
         name: "one descriptor more than announced",
-        meets: Meets::Rule("fewer or more descriptors"),
-        act: |to| say_with(to, &announced(1), &[own(), own()]),
+        effect: Effect::Violation("fewer or more descriptors"),
+        act: |to| send_with(to, &announced(1), &[new_event_value(), new_event_value()]),
     },
     Attack {
         name: "a descriptor with the second byte",
-        meets: Meets::Rule("descriptors"),
+        effect: Effect::Violation("descriptors"),
         act: |to| in_pieces(to, &[(&announced(1)[..1], 0), (&announced(1)[1..], 1)]),
     },
     Attack {
         name: "a descriptor with the last byte",
-        meets: Meets::Rule("descriptors"),
+        effect: Effect::Violation("descriptors"),
         act: |to| {
             let frame = announced(1);
             let last = frame.len() - 1;
@@ -75,80 +75,77 @@ pub(crate) const MISDEEDS: &[Attack] = &[
     },
     Attack {
         name: "two descriptors, one with each half",
-        meets: Meets::Rule("descriptors"),
+        effect: Effect::Violation("descriptors"),
         act: |to| in_pieces(to, &[(&announced(2)[..10], 1), (&announced(2)[10..], 1)]),
     },
     Attack {
-        name: "a flood of descriptors in a message that never ends",
-        meets: Meets::Rule("descriptors"),
+        name: "a flood of descriptors in an endless message",
+        effect: Effect::Violation("descriptors"),
         act: |to| {
-            let end = come_in(to);
-            let own: Vec<u32> = std::iter::repeat_n(own(), 200).collect();
+            let endpoint = connect(to);
+            let own: Vec<u32> = std::iter::repeat_n(new_event_value(), 200).collect();
             for bytes in frame(0, &[], &vec![7; 1 << 16]).chunks(10) {
-                if !end.write(bytes, &own, Duration::from_secs(1)) {
+                if !endpoint.write(bytes, &own, Duration::from_secs(1)) {
                     break;
                 }
             }
-            Box::new(end)
+            Box::new(endpoint)
         },
     },
     Attack {
-        name: "its own end of the channel, and then its end",
-        meets: Meets::Gone,
+        name: "sends its own endpoint, and then exits",
+        effect: Effect::Exited,
         act: |to| {
-            let end = come_in(to);
-            let _ = end.write(&frame(0, &[(0, b"end")], b"keep"), &[table::value(&end.socket)], SOON);
+            let endpoint = connect(to);
+            let _ =
+                endpoint.write(&frame(0, &[(0, b"end")], b"keep"), &[table::value(&endpoint.socket)], SOON);
             std::thread::sleep(Duration::from_millis(300));
             std::process::exit(0);
         },
     },
-    Attack {
-        name: "what can be waited for but not for long: an epoll instance",
-        meets: Meets::NotAllowed,
-        act: |to| power(to, raw::epoll()),
-    },
+    Attack { name: "an epoll instance", effect: Effect::NotAllowed, act: |to| power(to, raw::epoll()) },
     Attack {
         name: "an urgent byte in front of a message",
-        meets: Meets::Nothing,
+        effect: Effect::Nothing,
         act: |to| {
-            let end = come_in(to);
-            urgent(&end);
-            let _ = end.write(&announced(0), &[], SOON);
-            Box::new(end)
+            let endpoint = connect(to);
+            urgent(&endpoint);
+            let _ = endpoint.write(&announced(0), &[], SOON);
+            Box::new(endpoint)
         },
     },
     Attack {
         name: "an urgent byte, and nothing else",
-        meets: Meets::Nothing,
+        effect: Effect::Nothing,
         act: |to| {
-            let end = come_in(to);
-            urgent(&end);
-            Box::new(end)
+            let endpoint = connect(to);
+            urgent(&endpoint);
+            Box::new(endpoint)
         },
     },
     Attack {
         name: "half a message, and no more to write",
-        meets: Meets::Rule("cut off"),
+        effect: Effect::Violation("cut off"),
         act: |to| {
-            let end = come_in(to);
-            let _ = end.write(&announced(1)[..22], &[own()], SOON);
-            let _ = shutdown(end.socket, Shutdown::Write);
-            Box::new(end)
+            let endpoint = connect(to);
+            let _ = endpoint.write(&announced(1)[..22], &[new_event_value()], SOON);
+            let _ = shutdown(endpoint.socket, Shutdown::Write);
+            Box::new(endpoint)
         },
     },
     Attack {
-        name: "a message before it is let in, with a descriptor that nothing announces",
-        meets: Meets::Rule("no message announces"),
+        name: "a message before it is accepted, with an unannounced descriptor",
+        effect: Effect::Violation("belong to no message"),
         act: |to| {
             let door = stranger(to);
-            let own = table::borrowed(own());
+            let own = table::borrowed(new_event_value());
             let _ = weaker::send(door.as_fd(), &announced(0), &[own]);
             Box::new(door)
         },
     },
     Attack {
-        name: "noise before it is let in",
-        meets: Meets::Rule("doesn't begin"),
+        name: "noise before it is accepted",
+        effect: Effect::Violation("doesn't begin"),
         act: |to| {
             let door = stranger(to);
             let _ = weaker::send(door.as_fd(), b"let me in", &[]);
@@ -156,13 +153,13 @@ pub(crate) const MISDEEDS: &[Attack] = &[
         },
     },
     Attack {
-        name: "stands in the door, and doesn't hear that it is let in",
-        meets: Meets::Silence,
+        name: "connects, and doesn't read the answer",
+        effect: Effect::Silence,
         act: |to| Box::new(stranger(to)),
     },
     Attack {
-        name: "a hundred in the door",
-        meets: Meets::Silence,
+        name: "a hundred clients that wait to be accepted",
+        effect: Effect::Silence,
         act: |to| Box::new((0..100).map(|_| stranger(to)).collect::<Vec<_>>()),
     },
 ];

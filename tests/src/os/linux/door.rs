@@ -1,4 +1,4 @@
-//! A listener's door: a Unix socket.
+//! The listener's socket, as a client without the library finds it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// The folder in which this user's sockets and locks are.
+/// Returns the folder of this user's sockets and locks.
 #[must_use]
 pub fn folder() -> PathBuf {
     let user = rustix::process::geteuid().as_raw();
@@ -19,23 +19,23 @@ pub fn folder() -> PathBuf {
     }
 }
 
-/// Where a listener of this name is found.
+/// Returns the path of a listener's socket.
 #[must_use]
 pub fn path(name: &str) -> PathBuf {
     folder().join(format!("l.{name}"))
 }
 
-/// The client's end of a connection to the door of this name.
+/// Connects to the listener's socket.
 ///
 /// # Errors
 ///
-/// The system's, if there is none.
-pub fn knock(name: &str) -> io::Result<OwnedFd> {
+/// Returns the system's error if there is no listener.
+pub fn connect(name: &str) -> io::Result<OwnedFd> {
     UnixStream::connect(path(name)).map(OwnedFd::from)
 }
 
-/// Whether anything is left of a name: its listener's, or its object's, or what either is locked by.
+/// Returns whether a file of this name is left: a socket or a lock, of a listener or of an object.
 #[must_use]
-pub fn is_left(name: &str) -> bool {
+pub fn exists(name: &str) -> bool {
     ["l.", "lock.l.", "o.", "lock.o."].iter().any(|sort| folder().join(format!("{sort}{name}")).exists())
 }

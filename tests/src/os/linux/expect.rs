@@ -1,4 +1,4 @@
-//! What differs between systems and doesn't matter.
+//! Values that differ between systems.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
@@ -11,214 +11,216 @@ use handover::{Error, Event, ObjectKind, Process};
 
 use crate::Harmless;
 
-/// The call with which a program is started.
+/// The system call that starts a program.
 pub const START: &str = "execve";
-/// The call that fails if the folder isn't there in which a child is to start.
-pub const CHANGE_FOLDER: &str = "chdir";
+/// The system call that fails if a child's working directory doesn't exist.
+pub const CHANGE_DIRECTORY: &str = "chdir";
 
-/// How many calls a spawn with a passed-on stream makes at least before there is a child.
+/// The minimum number of system calls of a spawn with an inherited stream before the child exists.
 pub const CALLS_BEFORE_A_CHILD: u32 = 2;
 
-/// How many calls letting a client in takes at least.
-pub const CALLS_OF_A_DOOR: u32 = 5;
+/// The minimum number of system calls that accepting a client takes.
+pub const CALLS_OF_ACCEPT: u32 = 5;
 
-/// How many processes are killed if nobody says how many.
+/// The default number of processes that a test of random kills kills.
 pub const KILLS: u64 = 40;
 
-/// By how many powers of two the moments differ at which one is killed; the longest is half a 60th of a second.
-pub const MAGNITUDES_OF_A_MOMENT: u64 = 12;
+/// The number of powers of two over which the delays before a kill are spread. The longest delay is half of a 60th of a
+/// second.
+pub const DELAY_MAGNITUDES: u64 = 12;
 
-/// How many handles can stay in a process that a stronger end has put there, and was killed before it could tell of: what is
-/// under way is the kernel's here.
-pub const LEFT_BY_A_KILLED_STRONGER: usize = 0;
+/// The maximum number of handles that stay in a process if the stronger endpoint is killed in the middle of sending.
+/// Objects in flight belong to the kernel on Linux, so the number is 0.
+pub const LEFT_BY_KILLED_STRONGER: usize = 0;
 
-/// What a child hears whose parent is killed.
-pub const HEARD_OF_A_PARENT: &[&str] = &["ProcessExited"];
+/// The errors that a child may get when its parent is killed.
+pub const ERRORS_AFTER_PARENT_KILL: &[&str] = &["ProcessExited"];
 
-/// Puts an object into a process, which can't be done here.
+/// Does nothing: Linux has no way to put an object into another process.
 ///
 /// # Errors
 ///
-/// None.
+/// Never fails.
 pub fn push(_process: &Process, _object: &Event) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asserts that an error is one by which a sealed spawn says that its helper was killed. Here there is none.
+/// Asserts that the error reports the exit of the helper of race-free spawns. Linux has no helper.
 ///
 /// # Panics
 ///
-/// Always.
-pub fn helper_is_gone(error: &Error) {
-    panic!("no sealed spawn has a helper here: {error:?}");
+/// Panics if it is called.
+pub fn assert_helper_exited(error: &Error) {
+    panic!("Linux has no helper of race-free spawns: {error:?}");
 }
 
-/// What a spawn is started by that looks for its file.
+/// The name of a program that a spawn finds by searching PATH.
 pub const BARE_NAME: &str = "cat";
 
-/// How many handles the first spawn of a process may leave for the next: none.
+/// The number of handles that the first spawn of a process may keep for later spawns.
 pub const KEPT_BY_A_FIRST_SPAWN: usize = 0;
 
-/// Calls whose failure is made light of, and why: in the first spawn of a process.
+/// Calls whose failure may be ignored, each with the reason: in the first spawn of a process.
 pub const HARMLESS_FIRST: &[Harmless] = &[];
 
-/// When a child ends.
+/// Calls whose failure may be ignored when a child exits.
 pub const HARMLESS_END: &[Harmless] = &[
-    ("read", "when a child was created is asked before it is waited for, so that it is known afterwards"),
+    ("read", "the creation time is only queried before the wait, to be known afterwards"),
     ("pidfd_send_signal", "as above: whether the page was about this very process"),
 ];
 
-/// When something is waited for.
-pub const HARMLESS_WAIT: &[Harmless] = &[("fcntl", "how it is waited for is asked once more by the wait")];
+/// Calls whose failure may be ignored by a wait.
+pub const HARMLESS_WAIT: &[Harmless] = &[("fcntl", "the wait queries the reset mode again")];
 
-/// When a name is taken.
+/// Calls whose failure may be ignored when a name is created or opened.
 pub const HARMLESS_NAME: &[Harmless] = &[];
 
-/// When tables are looked into.
+/// Calls whose failure may be ignored when handle tables are read.
 pub const HARMLESS_LOOK: &[Harmless] = &[
-    ("statx", "what can't be asked of one descriptor stands in its row, and the rest is there"),
-    ("open", "as above: whether memory is sealed"),
+    ("statx", "a failed query is reported in the descriptor's entry, and the other entries are complete"),
+    ("open", "as above: the query whether memory is sealed"),
     ("fcntl", "as above"),
     ("fstatfs", "as above"),
 ];
 
-/// When a command is audited.
+/// Calls whose failure may be ignored by an audit.
 pub const HARMLESS_AUDIT: &[Harmless] = &[
-    ("open", "what can't be asked of a process is untold in its line, and the audit goes on"),
+    ("open", "a process with a failed query is reported as incomplete, and the audit continues"),
     ("readdir", "as above"),
     ("readlink", "as above"),
     ("read", "as above"),
     ("statx", "as above"),
     ("kcmp", "as above"),
-    ("ptrace", "which thread was meant is heard of once more when it stops"),
-    ("waitid", "at the end it is asked again"),
+    ("ptrace", "the thread is identified again when it stops"),
+    ("waitid", "the wait is repeated at the end"),
 ];
 
-/// When a message is sent and received.
+/// Calls whose failure may be ignored when a message is sent and received.
 pub const HARMLESS_SEND: &[Harmless] = &[];
 
-/// What is read while a send waits for room, which a small message never does.
-pub const BESIDE_A_SEND: &[&str] = &[];
+/// Calls that a send makes to read while it waits for the peer to make room. A small message never waits.
+pub const READS_DURING_SEND: &[&str] = &[];
 
-/// When a client is let in.
+/// Calls whose failure may be ignored when a client is accepted.
 pub const HARMLESS_CLIENT: &[Harmless] =
-    &[("ppoll", "a client that can't be asked who it is is sent away, and comes again")];
+    &[("ppoll", "a client whose process can't be queried is disconnected, and connects again")];
 
-/// A user who isn't this one.
+/// The id of another user.
 pub const ANOTHER_USER: &str = "4294967294";
 
-/// The variables that a program gets though its environment was cleared.
+/// The variables that a program gets even if its environment was cleared.
 pub const NEEDED_VARIABLES: &[&str] = &[];
 
-/// How many handles this process keeps when it has spawned a sealed child.
-pub const KEPT_BY_SEALED: usize = 0;
+/// The number of handles that this process keeps after a race-free spawn.
+pub const KEPT_BY_RACE_FREE: usize = 0;
 
-/// How many it keeps when it has spawned a child that is to end with it.
+/// The number of handles that this process keeps after it has spawned a child that is killed with its parent.
 pub const KEPT_BY_KILL_WITH_PARENT: usize = 0;
 
-/// How many it keeps for each message with one object that the stronger end hasn't fetched yet: the kernel has it.
+/// The number of handles that this process keeps for each sent object until the stronger endpoint has fetched it. On
+/// Linux the kernel keeps it.
 pub const KEPT_UNTIL_FETCHED: usize = 0;
 
-/// Whether what was sent to a weaker end is in its table before it has received it.
-pub const SENT_IS_THERE: bool = false;
+/// Whether a sent object is in the weaker process's table before that process receives it.
+pub const SENT_IS_IN_TABLE: bool = false;
 
-/// Whether a child was killed by its parent.
+/// Returns whether a child was killed by its parent.
 #[must_use]
 pub fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(9) && status.code().is_none()
 }
 
-/// With which access one of the library's own objects arrives that has this access here.
+/// Returns the access with which one of the library's objects arrives, if the sender's handle has the access `own`.
 #[must_use]
 pub const fn travelling_access(_kind: &ObjectKind, own: u32) -> u32 {
     own
 }
 
-/// Numbers that are no handles but look like some: the current directory's.
+/// Returns numbers that look like handles but are not: the current directory's descriptor `AT_FDCWD`.
 #[must_use]
 pub fn pseudo_handles() -> Vec<BorrowedFd<'static>> {
     vec![rustix::fs::CWD]
 }
 
-/// Whom a manifest can be meant for that isn't meant for a child of this process.
+/// Returns process identities that a manifest for a child of this process cannot have.
 #[must_use]
 pub fn others() -> [String; 2] {
-    // The first process of all; and this one, whose environment the child has copied.
+    // Process 1; and this process, whose environment the child has copied.
     [format!("{:010}", 1), format!("{:010}", std::process::id())]
 }
 
-/// An argument that isn't text, and is allowed.
+/// Returns an argument that is allowed and is not UTF-8.
 #[must_use]
 pub fn not_text() -> OsString {
     OsString::from_vec(vec![0x61, 0xff, 0x62])
 }
 
-/// As `says_what_it_got.c` prints it.
+/// Formats a text as `says_what_it_got.c` prints it.
 #[must_use]
 pub fn to_hex(text: &OsStr) -> String {
     text.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What `says_what_it_got.c` prints.
+/// Parses a text that `says_what_it_got.c` has printed.
 ///
 /// # Panics
 ///
-/// If it isn't that.
+/// Panics if it is not in that format.
 #[must_use]
 pub fn from_hex(hex: &str) -> OsString {
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex digits");
     OsString::from_vec((0..hex.len()).step_by(2).map(byte).collect())
 }
 
-/// The names of calls in the events that tell of them.
-pub mod told {
-    /// Makes an event.
+/// The names of calls in tracing events.
+pub mod call_names {
+    /// Creates an event.
     pub const CREATE: &str = "eventfd2";
     /// Sets an event.
     pub const SET: &str = "write";
-    /// Waits for something.
+    /// Waits for an object.
     pub const WAIT: &str = "ppoll";
     /// Closes a handle.
     pub const CLOSE: &str = "close";
     /// Opens a process.
     pub const OPEN_PROCESS: &str = "pidfd_open";
-    /// Asks what a handle refers to.
+    /// Queries the kind of a handle.
     pub const KIND: &str = "fstat";
     /// Starts a child.
     pub const SPAWN: &str = "clone+execve";
-    /// Starts the command of an audit, which std does.
+    /// Starts the command of an audit, by std's `Command`.
     pub const SPAWN_OF_STD: &str = "fork+execve";
-    /// What an audit does, beside starting the command.
+    /// The calls of an audit, except the one that starts the command.
     pub const AUDIT: [&str; 9] =
         ["socketpair", "ptrace", "waitid", "readdir", "readlink", "read", "sendto", "recvmsg", "close"];
     /// Sends bytes over a channel.
     pub const SEND: &str = "sendto";
-    /// Sends an object, in the direction from parent to child.
+    /// Sends an object from the parent to the child.
     pub const PASS: &str = "sendmsg";
 
-    /// The error of opening a process that isn't there.
+    /// The error of opening a process that doesn't exist.
     pub const NO_PROCESS: i32 = 3;
 
-    /// Whether a parent takes what its child sends out of the child's table.
-    pub const TAKES: bool = false;
+    /// Whether a parent fetches the child's objects out of the child's handle table.
+    pub const PARENT_FETCHES: bool = false;
 
-    /// What is told of passing an object to a child: a part of the arguments, and the effects.
+    /// The event of passing an object to a child: a part of its arguments, and its effects.
     #[must_use]
     pub fn passing(own: u32, _child: u32, _result: &str) -> (String, String) {
         (format!(", handles {own:#x}"), String::new())
     }
 }
 
-/// What a program says that is started with a manifest which somebody else has made, for this very process.
+/// Runs a program with a forged manifest that names the program's own process, and returns its output.
 ///
 /// # Panics
 ///
-/// If it can't be started.
+/// Panics if the shell cannot be started.
 #[must_use]
 pub fn forged(program: &Path, arguments: &[OsString], objects: &str) -> Output {
-    // The shell becomes the program, whose id it knows.
+    // The shell's process becomes the program, so `$$` is the program's process id.
     let script = "HANDOVER_INHERITED=\"1 $$ $0\" exec \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, objects]).arg(program).args(arguments);
-    command.output().expect("there is a shell")
+    command.output().expect("the shell starts")
 }

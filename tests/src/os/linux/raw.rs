@@ -1,4 +1,4 @@
-//! Objects as the bare kernel has them, without the library that is tested.
+//! Kernel objects made by bare system calls, without the library under test.
 
 #![allow(unsafe_code)]
 
@@ -14,14 +14,14 @@ use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 
 use super::table;
 
-/// An object by its name, as a test tells it, and by its kind.
+/// An object with its name in a test and its kind.
 pub type Object = (&'static str, OwnedFd, ObjectKind);
 
-/// One of each kind that does no harm in another process and that the library didn't make.
+/// Returns one object of each kind that gives no power over a process, made without the library.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn objects() -> Vec<Object> {
     let (socket, _) = std::os::unix::net::UnixStream::pair().expect("the system has room for sockets");
@@ -35,38 +35,38 @@ pub fn objects() -> Vec<Object> {
     ]
 }
 
-/// What is power over a process.
+/// Returns objects that give power over a process.
 #[must_use]
 pub fn power() -> Vec<Object> {
     vec![("process", this_process(), ObjectKind::Process)]
 }
 
-/// An eventfd, without any mark of the library's.
+/// Creates an eventfd, without the library's marks.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn event() -> OwnedFd {
     eventfd(0, EventfdFlags::CLOEXEC).expect("the system has room for an event")
 }
 
-/// A semaphore: an eventfd that a read takes one from.
+/// Creates a semaphore: an eventfd from which each read takes 1.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn semaphore() -> OwnedFd {
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::SEMAPHORE;
     eventfd(0, flags).expect("the system has room for a semaphore")
 }
 
-/// Memory of one page that whoever has it can make smaller under another's view.
+/// Creates one page of memory that its owner can shrink under another process's view.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn memory() -> OwnedFd {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -75,11 +75,11 @@ pub fn memory() -> OwnedFd {
     memory
 }
 
-/// A section of one page: memory sealed against shrinking and growing.
+/// Creates shared memory of one page, sealed against shrinking and growing.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn section() -> OwnedFd {
     let memory = memory();
@@ -87,106 +87,106 @@ pub fn section() -> OwnedFd {
     memory
 }
 
-/// A timer.
+/// Creates a timer.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn timer() -> OwnedFd {
     timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).expect("the system has room for a timer")
 }
 
-/// A set of things to wait for, of which the library has no kind.
+/// Creates an epoll instance, for which the library has no kind.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn epoll() -> OwnedFd {
-    epoll::create(epoll::CreateFlags::CLOEXEC).expect("the system has room for it")
+    epoll::create(epoll::CreateFlags::CLOEXEC).expect("the system can create it")
 }
 
-/// A pidfd of this process.
+/// Opens a pidfd of this process.
 ///
 /// # Panics
 ///
-/// If it can't be opened.
+/// Panics if it can't be opened.
 #[must_use]
 pub fn this_process() -> OwnedFd {
     table::open(std::process::id()).expect("a process can open itself")
 }
 
-/// An anonymous pipe, the end to read from first.
+/// Creates an anonymous pipe and returns its read end and write end.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn pipe() -> (OwnedFd, OwnedFd) {
     pipe_with(PipeFlags::CLOEXEC).expect("the system has room for a pipe")
 }
 
-/// Whether a section can be mapped for reading, or for writing too.
+/// Returns whether shared memory can be mapped for reading, or also for writing.
 ///
 /// # Panics
 ///
-/// If what was mapped can't be unmapped.
+/// Panics if munmap fails.
 #[must_use]
 pub fn can_map(section: &impl AsFd, writing: bool) -> bool {
     const LENGTH: usize = 4096;
     let access = if writing { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
-    // SAFETY: no place is asked for, so nothing of this process is mapped over.
+    // SAFETY: the kernel chooses an unused address, so the call maps over no memory of this process.
     let view: Result<*mut c_void, _> =
         unsafe { mmap(std::ptr::null_mut(), LENGTH, access, MapFlags::SHARED, section, 0) };
     let Ok(view) = view else { return false };
-    // SAFETY: the view was made just now, and nobody has a pointer into it.
+    // SAFETY: the view was mapped by this function with this length, and no pointer into it exists.
     unsafe { munmap(view, LENGTH) }.expect("it is mapped");
     true
 }
 
-/// A file that C code has opened and left open for every program that is started from here, as most C code does.
+/// Opens a file without close-on-exec, as most C code does, so that every child inherits it.
 ///
 /// # Panics
 ///
-/// If there is no such file.
+/// Panics if the file doesn't exist.
 #[must_use]
 pub fn opened_by_c() -> OwnedFd {
-    // SAFETY: the path ends with NUL.
+    // SAFETY: the path is a C string literal, which ends with NUL.
     let raw = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY) };
     assert!(raw >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the descriptor was made for us just now.
+    // SAFETY: `open` succeeded, so the descriptor is open and no other object owns it.
     unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
-/// A copy with a number that is at least this, and that crosses an exec.
+/// Duplicates a descriptor to a number of at least `least`, without close-on-exec.
 ///
 /// # Panics
 ///
-/// If this process can't have that number.
+/// Panics if this process can't have that number.
 #[must_use]
 pub fn copy_from(handle: &impl AsFd, least: u32) -> OwnedFd {
     let least = i32::try_from(least).expect("a small number");
     // SAFETY: the descriptor is borrowed, so it is open.
     let raw = unsafe { libc::fcntl(handle.as_fd().as_raw_fd(), libc::F_DUPFD, least) };
     assert!(raw >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the descriptor was made for us just now.
+    // SAFETY: `fcntl` succeeded, so the new descriptor is open and no other object owns it.
     unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
-/// Nothing that keeps what is written, open for appending.
+/// Opens the null device for appending.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if it can't be opened.
 #[must_use]
 pub fn opened_for_appending() -> OwnedFd {
-    std::fs::OpenOptions::new().append(true).open("/dev/null").expect("there is a null device").into()
+    std::fs::OpenOptions::new().append(true).open("/dev/null").expect("the null device exists").into()
 }
 
-/// Ends this thread without unwinding; of a process's first thread it leaves the others alone.
+/// Ends this thread without unwinding. If it is the process's first thread, the other threads go on.
 pub fn end_this_thread() -> ! {
-    // SAFETY: the call doesn't return, and what this thread has on its stack is used by nobody else.
+    // SAFETY: the call doesn't return, and no other thread uses this thread's stack.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
-    unreachable!("the thread has ended")
+    unreachable!("the call doesn't return")
 }

@@ -1,6 +1,6 @@
-//! Descriptor tables as the kernel has them, seen from outside and without the library that is tested.
+//! Reads descriptor tables from the kernel, without the library under test.
 //!
-//! Unsafe, like the library's `sys`, for the same reason: these are system calls.
+//! It contains unsafe code because it makes system calls directly, like the library's `sys`.
 
 #![allow(unsafe_code)]
 
@@ -16,26 +16,27 @@ use rustix::process::{
 
 pub use super::raw::semaphore;
 
-/// One descriptor of a process.
+/// A descriptor of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Its number in that process.
+    /// The descriptor's number in that process.
     pub value: u32,
-    /// The flags of its open file description, among them whether it can be read and written.
+    /// The flags of its open file description, including the access mode.
     pub access: u32,
-    /// Whether a child created with inheritance of all would get it.
+    /// Whether the descriptor lacks close-on-exec, so that every child inherits it.
     pub inheritable: bool,
 }
 
 const CLOSE_ON_EXEC: u32 = 0o2_000_000;
 
-/// Waits until a program that is being started has begun, and the kernel has closed what doesn't go on to it.
+/// Waits until a process that is in the middle of `execve` has begun to run, and the kernel has closed its
+/// close-on-exec descriptors.
 ///
-/// Whoever has started it is told so by one of the descriptors that are closed then, and can look before the kernel
-/// comes to the next. The program's arguments are there only afterwards.
+/// The parent's spawn returns when the first of these descriptors is closed, so a reader could still see the others.
+/// The program's arguments appear in `/proc` only afterwards.
 fn let_begin(process: u32) {
     let page = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
-    // One that has ended has none any more.
+    // A process that has exited has no arguments either.
     let has_ended = || page("status").lines().all(|line| !line.starts_with("State:") || line.contains('Z'));
     let is_beginning = || page("cmdline").is_empty() && !has_ended();
     for _ in 0..1000 {
@@ -46,14 +47,14 @@ fn let_begin(process: u32) {
     }
 }
 
-/// The descriptors of a process; none, if there is no such process.
+/// Returns the descriptors of a process; empty, if the process doesn't exist.
 #[must_use]
 pub fn of(process: u32) -> Vec<Entry> {
     let_begin(process);
     let Ok(folder) = std::fs::read_dir(format!("/proc/{process}/fd")) else { return Vec::new() };
     let itself = format!("/proc/{process}/fd");
     let entry = |value: u32| {
-        // Looking into this process's own table takes one of its places.
+        // Skips the descriptor by which this function reads this process's own table.
         let link = std::fs::read_link(format!("/proc/{process}/fd/{value}")).ok()?;
         if link.as_os_str() == itself.as_str() {
             return None;
@@ -69,13 +70,13 @@ pub fn of(process: u32) -> Vec<Entry> {
     entries
 }
 
-/// How many descriptors this process has.
+/// Returns the number of this process's descriptors.
 #[must_use]
 pub fn count() -> usize {
     of(std::process::id()).len()
 }
 
-/// The entry of one descriptor of a process, if it has it.
+/// Returns the entry of one descriptor of a process, if it is open.
 #[must_use]
 pub fn entry(process: u32, value: u32) -> Option<Entry> {
     of(process).into_iter().find(|entry| entry.value == value)
@@ -85,30 +86,30 @@ fn pid(process: u32) -> Pid {
     Pid::from_raw(i32::try_from(process).expect("a process id")).expect("a process id isn't zero")
 }
 
-/// A process by its id.
+/// Opens a process by its id.
 ///
 /// # Errors
 ///
-/// The system's, if there is no such process.
+/// Returns the system's error if the process doesn't exist.
 pub fn open(process: u32) -> rustix::io::Result<OwnedFd> {
     pidfd_open(pid(process), PidfdFlags::empty())
 }
 
-/// Ends a process.
+/// Kills a process.
 ///
 /// # Panics
 ///
-/// If it can't be ended.
+/// Panics if it can't be killed.
 pub fn kill(process: u32) {
     let process = open(process).expect("the process is there");
     pidfd_send_signal(process, Signal::KILL).expect("it is this user's");
 }
 
-/// Whether a process ends within this time; one that can't be opened has ended.
+/// Returns whether a process exits within this time. A process that can't be opened has exited.
 ///
 /// # Panics
 ///
-/// If the system can't wait.
+/// Panics if the wait fails.
 #[must_use]
 pub fn ends_within(process: u32, milliseconds: u32) -> bool {
     let Ok(process) = open(process) else { return true };
@@ -116,16 +117,16 @@ pub fn ends_within(process: u32, milliseconds: u32) -> bool {
     loop {
         match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&time)) {
             Err(Errno::INTR) => {}
-            came => return came.expect("a process can be waited for") > 0,
+            outcome => return outcome.expect("a process can be waited for") > 0,
         }
     }
 }
 
-/// The numbers under which a process has this very object: this open file description.
+/// Returns the numbers of the descriptors by which a process refers to this open file description.
 ///
 /// # Panics
 ///
-/// If the kernel doesn't tell.
+/// Panics if the kernel refuses to compare.
 #[must_use]
 pub fn values_of(object: &impl AsFd, process: u32) -> Vec<u32> {
     let own = value(object);
@@ -133,11 +134,11 @@ pub fn values_of(object: &impl AsFd, process: u32) -> Vec<u32> {
     of(process).into_iter().filter(is_same).map(|entry| entry.value).collect()
 }
 
-/// The number of a descriptor of this process.
+/// Returns the number of a descriptor of this process.
 ///
 /// # Panics
 ///
-/// If it is negative, which no descriptor is.
+/// Panics if it is negative, which no open descriptor is.
 #[must_use]
 pub fn value(handle: &impl AsFd) -> u32 {
     u32::try_from(handle.as_fd().as_raw_fd()).expect("a descriptor isn't negative")
@@ -147,15 +148,16 @@ fn raw(value: u32) -> RawFd {
     RawFd::try_from(value).expect("a descriptor has 31 bits")
 }
 
-/// Whether two processes have one object, under these numbers. A descriptor that isn't open is none.
+/// Returns whether descriptors of two processes refer to the same open file description; false, if one of them isn't
+/// open.
 ///
 /// # Panics
 ///
-/// If the kernel doesn't compare: it lets a process look only at those that it could debug.
+/// Panics if the kernel refuses to compare, which requires the right to debug both processes.
 #[must_use]
 pub fn is_same_elsewhere(process: u32, value: u32, other_process: u32, other_value: u32) -> bool {
     const KCMP_FILE: libc::c_int = 0;
-    // SAFETY: the call takes numbers.
+    // SAFETY: the call takes only integers.
     let answer =
         unsafe { libc::syscall(libc::SYS_kcmp, process, other_process, KCMP_FILE, value, other_value) };
     match std::io::Error::last_os_error().raw_os_error() {
@@ -165,96 +167,96 @@ pub fn is_same_elsewhere(process: u32, value: u32, other_process: u32, other_val
     }
 }
 
-/// Whether two descriptors of this process refer to one object.
+/// Returns whether two descriptors of this process refer to the same open file description.
 #[must_use]
 pub fn same_object(one: &impl AsFd, other: &impl AsFd) -> bool {
     let this = std::process::id();
     is_same_elsewhere(this, value(one), this, value(other))
 }
 
-/// A copy of another process's descriptor.
+/// Copies another process's descriptor into this process.
 ///
 /// # Errors
 ///
-/// The system's, if it isn't open over there.
+/// Returns the system's error if the descriptor isn't open in that process.
 pub fn pull(process: u32, value: u32) -> rustix::io::Result<OwnedFd> {
     pidfd_getfd(open(process)?, raw(value), PidfdGetfdFlags::empty())
 }
 
-/// Closes a descriptor by its number, as code does that closes what isn't its own.
+/// Closes a descriptor by its number, without owning it.
 ///
 /// # Panics
 ///
-/// If it isn't open.
+/// Panics if it isn't open.
 pub fn close_value(value: u32) {
     assert!(entry(std::process::id(), value).is_some(), "descriptor {value} isn't open");
-    // SAFETY: no Rust object owns the descriptor: it came by inheritance and was not adopted.
+    // SAFETY: no Rust object owns the descriptor: this process inherited it and has not adopted it.
     drop(unsafe { OwnedFd::from_raw_fd(raw(value)) });
 }
 
-/// A descriptor by its number, for as long as the caller keeps it open.
+/// Borrows a descriptor by its number. The caller keeps it open.
 #[must_use]
 pub fn borrowed(value: u32) -> BorrowedFd<'static> {
-    // SAFETY: the callers are tests that own what they name.
+    // SAFETY: each caller is a test that keeps the descriptor open while it uses the result.
     unsafe { BorrowedFd::borrow_raw(raw(value)) }
 }
 
-/// A descriptor that isn't open: what a program has that closed one too early.
+/// Returns a descriptor that isn't open, as a program has that closed one too early.
 #[must_use]
 pub fn closed_handle() -> BorrowedFd<'static> {
-    // SAFETY: it breaks the promise that the descriptor is open on purpose, to see it noticed; no table here is so large
-    // that another gets this number.
+    // SAFETY: this breaks the rule that a borrowed descriptor is open, on purpose: the tests expect an error. No test
+    // opens enough descriptors for another one to get this number.
     unsafe { BorrowedFd::borrow_raw(0x7_fff0) }
 }
 
-/// Whether a descriptor of this process crosses an exec.
+/// Returns whether a descriptor of this process lacks close-on-exec.
 ///
 /// # Panics
 ///
-/// If it isn't open.
+/// Panics if it isn't open.
 #[must_use]
 pub fn is_inheritable(handle: &impl AsFd) -> bool {
     !fcntl_getfd(handle).expect("it is open").contains(FdFlags::CLOEXEC)
 }
 
-/// Lets a descriptor cross an exec, as code that nobody should write does.
+/// Clears close-on-exec, as careless code in the same process might.
 ///
 /// # Panics
 ///
-/// If it isn't open.
+/// Panics if it isn't open.
 pub fn make_inheritable(handle: &impl AsFd) {
     fcntl_setfd(handle, FdFlags::empty()).expect("it is open");
 }
 
-/// Lets this process have so many descriptors.
+/// Raises this process's limit of descriptors to at least this number.
 ///
 /// # Panics
 ///
-/// If the system doesn't let it.
+/// Panics if the hard limit is lower.
 pub fn make_room(handles: usize) {
     let wanted = Some(u64::try_from(handles).expect("a small number"));
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some() && limit.current < wanted {
-        setrlimit(Resource::Nofile, Rlimit { current: wanted, ..limit })
-            .expect("up to the hard limit it can");
+        setrlimit(Resource::Nofile, Rlimit { current: wanted, ..limit }).expect("the hard limit allows it");
     }
 }
 
-/// Lets this process open no more than so many descriptors from now on.
+/// Lowers this process's limit of descriptors so that it can open at most `more` of them.
 ///
 /// # Panics
 ///
-/// If the system doesn't let it.
+/// Panics if the system refuses.
 pub fn leave_room_for(more: usize) {
     let taken: Vec<u32> = of(std::process::id()).iter().map(|entry| entry.value).collect();
-    // The limit is one for numbers: those beyond it that are open stay open.
-    let last = (0..).filter(|number| !taken.contains(number)).nth(more).expect("there is no end of numbers");
+    // The limit is one for descriptor numbers; open descriptors beyond it stay open.
+    let last =
+        (0..).filter(|number| !taken.contains(number)).nth(more).expect("there are infinitely many numbers");
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(last.into()), ..limit })
-        .expect("one can always have less");
+        .expect("a limit can always be lowered");
 }
 
-/// Keeps from all that this process starts what whoever has started the tests has left open.
+/// Sets close-on-exec on descriptors that the parent of the test program has leaked into it.
 pub fn keep_what_is_left_open() {
     for entry in of(std::process::id()).iter().filter(|entry| entry.value > 2) {
         let kept = fcntl_setfd(borrowed(entry.value), FdFlags::CLOEXEC);
@@ -262,39 +264,39 @@ pub fn keep_what_is_left_open() {
     }
 }
 
-/// Keeps the same from what this process starts, beside its streams: done for each test already.
+/// Does nothing: each test has done it already by [`keep_what_is_left_open`].
 pub const fn keep_what_came() {}
 
-/// Lets no child have this process's streams beside its own: none does.
+/// Does nothing: on Linux, no child inherits this process's streams beside its own.
 pub const fn keep_streams() {}
 
-/// Whether this is Wine, which lacks some of what Windows can.
+/// Returns whether this process runs under Wine.
 #[must_use]
 pub const fn is_wine() -> bool {
     false
 }
 
-/// The ids of the processes that are children of another, also of those that have ended and weren't waited for.
+/// Returns the ids of a process's children, including zombies.
 ///
 /// # Panics
 ///
-/// If the system doesn't tell.
+/// Panics if `/proc` can't be read.
 #[must_use]
 pub fn children_of(parent: u32) -> Vec<u32> {
     let is_child = |process: &u32| {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
-        // Behind the name, in which anything can stand.
-        let rest = stat.rsplit_once(") ").expect("the name stands in parentheses").1;
+        // The fields after the process's name, which may contain any character.
+        let rest = stat.rsplit_once(") ").expect("the name is in parentheses").1;
         rest.split(' ').nth(1).is_some_and(|word| word.parse() == Ok(parent))
     };
-    let processes = std::fs::read_dir("/proc").expect("the system tells");
+    let processes = std::fs::read_dir("/proc").expect("`/proc` can be read");
     let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     ids.filter(is_child).collect()
 }
 
-/// Reads where there is no memory, which ends this process.
+/// Reads from an unmapped address, which kills this process.
 pub fn touch_no_memory() -> ! {
-    // SAFETY: it breaks the promise that there is something to read on purpose: the system ends the process.
+    // SAFETY: this breaks the rule that the address is readable, on purpose: the system kills the process.
     unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
     panic!("there is memory at 8");
 }

@@ -1,4 +1,4 @@
-//! A channel's end in the hands of a program that doesn't play by the rules: a Unix socket.
+//! A channel's endpoint, without the library, for programs that break the protocol: a Unix socket.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, Read};
@@ -13,30 +13,30 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 
 use super::{door, table};
 
-/// The name under which a child gets its end; nobody else can use it.
+/// The name of a child's endpoint in its manifest, which users cannot use.
 pub const RESERVED_NAMES: [&str; 1] = ["handover/channel"];
 
-/// The most descriptors that the kernel passes with one call.
-const MOST_AT_ONCE: usize = 253;
+/// The maximum number of descriptors that the kernel passes with one call.
+const MAX_DESCRIPTORS: usize = 253;
 
-/// What a listener says to a client that it lets in.
+/// The bytes by which a listener accepts a client.
 const WELCOME: &[u8] = b"HO\0\x01";
 
-/// A child's end, as its environment names it, or a client's.
+/// A child's endpoint, or a client's.
 #[derive(Debug)]
-pub struct End {
+pub struct Endpoint {
     /// The socket.
     pub(crate) socket: BorrowedFd<'static>,
-    /// Whether it is this value's to close.
+    /// Whether dropping this value closes the socket.
     is_own: Cell<bool>,
 }
 
-impl End {
-    /// What the parent of this process gave.
+impl Endpoint {
+    /// Returns the endpoint that this process inherited.
     ///
     /// # Panics
     ///
-    /// If it gave nothing.
+    /// Panics if it inherited none.
     #[must_use]
     pub fn inherited() -> Self {
         let [name] = RESERVED_NAMES;
@@ -46,16 +46,17 @@ impl End {
         Self { socket, is_own: Cell::new(false) }
     }
 
-    /// A client's, that comes in as an honest one does; it is closed when it is dropped.
+    /// Connects as an honest client does. Dropping the result closes it.
     ///
     /// # Errors
     ///
-    /// The system's, if there is no listener, or what it says instead.
-    pub fn at_door(listener: &str) -> io::Result<Self> {
+    /// Returns the system's error if there is no listener, and an error with the listener's answer if it doesn't
+    /// accept.
+    pub fn connect(listener: &str) -> io::Result<Self> {
         let deadline = Instant::now() + Duration::from_secs(20);
         let socket = loop {
-            match door::knock(listener) {
-                // Too many wait there. One that has nobody waiting to be let in blocks no longer.
+            match door::connect(listener) {
+                // The queue of connections is full. The connect succeeds once the listener has accepted some.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -63,27 +64,26 @@ impl End {
             }
         };
         let end = Self { socket: table::borrowed(table::value(&socket)), is_own: Cell::new(true) };
-        // From here on it is closed by its number.
+        // From now on the endpoint closes it by its number.
         std::mem::forget(socket);
-        let mut came = Vec::new();
-        while came.len() < WELCOME.len() && Instant::now() < deadline {
+        let mut answer = Vec::new();
+        while answer.len() < WELCOME.len() && Instant::now() < deadline {
             match end.read(Duration::from_secs(20)) {
-                Some(bytes) if !bytes.is_empty() => came.extend(bytes),
+                Some(bytes) if !bytes.is_empty() => answer.extend(bytes),
                 _ => break,
             }
         }
-        if came != WELCOME {
-            return Err(io::Error::other(format!("the listener said {came:?}")));
+        if answer != WELCOME {
+            return Err(io::Error::other(format!("the listener said {answer:?}")));
         }
         Ok(end)
     }
 
-    /// Writes so much of a frame, with these descriptors beside its first byte; false if it can't be done within this
-    /// time.
+    /// Writes bytes, with these descriptors beside the first byte. Returns false if the write fails or times out.
     ///
     /// # Panics
     ///
-    /// If it is asked for more descriptors than the kernel passes.
+    /// Panics if there are more descriptors than the kernel passes.
     #[must_use]
     pub fn write(&self, bytes: &[u8], objects: &[u32], time: Duration) -> bool {
         let deadline = Instant::now() + time;
@@ -108,7 +108,7 @@ impl End {
         true
     }
 
-    /// Reads once, and throws away what comes beside; `None` if nothing comes within this time.
+    /// Reads once, and discards descriptors. Returns `None` on a timeout or an error.
     #[must_use]
     pub fn read(&self, time: Duration) -> Option<Vec<u8>> {
         if !is_ready(self.socket, PollFlags::IN, time) {
@@ -126,14 +126,14 @@ impl End {
         }
     }
 
-    /// Closes it, though the process lives on.
+    /// Closes the endpoint, while the process goes on.
     pub fn close(&self) {
         self.is_own.set(false);
         table::close_value(table::value(&self.socket));
     }
 }
 
-impl Drop for End {
+impl Drop for Endpoint {
     fn drop(&mut self) {
         if self.is_own.get() {
             self.close();
@@ -141,31 +141,31 @@ impl Drop for End {
     }
 }
 
-/// Sends bytes with descriptors beside the first, without waiting.
+/// Sends bytes, with descriptors beside the first one, without blocking.
 ///
 /// # Errors
 ///
-/// The system's.
+/// Returns the system's error.
 ///
 /// # Panics
 ///
-/// If there are more descriptors than the kernel passes.
+/// Panics if there are more descriptors than the kernel passes.
 pub fn send(socket: impl AsFd, bytes: &[u8], beside: &[BorrowedFd<'_>]) -> rustix::io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_AT_ONCE))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !beside.is_empty() {
-        assert!(control.push(SendAncillaryMessage::ScmRights(beside)), "at most {MOST_AT_ONCE}");
+        assert!(control.push(SendAncillaryMessage::ScmRights(beside)), "at most {MAX_DESCRIPTORS}");
     }
     sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
 }
 
-/// Whether that comes within this time.
+/// Returns whether the socket becomes ready in time.
 fn is_ready(socket: BorrowedFd<'_>, what: PollFlags, time: Duration) -> bool {
     let time = Timespec::try_from(time).expect("a short time");
-    poll(&mut [PollFd::from_borrowed_fd(socket, what)], Some(&time)).is_ok_and(|came| came > 0)
+    poll(&mut [PollFd::from_borrowed_fd(socket, what)], Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
-/// What stands in a frame's table for where an object is: nothing, it comes beside.
+/// Returns the bytes that stand for an object in a frame's table: none, because descriptors travel beside the bytes.
 #[must_use]
 pub const fn place(_value: u32) -> Vec<u8> {
     Vec::new()

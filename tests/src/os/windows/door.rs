@@ -1,4 +1,4 @@
-//! A listener's door: a pipe.
+//! The listener's named pipe, as a client without the library finds it.
 
 #![allow(unsafe_code)]
 
@@ -16,25 +16,25 @@ use windows_sys::Win32::System::Pipes::{ConnectNamedPipe, CreateNamedPipeW, PIPE
 
 use super::raw::owned;
 
-/// Where a listener of this name is found.
+/// Returns the path of a listener's pipe.
 ///
 /// # Panics
 ///
-/// If the system doesn't tell whose process this is.
+/// Panics if the current user can't be queried.
 #[must_use]
 pub fn path(name: &str) -> String {
     format!(r"\\.\pipe\handover.{}.{name}", handover::User::current().expect("a process has a user"))
 }
 
-/// The server's end of the door of this name, made by somebody who is after the clients of another.
+/// Creates the pipe of a listener's name, as a squatter does that waits for another server's clients.
 ///
 /// # Errors
 ///
-/// The system's, if the name is in use.
+/// Returns the system's error if the name is in use.
 pub fn squat(name: &str) -> io::Result<OwnedHandle> {
     let path: Vec<u16> = OsStr::new(&path(name)).encode_wide().chain(Some(0)).collect();
     let access = PIPE_ACCESS_DUPLEX | FILE_FLAG_FIRST_PIPE_INSTANCE;
-    // SAFETY: the name ends with NUL; no attributes are documented as NULL.
+    // SAFETY: the name ends with NUL; the security attributes may be NULL.
     let raw = unsafe {
         CreateNamedPipeW(path.as_ptr(), access, 0, PIPE_UNLIMITED_INSTANCES, 4096, 4096, 0, null())
     };
@@ -46,18 +46,19 @@ pub fn squat(name: &str) -> io::Result<OwnedHandle> {
 
 /// Waits for a client of such a pipe.
 pub fn wait_for_client(pipe: &OwnedHandle) {
-    // SAFETY: the pipe is open, and not overlapped. A failure means that the client is there already.
+    // SAFETY: the pipe is open and not overlapped, so the OVERLAPPED pointer may be NULL. A failure means that a client
+    // is connected already.
     unsafe { ConnectNamedPipe(pipe.as_raw_handle(), null_mut()) };
 }
 
-/// The client's end of the door of this name, to read from.
+/// Opens the listener's pipe for reading.
 ///
 /// # Errors
 ///
-/// The system's, if there is none or it is busy.
-pub fn knock(name: &str) -> io::Result<OwnedHandle> {
+/// Returns the system's error if there is no listener, or if the pipe is busy.
+pub fn connect(name: &str) -> io::Result<OwnedHandle> {
     let path: Vec<u16> = OsStr::new(&path(name)).encode_wide().chain(Some(0)).collect();
-    // SAFETY: the name ends with NUL; no attributes and no template are documented as NULL.
+    // SAFETY: the name ends with NUL; the security attributes and the template may be NULL.
     let raw = unsafe { CreateFileW(path.as_ptr(), GENERIC_READ, 0, null(), OPEN_EXISTING, 0, null_mut()) };
     if raw == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
@@ -65,8 +66,8 @@ pub fn knock(name: &str) -> io::Result<OwnedHandle> {
     Ok(owned(raw))
 }
 
-/// Whether anything is left of a name: nothing ever is, because the system takes it away with the last handle.
+/// Returns whether a name is left over: never, because Windows removes a name with its last handle.
 #[must_use]
-pub const fn is_left(_name: &str) -> bool {
+pub const fn exists(_name: &str) -> bool {
     false
 }

@@ -1,4 +1,4 @@
-//! What differs between systems and doesn't matter.
+//! Values that differ between systems.
 
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
@@ -12,36 +12,36 @@ use crate::Harmless;
 
 use super::table;
 
-/// The call with which a program is started.
+/// The system call that starts a program.
 pub const START: &str = "CreateProcessW";
-/// The call that fails if the folder isn't there in which a child is to start.
-pub const CHANGE_FOLDER: &str = "CreateProcessW";
+/// The system call that fails if a child's working directory doesn't exist.
+pub const CHANGE_DIRECTORY: &str = "CreateProcessW";
 
-/// How many calls a spawn with a passed-on stream makes at least before there is a child.
+/// The minimum number of system calls of a spawn with an inherited stream before the child exists.
 pub const CALLS_BEFORE_A_CHILD: u32 = 5;
 
-/// How many calls letting a client in takes at least.
-pub const CALLS_OF_A_DOOR: u32 = 16;
+/// The minimum number of system calls that accepting a client takes.
+pub const CALLS_OF_ACCEPT: u32 = 16;
 
-/// How many processes are killed if nobody says how many.
+/// The default number of processes that a test of random kills kills.
 pub const KILLS: u64 = 10;
 
-/// By how many powers of two the moments differ at which one is killed; the longest is a 15th of a second.
-pub const MAGNITUDES_OF_A_MOMENT: u64 = 13;
+/// The number of powers of two over which the delays before a kill are spread. The longest delay is a 15th of a second.
+pub const DELAY_MAGNITUDES: u64 = 13;
 
-/// How many handles can stay in a process that a stronger end has put there, and was killed before it could tell of: of a
-/// client that was about to be let in, the three that make an end of a channel; docs/threat-model.md says so.
-pub const LEFT_BY_A_KILLED_STRONGER: usize = 3;
+/// The maximum number of handles that stay in a process if the stronger endpoint is killed in the middle of sending:
+/// the three handles of the endpoint of a client that was about to be accepted. See docs/threat-model.md.
+pub const LEFT_BY_KILLED_STRONGER: usize = 3;
 
-/// What a child hears whose parent is killed.
-pub const HEARD_OF_A_PARENT: &[&str] = &["ProcessExited"];
+/// The errors that a child may get when its parent is killed.
+pub const ERRORS_AFTER_PARENT_KILL: &[&str] = &["ProcessExited"];
 
-/// Puts an object into a process, and takes it back; under Wine, where that hangs now and then with a process that is in the
-/// middle of a call, it is left there.
+/// Duplicates an object into a process and closes it there. Under Wine the copy stays open, because closing it
+/// sometimes hangs while that process is in the middle of a call.
 ///
 /// # Errors
 ///
-/// The library's.
+/// Returns the library's error.
 pub fn push(process: &Process, object: &Event) -> Result<(), Error> {
     let copy = process.duplicate_into(object)?;
     if table::is_wine() {
@@ -50,112 +50,117 @@ pub fn push(process: &Process, object: &Event) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asserts that an error is one by which a sealed spawn says that its helper was killed; or, under Wine, what that answers
-/// now and then to any spawn when it is busy.
+/// Asserts that the error reports the exit of the helper of race-free spawns. Under Wine, its sporadic internal error
+/// is accepted too.
 ///
 /// # Panics
 ///
-/// If it is another.
-pub fn helper_is_gone(error: &Error) {
+/// Panics if it is a different error.
+pub fn assert_helper_exited(error: &Error) {
     const INTERNAL_ERROR: i32 = 1359;
     let is_wines_own = table::is_wine() && error.raw_os_error() == Some(INTERNAL_ERROR);
     assert!(is_wines_own || matches!(error, Error::ProcessExited { .. }), "{error:?}");
 }
 
-/// What a spawn is started by that looks for its file.
+/// The name of a program that a spawn finds by searching PATH.
 pub const BARE_NAME: &str = "cmd";
 
-/// How many handles the first spawn of a process may leave for the next: a helper's, and a job's.
+/// The number of handles that the first spawn of a process may keep for later spawns: the helper's and a job's.
 pub const KEPT_BY_A_FIRST_SPAWN: usize = 3;
 
-/// Calls whose failure is made light of, and why: in the first spawn of a process.
+/// Calls whose failure may be ignored, each with the reason: in the first spawn of a process.
 pub const HARMLESS_FIRST: &[Harmless] = &[];
 
-/// When a child ends.
-pub const HARMLESS_END: &[Harmless] = &[(
-    "GetProcessTimes",
-    "when a child was created is asked before it is waited for, so that it is known afterwards",
-)];
+/// Calls whose failure may be ignored when a child exits.
+pub const HARMLESS_END: &[Harmless] =
+    &[("GetProcessTimes", "the creation time is only queried before the wait, to be known afterwards")];
 
-/// When something is waited for.
+/// Calls whose failure may be ignored by a wait.
 pub const HARMLESS_WAIT: &[Harmless] = &[];
 
-/// When a name is taken.
+/// Calls whose failure may be ignored when a name is created or opened.
 pub const HARMLESS_NAME: &[Harmless] = &[];
 
-/// When tables are looked into.
+/// Calls whose failure may be ignored when handle tables are read.
 pub const HARMLESS_LOOK: &[Harmless] = &[
-    ("DuplicateHandle", "what can't be asked of one handle stands in its row, and the rest is there"),
+    (
+        "DuplicateHandle",
+        "a failed query is reported in the handle's entry, and the other entries are complete",
+    ),
     ("NtQueryObject", "as above"),
-    ("CreateEventW", "as above: for the thread that asks for a file's name"),
+    ("CreateEventW", "as above: for the thread that queries a file's name"),
     ("SetEvent", "as above"),
     ("CreateThread", "as above"),
     ("WaitForSingleObject", "as above"),
-    ("GetProcessId", "as above: which process a handle is of"),
+    ("GetProcessId", "as above: the query of the process behind a handle"),
 ];
 
-/// When a command is audited.
+/// Calls whose failure may be ignored by an audit.
 pub const HARMLESS_AUDIT: &[Harmless] = &[
-    ("DuplicateHandle", "what can't be asked of one handle stands in its row, and the audit goes on"),
+    ("DuplicateHandle", "a failed query is reported in the handle's entry, and the audit continues"),
     ("NtQueryObject", "as above"),
-    ("CreateEventW", "as above: for the thread that asks for a file's name"),
+    ("CreateEventW", "as above: for the thread that queries a file's name"),
     ("SetEvent", "as above"),
     ("CreateThread", "as above"),
     ("WaitForSingleObject", "as above"),
-    ("GetProcessId", "as above: which process a handle is of"),
-    ("CompareObjectHandles", "as above: whether a handle has the object of a stream"),
-    ("NtQueryInformationProcess", "what can't be asked of a process is untold in its line"),
+    ("GetProcessId", "as above: the query of the process behind a handle"),
+    ("CompareObjectHandles", "as above: the query whether a handle is a stream"),
+    ("NtQueryInformationProcess", "a process with a failed query is reported as incomplete"),
     ("NtQuerySystemInformation", "as above"),
     ("ReadProcessMemory", "as above"),
     ("QueryFullProcessImageNameW", "as above"),
     ("GetExitCodeProcess", "as above"),
 ];
 
-/// When a message is sent and received.
+/// Calls whose failure may be ignored when a message is sent and received.
 pub const HARMLESS_SEND: &[Harmless] = &[];
 
-/// What is read while a send waits for the pipe, which it does when the machine is busy. What fails of that fails again for
-/// whoever receives; if it was made to fail, it doesn't.
-pub const BESIDE_A_SEND: &[&str] = &["ReadFile", "GetOverlappedResult"];
+/// Calls that a send makes to read while it waits for the pipe, as it does on a busy machine. A real failure of such a
+/// read repeats in the next receive; an injected one doesn't.
+pub const READS_DURING_SEND: &[&str] = &["ReadFile", "GetOverlappedResult"];
 
-/// When a client is let in.
+/// Calls whose failure may be ignored when a client is accepted.
 pub const HARMLESS_CLIENT: &[Harmless] = &[
-    ("GetNamedPipeClientProcessId", "a client that can't be asked who it is is sent away, and comes again"),
+    (
+        "GetNamedPipeClientProcessId",
+        "a client whose process can't be queried is disconnected, and connects again",
+    ),
     ("OpenProcess", "as above"),
     ("OpenProcessToken", "as above"),
     ("GetTokenInformation", "as above"),
     ("ConvertSidToStringSidW", "as above"),
-    ("DisconnectNamedPipe", "nobody stands in the door any more"),
-    ("ReadFile", "whether a client has come in stands in the ledger"),
+    ("DisconnectNamedPipe", "the client is disconnected already"),
+    ("ReadFile", "the ledger says whether the client has connected"),
     ("GetOverlappedResult", "as above"),
     ("WaitForMultipleObjects", "as above"),
 ];
 
-/// A user who isn't this one.
+/// The SID of another user.
 pub const ANOTHER_USER: &str = "S-1-5-21-1-2-3-1000";
 
-/// The variables that a program gets though its environment was cleared.
+/// The variables that a program gets even if its environment was cleared.
 pub const NEEDED_VARIABLES: &[&str] = &["SYSTEMROOT"];
 
-/// How many handles this process keeps when it has spawned a sealed child: the helper's, its thread's and its job's.
-pub const KEPT_BY_SEALED: usize = 3;
+/// The number of handles that this process keeps after a race-free spawn: the helper's process, its thread and its job.
+pub const KEPT_BY_RACE_FREE: usize = 3;
 
-/// How many it keeps when it has spawned a child that is to end with it: a job's.
+/// The number of handles that this process keeps after it has spawned a child that is killed with its parent: a job's.
 pub const KEPT_BY_KILL_WITH_PARENT: usize = 1;
 
-/// How many it keeps for each message with one object that the stronger end hasn't fetched yet.
+/// The number of handles that this process keeps for each message with one object until the stronger endpoint has
+/// fetched it.
 pub const KEPT_UNTIL_FETCHED: usize = 1;
 
-/// Whether what was sent to a weaker end is in its table before it has received it.
-pub const SENT_IS_THERE: bool = true;
+/// Whether a sent object is in the weaker process's table before that process receives it.
+pub const SENT_IS_IN_TABLE: bool = true;
 
-/// Whether a child was killed by its parent.
+/// Returns whether a child was killed by its parent.
 #[must_use]
 pub fn was_killed(status: ExitStatus) -> bool {
     status.code() == Some(1)
 }
 
-/// With which access one of the library's own objects arrives that has this access here.
+/// Returns the access with which one of the library's objects arrives, if the sender's handle has the access `own`.
 #[must_use]
 pub const fn travelling_access(kind: &ObjectKind, own: u32) -> u32 {
     match kind {
@@ -164,62 +169,62 @@ pub const fn travelling_access(kind: &ObjectKind, own: u32) -> u32 {
     }
 }
 
-/// Numbers that are no handles but look like some.
+/// Returns numbers that look like handles but are not.
 #[must_use]
 pub fn pseudo_handles() -> Vec<BorrowedHandle<'static>> {
     vec![table::current_process(), table::borrowed(0)]
 }
 
-/// Whom a manifest can be meant for that isn't meant for a child of this process.
+/// Returns process identities that a manifest for a child of this process cannot have.
 #[must_use]
 pub fn others() -> [String; 2] {
     let this = std::process::id();
-    // Another parent; and one that had this process's id before.
+    // Another parent; and an earlier process with this process's id.
     [format!("{}@1", this + 4), format!("{this}@1")]
 }
 
-/// An argument that isn't text, and is allowed: a lone surrogate.
+/// Returns an argument that is allowed and is not valid Unicode: it contains a lone surrogate.
 #[must_use]
 pub fn not_text() -> OsString {
     OsString::from_wide(&[0x61, 0xd800, 0x62])
 }
 
-/// As `says_what_it_got.c` prints it.
+/// Formats a text as `says_what_it_got.c` prints it.
 #[must_use]
 pub fn to_hex(text: &OsStr) -> String {
     text.encode_wide().map(|unit| format!("{unit:04x}")).collect()
 }
 
-/// What `says_what_it_got.c` prints.
+/// Parses a text that `says_what_it_got.c` has printed.
 ///
 /// # Panics
 ///
-/// If it isn't that.
+/// Panics if it is not in that format.
 #[must_use]
 pub fn from_hex(hex: &str) -> OsString {
     let unit = |at: usize| u16::from_str_radix(&hex[at..at + 4], 16).expect("hex digits");
     OsString::from_wide(&(0..hex.len()).step_by(4).map(unit).collect::<Vec<_>>())
 }
 
-/// The names of calls in the events that tell of them.
-pub mod told {
-    /// Makes an event.
+/// The names of calls in tracing events.
+pub mod call_names {
+    /// Creates an event.
     pub const CREATE: &str = "CreateEventW";
     /// Sets an event.
     pub const SET: &str = "SetEvent";
-    /// Waits for something.
+    /// Waits for an object.
     pub const WAIT: &str = "WaitForSingleObject";
     /// Closes a handle.
     pub const CLOSE: &str = "CloseHandle";
     /// Opens a process.
     pub const OPEN_PROCESS: &str = "OpenProcess";
-    /// Asks what a handle refers to.
+    /// Queries the kind of a handle.
     pub const KIND: &str = "NtQueryObject";
     /// Starts a child.
     pub const SPAWN: &str = "CreateProcessW";
-    /// Starts the command of an audit, which std does.
+    /// Starts the command of an audit, by std's `Command`.
     pub const SPAWN_OF_STD: &str = SPAWN;
-    /// What an audit does, beside starting the command.
+    /// The calls of an audit, except the one that starts the command.
     pub const AUDIT: [&str; 9] = [
         "DbgUiConnectToDbg",
         "DbgUiWaitStateChange",
@@ -233,27 +238,27 @@ pub mod told {
     ];
     /// Sends bytes over a channel.
     pub const SEND: &str = "WriteFile";
-    /// Sends an object, in the direction from parent to child.
+    /// Sends an object from the parent to the child.
     pub const PASS: &str = "DuplicateHandle";
 
-    /// The error of opening a process that isn't there.
+    /// The error of opening a process that doesn't exist.
     pub const NO_PROCESS: i32 = 87;
 
-    /// Whether a parent takes what its child sends out of the child's table.
-    pub const TAKES: bool = true;
+    /// Whether a parent fetches the child's objects out of the child's handle table.
+    pub const PARENT_FETCHES: bool = true;
 
-    /// What is told of passing an object to a child: a part of the arguments, and the effects.
+    /// The event of passing an object to a child: a part of its arguments, and its effects.
     #[must_use]
     pub fn passing(own: u32, child: u32, result: &str) -> (String, String) {
         (format!("handle {own:#x}, into process {child}, access 0x"), format!("+{result}@{child}={own:#x}"))
     }
 }
 
-/// What a program says that is started with a manifest which somebody else has made, for a child of this process.
+/// Runs a program with a forged manifest for a child of this process, and returns its output.
 ///
 /// # Panics
 ///
-/// If it can't be started.
+/// Panics if the program can't be started.
 #[must_use]
 pub fn forged(program: &Path, arguments: &[OsString], objects: &str) -> Output {
     let this = Process::current_identity().expect("a process knows itself");

@@ -1,4 +1,4 @@
-//! Windows.
+//! Helpers for Windows.
 
 mod attacks;
 pub mod door;
@@ -7,4 +7,4 @@ pub mod raw;
 pub mod table;
 pub mod weaker;
 
-pub(crate) use attacks::MISDEEDS;
+pub(crate) use attacks::ATTACKS;

@@ -1,4 +1,4 @@
-//! Objects as bare Win32 has them, without the library that is tested, and of kinds that it has no type for.
+//! Kernel objects made by bare Win32 calls, without the library under test, including kinds for which it has no type.
 
 #![allow(unsafe_code)]
 
@@ -27,10 +27,10 @@ use windows_sys::Win32::System::Threading::{
 
 use super::table;
 
-/// An object by its name, as a test tells it, and by its kind.
+/// An object with its name in a test and its kind.
 pub type Object = (&'static str, OwnedHandle, ObjectKind);
 
-/// One of each kind that does no harm in another process and that the library didn't make.
+/// Returns one object of each kind that gives no power over a process, made without the library.
 #[must_use]
 pub fn objects() -> Vec<Object> {
     vec![
@@ -41,7 +41,7 @@ pub fn objects() -> Vec<Object> {
     ]
 }
 
-/// What is power over a process.
+/// Returns objects that give power over a process.
 #[must_use]
 pub fn power() -> Vec<Object> {
     vec![
@@ -54,44 +54,46 @@ pub fn power() -> Vec<Object> {
 
 pub(super) fn owned(raw: *mut std::ffi::c_void) -> OwnedHandle {
     assert!(!raw.is_null() && raw != INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
-    // SAFETY: the handle was made for us by the call right before.
+    // SAFETY: each caller passes the result of a call that has just created the handle, and the assertion excludes its
+    // failure, so no other object owns it.
     unsafe { OwnedHandle::from_raw_handle(raw) }
 }
 
-/// The token of this process.
+/// Opens the token of this process.
 #[must_use]
 pub fn token() -> OwnedHandle {
-    // SAFETY: the call takes nothing and returns a constant.
+    // SAFETY: the call has no arguments and returns a constant.
     let process = unsafe { GetCurrentProcess() };
     let mut token = null_mut();
-    // SAFETY: the process is this one; `token` is a live place for the answer.
+    // SAFETY: the process is the current one; `token` is writable memory for the result.
     unsafe { OpenProcessToken(process, TOKEN_QUERY, &raw mut token) };
     owned(token)
 }
 
-/// A handle to this thread that is no pseudo handle.
+/// Returns a real handle to this thread, instead of a pseudo handle.
 #[must_use]
 pub fn thread() -> OwnedHandle {
-    // SAFETY: the call takes nothing and returns a constant.
+    // SAFETY: the call has no arguments and returns a constant.
     let process = unsafe { GetCurrentProcess() };
-    // SAFETY: likewise.
+    // SAFETY: the call has no arguments and returns a constant.
     let thread = unsafe { GetCurrentThread() };
     let mut copy = null_mut();
-    // SAFETY: both are this process's own; `copy` is a live place for the answer.
+    // SAFETY: the pseudo handles of the current process and thread are always valid; `copy` is writable memory for the
+    // result.
     unsafe { DuplicateHandle(process, thread, process, &raw mut copy, 0, 0, DUPLICATE_SAME_ACCESS) };
     owned(copy)
 }
 
-/// An anonymous pipe, the end to read from first.
+/// Creates an anonymous pipe and returns its read end and write end.
 #[must_use]
 pub fn pipe() -> (OwnedHandle, OwnedHandle) {
     let (mut from, mut to) = (null_mut(), null_mut());
-    // SAFETY: both are live places for the answers; no attributes are documented as NULL.
+    // SAFETY: `from` and `to` are writable memory for the results; the security attributes may be NULL.
     unsafe { CreatePipe(&raw mut from, &raw mut to, null(), 0) };
     (owned(from), owned(to))
 }
 
-/// Whether a section can be mapped for reading, or for writing too.
+/// Returns whether shared memory can be mapped for reading, or also for writing.
 #[must_use]
 pub fn can_map(section: &impl AsHandle, writing: bool) -> bool {
     let access = if writing { FILE_MAP_READ | FILE_MAP_WRITE } else { FILE_MAP_READ };
@@ -100,36 +102,38 @@ pub fn can_map(section: &impl AsHandle, writing: bool) -> bool {
     if view.Value.is_null() {
         return false;
     }
-    // SAFETY: the view was made just now, and nobody has a pointer into it.
+    // SAFETY: the view was mapped by this function, and no pointer into it exists.
     unsafe { UnmapViewOfFile(view) };
     true
 }
 
-/// The words of a section, to read and to scribble on; mapped for the rest of the process.
+/// Maps shared memory as words, for the rest of the process.
 ///
 /// # Panics
 ///
-/// If it can't be mapped.
+/// Panics if it can't be mapped.
 #[must_use]
 pub fn words(section: &impl AsHandle, count: usize) -> &'static [AtomicU64] {
-    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a section with room for so much.
+    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a section of at least this size.
     let MEMORY_MAPPED_VIEW_ADDRESS { Value: view } = unsafe {
         MapViewOfFile(section.as_handle().as_raw_handle(), FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, count * 8)
     };
     assert!(!view.is_null(), "{}", io::Error::last_os_error());
-    // SAFETY: the view has room for the words, and is never unmapped.
+    // SAFETY: the mapping succeeded, so the view holds `count` words. It is page-aligned, never unmapped, and accessed
+    // only atomically.
     unsafe { std::slice::from_raw_parts(view.cast(), count) }
 }
 
-/// Who may do what with an object, in the security descriptor definition language.
+/// Returns an object's discretionary access control list, in the security descriptor definition language.
 ///
 /// # Panics
 ///
-/// If the handle doesn't let one ask.
+/// Panics if the handle lacks the right to read it.
 #[must_use]
-pub fn who_is_let_in(object: &impl AsHandle) -> String {
+pub fn access_list(object: &impl AsHandle) -> String {
     let (mut descriptor, mut list, mut text) = (null_mut(), null_mut(), null_mut());
-    // SAFETY: the handle is borrowed, so it is open; the places for the answers are live, and the others are not asked for.
+    // SAFETY: the handle is borrowed, so it is open; `list` and `descriptor` are writable memory for the results, and
+    // results that aren't requested may be NULL.
     let code = unsafe {
         GetSecurityInfo(
             object.as_handle().as_raw_handle(),
@@ -143,7 +147,8 @@ pub fn who_is_let_in(object: &impl AsHandle) -> String {
         )
     };
     assert_eq!(code, 0);
-    // SAFETY: the descriptor is the system's answer, which nobody frees; `text` is a live place for the answer.
+    // SAFETY: the descriptor is the result of the successful call before and is never freed; `text` is writable memory
+    // for the result.
     let answer = unsafe {
         ConvertSecurityDescriptorToStringSecurityDescriptorW(
             descriptor,
@@ -156,7 +161,7 @@ pub fn who_is_let_in(object: &impl AsHandle) -> String {
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
     let mut units = Vec::new();
     loop {
-        // SAFETY: the text ends with NUL, behind which nothing is read.
+        // SAFETY: the text ends with NUL, and the loop returns at the NUL, so each read is within the text.
         let unit = unsafe { text.wrapping_add(units.len()).read() };
         if unit == 0 {
             return String::from_utf16(&units).expect("ASCII");
@@ -165,94 +170,95 @@ pub fn who_is_let_in(object: &impl AsHandle) -> String {
     }
 }
 
-/// A mutex.
+/// Creates a mutex.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn mutex() -> OwnedHandle {
-    // SAFETY: neither attributes nor a name are documented as NULL.
+    // SAFETY: the security attributes and the name may be NULL.
     let raw = unsafe { CreateMutexW(null(), 0, null()) };
     owned(raw)
 }
 
-/// A semaphore.
+/// Creates a semaphore.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn semaphore() -> OwnedHandle {
-    // SAFETY: neither attributes nor a name are documented as NULL.
+    // SAFETY: the security attributes and the name may be NULL.
     let raw = unsafe { CreateSemaphoreW(null(), 0, 1, null()) };
     owned(raw)
 }
 
-/// A section of one page, backed by the page file.
+/// Creates shared memory of one page, backed by the page file.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn section() -> OwnedHandle {
-    // SAFETY: INVALID_HANDLE_VALUE stands for the page file; neither attributes nor a name are documented as NULL.
+    // SAFETY: INVALID_HANDLE_VALUE selects the page file; the security attributes and the name may be NULL.
     let raw = unsafe { CreateFileMappingW(INVALID_HANDLE_VALUE, null(), PAGE_READWRITE, 0, 4096, null()) };
     owned(raw)
 }
 
-/// A waitable timer.
+/// Creates a waitable timer.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn timer() -> OwnedHandle {
-    // SAFETY: neither attributes nor a name are documented as NULL.
+    // SAFETY: the security attributes and the name may be NULL.
     let raw = unsafe { CreateWaitableTimerW(null(), 1, null()) };
     owned(raw)
 }
 
-/// A job.
+/// Creates a job.
 ///
 /// # Panics
 ///
-/// If the system has no room.
+/// Panics if the system cannot create it.
 #[must_use]
 pub fn job() -> OwnedHandle {
-    // SAFETY: neither attributes nor a name are documented as NULL.
+    // SAFETY: the security attributes and the name may be NULL.
     let raw = unsafe { CreateJobObjectW(null(), null()) };
     owned(raw)
 }
 
-/// A handle to this process that is no pseudo handle.
+/// Opens a real handle to this process, instead of a pseudo handle.
 ///
 /// # Panics
 ///
-/// If it can't be opened.
+/// Panics if it can't be opened.
 #[must_use]
 pub fn this_process() -> OwnedHandle {
     table::open(std::process::id()).expect("a process can open itself")
 }
 
-/// A socket as an owner of handles has it that doesn't look what it owns.
+/// Converts a socket into an owned handle, as code does that doesn't check the kind of its handle.
 #[must_use]
 pub fn handle_of_socket(socket: impl Into<OwnedSocket>) -> OwnedHandle {
     let raw = socket.into().into_raw_socket();
-    // SAFETY: the socket's owner has given it away just now; closing it as a handle leaks at most what Winsock keeps.
+    // SAFETY: `into_raw_socket` has given up ownership, so nothing else closes the handle. Closing a socket by
+    // `CloseHandle` leaks at most Winsock's own data.
     unsafe {
         OwnedHandle::from_raw_handle(with_exposed_provenance_mut(usize::try_from(raw).expect("32 bits")))
     }
 }
 
-/// Comes to a breakpoint, which without a debugger is the end of this process.
+/// Executes a breakpoint, which kills this process unless a debugger is attached.
 pub fn break_into_a_debugger() {
-    // SAFETY: the call takes nothing.
+    // SAFETY: the call has no arguments.
     unsafe { DebugBreak() };
 }
 
-/// Says something that only a debugger hears.
+/// Sends a text to the debugger, if one is attached.
 pub fn say_to_a_debugger() {
-    // SAFETY: the text ends with NUL.
-    unsafe { OutputDebugStringA(c"is there one?".as_ptr().cast()) };
+    // SAFETY: the text is a C string literal, which ends with NUL.
+    unsafe { OutputDebugStringA(c"a test for a debugger".as_ptr().cast()) };
 }

@@ -1,6 +1,6 @@
-//! Handle tables as the kernel has them, seen from outside and without the library that is tested.
+//! Reads handle tables from the kernel, without the library under test.
 //!
-//! Unsafe, like the library's `sys`, for the same reason: these are system calls.
+//! It contains unsafe code because it makes system calls directly, like the library's `sys`.
 
 #![allow(unsafe_code)]
 
@@ -25,18 +25,18 @@ use windows_sys::Win32::System::Threading::{
 
 pub use super::raw::{mutex, semaphore};
 
-/// One handle of a process.
+/// A handle of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Its value in that process.
+    /// The handle's value in that process.
     pub value: u32,
     /// The access mask.
     pub access: u32,
-    /// Whether a child created with inheritance of all would get it.
+    /// Whether every child that inherits handles gets this one.
     pub inheritable: bool,
 }
 
-/// `SYSTEM_HANDLE_INFORMATION_EX` starts with two words; one entry follows the other.
+/// An entry of `SYSTEM_HANDLE_INFORMATION_EX`, which begins with two words, followed by the entries.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct SystemHandle {
@@ -50,12 +50,11 @@ struct SystemHandle {
     reserved: u32,
 }
 
-/// The handles of a process. `GetProcessHandleCount` would be the short way to their number, but Wine has it only as
-/// a stub.
+/// Returns the handles of a process. This counts handles too, because Wine has `GetProcessHandleCount` only as a stub.
 ///
 /// # Panics
 ///
-/// If the system doesn't tell.
+/// Panics if the query fails.
 #[must_use]
 pub fn of(process: u32) -> Vec<Entry> {
     const SYSTEM_EXTENDED_HANDLE_INFORMATION: i32 = 64;
@@ -63,7 +62,7 @@ pub fn of(process: u32) -> Vec<Entry> {
     let mut buffer = vec![0_u64; 64 * 1024];
     loop {
         let size = u32::try_from(size_of_val(buffer.as_slice())).expect("the table is smaller than 4 GiB");
-        // SAFETY: the buffer has that size, and the call writes no more.
+        // SAFETY: the buffer has `size` bytes, and the call writes at most that many.
         let status = unsafe {
             NtQuerySystemInformation(
                 SYSTEM_EXTENDED_HANDLE_INFORMATION,
@@ -82,9 +81,10 @@ pub fn of(process: u32) -> Vec<Entry> {
     let count = usize::try_from(buffer[0]).expect("a count fits");
     let room = (size_of_val(buffer.as_slice()) - HEADER) / size_of::<SystemHandle>();
     assert!(count <= room);
-    // SAFETY: two words of the buffer are the header.
+    // SAFETY: the buffer is longer than the header of two words, so the address is within it.
     let first = unsafe { buffer.as_ptr().byte_add(HEADER) }.cast::<SystemHandle>();
-    // SAFETY: the call filled that many entries, which the buffer has room for; any bits are a value of their integers.
+    // SAFETY: the call has written `count` entries, and the assertion checks that the buffer holds them. The fields are
+    // integers, for which any bits are valid, and a `u64` buffer is aligned for them.
     let handles = unsafe { std::slice::from_raw_parts(first, count) };
     let entry = |handle: &SystemHandle| Entry {
         value: u32::try_from(handle.value).expect("a handle has 32 bits"),
@@ -94,35 +94,35 @@ pub fn of(process: u32) -> Vec<Entry> {
     handles.iter().filter(|handle| handle.process == process as usize).map(entry).collect()
 }
 
-/// How many handles this process has.
+/// Returns the number of this process's handles.
 #[must_use]
 pub fn count() -> usize {
     of(std::process::id()).len()
 }
 
-/// The entry of one handle of a process, if it has it.
+/// Returns the entry of one handle of a process, if it is open.
 #[must_use]
 pub fn entry(process: u32, value: u32) -> Option<Entry> {
     of(process).into_iter().find(|entry| entry.value == value)
 }
 
-/// A process by its id.
+/// Opens a process by its id.
 ///
 /// # Errors
 ///
-/// The system's, if there is no such process or it can't be opened.
+/// Returns the system's error if the process doesn't exist or can't be opened.
 pub fn open(process: u32) -> io::Result<OwnedHandle> {
-    // SAFETY: the call takes numbers.
+    // SAFETY: the call takes only integers.
     let raw =
         unsafe { OpenProcess(PROCESS_DUP_HANDLE | PROCESS_SYNCHRONIZE | PROCESS_TERMINATE, 0, process) };
     owned(raw)
 }
 
-/// Ends a process.
+/// Kills a process.
 ///
 /// # Panics
 ///
-/// If it can't be ended.
+/// Panics if it can't be killed.
 pub fn kill(process: u32) {
     let process = open(process).expect("the process is there");
     // SAFETY: the handle is owned, so it is open.
@@ -130,7 +130,7 @@ pub fn kill(process: u32) {
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 
-/// Whether a process ends within this time; one that can't be opened has ended.
+/// Returns whether a process exits within this time. A process that can't be opened has exited.
 #[must_use]
 pub fn ends_within(process: u32, milliseconds: u32) -> bool {
     let Ok(process) = open(process) else { return true };
@@ -138,11 +138,11 @@ pub fn ends_within(process: u32, milliseconds: u32) -> bool {
     unsafe { WaitForSingleObject(process.as_raw_handle(), milliseconds) == 0 }
 }
 
-/// The values under which a process has this very object.
+/// Returns the values of the handles by which a process refers to this object.
 ///
 /// # Panics
 ///
-/// If the process can't be opened.
+/// Panics if the process can't be opened.
 #[must_use]
 pub fn values_of(object: &impl AsHandle, process: u32) -> Vec<u32> {
     let source = open(process).expect("the process is there");
@@ -150,21 +150,21 @@ pub fn values_of(object: &impl AsHandle, process: u32) -> Vec<u32> {
     of(process).into_iter().filter(is_same).map(|entry| entry.value).collect()
 }
 
-/// The value of a handle of this process.
+/// Returns the value of a handle of this process.
 ///
 /// # Panics
 ///
-/// If it has more than 32 bits, which no handle has.
+/// Panics if it has more than 32 bits, which no handle value has.
 #[must_use]
 pub fn value(handle: &impl AsHandle) -> u32 {
     u32::try_from(handle.as_handle().as_raw_handle().expose_provenance()).expect("a handle has 32 bits")
 }
 
-/// Whether two processes have one object, under these values.
+/// Returns whether handles of two processes refer to the same object.
 ///
 /// # Panics
 ///
-/// If one of the handles isn't open.
+/// Panics if one of the handles isn't open.
 #[must_use]
 pub fn is_same_elsewhere(process: u32, value: u32, other_process: u32, other_value: u32) -> bool {
     let [one, other] = [(process, value), (other_process, other_value)].map(|(process, value)| {
@@ -176,9 +176,10 @@ pub fn is_same_elsewhere(process: u32, value: u32, other_process: u32, other_val
 
 fn pull(source: &OwnedHandle, value: u32) -> io::Result<OwnedHandle> {
     let mut copy = null_mut();
-    // SAFETY: the call takes nothing and returns a constant.
+    // SAFETY: the call has no arguments and returns a constant.
     let this = unsafe { GetCurrentProcess() };
-    // SAFETY: the processes are open; the value is a number that the kernel looks up; `copy` is a live place.
+    // SAFETY: both process handles are open; the kernel looks up the value and fails if it isn't a handle of the
+    // source; `copy` is writable memory for the result.
     let answer = unsafe {
         DuplicateHandle(
             source.as_raw_handle(),
@@ -196,7 +197,7 @@ fn pull(source: &OwnedHandle, value: u32) -> io::Result<OwnedHandle> {
     owned(copy)
 }
 
-/// Whether two handles of this process refer to one object.
+/// Returns whether two handles of this process refer to the same object.
 #[must_use]
 pub fn same_object(one: &impl AsHandle, other: &impl AsHandle) -> bool {
     let (one, other) = (one.as_handle(), other.as_handle());
@@ -204,67 +205,67 @@ pub fn same_object(one: &impl AsHandle, other: &impl AsHandle) -> bool {
     unsafe { CompareObjectHandles(one.as_raw_handle(), other.as_raw_handle()) != 0 }
 }
 
-/// Closes a handle by its number, as code does that closes what isn't its own.
+/// Closes a handle by its value, without owning it.
 ///
 /// # Panics
 ///
-/// If it isn't open.
+/// Panics if it isn't open.
 pub fn close_value(value: u32) {
-    // SAFETY: no Rust object owns the handle: it came by inheritance and was not adopted.
+    // SAFETY: no Rust object owns the handle: this process inherited it and has not adopted it.
     let answer = unsafe { CloseHandle(with_exposed_provenance_mut(value as usize)) };
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 
-/// The pseudo handle of the current process, which is `INVALID_HANDLE_VALUE` too.
+/// Returns the pseudo handle of the current process, which has the same value as `INVALID_HANDLE_VALUE`.
 #[must_use]
 pub fn current_process() -> BorrowedHandle<'static> {
-    // SAFETY: the call takes nothing and returns a constant.
+    // SAFETY: the call has no arguments and returns a constant.
     let raw = unsafe { GetCurrentProcess() };
-    // SAFETY: the constant names the process for as long as it lives.
+    // SAFETY: the pseudo handle is a constant that is valid as long as the process runs.
     unsafe { BorrowedHandle::borrow_raw(raw) }
 }
 
-/// A handle by its number, for as long as the caller keeps it open.
+/// Borrows a handle by its value. The caller keeps it open.
 #[must_use]
 pub fn borrowed(value: u32) -> BorrowedHandle<'static> {
-    // SAFETY: the callers are tests that own what they name.
+    // SAFETY: each caller is a test that keeps the handle open while it uses the result.
     unsafe { BorrowedHandle::borrow_raw(with_exposed_provenance_mut(value as usize)) }
 }
 
-/// An owner of `INVALID_HANDLE_VALUE`, which std allows: a failed `CreateFile` leaves one to whoever doesn't look.
+/// Returns an owner of `INVALID_HANDLE_VALUE`, which std allows. Code that ignores a failure of `CreateFile` has one.
 #[must_use]
 pub fn invalid_owned() -> OwnedHandle {
-    // SAFETY: closing the pseudo handle of the current process does nothing.
+    // SAFETY: closing the pseudo handle of the current process has no effect.
     unsafe { OwnedHandle::from_raw_handle(INVALID_HANDLE_VALUE) }
 }
 
-/// A handle that isn't open: what a program has that closed one too early.
+/// Returns a handle that isn't open, as a program has that closed one too early.
 #[must_use]
 pub fn closed_handle() -> BorrowedHandle<'static> {
-    // SAFETY: it breaks the promise that the handle is open on purpose, to see it noticed; no table here is so large
-    // that another handle gets this value.
+    // SAFETY: this breaks the rule that a borrowed handle is open, on purpose: the tests expect an error. No test opens
+    // enough handles for another one to get this value.
     unsafe { BorrowedHandle::borrow_raw(with_exposed_provenance_mut(0x7_fff0)) }
 }
 
-/// Whether a handle of this process is inheritable.
+/// Returns whether a handle of this process is inheritable.
 ///
 /// # Panics
 ///
-/// If it isn't open.
+/// Panics if it isn't open.
 #[must_use]
 pub fn is_inheritable(handle: &impl AsHandle) -> bool {
     let mut flags = 0;
-    // SAFETY: the handle is borrowed, so it is open; `flags` is a live place for the answer.
+    // SAFETY: the handle is borrowed, so it is open; `flags` is writable memory for the result.
     let answer = unsafe { GetHandleInformation(handle.as_handle().as_raw_handle(), &raw mut flags) };
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
     flags & HANDLE_FLAG_INHERIT != 0
 }
 
-/// Makes a handle inheritable, as code that nobody should write does.
+/// Makes a handle inheritable, as careless code in the same process might.
 ///
 /// # Panics
 ///
-/// If it can't be done.
+/// Panics if the call fails.
 pub fn make_inheritable(handle: &impl AsHandle) {
     // SAFETY: the handle is borrowed, so it is open.
     let answer = unsafe {
@@ -273,11 +274,11 @@ pub fn make_inheritable(handle: &impl AsHandle) {
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 
-/// Keeps a handle from being closed, or no longer.
+/// Sets or clears a handle's protection from being closed.
 ///
 /// # Panics
 ///
-/// If it can't be done.
+/// Panics if the call fails.
 pub fn protect_from_close(handle: &impl AsHandle, protect: bool) {
     let flag = HANDLE_FLAG_PROTECT_FROM_CLOSE;
     let value = if protect { flag } else { 0 };
@@ -286,80 +287,82 @@ pub fn protect_from_close(handle: &impl AsHandle, protect: bool) {
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 
-/// Lets this process have so many handles, which it always may here.
+/// Does nothing: Windows has no such low limit of handles.
 pub const fn make_room(_handles: usize) {}
 
-/// Keeps from all that this process starts what whoever has started the tests has left open: nothing, here.
+/// Does nothing: on Windows, no leaked handles of the test program's parent need to be cleared.
 pub const fn keep_what_is_left_open() {}
 
-/// Keeps from all that this process starts what it has inherited beside its streams itself: those of whoever has started
-/// the tests, if std's `Command` did.
+/// Makes this process's inherited handles, except its streams, not inheritable. They are the streams of the processes
+/// before it, if std's `Command` started it.
 ///
 /// # Panics
 ///
-/// If it can't be done.
+/// Panics if a call fails.
 pub fn keep_what_came() {
     keep(|is_stream| !is_stream);
 }
 
-/// Lets no child have this process's streams beside its own. Whatever it passes on as a stream std copies.
+/// Makes this process's streams not inheritable. std copies a stream that a child is to get, so children still get
+/// theirs.
 ///
 /// # Panics
 ///
-/// If it can't be done.
+/// Panics if a call fails.
 pub fn keep_streams() {
     keep(|is_stream| is_stream);
 }
 
-/// Lets this process's record have this number for its standard input.
+/// Sets this process's standard input to this handle value.
 ///
 /// # Panics
 ///
-/// If it can't be done.
+/// Panics if the call fails.
 pub fn be_standard_input(value: u32) {
     use windows_sys::Win32::System::Console::{STD_INPUT_HANDLE, SetStdHandle};
-    // SAFETY: the call writes a number into this process's own record; who uses it hears from the kernel what it is.
+    // SAFETY: the call only stores the number in this process's parameters; the kernel checks it at each use.
     let answer = unsafe { SetStdHandle(STD_INPUT_HANDLE, with_exposed_provenance_mut(value as usize)) };
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 
-/// Takes the inherit flag off those of this process's handles that are to be kept.
+/// Clears the inherit flag of the selected handles of this process.
 fn keep(is_to_be_kept: impl Fn(bool) -> bool) {
     use windows_sys::Win32::System::Console::{
         GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
     };
     let streams = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE].map(|which| {
-        // SAFETY: the call takes a constant and only reads this process's own record.
+        // SAFETY: the call takes a constant and only reads this process's parameters.
         let stream = unsafe { GetStdHandle(which) };
         stream.addr()
     });
-    let came = of(std::process::id());
+    let inherited = of(std::process::id());
     let kept = |entry: &&Entry| entry.inheritable && is_to_be_kept(streams.contains(&(entry.value as usize)));
-    for entry in came.iter().filter(kept) {
+    for entry in inherited.iter().filter(kept) {
         let raw = with_exposed_provenance_mut(entry.value as usize);
-        // SAFETY: the kernel checks the number, and whoever has the handle goes on to use it as before.
+        // SAFETY: the kernel checks the value, and the flag doesn't affect how the handle's owner uses it.
         let answer = unsafe { SetHandleInformation(raw, HANDLE_FLAG_INHERIT, 0) };
         assert_ne!(answer, 0, "{}", io::Error::last_os_error());
     }
 }
 
-/// Whether this is Wine, which lacks some of what Windows can. A test that asks says what it leaves out.
+/// Returns whether this process runs under Wine, which lacks some features of Windows. A test that leaves something out
+/// for this reason reports it.
 #[must_use]
 pub fn is_wine() -> bool {
-    // SAFETY: both names end with NUL; the library is loaded in every process and stays.
+    // SAFETY: the name is a C string literal, which ends with NUL.
     let library = unsafe { GetModuleHandleA(c"ntdll.dll".as_ptr().cast()) };
-    // SAFETY: as above; the address is only compared.
+    // SAFETY: ntdll is loaded in every process and never unloaded; the name ends with NUL; the address is never called.
     unsafe { GetProcAddress(library, c"wine_get_version".as_ptr().cast()) }.is_some()
 }
 
-/// The ids of the processes that are children of another, by the system's list.
+/// Returns the ids of a process's children, from a Toolhelp snapshot.
 ///
 /// # Panics
 ///
-/// If the system doesn't tell.
+/// Panics if the snapshot fails.
 #[must_use]
 pub fn children_of(parent: u32) -> Vec<u32> {
-    // SAFETY: the call takes numbers.
+    // SAFETY: the call takes only integers.
     let raw = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0) };
     assert_ne!(raw, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
     let snapshot = owned(raw).expect("it is not NULL");
@@ -368,13 +371,13 @@ pub fn children_of(parent: u32) -> Vec<u32> {
         ..Default::default()
     };
     let mut children = Vec::new();
-    // SAFETY: the snapshot is owned, so it is open; the entry is a live place with its size in it.
+    // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
     let mut more = unsafe { Process32FirstW(snapshot.as_raw_handle(), &raw mut entry) };
     while more != 0 {
         if entry.th32ParentProcessID == parent {
             children.push(entry.th32ProcessID);
         }
-        // SAFETY: as above.
+        // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
         more = unsafe { Process32NextW(snapshot.as_raw_handle(), &raw mut entry) };
     }
     children
@@ -384,13 +387,14 @@ fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {
     if raw.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the handle was made for us by the call right before.
+    // SAFETY: each caller passes the result of a call that has just created the handle, and it isn't NULL, so no other
+    // object owns it.
     Ok(unsafe { OwnedHandle::from_raw_handle(raw) })
 }
 
-/// Reads where there is no memory, which ends this process.
+/// Reads from an unmapped address, which kills this process.
 pub fn touch_no_memory() -> ! {
-    // SAFETY: it breaks the promise that there is something to read on purpose: the system ends the process.
+    // SAFETY: this breaks the rule that the address is readable, on purpose: the system kills the process.
     unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
     panic!("there is memory at 8");
 }

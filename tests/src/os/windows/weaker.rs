@@ -1,4 +1,4 @@
-//! A channel's end in the hands of a program that doesn't play by the rules: a pipe, a page and an event.
+//! A channel's endpoint, without the library, for programs that break the protocol: a pipe, a shared page and an event.
 
 #![allow(unsafe_code)]
 
@@ -17,29 +17,29 @@ use windows_sys::Win32::System::Threading::{CreateEventW, WaitForSingleObject};
 use super::raw::owned;
 use super::{door, raw, table};
 
-/// The names under which a child gets its end; nobody else can use them.
+/// The names of a child's endpoint in its manifest, which users cannot use.
 pub const RESERVED_NAMES: [&str; 3] = ["handover/pipe", "handover/ledger", "handover/fetched"];
 
-/// How many words the page has that both ends share.
+/// The number of words of the shared page.
 pub(crate) const WORDS: usize = 16;
-/// Where in it the weaker end says that it has taken its handles.
+/// The word by which the weaker endpoint says that it has taken its handles.
 pub(crate) const END: usize = 5;
 
-/// A child's end, as its environment names it, or a client's.
+/// A child's endpoint, or a client's.
 #[derive(Debug)]
-pub struct End {
-    /// The pipe, the page that both ends share, and the event.
+pub struct Endpoint {
+    /// The pipe, the shared page and the event.
     pub handles: [BorrowedHandle<'static>; 3],
-    /// Whether they are this value's to close.
+    /// Whether dropping this value closes the handles.
     is_own: Cell<bool>,
 }
 
-impl End {
-    /// What the parent of this process gave.
+impl Endpoint {
+    /// Returns the endpoint that this process inherited.
     ///
     /// # Panics
     ///
-    /// If it gave nothing.
+    /// Panics if it inherited none.
     #[must_use]
     pub fn inherited() -> Self {
         let manifest = std::env::var("HANDOVER_INHERITED").expect("the parent gave a manifest");
@@ -50,30 +50,33 @@ impl End {
         Self { handles, is_own: Cell::new(false) }
     }
 
-    /// A client's, that comes in as an honest one does; it is closed when it is dropped.
+    /// Connects as an honest client does. Dropping the result closes it.
     ///
     /// # Errors
     ///
-    /// The system's, if there is no listener, or what it says instead.
-    pub fn at_door(listener: &str) -> io::Result<Self> {
-        let (end, door) = Self::in_door(listener)?;
+    /// Returns the system's error if there is no listener, and an error with the listener's answer if it doesn't
+    /// accept.
+    pub fn connect(listener: &str) -> io::Result<Self> {
+        let (end, door) = Self::connect_without_taking(listener)?;
         raw::words(&end.handles[1], WORDS)[END].store(1, SeqCst);
         end.is_own.set(true);
         drop(door);
         Ok(end)
     }
 
-    /// A client that was told its handles, and hasn't taken them.
+    /// Connects up to the point where the client knows its handle values, and doesn't take them. Also returns the
+    /// listener's pipe.
     ///
     /// # Errors
     ///
-    /// The system's, if there is no listener, or what it says instead.
-    pub(crate) fn in_door(listener: &str) -> io::Result<(Self, OwnedHandle)> {
+    /// Returns the system's error if there is no listener, and an error with the listener's answer if it doesn't
+    /// accept.
+    pub(crate) fn connect_without_taking(listener: &str) -> io::Result<(Self, OwnedHandle)> {
         const ANSWER: usize = 24;
         let time = Duration::from_secs(20);
         let deadline = Instant::now() + time;
         loop {
-            let door = match door::knock(listener) {
+            let door = match door::connect(listener) {
                 Err(_) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
@@ -89,33 +92,35 @@ impl End {
                     let handles = [value(0), value(1), value(2)];
                     return Ok((Self { handles, is_own: Cell::new(false) }, door));
                 }
-                // Somebody who was there before has been sent away, and with him all who had come.
+                // The listener has disconnected an earlier client, and with it all clients that were waiting. Try
+                // again.
                 None if Instant::now() < deadline => {}
                 other => return Err(io::Error::other(format!("the listener said {other:?}"))),
             }
         }
     }
 
-    /// Writes so much of a frame; false if it can't be done within this time. The objects stand in the frame's table.
+    /// Writes bytes. Returns false if the write fails or times out. `_objects` is unused, because the frame's table
+    /// contains the handle values.
     #[must_use]
     pub fn write(&self, bytes: &[u8], _objects: &[u32], time: Duration) -> bool {
         write(self.handles[0], bytes, time)
     }
 
-    /// Reads once; `None` if nothing comes within this time.
+    /// Reads once. Returns `None` on a timeout or an error.
     #[must_use]
     pub fn read(&self, time: Duration) -> Option<Vec<u8>> {
         read(self.handles[0], time)
     }
 
-    /// Closes it, though the process lives on.
+    /// Closes the endpoint's pipe, while the process goes on.
     pub fn close(&self) {
         self.is_own.set(false);
         table::close_value(table::value(&self.handles[0]));
     }
 }
 
-impl Drop for End {
+impl Drop for Endpoint {
     fn drop(&mut self) {
         if self.is_own.get() {
             self.handles.iter().for_each(|handle| table::close_value(table::value(handle)));
@@ -123,33 +128,33 @@ impl Drop for End {
     }
 }
 
-/// What stands in a frame's table for where an object is.
+/// Returns the bytes that stand for an object in a frame's table: its handle value.
 #[must_use]
 pub fn place(value: u32) -> Vec<u8> {
     value.to_le_bytes().to_vec()
 }
 
-/// Writes to a pipe, overlapped or not; false if it can't be done within this time.
+/// Writes to a pipe, overlapped or not. Returns false if the write fails or times out.
 ///
 /// # Panics
 ///
-/// If the system has no room for an event.
+/// Panics if the system can't create an event.
 pub fn write(pipe: BorrowedHandle<'_>, bytes: &[u8], time: Duration) -> bool {
     transfer(pipe, time, |record| {
         let length = u32::try_from(bytes.len()).expect("short");
-        // SAFETY: the pipe is open; the bytes and the record live until the transfer is over.
+        // SAFETY: the pipe is open; the bytes and the record live until the transfer has completed.
         unsafe { WriteFile(pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record) }
     })
     .is_some_and(|written| written == bytes.len())
 }
 
-/// Reads once from a pipe, overlapped or not; `None` if nothing comes within this time.
+/// Reads once from a pipe, overlapped or not. Returns `None` on a timeout or an error.
 #[must_use]
 pub fn read(pipe: BorrowedHandle<'_>, time: Duration) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 64 * 1024];
     let length = u32::try_from(buffer.len()).ok()?;
     let read = transfer(pipe, time, |record| {
-        // SAFETY: the pipe is open; the buffer and the record live until the transfer is over.
+        // SAFETY: the pipe is open; the buffer and the record live until the transfer has completed.
         unsafe { ReadFile(pipe.as_raw_handle(), buffer.as_mut_ptr(), length, null_mut(), record) }
     })?;
     buffer.truncate(read);
@@ -161,7 +166,7 @@ fn transfer(
     time: Duration,
     begin: impl FnOnce(*mut OVERLAPPED) -> i32,
 ) -> Option<usize> {
-    // SAFETY: neither attributes nor a name are documented as NULL.
+    // SAFETY: the security attributes and the name may be NULL.
     let done = owned(unsafe { CreateEventW(null(), 1, 0, null()) });
     let mut record = OVERLAPPED { hEvent: done.as_raw_handle(), ..Default::default() };
     let answer = begin(&raw mut record);
@@ -170,13 +175,14 @@ fn transfer(
         return None;
     }
     let milliseconds = u32::try_from(time.as_millis()).expect("a short time");
-    // SAFETY: the event is open.
+    // SAFETY: the event is owned, so it is open.
     if unsafe { WaitForSingleObject(done.as_raw_handle(), milliseconds) } != 0 {
-        // SAFETY: the pipe is open, and the record is the transfer's.
+        // SAFETY: the pipe is borrowed, so it is open; the record is the one of the pending transfer.
         unsafe { CancelIoEx(pipe.as_raw_handle(), &raw const record) };
     }
     let mut moved = 0;
-    // SAFETY: as above; the call waits for the end of the transfer, after which nobody has the record.
+    // SAFETY: the pipe is open, and the record is the one of the transfer. The call waits until the transfer has
+    // completed, so the kernel doesn't use the record afterwards.
     let answer = unsafe { GetOverlappedResult(pipe.as_raw_handle(), &raw const record, &raw mut moved, 1) };
     (answer != 0).then_some(moved as usize)
 }

@@ -1,4 +1,4 @@
-//! What a service manager hands down.
+//! Tests of socket activation: descriptors from a service manager.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -13,31 +13,31 @@ use handover_tests::{Suite, left_out, role, table, tests, this_program, until};
 pub(super) const SUITE: Suite = Suite {
     name: "activation",
     tests: tests![
-        systemd_hands_down_a_socket_by_its_name,
-        descriptors_are_taken_by_the_names_that_are_told,
-        what_is_meant_for_another_process_is_none_of_ours,
-        a_name_can_be_several_descriptors,
-        one_closed_descriptor_makes_the_list_an_error,
-        nonsense_is_refused,
-        a_manager_and_a_parent_can_both_hand_something_down,
-        a_child_that_copies_the_variables_has_nothing,
-        nonsense_of_a_manager_does_not_hide_what_a_parent_gives,
+        systemd_passes_socket_by_name,
+        descriptors_are_taken_by_listen_fdnames,
+        variables_for_another_process_are_ignored,
+        one_name_can_have_several_descriptors,
+        inherited_fails_if_one_descriptor_is_closed,
+        inherited_rejects_invalid_variables,
+        manager_and_parent_can_both_pass_objects,
+        copied_variables_give_a_child_nothing,
+        invalid_variables_do_not_hide_parents_objects,
     ],
     roles: tests![
         serves,
         takes,
         takes_all_of_one_name,
-        says_what_it_has,
+        prints_inherited,
         takes_both,
         has_a_child,
         takes_the_event,
-        says_why
+        prints_errors
     ],
 };
 
 const MANAGER: &str = "/usr/bin/systemd-socket-activate";
 
-/// Answers one connection on the socket that it was handed down, as the type that the argument says.
+/// Answers one connection on the inherited socket, taken as the type that the argument names.
 fn serves(arguments: &[String]) {
     let inherited = handover::inherited().unwrap();
     assert_eq!(inherited.names(), ["web"]);
@@ -50,7 +50,7 @@ fn serves(arguments: &[String]) {
             listener.accept().unwrap().0.write_all(b"served").unwrap();
         }
         _ => {
-            // Of no type in particular, and then of one of std's.
+            // Takes the socket as an untyped handle and converts it to std's type.
             let listener = TcpListener::from(inherited.take::<OwnedHandle>("web").unwrap());
             listener.set_nonblocking(false).unwrap();
             listener.accept().unwrap().0.write_all(b"served").unwrap();
@@ -59,9 +59,9 @@ fn serves(arguments: &[String]) {
     assert!(matches!(inherited.take::<OwnedHandle>("web"), Err(Error::AlreadyTaken { .. })));
 }
 
-fn systemd_hands_down_a_socket_by_its_name() {
+fn systemd_passes_socket_by_name() {
     if !Path::new(MANAGER).exists() {
-        left_out("there is no systemd-socket-activate");
+        left_out("systemd-socket-activate is not installed");
         return;
     }
     let path = std::env::temp_dir().join(format!("handover-activation-{}", std::process::id()));
@@ -85,13 +85,14 @@ fn systemd_hands_down_a_socket_by_its_name() {
         };
         until("the manager listens", || connected().is_ok());
         assert_eq!(answer.into_inner(), b"served", "by {kind}");
-        // It has become the program.
+        // The manager's process has become the program.
         assert!(manager.wait().unwrap().success());
         let _ = std::fs::remove_file(&path);
     }
 }
 
-/// This program in a role, by a shell that does what managers do: opens descriptors from 3 on and says so.
+/// Runs this program in a role, by a shell that acts as a service manager: it opens descriptors from 3 on, and sets the
+/// variables.
 fn activated(opens: &str, variables: &str, role_name: &str, arguments: &[&str]) -> String {
     let script = format!("{opens}\n{variables} exec \"$0\" \"$@\"");
     let output = Command::new("sh")
@@ -106,7 +107,7 @@ fn activated(opens: &str, variables: &str, role_name: &str, arguments: &[&str]) 
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-/// A file with some text, gone with the test.
+/// A file with some text, removed on drop.
 struct Text(PathBuf);
 
 impl Text {
@@ -133,7 +134,7 @@ fn text_of(mut file: std::fs::File) -> String {
     text
 }
 
-/// Takes files by the names that the arguments say, and says what is in them.
+/// Takes files by the names in the arguments, and prints their texts.
 fn takes(arguments: &[String]) {
     let inherited = handover::inherited().unwrap();
     let mut said = vec![inherited.names().join(":")];
@@ -146,38 +147,38 @@ fn takes(arguments: &[String]) {
     println!("{}", said.join(" "));
 }
 
-fn descriptors_are_taken_by_the_names_that_are_told() {
+fn descriptors_are_taken_by_listen_fdnames() {
     let (one, two) = (Text::new("one"), Text::new("two"));
     let opens = format!("{}; {}", one.opened_as(3), two.opened_as(4));
     let for_it = "LISTEN_PID=$$ LISTEN_FDS=2";
     let said = activated(&opens, &format!("{for_it} LISTEN_FDNAMES=a:b"), "takes", &["b", "a"]);
     assert_eq!(said, "a:b two one");
-    // Without names both have the same.
+    // Without names, each descriptor has the name "unknown".
     let said = activated(&opens, for_it, "takes", &["unknown", "unknown"]);
     assert_eq!(said, "unknown:unknown one two");
 }
 
-fn says_what_it_has(_: &[String]) {
+fn prints_inherited(_: &[String]) {
     match handover::inherited() {
         Ok(inherited) => println!("{}", inherited.names().join(":")),
         Err(Error::NothingInherited { .. }) => println!("nothing"),
         Err(Error::InvalidManifest { name: variable, .. }) => println!("bad {variable}"),
         Err(other) => println!("{other:?}"),
     }
-    // What nobody is told of is seen to be there.
+    // Descriptors that no variable announces are reported as leaked.
     println!("{}", handover::leaked_handles().unwrap().len());
 }
 
-fn what_is_meant_for_another_process_is_none_of_ours() {
+fn variables_for_another_process_are_ignored() {
     let one = Text::new("one");
     for variables in
         ["LISTEN_PID=1 LISTEN_FDS=1", "LISTEN_PID=$PPID LISTEN_FDS=1 LISTEN_FDNAMES=a", "LISTEN_FDS=1", "A=b"]
     {
-        let said = activated(&one.opened_as(3), variables, "says_what_it_has", &[]);
+        let said = activated(&one.opened_as(3), variables, "prints_inherited", &[]);
         assert_eq!(said, "nothing\n1", "{variables}");
     }
-    // The control.
-    let said = activated(&one.opened_as(3), "LISTEN_PID=$$ LISTEN_FDS=1", "says_what_it_has", &[]);
+    // The control: the same descriptor, announced for this process.
+    let said = activated(&one.opened_as(3), "LISTEN_PID=$$ LISTEN_FDS=1", "prints_inherited", &[]);
     assert_eq!(said, "unknown\n0");
 }
 
@@ -189,15 +190,15 @@ fn takes_all_of_one_name(_: &[String]) {
     println!("{}", texts.join(" "));
 }
 
-fn a_name_can_be_several_descriptors() {
+fn one_name_can_have_several_descriptors() {
     let (one, two) = (Text::new("one"), Text::new("two"));
     let opens = format!("{}; {}", one.opened_as(3), two.opened_as(4));
     let variables = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:a";
     assert_eq!(activated(&opens, variables, "takes_all_of_one_name", &[]), "one two");
 }
 
-/// Asks for the list twice, and says why there is none.
-fn says_why(_: &[String]) {
+/// Reads the manifest twice, and prints the error of each attempt.
+fn prints_errors(_: &[String]) {
     let before = table::of(std::process::id());
     for _ in 0..2 {
         println!("{}", handover::inherited().unwrap_err());
@@ -205,17 +206,17 @@ fn says_why(_: &[String]) {
     assert_eq!(table::of(std::process::id()), before);
 }
 
-fn one_closed_descriptor_makes_the_list_an_error() {
-    // Of the two descriptors that are announced, one is open.
+fn inherited_fails_if_one_descriptor_is_closed() {
+    // Two descriptors are announced, and one of them is open.
     let one = Text::new("one");
     let variables = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b";
     for (open, closed) in [(3, "\"b\" (handle 0x4)"), (4, "\"a\" (handle 0x3)")] {
-        let said = activated(&one.opened_as(open), variables, "says_why", &[]);
+        let said = activated(&one.opened_as(open), variables, "prints_errors", &[]);
         assert_eq!(said.matches(&format!("the inherited object {closed} is not open")).count(), 2, "{said}");
     }
 }
 
-fn nonsense_is_refused() {
+fn inherited_rejects_invalid_variables() {
     let one = Text::new("one");
     for (variables, expected) in [
         ("LISTEN_PID=x LISTEN_FDS=1", "LISTEN_PID"),
@@ -227,7 +228,7 @@ fn nonsense_is_refused() {
         ("LISTEN_PID=$$ LISTEN_FDS=2147483647", "LISTEN_FDS"),
         ("LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a:b:c", "LISTEN_FDNAMES"),
     ] {
-        let said = activated(&one.opened_as(3), variables, "says_what_it_has", &[]);
+        let said = activated(&one.opened_as(3), variables, "prints_inherited", &[]);
         assert_eq!(said, format!("bad {expected}\n1"), "{variables}");
     }
 }
@@ -238,12 +239,12 @@ fn takes_both(_: &[String]) {
     println!("{}", text_of(inherited.take::<std::fs::File>("a").unwrap()));
 }
 
-fn a_manager_and_a_parent_can_both_hand_something_down() {
+fn manager_and_parent_can_both_pass_objects() {
     let (one, ready) = (Text::new("one"), Event::manual_reset().unwrap());
-    // The shell is the child, opens what the manager would, and becomes the program.
+    // The shell is the child: it opens what a service manager would open, and becomes the program.
     let script =
         format!("{}\nLISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a exec \"$0\" \"$@\"", one.opened_as(3));
-    // The number that the event has must be another.
+    // The event's number must not be 3, which the shell opens.
     let high = handover_tests::raw::copy_from(&ready, 20);
     let mut command = handover::Command::new("sh");
     command.args(["-c", &script]).arg(this_program()).args(role("takes_both", &[]));
@@ -257,11 +258,11 @@ fn a_manager_and_a_parent_can_both_hand_something_down() {
 
 fn has_a_child(_: &[String]) {
     let mut command = handover::Command::new(this_program());
-    let mut child = command.args(role("says_what_it_has", &[])).spawn().unwrap();
+    let mut child = command.args(role("prints_inherited", &[])).spawn().unwrap();
     assert!(child.wait_timeout(Duration::from_secs(10)).unwrap().success());
 }
 
-fn a_child_that_copies_the_variables_has_nothing() {
+fn copied_variables_give_a_child_nothing() {
     let one = Text::new("one");
     let variables = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a";
     assert_eq!(activated(&one.opened_as(3), variables, "has_a_child", &[]), "nothing\n0");
@@ -273,7 +274,7 @@ fn takes_the_event(_: &[String]) {
     inherited.take::<Event>("ready").unwrap().set().unwrap();
 }
 
-fn nonsense_of_a_manager_does_not_hide_what_a_parent_gives() {
+fn invalid_variables_do_not_hide_parents_objects() {
     for (pid, count) in [("x", "1"), ("", "1"), ("-1", "x")] {
         let ready = Event::manual_reset().unwrap();
         let before = table::count();

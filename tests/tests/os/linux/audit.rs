@@ -1,4 +1,4 @@
-//! Auditing where a process can become another program: how it gets there, and that signals and stops go their ways.
+//! Tests of audits of programs that replace themselves by `execve`, and of signals and stops during an audit.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,29 +17,29 @@ const LONG: Duration = Duration::from_secs(60);
 pub(super) const SUITE: Suite = Suite {
     name: "audit",
     tests: tests![
-        a_program_after_a_program_stands_twice,
-        a_program_that_a_thread_goes_on_to_is_seen,
-        what_a_spawn_in_the_parents_memory_leaks_is_seen,
-        what_a_service_manager_hands_down_is_listed,
-        what_is_left_behind_is_waited_for,
-        signals_go_where_they_go_without_it,
-        a_child_that_is_stopped_stays_so_until_it_is_continued,
-        a_command_that_is_killed_has_that_status,
-        many_threads_come_and_go,
-        a_command_that_is_traced_already_is_refused,
-        where_children_are_forgotten_there_is_no_audit,
-        a_program_that_can_not_be_read_is_not_clean,
-        a_command_of_another_user_is_seen,
-        a_program_of_32_bits_is_seen,
+        process_that_execs_is_reported_twice,
+        exec_of_a_thread_is_reported,
+        leaks_of_posix_spawn_are_reported,
+        listen_fds_are_reported_as_listed,
+        audit_waits_for_descendants_of_exited_command,
+        signals_are_delivered_as_without_audit,
+        stopped_child_stays_stopped_until_continued,
+        status_of_killed_command_is_reported,
+        audit_handles_many_short_threads,
+        audit_fails_if_command_is_already_traced,
+        audit_fails_if_sigchld_is_ignored,
+        unreadable_program_is_incomplete_and_not_clean,
+        audit_sees_command_of_another_user,
+        audit_sees_32_bit_program,
     ],
     roles: tests![
-        ends,
+        exits,
         sleeps,
-        goes_on_in_a_thread,
-        spawns_in_its_memory,
+        execs_in_a_thread,
+        spawns_by_posix_spawn,
         stops_and_continues_a_child,
         has_many_threads,
-        audits_what_can_not_be_read
+        audits_unreadable_program
     ],
 };
 
@@ -61,14 +61,14 @@ fn leaking() -> Event {
     event
 }
 
-fn ends(_: &[String]) {}
+fn exits(_: &[String]) {}
 
 fn sleeps(_: &[String]) {
     std::thread::sleep(LONG);
 }
 
-fn a_program_after_a_program_stands_twice() {
-    let audit = audit(shell("exec 7</dev/null; exec \"$@\"", &in_role_of_std("ends", &[])));
+fn process_that_execs_is_reported_twice() {
+    let audit = audit(shell("exec 7</dev/null; exec \"$@\"", &in_role_of_std("exits", &[])));
     let [before, after] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!((before.id, before.parent), (after.id, after.parent));
     assert_eq!(after.program, Ok(this_program()));
@@ -78,61 +78,61 @@ fn a_program_after_a_program_stands_twice() {
     assert!(audit.status.success());
 }
 
-fn goes_on_in_a_thread(_: &[String]) {
+fn execs_in_a_thread(_: &[String]) {
     let _event = leaking();
     for _ in 0..3 {
         std::thread::spawn(|| std::thread::sleep(LONG));
     }
-    std::thread::spawn(|| panic!("{}", in_role_of_std("ends", &[]).exec())).join().unwrap();
+    std::thread::spawn(|| panic!("{}", in_role_of_std("exits", &[]).exec())).join().unwrap();
 }
 
-fn a_program_that_a_thread_goes_on_to_is_seen() {
-    let audit = audit(in_role_of_std("goes_on_in_a_thread", &[]));
+fn exec_of_a_thread_is_reported() {
+    let audit = audit(in_role_of_std("execs_in_a_thread", &[]));
     let [before, after] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(before.id, after.id);
     assert_eq!(after.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(ObjectKind::Event)]);
     assert!(audit.status.success());
 }
 
-fn spawns_in_its_memory(_: &[String]) {
+fn spawns_by_posix_spawn(_: &[String]) {
     let _event = leaking();
-    let child = calls::posix_spawn(&this_program(), &role("ends", &[]));
+    let child = calls::posix_spawn(&this_program(), &role("exits", &[]));
     let (_, status) = waitpid(Some(child), WaitOptions::empty()).unwrap().unwrap();
     assert_eq!(status.exit_status(), Some(0));
 }
 
-fn what_a_spawn_in_the_parents_memory_leaks_is_seen() {
-    let audit = audit(in_role_of_std("spawns_in_its_memory", &[]));
+fn leaks_of_posix_spawn_are_reported() {
+    let audit = audit(in_role_of_std("spawns_by_posix_spawn", &[]));
     let [command, child] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(child.parent, command.id);
     assert_eq!(child.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(ObjectKind::Event)]);
     assert!(audit.status.success());
 }
 
-fn what_a_service_manager_hands_down_is_listed() {
+fn listen_fds_are_reported_as_listed() {
     let become_it =
         "exec 3</dev/null 4</dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$WHO; exec \"$@\"";
     for (who, is_listed) in [("$$", true), ("1", false)] {
-        let audit = audit(shell(&become_it.replace("$WHO", who), &in_role_of_std("ends", &[])));
+        let audit = audit(shell(&become_it.replace("$WHO", who), &in_role_of_std("exits", &[])));
         let last = &audit.processes[1];
-        let standing = |value: u32| {
-            last.handles.iter().find(|(entry, _)| entry.value().get() == value).map(|(_, standing)| standing)
+        let origin = |value: u32| {
+            last.handles.iter().find(|(entry, _)| entry.value().get() == value).map(|(_, origin)| origin)
         };
         let three = if is_listed { Origin::Listed("web".into()) } else { Origin::Leaked };
-        assert_eq!((standing(3), standing(4)), (Some(&three), Some(&Origin::Leaked)), "{audit}");
+        assert_eq!((origin(3), origin(4)), (Some(&three), Some(&Origin::Leaked)), "{audit}");
     }
 }
 
-fn what_is_left_behind_is_waited_for() {
+fn audit_waits_for_descendants_of_exited_command() {
     let begun = Instant::now();
-    let audit = audit(shell("(sleep 1; exec \"$@\") & exit 4", &in_role_of_std("ends", &[])));
+    let audit = audit(shell("(sleep 1; exec \"$@\") & exit 4", &in_role_of_std("exits", &[])));
     assert!(begun.elapsed() >= Duration::from_secs(1));
-    assert_eq!(audit.status.code(), Some(4), "the command's, and not what came last");
+    assert_eq!(audit.status.code(), Some(4), "the status is the command's, and not the last process's");
     assert_eq!(audit.processes.len(), 3, "{audit}");
     assert_eq!(audit.processes[2].program, Ok(this_program()));
 }
 
-fn signals_go_where_they_go_without_it() {
+fn signals_are_delivered_as_without_audit() {
     let script = "got=; trap 'got=\"$got usr1\"' USR1; trap 'got=\"$got trap\"' TRAP
         kill -USR1 $$; kill -TRAP $$; (trap '' TERM; kill -TERM $$) 2>/dev/null
         test \"$got\" = ' usr1 trap' && exit 5; exit 6";
@@ -140,11 +140,11 @@ fn signals_go_where_they_go_without_it() {
         "(trap '' TERM; kill -TERM $$) 2>/dev/null",
         "sh -c 'kill -TERM $$'; test $? = 143 || exit 7",
     );
-    assert_eq!(shell(&script, &in_role_of_std("ends", &[])).status().unwrap().code(), Some(5));
-    assert_eq!(audit(shell(&script, &in_role_of_std("ends", &[]))).status.code(), Some(5));
+    assert_eq!(shell(&script, &in_role_of_std("exits", &[])).status().unwrap().code(), Some(5));
+    assert_eq!(audit(shell(&script, &in_role_of_std("exits", &[]))).status.code(), Some(5));
 }
 
-/// As a shell does with its jobs.
+/// Acts as a shell with job control.
 fn stops_and_continues_a_child(_: &[String]) {
     let mut child = in_role_of_std("sleeps", &[]).spawn().unwrap();
     let id = Pid::from_child(&child);
@@ -161,22 +161,22 @@ fn stops_and_continues_a_child(_: &[String]) {
         kill_process(id, Signal::CONT).unwrap();
         let (_, status) = waitpid(Some(id), WaitOptions::CONTINUED).unwrap().unwrap();
         assert!(status.continued());
-        handover_tests::until("it runs", || state().starts_with('S'));
+        handover_tests::until("the process is running", || state().starts_with('S'));
     }
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
 }
 
-fn a_child_that_is_stopped_stays_so_until_it_is_continued() {
+fn stopped_child_stays_stopped_until_continued() {
     let audit = audit(in_role_of_std("stops_and_continues_a_child", &[]));
     assert!(audit.status.success(), "{audit}");
 }
 
-fn a_command_that_is_killed_has_that_status() {
+fn status_of_killed_command_is_reported() {
     for signal in ["KILL", "TERM", "SEGV"] {
         let script = format!("ulimit -c 0; kill -{signal} $$");
-        let expected = shell(&script, &in_role_of_std("ends", &[])).status().unwrap();
-        let audit = audit(shell(&script, &in_role_of_std("ends", &[])));
+        let expected = shell(&script, &in_role_of_std("exits", &[])).status().unwrap();
+        let audit = audit(shell(&script, &in_role_of_std("exits", &[])));
         assert!(audit.status.signal().is_some());
         assert_eq!(audit.status, expected);
     }
@@ -189,7 +189,7 @@ fn has_many_threads(_: &[String]) {
             for number in 0..20 {
                 scope.spawn(move || {
                     if number % 10 == 0 {
-                        assert!(in_role_of_std("ends", &[]).status().unwrap().success());
+                        assert!(in_role_of_std("exits", &[]).status().unwrap().success());
                     }
                 });
             }
@@ -197,27 +197,27 @@ fn has_many_threads(_: &[String]) {
     }
 }
 
-fn many_threads_come_and_go() {
+fn audit_handles_many_short_threads() {
     let audit = audit(in_role_of_std("has_many_threads", &[]));
     assert!(audit.status.success());
     assert_eq!(audit.processes.len(), 21, "{audit}");
     assert!(audit.processes[1..].iter().all(|child| child.leaks().count() >= 1), "{audit}");
 }
 
-fn a_command_that_is_traced_already_is_refused() {
+fn audit_fails_if_command_is_already_traced() {
     let handles = table::count();
     let mut command = in_role_of_std("sleeps", &[]);
     calls::trace_from_the_start(&mut command);
     let error = Audit::new(command).run(LONG).unwrap_err();
     assert!(matches!(error, Error::System { call: "ptrace", .. }), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains(&format!("is already, by process {}", std::process::id())), "{text}");
+    assert!(text.contains(&format!("is already traced by process {}", std::process::id())), "{text}");
     assert_eq!((table::children_of(std::process::id()), table::count()), (Vec::new(), handles));
 }
 
-fn where_children_are_forgotten_there_is_no_audit() {
+fn audit_fails_if_sigchld_is_ignored() {
     calls::ignore_children();
-    match Audit::new(in_role_of_std("ends", &[])).run(LONG) {
+    match Audit::new(in_role_of_std("exits", &[])).run(LONG) {
         Err(error @ Error::InvalidInput { .. }) => {
             assert!(error.to_string().contains("SIGCHLD"), "{error}");
         }
@@ -225,14 +225,14 @@ fn where_children_are_forgotten_there_is_no_audit() {
     }
 }
 
-/// Its argument is a program that its user can execute and not read.
-fn audits_what_can_not_be_read(arguments: &[String]) {
+/// Audits a program that its user can execute but not read.
+fn audits_unreadable_program(arguments: &[String]) {
     let mut command = Command::new(&arguments[0]);
-    command.args(role("ends", &[])).stdin(Stdio::null()).stdout(Stdio::null());
+    command.args(role("exits", &[])).stdin(Stdio::null()).stdout(Stdio::null());
     let audit = Audit::new(command).run(LONG).unwrap();
     assert!(audit.status.success(), "{audit}");
     assert!(!audit.is_clean() && audit.processes[0].incomplete.is_some(), "{audit}");
-    assert!(audit.to_string().contains("not all could be seen"), "{audit}");
+    assert!(audit.to_string().contains("incomplete: "), "{audit}");
 }
 
 const NOBODY: u32 = 65_534;
@@ -241,7 +241,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A copy of this program in a folder that everybody can reach.
+/// Copies this program into a folder that all users can access.
 fn copy_for_everybody(mode: u32) -> (std::path::PathBuf, std::path::PathBuf) {
     let folder = std::env::temp_dir().join(format!("handover-audit-{}-{mode:o}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
@@ -252,11 +252,11 @@ fn copy_for_everybody(mode: u32) -> (std::path::PathBuf, std::path::PathBuf) {
     (folder, program)
 }
 
-fn a_program_that_can_not_be_read_is_not_clean() {
+fn unreadable_program_is_incomplete_and_not_clean() {
     let (folder, secret) = copy_for_everybody(0o111);
     let (other, readable) = copy_for_everybody(0o755);
     let mut auditor = Command::new(&readable);
-    auditor.args(role("audits_what_can_not_be_read", &[secret.to_str().unwrap()]));
+    auditor.args(role("audits_unreadable_program", &[secret.to_str().unwrap()]));
     if is_root() {
         auditor.uid(NOBODY).gid(NOBODY);
     }
@@ -266,7 +266,7 @@ fn a_program_that_can_not_be_read_is_not_clean() {
     assert!(status.unwrap().success());
 }
 
-fn a_command_of_another_user_is_seen() {
+fn audit_sees_command_of_another_user() {
     if !is_root() {
         handover_tests::left_out("only root can start programs as another user");
         return;
@@ -281,7 +281,7 @@ fn a_command_of_another_user_is_seen() {
     );
 }
 
-/// A program for 32-bit x86 that ends with 5: its headers, and three instructions.
+/// Returns a 32-bit x86 program that exits with 5: its headers and three instructions.
 fn program_of_32_bits() -> Vec<u8> {
     const AT: u32 = 0x0804_8000;
     const HEADERS: u32 = 52 + 32;
@@ -299,7 +299,7 @@ fn program_of_32_bits() -> Vec<u8> {
     program
 }
 
-fn a_program_of_32_bits_is_seen() {
+fn audit_sees_32_bit_program() {
     let path = std::env::temp_dir().join(format!("handover-audit-32-{}", std::process::id()));
     std::fs::write(&path, program_of_32_bits()).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,6 +1,6 @@
-//! What a program does to itself with calls that neither std nor rustix has.
+//! Calls that neither std nor rustix offers, by which a test changes its own process.
 //!
-//! Unsafe, like the library's `sys`, for the same reason: these are system calls.
+//! It contains unsafe code because it makes system calls directly, like the library's `sys`.
 
 #![allow(unsafe_code)]
 
@@ -9,21 +9,22 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// No longer hears of its children's ends.
+/// Ignores SIGCHLD, so that the kernel reaps this process's children.
 pub(super) fn ignore_children() {
-    // SAFETY: no handler is installed, so no code of ours runs in one.
+    // SAFETY: SIG_IGN installs no handler, so no code runs in signal context.
     let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     assert_ne!(before, libc::SIG_ERR);
 }
 
-/// A copy of this process that sleeps for this time and ends. Says its id.
-pub(super) fn copy_that_sleeps(time: Duration) -> u32 {
-    // SAFETY: the copy makes only calls that are allowed where other threads' locks may be held for ever.
+/// Forks a process that sleeps for this time and exits, and returns its id.
+pub(super) fn fork_that_sleeps(time: Duration) -> u32 {
+    // SAFETY: between `fork` and `_exit` the child only sleeps, which takes no lock that another thread of the parent
+    // may have held.
     let id = unsafe { libc::fork() };
     assert!(id >= 0, "{}", std::io::Error::last_os_error());
     if id == 0 {
         std::thread::sleep(time);
-        // SAFETY: the call only ends the copy.
+        // SAFETY: the call only ends the forked process, without running its exit handlers.
         unsafe { libc::_exit(0) };
     }
     id.unsigned_abs()
@@ -31,58 +32,61 @@ pub(super) fn copy_that_sleeps(time: Duration) -> u32 {
 
 fn only(signal: i32) -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: the place is live, and the call fills it.
+    // SAFETY: `set` is writable memory for a signal set, which the call initializes.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: the set was filled just now.
+    // SAFETY: the set was initialized by `sigemptyset`.
     unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
-    // SAFETY: the set was filled just now.
+    // SAFETY: the set was initialized by `sigemptyset`.
     unsafe { set.assume_init() }
 }
 
-/// Lets SIGTERM in, and it ends the process, whatever whoever has started this program thought of it.
-pub(super) fn let_term_in() {
+/// Unblocks SIGTERM and sets its default action, which kills the process, regardless of the settings that this program
+/// has inherited.
+pub(super) fn reset_term() {
     let set = only(libc::SIGTERM);
-    // SAFETY: the set lives through the call, and the old one isn't asked for.
+    // SAFETY: the set lives through the call, and the pointer for the previous set may be NULL.
     let outcome = unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, null_mut()) };
     assert_eq!(outcome, 0);
-    // SAFETY: no handler is installed, so no code of ours runs in one.
+    // SAFETY: SIG_DFL installs no handler, so no code runs in signal context.
     let before = unsafe { libc::signal(libc::SIGTERM, libc::SIG_DFL) };
     assert_ne!(before, libc::SIG_ERR);
 }
 
-/// Keeps SIGTERM from this thread until it asks.
+/// Blocks SIGTERM in this thread.
 pub(super) fn block_term() {
     let set = only(libc::SIGTERM);
-    // SAFETY: the set lives through the call, and the old one isn't asked for.
+    // SAFETY: the set lives through the call, and the pointer for the previous set may be NULL.
     let outcome = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, null_mut()) };
     assert_eq!(outcome, 0);
 }
 
-/// Whether SIGTERM comes to this thread within two seconds.
-pub(super) fn term_comes() -> bool {
+/// Returns whether SIGTERM arrives at this thread within two seconds.
+pub(super) fn term_arrives() -> bool {
     let (set, time) = (only(libc::SIGTERM), libc::timespec { tv_sec: 2, tv_nsec: 0 });
-    // SAFETY: both live through the call, and what is known of the signal isn't asked for.
-    let came = unsafe { libc::sigtimedwait(&raw const set, null_mut(), &raw const time) };
-    came == libc::SIGTERM
+    // SAFETY: `set` and `time` live through the call, and the pointer for the signal's information may be NULL.
+    let signal = unsafe { libc::sigtimedwait(&raw const set, null_mut(), &raw const time) };
+    signal == libc::SIGTERM
 }
 
-/// Does something in a copy of this process, and says whether it went well, within so much time.
-pub(super) fn in_a_copy(time: Duration, work: impl FnOnce() -> bool) -> bool {
-    // SAFETY: no other thread of this process holds a lock that the copy needs; the tests that ask see to that.
+/// Runs the work in a forked process, and returns whether it returns true within this time.
+pub(super) fn in_fork(time: Duration, work: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the calling tests make sure that no other thread of this process holds a lock that the work needs in the
+    // child.
     let id = unsafe { libc::fork() };
     assert!(id >= 0, "{}", std::io::Error::last_os_error());
     if id == 0 {
         let code = i32::from(!work());
-        // SAFETY: the call only ends the copy.
+        // SAFETY: the call only ends the forked process, without running its exit handlers.
         unsafe { libc::_exit(code) };
     }
     let started = Instant::now();
     let mut status = 0;
     loop {
-        // SAFETY: the copy is this process's own child, and the answer has a live place.
+        // SAFETY: `id` is this process's own child, and `status` is writable memory for the result.
         match unsafe { libc::waitpid(id, &raw mut status, libc::WNOHANG) } {
             0 if started.elapsed() > time => {
-                // SAFETY: the call takes numbers; nobody has waited for the copy, so the id is its own.
+                // SAFETY: the call takes only integers. The child hasn't been waited for, so its id can't have been
+                // reused.
                 unsafe { libc::kill(id, libc::SIGKILL) };
                 return false;
             }
@@ -92,28 +96,28 @@ pub(super) fn in_a_copy(time: Duration, work: impl FnOnce() -> bool) -> bool {
     }
 }
 
-/// Looks at a process as a debugger does, if that is allowed.
-pub(super) fn look_at(process: u32) -> bool {
+/// Attaches to a process as a debugger. Returns whether that is allowed.
+pub(super) fn attach_debugger(process: u32) -> bool {
     let id = libc::pid_t::try_from(process).unwrap();
     let nothing = null_mut::<libc::c_void>();
-    // SAFETY: nothing is read or written in that process.
+    // SAFETY: PTRACE_SEIZE reads and writes no memory of either process.
     unsafe { libc::ptrace(libc::PTRACE_SEIZE, id, nothing, nothing) == 0 }
 }
 
-/// Hears of the end of a process that is looked at, so late after it, and only then do others.
-pub(super) fn hear_late(process: u32, late: Duration) {
+/// Waits for the exit of a traced process, and reaps it only after a delay, so that its own parent sees the exit late.
+pub(super) fn reap_late(process: u32, late: Duration) {
     let mut what = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: the answer has a live place; the process stays as it is.
+    // SAFETY: `what` is writable memory for the result; WNOWAIT leaves the process waitable.
     let outcome =
         unsafe { libc::waitid(libc::P_PID, process, what.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
     assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
     std::thread::sleep(late);
-    // SAFETY: as above.
+    // SAFETY: `what` is writable memory for the result; the process is traced by this one, and has not been reaped yet.
     let outcome = unsafe { libc::waitid(libc::P_PID, process, what.as_mut_ptr(), libc::WEXITED) };
     assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Starts a program as C libraries do: the child runs in the parent's memory until it is the program.
+/// Spawns a program by `posix_spawn`, in which the child runs in the parent's memory until it execs.
 pub(super) fn posix_spawn(
     program: &std::path::Path,
     arguments: &[std::ffi::OsString],
@@ -130,7 +134,8 @@ pub(super) fn posix_spawn(
         .collect();
     let environment = [null_mut()];
     let mut child = 0;
-    // SAFETY: the texts end with NUL and the lists with a null pointer, and all of them live through the call.
+    // SAFETY: the texts end with NUL, the lists end with a null pointer, and all of them live through the call. The
+    // actions and attributes may be NULL.
     let outcome = unsafe {
         libc::posix_spawn(
             &raw mut child,
@@ -145,15 +150,15 @@ pub(super) fn posix_spawn(
     rustix::process::Pid::from_raw(child).expect("a child has an id")
 }
 
-/// Makes this process the tracer of a command before anybody else can be.
+/// Makes this process the tracer of a command from its start, before the audit can be.
 pub(super) fn trace_from_the_start(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;
     let ask = || {
-        // SAFETY: the request takes nothing.
+        // SAFETY: PTRACE_TRACEME takes no further arguments.
         let outcome = unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
         if outcome == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     };
-    // SAFETY: in the new process, only a system call is made.
+    // SAFETY: the closure makes only a system call, which is allowed between `fork` and `execve`.
     unsafe { command.pre_exec(ask) };
 }
 
@@ -161,46 +166,46 @@ static OWN: AtomicI32 = AtomicI32::new(0);
 static HANDLED: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 
 extern "C" fn note(_: libc::c_int) {
-    // SAFETY: the call takes nothing, and may be made in a handler.
+    // SAFETY: the call has no arguments, and is async-signal-safe.
     let is_elsewhere = unsafe { libc::getpid() } != OWN.load(Relaxed);
     HANDLED[usize::from(is_elsewhere)].fetch_add(1, Relaxed);
 }
 
-/// Handles SIGUSR1 from now on.
+/// Installs a handler for SIGUSR1 that counts.
 pub(super) fn handle_usr1() {
-    // SAFETY: the call takes nothing.
+    // SAFETY: the call has no arguments.
     OWN.store(unsafe { libc::getpid() }, Relaxed);
-    // SAFETY: what is done in the handler may be done in one.
+    // SAFETY: the handler only calls `getpid` and increments an atomic, and both are async-signal-safe.
     let before = unsafe { libc::signal(libc::SIGUSR1, note as *const () as libc::sighandler_t) };
     assert_ne!(before, libc::SIG_ERR);
 }
 
-/// How often SIGUSR1 was handled in this process, and in this memory in another process.
+/// Returns how often SIGUSR1 was handled in this process, and how often in another process that shares this memory.
 pub(super) fn handled() -> [usize; 2] {
     HANDLED.each_ref().map(|count| count.load(Relaxed))
 }
 
-/// Sends SIGUSR1 to all processes of this one's group.
+/// Sends SIGUSR1 to all processes of this process's group.
 pub(super) fn send_usr1_to_the_group() {
-    // SAFETY: the call takes numbers.
+    // SAFETY: the call takes only integers.
     assert_eq!(unsafe { libc::kill(0, libc::SIGUSR1) }, 0);
 }
 
-/// Doesn't hear of SIGHUP any more.
+/// Ignores SIGHUP.
 pub(super) fn ignore_hup() {
-    // SAFETY: no handler is installed, so no code of ours runs in one.
+    // SAFETY: SIG_IGN installs no handler, so no code runs in signal context.
     let before = unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     assert_ne!(before, libc::SIG_ERR);
 }
 
-/// Whether debuggers and `/proc` may look at this process as at any.
-pub(super) fn can_be_looked_at() -> bool {
-    // SAFETY: the call only asks.
+/// Returns whether this process is dumpable: debuggers can attach and `/proc` shows it to its user.
+pub(super) fn is_dumpable() -> bool {
+    // SAFETY: PR_GET_DUMPABLE takes no further arguments and changes nothing.
     unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
 }
 
-/// Sets a variable of this process. No C code of a test that asks reads one.
+/// Sets a variable of this process. Call it only in tests in which no C code reads the environment.
 pub(super) fn set_variable(name: &str, value: &str) {
-    // SAFETY: what reads variables in such a test is Rust's, under one lock.
+    // SAFETY: in the calling tests only std accesses the environment, under its own lock.
     unsafe { std::env::set_var(name, value) };
 }

@@ -1,4 +1,4 @@
-//! Descriptors that somebody has left open for every program that is started: none reaches a child.
+//! Tests that inheritable descriptors of the parent don't leak into children.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "canaries",
     tests: tests![
-        a_child_has_its_streams_and_what_is_listed_and_nothing_else,
-        another_threads_child_catches_nothing,
-        a_closed_stream_is_not_filled_by_another_object,
-        a_child_that_is_killed_by_its_owners_end_is_not_left_in_the_system,
-        a_child_that_is_left_is_asked_about_with_the_next,
+        child_has_only_streams_and_listed_descriptors,
+        concurrent_std_spawn_inherits_no_duplicates,
+        listed_object_never_replaces_closed_stream,
+        dropped_child_leaves_no_zombie,
+        zombies_are_reaped_with_the_next_child,
     ],
     roles: &[],
 };
@@ -31,8 +31,8 @@ fn numbers(process: u32) -> Vec<u32> {
     table::of(process).iter().map(|entry| entry.value).collect()
 }
 
-/// A program that has just been started opens its libraries, and closes them.
-fn comes_to_have(child: &Child, expected: &[u32]) {
+/// Waits until the child has exactly these descriptors. A program that is starting opens and closes its libraries.
+fn wait_for_descriptors(child: &Child, expected: &[u32]) {
     until(&format!("{expected:?} and nothing else"), || numbers(child.id()) == expected);
 }
 
@@ -41,14 +41,14 @@ fn end(mut child: Child) {
     child.wait_timeout(SOON).unwrap();
 }
 
-fn a_child_has_its_streams_and_what_is_listed_and_nothing_else() {
+fn child_has_only_streams_and_listed_descriptors() {
     table::make_room(3000);
     let event = Event::manual_reset().unwrap();
     let canaries = [raw::opened_by_c(), raw::copy_from(&event, 1001), raw::copy_from(&event, 2500)];
     assert!(canaries.iter().all(table::is_inheritable));
     let before = table::count();
 
-    // The control: std's builder lets all through.
+    // The control: std's `Command` passes all of them on.
     let (program, arguments) = bare("never_ends");
     let mut control = std::process::Command::new(program).args(arguments).spawn().unwrap();
     let leaked = numbers(control.id());
@@ -56,25 +56,25 @@ fn a_child_has_its_streams_and_what_is_listed_and_nothing_else() {
     control.wait().unwrap();
     assert!(canaries.iter().all(|canary| leaked.contains(&table::value(canary))), "{leaked:?}");
 
-    for sealed in [false, true] {
+    for race_free in [false, true] {
         for with_parent in [false, true] {
             let mut command = never_ends();
-            if sealed {
+            if race_free {
                 command.race_free();
             }
             command.kill_with_parent(with_parent);
             let child = command.spawn().unwrap();
-            comes_to_have(&child, &[0, 1, 2]);
+            wait_for_descriptors(&child, &[0, 1, 2]);
             end(child);
             let listed = raw::copy_from(&event, 1700);
             let child = command.inherit("event", &event).inherit("high", &listed).spawn().unwrap();
             let mut expected = vec![0, 1, 2];
             expected.extend(child.inherited_handles().map(|(_, value)| value.get()));
             expected.sort_unstable();
-            comes_to_have(&child, &expected);
+            wait_for_descriptors(&child, &expected);
             end(child);
             let child = command.channel().spawn().unwrap();
-            // And one socket, which is the channel's.
+            // The sixth descriptor is the channel's socket.
             until("six descriptors", || numbers(child.id()).len() == 6);
             end(child);
         }
@@ -82,9 +82,9 @@ fn a_child_has_its_streams_and_what_is_listed_and_nothing_else() {
     assert_eq!(table::count(), before);
 }
 
-fn another_threads_child_catches_nothing() {
+fn concurrent_std_spawn_inherits_no_duplicates() {
     use std::sync::atomic::{AtomicBool, Ordering};
-    // Many objects make the moment long in which there are duplicates for a child.
+    // Many objects make the time long in which duplicates for the child exist.
     let event = Event::manual_reset().unwrap();
     let done = AtomicBool::new(false);
     let (program, arguments) = bare("never_ends");
@@ -112,24 +112,24 @@ fn another_threads_child_catches_nothing() {
     });
 }
 
-fn a_closed_stream_is_not_filled_by_another_object() {
-    // In a process without a standard input, the next descriptor would become it.
+fn listed_object_never_replaces_closed_stream() {
+    // In a process without a standard input, the next descriptor that is opened becomes the standard input.
     let event = Event::manual_reset().unwrap();
     table::close_value(0);
     let low = Event::manual_reset().unwrap();
-    assert_eq!(table::value(&low), 0, "the control: it is the input now");
+    assert_eq!(table::value(&low), 0, "the control: the event is standard input now");
     let (program, arguments) = bare("never_ends");
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     command.inherit("event", &event).inherit("low", &low);
     let child = command.spawn().unwrap();
-    let told: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
-    assert!(told.iter().all(|value| *value > 2), "{told:?}");
-    assert_eq!(table::values_of(&low, child.id()), told[1..]);
+    let values: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
+    assert!(values.iter().all(|value| *value > 2), "{values:?}");
+    assert_eq!(table::values_of(&low, child.id()), values[1..]);
     end(child);
 }
 
-fn a_child_that_is_killed_by_its_owners_end_is_not_left_in_the_system() {
+fn dropped_child_leaves_no_zombie() {
     let this = std::process::id();
     let before = table::count();
     for _ in 0..20 {
@@ -139,7 +139,7 @@ fn a_child_that_is_killed_by_its_owners_end_is_not_left_in_the_system() {
     assert_eq!(table::count(), before);
 }
 
-fn a_child_that_is_left_is_asked_about_with_the_next() {
+fn zombies_are_reaped_with_the_next_child() {
     let this = std::process::id();
     let (program, arguments) = bare("ends_at_once");
     let mut command = Command::new(program);
@@ -150,10 +150,11 @@ fn a_child_that_is_left_is_asked_about_with_the_next() {
         let id = child.id();
         drop(child);
         assert!(table::ends_within(id, 5000));
-        // If it hadn't ended before it was dropped, the system keeps it for us; never more than one.
+        // A child that had not exited when it was dropped stays a zombie until the next one; there is never more than
+        // one.
         assert!(table::children_of(this).len() <= 1);
     }
-    // Or with the next that is dropped.
+    // A drop reaps earlier children as well.
     let (left, other) = (never_ends().kill_on_drop(false).spawn().unwrap(), command.spawn().unwrap());
     let (left_id, other_id) = (left.id(), other.id());
     drop(left);

@@ -1,4 +1,4 @@
-//! What channels over sockets have beyond others: what was sent is the kernel's, whoever goes first.
+//! Tests of channels over Unix sockets: objects in flight belong to the kernel, in whatever order the processes exit.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "channel",
     tests: tests![
-        what_was_sent_arrives_though_the_sender_has_exited,
-        flushing_waits_for_nobody,
+        messages_of_exited_sender_arrive,
+        flush_does_not_wait,
         sockets_travel,
-        a_section_can_be_handed_over_to_read_alone,
-        what_the_library_has_no_kind_for_must_be_allowed_by_name,
-        what_is_under_way_is_closed_with_both_ends,
+        shared_memory_can_be_sent_read_only,
+        unknown_kinds_must_be_allowed,
+        objects_in_flight_are_closed_with_both_endpoints,
     ],
-    roles: tests![sends_and_exits, flushes, answers_on_a_socket, looks_at_a_section, echoes, reads_nothing],
+    roles: tests![sends_and_exits, flushes, answers_on_a_socket, views_shared_memory, echoes, reads_nothing],
 };
 
 fn in_role(name: &str) -> (Child, Channel) {
@@ -32,7 +32,7 @@ fn parent() -> Channel {
     Channel::parent().unwrap()
 }
 
-fn ends_well(mut child: Child, channel: Channel) {
+fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
@@ -45,11 +45,11 @@ fn sends_and_exits(_: &[String]) {
     std::process::exit(0);
 }
 
-fn what_was_sent_arrives_though_the_sender_has_exited() {
+fn messages_of_exited_sender_arrive() {
     let (mut child, channel) = in_role("sends_and_exits");
     assert!(child.wait_timeout(SOON).unwrap().success());
     let before = table::count();
-    // Nobody is there to send to; that doesn't lose what has come.
+    // The send fails because the peer has exited; the received message is not lost.
     let event = Event::manual_reset().unwrap();
     let gone = channel.send(Message::new(b"").with("event", &event));
     assert!(matches!(gone, Err(Error::ProcessExited { .. })), "{gone:?}");
@@ -72,19 +72,19 @@ fn flushes(_: &[String]) {
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     channel.send(Message::new(b"").with("event", &event)).unwrap();
-    assert_eq!(table::count(), before, "nothing is kept here for it");
+    assert_eq!(table::count(), before, "no handle is kept for the message");
     channel.flush(Duration::ZERO).unwrap();
     channel.send(b"flushed").unwrap();
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
-    // It has read all of it before.
+    // The receive has already read all that was sent.
     channel.flush(SOON).unwrap();
 }
 
-fn flushing_waits_for_nobody() {
+fn flush_does_not_wait() {
     let (child, channel) = in_role("flushes");
     assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flushed");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
 fn answers_on_a_socket(_: &[String]) {
@@ -114,10 +114,10 @@ fn sockets_travel() {
     text.clear();
     client.read_to_string(&mut text).unwrap();
     assert_eq!(text, "accepted");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn looks_at_a_section(_: &[String]) {
+fn views_shared_memory(_: &[String]) {
     let channel = parent();
     let mut message = channel.recv_timeout(SOON).unwrap();
     let section: handover::SharedMemory = message.take("section").unwrap();
@@ -127,7 +127,7 @@ fn looks_at_a_section(_: &[String]) {
         Err(Error::AccessDenied { right, .. }) => assert_eq!(right, "to write"),
         other => panic!("{other:?}"),
     }
-    // To ask for all of it is not to ask for too much.
+    // A range of the whole memory is reported as "access denied", and not as an invalid range.
     let whole = section.view_mut_range(0, section.size().unwrap());
     assert!(matches!(whole, Err(Error::AccessDenied { .. })), "{whole:?}");
     let bare: handover::SharedMemory = message.take("bare").unwrap();
@@ -136,15 +136,15 @@ fn looks_at_a_section(_: &[String]) {
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
-fn a_section_can_be_handed_over_to_read_alone() {
+fn shared_memory_can_be_sent_read_only() {
     let section = handover::SharedMemory::new(100).unwrap();
     section.view_mut().unwrap().write_at(0, b"to read").unwrap();
     let before = table::count();
-    let (child, channel) = in_role("looks_at_a_section");
+    let (child, channel) = in_role("views_shared_memory");
     let message = Message::new(b"").with("section", section.read_only()).with("bare", &section);
     channel.send(message).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"seen");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     assert_eq!(table::count(), before);
 }
 
@@ -157,7 +157,7 @@ fn echoes(_: &[String]) {
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
-fn what_the_library_has_no_kind_for_must_be_allowed_by_name() {
+fn unknown_kinds_must_be_allowed() {
     let epoll = raw::epoll();
     let (child, channel) = in_role("echoes");
     channel.send(Message::new(b"").with("object", &epoll)).unwrap();
@@ -167,9 +167,9 @@ fn what_the_library_has_no_kind_for_must_be_allowed_by_name() {
     let refused = message.take::<OwnedHandle>("object");
     assert!(matches!(refused, Err(Error::KindNotAllowed { .. })), "{refused:?}");
     channel.allow(kind);
-    let came: OwnedHandle = message.take("object").unwrap();
-    assert!(table::same_object(&came, &epoll));
-    ends_well(child, channel);
+    let received: OwnedHandle = message.take("object").unwrap();
+    assert!(table::same_object(&received, &epoll));
+    assert_exits_successfully(child, channel);
 }
 
 fn reads_nothing(_: &[String]) {
@@ -178,9 +178,9 @@ fn reads_nothing(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn what_is_under_way_is_closed_with_both_ends() {
+fn objects_in_flight_are_closed_with_both_endpoints() {
     use std::io::Read;
-    // The reader of a pipe sees its end when nobody has the other side, also nobody's mail.
+    // The reader of a pipe sees end of file when no process and no message in flight has the write end.
     let (from, to) = raw::pipe();
     let (mut child, channel) = in_role("reads_nothing");
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"here");

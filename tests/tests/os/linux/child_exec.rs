@@ -1,4 +1,4 @@
-//! What a process is between its making and its program, by each way to make one.
+//! Tests of a new process between its creation and `execve`, for each way to create it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -16,19 +16,19 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) const SUITE: Suite = Suite {
     name: "child_exec",
     tests: tests![
-        each_way_to_make_a_process_does_the_same,
-        a_filter_that_comes_later_is_seen,
-        no_handler_runs_in_a_new_process,
-        a_program_begins_with_the_signals_of_who_asks,
-        other_threads_change_nothing_of_it,
-        long_lists_of_arguments_arrive,
-        another_user_is_never_lent_memory,
-        who_spawns_can_be_traced,
+        each_way_to_create_a_process_behaves_the_same,
+        spawn_adapts_to_later_seccomp_filter,
+        no_signal_handler_runs_in_new_process,
+        program_starts_with_callers_signal_mask,
+        concurrent_threads_do_not_affect_spawns,
+        long_argument_lists_arrive,
+        memory_is_not_shared_with_child_of_another_user,
+        spawning_process_can_be_traced,
     ],
     roles: tests![
         spawns_this_way,
         spawns_behind_a_filter,
-        spawns_under_fire,
+        spawns_under_signals,
         has_signals,
         spawns_in_threads,
         spawns_as_nobody,
@@ -38,7 +38,8 @@ pub(super) const SUITE: Suite = Suite {
 
 const LENT: i32 = CLONE_PIDFD | CLONE_VM | CLONE_VFORK;
 
-/// The ways, by what the system refuses, whether it copies memory without a word, and the flags that come of it.
+/// The ways to create a process: the `clone` flags that the system refuses, whether it silently copies memory, and the
+/// flags that are then used.
 const WAYS: [(i32, bool, i32); 5] = [
     (0, false, LENT),
     (0, true, CLONE_PIDFD),
@@ -47,8 +48,8 @@ const WAYS: [(i32, bool, i32); 5] = [
     (CLONE_PIDFD, false, 0),
 ];
 
-/// This program in a role, which ends well.
-fn ends_well(name: &str, arguments: &[&str]) {
+/// Runs this program in a role, and asserts that it succeeds.
+fn run_role(name: &str, arguments: &[&str]) {
     let mut command = Command::new(this_program());
     command.args(role(name, arguments)).stdin(Stdio::null()).kill_on_drop(true).process_group(0);
     let mut child = command.spawn().unwrap();
@@ -56,15 +57,15 @@ fn ends_well(name: &str, arguments: &[&str]) {
     assert!(status.success(), "{name} {arguments:?}: {status}");
 }
 
-fn ends_at_once<'a>() -> Command<'a> {
+fn exits_at_once<'a>() -> Command<'a> {
     let (program, arguments) = bare("ends_at_once");
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     command
 }
 
-/// Makes this process one in which processes are made this way.
-fn take_way(way: &str) -> i32 {
+/// Makes this process create processes in the given way, and returns the expected flags.
+fn use_way(way: &str) -> i32 {
     let (refused, is_copied, flags) = WAYS[way.parse::<usize>().unwrap()];
     faults::let_flags_be_refused(refused);
     faults::let_memory_be_copied(is_copied);
@@ -73,16 +74,16 @@ fn take_way(way: &str) -> i32 {
 
 fn in_each_way(name: &str) {
     for way in 0..WAYS.len() {
-        ends_well(name, &[&way.to_string()]);
+        run_role(name, &[&way.to_string()]);
     }
 }
 
 fn spawns_this_way(arguments: &[String]) {
-    let flags = take_way(&arguments[0]);
+    let flags = use_way(&arguments[0]);
     let event = Event::manual_reset().unwrap();
     let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
     let (before, mapped_before) = (table::count(), mapped());
-    // The first can find out that it doesn't go on like this, and says what fails all the same.
+    // The first spawn may detect that memory is copied, and still reports what failed.
     fails(&mut Command::new("/etc/passwd"), "execve", libc::EACCES);
     for _ in 0..3 {
         for with_parent in [false, true] {
@@ -107,11 +108,11 @@ fn spawns_this_way(arguments: &[String]) {
         fails(Command::new("/etc/passwd").kill_with_parent(true), "execve", libc::EACCES);
     }
     assert_eq!(table::count(), before);
-    // Each spawn has a stack and its guard; the thread of `kill_with_parent` has some of its own.
+    // Each spawn maps a stack and its guard page; the thread of `kill_with_parent` has its own.
     assert!(mapped() < mapped_before + 12, "{mapped_before} and {}", mapped());
 }
 
-/// The error is this one, and nothing is left.
+/// Asserts that a spawn fails with this call and error code, and leaves nothing behind.
 fn fails(command: &mut Command<'_>, expected: &str, code: i32) {
     let before = table::count();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -125,24 +126,24 @@ fn fails(command: &mut Command<'_>, expected: &str, code: i32) {
     assert_eq!(table::children_of(std::process::id()), [], "{expected}");
 }
 
-fn each_way_to_make_a_process_does_the_same() {
+fn each_way_to_create_a_process_behaves_the_same() {
     in_each_way("spawns_this_way");
 }
 
 fn spawns_behind_a_filter(_: &[String]) {
     for (refused, flags) in [(0, LENT), (CLONE_VM, CLONE_PIDFD), (CLONE_PIDFD, 0)] {
         faults::let_flags_be_refused(refused);
-        assert!(ends_at_once().spawn().unwrap().wait_timeout(SOON).is_ok());
+        assert!(exits_at_once().spawn().unwrap().wait_timeout(SOON).is_ok());
         assert_eq!(faults::used_flags(), flags);
         fails(&mut Command::new("/etc/passwd"), "execve", libc::EACCES);
     }
 }
 
-fn a_filter_that_comes_later_is_seen() {
-    ends_well("spawns_behind_a_filter", &[]);
+fn spawn_adapts_to_later_seccomp_filter() {
+    run_role("spawns_behind_a_filter", &[]);
 }
 
-fn spawns_under_fire(_: &[String]) {
+fn spawns_under_signals(_: &[String]) {
     calls::handle_usr1();
     let is_done = AtomicBool::new(false);
     let mut killed = 0;
@@ -150,29 +151,29 @@ fn spawns_under_fire(_: &[String]) {
         scope.spawn(|| {
             while !is_done.load(Relaxed) {
                 calls::send_usr1_to_the_group();
-                // On a busy machine, nothing else would be done.
+                // Without a pause, nothing else would run on a busy machine.
                 std::thread::sleep(Duration::from_micros(10));
             }
         });
         for _ in 0..2000 {
-            // It is of this group, and does what it does by default: end.
-            let mut child = ends_at_once().spawn().unwrap();
+            // The child is in this process group; SIGUSR1 has its default action in it, and kills it.
+            let mut child = exits_at_once().spawn().unwrap();
             killed += usize::from(child.wait_timeout(SOON).unwrap().code().is_none());
         }
         is_done.store(true, Relaxed);
     });
     let [here, elsewhere] = calls::handled();
-    assert_eq!(elsewhere, 0, "beside {here} here");
+    assert_eq!(elsewhere, 0, "and {here} in this process");
     assert!(here > 1000 && killed > 100, "the control: {here} handled here, {killed} killed");
     assert_eq!(faults::used_flags(), LENT);
 }
 
-fn no_handler_runs_in_a_new_process() {
-    ends_well("spawns_under_fire", &[]);
+fn no_signal_handler_runs_in_new_process() {
+    run_role("spawns_under_signals", &[]);
 }
 
 fn has_signals(arguments: &[String]) {
-    take_way(&arguments[0]);
+    use_way(&arguments[0]);
     calls::handle_usr1();
     calls::ignore_hup();
     for blocks in [false, true] {
@@ -190,7 +191,7 @@ fn has_signals(arguments: &[String]) {
             let bit = |signal: i32| 1_u64 << (signal - 1);
             assert_eq!(set("SigBlk:") & bit(libc::SIGTERM) != 0, blocks, "{said}");
             assert_eq!(set("SigBlk:") & !bit(libc::SIGTERM), 0, "{said}");
-            // This program ignores SIGPIPE, as Rust's do.
+            // This program ignores SIGPIPE, as all Rust programs do.
             assert_eq!(
                 set("SigIgn:") & (bit(libc::SIGHUP) | bit(libc::SIGPIPE)),
                 bit(libc::SIGHUP),
@@ -201,15 +202,16 @@ fn has_signals(arguments: &[String]) {
     }
 }
 
-fn a_program_begins_with_the_signals_of_who_asks() {
+fn program_starts_with_callers_signal_mask() {
     in_each_way("has_signals");
 }
 
-/// Several threads spawn, while others change what a careless new process would look at.
+/// Spawns on several threads, while another thread changes the environment and the heap, which a careless child could
+/// see.
 fn spawns_in_threads(arguments: &[String]) {
     const EACH: usize = 60;
-    take_way(&arguments[0]);
-    assert!(ends_at_once().status().is_ok());
+    use_way(&arguments[0]);
+    assert!(exits_at_once().status().is_ok());
     let before = table::count();
     let left = AtomicUsize::new(3 * EACH);
     std::thread::scope(|scope| {
@@ -240,12 +242,12 @@ fn spawns_in_threads(arguments: &[String]) {
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn other_threads_change_nothing_of_it() {
+fn concurrent_threads_do_not_affect_spawns() {
     in_each_way("spawns_in_threads");
 }
 
-fn long_lists_of_arguments_arrive() {
-    // In all less than 2 MiB, which is what usually fits.
+fn long_argument_lists_arrive() {
+    // The total is below the usual limit of 2 MiB.
     let long = "x".repeat(100_000);
     let mut command = Command::new("printf");
     command.arg("%s").args([long.as_str(); 12]).env("LONG", &long);
@@ -259,19 +261,19 @@ fn long_lists_of_arguments_arrive() {
 }
 
 fn spawns_as_nobody(arguments: &[String]) {
-    take_way(&arguments[0]);
+    use_way(&arguments[0]);
     for change in [Command::uid, Command::gid] {
         assert!(Command::new("true").status().unwrap().success());
         assert!(change(&mut Command::new("true"), NOBODY).status().unwrap().success());
         assert_eq!(faults::used_flags() & CLONE_VM, 0);
-        // The kernel would note it of the memory, which is this process's too.
-        assert!(calls::can_be_looked_at());
+        // The kernel would make the memory undumpable, which this process would share.
+        assert!(calls::is_dumpable());
     }
     fails(Command::new("/etc/shadow").uid(NOBODY), "execve", libc::EACCES);
-    assert!(calls::can_be_looked_at());
+    assert!(calls::is_dumpable());
 }
 
-fn another_user_is_never_lent_memory() {
+fn memory_is_not_shared_with_child_of_another_user() {
     if handover::User::current().unwrap().uid() != 0 {
         return left_out("only root can start a child as another user");
     }
@@ -279,7 +281,7 @@ fn another_user_is_never_lent_memory() {
 }
 
 fn spawns_for_a_tracer(arguments: &[String]) {
-    take_way(&arguments[0]);
+    use_way(&arguments[0]);
     for with_parent in [false, true] {
         for _ in 0..5 {
             let mut command = Command::new("true");
@@ -289,13 +291,13 @@ fn spawns_for_a_tracer(arguments: &[String]) {
     }
 }
 
-fn who_spawns_can_be_traced() {
+fn spawning_process_can_be_traced() {
     for way in 0..WAYS.len() {
         let mut command = std::process::Command::new(this_program());
         command.args(role("spawns_for_a_tracer", &[&way.to_string()]));
         let audit = match Audit::new(command).run(SOON) {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                return left_out(&format!("nobody may trace here: {error}"));
+                return left_out(&format!("tracing is not permitted: {error}"));
             }
             other => other.unwrap(),
         };

@@ -1,4 +1,4 @@
-//! What only this system's programs have: a zeroth argument, users, groups, scripts.
+//! Tests of features of `Command` that only Linux has: argument 0, users, groups and scripts.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -13,20 +13,20 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "command",
     tests: tests![
-        the_zeroth_argument_can_be_set,
-        a_child_can_have_a_group_of_its_own,
-        a_child_can_be_another_user,
-        a_script_runs_with_what_it_inherits,
-        a_script_that_does_not_say_its_program_is_refused,
-        what_is_too_long_is_refused,
-        the_path_is_the_childs_or_else_this_processs,
-        a_signal_that_kills_is_in_the_status,
-        a_wait_that_is_interrupted_goes_on,
-        output_that_can_not_be_read_is_an_error,
-        what_goes_nowhere_can_be_written,
-        a_child_is_a_descriptor,
+        arg0_sets_argument_zero,
+        process_group_sets_group,
+        uid_and_gid_set_user,
+        script_passes_inherited_objects_to_program,
+        script_without_interpreter_line_is_rejected,
+        too_long_argument_is_rejected,
+        program_is_searched_in_childs_path_or_own,
+        status_reports_killing_signal,
+        interrupted_wait_continues,
+        wait_with_output_reports_unreadable_stream,
+        null_streams_can_be_written,
+        child_has_a_descriptor,
     ],
-    roles: tests![takes_and_says, waits_for_the_event],
+    roles: tests![takes_and_prints, waits_for_the_event],
 };
 
 fn never_ends<'a>() -> Command<'a> {
@@ -41,11 +41,11 @@ fn end(mut child: Child) {
     child.wait_timeout(SOON).unwrap();
 }
 
-fn the_zeroth_argument_can_be_set() {
+fn arg0_sets_argument_zero() {
     let zeroth = |child: &Child| {
         let line = || std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
-        // A program that has just begun has no arguments yet, on that page.
-        until("it has arguments", || !line().is_empty());
+        // In `/proc`, a program has no arguments until it has started.
+        until("the program has started", || !line().is_empty());
         line().split(|byte| *byte == 0).next().unwrap().to_vec()
     };
     for name in ["worker", "", "two words"] {
@@ -61,13 +61,13 @@ fn the_zeroth_argument_can_be_set() {
     assert!(matches!(refused, Err(Error::InvalidInput { .. })), "{refused:?}");
 }
 
-/// The process group of a process, by the kernel's page about it.
+/// Returns the process group of a process, from `/proc`.
 fn group_of(process: u32) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(2).unwrap().parse().unwrap()
 }
 
-fn a_child_can_have_a_group_of_its_own() {
+fn process_group_sets_group() {
     let usual = never_ends().spawn().unwrap();
     assert_eq!(group_of(usual.id()), group_of(std::process::id()));
     let own = never_ends().process_group(0).spawn().unwrap();
@@ -77,14 +77,14 @@ fn a_child_can_have_a_group_of_its_own() {
     [usual, own, same].into_iter().for_each(end);
 }
 
-/// The numbers in a line of the kernel's page about a process.
+/// Returns the numbers in a line of a process's status in `/proc`.
 fn status_of(process: u32, line: &str) -> Vec<u32> {
     let page = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let numbers = page.lines().find_map(|own| own.strip_prefix(line)).unwrap();
     numbers.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
-fn a_child_can_be_another_user() {
+fn uid_and_gid_set_user() {
     let nobody = 65534;
     if handover::User::current().unwrap().uid() != 0 {
         let refused = never_ends().uid(nobody).spawn();
@@ -93,7 +93,7 @@ fn a_child_can_be_another_user() {
         return;
     }
     let event = Event::manual_reset().unwrap();
-    // A program that everybody can start.
+    // A program that all users can run.
     let mut command = Command::new("sleep");
     command.arg("60").uid(nobody).gid(nobody).kill_on_drop(true).inherit("event", &event);
     let child = command.spawn().unwrap();
@@ -105,7 +105,7 @@ fn a_child_can_be_another_user() {
     end(child);
 }
 
-/// A file that can be started, gone with the test.
+/// An executable file, removed on drop.
 struct Script(PathBuf);
 
 impl Script {
@@ -123,17 +123,17 @@ impl Drop for Script {
     }
 }
 
-fn takes_and_says(_: &[String]) {
+fn takes_and_prints(_: &[String]) {
     handover::inherited().unwrap().take::<Event>("ready").unwrap().set().unwrap();
     print!("through the script");
 }
 
-fn a_script_runs_with_what_it_inherits() {
-    // It starts this program in its own place, and that is then the process for which the manifest is.
+fn script_passes_inherited_objects_to_program() {
+    // The script replaces itself by this program, so the process id in the manifest stays right.
     let script = Script::new("script", "#!/bin/sh\nexec \"$@\"\n");
     let ready = Event::manual_reset().unwrap();
     let mut command = Command::new(&script.0);
-    command.arg(this_program()).args(role("takes_and_says", &[])).inherit("ready", &ready);
+    command.arg(this_program()).args(role("takes_and_prints", &[])).inherit("ready", &ready);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
@@ -142,7 +142,7 @@ fn a_script_runs_with_what_it_inherits() {
     assert!(ready.try_wait().unwrap());
 }
 
-fn a_script_that_does_not_say_its_program_is_refused() {
+fn script_without_interpreter_line_is_rejected() {
     let script = Script::new("bare-script", "echo it ran\n");
     let before = table::count();
     match Command::new(&script.0).stdout(Stdio::piped()).spawn() {
@@ -154,7 +154,7 @@ fn a_script_that_does_not_say_its_program_is_refused() {
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn what_is_too_long_is_refused() {
+fn too_long_argument_is_rejected() {
     let before = table::count();
     let fits = "x".repeat(128 * 1024 - 1);
     match never_ends().arg(format!("{fits}x")).spawn() {
@@ -168,9 +168,9 @@ fn what_is_too_long_is_refused() {
     assert_eq!(table::count(), before);
 }
 
-fn the_path_is_the_childs_or_else_this_processs() {
+fn program_is_searched_in_childs_path_or_own() {
     let missing = |command: &mut Command<'_>| match command.spawn() {
-        Err(Error::ProgramNotFound { searched: looked_at, .. }) => looked_at,
+        Err(Error::ProgramNotFound { searched, .. }) => searched,
         other => panic!("{other:?}"),
     };
     let own = std::env::var_os("PATH").unwrap();
@@ -179,11 +179,11 @@ fn the_path_is_the_childs_or_else_this_processs() {
     assert_eq!(missing(&mut Command::new("no-such-program")), expected);
     let there = missing(Command::new("no-such-program").env("PATH", "/a:b:/c:.:"));
     assert_eq!(there, ["/a/no-such-program", "/c/no-such-program"].map(PathBuf::from));
-    // Another variable is not the path, whatever stands in it.
+    // Other variables don't affect the search.
     let other =
         missing(Command::new("no-such-program").env("PATH", "/a").env("OTHER", "/b").env_remove("ANOTHER"));
     assert_eq!(other, ["/a/no-such-program"].map(PathBuf::from));
-    // What can't be started is passed over.
+    // Files that aren't executable are skipped.
     let folder = std::env::temp_dir().join(format!("handover-path-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("true"), "no program").unwrap();
@@ -192,7 +192,7 @@ fn the_path_is_the_childs_or_else_this_processs() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-fn a_signal_that_kills_is_in_the_status() {
+fn status_reports_killing_signal() {
     use std::os::unix::process::ExitStatusExt;
     let mut child = Command::new("sh").args(["-c", "kill -TERM $$"]).spawn().unwrap();
     let status = child.wait_timeout(SOON).unwrap();
@@ -203,10 +203,10 @@ fn waits_for_the_event(_: &[String]) {
     let event: Event = handover::inherited().unwrap().take("event").unwrap();
     println!("waits");
     event.wait_timeout(SOON).unwrap();
-    print!("came");
+    print!("woken");
 }
 
-fn a_wait_that_is_interrupted_goes_on() {
+fn interrupted_wait_continues() {
     use std::io::{BufRead, BufReader};
     let event = Event::auto_reset().unwrap();
     let mut command = Command::new(this_program());
@@ -216,7 +216,7 @@ fn a_wait_that_is_interrupted_goes_on() {
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     assert_eq!(line, "waits\n");
-    // To be stopped and to go on interrupts the call in which it waits.
+    // SIGSTOP and SIGCONT interrupt the system call in which the child waits.
     for signal in ["-STOP", "-CONT", "-STOP", "-CONT"] {
         std::thread::sleep(Duration::from_millis(100));
         let id = child.id().to_string();
@@ -227,11 +227,11 @@ fn a_wait_that_is_interrupted_goes_on() {
     event.set().unwrap();
     line.clear();
     said.read_line(&mut line).unwrap();
-    assert_eq!(line, "came");
+    assert_eq!(line, "woken");
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn output_that_can_not_be_read_is_an_error() {
+fn wait_with_output_reports_unreadable_stream() {
     use std::os::fd::OwnedFd;
     let before = table::count();
     for is_error_output in [false, true] {
@@ -248,21 +248,21 @@ fn output_that_can_not_be_read_is_an_error() {
             other => panic!("{other:?}"),
         }
     }
-    // Those that nobody has waited for are asked about with the next.
-    until("the children have ended", || {
+    // Children that were dropped unreaped are reaped by later spawns.
+    until("the children have exited", || {
         assert!(Command::new("true").status().unwrap().success());
         table::children_of(std::process::id()).is_empty()
     });
     assert_eq!(table::count(), before);
 }
 
-fn what_goes_nowhere_can_be_written() {
+fn null_streams_can_be_written() {
     let mut command = Command::new("sh");
     command.args(["-c", "echo a && echo b >&2"]).stdin(Stdio::null());
     assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
 }
 
-fn a_child_is_a_descriptor() {
+fn child_has_a_descriptor() {
     use std::os::fd::{AsFd, AsRawFd};
     let child = never_ends().spawn().unwrap();
     assert_eq!(child.as_raw_fd(), child.as_fd().as_raw_fd());

@@ -1,4 +1,4 @@
-//! What another process does or leaves undone ends a wait in good time.
+//! Tests that waits end in time, whatever another process does.
 
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "deadlines",
     tests: tests![
-        a_send_ends_when_another_thread_finds_a_broken_rule,
-        a_byte_in_time_is_no_reason_to_wait_longer,
-        a_copy_of_a_killed_server_keeps_nobody_waiting,
-        a_copy_of_a_server_killed_before_keeps_nobody_waiting,
-        a_copy_of_a_killed_peer_keeps_no_sender_waiting,
+        send_fails_when_another_thread_detects_violation,
+        partial_message_does_not_extend_timeout,
+        connect_fails_when_server_is_killed_despite_forked_copy,
+        connect_fails_if_server_was_killed_despite_forked_copy,
+        send_fails_when_peer_is_killed_despite_forked_copy,
     ],
-    roles: tests![breaks_a_rule, writes_one_byte, has_a_copy, lets_in_and_has_a_copy],
+    roles: tests![breaks_a_rule, writes_one_byte, has_a_copy, accepts_and_has_a_copy],
 };
 
 fn with_events(name: &str, arguments: &[&str], events: &[(&'static str, &Event)]) -> (Child, Channel) {
@@ -40,21 +40,21 @@ fn inherited(name: &str) -> Event {
 }
 
 fn breaks_a_rule(_: &[String]) {
-    let end = weaker::End::inherited();
+    let end = weaker::Endpoint::inherited();
     let read = inherited("read");
     inherited("break").wait_timeout(SOON).unwrap();
     assert!(end.write(b"no frame, and long enough to be seen as none", &[], SOON));
     read.wait_timeout(SOON).unwrap();
-    // What was sent before is there, and then the end.
+    // The bytes that were sent earlier are followed by end of file.
     while let Some(bytes) = end.read(SOON) {
         if bytes.is_empty() {
             return;
         }
     }
-    panic!("it doesn't end");
+    panic!("no end of file within the timeout");
 }
 
-fn a_send_ends_when_another_thread_finds_a_broken_rule() {
+fn send_fails_when_another_thread_detects_violation() {
     let (to_break, to_read) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let before = table::count();
     let (mut child, channel) = with_events("breaks_a_rule", &[], &[("break", &to_break), ("read", &to_read)]);
@@ -65,7 +65,7 @@ fn a_send_ends_when_another_thread_finds_a_broken_rule() {
         std::thread::spawn(move || says.send(channel.send(vec![7; 4 << 20])).unwrap())
     };
     let early = said.recv_timeout(Duration::from_millis(300));
-    assert!(early.is_err(), "the control: nobody reads it, and it waits: {early:?}");
+    assert!(early.is_err(), "the control: the send waits for the peer to read: {early:?}");
     let receiver = {
         let channel = Arc::clone(&channel);
         std::thread::spawn(move || channel.recv_timeout(SOON))
@@ -73,22 +73,22 @@ fn a_send_ends_when_another_thread_finds_a_broken_rule() {
     std::thread::sleep(Duration::from_millis(100));
     to_break.set().unwrap();
     let sent = said.recv_timeout(Duration::from_secs(3)).expect("the send ends");
-    // It may meet the end before it is known why.
+    // The send may find the socket closed before the other thread has stored the reason.
     assert!(matches!(sent, Err(Error::Protocol { .. } | Error::Disconnected { .. })), "{sent:?}");
     sender.join().unwrap();
     let received = receiver.join().unwrap();
     assert!(matches!(received, Err(Error::Protocol { .. })), "{received:?}");
     let next = channel.send(b"next");
     assert!(matches!(next, Err(Error::Protocol { .. })), "{next:?}");
-    // The channel is still held here.
+    // The parent still holds the channel.
     to_read.set().unwrap();
-    assert!(child.wait_timeout(SOON).unwrap().success(), "the other end sees the end");
+    assert!(child.wait_timeout(SOON).unwrap().success(), "the peer sees end of file");
     drop((child, channel));
     assert_eq!(table::count(), before);
 }
 
 fn writes_one_byte(arguments: &[String]) {
-    let end = weaker::End::inherited();
+    let end = weaker::Endpoint::inherited();
     let begin = inherited("begin");
     begin.wait_timeout(SOON).unwrap();
     std::thread::sleep(Duration::from_millis(arguments[0].parse().unwrap()));
@@ -96,7 +96,7 @@ fn writes_one_byte(arguments: &[String]) {
     std::thread::sleep(SOON);
 }
 
-fn a_byte_in_time_is_no_reason_to_wait_longer() {
+fn partial_message_does_not_extend_timeout() {
     for after in ["450", "600"] {
         let begin = Event::manual_reset().unwrap();
         let before = table::count();
@@ -114,14 +114,14 @@ fn a_byte_in_time_is_no_reason_to_wait_longer() {
     }
 }
 
-/// Listens, and lets nobody in. A copy that says nothing has the socket too.
+/// Binds a listener and accepts no client. A forked copy of this process also has the socket.
 fn has_a_copy(arguments: &[String]) {
     let _listener = Listener::bind(&arguments[0]).unwrap();
-    println!("{}", calls::copy_that_sleeps(Duration::from_secs(20)));
+    println!("{}", calls::fork_that_sleeps(Duration::from_secs(20)));
     std::thread::sleep(Duration::from_secs(30));
 }
 
-/// A server and the id of its copy.
+/// Starts a server, and returns it with the id of its copy.
 fn server(name: &str) -> (Child, u32) {
     let mut command = Command::new(this_program());
     command.args(role("has_a_copy", &[name])).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -131,8 +131,9 @@ fn server(name: &str) -> (Child, u32) {
     (child, line.trim_end().parse().unwrap())
 }
 
-/// Lets one in, sends it so many events, and reads nothing. A copy that says nothing has the channel too.
-fn lets_in_and_has_a_copy(arguments: &[String]) {
+/// Accepts a client, sends it this number of events, and reads nothing. A forked copy of this process also has the
+/// channel.
+fn accepts_and_has_a_copy(arguments: &[String]) {
     let mut listener = Listener::bind(&arguments[0]).unwrap();
     println!("listens");
     let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
@@ -140,16 +141,16 @@ fn lets_in_and_has_a_copy(arguments: &[String]) {
     for _ in 0..arguments[1].parse().unwrap() {
         channel.send(Message::new(b"").with("event", &event)).unwrap();
     }
-    println!("{}", calls::copy_that_sleeps(Duration::from_secs(20)));
+    println!("{}", calls::fork_that_sleeps(Duration::from_secs(20)));
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn a_copy_of_a_killed_peer_keeps_no_sender_waiting() {
-    // A sender reads what comes meanwhile, as long as it has room for it.
+fn send_fails_when_peer_is_killed_despite_forked_copy() {
+    // A waiting sender also receives, as long as it has room for messages.
     for events in ["0", "100"] {
         let name = format!("copy-of-a-peer.{events}.{}", std::process::id());
         let mut command = Command::new(this_program());
-        command.args(role("lets_in_and_has_a_copy", &[&name, events])).stdin(Stdio::null());
+        command.args(role("accepts_and_has_a_copy", &[&name, events])).stdin(Stdio::null());
         let mut peer = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(peer.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert_eq!(lines.next().unwrap(), "listens");
@@ -157,7 +158,7 @@ fn a_copy_of_a_killed_peer_keeps_no_sender_waiting() {
         let copy = lines.next().unwrap().parse().unwrap();
         let sender = std::thread::spawn(move || channel.send_timeout(vec![7; 4 << 20], SOON));
         std::thread::sleep(Duration::from_millis(300));
-        assert!(!sender.is_finished(), "the control: nobody reads it, and it waits");
+        assert!(!sender.is_finished(), "the control: the send waits for the peer to read");
         peer.kill().unwrap();
         let sent = sender.join().unwrap();
         assert!(!table::ends_within(copy, 0), "the control: the copy has the channel still");
@@ -167,12 +168,12 @@ fn a_copy_of_a_killed_peer_keeps_no_sender_waiting() {
     }
 }
 
-fn is_gone(outcome: &Result<Channel, Error>, took: Duration) {
+fn assert_server_exited(outcome: &Result<Channel, Error>, took: Duration) {
     assert!(matches!(outcome, Err(Error::ProcessExited { .. } | Error::NoListener { .. })), "{outcome:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
-fn a_copy_of_a_killed_server_keeps_nobody_waiting() {
+fn connect_fails_when_server_is_killed_despite_forked_copy() {
     let name = format!("copy.{}", std::process::id());
     let before = table::count();
     let (mut server, copy) = server(&name);
@@ -184,19 +185,19 @@ fn a_copy_of_a_killed_server_keeps_nobody_waiting() {
         })
     };
     std::thread::sleep(Duration::from_millis(300));
-    assert!(!client.is_finished(), "the control: it waits");
+    assert!(!client.is_finished(), "the control: the client waits");
     let killed = Instant::now();
     server.kill().unwrap();
     server.wait_timeout(SOON).unwrap();
     let (outcome, ended) = client.join().unwrap();
     assert!(!table::ends_within(copy, 0), "the control: the copy has the socket still");
     table::kill(copy);
-    is_gone(&outcome, ended.duration_since(killed));
+    assert_server_exited(&outcome, ended.duration_since(killed));
     drop((outcome, server));
     assert_eq!(table::count(), before);
 }
 
-fn a_copy_of_a_server_killed_before_keeps_nobody_waiting() {
+fn connect_fails_if_server_was_killed_despite_forked_copy() {
     let name = format!("copy-before.{}", std::process::id());
     let before = table::count();
     let (mut server, copy) = server(&name);
@@ -207,7 +208,7 @@ fn a_copy_of_a_server_killed_before_keeps_nobody_waiting() {
     let took = started.elapsed();
     assert!(!table::ends_within(copy, 0), "the control: the copy has the socket still");
     table::kill(copy);
-    is_gone(&outcome, took);
+    assert_server_exited(&outcome, took);
     drop((outcome, server));
     assert_eq!(table::count(), before);
 }

@@ -1,4 +1,4 @@
-//! Events as the kernel has them: counters that other programs use too, and some of them otherwise.
+//! Tests of events as the kernel implements them: eventfds, which other programs may use with other flags.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "events",
     tests: tests![
-        an_event_is_for_another_process_what_it_is_here,
-        an_event_of_another_program_resets_itself_and_never_blocks,
-        of_many_waiters_in_two_processes_one_gets_it,
-        a_full_counter_is_no_reason_to_wait,
-        a_timers_way_travels_with_it,
+        events_behave_the_same_in_another_process,
+        foreign_event_is_auto_reset_and_never_blocks,
+        auto_reset_event_wakes_one_of_many_waiters,
+        set_and_release_never_block_on_full_counter,
+        timer_keeps_reset_mode_in_another_process,
     ],
-    roles: tests![uses_events, takes_what_comes, sends_back, waits_for_timers],
+    roles: tests![uses_events, takes_event, sends_back, waits_for_timers],
 };
 
 fn in_role(name: &str) -> (Child, Channel) {
@@ -27,7 +27,7 @@ fn in_role(name: &str) -> (Child, Channel) {
     (child, channel)
 }
 
-fn ends_well(mut child: Child, channel: Channel) {
+fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
@@ -36,7 +36,7 @@ fn uses_events(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     let (manual, auto): (Event, Event) = (message.take("manual").unwrap(), message.take("auto").unwrap());
-    // They come set.
+    // Both events arrive set.
     assert_eq!([(); 3].map(|()| manual.try_wait().unwrap()), [true; 3]);
     assert_eq!([(); 2].map(|()| auto.try_wait().unwrap()), [true, false]);
     manual.reset().unwrap();
@@ -50,10 +50,10 @@ fn uses_events(_: &[String]) {
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
-fn an_event_is_for_another_process_what_it_is_here() {
+fn events_behave_the_same_in_another_process() {
     let (manual, auto) = (Event::manual_reset().unwrap(), Event::auto_reset().unwrap());
     for event in [&manual, &auto] {
-        // More than once is as much as once.
+        // Setting an event twice has the same effect as setting it once.
         event.set().unwrap();
         event.set().unwrap();
     }
@@ -66,23 +66,23 @@ fn an_event_is_for_another_process_what_it_is_here() {
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"set");
     assert!(manual.try_wait().unwrap() && manual.try_wait().unwrap());
     assert!(auto.try_wait().unwrap() && !auto.try_wait().unwrap());
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-/// An event that this library hasn't made, as it comes from another program: what reads it waits.
+/// Returns an event that another program has made: a read of it blocks.
 fn foreign_event() -> Event {
     let raw = raw::event();
-    let (child, channel) = in_role("takes_what_comes");
+    let (child, channel) = in_role("takes_event");
     channel.send(Message::new(b"back").with("event", &raw)).unwrap();
     let event = channel.recv_timeout(SOON).unwrap().take("event").unwrap();
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     event
 }
 
-fn an_event_of_another_program_resets_itself_and_never_blocks() {
+fn foreign_event_is_auto_reset_and_never_blocks() {
     let event = foreign_event();
     let flags = table::entry(std::process::id(), table::value(&event)).unwrap().access;
-    assert_eq!(flags & 0o4000, 0, "the control: a read of it would wait");
+    assert_eq!(flags & 0o4000, 0, "the control: a read would block");
     let started = Instant::now();
     assert!(!event.try_wait().unwrap());
     event.reset().unwrap();
@@ -90,13 +90,13 @@ fn an_event_of_another_program_resets_itself_and_never_blocks() {
     event.set().unwrap();
     event.set().unwrap();
     assert!(event.try_wait().unwrap());
-    assert!(!event.try_wait().unwrap(), "both went with one wait");
+    assert!(!event.try_wait().unwrap(), "one wait takes both");
     event.set().unwrap();
     event.reset().unwrap();
     assert!(!event.try_wait().unwrap());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     let after = table::entry(std::process::id(), table::value(&event)).unwrap().access;
-    assert_eq!(after, flags, "its mode is its owner's");
+    assert_eq!(after, flags, "the library leaves its file status flags unchanged");
 }
 
 fn sends_back(_: &[String]) {
@@ -105,8 +105,8 @@ fn sends_back(_: &[String]) {
     channel.send(Message::new(b"").with("semaphore", &semaphore)).unwrap();
 }
 
-/// Sends an event back, or takes from one as often as it can and says how often.
-fn takes_what_comes(_: &[String]) {
+/// Sends an event back; or takes an event as often as possible, and reports how often.
+fn takes_event(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     let event: Event = message.take("event").unwrap();
@@ -125,11 +125,11 @@ fn takes_what_comes(_: &[String]) {
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
-fn of_many_waiters_in_two_processes_one_gets_it() {
-    // A read that waits would stop the process that came second: between a look and a read somebody else can take it.
+fn auto_reset_event_wakes_one_of_many_waiters() {
+    // A blocking read would hang the second process: another one can take the event between a poll and a read.
     for event in [Event::auto_reset().unwrap(), foreign_event()] {
         let stop = Event::manual_reset().unwrap();
-        let others = [(); 2].map(|()| in_role("takes_what_comes"));
+        let others = [(); 2].map(|()| in_role("takes_event"));
         for (_, channel) in &others {
             channel.send(Message::new(b"").with("event", &event).with("stop", &stop)).unwrap();
             assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"begins");
@@ -145,17 +145,17 @@ fn of_many_waiters_in_two_processes_one_gets_it() {
         for (child, channel) in others {
             let said = channel.recv_timeout(SOON).unwrap().into_bytes();
             taken += std::str::from_utf8(&said).unwrap().parse::<u32>().unwrap();
-            ends_well(child, channel);
+            assert_exits_successfully(child, channel);
         }
-        // Two that follow each other at once can be one, and none is two.
+        // Two sets in quick succession can be taken as one, but one set is never taken twice.
         assert!(taken > 0 && taken <= TIMES, "{taken}");
         assert!(!event.try_wait().unwrap());
     }
 }
 
-fn a_full_counter_is_no_reason_to_wait() {
+fn set_and_release_never_block_on_full_counter() {
     use std::os::fd::AsFd;
-    // What no program does by chance: an eventfd has room for no more.
+    // The eventfd's counter is at its maximum, which no program does by accident.
     let event = foreign_event();
     let mut file = std::fs::File::from(event.as_fd().try_clone_to_owned().unwrap());
     std::io::Write::write_all(&mut file, &(u64::MAX - 1).to_ne_bytes()).unwrap();
@@ -167,14 +167,14 @@ fn a_full_counter_is_no_reason_to_wait() {
     std::io::Write::write_all(&mut file, &(u64::MAX - 1 - 0x7fff_ffff).to_ne_bytes()).unwrap();
     let error = semaphore.release(1).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
-    // One of another program, which would wait for room.
+    // A write to a semaphore of another program would block while its counter is full.
     let raw = raw::semaphore();
     let mut file = std::fs::File::from(raw.as_fd().try_clone_to_owned().unwrap());
     std::io::Write::write_all(&mut file, &(u64::MAX - 3).to_ne_bytes()).unwrap();
     let (child, channel) = in_role("sends_back");
     channel.send(Message::new(b"").with("semaphore", &raw)).unwrap();
     let semaphore: Semaphore = channel.recv_timeout(SOON).unwrap().take("semaphore").unwrap();
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     semaphore.release(1).unwrap();
     let error = semaphore.release(10).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
@@ -189,12 +189,12 @@ fn waits_for_timers(_: &[String]) {
     auto.wait_timeout(SOON).unwrap();
     assert!(manual.try_wait().unwrap() && !auto.try_wait().unwrap());
     manual.cancel().unwrap();
-    assert!(manual.try_wait().unwrap(), "one that was stopped after it went off stays as it is");
+    assert!(manual.try_wait().unwrap(), "a timer that is canceled after it expired stays signaled");
     manual.set_once(Duration::from_secs(3600)).unwrap();
-    assert!(!manual.try_wait().unwrap(), "one that is set anew is not set");
+    assert!(!manual.try_wait().unwrap(), "a timer that is set again is not signaled");
 }
 
-fn a_timers_way_travels_with_it() {
+fn timer_keeps_reset_mode_in_another_process() {
     let (manual, auto) = (Timer::manual_reset().unwrap(), Timer::auto_reset().unwrap());
     let (child, channel) = in_role("waits_for_timers");
     channel.send(Message::new(b"").with("manual", &manual).with("auto", &auto)).unwrap();
@@ -202,6 +202,6 @@ fn a_timers_way_travels_with_it() {
     auto.set_once(Duration::from_millis(50)).unwrap();
     let end = channel.recv_timeout(SOON);
     assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     assert!(!manual.try_wait().unwrap() && !auto.try_wait().unwrap());
 }

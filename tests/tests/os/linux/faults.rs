@@ -1,16 +1,16 @@
-//! Each system call fails in turn in what only Linux can do, and in each way in which a process is made here: by lending it
-//! the memory, by a copy, and without a descriptor that comes with it. The new process's own calls are among them.
+//! Fault sweeps of features that only Linux has, and of each way to create a process: with shared memory, with copied
+//! memory, and without a pidfd from `clone`. They include the calls of the new process.
 
 use handover::{Command, Event, Stdio, faults};
-use handover_tests::{Suite, bare, end, events, flags_are_as_before, sweep, tests};
+use handover_tests::{Suite, assert_flags_unchanged, bare, end, events, sweep, tests};
 
 pub(super) const SUITE: Suite = Suite {
     name: "faults",
     tests: tests![
-        a_spawn_as_a_user_fails_at_each_call,
-        a_spawn_by_a_copy_that_nobody_speaks_of_fails_at_each_call,
-        a_spawn_by_a_copy_fails_at_each_call,
-        a_spawn_without_a_descriptor_fails_at_each_call,
+        spawn_as_user_reports_each_failing_call,
+        spawn_with_silently_copied_memory_reports_each_failing_call,
+        spawn_with_copied_memory_reports_each_failing_call,
+        spawn_without_clone_pidfd_reports_each_failing_call,
     ],
     roles: &[],
 };
@@ -29,33 +29,33 @@ fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
 fn swept(name: &str) {
     let (event, inheritable) = events();
     sweep(name, || forever(&event, &inheritable).spawn(), end);
-    flags_are_as_before(&event, &inheritable);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
-fn a_spawn_as_a_user_fails_at_each_call() {
+fn spawn_as_user_reports_each_failing_call() {
     let (event, inheritable) = events();
-    // Itself, which anybody may become.
+    // The current user and group, to which each process may switch.
     let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let spawn = || {
         let mut command = forever(&event, &inheritable);
         command.uid(user).gid(group).process_group(0).current_dir("/").spawn()
     };
     sweep("spawn, as a user, of a group, in a process group", spawn, end);
-    flags_are_as_before(&event, &inheritable);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
-fn a_spawn_by_a_copy_that_nobody_speaks_of_fails_at_each_call() {
+fn spawn_with_silently_copied_memory_reports_each_failing_call() {
     faults::let_memory_be_copied(true);
-    swept("spawn, by a copy that nobody speaks of");
+    swept("spawn, with silently copied memory");
 }
 
-fn a_spawn_by_a_copy_fails_at_each_call() {
+fn spawn_with_copied_memory_reports_each_failing_call() {
     faults::let_flags_be_refused(CLONE_VM);
-    swept("spawn, by a copy of the memory");
+    swept("spawn, with copied memory");
     assert_eq!(faults::used_flags(), CLONE_PIDFD);
 }
 
-fn a_spawn_without_a_descriptor_fails_at_each_call() {
+fn spawn_without_clone_pidfd_reports_each_failing_call() {
     faults::let_flags_be_refused(CLONE_PIDFD);
     swept("spawn, without a descriptor for the process");
     assert_eq!(faults::used_flags(), 0);

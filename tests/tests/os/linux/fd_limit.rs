@@ -1,24 +1,25 @@
-//! A process that may have few descriptors: an error says so, and nothing is left or lost but what had no room.
+//! Tests of the limit of descriptors (`RLIMIT_NOFILE`): an error reports it, nothing leaks, and later messages
+//! arrive.
 
 use std::time::{Duration, Instant};
 
 use handover::{Channel, Child, Command, Error, Event, Message, Stdio};
 use handover_tests::{Suite, left_out, role, table, tests, this_program};
 
-use super::unprivileged::{Everybodys, NOBODY};
+use super::unprivileged::{NOBODY, PublicCopy};
 
 const SOON: Duration = Duration::from_secs(10);
 
 pub(super) const SUITE: Suite = Suite {
     name: "fd_limit",
     tests: tests![
-        a_message_with_too_many_objects_is_an_error_and_the_next_one_arrives,
-        a_child_without_room_says_so_and_goes_on,
-        a_spawn_without_room_leaves_nothing,
-        creating_without_room_leaves_nothing,
-        what_is_under_way_is_waited_for_until_the_deadline,
+        recv_beyond_fd_limit_fails_and_next_message_arrives,
+        recv_beyond_fd_limit_in_child_fails_and_next_message_arrives,
+        spawn_beyond_fd_limit_leaves_nothing,
+        create_beyond_fd_limit_leaves_nothing,
+        send_times_out_at_limit_of_descriptors_in_flight,
     ],
-    roles: tests![sends_many, has_no_room, sleeps, sends_without_end, reads_when_told],
+    roles: tests![sends_many, receives_beyond_fd_limit, sleeps, sends_until_limit, reads_after_event],
 };
 
 fn in_role(name: &str) -> Command<'static> {
@@ -33,7 +34,7 @@ fn with_channel(name: &str) -> (Child, Channel) {
     (child, channel)
 }
 
-fn ends_well(mut child: Child, channel: Channel) {
+fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
@@ -42,7 +43,7 @@ fn many(event: &Event) -> Message<'_> {
     (0..253).fold(Message::new(b"many"), |message, place| message.with(place.to_string(), event))
 }
 
-fn has_no_room_for_it<T: std::fmt::Debug>(outcome: Result<T, Error>) {
+fn assert_fd_limit_reached<T: std::fmt::Debug>(outcome: Result<T, Error>) {
     match outcome {
         // EMFILE.
         Err(error @ Error::System { .. }) => assert_eq!(error.raw_os_error(), Some(24), "{error}"),
@@ -62,26 +63,26 @@ fn sends_many(_: &[String]) {
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
-fn a_message_with_too_many_objects_is_an_error_and_the_next_one_arrives() {
+fn recv_beyond_fd_limit_fails_and_next_message_arrives() {
     let (child, channel) = with_channel("sends_many");
     let before = table::count();
     table::leave_room_for(50);
-    has_no_room_for_it(channel.recv_timeout(SOON));
-    assert_eq!(table::count(), before, "those that came are closed");
+    assert_fd_limit_reached(channel.recv_timeout(SOON));
+    assert_eq!(table::count(), before, "the descriptors that arrived are closed");
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"few");
     message.take::<Event>("event").unwrap().set().unwrap();
     drop(message);
     assert_eq!(table::count(), before);
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn has_no_room(_: &[String]) {
+fn receives_beyond_fd_limit(_: &[String]) {
     let channel = Channel::parent().unwrap();
     table::leave_room_for(100);
     let before = table::count();
     channel.send(b"ready").unwrap();
-    has_no_room_for_it(channel.recv_timeout(SOON));
+    assert_fd_limit_reached(channel.recv_timeout(SOON));
     assert_eq!(table::count(), before);
     let mut message = channel.recv_timeout(SOON).unwrap();
     message.take::<Event>("event").unwrap().set().unwrap();
@@ -91,18 +92,18 @@ fn has_no_room(_: &[String]) {
     drop(channel);
 }
 
-fn a_child_without_room_says_so_and_goes_on() {
+fn recv_beyond_fd_limit_in_child_fails_and_next_message_arrives() {
     let event = Event::manual_reset().unwrap();
-    let (child, channel) = with_channel("has_no_room");
+    let (child, channel) = with_channel("receives_beyond_fd_limit");
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"ready");
     channel.send(many(&event)).unwrap();
     channel.send(Message::new(b"few").with("event", &event)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"goes on");
     assert!(event.try_wait().unwrap());
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn a_spawn_without_room_leaves_nothing() {
+fn spawn_beyond_fd_limit_leaves_nothing() {
     let event = Event::manual_reset().unwrap();
     let mut command = in_role("sleeps");
     for number in 0..30 {
@@ -113,9 +114,9 @@ fn a_spawn_without_room_leaves_nothing() {
     for room in [0, 1, 3, 10, 29, 30, 31, 33] {
         table::leave_room_for(room);
         let outcome = command.spawn();
-        // To look takes some, too.
+        // Counting takes descriptors, too.
         table::make_room(1000);
-        has_no_room_for_it(outcome);
+        assert_fd_limit_reached(outcome);
         assert_eq!(table::count(), before, "with room for {room}");
         assert_eq!(table::children_of(std::process::id()), [], "with room for {room}");
     }
@@ -125,7 +126,7 @@ fn a_spawn_without_room_leaves_nothing() {
     child.wait_timeout(SOON).unwrap();
 }
 
-fn creating_without_room_leaves_nothing() {
+fn create_beyond_fd_limit_leaves_nothing() {
     let name = format!("room.{}", std::process::id());
     drop(Event::create_named(&name, handover::ResetMode::Auto).unwrap());
     let before = table::count();
@@ -137,7 +138,7 @@ fn creating_without_room_leaves_nothing() {
         match outcome {
             Ok(event) => drop(event),
             other => {
-                has_no_room_for_it(other);
+                assert_fd_limit_reached(other);
                 refusals += 1;
             }
         }
@@ -148,7 +149,7 @@ fn creating_without_room_leaves_nothing() {
     assert_eq!(table::count(), before);
 }
 
-fn reads_when_told(_: &[String]) {
+fn reads_after_event(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let read: Event = handover::inherited().unwrap().take("read").unwrap();
     read.wait_timeout(SOON).unwrap();
@@ -166,13 +167,14 @@ fn reads_when_told(_: &[String]) {
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
-/// An ordinary user has no more descriptors under way than one of the processes may have.
-fn sends_without_end(_: &[String]) {
+/// Sends until the kernel's limit is reached: a user without privileges can have at most as many descriptors in flight
+/// as `RLIMIT_NOFILE` allows.
+fn sends_until_limit(_: &[String]) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     setrlimit(Resource::Nofile, Rlimit { current: Some(1024), ..getrlimit(Resource::Nofile) }).unwrap();
     let (event, read) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let before = table::count();
-    let mut child = in_role("reads_when_told").inherit("read", &read).channel().spawn().unwrap();
+    let mut child = in_role("reads_after_event").inherit("read", &read).channel().spawn().unwrap();
     let channel = child.take_channel().unwrap();
     let with_child = table::count();
     let mut sent = 0;
@@ -182,33 +184,33 @@ fn sends_without_end(_: &[String]) {
             Ok(()) => sent += 1,
             Err(error) => break (error, started.elapsed()),
         }
-        assert!(sent < 100, "there is no limit");
+        assert!(sent < 100, "no limit was reached");
     };
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
     assert!((500..3000).contains(&took.as_millis()), "{took:?}");
-    // The limit is the user's, so somebody else's count.
+    // The limit is per user, so the user's other processes count as well.
     assert!(sent < 10, "the control: it is the kernel's limit and not the socket's: {sent}");
     assert_eq!(table::count(), with_child);
-    // Nothing of the one that was too late has gone, so others can follow.
+    // Nothing of the message that timed out was sent, so others can follow.
     read.set().unwrap();
     for _ in 0..20 {
         channel.send_timeout(many(&event), SOON).unwrap();
     }
     channel.send_timeout(b"last", SOON).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read");
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     assert_eq!(table::count(), before);
 }
 
-fn what_is_under_way_is_waited_for_until_the_deadline() {
+fn send_times_out_at_limit_of_descriptors_in_flight() {
     if handover::User::current().unwrap().uid() != 0 {
         left_out("only root can start a child as another user");
         return;
     }
     let before = table::count();
-    let everybodys = Everybodys::new("room");
-    let mut command = Command::new(everybodys.program());
-    command.args(role("sends_without_end", &[])).stdin(Stdio::null()).kill_on_drop(true);
+    let public_copy = PublicCopy::new("room");
+    let mut command = Command::new(public_copy.program());
+    command.args(role("sends_until_limit", &[])).stdin(Stdio::null()).kill_on_drop(true);
     let mut child = command.uid(NOBODY).gid(NOBODY).spawn().unwrap();
     assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().success());
     drop(child);

@@ -1,4 +1,4 @@
-//! What comes into a process with its start, and what of it can be taken by which way.
+//! Tests of handle values that a process is passed at its start, and how each can be taken.
 
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
@@ -11,12 +11,12 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "handle_value",
     tests: tests![
-        a_number_is_adopted_once,
-        the_channel_is_taken_by_nobody_else,
-        the_manifest_is_no_place_for_numbers,
-        a_forged_manifest_that_names_a_stream_gives_nothing,
+        value_is_adopted_once,
+        channel_descriptor_cannot_be_taken,
+        env_handle_rejects_the_manifest_variable,
+        forged_manifest_with_stream_is_rejected,
     ],
-    roles: tests![is_told, has_a_channel, says_on_a_stream],
+    roles: tests![reads_values, has_a_channel, prints_to_a_stream],
 };
 
 fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
@@ -25,32 +25,32 @@ fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
     command
 }
 
-/// Is told twice the number of an event that came.
-fn is_told(arguments: &[String]) {
+/// Reads the value of the same inherited event twice.
+fn reads_values(arguments: &[String]) {
     let is_named = arguments[0] != "unnamed";
     if arguments[0] == "named" {
         assert_eq!(handover::inherited().unwrap().names(), ["event"]);
     }
     let before = table::count();
     println!("ready");
-    let came: Event = adopt(HandleValue::from_stdin().unwrap()).unwrap();
-    assert!(!table::is_inheritable(&came));
+    let event: Event = adopt(HandleValue::from_stdin().unwrap()).unwrap();
+    assert!(!table::is_inheritable(&event));
     let twice = adopt::<Event>(HandleValue::from_stdin().unwrap());
     assert!(matches!(twice, Err(Error::AlreadyTaken { .. })), "{twice:?}");
     if is_named {
         let again = handover::inherited().unwrap().take::<Event>("event");
         assert!(matches!(again, Err(Error::AlreadyTaken { .. })), "{again:?}");
     }
-    came.set().unwrap();
-    drop(came);
+    event.set().unwrap();
+    drop(event);
     assert_eq!(table::count(), before - 1);
 }
 
-fn a_number_is_adopted_once() {
+fn value_is_adopted_once() {
     for way in ["unnamed", "named"] {
         let event = Event::manual_reset().unwrap();
         let before = table::count();
-        let mut command = in_role("is_told", &[way]);
+        let mut command = in_role("reads_values", &[way]);
         command.inherit("event", &event).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let number = child.inherited_handles().next().unwrap().1.get();
@@ -76,7 +76,7 @@ fn has_a_channel(_: &[String]) {
     Channel::parent().unwrap().send(b"works").unwrap();
 }
 
-fn the_channel_is_taken_by_nobody_else() {
+fn channel_descriptor_cannot_be_taken() {
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     let mut child = in_role("has_a_channel", &[]).inherit("event", &event).channel().spawn().unwrap();
@@ -87,7 +87,7 @@ fn the_channel_is_taken_by_nobody_else() {
     assert_eq!(table::count(), before);
 }
 
-fn the_manifest_is_no_place_for_numbers() {
+fn env_handle_rejects_the_manifest_variable() {
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     let mut command = Command::new("true");
@@ -97,17 +97,17 @@ fn the_manifest_is_no_place_for_numbers() {
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn says_on_a_stream(_: &[String]) {
+fn prints_to_a_stream(_: &[String]) {
     let forged = handover::inherited().map(|inherited| inherited.names());
-    // It is everybody's still, and goes on to who is started from here.
+    // The stream stays inheritable, and children get it.
     let status = std::process::Command::new("sh").args(["-c", "echo said"]).status().unwrap();
     assert!(status.success());
     println!("{forged:?}");
 }
 
-fn a_forged_manifest_that_names_a_stream_gives_nothing() {
+fn forged_manifest_with_stream_is_rejected() {
     for stream in 0..3 {
-        let arguments = role("says_on_a_stream", &[]);
+        let arguments = role("prints_to_a_stream", &[]);
         let output = expect::forged(&this_program(), &arguments, &format!("{stream}=stream"));
         let out = String::from_utf8_lossy(&output.stdout);
         assert!(

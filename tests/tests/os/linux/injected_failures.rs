@@ -1,5 +1,5 @@
-//! Turns that things take on an older kernel, behind a filter, or in a moment between two calls: what a call fails with that
-//! fails of itself nowhere here, and what somebody else does just before one.
+//! Tests with injected failures and changes: errors of older kernels and of seccomp filters, and changes by another
+//! process just before a system call.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -23,57 +23,57 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "injected_failures",
     tests: tests![
-        what_can_not_be_asked_of_a_descriptor_is_seen_by_its_link,
-        a_descriptor_that_is_closed_during_a_look_is_none,
-        what_only_one_process_has_is_compared_with_nothing,
-        a_file_is_not_opened_to_be_looked_at,
-        what_has_the_number_of_memory_meanwhile_is_not_waited_for,
-        a_process_that_is_there_and_not_in_proc_is_not_gone,
-        a_process_that_may_not_be_signalled_has_its_creation_time,
-        a_kill_that_is_refused_is_an_error_as_long_as_the_child_runs,
-        a_kernel_without_the_flag_takes_what_is_there_all_the_same,
-        a_wait_is_one_call_for_as_long_as_it_takes,
-        a_wait_that_is_refused_is_no_want_of_a_right,
-        a_section_is_sealed_on_a_kernel_that_knows_no_execution,
-        a_set_that_is_interrupted_is_done,
-        room_in_another_programs_event_is_asked_of_the_event,
-        a_clone_that_is_refused_is_tried_in_other_ways,
-        what_a_new_process_can_not_do_is_the_error,
-        a_kernel_that_can_not_close_the_rest_starts_nothing,
-        a_lock_that_is_looked_at_is_nobodys_name,
-        who_is_making_a_name_is_waited_for,
-        a_folder_that_can_not_be_made_says_why,
-        a_pull_from_what_is_missing_says_so,
-        a_client_that_goes_in_the_door_is_gone,
-        a_full_door_is_tried_again,
-        a_slow_server_is_waited_for,
-        a_file_that_can_not_be_asked_about_is_started,
-        a_welcome_in_two_pieces_is_one,
-        a_send_ends_when_the_other_end_is_shut,
-        what_could_not_be_sent_was_not_lost,
-        a_message_can_have_nothing_but_what_is_there_to_read,
-        who_waits_for_others_to_receive_reads_what_they_send,
-        a_command_that_may_not_be_traced_says_what_may_forbid_it,
-        a_traced_thread_that_can_not_go_on_is_an_error,
-        a_command_that_its_tracer_does_not_reach_says_so,
-        a_pipe_of_an_audited_command_is_refused_whichever_it_is,
+        kind_is_read_from_link_if_statx_fails,
+        descriptor_closed_while_table_is_read_is_skipped,
+        shared_objects_skips_objects_of_one_process,
+        handle_table_does_not_open_files,
+        handle_table_does_not_block_on_fifo,
+        missing_proc_entry_is_not_reported_as_exit,
+        creation_time_works_without_permission_to_signal,
+        refused_kill_fails_only_while_child_runs,
+        try_wait_works_without_rwf_nowait,
+        wait_takes_one_system_call,
+        refused_wait_is_not_reported_as_access_denied,
+        shared_memory_is_sealed_without_noexec_support,
+        interrupted_set_is_retried,
+        set_polls_foreign_event_for_room,
+        refused_clone_flags_are_retried_without,
+        spawn_reports_failure_of_new_process,
+        spawn_fails_without_close_range,
+        bind_retries_while_lock_is_checked,
+        create_or_open_waits_for_concurrent_creator,
+        bind_reports_failure_to_create_folder,
+        duplicate_from_reports_exited_process,
+        accept_fails_if_client_exits_or_closes,
+        connect_retries_while_queue_is_full,
+        connect_waits_for_slow_server,
+        spawn_reports_error_of_execve,
+        connect_accepts_answer_in_two_pieces,
+        send_fails_when_peer_shuts_socket_down,
+        flush_succeeds_after_failed_send,
+        read_only_memory_can_be_the_only_object,
+        send_at_limit_in_flight_receives_meanwhile,
+        refused_trace_names_ptrace_scope,
+        audit_fails_if_thread_cannot_be_continued,
+        audit_reports_lost_connection_to_command,
+        audit_rejects_each_piped_stream,
     ],
-    roles: tests![waits, ends, binds_in_its_folder, waits_to_be_let_in],
+    roles: tests![waits, exits, binds_in_its_folder, connects_and_receives],
 };
 
 fn fails(call: &'static str, which: std::ops::Range<u32>, code: Errno) -> Turn {
     Turn::fails(call, which, code.raw_os_error())
 }
 
-/// The same, for all of them.
+/// The same, for each such call.
 fn always_fails(call: &'static str, code: Errno) -> Turn {
     fails(call, 0..u32::MAX, code)
 }
 
-/// With one turn, which must be taken.
+/// Runs the scenario with one injected event, and asserts that the event has occurred.
 fn with<T>(turn: Turn, scenario: impl FnOnce() -> T) -> T {
     let (outcome, was_taken) = taking([turn], scenario);
-    assert!(was_taken, "it came to that");
+    assert!(was_taken, "the injected event occurred");
     outcome
 }
 
@@ -92,9 +92,9 @@ fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
     command
 }
 
-fn ends(_: &[String]) {}
+fn exits(_: &[String]) {}
 
-fn what_can_not_be_asked_of_a_descriptor_is_seen_by_its_link() {
+fn kind_is_read_from_link_if_statx_fails() {
     let (socket, _other) = UnixStream::pair().unwrap();
     let (reader, _writer) = raw::pipe();
     let (event, file) = (raw::event(), std::fs::File::open(this_program()).unwrap());
@@ -107,9 +107,9 @@ fn what_can_not_be_asked_of_a_descriptor_is_seen_by_its_link() {
     assert!(untold.to_string().contains("statx"), "{untold}");
 }
 
-fn a_descriptor_that_is_closed_during_a_look_is_none() {
+fn descriptor_closed_while_table_is_read_is_skipped() {
     for call in ["readlink", "statx"] {
-        // The first link is that to this process.
+        // The first link that is read is that of this process.
         let closed = fails(call, 1..u32::MAX, Errno::NOENT);
         let looked = with(closed, || HandleTable::of(&this())).unwrap();
         assert!(looked.entries().len() <= 1, "{call}: {looked:?}");
@@ -118,7 +118,7 @@ fn a_descriptor_that_is_closed_during_a_look_is_none() {
     assert_eq!(code(&other), Some(Errno::IO));
 }
 
-fn what_only_one_process_has_is_compared_with_nothing() {
+fn shared_objects_skips_objects_of_one_process() {
     let mut command = Command::new(this_program());
     let child = begun(command.args(role("waits", &[])));
     let calls = || {
@@ -129,11 +129,11 @@ fn what_only_one_process_has_is_compared_with_nothing() {
     let file = std::fs::File::open(this_program()).unwrap();
     let before = calls();
     let _copies = [(); 4].map(|()| file.try_clone().unwrap());
-    // Where it leads, the page about it, what it is.
+    // Each descriptor takes three calls: its link, its page in `/proc`, and its kind.
     assert_eq!(calls(), before + 4 * 3);
 }
 
-fn a_file_is_not_opened_to_be_looked_at() {
+fn handle_table_does_not_open_files() {
     let calls = || {
         let (outcome, calls) = faults::run(None, || HandleTable::of(&this()));
         outcome.unwrap();
@@ -144,16 +144,16 @@ fn a_file_is_not_opened_to_be_looked_at() {
     assert_eq!(calls(), before + 3);
 }
 
-fn what_has_the_number_of_memory_meanwhile_is_not_waited_for() {
+fn handle_table_does_not_block_on_fifo() {
     use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
-    // A pipe without a writer: to open it otherwise would be to wait for one.
+    // A FIFO without a writer: opening it without O_NONBLOCK would block.
     let path = std::env::temp_dir().join(format!("handover-pipe-{}", std::process::id()));
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let pipe = open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).unwrap();
     let memory = raw::section();
     let value = HandleValue::of(&memory).unwrap();
     let place = std::sync::Mutex::new(memory);
-    // The first that is opened is the folder.
+    // The first call of `open` opens the folder.
     let turn = Turn::comes_after("open", 1, move || {
         rustix::io::dup2(&pipe, &mut place.lock().unwrap()).unwrap();
     });
@@ -162,18 +162,18 @@ fn what_has_the_number_of_memory_meanwhile_is_not_waited_for() {
     assert_eq!(looked.unwrap().get(value).unwrap().kind(), Ok(&ObjectKind::File));
 }
 
-fn a_process_that_is_there_and_not_in_proc_is_not_gone() {
+fn missing_proc_entry_is_not_reported_as_exit() {
     let missing = with(fails("open", 0..1, Errno::NOENT), || HandleTable::of(&this()));
     assert!(matches!(missing, Err(Error::System { .. })), "{missing:?}");
     assert_eq!(code(&missing), Some(Errno::NOENT));
-    let mut child = in_role("ends", &[]).spawn().unwrap();
+    let mut child = in_role("exits", &[]).spawn().unwrap();
     let process = Process::open_for_query(child.id()).unwrap();
     child.wait_timeout(SOON).unwrap();
     let gone = HandleTable::of(&process);
     assert!(matches!(gone, Err(Error::ProcessExited { .. })), "{gone:?}");
 }
 
-fn a_process_that_may_not_be_signalled_has_its_creation_time() {
+fn creation_time_works_without_permission_to_signal() {
     let created = Process::current_identity().unwrap().created;
     let ask = || this().creation_time();
     assert_eq!(with(fails("pidfd_send_signal", 0..1, Errno::PERM), ask).unwrap(), created);
@@ -183,54 +183,54 @@ fn a_process_that_may_not_be_signalled_has_its_creation_time() {
     assert_eq!(code(&other), Some(Errno::BADF));
 }
 
-fn a_kill_that_is_refused_is_an_error_as_long_as_the_child_runs() {
+fn refused_kill_fails_only_while_child_runs() {
     let (program, arguments) = bare("never_ends");
     let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap();
     let refused = with(fails("pidfd_send_signal", 0..1, Errno::PERM), || child.kill());
     assert_eq!(code(&refused), Some(Errno::PERM));
     child.kill().unwrap();
-    until("it has ended", || child.process().has_exited().unwrap());
-    // As other systems refuse what is of no use any more.
+    until("the process has exited", || child.process().has_exited().unwrap());
+    // As other systems report a kill of a process that has exited.
     with(fails("pidfd_send_signal", 0..1, Errno::PERM), || child.kill()).unwrap();
     let other = with(fails("pidfd_send_signal", 0..1, Errno::BADF), || child.kill());
     assert_eq!(code(&other), Some(Errno::BADF));
     child.wait_timeout(SOON).unwrap();
 }
 
-/// An event that another program has made, which a read waits for.
+/// Returns an event that another program has made, of which a read blocks.
 fn of_another_program() -> Event {
     let raw = raw::event();
     this().duplicate_from(HandleValue::of(&raw).unwrap()).unwrap()
 }
 
-fn a_kernel_without_the_flag_takes_what_is_there_all_the_same() {
+fn try_wait_works_without_rwf_nowait() {
     for event in [Event::auto_reset().unwrap(), of_another_program()] {
         let take = || with(fails("preadv2", 0..1, Errno::OPNOTSUPP), || event.try_wait());
         assert!(!take().unwrap(), "and doesn't wait");
         event.set().unwrap();
         assert!(take().unwrap());
-        assert!(!event.try_wait().unwrap(), "it was taken");
+        assert!(!event.try_wait().unwrap(), "the first wait has reset the event");
         let other = with(fails("preadv2", 0..1, Errno::IO), || event.try_wait());
         assert_eq!(code(&other), Some(Errno::IO));
     }
 }
 
-fn a_wait_is_one_call_for_as_long_as_it_takes() {
+fn wait_takes_one_system_call() {
     for event in [Event::auto_reset().unwrap(), Event::manual_reset().unwrap()] {
         let (outcome, calls) = faults::run(None, || event.wait_timeout(Duration::from_millis(300)));
         assert!(matches!(outcome, Err(Error::TimedOut { .. })), "{outcome:?}");
-        // A clock that is read a moment early makes it one more.
+        // The clock may be read slightly early, which adds a call.
         assert!((1..=3).contains(&calls), "{calls}");
     }
 }
 
-fn a_wait_that_is_refused_is_no_want_of_a_right() {
+fn refused_wait_is_not_reported_as_access_denied() {
     let event = Event::manual_reset().unwrap();
     let refused = with(fails("ppoll", 0..1, Errno::ACCESS), || wait_any(&[&event], SOON));
     assert!(matches!(refused, Err(Error::System { .. })), "{refused:?}");
 }
 
-fn a_section_is_sealed_on_a_kernel_that_knows_no_execution() {
+fn shared_memory_is_sealed_without_noexec_support() {
     let section = with(fails("memfd_create", 0..1, Errno::INVAL), || SharedMemory::new(100)).unwrap();
     section.view_mut().unwrap().write_at(0, b"sealed").unwrap();
     let looked = HandleTable::of(&this()).unwrap();
@@ -239,7 +239,7 @@ fn a_section_is_sealed_on_a_kernel_that_knows_no_execution() {
     assert_eq!(code(&other), Some(Errno::MFILE));
 }
 
-fn a_set_that_is_interrupted_is_done() {
+fn interrupted_set_is_retried() {
     let event = Event::auto_reset().unwrap();
     with(fails("write", 0..2, Errno::INTR), || event.set()).unwrap();
     assert!(event.try_wait().unwrap());
@@ -247,17 +247,17 @@ fn a_set_that_is_interrupted_is_done() {
     assert_eq!(code(&other), Some(Errno::IO));
 }
 
-fn room_in_another_programs_event_is_asked_of_the_event() {
+fn set_polls_foreign_event_for_room() {
     let event = of_another_program();
-    // And of no page, which isn't everywhere.
+    // The library queries the event itself, and not `/proc`, which may be missing.
     let refused = with(fails("ppoll", 0..1, Errno::IO), || event.set());
     assert_eq!(code(&refused), Some(Errno::IO));
 }
 
-fn a_clone_that_is_refused_is_tried_in_other_ways() {
-    let spawn = || in_role("ends", &[]).stdin(Stdio::null()).spawn();
+fn refused_clone_flags_are_retried_without() {
+    let spawn = || in_role("exits", &[]).stdin(Stdio::null()).spawn();
     let failed = with(fails("clone", 0..1, Errno::AGAIN), spawn);
-    assert_eq!(code(&failed), Some(Errno::AGAIN), "no other way has more room");
+    assert_eq!(code(&failed), Some(Errno::AGAIN), "EAGAIN is not retried with other flags");
     let best = faults::used_flags();
     for (refusals, flags) in [(1, libc::CLONE_PIDFD), (1, 0)] {
         let mut child = with(fails("clone", 0..refusals, Errno::INVAL), spawn).unwrap();
@@ -265,11 +265,11 @@ fn a_clone_that_is_refused_is_tried_in_other_ways() {
         assert!(faults::used_flags() == flags && best != flags, "{:#x}", faults::used_flags());
     }
     let failed = with(always_fails("clone", Errno::PERM), spawn);
-    assert_eq!(code(&failed), Some(Errno::PERM), "there is no further way");
+    assert_eq!(code(&failed), Some(Errno::PERM), "no other combination of flags is tried");
 }
 
-fn what_a_new_process_can_not_do_is_the_error() {
-    let spawn = || in_role("ends", &[]).stdin(Stdio::null()).spawn();
+fn spawn_reports_failure_of_new_process() {
+    let spawn = || in_role("exits", &[]).stdin(Stdio::null()).spawn();
     assert!(spawn().unwrap().wait_timeout(SOON).unwrap().success());
     for call in ["close_range", "execve"] {
         let failed = with(fails(call, 0..1, Errno::TXTBSY), spawn);
@@ -279,8 +279,8 @@ fn what_a_new_process_can_not_do_is_the_error() {
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn a_kernel_that_can_not_close_the_rest_starts_nothing() {
-    let spawn = || in_role("ends", &[]).stdin(Stdio::null()).spawn();
+fn spawn_fails_without_close_range() {
+    let spawn = || in_role("exits", &[]).stdin(Stdio::null()).spawn();
     let failed = with(fails("close_range", 0..1, Errno::NOSYS), spawn);
     assert_eq!(code(&failed), Some(Errno::NOSYS));
     assert_eq!(faults::used_flags(), 0, "no process was made");
@@ -288,12 +288,12 @@ fn a_kernel_that_can_not_close_the_rest_starts_nothing() {
 }
 
 fn name(test: &str) -> String {
-    // What is left of killed processes is swept by the first.
+    // The first listener removes the files of killed processes.
     drop(Listener::bind(&format!("{test}.sweeps.{}", std::process::id())).unwrap());
     format!("{test}.{}", std::process::id())
 }
 
-/// The lock of a name, which this holds until it is dropped.
+/// Locks a name's file until the result is dropped.
 fn locked(sort: &str, name: &str) -> std::fs::File {
     let path = door::folder().join(format!("lock.{sort}.{name}"));
     let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).unwrap();
@@ -301,13 +301,13 @@ fn locked(sort: &str, name: &str) -> std::fs::File {
     file
 }
 
-/// Somebody who gives something up in the moment before a call.
+/// Returns an injected event: another process releases the lock just before a call.
 fn gives_up(what: std::fs::File, call: &'static str, number: u32) -> Turn {
     let what = std::sync::Mutex::new(Some(what));
     Turn::comes_after(call, number, move || drop(what.lock().unwrap().take()))
 }
 
-fn a_lock_that_is_looked_at_is_nobodys_name() {
+fn bind_retries_while_lock_is_checked() {
     let name = name("looked-at");
     let sweeper = locked("l", &name);
     drop(with(gives_up(sweeper, "flock", 1), || Listener::bind(&name)).unwrap());
@@ -317,7 +317,7 @@ fn a_lock_that_is_looked_at_is_nobodys_name() {
     std::fs::remove_file(door::folder().join(format!("lock.l.{name}"))).unwrap();
 }
 
-fn who_is_making_a_name_is_waited_for() {
+fn create_or_open_waits_for_concurrent_creator() {
     let name = name("is-made");
     let somebody = locked("o", &name);
     let make = || Event::create_or_open_named(&name, ResetMode::Manual);
@@ -330,15 +330,15 @@ fn binds_in_its_folder(_: &[String]) {
     assert!(error.to_string().contains("mkdir"), "{error}");
 }
 
-fn a_folder_that_can_not_be_made_says_why() {
-    // A folder of this user's in which nobody makes one.
+fn bind_reports_failure_to_create_folder() {
+    // A folder of this user in which no folder can be created.
     let folder = PathBuf::from(format!("/proc/{}", std::process::id()));
     let mut command = in_role("binds_in_its_folder", &[]);
     let status = command.env("XDG_RUNTIME_DIR", folder).stdin(Stdio::null()).status().unwrap();
     assert!(status.success());
 }
 
-fn a_pull_from_what_is_missing_says_so() {
+fn duplicate_from_reports_exited_process() {
     let event = Event::manual_reset().unwrap();
     let value = HandleValue::of(&event).unwrap();
     let pull = || this().duplicate_from::<Event>(value);
@@ -349,14 +349,15 @@ fn a_pull_from_what_is_missing_says_so() {
     pull().unwrap();
 }
 
-fn waits_to_be_let_in(arguments: &[String]) {
+fn connects_and_receives(arguments: &[String]) {
     let _ = Channel::connect_timeout(&arguments[0], SOON).map(|channel| channel.recv_timeout(SOON));
 }
 
-fn a_client_that_goes_in_the_door_is_gone() {
+fn accept_fails_if_client_exits_or_closes() {
     let name = name("goes");
     let mut listener = Listener::bind(&name).unwrap();
-    let client = || in_role("waits_to_be_let_in", &[&name]).stdin(Stdio::null()).kill_on_drop(true).spawn();
+    let client =
+        || in_role("connects_and_receives", &[&name]).stdin(Stdio::null()).kill_on_drop(true).spawn();
     let before = table::count();
     let first = client().unwrap();
     let id = first.id();
@@ -368,7 +369,7 @@ fn a_client_that_goes_in_the_door_is_gone() {
     let gone = with(goes, || incoming.accept());
     assert!(matches!(gone, Err(Error::ProcessExited { .. })), "{gone:?}");
     drop(first);
-    // One that is there, and whose end is closed.
+    // The client is alive, and its endpoint is closed.
     let second = client().unwrap();
     let incoming = listener.accept_timeout(SOON).unwrap();
     let closed = with(fails("sendto", 0..1, Errno::PIPE), || incoming.accept());
@@ -382,7 +383,7 @@ fn a_client_that_goes_in_the_door_is_gone() {
     assert_eq!(table::count(), before);
 }
 
-/// A server of another program's, of which this is the door; its file goes with the test.
+/// Another program's listening socket under a listener's name; its file is removed on drop.
 struct Door(UnixListener, PathBuf);
 
 impl Door {
@@ -401,10 +402,10 @@ impl Drop for Door {
 
 const WELCOME: &[u8] = b"HO\0\x01";
 
-fn a_full_door_is_tried_again() {
+fn connect_retries_while_queue_is_full() {
     let name = name("full");
     let door = Door::of(&name);
-    // As many as there is room for; the next would wait.
+    // Fills the queue of connections; the next connect would block.
     let mut waiting = Vec::new();
     loop {
         let socket = rustix::net::socket_with(
@@ -428,7 +429,7 @@ fn a_full_door_is_tried_again() {
     std::thread::scope(|scope| {
         let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).map(drop));
         std::thread::sleep(Duration::from_millis(100));
-        assert!(!client.is_finished(), "it tries again");
+        assert!(!client.is_finished(), "the client retries");
         for _ in 0..=waiting.len() {
             let _ = door.0.accept().unwrap().0.write_all(WELCOME);
         }
@@ -436,16 +437,16 @@ fn a_full_door_is_tried_again() {
     });
 }
 
-fn a_file_that_can_not_be_asked_about_is_started() {
+fn spawn_reports_error_of_execve() {
     let path = std::env::temp_dir().join(format!("handover-loop-{}", std::process::id()));
     std::os::unix::fs::symlink(&path, &path).unwrap();
     let refused = Command::new(&path).spawn();
     std::fs::remove_file(&path).unwrap();
-    // The call that starts it says why it can't.
+    // The error is that of `execve`.
     assert_eq!(code(&refused), Some(Errno::LOOP));
 }
 
-/// What a client hears of a server that says this.
+/// Returns the message that a client receives from a server that acts as given.
 fn said_by_a_server(name: &str, says: impl FnOnce(UnixStream) + Send) -> Result<Vec<u8>> {
     let door = Door::of(name);
     std::thread::scope(|scope| {
@@ -458,7 +459,7 @@ fn said_by_a_server(name: &str, says: impl FnOnce(UnixStream) + Send) -> Result<
     })
 }
 
-/// A frame with bytes alone.
+/// Returns a frame that contains only bytes.
 fn frame(bytes: &[u8]) -> Vec<u8> {
     let mut frame = b"HO\x01\0\0\0\0\0".to_vec();
     frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
@@ -467,10 +468,10 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Longer than a client waits for the answer of a server that has ended.
+/// Longer than a client waits for the answer of a server that has exited.
 const LONG: Duration = Duration::from_millis(1300);
 
-fn a_slow_server_is_waited_for() {
+fn connect_waits_for_slow_server() {
     let heard = said_by_a_server(&name("slow"), |mut stream| {
         std::thread::sleep(LONG);
         stream.write_all(&WELCOME[..1]).unwrap();
@@ -480,17 +481,17 @@ fn a_slow_server_is_waited_for() {
     assert_eq!(heard.unwrap(), b"at last");
 }
 
-fn a_welcome_in_two_pieces_is_one() {
+fn connect_accepts_answer_in_two_pieces() {
     let heard = said_by_a_server(&name("pieces"), |mut stream| {
         stream.write_all(&WELCOME[..2]).unwrap();
-        // Until it was read.
+        // Waits until the first piece was read.
         std::thread::sleep(Duration::from_millis(200));
         stream.write_all(&[&WELCOME[2..], &frame(b"behind it")].concat()).unwrap();
     });
     assert_eq!(heard.unwrap(), b"behind it");
 }
 
-fn a_send_ends_when_the_other_end_is_shut() {
+fn send_fails_when_peer_shuts_socket_down() {
     let name = name("shut");
     let door = Door::of(&name);
     std::thread::scope(|scope| {
@@ -500,17 +501,17 @@ fn a_send_ends_when_the_other_end_is_shut() {
         });
         let mut stream = door.0.accept().unwrap().0;
         stream.write_all(WELCOME).unwrap();
-        // It has begun, and nobody reads the rest.
+        // The client has begun to send, and the server doesn't read the rest.
         stream.read_exact(&mut [0]).unwrap();
         std::thread::sleep(Duration::from_millis(200));
-        assert!(!client.is_finished(), "the control: it waits for room");
+        assert!(!client.is_finished(), "the control: the send waits for room");
         stream.shutdown(std::net::Shutdown::Both).unwrap();
         let outcome = client.join().unwrap();
         assert!(matches!(outcome, Err(Error::Disconnected { .. })), "{outcome:?}");
     });
 }
 
-fn what_could_not_be_sent_was_not_lost() {
+fn flush_succeeds_after_failed_send() {
     let name = name("not-lost");
     let door = Door::of(&name);
     std::thread::scope(|scope| {
@@ -519,13 +520,13 @@ fn what_could_not_be_sent_was_not_lost() {
         let channel = client.join().unwrap();
         let sent = channel.send(b"to nobody");
         assert!(matches!(sent, Err(Error::Disconnected { .. })), "{sent:?}");
-        let came = with(fails("recvmsg", 0..1, Errno::PIPE), || channel.recv_timeout(SOON));
-        assert!(matches!(came, Err(Error::Disconnected { .. })), "{came:?}");
+        let received = with(fails("recvmsg", 0..1, Errno::PIPE), || channel.recv_timeout(SOON));
+        assert!(matches!(received, Err(Error::Disconnected { .. })), "{received:?}");
         channel.flush(SOON).unwrap();
     });
 }
 
-fn a_message_can_have_nothing_but_what_is_there_to_read() {
+fn read_only_memory_can_be_the_only_object() {
     let name = name("to-read");
     let mut listener = Listener::bind(&name).unwrap();
     let section = SharedMemory::new(100).unwrap();
@@ -534,13 +535,13 @@ fn a_message_can_have_nothing_but_what_is_there_to_read() {
         let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
         let client = client.join().unwrap();
         client.send(Message::new(b"").with("section", section.read_only())).unwrap();
-        let came: SharedMemory = channel.recv_timeout(SOON).unwrap().take("section").unwrap();
-        assert!(matches!(came.view_mut(), Err(Error::AccessDenied { .. })));
-        assert!(came.view().is_ok());
+        let received: SharedMemory = channel.recv_timeout(SOON).unwrap().take("section").unwrap();
+        assert!(matches!(received.view_mut(), Err(Error::AccessDenied { .. })));
+        assert!(received.view().is_ok());
     });
 }
 
-fn who_waits_for_others_to_receive_reads_what_they_send() {
+fn send_at_limit_in_flight_receives_meanwhile() {
     let name = name("others");
     let door = Door::of(&name);
     std::thread::scope(|scope| {
@@ -549,7 +550,7 @@ fn who_waits_for_others_to_receive_reads_what_they_send() {
         stream.write_all(&[WELCOME, &frame(b"theirs")].concat()).unwrap();
         let channel = client.join().unwrap();
         let event = Event::manual_reset().unwrap();
-        // As many descriptors are under way as this user may have; the other end may wait for the same.
+        // The user has reached the limit of descriptors in flight; the peer may wait for the same limit.
         let crowded = fails("sendmsg", 0..2, Errno::TOOMANYREFS);
         let reads = Turn::comes_after("recvmsg", 0, || {});
         let send = || channel.send(Message::new(b"ours").with("event", &event));
@@ -560,29 +561,29 @@ fn who_waits_for_others_to_receive_reads_what_they_send() {
     });
 }
 
-fn a_traced_thread_that_can_not_go_on_is_an_error() {
-    let audit = || Audit::new(in_role_of_std("ends", &[])).run(SOON);
-    // It was seized, and was asked twice while it stood still.
+fn audit_fails_if_thread_cannot_be_continued() {
+    let audit = || Audit::new(in_role_of_std("exits", &[])).run(SOON);
+    // The earlier calls have seized the thread and queried it twice while it was stopped.
     let failed = with(fails("ptrace", 3..4, Errno::IO), audit);
     assert_eq!(code(&failed), Some(Errno::IO));
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn a_command_that_its_tracer_does_not_reach_says_so() {
-    // It doesn't become its program, and std hears from it why.
+fn audit_reports_lost_connection_to_command() {
+    // The command doesn't become its program; std reports why.
     for call in ["recvmsg", "sendto"] {
-        let audit = || Audit::new(in_role_of_std("ends", &[])).run(SOON);
+        let audit = || Audit::new(in_role_of_std("exits", &[])).run(SOON);
         let error = with(fails(call, 0..1, Errno::PIPE), audit).unwrap_err();
         assert!(matches!(error, Error::System { call: "execve", .. }), "{error:?}");
-        // It may be before it has said its id, or after.
+        // The failure may be before or after the command has sent its id.
         let code = error.raw_os_error().map(Errno::from_raw_os_error);
         assert!(matches!(code, Some(Errno::CANCELED | Errno::PIPE | Errno::CONNRESET)), "{error:?}");
     }
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn a_command_that_may_not_be_traced_says_what_may_forbid_it() {
-    let audit = || Audit::new(in_role_of_std("ends", &[])).run(SOON);
+fn refused_trace_names_ptrace_scope() {
+    let audit = || Audit::new(in_role_of_std("exits", &[])).run(SOON);
     let refused = with(fails("ptrace", 0..1, Errno::PERM), audit);
     assert_eq!(code(&refused), Some(Errno::PERM));
     let text = refused.unwrap_err().to_string();
@@ -591,14 +592,14 @@ fn a_command_that_may_not_be_traced_says_what_may_forbid_it() {
     assert!(!other.contains("ptrace_scope"), "{other}");
 }
 
-fn a_pipe_of_an_audited_command_is_refused_whichever_it_is() {
+fn audit_rejects_each_piped_stream() {
     let piped: [fn(&mut std::process::Command) -> &mut std::process::Command; 3] = [
         |command| command.stdin(std::process::Stdio::piped()),
         |command| command.stdout(std::process::Stdio::piped()),
         |command| command.stderr(std::process::Stdio::piped()),
     ];
     for piped in piped {
-        let mut command = in_role_of_std("ends", &[]);
+        let mut command = in_role_of_std("exits", &[]);
         piped(&mut command);
         let error = Audit::new(command).run(SOON).unwrap_err().to_string();
         assert!(error.contains("has a pipe to this process"), "{error}");

@@ -1,5 +1,4 @@
-//! What only Linux can show: programs in other languages on the other side, descriptors that somebody has left open,
-//! service managers, and what can be done wrong with descriptors beside bytes.
+//! Tests of features that only Linux has.
 
 mod activation;
 mod audit;

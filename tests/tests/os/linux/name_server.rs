@@ -1,4 +1,4 @@
-//! Who is asked for a name's object and doesn't answer as the library would: silent, busy, gone, or one descriptor too much.
+//! Tests of processes that serve a name's object and don't answer as the library would: silent, busy or exited.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,18 +12,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub(super) const SUITE: Suite = Suite {
     name: "name_server",
     tests: tests![
-        who_never_answers_is_waited_for_until_the_deadline,
-        who_can_not_answer_now_is_asked_again,
-        who_goes_before_it_has_answered_is_nobody,
-        who_has_no_room_for_the_answer_says_so,
+        open_times_out_if_server_never_answers,
+        open_retries_while_server_is_busy,
+        open_fails_if_server_exits_before_answer,
+        open_reports_fd_limit,
     ],
     roles: tests![serves],
 };
 
-/// What who serves a name says when the object can't go along now.
+/// The answer of a server that can't send the object at this moment.
 const NOT_NOW: [u8; 1] = [2];
 
-/// A name that this test serves in the library's stead.
+/// A name that the test serves instead of the library.
 struct Served {
     name: String,
     path: PathBuf,
@@ -33,14 +33,14 @@ struct Served {
 impl Served {
     fn new(test: &str) -> Self {
         let name = format!("asked.{test}.{}", std::process::id());
-        // The folder is made with the first name.
+        // The first name creates the folder.
         drop(Event::create_named(&name, ResetMode::Auto).unwrap());
         let path = door::folder().join(format!("o.{name}"));
         let listener = UnixListener::bind(&path).unwrap();
         Self { name, path, listener }
     }
 
-    /// The next who asks, within two seconds.
+    /// Returns the next connection, if one arrives within two seconds.
     fn next(&self) -> Option<UnixStream> {
         let two_seconds = Timespec { tv_sec: 2, tv_nsec: 0 };
         let mut polled = [PollFd::new(&self.listener, PollFlags::IN)];
@@ -54,12 +54,12 @@ impl Drop for Served {
     }
 }
 
-fn is_nobody(outcome: &Result<Event, Error>) {
+fn assert_not_found(outcome: &Result<Event, Error>) {
     assert!(matches!(outcome, Err(Error::ObjectNotFound { .. })), "{outcome:?}");
 }
 
-/// One who says nothing, and one who says each time that it can't.
-fn who_never_answers_is_waited_for_until_the_deadline() {
+/// One server never answers, and another one always answers that it can't send the object now.
+fn open_times_out_if_server_never_answers() {
     let (silent, busy) = (Served::new("silent"), Served::new("busy"));
     let before = table::count();
     let started = Instant::now();
@@ -68,9 +68,9 @@ fn who_never_answers_is_waited_for_until_the_deadline() {
         let threads = [&silent, &busy].map(|served| scope.spawn(move || asked(served)));
         let kept = silent.next();
         while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            assert!(started.elapsed() < Duration::from_secs(60), "nobody has a deadline");
+            assert!(started.elapsed() < Duration::from_secs(60), "the opens don't time out");
             if let Some(mut asks) = busy.next() {
-                // It may have gone in this moment.
+                // The client may have timed out at this moment.
                 let _ = asks.write_all(&NOT_NOW);
             }
         }
@@ -84,33 +84,33 @@ fn who_never_answers_is_waited_for_until_the_deadline() {
     assert_eq!(table::count(), before);
 }
 
-fn who_can_not_answer_now_is_asked_again() {
+fn open_retries_while_server_is_busy() {
     let served = Served::new("later");
     let before = table::count();
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| Event::open_named(&served.name));
         for _ in 0..3 {
-            served.next().expect("it asks again").write_all(&NOT_NOW).unwrap();
+            served.next().expect("the client connects again").write_all(&NOT_NOW).unwrap();
         }
-        // The end without an answer: it has gone just now.
-        drop(served.next().expect("it asks again"));
-        is_nobody(&thread.join().unwrap());
+        // The connection ends without an answer, as if the server had just exited.
+        drop(served.next().expect("the client connects again"));
+        assert_not_found(&thread.join().unwrap());
     });
     assert_eq!(table::count(), before);
 }
 
-fn who_goes_before_it_has_answered_is_nobody() {
+fn open_fails_if_server_exits_before_answer() {
     let served = Served::new("gone");
     let name = served.name.clone();
     let before = table::count();
     let thread = std::thread::spawn(move || Event::open_named(&name));
     let mut polled = [PollFd::new(&served.listener, PollFlags::IN)];
     let ten_seconds = Timespec { tv_sec: 10, tv_nsec: 0 };
-    assert_eq!(poll(&mut polled, Some(&ten_seconds)).unwrap(), 1, "it asks");
-    // Nobody has let it in, so the system breaks the connection off.
+    assert_eq!(poll(&mut polled, Some(&ten_seconds)).unwrap(), 1, "the client connects");
+    // The connection was never accepted, so the kernel resets it.
     drop(served);
-    is_nobody(&thread.join().unwrap());
-    // The listener is gone too.
+    assert_not_found(&thread.join().unwrap());
+    // The listening socket is closed as well.
     assert_eq!(table::count(), before - 1);
 }
 
@@ -120,7 +120,7 @@ fn serves(arguments: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn who_has_no_room_for_the_answer_says_so() {
+fn open_reports_fd_limit() {
     let name = format!("asked.room.{}", std::process::id());
     let mut command = Command::new(this_program());
     command.args(role("serves", &[&name])).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);

@@ -1,4 +1,4 @@
-//! Names as files in a folder of the user's alone, which a killed process leaves behind.
+//! Tests of names, which are files in a folder of the user, and which a killed process leaves behind.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -12,28 +12,36 @@ use handover::{
 use handover_tests::{Suite, door, left_out, role, table, tests, this_program, until};
 
 use super::calls;
-use super::unprivileged::{Everybodys, NOBODY};
+use super::unprivileged::{NOBODY, PublicCopy};
 
 const SOON: Duration = Duration::from_secs(10);
 
 pub(super) const SUITE: Suite = Suite {
     name: "names",
     tests: tests![
-        what_a_killed_process_leaves_blocks_no_name,
-        a_name_goes_with_the_object_that_was_created,
-        the_folder_is_this_users_alone,
-        a_folder_that_others_can_enter_is_refused,
-        another_users_folders_are_not_used,
-        another_user_is_its_own_user,
-        a_file_that_squats_on_a_name_is_no_object,
-        a_name_that_is_too_long_says_by_how_much,
-        a_hundred_open_it_at_once,
-        of_many_that_create_one_name_at_once_one_does,
-        who_claims_after_a_drop_does_not_come_after_a_crash,
-        a_name_that_is_claimed_is_refused_at_once,
-        what_serves_a_name_takes_no_signal_of_the_program,
+        files_of_killed_process_do_not_block_names,
+        name_is_removed_with_creators_handle,
+        folder_is_accessible_to_its_user_only,
+        folder_accessible_to_others_is_rejected,
+        folders_of_other_users_are_not_used,
+        process_of_another_user_can_connect_to_itself,
+        file_under_a_name_is_not_a_listener,
+        too_long_name_reports_excess,
+        hundred_processes_can_open_concurrently,
+        one_of_many_concurrent_creators_succeeds,
+        acquire_after_drop_reports_no_crash,
+        name_of_instance_is_in_use_at_once,
+        name_server_thread_blocks_signals,
     ],
-    roles: tests![has_names, listens_and_stays, opens, creates, claims, waits_for_a_signal, talks_to_itself],
+    roles: tests![
+        has_names,
+        listens_and_stays,
+        opens,
+        creates,
+        acquires,
+        waits_for_a_signal,
+        connects_to_itself
+    ],
 };
 
 fn name(test: &str) -> String {
@@ -52,7 +60,7 @@ fn line(child: &mut Child) -> String {
     line.trim_end().to_owned()
 }
 
-/// An object, a listener and an instance of this name, until it is killed.
+/// Holds an object, a listener and an instance of this name until it is killed.
 fn has_names(arguments: &[String]) {
     let _event = Event::create_named(&arguments[0], ResetMode::Manual).unwrap();
     let _listener = Listener::bind(&arguments[0]).unwrap();
@@ -61,10 +69,10 @@ fn has_names(arguments: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn what_a_killed_process_leaves_blocks_no_name() {
+fn files_of_killed_process_do_not_block_names() {
     let name = name("killed");
     let only = format!("{name}.only");
-    // A process that serves a name once keeps nothing of it.
+    // Serving the first name creates state that stays open.
     drop(Event::create_named(&name, ResetMode::Auto).unwrap());
     let before = table::count();
     for _ in 0..3 {
@@ -96,12 +104,12 @@ fn what_a_killed_process_leaves_blocks_no_name() {
     }
 }
 
-fn a_name_goes_with_the_object_that_was_created() {
+fn name_is_removed_with_creators_handle() {
     let name = name("goes");
     let first = Event::create_named(&name, ResetMode::Manual).unwrap();
     let second = Event::open_named(&name).unwrap();
     drop(first);
-    // Who has it open keeps it, and nobody finds it any more.
+    // An open handle keeps the object, but the name no longer finds it.
     assert!(matches!(Event::open_named(&name), Err(Error::ObjectNotFound { .. })));
     second.set().unwrap();
     let other = Event::create_named(&name, ResetMode::Manual).unwrap();
@@ -111,7 +119,7 @@ fn a_name_goes_with_the_object_that_was_created() {
     assert!(other.try_wait().unwrap());
 }
 
-/// A runtime directory of this test's own, gone with it.
+/// A test's own runtime directory, removed on drop.
 struct Runtime(PathBuf);
 
 impl Runtime {
@@ -121,7 +129,7 @@ impl Runtime {
         Self(path)
     }
 
-    /// A child for which it is the runtime directory.
+    /// Starts a child with this runtime directory.
     fn listener(&self, name: &str) -> Child {
         in_role("listens_and_stays", &[name]).env("XDG_RUNTIME_DIR", &self.0).spawn().unwrap()
     }
@@ -133,8 +141,8 @@ impl Drop for Runtime {
     }
 }
 
-/// At a listener of its own.
-fn talks_to_itself(_: &[String]) {
+/// Connects to its own listener.
+fn connects_to_itself(_: &[String]) {
     let mut listener = Listener::bind("itself").unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| Channel::connect_timeout("itself", SOON).unwrap().send(b"here").unwrap());
@@ -143,14 +151,14 @@ fn talks_to_itself(_: &[String]) {
     });
 }
 
-fn another_user_is_its_own_user() {
-    let (everybodys, runtime) = (Everybodys::new("own-user"), Runtime::new("own-user"));
+fn process_of_another_user_can_connect_to_itself() {
+    let (public_copy, runtime) = (PublicCopy::new("own-user"), Runtime::new("own-user"));
     if std::os::unix::fs::chown(&runtime.0, Some(NOBODY), Some(NOBODY)).is_err() {
         left_out("only root can start a program as another user");
         return;
     }
-    let mut command = Command::new(everybodys.program());
-    command.args(role("talks_to_itself", &[])).current_dir(everybodys.folder()).uid(NOBODY).gid(NOBODY);
+    let mut command = Command::new(public_copy.program());
+    command.args(role("connects_to_itself", &[])).current_dir(public_copy.folder()).uid(NOBODY).gid(NOBODY);
     assert!(command.env("XDG_RUNTIME_DIR", &runtime.0).stdin(Stdio::null()).status().unwrap().success());
 }
 
@@ -169,7 +177,7 @@ fn mode(path: &Path) -> u32 {
     path.symlink_metadata().unwrap().mode() & 0o777
 }
 
-fn the_folder_is_this_users_alone() {
+fn folder_is_accessible_to_its_user_only() {
     let runtime = Runtime::new("folder");
     let name = name("folder");
     let mut listener = runtime.listener(&name);
@@ -182,15 +190,15 @@ fn the_folder_is_this_users_alone() {
     for file in files.iter().filter(|file| file.metadata().unwrap().is_file()) {
         assert_eq!(mode(file), 0o600, "{}", file.display());
     }
-    // It is found there, and nowhere else.
+    // Processes with another runtime directory don't find the listener.
     let missing = Channel::connect_timeout(&name, SOON);
     assert!(matches!(missing, Err(Error::NoListener { .. })), "{missing:?}");
 }
 
-fn a_folder_that_others_can_enter_is_refused() {
+fn folder_accessible_to_others_is_rejected() {
     let runtime = Runtime::new("open");
     let folder = runtime.0.join("handover");
-    for (what, shown) in [("too open", "alone"), ("a link", "alone"), ("a file", "alone")] {
+    for what in ["too open", "a link", "a file"] {
         match what {
             "too open" => {
                 std::fs::create_dir(&folder).unwrap();
@@ -205,25 +213,25 @@ fn a_folder_that_others_can_enter_is_refused() {
         }
         let mut refused = runtime.listener("refused");
         let said = line(&mut refused);
-        assert_eq!(said.matches(shown).count(), 2, "{what}: {said}");
+        assert_eq!(said.matches("only this user").count(), 2, "{what}: {said}");
         let _ = std::fs::remove_dir_all(&folder);
         let _ = std::fs::remove_file(&folder);
     }
 }
 
-fn another_users_folders_are_not_used() {
+fn folders_of_other_users_are_not_used() {
     if handover::User::current().unwrap().uid() != 0 {
         left_out("only root can give a folder to another user");
         return;
     }
-    // What stands in a folder of this user's.
+    // The other user's folder is inside a runtime directory of this user.
     let runtime = Runtime::new("another");
     let folder = runtime.0.join("handover");
     std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
     std::os::unix::fs::chown(&folder, Some(NOBODY), None).unwrap();
     let said = line(&mut runtime.listener("refused"));
-    assert_eq!(said.matches("alone").count(), 2, "{said}");
-    // That folder itself: there is another.
+    assert_eq!(said.matches("only this user").count(), 2, "{said}");
+    // The runtime directory itself is the other user's, so another place is used.
     std::fs::remove_dir(&folder).unwrap();
     std::os::unix::fs::chown(&runtime.0, Some(NOBODY), None).unwrap();
     let mut listener = runtime.listener(&name("another"));
@@ -231,9 +239,9 @@ fn another_users_folders_are_not_used() {
     assert!(!folder.exists());
 }
 
-fn a_file_that_squats_on_a_name_is_no_object() {
+fn file_under_a_name_is_not_a_listener() {
     let name = name("squats");
-    // The folder is made with the first name.
+    // The first name creates the folder.
     drop(Listener::bind(&name).unwrap());
     std::fs::write(door::path(&name), "no socket").unwrap();
     let error = Channel::connect_timeout(&name, SOON).unwrap_err();
@@ -242,7 +250,7 @@ fn a_file_that_squats_on_a_name_is_no_object() {
     assert!(!door::path(&name).exists());
 }
 
-fn a_name_that_is_too_long_says_by_how_much() {
+fn too_long_name_reports_excess() {
     let long = "n".repeat(108);
     for error in [
         Event::create_named(&long, ResetMode::Auto).map(drop).unwrap_err(),
@@ -263,7 +271,7 @@ fn opens(arguments: &[String]) {
     }
 }
 
-fn a_hundred_open_it_at_once() {
+fn hundred_processes_can_open_concurrently() {
     let name = name("hundred");
     let event = Event::create_named(&name, ResetMode::Manual).unwrap();
     let before = table::count();
@@ -273,17 +281,17 @@ fn a_hundred_open_it_at_once() {
         assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().success());
     }
     assert!(event.try_wait().unwrap());
-    until("nothing is kept for those who asked", || table::count() == before);
+    until("no handle is kept for the clients", || table::count() == before);
 }
 
-/// Creates or opens the name in many rounds, and says how often it created.
+/// Creates the object of each round's name, and prints how many it has created.
 fn creates(arguments: &[String]) {
     let mut created = 0;
     for round in 0..100 {
         match Event::create_named(&format!("{}.{round}", arguments[0]), ResetMode::Manual) {
             Ok(event) => {
                 created += 1;
-                // Until the end, so that nobody else does.
+                // Keeps the event open, so that no other process can create the name.
                 std::mem::forget(event);
             }
             Err(Error::NameInUse { .. }) => {}
@@ -294,7 +302,7 @@ fn creates(arguments: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn of_many_that_create_one_name_at_once_one_does() {
+fn one_of_many_concurrent_creators_succeeds() {
     let name = name("race");
     let mut racers: Vec<Child> = (0..4).map(|_| in_role("creates", &[&name]).spawn().unwrap()).collect();
     let created: Vec<u32> = racers.iter_mut().map(|racer| line(racer).parse().unwrap()).collect();
@@ -303,14 +311,14 @@ fn of_many_that_create_one_name_at_once_one_does() {
         racer.kill().unwrap();
         racer.wait_timeout(SOON).unwrap();
     }
-    // What they left is taken away with the names.
+    // Creating the names again removes the files of the killed processes.
     for round in 0..100 {
         drop(Event::create_named(&format!("{name}.{round}"), ResetMode::Manual).unwrap());
     }
 }
 
-/// Claims the name and drops it again for a second, and says how often.
-fn claims_again_and_again(name: &str) -> u32 {
+/// Acquires and drops the name for a second, and returns how often it has succeeded.
+fn acquires_repeatedly(name: &str) -> u32 {
     let (started, mut times) = (Instant::now(), 0);
     while started.elapsed() < Duration::from_secs(1) {
         match SingleInstance::acquire(name) {
@@ -325,27 +333,30 @@ fn claims_again_and_again(name: &str) -> u32 {
     times
 }
 
-fn claims(arguments: &[String]) {
-    claims_again_and_again(&arguments[0]);
+fn acquires(arguments: &[String]) {
+    acquires_repeatedly(&arguments[0]);
 }
 
-fn who_claims_after_a_drop_does_not_come_after_a_crash() {
+fn acquire_after_drop_reports_no_crash() {
     let name = name("in-turn");
     drop(SingleInstance::acquire(&name).unwrap());
     let before = table::count();
-    let mut other = in_role("claims", &[&name]).stdout(Stdio::null()).spawn().unwrap();
+    let mut other = in_role("acquires", &[&name]).stdout(Stdio::null()).spawn().unwrap();
     let times: Vec<u32> = std::thread::scope(|scope| {
-        let threads = [(); 2].map(|()| scope.spawn(|| claims_again_and_again(&name)));
+        let threads = [(); 2].map(|()| scope.spawn(|| acquires_repeatedly(&name)));
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert!(times.iter().all(|times| *times > 0), "the control: each has it now and then: {times:?}");
+    assert!(
+        times.iter().all(|times| *times > 0),
+        "the control: each thread acquires it sometimes: {times:?}"
+    );
     assert!(other.wait_timeout(SOON).unwrap().success());
     drop(other);
     assert!(!SingleInstance::acquire(&name).unwrap().previous_owner_crashed());
     assert_eq!(table::count(), before);
 }
 
-fn a_name_that_is_claimed_is_refused_at_once() {
+fn name_of_instance_is_in_use_at_once() {
     let name = name("claimed");
     let only = SingleInstance::acquire(&name).unwrap();
     let before = table::count();
@@ -360,20 +371,20 @@ fn a_name_that_is_claimed_is_refused_at_once() {
 }
 
 fn waits_for_a_signal(arguments: &[String]) {
-    calls::let_term_in();
+    calls::reset_term();
     let event = Event::create_named(&arguments[0], ResetMode::Manual).unwrap();
-    // The thread that serves it was begun when the signal was still let in, and runs: it answers.
+    // The thread that serves the name was started while the signal was unblocked, and it runs: it has answered.
     drop(Event::open_named(&arguments[0]).unwrap());
     calls::block_term();
     let this = rustix::process::getpid();
     rustix::process::kill_process(this, rustix::process::Signal::TERM).unwrap();
-    assert!(calls::term_comes());
+    assert!(calls::term_arrives());
     Event::open_named(&arguments[0]).unwrap().set().unwrap();
     assert!(event.try_wait().unwrap());
     println!("lives");
 }
 
-fn what_serves_a_name_takes_no_signal_of_the_program() {
+fn name_server_thread_blocks_signals() {
     let before = table::count();
     let mut child = in_role("waits_for_a_signal", &[&name("signal")]).spawn().unwrap();
     assert_eq!(line(&mut child), "lives");

@@ -1,4 +1,4 @@
-//! Programs on the other side that share no code with us: Python with its standard library, and C.
+//! Tests with peers that share no code with the library: Python with its standard library, and C.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,29 +13,29 @@ const SOON: Duration = Duration::from_secs(15);
 pub(super) const SUITE: Suite = Suite {
     name: "peers",
     tests: tests![
-        a_python_child_waits_for_an_event_that_it_is_sent,
-        a_python_child_sends_an_event_that_it_has_made,
-        memory_that_python_has_sealed_is_a_section,
-        a_python_client_comes_in_at_a_listener,
-        a_c_child_waits_for_the_descriptor_whose_number_it_is_told,
+        python_child_waits_for_received_event,
+        python_child_sends_its_event,
+        memory_sealed_by_python_is_shared_memory,
+        python_client_connects_to_listener,
+        c_child_waits_for_descriptor_from_argument,
     ],
     roles: &[],
 };
 
-/// Whether there is a Python that knows events.
+/// Returns whether there is a Python with `os.eventfd`.
 fn has_python() -> bool {
     let program = "import sys; sys.exit(sys.version_info < (3, 10))";
     let status = std::process::Command::new("python3").args(["-c", program]).status();
     let has = status.is_ok_and(|status| status.success());
     if !has {
-        left_out("there is no python3, or one that is older than 3.10");
+        left_out("python3 is missing, or older than 3.10");
     }
     has
 }
 
 fn python<'a>(name: &str) -> Command<'a> {
     let mut command = Command::new("python3");
-    // Nothing is left beside the scripts.
+    // -B: Python writes no bytecode beside the scripts.
     command.arg("-B").arg(script(name)).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -46,12 +46,12 @@ fn with_channel(name: &str) -> (Child, Channel) {
     (child, channel)
 }
 
-fn ends_well(mut child: Child, channel: Channel) {
+fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn a_python_child_waits_for_an_event_that_it_is_sent() {
+fn python_child_waits_for_received_event() {
     if !has_python() {
         return;
     }
@@ -63,14 +63,14 @@ fn a_python_child_waits_for_an_event_that_it_is_sent() {
     assert_eq!(table::values_of(&event, child.id()).len(), 1);
     event.set().unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"set");
-    // It took what we had set, and has set it once more.
+    // Python took the event that this process had set, and set it once more.
     assert!(event.try_wait().unwrap());
     assert!(!event.try_wait().unwrap());
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     assert_eq!(table::count(), before);
 }
 
-fn a_python_child_sends_an_event_that_it_has_made() {
+fn python_child_sends_its_event() {
     if !has_python() {
         return;
     }
@@ -82,7 +82,7 @@ fn a_python_child_sends_an_event_that_it_has_made() {
     assert!(matches!(message.take::<Semaphore>("theirs"), Err(Error::WrongKind { .. })));
     let event: Event = message.take("theirs").unwrap();
     let places: Semaphore = message.take("three places").unwrap();
-    // Python would stand still at a read of what isn't set. We don't.
+    // A read in Python would block on an event that isn't set. Ours doesn't block.
     let started = Instant::now();
     assert!(!event.try_wait().unwrap());
     assert!(matches!(event.wait_timeout(Duration::from_millis(50)), Err(Error::TimedOut { .. })));
@@ -91,15 +91,15 @@ fn a_python_child_sends_an_event_that_it_has_made() {
     assert_eq!(took, [true, true, true, false]);
     event.set().unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"set five times");
-    // For an event, once is as much as five times.
+    // An event that was set five times is taken once.
     event.wait_timeout(SOON).unwrap();
     assert!(!event.try_wait().unwrap());
     drop((message, event, places));
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     assert_eq!(table::count(), before);
 }
 
-fn memory_that_python_has_sealed_is_a_section() {
+fn memory_sealed_by_python_is_shared_memory() {
     if !has_python() {
         return;
     }
@@ -119,11 +119,11 @@ fn memory_that_python_has_sealed_is_a_section() {
     view.write_at(0, b"from Rust").unwrap();
     channel.send(b"seen").unwrap();
     drop((message, section, view));
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
     assert_eq!(table::count(), before);
 }
 
-fn a_python_client_comes_in_at_a_listener() {
+fn python_client_connects_to_listener() {
     if !has_python() {
         return;
     }
@@ -148,10 +148,10 @@ fn a_python_client_comes_in_at_a_listener() {
     assert_eq!(table::count(), before);
     assert!(Path::new(&door::path(&name)).exists());
     drop(listener);
-    assert!(!door::path(&name).exists(), "the name's file goes with the listener");
+    assert!(!door::path(&name).exists(), "the name's file is removed with the listener");
 }
 
-fn a_c_child_waits_for_the_descriptor_whose_number_it_is_told() {
+fn c_child_waits_for_descriptor_from_argument() {
     if !is_foreign_there("inheritance_child") {
         return;
     }
@@ -160,11 +160,11 @@ fn a_c_child_waits_for_the_descriptor_whose_number_it_is_told() {
     let mut command = Command::new(foreign("inheritance_child"));
     command.inherit("event", &event).inherit("decoy", &decoy).arg_handle("{event}");
     let mut child = command.kill_on_drop(true).spawn().unwrap();
-    let told: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
-    assert_eq!(table::values_of(&event, child.id()), told[..1]);
+    let values: Vec<_> = child.inherited_handles().map(|(_, value)| value.get()).collect();
+    assert_eq!(table::values_of(&event, child.id()), values[..1]);
     decoy.set().unwrap();
     let early = child.wait_timeout(Duration::from_millis(300));
-    assert!(matches!(early, Err(Error::TimedOut { .. })), "the decoy woke it: {early:?}");
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "the decoy woke the child: {early:?}");
     event.set().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
     drop((child, command));

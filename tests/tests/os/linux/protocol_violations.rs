@@ -1,4 +1,5 @@
-//! A weaker end that breaks the rules of what may come beside the bytes. Each ends the channel, and leaves no descriptor.
+//! Tests of a weaker endpoint that breaks the rules for descriptors. Each violation closes the channel and leaves no
+//! descriptors.
 
 use std::time::Duration;
 
@@ -10,32 +11,32 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "protocol_violations",
     tests: tests![
-        descriptors_that_no_frame_announces_end_the_channel,
-        fewer_or_more_than_announced_end_the_channel,
-        descriptors_in_the_middle_of_a_frame_end_the_channel,
-        a_flood_of_descriptors_ends_the_channel,
-        descriptors_before_a_stall_stay_no_longer_than_the_channel,
-        what_was_good_before_arrives,
-        a_stranger_with_descriptors_in_the_door_leaves_nothing,
-        a_listener_whose_answer_is_none_is_refused,
+        unannounced_descriptors_close_the_channel,
+        wrong_number_of_descriptors_closes_the_channel,
+        descriptors_inside_a_frame_close_the_channel,
+        flood_of_descriptors_closes_the_channel,
+        descriptors_of_stalled_message_are_closed_with_channel,
+        messages_before_violation_arrive,
+        descriptors_sent_while_connecting_are_closed,
+        connect_rejects_invalid_answers,
     ],
-    roles: tests![hostile, knocks_with_descriptors],
+    roles: tests![hostile, connects_with_descriptors],
 };
 
-/// A frame with objects of these names.
+/// Returns a frame with objects of these names.
 fn frame(number: u64, names: &[&str], bytes: &[u8]) -> Vec<u8> {
     let objects: Vec<(u32, &[u8])> = names.iter().map(|name| (0, name.as_bytes())).collect();
     handover_tests::frame::frame(number, &objects, bytes)
 }
 
 fn hostile(arguments: &[String]) {
-    let end = weaker::End::inherited();
+    let end = weaker::Endpoint::inherited();
     let events: Vec<Event> = (0..3).map(|_| Event::manual_reset().unwrap()).collect();
     let own: Vec<u32> = events.iter().map(table::value).collect();
     let say = |bytes: &[u8], objects: &[u32]| {
-        assert!(end.write(bytes, objects, SOON), "it has closed");
-        // The other end reads it by itself: of two pieces that lie there together, only the kernel knows with which
-        // byte a descriptor came.
+        assert!(end.write(bytes, objects, SOON), "the peer has closed");
+        // The pause lets the peer read each piece by itself: once two pieces are queued together, only the kernel knows
+        // which byte a descriptor belongs to.
         std::thread::sleep(Duration::from_millis(200));
     };
     let (none, one) = (frame(0, &[], b"bytes"), frame(0, &["a"], b"bytes"));
@@ -70,7 +71,7 @@ fn hostile(arguments: &[String]) {
             say(&two[10..], &own[1..2]);
         }
         "flood" => {
-            // As much as there is room for, with bytes that are a frame's, but never its end.
+            // Fills the socket with parts of a frame that never ends.
             let large = frame(0, &[], &vec![7; 1 << 20]);
             let many: Vec<u32> = own.iter().copied().cycle().take(200).collect();
             for bytes in large.chunks(10) {
@@ -90,7 +91,7 @@ fn hostile(arguments: &[String]) {
     std::thread::sleep(Duration::from_secs(20));
 }
 
-/// What the hostile child's message leads to; afterwards this process has what it had before.
+/// Runs the hostile child with this case, and asserts that the handle count is as before.
 fn met(case: &str, meet: impl FnOnce(&Child, &Channel)) {
     let before = table::count();
     let mut command = Command::new(this_program());
@@ -118,7 +119,7 @@ fn refused(case: &str) {
         let handles = table::count();
         breaks_a_rule(channel.recv_timeout(SOON), child, case);
         assert_eq!(table::count(), handles, "{case}");
-        // It is the end, both ways, and it stays the end.
+        // The channel stays closed in both directions.
         breaks_a_rule(channel.recv_timeout(SOON), child, case);
         let event = Event::manual_reset().unwrap();
         breaks_a_rule(channel.send(Message::new(b"").with("event", &event)), child, case);
@@ -126,11 +127,11 @@ fn refused(case: &str) {
     });
 }
 
-fn descriptors_that_no_frame_announces_end_the_channel() {
+fn unannounced_descriptors_close_the_channel() {
     refused("unannounced");
     met("unannounced, later", |child, channel| {
         let handles = table::count();
-        // What came before may be good, or be told of only with what came after.
+        // The earlier message may arrive, or may be lost with the error.
         let first = channel.recv_timeout(SOON);
         if let Ok(message) = &first {
             assert_eq!(message.bytes(), b"bytes");
@@ -142,25 +143,25 @@ fn descriptors_that_no_frame_announces_end_the_channel() {
     });
 }
 
-fn fewer_or_more_than_announced_end_the_channel() {
+fn wrong_number_of_descriptors_closes_the_channel() {
     for case in ["fewer", "none", "more"] {
         refused(case);
     }
 }
 
-fn descriptors_in_the_middle_of_a_frame_end_the_channel() {
+fn descriptors_inside_a_frame_close_the_channel() {
     for case in ["with the second byte", "with the last byte", "with each byte", "in two parts"] {
         refused(case);
     }
 }
 
-fn a_flood_of_descriptors_ends_the_channel() {
+fn flood_of_descriptors_closes_the_channel() {
     met("flood", |child, channel| {
         let handles = table::count();
         breaks_a_rule(channel.recv_timeout(SOON), child, "flood");
         assert_eq!(table::count(), handles);
     });
-    // The same while this end sends, and reads only beside that.
+    // The same while this endpoint sends, and receives only beside sending.
     met("flood", |child, channel| {
         let handles = table::count();
         let most = std::cell::Cell::new(0);
@@ -175,15 +176,15 @@ fn a_flood_of_descriptors_ends_the_channel() {
     });
 }
 
-fn descriptors_before_a_stall_stay_no_longer_than_the_channel() {
-    // Counted when the channel is dropped.
+fn descriptors_of_stalled_message_are_closed_with_channel() {
+    // The handles are counted after the channel has been dropped.
     met("stall", |_, channel| {
         let late = channel.recv_timeout(Duration::from_millis(300));
         assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
     });
 }
 
-fn what_was_good_before_arrives() {
+fn messages_before_violation_arrive() {
     met("good, then bad", |child, channel| {
         let handles = table::count();
         std::thread::sleep(Duration::from_millis(300));
@@ -197,19 +198,19 @@ fn what_was_good_before_arrives() {
     });
 }
 
-fn knocks_with_descriptors(arguments: &[String]) {
-    let door = door::knock(&arguments[0]).unwrap();
+fn connects_with_descriptors(arguments: &[String]) {
+    let door = door::connect(&arguments[0]).unwrap();
     let events: Vec<Event> = (0..3).map(|_| Event::manual_reset().unwrap()).collect();
     let beside: Vec<_> = events.iter().map(|event| table::borrowed(table::value(event))).collect();
     let _ = weaker::send(&door, &frame(0, &[], b"before it is let in"), &beside);
     std::thread::sleep(Duration::from_secs(20));
 }
 
-fn a_stranger_with_descriptors_in_the_door_leaves_nothing() {
+fn descriptors_sent_while_connecting_are_closed() {
     let name = format!("hostile.{}", std::process::id());
     let mut listener = Listener::bind(&name).unwrap();
     let mut command = Command::new(this_program());
-    command.args(role("knocks_with_descriptors", &[&name])).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(role("connects_with_descriptors", &[&name])).stdin(Stdio::null()).kill_on_drop(true);
     let before = table::count();
     for is_let_in in [false, true] {
         let mut child = command.spawn().unwrap();
@@ -228,27 +229,27 @@ fn a_stranger_with_descriptors_in_the_door_leaves_nothing() {
     }
 }
 
-/// Somebody who squats on a listener's place, and what a client makes of what he says.
-fn a_listener_whose_answer_is_none_is_refused() {
+/// A squatter listens under the name, and a client checks its answers.
+fn connect_rejects_invalid_answers() {
     use std::io::Write;
     use std::os::unix::net::UnixListener;
     let name = format!("hostile.squatter.{}", std::process::id());
-    // The folder is there.
+    // The first name creates the folder.
     drop(Listener::bind(&name).unwrap());
     let squatter = UnixListener::bind(door::path(&name)).unwrap();
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     let time = Duration::from_millis(300);
     for (parts, closes, expected) in [
-        (&[&b"220 a mail server's greeting"[..]][..], false, "answer is none"),
-        (&[b"HO\x01\x01"], false, "answer is none"),
-        (&[b"HO\0\0"], false, "answer is none"),
-        (&[b"HO", b"\0\x02"], false, "answer is none"),
+        (&[&b"220 a mail server's greeting"[..]][..], false, "answer is malformed"),
+        (&[b"HO\x01\x01"], false, "answer is malformed"),
+        (&[b"HO\0\0"], false, "answer is malformed"),
+        (&[b"HO", b"\0\x02"], false, "answer is malformed"),
         (&[b"HO\0"], false, "timed out after"),
         (&[], false, "timed out after"),
         (&[], true, "refused the connection"),
         (&[b"HO\0"], true, "refused the connection"),
-        // The control: it is good in whatever parts it comes.
+        // The control: the right answer, in several parts.
         (&[b"H", b"O\0", b"\x01"], false, ""),
     ] {
         std::thread::scope(|scope| {
@@ -272,7 +273,7 @@ fn a_listener_whose_answer_is_none_is_refused() {
         });
         assert_eq!(table::count(), before, "{parts:?}");
     }
-    // A descriptor beside it is nobody's.
+    // A descriptor beside the answer is closed.
     std::thread::scope(|scope| {
         let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).map(drop));
         let (stream, _) = squatter.accept().unwrap();

@@ -1,4 +1,4 @@
-//! What a spawn leaves alone in this process, and what it needs of it.
+//! Tests of the effects of a spawn on this process, and of its requirements.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,27 +12,27 @@ use rustix::fs::{
 };
 
 use super::calls;
-use super::unprivileged::{Everybodys, NOBODY};
+use super::unprivileged::{NOBODY, PublicCopy};
 
 const SOON: Duration = Duration::from_secs(10);
 
 pub(super) const SUITE: Suite = Suite {
     name: "spawning",
     tests: tests![
-        a_record_lock_outlives_a_spawn_that_lists_the_file,
-        a_child_has_an_object_under_the_number_that_it_has_here,
-        a_process_that_ignores_its_children_is_told_so,
-        a_process_without_streams_can_spawn,
-        a_program_is_looked_for_where_the_child_would,
-        what_this_user_may_not_start_is_passed_over,
-        memory_of_huge_pages_is_no_section,
-        a_child_that_is_looked_at_is_waited_for,
-        a_copy_of_this_process_has_children_of_its_own,
+        spawn_keeps_record_lock_on_listed_file,
+        child_gets_descriptor_under_same_number,
+        spawn_fails_if_sigchld_is_ignored,
+        process_without_streams_can_spawn,
+        program_is_searched_in_default_path_without_path,
+        program_search_skips_forbidden_files,
+        huge_page_memory_is_not_shared_memory,
+        traced_child_is_waited_for,
+        forked_copy_can_spawn_children,
     ],
     roles: tests![
-        reads_to_the_end,
-        looks,
-        has_kept_children,
+        reads_to_end_of_file,
+        traces,
+        has_children_to_kill,
         locks,
         takes_the_file,
         ignores_its_children,
@@ -48,7 +48,7 @@ fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
     command
 }
 
-fn ends_well(command: &mut Command<'_>) {
+fn run_successfully(command: &mut Command<'_>) {
     let before = table::count();
     let mut child = command.spawn().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
@@ -56,16 +56,16 @@ fn ends_well(command: &mut Command<'_>) {
     assert_eq!(table::count(), before);
 }
 
-/// A path for a file, gone with the test.
-struct Gone(PathBuf);
+/// A path of a file that is removed on drop.
+struct TempPath(PathBuf);
 
-impl Gone {
+impl TempPath {
     fn new(what: &str) -> Self {
         Self(std::env::temp_dir().join(format!("handover-spawning-{what}-{}", std::process::id())))
     }
 }
 
-impl Drop for Gone {
+impl Drop for TempPath {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -80,7 +80,7 @@ fn locks(arguments: &[String]) {
     }
 }
 
-/// Whether another process can lock the file. Asked with std's builder, which doesn't know of the file.
+/// Returns whether another process can lock the file. It uses std's `Command`, which doesn't touch the file.
 fn another_can_lock(path: &Path) -> bool {
     let mut command = std::process::Command::new(this_program());
     let status = command.args(role("locks", &[path.to_str().unwrap()])).status().unwrap();
@@ -98,27 +98,27 @@ fn takes_the_file(_: &[String]) {
     assert_eq!(text, "text");
 }
 
-fn a_record_lock_outlives_a_spawn_that_lists_the_file() {
-    let path = Gone::new("lock");
+fn spawn_keeps_record_lock_on_listed_file() {
+    let path = TempPath::new("lock");
     std::fs::write(&path.0, "text").unwrap();
     let file = File::options().read(true).write(true).open(&path.0).unwrap();
     assert!(another_can_lock(&path.0), "the control");
     fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
     assert!(!another_can_lock(&path.0));
-    ends_well(in_role("takes_the_file", &[]).inherit("f", &file));
+    run_successfully(in_role("takes_the_file", &[]).inherit("f", &file));
     assert!(!another_can_lock(&path.0), "the spawn has taken the lock off");
-    // An error leaves it on too.
+    // A failed spawn keeps the lock, too.
     let missing = Command::new("/no/such/program").inherit("f", &file).spawn();
     assert!(matches!(missing, Err(Error::ProgramNotFound { .. })), "{missing:?}");
     let refused = Command::new(&path.0).inherit("f", &file).spawn();
     assert!(matches!(refused, Err(Error::System { .. })), "{refused:?}");
     assert!(!another_can_lock(&path.0), "the error has taken the lock off");
-    // The control: any descriptor of the file that is closed here takes it off.
+    // The control: closing any descriptor of the file in this process releases the lock.
     drop(file.try_clone().unwrap());
     assert!(another_can_lock(&path.0));
 }
 
-fn a_child_has_an_object_under_the_number_that_it_has_here() {
+fn child_gets_descriptor_under_same_number() {
     let (once, twice) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let before = table::count();
     let (program, arguments) = bare("never_ends");
@@ -129,7 +129,7 @@ fn a_child_has_an_object_under_the_number_that_it_has_here() {
     let given: Vec<u32> = child.inherited_handles().map(|(_, value)| value.get()).collect();
     assert_eq!(given[..2], [table::value(&once), table::value(&twice)]);
     assert!(!given[..2].contains(&given[2]), "{given:?}");
-    until("the child has it once", || table::values_of(&once, child.id()) == given[..1]);
+    until("the child has one descriptor", || table::values_of(&once, child.id()) == given[..1]);
     let mut both = given[1..].to_vec();
     both.sort_unstable();
     assert_eq!(table::values_of(&twice, child.id()), both);
@@ -152,8 +152,8 @@ fn ignores_its_children(_: &[String]) {
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn a_process_that_ignores_its_children_is_told_so() {
-    ends_well(&mut in_role("ignores_its_children", &[]));
+fn spawn_fails_if_sigchld_is_ignored() {
+    run_successfully(&mut in_role("ignores_its_children", &[]));
 }
 
 fn has_no_streams(arguments: &[String]) {
@@ -168,62 +168,62 @@ fn has_no_streams(arguments: &[String]) {
     assert!(child.wait_timeout(SOON).unwrap().success());
     drop(child);
     assert_eq!(table::count(), before);
-    // An input alone, and the program's output goes nowhere.
+    // The input is piped; the program has no standard output.
     let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-    // It may have found out already that it has no output, and gone.
+    // The program may already have failed for lack of an output and exited.
     let _ = child.stdin.take().unwrap().write_all(b"to nobody");
     assert!(child.wait_timeout(SOON).is_ok());
     drop(child);
     assert_eq!(table::count(), before);
-    // What can't be started, because nobody may.
+    // A file that can't be executed by any user.
     let file = File::create(&arguments[0]).unwrap();
     let with_file = table::count();
     let refused = Command::new(&arguments[0]).stdout(Stdio::from(file.try_clone().unwrap())).spawn();
     assert!(matches!(refused, Err(Error::System { .. })), "{refused:?}");
-    assert_eq!(file.metadata().unwrap().len(), 0, "why it failed was written into the file");
+    assert_eq!(file.metadata().unwrap().len(), 0, "an error message was written into the file");
     assert_eq!(table::count(), with_file);
     assert_eq!(table::children_of(std::process::id()), []);
 }
 
-fn a_process_without_streams_can_spawn() {
-    let path = Gone::new("streams");
-    ends_well(in_role("has_no_streams", &[path.0.to_str().unwrap()]).stdout(Stdio::null()));
+fn process_without_streams_can_spawn() {
+    let path = TempPath::new("streams");
+    run_successfully(in_role("has_no_streams", &[path.0.to_str().unwrap()]).stdout(Stdio::null()));
 }
 
-fn a_program_is_looked_for_where_the_child_would() {
+fn program_is_searched_in_default_path_without_path() {
     let (mut cleared, mut removed) = (Command::new("no-such-program"), Command::new("no-such-program"));
     for command in [cleared.env_clear(), removed.env_remove("PATH")] {
         match command.spawn() {
-            Err(Error::ProgramNotFound { searched: looked_at, .. }) => {
+            Err(Error::ProgramNotFound { searched, .. }) => {
                 let expected = ["/bin/no-such-program", "/usr/bin/no-such-program"];
-                assert_eq!(looked_at, expected.map(PathBuf::from));
+                assert_eq!(searched, expected.map(PathBuf::from));
             }
             other => panic!("{other:?}"),
         }
     }
 }
 
-/// There is a program in the first folder that this user may not start, and one in the second.
+/// The first folder of PATH contains a `true` that this user may not execute; the second one contains the real one.
 fn finds_true(arguments: &[String]) {
     let status = Command::new("true").env("PATH", &arguments[0]).status().unwrap();
     assert!(status.success());
 }
 
-fn what_this_user_may_not_start_is_passed_over() {
+fn program_search_skips_forbidden_files() {
     use std::os::unix::fs::PermissionsExt;
     if handover::User::current().unwrap().uid() != 0 {
         left_out("only root can start a child as another user");
         return;
     }
-    let everybodys = Everybodys::new("passed-over");
-    let forbidden = everybodys.folder().join("true");
+    let public_copy = PublicCopy::new("passed-over");
+    let forbidden = public_copy.folder().join("true");
     std::fs::write(&forbidden, "#!/bin/false\n").unwrap();
     std::fs::set_permissions(&forbidden, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let path = format!("{}:/usr/bin:/bin", everybodys.folder().display());
-    let mut command = Command::new(everybodys.program());
+    let path = format!("{}:/usr/bin:/bin", public_copy.folder().display());
+    let mut command = Command::new(public_copy.program());
     command.args(role("finds_true", &[&path])).stdin(Stdio::null()).uid(NOBODY).gid(NOBODY);
-    ends_well(&mut command);
-    // The control: this user may.
+    run_successfully(&mut command);
+    // The control: this user may execute it, and it fails.
     assert!(!Command::new("true").env("PATH", &path).status().unwrap().success());
 }
 
@@ -232,7 +232,7 @@ fn has_huge_pages(_: &[String]) {
     assert!(matches!(taken, Err(Error::WrongKind { .. })), "{taken:?}");
 }
 
-fn memory_of_huge_pages_is_no_section() {
+fn huge_page_memory_is_not_shared_memory() {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
     let memory = memfd_create("huge", flags).and_then(|memory| {
         ftruncate(&memory, 2 << 20)?;
@@ -240,40 +240,40 @@ fn memory_of_huge_pages_is_no_section() {
         Ok(memory)
     });
     match memory {
-        Ok(memory) => ends_well(in_role("has_huge_pages", &[]).inherit("memory", &memory)),
+        Ok(memory) => run_successfully(in_role("has_huge_pages", &[]).inherit("memory", &memory)),
         Err(error) => left_out(&format!("the kernel makes no memory of huge pages: {error}")),
     }
 }
 
-fn reads_to_the_end(_: &[String]) {
+fn reads_to_end_of_file(_: &[String]) {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// How late a debugger hears of the end.
+/// The delay with which the debugger reaps the child.
 const LATE: Duration = Duration::from_millis(500);
 
-fn looks(arguments: &[String]) {
+fn traces(arguments: &[String]) {
     let process = arguments[0].parse().unwrap();
-    if !calls::look_at(process) {
+    if !calls::attach_debugger(process) {
         print!("refused");
         return;
     }
     print!("looks");
     std::io::stdout().flush().unwrap();
-    calls::hear_late(process, LATE);
+    calls::reap_late(process, LATE);
 }
 
-fn a_child_that_is_looked_at_is_waited_for() {
+fn traced_child_is_waited_for() {
     let before = table::count();
-    let mut child = in_role("reads_to_the_end", &[]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut debugger = in_role("looks", &[&child.id().to_string()]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = in_role("reads_to_end_of_file", &[]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut debugger = in_role("traces", &[&child.id().to_string()]).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = [0; 5];
     debugger.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
     if &said != b"looks" {
         return left_out("this user may not look at another process as a debugger does");
     }
     drop(child.stdin.take());
-    // It has ended, and how isn't known yet.
+    // The child has exited, and its status isn't available yet.
     std::thread::sleep(LATE / 3);
     assert_eq!(child.try_wait().unwrap(), None);
     let early = child.wait_timeout(Duration::from_millis(20));
@@ -285,9 +285,9 @@ fn a_child_that_is_looked_at_is_waited_for() {
     assert_eq!(table::count(), before);
 }
 
-fn has_kept_children(_: &[String]) {
+fn has_children_to_kill(_: &[String]) {
     let has_one = || {
-        let mut command = in_role("reads_to_the_end", &[]);
+        let mut command = in_role("reads_to_end_of_file", &[]);
         let child = command.kill_with_parent(true).spawn();
         child.and_then(|mut child| child.wait_timeout(SOON)).is_ok_and(|status| status.success())
     };
@@ -297,9 +297,9 @@ fn has_kept_children(_: &[String]) {
         let copy = Process::current_identity().unwrap();
         copy != own && copy.id == std::process::id()
     };
-    assert!(calls::in_a_copy(SOON, || has_one() && is_another()), "as a copy");
+    assert!(calls::in_fork(SOON, || has_one() && is_another()), "as a copy");
 }
 
-fn a_copy_of_this_process_has_children_of_its_own() {
-    ends_well(&mut in_role("has_kept_children", &[]));
+fn forked_copy_can_spawn_children() {
+    run_successfully(&mut in_role("has_children_to_kill", &[]));
 }

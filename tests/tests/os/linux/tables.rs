@@ -1,4 +1,4 @@
-//! What descriptors look like from outside.
+//! Tests of handle tables that are specific to Linux.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,25 +8,25 @@ use handover::inspect::{HandleTable, shared_objects};
 use handover::{Command, Error, HandleValue, ObjectKind, OwnedHandle, Process, SharedMemory};
 use handover_tests::{Suite, begun, left_out, raw, role, tests, this_program, waits};
 
-use super::unprivileged::{Everybodys, NOBODY};
+use super::unprivileged::{NOBODY, PublicCopy};
 
 const SOON: Duration = Duration::from_secs(10);
 
 pub(super) const SUITE: Suite = Suite {
     name: "tables",
     tests: tests![
-        another_users_process_is_refused,
-        another_namespaces_ids_are_not_believed,
-        memory_is_a_section_if_it_is_sealed,
-        memory_that_was_opened_once_more_is_the_same_section,
-        what_a_descriptor_is_open_for_is_said_in_words,
-        what_has_no_name_has_none,
-        a_process_whose_first_thread_has_ended_has_its_table,
+        table_of_another_users_process_is_denied,
+        ids_of_another_pid_namespace_are_rejected,
+        memory_is_shared_memory_only_if_sealed,
+        reopened_memory_is_the_same_object,
+        rights_describe_open_flags,
+        unnamed_objects_have_no_name,
+        table_is_readable_after_first_thread_ended,
     ],
-    roles: tests![waits, looks_at, looks_at_itself, ends_its_first_thread],
+    roles: tests![waits, reads_tables, reads_own_table_in_namespace, ends_its_first_thread],
 };
 
-fn looks_at(arguments: &[String]) {
+fn reads_tables(arguments: &[String]) {
     let process = Process::open_for_query(arguments[0].parse().unwrap()).unwrap();
     let this = Process::open_for_query(std::process::id()).unwrap();
     for outcome in [HandleTable::of(&process).map(drop), shared_objects(&process, &this).map(drop)] {
@@ -39,11 +39,11 @@ fn looks_at(arguments: &[String]) {
     }
 }
 
-fn another_users_process_is_refused() {
-    let everybodys = Everybodys::new("tables");
+fn table_of_another_users_process_is_denied() {
+    let public_copy = PublicCopy::new("tables");
     let this = std::process::id().to_string();
-    let mut command = Command::new(everybodys.program());
-    command.args(role("looks_at", &[&this])).current_dir(everybodys.folder()).uid(NOBODY).gid(NOBODY);
+    let mut command = Command::new(public_copy.program());
+    command.args(role("reads_tables", &[&this])).current_dir(public_copy.folder()).uid(NOBODY).gid(NOBODY);
     match command.spawn() {
         Ok(mut child) => assert!(child.wait_timeout(SOON).unwrap().success()),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -53,8 +53,8 @@ fn another_users_process_is_refused() {
     }
 }
 
-/// In a namespace of ids of its own, in which it has another id than `/proc` says.
-fn looks_at_itself(_: &[String]) {
+/// Runs in a PID namespace of its own, in which it has a different id than in `/proc`.
+fn reads_own_table_in_namespace(_: &[String]) {
     assert_eq!(std::process::id(), 1);
     let event = raw::event();
     match HandleTable::of(&this()) {
@@ -69,18 +69,19 @@ fn looks_at_itself(_: &[String]) {
     println!("refused");
 }
 
-fn another_namespaces_ids_are_not_believed() {
+fn ids_of_another_pid_namespace_are_rejected() {
     let unshare = |arguments: &[&str]| {
         let mut command = std::process::Command::new("unshare");
         command.args(arguments).stdin(std::process::Stdio::null());
         command
     };
     if !unshare(&["--pid", "--fork", "true"]).status().is_ok_and(|status| status.success()) {
-        left_out("there is no unshare, or this user can't make a namespace");
+        left_out("unshare is missing, or this user can't create a namespace");
         return;
     }
     let mut command = unshare(&["--pid", "--fork"]);
-    let output = command.arg(this_program()).args(role("looks_at_itself", &[])).output().unwrap();
+    let output =
+        command.arg(this_program()).args(role("reads_own_table_in_namespace", &[])).output().unwrap();
     assert!(output.status.success() && output.stdout == b"refused\n", "{output:?}");
 }
 
@@ -88,7 +89,7 @@ fn this() -> Process {
     Process::open_for_query(std::process::id()).unwrap()
 }
 
-fn memory_is_a_section_if_it_is_sealed() {
+fn memory_is_shared_memory_only_if_sealed() {
     let (sealed, unsealed) = (raw::section(), raw::memory());
     let mut command = Command::new(this_program());
     let child =
@@ -101,7 +102,7 @@ fn memory_is_a_section_if_it_is_sealed() {
     assert_eq!(kinds, [ObjectKind::SharedMemory, ObjectKind::File]);
 }
 
-fn memory_that_was_opened_once_more_is_the_same_section() {
+fn reopened_memory_is_the_same_object() {
     let (section, other) = (SharedMemory::new(4096).unwrap(), SharedMemory::new(4096).unwrap());
     let mut command = Command::new(this_program());
     let child = begun(command.args(role("waits", &[])).inherit("section", section.read_only()));
@@ -117,7 +118,7 @@ fn memory_that_was_opened_once_more_is_the_same_section() {
     drop(other);
 }
 
-fn what_a_descriptor_is_open_for_is_said_in_words() {
+fn rights_describe_open_flags() {
     let file = this_program();
     let path = |options: &mut OpenOptions, flags| {
         OwnedHandle::from(options.custom_flags(flags).open(&file).unwrap())
@@ -138,7 +139,7 @@ fn what_a_descriptor_is_open_for_is_said_in_words() {
     }
 }
 
-fn what_has_no_name_has_none() {
+fn unnamed_objects_have_no_name() {
     let (event, epoll) = (raw::event(), raw::epoll());
     let looked = HandleTable::of(&this()).unwrap();
     let entry = |handle| looked.get(HandleValue::of(handle).unwrap()).unwrap();
@@ -152,7 +153,7 @@ fn what_has_no_name_has_none() {
     assert_eq!(name(&reader), name(&writer));
 }
 
-/// Lets the thread end that the process began with, while another runs on.
+/// Ends the process's first thread, while another one goes on.
 fn ends_its_first_thread(_: &[String]) {
     std::thread::spawn(|| {
         let stat = format!("/proc/{}/stat", std::process::id());
@@ -165,7 +166,7 @@ fn ends_its_first_thread(_: &[String]) {
     raw::end_this_thread();
 }
 
-fn a_process_whose_first_thread_has_ended_has_its_table() {
+fn table_is_readable_after_first_thread_ended() {
     let event = raw::event();
     let mut command = Command::new(this_program());
     let child = begun(command.args(role("ends_its_first_thread", &[])).inherit("event", &event));

@@ -1,4 +1,5 @@
-//! What is told of calls that nothing else shows: whom an audit ends, and what the kernel has answered.
+//! Tests of tracing events that have no other visible effect: the processes that an audit kills, and the kernel's
+//! answers to queries.
 
 use std::fmt::Debug;
 use std::os::unix::process::CommandExt;
@@ -17,22 +18,22 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "trace_events",
     tests: tests![
-        whoever_has_ended_is_not_ended_again,
-        what_the_kernel_says_of_memory_and_of_the_other_end_is_told,
-        a_tracer_looks_more_and_more_rarely,
+        audit_kills_only_running_processes,
+        queries_of_seals_and_peer_are_events,
+        tracer_polls_less_and_less_often,
     ],
-    roles: tests![sleeps, goes_on_in_a_thread, sleeps_for_a_moment],
+    roles: tests![sleeps, execs_in_a_thread, sleeps_briefly],
 };
 
-/// A call, what it was made with, and what came of it.
+/// A system call with its arguments and its result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Heard {
+struct CallEvent {
     call: String,
     arguments: String,
     result: String,
 }
 
-impl Visit for Heard {
+impl Visit for CallEvent {
     fn record_str(&mut self, _: &Field, text: &str) {
         self.call = text.to_owned();
     }
@@ -46,18 +47,18 @@ impl Visit for Heard {
     }
 }
 
-static ALL: Mutex<Vec<Heard>> = Mutex::new(Vec::new());
+static ALL: Mutex<Vec<CallEvent>> = Mutex::new(Vec::new());
 
-/// What is told of such calls in a scenario, in this process, which has no other.
-fn heard(call: &str, scenario: impl FnOnce()) -> Vec<Heard> {
+/// Returns the events of this call in a scenario. Each test calls it once in its process.
+fn events_of(call: &str, scenario: impl FnOnce()) -> Vec<CallEvent> {
     listen(LevelFilter::TRACE, |event| {
-        let mut heard = Heard::default();
-        event.record(&mut heard);
-        ALL.lock().unwrap().push(heard);
+        let mut call = CallEvent::default();
+        event.record(&mut call);
+        ALL.lock().unwrap().push(call);
     });
     scenario();
     let mut all = std::mem::take(&mut *ALL.lock().unwrap());
-    all.retain(|heard| heard.call == call);
+    all.retain(|event| event.call == call);
     all
 }
 
@@ -65,8 +66,8 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(SOON);
 }
 
-/// Has a child, which ends, and becomes another program by a thread that isn't the first.
-fn goes_on_in_a_thread(_: &[String]) {
+/// Starts a child that exits, and then execs another program on a thread that is not the first.
+fn execs_in_a_thread(_: &[String]) {
     let goes_on = || {
         assert!(std::process::Command::new("true").status().unwrap().success());
         panic!("{}", in_role_of_std("sleeps", &[]).exec())
@@ -74,27 +75,30 @@ fn goes_on_in_a_thread(_: &[String]) {
     std::thread::spawn(goes_on).join().unwrap();
 }
 
-fn whoever_has_ended_is_not_ended_again() {
+fn audit_kills_only_running_processes() {
     let mut ids = Vec::new();
-    let ended = heard("tkill", || {
+    let ended = events_of("tkill", || {
         let watch = |started: &handover::inspect::AuditedProcess| {
             ids.push(started.id);
-            assert!(ids.len() < 3, "the command, its child, and what the command has become");
+            assert!(ids.len() < 3, "the command, its child, and the command after execve");
         };
-        let audit = Audit::new(in_role_of_std("goes_on_in_a_thread", &[])).watch(watch);
+        let audit = Audit::new(in_role_of_std("execs_in_a_thread", &[])).watch(watch);
         let outcome = catch_unwind(AssertUnwindSafe(|| audit.run(SOON)));
         assert!(outcome.is_err(), "{outcome:?}");
     });
     assert_eq!((ids.len(), ids[0]), (3, ids[2]));
-    // The number of whoever has ended may be a stranger's.
-    let only =
-        Heard { call: "tkill".into(), arguments: format!("thread {}, SIGKILL", ids[0]), result: "ok".into() };
+    // The id of a process that has exited may have been reused.
+    let only = CallEvent {
+        call: "tkill".into(),
+        arguments: format!("thread {}, SIGKILL", ids[0]),
+        result: "ok".into(),
+    };
     assert_eq!(ended, [only]);
 }
 
-fn what_the_kernel_says_of_memory_and_of_the_other_end_is_told() {
+fn queries_of_seals_and_peer_are_events() {
     let (this, user) = (std::process::id(), rustix::process::geteuid().as_raw());
-    let mut results = heard("getsockopt", || {
+    let mut results = events_of("getsockopt", || {
         drop(SharedMemory::new(100).unwrap().view().unwrap());
         let name = format!("heard.{this}");
         let mut listener = Listener::bind(&name).unwrap();
@@ -104,31 +108,31 @@ fn what_the_kernel_says_of_memory_and_of_the_other_end_is_told() {
             client.join().unwrap();
             channel.flush(SOON).unwrap();
         });
-        for heard in ALL.lock().unwrap().iter_mut().filter(|heard| heard.arguments.contains("F_GET_SEALS")) {
-            heard.call = "getsockopt".into();
+        for event in ALL.lock().unwrap().iter_mut().filter(|event| event.arguments.contains("F_GET_SEALS")) {
+            event.call = "getsockopt".into();
         }
     });
-    let mut told = |asked: &str| {
-        let place = results.iter().position(|heard| heard.arguments.contains(asked)).expect(asked);
+    let mut result_of = |asked: &str| {
+        let place = results.iter().position(|event| event.arguments.contains(asked)).expect(asked);
         results.swap_remove(place).result
     };
-    // F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW; and F_SEAL_EXEC, which a newer kernel adds.
-    assert!(["0x7", "0x27"].contains(&told("F_GET_SEALS").as_str()));
-    assert_eq!(told("SO_ERROR"), "none");
-    assert_eq!(told("SO_PEERCRED"), format!("process {this} of user {user}"));
+    // F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW; and F_SEAL_EXEC, which newer kernels add.
+    assert!(["0x7", "0x27"].contains(&result_of("F_GET_SEALS").as_str()));
+    assert_eq!(result_of("SO_ERROR"), "none");
+    assert_eq!(result_of("SO_PEERCRED"), format!("process {this} of user {user}"));
 }
 
-fn sleeps_for_a_moment(_: &[String]) {
+fn sleeps_briefly(_: &[String]) {
     std::thread::sleep(Duration::from_millis(500));
 }
 
-fn a_tracer_looks_more_and_more_rarely() {
+fn tracer_polls_less_and_less_often() {
     let began = Instant::now();
-    let looks = heard("waitid", || {
-        Audit::new(in_role_of_std("sleeps_for_a_moment", &[])).run(SOON).unwrap();
+    let looks = events_of("waitid", || {
+        Audit::new(in_role_of_std("sleeps_briefly", &[])).run(SOON).unwrap();
     });
     let took = began.elapsed().as_millis();
-    let longest = looks.split(|heard| heard.result != "nothing").map(<[_]>::len).max().unwrap_or(0);
-    // No more than one in a millisecond, but for the first.
+    let longest = looks.split(|event| event.result != "nothing").map(<[_]>::len).max().unwrap_or(0);
+    // At most one per millisecond, except at the beginning.
     assert!(longest > 10 && (longest as u128) < took + 20, "{longest} in {took} ms");
 }

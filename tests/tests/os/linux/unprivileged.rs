@@ -1,4 +1,4 @@
-//! This program where every user can start it.
+//! A copy of this program that each user can start.
 
 use std::fs::{Permissions, copy, create_dir, remove_dir_all, set_permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use handover_tests::this_program;
 
-/// The user who has nothing.
+/// The user "nobody".
 pub(super) const NOBODY: u32 = 65534;
 
-/// A folder that everybody can look into, with a copy of this program; gone with the test.
-pub(super) struct Everybodys(PathBuf);
+/// A folder that all users can read, with a copy of this program; removed on drop.
+pub(super) struct PublicCopy(PathBuf);
 
-impl Everybodys {
+impl PublicCopy {
     pub(super) fn new(test: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("handover-{test}-{}", std::process::id()));
         create_dir(&folder).unwrap();
-        let everybodys = Self(folder);
-        copy(this_program(), everybodys.program()).unwrap();
-        for path in [everybodys.folder(), &everybodys.program()] {
+        let public_copy = Self(folder);
+        copy(this_program(), public_copy.program()).unwrap();
+        for path in [public_copy.folder(), &public_copy.program()] {
             set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         }
-        everybodys
+        public_copy
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -33,7 +33,7 @@ impl Everybodys {
     }
 }
 
-impl Drop for Everybodys {
+impl Drop for PublicCopy {
     fn drop(&mut self) {
         let _ = remove_dir_all(&self.0);
     }

@@ -1,4 +1,4 @@
-//! Rights: an object travels with those that it was given, and with no more.
+//! Tests of access rights: an object travels with exactly the rights that it was given.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "access",
     tests: tests![
-        the_access_that_arrives_is_exactly_what_was_given,
-        what_arrives_to_be_waited_for_can_not_be_set,
-        a_message_carries_the_access_that_was_given,
-        an_answer_carries_the_access_that_was_given,
-        a_read_only_section_can_not_be_written,
-        what_travels_can_be_used_and_not_owned,
-        a_section_that_is_too_large_is_the_systems_error,
-        what_can_not_be_waited_for_is_refused,
-        a_process_by_its_id_has_the_rights_asked_for,
-        a_missing_right_is_named,
+        inherited_handle_has_exactly_given_access,
+        event_with_synchronize_cannot_be_set,
+        message_to_child_carries_given_access,
+        message_to_parent_carries_given_access,
+        read_only_memory_cannot_be_mapped_for_writing,
+        objects_travel_with_access_to_use_but_not_to_own,
+        too_large_memory_reports_system_error,
+        wait_any_reports_missing_synchronize,
+        open_with_grants_requested_rights,
+        missing_process_right_is_named,
     ],
     roles: tests![
         sleeps,
         takes_to_wait,
-        says_its_access,
-        sends_its_own,
-        maps_the_section,
+        prints_access,
+        sends_own_objects,
+        maps_shared_memory,
         waits_without_the_right
     ],
 };
@@ -47,7 +47,7 @@ fn with_channel(name: &str) -> (Child, Channel) {
     (child, channel)
 }
 
-fn ends_well(mut child: Child, channel: Channel) {
+fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
@@ -60,7 +60,7 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn the_access_that_arrives_is_exactly_what_was_given() {
+fn inherited_handle_has_exactly_given_access() {
     let event = Event::auto_reset().unwrap();
     let child = in_role("sleeps")
         .inherit("by default", &event)
@@ -70,7 +70,7 @@ fn the_access_that_arrives_is_exactly_what_was_given() {
         .unwrap();
     let masks: Vec<_> = child
         .inherited_handles()
-        .map(|(_, value)| table::entry(child.id(), value.get()).expect("it has arrived").access)
+        .map(|(_, value)| table::entry(child.id(), value.get()).expect("the handle has arrived").access)
         .collect();
     assert_eq!(masks, [0x0010_0002, 0x0010_0000, 0x0000_0002]);
 }
@@ -82,7 +82,7 @@ fn takes_to_wait(_: &[String]) {
     wait_only.wait_timeout(SOON).unwrap();
 }
 
-fn what_arrives_to_be_waited_for_can_not_be_set() {
+fn event_with_synchronize_cannot_be_set() {
     let event = Event::manual_reset().unwrap();
     event.set().unwrap();
     let mut command = in_role("takes_to_wait");
@@ -90,7 +90,7 @@ fn what_arrives_to_be_waited_for_can_not_be_set() {
     assert!(command.status().unwrap().success());
 }
 
-/// One event and one section, each as a whole and with less.
+/// Returns an event and shared memory, each with full and with narrowed access.
 fn narrowed<'a>(event: &'a Event, section: &'a OwnedHandle) -> [(&'static str, BorrowedObject<'a>, u32); 4] {
     let narrow = |share: BorrowedObject<'a>, access: u32| share.with_access(Access::from_bits_retain(access));
     [
@@ -118,23 +118,23 @@ fn expected(objects: &[(&'static str, BorrowedObject<'_>, u32)]) -> String {
     objects.iter().map(|(name, _, access)| format!("{name}={access:#x}\n")).collect()
 }
 
-fn says_its_access(_: &[String]) {
+fn prints_access(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     channel.send(masks(&mut message).as_str()).unwrap();
 }
 
-fn a_message_carries_the_access_that_was_given() {
+fn message_to_child_carries_given_access() {
     let (event, section) = (Event::auto_reset().unwrap(), raw::section());
     let objects = narrowed(&event, &section);
-    let (child, channel) = with_channel("says_its_access");
+    let (child, channel) = with_channel("prints_access");
     channel.send(message(&objects)).unwrap();
     let said = channel.recv_timeout(SOON).unwrap().into_bytes();
     assert_eq!(String::from_utf8(said).unwrap(), expected(&objects));
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn sends_its_own(_: &[String]) {
+fn sends_own_objects(_: &[String]) {
     let (event, section) = (Event::auto_reset().unwrap(), raw::section());
     let objects = narrowed(&event, &section);
     let channel = Channel::parent().unwrap();
@@ -142,15 +142,15 @@ fn sends_its_own(_: &[String]) {
     channel.send(expected(&objects).as_str()).unwrap();
 }
 
-fn an_answer_carries_the_access_that_was_given() {
-    let (child, channel) = with_channel("sends_its_own");
+fn message_to_parent_carries_given_access() {
+    let (child, channel) = with_channel("sends_own_objects");
     let mut message = channel.recv_timeout(SOON).unwrap();
     let said = channel.recv_timeout(SOON).unwrap().into_bytes();
     assert_eq!(masks(&mut message), String::from_utf8(said).unwrap());
-    ends_well(child, channel);
+    assert_exits_successfully(child, channel);
 }
 
-fn maps_the_section(_: &[String]) {
+fn maps_shared_memory(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     let section: OwnedHandle = message.take("section").unwrap();
@@ -158,7 +158,7 @@ fn maps_the_section(_: &[String]) {
     channel.send(format!("{can:?}").as_str()).unwrap();
 }
 
-fn a_read_only_section_can_not_be_written() {
+fn read_only_memory_cannot_be_mapped_for_writing() {
     const FILE_MAP_READ: Access = Access::from_bits_retain(0x4);
     let section = raw::section();
     let own = SharedMemory::new(1).unwrap();
@@ -167,15 +167,15 @@ fn a_read_only_section_can_not_be_written() {
         (BorrowedObject::from(&section).with_access(FILE_MAP_READ), "[true, false]"),
         (BorrowedObject::from(&section), "[true, true]"),
     ] {
-        let (child, channel) = with_channel("maps_the_section");
+        let (child, channel) = with_channel("maps_shared_memory");
         channel.send(Message::new(b"").with("section", share)).unwrap();
         let answer = channel.recv_timeout(SOON).unwrap();
         assert_eq!(std::str::from_utf8(answer.bytes()).unwrap(), expected);
-        ends_well(child, channel);
+        assert_exits_successfully(child, channel);
     }
 }
 
-fn what_travels_can_be_used_and_not_owned() {
+fn objects_travel_with_access_to_use_but_not_to_own() {
     let child = in_role("sleeps").spawn().unwrap();
     let mask = |share: BorrowedObject<'_>| {
         let copy = child.process().duplicate_into(share).unwrap();
@@ -189,7 +189,7 @@ fn what_travels_can_be_used_and_not_owned() {
     assert_eq!(mask((&timer).into()), 0x0010_0003);
     assert_eq!(mask(section.with_access(Access::SECTION_READ)), 0x0000_0005);
     assert_eq!(mask(section.read_only()), 0x0000_0005);
-    // A handle that came with less is passed on with no more.
+    // A handle with narrowed access is passed on with at most that access.
     let copy = child.process().duplicate_into(section.with_access(Access::SECTION_READ)).unwrap();
     let less: SharedMemory = child.process().duplicate_from(copy.value()).unwrap();
     assert_eq!(mask((&less).into()), 0x0000_0005);
@@ -212,12 +212,12 @@ fn what_travels_can_be_used_and_not_owned() {
     ));
 }
 
-fn a_section_that_is_too_large_is_the_systems_error() {
+fn too_large_memory_reports_system_error() {
     let huge = SharedMemory::new(1 << 60).unwrap_err();
     assert!(matches!(huge, Error::System { call: "CreateFileMappingW", .. }), "{huge:?}");
 }
 
-fn what_can_not_be_waited_for_is_refused() {
+fn wait_any_reports_missing_synchronize() {
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     let mut command = Command::new(this_program());
@@ -230,7 +230,7 @@ fn what_can_not_be_waited_for_is_refused() {
 fn waits_without_the_right(_: &[String]) {
     let own = Event::manual_reset().unwrap();
     let event: Event = adopt(HandleValue::from_arg(3).unwrap()).unwrap();
-    // Another failure is itself, though the right is lacking.
+    // Another error is reported as it is, even though the right is missing as well.
     let fails = [faults::Turn::fails("WaitForMultipleObjects", 0..1, faults::CODE)];
     match faults::taking(fails, || wait_any(&[&own, &event], SOON)).0 {
         Err(Error::System { source, .. }) => assert_eq!(source.raw_os_error(), Some(faults::CODE)),
@@ -244,12 +244,12 @@ fn waits_without_the_right(_: &[String]) {
     }
 }
 
-fn a_process_by_its_id_has_the_rights_asked_for() {
+fn open_with_grants_requested_rights() {
     let child = in_role("sleeps").spawn().unwrap();
     let process = Process::open_with(child.id(), Access::PROCESS_DUP_HANDLE).unwrap();
     let mask = table::entry(std::process::id(), table::value(&process)).unwrap().access;
     assert_eq!(mask & 0x0010_1040, 0x0010_1040);
-    assert_eq!(mask & 1, 0, "to end it was not asked for");
+    assert_eq!(mask & 1, 0, "the right to kill it was not requested");
     let event = Event::manual_reset().unwrap();
     let copy = process.duplicate_into(&event).unwrap();
     assert_eq!(table::values_of(&event, child.id()), [copy.value().get()]);
@@ -257,7 +257,7 @@ fn a_process_by_its_id_has_the_rights_asked_for() {
     assert_eq!(table::values_of(&event, child.id()), []);
     assert!(!process.has_exited().unwrap());
     assert_eq!(process.identity().unwrap(), child.process().identity().unwrap());
-    // What is asked for anyway may be asked for.
+    // A right that the library requests anyway can be requested explicitly.
     let process = Process::open_with(child.id(), Access::SYNCHRONIZE).unwrap();
     assert!(!process.has_exited().unwrap());
     {
@@ -270,7 +270,7 @@ fn a_process_by_its_id_has_the_rights_asked_for() {
     }
 }
 
-fn a_missing_right_is_named() {
+fn missing_process_right_is_named() {
     let child = in_role("sleeps").spawn().unwrap();
     let process = Process::open_with(child.id(), Access::empty()).unwrap();
     let event = Event::manual_reset().unwrap();

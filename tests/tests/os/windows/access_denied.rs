@@ -1,5 +1,5 @@
-//! A system that refuses: calls fail as they do where another user's processes, other names and other rights are. Under
-//! Wine one user has them all, so the refusals are made up at the seam; what is done then is real.
+//! Tests of calls that Windows refuses: for processes of other users, names of other users, and missing rights. Under
+//! Wine the single user has all rights, so the refusals are injected; the library's reaction is real.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use handover_tests::{Suite, begun, role, table, tests, this_program, waits};
 pub(super) const SUITE: Suite = Suite {
     name: "access_denied",
     tests: tests![
-        who_lets_nobody_out_is_looked_at_all_the_same,
-        a_handle_that_was_closed_meanwhile_is_in_no_table,
-        what_is_refused_is_told_by_the_call,
-        a_name_that_lets_nobody_in_is_taken,
-        a_name_that_nobody_has_and_nobody_may_have_is_refused,
-        a_parent_that_may_not_be_asked_is_believed_by_its_number,
-        a_pipes_name_that_somebody_has_is_another_one_then,
-        a_channel_to_a_parent_that_may_not_be_opened_works,
-        a_stream_that_was_closed_meanwhile_is_none,
-        an_error_names_the_call,
-        who_has_ended_can_be_killed,
+        process_without_dup_handle_right_can_be_queried,
+        handle_closed_while_table_is_read_is_skipped,
+        unavailable_names_name_the_failed_call,
+        name_with_denied_access_is_in_use,
+        denied_creation_of_unused_name_is_system_error,
+        manifest_of_unqueryable_parent_is_accepted_by_id,
+        pipe_name_in_use_is_retried,
+        channel_works_if_parent_cannot_be_opened,
+        stream_closed_during_spawn_is_skipped,
+        open_error_names_call_and_name,
+        kill_of_exited_process_succeeds,
     ],
-    roles: tests![waits, adopts_from_strangers, answers_a_stranger, ends],
+    roles: tests![waits, adopts_from_unqueryable_parent, answers_unopenable_parent, exits],
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -36,14 +36,14 @@ const INVALID_HANDLE: i32 = 6;
 const INVALID_PARAMETER: i32 = 87;
 const PIPE_BUSY: i32 = 231;
 
-/// Does the work while the first calls of this name, so many, fail with this code.
+/// Does the work while the first `times` calls of this name fail with this code.
 fn failing_often<T>(call: &'static str, code: i32, times: u32, work: impl FnOnce() -> T) -> T {
     let (outcome, is_called) = faults::taking([Turn::fails(call, 0..times, code)], work);
-    assert!(is_called, "{call} is none of the calls");
+    assert!(is_called, "{call} was not called");
     outcome
 }
 
-/// The same with the first one alone.
+/// Does the work while the first call of this name fails with this code.
 fn failing<T>(call: &'static str, code: i32, work: impl FnOnce() -> T) -> T {
     failing_often(call, code, 1, work)
 }
@@ -54,7 +54,7 @@ fn waiting() -> Child {
     begun(command.args(role("waits", &[])).inherit("event", &event))
 }
 
-fn who_lets_nobody_out_is_looked_at_all_the_same() {
+fn process_without_dup_handle_right_can_be_queried() {
     let child = waiting();
     let before = table::count();
     let process = failing("OpenProcess", ACCESS_DENIED, || Process::open_for_query(child.id())).unwrap();
@@ -68,7 +68,7 @@ fn who_lets_nobody_out_is_looked_at_all_the_same() {
     assert_eq!(table::count(), before);
 }
 
-fn a_handle_that_was_closed_meanwhile_is_in_no_table() {
+fn handle_closed_while_table_is_read_is_skipped() {
     let child = waiting();
     let process = Process::open_for_query(child.id()).unwrap();
     let all = HandleTable::of(&process).unwrap().entries().len();
@@ -82,9 +82,9 @@ fn a_handle_that_was_closed_meanwhile_is_in_no_table() {
     assert_eq!(table::count(), before);
 }
 
-fn what_is_refused_is_told_by_the_call() {
+fn unavailable_names_name_the_failed_call() {
     let child = waiting();
-    // Without the right that is looked for when access is refused.
+    // A process handle without PROCESS_DUP_HANDLE, which the library looks for when access is denied.
     let process = Process::open(child.id()).unwrap();
     let looked = failing("DuplicateHandle", faults::CODE, || HandleTable::of(&process)).unwrap();
     let said = |looked: &HandleTable, what: &str| {
@@ -96,16 +96,16 @@ fn what_is_refused_is_told_by_the_call() {
     };
     assert_eq!(said(&looked, "DuplicateHandle: "), 1);
     assert_eq!(said(&looked, "PROCESS_DUP_HANDLE"), looked.entries().len() - 1);
-    // With it, a refusal is the system's own.
+    // With that right, a refusal is reported as the system's error.
     let process = Process::open_for_query(child.id()).unwrap();
     let looked = failing("DuplicateHandle", ACCESS_DENIED, || HandleTable::of(&process)).unwrap();
     assert_eq!((said(&looked, "DuplicateHandle: "), said(&looked, "PROCESS_DUP_HANDLE")), (1, 0));
-    // Its kind is known from another handle.
+    // The kind is known from another handle of the same kind.
     let refused = looked.entries().iter().find(|entry| entry.name().is_err()).unwrap();
     assert!(refused.kind().is_ok_and(|kind| *kind != ObjectKind::Other("".into())), "{refused:?}");
 }
 
-fn a_name_that_lets_nobody_in_is_taken() {
+fn name_with_denied_access_is_in_use() {
     let name = format!("refusals.taken.{}", std::process::id());
     let _event = Event::create_named(&name, ResetMode::Auto).unwrap();
     let before = table::count();
@@ -115,43 +115,43 @@ fn a_name_that_lets_nobody_in_is_taken() {
         Err(Error::NameInUse { name: taken, .. }) => assert_eq!(taken, name),
         other => panic!("{other:?}"),
     }
-    // Another error is itself, also if the name is there.
+    // Another error is reported as it is, even if the name exists.
     let other = failing("CreateEventW", faults::CODE, || Event::create_or_open_named(&name, ResetMode::Auto));
     assert_eq!(other.unwrap_err().raw_os_error(), Some(faults::CODE));
     assert_eq!(table::count(), before);
 }
 
-fn a_name_that_nobody_has_and_nobody_may_have_is_refused() {
+fn denied_creation_of_unused_name_is_system_error() {
     let name = ObjectName::global(&format!("refusals.free.{}", std::process::id())).unwrap();
-    // As for sections that all sessions see, which only some users may create.
+    // Creating global shared memory requires a privilege, for example.
     let refused = failing("CreateFileMappingW", ACCESS_DENIED, || SharedMemory::create_named(&name, 1));
     assert_eq!(refused.unwrap_err().raw_os_error(), Some(ACCESS_DENIED));
 }
 
-fn adopts_from_strangers(_: &[String]) {
+fn adopts_from_unqueryable_parent(_: &[String]) {
     let adopted = |code| failing("OpenProcess", code, handover::inherited);
     let error = adopted(faults::CODE).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(faults::CODE), "{error:?}");
-    // The parent is another user's, or has ended.
+    // The parent belongs to another user, or has exited.
     let inherited = adopted(ACCESS_DENIED).unwrap();
     let event: Event = inherited.take("event").unwrap();
     event.set().unwrap();
 }
 
-fn a_parent_that_may_not_be_asked_is_believed_by_its_number() {
+fn manifest_of_unqueryable_parent_is_accepted_by_id() {
     let event = Event::manual_reset().unwrap();
     let mut command = Command::new(this_program());
-    command.args(role("adopts_from_strangers", &[])).inherit("event", &event);
+    command.args(role("adopts_from_unqueryable_parent", &[])).inherit("event", &event);
     let mut child = command.kill_on_drop(true).spawn().unwrap();
     assert!(child.wait_timeout(SOON * 3).unwrap().success());
     assert!(event.try_wait().unwrap());
 }
 
-fn a_pipes_name_that_somebody_has_is_another_one_then() {
+fn pipe_name_in_use_is_retried() {
     let spawn = || Command::new(this_program()).args(role("waits", &[])).channel().spawn();
     drop(spawn().unwrap());
     let before = table::count();
-    // Ten tries are made, and no more: then somebody does it on purpose.
+    // The library tries ten names and then gives up: more collisions are not accidental.
     for (code, refused, is_enough) in
         [(ACCESS_DENIED, 9, false), (PIPE_BUSY, 1, false), (ACCESS_DENIED, 10, true), (faults::CODE, 1, true)]
     {
@@ -163,21 +163,21 @@ fn a_pipes_name_that_somebody_has_is_another_one_then() {
     }
 }
 
-fn answers_a_stranger(_: &[String]) {
-    // Whatever it is opened for.
+fn answers_unopenable_parent(_: &[String]) {
+    // Fails with each access.
     let channel = failing_often("OpenProcess", ACCESS_DENIED, u32::MAX, Channel::parent).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"ping");
     channel.send(Message::new(b"pong")).unwrap();
-    // It can't be seen to end; its end of the pipe can.
+    // The child can't see the exit of the process, but can see the end of its pipe.
     assert!(matches!(
         channel.recv_timeout(SOON),
         Err(Error::Disconnected { .. } | Error::ProcessExited { .. })
     ));
 }
 
-fn a_channel_to_a_parent_that_may_not_be_opened_works() {
+fn channel_works_if_parent_cannot_be_opened() {
     let mut command = Command::new(this_program());
-    command.args(role("answers_a_stranger", &[])).kill_on_drop(true);
+    command.args(role("answers_unopenable_parent", &[])).kill_on_drop(true);
     let mut child = command.channel().spawn().unwrap();
     let channel = child.take_channel().unwrap();
     channel.send(Message::new(b"ping")).unwrap();
@@ -186,12 +186,12 @@ fn a_channel_to_a_parent_that_may_not_be_opened_works() {
     assert!(child.wait_timeout(SOON * 2).unwrap().success());
 }
 
-fn ends(_: &[String]) {}
+fn exits(_: &[String]) {}
 
-fn a_stream_that_was_closed_meanwhile_is_none() {
+fn stream_closed_during_spawn_is_skipped() {
     let spawn = || {
         let mut command = Command::new(this_program());
-        command.args(role("ends", &[])).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(role("exits", &[])).stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null());
         command.kill_on_drop(true).spawn()
     };
     let mut child = failing("DuplicateHandle", INVALID_HANDLE, spawn).unwrap();
@@ -202,7 +202,7 @@ fn a_stream_that_was_closed_meanwhile_is_none() {
     );
 }
 
-fn an_error_names_the_call() {
+fn open_error_names_call_and_name() {
     let name = format!("refusals.opened.{}", std::process::id());
     let _event = Event::create_named(&name, ResetMode::Auto).unwrap();
     match failing("OpenEventW", faults::CODE, || Event::open_named(&name)) {
@@ -213,11 +213,12 @@ fn an_error_names_the_call() {
     }
 }
 
-fn who_has_ended_can_be_killed() {
+fn kill_of_exited_process_succeeds() {
     let mut running = waiting();
     let refused = failing("TerminateProcess", ACCESS_DENIED, || running.kill()).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(ACCESS_DENIED));
-    // It ends by itself, which is no failure of whoever wants it to: the system refuses access then.
+    // The process exits by itself. Windows then denies access to TerminateProcess, which is not an error for the
+    // caller.
     drop(running.stdin.take());
     let _ = handover::wait_any(&[running.process()], SOON).unwrap();
     failing("TerminateProcess", ACCESS_DENIED, || running.kill()).unwrap();

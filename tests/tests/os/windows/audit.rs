@@ -1,5 +1,5 @@
-//! Auditing where a child is created with what its parent has made inheritable: the parent's streams among it, and what
-//! a debugger alone would see or change.
+//! Tests of audits that are specific to Windows, where a child inherits all inheritable handles, including its parent's
+//! streams; and of effects that a debugger may have.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,63 +16,69 @@ const LONG: Duration = Duration::from_secs(60);
 pub(super) const SUITE: Suite = Suite {
     name: "audit",
     tests: tests![
-        the_parents_streams_leak_into_a_child_that_has_others,
-        a_stream_that_is_shared_comes_twice_and_is_no_leak,
-        what_is_listed_has_its_name_in_each_way_of_starting,
-        power_over_processes_is_found_by_its_kind,
-        what_only_a_debugger_sees_changes_nothing,
+        parents_streams_leak_into_child_with_other_streams,
+        shared_stream_is_reported_twice_and_not_as_leak,
+        listed_handles_are_named_for_each_kind_of_spawn,
+        leaked_power_over_processes_is_reported_by_kind,
+        debugger_effects_do_not_change_exit_status,
         creation_flags_of_the_command_are_replaced,
-        a_stream_that_nobody_reads_is_refused,
-        a_program_with_threads_costs_the_audit_nothing,
+        audit_rejects_piped_streams,
+        audit_of_program_with_threads_leaks_no_handles,
     ],
-    roles: tests![ends, has_a_child_with_other_streams, lists_in_each_way, does, has_threads],
+    roles: tests![
+        exits,
+        has_a_child_with_other_streams,
+        spawns_in_each_way,
+        acts_as_argument_says,
+        has_threads
+    ],
 };
 
 fn with(started: &AuditedProcess, is: impl Fn(&Origin) -> bool) -> usize {
-    started.handles.iter().filter(|(_, standing)| is(standing)).count()
+    started.handles.iter().filter(|(_, origin)| is(origin)).count()
 }
 
-fn ends(_: &[String]) {}
+fn exits(_: &[String]) {}
 
-/// rust-lang/rust#54760.
+/// The leak of rust-lang/rust#54760.
 fn has_a_child_with_other_streams(_: &[String]) {
-    let mut child = in_role_of_std("ends", &[]);
+    let mut child = in_role_of_std("exits", &[]);
     child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(child.status().unwrap().success());
 }
 
-fn the_parents_streams_leak_into_a_child_that_has_others() {
+fn parents_streams_leak_into_child_with_other_streams() {
     table::keep_what_came();
     let audit = audit("has_a_child_with_other_streams", &[]);
     let [command, child] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(command.leaks().count(), 0, "{audit}");
-    // Each handle that the parent has to its streams is there, and none of them is a stream of the child.
+    // The child has each of the parent's handles to its streams, and none of them is a stream of the child.
     let parents: Vec<u32> = command.handles.iter().map(|(entry, _)| entry.value().get()).collect();
     let leaked: Vec<u32> = child.leaks().map(|leak| leak.value().get()).collect();
     assert!(leaked.len() >= 3, "{audit}");
     assert_eq!(leaked, parents, "{audit}");
     assert!(child.leaks().all(|leak| leak.kind() == Ok(&ObjectKind::File)), "{audit}");
-    assert_eq!(with(child, |standing| *standing == Origin::Stream), 3, "{audit}");
+    assert_eq!(with(child, |origin| *origin == Origin::Stream), 3, "{audit}");
 }
 
-fn a_stream_that_is_shared_comes_twice_and_is_no_leak() {
+fn shared_stream_is_reported_twice_and_not_as_leak() {
     table::keep_what_came();
-    let audit = audit("ends", &[]);
+    let audit = audit("exits", &[]);
     let [command] = audit.processes.as_slice() else { panic!("{audit}") };
-    assert_eq!(with(command, |standing| *standing == Origin::Stream), 3, "{audit}");
-    // Those of this process that are inheritable, because it has inherited them itself.
+    assert_eq!(with(command, |origin| *origin == Origin::Stream), 3, "{audit}");
+    // Handles of this process that are inheritable, because it has inherited them itself.
     let inheritable = table::of(std::process::id()).iter().filter(|entry| entry.inheritable).count();
-    assert_eq!(with(command, |standing| *standing == Origin::DuplicateStream), inheritable, "{audit}");
+    assert_eq!(with(command, |origin| *origin == Origin::DuplicateStream), inheritable, "{audit}");
     assert!(audit.is_clean(), "{audit}");
 }
 
-fn lists_in_each_way(_: &[String]) {
+fn spawns_in_each_way(_: &[String]) {
     let leak = Event::manual_reset().unwrap();
     table::make_inheritable(&leak);
     let ready = Event::manual_reset().unwrap();
     let command = || {
         let mut command = handover::Command::new(this_program());
-        command.args(role("ends", &[])).inherit("ready", &ready);
+        command.args(role("exits", &[])).inherit("ready", &ready);
         command
     };
     assert!(command().spawn().unwrap().wait_timeout(LONG).unwrap().success());
@@ -82,13 +88,11 @@ fn lists_in_each_way(_: &[String]) {
     assert!(suspended.resume().unwrap().wait_timeout(LONG).unwrap().success());
 }
 
-fn what_is_listed_has_its_name_in_each_way_of_starting() {
+fn listed_handles_are_named_for_each_kind_of_spawn() {
     table::keep_what_came();
-    let mut audit = audit("lists_in_each_way", &[]);
+    let mut audit = audit("spawns_in_each_way", &[]);
     if table::is_wine() {
-        left_out(
-            "Wine tells a debugger of a process that never runs: the helper of sealed spawns, which is only a table",
-        );
+        left_out("Wine reports the helper of race-free spawns to a debugger, although it never runs");
         let parents: Vec<u32> = audit.processes.iter().map(|started| started.parent).collect();
         let command = audit.processes[0].id;
         audit.processes.retain(|started| started.id == command || !parents.contains(&started.id));
@@ -96,15 +100,15 @@ fn what_is_listed_has_its_name_in_each_way_of_starting() {
     assert!(audit.is_clean(), "{audit}");
     assert_eq!(audit.processes.len(), 5, "{audit}");
     let listed = Origin::Listed("ready".into());
-    let having = audit.processes.iter().filter(|started| with(started, |standing| *standing == listed) == 1);
+    let having = audit.processes.iter().filter(|started| with(started, |origin| *origin == listed) == 1);
     assert_eq!(having.count(), 4, "{audit}");
 }
 
-fn power_over_processes_is_found_by_its_kind() {
+fn leaked_power_over_processes_is_reported_by_kind() {
     table::keep_what_came();
     let objects = raw::power();
     objects.iter().for_each(|(_, object, _)| table::make_inheritable(object));
-    let audit = audit("ends", &[]);
+    let audit = audit("exits", &[]);
     let found: Vec<_> =
         audit.leaks().map(|(_, leak)| (leak.value().get(), leak.kind().unwrap().clone())).collect();
     let mut expected: Vec<_> =
@@ -113,7 +117,7 @@ fn power_over_processes_is_found_by_its_kind() {
     assert_eq!(found, expected, "{audit}");
 }
 
-fn does(arguments: &[String]) {
+fn acts_as_argument_says(arguments: &[String]) {
     match arguments[0].as_str() {
         "close what isn't open" => table::close_value(0x7_fff0),
         "say something to a debugger" => raw::say_to_a_debugger(),
@@ -122,10 +126,10 @@ fn does(arguments: &[String]) {
     }
 }
 
-fn what_only_a_debugger_sees_changes_nothing() {
+fn debugger_effects_do_not_change_exit_status() {
     for what in ["close what isn't open", "say something to a debugger", "break"] {
         let quiet = || {
-            let mut command = in_role_of_std("does", &[what]);
+            let mut command = in_role_of_std("acts_as_argument_says", &[what]);
             command.stderr(Stdio::null());
             command
         };
@@ -138,15 +142,15 @@ fn what_only_a_debugger_sees_changes_nothing() {
 
 fn creation_flags_of_the_command_are_replaced() {
     use std::os::windows::process::CommandExt;
-    // CREATE_SUSPENDED, with which nobody would let it run.
-    let mut command = in_role_of_std("ends", &[]);
+    // CREATE_SUSPENDED: with this flag, the program would never run.
+    let mut command = in_role_of_std("exits", &[]);
     command.creation_flags(4);
     assert!(Audit::new(command).run(LONG).unwrap().status.success());
 }
 
-fn a_stream_that_nobody_reads_is_refused() {
+fn audit_rejects_piped_streams() {
     for which in 0..3 {
-        let mut command = in_role_of_std("ends", &[]);
+        let mut command = in_role_of_std("exits", &[]);
         match which {
             0 => command.stdin(Stdio::piped()),
             1 => command.stdout(Stdio::piped()),
@@ -162,10 +166,10 @@ fn has_threads(_: &[String]) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-fn a_program_with_threads_costs_the_audit_nothing() {
+fn audit_of_program_with_threads_leaks_no_handles() {
     table::keep_what_came();
-    // What the system makes once for a process is made.
-    assert!(audit("ends", &[]).is_clean());
+    // The system has now created what it creates once for a process.
+    assert!(audit("exits", &[]).is_clean());
     let before = settled(std::process::id());
     assert!(audit("has_threads", &[]).is_clean());
     assert_eq!(settled(std::process::id()), before);

@@ -1,5 +1,5 @@
-//! What channels over pipes have beyond others: the stronger end fetches what the weaker one sends, and keeps books of it
-//! in a page that both share.
+//! Tests of channels over pipes, where the stronger endpoint fetches the objects of the weaker one, and both record it
+//! in a shared page (the ledger).
 
 use std::io::{BufRead, BufReader};
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,7 +9,8 @@ use handover::inspect::HandleTable;
 use handover::{BorrowedObject, Channel, Child, Command, Error, Event, Message, OwnedHandle, Process, Stdio};
 use handover_tests::frame::frame;
 use handover_tests::{
-    Suite, breaks_a_rule, ends_for_good, raw, role, table, tests, this_program, until, weaker,
+    Suite, assert_channel_closed_by_violation, assert_violation, raw, role, table, tests, this_program,
+    until, weaker,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -17,29 +18,29 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "channel",
     tests: tests![
-        what_the_child_sends_last_is_fetched_before_it_ends,
-        a_child_that_closes_reads_what_its_parent_waits_for,
-        what_nobody_fetches_is_closed_in_the_end,
-        what_the_parent_has_closed_unread_is_closed,
-        a_copy_of_a_killed_childs_end_keeps_nobody_waiting,
-        flushing_waits_until_it_is_fetched,
-        a_wait_for_fetching_ends_with_the_parent,
-        a_child_gets_no_more_than_it_needs,
-        a_socket_among_the_objects_is_refused,
-        pseudo_handles_never_reach_the_system,
-        forged_values_are_refused_with_all_that_came_beside,
-        a_ledger_that_lies_harms_the_liar_alone,
-        a_ledger_that_never_stands_still_breaks_nothing,
+        child_waits_until_last_objects_are_fetched,
+        closing_child_reads_message_of_waiting_parent,
+        unfetched_objects_are_closed_after_a_timeout,
+        objects_are_closed_when_parent_closes_without_reading,
+        wait_ends_when_child_is_killed_despite_copied_endpoint,
+        flush_waits_until_objects_are_fetched,
+        flush_fails_when_parent_exits,
+        childs_endpoint_has_least_access,
+        send_rejects_sockets,
+        pseudo_handles_are_rejected_before_any_system_call,
+        message_with_forged_value_is_rejected_with_all_objects,
+        lies_in_ledger_harm_only_the_liar,
+        constantly_changing_ledger_breaks_nothing,
     ],
     roles: tests![
         sends_and_returns,
-        sends_for_nothing,
-        sends_what_is_not_read,
+        sends_unfetched_objects,
+        sends_unread_messages,
         sleeps,
         flushes,
-        a_parent,
-        waits_for_fetching,
-        says_what_it_needs,
+        starts_a_child,
+        flushes_until_parent_exits,
+        checks_its_access,
         hostile
     ],
 };
@@ -56,7 +57,7 @@ fn parent() -> Channel {
     Channel::parent().expect("the parent has given a channel")
 }
 
-fn ends_well(mut child: Child, channel: Channel) {
+fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
@@ -71,10 +72,10 @@ fn sends_and_returns(arguments: &[String]) {
     }
 }
 
-fn sends_for_nothing(_: &[String]) {
+fn sends_unfetched_objects(_: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
-    // Copies of the same, so that each handle that stays is found.
+    // Copies of one object, so that each handle that stays open is counted.
     for _ in 0..3 {
         channel.send(Message::new(b"for nobody").with("event", &event)).unwrap();
     }
@@ -83,13 +84,13 @@ fn sends_for_nothing(_: &[String]) {
     assert_eq!(table::values_of(&event, std::process::id()).len(), 1);
 }
 
-fn what_nobody_fetches_is_closed_in_the_end() {
-    let (mut child, _channel) = in_role("sends_for_nothing", &[]);
-    // It waits ten seconds for this process to fetch them, and no longer.
+fn unfetched_objects_are_closed_after_a_timeout() {
+    let (mut child, _channel) = in_role("sends_unfetched_objects", &[]);
+    // The child waits at most ten seconds for this process to fetch the objects.
     assert!(child.wait_timeout(SOON * 4).unwrap().success());
 }
 
-fn sends_what_is_not_read(_: &[String]) {
+fn sends_unread_messages(_: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
     for _ in 0..3 {
@@ -100,9 +101,9 @@ fn sends_what_is_not_read(_: &[String]) {
     assert_eq!(table::values_of(&event, std::process::id()).len(), 1);
 }
 
-fn what_the_parent_has_closed_unread_is_closed() {
+fn objects_are_closed_when_parent_closes_without_reading() {
     let mut command = Command::new(this_program());
-    command.args(role("sends_what_is_not_read", &[])).stdout(Stdio::piped()).kill_on_drop(true);
+    command.args(role("sends_unread_messages", &[])).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.channel().spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -115,11 +116,11 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(SOON * 6);
 }
 
-fn a_copy_of_a_killed_childs_end_keeps_nobody_waiting() {
+fn wait_ends_when_child_is_killed_despite_copied_endpoint() {
     for sends in [false, true] {
         let before = table::count();
         let (mut child, channel) = in_role("sleeps", &[]);
-        // All that it has, and so its end too: the pipe doesn't break with the child.
+        // Copies all handles of the child, including its endpoint, so the pipe doesn't break when the child exits.
         let process = Process::open_for_query(child.id()).unwrap();
         let looked = HandleTable::of(&process).unwrap();
         let copies: Vec<OwnedHandle> =
@@ -146,9 +147,9 @@ fn a_copy_of_a_killed_childs_end_keeps_nobody_waiting() {
     }
 }
 
-fn what_the_child_sends_last_is_fetched_before_it_ends() {
+fn child_waits_until_last_objects_are_fetched() {
     let (mut child, channel) = in_role("sends_and_returns", &[]);
-    // The child has nothing more to do, and stays until its event is fetched.
+    // The child has nothing else to do, and waits until its event is fetched.
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(child.try_wait().unwrap(), None);
     let mut message = channel.recv_timeout(SOON).unwrap();
@@ -159,7 +160,7 @@ fn what_the_child_sends_last_is_fetched_before_it_ends() {
     ));
     assert!(child.wait_timeout(SOON).unwrap().success());
 
-    // A child that can't wait takes its objects with it: an error, and nothing left.
+    // A child that exits without waiting takes its objects along: the receive fails, and nothing leaks.
     let (mut child, channel) = in_role("sends_and_returns", &["exits"]);
     child.wait_timeout(SOON).unwrap();
     let before = table::count();
@@ -170,8 +171,9 @@ fn what_the_child_sends_last_is_fetched_before_it_ends() {
     assert_eq!(table::count(), before);
 }
 
-fn a_child_that_closes_reads_what_its_parent_waits_for() {
-    // The child has sent its event, and goes. The parent sends what the child no longer wants, and only then receives.
+fn closing_child_reads_message_of_waiting_parent() {
+    // The child has sent its event and closes. The parent sends a message that the child no longer wants, and then
+    // receives.
     let (mut child, channel) = in_role("sends_and_returns", &[]);
     std::thread::sleep(Duration::from_millis(500));
     let started = Instant::now();
@@ -184,11 +186,11 @@ fn a_child_that_closes_reads_what_its_parent_waits_for() {
 
 fn flushes(_: &[String]) {
     let channel = parent();
-    channel.flush(Duration::ZERO).expect("nothing is to be fetched");
+    channel.flush(Duration::ZERO).expect("there is nothing to be fetched");
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     channel.send(Message::new(b"").with("event", &event)).unwrap();
-    assert_eq!(table::count(), before + 1, "it is kept open until it is fetched");
+    assert_eq!(table::count(), before + 1, "the copy is kept open until it is fetched");
     let late = channel.flush(Duration::from_millis(200));
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
     channel.send(b"now").unwrap();
@@ -199,25 +201,25 @@ fn flushes(_: &[String]) {
     assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
 }
 
-fn flushing_waits_until_it_is_fetched() {
+fn flush_waits_until_objects_are_fetched() {
     let (child, channel) = in_role("flushes", &[]);
     std::thread::sleep(Duration::from_millis(700));
     assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"now");
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"flushed");
-    channel.flush(Duration::ZERO).expect("what a parent sends is there at once");
-    ends_well(child, channel);
+    channel.flush(Duration::ZERO).expect("a parent's objects arrive at once");
+    assert_exits_successfully(child, channel);
 }
 
-/// A process between the test and the one that it is about.
-fn a_parent(_: &[String]) {
+/// A process between the test and the process under test.
+fn starts_a_child(_: &[String]) {
     let mut command = Command::new(this_program());
-    let child = command.args(role("waits_for_fetching", &[])).channel().spawn().unwrap();
+    let child = command.args(role("flushes_until_parent_exits", &[])).channel().spawn().unwrap();
     std::thread::sleep(Duration::from_secs(60));
     drop(child);
 }
 
-fn waits_for_fetching(_: &[String]) {
+fn flushes_until_parent_exits(_: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
     let before = table::count();
@@ -232,9 +234,9 @@ fn waits_for_fetching(_: &[String]) {
     println!("gone");
 }
 
-fn a_wait_for_fetching_ends_with_the_parent() {
+fn flush_fails_when_parent_exits() {
     let mut command = Command::new(this_program());
-    command.args(role("a_parent", &[])).stdout(Stdio::piped()).kill_on_drop(true);
+    command.args(role("starts_a_child", &[])).stdout(Stdio::piped()).kill_on_drop(true);
     let mut parent = command.spawn().unwrap();
     let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "waits");
@@ -244,22 +246,22 @@ fn a_wait_for_fetching_ends_with_the_parent() {
     assert_eq!(lines.next().unwrap().unwrap(), "gone");
 }
 
-fn says_what_it_needs(_: &[String]) {
-    let [pipe, ledger, fetched] = weaker::End::inherited().handles;
+fn checks_its_access(_: &[String]) {
+    let [pipe, ledger, fetched] = weaker::Endpoint::inherited().handles;
     let access = |handle| table::entry(std::process::id(), table::value(handle)).unwrap().access;
     assert_eq!((access(&ledger), access(&fetched)), (0x6, 0x0010_0000));
-    // The pipe is for this user alone.
-    let list = raw::who_is_let_in(&pipe);
+    // Only this user can open the pipe.
+    let list = raw::access_list(&pipe);
     let user = handover::User::current().unwrap();
     assert!(list.matches('(').count() == 1 && list.ends_with(&format!(";;;{user})")), "{list}");
 }
 
-fn a_child_gets_no_more_than_it_needs() {
-    let (child, channel) = in_role("says_what_it_needs", &[]);
-    ends_well(child, channel);
+fn childs_endpoint_has_least_access() {
+    let (child, channel) = in_role("checks_its_access", &[]);
+    assert_exits_successfully(child, channel);
 }
 
-fn a_socket_among_the_objects_is_refused() {
+fn send_rejects_sockets() {
     let event = Event::manual_reset().unwrap();
     let socket = raw::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let (child, channel) = in_role("sends_and_returns", &[]);
@@ -269,12 +271,12 @@ fn a_socket_among_the_objects_is_refused() {
         Err(error @ Error::SocketUnsupported { .. }) => assert!(error.to_string().contains("two"), "{error}"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(table::values_of(&event, child.id()), [], "nothing is left in the child");
+    assert_eq!(table::values_of(&event, child.id()), [], "no handle is left in the child");
     assert_eq!(table::count(), before);
 }
 
 fn hostile(arguments: &[String]) {
-    let end = weaker::End::inherited();
+    let end = weaker::Endpoint::inherited();
     let ledger = end.handles[1];
     let event = Event::manual_reset().unwrap();
     let own = table::value(&event);
@@ -285,9 +287,10 @@ fn hostile(arguments: &[String]) {
         "value" => say(&frame(0, &[(own, b"a"), (arguments[1].parse().unwrap(), b"b")], b"")),
         "value and looks" => {
             assert!(say(&frame(0, &[(own, b"a"), (arguments[1].parse().unwrap(), b"b")], b"")));
-            // It is told that the fetching is over, though it failed: an honest end closes its own then.
+            // The weaker endpoint sees the fetch as finished, although it failed; an honest endpoint would then close
+            // its own handles.
             let fetched = &raw::words(&ledger, 16)[10];
-            until("it is told", || fetched.load(SeqCst) == 1);
+            until("the fetch is reported as finished", || fetched.load(SeqCst) == 1);
             Event::open_named(&arguments[2]).unwrap().set().unwrap();
             true
         }
@@ -317,7 +320,8 @@ fn hostile(arguments: &[String]) {
                 if !end.write(&frame(number, &[(own, b"a")], b""), &[], Duration::from_secs(1)) {
                     break;
                 }
-                // What comes is thrown away: the hostile end leaks what it is given, which is its own loss.
+                // Received messages are discarded. The hostile process leaks the handles that it is given, which harms
+                // only itself.
                 let _ = end.read(Duration::from_millis(1));
             }
             true
@@ -327,7 +331,7 @@ fn hostile(arguments: &[String]) {
     std::thread::sleep(Duration::from_secs(20));
 }
 
-/// What the hostile child's message leads to; afterwards this process has what it had before.
+/// Runs the hostile child with these arguments, and asserts that the handle count is as before.
 fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
     let before = table::count();
     let (child, channel) = in_role("hostile", arguments);
@@ -337,10 +341,10 @@ fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
 }
 
 fn refused(arguments: &[&str], part: &str) {
-    met(arguments, |child, channel| ends_for_good(child, channel, part));
+    met(arguments, |child, channel| assert_channel_closed_by_violation(child, channel, part));
 }
 
-fn pseudo_handles_never_reach_the_system() {
+fn pseudo_handles_are_rejected_before_any_system_call() {
     for value in (u32::MAX - 11)..=u32::MAX {
         refused(&["value", &value.to_string()], "can't be a handle");
     }
@@ -349,24 +353,24 @@ fn pseudo_handles_never_reach_the_system() {
     }
 }
 
-fn forged_values_are_refused_with_all_that_came_beside() {
+fn message_with_forged_value_is_rejected_with_all_objects() {
     refused(&["a value twice"], "twice");
-    // A number that no handle of that process has. Whatever it has is its own to give.
+    // Values that no handle of the child has. The child may send each handle that it does have.
     refused(&["value", "524272"], "is not open");
     refused(&["value", "2147483644"], "is not open");
     let name = format!("hostile.{}", std::process::id());
     let told = Event::create_named(&name, handover::ResetMode::Manual).unwrap();
     met(&["value and looks", "524272", &name], |child, channel| {
-        breaks_a_rule(channel.recv_timeout(SOON), child, "is not open");
+        assert_violation(channel.recv_timeout(SOON), child, "is not open");
         told.wait_timeout(SOON).unwrap();
     });
 }
 
-fn a_ledger_that_lies_harms_the_liar_alone() {
+fn lies_in_ledger_harm_only_the_liar() {
     let event = Event::manual_reset().unwrap();
     met(&["says that it took all"], |child, channel| {
         assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"good");
-        // It is believed: the copy is in its own table, and stays there.
+        // The claim is believed: the copy stays in the liar's own table.
         channel.send(Message::new(b"").with("event", &event)).unwrap();
         assert_eq!(table::values_of(&event, child.id()).len(), 1);
     });
@@ -382,15 +386,15 @@ fn a_ledger_that_lies_harms_the_liar_alone() {
     });
 }
 
-fn a_ledger_that_never_stands_still_breaks_nothing() {
+fn constantly_changing_ledger_breaks_nothing() {
     let event = Event::manual_reset().unwrap();
     for _ in 0..5 {
         met(&["scribbles"], |_, channel| {
             for _ in 0..200 {
                 let sent = channel.send_timeout(Message::new(b"").with("event", &event), SOON);
                 assert!(matches!(sent, Ok(()) | Err(Error::Disconnected { .. })), "{sent:?}");
-                let came = channel.recv_timeout(SOON);
-                assert!(matches!(came, Ok(_) | Err(Error::Disconnected { .. })), "{came:?}");
+                let received = channel.recv_timeout(SOON);
+                assert!(matches!(received, Ok(_) | Err(Error::Disconnected { .. })), "{received:?}");
             }
         });
     }

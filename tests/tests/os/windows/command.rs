@@ -1,4 +1,4 @@
-//! What only this system's command lines, environments and programs have.
+//! Tests of command lines, environments and programs that are specific to Windows.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,16 +15,16 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) const SUITE: Suite = Suite {
     name: "command",
     tests: tests![
-        a_raw_argument_is_not_quoted,
-        a_variables_name_has_no_case,
-        a_drives_current_directory_is_kept,
-        what_cannot_be_passed_is_refused,
-        the_case_and_the_end_of_a_programs_name_make_no_difference,
-        a_batch_file_is_refused,
-        what_is_looked_at_has_an_order,
-        a_program_under_a_long_path_starts,
-        a_socket_is_refused,
-        the_builder_says_what_it_was_told,
+        raw_arg_is_not_quoted,
+        variable_names_are_case_insensitive,
+        current_directory_of_a_drive_is_kept,
+        spawn_rejects_invalid_input,
+        program_is_found_without_extension_and_in_any_case,
+        batch_files_are_rejected,
+        childs_path_is_searched_first,
+        program_with_long_path_starts,
+        spawn_rejects_sockets,
+        getters_return_what_was_set,
     ],
     roles: tests![sleeps, reads_all],
 };
@@ -43,7 +43,7 @@ fn reads_all(_: &[String]) {
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
 }
 
-/// What a C program has got, decoded.
+/// Returns the decoded arguments or variables that the C program prints.
 fn said_in_c(command: &mut Command<'_>, what: &str) -> Vec<OsString> {
     let output = command.output().unwrap();
     assert!(output.status.success());
@@ -51,7 +51,7 @@ fn said_in_c(command: &mut Command<'_>, what: &str) -> Vec<OsString> {
     text.lines().filter_map(|line| line.strip_prefix(what)?.strip_prefix(' ')).map(expect::from_hex).collect()
 }
 
-fn a_raw_argument_is_not_quoted() {
+fn raw_arg_is_not_quoted() {
     let said = said_in_c(Command::new(foreign("says_what_it_got")).raw_arg(r#"a "b c" d"#).arg("e f"), "arg");
     assert_eq!(said, ["a", "b c", "d", "e f"]);
 }
@@ -65,7 +65,7 @@ fn variables(command: &mut Command<'_>) -> BTreeMap<OsString, OsString> {
     said_in_c(command, "env").into_iter().map(split).collect()
 }
 
-fn a_variables_name_has_no_case() {
+fn variable_names_are_case_insensitive() {
     let mut command = Command::new(foreign("says_what_it_got"));
     command.env("gone", "1").env_remove("GONE").env("Path", "C:\\once").env("PATH", "C:\\twice");
     let got = variables(&mut command);
@@ -73,11 +73,11 @@ fn a_variables_name_has_no_case() {
     let path: Vec<_> = got.iter().filter(|(name, _)| name.eq_ignore_ascii_case("path")).collect();
     assert_eq!(path, [(&OsString::from("PATH"), &OsString::from("C:\\twice"))]);
 
-    // What Windows needs can be left out all the same, and nothing at all is a block too.
+    // Even SYSTEMROOT can be removed, and an empty environment is valid.
     let mut command = Command::new(foreign("says_what_it_got"));
     let names = |command: &mut Command<'_>| -> Vec<String> {
         let names = variables(command).into_keys().map(|name| name.into_string().unwrap().to_uppercase());
-        // Wine gives these to every process.
+        // Wine adds these variables to each process.
         names
             .filter(|name| !name.starts_with("WINE") && name != "SYSTEMDRIVE" && name != "SYSTEMROOT")
             .collect()
@@ -87,13 +87,13 @@ fn a_variables_name_has_no_case() {
     assert_eq!(names(command.env_remove("after")), [""; 0]);
 }
 
-fn a_drives_current_directory_is_kept() {
+fn current_directory_of_a_drive_is_kept() {
     let hidden = "=Q:";
     let got = variables(Command::new(foreign("says_what_it_got")).env(hidden, r"Q:\somewhere"));
     assert_eq!(got.get(OsStr::new(hidden)), Some(&OsString::from(r"Q:\somewhere")));
 }
 
-fn what_cannot_be_passed_is_refused() {
+fn spawn_rejects_invalid_input() {
     let program = foreign("says_what_it_got");
     let new = || Command::new(&program);
     let event = Event::manual_reset().unwrap();
@@ -117,7 +117,7 @@ fn what_cannot_be_passed_is_refused() {
     assert_eq!(said_in_c(new().arg(&fits), "arg"), [OsString::from(fits)]);
 }
 
-/// A folder of its own for one test, gone with it.
+/// A test's own folder, removed on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -139,7 +139,7 @@ impl Drop for Folder {
     }
 }
 
-fn the_case_and_the_end_of_a_programs_name_make_no_difference() {
+fn program_is_found_without_extension_and_in_any_case() {
     let folder = Folder::new();
     folder.with_program("only-there.exe");
     for name in ["only-there", "only-there.exe", "ONLY-THERE.EXE"] {
@@ -148,7 +148,7 @@ fn the_case_and_the_end_of_a_programs_name_make_no_difference() {
     }
 }
 
-fn a_batch_file_is_refused() {
+fn batch_files_are_rejected() {
     let folder = Folder::new();
     for name in ["script.bat", "script.CMD"] {
         std::fs::write(folder.0.join(name), "@echo off\r\necho it ran\r\n").unwrap();
@@ -160,23 +160,23 @@ fn a_batch_file_is_refused() {
     let outcome = Command::new(folder.0.join("script.bat. .")).spawn();
     assert!(
         matches!(outcome, Err(Error::BatchFile { .. } | Error::ProgramNotFound { .. })),
-        "Windows passes over the end: {outcome:?}"
+        "Windows ignores trailing dots and spaces: {outcome:?}"
     );
 }
 
-fn what_is_looked_at_has_an_order() {
-    let looked_at = |command: &mut Command<'_>| match command.spawn() {
-        Err(Error::ProgramNotFound { searched: looked_at, .. }) => looked_at,
+fn childs_path_is_searched_first() {
+    let searched = |command: &mut Command<'_>| match command.spawn() {
+        Err(Error::ProgramNotFound { searched, .. }) => searched,
         other => panic!("{other:?}"),
     };
-    let plain = looked_at(&mut Command::new("no-such-program"));
-    assert_eq!(looked_at(Command::new("no-such-program").env_remove("PATH")), plain);
-    let with_path = looked_at(Command::new("no-such-program").env("path", "C:\\first"));
+    let plain = searched(&mut Command::new("no-such-program"));
+    assert_eq!(searched(Command::new("no-such-program").env_remove("PATH")), plain);
+    let with_path = searched(Command::new("no-such-program").env("path", "C:\\first"));
     assert_eq!(with_path[0], Path::new("C:\\first\\no-such-program.exe"));
     assert_eq!(with_path[2..], plain);
 }
 
-fn a_program_under_a_long_path_starts() {
+fn program_with_long_path_starts() {
     let folder = Folder::new();
     let mut deep = folder.0.clone();
     while deep.as_os_str().len() < 400 {
@@ -186,7 +186,8 @@ fn a_program_under_a_long_path_starts() {
     let program = deep.join("deep.exe");
     std::fs::copy(foreign("says_what_it_got"), format!(r"\\?\{}", program.display())).unwrap();
     if table::is_wine() {
-        // Wine takes no long path for a program, marked or not; what is left to see is that it is found.
+        // Wine starts no program with a long path, with or without the prefix. The test can still check that the
+        // program is found.
         let outcome = Command::new(&program).spawn();
         assert!(matches!(outcome, Err(Error::System { call: "CreateProcessW", .. })), "{outcome:?}");
         return;
@@ -194,7 +195,7 @@ fn a_program_under_a_long_path_starts() {
     assert_eq!(said_in_c(Command::new(&program).arg("from the depth"), "arg"), ["from the depth"]);
 }
 
-fn a_socket_is_refused() {
+fn spawn_rejects_sockets() {
     let socket = raw::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let before = table::count();
     match in_role("sleeps").inherit("socket", &socket).spawn() {
@@ -203,10 +204,10 @@ fn a_socket_is_refused() {
         }
         other => panic!("{other:?}"),
     }
-    until("the thread that asked is gone", || table::count() == before);
+    until("the thread that queried the socket has ended", || table::count() == before);
     let outcome = in_role("sleeps").stdin(socket).spawn();
     assert!(matches!(outcome, Err(Error::SocketUnsupported { .. })), "{outcome:?}");
-    // A pipe isn't one, though it answers to some of the same calls.
+    // A pipe is not a socket, although some of the same calls accept it.
     let mut child = in_role("reads_all")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -219,7 +220,7 @@ fn a_socket_is_refused() {
     child.wait_timeout(SOON).unwrap();
 }
 
-fn the_builder_says_what_it_was_told() {
+fn getters_return_what_was_set() {
     let mut command = Command::new("worker");
     command.raw_arg("b c").arg("a").env("LATER", "1").env_remove("GONE").env("later", "2");
     assert_eq!(command.get_args().collect::<Vec<_>>(), ["b c", "a"]);

@@ -1,4 +1,5 @@
-//! Strategy 2: a copy arrives, with the access given, and doesn't stay if it isn't delivered.
+//! Tests of duplication into another process: a copy arrives with the access that was given, and is closed there if it
+//! isn't delivered.
 
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Write};
@@ -18,43 +19,43 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "duplication",
     tests: tests![
-        the_child_gets_the_very_object,
-        the_access_that_arrives_is_exactly_what_was_given,
-        a_right_that_did_not_come_is_named,
-        what_came_with_less_is_passed_on_with_no_more,
-        a_copy_that_is_not_delivered_is_closed_over_there,
-        what_is_no_handle_is_not_put_anywhere,
-        a_copy_that_is_delivered_stays,
-        a_copy_whose_number_is_told_is_delivered,
-        telling_a_number_is_one_event,
-        what_is_done_in_another_process_is_told,
-        the_ends_of_a_channel_are_this_machines_and_can_not_be_impersonated,
-        a_copy_whose_number_can_not_be_told_is_closed_over_there,
-        an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here,
-        a_process_that_has_ended_is_gone_not_forbidden,
-        a_streams_number_that_something_else_has_is_no_stream,
+        duplicate_into_copies_the_object,
+        copy_has_exactly_given_access,
+        missing_right_is_named,
+        narrowed_access_is_passed_on_without_widening,
+        dropped_remote_handle_is_closed_in_target,
+        duplicate_into_rejects_invalid_handles,
+        delivered_copy_stays_open,
+        write_to_delivers_the_copy,
+        write_to_is_one_event,
+        effects_in_another_process_are_events,
+        channel_pipes_are_local_and_cannot_be_impersonated,
+        failed_write_to_closes_copy_in_target,
+        duplicating_many_times_leaks_no_handles,
+        duplicate_into_reports_exited_process,
+        reused_stream_value_is_not_a_stream,
     ],
     roles: tests![
         has_other_streams,
         waits_for_the_event_on_its_input,
         sleeps,
-        says_what_it_may_do,
+        prints_allowed_operations,
         passes_its_event_on,
     ],
 };
 
-/// This program in a role, with a pipe as its input.
+/// Starts this program in a role, with piped streams.
 fn in_role(name: &str) -> Child {
     let mut command = Command::new(this_program());
     command.args(role(name, &[])).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
     command.spawn().unwrap()
 }
 
-fn told() -> HandleValue {
+fn value_from_stdin() -> HandleValue {
     HandleValue::from_stdin().expect("a handle's number")
 }
 
-fn tell(child: &mut Child, value: HandleValue) {
+fn send_value(child: &mut Child, value: HandleValue) {
     writeln!(child.stdin.as_mut().unwrap(), "{value}").unwrap();
 }
 
@@ -69,31 +70,31 @@ fn sleeps(_: &[String]) {
 }
 
 fn waits_for_the_event_on_its_input(_: &[String]) {
-    let event: Event = adopt(told()).expect("an event");
+    let event: Event = adopt(value_from_stdin()).expect("an event");
     event.wait_timeout(SOON).expect("the signal");
 }
 
-fn the_child_gets_the_very_object() {
+fn duplicate_into_copies_the_object() {
     let (event, decoy) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let mut child = in_role("waits_for_the_event_on_its_input");
     child.process().duplicate_into(&decoy).unwrap().into_value();
     let copy = child.process().duplicate_into(&event).unwrap();
     assert_eq!(table::values_of(&event, child.id()), [copy.value().get()]);
     let value = copy.into_value();
-    tell(&mut child, value);
+    send_value(&mut child, value);
     decoy.set().unwrap();
     let early = child.process().clone();
     std::thread::sleep(Duration::from_millis(500));
-    assert!(!early.has_exited().unwrap(), "the decoy woke it");
+    assert!(!early.has_exited().unwrap(), "the decoy woke the child");
     event.set().unwrap();
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn the_access_that_arrives_is_exactly_what_was_given() {
+fn copy_has_exactly_given_access() {
     let event = Event::auto_reset().unwrap();
     let child = in_role("sleeps");
     let mask = |copy: handover::os::windows::RemoteHandle| {
-        let entry = table::entry(child.id(), copy.value().get()).expect("it has arrived");
+        let entry = table::entry(child.id(), copy.value().get()).expect("the handle has arrived");
         assert!(!entry.inheritable);
         entry.access
     };
@@ -102,13 +103,13 @@ fn the_access_that_arrives_is_exactly_what_was_given() {
         mask(child.process().duplicate_into(event.with_access(Access::SYNCHRONIZE)).unwrap()),
         0x0010_0000
     );
-    // A handle of no type of ours keeps what it has.
+    // An untyped handle keeps its full access.
     let untyped = std::os::windows::io::OwnedHandle::from(event);
     assert_eq!(mask(child.process().duplicate_into(&untyped).unwrap()), 0x001f_0003);
 }
 
-fn says_what_it_may_do(_: &[String]) {
-    let event: Event = adopt(told()).expect("an event");
+fn prints_allowed_operations(_: &[String]) {
+    let event: Event = adopt(value_from_stdin()).expect("an event");
     let say = |what: handover::Result<()>| match what {
         Ok(()) => "yes".to_owned(),
         Err(Error::AccessDenied { right, .. }) => right.to_owned(),
@@ -117,23 +118,23 @@ fn says_what_it_may_do(_: &[String]) {
     println!("{} {} {}", say(event.set()), say(event.reset()), say(event.try_wait().map(drop)));
 }
 
-fn a_right_that_did_not_come_is_named() {
+fn missing_right_is_named() {
     for (access, expected) in [
         (Access::EVENT_USE, "yes yes yes"),
         (Access::SYNCHRONIZE, "EVENT_MODIFY_STATE EVENT_MODIFY_STATE yes"),
         (Access::EVENT_MODIFY_STATE, "yes yes SYNCHRONIZE"),
     ] {
         let event = Event::manual_reset().unwrap();
-        let mut child = in_role("says_what_it_may_do");
+        let mut child = in_role("prints_allowed_operations");
         let value = child.process().duplicate_into(event.with_access(access)).unwrap().into_value();
-        tell(&mut child, value);
+        send_value(&mut child, value);
         assert_eq!(answer(&mut child), expected);
         assert!(child.wait_timeout(SOON).unwrap().success());
     }
 }
 
 fn passes_its_event_on(_: &[String]) {
-    let event: Event = adopt(told()).expect("an event");
+    let event: Event = adopt(value_from_stdin()).expect("an event");
     let mut child = in_role("sleeps");
     let copy = child.process().duplicate_into(&event).unwrap();
     println!("{:#x}", table::entry(child.id(), copy.value().get()).unwrap().access);
@@ -141,16 +142,16 @@ fn passes_its_event_on(_: &[String]) {
     child.kill().unwrap();
 }
 
-fn what_came_with_less_is_passed_on_with_no_more() {
+fn narrowed_access_is_passed_on_without_widening() {
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("passes_its_event_on");
     let value = child.process().duplicate_into(event.with_access(Access::SYNCHRONIZE)).unwrap().into_value();
-    tell(&mut child, value);
+    send_value(&mut child, value);
     assert_eq!(answer(&mut child), "0x100000");
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn a_copy_that_is_not_delivered_is_closed_over_there() {
+fn dropped_remote_handle_is_closed_in_target() {
     let event = Event::manual_reset().unwrap();
     let child = in_role("sleeps");
     let copy = child.process().duplicate_into(&event).unwrap();
@@ -159,7 +160,7 @@ fn a_copy_that_is_not_delivered_is_closed_over_there() {
     assert_eq!(table::values_of(&event, child.id()), []);
 }
 
-fn what_is_no_handle_is_not_put_anywhere() {
+fn duplicate_into_rejects_invalid_handles() {
     let child = in_role("sleeps");
     let before = table::count();
     for (handle, expected) in [
@@ -170,20 +171,20 @@ fn what_is_no_handle_is_not_put_anywhere() {
         let error = child.process().duplicate_into(handle).unwrap_err();
         assert!(format!("{error:?}").starts_with(expected), "{error:?}");
     }
-    // An owner of INVALID_HANDLE_VALUE isn't one of a stream.
+    // An owner of INVALID_HANDLE_VALUE can't be a stream.
     let refused = Command::new(this_program()).stdin(table::invalid_owned()).spawn();
     assert!(matches!(refused, Err(Error::InvalidHandleValue { .. })), "{refused:?}");
     assert_eq!(table::count(), before);
 }
 
-fn a_copy_that_is_delivered_stays() {
+fn delivered_copy_stays_open() {
     let event = Event::manual_reset().unwrap();
     let child = in_role("sleeps");
     let value = child.process().duplicate_into(&event).unwrap().into_value();
     assert_eq!(table::values_of(&event, child.id()), [value.get()]);
 }
 
-fn a_copy_whose_number_is_told_is_delivered() {
+fn write_to_delivers_the_copy() {
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("waits_for_the_event_on_its_input");
     let copy = child.process().duplicate_into(&event).unwrap();
@@ -194,14 +195,14 @@ fn a_copy_whose_number_is_told_is_delivered() {
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-/// All events, each as a line of its fields.
+/// All events, each as a line with its fields.
 static EVENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 fn listen_to_all() {
     listen(LevelFilter::TRACE, |event| {
         let mut line = String::new();
         event.record(&mut |field: &Field, value: &dyn Debug| {
-            // How long it took is never the same.
+            // The duration differs each time.
             if field.name() != "nanoseconds" {
                 line += &format!("{}: {value:?}; ", field.name());
             }
@@ -210,7 +211,7 @@ fn listen_to_all() {
     });
 }
 
-fn telling_a_number_is_one_event() {
+fn write_to_is_one_event() {
     listen_to_all();
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("sleeps");
@@ -228,29 +229,30 @@ fn telling_a_number_is_one_event() {
     assert_eq!(events, [expected]);
 }
 
-fn what_is_done_in_another_process_is_told() {
+fn effects_in_another_process_are_events() {
     listen_to_all();
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("sleeps");
     let value = child.process().duplicate_into(&event).unwrap().value();
     let id = child.id();
     let events = std::mem::take(&mut *EVENTS.lock().unwrap());
-    let closed = events.iter().find(|line| line.contains("closed there")).expect("it was closed over there");
-    // It comes here, where it is closed, and is not there any more.
+    let closed =
+        events.iter().find(|line| line.contains("closed there")).expect("the copy was closed in the target");
+    // The call moves the handle into this process, where it is closed afterwards.
     let here = closed.split_once("result: ").and_then(|(_, rest)| rest.split_once(';')).expect("a handle").0;
     assert!(closed.contains(&format!("effects: +{here}={value:#x}@{id} -{value:#x}@{id}; ")), "{closed}");
     let close = format!(
         "call: \"CloseHandle\"; arguments: handle {here}; result: ok; failed: false; effects: -{here}; "
     );
     assert!(events.contains(&close), "{close} in {events:#?}");
-    // Why something was refused is asked, and told.
+    // When access is denied, the library queries the granted access, and the query is an event.
     let process = Process::open(id).unwrap();
     assert!(process.duplicate_into(&event).is_err());
     let events = std::mem::take(&mut *EVENTS.lock().unwrap());
     let granted = table::entry(std::process::id(), table::value(&process)).unwrap().access;
     let asked = events.iter().find(|line| line.contains("NtQueryObject") && line.contains("access"));
     assert!(asked.is_some_and(|line| line.contains(&format!("result: {granted:#010x}; "))), "{events:#?}");
-    // A child with a list of handles needs a list of attributes, which is given back.
+    // A spawn with a list of handles needs an attribute list, which must be deleted.
     let count = |call: &str| events_of(call).len();
     drop(Command::new(this_program()).args(role("sleeps", &[])).inherit("event", &event).spawn().unwrap());
     assert_eq!(count("DeleteProcThreadAttributeList"), 1);
@@ -262,7 +264,7 @@ fn events_of(call: &str) -> Vec<String> {
     events.iter().filter(|line| line.contains(&format!("call: {call:?};"))).cloned().collect()
 }
 
-fn the_ends_of_a_channel_are_this_machines_and_can_not_be_impersonated() {
+fn channel_pipes_are_local_and_cannot_be_impersonated() {
     listen_to_all();
     drop(
         Command::new(this_program()).args(role("sleeps", &[])).kill_on_drop(true).channel().spawn().unwrap(),
@@ -272,10 +274,10 @@ fn the_ends_of_a_channel_are_this_machines_and_can_not_be_impersonated() {
     for line in opened.iter().filter(|line| line.contains("pipe")) {
         let flags = line.split_once("flags 0x").expect("flags").1;
         let flags = u32::from_str_radix(&flags[..8], 16).unwrap();
-        // SECURITY_SQOS_PRESENT, with SECURITY_ANONYMOUS, which is no bit.
+        // SECURITY_SQOS_PRESENT, with SECURITY_ANONYMOUS, which is 0.
         assert_eq!(flags & 0x001f_0000, 0x0010_0000, "{line}");
     }
-    // PIPE_REJECT_REMOTE_CLIENTS; bytes, and calls that wait, are no bits.
+    // PIPE_REJECT_REMOTE_CLIENTS. The byte mode and the blocking mode are 0.
     let created = events_of("CreateNamedPipeW");
     assert!(
         !created.is_empty() && created.iter().all(|line| line.contains("kind 0x00000008")),
@@ -283,7 +285,7 @@ fn the_ends_of_a_channel_are_this_machines_and_can_not_be_impersonated() {
     );
 }
 
-/// Says when it is written to, and otherwise is what is inside; or it can't be written to.
+/// A writer that records each write, and forwards it or fails.
 struct Writer {
     inner: ChildStdin,
     writes: Vec<Vec<u8>>,
@@ -307,7 +309,7 @@ impl AsHandle for Writer {
     }
 }
 
-fn a_copy_whose_number_can_not_be_told_is_closed_over_there() {
+fn failed_write_to_closes_copy_in_target() {
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("sleeps");
     let inner = child.stdin.take().unwrap();
@@ -324,13 +326,13 @@ fn a_copy_whose_number_can_not_be_told_is_closed_over_there() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(table::values_of(&event, child.id()), [value.get()], "only what was told is there");
+    assert_eq!(table::values_of(&event, child.id()), [value.get()], "only the delivered copy is open");
 }
 
-fn an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here() {
+fn duplicating_many_times_leaks_no_handles() {
     let event = Event::manual_reset().unwrap();
     let child = in_role("sleeps");
-    // The child is still starting, and its own count with it: only what is ours is counted over there.
+    // The child is still starting and opens handles of its own, so only copies of the event are counted in its table.
     let before = table::count();
     let copies: Vec<_> = (0..500).map(|_| child.process().duplicate_into(&event).unwrap()).collect();
     assert_eq!(table::values_of(&event, child.id()).len(), 500);
@@ -339,10 +341,10 @@ fn an_object_can_be_put_into_a_process_many_times_and_costs_nothing_here() {
     assert_eq!(table::count(), before);
 }
 
-fn a_process_that_has_ended_is_gone_not_forbidden() {
+fn duplicate_into_reports_exited_process() {
     let event = Event::manual_reset().unwrap();
     let mut child = in_role("sleeps");
-    let undelivered = child.process().duplicate_into(&event).unwrap();
+    let remote = child.process().duplicate_into(&event).unwrap();
     child.kill().unwrap();
     child.wait_timeout(SOON).unwrap();
     let before = table::count();
@@ -350,17 +352,18 @@ fn a_process_that_has_ended_is_gone_not_forbidden() {
         Err(Error::ProcessExited { pid: process, .. }) => assert_eq!(process, child.id()),
         other => panic!("{other:?}"),
     }
-    drop(undelivered);
+    drop(remote);
     assert_eq!(table::count(), before);
 }
 
 fn has_other_streams(_: &[String]) {
-    let event: Event = adopt(told()).unwrap();
+    let event: Event = adopt(value_from_stdin()).unwrap();
     let second: HandleValue = std::env::args().nth(3).expect("a number").parse().unwrap();
     let unlisted =
         || handover::leaked_handles().unwrap().into_iter().map(|handle| handle.value).collect::<Vec<_>>();
     let before = unlisted();
-    // As a program does that closes its input: the number stays in the record, and is another handle's sooner or later.
+    // Acts as a program that closes its standard input: the value stays in the process's parameters, and another handle
+    // may get it.
     table::be_standard_input(0x7_fff0);
     assert!(before.iter().all(|value| unlisted().contains(value)));
     table::be_standard_input(second.get());
@@ -369,14 +372,14 @@ fn has_other_streams(_: &[String]) {
     event.set().unwrap();
 }
 
-fn a_streams_number_that_something_else_has_is_no_stream() {
+fn reused_stream_value_is_not_a_stream() {
     let (event, second) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let mut command = Command::new(this_program());
     command.args(role("has_other_streams", &[])).kill_on_drop(true).stdin(Stdio::piped());
     command.inherit("second", &second).arg_handle("{second}");
     let mut child = command.spawn().unwrap();
     let copy = child.process().duplicate_into(&event).unwrap();
-    tell(&mut child, copy.into_value());
+    send_value(&mut child, copy.into_value());
     assert!(child.wait_timeout(SOON * 3).unwrap().success());
     assert!(event.try_wait().unwrap() && second.try_wait().unwrap());
 }

@@ -1,17 +1,19 @@
-//! Each system call fails in turn in what only Windows can do.
+//! Fault sweeps of features that only Windows has.
 
 use handover::os::windows::CommandExt as _;
 use handover::os::windows::{Access, Mutex};
 use handover::{Command, Event, Process, Stdio};
-use handover_tests::{Suite, Sweep, end, events, flags_are_as_before, foreign, settled, sweep, table, tests};
+use handover_tests::{
+    Suite, Sweep, assert_flags_unchanged, end, events, foreign, settled, sweep, table, tests,
+};
 
 pub(super) const SUITE: Suite = Suite {
     name: "faults",
     tests: tests![
-        a_suspended_spawn_fails_at_each_call,
-        a_duplication_fails_at_each_call,
-        a_spawn_in_the_parents_job_fails_at_each_call,
-        creating_and_opening_fail_at_each_call,
+        suspended_spawn_reports_each_failing_call,
+        duplicate_into_reports_each_failing_call,
+        spawn_in_job_reports_each_failing_call,
+        creating_and_opening_report_each_failing_call,
     ],
     roles: &[],
 };
@@ -23,13 +25,13 @@ fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
     command
 }
 
-fn a_suspended_spawn_fails_at_each_call() {
+fn suspended_spawn_reports_each_failing_call() {
     let (event, inheritable) = events();
     sweep("suspended spawn", || forever(&event, &inheritable).spawn_suspended()?.resume(), end);
-    flags_are_as_before(&event, &inheritable);
+    assert_flags_unchanged(&event, &inheritable);
 }
 
-fn a_duplication_fails_at_each_call() {
+fn duplicate_into_reports_each_failing_call() {
     let event = Event::manual_reset().unwrap();
     let child = Command::new(foreign("never_ends")).kill_on_drop(true).stdin(Stdio::piped()).spawn().unwrap();
     let _ = settled(child.id());
@@ -38,7 +40,7 @@ fn a_duplication_fails_at_each_call() {
     assert_eq!(table::values_of(&event, child.id()), []);
 }
 
-fn a_spawn_in_the_parents_job_fails_at_each_call() {
+fn spawn_in_job_reports_each_failing_call() {
     let (event, inheritable) = events();
     let command = || {
         let mut command = forever(&event, &inheritable);
@@ -49,7 +51,7 @@ fn a_spawn_in_the_parents_job_fails_at_each_call() {
     sweep("suspended spawn, in a job", || command().spawn_suspended()?.resume(), end);
 }
 
-fn creating_and_opening_fail_at_each_call() {
+fn creating_and_opening_report_each_failing_call() {
     let name = format!("windows.faults.{}", std::process::id());
     sweep("create by name, a mutex", || Mutex::create_named(&name), drop);
     sweep("create, a mutex", Mutex::new, drop);

@@ -1,4 +1,4 @@
-//! What listeners behind pipes have beyond others.
+//! Tests of listeners over named pipes.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
@@ -11,48 +11,48 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) const SUITE: Suite = Suite {
     name: "listener",
     tests: tests![
-        case_makes_no_difference_and_a_name_can_be_long,
-        a_squatter_is_an_error,
-        a_client_gets_no_more_than_it_needs,
-        who_stands_in_the_door_is_sent_away,
-        a_listener_whose_answer_is_none_is_refused,
-        an_answer_in_parts_is_waited_for,
-        a_door_that_is_closed_frees_its_name,
-        a_listener_that_shows_another_channel_is_refused,
+        names_are_case_insensitive_and_can_be_long,
+        bind_fails_if_name_is_squatted,
+        clients_endpoint_has_least_access,
+        accept_times_out_for_silent_client,
+        connect_rejects_invalid_answers,
+        connect_reads_answer_in_parts,
+        dropped_listener_frees_its_name,
+        connect_rejects_another_channels_ledger,
     ],
-    roles: tests![client, stands_in_the_door],
+    roles: tests![client, connects_silently],
 };
 
 fn name(test: &str) -> String {
     format!("windows.{test}.{}", std::process::id())
 }
 
-/// A process that isn't told anything but the name: started by std, as any stranger.
+/// Starts a process that knows only the listener's name, by std's `Command`.
 fn stranger(role_name: &str, arguments: &[&str]) -> std::process::Child {
     let mut command = std::process::Command::new(this_program());
     command.args(role(role_name, arguments)).stdout(std::process::Stdio::piped());
     command.spawn().unwrap()
 }
 
-fn case_makes_no_difference_and_a_name_can_be_long() {
+fn names_are_case_insensitive_and_can_be_long() {
     let name = name("case");
     let _listener = Listener::bind(&name).unwrap();
     assert!(matches!(Listener::bind(&name.to_uppercase()), Err(Error::NameInUse { .. })));
     drop(Listener::bind(&"ä🦀 with spaces".repeat(8)).unwrap());
 }
 
-fn a_squatter_is_an_error() {
+fn bind_fails_if_name_is_squatted() {
     let name = name("squatter");
     let squatter = door::squat(&name).unwrap();
     assert!(matches!(Listener::bind(&name), Err(Error::NameInUse { .. })));
     drop(squatter);
     let _listener = Listener::bind(&name).unwrap();
-    assert!(door::squat(&name).is_err(), "nobody makes a second pipe of the name");
+    assert!(door::squat(&name).is_err(), "no second pipe of the name can be created");
 }
 
 fn client(arguments: &[String]) {
     let channel = Channel::connect_timeout(&arguments[0], SOON).unwrap();
-    // What the server gave, beside the pipe, with no more than it takes.
+    // The server's event has only the access that the client needs.
     let table = table::of(std::process::id());
     assert!(table.iter().any(|entry| entry.access == 0x0010_0000), "{table:?}");
     let events_of_its_own = table.iter().filter(|entry| entry.access == 0x001f_0003).count();
@@ -61,7 +61,7 @@ fn client(arguments: &[String]) {
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
-fn a_client_gets_no_more_than_it_needs() {
+fn clients_endpoint_has_least_access() {
     let name = name("needs");
     let mut listener = Listener::bind(&name).unwrap();
     let mut client = stranger("client", &[&name]);
@@ -71,17 +71,17 @@ fn a_client_gets_no_more_than_it_needs() {
     assert!(client.wait().unwrap().success());
 }
 
-/// Opens the door and stays in it.
-fn stands_in_the_door(arguments: &[String]) {
-    let _door = door::knock(&arguments[0]).unwrap();
+/// Opens the listener's pipe, and does nothing else.
+fn connects_silently(arguments: &[String]) {
+    let _door = door::connect(&arguments[0]).unwrap();
     println!("here");
     std::thread::sleep(Duration::from_secs(60));
 }
 
-fn who_stands_in_the_door_is_sent_away() {
+fn accept_times_out_for_silent_client() {
     let name = name("door");
     let mut listener = Listener::bind(&name).unwrap();
-    let mut hostile = stranger("stands_in_the_door", &[&name]);
+    let mut hostile = stranger("connects_silently", &[&name]);
     let incoming = listener.accept_timeout(SOON).unwrap();
     let mut line = String::new();
     BufReader::new(hostile.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -91,19 +91,22 @@ fn who_stands_in_the_door_is_sent_away() {
     let late = incoming.accept();
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
     assert!(started.elapsed() < Duration::from_secs(5));
-    assert_eq!(settled(hostile.id()), theirs, "what it was given is closed over there");
+    assert_eq!(settled(hostile.id()), theirs, "the handles that it was given are closed in its table");
     hostile.kill().unwrap();
     hostile.wait().unwrap();
 }
 
-fn a_listener_whose_answer_is_none_is_refused() {
+fn connect_rejects_invalid_answers() {
     for (answer, part) in [
         (&b"HO\x01\0"[..], ""),
-        (b"220 a mail server's greeting", "the listener's answer is none"),
-        // This process's own handles: no channel is behind them.
+        (b"220 a mail server's greeting", "the listener's answer is malformed"),
+        // Handle values of this process that don't form a channel.
         (b"HO\x01\0\x04\0\0\0\x08\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0", ""),
-        (b"HO\x01\0\xff\xff\xff\xff\x08\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0", "the listener's answer is none"),
-        (b"HO\x01\0\x04\0\0\0\x04\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0", "the listener's answer is none"),
+        (
+            b"HO\x01\0\xff\xff\xff\xff\x08\0\0\0\x0c\0\0\0\0\0\0\0\0\0\0\0",
+            "the listener's answer is malformed",
+        ),
+        (b"HO\x01\0\x04\0\0\0\x04\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0", "the listener's answer is malformed"),
     ] {
         let name = name("none");
         let squatter = door::squat(&name).unwrap();
@@ -121,12 +124,15 @@ fn a_listener_whose_answer_is_none_is_refused() {
             }
         });
         let after = table::of(std::process::id());
-        assert!(before.iter().all(|entry| after.contains(entry)), "none of this process's own was closed");
+        assert!(
+            before.iter().all(|entry| after.contains(entry)),
+            "none of this process's handles was closed"
+        );
         assert!(after.len() <= before.len() + 1, "{before:?} {after:?}");
     }
 }
 
-fn an_answer_in_parts_is_waited_for() {
+fn connect_reads_answer_in_parts() {
     use std::os::windows::io::AsHandle;
     let name = name("parts");
     let squatter = door::squat(&name).unwrap();
@@ -140,24 +146,24 @@ fn an_answer_in_parts_is_waited_for() {
         });
         Channel::connect_timeout(&name, SOON).unwrap_err()
     });
-    // Each part came in time.
-    assert!(error.to_string().contains("the listener's answer is none"), "{error}");
+    // The parts were all read, each of them in time.
+    assert!(error.to_string().contains("the listener's answer is malformed"), "{error}");
 }
 
-fn a_door_that_is_closed_frees_its_name() {
+fn dropped_listener_frees_its_name() {
     let name = name("closed");
     let listener = Listener::bind(&name).unwrap();
-    // Somebody stands in it, and stays.
-    let _door = door::knock(&name).unwrap();
+    // A client has opened the pipe and doesn't close it.
+    let _door = door::connect(&name).unwrap();
     drop(listener);
     drop(Listener::bind(&name).unwrap());
 }
 
-fn a_listener_that_shows_another_channel_is_refused() {
+fn connect_rejects_another_channels_ledger() {
     use std::os::windows::io::AsHandle;
     use std::sync::atomic::Ordering::SeqCst;
-    // The squatter is this process too, so the values mean something here: a ledger as it has to be, but for the
-    // number that goes with the answer, or for the process whose it is.
+    // The squatter is this process itself, so its handle values are valid here. The ledger is right except for one
+    // field: the nonce of the answer, or the process id.
     let own = handover::Process::current_identity().unwrap();
     for (id, nonce) in [(own.id, 8), (own.id + 4, 7)] {
         let section = raw::section();

@@ -1,5 +1,4 @@
-//! What only Windows can do: rights that a handle carries, putting handles into a running process, mutexes, names in the
-//! kernel, suspended children, and the ways of its pipes and command lines.
+//! Tests of features that only Windows has.
 
 mod access;
 mod access_denied;

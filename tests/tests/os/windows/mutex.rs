@@ -1,4 +1,4 @@
-//! Mutexes, which are kernel objects here, and semaphores with a maximum.
+//! Tests of mutexes, which are kernel objects on Windows, and of semaphores with a maximum.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "mutex",
     tests: tests![
-        a_mutex_travels_by_each_strategy,
-        a_mutex_is_one_threads_at_a_time,
-        a_mutex_whose_owner_is_killed_is_abandoned,
-        two_processes_count_to_two_hundred_thousand,
-        a_wait_for_several_says_that_one_was_abandoned,
-        why_a_mutex_was_not_got_is_said,
-        a_semaphore_has_a_maximum,
+        mutex_travels_by_each_strategy,
+        mutex_excludes_other_threads,
+        mutex_of_killed_owner_is_abandoned,
+        mutex_excludes_two_processes,
+        wait_any_reports_abandoned_mutex,
+        lock_error_has_same_text_as_error,
+        semaphore_has_a_maximum,
     ],
-    roles: tests![takes_it_and_ends, holds_the_mutex, counts],
+    roles: tests![exits_with_mutex_locked, holds_the_mutex, counts],
 };
 
 fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
@@ -28,22 +28,22 @@ fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
     command
 }
 
-fn takes_it_and_ends(arguments: &[String]) {
+fn exits_with_mutex_locked(arguments: &[String]) {
     let mutex: Mutex = match arguments[0].as_str() {
         "inheritance" => handover::inherited().unwrap().take("object").unwrap(),
         "duplication" => Channel::parent().unwrap().recv_timeout(SOON).unwrap().take("object").unwrap(),
         _ => Mutex::open_named(&arguments[1]).unwrap(),
     };
-    // Ending with it is what the parent sees.
+    // The process exits with the mutex locked, which the parent observes.
     std::mem::forget(mutex.try_lock().unwrap().expect("it is free"));
 }
 
-fn a_mutex_travels_by_each_strategy() {
+fn mutex_travels_by_each_strategy() {
     let name = format!("mutex.{}", std::process::id());
     let named = Mutex::create_named(&name).unwrap();
     let own = Mutex::new().unwrap();
     for (strategy, mutex) in [("inheritance", &own), ("duplication", &own), ("naming", &named)] {
-        let mut command = in_role("takes_it_and_ends", &[strategy, &name]);
+        let mut command = in_role("exits_with_mutex_locked", &[strategy, &name]);
         if strategy == "inheritance" {
             command.inherit("object", mutex);
         }
@@ -56,15 +56,15 @@ fn a_mutex_travels_by_each_strategy() {
     }
 }
 
-fn a_mutex_is_one_threads_at_a_time() {
+fn mutex_excludes_other_threads() {
     let mutex = Mutex::new().unwrap();
     let guard = mutex.lock().unwrap();
-    let again = mutex.try_lock().unwrap().expect("the same thread gets it once more");
+    let again = mutex.try_lock().unwrap().expect("the owning thread can lock it again");
     let elsewhere =
         || std::thread::scope(|scope| scope.spawn(|| mutex.try_lock().unwrap().is_some()).join().unwrap());
     assert!(!elsewhere());
     drop(guard);
-    assert!(!elsewhere(), "there is a second guard");
+    assert!(!elsewhere(), "a second guard still exists");
     drop(again);
     assert!(elsewhere());
     let guard = mutex.lock().unwrap();
@@ -78,16 +78,16 @@ fn a_mutex_is_one_threads_at_a_time() {
         });
     });
     drop(guard);
-    // A guard of nothing does nothing.
+    // Dropping a guard of a mutex that isn't locked has no effect.
     drop(mutex.guard());
     assert!(elsewhere());
-    // A thread that ends with it abandons it; the next one is told once.
+    // A thread that ends with the mutex locked abandons it. The next owner is notified once.
     std::thread::scope(|scope| {
         scope.spawn(|| std::mem::forget(mutex.lock().unwrap())).join().unwrap();
     });
     let error: Error = mutex.lock().map(drop).unwrap_err().into();
     assert!(matches!(error, Error::Abandoned { .. }), "{error:?}");
-    assert!(elsewhere(), "by becoming an error it was released");
+    assert!(elsewhere(), "converting it to an error has unlocked it");
 }
 
 fn holds_the_mutex(_: &[String]) {
@@ -98,7 +98,7 @@ fn holds_the_mutex(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn a_mutex_whose_owner_is_killed_is_abandoned() {
+fn mutex_of_killed_owner_is_abandoned() {
     let mutex = Mutex::new().unwrap();
     let mut child = in_role("holds_the_mutex", &[]).channel().spawn().unwrap();
     let channel = child.take_channel().unwrap();
@@ -115,7 +115,8 @@ fn a_mutex_whose_owner_is_killed_is_abandoned() {
     drop(mutex.lock().unwrap());
 }
 
-/// Adds one so many times, each under the mutex, without the help of atomic arithmetic.
+/// Increments a number in shared memory this many times. It holds the mutex during each increment, and doesn't use
+/// atomic arithmetic.
 fn count(mutex: &Mutex, section: &SharedMemory, times: u32) {
     use std::sync::atomic::Ordering::Relaxed;
     let view = section.view_mut().unwrap();
@@ -138,7 +139,7 @@ fn counts(_: &[String]) {
     channel.send(b"done").unwrap();
 }
 
-fn two_processes_count_to_two_hundred_thousand() {
+fn mutex_excludes_two_processes() {
     let (mutex, section) = (Mutex::new().unwrap(), SharedMemory::new(4).unwrap());
     let mut child = in_role("counts", &[]).channel().spawn().unwrap();
     let channel = child.take_channel().unwrap();
@@ -150,28 +151,28 @@ fn two_processes_count_to_two_hundred_thousand() {
     assert_eq!(view.atomic_u32(0).unwrap().load(std::sync::atomic::Ordering::SeqCst), 2 * TIMES);
 }
 
-fn a_wait_for_several_says_that_one_was_abandoned() {
+fn wait_any_reports_abandoned_mutex() {
     let (event, mutex) = (Event::auto_reset().unwrap(), Mutex::new().unwrap());
     let guard = mutex.lock().unwrap();
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {
-            let came = wait_any(&[&event, &mutex], SOON).unwrap();
+            let signaled = wait_any(&[&event, &mutex], SOON).unwrap();
             drop(mutex.guard());
-            came
+            signaled
         });
         drop(guard);
-        let came = waiter.join().unwrap();
-        assert_eq!((came.index, came.abandoned()), (1, false));
+        let signaled = waiter.join().unwrap();
+        assert_eq!((signaled.index, signaled.abandoned()), (1, false));
     });
     std::thread::scope(|scope| {
         scope.spawn(|| std::mem::forget(mutex.lock().unwrap())).join().unwrap();
     });
-    let came = wait_any(&[&event, &mutex], SOON).unwrap();
-    assert_eq!((came.index, came.abandoned()), (1, true));
+    let signaled = wait_any(&[&event, &mutex], SOON).unwrap();
+    assert_eq!((signaled.index, signaled.abandoned()), (1, true));
     drop(mutex.guard());
 }
 
-fn a_semaphore_has_a_maximum() {
+fn semaphore_has_a_maximum() {
     let semaphore = Semaphore::with_maximum(1, 2).unwrap();
     semaphore.wait().unwrap();
     assert_eq!(semaphore.release_returning_previous(1).unwrap(), 0);
@@ -188,7 +189,7 @@ fn a_semaphore_has_a_maximum() {
     assert_eq!(table::count(), before);
 }
 
-fn why_a_mutex_was_not_got_is_said() {
+fn lock_error_has_same_text_as_error() {
     let mutex = Mutex::new().unwrap();
     let abandoned = LockError::Abandoned(mutex.guard());
     let text = abandoned.to_string();

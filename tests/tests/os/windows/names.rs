@@ -1,4 +1,4 @@
-//! Names in the kernel: who is let in, with which access, and in which space.
+//! Tests of names in the kernel: access control, access rights and namespaces.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -12,19 +12,19 @@ const SOON: Duration = Duration::from_secs(10);
 pub(super) const SUITE: Suite = Suite {
     name: "names",
     tests: tests![
-        a_mutex_has_a_name_as_others_have,
-        a_squatter_with_open_doors_is_an_error,
-        opening_asks_for_the_access_and_gets_it,
-        a_name_lives_as_long_as_a_handle,
-        names_have_spaces_and_cases,
-        a_name_can_be_so_long,
-        the_user_alone_is_let_in_unless_it_is_said_otherwise,
-        a_descriptor_can_be_given,
-        a_single_instance_can_be_the_machines,
-        a_claim_that_ends_well_is_the_next_ones,
-        a_crash_of_an_instance_is_seen_by_who_watches,
+        mutex_names_share_the_namespace,
+        create_fails_if_squatter_grants_access,
+        open_with_grants_exactly_requested_access,
+        name_lives_as_long_as_any_handle,
+        names_have_namespaces_and_are_case_sensitive,
+        name_has_at_most_253_characters,
+        default_access_is_for_current_user_only,
+        security_descriptor_can_be_set,
+        single_instance_can_be_global,
+        acquire_after_drop_reports_no_crash,
+        crash_of_instance_is_reported_if_mutex_is_kept_open,
     ],
-    roles: tests![squats, claims_and_stays],
+    roles: tests![squats, acquires_and_stays],
 };
 
 fn name(test: &str) -> String {
@@ -43,36 +43,37 @@ fn line(child: &mut Child) -> String {
     line.trim_end().to_owned()
 }
 
-/// How many handles this process has. The first named object of a process opens the folder of names, for good.
+/// Returns the number of this process's handles, after the first named object has opened the folder of names, which
+/// stays open.
 fn handles() -> usize {
     drop(Event::create_named(&name("first"), ResetMode::Auto).unwrap());
     table::count()
 }
 
-fn is_taken<T: std::fmt::Debug>(outcome: Result<T, Error>, name: &str) {
+fn assert_name_in_use<T: std::fmt::Debug>(outcome: Result<T, Error>, name: &str) {
     match outcome {
         Err(Error::NameInUse { name: taken, .. }) => assert_eq!(taken, name),
         other => panic!("{other:?}"),
     }
 }
 
-fn a_mutex_has_a_name_as_others_have() {
+fn mutex_names_share_the_namespace() {
     let name = name("mutex");
     let before = handles();
     let event = Event::create_named(&name, ResetMode::Auto).unwrap();
-    is_taken(Mutex::create_named(&name), &name);
-    is_taken(Mutex::create_or_open_named(&name), &name);
+    assert_name_in_use(Mutex::create_named(&name), &name);
+    assert_name_in_use(Mutex::create_or_open_named(&name), &name);
     assert!(matches!(Mutex::open_named(&name), Err(Error::NameKindMismatch { .. })));
     drop(event);
     let mutex = Mutex::create_named(&name).unwrap();
-    is_taken(Event::create_named(&name, ResetMode::Auto), &name);
+    assert_name_in_use(Event::create_named(&name, ResetMode::Auto), &name);
     assert!(matches!(Event::open_named(&name), Err(Error::NameKindMismatch { .. })));
     assert!(Mutex::open_named(&name).unwrap().try_lock().unwrap().is_some());
     drop(mutex);
     assert_eq!(table::count(), before);
 }
 
-/// Takes the name first, and lets everybody in.
+/// Creates an object with the name before the test does, with access for everyone.
 fn squats(arguments: &[String]) {
     let everybody = SecurityDescriptor::from_sddl("D:(A;;GA;;;WD)").unwrap();
     let name = ObjectName::local(&arguments[0]).unwrap().protected_by(everybody);
@@ -81,13 +82,13 @@ fn squats(arguments: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn a_squatter_with_open_doors_is_an_error() {
+fn create_fails_if_squatter_grants_access() {
     let name = name("squatter");
     let mut squatter = in_role("squats", &[&name]);
     assert_eq!(line(&mut squatter), "squats");
     let before = handles();
-    is_taken(Event::create_named(&name, ResetMode::Auto), &name);
-    is_taken(SharedMemory::create_named(&name, 1), &name);
+    assert_name_in_use(Event::create_named(&name, ResetMode::Auto), &name);
+    assert_name_in_use(SharedMemory::create_named(&name, 1), &name);
     assert!(matches!(SingleInstance::acquire(&name), Err(Error::NameInUse { .. })));
     assert_eq!(table::count(), before);
     squatter.kill().unwrap();
@@ -95,7 +96,7 @@ fn a_squatter_with_open_doors_is_an_error() {
     drop(Event::create_named(&name, ResetMode::Manual).unwrap());
 }
 
-fn opening_asks_for_the_access_and_gets_it() {
+fn open_with_grants_exactly_requested_access() {
     let name = name("access");
     let event = Event::create_named(&name, ResetMode::Manual).unwrap();
     for access in [Access::EVENT_USE, Access::SYNCHRONIZE, Access::EVENT_MODIFY_STATE] {
@@ -109,31 +110,31 @@ fn opening_asks_for_the_access_and_gets_it() {
     assert!(waiting.try_wait().unwrap());
 }
 
-fn a_name_lives_as_long_as_a_handle() {
+fn name_lives_as_long_as_any_handle() {
     let name = name("lives");
     let first = Event::create_named(&name, ResetMode::Manual).unwrap();
     let second = Event::open_named(&name).unwrap();
     drop(first);
-    is_taken(Event::create_named(&name, ResetMode::Manual), &name);
+    assert_name_in_use(Event::create_named(&name, ResetMode::Manual), &name);
     drop(second);
     drop(Event::create_named(&name, ResetMode::Manual).unwrap());
 }
 
-fn names_have_spaces_and_cases() {
+fn names_have_namespaces_and_are_case_sensitive() {
     let text = name("spaces");
     let (local, global) = (ObjectName::local(&text).unwrap(), ObjectName::global(&text).unwrap());
     let one = Event::create_named(&local, ResetMode::Manual).unwrap();
     let other = Event::create_named(&global, ResetMode::Manual).unwrap();
     one.set().unwrap();
     assert!(!other.try_wait().unwrap(), "they are two");
-    is_taken(Event::create_named(&global, ResetMode::Manual), &text);
+    assert_name_in_use(Event::create_named(&global, ResetMode::Manual), &text);
     let same = Event::open_named(text.as_str()).unwrap();
     assert!(same.try_wait().unwrap(), "a text is a local name");
     drop(Event::create_named(&text.to_uppercase(), ResetMode::Manual).unwrap());
     drop(Event::create_named(&format!("{text} ä🦀/x"), ResetMode::Manual).unwrap());
 }
 
-fn a_name_can_be_so_long() {
+fn name_has_at_most_253_characters() {
     for wrong in ["Global\\a", &"n".repeat(254)] {
         let error = Event::create_named(wrong, ResetMode::Auto).map(drop).unwrap_err();
         assert!(matches!(error, Error::InvalidInput { .. }), "{wrong:?}: {error:?}");
@@ -144,33 +145,33 @@ fn a_name_can_be_so_long() {
     assert!(event.try_wait().unwrap());
 }
 
-/// The one entry of a list that lets in one user and nobody else.
+/// Returns whether an access control list has a single entry, which allows this user.
 fn is_for_this_user_alone(list: &str) -> bool {
     let user = handover::User::current().unwrap();
     list.matches('(').count() == 1 && list.contains("(A;;") && list.ends_with(&format!(";;;{user})"))
 }
 
-fn the_user_alone_is_let_in_unless_it_is_said_otherwise() {
+fn default_access_is_for_current_user_only() {
     let name = name("user");
     let event = Event::create_named(&name, ResetMode::Auto).unwrap();
-    let list = raw::who_is_let_in(&event);
+    let list = raw::access_list(&event);
     assert!(is_for_this_user_alone(&list), "{list}");
     let section = SharedMemory::create_named(&format!("{name}.section"), 1).unwrap();
-    assert!(is_for_this_user_alone(&raw::who_is_let_in(&section)));
+    assert!(is_for_this_user_alone(&raw::access_list(&section)));
     let everybody = SecurityDescriptor::from_sddl("D:(A;;GA;;;WD)").unwrap();
     let other = ObjectName::local(&format!("{name}.other")).unwrap().protected_by(everybody);
-    let list = raw::who_is_let_in(&Event::create_named(&other, ResetMode::Auto).unwrap());
+    let list = raw::access_list(&Event::create_named(&other, ResetMode::Auto).unwrap());
     assert!(list.contains(";;;WD)"), "{list}");
-    // The door of a listener, as a client has it.
+    // The listener's pipe, opened by a client.
     let _listener = handover::Listener::bind(&name).unwrap();
-    let list = raw::who_is_let_in(&door::knock(&name).unwrap());
+    let list = raw::access_list(&door::connect(&name).unwrap());
     assert!(is_for_this_user_alone(&list), "{list}");
 }
 
-fn a_descriptor_can_be_given() {
+fn security_descriptor_can_be_set() {
     let name = name("descriptor");
     for wrong in ["", "nonsense", "D:(A;;GA;;;XYZ)", "D:\0"] {
-        // An empty text is a descriptor without lists, to the system.
+        // Windows accepts an empty text as a descriptor without lists.
         if wrong.is_empty() {
             continue;
         }
@@ -182,11 +183,11 @@ fn a_descriptor_can_be_given() {
     assert!(event.try_wait().unwrap());
 }
 
-fn a_single_instance_can_be_the_machines() {
+fn single_instance_can_be_global() {
     let name = name("single");
     let before = handles();
     let local = SingleInstance::acquire(&name).unwrap();
-    // The same text in another space is another name.
+    // The same text in another namespace is another name.
     let global = SingleInstance::acquire(&ObjectName::global(&name).unwrap()).unwrap();
     assert!(matches!(
         SingleInstance::acquire(&ObjectName::global(&name).unwrap()),
@@ -196,10 +197,10 @@ fn a_single_instance_can_be_the_machines() {
     assert_eq!(table::count(), before);
 }
 
-fn a_claim_that_ends_well_is_the_next_ones() {
+fn acquire_after_drop_reports_no_crash() {
     let name = name("next");
     let before = handles();
-    // The mutex stays, because somebody else has it open.
+    // The mutex stays, because this second handle keeps it open.
     let (watcher, _) = Mutex::create_or_open_named(&name).unwrap();
     let first = SingleInstance::acquire(&name).unwrap();
     drop(first);
@@ -212,16 +213,16 @@ fn a_claim_that_ends_well_is_the_next_ones() {
     assert_eq!(table::count(), before);
 }
 
-fn claims_and_stays(arguments: &[String]) {
+fn acquires_and_stays(arguments: &[String]) {
     let _only = SingleInstance::acquire(&arguments[0]).unwrap();
     println!("claimed");
     std::thread::sleep(Duration::from_secs(30));
 }
 
-fn a_crash_of_an_instance_is_seen_by_who_watches() {
+fn crash_of_instance_is_reported_if_mutex_is_kept_open() {
     let name = name("watched");
     let watcher = Mutex::create_named(&name).unwrap();
-    let mut first = in_role("claims_and_stays", &[&name]);
+    let mut first = in_role("acquires_and_stays", &[&name]);
     assert_eq!(line(&mut first), "claimed");
     first.kill().unwrap();
     first.wait_timeout(SOON).unwrap();

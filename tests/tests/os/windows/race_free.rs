@@ -1,4 +1,4 @@
-//! Sealed spawns: no inheritable handle in this process, not even for a moment.
+//! Tests of race-free spawns, in which this process never has an inheritable handle.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,12 +11,12 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) const SUITE: Suite = Suite {
     name: "race_free",
     tests: tests![
-        a_foreign_spawner_catches_nothing_of_sealed_spawns,
-        the_helper_is_one_and_is_healed,
-        the_helper_ends_with_its_process,
-        nothing_stays_in_the_helper,
+        race_free_spawns_leak_nothing_into_other_children,
+        helper_is_reused_and_replaced_if_killed,
+        helper_exits_with_its_process,
+        spawns_leave_no_handles_in_helper,
     ],
-    roles: tests![sets_ready, sleeps, spawns_sealed_and_sleeps],
+    roles: tests![sets_ready, sleeps, spawns_race_free_and_sleeps],
 };
 
 fn in_role<'a>(name: &str) -> Command<'a> {
@@ -35,17 +35,17 @@ fn sets_ready(_: &[String]) {
     inherited.take::<Event>("ready").unwrap().set().unwrap();
 }
 
-/// How many events a process created with inheritance of all has caught.
+/// Returns the number of events that leak into a process that inherits all inheritable handles.
 fn caught() -> usize {
     let no_arguments: [&str; 0] = [];
     run(&foreign("inherits_all"), no_arguments, SOON).expect_code(0).out.trim().parse().unwrap()
 }
 
-fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
-    // Many objects make the moment long in which an unsealed spawn has inheritable handles here.
+fn race_free_spawns_leak_nothing_into_other_children() {
+    // Many objects make the time long in which an ordinary spawn has inheritable handles in this process.
     let events: Vec<Event> = (0..60).map(|_| Event::manual_reset().unwrap()).collect();
     let program = foreign("ends_at_once");
-    let caught_beside = |sealed: bool, spawns: usize| {
+    let caught_beside = |race_free: bool, spawns: usize| {
         let (stop, total, looks) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -56,7 +56,7 @@ fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
             });
             let mut command = Command::new(&program);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            if sealed {
+            if race_free {
                 command.race_free();
             }
             for (number, event) in events.iter().enumerate() {
@@ -64,13 +64,13 @@ fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
             }
             for _ in 0..spawns {
                 command.spawn().unwrap().wait_timeout(SOON).unwrap();
-                if !sealed && total.load(Ordering::Relaxed) > 0 {
+                if !race_free && total.load(Ordering::Relaxed) > 0 {
                     break;
                 }
             }
             stop.store(true, Ordering::Relaxed);
         });
-        println!("sealed: {sealed}, caught: {total:?}, looks: {looks:?}");
+        println!("race-free: {race_free}, caught: {total:?}, looks: {looks:?}");
         (total.into_inner(), looks.into_inner())
     };
     let (total, _) = caught_beside(false, 2000);
@@ -82,13 +82,13 @@ fn a_foreign_spawner_catches_nothing_of_sealed_spawns() {
 
 fn helper() -> u32 {
     let this = std::process::id();
-    // A child of ours that is no child of the helper: here, that is the helper itself.
+    // The children of race-free spawns are the helper's children, so the helper is this process's only child.
     let children = table::children_of(this);
     assert_eq!(children.len(), 1, "{children:?}");
     children[0]
 }
 
-fn the_helper_is_one_and_is_healed() {
+fn helper_is_reused_and_replaced_if_killed() {
     let ready = Event::manual_reset().unwrap();
     let mut command = in_role("sets_ready");
     command.inherit("ready", &ready);
@@ -103,24 +103,24 @@ fn the_helper_is_one_and_is_healed() {
     assert_eq!(helper(), first);
     let before = table::count();
     table::kill(first);
-    // At once: it may still be ending.
+    // The killed helper may still be exiting.
     spawn(&mut command);
     assert_ne!(helper(), first);
-    until("the helper is gone", || table::ends_within(first, 0));
+    until("the helper has exited", || table::ends_within(first, 0));
     assert_eq!(table::count(), before, "the old helper's handles are closed");
 }
 
-fn spawns_sealed_and_sleeps(_: &[String]) {
+fn spawns_race_free_and_sleeps(_: &[String]) {
     let mut child = in_role("sleeps");
     let _child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     println!("{}", helper());
     std::thread::sleep(Duration::from_secs(60));
 }
 
-fn the_helper_ends_with_its_process() {
+fn helper_exits_with_its_process() {
     use std::io::{BufRead, BufReader};
     let mut parent = std::process::Command::new(this_program())
-        .args(role("spawns_sealed_and_sleeps", &[]))
+        .args(role("spawns_race_free_and_sleeps", &[]))
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -129,14 +129,14 @@ fn the_helper_ends_with_its_process() {
     let helper: u32 = line.trim().parse().unwrap();
     assert!(!table::ends_within(helper, 200));
     let children = table::children_of(helper);
-    assert_eq!(children.len(), 1, "the sealed child's parent is the helper");
+    assert_eq!(children.len(), 1, "the child's parent is the helper");
     parent.kill().unwrap();
     parent.wait().unwrap();
     assert!(table::ends_within(helper, 5000));
     table::kill(children[0]);
 }
 
-fn nothing_stays_in_the_helper() {
+fn spawns_leave_no_handles_in_helper() {
     let events: Vec<Event> = (0..20).map(|_| Event::manual_reset().unwrap()).collect();
     let mut command = in_role("sleeps");
     for (number, event) in events.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Suspended children, which are never forgotten.
+//! Tests of suspended children, which are killed unless they are resumed.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -12,13 +12,13 @@ const SOON: Duration = Duration::from_secs(20);
 pub(super) const SUITE: Suite = Suite {
     name: "suspended_child",
     tests: tests![
-        a_suspended_child_does_not_run_until_it_is_resumed,
-        a_suspended_child_that_is_dropped_is_killed,
-        a_suspended_child_whose_parent_dies_is_killed,
-        a_resumed_child_outlives_its_parent_unless_told_otherwise,
-        objects_can_be_put_into_a_suspended_child,
-        a_suspended_child_has_a_channel,
-        canaries_stay,
+        suspended_child_runs_only_after_resume,
+        dropped_suspended_child_is_killed,
+        suspended_child_of_killed_parent_is_killed,
+        resumed_child_outlives_killed_parent_by_default,
+        objects_can_be_duplicated_into_suspended_child,
+        suspended_child_has_channel,
+        inheritable_objects_do_not_leak,
     ],
     roles: tests![sleeps, spawns_and_sleeps, sets_ready, waits_for_its_event, echoes],
 };
@@ -33,7 +33,7 @@ fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(60));
 }
 
-/// Spawns a child in the way that the argument says, says its id, and lives on until it is killed.
+/// Spawns a child as the argument says, prints its id, and sleeps until it is killed.
 fn spawns_and_sleeps(arguments: &[String]) {
     let mut command = Command::new(this_program());
     command.args(role("sleeps", &[])).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -56,13 +56,13 @@ fn spawns_and_sleeps(arguments: &[String]) {
     drop(kept);
 }
 
-/// Lets a parent spawn in this way, kills it, and returns the child's id.
+/// Starts a parent that spawns a child in this way, kills the parent, and returns the child's id.
 fn orphaned(way: &str) -> u32 {
     let mut parent = in_role("spawns_and_sleeps", &[way]).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let child = line.trim().parse().unwrap_or_else(|_| panic!("{way}: {line:?}"));
-    assert!(!table::ends_within(child, 200), "{way}: it ended before its parent");
+    assert!(!table::ends_within(child, 200), "{way}: the child exited before its parent");
     parent.kill().unwrap();
     parent.wait_timeout(SOON).unwrap();
     child
@@ -72,7 +72,7 @@ fn sets_ready(_: &[String]) {
     handover::inherited().unwrap().take::<Event>("ready").unwrap().set().unwrap();
 }
 
-fn a_suspended_child_does_not_run_until_it_is_resumed() {
+fn suspended_child_runs_only_after_resume() {
     let ready = Event::manual_reset().unwrap();
     let before = table::count();
     let suspended = in_role("sets_ready", &[]).inherit("ready", &ready).spawn_suspended().unwrap();
@@ -86,7 +86,7 @@ fn a_suspended_child_does_not_run_until_it_is_resumed() {
     assert_eq!(table::count(), before);
 }
 
-fn a_suspended_child_that_is_dropped_is_killed() {
+fn dropped_suspended_child_is_killed() {
     let ready = Event::manual_reset().unwrap();
     let before = table::count();
     for with_parent in [false, true] {
@@ -102,15 +102,15 @@ fn a_suspended_child_that_is_dropped_is_killed() {
         assert!(table::ends_within(id, 5000));
     }
     assert!(!ready.try_wait().unwrap());
-    // The job of children that end with this process stays.
+    // The job of children that are killed with this process stays open.
     assert_eq!(table::count(), before + 1);
 }
 
-fn a_suspended_child_whose_parent_dies_is_killed() {
+fn suspended_child_of_killed_parent_is_killed() {
     assert!(table::ends_within(orphaned("suspended"), 5000));
 }
 
-fn a_resumed_child_outlives_its_parent_unless_told_otherwise() {
+fn resumed_child_outlives_killed_parent_by_default() {
     let child = orphaned("resumed");
     assert!(!table::ends_within(child, 500));
     table::kill(child);
@@ -123,14 +123,14 @@ fn waits_for_its_event(arguments: &[String]) {
     event.wait_timeout(SOON).unwrap();
 }
 
-fn objects_can_be_put_into_a_suspended_child() {
+fn objects_can_be_duplicated_into_suspended_child() {
     let event = Event::manual_reset().unwrap();
     let suspended = in_role("sleeps", &[]).spawn_suspended().unwrap();
     let copy = suspended.process().duplicate_into(&event).unwrap();
     assert_eq!(table::values_of(&event, suspended.id()), [copy.value().get()]);
     drop(copy);
     assert_eq!(table::values_of(&event, suspended.id()), []);
-    // The first thing that the child does is to look at what is there already.
+    // The child reads its manifest first, when the copy is already in its table.
     let child =
         in_role("waits_for_its_event", &[]).arg_handle("{e}").inherit("e", &event).spawn_suspended().unwrap();
     let delivered = child.process().duplicate_into(&event).unwrap().into_value();
@@ -148,7 +148,7 @@ fn echoes(_: &[String]) {
     channel.send(Message::new(message.bytes()).with("event", &event)).unwrap();
 }
 
-fn a_suspended_child_has_a_channel() {
+fn suspended_child_has_channel() {
     let event = Event::manual_reset().unwrap();
     let mut command = in_role("echoes", &[]);
     let mut child = command.channel().stdin(Stdio::null()).spawn_suspended().unwrap().resume().unwrap();
@@ -160,7 +160,7 @@ fn a_suspended_child_has_a_channel() {
     assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
-fn canaries_stay() {
+fn inheritable_objects_do_not_leak() {
     let canaries: Vec<_> = raw::objects().into_iter().map(|(_, object, _)| object).collect();
     canaries.iter().for_each(table::make_inheritable);
     let child = in_role("sleeps", &[]).spawn_suspended().unwrap();

@@ -1,4 +1,4 @@
-//! What handles look like from outside.
+//! Tests of handle tables that are specific to Windows.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use handover_tests::{Suite, begun, raw, role, settled, table, tests, this_progra
 pub(super) const SUITE: Suite = Suite {
     name: "tables",
     tests: tests![
-        a_handle_that_is_protected_says_so,
-        a_name_is_the_kernels_full_name,
-        rights_are_named_by_their_kind,
-        a_file_that_does_not_tell_its_name_holds_nobody_up,
-        a_pipe_that_is_read_holds_nobody_up,
-        a_lacking_right_is_said_in_each_row,
+        protected_handle_is_reported,
+        name_is_the_kernels_full_name,
+        rights_are_named_by_kind,
+        hanging_name_query_does_not_block,
+        pipe_being_read_does_not_block,
+        missing_right_is_reported_in_each_entry,
     ],
     roles: tests![waits],
 };
@@ -25,7 +25,7 @@ fn of_this_process() -> HandleTable {
     HandleTable::of(&Process::open_for_query(std::process::id()).unwrap()).unwrap()
 }
 
-fn a_handle_that_is_protected_says_so() {
+fn protected_handle_is_reported() {
     let (protected, other) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     table::protect_from_close(&protected, true);
     let looked = of_this_process();
@@ -34,7 +34,7 @@ fn a_handle_that_is_protected_says_so() {
     table::protect_from_close(&protected, false);
 }
 
-fn a_name_is_the_kernels_full_name() {
+fn name_is_the_kernels_full_name() {
     let name = format!("handover-test.{}", std::process::id());
     let event = Event::create_named(&name, ResetMode::Manual).unwrap();
     let unnamed = Event::manual_reset().unwrap();
@@ -45,7 +45,7 @@ fn a_name_is_the_kernels_full_name() {
     assert_eq!(entry(&unnamed).name(), Ok(None));
 }
 
-fn rights_are_named_by_their_kind() {
+fn rights_are_named_by_kind() {
     let (event, semaphore) = (Event::manual_reset().unwrap(), Semaphore::new(1).unwrap());
     let mut command = Command::new(this_program());
     command.args(role("waits", &[])).inherit("event", event.with_access(Access::SYNCHRONIZE));
@@ -56,7 +56,7 @@ fn rights_are_named_by_their_kind() {
     assert_eq!(rights, ["SYNCHRONIZE", "SEMAPHORE_MODIFY_STATE, SYNCHRONIZE"]);
 }
 
-fn a_file_that_does_not_tell_its_name_holds_nobody_up() {
+fn hanging_name_query_does_not_block() {
     let files: Vec<_> = (0..25).map(|_| std::fs::File::open(this_program()).unwrap()).collect();
     let process = Process::open_for_query(std::process::id()).unwrap();
     HandleTable::of(&process).unwrap();
@@ -68,7 +68,7 @@ fn a_file_that_does_not_tell_its_name_holds_nobody_up() {
     let found: Vec<_> =
         looked.entries().iter().filter(|entry| entry.kind() == Ok(&ObjectKind::File)).collect();
     assert!(found.len() >= files.len());
-    // Each costs a tenth of a second, so there is an end to it.
+    // Each query that doesn't return costs a tenth of a second, so their number is limited.
     for (place, file) in found.into_iter().enumerate() {
         let why = file.name().unwrap_err().to_string();
         assert!(why.contains(if place < 20 { "doesn't answer" } else { "not asked" }), "{file:?}");
@@ -81,7 +81,7 @@ fn a_file_that_does_not_tell_its_name_holds_nobody_up() {
     assert_eq!(table::count(), before);
 }
 
-fn a_pipe_that_is_read_holds_nobody_up() {
+fn pipe_being_read_does_not_block() {
     let (reader, writer) = raw::pipe();
     let value = HandleValue::of(&reader).unwrap();
     let reading = std::thread::spawn(move || std::fs::File::from(reader).read(&mut [0]).unwrap());
@@ -89,13 +89,13 @@ fn a_pipe_that_is_read_holds_nobody_up() {
     let started = Instant::now();
     let looked = of_this_process();
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    // Windows doesn't tell its name meanwhile; Wine does.
+    // Windows doesn't tell the pipe's name during a read; Wine does.
     assert_eq!(looked.get(value).unwrap().kind(), Ok(&ObjectKind::File));
     drop(writer);
     assert_eq!(reading.join().unwrap(), 0);
 }
 
-fn a_lacking_right_is_said_in_each_row() {
+fn missing_right_is_reported_in_each_entry() {
     let event: OwnedHandle = Event::manual_reset().unwrap().into();
     let mut command = Command::new(this_program());
     let child = begun(command.args(role("waits", &[])).inherit("event", &event));
@@ -107,7 +107,7 @@ fn a_lacking_right_is_said_in_each_row() {
         let why = entry.name().unwrap_err().to_string();
         assert!(why.contains("PROCESS_DUP_HANDLE") && why.contains(&child.id().to_string()), "{why}");
     }
-    // Which kind it is, is known from this process's own handles.
+    // The kind is known from this process's own handles.
     assert_eq!(looked.get(value).unwrap().kind(), Ok(&ObjectKind::Event));
     let this = Process::open_for_query(std::process::id()).unwrap();
     let sharing = shared_objects(&this, &process).unwrap();
