@@ -1,4 +1,4 @@
-//! Compiles the floor: the same work in C, against the bare system alone.
+//! Compiles the floor: C code that does the same work as handover with system calls alone.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if !sources.is_dir() {
         return Ok(());
     }
-    // For C, Windows 7 is no target of its own.
+    // C compilers have no separate target for Windows 7.
     let target = std::env::var("TARGET")?.replace("-win7-", "-pc-");
     let mut floor = cc::Build::new();
     floor.target(&target).opt_level(2);
@@ -18,10 +18,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let compiler = floor.try_get_compiler()?;
     match compiler.to_command().arg("--version").output() {
-        // Nothing but Rust is needed to check the code; to run the benchmark, the linker says what it lacks.
+        // `cargo check` works without a C compiler. Linking the benchmark then fails on the missing symbols.
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let compiler = compiler.path().display();
-            println!("cargo::warning=no C compiler was found ({compiler}); the benchmark can't be linked");
+            println!(
+                "cargo::warning=found no C compiler at {compiler}: the benchmark cannot be linked; install one to run it"
+            );
         }
         _ => floor.try_compile("floor")?,
     }

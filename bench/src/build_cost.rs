@@ -1,5 +1,5 @@
-//! What it costs to depend on a crate: how many others it brings, how long a clean build takes, how large the smallest
-//! program is.
+//! Measures what it costs to depend on a crate: its number of dependencies, the time of a clean build, and the size of
+//! a minimal program.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use crate::measure::{Bench, Way, in_turn, median, ratio, timed};
 use crate::results::{Ratio, Unit};
 
 const TABLE: &str = "weight";
-/// All of them take minutes as it is.
+/// The number of clean builds of each crate. One of each already takes minutes.
 const BUILDS: usize = 1;
 
-/// A crate, and the smallest program that uses it.
+/// A crate, and a minimal program that uses it.
 struct Subject {
     name: &'static str,
     dependency: &'static str,
-    /// `None` where it is for all.
+    /// The only system that the crate supports; `None` for a portable crate.
     system: Option<&'static str>,
     program: &'static str,
 }
@@ -73,12 +73,12 @@ const SUBJECTS: [Subject; 6] = [
 ];
 
 impl Subject {
-    fn is_for(&self, system: &str) -> bool {
+    fn supports(&self, system: &str) -> bool {
         self.system.is_none_or(|only| only == system)
     }
 
-    fn not_for(&self) -> String {
-        format!("for {} alone", self.system.unwrap_or("all"))
+    fn unsupported_reason(&self) -> String {
+        format!("{} only", self.system.unwrap_or("all"))
     }
 }
 
@@ -86,34 +86,28 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     let root = std::env::current_dir()?;
     let version = Command::new("cargo").arg("--version").stdout(Stdio::null()).status();
     if !version.is_ok_and(|status| status.success()) || !root.join("crates/handover").is_dir() {
-        // Under Wine.
-        bench.push(
-            TABLE,
-            "all",
-            "handover",
-            Unit::Count,
-            Err("the native run says it of both systems".into()),
-        );
+        // Wine has no cargo.
+        bench.push(TABLE, "all", "handover", Unit::Count, Err("the native run measures both systems".into()));
         return Ok(());
     }
     if bench.effort.is_quick {
-        let found = others(&root, "handover", None)?;
-        bench.push(TABLE, "crates that it brings", "handover", Unit::Count, Ok((found as f64, None)));
+        let result = count_dependencies(&root, "handover", None)?;
+        bench.push(TABLE, "crates that it brings", "handover", Unit::Count, Ok((result as f64, None)));
         return Ok(());
     }
     let folders: Vec<PathBuf> =
-        SUBJECTS.iter().map(|subject| scratch(&root, subject)).collect::<Outcome<_>>()?;
-    crates(bench, &folders)?;
-    builds(bench, &folders)?;
-    sizes(bench, &root, &folders)
+        SUBJECTS.iter().map(|subject| create_package(&root, subject)).collect::<Outcome<_>>()?;
+    measure_dependencies(bench, &folders)?;
+    measure_builds(bench, &folders)?;
+    measure_sizes(bench, &root, &folders)
 }
 
-/// A package of its own, outside of the workspace.
-fn scratch(root: &Path, subject: &Subject) -> Outcome<PathBuf> {
+/// Creates the package of a subject, outside of the workspace.
+fn create_package(root: &Path, subject: &Subject) -> Outcome<PathBuf> {
     let folder = root.join("target/weight").join(subject.name);
     std::fs::create_dir_all(folder.join("src"))?;
-    let shown = root.display().to_string().replace('\\', "/");
-    let dependency = subject.dependency.replace("ROOT", &shown);
+    let root_text = root.display().to_string().replace('\\', "/");
+    let dependency = subject.dependency.replace("ROOT", &root_text);
     let manifest = format!(
         "[package]\nname = \"smallest\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n{} = {dependency}\n\
          [profile.release]\nstrip = true\n",
@@ -128,13 +122,13 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Outcome<String> {
     let mut command = Command::new("cargo");
     let output = command.current_dir(folder).args(arguments).stdin(Stdio::null()).output()?;
     if !output.status.success() {
-        return Err(format!("cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!("cargo {arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// How many crates are built for this one, beside itself.
-fn others(folder: &Path, package: &str, target: Option<&str>) -> Outcome<usize> {
+/// Counts the crates that are built for a package, without the package itself.
+fn count_dependencies(folder: &Path, package: &str, target: Option<&str>) -> Outcome<usize> {
     let mut arguments = vec!["tree", "--package", package, "--edges", "normal,build", "--prefix", "none"];
     arguments.extend(target.map(|target| ["--target", target]).into_iter().flatten());
     let tree = cargo(folder, &arguments)?;
@@ -143,45 +137,45 @@ fn others(folder: &Path, package: &str, target: Option<&str>) -> Outcome<usize> 
     Ok(unique.len() - 1)
 }
 
-fn crates(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
+fn measure_dependencies(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
     for (system, target) in [("linux", "x86_64-unknown-linux-gnu"), ("windows", "x86_64-pc-windows-gnu")] {
         let x = format!("crates that it brings, {system}");
         let mut ours = None;
         for (subject, folder) in SUBJECTS.iter().zip(folders) {
             eprintln!("   … {x}: {}", subject.name);
-            let found = if subject.is_for(system) {
-                let count = others(folder, subject.name, Some(target))? as f64;
+            let result = if subject.supports(system) {
+                let count = count_dependencies(folder, subject.name, Some(target))? as f64;
                 let base = *ours.get_or_insert(count);
                 Ok((count, Some(Ratio::exact(count / base))))
             } else {
-                Err(subject.not_for())
+                Err(subject.unsupported_reason())
             };
-            bench.push(TABLE, &x, subject.name, Unit::Count, found);
+            bench.push(TABLE, &x, subject.name, Unit::Count, result);
         }
     }
     Ok(())
 }
 
-fn builds(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
+fn measure_builds(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
     const X: &str = "clean release build";
     let mut effort = bench.effort;
     (effort.fewest, effort.most) = (BUILDS, BUILDS);
     let ways = SUBJECTS.iter().zip(folders).map(|(subject, folder)| {
-        if !subject.is_for(std::env::consts::OS) {
-            return Way::missing(subject.name, subject.not_for());
+        if !subject.supports(std::env::consts::OS) {
+            return Way::missing(subject.name, subject.unsupported_reason());
         }
         Way::new(subject.name, move || build(subject.name, folder))
     });
     let (names, times) = in_turn(effort, ways.collect())?;
     let base = times[0].clone()?;
     for (name, times) in names.iter().zip(times) {
-        let found = times.map(|times| (median(times.clone()), Some(ratio(&times, &base))));
-        bench.push(TABLE, X, name, Unit::Seconds, found);
+        let result = times.map(|times| (median(times.clone()), Some(ratio(&times, &base))));
+        bench.push(TABLE, X, name, Unit::Seconds, result);
     }
     Ok(())
 }
 
-/// A build with nothing to begin with but the sources.
+/// Builds a package after deleting its target folder. The sources of its dependencies are downloaded before.
 fn build(package: &str, folder: &Path) -> Outcome<Duration> {
     eprintln!("   … clean release build: {package}");
     cargo(folder, &["fetch", "--quiet"])?;
@@ -194,32 +188,32 @@ fn build(package: &str, folder: &Path) -> Outcome<Duration> {
     Ok(timed(|| cargo(folder, &build))?.0)
 }
 
-fn sizes(bench: &mut Bench, root: &Path, folders: &[PathBuf]) -> Outcome {
+fn measure_sizes(bench: &mut Bench, root: &Path, folders: &[PathBuf]) -> Outcome {
     const X: &str = "smallest program, beyond one that does nothing";
     let nothing = Subject { name: "nothing", dependency: "", system: None, program: "" };
     let folder = root.join("target/weight/nothing");
-    scratch(root, &nothing)?;
+    create_package(root, &nothing)?;
     std::fs::write(
         folder.join("Cargo.toml"),
         "[package]\nname = \"smallest\"\nedition = \"2024\"\n[workspace]\n[profile.release]\nstrip = true\n",
     )?;
-    let empty = size(&folder)?;
+    let empty = program_size(&folder)?;
     let mut ours = None;
     for (subject, folder) in SUBJECTS.iter().zip(folders) {
         eprintln!("   … smallest program: {}", subject.name);
-        let found = if subject.is_for(std::env::consts::OS) {
-            let beyond = size(folder)?.saturating_sub(empty) as f64;
+        let result = if subject.supports(std::env::consts::OS) {
+            let beyond = program_size(folder)?.saturating_sub(empty) as f64;
             let base = *ours.get_or_insert(beyond);
             Ok((beyond, Some(Ratio::exact(beyond / base))))
         } else {
-            Err(subject.not_for())
+            Err(subject.unsupported_reason())
         };
-        bench.push(TABLE, X, subject.name, Unit::Bytes, found);
+        bench.push(TABLE, X, subject.name, Unit::Bytes, result);
     }
     Ok(())
 }
 
-fn size(folder: &Path) -> Outcome<u64> {
+fn program_size(folder: &Path) -> Outcome<u64> {
     cargo(folder, &["build", "--quiet", "--release", "--target-dir", "target"])?;
     let program = folder.join("target/release/smallest").with_extension(std::env::consts::EXE_EXTENSION);
     Ok(std::fs::metadata(program)?.len())

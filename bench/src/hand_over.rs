@@ -1,56 +1,50 @@
-//! Handing objects to a process that runs, over a channel that is open.
+//! Measures messages with objects to a running process, over an open channel.
 
 use std::time::Duration;
 
 use handover::Event;
 
 use crate::Outcome;
-use crate::measure::{Bench, Reason, Way, timed};
+use crate::measure::{Bench, Way, timed};
 use crate::os::baseline;
-use crate::receive::{ANSWER, Behind};
+use crate::peer_process::{ANSWER, ChannelPeer, ObjectSender};
 
-/// One who hands objects over. It is told whether to wait for an answer.
-pub(crate) struct Giver<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) give: Result<Box<dyn FnMut(bool) -> Outcome + 'a>, Reason>,
-}
-
-/// How many times in a row: after another way had its turn, the first finds nothing of its own in the caches, which says
-/// more about the other way.
+/// The number of messages in one measurement. A message to warm up precedes them, because the previous way has filled
+/// the processor's caches with its own data.
 const IN_A_ROW: u32 = 10;
 
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
-    baseline::room(baseline::WANTED);
-    let bare = baseline::Bare::start()?;
-    let others = baseline::Bare::start_others()?;
-    let (closing, taking) = (Behind::start("ours")?, Behind::start("ours-taken")?);
+    baseline::raise_handle_limit(baseline::WANTED);
+    let floor = baseline::FloorPeer::start()?;
+    let variants = baseline::FloorPeer::start_variants()?;
+    let (closing, taking) = (ChannelPeer::start("ours")?, ChannelPeer::start("ours-taken")?);
     #[cfg(feature = "peers")]
-    let peers = crate::os::peer::Givers::start()?;
+    let peers = crate::os::peer::PeerSenders::start()?;
     for (table, is_one_way) in [("hand-over, answered", false), ("hand-over, one way", true)] {
         for count in [1_usize, 8, 64, 253] {
             let (names, events) = objects(count)?;
             let objects = baseline::objects(&events);
             let length = frame_length(&names);
-            let ours = |behind: &Behind, answer| behind.hand_over(&names, &events, u8::from(answer));
-            let mut givers = vec![
-                Giver {
+            let ours = |peer: &ChannelPeer, answer| peer.send_objects(&names, &events, u8::from(answer));
+            let mut senders = vec![
+                ObjectSender {
                     name: "C floor",
-                    give: Ok(Box::new(|answer| bare.hand_over(&objects, length, u8::from(answer)))),
+                    send: Ok(Box::new(|answer| floor.send_objects(&objects, length, u8::from(answer)))),
                 },
-                Giver { name: "ours", give: Ok(Box::new(|answer| ours(&closing, answer))) },
-                Giver { name: "ours, taken", give: Ok(Box::new(|answer| ours(&taking, answer))) },
+                ObjectSender { name: "ours", send: Ok(Box::new(|answer| ours(&closing, answer))) },
+                ObjectSender { name: "ours, taken", send: Ok(Box::new(|answer| ours(&taking, answer))) },
             ];
-            for (name, bare) in &others {
+            for (name, floor) in &variants {
                 let objects = &objects;
-                let give = move |answer| bare.hand_over(objects, length, u8::from(answer));
-                givers.insert(1, Giver { name, give: Ok(Box::new(give)) });
+                let send = move |answer| floor.send_objects(objects, length, u8::from(answer));
+                senders.insert(1, ObjectSender { name, send: Ok(Box::new(send)) });
             }
             #[cfg(feature = "peers")]
-            givers.extend(peers.of(&events, length));
-            let ways = givers.into_iter().map(|giver| match giver.give {
-                Ok(give) if is_one_way => Way::new(giver.name, one_way(give)),
-                Ok(give) => Way::new(giver.name, answered(give)),
-                Err(why) => Way::missing(giver.name, why),
+            senders.extend(peers.of(&events, length));
+            let ways = senders.into_iter().map(|sender| match sender.send {
+                Ok(send) if is_one_way => Way::new(sender.name, one_way(send)),
+                Ok(send) => Way::new(sender.name, answered(send)),
+                Err(reason) => Way::missing(sender.name, reason),
             });
             bench.compare(table, count, ways.collect())?;
         }
@@ -58,33 +52,34 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     Ok(())
 }
 
-/// So many events, and their names.
+/// Creates `count` events, and their names.
 pub(crate) fn objects(count: usize) -> Outcome<(Vec<String>, Vec<Event>)> {
     let events = (0..count).map(|_| Event::manual_reset()).collect::<Result<_, _>>()?;
     Ok(((0..count).map(|number| number.to_string()).collect(), events))
 }
 
-/// How many bytes ours sends beside so many objects of these names: its frame, which the floor need not have.
+/// Returns the length of the frame that handover sends for objects with these names and one byte. The floor sends the
+/// same number of bytes.
 pub(crate) fn frame_length(names: &[String]) -> usize {
     21 + names.iter().map(|name| 1 + name.len()).sum::<usize>()
 }
 
-/// Each waits for its answer.
-fn answered(mut give: impl FnMut(bool) -> Outcome) -> impl FnMut() -> Outcome<Duration> {
+/// Sends messages in a row, and waits for the answer to each.
+fn answered(mut send: impl FnMut(bool) -> Outcome) -> impl FnMut() -> Outcome<Duration> {
     move || {
-        give(true)?;
-        let (time, ()) = timed(|| (0..IN_A_ROW).try_for_each(|_| give(true)))?;
+        send(true)?;
+        let (time, ()) = timed(|| (0..IN_A_ROW).try_for_each(|_| send(true)))?;
         Ok(time / IN_A_ROW)
     }
 }
 
-/// The last alone is answered, when all have come.
-fn one_way(mut give: impl FnMut(bool) -> Outcome) -> impl FnMut() -> Outcome<Duration> {
+/// Sends messages in a row, and waits for the answer to the last one.
+fn one_way(mut send: impl FnMut(bool) -> Outcome) -> impl FnMut() -> Outcome<Duration> {
     move || {
-        give(true)?;
-        let (time, ()) = timed(|| (1..=IN_A_ROW).try_for_each(|number| give(number == IN_A_ROW)))?;
+        send(true)?;
+        let (time, ()) = timed(|| (1..=IN_A_ROW).try_for_each(|number| send(number == IN_A_ROW)))?;
         Ok(time / IN_A_ROW)
     }
 }
 
-const _: () = assert!(ANSWER == 1, "whether an answer is waited for, as a number");
+const _: () = assert!(ANSWER == 1, "`u8::from(answer)` must be the flag");

@@ -1,31 +1,31 @@
-//! ipc-channel, used as its own documentation says. It carries no handles but its own: a block of shared memory, which is
-//! a section's handle.
+//! Sends with ipc-channel, used as its documentation describes. It sends only the handles of its own shared memory, so
+//! each object is a block of shared memory.
 
 use handover::Child;
 use ipc_channel::ipc::{self, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender, IpcSharedMemory};
 
 use crate::Outcome;
-use crate::receive::start;
+use crate::peer_process::start;
 
-/// Whether an answer is wanted, and what is handed over.
-type Given = (bool, Vec<IpcSharedMemory>);
+/// Whether the sender waits for an answer, and the memory to send.
+type Request = (bool, Vec<IpcSharedMemory>);
 type Hello<S> = (S, IpcReceiver<()>);
 
-/// As many blocks of memory as there would be objects.
+/// Creates `count` blocks of shared memory.
 pub(crate) fn memory(count: usize) -> Vec<IpcSharedMemory> {
     (0..count).map(|_| IpcSharedMemory::from_byte(1, 64)).collect()
 }
 
-/// A process behind two channels of ipc-channel's.
+/// A process with two channels of ipc-channel's, one for each direction.
 pub(crate) struct IpcChannel {
-    sender: IpcSender<Given>,
+    sender: IpcSender<Request>,
     receiver: IpcReceiver<()>,
     _child: Child,
 }
 
 impl IpcChannel {
     pub(crate) fn start() -> Outcome<Self> {
-        let (server, name) = IpcOneShotServer::<Hello<IpcSender<Given>>>::new()?;
+        let (server, name) = IpcOneShotServer::<Hello<IpcSender<Request>>>::new()?;
         let child = start("ipc-channel", |command| {
             command.arg(&name);
         })?;
@@ -33,7 +33,7 @@ impl IpcChannel {
         Ok(Self { sender, receiver, _child: child })
     }
 
-    pub(crate) fn hand_over(&self, memory: &[IpcSharedMemory], answer: bool) -> Outcome {
+    pub(crate) fn send_objects(&self, memory: &[IpcSharedMemory], answer: bool) -> Outcome {
         self.sender.send((answer, memory.to_vec()))?;
         if answer {
             self.receiver.recv()?;
@@ -43,9 +43,9 @@ impl IpcChannel {
 }
 
 pub(crate) fn other_process(name: &str) -> Outcome {
-    let (sender, from_parent) = ipc::channel::<Given>()?;
+    let (sender, from_parent) = ipc::channel::<Request>()?;
     let (to_parent, receiver) = ipc::channel::<()>()?;
-    IpcSender::<Hello<IpcSender<Given>>>::connect(name.to_owned())?.send((sender, receiver))?;
+    IpcSender::<Hello<IpcSender<Request>>>::connect(name.to_owned())?.send((sender, receiver))?;
     while let Ok((answer, memory)) = from_parent.recv() {
         drop(memory);
         if answer {
@@ -55,7 +55,7 @@ pub(crate) fn other_process(name: &str) -> Outcome {
     Ok(())
 }
 
-/// A process behind ipc-channel's channel for bytes.
+/// A process with ipc-channel's channel for bytes.
 pub(crate) struct Bytes {
     sender: IpcBytesSender,
     receiver: IpcReceiver<()>,

@@ -1,4 +1,4 @@
-//! ipmb carries handles as messages' objects, which it takes over: so each message needs a duplicate.
+//! Sends with ipmb. A message of ipmb owns its handles, so each message needs duplicates.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,12 +7,12 @@ use handover::{Child, Event};
 
 use crate::Outcome;
 use crate::os::peer::object;
-use crate::receive::start;
+use crate::peer_process::start;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const ANSWER: &str = "answer";
 
-/// A process on a bus of ipmb's.
+/// A process on one of ipmb's buses.
 pub(crate) struct Ipmb {
     sender: ipmb::EndpointSender<String>,
     receiver: ipmb::EndpointReceiver<String>,
@@ -29,12 +29,12 @@ impl Ipmb {
         let child = start("ipmb", |command| {
             command.arg(&bus);
         })?;
-        // The child says that it has joined.
+        // The child sends a message when it has joined the bus.
         receiver.recv(Some(DEADLINE)).map_err(text)?;
         Ok(Self { sender, receiver, _child: child })
     }
 
-    pub(crate) fn hand_over(&mut self, events: &[Event], answer: bool) -> Outcome {
+    pub(crate) fn send_objects(&mut self, events: &[Event], answer: bool) -> Outcome {
         let payload = if answer { ANSWER } else { "" };
         let mut message = ipmb::Message::new(ipmb::Selector::unicast("child"), payload.to_owned());
         for event in events {
@@ -58,9 +58,9 @@ pub(crate) fn other_process(bus: &str) -> Outcome {
     let answer = || ipmb::Message::new(ipmb::Selector::unicast("parent"), String::new());
     sender.send(answer()).map_err(text)?;
     while let Ok(message) = receiver.recv(Some(DEADLINE)) {
-        let is_awaited = message.payload == ANSWER;
+        let wants_answer = message.payload == ANSWER;
         drop(message);
-        if is_awaited {
+        if wants_answer {
             sender.send(answer()).map_err(text)?;
         }
     }

@@ -1,7 +1,7 @@
-//! What handover costs beside the same calls in C and beside other crates: medians of one run, in turn, and their
-//! ratios.
+//! Compares handover with the same system calls in C, and with other crates.
 //!
-//! Absolute times say little: they are this machine's at this moment. The ratio is what counts.
+//! One run measures all ways in turn, and reports their medians and the ratios of the medians. Compare the ratios only:
+//! absolute times depend on the machine and its load.
 
 mod allocations;
 mod build_cost;
@@ -15,6 +15,7 @@ mod ipmb;
 mod measure;
 mod memory;
 mod os;
+mod peer_process;
 mod receive;
 mod report;
 mod results;
@@ -26,10 +27,10 @@ use std::path::PathBuf;
 
 use measure::{Bench, Effort};
 
-/// What a measurement does, or why it doesn't.
+/// The result of a measurement.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// One subject, measured as a whole.
+/// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
 const PARTS: [(&str, Part); 7] = [
@@ -43,14 +44,14 @@ const PARTS: [(&str, Part); 7] = [
 ];
 
 const USAGE: &str = "\
-bench [--quick] [--save FILE] [PART]   measure, all or spawn, hand-over, signal, bytes, growth, allocations, weight
-bench render                           make docs/performance.md of the results that are saved in docs/performance";
+bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, growth, allocations, weight
+bench render                           writes docs/performance.md from the results in docs/performance";
 
 fn main() -> Outcome {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        // This program as the other process.
+        // This process was started as the other process.
         ["--as", role, arguments @ ..] => receive::other_process(role, arguments),
         ["render"] => report::render(),
         words => measure(words),
@@ -72,12 +73,12 @@ fn measure(mut words: &[&str]) -> Outcome {
         _ => Vec::new(),
     };
     if parts.is_empty() {
-        return Err(format!("came {words:?}; expected:\n{USAGE}").into());
+        return Err(format!("the arguments {words:?} are unknown; usage:\n{USAGE}").into());
     }
     for (name, part) in parts {
-        // A build needs all cores.
+        // A build uses all cores; all other parts run on one core.
         if *name != "weight" {
-            os::baseline::stay()?;
+            os::baseline::pin_to_core()?;
         }
         let mut bench = Bench::new(name, effort);
         part(&mut bench).map_err(|error| format!("{name}: {error}"))?;

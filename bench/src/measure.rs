@@ -1,21 +1,22 @@
-//! Medians and ratios, in turn.
+//! Measures several ways to do the same in turn, and computes medians and ratios.
 
 use std::fmt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::results::{Ratio, Row, Unit};
 
-/// How often each way is taken.
+/// How many rounds are measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// Fewer rounds say nothing, but where a round takes long, a fifth has to do.
+    /// The minimum number of rounds. A fifth of it is enough when twice `long_enough` has passed.
     pub(crate) fewest: usize,
-    /// More rounds say no more.
+    /// The maximum number of rounds: more do not make the result more exact.
     pub(crate) most: usize,
-    /// Between the two, as many as fit into this time.
+    /// The time after which no round follows, once the minimum is reached.
     pub(crate) long_enough: Duration,
-    /// A look at whether each way does its work: what takes long is done in small.
+    /// Whether this run only checks that each way works, and skips or reduces long measurements.
     pub(crate) is_quick: bool,
 }
 
@@ -24,16 +25,17 @@ impl Effort {
         Self { fewest: 100, most: 3000, long_enough: Duration::from_secs(8), is_quick: false };
     pub(crate) const QUICK: Self = Self { fewest: 2, most: 2, long_enough: Duration::ZERO, is_quick: true };
 
-    /// For what takes seconds.
+    /// Lowers the minimum number of rounds, for rounds that take seconds.
     pub(crate) fn with_at_least(self, fewest: usize) -> Self {
         Self { fewest: fewest.min(self.fewest), ..self }
     }
 }
 
-/// Why something can't be done in a way: it stands in the table instead of a number.
+/// The reason why a way can't do the work. The table shows it instead of a number.
 pub(crate) type Reason = String;
 
-/// One of several ways to do the same. It says how long it took, so that what comes before and after doesn't count.
+/// One of several ways to do the same work. `run` measures its own time, so that it can exclude preparation and
+/// cleanup.
 pub(crate) struct Way<'a> {
     name: String,
     run: Result<Box<dyn FnMut() -> Outcome<Duration> + 'a>, Reason>,
@@ -44,9 +46,9 @@ impl<'a> Way<'a> {
         Self { name: name.into(), run: Ok(Box::new(run)) }
     }
 
-    /// One that can't do it.
-    pub(crate) fn missing(name: impl Into<String>, why: impl Into<Reason>) -> Self {
-        Self { name: name.into(), run: Err(why.into()) }
+    /// Creates a way that can't do the work.
+    pub(crate) fn missing(name: impl Into<String>, reason: impl Into<Reason>) -> Self {
+        Self { name: name.into(), run: Err(reason.into()) }
     }
 }
 
@@ -56,14 +58,24 @@ impl fmt::Debug for Way<'_> {
     }
 }
 
-/// Does one thing and says how long it took.
+/// Runs `work` and measures its time.
 pub(crate) fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(Duration, T)> {
     let started = Instant::now();
-    let done = work()?;
-    Ok((started.elapsed(), done))
+    let result = work()?;
+    Ok((started.elapsed(), result))
 }
 
-/// The measuring of one part, and its results.
+/// Pauses until the previous child's cleanup no longer disturbs the measurement.
+pub(crate) fn settle() {
+    std::thread::sleep(Duration::from_millis(3));
+}
+
+/// Returns an error unless the child exited with success, because the time of a failed child is not comparable.
+pub(crate) fn check_success(status: ExitStatus) -> Outcome {
+    if status.success() { Ok(()) } else { Err(format!("the child exited with {status}").into()) }
+}
+
+/// The results of one part, and the effort to measure it with.
 #[derive(Debug)]
 pub(crate) struct Bench {
     part: &'static str,
@@ -80,7 +92,7 @@ impl Bench {
         self.rows
     }
 
-    /// Goes all the ways in turn, and compares each with the first.
+    /// Measures all ways in turn, and compares each with the first.
     pub(crate) fn compare(&mut self, table: &str, x: impl fmt::Display, ways: Vec<Way<'_>>) -> Outcome {
         let x = x.to_string();
         eprintln!("   … {table}, {x}: {ways:?}");
@@ -91,7 +103,8 @@ impl Bench {
         Ok(())
     }
 
-    /// A time, and its ratio to another's of the same rounds; or why there is none.
+    /// Adds the median of a way's times, and its ratio to `base`, which was measured in the same rounds. Adds the
+    /// reason if the way can't do the work.
     pub(crate) fn time(&mut self, table: &str, x: &str, way: &str, mine: &Times, base: &Times) {
         match (mine, base) {
             (Ok(mine), Ok(base)) => {
@@ -101,30 +114,30 @@ impl Bench {
             (Ok(mine), Err(_)) => {
                 self.push(table, x, way, Unit::Seconds, Ok((median(mine.clone()), None)));
             }
-            (Err(why), _) => self.push(table, x, way, Unit::Seconds, Err(why.clone())),
+            (Err(reason), _) => self.push(table, x, way, Unit::Seconds, Err(reason.clone())),
         }
     }
 
-    /// Anything that was found: a number, or why there is none.
+    /// Adds and prints a result: a number, or the reason why none was measured.
     pub(crate) fn push(
         &mut self,
         table: &str,
         x: &str,
         way: &str,
         unit: Unit,
-        found: Result<(f64, Option<Ratio>), Reason>,
+        result: Result<(f64, Option<Ratio>), Reason>,
     ) {
         let row =
-            Row { part: self.part.into(), table: table.into(), x: x.into(), way: way.into(), unit, found };
+            Row { part: self.part.into(), table: table.into(), x: x.into(), way: way.into(), unit, result };
         println!("{row}");
         self.rows.push(row);
     }
 }
 
-/// The times of one way in seconds, a round each; or why there are none.
+/// The times of one way in seconds, one for each round; or the reason why none were measured.
 pub(crate) type Times = Result<Vec<f64>, Reason>;
 
-/// Goes all the ways in turn, again and again.
+/// Measures all ways in turn, round after round. Returns their names, and the times of the quieter half of the rounds.
 pub(crate) fn in_turn(effort: Effort, mut ways: Vec<Way<'_>>) -> Outcome<(Vec<String>, Vec<Times>)> {
     let mut times: Vec<Times> =
         ways.iter().map(|way| way.run.as_ref().map(|_| Vec::new()).map_err(Clone::clone)).collect();
@@ -138,9 +151,9 @@ pub(crate) fn in_turn(effort: Effort, mut ways: Vec<Way<'_>>) -> Outcome<(Vec<St
             || (round >= effort.fewest.div_ceil(5) && is_too_long)
     };
     while !is_enough(round) {
-        for which in order(ways.len(), round) {
-            if let (Ok(run), Ok(times)) = (&mut ways[which].run, &mut times[which]) {
-                times.push(run().map_err(|error| format!("{}: {error}", ways[which].name))?.as_secs_f64());
+        for index in order(ways.len(), round) {
+            if let (Ok(run), Ok(times)) = (&mut ways[index].run, &mut times[index]) {
+                times.push(run().map_err(|error| format!("{}: {error}", ways[index].name))?.as_secs_f64());
             }
         }
         round += 1;
@@ -149,8 +162,8 @@ pub(crate) fn in_turn(effort: Effort, mut ways: Vec<Way<'_>>) -> Outcome<(Vec<St
     Ok((ways.into_iter().map(|way| way.name).collect(), times))
 }
 
-/// Leaves the half of the rounds in which all ways together took least: in the others, somebody else used the machine,
-/// and what each way then waited for isn't its own. All ways lose the same rounds.
+/// Keeps the half of the rounds in which all ways together took the least time. In the slower rounds, other programs
+/// used the machine. The same rounds are removed from all ways.
 fn keep_quieter_half(times: &mut [Times]) {
     let rounds = times.iter().flatten().map(Vec::len).min().unwrap_or(0);
     let mut sums: Vec<(f64, usize)> =
@@ -162,15 +175,15 @@ fn keep_quieter_half(times: &mut [Times]) {
     }
 }
 
-/// The order in which the ways are taken this time: each begins as often, and goes both ways round.
+/// Returns the order of the ways in a round. Each way is first equally often, and the direction of the order changes.
 fn order(ways: usize, round: usize) -> impl Iterator<Item = usize> {
-    (0..ways).map(move |place| {
-        let place = if (round / ways) % 2 == 0 { place } else { ways - 1 - place };
-        (place + round) % ways
+    (0..ways).map(move |index| {
+        let index = if (round / ways) % 2 == 0 { index } else { ways - 1 - index };
+        (index + round) % ways
     })
 }
 
-/// The ratio of the medians, and how far the ratios of single rounds are spread.
+/// Returns the ratio of the medians, and the range of the ratios of single rounds.
 pub(crate) fn ratio(mine: &[f64], base: &[f64]) -> Ratio {
     let mut each: Vec<f64> = mine.iter().zip(base).map(|(mine, base)| mine / base).collect();
     each.sort_unstable_by(f64::total_cmp);
@@ -191,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_way_has_its_turn_in_each_place() {
+    fn order_contains_each_way_once_and_rotates_the_first() {
         for round in 0..20 {
             let mut all: Vec<usize> = order(5, round).collect();
             all.sort_unstable();
@@ -202,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn rounds_that_were_disturbed_dont_count() {
+    fn the_slower_half_of_the_rounds_is_removed() {
         let mut times = [Ok(vec![1.0, 9.0, 1.5, 2.0]), Err("can't".into()), Ok(vec![3.0, 1.0, 2.0, 9.0])];
         keep_quieter_half(&mut times);
         assert_eq!(times, [Ok(vec![1.5, 1.0]), Err("can't".into()), Ok(vec![2.0, 3.0])]);
     }
 
     #[test]
-    fn the_ratio_is_that_of_the_medians_with_the_spread_of_the_rounds() {
+    fn ratio_is_of_the_medians_with_the_spread_of_the_rounds() {
         let base = vec![1.0; 11];
         let mine: Vec<f64> = (0..11).map(f64::from).collect();
         let ratio = ratio(&mine, &base);

@@ -1,22 +1,14 @@
-//! This program as the other process.
+//! Runs this program as the other process, in the role that its arguments name.
 
-use std::time::Duration;
-
-use handover::{Channel, Child, Command, Error, Event, Message, ReceivedMessage};
+use handover::{Channel, Error, Event, ReceivedMessage};
 
 use crate::counting;
 use crate::os::baseline;
+use crate::peer_process::{ANSWER, DEADLINE, KEEP};
 use crate::{Outcome, memory, signal};
 
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-
-/// What is to be done with a message, in its first byte: an answer is waited for.
-pub(crate) const ANSWER: u8 = 1;
-/// Its objects stay until a message comes without this.
-pub(crate) const KEEP: u8 = 2;
-
 pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
-    baseline::room(baseline::WANTED);
+    baseline::raise_handle_limit(baseline::WANTED);
     match (role, arguments) {
         ("ours", []) => receive(|_| Ok(())),
         ("ours-taken", []) => receive(|message| {
@@ -26,8 +18,8 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
             }
             Ok(())
         }),
-        ("ours-counted", []) => count(),
-        ("floor", _) => baseline::take_over(),
+        ("ours-counted", []) => count_allocations(),
+        ("floor", _) => baseline::receive(),
         ("echo", []) => signal::echo(),
         ("floor-echo", []) => baseline::echo(),
         ("channels", [name, count]) => memory::other_process(name, count.parse()?),
@@ -40,11 +32,13 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
         #[cfg(feature = "peers")]
         (other, arguments) => crate::os::peer::other_process(other, arguments),
         #[cfg(not(feature = "peers"))]
-        (other, arguments) => Err(format!("{other} {arguments:?} is no role").into()),
+        (other, arguments) => {
+            Err(format!("there is no role {other} with the arguments {arguments:?}").into())
+        }
     }
 }
 
-/// Takes each message, and answers those that ask for it.
+/// Receives messages until the channel is closed, and answers those that ask for it.
 fn receive(take: impl Fn(&mut ReceivedMessage) -> Outcome) -> Outcome {
     let channel = Channel::parent()?;
     let mut kept = Vec::new();
@@ -55,21 +49,21 @@ fn receive(take: impl Fn(&mut ReceivedMessage) -> Outcome) -> Outcome {
             Err(other) => return Err(other.into()),
         };
         take(&mut message)?;
-        let what = message.bytes().first().copied().unwrap_or(ANSWER);
-        if what & KEEP == 0 {
+        let flags = message.bytes().first().copied().unwrap_or(ANSWER);
+        if flags & KEEP == 0 {
             kept.clear();
             drop(message);
         } else {
             kept.push(message);
         }
-        if what & ANSWER != 0 {
+        if flags & ANSWER != 0 {
             channel.send(b"")?;
         }
     }
 }
 
-/// Answers each message with how many allocations it took to receive it.
-fn count() -> Outcome {
+/// Answers each message with the number of allocations that receiving it took.
+fn count_allocations() -> Outcome {
     let channel = Channel::parent()?;
     loop {
         let (received, allocations) = counting::during(|| channel.recv_timeout(DEADLINE));
@@ -80,56 +74,4 @@ fn count() -> Outcome {
         }
         channel.send(allocations.to_le_bytes().to_vec())?;
     }
-}
-
-/// This program in a role, until the result is dropped.
-pub(crate) fn start<'a>(role: &str, prepare: impl FnOnce(&mut Command<'a>)) -> Outcome<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    prepare(command.arg("--as").arg(role).kill_on_drop(true));
-    Ok(command.spawn()?)
-}
-
-/// A process in a role behind a channel of ours.
-#[derive(Debug)]
-pub(crate) struct Behind {
-    _child: Child,
-    pub(crate) channel: Channel,
-}
-
-impl Behind {
-    pub(crate) fn start(role: &str) -> Outcome<Self> {
-        let mut child = start(role, |command| {
-            command.channel();
-        })?;
-        let channel = child.take_channel().ok_or("a channel was asked for")?;
-        Ok(Self { _child: child, channel })
-    }
-
-    /// Hands objects over under these names.
-    pub(crate) fn hand_over(&self, names: &[String], events: &[Event], what: u8) -> Outcome {
-        self.channel.send(message(&[what], names, events))?;
-        self.answer(what)
-    }
-
-    /// Sends bytes, of which the first says what is to be done.
-    pub(crate) fn send(&self, bytes: &[u8]) -> Outcome {
-        self.channel.send(bytes)?;
-        self.answer(bytes[0])
-    }
-
-    fn answer(&self, what: u8) -> Outcome {
-        if what & ANSWER != 0 {
-            self.channel.recv_timeout(DEADLINE)?;
-        }
-        Ok(())
-    }
-}
-
-/// So many objects, each under its name.
-pub(crate) fn message<'a>(bytes: &'a [u8], names: &'a [String], events: &'a [Event]) -> Message<'a> {
-    let mut message = Message::new(bytes);
-    for (name, event) in names.iter().zip(events) {
-        message.add(name, event);
-    }
-    message
 }

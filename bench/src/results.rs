@@ -1,12 +1,11 @@
-//! What was measured, as lines of text that last: a measurement of one part replaces that part's lines, and the page is
-//! made of all.
+//! Stores the results of one system in a text file. Measuring a part replaces the lines of that part.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::Outcome;
 
-/// What a number counts.
+/// The unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Seconds,
@@ -14,51 +13,52 @@ pub(crate) enum Unit {
     Count,
 }
 
-/// How much of the other's time it took.
+/// A way's time divided by the time of another way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ratio {
     pub(crate) of_medians: f64,
-    /// The 10th of 100 rounds, and the 90th.
+    /// The 10th percentile of the rounds' ratios.
     pub(crate) low: f64,
+    /// The 90th percentile of the rounds' ratios.
     pub(crate) high: f64,
 }
 
 impl Ratio {
-    /// One of numbers that have no rounds.
+    /// Creates the ratio of two numbers that were measured once, without rounds.
     pub(crate) fn exact(ratio: f64) -> Self {
         Self { of_medians: ratio, low: ratio, high: ratio }
     }
 }
 
-/// One number, or why there is none.
+/// One number, or the reason why none was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
     pub(crate) part: String,
     pub(crate) table: String,
-    /// How many, how large: the table's row.
+    /// The label of the table's row, such as the number of objects.
     pub(crate) x: String,
-    /// Who: the table's column.
+    /// The label of the table's column: the name of the way.
     pub(crate) way: String,
     pub(crate) unit: Unit,
-    /// The number, and its ratio to another where there is one.
-    pub(crate) found: Result<(f64, Option<Ratio>), String>,
+    /// The number, and its ratio to another number if one was computed; or the reason why none was measured.
+    pub(crate) result: Result<(f64, Option<Ratio>), String>,
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { part, table, x, way, unit, found } = self;
+        let Self { part, table, x, way, unit, result } = self;
         let unit = match unit {
             Unit::Seconds => "s",
             Unit::Bytes => "B",
             Unit::Count => "1",
         };
         write!(f, "{part}\t{table}\t{x}\t{way}\t{unit}\t")?;
-        match found {
+        match result {
             Ok((value, Some(Ratio { of_medians, low, high }))) => {
                 write!(f, "{value:.4e}\t{of_medians:.3}\t{low:.3}\t{high:.3}")
             }
             Ok((value, None)) => write!(f, "{value:.4e}"),
-            Err(why) => write!(f, "-\t{why}"),
+            Err(reason) => write!(f, "-\t{reason}"),
         }
     }
 }
@@ -66,15 +66,15 @@ impl fmt::Display for Row {
 impl Row {
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [part, table, x, way, unit, found @ ..] = fields.as_slice() else { return None };
+        let [part, table, x, way, unit, result @ ..] = fields.as_slice() else { return None };
         let unit = match *unit {
             "s" => Unit::Seconds,
             "B" => Unit::Bytes,
             "1" => Unit::Count,
             _ => return None,
         };
-        let found = match found {
-            ["-", why] => Err((*why).to_owned()),
+        let result = match result {
+            ["-", reason] => Err((*reason).to_owned()),
             [value, of_medians, low, high] => {
                 let ratio = Ratio {
                     of_medians: of_medians.parse().ok()?,
@@ -87,19 +87,19 @@ impl Row {
             _ => return None,
         };
         let [part, table, x, way] = [part, table, x, way].map(|text| (*text).to_owned());
-        Some(Self { part, table, x, way, unit, found })
+        Some(Self { part, table, x, way, unit, result })
     }
 }
 
-/// All that is known of one system.
+/// The results of one system.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
-    /// Where each part was measured, and when.
+    /// Each part, with the description of the machine and the date of its measurement.
     pub(crate) machines: Vec<(String, String)>,
     pub(crate) rows: Vec<Row>,
 }
 
-/// Begins the line that says where a part was measured.
+/// The start of a line with a part's machine.
 const MACHINE: &str = "machine\t";
 
 impl Results {
@@ -116,7 +116,10 @@ impl Results {
             {
                 results.machines.push((part.into(), machine.into()));
             } else {
-                results.rows.push(Row::parse(line).ok_or_else(|| format!("no result: {line}"))?);
+                results.rows.push(
+                    Row::parse(line)
+                        .ok_or_else(|| format!("{}: the line is not a result: {line}", file.display()))?,
+                );
             }
         }
         Ok(Some(results))
@@ -131,13 +134,13 @@ impl Results {
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()).into())
     }
 
-    /// The numbers of this table, in their order.
+    /// Returns the rows of a table, in the order in which they were measured.
     pub(crate) fn of<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a Row> {
         self.rows.iter().filter(move |row| row.table == table)
     }
 }
 
-/// Puts a part's results in the place of its older ones.
+/// Replaces a part's older results in the file.
 pub(crate) fn save(file: &Path, part: &str, rows: &[Row]) -> Outcome {
     let mut results = Results::read(file)?.unwrap_or_default();
     results.machines.retain(|(other, _)| other != part);
@@ -151,16 +154,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_was_found() {
+    fn a_row_survives_formatting_and_parsing() {
         let ratio = Ratio { of_medians: 1.25, low: 1.0, high: 2.5 };
-        for found in [Ok((0.000_125, Some(ratio))), Ok((4.0, None)), Err("can't".to_owned())] {
+        for result in [Ok((0.000_125, Some(ratio))), Ok((4.0, None)), Err("can't".to_owned())] {
             let row = Row {
                 part: "spawn".into(),
                 table: "spawn".into(),
                 x: "64".into(),
                 way: "ours".into(),
                 unit: Unit::Seconds,
-                found,
+                result,
             };
             assert_eq!(Row::parse(&row.to_string()), Some(row));
         }

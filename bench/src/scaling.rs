@@ -1,4 +1,4 @@
-//! What becomes of the cost as there is more of everything.
+//! Measures how the cost changes with the number of objects, channels and open handles.
 
 use std::time::Duration;
 
@@ -6,75 +6,76 @@ use handover::{Channel, Event, OwnedHandle};
 
 use crate::measure::{Bench, Times, Way, in_turn, timed};
 use crate::os::baseline;
-use crate::receive::{ANSWER, Behind, KEEP};
+use crate::peer_process::{ANSWER, ChannelPeer, KEEP};
 use crate::{Outcome, hand_over, memory, spawn};
 
 const COUNTS: [usize; 6] = [1, 10, 100, 1_000, 10_000, 100_000];
-/// What the others are compared with.
+/// The number of objects that the other numbers are compared with.
 const FLAT_FROM: usize = 1_000;
-/// Every how manieth message is answered, so that less is under way than the system lets be.
+/// Every 32nd message is answered, so that the unreceived messages stay below the system's limit.
 const WINDOW: usize = 32;
-/// What a process has besides.
+/// The number of handles that a process may need for other purposes.
 const BESIDE: usize = 300;
 
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
-    let room = baseline::room(baseline::WANTED);
-    per_object(bench, room)?;
+    let limit = baseline::raise_handle_limit(baseline::WANTED);
+    per_object(bench, limit)?;
     memory::measure(bench)?;
-    as_the_parent_holds(bench, room)
+    spawn_beside_handles(bench, limit)
 }
 
-/// Hands so many objects over, in messages of as many as fit; the receiver closes them as they come, or keeps them.
-fn per_object(bench: &mut Bench, room: usize) -> Outcome {
-    let bare = baseline::Bare::start()?;
-    let ours = Behind::start("ours")?;
+/// Measures the time per object when many are sent, in messages with as many objects as fit. The receiver closes the
+/// objects of each message at once, or keeps them.
+fn per_object(bench: &mut Bench, limit: usize) -> Outcome {
+    let floor = baseline::FloorPeer::start()?;
+    let ours = ChannelPeer::start("ours")?;
     let (names, events) = hand_over::objects(Channel::MAX_OBJECTS)?;
     let objects = baseline::objects(&events);
-    let by_floor = |count: usize, what| {
-        bare.hand_over(&objects[..count], hand_over::frame_length(&names[..count]), what)
+    let by_floor = |count: usize, flags| {
+        floor.send_objects(&objects[..count], hand_over::frame_length(&names[..count]), flags)
     };
-    let by_us = |count: usize, what| ours.hand_over(&names[..count], &events[..count], what);
+    let by_us = |count: usize, flags| ours.send_objects(&names[..count], &events[..count], flags);
     let counts = if bench.effort.is_quick { &COUNTS[..4] } else { &COUNTS };
 
     let (mut ways, mut labels) = (Vec::new(), Vec::new());
     for &count in counts {
-        let fits = count + BESIDE <= room;
-        let no_room = || format!("the system lets a process have {room}");
+        let fits = count + BESIDE <= limit;
+        let limit_reason = || format!("the system limits a process to {limit}");
         for (name, keep) in [("C floor", 0), ("ours", 0), ("C floor, kept", KEEP), ("ours, kept", KEEP)] {
-            let give: &dyn Fn(usize, u8) -> Outcome =
+            let send: &dyn Fn(usize, u8) -> Outcome =
                 if name.starts_with("ours") { &by_us } else { &by_floor };
             labels.push((count, name));
             ways.push(if keep == 0 || fits {
-                Way::new(format!("{name} {count}"), move || each_of(count, keep, give))
+                Way::new(format!("{name} {count}"), move || time_per_object(count, keep, send))
             } else {
-                Way::missing(format!("{name} {count}"), no_room())
+                Way::missing(format!("{name} {count}"), limit_reason())
             });
         }
     }
     eprintln!("   … cost per object, {counts:?} in turn");
     let (_, times) = in_turn(bench.effort.with_at_least(25), ways)?;
     let of = |count, name| {
-        let place = labels.iter().position(|label| *label == (count, name));
-        place.map(|place| &times[place]).expect("each was measured")
+        let index = labels.iter().position(|label| *label == (count, name));
+        index.map(|index| &times[index]).expect("each label has times")
     };
-    let nobody: Times = Err("nothing to compare with".into());
+    let no_base: Times = Err("nothing to compare with".into());
     for &(count, name) in &labels {
         let floor = if name.ends_with("kept") { "C floor, kept" } else { "C floor" };
         bench.time("per object", &count.to_string(), name, of(count, name), of(count, floor));
     }
     for &(count, name) in &labels {
         let base = of(FLAT_FROM, name);
-        let base = if base.is_ok() { base } else { &nobody };
+        let base = if base.is_ok() { base } else { &no_base };
         bench.time("per object, against that of 1,000", &count.to_string(), name, of(count, name), base);
     }
     Ok(())
 }
 
-/// How long one of so many takes.
-fn each_of(count: usize, keep: u8, give: &dyn Fn(usize, u8) -> Outcome) -> Outcome<Duration> {
-    // What is small is done several times, or the clock would be measured.
+/// Returns the time per object when `count` are sent.
+fn time_per_object(count: usize, keep: u8, send: &dyn Fn(usize, u8) -> Outcome) -> Outcome<Duration> {
+    // Small numbers are sent several times, because the clock is too coarse for one.
     let times = (200 / count).max(1);
-    give(1, ANSWER)?;
+    send(1, ANSWER)?;
     let (time, ()) = timed(|| {
         for _ in 0..times {
             let mut left = count;
@@ -82,7 +83,7 @@ fn each_of(count: usize, keep: u8, give: &dyn Fn(usize, u8) -> Outcome) -> Outco
                 let now = left.min(Channel::MAX_OBJECTS);
                 left -= now;
                 let answered = left == 0 || message % WINDOW == 0;
-                give(now, keep | if answered { ANSWER } else { 0 })?;
+                send(now, keep | if answered { ANSWER } else { 0 })?;
                 if left == 0 {
                     break;
                 }
@@ -90,24 +91,24 @@ fn each_of(count: usize, keep: u8, give: &dyn Fn(usize, u8) -> Outcome) -> Outco
         }
         Ok(())
     })?;
-    // One that isn't kept lets all go.
-    give(1, ANSWER)?;
+    // A message without `KEEP` makes the receiver close all kept objects.
+    send(1, ANSWER)?;
     Ok(time.div_f64((times * count) as f64))
 }
 
-/// A child without objects, of a parent that has so many handles of its own.
-fn as_the_parent_holds(bench: &mut Bench, room: usize) -> Outcome {
+/// Measures spawning a child without objects while the parent has many open handles.
+fn spawn_beside_handles(bench: &mut Bench, limit: usize) -> Outcome {
     let event = [Event::manual_reset()?];
     let mut held: Vec<OwnedHandle> = Vec::new();
     let counts: &[usize] = if bench.effort.is_quick { &[10, 1_000] } else { &[10, 1_000, 10_000, 100_000] };
     for &count in counts {
-        let count_now = count.min(room.saturating_sub(BESIDE));
-        while held.len() < count_now {
+        let possible = count.min(limit.saturating_sub(BESIDE));
+        while held.len() < possible {
             held.push(baseline::objects(&event)[0].try_clone_to_owned()?);
         }
-        let label = if count_now < count { format!("{count_now}, no more") } else { count.to_string() };
+        let label = if possible < count { format!("{possible}, the limit") } else { count.to_string() };
         bench.compare("spawn beside handles", label, spawn::ways(&[])?)?;
-        if count_now < count {
+        if possible < count {
             break;
         }
     }

@@ -1,7 +1,8 @@
 //! Draws plots as SVG, readable on a light and on a dark background, in the reader's own font.
 //!
-//! `plotters` rounds to whole units, so the unit is a tenth of a pixel. It writes colours and widths as attributes, by
-//! which the style sheet selects the lines with gaps, and other colours on a dark background.
+//! `plotters` rounds to whole units, so one unit is a tenth of a pixel. It writes colours and widths as attributes. The
+//! style sheet selects elements by these attributes: it makes gaps in dashed lines, and sets other colours on a dark
+//! background.
 
 use std::ops::Range;
 
@@ -11,14 +12,19 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const PX: i32 = 10;
 const WIDTH: i32 = 760 * PX;
-/// The left edge of the texts, and the left and right edges of the fields.
+/// The left edge of the titles and headings.
 const MARGIN: i32 = 20 * PX;
+/// The left edge of the fields.
 const LEFT: i32 = 64 * PX;
+/// The right edge of the fields.
 const RIGHT: i32 = 736 * PX;
-/// The height of a field, of its heading above, of its labels below, and of a line in the legend.
+/// The height of a field.
 const FIELD: i32 = 230 * PX;
+/// The height of the heading above a field.
 const ABOVE: i32 = 26 * PX;
+/// The height of the labels below a field.
 const BELOW: i32 = 44 * PX;
+/// The height of a line in the legend.
 const LINE: i32 = 20 * PX;
 
 /// A colour on a light background and its counterpart on a dark one, as 0xRRGGBB.
@@ -35,7 +41,7 @@ pub const BLUE: Colour = (0x09_69_da, 0x44_93_f8);
 /// Orange.
 pub const ORANGE: Colour = (0x95_38_00, 0xf0_88_3e);
 
-/// How a line is drawn: its width in tenths of a pixel.
+/// The style of a line. Its number is the width in tenths of a pixel, which also selects gaps and opacity.
 pub type Stroke = u32;
 /// A solid line.
 pub const SOLID: Stroke = 20;
@@ -52,23 +58,23 @@ pub struct Line<'a> {
     pub name: &'a str,
     /// The colour of the line and of its marks.
     pub colour: Colour,
-    /// How the line is drawn.
+    /// The style of the line.
     pub stroke: Stroke,
     /// The points, from left to right.
     pub points: Vec<(f64, f64)>,
-    /// The ends of the vertical bar through each point. Points without a bar are not marked.
+    /// The lowest and highest value of the vertical bar through each point. A point without a bar has no mark.
     pub bars: Vec<(f64, f64)>,
 }
 
-/// An axis: its ends, and the places that have a label.
+/// An axis: its range, and the values that have a label.
 pub type Axis = (Range<f64>, Vec<(f64, String)>);
 
 /// Creates an axis from 0 to `high` with round numbers as labels, each followed by `unit`.
 pub fn linear(high: f64, unit: &str) -> Axis {
-    let places = RangedCoordf64::from(0.0..high).key_points(7);
+    let values = RangedCoordf64::from(0.0..high).key_points(7);
     // Rounding removes the remainders of binary fractions.
-    let label = |place: f64| (place, format!("{}{unit}", (place * 1000.0).round() / 1000.0));
-    (0.0..high, places.into_iter().map(label).collect())
+    let label = |value: f64| (value, format!("{}{unit}", (value * 1000.0).round() / 1000.0));
+    (0.0..high, values.into_iter().map(label).collect())
 }
 
 /// An area with lines.
@@ -80,22 +86,22 @@ pub struct Field<'a> {
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// The lines, the lowest first.
+    /// The lines, in drawing order: later lines cover earlier ones.
     pub lines: Vec<Line<'a>>,
 }
 
 type Result<T = ()> = std::result::Result<T, DrawingAreaErrorKind<std::io::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// Draws the fields, one below the other. The lines of the first one are in the legend.
+/// Draws the fields as an SVG image, one below the other. The legend lists the lines of the first field.
 ///
 /// # Errors
-/// None is known: drawing into memory does not fail.
+/// Returns the errors of `plotters`. None is known, because drawing into memory does not fail.
 pub fn svg(title: &str, subtitle: &str, fields: &[Field<'_>]) -> Result<String> {
     let (mut legend, mut x, mut y) = (Vec::new(), MARGIN, 67 * PX);
     for line in fields.iter().take(1).flat_map(|field| &field.lines).filter(|line| !line.name.is_empty()) {
-        let wide = |letter| if "ilt,. ".contains(letter) { 45 } else { 80 };
-        let width = 50 * PX + line.name.chars().map(wide).sum::<i32>();
+        let letter_width = |letter| if "ilt,. ".contains(letter) { 45 } else { 80 };
+        let width = 50 * PX + line.name.chars().map(letter_width).sum::<i32>();
         if x + width > WIDTH {
             (x, y) = (MARGIN, y + LINE);
         }
@@ -127,15 +133,15 @@ pub fn svg(title: &str, subtitle: &str, fields: &[Field<'_>]) -> Result<String> 
     let mut colours: Vec<Colour> = drawn_in.chain([GROUND, FRAME, GRID, INK, QUIET]).collect();
     colours.sort_unstable();
     colours.dedup();
-    let dark = |(light, dark)| {
+    let dark_rule = |(light, dark)| {
         ["fill", "stroke"].map(|part| format!("[{part}='#{light:06X}']{{{part}:#{dark:06x}}}"))
     };
-    let dark: String = colours.into_iter().flat_map(dark).collect();
+    let dark_rules: String = colours.into_iter().flat_map(dark_rule).collect();
     Ok(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"760\" role=\"img\">\n\
          <title>{title}: {subtitle}</title>\n\
          <style>text{{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}}\
-         [stroke-width='{DASHED}']{{stroke-dasharray:50 40}}@media(prefers-color-scheme:dark){{{dark}}}</style>\n\
+         [stroke-width='{DASHED}']{{stroke-dasharray:50 40}}@media(prefers-color-scheme:dark){{{dark_rules}}}</style>\n\
          <rect x=\"5\" y=\"5\" width=\"{}\" height=\"{}\" rx=\"80\" fill=\"#{:06X}\" stroke=\"#{:06X}\" stroke-width=\"{PX}\"/>\n\
          {drawn}",
         WIDTH - PX,
@@ -150,15 +156,15 @@ fn draw(area: &Area<'_>, field: &Field<'_>, top: i32) -> Result {
     let ranges = (RangedCoordf64::from(field.x.0.clone()), RangedCoordf64::from(field.y.0.clone()));
     let at = |(x, y): (f64, f64)| (ranges.0.map(&x, (LEFT, RIGHT)), ranges.1.map(&y, (bottom, top)));
     text(area, field.heading, (MARGIN, top - 17 * PX), 13, INK, HPos::Left)?;
-    for (place, label) in &field.y.1 {
-        let (_, y) = at((0.0, *place));
+    for (value, label) in &field.y.1 {
+        let (_, y) = at((0.0, *value));
         area.draw(&PathElement::new([(LEFT, y), (RIGHT, y)], stroke(GRID, PX.unsigned_abs())))?;
         text(area, label, (LEFT - 8 * PX, y), 12, QUIET, HPos::Right)?;
     }
-    for (place, label) in &field.x.1 {
-        let (x, _) = at((*place, 0.0));
-        // As many characters as fit into the label's share of the width.
-        for (line, y) in broken(label, 96 / field.x.1.len().max(1)).iter().zip(1..) {
+    for (value, label) in &field.x.1 {
+        let (x, _) = at((*value, 0.0));
+        // About 96 characters fit into the width of a field, and the labels share them.
+        for (line, y) in break_into_lines(label, 96 / field.x.1.len().max(1)).iter().zip(1..) {
             text(area, line, (x, bottom + y * 16 * PX), 12, QUIET, HPos::Center)?;
         }
     }
@@ -196,8 +202,8 @@ fn text(area: &Area<'_>, text: &str, at: (i32, i32), pixels: i32, colour: Colour
     area.draw(&Text::new(text, at, font.color(&rgb(colour)).pos(Pos::new(side, VPos::Center))))
 }
 
-/// Breaks a text between words into lines of at most `width` characters, unless a word is longer.
-fn broken(text: &str, width: usize) -> Vec<String> {
+/// Breaks a text between words into lines of at most `width` characters. A longer word gets a line of its own.
+fn break_into_lines(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -214,9 +220,9 @@ mod tests {
 
     #[test]
     fn labels_break_between_words() {
-        assert_eq!(broken("clean release build", 19), ["clean release build"]);
-        assert_eq!(broken("clean release build", 18), ["clean release", "build"]);
-        assert_eq!(broken("10,000", 3), ["10,000"]);
+        assert_eq!(break_into_lines("clean release build", 19), ["clean release build"]);
+        assert_eq!(break_into_lines("clean release build", 18), ["clean release", "build"]);
+        assert_eq!(break_into_lines("10,000", 3), ["10,000"]);
     }
 
     #[test]

@@ -1,68 +1,68 @@
-//! How a program on Windows takes its command line apart, written from Microsoft's descriptions:
+//! Splits a command line into arguments as a program on Windows does, written from Microsoft's descriptions
 //! [of the C runtime](https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments) and
 //! [of `CommandLineToArgvW`](https://learn.microsoft.com/windows/win32/api/shellapi/nf-shellapi-commandlinetoargvw).
-//! It shares nothing with the code that writes command lines.
+//! It shares no code with the library's command-line builder.
 
-/// Which of the two.
+/// One of the two parsers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parser {
-    /// "Within a quoted string, a pair of double quotation marks is interpreted as a single escaped double quotation
-    /// mark."
+    /// The C runtime's: "Within a quoted string, a pair of double quotation marks is interpreted as a single escaped
+    /// double quotation mark."
     Runtime,
-    /// Which doesn't say so.
+    /// `CommandLineToArgvW`, whose description lacks that rule.
     Shell,
 }
 
-/// The program's name and the arguments.
+/// Returns the program's name and the arguments of a command line.
 pub(crate) fn argv(line: &[u16], parser: Parser) -> Vec<Vec<u16>> {
-    let at = |place: usize| line.get(place).and_then(|unit| char::from_u32(u32::from(*unit)));
-    let is_blank = |place: usize| matches!(at(place), Some(' ' | '\t'));
+    let at = |index: usize| line.get(index).and_then(|unit| char::from_u32(u32::from(*unit)));
+    let is_blank = |index: usize| matches!(at(index), Some(' ' | '\t'));
     let mut arguments = Vec::new();
     let mut argument = Vec::new();
-    let mut place = 0;
+    let mut index = 0;
     let mut is_quoted = false;
-    // The first is a file's name: quotes stand around what has blanks in it, and a backslash is only that.
-    while place < line.len() && (is_quoted || !is_blank(place)) {
-        if at(place) == Some('"') {
+    // The first argument is a file name: quotes enclose blanks, and a backslash has no special meaning.
+    while index < line.len() && (is_quoted || !is_blank(index)) {
+        if at(index) == Some('"') {
             is_quoted = !is_quoted;
             if !is_quoted && parser == Parser::Shell {
-                place += 1;
+                index += 1;
                 break;
             }
         } else {
-            argument.push(line[place]);
+            argument.push(line[index]);
         }
-        place += 1;
+        index += 1;
     }
     arguments.push(argument);
     loop {
-        while is_blank(place) {
-            place += 1;
+        while is_blank(index) {
+            index += 1;
         }
-        if place >= line.len() {
+        if index >= line.len() {
             return arguments;
         }
         let mut argument = Vec::new();
         let mut is_quoted = false;
-        while place < line.len() && (is_quoted || !is_blank(place)) {
-            let backslashes = line[place..].iter().take_while(|unit| **unit == u16::from(b'\\')).count();
-            place += backslashes;
-            if at(place) != Some('"') {
-                // Backslashes are themselves unless a quote follows.
+        while index < line.len() && (is_quoted || !is_blank(index)) {
+            let backslashes = line[index..].iter().take_while(|unit| **unit == u16::from(b'\\')).count();
+            index += backslashes;
+            if at(index) != Some('"') {
+                // Backslashes are literal unless a quote follows.
                 argument.extend(std::iter::repeat_n(u16::from(b'\\'), backslashes));
                 if backslashes == 0 {
-                    argument.push(line[place]);
-                    place += 1;
+                    argument.push(line[index]);
+                    index += 1;
                 }
                 continue;
             }
             argument.extend(std::iter::repeat_n(u16::from(b'\\'), backslashes / 2));
-            place += 1;
+            index += 1;
             if backslashes % 2 == 1 {
                 argument.push(u16::from(b'"'));
-            } else if is_quoted && parser == Parser::Runtime && at(place) == Some('"') {
+            } else if is_quoted && parser == Parser::Runtime && at(index) == Some('"') {
                 argument.push(u16::from(b'"'));
-                place += 1;
+                index += 1;
             } else {
                 is_quoted = !is_quoted;
             }
@@ -71,7 +71,7 @@ pub(crate) fn argv(line: &[u16], parser: Parser) -> Vec<Vec<u16>> {
     }
 }
 
-/// The descriptions' own examples.
+/// Checks both parsers with the examples of the descriptions.
 pub fn argv_reads_as_it_is_described() {
     let read = |line: &str, parser| {
         let line: Vec<u16> = format!("program {line}").encode_utf16().collect();
@@ -91,7 +91,7 @@ pub fn argv_reads_as_it_is_described() {
         assert_eq!(read(line, Parser::Runtime), expected, "{line}");
         assert_eq!(read(line, Parser::Shell), expected, "{line}");
     }
-    // Where only one of them has a rule.
+    // Only the C runtime has a rule for two quotes within a quoted string.
     assert_eq!(read(r#"a"b"" c d"#, Parser::Runtime), [r#"ab" c d"#]);
     assert_eq!(read(r#"a"b"" c d"#, Parser::Shell), ["ab c d"]);
 }

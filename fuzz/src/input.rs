@@ -1,8 +1,8 @@
-//! Structure out of the bytes that come.
+//! Derives structured values from the fuzzer's bytes.
 
 use handover::HandleValue;
 
-/// What is left of the bytes. Whatever is asked for beyond their end is zero or empty.
+/// The remaining bytes. Values beyond their end are zero or empty.
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -30,7 +30,7 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(bytes)
     }
 
-    /// As many bytes as the first one says.
+    /// Returns as many bytes as the next byte says, or fewer at the end.
     pub(crate) fn bytes(&mut self) -> &'a [u8] {
         let length = usize::from(self.byte());
         let (bytes, rest) = self.0.split_at(length.min(self.0.len()));
@@ -42,7 +42,8 @@ impl<'a> Input<'a> {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
-    /// Units of UTF-16, also such as are no text: a byte for one of ASCII, two for any.
+    /// Returns UTF-16 units, which may be invalid text. One byte gives an ASCII unit, and two bytes give any other
+    /// unit.
     pub(crate) fn units(&mut self) -> Vec<u16> {
         let mut bytes = self.bytes().iter().copied();
         let mut units = Vec::new();
@@ -54,13 +55,13 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A value that any system's table can have.
+/// Returns a handle value that is valid on each system.
 pub(crate) fn value(index: usize) -> HandleValue {
     HandleValue::try_from(4 + 4 * index).expect("a small multiple of four")
 }
 
-/// Whether anything comes twice.
-pub(crate) fn repeats<T: Ord>(items: impl Iterator<Item = T>) -> bool {
+/// Returns whether any item occurs twice.
+pub(crate) fn has_duplicates<T: Ord>(items: impl Iterator<Item = T>) -> bool {
     let mut seen = std::collections::BTreeSet::new();
     !items.into_iter().all(|item| seen.insert(item))
 }

@@ -1,18 +1,19 @@
-//! What is done to each pure part of the library, and what has to hold whatever comes.
+//! The fuzz targets: each calls a pure part of the library with arbitrary input, and checks the rules that must hold
+//! for it.
 //!
-//! `cargo xtask fuzz --quick wire` lets libFuzzer look for the input that breaks one of them. `tests/tests/fuzz_corpus.rs` has
-//! the same functions, and runs them on what was found before, on every system and without the fuzzer.
+//! `cargo xtask fuzz --quick wire` lets libFuzzer search for an input that breaks a rule. `tests/tests/fuzz_corpus.rs`
+//! runs the same functions without the fuzzer on each system, with the inputs that the fuzzer found before.
 //!
-//! | target | what comes | what has to hold |
+//! | target | input | rules |
 //! |---|---|---|
-//! | `wire` | a frame, and a listener's answer | what the format's description lets in is let in, and nothing else; what is let in is what would be written |
-//! | `message` | a message | what a frame can hold is read as it was written, with a byte changed it is another message or none |
-//! | `manifest` | a variable, or a list of objects; a service manager's variables | the same; no object without a name, none twice |
-//! | `number` | text, a line, a number | NULL, `INVALID_HANDLE_VALUE`, pseudo handles and more than 32 bits never come through; what is a number does |
-//! | `command_line` | arguments | both of Windows' parsers, written here from their description, read what was passed |
-//! | `environment` | changes, or a block | sorted, each name once, the last value; ends twice |
-//! | `name` | two names | each has its own pipe and files, which stay in their folder and within their lengths |
-//! | `template` | text with names in it | each name becomes its number, and all else stays |
+//! | `wire` | a frame, and a listener's answer | exactly the input that the format's description allows is accepted; writing the accepted message gives the same bytes |
+//! | `message` | a message | a message that fits into a frame is read as it was written; with one byte changed, it is another message or an error |
+//! | `manifest` | a variable, or a list of objects; a service manager's variables | exactly the text that the description allows is accepted; each object has a name, and no object is listed twice |
+//! | `number` | text, a line, a number | NULL, `INVALID_HANDLE_VALUE`, pseudo handles and numbers of more than 32 bits are never accepted; all other valid numbers are |
+//! | `command_line` | arguments | both of Windows' parsers, written here from their descriptions, read the arguments that were passed |
+//! | `environment` | changes, or a block | the block is sorted, has each name once with its last value, and ends with two NULs |
+//! | `name` | two names | each has its own pipe and files; the files stay in their folder, and no name exceeds its maximum length |
+//! | `template` | text with placeholders | each placeholder is replaced by its handle value, and the other text stays |
 
 mod argv;
 mod command_line;

@@ -1,17 +1,17 @@
-//! Messages, as a program may make them.
+//! Fuzzes messages that a program may build.
 
 use handover::HandleValue;
 use handover::fuzzing;
 
-use super::input::{Input, repeats, value};
+use super::input::{Input, has_duplicates, value};
 
-/// A message, in a frame of one system; and what becomes of it when a byte is another.
+/// Writes a message into a frame of one system and reads it back, unchanged and with one byte changed.
 pub fn message(data: &[u8]) {
     let mut input = Input::new(data);
     let number = input.number();
     let with_values = number % 2 == 0;
     let (at, byte) = (usize::from(input.byte()), input.byte());
-    // Many are worth a try now and then, and cost the time of ten messages with few.
+    // Many objects are tried rarely, because they take the time of ten messages with few.
     let numbered = match input.byte() {
         many @ 0xfc.. => usize::from(many),
         few => usize::from(few % 8),
@@ -21,9 +21,9 @@ pub fn message(data: &[u8]) {
     names.extend((0..numbered).map(|number| number.to_string()));
     let fits = names.len() <= 253
         && names.iter().all(|name| (1..=255).contains(&name.len()) && !name.contains('\0'))
-        && !repeats(names.iter());
+        && !has_duplicates(names.iter());
     let objects: Vec<(String, Option<HandleValue>)> =
-        names.into_iter().zip((0..).map(|place| with_values.then(|| value(place)))).collect();
+        names.into_iter().zip((0..).map(|index| with_values.then(|| value(index)))).collect();
     let written = fuzzing::write_frame(number, &objects, input.rest(), with_values);
     assert_eq!(written.is_ok(), fits, "{objects:?}");
     let Ok(mut frame) = written else { return };
@@ -31,9 +31,9 @@ pub fn message(data: &[u8]) {
     let message = (number, objects, input.rest().to_vec());
     assert_eq!(fuzzing::parse_frame(&frame, with_values).as_ref(), Ok(&message));
     let at = at % frame.len();
-    let was = std::mem::replace(&mut frame[at], byte);
+    let original = std::mem::replace(&mut frame[at], byte);
     match fuzzing::parse_frame(&frame, with_values) {
-        Ok(other) => assert_eq!(other == message, was == byte, "byte {at} of {frame:x?}"),
-        Err(_) => assert_ne!(was, byte),
+        Ok(other) => assert_eq!(other == message, original == byte, "byte {at} of {frame:x?}"),
+        Err(_) => assert_ne!(original, byte),
     }
 }

@@ -1,11 +1,11 @@
-//! Numbers of handles, and what identifies a process.
+//! Fuzzes handle values and process identities.
 
 use handover::{HandleValue, ProcessIdentity, fuzzing};
 
 use super::input::Input;
 use super::os::{can_be_handle, is_descriptor, is_handle};
 
-/// Text, a line and a number, as somebody may tell them for a handle's.
+/// Checks a number, a text and a line that may hold a handle value, and a text that may be a process identity.
 pub fn number(data: &[u8]) {
     let number = Input::new(data).number();
     for number in [number, number >> 32] {
@@ -20,14 +20,14 @@ pub fn number(data: &[u8]) {
         assert_eq!(HandleValue::try_from(usize::try_from(number).expect("64 bits")).is_ok(), value.is_some());
     }
     let text = String::from_utf8_lossy(data);
-    of_text(&text);
-    of_line(data);
-    of_identity(&text);
+    check_text(&text);
+    check_line(data);
+    check_identity(&text);
 }
 
-fn of_text(text: &str) {
+fn check_text(text: &str) {
     let parsed = text.parse::<HandleValue>();
-    let expected = described(text);
+    let expected = parse_by_description(text);
     match &parsed {
         Ok(value) => {
             assert_eq!(Some(u128::from(value.get())), expected, "of {text:?}");
@@ -41,32 +41,37 @@ fn of_text(text: &str) {
     }
 }
 
-/// What the description says of a text: digits, or `0x` and digits in hex; and then such a number as a table can have.
-pub(crate) fn described(text: &str) -> Option<u128> {
+/// Parses a handle value by its description, without the library's parser: decimal digits, or `0x` and hexadecimal
+/// digits, of a number that can be a handle value.
+pub(crate) fn parse_by_description(text: &str) -> Option<u128> {
     let (digits, radix) = match text.get(..2) {
         Some("0x" | "0X") => (&text[2..], 16),
         _ => (text, 10),
     };
     let mut number = 0_u128;
     for letter in digits.chars() {
-        // More than any number has is as good as the most.
+        // Saturates, because all larger numbers are invalid too.
         number = (number * u128::from(radix) + u128::from(letter.to_digit(radix)?)).min(u64::MAX.into());
     }
     (!digits.is_empty() && can_be_handle(number)).then_some(number)
 }
 
-fn of_line(line: &[u8]) {
+fn check_line(line: &[u8]) {
     let value = fuzzing::value_of_line(line);
     let text = std::str::from_utf8(line).ok();
     let text =
         text.and_then(|text| text.strip_suffix('\n')).map(|text| text.strip_suffix('\r').unwrap_or(text));
-    assert_eq!(value.ok().map(|value| value.get().into()), text.and_then(described), "of {line:x?}");
+    assert_eq!(
+        value.ok().map(|value| value.get().into()),
+        text.and_then(parse_by_description),
+        "of {line:x?}"
+    );
 }
 
-fn of_identity(text: &str) {
+fn check_identity(text: &str) {
     let Ok(identity) = text.parse::<ProcessIdentity>() else { return };
     assert_eq!(identity.to_string().parse::<ProcessIdentity>().ok(), Some(identity));
-    let (id, created) = text.split_once('@').expect("it was parsed");
+    let (id, created) = text.split_once('@').expect("a parsed identity contains `@`");
     assert!(
         id.bytes().all(|byte| byte.is_ascii_digit()) && created.bytes().all(|byte| byte.is_ascii_hexdigit())
     );

@@ -1,43 +1,43 @@
-//! Frames and answers, as a hostile peer may send them.
+//! Fuzzes frames and answers that a hostile peer may send.
 
 use handover::HandleValue;
 use handover::fuzzing::{self, Message};
 
-use super::input::repeats;
+use super::input::has_duplicates;
 use super::os::can_be_handle;
 
 const HEADER: usize = 20;
-const MOST_OBJECTS: usize = 253;
-const LONGEST_NAME: usize = 255;
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+const MAX_OBJECTS: usize = 253;
+const MAX_NAME_LENGTH: usize = 255;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Any bytes, as a frame of each system, and as what a listener on Windows answers.
+/// Checks arbitrary bytes as a frame of each system, and as the answer of a listener on Windows.
 pub fn wire(data: &[u8]) {
     for with_values in [true, false] {
-        frame(data, with_values);
+        check_frame(data, with_values);
     }
-    answer(data);
+    check_answer(data);
 }
 
-fn frame(data: &[u8], with_values: bool) {
-    let expected = described(data, with_values);
+fn check_frame(data: &[u8], with_values: bool) {
+    let expected = parse_by_description(data, with_values);
     assert_eq!(fuzzing::parse_frame(data, with_values).ok(), expected, "of {data:x?}");
     match fuzzing::frame_length(data, with_values) {
         Ok(Some(length)) => {
-            assert!((HEADER..=HEADER + MOST_OBJECTS * (5 + LONGEST_NAME) + MOST_BYTES).contains(&length));
+            assert!((HEADER..=HEADER + MAX_OBJECTS * (5 + MAX_NAME_LENGTH) + MAX_BYTES).contains(&length));
             assert_eq!(fuzzing::frame_length(&data[..HEADER], with_values), Ok(Some(length)));
             assert!(expected.is_none() || length == data.len());
-            // The first frame of several is the same on its own.
+            // The first of several frames has the same meaning on its own.
             if length < data.len() {
-                frame(&data[..length], with_values);
+                check_frame(&data[..length], with_values);
             }
         }
         Ok(None) => assert!(data.len() < HEADER && expected.is_none()),
         Err(_) => assert!(expected.is_none()),
     }
     let Some((number, objects, bytes)) = expected else { return };
-    // No two frames mean the same.
-    let written = fuzzing::write_frame(number, &objects, &bytes, with_values).expect("it was let in");
+    // No other frame has the same meaning.
+    let written = fuzzing::write_frame(number, &objects, &bytes, with_values).expect("it was accepted");
     assert_eq!(written, data);
     for length in 0..data.len() {
         assert!(fuzzing::parse_frame(&data[..length], with_values).is_err(), "{length} bytes of {data:x?}");
@@ -45,8 +45,8 @@ fn frame(data: &[u8], with_values: bool) {
     assert!(fuzzing::parse_frame(&[data, &[0]].concat(), with_values).is_err());
 }
 
-/// The message of a frame, by the format's description and by no line of the library's.
-fn described(frame: &[u8], with_values: bool) -> Option<Message> {
+/// Parses a frame by the format's description, without the library's parser.
+fn parse_by_description(frame: &[u8], with_values: bool) -> Option<Message> {
     let number = |at: usize, length: usize| {
         let bytes = frame.get(at..at + length)?;
         Some(bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
@@ -54,8 +54,8 @@ fn described(frame: &[u8], with_values: bool) -> Option<Message> {
     let size = |at| number(at, 4).and_then(|size| usize::try_from(size).ok());
     let (table, length) = (size(4)?, size(8)?);
     let count = usize::from(*frame.get(3)?);
-    let begins = frame.starts_with(b"HO\x01");
-    if !begins || count > MOST_OBJECTS || length > MOST_BYTES || frame.len() != HEADER + table + length {
+    let has_magic = frame.starts_with(b"HO\x01");
+    if !has_magic || count > MAX_OBJECTS || length > MAX_BYTES || frame.len() != HEADER + table + length {
         return None;
     }
     let mut objects: Vec<(String, Option<HandleValue>)> = Vec::new();
@@ -64,7 +64,7 @@ fn described(frame: &[u8], with_values: bool) -> Option<Message> {
         let mut value = None;
         if with_values {
             let raw = number(at, 4).filter(|raw| can_be_handle(u128::from(*raw)))?;
-            value = Some(HandleValue::try_from(raw).expect("it can be one"));
+            value = Some(HandleValue::try_from(raw).expect("it can be a handle value"));
             at += 4;
         }
         let length = usize::from(*frame.get(at)?);
@@ -75,16 +75,16 @@ fn described(frame: &[u8], with_values: bool) -> Option<Message> {
         }
         objects.push((String::from_utf8(name.to_vec()).ok()?, value));
     }
-    let is_whole = at == HEADER + table;
-    let twice = repeats(objects.iter().map(|(name, _)| name))
-        || (with_values && repeats(objects.iter().map(|(_, value)| *value)));
-    (is_whole && !twice).then(|| (number(12, 8).unwrap_or(0), objects, frame[at..].to_vec()))
+    let is_complete = at == HEADER + table;
+    let is_duplicate = has_duplicates(objects.iter().map(|(name, _)| name))
+        || (with_values && has_duplicates(objects.iter().map(|(_, value)| *value)));
+    (is_complete && !is_duplicate).then(|| (number(12, 8).unwrap_or(0), objects, frame[at..].to_vec()))
 }
 
-fn answer(data: &[u8]) {
+fn check_answer(data: &[u8]) {
     let Ok((values, nonce)) = fuzzing::parse_answer(data) else { return };
     assert_eq!(fuzzing::write_answer(values, nonce), data);
-    assert!(!repeats(values.iter()));
+    assert!(!has_duplicates(values.iter()));
     assert!(values.iter().all(|value| can_be_handle(value.get().into())));
     assert!(fuzzing::parse_answer(&data[1..]).is_err());
 }

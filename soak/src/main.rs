@@ -1,14 +1,14 @@
-//! A soak: threads that hand objects over and start children of all sorts, for as long as it takes, and a look at what the
-//! two processes have meanwhile. Their handle counts and their memory must be as flat at the end as at the beginning.
+//! A soak test: threads transfer objects and spawn children of all kinds, while the test samples the handle counts and
+//! the memory of both processes. Both must stay flat: as low at the end as after the warm-up.
 //!
-//! | file | its one idea |
+//! | file | purpose |
 //! |---|---|
-//! | `options.rs` | what was asked for |
-//! | `work.rs`, `spawns.rs` | what one thread does, one piece at a time |
-//! | `other.rs` | the other processes |
-//! | `run.rs` | threads, rounds, rests, and a deadline on all of it |
-//! | `samples.rs` | what was seen, and whether it is flat (pure) |
-//! | `record.rs`, `plot.rs` | the same as a file and as a picture |
+//! | `options.rs` | the command line |
+//! | `work.rs`, `spawns.rs` | the kinds of work that a thread does |
+//! | `other.rs` | the other processes: the peer and the children |
+//! | `run.rs` | the threads, their rounds and rests, and a timeout |
+//! | `samples.rs` | the samples, and the verdict on them (pure) |
+//! | `record.rs`, `plot.rs` | the samples as a file and as a plot |
 
 mod options;
 mod os;
@@ -26,16 +26,16 @@ use options::{Options, USAGE};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is done, or why it isn't.
+/// The result of anything that can fail.
 type Outcome<T = ()> = Result<T, Failure>;
 
-/// The exit code of a run that stood still.
-const STOOD_STILL: u8 = 3;
+/// The exit code of a run in which no thread made progress.
+const STALLED: u8 = 3;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    // This program as another process.
+    // This process was started as one of the other processes.
     if let ["--as", role, arguments @ ..] = words.as_slice() {
         return match other::process(role, arguments) {
             Ok(()) => ExitCode::SUCCESS,
@@ -56,12 +56,12 @@ fn main() -> ExitCode {
     }
     let options = match Options::parse(&words) {
         Ok(options) => options,
-        Err(why) => {
-            eprintln!("soak: {why}\n\n{USAGE}");
+        Err(reason) => {
+            eprintln!("soak: {reason}\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    let (soaked, ended) = run::soak(&options);
+    let (soaked, outcome) = run::soak(&options);
     if let Some(file) = &options.save {
         if let Err(error) = record::save(file, &soaked) {
             eprintln!("soak: {}: {error}", file.display());
@@ -69,31 +69,31 @@ fn main() -> ExitCode {
         }
     }
     println!("{}", soaked.summary());
-    match ended {
-        Err(run::Stop::StoodStill(why)) => {
-            eprintln!("soak: {why}");
-            // Whatever stands still would be waited for.
-            std::process::exit(STOOD_STILL.into());
+    match outcome {
+        Err(run::Stop::Stalled(reason)) => {
+            eprintln!("soak: {reason}");
+            // `exit` does not wait for the stalled threads.
+            std::process::exit(STALLED.into());
         }
-        Err(run::Stop::Failed(why)) => {
-            eprintln!("soak: {why}");
+        Err(run::Stop::Failed(error)) => {
+            eprintln!("soak: {error}");
             std::process::exit(1);
         }
         Ok(()) => match soaked.judge() {
             Ok(()) => {
-                println!("flat: nothing is left behind");
+                println!("flat: nothing leaks");
                 ExitCode::SUCCESS
             }
-            Err(why) => {
-                eprintln!("soak: not flat: {why}");
+            Err(reason) => {
+                eprintln!("soak: not flat: {reason}");
                 ExitCode::FAILURE
             }
         },
     }
 }
 
-/// The system's last error, with the call's name.
-#[allow(dead_code, reason = "not each system's half makes calls itself")]
+/// Returns the system's last error, with the name of the call.
+#[allow(dead_code, reason = "only the Windows module makes system calls")]
 fn failed(call: &str) -> Failure {
-    format!("{call}: {}", std::io::Error::last_os_error()).into()
+    format!("{call} failed: {}", std::io::Error::last_os_error()).into()
 }

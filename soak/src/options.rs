@@ -1,4 +1,4 @@
-//! What was asked for.
+//! Parses the command line.
 
 use std::path::PathBuf;
 
@@ -6,20 +6,21 @@ use crate::os;
 
 pub(crate) const USAGE: &str = "\
 soak [--short] [--hand-overs N] [--spawns N] [--threads N] [--seed N] [--save FILE] [--leak handles|memory]
-soak --draw FILE   draws the picture of a table again that --save has written
+soak --draw FILE   draws the plot again of a table that --save has written
 
-  --short          what takes seconds: fewer hand-overs and spawns, unless it is said how many
-  --hand-overs N   how many objects arrive in another process, 1000000
-  --spawns N       how many children are started, 10000
-  --threads N      by how many threads, 8
-  --seed N         what the threads draw their work from, 1
-  --save FILE      a table of what was seen, and beside it a picture
-  --leak WHAT      leaves one handle in each thousand hand-overs, or 1 KiB in each, to see it found
+  --short          makes the test take seconds: sets lower numbers of hand-overs and spawns, which later options change
+  --hand-overs N   the number of objects that arrive in another process (default 1000000)
+  --spawns N       the number of children to spawn (default 10000)
+  --threads N      the number of threads (default 8)
+  --seed N         the seed of the threads' random numbers (default 1)
+  --save FILE      writes a table of the samples to FILE, and a plot beside it
+  --leak handles   leaks one handle per thousand hand-overs, to check that the test detects it
+  --leak memory    leaks 1 KiB per hand-over, to check that the test detects it
 
-Exit code 0 if handle counts and memory of both processes are flat, 1 if they aren't or something failed, 2 on wrong usage,
-3 if nothing went on for two minutes.";
+Exit codes: 0 if the handle counts and the memory of both processes are flat, 1 if they are not or a step failed,
+2 for wrong usage, 3 if no thread made progress for two minutes.";
 
-/// What is left behind on purpose.
+/// The resource to leak on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leak {
     Handles,
@@ -46,10 +47,11 @@ impl Options {
                 (this.hand_overs, this.spawns) = os::SHORT;
                 continue;
             }
-            let value = words.next().ok_or_else(|| format!("{option} needs a value, or is no option"))?;
+            let value =
+                words.next().ok_or_else(|| format!("{option} is an unknown option, or lacks its value"))?;
             let number = || {
                 let number = value.replace(['_', ','], "").parse();
-                number.map_err(|_| format!("{option}: expected a number; came {value}"))
+                number.map_err(|_| format!("{option}: expected a number, got {value}"))
             };
             match *option {
                 "--hand-overs" => this.hand_overs = number()?,
@@ -61,18 +63,21 @@ impl Options {
                     this.leak = Some(match *value {
                         "handles" => Leak::Handles,
                         "memory" => Leak::Memory,
-                        other => return Err(format!("--leak: expected handles or memory; came {other}")),
+                        other => return Err(format!("--leak: expected handles or memory, got {other}")),
                     });
                 }
-                other => return Err(format!("no such option: {other}")),
+                other => return Err(format!("unknown option: {other}")),
             }
         }
         if !(1..=64).contains(&this.threads) {
-            return Err(format!("--threads: expected 1 to 64; came {}", this.threads));
+            return Err(format!("--threads: expected 1 to 64, got {}", this.threads));
         }
         if this.hand_overs < 1000 * this.threads {
-            let least = 1000 * this.threads;
-            return Err(format!("--hand-overs: fewer than {least} say nothing; came {}", this.hand_overs));
+            let minimum = 1000 * this.threads;
+            return Err(format!(
+                "--hand-overs: expected at least {minimum}, which is 1000 for each thread, got {}",
+                this.hand_overs
+            ));
         }
         Ok(this)
     }
@@ -83,19 +88,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_is_understood() {
-        let asked = Options::parse(&["--hand-overs", "20_000", "--leak", "memory"]).expect("it is right");
-        assert_eq!((asked.hand_overs, asked.spawns, asked.leak), (20_000, 10_000, Some(Leak::Memory)));
+    fn parse_accepts_valid_options_and_rejects_others() {
+        let options = Options::parse(&["--hand-overs", "20_000", "--leak", "memory"]).expect("it is valid");
+        assert_eq!((options.hand_overs, options.spawns, options.leak), (20_000, 10_000, Some(Leak::Memory)));
         for (words, part) in [
-            (&["--spawns"][..], "needs a value"),
-            (&["--spawns", "many"], "came many"),
-            (&["--leak", "sockets"], "came sockets"),
-            (&["--hand-overs", "10"], "say nothing"),
+            (&["--spawns"][..], "lacks its value"),
+            (&["--spawns", "many"], "got many"),
+            (&["--leak", "sockets"], "got sockets"),
+            (&["--hand-overs", "10"], "at least 8000"),
             (&["--threads", "0"], "1 to 64"),
-            (&["--fast", "1"], "no such option"),
+            (&["--fast", "1"], "unknown option"),
         ] {
-            let why = Options::parse(words).expect_err(part);
-            assert!(why.contains(part), "{why}");
+            let reason = Options::parse(words).expect_err(part);
+            assert!(reason.contains(part), "{reason}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The other processes: the peer, which answers as long as the soak lasts, and the children.
+//! Runs the other processes: the peer, which answers requests until the test closes its channels, and the children.
 
 use handover::{Channel, Error, Event, HandleValue, Message};
 
@@ -10,17 +10,17 @@ pub(crate) fn process(role: &str, arguments: &[&str]) -> Outcome {
         ("peer", [name, threads]) => peer(name, threads.parse()?),
         ("inherits", []) => inherits(),
         ("talks", []) => talks(),
-        ("told", [_]) => told(),
+        ("adopts", [_]) => adopts(),
         ("fails", []) => std::process::exit(7),
         ("lasts", []) => {
             std::thread::sleep(PATIENCE);
             Ok(())
         }
-        _ => Err("no such role".into()),
+        _ => Err("the role or its arguments are unknown".into()),
     }
 }
 
-/// A thread for each thread over there. It ends when the soak lets go of it.
+/// Runs a thread for each thread of the test. Each thread returns when the test closes its channel.
 fn peer(name: &str, threads: u64) -> Outcome {
     std::thread::scope(|scope| {
         let serve = || {
@@ -30,15 +30,16 @@ fn peer(name: &str, threads: u64) -> Outcome {
                 match channel.recv_timeout(PATIENCE) {
                     Ok(message) => answer(&channel, &mut held, message)?,
                     Err(Error::Disconnected { .. } | Error::ProcessExited { .. }) => return Ok(()),
-                    // Another thread may have children that take long.
+                    // The test's thread may be busy with children that take longer than the timeout.
                     Err(Error::TimedOut { .. }) => {}
                     Err(other) => return Err(other.into()),
                 }
             }
         };
-        // Said at once: the other threads go on.
-        let said = move || serve().inspect_err(|error: &Failure| eprintln!("soak, as peer: {error}"));
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(said)).collect();
+        // Prints an error at once, because the other threads may continue for long.
+        let serve_and_report =
+            move || serve().inspect_err(|error: &Failure| eprintln!("soak, as peer: {error}"));
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(serve_and_report)).collect();
         let mut outcome: Outcome = Ok(());
         for thread in threads {
             outcome = outcome.and(thread.join().map_err(|_| "a thread of the peer panicked")?);
@@ -68,10 +69,14 @@ fn talks() -> Outcome {
     Ok(())
 }
 
-#[allow(unsafe_code, reason = "the value comes by hand, as to a program that doesn't know the library")]
-fn told() -> Outcome {
+#[allow(
+    unsafe_code,
+    reason = "the parent passes a plain handle value, as to a program that doesn't use the library"
+)]
+fn adopts() -> Outcome {
     let value = HandleValue::from_arg(3)?;
-    // SAFETY: the parent let this process inherit the handle and passed its value, and nothing else here owns it.
+    // SAFETY: the parent let this process inherit the handle and passed its value as argument 3. Only this function
+    // adopts that argument, and it runs once.
     let event: Event = unsafe { value.adopt() }?;
     Ok(event.set()?)
 }

@@ -1,4 +1,4 @@
-//! What was seen, as a file: a table, and beside it a picture.
+//! Writes the samples to a file as a table, and a plot beside it.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::samples::{PROCESSES, Sample, Soaked, When};
 use crate::{Outcome, plot};
 
-/// About so many lines of what was seen at work are kept.
+/// The approximate number of samples at work that are written.
 const KEPT: usize = 200;
 
-/// Writes the table, and draws it.
+/// Writes the table and draws its plot.
 pub(crate) fn save(file: &Path, soaked: &Soaked) -> Outcome {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
@@ -18,7 +18,7 @@ pub(crate) fn save(file: &Path, soaked: &Soaked) -> Outcome {
     draw(file)
 }
 
-/// Draws a table that was saved. The file's name says on which system it was recorded.
+/// Draws the plot of a saved table. The file name contains the system on which it was recorded, as in `soak-linux.tsv`.
 pub(crate) fn draw(file: &Path) -> Outcome {
     let system = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let system = system.strip_prefix("soak-").unwrap_or(system);
@@ -27,12 +27,13 @@ pub(crate) fn draw(file: &Path) -> Outcome {
     Ok(())
 }
 
+/// Formats the summary, the verdict and the samples as a table.
 pub(crate) fn table(soaked: &Soaked) -> String {
     let mut text = format!("# {}\n", jiff::Timestamp::now().strftime("%F"));
     for line in soaked.summary().lines() {
         let _ = writeln!(text, "# {line}");
     }
-    let verdict = soaked.judge().map_or_else(|why| format!("not flat: {why}"), |()| "flat".into());
+    let verdict = soaked.judge().map_or_else(|reason| format!("not flat: {reason}"), |()| "flat".into());
     let _ = writeln!(text, "# {verdict}");
     text += "seconds\twhen\thand-overs\tspawns";
     for process in PROCESSES {
@@ -55,7 +56,7 @@ pub(crate) fn table(soaked: &Soaked) -> String {
     text
 }
 
-/// All rests, and every so many of the others.
+/// Returns all samples at rest, and about `KEPT` of those at work, evenly distributed.
 fn kept(samples: &[Sample]) -> impl Iterator<Item = &Sample> {
     let at_work = samples.iter().filter(|sample| sample.when == When::AtWork).count();
     let every = (at_work / KEPT).max(1);

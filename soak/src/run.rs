@@ -1,4 +1,4 @@
-//! Threads, rounds, rests, and a deadline on all of it.
+//! Runs the threads in rounds with rests between them, and stops if no thread makes progress.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,23 +13,23 @@ use crate::spawns::{FAILING, SPAWNS, Spawn};
 use crate::work::{self, At, PATIENCE, REST, Random, Work, expect};
 use crate::{Failure, Outcome, os};
 
-/// How often is looked while the threads work.
-const LOOK: Duration = Duration::from_millis(100);
-/// How often is said how far it is, where there is no terminal to say it on all the time.
-const SAY: Duration = Duration::from_secs(10);
-/// After which time in which nothing went on there is no hope.
-const STANDING_STILL: Duration = Duration::from_secs(120);
-/// How long both processes may take to come to rest.
-const COMING_TO_REST: Duration = Duration::from_secs(10);
-/// How many spawns there are for one that fails on purpose.
-const SPAWNS_FOR_A_FAILURE: u64 = 5;
-/// What is left behind of memory with each hand-over, if that was asked for.
-const LEFT: usize = 1024;
+/// The interval between samples while the threads work.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+/// The interval between progress messages if standard error is not a terminal.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// The time without progress after which the run stops.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The time that the handle counts of both processes may take to return to their values at rest.
+const REST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The average number of spawns for each spawn that fails on purpose.
+const SPAWNS_PER_FAILURE: u64 = 5;
+/// The number of bytes that `--leak memory` leaks per hand-over.
+const LEAKED_BYTES: usize = 1024;
 
-/// Why a run ended before its time.
+/// The reason why a run stopped early.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    StoodStill(String),
+    Stalled(String),
     Failed(Failure),
 }
 
@@ -39,36 +39,36 @@ impl<E: Into<Failure>> From<E> for Stop {
     }
 }
 
-/// What all threads count together.
+/// Totals of all threads.
 #[derive(Debug, Default)]
 struct Counts {
     hand_overs: AtomicU64,
     spawns: AtomicU64,
     failed_spawns: AtomicU64,
-    /// Pieces of work, done or not.
+    /// Calls of work functions, successful spawns and failures on purpose included.
     pieces: AtomicU64,
 }
 
-/// What one thread has to do up to the end of a round.
+/// The totals that a thread must have reached at the end of a round.
 #[derive(Debug, Clone, Copy)]
 struct Quota {
     hand_overs: u64,
     spawns: u64,
 }
 
-/// A thread, as the one that leads them sees it.
+/// The main thread's side of a working thread.
 struct Worker {
     rounds: Sender<Quota>,
     rests: Receiver<Outcome>,
-    /// The name of what it does, as its place in the list of all work.
-    doing: std::sync::Arc<AtomicUsize>,
+    /// The current work, as an index into `names`.
+    current_work: std::sync::Arc<AtomicUsize>,
 }
 
-/// All that was seen, also if it ended early.
+/// Runs the test. Returns the samples, even if the run stopped early, and the outcome.
 pub(crate) fn soak(options: &Options) -> (Soaked, Result<(), Stop>) {
     let mut soaked = Soaked { threads: options.threads, seed: options.seed, ..Soaked::default() };
-    let ended = run(options, &mut soaked);
-    (soaked, ended)
+    let outcome = run(options, &mut soaked);
+    (soaked, outcome)
 }
 
 fn run(options: &Options, soaked: &mut Soaked) -> Result<(), Stop> {
@@ -82,26 +82,32 @@ fn run(options: &Options, soaked: &mut Soaked) -> Result<(), Stop> {
     let mut workers = Vec::new();
     for number in 0..options.threads {
         let channel = listener.accept_timeout(PATIENCE)?.accept()?;
-        let doing = std::sync::Arc::new(AtomicUsize::new(0));
-        let (rounds, my_rounds) = mpsc::channel();
-        let (my_rests, rests) = mpsc::channel();
-        let (counts, my_doing) = (std::sync::Arc::clone(&counts), std::sync::Arc::clone(&doing));
+        let current_work = std::sync::Arc::new(AtomicUsize::new(0));
+        let (rounds, thread_rounds) = mpsc::channel();
+        let (thread_rests, rests) = mpsc::channel();
+        let (counts, thread_work) = (std::sync::Arc::clone(&counts), std::sync::Arc::clone(&current_work));
         let (name, seed, leak) = (format!("{name}.{number}"), options.seed + 1000 * number, options.leak);
-        // Not waited for: one that stands still would be.
+        // The threads are never joined, because joining a stalled thread would block.
         std::thread::spawn(move || {
             let at = At { channel: &channel, random: Random::new(seed), name };
-            let mut working =
-                Working { at, all: work::all(), counts: &counts, doing: &my_doing, done: [0; 2], leak };
+            let mut working = Working {
+                at,
+                all: work::all(),
+                counts: &counts,
+                current_work: &thread_work,
+                done: [0; 2],
+                leak,
+            };
             let tour = working.tour();
-            let _ = my_rests.send(tour);
-            for quota in my_rounds {
-                let _ = my_rests.send(working.round(quota));
+            let _ = thread_rests.send(tour);
+            for quota in thread_rounds {
+                let _ = thread_rests.send(working.round(quota));
             }
         });
-        workers.push(Worker { rounds, rests, doing });
+        workers.push(Worker { rounds, rests, current_work });
     }
     let this = Process::open_exact(Process::current_identity()?)?;
-    let looking = Looking {
+    let monitor = Monitor {
         started,
         processes: [&this, peer.process()],
         counts: &counts,
@@ -109,34 +115,34 @@ fn run(options: &Options, soaked: &mut Soaked) -> Result<(), Stop> {
         options,
     };
     let rounds = (options.hand_overs / options.threads / 40).clamp(24, 100);
-    let mut patience = COMING_TO_REST;
-    let mut last_said = Instant::now();
+    let mut rest_timeout = REST_TIMEOUT;
+    let mut last_report = Instant::now();
     for round in 0..=rounds {
-        // The first is everything once.
+        // In round 0, each thread makes its tour, which needs no quota.
         if round > 0 {
             for (number, worker) in (0..).zip(&workers) {
-                let share = |all: u64| {
-                    let mine = all / options.threads + u64::from(number < all % options.threads);
-                    mine * round / rounds
+                let share = |total: u64| {
+                    let own = total / options.threads + u64::from(number < total % options.threads);
+                    own * round / rounds
                 };
                 let quota = Quota { hand_overs: share(options.hand_overs), spawns: share(options.spawns) };
-                worker.rounds.send(quota).map_err(|_| "a thread has ended")?;
+                worker.rounds.send(quota).map_err(|_| "a thread has stopped")?;
             }
         }
-        let mut moved = (0, Instant::now());
+        let mut progress = (0, Instant::now());
         for worker in &workers {
             loop {
-                match worker.rests.recv_timeout(LOOK) {
+                match worker.rests.recv_timeout(SAMPLE_INTERVAL) {
                     Ok(outcome) => break outcome?,
                     Err(RecvTimeoutError::Timeout) => {
-                        soaked.samples.push(looking.look(When::AtWork)?);
-                        looking.say(soaked, &mut last_said);
+                        soaked.samples.push(monitor.sample(When::AtWork)?);
+                        monitor.report(soaked, &mut last_report);
                         let pieces = counts.pieces.load(Relaxed);
-                        if pieces != moved.0 {
-                            moved = (pieces, Instant::now());
+                        if pieces != progress.0 {
+                            progress = (pieces, Instant::now());
                         }
-                        if moved.1.elapsed() > STANDING_STILL {
-                            return Err(Stop::StoodStill(standing_still(&workers)));
+                        if progress.1.elapsed() > STALL_TIMEOUT {
+                            return Err(Stop::Stalled(stall_reason(&workers)));
                         }
                     }
                     Err(RecvTimeoutError::Disconnected) => return Err("a thread panicked".into()),
@@ -144,33 +150,34 @@ fn run(options: &Options, soaked: &mut Soaked) -> Result<(), Stop> {
             }
         }
         soaked.failed_spawns = counts.failed_spawns.load(Relaxed);
-        // Everything that is made once is there after the tour, and what allocators keep after a few rounds.
+        // The tour creates everything that is created once. Allocators fill their caches during the first tenth of the
+        // rounds.
         let when = if round <= rounds / 10 { When::WarmUp } else { When::Rest };
         let expected = [0, 1].map(|process| soaked.handles_at_rest(process));
-        let until = Instant::now() + patience;
+        let deadline = Instant::now() + rest_timeout;
         let sample = loop {
-            let sample = looking.look(when)?;
+            let sample = monitor.sample(when)?;
             if expected[0].is_none() || sample.handles == expected {
                 break sample;
             }
-            if Instant::now() > until {
-                // One such rest is enough to know; the others are for the picture.
-                patience = Duration::ZERO;
+            if Instant::now() > deadline {
+                // The verdict is known after one such rest. The later ones complete the plot, and need no wait.
+                rest_timeout = Duration::ZERO;
                 break sample;
             }
             std::thread::sleep(Duration::from_millis(20));
         };
         soaked.samples.push(sample);
-        looking.say(soaked, &mut last_said);
+        monitor.report(soaked, &mut last_report);
     }
-    if looking.is_terminal {
+    if monitor.is_terminal {
         eprintln!();
     }
     Ok(())
 }
 
-/// How it is looked, and said what was seen.
-struct Looking<'a> {
+/// Takes samples of both processes, and reports the progress.
+struct Monitor<'a> {
     started: Instant,
     processes: [&'a Process; 2],
     counts: &'a Counts,
@@ -178,8 +185,8 @@ struct Looking<'a> {
     options: &'a Options,
 }
 
-impl Looking<'_> {
-    fn look(&self, when: When) -> Outcome<Sample> {
+impl Monitor<'_> {
+    fn sample(&self, when: When) -> Outcome<Sample> {
         let is_at_rest = when != When::AtWork;
         let [this, peer] = self.processes;
         Ok(Sample {
@@ -192,16 +199,16 @@ impl Looking<'_> {
         })
     }
 
-    /// On a terminal, one line that changes; elsewhere, a line now and then.
-    fn say(&self, soaked: &Soaked, last: &mut Instant) {
+    /// Reports the progress: on a terminal as one line that is rewritten, elsewhere as a line per `REPORT_INTERVAL`.
+    fn report(&self, soaked: &Soaked, last_report: &mut Instant) {
         let Some(sample) = soaked.samples.last() else { return };
-        if !self.is_terminal && last.elapsed() < SAY {
+        if !self.is_terminal && last_report.elapsed() < REPORT_INTERVAL {
             return;
         }
-        *last = Instant::now();
+        *last_report = Instant::now();
         let at_rest = soaked.samples.iter().rev().find(|sample| sample.when != When::AtWork);
-        let shown = |of: fn(&Sample) -> [Option<u64>; 2]| {
-            let [this, peer] = at_rest.map(of).unwrap_or_default().map(Option::unwrap_or_default);
+        let pair = |values: fn(&Sample) -> [Option<u64>; 2]| {
+            let [this, peer] = at_rest.map(values).unwrap_or_default().map(Option::unwrap_or_default);
             format!("{this} and {peer}")
         };
         let line = format!(
@@ -211,8 +218,8 @@ impl Looking<'_> {
             self.options.hand_overs,
             sample.spawns,
             self.options.spawns,
-            shown(|sample| sample.handles),
-            shown(|sample| sample.memory.map(|bytes| Some(bytes / 1024))),
+            pair(|sample| sample.handles),
+            pair(|sample| sample.memory.map(|bytes| Some(bytes / 1024))),
         );
         if self.is_terminal {
             eprint!("\r{line}\x1b[K");
@@ -223,33 +230,33 @@ impl Looking<'_> {
     }
 }
 
-/// What each thread does while nothing goes on.
-fn standing_still(workers: &[Worker]) -> String {
+/// Returns the reason of a stall, with the current work of each thread.
+fn stall_reason(workers: &[Worker]) -> String {
     let names: Vec<&str> = names().collect();
-    let doing: Vec<&str> = workers.iter().map(|worker| names[worker.doing.load(Relaxed)]).collect();
-    format!("nothing went on for {STANDING_STILL:?}; the threads are at: {}", doing.join(", "))
+    let work: Vec<&str> = workers.iter().map(|worker| names[worker.current_work.load(Relaxed)]).collect();
+    format!("no thread made progress for {STALL_TIMEOUT:?}; their current work is: {}", work.join(", "))
 }
 
-/// The names of all that a thread can do; the first is nothing.
+/// Returns the names of all kinds of work. The first one stands for no work.
 fn names() -> impl Iterator<Item = &'static str> {
     let work = work::all().into_iter().map(|(name, _)| name);
     let spawns = SPAWNS.iter().chain(FAILING).map(|(name, _)| *name);
     ["rest"].into_iter().chain(work).chain(spawns)
 }
 
-/// What a thread has and has done.
+/// The state of a working thread.
 struct Working<'a> {
     at: At<'a>,
     all: Vec<Work>,
     counts: &'a Counts,
-    doing: &'a AtomicUsize,
-    /// Hand-overs, and spawns.
+    current_work: &'a AtomicUsize,
+    /// The number of hand-overs, and of spawns.
     done: [u64; 2],
     leak: Option<Leak>,
 }
 
 impl Working<'_> {
-    /// Everything once, so that what is made once is there.
+    /// Does each kind of work once, so that everything that is created once exists before the first sample.
     fn tour(&mut self) -> Outcome {
         for work in self.all.clone() {
             self.piece(work)?;
@@ -263,22 +270,23 @@ impl Working<'_> {
         self.rest()
     }
 
+    /// Works until the quota is reached, and then rests.
     fn round(&mut self, quota: Quota) -> Outcome {
-        // Spawns come between the hand-overs, evenly.
+        // Distributes the spawns evenly among the hand-overs.
         let [hand_overs, spawns] = self.done;
-        let (more, children) =
+        let (hand_overs_left, spawns_left) =
             (quota.hand_overs.saturating_sub(hand_overs), quota.spawns.saturating_sub(spawns));
         loop {
             let is_behind = |this: &Self| {
-                let share = (this.done[0] - hand_overs).min(more) * children;
-                (this.done[1] - spawns) * more < share
+                let share = (this.done[0] - hand_overs).min(hand_overs_left) * spawns_left;
+                (this.done[1] - spawns) * hand_overs_left < share
             };
             while self.done[1] < quota.spawns && (is_behind(self) || self.done[0] >= quota.hand_overs) {
-                let place = usize::try_from(self.at.random.below(SPAWNS.len() as u64))?;
-                self.spawn(SPAWNS[place])?;
-                if self.at.random.below(SPAWNS_FOR_A_FAILURE) == 0 {
-                    let place = usize::try_from(self.at.random.below(FAILING.len() as u64))?;
-                    self.piece(FAILING[place])?;
+                let index = usize::try_from(self.at.random.below(SPAWNS.len() as u64))?;
+                self.spawn(SPAWNS[index])?;
+                if self.at.random.below(SPAWNS_PER_FAILURE) == 0 {
+                    let index = usize::try_from(self.at.random.below(FAILING.len() as u64))?;
+                    self.piece(FAILING[index])?;
                     self.counts.failed_spawns.fetch_add(1, Relaxed);
                 }
             }
@@ -298,18 +306,18 @@ impl Working<'_> {
     }
 
     fn piece(&mut self, (name, work): Work) -> Outcome {
-        self.doing.store(names().position(|other| other == name).unwrap_or(0), Relaxed);
+        self.current_work.store(names().position(|other| other == name).unwrap_or(0), Relaxed);
         let arrived = work(&mut self.at).map_err(|error| format!("{name}: {error}"))?;
-        self.doing.store(0, Relaxed);
-        self.leave(arrived)?;
+        self.current_work.store(0, Relaxed);
+        self.leak(arrived)?;
         self.done[0] += arrived;
         self.counts.hand_overs.fetch_add(arrived, Relaxed);
         self.counts.pieces.fetch_add(1, Relaxed);
         Ok(())
     }
 
-    /// Leaves behind what was asked for.
-    fn leave(&self, arrived: u64) -> Outcome {
+    /// Leaks what `--leak` asks for.
+    fn leak(&self, arrived: u64) -> Outcome {
         match self.leak {
             Some(Leak::Handles) if (self.done[0] + arrived) / 1000 > self.done[0] / 1000 => {
                 std::mem::forget(Event::manual_reset()?);
@@ -317,14 +325,14 @@ impl Working<'_> {
             None | Some(Leak::Handles) => {}
             Some(Leak::Memory) => {
                 for _ in 0..arrived {
-                    Box::leak(vec![1_u8; LEFT].into_boxed_slice());
+                    Box::leak(vec![1_u8; LEAKED_BYTES].into_boxed_slice());
                 }
             }
         }
         Ok(())
     }
 
-    /// Until the other side has let go of everything.
+    /// Waits until the peer has closed all objects of this thread.
     fn rest(&self) -> Outcome {
         self.at.channel.send(REST)?;
         expect(&self.at.channel.recv_timeout(PATIENCE)?, REST)

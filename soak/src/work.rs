@@ -1,5 +1,5 @@
-//! What one thread does, one piece at a time: objects that go to the other process and back, are fetched from there, or are
-//! found by a name, and calls that fail on purpose.
+//! The kinds of work that a thread does with the peer: it sends objects there and back, duplicates an object from the
+//! peer, shares an object by name, and makes calls that fail on purpose. The peer's half of each is here too.
 
 use std::fs::File;
 use std::time::Duration;
@@ -11,44 +11,44 @@ use handover::{
 
 use crate::{Outcome, os};
 
-/// How long anything is waited for.
+/// The timeout of each wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A piece of work by its name. It says how many objects have arrived in a process.
+/// A kind of work: its name, and a function that does it and returns the number of objects that arrived in a process.
 pub(crate) type Work = (&'static str, fn(&mut At<'_>) -> Outcome<u64>);
 
-/// Where a thread is.
+/// The resources of one thread.
 #[derive(Debug)]
 pub(crate) struct At<'a> {
     pub(crate) channel: &'a Channel,
     pub(crate) random: Random,
-    /// A name that no other thread uses.
+    /// An object name that no other thread uses.
     pub(crate) name: String,
 }
 
 const WORK: &[Work] = &[
-    ("there and back", there_and_back),
-    ("many there and back", many_there_and_back),
-    ("each kind there and back", each_kind),
-    ("taken as something else", taken_as_something_else),
+    ("one event, there and back", one_event),
+    ("many events, there and back", many_events),
+    ("each kind, there and back", each_kind),
+    ("taken as the wrong kind", taken_as_wrong_kind),
     ("a large message", large),
-    ("pull", pull),
-    ("a name", by_name),
+    ("duplicated from the peer", duplicate_from_peer),
+    ("opened by name", by_name),
     ("calls that fail", calls_that_fail),
 ];
 
-/// All there is to do on this system.
+/// Returns all kinds of work of this system.
 pub(crate) fn all() -> Vec<Work> {
     [WORK, os::MORE_WORK].concat()
 }
 
-/// What is drawn next. Most of it is what programs do most.
+/// Draws the next kind of work. About three quarters are the first two kinds, which programs do most.
 pub(crate) fn next(random: &mut Random, all: &[Work]) -> Work {
-    let place = usize::try_from(random.below(4 * all.len() as u64)).unwrap_or(0);
-    *all.get(place).unwrap_or(&all[usize::from(place % 4 == 0)])
+    let index = usize::try_from(random.below(4 * all.len() as u64)).unwrap_or(0);
+    *all.get(index).unwrap_or(&all[usize::from(index % 4 == 0)])
 }
 
-/// Numbers of which each depends on the one before alone (xorshift).
+/// A xorshift generator: the same seed gives the same numbers on each system.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -57,25 +57,25 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(crate) fn below(&mut self, most: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % most
+        self.0 % limit
     }
 }
 
-/// Refuses an answer that says something else.
+/// Returns an error unless the message has these bytes.
 pub(crate) fn expect(message: &ReceivedMessage, expected: &[u8]) -> Outcome {
     if message.bytes() == expected {
         return Ok(());
     }
-    let (came, expected) = (String::from_utf8_lossy(message.bytes()), String::from_utf8_lossy(expected));
-    Err(format!("expected {expected:?}; came {came:?}").into())
+    let (actual, expected) = (String::from_utf8_lossy(message.bytes()), String::from_utf8_lossy(expected));
+    Err(format!("expected the message {expected:?}, got {actual:?}").into())
 }
 
-/// Sends what is to be sent back, and what came back is it.
-fn echoed<'a>(
+/// Sends bytes and objects that the peer sends back, and checks the bytes of its answer.
+fn echo<'a>(
     at: &At<'_>,
     bytes: &'a [u8],
     objects: Vec<(String, BorrowedObject<'a>)>,
@@ -90,27 +90,27 @@ fn echoed<'a>(
     Ok(answer)
 }
 
-fn events_there_and_back(at: &At<'_>, count: u64) -> Outcome<u64> {
+fn echo_events(at: &At<'_>, count: u64) -> Outcome<u64> {
     let events: Vec<Event> = (0..count).map(|_| Event::manual_reset()).collect::<Result<_, Error>>()?;
     let named = events.iter().enumerate().map(|(number, event)| (format!("event {number}"), event.into()));
-    let mut answer = echoed(at, b"events", named.collect())?;
+    let mut answer = echo(at, b"events", named.collect())?;
     for (number, event) in events.iter().enumerate() {
         let back: Event = answer.take(&format!("event {number}"))?;
-        // The other process has set it, and it is this very one.
+        // The peer has set the event. Resetting the returned handle resets the original, so both are the same object.
         if !event.try_wait()? || back.reset().is_err() || event.try_wait()? {
-            return Err(format!("event {number} came back as another").into());
+            return Err(format!("event {number} came back as another object").into());
         }
     }
     Ok(2 * count)
 }
 
-fn there_and_back(at: &mut At<'_>) -> Outcome<u64> {
-    events_there_and_back(at, 1)
+fn one_event(at: &mut At<'_>) -> Outcome<u64> {
+    echo_events(at, 1)
 }
 
-fn many_there_and_back(at: &mut At<'_>) -> Outcome<u64> {
+fn many_events(at: &mut At<'_>) -> Outcome<u64> {
     let count = 2 + at.random.below(23);
-    events_there_and_back(at, count)
+    echo_events(at, count)
 }
 
 fn each_kind(at: &mut At<'_>) -> Outcome<u64> {
@@ -129,56 +129,56 @@ fn each_kind(at: &mut At<'_>) -> Outcome<u64> {
     ];
     let count = objects.len() as u64;
     let objects = objects.into_iter().map(|(name, object)| (name.to_owned(), object));
-    let mut answer = echoed(at, b"each kind", objects.collect())?;
+    let mut answer = echo(at, b"each kind", objects.collect())?;
     let _timer: Timer = answer.take("timer")?;
     let _file: File = answer.take("file")?;
     let section: SharedMemory = answer.take("section")?;
     let mut text = [0; 10];
     section.view()?.read_at(0, &mut text)?;
-    if !event.try_wait()? || !semaphore.try_wait()? || &text != b"from there" {
-        return Err("the objects came back as others".into());
+    if !event.try_wait()? || !semaphore.try_wait()? || &text != b"from peer " {
+        return Err("the objects that came back are not the ones that were sent".into());
     }
-    // The rest is closed with the message.
+    // Dropping the message closes the objects that were not taken.
     Ok(2 * count)
 }
 
-fn taken_as_something_else(at: &mut At<'_>) -> Outcome<u64> {
+fn taken_as_wrong_kind(at: &mut At<'_>) -> Outcome<u64> {
     let (event, semaphore) = (Event::auto_reset()?, Semaphore::new(1)?);
     let objects = vec![("event".to_owned(), (&event).into()), ("semaphore".to_owned(), (&semaphore).into())];
-    let mut answer = echoed(at, b"two", objects)?;
-    let wrong = answer.take::<SharedMemory>("event");
-    let right: Semaphore = answer.take("semaphore")?;
-    let twice = answer.take::<Semaphore>("semaphore");
-    let nothing = answer.take::<Event>("nothing");
-    right.release(1)?;
-    match (wrong, twice, nothing) {
+    let mut answer = echo(at, b"two", objects)?;
+    let wrong_kind = answer.take::<SharedMemory>("event");
+    let semaphore_back: Semaphore = answer.take("semaphore")?;
+    let taken_twice = answer.take::<Semaphore>("semaphore");
+    let unknown = answer.take::<Event>("unknown");
+    semaphore_back.release(1)?;
+    match (wrong_kind, taken_twice, unknown) {
         (Err(Error::WrongKind { .. }), Err(Error::AlreadyTaken { .. }), Err(Error::UnknownName { .. })) => {
             Ok(4)
         }
-        other => Err(format!("what can't be taken was: {other:?}").into()),
+        other => Err(format!("a `take` that must fail gave another result: {other:?}").into()),
     }
 }
 
 fn large(at: &mut At<'_>) -> Outcome<u64> {
-    /// Below and above what is read at once, and what is kept of a buffer. Always all, so that each buffer soon has the
-    /// size that it keeps.
+    /// Lengths below and above the size of one read, and above the size of a buffer that is kept. All of them are sent
+    /// each time, so that each buffer soon has its final size.
     const LENGTHS: [usize; 3] = [5_000, 100_000, 400_000];
     let event = Event::auto_reset()?;
     for length in LENGTHS {
-        drop(echoed(at, &vec![7; length], vec![("event".to_owned(), (&event).into())])?);
+        drop(echo(at, &vec![7; length], vec![("event".to_owned(), (&event).into())])?);
     }
     Ok(2 * LENGTHS.len() as u64)
 }
 
-fn pull(at: &mut At<'_>) -> Outcome<u64> {
+fn duplicate_from_peer(at: &mut At<'_>) -> Outcome<u64> {
     at.channel.send(b"hold")?;
     let held = at.channel.recv_timeout(PATIENCE)?;
     let value: HandleValue = std::str::from_utf8(held.bytes())?.parse()?;
     let peer = at.channel.peer().ok_or("the peer is not known")?;
     let event: Event = peer.duplicate_from(value)?;
     event.set()?;
-    // It lets go of its own now.
-    at.channel.send(b"pulled")?;
+    // The peer closes its own handle now.
+    at.channel.send(b"duplicated")?;
     expect(&at.channel.recv_timeout(PATIENCE)?, b"set")?;
     Ok(1)
 }
@@ -192,12 +192,12 @@ fn by_name(at: &mut At<'_>) -> Outcome<u64> {
 
 fn calls_that_fail(at: &mut At<'_>) -> Outcome<u64> {
     let event = Event::auto_reset()?;
-    let twice = at.channel.send(Message::new(b"").with("a", &event).with("a", &event));
-    let late = at.channel.recv_timeout(Duration::from_millis(1));
-    let nobody = Channel::connect_timeout(&format!("{}.nobody", at.name), PATIENCE);
-    let nothing = Event::open_named(&format!("{}.nothing", at.name));
-    let forever = event.wait_timeout(Duration::ZERO);
-    match (twice, late, nobody, nothing, forever) {
+    let duplicate_name = at.channel.send(Message::new(b"").with("a", &event).with("a", &event));
+    let no_message = at.channel.recv_timeout(Duration::from_millis(1));
+    let no_listener = Channel::connect_timeout(&format!("{}.no-listener", at.name), PATIENCE);
+    let no_object = Event::open_named(&format!("{}.no-object", at.name));
+    let no_signal = event.wait_timeout(Duration::ZERO);
+    match (duplicate_name, no_message, no_listener, no_object, no_signal) {
         (
             Err(Error::InvalidInput { .. }),
             Err(Error::TimedOut { .. }),
@@ -205,11 +205,11 @@ fn calls_that_fail(at: &mut At<'_>) -> Outcome<u64> {
             Err(Error::ObjectNotFound { .. }),
             Err(Error::TimedOut { .. }),
         ) => Ok(0),
-        other => Err(format!("what can't be done was: {other:?}").into()),
+        other => Err(format!("a call that must fail gave another result: {other:?}").into()),
     }
 }
 
-/// The other process's half of all that: one message, and its answer.
+/// Runs in the peer: handles one message, and answers it.
 pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: ReceivedMessage) -> Outcome {
     if let Some(bytes) = message.bytes().strip_prefix(b"echo") {
         let bytes = bytes.to_vec();
@@ -224,8 +224,8 @@ pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: R
             let event = held.insert(Event::manual_reset()?);
             channel.send(HandleValue::of(event)?.to_string().into_bytes())?;
         }
-        b"pulled" => {
-            let event = held.take().ok_or("nothing is held")?;
+        b"duplicated" => {
+            let event = held.take().ok_or("no event is held")?;
             channel.send(if event.try_wait()? { &b"set"[..] } else { b"not set" })?;
         }
         REST => channel.send(REST)?,
@@ -234,41 +234,41 @@ pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: R
     Ok(())
 }
 
-/// Asks whether the other side has let go of everything; it answers the same.
+/// The message with which a thread asks the peer to close all of its objects. The peer answers with the same bytes.
 pub(crate) const REST: &[u8] = b"rest";
 
-/// Takes each object as what it is, uses it, and sends it back.
+/// Takes each object by its kind, uses it, and sends it back.
 fn send_back(channel: &Channel, bytes: &[u8], message: &mut ReceivedMessage) -> Outcome {
-    fn taken<T>(
+    fn take_and_use<T>(
         message: &mut ReceivedMessage,
         name: &str,
-        into: &mut Vec<(String, Box<dyn Handed>)>,
-        using: impl FnOnce(&T) -> Outcome,
+        taken: &mut Vec<(String, Box<dyn Handed>)>,
+        use_object: impl FnOnce(&T) -> Outcome,
     ) -> Outcome
     where
         T: Object + Handed + 'static,
     {
         let object: T = message.take(name)?;
-        using(&object)?;
-        into.push((name.to_owned(), Box::new(object)));
+        use_object(&object)?;
+        taken.push((name.to_owned(), Box::new(object)));
         Ok(())
     }
     let names: Vec<String> = message.names().map(str::to_owned).collect();
     let mut objects = Vec::with_capacity(names.len());
     for name in &names {
-        let into = &mut objects;
+        let taken = &mut objects;
         match message.kind(name)? {
-            ObjectKind::Event => taken(message, name, into, |event: &Event| Ok(event.set()?))?,
-            ObjectKind::Semaphore => taken(message, name, into, |it: &Semaphore| Ok(it.release(1)?))?,
+            ObjectKind::Event => take_and_use(message, name, taken, |event: &Event| Ok(event.set()?))?,
+            ObjectKind::Semaphore => take_and_use(message, name, taken, |it: &Semaphore| Ok(it.release(1)?))?,
             ObjectKind::SharedMemory if name == "read only" => {
-                taken(message, name, into, |_: &SharedMemory| Ok(()))?;
+                take_and_use(message, name, taken, |_: &SharedMemory| Ok(()))?;
             }
-            ObjectKind::SharedMemory => taken(message, name, into, |section: &SharedMemory| {
-                Ok(section.view_mut()?.write_at(0, b"from there")?)
+            ObjectKind::SharedMemory => take_and_use(message, name, taken, |section: &SharedMemory| {
+                Ok(section.view_mut()?.write_at(0, b"from peer ")?)
             })?,
-            ObjectKind::Timer => taken(message, name, into, |timer: &Timer| Ok(timer.cancel()?))?,
-            ObjectKind::File => taken(message, name, into, |_: &File| Ok(()))?,
-            other => return Err(format!("{name:?} came as {other}").into()),
+            ObjectKind::Timer => take_and_use(message, name, taken, |timer: &Timer| Ok(timer.cancel()?))?,
+            ObjectKind::File => take_and_use(message, name, taken, |_: &File| Ok(()))?,
+            other => return Err(format!("the object {name:?} arrived as {other}, which was not sent").into()),
         }
     }
     let mut answer = Message::new(bytes);
@@ -278,7 +278,7 @@ fn send_back(channel: &Channel, bytes: &[u8], message: &mut ReceivedMessage) -> 
     Ok(channel.send(answer)?)
 }
 
-/// What was taken and is sent on.
+/// An object that was taken, and can be sent again.
 trait Handed {
     fn share(&self) -> BorrowedObject<'_>;
 }

@@ -1,7 +1,8 @@
 /*
- * The floor of handing objects or bytes to a running process: one sendmsg with all descriptors, one recvmsg over there,
- * and an answer of one byte where one is asked for. As many bytes go along as are said, because ours says the names too;
- * the first eight say how many there are and what is to be done.
+ * The floor for sending objects or bytes to a running process: one sendmsg with all descriptors, one recvmsg in the
+ * receiver, and an answer of one byte if the message asks for one. The caller chooses the message's length, so that it
+ * equals the length of handover's frame, which also contains names. The first eight bytes of a message are its length
+ * and its flags.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -11,38 +12,38 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { MOST = 253, ROOM = 2 << 20, ANSWER = 1, KEEP = 2 };
+enum { MAX_OBJECTS = 253, BUFFER_SIZE = 2 << 20, ANSWER = 1, KEEP = 2 };
 
-static char bytes[ROOM];
+static char bytes[BUFFER_SIZE];
 
-/* Two ends that are connected. */
-int floor_pair(int *ends)
+/* Creates a pair of connected sockets. */
+int floor_pair(int *sockets)
 {
-    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0;
 }
 
-/* Lets both ends wait for no longer than half a second at a time. */
-int floor_let_end(const int *ends)
+/* Lets both sockets wait for no longer than half a second at a timeout. */
+int floor_set_receive_timeout(const int *sockets)
 {
-    const struct timeval time = { 0, 500000 };
-    return setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) == 0
-        && setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) == 0;
+    const struct timeval timeout = { 0, 500000 };
+    return setsockopt(sockets[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0
+        && setsockopt(sockets[1], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == 0;
 }
 
-/* Receives, again and again if nothing comes for so long. */
+/* Receives a message, and tries again after each receive timeout. */
 static ssize_t receive(int socket, struct msghdr *message)
 {
-    ssize_t came;
+    ssize_t received;
     do
-        came = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
-    while (came < 0 && errno == EAGAIN);
-    return came;
+        received = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
+    while (received < 0 && errno == EAGAIN);
+    return received;
 }
 
-/* The parent: hands COUNT descriptors over in a message of LENGTH bytes, and waits for the answer if it asks for one. */
-int floor_hand_over(int socket, const int *objects, unsigned count, unsigned length, unsigned what)
+/* In the parent: sends COUNT descriptors in a message of LENGTH bytes. Waits for the answer if FLAGS asks for one. */
+int floor_hand_over(int socket, const int *objects, unsigned count, unsigned length, unsigned flags)
 {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(MOST * sizeof(int))];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(MAX_OBJECTS * sizeof(int))];
     struct iovec part = { bytes, length };
     struct msghdr message = { 0 };
     struct cmsghdr *first;
@@ -50,7 +51,7 @@ int floor_hand_over(int socket, const int *objects, unsigned count, unsigned len
     char answer;
 
     memcpy(bytes, &length, 4);
-    memcpy(bytes + 4, &what, 4);
+    memcpy(bytes + 4, &flags, 4);
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     if (count > 0) {
@@ -66,60 +67,63 @@ int floor_hand_over(int socket, const int *objects, unsigned count, unsigned len
         ssize_t more = send(socket, bytes + sent, length - sent, MSG_NOSIGNAL);
         sent = more < 0 ? more : sent + more;
     }
-    return sent == (ssize_t)length && (!(what & ANSWER) || recv(socket, &answer, 1, 0) == 1);
+    return sent == (ssize_t)length && (!(flags & ANSWER) || recv(socket, &answer, 1, 0) == 1);
 }
 
 static int *kept;
-static size_t count_kept, room_kept;
+static size_t kept_count, kept_capacity;
 
 static void keep(int object)
 {
-    if (count_kept == room_kept) {
-        room_kept = room_kept ? 2 * room_kept : 256;
-        kept = realloc(kept, room_kept * sizeof *kept);
+    if (kept_count == kept_capacity) {
+        kept_capacity = kept_capacity ? 2 * kept_capacity : 256;
+        kept = realloc(kept, kept_capacity * sizeof *kept);
         if (kept == NULL)
             abort();
     }
-    kept[count_kept++] = object;
+    kept[kept_count++] = object;
 }
 
-/* The child: takes what comes, closes it and all that was kept or keeps it, until the other end is closed. */
-void floor_take_over(int socket)
+/*
+ * In the child: receives messages until the peer closes its socket. The descriptors of a message with KEEP stay open
+ * until a message without KEEP arrives, which closes all of them, its own included.
+ */
+void floor_receive(int socket)
 {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(MOST * sizeof(int))];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(MAX_OBJECTS * sizeof(int))];
     char answer = 0;
-    size_t have = 0;
+    size_t filled = 0;
 
     for (;;) {
-        struct iovec part = { bytes + have, sizeof bytes - have };
+        struct iovec part = { bytes + filled, sizeof bytes - filled };
         struct msghdr message = { 0 };
-        struct cmsghdr *each;
-        unsigned length, what;
-        ssize_t came;
+        struct cmsghdr *header;
+        unsigned length, flags;
+        ssize_t received;
 
         message.msg_iov = &part;
         message.msg_iovlen = 1;
         message.msg_control = control;
         message.msg_controllen = sizeof control;
-        came = receive(socket, &message);
-        if (came <= 0)
+        received = receive(socket, &message);
+        if (received <= 0)
             return;
-        have += came;
-        for (each = CMSG_FIRSTHDR(&message); each != NULL; each = CMSG_NXTHDR(&message, each)) {
-            const int *objects = (const int *)CMSG_DATA(each);
-            size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int), i;
+        filled += received;
+        for (header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
+            const int *objects = (const int *)CMSG_DATA(header);
+            size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int), i;
             for (i = 0; i < count; i++)
                 keep(objects[i]);
         }
-        while (have >= 8 && (memcpy(&length, bytes, 4), have >= length)) {
-            memcpy(&what, bytes + 4, 4);
-            if (!(what & KEEP))
-                while (count_kept > 0)
-                    close(kept[--count_kept]);
-            if ((what & ANSWER) && send(socket, &answer, 1, MSG_NOSIGNAL) != 1)
+        while (filled >= 8 && (memcpy(&length, bytes, 4), filled >= length)) {
+            memcpy(&flags, bytes + 4, 4);
+            if (!(flags & KEEP))
+                while (kept_count > 0)
+                    close(kept[--kept_count]);
+            if ((flags & ANSWER) && send(socket, &answer, 1, MSG_NOSIGNAL) != 1)
                 return;
-            have -= length;
-            memmove(bytes, bytes + length, have);
+            filled -= length;
+            memmove(bytes, bytes + length, filled);
         }
     }
 }

@@ -1,4 +1,4 @@
-/* What a measurement needs to know and to change of its own process. */
+/* Queries and settings of the measuring process itself. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
@@ -6,31 +6,31 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Lets children inherit a descriptor, or no longer. */
-int floor_let_inherit(int object, int inherit)
+/* Sets or clears whether children inherit a descriptor. */
+int floor_set_inheritable(int object, int inherit)
 {
     return fcntl(object, F_SETFD, inherit ? 0 : FD_CLOEXEC) == 0;
 }
 
-/* How many descriptors this process can have, after asking for so many. */
-unsigned floor_room(unsigned wanted)
+/* Raises this process's limit of open descriptors towards WANTED. Returns how many of these it can have. */
+unsigned floor_raise_handle_limit(unsigned wanted)
 {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return 0;
     if (limit.rlim_cur < wanted) {
-        struct rlimit more = { wanted, limit.rlim_max < wanted ? wanted : limit.rlim_max };
-        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+        struct rlimit raised = { wanted, limit.rlim_max < wanted ? wanted : limit.rlim_max };
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
             return wanted;
-        more.rlim_cur = more.rlim_max = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+        raised.rlim_cur = raised.rlim_max = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
             return limit.rlim_max;
     }
     return limit.rlim_cur < wanted ? limit.rlim_cur : wanted;
 }
 
-/* The bytes of memory that this process occupies. */
+/* Returns the resident memory of this process in bytes. */
 unsigned long long floor_memory(void)
 {
     unsigned long long pages = 0;
@@ -44,17 +44,17 @@ unsigned long long floor_memory(void)
     return pages * sysconf(_SC_PAGESIZE);
 }
 
-/* Keeps this process and its children on one core: the last that they may use. */
-int floor_stay(void)
+/* Pins this process and its children to one core: the last one that they may use. */
+int floor_pin_to_core(void)
 {
-    cpu_set_t may, stay;
+    cpu_set_t allowed, pinned;
     int core;
 
-    if (sched_getaffinity(0, sizeof may, &may) != 0)
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return 0;
-    for (core = CPU_SETSIZE - 1; core > 0 && !CPU_ISSET(core, &may);)
+    for (core = CPU_SETSIZE - 1; core > 0 && !CPU_ISSET(core, &allowed);)
         core--;
-    CPU_ZERO(&stay);
-    CPU_SET(core, &stay);
-    return sched_setaffinity(0, sizeof stay, &stay) == 0;
+    CPU_ZERO(&pinned);
+    CPU_SET(core, &pinned);
+    return sched_setaffinity(0, sizeof pinned, &pinned) == 0;
 }

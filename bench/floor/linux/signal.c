@@ -1,5 +1,6 @@
 /*
- * The floor of a signal to another process and back, with a deadline: write to an eventfd; ppoll and read over there.
+ * The floor for a signal to another process and back, with a timeout: write to an eventfd in one process, ppoll and
+ * read in the other.
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -13,17 +14,17 @@ int floor_set(int event)
     return write(event, &one, sizeof one) == sizeof one;
 }
 
-int floor_await(int event, unsigned milliseconds)
+int floor_wait_for(int event, unsigned milliseconds)
 {
-    const struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
-    struct pollfd polled = { event, POLLIN, 0 };
+    const struct timespec timeout = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
+    struct pollfd descriptor = { event, POLLIN, 0 };
     uint64_t count;
-    return ppoll(&polled, 1, &time, NULL) == 1 && read(event, &count, sizeof count) == sizeof count;
+    return ppoll(&descriptor, 1, &timeout, NULL) == 1 && read(event, &count, sizeof count) == sizeof count;
 }
 
-/* The other process: answers each signal by one, until none comes for so long. */
-void floor_echo(int mine, int theirs, unsigned milliseconds)
+/* In the other process: answers each signal with a signal, until none arrives within the timeout. */
+void floor_echo(int request, int response, unsigned milliseconds)
 {
-    while (floor_await(mine, milliseconds) && floor_set(theirs))
+    while (floor_wait_for(request, milliseconds) && floor_set(response))
         ;
 }

@@ -1,8 +1,10 @@
 /*
- * The floor of a spawn: what any program has to do that gives a child COUNT descriptors and doesn't change its own.
- * Twice: by fork and execve, where the child's copies lose the flag that closes them, and by posix_spawn, which lends
- * the parent's memory to the child instead of copying its map. Both return when the program has begun, which posix_spawn
- * does by itself and fork needs a pipe for that closes with execve: the process's id, or -1.
+ * The floor for a spawn: the calls that any program needs to pass COUNT descriptors to a child without changing its own
+ * descriptors. There are two variants:
+ * - fork and execve: the child clears FD_CLOEXEC on its copies.
+ * - posix_spawn: the child shares the parent's memory until execve, so the kernel does not copy the memory map.
+ * Both return the process id, or -1, after the child's program has started. posix_spawn waits for that by itself; after
+ * fork, the parent reads from a pipe that execve closes.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,11 +17,11 @@
 int floor_fork(const char *program, const int *objects, unsigned count)
 {
     char *const arguments[] = { (char *)program, NULL };
-    int begun[2], failed = 0;
+    int exec_pipe[2], failure = 0;
     unsigned i;
     pid_t child;
 
-    if (pipe2(begun, O_CLOEXEC) != 0)
+    if (pipe2(exec_pipe, O_CLOEXEC) != 0)
         return -1;
     child = fork();
     if (child == 0) {
@@ -28,15 +30,15 @@ int floor_fork(const char *program, const int *objects, unsigned count)
                 break;
         if (i == count)
             execve(program, arguments, environ);
-        (void)!write(begun[1], &failed, sizeof failed);
+        (void)!write(exec_pipe[1], &failure, sizeof failure);
         _exit(127);
     }
-    close(begun[1]);
-    if (child > 0 && read(begun[0], &failed, sizeof failed) != 0) {
+    close(exec_pipe[1]);
+    if (child > 0 && read(exec_pipe[0], &failure, sizeof failure) != 0) {
         waitpid(child, NULL, 0);
         child = -1;
     }
-    close(begun[0]);
+    close(exec_pipe[0]);
     return child;
 }
 
@@ -50,7 +52,7 @@ int floor_posix_spawn(const char *program, const int *objects, unsigned count)
 
     if (posix_spawn_file_actions_init(&actions) != 0)
         return -1;
-    /* Onto itself: that is how this interface says that the child keeps it. */
+    /* Duplicating a descriptor onto itself makes posix_spawn clear FD_CLOEXEC in the child. */
     for (i = 0; i < count; i++)
         if (posix_spawn_file_actions_adddup2(&actions, objects[i], objects[i]) != 0)
             return -1;
@@ -59,7 +61,7 @@ int floor_posix_spawn(const char *program, const int *objects, unsigned count)
     return error == 0 ? child : -1;
 }
 
-/* Whether the child ended well in time; if not, it is killed. */
+/* Returns whether the child exited with code 0 before the timeout. Kills a child that is still running then. */
 int floor_wait(int child, unsigned milliseconds)
 {
     const struct timespec pause = { 0, 1000000 };

@@ -1,21 +1,21 @@
-/* What a measurement needs to know and to change of its own process. */
+/* Queries and settings of the measuring process itself. */
 #define PSAPI_VERSION 2
 #include <windows.h>
 #include <psapi.h>
 
-/* Lets children inherit a handle, or no longer. */
-int floor_let_inherit(HANDLE object, int inherit)
+/* Sets or clears whether children inherit a handle. */
+int floor_set_inheritable(HANDLE object, int inherit)
 {
     return SetHandleInformation(object, HANDLE_FLAG_INHERIT, inherit ? HANDLE_FLAG_INHERIT : 0);
 }
 
-/* How many handles this process can have: more than anybody wants. */
-unsigned floor_room(unsigned wanted)
+/* Returns WANTED: Windows lets a process have more handles than any measurement needs. */
+unsigned floor_raise_handle_limit(unsigned wanted)
 {
     return wanted;
 }
 
-/* The bytes of memory that this process occupies. */
+/* Returns the working set of this process in bytes. */
 unsigned long long floor_memory(void)
 {
     PROCESS_MEMORY_COUNTERS memory = { 0 };
@@ -24,8 +24,8 @@ unsigned long long floor_memory(void)
     return GetProcessMemoryInfo(GetCurrentProcess(), &memory, sizeof memory) ? memory.WorkingSetSize : 0;
 }
 
-/* Keeps this process on one core: not here. Under Wine, whoever starts it does, and its server with it. */
-int floor_stay(void)
+/* Does nothing. Under Wine, the program that starts this process pins it, and Wine's server, to one core. */
+int floor_pin_to_core(void)
 {
     return 1;
 }

@@ -1,5 +1,6 @@
 /*
- * The floor of a signal to another process and back, with a deadline: SetEvent; WaitForSingleObject over there.
+ * The floor for a signal to another process and back, with a timeout: SetEvent in one process, WaitForSingleObject in
+ * the other.
  */
 #include <windows.h>
 
@@ -8,14 +9,14 @@ int floor_set(HANDLE event)
     return SetEvent(event);
 }
 
-int floor_await(HANDLE event, unsigned milliseconds)
+int floor_wait_for(HANDLE event, unsigned milliseconds)
 {
     return WaitForSingleObject(event, milliseconds) == WAIT_OBJECT_0;
 }
 
-/* The other process: answers each signal by one, until none comes for so long. */
-void floor_echo(HANDLE mine, HANDLE theirs, unsigned milliseconds)
+/* In the other process: answers each signal with a signal, until none arrives within the timeout. */
+void floor_echo(HANDLE request, HANDLE response, unsigned milliseconds)
 {
-    while (floor_await(mine, milliseconds) && floor_set(theirs))
+    while (floor_wait_for(request, milliseconds) && floor_set(response))
         ;
 }

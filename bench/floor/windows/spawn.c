@@ -1,7 +1,7 @@
 /*
- * The floor of a spawn: what any program has to do that gives a child COUNT objects and nothing else, without
- * changing its own handles. An inheritable duplicate of each object and stream, the list, CreateProcess, the
- * duplicates closed. Returns the process's handle, or NULL.
+ * The floor for a spawn: the calls that any program needs to pass COUNT objects, and no other handles, to a child
+ * without changing its own handles. It makes an inheritable duplicate of each object and standard stream, lists the
+ * duplicates, calls CreateProcess, and closes the duplicates. Returns the process handle, or NULL.
  */
 #define _WIN32_WINNT 0x0602
 #include <windows.h>

@@ -1,3 +1,3 @@
-//! The program that is started: it ends at once.
+//! A program that exits at once, to measure spawning.
 
 fn main() {}

@@ -1,9 +1,9 @@
-//! The floor, which each system has its own of, and who else can do the same there.
+//! The parts that differ between the systems.
 //!
-//! Each provides:
-//! - `floor`: the same work in C, and what a measurement asks of its own process;
-//! - `peer`: the crates that can start a child with objects, or hand objects over, on this system;
-//! - `SEALING_COSTS`: whether a sealed spawn does more than another.
+//! The module of each system provides:
+//! - `baseline`: the floor, which is the same work in C, and settings of the measuring process itself;
+//! - `peer`: the other crates that can start a child with objects, or send objects, on this system;
+//! - `IS_RACE_FREE_SPAWN_SLOWER`: whether `Command::race_free` makes a spawn do more work.
 
 #[cfg(windows)]
 mod windows;

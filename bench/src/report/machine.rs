@@ -1,23 +1,24 @@
-//! Where it was measured, and when. No names of hosts or folders.
+//! Describes the machine and the date of a measurement, without names of hosts or folders.
 
 use std::process::Command;
 
 use super::System;
 use crate::results::Results;
 
-/// Says of each part that was measured just now where that was.
+/// Adds this machine and today's date to each part that has no machine yet.
 pub(super) fn stamp(results: &mut Results, system: &str) {
-    let here = here(system == "wine");
+    let machine = this_machine(system == "wine");
     let mut parts: Vec<&str> = results.rows.iter().map(|row| row.part.as_str()).collect();
     parts.dedup();
     for part in parts {
         if results.machines.iter().all(|(other, _)| other != part) {
-            results.machines.push((part.into(), here.clone()));
+            results.machines.push((part.into(), machine.clone()));
         }
     }
 }
 
-pub(super) fn described(systems: &[System]) -> String {
+/// Returns a Markdown table of the machines.
+pub(super) fn table(systems: &[System]) -> String {
     let mut text = String::from("| | measured on |\n|---|---|\n");
     for System { name, results, .. } in systems {
         let mut machines: Vec<&str> = results.machines.iter().map(|(_, machine)| machine.as_str()).collect();
@@ -34,38 +35,38 @@ pub(super) fn described(systems: &[System]) -> String {
     text
 }
 
-fn here(under_wine: bool) -> String {
+fn this_machine(is_wine: bool) -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let field = |name| {
         let line = cpus.lines().find(|line| line.starts_with(name))?;
         line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
-    // Windows says it in a variable.
+    // On Windows, an environment variable holds the model.
     let model = field("model name").or_else(|| std::env::var("PROCESSOR_IDENTIFIER").ok());
     let numbers = match (field("cpu family"), field("model\t")) {
         (Some(family), Some(model)) => format!(" (family {family}, model {model})"),
         _ => String::new(),
     };
-    // Not as many as this process may use, which is one by now.
+    // Counts all cores: `available_parallelism` counts only the one core that this process is pinned to.
     let cores = match cpus.lines().filter(|line| line.starts_with("processor")).count() {
         0 => std::thread::available_parallelism().map_or(0, usize::from),
         cores => cores,
     };
     let release = read("/proc/sys/kernel/osrelease");
     let system = match release.trim() {
-        "" => said("cmd", &["/c", "ver"]),
-        // Behind the version stands who has built it.
+        "" => output_of("cmd", &["/c", "ver"]),
+        // Leaves out the builder's label after the version.
         release => format!("Linux {}", release.split('-').next().unwrap_or(release)),
     };
-    let wine = if under_wine { format!(", {}", said("wine", &["--version"])) } else { String::new() };
+    let wine = if is_wine { format!(", {}", output_of("wine", &["--version"])) } else { String::new() };
     let model = model.unwrap_or_else(|| std::env::consts::ARCH.into());
     let today = jiff::Timestamp::now().strftime("%F");
     format!("{model}{numbers}, {cores} cores, which others share; {system}{wine}; {today}")
 }
 
-/// What a program says, in one line.
-fn said(program: &str, arguments: &[&str]) -> String {
+/// Returns the output of a program, or the program's name if it cannot be run.
+fn output_of(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map_or_else(|_| program.to_owned(), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The page with all results: a hand-written text, with tables and pictures where it has a mark.
+//! Writes the page with all results: fills tables and plots into a hand-written template.
 
 mod machine;
 mod plot;
@@ -10,12 +10,12 @@ use std::path::Path;
 use crate::Outcome;
 use crate::results::Results;
 
-/// Where the results lie, and the pictures.
+/// The folder of the results and the plots.
 const FOLDER: &str = "docs/performance";
 const PAGE: &str = "docs/performance.md";
 const TEMPLATE: &str = include_str!("template.md");
 
-/// What was measured on one system.
+/// The results of one system.
 #[derive(Debug)]
 struct System {
     file: &'static str,
@@ -38,11 +38,13 @@ pub(crate) fn render() -> Outcome {
     for line in TEMPLATE.lines() {
         match line.strip_prefix("{{").and_then(|line| line.strip_suffix("}}")) {
             None => page += line,
-            Some("machines") => page += &machine::described(&systems),
+            Some("machines") => page += &machine::table(&systems),
             Some("misses") => page += include_str!("misses.md").trim_end(),
             Some("targets") => page += &targets::table(&systems),
             Some(mark) => {
-                let (table, title) = mark.split_once(" | ").ok_or_else(|| format!("no mark: {mark}"))?;
+                let (table, title) = mark
+                    .split_once(" | ")
+                    .ok_or_else(|| format!("template.md: {{{{{mark}}}}} has no \" | \" before its title"))?;
                 page += &section(&systems, table, title)?;
             }
         }
@@ -53,12 +55,12 @@ pub(crate) fn render() -> Outcome {
     Ok(())
 }
 
-/// One table of each system that has it, and its picture.
+/// Returns the table of each system that has results for it, and writes its plot.
 fn section(systems: &[System], table: &str, title: &str) -> Outcome<String> {
     let mut text = String::new();
     for system in systems {
         let rows: Vec<_> = system.results.of(table).collect();
-        if rows.iter().all(|row| row.found.is_err()) {
+        if rows.iter().all(|row| row.result.is_err()) {
             continue;
         }
         if !text.is_empty() {

@@ -1,22 +1,22 @@
-//! Numbers as a table in Markdown: each time stands beside its ratio.
+//! Formats results as a Markdown table of ratios and times.
 
 use crate::results::{Ratio, Row, Unit};
 
-/// The different ones, in the order in which they come.
-pub(super) fn distinct<'a>(rows: &[&'a Row], of: impl Fn(&'a Row) -> &'a str) -> Vec<&'a str> {
-    let mut found: Vec<&str> = Vec::new();
+/// Returns the distinct labels of the rows, in the order of their first use.
+pub(super) fn distinct<'a>(rows: &[&'a Row], label: impl Fn(&'a Row) -> &'a str) -> Vec<&'a str> {
+    let mut labels: Vec<&str> = Vec::new();
     for row in rows {
-        if !found.contains(&of(row)) {
-            found.push(of(row));
+        if !labels.contains(&label(row)) {
+            labels.push(label(row));
         }
     }
-    found
+    labels
 }
 
 pub(super) fn markdown(rows: &[&Row]) -> String {
-    let (ways, places) = (distinct(rows, |row| &row.way), distinct(rows, |row| &row.x));
+    let (ways, labels) = (distinct(rows, |row| &row.way), distinct(rows, |row| &row.x));
     let mut text = format!("| | {} |\n|{}\n", ways.join(" | "), "---|".repeat(ways.len() + 1));
-    for x in places {
+    for x in labels {
         text += &format!("| {} |", with_commas(x));
         for way in &ways {
             let row = rows.iter().find(|row| row.x == x && row.way == *way);
@@ -29,12 +29,12 @@ pub(super) fn markdown(rows: &[&Row]) -> String {
 }
 
 fn cell(row: &Row, is_first: bool) -> String {
-    match &row.found {
-        Err(why) => format!("– ({why})"),
+    match &row.result {
+        Err(reason) => format!("– ({reason})"),
         Ok((value, None)) => amount(*value, row.unit),
         Ok((value, Some(ratio))) if is_first && ratio.of_medians == 1.0 => amount(*value, row.unit),
         Ok((value, Some(ratio))) => {
-            format!("**{}**{}; {}", shown(ratio.of_medians), spread(ratio), amount(*value, row.unit))
+            format!("**{}**{}; {}", ratio_text(ratio.of_medians), spread(ratio), amount(*value, row.unit))
         }
     }
 }
@@ -43,15 +43,15 @@ fn spread(ratio: &Ratio) -> String {
     if ratio.low == ratio.high {
         return String::new();
     }
-    format!(" ({} to {})", shown(ratio.low), shown(ratio.high))
+    format!(" ({} to {})", ratio_text(ratio.low), ratio_text(ratio.high))
 }
 
-/// A ratio, no more exact than it is.
-pub(super) fn shown(ratio: f64) -> String {
+/// Formats a ratio with two decimals, or with none from 9.95 on.
+pub(super) fn ratio_text(ratio: f64) -> String {
     if ratio < 9.95 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
-/// Three digits and a unit.
+/// Formats a number with three digits and its unit.
 pub(super) fn amount(value: f64, unit: Unit) -> String {
     let (value, unit) = match unit {
         Unit::Count => return format!("{value:.0}"),
@@ -66,14 +66,14 @@ pub(super) fn amount(value: f64, unit: Unit) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// A number that is easy to read; other text as it is.
+/// Inserts commas into a number of four or more digits. Returns other text unchanged.
 pub(super) fn with_commas(x: &str) -> String {
     if x.len() < 4 || !x.bytes().all(|byte| byte.is_ascii_digit()) {
         return x.to_owned();
     }
     let mut text = String::new();
-    for (place, digit) in x.chars().enumerate() {
-        if place > 0 && (x.len() - place) % 3 == 0 {
+    for (index, digit) in x.chars().enumerate() {
+        if index > 0 && (x.len() - index) % 3 == 0 {
             text.push(',');
         }
         text.push(digit);

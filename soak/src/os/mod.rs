@@ -1,10 +1,11 @@
-//! What the system says of a process, without the library that is looked at, and work that only one system has.
+//! The parts that differ between the systems. They query handle counts and memory without handover, which is under
+//! test.
 //!
-//! Each provides:
-//! - `handles`: how many handles a process has;
-//! - `memory`: how many bytes of memory it has for itself alone;
-//! - `MORE_WORK`: work beyond what both have, and `answer_to_more`, the other process's half of it;
-//! - `SHORT`: how many hand-overs and spawns take some seconds.
+//! The module of each system provides:
+//! - `handles`: returns the number of handles of a process;
+//! - `memory`: returns the private memory of a process in bytes;
+//! - `MORE_WORK`: the kinds of work that only this system has, and `answer_to_more`, the peer's half of them;
+//! - `SHORT`: the numbers of hand-overs and spawns that take some seconds.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,6 +1,4 @@
-//! Windows: what the kernel counts of each process.
-//!
-//! Unsafe, like the library's `sys`, for the same reason: these are system calls.
+//! The Windows parts. They contain unsafe code because they make system calls.
 
 #![allow(unsafe_code)]
 
@@ -17,14 +15,18 @@ use windows_sys::Win32::System::Threading::GetProcessHandleCount;
 use crate::work::{At, PATIENCE, Work, expect};
 use crate::{Outcome, failed};
 
-/// How many hand-overs and spawns take some seconds, under Wine too.
+/// The numbers of hand-overs and spawns that take some seconds, even under Wine.
 pub(crate) const SHORT: (u64, u64) = (8_000, 120);
 
-/// How many handles a process has. Wine, which doesn't count them, can only be asked at rest: a look at all tables ends its
-/// server while any process has an empty one, such as one that is just being created.
+/// Returns the number of handles of a process, or `None` if it cannot be counted now.
+///
+/// Wine's `GetProcessHandleCount` returns 0, so this function then counts the entries in the list of all handles. It
+/// does so at rest only: querying that list crashes Wine's server while any process has an empty handle table, as one
+/// that is just being created does.
 pub(crate) fn handles(process: &Process, is_at_rest: bool) -> Outcome<Option<u64>> {
     let mut count = 0;
-    // SAFETY: the handle is borrowed, so it is open; `count` is a live place for the answer.
+    // SAFETY: `process` is borrowed during the call, so its handle is open. `count` is a live u32, to which the call
+    // writes.
     let answer = unsafe { GetProcessHandleCount(process.as_handle().as_raw_handle(), &raw mut count) };
     if answer == 0 {
         return Err(failed("GetProcessHandleCount"));
@@ -50,14 +52,15 @@ struct Entry {
     reserved: u32,
 }
 
-/// How many entries the table of all handles has for a process.
+/// Counts the entries of a process in the system's list of all handles.
 fn entries_of(process: u32) -> Outcome<u64> {
     const SYSTEM_EXTENDED_HANDLE_INFORMATION: i32 = 64;
     const HEADER: usize = 2;
     let mut words = vec![0_usize; 64 * 1024];
     loop {
         let size = u32::try_from(size_of_val(words.as_slice()))?;
-        // SAFETY: the buffer has that size, and the call writes no more.
+        // SAFETY: `words` is a live buffer of `size` bytes, and the call writes at most `size` bytes. The return length
+        // may be null.
         let status = unsafe {
             NtQuerySystemInformation(
                 SYSTEM_EXTENDED_HANDLE_INFORMATION,
@@ -69,54 +72,56 @@ fn entries_of(process: u32) -> Outcome<u64> {
         match status {
             STATUS_INFO_LENGTH_MISMATCH => words.resize(words.len() * 2, 0),
             0.. => break,
-            status => return Err(format!("NtQuerySystemInformation: {status:#x}").into()),
+            status => return Err(format!("NtQuerySystemInformation failed: status {status:#x}").into()),
         }
     }
     const { assert!(size_of::<Entry>() % size_of::<usize>() == 0) };
     const WORDS: usize = size_of::<Entry>() / size_of::<usize>();
-    // The process stands in the second word of each.
+    // The second word of each entry is the process id.
     let entries = words[HEADER..].chunks_exact(WORDS).take(words[0]);
     Ok(entries.filter(|entry| entry[1] == process as usize).count().try_into()?)
 }
 
-/// How many bytes of memory a process has for itself alone.
+/// Returns the private memory of a process in bytes.
 pub(crate) fn memory(process: &Process) -> Outcome<u64> {
     let mut counters = PROCESS_MEMORY_COUNTERS_EX::default();
     let size = u32::try_from(size_of_val(&counters))?;
-    let place = (&raw mut counters).cast::<PROCESS_MEMORY_COUNTERS>();
-    // SAFETY: the handle is borrowed, so it is open; the place has the size that is given.
-    let answer = unsafe { GetProcessMemoryInfo(process.as_handle().as_raw_handle(), place, size) };
+    let pointer = (&raw mut counters).cast::<PROCESS_MEMORY_COUNTERS>();
+    // SAFETY: `process` is borrowed during the call, so its handle is open. `pointer` points to `counters`, which is
+    // live and has `size` bytes.
+    let answer = unsafe { GetProcessMemoryInfo(process.as_handle().as_raw_handle(), pointer, size) };
     if answer == 0 {
         return Err(failed("GetProcessMemoryInfo"));
     }
-    // Wine leaves the last field out.
+    // Wine does not set the last field, `PrivateUsage`.
     Ok(counters.PrivateUsage.max(counters.PagefileUsage).try_into()?)
 }
 
-/// What only Windows has: putting a handle into a running process.
-pub(crate) const MORE_WORK: &[Work] = &[("push", push)];
+/// Only Windows can duplicate a handle into a running process.
+pub(crate) const MORE_WORK: &[Work] = &[("duplicated into the peer", duplicate_into_peer)];
 
-const PUSHED: &[u8] = b"pushed";
+const ADOPTED: &[u8] = b"adopted";
 
-fn push(at: &mut At<'_>) -> Outcome<u64> {
+fn duplicate_into_peer(at: &mut At<'_>) -> Outcome<u64> {
     let event = Event::manual_reset()?;
     let peer = at.channel.peer().ok_or("the peer is not known")?;
     let copy = peer.duplicate_into(&event)?;
     let value = copy.value();
-    at.channel.send(format!("push {value}").into_bytes())?;
-    // By now it is the peer's.
+    at.channel.send(format!("adopt {value}").into_bytes())?;
+    // The peer has received the value, so it owns the handle from now on.
     copy.into_value();
-    expect(&at.channel.recv_timeout(PATIENCE)?, PUSHED)?;
-    if event.try_wait()? { Ok(1) } else { Err("what was pushed was not set".into()) }
+    expect(&at.channel.recv_timeout(PATIENCE)?, ADOPTED)?;
+    if event.try_wait()? { Ok(1) } else { Err("the peer did not set the duplicated event".into()) }
 }
 
 pub(crate) fn answer_to_more(channel: &Channel, message: &ReceivedMessage) -> Outcome {
     let text = std::str::from_utf8(message.bytes())?;
-    let value = text.strip_prefix("push ").ok_or_else(|| format!("no such request: {text}"))?;
+    let value = text.strip_prefix("adopt ").ok_or_else(|| format!("unknown request: {text}"))?;
     let value: HandleValue = value.parse()?;
-    // SAFETY: the other process has put it into this one's table for us, and says it once.
+    // SAFETY: the sender has duplicated an event into this process's handle table, sends its value once, and does not
+    // close it. So no other value owns the handle.
     let event: Event = unsafe { value.adopt() }?;
     event.set()?;
-    channel.send(Message::new(PUSHED))?;
+    channel.send(Message::new(ADOPTED))?;
     Ok(())
 }

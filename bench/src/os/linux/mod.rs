@@ -1,8 +1,8 @@
-//! Linux.
+//! The Linux parts.
 
 pub(crate) mod baseline;
 #[cfg(feature = "peers")]
 pub(crate) mod peer;
 
-/// Every spawn is sealed.
-pub(crate) const SEALING_COSTS: bool = false;
+/// On Linux, every spawn is race-free.
+pub(crate) const IS_RACE_FREE_SPAWN_SLOWER: bool = false;

@@ -1,4 +1,4 @@
-//! The floor: the same work in C.
+//! Calls the floor, which does the same work in C, and queries and sets properties of this process.
 
 #![allow(unsafe_code)]
 
@@ -12,9 +12,8 @@ use std::time::Duration;
 use handover::{Child, Command, Event, HandleValue};
 
 use crate::Outcome;
-use crate::measure::{Way, timed};
-use crate::receive::DEADLINE;
-use crate::spawn::settle;
+use crate::measure::{Way, settle, timed};
+use crate::peer_process::DEADLINE;
 
 unsafe extern "C" {
     fn floor_wait(process: *mut c_void, milliseconds: u32) -> i32;
@@ -25,82 +24,86 @@ unsafe extern "C" {
         from: *mut c_void,
         objects: *const *mut c_void,
         count: u32,
-        what: u32,
+        flags: u32,
     ) -> i32;
-    fn floor_bytes(to: *mut c_void, from: *mut c_void, length: u32) -> i32;
+    fn floor_send_bytes(to: *mut c_void, from: *mut c_void, length: u32) -> i32;
     fn floor_set(event: *mut c_void) -> i32;
-    fn floor_await(event: *mut c_void, milliseconds: u32) -> i32;
-    fn floor_echo(mine: *mut c_void, theirs: *mut c_void, milliseconds: u32);
-    fn floor_let_inherit(object: *mut c_void, inherit: i32) -> i32;
-    fn floor_room(wanted: u32) -> u32;
-    fn floor_stay() -> i32;
+    fn floor_wait_for(event: *mut c_void, milliseconds: u32) -> i32;
+    fn floor_echo(request: *mut c_void, response: *mut c_void, milliseconds: u32);
+    fn floor_set_inheritable(object: *mut c_void, inherit: i32) -> i32;
+    fn floor_raise_handle_limit(wanted: u32) -> u32;
+    fn floor_pin_to_core() -> i32;
     fn floor_memory() -> u64;
-    fn floor_take_over(from: *mut c_void, to: *mut c_void);
+    fn floor_receive(from: *mut c_void, to: *mut c_void);
     fn floor_spawn(program: *const u16, objects: *const *mut c_void, count: u32) -> *mut c_void;
 }
 
-/// As many handles as anything here needs.
+/// The number of handles that the largest measurement needs.
 pub(crate) const WANTED: usize = 101_000;
 
-/// How many handles this process can have, after asking for so many.
-pub(crate) fn room(wanted: usize) -> usize {
+/// Raises this process's limit of open handles towards `wanted`, and returns how many of these it can have.
+pub(crate) fn raise_handle_limit(wanted: usize) -> usize {
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-    // SAFETY: the call takes a number.
-    unsafe { floor_room(wanted) as usize }
+    // SAFETY: `floor_raise_handle_limit` takes a number by value and accesses no memory of the caller.
+    unsafe { floor_raise_handle_limit(wanted) as usize }
 }
 
-/// Keeps this process and those that it starts on one core, where the system's own ways let that be.
-pub(crate) fn stay() -> Outcome {
-    // SAFETY: the call takes nothing.
-    if unsafe { floor_stay() } == 0 { Err(failed("sched_setaffinity")) } else { Ok(()) }
+/// Pins this process and its children to one core. Does nothing on Windows: see `process.c`.
+pub(crate) fn pin_to_core() -> Outcome {
+    // SAFETY: `floor_pin_to_core` has no arguments and accesses no memory of the caller.
+    if unsafe { floor_pin_to_core() } == 0 { Err(failed("sched_setaffinity")) } else { Ok(()) }
 }
 
-/// The bytes of memory that this process occupies.
+/// Returns the resident memory of this process in bytes.
 pub(crate) fn memory() -> u64 {
-    // SAFETY: the call takes nothing.
+    // SAFETY: `floor_memory` has no arguments and accesses no memory of the caller.
     unsafe { floor_memory() }
 }
 
-/// Lets children inherit these objects, or no longer.
-pub(crate) fn let_inherit(events: &[Event], inherit: bool) -> Outcome {
+/// Sets or clears whether children inherit these objects.
+pub(crate) fn set_inheritable(events: &[Event], inherit: bool) -> Outcome {
     for event in events {
-        // SAFETY: the handle is borrowed, so it is open.
-        if unsafe { floor_let_inherit(event.as_handle().as_raw_handle(), i32::from(inherit)) } == 0 {
+        // SAFETY: `event` is borrowed during the call, so its handle is open; the call changes only a flag of it.
+        if unsafe { floor_set_inheritable(event.as_handle().as_raw_handle(), i32::from(inherit)) } == 0 {
             return Err(failed("SetHandleInformation"));
         }
     }
     Ok(())
 }
 
-/// Signals one event and waits for another.
-pub(crate) fn set_and_wait(there: &Event, back: &Event) -> Outcome {
+/// Signals the event `request` and waits for the event `response`.
+pub(crate) fn set_and_wait(request: &Event, response: &Event) -> Outcome {
     let milliseconds = u32::try_from(DEADLINE.as_millis())?;
-    // SAFETY: the handle is borrowed, so it is open.
-    let is_set = unsafe { floor_set(there.as_handle().as_raw_handle()) } != 0;
-    // SAFETY: likewise.
-    let has_come = is_set && unsafe { floor_await(back.as_handle().as_raw_handle(), milliseconds) } != 0;
-    if has_come { Ok(()) } else { Err(failed("signal")) }
+    // SAFETY: `request` is borrowed during the call, so its handle is open.
+    let is_set = unsafe { floor_set(request.as_handle().as_raw_handle()) } != 0;
+    // SAFETY: `response` is borrowed during the call, so its handle is open.
+    let is_answered =
+        is_set && unsafe { floor_wait_for(response.as_handle().as_raw_handle(), milliseconds) } != 0;
+    if is_answered { Ok(()) } else { Err(failed("SetEvent or WaitForSingleObject")) }
 }
 
-/// As the other process: answers each signal.
+/// Runs as the other process: answers each signal with a signal.
 pub(crate) fn echo() -> Outcome {
     let inherited = handover::inherited()?;
-    let (there, back): (Event, Event) = (inherited.take("there")?, inherited.take("back")?);
+    let (request, response): (Event, Event) = (inherited.take("request")?, inherited.take("response")?);
     let milliseconds = u32::try_from(DEADLINE.as_millis())?;
-    // SAFETY: both are owned, so they are open.
-    unsafe { floor_echo(there.as_handle().as_raw_handle(), back.as_handle().as_raw_handle(), milliseconds) };
+    // SAFETY: `request` and `response` live until after the call, so their handles are open.
+    unsafe {
+        floor_echo(request.as_handle().as_raw_handle(), response.as_handle().as_raw_handle(), milliseconds)
+    };
     Ok(())
 }
 
-fn failed(what: &str) -> Box<dyn std::error::Error> {
-    format!("the floor's {what} failed: {}", std::io::Error::last_os_error()).into()
+/// Returns an error with the system's last error code.
+fn failed(call: &str) -> Box<dyn std::error::Error> {
+    format!("{call} failed in the floor: {}", std::io::Error::last_os_error()).into()
 }
 
-/// Starting the program with the objects, as C does it.
+/// Returns the way that C has to start the program with the objects.
 pub(crate) fn spawns<'a>(program: &Path, events: &'a [Event]) -> Vec<Way<'a>> {
     let program: Vec<u16> = program.as_os_str().encode_wide().chain(Some(0)).collect();
     let objects = objects(events);
-    assert!(objects.len() <= 64, "the C program has room for 64");
+    assert!(objects.len() <= 64, "the C code has space for 64 objects");
     vec![Way::new("C floor", move || {
         settle();
         let (time, process) = timed(|| spawn(&program, &objects))?;
@@ -111,56 +114,59 @@ pub(crate) fn spawns<'a>(program: &Path, events: &'a [Event]) -> Vec<Way<'a>> {
 
 fn spawn(program: &[u16], objects: &[BorrowedHandle<'_>]) -> Outcome<OwnedHandle> {
     let count = u32::try_from(objects.len())?;
-    // SAFETY: the program's name ends with NUL; a borrowed handle is laid out as the handle, they are open, and they are
-    // as many as is said.
+    // SAFETY: `program` ends with NUL. `objects` points to `count` elements, and a `BorrowedHandle` has the layout of a
+    // HANDLE. The borrows keep the handles open. The caller has checked that the C code has space for `count` objects.
     let process = unsafe { floor_spawn(program.as_ptr(), objects.as_ptr().cast(), count) };
     if process.is_null() {
         return Err(failed("CreateProcess"));
     }
-    // SAFETY: the function made the handle for its caller.
+    // SAFETY: `floor_spawn` has just opened this handle for its caller, and no other value owns it.
     Ok(unsafe { OwnedHandle::from_raw_handle(process) })
 }
 
-/// Waits for a process's end.
-fn wait(process: &OwnedHandle, deadline: Duration) -> Outcome {
-    let milliseconds = u32::try_from(deadline.as_millis())?;
-    // SAFETY: the handle is borrowed, so it stays open through the wait.
+/// Waits until a process exits.
+fn wait(process: &OwnedHandle, timeout: Duration) -> Outcome {
+    let milliseconds = u32::try_from(timeout.as_millis())?;
+    // SAFETY: `process` is borrowed during the call, so its handle stays open until the wait returns.
     match unsafe { floor_wait(process.as_raw_handle(), milliseconds) } {
-        0 => Err(format!("the child did not end within {deadline:?}").into()),
+        0 => Err(format!("the child did not exit within {timeout:?}").into()),
         _ => Ok(()),
     }
 }
 
-/// The two ends of a pipe, the one to read from first.
+/// Creates a pipe. Returns the handle to read from, and the handle to write to.
 fn pipe() -> Outcome<(OwnedHandle, OwnedHandle)> {
     let (mut from, mut to) = (null_mut(), null_mut());
-    // SAFETY: both are live places for the answers.
+    // SAFETY: `from` and `to` are live variables, to which the call writes one handle each.
     if unsafe { floor_pipe(&raw mut from, &raw mut to) } == 0 {
         return Err(failed("CreatePipe"));
     }
-    // SAFETY: the function made the handle for its caller.
+    // SAFETY: `floor_pipe` has just opened this handle for its caller, and no other value owns it.
     let from = unsafe { OwnedHandle::from_raw_handle(from) };
-    // SAFETY: likewise.
+    // SAFETY: `floor_pipe` has just opened this handle for its caller, and no other value owns it.
     Ok((from, unsafe { OwnedHandle::from_raw_handle(to) }))
 }
 
-/// Objects as C takes them.
+/// Borrows the objects in the form that the C functions take.
 pub(crate) fn objects(events: &[Event]) -> Vec<BorrowedHandle<'_>> {
     events.iter().map(AsHandle::as_handle).collect()
 }
 
-/// This program as the other process, over bare pipes.
+/// This program as the other process, with two plain pipes to it.
 #[derive(Debug)]
-pub(crate) struct Bare {
+pub(crate) struct FloorPeer {
     child: Child,
     to: OwnedHandle,
     from: OwnedHandle,
 }
 
-impl Bare {
-    /// Those that are asked for something more than the bare calls are.
-    #[allow(clippy::unnecessary_wraps, reason = "elsewhere there are some")]
-    pub(crate) fn start_others() -> Outcome<Vec<(&'static str, Self)>> {
+impl FloorPeer {
+    /// Returns no variants: Windows has only the minimal floor.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "the same signature as on Linux, where starting variants can fail"
+    )]
+    pub(crate) fn start_variants() -> Outcome<Vec<(&'static str, Self)>> {
         Ok(Vec::new())
     }
 
@@ -172,12 +178,13 @@ impl Bare {
         Ok(Self { child: command.spawn()?, to, from })
     }
 
-    /// Hands objects to the other process. The bytes are the values alone.
-    pub(crate) fn hand_over(&self, objects: &[BorrowedHandle<'_>], _length: usize, what: u8) -> Outcome {
+    /// Sends objects to the other process. The message holds only its header and the handle values.
+    pub(crate) fn send_objects(&self, objects: &[BorrowedHandle<'_>], _length: usize, flags: u8) -> Outcome {
         let count = u32::try_from(objects.len())?;
-        assert!(count <= 253, "the C program has room for 253");
-        // SAFETY: the handles are borrowed, so they are open; a borrowed handle is laid out as the handle, and they are
-        // as many as is said.
+        assert!(count <= 253, "the C code has space for 253 objects");
+        // SAFETY: `objects` points to `count` elements, and a `BorrowedHandle` has the layout of a HANDLE. The borrows
+        // keep the handles open, and `self` owns the pipes. The assertion keeps `count` within the buffer of the C
+        // code.
         let done = unsafe {
             floor_hand_over(
                 self.child.process().as_handle().as_raw_handle(),
@@ -185,28 +192,31 @@ impl Bare {
                 self.from.as_raw_handle(),
                 objects.as_ptr().cast(),
                 count,
-                u32::from(what),
+                u32::from(flags),
             )
         };
-        if done == 0 { Err(failed("hand-over")) } else { Ok(()) }
+        if done == 0 { Err(failed("DuplicateHandle, WriteFile or ReadFile")) } else { Ok(()) }
     }
 
-    /// Sends so many bytes and waits for the answer.
-    pub(crate) fn bytes(&self, length: usize) -> Outcome {
+    /// Sends `length` bytes and waits for the answer.
+    pub(crate) fn send_bytes(&self, length: usize) -> Outcome {
         let length = u32::try_from(length)?;
-        assert!((8..=2 << 20).contains(&length), "what the C program has room for");
-        // SAFETY: the pipes are owned, so they are open.
-        let done = unsafe { floor_bytes(self.to.as_raw_handle(), self.from.as_raw_handle(), length) };
-        if done == 0 { Err(failed("WriteFile")) } else { Ok(()) }
+        assert!((8..=2 << 20).contains(&length), "the size of the C code's buffer");
+        // SAFETY: `self` owns the pipes, so their handles are open. The assertion keeps `length` within the C code's
+        // buffer.
+        let done = unsafe { floor_send_bytes(self.to.as_raw_handle(), self.from.as_raw_handle(), length) };
+        if done == 0 { Err(failed("WriteFile or ReadFile")) } else { Ok(()) }
     }
 }
 
-/// As the other process: takes what comes and answers, until the pipe ends.
-pub(crate) fn take_over() -> Outcome {
-    // SAFETY: the parent let this process inherit both pipes and passed their values, and nothing else here owns them.
+/// Runs as the other process: receives messages and answers those that ask for it, until the pipe is closed.
+pub(crate) fn receive() -> Outcome {
+    // SAFETY: the parent let this process inherit both pipes and passed their values as arguments 3 and 4. Only this
+    // function adopts these arguments, each once.
     let pipe = |index| unsafe { HandleValue::from_arg(index)?.adopt::<OwnedHandle>() };
     let (from, to) = (pipe(3)?, pipe(4)?);
-    // SAFETY: the pipes are owned, so they are open; what the other process says is trusted, as bare programs do.
-    unsafe { floor_take_over(from.as_raw_handle(), to.as_raw_handle()) };
+    // SAFETY: `from` and `to` live until after the call, so their handles are open. The lengths in the messages are not
+    // checked, but the sender is `FloorPeer`, which keeps them within the buffer.
+    unsafe { floor_receive(from.as_raw_handle(), to.as_raw_handle()) };
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! Windows.
+//! The Windows parts.
 
 pub(crate) mod baseline;
 #[cfg(feature = "peers")]
 pub(crate) mod peer;
 
-pub(crate) const SEALING_COSTS: bool = true;
+/// On Windows, a race-free spawn starts a helper process from which the child inherits.
+pub(crate) const IS_RACE_FREE_SPAWN_SLOWER: bool = true;

@@ -1,6 +1,6 @@
-//! Who else can do it here: windows-spawn starts children with handles, ipmb and ipc-channel send them.
+//! Measures the other crates on Windows: windows-spawn starts children with handles; ipmb and ipc-channel send them.
 
-#![allow(unsafe_code, reason = "ipmb deals in numbers")]
+#![allow(unsafe_code, reason = "ipmb takes raw handles")]
 
 use std::cell::RefCell;
 use std::os::windows::io::{AsHandle, IntoRawHandle};
@@ -9,61 +9,60 @@ use std::path::Path;
 use handover::Event;
 
 use crate::Outcome;
-use crate::hand_over::Giver;
 use crate::ipc_channel::{self, IpcChannel};
 use crate::ipmb::Ipmb;
-use crate::measure::{Way, timed};
-use crate::spawn::{ended_well, settle};
+use crate::measure::{Way, check_success, settle, timed};
+use crate::peer_process::ObjectSender;
 
-/// Starting the program with the objects, as other crates do.
+/// Returns the ways that other crates have to start the program with the objects.
 pub(crate) fn spawns<'a>(program: &Path, events: &[Event]) -> Outcome<Vec<Way<'a>>> {
     let mut command = windows_spawn::Command::new(program);
     for event in events {
         command.arg_handle(event)?;
     }
-    let started = move || {
+    let time_spawn = move || {
         settle();
         let (time, mut child) = timed(|| Ok(command.spawn()?))?;
-        ended_well(child.wait()?)?;
+        check_success(child.wait()?)?;
         Ok(time)
     };
-    Ok(vec![Way::new("windows-spawn", started)])
+    Ok(vec![Way::new("windows-spawn", time_spawn)])
 }
 
-/// Processes that others' ways lead to.
-pub(crate) struct Givers {
+/// The other crates that can send objects, each with a started process to send to.
+pub(crate) struct PeerSenders {
     ipmb: RefCell<Ipmb>,
     ipc_channel: IpcChannel,
 }
 
-impl Givers {
+impl PeerSenders {
     pub(crate) fn start() -> Outcome<Self> {
         Ok(Self { ipmb: RefCell::new(Ipmb::start()?), ipc_channel: IpcChannel::start()? })
     }
 
-    /// Handing these objects over.
-    pub(crate) fn of<'a>(&'a self, events: &'a [Event], _length: usize) -> Vec<Giver<'a>> {
+    /// Returns the ways to send these objects.
+    pub(crate) fn of<'a>(&'a self, events: &'a [Event], _length: usize) -> Vec<ObjectSender<'a>> {
         let memory = ipc_channel::memory(events.len());
         vec![
-            Giver {
+            ObjectSender {
                 name: "ipmb",
-                give: Ok(Box::new(|answer| self.ipmb.borrow_mut().hand_over(events, answer))),
+                send: Ok(Box::new(|answer| self.ipmb.borrow_mut().send_objects(events, answer))),
             },
-            Giver {
+            ObjectSender {
                 name: "ipc-channel",
-                give: Ok(Box::new(move |answer| self.ipc_channel.hand_over(&memory, answer))),
+                send: Ok(Box::new(move |answer| self.ipc_channel.send_objects(&memory, answer))),
             },
         ]
     }
 }
 
-/// An event as ipmb takes it.
+/// Duplicates an event into an object of ipmb, which owns the duplicate.
 pub(crate) fn object(event: &Event) -> Outcome<ipmb::Object> {
     let copy = event.as_handle().try_clone_to_owned()?.into_raw_handle();
-    // SAFETY: the duplicate was made just now, and nobody else owns it.
+    // SAFETY: `into_raw_handle` has just given up ownership of the duplicate, and no other value owns it.
     Ok(unsafe { ipmb::Object::from_raw(copy) })
 }
 
 pub(crate) fn other_process(role: &str, _: &[&str]) -> Outcome {
-    Err(format!("{role} is no role").into())
+    Err(format!("there is no role {role}").into())
 }
