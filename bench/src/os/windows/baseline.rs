@@ -89,7 +89,7 @@ pub(crate) fn echo() -> Outcome {
     let milliseconds = u32::try_from(DEADLINE.as_millis())?;
     // SAFETY: `request` and `response` live until after the call, so their handles are open.
     unsafe {
-        floor_echo(request.as_handle().as_raw_handle(), response.as_handle().as_raw_handle(), milliseconds)
+        floor_echo(request.as_handle().as_raw_handle(), response.as_handle().as_raw_handle(), milliseconds);
     };
     Ok(())
 }

@@ -30,6 +30,8 @@ use crate::wait::Deadline;
 /// let channel = child.take_channel().expect("the command has a channel");
 /// channel.send(Message::new(b"go").with("ready", &ready))?;
 /// let answer = channel.recv_timeout(Duration::from_secs(5))?;
+/// A pool of workers that receive jobs over channels: [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
+///
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
@@ -213,6 +215,8 @@ impl Channel {
     }
 
     /// Accepts objects of these kinds from now on, and rejects all others.
+    ///
+    /// A host for an untrusted plug-in: [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
     pub fn allow_only(&self, kinds: impl IntoIterator<Item = ObjectKind>) -> &Self {
         self.endpoint.allowed.replace(kinds.into_iter().collect());
         self
@@ -248,6 +252,8 @@ impl Child {
     /// been taken.
     ///
     /// A wait for the child closes an endpoint that wasn't taken.
+    ///
+    /// A pool of workers: [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
     pub fn take_channel(&mut self) -> Option<Channel> {
         self.take_attached()
     }

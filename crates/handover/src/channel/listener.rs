@@ -21,6 +21,8 @@ use crate::wait::Deadline;
 ///     let Ok(channel) = incoming.accept() else { continue };
 ///     std::thread::spawn(move || channel.send(b"welcome"));
 /// }
+/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
+///
 /// # #[allow(unreachable_code)]
 /// # Ok::<(), handover::Error>(())
 /// ```
@@ -68,17 +70,17 @@ impl Listener {
         self.accept_timeout(Duration::MAX)
     }
 
-    /// Waits for the next client, for at most `time`.
+    /// Waits for the next client, for at most the timeout.
     ///
     /// # Errors
     ///
     /// The errors of [`accept`](Self::accept), and [`Error::TimedOut`].
-    pub fn accept_timeout(&mut self, time: Duration) -> Result<Incoming<'_>> {
-        match self.inner.wait_for_client(&self.name, Deadline::after(time))? {
+    pub fn accept_timeout(&mut self, timeout: Duration) -> Result<Incoming<'_>> {
+        match self.inner.wait_for_client(&self.name, Deadline::after(timeout))? {
             Some(client) => Ok(Incoming { listener: self, client: Some(client) }),
             None => Err(Error::TimedOut {
                 waiting_for: format!("a client to connect to {:?}", self.name),
-                timeout: time,
+                timeout,
             }),
         }
     }
@@ -157,19 +159,16 @@ impl Channel {
         Self::connect_timeout(name, Duration::MAX)
     }
 
-    /// Connects as [`connect`](Self::connect) does, waiting for at most `time`.
+    /// Connects as [`connect`](Self::connect) does, waiting for at most the timeout.
     ///
     /// # Errors
     ///
     /// The errors of [`connect`](Self::connect), and [`Error::TimedOut`].
-    pub fn connect_timeout(name: &str, time: Duration) -> Result<Self> {
+    pub fn connect_timeout(name: &str, timeout: Duration) -> Result<Self> {
         check(name)?;
-        match os::connect(name, Deadline::after(time))? {
+        match os::connect(name, Deadline::after(timeout))? {
             Some(endpoint) => Ok(Self::new(endpoint)),
-            None => Err(Error::TimedOut {
-                waiting_for: format!("the listener {name:?} to answer"),
-                timeout: time,
-            }),
+            None => Err(Error::TimedOut { waiting_for: format!("the listener {name:?} to answer"), timeout }),
         }
     }
 }

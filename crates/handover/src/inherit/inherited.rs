@@ -48,6 +48,8 @@ struct Entry {
 /// let inherited = handover::inherited()?;
 /// let ready: Event = inherited.take("ready")?;
 /// ready.wait_timeout(Duration::from_secs(5))?;
+/// A server that passes its socket to its successor: [`examples/tcp_restart.rs`](https://docs.rs/crate/handover/latest/source/examples/tcp_restart.rs).
+///
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///

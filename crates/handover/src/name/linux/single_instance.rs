@@ -19,6 +19,8 @@ use crate::sys::unix_socket;
 ///     }
 ///     Err(error) => return Err(error),
 /// };
+/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
+///
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///

@@ -21,6 +21,8 @@ use crate::object::{LockError, Mutex};
 ///     }
 ///     Err(error) => return Err(error),
 /// };
+/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
+///
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
