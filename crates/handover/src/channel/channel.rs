@@ -30,10 +30,10 @@ use crate::wait::Deadline;
 /// let channel = child.take_channel().expect("the command has a channel");
 /// channel.send(Message::new(b"go").with("ready", &ready))?;
 /// let answer = channel.recv_timeout(Duration::from_secs(5))?;
-/// A pool of workers that receive jobs over channels: [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
-///
 /// # Ok::<(), handover::Error>(())
 /// ```
+///
+/// A pool of workers that receive jobs over channels: [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
 ///
 /// In the child:
 ///

@@ -21,11 +21,11 @@ use crate::wait::Deadline;
 ///     let Ok(channel) = incoming.accept() else { continue };
 ///     std::thread::spawn(move || channel.send(b"welcome"));
 /// }
-/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
-///
 /// # #[allow(unreachable_code)]
 /// # Ok::<(), handover::Error>(())
 /// ```
+///
+/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
 ///
 /// Names belong to a user. A program of another user can use the same name without a collision, and can't connect.
 /// Processes on other machines can't connect either. A client that connects and then stops responding is disconnected

@@ -48,10 +48,10 @@ struct Entry {
 /// let inherited = handover::inherited()?;
 /// let ready: Event = inherited.take("ready")?;
 /// ready.wait_timeout(Duration::from_secs(5))?;
-/// A server that passes its socket to its successor: [`examples/tcp_restart.rs`](https://docs.rs/crate/handover/latest/source/examples/tcp_restart.rs).
-///
 /// # Ok::<(), handover::Error>(())
 /// ```
+///
+/// A server that passes its socket to its successor: [`examples/tcp_restart.rs`](https://docs.rs/crate/handover/latest/source/examples/tcp_restart.rs).
 ///
 /// On Linux, the objects include the sockets that a service manager passes, with the names in `LISTEN_FDNAMES`
 /// ([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)). If several have

@@ -74,10 +74,10 @@ pub const MAX_WAIT_OBJECTS: usize = crate::sys::wait::MOST;
 /// let (stop, work) = (Event::manual_reset()?, Event::auto_reset()?);
 /// work.set()?;
 /// assert_eq!(wait_any(&[&stop, &work], Duration::from_secs(5))?, 1);
-/// A ring buffer between two processes: [`examples/ring.rs`](https://docs.rs/crate/handover/latest/source/examples/ring.rs).
-///
 /// # Ok::<(), handover::Error>(())
 /// ```
+///
+/// A ring buffer between two processes: [`examples/ring.rs`](https://docs.rs/crate/handover/latest/source/examples/ring.rs).
 ///
 /// Include the process that is expected to signal, so that the wait ends at once if that process exits first:
 /// `wait_any(&[&ready, child.process()], timeout)`.

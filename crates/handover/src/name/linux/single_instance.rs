@@ -19,10 +19,10 @@ use crate::sys::unix_socket;
 ///     }
 ///     Err(error) => return Err(error),
 /// };
-/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
-///
 /// # Ok::<(), handover::Error>(())
 /// ```
+///
+/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
 ///
 /// It holds a lock on a file in the user's runtime directory. The kernel releases the lock when this process exits.
 #[derive(Debug)]
