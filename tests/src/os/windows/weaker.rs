@@ -18,7 +18,7 @@ use super::raw::owned;
 use super::{door, raw, table};
 
 /// The names of a child's endpoint in its manifest, which users cannot use.
-pub const RESERVED_NAMES: [&str; 3] = ["handover/pipe", "handover/ledger", "handover/fetched"];
+pub const RESERVED_NAMES: [&str; 3] = ["handover/pipe", "handover/page", "handover/fetched"];
 
 /// The number of words of the shared page.
 pub(crate) const WORDS: usize = 16;

@@ -238,7 +238,7 @@ fn waits_without_the_right(_: &[String]) {
     }
     match wait_any(&[&own, &event], SOON) {
         Err(error @ Error::AccessDenied { right: "SYNCHRONIZE", .. }) => {
-            assert!(error.to_string().contains("object 1"), "{error}");
+            assert!(error.to_string().contains("index 1"), "{error}");
         }
         other => panic!("{other:?}"),
     }

@@ -188,7 +188,7 @@ fn connect_rejects_another_channels_ledger() {
             });
             match Channel::connect_timeout(&name, SOON) {
                 Err(error @ Error::Protocol { .. }) => {
-                    assert!(error.to_string().contains("another one"), "{error}");
+                    assert!(error.to_string().contains("another channel"), "{error}");
                 }
                 other => panic!("{other:?}"),
             }
