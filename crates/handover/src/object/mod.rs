@@ -1,4 +1,7 @@
 //! The objects that processes share: one file for each kind.
+//!
+//! Each system's half provides `ObjectHandle`, the handle inside every object type, and the types that only this system
+//! has.
 
 pub(crate) mod adopt;
 pub(crate) mod event;

@@ -111,7 +111,10 @@ pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled
         .collect::<Result<Vec<_>, InvalidValue>>()?;
     values.sort_unstable();
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::invalid(input(), format!("lists the handle {:#x} twice", pair[0])));
+        return Err(Error::invalid(
+            input(),
+            format!("lists the handle {:#x} twice; list each object once", pair[0]),
+        ));
     }
     match any_or_abandoned(&targets, Deadline::after(timeout)) {
         Ok(Some((index, abandoned))) => Ok(Signaled { index, abandoned }),
