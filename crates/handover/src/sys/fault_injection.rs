@@ -188,7 +188,7 @@ pub(super) fn watched<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stat
     thread.join().ok()
 }
 
-/// The message that [`watched`] prints when a call doesn't return. The test harness looks for it.
+/// The message that `watched` prints when a call doesn't return. The test harness looks for it.
 pub const HANGS: &str = "a handle in another process could not be closed: the system does not answer";
 
 static NAMES_HANG: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
