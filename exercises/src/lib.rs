@@ -1,4 +1,4 @@
-//! What the six programs have in common: their options, their exit codes, and the lines that they print.
+//! The common parts of the six programs: their options, their exit codes, and the lines that they print.
 //!
 //! The programs themselves are in `src/bin`, one page each. [`parent`] and [`child`] run their steps.
 //!

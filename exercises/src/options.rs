@@ -144,12 +144,16 @@ impl ChildOptions {
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    at_most(LONGEST, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+    seconds_up_to(LONGEST, text)
 }
 
 /// Reads a child's timeout, which is the sum of its parent's delay and timeout.
 fn seconds_of_child(text: &str) -> Result<Duration, String> {
-    at_most(2 * LONGEST, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+    seconds_up_to(2 * LONGEST, text)
+}
+
+fn seconds_up_to(longest: Duration, text: &str) -> Result<Duration, String> {
+    at_most(longest, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {

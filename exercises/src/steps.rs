@@ -15,12 +15,18 @@ use tracing::{Event, Metadata, Subscriber};
 
 /// Prints the calls of this process from now on, each behind the role and the process id.
 pub(crate) fn print_as(role: &'static str) {
-    let printer = Printer { role, followed: Mutex::default() };
+    let file = std::env::current_exe().ok();
+    let folder = file.and_then(|file| file.parent().map(|folder| format!("{folder:?}"))).unwrap_or_default();
+    // Paths in the events are quoted and escaped as this one is.
+    let folder = folder.trim_matches('"').to_owned();
+    let printer = Printer { role, folder, followed: Mutex::default() };
     tracing::subscriber::set_global_default(printer).expect("a program runs its steps once");
 }
 
 struct Printer {
     role: &'static str,
+    /// The folder of this program, which is left out of paths to keep the lines short.
+    folder: String,
     /// The values of this process's handles to the event and to the child.
     followed: Mutex<BTreeSet<String>>,
 }
@@ -80,12 +86,9 @@ impl Call {
         }
     }
 
-    /// Formats the call. The folder of this program is left out of paths, which keeps the line short.
-    fn line(&self) -> String {
-        let folder =
-            std::env::current_exe().ok().and_then(|file| file.parent().map(|path| format!("{path:?}")));
-        let folder = folder.unwrap_or_default();
-        let arguments = match folder.trim_matches('"') {
+    /// Formats the call, with the folder left out of paths.
+    fn line(&self, folder: &str) -> String {
+        let arguments = match folder {
             "" => self.arguments.clone(),
             folder => self.arguments.replace(folder, "…"),
         };
@@ -123,7 +126,7 @@ impl Subscriber for Printer {
         drop(followed);
         if is_step {
             // One write, because parent and child may share a terminal. The steps go on if nothing reads the output.
-            let line = format!("{} {} {}\n", self.role, std::process::id(), call.line());
+            let line = format!("{} {} {}\n", self.role, std::process::id(), call.line(&self.folder));
             let mut output = io::stdout().lock();
             let _ = output.write_all(line.as_bytes());
             let _ = output.flush();

@@ -46,10 +46,9 @@ pub(crate) const SKIPPED_WITH_ADDRESS_SANITIZER: [&str; 3] = [
 /// Returns the names of all test suites.
 fn suites() -> Result<Vec<String>, Failed> {
     let folder = crate::root().join("tests").join("tests");
-    let failed = |error| Failed(format!("{}: {error}", folder.display()));
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for entry in std::fs::read_dir(&folder).map_err(Failed::at(&folder))? {
+        let path = entry.map_err(Failed::at(&folder))?.path();
         names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
     }
     names.sort_unstable();

@@ -46,7 +46,7 @@ fn empty_file(system: &str) -> Result<String, Failed> {
     let path: PathBuf = crate::root().join("target").join(format!("swept-{system}.tsv"));
     std::fs::create_dir_all(path.parent().unwrap_or(&path))
         .and_then(|()| std::fs::write(&path, ""))
-        .map_err(|error| Failed(format!("{}: {error}", path.display())))?;
+        .map_err(Failed::at(&path))?;
     Ok(path.to_string_lossy().into_owned())
 }
 
@@ -60,8 +60,7 @@ struct Sum {
 }
 
 fn show(system: &str, file: &Path) -> Result<(), Failed> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| Failed(format!("{}: {error}", file.display())))?;
+    let text = std::fs::read_to_string(file).map_err(Failed::at(file))?;
     let swept = sums(&text)?;
     if swept.is_empty() {
         return Err(Failed("no scenario wrote its counts".into()));

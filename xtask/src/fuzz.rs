@@ -113,7 +113,7 @@ fn unpack(target: &str) -> Result<PathBuf, Failed> {
     let to = empty(folder().join("kept").join(target))?;
     for (name, input) in read_pack(&pack(target))? {
         let path = to.join(name);
-        fs::write(&path, input).map_err(failed(&path))?;
+        fs::write(&path, input).map_err(Failed::at(&path))?;
     }
     Ok(to)
 }
@@ -130,7 +130,7 @@ fn read_pack(path: &Path) -> Result<Inputs, Failed> {
         }
         Ok(inputs)
     };
-    read().map_err(failed(path))
+    read().map_err(Failed::at(path))
 }
 
 /// Returns the bytes of a pack. They depend only on the inputs: the entries are sorted and have no times or owners.
@@ -147,14 +147,14 @@ fn packed(inputs: &Inputs) -> io::Result<Vec<u8>> {
 
 fn write_pack(target: &str, inputs: &Inputs) -> Result<(), Failed> {
     let path = pack(target);
-    fs::write(&path, packed(inputs).map_err(failed(&path))?).map_err(failed(&path))?;
+    fs::write(&path, packed(inputs).map_err(Failed::at(&path))?).map_err(Failed::at(&path))?;
     println!("{target}: the pack has {} inputs", inputs.len());
     Ok(())
 }
 
 /// Adds a file to the pack of a target, under the file's name.
 fn add(file: &Path, target: &str) -> Result<(), Failed> {
-    let input = fs::read(file).map_err(failed(file))?;
+    let input = fs::read(file).map_err(Failed::at(file))?;
     let mut inputs = read_pack(&pack(target))?;
     with_input(&mut inputs, file, &input)?;
     write_pack(target, &inputs)
@@ -175,16 +175,16 @@ fn with_input(inputs: &mut Inputs, file: &Path, input: &[u8]) -> Result<(), Fail
 /// Creates an empty folder, deleting an existing one.
 fn empty(folder: PathBuf) -> Result<PathBuf, Failed> {
     match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&folder)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failed::at(&folder)(error)),
         _ => {}
     }
-    fs::create_dir_all(&folder).map_err(failed(&folder))?;
+    fs::create_dir_all(&folder).map_err(Failed::at(&folder))?;
     Ok(folder)
 }
 
 /// Runs a target on all known inputs and on new ones, and returns how many edges of the program they reached.
 fn run(target: &str, options: &[&str]) -> Result<u64, Failed> {
-    fs::create_dir_all(found(target)).map_err(failed(&found(target)))?;
+    fs::create_dir_all(found(target)).map_err(Failed::at(&found(target)))?;
     let mut command = cargo_fuzz("run")?;
     command.arg(target).arg(found(target)).arg(unpack(target)?).args(["--", MAX_LENGTH]).args(options);
     let log = logged(target, &mut command)?;
@@ -198,11 +198,11 @@ fn run(target: &str, options: &[&str]) -> Result<u64, Failed> {
 /// Runs a command and returns its output, which is printed only if the command fails.
 fn logged(target: &str, command: &mut Command) -> Result<String, Failed> {
     let path = folder().join(format!("{target}.log"));
-    let file = File::create(&path).map_err(failed(&path))?;
-    let same = file.try_clone().map_err(failed(&path))?;
+    let file = File::create(&path).map_err(Failed::at(&path))?;
+    let same = file.try_clone().map_err(Failed::at(&path))?;
     command.stdin(Stdio::null()).stdout(file).stderr(same);
     let status = Step::new(target, command).run_quietly()?;
-    let log = String::from_utf8_lossy(&fs::read(&path).map_err(failed(&path))?).into_owned();
+    let log = String::from_utf8_lossy(&fs::read(&path).map_err(Failed::at(&path))?).into_owned();
     if status.success() {
         return Ok(log);
     }
@@ -238,27 +238,22 @@ fn long(target: &str, inputs: u64) -> Result<(), Failed> {
 fn keep(target: &str) -> Result<(), Failed> {
     let (found, kept) = (found(target), unpack(target)?);
     let fresh = empty(folder().join("fresh").join(target))?;
-    fs::create_dir_all(&found).map_err(failed(&found))?;
+    fs::create_dir_all(&found).map_err(Failed::at(&found))?;
     // With counters, inputs that reach the same edges a different number of times would all be kept.
     let mut command = cargo_fuzz("run")?;
     command.arg(target).args([&fresh, &found, &kept]).args(["--", MAX_LENGTH, "-merge=1", "-use_counters=0"]);
     logged(target, &mut command)?;
     let mut inputs = Inputs::new();
     for file in files(&fresh)? {
-        let input = fs::read(&file).map_err(failed(&file))?;
+        let input = fs::read(&file).map_err(Failed::at(&file))?;
         with_input(&mut inputs, &file, &input)?;
     }
     write_pack(target, &inputs)
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
-    let entries = fs::read_dir(folder).map_err(failed(folder))?;
-    entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed(folder))).collect()
-}
-
-fn failed(path: &Path) -> impl Fn(io::Error) -> Failed {
-    let path = path.display().to_string();
-    move |error| Failed(format!("{path}: {error}"))
+    let entries = fs::read_dir(folder).map_err(Failed::at(folder))?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(Failed::at(folder))).collect()
 }
 
 /// Adds the inputs to the target's row of this day.
@@ -269,9 +264,9 @@ fn record(target: &str, inputs: u64, time: Duration, edges: u64) -> Result<(), F
     let kept = read_pack(&pack(target))?.len();
     let text = with_row(&text, target, &date, inputs, time.as_secs_f64(), edges, kept);
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed(folder))?;
+        fs::create_dir_all(folder).map_err(Failed::at(folder))?;
     }
-    fs::write(&path, text).map_err(failed(&path))
+    fs::write(&path, text).map_err(Failed::at(&path))
 }
 
 fn with_row(

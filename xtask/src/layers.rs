@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::sources::without_tests;
+
 /// The modules of the library, lowest first. Modules in the same row don't import each other.
 const ORDER: [&[&str]; 11] = [
     &["handle"],
@@ -22,10 +24,13 @@ fn floor(module: &str) -> Option<usize> {
     ORDER.iter().position(|modules| modules.contains(&module))
 }
 
-/// Removes tests and comments from the source. Clippy allows no code after the tests.
+/// Removes tests and comments from the source.
 fn code(text: &str) -> String {
-    let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    without_tests(text)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Returns the path after each `crate::`. Groups are split: `crate::{a::{b, c}}` gives `a::b` and `a::c`.
@@ -131,13 +136,12 @@ fn imports_within(folder: &Path) -> BTreeMap<String, BTreeSet<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::sources;
+    use crate::sources::sources;
 
     #[test]
     fn imports_only_go_down() {
         let library = crate::root().join("crates/handover/src");
-        let mut files = Vec::new();
-        sources(&library, &mut files);
+        let files = sources(&library);
         assert!(files.len() > 100, "{files:?}");
         let mut found = Vec::new();
         for path in files {
@@ -158,8 +162,7 @@ mod tests {
     #[test]
     fn files_of_a_folder_import_in_one_direction() {
         let library = crate::root().join("crates/handover/src");
-        let mut files = Vec::new();
-        sources(&library, &mut files);
+        let files = sources(&library);
         let folders: BTreeSet<_> = files.iter().filter_map(|file| file.parent()).collect();
         for folder in folders {
             let circle = circle(&imports_within(folder));
@@ -184,7 +187,7 @@ mod tests {
         const XTASK: [&str; 3] = ["xtask/src/check.rs", "xtask/src/native.rs", "xtask/src/win32.rs"];
         let mut files = Vec::new();
         for package in ["crates", "exercises", "soak", "tests", "bench", "chart", "xtask", "fuzz/src"] {
-            sources(&crate::root().join(package), &mut files);
+            files.extend(sources(&crate::root().join(package)));
         }
         assert!(files.len() > 100, "{files:?}");
         let systems = ["windows", "unix", "target_os", "target_family"];

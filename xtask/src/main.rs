@@ -14,6 +14,7 @@ mod references;
 #[cfg(test)]
 mod seam;
 mod soak;
+mod sources;
 mod step;
 mod tools;
 mod win32;
@@ -165,16 +166,16 @@ fn run(task: Task) -> Result<(), Failed> {
         },
         Task::Soak { systems, options } => soak::soak(systems, &options),
         Task::Fuzz(options) => fuzz::fuzz(&options),
-        Task::Sanitize { sanitizer, arguments } => check::sanitize(sanitizer, &words_of(&arguments)),
+        Task::Sanitize { sanitizer, arguments } => check::sanitize(sanitizer, &as_strs(&arguments)),
         Task::Miri => check::miri(),
         Task::Deny { advisories } => check::deny(advisories),
         Task::Semver { revision } => check::semver(&revision),
         Task::Faults(systems) => faults::faults(systems),
         Task::Kills { systems, runs, seed } => faults::kills(systems, runs, seed),
-        Task::Mutants { in_diff, arguments } => mutants::mutants(&in_diff, &words_of(&arguments)),
+        Task::Mutants { in_diff, arguments } => mutants::mutants(&in_diff, &as_strs(&arguments)),
         Task::Words { list } => words::words(list),
         Task::Win32 { arguments } => {
-            Win32::ready()?.cargo("cargo for the Win32 target", &words_of(&arguments))
+            Win32::ready()?.cargo("cargo for the Win32 target", &as_strs(&arguments))
         }
     }
 }
@@ -184,7 +185,7 @@ fn revision(text: &str) -> Result<String, String> {
     if text.starts_with('-') { Err("expected a git revision".into()) } else { Ok(text.into()) }
 }
 
-fn words_of(arguments: &[String]) -> Vec<&str> {
+fn as_strs(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn mutants(revision: &str, more: &[&str]) -> Result<(), Failed> {
         Tool { name: "mutants", purpose: "breaks code and runs its tests", is_optimized: false };
     native::check()?;
     let folder = crate::root().join("target");
-    std::fs::create_dir_all(&folder).map_err(|error| Failed(format!("{}: {error}", folder.display())))?;
+    std::fs::create_dir_all(&folder).map_err(Failed::at(&folder))?;
     let mut git = Command::new("git");
     // The options override the user's git configuration: cargo-mutants reads only this format.
     git.args(["diff", "--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::root;
-use crate::seam::sources;
+use crate::sources::sources;
 
 fn text(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_default()
@@ -36,8 +36,7 @@ fn tests_that_the_documentation_names_exist() {
 
 #[test]
 fn tests_that_commands_select_or_skip_exist() {
-    let mut tests = Vec::new();
-    sources(&root().join("tests/tests"), &mut tests);
+    let tests = sources(&root().join("tests/tests"));
     for name in crate::check::SKIPPED_WITH_ADDRESS_SANITIZER {
         assert!(has_test(&tests, name), "{name} does not exist");
     }

@@ -5,9 +5,10 @@
 //! reads the tokens of both systems' sources. `seam.tsv` lists the exceptions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use crate::sources::{sources, without_tests};
 
 /// The functions that make the calls in their arguments (the seam).
 const SEAM: [&str; 6] = ["call", "ask", "always", "always_ask", "composed", "ask_page"];
@@ -40,9 +41,7 @@ type Site = (String, Vec<String>);
 /// Returns the system calls of a file outside the seam, by function, and the count of the calls inside it.
 fn calls(file: &str, text: &str) -> (BTreeMap<String, BTreeSet<String>>, usize) {
     let mut tokens = Vec::new();
-    // Clippy allows no code after the tests.
-    let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
-    flatten(text.parse().expect("it compiles"), &mut tokens);
+    flatten(without_tests(text).parse().expect("it compiles"), &mut tokens);
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     let systems = names_of_the_system(&tokens);
     let is_start = SPAWN_FILES.contains(&file);
@@ -228,22 +227,9 @@ fn is_call(path: &[&str], systems: &HashMap<&str, &str>) -> bool {
     }
 }
 
-/// Adds all Rust sources of a folder and its subfolders.
-pub(crate) fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("the folder exists") {
-        let path = entry.expect("the file can be read").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn system_calls_are_made_through_the_seam() {
-    let mut paths = Vec::new();
-    sources(&crate::root().join("crates/handover/src"), &mut paths);
+    let paths = sources(&crate::root().join("crates/handover/src"));
     let mut outside = BTreeMap::<(String, String), BTreeSet<String>>::new();
     let mut through_the_seam = 0;
     for path in paths {

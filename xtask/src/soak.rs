@@ -53,11 +53,11 @@ pub(crate) fn soak(systems: Systems, options: &Options) -> Result<(), Failed> {
     let build = [&["build", "--quiet"], SOAK.as_slice()].concat();
     native::cargo("build the soak test", &build)?;
     let arguments = options.arguments(std::env::consts::OS, &[]);
-    native::program("soak", &SOAK, &crate::words_of(&arguments))?;
+    native::program("soak", &SOAK, &crate::as_strs(&arguments))?;
     let Some(win32) = win32_beside_native(systems)? else { return Ok(()) };
     win32.cargo("build the soak test for Windows", &build)?;
     let arguments = options.arguments("wine", &UNDER_WINE);
-    win32.program("release", "soak", &crate::words_of(&arguments))
+    win32.program("release", "soak", &crate::as_strs(&arguments))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,6 +14,14 @@ const MESSAGE_INTERVAL: Duration = Duration::from_secs(30);
 /// The reason why a command stops, as printed for the user.
 #[derive(Debug)]
 pub(crate) struct Failed(pub(crate) String);
+
+impl Failed {
+    /// Returns a closure for `map_err` that puts the path before the error.
+    pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.display().to_string();
+        move |error| Self(format!("{path}: {error}"))
+    }
+}
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -210,8 +210,7 @@ impl Win32 {
     /// program that starts the server itself sometimes hangs.
     fn boot(&self) -> Result<(), Failed> {
         let exists = prefix().join("system.reg").exists();
-        std::fs::create_dir_all(prefix())
-            .map_err(|error| Failed(format!("{}: {error}", prefix().display())))?;
+        std::fs::create_dir_all(prefix()).map_err(Failed::at(&prefix()))?;
         let mut server = Command::new("wineserver");
         server.arg("--persistent").envs(wine_environment()).stdin(Stdio::null());
         Step::new("Wine's server", &mut server).within(WINE_START_LIMIT).run_quietly()?;
@@ -236,11 +235,10 @@ impl Drop for Win32 {
 /// Waits until no other command of this checkout runs Win32 programs.
 fn lock() -> Result<File, Failed> {
     let path = crate::root().join("target").join("wine.lock");
-    let failed = |error| Failed(format!("{}: {error}", path.display()));
-    let file = File::create(&path).map_err(failed)?;
+    let file = File::create(&path).map_err(Failed::at(&path))?;
     if file.try_lock().is_err() {
         eprintln!("waiting until another cargo xtask exits");
-        file.lock().map_err(failed)?;
+        file.lock().map_err(Failed::at(&path))?;
     }
     Ok(file)
 }

@@ -1,9 +1,8 @@
 //! `cargo xtask words`: counts words in comments and documentation that make sentences hard to read.
 //!
-//! It only prints. The target values are those of widely used crates, per 10,000 words.
+//! It only prints. The limits come from counts in widely used crates, per 10,000 words.
 
-use std::path::{Path, PathBuf};
-
+use crate::sources::files;
 use crate::step::Failed;
 
 /// A group of words that are counted together.
@@ -12,7 +11,8 @@ struct Measure {
     words: &'static [&'static str],
     /// Whether only the first word of a sentence counts.
     at_start: bool,
-    target: &'static str,
+    /// The most that is plain English per 10,000 words; `None` for words that are welcome.
+    limit: Option<u8>,
 }
 
 const MEASURES: [Measure; 6] = [
@@ -20,23 +20,23 @@ const MEASURES: [Measure; 6] = [
         title: "What/Who at the start",
         words: &["what", "who", "whose", "whom", "whoever", "whatever"],
         at_start: true,
-        target: "at most 5",
+        limit: Some(5),
     },
     Measure {
         title: "nobody/somebody",
         words: &["nobody", "somebody", "anybody", "everybody"],
         at_start: false,
-        target: "at most 2",
+        limit: Some(2),
     },
     Measure {
         title: "whoever/whatever",
         words: &["whoever", "whatever", "whomever"],
         at_start: false,
-        target: "at most 3",
+        limit: Some(3),
     },
-    Measure { title: "so many", words: &["so many", "so much"], at_start: false, target: "0" },
+    Measure { title: "so many", words: &["so many", "so much"], at_start: false, limit: Some(0) },
     Measure {
-        title: "exit/terminate",
+        title: "exit/terminate (process)",
         words: &[
             "exit",
             "exits",
@@ -48,44 +48,39 @@ const MEASURES: [Measure; 6] = [
             "terminating",
         ],
         at_start: false,
-        target: "for processes",
+        limit: None,
     },
-    Measure { title: "endpoint", words: &["endpoint", "endpoints"], at_start: false, target: "for channels" },
+    Measure { title: "endpoint (channel)", words: &["endpoint", "endpoints"], at_start: false, limit: None },
 ];
-
-/// Folders without prose of this project.
-const SKIPPED_FOLDERS: [&str; 4] = ["target", ".git", "corpus", "snapshots"];
 
 /// Prints the counts, and each counted sentence if `list` is set.
 pub(crate) fn words(list: bool) -> Result<(), Failed> {
-    let mut files = Vec::new();
-    add_files(&crate::root(), &mut files)?;
+    let root = crate::root();
+    let files = files(&root, &["rs", "md"]).map_err(Failed::at(&root))?;
     let mut total = 0;
     let mut counts = [0_usize; MEASURES.len()];
     for path in &files {
-        let text = std::fs::read_to_string(path).map_err(failed(path))?;
-        let name = path.strip_prefix(crate::root()).unwrap_or(path).display();
+        let text = std::fs::read_to_string(path).map_err(Failed::at(path))?;
+        let name = path.strip_prefix(&root).unwrap_or(path).display();
         for sentence in sentences(&prose(&text, path.extension().is_some_and(|it| it == "rs"))) {
             let words = words_of(&sentence);
             total += words.len();
             for (count, measure) in counts.iter_mut().zip(&MEASURES) {
                 let found = measure.count(&words);
                 *count += found;
-                if list
-                    && found > 0
-                    && measure.target.starts_with(|first: char| first.is_ascii_digit() || first == 'a')
-                {
+                if list && found > 0 && measure.limit.is_some() {
                     println!("{name}: {}: {sentence}", measure.title);
                 }
             }
         }
     }
     println!("{total} words in {} files", files.len());
-    println!("{:<24} {:>6} {:>11}  target", "", "count", "per 10,000");
+    println!("{:<24} {:>6} {:>11}  limit", "", "count", "per 10,000");
     for (count, measure) in counts.iter().zip(&MEASURES) {
         #[allow(clippy::cast_precision_loss, reason = "the counts are small")]
         let rate = *count as f64 * 10_000.0 / total.max(1) as f64;
-        println!("{:<24} {count:>6} {rate:>11.1}  {}", measure.title, measure.target);
+        let limit = measure.limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+        println!("{:<24} {count:>6} {rate:>11.1}  {limit}", measure.title);
     }
     Ok(())
 }
@@ -103,22 +98,6 @@ impl Measure {
             })
             .count()
     }
-}
-
-fn add_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failed> {
-    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
-        let path = entry.map_err(failed(folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_dir() {
-            if !SKIPPED_FOLDERS.contains(&&*name) {
-                add_files(&path, files)?;
-            }
-        } else if name.ends_with(".rs") || name.ends_with(".md") {
-            files.push(path);
-        }
-    }
-    files.sort_unstable();
-    Ok(())
 }
 
 /// Returns the paragraphs of a file: its comments for Rust, its text without code for Markdown.
@@ -170,11 +149,6 @@ fn words_of(sentence: &str) -> Vec<String> {
         .filter(|word| word.starts_with(char::is_alphabetic))
         .map(str::to_lowercase)
         .collect()
-}
-
-fn failed(path: &Path) -> impl Fn(std::io::Error) -> Failed {
-    let path = path.display().to_string();
-    move |error| Failed(format!("{path}: {error}"))
 }
 
 #[cfg(test)]

@@ -187,14 +187,15 @@ impl Running {
         });
         let query = SharedPtr(NonNull::from(Box::leak(query)));
         let serve = move || { query }.query().serve();
-        let thread =
-            match begin_thread(|| std::thread::Builder::new().name("name queries".into()).spawn(serve)) {
-                Ok(thread) => thread,
-                Err(error) => {
-                    query.free();
-                    return Err(error);
-                }
-            };
+        let thread = match begin_thread(|| {
+            std::thread::Builder::new().name("handover name queries".into()).spawn(serve)
+        }) {
+            Ok(thread) => thread,
+            Err(error) => {
+                query.free();
+                return Err(error);
+            }
+        };
         // A starting thread holds locks of the system and must not be terminated. If it doesn't start in time, the
         // shared state is leaked.
         match wait(query.query().answered.handle(), Some(START)) {
