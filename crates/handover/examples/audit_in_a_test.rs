@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         ["worker", mode] => worker(mode),
         ["tool"] => Ok(()),
         _ => {
-            // What leaked into this process from its own parent, such as a shell, must not count as the program's leak.
+            // Handles that leaked into this process from its own parent, such as a shell, must not count as the program's leaks.
             handover::leaked_handles()?.iter().try_for_each(handover::LeakedHandle::clear_inherit)?;
             no_handle_leaks()?;
             a_leak_is_found()

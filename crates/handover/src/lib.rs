@@ -4,30 +4,32 @@
 //! use std::time::Duration;
 //! use handover::{Command, Event};
 //!
-//! # fn parent() -> handover::Result<()> {
 //! // The parent starts a child with one event, and with no other handle.
 //! let ready = Event::manual_reset()?;
 //! let mut child = Command::new("worker").inherit("ready", &ready).spawn()?;
 //! ready.set()?;
 //! child.wait_timeout(Duration::from_secs(5))?;
-//! # Ok(())
-//! # }
-//! # fn child() -> handover::Result<()> {
-//! // The child takes it by name and type.
+//! # Ok::<(), handover::Error>(())
+//! ```
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use handover::Event;
+//!
+//! // The child, another program, takes the event by name and type.
 //! let ready: Event = handover::inherited()?.take("ready")?;
 //! ready.wait_timeout(Duration::from_secs(5))?;
-//! # Ok(())
-//! # }
+//! # Ok::<(), handover::Error>(())
 //! ```
 //!
 //! A handle is an index into one process's handle table, and means nothing in another process. This crate brings the
-//! object into the other process's table and tells that process about it: objects travel with a *name* and a *kind*, and
+//! object into the other process's table and tells that process about it: each object arrives with a *name* and a *kind*, and
 //! the receiver takes each one once, by name, as the type that it expects. The kind is the kernel's answer.
 //!
 //! Three things hold everywhere:
 //!
 //! - A child gets the objects listed for it and its three standard streams, and no other handle.
-//! - The caller's handles are not changed, and no flag is flipped even for a moment.
+//! - The caller's handles are not changed, and never made inheritable, not even briefly.
 //! - A typed object travels with the rights to use it, and not with those to own it.
 //!
 //! # What do you want to do?
@@ -65,7 +67,7 @@
 #[cfg(not(any(windows, target_os = "linux")))]
 compile_error!("handover runs on Windows and on Linux");
 
-// In the order in which they stand on one another: each imports only modules above it.
+// In the order of docs/architecture.md, the lowest layer first.
 mod handle;
 
 mod sys;

@@ -1,4 +1,4 @@
-//! What the tests need of the operating system, by bare system calls, without the library under test. The modules of
+//! Helpers of the tests that make bare system calls, without the library under test. The modules of
 //! each system have the same interface; additional functions serve the tests in `tests/os`.
 //!
 //! Each system provides:

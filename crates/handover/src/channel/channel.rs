@@ -55,9 +55,8 @@ use crate::wait::Deadline;
 /// and leaks no handles. The objects of a message that is never received are closed when the receiving endpoint is
 /// dropped, or when its process exits.
 ///
-/// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows its
-/// process duplicates in both directions, with its handle to the weaker process; the weaker process has no handle with
-/// that right. When the weaker endpoint sends objects, the stronger one fetches them at the moment it receives the
+/// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows the
+/// stronger process makes all duplicates, in both directions. The weaker process has no right to duplicate. When the weaker endpoint sends objects, the stronger one fetches them at the moment it receives the
 /// message. Therefore:
 ///
 /// - Dropping the weaker endpoint waits until its objects are fetched, for at most ten seconds.

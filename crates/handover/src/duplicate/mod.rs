@@ -65,7 +65,7 @@ impl Process {
         Ok(T::from_handle(copy))
     }
 
-    /// Duplicates the handle with this value from this process, whatever the object's kind.
+    /// Duplicates the handle with this value from this process, for objects of any kind.
     pub(crate) fn fetch(&self, value: HandleValue) -> Result<Owned> {
         sys::duplicate_from(self.handle(), value).map_err(|error| {
             let context = "duplicate a handle from the process";

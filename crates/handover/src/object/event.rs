@@ -13,8 +13,8 @@ use crate::sys::rights;
 /// An event: a flag in the kernel that one process sets and other processes wait for.
 ///
 /// Use it to signal another process: "ready", "stop", "there is work". An event without a name is reachable only in
-/// processes that receive a handle to it, by inheritance, duplication or a channel. A shared event carries the rights
-/// to wait, set and reset (on Windows, `Access::EVENT_USE`).
+/// processes that receive a handle to it, by inheritance, duplication or a channel. A process that receives the event
+/// may wait for, set and reset it (on Windows, `Access::EVENT_USE`).
 ///
 /// Dropping an `Event` closes this process's handle. Other processes own handles of their own, and the kernel deletes
 /// the event when the last handle is closed.

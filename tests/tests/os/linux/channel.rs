@@ -1,4 +1,5 @@
-//! Tests of channels over Unix sockets: objects in flight belong to the kernel, in whatever order the processes exit.
+//! Tests of channels over Unix sockets: the kernel owns objects in flight, so the order in which the
+//! processes exit doesn't matter.
 
 use std::time::Duration;
 

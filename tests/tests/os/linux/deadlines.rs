@@ -1,4 +1,4 @@
-//! Tests that waits end in time, whatever another process does.
+//! Tests that waits end in time, no matter how another process behaves.
 
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;

@@ -45,9 +45,9 @@ fn step<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysRe
 /// including those of the new process, as one event.
 pub(super) fn start(child: &mut ChildExec<'_>) -> SysResult<(u32, OwnedFd)> {
     let stack = Stack::new()?;
-    // A process that changes its user must not share memory. The other user could do to this process whatever it may
-    // do to its own. The kernel would also mark the memory as that of a process that changed users, and from then on
-    // refuse debuggers and /proc access to this process.
+    // A process that changes its user must not share memory: through it, the other user could read and change this
+    // process's memory, as it may with its own processes. The kernel would also mark the memory as that of a process
+    // that changed users, and from then on refuse debuggers and /proc access to this process.
     let first = if child.is_another_user() { 1 } else { 0 };
     let mut way = first.max(WAY.load(Relaxed));
     loop {
