@@ -33,7 +33,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Call(Error::TimedOut { .. }) | Self::Late(_) => LATE,
-            // The command line accepts some names that turn out to be too long when they are used.
+            // The arguments that reach the library are handle values and names.
             Self::Call(Error::InvalidHandleValue { .. } | Error::InvalidInput { .. }) => 2,
             Self::Call(_) | Self::Child { .. } | Self::NoProgram(_) => 1,
         }

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         a_name_that_is_not_an_events_is_refused,
         wrong_usage_is_explained,
         help_explains_the_exit_codes,
+        each_program_fits_on_one_page,
     ];
     handover_tests::main(
         [everywhere, os::TESTS].concat().leak(),
@@ -222,7 +223,7 @@ fn the_child_gets_the_parents_event_and_no_other_inheritable_handle() {
         assert_eq!(table::values_of(&canary, program.id()), [table::value(&canary)], "the control");
         assert_eq!(table::values_of(&canary, child), []);
         assert!(!table::entry(program.id(), created).expect("the parent has its event").inheritable);
-        os::check_access(parent, child, received);
+        os::check_access(child, received);
         let is_same = table::is_same_elsewhere(program.id(), created, child, received);
         assert!(
             is_same,
@@ -382,5 +383,19 @@ fn help_explains_the_exit_codes() {
         let help =
             start(program, &["--help"]).expect_code(0).expect_text("Exit codes: 0").expect_text("--timeout");
         assert!(help.out.contains("an event that") || help.out.contains("an unnamed event"), "{}", help.out);
+    }
+}
+
+fn each_program_fits_on_one_page() {
+    for source in [
+        include_str!("../src/bin/inheritance-parent.rs"),
+        include_str!("../src/bin/inheritance-child.rs"),
+        include_str!("../src/bin/duplication-parent.rs"),
+        include_str!("../src/bin/duplication-child.rs"),
+        include_str!("../src/bin/naming-parent.rs"),
+        include_str!("../src/bin/naming-child.rs"),
+    ] {
+        let lines = source.lines().count();
+        assert!((20..=35).contains(&lines), "{lines} lines: {source}");
     }
 }

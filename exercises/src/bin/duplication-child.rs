@@ -1,10 +1,8 @@
 //! Waits for an unnamed event that its parent duplicates into it.
 
-use std::process::ExitCode;
-
 use handover::Event;
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     exercises::child("Waits for an unnamed event that its parent duplicates into it", |options, ()| {
         // Acquire a handle to the unnamed event object. The parent puts it into this process's handle table, and
         // writes its index there to standard input.

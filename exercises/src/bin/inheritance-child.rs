@@ -1,7 +1,5 @@
 //! Waits for an unnamed event whose handle it inherited.
 
-use std::process::ExitCode;
-
 use handover::{Event, HandleValue};
 
 #[derive(clap::Args)]
@@ -11,7 +9,7 @@ struct Arguments {
     handle: HandleValue,
 }
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     exercises::child("Waits for an unnamed event that it inherited", |options, Arguments { handle }| {
         // Acquire a handle to the unnamed event object. It is in this process's table already, at the index on the
         // command line. The library asks the kernel whether the object is an event.

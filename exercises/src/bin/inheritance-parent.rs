@@ -1,10 +1,8 @@
 //! Shares an unnamed event with a child process, which inherits the handle.
 
-use std::process::ExitCode;
-
 use handover::Event;
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     exercises::parent("Shares an unnamed event with a child, which inherits the handle", |options, ()| {
         // Create an unnamed event kernel object.
         let event = Event::manual_reset()?;

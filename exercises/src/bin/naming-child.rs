@@ -1,16 +1,14 @@
 //! Waits for an event that it opens by its name.
 
-use std::process::ExitCode;
-
-use handover::{Event, ObjectName};
+use handover::Event;
 
 #[derive(clap::Args)]
 struct Arguments {
     /// The event's name
-    name: ObjectName,
+    name: String,
 }
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     exercises::child("Waits for an event that it opens by its name", |options, Arguments { name }| {
         // Acquire a handle to the named event object. Any process of this user that knows the name can open it.
         let event = Event::open_named(&name)?;

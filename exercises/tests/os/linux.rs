@@ -57,7 +57,7 @@ pub(crate) const FOREIGN_CHILDREN: [(&str, &str); 1] = [(INHERITANCE_PARENT, "in
 pub(crate) const FOREIGN_PARENTS: [(&str, &str); 1] = [("inheritance_parent", INHERITANCE_CHILD)];
 
 /// Checks nothing: a process that has an event's descriptor can always wait for the event and set it.
-pub(crate) fn check_access(_parent: &str, _child: u32, _descriptor: u32) {}
+pub(crate) fn check_access(_child: u32, _descriptor: u32) {}
 
 /// Texts that can't be a descriptor in any process, and a part of the message about each.
 pub(crate) const NO_HANDLES: [(&str, &str); 14] = [
