@@ -30,7 +30,7 @@ pub(crate) fn svg(table: &str, system: &str) -> Outcome<String> {
         let high = highest(first).max(highest(first + 2)) / unit * 1.08;
         Field { heading, x: linear(highest(0), " s"), y: linear(high, ""), lines: lines.collect() }
     };
-    let title = format!("Handles and memory of two processes while they transfer objects: {system}");
+    let title = format!("Soak test, {system}: handles and memory");
     let fields = [field("handles", 4, 1.0), field("private memory, MiB", 5, 1024.0 * 1024.0)];
     Ok(chart::svg(&title, summary, &fields)?)
 }
@@ -61,6 +61,6 @@ mod tests {
         // The legend has two lines of each colour.
         assert_eq!(drawn, [2 + 4, 2 + 3]);
         assert!(!plot.contains("NaN") && !plot.contains("inf"), "{plot}");
-        assert!(plot.contains("8 hand-overs and 0 spawns by 8 threads"), "{plot}");
+        assert!(plot.contains("8 objects transferred and 0 children spawned by 8 threads"), "{plot}");
     }
 }

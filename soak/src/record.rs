@@ -18,10 +18,14 @@ pub(crate) fn save(file: &Path, soaked: &Soaked) -> Outcome {
     draw(file)
 }
 
-/// Draws the plot of a saved table. The file name contains the system on which it was recorded, as in `soak-linux.tsv`.
+/// Draws the plot of a saved table. The file name contains the system on which it was recorded: `soak-linux.tsv`.
 pub(crate) fn draw(file: &Path) -> Outcome {
     let system = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let system = system.strip_prefix("soak-").unwrap_or(system);
+    let system = match system.strip_prefix("soak-").unwrap_or(system) {
+        "linux" => "Linux",
+        "wine" => "Windows' build under Wine",
+        other => other,
+    };
     std::fs::write(file.with_extension("svg"), plot::svg(&std::fs::read_to_string(file)?, system)?)?;
     println!("{} and {}", file.display(), file.with_extension("svg").display());
     Ok(())

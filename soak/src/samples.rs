@@ -15,7 +15,7 @@ const MAX_AT_WORK: u64 = 120;
 const MIN_RESTS: usize = 8;
 
 /// The two processes that are sampled.
-pub(crate) const PROCESSES: [&str; 2] = ["this process", "the peer"];
+pub(crate) const PROCESSES: [&str; 2] = ["the test process", "the peer process"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
@@ -106,7 +106,7 @@ impl Soaked {
     pub(crate) fn summary(&self) -> String {
         let Some(last) = self.samples.last() else { return "no samples were taken".into() };
         let mut text = format!(
-            "{} hand-overs and {} spawns by {} threads in {:.1} s; {} spawns failed on purpose; seed {}",
+            "{} objects transferred and {} children spawned by {} threads in {:.1} s; {} spawns failed on purpose; seed {}",
             last.hand_overs, last.spawns, self.threads, last.seconds, self.failed_spawns, self.seed
         );
         for (process, name) in PROCESSES.iter().enumerate() {
