@@ -12,7 +12,7 @@ const MESSAGES: usize = 20;
 
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     const TABLE: &str = "allocations per message";
-    let ours = ChannelPeer::start("ours-counted")?;
+    let ours = ChannelPeer::start("handover-counted")?;
     #[cfg(feature = "peers")]
     let peers = crate::os::peer::PeerSenders::start()?;
     for count in [1, 64, 253] {
@@ -29,7 +29,9 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
             }
         }
         let x = count.to_string();
-        for (way, result) in ["ours: building", "ours: sending", "ours: receiving"].iter().zip(fewest) {
+        for (way, result) in
+            ["handover: building", "handover: sending", "handover: receiving"].iter().zip(fewest)
+        {
             bench.push(TABLE, &x, way, Unit::Count, Ok((result as f64, None)));
         }
         #[cfg(feature = "peers")]

@@ -78,8 +78,12 @@ impl Subject {
     }
 
     fn unsupported_reason(&self) -> String {
-        format!("{} only", self.system.unwrap_or("all"))
+        format!("{} only", self.system.map_or("all", display_name))
     }
+}
+
+fn display_name(system: &str) -> &str {
+    if system == "windows" { "Windows" } else { "Linux" }
 }
 
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
@@ -92,7 +96,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     }
     if bench.effort.is_quick {
         let result = count_dependencies(&root, "handover", None)?;
-        bench.push(TABLE, "crates that it brings", "handover", Unit::Count, Ok((result as f64, None)));
+        bench.push(TABLE, "dependencies", "handover", Unit::Count, Ok((result as f64, None)));
         return Ok(());
     }
     let folders: Vec<PathBuf> =
@@ -139,7 +143,7 @@ fn count_dependencies(folder: &Path, package: &str, target: Option<&str>) -> Out
 
 fn measure_dependencies(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
     for (system, target) in [("linux", "x86_64-unknown-linux-gnu"), ("windows", "x86_64-pc-windows-gnu")] {
-        let x = format!("crates that it brings, {system}");
+        let x = format!("dependencies on {}", display_name(system));
         let mut ours = None;
         for (subject, folder) in SUBJECTS.iter().zip(folders) {
             eprintln!("   … {x}: {}", subject.name);
@@ -189,7 +193,7 @@ fn build(package: &str, folder: &Path) -> Outcome<Duration> {
 }
 
 fn measure_sizes(bench: &mut Bench, root: &Path, folders: &[PathBuf]) -> Outcome {
-    const X: &str = "smallest program, beyond one that does nothing";
+    const X: &str = "smallest program, minus an empty program";
     let nothing = Subject { name: "nothing", dependency: "", system: None, program: "" };
     let folder = root.join("target/weight/nothing");
     create_package(root, &nothing)?;

@@ -14,7 +14,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     const SIZES: [(&str, usize); 5] =
         [("64 B", 64), ("1 KiB", 1 << 10), ("16 KiB", 16 << 10), ("128 KiB", 128 << 10), ("1 MiB", 1 << 20)];
     let floor = baseline::FloorPeer::start()?;
-    let ours = ChannelPeer::start("ours")?;
+    let ours = ChannelPeer::start("handover")?;
     #[cfg(feature = "peers")]
     let peer = crate::ipc_channel::Bytes::start()?;
     for (name, size) in SIZES {
@@ -22,7 +22,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
         #[allow(unused_mut, reason = "only the feature `peers` adds ways")]
         let mut ways = vec![
             Way::new("C floor", || in_a_row(|| floor.send_bytes(size))),
-            Way::new("ours", || in_a_row(|| ours.send(&bytes))),
+            Way::new("handover", || in_a_row(|| ours.send(&bytes))),
         ];
         #[cfg(feature = "peers")]
         ways.push(Way::new("ipc-channel", || in_a_row(|| peer.send(&bytes))));

@@ -17,7 +17,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     baseline::raise_handle_limit(baseline::WANTED);
     let floor = baseline::FloorPeer::start()?;
     let variants = baseline::FloorPeer::start_variants()?;
-    let (closing, taking) = (ChannelPeer::start("ours")?, ChannelPeer::start("ours-taken")?);
+    let (closing, taking) = (ChannelPeer::start("handover")?, ChannelPeer::start("handover-take")?);
     #[cfg(feature = "peers")]
     let peers = crate::os::peer::PeerSenders::start()?;
     for (table, is_one_way) in [("hand-over, answered", false), ("hand-over, one way", true)] {
@@ -31,8 +31,8 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
                     name: "C floor",
                     send: Ok(Box::new(|answer| floor.send_objects(&objects, length, u8::from(answer)))),
                 },
-                ObjectSender { name: "ours", send: Ok(Box::new(|answer| ours(&closing, answer))) },
-                ObjectSender { name: "ours, taken", send: Ok(Box::new(|answer| ours(&taking, answer))) },
+                ObjectSender { name: "handover", send: Ok(Box::new(|answer| ours(&closing, answer))) },
+                ObjectSender { name: "handover, take", send: Ok(Box::new(|answer| ours(&taking, answer))) },
             ];
             for (name, floor) in &variants {
                 let objects = &objects;

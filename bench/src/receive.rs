@@ -10,15 +10,15 @@ use crate::{Outcome, memory, signal};
 pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
     baseline::raise_handle_limit(baseline::WANTED);
     match (role, arguments) {
-        ("ours", []) => receive(|_| Ok(())),
-        ("ours-taken", []) => receive(|message| {
+        ("handover", []) => receive(|_| Ok(())),
+        ("handover-take", []) => receive(|message| {
             let names: Vec<String> = message.names().map(str::to_owned).collect();
             for name in names {
                 message.take::<Event>(&name)?;
             }
             Ok(())
         }),
-        ("ours-counted", []) => count_allocations(),
+        ("handover-counted", []) => count_allocations(),
         ("floor", _) => baseline::receive(),
         ("echo", []) => signal::echo(),
         ("floor-echo", []) => baseline::echo(),

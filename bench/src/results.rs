@@ -161,7 +161,7 @@ mod tests {
                 part: "spawn".into(),
                 table: "spawn".into(),
                 x: "64".into(),
-                way: "ours".into(),
+                way: "handover".into(),
                 unit: Unit::Seconds,
                 result,
             };

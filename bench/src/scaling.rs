@@ -28,7 +28,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
 /// objects of each message at once, or keeps them.
 fn per_object(bench: &mut Bench, limit: usize) -> Outcome {
     let floor = baseline::FloorPeer::start()?;
-    let ours = ChannelPeer::start("ours")?;
+    let ours = ChannelPeer::start("handover")?;
     let (names, events) = hand_over::objects(Channel::MAX_OBJECTS)?;
     let objects = baseline::objects(&events);
     let by_floor = |count: usize, flags| {
@@ -41,9 +41,11 @@ fn per_object(bench: &mut Bench, limit: usize) -> Outcome {
     for &count in counts {
         let fits = count + BESIDE <= limit;
         let limit_reason = || format!("the system limits a process to {limit}");
-        for (name, keep) in [("C floor", 0), ("ours", 0), ("C floor, kept", KEEP), ("ours, kept", KEEP)] {
+        for (name, keep) in
+            [("C floor", 0), ("handover", 0), ("C floor, kept", KEEP), ("handover, kept", KEEP)]
+        {
             let send: &dyn Fn(usize, u8) -> Outcome =
-                if name.starts_with("ours") { &by_us } else { &by_floor };
+                if name.starts_with("handover") { &by_us } else { &by_floor };
             labels.push((count, name));
             ways.push(if keep == 0 || fits {
                 Way::new(format!("{name} {count}"), move || time_per_object(count, keep, send))
@@ -106,7 +108,7 @@ fn spawn_beside_handles(bench: &mut Bench, limit: usize) -> Outcome {
         while held.len() < possible {
             held.push(baseline::objects(&event)[0].try_clone_to_owned()?);
         }
-        let label = if possible < count { format!("{possible}, the limit") } else { count.to_string() };
+        let label = if possible < count { format!("{possible} (the limit)") } else { count.to_string() };
         bench.compare("spawn beside handles", label, spawn::ways(&[])?)?;
         if possible < count {
             break;

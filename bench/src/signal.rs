@@ -25,7 +25,8 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
         Ok(ours[1].wait_timeout(DEADLINE)?)
     };
     let by_floor = || baseline::set_and_wait(&floor[0], &floor[1]);
-    let ways = vec![Way::new("C floor", || round_trip(&by_floor)), Way::new("ours", || round_trip(&by_us))];
+    let ways =
+        vec![Way::new("C floor", || round_trip(&by_floor)), Way::new("handover", || round_trip(&by_us))];
     bench.compare("signal", "signal to wake", ways)
 }
 

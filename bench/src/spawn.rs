@@ -28,11 +28,11 @@ pub(crate) fn ways(events: &[Event]) -> Outcome<Vec<Way<'_>>> {
         ours.inherit(number.to_string(), event);
         race_free.inherit(number.to_string(), event);
     }
-    ways.push(Way::new("ours", move || time_spawn(&mut ours)));
+    ways.push(Way::new("handover", move || time_spawn(&mut ours)));
     ways.push(if os::IS_RACE_FREE_SPAWN_SLOWER {
-        Way::new("ours, sealed", move || time_spawn(&mut race_free))
+        Way::new("handover, race_free", move || time_spawn(&mut race_free))
     } else {
-        Way::missing("ours, sealed", "every spawn is race-free")
+        Way::missing("handover, race_free", "every spawn is race-free")
     });
     #[cfg(feature = "peers")]
     ways.extend(os::peer::spawns(&child, events)?);

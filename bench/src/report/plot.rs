@@ -9,13 +9,12 @@ use crate::results::{Ratio, Row};
 const GREY: Colour = (0x6e_77_81, 0x91_98_a1);
 
 /// The colour and the stroke of each way, by the start of its name.
-const COLOURS: [(&str, Colour, Stroke); 13] = [
+const COLOURS: [(&str, Colour, Stroke); 12] = [
     ("C floor: fork", GREY, DASHED),
     ("C floor, kept", GREY, DASHED),
-    ("C floor, with a deadline", GREY, DASHED),
+    ("C floor, with a timeout", GREY, DASHED),
     ("C floor", GREY, SOLID),
-    ("ours, ", BLUE, DASHED),
-    ("ours", BLUE, SOLID),
+    ("handover, ", BLUE, DASHED),
     ("handover", BLUE, SOLID),
     ("std", ORANGE, SOLID),
     ("ipmb", (0x1a_7f_37, 0x3f_b9_50), SOLID),
@@ -48,7 +47,7 @@ pub(super) fn svg(rows: &[&Row], title: &str, system: &str) -> Outcome<Option<St
         vec![Line { name: "", colour: QUIET, stroke: SOLID, points: ratio_one, bars: Vec::new() }];
     for (number, name) in ways.iter().enumerate() {
         let way = COLOURS.into_iter().find(|(start, ..)| name.starts_with(start));
-        let (_, colour, stroke) = way.unwrap_or(COLOURS[12]);
+        let (_, colour, stroke) = way.unwrap_or(COLOURS[11]);
         // Shifts each way sideways, so that no bar hides another.
         let shift = 0.5 + (number as f64 - 0.5 * (ways.len() as f64 - 1.0)) * end / 134.0;
         let result = labels.iter().enumerate();
@@ -92,9 +91,9 @@ mod tests {
         let ratio = |ratio| Ok((1.0, Some(Ratio::exact(ratio))));
         let rows = [
             row("1", "C floor", ratio(1.0)),
-            row("1", "ours", ratio(1.5)),
+            row("1", "handover", ratio(1.5)),
             row("1", "other", Err("can't".into())),
-            row("8", "ours", ratio(30.0)),
+            row("8", "handover", ratio(30.0)),
         ];
         let plot = svg(&rows.iter().collect::<Vec<_>>(), "A title", "a system")
             .expect("drawing succeeds")

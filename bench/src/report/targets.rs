@@ -26,43 +26,50 @@ const ALL: &[&str] = &[];
 const HAND_OVER: [&str; 2] = ["hand-over, answered", "hand-over, one way"];
 
 const fn spawn(text: &'static str, base: &'static str, maximum: f64) -> Target {
-    Target { text, table: "spawn", rows: ALL, way: "ours", base, limit: Limit::AtMost(maximum) }
+    Target { text, table: "spawn", rows: ALL, way: "handover", base, limit: Limit::AtMost(maximum) }
 }
 
 const fn hand_over(text: &'static str, way: usize, rows: &'static [&'static str], maximum: f64) -> Target {
-    Target { text, table: HAND_OVER[way], rows, way: "ours", base: "C floor", limit: Limit::AtMost(maximum) }
+    Target {
+        text,
+        table: HAND_OVER[way],
+        rows,
+        way: "handover",
+        base: "C floor",
+        limit: Limit::AtMost(maximum),
+    }
 }
 
 const fn faster(text: &'static str, way: usize, than: &'static str) -> Target {
-    Target { text, table: HAND_OVER[way], rows: ALL, way: than, base: "ours", limit: Limit::AtLeast(2.0) }
+    Target { text, table: HAND_OVER[way], rows: ALL, way: than, base: "handover", limit: Limit::AtLeast(2.0) }
 }
 
 const TARGETS: [Target; 17] = [
-    spawn("a child: at most 1.03 × the floor in C", "C floor", 1.03),
-    spawn("a child: at most 1.03 × posix_spawn in C", "C floor: posix_spawn", 1.03),
-    spawn("a child: at most the time of windows-spawn", "windows-spawn", 1.0),
-    spawn("a child: at most the time of command-fds", "command-fds", 1.0),
-    hand_over("1 object, answered: at most 1.15 × the floor", 0, &["1"], 1.15),
-    hand_over("1 object, one way: at most 1.15 × the floor", 1, &["1"], 1.15),
-    hand_over("64 objects, answered: at most 1.05 × the floor", 0, &["64"], 1.05),
-    hand_over("64 objects, one way: at most 1.05 × the floor", 1, &["64"], 1.05),
-    faster("ipmb, answered: at least 2 × our time", 0, "ipmb"),
-    faster("ipmb, one way: at least 2 × our time", 1, "ipmb"),
-    faster("ipc-channel, answered: at least 2 × our time", 0, "ipc-channel"),
-    faster("ipc-channel, one way: at least 2 × our time", 1, "ipc-channel"),
+    spawn("starting a child: at most 1.03 × the C floor (on Linux, fork and execve)", "C floor", 1.03),
+    spawn("starting a child: at most 1.03 × the C floor with posix_spawn", "C floor: posix_spawn", 1.03),
+    spawn("starting a child: at most the time of windows-spawn", "windows-spawn", 1.0),
+    spawn("starting a child: at most the time of command-fds", "command-fds", 1.0),
+    hand_over("a message with 1 object, and its answer: at most 1.15 × the C floor", 0, &["1"], 1.15),
+    hand_over("a message with 1 object, in one direction: at most 1.15 × the C floor", 1, &["1"], 1.15),
+    hand_over("a message with 64 objects, and its answer: at most 1.05 × the C floor", 0, &["64"], 1.05),
+    hand_over("a message with 64 objects, in one direction: at most 1.05 × the C floor", 1, &["64"], 1.05),
+    faster("a message by ipmb, and its answer: at least 2 × the time of handover", 0, "ipmb"),
+    faster("a message by ipmb, in one direction: at least 2 × the time of handover", 1, "ipmb"),
+    faster("a message by ipc-channel, and its answer: at least 2 × the time of handover", 0, "ipc-channel"),
+    faster("a message by ipc-channel, in one direction: at least 2 × the time of handover", 1, "ipc-channel"),
     Target {
-        text: "a signal that wakes a process: at most 1.02 × the floor",
+        text: "a signal that wakes a process: at most 1.02 × the C floor",
         table: "signal",
         rows: ALL,
-        way: "ours",
+        way: "handover",
         base: "C floor",
         limit: Limit::AtMost(1.02),
     },
     Target {
-        text: "one of 10,000 or 100,000 objects: at most 1.1 × one of 1,000",
+        text: "one of 10,000 or 100,000 objects: at most 1.1 × the time of one of 1,000",
         table: "per object, against that of 1,000",
         rows: &["10000", "100000"],
-        way: "ours",
+        way: "handover",
         base: "itself",
         limit: Limit::AtMost(1.1),
     },
@@ -70,14 +77,14 @@ const TARGETS: [Target; 17] = [
         text: "allocations to send a message of any size: at most 1",
         table: "allocations per message",
         rows: ALL,
-        way: "ours: sending",
+        way: "handover: sending",
         base: "",
         limit: Limit::AtMost(1.0),
     },
     Target {
         text: "dependencies: at most 4 crates",
         table: "weight",
-        rows: &["crates that it brings, linux", "crates that it brings, windows"],
+        rows: &["dependencies on Linux", "dependencies on Windows"],
         way: "handover",
         base: "",
         limit: Limit::AtMost(4.0),

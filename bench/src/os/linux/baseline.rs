@@ -150,7 +150,7 @@ impl FloorPeer {
 
     /// Starts the variants of the floor that do more than the minimal calls, and returns them with their names.
     pub(crate) fn start_variants() -> Outcome<Vec<(&'static str, Self)>> {
-        Ok(vec![("C floor, with a deadline", Self::start_with(true)?)])
+        Ok(vec![("C floor, with a timeout", Self::start_with(true)?)])
     }
 
     fn start_with(has_timeout: bool) -> Outcome<Self> {
