@@ -33,18 +33,20 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("spawn", spawn::measure),
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
     ("bytes", bytes::measure),
     ("growth", scaling::measure),
+    ("open-handles", scaling::spawn_beside_handles),
     ("allocations", allocations::measure),
     ("weight", build_cost::measure),
 ];
 
 const USAGE: &str = "\
-bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, growth, allocations, weight
+bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, growth,
+                                       open-handles, allocations, weight
 bench render                           writes docs/performance.md from the results in docs/performance";
 
 fn main() -> Outcome {

@@ -20,8 +20,7 @@ const BESIDE: usize = 300;
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     let limit = baseline::raise_handle_limit(baseline::WANTED);
     per_object(bench, limit)?;
-    memory::measure(bench)?;
-    spawn_beside_handles(bench, limit)
+    memory::measure(bench)
 }
 
 /// Measures the time per object when many are sent, in messages with as many objects as fit. The receiver closes the
@@ -99,7 +98,8 @@ fn time_per_object(count: usize, keep: u8, send: &dyn Fn(usize, u8) -> Outcome) 
 }
 
 /// Measures spawning a child without objects while the parent has many open handles.
-fn spawn_beside_handles(bench: &mut Bench, limit: usize) -> Outcome {
+pub(crate) fn spawn_beside_handles(bench: &mut Bench) -> Outcome {
+    let limit = baseline::raise_handle_limit(baseline::WANTED);
     let event = [Event::manual_reset()?];
     let mut held: Vec<OwnedHandle> = Vec::new();
     let counts: &[usize] = if bench.effort.is_quick { &[10, 1_000] } else { &[10, 1_000, 10_000, 100_000] };
