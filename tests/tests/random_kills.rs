@@ -263,7 +263,7 @@ fn stays(arguments: &[String]) {
 
 /// Returns the name of an error's variant.
 fn word(error: &Error) -> String {
-    let whole = format!("{error:?}");
+    let whole = format!("{error:#?}");
     whole.split([' ', '(']).next().unwrap_or_default().to_owned()
 }
 

@@ -17,7 +17,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Each message says which operation failed, on which object, and what to do about it. The `?` operator converts the
 /// error into an [`io::Error`] that keeps the operating system's code, if the system gave one.
-#[derive(Debug)]
+///
+/// `{:?}` writes the same message as `{}`, because `main` prints the error that it returns with `{:?}`, and so do
+/// [`unwrap`](Result::unwrap) and [`expect`](Result::expect). `{:#?}` writes the variant with its fields.
 #[non_exhaustive]
 pub enum Error {
     /// A system call failed for a reason that has no variant of its own.
@@ -416,6 +418,57 @@ impl fmt::Display for Error {
     }
 }
 
+/// Writes `{:?}` as [`Display`](fmt::Display) does, and `{:#?}` as the derived implementation would.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Lists each variant with all its fields; the compiler rejects an incomplete list.
+        macro_rules! structure {
+            ($($variant:ident { $($field:ident),* })*) => {
+                match self {
+                    $(Self::$variant { $($field),* } => {
+                        f.debug_struct(stringify!($variant))$(.field(stringify!($field), $field))*.finish()
+                    })*
+                }
+            };
+        }
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
+        structure! {
+            System { call, context, source }
+            TimedOut { waiting_for, timeout }
+            ProcessExited { pid, context }
+            InvalidHandleValue { input, reason }
+            InvalidHandle { object }
+            HandleInUse { value, owner }
+            WrongKind { object, expected, found }
+            AccessDenied { call, object, right }
+            ProgramNotFound { program, searched }
+            BatchFile { path }
+            SocketUnsupported { object }
+            NothingInherited {}
+            ManifestMismatch { expected, found }
+            InvalidManifest { name, reason }
+            UnknownName { name, available }
+            AlreadyTaken { name }
+            Disconnected { pid }
+            Protocol { pid, reason }
+            PartialSend { pid }
+            KindNotAllowed { pid, name, found }
+            NoParentChannel {}
+            NameInUse { name }
+            ObjectNotFound { name, expected }
+            NameKindMismatch { name, expected }
+            Abandoned {}
+            AlreadyRunning { name }
+            NoListener { name }
+            ConnectionRefused { pid }
+            OtherUser { pid, user }
+            InvalidInput { input, reason }
+        }
+    }
+}
+
 /// A duration, rounded for messages: in milliseconds below ten seconds, otherwise in seconds with one decimal. Whole
 /// seconds are written without decimals.
 struct Rounded(Duration);
@@ -538,5 +591,13 @@ mod tests {
         assert_eq!(source.and_then(io::Error::raw_os_error), Some(5));
         assert!(timed_out().source().is_none());
         assert_eq!(timed_out().raw_os_error(), None);
+    }
+
+    #[test]
+    fn debug_writes_the_message_and_alternate_debug_the_fields() {
+        let error = Error::NameInUse { name: "ready".into() };
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(format!("{error:#?}"), "NameInUse {\n    name: \"ready\",\n}");
+        assert_eq!(format!("{:#?}", Error::NothingInherited), "NothingInherited");
     }
 }

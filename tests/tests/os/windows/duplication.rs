@@ -169,7 +169,7 @@ fn duplicate_into_rejects_invalid_handles() {
         (table::closed_handle(), "InvalidHandle"),
     ] {
         let error = child.process().duplicate_into(handle).unwrap_err();
-        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+        assert!(format!("{error:#?}").starts_with(expected), "{error:?}");
     }
     // An owner of INVALID_HANDLE_VALUE can't be a stream.
     let refused = Command::new(this_program()).stdin(table::invalid_owned()).spawn();
