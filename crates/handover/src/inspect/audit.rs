@@ -269,7 +269,7 @@ impl fmt::Display for AuditedProcess {
             write!(f, "\n  leaked: {:#x}, ", leak.value())?;
             match leak.kind() {
                 Ok(kind) => write!(f, "{kind}")?,
-                Err(reason) => write!(f, "of a kind that isn't list_or_incomplete: {reason}")?,
+                Err(reason) => write!(f, "of an unknown kind ({reason})")?,
             }
             if let Ok(Some(name)) = leak.name() {
                 write!(f, ", {name}")?;

@@ -51,7 +51,10 @@ impl HandleTable {
         let entries = super::imp::handle_table::entries(process);
         // The id may have been reused meanwhile; then the entries belong to another process.
         if process.has_exited()? {
-            return Err(Error::ProcessExited { pid: process.id(), context: "read its handle table".into() });
+            return Err(Error::ProcessExited {
+                pid: process.id(),
+                context: "read the process's handle table".into(),
+            });
         }
         Ok(Self { process: process.id(), entries: entries? })
     }

@@ -59,7 +59,10 @@ pub fn shared_objects(one: &Process, other: &Process) -> Result<SharedObjects> {
     let shared = super::imp::handle_table::shared_objects(one, other);
     for process in [one, other] {
         if process.has_exited()? {
-            return Err(Error::ProcessExited { pid: process.id(), context: "read its handle table".into() });
+            return Err(Error::ProcessExited {
+                pid: process.id(),
+                context: "read the process's handle table".into(),
+            });
         }
     }
     shared

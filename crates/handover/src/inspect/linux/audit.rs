@@ -83,7 +83,8 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
         if spawned.map_err(not_started)?.is_piped {
             return Err(Error::invalid(
                 context,
-                "has a pipe to this process as a stream, which this process would never read or write",
+                "has a pipe to this process as a stream, which this process would never read or write; use Stdio::null(), \
+                 or a file",
             ));
         }
         Ok(outcome.map(|status| (status, processes)))

@@ -53,7 +53,8 @@ fn follow(
     if child.is_piped {
         return Err(Error::invalid(
             context,
-            "has a pipe to this process as a stream, which this process would never read or write",
+            "has a pipe to this process as a stream, which this process would never read or write; use Stdio::null(), \
+             or a file",
         ));
     }
     let mut status = None;
