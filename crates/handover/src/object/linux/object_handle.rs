@@ -34,7 +34,8 @@ pub(crate) struct ObjectHandle {
 impl ObjectHandle {
     /// Creates an object without a name.
     pub(crate) fn unnamed(what: What) -> Result<Self> {
-        let handle = create(what).map_err(|error| Error::system("an unnamed object", error))?;
+        let handle =
+            create(what).map_err(|error| Error::system(format!("the new {}", what.kind().name()), error))?;
         Ok(Self::created(handle, None))
     }
 

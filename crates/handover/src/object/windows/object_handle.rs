@@ -30,7 +30,8 @@ pub(crate) struct ObjectHandle {
 impl ObjectHandle {
     /// Creates an object without a name.
     pub(crate) fn unnamed(what: What) -> Result<Self> {
-        let (handle, _) = create(what, None).map_err(|error| Error::system("an unnamed object", error))?;
+        let failed = |error| Error::system(format!("the new {}", what.kind().name()), error);
+        let (handle, _) = create(what, None).map_err(failed)?;
         Ok(Self::created(handle))
     }
 

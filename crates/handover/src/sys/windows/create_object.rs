@@ -20,7 +20,7 @@ use windows_sys::Win32::System::Threading::{
 use super::io::Owned;
 use super::token::Protection;
 use super::{Argument, Effects, Outcome, SysResult, call, code, succeeded};
-use crate::handle::Access;
+use crate::handle::{Access, ObjectKind};
 
 /// The object to create or open.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,16 @@ impl What {
             Self::Semaphore { .. } => "CreateSemaphoreW",
             Self::SharedMemory(_) => "CreateFileMappingW",
             Self::Timer { .. } => "CreateWaitableTimerW",
+        }
+    }
+
+    pub(crate) const fn kind(self) -> ObjectKind {
+        match self {
+            Self::Event { .. } => ObjectKind::Event,
+            Self::Mutex => ObjectKind::Mutex,
+            Self::Semaphore { .. } => ObjectKind::Semaphore,
+            Self::SharedMemory(_) => ObjectKind::SharedMemory,
+            Self::Timer { .. } => ObjectKind::Timer,
         }
     }
 
