@@ -124,12 +124,12 @@ fn invalid_frames_close_the_channel() {
         ("version", "another version"),
         ("too many objects", "more than 253"),
         ("too many bytes", "more than 16 MiB"),
-        ("a table that lies", "table"),
-        ("no table", "table"),
+        ("a table that lies", "list of objects"),
+        ("no table", "list of objects"),
         ("out of order", "out of order"),
         ("a name twice", "twice"),
         ("a name that is none", "isn't text"),
-        ("an empty name", "table"),
+        ("an empty name", "list of objects"),
     ] {
         refused(&[case], part);
     }

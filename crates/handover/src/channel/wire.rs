@@ -24,13 +24,13 @@
 //! - Handle values must be possible ones, and different from each other.
 //! - The table must end where the header says.
 //!
-//! A frame doesn't contain the kinds of its objects, because the receiver asks the kernel. On Linux the file
-//! descriptors travel beside the bytes, in the order of the table.
+//! A frame doesn't contain the kinds of its objects, because the receiver asks the kernel. On Linux the kernel
+//! passes the file descriptors beside the bytes, in the order of the table.
 
 use std::str::from_utf8;
 
 use crate::error::{Error, Result};
-use crate::handle::HandleValue;
+use crate::handle::{HandleValue, shortened};
 
 /// The maximum number of bytes in one message.
 pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -69,7 +69,7 @@ impl ObjectRef for HandleValue {
     }
 }
 
-/// On Linux, nothing: the descriptors travel beside the frame, in the order of the table.
+/// On Linux, nothing: the kernel passes the descriptors beside the frame, in the order of the table.
 impl ObjectRef for () {
     const LENGTH: usize = 0;
 
@@ -102,10 +102,10 @@ impl Header {
         // Checks the bytes as soon as they have arrived: a peer that speaks another protocol may never send a whole
         // header.
         if received.iter().zip(MAGIC).any(|(received, expected)| *received != expected) {
-            return Err("a frame doesn't begin with \"HO\"");
+            return Err("its data doesn't begin as a message does");
         }
         if received.get(MAGIC.len()).is_some_and(|version| *version != VERSION) {
-            return Err("a frame has another version of the format");
+            return Err("a message has another version of the format");
         }
         let Some((header, _)) = received.split_first_chunk::<{ Self::LENGTH }>() else {
             return Ok(None);
@@ -127,7 +127,7 @@ impl Header {
         // The shortest name is one byte long.
         let (min, max) = (this.objects * (P::LENGTH + 2), this.objects * (P::LENGTH + 1 + MAX_NAME));
         if this.table < min || this.table > max {
-            return Err("the table of objects can't have the size that its header says");
+            return Err("a message's list of objects can't have the size that its header gives");
         }
         Ok(Some(this))
     }
@@ -246,8 +246,8 @@ impl Table {
         }
         if let Some((name, reason)) = self.invalid_name.as_deref() {
             return invalid(
-                format!("the object {name:?} of a message"),
-                &format!("has an invalid name: {reason}"),
+                format!("the name {:?} of an object in a message", shortened(name)),
+                &format!("is invalid: {reason}"),
             );
         }
         if self.count() > MAX_OBJECTS {
@@ -255,7 +255,7 @@ impl Table {
             return invalid(input, "has too many; at most 253 fit: send them in several messages");
         }
         if self.is_unordered && has_repeated_name(self.names()) {
-            let reason = "has two objects with the same name; the receiver couldn't tell them apart";
+            let reason = "has two objects with the same name; give each object its own name";
             return invalid("a message".into(), reason);
         }
         Ok(())
@@ -296,14 +296,14 @@ impl Content {
 /// its names are known to be valid and different.
 pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P>, Broken> {
     if frame.len() != header.frame_length() {
-        return Err("a frame is shorter or longer than its header says");
+        return Err("a message is shorter or longer than its header says");
     }
     let table = &frame[Header::LENGTH..][..header.table];
     let mut refs: Vec<P> = Vec::with_capacity(header.objects);
     let (mut rest, mut is_ordered) = (table, true);
     let (mut previous, mut previous_key) = (&[][..], 0);
     for _ in 0..header.objects {
-        let cut_off = "the table of objects is cut off";
+        let cut_off = "a message's list of objects is cut off";
         let (object_ref, behind) = rest.split_at_checked(P::LENGTH).ok_or(cut_off)?;
         let (length, behind) = behind.split_first().ok_or(cut_off)?;
         let (name, behind) = behind.split_at_checked(usize::from(*length)).ok_or(cut_off)?;
@@ -317,7 +317,7 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
         (rest, previous, previous_key) = (behind, name, key);
     }
     if !rest.is_empty() {
-        return Err("the table of objects is longer than its objects");
+        return Err("a message's list of objects is longer than its objects");
     }
     // No length byte is zero any more, so a zero byte belongs to a name.
     if P::LENGTH == 0 && table.contains(&0) {
@@ -747,7 +747,7 @@ mod tests {
         assert!(refused(&[""], b"").contains("without a name"));
         assert!(
             refused(&["good", "a\0b", ""], b"")
-                .contains("\"a\\0b\" of a message has an invalid name: an object's name contains a NUL")
+                .contains("\"a\\0b\" of an object in a message is invalid: an object's name contains a NUL")
         );
         assert!(refused(&["a long name\0"], b"").contains("NUL"));
         assert!(refused(&["a", "b", "a"], b"").contains("two objects with the same name"));

@@ -16,4 +16,4 @@ pub use access::Access;
 pub use identity::ProcessIdentity;
 pub use kind::ObjectKind;
 pub use value::HandleValue;
-pub(crate) use value::{InvalidIdentity, InvalidValue};
+pub(crate) use value::{InvalidIdentity, InvalidValue, shortened};

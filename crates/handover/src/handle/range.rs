@@ -4,13 +4,21 @@
 #[cfg(windows)]
 pub(crate) use self::objection_on_windows as objection;
 
+/// Whether error messages also show handle values in hex, as Windows tools do.
+#[cfg(windows)]
+pub(crate) const HEX_TOO: bool = true;
+
 /// The valid range on this system, for error messages.
 #[cfg(windows)]
-pub(crate) const EXPECTED: &str = "a multiple of 4 from 4 to 0x7ffffffc";
+pub(crate) const EXPECTED: &str = "a multiple of 4 from 4 to 2147483644";
 
 /// Returns the reason why a number can't be a handle value on this system, or `None` if it can.
 #[cfg(target_os = "linux")]
 pub(crate) use self::objection_on_linux as objection;
+
+/// Whether error messages also show handle values in hex, as Windows tools do.
+#[cfg(target_os = "linux")]
+pub(crate) const HEX_TOO: bool = false;
 
 /// The valid range on this system, for error messages.
 #[cfg(target_os = "linux")]
@@ -41,9 +49,9 @@ pub(crate) fn objection_on_linux(number: u64) -> Option<&'static str> {
     match number {
         0..=0x7fff_ffff => None,
         // -1 (no descriptor) and AT_FDCWD, -100 (the current directory), have this form in 32 bits.
-        0xffff_ff00..=0xffff_ffff => Some("-1, AT_FDCWD, or another small negative number"),
+        0xffff_ff00..=0xffff_ffff => Some("negative as a 32-bit number, such as -1 or AT_FDCWD"),
         0x8000_0000..=0xffff_feff => Some("negative as a 32-bit number"),
-        0xffff_ffff_ffff_ff00.. => Some("-1, AT_FDCWD, or another small negative number"),
+        0xffff_ffff_ffff_ff00.. => Some("negative as a 32-bit number, such as -1 or AT_FDCWD"),
         _ => Some("more than 32 bits"),
     }
 }
@@ -83,13 +91,13 @@ mod tests {
             (0x7fff_ffff, None),
             (0x8000_0000, Some("negative as a 32-bit number")),
             (0xffff_feff, Some("negative as a 32-bit number")),
-            (0xffff_ff00, Some("-1, AT_FDCWD, or another small negative number")),
-            (0xffff_ff9c, Some("-1, AT_FDCWD, or another small negative number")),
-            (0xffff_ffff, Some("-1, AT_FDCWD, or another small negative number")),
+            (0xffff_ff00, Some("negative as a 32-bit number, such as -1 or AT_FDCWD")),
+            (0xffff_ff9c, Some("negative as a 32-bit number, such as -1 or AT_FDCWD")),
+            (0xffff_ffff, Some("negative as a 32-bit number, such as -1 or AT_FDCWD")),
             (0x1_0000_0000, Some("more than 32 bits")),
             (0x1_0000_0044, Some("more than 32 bits")),
             (0xffff_ffff_ffff_feff, Some("more than 32 bits")),
-            (0xffff_ffff_ffff_fff4, Some("-1, AT_FDCWD, or another small negative number")),
+            (0xffff_ffff_ffff_fff4, Some("negative as a 32-bit number, such as -1 or AT_FDCWD")),
         ] {
             assert_eq!(objection_on_linux(number), reason, "{number:#x}");
         }

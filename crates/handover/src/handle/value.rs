@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::range::objection;
+use super::range::{HEX_TOO, objection};
 
 /// A handle value: the index of a handle in the handle table of one process.
 ///
@@ -43,7 +43,7 @@ impl HandleValue {
 
     /// Creates a handle value, if the number is in the valid range.
     pub(crate) fn new(number: u64) -> Result<Self, InvalidValue> {
-        Self::checked(number, || format!("{number:#x}"))
+        Self::checked(number, || number_for_people(number).to_string())
     }
 
     fn checked(number: u64, input: impl FnOnce() -> String) -> Result<Self, InvalidValue> {
@@ -53,6 +53,12 @@ impl HandleValue {
                 Err(InvalidValue { input: input(), reason: reason.unwrap_or("more than 32 bits") })
             }
         }
+    }
+
+    /// Returns the value as all errors of this crate show it: in decimal, and on Windows also in hex, because Windows
+    /// tools show handle values in hex.
+    pub(crate) fn for_people(self) -> impl fmt::Display {
+        number_for_people(self.0.into())
     }
 
     /// Parses decimal digits, or hex digits after `0x`.
@@ -91,8 +97,13 @@ pub(crate) struct InvalidIdentity {
     pub(crate) input: String,
 }
 
+/// Returns the number as [`HandleValue::for_people`] shows it.
+fn number_for_people(number: u64) -> impl fmt::Display {
+    if HEX_TOO { format!("{number} ({number:#x})") } else { number.to_string() }
+}
+
 /// Cuts a text to 40 characters, so that an error message fits on a line of a terminal.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const MAX_CHARS: usize = 40;
     match text.char_indices().nth(MAX_CHARS) {
         None => text.to_owned(),

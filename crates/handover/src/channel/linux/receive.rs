@@ -77,7 +77,7 @@ impl Endpoint {
         // that exits because of it; its exit takes a moment.
         let exits = |process: &Process| process.ends_within(EXIT_TIME).unwrap_or(false);
         if is_partial && !self.process().is_none_or(exits) {
-            return self.protocol_error("the last frame is cut off");
+            return self.protocol_error("the last message is cut off");
         }
         self.disconnect_error()
     }

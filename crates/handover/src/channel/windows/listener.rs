@@ -14,7 +14,7 @@ use super::pair::{Pair, SECTION, weaker_endpoint};
 use crate::channel::handshake;
 use crate::duplicate::refused_duplication;
 use crate::error::{Error, Result};
-use crate::handle::Access;
+use crate::handle::{Access, shortened};
 use crate::name::SecurityDescriptor;
 use crate::name::text::on_windows;
 use crate::process::imp::RemoteCopy;
@@ -258,8 +258,8 @@ fn path(name: &str) -> Result<String> {
     match on_windows::excess_of_pipe(&path) {
         None => Ok(path),
         Some(excess) => Err(Error::invalid(
-            format!("the listener name {name:?}"),
-            format!("is too long by {excess} characters"),
+            format!("the listener name {:?}", shortened(name)),
+            format!("is too long by {excess} characters; use a shorter name"),
         )),
     }
 }

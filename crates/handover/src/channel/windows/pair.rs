@@ -131,7 +131,7 @@ pub(super) fn weaker_endpoint(
     let protocol_error = |process, reason| Error::Protocol { pid: process, reason };
     let Some(stronger) = page.stronger() else {
         let id = listener.map_or(0, |(id, _)| id);
-        return Err(protocol_error(id, "the channel has another version of this crate"));
+        return Err(protocol_error(id, "the channel has another version of handover"));
     };
     if let Some((id, nonce)) = listener {
         if (id, nonce) != (stronger.id, page.nonce()) {

@@ -53,7 +53,7 @@ impl Endpoint {
                 Read::End => {
                     let is_partial = !reader.unread().is_empty() && !self.incoming().giving_has_ended();
                     if is_partial && !self.process().is_none_or(Process::is_going) {
-                        return Err(self.protocol_error("the last frame is cut off"));
+                        return Err(self.protocol_error("the last message is cut off"));
                     }
                     return Err(self.disconnect_error());
                 }
