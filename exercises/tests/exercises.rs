@@ -339,7 +339,7 @@ fn a_handle_value_that_is_no_event_is_a_failure() {
 fn a_name_that_is_not_an_events_is_refused() {
     start(NAMING_CHILD, &["nobody-has-this"])
         .expect_code(1)
-        .expect_text("no object is named")
+        .expect_text("no event has the name \"nobody-has-this\"")
         .expect_within(SOON);
     start(NAMING_CHILD, &[]).expect_code(2).expect_text("<NAME>").expect_within(SOON);
     for wrong in ["", r"a\b", r"Global\a", &"n".repeat(254)] {
@@ -348,7 +348,10 @@ fn a_name_that_is_not_an_events_is_refused() {
     }
     let name = format!("exercise.{}", std::process::id());
     let timer = Timer::create_named(&name, ResetMode::Manual).expect("the name is free");
-    start(NAMING_CHILD, &[&name]).expect_code(1).expect_text("another kind").expect_within(SOON);
+    start(NAMING_CHILD, &[&name])
+        .expect_code(1)
+        .expect_text("; expected an event: open it as")
+        .expect_within(SOON);
     // The parent fails if an object of any kind has the name.
     start(NAMING_PARENT, &["--name", &name]).expect_code(1).expect_text("in use").expect_within(SOON);
     drop(timer);

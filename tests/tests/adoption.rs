@@ -358,7 +358,7 @@ fn clear_inherit_fails_on_closed_handle() {
     drop(leak);
     match unlisted.clear_inherit() {
         Err(Error::InvalidHandle { object: what, .. }) => {
-            assert!(what.contains(&format!("{value:#x}")), "{what}");
+            assert_eq!(what, format!("the leaked handle {}", expect::value_in_errors(unlisted.value)));
         }
         other => panic!("{other:?}"),
     }

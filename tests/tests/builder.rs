@@ -199,7 +199,7 @@ fn spawn_rejects_invalid_input() {
         (new().current_dir("a\0b").spawn(), "NUL"),
         (new().env_handle("A", "{other}").spawn(), "no object of that name"),
         (new().env_handle("A=B", "b").spawn(), "contains ="),
-        (new().inherit("n".repeat(33_000), &event).spawn(), "use shorter ones"),
+        (new().inherit("n".repeat(33_000), &event).spawn(), "use shorter names or fewer objects"),
         (Command::new("").spawn(), "is empty"),
         (Command::new("a\0b").spawn(), "NUL"),
     ] {

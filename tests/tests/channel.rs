@@ -734,7 +734,7 @@ fn channel_belongs_to_one_child() {
     for reserved in weaker::RESERVED_NAMES {
         let mut command = Command::new(this_program());
         let refused = command.inherit(reserved, &event).channel().spawn().unwrap_err();
-        assert!(refused.to_string().contains("reserved for this crate"), "{refused}");
+        assert!(refused.to_string().contains("reserved for handover"), "{refused}");
         let mut command = Command::new(this_program());
         let refused = command.channel().arg_handle(format!("{{{reserved}}}")).spawn().unwrap_err();
         assert!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use handover::{
     Child, Command, Error, Event, HandleValue, ObjectKind, OwnedHandle, Process, ProcessIdentity, Stdio,
 };
-use handover_tests::{raw, role, table, tests, this_program};
+use handover_tests::{expect, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -86,7 +86,10 @@ fn duplicate_from_checks_kind() {
             object: what,
             ..
         }) => {
-            assert_eq!(what, format!("handle {semaphore:#x} of process {}", child.id()));
+            assert_eq!(
+                what,
+                format!("handle {} of process {}", expect::value_in_errors(semaphore), child.id())
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -106,7 +109,7 @@ fn duplicate_from_fails_if_value_is_not_open() {
     let value: HandleValue = "0x7fff0".parse().unwrap();
     match child.process().duplicate_from::<Event>(value) {
         Err(Error::InvalidHandle { object: what, .. }) => {
-            assert_eq!(what, format!("handle 0x7fff0 of process {}", child.id()));
+            assert_eq!(what, format!("handle {} of process {}", expect::value_in_errors(value), child.id()));
         }
         other => panic!("{other:?}"),
     }

@@ -203,8 +203,8 @@ fn rejected_list_starts_no_process_and_leaks_no_handles() {
     let event = Event::manual_reset().unwrap();
     // The names of the listed objects, an argument, a template, and a part of the error's text.
     let wrong: [(&[&str], &str, &str, &str); 5] = [
-        (&["a", "b", "a"], "", "", "listed twice"),
-        (&[""], "", "", "isn't empty"),
+        (&["a", "b", "a"], "", "", "two objects to inherit have the name \"a\""),
+        (&[""], "", "", "is empty"),
         (&["{a}"], "", "", "brace"),
         (&["a"], "", "{other}", "no object of that name"),
         (&["a"], "a\0b", "", "NUL"),

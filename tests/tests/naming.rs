@@ -8,7 +8,7 @@ use handover::{
     Channel, Child, Command, CreateOutcome, Error, Event, ResetMode, Semaphore, SharedMemory, SingleInstance,
     Stdio, Timer,
 };
-use handover_tests::{role, table, tests, this_program};
+use handover_tests::{expect, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -131,13 +131,18 @@ fn open_reports_missing_name_and_wrong_kind() {
     let before = handles();
     match Event::open_named(&name) {
         Err(error @ Error::ObjectNotFound { .. }) => {
-            assert!(error.to_string().contains("an event"), "{error}");
+            assert!(error.to_string().contains(&format!("no event has the name {name:?}")), "{error}");
         }
         other => panic!("{other:?}"),
     }
     let semaphore = Semaphore::create_named(&name, 0).unwrap();
     match Event::open_named(&name) {
-        Err(error @ Error::NameKindMismatch { .. }) => assert!(error.to_string().contains(&name), "{error}"),
+        Err(ref error @ Error::NameKindMismatch { ref found, .. }) => {
+            let (kind, owner) = expect::KIND_OF_NAMED_SEMAPHORE;
+            assert_eq!(*found, kind);
+            let text = format!("the name {name:?} belongs to {owner}; expected an event");
+            assert!(error.to_string().contains(&text), "{error}");
+        }
         other => panic!("{other:?}"),
     }
     assert!(matches!(SharedMemory::open_named(&name), Err(Error::NameKindMismatch { .. })));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -113,7 +113,8 @@ pub enum Error {
     /// This process inherited no objects by name: no parent listed any for it.
     #[non_exhaustive]
     NothingInherited,
-    /// The manifest in the environment was written for another process; this process only copied its environment.
+    /// The list of inherited objects in the environment, the manifest, was written for another process. This process
+    /// only has a copy of that process's environment.
     #[non_exhaustive]
     ManifestMismatch {
         /// The process that the manifest was written for.
@@ -137,10 +138,10 @@ pub enum Error {
         /// The names that exist.
         available: Vec<String>,
     },
-    /// The object with this name has already been taken.
+    /// The object has already been taken.
     #[non_exhaustive]
     AlreadyTaken {
-        /// The name.
+        /// The name, or a description of an object that was taken without a name.
         name: String,
     },
     /// The peer process closed its endpoint of the channel. The process may still be running.
@@ -176,7 +177,8 @@ pub enum Error {
     /// This process was started without a channel to its parent.
     #[non_exhaustive]
     NoParentChannel,
-    /// The name is already in use.
+    /// The name is already in use, so nothing can be created under it. The calls that create return this error
+    /// whatever has the name.
     #[non_exhaustive]
     NameInUse {
         /// The name.
@@ -190,13 +192,15 @@ pub enum Error {
         /// The requested kind.
         expected: ObjectKind,
     },
-    /// An object of another kind has this name.
+    /// An object of another kind has this name, so it can't be opened as the requested type.
     #[non_exhaustive]
     NameKindMismatch {
         /// The name.
         name: String,
         /// The requested kind.
         expected: ObjectKind,
+        /// The kind of the object that has the name. `None` on Windows, which doesn't report it.
+        found: Option<ObjectKind>,
     },
     /// The mutex's last owner exited without releasing it, so the data that it protects may be inconsistent.
     #[non_exhaustive]
@@ -310,35 +314,67 @@ impl fmt::Display for Error {
             Self::TimedOut { waiting_for, timeout } => {
                 write!(f, "timed out after {}: waiting for {waiting_for}", Rounded(*timeout))
             }
+            Self::ProcessExited { pid, context } if context == OPEN_BY_ID => {
+                write!(f, "cannot {context}: no process has the id {pid}; it may have exited, so check the id")
+            }
             Self::ProcessExited { pid, context } => {
                 write!(f, "cannot {context}: process {pid} has exited")
             }
+            Self::InvalidHandleValue { input, reason: MISSING } => write!(
+                f,
+                "{input} is missing; expected a handle value: {EXPECTED}, in decimal or in hex with 0x"
+            ),
             Self::InvalidHandleValue { input, reason } => write!(
                 f,
                 "{input} is not a handle value ({reason}); expected {EXPECTED}, in decimal or in hex with 0x"
             ),
             Self::InvalidHandle { object } => write!(
                 f,
-                "{object} is not open in this process; check whether it was closed already, or belongs to another process"
+                "{object} is not open; check whether it was closed already, or whether the value belongs to a handle of \
+                 another process"
             ),
-            Self::HandleInUse { value, owner } => {
-                write!(f, "cannot adopt handle {value:#x}: it is {owner} of this process")
-            }
+            Self::HandleInUse { value, owner } => write!(
+                f,
+                "cannot adopt handle {}: it is {owner} of this process; use it through std::io instead",
+                value.for_people()
+            ),
             Self::WrongKind { object, expected, found } => {
                 write!(f, "{object} is {found}; expected {expected}")
             }
-            Self::AccessDenied { call, object, right } => write!(
-                f,
-                "{call} was denied for {object}: the handle lacks the right {right}; open or share the object \
-                 with that right"
-            ),
+            Self::AccessDenied { call, object, right } => {
+                write!(f, "{call} was denied for {object}: ")?;
+                if right.starts_with(TO_TRACE) {
+                    write!(
+                        f,
+                        "this process lacks the right {right}; run this process as the other one's user or as root, or \
+                         let the other process send its objects on a channel"
+                    )
+                } else {
+                    write!(f, "the handle to it lacks the right {right}; open or share it with that right")
+                }
+            }
             Self::ProgramNotFound { program, searched } => {
-                write!(f, "program {program:?} not found; ")?;
-                match searched.as_slice() {
-                    [] => f.write_str("no folder is searched for such a name"),
-                    [first, rest @ ..] => {
-                        write!(f, "searched {first:?}")?;
-                        rest.iter().try_for_each(|path| write!(f, ", {path:?}"))
+                write!(f, "program {program:?} not found")?;
+                let is_path = Path::new(program).parent().is_some_and(|folder| folder != Path::new(""));
+                let tried: Vec<&Path> = match is_path {
+                    true => searched.iter().map(PathBuf::as_path).collect(),
+                    false => searched.iter().filter_map(|file| file.parent()).collect(),
+                };
+                // `PATH` often lists a folder twice, and on Windows two files are tried in each folder.
+                let mut distinct: Vec<&Path> = Vec::with_capacity(tried.len());
+                for path in tried {
+                    if !distinct.contains(&path) {
+                        distinct.push(path);
+                    }
+                }
+                match (distinct.as_slice(), is_path) {
+                    ([], _) => f.write_str(": PATH has no absolute path of a folder; give the program's path"),
+                    ([file], true) if *file == Path::new(program) => {
+                        f.write_str(": there is no file at this path; check the path")
+                    }
+                    (files, true) => write!(f, ": there is no file {}; check the path", Listing(files, " or ")),
+                    (folders, false) => {
+                        write!(f, " in {}; install it, or give its path", Listing(folders, ", "))
                     }
                 }
             }
@@ -356,8 +392,9 @@ impl fmt::Display for Error {
             ),
             Self::ManifestMismatch { expected, found } => write!(
                 f,
-                "the manifest was written for {expected}, but this is {found}, which only copied its environment; list \
-                 the objects again when starting this process"
+                "the list of inherited objects, in the environment variable HANDOVER_INHERITED, was written for \
+                 {expected}, but this is {found}, which only has a copy of the other process's environment; to pass \
+                 objects to this process, its parent must list them with Command::inherit"
             ),
             Self::InvalidManifest { name, reason } => write!(
                 f,
@@ -368,14 +405,24 @@ impl fmt::Display for Error {
                 write!(f, "no object is named {name:?}; available: ")?;
                 match available.as_slice() {
                     [] => f.write_str("no objects"),
-                    names => write!(f, "{}", names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")),
+                    names => write!(f, "{}", Listing(names, ", ")),
                 }
             }
-            Self::AlreadyTaken { name } => write!(f, "{name:?} has already been taken; each object can be taken once"),
-            Self::Disconnected { pid } => write!(f, "process {pid} closed its endpoint of the channel"),
-            Self::Protocol { pid, reason } => {
-                write!(f, "process {pid} broke the channel's protocol, so the channel is closed: {reason}")
-            }
+            Self::AlreadyTaken { name } => write!(
+                f,
+                "{name:?} has already been taken; each object can be taken once, so keep the object that the first call \
+                 returned"
+            ),
+            Self::Disconnected { pid } => write!(
+                f,
+                "process {pid} has closed its endpoint of the channel: it dropped its Channel or returned from main; it \
+                 must keep the Channel until the last message is received"
+            ),
+            Self::Protocol { pid, reason } => write!(
+                f,
+                "process {pid} broke the channel's protocol, so the channel is closed: {reason}; check that both \
+                 programs use the same version of handover"
+            ),
             Self::PartialSend { pid } => write!(
                 f,
                 "cannot send to process {pid}: an earlier message was interrupted by its timeout or by an error; open a \
@@ -389,30 +436,40 @@ impl fmt::Display for Error {
             Self::NoParentChannel => f.write_str(
                 "this process has no channel to its parent; the parent must start it with Command::channel",
             ),
-            Self::NameInUse { name } => write!(f, "the name {name:?} is already in use; choose another name"),
+            Self::NameInUse { name } => write!(
+                f,
+                "the name {name:?} is already in use; choose another name, or let the process that uses it release it"
+            ),
             Self::ObjectNotFound { name, expected } => write!(
                 f,
-                "no object is named {name:?}; expected {expected}: check whether its creator is running"
+                "no {} has the name {name:?}; check that the process that creates it is running and still has it open",
+                expected.name()
             ),
-            Self::NameKindMismatch { name, expected } => {
-                write!(f, "an object of another kind is named {name:?}; expected {expected}")
+            Self::NameKindMismatch { name, expected, found } => {
+                match found {
+                    Some(found) => write!(f, "the name {name:?} belongs to {found}")?,
+                    None => write!(f, "the name {name:?} belongs to an object of another kind")?,
+                }
+                write!(f, "; expected {expected}: open it as its own type, or choose another name")
             }
             Self::Abandoned => f.write_str(
-                "the mutex was abandoned: its owner exited without releasing it, so the protected data may be inconsistent",
+                "the mutex was abandoned: its owner exited without releasing it, so the protected data may be \
+                 inconsistent; check the data before you use it",
             ),
             Self::AlreadyRunning { name } => write!(f, "another instance of {name:?} is already running"),
             Self::NoListener { name } => {
                 write!(f, "no process listens under the name {name:?}; check whether the server is running")
             }
-            Self::ConnectionRefused { pid } => {
-                write!(f, "the listening process {pid} refused the connection")
-            }
-            Self::OtherUser { pid, user } => {
-                write!(
-                    f,
-                    "the listening process {pid} runs as another user, {user}; only processes of this user are trusted"
-                )
-            }
+            Self::ConnectionRefused { pid } => write!(
+                f,
+                "the listening process {pid} refused the connection, or closed it before it accepted this process; \
+                 check which clients that program accepts, or try again"
+            ),
+            Self::OtherUser { pid, user } => write!(
+                f,
+                "the name is served by process {pid}, which runs as another user, {user}; only processes of this user \
+                 are trusted, so run both programs as one user, or choose another name"
+            ),
             Self::InvalidInput { input, reason } => write!(f, "{input} {reason}"),
         }
     }
@@ -458,7 +515,7 @@ impl fmt::Debug for Error {
             NoParentChannel {}
             NameInUse { name }
             ObjectNotFound { name, expected }
-            NameKindMismatch { name, expected }
+            NameKindMismatch { name, expected, found }
             Abandoned {}
             AlreadyRunning { name }
             NoListener { name }
@@ -466,6 +523,28 @@ impl fmt::Debug for Error {
             OtherUser { pid, user }
             InvalidInput { input, reason }
         }
+    }
+}
+
+/// The context of [`Error::ProcessExited`] for an id that no process has. Such a process may never have existed.
+pub(crate) const OPEN_BY_ID: &str = "open the process by its id";
+
+/// The reason in [`Error::InvalidHandleValue`] if no text is there to read.
+pub(crate) const MISSING: &str = "missing";
+
+/// The beginning of the right in [`Error::AccessDenied`] if this process may not trace another one on Linux.
+pub(crate) const TO_TRACE: &str = "to trace";
+
+/// Quoted texts with a separator.
+struct Listing<'a, T>(&'a [T], &'a str);
+
+impl<T: fmt::Debug> fmt::Display for Listing<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(texts, separator) = self;
+        texts.iter().enumerate().try_for_each(|(index, text)| {
+            f.write_str(if index == 0 { "" } else { separator })?;
+            write!(f, "{text:?}")
+        })
     }
 }
 
@@ -599,5 +678,26 @@ mod tests {
         assert_eq!(format!("{error:?}"), error.to_string());
         assert_eq!(format!("{error:#?}"), "NameInUse {\n    name: \"ready\",\n}");
         assert_eq!(format!("{:#?}", Error::NothingInherited), "NothingInherited");
+    }
+
+    #[test]
+    fn program_not_found_lists_each_folder_once() {
+        let missing = |program: &str, searched: &[&str]| {
+            let searched = searched.iter().map(PathBuf::from).collect();
+            Error::ProgramNotFound { program: program.into(), searched }.to_string()
+        };
+        assert_eq!(
+            missing("worker", &["/b/worker.exe", "/b/worker", "/a/worker", "/b/worker"]),
+            "program \"worker\" not found in \"/b\", \"/a\"; install it, or give its path"
+        );
+        assert_eq!(
+            missing("./worker", &["/a/worker.exe", "/a/worker"]),
+            "program \"./worker\" not found: there is no file \"/a/worker.exe\" or \"/a/worker\"; check the path"
+        );
+        assert_eq!(
+            missing("/a/worker", &["/a/worker"]),
+            "program \"/a/worker\" not found: there is no file at this path; check the path"
+        );
+        assert!(missing("worker", &[]).contains("PATH has no absolute path"));
     }
 }

@@ -81,6 +81,6 @@ impl Process {
     }
 
     fn handle_of(&self, value: HandleValue) -> String {
-        format!("handle {value:#x} of process {}", self.id())
+        format!("handle {} of process {}", value.for_people(), self.id())
     }
 }

@@ -30,6 +30,9 @@ struct Entry {
 
 /// Returns the objects that this process's parent listed for it with [`Command::inherit`](crate::Command::inherit).
 ///
+/// The *manifest* is the list of the objects' names and handle values. The parent writes it into the child's environment
+/// variable `HANDOVER_INHERITED`, with the id of the process that it is for.
+///
 /// The first call:
 ///
 /// - reads the manifest and checks that it was written for this process;
@@ -106,7 +109,7 @@ fn read() -> Result<Vec<Entry>> {
     // Any code of this process may use the standard streams, so no entry may own one. No parent lists them.
     let streams = standard_streams()?;
     if objects.iter().any(|(_, value)| streams.contains(value)) {
-        return Err(invalid_manifest("lists a standard stream"));
+        return Err(invalid_manifest("lists a standard stream, which no parent lists"));
     }
     let adoption = Adoption::lock();
     for (name, value) in &objects {
@@ -116,7 +119,10 @@ fn read() -> Result<Vec<Entry>> {
             && !handle::is_open_and_inheritable(*value).map_err(failed(name))?
         {
             return match handle::kind_of_value(*value) {
-                Ok(_) => Err(invalid_manifest("lists a handle that is no longer inheritable")),
+                Ok(_) => Err(invalid_manifest(
+                    "lists a handle that is no longer inheritable, because other code of this process changed it before \
+                     the first call of inherited()",
+                )),
                 Err(error) => Err(Error::on_handle(described(name, *value), error)),
             };
         }
@@ -126,7 +132,7 @@ fn read() -> Result<Vec<Entry>> {
 }
 
 fn described(name: &str, value: HandleValue) -> String {
-    format!("the inherited object {name:?} (handle {value:#x})")
+    format!("the inherited object {name:?} with handle {}", value.for_people())
 }
 
 fn failed(name: &str) -> impl FnOnce(SysError) -> Error {
@@ -281,7 +287,7 @@ impl LeakedHandle {
     /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html) (`F_SETFD`)
     #[doc(alias("SetHandleInformation", "HANDLE_FLAG_INHERIT", "FD_CLOEXEC"))]
     pub fn clear_inherit(&self) -> Result<()> {
-        let object = || format!("the leaked handle {:#x}", self.value);
+        let object = || format!("the leaked handle {}", self.value.for_people());
         handle::clear_inheritable_of(self.value).map_err(|error| Error::on_handle(object(), error))
     }
 }

@@ -47,7 +47,7 @@ impl Manifest {
             return Err(Error::InvalidInput {
                 input: format!("the names of {} objects to inherit", self.objects.len()),
                 reason: format!(
-                    "take {} characters, but at most {MAX_LENGTH} fit; use shorter ones",
+                    "take {} characters, but at most {MAX_LENGTH} fit; use shorter names or fewer objects",
                     text.len()
                 ),
             });
@@ -60,7 +60,7 @@ impl Manifest {
         let mut words = text.split(' ');
         if words.next() != Some(VERSION) {
             return Err(invalid_manifest(
-                "was written by another version of this crate, or not by this crate",
+                "was written by another version of handover, or by another program",
             ));
         }
         let meant_for = words.next().filter(|word| !word.is_empty());
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(Manifest::parse(&manifest(&names).text()?)?.objects.len(), 1000);
         let long = "n".repeat(MAX_LENGTH);
         let error = manifest(&[&long]).text().expect_err("too long").to_string();
-        assert!(error.contains("use shorter ones"), "{error}");
+        assert!(error.contains("use shorter names or fewer objects"), "{error}");
         Ok(())
     }
 

@@ -40,11 +40,17 @@ macro_rules! named {
             /// Also returns whether the object was created or opened. An existing object keeps its own protection,
             /// mode, count or size.
             ///
+            /// On Windows one system call does both, and it always asks for all rights. If the existing object doesn't
+            /// grant all of them to this user, the call fails. [`open_named`](Self::open_named) asks only for the rights
+            /// to use the object.
+            ///
             /// # Errors
             ///
             /// [`Error::NameInUse`](crate::Error::NameInUse) if an object has the name that is of another kind or that
             /// this user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or
-            /// argument.
+            /// argument. A call that creates fails with `NameInUse` whatever has the name, because it needs another
+            /// name then. `open_named` never creates, so it says
+            /// [`NameKindMismatch`](crate::Error::NameKindMismatch).
             pub fn create_or_open_named(
                 name: &(impl AsObjectName + ?Sized) $(, $argument: $argument_type)*
             ) -> Result<(Self, CreateOutcome)> {
@@ -52,7 +58,8 @@ macro_rules! named {
                 Ok((Self::of(held), outcome))
             }
 
-            /// Opens the object with this name, with the rights to use it.
+            /// Opens the object with this name, with the rights to use it: to wait for it and to signal it, or to read
+            /// and write it. The rights to delete it and to change its permissions are not requested.
             ///
             /// The caller owns a handle of its own and closes it by dropping the returned object.
             ///

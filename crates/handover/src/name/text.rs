@@ -4,7 +4,7 @@
 /// the reason to return for a text with a character that no name may contain.
 pub(crate) fn objection<'a>(text: &str, invalid_character: &'a str) -> Option<&'a str> {
     if text.is_empty() {
-        return Some("is empty");
+        return Some("is empty; expected at least 1 character");
     }
     text.contains(['\\', '\0']).then_some(invalid_character)
 }
@@ -12,12 +12,16 @@ pub(crate) fn objection<'a>(text: &str, invalid_character: &'a str) -> Option<&'
 /// Returns the reason why a text can't be a listener's name on any system, or `None` if it can.
 pub(crate) fn objection_to_listen(text: &str) -> Option<&'static str> {
     if text.is_empty() {
-        return Some("is empty");
+        return Some("is empty; expected at least 1 character");
     }
     if text.contains(['\\', '/', '\0']) {
-        return Some("is invalid; expected a name that contains no backslash, slash or NUL");
+        return Some(
+            "contains a backslash, a slash or a NUL; none of them is allowed, because names must work on Windows and on \
+             Linux",
+        );
     }
-    text.ends_with(['.', ' ']).then_some("ends with a dot or a space, which Windows would strip")
+    text.ends_with(['.', ' '])
+        .then_some("ends with a dot or a space, which Windows would remove; choose another last character")
 }
 
 #[allow(dead_code, reason = "each system has its own")]
@@ -104,7 +108,8 @@ mod tests {
     #[test]
     fn objection_rejects_invalid_names() {
         assert_eq!(objection("a b.ä/", "letters"), None);
-        for (text, why) in [("", "is empty"), ("a\\b", "letters"), ("a\0b", "letters")] {
+        let empty = "is empty; expected at least 1 character";
+        for (text, why) in [("", empty), ("a\\b", "letters"), ("a\0b", "letters")] {
             assert_eq!(objection(text, "letters"), Some(why), "{text:?}");
         }
         assert_eq!(objection_to_listen("a b.ä"), None);

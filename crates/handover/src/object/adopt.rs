@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Object;
 use super::imp::PEERS_CAN_ADD_HANDLES;
-use crate::error::{Error, Result};
-use crate::handle::{HandleValue, ObjectKind};
+use crate::error::{Error, MISSING, Result};
+use crate::handle::{HandleValue, InvalidValue, ObjectKind};
 use crate::sys::io::{AsHandle, HasHandle, Owned};
 use crate::sys::value::number_of;
 use crate::sys::{Moved, SysResult, call, handle};
@@ -69,7 +69,7 @@ impl Adoption {
 
     /// Adopts a handle by its number, if its object has the kind of `T`.
     fn adopt<T: Object>(&mut self, value: HandleValue) -> Result<Adopted> {
-        let described = || format!("handle {value:#x}");
+        let described = || format!("handle {}", value.for_people());
         if let Some(adopted) = self.take::<T>(value, described)? {
             return Ok(adopted);
         }
@@ -207,13 +207,16 @@ impl HandleValue {
     }
 
     fn from_text(source: &str, text: Option<&OsStr>) -> Result<Self> {
-        let refused = |reason| Error::InvalidHandleValue { input: source.to_owned(), reason };
-        let text = text.ok_or_else(|| refused("missing"))?;
+        let missing = || Error::InvalidHandleValue { input: source.to_owned(), reason: MISSING };
+        let text = text.ok_or_else(missing)?;
         let text = text.to_str().ok_or_else(|| Error::InvalidHandleValue {
             input: format!("{source}, {text:?},"),
             reason: "not a number",
         })?;
-        Ok(Self::parse(text)?)
+        Self::parse(text).map_err(|InvalidValue { input, reason }| Error::InvalidHandleValue {
+            input: format!("{source}, {input},"),
+            reason,
+        })
     }
 
     /// Makes this process the owner of the handle with this value, as an object of type `T`.
@@ -274,12 +277,20 @@ pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {
         if line.len() as u64 == MAX_LINE {
             return Err(Error::InvalidHandleValue { input: input(), reason: "too long" });
         }
-        let reason = format!("standard input ended after {:?}", String::from_utf8_lossy(line));
+        let reason = match line {
+            [] => "standard input ended without data".to_owned(),
+            _ => {
+                format!("standard input ended after {:?}, without a line feed", String::from_utf8_lossy(line))
+            }
+        };
+        let reason = format!("{reason}; the process that passes the value must write it and a line feed");
         let source = io::Error::new(io::ErrorKind::UnexpectedEof, reason);
         return Err(Error::System { call: call::READ, context: LINE.into(), source });
     };
     match std::str::from_utf8(text.strip_suffix(b"\r").unwrap_or(text)) {
-        Ok(text) => Ok(HandleValue::parse(text)?),
+        Ok(text) => HandleValue::parse(text).map_err(|InvalidValue { input, reason }| {
+            Error::InvalidHandleValue { input: format!("the line {input}"), reason }
+        }),
         Err(_) => Err(Error::InvalidHandleValue { input: input(), reason: "not a number" }),
     }
 }

@@ -71,7 +71,9 @@ impl Semaphore {
             number.ok_or_else(|| invalid("is out of range; expected a count from 1 to 2147483647"))?;
         match sys::release_semaphore(self.handle(), number) {
             Ok(before) => Ok(before),
-            Err(error) if sys::is_too_many(&error) => Err(invalid("would exceed the semaphore's maximum")),
+            Err(error) if sys::is_too_many(&error) => {
+                Err(invalid("would raise the count above the semaphore's maximum; release fewer"))
+            }
             Err(source) => Err(refused("the semaphore", call::TO_RELEASE, source)),
         }
     }
@@ -82,9 +84,9 @@ pub(crate) fn what(count: u32, maximum: u32) -> Result<What> {
         Error::invalid(format!("a semaphore with count {count} and maximum {maximum}"), reason)
     };
     let limit = i32::try_from(maximum).ok().filter(|maximum| *maximum > 0);
-    let limit = limit.ok_or_else(|| invalid("is invalid; expected a maximum from 1 to 2147483647"))?;
+    let limit = limit.ok_or_else(|| invalid("has an invalid maximum; expected 1 to 2147483647"))?;
     let initial = i32::try_from(count).ok().filter(|initial| *initial <= limit);
-    let initial = initial.ok_or_else(|| invalid("is invalid; expected a count of at most the maximum"))?;
+    let initial = initial.ok_or_else(|| invalid("has a count above its maximum; choose a smaller count"))?;
     Ok(What::Semaphore { initial, maximum: limit })
 }
 

@@ -73,7 +73,10 @@ impl Process {
     pub(crate) fn if_created_at(self, identity: ProcessIdentity) -> Result<Self> {
         match self.creation_time() {
             Ok(created) if created == identity.created => Ok(self),
-            Ok(_) => Err(Error::ProcessExited { pid: identity.id, context: "open the process".into() }),
+            Ok(_) => Err(Error::ProcessExited {
+                pid: identity.id,
+                context: format!("open the process {identity}, whose id another process has by now"),
+            }),
             Err(error) => Err(error),
         }
     }

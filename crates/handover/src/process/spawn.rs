@@ -26,28 +26,29 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
     names.sort_unstable();
     for name in &names {
         if name.is_empty() || name.contains(['\0', '{', '}']) {
-            return Err(Error::invalid(
-                format!("the name {name:?} of an object to inherit"),
-                "is invalid; expected a name that isn't empty and contains no NUL or brace",
-            ));
+            let reason = match *name {
+                "" => "is empty; expected at least 1 character",
+                _ => "contains a NUL or a brace; choose a name without them",
+            };
+            return Err(Error::invalid(format!("the name {name:?} of an object to inherit"), reason));
         }
     }
     if let Some(name) = names.iter().find(|name| is_reserved(name)) {
         return Err(Error::invalid(
             format!("the name {name:?} of an object to inherit"),
-            "is reserved for this crate; choose a name that doesn't begin with \"handover/\"",
+            "is reserved for handover; choose a name that doesn't begin with \"handover/\"",
         ));
     }
     if command.environment_handles.iter().any(|(name, _)| is_same_variable(name, VARIABLE.as_ref())) {
         return Err(Error::invalid(
             format!("the variable {VARIABLE:?}"),
-            "is reserved for this crate; choose another name",
+            "is reserved for handover; choose another name",
         ));
     }
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(Error::invalid(
-            format!("the name {:?} of an object to inherit", pair[0]),
-            "is listed twice; give each object a name of its own",
+            "two objects to inherit",
+            format!("have the name {:?}; give each object its own name", pair[0]),
         )),
         None => Ok(()),
     }

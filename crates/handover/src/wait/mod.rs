@@ -93,7 +93,11 @@ pub const MAX_WAIT_OBJECTS: usize = crate::sys::wait::MOST;
 /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
 #[doc(alias = "WaitForMultipleObjects", alias = "poll")]
 pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled> {
-    let input = || format!("a wait for {} objects", objects.len());
+    let count = match objects.len() {
+        1 => "1 object".to_owned(),
+        count => format!("{count} objects"),
+    };
+    let input = || format!("a wait for {count}");
     if objects.is_empty() {
         return Err(Error::invalid(input(), "would never end; expected at least 1 object"));
     }
@@ -113,13 +117,17 @@ pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::invalid(
             input(),
-            format!("lists the handle {:#x} twice; list each object once", pair[0]),
+            format!("lists the handle {} twice; list each object once", pair[0].for_people()),
         ));
     }
     match any_or_abandoned(&targets, Deadline::after(timeout)) {
         Ok(Some((index, abandoned))) => Ok(Signaled { index, abandoned }),
         Ok(None) => {
-            Err(Error::TimedOut { waiting_for: format!("any of {} objects", objects.len()), timeout })
+            let waiting_for = match objects.len() {
+                1 => "the object to be signaled".into(),
+                _ => format!("one of {count} to be signaled"),
+            };
+            Err(Error::TimedOut { waiting_for, timeout })
         }
         Err(error) => match targets.iter().position(can_not_be_waited_for) {
             Some(index) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use handover::{Error, Event, ObjectKind, Process};
+use handover::{Error, Event, HandleValue, ObjectKind, Process};
 
 use crate::Harmless;
 
@@ -224,3 +224,12 @@ pub fn forged(program: &Path, arguments: &[OsString], objects: &str) -> Output {
     command.args(["-c", script, objects]).arg(program).args(arguments);
     command.output().expect("the shell starts")
 }
+
+/// Returns a handle value as the library's errors write it: in decimal.
+#[must_use]
+pub fn value_in_errors(value: HandleValue) -> String {
+    value.to_string()
+}
+
+/// The kind in `Error::NameKindMismatch` if a semaphore has the name, and its text.
+pub const KIND_OF_NAMED_SEMAPHORE: (Option<ObjectKind>, &str) = (Some(ObjectKind::Semaphore), "a semaphore");

@@ -6,7 +6,7 @@ use std::os::windows::io::BorrowedHandle;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
-use handover::{Error, Event, ObjectKind, Process};
+use handover::{Error, Event, HandleValue, ObjectKind, Process};
 
 use crate::Harmless;
 
@@ -266,3 +266,12 @@ pub fn forged(program: &Path, arguments: &[OsString], objects: &str) -> Output {
     command.args(arguments).env("HANDOVER_INHERITED", format!("1 {this} {objects}"));
     command.output().expect("the program starts")
 }
+
+/// Returns a handle value as the library's errors write it: in decimal and in hex.
+#[must_use]
+pub fn value_in_errors(value: HandleValue) -> String {
+    format!("{value} ({value:#x})")
+}
+
+/// The kind in `Error::NameKindMismatch` if a semaphore has the name, and its text. Windows reports no kind.
+pub const KIND_OF_NAMED_SEMAPHORE: (Option<ObjectKind>, &str) = (None, "an object of another kind");

@@ -210,7 +210,7 @@ fn inherited_fails_if_one_descriptor_is_closed() {
     // Two descriptors are announced, and one of them is open.
     let one = Text::new("one");
     let variables = "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b";
-    for (open, closed) in [(3, "\"b\" (handle 0x4)"), (4, "\"a\" (handle 0x3)")] {
+    for (open, closed) in [(3, "\"b\" with handle 4"), (4, "\"a\" with handle 3")] {
         let said = activated(&one.opened_as(open), variables, "prints_errors", &[]);
         assert_eq!(said.matches(&format!("the inherited object {closed} is not open")).count(), 2, "{said}");
     }

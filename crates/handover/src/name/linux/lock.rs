@@ -12,6 +12,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::handle::shortened;
 use crate::name::text::on_linux::{Sort, lock_of, socket, socket_of_lock};
 use crate::sys::SysError;
 use crate::sys::io::HasHandle;
@@ -190,11 +191,12 @@ impl Paths {
         let length = socket.as_os_str().len();
         if length > unix_socket::LONGEST_PATH {
             let reason = format!(
-                "is too long by {} bytes; it is a part of a socket's path, which can have at most {} bytes",
+                "is too long by {} bytes; it is a part of a socket's path, which can have at most {} bytes; use a shorter \
+                 name",
                 length - unix_socket::LONGEST_PATH,
                 unix_socket::LONGEST_PATH
             );
-            return Err(Error::invalid(format!("the name {name:?}"), reason));
+            return Err(Error::invalid(format!("the name {:?}", shortened(name)), reason));
         }
         Ok(Self { lock: directory.join(lock_of(&file)), socket })
     }

@@ -60,8 +60,7 @@ impl ObjectName {
     /// [`Error::InvalidInput`] if the text can't be a name. A name that is too long causes the error only when an
     /// object is created or opened with it.
     pub fn local(text: &str) -> Result<Self> {
-        let invalid_character =
-            "is invalid; expected a name that contains no backslash or NUL, as on Windows";
+        let invalid_character = "contains a backslash or a NUL; neither is allowed, because names must work on Windows and on Linux";
         match objection(text, invalid_character) {
             Some(reason) => Err(Error::invalid(format!("the name {text:?} of an object"), reason)),
             None => Ok(Self(text.into())),
@@ -124,7 +123,7 @@ pub(crate) fn create_or_open(
 /// Creates an object with this name and starts serving it. Returns `None` if the name is in use.
 fn try_to_create(what: What, name: &ObjectName) -> Result<Option<ObjectHandle>> {
     let Some(lock) = NameLock::take(Sort::Object, name.as_str())? else { return Ok(None) };
-    let failed = |error| Error::system(format!("the name {name:?}"), error);
+    let failed = |error| Error::system(format!("the object with the name {:?}", name.as_str()), error);
     let handle = create_object::create(what).map_err(failed)?;
     let server = NameServer::begin(lock, &handle, name.as_str())?;
     Ok(Some(ObjectHandle::created(handle, Some(Box::new(server)))))
@@ -142,9 +141,10 @@ pub(crate) fn open(
         return Err(Error::ObjectNotFound { name: name.to_string(), expected: kind });
     };
     let found = handle::kind_of(handle.handle());
-    let found = found.map_err(|error| Error::system(format!("the name {name:?}"), error))?;
+    let found = found
+        .map_err(|error| Error::system(format!("the object with the name {:?}", name.as_str()), error))?;
     if found != kind {
-        return Err(Error::NameKindMismatch { name: name.to_string(), expected: kind });
+        return Err(Error::NameKindMismatch { name: name.to_string(), expected: kind, found: Some(found) });
     }
     Ok(ObjectHandle::received(handle))
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::handle::{Access, ObjectKind};
+use crate::handle::{Access, ObjectKind, shortened};
 use crate::name::text::{objection, on_windows};
 use crate::name::{AsObjectName, CreateOutcome};
 use crate::object::ObjectHandle;
@@ -77,14 +77,16 @@ impl ObjectName {
     }
 
     fn checked(text: &str, is_global: bool) -> Result<Self> {
-        let invalid = |reason: &str| Err(Error::invalid(format!("the name {text:?} of an object"), reason));
-        let invalid_character = "is invalid; expected a name that contains no backslash or NUL (for a \
-            name with the prefix Global\\, use ObjectName::global)";
+        let invalid = |reason: &str| {
+            Err(Error::invalid(format!("the name {:?} of an object", shortened(text)), reason))
+        };
+        let invalid_character = "contains a backslash or a NUL; neither is allowed (for a name with the prefix \
+            Global\\, call ObjectName::global)";
         if let Some(reason) = objection(text, invalid_character) {
             return invalid(reason);
         }
         if let Some(excess) = on_windows::excess(&on_windows::object(text, is_global)) {
-            return invalid(&format!("is too long by {excess} characters"));
+            return invalid(&format!("is too long by {excess} characters; use a shorter name"));
         }
         Ok(Self { text: text.into(), is_global, security: None })
     }
@@ -191,7 +193,7 @@ pub(crate) fn create_or_open(
         // Access is denied either because an existing object denies it to this user, or because this process may not
         // create such names. Only the first case is `NameInUse`.
         Err(error) if create_object::is_refused(&error) && is_in_use(what, &name) => Err(name_in_use(&name)),
-        Err(error) => Err(Error::system(format!("the name {name}"), error)),
+        Err(error) => Err(Error::system(format!("the object with the name {:?}", name.as_str()), error)),
     }
 }
 
@@ -229,9 +231,9 @@ pub(crate) fn open(
             return Error::ObjectNotFound { name: name.to_string(), expected: kind };
         }
         if create_object::is_of_another_kind(&error) {
-            return Error::NameKindMismatch { name: name.to_string(), expected: kind };
+            return Error::NameKindMismatch { name: name.to_string(), expected: kind, found: None };
         }
-        Error::system(format!("the name {name} with the access {access}"), error)
+        Error::system(format!("the object with the name {:?} and the access {access}", name.as_str()), error)
     });
     opened.map(ObjectHandle::received)
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OPEN_BY_ID, Result};
 use crate::process::{Child, Process};
 use crate::sys::process as sys;
 
@@ -11,7 +11,7 @@ pub(crate) fn open_process(id: u32) -> Result<Process> {
     match sys::open(id) {
         Ok(handle) => Ok(Process::new(handle, id)),
         Err(error) if sys::is_missing(&error) => {
-            Err(Error::ProcessExited { pid: id, context: "open the process".into() })
+            Err(Error::ProcessExited { pid: id, context: OPEN_BY_ID.into() })
         }
         Err(source) => Err(Error::system(format!("process {id}"), source)),
     }

@@ -34,7 +34,7 @@ use crate::sys::{process, rights};
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     reaper::reap_exited();
     if command.program.is_empty() {
-        return Err(Error::invalid("the program's name", "is empty"));
+        return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
     }
     text(&command.program, "the program's name")?;
     let program = resolve_program::find(
@@ -64,7 +64,7 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     let mut numbers = Numbers::default();
     let mut inherited_handles = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
-        let context = || format!("the object {:?}, listed for the child", listed.name);
+        let context = || format!("the listed object {:?}", listed.name);
         let handle = listed.object.checked(context)?;
         let number = numbers.give(handle, listed.object.rights());
         inherited_handles
@@ -104,7 +104,7 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     let started = started.map_err(|error| {
         let context = match &command.directory {
             None => format!("the program {program:?}"),
-            Some(directory) => format!("the program {program:?} in {directory:?}"),
+            Some(directory) => format!("the program {program:?} with the current directory {directory:?}"),
         };
         Error::system(context, error)
     })?;

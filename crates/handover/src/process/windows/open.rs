@@ -3,7 +3,7 @@
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, RawHandle};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OPEN_BY_ID, Result};
 use crate::handle::access_names::words;
 use crate::handle::{Access, ObjectKind, ProcessIdentity};
 use crate::process::{Child, Process};
@@ -43,7 +43,7 @@ impl Process {
         match sys::open(id, access) {
             Ok(handle) => Ok(Self::new(handle, id)),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Err(Error::ProcessExited { pid: id, context: "open the process".into() })
+                Err(Error::ProcessExited { pid: id, context: OPEN_BY_ID.into() })
             }
             Err(error) => {
                 let context = format!(

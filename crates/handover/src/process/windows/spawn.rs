@@ -127,7 +127,11 @@ fn create_with(
         }
         let context = match &command.directory {
             None => format!("the program {}", application.display()),
-            Some(directory) => format!("the program {} in {}", application.display(), directory.display()),
+            Some(directory) => format!(
+                "the program {} with the current directory {}",
+                application.display(),
+                directory.display()
+            ),
         };
         Error::system(context, error)
     };
@@ -170,12 +174,12 @@ fn create_with(
 fn program(command: &Command<'_>) -> Result<(PathBuf, Vec<u16>)> {
     let as_typed = checked(&command.program, "the program's name")?;
     if as_typed.is_empty() {
-        return Err(Error::invalid("the program's name", "is empty"));
+        return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
     }
     if as_typed.contains(&command_line::QUOTE) {
         return Err(Error::invalid(
             format!("the program's name, {:?},", command.program),
-            "contains a quote",
+            "contains a quote, which no path on Windows can contain",
         ));
     }
     let application = resolve_program::find(&command.program, command.path().flatten().as_deref())?;
