@@ -1,6 +1,6 @@
 //! `handover audit`: finds the handles that a command's processes inherit although no parent listed them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use handover::{Error, ObjectKind};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::exit::{Stop, WithAdvice, code, json_text, print, remark};
+use crate::exit::{Stop, WithAdvice, code, command_exists, command_not_found, json_text, print, remark};
 use crate::os::exit_code;
 use crate::run::seconds;
 use crate::table::{as_json, printable};
@@ -105,7 +105,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     let (status, timed_out) = match audit.run(options.timeout) {
         Ok(audit) => (Some(exit_code(audit.status)), None),
         Err(error @ Error::TimedOut { .. }) => (None, Some(error)),
-        Err(error) => return Err(audit_failure(&error)),
+        Err(error) => return Err(audit_failure(program, &error)),
     };
     let rows = rows(options, &seen);
     let leaks = rows.iter().filter(|row| row.leaks).count();
@@ -121,7 +121,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
         Err(other) => return Err(other),
     }
     match (timed_out, leaks + incomplete, status.unwrap_or_default()) {
-        (Some(error), ..) => Err(Stop::with_code(code::TIMED_OUT, WithAdvice(&error))),
+        (Some(error), ..) => Err(Stop::with_code(code::TIMED_OUT, format_args!("{error}; they were killed"))),
         (None, 0, 0) => Ok(()),
         (None, 0, status) => Err(Stop::with_code(
             code::COMMAND_FAILED,
@@ -149,8 +149,15 @@ fn clear_inherit_of_leaked_handles() -> handover::Result<()> {
     Ok(())
 }
 
-fn audit_failure(error: &Error) -> Stop {
+fn audit_failure(program: &OsStr, error: &Error) -> Stop {
     let code = match error {
+        Error::System { call, source, .. }
+            if *call == crate::os::SPAWN_CALL
+                && source.kind() == std::io::ErrorKind::NotFound
+                && !command_exists(program) =>
+        {
+            return command_not_found(program);
+        }
         Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
         Error::System { call, .. } if *call == crate::os::SPAWN_CALL => code::CANNOT_START,
         _ => code::SETUP_FAILED,

@@ -1,7 +1,9 @@
 //! How the program prints its output and its errors, and its exit codes.
 
+use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use handover::Error;
@@ -76,8 +78,11 @@ pub(crate) struct WithAdvice<'a>(pub(crate) &'a Error);
 impl Display for WithAdvice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Error::ProcessExited { pid, .. } => {
-                write!(f, "there is no process {pid}; it may have exited, so check the process id")
+            Error::BatchFile { path, .. } => {
+                write!(
+                    f,
+                    "{path:?} is a batch file, which can't be started directly; start cmd.exe /c with its path"
+                )
             }
             Error::AccessDenied { call, object, right, .. } => write!(
                 f,
@@ -95,11 +100,41 @@ impl Display for WithAdvice<'_> {
             Error::System { call, source, .. }
                 if *call == crate::os::SPAWN_CALL && source.kind() == io::ErrorKind::NotFound =>
             {
-                write!(f, "{}; check the program's name and PATH", self.0)
+                // The program was found, so its interpreter is missing.
+                write!(
+                    f,
+                    "{}; check that its interpreter exists, which the first line of a script names",
+                    self.0
+                )
             }
             other => other.fmt(f),
         }
     }
+}
+
+/// Returns the error of a command that doesn't exist. `run` and `audit` start it by different calls of the library, so
+/// this program writes the text.
+pub(crate) fn command_not_found(program: &OsStr) -> Stop {
+    let text = program.to_string_lossy();
+    let message = if is_path(program) {
+        format!("program {text:?} not found: there is no file at this path; check the path")
+    } else {
+        format!("program {text:?} not found in the folders of PATH; install it, or give its path")
+    };
+    Stop::with_code(code::NOT_FOUND, message)
+}
+
+/// Returns whether the file of a program exists. A name that isn't a path is searched in `PATH`.
+pub(crate) fn command_exists(program: &OsStr) -> bool {
+    if is_path(program) {
+        return Path::new(program).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_path(program: &OsStr) -> bool {
+    Path::new(program).parent().is_some_and(|folder| folder != Path::new(""))
 }
 
 /// Writes the text to standard output. A closed output is [`Stop::OutputClosed`].

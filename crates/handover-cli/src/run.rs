@@ -11,7 +11,7 @@ use handover::{
     SharedMemory, Timer,
 };
 
-use crate::exit::{Stop, WithAdvice, code, remark};
+use crate::exit::{Stop, WithAdvice, code, command_not_found, remark};
 use crate::os::exit_code;
 
 const EXAMPLES: &str = "\
@@ -84,8 +84,10 @@ where
 /// Checks an object's name. It must not contain braces, because it stands between braces in an argument.
 fn checked_name(name: &str) -> Result<(), String> {
     match name {
-        "" => Err("the name is empty".into()),
-        name if name.contains(['{', '}', '=']) => Err(format!("the name {name:?} contains a brace or =")),
+        "" => Err("the name of an object is empty; expected at least 1 character".into()),
+        name if name.contains(['{', '}', '=']) => {
+            Err(format!("the name {name:?} contains a brace or =; choose a name without them"))
+        }
         _ => Ok(()),
     }
 }
@@ -148,13 +150,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Stop> {
             _ => command.arg(argument),
         };
     }
-    let mut child = command.spawn().map_err(|error| spawn_failure(&error))?;
+    let mut child = command.spawn().map_err(|error| spawn_failure(program, &error))?;
     if !options.quiet {
         for (name, value) in child.inherited_handles() {
             let object = objects.iter().find(|(other, _)| other == name).map(|(_, object)| object);
             let kind = object.map_or_else(|| "an object".into(), |object| object.kind().to_string());
             remark(format_args!(
-                "process {} inherits {kind}, {name:?}, as handle value {value:#x} ({value})",
+                "process {} inherits {kind}, {name:?}, as handle value {value} ({value:#x})",
                 child.id()
             ));
         }
@@ -186,9 +188,9 @@ fn wait(child: &mut Child, timeout: Option<Duration>) -> Result<(), Stop> {
 }
 
 /// Returns the error of a command that could not be started, with the exit code that env(1) uses for the reason.
-pub(crate) fn spawn_failure(error: &Error) -> Stop {
+fn spawn_failure(program: &OsStr, error: &Error) -> Stop {
     let code = match error {
-        Error::ProgramNotFound { .. } => code::NOT_FOUND,
+        Error::ProgramNotFound { .. } => return command_not_found(program),
         Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
         Error::InvalidInput { .. } => code::SETUP_FAILED,
         _ => code::CANNOT_START,
@@ -233,7 +235,7 @@ impl Options {
             }
             if !events.contains(wanted) {
                 return Err(Stop::usage(format_args!(
-                    "--set {wanted}: the object {wanted:?} is not an event"
+                    "--set {wanted}: the object {wanted:?} is not an event, and only events can be set"
                 )));
             }
         }

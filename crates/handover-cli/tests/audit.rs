@@ -277,7 +277,7 @@ fn exits_with_1_if_a_handle_leaks_and_the_command_fails() {
 fn exits_with_127_if_the_command_is_not_found() {
     handover(&["audit", "--", "handover-no-such-program"])
         .expect_code(127)
-        .expect_text("handover-no-such-program");
+        .expect_text("program \"handover-no-such-program\" not found in the folders of PATH");
 }
 
 fn exits_with_126_if_the_command_cannot_be_started() {

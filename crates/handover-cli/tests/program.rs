@@ -137,7 +137,7 @@ fn wrong_usage_explains_itself_and_exits_with_2() {
         (&["run", "--file", "config", "--", "x"], "expected NAME=VALUE"),
         (&["run", "--shared-memory", "s=many", "--", "x"], "invalid digit"),
         (&["run", "--file", "f=", "--", "x"], "has no value"),
-        (&["run", "--event", "", "--", "x"], "the name is empty"),
+        (&["run", "--event", "", "--", "x"], "the name of an object is empty"),
         (&["run", "--event", "a{b", "--", "x"], "contains a brace"),
         (&["run", "--set", "ready", "--", "x"], "no object is named \"ready\""),
         (&["run", "--timeout=-1", "--", "x"], "neither negative"),
@@ -256,7 +256,9 @@ fn missing_process_is_an_error_with_its_id() {
     for words in
         [&["table", "0x7ffffff0"][..], &["shared", &this, "2147483632"], &["shared", "2147483632", &this]]
     {
-        let ended = handover(words).expect_code(1).expect_text("error: there is no process 2147483632");
+        let ended = handover(words)
+            .expect_code(1)
+            .expect_text("error: cannot open the process by its id: no process has the id 2147483632");
         assert_eq!(ended.out, "");
     }
 }
@@ -303,7 +305,10 @@ fn run_passes_the_listed_objects_and_no_others() {
         ("late", "a timer"),
         ("config", "a file"),
     ] {
-        assert!(ended.err.contains(&format!("{kind}, {name:?}, as handle value 0x")), "{}", ended.err);
+        let before = format!("{kind}, {name:?}, as handle value ");
+        let (_, shown) = ended.err.split_once(&before).unwrap_or_else(|| panic!("{}", ended.err));
+        let value: u32 = shown.split(' ').next().unwrap().parse().unwrap();
+        assert!(shown.starts_with(&format!("{value} ({value:#x})")), "{}", ended.err);
     }
     let quiet = run_role(&["--quiet", "--event", "ready"], "prints_its_handles", &[]).expect_code(0);
     assert_eq!(quiet.err, "");
@@ -312,8 +317,8 @@ fn run_passes_the_listed_objects_and_no_others() {
 fn run_replaces_names_in_braces_and_keeps_other_braces() {
     let words = ["{ready}", "--event={ready}", "{print}", "{}", "{{ready}}", "a}b"];
     let ended = run_role(&["--event", "ready"], "prints_its_handles", &words).expect_code(0);
-    let (_, value) = ended.err.trim_end().rsplit_once('(').unwrap();
-    let value = value.trim_end_matches(')');
+    let (_, value) = ended.err.split_once("as handle value ").unwrap();
+    let (value, _) = value.split_once(' ').unwrap();
     let expected = format!("arguments {value} --event={value} {{print}} {{}} {{{value}}} a}}b");
     assert_eq!(ended.out.lines().last(), Some(&*expected));
 }
@@ -356,7 +361,9 @@ fn run_exits_with_the_code_of_the_command() {
 }
 
 fn run_exits_with_127_if_the_command_is_not_found() {
-    handover(&["run", "--", "handover-no-such-program"]).expect_code(127).expect_text("not found");
+    handover(&["run", "--", "handover-no-such-program"])
+        .expect_code(127)
+        .expect_text("program \"handover-no-such-program\" not found in the folders of PATH");
 }
 
 fn run_exits_with_126_if_the_command_cannot_be_started() {

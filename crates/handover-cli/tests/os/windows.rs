@@ -48,7 +48,7 @@ pub(crate) fn process_of_another_user_is_denied(program: &Path) {
     let ended =
         handover_tests::run(program, ["table", "4"], std::time::Duration::from_secs(60)).expect_code(1);
     assert!(
-        ended.err.contains("there is no process 4") || ended.err.contains("SeDebugPrivilege"),
+        ended.err.contains("no process has the id 4;") || ended.err.contains("SeDebugPrivilege"),
         "{ended:?}"
     );
 }
