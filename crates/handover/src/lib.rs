@@ -30,7 +30,7 @@
 //!
 //! - A child gets the objects listed for it and its three standard streams, and no other handle.
 //! - The caller's handles are not changed, and never made inheritable, not even briefly.
-//! - A typed object travels with the rights to use it, and not with those to own it.
+//! - The receiver of a typed object gets the rights to use it, and not those to own it.
 //!
 //! # What do you want to do?
 //!

@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::process::{Child, Command};
 use crate::wait::Deadline;
 
-/// An endpoint of a connection to another process, over which messages travel in both directions.
+/// An endpoint of a connection to another process, which carries messages in both directions.
 ///
 /// A message carries bytes, and objects by name.
 ///
