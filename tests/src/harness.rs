@@ -146,11 +146,18 @@ fn run_in_own_process(name: &str) -> Result<(), Failed> {
     }
 }
 
+/// The statuses with which Windows ends a process that it can't load: a DLL is missing, has a wrong format, lacks an entry
+/// point, or fails to initialize. Only a loader reports them, never a program's own code.
+const LOADER_STATUSES: [u32; 4] = [0xC000_0135, 0xC000_007B, 0xC000_0139, 0xC000_0142];
+
 /// Returns the known sporadic failure of Wine, under load, that may explain this one. The test is then repeated: after
 /// such a failure it succeeds, and a real defect fails each time.
 fn wine_failure(ended: &Ended) -> Option<&'static str> {
     let says = |text: &str| ended.err.contains(text) || ended.out.contains(text);
-    if says("code: 1359") || says("os error 1359") {
+    let loader_failed = LOADER_STATUSES.iter().any(|status| {
+        says(&format!("{status:#x}")) || says(&format!("Some({})", i32::from_ne_bytes(status.to_ne_bytes())))
+    });
+    if says("code: 1359") || says("os error 1359") || loader_failed {
         return Some("a process has died in Wine's own start");
     }
     if says(handover::faults::HANGS) {

@@ -68,7 +68,7 @@ fn said(command: &mut Command<'_>) -> String {
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     let status = child.wait_timeout(SOON).unwrap();
-    assert!(status.success(), "{status}: {out}");
+    assert_eq!(status.code(), Some(0), "{status}: {out}");
     out.trim_end().replace("\r\n", "\n")
 }
 
@@ -170,7 +170,7 @@ fn has_a_grandchild(_: &[String]) {
     // manifest yet, so the grandchild even gets the handles.
     let grandchild =
         std::process::Command::new(this_program()).args(role("prints_inherited", &[])).output().unwrap();
-    assert!(grandchild.status.success());
+    assert_eq!(grandchild.status.code(), Some(0));
     print!("{}", String::from_utf8_lossy(&grandchild.stdout));
     let inherited = handover::inherited().unwrap();
     assert_eq!(inherited.names(), ["ready"]);
@@ -311,7 +311,7 @@ fn leaked_handles_is_empty_with_exact_list() {
 fn said_by_a_child_of_std() -> String {
     let output =
         std::process::Command::new(this_program()).args(role("prints_inherited", &[])).output().unwrap();
-    assert!(output.status.success());
+    assert_eq!(output.status.code(), Some(0));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -432,7 +432,7 @@ fn object_is_taken_by_name_or_by_value_but_once() {
     let mut command = in_role("takes_by_name_and_value");
     command.inherit("first", &event).inherit("second", &event);
     command.arg_handle("{first}").arg_handle("{second}").env_handle("SECOND", "{second}");
-    assert!(command.status().unwrap().success());
+    assert_eq!(command.status().unwrap().code(), Some(0));
 }
 
 fn passes_nothing_on(_: &[String]) {
@@ -490,7 +490,7 @@ fn adopt_checks_kind_and_owner_of_value() {
     let stream = lines.next().unwrap();
     writeln!(child.stdin.as_mut().unwrap(), "{stream}").unwrap();
     assert_eq!(lines.next().as_deref(), Some("still here"));
-    assert!(child.wait().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 /// Adopts a listed handle by its value, closes it, and reads the manifest afterwards.
@@ -507,7 +507,7 @@ fn value_adopted_before_manifest_is_read_counts_as_taken() {
     let (first, second) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
     let mut command = in_role("adopts_first_and_lists_later");
     command.inherit("first", &first).inherit("second", &second).arg_handle("{first}");
-    assert!(command.status().unwrap().success());
+    assert_eq!(command.status().unwrap().code(), Some(0));
     assert!(second.try_wait().unwrap());
 }
 
@@ -534,7 +534,10 @@ fn adopts_closes_and_adopts(_: &[String]) {
 
 fn value_can_be_adopted_again_after_its_owner_closed_it() {
     let event = Event::manual_reset().unwrap();
-    assert!(in_role("adopts_closes_and_adopts").inherit("event", &event).status().unwrap().success());
+    assert_eq!(
+        in_role("adopts_closes_and_adopts").inherit("event", &event).status().unwrap().code(),
+        Some(0)
+    );
 }
 
 /// Takes the same object on eight threads, half of them by its name and half by its value.
@@ -566,7 +569,7 @@ fn concurrent_takes_give_one_owner() {
     for _ in 0..20 {
         let mut command = in_role("takes_on_all_threads");
         command.inherit("event", &event).arg_handle("{event}");
-        assert!(command.status().unwrap().success());
+        assert_eq!(command.status().unwrap().code(), Some(0));
     }
 }
 

@@ -69,7 +69,7 @@ fn leaking() -> Event {
 }
 
 fn run_to_its_end(command: &mut Command) {
-    assert!(command.status().unwrap().success());
+    assert_eq!(command.status().unwrap().code(), Some(0));
 }
 
 fn audit_of_program_without_leaks_is_clean() {
@@ -127,7 +127,7 @@ fn passes_event_to_a_child(_: &[String]) {
     let ready = Event::manual_reset().unwrap();
     let mut command = handover::Command::new(this_program());
     command.args(role("exits", &[])).inherit("ready to go", &ready);
-    assert!(command.spawn().unwrap().wait_timeout(LONG).unwrap().success());
+    assert_eq!(command.spawn().unwrap().wait_timeout(LONG).unwrap().code(), Some(0));
 }
 
 fn audit_of_exact_list_is_clean() {
@@ -147,7 +147,7 @@ fn copies_its_environment(arguments: &[String]) {
         let ready = Event::manual_reset().unwrap();
         let mut command = handover::Command::new(this_program());
         command.args(role("copies_its_environment", &["now"])).inherit("ready", &ready);
-        assert!(command.spawn().unwrap().wait_timeout(LONG).unwrap().success());
+        assert_eq!(command.spawn().unwrap().wait_timeout(LONG).unwrap().code(), Some(0));
         return;
     }
     run_to_its_end(&mut in_role_of_std("exits", &[]));
@@ -216,7 +216,7 @@ fn kills_children_at_once(_: &[String]) {
 
 fn audit_handles_children_killed_at_start() {
     let audit = Audit::new(in_role_of_std("kills_children_at_once", &[])).run(LONG).unwrap();
-    assert!(audit.status.success(), "{audit}");
+    assert_eq!(audit.status.code(), Some(0), "{audit}");
     // The audit reports a child as incomplete if the child is killed while the kernel is queried. On Linux, a child can
     // be killed before the audit sees it.
     let seen = audit.processes.len() - 1;

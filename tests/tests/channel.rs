@@ -84,7 +84,7 @@ fn next(channel: &Channel) -> Option<handover::ReceivedMessage> {
 
 fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 /// Sends each received message back, until the peer closes.
@@ -553,14 +553,14 @@ fn last_message_of_exited_child_arrives() {
         let end = channel.recv_timeout(SOON);
         assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
     }
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     assert_eq!(table::count(), before);
     // A child doesn't wait for its last message to be read if the parent has closed the channel.
     let (mut child, channel) = in_role("sends_and_returns", &[]);
     std::thread::sleep(Duration::from_millis(300));
     drop(channel);
     let started = Instant::now();
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
@@ -595,7 +595,7 @@ fn flush_reports_fetched_objects_after_peer_closed() {
         }
         drop(channel);
         writeln!(child.stdin.as_mut().unwrap()).unwrap();
-        assert!(child.wait_timeout(SOON).unwrap().success(), "{fate}");
+        assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0), "{fate}");
     }
 }
 
@@ -646,7 +646,7 @@ fn messages_before_timed_out_send_arrive() {
     drop(message);
     assert_eq!(table::count(), before);
     drop(channel);
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 fn unfetched_objects_are_closed() {
@@ -700,9 +700,9 @@ fn asks_for_its_parent(_: &[String]) {
     assert_eq!(handover::leaked_handles().unwrap(), []);
     // A child of this process can't use the channel, whether std's `Command` starts it or this crate's.
     let mut own = std::process::Command::new(this_program());
-    assert!(own.args(role("copies_its_environment", &[])).status().unwrap().success());
+    assert_eq!(own.args(role("copies_its_environment", &[])).status().unwrap().code(), Some(0));
     let mut own = Command::new(this_program());
-    assert!(own.args(role("has_no_channel", &[])).status().unwrap().success());
+    assert_eq!(own.args(role("has_no_channel", &[])).status().unwrap().code(), Some(0));
     channel.send(b"asked").unwrap();
     assert!(next(&channel).is_none());
     drop(channel);
@@ -729,7 +729,7 @@ fn channel_belongs_to_one_child() {
     assert_exits_successfully(child, channel);
     // A child that never takes its channel, and a parent that never takes it.
     let mut child = Command::new(this_program()).args(role("echoes", &[])).channel().spawn().unwrap();
-    assert!(child.wait_timeout(SOON).unwrap().success(), "waiting closes the channel");
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0), "waiting closes the channel");
     drop(child);
     for reserved in weaker::RESERVED_NAMES {
         let mut command = Command::new(this_program());

@@ -160,7 +160,7 @@ fn first_spawn_reports_each_failing_call() {
             let output =
                 command.args(role("makes_first_spawn", &[way, &points.to_string()])).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.status.success(), "{name}, call {points}: {said} {output:?}");
+            assert_eq!(output.status.code(), Some(0), "{name}, call {points}: {said} {output:?}");
             let words: Vec<&str> = said.split_whitespace().collect();
             let [outcome, failed, made] = words[..] else { panic!("{said}") };
             calls = calls.max(made.parse().unwrap());
@@ -317,7 +317,7 @@ fn inherited_and_take_report_each_failing_call() {
     command.inherit("semaphore", &semaphore).inherit("section", &section).inherit("timer", &timer);
     command.inherit("file", &file).inherit("handle", &event);
     let before = tables();
-    assert!(command.status().unwrap().success());
+    assert_eq!(command.status().unwrap().code(), Some(0));
     assert_eq!(tables(), before);
     assert!(event.try_wait().unwrap() && second.try_wait().unwrap());
 }
@@ -349,7 +349,7 @@ fn adopt_reports_each_failing_call() {
         command.args(role("adopts_from_arg", &[&points.to_string()]));
         let output = command.inherit("event", &event).arg_handle("{event}").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "call {points}: {output:?}");
+        assert_eq!(output.status.code(), Some(0), "call {points}: {output:?}");
         let (outcome, calls) = said.trim().split_once(' ').unwrap();
         if outcome == "none" {
             assert!(points > 0);
@@ -373,7 +373,7 @@ fn clear_inherit_reports_each_failing_call() {
     let (event, inheritable) = events();
     let mut command = std::process::Command::new(this_program());
     command.args(role("clears_inherit_with_faults", &[&table::value(&inheritable).to_string()]));
-    assert!(command.status().unwrap().success());
+    assert_eq!(command.status().unwrap().code(), Some(0));
     assert_flags_unchanged(&event, &inheritable);
 }
 
@@ -733,5 +733,5 @@ fn acquire_of_name_in_use_reports_each_failing_call() {
     failing_at_each_call("acquire a name in use", claim);
     assert_eq!(table::count(), before);
     drop(child.stdin.take());
-    assert!(child.wait_timeout(Duration::from_secs(10)).unwrap().success());
+    assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap().code(), Some(0));
 }

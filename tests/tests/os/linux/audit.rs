@@ -75,7 +75,7 @@ fn process_that_execs_is_reported_twice() {
     assert_eq!(before.leaks().count(), 0);
     let leaks: Vec<_> = after.leaks().map(|leak| (leak.value().get(), leak.kind().cloned())).collect();
     assert_eq!(leaks, [(7, Ok(ObjectKind::File))]);
-    assert!(audit.status.success());
+    assert_eq!(audit.status.code(), Some(0));
 }
 
 fn execs_in_a_thread(_: &[String]) {
@@ -91,7 +91,7 @@ fn exec_of_a_thread_is_reported() {
     let [before, after] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(before.id, after.id);
     assert_eq!(after.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(ObjectKind::Event)]);
-    assert!(audit.status.success());
+    assert_eq!(audit.status.code(), Some(0));
 }
 
 fn spawns_by_posix_spawn(_: &[String]) {
@@ -106,7 +106,7 @@ fn leaks_of_posix_spawn_are_reported() {
     let [command, child] = audit.processes.as_slice() else { panic!("{audit}") };
     assert_eq!(child.parent, command.id);
     assert_eq!(child.leaks().map(|leak| leak.kind().cloned()).collect::<Vec<_>>(), [Ok(ObjectKind::Event)]);
-    assert!(audit.status.success());
+    assert_eq!(audit.status.code(), Some(0));
 }
 
 fn listen_fds_are_reported_as_listed() {
@@ -169,7 +169,7 @@ fn stops_and_continues_a_child(_: &[String]) {
 
 fn stopped_child_stays_stopped_until_continued() {
     let audit = audit(in_role_of_std("stops_and_continues_a_child", &[]));
-    assert!(audit.status.success(), "{audit}");
+    assert_eq!(audit.status.code(), Some(0), "{audit}");
 }
 
 fn status_of_killed_command_is_reported() {
@@ -189,7 +189,7 @@ fn has_many_threads(_: &[String]) {
             for number in 0..20 {
                 scope.spawn(move || {
                     if number % 10 == 0 {
-                        assert!(in_role_of_std("exits", &[]).status().unwrap().success());
+                        assert_eq!(in_role_of_std("exits", &[]).status().unwrap().code(), Some(0));
                     }
                 });
             }
@@ -199,7 +199,7 @@ fn has_many_threads(_: &[String]) {
 
 fn audit_handles_many_short_threads() {
     let audit = audit(in_role_of_std("has_many_threads", &[]));
-    assert!(audit.status.success());
+    assert_eq!(audit.status.code(), Some(0));
     assert_eq!(audit.processes.len(), 21, "{audit}");
     assert!(audit.processes[1..].iter().all(|child| child.leaks().count() >= 1), "{audit}");
 }
@@ -230,7 +230,7 @@ fn audits_unreadable_program(arguments: &[String]) {
     let mut command = Command::new(&arguments[0]);
     command.args(role("exits", &[])).stdin(Stdio::null()).stdout(Stdio::null());
     let audit = Audit::new(command).run(LONG).unwrap();
-    assert!(audit.status.success(), "{audit}");
+    assert_eq!(audit.status.code(), Some(0), "{audit}");
     assert!(!audit.is_clean() && audit.processes[0].incomplete.is_some(), "{audit}");
     assert!(audit.to_string().contains("incomplete: "), "{audit}");
 }
@@ -263,7 +263,7 @@ fn unreadable_program_is_incomplete_and_not_clean() {
     let status = auditor.status();
     std::fs::remove_dir_all(folder).unwrap();
     std::fs::remove_dir_all(other).unwrap();
-    assert!(status.unwrap().success());
+    assert_eq!(status.unwrap().code(), Some(0));
 }
 
 fn audit_sees_command_of_another_user() {

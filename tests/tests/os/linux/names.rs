@@ -159,7 +159,10 @@ fn process_of_another_user_can_connect_to_itself() {
     }
     let mut command = Command::new(public_copy.program());
     command.args(role("connects_to_itself", &[])).current_dir(public_copy.folder()).uid(NOBODY).gid(NOBODY);
-    assert!(command.env("XDG_RUNTIME_DIR", &runtime.0).stdin(Stdio::null()).status().unwrap().success());
+    assert_eq!(
+        command.env("XDG_RUNTIME_DIR", &runtime.0).stdin(Stdio::null()).status().unwrap().code(),
+        Some(0)
+    );
 }
 
 fn listens_and_stays(arguments: &[String]) {
@@ -278,7 +281,7 @@ fn hundred_processes_can_open_concurrently() {
     let children: Vec<Child> =
         (0..100).map(|_| in_role("opens", &[&name]).stdout(Stdio::null()).spawn().unwrap()).collect();
     for mut child in children {
-        assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().success());
+        assert_eq!(child.wait_timeout(Duration::from_secs(60)).unwrap().code(), Some(0));
     }
     assert!(event.try_wait().unwrap());
     until("no handle is kept for the clients", || table::count() == before);
@@ -350,7 +353,7 @@ fn acquire_after_drop_reports_no_crash() {
         times.iter().all(|times| *times > 0),
         "the control: each thread acquires it sometimes: {times:?}"
     );
-    assert!(other.wait_timeout(SOON).unwrap().success());
+    assert_eq!(other.wait_timeout(SOON).unwrap().code(), Some(0));
     drop(other);
     assert!(!SingleInstance::acquire(&name).unwrap().previous_owner_crashed());
     assert_eq!(table::count(), before);
@@ -388,7 +391,7 @@ fn name_server_thread_blocks_signals() {
     let before = table::count();
     let mut child = in_role("waits_for_a_signal", &[&name("signal")]).spawn().unwrap();
     assert_eq!(line(&mut child), "lives");
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     drop(child);
     assert_eq!(table::count(), before);
 }

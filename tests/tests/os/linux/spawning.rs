@@ -51,7 +51,7 @@ fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
 fn run_successfully(command: &mut Command<'_>) {
     let before = table::count();
     let mut child = command.spawn().unwrap();
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     drop(child);
     assert_eq!(table::count(), before);
 }
@@ -165,7 +165,7 @@ fn has_no_streams(arguments: &[String]) {
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "through");
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     drop(child);
     assert_eq!(table::count(), before);
     // The input is piped; the program has no standard output.
@@ -206,7 +206,7 @@ fn program_is_searched_in_default_path_without_path() {
 /// The first folder of PATH contains a `true` that this user may not execute; the second one contains the real one.
 fn finds_true(arguments: &[String]) {
     let status = Command::new("true").env("PATH", &arguments[0]).status().unwrap();
-    assert!(status.success());
+    assert_eq!(status.code(), Some(0));
 }
 
 fn program_search_skips_forbidden_files() {
@@ -278,9 +278,9 @@ fn traced_child_is_waited_for() {
     assert_eq!(child.try_wait().unwrap(), None);
     let early = child.wait_timeout(Duration::from_millis(20));
     assert!(matches!(early, Err(Error::TimedOut { .. })), "{early:?}");
-    assert!(child.wait_timeout(SOON).unwrap().success());
-    assert!(child.try_wait().unwrap().unwrap().success());
-    assert!(debugger.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(0));
+    assert_eq!(debugger.wait_timeout(SOON).unwrap().code(), Some(0));
     drop((child, debugger));
     assert_eq!(table::count(), before);
 }

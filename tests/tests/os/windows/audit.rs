@@ -44,7 +44,7 @@ fn exits(_: &[String]) {}
 fn has_a_child_with_other_streams(_: &[String]) {
     let mut child = in_role_of_std("exits", &[]);
     child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(child.status().unwrap().success());
+    assert_eq!(child.status().unwrap().code(), Some(0));
 }
 
 fn parents_streams_leak_into_child_with_other_streams() {
@@ -81,11 +81,11 @@ fn spawns_in_each_way(_: &[String]) {
         command.args(role("exits", &[])).inherit("ready", &ready);
         command
     };
-    assert!(command().spawn().unwrap().wait_timeout(LONG).unwrap().success());
-    assert!(command().race_free().spawn().unwrap().wait_timeout(LONG).unwrap().success());
-    assert!(command().kill_with_parent(true).spawn().unwrap().wait_timeout(LONG).unwrap().success());
+    assert_eq!(command().spawn().unwrap().wait_timeout(LONG).unwrap().code(), Some(0));
+    assert_eq!(command().race_free().spawn().unwrap().wait_timeout(LONG).unwrap().code(), Some(0));
+    assert_eq!(command().kill_with_parent(true).spawn().unwrap().wait_timeout(LONG).unwrap().code(), Some(0));
     let suspended = command().spawn_suspended().unwrap();
-    assert!(suspended.resume().unwrap().wait_timeout(LONG).unwrap().success());
+    assert_eq!(suspended.resume().unwrap().wait_timeout(LONG).unwrap().code(), Some(0));
 }
 
 fn listed_handles_are_named_for_each_kind_of_spawn() {
@@ -145,7 +145,7 @@ fn creation_flags_of_the_command_are_replaced() {
     // CREATE_SUSPENDED: with this flag, the program would never run.
     let mut command = in_role_of_std("exits", &[]);
     command.creation_flags(4);
-    assert!(Audit::new(command).run(LONG).unwrap().status.success());
+    assert_eq!(Audit::new(command).run(LONG).unwrap().status.code(), Some(0));
 }
 
 fn audit_rejects_piped_streams() {

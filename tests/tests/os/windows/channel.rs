@@ -59,7 +59,7 @@ fn parent() -> Channel {
 
 fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 fn sends_and_returns(arguments: &[String]) {
@@ -87,7 +87,7 @@ fn sends_unfetched_objects(_: &[String]) {
 fn unfetched_objects_are_closed_after_a_timeout() {
     let (mut child, _channel) = in_role("sends_unfetched_objects", &[]);
     // The child waits at most ten seconds for this process to fetch the objects.
-    assert!(child.wait_timeout(SOON * 4).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON * 4).unwrap().code(), Some(0));
 }
 
 fn sends_unread_messages(_: &[String]) {
@@ -109,7 +109,7 @@ fn objects_are_closed_when_parent_closes_without_reading() {
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.trim_end(), "sent");
     drop(child.take_channel());
-    assert!(child.wait_timeout(SOON * 2).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON * 2).unwrap().code(), Some(0));
 }
 
 fn sleeps(_: &[String]) {
@@ -158,7 +158,7 @@ fn child_waits_until_last_objects_are_fetched() {
         channel.recv_timeout(SOON),
         Err(Error::Disconnected { .. } | Error::ProcessExited { .. })
     ));
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 
     // A child that exits without waiting takes its objects along: the receive fails, and nothing leaks.
     let (mut child, channel) = in_role("sends_and_returns", &["exits"]);
@@ -180,7 +180,7 @@ fn closing_child_reads_message_of_waiting_parent() {
     channel.send_timeout(vec![0; 1 << 20], SOON).unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
-    assert!(child.wait_timeout(SOON).unwrap().success());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 

@@ -46,7 +46,7 @@ fn reads_all(_: &[String]) {
 /// Returns the decoded arguments or variables that the C program prints.
 fn said_in_c(command: &mut Command<'_>, what: &str) -> Vec<OsString> {
     let output = command.output().unwrap();
-    assert!(output.status.success());
+    assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().filter_map(|line| line.strip_prefix(what)?.strip_prefix(' ')).map(expect::from_hex).collect()
 }

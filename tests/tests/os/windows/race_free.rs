@@ -93,8 +93,9 @@ fn helper_is_reused_and_replaced_if_killed() {
     let mut command = in_role("sets_ready");
     command.inherit("ready", &ready);
     assert_eq!(table::children_of(std::process::id()), []);
-    let spawn =
-        |command: &mut Command<'_>| assert!(command.spawn().unwrap().wait_timeout(SOON).unwrap().success());
+    let spawn = |command: &mut Command<'_>| {
+        assert_eq!(command.spawn().unwrap().wait_timeout(SOON).unwrap().code(), Some(0))
+    };
     spawn(&mut command);
     let first = helper();
     let handles = table::of(first).len();
