@@ -1,6 +1,6 @@
 //! Runs each test in a process of its own, with a timeout.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -33,13 +33,33 @@ macro_rules! tests {
     };
 }
 
-/// Returns the path of this test program.
+/// The variable with the folder of the programs that play the roles, if those are other builds of the test programs:
+/// their handles have another width.
+const ROLE_PROGRAMS: &str = "HANDOVER_ROLE_PROGRAMS";
+
+/// Returns the path of the program that plays the roles: of this test program, or of its build for another width.
 ///
 /// # Panics
 ///
-/// Panics if the system cannot tell the path.
+/// Panics if the system cannot tell the path, or if the other build is missing.
 #[must_use]
 pub fn this_program() -> PathBuf {
+    let own = own_program();
+    let Some(folder) = std::env::var_os(ROLE_PROGRAMS) else { return own };
+    // Cargo appends a hash to the name, another one for each build.
+    let name = own.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.rsplit_once('-'));
+    let (name, _) = name.expect("cargo names test programs `name-hash`");
+    let builds = std::fs::read_dir(folder).expect("the folder is there").filter_map(Result::ok);
+    let of_this_test = builds.filter(|build| {
+        let path = build.path();
+        let stem = path.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.rsplit_once('-'));
+        path.extension() == own.extension() && stem.is_some_and(|(other, _)| other == name)
+    });
+    let newest = of_this_test.max_by_key(|build| build.metadata().and_then(|data| data.modified()).ok());
+    newest.expect("this test was built for the other width").path()
+}
+
+fn own_program() -> PathBuf {
     std::env::current_exe().expect("the system knows a process's program")
 }
 
@@ -127,7 +147,7 @@ fn run_in_own_process(name: &str) -> Result<(), Failed> {
     let mut tries = if table::is_wine() { 3 } else { 1 };
     loop {
         tries -= 1;
-        let ended = run(&this_program(), [RUN_TEST, name], DEADLINE);
+        let ended = run(&own_program(), [RUN_TEST, name], DEADLINE);
         let reason = match ended.code {
             Some(0) => {
                 // The harness discards the output of a successful test, so these lines are printed again.

@@ -1,5 +1,6 @@
 //! Installs Debian packages.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::step::{Failed, Step};
@@ -44,6 +45,22 @@ pub(crate) fn install(purpose: &str, needs: &[Need], alternative: &str) -> Resul
     Step::new("install", &mut command).run()
 }
 
+/// Returns a command that runs the cargo of Debian's Rust, which can build std from source.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("/usr/bin/cargo");
+    // rustup's proxies are often first in PATH, and the variables that they set name the wrong compiler.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let paths = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));
+    if let Ok(path) = std::env::join_paths(paths) {
+        cargo.env("PATH", path);
+    }
+    for key in ["CARGO", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTUP_TOOLCHAIN", "RUSTUP_HOME"] {
+        cargo.env_remove(key);
+    }
+    cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTDOC", "/usr/bin/rustdoc").env("RUSTC_BOOTSTRAP", "1");
+    cargo
+}
+
 fn is_installed(package: &str) -> bool {
     Command::new("dpkg-query")
         .args(["--show", "--showformat=${db:Status-Status}", package])
@@ -52,7 +69,7 @@ fn is_installed(package: &str) -> bool {
         .is_ok_and(|output| output.stdout == b"installed")
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 

@@ -18,6 +18,7 @@ mod sources;
 mod step;
 mod tools;
 mod win32;
+mod wine10;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -127,6 +128,8 @@ enum Task {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run Win32 programs of 64 and 32 bits under Wine 10, in a Debian sid that this makes in target/wine10 (needs root)
+    Wine10(wine10::Options),
 }
 
 /// The systems whose programs a command runs.
@@ -177,6 +180,7 @@ fn run(task: Task) -> Result<(), Failed> {
         Task::Win32 { arguments } => {
             Win32::ready()?.cargo("cargo for the Win32 target", &as_strs(&arguments))
         }
+        Task::Wine10(options) => wine10::wine10(&options),
     }
 }
 
@@ -242,9 +246,7 @@ fn test(systems: Systems) -> Result<(), Failed> {
 
     if let Some(win32) = win32_beside_native(systems)? {
         win32.cargo("lint for Windows", &LINT)?;
-        // The benchmark takes long to build and has no tests of Windows; clippy has checked it.
-        win32
-            .cargo("test under Wine", &["test", "--workspace", "--exclude", "xtask", "--exclude", "bench"])?;
+        win32.cargo("test under Wine", &win32::TEST)?;
         win32.documentation()?;
         win32.check(&CHECKED_TARGETS)?;
     } else if !systems.native {

@@ -25,7 +25,11 @@ const DEBIAN: [Need; 8] = [
 ];
 
 /// The time limit for starting Wine, which takes seconds, but sometimes hangs.
-const WINE_START_LIMIT: Duration = Duration::from_secs(30 * 60);
+pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// The arguments of cargo for all tests under Wine. The benchmark takes long to build and has no tests of Windows; clippy
+/// has checked it.
+pub(crate) const TEST: [&str; 6] = ["test", "--workspace", "--exclude", "xtask", "--exclude", "bench"];
 
 /// Whether this is Windows.
 pub(crate) const IS_NATIVE: bool = cfg!(windows);
@@ -68,7 +72,7 @@ impl Win32 {
             )?;
             Toolchain::Debian
         };
-        let this = Self { toolchain, _lock: Some(lock()?) };
+        let this = Self { toolchain, _lock: Some(lock(&crate::root().join("target").join("wine.lock"))?) };
         this.boot()?;
         Ok(this)
     }
@@ -147,7 +151,7 @@ impl Win32 {
             Toolchain::Native => Command::new(path),
             Toolchain::Rustup | Toolchain::Debian => {
                 let mut wine = Command::new("wine");
-                wine.arg(path).envs(wine_environment());
+                wine.arg(path).envs(wine_environment(prefix()));
                 wine
             }
         };
@@ -162,29 +166,16 @@ impl Win32 {
             Toolchain::Rustup => {
                 let mut cargo = Command::new("cargo");
                 cargo.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
-                cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment());
+                cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment(prefix()));
                 cargo
             }
             Toolchain::Debian => {
-                let mut cargo = Command::new("/usr/bin/cargo");
-                // rustup's proxies are often first in PATH, and the variables that they set name the wrong compiler.
-                let path = std::env::var_os("PATH").unwrap_or_default();
-                let paths = std::iter::once(PathBuf::from("/usr/bin")).chain(std::env::split_paths(&path));
-                if let Ok(path) = std::env::join_paths(paths) {
-                    cargo.env("PATH", path);
-                }
-                for key in
-                    ["CARGO", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTUP_TOOLCHAIN", "RUSTUP_HOME"]
-                {
-                    cargo.env_remove(key);
-                }
-                cargo.env("RUSTC", "/usr/bin/rustc").env("RUSTDOC", "/usr/bin/rustdoc");
-                cargo.env("RUSTC_BOOTSTRAP", "1");
+                let mut cargo = debian::cargo();
                 cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUNNER", "wine");
                 // The benchmark needs older versions of the windows crate. They have no import library for this
                 // target, and raw-dylib makes that library unnecessary.
                 cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUSTFLAGS", "--cfg windows_raw_dylib");
-                cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment());
+                cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment(prefix()));
                 cargo
             }
         }
@@ -212,11 +203,11 @@ impl Win32 {
         let exists = prefix().join("system.reg").exists();
         std::fs::create_dir_all(prefix()).map_err(Failed::at(&prefix()))?;
         let mut server = Command::new("wineserver");
-        server.arg("--persistent").envs(wine_environment()).stdin(Stdio::null());
-        Step::new("Wine's server", &mut server).within(WINE_START_LIMIT).run_quietly()?;
+        server.arg("--persistent").envs(wine_environment(prefix())).stdin(Stdio::null());
+        Step::new("Wine's server", &mut server).within(BOOT_LIMIT).run_quietly()?;
         let mut boot = Command::new("wineboot");
-        boot.arg("--init").envs(wine_environment()).stdin(Stdio::null()).stdout(Stdio::null());
-        let step = Step::new("create Wine's prefix", &mut boot).within(WINE_START_LIMIT);
+        boot.arg("--init").envs(wine_environment(prefix())).stdin(Stdio::null()).stdout(Stdio::null());
+        let step = Step::new("create Wine's prefix", &mut boot).within(BOOT_LIMIT);
         if exists { step.run_quietly().map(drop) } else { step.run() }
     }
 }
@@ -226,25 +217,27 @@ impl Drop for Win32 {
     fn drop(&mut self) {
         if self.is_emulated() {
             // This fails if the server has already exited, which is fine.
-            let _ =
-                Command::new("wineserver").arg("-k").envs(wine_environment()).stderr(Stdio::null()).status();
+            let _ = Command::new("wineserver")
+                .arg("-k")
+                .envs(wine_environment(prefix()))
+                .stderr(Stdio::null())
+                .status();
         }
     }
 }
 
 /// Waits until no other command of this checkout runs Win32 programs.
-fn lock() -> Result<File, Failed> {
-    let path = crate::root().join("target").join("wine.lock");
-    let file = File::create(&path).map_err(Failed::at(&path))?;
+pub(crate) fn lock(path: &Path) -> Result<File, Failed> {
+    let file = File::create(path).map_err(Failed::at(path))?;
     if file.try_lock().is_err() {
         eprintln!("waiting until another cargo xtask exits");
-        file.lock().map_err(Failed::at(&path))?;
+        file.lock().map_err(Failed::at(path))?;
     }
     Ok(file)
 }
 
 /// The build folder for Win32. With one folder, the two compilers would rebuild each other's results.
-fn build_folder() -> PathBuf {
+pub(crate) fn build_folder() -> PathBuf {
     crate::root().join("target").join("win32")
 }
 
@@ -252,9 +245,9 @@ fn prefix() -> PathBuf {
     crate::root().join("target").join("wine")
 }
 
-fn wine_environment() -> [(&'static str, PathBuf); 3] {
+pub(crate) fn wine_environment(prefix: PathBuf) -> [(&'static str, PathBuf); 3] {
     [
-        ("WINEPREFIX", prefix()),
+        ("WINEPREFIX", prefix),
         ("WINEDEBUG", "-all".into()),
         // Wine would ask in a window whether to install the .NET and HTML engines, which no program here uses.
         ("WINEDLLOVERRIDES", "mscoree,mshtml=".into()),
