@@ -31,6 +31,9 @@ const ROLE_PROGRAMS: &str = "HANDOVER_ROLE_PROGRAMS";
 const PARENTS: [&str; 3] = ["naming-parent", "inheritance-parent", "duplication-parent"];
 const CHILDREN: [&str; 3] = ["naming-child", "inheritance-child", "duplication-child"];
 
+/// Debian sid has no link to Wine's server in /usr/bin.
+const SERVER: &str = "/usr/lib/x86_64-linux-gnu/wine/wineserver";
+
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Build 32-bit programs, if the arguments are for cargo
@@ -119,7 +122,7 @@ impl Wine10 {
         make_startup_objects()?;
         std::fs::create_dir_all(prefix()).map_err(Failed::at(&prefix()))?;
         for (title, words) in [
-            ("Wine's server", &["wineserver", "--persistent"][..]),
+            ("Wine's server", &[SERVER, "--persistent"][..]),
             ("Wine's prefix", &["wine", "wineboot", "--init"]),
         ] {
             let mut command = in_root(words);
@@ -207,7 +210,7 @@ impl Drop for Wine10 {
     /// Stops the processes that Wine leaves running, only those of this prefix.
     fn drop(&mut self) {
         // This fails if the server has already exited, which is fine.
-        let _ = in_root(&["wineserver", "-k"]).stderr(Stdio::null()).status();
+        let _ = in_root(&[SERVER, "-k"]).stderr(Stdio::null()).status();
     }
 }
 
@@ -280,8 +283,9 @@ fn built(width: Width, name: &str) -> PathBuf {
     win32::build_folder().join(width.target()).join("debug").join(name)
 }
 
-fn environment() -> [(&'static str, PathBuf); 3] {
-    win32::wine_environment(prefix())
+fn environment() -> Vec<(&'static str, PathBuf)> {
+    // Wine's Wayland driver prints an error without a runtime directory.
+    win32::wine_environment(prefix()).into_iter().chain([("XDG_RUNTIME_DIR", "/tmp".into())]).collect()
 }
 
 fn folder() -> PathBuf {
