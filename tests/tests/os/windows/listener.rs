@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
+use handover::faults::{self, Turn};
 use handover::{Channel, Error, Event, Listener};
 use handover_tests::{Suite, door, raw, role, settled, table, tests, this_program, weaker};
 
@@ -19,8 +20,9 @@ pub(super) const SUITE: Suite = Suite {
         connect_reads_answer_in_parts,
         dropped_listener_frees_its_name,
         connect_rejects_another_channels_ledger,
+        client_disconnected_at_once_connects_again,
     ],
-    roles: tests![client, connects_silently],
+    roles: tests![client, connects_silently, is_disconnected_at_once],
 };
 
 fn name(test: &str) -> String {
@@ -196,4 +198,28 @@ fn connect_rejects_another_channels_ledger() {
         assert_eq!(words[5].load(SeqCst), 0, "nothing was taken");
         event.set().unwrap();
     }
+}
+
+/// Connects, but is disconnected before it has asked for the listener's process id. Windows then returns no id; Wine
+/// does, so the failure is injected.
+fn is_disconnected_at_once(arguments: &[String]) {
+    const PIPE_NOT_CONNECTED: i32 = 233;
+    let fails = [Turn::fails("GetNamedPipeServerProcessId", 0..1, PIPE_NOT_CONNECTED)];
+    let (channel, is_called) = faults::taking(fails, || Channel::connect_timeout(&arguments[0], SOON));
+    assert!(is_called);
+    channel.unwrap().send(b"connected").unwrap();
+}
+
+fn client_disconnected_at_once_connects_again() {
+    let name = name("again");
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut client = stranger("is_disconnected_at_once", &[&name]);
+    // Accepting the first connection fails, unless the listener has noticed its end before.
+    let channel = loop {
+        if let Ok(channel) = listener.accept_timeout(SOON).unwrap().accept() {
+            break channel;
+        }
+    };
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"connected");
+    assert!(client.wait().unwrap().success());
 }

@@ -195,7 +195,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
         }
         failed()(error)
     };
-    let pipe = loop {
+    let (pipe, id) = loop {
         match pipe::open_named(&path) {
             Err(error) if pipe::is_busy(&error) => {
                 if deadline.has_passed() {
@@ -204,10 +204,21 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
                 let milliseconds = deadline.left().as_millis().min(1000).try_into().unwrap_or(1000);
                 pipe::wait_named(&path, milliseconds).map_err(missing_or)?;
             }
-            outcome => break outcome.map_err(missing_or)?,
+            outcome => {
+                let pipe = outcome.map_err(missing_or)?;
+                match pipe::server_id(pipe.as_handle()) {
+                    // The listener has already disconnected this client, and then Windows doesn't return the id. The
+                    // next attempt finds out whether the listener refuses or is gone.
+                    Err(error) if pipe::is_end(&error) => {
+                        if deadline.has_passed() {
+                            return Ok(None);
+                        }
+                    }
+                    outcome => break (pipe, outcome.map_err(failed())?),
+                }
+            }
         }
     };
-    let id = pipe::server_id(pipe.as_handle()).map_err(failed())?;
     let server = Process::open(id)?;
     let user = server.user()?;
     if user != User::current()? {
