@@ -108,7 +108,7 @@ pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled
         return Err(Error::invalid(input(), reason));
     }
     let targets: Vec<Target<'_>> = objects.iter().map(|object| object.target()).collect();
-    // Windows refuses a duplicate with ERROR_INVALID_PARAMETER, which doesn't name the cause.
+    // Windows documents that the list may not contain a handle twice, but not what happens if it does.
     let mut values = objects
         .iter()
         .map(|object| HandleValue::new(number_of(object.handle())))

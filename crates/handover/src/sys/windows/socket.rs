@@ -11,8 +11,8 @@ use super::{Argument, SysError, SysResult, always_ask, fault};
 use crate::sys::begin_thread;
 
 /// Returns whether a copy of the handle would lose something that belongs to it, which is the case for sockets.
-/// Winsock decides whether a handle is a socket. A process that hasn't started Winsock has no sockets. Winsock
-/// doesn't recognize a handle that was duplicated from a socket's, so the result is then `false`.
+/// Winsock decides whether a handle is a socket. A process that hasn't started Winsock has no sockets. Winsock may not
+/// recognize a handle that was duplicated from a socket's, and then the result is `false`.
 ///
 /// Winsock's query goes to the device behind the handle, and on a pipe it waits for a pending read or write.
 /// Therefore a separate thread makes it, with a time limit. A query for a socket doesn't wait, so no answer in time
