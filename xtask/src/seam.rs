@@ -257,6 +257,32 @@ fn system_calls_are_made_through_the_seam() {
 }
 
 #[test]
+fn each_call_of_windows_is_on_the_page_of_facts() {
+    let page = std::fs::read_to_string(crate::root().join("docs/windows-facts.md")).expect("it can be read");
+    let mut found = BTreeSet::new();
+    for path in sources(&crate::root().join("crates/handover/src/sys/windows")) {
+        let text = std::fs::read_to_string(path).expect("the file can be read");
+        let mut tokens = Vec::new();
+        flatten(without_tests(&text).parse().expect("it compiles"), &mut tokens);
+        let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+        let mut systems = names_of_the_system(&tokens);
+        systems.retain(|_, from| *from != "fs");
+        for at in 0..tokens.len() - 1 {
+            let path = tokens[..=at].iter().rev().step_by(2);
+            let joints = tokens[..at].iter().rev().step_by(2).take_while(|token| **token == "::").count();
+            let mut path: Vec<&str> = path.take(joints + 1).copied().collect();
+            path.reverse();
+            if tokens[at + 1] == "(" && systems.contains_key(path[0]) && is_call(&path, &systems) {
+                found.insert(tokens[at].to_owned());
+            }
+        }
+    }
+    let missing: Vec<_> = found.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/windows-facts.md: {missing:?}");
+    assert!(found.len() > 70, "{found:?}");
+}
+
+#[test]
 fn calls_outside_the_seam_are_found_in_each_spelling() {
     let seen = |body: &str| {
         let before =
