@@ -249,8 +249,9 @@ pub(crate) fn wine_environment(prefix: PathBuf) -> [(&'static str, PathBuf); 3] 
     [
         ("WINEPREFIX", prefix),
         ("WINEDEBUG", "-all".into()),
-        // Wine would ask in a window whether to install the .NET and HTML engines, which no program here uses.
-        ("WINEDLLOVERRIDES", "mscoree,mshtml=".into()),
+        // Wine would ask in a window whether to install the .NET and HTML engines, which no program here uses. Its debugger
+        // would attach to a program that crashes, and change the exit code.
+        ("WINEDLLOVERRIDES", "mscoree,mshtml,winedbg.exe=".into()),
     ]
 }
 

@@ -101,7 +101,7 @@ struct Wine10 {
 impl Wine10 {
     /// Installs the packages, makes the root folder, and starts Wine with a prefix of its own.
     fn ready() -> Result<Self, Failed> {
-        if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        if (std::env::consts::OS, std::env::consts::ARCH) != ("linux", "x86_64") {
             return Err(Failed("Wine 10 runs in a Debian for x86-64, so this needs Linux on x86-64".into()));
         }
         if !debian::is_root() {

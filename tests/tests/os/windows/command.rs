@@ -74,17 +74,17 @@ fn variable_names_are_case_insensitive() {
     assert_eq!(path, [(&OsString::from("PATH"), &OsString::from("C:\\twice"))]);
 
     // Even SYSTEMROOT can be removed, and an empty environment is valid.
-    let mut command = Command::new(foreign("says_what_it_got"));
     let names = |command: &mut Command<'_>| -> Vec<String> {
-        let names = variables(command).into_keys().map(|name| name.into_string().unwrap().to_uppercase());
-        // Wine adds these variables to each process.
-        names
-            .filter(|name| !name.starts_with("WINE") && name != "SYSTEMDRIVE" && name != "SYSTEMROOT")
-            .collect()
+        variables(command).into_keys().map(|name| name.into_string().unwrap().to_uppercase()).collect()
     };
-    command.env_clear().env("AFTER", "1");
-    assert_eq!(names(command.env_remove("systemroot")), ["AFTER"]);
-    assert_eq!(names(command.env_remove("after")), [""; 0]);
+    let mut command = Command::new(foreign("says_what_it_got"));
+    command.env_clear().env("AFTER", "1").env_remove("systemroot");
+    let mut with_one = names(&mut command);
+    // Wine adds variables to each process; each version adds others.
+    let empty = names(command.env_remove("after"));
+    assert!(empty.is_empty() || table::is_wine(), "{empty:?}");
+    with_one.retain(|name| !empty.contains(name));
+    assert_eq!(with_one, ["AFTER"]);
 }
 
 fn current_directory_of_a_drive_is_kept() {
