@@ -184,7 +184,8 @@ mod tests {
             "exercises/src/bin/duplication-parent.rs",
             "exercises/src/bin/duplication-child.rs",
         ];
-        const XTASK: [&str; 3] = ["xtask/src/check.rs", "xtask/src/native.rs", "xtask/src/win32.rs"];
+        const XTASK: [&str; 4] =
+            ["xtask/src/check.rs", "xtask/src/native.rs", "xtask/src/win32.rs", "xtask/src/wine10.rs"];
         let mut files = Vec::new();
         for package in ["crates", "exercises", "soak", "tests", "bench", "chart", "xtask", "fuzz/src"] {
             files.extend(sources(&crate::root().join(package)));
