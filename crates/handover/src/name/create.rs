@@ -78,10 +78,18 @@ macro_rules! named {
             /// # Errors
             ///
             /// As [`open_named`](Self::open_named); [`Error::System`](crate::Error::System) if the object doesn't grant
-            /// the rights to this user.
+            /// the rights to this user; [`Error::InvalidInput`](crate::Error::InvalidInput) for an empty mask, which
+            /// Windows never grants.
             #[cfg(windows)]
             #[cfg_attr(docsrs, doc(cfg(windows)))]
             pub fn open_named_with(name: &(impl AsObjectName + ?Sized), access: Access) -> Result<Self> {
+                // Windows denies the access; Wine opens the object.
+                if access.is_empty() {
+                    return Err(crate::Error::invalid(
+                        "an access mask without rights",
+                        "opens no object; pass at least one right, such as Access::SYNCHRONIZE",
+                    ));
+                }
                 open($open, $kind, name, Some(access)).map(Self::of)
             }
         }

@@ -58,7 +58,9 @@ fn client(arguments: &[String]) {
     let table = table::of(std::process::id());
     assert!(table.iter().any(|entry| entry.access == 0x0010_0000), "{table:?}");
     let events_of_its_own = table.iter().filter(|entry| entry.access == 0x001f_0003).count();
-    assert_eq!(events_of_its_own, 2, "{table:?}");
+    // Windows creates events for itself in each process; Wine doesn't.
+    let is_expected = if table::is_wine() { events_of_its_own == 2 } else { events_of_its_own >= 2 };
+    assert!(is_expected, "{table:?}");
     channel.send(b"looked").unwrap();
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }

@@ -104,6 +104,8 @@ fn open_with_grants_exactly_requested_access() {
         let entry = table::entry(std::process::id(), table::value(&opened)).unwrap();
         assert_eq!((entry.access, entry.inheritable), (access.bits(), false));
     }
+    let none = Event::open_named_with(&name, Access::empty());
+    assert!(matches!(none, Err(Error::InvalidInput { .. })), "{none:?}");
     let waiting = Event::open_named_with(&name, Access::SYNCHRONIZE).unwrap();
     assert!(matches!(waiting.set(), Err(Error::AccessDenied { right: "EVENT_MODIFY_STATE", .. })));
     event.set().unwrap();

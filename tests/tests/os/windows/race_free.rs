@@ -94,7 +94,7 @@ fn helper_is_reused_and_replaced_if_killed() {
     command.inherit("ready", &ready);
     assert_eq!(table::children_of(std::process::id()), []);
     let spawn = |command: &mut Command<'_>| {
-        assert_eq!(command.spawn().unwrap().wait_timeout(SOON).unwrap().code(), Some(0))
+        assert_eq!(command.spawn().unwrap().wait_timeout(SOON).unwrap().code(), Some(0));
     };
     spawn(&mut command);
     let first = helper();

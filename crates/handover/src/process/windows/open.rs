@@ -41,7 +41,11 @@ impl Process {
     pub fn open_with(id: u32, access: Access) -> Result<Self> {
         let access = access | MINIMUM;
         match sys::open(id, access) {
-            Ok(handle) => Ok(Self::new(handle, id)),
+            Ok(handle) => {
+                // Ids are multiples of four, and `OpenProcess` ignores the lowest two bits: 1001 opens 1000.
+                let id = sys::id_of(handle.as_handle()).unwrap_or(id);
+                Ok(Self::new(handle, id))
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 Err(Error::ProcessExited { pid: id, context: OPEN_BY_ID.into() })
             }
