@@ -198,8 +198,14 @@ pub(crate) fn message(thread: u32) -> SysResult<u64> {
     })
 }
 
+/// The type of a request, which differs between C libraries.
+#[cfg(any(target_env = "musl", target_env = "ohos"))]
+type Request = libc::c_int;
+#[cfg(not(any(target_env = "musl", target_env = "ohos")))]
+type Request = libc::c_uint;
+
 /// Makes a request that uses only the data argument.
-fn request(request: libc::c_uint, thread: u32, data: usize) -> io::Result<()> {
+fn request(request: Request, thread: u32, data: usize) -> io::Result<()> {
     // SAFETY: each caller passes a request of which the data is either a plain number or, for `PTRACE_GETEVENTMSG`,
     // the address of a live `c_ulong` that the kernel fills. The unused address argument is null.
     let answer =
