@@ -23,7 +23,7 @@ const TMPFS: rustix::fs::FsWord = libc::TMPFS_MAGIC as rustix::fs::FsWord;
 pub(crate) const FIRST: RawFd = 3;
 
 /// Returns a handle value of this process in the form that the system calls take.
-fn raw(value: HandleValue) -> RawFd {
+pub(super) fn raw(value: HandleValue) -> RawFd {
     RawFd::try_from(value.get()).expect("no value has more than 31 bits")
 }
 

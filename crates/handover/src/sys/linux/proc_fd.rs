@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::SysError;
 use super::SysResult;
-use super::handle::{is_section, kind_in, link_at, name_in_link, page_at};
+use super::handle::{is_section, kind_in, link_at, name_in_link, page_at, raw};
 use super::io::Owned;
 use super::{Answered, Argument, ask, call};
 use crate::handle::{HandleValue, ObjectKind};
@@ -179,11 +179,12 @@ pub(crate) fn compare(
         ("process", Argument::ProcessId(other_thread)),
         ("handle", other_value.into()),
     ];
+    // A 64-bit number would take the place of two arguments on a 32-bit machine.
+    let (number, other_number) = (raw(value), raw(other_value));
     let compared = ask("kcmp", &arguments, || {
         // SAFETY: all arguments of `kcmp` are numbers, and the call accesses no memory of this process.
-        let answer = unsafe {
-            libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, value.get(), other_value.get())
-        };
+        let answer =
+            unsafe { libc::syscall(libc::SYS_kcmp, thread, other_thread, FILE, number, other_number) };
         match answer {
             0 => Ok(Answered(Ordering::Equal)),
             1 => Ok(Answered(Ordering::Less)),
