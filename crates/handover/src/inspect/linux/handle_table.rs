@@ -96,9 +96,8 @@ pub(crate) fn words(_: Option<&ObjectKind>, access: u32) -> String {
         (OFlags::DIRECT, "direct"),
         (OFlags::DIRECTORY, "directory"),
     ];
-    /// The kernel's internal flag for files larger than 2 GiB. Each file has it.
-    const LARGE_FILE: u32 = 0o100_000;
-    let flags = OFlags::from_bits_retain(access & !LARGE_FILE);
+    // The kernel sets `O_LARGEFILE` on each file, for sizes beyond 2 GiB.
+    let flags = OFlags::from_bits_retain(access).difference(OFlags::LARGEFILE);
     let mut rest = flags.difference(OFlags::ACCMODE);
     let mut words = Vec::new();
     if !flags.contains(OFlags::PATH) {
