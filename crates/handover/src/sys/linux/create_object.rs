@@ -93,9 +93,9 @@ fn section(name: &'static str, size: u64) -> SysResult<Owned> {
     // doesn't have it. So a size beyond the machine's memory and swap fails here.
     let memory = ask("sysinfo", &[], || {
         let machine = rustix::system::sysinfo();
-        let memory = machine.totalram.saturating_add(machine.totalswap);
         #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
-        Ok(u64::from(memory).saturating_mul(machine.mem_unit.into()))
+        let units = u64::from(machine.totalram).saturating_add(machine.totalswap.into());
+        Ok(units.saturating_mul(machine.mem_unit.into()))
     })?;
     if size > memory {
         return Err(SysError::new("memfd_create", Errno::NOMEM));
@@ -246,10 +246,10 @@ mod tests {
     #[test]
     fn section_can_be_as_large_as_the_memory_of_the_machine() -> io::Result<()> {
         let machine = rustix::system::sysinfo();
-        let memory = (machine.totalram + machine.totalswap) * libc::c_ulong::from(machine.mem_unit);
-        let section = |size| create(What::SharedMemory(size));
         #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
-        let most = u64::from(memory);
+        let units = u64::from(machine.totalram) + u64::from(machine.totalswap);
+        let section = |size| create(What::SharedMemory(size));
+        let most = units * u64::from(machine.mem_unit);
         assert!(section(most).is_ok());
         let error = section(most + 1).expect_err("the section exceeds the memory of the machine");
         assert_eq!(Errno::from_io_error(&error), Some(Errno::NOMEM));
