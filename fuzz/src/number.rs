@@ -17,7 +17,10 @@ pub fn number(data: &[u8]) {
         );
         let value = HandleValue::try_from(number).map(|value| u64::from(value.get())).ok();
         assert_eq!(value, Some(number).filter(|number| can_be_handle((*number).into())));
-        assert_eq!(HandleValue::try_from(usize::try_from(number).expect("64 bits")).is_ok(), value.is_some());
+        // On a 32-bit machine, larger numbers aren't a `usize`.
+        if let Ok(number) = usize::try_from(number) {
+            assert_eq!(HandleValue::try_from(number).is_ok(), value.is_some());
+        }
     }
     let text = String::from_utf8_lossy(data);
     check_text(&text);

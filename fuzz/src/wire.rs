@@ -51,13 +51,15 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<Message> {
         let bytes = frame.get(at..at + length)?;
         Some(bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
     };
-    let size = |at| number(at, 4).and_then(|size| usize::try_from(size).ok());
-    let (table, length) = (size(4)?, size(8)?);
+    // In 64 bits on each machine, so that the sum can't overflow.
+    let (table, length) = (number(4, 4)?, number(8, 4)?);
     let count = usize::from(*frame.get(3)?);
     let has_magic = frame.starts_with(b"HO\x01");
-    if !has_magic || count > MAX_OBJECTS || length > MAX_BYTES || frame.len() != HEADER + table + length {
+    let is_whole = frame.len() as u64 == HEADER as u64 + table + length;
+    if !has_magic || count > MAX_OBJECTS || length > MAX_BYTES as u64 || !is_whole {
         return None;
     }
+    let table = usize::try_from(table).ok()?;
     let mut objects: Vec<(String, Option<HandleValue>)> = Vec::new();
     let mut at = HEADER;
     for _ in 0..count {

@@ -1,12 +1,11 @@
 //! Tests of handle tables that are specific to Linux.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use handover::inspect::{HandleTable, shared_objects};
 use handover::{Command, Error, HandleValue, ObjectKind, OwnedHandle, Process, SharedMemory};
 use handover_tests::{Suite, begun, left_out, raw, role, tests, this_program, waits};
+use rustix::fs::OFlags;
 
 use super::unprivileged::{NOBODY, PublicCopy};
 
@@ -120,14 +119,15 @@ fn reopened_memory_is_the_same_object() {
 
 fn rights_describe_open_flags() {
     let file = this_program();
-    let path = |options: &mut OpenOptions, flags| {
-        OwnedHandle::from(options.custom_flags(flags).open(&file).unwrap())
+    let opened = |flags| {
+        let mode = rustix::fs::Mode::empty();
+        OwnedHandle::from(rustix::fs::open(&file, flags | OFlags::CLOEXEC, mode).unwrap())
     };
     let (reader, writer) = raw::pipe();
     for (handle, expected) in [
-        (path(OpenOptions::new().read(true), 0), "read"),
-        (path(OpenOptions::new().read(true), libc::O_PATH), "path"),
-        (path(OpenOptions::new().read(true), libc::O_NONBLOCK), "read, nonblock"),
+        (opened(OFlags::RDONLY), "read"),
+        (opened(OFlags::PATH), "path"),
+        (opened(OFlags::NONBLOCK), "read, nonblock"),
         (reader, "read"),
         (writer, "write"),
         (raw::event(), "read, write"),
