@@ -103,8 +103,10 @@ fn normalized(text: &str, known: &Known) -> String {
             })
             .collect();
     }
-    // Only behind the word: an access mask can contain the digits of an id.
-    text.replace(&format!("process {}:", known.child.id()), "process <child>:")
+    // Only beside the word: an access mask can contain the digits of an id.
+    let text = text.replace(&format!("process {}:", known.child.id()), "process <child>:");
+    // How many handles a new process has depends on the system's version.
+    text.replace(&format!("of {} handles", table::of(known.child.id()).len()), "of <all> handles")
 }
 
 fn help_texts_match_the_snapshot() {
@@ -190,7 +192,8 @@ fn table_filters_and_sorts() {
         handles(&all).iter().map(|handle| handle["value"].as_u64().unwrap()).collect()
     };
     let given: Vec<u64> = known.child.inherited_handles().map(|(_, value)| value.get().into()).collect();
-    assert_eq!(values(&["--kind", "SEMAPHORE"]), [given[2]]);
+    // A new process can also have semaphores that the system created.
+    assert_eq!(values(&["--kind", "SEMAPHORE", "--inheritable"]), [given[2]]);
     let stem = this_program().file_stem().unwrap().to_string_lossy().to_uppercase();
     let by_name = values(&["--name", &stem, "--inheritable"]);
     assert_eq!(by_name, [given[3]]);
@@ -217,10 +220,13 @@ fn table_summary_counts_each_kind() {
     let ended = handover(&["table", &id, "--summary"]).expect_code(0);
     let count = table::of(known.child.id()).len();
     assert!(ended.out.starts_with(&format!("{count} handles of process {id}: ")), "{}", ended.out);
-    assert!(ended.out.contains("1 semaphore") && ended.out.lines().count() == 1, "{}", ended.out);
+    let semaphores = handles(&["table", &id, "--json", "--kind", "semaphore"]).len();
+    assert!(semaphores > 0);
+    let part = format!("{semaphores} semaphore");
+    assert!(ended.out.contains(&part) && ended.out.lines().count() == 1, "{}", ended.out);
     let ended = handover(&["table", &id, "--summary", "--json"]).expect_code(0);
     let value: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!((&value["count"], &value["kinds"]["semaphore"]), (&json!(count), &json!(1)));
+    assert_eq!((&value["count"], &value["kinds"]["semaphore"]), (&json!(count), &json!(semaphores)));
     assert!(value.get("handles").is_none());
 }
 

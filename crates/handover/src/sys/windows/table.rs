@@ -118,23 +118,24 @@ mod tests {
     fn entries_are_read_up_to_the_end_of_the_answer() {
         // The buffer has eleven entries, of which the first three and the last two belong to this process. The answer
         // passed to the function ends in the middle of the eleventh.
-        let words = size_of::<SystemHandle>() / 8;
-        let mut answer = vec![0_u64; 2 + 11 * words];
-        let length = 2 + 10 * words + 1;
-        for (index, entry) in answer[2..].chunks_exact_mut(words).enumerate() {
-            let process = if matches!(index, 0..3 | 9..) { 8 } else { 12 };
-            let value = 4 * (index as u64 + 1);
-            entry.copy_from_slice(&[0x1000, process, value, 0x2_0000_001f_0003, 0][..words]);
-        }
-        let values = |answer: &[u64]| {
-            those_of(8, &answer[..length]).iter().map(|handle| handle.value.get()).collect::<Vec<_>>()
+        let answer = |count: usize| {
+            let mut bytes = [count, 0].map(usize::to_ne_bytes).concat();
+            for index in 0..11 {
+                let process = if matches!(index, 0..3 | 9..) { 8 } else { 12 };
+                bytes.extend([0x1000, process, 4 * (index + 1)].map(usize::to_ne_bytes).concat());
+                bytes.extend(0x001f_0003_u32.to_ne_bytes());
+                bytes.extend([0; 12]);
+            }
+            let end = 2 * size_of::<usize>() + 10 * size_of::<SystemHandle>() + 8;
+            let words = bytes[..end].chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap()));
+            words.collect::<Vec<u64>>()
         };
+        let values =
+            |count| those_of(8, &answer(count)).iter().map(|handle| handle.value.get()).collect::<Vec<_>>();
         for (count, expected) in [(0, &[][..]), (2, &[4, 8]), (10, &[4, 8, 12, 40]), (11, &[4, 8, 12, 40])] {
-            answer[0] = count;
-            assert_eq!(values(&answer), expected, "{count}");
+            assert_eq!(values(count), expected, "{count}");
         }
         // A count beyond the answer is limited to it.
-        answer[0] = u64::MAX;
-        assert_eq!(values(&answer), [4, 8, 12, 40]);
+        assert_eq!(values(usize::MAX), [4, 8, 12, 40]);
     }
 }
