@@ -2,6 +2,8 @@
 
 use super::imp::{create, create_or_open, open};
 use super::{AsObjectName, CreateOutcome};
+#[cfg(windows)]
+use crate::error::Error;
 use crate::error::Result;
 #[cfg(windows)]
 use crate::handle::Access;
@@ -85,7 +87,7 @@ macro_rules! named {
             pub fn open_named_with(name: &(impl AsObjectName + ?Sized), access: Access) -> Result<Self> {
                 // Windows denies the access; Wine opens the object.
                 if access.is_empty() {
-                    return Err(crate::Error::invalid(
+                    return Err(Error::invalid(
                         "an access mask without rights",
                         "opens no object; pass at least one right, such as Access::SYNCHRONIZE",
                     ));
