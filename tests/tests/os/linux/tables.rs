@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use handover::inspect::{HandleTable, shared_objects};
-use handover::{Command, Error, HandleValue, ObjectKind, OwnedHandle, Process, SharedMemory};
+use handover::{Command, Error, HandleValue, ObjectKind, Process, SharedMemory};
 use handover_tests::{Suite, begun, left_out, raw, role, tests, this_program, waits};
 use rustix::fs::OFlags;
 
@@ -121,7 +121,7 @@ fn rights_describe_open_flags() {
     let file = this_program();
     let opened = |flags| {
         let mode = rustix::fs::Mode::empty();
-        OwnedHandle::from(rustix::fs::open(&file, flags | OFlags::CLOEXEC, mode).unwrap())
+        rustix::fs::open(&file, flags | OFlags::CLOEXEC, mode).unwrap()
     };
     let (reader, writer) = raw::pipe();
     for (handle, expected) in [
