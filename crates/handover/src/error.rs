@@ -164,7 +164,7 @@ pub enum Error {
         /// The peer's process id.
         pid: u32,
     },
-    /// The received object has a kind that this endpoint does not accept. It is closed with its message.
+    /// The received object has a kind that this endpoint does not accept. It is closed when its message is dropped.
     #[non_exhaustive]
     KindNotAllowed {
         /// The peer's process id.
@@ -178,7 +178,7 @@ pub enum Error {
     #[non_exhaustive]
     NoParentChannel,
     /// The name is already in use, so nothing can be created under it. The calls that create return this error
-    /// whatever has the name.
+    /// for an object of any kind.
     #[non_exhaustive]
     NameInUse {
         /// The name.
@@ -231,7 +231,7 @@ pub enum Error {
         /// The user that it runs as.
         user: String,
     },
-    /// An argument that no call can accept.
+    /// An argument that the call can't accept.
     #[non_exhaustive]
     InvalidInput {
         /// The argument.
@@ -346,8 +346,8 @@ impl fmt::Display for Error {
                 if right.starts_with(TO_TRACE) {
                     write!(
                         f,
-                        "this process lacks the right {right}; run this process as the other one's user or as root, or \
-                         let the other process send its objects on a channel"
+                        "this process lacks the right {right}; run this process as the other one's user, or as root with \
+                         CAP_SYS_PTRACE, or let the other process send its objects on a channel"
                     )
                 } else {
                     write!(f, "the handle to it lacks the right {right}; open or share it with that right")

@@ -29,8 +29,8 @@
 //! Three things hold everywhere:
 //!
 //! - A child gets the objects listed for it and its three standard streams, and no other handle.
-//! - The caller's handles are not changed, and never made inheritable, not even briefly.
-//! - The receiver of a typed object gets the rights to use it, and not those to own it.
+//! - The caller's handles are not changed, and never made inheritable. Windows passes inheritable duplicates.
+//! - The receiver of a typed object gets the rights to use it, and not those to delete it or to change its permissions.
 //!
 //! # What do you want to do?
 //!
@@ -59,8 +59,8 @@
 //!
 //! # Platforms
 //!
-//! Windows 10 and later, and Linux 5.11 and later. A program that uses what both have is written once:
-//! [`OwnedHandle`], [`BorrowedHandle`] and [`AsHandle`] are std's types of the system.
+//! Windows 10 and later, and Linux 5.11 and later. [`OwnedHandle`], [`BorrowedHandle`] and [`AsHandle`] are
+//! std's handle types on Windows, and std's descriptor types on Linux, so one source can serve both.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -73,8 +73,8 @@ use crate::wait::Deadline;
 ///
 /// # Trust
 ///
-/// The process at the weaker endpoint can give objects, but can't take any. Handle values that it makes up refer at
-/// most to its own handles. Data that is not a valid message closes the channel ([`Error::Protocol`]). Objects that
+/// The process at the weaker endpoint can give objects, but can't take any. If it sends an invented handle value,
+/// that value can only refer to one of its own handles. Data that is not a valid message closes the channel ([`Error::Protocol`]). Objects that
 /// give power over a process, such as process handles, are accepted only after [`allow`](Self::allow). On Windows the
 /// process at the stronger endpoint has full control over the weaker process.
 #[derive(Debug, Clone)]
@@ -206,8 +206,9 @@ impl Channel {
     /// A new channel accepts events, mutexes, semaphores, shared memory, files (which include pipes), timers, and on
     /// Linux sockets.
     ///
-    /// A handle to a process, thread, token or job gives power over a process. The sender already has that power, so it
-    /// gains none. But a receiver that mistakes such an object for its own can be tricked into acting on itself.
+    /// A handle to a process, thread, token or job gives power over a process. A hostile
+    /// sender can send a handle to the receiver's own process, for example, and a receiver that then ends "the sender's
+    /// process" ends itself.
     pub fn allow(&self, kind: ObjectKind) -> &Self {
         self.endpoint.allowed.add(kind);
         self
@@ -221,7 +222,8 @@ impl Channel {
         self
     }
 
-    /// Returns the peer process, or `None` if it is a parent that exited before this process opened it.
+    /// Returns the peer process, or `None` if the peer is the parent process, and had exited before this process called
+    /// [`Channel::parent`].
     ///
     /// At the stronger endpoint, the returned process can be used to duplicate in both directions. At the weaker
     /// endpoint, it can be waited for.

@@ -143,7 +143,7 @@ impl Drop for Incoming<'_> {
 }
 
 impl Channel {
-    /// Connects to the process of this user that listens under a name, and waits while it serves other clients.
+    /// Connects to the process of this user that listens under a name. Waits while that process serves other clients.
     ///
     /// The caller owns the returned endpoint, which is the weaker one.
     ///

@@ -33,9 +33,9 @@ impl Process {
     /// it, and must keep it open until you have told it that the duplicate exists. A call that moves the handle instead
     /// is not offered: Windows closes the source handle even if the duplication fails, so the object could be lost.
     ///
-    /// The kernel's answer about the object's type is checked before the object is returned as a `T`. So it is safe to
-    /// pass a value from an untrusted process: pseudo handles, such as those for the current process or thread, can't
-    /// be a [`HandleValue`].
+    /// The kernel's answer about the object's type is checked before the object is returned as a `T`. The
+    /// value can come from an untrusted process: if it refers to another object, the type check fails, and a
+    /// [`HandleValue`] is never a pseudo handle.
     ///
     /// ```no_run
     /// use handover::{Command, Event, HandleValue};

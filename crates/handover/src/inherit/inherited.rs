@@ -31,7 +31,8 @@ struct Entry {
 /// Returns the objects that this process's parent listed for it with [`Command::inherit`](crate::Command::inherit).
 ///
 /// The *manifest* is the list of the objects' names and handle values. The parent writes it into the child's environment
-/// variable `HANDOVER_INHERITED`, with the id of the process that it is for.
+/// variable `HANDOVER_INHERITED`, with the id of the child. (On Windows, with the identity of the parent,
+/// which the child compares with that of its own parent.)
 ///
 /// The first call:
 ///
@@ -294,8 +295,7 @@ impl LeakedHandle {
 
 /// Returns the inheritable handles of this process that no parent listed and that aren't standard streams.
 ///
-/// This is [`Inherited::leaked`] for a process for which no parent listed objects. The
-/// result owns no handle.
+/// [`Inherited::leaked`] does the same in a process whose parent has listed objects. The result owns no handle.
 ///
 /// # Errors
 ///

@@ -50,9 +50,8 @@ macro_rules! named {
             ///
             /// [`Error::NameInUse`](crate::Error::NameInUse) if an object has the name that is of another kind or that
             /// this user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or
-            /// argument. A call that creates fails with `NameInUse` whatever has the name, because it needs another
-            /// name then. `open_named` never creates, so it says
-            /// [`NameKindMismatch`](crate::Error::NameKindMismatch).
+            /// argument. For an object of another kind, [`open_named`](Self::open_named) fails with
+            /// [`NameKindMismatch`](crate::Error::NameKindMismatch) instead.
             pub fn create_or_open_named(
                 name: &(impl AsObjectName + ?Sized) $(, $argument: $argument_type)*
             ) -> Result<(Self, CreateOutcome)> {

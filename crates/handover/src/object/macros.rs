@@ -24,7 +24,7 @@ macro_rules! object {
         }
 
         impl<'a> From<&'a $type> for $crate::object::BorrowedObject<'a> {
-            /// Borrows the object with its kind's default rights, without those that this handle lacks.
+            /// Borrows the object with the default rights of its kind that this handle has.
             fn from(object: &'a $type) -> Self {
                 object.held.share($default_rights)
             }
@@ -109,7 +109,8 @@ macro_rules! waits {
 
             #[doc = concat!("Returns whether ", $signal, ", without blocking.")]
             ///
-            /// If it returns `true`, the call has the same effect on the object as any other successful wait.
+            /// A call that returns `true` changes the object as a successful wait does: it resets an auto-reset event, for
+            /// example.
             ///
             /// # Errors
             ///

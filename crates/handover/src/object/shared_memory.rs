@@ -143,22 +143,22 @@ impl SharedMemory {
     }
 
     fn map(&self, writing: bool, from: usize, length: usize) -> Result<Bytes> {
-        let out_of_range = |size: &str| {
-            let range = format!("a view of {length} bytes from byte {from}");
-            Error::invalid(
-                range,
-                format!("is out of range; expected at least 1 byte, inside the shared memory's size{size}"),
-            )
-        };
-        let Some(end) = from.checked_add(length).filter(|_| length > 0) else {
-            return Err(out_of_range(""));
+        let invalid =
+            |reason: String| Error::invalid(format!("a view of {length} bytes from byte {from}"), reason);
+        if length == 0 {
+            return Err(invalid("has no bytes; expected at least 1 byte".into()));
+        }
+        let Some(end) = from.checked_add(length) else {
+            return Err(invalid("ends beyond the largest address".into()));
         };
         let bytes = Bytes::view(self.handle(), writing, from as u64, length);
         // The system reports a range beyond the end as an access error, so the size is compared to tell them apart.
         match bytes {
             Ok(bytes) => Ok(bytes),
             Err(source) => match size_of_section(self.handle()) {
-                Ok(size) if end > size => Err(out_of_range(&format!(" of {size} bytes"))),
+                Ok(size) if end > size => {
+                    Err(invalid(format!("is out of range: the shared memory has {size} bytes")))
+                }
                 _ => self.mapped(Err(source), writing),
             },
         }
