@@ -425,8 +425,8 @@ impl fmt::Display for Error {
             ),
             Self::PartialSend { pid } => write!(
                 f,
-                "cannot send to process {pid}: an earlier message was interrupted by its timeout or by an error; open a \
-                 new channel"
+                "cannot send to process {pid}: an earlier message was interrupted by its timeout or by an error, and a \
+                 channel can't continue after a part of a message; connect again, or start the child again"
             ),
             Self::KindNotAllowed { pid, name, found } => write!(
                 f,

@@ -60,7 +60,7 @@ use crate::wait::Deadline;
 /// message. Therefore:
 ///
 /// - Dropping the weaker endpoint waits until its objects are fetched, for at most ten seconds.
-/// - [`flush`](Self::flush) waits for the same, up to a timeout of your choice, and fails if it passes.
+/// - [`flush`](Self::flush) waits for the same, and fails if its timeout passes first.
 /// - If the weaker process calls [`exit`](std::process::exit) earlier, the objects that were not fetched are lost.
 ///
 /// On Linux the kernel holds the objects in transit, so neither endpoint waits for the other.
@@ -73,7 +73,7 @@ use crate::wait::Deadline;
 ///
 /// # Trust
 ///
-/// The process at the weaker endpoint can give objects, but can't take any. If it sends an invented handle value,
+/// The process at the weaker endpoint can send objects, but can't duplicate any out of the peer process. If it sends an invented handle value,
 /// that value can only refer to one of its own handles. Data that is not a valid message closes the channel ([`Error::Protocol`]). Objects that
 /// give power over a process, such as process handles, are accepted only after [`allow`](Self::allow). On Windows the
 /// process at the stronger endpoint has full control over the weaker process.

@@ -396,7 +396,7 @@ const TOO_LONG: Broken = "an object's name has more than 255 bytes";
 
 fn check_name(name: &[u8]) -> Result<(), Broken> {
     match name.len() {
-        0 => Err("an object is without a name"),
+        0 => Err("an object's name is empty"),
         1..=MAX_NAME if name.contains(&0) => Err(HAS_NUL),
         1..=MAX_NAME => Ok(()),
         _ => Err(TOO_LONG),

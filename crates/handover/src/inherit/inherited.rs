@@ -267,7 +267,7 @@ impl LeakedHandle {
     /// its owner stays the same.
     ///
     /// Use it in a program that starts others and may itself inherit leaked handles: a supervisor, a shell, a test
-    /// runner. Call it first in `main`, before other code makes handles inheritable on purpose:
+    /// runner. Call it early in `main`, before other code makes handles inheritable on purpose:
     ///
     /// ```no_run
     /// for leaked in handover::leaked_handles()? {
@@ -276,8 +276,8 @@ impl LeakedHandle {
     /// # Ok::<(), handover::Error>(())
     /// ```
     ///
-    /// Before that, call [`inherited`] and adopt the handle values that were passed by hand. Until then their handles
-    /// count as leaked, and with a cleared inherit flag they no longer count as inherited.
+    /// Call [`inherited`] and [`HandleValue::adopt`] before. A handle that was passed by hand and isn't adopted yet counts
+    /// as leaked, and [`inherited`] rejects a listed handle without its inherit flag.
     ///
     /// # Errors
     ///

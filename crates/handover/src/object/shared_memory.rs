@@ -42,15 +42,15 @@ use crate::sys::{SysResult, call};
 /// # Concurrent access
 ///
 /// The writes of one process are visible in the others at once, but in no guaranteed order. Synchronize them with
-/// atomic numbers ([`ViewMut::atomic_u32`]), or on Windows with a mutex. If one process changes a number atomically
-/// while another reads its bytes with [`View::read_at`], the bytes that it reads depend on the hardware: the language
-/// doesn't define mixed-size atomic accesses.
+/// atomic numbers ([`ViewMut::atomic_u32`]), or on Windows with a mutex. Don't read
+/// the bytes of a number with [`View::read_at`] while another process may change it atomically: the language doesn't
+/// define the result.
 ///
 /// # Untrusted peers
 ///
 /// Shared memory from an untrusted process may be a mapped file. If that file becomes unreadable, for example because
-/// it is on another machine, a read of the view kills this process. A channel refuses shared memory if
-/// [`Channel::allow_only`](crate::Channel::allow_only) doesn't list it.
+/// it is on another machine, a read of the view kills this process. A new channel accepts shared
+/// memory. To refuse it, call [`Channel::allow_only`](crate::Channel::allow_only) without it.
 ///
 /// [File mapping](https://learn.microsoft.com/windows/win32/memory/file-mapping);
 /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)

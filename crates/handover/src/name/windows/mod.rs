@@ -23,8 +23,9 @@ use crate::sys::token::Protection;
 /// The checked name of a kernel object, and the security descriptor for an object that is created with it.
 ///
 /// The processes of one session find a [`local`](Self::local) name; a plain text means one too. The processes of all
-/// sessions of the machine find a [`global`](Self::global) name. All kinds of objects share one namespace, and names
-/// are case-sensitive.
+/// sessions of the machine find a [`global`](Self::global) name. All kinds of objects and
+/// [`SingleInstance`](crate::SingleInstance) share one namespace; a [`Listener`](crate::Listener) has its own. Names are
+/// case-sensitive.
 ///
 /// By default only the current user can open an object that is created with the name. To change that, call
 /// [`protected_by`](Self::protected_by). The object and its name exist until the last handle to the object is closed.
