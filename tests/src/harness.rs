@@ -166,8 +166,8 @@ fn run_in_own_process(name: &str) -> Result<(), Failed> {
     }
 }
 
-/// The statuses with which Windows ends a process that it can't load: a DLL is missing, has a wrong format, lacks an entry
-/// point, or fails to initialize. Only a loader reports them, never a program's own code.
+/// The statuses with which Windows ends a process that it can't load: a DLL is missing, has a wrong format, lacks an
+/// entry point, or fails to initialize. Only a loader reports them, never a program's own code.
 const LOADER_STATUSES: [u32; 4] = [0xC000_0135, 0xC000_007B, 0xC000_0139, 0xC000_0142];
 
 /// Returns the known sporadic failure of Wine, under load, that may explain this one. The test is then repeated: after

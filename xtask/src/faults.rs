@@ -109,7 +109,8 @@ fn kills_under_wine(win32: &Win32, runs: u64, seed: u64) -> Result<(), Failed> {
     })
 }
 
-/// Runs the test several times with at most 200 kills each and consecutive seeds, so that a failure can be repeated alone.
+/// Runs the test several times with at most 200 kills each and consecutive seeds, so that a failure can be repeated
+/// alone.
 fn for_each_part(
     runs: u64,
     seed: u64,

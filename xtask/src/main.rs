@@ -128,7 +128,8 @@ enum Task {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run Win32 programs of 64 and 32 bits under Wine 10, in a Debian sid that this makes in target/wine10 (needs root)
+    /// Run Win32 programs of 64 and 32 bits under Wine 10, in a Debian sid that this makes in target/wine10 (needs
+    /// root)
     Wine10(wine10::Options),
 }
 

@@ -58,8 +58,8 @@ pub(crate) fn program(name: &str, options: &[&str], arguments: &[&str]) -> Resul
     if status.success() { Ok(()) } else { Err(Failed(format!("{name} failed ({status})"))) }
 }
 
-/// Binds this process and its future children to the last core, if `taskset` is installed. Measurements then don't depend
-/// on whether the scheduler wakes a process on a sleeping core.
+/// Binds this process and its future children to the last core, if `taskset` is installed. Measurements then don't
+/// depend on whether the scheduler wakes a process on a sleeping core.
 pub(crate) fn stay_on_one_core() {
     let last = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
     let mut command = Command::new("taskset");

@@ -1,8 +1,8 @@
 //! Checks that each system call of the library is made through `sys/syscall.rs`, where a test can make it fail.
 //!
-//! The compiler checks a part of that: unsafe code is allowed only in `sys`, and all functions of windows-sys and libc are
-//! unsafe. Neither the compiler nor clippy knows whether a call is in the arguments of `call` or `ask`, so this test
-//! reads the tokens of both systems' sources. `seam.tsv` lists the exceptions.
+//! The compiler checks a part of that: unsafe code is allowed only in `sys`, and all functions of windows-sys and libc
+//! are unsafe. Neither the compiler nor clippy knows whether a call is in the arguments of `call` or `ask`, so this
+//! test reads the tokens of both systems' sources. `seam.tsv` lists the exceptions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

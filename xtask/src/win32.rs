@@ -27,8 +27,8 @@ const DEBIAN: [Need; 8] = [
 /// The time limit for starting Wine, which takes seconds, but sometimes hangs.
 pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// The arguments of cargo for all tests under Wine. The benchmark takes long to build and has no tests of Windows; clippy
-/// has checked it.
+/// The arguments of cargo for all tests under Wine. The benchmark takes long to build and has no tests of Windows;
+/// clippy has checked it.
 pub(crate) const TEST: [&str; 6] = ["test", "--workspace", "--exclude", "xtask", "--exclude", "bench"];
 
 /// Whether this is Windows.

@@ -241,7 +241,8 @@ fn make_root() -> Result<(), Failed> {
     std::fs::rename(&unfinished, root()).map_err(Failed::at(&root()))
 }
 
-/// Compiles the two objects at the beginning and the end of each 32-bit program, which Debian's Rust has as source only.
+/// Compiles the two objects at the beginning and the end of each 32-bit program, which Debian's Rust has as source
+/// only.
 fn make_startup_objects() -> Result<(), Failed> {
     std::fs::create_dir_all(startup_objects()).map_err(Failed::at(&startup_objects()))?;
     for name in ["rsbegin", "rsend"] {

@@ -39,7 +39,8 @@ pub(crate) struct Options {
     /// Find only the leaks of the command's own processes: don't pass on the handles that leaked into this program
     #[arg(long)]
     own: bool,
-    /// Kill the command and all processes that it started after this many seconds, and report the processes seen by then
+    /// Kill the command and all processes that it started after this many seconds, and report the processes seen by
+    /// then
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
     timeout: Duration,
     /// Write the report as JSON

@@ -15,8 +15,8 @@ pub struct Recording {
 /// An event in one of the two processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The time in nanoseconds since 1970. A call has the time of its start; a call that waits or receives has the time of
-    /// its return.
+    /// The time in nanoseconds since 1970. A call has the time of its start; a call that waits or receives has the time
+    /// of its return.
     pub time: u64,
     /// The event's index in its process. It orders events with the same time.
     pub sequence: u64,

@@ -179,7 +179,8 @@ impl Explanation<'_> {
         starts.map_or(String::new(), |call| format!(", which {call} passed to the child on its command line"))
     }
 
-    /// Explains that a signal through one handle ended a wait through the other, and which processes closed their handles.
+    /// Explains that a signal through one handle ended a wait through the other, and which processes closed their
+    /// handles.
     pub(crate) fn signaled(&self) -> Option<String> {
         let history = self.history;
         let call_using = |handle: &Handle, words: &[&str]| {

@@ -150,7 +150,8 @@ impl Layout {
         next.map_or(self.bottom, |row| if row.event == event { row.chip } else { row.top })
     }
 
-    /// Returns the vertical position at which a handle is opened. Handles that the same call opens are below one another.
+    /// Returns the vertical position at which a handle is opened. Handles that the same call opens are below one
+    /// another.
     pub(crate) fn opening(&self, history: &History<'_>, handle: usize) -> usize {
         let event = history.handles[handle].opened;
         let mut tracked =

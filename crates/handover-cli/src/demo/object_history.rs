@@ -134,7 +134,8 @@ impl<'a> History<'a> {
         self.objects.iter().position(|object| object.handles.contains(&handle))
     }
 
-    /// Returns the role of a process. A process that recorded nothing is the peer of the process that recorded this event.
+    /// Returns the role of a process. A process that recorded nothing is the peer of the process that recorded this
+    /// event.
     pub(crate) fn role_of(&self, process: u32, event: usize) -> Role {
         let known = self.events().iter().find(|event| event.process == process).map(|event| event.role);
         known.or_else(|| self.events().get(event).map(|event| event.role.other())).unwrap_or(Role::Child)
@@ -195,8 +196,8 @@ impl<'a> History<'a> {
         tracked(touched) || elsewhere || is_of_process(call) || touched.iter().any(of_process) || carries
     }
 
-    /// Returns the changes that an event made to handle tables. Unless `all`, these are the changes to tracked handles and
-    /// the handle to a new process.
+    /// Returns the changes that an event made to handle tables. Unless `all`, these are the changes to tracked handles
+    /// and the handle to a new process.
     pub(crate) fn changes(&self, event: usize, all: bool) -> Vec<Change> {
         let Trace { opened, closed, .. } = &self.traces[event];
         let mut changes = Vec::new();

@@ -187,8 +187,8 @@ impl Replay {
         }
     }
 
-    /// Matches received messages with sent ones. The kernel keeps the order of messages, so each received message is the
-    /// earliest unmatched one with the same number of handles.
+    /// Matches received messages with sent ones. The kernel keeps the order of messages, so each received message is
+    /// the earliest unmatched one with the same number of handles.
     fn match_messages(&mut self) {
         let mut sent = std::mem::take(&mut self.sent);
         for message in std::mem::take(&mut self.received) {

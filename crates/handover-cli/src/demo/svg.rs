@@ -1,5 +1,5 @@
-//! Draws a recording as a picture. Time runs downwards; each process has a side, and the kernel is between them. A handle
-//! is a bar in its process's table, from its opening to its closing, with a line to its object.
+//! Draws a recording as a picture. Time runs downwards; each process has a side, and the kernel is between them. A
+//! handle is a bar in its process's table, from its opening to its closing, with a line to its object.
 
 use svg::node::element::{Description, Element, Style, Title};
 use svg::node::{Node, Text};
@@ -154,7 +154,8 @@ impl Picture<'_> {
         mono(kind) + 22
     }
 
-    /// Returns the tracked handles that are drawn: the indices of object and handle, the process and the horizontal middle.
+    /// Returns the tracked handles that are drawn: the indices of object and handle, the process and the horizontal
+    /// middle.
     fn drawn_handles(&self) -> impl Iterator<Item = (usize, usize, Role, usize)> {
         let objects = self.history.objects.iter().enumerate();
         let handles = objects.flat_map(|(object, of)| of.handles.iter().map(move |handle| (object, *handle)));

@@ -114,8 +114,8 @@ impl<'a> History<'a> {
         })
     }
 
-    /// Returns the message that the giver sends to the process after it has put the handle there: the call that sends the
-    /// message, and the call that receives it.
+    /// Returns the message that the giver sends to the process after it has put the handle there: the call that sends
+    /// the message, and the call that receives it.
     pub(crate) fn message_after(&self, handle: usize) -> Option<(usize, Option<usize>)> {
         let Handle { process, opened, .. } = self.handles[handle];
         let giver = self.events()[opened].process;

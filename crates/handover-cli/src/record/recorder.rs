@@ -30,7 +30,8 @@ struct Recorder {
 }
 
 thread_local! {
-    /// Whether this thread's calls are left out, because the demonstration itself makes them. Other threads are recorded.
+    /// Whether this thread's calls are left out, because the demonstration itself makes them. Other threads are
+    /// recorded.
     static PAUSED: Cell<bool> = const { Cell::new(false) };
 }
 

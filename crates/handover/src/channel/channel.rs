@@ -33,7 +33,8 @@ use crate::wait::Deadline;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// A pool of workers that receive jobs over channels: [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
+/// A pool of workers that receive jobs over channels:
+/// [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
 ///
 /// In the child:
 ///
@@ -56,8 +57,8 @@ use crate::wait::Deadline;
 /// dropped, or when its process exits.
 ///
 /// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows the
-/// stronger process makes all duplicates, in both directions. The weaker process has no right to duplicate. When the weaker endpoint sends objects, the stronger one fetches them at the moment it receives the
-/// message. Therefore:
+/// stronger process makes all duplicates, in both directions. The weaker process has no right to duplicate. When the
+/// weaker endpoint sends objects, the stronger one fetches them at the moment it receives the message. Therefore:
 ///
 /// - Dropping the weaker endpoint waits until its objects are fetched, for at most ten seconds.
 /// - [`flush`](Self::flush) waits for the same, and fails if its timeout passes first.
@@ -73,10 +74,11 @@ use crate::wait::Deadline;
 ///
 /// # Trust
 ///
-/// The process at the weaker endpoint can send objects, but can't duplicate any out of the peer process. If it sends an invented handle value,
-/// that value can only refer to one of its own handles. Data that is not a valid message closes the channel ([`Error::Protocol`]). Objects that
-/// give power over a process, such as process handles, are accepted only after [`allow`](Self::allow). On Windows the
-/// process at the stronger endpoint has full control over the weaker process.
+/// The process at the weaker endpoint can send objects, but can't duplicate any out of the peer process. If it sends an
+/// invented handle value, that value can only refer to one of its own handles. Data that is not a valid message closes
+/// the channel ([`Error::Protocol`]). Objects that give power over a process, such as process handles, are accepted
+/// only after [`allow`](Self::allow). On Windows the process at the stronger endpoint has full control over the weaker
+/// process.
 #[derive(Debug, Clone)]
 pub struct Channel {
     endpoint: Arc<Endpoint>,
@@ -216,7 +218,8 @@ impl Channel {
 
     /// Accepts objects of these kinds from now on, and rejects all others.
     ///
-    /// A host for an untrusted plug-in: [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
+    /// A host for an untrusted plug-in:
+    /// [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
     pub fn allow_only(&self, kinds: impl IntoIterator<Item = ObjectKind>) -> &Self {
         self.endpoint.allowed.replace(kinds.into_iter().collect());
         self
@@ -254,7 +257,8 @@ impl Child {
     ///
     /// A wait for the child closes an endpoint that wasn't taken.
     ///
-    /// A pool of workers: [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
+    /// A pool of workers:
+    /// [`examples/worker_pool.rs`](https://docs.rs/crate/handover/latest/source/examples/worker_pool.rs).
     pub fn take_channel(&mut self) -> Option<Channel> {
         self.take_attached()
     }

@@ -25,7 +25,8 @@ use crate::wait::Deadline;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
+/// A program that forwards its command line to the running instance:
+/// [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
 ///
 /// Names belong to a user. A program of another user can use the same name without a collision, and can't connect.
 /// Processes on other machines can't connect either. A client that connects and then stops responding is disconnected

@@ -44,7 +44,8 @@ impl<'a> Message<'a> {
     /// Adds an object under a name, and returns the message.
     ///
     /// The receiver gets the object with the access of its [`BorrowedObject`]. For an [`Event`](crate::Event) and the
-    /// crate's other types, these are the rights to use them. For any other handle, it is the access that the handle has.
+    /// crate's other types, these are the rights to use them. For any other handle, it is the access that the handle
+    /// has.
     ///
     /// The receiver gets a handle of its own and closes it. The caller's handle is neither changed nor consumed. On
     /// Windows, sending a socket fails ([`Error::SocketUnsupported`]), because a socket is more than its handle.

@@ -62,8 +62,8 @@ impl Access {
     /// The right to terminate a process.
     pub const PROCESS_TERMINATE: Self = Self::from_bits_retain(0x0001);
     /// The right to duplicate handles into and out of a process. A caller with this right can do everything that the
-    /// process can do
-    /// ([process access rights](https://learn.microsoft.com/windows/win32/procthread/process-security-and-access-rights)).
+    /// process can do ([process access
+    /// rights](https://learn.microsoft.com/windows/win32/procthread/process-security-and-access-rights)).
     pub const PROCESS_DUP_HANDLE: Self = Self::from_bits_retain(0x0040);
     /// The right to query a process's times, exit code and user.
     pub const PROCESS_QUERY_LIMITED_INFORMATION: Self = Self::from_bits_retain(0x1000);

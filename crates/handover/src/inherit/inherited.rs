@@ -30,8 +30,8 @@ struct Entry {
 
 /// Returns the objects that this process's parent listed for it with [`Command::inherit`](crate::Command::inherit).
 ///
-/// The *manifest* is the list of the objects' names and handle values. The parent writes it into the child's environment
-/// variable `HANDOVER_INHERITED`, with the id of the child. (On Windows, with the identity of the parent,
+/// The *manifest* is the list of the objects' names and handle values. The parent writes it into the child's
+/// environment variable `HANDOVER_INHERITED`, with the id of the child. (On Windows, with the identity of the parent,
 /// which the child compares with that of its own parent.)
 ///
 /// The first call:
@@ -55,7 +55,8 @@ struct Entry {
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// A server that passes its socket to its successor: [`examples/tcp_restart.rs`](https://docs.rs/crate/handover/latest/source/examples/tcp_restart.rs).
+/// A server that passes its socket to its successor:
+/// [`examples/tcp_restart.rs`](https://docs.rs/crate/handover/latest/source/examples/tcp_restart.rs).
 ///
 /// On Linux, the objects include the sockets that a service manager passes, with the names in `LISTEN_FDNAMES`
 /// ([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)). If several have
@@ -276,8 +277,8 @@ impl LeakedHandle {
     /// # Ok::<(), handover::Error>(())
     /// ```
     ///
-    /// Call [`inherited`] and [`HandleValue::adopt`] before. A handle that was passed by hand and isn't adopted yet counts
-    /// as leaked, and [`inherited`] rejects a listed handle without its inherit flag.
+    /// Call [`inherited`] and [`HandleValue::adopt`] before. A handle that was passed by hand and isn't adopted yet
+    /// counts as leaked, and [`inherited`] rejects a listed handle without its inherit flag.
     ///
     /// # Errors
     ///

@@ -96,7 +96,8 @@ impl AuditedProcess {
 ///
 /// Create it with [`Audit::new`], and start it with [`Audit::run`], which returns an [`AuditReport`].
 ///
-/// A test that fails if a child inherits unlisted handles: [`examples/audit_in_a_test.rs`](https://docs.rs/crate/handover/latest/source/examples/audit_in_a_test.rs).
+/// A test that fails if a child inherits unlisted handles:
+/// [`examples/audit_in_a_test.rs`](https://docs.rs/crate/handover/latest/source/examples/audit_in_a_test.rs).
 #[must_use = "an audit starts nothing until it is run"]
 pub struct Audit<'a> {
     command: Command,

@@ -43,8 +43,8 @@ macro_rules! named {
             /// mode, count or size.
             ///
             /// On Windows one system call does both, and it always asks for all rights. If the existing object doesn't
-            /// grant all of them to this user, the call fails. [`open_named`](Self::open_named) asks only for the rights
-            /// to use the object.
+            /// grant all of them to this user, the call fails. [`open_named`](Self::open_named) asks only for the
+            /// rights to use the object.
             ///
             /// # Errors
             ///

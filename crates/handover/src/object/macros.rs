@@ -109,8 +109,8 @@ macro_rules! waits {
 
             #[doc = concat!("Returns whether ", $signal, ", without blocking.")]
             ///
-            /// A call that returns `true` changes the object as a successful wait does: it resets an auto-reset event, for
-            /// example.
+            /// A call that returns `true` changes the object as a successful wait does: it resets an auto-reset event,
+            /// for example.
             ///
             /// # Errors
             ///

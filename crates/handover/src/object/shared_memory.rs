@@ -78,7 +78,8 @@ impl SharedMemory {
 
     /// Returns this memory to share with another process, which can then only read it.
     ///
-    /// A host for an untrusted plug-in: [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
+    /// A host for an untrusted plug-in:
+    /// [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
     #[must_use]
     pub fn read_only(&self) -> BorrowedObject<'_> {
         BorrowedObject::typed(self.handle(), rights::SECTION_READ)
@@ -231,7 +232,8 @@ impl ViewMut {
 
     /// Returns the 32-bit number at the offset `at`, which several processes can read and change atomically.
     ///
-    /// A ring buffer between two processes: [`examples/ring.rs`](https://docs.rs/crate/handover/latest/source/examples/ring.rs).
+    /// A ring buffer between two processes:
+    /// [`examples/ring.rs`](https://docs.rs/crate/handover/latest/source/examples/ring.rs).
     ///
     /// # Errors
     ///

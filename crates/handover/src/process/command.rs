@@ -127,7 +127,8 @@ impl<'a> Command<'a> {
     /// Use it for programs that don't use this crate. A child that does can read the value with
     /// [`HandleValue::from_arg`](crate::HandleValue::from_arg). Write `{{` and `}}` for literal braces.
     ///
-    /// Python and shell children: [`examples/foreign_children.rs`](https://docs.rs/crate/handover/latest/source/examples/foreign_children.rs).
+    /// Python and shell children:
+    /// [`examples/foreign_children.rs`](https://docs.rs/crate/handover/latest/source/examples/foreign_children.rs).
     pub fn arg_handle(&mut self, template: impl Into<String>) -> &mut Self {
         self.arguments.push(Argument::Template(template.into()));
         self

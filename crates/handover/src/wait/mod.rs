@@ -77,7 +77,8 @@ pub const MAX_WAIT_OBJECTS: usize = crate::sys::wait::MOST;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// A ring buffer between two processes: [`examples/ring.rs`](https://docs.rs/crate/handover/latest/source/examples/ring.rs).
+/// A ring buffer between two processes:
+/// [`examples/ring.rs`](https://docs.rs/crate/handover/latest/source/examples/ring.rs).
 ///
 /// Include the process that is expected to signal, so that the wait ends at once if that process exits first:
 /// `wait_any(&[&ready, child.process()], timeout)`.

@@ -206,8 +206,8 @@ fn narrowed_copies(message: &Message<'_>) -> Result<Vec<Owned>> {
     copies.collect()
 }
 
-/// Fills `to` with the descriptors to send: the caller's own and the copies with fewer rights. It doesn't check that the
-/// caller's are open; the sending call does.
+/// Fills `to` with the descriptors to send: the caller's own and the copies with fewer rights. It doesn't check that
+/// the caller's are open; the sending call does.
 fn fill<'a>(to: &mut [BorrowedFd<'a>], message: &Message<'a>, narrowed_copies: &'a [Owned]) -> Result<()> {
     let mut narrowed_copies = narrowed_copies.iter().map(AsFd::as_fd);
     for (index, (to, object)) in to.iter_mut().zip(&message.shares).enumerate() {

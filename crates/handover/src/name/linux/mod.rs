@@ -30,8 +30,8 @@ use crate::wait::Deadline;
 /// The checked name of an object.
 ///
 /// The processes of this user on this machine find it; those of other users can't. All kinds of objects and
-/// [`SingleInstance`](crate::SingleInstance) share one namespace; a [`Listener`](crate::Listener) has its own. Names are
-/// case-sensitive.
+/// [`SingleInstance`](crate::SingleInstance) share one namespace; a [`Listener`](crate::Listener) has its own. Names
+/// are case-sensitive.
 ///
 /// The kernel has no names for these objects, so the process that creates an object serves it to the processes that
 /// open it. The name exists until that process drops the object or exits; processes that have opened the object keep

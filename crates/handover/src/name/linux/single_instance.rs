@@ -22,7 +22,8 @@ use crate::sys::unix_socket;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
+/// A program that forwards its command line to the running instance:
+/// [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
 ///
 /// It holds a lock on a file in the user's runtime directory. The kernel releases the lock when this process exits.
 #[derive(Debug)]

@@ -24,8 +24,8 @@ use crate::sys::token::Protection;
 ///
 /// The processes of one session find a [`local`](Self::local) name; a plain text means one too. The processes of all
 /// sessions of the machine find a [`global`](Self::global) name. All kinds of objects and
-/// [`SingleInstance`](crate::SingleInstance) share one namespace; a [`Listener`](crate::Listener) has its own. Names are
-/// case-sensitive.
+/// [`SingleInstance`](crate::SingleInstance) share one namespace; a [`Listener`](crate::Listener) has its own. Names
+/// are case-sensitive.
 ///
 /// By default only the current user can open an object that is created with the name. To change that, call
 /// [`protected_by`](Self::protected_by). The object and its name exist until the last handle to the object is closed.

@@ -24,7 +24,8 @@ use crate::object::{LockError, Mutex};
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// A program that forwards its command line to the running instance: [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
+/// A program that forwards its command line to the running instance:
+/// [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
 ///
 /// It holds a mutex with that name. If this process exits without releasing it, the system passes the mutex to the next
 /// process. A mutex belongs to the thread that acquired it, so acquire it on a thread that runs as long as the program.

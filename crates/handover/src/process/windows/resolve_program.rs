@@ -71,7 +71,8 @@ fn ends_in_exe(path: &Path) -> bool {
 /// Returns the path in the form that `CreateProcessW` accepts. A long path has to be absolute and begin with `\\?\`, so
 /// that Windows doesn't parse it.
 pub(super) fn api_path(file: &Path) -> SysResult<PathBuf> {
-    /// Paths shorter than this don't need the prefix. It is less than `MAX_PATH`, because the system appends to the path.
+    /// Paths shorter than this don't need the prefix. It is less than `MAX_PATH`, because the system appends to the
+    /// path.
     const LONG_PATH: usize = 248;
     let absolute = std::path::absolute(file).map_err(SysError::of("GetFullPathNameW"))?;
     if absolute.as_os_str().len() < LONG_PATH {

@@ -210,8 +210,8 @@ fn number_in(page: &[u8], field: usize) -> SysResult<u64> {
     number.ok_or_else(|| SysError::unexpected("read", "the stat file of the process has an unknown format"))
 }
 
-/// Returns whether this process ignores `SIGCHLD` or has set `SA_NOCLDWAIT`. Then the kernel removes its children as soon
-/// as they exit, and their ids can be reused at once.
+/// Returns whether this process ignores `SIGCHLD` or has set `SA_NOCLDWAIT`. Then the kernel removes its children as
+/// soon as they exit, and their ids can be reused at once.
 pub(crate) fn forgets_children() -> SysResult<bool> {
     ask("rt_sigaction", &[("SIGCHLD", Argument::Yes)], || {
         let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
