@@ -77,7 +77,7 @@ pub enum Error {
         object: String,
         /// The kind of the requested type.
         expected: ObjectKind,
-        /// The kernel's answer.
+        /// The kind that the kernel reports.
         found: ObjectKind,
     },
     /// The handle lacks the access right that the call needs.
@@ -98,7 +98,8 @@ pub enum Error {
         /// Each file that was tried.
         searched: Vec<PathBuf>,
     },
-    /// A batch file, which `cmd.exe` runs by quoting rules of its own.
+    /// The program is a batch file. It was not started, because the quoting rules of `cmd.exe` make its arguments
+    /// unsafe.
     #[non_exhaustive]
     BatchFile {
         /// The file.
@@ -171,7 +172,7 @@ pub enum Error {
         pid: u32,
         /// The object's name in the message.
         name: String,
-        /// The kernel's answer.
+        /// The kind that the kernel reports.
         found: ObjectKind,
     },
     /// This process was started without a channel to its parent.

@@ -51,10 +51,10 @@ use crate::wait::Deadline;
 ///
 /// # Who owns what
 ///
-/// A send duplicates the objects. The sender keeps its own handles and may close them as soon as the call returns. The
-/// receiver owns the objects that a message brings. A message arrives with all its objects; otherwise receiving fails
-/// and leaks no handles. The objects of a message that is never received are closed when the receiving endpoint is
-/// dropped, or when its process exits.
+/// A send duplicates the objects. The sender keeps its own handles and may close them as soon as the call returns:
+/// until the objects are received, duplicates stand for them. The receiver owns the objects that a message brings. A
+/// message arrives with all its objects; otherwise receiving fails and leaks no handles. The objects of a message that
+/// is never received are closed when the receiving endpoint is dropped, or when its process exits.
 ///
 /// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows the
 /// stronger process makes all duplicates, in both directions. The weaker process has no right to duplicate. When the

@@ -29,8 +29,8 @@ use crate::wait::Deadline;
 /// [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
 ///
 /// Names belong to a user. A program of another user can use the same name without a collision, and can't connect.
-/// Processes on other machines can't connect either. A client that connects and then stops responding is disconnected
-/// after one second; other clients wait until then.
+/// Processes on other machines can't connect either. A client that connects and doesn't complete the handshake
+/// within one second is disconnected; other clients wait until then.
 #[derive(Debug)]
 pub struct Listener {
     name: String,
@@ -152,7 +152,7 @@ impl Channel {
     ///
     /// - [`Error::NoListener`] if no process listens under the name.
     /// - [`Error::ConnectionRefused`] if the listener refuses this process.
-    /// - [`Error::OtherUser`] if a process of another user has the name, or [`Error::System`] if this user may not even
+    /// - [`Error::OtherUser`] if a process of another user poses as the listener, or [`Error::System`] if this user may not even
     ///   query that process.
     /// - [`Error::ProcessExited`] if the listening process exits meanwhile.
     /// - [`Error::InvalidInput`] if the text can't be a name.

@@ -25,7 +25,7 @@ use crate::sys::io::{HasHandle, Owned};
 /// ```
 ///
 /// Limits: [`Channel::MAX_BYTES`](crate::Channel::MAX_BYTES), [`Channel::MAX_OBJECTS`](crate::Channel::MAX_OBJECTS),
-/// and different names of 1 to 255 bytes without NUL. A send checks the limits before it does anything else.
+/// and names of 1 to 255 bytes without NUL, each of them once. A send checks the limits before it does anything else.
 #[derive(Clone, Default)]
 #[must_use = "a message does nothing until it is sent"]
 pub struct Message<'a> {

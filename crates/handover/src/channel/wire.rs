@@ -614,7 +614,7 @@ mod tests {
             (frame(1, b"\xf4\xff\xff\xff\x01a", b""), "can't be a handle"),
             (frame(1, b"\x44\0\0\0\x02a", b""), "cut off"),
             (frame(1, b"\x44\0\0\0\x01ab", b""), "longer than its objects"),
-            (frame(1, b"\x44\0\0\0\x00a", b""), "without a name"),
+            (frame(1, b"\x44\0\0\0\x00a", b""), "name is empty"),
             (frame(1, b"\x44\0\0\0\x01\0", b""), "NUL"),
             (frame(1, b"\x44\0\0\0\x01\xff", b""), "isn't text"),
             // One character, split between two names.
@@ -744,7 +744,7 @@ mod tests {
         assert!(refused(&[], &vec![0; MAX_BYTES + 1]).contains("16 MiB"));
         assert!(checked(&[&name(MAX_NAME)], b"").is_ok());
         assert!(refused(&[&name(MAX_NAME + 1)], b"").contains("255"));
-        assert!(refused(&[""], b"").contains("without a name"));
+        assert!(refused(&[""], b"").contains("name is empty"));
         assert!(
             refused(&["good", "a\0b", ""], b"")
                 .contains("\"a\\0b\" of an object in a message is invalid: an object's name contains a NUL")

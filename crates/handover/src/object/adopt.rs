@@ -244,7 +244,7 @@ impl HandleValue {
     /// # Safety
     ///
     /// - Another process must have made the handle for this one, by inheritance or duplication. The number alone
-    ///   doesn't prove that: any handle of this process may have it.
+    ///   doesn't prove that: another handle of this process may have the same number.
     /// - No other code of this process may own the handle, now or later. With two owners, the second close may hit an
     ///   unrelated handle.
     ///

@@ -42,7 +42,7 @@ macro_rules! waitable {
 }
 pub(crate) use waitable;
 
-/// The object that ended a [`wait_any`]. It compares equal to its index.
+/// The result of [`wait_any`]: which object ended the wait. Compare it with `==` to an index into the passed slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Signaled {

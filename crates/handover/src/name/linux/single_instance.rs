@@ -41,7 +41,7 @@ impl SingleInstance {
     /// # Errors
     ///
     /// [`Error::AlreadyRunning`] if another process, or other code in this process, has acquired the name;
-    /// [`Error::NameInUse`] if an object has the name; [`Error::InvalidInput`] for an invalid name.
+    /// [`Error::NameInUse`] if an event or another named object has the name; [`Error::InvalidInput`] for an invalid name.
     pub fn acquire(name: &(impl AsObjectName + ?Sized)) -> Result<Self> {
         let name = name.as_name()?;
         if let Some(mut lock) = NameLock::take(Sort::Object, name.as_str())? {
