@@ -323,7 +323,7 @@ pub const HEADERS: &[Attack] = &[
 pub const OBJECTS: &[Attack] = &[
     Attack {
         name: "an empty name",
-        effect: Effect::Violation("without a name"),
+        effect: Effect::Violation("name is empty"),
         act: |to| named_both(to, b"long enough", b""),
     },
     Attack { name: "a name twice", effect: Effect::Violation("twice"), act: |to| named_both(to, b"a", b"a") },

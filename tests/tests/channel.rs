@@ -408,7 +408,7 @@ fn send_rejects_invalid_messages() {
         assert!(error.to_string().contains(part), "{error}");
     };
     refused(Message::new(vec![0; Channel::MAX_BYTES + 1]), "16 MiB");
-    refused(Message::new(b"").with("", &event), "without a name");
+    refused(Message::new(b"").with("", &event), "name is empty");
     refused(Message::new(b"").with("a\0b", &event), "NUL");
     refused(Message::new(b"").with("n".repeat(256), &event), "255");
     refused(Message::new(b"").with("n", &event).with("n", &event), "same name");
