@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::{Ended, foreign, run, table};
+use crate::{foreign, run, table, wine_failure};
 
 /// Long enough for the slowest test: it makes each call of an audit fail once, which takes three minutes under Wine 10.
 const DEADLINE: Duration = Duration::from_secs(400);
@@ -159,29 +159,15 @@ fn run_in_own_process(name: &str) -> Result<(), Failed> {
             Some(code) => format!("exit code {code}"),
             None => format!("killed, by a signal or after {DEADLINE:?}"),
         };
-        match wine_failure(&ended) {
+        let output = format!("{}{}", ended.out, ended.err);
+        let fault = if output.contains(handover::faults::HANGS) {
+            Some("Wine has not closed a handle of a busy process")
+        } else {
+            wine_failure(ended.code, &output)
+        };
+        match fault {
             Some(fault) if tries > 0 => eprintln!("{name} runs again ({reason}): {fault}"),
-            _ => return Err(format!("{reason}\n{}{}", ended.out, ended.err).into()),
+            _ => return Err(format!("{reason}\n{output}").into()),
         }
     }
-}
-
-/// The statuses with which Windows ends a process that it can't load: a DLL is missing, has a wrong format, lacks an
-/// entry point, or fails to initialize. Only a loader reports them, never a program's own code.
-const LOADER_STATUSES: [u32; 4] = [0xC000_0135, 0xC000_007B, 0xC000_0139, 0xC000_0142];
-
-/// Returns the known sporadic failure of Wine, under load, that may explain this one. The test is then repeated: after
-/// such a failure it succeeds, and a real defect fails each time.
-fn wine_failure(ended: &Ended) -> Option<&'static str> {
-    let says = |text: &str| ended.err.contains(text) || ended.out.contains(text);
-    let loader_failed = LOADER_STATUSES.iter().any(|status| {
-        says(&format!("{status:#x}")) || says(&format!("Some({})", i32::from_ne_bytes(status.to_ne_bytes())))
-    });
-    if says("code: 1359") || says("os error 1359") || loader_failed {
-        return Some("a process has died in Wine's own start");
-    }
-    if says(handover::faults::HANGS) {
-        return Some("Wine has not closed a handle of a busy process");
-    }
-    ended.code.is_none().then_some("Wine may have hung in creating a process")
 }

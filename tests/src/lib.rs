@@ -33,6 +33,7 @@ mod os;
 mod run;
 mod sweep;
 mod waiting;
+mod wine;
 
 pub use audited::{audit, in_role_of_std};
 pub use broken::{assert_channel_closed_by_violation, assert_violation};
@@ -45,6 +46,7 @@ pub use sweep::{
     Harmless, Sweep, assert_flags_unchanged, assert_names_call, end, events, sweep, swept, watch,
 };
 pub use waiting::{begun, waits};
+pub use wine::wine_failure;
 
 use std::time::{Duration, Instant};
 

@@ -411,7 +411,7 @@ fn send_rejects_invalid_messages() {
     refused(Message::new(b"").with("", &event), "name is empty");
     refused(Message::new(b"").with("a\0b", &event), "NUL");
     refused(Message::new(b"").with("n".repeat(256), &event), "255");
-    refused(Message::new(b"").with("n", &event).with("n", &event), "same name");
+    refused(Message::new(b"").with("n", &event).with("n", &event), "two objects named \"n\"");
     assert_eq!(table::values_of(&event, child.id()), []);
     channel.send(Message::new(b"").with("n".repeat(255), &event)).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);

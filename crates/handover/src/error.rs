@@ -142,8 +142,8 @@ pub enum Error {
     /// The object has already been taken.
     #[non_exhaustive]
     AlreadyTaken {
-        /// The name, or a description of an object that was taken without a name.
-        name: String,
+        /// A description of the object, such as `the object "ready"`.
+        object: String,
     },
     /// The peer process closed its endpoint of the channel. The process may still be running.
     #[non_exhaustive]
@@ -409,9 +409,9 @@ impl fmt::Display for Error {
                     names => write!(f, "{}", Listing(names, ", ")),
                 }
             }
-            Self::AlreadyTaken { name } => write!(
+            Self::AlreadyTaken { object } => write!(
                 f,
-                "{name:?} has already been taken; each object can be taken once, so keep the object that the first call \
+                "{object} has already been taken; each object can be taken once, so keep the object that the first call \
                  returned"
             ),
             Self::Disconnected { pid } => write!(
@@ -508,7 +508,7 @@ impl fmt::Debug for Error {
             ManifestMismatch { expected, found }
             InvalidManifest { name, reason }
             UnknownName { name, available }
-            AlreadyTaken { name }
+            AlreadyTaken { object }
             Disconnected { pid }
             Protocol { pid, reason }
             PartialSend { pid }

@@ -37,7 +37,8 @@
 //! | task | start with |
 //! |---|---|
 //! | start a child with objects | [`Command::inherit`]; in the child [`inherited`] and [`Inherited::take`] |
-//! | start a program that doesn't know this crate | [`Command::arg_handle`] and [`Command::env_handle`]; in a Rust child [`HandleValue::adopt`] |
+//! | pass a handle's value to a program that doesn't use this crate | [`Command::arg_handle`] and [`Command::env_handle`] |
+//! | use a handle whose value this process was told | [`HandleValue::adopt`] |
 //! | send objects to a running process | [`Channel`]: with [`Command::channel`] to a child, with [`Listener`] to any process of the same user |
 //! | push or pull one handle | `Process::duplicate_into` on Windows, [`Process::duplicate_from`] |
 //! | share an object by a name | [`Event::create_named`] and [`Event::open_named`]; [`SingleInstance`] for programs that run once |

@@ -1,29 +1,33 @@
 //! Runs each example as a user does, under a deadline: it exits with 0, and prints what its description says.
 
+#[path = "../../../tests/src/wine.rs"]
+mod wine;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wine::wine_failure;
+
 /// The time that an example may take on a machine under load. Alone, each needs less than three seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// The error that Wine returns now and then when it is busy. The same call succeeds a moment later.
-const ERROR_OF_BUSY_WINE: &str = "os error 1359";
 
 /// Runs an example, and asserts that its output has these parts, in any order.
 fn run(name: &str, parts: &[&str]) {
-    for _ in 0..3 {
+    let mut tries = if cfg!(windows) { 3 } else { 1 };
+    let (code, output) = loop {
+        tries -= 1;
         let (code, output) = output_of(name);
-        if output.contains(ERROR_OF_BUSY_WINE) {
-            continue;
+        match wine_failure(code, &output) {
+            Some(fault) if tries > 0 => eprintln!("{name} runs again: {fault}: {output}"),
+            _ => break (code, output),
         }
-        assert_eq!(code, Some(0), "{name}: {output}");
-        for part in parts {
-            assert!(output.contains(part), "{name} doesn't print {part:?}: {output}");
-        }
-        return;
+    };
+    assert_eq!(code, Some(0), "{name}: {output}");
+    for part in parts {
+        assert!(output.contains(part), "{name} doesn't print {part:?}: {output}");
     }
-    panic!("{name} failed three times with {ERROR_OF_BUSY_WINE}");
 }
 
 /// As [`run`], for an example that needs Linux and says so on Windows.

@@ -244,8 +244,10 @@ impl Command<'_> {
     /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both processes
     /// run.
     ///
-    /// [`Child::take_channel`] returns this process's endpoint, and [`Channel::parent`] the child's.
-    /// [`status`](Self::status) and [`output`](Self::output), which only wait, close this process's endpoint at once.
+    /// This process gets its endpoint from [`Child::take_channel`]. The child gets its own from [`Channel::parent`].
+    ///
+    /// With [`status`](Self::status) and [`output`](Self::output) there is no [`Child`] to take the endpoint from, so
+    /// they close this process's endpoint as soon as the child runs.
     pub fn channel(&mut self) -> &mut Self {
         self.attach(|| Ok(Box::new(Pair::new()?)))
     }

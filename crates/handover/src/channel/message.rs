@@ -171,7 +171,7 @@ impl ReceivedMessage {
         let index = self.index(name)?;
         match &self.objects[index] {
             Some(handle) => kind_of_object(name, handle),
-            None => Err(Error::AlreadyTaken { name: name.to_owned() }),
+            None => Err(Error::AlreadyTaken { object: description(name) }),
         }
     }
 
@@ -198,7 +198,7 @@ impl ReceivedMessage {
             }
             _ => {
                 let index = self.index(name)?;
-                let taken = || Error::AlreadyTaken { name: name.to_owned() };
+                let taken = || Error::AlreadyTaken { object: description(name) };
                 self.objects[index].take().map(T::from_handle).ok_or_else(taken)
             }
         }

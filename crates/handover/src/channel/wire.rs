@@ -254,9 +254,12 @@ impl Table {
             let input = format!("a message with {} objects", self.count);
             return invalid(input, "has too many; at most 253 fit: send them in several messages");
         }
-        if self.is_unordered && has_repeated_name(self.names()) {
-            let reason = "has two objects with the same name; give each object its own name";
-            return invalid("a message".into(), reason);
+        if let Some(name) = self.is_unordered.then(|| repeated_name(self.names())).flatten() {
+            let name = String::from_utf8_lossy(name);
+            return invalid(
+                format!("a message with two objects named {:?}", shortened(&name)),
+                "is ambiguous; give each object its own name",
+            );
         }
         Ok(())
     }
@@ -330,7 +333,7 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
     }
     // The receiver closes each handle value that it takes. A second close of the same value could hit an unrelated
     // object.
-    if (!is_ordered && has_repeated_name(names)) || (P::LENGTH > 0 && has_repeated_ref(&refs)) {
+    if (!is_ordered && repeated_name(names).is_some()) || (P::LENGTH > 0 && has_repeated_ref(&refs)) {
         return Err("a message lists a name or an object twice");
     }
     Ok(refs)
@@ -445,8 +448,8 @@ fn hash(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Returns whether a name occurs twice. `names` has at most `MAX_OBJECTS` names.
-fn has_repeated_name(mut names: Names<'_>) -> bool {
+/// Returns the first name that occurs twice. `names` has at most `MAX_OBJECTS` names.
+fn repeated_name(mut names: Names<'_>) -> Option<&[u8]> {
     const SLOTS: usize = 512;
     const { assert!(SLOTS > MAX_OBJECTS && MAX_OBJECTS < u8::MAX as usize) };
     let mut before: Vec<&[u8]> = Vec::with_capacity(names.count);
@@ -457,14 +460,14 @@ fn has_repeated_name(mut names: Names<'_>) -> bool {
         let mut slot = hash(name) as usize % SLOTS;
         while slots[slot] != 0 {
             if before[usize::from(slots[slot]) - 1] == name {
-                return true;
+                return Some(name);
             }
             slot = (slot + 1) % SLOTS;
         }
         before.push(name);
         slots[slot] = u8::try_from(before.len()).expect("at most 253");
     }
-    false
+    None
 }
 
 fn has_repeated_ref<P: ObjectRef>(refs: &[P]) -> bool {
@@ -750,8 +753,8 @@ mod tests {
                 .contains("\"a\\0b\" of an object in a message is invalid: an object's name contains a NUL")
         );
         assert!(refused(&["a long name\0"], b"").contains("NUL"));
-        assert!(refused(&["a", "b", "a"], b"").contains("two objects with the same name"));
-        assert!(refused(&["a", "a"], b"").contains("two objects with the same name"));
+        assert!(refused(&["a", "b", "a"], b"").contains("two objects named \"a\""));
+        assert!(refused(&["a", "a"], b"").contains("two objects named \"a\""));
         let names: Vec<String> = (0..=MAX_OBJECTS).map(|number| number.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert!(checked(&names[1..], b"").is_ok());

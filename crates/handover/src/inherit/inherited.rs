@@ -65,8 +65,8 @@ struct Entry {
 /// # Errors
 ///
 /// - [`Error::NothingInherited`] if the parent listed no objects.
-/// - [`Error::ManifestMismatch`] if the manifest was written for another process, and this one only copied its
-///   environment.
+/// - [`Error::ManifestMismatch`] if the manifest was written for another process. This happens if a program in between
+///   passed on its environment, and with it the variable.
 /// - [`Error::InvalidManifest`] if the manifest is malformed, or lists a handle that is no longer inheritable.
 /// - [`Error::InvalidHandle`] if the manifest lists a handle that isn't open.
 ///
@@ -164,7 +164,7 @@ impl<const N: usize> Reserved<N> {
         let values: [HandleValue; N] = values.try_into().map_err(|_| Error::NoParentChannel)?;
         let mut adoption = Adoption::lock();
         if !values.iter().all(|value| adoption.is_waiting(*value)) {
-            return Err(Error::AlreadyTaken { name: object.to_owned() });
+            return Err(Error::AlreadyTaken { object: object.to_owned() });
         }
         let handles = values
             .map(|value| adoption.take_handle(value).expect("is_waiting was checked under the same lock"));
@@ -225,7 +225,7 @@ impl Inherited {
                 return Ok(adopted.into_object());
             }
         }
-        Err(Error::AlreadyTaken { name: name.to_owned() })
+        Err(Error::AlreadyTaken { object: format!("the inherited object {name:?}") })
     }
 
     /// Returns the names of all listed objects in the parent's order. Names of taken objects are included.
@@ -234,7 +234,8 @@ impl Inherited {
         names(lock().as_ref().map_or(&[][..], |list| &list.entries))
     }
 
-    /// Returns the inheritable handles of this process that no parent listed and that aren't standard streams.
+    /// Returns the handles that leaked into this process: all that are inheritable, but are neither listed for it by
+    /// its parent nor standard streams.
     ///
     /// Use it in tests and audits: in a program that has just started, these handles leaked into it. The result owns no
     /// handle.
@@ -252,7 +253,7 @@ fn names(entries: &[Entry]) -> Vec<String> {
     entries.iter().filter(|entry| !is_reserved(&entry.name)).map(|entry| entry.name.clone()).collect()
 }
 
-/// An inheritable handle of this process that no parent listed.
+/// A handle that leaked into this process: it is inheritable, but the parent didn't list it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeakedHandle {
@@ -294,7 +295,8 @@ impl LeakedHandle {
     }
 }
 
-/// Returns the inheritable handles of this process that no parent listed and that aren't standard streams.
+/// Returns the handles that leaked into this process: all that are inheritable, but are neither listed for it by its
+/// parent nor standard streams.
 ///
 /// [`Inherited::leaked`] does the same in a process whose parent has listed objects. The result owns no handle.
 ///

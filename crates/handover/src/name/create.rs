@@ -18,10 +18,11 @@ use crate::sys::rights;
 
 /// Adds the named constructors to a type.
 ///
-/// The arguments are: the type, its name with an article for the documentation, the constructors' arguments after the
-/// name, the description of the object to create and of the object to open, the kind, and the rights to open it with.
+/// The arguments are: the type; for the documentation its name with an article, what an existing object keeps, and what
+/// the rights to use it allow; the constructors' arguments after the name, the description of the object to create and
+/// of the object to open, the kind, and the rights to open it with.
 macro_rules! named {
-    ($type:ident, $one:literal, ($($argument:ident: $argument_type:ty),*), $create:expr, $open:expr, $kind:expr, $rights:expr) => {
+    ($type:ident, $one:literal, $keeps:literal, $use:literal, ($($argument:ident: $argument_type:ty),*), $create:expr, $open:expr, $kind:expr, $rights:expr) => {
         impl $type {
             #[doc = concat!("Creates ", $one, " with a name, by which other processes can open it.")]
             ///
@@ -39,8 +40,8 @@ macro_rules! named {
 
             #[doc = concat!("Creates ", $one, " with a name, or opens the existing one with all rights.")]
             ///
-            /// Also returns whether the object was created or opened. An existing object keeps its own protection,
-            /// mode, count or size.
+            /// Also returns whether the object was created or opened.
+            #[doc = concat!(" An existing object keeps its own ", $keeps, ".")]
             ///
             /// On Windows one system call does both, and it always asks for all rights. If the existing object doesn't
             /// grant all of them to this user, the call fails. [`open_named`](Self::open_named) asks only for the
@@ -48,8 +49,8 @@ macro_rules! named {
             ///
             /// # Errors
             ///
-            /// [`Error::NameInUse`](crate::Error::NameInUse) if an object has the name that is of another kind or that
-            /// this user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or
+            /// [`Error::NameInUse`](crate::Error::NameInUse) if the name belongs to an object of another kind, or to one
+            /// that this user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or
             /// argument. For an object of another kind, [`open_named`](Self::open_named) fails with
             /// [`NameKindMismatch`](crate::Error::NameKindMismatch) instead.
             pub fn create_or_open_named(
@@ -59,15 +60,16 @@ macro_rules! named {
                 Ok((Self::of(held), outcome))
             }
 
-            /// Opens the object with this name, with the rights to use it: to wait for it and to signal it, or to read
-            /// and write it. The rights to delete it and to change its permissions are not requested.
+            #[doc = concat!("Opens ", $one, " by its name, with the rights to ", $use, ".")]
+            /// The rights to delete it and to change its permissions are not requested.
             ///
             /// The caller owns a handle of its own and closes it by dropping the returned object.
             ///
             /// # Errors
             ///
             /// [`Error::ObjectNotFound`](crate::Error::ObjectNotFound) if no object has the name;
-            /// [`Error::NameKindMismatch`](crate::Error::NameKindMismatch) if an object of another kind has it;
+            /// [`Error::NameKindMismatch`](crate::Error::NameKindMismatch) if the name belongs to an object of another
+            /// kind;
             /// [`Error::System`](crate::Error::System) if this user can't open it;
             /// [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name.
             pub fn open_named(name: &(impl AsObjectName + ?Sized)) -> Result<Self> {
@@ -97,14 +99,16 @@ macro_rules! named {
     };
 }
 
-named!(Event, "an event", (reset: ResetMode), event::what(reset), event::what(ResetMode::Manual), ObjectKind::Event, rights::EVENT);
-named!(Timer, "a timer", (reset: ResetMode), timer::what(reset), timer::what(ResetMode::Manual), ObjectKind::Timer, rights::TIMER);
-named!(Semaphore, "a semaphore", (count: u32), semaphore::what(count, semaphore::LARGEST)?, What::Semaphore { initial: 0, maximum: 1 }, ObjectKind::Semaphore, rights::SEMAPHORE);
-named!(SharedMemory, "shared memory", (size: usize), shared_memory::what(size)?, What::SharedMemory(1), ObjectKind::SharedMemory, rights::SECTION);
+named!(Event, "an event", "protection and reset mode", "wait for it, set it and reset it", (reset: ResetMode), event::what(reset), event::what(ResetMode::Manual), ObjectKind::Event, rights::EVENT);
+named!(Timer, "a timer", "protection, reset mode and due time", "wait for it and set it", (reset: ResetMode), timer::what(reset), timer::what(ResetMode::Manual), ObjectKind::Timer, rights::TIMER);
+named!(Semaphore, "a semaphore", "protection and count", "wait for it and release it", (count: u32), semaphore::what(count, semaphore::LARGEST)?, What::Semaphore { initial: 0, maximum: 1 }, ObjectKind::Semaphore, rights::SEMAPHORE);
+named!(SharedMemory, "shared memory", "protection and size", "read and write it", (size: usize), shared_memory::what(size)?, What::SharedMemory(1), ObjectKind::SharedMemory, rights::SECTION);
 #[cfg(windows)]
 named!(
     Mutex,
-    "a mutex that no thread holds",
+    "a mutex",
+    "protection and owner",
+    "lock and unlock it",
     (),
     What::Mutex,
     What::Mutex,

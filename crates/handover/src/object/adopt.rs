@@ -73,7 +73,7 @@ impl Adoption {
         if let Some(adopted) = self.take::<T>(value, described)? {
             return Ok(adopted);
         }
-        let taken = || Error::AlreadyTaken { name: described() };
+        let taken = || Error::AlreadyTaken { object: described() };
         if self.owned.contains(&value) {
             return Err(taken());
         }

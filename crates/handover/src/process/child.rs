@@ -19,8 +19,8 @@ use crate::wait::Deadline;
 
 /// A process started by [`Command::spawn`](crate::Command::spawn).
 ///
-/// As with [`std::process::Child`], dropping it neither kills the child nor waits for it. It closes this process's
-/// handle to the child and the streams and the channel that were not taken. With
+/// As with [`std::process::Child`], dropping it neither kills the child nor waits for it. Dropping it closes this
+/// process's handle to the child. It also closes the piped streams and the channel, unless they were taken. With
 /// [`kill_on_drop`](crate::Command::kill_on_drop), dropping it kills the child.
 #[derive(Debug)]
 pub struct Child {

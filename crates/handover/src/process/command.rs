@@ -86,10 +86,10 @@ pub(crate) enum Change {
 impl<'a> Command<'a> {
     /// Creates a builder for this program.
     ///
-    /// The spawn resolves the program. A path is used unchanged. A bare name is searched for in `PATH`; on Windows, the
-    /// running program's folder and the system folders are searched before that. The current directory is never
-    /// searched. On Windows, the extension `.exe` may be omitted. The [search order](#how-a-program-is-found) below has
-    /// the details.
+    /// The spawn looks for the program. A path is used unchanged. A bare name is searched for in the folders of `PATH`,
+    /// on Windows also in the running program's folder and in the system folders, but never in the current directory.
+    /// On Windows, the extension `.exe` may be omitted. [How a program is found](#how-a-program-is-found) has the exact
+    /// order.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -168,11 +168,11 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Sets an environment variable for the child to text in which each `{name}` is replaced as in
-    /// [`arg_handle`](Self::arg_handle).
+    /// Sets an environment variable for the child. In its value, each `{name}` is replaced by the value of the handle
+    /// [inherited](Self::inherit) under that name, as in [`arg_handle`](Self::arg_handle).
     ///
-    /// It is applied after all other changes to the environment. A child that uses this crate can read the value with
-    /// [`HandleValue::from_env`](crate::HandleValue::from_env).
+    /// The variable is set after all other changes to the environment. A child that uses this crate can read the value
+    /// with [`HandleValue::from_env`](crate::HandleValue::from_env).
     pub fn env_handle(&mut self, name: impl AsRef<OsStr>, template: impl Into<String>) -> &mut Self {
         self.environment_handles.push((name.as_ref().to_owned(), template.into()));
         self
@@ -195,7 +195,7 @@ impl<'a> Command<'a> {
     ///
     /// - a typed object, such as an [`Event`](crate::Event), has the rights to use it, and on Windows fewer with
     ///   `event.with_access(…)`;
-    /// - a file or another handle has the access that this process's handle has.
+    /// - a file, or any other object that is passed as a plain handle, has the access of this process's handle.
     ///
     /// An object can be listed under several names and also be a standard stream. The child then has a separate handle
     /// for each. The names of all listed objects share one environment variable, which holds about 32,000 characters;
@@ -250,7 +250,8 @@ impl<'a> Command<'a> {
     ///
     /// On Linux ([`PR_SET_PDEATHSIG`](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html)):
     ///
-    /// - a dedicated thread of this process starts the child;
+    /// - the child may outlive the thread that calls [`spawn`](Self::spawn): Linux kills a child when the thread that
+    ///   started it exits, so a thread that lives as long as this process starts all such children;
     /// - the processes that the child starts aren't killed with it;
     /// - the child isn't killed if its program gained privileges by a set-user-ID bit, or if this process no longer
     ///   runs as the child's user.
