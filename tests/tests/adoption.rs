@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Command, Error, Event, HandleValue, ObjectKind, OwnedHandle, Stdio};
+use handover::{Command, Error, Event, HandleValue, ObjectKind, OwnedHandle, SharedMemory, Stdio};
 use handover_tests::weaker::RESERVED_NAMES;
 use handover_tests::{adopt, expect, raw, role, table, tests, this_program};
 
@@ -82,9 +82,9 @@ fn takes_objects(_: &[String]) {
         }
         other => panic!("{other:?}"),
     }
-    match inherited.take::<Event>("semaphore") {
+    match inherited.take::<SharedMemory>("semaphore") {
         Err(Error::WrongKind { expected, found, object: what, .. }) => {
-            assert_eq!((expected, found), (ObjectKind::Event, ObjectKind::Semaphore));
+            assert_eq!((expected, found), (ObjectKind::SharedMemory, expect::kind_of_semaphore()));
             assert!(what.contains("semaphore"), "{what}");
         }
         other => panic!("{other:?}"),
@@ -296,7 +296,8 @@ fn leaked_handles_lists_unlisted_inherited_handles() {
     let output =
         std::process::Command::new(this_program()).args(role("prints_inherited", &[])).output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
-    assert!(out.contains("a semaphore") && out.contains("shared memory"), "{out}");
+    let kind = expect::kind_of_semaphore().to_string();
+    assert!(out.contains(&kind) && out.contains("shared memory"), "{out}");
 }
 
 fn leaked_handles_is_empty_with_exact_list() {
@@ -317,12 +318,13 @@ fn said_by_a_child_of_std() -> String {
 
 fn clears_inherit_of_leaks(arguments: &[String]) {
     let value: u32 = arguments[0].parse().unwrap();
+    let kind = expect::kind_of_semaphore();
     let out = said_by_a_child_of_std();
-    assert!(out.contains("a semaphore"), "the control: the handle leaks at first: {out}");
+    assert!(out.contains(&kind.to_string()), "the control: the handle leaks at first: {out}");
     let before = table::count();
     let unlisted = handover::leaked_handles().unwrap();
     let leaked = unlisted.iter().find(|unlisted| unlisted.value.get() == value).unwrap();
-    assert_eq!(leaked.kind, Some(ObjectKind::Semaphore));
+    assert_eq!(leaked.kind, Some(kind.clone()));
     for unlisted in &unlisted {
         unlisted.clear_inherit().unwrap();
         // A second call has no effect.
@@ -334,7 +336,7 @@ fn clears_inherit_of_leaks(arguments: &[String]) {
     assert!(!entry.inheritable);
     assert_eq!(table::count(), before);
     let out = said_by_a_child_of_std();
-    assert!(!out.contains("a semaphore"), "{out}");
+    assert!(!out.contains(&kind.to_string()), "{out}");
 }
 
 fn clear_inherit_keeps_leaked_handle_from_children() {
@@ -449,9 +451,9 @@ fn spawn_does_not_pass_own_manifest_on() {
 fn refuses_wrong_numbers(arguments: &[String]) {
     // The semaphore is inheritable, so std's `Command` has passed it on.
     let semaphore: u32 = arguments[0].parse().unwrap();
-    let refused = adopt::<Event>(HandleValue::from_arg(3).unwrap());
+    let refused = adopt::<SharedMemory>(HandleValue::from_arg(3).unwrap());
     assert!(matches!(refused, Err(Error::WrongKind { .. })), "{refused:?}");
-    assert!(refused.unwrap_err().to_string().contains("a semaphore"));
+    assert!(refused.unwrap_err().to_string().contains(&expect::kind_of_semaphore().to_string()));
     // The refusal has not closed the handle, and it can be adopted as its own kind.
     assert!(table::entry(std::process::id(), semaphore).is_some());
     let _semaphore: handover::Semaphore = adopt(HandleValue::from_arg(3).unwrap()).unwrap();

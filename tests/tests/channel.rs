@@ -312,14 +312,14 @@ fn kinds_with_power_over_processes_must_be_allowed() {
 
 fn take_fails_for_kind_that_allow_only_excludes() {
     let (child, channel) = in_role("echoes", &[]);
-    let (event, semaphore) = (Event::manual_reset().unwrap(), raw::semaphore());
+    let (event, section) = (Event::manual_reset().unwrap(), raw::section());
     channel.allow_only([ObjectKind::Event]);
     let before = table::count();
-    channel.send(Message::new(b"").with("event", &event).with("semaphore", &semaphore)).unwrap();
+    channel.send(Message::new(b"").with("event", &event).with("section", &section)).unwrap();
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.names().len(), 2);
-    let refused = message.take::<OwnedHandle>("semaphore").unwrap_err().to_string();
-    assert!(refused.contains("a semaphore") && refused.contains("allow"), "{refused}");
+    let refused = message.take::<OwnedHandle>("section").unwrap_err().to_string();
+    assert!(refused.contains("shared memory") && refused.contains("allow"), "{refused}");
     drop(message.take::<Event>("event").unwrap());
     drop(message);
     assert_eq!(table::count(), before);

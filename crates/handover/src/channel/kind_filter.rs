@@ -3,6 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use crate::handle::ObjectKind;
+use crate::sys::handle::can_be;
 
 /// A list of accepted kinds, which can be changed while it is used.
 #[derive(Debug)]
@@ -26,7 +27,8 @@ impl KindFilter {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = kinds;
     }
 
-    pub(crate) fn has(&self, kind: &ObjectKind) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(kind)
+    /// Returns whether an object that the kernel reports as this kind is accepted.
+    pub(crate) fn has(&self, found: &ObjectKind) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|kind| can_be(found, kind))
     }
 }

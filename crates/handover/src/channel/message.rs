@@ -193,7 +193,7 @@ impl ReceivedMessage {
             return Err(Error::KindNotAllowed { pid: self.from.process, name: name.to_owned(), found });
         }
         match T::KIND {
-            Some(expected) if expected != found => {
+            Some(expected) if !handle::can_be(&found, &expected) => {
                 Err(Error::WrongKind { object: description(name), expected, found })
             }
             _ => {

@@ -302,7 +302,9 @@ pub(crate) fn check_kind<T: Object>(
 ) -> Result<()> {
     let found = kind.map_err(|error| Error::on_handle(described(), error))?;
     match T::KIND {
-        Some(expected) if found != expected => Err(Error::WrongKind { object: described(), expected, found }),
+        Some(expected) if !handle::can_be(&found, &expected) => {
+            Err(Error::WrongKind { object: described(), expected, found })
+        }
         _ => Ok(()),
     }
 }

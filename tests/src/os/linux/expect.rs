@@ -1,7 +1,7 @@
 //! Values that differ between systems.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus, Output};
 
 use handover::{Error, Event, HandleValue, ObjectKind, Process};
 
-use crate::Harmless;
+use crate::{Harmless, raw};
 
 /// The system call that starts a program.
 pub const START: &str = "execve";
@@ -52,6 +52,19 @@ pub fn push(_process: &Process, _object: &Event) -> Result<(), Error> {
 /// Panics if it is called.
 pub fn assert_helper_exited(error: &Error) {
     panic!("Linux has no helper of race-free spawns: {error:?}");
+}
+
+/// Returns the kind that the kernel reports for a semaphore. Before Linux 6.5 it reports an event.
+///
+/// # Panics
+///
+/// Panics if the system cannot create a semaphore.
+#[must_use]
+pub fn kind_of_semaphore() -> ObjectKind {
+    let semaphore = raw::semaphore();
+    let page = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", semaphore.as_raw_fd()));
+    let is_shown = page.expect("the descriptor is open").contains("eventfd-semaphore:");
+    if is_shown { ObjectKind::Semaphore } else { ObjectKind::Event }
 }
 
 /// The name of a program that a spawn finds by searching PATH.

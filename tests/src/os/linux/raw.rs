@@ -12,7 +12,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 
-use super::table;
+use super::{expect, table};
 
 /// An object with its name in a test and its kind.
 pub type Object = (&'static str, OwnedFd, ObjectKind);
@@ -27,7 +27,7 @@ pub fn objects() -> Vec<Object> {
     let (socket, _) = std::os::unix::net::UnixStream::pair().expect("the system has room for sockets");
     vec![
         ("foreign event", event(), ObjectKind::Event),
-        ("semaphore", semaphore(), ObjectKind::Semaphore),
+        ("semaphore", semaphore(), expect::kind_of_semaphore()),
         ("section", section(), ObjectKind::SharedMemory),
         ("memory that can shrink", memory(), ObjectKind::File),
         ("timer", timer(), ObjectKind::Timer),

@@ -254,6 +254,12 @@ pub mod call_names {
     }
 }
 
+/// Returns the kind that the system reports for a semaphore.
+#[must_use]
+pub fn kind_of_semaphore() -> ObjectKind {
+    ObjectKind::Semaphore
+}
+
 /// Runs a program with a forged manifest for a child of this process, and returns its output.
 ///
 /// # Panics

@@ -79,7 +79,7 @@ fn python_child_sends_its_event() {
     let mut message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"from Python");
     assert_eq!(message.kind("theirs").unwrap(), ObjectKind::Event);
-    assert!(matches!(message.take::<Semaphore>("theirs"), Err(Error::WrongKind { .. })));
+    assert!(matches!(message.take::<SharedMemory>("theirs"), Err(Error::WrongKind { .. })));
     let event: Event = message.take("theirs").unwrap();
     let places: Semaphore = message.take("three places").unwrap();
     // A read in Python would block on an event that isn't set. Ours doesn't block.

@@ -144,7 +144,7 @@ pub(crate) fn open(
     let found = handle::kind_of(handle.handle());
     let found = found
         .map_err(|error| Error::system(format!("the object with the name {:?}", name.as_str()), error))?;
-    if found != kind {
+    if !handle::can_be(&found, &kind) {
         return Err(Error::NameKindMismatch { name: name.to_string(), expected: kind, found: Some(found) });
     }
     Ok(ObjectHandle::received(handle))

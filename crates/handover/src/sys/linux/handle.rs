@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::fs::{FileType, OFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
@@ -202,7 +203,7 @@ fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> SysResult<bool> 
 /// Returns the kind of object that a descriptor refers to, as the kernel reports it.
 ///
 /// To the kernel, an event and a semaphore are both an eventfd, in two modes. Only the descriptor's fdinfo file tells
-/// them apart, since Linux 6.5. On older kernels a semaphore is reported as an event.
+/// them apart, since Linux 6.5. On older kernels a semaphore is reported as an event; see [`can_be`].
 pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
     let status = status_of(handle)?;
     match FileType::from_raw_mode(status.st_mode) {
@@ -243,15 +244,27 @@ pub(super) fn kind_in(page: &[u8]) -> Option<ObjectKind> {
     let line = |word: &[u8]| page.split(|byte| *byte == b'\n').find(|line| line.starts_with(word));
     let has = |word: &[u8]| line(word).is_some();
     if has(b"eventfd-count:") {
-        // Before Linux 6.5 the line is missing, and the mode isn't known.
-        let is_semaphore =
-            line(b"eventfd-semaphore:").is_some_and(|line| line.trim_ascii_end().ends_with(b"1"));
+        let Some(mode) = line(b"eventfd-semaphore:") else {
+            IS_MODE_HIDDEN.store(true, Relaxed);
+            return Some(ObjectKind::Event);
+        };
+        let is_semaphore = mode.trim_ascii_end().ends_with(b"1");
         return Some(if is_semaphore { ObjectKind::Semaphore } else { ObjectKind::Event });
     }
     if has(b"Pid:") {
         return Some(ObjectKind::Process);
     }
     (has(b"clockid:") && has(b"settime flags:")).then_some(ObjectKind::Timer)
+}
+
+/// Whether an eventfd was seen whose mode the kernel doesn't show, as before Linux 6.5.
+static IS_MODE_HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether an object that was reported as the kind `found` can be of the expected kind. The kinds are equal, or
+/// the object is an eventfd whose mode the kernel doesn't show: then it is reported as an event, and may be a semaphore.
+pub(crate) fn can_be(found: &ObjectKind, expected: &ObjectKind) -> bool {
+    let is_hidden = || IS_MODE_HIDDEN.load(Relaxed);
+    found == expected || (*found == ObjectKind::Event && *expected == ObjectKind::Semaphore && is_hidden())
 }
 
 /// Returns the kernel's name for any other kind, from the descriptor's link.
@@ -348,6 +361,17 @@ mod tests {
         ] {
             assert_eq!(kind_in(page.as_bytes()), kind, "{page}");
         }
+    }
+
+    #[test]
+    fn eventfd_of_hidden_mode_can_be_a_semaphore() {
+        let (event, semaphore) = (ObjectKind::Event, ObjectKind::Semaphore);
+        assert_eq!(kind_in(b"eventfd-count:  0\n"), Some(event.clone()));
+        assert!(can_be(&event, &semaphore) && can_be(&event, &event));
+        assert!(!can_be(&semaphore, &event) && !can_be(&event, &ObjectKind::Timer));
+        // Other tests of this process see the kernel as it is.
+        IS_MODE_HIDDEN.store(false, Relaxed);
+        assert!(!can_be(&event, &semaphore));
     }
 
     #[test]

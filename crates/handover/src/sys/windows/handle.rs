@@ -363,6 +363,12 @@ pub(crate) fn kind_of(handle: BorrowedHandle<'_>) -> SysResult<ObjectKind> {
     type_name(handle.as_raw_handle()).map(|name| ObjectKind::of_kernel_type(&name))
 }
 
+/// Returns whether an object that was reported as the kind `found` can be of the expected kind. Windows reports each
+/// object's own kind.
+pub(crate) fn can_be(found: &ObjectKind, expected: &ObjectKind) -> bool {
+    found == expected
+}
+
 /// Returns the kind of object that the handle with this value refers to.
 pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
     type_name(raw(value)).map(|name| ObjectKind::of_kernel_type(&name))
