@@ -40,8 +40,22 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) enum Peer {
     Known(Process),
-    /// A process that had exited before this process opened it. Its earlier messages can still be received.
-    Ended(u32),
+    /// A process that this process couldn't open, because it had exited or closed its endpoint. Its earlier messages can
+    /// still be received.
+    Unopened {
+        id: u32,
+        has_exited: bool,
+    },
+}
+
+impl Peer {
+    /// Returns whether the process has exited or is exiting, if that is known.
+    pub(super) fn is_going(&self) -> bool {
+        match self {
+            Self::Known(process) => process.is_going(),
+            Self::Unopened { has_exited, .. } => *has_exited,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -85,14 +99,14 @@ impl Endpoint {
     pub(crate) fn process(&self) -> Option<&Process> {
         match &self.peer {
             Peer::Known(process) => Some(process),
-            Peer::Ended(_) => None,
+            Peer::Unopened { .. } => None,
         }
     }
 
     pub(crate) fn process_id(&self) -> u32 {
         match &self.peer {
             Peer::Known(process) => process.id(),
-            Peer::Ended(id) => *id,
+            Peer::Unopened { id, .. } => *id,
         }
     }
 
@@ -108,7 +122,7 @@ impl Endpoint {
                 polled[1] = PollFd::from_borrowed_fd(process.handle(), PollFlags::IN);
                 2
             }
-            Peer::Ended(_) => 1,
+            Peer::Unopened { .. } => 1,
         };
         let ready = wait::ready(&mut polled[..count], Some(deadline.milliseconds()));
         if !ready.map_err(self.failed())? {
@@ -131,11 +145,7 @@ impl Endpoint {
     /// Returns the error for a closed connection: the peer process has exited, or has closed its endpoint.
     pub(super) fn disconnect_error(&self) -> Error {
         let process = self.process_id();
-        let is_going = || match &self.peer {
-            Peer::Known(process) => process.is_going(),
-            Peer::Ended(_) => true,
-        };
-        if *self.is_gone.get_or_init(is_going) {
+        if *self.is_gone.get_or_init(|| self.peer.is_going()) {
             return Error::ProcessExited { pid: process, context: "use the channel".into() };
         }
         Error::Disconnected { pid: process }

@@ -169,10 +169,10 @@ fn still_running(server: &Peer) -> Result<Option<&Process>> {
 }
 
 fn refused(server: &Peer, id: u32) -> Error {
-    match server {
-        Peer::Known(process) if !process.is_going() => Error::ConnectionRefused { pid: id },
-        _ => Error::ProcessExited { pid: id, context: "connect to its listener".into() },
+    if server.is_going() {
+        return Error::ProcessExited { pid: id, context: "connect to its listener".into() };
     }
+    Error::ConnectionRefused { pid: id }
 }
 
 fn failed(name: &str) -> impl FnOnce(SysError) -> Error {

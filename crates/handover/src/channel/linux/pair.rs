@@ -58,6 +58,6 @@ pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
 pub(super) fn peer(maker: unix_socket::Maker) -> Peer {
     match maker.process {
         Some(process) => Peer::Known(Process::new(process, maker.id)),
-        None => Peer::Ended(maker.id),
+        None => Peer::Unopened { id: maker.id, has_exited: maker.has_exited },
     }
 }

@@ -347,8 +347,9 @@ pub(crate) fn accept(listening: BorrowedFd<'_>) -> SysResult<Option<Owned>> {
 pub(crate) struct Maker {
     pub(crate) id: u32,
     pub(crate) user: u32,
-    /// The process, or `None` if it has exited.
+    /// The process, or `None` if it has exited or could not be identified.
     pub(crate) process: Option<Owned>,
+    pub(crate) has_exited: bool,
 }
 
 /// Returns the user of the process that created the peer socket, and the process's id.
@@ -382,7 +383,8 @@ pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
 ///
 /// Since Linux 6.5 the kernel keeps a reference to the process itself. Before, it keeps only the id, which may belong
 /// to another process once the creator has exited. In this case the process is opened by its id first, and then the
-/// connection must still be up.
+/// connection must still be up. If it isn't, a process with that id still runs, but it isn't returned, because it may be
+/// another one.
 pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
     let (user, id) = user_of_other_end(socket)?;
     let held = match peer_pidfd(socket) {
@@ -390,7 +392,9 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
         Err(error) => match Errno::from_io_error(&error) {
             Some(Errno::NOPROTOOPT) => match process::open(id) {
                 Ok(process) if !is_hung_up(socket)? => Some(process),
-                Ok(_) => None,
+                Ok(_) => {
+                    return Ok(Maker { id, user, process: None, has_exited: process::may_be_ending(id) });
+                }
                 Err(error) if process::is_missing(&error) => None,
                 Err(error) => return Err(error),
             },
@@ -404,7 +408,7 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
         Some(process) if has_exited(process.as_fd())? => None,
         other => other,
     };
-    Ok(Maker { id, user, process })
+    Ok(Maker { id, user, has_exited: process.is_none(), process })
 }
 
 fn has_exited(process: BorrowedFd<'_>) -> SysResult<bool> {
@@ -492,7 +496,7 @@ mod tests {
         let (connection, id) = connection_of_exited_process()?;
         let maker = maker_of_other_end(connection.as_fd())?;
         assert_eq!(maker.id, id);
-        assert!(maker.process.is_none());
+        assert!(maker.process.is_none() && maker.has_exited);
         Ok(())
     }
 
@@ -520,10 +524,9 @@ mod tests {
                 .expect_err("it isn't known");
             assert_eq!(Errno::from_io_error(&error), Some(Errno::MFILE));
             drop(far);
-            assert!(
-                peer_if_query_fails(&near, Errno::NOPROTOOPT, None)?.process.is_none(),
-                "it may be another process"
-            );
+            let peer = peer_if_query_fails(&near, Errno::NOPROTOOPT, None)?;
+            assert!(peer.process.is_none(), "it may be another process");
+            assert!(!peer.has_exited, "a process with its id runs");
             Ok(())
         }
 
