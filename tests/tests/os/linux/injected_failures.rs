@@ -405,7 +405,8 @@ const WELCOME: &[u8] = b"HO\0\x01";
 fn connect_retries_while_queue_is_full() {
     let name = name("full");
     let door = Door::of(&name);
-    // Fills the queue of connections; the next connect would block.
+    // Fills the queue of connections; the next connect would block. By default, the queue has room for 4,096.
+    table::make_room(5000);
     let mut waiting = Vec::new();
     loop {
         let socket = rustix::net::socket_with(
