@@ -138,18 +138,13 @@ fn open_reports_missing_name_and_wrong_kind() {
         other => panic!("{other:?}"),
     }
     let semaphore = Semaphore::create_named(&name, 0).unwrap();
-<<<<<<< HEAD
-    match Event::open_named(&name) {
+    match SharedMemory::open_named(&name) {
         Err(ref error @ Error::NameKindMismatch { ref found, .. }) => {
-            let (kind, owner) = expect::KIND_OF_NAMED_SEMAPHORE;
+            let (kind, owner) = expect::kind_of_named_semaphore();
             assert_eq!(*found, kind);
-            let text = format!("the name {name:?} belongs to {owner}; expected an event");
+            let text = format!("the name {name:?} belongs to {owner}; expected shared memory");
             assert!(error.to_string().contains(&text), "{error}");
         }
-=======
-    match SharedMemory::open_named(&name) {
-        Err(error @ Error::NameKindMismatch { .. }) => assert!(error.to_string().contains(&name), "{error}"),
->>>>>>> bb37e70 (Let semaphores travel before Linux 6.5)
         other => panic!("{other:?}"),
     }
     if expect::kind_of_semaphore() == ObjectKind::Semaphore {

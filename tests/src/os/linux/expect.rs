@@ -244,5 +244,10 @@ pub fn value_in_errors(value: HandleValue) -> String {
     value.to_string()
 }
 
-/// The kind in `Error::NameKindMismatch` if a semaphore has the name, and its text.
-pub const KIND_OF_NAMED_SEMAPHORE: (Option<ObjectKind>, &str) = (Some(ObjectKind::Semaphore), "a semaphore");
+/// Returns the kind in `Error::NameKindMismatch` if a semaphore has the name, and its text.
+#[must_use]
+pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
+    let kind = kind_of_semaphore();
+    let text = kind.to_string();
+    (Some(kind), text)
+}

@@ -279,5 +279,8 @@ pub fn value_in_errors(value: HandleValue) -> String {
     format!("{value} ({value:#x})")
 }
 
-/// The kind in `Error::NameKindMismatch` if a semaphore has the name, and its text. Windows reports no kind.
-pub const KIND_OF_NAMED_SEMAPHORE: (Option<ObjectKind>, &str) = (None, "an object of another kind");
+/// Returns the kind in `Error::NameKindMismatch` if a semaphore has the name, and its text. Windows reports no kind.
+#[must_use]
+pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
+    (None, "an object of another kind".into())
+}
