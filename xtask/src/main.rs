@@ -5,8 +5,11 @@ mod check;
 mod debian;
 mod faults;
 mod fuzz;
+mod kernel;
 #[cfg(test)]
 mod layers;
+mod linux;
+mod msrv;
 mod mutants;
 mod native;
 #[cfg(test)]
@@ -82,6 +85,17 @@ enum Task {
     },
     /// Run the tests without system calls under Miri
     Miri,
+    /// Build and test with the oldest Rust that the library supports
+    Msrv,
+    /// Build and test for another C library or another processor
+    Linux {
+        /// The machine [default: all]
+        #[arg(value_enum)]
+        machine: Option<linux::Machine>,
+        /// Arguments for `cargo test`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Check the licenses, duplicates and sources of the dependencies
     Deny {
         /// Also download the list of security advisories and check against it
@@ -116,6 +130,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run tests on older Linux kernels, in a virtual machine
+    Kernel {
+        /// The kernel [default: all]
+        #[arg(value_enum)]
+        kernel: Option<kernel::Kernel>,
+    },
     /// Count words in comments and documentation that make sentences hard to read
     Words {
         /// Also print each sentence that was counted
@@ -141,9 +161,17 @@ struct Systems {
     native: bool,
 }
 
-/// Targets that Windows users build for, and that can be type checked without a linker.
-const CHECKED_TARGETS: [&str; 3] =
-    ["x86_64-pc-windows-msvc", "aarch64-pc-windows-msvc", "i686-pc-windows-gnu"];
+/// Targets that users build for, and that can be type checked without a linker: those of Windows, and Linux with
+/// another C library or another processor.
+const CHECKED_TARGETS: [&str; 7] = [
+    "x86_64-pc-windows-msvc",
+    "aarch64-pc-windows-msvc",
+    "i686-pc-windows-gnu",
+    "x86_64-unknown-linux-musl",
+    "aarch64-unknown-linux-gnu",
+    "armv7-unknown-linux-gnueabihf",
+    "i686-unknown-linux-gnu",
+];
 
 const LINT: [&str; 7] = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
 const BUILD_EXERCISES: [&str; 5] = ["build", "--quiet", "--package", "exercises", "--bins"];
@@ -172,11 +200,14 @@ fn run(task: Task) -> Result<(), Failed> {
         Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Sanitize { sanitizer, arguments } => check::sanitize(sanitizer, &as_strs(&arguments)),
         Task::Miri => check::miri(),
+        Task::Msrv => msrv::msrv(),
+        Task::Linux { machine, arguments } => linux::linux(machine, &as_strs(&arguments)),
         Task::Deny { advisories } => check::deny(advisories),
         Task::Semver { revision } => check::semver(&revision),
         Task::Faults(systems) => faults::faults(systems),
         Task::Kills { systems, runs, seed } => faults::kills(systems, runs, seed),
         Task::Mutants { in_diff, arguments } => mutants::mutants(&in_diff, &as_strs(&arguments)),
+        Task::Kernel { kernel } => kernel::kernel(kernel),
         Task::Words { list } => words::words(list),
         Task::Win32 { arguments } => {
             Win32::ready()?.cargo("cargo for the Win32 target", &as_strs(&arguments))
@@ -309,6 +340,9 @@ mod tests {
             (&["deny", "advisories"], "advisories"),
             (&["semver"], "REVISION"),
             (&["faults", "--wine"], "--wine"),
+            (&["linux", "sparc"], "sparc"),
+            (&["linux", "musl", "--test"], "--test"),
+            (&["kernel", "6.12"], "6.12"),
             (&["kills", "--runs"], "--runs"),
             (&["kills", "--runs", "many"], "many"),
             (&["kills", "--runs", "0"], "--runs"),
@@ -330,6 +364,9 @@ mod tests {
         let win32 = parsed(&["win32", "test", "--test", "os", "--", "--exact"]).expect("they are valid").task;
         let Some(Task::Win32 { arguments }) = win32 else { panic!("{win32:?}") };
         assert_eq!(arguments, ["test", "--test", "os", "--", "--exact"]);
+        let linux = parsed(&["linux", "--", "--test", "os"]).expect("they are valid").task;
+        let Some(Task::Linux { machine: None, arguments }) = linux else { panic!("{linux:?}") };
+        assert_eq!(arguments, ["--test", "os"]);
         let mutants = parsed(&["mutants", "--in-diff", "main", "--list"]).expect("they are valid").task;
         let Some(Task::Mutants { in_diff, arguments }) = mutants else { panic!("{mutants:?}") };
         assert_eq!((in_diff.as_str(), arguments), ("main", vec!["--list".to_owned()]));

@@ -115,33 +115,20 @@ impl Win32 {
 
     /// Type checks the packages for these targets, which needs no linker.
     pub(crate) fn check(&self, targets: &[&str]) -> Result<(), Failed> {
-        for target in targets {
-            let mut command = self.cargo_command();
-            command.args([
-                "check",
-                "--quiet",
-                "--package",
-                "handover",
-                "--package",
-                "handover-cli",
-                "--package",
-                "exercises",
-                "--target",
-                target,
-            ]);
-            match self.toolchain {
-                Toolchain::Debian => {
-                    command.arg("-Zbuild-std");
-                }
-                Toolchain::Native | Toolchain::Rustup => {
-                    let mut add = Command::new("rustup");
-                    add.args(["target", "add", target]);
-                    Step::new("add a target", &mut add).run()?;
-                }
+        let mut command = self.cargo_command();
+        command.args(["check", "--quiet", "--package", "handover", "--package", "handover-cli"]);
+        command.args(["--package", "exercises"]).args(targets.iter().flat_map(|target| ["--target", target]));
+        match self.toolchain {
+            Toolchain::Debian => {
+                command.arg("-Zbuild-std");
             }
-            Step::new("type check", &mut command).run()?;
+            Toolchain::Native | Toolchain::Rustup => {
+                let mut add = Command::new("rustup");
+                add.args(["target", "add"]).args(targets);
+                Step::new("add targets", &mut add).run()?;
+            }
         }
-        Ok(())
+        Step::new("type check", &mut command).run()
     }
 
     /// Runs a program that was built for Win32. The program inherits the terminal.

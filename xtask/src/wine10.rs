@@ -101,9 +101,7 @@ struct Wine10 {
 impl Wine10 {
     /// Installs the packages, makes the root folder, and starts Wine with a prefix of its own.
     fn ready() -> Result<Self, Failed> {
-        if (std::env::consts::OS, std::env::consts::ARCH) != ("linux", "x86_64") {
-            return Err(Failed("Wine 10 runs in a Debian for x86-64, so this needs Linux on x86-64".into()));
-        }
+        debian::check_machine()?;
         if !debian::is_root() {
             return Err(Failed(
                 "making a Debian root folder and changing into it needs root: run this command as root, in a container \
