@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs an example, and asserts that its output has these parts, in any order.
 fn run(name: &str, parts: &[&str]) {
-    let mut tries = if cfg!(windows) { 3 } else { 1 };
+    let mut tries = if std::env::consts::OS == "windows" { 3 } else { 1 };
     let (code, output) = loop {
         tries -= 1;
         let (code, output) = output_of(name);

@@ -33,8 +33,9 @@ impl Process {
     /// it, and must keep it open until you have told it that the duplicate exists. A call that moves the handle instead
     /// is not offered: Windows closes the source handle even if the duplication fails, so the object could be lost.
     ///
-    /// The kernel's answer about the object's type is checked before the object is returned as a `T`. The
-    /// value can come from an untrusted process: if it refers to another object, the type check fails, and a
+    /// The kernel's answer about the object's type is checked before the object is returned as a `T`. The value can
+    /// come from an untrusted process. If it refers to an object of another type, the call fails. If it refers to
+    /// another object of the same type, the caller gets that object: the process can only pass what it has. A
     /// [`HandleValue`] is never a pseudo handle.
     ///
     /// ```no_run

@@ -31,8 +31,9 @@ struct Entry {
 /// Returns the objects that this process's parent listed for it with [`Command::inherit`](crate::Command::inherit).
 ///
 /// The *manifest* is the list of the objects' names and handle values. The parent writes it into the child's
-/// environment variable `HANDOVER_INHERITED`, with the id of the child. (On Windows, with the identity of the parent,
-/// which the child compares with that of its own parent.)
+/// environment variable `HANDOVER_INHERITED`. On Linux the manifest also has the id of the child, which the new process
+/// adds before it executes the program. On Windows it has the identity of the parent, which the child compares with
+/// that of its own parent.
 ///
 /// The first call:
 ///
@@ -237,8 +238,8 @@ impl Inherited {
     /// Returns the handles that leaked into this process: all that are inheritable, but are neither listed for it by
     /// its parent nor standard streams.
     ///
-    /// Use it in tests and audits: in a program that has just started, these handles leaked into it. The result owns no
-    /// handle.
+    /// Use it in tests and audits, early in the program, after it has adopted the handles that were passed by hand. The
+    /// result owns no handle.
     ///
     /// # Errors
     ///
@@ -278,8 +279,8 @@ impl LeakedHandle {
     /// # Ok::<(), handover::Error>(())
     /// ```
     ///
-    /// Call [`inherited`] and [`HandleValue::adopt`] before. A handle that was passed by hand and isn't adopted yet
-    /// counts as leaked, and [`inherited`] rejects a listed handle without its inherit flag.
+    /// Call [`inherited`] and [`HandleValue::adopt`] before. Until then, the handles that the parent listed or passed
+    /// by hand count as leaked. If their inherit flags are cleared, [`inherited`] rejects them.
     ///
     /// # Errors
     ///
@@ -298,7 +299,8 @@ impl LeakedHandle {
 /// Returns the handles that leaked into this process: all that are inheritable, but are neither listed for it by its
 /// parent nor standard streams.
 ///
-/// [`Inherited::leaked`] does the same in a process whose parent has listed objects. The result owns no handle.
+/// Call it after [`inherited`] and [`HandleValue::adopt`]: until then, the handles that the parent listed or passed by
+/// hand are returned too. [`Inherited::leaked`] does the same. The result owns no handle.
 ///
 /// # Errors
 ///

@@ -61,9 +61,8 @@ pub struct AuditedProcess {
 pub enum Origin {
     /// It is one of the process's standard streams, or on Windows its console.
     Stream,
-    /// It is a second handle to a standard stream; on Windows only. There std's `Command` duplicates a stream for a
-    /// child that shares it. The child also inherits the original handle if that is inheritable, as it is if this
-    /// process inherited it itself.
+    /// It is a second handle to a standard stream; on Windows only. There std's `Command` passes a shared stream to the
+    /// child as a duplicate. If the parent's own handle is inheritable too, the child inherits both.
     DuplicateStream,
     /// The parent listed it under this name: with this crate's [`Command`](crate::Command), or on Linux as a service
     /// manager does (`LISTEN_FDS`).

@@ -1,9 +1,11 @@
 //! Looking into handle tables: the handles of a process, the objects that two processes share, and the handles that
 //! leak into children.
 //!
-//! Each system's half provides `handle_table`, which reads the table of a process and compares two, and `audit`, which
-//! follows the processes of a command.
+//! Read one table with [`HandleTable`], compare two with [`shared_objects`], and follow all processes of a command with
+//! [`Audit`].
 
+// Each system's half provides `handle_table`, which reads the table of a process and compares two, and `audit`, which
+// follows the processes of a command.
 pub(crate) mod audit;
 pub(crate) mod handle_table;
 #[cfg(target_os = "linux")]

@@ -31,8 +31,8 @@ pub struct SharedObjects {
 ///
 /// The kernel compares the objects. Handle values and names are not compared, because they don't identify an object.
 ///
-/// On Linux, each open file description is one object. Memory, and a process, count as the same object even if they
-/// were opened several times. Two processes that have opened the same file or device separately don't share an object.
+/// On Linux, each open file description is one object. A process that was opened several times is still one object, and
+/// so is shared memory. Two processes that have opened the same file or device separately don't share an object.
 ///
 /// ```no_run
 /// use handover::Process;

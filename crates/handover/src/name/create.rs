@@ -49,10 +49,9 @@ macro_rules! named {
             ///
             /// # Errors
             ///
-            /// [`Error::NameInUse`](crate::Error::NameInUse) if the name belongs to an object of another kind, or to one
-            /// that this user can't open; [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or
-            /// argument. For an object of another kind, [`open_named`](Self::open_named) fails with
-            /// [`NameKindMismatch`](crate::Error::NameKindMismatch) instead.
+            /// [`Error::NameKindMismatch`](crate::Error::NameKindMismatch) if the name belongs to an object of another
+            /// kind; [`Error::NameInUse`](crate::Error::NameInUse) if it belongs to one that this user can't open;
+            /// [`Error::InvalidInput`](crate::Error::InvalidInput) for an invalid name or argument.
             pub fn create_or_open_named(
                 name: &(impl AsObjectName + ?Sized) $(, $argument: $argument_type)*
             ) -> Result<(Self, CreateOutcome)> {

@@ -82,4 +82,4 @@ pub(crate) fn what(reset: ResetMode) -> What {
 
 resets!(Event, what, "an event");
 object!(Event, ObjectKind::Event, rights::EVENT);
-waits!(Event, "the event", "the event is set");
+waits!(Event, "the event", "the event is set", "the process that would set it exits first");

@@ -24,7 +24,7 @@ macro_rules! object {
         }
 
         impl<'a> From<&'a $type> for $crate::object::BorrowedObject<'a> {
-            /// Borrows the object with the default rights of its kind that this handle has.
+            /// Borrows the object. A copy gets the rights to use it, as far as this handle has them.
             fn from(object: &'a $type) -> Self {
                 object.held.share($default_rights)
             }
@@ -76,13 +76,15 @@ macro_rules! resets {
 }
 
 /// Implements the waits of a type that can be signaled and has no owning thread.
+///
+/// The arguments are: the type, its description in errors, its signal, and the reason why a wait may never return.
 macro_rules! waits {
-    ($type:ident, $what:literal, $signal:literal) => {
+    ($type:ident, $what:literal, $signal:literal, $endless:literal) => {
         impl $type {
             #[doc = concat!("Waits until ", $signal, ", without a timeout.")]
             ///
-            /// Prefer [`wait_timeout`](Self::wait_timeout): if the signaling process exits first, `wait` never returns.
-            /// With [`wait_any`](crate::wait_any), the exit of that process can end the wait too.
+            #[doc = concat!("Prefer [`wait_timeout`](Self::wait_timeout): if ", $endless, ", `wait` never returns.")]
+            /// With [`wait_any`](crate::wait_any), the exit of another process can end the wait too.
             ///
             /// # Errors
             ///

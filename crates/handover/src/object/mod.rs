@@ -97,9 +97,12 @@ impl sealed::FromHandle for File {
 /// [`Command::inherit`](crate::Command::inherit), [`Message::with`](crate::Message::with) and the other calls that
 /// share an object accept anything that converts into it:
 ///
-/// - A reference to one of this crate's objects. The copy gets the rights to use the object.
+/// - A reference to an [`Event`](crate::Event), [`Semaphore`](crate::Semaphore),
+///   [`SharedMemory`](crate::SharedMemory), [`Timer`](crate::Timer), or on Windows a mutex. The copy gets the rights to
+///   use the object.
 /// - A reference to a `File` or an [`OwnedHandle`](crate::OwnedHandle), or any
-///   [`BorrowedHandle`](crate::BorrowedHandle). The copy gets the same rights as the handle.
+///   [`BorrowedHandle`](crate::BorrowedHandle). The copy gets the same rights as the handle. A
+///   [`Process`](crate::Process) is passed in this way, by `as_handle()` (on Linux `as_fd()`).
 ///
 /// The caller keeps its own handle. The copy belongs to the receiving process.
 ///

@@ -91,4 +91,9 @@ pub(crate) fn what(count: u32, maximum: u32) -> Result<What> {
 }
 
 object!(Semaphore, ObjectKind::Semaphore, rights::SEMAPHORE);
-waits!(Semaphore, "the semaphore", "the semaphore's count is above zero");
+waits!(
+    Semaphore,
+    "the semaphore",
+    "the semaphore's count is above zero",
+    "the process that would release it exits first"
+);

@@ -107,4 +107,4 @@ pub(crate) fn what(reset: ResetMode) -> What {
 
 resets!(Timer, what, "a timer");
 object!(Timer, ObjectKind::Timer, rights::TIMER);
-waits!(Timer, "the timer", "the timer expires");
+waits!(Timer, "the timer", "the timer expires", "no process sets the timer");

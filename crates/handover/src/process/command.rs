@@ -250,8 +250,8 @@ impl<'a> Command<'a> {
     ///
     /// On Linux ([`PR_SET_PDEATHSIG`](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html)):
     ///
-    /// - the child may outlive the thread that calls [`spawn`](Self::spawn): Linux kills a child when the thread that
-    ///   started it exits, so a thread that lives as long as this process starts all such children;
+    /// - Linux would kill the child when the thread that started it exits. So a thread of this crate, which lives as long
+    ///   as this process, starts it, and the child survives the thread that called [`spawn`](Self::spawn);
     /// - the processes that the child starts aren't killed with it;
     /// - the child isn't killed if its program gained privileges by a set-user-ID bit, or if this process no longer
     ///   runs as the child's user.

@@ -40,8 +40,8 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) enum Peer {
     Known(Process),
-    /// A process that this process couldn't open, because it had exited or closed its endpoint. Its earlier messages can
-    /// still be received.
+    /// A process that this process couldn't open, because it had exited or closed its endpoint. Its earlier messages
+    /// can still be received.
     Unopened {
         id: u32,
         has_exited: bool,

@@ -114,7 +114,6 @@ pub(crate) fn create_or_open(
             Ok(held) => return Ok((held, CreateOutcome::Opened)),
             Err(Error::ObjectNotFound { .. }) if is_unserved(name.as_str()) => break,
             Err(Error::ObjectNotFound { .. }) => std::thread::sleep(Duration::from_millis(1)),
-            Err(Error::NameKindMismatch { .. }) => break,
             Err(other) => return Err(other),
         }
     }

@@ -190,7 +190,9 @@ pub(crate) fn create_or_open(
             ObjectHandle::created(handle),
             if existed { CreateOutcome::Opened } else { CreateOutcome::Created },
         )),
-        Err(error) if create_object::is_of_another_kind(&error) => Err(name_in_use(&name)),
+        Err(error) if create_object::is_of_another_kind(&error) => {
+            Err(Error::NameKindMismatch { name: name.to_string(), expected: what.kind(), found: None })
+        }
         // Access is denied either because an existing object denies it to this user, or because this process may not
         // create such names. Only the first case is `NameInUse`.
         Err(error) if create_object::is_refused(&error) && is_in_use(what, &name) => Err(name_in_use(&name)),
@@ -200,9 +202,12 @@ pub(crate) fn create_or_open(
 
 /// Creates an object with this name. Fails if any object already has it.
 pub(crate) fn create(what: What, name: &(impl AsObjectName + ?Sized)) -> Result<ObjectHandle> {
-    match create_or_open(what, name)? {
-        (held, CreateOutcome::Created) => Ok(held),
-        (_, CreateOutcome::Opened) => Err(name_in_use(&*name.as_name()?)),
+    match create_or_open(what, name) {
+        Ok((held, CreateOutcome::Created)) => Ok(held),
+        Ok((_, CreateOutcome::Opened)) | Err(Error::NameKindMismatch { .. }) => {
+            Err(name_in_use(&*name.as_name()?))
+        }
+        Err(other) => Err(other),
     }
 }
 

@@ -261,7 +261,8 @@ pub(super) fn kind_in(page: &[u8]) -> Option<ObjectKind> {
 static IS_MODE_HIDDEN: AtomicBool = AtomicBool::new(false);
 
 /// Returns whether an object that was reported as the kind `found` can be of the expected kind. The kinds are equal, or
-/// the object is an eventfd whose mode the kernel doesn't show: then it is reported as an event, and may be a semaphore.
+/// the object is an eventfd whose mode the kernel doesn't show: then it is reported as an event, and may be a
+/// semaphore.
 pub(crate) fn can_be(found: &ObjectKind, expected: &ObjectKind) -> bool {
     let is_hidden = || IS_MODE_HIDDEN.load(Relaxed);
     found == expected || (*found == ObjectKind::Event && *expected == ObjectKind::Semaphore && is_hidden())

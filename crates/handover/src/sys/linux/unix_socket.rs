@@ -383,8 +383,8 @@ pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
 ///
 /// Since Linux 6.5 the kernel keeps a reference to the process itself. Before, it keeps only the id, which may belong
 /// to another process once the creator has exited. In this case the process is opened by its id first, and then the
-/// connection must still be up. If it isn't, a process with that id still runs, but it isn't returned, because it may be
-/// another one.
+/// connection must still be up. If it isn't, a process with that id still runs, but it isn't returned, because it may
+/// be another one.
 pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
     let (user, id) = user_of_other_end(socket)?;
     let held = match peer_pidfd(socket) {
