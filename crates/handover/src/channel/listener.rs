@@ -144,7 +144,8 @@ impl Drop for Incoming<'_> {
 }
 
 impl Channel {
-    /// Connects to the process of this user that listens under a name. Waits while that process serves other clients.
+    /// Connects to the process of this user that listens under a name. Waits until that process lets this one in, with
+    /// [`Listener::accept`] and [`Incoming::accept`].
     ///
     /// The caller owns the returned endpoint, which is the weaker one.
     ///

@@ -12,7 +12,7 @@ macro_rules! kinds {
     )*) => {
         /// The kind of the kernel object that a handle refers to, as the kernel reports it.
         ///
-        /// The Linux counterpart of each kind is in the table of [`handover::os`](crate::os).
+        /// A table in `handover::os::linux` has the Linux counterpart of each kind.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ObjectKind {

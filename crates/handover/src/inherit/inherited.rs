@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::manifest::{Manifest, VARIABLE, invalid_manifest};
+use super::manifest::{Manifest, VARIABLE, invalid_manifest, malformed};
 use super::{imp, is_reserved};
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
@@ -102,7 +102,7 @@ fn read() -> Result<Vec<Entry>> {
             sockets => sockets,
         },
         Some(text) => {
-            let text = text.into_string().map_err(|_| invalid_manifest("is not valid Unicode"))?;
+            let text = text.into_string().map_err(|_| malformed!("is not valid Unicode"))?;
             let manifest = Manifest::parse(&text)?;
             imp::check_is_for_this_process(&manifest.meant_for)?;
             // Malformed LISTEN_ variables must not make the parent's list unusable, so their error is ignored.
@@ -112,7 +112,7 @@ fn read() -> Result<Vec<Entry>> {
     // Any code of this process may use the standard streams, so no entry may own one. No parent lists them.
     let streams = standard_streams()?;
     if objects.iter().any(|(_, value)| streams.contains(value)) {
-        return Err(invalid_manifest("lists a standard stream, which no parent lists"));
+        return Err(malformed!("lists a standard stream, which no parent lists"));
     }
     let adoption = Adoption::lock();
     for (name, value) in &objects {
@@ -123,8 +123,9 @@ fn read() -> Result<Vec<Entry>> {
         {
             return match handle::kind_of_value(*value) {
                 Ok(_) => Err(invalid_manifest(
-                    "lists a handle that is no longer inheritable, because other code of this process changed it before \
-                     the first call of inherited()",
+                    "lists a handle whose inherit flag is cleared: before the first call of inherited(), other code of \
+                     this process cleared the flag, or closed the handle and opened another one; call inherited() \
+                     before that code",
                 )),
                 Err(error) => Err(Error::on_handle(described(name, *value), error)),
             };

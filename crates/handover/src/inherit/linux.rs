@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::listen_fds::named;
-use super::manifest::invalid_manifest;
+use super::manifest::malformed;
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::sys::handle::page_at;
@@ -45,7 +45,7 @@ fn variable_in(block: &[u8], name: &str) -> Option<OsString> {
 /// A process that only copied its parent's environment has another id, so the check fails. execve(2) keeps the id, so a
 /// script may `exec` the worker that the objects are for.
 pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
-    let meant_for: u32 = meant_for.parse().map_err(|_| invalid_manifest("does not name a process id"))?;
+    let meant_for: u32 = meant_for.parse().map_err(|_| malformed!("does not name a process id"))?;
     let this = std::process::id();
     if meant_for == this {
         return Ok(());

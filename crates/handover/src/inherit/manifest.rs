@@ -59,38 +59,48 @@ impl Manifest {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut words = text.split(' ');
         if words.next() != Some(VERSION) {
-            return Err(invalid_manifest(
-                "was written by another version of handover, or by another program",
-            ));
+            return Err(malformed!("was written by another version of handover, or by another program"));
         }
         let meant_for = words.next().filter(|word| !word.is_empty());
         let meant_for = meant_for
-            .ok_or_else(|| invalid_manifest("does not name the process that it was written for"))?
+            .ok_or_else(|| malformed!("does not name the process that it was written for"))?
             .to_owned();
         let mut objects = Vec::new();
         for word in words {
             let (value, name) =
-                word.split_once('=').ok_or_else(|| invalid_manifest("lists an object without a name"))?;
+                word.split_once('=').ok_or_else(|| malformed!("lists an object without a name"))?;
             let value: HandleValue =
-                value.parse().map_err(|_| invalid_manifest("lists a number that is not a handle value"))?;
+                value.parse().map_err(|_| malformed!("lists a number that is not a handle value"))?;
             let name = decode(name).filter(|name| !name.is_empty());
             objects.push((
-                name.ok_or_else(|| invalid_manifest("lists a name that is empty or not encoded correctly"))?,
+                name.ok_or_else(|| malformed!("lists a name that is empty or not encoded correctly"))?,
                 value,
             ));
         }
         if has_duplicates(objects.iter().map(|(name, _)| name)) {
-            return Err(invalid_manifest("lists a name twice"));
+            return Err(malformed!("lists a name twice"));
         }
         // Each taken object closes its handle. With two owners, the second close could hit an unrelated handle.
         if has_duplicates(objects.iter().map(|(_, value)| value)) {
-            return Err(invalid_manifest("lists a handle twice"));
+            return Err(malformed!("lists a handle twice"));
         }
         Ok(Self { meant_for, objects })
     }
 }
 
-/// Returns the error for a malformed manifest. The reason is a predicate: "is too long".
+/// Returns the error for a manifest that this crate can't have written. The reason is a predicate: "is too long".
+macro_rules! malformed {
+    ($reason:literal) => {
+        $crate::inherit::manifest::invalid_manifest(concat!(
+            $reason,
+            "; only the process that starts this one should set it"
+        ))
+    };
+}
+pub(crate) use malformed;
+
+/// Returns the error for a manifest that can't be used. The reason is a predicate and says what
+/// to do.
 pub(crate) fn invalid_manifest(reason: &'static str) -> Error {
     Error::InvalidManifest { name: VARIABLE, reason }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 
 use super::LeakedHandle;
-use super::manifest::invalid_manifest;
+use super::manifest::malformed;
 use crate::error::{Error, Result};
 use crate::handle::{Access, HandleValue, ProcessIdentity};
 use crate::sys::io::HasHandle;
@@ -31,7 +31,7 @@ impl InitialEnvironment {
 /// A process that only copied its parent's environment has another parent, so the check fails.
 pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
     let expected = ProcessIdentity::parse(meant_for)
-        .map_err(|_| invalid_manifest("does not name the parent's id and creation time"))?;
+        .map_err(|_| malformed!("does not name the parent's id and creation time"))?;
     let parent = sys::parent_id().map_err(|error| Error::system("this process's parent", error))?;
     let is_ours = parent == expected.id
         // The creation time is unknown if the parent has exited, or if this process may not query it. Then the check

@@ -159,8 +159,8 @@ impl HandleEntry {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] with the reason why the kernel didn't answer, or that it didn't answer in time. For a pipe that
-    /// a thread is reading from, it may never answer.
+    /// [`Unavailable`] if the kernel refused to answer, or didn't answer in time. It may never answer for a pipe that a
+    /// thread is reading from.
     pub fn name(&self) -> Result<Option<&str>, &Unavailable> {
         self.name.as_ref().map(Option::as_deref)
     }

@@ -41,7 +41,8 @@ pub struct Event {
 /// How a signaled event or timer becomes unsignaled again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResetMode {
-    /// The object stays signaled, and releases every waiter, until a call resets it.
+    /// The object stays signaled, and releases every waiter: an event until [`Event::reset`] is called, a timer until
+    /// it is set again.
     Manual,
     /// The object releases one waiter, which resets it.
     Auto,
@@ -80,6 +81,6 @@ pub(crate) fn what(reset: ResetMode) -> What {
     What::Event { manual_reset: reset == ResetMode::Manual }
 }
 
-resets!(Event, what, "an event");
+resets!(Event, what, "an event", "[`reset`](Self::reset) is called");
 object!(Event, ObjectKind::Event, rights::EVENT);
 waits!(Event, "the event", "the event is set", "the process that would set it exits first");

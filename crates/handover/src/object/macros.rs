@@ -48,9 +48,9 @@ macro_rules! object {
 
 /// Implements the constructors of unnamed objects for a type with a reset mode.
 macro_rules! resets {
-    ($type:ident, $what:path, $one:literal) => {
+    ($type:ident, $what:path, $one:literal, $reset:literal) => {
         impl $type {
-            #[doc = concat!("Creates ", $one, " that, once signaled, releases all waiters until it is reset.")]
+            #[doc = concat!("Creates ", $one, " that, once signaled, releases all waiters until ", $reset, ".")]
             ///
             /// It starts unsignaled. The caller owns it; dropping it closes the handle.
             ///

@@ -186,7 +186,7 @@ impl View {
         self.0.bytes().len()
     }
 
-    /// Copies the bytes from the offset `at` on into `into`, which they fill.
+    /// Fills the buffer `into` with the bytes from the offset `at` on.
     ///
     /// If another process writes to the range at the same time, the copy may have old and new bytes.
     ///

@@ -105,6 +105,6 @@ pub(crate) fn what(reset: ResetMode) -> What {
     What::Timer { manual_reset: reset == ResetMode::Manual }
 }
 
-resets!(Timer, what, "a timer");
+resets!(Timer, what, "a timer", "it is set again");
 object!(Timer, ObjectKind::Timer, rights::TIMER);
-waits!(Timer, "the timer", "the timer expires", "no process sets the timer");
+waits!(Timer, "the timer", "the timer has expired", "no process sets the timer");

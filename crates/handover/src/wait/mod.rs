@@ -14,7 +14,7 @@ use crate::sys::{SysResult, call};
 ///
 /// - An [`Event`](crate::Event), a [`Semaphore`](crate::Semaphore) or a [`Timer`](crate::Timer): until it is signaled.
 /// - A [`Process`](crate::Process) or a [`Child`](crate::Child): until the process exits.
-/// - On Windows a mutex: until this thread holds it. Call `Mutex::guard` then, to release the mutex.
+/// - On Windows a mutex: until this thread holds it. Then call `Mutex::guard`: it returns the guard that releases the mutex.
 ///
 /// Other crates can't implement it.
 pub trait Waitable: AsHandle + sealed::Sealed {}
