@@ -61,8 +61,9 @@ pub struct AuditedProcess {
 pub enum Origin {
     /// It is one of the process's standard streams, or on Windows its console.
     Stream,
-    /// It is a second handle to a standard stream; on Windows only. There std's `Command` passes a shared stream to the
-    /// child as a duplicate. If the parent's own handle is inheritable too, the child inherits both.
+    /// It is a second handle to a standard stream; on Windows only. There std's `Command` passes the parent's own
+    /// stream (`Stdio::inherit`) to the child as a duplicate. If the parent's handle is inheritable too, the child
+    /// inherits both.
     DuplicateStream,
     /// The parent listed it under this name: with this crate's [`Command`](crate::Command), or on Linux as a service
     /// manager does (`LISTEN_FDS`).

@@ -31,8 +31,9 @@ pub struct SharedObjects {
 ///
 /// The kernel compares the objects. Handle values and names are not compared, because they don't identify an object.
 ///
-/// On Linux, each open file description is one object. A process that was opened several times is still one object, and
-/// so is shared memory. Two processes that have opened the same file or device separately don't share an object.
+/// On Linux, each open file description is one object. Several descriptors of one process, or of the same shared
+/// memory, refer to one object, however they were opened. Two processes that have opened the same file or device
+/// separately don't share an object.
 ///
 /// ```no_run
 /// use handover::Process;

@@ -83,4 +83,10 @@ pub(crate) fn what(reset: ResetMode) -> What {
 
 resets!(Event, what, "an event", "[`reset`](Self::reset) is called");
 object!(Event, ObjectKind::Event, rights::EVENT);
-waits!(Event, "the event", "the event is set", "the process that would set it exits first");
+waits!(
+    Event,
+    "the event",
+    "the event is set",
+    "the process that would set it exits first",
+    "resets an auto-reset event"
+);

@@ -77,9 +77,10 @@ macro_rules! resets {
 
 /// Implements the waits of a type that can be signaled and has no owning thread.
 ///
-/// The arguments are: the type, its description in errors, its signal, and the reason why a wait may never return.
+/// The arguments are: the type, its description in errors, its signal, the reason why a wait may never return, and
+/// what a wait does to it.
 macro_rules! waits {
-    ($type:ident, $what:literal, $signal:literal, $endless:literal) => {
+    ($type:ident, $what:literal, $signal:literal, $endless:literal, $effect:literal) => {
         impl $type {
             #[doc = concat!("Waits until ", $signal, ", without a timeout.")]
             ///
@@ -111,8 +112,7 @@ macro_rules! waits {
 
             #[doc = concat!("Returns whether ", $signal, ", without blocking.")]
             ///
-            /// A call that returns `true` changes the object as a successful wait does: it resets an auto-reset event,
-            /// for example.
+            #[doc = concat!("If it returns `true`, it ", $effect, ", as a wait does.")]
             ///
             /// # Errors
             ///

@@ -95,5 +95,6 @@ waits!(
     Semaphore,
     "the semaphore",
     "the semaphore's count is above zero",
-    "the process that would release it exits first"
+    "the process that would release it exits first",
+    "takes one from the count"
 );

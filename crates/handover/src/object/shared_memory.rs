@@ -19,7 +19,8 @@ use crate::sys::{SysResult, call};
 ///
 /// Use it to exchange large amounts of data without copying them through a pipe. Shared memory carries the rights to
 /// map it for reading and writing (on Windows, `Access::SECTION_USE`). A process that receives it as
-/// [`read_only`](Self::read_only) can't write to it.
+/// [`read_only`](Self::read_only) can't write to it by mistake. On Windows the kernel enforces this; on Linux a process of
+/// the same user can open the memory again for writing.
 ///
 /// Dropping a `SharedMemory` closes this process's handle. The memory exists until the last handle and the last view in
 /// any process are closed.

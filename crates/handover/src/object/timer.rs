@@ -107,4 +107,10 @@ pub(crate) fn what(reset: ResetMode) -> What {
 
 resets!(Timer, what, "a timer", "it is set again");
 object!(Timer, ObjectKind::Timer, rights::TIMER);
-waits!(Timer, "the timer", "the timer has expired", "no process sets the timer");
+waits!(
+    Timer,
+    "the timer",
+    "the timer has expired",
+    "no process sets the timer",
+    "resets an auto-reset timer"
+);
