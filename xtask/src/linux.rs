@@ -171,16 +171,16 @@ pub(crate) fn ready(machine: Machine) -> Result<Command, Failed> {
     let variable =
         |name: &str| format!("CARGO_TARGET_{}_{name}", machine.target().to_uppercase().replace('-', "_"));
     cargo.env(variable("LINKER"), machine.linker());
-    match machine {
+    let flags = match machine {
         Machine::Musl => {
-            let flags =
-                format!("{STATIC} -C link-self-contained=no -L native={}", unwinder_of_musl()?.display());
-            cargo.env(variable("RUSTFLAGS"), flags);
+            format!("{STATIC} -C link-self-contained=no -L native={}", unwinder_of_musl()?.display())
         }
         // An emulated program would look for its libraries in this machine's folders.
-        Machine::Aarch64 | Machine::Armhf => drop(cargo.env(variable("RUSTFLAGS"), STATIC)),
-        Machine::I686 => {}
-    }
+        Machine::Aarch64 | Machine::Armhf => STATIC.into(),
+        Machine::I686 => String::new(),
+    };
+    // The second variable is for the examples in the documentation, which rustdoc links.
+    cargo.env(variable("RUSTFLAGS"), &flags).env(variable("RUSTDOCFLAGS"), &flags);
     Ok(cargo)
 }
 
