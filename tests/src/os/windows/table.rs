@@ -78,7 +78,8 @@ pub fn of(process: u32) -> Vec<Entry> {
         assert!(status >= 0, "NtQuerySystemInformation: {status:#x}");
         break;
     }
-    let count = usize::try_from(buffer[0]).expect("a count fits");
+    // SAFETY: the buffer begins with the count, a word of this process's width, and is aligned for it.
+    let count = unsafe { buffer.as_ptr().cast::<usize>().read() };
     let room = (size_of_val(buffer.as_slice()) - HEADER) / size_of::<SystemHandle>();
     assert!(count <= room);
     // SAFETY: the buffer is longer than the header of two words, so the address is within it.
