@@ -83,6 +83,44 @@ impl Machine {
     }
 }
 
+/// The test programs that run in an emulator beside the library's unit tests. The emulator lacks ptrace(2), and the
+/// system-specific tests and the sweeps take too long in it.
+const EMULATED: [&str; 13] = [
+    "adoption",
+    "builder",
+    "channel",
+    "disconnect",
+    "duplicate_from",
+    "inheritance",
+    "lifetime",
+    "listener",
+    "naming",
+    "objects",
+    "protocol_violations",
+    "tables",
+    "waiting",
+];
+
+/// Tests of those programs that can't succeed in QEMU 7.2. It lacks preadv2(2), with which a wait takes an auto-reset event,
+/// a semaphore or a timer. A failed start of a program isn't reported to std's `Command`. Sixteen megabytes take too long.
+const NOT_EMULATED: [&str; 15] = [
+    "cancelled_timer_stops_and_keeps_its_state",
+    "child_inherits_a_thousand_objects",
+    "std_program_works_with_changed_import",
+    "bytes_of_each_length_arrive",
+    "duplicate_from_copies_object_and_leaves_original_open",
+    "race_free_child_gets_listed_objects",
+    "each_kind_travels_by_each_strategy",
+    "semaphore_counts",
+    "semaphore_excludes_two_processes",
+    "timer_expires",
+    "events_reset_manually_or_by_one_waiter",
+    "wait_any_accepts_all_kinds",
+    "wait_any_returns_and_takes_one_object",
+    "wait_any_returns_when_another_thread_signals",
+    "wait_any_accepts_at_most_max_wait_objects",
+];
+
 /// Builds and tests for these machines, with these arguments for `cargo test`, such as `--test channel`.
 pub(crate) fn linux(machine: Option<Machine>, arguments: &[&str]) -> Result<(), Failed> {
     debian::check_machine()?;
@@ -102,7 +140,13 @@ fn test(machine: Machine, arguments: &[&str]) -> Result<(), Failed> {
     test.args(["--package", "handover", "--package", "handover-tests"]).args(arguments);
     let mut test = match machine.emulator() {
         None => test,
-        Some(emulator) => emulated(&test, &emulator)?,
+        Some(emulator) => {
+            if arguments.is_empty() {
+                test.arg("--lib").args(EMULATED.iter().flat_map(|program| ["--test", program]));
+                test.arg("--").args(NOT_EMULATED.iter().flat_map(|test| ["--skip", test]));
+            }
+            emulated(&test, &emulator)?
+        }
     };
     Step::new(&format!("test for {}", machine.target()), &mut test).run()
 }
