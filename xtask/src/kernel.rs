@@ -78,7 +78,7 @@ const PROGRAMS: [&str; 17] = [
 
 /// Tests of those programs that are left out, by a part of their names, because they take too long: they send megabytes
 /// or thousands of messages, start processes as fast as they can, or make each system call of a scenario fail in turn.
-const SKIPPED: [&str; 5] = [
+pub(crate) const SKIPPED: [&str; 5] = [
     "bytes_of_each_length_arrive",
     "large_messages",
     "ten_thousand",

@@ -85,7 +85,7 @@ impl Machine {
 
 /// The test programs that run in an emulator beside the library's unit tests. The emulator lacks ptrace(2), and the
 /// system-specific tests and the sweeps take too long in it.
-const EMULATED: [&str; 13] = [
+pub(crate) const EMULATED: [&str; 13] = [
     "adoption",
     "builder",
     "channel",
@@ -103,7 +103,7 @@ const EMULATED: [&str; 13] = [
 
 /// Tests of those programs that can't succeed in QEMU 7.2. It lacks preadv2(2), with which a wait takes an auto-reset event,
 /// a semaphore or a timer. A failed start of a program isn't reported to std's `Command`. Sixteen megabytes take too long.
-const NOT_EMULATED: [&str; 15] = [
+pub(crate) const NOT_EMULATED: [&str; 15] = [
     "cancelled_timer_stops_and_keeps_its_state",
     "child_inherits_a_thousand_objects",
     "std_program_works_with_changed_import",

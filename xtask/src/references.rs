@@ -40,6 +40,17 @@ fn tests_that_commands_select_or_skip_exist() {
     for name in crate::check::SKIPPED_WITH_ADDRESS_SANITIZER {
         assert!(has_test(&tests, name), "{name} does not exist");
     }
+    let all = [tests.clone(), sources(&root().join("crates/handover/src"))].concat();
+    for name in crate::linux::NOT_EMULATED {
+        assert!(has_test(&all, name), "{name} does not exist");
+    }
+    for suite in crate::linux::EMULATED {
+        assert!(root().join(format!("tests/tests/{suite}.rs")).exists(), "the suite {suite} does not exist");
+    }
+    for part in crate::kernel::SKIPPED {
+        let is_there = |path: &PathBuf| std::fs::read_to_string(path).is_ok_and(|text| text.contains(part));
+        assert!(all.iter().any(is_there), "no test has {part} in its name");
+    }
     assert!(has_test(&tests, crate::faults::KILLS), "{} does not exist", crate::faults::KILLS);
     for suite in crate::check::TRACING_SUITES {
         let is_there = [format!("{suite}.rs"), format!("{suite}/main.rs")]
