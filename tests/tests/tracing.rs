@@ -6,11 +6,11 @@ use std::io::{Error as IoError, Read};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover::inspect::Audit;
 use handover::{
-    Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, Semaphore,
+    Channel, Child, Command, Error, Event, HandleValue, Message, OwnedHandle, Process, ResetMode, Semaphore,
     SharedMemory, Stdio, faults, wait_any,
 };
 use handover_tests::expect::call_names as call;
@@ -29,6 +29,8 @@ fn main() -> ExitCode {
             queries_are_reported_at_trace_level_only,
             no_events_without_subscriber,
             calls_of_a_subscriber_are_not_reported,
+            panicking_subscriber_changes_nothing,
+            subscriber_can_send_over_the_reported_channel,
             last_error_is_preserved,
             spawn_reports_childs_handles,
             passed_and_received_objects_are_reported,
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
             effects_explain_the_handle_table,
             calls_of_an_audit_are_reported,
         ],
-        tests![sleeps, echoes, exits],
+        tests![sleeps, echoes, echoes_all, exits],
     )
 }
 
@@ -85,12 +87,34 @@ static ALL: Mutex<Vec<CallEvent>> = Mutex::new(Vec::new());
 /// Whether the subscriber calls the library itself.
 static CALLS_LIBRARY: AtomicBool = AtomicBool::new(false);
 static LIBRARY_CALLS: AtomicUsize = AtomicUsize::new(0);
+/// Whether the subscriber panics.
+static PANICS: AtomicBool = AtomicBool::new(false);
+static PANICKED: AtomicUsize = AtomicUsize::new(0);
+/// The channel over which the subscriber sends one message.
+static LOG: Mutex<Option<Channel>> = Mutex::new(None);
+/// Whether an assertion of the subscriber has failed. The library catches its panics.
+static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+
+struct NoteFailure;
+
+impl Drop for NoteFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            HAS_FAILED.store(true, SeqCst);
+        }
+    }
+}
 
 fn listen(level: LevelFilter) {
     handover_tests::listen(level, on_event);
 }
 
 fn on_event(event: &tracing::Event<'_>) {
+    if PANICS.load(SeqCst) {
+        PANICKED.fetch_add(1, SeqCst);
+        panic!("the subscriber panics");
+    }
+    let _note = NoteFailure;
     assert_eq!(event.metadata().target(), "handover::call");
     let level = *event.metadata().level();
     assert!(level == Level::DEBUG || level == Level::TRACE);
@@ -105,10 +129,15 @@ fn on_event(event: &tracing::Event<'_>) {
         assert!(std::fs::File::open(this_program().join("no").join("such")).is_err());
     }
     ALL.lock().unwrap().push(call);
+    let log = LOG.lock().unwrap().take();
+    if let Some(log) = log {
+        log.send_timeout(b"log", SOON).unwrap();
+    }
 }
 
 /// Returns the events since the last call.
 fn take_events() -> Vec<CallEvent> {
+    assert!(!HAS_FAILED.load(SeqCst), "an assertion of the subscriber has failed");
     std::mem::take(&mut *ALL.lock().unwrap())
 }
 
@@ -275,6 +304,80 @@ fn calls_of_a_subscriber_are_not_reported() {
     assert!(!take_events().is_empty());
 }
 
+/// Sends each message back, with its event.
+fn echoes_all(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    while let Ok(mut received) = channel.recv() {
+        let event = received.take::<Event>("event").ok();
+        let bytes = received.bytes().to_vec();
+        let mut message = Message::new(&bytes);
+        if let Some(event) = &event {
+            message = message.with("event", event);
+        }
+        channel.send(message).unwrap();
+    }
+}
+
+fn panicking_subscriber_changes_nothing() {
+    listen(LevelFilter::TRACE);
+    let before = table::count();
+    let mut child = Command::new(this_program())
+        .args(role("echoes_all", &[]))
+        .kill_on_drop(true)
+        .channel()
+        .spawn()
+        .unwrap();
+    let channel = child.take_channel().unwrap();
+    let event = Event::auto_reset().unwrap();
+    std::panic::set_hook(Box::new(|_| ()));
+    PANICS.store(true, SeqCst);
+    for number in 0..100_u8 {
+        channel.send(Message::new(&[number]).with("event", &event)).unwrap();
+        let mut answer = channel.recv_timeout(SOON).unwrap();
+        assert_eq!(answer.bytes(), [number], "each message arrives once, in order");
+        answer.take::<Event>("event").unwrap().set().unwrap();
+        assert!(event.try_wait().unwrap(), "it is the same event");
+    }
+    assert!(channel.try_recv().unwrap().is_none());
+    let name = format!("tracing.panics.{}", std::process::id());
+    let named = Event::create_named(&name, ResetMode::Auto).unwrap();
+    Event::open_named(&name).unwrap().set().unwrap();
+    named.wait_timeout(SOON).unwrap();
+    drop((named, channel, event));
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    drop(child);
+    PANICS.store(false, SeqCst);
+    drop(std::panic::take_hook());
+    assert!(PANICKED.load(SeqCst) > 1000, "{PANICKED:?}");
+    assert_eq!(settled(std::process::id()), before);
+}
+
+fn subscriber_can_send_over_the_reported_channel() {
+    listen(LevelFilter::DEBUG);
+    let mut child = Command::new(this_program())
+        .args(role("echoes_all", &[]))
+        .kill_on_drop(true)
+        .channel()
+        .spawn()
+        .unwrap();
+    let channel = child.take_channel().unwrap();
+    let started = Instant::now();
+    *LOG.lock().unwrap() = Some(channel.clone());
+    channel.send(b"first").unwrap();
+    assert!(LOG.lock().unwrap().is_none(), "the subscriber has used the channel");
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"first");
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"log");
+    // Receiving is reported too, and it holds another lock.
+    channel.send(b"second").unwrap();
+    *LOG.lock().unwrap() = Some(channel.clone());
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"second");
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"log");
+    assert!(started.elapsed() < Duration::from_secs(5), "no lock was waited for");
+    drop(channel);
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    take_events();
+}
+
 fn last_error_is_preserved() {
     listen(LevelFilter::TRACE);
     let event = Event::auto_reset().unwrap();
@@ -382,7 +485,7 @@ fn text_arguments_are_reported() {
     let sent = single(&take_events(), call::SEND);
     assert!(sent.arguments.contains(" bytes") && !sent.arguments.contains('"'), "{sent:?}");
     let name = format!("tracing-{}", std::process::id());
-    drop(Event::create_named(&*name, handover::ResetMode::Manual).unwrap());
+    drop(Event::create_named(&*name, ResetMode::Manual).unwrap());
     let named = take_events();
     assert!(
         named.iter().any(|one| one.arguments.contains('"') && one.arguments.contains(&name)),

@@ -208,6 +208,22 @@ mod tests {
         }
     }
 
+    /// A subscriber's code must not run under a lock of the library, so each lock is one that keeps events back.
+    #[test]
+    fn locks_keep_events_back() {
+        // The lock itself; the failures that tests inject; a lock under which no call is made.
+        const ALLOWED: [&str; 3] = ["sys/mutex.rs", "sys/fault_injection.rs", "channel/kind_filter.rs"];
+        let files = sources(&crate::root().join("crates/handover/src"));
+        assert!(files.len() > 50, "{files:?}");
+        for path in files.iter().filter(|path| !ALLOWED.iter().any(|allowed| path.ends_with(allowed))) {
+            let text = std::fs::read_to_string(path).expect("the file can be read");
+            for line in without_tests(&text).lines().filter(|line| !line.contains("gate:")) {
+                let is_lock = line.contains("sync::") && (line.contains("Mutex") || line.contains("RwLock"));
+                assert!(!is_lock || line.contains("sys::"), "{}: use sys::mutex: {line}", path.display());
+            }
+        }
+    }
+
     #[test]
     fn planted_imports_are_found() {
         let up = |module: &str, text: &str| forbidden_imports(module, text);

@@ -2,9 +2,11 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Condvar, PoisonError};
 use std::time::Duration;
 
+use crate::sys::DeferredEvents;
+use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::wait::Deadline;
 
 /// A mutex that one thread at a time holds, and that other threads wait for up to a deadline.
@@ -13,7 +15,7 @@ pub(crate) struct TimedMutex<T> {
     value: Mutex<T>,
     /// Held by a waiting thread between its last try to lock and its wait on `released`, so that it can't miss a
     /// notification in between.
-    gate: Mutex<()>,
+    gate: std::sync::Mutex<()>,
     released: Condvar,
     /// The number of waiting threads.
     waiting: AtomicUsize,
@@ -23,7 +25,7 @@ impl<T> TimedMutex<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
             value: Mutex::new(value),
-            gate: Mutex::new(()),
+            gate: std::sync::Mutex::new(()),
             released: Condvar::new(),
             waiting: AtomicUsize::new(0),
         }
@@ -31,13 +33,9 @@ impl<T> TimedMutex<T> {
 
     /// Locks the mutex if it is free. Returns `None` otherwise.
     pub(crate) fn take(&self) -> Option<TimedMutexGuard<'_, T>> {
-        let guard = match self.value.try_lock() {
-            Ok(guard) => guard,
-            // The lock guards no invariant, so poisoning is ignored.
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(TimedMutexGuard { mutex: self, guard: Some(guard) })
+        let events = DeferredEvents::begin();
+        let guard = self.value.try_lock()?;
+        Some(TimedMutexGuard { mutex: self, guard: Some(guard), _events: events })
     }
 
     /// Locks the mutex, or returns `None` if the deadline passes first.
@@ -52,6 +50,7 @@ impl<T> TimedMutex<T> {
     }
 
     fn wait_behind_others(&self, deadline: Deadline) -> Option<TimedMutexGuard<'_, T>> {
+        let _events = DeferredEvents::begin();
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let left = deadline.left();
@@ -84,6 +83,8 @@ impl<T> TimedMutex<T> {
 pub(crate) struct TimedMutexGuard<'a, T> {
     mutex: &'a TimedMutex<T>,
     guard: Option<MutexGuard<'a, T>>,
+    /// Emits the events after `drop` has woken the next thread.
+    _events: DeferredEvents,
 }
 
 impl<T> Deref for TimedMutexGuard<'_, T> {

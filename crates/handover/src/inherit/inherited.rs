@@ -1,7 +1,5 @@
 //! The child's half: reads the manifest, owns the listed handles, and gives out each object once.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::manifest::{Manifest, VARIABLE, invalid_manifest, malformed};
 use super::{imp, is_reserved};
 use crate::error::{Error, Result};
@@ -9,6 +7,7 @@ use crate::handle::{HandleValue, ObjectKind};
 use crate::object::Object;
 use crate::object::adopt::Adoption;
 use crate::sys::io::Owned;
+use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::sys::{SysError, handle, table};
 
 /// The objects that this process inherited. `None` until `inherited` has read the manifest.
@@ -86,10 +85,8 @@ pub fn inherited() -> Result<Inherited> {
     Ok(Inherited { _private: () })
 }
 
-fn lock() -> std::sync::MutexGuard<'static, Option<List>> {
-    // The list is assigned in one step and `owned` counts only completed entries, so the data is consistent after a
-    // panic and poisoning is ignored.
-    INHERITED.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, Option<List>> {
+    INHERITED.lock()
 }
 
 /// Reads the manifest and checks its handles, without changing anything.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Object;
 use super::imp::PEERS_CAN_ADD_HANDLES;
 use crate::error::{Error, MISSING, Result};
 use crate::handle::{HandleValue, InvalidValue, ObjectKind};
 use crate::sys::io::{AsHandle, HasHandle, Owned};
+use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::sys::value::number_of;
 use crate::sys::{Moved, SysResult, call, handle};
 
@@ -33,8 +33,7 @@ pub(crate) struct Adoption {
 
 impl Adoption {
     pub(crate) fn lock() -> MutexGuard<'static, Self> {
-        // Each change is one call on a collection, so the data is consistent after a panic and poisoning is ignored.
-        ADOPTION.lock().unwrap_or_else(PoisonError::into_inner)
+        ADOPTION.lock()
     }
 
     /// Returns whether the handle has been adopted by its number. Then it can't be taken by its name.

@@ -18,7 +18,8 @@
 //! that receives a raw handle also creates its owner, and the system's last error is read before any other call can
 //! change it.
 //!
-//! Each call is made through `syscall`, which lets tests inject a failure and reports the call to `trace_event`.
+//! Each call is made through `syscall`, which lets tests inject a failure and reports the call to `trace_event`. The
+//! locks of all layers are `mutex`, which keeps those reports back until it is unlocked.
 
 pub(crate) mod bytes;
 #[allow(
@@ -68,6 +69,7 @@ pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> Sys
     fault(call::BEGIN_THREAD).and_then(|()| begin()).map_err(SysError::of(call::BEGIN_THREAD))
 }
 
+pub(crate) mod mutex;
 pub(crate) mod owned_handle;
 #[allow(
     dead_code,
@@ -76,6 +78,22 @@ pub(crate) mod owned_handle;
 mod syscall;
 #[cfg(feature = "tracing")]
 mod trace_event;
+#[cfg(feature = "tracing")]
+pub(crate) use trace_event::DeferredEvents;
+
+/// Keeps events back while a lock is held. Without the feature `tracing` there are none.
+#[cfg(not(feature = "tracing"))]
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct DeferredEvents;
+
+#[cfg(not(feature = "tracing"))]
+impl DeferredEvents {
+    #[inline(always)]
+    pub(crate) fn begin() -> Self {
+        Self
+    }
+}
 
 #[allow(unused_imports, reason = "some items are used on one system only")]
 pub(crate) use call_info::{

@@ -2,9 +2,11 @@
 
 #![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use tracing::Level;
@@ -13,28 +15,6 @@ use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use super::call_info::{Argument, Arguments, Effects, Outcome};
 
 type CallResult<'a> = Result<&'a dyn Outcome, &'a io::Error>;
-
-macro_rules! event {
-    ($level:expr, $name:expr, $arguments:expr, $began:expr, $outcome:expr) => {
-    // Without a subscriber, the level filter is all that is read.
-        if $level <= STATIC_MAX_LEVEL && $level <= LevelFilter::current() {
-            undisturbed(|| {
-                // A subscriber that was added during the call has no start time.
-                let elapsed = $began.map_or(0, |began| began.elapsed().as_nanos());
-                tracing::event!(
-                    target: "handover::call",
-                    $level,
-                    call = $name,
-                    arguments = %Listed($arguments),
-                    result = %Answer($outcome),
-                    failed = $outcome.is_err(),
-                    nanoseconds = u64::try_from(elapsed).unwrap_or(u64::MAX),
-                    effects = %Changes($outcome)
-                );
-            });
-        }
-    };
-}
 
 /// Returns the time at which a call begins, if a subscriber may want to know its duration.
 pub(super) fn begins() -> Option<Instant> {
@@ -48,7 +28,7 @@ pub(super) fn done(
     began: Option<Instant>,
     outcome: CallResult<'_>,
 ) {
-    event!(Level::DEBUG, name, arguments, began, outcome);
+    report(Level::DEBUG, name, arguments, began, outcome);
 }
 
 /// Reports a call that only queries.
@@ -58,27 +38,190 @@ pub(super) fn asked(
     began: Option<Instant>,
     outcome: CallResult<'_>,
 ) {
-    event!(Level::TRACE, name, arguments, began, outcome);
+    report(Level::TRACE, name, arguments, began, outcome);
+}
+
+fn report(
+    level: Level,
+    name: &'static str,
+    arguments: &Arguments<'_>,
+    began: Option<Instant>,
+    outcome: CallResult<'_>,
+) {
+    // Without a subscriber, the level filter is all that is read.
+    if level > STATIC_MAX_LEVEL || level > LevelFilter::current() {
+        return;
+    }
+    undisturbed(|state| {
+        // A subscriber that was added during the call has no start time.
+        let elapsed = began.map_or(0, |began| began.elapsed().as_nanos());
+        let event = Event {
+            level,
+            name,
+            arguments: Listed(arguments),
+            result: Answer(outcome),
+            failed: outcome.is_err(),
+            nanoseconds: u64::try_from(elapsed).unwrap_or(u64::MAX),
+            effects: Changes(outcome),
+        };
+        if state.deferrals.get() == 0 {
+            event.emit();
+        } else if level <= state.wanted.get() {
+            state.deferred.borrow_mut().push(event.to_text());
+        }
+    });
+}
+
+/// What one event says.
+struct Event<A, R, E> {
+    level: Level,
+    name: &'static str,
+    arguments: A,
+    result: R,
+    failed: bool,
+    nanoseconds: u64,
+    effects: E,
+}
+
+impl<A: fmt::Display, R: fmt::Display, E: fmt::Display> Event<A, R, E> {
+    fn to_text(&self) -> Event<String, String, String> {
+        Event {
+            level: self.level,
+            name: self.name,
+            arguments: self.arguments.to_string(),
+            result: self.result.to_string(),
+            failed: self.failed,
+            nanoseconds: self.nanoseconds,
+            effects: self.effects.to_string(),
+        }
+    }
+
+    /// Calls the subscriber.
+    fn emit(&self) {
+        macro_rules! emit {
+            ($level:expr) => {
+                tracing::event!(
+                    target: "handover::call",
+                    $level,
+                    call = self.name,
+                    arguments = %self.arguments,
+                    result = %self.result,
+                    failed = self.failed,
+                    nanoseconds = self.nanoseconds,
+                    effects = %self.effects
+                )
+            };
+        }
+        caught(|| if self.level == Level::DEBUG { emit!(Level::DEBUG) } else { emit!(Level::TRACE) });
+    }
+}
+
+/// Runs a subscriber's code. A panic of it ends here, because the caller may be in the middle of an operation. The panic
+/// hook has reported it.
+fn caught(code: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
+        // Dropping it could panic again.
+        std::mem::forget(payload);
+    }
+}
+
+/// A thread's state.
+struct State {
+    /// Whether a subscriber is running. Calls that it makes through this crate aren't reported, because each event would
+    /// cause the next one.
+    is_reporting: Cell<bool>,
+    /// The number of [`DeferredEvents`] that exist.
+    deferrals: Cell<usize>,
+    /// The level that the subscriber wanted when the first of them began.
+    wanted: Cell<LevelFilter>,
+    deferred: RefCell<Vec<Event<String, String, String>>>,
 }
 
 thread_local! {
-    static IS_REPORTING: Cell<bool> = const { Cell::new(false) };
+    static STATE: State = const {
+        State {
+            is_reporting: Cell::new(false),
+            deferrals: Cell::new(0),
+            wanted: Cell::new(LevelFilter::OFF),
+            deferred: RefCell::new(Vec::new()),
+        }
+    };
 }
 
-/// Runs `report` without side effects for the caller. The system's last error is restored afterwards. Calls that a
-/// subscriber makes through this crate aren't reported, because each event would cause the next one.
-fn undisturbed(report: impl FnOnce()) {
+/// Keeps the events of this thread's calls back. They are emitted when the last of these values is dropped.
+///
+/// A subscriber is code of the user. It may wait, panic, or call this crate. So it must not run while this crate holds a
+/// lock or has made a call whose result isn't noted yet.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct DeferredEvents {
+    /// The state is a thread's.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl DeferredEvents {
+    pub(crate) fn begin() -> Self {
+        let first = STATE.try_with(|state| state.deferrals.get() == 0).unwrap_or(false);
+        if first && LevelFilter::current() >= Level::DEBUG {
+            // Asked now, because the answer may come from the subscriber.
+            undisturbed(|state| caught(|| state.wanted.set(wanted())));
+        }
+        let _ = STATE.try_with(|state| state.deferrals.set(state.deferrals.get() + 1));
+        Self { _not_send: PhantomData }
+    }
+}
+
+impl Drop for DeferredEvents {
+    fn drop(&mut self) {
+        let is_last = STATE.try_with(|state| {
+            state.deferrals.set(state.deferrals.get().saturating_sub(1));
+            state.deferrals.get() == 0 && !state.deferred.borrow().is_empty()
+        });
+        if is_last.unwrap_or(false) {
+            undisturbed(|state| state.deferred.take().iter().for_each(Event::emit));
+        }
+    }
+}
+
+/// Returns the level that the subscriber wants.
+fn wanted() -> LevelFilter {
+    macro_rules! is_wanted {
+        ($level:expr) => {
+            tracing::event_enabled!(
+                target: "handover::call",
+                $level,
+                call,
+                arguments,
+                result,
+                failed,
+                nanoseconds,
+                effects
+            )
+        };
+    }
+    if is_wanted!(Level::TRACE) {
+        LevelFilter::TRACE
+    } else if is_wanted!(Level::DEBUG) {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::OFF
+    }
+}
+
+/// Runs `report` without side effects for the caller. The system's last error is restored afterwards.
+fn undisturbed(report: impl FnOnce(&State)) {
     // The last error is read before anything else: on Windows, even an access to a thread-local variable can change it.
     let _last = LastError(io::Error::last_os_error().raw_os_error().unwrap_or(0));
     // A thread whose thread-local variables are already destroyed reports nothing.
-    if IS_REPORTING.try_with(|reporting| reporting.replace(true)).unwrap_or(true) {
-        return;
-    }
-    let _reporting = Reporting;
-    report();
+    let _ = STATE.try_with(|state| {
+        if !state.is_reporting.replace(true) {
+            let _reporting = Reporting(&state.is_reporting);
+            report(state);
+        }
+    });
 }
 
-/// Restores the system's last error on drop, so also if a subscriber panics.
+/// Restores the system's last error on drop.
 struct LastError(i32);
 
 impl Drop for LastError {
@@ -87,11 +230,11 @@ impl Drop for LastError {
     }
 }
 
-struct Reporting;
+struct Reporting<'a>(&'a Cell<bool>);
 
-impl Drop for Reporting {
+impl Drop for Reporting<'_> {
     fn drop(&mut self) {
-        let _ = IS_REPORTING.try_with(|reporting| reporting.set(false));
+        self.0.set(false);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::channel::wire::Broken;
 use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::sys::io::{HasHandle, Owned};
-use crate::sys::{SysError, SysResult, unix_socket, wait};
+use crate::sys::{DeferredEvents, SysError, SysResult, unix_socket, wait};
 use crate::wait::Deadline;
 
 /// The interval at which to check again what another thread of this process has done.
@@ -145,6 +145,8 @@ impl Endpoint {
     /// Returns the error for a closed connection: the peer process has exited, or has closed its endpoint.
     pub(super) fn disconnect_error(&self) -> Error {
         let process = self.process_id();
+        // A subscriber that uses this channel would begin the same initialization again.
+        let _events = DeferredEvents::begin();
         if *self.is_gone.get_or_init(|| self.peer.is_going()) {
             return Error::ProcessExited { pid: process, context: "use the channel".into() };
         }

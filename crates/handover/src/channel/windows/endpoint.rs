@@ -32,7 +32,7 @@ use crate::process::Process;
 use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::overlapped::Transfer;
-use crate::sys::{SysError, SysResult};
+use crate::sys::{DeferredEvents, SysError, SysResult};
 use crate::wait::{self, Deadline};
 
 /// The interval at which to check again what another thread of this process has done.
@@ -214,6 +214,8 @@ impl Endpoint {
             Peer::Weaker(process) | Peer::Stronger(Ok(process)) => process.is_going(),
             Peer::Stronger(Err(unopened)) => unopened.has_exited,
         };
+        // A subscriber that uses this channel would begin the same initialization again.
+        let _events = DeferredEvents::begin();
         let has_exited = || *self.has_exited.get_or_init(is_going);
         if self.outgoing().taking_has_ended() || !has_exited() {
             return Error::Disconnected { pid: process };

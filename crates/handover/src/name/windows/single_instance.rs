@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
-use std::sync::{Mutex as StdMutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::name::AsObjectName;
 use crate::object::{LockError, Mutex};
+use crate::sys::mutex;
 
 /// A guard that makes this process the only instance with its name, until the guard is dropped.
 ///
@@ -55,7 +55,10 @@ impl SingleInstance {
         let name = name.as_name()?;
         let running = || Error::AlreadyRunning { name: name.to_string() };
         let claim = Claim::acquire(name.with_namespace()).ok_or_else(running)?;
-        let (mutex, _) = Mutex::create_or_open_named(&*name)?;
+        let (mutex, _) = Mutex::create_or_open_named(&*name).map_err(|error| match error {
+            Error::NameKindMismatch { name, .. } => Error::NameInUse { name },
+            other => other,
+        })?;
         let after_crash = match mutex.try_lock() {
             Ok(Some(guard)) => {
                 // Dropping the `SingleInstance` releases the mutex instead.
@@ -91,7 +94,7 @@ impl Drop for SingleInstance {
 
 /// The names that this process has acquired. The mutex alone can't detect a second attempt in one thread, because a
 /// thread can acquire a mutex that it already owns.
-static CLAIMED: StdMutex<BTreeSet<String>> = StdMutex::new(BTreeSet::new());
+static CLAIMED: mutex::Mutex<BTreeSet<String>> = mutex::Mutex::new(BTreeSet::new());
 
 /// An entry in [`CLAIMED`]. Dropping it removes the entry.
 #[derive(Debug)]
@@ -100,8 +103,7 @@ struct Claim(String);
 impl Claim {
     /// Adds a name to [`CLAIMED`], or returns `None` if it is already there.
     fn acquire(name: String) -> Option<Self> {
-        // A panic can't leave the set inconsistent, so poisoning is ignored.
-        let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut claimed = CLAIMED.lock();
         // Not `then_some`: it would create the `Claim` even if the name is already there. Dropping that would remove
         // the other owner's entry, and deadlock, because the lock is held here.
         claimed.insert(name.clone()).then(|| Self(name))
@@ -110,6 +112,6 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        CLAIMED.lock().remove(&self.0);
     }
 }

@@ -8,12 +8,12 @@ use crate::handle::Access;
 use crate::object::BorrowedObject;
 use crate::object::adopt::Claim;
 use crate::object::refused;
-use crate::sys::call;
 use crate::sys::create_object::{What, create};
 use crate::sys::handle::{granted_access, raw_of};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::rights::Rights;
 use crate::sys::wait::{Target, Waited};
+use crate::sys::{DeferredEvents, call};
 use crate::wait;
 
 /// The owned handle of an object.
@@ -68,6 +68,8 @@ impl ObjectHandle {
     /// `DuplicateHandle` can add rights that the object's security descriptor grants. Without this limit, sharing a
     /// handle that may only wait could give the receiver the right to set the object.
     pub(crate) fn share(&self, default_rights: Rights) -> BorrowedObject<'_> {
+        // A subscriber that uses this object would begin the same initialization again.
+        let _events = DeferredEvents::begin();
         let limited = |rights: Access| {
             // If the query fails, all rights are requested, and the kernel grants or denies them in DuplicateHandle.
             let query = || granted_access(raw_of(self.handle())).unwrap_or(rights);

@@ -6,8 +6,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
 
+use crate::sys::mutex::Mutex;
 use crate::sys::spawn::{Started, spawn, without_signals};
 use crate::sys::spawn_plan::Plan;
 use crate::sys::{Errand, SysError, SysResult, begin_thread};
@@ -23,8 +23,7 @@ pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> SysResult<Started> {
     static KEEPER: Mutex<Option<(u32, Sender<Task>)>> = Mutex::new(None);
     let this = std::process::id();
     let keeper = {
-        // The lock guards a value that is only assigned as a whole, so poisoning is ignored.
-        let mut keeper = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keeper = KEEPER.lock();
         match &*keeper {
             // A forked process has a copy of this value but not the thread, so the process id must match.
             Some((pid, tasks)) if *pid == this => tasks.clone(),

@@ -4,12 +4,12 @@
 //! recorded, and checked whenever another child is started or dropped. The record is the child's identity, which needs
 //! no descriptor. The kernel doesn't reuse the id before the child is reaped.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::handle::ProcessIdentity;
 use crate::process::Process;
 use crate::sys::io::HasHandle;
+use crate::sys::mutex::Mutex;
 use crate::sys::process::{exit_status, exit_status_of_identified, is_forgotten};
 
 /// The dropped children that haven't been reaped yet.
@@ -29,7 +29,7 @@ pub(crate) fn leave(process: &Process, was_killed: bool) {
     }
     let identity = process.identity();
     if let (Ok(None), Ok(identity)) = (exit_status(process.handle()), identity) {
-        UNREAPED.lock().unwrap_or_else(PoisonError::into_inner).push(identity);
+        UNREAPED.lock().push(identity);
     }
 }
 
@@ -41,8 +41,7 @@ pub(super) fn reap_exited() {
         // it.
         Err(error) => !is_forgotten(&error),
     };
-    // A panic can't leave the list inconsistent, so poisoning is ignored.
-    UNREAPED.lock().unwrap_or_else(PoisonError::into_inner).retain(is_unreaped);
+    UNREAPED.lock().retain(is_unreaped);
 }
 
 #[cfg(test)]
@@ -54,7 +53,7 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep can be started");
         let process = crate::Process::open(child.id()).expect("the child is running");
         let identity = process.identity().expect("the child is running");
-        let is_recorded = || super::UNREAPED.lock().is_ok_and(|unreaped| unreaped.contains(&identity));
+        let is_recorded = || super::UNREAPED.lock().contains(&identity);
         super::leave(&process, false);
         assert!(is_recorded());
         // As if this process had too many open descriptors.

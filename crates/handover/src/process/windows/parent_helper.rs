@@ -6,7 +6,7 @@
 //! ([`PROC_THREAD_ATTRIBUTE_PARENT_PROCESS`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)).
 
 use std::os::windows::io::AsHandle;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::resolve_program;
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ use crate::process::Process;
 use crate::sys::SysError;
 use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
+use crate::sys::mutex::Mutex;
 use crate::sys::pipe::null_device;
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::wide;
@@ -35,8 +36,7 @@ pub(crate) struct Helper {
 impl Helper {
     /// Returns the running helper. Creates one if none exists or the last one was killed.
     pub(crate) fn get() -> Result<Arc<Self>> {
-        // The lock guards a value that is only assigned as a whole, so poisoning is ignored.
-        let mut current = HELPER.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = HELPER.lock();
         if let Some(helper) = current.as_ref() {
             if !helper.process.has_exited()? {
                 return Ok(Arc::clone(helper));

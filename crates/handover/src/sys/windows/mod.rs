@@ -30,10 +30,10 @@ use super::call_info::{
     Answered, Argument, AsSlot, Duplicated, Effects, Length, Moved, Outcome, Slot, Table,
 };
 use super::error::{SysError, SysResult};
-use super::fault;
 #[cfg(feature = "faults")]
 use super::fault_injection::watched;
 use super::syscall::{always, always_ask, ask, call};
+use super::{DeferredEvents, fault};
 
 /// Creates the counters for a thread's calls. On Windows they aren't shared with a new process, because it runs no
 /// code of this program before its own.

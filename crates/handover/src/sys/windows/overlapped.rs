@@ -12,12 +12,16 @@ use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED
 use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
 
 use super::io::Owned;
-use super::{Argument, Length, Moved, Outcome, SysError, SysResult, always, call, code, fault, succeeded};
+use super::{
+    Argument, DeferredEvents, Length, Moved, Outcome, SysError, SysResult, always, call, code, fault,
+    succeeded,
+};
 
 /// An endpoint of an overlapped pipe, with a buffer for one transfer at a time.
 ///
 /// While a transfer is pending, the kernel uses the buffer, so the buffer can't be accessed. The buffer and the
-/// `OVERLAPPED` structure are on the heap. If a `Transfer` is forgotten, they leak, so the kernel never writes to
+/// `OVERLAPPED` structure are on the heap. No code of a subscriber runs between a call and the note that its transfer
+/// is under way. If a `Transfer` is forgotten, they leak, so the kernel never writes to
 /// memory that has been reused.
 pub(crate) struct Transfer {
     pipe: Arc<Owned>,
@@ -96,6 +100,7 @@ impl Transfer {
 
     /// Starts to read at most `most` bytes, which are appended to the buffer.
     pub(crate) fn read(&mut self, most: usize) -> SysResult<Begun> {
+        let _events = DeferredEvents::begin();
         self.buffer().reserve(most);
         let most = u32::try_from(most).map_err(|error| SysError::new("ReadFile", io::Error::other(error)))?;
         let record = self.new_record();
@@ -114,6 +119,7 @@ impl Transfer {
 
     /// Starts to write the buffer's bytes from the offset `from` on, at most `most` of them.
     pub(crate) fn write(&mut self, from: usize, most: usize) -> SysResult<Begun> {
+        let _events = DeferredEvents::begin();
         let end = self.buffer().len().min(from + most);
         let record = self.new_record();
         let bytes = &self.buffer[from..end];
@@ -135,6 +141,7 @@ impl Transfer {
     /// Starts to wait for a client of this server end of a named pipe.
     pub(crate) fn connect(&mut self) -> SysResult<Begun> {
         assert!(self.under_way.is_none(), "one transfer at a time");
+        let _events = DeferredEvents::begin();
         let record = self.new_record();
         let mut is_connected = false;
         let begun = call("ConnectNamedPipe", &[("pipe", (&*self.pipe).into())], || {
@@ -173,6 +180,7 @@ impl Transfer {
     /// [`done`](Self::done) is set, so that it doesn't block.
     pub(crate) fn finish(&mut self) -> SysResult<usize> {
         let Some(work) = self.under_way else { return Ok(0) };
+        let _events = DeferredEvents::begin();
         let (pipe, record) = (&*self.pipe, self.record.as_ptr());
         let (buffer, under_way) = (&mut self.buffer, &mut self.under_way);
         let finished = always("GetOverlappedResult", &[("pipe", pipe.into())], || {
@@ -199,6 +207,7 @@ impl Transfer {
 
     /// Cancels the transfer. If it has finished just before, it returns the number of transferred bytes.
     pub(crate) fn cancel(&mut self) -> SysResult<usize> {
+        let _events = DeferredEvents::begin();
         if self.under_way.is_some() {
             // A failure means that the transfer has already finished; `finish` returns its result.
             let _ = always("CancelIoEx", &[("pipe", (&*self.pipe).into())], || {

@@ -1,0 +1,56 @@
+//! The lock of this crate's own state.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{self, PoisonError, TryLockError};
+
+use super::DeferredEvents;
+
+/// A mutex under which no code of a subscriber runs: a thread's events are emitted after it has unlocked.
+///
+/// Poisoning is ignored. Each user changes the value so that a panic can't leave it inconsistent.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        let events = DeferredEvents::begin();
+        MutexGuard { guard: self.0.lock().unwrap_or_else(PoisonError::into_inner), _events: events }
+    }
+
+    /// Locks the mutex if it is free. Returns `None` otherwise.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let events = DeferredEvents::begin();
+        let guard = match self.0.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(MutexGuard { guard, _events: events })
+    }
+}
+
+/// Unlocks the mutex, and then emits the events.
+#[derive(Debug)]
+pub(crate) struct MutexGuard<'a, T> {
+    guard: sync::MutexGuard<'a, T>,
+    // Dropped after the guard, because it is declared after it.
+    _events: DeferredEvents,
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
