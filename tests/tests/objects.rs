@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             timer_expires,
             shared_memory_can_be_viewed_whole_or_in_part,
             shared_memory_rejects_invalid_ranges,
+            numbers_of_two_widths_need_two_views,
             views_outlive_shared_memory,
             semaphore_excludes_two_processes,
             wait_any_accepts_all_kinds,
@@ -252,8 +253,28 @@ fn shared_memory_can_be_viewed_whole_or_in_part() {
     let mut bytes = [0; 4];
     whole.read_at(70_000, &mut bytes).unwrap();
     assert_eq!(&bytes, b"IN t");
-    whole.atomic_u64(8).unwrap().store(7, std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(whole.atomic_u32(8).unwrap().load(std::sync::atomic::Ordering::SeqCst), 7);
+}
+
+fn numbers_of_two_widths_need_two_views() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let section = SharedMemory::new(4096).unwrap();
+    let (wide, narrow) = (section.view_mut().unwrap(), section.view_mut_range(8, 8).unwrap());
+    wide.atomic_u64(8).unwrap().store(7 << 32 | 9, SeqCst);
+    for at in [0, 8, 16] {
+        match wide.atomic_u32(at) {
+            Err(error @ Error::InvalidInput { .. }) => {
+                assert!(error.to_string().contains("another width"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(narrow.atomic_u32(0).unwrap().load(SeqCst), 9);
+    assert_eq!(narrow.atomic_u32(4).unwrap().load(SeqCst), 7);
+    assert!(matches!(narrow.atomic_u64(0), Err(Error::InvalidInput { .. })));
+    // Copies go beside numbers of each width.
+    wide.write_at(9, &[1]).unwrap();
+    assert_eq!(narrow.atomic_u32(0).unwrap().load(SeqCst), 0x109);
+    assert_eq!(wide.atomic_u64(8).unwrap().load(SeqCst), 7 << 32 | 0x109);
 }
 
 fn shared_memory_rejects_invalid_ranges() {

@@ -5,13 +5,13 @@
 //! Each side counts the messages that it has written or read. It waits for an event only while the ring is full or
 //! empty, and a wait also returns when the other process exits.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use handover::{Channel, Command, Event, Message, Process, SharedMemory, ViewMut, wait_any};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-const MESSAGES: u64 = 10_000;
+const MESSAGES: u32 = 10_000;
 
 /// The layout of the memory: two counts, each in a cache line of its own, and then a slot for each number.
 const WRITTEN: usize = 0;
@@ -31,7 +31,7 @@ struct Ring<'a> {
 }
 
 impl Ring<'_> {
-    fn push(&self, message: u64) -> Result<()> {
+    fn push(&self, message: u32) -> Result<()> {
         let (written, read) = (self.memory.atomic_u32(WRITTEN)?, self.memory.atomic_u32(READ)?);
         let number = written.load(SeqCst);
         while number.wrapping_sub(read.load(SeqCst)) >= SLOTS {
@@ -43,7 +43,7 @@ impl Ring<'_> {
         if read.load(SeqCst) == number { Ok(self.filled.set()?) } else { Ok(()) }
     }
 
-    fn pop(&self) -> Result<u64> {
+    fn pop(&self) -> Result<u32> {
         let (written, read) = (self.memory.atomic_u32(WRITTEN)?, self.memory.atomic_u32(READ)?);
         let number = read.load(SeqCst);
         while written.load(SeqCst) == number {
@@ -63,8 +63,8 @@ impl Ring<'_> {
     }
 
     /// Returns a slot inside the memory for any number, also for one that a hostile peer wrote.
-    fn slot(&self, number: u32) -> Result<&AtomicU64> {
-        Ok(self.memory.atomic_u64(FIRST_SLOT + (number % SLOTS) as usize * size_of::<u64>())?)
+    fn slot(&self, number: u32) -> Result<&AtomicU32> {
+        Ok(self.memory.atomic_u32(FIRST_SLOT + (number % SLOTS) as usize * size_of::<u32>())?)
     }
 }
 
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 }
 
 fn producer() -> Result<()> {
-    let memory = SharedMemory::new(FIRST_SLOT + SLOTS as usize * size_of::<u64>())?;
+    let memory = SharedMemory::new(FIRST_SLOT + SLOTS as usize * size_of::<u32>())?;
     let (filled, freed) = (Event::auto_reset()?, Event::auto_reset()?);
     let mut command = Command::new(std::env::current_exe()?);
     let mut child = command.arg("consumer").channel().kill_on_drop(true).spawn()?;
@@ -94,6 +94,6 @@ fn consumer() -> Result<()> {
     let memory = objects.take::<SharedMemory>("memory")?.view_mut()?;
     let (filled, freed) = (objects.take("filled")?, objects.take("freed")?);
     let ring = Ring { memory, filled, freed, peer: channel.peer().ok_or("the producer has exited")? };
-    let sum: u64 = (0..MESSAGES).map(|_| ring.pop()).sum::<Result<u64>>()?;
+    let sum: u32 = (0..MESSAGES).map(|_| ring.pop()).sum::<Result<u32>>()?;
     Ok(channel.send(format!("{MESSAGES} messages with the sum {sum}").as_bytes())?)
 }

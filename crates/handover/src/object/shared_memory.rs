@@ -1,6 +1,6 @@
 //! Shared memory, and the views that map it into this process.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::ObjectHandle;
 use super::macros::object;
@@ -8,7 +8,7 @@ use super::refused;
 use crate::error::{Error, Result};
 use crate::handle::ObjectKind;
 use crate::object::BorrowedObject;
-use crate::sys::bytes::Bytes;
+use crate::sys::bytes::{Bytes, NoNumber};
 use crate::sys::create_object::What;
 use crate::sys::io::HasHandle;
 use crate::sys::memory::size_of_section;
@@ -184,7 +184,7 @@ impl View {
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a view is never empty")]
     pub fn len(&self) -> usize {
-        self.0.bytes().len()
+        self.0.length()
     }
 
     /// Fills the buffer `into` with the bytes from the offset `at` on.
@@ -194,19 +194,18 @@ impl View {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] if the range isn't completely inside the view.
+    #[inline]
     pub fn read_at(&self, at: usize, into: &mut [u8]) -> Result<()> {
-        let from = self.0.bytes().get(at..).and_then(|rest| rest.get(..into.len()));
-        let from = from.ok_or_else(|| outside_view(at, into.len(), self.len()))?;
-        for (byte, shared) in into.iter_mut().zip(from) {
-            *byte = shared.load(Relaxed);
-        }
-        Ok(())
+        if self.0.copy_out(at, into) { Ok(()) } else { Err(outside_view(at, into.len(), self.len())) }
     }
 
     /// Returns a copy of all bytes of the view.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
-        self.0.bytes().iter().map(|byte| byte.load(Relaxed)).collect()
+        let mut copy = vec![0; self.len()];
+        let is_inside = self.0.copy_out(0, &mut copy);
+        assert!(is_inside, "the copy has the view's length");
+        copy
     }
 }
 
@@ -222,13 +221,9 @@ impl ViewMut {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] if the range isn't completely inside the view. Then no byte has been written.
+    #[inline]
     pub fn write_at(&self, at: usize, bytes: &[u8]) -> Result<()> {
-        let to = self.0.0.bytes().get(at..).and_then(|rest| rest.get(..bytes.len()));
-        let to = to.ok_or_else(|| outside_view(at, bytes.len(), self.len()))?;
-        for (byte, shared) in bytes.iter().zip(to) {
-            shared.store(*byte, Relaxed);
-        }
-        Ok(())
+        if self.0.0.copy_in(at, bytes) { Ok(()) } else { Err(outside_view(at, bytes.len(), self.len())) }
     }
 
     /// Returns the 32-bit number at the offset `at`, which several processes can read and change atomically.
@@ -238,18 +233,21 @@ impl ViewMut {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the number isn't completely inside the view, or `at` isn't a multiple of four.
+    /// [`Error::InvalidInput`] if the number isn't completely inside the view, if `at` isn't a multiple of four, or if
+    /// this view has 64-bit numbers already. All numbers of one view have the same width, because overlapping accesses of
+    /// two widths have no defined result. Map another view for the others.
     pub fn atomic_u32(&self, at: usize) -> Result<&AtomicU32> {
-        self.0.0.u32(at).ok_or_else(|| misplaced_number(at, 4, self.len()))
+        self.0.0.u32(at).map_err(|why| no_number(why, at, 4, self.len()))
     }
 
     /// Returns the 64-bit number at the offset `at`, which several processes can read and change atomically.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the number isn't completely inside the view, or `at` isn't a multiple of eight.
+    /// [`Error::InvalidInput`] if the number isn't completely inside the view, if `at` isn't a multiple of eight, or if
+    /// this view has 32-bit numbers already.
     pub fn atomic_u64(&self, at: usize) -> Result<&AtomicU64> {
-        self.0.0.u64(at).ok_or_else(|| misplaced_number(at, 8, self.len()))
+        self.0.0.u64(at).map_err(|why| no_number(why, at, 8, self.len()))
     }
 }
 
@@ -261,6 +259,7 @@ impl std::ops::Deref for ViewMut {
     }
 }
 
+#[cold]
 fn outside_view(at: usize, length: usize, size: usize) -> Error {
     Error::invalid(
         format!("the range of {length} bytes from byte {at}"),
@@ -268,10 +267,15 @@ fn outside_view(at: usize, length: usize, size: usize) -> Error {
     )
 }
 
-fn misplaced_number(at: usize, size: usize, length: usize) -> Error {
-    let reason = format!(
-        "is misaligned or outside the view; expected a multiple of {size} as its offset, in a view of {length} bytes"
-    );
+fn no_number(why: NoNumber, at: usize, size: usize, length: usize) -> Error {
+    let reason = match why {
+        NoNumber::Misplaced => format!(
+            "is misaligned or outside the view; expected a multiple of {size} as its offset, in a view of {length} bytes"
+        ),
+        NoNumber::OtherWidth => {
+            "has another width than this view's other numbers; map another view for it".to_owned()
+        }
+    };
     Error::invalid(format!("the number of {size} bytes at byte {at}"), reason)
 }
 

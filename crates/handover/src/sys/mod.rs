@@ -27,6 +27,7 @@ pub(crate) mod bytes;
     reason = "some items are used on one system only, and without the `tracing` feature nothing formats the texts"
 )]
 mod call_info;
+mod copy;
 mod error;
 #[cfg(feature = "faults")]
 pub mod fault_injection;

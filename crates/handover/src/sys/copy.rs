@@ -1,0 +1,208 @@
+//! Copies to and from memory that other processes or threads may change at the same time.
+//!
+//! Rust has no copy for such memory: `copy_nonoverlapping` must not race, and bytes as atomics are slow, and undefined
+//! beside atomics of another width. So the moves are inline assembly, of which the compiler only knows that it reads and
+//! writes memory. What such a move does to the shared side can be told in Rust's terms, as the rules of inline assembly
+//! ask for: for each number of any width that it touches, it makes one relaxed atomic access of that width for each byte
+//! that it moves. So a copy beside a write may have old and new bytes, and nothing else can happen.
+
+#![allow(unsafe_code)]
+
+/// The number of bytes of the largest move.
+const BLOCK: usize = 64;
+
+/// From this length on, moves of wide registers are worth the question whether the processor has them.
+#[cfg(target_arch = "x86_64")]
+const LONG: usize = 256;
+
+/// Copies `length` bytes.
+///
+/// # Safety
+///
+/// `from` must be readable and `to` writable for `length` bytes, and the two ranges must not overlap. One of the two must
+/// be memory that Rust code accesses only as atomics and by this function; the other must be exclusively the caller's.
+#[inline]
+pub(super) unsafe fn copy(mut from: *const u8, mut to: *mut u8, length: usize) {
+    let mut left = length;
+    #[cfg(target_arch = "x86_64")]
+    if left >= LONG && std::arch::is_x86_feature_detected!("avx") {
+        // SAFETY: the processor has AVX. As required of the caller, both ranges have `left` bytes.
+        let moved = unsafe { wide(from, to, left) };
+        (from, to) = (from.wrapping_add(moved), to.wrapping_add(moved));
+        left -= moved;
+    }
+    while left >= BLOCK {
+        // SAFETY: both ranges have at least `BLOCK` more bytes.
+        unsafe { block(from, to) };
+        (from, to) = (from.wrapping_add(BLOCK), to.wrapping_add(BLOCK));
+        left -= BLOCK;
+    }
+    macro_rules! at {
+        ($at:expr, $move:ident) => {
+            // SAFETY: both ranges have `left` more bytes, and each branch below moves only bytes before that end.
+            unsafe { $move(from.wrapping_add($at), to.wrapping_add($at)) }
+        };
+    }
+    // Moves may overlap, so each remaining length needs few of them.
+    match left {
+        32.. => {
+            at!(0, sixteen);
+            at!(16, sixteen);
+            at!(left - 32, sixteen);
+            at!(left - 16, sixteen);
+        }
+        16..=31 => {
+            at!(0, sixteen);
+            at!(left - 16, sixteen);
+        }
+        8..=15 => {
+            at!(0, eight);
+            at!(left - 8, eight);
+        }
+        4..=7 => {
+            at!(0, four);
+            at!(left - 4, four);
+        }
+        0..=3 => (0..left).for_each(|at| at!(at, one)),
+    }
+}
+
+/// Defines moves of a fixed size: the name, the size in bytes, the instructions, and the registers that they use.
+#[allow(unused_macros, reason = "not each processor has one instruction for each size")]
+macro_rules! moves {
+    ($($name:ident: $($line:literal),+; $($register:ident: $class:ident),+;)+) => {$(
+        #[inline(always)]
+        unsafe fn $name(from: *const u8, to: *mut u8) {
+            // SAFETY: the caller passes ranges of this function's size, readable and writable. The instructions only
+            // move bytes between them, through registers that are declared as overwritten.
+            unsafe {
+                core::arch::asm!(
+                    $($line),+,
+                    from = in(reg) from,
+                    to = in(reg) to,
+                    $($register = out($class) _),+,
+                    options(nostack, preserves_flags)
+                );
+            }
+        }
+    )+};
+}
+
+/// Moves all but fewer than 128 bytes, of at least 160, and returns their number.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn wide(from: *const u8, to: *mut u8, length: usize) -> usize {
+    const STEP: usize = 128;
+    // The first move is unaligned. The others begin at an aligned address of the target, up to 32 bytes further.
+    let first = 32 - to.addr() % 32;
+    let moved = first + (length - first) / STEP * STEP;
+    // SAFETY: the caller passes ranges of `length` bytes. The first instructions move 32 bytes, which are fewer. The loop
+    // moves those from `first` to `moved`, a multiple of `STEP` and not zero. All used registers are declared.
+    unsafe {
+        core::arch::asm!(
+            "vmovups {a}, [{from}]",
+            "vmovups [{to}], {a}",
+            "add {from}, {first}",
+            "add {to}, {first}",
+            "2:",
+            "vmovups {a}, [{from}]",
+            "vmovups {b}, [{from} + 32]",
+            "vmovups {c}, [{from} + 64]",
+            "vmovups {d}, [{from} + 96]",
+            "add {from}, 128",
+            "vmovaps [{to}], {a}",
+            "vmovaps [{to} + 32], {b}",
+            "vmovaps [{to} + 64], {c}",
+            "vmovaps [{to} + 96], {d}",
+            "add {to}, 128",
+            "sub {left}, 128",
+            "jnz 2b",
+            "vzeroupper",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            first = in(reg) first,
+            left = inout(reg) moved - first => _,
+            a = out(ymm_reg) _,
+            b = out(ymm_reg) _,
+            c = out(ymm_reg) _,
+            d = out(ymm_reg) _,
+            options(nostack)
+        );
+    }
+    moved
+}
+
+// Each x86 processor that Rust's targets for Windows and Linux support has SSE2.
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+moves! {
+    block:
+        "movups {a}, [{from}]", "movups {b}, [{from} + 16]", "movups {c}, [{from} + 32]", "movups {d}, [{from} + 48]",
+        "movups [{to}], {a}", "movups [{to} + 16], {b}", "movups [{to} + 32], {c}", "movups [{to} + 48], {d}";
+        a: xmm_reg, b: xmm_reg, c: xmm_reg, d: xmm_reg;
+    sixteen: "movups {a}, [{from}]", "movups [{to}], {a}"; a: xmm_reg;
+    eight: "movq {a}, qword ptr [{from}]", "movq qword ptr [{to}], {a}"; a: xmm_reg;
+    four: "movd {a}, dword ptr [{from}]", "movd dword ptr [{to}], {a}"; a: xmm_reg;
+    one: "mov {a}, byte ptr [{from}]", "mov byte ptr [{to}], {a}"; a: reg_byte;
+}
+
+#[cfg(target_arch = "aarch64")]
+moves! {
+    block:
+        "ldp {a:q}, {b:q}, [{from}]", "ldp {c:q}, {d:q}, [{from}, #32]",
+        "stp {a:q}, {b:q}, [{to}]", "stp {c:q}, {d:q}, [{to}, #32]";
+        a: vreg, b: vreg, c: vreg, d: vreg;
+    sixteen: "ldr {a:q}, [{from}]", "str {a:q}, [{to}]"; a: vreg;
+    eight: "ldr {a}, [{from}]", "str {a}, [{to}]"; a: reg;
+    four: "ldr {a:w}, [{from}]", "str {a:w}, [{to}]"; a: reg;
+    one: "ldrb {a:w}, [{from}]", "strb {a:w}, [{to}]"; a: reg;
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
+mod other {
+    //! For the other processors. Volatile accesses are what Rust has for memory that changes by itself; each is of one
+    //! byte, because some processors have no unaligned ones.
+
+    macro_rules! bytes {
+        ($($name:ident: $size:literal;)+) => {$(
+            #[inline(always)]
+            pub(super) unsafe fn $name(from: *const u8, to: *mut u8) {
+                for at in 0..$size {
+                    // SAFETY: the caller passes a readable range of `$size` bytes.
+                    let byte = unsafe { from.wrapping_add(at).read_volatile() };
+                    // SAFETY: the caller passes a writable range of `$size` bytes.
+                    unsafe { to.wrapping_add(at).write_volatile(byte) };
+                }
+            }
+        )+};
+    }
+    bytes! { block: 64; sixteen: 16; eight: 8; four: 4; one: 1; }
+}
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
+use other::{block, eight, four, one, sixteen};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_length_and_alignment_is_copied_and_nothing_beside_it() {
+        let lengths = (0..=200).chain([1023, 1024, 2047, 2048, 2049, 5000]);
+        for length in lengths {
+            for (first, second) in [(0, 0), (1, 0), (0, 3), (7, 9), (15, 1)] {
+                let source: Vec<u8> = (1..=251_u8).cycle().take(length + 32).collect();
+                let mut target = vec![0_u8; length + 32];
+                let (from, to) = (source[first..].as_ptr(), target[second..].as_mut_ptr());
+                // SAFETY: both vectors have 32 bytes more than `length`, so the ranges from these offsets on are within
+                // them. They are different allocations, and no other code uses them.
+                unsafe { copy(from, to, length) };
+                assert_eq!(
+                    target[second..][..length],
+                    source[first..][..length],
+                    "{length} {first} {second}"
+                );
+                let beside = target[..second].iter().chain(&target[second + length..]);
+                assert!(beside.copied().all(|byte| byte == 0), "{length} {first} {second}");
+            }
+        }
+    }
+}
