@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use handover::faults::{self, Turn};
 use handover::{Command, Error, Event, HandleValue, Stdio};
 use handover_tests::{adopt, bare, expect, raw, role, table, tests, this_program};
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
             current_dir_applies_to_child,
             streams_can_be_files_handles_and_other_childrens_pipes,
             output_reads_both_streams_concurrently,
+            output_without_a_new_thread_is_read_or_an_error,
             output_gives_empty_input,
             listed_object_can_also_be_a_stream,
             object_is_usable_only_if_listed,
@@ -386,6 +388,20 @@ fn output_reads_both_streams_concurrently() {
     let output = in_role("floods").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!((output.stdout.len(), output.stderr.len()), (1 << 20, 2 << 20));
+}
+
+fn output_without_a_new_thread_is_read_or_an_error() {
+    let before = table::count();
+    let child =
+        in_role("floods").stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let no_threads = Turn::fails(expect::BEGIN_THREAD, 0..u32::MAX, faults::CODE);
+    let (output, was_refused) = faults::taking([no_threads], || child.wait_with_output());
+    assert_eq!(was_refused, expect::OUTPUT_NEEDS_A_THREAD);
+    match output {
+        Ok(output) => assert_eq!((output.stdout.len(), output.stderr.len()), (1 << 20, 2 << 20)),
+        Err(error) => assert!(was_refused && error.to_string().starts_with(expect::BEGIN_THREAD), "{error}"),
+    }
+    assert_eq!(table::count(), before);
 }
 
 fn reads_all(_: &[String]) {

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::io::ErrorKind::PermissionDenied;
-use std::io::Read;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inherit::is_reserved;
 use crate::sys::io::{HasHandle, Owned, OwnedHandle, as_handle};
-use crate::sys::{call, process as sys, wait as sys_wait};
+use crate::sys::{process as sys, wait as sys_wait};
 use crate::wait;
 use crate::wait::Deadline;
 
@@ -178,27 +177,13 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if a stream can't be read, or the wait fails.
+    /// [`Error::System`] if a stream can't be read, if on Windows no thread can be started to read the second one, or if the
+    /// wait fails.
     pub fn wait_with_output(mut self) -> Result<Output> {
         self.close_inputs();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let failed =
-            |source| Error::System { call: call::READ, context: "the child's output".into(), source };
-        std::thread::scope(|scope| {
-            let err = &mut err;
-            let reader =
-                stderr.map(|mut stream| scope.spawn(move || close_after(stream.read_to_end(err), stream)));
-            if let Some(mut stream) = stdout {
-                close_after(stream.read_to_end(&mut out), stream).map_err(failed)?;
-            }
-            match reader.map(std::thread::ScopedJoinHandle::join) {
-                Some(Err(panic)) => std::panic::resume_unwind(panic),
-                Some(Ok(outcome)) => outcome.map(drop).map_err(failed),
-                None => Ok(()),
-            }
-        })?;
-        Ok(Output { status: self.wait()?, stdout: out, stderr: err })
+        let (stdout, stderr) = imp::read_output(self.stdout.take(), self.stderr.take())
+            .map_err(|error| Error::system("the child's output", error))?;
+        Ok(Output { status: self.wait()?, stdout, stderr })
     }
 
     /// Closes the child's standard input and its channel, unless they were taken. The child may be reading them until
@@ -221,12 +206,6 @@ impl Child {
         self.guard.status = sys::exit_status(process.handle()).map_err(process.failed())?;
         Ok(self.guard.status)
     }
-}
-
-/// Closes a child's stream after reading it, and returns the outcome of the read.
-fn close_after(outcome: std::io::Result<usize>, stream: impl Into<OwnedHandle>) -> std::io::Result<usize> {
-    drop(Owned::from(stream.into()));
-    outcome
 }
 
 impl Guard {

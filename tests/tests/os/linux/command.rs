@@ -8,6 +8,8 @@ use std::time::Duration;
 use handover::{Child, Command, Error, Event, Stdio};
 use handover_tests::{Suite, bare, left_out, role, table, tests, this_program, until};
 
+use super::unprivileged::{NOBODY, PublicCopy};
+
 const SOON: Duration = Duration::from_secs(10);
 
 pub(super) const SUITE: Suite = Suite {
@@ -23,10 +25,11 @@ pub(super) const SUITE: Suite = Suite {
         status_reports_killing_signal,
         interrupted_wait_continues,
         wait_with_output_reports_unreadable_stream,
+        output_needs_no_thread,
         null_streams_can_be_written,
         child_has_a_descriptor,
     ],
-    roles: tests![takes_and_prints, waits_for_the_event],
+    roles: tests![takes_and_prints, waits_for_the_event, reads_output_at_limit],
 };
 
 fn never_ends<'a>() -> Command<'a> {
@@ -254,6 +257,33 @@ fn wait_with_output_reports_unreadable_stream() {
         table::children_of(std::process::id()).is_empty()
     });
     assert_eq!(table::count(), before);
+}
+
+/// Reads the output of a child at the limit of this user's threads.
+fn reads_output_at_limit(_: &[String]) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let child = Command::new("sh")
+        .args(["-c", "echo out; echo err >&2"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    setrlimit(Resource::Nproc, Rlimit { current: Some(0), ..getrlimit(Resource::Nproc) }).unwrap();
+    std::thread::Builder::new().spawn(|| ()).unwrap_err();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"out\n"[..], &b"err\n"[..]));
+}
+
+fn output_needs_no_thread() {
+    if handover::User::current().unwrap().uid() != 0 {
+        left_out("only root can start a child as another user");
+        return;
+    }
+    let public_copy = PublicCopy::new("no-threads");
+    let mut command = Command::new(public_copy.program());
+    command.args(role("reads_output_at_limit", &[])).current_dir(public_copy.folder()).stdin(Stdio::null());
+    assert_eq!(command.uid(NOBODY).gid(NOBODY).status().unwrap().code(), Some(0));
 }
 
 fn null_streams_can_be_written() {

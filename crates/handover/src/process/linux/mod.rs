@@ -3,6 +3,7 @@
 mod open;
 mod options;
 mod pdeathsig_thread;
+mod read_output;
 mod reaper;
 mod resolve_program;
 mod spawn;
@@ -11,6 +12,7 @@ mod user;
 
 pub(crate) use open::open_process;
 pub(crate) use options::{Argument, Options};
+pub(crate) use read_output::read_output;
 pub(crate) use reaper::leave;
 pub(crate) use spawn::spawn;
 pub use user::User;

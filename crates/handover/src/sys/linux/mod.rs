@@ -18,6 +18,7 @@ pub(crate) mod rights;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod spawn_plan;
+pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod unix_socket;
