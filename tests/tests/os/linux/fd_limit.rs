@@ -1,9 +1,11 @@
-//! Tests of the limit of descriptors (`RLIMIT_NOFILE`): an error reports it, nothing leaks, and later messages
-//! arrive.
+//! Tests of the limits of descriptors (`RLIMIT_NOFILE`) and of file sizes (`RLIMIT_FSIZE`): an error reports them,
+//! nothing leaks, and later messages arrive.
 
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Message, Stdio};
+use handover::{
+    Channel, Child, Command, Error, Event, Message, ResetMode, SharedMemory, SingleInstance, Stdio,
+};
 use handover_tests::{Suite, left_out, role, table, tests, this_program};
 
 use super::unprivileged::{NOBODY, PublicCopy};
@@ -18,8 +20,16 @@ pub(super) const SUITE: Suite = Suite {
         spawn_beyond_fd_limit_leaves_nothing,
         create_beyond_fd_limit_leaves_nothing,
         send_times_out_at_limit_of_descriptors_in_flight,
+        file_size_limit_is_an_error,
     ],
-    roles: tests![sends_many, receives_beyond_fd_limit, sleeps, sends_until_limit, reads_after_event],
+    roles: tests![
+        sends_many,
+        receives_beyond_fd_limit,
+        sleeps,
+        sends_until_limit,
+        reads_after_event,
+        creates_at_file_size_limit
+    ],
 };
 
 fn in_role(name: &str) -> Command<'static> {
@@ -128,12 +138,12 @@ fn spawn_beyond_fd_limit_leaves_nothing() {
 
 fn create_beyond_fd_limit_leaves_nothing() {
     let name = format!("room.{}", std::process::id());
-    drop(Event::create_named(&name, handover::ResetMode::Auto).unwrap());
+    drop(Event::create_named(&name, ResetMode::Auto).unwrap());
     let before = table::count();
     let mut refusals = 0;
     for room in 0..10 {
         table::leave_room_for(room);
-        let outcome = Event::create_named(&name, handover::ResetMode::Auto);
+        let outcome = Event::create_named(&name, ResetMode::Auto);
         table::make_room(1000);
         match outcome {
             Ok(event) => drop(event),
@@ -165,6 +175,30 @@ fn reads_after_event(_: &[String]) {
     assert_eq!(table::count(), before);
     channel.send(b"read").unwrap();
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
+}
+
+fn creates_at_file_size_limit(_: &[String]) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = |size| {
+        setrlimit(Resource::Fsize, Rlimit { current: Some(size), ..getrlimit(Resource::Fsize) }).unwrap();
+    };
+    let refused = |error: Error| assert_eq!(error.raw_os_error(), Some(27), "EFBIG: {error}");
+    let name = format!("fd_limit.sizes.{}", std::process::id());
+    drop(Event::create_named(&name, ResetMode::Auto).unwrap());
+    let before = table::count();
+    limit(4096);
+    drop(SharedMemory::new(4096).unwrap());
+    refused(SharedMemory::new(65_536).unwrap_err());
+    refused(SharedMemory::create_named(&name, 65_536).unwrap_err());
+    limit(0);
+    refused(SingleInstance::acquire(&name).unwrap_err());
+    drop(Event::create_named(&name, ResetMode::Auto).unwrap());
+    assert_eq!(table::count(), before);
+}
+
+fn file_size_limit_is_an_error() {
+    // Without the library's check, the kernel would end the child by SIGXFSZ.
+    assert_eq!(in_role("creates_at_file_size_limit").status().unwrap().code(), Some(0));
 }
 
 /// Sends until the kernel's limit is reached: a user without privileges can have at most as many descriptors in flight

@@ -17,6 +17,7 @@ use crate::name::text::on_linux::{Sort, lock_of, socket, socket_of_lock};
 use crate::sys::SysError;
 use crate::sys::io::HasHandle;
 use crate::sys::lock::{LockFile, try_lock};
+use crate::sys::size_limit::check_file_size;
 use crate::sys::{Answered, Argument, SysResult, always, ask, call, unix_socket, user};
 
 /// The content of the lock file of a name that is held without a server, as a single instance holds it.
@@ -89,6 +90,7 @@ impl NameLock {
     /// If this process exits without dropping the lock, the mark stays in the file. It tells the next holder that the
     /// name was abandoned, and keeps the file from being swept.
     pub(super) fn mark_unserved(&mut self) -> SysResult<()> {
+        check_file_size("write", UNSERVED.len() as u64)?;
         let mut file: &File = &self.file;
         let arguments = [("handle", file.handle().into()), ("", Argument::Bytes(UNSERVED))];
         call("write", &arguments, || file.write_all(UNSERVED))

@@ -13,12 +13,14 @@ pub(crate) fn read_output(
 ) -> SysResult<(Vec<u8>, Vec<u8>)> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
-        let read_err = |mut stream: ChildStderr| {
-            let err = &mut err;
-            let work = move || close_after(stream.read_to_end(err), stream);
-            begin_thread(|| std::thread::Builder::new().spawn_scoped(scope, work))
+        let err = &mut err;
+        let reader = match stderr {
+            Some(mut stream) => {
+                let work = move || close_after(stream.read_to_end(err), stream);
+                Some(begin_thread(|| std::thread::Builder::new().spawn_scoped(scope, work))?)
+            }
+            None => None,
         };
-        let reader = stderr.map(read_err).transpose()?;
         if let Some(mut stream) = stdout {
             close_after(stream.read_to_end(&mut out), stream)?;
         }

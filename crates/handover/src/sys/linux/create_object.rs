@@ -16,6 +16,7 @@ use super::SysResult;
 use super::handle::{ask_how_opened, count_of_eventfd, to};
 use super::io::Owned;
 use super::reset_mode::{Way, mark, way_of};
+use super::size_limit::check_file_size;
 use super::wait::{ready, take};
 use super::{Argument, ask, call};
 use crate::handle::ObjectKind;
@@ -112,6 +113,7 @@ fn section(name: &'static str, size: u64) -> SysResult<Owned> {
         }
         other => other?,
     };
+    check_file_size("ftruncate", size)?;
     call("ftruncate", &[("handle", (&section).into()), ("size", size.into())], || {
         Ok(rustix::fs::ftruncate(&section, size)?)
     })?;

@@ -15,6 +15,7 @@ pub(crate) mod process;
 pub(crate) mod ptrace;
 pub(crate) mod reset_mode;
 pub(crate) mod rights;
+pub(crate) mod size_limit;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod spawn_plan;
