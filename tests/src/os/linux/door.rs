@@ -13,7 +13,8 @@ pub fn folder() -> PathBuf {
     let is_ours = |folder: &Path| folder.metadata().is_ok_and(|metadata| metadata.uid() == user);
     let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let usual = PathBuf::from(format!("/run/user/{user}"));
-    match named.into_iter().chain([usual]).find(|folder| is_ours(folder)) {
+    let of_root = (user == 0).then(|| PathBuf::from("/run"));
+    match named.into_iter().chain([usual]).chain(of_root).find(|folder| is_ours(folder)) {
         Some(runtime) => runtime.join("handover"),
         None => PathBuf::from(format!("/tmp/handover-{user}")),
     }

@@ -24,6 +24,10 @@ pub(super) const SUITE: Suite = Suite {
         folder_is_accessible_to_its_user_only,
         folder_accessible_to_others_is_rejected,
         folders_of_other_users_are_not_used,
+        names_work_under_any_umask,
+        files_are_kept_from_cleaners,
+        drop_removes_only_its_own_files,
+        root_uses_no_folder_that_others_can_make,
         process_of_another_user_can_connect_to_itself,
         file_under_a_name_is_not_a_listener,
         too_long_name_reports_excess,
@@ -40,7 +44,10 @@ pub(super) const SUITE: Suite = Suite {
         creates,
         acquires,
         waits_for_a_signal,
-        connects_to_itself
+        connects_to_itself,
+        names_under_umask,
+        creates_and_stays,
+        tells_its_folder
     ],
 };
 
@@ -233,13 +240,135 @@ fn folders_of_other_users_are_not_used() {
     std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
     std::os::unix::fs::chown(&folder, Some(NOBODY), None).unwrap();
     let said = line(&mut runtime.listener("refused"));
-    assert_eq!(said.matches("only this user").count(), 2, "{said}");
+    assert_eq!(
+        said.matches("belongs to user 65534; names need a folder that only this user").count(),
+        2,
+        "{said}"
+    );
     // The runtime directory itself is the other user's, so another place is used.
     std::fs::remove_dir(&folder).unwrap();
     std::os::unix::fs::chown(&runtime.0, Some(NOBODY), None).unwrap();
     let mut listener = runtime.listener(&name("another"));
     assert_eq!(line(&mut listener), "listens");
     assert!(!folder.exists());
+}
+
+/// Uses each sort of name twice, from this process, with an umask that takes rights from the user.
+fn names_under_umask(arguments: &[String]) {
+    let mask = rustix::fs::Mode::from_raw_mode(u32::from_str_radix(&arguments[0], 8).unwrap());
+    rustix::process::umask(mask);
+    for _ in 0..2 {
+        let event = Event::create_named("umask", ResetMode::Manual).unwrap();
+        Event::open_named("umask").unwrap().set().unwrap();
+        event.wait_timeout(SOON).unwrap();
+        let mut listener = Listener::bind("umask").unwrap();
+        std::thread::scope(|scope| {
+            let client =
+                scope.spawn(|| Channel::connect_timeout("umask", SOON).unwrap().send(b"here").unwrap());
+            let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+            assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"here");
+            client.join().unwrap();
+        });
+        drop(SingleInstance::acquire("umask.only").unwrap());
+    }
+}
+
+fn names_work_under_any_umask() {
+    let public_copy = PublicCopy::new("umask");
+    for mask in ["0177", "0277", "0777"] {
+        let runtime = Runtime::new(&format!("umask-{mask}"));
+        if std::os::unix::fs::chown(&runtime.0, Some(NOBODY), Some(NOBODY)).is_err() {
+            left_out("only root can start a program as another user");
+            return;
+        }
+        // A process that was killed before it could set the modes has left these.
+        let folder = runtime.0.join("handover");
+        std::fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        std::fs::write(folder.join("lock.o.umask"), "").unwrap();
+        for path in [&folder.join("lock.o.umask"), &folder] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o000)).unwrap();
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let mut command = Command::new(public_copy.program());
+        command
+            .args(role("names_under_umask", &[mask]))
+            .current_dir(public_copy.folder())
+            .uid(NOBODY)
+            .gid(NOBODY);
+        let status = command.env("XDG_RUNTIME_DIR", &runtime.0).stdin(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{mask}");
+    }
+}
+
+fn files_are_kept_from_cleaners() {
+    // A cleaner of runtime directories removes what is older than six hours, unless it has the sticky bit.
+    let runtime = Runtime::new("cleaner");
+    let mut holder =
+        in_role("has_names", &[&name("cleaner")]).env("XDG_RUNTIME_DIR", &runtime.0).spawn().unwrap();
+    assert_eq!(line(&mut holder), "has them");
+    let folder = runtime.0.join("handover");
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let all: Vec<PathBuf> = files.chain([folder.clone()]).collect();
+    assert_eq!(all.len(), 6, "two sockets, three locks and the folder: {all:?}");
+    for path in all {
+        assert_eq!(path.symlink_metadata().unwrap().mode() & 0o1077, 0o1000, "{}", path.display());
+    }
+}
+
+/// Creates an event and a listener, and exits when its input ends.
+fn creates_and_stays(arguments: &[String]) {
+    let _event = Event::create_named(&arguments[0], ResetMode::Manual).unwrap();
+    let _listener = Listener::bind(&arguments[0]).unwrap();
+    println!("has them");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+fn drop_removes_only_its_own_files() {
+    let name = name("cleaned");
+    let runtime = Runtime::new("cleaned");
+    let folder = runtime.0.join("handover");
+    let holder = || {
+        let mut command = in_role("creates_and_stays", &[&name]);
+        let mut child = command.env("XDG_RUNTIME_DIR", &runtime.0).stdin(Stdio::piped()).spawn().unwrap();
+        assert_eq!(line(&mut child), "has them");
+        child
+    };
+    let end = |mut child: Child| {
+        drop(child.stdin.take());
+        assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    };
+    let files = || std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    let first = holder();
+    files().iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let second = holder();
+    assert_eq!(files().len(), 4);
+    end(first);
+    assert_eq!(files().len(), 4, "they belong to the second process");
+    end(second);
+    assert_eq!(files().len(), 0, "the control");
+}
+
+/// Creates an event, and prints the folder that has its files.
+fn tells_its_folder(arguments: &[String]) {
+    let _event = Event::create_named(&arguments[0], ResetMode::Manual).unwrap();
+    let folders = ["/run/user/0/handover", "/run/handover", "/tmp/handover-0"];
+    let has_it = |folder: &&&str| {
+        let names = std::fs::read_dir(folder).into_iter().flatten();
+        names.flatten().any(|file| file.file_name().to_string_lossy().contains(&arguments[0]))
+    };
+    println!("{:?}", folders.iter().filter(has_it).collect::<Vec<_>>());
+}
+
+fn root_uses_no_folder_that_others_can_make() {
+    if handover::User::current().unwrap().uid() != 0 {
+        left_out("it is about root");
+        return;
+    }
+    let has_runtime = Path::new("/run/user/0").is_dir();
+    let expected = if has_runtime { "[\"/run/user/0/handover\"]" } else { "[\"/run/handover\"]" };
+    let mut command = in_role("tells_its_folder", &[&name("root")]);
+    let mut child = command.env_remove("XDG_RUNTIME_DIR").spawn().unwrap();
+    assert_eq!(line(&mut child), expected);
 }
 
 fn file_under_a_name_is_not_a_listener() {

@@ -46,7 +46,7 @@ impl ListenerSocket {
         let Some(lock) = NameLock::take(Sort::Listener, name)? else {
             return Err(Error::NameInUse { name: name.into() });
         };
-        let socket = unix_socket::listen(lock.socket()).map_err(failed(name))?;
+        let socket = lock.listen().map_err(failed(name))?;
         Ok(Self { _lock: lock, socket })
     }
 

@@ -4,9 +4,9 @@
 //! a socket, by which other processes connect to the holder. When the holder exits, crashes or is killed, the kernel
 //! releases its lock. The next holder removes files that remained.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::handle::shortened;
 use crate::name::text::on_linux::{Sort, lock_of, socket, socket_of_lock};
 use crate::sys::SysError;
-use crate::sys::io::HasHandle;
+use crate::sys::io::{HasHandle, Owned};
 use crate::sys::lock::{LockFile, try_lock};
 use crate::sys::size_limit::check_file_size;
 use crate::sys::{Answered, Argument, SysResult, always, ask, call, unix_socket, user};
@@ -48,9 +48,7 @@ impl NameLock {
         let mut is_first = true;
         let failed = || failed(name);
         loop {
-            let mut options = OpenOptions::new();
-            options.create(true).truncate(false).read(true).write(true).mode(0o600);
-            let file = LockFile::open(&paths.lock, &mut options).map_err(failed())?;
+            let file = open_or_create(&paths.lock).map_err(failed())?;
             match try_lock(&file) {
                 Ok(true) => {}
                 // Another process may hold the lock only for a moment, to sweep. Try once more.
@@ -96,9 +94,10 @@ impl NameLock {
         call("write", &arguments, || file.write_all(UNSERVED))
     }
 
-    /// Returns the path of the socket by which other processes connect.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.paths.socket
+    /// Creates the socket by which other processes of this user connect.
+    pub(crate) fn listen(&self) -> SysResult<Owned> {
+        let path = &self.paths.socket;
+        unix_socket::listen(path, || set_mode(path, PRIVATE_FILE))
     }
 
     /// Returns whether the previous holder [marked](Self::mark_unserved) the name and exited without freeing it.
@@ -109,10 +108,13 @@ impl NameLock {
 
 impl Drop for NameLock {
     fn drop(&mut self) {
-        // The files are removed while the lock is held, so they can't belong to a later holder. Files that can't be
-        // removed don't block the name, so errors are ignored.
-        let _ = remove(&self.paths.socket);
-        let _ = remove(&self.paths.lock);
+        // If the folder was cleaned, another process may have the name by now, and the files are its own. While the path
+        // leads to the file that this process has locked, no other process can take the name.
+        if is_same(&self.file, &self.paths.lock).unwrap_or(false) {
+            // Files that can't be removed don't block the name, so errors are ignored.
+            let _ = remove(&self.paths.socket);
+            let _ = remove(&self.paths.lock);
+        }
     }
 }
 
@@ -166,6 +168,43 @@ fn is_same(file: &File, path: &Path) -> SysResult<bool> {
 fn metadata_of_open(file: &File) -> SysResult<Metadata> {
     let metadata = ask("fstat", &[("handle", file.handle().into())], || file.metadata().map(Answered));
     metadata.map(|Answered(metadata)| metadata)
+}
+
+/// Opens a lock file, and creates it if it doesn't exist.
+fn open_or_create(path: &Path) -> SysResult<LockFile> {
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true).mode(PRIVATE_FILE);
+        LockFile::open(path, &mut options)
+    };
+    let file = match open() {
+        // The process that created the file had an unusual umask, and hasn't set the mode, or was killed before.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            set_mode(path, PRIVATE_FILE)?;
+            open()?
+        }
+        other => other?,
+    };
+    if metadata_of_open(&file)?.mode() & MODE != PRIVATE_FILE {
+        call("fchmod", &[("handle", file.handle().into()), ("mode", Argument::Flags(PRIVATE_FILE))], || {
+            file.set_permissions(Permissions::from_mode(PRIVATE_FILE))
+        })?;
+    }
+    Ok(file)
+}
+
+/// The bits of a file's mode that this crate sets exactly, because a process's umask can take any of them away.
+const MODE: u32 = 0o7777;
+/// The sticky bit keeps cleaners away from a file of the runtime directory that is older than six hours, as the XDG base
+/// directory specification says.
+const PRIVATE_FILE: u32 = 0o1600;
+const PRIVATE_FOLDER: u32 = 0o1700;
+
+/// Sets the mode of a path in a folder that only this user can change.
+fn set_mode(path: &Path, mode: u32) -> SysResult<()> {
+    call("chmod", &[("path", path.into()), ("mode", Argument::Flags(mode))], || {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))
+    })
 }
 
 fn remove(path: &Path) -> SysResult<()> {
@@ -231,13 +270,15 @@ fn directory() -> SysResult<PathBuf> {
         std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let conventional = || PathBuf::from(format!("/run/user/{user}"));
     let mut directory = PathBuf::from(format!("/tmp/handover-{user}"));
-    for runtime in configured.into_iter().chain([conventional()]) {
+    // Another user can make a folder in /tmp first, and so deny all names. Root has a folder that nobody else can write to.
+    let of_root = (user == 0).then(|| PathBuf::from("/run"));
+    for runtime in configured.into_iter().chain([conventional()]).chain(of_root) {
         if is_ours(&runtime)? {
             directory = runtime.join("handover");
             break;
         }
     }
-    let make = || match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+    let make = || match std::fs::DirBuilder::new().mode(PRIVATE_FOLDER).create(&directory) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
@@ -245,10 +286,24 @@ fn directory() -> SysResult<PathBuf> {
     call("mkdir", &[("path", directory.as_path().into())], make)?;
     // In a folder that all users can write to, another user may have created the directory or a link in its place.
     let metadata = metadata_of(&directory)?;
-    if metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0 {
+    let fault = if !metadata.is_dir() {
+        "is not a folder".to_owned()
+    } else if metadata.uid() != user {
+        format!("belongs to user {}", metadata.uid())
+    } else if metadata.mode() & 0o077 != 0 {
+        format!("can be accessed by other users (mode {:o})", metadata.mode() & 0o777)
+    } else {
+        // This process may have created the folder under an unusual umask, or another one that was killed then.
+        if metadata.mode() & MODE != PRIVATE_FOLDER {
+            set_mode(&directory, PRIVATE_FOLDER)?;
+        }
         return Ok(directory);
-    }
-    let reason = format!("{} must be a folder that only this user can access", directory.display());
+    };
+    let reason = format!(
+        "{} {fault}; names need a folder that only this user can access: remove it, or set XDG_RUNTIME_DIR to a folder \
+         of this user",
+        directory.display()
+    );
     Err(SysError::new("mkdir", io::Error::new(io::ErrorKind::PermissionDenied, reason)))
 }
 

@@ -39,7 +39,7 @@ impl NameServer {
     pub(super) fn begin(lock: NameLock, object: &Owned, name: &str) -> Result<Self> {
         let failed = || failed(name);
         let object = handle::duplicate_here(object.as_fd(), crate::sys::rights::SAME).map_err(failed())?;
-        let socket = unix_socket::listen(lock.socket()).map_err(failed())?;
+        let socket = lock.listen().map_err(failed())?;
         let stop = create_object::create(What::Event { manual_reset: true }).map_err(failed())?;
         let stopped = handle::duplicate_here(stop.as_fd(), crate::sys::rights::SAME).map_err(failed())?;
         let thread = std::thread::Builder::new().name("handover name".into());

@@ -287,14 +287,17 @@ fn socket() -> SysResult<Owned> {
 }
 
 /// Creates a socket that listens at this path. The path must not exist yet.
-pub(crate) fn listen(path: &Path) -> SysResult<Owned> {
+///
+/// `prepare` runs when the path exists and no process can connect yet.
+pub(crate) fn listen(path: &Path, prepare: impl FnOnce() -> SysResult<()>) -> SysResult<Owned> {
     const BACKLOG: i32 = 128;
     let socket = socket()?;
     call("bind", &[("socket", (&socket).into()), ("path", path.into())], || {
         Ok(rustix::net::bind(&socket, &address(path)?)?)
     })?;
     let arguments = [("socket", (&socket).into()), ("backlog", BACKLOG.into())];
-    if let Err(error) = call("listen", &arguments, || Ok(rustix::net::listen(&socket, BACKLOG)?)) {
+    let listen = || call("listen", &arguments, || Ok(rustix::net::listen(&socket, BACKLOG)?));
+    if let Err(error) = prepare().and_then(|()| listen()) {
         // The path was created by `bind`, and no process will ever accept connections at it.
         let _ = always("unlink", &[("path", path.into())], || std::fs::remove_file(path));
         return Err(error);
@@ -467,7 +470,7 @@ mod tests {
     /// Returns a connection from a process that connected, exited, and was waited for, and the process's id.
     fn connection_of_exited_process() -> io::Result<(Owned, u32)> {
         let path = std::env::temp_dir().join(format!("handover-stream-{}", std::process::id()));
-        let listening = listen(&path)?;
+        let listening = listen(&path, || Ok(()))?;
         let client_path = path.clone();
         let mut command = Command::new("true");
         // SAFETY: the closure runs between fork and `execve`. It makes only system calls, allocates nothing and takes
