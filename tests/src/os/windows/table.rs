@@ -16,11 +16,12 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
+    TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, OpenProcess, PROCESS_DUP_HANDLE, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE,
-    TerminateProcess, WaitForSingleObject,
+    GetCurrentProcess, OpenProcess, OpenThread, PROCESS_DUP_HANDLE, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE,
+    ResumeThread, SuspendThread, THREAD_SUSPEND_RESUME, TerminateProcess, WaitForSingleObject,
 };
 
 pub use super::raw::{mutex, semaphore};
@@ -382,6 +383,49 @@ pub fn children_of(parent: u32) -> Vec<u32> {
         more = unsafe { Process32NextW(snapshot.as_raw_handle(), &raw mut entry) };
     }
     children
+}
+
+/// Suspends a process's only thread once more.
+///
+/// # Panics
+///
+/// Panics if the system refuses it.
+pub fn suspend(process: u32) {
+    let thread = only_thread(process);
+    // SAFETY: the handle is owned, so it is open, and it is a thread's.
+    assert_ne!(unsafe { SuspendThread(thread.as_raw_handle()) }, u32::MAX, "{}", io::Error::last_os_error());
+}
+
+/// Resumes a process's only thread.
+///
+/// # Panics
+///
+/// Panics if the system refuses it.
+pub fn resume(process: u32) {
+    let thread = only_thread(process);
+    // SAFETY: the handle is owned, so it is open, and it is a thread's.
+    assert_ne!(unsafe { ResumeThread(thread.as_raw_handle()) }, u32::MAX, "{}", io::Error::last_os_error());
+}
+
+fn only_thread(process: u32) -> OwnedHandle {
+    // SAFETY: the call takes only integers.
+    let raw = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0) };
+    assert_ne!(raw, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
+    let snapshot = owned(raw).expect("it is not NULL");
+    let mut entry = THREADENTRY32 {
+        dwSize: u32::try_from(size_of::<THREADENTRY32>()).expect("a small structure"),
+        ..Default::default()
+    };
+    // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
+    let mut more = unsafe { Thread32First(snapshot.as_raw_handle(), &raw mut entry) };
+    while more != 0 && entry.th32OwnerProcessID != process {
+        // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
+        more = unsafe { Thread32Next(snapshot.as_raw_handle(), &raw mut entry) };
+    }
+    assert_ne!(more, 0, "process {process} has no thread");
+    // SAFETY: the call takes only integers.
+    owned(unsafe { OpenThread(THREAD_SUSPEND_RESUME, 0, entry.th32ThreadID) })
+        .expect("the thread can be opened")
 }
 
 fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {

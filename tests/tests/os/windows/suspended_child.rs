@@ -13,6 +13,7 @@ pub(super) const SUITE: Suite = Suite {
     name: "suspended_child",
     tests: tests![
         suspended_child_runs_only_after_resume,
+        child_that_others_suspend_or_resume_is_killed,
         dropped_suspended_child_is_killed,
         suspended_child_of_killed_parent_is_killed,
         resumed_child_outlives_killed_parent_by_default,
@@ -83,6 +84,23 @@ fn suspended_child_runs_only_after_resume() {
     ready.wait_timeout(SOON).unwrap();
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     drop(child);
+    assert_eq!(table::count(), before);
+}
+
+fn child_that_others_suspend_or_resume_is_killed() {
+    let before = table::count();
+    for (change, part) in [
+        (table::suspend as fn(u32), "other code has suspended the child too"),
+        (table::resume, "other code has resumed the child already"),
+    ] {
+        let suspended = in_role("sleeps", &[]).spawn_suspended().unwrap();
+        let id = suspended.id();
+        change(id);
+        let refused = suspended.resume().unwrap_err();
+        assert!(matches!(refused, Error::System { .. }), "{refused:?}");
+        assert!(refused.to_string().contains(part), "{refused}");
+        assert!(table::ends_within(id, 5000));
+    }
     assert_eq!(table::count(), before);
 }
 

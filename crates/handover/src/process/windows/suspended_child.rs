@@ -5,6 +5,7 @@ use std::os::windows::io::AsHandle;
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::process::{Child, Process};
+use crate::sys::SysError;
 use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
 use crate::sys::process as sys;
@@ -52,14 +53,22 @@ impl SuspendedChild {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if a call fails. The child is then killed.
+    /// [`Error::System`] if a call fails, or if other code has suspended or resumed the child too: then it would not run,
+    /// or has run before it was prepared. The child is then killed.
     ///
     /// [`ResumeThread`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-resumethread)
     #[doc(alias = "ResumeThread")]
     pub fn resume(mut self) -> Result<Child> {
         let failed = || self.child().process().failed();
         // In this order, the child is never both suspended and free of the job's kill-on-close rule.
-        sys::resume(self.thread.as_handle()).map_err(failed())?;
+        let others = match sys::resume(self.thread.as_handle()).map_err(failed())? {
+            1 => None,
+            0 => Some("other code has resumed the child already, before it was prepared"),
+            _ => Some("other code has suspended the child too, so it would not run"),
+        };
+        if let Some(reason) = others {
+            return Err(failed()(SysError::unexpected("ResumeThread", reason)));
+        }
         if let Some(job) = &self.job {
             // The job is closed when `self` is dropped, which must no longer kill the child.
             let rules = Rules { kill_on_close: false, ..RULES };

@@ -227,13 +227,13 @@ impl Drop for AttributeList<'_> {
     }
 }
 
-/// Resumes the main thread of a suspended process.
-pub(crate) fn resume(thread: BorrowedHandle<'_>) -> SysResult<()> {
+/// Resumes the main thread of a suspended process. Returns how often it was suspended before.
+pub(crate) fn resume(thread: BorrowedHandle<'_>) -> SysResult<u32> {
     call("ResumeThread", &[("thread", thread.into())], || {
         // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a thread.
         match unsafe { ResumeThread(thread.as_raw_handle()) } {
             u32::MAX => Err(io::Error::last_os_error()),
-            _ => Ok(()),
+            count => Ok(count),
         }
     })
 }
