@@ -113,11 +113,11 @@ impl Win32 {
         Step::new("documentation for Windows", &mut command).env("RUSTDOCFLAGS", "-D warnings").run()
     }
 
-    /// Type checks the packages for these targets, which needs no linker.
-    pub(crate) fn check(&self, targets: &[&str]) -> Result<(), Failed> {
+    /// Type checks these packages for these targets, which needs no linker.
+    pub(crate) fn check(&self, packages: &[&str], targets: &[&str]) -> Result<(), Failed> {
         let mut command = self.cargo_command();
-        command.args(["check", "--quiet", "--package", "handover", "--package", "handover-cli"]);
-        command.args(["--package", "exercises"]).args(targets.iter().flat_map(|target| ["--target", target]));
+        command.args(["check", "--quiet"]).args(packages.iter().flat_map(|package| ["--package", package]));
+        command.args(targets.iter().flat_map(|target| ["--target", target]));
         match self.toolchain {
             Toolchain::Debian => {
                 command.arg("-Zbuild-std");
