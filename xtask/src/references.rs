@@ -64,3 +64,19 @@ fn tests_that_commands_select_or_skip_exist() {
         assert!(source.contains("mod tests {"), "{module} has no tests");
     }
 }
+
+#[test]
+fn facts_of_windows_that_promises_rest_on_exist() {
+    const COLUMN: usize = 7;
+    let facts = text("docs/windows-facts.md");
+    let calls =
+        facts.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | ")).map(|(calls, _)| calls);
+    let calls: Vec<&str> = calls.collect();
+    let verified = text("docs/verified.md");
+    let columns = verified.lines().filter_map(|line| line.split(" | ").nth(COLUMN));
+    let names: Vec<&str> = columns.flat_map(|column| column.split('`').skip(1).step_by(2)).collect();
+    for name in &names {
+        assert!(calls.iter().any(|call| call.contains(*name)), "docs/windows-facts.md has no row for {name}");
+    }
+    assert!(names.len() > 40, "{names:?}");
+}

@@ -120,7 +120,7 @@ impl Win32 {
         command.args(targets.iter().flat_map(|target| ["--target", target]));
         match self.toolchain {
             Toolchain::Debian => {
-                command.arg("-Zbuild-std");
+                command.arg("-Zbuild-std=std,panic_unwind");
             }
             Toolchain::Native | Toolchain::Rustup => {
                 let mut add = Command::new("rustup");
