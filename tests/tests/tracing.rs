@@ -318,19 +318,20 @@ fn echoes_all(_: &[String]) {
     }
 }
 
+fn echo_all() -> (Child, Channel) {
+    let mut command = Command::new(this_program());
+    let mut child = command.args(role("echoes_all", &[])).kill_on_drop(true).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    (child, channel)
+}
+
 fn panicking_subscriber_changes_nothing() {
     listen(LevelFilter::TRACE);
     let name = format!("tracing.panics.{}", std::process::id());
     // On Windows the first name opens the folder of names, which stays open.
     drop(Event::create_named(&name, ResetMode::Auto).unwrap());
     let before = table::count();
-    let mut child = Command::new(this_program())
-        .args(role("echoes_all", &[]))
-        .kill_on_drop(true)
-        .channel()
-        .spawn()
-        .unwrap();
-    let channel = child.take_channel().unwrap();
+    let (mut child, channel) = echo_all();
     let event = Event::auto_reset().unwrap();
     std::panic::set_hook(Box::new(|_| ()));
     PANICS.store(true, SeqCst);
@@ -356,13 +357,7 @@ fn panicking_subscriber_changes_nothing() {
 
 fn subscriber_can_send_over_the_reported_channel() {
     listen(LevelFilter::DEBUG);
-    let mut child = Command::new(this_program())
-        .args(role("echoes_all", &[]))
-        .kill_on_drop(true)
-        .channel()
-        .spawn()
-        .unwrap();
-    let channel = child.take_channel().unwrap();
+    let (mut child, channel) = echo_all();
     let started = Instant::now();
     *LOG.lock().unwrap() = Some(channel.clone());
     channel.send(b"first").unwrap();

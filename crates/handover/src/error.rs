@@ -128,7 +128,7 @@ pub enum Error {
     InvalidManifest {
         /// The environment variable.
         name: &'static str,
-        /// What is wrong with it, and what to do.
+        /// The mistake, and the way to mend it.
         reason: &'static str,
     },
     /// The parent or the message has no object with this name.

@@ -2,7 +2,7 @@
 //!
 //! Rust has no copy for such memory: `copy_nonoverlapping` must not race, and bytes as atomics are slow, and undefined
 //! beside atomics of another width. So the moves are inline assembly, of which the compiler only knows that it reads and
-//! writes memory. What such a move does to the shared side can be told in Rust's terms, as the rules of inline assembly
+//! writes memory. The effect of such a move on the shared side can be told in Rust's terms, as the rules of inline assembly
 //! ask for: for each number of any width that it touches, it makes one relaxed atomic access of that width for each byte
 //! that it moves. So a copy beside a write may have old and new bytes, and nothing else can happen.
 

@@ -72,7 +72,7 @@ fn report(
     });
 }
 
-/// What one event says.
+/// The content of one event.
 struct Event<A, R, E> {
     level: Level,
     name: &'static str,

@@ -270,7 +270,7 @@ fn directory() -> SysResult<PathBuf> {
         std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let conventional = || PathBuf::from(format!("/run/user/{user}"));
     let mut directory = PathBuf::from(format!("/tmp/handover-{user}"));
-    // Another user can make a folder in /tmp first, and so deny all names. Root has a folder that nobody else can write to.
+    // Another user can make a folder in /tmp first, and so deny all names. Only root can write to /run.
     let of_root = (user == 0).then(|| PathBuf::from("/run"));
     for runtime in configured.into_iter().chain([conventional()]).chain(of_root) {
         if is_ours(&runtime)? {
