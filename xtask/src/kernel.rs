@@ -55,26 +55,13 @@ impl Kernel {
     }
 }
 
-/// The test programs that run on the supported kernel. The others take too long without hardware support.
-const PROGRAMS: [&str; 17] = [
-    "handover",
-    "adoption",
-    "audit",
-    "builder",
-    "channel",
-    "disconnect",
-    "duplicate_from",
-    "inheritance",
-    "lifetime",
-    "listener",
-    "naming",
-    "objects",
-    "os",
-    "protocol_violations",
-    "tables",
-    "tracing",
-    "waiting",
-];
+/// The test programs that run on the supported kernel beside those that run in each emulator. The others take too long
+/// without hardware support.
+const MORE_PROGRAMS: [&str; 4] = ["handover", "audit", "os", "tracing"];
+
+fn programs() -> impl Iterator<Item = &'static str> {
+    MORE_PROGRAMS.into_iter().chain(linux::EMULATED)
+}
 
 /// Tests of those programs that are left out, by a part of their names, because they take too long: they send megabytes
 /// or thousands of messages, start processes as fast as they can, or make each system call of a scenario fail in turn.
@@ -105,7 +92,7 @@ pub(crate) fn kernel(kernel: Option<Kernel>) -> Result<(), Failed> {
         let (image, root) = (image(kernel, &folder)?, folder.join("root"));
         let output = match kernel {
             Kernel::Supported => {
-                let programs = build(&[
+                let built = build(&[
                     "test",
                     "--no-run",
                     "--tests",
@@ -117,13 +104,13 @@ pub(crate) fn kernel(kernel: Option<Kernel>) -> Result<(), Failed> {
                 let skipped = SKIPPED.iter().map(|test| format!(" --skip {test}")).collect::<String>();
                 let mut script = String::new();
                 let mut files = Vec::new();
-                for name in PROGRAMS {
-                    let program = programs.executable(name)?;
+                for name in programs() {
+                    let program = built.executable(name)?;
                     // Writing to a string can't fail.
                     let _ = writeln!(script, "run {} {ARGUMENTS}{skipped}", program.display());
                     files.push(program);
                 }
-                files.extend(programs.foreign.iter().cloned());
+                files.extend(built.foreign.iter().cloned());
                 run(kernel, &image, &root, &files, &script)?
             }
             Kernel::TooOld => {
@@ -312,7 +299,7 @@ fn check(kernel: Kernel, output: &str) -> Result<(), Failed> {
         Kernel::Supported => {
             let (passed, failed) = counts(output);
             println!("\nLinux {}: {passed} tests passed, {failed} failed", kernel.version());
-            let is_well = failed == 0 && passed > 0 && codes == vec!["0"; PROGRAMS.len()];
+            let is_well = failed == 0 && passed > 0 && codes == vec!["0"; programs().count()];
             if is_well { Ok(()) } else { wrong(format!("tests failed; the exit codes are {codes:?}")) }
         }
         Kernel::TooOld if !output.contains(REFUSAL) => wrong(format!("no error contains {REFUSAL:?}")),
@@ -361,7 +348,7 @@ mod tests {
     #[test]
     fn failures_on_a_supported_kernel_are_reported() {
         let well =
-            "handover: exit code 0\n".repeat(PROGRAMS.len()) + "test result: ok. 1 passed; 0 failed;\n";
+            "handover: exit code 0\n".repeat(programs().count()) + "test result: ok. 1 passed; 0 failed;\n";
         assert!(check(Kernel::Supported, &output("6.1.0-1", &well)).is_ok());
         for (wrong, reason) in [
             (output("6.1.0-1", &well.replacen("code 0", "code 101", 1)), "101"),

@@ -101,8 +101,9 @@ pub(crate) const EMULATED: [&str; 13] = [
     "waiting",
 ];
 
-/// Tests of those programs that can't succeed in QEMU 7.2. It lacks preadv2(2), with which a wait takes an auto-reset event,
-/// a semaphore or a timer. A failed start of a program isn't reported to std's `Command`. Sixteen megabytes take too long.
+/// Tests of those programs that can't succeed in QEMU 7.2. It lacks preadv2(2), with which a wait takes an auto-reset
+/// event, a semaphore or a timer. A failed start of a program isn't reported to std's `Command`. Sixteen megabytes take
+/// too long.
 pub(crate) const NOT_EMULATED: [&str; 15] = [
     "cancelled_timer_stops_and_keeps_its_state",
     "child_inherits_a_thousand_objects",

@@ -164,8 +164,8 @@ struct Systems {
 /// The target that most Windows users build for. It is type checked, which needs no linker.
 const MAIN_TARGET: &str = "x86_64-pc-windows-msvc";
 
-/// Other targets of Windows, and Linux with another C library or another processor. The library alone is type checked for
-/// them, to save time.
+/// Other targets of Windows, and Linux with another C library or another processor. The library alone is type checked
+/// for them, to save time.
 const OTHER_TARGETS: [&str; 6] = [
     "aarch64-pc-windows-msvc",
     "i686-pc-windows-gnu",

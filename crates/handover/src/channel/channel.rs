@@ -52,9 +52,9 @@ use crate::wait::Deadline;
 /// # Who owns what
 ///
 /// A message holds duplicates of the objects. The sender keeps its own handles and may close them as soon as the call
-/// returns. The receiver owns the objects that a message brings. A
-/// message arrives with all its objects; otherwise receiving fails and leaks no handles. The objects of a message that
-/// is never received are closed when the receiving endpoint is dropped, or when its process exits.
+/// returns. The receiver owns the objects that a message brings. A message arrives with all its objects; otherwise
+/// receiving fails and leaks no handles. The objects of a message that is never received are closed when the receiving
+/// endpoint is dropped, or when its process exits.
 ///
 /// One endpoint is the *stronger* one: the endpoint of the parent, or of the server that listens. On Windows only the
 /// stronger process can duplicate handles into the other process and out of it. When it sends, it puts the duplicates

@@ -234,8 +234,8 @@ impl ViewMut {
     /// # Errors
     ///
     /// [`Error::InvalidInput`] if the number isn't completely inside the view, if `at` isn't a multiple of four, or if
-    /// this view has 64-bit numbers already. All numbers of one view have the same width, because overlapping accesses of
-    /// two widths have no defined result. Map another view for the others.
+    /// this view has 64-bit numbers already. All numbers of one view have the same width, because overlapping accesses
+    /// of two widths have no defined result. Map another view for the others.
     pub fn atomic_u32(&self, at: usize) -> Result<&AtomicU32> {
         self.0.0.u32(at).map_err(|why| no_number(why, at, 4, self.len()))
     }

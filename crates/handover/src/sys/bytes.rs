@@ -19,9 +19,9 @@ fn too_large(_: std::num::TryFromIntError) -> SysError {
 /// A mapped range of shared memory. Other processes can change the bytes at any time, so they are only copied, and
 /// accessed as atomic numbers.
 ///
-/// Rust leaves unsynchronized accesses to overlapping numbers of two widths undefined. So all numbers of one mapping have
-/// the same width. Another mapping of the same memory has other addresses: to the compiler it is other memory, which a
-/// process can change at any time.
+/// Rust leaves unsynchronized accesses to overlapping numbers of two widths undefined. So all numbers of one mapping
+/// have the same width. Another mapping of the same memory has other addresses: to the compiler it is other memory,
+/// which a process can change at any time.
 #[derive(Debug)]
 pub(crate) struct Bytes {
     view: View,

@@ -1,10 +1,10 @@
 //! Copies to and from memory that other processes or threads may change at the same time.
 //!
 //! Rust has no copy for such memory: `copy_nonoverlapping` must not race, and bytes as atomics are slow, and undefined
-//! beside atomics of another width. So the moves are inline assembly, of which the compiler only knows that it reads and
-//! writes memory. The effect of such a move on the shared side can be told in Rust's terms, as the rules of inline assembly
-//! ask for: for each number of any width that it touches, it makes one relaxed atomic access of that width for each byte
-//! that it moves. So a copy beside a write may have old and new bytes, and nothing else can happen.
+//! beside atomics of another width. So the moves are inline assembly, of which the compiler only knows that it reads
+//! and writes memory. The effect of such a move on the shared side can be told in Rust's terms, as the rules of inline
+//! assembly ask for: for each number of any width that it touches, it makes one relaxed atomic access of that width for
+//! each byte that it moves. So a copy beside a write may have old and new bytes, and nothing else can happen.
 
 #![allow(unsafe_code)]
 

@@ -82,7 +82,7 @@ mod trace_event;
 #[cfg(feature = "tracing")]
 pub(crate) use trace_event::DeferredEvents;
 
-/// Keeps events back while a lock is held. Without the feature `tracing` there are none.
+/// Stands for the guard that keeps events back. Without the feature `tracing`, no events exist.
 #[cfg(not(feature = "tracing"))]
 #[must_use]
 #[derive(Debug)]

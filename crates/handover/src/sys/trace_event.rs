@@ -116,8 +116,8 @@ impl<A: fmt::Display, R: fmt::Display, E: fmt::Display> Event<A, R, E> {
     }
 }
 
-/// Runs a subscriber's code. A panic of it ends here, because the caller may be in the middle of an operation. The panic
-/// hook has reported it.
+/// Runs a subscriber's code. A panic of it ends here, because the caller may be in the middle of an operation. The
+/// panic hook has reported it.
 fn caught(code: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(code)) {
         // Dropping it could panic again.
@@ -127,8 +127,8 @@ fn caught(code: impl FnOnce()) {
 
 /// A thread's state.
 struct State {
-    /// Whether a subscriber is running. Calls that it makes through this crate aren't reported, because each event would
-    /// cause the next one.
+    /// Whether a subscriber is running. Calls that it makes through this crate aren't reported, because each event
+    /// would cause the next one.
     is_reporting: Cell<bool>,
     /// The number of [`DeferredEvents`] that exist.
     deferrals: Cell<usize>,
@@ -150,8 +150,8 @@ thread_local! {
 
 /// Keeps the events of this thread's calls back. They are emitted when the last of these values is dropped.
 ///
-/// A subscriber is code of the user. It may wait, panic, or call this crate. So it must not run while this crate holds a
-/// lock or has made a call whose result isn't noted yet.
+/// A subscriber is code of the user. It may wait, panic, or call this crate. So it must not run while this crate holds
+/// a lock or has made a call whose result isn't noted yet.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct DeferredEvents {

@@ -195,8 +195,8 @@ fn open_or_create(path: &Path) -> SysResult<LockFile> {
 
 /// The bits of a file's mode that this crate sets exactly, because a process's umask can take any of them away.
 const MODE: u32 = 0o7777;
-/// The sticky bit keeps cleaners away from a file of the runtime directory that is older than six hours, as the XDG base
-/// directory specification says.
+/// The sticky bit keeps cleaners away from a file of the runtime directory that is older than six hours, as the XDG
+/// base directory specification says.
 const PRIVATE_FILE: u32 = 0o1600;
 const PRIVATE_FOLDER: u32 = 0o1700;
 
