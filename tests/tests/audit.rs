@@ -253,18 +253,20 @@ fn audited_process_is_stopped_while_watched() {
 
 fn audit_fails_if_program_is_missing() {
     let handles = table::count();
-    // A path, because a program that is searched in PATH may fail with "permission denied" instead.
     let program = std::env::temp_dir().join("no such program, really");
     // Many times, because two waits compete for a child that failed to exec, and the audit's own wait must win.
     for _ in 0..100 {
         match Audit::new(Command::new(&program)).run(LONG) {
-            Err(error @ Error::System { .. }) => {
-                assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+            Err(error @ Error::ProgramNotFound { .. }) => {
                 assert!(error.to_string().contains("no such program, really"), "{error}");
             }
             other => panic!("{other:?}"),
         }
     }
+    let bare = Audit::new(Command::new("handover-no-such-program")).run(LONG);
+    assert!(matches!(bare, Err(Error::ProgramNotFound { .. })), "{bare:?}");
+    let folder = Audit::new(Command::new(std::env::temp_dir())).run(LONG);
+    assert!(matches!(folder, Err(Error::CannotExecute { .. })), "{folder:?}");
     assert_eq!(table::count(), handles);
 }
 

@@ -1,6 +1,6 @@
 //! `handover audit`: finds the handles that a command's processes inherit although no parent listed them.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use handover::{Error, ObjectKind};
 use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
-use crate::exit::{Stop, WithAdvice, code, command_exists, command_not_found, json_text, print, remark};
+use crate::exit::{Stop, WithAdvice, code, json_text, not_run, print, remark};
 use crate::os::exit_code;
 use crate::run::seconds;
 use crate::table::{as_json, printable};
@@ -106,7 +106,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     let (status, timed_out) = match audit.run(options.timeout) {
         Ok(audit) => (Some(exit_code(audit.status)), None),
         Err(error @ Error::TimedOut { .. }) => (None, Some(error)),
-        Err(error) => return Err(audit_failure(program, &error)),
+        Err(error) => return Err(not_run(&error)),
     };
     let rows = rows(options, &seen);
     let leaks = rows.iter().filter(|row| row.leaks).count();
@@ -148,22 +148,6 @@ fn clear_inherit_of_leaked_handles() -> handover::Result<()> {
         }
     }
     Ok(())
-}
-
-fn audit_failure(program: &OsStr, error: &Error) -> Stop {
-    let code = match error {
-        Error::System { call, source, .. }
-            if *call == crate::os::SPAWN_CALL
-                && source.kind() == std::io::ErrorKind::NotFound
-                && !command_exists(program) =>
-        {
-            return command_not_found(program);
-        }
-        Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
-        Error::System { call, .. } if *call == crate::os::SPAWN_CALL => code::CANNOT_START,
-        _ => code::SETUP_FAILED,
-    };
-    Stop::with_code(code, WithAdvice(error))
 }
 
 impl Options {

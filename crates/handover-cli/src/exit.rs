@@ -1,6 +1,5 @@
 //! How the program prints its output and its errors, and its exit codes.
 
-use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::path::Path;
@@ -89,22 +88,14 @@ impl Display for WithAdvice<'_> {
                 "{call} was denied for {object}, because the right {right} is missing; {}",
                 crate::os::ACCESS_ADVICE
             ),
-            Error::System { call, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                let advice = if *call == crate::os::SPAWN_CALL {
-                    "check that it is a program, and that this user may execute it"
-                } else {
-                    crate::os::ACCESS_ADVICE
-                };
-                write!(f, "{}; {advice}", self.0)
+            Error::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "{}; {}", self.0, crate::os::ACCESS_ADVICE)
             }
-            Error::System { call, source, .. }
-                if *call == crate::os::SPAWN_CALL && source.kind() == io::ErrorKind::NotFound =>
-            {
-                // The program was found, so its interpreter is missing.
+            // The folders of PATH are many, and the user knows them.
+            Error::ProgramNotFound { program, .. } if !is_path(program) => {
                 write!(
                     f,
-                    "{}; check that its interpreter exists, which the first line of a script names",
-                    self.0
+                    "program {program:?} not found in the folders of PATH; install it, or give its path"
                 )
             }
             other => other.fmt(f),
@@ -112,28 +103,18 @@ impl Display for WithAdvice<'_> {
     }
 }
 
-/// Returns the error of a command that doesn't exist. `run` and `audit` start it by different calls of the library, so
-/// this program writes the text.
-pub(crate) fn command_not_found(program: &OsStr) -> Stop {
-    let text = program.to_string_lossy();
-    let message = if is_path(program) {
-        format!("program {text:?} not found: there is no file at this path; check the path")
-    } else {
-        format!("program {text:?} not found in the folders of PATH; install it, or give its path")
+/// Returns the error of a command that could not be run, with the exit code that env(1) uses for the reason.
+pub(crate) fn not_run(error: &Error) -> Stop {
+    let code = match error {
+        Error::ProgramNotFound { .. } => code::NOT_FOUND,
+        Error::CannotExecute { .. } | Error::BatchFile { .. } => code::CANNOT_START,
+        Error::System { call, .. } if *call == crate::os::SPAWN_CALL => code::CANNOT_START,
+        _ => code::SETUP_FAILED,
     };
-    Stop::with_code(code::NOT_FOUND, message)
+    Stop::with_code(code, WithAdvice(error))
 }
 
-/// Returns whether the file of a program exists. A name that isn't a path is searched in `PATH`.
-pub(crate) fn command_exists(program: &OsStr) -> bool {
-    if is_path(program) {
-        return Path::new(program).is_file();
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
-fn is_path(program: &OsStr) -> bool {
+fn is_path(program: &str) -> bool {
     Path::new(program).parent().is_some_and(|folder| folder != Path::new(""))
 }
 

@@ -11,7 +11,7 @@ use handover::{
     SharedMemory, Timer,
 };
 
-use crate::exit::{Stop, WithAdvice, code, command_not_found, remark};
+use crate::exit::{Stop, WithAdvice, code, not_run, remark};
 use crate::os::exit_code;
 
 const EXAMPLES: &str = "\
@@ -150,7 +150,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Stop> {
             _ => command.arg(argument),
         };
     }
-    let mut child = command.spawn().map_err(|error| spawn_failure(program, &error))?;
+    let mut child = command.spawn().map_err(|error| not_run(&error))?;
     if !options.quiet {
         for (name, value) in child.inherited_handles() {
             let object = objects.iter().find(|(other, _)| other == name).map(|(_, object)| object);
@@ -185,17 +185,6 @@ fn wait(child: &mut Child, timeout: Option<Duration>) -> Result<(), Stop> {
         },
     };
     Err(Stop::Exit(exit_code(status)))
-}
-
-/// Returns the error of a command that could not be started, with the exit code that env(1) uses for the reason.
-fn spawn_failure(program: &OsStr, error: &Error) -> Stop {
-    let code = match error {
-        Error::ProgramNotFound { .. } => return command_not_found(program),
-        Error::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => code::NOT_FOUND,
-        Error::InvalidInput { .. } => code::SETUP_FAILED,
-        _ => code::CANNOT_START,
-    };
-    Stop::with_code(code, WithAdvice(error))
 }
 
 /// Escapes an argument for [`Command::arg_handle`]: every brace is doubled, except around the names of objects.

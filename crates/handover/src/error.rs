@@ -98,6 +98,16 @@ pub enum Error {
         /// Each file that was tried.
         searched: Vec<PathBuf>,
     },
+    /// The program's file was found, but can't be started.
+    #[non_exhaustive]
+    CannotExecute {
+        /// The file.
+        program: String,
+        /// What was found, and why it can't be started.
+        reason: String,
+        /// The operating system's error.
+        source: io::Error,
+    },
     /// The program is a batch file. It was not started, because the quoting rules of `cmd.exe` make its arguments
     /// unsafe.
     #[non_exhaustive]
@@ -247,7 +257,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
-            Self::System { source, .. } => source.kind(),
+            Self::System { source, .. } | Self::CannotExecute { source, .. } => source.kind(),
             Self::TimedOut { .. } => io::ErrorKind::TimedOut,
             Self::ProcessExited { .. } | Self::Disconnected { .. } | Self::PartialSend { .. } => {
                 io::ErrorKind::BrokenPipe
@@ -282,7 +292,8 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
-            Self::System { source, .. } => source.raw_os_error(),
+            Self::System { source, .. } | Self::CannotExecute { source, .. } => source.raw_os_error(),
+            Self::ProgramNotFound { .. } => Some(NO_FILE),
             _ => None,
         }
     }
@@ -378,6 +389,9 @@ impl fmt::Display for Error {
                         write!(f, " in {}; install it, or give its path", Listing(folders, ", "))
                     }
                 }
+            }
+            Self::CannotExecute { program, reason, source } => {
+                write!(f, "cannot start {program:?}: it {reason} ({source})")
             }
             Self::BatchFile { path } => write!(
                 f,
@@ -501,6 +515,7 @@ impl fmt::Debug for Error {
             WrongKind { object, expected, found }
             AccessDenied { call, object, right }
             ProgramNotFound { program, searched }
+            CannotExecute { program, reason, source }
             BatchFile { path }
             SocketUnsupported { object }
             NothingInherited {}
@@ -525,6 +540,9 @@ impl fmt::Debug for Error {
         }
     }
 }
+
+/// The system's code for a file that doesn't exist: `ENOENT` on Linux, `ERROR_FILE_NOT_FOUND` on Windows.
+const NO_FILE: i32 = 2;
 
 /// The context of [`Error::ProcessExited`] for an id that no process has. Such a process may never have existed.
 pub(crate) const OPEN_BY_ID: &str = "open the process by its id";
@@ -566,7 +584,7 @@ impl fmt::Display for Rounded {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::System { source, .. } => Some(source),
+            Self::System { source, .. } | Self::CannotExecute { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -574,9 +592,12 @@ impl std::error::Error for Error {
 
 impl From<Error> for io::Error {
     /// Keeps the operating system's error, so that `raw_os_error` works; any other error becomes the inner error.
+    ///
+    /// A program that isn't found becomes the error that std's `Command` returns for it.
     fn from(error: Error) -> Self {
         match error {
-            Error::System { source, .. } => source,
+            Error::System { source, .. } | Error::CannotExecute { source, .. } => source,
+            Error::ProgramNotFound { .. } => Self::from_raw_os_error(NO_FILE),
             other => Self::new(other.kind(), other),
         }
     }

@@ -303,6 +303,8 @@ impl<'a> Command<'a> {
     /// These errors occur before a process is created:
     ///
     /// - [`Error::ProgramNotFound`](crate::Error::ProgramNotFound), with the files that were tried;
+    /// - [`Error::CannotExecute`](crate::Error::CannotExecute) if its file can't be started: a folder, a file without the
+    ///   permission, a script whose interpreter is missing;
     /// - [`Error::BatchFile`](crate::Error::BatchFile) if the program is a batch file;
     /// - [`Error::InvalidInput`](crate::Error::InvalidInput) if a name is listed twice, a text contains a NUL, or a
     ///   template has a `{name}` that isn't listed;
@@ -325,7 +327,7 @@ impl<'a> Command<'a> {
     ///
     /// As [`spawn`](Self::spawn), and those of [`Child::wait`].
     pub fn status(&mut self) -> Result<ExitStatus> {
-        self.spawn()?.wait()
+        spawn::run_to_exit(self)
     }
 
     /// Starts the child, collects its standard output and standard error, and waits until it exits.
@@ -355,22 +357,21 @@ impl<'a> Command<'a> {
         })
     }
 
-    /// Returns the changes to the environment: a value for a variable that is set, `None` for one that is removed.
+    /// Returns the changes to the environment: a value for a variable that is set, `None` for one that is removed. After
+    /// [`env_clear`](Self::env_clear) no variable is left that could be removed, so only set ones are returned.
     ///
     /// Each variable occurs once, in the order of its last change. Variables set with [`env_handle`](Self::env_handle)
     /// are left out, because their values are known only at the spawn.
-    pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
-        let since_cleared =
-            self.environment.iter().rposition(|change| matches!(change, Change::Clear)).unwrap_or(0);
-        let changes = &self.environment[since_cleared..];
-        changes.iter().enumerate().filter_map(move |(at, change)| {
+    pub fn get_envs(&self) -> impl ExactSizeIterator<Item = (&OsStr, Option<&OsStr>)> {
+        let cleared = self.environment.iter().rposition(|change| matches!(change, Change::Clear));
+        let changes = &self.environment[cleared.unwrap_or(0)..];
+        let last_changes = changes.iter().enumerate().filter_map(|(at, change)| {
             let (name, value) = change.parts()?;
-            let again = changes[at + 1..]
-                .iter()
-                .filter_map(Change::parts)
-                .any(|(other, _)| is_same_variable(other, name));
-            (!again).then_some((name, value))
-        })
+            let mut later = changes[at + 1..].iter().filter_map(Change::parts);
+            let is_last = !later.any(|(other, _)| is_same_variable(other, name));
+            (is_last && (value.is_some() || cleared.is_none())).then_some((name, value))
+        });
+        last_changes.collect::<Vec<_>>().into_iter()
     }
 
     /// Returns the child's current directory, if it was set with [`current_dir`](Self::current_dir).

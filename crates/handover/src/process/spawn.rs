@@ -1,5 +1,7 @@
 //! The parts of starting a child that are the same on both systems.
 
+use std::process::ExitStatus;
+
 use super::{Child, Command, imp, placeholder};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
@@ -18,6 +20,12 @@ pub(crate) enum Default {
 pub(super) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     check_names(command)?;
     imp::spawn(command, default)
+}
+
+/// Starts a child and waits until it exits, without a timeout.
+pub(super) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
+    check_names(command)?;
+    imp::run_to_exit(command)
 }
 
 /// Checks that each name is unique, is not reserved, and can be written in a template.

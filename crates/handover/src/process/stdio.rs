@@ -39,13 +39,15 @@ impl Stdio {
         Self(Source::Piped)
     }
 
-    /// Gives the child the parent's own stream. If the parent has no such stream, the child has none either.
+    /// Gives the child the parent's own stream. If the parent has no such stream, the child has none either. On Linux, a
+    /// descriptor with `FD_CLOEXEC` doesn't count as a stream.
     #[must_use]
     pub fn inherit() -> Self {
         Self(Source::Inherit)
     }
 
-    /// Connects the child's stream to the null device: reads return end of file, and writes are discarded.
+    /// Connects the child's stream to the null device: reads of standard input return end of file, and writes to the other
+    /// streams are discarded.
     #[must_use]
     pub fn null() -> Self {
         Self(Source::Null)
@@ -81,14 +83,16 @@ macro_rules! impl_from_child_stream {
 impl_from_child_stream!(ChildStdin: WriteTo, ChildStdout: ReadFrom, ChildStderr: ReadFrom);
 
 impl From<io::Stdout> for Stdio {
-    /// Gives the child the parent's standard output, as any of the child's streams.
+    /// Gives the child the parent's standard output, as any of the child's streams. If the parent has none, the stream
+    /// is the null device.
     fn from(_: io::Stdout) -> Self {
         Self(Source::Parents(1))
     }
 }
 
 impl From<io::Stderr> for Stdio {
-    /// Gives the child the parent's standard error, as any of the child's streams.
+    /// Gives the child the parent's standard error, as any of the child's streams. If the parent has none, the stream
+    /// is the null device.
     fn from(_: io::Stderr) -> Self {
         Self(Source::Parents(2))
     }

@@ -209,3 +209,58 @@ pub(super) fn set_variable(name: &str, value: &str) {
     // SAFETY: in the calling tests only std accesses the environment, under its own lock.
     unsafe { std::env::set_var(name, value) };
 }
+
+/// Returns whether this process has a child that nobody has waited for.
+pub(super) fn has_children() -> bool {
+    let mut what = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+    // SAFETY: `what` is writable memory for the result; WNOWAIT leaves each child waitable.
+    let outcome = unsafe { libc::waitid(libc::P_ALL, 0, what.as_mut_ptr(), options) };
+    outcome == 0
+}
+
+/// Makes these system calls fail with an error code in this process and its children, as a sandbox may do.
+pub(super) fn refuse(calls: &[libc::c_long], code: i32) {
+    const NUMBER: u32 = 0;
+    let statement = |code: u32, jt, k| libc::sock_filter { code: code.try_into().unwrap(), jt, jf: 0, k };
+    let answer = |answer| statement(libc::BPF_RET | libc::BPF_K, 0, answer);
+    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, NUMBER)];
+    for (index, call) in calls.iter().enumerate() {
+        // Jumps over the other comparisons and the first answer.
+        let to_refusal = u8::try_from(calls.len() - index).unwrap();
+        let number = u32::try_from(*call).unwrap();
+        filter.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, to_refusal, number));
+    }
+    filter.push(answer(libc::SECCOMP_RET_ALLOW));
+    filter.push(answer(libc::SECCOMP_RET_ERRNO | code.unsigned_abs()));
+    let program = libc::sock_fprog { len: filter.len().try_into().unwrap(), filter: filter.as_mut_ptr() };
+    // SAFETY: the operation takes numbers only.
+    let outcome = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(outcome, 0);
+    // SAFETY: the program and its statements live through the call, which copies them. Each jump stays inside.
+    let outcome = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A lease on a file: the kernel makes each process wait that opens the file, until the lease is dropped.
+pub(super) struct Lease(std::fs::File);
+
+impl Lease {
+    pub(super) fn take(path: &std::path::Path) -> Self {
+        use std::os::fd::AsRawFd;
+        // SAFETY: SIG_IGN installs no handler. By SIGIO, the kernel asks for the lease.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        let file = std::fs::File::open(path).unwrap();
+        // SAFETY: all arguments are numbers, and the descriptor is open.
+        let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+        assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+        Self(file)
+    }
+
+    /// Returns whether a process waits for the file.
+    pub(super) fn is_asked_for(&self) -> bool {
+        use std::os::fd::AsRawFd;
+        // SAFETY: all arguments are numbers, and the descriptor is open.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GETLEASE) != libc::F_WRLCK }
+    }
+}

@@ -22,11 +22,12 @@ pub(super) const SUITE: Suite = Suite {
         script_without_interpreter_line_is_rejected,
         too_long_argument_is_rejected,
         program_is_searched_in_childs_path_or_own,
+        start_failure_says_what_was_found,
         status_reports_killing_signal,
         interrupted_wait_continues,
         wait_with_output_reports_unreadable_stream,
         output_needs_no_thread,
-        null_streams_can_be_written,
+        null_streams_have_the_direction_of_the_stream,
         child_has_a_descriptor,
     ],
     roles: tests![takes_and_prints, waits_for_the_event, reads_output_at_limit],
@@ -150,7 +151,7 @@ fn script_without_interpreter_line_is_rejected() {
     let before = table::count();
     match Command::new(&script.0).stdout(Stdio::piped()).spawn() {
         // ENOEXEC.
-        Err(error @ Error::System { call: "execve", .. }) => assert_eq!(error.raw_os_error(), Some(8)),
+        Err(error @ Error::CannotExecute { .. }) => assert_eq!(error.raw_os_error(), Some(8)),
         other => panic!("{other:?}"),
     }
     assert_eq!(table::count(), before);
@@ -178,10 +179,16 @@ fn program_is_searched_in_childs_path_or_own() {
     };
     let own = std::env::var_os("PATH").unwrap();
     let folders = std::env::split_paths(&own).filter(|folder| folder.is_absolute());
-    let expected: Vec<PathBuf> = folders.map(|folder| folder.join("no-such-program")).collect();
+    let mut expected: Vec<PathBuf> = Vec::new();
+    for file in folders.map(|folder| folder.join("no-such-program")) {
+        if !expected.contains(&file) {
+            expected.push(file);
+        }
+    }
     assert_eq!(missing(&mut Command::new("no-such-program")), expected);
-    let there = missing(Command::new("no-such-program").env("PATH", "/a:b:/c:.:"));
-    assert_eq!(there, ["/a/no-such-program", "/c/no-such-program"].map(PathBuf::from));
+    let there = missing(Command::new("no-such-program").env("PATH", "/a:b:/c:.:/a:/etc/passwd::/c"));
+    let expected = ["/a/no-such-program", "/c/no-such-program", "/etc/passwd/no-such-program"];
+    assert_eq!(there, expected.map(PathBuf::from));
     // Other variables don't affect the search.
     let other =
         missing(Command::new("no-such-program").env("PATH", "/a").env("OTHER", "/b").env_remove("ANOTHER"));
@@ -193,6 +200,66 @@ fn program_is_searched_in_childs_path_or_own() {
     let both = std::env::join_paths([folder.as_os_str(), "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
     assert_eq!(Command::new("true").env("PATH", both).status().unwrap().code(), Some(0));
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The reasons for which a program can't be started: the program, a part of the message, and whether a file was found.
+/// Each has the code of std's error.
+fn start_failure_says_what_was_found() {
+    let before = table::count();
+    let folder = std::env::temp_dir().join(format!("handover-refused-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let script = |name: &str, text: &str, mode: u32| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    script("plain", "#!/bin/sh\n", 0o644);
+    script("needs", "#! /no/such/interpreter -x\n", 0o755);
+    script("dos", "#!/bin/sh\r\n", 0o755);
+    script("text", "echo\n", 0o755);
+    let open = script("open", "#!/bin/sh\n", 0o755);
+    std::os::unix::fs::symlink("/no/such/file", folder.join("dangling")).unwrap();
+    std::os::unix::fs::symlink("round", folder.join("round")).unwrap();
+    let writer = std::fs::File::options().write(true).open(open).unwrap();
+    let in_folder = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let long = "n".repeat(300);
+    for (program, text, is_found) in [
+        ("/etc".to_owned(), "is a folder", true),
+        ("/etc/passwd".to_owned(), "is not executable", true),
+        ("/dev/null".to_owned(), "is not a regular file", true),
+        ("/etc/passwd/x".to_owned(), "a part of its path is not a folder", true),
+        ("/bin/true/".to_owned(), "a part of its path is not a folder", true),
+        (in_folder("plain"), "chmod +x", true),
+        (in_folder("needs"), "\"/no/such/interpreter\"", true),
+        (in_folder("dos"), "CR and LF", true),
+        (in_folder("text"), "doesn't begin with #!", true),
+        (in_folder("open"), "is open for writing", true),
+        (in_folder("dangling"), "is a symbolic link", true),
+        (in_folder("round"), "too many symbolic links", true),
+        (in_folder("missing"), "there is no file at this path", false),
+        ("./missing".to_owned(), "there is no file at this path", false),
+        (long.clone(), "is too long", true),
+        (format!("/{long}"), "is too long", true),
+        ("plain".to_owned(), "chmod +x", true),
+        ("dangling".to_owned(), "is a symbolic link", true),
+        ("handover-no-such-program".to_owned(), "not found in", false),
+    ] {
+        let path =
+            std::env::join_paths(["/no/such/folder", "/etc/passwd", folder.to_str().unwrap()]).unwrap();
+        let error = Command::new(&program).env("PATH", &path).spawn().unwrap_err();
+        assert!(error.to_string().contains(text), "{program}: {error}");
+        assert_eq!(matches!(error, Error::CannotExecute { .. }), is_found, "{program}: {error:#?}");
+        assert_eq!(matches!(error, Error::ProgramNotFound { .. }), !is_found, "{program}: {error:#?}");
+        let of_std = std::process::Command::new(&program).env("PATH", &path).spawn().unwrap_err();
+        assert_eq!(error.raw_os_error(), of_std.raw_os_error(), "{program}: {error}");
+        let converted = std::io::Error::from(error);
+        assert_eq!((converted.raw_os_error(), converted.kind()), (of_std.raw_os_error(), of_std.kind()));
+    }
+    drop(writer);
+    std::fs::remove_dir_all(folder).unwrap();
+    assert_eq!(table::count(), before);
+    assert_eq!(table::children_of(std::process::id()), []);
 }
 
 fn status_reports_killing_signal() {
@@ -286,10 +353,16 @@ fn output_needs_no_thread() {
     assert_eq!(command.uid(NOBODY).gid(NOBODY).status().unwrap().code(), Some(0));
 }
 
-fn null_streams_can_be_written() {
-    let mut command = Command::new("sh");
-    command.args(["-c", "echo a && echo b >&2"]).stdin(Stdio::null());
-    assert_eq!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().code(), Some(0));
+fn null_streams_have_the_direction_of_the_stream() {
+    let is = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null()).status().unwrap().success()
+    };
+    assert!(is("echo a && echo b >&2"));
+    assert!(is("cat"));
+    assert!(!is("echo a >&0"));
+    assert!(!is("cat <&1"));
 }
 
 fn child_has_a_descriptor() {

@@ -15,6 +15,7 @@ mod handle_value;
 mod injected_failures;
 mod name_server;
 mod names;
+mod odd_hosts;
 mod peers;
 mod protocol_violations;
 mod spawning;
@@ -38,6 +39,7 @@ pub(crate) const SUITES: &[Suite] = &[
     protocol_violations::SUITE,
     names::SUITE,
     child_exec::SUITE,
+    odd_hosts::SUITE,
     peers::SUITE,
     fd_limit::SUITE,
     spawning::SUITE,

@@ -111,7 +111,7 @@ fn spawn_keeps_record_lock_on_listed_file() {
     let missing = Command::new("/no/such/program").inherit("f", &file).spawn();
     assert!(matches!(missing, Err(Error::ProgramNotFound { .. })), "{missing:?}");
     let refused = Command::new(&path.0).inherit("f", &file).spawn();
-    assert!(matches!(refused, Err(Error::System { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::CannotExecute { .. })), "{refused:?}");
     assert!(!another_can_lock(&path.0), "the error has taken the lock off");
     // The control: closing any descriptor of the file in this process releases the lock.
     drop(file.try_clone().unwrap());
@@ -179,7 +179,7 @@ fn has_no_streams(arguments: &[String]) {
     let file = File::create(&arguments[0]).unwrap();
     let with_file = table::count();
     let refused = Command::new(&arguments[0]).stdout(Stdio::from(file.try_clone().unwrap())).spawn();
-    assert!(matches!(refused, Err(Error::System { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::CannotExecute { .. })), "{refused:?}");
     assert_eq!(file.metadata().unwrap().len(), 0, "an error message was written into the file");
     assert_eq!(table::count(), with_file);
     assert_eq!(table::children_of(std::process::id()), []);

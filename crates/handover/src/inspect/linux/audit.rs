@@ -10,12 +10,14 @@ use super::audited_process::snapshot;
 use super::handle_table::check_proc;
 use crate::error::{Error, Result};
 use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
+use crate::process::imp::reason_of_std;
 use crate::sys::SysError;
 use crate::sys::handle::page_at;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::process::forgets_children;
 use crate::sys::ptrace::{self, Happened, NextEvent};
-use crate::sys::spawn::{hold_free_streams, without_signals};
+use crate::sys::spawn::without_signals;
+use crate::sys::spawn_plan::EXECUTE;
 use crate::sys::{Errand, begin_thread};
 use crate::wait::Deadline;
 
@@ -47,9 +49,7 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
         ));
     }
     check_proc()?;
-    let held = hold_free_streams().map_err(failed(&context))?;
     let (near, far) = ptrace::meet(&mut command).map_err(failed(&context))?;
-    drop(held);
     let errand = Errand::of_this_thread();
     thread::scope(|scope| {
         let (result_sender, results) = channel();
@@ -75,10 +75,9 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
         let processes = watcher.watch(watch);
         let outcome = tracer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         // A program that can't be started is reported under this call everywhere in the crate.
-        let not_started = |error: SysError| Error::System {
-            call: "execve",
-            context: context.clone(),
-            source: error.source,
+        let not_started = |error: SysError| {
+            let error = SysError::new(EXECUTE, error.source);
+            reason_of_std(&command, error).unwrap_or_else(|error| Error::system(context.clone(), error))
         };
         if spawned.map_err(not_started)?.is_piped {
             return Err(Error::invalid(

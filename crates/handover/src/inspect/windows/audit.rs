@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::audited_process::snapshot;
 use crate::error::{Error, Result};
 use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
+use crate::process::imp::reason_of_std;
 use crate::sys::debug::{self, Exception, Happened, What};
 use crate::sys::io::Owned;
 use crate::sys::process::terminate;
@@ -48,7 +49,9 @@ fn follow(
     let context = format!("the program {:?}", command.get_program());
     let mut tree = Tree::default();
     debug::begin().map_err(failed("the thread that debugs the processes"))?;
-    let child = debug::spawn(&mut command).map_err(failed(&context))?;
+    let child = debug::spawn(&mut command).map_err(|error| {
+        reason_of_std(&command, error).unwrap_or_else(|error| Error::system(context.clone(), error))
+    })?;
     tree.is_expected = true;
     if child.is_piped {
         return Err(Error::invalid(

@@ -14,5 +14,6 @@ pub(crate) use open::open_process;
 pub(crate) use options::{Argument, Options};
 pub(crate) use read_output::read_output;
 pub(crate) use reaper::leave;
-pub(crate) use spawn::spawn;
+pub(crate) use resolve_program::reason_of_std;
+pub(crate) use spawn::{run_to_exit, spawn};
 pub use user::User;

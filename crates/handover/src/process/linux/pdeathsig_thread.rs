@@ -1,15 +1,18 @@
-//! The thread that starts children for `Command::kill_with_parent`.
+//! The threads that start children for `Command::kill_with_parent`.
 //!
 //! The kernel kills such a child when the *thread* that started it exits
 //! ([`PR_SET_PDEATHSIG`](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html)). So a dedicated thread
 //! starts it, which runs until the process exits.
+//!
+//! A thread starts one child at a time, and can be held up by a file system that doesn't answer. So each spawn takes an
+//! idle thread, or begins one: there are as many as spawns have run at the same time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 
 use crate::sys::mutex::Mutex;
 use crate::sys::spawn::{Started, spawn, without_signals};
-use crate::sys::spawn_plan::Plan;
+use crate::sys::spawn_plan::{EXECUTE, Plan};
 use crate::sys::{Errand, SysError, SysResult, begin_thread};
 
 struct Task {
@@ -18,27 +21,40 @@ struct Task {
     answer: Sender<SysResult<Started>>,
 }
 
+/// The idle threads of this process.
+struct Idle {
+    /// The process that the threads belong to. A forked process has a copy of this value but not the threads.
+    process: u32,
+    keepers: Vec<Sender<Task>>,
+}
+
+static IDLE: Mutex<Idle> = Mutex::new(Idle { process: 0, keepers: Vec::new() });
+
 /// Starts a child that the kernel kills when this process exits.
 pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> SysResult<Started> {
-    static KEEPER: Mutex<Option<(u32, Sender<Task>)>> = Mutex::new(None);
     let this = std::process::id();
-    let keeper = {
-        let mut keeper = KEEPER.lock();
-        match &*keeper {
-            // A forked process has a copy of this value but not the thread, so the process id must match.
-            Some((pid, tasks)) if *pid == this => tasks.clone(),
-            _ => keeper.insert((this, begin()?)).1.clone(),
+    let idle = {
+        let mut idle = IDLE.lock();
+        if idle.process != this {
+            *idle = Idle { process: this, keepers: Vec::new() };
         }
+        idle.keepers.pop()
+    };
+    let keeper = match idle {
+        Some(keeper) => keeper,
+        None => begin()?,
     };
     plan.ends_with = Some(this);
     let (answer, answered) = channel();
     let gone =
         || SysError::unexpected("clone", "the thread that starts children for kill_with_parent has exited");
     keeper.send(Task { plan, errand: Errand::of_this_thread(), answer }).map_err(|_| gone())?;
-    answered.recv().map_err(|_| gone())?
+    let started = answered.recv().map_err(|_| gone())?;
+    IDLE.lock().keepers.push(keeper);
+    started
 }
 
-/// Starts the thread, and returns the channel by which it gets tasks.
+/// Starts a thread, and returns the channel by which it gets tasks.
 fn begin() -> SysResult<Sender<Task>> {
     let (keeper, tasks) = channel::<Task>();
     let work = move || {
@@ -46,7 +62,7 @@ fn begin() -> SysResult<Sender<Task>> {
             // A panic must not end the thread, because all of its children would be killed. `AssertUnwindSafe` is
             // right: no data of the task is used after a panic.
             let outcome = catch_unwind(AssertUnwindSafe(|| errand.run(|| spawn(&plan))));
-            let panicked = |_| Err(SysError::unexpected("execve", "starting the process panicked"));
+            let panicked = |_| Err(SysError::unexpected(EXECUTE, "starting the process panicked"));
             // Closes the plan's descriptors before the caller continues.
             drop(plan);
             // The caller is waiting for this answer, so sending it doesn't fail.

@@ -1,17 +1,20 @@
-//! Resolves a program's name to a file.
+//! Resolves a program's name to a file, and says why a file can't be started.
 
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::sys::spawn::can_be_started;
+use crate::sys::SysError;
+use crate::sys::spawn::check_may_execute;
 
 /// Returns the file of a program:
 ///
-/// - A path (a name that contains a slash) is used unchanged. A relative path is relative to this process's current
-///   directory.
+/// - A path (a name that contains a slash) is used unchanged. It isn't checked, because `execve` does. A relative path
+///   is relative to this process's current directory.
 /// - A bare name is searched for in the child's `PATH` if the builder changes it, and otherwise in this process's. The
 ///   current directory is not searched. Relative entries of `PATH` are skipped, because they would lead to it.
 ///
@@ -22,37 +25,137 @@ pub(super) fn find(
     child_path: Option<Option<&OsStr>>,
     changes_directory: bool,
 ) -> Result<PathBuf> {
+    let path = Path::new(program);
     if program.as_bytes().contains(&b'/') {
-        let path = Path::new(program);
         // The path is made absolute only if necessary: a relative path can be accessible where the absolute one isn't.
-        let file = if changes_directory {
-            std::path::absolute(path).unwrap_or_else(|_| path.into())
-        } else {
-            path.into()
-        };
-        return match file.metadata() {
-            Ok(metadata) if !metadata.is_dir() => Ok(file),
-            // The file may exist although its metadata can't be read. `execve` reports the error if it can't be
-            // started.
-            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(file),
-            _ => Err(missing(program, vec![file])),
-        };
+        if !changes_directory || path.is_absolute() {
+            return Ok(path.to_path_buf());
+        }
+        let directory = std::env::current_dir().map_err(SysError::of("getcwd"));
+        let directory = directory.map_err(|error| {
+            let context = "this process's current directory, to which the program's path is relative";
+            Error::system(context, error)
+        })?;
+        return Ok(directory.join(path));
     }
     /// The folders that the C library searches if `PATH` isn't set.
     const DEFAULT_PATH: &str = "/bin:/usr/bin";
     let own_path = std::env::var_os("PATH");
     let path = child_path.unwrap_or(own_path.as_deref()).unwrap_or(OsStr::new(DEFAULT_PATH));
-    let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
-    let searched: Vec<PathBuf> = folders.map(|folder| folder.join(program)).collect();
-    for file in &searched {
-        let failed = |source| Error::system(file.display().to_string(), source);
-        if file.is_file() && can_be_started(file).map_err(failed)? {
-            return Ok(file.clone());
+    let mut searched: Vec<PathBuf> = Vec::new();
+    let mut refused = None;
+    for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
+        let file = folder.join(program);
+        if searched.contains(&file) {
+            continue;
         }
+        let error = match check_may_execute(&file) {
+            Ok(()) if file.metadata().is_ok_and(|metadata| !metadata.is_dir()) => return Ok(file),
+            Ok(()) => SysError::new("faccessat2", io::Error::from_raw_os_error(libc::EACCES)),
+            Err(error) => error,
+        };
+        let is_missing = error.raw_os_error() == Some(libc::ENOTDIR);
+        match reason(program, &file, &error) {
+            _ if is_missing => {}
+            // The first file that exists is reported, unless a later one can be started.
+            Some(refusal @ Error::CannotExecute { .. }) => drop(refused.get_or_insert(refusal)),
+            Some(_) => {}
+            None => return Err(Error::system(file.display().to_string(), error)),
+        }
+        searched.push(file);
     }
-    Err(missing(program, searched))
+    Err(refused.unwrap_or_else(|| missing(program, searched)))
 }
 
 fn missing(program: &OsStr, searched: Vec<PathBuf>) -> Error {
     Error::ProgramNotFound { program: program.to_string_lossy().into_owned(), searched }
+}
+
+/// Returns the reason why std's `Command` could not start a program, or gives the error back if it isn't known. The
+/// error doesn't name the call that failed.
+pub(crate) fn reason_of_std(command: &std::process::Command, error: SysError) -> Result<Error, SysError> {
+    let program = command.get_program();
+    let directory = command.get_current_dir();
+    if directory.is_some_and(|directory| !directory.is_dir()) {
+        return Err(error);
+    }
+    // std resolves a relative path in the child's directory.
+    let file = match directory {
+        Some(directory) if program.as_bytes().contains(&b'/') => directory.join(program).into_os_string(),
+        _ => program.to_owned(),
+    };
+    let path = command.get_envs().find(|(name, _)| *name == "PATH").map(|(_, path)| path);
+    match find(&file, path, false) {
+        Ok(file) => reason(program, &file, &error).ok_or(error),
+        Err(reason @ (Error::ProgramNotFound { .. } | Error::CannotExecute { .. })) => Ok(reason),
+        Err(_) => Err(error),
+    }
+}
+
+/// Returns the reason why this file of a program can't be started, or `None` if the error says nothing about the file.
+pub(super) fn reason(program: &OsStr, file: &Path, error: &io::Error) -> Option<Error> {
+    let found = file.metadata();
+    let reason = match error.raw_os_error()? {
+        libc::ENOENT => match found {
+            Err(_) if file.symlink_metadata().is_ok() => {
+                "is a symbolic link to a file that does not exist".into()
+            }
+            Err(_) => return Some(missing(program, vec![file.to_path_buf()])),
+            Ok(_) => missing_interpreter(file),
+        },
+        libc::EACCES | libc::EPERM => match found {
+            Ok(found) => denied(&found).into(),
+            Err(_) => "can't be reached: this user may not enter one of its folders".into(),
+        },
+        libc::ENOTDIR if found.is_ok() => missing_interpreter(file),
+        libc::ENOTDIR => "can't be reached: a part of its path is not a folder".into(),
+        libc::ENOEXEC => {
+            "is not a program for this machine, and is no script: its first line doesn't begin with #!".into()
+        }
+        libc::ELIBBAD | libc::EINVAL => "is not a valid program file".into(),
+        libc::ETXTBSY => "is open for writing in a process; close it there first".into(),
+        libc::ENAMETOOLONG => "is too long for a path".into(),
+        libc::ELOOP => "leads through too many symbolic links, or too many interpreters".into(),
+        _ => return None,
+    };
+    let program = file.to_string_lossy().into_owned();
+    // `io::Error` can't be cloned. This one has a code.
+    let source = io::Error::from_raw_os_error(error.raw_os_error()?);
+    Some(Error::CannotExecute { program, reason, source })
+}
+
+fn denied(found: &Metadata) -> &'static str {
+    let kind = found.file_type();
+    if kind.is_dir() {
+        "is a folder; give the path of a program"
+    } else if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+        "is not a regular file"
+    } else if found.permissions().mode() & 0o111 == 0 {
+        "is not executable; if it is a program, set that permission with chmod +x"
+    } else {
+        "may not be executed by this user, or is on a file system that is mounted noexec"
+    }
+}
+
+/// Returns the reason if a file exists, but the kernel doesn't find the program that it needs to run it.
+fn missing_interpreter(file: &Path) -> String {
+    let mut beginning = Vec::new();
+    // The kernel reads no more of the file to find the interpreter.
+    let read = File::open(file).and_then(|file| file.take(256).read_to_end(&mut beginning));
+    let line = beginning.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+    let words = line.map(|line| line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')));
+    match words.and_then(|mut words| words.find(|word| !word.is_empty())) {
+        Some(interpreter) if read.is_ok() => {
+            let interpreter = OsStr::from_bytes(interpreter);
+            let hint = if line.is_some_and(|line| line.ends_with(b"\r")) {
+                "; its lines end as on Windows, with CR and LF"
+            } else {
+                ""
+            };
+            format!("needs the interpreter {interpreter:?} of its first line, which does not exist{hint}")
+        }
+        _ => {
+            "needs a loader or an interpreter that does not exist; it may be built for another system".into()
+        }
+    }
 }

@@ -4,35 +4,87 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
+use super::stdio::Opened;
 use super::{pdeathsig_thread, reaper, resolve_program};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inherit::{Manifest, VARIABLE};
-use crate::process::{Argument, Change, Default, Source, filled};
+use crate::process::{Argument, Attachment, Change, Default, Source, filled};
 use crate::process::{Child, Command, Process};
-use crate::sys::SysResult;
-use crate::sys::handle::{FIRST, check_open, duplicate_here, reserve};
+use crate::sys::handle::{FIRST, NullAccess, check_open, duplicate_here, open_null};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
 use crate::sys::spawn as sys;
-use crate::sys::spawn_plan::{ID, Plan, Stream};
-use crate::sys::{process, rights};
+use crate::sys::spawn_plan::{EXECUTE, ID, Plan};
+use crate::sys::{SysError, SysResult, process, rights};
 
 /// Starts a child that runs at once.
+pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
+    reaper::reap_exited();
+    let Prepared { plan, program, listed, attachment, ours, opened } = prepare(command, default)?;
+    let started = if command.kill_with_parent {
+        pdeathsig_thread::spawn_with_pdeathsig(plan)
+    } else {
+        sys::spawn(&plan)
+    };
+    let started = started.map_err(|error| not_started(command, &program, error))?;
+    drop(opened);
+
+    let process = Process::new(started.process, started.id);
+    let mut child = Child::new(process, command.kill_on_drop, listed);
+    child.set_attached(attachment.map(|attachment| attachment.attach(child.process())));
+    let [stdin, stdout, stderr] = ours.map(|ours| ours.map(OwnedFd::from));
+    child.stdin = stdin.map(Into::into);
+    child.stdout = stdout.map(Into::into);
+    child.stderr = stderr.map(Into::into);
+    Ok(child)
+}
+
+/// Starts a child and waits until it exits, without a timeout.
+pub(crate) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
+    let error = match spawn(command, Default::Inherit) {
+        Ok(mut child) => return child.wait(),
+        Err(error) => error,
+    };
+    // A `Child` needs a descriptor for its process. If none is free, the exit can still be waited for by the id.
+    if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) || command.kill_with_parent {
+        return Err(error);
+    }
+    let Prepared { plan, program, opened, .. } = prepare(command, Default::Inherit)?;
+    let status = sys::run_to_exit(&plan).map_err(|error| not_started(command, &program, error));
+    drop(opened);
+    status
+}
+
+/// The plan for a child, and what has been opened for it.
+struct Prepared {
+    plan: Plan,
+    /// The program's file.
+    program: PathBuf,
+    /// The names of the listed objects, and their handle values in the child.
+    listed: Vec<(String, HandleValue)>,
+    attachment: Option<Box<dyn Attachment>>,
+    /// This process's ends of the piped streams.
+    ours: [Option<Owned>; 3],
+    /// The descriptors that are only for the child, to be closed once it has started.
+    opened: Vec<Owned>,
+}
+
+/// Takes the steps before the process is created.
 ///
 /// 1. Checks everything that needs no descriptor, and finds the program.
 /// 2. Chooses the number that the child will have for each listed object: the same number as in this process, or, if
-///    the child can't have that, a number that is reserved for it. A listed object isn't duplicated in this process
-///    where that can be avoided, because closing a duplicate releases this process's record locks on the file
-///    (`fcntl(2)`).
+///    the child can't have that, a number that is reserved for it.
 /// 3. Writes the arguments and the environment variables, which can contain the numbers.
-/// 4. Creates the process and gets a pidfd for it. In the new process alone, all descriptors are marked close-on-exec,
-///    the listed ones are made inheritable, and the program is executed.
 ///
-/// If a step fails, the owners of what the earlier steps created close it on return.
-pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
-    reaper::reap_exited();
+/// In the new process alone, all descriptors are then marked close-on-exec, the listed ones are made inheritable, and
+/// the program is executed. Neither a listed object nor a stream is duplicated in this process where that can be
+/// avoided, because closing a duplicate releases this process's record locks on the file (`fcntl(2)`). Nothing depends
+/// on which of the descriptors 0 to 2 are open in this process, because other threads may open and close them.
+fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
     if command.program.is_empty() {
         return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
     }
@@ -42,10 +94,8 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         command.path().as_ref().map(Option::as_deref),
         command.directory.is_some(),
     )?;
-    check_system()?;
-    let held = sys::hold_free_streams()
-        .map_err(|error| Error::system("a placeholder for a closed standard stream", error))?;
-    let [input, output, error] = [0, 1, 2].map(|which| {
+    check_children_are_kept()?;
+    let [stdin, stdout, stderr] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
             (Default::Collect, 0) => &Source::Null,
@@ -53,34 +103,33 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         };
         command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which)
     });
-    let [(input, own_input), (output, own_output), (error, own_error)] = [input?, output?, error?];
-    let mut streams = [input, output, error];
-    for (stream, held) in streams.iter_mut().zip(&held) {
-        if held.is_some() && matches!(stream, Stream::Same) {
-            *stream = Stream::Nothing;
-        }
-    }
-
+    let opened_streams = [stdin?, stdout?, stderr?];
+    let streams = opened_streams.each_ref().map(|opened| opened.stream);
     let mut numbers = Numbers::default();
-    let mut inherited_handles = Vec::with_capacity(command.inherit.len() + 1);
+    let ours = opened_streams.map(|Opened { theirs, ours, .. }| {
+        numbers.opened.extend(theirs);
+        ours
+    });
+
+    let mut listed_handles = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
         let context = || format!("the listed object {:?}", listed.name);
         let handle = listed.object.checked(context)?;
         let number = numbers.give(handle, listed.object.rights());
-        inherited_handles
+        listed_handles
             .push((listed.name.clone(), number.map_err(|error| Error::on_handle(context(), error))?));
     }
     let attachment = command.attachment.map(|open| open()).transpose()?;
     for (name, object) in attachment.iter().flat_map(|attachment| attachment.handles()) {
         let context = || "the child's endpoint of a channel".to_owned();
         let number = numbers.give(object.checked(context)?, object.rights());
-        inherited_handles.push((name.to_owned(), number.map_err(|error| Error::system(context(), error))?));
+        listed_handles.push((name.to_owned(), number.map_err(|error| Error::system(context(), error))?));
     }
 
-    let (variables, id) = variables(command, &inherited_handles)?;
+    let (variables, id) = variables(command, &listed_handles)?;
     let plan = Plan {
         program: text(program.as_os_str(), "the program's name")?,
-        arguments: arguments(command, &inherited_handles)?,
+        arguments: arguments(command, &listed_handles)?,
         variables,
         id,
         inherit: numbers.given,
@@ -96,34 +145,26 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
         process_group: command.os.process_group,
         ends_with: None,
     };
-    let started = if command.kill_with_parent {
-        pdeathsig_thread::spawn_with_pdeathsig(plan)
-    } else {
-        sys::spawn(&plan)
-    };
-    let started = started.map_err(|error| {
-        let context = match &command.directory {
-            None => format!("the program {program:?}"),
-            Some(directory) => format!("the program {program:?} with the current directory {directory:?}"),
-        };
-        Error::system(context, error)
-    })?;
-    drop(numbers.reserved);
-
-    let process = Process::new(started.process, started.id);
-    let mut child = Child::new(process, command.kill_on_drop, inherited_handles);
-    child.set_attached(attachment.map(|attachment| attachment.attach(child.process())));
-    child.stdin = own_input.map(|end| OwnedFd::from(end).into());
-    child.stdout = own_output.map(|end| OwnedFd::from(end).into());
-    child.stderr = own_error.map(|end| OwnedFd::from(end).into());
-    Ok(child)
+    Ok(Prepared { plan, program, listed: listed_handles, attachment, ours, opened: numbers.opened })
 }
 
-/// Checks that the kernel and this process's settings allow a spawn.
-fn check_system() -> Result<()> {
-    let failed = |error| Error::system("starting a child, which needs Linux 5.11 or newer", error);
-    sys::check_can_close_the_rest().map_err(failed)?;
-    if process::forgets_children().map_err(failed)? {
+/// Returns the error of a program that could not be started.
+fn not_started(command: &Command<'_>, program: &Path, error: SysError) -> Error {
+    if error.call == EXECUTE {
+        if let Some(error) = resolve_program::reason(&command.program, program, &error) {
+            return error;
+        }
+    }
+    let context = match &command.directory {
+        None => format!("the program {program:?}"),
+        Some(directory) => format!("the program {program:?} with the current directory {directory:?}"),
+    };
+    Error::system(context, error)
+}
+
+/// Checks that the kernel keeps the exit status of this process's children.
+fn check_children_are_kept() -> Result<()> {
+    if process::forgets_children().map_err(|error| Error::system("starting a child", error))? {
         return Err(Error::invalid(
             "the signal SIGCHLD",
             "is ignored in this process, so the kernel discards a child's exit status; set it to SIG_DFL",
@@ -137,8 +178,8 @@ fn check_system() -> Result<()> {
 struct Numbers {
     /// Each descriptor's number in this process and in the child.
     given: Vec<(RawFd, RawFd)>,
-    /// Descriptors that reserve a number for the child, or were created for the child.
-    reserved: Vec<Owned>,
+    /// Descriptors that reserve a number for the child, or were opened for it.
+    opened: Vec<Owned>,
 }
 
 impl Numbers {
@@ -146,21 +187,22 @@ impl Numbers {
     fn give(&mut self, handle: BorrowedFd<'_>, wanted: Rights) -> SysResult<HandleValue> {
         let own = handle.as_raw_fd();
         let is_given = self.given.iter().any(|(_, number)| *number == own);
-        // The child uses the numbers below `FIRST` for its own standard streams.
-        let given = if wanted != rights::SAME || own < FIRST {
+        let given = if wanted != rights::SAME {
             let made = duplicate_here(handle, wanted)?;
             let number = made.as_raw_fd();
-            self.reserved.push(made);
+            self.opened.push(made);
             (number, number)
-        } else if !is_given {
-            check_open(handle)?;
-            (own, own)
         } else {
             check_open(handle)?;
-            let placeholder = reserve()?;
-            let number = placeholder.as_raw_fd();
-            self.reserved.push(placeholder);
-            (own, number)
+            // The child uses the numbers below `FIRST` for its own standard streams.
+            if is_given || own < FIRST {
+                let placeholder = open_null(NullAccess::Read)?;
+                let number = placeholder.as_raw_fd();
+                self.opened.push(placeholder);
+                (own, number)
+            } else {
+                (own, own)
+            }
         };
         self.given.push(given);
         Ok(HandleValue::new(given.1.unsigned_abs().into()).expect("an open descriptor is not negative"))

@@ -18,7 +18,8 @@ pub use options::CommandExt;
 pub(crate) use options::{Argument, Options};
 pub(crate) use read_output::read_output;
 pub(crate) use remote_copy::RemoteCopy;
-pub(crate) use spawn::spawn;
+pub(crate) use resolve_program::reason_of_std;
+pub(crate) use spawn::{run_to_exit, spawn};
 pub use suspended_child::SuspendedChild;
 pub use user::User;
 

@@ -1,8 +1,14 @@
 //! Resolves a program's name to a file.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf, Prefix};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_BAD_EXE_FORMAT, ERROR_BAD_FORMAT, ERROR_EXE_MACHINE_TYPE_MISMATCH, ERROR_EXE_MARKED_INVALID,
+    ERROR_INVALID_EXE_SIGNATURE,
+};
 
 use crate::error::{Error, Result};
 use crate::sys::text::{system_directory, windows_directory};
@@ -23,13 +29,67 @@ pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBu
     if name.is_absolute() && ends_in_exe(name) {
         return Ok(name.to_path_buf());
     }
-    let searched: Vec<PathBuf> = match is_bare(name) {
+    let files: Vec<PathBuf> = match is_bare(name) {
         true => folders(child_path)?.flat_map(|folder| files(&folder.join(name))).collect(),
         false => files(name).collect(),
     };
-    match searched.iter().find(|file| file.is_file()) {
-        Some(file) => Ok(file.clone()),
-        None => Err(Error::ProgramNotFound { program: program.to_string_lossy().into_owned(), searched }),
+    // `PATH` often lists a folder twice.
+    let mut searched: Vec<PathBuf> = Vec::with_capacity(files.len());
+    for file in files {
+        if file.is_file() {
+            return Ok(file);
+        }
+        if !searched.contains(&file) {
+            searched.push(file);
+        }
+    }
+    let folder = searched.iter().find(|file| !is_bare(name) && file.is_dir());
+    Err(folder.map_or_else(|| missing(program, searched.clone()), |folder| is_folder(folder)))
+}
+
+fn missing(program: &OsStr, searched: Vec<PathBuf>) -> Error {
+    Error::ProgramNotFound { program: program.to_string_lossy().into_owned(), searched }
+}
+
+fn is_folder(file: &Path) -> Error {
+    /// `ERROR_ACCESS_DENIED`, by which `CreateProcessW` refuses a folder.
+    const ACCESS_DENIED: i32 = 5;
+    let denied = io::Error::from_raw_os_error(ACCESS_DENIED);
+    cannot_execute(file, "is a folder; give the path of a program", denied)
+}
+
+fn cannot_execute(file: &Path, reason: &str, source: io::Error) -> Error {
+    Error::CannotExecute { program: file.to_string_lossy().into_owned(), reason: reason.into(), source }
+}
+
+/// Returns the reason why std's `Command` could not start a program, or gives the error back if it isn't known.
+pub(crate) fn reason_of_std(command: &std::process::Command, error: SysError) -> Result<Error, SysError> {
+    let program = command.get_program();
+    let path =
+        command.get_envs().find(|(name, _)| name.eq_ignore_ascii_case("PATH")).and_then(|(_, path)| path);
+    match find(program, path) {
+        Ok(file) => reason(program, &file, error),
+        Err(reason @ (Error::ProgramNotFound { .. } | Error::CannotExecute { .. })) => Ok(reason),
+        Err(_) => Err(error),
+    }
+}
+
+/// Returns the reason why `CreateProcessW` could not start this file, or gives the error back if it says nothing about
+/// the file.
+pub(super) fn reason(program: &OsStr, file: &Path, error: SysError) -> Result<Error, SysError> {
+    // An absolute path isn't checked before the call, so the file may not exist.
+    if !file.is_file() {
+        return Ok(if file.is_dir() { is_folder(file) } else { missing(program, vec![file.to_path_buf()]) });
+    }
+    match error.raw_os_error().and_then(|code| u32::try_from(code).ok()) {
+        Some(
+            ERROR_BAD_EXE_FORMAT
+            | ERROR_EXE_MACHINE_TYPE_MISMATCH
+            | ERROR_INVALID_EXE_SIGNATURE
+            | ERROR_EXE_MARKED_INVALID
+            | ERROR_BAD_FORMAT,
+        ) => Ok(cannot_execute(file, "is not a program for this machine", error.source)),
+        _ => Err(error),
     }
 }
 
@@ -105,9 +165,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn api_path_prefixes_only_long_paths() -> std::io::Result<()> {
-        let call =
-            |path: &str| Ok::<_, std::io::Error>(api_path(Path::new(path))?.to_string_lossy().into_owned());
+    fn api_path_prefixes_only_long_paths() -> io::Result<()> {
+        let call = |path: &str| Ok::<_, io::Error>(api_path(Path::new(path))?.to_string_lossy().into_owned());
         let deep = format!(r"{}program.exe", r"a folder\".repeat(40));
         assert_eq!(call(r"C:\short\program.exe")?, r"C:\short\program.exe");
         assert_eq!(call(&format!(r"C:\{deep}"))?, format!(r"\\?\C:\{deep}"));

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::AsHandle;
 use std::path::PathBuf;
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::Arc;
 
 use super::duplicate_target::{DuplicateTarget, Inheritable};
@@ -26,6 +26,11 @@ use crate::sys::text::{compare_ignoring_case, own_environment, wide};
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     let job = if command.kill_with_parent { Some(kill_on_close_job::job()?) } else { None };
     create(command, default, false, job).map(|(child, _thread)| child)
+}
+
+/// Starts a child and waits until it exits, without a timeout.
+pub(crate) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
+    spawn(command, Default::Inherit)?.wait()
 }
 
 /// Starts a suspended child.
@@ -120,11 +125,10 @@ fn create_with(
     }
 
     let failed = |error| {
-        // An absolute path isn't checked before the call, so the file may not exist.
-        if !application.is_file() {
-            let program = command.program.to_string_lossy().into_owned();
-            return Error::ProgramNotFound { program, searched: vec![application.clone()] };
-        }
+        let error = match resolve_program::reason(&command.program, application, error) {
+            Ok(reason) => return reason,
+            Err(error) => error,
+        };
         let context = match &command.directory {
             None => format!("the program {}", application.display()),
             Some(directory) => format!(

@@ -7,86 +7,21 @@
 //! may change `errno` of the suspended thread, which reads it only after a failed call of its own.
 
 use std::ffi::CString;
-use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::ptr::null;
 
 use libc::{c_char, c_int, c_long};
 use rustix::fs::Uid;
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Signal};
 
 use super::SysError;
 use super::SysResult;
-use super::fault;
+use super::child_call::{Call, Failure, checked, checked_raw, fcntl, may_fail};
+use super::close_at_exec::close_the_rest_at_exec;
 use super::handle::FIRST;
-use super::spawn_plan::{ID, Plan, Stream};
-
-/// A call that can fail in a new process.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Call {
-    SetGid,
-    SetGroups,
-    SetUid,
-    ChDir,
-    SetPGid,
-    SigAction,
-    PrCtl,
-    CloseRange,
-    Dup3,
-    FCntl,
-    SigProcMask,
-    ExecVe,
-}
-
-impl Call {
-    const ALL: [(Self, &str); 12] = [
-        (Self::SetGid, "setgid"),
-        (Self::SetGroups, "setgroups"),
-        (Self::SetUid, "setuid"),
-        (Self::ChDir, "chdir"),
-        (Self::SetPGid, "setpgid"),
-        (Self::SigAction, "rt_sigaction"),
-        (Self::PrCtl, "prctl"),
-        (Self::CloseRange, "close_range"),
-        (Self::Dup3, "dup3"),
-        (Self::FCntl, "fcntl"),
-        (Self::SigProcMask, "rt_sigprocmask"),
-        (Self::ExecVe, "execve"),
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-}
-
-/// The call that failed in a new process, and the system's error code.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Failure {
-    pub(super) call: Call,
-    pub(super) code: i32,
-}
-
-impl Failure {
-    /// Creates the failure of the call that has just set `errno`.
-    fn last(call: Call) -> Self {
-        Self { call, code: io::Error::last_os_error().raw_os_error().unwrap_or(0) }
-    }
-
-    /// The size of a failure report that is written to the pipe.
-    pub(super) const LENGTH: usize = 5;
-
-    fn to_bytes(self) -> [u8; Self::LENGTH] {
-        let [a, b, c, d] = self.code.to_ne_bytes();
-        [self.call as u8, a, b, c, d]
-    }
-
-    pub(super) fn from_bytes([call, code @ ..]: [u8; Self::LENGTH]) -> Option<Self> {
-        let (call, _) = *Call::ALL.get(usize::from(call))?;
-        Some(Self { call, code: i32::from_ne_bytes(code) })
-    }
-}
+use super::spawn_plan::{EXECUTE, ID, Plan, Stream};
 
 /// A plan in the form that the system calls need, and the results that the new process reports through shared memory.
 pub(super) struct ChildExec<'a> {
@@ -112,8 +47,7 @@ impl<'a> ChildExec<'a> {
             Some((variable, from)) => {
                 let line = plan.variables.get(variable).map(|line| line.to_bytes_with_nul().to_vec());
                 let line = line.filter(|line| line.len() > from + ID.len());
-                let no_room =
-                    || SysError::unexpected("execve", "the variable has no room for the process id");
+                let no_room = || SysError::unexpected(EXECUTE, "the variable has no room for the process id");
                 Some((variable, from..from + ID.len(), line.ok_or_else(no_room)?))
             }
         };
@@ -193,30 +127,29 @@ impl<'a> ChildExec<'a> {
         checked(Call::SetUid, || set_thread_uid(Uid::from_raw_unchecked(user)))
     }
 
+    /// Gives the new program the listed descriptors and its streams, and no others.
+    ///
+    /// The listed descriptors come first: their numbers are above those of the streams, but one of them may be a copy of
+    /// a descriptor that has the number of a stream. Such a descriptor may also be the source of another stream, so the
+    /// sources are moved out of the way before the first stream is placed.
     fn place_descriptors(&self) -> Result<(), Failure> {
-        // This covers all descriptors that aren't listed: those that other code left inheritable, and those that this
-        // library doesn't know about. The listed ones are made inheritable below.
-        let first = FIRST.unsigned_abs();
-        // SAFETY: all arguments of `close_range` are numbers. The descriptor table is the new process's own copy, so
-        // no descriptor of the parent is affected.
-        checked_raw(Call::CloseRange, || unsafe {
-            libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-        })?;
-        let streams = (0..).zip(&self.plan.streams).filter_map(|(number, stream)| match stream {
-            Stream::Copy(copy) => Some((copy.as_raw_fd(), number)),
-            Stream::Nothing | Stream::Same => None,
-        });
-        for (own, number) in streams.chain(self.plan.inherit.iter().copied()) {
-            if own == number {
-                // SAFETY: the plan lists descriptors that were open when the parent made this process, so the number
-                // isn't -1. The table is this process's own copy, and no other code runs in this process that could
-                // close the descriptor.
-                let own = unsafe { BorrowedFd::borrow_raw(own) };
-                checked(Call::FCntl, || rustix::io::fcntl_setfd(own, FdFlags::empty()))?;
-            } else {
-                // SAFETY: all arguments of `dup3` are numbers. The descriptor table is the new process's own copy. If
-                // the target number is in use there, it is by a descriptor that the parent reserved for this purpose.
-                checked_raw(Call::Dup3, || unsafe { libc::syscall(libc::SYS_dup3, own, number, 0) })?;
+        close_the_rest_at_exec()?;
+        for (own, number) in &self.plan.inherit {
+            place(*own, *number)?;
+        }
+        let mut sources = [None; 3];
+        for ((number, stream), source) in (0..).zip(&self.plan.streams).zip(&mut sources) {
+            *source = match stream {
+                Stream::Same => None,
+                Stream::CopyOf(own) if *own < FIRST && *own != number => {
+                    Some(fcntl(*own, libc::F_DUPFD_CLOEXEC, FIRST)?)
+                }
+                Stream::CopyOf(own) => Some(*own),
+            };
+        }
+        for (number, source) in (0..).zip(sources) {
+            if let Some(own) = source {
+                place(own, number)?;
             }
         }
         Ok(())
@@ -235,6 +168,17 @@ impl<'a> ChildExec<'a> {
             *variable = line.as_ptr().cast();
         }
     }
+}
+
+/// Gives the new program a descriptor of this process under a number. If the number is in use, it is by a descriptor
+/// that the parent reserved for this purpose, or by a stream that is replaced.
+fn place(own: RawFd, number: RawFd) -> Result<(), Failure> {
+    if own == number {
+        return fcntl(own, libc::F_SETFD, 0).map(drop);
+    }
+    // SAFETY: all arguments of `dup3` are numbers. The descriptor table is the new process's own copy, so no descriptor
+    // of the parent is replaced.
+    checked_raw(Call::Dup3, || unsafe { libc::syscall(libc::SYS_dup3, own, number, 0) })
 }
 
 fn id_of(process: Pid) -> u32 {
@@ -288,35 +232,4 @@ pub(super) unsafe fn set_mask(mask: *const [u8; SET], before: *mut [u8; SET]) ->
     // SAFETY: the caller guarantees that `mask` is readable for `SET` bytes, and that `before` is null or writable
     // for `SET` bytes. The call accesses no other memory of this process.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, before, SET) }
-}
-
-/// Makes a call. Tests can inject a failure; then the call isn't made. The call has no event of its own.
-fn checked(call: Call, make: impl FnOnce() -> Result<(), Errno>) -> Result<(), Failure> {
-    may_fail(call)?;
-    make().map_err(|error| Failure { call, code: error.raw_os_error() })
-}
-
-/// Does the same for a raw system call, which returns -1 for a failure and sets `errno`.
-fn checked_raw(call: Call, make: impl FnOnce() -> c_long) -> Result<(), Failure> {
-    may_fail(call)?;
-    if make() == -1 { Err(Failure::last(call)) } else { Ok(()) }
-}
-
-fn may_fail(call: Call) -> Result<(), Failure> {
-    fault(call.name()).map_err(|error| Failure { call, code: error.raw_os_error().unwrap_or(0) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_call_has_its_own_index_and_survives_the_pipe() {
-        for (index, (call, name)) in Call::ALL.into_iter().enumerate() {
-            assert_eq!((call as usize, call.name()), (index, name));
-            let failure = Failure::from_bytes(Failure { call, code: -7 }.to_bytes()).expect("a failure");
-            assert_eq!((failure.call.name(), failure.code), (name, -7));
-        }
-        assert!(Failure::from_bytes([12, 0, 0, 0, 0]).is_none());
-    }
 }

@@ -15,13 +15,15 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid, waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal, waitid,
 };
 
 use super::SysError;
 use super::SysResult;
-use super::child_exec::{ChildExec, Failure, SET, set_mask};
+use super::child_call::Failure;
+use super::child_exec::{ChildExec, SET, set_mask};
 use super::fault;
+use super::handle::FIRST;
 
 /// The sets of `clone` flags, from the best to the last resort:
 /// - shared memory, and a descriptor for the process;
@@ -44,6 +46,24 @@ fn step<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysRe
 /// Creates the process. Returns when it runs its program, or has failed and exited. Subscribers see the calls,
 /// including those of the new process, as one event.
 pub(super) fn start(child: &mut ChildExec<'_>) -> SysResult<(u32, OwnedFd)> {
+    let (id, process) = begin_with(child, true)?;
+    match process {
+        Some(process) => Ok((number(id), process)),
+        // It is asked for above, so this isn't reached.
+        None => Err(SysError::unexpected("clone", "the kernel returned no descriptor for the process")),
+    }
+}
+
+/// Creates the process as [`start`] does, and opens no descriptor.
+pub(super) fn start_without_descriptor(child: &mut ChildExec<'_>) -> SysResult<u32> {
+    begin_with(child, false).map(|(id, _)| number(id))
+}
+
+fn number(id: Pid) -> u32 {
+    id.as_raw_pid().unsigned_abs()
+}
+
+fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(Pid, Option<OwnedFd>)> {
     let stack = Stack::new()?;
     // A process that changes its user must not share memory: through it, the other user could read and change this
     // process's memory, as it may with its own processes. The kernel would also mark the memory as that of a process
@@ -55,9 +75,15 @@ pub(super) fn start(child: &mut ChildExec<'_>) -> SysResult<(u32, OwnedFd)> {
         // End of file on the pipe says that the process has executed its program or exited. No pipe is needed where
         // this thread is known to be suspended until then.
         let is_known = flags == LENT && IS_LENT.load(Relaxed);
-        let pipe = if is_known { None } else { Some(step("pipe2", || pipe_with(PipeFlags::CLOEXEC))?) };
+        let pipe = if is_known { Ok(None) } else { report_pipe().map(Some) };
+        let pipe = match pipe {
+            // Where the memory turns out to be shared, no pipe is needed.
+            Err(_) if !wants_descriptor && flags == LENT => None,
+            other => other?,
+        };
         child.pipe = pipe.as_ref().map(|(_, writer)| writer.as_raw_fd());
-        let cloned = without_any_signal(|| clone(flags, &stack, child))?;
+        let asked = if wants_descriptor { flags } else { flags & !libc::CLONE_PIDFD };
+        let cloned = without_any_signal(|| clone(asked, &stack, child))?;
         let (id, process) = match cloned {
             Err(error) if way + 1 < WAYS.len() && is_refused(&error) => {
                 way += 1;
@@ -67,6 +93,7 @@ pub(super) fn start(child: &mut ChildExec<'_>) -> SysResult<(u32, OwnedFd)> {
             other => other.map_err(SysError::of("clone"))?,
         };
         let failure = match pipe {
+            None if !child.has_begun => Err(io::Error::from_raw_os_error(libc::EMFILE)),
             None => Ok(child.failure),
             Some((reader, writer)) => {
                 drop(writer);
@@ -80,28 +107,58 @@ pub(super) fn start(child: &mut ChildExec<'_>) -> SysResult<(u32, OwnedFd)> {
         }
         // The process has executed its program or exited, so it no longer uses the stack in this memory.
         drop(stack);
-        let process = match process {
-            Some(process) => process,
-            None => step("pidfd_open", || pidfd_open(id, PidfdFlags::empty())).inspect_err(|_| {
-                // Without a descriptor the child can't be returned. It is still this process's own unreaped child, so
-                // the id can't mean another process.
-                let _ = kill_process(id, Signal::KILL);
-                while matches!(waitpid(Some(id), rustix::process::WaitOptions::empty()), Err(Errno::INTR)) {}
-            })?,
-        };
-        return match failure {
-            Ok(None) => Ok((id.as_raw_pid().unsigned_abs(), process)),
+        match failure {
+            Ok(None) => {}
             Ok(Some(Failure { call, code })) => {
-                reap(&process);
-                Err(SysError::new(call.name(), io::Error::from_raw_os_error(code)))
+                reap(id, process.as_ref());
+                return Err(SysError::new(call.name(), io::Error::from_raw_os_error(code)));
             }
             Err(error) => {
-                let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
-                reap(&process);
-                Err(SysError::new("read", error))
+                end(id, process.as_ref());
+                return Err(SysError::new("read", error));
             }
+        }
+        // The process is this one's own child that nobody has waited for, so the id can't mean another one.
+        let process = match process {
+            None if wants_descriptor => {
+                let opened = step("pidfd_open", || pidfd_open(id, PidfdFlags::empty()));
+                // Without a descriptor the child can't be returned.
+                Some(opened.inspect_err(|_| end(id, None))?)
+            }
+            process => process,
         };
+        // The number of a standard stream has to stay free. Where no other number is, the process is returned anyway.
+        let process = match process {
+            Some(low) if low.as_raw_fd() < FIRST => {
+                Some(rustix::io::fcntl_dupfd_cloexec(&low, FIRST).unwrap_or(low))
+            }
+            process => process,
+        };
+        return Ok((id, process));
     }
+}
+
+/// Creates the pipe for the failure report of a new process. Neither end has the number of a standard stream, which
+/// the new process would replace.
+fn report_pipe() -> SysResult<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = step("pipe2", || pipe_with(PipeFlags::CLOEXEC))?;
+    Ok((out_of_the_streams(reader)?, out_of_the_streams(writer)?))
+}
+
+fn out_of_the_streams(descriptor: OwnedFd) -> SysResult<OwnedFd> {
+    if descriptor.as_raw_fd() >= FIRST {
+        return Ok(descriptor);
+    }
+    step("fcntl", || rustix::io::fcntl_dupfd_cloexec(&descriptor, FIRST))
+}
+
+/// Kills a child and waits for it.
+fn end(id: Pid, process: Option<&OwnedFd>) {
+    let _ = match process {
+        Some(process) => pidfd_send_signal(process, Signal::KILL),
+        None => kill_process(id, Signal::KILL),
+    };
+    reap(id, process);
 }
 
 /// Returns whether a kernel or a seccomp filter refused the flags.
@@ -109,9 +166,10 @@ fn is_refused(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::PERM))
 }
 
-/// Waits for a process that is exiting. If other code has already waited for it, nothing is left to do.
-fn reap(process: &OwnedFd) {
-    while matches!(waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED), Err(Errno::INTR)) {}
+/// Waits for a child that is exiting. If other code has already waited for it, nothing is left to do.
+fn reap(id: Pid, process: Option<&OwnedFd>) {
+    let which = process.map_or(WaitId::Pid(id), |process| WaitId::PidFd(process.as_fd()));
+    while matches!(waitid(which.clone(), WaitIdOptions::EXITED), Err(Errno::INTR)) {}
 }
 
 /// Reads the failure report of a new process. Returns `None` at end of file, when the process runs its program.

@@ -2,12 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::fs::{FileType, OFlags, SealFlags};
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
 
 use super::SysError;
 use super::SysResult;
@@ -15,10 +16,6 @@ use super::io::Owned;
 use super::rights::Rights;
 use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, ask, call, fault};
 use crate::handle::{HandleValue, ObjectKind};
-
-/// The type of the file system that contains shared memory.
-#[allow(clippy::useless_conversion, reason = "on some architectures the two crates use the same type")]
-const TMPFS: rustix::fs::FsWord = libc::TMPFS_MAGIC as rustix::fs::FsWord;
 
 /// The lowest descriptor number that isn't a standard stream.
 pub(crate) const FIRST: RawFd = 3;
@@ -28,18 +25,41 @@ pub(super) fn raw(value: HandleValue) -> RawFd {
     RawFd::try_from(value.get()).expect("no value has more than 31 bits")
 }
 
-/// Borrows the descriptor with this value for the length of a call. It may not be open.
-fn borrowed(value: HandleValue) -> BorrowedFd<'static> {
-    // SAFETY: a handle value is never -1, the only number that a `BorrowedFd` can't represent. The number may come
-    // from another process, so the descriptor may not be open; then the kernel answers the call with EBADF. Callers
-    // keep the borrow only for calls that check the number in this way.
-    unsafe { BorrowedFd::borrow_raw(raw(value)) }
+/// A number that is passed as a descriptor, whether or not one is open under it. The kernel answers a call for a number
+/// that isn't open with EBADF. A `BorrowedFd` promises an open descriptor, so it can't stand for such a number.
+#[derive(Debug, Clone, Copy)]
+struct Number(RawFd);
+
+impl From<BorrowedFd<'_>> for Number {
+    fn from(handle: BorrowedFd<'_>) -> Self {
+        Self(handle.as_raw_fd())
+    }
+}
+
+impl From<HandleValue> for Number {
+    fn from(value: HandleValue) -> Self {
+        Self(raw(value))
+    }
+}
+
+impl Number {
+    fn argument(self) -> (&'static str, Argument<'static>) {
+        ("handle", Argument::Raw(self.0.unsigned_abs().into()))
+    }
+
+    /// Makes an `fcntl` call whose argument is a number.
+    fn fcntl(self, operation: libc::c_int, argument: libc::c_int) -> io::Result<libc::c_int> {
+        // SAFETY: all arguments are numbers, and each operation that this module names takes one or none, so the call
+        // accesses no memory of this process. The kernel checks the descriptor's number.
+        let answer = unsafe { libc::fcntl(self.0, operation, argument) };
+        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+    }
 }
 
 /// Returns the path by which this process's descriptor can be opened again. It is the path of the current thread,
 /// because the main thread may have exited, and then `/proc/self` shows no descriptors.
-fn path_of(handle: BorrowedFd<'_>) -> String {
-    format!("/proc/thread-self/fd/{}", handle.as_raw_fd())
+fn path_of(Number(number): Number) -> String {
+    format!("/proc/thread-self/fd/{number}")
 }
 
 /// Returns the argument that names an operation of `fcntl` or a flag.
@@ -63,37 +83,44 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> SysResul
             call("fcntl", &arguments, || above_the_streams(handle)).map(|made| made.copy)
         }
         Rights::ReadOnly => {
-            let path = path_of(handle);
+            let path = path_of(handle.into());
             let copy = call("open", &[("path", path.as_str().into()), to("O_RDONLY")], || {
                 let copy = Owned::from(OwnedFd::from(File::open(&path)?));
                 Ok(Duplicated { copy, source: Slot::own(handle) })
             })?;
-            if copy.copy.as_raw_fd() >= FIRST {
-                return Ok(copy.copy);
-            }
-            let arguments = [("handle", (&copy.copy).into()), to(DUPLICATE)];
-            call("fcntl", &arguments, || above_the_streams(copy.copy.borrowed())).map(|made| made.copy)
+            out_of_the_streams(copy.copy)
         }
     }
 }
 
-/// Opens the null device.
-pub(super) fn open_null() -> SysResult<Owned> {
-    call("open", &[("path", NULL.into()), to("O_RDWR")], || {
-        Ok(OwnedFd::from(OpenOptions::new().read(true).write(true).open(NULL)?).into())
-    })
+/// Moves a new descriptor to another number if it has the number of a standard stream, because that stream of this
+/// process was closed. The number must stay free: a child would take the descriptor for the stream.
+pub(crate) fn out_of_the_streams(handle: Owned) -> SysResult<Owned> {
+    if handle.as_raw_fd() >= FIRST {
+        return Ok(handle);
+    }
+    let arguments = [("handle", (&handle).into()), to(DUPLICATE)];
+    call("fcntl", &arguments, || above_the_streams(handle.borrowed())).map(|made| made.copy)
 }
 
-const NULL: &str = "/dev/null";
+/// Opens the null device, as a standard stream or only to occupy a free number.
+pub(crate) fn open_null(access: NullAccess) -> SysResult<Owned> {
+    const NULL: &str = "/dev/null";
+    let (is_read, access) = match access {
+        NullAccess::Read => (true, to("O_RDONLY")),
+        NullAccess::Write => (false, to("O_WRONLY")),
+    };
+    let null: Owned = call("open", &[("path", NULL.into()), access], || {
+        Ok(OwnedFd::from(OpenOptions::new().read(is_read).write(!is_read).open(NULL)?).into())
+    })?;
+    out_of_the_streams(null)
+}
 
-/// Opens a descriptor only to occupy a free number.
-pub(crate) fn reserve() -> SysResult<Owned> {
-    let nothing = open_null()?;
-    if nothing.as_raw_fd() >= FIRST {
-        return Ok(nothing);
-    }
-    let arguments = [("handle", (&nothing).into()), to(DUPLICATE)];
-    call("fcntl", &arguments, || above_the_streams(nothing.borrowed())).map(|made| made.copy)
+/// How to open the null device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NullAccess {
+    Read,
+    Write,
 }
 
 /// Duplicates the descriptor with this value out of another process. The other process's descriptor doesn't change.
@@ -123,43 +150,51 @@ pub(crate) fn own(value: HandleValue) -> Owned {
 /// Returns whether a descriptor is open and a started program would inherit it. This holds for an inherited
 /// descriptor that hasn't been adopted yet.
 pub(crate) fn is_open_and_inheritable(value: HandleValue) -> SysResult<bool> {
-    let flags = flags_of(borrowed(value))?;
-    Ok(flags.is_some_and(|Flags(flags)| !flags.contains(FdFlags::CLOEXEC)))
+    Ok(flags_of(value)?.is_some_and(|flags| !flags.is_close_on_exec()))
 }
 
 /// The descriptor flags.
-struct Flags(FdFlags);
+struct Flags(libc::c_int);
+
+impl Flags {
+    fn is_close_on_exec(&self) -> bool {
+        self.0 & libc::FD_CLOEXEC != 0
+    }
+}
 
 impl Outcome for Flags {
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.write_str(if self.0.contains(FdFlags::CLOEXEC) { "FD_CLOEXEC" } else { "no flag" })
+        to.write_str(if self.is_close_on_exec() { "FD_CLOEXEC" } else { "no flag" })
     }
 }
 
 /// Returns the flags of a descriptor, or `None` if it isn't open.
-fn flags_of(handle: BorrowedFd<'_>) -> SysResult<Option<Flags>> {
-    ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || match rustix::io::fcntl_getfd(handle) {
+fn flags_of(number: impl Into<Number>) -> SysResult<Option<Flags>> {
+    let number = number.into();
+    ask("fcntl", &[number.argument(), to("F_GETFD")], || match number.fcntl(libc::F_GETFD, 0) {
         Ok(flags) => Ok(Some(Flags(flags))),
-        Err(Errno::BADF) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) if is_invalid_handle(&error) => Ok(None),
+        Err(error) => Err(error),
     })
 }
 
 /// Makes a descriptor close-on-exec, before it gets an owner.
 pub(crate) fn clear_inheritable_of(value: HandleValue) -> SysResult<()> {
-    let handle = borrowed(value);
-    let Flags(flags) = ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || {
-        Ok(Flags(rustix::io::fcntl_getfd(handle)?))
-    })?;
-    call("fcntl", &[("handle", handle.into()), to("F_SETFD FD_CLOEXEC")], || {
-        Ok(rustix::io::fcntl_setfd(handle, flags | FdFlags::CLOEXEC)?)
+    let number = Number::from(value);
+    let Flags(flags) = open_flags_of(number)?;
+    call("fcntl", &[number.argument(), to("F_SETFD FD_CLOEXEC")], || {
+        number.fcntl(libc::F_SETFD, flags | libc::FD_CLOEXEC).map(drop)
     })
 }
 
 /// Checks that a descriptor is open.
 pub(crate) fn check_open(handle: BorrowedFd<'_>) -> SysResult<()> {
-    ask("fcntl", &[("handle", handle.into()), to("F_GETFD")], || Ok(Flags(rustix::io::fcntl_getfd(handle)?)))
-        .map(drop)
+    open_flags_of(handle.into()).map(drop)
+}
+
+/// Returns the flags of a descriptor, which must be open.
+fn open_flags_of(number: Number) -> SysResult<Flags> {
+    ask("fcntl", &[number.argument(), to("F_GETFD")], || number.fcntl(libc::F_GETFD, 0).map(Flags))
 }
 
 /// The access mode and status flags of an open file description.
@@ -179,25 +214,56 @@ pub(super) fn ask_how_opened(handle: BorrowedFd<'_>) -> SysResult<OFlags> {
 
 /// Returns the seals of memory: the operations that are forbidden for every process.
 pub(super) fn seals_of(handle: BorrowedFd<'_>) -> SysResult<SealFlags> {
+    seals_at(handle.into())
+}
+
+fn seals_at(number: Number) -> SysResult<SealFlags> {
     struct Seals(SealFlags);
     impl Outcome for Seals {
         fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             write!(to, "{:#x}", self.0.bits())
         }
     }
-    let arguments = [("handle", handle.into()), to("F_GET_SEALS")];
-    ask("fcntl", &arguments, || Ok(Seals(rustix::fs::fcntl_get_seals(handle)?))).map(|Seals(seals)| seals)
+    let seals = ask("fcntl", &[number.argument(), to("F_GET_SEALS")], || {
+        let seals = number.fcntl(libc::F_GET_SEALS, 0)?;
+        Ok(Seals(SealFlags::from_bits_retain(seals.unsigned_abs())))
+    });
+    seals.map(|Seals(seals)| seals)
 }
 
 /// Returns the file status of a descriptor.
-pub(super) fn status_of(handle: BorrowedFd<'_>) -> SysResult<rustix::fs::Stat> {
-    let status = ask("fstat", &[("handle", handle.into())], || Ok(Answered(rustix::fs::fstat(handle)?)));
+pub(super) fn status_of(handle: BorrowedFd<'_>) -> SysResult<libc::stat64> {
+    status_at(handle.into())
+}
+
+fn status_at(number: Number) -> SysResult<libc::stat64> {
+    let status = ask("fstat", &[number.argument()], || {
+        let mut status = MaybeUninit::<libc::stat64>::zeroed();
+        // SAFETY: the pointer refers to live, writable memory of the structure's size. The kernel checks the number.
+        if unsafe { libc::fstat64(number.0, status.as_mut_ptr()) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the structure consists of integers, so the zeroed memory was already a valid value, and the
+        // successful call has filled it.
+        Ok(Answered(unsafe { status.assume_init() }))
+    });
     status.map(|Answered(status)| status)
 }
 
-/// Returns whether a descriptor's file is in a file system of this type.
-fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> SysResult<bool> {
-    ask("fstatfs", &[("handle", handle.into())], || Ok(rustix::fs::fstatfs(handle)?.f_type == system))
+/// Returns whether a descriptor's file is in the file system that contains shared memory.
+fn is_in_tmpfs(number: Number) -> SysResult<bool> {
+    ask("fstatfs", &[number.argument()], || {
+        let mut status = MaybeUninit::<libc::statfs64>::zeroed();
+        // SAFETY: the pointer refers to live, writable memory of the structure's size. The kernel checks the number.
+        if unsafe { libc::fstatfs64(number.0, status.as_mut_ptr()) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the structure consists of integers, so the zeroed memory was already a valid value, and the
+        // successful call has filled it.
+        let status = unsafe { status.assume_init() };
+        #[allow(clippy::useless_conversion, reason = "on some architectures the two have the same type")]
+        Ok(i64::from(status.f_type) == i64::from(libc::TMPFS_MAGIC))
+    })
 }
 
 /// Returns the kind of object that a descriptor refers to, as the kernel reports it.
@@ -205,22 +271,31 @@ fn is_in(handle: BorrowedFd<'_>, system: rustix::fs::FsWord) -> SysResult<bool> 
 /// To the kernel, an event and a semaphore are both an eventfd, in two modes. Only the descriptor's fdinfo file tells
 /// them apart, since Linux 6.5. On older kernels a semaphore is reported as an event; see [`can_be`].
 pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
-    let status = status_of(handle)?;
+    kind_at(handle.into())
+}
+
+/// Returns the kind of object that the descriptor with this value refers to, if it is open.
+pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
+    kind_at(value.into())
+}
+
+fn kind_at(number: Number) -> SysResult<ObjectKind> {
+    let status = status_at(number)?;
     match FileType::from_raw_mode(status.st_mode) {
         FileType::Socket => return Ok(ObjectKind::Socket),
         FileType::RegularFile => {
-            return Ok(if is_section(handle)? { ObjectKind::SharedMemory } else { ObjectKind::File });
+            return Ok(if is_section_at(number)? { ObjectKind::SharedMemory } else { ObjectKind::File });
         }
         FileType::Unknown => {}
         _ => return Ok(ObjectKind::File),
     }
     // Only anonymous inodes have no file type: they aren't in a file system that has files.
-    let page = page_of(handle)?;
+    let page = page_of(number)?;
     if let Some(kind) = kind_in(&page) {
         return Ok(kind);
     }
     // Other kinds of anonymous inodes are named in the link.
-    let link = link_at(Path::new(&path_of(handle)))?.into_os_string();
+    let link = link_at(Path::new(&path_of(number)))?.into_os_string();
     let link = link.into_string().map_err(|_| SysError::unexpected("readlink", "the link is not UTF-8"))?;
     Ok(ObjectKind::Other(name_in_link(&link).into()))
 }
@@ -228,7 +303,11 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
 /// Returns whether a file is shared memory: memory that no process can shrink while others access it. Other memory
 /// counts as a file.
 pub(super) fn is_section(file: BorrowedFd<'_>) -> SysResult<bool> {
-    let is_sealed = match seals_of(file) {
+    is_section_at(file.into())
+}
+
+fn is_section_at(file: Number) -> SysResult<bool> {
+    let is_sealed = match seals_at(file) {
         Ok(seals) => seals.contains(SealFlags::SHRINK),
         // The file isn't of a kind that can be sealed (EINVAL), or was opened with `O_PATH` (EBADF).
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::BADF)) => false,
@@ -236,7 +315,7 @@ pub(super) fn is_section(file: BorrowedFd<'_>) -> SysResult<bool> {
     };
     // In a file system of huge pages, a process can remove parts of the memory even if it is sealed, so only tmpfs
     // counts.
-    Ok(is_sealed && is_in(file, TMPFS)?)
+    Ok(is_sealed && is_in_tmpfs(file)?)
 }
 
 /// Returns the kind of an anonymous inode, if the fdinfo file of its descriptor has lines that only one kind has.
@@ -276,7 +355,7 @@ pub(super) fn name_in_link(link: &str) -> &str {
 
 /// Returns the counter of an eventfd.
 pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> SysResult<u64> {
-    let page = page_of(handle)?;
+    let page = page_of(handle.into())?;
     let page = String::from_utf8_lossy(&page);
     let count = page.lines().find_map(|line| line.strip_prefix("eventfd-count:"));
     let count = count.and_then(|count| u64::from_str_radix(count.trim(), 16).ok());
@@ -284,8 +363,8 @@ pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> SysResult<u64> {
 }
 
 /// Returns the fdinfo file of a descriptor, or its first lines.
-fn page_of(handle: BorrowedFd<'_>) -> SysResult<Vec<u8>> {
-    let path = format!("/proc/thread-self/fdinfo/{}", handle.as_raw_fd());
+fn page_of(Number(number): Number) -> SysResult<Vec<u8>> {
+    let path = format!("/proc/thread-self/fdinfo/{number}");
     ask_page(Path::new(&path), || {
         // The event covers two calls, `open` and `read`. Tests can make the second one fail separately here.
         fault("read")?;
@@ -325,19 +404,24 @@ impl Outcome for Page {
     }
 }
 
-/// Returns the kind of object that the descriptor with this value refers to.
-pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
-    kind_of(borrowed(value))
-}
-
 /// Returns a standard stream of this process, or `None` if it isn't open.
 pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedFd<'static>>> {
     let number = RawFd::try_from(which).expect("there are three streams");
-    // SAFETY: the number is 0, 1 or 2, so it isn't -1. Standard streams belong to the process and stay open as long
-    // as it runs, which std relies on in the same way. If a program closes one nevertheless, the kernel answers calls
-    // with EBADF.
-    let stream = unsafe { BorrowedFd::borrow_raw(number) };
-    Ok(flags_of(stream)?.map(|_| stream))
+    if flags_of(Number(number))?.is_none() {
+        return Ok(None);
+    }
+    // SAFETY: the descriptor is open, as the kernel has just said. Standard streams belong to the process and stay open
+    // as long as it runs, which std's own handles to them rely on in the same way.
+    Ok(Some(unsafe { BorrowedFd::borrow_raw(number) }))
+}
+
+/// Returns whether this process has the standard stream and would pass it on to a program that it executes.
+///
+/// A descriptor that is close-on-exec isn't a stream: std and this crate open all theirs in this way, and get the number
+/// of a stream if that stream of this process was closed.
+pub(crate) fn is_inheritable_stream(which: usize) -> SysResult<bool> {
+    let number = Number(RawFd::try_from(which).expect("there are three streams"));
+    Ok(flags_of(number)?.is_some_and(|flags| !flags.is_close_on_exec()))
 }
 
 /// Returns whether a call failed because the descriptor isn't open.
@@ -377,28 +461,29 @@ mod tests {
 
     #[test]
     #[cfg(feature = "faults")]
-    fn reserving_a_number_above_the_streams_takes_one_call() {
-        let (held, calls) = crate::faults::run(None, reserve);
+    fn null_device_above_the_streams_takes_one_call() {
+        let (held, calls) = crate::faults::run(None, || open_null(NullAccess::Read));
         assert!(held.is_ok_and(|held| held.as_raw_fd() >= FIRST));
         assert_eq!(calls, 1);
     }
 
     #[test]
     fn opened_descriptors_are_close_on_exec_and_above_the_streams() -> io::Result<()> {
-        let null = open_null()?;
+        let null = open_null(NullAccess::Write)?;
         let copies = [
             duplicate_here(null.borrowed(), Rights::Same)?,
             duplicate_here(null.borrowed(), Rights::ReadOnly)?,
-            reserve()?,
+            open_null(NullAccess::Read)?,
             null,
         ];
         for copy in &copies {
-            assert_eq!(rustix::io::fcntl_getfd(copy.borrowed())?, FdFlags::CLOEXEC);
+            assert_eq!(rustix::io::fcntl_getfd(copy.borrowed())?, rustix::io::FdFlags::CLOEXEC);
             assert!(copy.as_raw_fd() >= FIRST);
         }
         let is_open_for = |index: usize| rustix::fs::fcntl_getfl(copies[index].borrowed());
         assert_eq!(is_open_for(1)? & OFlags::RWMODE, OFlags::RDONLY);
-        assert_eq!(is_open_for(3)? & OFlags::RWMODE, OFlags::RDWR);
+        assert_eq!(is_open_for(2)? & OFlags::RWMODE, OFlags::RDONLY);
+        assert_eq!(is_open_for(3)? & OFlags::RWMODE, OFlags::WRONLY);
         Ok(())
     }
 }

@@ -3,8 +3,10 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod call;
+mod child_call;
 mod child_exec;
 mod clone;
+mod close_at_exec;
 pub(crate) mod create_object;
 pub(crate) mod handle;
 pub(crate) mod io;

@@ -73,6 +73,18 @@ pub(crate) fn exit_status_of_identified(identity: ProcessIdentity) -> SysResult<
     exit_status_of(libc::P_PID, identity.id, Argument::ProcessId(identity.id))
 }
 
+/// Waits for a child that this process has just started, without a timeout. Returns `None` if a signal interrupted the
+/// wait.
+pub(super) fn wait_for_exit(id: u32) -> SysResult<Option<ExitStatus>> {
+    call("waitid", &[("", Argument::ProcessId(id))], || {
+        match next_wait_status(libc::P_PID, id, libc::WEXITED) {
+            Ok(status) => Ok(status.and_then(WaitStatus::exit_status)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
+}
+
 fn pid(id: u32) -> io::Result<Pid> {
     Ok(i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?)
 }
@@ -120,9 +132,17 @@ pub(super) fn wait_status(
     id: libc::id_t,
     options: libc::c_int,
 ) -> io::Result<Option<WaitStatus>> {
+    next_wait_status(kind, id, options | libc::WNOHANG)
+}
+
+fn next_wait_status(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    options: libc::c_int,
+) -> io::Result<Option<WaitStatus>> {
     let mut answer = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: the pointer refers to a live, writable `siginfo_t`, which the call fills.
-    let outcome = unsafe { libc::waitid(kind, id, answer.as_mut_ptr(), options | libc::WNOHANG) };
+    let outcome = unsafe { libc::waitid(kind, id, answer.as_mut_ptr(), options) };
     if outcome != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus};
 use std::ptr::null_mut;
 
 use super::SysResult;
+use super::handle::out_of_the_streams;
 use super::io::Owned;
 use super::unix_socket::{self, Look};
 use super::{Argument, Outcome, always, ask, call, process};
@@ -69,6 +70,8 @@ impl Outcome for NextEvent {
 /// process sends its id, and [`let_go`] answers.
 pub(crate) fn meet(command: &mut Command) -> SysResult<(Owned, Owned)> {
     let (near, far) = unix_socket::pair()?;
+    // std gives the child its streams before the closure runs, and would replace an end with the number of one.
+    let (near, far) = (out_of_the_streams(near)?, out_of_the_streams(far)?);
     let (raw_near, raw_far) = (near.as_raw_fd(), far.as_raw_fd());
     // SAFETY: the closure runs between fork and `execve`. It makes only system calls that are safe there, allocates
     // nothing and takes no lock, and it owns nothing that it would have to drop.

@@ -8,17 +8,18 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::SysResult;
 use super::child_exec::ChildExec;
-use super::clone::start;
-use super::handle::{open_null, standard_stream};
+use super::clone::{start, start_without_descriptor};
+use super::handle::out_of_the_streams;
 use super::io::Owned;
+use super::process::wait_for_exit;
 use super::spawn_plan::{Plan, Stream};
 use super::{Answered, Argument, Effects, Outcome, Slot, Table, always, ask, call, composed};
 
@@ -47,6 +48,19 @@ pub(crate) fn spawn(plan: &Plan) -> SysResult<Started> {
     started.map(|reported| reported.started)
 }
 
+/// Starts the program, opens no descriptor for its process, and waits until it exits, without a timeout.
+pub(crate) fn run_to_exit(plan: &Plan) -> SysResult<ExitStatus> {
+    let program = Path::new(OsStr::from_bytes(plan.program.as_bytes()));
+    let id = composed("clone+execve", &[("program", program.into())], || {
+        start_without_descriptor(&mut ChildExec::new(plan)?)
+    })?;
+    loop {
+        if let Some(status) = wait_for_exit(id)? {
+            return Ok(status);
+        }
+    }
+}
+
 /// The event's view of a new process: the descriptor that refers to it, and the descriptors that it inherited.
 struct Reported<'a> {
     started: Started,
@@ -62,10 +76,9 @@ impl Outcome for Reported<'_> {
         let Started { process, id } = &self.started;
         to.opened(Slot::own(process.borrowed()), None)?;
         let slot = |number: RawFd, table| Slot::new(number.unsigned_abs().into(), table);
-        let streams = (0..).zip(&self.plan.streams).filter_map(|(number, stream)| match stream {
-            Stream::Nothing => None,
-            Stream::Same => Some((number, number)),
-            Stream::Copy(copy) => Some((copy.as_raw_fd(), number)),
+        let streams = (0..).zip(&self.plan.streams).map(|(number, stream)| match stream {
+            Stream::Same => (number, number),
+            Stream::CopyOf(own) => (*own, number),
         });
         for (own, number) in streams.chain(self.plan.inherit.iter().copied()) {
             to.opened(slot(number, Table::OfId(*id)), Some(slot(own, Table::Own)))?;
@@ -74,35 +87,18 @@ impl Outcome for Reported<'_> {
     }
 }
 
-/// Returns whether the effective user of this process may execute the file.
-pub(crate) fn can_be_started(file: &Path) -> SysResult<bool> {
+/// Checks that the effective user of this process may execute the file.
+pub(crate) fn check_may_execute(file: &Path) -> SysResult<()> {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
     use rustix::io::Errno;
     ask("faccessat2", &[("path", file.into())], || {
         match accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS) {
-            Ok(()) => Ok(true),
-            Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => Ok(false),
-            Err(error) => Err(error.into()),
+            // A seccomp filter refuses the call. The older call asks for the real user, who is another one only in a
+            // set-user-ID program.
+            Err(Errno::PERM | Errno::NOSYS) => Ok(accessat(CWD, file, Access::EXEC_OK, AtFlags::empty())?),
+            other => Ok(other?),
         }
     })
-}
-
-/// Checks that the kernel has `close_range` with `CLOSE_RANGE_CLOEXEC`, which closes all descriptors that aren't
-/// listed. Linux has it since 5.11.
-pub(crate) fn check_can_close_the_rest() -> SysResult<()> {
-    static CAN: AtomicBool = AtomicBool::new(false);
-    if CAN.load(Relaxed) {
-        return Ok(());
-    }
-    ask("close_range", &[("from", u32::MAX.into()), ("to", u32::MAX.into())], || {
-        // SAFETY: `close_range` takes three numbers and accesses no memory of this process. The range holds only the
-        // number `u32::MAX`, which no descriptor can have, so no descriptor is changed.
-        let outcome =
-            unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    })?;
-    CAN.store(true, Relaxed);
-    Ok(())
 }
 
 /// Returns the signals that this thread blocks.
@@ -146,19 +142,6 @@ pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> SysResult<T> {
     Ok(outcome)
 }
 
-/// Opens a descriptor at each of the numbers 0, 1 and 2 that is free. Otherwise a descriptor that a spawn opens for
-/// itself could get such a number, and the child would overwrite it when it moves a standard stream there.
-pub(crate) fn hold_free_streams() -> SysResult<[Option<Owned>; 3]> {
-    let mut held = [None, None, None];
-    for (which, held) in held.iter_mut().enumerate() {
-        // `open` returns the lowest free number, which is this one.
-        if standard_stream(which)?.is_none() {
-            *held = Some(open_null()?);
-        }
-    }
-    Ok(held)
-}
-
 /// Creates a pipe. Returns the read end and the write end.
 pub(crate) fn pipe() -> SysResult<(Owned, Owned)> {
     struct Ends(Owned, Owned);
@@ -172,5 +155,6 @@ pub(crate) fn pipe() -> SysResult<(Owned, Owned)> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         Ok(Ends(read.into(), write.into()))
     });
-    made.map(|Ends(read, write)| (read, write))
+    let Ends(read, write) = made?;
+    Ok((out_of_the_streams(read)?, out_of_the_streams(write)?))
 }

@@ -3,7 +3,8 @@
 use std::ffi::CString;
 use std::os::fd::RawFd;
 
-use super::io::Owned;
+/// The call that executes a program. It reports why a program can't be started.
+pub(crate) const EXECUTE: &str = "execve";
 
 /// The properties of a process to be started.
 pub(crate) struct Plan {
@@ -31,13 +32,13 @@ pub(crate) struct Plan {
 }
 
 /// A standard stream of the new program.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Stream {
-    Nothing,
-    /// The same stream of this process.
+    /// This process's own stream, if it has one.
     Same,
-    /// A copy of this descriptor, whose number is above those of the standard streams.
-    Copy(Owned),
+    /// A copy of this process's descriptor. The copy is made in the new process: closing one in this process would
+    /// release the process's record locks on the file (`fcntl(2)`). The caller keeps the descriptor open.
+    CopyOf(RawFd),
 }
 
 /// The placeholder for the new process's id, which isn't known when the environment is built.
