@@ -542,16 +542,18 @@ fn value_can_be_adopted_again_after_its_owner_closed_it() {
     );
 }
 
-/// Takes the same object on eight threads, half of them by its name and half by its value.
+/// Takes each object on eight threads at once, half of them by its name and half by its value, which the parent says
+/// twice.
 fn takes_on_all_threads(_: &[String]) {
-    let value = HandleValue::from_arg(3).unwrap();
+    let values: Vec<HandleValue> =
+        (0..RACES).map(|index| HandleValue::from_arg(index + 3).unwrap()).collect();
     let barrier = std::sync::Barrier::new(8);
-    let take = |number: usize| {
+    let take = |number: usize, index: usize| {
         barrier.wait();
         let taken = if number % 2 == 0 {
-            handover::inherited().and_then(|inherited| inherited.take::<Event>("event"))
+            handover::inherited().and_then(|inherited| inherited.take::<Event>(&index.to_string()))
         } else {
-            adopt::<Event>(value)
+            adopt::<Event>(values[index])
         };
         match taken {
             Ok(event) => Some(event),
@@ -559,18 +561,27 @@ fn takes_on_all_threads(_: &[String]) {
             Err(other) => panic!("{other:?}"),
         }
     };
-    let owners: Vec<Event> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || take(number))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    let owners: Vec<Vec<Option<Event>>> = std::thread::scope(|scope| {
+        let thread = |number| scope.spawn(move || (0..RACES).map(|index| take(number, index)).collect());
+        let threads: Vec<_> = (0..8).map(thread).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(owners.len(), 1);
+    for index in 0..RACES {
+        let owned = owners.iter().filter(|of_thread| of_thread[index].is_some()).count();
+        assert_eq!(owned, 1, "owners of object {index}");
+    }
 }
 
+/// How many objects each child of the test below takes. Two owners were once seen in one of 200 races.
+const RACES: usize = 100;
+
 fn concurrent_takes_give_one_owner() {
-    let event = Event::manual_reset().unwrap();
-    for _ in 0..20 {
+    let events: Vec<Event> = (0..RACES).map(|_| Event::manual_reset().unwrap()).collect();
+    for _ in 0..4 {
         let mut command = in_role("takes_on_all_threads");
-        command.inherit("event", &event).arg_handle("{event}");
+        for (index, event) in events.iter().enumerate() {
+            command.inherit(index.to_string(), event).arg_handle(format!("{{{index}}}"));
+        }
         assert_eq!(command.status().unwrap().code(), Some(0));
     }
 }
