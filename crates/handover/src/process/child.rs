@@ -11,6 +11,7 @@ use super::imp;
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inherit::is_reserved;
+use crate::sys::creator::Creator;
 use crate::sys::io::{HasHandle, Owned, OwnedHandle, as_handle};
 use crate::sys::{process as sys, wait as sys_wait};
 use crate::wait;
@@ -20,7 +21,8 @@ use crate::wait::Deadline;
 ///
 /// As with [`std::process::Child`], dropping it neither kills the child nor waits for it. Dropping it closes this
 /// process's handle to the child. It also closes the piped streams and the channel, unless they were taken. With
-/// [`kill_on_drop`](crate::Command::kill_on_drop), dropping it kills the child.
+/// [`kill_on_drop`](crate::Command::kill_on_drop), dropping it kills the child, except in a forked copy of the process
+/// that started it.
 #[derive(Debug)]
 pub struct Child {
     /// The writing end of the child's standard input, if it is [piped](crate::Stdio::piped). Take it and drop it to let
@@ -56,6 +58,7 @@ struct Guard {
     kill_on_drop: bool,
     /// The exit status, once the child was waited for.
     status: Option<ExitStatus>,
+    creator: Creator,
 }
 
 impl Child {
@@ -64,7 +67,7 @@ impl Child {
         kill_on_drop: bool,
         inherited_handles: Vec<(String, HandleValue)>,
     ) -> Self {
-        let guard = Guard { process, kill_on_drop, status: None };
+        let guard = Guard { process, kill_on_drop, status: None, creator: Creator::this_process() };
         Self { stdin: None, stdout: None, stderr: None, attached: Attached(None), guard, inherited_handles }
     }
 
@@ -221,7 +224,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.status.is_some() {
+        if self.status.is_some() || !self.creator.is_this_process() {
             return;
         }
         if self.kill_on_drop {

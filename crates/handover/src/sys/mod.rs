@@ -28,6 +28,7 @@ pub(crate) mod bytes;
 )]
 mod call_info;
 mod copy;
+pub(crate) mod creator;
 mod error;
 #[cfg(feature = "faults")]
 pub mod fault_injection;

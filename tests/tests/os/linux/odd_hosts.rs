@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use handover::{Command, Error, Event, Stdio};
+use handover::{Channel, Command, Error, Event, Listener, ResetMode, SingleInstance, Stdio};
 use handover_tests::{Suite, role, table, tests, this_program, until};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
@@ -24,6 +24,7 @@ pub(super) const SUITE: Suite = Suite {
         refused_calls_have_a_slower_way,
         status_needs_no_descriptor,
         stream_keeps_record_lock_on_its_file,
+        forked_copy_gives_up_nothing,
     ],
     roles: tests![
         spawns_with_closed_streams,
@@ -35,7 +36,10 @@ pub(super) const SUITE: Suite = Suite {
         takes_only_the_event,
         has_no_free_descriptor,
         locks,
-        lends_a_locked_file
+        lends_a_locked_file,
+        is_copied_by_fork,
+        asks_for_names,
+        waits_for_input
     ],
 };
 
@@ -256,4 +260,53 @@ fn stream_keeps_record_lock_on_its_file() {
     let mut text = String::new();
     File::open(&path).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "written\n".repeat(4));
+}
+
+fn waits_for_input(_: &[String]) {
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Asserts that the names are in use, from another process than the one that has them.
+fn asks_for_names(arguments: &[String]) {
+    let name = &arguments[0];
+    let only = SingleInstance::acquire(&format!("{name}.only"));
+    assert!(matches!(only, Err(Error::AlreadyRunning { .. })), "{only:?}");
+    let listener = Listener::bind(&format!("{name}.listener"));
+    assert!(matches!(listener, Err(Error::NameInUse { .. })), "{listener:?}");
+    let connected = Channel::connect_timeout(&format!("{name}.listener"), Duration::from_millis(100));
+    assert!(matches!(connected, Err(Error::TimedOut { .. })), "{connected:?}");
+    Event::open_named(&format!("{name}.event")).unwrap().set().unwrap();
+}
+
+fn is_copied_by_fork(_: &[String]) {
+    let name = format!("handover.fork.{}", std::process::id());
+    let mut child = in_role("waits_for_input", &[]);
+    let child = child.stdin(Stdio::piped()).spawn().unwrap();
+    let child_id = child.id();
+    let mut child = Some(child);
+    let mut only = Some(SingleInstance::acquire(&format!("{name}.only")).unwrap());
+    let mut listener = Some(Listener::bind(&format!("{name}.listener")).unwrap());
+    let named = Event::create_named(&format!("{name}.event"), ResetMode::Auto).unwrap();
+    let mut event = Some(named);
+    let before = table::count();
+    assert!(calls::in_fork(SOON, || {
+        drop((child.take(), only.take(), listener.take(), event.take()));
+        true
+    }));
+    assert_eq!(table::count(), before);
+    run_successfully(&mut in_role("asks_for_names", &[&name]));
+    event.as_ref().unwrap().wait_timeout(SOON).unwrap();
+    assert!(!table::ends_within(child_id, 50), "the child was killed");
+    let mut child = child.take().unwrap();
+    drop(child.stdin.take());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    // The control: the creator gives the names up.
+    drop((only, listener, event));
+    drop(SingleInstance::acquire(&format!("{name}.only")).unwrap());
+    drop(Listener::bind(&format!("{name}.listener")).unwrap());
+    assert!(Event::open_named(&format!("{name}.event")).is_err());
+}
+
+fn forked_copy_gives_up_nothing() {
+    run_successfully(&mut in_role("is_copied_by_fork", &[]));
 }

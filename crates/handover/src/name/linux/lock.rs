@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::handle::shortened;
 use crate::name::text::on_linux::{Sort, lock_of, socket, socket_of_lock};
 use crate::sys::SysError;
+use crate::sys::creator::Creator;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::lock::{LockFile, try_lock};
 use crate::sys::size_limit::check_file_size;
@@ -36,6 +37,7 @@ pub(crate) struct NameLock {
     /// The open lock file, which holds the lock.
     file: LockFile,
     was_abandoned: bool,
+    creator: Creator,
 }
 
 impl NameLock {
@@ -77,7 +79,8 @@ impl NameLock {
                         file.set_len(0)
                     })
                     .map_err(failed())?;
-                    return Ok(Some(Self { paths, file, was_abandoned }));
+                    let creator = Creator::this_process();
+                    return Ok(Some(Self { paths, file, was_abandoned, creator }));
                 }
             }
         }
@@ -108,6 +111,9 @@ impl NameLock {
 
 impl Drop for NameLock {
     fn drop(&mut self) {
+        if !self.creator.is_this_process() {
+            return;
+        }
         // If the folder was cleaned, another process may have the name by now, and the files are its own. While the path
         // leads to the file that this process has locked, no other process can take the name.
         if is_same(&self.file, &self.paths.lock).unwrap_or(false) {

@@ -14,6 +14,7 @@ use crate::name::text::on_linux::Sort;
 use crate::object::NameGuard;
 use crate::sys::SysError;
 use crate::sys::create_object::{self, What};
+use crate::sys::creator::Creator;
 use crate::sys::io::Owned;
 use crate::sys::spawn::without_signals;
 use crate::sys::unix_socket::Look;
@@ -32,6 +33,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct NameServer {
     stop: Owned,
     thread: Option<JoinHandle<()>>,
+    creator: Creator,
 }
 
 impl NameServer {
@@ -47,7 +49,7 @@ impl NameServer {
             begin_thread(|| thread.spawn(move || serve(&lock, &socket, &object, &stopped)))
         });
         let thread = thread.map_err(failed())?.map_err(failed())?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, thread: Some(thread), creator: Creator::this_process() })
     }
 }
 
@@ -55,6 +57,11 @@ impl NameGuard for NameServer {}
 
 impl Drop for NameServer {
     fn drop(&mut self) {
+        if !self.creator.is_this_process() {
+            // A forked copy has no thread, and the event that stops it is the creator's.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         // Setting the event can't fail: the eventfd counter has room for it.
         let _ = create_object::set_event(self.stop.as_fd());
         if let Some(thread) = self.thread.take() {

@@ -25,7 +25,8 @@ use crate::sys::unix_socket;
 /// A program that forwards its command line to the running instance:
 /// [`examples/single_instance.rs`](https://docs.rs/crate/handover/latest/source/examples/single_instance.rs).
 ///
-/// It holds a lock on a file in the user's runtime directory. The kernel releases the lock when this process exits.
+/// It holds a lock on a file in the user's runtime directory. The kernel releases the lock when this process exits, and
+/// when each copy of it has exited that was forked meanwhile and has not executed another program.
 #[derive(Debug)]
 #[must_use = "dropping it lets the next process in"]
 pub struct SingleInstance {

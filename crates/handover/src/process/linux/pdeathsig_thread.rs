@@ -10,6 +10,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 
+use crate::sys::creator::Creator;
 use crate::sys::mutex::Mutex;
 use crate::sys::spawn::{Started, spawn, without_signals};
 use crate::sys::spawn_plan::{EXECUTE, Plan};
@@ -24,19 +25,18 @@ struct Task {
 /// The idle threads of this process.
 struct Idle {
     /// The process that the threads belong to. A forked process has a copy of this value but not the threads.
-    process: u32,
+    process: Option<Creator>,
     keepers: Vec<Sender<Task>>,
 }
 
-static IDLE: Mutex<Idle> = Mutex::new(Idle { process: 0, keepers: Vec::new() });
+static IDLE: Mutex<Idle> = Mutex::new(Idle { process: None, keepers: Vec::new() });
 
 /// Starts a child that the kernel kills when this process exits.
 pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> SysResult<Started> {
-    let this = std::process::id();
     let idle = {
         let mut idle = IDLE.lock();
-        if idle.process != this {
-            *idle = Idle { process: this, keepers: Vec::new() };
+        if !idle.process.is_some_and(Creator::is_this_process) {
+            *idle = Idle { process: Some(Creator::this_process()), keepers: Vec::new() };
         }
         idle.keepers.pop()
     };
@@ -44,7 +44,7 @@ pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> SysResult<Started> {
         Some(keeper) => keeper,
         None => begin()?,
     };
-    plan.ends_with = Some(this);
+    plan.ends_with = Some(std::process::id());
     let (answer, answered) = channel();
     let gone =
         || SysError::unexpected("clone", "the thread that starts children for kill_with_parent has exited");
