@@ -1,15 +1,15 @@
-//! The identity of a process: its id together with its creation time.
+//! The identity of a process: its id, and a number that no other process with that id has.
 
 use std::fmt;
 
 use super::InvalidIdentity;
 
-/// A process's id and creation time, which together identify it until this machine restarts.
+/// A process's id and a second number, which together identify it until this machine restarts.
 ///
 /// A bare process id can be reused for another process after the first one has exited.
 ///
 /// [`Display`](fmt::Display) and [`FromStr`](std::str::FromStr) convert an identity to and from text, so that it can be
-/// passed to another process. `264@1dc5b4a6f9d3e80` has the id in decimal and the creation time in hex.
+/// passed to another process. `264@1dc5b4a6f9d3e80` has the id in decimal and the second number in hex.
 ///
 /// ```
 /// use handover::ProcessIdentity;
@@ -21,14 +21,15 @@ use super::InvalidIdentity;
 /// ```
 ///
 /// [GetProcessTimes](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getprocesstimes);
+/// [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html);
 /// `starttime` in [proc_pid_stat(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ProcessIdentity {
     /// The process id.
     pub id: u32,
-    /// The creation time in the system's own unit: on Windows units of 100 ns since the year 1601, on Linux clock ticks
-    /// since the machine started.
+    /// The number by which the system distinguishes processes that have had the same id: on Windows the creation time, on
+    /// Linux the inode number of the process's pidfd, or before Linux 6.9 the start time in clock ticks.
     pub created: u64,
 }
 

@@ -202,9 +202,9 @@ impl Child {
         if self.guard.status.is_some() {
             return Ok(self.guard.status);
         }
-        // Caches the creation time, which the system may forget when the status was reported. A failure doesn't matter
-        // for the status.
-        let _ = self.guard.process.creation_time();
+        // Caches the identity, which the system may forget when the status was reported. A failure doesn't matter for
+        // the status.
+        let _ = self.guard.process.identity();
         let process = &self.guard.process;
         self.guard.status = sys::exit_status(process.handle()).map_err(process.failed())?;
         Ok(self.guard.status)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::imp;
 use crate::error::{Error, Result};
 use crate::handle::ProcessIdentity;
-use crate::sys::SysError;
-use crate::sys::io::{HasHandle, Owned, as_handle};
+use crate::sys::io::{BorrowedHandle, HasHandle, Owned, as_handle};
+use crate::sys::{SysError, SysResult};
 use crate::sys::{process as sys, wait as sys_wait};
 use crate::wait;
 
@@ -26,11 +26,13 @@ struct Inner {
     handle: Owned,
     id: u32,
     created: OnceLock<u64>,
+    /// The number in the process's identity.
+    unique: OnceLock<u64>,
 }
 
 impl Process {
     pub(crate) fn new(handle: Owned, id: u32) -> Self {
-        Self { inner: Arc::new(Inner { handle, id, created: OnceLock::new() }) }
+        Self { inner: Arc::new(Inner { handle, id, created: OnceLock::new(), unique: OnceLock::new() }) }
     }
 
     /// Opens the process that has this id now, with the rights to wait for it and to query its times.
@@ -66,13 +68,13 @@ impl Process {
     /// [`Error::ProcessExited`] if the process no longer exists, even if another process has its id by now; otherwise
     /// as [`open`](Self::open).
     pub fn open_exact(identity: ProcessIdentity) -> Result<Self> {
-        Self::open(identity.id)?.if_created_at(identity)
+        Self::open(identity.id)?.if_it_is(identity)
     }
 
-    /// Returns this process if it has the identity's creation time.
-    pub(crate) fn if_created_at(self, identity: ProcessIdentity) -> Result<Self> {
-        match self.creation_time() {
-            Ok(created) if created == identity.created => Ok(self),
+    /// Returns this process if it has this identity.
+    pub(crate) fn if_it_is(self, identity: ProcessIdentity) -> Result<Self> {
+        match self.identity() {
+            Ok(own) if own == identity => Ok(self),
             Ok(_) => Err(Error::ProcessExited {
                 pid: identity.id,
                 context: format!("open the process {identity}, whose id another process has by now"),
@@ -87,21 +89,41 @@ impl Process {
         self.inner.id
     }
 
-    /// Returns the process's identity: its id and its creation time. Send it to another program to say which process
-    /// you mean.
+    /// Returns the process's identity. Send it to another program to say which process you mean.
     ///
     /// # Errors
     ///
-    /// As [`creation_time`](Self::creation_time).
+    /// [`Error::System`] if the handle lacks the right to query it. Before Linux 6.9, as
+    /// [`creation_time`](Self::creation_time).
     pub fn identity(&self) -> Result<ProcessIdentity> {
-        Ok(ProcessIdentity::new(self.id(), self.creation_time()?))
+        let number = self.ask_once(&self.inner.unique, "get the process's identity", sys::unique_number)?;
+        Ok(ProcessIdentity::new(self.id(), number))
+    }
+
+    /// Returns a number of the process, which the system is asked for only once.
+    fn ask_once(
+        &self,
+        known: &OnceLock<u64>,
+        context: &str,
+        ask: impl FnOnce(BorrowedHandle<'_>, u32) -> SysResult<u64>,
+    ) -> Result<u64> {
+        if let Some(number) = known.get() {
+            return Ok(*number);
+        }
+        let number = ask(self.handle(), self.id()).map_err(|error| {
+            if sys::is_missing(&error) {
+                return Error::ProcessExited { pid: self.id(), context: context.into() };
+            }
+            self.failed()(error)
+        })?;
+        Ok(*known.get_or_init(|| number))
     }
 
     /// Returns the current process's identity.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the system call fails.
+    /// [`Error::System`] if a system call fails.
     pub fn current_identity() -> Result<ProcessIdentity> {
         static CURRENT: OnceLock<ProcessIdentity> = OnceLock::new();
         // A forked process has a copy of this value but another id, so the value is used only if the id matches.
@@ -109,39 +131,28 @@ impl Process {
         if let Some(identity) = known {
             return Ok(*identity);
         }
-        let created = sys::own_creation_time().map_err(|error| Error::system("this process", error))?;
-        let identity = ProcessIdentity::new(std::process::id(), created);
+        let number = sys::own_unique_number().map_err(|error| Error::system("this process", error))?;
+        let identity = ProcessIdentity::new(std::process::id(), number);
         let _ = CURRENT.set(identity);
         Ok(identity)
     }
 
     /// Returns the time at which the process was created.
     ///
-    /// The unit is 100 ns since the year 1601 on Windows, and clock ticks since boot on Linux. Together with the
-    /// process id, it identifies the process on this machine until the next boot.
+    /// The unit is 100 ns since the year 1601 on Windows, and clock ticks since boot on Linux. To identify a process, use
+    /// its [`identity`](Self::identity).
     ///
     /// # Errors
     ///
     /// [`Error::ProcessExited`] if the system no longer has the time: on Linux, when the process has exited and its
-    /// parent has waited for it. [`Error::System`] if the handle lacks the right to query it.
+    /// parent has waited for it. [`Error::System`] if the handle lacks the right to query it, or on Linux if `/proc` is
+    /// missing, hides the process or belongs to another PID namespace.
     ///
     /// [`GetProcessTimes`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getprocesstimes);
     /// [`proc_pid_stat(5)`](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html)
     #[doc(alias = "GetProcessTimes", alias = "/proc/pid/stat")]
     pub fn creation_time(&self) -> Result<u64> {
-        if let Some(created) = self.inner.created.get() {
-            return Ok(*created);
-        }
-        let created = sys::creation_time(self.handle(), self.id()).map_err(|error| {
-            if sys::is_missing(&error) {
-                return Error::ProcessExited {
-                    pid: self.id(),
-                    context: "get the process's creation time".into(),
-                };
-            }
-            self.failed()(error)
-        })?;
-        Ok(*self.inner.created.get_or_init(|| created))
+        self.ask_once(&self.inner.created, "get the process's creation time", sys::creation_time)
     }
 
     /// Returns whether the process has exited.

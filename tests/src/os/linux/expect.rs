@@ -83,8 +83,10 @@ pub const HARMLESS_FIRST: &[Harmless] = &[];
 
 /// Calls whose failure may be ignored when a child exits.
 pub const HARMLESS_END: &[Harmless] = &[
-    ("read", "the creation time is only queried before the wait, to be known afterwards"),
-    ("pidfd_send_signal", "as above: whether the page was about this very process"),
+    ("fstatfs", "the identity is only queried before the wait, to be known afterwards"),
+    ("fstat", "the same, since Linux 6.9"),
+    ("read", "the same, before Linux 6.9"),
+    ("pidfd_send_signal", "whether the page was about this very process, before Linux 6.9"),
 ];
 
 /// Calls whose failure may be ignored by a wait.

@@ -241,6 +241,28 @@ pub fn make_room(handles: usize) {
     }
 }
 
+/// Lowers this process's limit of descriptors so that it can open at most `more` of them, until the result is dropped.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn limit_to(more: usize) -> Limit {
+    let before = getrlimit(Resource::Nofile);
+    leave_room_for(more);
+    Limit(before)
+}
+
+/// A lowered limit of descriptors. Dropping it restores the limit.
+#[derive(Debug)]
+pub struct Limit(Rlimit);
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        // The hard limit was not lowered, so this can't fail.
+        let _ = setrlimit(Resource::Nofile, self.0);
+    }
+}
+
 /// Lowers this process's limit of descriptors so that it can open at most `more` of them.
 ///
 /// # Panics

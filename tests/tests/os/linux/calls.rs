@@ -264,3 +264,12 @@ impl Lease {
         unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_GETLEASE) != libc::F_WRLCK }
     }
 }
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        use std::os::fd::AsRawFd;
+        // Closing the file isn't enough: a process that is blocked before its `execve` has it open too.
+        // SAFETY: all arguments are numbers, and the descriptor is open.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+    }
+}

@@ -6,11 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Command, Error, Event, Listener, ResetMode, SingleInstance, Stdio};
-use handover_tests::{Suite, role, table, tests, this_program, until};
+use handover::{
+    Channel, Child, Command, Error, Event, Listener, Process, ResetMode, SingleInstance, Stdio, User,
+};
+use handover_tests::{Suite, left_out, role, table, tests, this_program, until};
 use rustix::fs::{FlockOperation, fcntl_lock};
 
 use super::calls;
+use super::unprivileged::{NOBODY, PublicCopy};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -25,6 +28,10 @@ pub(super) const SUITE: Suite = Suite {
         status_needs_no_descriptor,
         stream_keeps_record_lock_on_its_file,
         forked_copy_gives_up_nothing,
+        dropped_children_are_reaped_later_without_descriptors,
+        processes_are_known_without_proc,
+        processes_are_known_in_another_pid_namespace,
+        processes_are_known_where_proc_hides_them,
     ],
     roles: tests![
         spawns_with_closed_streams,
@@ -33,13 +40,16 @@ pub(super) const SUITE: Suite = Suite {
         runs_from_deleted_directory,
         spawns_beside_a_blocked_one,
         spawns_under_a_filter,
-        takes_only_the_event,
+        takes_only_the_file,
         has_no_free_descriptor,
         locks,
         lends_a_locked_file,
         is_copied_by_fork,
         asks_for_names,
-        waits_for_input
+        waits_for_input,
+        drops_children_without_descriptors,
+        knows_its_child,
+        knows_a_hidden_process
     ],
 };
 
@@ -171,28 +181,28 @@ fn blocked_exec_stops_no_other_spawn() {
     run_successfully(&mut in_role("spawns_beside_a_blocked_one", &[program.to_str().unwrap()]));
 }
 
-fn takes_only_the_event(arguments: &[String]) {
-    let event: Event = handover::inherited().unwrap().take("event").unwrap();
-    assert!(event.try_wait().unwrap());
-    let leaked: u32 = arguments[0].parse().unwrap();
-    assert!(table::entry(std::process::id(), leaked).is_none(), "the descriptor {leaked} was inherited");
+fn takes_only_the_file(arguments: &[String]) {
+    let _file: File = handover::inherited().unwrap().take("file").unwrap();
+    let leaked = table::borrowed(arguments[0].parse().unwrap());
+    assert!(rustix::io::fcntl_getfd(leaked).is_err(), "the descriptor {leaked:?} was inherited");
 }
 
 fn spawns_under_a_filter(arguments: &[String]) {
-    let event = Event::manual_reset().unwrap();
-    event.set().unwrap();
-    let leaks = File::open("/dev/null").unwrap();
+    let [file, leaks] = [(); 2].map(|()| File::open("/dev/null").unwrap());
     table::make_inheritable(&leaks);
     calls::refuse(&[libc::SYS_close_range, libc::SYS_faccessat2], arguments[0].parse().unwrap());
     assert!(Command::new("true").status().unwrap().success());
-    let mut command = in_role("takes_only_the_event", &[&table::value(&leaks).to_string()]);
-    run_successfully(command.inherit("event", &event));
+    let mut command = in_role("takes_only_the_file", &[&table::value(&leaks).to_string()]);
+    assert!(command.inherit("file", &file).status().unwrap().success());
 }
 
 fn refused_calls_have_a_slower_way() {
     for code in [libc::ENOSYS, libc::EPERM] {
         run_successfully(&mut in_role("spawns_under_a_filter", &[&code.to_string()]));
     }
+    let (program, code) = (this_program(), libc::EPERM.to_string());
+    let program = program.to_str().unwrap();
+    in_namespaces(&["--mount"], "umount -l /proc", &[program], "spawns_under_a_filter", &[&code]);
 }
 
 fn has_no_free_descriptor(_: &[String]) {
@@ -309,4 +319,112 @@ fn is_copied_by_fork(_: &[String]) {
 
 fn forked_copy_gives_up_nothing() {
     run_successfully(&mut in_role("is_copied_by_fork", &[]));
+}
+
+fn drops_children_without_descriptors(_: &[String]) {
+    let children: Vec<Child> = (0..20)
+        .map(|_| in_role("waits_for_input", &[]).kill_on_drop(false).stdin(Stdio::piped()).spawn().unwrap())
+        .collect();
+    let _open = [(); 20].map(|()| File::open("/dev/null").unwrap());
+    let limit = table::limit_to(0);
+    // Each child ends when it loses its input, so it still runs when it is dropped.
+    let descriptors: Vec<_> = children.into_iter().map(|mut child| child.stdin.take().unwrap()).collect();
+    assert!(calls::has_children());
+    drop(descriptors);
+    drop(limit);
+    until("the children are reaped", || {
+        assert!(Command::new("true").status().unwrap().success());
+        !calls::has_children()
+    });
+}
+
+fn dropped_children_are_reaped_later_without_descriptors() {
+    run_successfully(&mut in_role("drops_children_without_descriptors", &[]));
+}
+
+/// Asserts what is known of a child, and what `/proc` can't say: a part of the text of the error.
+fn knows_its_child(arguments: &[String]) {
+    let mut child = in_role("waits_for_input", &[]).stdin(Stdio::piped()).spawn().unwrap();
+    let process = Process::open(child.id()).unwrap();
+    assert!(!process.has_exited().unwrap());
+    assert_eq!(process.user().unwrap(), User::current().unwrap());
+    match process.creation_time() {
+        Err(error @ Error::System { .. }) => assert!(error.to_string().contains(&arguments[0]), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    match process.identity() {
+        Ok(identity) => {
+            assert_eq!(child.process().identity().unwrap(), identity);
+            assert_eq!(Process::open_exact(identity).unwrap().id(), child.id());
+            assert_ne!(Process::current_identity().unwrap(), identity);
+        }
+        // Before Linux 6.9.
+        Err(error) => assert!(error.to_string().contains(&arguments[0]), "{error}"),
+    }
+    drop(child.stdin.take());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    assert!(process.has_exited().unwrap());
+    for _ in 0..3 {
+        drop(in_role("waits_for_input", &[]).kill_on_drop(false).stdin(Stdio::piped()).spawn().unwrap());
+    }
+    until("the dropped children are reaped", || {
+        assert!(Command::new("true").status().unwrap().success());
+        !calls::has_children()
+    });
+}
+
+/// Runs a role of a program in new namespaces, after a shell command that sets them up. The test is left out if this user
+/// can't create them.
+fn in_namespaces(kinds: &[&str], setup: &str, program: &[&str], name: &str, arguments: &[&str]) {
+    let unshare = |last: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(kinds).args(["sh", "-ec", &format!("{setup} && {last}"), "sh"]);
+        command.stdin(std::process::Stdio::null());
+        command
+    };
+    if !unshare("true").output().is_ok_and(|output| output.status.success()) {
+        return left_out("unshare is missing, or this user can't create the namespaces");
+    }
+    let mut command = unshare("exec \"$@\"");
+    let output = command.args(program).args(role(name, arguments)).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn processes_are_known_without_proc() {
+    let program = this_program();
+    let program = program.to_str().unwrap();
+    let text = "/proc is not mounted";
+    in_namespaces(&["--mount"], "umount -l /proc", &[program], "knows_its_child", &[text]);
+}
+
+fn processes_are_known_in_another_pid_namespace() {
+    let program = this_program();
+    let program = program.to_str().unwrap();
+    in_namespaces(&["--pid", "--fork"], "true", &[program], "knows_its_child", &["another PID namespace"]);
+}
+
+fn knows_a_hidden_process(arguments: &[String]) {
+    let process = Process::open(arguments[0].parse().unwrap()).unwrap();
+    assert!(!process.has_exited().unwrap());
+    match process.creation_time() {
+        Err(error @ Error::System { .. }) => assert!(error.to_string().contains("hidepid"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    // Since Linux 6.13 and 6.9.
+    assert!(!matches!(process.user(), Err(Error::ProcessExited { .. })));
+    assert!(!matches!(process.identity(), Err(Error::ProcessExited { .. })));
+    let own = Process::open(std::process::id()).unwrap();
+    assert!(own.creation_time().is_ok());
+}
+
+fn processes_are_known_where_proc_hides_them() {
+    let public_copy = PublicCopy::new("hidden");
+    let program = public_copy.program();
+    let (user, group) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));
+    let as_nobody = ["setpriv", &user, &group, "--clear-groups", program.to_str().unwrap()];
+    let this = std::process::id().to_string();
+    std::env::set_current_dir(public_copy.folder()).unwrap();
+    let setup = "mount -t proc -o hidepid=2 proc /proc";
+    in_namespaces(&["--mount"], setup, &as_nobody, "knows_a_hidden_process", &[&this]);
+    std::env::set_current_dir("/").unwrap();
 }

@@ -11,6 +11,7 @@ use crate::inspect::handle_table::{HandleEntry, Unavailable};
 use crate::inspect::shared_objects::{SharedObject, SharedObjects};
 use crate::process::Process;
 use crate::sys::proc_fd::{self as sys, Inode, Row};
+use crate::sys::proc_pid::{ProcFault, check_shows_our_ids};
 use crate::sys::{SysError, SysResult};
 
 /// Opens a process for queries. On Linux that needs no more rights than any other use.
@@ -21,18 +22,10 @@ pub(crate) fn open(id: u32) -> Result<Process> {
 /// Checks that `/proc` is mounted and shows the same process ids that this process uses. In another PID namespace, the
 /// same number is another process.
 pub(super) fn check_proc() -> Result<()> {
-    let own_id = std::process::id();
-    match sys::own_id() {
-        Ok(id) if id == own_id => Ok(()),
-        Ok(id) => Err(Error::invalid(
-            "/proc",
-            format!(
-                "shows process {id} for this process, whose id is {own_id}, so it belongs to another PID namespace; \
-                 mount it again"
-            ),
-        )),
-        Err(source) => Err(Error::system("/proc, which must be mounted", source)),
-    }
+    check_shows_our_ids().map_err(|fault| match fault {
+        ProcFault::Failed(source) => Error::system("/proc, which must be mounted", source),
+        fault => Error::invalid("/proc", fault.to_string()),
+    })
 }
 
 /// Returns the descriptors of a process.

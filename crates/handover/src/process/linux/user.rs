@@ -45,18 +45,17 @@ impl Process {
     /// [`Error::ProcessExited`] if the process has exited and its parent has waited for it; [`Error::System`] if the
     /// system call fails.
     ///
-    /// [`proc_pid_status(5)`](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html)
-    #[doc(alias = "/proc/pid/status")]
+    /// [`pidfd_open(2)`](https://man7.org/linux/man-pages/man2/pidfd_open.2.html) (`PIDFD_GET_INFO`);
+    /// [`proc_pid_status(5)`](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html) before Linux 6.13
+    #[doc(alias = "PIDFD_GET_INFO", alias = "/proc/pid/status")]
     pub fn user(&self) -> Result<User> {
-        let user = sys::of_process(self.id());
-        // The user was looked up by id. If the process exists after that, no other process had the id at the lookup.
-        process::check_known(self.handle()).map_err(|source| {
+        let user = process::user_of(self.handle(), self.id()).map_err(|source| {
             if process::is_missing(&source) {
                 return Error::ProcessExited { pid: self.id(), context: "get the process's user".into() };
             }
             self.failed()(source)
-        })?;
-        user.map(User).map_err(self.failed())
+        });
+        user.map(User)
     }
 }
 

@@ -68,7 +68,7 @@ impl Process {
     /// as [`open_with`](Self::open_with).
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn open_exact_with(identity: ProcessIdentity, access: Access) -> Result<Self> {
-        Self::open_with(identity.id, access)?.if_created_at(identity)
+        Self::open_with(identity.id, access)?.if_it_is(identity)
     }
 }
 

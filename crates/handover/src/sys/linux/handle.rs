@@ -250,9 +250,13 @@ fn status_at(number: Number) -> SysResult<libc::stat64> {
     status.map(|Answered(status)| status)
 }
 
-/// Returns whether a descriptor's file is in the file system that contains shared memory.
-fn is_in_tmpfs(number: Number) -> SysResult<bool> {
-    ask("fstatfs", &[number.argument()], || {
+/// Returns the type of the file system that a descriptor's file is in: one of the kernel's magic numbers.
+pub(super) fn file_system_of(handle: BorrowedFd<'_>) -> SysResult<i64> {
+    file_system_at(handle.into())
+}
+
+fn file_system_at(number: Number) -> SysResult<i64> {
+    let kind = ask("fstatfs", &[number.argument()], || {
         let mut status = MaybeUninit::<libc::statfs64>::zeroed();
         // SAFETY: the pointer refers to live, writable memory of the structure's size. The kernel checks the number.
         if unsafe { libc::fstatfs64(number.0, status.as_mut_ptr()) } == -1 {
@@ -261,9 +265,10 @@ fn is_in_tmpfs(number: Number) -> SysResult<bool> {
         // SAFETY: the structure consists of integers, so the zeroed memory was already a valid value, and the
         // successful call has filled it.
         let status = unsafe { status.assume_init() };
-        #[allow(clippy::useless_conversion, reason = "on some architectures the two have the same type")]
-        Ok(i64::from(status.f_type) == i64::from(libc::TMPFS_MAGIC))
-    })
+        #[allow(clippy::useless_conversion, reason = "on some architectures it has this type already")]
+        Ok(Answered(i64::from(status.f_type)))
+    });
+    kind.map(|Answered(kind)| kind)
 }
 
 /// Returns the kind of object that a descriptor refers to, as the kernel reports it.
@@ -315,7 +320,8 @@ fn is_section_at(file: Number) -> SysResult<bool> {
     };
     // In a file system of huge pages, a process can remove parts of the memory even if it is sealed, so only tmpfs
     // counts.
-    Ok(is_sealed && is_in_tmpfs(file)?)
+    #[allow(clippy::useless_conversion, reason = "on some architectures it has this type already")]
+    Ok(is_sealed && file_system_at(file)? == i64::from(libc::TMPFS_MAGIC))
 }
 
 /// Returns the kind of an anonymous inode, if the fdinfo file of its descriptor has lines that only one kind has.

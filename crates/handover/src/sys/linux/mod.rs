@@ -13,6 +13,7 @@ pub(crate) mod io;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod proc_fd;
+pub(crate) mod proc_pid;
 pub(crate) mod process;
 pub(crate) mod ptrace;
 pub(crate) mod reset_mode;

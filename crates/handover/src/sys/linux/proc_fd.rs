@@ -41,12 +41,6 @@ pub(crate) struct Inode {
     number: u64,
 }
 
-/// Returns this process's id in the pid namespace for which `/proc` was mounted.
-pub(crate) fn own_id() -> SysResult<u32> {
-    let id = link_at(Path::new("/proc/self"))?.to_str().and_then(|id| id.parse().ok());
-    id.ok_or_else(|| SysError::unexpected("readlink", "the link /proc/self has no process id"))
-}
-
 /// Returns the numbers of a process's descriptors, and the id of the thread through which `/proc` shows them.
 pub(crate) fn values_of(process: u32) -> SysResult<(u32, Vec<HandleValue>)> {
     let values = values_in(process, process)?;

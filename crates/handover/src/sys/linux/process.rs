@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::io::Errno;
@@ -11,10 +10,10 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::SysError;
 use super::SysResult;
-use super::handle::page_at;
+use super::handle::{file_system_of, status_of};
 use super::io::Owned;
+use super::proc_pid::{hidden, page_of};
 use super::{Argument, Outcome, ask, call};
-use crate::handle::ProcessIdentity;
 
 /// Opens a process by its id.
 pub(crate) fn open(id: u32) -> SysResult<Owned> {
@@ -61,16 +60,6 @@ pub(crate) fn terminate(process: BorrowedFd<'_>) -> SysResult<()> {
 /// kernel removes the child with it.
 pub(crate) fn exit_status(process: BorrowedFd<'_>) -> SysResult<Option<ExitStatus>> {
     exit_status_of(libc::P_PIDFD, process.as_raw_fd().unsigned_abs(), Argument::Process(process))
-}
-
-/// Does the same for a child that is known by its identity. If another process has its id now, the child has already
-/// been waited for, and the call fails with `ECHILD`.
-pub(crate) fn exit_status_of_identified(identity: ProcessIdentity) -> SysResult<Option<ExitStatus>> {
-    let page = page_at(Path::new(&format!("/proc/{}/stat", identity.id)))?;
-    if number_in(&page, STARTED)? != identity.created {
-        return Err(SysError::new("waitid", Errno::CHILD));
-    }
-    exit_status_of(libc::P_PID, identity.id, Argument::ProcessId(identity.id))
 }
 
 /// Waits for a child that this process has just started, without a timeout. Returns `None` if a signal interrupted the
@@ -167,19 +156,86 @@ impl Outcome for ExitStatus {
     }
 }
 
-/// Returns this process's creation time.
-pub(crate) fn own_creation_time() -> SysResult<u64> {
-    number_in(&page_at(Path::new("/proc/self/stat"))?, STARTED)
+/// Returns the number that distinguishes a process from all others that have had its id: the inode number of its
+/// descriptor, which the kernel never uses again, or before Linux 6.9 the creation time.
+pub(crate) fn unique_number(process: BorrowedFd<'_>, id: u32) -> SysResult<u64> {
+    match kept_number(process)? {
+        Some(number) => Ok(number),
+        None => creation_time(process, id),
+    }
+}
+
+/// Returns this process's own [`unique_number`].
+pub(crate) fn own_unique_number() -> SysResult<u64> {
+    let this = std::process::id();
+    unique_number(open(this)?.borrowed(), this)
+}
+
+/// Returns the inode number of a process's descriptor, if the kernel gives each process its own: since Linux 6.9.
+pub(crate) fn kept_number(process: BorrowedFd<'_>) -> SysResult<Option<u64>> {
+    /// `PID_FS_MAGIC`, the type of the file system to which such descriptors belong.
+    const PIDFS: i64 = 0x5049_4446;
+    if file_system_of(process)? != PIDFS {
+        return Ok(None);
+    }
+    status_of(process).map(|status| Some(status.st_ino))
 }
 
 /// Returns the creation time of a process, in clock ticks since the system was booted.
 pub(crate) fn creation_time(process: BorrowedFd<'_>, id: u32) -> SysResult<u64> {
-    let page = page_at(Path::new(&format!("/proc/{id}/stat")));
+    let page = page_of(id, "stat");
     let started = page.and_then(|page| number_in(&page, STARTED));
     // The id belonged to this process when the file was read only if the process is still known now.
     check_known(process)?;
-    started.map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound { SysError::new(error.call, Errno::SRCH) } else { error }
+    started.map_err(hidden)
+}
+
+/// Returns the effective user id of a process.
+pub(crate) fn user_of(process: BorrowedFd<'_>, id: u32) -> SysResult<u32> {
+    if let Some(user) = ask_user(process)? {
+        return Ok(user);
+    }
+    let page = page_of(id, "status");
+    // The same as for the creation time.
+    check_known(process)?;
+    let page = page.map_err(hidden)?;
+    let page = String::from_utf8_lossy(&page);
+    let line = page.lines().find_map(|line| line.strip_prefix("Uid:"));
+    // The line has the real, effective, saved and filesystem user ids.
+    let effective = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+    effective.ok_or_else(|| SysError::unexpected("read", "the status file of the process has no user id"))
+}
+
+/// Asks the kernel for the effective user id of a process. Returns `None` if it can't be asked in this way: before Linux
+/// 6.13, and where a filter refuses the call.
+fn ask_user(process: BorrowedFd<'_>) -> SysResult<Option<u32>> {
+    /// `struct pidfd_info` as of its first version.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        /// What is asked for, and then what was answered.
+        mask: u64,
+        cgroup: u64,
+        /// The process's, thread group's and parent's ids, and the real user and group ids.
+        ids: [u32; 5],
+        effective_user: u32,
+        more: [u32; 6],
+    }
+    const { assert!(size_of::<Info>() == 64) };
+    /// `PIDFD_GET_INFO` for a structure of 64 bytes.
+    const GET_INFO: u32 = 0xc040_ff0b;
+    /// `PIDFD_INFO_CREDS`.
+    const CREDENTIALS: u64 = 1 << 1;
+    ask("ioctl", &[("", Argument::Process(process)), ("PIDFD_GET_INFO", Argument::Yes)], || {
+        let mut info = Info { mask: CREDENTIALS, ..Info::default() };
+        // SAFETY: the descriptor is borrowed, so it is open. The kernel writes at most the 64 bytes that are encoded in
+        // the request, to a live variable of that size in which any bytes are valid.
+        let answer = unsafe { libc::ioctl(process.as_raw_fd(), GET_INFO as _, &raw mut info) };
+        if answer == 0 {
+            return Ok((info.mask & CREDENTIALS != 0).then_some(info.effective_user));
+        }
+        let error = io::Error::last_os_error();
+        if is_missing(&error) { Err(error) } else { Ok(None) }
     })
 }
 
@@ -213,8 +269,7 @@ pub(crate) fn check_known(process: BorrowedFd<'_>) -> SysResult<()> {
 pub(crate) fn may_be_ending(id: u32) -> bool {
     /// `PF_EXITING`.
     const EXITING: u64 = 0x4;
-    let page = page_at(Path::new(&format!("/proc/{id}/stat")));
-    page.and_then(|page| number_in(&page, 9)).map_or(true, |flags| flags & EXITING != 0)
+    page_of(id, "stat").and_then(|page| number_in(&page, 9)).map_or(true, |flags| flags & EXITING != 0)
 }
 
 /// The field of `/proc/PID/stat` that has the creation time.

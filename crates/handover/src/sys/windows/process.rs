@@ -262,8 +262,13 @@ pub(crate) fn exit_status(process: BorrowedHandle<'_>) -> SysResult<Option<ExitS
 }
 
 /// Returns this process's creation time.
-pub(crate) fn own_creation_time() -> SysResult<u64> {
+pub(crate) fn own_unique_number() -> SysResult<u64> {
     creation_time(current(), std::process::id())
+}
+
+/// Returns the number that distinguishes a process from all others that have had its id: its creation time.
+pub(crate) fn unique_number(process: BorrowedHandle<'_>, id: u32) -> SysResult<u64> {
+    creation_time(process, id)
 }
 
 /// Returns whether a process may be exiting. Windows doesn't report that, so the answer is always `true`.
@@ -389,7 +394,7 @@ mod tests {
     fn creation_time_of_this_process_is_recent() -> io::Result<()> {
         // The time from 1601 to 1970.
         const EPOCH: Duration = Duration::from_secs(11_644_473_600);
-        let created = Duration::from_micros(own_creation_time()? / 10);
+        let created = Duration::from_micros(own_unique_number()? / 10);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(io::Error::other)? + EPOCH;
         let age = now.checked_sub(created).expect("it was created before now");
         assert!(age < Duration::from_secs(24 * 60 * 60), "{age:?}");
