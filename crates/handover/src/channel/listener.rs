@@ -65,8 +65,11 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the listener can't continue. A client that has exited or can't be opened is disconnected,
-    /// and the wait goes on.
+    /// [`Error::System`] if the listener can't continue. Without a free handle or memory, it waits for at most one second
+    /// before it returns the error; the client isn't lost, and the next call accepts it.
+    ///
+    /// A client that has exited, that this process may not open, or that belongs to another user, is disconnected, and
+    /// the wait goes on.
     pub fn accept(&mut self) -> Result<Incoming<'_>> {
         self.accept_timeout(Duration::MAX)
     }
@@ -75,14 +78,16 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The errors of [`accept`](Self::accept), and [`Error::TimedOut`].
+    /// The errors of [`accept`](Self::accept), and [`Error::TimedOut`], which names the last client that was disconnected
+    /// because it couldn't be served.
     pub fn accept_timeout(&mut self, timeout: Duration) -> Result<Incoming<'_>> {
         match self.inner.wait_for_client(&self.name, Deadline::after(timeout))? {
             Some(client) => Ok(Incoming { listener: self, client: Some(client) }),
-            None => Err(Error::TimedOut {
-                waiting_for: format!("a client to connect to {:?}", self.name),
-                timeout,
-            }),
+            None => {
+                let refused = self.inner.refused().map(|refused| format!(" ({refused})")).unwrap_or_default();
+                let waiting_for = format!("a client to connect to {:?}{refused}", self.name);
+                Err(Error::TimedOut { waiting_for, timeout })
+            }
         }
     }
 }

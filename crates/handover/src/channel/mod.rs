@@ -8,6 +8,7 @@
 //! | `wire.rs` | how a message is encoded in bytes (pure) |
 //! | `handshake.rs` | a Windows listener's answer to a client (pure) |
 //! | `kind_filter.rs` | the kinds of objects that an endpoint accepts |
+//! | `shortage.rs` | how a listener waits for a free handle or memory |
 //! | `timed_mutex.rs` | a mutex with a deadline |
 //!
 //! Each system's half, in `linux` and `windows`, provides:
@@ -25,6 +26,7 @@ mod kind_filter;
 pub(crate) mod linux;
 mod listener;
 pub(crate) mod message;
+mod shortage;
 pub(crate) mod timed_mutex;
 #[cfg(windows)]
 pub(crate) mod windows;

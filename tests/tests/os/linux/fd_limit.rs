@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use handover::{
-    Channel, Child, Command, Error, Event, Message, ResetMode, SharedMemory, SingleInstance, Stdio,
+    Channel, Child, Command, Error, Event, Listener, Message, ResetMode, SharedMemory, SingleInstance, Stdio,
 };
 use handover_tests::{Suite, left_out, role, table, tests, this_program};
 
@@ -21,6 +21,7 @@ pub(super) const SUITE: Suite = Suite {
         create_beyond_fd_limit_leaves_nothing,
         send_times_out_at_limit_of_descriptors_in_flight,
         file_size_limit_is_an_error,
+        accept_beyond_fd_limit_waits_and_loses_no_client,
     ],
     roles: tests![
         sends_many,
@@ -28,7 +29,8 @@ pub(super) const SUITE: Suite = Suite {
         sleeps,
         sends_until_limit,
         reads_after_event,
-        creates_at_file_size_limit
+        creates_at_file_size_limit,
+        connects_and_waits
     ],
 };
 
@@ -155,7 +157,7 @@ fn create_beyond_fd_limit_leaves_nothing() {
         assert_eq!(table::count(), before, "with room for {room}");
     }
     assert!((2..9).contains(&refusals), "{refusals}");
-    drop(handover::Listener::bind(&name).unwrap());
+    drop(Listener::bind(&name).unwrap());
     assert_eq!(table::count(), before);
 }
 
@@ -248,5 +250,41 @@ fn send_times_out_at_limit_of_descriptors_in_flight() {
     let mut child = command.uid(NOBODY).gid(NOBODY).spawn().unwrap();
     assert_eq!(child.wait_timeout(Duration::from_secs(60)).unwrap().code(), Some(0));
     drop(child);
+    assert_eq!(table::count(), before);
+}
+
+fn connects_and_waits(arguments: &[String]) {
+    let channel = Channel::connect_timeout(&arguments[0], SOON).unwrap();
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
+}
+
+fn accept_beyond_fd_limit_waits_and_loses_no_client() {
+    let name = format!("fd-limit.{}", std::process::id());
+    let mut listener = Listener::bind(&name).unwrap();
+    let before = table::count();
+    let mut command = Command::new(this_program());
+    command.args(role("connects_and_waits", &[&name])).stdin(Stdio::null()).kill_on_drop(true);
+    let mut client = command.spawn().unwrap();
+    // The connection takes one descriptor, and the client's process another one.
+    for room in [0, 1] {
+        let limit = table::limit_to(room);
+        let (started, timeout) = (Instant::now(), Duration::from_millis(300));
+        assert_fd_limit_reached(listener.accept_timeout(timeout));
+        assert!(started.elapsed() >= timeout, "it waits for room: {:?}", started.elapsed());
+        assert_fd_limit_reached(listener.accept());
+        assert!(started.elapsed() < SOON, "an accept without a timeout says why, too");
+        drop(limit);
+    }
+    let limit = table::limit_to(0);
+    let room = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(limit);
+    });
+    let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+    room.join().unwrap();
+    assert_eq!(channel.peer().unwrap().id(), client.id());
+    drop(channel);
+    assert_eq!(client.wait_timeout(SOON).unwrap().code(), Some(0));
+    drop(client);
     assert_eq!(table::count(), before);
 }

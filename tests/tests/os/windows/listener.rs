@@ -21,8 +21,10 @@ pub(super) const SUITE: Suite = Suite {
         dropped_listener_frees_its_name,
         connect_rejects_another_channels_ledger,
         client_disconnected_at_once_connects_again,
+        accept_waits_for_room_and_loses_no_client,
+        accept_says_who_could_not_be_served,
     ],
-    roles: tests![client, connects_silently, is_disconnected_at_once],
+    roles: tests![client, connects_silently, is_disconnected_at_once, connects_and_waits, is_refused],
 };
 
 fn name(test: &str) -> String {
@@ -227,4 +229,53 @@ fn client_disconnected_at_once_connects_again() {
     };
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"connected");
     assert!(client.wait().unwrap().success());
+}
+
+fn connects_and_waits(arguments: &[String]) {
+    let channel = Channel::connect_timeout(&arguments[0], SOON).unwrap();
+    assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
+}
+
+fn accept_waits_for_room_and_loses_no_client() {
+    const NO_SYSTEM_RESOURCES: i32 = 1450;
+    let fails = |times| Turn::fails("OpenProcess", 0..times, NO_SYSTEM_RESOURCES);
+    let name = name("room");
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut client = stranger("connects_and_waits", &[&name]);
+    let (started, timeout) = (Instant::now(), Duration::from_millis(2000));
+    let (refused, was_taken) =
+        faults::taking([fails(u32::MAX)], || listener.accept_timeout(timeout).map(drop));
+    assert!(was_taken && started.elapsed() < SOON);
+    assert_eq!(refused.unwrap_err().raw_os_error(), Some(NO_SYSTEM_RESOURCES));
+    // The same client is still there.
+    let accept = || listener.accept_timeout(SOON).unwrap().accept().unwrap();
+    let (channel, was_taken) = faults::taking([fails(2)], accept);
+    assert!(was_taken);
+    assert_eq!(channel.peer().unwrap().id(), client.id());
+    drop(channel);
+    assert_eq!(client.wait().unwrap().code(), Some(0));
+}
+
+fn is_refused(arguments: &[String]) {
+    let refused = Channel::connect_timeout(&arguments[0], SOON);
+    assert!(matches!(refused, Err(Error::ConnectionRefused { .. })), "{refused:?}");
+}
+
+fn accept_says_who_could_not_be_served() {
+    const ACCESS_DENIED: i32 = 5;
+    let name = name("denied");
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut client = stranger("is_refused", &[&name]);
+    let denied = Turn::fails("OpenProcess", 0..1, ACCESS_DENIED);
+    let accept = || listener.accept_timeout(Duration::from_secs(5)).map(drop);
+    let (outcome, was_taken) = faults::taking([denied], accept);
+    assert!(was_taken);
+    match outcome {
+        Err(error @ Error::TimedOut { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains("was refused") && text.contains("OpenProcess"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(client.wait().unwrap().code(), Some(0));
 }

@@ -8,11 +8,13 @@ use rustix::event::PollFd;
 
 use super::endpoint::{Endpoint, LOOK_AGAIN, Peer, prepare};
 use super::pair::peer;
+use crate::channel::shortage::Shortage;
 use crate::error::{Error, Result};
 use crate::name::imp::lock::{NameLock, socket_of};
 use crate::name::text::on_linux::Sort;
 use crate::process::Process;
 use crate::process::User;
+use crate::sys::handle::is_out_of_room;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::unix_socket::Look;
 use crate::sys::{SysError, SysResult, unix_socket, user, wait};
@@ -29,6 +31,10 @@ const GRACE_PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct ListenerSocket {
     socket: Owned,
+    /// A connection that was accepted while there was no room to identify its client.
+    unidentified: Option<Owned>,
+    /// The last client that was refused before the caller saw it.
+    refused: Option<String>,
     /// The lock on the name. Declared after the socket, so that the socket is closed first.
     _lock: NameLock,
 }
@@ -47,15 +53,20 @@ impl ListenerSocket {
             return Err(Error::NameInUse { name: name.into() });
         };
         let socket = lock.listen().map_err(failed(name))?;
-        Ok(Self { _lock: lock, socket })
+        Ok(Self { _lock: lock, socket, unidentified: None, refused: None })
     }
 
     /// Waits for the next client, or returns `None` at the deadline.
     pub(crate) fn wait_for_client(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
+        let mut shortage = Shortage::default();
+        self.refused = None;
         loop {
-            if let Some(connection) = unix_socket::accept(self.socket.as_fd()).map_err(failed(name))? {
-                if let Some(client) = client(connection).map_err(failed(name))? {
-                    return Ok(Some(client));
+            match self.next_client() {
+                Ok(Some(client)) => return Ok(Some(client)),
+                Ok(None) => {}
+                Err(error) => {
+                    shortage.wait_for_room(deadline, failed(name)(error))?;
+                    continue;
                 }
             }
             if deadline.has_passed() {
@@ -64,6 +75,31 @@ impl ListenerSocket {
             let mut polled = [PollFd::from_borrowed_fd(self.socket.as_fd(), unix_socket::READABLE)];
             wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed(name))?;
         }
+    }
+
+    /// Returns a client that waits to be accepted. A lack of room loses none: the connection is kept.
+    fn next_client(&mut self) -> SysResult<Option<Client>> {
+        loop {
+            if self.unidentified.is_none() {
+                self.unidentified = unix_socket::accept(self.socket.as_fd())?;
+            }
+            let Some(connection) = &self.unidentified else { return Ok(None) };
+            let maker = unix_socket::maker_of_other_end(connection.as_fd());
+            if maker.as_ref().is_err_and(|error| error.raw_os_error().is_some_and(is_out_of_room)) {
+                maker?;
+                continue;
+            }
+            let Some(connection) = self.unidentified.take() else { return Ok(None) };
+            match client(maker?, connection) {
+                Ok(client) => return Ok(Some(client)),
+                Err(reason) => self.refused = reason.or(self.refused.take()),
+            }
+        }
+    }
+
+    /// Returns which client was refused during the last wait before the caller saw it, and why.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// Does nothing, because no other client is connected to a listening socket.
@@ -89,19 +125,20 @@ impl ListenerSocket {
     }
 }
 
-/// Identifies the client. Returns `None`, and closes the connection, if the client has exited or belongs to another
-/// user.
-fn client(connection: Owned) -> SysResult<Option<Client>> {
-    let maker = unix_socket::maker_of_other_end(connection.as_fd())?;
-    let Some(process) = maker.process else { return Ok(None) };
+/// Returns the client, if it still waits and belongs to this user. Otherwise closes the connection, and returns the
+/// reason if the client was refused.
+fn client(maker: unix_socket::Maker, connection: Owned) -> Result<Client, Option<String>> {
+    let Some(process) = maker.process else { return Err(None) };
     let process = Process::new(process, maker.id);
     if unix_socket::is_hung_up(connection.as_fd()).unwrap_or(true) {
         // The client has disconnected already.
-        return Ok(None);
+        return Err(None);
     }
     // The folder's permissions keep other users out, except root.
-    let is_ours = maker.user == user::current();
-    Ok(is_ours.then(|| Client { process, user: User::new(maker.user), connection }))
+    if maker.user != user::current() {
+        return Err(Some(format!("process {} of user {} was refused", maker.id, maker.user)));
+    }
+    Ok(Client { process, user: User::new(maker.user), connection })
 }
 
 /// Connects to the listener of this name and returns the client's endpoint; `None` if it doesn't answer in time.

@@ -5,6 +5,7 @@
 //! other process. So no other process can impersonate the client, neither with a reused process id nor with an endpoint
 //! of the named pipe that was passed on.
 
+use std::io::ErrorKind::PermissionDenied;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::pair::{Pair, SECTION, weaker_endpoint};
 use crate::channel::handshake;
+use crate::channel::shortage::Shortage;
 use crate::duplicate::refused_duplication;
 use crate::error::{Error, Result};
 use crate::handle::{Access, shortened};
@@ -32,6 +34,8 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct ListenerPipe {
     pipe: Arc<Owned>,
     transfer: Transfer,
+    /// The last client that was refused before the caller saw it.
+    refused: Option<String>,
 }
 
 /// A client that is not accepted yet.
@@ -54,11 +58,15 @@ impl ListenerPipe {
         let pipe = Arc::new(pipe);
         let done = create_object::event(true).map_err(failed())?;
         let transfer = Transfer::new(Arc::clone(&pipe), done);
-        Ok(Self { pipe, transfer })
+        Ok(Self { pipe, transfer, refused: None })
     }
 
     /// Waits for the next client, or returns `None` at the deadline.
+    ///
+    /// After an error, a client that is connected waits for the next call.
     pub(crate) fn wait_for_client(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
+        let mut shortage = Shortage::default();
+        self.refused = None;
         loop {
             let outcome = match self.transfer.connect() {
                 Ok(Begun::Done) => Ok(0),
@@ -82,16 +90,36 @@ impl ListenerPipe {
                     self.disconnect();
                     continue;
                 }
-                Err(error) => return Err(failed(name)(error)),
+                Err(error) => {
+                    shortage.wait_for_room(deadline, failed(name)(error))?;
+                    continue;
+                }
             }
             match self.client(name) {
                 Ok(client) => return Ok(Some(client)),
-                Err(_) => self.disconnect(),
+                Err(error) if is_clients_own(&error) => {
+                    self.disconnect();
+                    if error.kind() == PermissionDenied {
+                        self.refused = Some(format!("a client was refused: {error}"));
+                    }
+                }
+                Err(error) => {
+                    if !error.raw_os_error().is_some_and(handle::is_out_of_room) {
+                        self.disconnect();
+                    }
+                    shortage.wait_for_room(deadline, error)?;
+                    continue;
+                }
             }
             if deadline.has_passed() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Returns which client was refused during the last wait before the caller saw it, and why.
+    pub(crate) fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// Identifies the connected client.
@@ -182,6 +210,16 @@ impl ListenerPipe {
             Err(error) if !pipe::is_end(&error) && !pipe::is_cancelled(&error) => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// Returns whether a client can't be served for a reason of its own: it has left, or it may not be opened. A client can
+/// bring both about at any time, so neither may end the server's wait.
+fn is_clients_own(error: &Error) -> bool {
+    match error {
+        Error::ProcessExited { .. } | Error::AccessDenied { .. } => true,
+        Error::System { source, .. } => source.kind() == PermissionDenied || pipe::is_end(source),
+        _ => false,
     }
 }
 

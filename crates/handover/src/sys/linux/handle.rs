@@ -430,6 +430,11 @@ pub(crate) fn is_inheritable_stream(which: usize) -> SysResult<bool> {
     Ok(flags_of(number)?.is_some_and(|flags| !flags.is_close_on_exec()))
 }
 
+/// Returns whether an error code says that no descriptor or no memory is free, which may change.
+pub(crate) fn is_out_of_room(code: i32) -> bool {
+    matches!(code, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+}
+
 /// Returns whether a call failed because the descriptor isn't open.
 pub(crate) fn is_invalid_handle(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::BADF)

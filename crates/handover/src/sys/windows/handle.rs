@@ -8,9 +8,10 @@ use std::ptr::{null_mut, with_exposed_provenance_mut};
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, OBJECT_INFORMATION_CLASS, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
-    DUPLICATE_CLOSE_SOURCE, DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_INVALID_HANDLE,
-    GetHandleInformation, HANDLE_FLAG_INHERIT, RtlNtStatusToDosError, STATUS_INFO_LENGTH_MISMATCH,
-    SetHandleInformation, UNICODE_STRING,
+    DUPLICATE_CLOSE_SOURCE, DUPLICATE_SAME_ACCESS, DuplicateHandle, ERROR_COMMITMENT_LIMIT,
+    ERROR_INVALID_HANDLE, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY, ERROR_NOT_ENOUGH_QUOTA,
+    ERROR_OUTOFMEMORY, ERROR_TOO_MANY_OPEN_FILES, GetHandleInformation, HANDLE_FLAG_INHERIT,
+    RtlNtStatusToDosError, STATUS_INFO_LENGTH_MISMATCH, SetHandleInformation, UNICODE_STRING,
 };
 use windows_sys::Win32::System::Console::{
     GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
@@ -410,6 +411,19 @@ pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedHandle<'
         Err(error) if is_invalid_handle(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Returns whether an error code says that no handle or no memory is free, which may change.
+pub(crate) fn is_out_of_room(code: i32) -> bool {
+    const NO_ROOM: [u32; 6] = [
+        ERROR_TOO_MANY_OPEN_FILES,
+        ERROR_NOT_ENOUGH_MEMORY,
+        ERROR_OUTOFMEMORY,
+        ERROR_NO_SYSTEM_RESOURCES,
+        ERROR_COMMITMENT_LIMIT,
+        ERROR_NOT_ENOUGH_QUOTA,
+    ];
+    u32::try_from(code).is_ok_and(|code| NO_ROOM.contains(&code))
 }
 
 /// Returns whether a call failed because the handle isn't open.
