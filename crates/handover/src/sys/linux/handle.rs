@@ -250,12 +250,28 @@ fn status_at(number: Number) -> SysResult<libc::stat64> {
     status.map(|Answered(status)| status)
 }
 
+/// Converts the type of a file system, a number of 32 bits for which each C library and architecture has another type.
+macro_rules! magic {
+    ($number:expr) => {{
+        #[allow(
+            trivial_numeric_casts,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::unnecessary_cast,
+            reason = "no such number has more than 32 bits"
+        )]
+        let number = $number as u32;
+        number
+    }};
+}
+pub(super) use magic;
+
 /// Returns the type of the file system that a descriptor's file is in: one of the kernel's magic numbers.
-pub(super) fn file_system_of(handle: BorrowedFd<'_>) -> SysResult<i64> {
+pub(super) fn file_system_of(handle: BorrowedFd<'_>) -> SysResult<u32> {
     file_system_at(handle.into())
 }
 
-fn file_system_at(number: Number) -> SysResult<i64> {
+fn file_system_at(number: Number) -> SysResult<u32> {
     let kind = ask("fstatfs", &[number.argument()], || {
         let mut status = MaybeUninit::<libc::statfs64>::zeroed();
         // SAFETY: the pointer refers to live, writable memory of the structure's size. The kernel checks the number.
@@ -265,8 +281,7 @@ fn file_system_at(number: Number) -> SysResult<i64> {
         // SAFETY: the structure consists of integers, so the zeroed memory was already a valid value, and the
         // successful call has filled it.
         let status = unsafe { status.assume_init() };
-        #[allow(clippy::useless_conversion, reason = "on some architectures it has this type already")]
-        Ok(Answered(i64::from(status.f_type)))
+        Ok(Answered(magic!(status.f_type)))
     });
     kind.map(|Answered(kind)| kind)
 }
@@ -320,8 +335,7 @@ fn is_section_at(file: Number) -> SysResult<bool> {
     };
     // In a file system of huge pages, a process can remove parts of the memory even if it is sealed, so only tmpfs
     // counts.
-    #[allow(clippy::useless_conversion, reason = "on some architectures it has this type already")]
-    Ok(is_sealed && file_system_at(file)? == i64::from(libc::TMPFS_MAGIC))
+    Ok(is_sealed && file_system_at(file)? == magic!(libc::TMPFS_MAGIC))
 }
 
 /// Returns the kind of an anonymous inode, if the fdinfo file of its descriptor has lines that only one kind has.

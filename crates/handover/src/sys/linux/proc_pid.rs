@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use super::SysError;
 use super::SysResult;
 use super::ask;
-use super::handle::page_at;
+use super::handle::{magic, page_at};
 
 /// The reason why nothing can be learned from `/proc` about a process.
 #[derive(Debug)]
@@ -74,8 +74,7 @@ pub(crate) fn check_shows_our_ids() -> Result<(), ProcFault> {
 
 fn is_mounted() -> SysResult<bool> {
     ask("statfs", &[("path", Path::new("/proc").into())], || match rustix::fs::statfs("/proc") {
-        #[allow(clippy::useless_conversion, reason = "on some architectures the two have the same type")]
-        Ok(system) => Ok(i64::from(system.f_type) == i64::from(libc::PROC_SUPER_MAGIC)),
+        Ok(system) => Ok(magic!(system.f_type) == magic!(libc::PROC_SUPER_MAGIC)),
         Err(rustix::io::Errno::NOENT) => Ok(false),
         Err(error) => Err(error.into()),
     })

@@ -174,7 +174,7 @@ pub(crate) fn own_unique_number() -> SysResult<u64> {
 /// Returns the inode number of a process's descriptor, if the kernel gives each process its own: since Linux 6.9.
 pub(crate) fn kept_number(process: BorrowedFd<'_>) -> SysResult<Option<u64>> {
     /// `PID_FS_MAGIC`, the type of the file system to which such descriptors belong.
-    const PIDFS: i64 = 0x5049_4446;
+    const PIDFS: u32 = 0x5049_4446;
     if file_system_of(process)? != PIDFS {
         return Ok(None);
     }
