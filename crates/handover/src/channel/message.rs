@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::KindFilter;
 use super::wire::{self, Content, Table};
 use crate::error::{Error, Result};
-use crate::handle::ObjectKind;
+use crate::handle::{HandleValue, ObjectKind};
 use crate::object::{BorrowedObject, Object};
 use crate::sys::handle;
 use crate::sys::io::{HasHandle, Owned};
@@ -199,6 +199,9 @@ impl ReceivedMessage {
             _ => {
                 let index = self.index(name)?;
                 let taken = || Error::AlreadyTaken { object: description(name) };
+                if let Some(handle) = &self.objects[index] {
+                    T::check(HandleValue::of(handle)?, &|| description(name))?;
+                }
                 self.objects[index].take().map(T::from_handle).ok_or_else(taken)
             }
         }

@@ -62,7 +62,9 @@ impl Process {
     #[doc(alias = "DuplicateHandle", alias = "pidfd_getfd")]
     pub fn duplicate_from<T: Object>(&self, value: HandleValue) -> Result<T> {
         let copy = self.fetch(value)?;
-        check_kind::<T>(sys::kind_of(copy.handle()), || self.handle_of(value))?;
+        let described = || self.handle_of(value);
+        check_kind::<T>(sys::kind_of(copy.handle()), described)?;
+        T::check(HandleValue::of(&copy)?, &described)?;
         Ok(T::from_handle(copy))
     }
 

@@ -62,7 +62,8 @@ impl Adoption {
         described: impl Fn() -> String,
     ) -> Result<Option<Adopted>> {
         let Some(handle) = self.waiting.get(&value) else { return Ok(None) };
-        check_kind::<T>(handle::kind_of(handle.handle()), described)?;
+        check_kind::<T>(handle::kind_of(handle.handle()), &described)?;
+        T::check(value, &described)?;
         Ok(self.take_handle(value).map(|handle| Adopted { handle, claim: self.claim(value) }))
     }
 
@@ -77,6 +78,7 @@ impl Adoption {
             return Err(taken());
         }
         check_kind::<T>(handle::kind_of_value(value), described)?;
+        T::check(value, &described)?;
         let failed = |error| Error::on_handle(described(), error);
         let is_inherited = handle::is_open_and_inheritable(value).map_err(failed)?;
         if !is_inherited && !PEERS_CAN_ADD_HANDLES && self.was_adopted_by_number(value) {

@@ -35,6 +35,13 @@ macro_rules! object {
         }
 
         impl $crate::object::sealed::FromHandle for $type {
+            fn check(
+                value: $crate::handle::HandleValue,
+                described: &dyn Fn() -> String,
+            ) -> $crate::error::Result<()> {
+                $crate::object::check_size(&$kind, value, described)
+            }
+
             fn from_handle(handle: $crate::sys::io::Owned) -> Self {
                 Self { held: $crate::object::ObjectHandle::received(handle) }
             }

@@ -29,7 +29,7 @@ pub use windows::{LockError, Mutex, MutexGuard};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::object_handle::NameGuard;
 
-pub(crate) use imp::object_handle::ObjectHandle;
+pub(crate) use imp::object_handle::{ObjectHandle, check_size};
 pub use semaphore::Semaphore;
 pub use timer::Timer;
 
@@ -48,19 +48,26 @@ use crate::sys::{self, SysError};
 ///
 /// [`OwnedHandle`](crate::OwnedHandle) accepts any kind. Convert it into the type that the receiver needs.
 ///
-/// This crate's object types, `File` and `OwnedHandle` implement it, on Linux also std's sockets. Other crates can't
-/// implement it.
+/// This crate's object types, `File` and `OwnedHandle` implement it, on Linux also std's sockets, of which each accepts
+/// only its own type of socket. Shared memory larger than this machine's own memory isn't accepted on Linux
+/// ([`Error::InvalidInput`]). Other crates can't implement it.
 pub trait Object: AsHandle + Sized + sealed::FromHandle {
     /// The kind of object that the handle must refer to; `None` for any kind.
     const KIND: Option<ObjectKind>;
 }
 
 pub(crate) mod sealed {
-    use super::Owned;
     use super::adopt::Claim;
+    use super::{HandleValue, Owned, Result};
 
     /// Creates objects from handles. Sealed, because only this crate's callers check the kind first.
     pub trait FromHandle: Sized {
+        /// Checks what the kind doesn't say: whether the object with this handle value can be used as this type.
+        /// `described` names the object in errors.
+        fn check(_value: HandleValue, _described: &dyn Fn() -> String) -> Result<()> {
+            Ok(())
+        }
+
         /// Creates the object, which owns the handle. The caller has checked the kind.
         fn from_handle(handle: Owned) -> Self;
 

@@ -1,9 +1,14 @@
 //! Tests of channels over Unix sockets: the kernel owns objects in flight, so the order in which the
 //! processes exit doesn't matter.
 
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Error, Event, Message, ObjectKind, OwnedHandle, Stdio};
+use handover::{
+    BorrowedObject, Channel, Child, Command, Error, Event, Message, Object, ObjectKind, OwnedHandle,
+    SharedMemory, Stdio,
+};
 use handover_tests::{Suite, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -17,8 +22,19 @@ pub(super) const SUITE: Suite = Suite {
         shared_memory_can_be_sent_read_only,
         unknown_kinds_must_be_allowed,
         objects_in_flight_are_closed_with_both_endpoints,
+        sockets_are_taken_as_their_own_type_only,
+        memory_larger_than_the_machine_is_not_taken,
     ],
-    roles: tests![sends_and_exits, flushes, answers_on_a_socket, views_shared_memory, echoes, reads_nothing],
+    roles: tests![
+        is_given_sockets,
+        is_given_huge_memory,
+        sends_and_exits,
+        flushes,
+        answers_on_a_socket,
+        views_shared_memory,
+        echoes,
+        reads_nothing
+    ],
 };
 
 fn in_role(name: &str) -> (Child, Channel) {
@@ -92,18 +108,18 @@ fn answers_on_a_socket(_: &[String]) {
     use std::io::Write;
     let channel = parent();
     let mut message = channel.recv_timeout(SOON).unwrap();
-    let mut stream: std::os::unix::net::UnixStream = message.take("stream").unwrap();
+    let mut stream: UnixStream = message.take("stream").unwrap();
     stream.write_all(b"over the socket").unwrap();
     drop(stream);
-    let listener: std::net::TcpListener = message.take("listener").unwrap();
+    let listener: TcpListener = message.take("listener").unwrap();
     channel.send(listener.local_addr().unwrap().to_string().as_str()).unwrap();
     listener.accept().unwrap().0.write_all(b"accepted").unwrap();
 }
 
 fn sockets_travel() {
     use std::io::Read;
-    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (child, channel) = in_role("answers_on_a_socket");
     channel.send(Message::new(b"").with("stream", &theirs).with("listener", &listener)).unwrap();
     drop((theirs, listener));
@@ -111,7 +127,7 @@ fn sockets_travel() {
     ours.read_to_string(&mut text).unwrap();
     assert_eq!(text, "over the socket");
     let address = channel.recv_timeout(SOON).unwrap().into_bytes();
-    let mut client = std::net::TcpStream::connect(std::str::from_utf8(&address).unwrap()).unwrap();
+    let mut client = TcpStream::connect(std::str::from_utf8(&address).unwrap()).unwrap();
     text.clear();
     client.read_to_string(&mut text).unwrap();
     assert_eq!(text, "accepted");
@@ -121,7 +137,7 @@ fn sockets_travel() {
 fn views_shared_memory(_: &[String]) {
     let channel = parent();
     let mut message = channel.recv_timeout(SOON).unwrap();
-    let section: handover::SharedMemory = message.take("section").unwrap();
+    let section: SharedMemory = message.take("section").unwrap();
     let view = section.view().unwrap();
     assert!(view.to_vec().starts_with(b"to read"));
     match section.view_mut() {
@@ -131,14 +147,14 @@ fn views_shared_memory(_: &[String]) {
     // A range of the whole memory is reported as "access denied", and not as an invalid range.
     let whole = section.view_mut_range(0, section.size().unwrap());
     assert!(matches!(whole, Err(Error::AccessDenied { .. })), "{whole:?}");
-    let bare: handover::SharedMemory = message.take("bare").unwrap();
+    let bare: SharedMemory = message.take("bare").unwrap();
     assert!(raw::can_map(&bare, true) && raw::can_map(&section, false) && !raw::can_map(&section, true));
     channel.send(b"seen").unwrap();
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
 }
 
 fn shared_memory_can_be_sent_read_only() {
-    let section = handover::SharedMemory::new(100).unwrap();
+    let section = SharedMemory::new(100).unwrap();
     section.view_mut().unwrap().write_at(0, b"to read").unwrap();
     let before = table::count();
     let (child, channel) = in_role("views_shared_memory");
@@ -191,4 +207,127 @@ fn objects_in_flight_are_closed_with_both_endpoints() {
     child.wait_timeout(SOON).unwrap();
     drop(channel);
     assert_eq!(std::fs::File::from(from).read(&mut [0]).unwrap(), 0);
+}
+
+/// The names of the sockets in the tests below, and what the library calls them.
+const SOCKETS: [(&str, &str); 7] = [
+    ("tcp listener", "TCP listener"),
+    ("tcp stream", "TCP stream"),
+    ("udp", "UDP socket"),
+    ("unix datagram", "Unix datagram socket"),
+    ("unix listener", "Unix listener"),
+    ("unix stream", "Unix stream"),
+    ("unix sequence", "Unix socket of sequenced packets"),
+];
+
+/// Asserts that a socket of this name can't be taken as a `T`.
+fn is_not<T: Object + std::fmt::Debug>(name: &str, take: impl FnOnce(&str) -> handover::Result<T>) {
+    let (_, text) = SOCKETS.into_iter().find(|(known, _)| *known == name).unwrap();
+    match take(name) {
+        Err(error @ Error::WrongKind { .. }) => assert!(error.to_string().contains(text), "{error}"),
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn is_given_sockets(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    let mut message = parent().recv_timeout(SOON).unwrap();
+    for (name, _) in SOCKETS {
+        if name != "tcp listener" {
+            is_not(name, |name| inherited.take::<TcpListener>(name));
+            is_not(name, |name| message.take::<TcpListener>(name));
+        }
+        if name != "tcp stream" {
+            is_not(name, |name| inherited.take::<TcpStream>(name));
+            is_not(name, |name| message.take::<TcpStream>(name));
+        }
+        if name != "udp" {
+            is_not(name, |name| inherited.take::<UdpSocket>(name));
+        }
+        if name != "unix datagram" {
+            is_not(name, |name| inherited.take::<UnixDatagram>(name));
+        }
+        if name != "unix listener" {
+            is_not(name, |name| inherited.take::<UnixListener>(name));
+        }
+        if name != "unix stream" {
+            is_not(name, |name| inherited.take::<UnixStream>(name));
+        }
+    }
+    inherited.take::<TcpListener>("tcp listener").unwrap();
+    message.take::<TcpListener>("tcp listener").unwrap();
+    message.take::<TcpStream>("tcp stream").unwrap();
+    inherited.take::<UdpSocket>("udp").unwrap();
+    inherited.take::<UnixDatagram>("unix datagram").unwrap();
+    inherited.take::<UnixListener>("unix listener").unwrap();
+    inherited.take::<UnixStream>("unix stream").unwrap();
+    // Each other type is taken as a plain handle.
+    inherited.take::<OwnedHandle>("unix sequence").unwrap();
+}
+
+fn sockets_are_taken_as_their_own_type_only() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let path = std::env::temp_dir().join(format!("handover-socket-{}", std::process::id()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (datagram, _other) = UnixDatagram::pair().unwrap();
+    let (unix_stream, _others) = UnixStream::pair().unwrap();
+    let unix_listener = UnixListener::bind(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let flags = SocketFlags::CLOEXEC;
+    let (sequence, _peer) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    let sockets: [BorrowedObject<'_>; 7] = [
+        (&listener).into(),
+        (&stream).into(),
+        (&udp).into(),
+        (&datagram).into(),
+        (&unix_listener).into(),
+        (&unix_stream).into(),
+        (&sequence).into(),
+    ];
+    let mut command = Command::new(this_program());
+    command.args(role("is_given_sockets", &[])).stdin(Stdio::null()).kill_on_drop(true);
+    let mut message = Message::new(b"");
+    for ((name, _), socket) in SOCKETS.into_iter().zip(sockets) {
+        command.inherit(name, socket);
+        message = message.with(name, socket);
+    }
+    let mut child = command.channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    channel.send(message).unwrap();
+    assert_exits_successfully(child, channel);
+}
+
+fn is_given_huge_memory(_: &[String]) {
+    let inherited = handover::inherited().unwrap();
+    let mut message = parent().recv_timeout(SOON).unwrap();
+    let before = table::count();
+    for taken in [inherited.take::<SharedMemory>("huge"), message.take::<SharedMemory>("huge")] {
+        match taken {
+            Err(error @ Error::InvalidInput { .. }) => {
+                assert!(error.to_string().contains(&HUGE.to_string()), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(table::count(), before);
+    // It can still be taken by those who want it.
+    inherited.take::<OwnedHandle>("huge").unwrap();
+}
+
+/// More bytes than any machine has.
+const HUGE: u64 = 1 << 52;
+
+fn memory_larger_than_the_machine_is_not_taken() {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+    let memory = memfd_create("huge", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&memory, HUGE).unwrap();
+    fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+    let mut command = Command::new(this_program());
+    command.args(role("is_given_huge_memory", &[])).stdin(Stdio::null()).kill_on_drop(true);
+    let mut child = command.inherit("huge", &memory).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    channel.send(Message::new(b"").with("huge", &memory)).unwrap();
+    assert_exits_successfully(child, channel);
 }

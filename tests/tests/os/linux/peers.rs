@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use handover::{
-    Channel, Child, Command, Error, Event, Listener, Message, ObjectKind, Semaphore, SharedMemory, Stdio,
+    Channel, Child, Command, Error, Event, HandleValue, Listener, Message, ObjectKind, Process, Semaphore,
+    SharedMemory, Stdio, Timer,
 };
 use handover_tests::{Suite, door, foreign, is_foreign_there, left_out, script, table, tests};
 
@@ -18,6 +19,7 @@ pub(super) const SUITE: Suite = Suite {
         memory_sealed_by_python_is_shared_memory,
         python_client_connects_to_listener,
         c_child_waits_for_descriptor_from_argument,
+        reset_mode_survives_python,
     ],
     roles: &[],
 };
@@ -169,4 +171,36 @@ fn c_child_waits_for_descriptor_from_argument() {
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     drop((child, command));
     assert_eq!(table::count(), before);
+}
+
+fn reset_mode_survives_python() {
+    if !has_python() {
+        return;
+    }
+    let script = "
+import fcntl, os, sys
+for fd in map(int, sys.argv[1:]):
+    os.set_blocking(fd, True)
+    os.set_blocking(fd, False)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK)
+";
+    let (manual, auto) = (Event::manual_reset().unwrap(), Event::auto_reset().unwrap());
+    let timer = Timer::manual_reset().unwrap();
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).inherit("manual", &manual).inherit("auto", &auto).inherit("timer", &timer);
+    command.arg_handle("{manual}").arg_handle("{auto}").arg_handle("{timer}");
+    assert!(command.status().unwrap().success());
+    // Other handles, which don't know yet how to wait for the objects.
+    let this = Process::open(std::process::id()).unwrap();
+    let value = |object: &dyn std::os::fd::AsFd| HandleValue::of(&object.as_fd()).unwrap();
+    let again: Event = this.duplicate_from(value(&manual)).unwrap();
+    again.set().unwrap();
+    assert!(again.try_wait().unwrap() && again.try_wait().unwrap());
+    let again: Event = this.duplicate_from(value(&auto)).unwrap();
+    again.set().unwrap();
+    assert!(again.try_wait().unwrap() && !again.try_wait().unwrap());
+    let again: Timer = this.duplicate_from(value(&timer)).unwrap();
+    again.set_once(Duration::from_millis(1)).unwrap();
+    again.wait_timeout(SOON).unwrap();
+    assert!(again.try_wait().unwrap());
 }

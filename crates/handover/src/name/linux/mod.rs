@@ -16,11 +16,11 @@ use std::time::Duration;
 use self::lock::{NameLock, is_unserved};
 use self::server::NameServer;
 use crate::error::{Error, Result};
-use crate::handle::ObjectKind;
+use crate::handle::{HandleValue, ObjectKind};
 use crate::name::text::objection;
 use crate::name::text::on_linux::Sort;
 use crate::name::{AsObjectName, CreateOutcome};
-use crate::object::ObjectHandle;
+use crate::object::{ObjectHandle, check_size};
 use crate::sys::create_object::{self, What};
 use crate::sys::handle;
 use crate::sys::io::HasHandle;
@@ -146,5 +146,8 @@ pub(crate) fn open(
     if !handle::can_be(&found, &kind) {
         return Err(Error::NameKindMismatch { name: name.to_string(), expected: kind, found: Some(found) });
     }
+    check_size(&kind, HandleValue::of(&handle)?, &|| {
+        format!("the object with the name {:?}", name.as_str())
+    })?;
     Ok(ObjectHandle::received(handle))
 }

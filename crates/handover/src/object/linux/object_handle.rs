@@ -4,11 +4,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::handle::{HandleValue, ObjectKind};
 use crate::object::BorrowedObject;
 use crate::object::adopt::Claim;
 use crate::object::refused;
 use crate::sys::call;
-use crate::sys::create_object::{What, create};
+use crate::sys::create_object::{What, create, memory_of_machine};
+use crate::sys::handle::size_of_value;
 use crate::sys::io::{HasHandle, Owned, as_handle};
 use crate::sys::reset_mode::{Way, way_of};
 use crate::sys::rights::Rights;
@@ -17,6 +19,27 @@ use crate::wait;
 
 /// A guard that keeps an object's name in use until it is dropped.
 pub(crate) trait NameGuard: std::fmt::Debug + Send + Sync {}
+
+/// Checks that memory from another process isn't larger than all that this machine has. Reading it charges the reader:
+/// each page that it reads is allocated.
+pub(crate) fn check_size(
+    kind: &ObjectKind,
+    value: HandleValue,
+    described: &dyn Fn() -> String,
+) -> Result<()> {
+    if *kind != ObjectKind::SharedMemory {
+        return Ok(());
+    }
+    let failed = |error| Error::on_handle(described(), error);
+    let (size, most) = (size_of_value(value).map_err(failed)?, memory_of_machine().map_err(failed)?);
+    if size <= most {
+        return Ok(());
+    }
+    let reason = format!(
+        "is shared memory of {size} bytes, and this machine has {most}; take it as an OwnedHandle to use it"
+    );
+    Err(Error::invalid(described(), reason))
+}
 
 /// The owned descriptor of an object.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::handle::Access;
+use crate::handle::{Access, HandleValue, ObjectKind};
 use crate::object::BorrowedObject;
 use crate::object::adopt::Claim;
 use crate::object::refused;
@@ -15,6 +15,12 @@ use crate::sys::rights::Rights;
 use crate::sys::wait::{Target, Waited};
 use crate::sys::{DeferredEvents, call};
 use crate::wait;
+
+/// Does nothing: Windows has committed the memory of a section to the process that created it.
+#[allow(clippy::unnecessary_wraps, reason = "the Linux version asks the kernel, which can fail")]
+pub(crate) fn check_size(_: &ObjectKind, _: HandleValue, _: &dyn Fn() -> String) -> Result<()> {
+    Ok(())
+}
 
 /// The owned handle of an object.
 #[derive(Debug)]

@@ -92,13 +92,7 @@ fn section(name: &'static str, size: u64) -> SysResult<Owned> {
     const NAME: &str = "handover";
     // The kernel allocates memory only when it is written to, which would be too late to report that the machine
     // doesn't have it. So a size beyond the machine's memory and swap fails here.
-    let memory = ask("sysinfo", &[], || {
-        let machine = rustix::system::sysinfo();
-        #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
-        let units = u64::from(machine.totalram).saturating_add(machine.totalswap.into());
-        Ok(units.saturating_mul(machine.mem_unit.into()))
-    })?;
-    if size > memory {
+    if size > memory_of_machine()? {
         return Err(SysError::new("memfd_create", Errno::NOMEM));
     }
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -123,6 +117,16 @@ fn section(name: &'static str, size: u64) -> SysResult<Owned> {
     let arguments = [("handle", (&section).into()), ("F_ADD_SEALS", Argument::Flags(seals.bits()))];
     call("fcntl", &arguments, || Ok(rustix::fs::fcntl_add_seals(&section, seals)?))?;
     Ok(section)
+}
+
+/// Returns how many bytes this machine has, in memory and on disks for swapping.
+pub(crate) fn memory_of_machine() -> SysResult<u64> {
+    ask("sysinfo", &[], || {
+        let machine = rustix::system::sysinfo();
+        #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
+        let units = u64::from(machine.totalram).saturating_add(machine.totalswap.into());
+        Ok(units.saturating_mul(machine.mem_unit.into()))
+    })
 }
 
 pub(crate) fn set_event(event: BorrowedFd<'_>) -> SysResult<()> {
@@ -279,7 +283,7 @@ mod tests {
             assert!(flags.contains(OFlags::NONBLOCK), "{what:?}");
             let is_manual =
                 matches!(what, What::Event { manual_reset: true } | What::Timer { manual_reset: true });
-            assert_eq!(flags.contains(super::super::reset_mode::MANUAL_RESET), is_manual, "{what:?}");
+            assert_eq!(way_of(object.borrowed())? == Way::Look, is_manual, "{what:?}");
         }
         Ok(())
     }

@@ -236,6 +236,11 @@ pub(super) fn status_of(handle: BorrowedFd<'_>) -> SysResult<libc::stat64> {
     status_at(handle.into())
 }
 
+/// Returns the size in bytes of the file or memory with this handle value.
+pub(crate) fn size_of_value(value: HandleValue) -> SysResult<u64> {
+    status_at(value.into()).map(|status| status.st_size.unsigned_abs())
+}
+
 fn status_at(number: Number) -> SysResult<libc::stat64> {
     let status = ask("fstat", &[number.argument()], || {
         let mut status = MaybeUninit::<libc::stat64>::zeroed();

@@ -1,12 +1,13 @@
 //! Manual and automatic reset: whether a successful wait consumes the object's signaled state.
 
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::fs::OFlags;
+use libc::c_int;
 
-use super::handle::{ask_how_opened, to};
+use super::handle::to;
 use super::io::Owned;
-use super::{SysResult, call};
+use super::{Answered, SysResult, ask, call};
 
 /// The effect of a successful wait on the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,23 +20,32 @@ pub(crate) enum Way {
     Unknown,
 }
 
-/// The mark of a manual-reset object. It is a status flag of the open file description, so it is passed on with the
-/// object. `O_APPEND` has no effect on an eventfd or a timerfd. An object without it is read by a wait, as other
-/// programs do with these objects.
-pub(super) const MANUAL_RESET: OFlags = OFlags::APPEND;
+/// The mark of a manual-reset object: the signal that its open file description would send when it becomes ready, if
+/// somebody asked it to send one (`F_SETSIG`). It is passed on with the object. Other code changes the status flags of
+/// descriptors that it doesn't know, as Python's `os.set_blocking` does, but not this number. An object without the mark
+/// is read by a wait, as other programs do with these objects.
+pub(super) const MANUAL_RESET: c_int = 62;
 
 /// Marks an object as manual-reset, if it was created so.
 pub(super) fn mark(object: &Owned, manual_reset: bool) -> SysResult<()> {
+    const F_SETSIG: c_int = 10;
     if !manual_reset {
         return Ok(());
     }
-    call("fcntl", &[("handle", object.into()), to("F_SETFL O_NONBLOCK O_APPEND")], || {
-        Ok(rustix::fs::fcntl_setfl(object, OFlags::NONBLOCK | MANUAL_RESET)?)
+    call("fcntl", &[("handle", object.into()), to("F_SETSIG")], || {
+        // SAFETY: all arguments are numbers, and the descriptor is borrowed, so it is open.
+        let answer = unsafe { libc::fcntl(object.as_raw_fd(), F_SETSIG, MANUAL_RESET) };
+        if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     })
 }
 
 /// Returns how to wait for an event, a timer or a semaphore.
 pub(crate) fn way_of(object: BorrowedFd<'_>) -> SysResult<Way> {
-    let is_marked = ask_how_opened(object)?.contains(MANUAL_RESET);
-    Ok(if is_marked { Way::Look } else { Way::Take })
+    const F_GETSIG: c_int = 11;
+    let mark = ask("fcntl", &[("handle", object.into()), to("F_GETSIG")], || {
+        // SAFETY: all arguments are numbers, and the descriptor is borrowed, so it is open.
+        let answer = unsafe { libc::fcntl(object.as_raw_fd(), F_GETSIG) };
+        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(Answered(answer)) }
+    });
+    mark.map(|Answered(mark)| if mark == MANUAL_RESET { Way::Look } else { Way::Take })
 }
