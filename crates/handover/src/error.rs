@@ -128,6 +128,8 @@ pub enum Error {
     /// only has a copy of that process's environment.
     #[non_exhaustive]
     ManifestMismatch {
+        /// The environment variable.
+        name: &'static str,
         /// The process that the manifest was written for.
         expected: String,
         /// This process.
@@ -405,12 +407,17 @@ impl fmt::Display for Error {
             Self::NothingInherited => f.write_str(
                 "this process inherited no listed objects; its parent must list them with Command::inherit",
             ),
-            Self::ManifestMismatch { expected, found } => write!(
-                f,
-                "the list of inherited objects, in the environment variable HANDOVER_INHERITED, was written for \
-                 {expected}, but this is {found}, which only has a copy of the other process's environment; to pass \
-                 objects to this process, its parent must list them with Command::inherit"
-            ),
+            Self::ManifestMismatch { name, expected, found } => {
+                let advice = match *name {
+                    LISTEN_PID => "to pass sockets to this process, the service manager must start it directly",
+                    _ => "to pass objects to this process, its parent must list them with Command::inherit",
+                };
+                write!(
+                    f,
+                    "the environment variable {name}, which belongs to the list of inherited objects, was written for \
+                     {expected}, but this is {found}, which only has a copy of the other process's environment; {advice}"
+                )
+            }
             Self::InvalidManifest { name, reason } => write!(
                 f,
                 "the environment variable {name}, which lists the inherited objects, is invalid: it {reason}"
@@ -519,7 +526,7 @@ impl fmt::Debug for Error {
             BatchFile { path }
             SocketUnsupported { object }
             NothingInherited {}
-            ManifestMismatch { expected, found }
+            ManifestMismatch { name, expected, found }
             InvalidManifest { name, reason }
             UnknownName { name, available }
             AlreadyTaken { object }
@@ -540,6 +547,9 @@ impl fmt::Debug for Error {
         }
     }
 }
+
+/// The variable with which a service manager says for which process its descriptors are.
+pub(crate) const LISTEN_PID: &str = "LISTEN_PID";
 
 /// The system's code for a file that doesn't exist: `ENOENT` on Linux, `ERROR_FILE_NOT_FOUND` on Windows.
 const NO_FILE: i32 = 2;

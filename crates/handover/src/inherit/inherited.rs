@@ -2,7 +2,7 @@
 
 use super::manifest::{Manifest, VARIABLE, invalid_manifest, malformed};
 use super::{imp, is_reserved};
-use crate::error::{Error, Result};
+use crate::error::{Error, LISTEN_PID, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::object::Object;
 use crate::object::adopt::Adoption;
@@ -65,7 +65,7 @@ struct Entry {
 /// # Errors
 ///
 /// - [`Error::NothingInherited`] if the parent listed no objects.
-/// - [`Error::ManifestMismatch`] if the manifest was written for another process. This happens if a program in between
+/// - [`Error::ManifestMismatch`] if the manifest, or the service manager's list, was written for another process. This happens if a program in between
 ///   passed on its environment, and with it the variable.
 /// - [`Error::InvalidManifest`] if the manifest is malformed, or lists a handle that is no longer inheritable.
 /// - [`Error::InvalidHandle`] if the manifest lists a handle that isn't open.
@@ -153,7 +153,10 @@ impl<const N: usize> Reserved<N> {
     /// Takes the handles with these names. If one is missing, it takes no handle. `object` describes them in errors.
     pub(crate) fn take(object: &str, names: &[&str; N]) -> Result<Self> {
         match inherited() {
-            Err(Error::NothingInherited) => return Err(Error::NoParentChannel),
+            // A service manager's variables pass no channel.
+            Err(Error::NothingInherited | Error::ManifestMismatch { name: LISTEN_PID, .. }) => {
+                return Err(Error::NoParentChannel);
+            }
             other => other?,
         };
         let inherited = lock();

@@ -6,8 +6,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::listen_fds::named;
-use super::manifest::malformed;
-use crate::error::{Error, Result};
+use super::manifest::{VARIABLE, malformed};
+use crate::error::{Error, LISTEN_PID, Result};
 use crate::handle::HandleValue;
 use crate::sys::handle::page_at;
 
@@ -51,6 +51,7 @@ pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::ManifestMismatch {
+        name: VARIABLE,
         expected: format!("process {meant_for}"),
         found: format!("process {this}"),
     })
@@ -58,10 +59,9 @@ pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
 
 /// Returns the file descriptors that a service manager passed to this process, with their names. They begin at 3.
 ///
-/// If the variables were written for another process, the list is empty.
+/// If the variables were written for another process, the error is [`Error::ManifestMismatch`].
 pub(crate) fn listen_fds(environment: &InitialEnvironment) -> Result<Vec<(String, HandleValue)>> {
-    let [pid, count, names] =
-        ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
+    let [pid, count, names] = [LISTEN_PID, "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
     named(pid, count, names, std::process::id())
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::is_reserved;
-use crate::error::{Error, Result};
+use crate::error::{Error, LISTEN_PID, Result};
 use crate::handle::HandleValue;
 
 /// The name of a descriptor for which the manager gave no name, as in `sd_listen_fds_with_names(3)`.
@@ -11,7 +11,8 @@ const UNKNOWN: &str = "unknown";
 
 /// Returns the descriptors that `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` give to the process with the id `this`.
 ///
-/// The list is empty if `LISTEN_PID` or `LISTEN_FDS` is missing, or if `LISTEN_PID` is the id of another process.
+/// The list is empty if `LISTEN_PID` or `LISTEN_FDS` is missing. If `LISTEN_PID` is the id of another process, the error is
+/// [`Error::ManifestMismatch`].
 pub(crate) fn named(
     meant_for: Option<OsString>,
     count: Option<OsString>,
@@ -21,9 +22,13 @@ pub(crate) fn named(
     let invalid = |name, reason| Error::InvalidManifest { name, reason };
     let (Some(meant_for), Some(count)) = (meant_for, count) else { return Ok(Vec::new()) };
     let number = |text: &OsString| text.to_str().and_then(|text| text.parse::<u32>().ok());
-    let meant_for = number(&meant_for).ok_or_else(|| invalid("LISTEN_PID", "is not a process id"))?;
+    let meant_for = number(&meant_for).ok_or_else(|| invalid(LISTEN_PID, "is not a process id"))?;
     if meant_for != this {
-        return Ok(Vec::new());
+        return Err(Error::ManifestMismatch {
+            name: LISTEN_PID,
+            expected: format!("process {meant_for}"),
+            found: format!("process {this}"),
+        });
     }
     /// More descriptors than any manager passes. Within this limit each descriptor is a valid handle value.
     const MAX_COUNT: u32 = 65_536;
@@ -71,7 +76,11 @@ mod tests {
         assert_eq!(listed("77", "2", Some("web"))?, expected(&[("web", 3), ("unknown", 4)]));
         assert_eq!(listed("77", "2", Some(":web"))?, expected(&[("unknown", 3), ("web", 4)]));
         assert_eq!(listed("77", "0", Some(""))?, []);
-        assert_eq!(listed("78", "2", None)?, [], "written for another process");
+        let other = listed("78", "2", None).expect_err("it was written for another process").to_string();
+        assert!(
+            ["LISTEN_PID", "process 78", "process 77"].iter().all(|part| other.contains(part)),
+            "{other}"
+        );
         assert_eq!(named(None, Some("2".into()), None, 77)?, []);
         Ok(())
     }

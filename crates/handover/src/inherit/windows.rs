@@ -41,6 +41,7 @@ pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::ManifestMismatch {
+        name: VARIABLE,
         expected: format!("a child of process {}", expected.id),
         found: format!("a child of process {parent}"),
     })

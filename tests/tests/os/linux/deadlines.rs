@@ -17,6 +17,7 @@ pub(super) const SUITE: Suite = Suite {
     tests: tests![
         send_fails_when_another_thread_detects_violation,
         partial_message_does_not_extend_timeout,
+        timeouts_of_two_receivers_are_kept,
         connect_fails_when_server_is_killed_despite_forked_copy,
         connect_fails_if_server_was_killed_despite_forked_copy,
         send_fails_when_peer_is_killed_despite_forked_copy,
@@ -112,6 +113,30 @@ fn partial_message_does_not_extend_timeout() {
         drop((child, channel));
         assert_eq!(table::count(), before);
     }
+}
+
+fn timeouts_of_two_receivers_are_kept() {
+    let begin = Event::manual_reset().unwrap();
+    let (mut child, channel) = with_events("writes_one_byte", &["600000"], &[("begin", &begin)]);
+    let timeout = Duration::from_millis(1000);
+    let receive = || {
+        let started = Instant::now();
+        let outcome = channel.recv_timeout(timeout);
+        assert!(matches!(outcome, Err(Error::TimedOut { .. })), "{outcome:?}");
+        started.elapsed()
+    };
+    let took = std::thread::scope(|scope| {
+        let first = scope.spawn(receive);
+        // The second one gets its turn when the first one's time is over, shortly before its own.
+        std::thread::sleep(Duration::from_millis(100));
+        let second = scope.spawn(receive);
+        [first, second].map(|thread| thread.join().unwrap())
+    });
+    for took in took {
+        assert!((1000..1300).contains(&took.as_millis()), "{took:?}");
+    }
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
 }
 
 /// Binds a listener and accepts no client. A forked copy of this process also has the socket.

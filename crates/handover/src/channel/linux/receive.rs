@@ -35,7 +35,7 @@ impl Endpoint {
         // One blocking call costs half as much as a poll and a read. But it can't notice that the peer process has
         // exited while another process keeps its endpoint open. So only the first call blocks, and only for a short
         // time.
-        let mut look = if time >= WAIT { Look::Wait } else { Look::Once };
+        let mut look = if deadline.left() >= WAIT { Look::Wait } else { Look::Once };
         let mut has_read = false;
         loop {
             self.check_not_broken()?;

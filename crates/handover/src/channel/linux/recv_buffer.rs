@@ -74,7 +74,8 @@ impl Reader {
         if header.frame_length() < LARGE || lacking == 0 {
             return lacking.max(at_least);
         }
-        self.forget_received();
+        self.move_to_front();
+        // It does nothing once there is room for the whole message, so the bytes of a large one are not moved again.
         self.buffer.reserve_exact(lacking);
         lacking
     }
@@ -171,10 +172,14 @@ impl Reader {
         front
     }
 
-    fn forget_received(&mut self) {
+    fn move_to_front(&mut self) {
         self.start += self.received as u64;
         self.buffer.drain(..self.received);
         self.received = 0;
+    }
+
+    fn forget_received(&mut self) {
+        self.move_to_front();
         // A large message must not leave a large buffer behind.
         self.buffer.shrink_to(MAX_KEPT);
     }
@@ -218,6 +223,22 @@ mod tests {
     fn next(reader: &mut Reader) -> Result<Option<(usize, Option<usize>)>, Broken> {
         let message = reader.next_message()?;
         Ok(message.map(|message| (message.content.names().len(), message.descriptors.map(|all| all.len()))))
+    }
+
+    #[test]
+    fn end_of_large_message_moves_no_bytes() {
+        let frame = frame(0, &[], &vec![7; 1 << 20]);
+        let mut reader = Reader::default();
+        let (most, end) = frame.split_at(frame.len() - 100);
+        // The header says how much is missing.
+        feed(&mut reader, &most[..MIN_READ], 0, false);
+        feed(&mut reader, &most[MIN_READ..], 0, false);
+        let (place, room) = (reader.buffer.as_ptr(), reader.buffer.capacity());
+        for byte in end {
+            assert_eq!((reader.buffer.as_ptr(), reader.buffer.capacity()), (place, room));
+            feed(&mut reader, &[*byte], 0, false);
+        }
+        assert_eq!(reader.next_message().map(|message| message.is_some()), Ok(true));
     }
 
     #[test]
