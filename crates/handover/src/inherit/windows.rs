@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 
 use super::LeakedHandle;
-use super::manifest::malformed;
+use super::manifest::{VARIABLE, malformed};
 use crate::error::{Error, Result};
 use crate::handle::{Access, HandleValue, ProcessIdentity};
 use crate::sys::io::HasHandle;
@@ -32,12 +32,9 @@ impl InitialEnvironment {
 pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
     let expected = ProcessIdentity::parse(meant_for)
         .map_err(|_| malformed!("does not name the parent's id and creation time"))?;
-    let parent = sys::parent_id().map_err(|error| Error::system("this process's parent", error))?;
-    let is_ours = parent == expected.id
-        // The creation time is unknown if the parent has exited, or if this process may not query it. Then the check
-        // relies on the id alone.
-        && identity_of(parent)?.is_none_or(|identity| identity == expected);
-    if is_ours {
+    let failed = |error| Error::system("this process's parent", error);
+    let parent = sys::parent_id().map_err(failed)?;
+    if is_parent(expected, parent, identity_of(parent)?, sys::own_unique_number().map_err(failed)?) {
         return Ok(());
     }
     Err(Error::ManifestMismatch {
@@ -45,6 +42,15 @@ pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
         expected: format!("a child of process {}", expected.id),
         found: format!("a child of process {parent}"),
     })
+}
+
+/// Returns whether a process with the id `parent`, which started this one at the time `own`, is the expected one. `found`
+/// is the process that has the id now, if this process may know.
+///
+/// A process that was created after this one can't be its parent: that has exited, and its id was reused. Then, and if
+/// the process isn't known, the check relies on the id alone.
+fn is_parent(expected: ProcessIdentity, parent: u32, found: Option<ProcessIdentity>, own: u64) -> bool {
+    parent == expected.id && found.is_none_or(|found| found == expected || found.created > own)
 }
 
 /// Returns the identity of the process that has this id now. Returns `None` if no process has the id, or if this
@@ -77,5 +83,20 @@ impl LeakedHandle {
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn access(&self) -> Access {
         self.carries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_created_later_is_no_parent() {
+        let parent = ProcessIdentity::new(8, 100);
+        let found = |created| Some(ProcessIdentity::new(8, created));
+        assert!(is_parent(parent, 8, found(100), 200) && is_parent(parent, 8, None, 200));
+        assert!(is_parent(parent, 8, found(201), 200), "the parent's id was reused");
+        assert!(!is_parent(parent, 8, found(150), 200), "another process started this one");
+        assert!(!is_parent(parent, 12, None, 200));
     }
 }

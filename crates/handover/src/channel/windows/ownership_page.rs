@@ -114,8 +114,11 @@ impl Turnover<'_> {
     }
 
     fn advance(self, number: u64, is_allowed: impl Fn(u64) -> bool) -> bool {
+        /// An honest peer changes the word once for each message in transit. Only a peer that changes it all the time,
+        /// which harms itself alone, can make all attempts fail.
+        const ATTEMPTS: u32 = 100_000;
         let mut word = self.word.load(SeqCst);
-        loop {
+        for _ in 0..ATTEMPTS {
             if word >> COUNT_SHIFT > number {
                 return true;
             }
@@ -129,6 +132,7 @@ impl Turnover<'_> {
                 Err(now) => word = now,
             }
         }
+        false
     }
 
     /// Records that the sender could not write this message completely and sends no more. Returns true if the receiver

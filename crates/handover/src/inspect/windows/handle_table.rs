@@ -210,7 +210,12 @@ pub(crate) fn shared_objects(one: &Process, other: &Process) -> Result<SharedObj
         }
     }
     let mut names = Names::default();
-    for ((kind, _), candidates) in candidates {
+    let groups = candidates.into_iter().flat_map(|((kind, address), candidates)| {
+        // Since Windows 11 24H2, the addresses are zero for most callers.
+        let parts = if address == 0 { by_handle_count(candidates) } else { vec![candidates] };
+        parts.into_iter().map(move |candidates| (kind.clone(), candidates))
+    });
+    for (kind, candidates) in groups {
         let groups = grouped(candidates).map_err(|error| {
             Error::system(format!("the handles of processes {} and {}", one.id(), other.id()), error)
         })?;
@@ -222,6 +227,23 @@ pub(crate) fn shared_objects(one: &Process, other: &Process) -> Result<SharedObj
     }
     shared.objects.sort_unstable_by(|a, b| a.handles.cmp(&b.handles));
     Ok(shared)
+}
+
+/// Splits candidates into parts that can't have an object in common, so that fewer handles have to be compared: handles
+/// to one object report the same number of handles. If a number changes meanwhile, all stay together.
+fn by_handle_count(candidates: Vec<Candidate>) -> Vec<Vec<Candidate>> {
+    let counts = || -> Vec<Option<u32>> {
+        candidates.iter().map(|candidate| sys::handle_count(candidate.copy.handle()).ok()).collect()
+    };
+    let (before, after) = (counts(), counts());
+    if before != after || before.contains(&None) {
+        return vec![candidates];
+    }
+    let mut parts: HashMap<Option<u32>, Vec<Candidate>> = HashMap::new();
+    for (count, candidate) in before.into_iter().zip(candidates) {
+        parts.entry(count).or_default().push(candidate);
+    }
+    parts.into_values().collect()
 }
 
 /// An object that both processes have: a handle to it, and the handle values in both.

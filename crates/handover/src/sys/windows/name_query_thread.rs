@@ -32,6 +32,10 @@ const END: u32 = 1000;
 /// The time limit for the start of the thread. DLLs in the process can run code of their own at that point.
 const START: u32 = 30_000;
 
+/// The maximum number of threads that could not be terminated. Each of them blocks one handle, so no more are made.
+const MAX_STUCK: usize = 20;
+static STUCK: AtomicUsize = AtomicUsize::new(0);
+
 /// The call that queries a name.
 const QUERY: &str = "NtQueryObject";
 
@@ -134,6 +138,11 @@ impl Asker {
     fn answer_for(&mut self, file: BorrowedHandle<'_>) -> SysResult<Answer> {
         let running = match self.thread.take() {
             Some(running) => running,
+            None if STUCK.load(Ordering::Relaxed) >= MAX_STUCK => {
+                let reason =
+                    format!("not asked, because {MAX_STUCK} threads of earlier queries could not be ended");
+                return Err(SysError::new(QUERY, io::Error::other(reason)));
+            }
             None => Running::begin()?,
         };
         let query = running.query.query();
@@ -241,6 +250,7 @@ impl Running {
             succeeded(unsafe { TerminateThread(thread.as_raw_handle(), 1) })
         })?;
         if wait(thread, Some(END))? != Waited::Signaled {
+            STUCK.fetch_add(1, Ordering::Relaxed);
             return Ok(Answer::Stuck);
         }
         self.query.free();
