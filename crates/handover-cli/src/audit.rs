@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::columns::{columns, counted};
 use crate::exit::{Stop, WithAdvice, code, json_text, not_run, print, remark};
-use crate::os::exit_code;
+use crate::os::{exit_code, leave_terminal_signals_to_command};
 use crate::run::seconds;
 use crate::table::{as_json, printable};
 
@@ -91,6 +91,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
         clear_inherit_of_leaked_handles()
             .map_err(|error| Stop::with_code(code::SETUP_FAILED, WithAdvice(&error)))?;
     }
+    leave_terminal_signals_to_command();
     let mut command = Command::new(program);
     command.args(arguments);
     // Collects the processes, so that the report is complete even if the timeout kills the command.

@@ -13,6 +13,7 @@ use handover::{
 
 use crate::exit::{Stop, WithAdvice, code, not_run, remark};
 use crate::os::exit_code;
+use crate::os::tree::Tree;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +24,7 @@ Examples:
 
 In the command's arguments, {NAME} is replaced by the object's handle value in decimal; other braces stay unchanged. A program that uses the handover library takes the objects by name instead. The command inherits these objects and its three standard streams, and no other handle of this program. Each inherited object is printed on standard error.
 
-The exit code is the command's. If a signal kills this program, the command keeps running.";
+The exit code is the command's. The command handles the signals of a terminal, such as ^C, itself; this program passes the others on to it (on Linux SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2).";
 
 /// Start a program that inherits exactly the given objects; {NAME} in its arguments becomes a handle value
 #[derive(Debug, Args)]
@@ -56,7 +57,7 @@ pub(crate) struct Options {
     /// Set this event after the command has started
     #[arg(long, value_name = "NAME")]
     set: Vec<String>,
-    /// Kill the command after this many seconds
+    /// Kill the command, and all processes that it has started, after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
     /// Don't print the inherited objects
@@ -150,7 +151,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Stop> {
             _ => command.arg(argument),
         };
     }
-    let mut child = command.spawn().map_err(|error| not_run(&error))?;
+    let tree = Tree::prepare()?;
+    let mut child = tree.spawn(&mut command).map_err(|error| not_run(&error))?;
     if !options.quiet {
         for (name, value) in child.inherited_handles() {
             let object = objects.iter().find(|(other, _)| other == name).map(|(_, object)| object);
@@ -165,10 +167,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Stop> {
     for event in events {
         event.set()?;
     }
-    wait(&mut child, options.timeout)
+    wait(&mut child, options.timeout, tree)
 }
 
-fn wait(child: &mut Child, timeout: Option<Duration>) -> Result<(), Stop> {
+fn wait(child: &mut Child, timeout: Option<Duration>, tree: Tree) -> Result<(), Stop> {
     let status = match timeout {
         None => child.wait()?,
         Some(timeout) => match child.wait_timeout(timeout) {
@@ -176,9 +178,13 @@ fn wait(child: &mut Child, timeout: Option<Duration>) -> Result<(), Stop> {
             Err(Error::TimedOut { .. }) => {
                 child.kill()?;
                 child.wait_timeout(Duration::from_secs(10))?;
+                tree.end();
                 return Err(Stop::with_code(
                     code::TIMED_OUT,
-                    format_args!("process {} did not exit within {timeout:?}, so it was killed", child.id()),
+                    format_args!(
+                        "process {} did not exit within {timeout:?}, so it was killed, with all processes that it had started",
+                        child.id()
+                    ),
                 ));
             }
             Err(error) => return Err(error.into()),

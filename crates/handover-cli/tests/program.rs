@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             run_empties_a_file_only_if_all_options_are_valid,
             run_exits_with_125_if_an_object_cannot_be_created,
             run_kills_the_command_at_the_timeout,
+            run_ends_the_whole_tree_at_the_timeout,
+            signals_are_left_to_the_command,
+            ignored_sigchld_is_no_obstacle,
             run_rejects_duplicate_names,
             demo_shows_each_strategy,
             demo_prints_json,
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
             closed_output_is_not_a_failure,
             color_follows_its_option_and_the_terminal,
         ],
-        tests![waits, prints_its_handles, exits_with, waits_for_ready, never_exits, sets_ready],
+        tests![waits, prints_its_handles, exits_with, waits_for_ready, never_exits, has_a_child, sets_ready],
     )
 }
 
@@ -410,6 +413,27 @@ fn run_exits_with_125_if_an_object_cannot_be_created() {
 fn never_exits(_: &[String]) {
     println!("{}", std::process::id());
     std::thread::sleep(Duration::from_secs(100));
+}
+
+/// Starts this program again, which never exits, and waits for it.
+fn has_a_child(_: &[String]) {
+    let mut command = std::process::Command::new(this_program());
+    command.args(role("never_exits", &[])).status().unwrap();
+}
+
+fn run_ends_the_whole_tree_at_the_timeout() {
+    // The output ends when the last process that has it exits.
+    let ended = run_role(&["--timeout", "1"], "has_a_child", &[]).expect_code(124);
+    ended.expect_text("all processes that it had started").expect_within(Duration::from_secs(20));
+    os::detached_processes_are_ended_at_the_timeout(&program());
+}
+
+fn signals_are_left_to_the_command() {
+    os::signals_are_left_to_the_command(&program());
+}
+
+fn ignored_sigchld_is_no_obstacle() {
+    os::ignored_sigchld_is_no_obstacle(&program());
 }
 
 fn run_kills_the_command_at_the_timeout() {

@@ -22,6 +22,164 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
+/// A command's process tree, while `handover run` waits for the command.
+///
+/// This process becomes the parent of processes that outlive their own parents (a subreaper). So it can end all of them
+/// at the timeout, and it reaps them, as the first process of a container has to. Signals are passed on to the command.
+pub(crate) mod tree {
+    use std::os::fd::AsFd;
+    use std::sync::{Arc, Mutex, PoisonError};
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use handover::{Child, Command, Process};
+    use rustix::process::{
+        Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_send_signal, waitid,
+    };
+    use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    use signal_hook::iterator::Signals;
+
+    use crate::exit::{Stop, code};
+
+    /// How long to wait for killed processes to exit.
+    const END_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// The command, and the signals that arrived before it was started.
+    #[derive(Debug, Default)]
+    struct Target {
+        command: Option<Process>,
+        early: Vec<i32>,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Tree(Arc<Mutex<Target>>);
+
+    impl Tree {
+        /// Prepares this process. The signals of a terminal aren't passed on, because the command gets them too; only the
+        /// first process of a PID namespace has no terminal of its own.
+        pub(crate) fn prepare() -> Result<Self, Stop> {
+            let failed = |what: &str, error: std::io::Error| {
+                Stop::with_code(code::SETUP_FAILED, format_args!("cannot {what}: {error}"))
+            };
+            let this = getpid();
+            rustix::process::set_child_subreaper(Some(this))
+                .map_err(|error| failed("become the parent of orphaned processes", error.into()))?;
+            let passed_on = [SIGTERM, SIGHUP, SIGUSR1, SIGUSR2];
+            let of_terminal = [SIGINT, SIGQUIT];
+            let is_first = this == Pid::INIT;
+            let handled: Vec<i32> = passed_on
+                .into_iter()
+                .chain(of_terminal)
+                .filter(|signal| !super::is_ignored(*signal))
+                .collect();
+            let mut signals = Signals::new(handled.into_iter().chain([SIGCHLD]))
+                .map_err(|error| failed("handle signals", error))?;
+            let target = Arc::new(Mutex::new(Target::default()));
+            let shared = Arc::clone(&target);
+            let act = move || {
+                for signal in &mut signals {
+                    let mut target = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    match (&target.command, signal) {
+                        (command, SIGCHLD) => reap_orphans(command.as_ref().map(Process::id)),
+                        (_, SIGINT | SIGQUIT) if !is_first => {}
+                        (Some(command), signal) => pass_on(command, signal),
+                        (None, signal) => target.early.push(signal),
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().name("signals".into());
+            thread.spawn(act).map_err(|error| failed("start a thread", error))?;
+            Ok(Self(target))
+        }
+
+        pub(crate) fn spawn(&self, command: &mut Command<'_>) -> handover::Result<Child> {
+            // A signal waits until the command can get it, and no orphan is reaped until the command is known.
+            let mut target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let child = command.spawn()?;
+            for signal in target.early.drain(..) {
+                pass_on(child.process(), signal);
+            }
+            target.command = Some(child.process().clone());
+            Ok(child)
+        }
+
+        /// Kills all processes that the command has started, and waits until they have exited.
+        pub(crate) fn end(self) {
+            let started = Instant::now();
+            while started.elapsed() < END_TIMEOUT {
+                let children = children();
+                if children.is_empty() {
+                    return;
+                }
+                for child in children {
+                    let _ = kill_process(child, Signal::KILL);
+                    reap(child);
+                }
+                sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    fn pass_on(command: &Process, signal: i32) {
+        // It fails only if the command has exited.
+        let _ = Signal::from_named_raw(signal).map(|signal| pidfd_send_signal(command.as_fd(), signal));
+    }
+
+    /// Reaps all children but the command, whose exit status the library reads.
+    fn reap_orphans(command: Option<u32>) {
+        let is_command = |child: &Pid| command == Some(child.as_raw_pid().unsigned_abs());
+        children().into_iter().filter(|child| !is_command(child)).for_each(reap);
+    }
+
+    fn reap(child: Pid) {
+        let _ = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+
+    /// Returns the children of this process, also those that have exited. Without `/proc` there are none.
+    fn children() -> Vec<Pid> {
+        let this = getpid().as_raw_pid().to_string();
+        let is_child = |id: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // The fields after the process's name, which may contain any character.
+            let rest = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
+            rest.split(' ').nth(1) == Some(this.as_str())
+        };
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let names = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let ids = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        ids.filter(|id| is_child(id)).filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
+    }
+}
+
+/// Lets the command decide what the terminal's signals do: this process goes on, and reports how the command ended.
+pub(crate) fn leave_terminal_signals_to_command() {
+    use signal_hook::consts::{SIGINT, SIGQUIT};
+    for signal in [SIGINT, SIGQUIT] {
+        if !is_ignored(signal) {
+            // If it fails, the signal ends this process, as without the call.
+            let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
+        }
+    }
+}
+
+/// Makes the kernel keep the exit status of children. It doesn't if whoever has started this program ignores SIGCHLD.
+pub(crate) fn keep_exit_status_of_children() {
+    let signal = signal_hook::consts::SIGCHLD;
+    if is_ignored(signal) {
+        // If it fails, the library says why no child can be started.
+        let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
+    }
+}
+
+/// Returns whether this process has been started with this signal ignored. The command inherits that, unless this
+/// process handles the signal.
+fn is_ignored(signal: i32) -> bool {
+    let page = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = page.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    ignored >> (signal - 1) & 1 == 1
+}
+
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Linux";
 

@@ -20,6 +20,60 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_default()
 }
 
+/// A command's process tree, while `handover run` waits for the command.
+pub(crate) mod tree {
+    use std::os::windows::io::{AsHandle, AsRawHandle};
+
+    use handover::os::windows::CommandExt;
+    use handover::{Child, Command};
+    use win32job::{ExtendedLimitInfo, Job};
+
+    use crate::exit::{Stop, code};
+
+    /// A job that contains the command and the processes that it starts.
+    #[derive(Debug)]
+    pub(crate) struct Tree(Job);
+
+    impl Tree {
+        /// Prepares this process. It lets the command handle ^C.
+        pub(crate) fn prepare() -> Result<Self, Stop> {
+            super::leave_terminal_signals_to_command();
+            let failed = |error| {
+                Stop::with_code(
+                    code::SETUP_FAILED,
+                    format_args!("cannot create a job for the command: {error}"),
+                )
+            };
+            Job::create().map(Self).map_err(failed)
+        }
+
+        pub(crate) fn spawn(&self, command: &mut Command<'_>) -> handover::Result<Child> {
+            let child = command.spawn_suspended()?;
+            let handle = child.process().as_handle().as_raw_handle().expose_provenance();
+            // If the command can't be put into the job, the timeout ends the command alone.
+            let _ = self.0.assign_process(handle.cast_signed());
+            child.resume()
+        }
+
+        /// Kills all processes that the command has started.
+        pub(crate) fn end(self) {
+            let mut limits = ExtendedLimitInfo::new();
+            limits.limit_kill_on_job_close();
+            // It can't fail for a job of this process's own, which is closed next.
+            let _ = self.0.set_extended_limit_info(&limits);
+        }
+    }
+}
+
+/// Lets the command decide what ^C does: this process goes on, and reports how the command ended.
+pub(crate) fn leave_terminal_signals_to_command() {
+    // If it fails, ^C ends this process, as without the call.
+    let _ = ctrlc::set_handler(|| {});
+}
+
+/// Does nothing: Windows keeps an exit code as long as a handle to the process is open.
+pub(crate) fn keep_exit_status_of_children() {}
+
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Windows";
 

@@ -43,6 +43,15 @@ pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
 /// Does nothing: Windows has no FIFOs in its file system.
 pub(crate) fn fifo_is_rejected(_: &Path) {}
 
+/// Does nothing: a job has all processes of a command.
+pub(crate) fn detached_processes_are_ended_at_the_timeout(_: &Path) {}
+
+/// Does nothing: no test can press ^C on a console.
+pub(crate) fn signals_are_left_to_the_command(_: &Path) {}
+
+/// Does nothing: Windows has no such signal.
+pub(crate) fn ignored_sigchld_is_no_obstacle(_: &Path) {}
+
 /// Asserts that the system's own process can't be inspected. Under Wine it does not exist.
 pub(crate) fn process_of_another_user_is_denied(program: &Path) {
     let ended =
