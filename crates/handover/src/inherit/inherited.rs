@@ -43,7 +43,9 @@ struct Entry {
 ///
 /// Call it early. Later calls, from any thread, return the same objects. Each object can be taken once.
 ///
-/// The environment that the process started with is trusted, as the parent is.
+/// The environment that the process started with is trusted, as the parent is. A program that replaces itself by another
+/// (`exec`) after this call must remove the variable from the environment that it passes on: the number in it may be
+/// another handle's by then.
 ///
 /// ```no_run
 /// use std::time::Duration;

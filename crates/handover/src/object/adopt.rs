@@ -11,7 +11,7 @@ use crate::handle::{HandleValue, InvalidValue, ObjectKind};
 use crate::sys::io::{AsHandle, HasHandle, Owned};
 use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::sys::value::number_of;
-use crate::sys::{Moved, SysResult, call, handle};
+use crate::sys::{Moved, SysError, SysResult, call, handle};
 
 /// The maximum number of bytes that `from_stdin` reads. A handle value has at most ten digits; the other bytes show
 /// invalid input in the error.
@@ -44,6 +44,13 @@ impl Adoption {
     /// Makes this process the owner of an inherited handle, which can then be taken by its name.
     pub(crate) fn keep(&mut self, value: HandleValue) -> SysResult<()> {
         if !self.was_adopted_by_number(value) && !self.waiting.contains_key(&value) {
+            // The first attempt may have been made some time ago, and other code may own the value by now.
+            if !handle::is_open_and_inheritable(value)? {
+                return Err(SysError::unexpected(
+                    call::INHERIT_FLAG,
+                    "its inherit flag has been cleared meanwhile",
+                ));
+            }
             handle::clear_inheritable_of(value)?;
             self.waiting.insert(value, handle::own(value));
         }

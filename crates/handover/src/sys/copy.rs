@@ -97,23 +97,24 @@ unsafe fn wide(from: *const u8, to: *mut u8, length: usize) -> usize {
     let first = 32 - to.addr() % 32;
     let moved = first + (length - first) / STEP * STEP;
     // SAFETY: the caller passes ranges of `length` bytes. The first instructions move 32 bytes, which are fewer. The loop
-    // moves those from `first` to `moved`, a multiple of `STEP` and not zero. All used registers are declared.
+    // moves those from `first` to `moved`, a multiple of `STEP` and not zero. `vzeroupper` changes the registers 0 to 15,
+    // also those that nothing is moved through, so all of them are declared as overwritten.
     unsafe {
         core::arch::asm!(
-            "vmovups {a}, [{from}]",
-            "vmovups [{to}], {a}",
+            "vmovups ymm0, [{from}]",
+            "vmovups [{to}], ymm0",
             "add {from}, {first}",
             "add {to}, {first}",
             "2:",
-            "vmovups {a}, [{from}]",
-            "vmovups {b}, [{from} + 32]",
-            "vmovups {c}, [{from} + 64]",
-            "vmovups {d}, [{from} + 96]",
+            "vmovups ymm0, [{from}]",
+            "vmovups ymm1, [{from} + 32]",
+            "vmovups ymm2, [{from} + 64]",
+            "vmovups ymm3, [{from} + 96]",
             "add {from}, 128",
-            "vmovaps [{to}], {a}",
-            "vmovaps [{to} + 32], {b}",
-            "vmovaps [{to} + 64], {c}",
-            "vmovaps [{to} + 96], {d}",
+            "vmovaps [{to}], ymm0",
+            "vmovaps [{to} + 32], ymm1",
+            "vmovaps [{to} + 64], ymm2",
+            "vmovaps [{to} + 96], ymm3",
             "add {to}, 128",
             "sub {left}, 128",
             "jnz 2b",
@@ -122,10 +123,10 @@ unsafe fn wide(from: *const u8, to: *mut u8, length: usize) -> usize {
             to = inout(reg) to => _,
             first = in(reg) first,
             left = inout(reg) moved - first => _,
-            a = out(ymm_reg) _,
-            b = out(ymm_reg) _,
-            c = out(ymm_reg) _,
-            d = out(ymm_reg) _,
+            out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+            out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+            out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+            out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
             options(nostack)
         );
     }
@@ -183,6 +184,36 @@ use other::{block, eight, four, one, sixteen};
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The registers of a caller that has them in use keep their values over a copy. The caller is compiled for AVX, so
+    /// that the copy can become a part of it.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn copies_keep_the_callers_registers() {
+        #[target_feature(enable = "avx")]
+        fn sums(bytes: &[u8; 512], rounds: u8) -> [f64; 16] {
+            let mut sums: [f64; 16] = std::array::from_fn(|index| index as f64);
+            let mut copied = [0_u8; 512];
+            for _ in 0..rounds {
+                // SAFETY: the processor has AVX, as the caller has checked. Both arrays have 512 bytes, and no other
+                // code uses them.
+                unsafe { wide(bytes.as_ptr(), copied.as_mut_ptr(), 512) };
+                let added = f64::from(copied[0]);
+                sums.iter_mut().for_each(|sum| *sum = *sum * 1.5 + added);
+            }
+            sums
+        }
+        if !std::arch::is_x86_feature_detected!("avx") {
+            return;
+        }
+        let mut expected: [f64; 16] = std::array::from_fn(|index| index as f64);
+        for _ in 0..4 {
+            expected.iter_mut().for_each(|sum| *sum = *sum * 1.5 + 1.0);
+        }
+        // SAFETY: the processor has AVX.
+        let found = unsafe { sums(std::hint::black_box(&[1; 512]), std::hint::black_box(4)) };
+        assert_eq!(found, expected);
+    }
 
     #[test]
     fn each_length_and_alignment_is_copied_and_nothing_beside_it() {

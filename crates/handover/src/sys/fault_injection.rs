@@ -73,18 +73,21 @@ impl Turn {
     }
 
     /// Runs `what` before the call named `call` with this number, as if another thread or process did it at that
-    /// moment.
+    /// moment. It doesn't run before the calls that a new process makes on Linux until it executes its program.
     pub fn comes_after(call: &'static str, number: u32, what: impl Fn() + Send + Sync + 'static) -> Self {
         let what = Effect::RunsBefore(Box::new(what));
         Self { call, which: number..number + 1, what, calls: AtomicU32::new(0) }
     }
 
-    fn take(&self) -> io::Result<()> {
+    /// Takes the turn before a call. In a new process that shares this one's memory, no action of a test runs: it could
+    /// wait, allocate or leave something on the stack, which is freed when the process executes its program.
+    fn take(&self, is_new_process: bool) -> io::Result<()> {
         if !self.which.contains(&self.calls.fetch_add(1, Relaxed)) {
             return Ok(());
         }
         match &self.what {
             Effect::Fails(code) => Err(io::Error::from_raw_os_error(*code)),
+            Effect::RunsBefore(_) if is_new_process => Ok(()),
             Effect::RunsBefore(what) => {
                 // The system calls of the action itself are neither counted nor made to fail.
                 let own = (BOARD.take(), TURNS.take());
@@ -155,8 +158,18 @@ pub fn failed() -> Option<&'static str> {
 /// Fails if a test has planned a failure for this call. A new process calls it before it executes its program, so it
 /// neither allocates nor locks.
 pub(super) fn fault(call: &'static str) -> io::Result<()> {
+    fault_in(call, false)
+}
+
+/// Does the same in a new process that shares this one's memory.
+#[allow(dead_code, reason = "only Linux has such processes")]
+pub(super) fn fault_in_new_process(call: &'static str) -> io::Result<()> {
+    fault_in(call, true)
+}
+
+fn fault_in(call: &'static str, is_new_process: bool) -> io::Result<()> {
     for turn in TURNS.get().iter().filter(|turn| turn.call == call) {
-        turn.take()?;
+        turn.take(is_new_process)?;
     }
     let Some([calls, name, length]) = BOARD.get() else { return Ok(()) };
     let number = calls.fetch_add(1, Relaxed);

@@ -42,10 +42,14 @@ fn fault(_call: &'static str) -> std::io::Result<()> {
     Ok(())
 }
 
+#[cfg(all(not(feature = "faults"), target_os = "linux"))]
+use fault as fault_in_new_process;
 #[cfg(feature = "faults")]
 pub(crate) use fault_injection::Errand;
 #[cfg(feature = "faults")]
 use fault_injection::fault;
+#[cfg(all(feature = "faults", target_os = "linux"))]
+use fault_injection::fault_in_new_process;
 
 /// The failures that a test has planned for a thread's calls, for use by another thread that makes some of these
 /// calls on its behalf. Without the `faults` feature it is empty.

@@ -2,6 +2,7 @@
 
 pub(crate) const MAP: &str = "mmap";
 pub(crate) const READ: &str = "read";
+pub(crate) const INHERIT_FLAG: &str = "fcntl";
 pub(crate) const BEGIN_THREAD: &str = "clone3";
 
 /// The access mode that an operation needs. A descriptor of a file or of shared memory can lack it.

@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use libc::{c_int, c_long};
 use rustix::io::Errno;
 
-use super::fault;
+use super::fault_in_new_process;
 use super::spawn_plan::EXECUTE;
 
 /// A call that can fail in a new process.
@@ -95,7 +95,8 @@ pub(super) fn checked_raw(call: Call, make: impl FnOnce() -> c_long) -> Result<(
 }
 
 pub(super) fn may_fail(call: Call) -> Result<(), Failure> {
-    fault(call.name()).map_err(|error| Failure { call, code: error.raw_os_error().unwrap_or(0) })
+    fault_in_new_process(call.name())
+        .map_err(|error| Failure { call, code: error.raw_os_error().unwrap_or(0) })
 }
 
 pub(super) fn fcntl(own: RawFd, operation: c_int, argument: c_int) -> Result<RawFd, Failure> {

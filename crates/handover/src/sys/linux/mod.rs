@@ -36,6 +36,7 @@ pub(super) use clone::shared_board;
 use super::call_info::{Answered, Argument, Duplicated, Effects, Length, Moved, Outcome, Slot, Table};
 use super::error::{SysError, SysResult};
 use super::fault;
+use super::fault_in_new_process;
 use super::syscall::{always, ask, call, composed};
 
 /// Sets this thread's `errno`.

@@ -1,6 +1,7 @@
 //! The names of calls and rights that the platform-independent code uses in errors.
 
 pub(crate) const MAP: &str = "MapViewOfFile";
+pub(crate) const INHERIT_FLAG: &str = "GetHandleInformation";
 pub(crate) const READ: &str = "ReadFile";
 pub(crate) const BEGIN_THREAD: &str = "CreateThread";
 
