@@ -153,6 +153,7 @@ pub(crate) fn is_invisible(character: char) -> bool {
 
 /// Prints a remark, which is not part of the result, to standard error.
 pub(crate) fn remark(text: impl Display) {
+    let text = text.to_string().replace(|character| character != '\n' && is_invisible(character), "\u{fffd}");
     // One write, so that a running command's output on the same stream doesn't split the line.
     let _ = io::stderr().write_all(format!("handover: {text}\n").as_bytes());
 }

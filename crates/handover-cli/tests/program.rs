@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             signals_are_left_to_the_command,
             ignored_sigchld_is_no_obstacle,
             run_rejects_duplicate_names,
+            messages_have_no_control_characters,
             demo_shows_each_strategy,
             demo_prints_json,
             demo_draws_a_picture,
@@ -426,6 +427,25 @@ fn run_ends_the_whole_tree_at_the_timeout() {
     let ended = run_role(&["--timeout", "1"], "has_a_child", &[]).expect_code(124);
     ended.expect_text("all processes that it had started").expect_within(Duration::from_secs(20));
     os::detached_processes_are_ended_at_the_timeout(&program());
+}
+
+fn messages_have_no_control_characters() {
+    let name = "\u{1b}[31mred\u{7}";
+    let option = format!("f=/no/such/{name}");
+    for words in [
+        &["run", "--", name][..],
+        &["audit", "--", name],
+        &["run", "--file", &option, "--", "x"],
+        &["audit", "--output", &format!("/no/such/folder/{name}"), "--", "hostname"],
+        &["run", "--event", &format!("{name}=x"), "--event", &format!("{name}=y"), "--", "x"],
+        &["table", name],
+        &["demo", name],
+    ] {
+        let ended = handover(words);
+        let texts = format!("{}{}", ended.out, ended.err);
+        let is_raw = |character: char| character.is_control() && character != '\n' && character != '\r';
+        assert!(ended.code != Some(0) && !texts.contains(is_raw), "{words:?}: {texts:?}");
+    }
 }
 
 fn signals_are_left_to_the_command() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::handle::escaped::Escaping;
 use crate::handle::range::EXPECTED;
 use crate::handle::{HandleValue, InvalidIdentity, InvalidValue, ObjectKind, ProcessIdentity};
 use crate::sys::SysError;
@@ -323,6 +324,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_to(&mut Escaping(f))
+    }
+}
+
+impl Error {
+    fn write_to(&self, f: &mut dyn fmt::Write) -> fmt::Result {
         match self {
             Self::System { call, context, source } => write!(f, "{call} failed for {context}: {source}"),
             Self::TimedOut { waiting_for, timeout } => {
@@ -701,6 +708,20 @@ mod tests {
         assert_eq!(source.and_then(io::Error::raw_os_error), Some(5));
         assert!(timed_out().source().is_none());
         assert_eq!(timed_out().raw_os_error(), None);
+    }
+
+    #[test]
+    fn message_has_no_control_characters() {
+        let name = "\u{1b}]0;title\u{7}\n";
+        let error = Error::InvalidInput { input: format!("the name {name}"), reason: name.into() };
+        let missing = Error::System {
+            call: "open",
+            context: name.into(),
+            source: io::Error::other(format!("no file {name}")),
+        };
+        for text in [error.to_string(), format!("{error:?}"), missing.to_string()] {
+            assert!(!text.contains(char::is_control) && text.contains("title"), "{text:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod access;
 #[allow(dead_code, reason = "only Windows has access rights to name, and the tests run everywhere")]
 pub(crate) mod access_names;
+pub(crate) mod escaped;
 mod identity;
 #[allow(dead_code, reason = "only Windows asks for some columns of the table")]
 mod kind;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
+use crate::handle::escaped::Escaped;
 use crate::inspect::{HandleEntry, Unavailable};
 
 /// The result of an [`Audit`]: the handles that each process of a program's tree inherited, and which of them are
@@ -252,7 +253,7 @@ impl fmt::Display for AuditedProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {}", self.id)?;
         if let Ok(program) = &self.program {
-            write!(f, " ({})", program.display())?;
+            write!(f, " ({})", Escaped(program.display()))?;
         }
         let count = |is: fn(&Origin) -> bool| self.handles.iter().filter(|(_, origin)| is(origin)).count();
         write!(
@@ -264,7 +265,7 @@ impl fmt::Display for AuditedProcess {
             count(|origin| *origin == Origin::Leaked)
         )?;
         if let Some(reason) = &self.incomplete {
-            write!(f, "\n  incomplete: {reason}")?;
+            write!(f, "\n  incomplete: {}", Escaped(reason))?;
         }
         for leak in self.leaks() {
             write!(f, "\n  leaked: {:#x}, ", leak.value())?;
@@ -273,7 +274,7 @@ impl fmt::Display for AuditedProcess {
                 Err(reason) => write!(f, "of an unknown kind ({reason})")?,
             }
             if let Ok(Some(name)) = leak.name() {
-                write!(f, ", {name}")?;
+                write!(f, ", {}", Escaped(name))?;
             }
         }
         Ok(())
