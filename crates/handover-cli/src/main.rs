@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     Color::of_arguments(std::env::args_os().skip(1)).apply();
     let arguments = Arguments::parse();
     arguments.color.apply();
-    os::keep_exit_status_of_children();
+    os::reset_signals();
     let outcome = match arguments.command {
         Command::Demo(options) => record::demo(&options),
         Command::DemoRole(options) => record::roles::play(&options),

@@ -162,13 +162,16 @@ pub(crate) fn leave_terminal_signals_to_command() {
     }
 }
 
-/// Makes the kernel keep the exit status of children. It doesn't if whoever has started this program ignores SIGCHLD.
-pub(crate) fn keep_exit_status_of_children() {
+/// Handles the signals whose inherited or default action would harm: the kernel keeps no exit status of a child if SIGCHLD
+/// is ignored, and SIGXFSZ kills.
+pub(crate) fn reset_signals() {
     let signal = signal_hook::consts::SIGCHLD;
     if is_ignored(signal) {
         // If it fails, the library says why no child can be started.
         let _ = signal_hook::flag::register(signal, std::sync::Arc::default());
     }
+    // A limit on file sizes is an error of the write, and kills no process.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
 }
 
 /// Returns whether this process has been started with this signal ignored. The command inherits that, unless this

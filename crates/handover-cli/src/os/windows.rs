@@ -71,8 +71,8 @@ pub(crate) fn leave_terminal_signals_to_command() {
     let _ = ctrlc::set_handler(|| {});
 }
 
-/// Does nothing: Windows keeps an exit code as long as a handle to the process is open.
-pub(crate) fn keep_exit_status_of_children() {}
+/// Does nothing: Windows has no signals.
+pub(crate) fn reset_signals() {}
 
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Windows";

@@ -16,6 +16,11 @@ const INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct Shortage(Option<Deadline>);
 
 impl Shortage {
+    /// Notes that there is room.
+    pub(super) fn is_over(&mut self) {
+        self.0 = None;
+    }
+
     /// Waits a moment after a failed attempt. Returns the error if it is no lack of room, or if there was no room for too
     /// long.
     pub(super) fn wait_for_room(&mut self, deadline: Deadline, error: Error) -> Result<()> {

@@ -20,7 +20,7 @@ pub(crate) struct InitialEnvironment {
 
 impl InitialEnvironment {
     pub(crate) fn read() -> Result<Self> {
-        match page_at(Path::new("/proc/self/environ")) {
+        match page_at(Path::new("/proc/thread-self/environ")) {
             Ok(block) => Ok(Self { block: Some(block) }),
             Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => Ok(Self { block: None }),
             Err(error) => Err(Error::system("this process's environment", error)),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::imp;
 use crate::error::{Error, Result};
 use crate::handle::ProcessIdentity;
+use crate::sys::creator::Creator;
 use crate::sys::io::{BorrowedHandle, HasHandle, Owned, as_handle};
+use crate::sys::mutex::Mutex;
 use crate::sys::{SysError, SysResult};
 use crate::sys::{process as sys, wait as sys_wait};
 use crate::wait;
@@ -125,15 +127,16 @@ impl Process {
     ///
     /// [`Error::System`] if a system call fails.
     pub fn current_identity() -> Result<ProcessIdentity> {
-        static CURRENT: OnceLock<ProcessIdentity> = OnceLock::new();
-        // A forked process has a copy of this value but another id, so the value is used only if the id matches.
-        let known = CURRENT.get().filter(|identity| identity.id == std::process::id());
-        if let Some(identity) = known {
-            return Ok(*identity);
+        static CURRENT: Mutex<Option<(Creator, ProcessIdentity)>> = Mutex::new(None);
+        let this = Creator::this_process();
+        // A forked copy of the process has this value too.
+        let known = CURRENT.lock().filter(|(of, _)| *of == this);
+        if let Some((_, identity)) = known {
+            return Ok(identity);
         }
         let number = sys::own_unique_number().map_err(|error| Error::system("this process", error))?;
         let identity = ProcessIdentity::new(std::process::id(), number);
-        let _ = CURRENT.set(identity);
+        *CURRENT.lock() = Some((this, identity));
         Ok(identity)
     }
 

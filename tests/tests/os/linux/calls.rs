@@ -273,3 +273,10 @@ impl Drop for Lease {
         unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
     }
 }
+
+/// Makes the next children of this process the first ones of a new PID namespace.
+pub(super) fn enter_pid_namespace() {
+    // SAFETY: the argument is a number; the call changes where children are created, and no memory.
+    let outcome = unsafe { libc::unshare(libc::CLONE_NEWPID) };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+}

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use handover::{
-    Channel, Child, Command, Error, Event, Listener, Process, ResetMode, SingleInstance, Stdio, User,
+    Channel, Child, Command, Error, Event, Listener, Process, ResetMode, SharedMemory, SingleInstance, Stdio,
+    User,
 };
 use handover_tests::{Suite, left_out, role, table, tests, this_program, until};
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -32,6 +33,10 @@ pub(super) const SUITE: Suite = Suite {
         processes_are_known_without_proc,
         processes_are_known_in_another_pid_namespace,
         processes_are_known_where_proc_hides_them,
+        forked_copy_with_the_same_id_is_another_process,
+        refused_calls_of_objects_have_a_slower_way,
+        relative_program_is_not_looked_up_under_a_mount,
+        shortage_of_descriptors_is_no_error_without_a_client,
     ],
     roles: tests![
         spawns_with_closed_streams,
@@ -49,7 +54,11 @@ pub(super) const SUITE: Suite = Suite {
         waits_for_input,
         drops_children_without_descriptors,
         knows_its_child,
-        knows_a_hidden_process
+        knows_a_hidden_process,
+        is_first_and_copied,
+        uses_objects_under_a_filter,
+        runs_below_a_mount,
+        accepts_without_descriptors
     ],
 };
 
@@ -431,4 +440,81 @@ fn processes_are_known_where_proc_hides_them() {
         format!("setpriv {user} {group} --clear-groups true && mount -t proc -o hidepid=2 proc /proc");
     in_namespaces(&["--mount"], &setup, &as_nobody, "knows_a_hidden_process", &[&this]);
     std::env::set_current_dir("/").unwrap();
+}
+
+/// Runs as the first process of a PID namespace, whose copy in a nested one has the same id.
+fn is_first_and_copied(_: &[String]) {
+    assert_eq!(std::process::id(), 1);
+    let name = "handover.first.only";
+    let mut only = Some(SingleInstance::acquire(name).unwrap());
+    let own = Process::current_identity().unwrap();
+    assert!(Command::new("true").kill_with_parent(true).status().unwrap().success());
+    calls::enter_pid_namespace();
+    assert!(calls::in_fork(SOON, || {
+        assert_eq!(std::process::id(), 1, "the control");
+        drop(only.take());
+        let is_another = Process::current_identity().unwrap() != own;
+        // The copy doesn't have the threads that start such children.
+        is_another && Command::new("true").kill_with_parent(true).status().unwrap().success()
+    }));
+    let again = SingleInstance::acquire(name);
+    assert!(matches!(again, Err(Error::AlreadyRunning { .. })), "{again:?}");
+    drop(only);
+    drop(SingleInstance::acquire(name).unwrap());
+}
+
+fn forked_copy_with_the_same_id_is_another_process() {
+    let program = this_program();
+    let program = program.to_str().unwrap();
+    let kinds = ["--pid", "--fork", "--mount-proc"];
+    in_namespaces(&kinds, "true", &[program], "is_first_and_copied", &[]);
+}
+
+fn uses_objects_under_a_filter(arguments: &[String]) {
+    let refused = [libc::SYS_preadv2, libc::SYS_prlimit64, libc::SYS_sysinfo, libc::SYS_fstatfs];
+    calls::refuse(&refused, arguments[0].parse().unwrap());
+    let event = Event::auto_reset().unwrap();
+    event.set().unwrap();
+    assert!(event.try_wait().unwrap() && !event.try_wait().unwrap());
+    assert_eq!(SharedMemory::new(4096).unwrap().size().unwrap(), 4096);
+    let own = Process::open(std::process::id()).unwrap();
+    assert_eq!(own.identity().unwrap(), Process::current_identity().unwrap());
+    assert!(Command::new("true").status().unwrap().success());
+}
+
+fn refused_calls_of_objects_have_a_slower_way() {
+    for code in [libc::ENOSYS, libc::EPERM] {
+        run_successfully(&mut in_role("uses_objects_under_a_filter", &[&code.to_string()]));
+    }
+}
+
+fn runs_below_a_mount(arguments: &[String]) {
+    // The shell has entered the folder before it was covered.
+    let outcome = Command::new("./program").current_dir(&arguments[0]).status();
+    assert!(matches!(outcome, Err(Error::System { call: "stat", .. })), "{outcome:?}");
+    assert_eq!(Command::new("./program").status().unwrap().code(), Some(3), "the control");
+}
+
+fn relative_program_is_not_looked_up_under_a_mount() {
+    let (folder, other) = (Folder::new("covered"), Folder::new("covering"));
+    folder.script("program", "#!/bin/sh\nexit 3\n");
+    other.script("program", "#!/bin/sh\nexit 4\n");
+    let setup = format!("cd {0} && mount --bind {1} {0}", folder.text(), other.text());
+    let program = this_program();
+    let program = program.to_str().unwrap();
+    in_namespaces(&["--mount"], &setup, &[program], "runs_below_a_mount", &["/"]);
+}
+
+fn accepts_without_descriptors(_: &[String]) {
+    let mut listener = Listener::bind(&format!("odd.room.{}", std::process::id())).unwrap();
+    let limit = table::limit_to(0);
+    let (started, timeout) = (Instant::now(), Duration::from_millis(1500));
+    let outcome = listener.accept_timeout(timeout).map(drop);
+    assert!(matches!(outcome, Err(Error::TimedOut { .. })), "no client waits: {outcome:?}");
+    assert!(started.elapsed() >= timeout);
+    drop(limit);
+}
+
+fn shortage_of_descriptors_is_no_error_without_a_client() {
+    run_successfully(&mut in_role("accepts_without_descriptors", &[]));
 }

@@ -61,19 +61,23 @@ impl ListenerSocket {
         let mut shortage = Shortage::default();
         self.refused = None;
         loop {
-            match self.next_client() {
-                Ok(Some(client)) => return Ok(Some(client)),
-                Ok(None) => {}
-                Err(error) => {
-                    shortage.wait_for_room(deadline, failed(name)(error))?;
-                    continue;
+            // Without a free descriptor, the kernel refuses an accept even if no client waits.
+            let mut polled = [PollFd::from_borrowed_fd(self.socket.as_fd(), unix_socket::READABLE)];
+            let is_expected = self.unidentified.is_some()
+                || wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed(name))?;
+            if is_expected {
+                match self.next_client() {
+                    Ok(Some(client)) => return Ok(Some(client)),
+                    Ok(None) => shortage.is_over(),
+                    Err(error) => {
+                        shortage.wait_for_room(deadline, failed(name)(error))?;
+                        continue;
+                    }
                 }
             }
             if deadline.has_passed() {
                 return Ok(None);
             }
-            let mut polled = [PollFd::from_borrowed_fd(self.socket.as_fd(), unix_socket::READABLE)];
-            wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(failed(name))?;
         }
     }
 
@@ -90,7 +94,11 @@ impl ListenerSocket {
                 continue;
             }
             let Some(connection) = self.unidentified.take() else { return Ok(None) };
-            match client(maker?, connection) {
+            let client = match maker {
+                Ok(maker) => client(maker, connection),
+                Err(error) => Err(Some(format!("a client was refused: {error}"))),
+            };
+            match client {
                 Ok(client) => return Ok(Some(client)),
                 Err(reason) => self.refused = reason.or(self.refused.take()),
             }

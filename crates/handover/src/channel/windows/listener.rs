@@ -99,6 +99,7 @@ impl ListenerPipe {
                 Ok(client) => return Ok(Some(client)),
                 Err(error) if is_clients_own(&error) => {
                     self.disconnect();
+                    shortage.is_over();
                     if error.kind() == PermissionDenied {
                         self.refused = Some(format!("a client was refused: {error}"));
                     }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -31,11 +31,17 @@ pub(super) fn find(
         if !changes_directory || path.is_absolute() {
             return Ok(path.to_path_buf());
         }
-        let directory = std::env::current_dir().map_err(SysError::of("getcwd"));
-        let directory = directory.map_err(|error| {
+        let failed = |error| {
             let context = "this process's current directory, to which the program's path is relative";
             Error::system(context, error)
-        })?;
+        };
+        let directory = std::env::current_dir().map_err(SysError::of("getcwd")).map_err(failed)?;
+        // Another folder may be mounted over the directory since this process entered it.
+        let id = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
+        if !id(Path::new(".")).is_ok_and(|own| id(&directory).is_ok_and(|named| named == own)) {
+            let reason = "its path leads to another folder";
+            return Err(failed(SysError::new("stat", io::Error::new(io::ErrorKind::NotFound, reason))));
+        }
         return Ok(directory.join(path));
     }
     /// The folders that the C library searches if `PATH` isn't set.

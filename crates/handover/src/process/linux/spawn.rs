@@ -92,7 +92,8 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
     let program = resolve_program::find(
         &command.program,
         command.path().as_ref().map(Option::as_deref),
-        command.directory.is_some(),
+        // The thread that starts such a child may have another current directory than this one.
+        command.directory.is_some() || command.kill_with_parent,
     )?;
     check_children_are_kept()?;
     let [stdin, stdout, stderr] = [0, 1, 2].map(|which| {

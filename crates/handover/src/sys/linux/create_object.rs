@@ -1,6 +1,7 @@
 //! Creating objects, and operations that only one kind of object has.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
@@ -122,10 +123,21 @@ fn section(name: &'static str, size: u64) -> SysResult<Owned> {
 /// Returns how many bytes this machine has, in memory and on disks for swapping.
 pub(crate) fn memory_of_machine() -> SysResult<u64> {
     ask("sysinfo", &[], || {
-        let machine = rustix::system::sysinfo();
-        #[allow(clippy::useless_conversion, reason = "it is a smaller number on smaller machines")]
-        let units = u64::from(machine.totalram).saturating_add(machine.totalswap.into());
-        Ok(units.saturating_mul(machine.mem_unit.into()))
+        let mut machine = MaybeUninit::<libc::sysinfo>::zeroed();
+        // SAFETY: the pointer refers to live, writable memory of the structure's size.
+        if unsafe { libc::sysinfo(machine.as_mut_ptr()) } != 0 {
+            return match io::Error::last_os_error() {
+                // A filter that refuses the call: nothing is known.
+                error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(u64::MAX),
+                error => Err(error),
+            };
+        }
+        // SAFETY: the structure consists of integers, so the zeroed memory was already a valid value, and the successful
+        // call has filled it.
+        let machine = unsafe { machine.assume_init() };
+        #[allow(clippy::useless_conversion, reason = "these are smaller numbers on smaller machines")]
+        let (memory, swap) = (u64::from(machine.totalram), u64::from(machine.totalswap));
+        Ok(memory.saturating_add(swap).saturating_mul(machine.mem_unit.into()))
     })
 }
 

@@ -4,12 +4,13 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::SysError;
 use super::SysResult;
 use super::ask;
 use super::handle::{magic, page_at};
+use crate::sys::creator::Creator;
+use crate::sys::mutex::Mutex;
 
 /// The reason why nothing can be learned from `/proc` about a process.
 #[derive(Debug)]
@@ -45,9 +46,8 @@ impl fmt::Display for ProcFault {
 ///
 /// The check is made once for each process, because neither usually changes.
 pub(crate) fn check_shows_our_ids() -> Result<(), ProcFault> {
-    static CHECKED_BY: AtomicU32 = AtomicU32::new(0);
-    let own = std::process::id();
-    if CHECKED_BY.load(Relaxed) == own {
+    let (own, this) = (std::process::id(), Some(Creator::this_process()));
+    if *CHECKED_BY.lock() == this {
         return Ok(());
     }
     let page = match page_at(Path::new("/proc/self/status")) {
@@ -63,14 +63,19 @@ pub(crate) fn check_shows_our_ids() -> Result<(), ProcFault> {
     };
     let page = String::from_utf8_lossy(&page);
     // This process's ids, from the namespace of `/proc` down to its own. The first one alone could be equal by chance.
-    let ids = page.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let line = |name| page.lines().find_map(|line| line.strip_prefix(name));
+    // A kernel without PID namespaces has no such line.
+    let ids = line("NSpid:").or_else(|| line("Pid:")).unwrap_or_default();
     let ids: Vec<u32> = ids.split_whitespace().filter_map(|id| id.parse().ok()).collect();
     if ids != [own] {
         return Err(ProcFault::OtherNamespace { shown: ids.first().copied() });
     }
-    CHECKED_BY.store(own, Relaxed);
+    *CHECKED_BY.lock() = this;
     Ok(())
 }
+
+/// The process that has made the check.
+static CHECKED_BY: Mutex<Option<Creator>> = Mutex::new(None);
 
 fn is_mounted() -> SysResult<bool> {
     ask("statfs", &[("path", Path::new("/proc").into())], || match rustix::fs::statfs("/proc") {
@@ -83,11 +88,21 @@ fn is_mounted() -> SysResult<bool> {
 /// Returns a file of a process that exists, and whose id can't be reused meanwhile. If `/proc` has no such file, it
 /// hides the process.
 pub(crate) fn page_of(id: u32, name: &str) -> SysResult<Vec<u8>> {
-    check_shows_our_ids().map_err(|fault| match fault {
+    check_shows_our_ids().map_err(into_error)?;
+    let page = page_at(Path::new(&format!("/proc/{id}/{name}")));
+    if page.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        // This process may have got another root or another `/proc` since the check.
+        *CHECKED_BY.lock() = None;
+        check_shows_our_ids().map_err(into_error)?;
+    }
+    page
+}
+
+fn into_error(fault: ProcFault) -> SysError {
+    match fault {
         ProcFault::Failed(error) => error,
         fault => SysError::new("open", io::Error::other(format!("/proc {fault}"))),
-    })?;
-    page_at(Path::new(&format!("/proc/{id}/{name}")))
+    }
 }
 
 /// Turns the error for a file that doesn't exist into one that says why: the process is known to exist.

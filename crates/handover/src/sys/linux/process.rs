@@ -175,8 +175,13 @@ pub(crate) fn own_unique_number() -> SysResult<u64> {
 pub(crate) fn kept_number(process: BorrowedFd<'_>) -> SysResult<Option<u64>> {
     /// `PID_FS_MAGIC`, the type of the file system to which such descriptors belong.
     const PIDFS: u32 = 0x5049_4446;
-    if file_system_of(process)? != PIDFS {
-        return Ok(None);
+    match file_system_of(process) {
+        Ok(PIDFS) => {}
+        // A filter that refuses the call leaves the other way.
+        Err(error) if !matches!(Errno::from_io_error(&error), Some(Errno::NOSYS | Errno::PERM)) => {
+            return Err(error);
+        }
+        _ => return Ok(None),
     }
     status_of(process).map(|status| Some(status.st_ino))
 }

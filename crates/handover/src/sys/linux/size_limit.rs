@@ -1,7 +1,8 @@
 //! The limit on the size of this process's files.
 
+use std::io;
+
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
 use super::{Answered, Argument, SysError, SysResult, ask};
 
@@ -9,7 +10,18 @@ use super::{Answered, Argument, SysError, SysResult, ask};
 /// which ends the process.
 pub(crate) fn check_file_size(call: &'static str, size: u64) -> SysResult<()> {
     let Answered(limit) = ask("prlimit", &[("RLIMIT_FSIZE", Argument::Yes)], || {
-        Ok(Answered(getrlimit(Resource::Fsize).current))
+        let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the pointer refers to a live, writable `rlimit64`.
+        match unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, &raw mut limit) } {
+            0 => Ok(Answered(limit.rlim_cur)),
+            _ => match io::Error::last_os_error() {
+                // A filter that refuses the call sets no limit itself.
+                error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                    Ok(Answered(u64::MAX))
+                }
+                error => Err(error),
+            },
+        }
     })?;
-    if limit.is_some_and(|limit| size > limit) { Err(SysError::new(call, Errno::FBIG)) } else { Ok(()) }
+    if size > limit { Err(SysError::new(call, Errno::FBIG)) } else { Ok(()) }
 }

@@ -393,7 +393,8 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
     let held = match peer_pidfd(socket) {
         Ok(process) => Some(process),
         Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::NOPROTOOPT) => match process::open(id) {
+            // Before Linux 6.5, or where a filter refuses the option.
+            Some(Errno::NOPROTOOPT | Errno::PERM | Errno::ACCESS | Errno::NOSYS) => match process::open(id) {
                 Ok(process) if !is_hung_up(socket)? => Some(process),
                 Ok(_) => {
                     return Ok(Maker { id, user, process: None, has_exited: process::may_be_ending(id) });

@@ -143,7 +143,15 @@ pub(crate) fn take(handle: BorrowedFd<'_>) -> SysResult<bool> {
         ))
     });
     match taken {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => take_without_the_flag(handle),
+        // `ENOSYS` and `EPERM` come from a filter or an emulator that doesn't have the call.
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM)
+            ) =>
+        {
+            take_without_the_flag(handle)
+        }
         other => other.map(|taken| taken.is_some()),
     }
 }
