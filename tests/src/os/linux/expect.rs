@@ -122,8 +122,10 @@ pub const HARMLESS_SEND: &[Harmless] = &[];
 pub const READS_DURING_SEND: &[&str] = &[];
 
 /// Calls whose failure may be ignored when a client is accepted.
-pub const HARMLESS_CLIENT: &[Harmless] =
-    &[("ppoll", "a client whose process can't be queried is disconnected, and connects again")];
+pub const HARMLESS_CLIENT: &[Harmless] = &[
+    ("getsockopt", "a client that cannot be identified is disconnected, and connects again"),
+    ("ppoll", "a client whose process can't be queried is disconnected, and connects again"),
+];
 
 /// The id of another user.
 pub const ANOTHER_USER: &str = "4294967294";
