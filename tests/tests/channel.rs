@@ -729,7 +729,9 @@ fn channel_belongs_to_one_child() {
     assert_exits_successfully(child, channel);
     // A child that never takes its channel, and a parent that never takes it.
     let mut child = Command::new(this_program()).args(role("echoes", &[])).channel().spawn().unwrap();
-    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0), "waiting closes the channel");
+    let early = child.wait_timeout(Duration::from_millis(100));
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "the channel stays open: {early:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "waiting without a timeout closes the channel");
     drop(child);
     for reserved in weaker::RESERVED_NAMES {
         let mut command = Command::new(this_program());

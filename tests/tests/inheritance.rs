@@ -314,12 +314,14 @@ fn reader() -> Child {
 }
 
 fn wait_closes_childs_input() {
-    assert_eq!(reader().wait_timeout(SOON).unwrap().code(), Some(0));
     assert_eq!(reader().wait().unwrap().code(), Some(0));
-    // `try_wait` doesn't close the input.
+    // Neither `try_wait` nor a wait with a timeout closes the input.
     let mut child = reader();
-    std::thread::sleep(Duration::from_millis(300));
+    let early = child.wait_timeout(Duration::from_millis(300));
+    assert!(matches!(early, Err(Error::TimedOut { .. })), "{early:?}");
     assert_eq!(child.try_wait().unwrap(), None);
+    drop(child.stdin.take());
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 fn creation_time_is_kept_after_exit() {

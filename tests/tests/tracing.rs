@@ -512,7 +512,7 @@ fn scenario() -> (Child, Vec<OwnedHandle>) {
     let pulled: Event = sleeper.process().duplicate_from(value).unwrap();
     // Killing and waiting closes the child's piped standard input.
     sleeper.kill().unwrap();
-    sleeper.wait_timeout(SOON).unwrap();
+    sleeper.wait().unwrap();
     assert!(Process::open(0x7fff_fffc).is_err());
     drop(channel);
     (child, vec![again.into(), pulled.into(), semaphore.into()])
@@ -556,7 +556,7 @@ fn effects_explain_the_handle_table() {
     // Closes everything again. The wait also closes the child's piped input.
     let (mut child, kept) = kept;
     child.kill().unwrap();
-    child.wait_timeout(SOON).unwrap();
+    child.wait().unwrap();
     drop(child);
     for effect in all_effects(&take_events()) {
         if let Effect::Closed((value, None)) = effect {

@@ -112,6 +112,12 @@ impl From<Vec<u8>> for Message<'_> {
     }
 }
 
+impl From<String> for Message<'_> {
+    fn from(text: String) -> Self {
+        Self::new(text.into_bytes())
+    }
+}
+
 impl<'a> From<&'a str> for Message<'a> {
     fn from(text: &'a str) -> Self {
         Self::new(text.as_bytes())

@@ -124,14 +124,14 @@ impl Child {
 
     /// Waits until the child exits, for at most this time, and returns its exit status.
     ///
-    /// As in [`wait`](Self::wait), the child's standard input and its channel are closed first.
+    /// Unlike [`wait`](Self::wait), it leaves the child's standard input and its channel open. A child that reads them until
+    /// end of file exits only after they were closed: take them and drop them before.
     ///
     /// # Errors
     ///
     /// [`Error::TimedOut`] if the child is still running. You can wait for it again or [kill](Self::kill) it.
     /// [`Error::System`] if a call fails.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        self.close_inputs();
         let deadline = Deadline::after(timeout);
         while self.guard.process.ends_within(deadline.left())? {
             match self.exit_status()? {
