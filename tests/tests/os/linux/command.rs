@@ -199,6 +199,21 @@ fn program_is_searched_in_childs_path_or_own() {
     std::fs::write(folder.join("true"), "no program").unwrap();
     let both = std::env::join_paths([folder.as_os_str(), "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
     assert_eq!(Command::new("true").env("PATH", both).status().unwrap().code(), Some(0));
+    // So are files that lack their interpreter, as std skips them.
+    std::fs::write(folder.join("true"), "#!/no/such/interpreter\n").unwrap();
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(folder.join("true"), mode(0o755)).unwrap();
+    let both = std::env::join_paths([folder.as_os_str(), "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
+    assert!(std::process::Command::new("true").env("PATH", &both).status().unwrap().success());
+    assert!(Command::new("true").env("PATH", &both).status().unwrap().success());
+    // The search is made as the user that the child will be.
+    if handover::User::current().unwrap().uid() == 0 {
+        std::fs::write(folder.join("true"), "#!/bin/sh\nexit 9\n").unwrap();
+        std::fs::set_permissions(&folder, mode(0o700)).unwrap();
+        let mut command = Command::new("true");
+        command.env("PATH", &both).uid(NOBODY).gid(NOBODY).current_dir("/");
+        assert_eq!(command.status().unwrap().code(), Some(0));
+    }
     std::fs::remove_dir_all(folder).unwrap();
 }
 

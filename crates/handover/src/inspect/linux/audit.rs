@@ -42,6 +42,9 @@ enum Spawned {
 ///    closed the descriptors that the program doesn't get, and the program has not begun.
 pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
     let context = format!("the program {:?}", command.get_program());
+    if command.get_program().is_empty() {
+        return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
+    }
     if forgets_children().map_err(failed(&context))? {
         return Err(Error::invalid(
             "the signal SIGCHLD",

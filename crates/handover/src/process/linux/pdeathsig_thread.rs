@@ -12,14 +12,14 @@ use std::sync::mpsc::{Sender, channel};
 
 use crate::sys::creator::Creator;
 use crate::sys::mutex::Mutex;
-use crate::sys::spawn::{Started, spawn, without_signals};
+use crate::sys::spawn::{NotStarted, Started, spawn, without_signals};
 use crate::sys::spawn_plan::{EXECUTE, Plan};
 use crate::sys::{Errand, SysError, SysResult, begin_thread};
 
 struct Task {
     plan: Plan,
     errand: Errand,
-    answer: Sender<SysResult<Started>>,
+    answer: Sender<Result<Started, NotStarted>>,
 }
 
 /// The idle threads of this process.
@@ -32,7 +32,7 @@ struct Idle {
 static IDLE: Mutex<Idle> = Mutex::new(Idle { process: None, keepers: Vec::new() });
 
 /// Starts a child that the kernel kills when this process exits.
-pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> SysResult<Started> {
+pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> Result<Started, NotStarted> {
     let idle = {
         let mut idle = IDLE.lock();
         if !idle.process.is_some_and(Creator::is_this_process) {
@@ -62,7 +62,7 @@ fn begin() -> SysResult<Sender<Task>> {
             // A panic must not end the thread, because all of its children would be killed. `AssertUnwindSafe` is
             // right: no data of the task is used after a panic.
             let outcome = catch_unwind(AssertUnwindSafe(|| errand.run(|| spawn(&plan))));
-            let panicked = |_| Err(SysError::unexpected(EXECUTE, "starting the process panicked"));
+            let panicked = |_| Err(SysError::unexpected(EXECUTE, "starting the process panicked").into());
             // Closes the plan's descriptors before the caller continues.
             drop(plan);
             // The caller is waiting for this answer, so sending it doesn't fail.

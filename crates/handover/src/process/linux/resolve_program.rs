@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::sys::SysError;
-use crate::sys::spawn::check_may_execute;
 
-/// Returns the file of a program:
+/// Returns the files in which to look for a program. `execve` tries them in order, as the user that the child will be.
 ///
-/// - A path (a name that contains a slash) is used unchanged. It isn't checked, because `execve` does. A relative path
-///   is relative to this process's current directory.
+/// - A path (a name that contains a slash) is the only file. A relative path is relative to this process's current
+///   directory.
 /// - A bare name is searched for in the child's `PATH` if the builder changes it, and otherwise in this process's. The
 ///   current directory is not searched. Relative entries of `PATH` are skipped, because they would lead to it.
 ///
@@ -24,53 +23,43 @@ pub(super) fn find(
     program: &OsStr,
     child_path: Option<Option<&OsStr>>,
     changes_directory: bool,
-) -> Result<PathBuf> {
+) -> Result<Vec<PathBuf>> {
     let path = Path::new(program);
     if program.as_bytes().contains(&b'/') {
         // The path is made absolute only if necessary: a relative path can be accessible where the absolute one isn't.
         if !changes_directory || path.is_absolute() {
-            return Ok(path.to_path_buf());
+            return Ok(vec![path.to_path_buf()]);
         }
-        let failed = |error| {
-            let context = "this process's current directory, to which the program's path is relative";
-            Error::system(context, error)
-        };
-        let directory = std::env::current_dir().map_err(SysError::of("getcwd")).map_err(failed)?;
-        // Another folder may be mounted over the directory since this process entered it.
-        let id = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
-        if !id(Path::new(".")).is_ok_and(|own| id(&directory).is_ok_and(|named| named == own)) {
-            let reason = "its path leads to another folder";
-            return Err(failed(SysError::new("stat", io::Error::new(io::ErrorKind::NotFound, reason))));
-        }
-        return Ok(directory.join(path));
+        return Ok(vec![current_directory()?.join(path)]);
     }
     /// The folders that the C library searches if `PATH` isn't set.
     const DEFAULT_PATH: &str = "/bin:/usr/bin";
     let own_path = std::env::var_os("PATH");
     let path = child_path.unwrap_or(own_path.as_deref()).unwrap_or(OsStr::new(DEFAULT_PATH));
-    let mut searched: Vec<PathBuf> = Vec::new();
-    let mut refused = None;
+    let mut files: Vec<PathBuf> = Vec::new();
     for folder in std::env::split_paths(path).filter(|folder| folder.is_absolute()) {
         let file = folder.join(program);
-        if searched.contains(&file) {
-            continue;
+        if !files.contains(&file) {
+            files.push(file);
         }
-        let error = match check_may_execute(&file) {
-            Ok(()) if file.metadata().is_ok_and(|metadata| !metadata.is_dir()) => return Ok(file),
-            Ok(()) => SysError::new("faccessat2", io::Error::from_raw_os_error(libc::EACCES)),
-            Err(error) => error,
-        };
-        let is_missing = error.raw_os_error() == Some(libc::ENOTDIR);
-        match reason(program, &file, &error) {
-            _ if is_missing => {}
-            // The first file that exists is reported, unless a later one can be started.
-            Some(refusal @ Error::CannotExecute { .. }) => drop(refused.get_or_insert(refusal)),
-            Some(_) => {}
-            None => return Err(Error::system(file.display().to_string(), error)),
-        }
-        searched.push(file);
     }
-    Err(refused.unwrap_or_else(|| missing(program, searched)))
+    if files.is_empty() { Err(missing(program, files)) } else { Ok(files) }
+}
+
+/// Returns the path of this process's current directory, if it leads there.
+fn current_directory() -> Result<PathBuf> {
+    let failed = |error| {
+        let context = "this process's current directory, to which the program's path is relative";
+        Error::system(context, error)
+    };
+    let directory = std::env::current_dir().map_err(SysError::of("getcwd")).map_err(failed)?;
+    // Another folder may be mounted over the directory since this process entered it.
+    let id = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
+    if id(Path::new(".")).is_ok_and(|own| id(&directory).is_ok_and(|named| named == own)) {
+        return Ok(directory);
+    }
+    let source = io::Error::new(io::ErrorKind::NotFound, "its path leads to another folder");
+    Err(failed(SysError::new("stat", source)))
 }
 
 fn missing(program: &OsStr, searched: Vec<PathBuf>) -> Error {
@@ -91,15 +80,42 @@ pub(crate) fn reason_of_std(command: &std::process::Command, error: SysError) ->
         _ => program.to_owned(),
     };
     let path = command.get_envs().find(|(name, _)| *name == "PATH").map(|(_, path)| path);
-    match find(&file, path, false) {
-        Ok(file) => reason(program, &file, &error).ok_or(error),
-        Err(reason @ (Error::ProgramNotFound { .. } | Error::CannotExecute { .. })) => Ok(reason),
-        Err(_) => Err(error),
+    let files = match find(&file, path, false) {
+        Ok(files) => files,
+        Err(reason @ Error::ProgramNotFound { .. }) => return Ok(reason),
+        Err(_) => return Err(error),
+    };
+    let code = error.raw_os_error();
+    let is_it = |file: &&PathBuf| match file.metadata() {
+        Ok(_) => true,
+        Err(found) => found.raw_os_error() == code && code != Some(libc::ENOENT),
+    };
+    let index = files.iter().position(|file| is_it(&file)).unwrap_or(0);
+    match reason(program, &files, index, &error) {
+        // What can't be seen at the file may also have failed before, while std prepared the child.
+        Some(Error::CannotExecute { reason, .. }) if [NOT_ALLOWED, NO_LOADER].contains(&reason.as_str()) => {
+            Err(error)
+        }
+        _ if code == Some(libc::EPERM) => Err(error),
+        reason => reason.ok_or(error),
     }
 }
 
-/// Returns the reason why this file of a program can't be started, or `None` if the error says nothing about the file.
-pub(super) fn reason(program: &OsStr, file: &Path, error: &io::Error) -> Option<Error> {
+/// Returns the reason why no file of a program can be started, or `None` if the error says nothing about them. The error
+/// is that of the file with this index.
+pub(super) fn reason(program: &OsStr, files: &[PathBuf], index: usize, error: &io::Error) -> Option<Error> {
+    let is_missing = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) && files.len() > 1;
+    if !is_missing {
+        return reason_of(program, files.get(index)?, error);
+    }
+    // The kernel reports a missing interpreter as it reports a missing file.
+    match files.iter().find(|file| file.symlink_metadata().is_ok()) {
+        Some(file) => reason_of(program, file, &io::Error::from_raw_os_error(libc::ENOENT)),
+        None => Some(missing(program, files.to_vec())),
+    }
+}
+
+fn reason_of(program: &OsStr, file: &Path, error: &io::Error) -> Option<Error> {
     let found = file.metadata();
     let reason = match error.raw_os_error()? {
         libc::ENOENT => match found {
@@ -130,6 +146,10 @@ pub(super) fn reason(program: &OsStr, file: &Path, error: &io::Error) -> Option<
     Some(Error::CannotExecute { program, reason, source })
 }
 
+const NOT_ALLOWED: &str = "may not be executed by this user, or is on a file system that is mounted noexec";
+const NO_LOADER: &str =
+    "needs a loader or an interpreter that does not exist; it may be built for another system";
+
 fn denied(found: &Metadata) -> &'static str {
     let kind = found.file_type();
     if kind.is_dir() {
@@ -139,7 +159,7 @@ fn denied(found: &Metadata) -> &'static str {
     } else if found.permissions().mode() & 0o111 == 0 {
         "is not executable; if it is a program, set that permission with chmod +x"
     } else {
-        "may not be executed by this user, or is on a file system that is mounted noexec"
+        NOT_ALLOWED
     }
 }
 
@@ -160,8 +180,6 @@ fn missing_interpreter(file: &Path) -> String {
             };
             format!("needs the interpreter {interpreter:?} of its first line, which does not exist{hint}")
         }
-        _ => {
-            "needs a loader or an interpreter that does not exist; it may be built for another system".into()
-        }
+        _ => NO_LOADER.into(),
     }
 }

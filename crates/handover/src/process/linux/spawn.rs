@@ -17,20 +17,20 @@ use crate::process::{Child, Command, Process};
 use crate::sys::handle::{FIRST, NullAccess, check_open, duplicate_here, open_null};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
-use crate::sys::spawn as sys;
+use crate::sys::spawn::{self as sys, NotStarted};
 use crate::sys::spawn_plan::{EXECUTE, ID, Plan};
-use crate::sys::{SysError, SysResult, process, rights};
+use crate::sys::{SysResult, process, rights};
 
 /// Starts a child that runs at once.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     reaper::reap_exited();
-    let Prepared { plan, program, listed, attachment, ours, opened } = prepare(command, default)?;
+    let Prepared { plan, programs, listed, attachment, ours, opened } = prepare(command, default)?;
     let started = if command.kill_with_parent {
         pdeathsig_thread::spawn_with_pdeathsig(plan)
     } else {
         sys::spawn(&plan)
     };
-    let started = started.map_err(|error| not_started(command, &program, error))?;
+    let started = started.map_err(|error| not_started(command, &programs, error))?;
     drop(opened);
 
     let process = Process::new(started.process, started.id);
@@ -53,8 +53,8 @@ pub(crate) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
     if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) || command.kill_with_parent {
         return Err(error);
     }
-    let Prepared { plan, program, opened, .. } = prepare(command, Default::Inherit)?;
-    let status = sys::run_to_exit(&plan).map_err(|error| not_started(command, &program, error));
+    let Prepared { plan, programs, opened, .. } = prepare(command, Default::Inherit)?;
+    let status = sys::run_to_exit(&plan).map_err(|error| not_started(command, &programs, error));
     drop(opened);
     status
 }
@@ -62,8 +62,8 @@ pub(crate) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
 /// The plan for a child, and what has been opened for it.
 struct Prepared {
     plan: Plan,
-    /// The program's file.
-    program: PathBuf,
+    /// The program's file, or the files in which to look for it.
+    programs: Vec<PathBuf>,
     /// The names of the listed objects, and their handle values in the child.
     listed: Vec<(String, HandleValue)>,
     attachment: Option<Box<dyn Attachment>>,
@@ -89,7 +89,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
     }
     text(&command.program, "the program's name")?;
-    let program = resolve_program::find(
+    let programs = resolve_program::find(
         &command.program,
         command.path().as_ref().map(Option::as_deref),
         // The thread that starts such a child may have another current directory than this one.
@@ -129,7 +129,10 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
 
     let (variables, id) = variables(command, &listed_handles)?;
     let plan = Plan {
-        program: text(program.as_os_str(), "the program's name")?,
+        programs: programs
+            .iter()
+            .map(|program| text(program.as_os_str(), "the program's name"))
+            .collect::<Result<_>>()?,
         arguments: arguments(command, &listed_handles)?,
         variables,
         id,
@@ -146,16 +149,21 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         process_group: command.os.process_group,
         ends_with: None,
     };
-    Ok(Prepared { plan, program, listed: listed_handles, attachment, ours, opened: numbers.opened })
+    Ok(Prepared { plan, programs, listed: listed_handles, attachment, ours, opened: numbers.opened })
 }
 
 /// Returns the error of a program that could not be started.
-fn not_started(command: &Command<'_>, program: &Path, error: SysError) -> Error {
+fn not_started(command: &Command<'_>, programs: &[PathBuf], error: NotStarted) -> Error {
+    let NotStarted { error, program: index } = error;
     if error.call == EXECUTE {
-        if let Some(error) = resolve_program::reason(&command.program, program, &error) {
+        if let Some(error) = resolve_program::reason(&command.program, programs, index, &error) {
             return error;
         }
     }
+    let program = match programs {
+        [program] => program.as_path(),
+        _ => Path::new(&command.program),
+    };
     let context = match &command.directory {
         None => format!("the program {program:?}"),
         Some(directory) => format!("the program {program:?} with the current directory {directory:?}"),

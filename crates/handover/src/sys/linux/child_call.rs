@@ -60,32 +60,39 @@ impl Call {
 pub(super) struct Failure {
     pub(super) call: Call,
     pub(super) code: i32,
+    /// The index of the program's file that `execve` refused.
+    pub(super) program: u16,
 }
 
 impl Failure {
+    pub(super) fn new(call: Call, code: i32) -> Self {
+        Self { call, code, program: 0 }
+    }
+
     /// Creates the failure of the call that has just set `errno`.
     pub(super) fn last(call: Call) -> Self {
-        Self { call, code: io::Error::last_os_error().raw_os_error().unwrap_or(0) }
+        Self::new(call, io::Error::last_os_error().raw_os_error().unwrap_or(0))
     }
 
     /// The size of a failure report that is written to the pipe.
-    pub(super) const LENGTH: usize = 5;
+    pub(super) const LENGTH: usize = 7;
 
     pub(super) fn to_bytes(self) -> [u8; Self::LENGTH] {
-        let [a, b, c, d] = self.code.to_ne_bytes();
-        [self.call as u8, a, b, c, d]
+        let ([a, b, c, d], [e, f]) = (self.code.to_ne_bytes(), self.program.to_ne_bytes());
+        [self.call as u8, a, b, c, d, e, f]
     }
 
-    pub(super) fn from_bytes([call, code @ ..]: [u8; Self::LENGTH]) -> Option<Self> {
+    pub(super) fn from_bytes([call, a, b, c, d, e, f]: [u8; Self::LENGTH]) -> Option<Self> {
         let (call, _) = *Call::ALL.get(usize::from(call))?;
-        Some(Self { call, code: i32::from_ne_bytes(code) })
+        let (code, program) = (i32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]));
+        Some(Self { call, code, program })
     }
 }
 
 /// Makes a call. Tests can inject a failure; then the call isn't made. The call has no event of its own.
 pub(super) fn checked(call: Call, make: impl FnOnce() -> Result<(), Errno>) -> Result<(), Failure> {
     may_fail(call)?;
-    make().map_err(|error| Failure { call, code: error.raw_os_error() })
+    make().map_err(|error| Failure::new(call, error.raw_os_error()))
 }
 
 /// Does the same for a raw system call, which returns -1 for a failure and sets `errno`.
@@ -95,8 +102,7 @@ pub(super) fn checked_raw(call: Call, make: impl FnOnce() -> c_long) -> Result<(
 }
 
 pub(super) fn may_fail(call: Call) -> Result<(), Failure> {
-    fault_in_new_process(call.name())
-        .map_err(|error| Failure { call, code: error.raw_os_error().unwrap_or(0) })
+    fault_in_new_process(call.name()).map_err(|error| Failure::new(call, error.raw_os_error().unwrap_or(0)))
 }
 
 pub(super) fn fcntl(own: RawFd, operation: c_int, argument: c_int) -> Result<RawFd, Failure> {
@@ -118,9 +124,10 @@ mod tests {
     fn each_call_has_its_own_index_and_survives_the_pipe() {
         for (index, (call, name)) in Call::ALL.into_iter().enumerate() {
             assert_eq!((call as usize, call.name()), (index, name));
-            let failure = Failure::from_bytes(Failure { call, code: -7 }.to_bytes()).expect("a failure");
-            assert_eq!((failure.call.name(), failure.code), (name, -7));
+            let failure =
+                Failure::from_bytes(Failure { call, code: -7, program: 300 }.to_bytes()).expect("a failure");
+            assert_eq!((failure.call.name(), failure.code, failure.program), (name, -7, 300));
         }
-        assert!(Failure::from_bytes([15, 0, 0, 0, 0]).is_none());
+        assert!(Failure::from_bytes([15, 0, 0, 0, 0, 0, 0]).is_none());
     }
 }

@@ -93,7 +93,7 @@ impl<'a> ChildExec<'a> {
             checked(Call::PrCtl, || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))?;
             // The parent may have exited before the signal was set.
             if rustix::process::getppid().map(id_of) != Some(parent) {
-                return Err(Failure { call: Call::PrCtl, code: libc::ESRCH });
+                return Err(Failure::new(Call::PrCtl, libc::ESRCH));
             }
         }
         self.place_descriptors()?;
@@ -105,12 +105,30 @@ impl<'a> ChildExec<'a> {
         // kernel's set is its first part. Null means that the old mask isn't returned.
         checked_raw(Call::SigProcMask, || unsafe { set_mask(blocked.cast(), std::ptr::null_mut()) })?;
         may_fail(Call::ExecVe)?;
-        let (program, arguments) = (self.plan.program.as_ptr(), self.arguments.as_ptr());
-        // SAFETY: all texts are `CString`s and end with NUL, and both lists end with a null pointer. The texts and
-        // lists belong to the plan and to `self`, so they are alive during the call.
-        unsafe { libc::syscall(libc::SYS_execve, program, arguments, self.variables.as_ptr()) };
-        // `execve` returns only if it failed.
-        Err(Failure::last(Call::ExecVe))
+        Err(self.execute_first())
+    }
+
+    /// Executes the first of the program's files that can be executed. It returns only if there is none: as `execvp(3)`,
+    /// with the first file that this user may not execute, or with the last one if none exists. Another error ends the
+    /// search.
+    fn execute_first(&self) -> Failure {
+        let mut refused = None;
+        let mut last = Failure::new(Call::ExecVe, libc::ENOENT);
+        for (index, program) in (0..).zip(&self.plan.programs) {
+            let (program, arguments) = (program.as_ptr(), self.arguments.as_ptr());
+            // SAFETY: all texts are `CString`s and end with NUL, and both lists end with a null pointer. The texts and
+            // lists belong to the plan and to `self`, so they are alive during the call.
+            unsafe { libc::syscall(libc::SYS_execve, program, arguments, self.variables.as_ptr()) };
+            // `execve` returns only if it failed.
+            last = Failure { program: index, ..Failure::last(Call::ExecVe) };
+            match last.code {
+                libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+                libc::EACCES if refused.is_none() => refused = Some(last),
+                libc::EACCES => {}
+                _ => return last,
+            }
+        }
+        refused.unwrap_or(last)
     }
 
     fn change_user(&self) -> Result<(), Failure> {

@@ -109,8 +109,9 @@ fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(P
         drop(stack);
         match failure {
             Ok(None) => {}
-            Ok(Some(Failure { call, code })) => {
+            Ok(Some(failure @ Failure { call, code, .. })) => {
                 reap(id, process.as_ref());
+                child.failure = Some(failure);
                 return Err(SysError::new(call.name(), io::Error::from_raw_os_error(code)));
             }
             Err(error) => {

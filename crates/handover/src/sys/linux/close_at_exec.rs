@@ -102,7 +102,7 @@ fn close_up_to_limit_at_exec() -> Result<(), Failure> {
         unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }.into()
     })?;
     if limit.rlim_max > HIGHEST {
-        return Err(Failure { call: Call::CloseRange, code: libc::ENOSYS });
+        return Err(Failure::new(Call::CloseRange, libc::ENOSYS));
     }
     for number in FIRST..RawFd::try_from(limit.rlim_max).unwrap_or(RawFd::MAX) {
         match fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) {

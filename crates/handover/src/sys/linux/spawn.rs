@@ -5,7 +5,7 @@
 //! process's page tables. So this module creates the process without that copy (`super::clone`), and makes all calls
 //! between the clone and `execve` itself (`super::child_exec`).
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::ptr::{null, null_mut};
 
+use super::SysError;
 use super::SysResult;
 use super::child_exec::ChildExec;
 use super::clone::{start, start_without_descriptor};
@@ -29,31 +30,65 @@ pub(crate) struct Started {
     pub(crate) id: u32,
 }
 
+/// The reason why a program could not be started.
+#[derive(Debug)]
+pub(crate) struct NotStarted {
+    pub(crate) error: SysError,
+    /// The index of the program's file that the error is about, if the call was `execve`.
+    pub(crate) program: usize,
+}
+
+impl From<SysError> for NotStarted {
+    fn from(error: SysError) -> Self {
+        Self { error, program: 0 }
+    }
+}
+
+impl NotStarted {
+    fn of(child: Option<&ChildExec<'_>>, error: SysError) -> Self {
+        let failure = child.and_then(|child| child.failure.as_ref());
+        Self { error, program: failure.map_or(0, |failure| failure.program.into()) }
+    }
+}
+
+/// Returns the program as events show it: its path, or its name if it is looked for in several folders.
+fn shown(plan: &Plan) -> &Path {
+    fn path(program: &CString) -> &Path {
+        Path::new(OsStr::from_bytes(program.as_bytes()))
+    }
+    match plan.programs.as_slice() {
+        [] => Path::new(""),
+        [one] => path(one),
+        [first, ..] => path(first).file_name().map_or(path(first), Path::new),
+    }
+}
+
 /// Starts the program, and returns when it runs.
-pub(crate) fn spawn(plan: &Plan) -> SysResult<Started> {
+pub(crate) fn spawn(plan: &Plan) -> Result<Started, NotStarted> {
     let inherit: Vec<u64> = plan.inherit.iter().map(|(own, _)| own.unsigned_abs().into()).collect();
     let arguments = [
-        ("program", Path::new(OsStr::from_bytes(plan.program.as_bytes())).into()),
+        ("program", shown(plan).into()),
         ("arguments", Argument::Texts(plan.arguments.get(1..).unwrap_or_default())),
         ("inherits", Argument::Raws(&inherit)),
     ];
     let arguments = &arguments[..if inherit.is_empty() { 2 } else { 3 }];
     // The event covers several calls. Tests can inject a failure in each of them, and the error names the one that
     // failed.
+    let mut child = None;
     let started = composed("clone+execve", arguments, || {
-        let mut child = ChildExec::new(plan)?;
-        let (id, process) = start(&mut child)?;
+        let (id, process) = start(child.insert(ChildExec::new(plan)?))?;
         Ok(Reported { started: Started { process: process.into(), id }, plan })
     });
-    started.map(|reported| reported.started)
+    started.map(|reported| reported.started).map_err(|error| NotStarted::of(child.as_ref(), error))
 }
 
 /// Starts the program, opens no descriptor for its process, and waits until it exits, without a timeout.
-pub(crate) fn run_to_exit(plan: &Plan) -> SysResult<ExitStatus> {
-    let program = Path::new(OsStr::from_bytes(plan.program.as_bytes()));
-    let id = composed("clone+execve", &[("program", program.into())], || {
-        start_without_descriptor(&mut ChildExec::new(plan)?)
-    })?;
+pub(crate) fn run_to_exit(plan: &Plan) -> Result<ExitStatus, NotStarted> {
+    let mut child = None;
+    let id = composed("clone+execve", &[("program", shown(plan).into())], || {
+        start_without_descriptor(child.insert(ChildExec::new(plan)?))
+    });
+    let id = id.map_err(|error| NotStarted::of(child.as_ref(), error))?;
     loop {
         if let Some(status) = wait_for_exit(id)? {
             return Ok(status);
@@ -85,20 +120,6 @@ impl Outcome for Reported<'_> {
         }
         Ok(())
     }
-}
-
-/// Checks that the effective user of this process may execute the file.
-pub(crate) fn check_may_execute(file: &Path) -> SysResult<()> {
-    use rustix::fs::{Access, AtFlags, CWD, accessat};
-    use rustix::io::Errno;
-    ask("faccessat2", &[("path", file.into())], || {
-        match accessat(CWD, file, Access::EXEC_OK, AtFlags::EACCESS) {
-            // A seccomp filter refuses the call. The older call asks for the real user, who is another one only in a
-            // set-user-ID program.
-            Err(Errno::PERM | Errno::NOSYS) => Ok(accessat(CWD, file, Access::EXEC_OK, AtFlags::empty())?),
-            other => Ok(other?),
-        }
-    })
 }
 
 /// Returns the signals that this thread blocks.

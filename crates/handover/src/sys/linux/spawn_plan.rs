@@ -8,7 +8,8 @@ pub(crate) const EXECUTE: &str = "execve";
 
 /// The properties of a process to be started.
 pub(crate) struct Plan {
-    pub(crate) program: CString,
+    /// The program's file, or the files in which to look for it, in order.
+    pub(crate) programs: Vec<CString>,
     pub(crate) arguments: Vec<CString>,
     /// The environment; each entry is `name=value`.
     pub(crate) variables: Vec<CString>,
