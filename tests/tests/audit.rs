@@ -17,6 +17,7 @@ fn main() -> ExitCode {
             audit_of_program_without_leaks_is_clean,
             audit_reports_leaks_from_auditing_process,
             audit_reports_leaks_in_child,
+            audit_can_ignore_what_this_process_had_inherited,
             audit_of_exact_list_is_clean,
             manifest_of_another_process_does_not_explain_handles,
             audit_reports_leaks_in_each_generation,
@@ -101,6 +102,21 @@ fn audit_reports_leaks_from_auditing_process() {
         audit.leaks().all(|(started, leak)| started.parent == std::process::id() && leak.is_inheritable())
     );
     assert!(!audit.is_clean());
+}
+
+fn audit_can_ignore_what_this_process_had_inherited() {
+    table::keep_what_came();
+    let _event = leaking();
+    let run = |audit: Audit<'_>| audit.run(LONG).unwrap();
+    let counted = run(Audit::new(in_role_of_std("exits", &[])));
+    assert_eq!(counted.leaks().count(), 1, "{counted}");
+    let ignored = run(Audit::new(in_role_of_std("exits", &[])).ignore_inherited());
+    assert!(ignored.is_clean(), "{ignored}");
+    assert!(ignored.processes[0].handles.iter().any(|(_, origin)| *origin == Origin::OfAuditor), "{ignored}");
+    assert!(ignored.to_string().contains("1 that the auditing process had inherited"), "{ignored}");
+    // What the program itself leaks still counts.
+    let own = run(Audit::new(in_role_of_std("leaks_to_a_child", &[])).ignore_inherited());
+    assert_eq!(own.leaks().count(), 1, "{own}");
 }
 
 /// The leak of rust-lang/rust#38227.

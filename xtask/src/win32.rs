@@ -215,6 +215,10 @@ impl Drop for Win32 {
 
 /// Waits until no other command of this checkout runs Win32 programs.
 pub(crate) fn lock(path: &Path) -> Result<File, Failed> {
+    if let Some(folder) = path.parent() {
+        // It doesn't exist if cargo builds elsewhere (CARGO_TARGET_DIR).
+        std::fs::create_dir_all(folder).map_err(Failed::at(folder))?;
+    }
     let file = File::create(path).map_err(Failed::at(path))?;
     if file.try_lock().is_err() {
         eprintln!("waiting until another cargo xtask exits");

@@ -60,7 +60,7 @@
 //!
 //! # Platforms
 //!
-//! Windows 10 and later, and Linux 5.11 and later. [`OwnedHandle`], [`BorrowedHandle`] and [`AsHandle`] are
+//! Windows 10 and later, and Linux 5.10 and later. [`OwnedHandle`], [`BorrowedHandle`] and [`AsHandle`] are
 //! std's handle types on Windows, and std's descriptor types on Linux, so one source can serve both.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

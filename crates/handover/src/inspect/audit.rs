@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::handle::escaped::Escaped;
-use crate::inspect::{HandleEntry, Unavailable};
+use crate::inspect::{HandleEntry, HandleTable, Unavailable};
+use crate::process::Process;
 
 /// The result of an [`Audit`]: the handles that each process of a program's tree inherited, and which of them are
 /// leaks.
@@ -69,6 +70,8 @@ pub enum Origin {
     /// The parent listed it under this name: with this crate's [`Command`](crate::Command), or on Linux as a service
     /// manager does (`LISTEN_FDS`).
     Listed(String),
+    /// The auditing process itself had inherited it, and passes it on. Only with [`Audit::ignore_inherited`].
+    OfAuditor,
     /// It leaked: no list contains it.
     Leaked,
 }
@@ -103,6 +106,7 @@ impl AuditedProcess {
 pub struct Audit<'a> {
     command: Command,
     watch: Box<Watch<'a>>,
+    ignores_inherited: bool,
 }
 
 /// The callback that gets each process.
@@ -112,6 +116,7 @@ pub(crate) type Watch<'a> = dyn FnMut(&AuditedProcess) + 'a;
 pub(crate) struct Reporter {
     processes: Sender<AuditedProcess>,
     seen: Receiver<()>,
+    of_auditor: Vec<HandleEntry>,
 }
 
 /// The calling thread's half. It passes each process to the callback until the observing thread ends.
@@ -120,16 +125,28 @@ pub(crate) struct Watcher {
     seen: Sender<()>,
 }
 
-pub(crate) fn report_channel() -> (Reporter, Watcher) {
+/// Creates both halves. `of_auditor` are the handles of this process that don't count as leaks.
+pub(crate) fn report_channel(of_auditor: Vec<HandleEntry>) -> (Reporter, Watcher) {
     let ((process_sender, processes), (seen_sender, seen)) = (channel(), channel());
-    (Reporter { processes: process_sender, seen }, Watcher { processes, seen: seen_sender })
+    (Reporter { processes: process_sender, seen, of_auditor }, Watcher { processes, seen: seen_sender })
 }
 
 impl Reporter {
     /// Reports a process. Returns false if the calling thread no longer watches.
-    pub(crate) fn report(&self, process: AuditedProcess) -> bool {
+    pub(crate) fn report(&self, mut process: AuditedProcess) -> bool {
+        for (entry, origin) in &mut process.handles {
+            if *origin == Origin::Leaked && self.of_auditor.iter().any(|own| is_passed_on(own, entry)) {
+                *origin = Origin::OfAuditor;
+            }
+        }
         self.processes.send(process).is_ok() && self.seen.recv().is_ok()
     }
+}
+
+/// Returns whether a handle of another process can be the one that this process has passed on. An inherited handle keeps
+/// its value.
+fn is_passed_on(own: &HandleEntry, other: &HandleEntry) -> bool {
+    own.value == other.value && own.kind == other.kind && own.name == other.name
 }
 
 impl Watcher {
@@ -154,13 +171,20 @@ impl fmt::Debug for Audit<'_> {
 impl<'a> Audit<'a> {
     /// Creates an audit of a command, which is started in the way that std starts it.
     pub fn new(command: Command) -> Self {
-        Self { command, watch: Box::new(|_| {}) }
+        Self { command, watch: Box::new(|_| {}), ignores_inherited: false }
     }
 
     /// Sets a callback that is called with each process while it is stopped before its first instruction. The whole
     /// tree waits for it.
     pub fn watch(mut self, watch: impl FnMut(&AuditedProcess) + 'a) -> Self {
         self.watch = Box::new(watch);
+        self
+    }
+
+    /// Sets that inheritable handles of this process don't count as leaks ([`Origin::OfAuditor`]). A test runner or a shell
+    /// may have leaked them into this process, and the audited program can't help that.
+    pub fn ignore_inherited(mut self) -> Self {
+        self.ignores_inherited = true;
         self
     }
 
@@ -182,7 +206,8 @@ impl<'a> Audit<'a> {
     #[doc(alias("DEBUG_PROCESS", "WaitForDebugEvent", "PTRACE_SEIZE"))]
     pub fn run(mut self, timeout: Duration) -> Result<AuditReport> {
         let until = Instant::now().checked_add(timeout);
-        match super::imp::audit::run(self.command, until, &mut *self.watch)? {
+        let of_auditor = if self.ignores_inherited { inheritable()? } else { Vec::new() };
+        match super::imp::audit::run(self.command, until, &mut *self.watch, of_auditor)? {
             Some((status, processes)) => Ok(AuditReport { status, processes }),
             None => Err(Error::TimedOut {
                 waiting_for: "the command and all processes that it started to exit".into(),
@@ -190,6 +215,12 @@ impl<'a> Audit<'a> {
             }),
         }
     }
+}
+
+/// Returns the inheritable handles of this process.
+fn inheritable() -> Result<Vec<HandleEntry>> {
+    let table = HandleTable::of(&Process::open_for_query(std::process::id())?)?;
+    Ok(table.entries().iter().filter(|entry| entry.inheritable).cloned().collect())
 }
 
 /// The information that the system has about a process that is about to start.
@@ -264,6 +295,10 @@ impl fmt::Display for AuditedProcess {
             count(|origin| matches!(origin, Origin::Listed(_))),
             count(|origin| *origin == Origin::Leaked)
         )?;
+        match count(|origin| *origin == Origin::OfAuditor) {
+            0 => {}
+            count => write!(f, ", {count} that the auditing process had inherited itself")?,
+        }
         if let Some(reason) = &self.incomplete {
             write!(f, "\n  incomplete: {}", Escaped(reason))?;
         }

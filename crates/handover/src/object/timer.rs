@@ -59,15 +59,14 @@ impl Timer {
 
     /// Starts the timer, so that it is signaled after the delay `first`, and then again after each `period`.
     ///
-    /// The period is rounded down to whole milliseconds.
+    /// The period is rounded up to whole milliseconds, the unit of Windows, so that the timer never expires too early.
     ///
     /// # Errors
     ///
     /// The errors of [`set_once`](Self::set_once), and [`Error::InvalidInput`] if the period is under a millisecond or
     /// over 24 days.
     pub fn set_periodic(&self, first: Duration, period: Duration) -> Result<()> {
-        let milliseconds = i32::try_from(period.as_millis()).ok().filter(|milliseconds| *milliseconds > 0);
-        let milliseconds = milliseconds.ok_or_else(|| {
+        let milliseconds = whole_milliseconds(period).ok_or_else(|| {
             Error::invalid(
                 format!("the timer period {period:?}"),
                 "is out of range; expected 1 ms to 24 days",
@@ -101,6 +100,12 @@ impl Timer {
     }
 }
 
+/// Returns the period of a timer, rounded up, or `None` if it is out of range.
+fn whole_milliseconds(period: Duration) -> Option<i32> {
+    let is_long_enough = period >= Duration::from_millis(1);
+    i32::try_from(period.as_nanos().div_ceil(1_000_000)).ok().filter(|_| is_long_enough)
+}
+
 pub(crate) fn what(reset: ResetMode) -> What {
     What::Timer { manual_reset: reset == ResetMode::Manual }
 }
@@ -114,3 +119,16 @@ waits!(
     "no process sets the timer",
     "resets an auto-reset timer"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_rounded_up() {
+        let rounded = |microseconds| whole_milliseconds(Duration::from_micros(microseconds));
+        assert_eq!([1000, 1001, 1900, 2000].map(rounded), [1, 2, 2, 2].map(Some));
+        assert_eq!([0, 999].map(rounded), [None, None]);
+        assert_eq!(whole_milliseconds(Duration::from_millis(1 << 31)), None);
+    }
+}

@@ -246,7 +246,8 @@ impl<'a> Command<'a> {
     /// Sets whether the system kills the child when this process exits, crashes or is killed. By default, it doesn't.
     ///
     /// On Windows, the child is in a job from its creation, and so are the processes that it starts: the system kills
-    /// them all. See [job objects](https://learn.microsoft.com/windows/win32/procthread/job-objects).
+    /// them all. Its job lets no process out, so a child that itself starts one with `CREATE_BREAKAWAY_FROM_JOB` is refused.
+    /// See [job objects](https://learn.microsoft.com/windows/win32/procthread/job-objects).
     ///
     /// On Linux ([`PR_SET_PDEATHSIG`](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html)):
     ///

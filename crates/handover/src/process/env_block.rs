@@ -47,18 +47,27 @@ impl Variables {
         variables
     }
 
-    /// Sets a variable, replacing one whose name differs only in case.
+    /// Sets a variable. If there is one whose name differs only in case, its value is replaced, and its name keeps its
+    /// spelling, as in std.
     pub(crate) fn set(&mut self, name: &[u16], value: &[u16]) {
-        let variable = Variable { start: self.text.len(), name: name.len(), value: value.len() };
-        self.text.extend_from_slice(name);
-        self.text.extend_from_slice(value);
         // The system's own block is already sorted, so one comparison for each of its variables is enough.
-        if self.sorted.last().is_none_or(|last| (self.compare)(self.name(last), name).is_lt()) {
-            self.sorted.push(variable);
-            return;
-        }
-        match self.find(name) {
-            // The new spelling of the name wins, as it does in std.
+        let is_last = self.sorted.last().is_none_or(|last| (self.compare)(self.name(last), name).is_lt());
+        let place = if is_last { Err(self.sorted.len()) } else { self.find(name) };
+        let start = self.text.len();
+        let length = match place {
+            Ok(at) => {
+                let old = self.sorted[at];
+                self.text.extend_from_within(old.start..old.start + old.name);
+                old.name
+            }
+            Err(_) => {
+                self.text.extend_from_slice(name);
+                name.len()
+            }
+        };
+        self.text.extend_from_slice(value);
+        let variable = Variable { start, name: length, value: value.len() };
+        match place {
             Ok(at) => self.sorted[at] = variable,
             Err(at) => self.sorted.insert(at, variable),
         }
@@ -151,14 +160,14 @@ mod tests {
         }
         // A program can pass a block that Windows would never build: unsorted, with a duplicate and without a value.
         let block = wide("b=1\0A=2\0B=3\0lone\0\0");
-        assert_eq!(String::from_utf16_lossy(&Variables::of_block(&block, ascii).block()), "A=2\0B=3\0\0");
+        assert_eq!(String::from_utf16_lossy(&Variables::of_block(&block, ascii).block()), "A=2\0b=3\0\0");
     }
 
     #[test]
     fn names_ignore_case() {
         let mut variables = variables(&[("Path", "old"), ("PATH", "new"), ("TEMP", "t")]);
         variables.remove(&wide("temp"));
-        assert_eq!(String::from_utf16_lossy(&variables.block()), "PATH=new\0\0");
+        assert_eq!(String::from_utf16_lossy(&variables.block()), "Path=new\0\0");
     }
 
     #[test]

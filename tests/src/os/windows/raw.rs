@@ -14,7 +14,7 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, TOKEN_QUERY};
 use windows_sys::Win32::System::Diagnostics::Debug::{DebugBreak, OutputDebugStringA};
-use windows_sys::Win32::System::JobObjects::CreateJobObjectW;
+use windows_sys::Win32::System::JobObjects::{AssignProcessToJobObject, CreateJobObjectW};
 use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
     PAGE_READWRITE, UnmapViewOfFile,
@@ -261,4 +261,21 @@ pub fn break_into_a_debugger() {
 pub fn say_to_a_debugger() {
     // SAFETY: the text is a C string literal, which ends with NUL.
     unsafe { OutputDebugStringA(c"a test for a debugger".as_ptr().cast()) };
+}
+
+/// Puts this process into a new job, which lives as long as this process.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn enter_new_job() {
+    // SAFETY: both pointers may be null.
+    let job = unsafe { CreateJobObjectW(null(), null()) };
+    assert!(!job.is_null(), "{}", io::Error::last_os_error());
+    // SAFETY: the call has no arguments.
+    let this = unsafe { GetCurrentProcess() };
+    // SAFETY: the job's handle is open, and stays open until this process exits. The other one is the pseudo handle for
+    // this process.
+    let answer = unsafe { AssignProcessToJobObject(job, this) };
+    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::os::windows::io::AsHandle;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use handover::{Command, Error, Event, Stdio};
@@ -25,6 +25,8 @@ pub(super) const SUITE: Suite = Suite {
         program_with_long_path_starts,
         spawn_rejects_sockets,
         getters_return_what_was_set,
+        program_is_searched_with_extension_in_all_folders_first,
+        kill_with_parent_works_after_this_process_was_put_into_a_job,
     ],
     roles: tests![sleeps, reads_all],
 };
@@ -118,7 +120,7 @@ fn spawn_rejects_invalid_input() {
 }
 
 /// A test's own folder, removed on drop.
-struct Folder(std::path::PathBuf);
+struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
@@ -173,7 +175,10 @@ fn childs_path_is_searched_first() {
     assert_eq!(searched(Command::new("no-such-program").env_remove("PATH")), plain);
     let with_path = searched(Command::new("no-such-program").env("path", "C:\\first"));
     assert_eq!(with_path[0], Path::new("C:\\first\\no-such-program.exe"));
-    assert_eq!(with_path[2..], plain);
+    // The same for the name without an extension, after all names with one.
+    let is_childs = |file: &PathBuf| file.starts_with("C:\\first");
+    assert_eq!(with_path.iter().filter(|file| is_childs(file)).count(), 2);
+    assert_eq!(with_path.into_iter().filter(|file| !is_childs(file)).collect::<Vec<_>>(), plain);
 }
 
 fn program_with_long_path_starts() {
@@ -227,4 +232,33 @@ fn getters_return_what_was_set() {
     let text = OsStr::new;
     let envs: Vec<_> = command.get_envs().collect();
     assert_eq!(envs, [(text("GONE"), None), (text("later"), Some(text("2")))]);
+}
+
+fn program_is_searched_with_extension_in_all_folders_first() {
+    let folders = ["first", "second"]
+        .map(|name| std::env::temp_dir().join(format!("handover-{name}-{}", std::process::id())));
+    folders.iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    // A script for another system, as Git installs them.
+    std::fs::write(folders[0].join("handover-tool"), "#!/bin/sh\n").unwrap();
+    std::fs::copy(this_program(), folders[1].join("handover-tool.exe")).unwrap();
+    let mut command = Command::new("handover-tool");
+    command.env("PATH", std::env::join_paths(&folders).unwrap()).args(role("reads_all", &[]));
+    let status = command.stdin(Stdio::null()).status();
+    for folder in folders {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+fn kill_with_parent_works_after_this_process_was_put_into_a_job() {
+    let spawn = || in_role("sleeps").kill_with_parent(true).spawn();
+    let mut children = vec![spawn().unwrap()];
+    raw::enter_new_job();
+    children.push(spawn().unwrap());
+    children.push(spawn().unwrap());
+    for mut child in children {
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait_timeout(SOON).unwrap();
+    }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::audited_process::snapshot;
 use super::handle_table::check_proc;
 use crate::error::{Error, Result};
+use crate::inspect::HandleEntry;
 use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
 use crate::process::imp::reason_of_std;
 use crate::sys::SysError;
@@ -40,7 +41,12 @@ enum Spawned {
 ///    ends. It waits for its tracees only, so it never consumes the exit of another child of this process.
 /// 3. A process that a tracee starts is traced from its first moment, and stopped. At each exec the kernel has already
 ///    closed the descriptors that the program doesn't get, and the program has not begun.
-pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
+pub(crate) fn run(
+    mut command: Command,
+    until: Option<Instant>,
+    watch: &mut Watch<'_>,
+    of_auditor: Vec<HandleEntry>,
+) -> Result<Outcome> {
     let context = format!("the program {:?}", command.get_program());
     if command.get_program().is_empty() {
         return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
@@ -56,7 +62,7 @@ pub(crate) fn run(mut command: Command, until: Option<Instant>, watch: &mut Watc
     let errand = Errand::of_this_thread();
     thread::scope(|scope| {
         let (result_sender, results) = channel();
-        let (reporter, watcher) = report_channel();
+        let (reporter, watcher) = report_channel(of_auditor);
         let tracer = without_signals(|| {
             let thread = thread::Builder::new().name("handover audit".into());
             let follow = move || errand.run(|| follow(far, results, until, &reporter));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::audited_process::snapshot;
 use crate::error::{Error, Result};
+use crate::inspect::HandleEntry;
 use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
 use crate::process::imp::reason_of_std;
 use crate::sys::debug::{self, Exception, Happened, What};
@@ -20,11 +21,16 @@ type Outcome = Option<(ExitStatus, Vec<AuditedProcess>)>;
 
 /// Runs the command until all processes of its tree have exited. It runs on a separate thread, because a debuggee is
 /// bound to one thread.
-pub(crate) fn run(command: Command, deadline: Option<Instant>, watch: &mut Watch<'_>) -> Result<Outcome> {
+pub(crate) fn run(
+    command: Command,
+    deadline: Option<Instant>,
+    watch: &mut Watch<'_>,
+    of_auditor: Vec<HandleEntry>,
+) -> Result<Outcome> {
     let errand = Errand::of_this_thread();
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("handover audit".into());
-        let (reporter, watcher) = report_channel();
+        let (reporter, watcher) = report_channel(of_auditor);
         let begun = begin_thread(|| {
             thread.spawn_scoped(scope, move || errand.run(|| follow(command, deadline, &reporter)))
         });

@@ -1,22 +1,30 @@
 //! The job for `Command::kill_with_parent`: the system kills its processes when this process exits.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
+use crate::sys::mutex::Mutex;
+
+/// The jobs, of which the last one is used. This process never closes them. The system closes them when this process
+/// exits, crashes or is killed, and that kills the processes in the jobs.
+static JOBS: Mutex<Vec<Arc<Owned>>> = Mutex::new(Vec::new());
 
 /// Returns the job, which is created when it is first needed.
-///
-/// This process never closes it. The system closes it when this process exits, crashes or is killed, and that kills the
-/// processes in the job.
-pub(super) fn job() -> Result<&'static Owned> {
-    static JOB: OnceLock<Owned> = OnceLock::new();
-    if let Some(job) = JOB.get() {
-        return Ok(job);
+pub(super) fn job() -> Result<Arc<Owned>> {
+    if let Some(job) = JOBS.lock().last() {
+        return Ok(Arc::clone(job));
     }
+    new_job()
+}
+
+/// Returns a new job, for a process that can't be put into the current one. A job can only be nested in those that this
+/// process was in when the job got its first process, so it no longer fits once this process has been put into another.
+pub(super) fn new_job() -> Result<Arc<Owned>> {
     let rules = Rules { kill_on_close: true, children_stay_out: false };
     let job = job::create(rules).map_err(|error| Error::system("the job for kill_with_parent", error))?;
-    // If another thread has created one in the meantime, its job is used, and this one is closed with no process in it.
-    Ok(JOB.get_or_init(|| job))
+    let job = Arc::new(job);
+    JOBS.lock().push(Arc::clone(&job));
+    Ok(job)
 }

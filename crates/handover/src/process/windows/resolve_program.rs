@@ -22,7 +22,8 @@ use crate::sys::{SysError, SysResult};
 ///   in the system's two folders and in this process's `PATH`. The current directory is not searched. Relative entries
 ///   of a `PATH` are skipped, because they would lead to it.
 ///
-/// In each folder, the name with `.exe` appended is tried first, unless the name already ends with `.exe`.
+/// Unless the name already ends with `.exe`, the name with `.exe` appended is looked for in all folders first: a file
+/// without the extension is rarely a program, as std knows too.
 pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBuf> {
     let name = Path::new(program);
     // Only one file is possible. `CreateProcessW` reports whether it exists, so an extra check would only cost time.
@@ -30,7 +31,14 @@ pub(super) fn find(program: &OsStr, child_path: Option<&OsStr>) -> Result<PathBu
         return Ok(name.to_path_buf());
     }
     let files: Vec<PathBuf> = match is_bare(name) {
-        true => folders(child_path)?.flat_map(|folder| files(&folder.join(name))).collect(),
+        true => {
+            let in_folders: Vec<Vec<PathBuf>> =
+                folders(child_path)?.map(|folder| files(&folder.join(name)).collect()).collect();
+            let is_program = |file: &&PathBuf| ends_in_exe(file);
+            let (with, without): (Vec<&PathBuf>, Vec<&PathBuf>) =
+                in_folders.iter().flatten().partition(is_program);
+            with.into_iter().chain(without).cloned().collect()
+        }
         false => files(name).collect(),
     };
     // `PATH` often lists a folder twice.

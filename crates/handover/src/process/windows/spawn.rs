@@ -1,6 +1,7 @@
 //! Starts a child from a [`Command`].
 
 use std::ffi::OsStr;
+use std::io::ErrorKind::PermissionDenied;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::AsHandle;
 use std::path::PathBuf;
@@ -24,8 +25,23 @@ use crate::sys::text::{compare_ignoring_case, own_environment, wide};
 
 /// Starts a child that runs at once.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
-    let job = if command.kill_with_parent { Some(kill_on_close_job::job()?) } else { None };
-    create(command, default, false, job).map(|(child, _thread)| child)
+    let created = if command.kill_with_parent {
+        create_in_job(command, default, false)
+    } else {
+        create(command, default, false, None)
+    };
+    created.map(|(child, _thread)| child)
+}
+
+/// Starts a child in the job for `kill_with_parent`.
+fn create_in_job(command: &Command<'_>, default: Default, suspended: bool) -> Result<(Child, Owned)> {
+    let created = create(command, default, suspended, Some(&*kill_on_close_job::job()?));
+    match created {
+        Err(error) if error.kind() == PermissionDenied => {
+            create(command, default, suspended, Some(&*kill_on_close_job::new_job()?))
+        }
+        created => created,
+    }
 }
 
 /// Starts a child and waits until it exits, without a timeout.
@@ -37,7 +53,7 @@ pub(crate) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
 pub(crate) fn spawn_suspended(command: &Command<'_>) -> Result<SuspendedChild> {
     check_names(command)?;
     if command.kill_with_parent {
-        let (child, thread) = create(command, Default::Inherit, true, Some(kill_on_close_job::job()?))?;
+        let (child, thread) = create_in_job(command, Default::Inherit, true)?;
         return Ok(SuspendedChild::new(child, thread, None));
     }
     let job = suspended_child::job()?;

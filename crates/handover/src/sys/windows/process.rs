@@ -78,7 +78,10 @@ pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
 
     let mut startup = STARTUPINFOEXW::default();
     startup.StartupInfo.cb = super::size_of_u32::<STARTUPINFOEXW>();
-    startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
+    // As std does, a process without any stream leaves it to the system what its child has.
+    if plan.streams.iter().any(Option::is_some) {
+        startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
+    }
     let [input, output, error] = plan.streams.map(|stream| stream.map_or(null_mut(), handle::raw));
     startup.StartupInfo.hStdInput = input;
     startup.StartupInfo.hStdOutput = output;
