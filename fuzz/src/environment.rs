@@ -61,8 +61,11 @@ fn check_changes(input: &mut Input<'_>) {
             !name.is_empty() && !name[1..].contains(&EQUALS) && !name.contains(&0) && !value.contains(&0);
         assert_eq!(environment.set(&name, &value).is_ok(), fits, "{name:x?}={value:x?}");
         if fits {
-            expected.retain(|variable| !has_name(variable));
-            expected.push((name, value));
+            // A variable keeps the spelling of its name.
+            match expected.iter_mut().find(|variable| has_name(variable)) {
+                Some(variable) => variable.1 = value,
+                None => expected.push((name, value)),
+            }
         }
     }
     expected.sort_by(|one, other| compare(&one.0, &other.0));

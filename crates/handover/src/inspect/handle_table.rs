@@ -41,6 +41,9 @@ impl HandleTable {
     /// Every query has a time limit. For example, Windows may never return the name of a pipe while a thread reads from
     /// it; that query is given up after a moment.
     ///
+    /// On Linux, shared memory of the process is opened for a moment, to see its seals. As closing any descriptor does, that
+    /// releases the record locks (`fcntl`) that this process has on the same memory.
+    ///
     /// # Errors
     ///
     /// - [`Error::ProcessExited`] if the process has exited, or exits meanwhile.

@@ -79,6 +79,9 @@ impl SharedMemory {
 
     /// Returns this memory to share with another process, which can then only read it.
     ///
+    /// On Linux, each share opens the memory again for a moment. As closing any descriptor does, that releases the record
+    /// locks (`fcntl`) that this process has on the memory.
+    ///
     /// A host for an untrusted plug-in:
     /// [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
     #[must_use]

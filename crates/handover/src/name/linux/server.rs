@@ -28,6 +28,9 @@ const RETRY: [u8; 1] = [2];
 /// How long a client waits for an answer. The server answers at once, unless its process is stopped.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client waits for an answer after the server's process has exited. What it sent before arrives at once.
+const GRACE_PERIOD: Duration = Duration::from_secs(1);
+
 /// Serves an object under its name. Dropping it stops the server and frees the name.
 #[derive(Debug)]
 pub(crate) struct NameServer {
@@ -155,10 +158,11 @@ fn request_once(path: &Path, deadline: Deadline) -> Result<Answer, RequestError>
         Err(error) if unix_socket::is_missing(&error) => return Ok(Answer::NoServer),
         Err(error) => return Err(RequestError::Failed(error)),
     };
-    let (user, pid) = unix_socket::user_of_other_end(socket.as_fd()).map_err(RequestError::Failed)?;
-    if user != user::current() {
-        return Err(RequestError::OtherUser { user, pid });
+    let server = unix_socket::maker_of_other_end(socket.as_fd()).map_err(RequestError::Failed)?;
+    if server.user != user::current() {
+        return Err(RequestError::OtherUser { user: server.user, pid: server.id });
     }
+    let mut grace = None;
     loop {
         let mut bytes = Vec::with_capacity(1);
         match unix_socket::receive(socket.as_fd(), &mut bytes, 1, Look::Once) {
@@ -173,11 +177,23 @@ fn request_once(path: &Path, deadline: Deadline) -> Result<Answer, RequestError>
                 return Ok(received.descriptors.into_iter().next().map_or(Answer::NoServer, Answer::Object));
             }
             Ok(None) if deadline.has_passed() => return Ok(Answer::Retry),
+            Ok(None) if grace.is_some_and(Deadline::has_passed) => return Ok(Answer::NoServer),
             Ok(None) => {}
             Err(error) if unix_socket::is_end(&error) => return Ok(Answer::NoServer),
             Err(error) => return Err(RequestError::Failed(error)),
         }
-        let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), unix_socket::READABLE)];
-        wait::ready(&mut polled, Some(deadline.milliseconds())).map_err(RequestError::Failed)?;
+        let mut polled = vec![PollFd::from_borrowed_fd(socket.as_fd(), unix_socket::READABLE)];
+        let mut until = deadline;
+        match &server.process {
+            Some(process) if grace.is_none() => {
+                polled.push(PollFd::from_borrowed_fd(process.as_fd(), unix_socket::READABLE));
+            }
+            // The server's process has exited. A forked copy of it can still have the socket, and doesn't answer.
+            _ => until = deadline.or_sooner(grace.get_or_insert(Deadline::after(GRACE_PERIOD)).left()),
+        }
+        wait::ready(&mut polled, Some(until.milliseconds())).map_err(RequestError::Failed)?;
+        if polled.get(1).is_some_and(|process| !process.revents().is_empty()) {
+            grace = Some(Deadline::after(GRACE_PERIOD));
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::process::User;
 use crate::sys::create_object::{self, What};
 use crate::sys::rights::Rights;
 use crate::sys::text::wide;
-use crate::sys::token::Protection;
+use crate::sys::token::{Protection, package};
 
 /// The checked name of a kernel object, and the security descriptor for an object that is created with it.
 ///
@@ -149,7 +149,10 @@ impl SecurityDescriptor {
     ///
     /// [`Error::System`] if the current user can't be determined.
     pub fn current_user() -> Result<Self> {
-        Self::from_sddl(&format!("D:P(A;;GA;;;{})", User::current()?))
+        let failed = |error| Error::system("this process's package", error);
+        // A process in an app container has access only where its package has it too.
+        let package = package().map_err(failed)?.map(|package| format!("(A;;GA;;;{package})"));
+        Self::from_sddl(&format!("D:P(A;;GA;;;{}){}", User::current()?, package.unwrap_or_default()))
     }
 
     /// Parses a text in the [security descriptor definition

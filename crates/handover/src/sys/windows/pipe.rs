@@ -23,7 +23,7 @@ use windows_sys::Win32::System::Pipes::{
 
 use super::io::Owned;
 use super::text::wide;
-use super::token::Protection;
+use super::token::{Protection, package};
 use super::{Argument, SysResult, ask, call, code, succeeded};
 
 /// The direction in which bytes are transferred.
@@ -80,10 +80,25 @@ pub(crate) fn open_named(name: &str) -> SysResult<Owned> {
     open(name, GENERIC_READ, FILE_FLAG_OVERLAPPED)
 }
 
+/// Returns the name of a pipe for the system's calls. In an app container, a process can create only pipes that belong to
+/// its package (`LOCAL\`).
+fn path(name: &str) -> SysResult<Vec<u16>> {
+    let is_contained = package()?.is_some();
+    Ok(wide(OsStr::new(&placed(name, is_contained))))
+}
+
+fn placed(name: &str, is_contained: bool) -> String {
+    const PIPES: &str = r"\\.\pipe\";
+    match name.strip_prefix(PIPES) {
+        Some(rest) if is_contained => format!(r"{PIPES}LOCAL\{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// Creates the first and only instance of a pipe.
 fn create(name: &str, access: u32, protection: Option<&Protection>) -> SysResult<Owned> {
     const BUFFER: u32 = 64 * 1024;
-    let name = wide(OsStr::new(name));
+    let name = path(name)?;
     let attributes = protection.map(Protection::attributes);
     let mode = access | FILE_FLAG_FIRST_PIPE_INSTANCE | FILE_FLAG_OVERLAPPED;
     let kind = PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS;
@@ -109,7 +124,7 @@ fn create(name: &str, access: u32, protection: Option<&Protection>) -> SysResult
 }
 
 fn open(name: &str, access: u32, flags: u32) -> SysResult<Owned> {
-    let name = wide(OsStr::new(name));
+    let name = path(name)?;
     // With anonymous impersonation, the server can neither learn this process's identity nor act on its behalf.
     let flags = flags | SECURITY_SQOS_PRESENT | SECURITY_ANONYMOUS;
     let arguments = [
@@ -137,7 +152,7 @@ pub(crate) fn null_device(writing: bool) -> SysResult<Owned> {
 
 /// Waits until an instance of the pipe with this name may be free for a client. Returns `false` after the timeout.
 pub(crate) fn wait_named(name: &str, milliseconds: u32) -> SysResult<bool> {
-    let name = wide(OsStr::new(name));
+    let name = path(name)?;
     let arguments = [("name", Argument::Wide(&name)), ("for", Argument::Milliseconds(Some(milliseconds)))];
     call("WaitNamedPipeW", &arguments, || {
         // A timeout of zero would stand for the server's default.
@@ -234,4 +249,16 @@ fn unlikely_name() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let random = RandomState::new().hash_one(count);
     format!(r"\\.\pipe\handover.{}.{count}.{random:016x}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_of_a_package_are_local() {
+        assert_eq!(placed(r"\\.\pipe\handover.a", true), r"\\.\pipe\LOCAL\handover.a");
+        assert_eq!(placed(r"\\.\pipe\handover.a", false), r"\\.\pipe\handover.a");
+        assert!(package().is_ok_and(|package| package.is_none()), "no test runs in an app container");
+    }
 }

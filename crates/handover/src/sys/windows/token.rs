@@ -4,23 +4,71 @@ use std::ffi::{OsStr, c_void};
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
 use std::ptr::null_mut;
+use std::sync::OnceLock;
 
 use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
 };
 use windows_sys::Win32::Security::{
-    GetTokenInformation, PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES, TOKEN_QUERY,
-    TOKEN_USER, TokenUser,
+    GetTokenInformation, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES,
+    TOKEN_APPCONTAINER_INFORMATION, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenAppContainerSid,
+    TokenUser,
 };
 use windows_sys::Win32::System::Threading::OpenProcessToken;
 
 use super::io::Owned;
+use super::process::current;
 use super::text::wide;
 use super::{Answered, Argument, SysResult, ask, call, size_of_u32, succeeded};
 
 /// Returns the security identifier (SID) of the user that a process runs as, in the usual notation `S-1-5-21-…`.
 pub(crate) fn of_process(process: BorrowedHandle<'_>) -> SysResult<String> {
+    let mut buffer = [0_u64; 32];
+    ask_token(process, TokenUser, "user", &mut buffer)?;
+    // SAFETY: the successful call has written a `TOKEN_USER` to the start of the buffer, which is large enough and
+    // aligned for it.
+    let TOKEN_USER { User: SID_AND_ATTRIBUTES { Sid: sid, .. } } =
+        unsafe { buffer.as_ptr().cast::<TOKEN_USER>().read() };
+    // SAFETY: `sid` points to the SID in `buffer`, which is alive and unchanged since the call that filled it.
+    unsafe { text_of(sid) }
+}
+
+/// Returns the SID of the package whose app container this process runs in, or `None` outside of one.
+pub(crate) fn package() -> SysResult<Option<&'static str>> {
+    static PACKAGE: OnceLock<Option<String>> = OnceLock::new();
+    if let Some(package) = PACKAGE.get() {
+        return Ok(package.as_deref());
+    }
+    let mut buffer = [0_u64; 32];
+    match ask_token(current(), TokenAppContainerSid, "package", &mut buffer) {
+        Ok(()) => {}
+        // Windows 7 has no app containers.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    // SAFETY: the successful call has written a `TOKEN_APPCONTAINER_INFORMATION` to the start of the buffer, which is
+    // large enough and aligned for it.
+    let TOKEN_APPCONTAINER_INFORMATION { TokenAppContainer: sid } =
+        unsafe { buffer.as_ptr().cast::<TOKEN_APPCONTAINER_INFORMATION>().read() };
+    let package = if sid.is_null() {
+        None
+    } else {
+        // SAFETY: `sid` isn't null, and points to the SID in `buffer`, which is alive and unchanged since the call that
+        // filled it.
+        Some(unsafe { text_of(sid) }?)
+    };
+    Ok(PACKAGE.get_or_init(|| package).as_deref())
+}
+
+/// Asks the token of a process for one kind of information. The elements of the buffer are `u64` for the alignment of the
+/// structure at the front. A SID has at most 68 bytes.
+fn ask_token(
+    process: BorrowedHandle<'_>,
+    class: TOKEN_INFORMATION_CLASS,
+    what: &'static str,
+    buffer: &mut [u64; 32],
+) -> SysResult<()> {
     let arguments = [("", Argument::Process(process)), ("access", Argument::Flags(TOKEN_QUERY))];
     let token = call("OpenProcessToken", &arguments, || {
         let mut token = null_mut();
@@ -32,33 +80,32 @@ pub(crate) fn of_process(process: BorrowedHandle<'_>) -> SysResult<String> {
         // no other owner exists.
         Ok(Owned::from(unsafe { OwnedHandle::from_raw_handle(token) }))
     })?;
-
-    // The elements are `u64` for the alignment of the structure at the front. A SID has at most 68 bytes.
-    let mut buffer = [0_u64; 32];
     let mut length = 0;
-    ask("GetTokenInformation", &[("token", (&token).into()), ("user", Argument::Yes)], || {
+    ask("GetTokenInformation", &[("token", (&token).into()), (what, Argument::Yes)], || {
         // SAFETY: the token is open, because this function owns it. The buffer is live and writable, the call writes
         // at most its given size, and `length` is a live variable.
         let answer = unsafe {
             GetTokenInformation(
                 token.as_raw_handle(),
-                TokenUser,
+                class,
                 buffer.as_mut_ptr().cast(),
                 size_of_u32::<[u64; 32]>(),
                 &raw mut length,
             )
         };
         succeeded(answer)
-    })?;
-    // SAFETY: the successful call has written a `TOKEN_USER` to the start of the buffer, which is large enough and
-    // aligned for it.
-    let TOKEN_USER { User: SID_AND_ATTRIBUTES { Sid: sid, .. } } =
-        unsafe { buffer.as_ptr().cast::<TOKEN_USER>().read() };
+    })
+}
 
+/// Returns a SID in the usual notation.
+///
+/// # Safety
+///
+/// The pointer must refer to a SID that lives during the call.
+unsafe fn text_of(sid: PSID) -> SysResult<String> {
     ask("ConvertSidToStringSidW", &[], || {
         let mut text = null_mut();
-        // SAFETY: `sid` points to the SID in `buffer`, which is alive and unchanged since the call that filled it.
-        // `text` is a live variable for the answer.
+        // SAFETY: the caller guarantees that `sid` points to a live SID. `text` is a live variable for the answer.
         let answer = unsafe { ConvertSidToStringSidW(sid, &raw mut text) };
         succeeded(answer)?;
         let text = Local(text.cast());
