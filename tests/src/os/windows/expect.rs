@@ -134,6 +134,7 @@ pub const HARMLESS_CLIENT: &[Harmless] = &[
     ("OpenProcessToken", "as above"),
     ("GetTokenInformation", "as above"),
     ("ConvertSidToStringSidW", "as above"),
+    ("ConnectNamedPipe", "without room, the listener waits a moment and tries again"),
     ("DisconnectNamedPipe", "the client is disconnected already"),
     ("ReadFile", "the ledger says whether the client has connected"),
     ("GetOverlappedResult", "as above"),
