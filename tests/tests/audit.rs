@@ -114,7 +114,7 @@ fn audit_can_ignore_what_this_process_had_inherited() {
     assert!(ignored.is_clean(), "{ignored}");
     assert!(ignored.processes[0].handles.iter().any(|(_, origin)| *origin == Origin::OfAuditor), "{ignored}");
     assert!(ignored.to_string().contains("1 that the auditing process had inherited"), "{ignored}");
-    // What the program itself leaks still counts.
+    // The program's own leaks still count.
     let own = run(Audit::new(in_role_of_std("leaks_to_a_child", &[])).ignore_inherited());
     assert_eq!(own.leaks().count(), 1, "{own}");
 }

@@ -104,7 +104,7 @@ pub enum Error {
     CannotExecute {
         /// The file.
         program: String,
-        /// What was found, and why it can't be started.
+        /// The reason: the file that was found, and the obstacle.
         reason: String,
         /// The operating system's error.
         source: io::Error,

@@ -120,7 +120,7 @@ fn fails(command: &mut Command<'_>, expected: &str, code: i32) {
         Err(Error::System { call, source, .. }) => {
             assert_eq!((call, source.raw_os_error()), (expected, Some(code)));
         }
-        // What `execve` says of the program's file.
+        // The answer of `execve` about the program's file.
         Err(Error::CannotExecute { source, .. }) => {
             assert_eq!(("execve", source.raw_os_error()), (expected, Some(code)));
         }

@@ -92,7 +92,7 @@ pub(crate) fn reason_of_std(command: &std::process::Command, error: SysError) ->
     };
     let index = files.iter().position(|file| is_it(&file)).unwrap_or(0);
     match reason(program, &files, index, &error) {
-        // What can't be seen at the file may also have failed before, while std prepared the child.
+        // An error that the file doesn't explain may come from an earlier step, while std prepared the child.
         Some(Error::CannotExecute { reason, .. }) if [NOT_ALLOWED, NO_LOADER].contains(&reason.as_str()) => {
             Err(error)
         }

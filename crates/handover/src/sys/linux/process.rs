@@ -218,7 +218,7 @@ fn ask_user(process: BorrowedFd<'_>) -> SysResult<Option<u32>> {
     #[repr(C)]
     #[derive(Default)]
     struct Info {
-        /// What is asked for, and then what was answered.
+        /// The requested fields, and then the answered ones.
         mask: u64,
         cgroup: u64,
         /// The process's, thread group's and parent's ids, and the real user and group ids.
