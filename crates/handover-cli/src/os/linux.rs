@@ -135,7 +135,7 @@ pub(crate) mod tree {
         let _ = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 
-    /// Returns the children of this process, also those that have exited. Without `/proc` there are none.
+    /// Returns the children of this process, also those that have exited. Without `/proc`, the list is empty.
     fn children() -> Vec<Pid> {
         let this = getpid().as_raw_pid().to_string();
         let is_child = |id: &str| {

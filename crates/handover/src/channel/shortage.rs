@@ -1,4 +1,4 @@
-//! What a listener does without a free handle or memory: it waits for room, and then says what is missing.
+//! A listener without a free handle or memory waits for room. If none comes, it returns the reason.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) struct Shortage(Option<Deadline>);
 
 impl Shortage {
     /// Notes that there is room.
-    pub(super) fn is_over(&mut self) {
+    pub(super) fn end(&mut self) {
         self.0 = None;
     }
 

@@ -210,7 +210,7 @@ pub(super) fn set_variable(name: &str, value: &str) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Returns whether this process has a child that nobody has waited for.
+/// Returns whether this process has a child that no code has waited for.
 pub(super) fn has_children() -> bool {
     let mut what = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;

@@ -68,7 +68,7 @@ impl ListenerSocket {
             if is_expected {
                 match self.next_client() {
                     Ok(Some(client)) => return Ok(Some(client)),
-                    Ok(None) => shortage.is_over(),
+                    Ok(None) => shortage.end(),
                     Err(error) => {
                         shortage.wait_for_room(deadline, failed(name)(error))?;
                         continue;
@@ -88,11 +88,10 @@ impl ListenerSocket {
                 self.unidentified = unix_socket::accept(self.socket.as_fd())?;
             }
             let Some(connection) = &self.unidentified else { return Ok(None) };
-            let maker = unix_socket::maker_of_other_end(connection.as_fd());
-            if maker.as_ref().is_err_and(|error| error.raw_os_error().is_some_and(is_out_of_room)) {
-                maker?;
-                continue;
-            }
+            let maker = match unix_socket::maker_of_other_end(connection.as_fd()) {
+                Err(error) if error.raw_os_error().is_some_and(is_out_of_room) => return Err(error),
+                maker => maker,
+            };
             let Some(connection) = self.unidentified.take() else { return Ok(None) };
             let client = match maker {
                 Ok(maker) => client(maker, connection),

@@ -99,7 +99,7 @@ impl ListenerPipe {
                 Ok(client) => return Ok(Some(client)),
                 Err(error) if is_clients_own(&error) => {
                     self.disconnect();
-                    shortage.is_over();
+                    shortage.end();
                     if error.kind() == PermissionDenied {
                         self.refused = Some(format!("a client was refused: {error}"));
                     }

@@ -28,7 +28,7 @@ const RETRY: [u8; 1] = [2];
 /// How long a client waits for an answer. The server answers at once, unless its process is stopped.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client waits for an answer after the server's process has exited. What it sent before arrives at once.
+/// How long a client waits for an answer after the server's process has exited. An answer that it sent before arrives at once.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Serves an object under its name. Dropping it stops the server and frees the name.

@@ -14,7 +14,7 @@ use crate::sys::spawn_plan::Stream;
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) stream: Stream,
-    /// What was opened for the child, to be closed once it has started.
+    /// The descriptor that was opened for the child, to be closed once it has started.
     pub(super) theirs: Option<Owned>,
     /// This process's end of a pipe.
     pub(super) ours: Option<Owned>,

@@ -16,15 +16,20 @@ pub(super) fn job() -> Result<Arc<Owned>> {
     if let Some(job) = JOBS.lock().last() {
         return Ok(Arc::clone(job));
     }
-    new_job()
+    let job = new_job()?;
+    keep(&job);
+    Ok(job)
 }
 
-/// Returns a new job, for a process that can't be put into the current one. A job can only be nested in those that this
+/// Returns a new job, for a process that can't be put into the current one. The caller [keeps](keep) it if it fits. A job can only be nested in those that this
 /// process was in when the job got its first process, so it no longer fits once this process has been put into another.
 pub(super) fn new_job() -> Result<Arc<Owned>> {
     let rules = Rules { kill_on_close: true, children_stay_out: false };
     let job = job::create(rules).map_err(|error| Error::system("the job for kill_with_parent", error))?;
-    let job = Arc::new(job);
-    JOBS.lock().push(Arc::clone(&job));
-    Ok(job)
+    Ok(Arc::new(job))
+}
+
+/// Keeps a job open until this process exits, and uses it from now on.
+pub(super) fn keep(job: &Arc<Owned>) {
+    JOBS.lock().push(Arc::clone(job));
 }

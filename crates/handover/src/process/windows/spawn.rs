@@ -38,7 +38,11 @@ fn create_in_job(command: &Command<'_>, default: Default, suspended: bool) -> Re
     let created = create(command, default, suspended, Some(&*kill_on_close_job::job()?));
     match created {
         Err(error) if error.kind() == PermissionDenied => {
-            create(command, default, suspended, Some(&*kill_on_close_job::new_job()?))
+            // Another reason than the job refuses the new job too, which is then closed.
+            let job = kill_on_close_job::new_job()?;
+            let created = create(command, default, suspended, Some(&*job))?;
+            kill_on_close_job::keep(&job);
+            Ok(created)
         }
         created => created,
     }

@@ -108,7 +108,7 @@ impl<'a> ChildExec<'a> {
         Err(self.execute_first())
     }
 
-    /// Executes the first of the program's files that can be executed. It returns only if there is none: as `execvp(3)`,
+    /// Executes the first of the program's files that can be executed. It returns only if none can: as `execvp(3)`,
     /// with the first file that this user may not execute, or with the last one if none exists. Another error ends the
     /// search.
     fn execute_first(&self) -> Failure {

@@ -119,7 +119,7 @@ fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(P
                 return Err(SysError::new("read", error));
             }
         }
-        // The process is this one's own child that nobody has waited for, so the id can't mean another one.
+        // The process is this one's own child, and no code has waited for it, so the id can't mean another one.
         let process = match process {
             None if wants_descriptor => {
                 let opened = step("pidfd_open", || pidfd_open(id, PidfdFlags::empty()));

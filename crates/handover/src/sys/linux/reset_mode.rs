@@ -21,7 +21,7 @@ pub(crate) enum Way {
 }
 
 /// The mark of a manual-reset object: the signal that its open file description would send when it becomes ready, if
-/// somebody asked it to send one (`F_SETSIG`). It is passed on with the object. Other code changes the status flags of
+/// any code asked it to send one (`F_SETSIG`). It is passed on with the object. Other code changes the status flags of
 /// descriptors that it doesn't know, as Python's `os.set_blocking` does, but not this number. An object without the mark
 /// is read by a wait, as other programs do with these objects.
 pub(super) const MANUAL_RESET: c_int = 62;
