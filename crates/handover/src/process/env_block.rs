@@ -33,7 +33,8 @@ impl Variables {
         Self { compare, text: Vec::new(), sorted: Vec::new() }
     }
 
-    /// Parses an environment block.
+    /// Parses an environment block. Of several variables with one name, the first counts, because it is the one that
+    /// `GetEnvironmentVariableW` finds.
     pub(crate) fn of_block(block: &[u16], compare: Compare) -> Self {
         let mut variables =
             Self { compare, text: Vec::with_capacity(block.len()), sorted: Vec::with_capacity(128) };
@@ -41,7 +42,10 @@ impl Variables {
             // The first unit belongs to the name even if it is `=`: the hidden variables for each drive's current
             // directory have names such as `=C:`.
             if let Some(at) = variable[1..].iter().position(|unit| *unit == EQUALS) {
-                variables.set(&variable[..=at], &variable[at + 2..]);
+                let name = &variable[..=at];
+                if let Err(place) = variables.place(name) {
+                    variables.insert(place, name, &variable[at + 2..]);
+                }
             }
         }
         variables
@@ -50,27 +54,23 @@ impl Variables {
     /// Sets a variable. If there is one whose name differs only in case, its value is replaced, and its name keeps its
     /// spelling, as in std.
     pub(crate) fn set(&mut self, name: &[u16], value: &[u16]) {
-        // The system's own block is already sorted, so one comparison for each of its variables is enough.
-        let is_last = self.sorted.last().is_none_or(|last| (self.compare)(self.name(last), name).is_lt());
-        let place = if is_last { Err(self.sorted.len()) } else { self.find(name) };
-        let start = self.text.len();
-        let length = match place {
+        match self.place(name) {
             Ok(at) => {
-                let old = self.sorted[at];
-                self.text.extend_from_within(old.start..old.start + old.name);
-                old.name
+                let start = self.text.len();
+                let Variable { start: old, name, .. } = self.sorted[at];
+                self.text.extend_from_within(old..old + name);
+                self.text.extend_from_slice(value);
+                self.sorted[at] = Variable { start, name, value: value.len() };
             }
-            Err(_) => {
-                self.text.extend_from_slice(name);
-                name.len()
-            }
-        };
-        self.text.extend_from_slice(value);
-        let variable = Variable { start, name: length, value: value.len() };
-        match place {
-            Ok(at) => self.sorted[at] = variable,
-            Err(at) => self.sorted.insert(at, variable),
+            Err(at) => self.insert(at, name, value),
         }
+    }
+
+    fn insert(&mut self, at: usize, name: &[u16], value: &[u16]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(value);
+        self.sorted.insert(at, Variable { start, name: name.len(), value: value.len() });
     }
 
     pub(crate) fn remove(&mut self, name: &[u16]) {
@@ -81,6 +81,13 @@ impl Variables {
 
     fn name(&self, variable: &Variable) -> &[u16] {
         &self.text[variable.start..][..variable.name]
+    }
+
+    /// Returns the position of the variable, or the one where it belongs.
+    fn place(&self, name: &[u16]) -> Result<usize, usize> {
+        // The system's own block is already sorted, so one comparison for each of its variables is enough.
+        let is_last = self.sorted.last().is_none_or(|last| (self.compare)(self.name(last), name).is_lt());
+        if is_last { Err(self.sorted.len()) } else { self.find(name) }
     }
 
     fn find(&self, name: &[u16]) -> Result<usize, usize> {
@@ -160,7 +167,7 @@ mod tests {
         }
         // A program can pass a block that Windows would never build: unsorted, with a duplicate and without a value.
         let block = wide("b=1\0A=2\0B=3\0lone\0\0");
-        assert_eq!(String::from_utf16_lossy(&Variables::of_block(&block, ascii).block()), "A=2\0b=3\0\0");
+        assert_eq!(String::from_utf16_lossy(&Variables::of_block(&block, ascii).block()), "A=2\0b=1\0\0");
     }
 
     #[test]
