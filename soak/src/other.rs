@@ -60,7 +60,7 @@ fn inherits() -> Outcome {
 
 fn talks() -> Outcome {
     let channel = Channel::parent()?;
-    let mut message = channel.recv_timeout(PATIENCE)?;
+    let message = channel.recv_timeout(PATIENCE)?;
     expect(&message, b"go")?;
     message.take::<Event>("event")?.set()?;
     let back = Event::manual_reset()?;

@@ -77,7 +77,7 @@ fn with_channel(_: &mut At<'_>) -> Outcome<u64> {
     let mut child = child("talks")?.channel().spawn()?;
     let channel = child.take_channel().ok_or("the child has no channel, although one was requested")?;
     channel.send(Message::new(b"go").with("event", &event))?;
-    let mut answer = channel.recv_timeout(PATIENCE)?;
+    let answer = channel.recv_timeout(PATIENCE)?;
     expect(&answer, b"done")?;
     let back: Event = answer.take("back")?;
     drop(channel);

@@ -93,7 +93,7 @@ fn echo<'a>(
 fn echo_events(at: &At<'_>, count: u64) -> Outcome<u64> {
     let events: Vec<Event> = (0..count).map(|_| Event::manual_reset()).collect::<Result<_, Error>>()?;
     let named = events.iter().enumerate().map(|(number, event)| (format!("event {number}"), event.into()));
-    let mut answer = echo(at, b"events", named.collect())?;
+    let answer = echo(at, b"events", named.collect())?;
     for (number, event) in events.iter().enumerate() {
         let back: Event = answer.take(&format!("event {number}"))?;
         // The peer has set the event. Resetting the returned handle resets the original, so both are the same object.
@@ -129,7 +129,7 @@ fn each_kind(at: &mut At<'_>) -> Outcome<u64> {
     ];
     let count = objects.len() as u64;
     let objects = objects.into_iter().map(|(name, object)| (name.to_owned(), object));
-    let mut answer = echo(at, b"each kind", objects.collect())?;
+    let answer = echo(at, b"each kind", objects.collect())?;
     let _timer: Timer = answer.take("timer")?;
     let _file: File = answer.take("file")?;
     let section: SharedMemory = answer.take("section")?;
@@ -145,7 +145,7 @@ fn each_kind(at: &mut At<'_>) -> Outcome<u64> {
 fn taken_as_wrong_kind(at: &mut At<'_>) -> Outcome<u64> {
     let (event, semaphore) = (Event::auto_reset()?, Semaphore::new(1)?);
     let objects = vec![("event".to_owned(), (&event).into()), ("semaphore".to_owned(), (&semaphore).into())];
-    let mut answer = echo(at, b"two", objects)?;
+    let answer = echo(at, b"two", objects)?;
     let wrong_kind = answer.take::<SharedMemory>("event");
     let semaphore_back: Semaphore = answer.take("semaphore")?;
     let taken_twice = answer.take::<Semaphore>("semaphore");

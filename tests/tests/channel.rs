@@ -90,7 +90,7 @@ fn assert_exits_successfully(mut child: Child, channel: Channel) {
 /// Sends each received message back, until the peer closes.
 fn echoes(_: &[String]) {
     let channel = parent();
-    while let Some(mut message) = next(&channel) {
+    while let Some(message) = next(&channel) {
         let names: Vec<String> = message.names().map(str::to_owned).collect();
         let objects: Vec<OwnedHandle> = names.iter().map(|name| message.take(name).unwrap()).collect();
         let answer = names
@@ -106,7 +106,7 @@ fn event_travels_in_both_directions() {
     let (child, channel) = in_role("echoes", &[]);
     assert_eq!(channel.peer().map(Process::id), Some(child.id()));
     channel.send(Message::new(b"go").with("ready", &event)).unwrap();
-    let mut answer = channel.recv_timeout(SOON).unwrap();
+    let answer = channel.recv_timeout(SOON).unwrap();
     assert_eq!(answer.bytes(), b"go");
     let copy: Event = answer.take("ready").unwrap();
     assert!(!table::is_inheritable(&copy));
@@ -189,7 +189,7 @@ struct Animal<'a> {
 fn keeps_objects(_: &[String]) {
     let channel = parent();
     let mut kept: Vec<OwnedHandle> = Vec::new();
-    while let Some(mut message) = next(&channel) {
+    while let Some(message) = next(&channel) {
         let names: Vec<String> = message.names().map(str::to_owned).collect();
         let mut said = String::new();
         for name in names {
@@ -249,7 +249,7 @@ fn sends_every_kind(_: &[String]) {
 fn each_kind_arrives_in_parent_with_exact_access() {
     let (child, channel) = in_role("sends_every_kind", &[]);
     let before = table::count();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let said = values(channel.recv_timeout(SOON).unwrap().bytes());
     let kinds: Vec<(String, ObjectKind)> =
         message.names().map(|name| (name.to_owned(), message.kind(name).unwrap())).collect();
@@ -284,7 +284,7 @@ fn kinds_with_power_over_processes_must_be_allowed() {
     let (child, channel) = in_role("sends_power", &[]);
     let before = table::count();
     for (name, kind) in power.clone() {
-        let mut message = channel.recv_timeout(SOON).unwrap();
+        let message = channel.recv_timeout(SOON).unwrap();
         match message.take::<OwnedHandle>(name) {
             Err(Error::KindNotAllowed { pid: process, name: refused, found, .. }) => {
                 assert_eq!((process, refused.as_str(), found), (child.id(), name, kind.clone()));
@@ -302,7 +302,7 @@ fn kinds_with_power_over_processes_must_be_allowed() {
     let (child, channel) = in_role("sends_power", &[]);
     for (name, kind) in power {
         channel.allow(kind.clone());
-        let mut message = channel.recv_timeout(SOON).unwrap();
+        let message = channel.recv_timeout(SOON).unwrap();
         assert_eq!(message.kind(name).unwrap(), kind);
         drop(message.take::<OwnedHandle>(name).unwrap());
         drop(message.take::<Event>("event").unwrap());
@@ -316,7 +316,7 @@ fn take_fails_for_kind_that_allow_only_excludes() {
     channel.allow_only([ObjectKind::Event]);
     let before = table::count();
     channel.send(Message::new(b"").with("event", &event).with("section", &section)).unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.names().len(), 2);
     let refused = message.take::<OwnedHandle>("section").unwrap_err().to_string();
     assert!(refused.contains("shared memory") && refused.contains("allow"), "{refused}");
@@ -331,7 +331,7 @@ fn take_returns_each_object_once_by_name_and_kind() {
     let (child, channel) = in_role("echoes", &[]);
     let before = table::count();
     channel.send(Message::new(b"").with("ready", &event).with("other", &event)).unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     match message.take::<std::fs::File>("ready") {
         Err(Error::WrongKind {
             expected: ObjectKind::File, found: ObjectKind::Event, object: what, ..
@@ -388,7 +388,7 @@ fn message_holds_at_most_253_objects() {
     let before = table::count();
     assert!(matches!(channel.send(message(254)), Err(Error::InvalidInput { .. })));
     channel.send(message(253)).unwrap();
-    let mut answer = channel.recv_timeout(SOON).unwrap();
+    let answer = channel.recv_timeout(SOON).unwrap();
     for place in [0, 100, 252] {
         answer.take::<Event>(&place.to_string()).unwrap().set().unwrap();
         assert!(events[place].try_wait().unwrap());
@@ -476,7 +476,7 @@ fn threads_can_send_and_receive_concurrently() {
             }
         });
         for number in 0..MESSAGES {
-            let mut message = channel.recv_timeout(SOON).unwrap();
+            let message = channel.recv_timeout(SOON).unwrap();
             assert_eq!(message.bytes().trim_ascii_end(), number.to_string().as_bytes());
             message.take::<Event>("event").unwrap();
         }
@@ -546,7 +546,7 @@ fn sends_and_returns(_: &[String]) {
 fn last_message_of_exited_child_arrives() {
     let (mut child, channel) = in_role("sends_and_returns", &[]);
     std::thread::sleep(Duration::from_millis(500));
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
     let before = table::count();
     for _ in 0..2 {
@@ -637,7 +637,7 @@ fn too_much(arguments: &[&str]) -> (Child, Channel) {
 fn messages_before_timed_out_send_arrive() {
     let (mut child, channel) = too_much(&[]);
     let before = table::count();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"first");
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
     // A partial message is not reported as a protocol error.

@@ -127,7 +127,7 @@ fn send_fails_if_receiver_is_killed_during_message() {
 
 fn reads_one(_: &[String]) {
     let channel = parent();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let _event: Event = message.take("event").unwrap();
     channel.send(b"read").unwrap();
     std::thread::sleep(Duration::from_secs(60));
@@ -314,7 +314,7 @@ fn receives_after_parent_exited(arguments: &[String]) {
     until("the parent has exited", || table::ends_within(parent_id, 0));
     let channel = parent();
     assert!(channel.peer().is_none_or(|peer| peer.has_exited().unwrap()));
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"before the end");
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
     for _ in 0..2 {

@@ -509,7 +509,7 @@ fn spawn_with_channel_reports_each_failing_call() {
 /// Sends each received message back.
 fn echoes(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    while let Ok(mut message) = channel.recv_timeout(SOON) {
+    while let Ok(message) = channel.recv_timeout(SOON) {
         let event: Event = message.take("event").unwrap();
         if channel.send(Message::new(message.bytes()).with("event", &event)).is_err() {
             return;
@@ -530,7 +530,7 @@ fn send_and_recv_report_each_failing_call() {
     let talk = || {
         let (child, channel) = echoing()?;
         channel.send(Message::new(b"once").with("event", &event))?;
-        let mut message = channel.recv_timeout(SOON)?;
+        let message = channel.recv_timeout(SOON)?;
         let event: Event = message.take("event")?;
         channel.flush(SOON)?;
         Ok((child, channel, event))
@@ -552,7 +552,7 @@ fn talks_with_faults(arguments: &[String]) {
         channel.send(Message::new(b"once").with("event", &event))?;
         // A call that has failed by now although the send succeeded is not a call of the send itself.
         is_beside = faults::failed().is_some_and(|failed| expect::READS_DURING_SEND.contains(&failed));
-        let mut message = channel.recv_timeout(SOON)?;
+        let message = channel.recv_timeout(SOON)?;
         let event: Event = message.take("event")?;
         Ok((channel, event))
     });
@@ -587,7 +587,7 @@ fn send_and_recv_in_child_report_each_failing_call() {
         let mut child = command.channel().spawn().unwrap();
         let channel = child.take_channel().unwrap();
         let handles = table::count();
-        if let Ok(mut message) = channel.recv_timeout(SOON) {
+        if let Ok(message) = channel.recv_timeout(SOON) {
             // A child that has failed has closed the channel, or doesn't receive.
             let event: Event = message.take("event").unwrap();
             let _ = channel.send_timeout(Message::new(b"back").with("event", &event), SOON);

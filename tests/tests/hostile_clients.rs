@@ -122,7 +122,7 @@ fn serve(channel: &Channel, process: u32, shared: &Shared) {
 
 fn answer(
     channel: &Channel,
-    mut message: ReceivedMessage,
+    message: ReceivedMessage,
     process: u32,
     shared: &Shared,
     kept: &mut Vec<ReceivedMessage>,
@@ -172,7 +172,7 @@ fn honest(arguments: &[String]) {
         for _ in 0..QUESTIONS {
             event.reset().unwrap();
             channel.send_timeout(Message::new(b"question").with("event", &event), SOON).unwrap();
-            let mut answer = channel.recv_timeout(SOON).unwrap();
+            let answer = channel.recv_timeout(SOON).unwrap();
             assert_eq!(answer.bytes(), b"answer");
             let theirs: Event = answer.take("event").unwrap();
             assert!(event.try_wait().unwrap() && !theirs.try_wait().unwrap());

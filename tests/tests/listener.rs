@@ -57,7 +57,7 @@ fn client(arguments: &[String]) {
         Err(other) => panic!("{other:?}"),
     };
     println!("{}", channel.peer().unwrap().id());
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     message.take::<Event>("theirs").unwrap().set().unwrap();
     let own = Event::manual_reset().unwrap();
     channel.send(Message::new(message.bytes()).with("own", &own)).unwrap();
@@ -69,7 +69,7 @@ fn client(arguments: &[String]) {
 fn serve(channel: &Channel) {
     let event = Event::manual_reset().unwrap();
     channel.send(Message::new(b"to a stranger").with("theirs", &event)).unwrap();
-    let mut answer = channel.recv_timeout(SOON).unwrap();
+    let answer = channel.recv_timeout(SOON).unwrap();
     assert_eq!(answer.bytes(), b"to a stranger");
     assert!(event.try_wait().unwrap());
     answer.take::<Event>("own").unwrap().set().unwrap();

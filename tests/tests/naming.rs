@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             create_fails_if_name_is_in_use,
             create_fails_if_name_is_squatted,
             create_or_open_reports_outcome,
+            clone_keeps_the_name_in_use,
             open_reports_missing_name_and_wrong_kind,
             named_functions_reject_invalid_names,
             second_instance_fails_at_once,
@@ -126,6 +127,19 @@ fn create_or_open_reports_outcome() {
     drop((section, same));
     assert_eq!(Semaphore::create_or_open_named(&name, 0).unwrap().1, CreateOutcome::Created);
     assert_eq!(Timer::create_or_open_named(&name, ResetMode::Auto).unwrap().1, CreateOutcome::Created);
+    assert_eq!(table::count(), before);
+}
+
+fn clone_keeps_the_name_in_use() {
+    let name = name("clone");
+    let before = handles();
+    let event = Event::create_named(&name, ResetMode::Manual).unwrap();
+    let clone = event.try_clone().unwrap();
+    drop(event);
+    clone.set().unwrap();
+    assert!(Event::open_named(&name).unwrap().try_wait().unwrap());
+    drop(clone);
+    assert!(matches!(Event::open_named(&name), Err(Error::ObjectNotFound { .. })));
     assert_eq!(table::count(), before);
 }
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{
-    AsObjectName, BorrowedObject, Channel, Child, Command, Error, Event, Message, Object, Semaphore,
-    SharedMemory, Stdio, Timer, wait_any,
+    AsObjectName, BorrowedObject, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, Object,
+    ObjectKind, OwnedHandle, Process, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, wait_any,
 };
 use handover_tests::{raw, role, table, tests, this_program, until};
 
@@ -26,8 +26,13 @@ fn main() -> ExitCode {
             semaphore_excludes_two_processes,
             wait_any_accepts_all_kinds,
             events_reset_manually_or_by_one_waiter,
+            clones_are_second_handles_to_one_object,
+            handles_convert_to_the_type_of_their_object,
+            debug_shows_no_internals,
+            process_travels_as_itself,
+            objects_can_be_taken_while_bytes_are_borrowed,
         ],
-        tests![uses, sleeps, writes, counts],
+        tests![uses, sleeps, writes, counts, takes_processes, takes_at_once],
     )
 }
 
@@ -334,7 +339,7 @@ const TIMES: u32 = 50_000;
 
 fn counts(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let (place, section) = (message.take("place").unwrap(), message.take("section").unwrap());
     channel.send(b"begins").unwrap();
     count(&place, &section, TIMES);
@@ -388,4 +393,162 @@ fn events_reset_manually_or_by_one_waiter() {
         "{late:?}"
     );
     assert!(started.elapsed() >= Duration::from_millis(120), "{:?}", started.elapsed());
+}
+
+fn clones_are_second_handles_to_one_object() {
+    let before = table::count();
+    {
+        let event = Event::manual_reset().unwrap();
+        let second = event.try_clone().unwrap();
+        drop(event);
+        second.set().unwrap();
+        assert!(second.try_clone().unwrap().try_wait().unwrap(), "both handles refer to one event");
+
+        let semaphore = Semaphore::new(0).unwrap();
+        semaphore.try_clone().unwrap().release(1).unwrap();
+        assert!(semaphore.try_wait().unwrap());
+
+        let timer = Timer::manual_reset().unwrap();
+        timer.try_clone().unwrap().set_once(Duration::ZERO).unwrap();
+        timer.wait_timeout(SOON).unwrap();
+
+        let memory = SharedMemory::new(100).unwrap();
+        memory.try_clone().unwrap().view_mut().unwrap().write_at(7, b"shared").unwrap();
+        let mut bytes = [0; 6];
+        memory.view().unwrap().read_at(7, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"shared");
+    }
+    assert_eq!(table::count(), before);
+}
+
+fn handles_convert_to_the_type_of_their_object() {
+    let before = table::count();
+    {
+        let event = Event::manual_reset().unwrap();
+        event.set().unwrap();
+        let event = Event::try_from(OwnedHandle::from(event)).unwrap();
+        assert!(event.try_wait().unwrap());
+        let memory = SharedMemory::try_from(OwnedHandle::from(SharedMemory::new(1).unwrap())).unwrap();
+        assert!(memory.size().unwrap() > 0);
+        Semaphore::try_from(OwnedHandle::from(Semaphore::new(1).unwrap())).unwrap();
+        Timer::try_from(OwnedHandle::from(Timer::auto_reset().unwrap())).unwrap();
+
+        let wrong = Timer::try_from(OwnedHandle::from(event));
+        assert!(
+            matches!(wrong, Err(Error::WrongKind { expected: ObjectKind::Timer, found: ObjectKind::Event, .. })),
+            "{wrong:?}"
+        );
+        let wrong = Process::try_from(OwnedHandle::from(memory));
+        assert!(
+            matches!(
+                wrong,
+                Err(Error::WrongKind {
+                    expected: ObjectKind::Process,
+                    found: ObjectKind::SharedMemory,
+                    ..
+                })
+            ),
+            "{wrong:?}"
+        );
+    }
+    assert_eq!(table::count(), before, "after an error the handle is closed");
+}
+
+fn debug_shows_no_internals() {
+    let event = Event::manual_reset().unwrap();
+    let value = HandleValue::of(&event).unwrap().get();
+    assert_eq!(format!("{event:?}"), format!("Event {{ handle: {value} }}"));
+    assert_eq!(
+        format!("{:?}", BorrowedObject::from(&event)),
+        format!("BorrowedObject {{ handle: {value}, .. }}")
+    );
+    let memory = SharedMemory::new(1).unwrap();
+    let size = memory.size().unwrap();
+    assert_eq!(format!("{:?}", memory.view().unwrap()), format!("View {{ len: {size}, .. }}"));
+    assert_eq!(format!("{:?}", memory.view_mut().unwrap()), format!("ViewMut {{ len: {size}, .. }}"));
+    let mut command = in_role("sleeps", &[]);
+    command.env("PASSWORD", "secret").inherit("event", &event).channel();
+    let shown = format!("{command:?}");
+    assert!(shown.contains("sleeps\"") && !shown.contains("secret"), "{shown}");
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    let id = child.id();
+    assert_eq!(
+        format!("{child:?}"),
+        format!("Child {{ id: {id}, stdin: None, stdout: None, stderr: None, .. }}")
+    );
+    assert_eq!(format!("{:?}", child.process()), format!("Process {{ id: {id}, .. }}"));
+    let channel = child.take_channel().unwrap();
+    assert_eq!(format!("{channel:?}"), format!("Channel {{ peer: {id}, .. }}"));
+    let name = format!("debug {}", std::process::id());
+    let listener = Listener::bind(&name).unwrap();
+    assert_eq!(format!("{listener:?}"), format!("Listener {{ name: {name:?}, .. }}"));
+    let instance = SingleInstance::acquire(&name).unwrap();
+    assert_eq!(format!("{instance:?}"), "SingleInstance { previous_owner_crashed: false, .. }");
+}
+
+fn takes_processes(_: &[String]) {
+    let inherited: Process = handover::inherited().unwrap().take("process").unwrap();
+    let channel = Channel::parent().unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
+    let refused = message.take::<Process>("process");
+    assert!(
+        matches!(refused, Err(Error::KindNotAllowed { found: ObjectKind::Process, .. })),
+        "{refused:?}"
+    );
+    channel.allow(ObjectKind::Process);
+    let sent: Process = message.take("process").unwrap();
+    assert_eq!(sent.id(), inherited.id());
+    assert_eq!(sent.identity().unwrap(), inherited.identity().unwrap());
+    for process in [&sent, &inherited] {
+        assert!(!process.has_exited().unwrap());
+        assert_eq!(process.creation_time().unwrap(), sent.creation_time().unwrap());
+    }
+    channel.send(sent.id().to_string()).unwrap();
+    assert_eq!(wait_any(&[&sent, &inherited], SOON).unwrap(), 0);
+    channel.send("exited").unwrap();
+}
+
+fn process_travels_as_itself() {
+    let other = in_role("sleeps", &[]).spawn().unwrap();
+    let mut child =
+        in_role("takes_processes", &[]).inherit("process", other.process()).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    channel.send(Message::new(b"").with("process", other.process())).unwrap();
+    let id = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(id.bytes(), other.id().to_string().as_bytes());
+    drop(other);
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"exited");
+    assert!(child.wait_timeout(SOON).unwrap().success());
+}
+
+fn takes_at_once(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    for _ in 0..50 {
+        let message = channel.recv_timeout(SOON).unwrap();
+        let bytes = message.bytes();
+        let owners = std::thread::scope(|scope| {
+            let take = || message.take::<Event>("event").map(drop);
+            let takers = [scope.spawn(take), scope.spawn(take), scope.spawn(take)];
+            takers.map(|taker| taker.join().unwrap())
+        });
+        for refused in owners.iter().filter_map(|owner| owner.as_ref().err()) {
+            assert!(matches!(refused, Error::AlreadyTaken { .. }), "{refused:?}");
+        }
+        assert_eq!(owners.iter().filter(|owner| owner.is_ok()).count(), 1, "{owners:?}");
+        let second = message.take::<Event>(std::str::from_utf8(bytes).unwrap()).unwrap();
+        second.set().unwrap();
+    }
+    channel.send("done").unwrap();
+}
+
+fn objects_can_be_taken_while_bytes_are_borrowed() {
+    let mut child = in_role("takes_at_once", &[]).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    let (event, second) = (Event::auto_reset().unwrap(), Event::auto_reset().unwrap());
+    for _ in 0..50 {
+        channel.send(Message::new(b"second").with("event", &event).with("second", &second)).unwrap();
+        second.wait_timeout(SOON).unwrap();
+    }
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"done");
+    assert!(child.wait_timeout(SOON).unwrap().success());
 }

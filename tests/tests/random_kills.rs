@@ -172,7 +172,7 @@ fn talk(channel: &Channel) -> Error {
     let once = |length: u64| {
         let bytes = vec![7; usize::try_from(length).unwrap()];
         channel.send_timeout(Message::new(bytes).with("event", &event).with("section", &section), SOON)?;
-        let mut message = channel.recv_timeout(SOON)?;
+        let message = channel.recv_timeout(SOON)?;
         let _: Event = message.take("event")?;
         let _: SharedMemory = message.take("section")?;
         Ok(())
@@ -189,7 +189,7 @@ fn talk(channel: &Channel) -> Error {
 fn echo(channel: &Channel) -> Error {
     loop {
         let once = || {
-            let mut message = channel.recv_timeout(SOON)?;
+            let message = channel.recv_timeout(SOON)?;
             let (event, section): (Event, SharedMemory) = (message.take("event")?, message.take("section")?);
             let answer = Message::new(message.bytes()).with("event", &event).with("section", &section);
             channel.send_timeout(answer, SOON)

@@ -307,7 +307,7 @@ fn calls_of_a_subscriber_are_not_reported() {
 /// Sends each message back, with its event.
 fn echoes_all(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    while let Ok(mut received) = channel.recv() {
+    while let Ok(received) = channel.recv() {
         let event = received.take::<Event>("event").ok();
         let bytes = received.bytes().to_vec();
         let mut message = Message::new(&bytes);
@@ -337,7 +337,7 @@ fn panicking_subscriber_changes_nothing() {
     PANICS.store(true, SeqCst);
     for number in 0..100_u8 {
         channel.send(Message::new(&[number]).with("event", &event)).unwrap();
-        let mut answer = channel.recv_timeout(SOON).unwrap();
+        let answer = channel.recv_timeout(SOON).unwrap();
         assert_eq!(answer.bytes(), [number], "each message arrives once, in order");
         answer.take::<Event>("event").unwrap().set().unwrap();
         assert!(event.try_wait().unwrap(), "it is the same event");
@@ -431,7 +431,7 @@ fn spawn_reports_childs_handles() {
 
 fn echoes(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    let mut received = channel.recv().unwrap();
+    let received = channel.recv().unwrap();
     let event: Event = received.take("event").unwrap();
     channel.send(Message::new(b"again").with("event", &event)).unwrap();
     // The parent fetches the event out of this process.
@@ -459,7 +459,7 @@ fn passed_and_received_objects_are_reported() {
     let (arguments, effects_of_it) = call::passing(own, child.id(), &passed.result);
     assert!(passed.arguments.contains(&arguments), "{passed:?}");
     assert_eq!(passed.effects, effects_of_it);
-    let mut received = channel.recv_timeout(SOON).unwrap();
+    let received = channel.recv_timeout(SOON).unwrap();
     let all = take_events();
     let again: Event = received.take("event").unwrap();
     let value = table::value(&again);
@@ -502,7 +502,7 @@ fn scenario() -> (Child, Vec<OwnedHandle>) {
     let channel = child.take_channel().unwrap();
     let message = Message::new(b"go").with("event", &event).with("section", section.read_only());
     channel.send(message).unwrap();
-    let mut received = channel.recv_timeout(SOON).unwrap();
+    let received = channel.recv_timeout(SOON).unwrap();
     let again: Event = received.take("event").unwrap();
     let mut sleeper = never_ends();
     sleeper.inherit("event", &event).inherit("section", section.read_only());

@@ -54,7 +54,7 @@ fn use_plugin(plugin: &str, document: &SharedMemory) -> Result<String> {
     let length = DOCUMENT.len().to_string();
     let message = Message::new(length.as_bytes()).with("document", document.read_only());
     channel.send_timeout(message, TIMEOUT)?;
-    let mut answer = channel.recv_timeout(TIMEOUT)?;
+    let answer = channel.recv_timeout(TIMEOUT)?;
     let result: SharedMemory = answer.take("result")?;
 
     // The numbers of a plug-in are checked before they are used.
@@ -71,7 +71,7 @@ fn use_plugin(plugin: &str, document: &SharedMemory) -> Result<String> {
 /// The plug-ins, of which one is well-behaved.
 fn run_plugin(plugin: &str) -> Result<()> {
     let channel = Channel::parent()?;
-    let mut message = channel.recv_timeout(TIMEOUT)?;
+    let message = channel.recv_timeout(TIMEOUT)?;
     let document: SharedMemory = message.take("document")?;
     let length: usize = std::str::from_utf8(message.bytes())?.parse()?;
     let mut text = vec![0; length];

@@ -90,7 +90,7 @@ fn producer() -> Result<()> {
 
 fn consumer() -> Result<()> {
     let channel = Channel::parent()?;
-    let mut objects = channel.recv_timeout(TIMEOUT)?;
+    let objects = channel.recv_timeout(TIMEOUT)?;
     let memory = objects.take::<SharedMemory>("memory")?.view_mut()?;
     let (filled, freed) = (objects.take("filled")?, objects.take("freed")?);
     let ring = Ring { memory, filled, freed, peer: channel.peer().ok_or("the producer has exited")? };

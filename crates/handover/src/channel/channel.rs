@@ -1,5 +1,6 @@
 //! `Channel`, the public type: one endpoint of a connection over which messages carry objects.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ use crate::wait::Deadline;
 /// use handover::{Channel, Event};
 ///
 /// let channel = Channel::parent()?;
-/// let mut message = channel.recv_timeout(Duration::from_secs(5))?;
+/// let message = channel.recv_timeout(Duration::from_secs(5))?;
 /// let ready: Event = message.take("ready")?;
 /// channel.send(b"done")?;
 /// # Ok::<(), handover::Error>(())
@@ -80,9 +81,15 @@ use crate::wait::Deadline;
 /// the channel ([`Error::Protocol`]). Objects that give power over a process, such as process handles, are accepted
 /// only after [`allow`](Self::allow). On Windows the process at the stronger endpoint has full control over the weaker
 /// process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Channel {
     endpoint: Arc<Endpoint>,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("peer", &self.endpoint.process_id()).finish_non_exhaustive()
+    }
 }
 
 impl Channel {

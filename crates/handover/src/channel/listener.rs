@@ -1,5 +1,6 @@
 //! `Listener` and `Channel::connect`: how unrelated processes open a channel to each other by a name.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Channel;
@@ -31,10 +32,15 @@ use crate::wait::Deadline;
 /// Names belong to a user. A program of another user can use the same name without a collision, and can't connect.
 /// Processes on other machines can't connect either. A client that connects and doesn't complete the handshake
 /// within one second is disconnected; other clients wait until then.
-#[derive(Debug)]
 pub struct Listener {
     name: String,
     inner: SystemListener,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Listener {
@@ -93,12 +99,20 @@ impl Listener {
 }
 
 /// A client that has connected to a [`Listener`] and is not accepted yet. Dropping it refuses the client.
-#[derive(Debug)]
 #[must_use = "dropping it refuses the client"]
 pub struct Incoming<'a> {
     listener: &'a mut Listener,
     /// `None` once the client is accepted.
     client: Option<Client>,
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("process", &self.process().id())
+            .field("user", self.user())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Incoming<'_> {

@@ -11,6 +11,7 @@ use crate::handle::{HandleValue, ObjectKind};
 use crate::object::{BorrowedObject, Object};
 use crate::sys::handle;
 use crate::sys::io::{HasHandle, Owned};
+use crate::sys::mutex::Mutex;
 
 /// A message to send: bytes, and objects by name.
 ///
@@ -129,8 +130,8 @@ impl<'a> From<&'a str> for Message<'a> {
 /// This process owns handles to all of its objects. Dropping the message closes those that were not taken.
 pub struct ReceivedMessage {
     content: Content,
-    /// One object for each name; `None` once it is taken.
-    objects: Vec<Option<Owned>>,
+    /// One object for each name; `None` once it is taken. One lock covers an object from its check to its owner.
+    objects: Mutex<Vec<Option<Owned>>>,
     from: Sender,
 }
 
@@ -144,7 +145,7 @@ pub(crate) struct Sender {
 impl ReceivedMessage {
     /// Creates a message; `objects` has one object for each name in `content`.
     pub(crate) fn new(content: Content, objects: Vec<Owned>, from: Sender) -> Self {
-        let objects = objects.into_iter().map(Some).collect();
+        let objects = Mutex::new(objects.into_iter().map(Some).collect());
         Self { content, objects, from }
     }
 
@@ -175,13 +176,11 @@ impl ReceivedMessage {
     /// - [`Error::AlreadyTaken`] if the object was taken before.
     pub fn kind(&self, name: &str) -> Result<ObjectKind> {
         let index = self.index(name)?;
-        match &self.objects[index] {
-            Some(handle) => kind_of_object(name, handle),
-            None => Err(Error::AlreadyTaken { object: description(name) }),
-        }
+        kind_of_object(name, self.objects.lock()[index].as_ref())
     }
 
-    /// Takes the object with this name, as the type that the caller expects.
+    /// Takes the object with this name, as the type that the caller expects. Of several threads that take it at the same
+    /// time, one gets it.
     ///
     /// The kernel is asked for the object's kind. If the kind differs from the expected one, or the channel doesn't
     /// [accept](crate::Channel::allow) it, the object stays in the message and is closed with it. The caller owns the
@@ -193,8 +192,11 @@ impl ReceivedMessage {
     /// - [`Error::AlreadyTaken`] if the object was taken before.
     /// - [`Error::WrongKind`] if the object has another kind.
     /// - [`Error::KindNotAllowed`] if the channel doesn't accept the kind.
-    pub fn take<T: Object>(&mut self, name: &str) -> Result<T> {
-        let found = self.kind(name)?;
+    pub fn take<T: Object>(&self, name: &str) -> Result<T> {
+        let index = self.index(name)?;
+        let mut objects = self.objects.lock();
+        let object = &mut objects[index];
+        let found = kind_of_object(name, object.as_ref())?;
         if !self.from.allowed.has(&found) {
             return Err(Error::KindNotAllowed { pid: self.from.process, name: name.to_owned(), found });
         }
@@ -203,12 +205,10 @@ impl ReceivedMessage {
                 Err(Error::WrongKind { object: description(name), expected, found })
             }
             _ => {
-                let index = self.index(name)?;
-                let taken = || Error::AlreadyTaken { object: description(name) };
-                if let Some(handle) = &self.objects[index] {
+                if let Some(handle) = object {
                     T::check(HandleValue::of(handle)?, &|| description(name))?;
                 }
-                self.objects[index].take().map(T::from_handle).ok_or_else(taken)
+                object.take().map(T::from_handle).ok_or_else(|| already_taken(name))
             }
         }
     }
@@ -225,21 +225,26 @@ fn description(name: &str) -> String {
     format!("the object {name:?} of the message")
 }
 
-fn kind_of_object(name: &str, handle: &Owned) -> Result<ObjectKind> {
+fn already_taken(name: &str) -> Error {
+    Error::AlreadyTaken { object: description(name) }
+}
+
+fn kind_of_object(name: &str, handle: Option<&Owned>) -> Result<ObjectKind> {
+    let handle = handle.ok_or_else(|| already_taken(name))?;
     handle::kind_of(handle.handle()).map_err(|source| Error::on_handle(description(name), source))
 }
 
 impl fmt::Debug for ReceivedMessage {
     /// Shows the number of bytes instead of the bytes, because they may be long or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { content, objects, from } = self;
-        let objects: Vec<_> = content.names().zip(objects).collect();
+        let Self { content, from, .. } = self;
+        let names: Vec<_> = content.names().collect();
         let mut shown = f.debug_struct("ReceivedMessage");
         shown
             .field("bytes", &content.bytes().len())
-            .field("objects", &objects)
+            .field("objects", &names)
             .field("from", &from.process)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

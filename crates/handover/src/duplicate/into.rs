@@ -1,5 +1,6 @@
 //! Duplicates a handle into a running process's table.
 
+use std::fmt;
 use std::io::Write;
 
 use super::refused_duplication;
@@ -67,10 +68,15 @@ impl Process {
 ///
 /// Dropping a `RemoteHandle` closes the remote handle, so a failure before you pass its value on leaks no handle.
 /// [`write_to`](Self::write_to) and [`into_value`](Self::into_value) make the other process responsible for the handle.
-#[derive(Debug)]
 #[must_use = "dropping it closes the handle in the other process"]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct RemoteHandle(RemoteCopy);
+
+impl fmt::Debug for RemoteHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteHandle").field("value", &self.value()).finish_non_exhaustive()
+    }
+}
 
 impl RemoteHandle {
     /// Returns the handle's value in the other process.

@@ -1,5 +1,7 @@
 //! The child's half: reads the manifest, owns the listed handles, and gives out each object once.
 
+use std::fmt;
+
 use super::manifest::{Manifest, VARIABLE, invalid_manifest, malformed};
 use super::{imp, is_reserved};
 use crate::error::{Error, LISTEN_PID, Result};
@@ -195,9 +197,14 @@ impl<const N: usize> Drop for Reserved<N> {
 }
 
 /// The objects that this process inherited; [`inherited`] returns it.
-#[derive(Debug)]
 pub struct Inherited {
     _private: (),
+}
+
+impl fmt::Debug for Inherited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inherited").field("names", &self.names()).finish_non_exhaustive()
+    }
 }
 
 impl Inherited {
@@ -258,7 +265,7 @@ fn names(entries: &[Entry]) -> Vec<String> {
 }
 
 /// A handle that leaked into this process: it is inheritable, but the parent didn't list it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeakedHandle {
     /// The handle's value in this process.
@@ -266,6 +273,15 @@ pub struct LeakedHandle {
     /// The kind of object that it refers to, as the kernel reports it. `None` if it was closed meanwhile.
     pub kind: Option<ObjectKind>,
     pub(crate) carries: table::Carries,
+}
+
+impl fmt::Debug for LeakedHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeakedHandle")
+            .field("value", &self.value)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LeakedHandle {

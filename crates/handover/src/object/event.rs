@@ -32,7 +32,6 @@ use crate::sys::rights;
 ///
 /// [Event objects](https://learn.microsoft.com/windows/win32/sync/event-objects);
 /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
-#[derive(Debug)]
 #[doc(alias = "CreateEvent", alias = "eventfd")]
 pub struct Event {
     held: ObjectHandle,

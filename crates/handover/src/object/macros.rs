@@ -23,6 +23,41 @@ macro_rules! object {
             }
         }
 
+        impl TryFrom<$crate::sys::io::OwnedHandle> for $type {
+            type Error = $crate::error::Error;
+
+            /// Converts a handle to an object of this kind. After an error, the handle has been closed.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::WrongKind`](crate::Error::WrongKind) if the object has another kind;
+            /// [`Error::InvalidHandleValue`](crate::Error::InvalidHandleValue) for a pseudo handle.
+            fn try_from(handle: $crate::sys::io::OwnedHandle) -> $crate::error::Result<Self> {
+                $crate::object::typed(handle)
+            }
+        }
+
+        impl $type {
+            /// Returns a second handle to the same object, with the same access, as `File::try_clone` does.
+            ///
+            /// The caller owns it; dropping it closes the handle.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::System`](crate::Error::System) if this process has no room for another handle.
+            #[doc(alias = "DuplicateHandle", alias = "dup")]
+            pub fn try_clone(&self) -> $crate::error::Result<Self> {
+                self.held.try_clone($kind.name()).map(Self::of)
+            }
+        }
+
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let handle = $crate::sys::value::number_of($crate::sys::io::HasHandle::handle(self));
+                f.debug_struct(stringify!($type)).field("handle", &handle).finish()
+            }
+        }
+
         impl<'a> From<&'a $type> for $crate::object::BorrowedObject<'a> {
             /// Borrows the object. A copy gets the rights to use it, as far as this handle has them.
             fn from(object: &'a $type) -> Self {

@@ -18,6 +18,7 @@ pub(crate) mod semaphore;
 pub(crate) mod shared_memory;
 pub(crate) mod timer;
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 
@@ -46,9 +47,10 @@ use crate::sys::{self, SysError};
 /// generic over it. They check with the kernel that the object has the kind of the type. The result owns the handle,
 /// and dropping it closes the handle.
 ///
-/// [`OwnedHandle`](crate::OwnedHandle) accepts any kind. Convert it into the type that the receiver needs.
+/// [`OwnedHandle`](crate::OwnedHandle) accepts any kind. Convert it into the type that the receiver needs, by `TryFrom`
+/// for this crate's types.
 ///
-/// This crate's object types, `File` and `OwnedHandle` implement it, on Linux also std's sockets, of which each accepts
+/// This crate's object types, [`Process`](crate::Process), `File` and `OwnedHandle` implement it, on Linux also std's sockets, of which each accepts
 /// only its own type of socket. Shared memory larger than this machine's own memory isn't accepted on Linux
 /// ([`Error::InvalidInput`]). Other crates can't implement it.
 pub trait Object: AsHandle + Sized + sealed::FromHandle {
@@ -79,6 +81,15 @@ pub(crate) mod sealed {
     }
 }
 
+/// Converts a handle of this process, which may refer to any object, into an object of the type.
+pub(crate) fn typed<T: Object>(handle: OwnedHandle) -> Result<T> {
+    let value = HandleValue::of(&handle)?;
+    let described = || format!("handle {}", value.for_people());
+    adopt::check_kind::<T>(sys::handle::kind_of_value(value), described)?;
+    T::check(value, &described)?;
+    Ok(T::from_handle(handle.into()))
+}
+
 impl Object for OwnedHandle {
     const KIND: Option<ObjectKind> = None;
 }
@@ -107,9 +118,9 @@ impl sealed::FromHandle for File {
 /// - A reference to an [`Event`](crate::Event), [`Semaphore`](crate::Semaphore),
 ///   [`SharedMemory`](crate::SharedMemory), [`Timer`](crate::Timer), or on Windows a mutex. The copy gets the rights to
 ///   use the object.
+/// - A reference to a [`Process`](crate::Process). The copy gets the rights to wait for it and to query its times.
 /// - A reference to a `File` or an [`OwnedHandle`](crate::OwnedHandle), or any
-///   [`BorrowedHandle`](crate::BorrowedHandle). The copy gets the same rights as the handle. A
-///   [`Process`](crate::Process) is passed in this way, by `as_handle()` (on Linux `as_fd()`).
+///   [`BorrowedHandle`](crate::BorrowedHandle). The copy gets the same rights as the handle.
 ///
 /// The caller keeps its own handle. The copy belongs to the receiving process.
 ///
@@ -124,12 +135,19 @@ impl sealed::FromHandle for File {
 /// let to_read = memory.read_only();
 /// # Ok::<(), handover::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct BorrowedObject<'a> {
     handle: BorrowedHandle<'a>,
     rights: Rights,
     /// Whether the object comes from a type that never owns a socket, so that `checked` needn't ask the system.
     typed: bool,
+}
+
+impl fmt::Debug for BorrowedObject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let handle = sys::value::number_of(self.handle);
+        f.debug_struct("BorrowedObject").field("handle", &handle).finish_non_exhaustive()
+    }
 }
 
 impl<'a> BorrowedObject<'a> {

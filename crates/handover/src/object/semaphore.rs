@@ -29,7 +29,6 @@ use crate::sys::{call, rights};
 /// [Semaphore objects](https://learn.microsoft.com/windows/win32/sync/semaphore-objects);
 /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html) in semaphore mode, which has no configurable
 /// maximum
-#[derive(Debug)]
 #[doc(alias = "CreateSemaphore", alias = "EFD_SEMAPHORE")]
 pub struct Semaphore {
     held: ObjectHandle,

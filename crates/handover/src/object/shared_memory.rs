@@ -1,5 +1,6 @@
 //! Shared memory, and the views that map it into this process.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::ObjectHandle;
@@ -55,7 +56,6 @@ use crate::sys::{SysResult, call};
 ///
 /// [File mapping](https://learn.microsoft.com/windows/win32/memory/file-mapping);
 /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
-#[derive(Debug)]
 #[doc(alias = "CreateFileMapping", alias = "memfd_create")]
 pub struct SharedMemory {
     held: ObjectHandle,
@@ -179,8 +179,13 @@ impl SharedMemory {
 /// A range of a [`SharedMemory`] that is mapped into this process for reading.
 ///
 /// Dropping the view unmaps the range. Until then it stays valid, also after the `SharedMemory` was dropped.
-#[derive(Debug)]
 pub struct View(Bytes);
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
 
 impl View {
     /// Returns the length of the view in bytes.
@@ -215,8 +220,13 @@ impl View {
 /// A range of a [`SharedMemory`] that is mapped into this process for reading and writing.
 ///
 /// Dropping the view unmaps the range. Until then it stays valid, also after the `SharedMemory` was dropped.
-#[derive(Debug)]
 pub struct ViewMut(View);
+
+impl fmt::Debug for ViewMut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewMut").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
 
 impl ViewMut {
     /// Writes the bytes to the view, from the offset `at` on.

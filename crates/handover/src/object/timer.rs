@@ -34,7 +34,6 @@ use crate::sys::rights;
 ///
 /// [Waitable timer objects](https://learn.microsoft.com/windows/win32/sync/waitable-timer-objects);
 /// [timerfd_create(2)](https://man7.org/linux/man-pages/man2/timerfd_create.2.html)
-#[derive(Debug)]
 #[doc(alias = "CreateWaitableTimer", alias = "timerfd_create")]
 pub struct Timer {
     held: ObjectHandle,

@@ -23,7 +23,6 @@ use crate::wait::Deadline;
 /// process's handle to the child. It also closes the piped streams and the channel, unless they were taken. With
 /// [`kill_on_drop`](crate::Command::kill_on_drop), dropping it kills the child, except in a forked copy of the process
 /// that started it.
-#[derive(Debug)]
 pub struct Child {
     /// The writing end of the child's standard input, if it is [piped](crate::Stdio::piped). Take it and drop it to let
     /// the child read end of file.
@@ -36,6 +35,17 @@ pub struct Child {
     attached: Attached,
     guard: Guard,
     inherited_handles: Vec<(String, HandleValue)>,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("id", &self.id())
+            .field("stdin", &self.stdin)
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How long to wait before asking again for the exit status of a child that has exited, if the system didn't report it.

@@ -1,6 +1,7 @@
 //! `Command`: the builder of a child process.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 
@@ -45,7 +46,6 @@ use crate::sys::text::is_same_variable;
 /// ```
 ///
 #[doc = include_str!("../../docs/command.md")]
-#[derive(Debug)]
 #[doc(alias = "CreateProcess")]
 pub struct Command<'a> {
     pub(crate) program: OsString,
@@ -61,6 +61,14 @@ pub struct Command<'a> {
     pub(crate) attachment: Option<OpenAttachment>,
     /// The options that only this system has.
     pub(crate) os: imp::Options,
+}
+
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As std's `Command`: the program and its arguments.
+        write!(f, "{:?}", self.program)?;
+        self.get_args().try_for_each(|argument| write!(f, " {argument:?}"))
+    }
 }
 
 /// One argument for the child.

@@ -1,13 +1,16 @@
 //! `Process`: a process, identified by a handle instead of a process id that can be reused.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::imp;
 use crate::error::{Error, Result};
-use crate::handle::ProcessIdentity;
+use crate::handle::{HandleValue, ObjectKind, ProcessIdentity};
+use crate::object::sealed::FromHandle;
+use crate::object::{BorrowedObject, Object, typed};
 use crate::sys::creator::Creator;
-use crate::sys::io::{BorrowedHandle, HasHandle, Owned, as_handle};
+use crate::sys::io::{BorrowedHandle, HasHandle, Owned, OwnedHandle, as_handle};
 use crate::sys::mutex::Mutex;
 use crate::sys::{SysError, SysResult};
 use crate::sys::{process as sys, wait as sys_wait};
@@ -18,12 +21,15 @@ use crate::wait;
 /// You get one from [`Child::process`](crate::Child::process), from [`Channel::peer`](crate::Channel::peer), or with
 /// [`open`](Self::open). The handle stays valid after the process exits. Clones share the handle; dropping the last one
 /// closes it.
-#[derive(Debug, Clone)]
+///
+/// A process is an object too: a child can inherit it, and a message can carry it. The receiver may wait for it and query
+/// its times. To give the receiver all rights of this handle, pass `as_handle()` (on Linux `as_fd()`). A channel accepts
+/// processes only after [`Channel::allow`](crate::Channel::allow), because a handle to a process can give control over it.
+#[derive(Clone)]
 pub struct Process {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     handle: Owned,
     id: u32,
@@ -86,6 +92,9 @@ impl Process {
     }
 
     /// Returns the process id, for logs and messages. After the process exits, the system may reuse the id.
+    ///
+    /// On Linux, it is 0 for a process that this one has received after the process had exited, or that belongs to
+    /// another PID namespace.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.inner.id
@@ -187,6 +196,49 @@ impl Process {
 }
 
 as_handle!(Process, inner.handle);
+
+impl Object for Process {
+    const KIND: Option<ObjectKind> = Some(ObjectKind::Process);
+}
+
+impl FromHandle for Process {
+    fn check(value: HandleValue, described: &dyn Fn() -> String) -> Result<()> {
+        imp::check_rights(value, described)
+    }
+
+    fn from_handle(handle: Owned) -> Self {
+        let id = sys::ask_for_id(handle.handle()).unwrap_or(0);
+        Self::new(handle, id)
+    }
+}
+
+impl<'a> From<&'a Process> for BorrowedObject<'a> {
+    /// Borrows the process. A copy gets the rights to wait for the process and to query its times, as far as this handle
+    /// has them.
+    fn from(process: &'a Process) -> Self {
+        imp::share(process)
+    }
+}
+
+impl TryFrom<OwnedHandle> for Process {
+    type Error = Error;
+
+    /// Converts a handle to a process. After an error, the handle has been closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongKind`] if the object isn't a process; [`Error::AccessDenied`] if the handle lacks the right to wait
+    /// for the process or to query its times; [`Error::InvalidHandleValue`] for a pseudo handle.
+    fn try_from(handle: OwnedHandle) -> Result<Self> {
+        typed(handle)
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
 
 impl wait::sealed::Sealed for Process {
     fn target(&self) -> sys_wait::Target<'_> {

@@ -71,7 +71,7 @@ fn messages_of_exited_sender_arrive() {
     let gone = channel.send(Message::new(b"").with("event", &event));
     assert!(matches!(gone, Err(Error::ProcessExited { .. })), "{gone:?}");
     drop(event);
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"last");
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
     drop(message);
@@ -107,7 +107,7 @@ fn flush_does_not_wait() {
 fn answers_on_a_socket(_: &[String]) {
     use std::io::Write;
     let channel = parent();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let mut stream: UnixStream = message.take("stream").unwrap();
     stream.write_all(b"over the socket").unwrap();
     drop(stream);
@@ -136,7 +136,7 @@ fn sockets_travel() {
 
 fn views_shared_memory(_: &[String]) {
     let channel = parent();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let section: SharedMemory = message.take("section").unwrap();
     let view = section.view().unwrap();
     assert!(view.to_vec().starts_with(b"to read"));
@@ -168,7 +168,7 @@ fn shared_memory_can_be_sent_read_only() {
 fn echoes(_: &[String]) {
     let channel = parent();
     channel.allow(ObjectKind::Other("eventpoll".into()));
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let object: OwnedHandle = message.take("object").unwrap();
     channel.send(Message::new(b"").with("object", &object)).unwrap();
     assert!(matches!(channel.recv_timeout(SOON), Err(Error::Disconnected { .. })));
@@ -178,7 +178,7 @@ fn unknown_kinds_must_be_allowed() {
     let epoll = raw::epoll();
     let (child, channel) = in_role("echoes");
     channel.send(Message::new(b"").with("object", &epoll)).unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let kind = message.kind("object").unwrap();
     assert_eq!(kind, ObjectKind::Other("eventpoll".into()));
     let refused = message.take::<OwnedHandle>("object");
@@ -231,7 +231,7 @@ fn is_not<T: Object + std::fmt::Debug>(name: &str, take: impl FnOnce(&str) -> ha
 
 fn is_given_sockets(_: &[String]) {
     let inherited = handover::inherited().unwrap();
-    let mut message = parent().recv_timeout(SOON).unwrap();
+    let message = parent().recv_timeout(SOON).unwrap();
     for (name, _) in SOCKETS {
         if name != "tcp listener" {
             is_not(name, |name| inherited.take::<TcpListener>(name));
@@ -301,7 +301,7 @@ fn sockets_are_taken_as_their_own_type_only() {
 
 fn is_given_huge_memory(_: &[String]) {
     let inherited = handover::inherited().unwrap();
-    let mut message = parent().recv_timeout(SOON).unwrap();
+    let message = parent().recv_timeout(SOON).unwrap();
     let before = table::count();
     for taken in [inherited.take::<SharedMemory>("huge"), message.take::<SharedMemory>("huge")] {
         match taken {

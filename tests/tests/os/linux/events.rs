@@ -34,7 +34,7 @@ fn assert_exits_successfully(mut child: Child, channel: Channel) {
 
 fn uses_events(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let (manual, auto): (Event, Event) = (message.take("manual").unwrap(), message.take("auto").unwrap());
     // Both events arrive set.
     assert_eq!([(); 3].map(|()| manual.try_wait().unwrap()), [true; 3]);
@@ -108,7 +108,7 @@ fn sends_back(_: &[String]) {
 /// Sends an event back; or takes an event as often as possible, and reports how often.
 fn takes_event(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let event: Event = message.take("event").unwrap();
     if message.bytes() == b"back" {
         channel.send(Message::new(b"").with("event", &event)).unwrap();
@@ -183,7 +183,7 @@ fn set_and_release_never_block_on_full_counter() {
 
 fn waits_for_timers(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let (manual, auto): (Timer, Timer) = (message.take("manual").unwrap(), message.take("auto").unwrap());
     manual.wait_timeout(SOON).unwrap();
     auto.wait_timeout(SOON).unwrap();

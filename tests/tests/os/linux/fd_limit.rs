@@ -81,7 +81,7 @@ fn recv_beyond_fd_limit_fails_and_next_message_arrives() {
     table::leave_room_for(50);
     assert_fd_limit_reached(channel.recv_timeout(SOON));
     assert_eq!(table::count(), before, "the descriptors that arrived are closed");
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"few");
     message.take::<Event>("event").unwrap().set().unwrap();
     drop(message);
@@ -96,7 +96,7 @@ fn receives_beyond_fd_limit(_: &[String]) {
     channel.send(b"ready").unwrap();
     assert_fd_limit_reached(channel.recv_timeout(SOON));
     assert_eq!(table::count(), before);
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     message.take::<Event>("event").unwrap().set().unwrap();
     drop(message);
     channel.send(b"goes on").unwrap();

@@ -78,7 +78,7 @@ fn python_child_sends_its_event() {
     }
     let before = table::count();
     let (child, channel) = with_channel("sends_an_event.py");
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.bytes(), b"from Python");
     assert_eq!(message.kind("theirs").unwrap(), ObjectKind::Event);
     assert!(matches!(message.take::<SharedMemory>("theirs"), Err(Error::WrongKind { .. })));
@@ -107,7 +107,7 @@ fn memory_sealed_by_python_is_shared_memory() {
     }
     let before = table::count();
     let (child, channel) = with_channel("sends_memory.py");
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     match message.take::<SharedMemory>("loose") {
         Err(Error::WrongKind { expected, found, .. }) => {
             assert_eq!((expected, found), (ObjectKind::SharedMemory, ObjectKind::File));
@@ -139,7 +139,7 @@ fn python_client_connects_to_listener() {
     let channel = incoming.accept().unwrap();
     let theirs = Event::manual_reset().unwrap();
     channel.send(Message::new(b"to a stranger").with("theirs", &theirs)).unwrap();
-    let mut answer = channel.recv_timeout(SOON).unwrap();
+    let answer = channel.recv_timeout(SOON).unwrap();
     assert_eq!(answer.bytes(), b"to a stranger");
     assert!(theirs.try_wait().unwrap());
     answer.take::<Event>("own").unwrap().set().unwrap();

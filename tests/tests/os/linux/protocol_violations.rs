@@ -189,7 +189,7 @@ fn messages_before_violation_arrive() {
         let handles = table::count();
         std::thread::sleep(Duration::from_millis(300));
         for (name, bytes) in [("a", &b"bytes"[..]), ("b", b"good too")] {
-            let mut message = channel.recv_timeout(SOON).unwrap();
+            let message = channel.recv_timeout(SOON).unwrap();
             assert_eq!(message.bytes(), bytes);
             drop(message.take::<Event>(name).unwrap());
         }

@@ -24,6 +24,7 @@ pub(super) const SUITE: Suite = Suite {
         wait_any_reports_missing_synchronize,
         open_with_grants_requested_rights,
         missing_process_right_is_named,
+        process_travels_with_the_rights_to_wait_and_query,
     ],
     roles: tests![
         sleeps,
@@ -152,7 +153,7 @@ fn message_to_parent_carries_given_access() {
 
 fn maps_shared_memory(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let section: OwnedHandle = message.take("section").unwrap();
     let can = [false, true].map(|writing| raw::can_map(&section, writing));
     channel.send(format!("{can:?}").as_str()).unwrap();
@@ -286,4 +287,28 @@ fn missing_process_right_is_named() {
     };
     lacks(process.duplicate_into(&event).map(drop));
     lacks(process.duplicate_from::<Event>("4".parse().unwrap()).map(drop));
+}
+
+fn process_travels_with_the_rights_to_wait_and_query() {
+    let mut child = in_role("sleeps").spawn().unwrap();
+    let before = table::count();
+    let minimum = Access::SYNCHRONIZE | Access::PROCESS_QUERY_LIMITED_INFORMATION;
+    let process = child.process();
+    let this = Process::open_with(std::process::id(), Access::PROCESS_DUP_HANDLE).unwrap();
+    let shared = |object: BorrowedObject<'_>| -> OwnedHandle {
+        adopt(this.duplicate_into(object).unwrap().into_value()).unwrap()
+    };
+    let copy = shared(BorrowedObject::from(process));
+    assert_eq!(own_access(&copy), minimum.bits());
+    let taken = Process::try_from(copy).unwrap();
+    assert_eq!(taken.id(), child.id());
+    // A handle that carries fewer rights passes on no more than it has, and isn't a `Process` then.
+    let waits = shared(BorrowedObject::from(process).with_access(Access::SYNCHRONIZE));
+    match Process::try_from(waits) {
+        Err(Error::AccessDenied { right, .. }) => assert_eq!(right, "PROCESS_QUERY_LIMITED_INFORMATION"),
+        other => panic!("{other:?}"),
+    }
+    drop((taken, this));
+    assert_eq!(table::count(), before);
+    child.kill().unwrap();
 }

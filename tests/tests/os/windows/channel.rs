@@ -152,7 +152,7 @@ fn child_waits_until_last_objects_are_fetched() {
     // The child has nothing else to do, and waits until its event is fetched.
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(child.try_wait().unwrap(), None);
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
     assert!(matches!(
         channel.recv_timeout(SOON),
@@ -178,7 +178,7 @@ fn closing_child_reads_message_of_waiting_parent() {
     std::thread::sleep(Duration::from_millis(500));
     let started = Instant::now();
     channel.send_timeout(vec![0; 1 << 20], SOON).unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());

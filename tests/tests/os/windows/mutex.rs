@@ -132,7 +132,7 @@ const TIMES: u32 = 100_000;
 
 fn counts(_: &[String]) {
     let channel = Channel::parent().unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let (mutex, section) = (message.take("mutex").unwrap(), message.take("section").unwrap());
     channel.send(b"begins").unwrap();
     count(&mutex, &section, TIMES);

@@ -161,7 +161,7 @@ fn objects_can_be_duplicated_into_suspended_child() {
 
 fn echoes(_: &[String]) {
     let channel = handover::Channel::parent().unwrap();
-    let mut message = channel.recv_timeout(SOON).unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
     let event: Event = message.take("event").unwrap();
     channel.send(Message::new(message.bytes()).with("event", &event)).unwrap();
 }

@@ -11,6 +11,7 @@ pub use single_instance::SingleInstance;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::lock::{NameLock, is_unserved};
@@ -126,7 +127,7 @@ fn try_to_create(what: What, name: &ObjectName) -> Result<Option<ObjectHandle>> 
     let failed = |error| Error::system(format!("the object with the name {:?}", name.as_str()), error);
     let handle = create_object::create(what).map_err(failed)?;
     let server = NameServer::begin(lock, &handle, name.as_str())?;
-    Ok(Some(ObjectHandle::created(handle, Some(Box::new(server)))))
+    Ok(Some(ObjectHandle::created(handle, Some(Arc::new(server)))))
 }
 
 /// Opens the object with this name.

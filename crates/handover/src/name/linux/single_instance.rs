@@ -1,5 +1,7 @@
 //! `SingleInstance`: only one process at a time has the name.
 
+use std::fmt;
+
 use super::lock::{NameLock, failed, socket_of};
 use crate::error::{Error, Result};
 use crate::name::AsObjectName;
@@ -27,10 +29,17 @@ use crate::sys::unix_socket;
 ///
 /// It holds a lock on a file in the user's runtime directory. The kernel releases the lock when this process exits, and
 /// when each copy of it has exited that was forked meanwhile and has not executed another program.
-#[derive(Debug)]
 #[must_use = "dropping it lets the next process in"]
 pub struct SingleInstance {
     lock: NameLock,
+}
+
+impl fmt::Debug for SingleInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SingleInstance")
+            .field("previous_owner_crashed", &self.previous_owner_crashed())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SingleInstance {

@@ -137,9 +137,15 @@ impl FromStr for ObjectName {
 /// Pass it to [`ObjectName::protected_by`]. Clones share one copy in memory.
 ///
 /// [Security descriptors](https://learn.microsoft.com/windows/win32/secauthz/security-descriptors)
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct SecurityDescriptor(Arc<Protection>);
+
+impl fmt::Debug for SecurityDescriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecurityDescriptor").finish_non_exhaustive()
+    }
+}
 
 impl SecurityDescriptor {
     /// Creates a descriptor that gives all rights to the user that this process runs as, and no rights to other users.

@@ -1,6 +1,7 @@
 //! `SingleInstance`: only one process at a time has the name.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::marker::PhantomData;
 
 use crate::error::{Error, Result};
@@ -31,7 +32,6 @@ use crate::sys::mutex;
 /// process. A mutex belongs to the thread that acquired it, so acquire it on a thread that runs as long as the program.
 ///
 /// [Mutex objects](https://learn.microsoft.com/windows/win32/sync/mutex-objects)
-#[derive(Debug)]
 #[must_use = "dropping it lets the next process in"]
 pub struct SingleInstance {
     mutex: Mutex,
@@ -39,6 +39,14 @@ pub struct SingleInstance {
     _claim: Claim,
     /// Makes the type `!Send`: only the thread that owns the mutex can release it.
     of_this_thread: PhantomData<*const ()>,
+}
+
+impl fmt::Debug for SingleInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SingleInstance")
+            .field("previous_owner_crashed", &self.previous_owner_crashed())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SingleInstance {

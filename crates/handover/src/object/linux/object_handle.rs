@@ -1,6 +1,6 @@
 //! The part that every object type of this crate has: a descriptor, the way to wait for it, and the object's name.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -10,10 +10,10 @@ use crate::object::adopt::Claim;
 use crate::object::refused;
 use crate::sys::call;
 use crate::sys::create_object::{What, create, memory_of_machine};
-use crate::sys::handle::size_of_value;
+use crate::sys::handle::{duplicate_here, size_of_value};
 use crate::sys::io::{HasHandle, Owned, as_handle};
 use crate::sys::reset_mode::{Way, way_of};
-use crate::sys::rights::Rights;
+use crate::sys::rights::{self, Rights};
 use crate::sys::wait::{Target, Waited};
 use crate::wait;
 
@@ -50,8 +50,9 @@ pub(crate) struct ObjectHandle {
     handle: Owned,
     /// How to wait for the object. Set at the first wait, because most received objects are never waited for.
     way: OnceLock<Way>,
-    /// The guard of the object's name, in the process that created the name. Dropping the object frees the name.
-    _name: Option<Box<dyn NameGuard>>,
+    /// The guard of the object's name, in the process that created the name. Dropping the object and its clones frees the
+    /// name.
+    name: Option<Arc<dyn NameGuard>>,
 }
 
 impl ObjectHandle {
@@ -63,8 +64,8 @@ impl ObjectHandle {
     }
 
     /// Wraps the handle of an object that this process has just created, and the guard of its name if it has one.
-    pub(crate) fn created(handle: Owned, name: Option<Box<dyn NameGuard>>) -> Self {
-        Self { claim: None, handle, way: OnceLock::new(), _name: name }
+    pub(crate) fn created(handle: Owned, name: Option<Arc<dyn NameGuard>>) -> Self {
+        Self { claim: None, handle, way: OnceLock::new(), name }
     }
 
     /// Wraps a handle that another process made for this one, with the claim on its value.
@@ -75,6 +76,13 @@ impl ObjectHandle {
     /// Wraps a handle that this process has received from another one.
     pub(crate) fn received(handle: Owned) -> Self {
         Self::created(handle, None)
+    }
+
+    /// Duplicates the descriptor. The clone keeps the object's name in use too.
+    pub(crate) fn try_clone(&self, object: &str) -> Result<Self> {
+        let copy = duplicate_here(self.handle(), rights::SAME)
+            .map_err(|error| Error::system(format!("the {object}"), error))?;
+        Ok(Self { claim: None, handle: copy, way: self.way.clone(), name: self.name.clone() })
     }
 
     /// Returns the handle, and drops the guard of the name: other processes no longer find the object by its name.

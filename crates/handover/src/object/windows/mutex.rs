@@ -40,7 +40,6 @@ use crate::wait::Signaled;
 /// ```
 ///
 /// [Mutex objects](https://learn.microsoft.com/windows/win32/sync/mutex-objects)
-#[derive(Debug)]
 #[doc(alias = "CreateMutex")]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct Mutex {

@@ -9,9 +9,9 @@ use crate::object::BorrowedObject;
 use crate::object::adopt::Claim;
 use crate::object::refused;
 use crate::sys::create_object::{What, create};
-use crate::sys::handle::{granted_access, raw_of};
+use crate::sys::handle::{duplicate_here, granted_access, raw_of};
 use crate::sys::io::{HasHandle, Owned};
-use crate::sys::rights::Rights;
+use crate::sys::rights::{self, Rights};
 use crate::sys::wait::{Target, Waited};
 use crate::sys::{DeferredEvents, call};
 use crate::wait;
@@ -54,6 +54,13 @@ impl ObjectHandle {
     /// Wraps a handle that another process made for this one, with the claim on its value.
     pub(crate) fn adopted(handle: Owned, claim: Claim) -> Self {
         Self { claim: Some(claim), ..Self::received(handle) }
+    }
+
+    /// Duplicates the handle, with the same access.
+    pub(crate) fn try_clone(&self, object: &str) -> Result<Self> {
+        let copy = duplicate_here(self.handle(), rights::SAME, false)
+            .map_err(|error| Error::system(format!("the {object}"), error))?;
+        Ok(Self { claim: None, handle: copy, access: self.access.clone() })
     }
 
     /// Returns the handle.

@@ -1,10 +1,22 @@
 //! Opens a process by its id.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-
 use crate::error::{Error, OPEN_BY_ID, Result};
-use crate::process::{Child, Process};
-use crate::sys::process as sys;
+use crate::handle::HandleValue;
+use crate::object::BorrowedObject;
+use crate::process::Process;
+use crate::sys::io::HasHandle;
+use crate::sys::{process as sys, rights};
+
+/// Does nothing: a descriptor of a process has no rights of its own.
+#[allow(clippy::unnecessary_wraps, reason = "the Windows version asks the kernel, which can fail")]
+pub(crate) fn check_rights(_: HandleValue, _: &dyn Fn() -> String) -> Result<()> {
+    Ok(())
+}
+
+/// Borrows a process, to share it.
+pub(crate) fn share(process: &Process) -> BorrowedObject<'_> {
+    BorrowedObject::typed(process.handle(), rights::SAME)
+}
 
 /// Opens a process by its id.
 pub(crate) fn open_process(id: u32) -> Result<Process> {
@@ -14,11 +26,5 @@ pub(crate) fn open_process(id: u32) -> Result<Process> {
             Err(Error::ProcessExited { pid: id, context: OPEN_BY_ID.into() })
         }
         Err(source) => Err(Error::system(format!("process {id}"), source)),
-    }
-}
-
-impl AsRawFd for Child {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
     }
 }

@@ -13,7 +13,7 @@ mod stdio;
 mod suspended_child;
 mod user;
 
-pub(crate) use open::open_process;
+pub(crate) use open::{check_rights, open_process, share};
 pub use options::CommandExt;
 pub(crate) use options::{Argument, Options};
 pub(crate) use read_output::read_output;

@@ -1,16 +1,39 @@
 //! Opens a process with chosen access rights.
 
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, RawHandle};
+use std::os::windows::io::AsHandle;
 
 use crate::error::{Error, OPEN_BY_ID, Result};
 use crate::handle::access_names::words;
-use crate::handle::{Access, ObjectKind, ProcessIdentity};
-use crate::process::{Child, Process};
-use crate::sys::process as sys;
+use crate::handle::{Access, HandleValue, ObjectKind, ProcessIdentity};
+use crate::object::BorrowedObject;
+use crate::process::Process;
+use crate::sys::handle::{granted_access, granted_access_of, raw_of};
+use crate::sys::io::HasHandle;
+use crate::sys::{process as sys, rights};
 
 /// The rights that this crate needs for every process: to wait for it and to query its creation time.
-const MINIMUM: Access = Access::SYNCHRONIZE.union(Access::PROCESS_QUERY_LIMITED_INFORMATION);
+const MINIMUM: Access = rights::PROCESS;
+
+/// Checks that a handle which another process made for this one carries the rights of a [`Process`].
+pub(crate) fn check_rights(value: HandleValue, described: &dyn Fn() -> String) -> Result<()> {
+    let granted = granted_access_of(value).map_err(|error| Error::on_handle(described(), error))?;
+    for (right, name) in [
+        (Access::PROCESS_QUERY_LIMITED_INFORMATION, "PROCESS_QUERY_LIMITED_INFORMATION"),
+        (Access::SYNCHRONIZE, "SYNCHRONIZE"),
+    ] {
+        if !granted.contains(right) {
+            return Err(Error::AccessDenied { call: "NtQueryObject", object: described(), right: name });
+        }
+    }
+    Ok(())
+}
+
+/// Borrows a process, to share it with those of the rights of a [`Process`] that its handle carries.
+pub(crate) fn share(process: &Process) -> BorrowedObject<'_> {
+    let granted = granted_access(raw_of(process.handle())).unwrap_or(MINIMUM);
+    BorrowedObject::typed(process.handle(), Some(MINIMUM.intersection(granted)))
+}
 
 /// Opens a process with the rights that [`Process::open`] promises.
 pub(crate) fn open_process(id: u32) -> Result<Process> {
@@ -69,11 +92,5 @@ impl Process {
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn open_exact_with(identity: ProcessIdentity, access: Access) -> Result<Self> {
         Self::open_with(identity.id, access)?.if_it_is(identity)
-    }
-}
-
-impl AsRawHandle for Child {
-    fn as_raw_handle(&self) -> RawHandle {
-        self.as_handle().as_raw_handle()
     }
 }

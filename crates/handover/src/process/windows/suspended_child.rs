@@ -1,5 +1,6 @@
 //! `SuspendedChild`: a child that hasn't run its first instruction yet.
 
+use std::fmt;
 use std::os::windows::io::AsHandle;
 
 use crate::error::{Error, Result};
@@ -15,7 +16,6 @@ use crate::sys::process as sys;
 /// [`CommandExt::spawn_suspended`](super::CommandExt::spawn_suspended) creates it. Use it to prepare the child before
 /// its first instruction, for example to [duplicate objects into its table](Process::duplicate_into). Then
 /// [resume](Self::resume) it. If this process exits, crashes or is killed before that, the system kills the child.
-#[derive(Debug)]
 #[must_use = "dropping it kills the child"]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct SuspendedChild {
@@ -25,6 +25,12 @@ pub struct SuspendedChild {
     /// The job that kills the child if this process exits before `resume`. `None` if the child is killed with this
     /// process anyway, by `kill_with_parent`.
     job: Option<Owned>,
+}
+
+impl fmt::Debug for SuspendedChild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SuspendedChild").field("id", &self.id()).finish_non_exhaustive()
+    }
 }
 
 impl SuspendedChild {

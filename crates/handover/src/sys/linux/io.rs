@@ -41,12 +41,18 @@ impl<T: AsHandle + ?Sized> HasHandle for T {
     }
 }
 
-/// Implements std's `AsFd` for a type by the descriptor in one of its fields.
+/// Implements std's `AsFd` and `AsRawFd` for a type by the descriptor in one of its fields.
 macro_rules! as_handle {
     ($type:ty, $field:ident $(. $more:ident)*) => {
         impl std::os::fd::AsFd for $type {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 $crate::sys::io::HasHandle::handle(&self.$field$(.$more)*)
+            }
+        }
+
+        impl std::os::fd::AsRawFd for $type {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                std::os::fd::AsRawFd::as_raw_fd(&$crate::sys::io::HasHandle::handle(self))
             }
         }
     };

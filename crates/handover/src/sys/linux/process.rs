@@ -33,6 +33,18 @@ pub(crate) fn id_of(process: BorrowedFd<'_>) -> Option<u32> {
     page.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }
 
+/// Does the same as a part of an operation, with an event, and where the kernel can tell it, without `/proc`. Returns
+/// `None` also for a process of another PID namespace.
+pub(crate) fn ask_for_id(process: BorrowedFd<'_>) -> Option<u32> {
+    /// `PIDFD_INFO_PID`.
+    const IDS: u64 = 1;
+    let id = match ask_info(process, IDS, |info| info.ids[1]) {
+        Ok(None) => id_of(process),
+        other => other.ok().flatten(),
+    };
+    id.filter(|id| *id != 0)
+}
+
 /// Returns whether the error says that the process doesn't exist.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::SRCH)
@@ -211,33 +223,44 @@ pub(crate) fn user_of(process: BorrowedFd<'_>, id: u32) -> SysResult<u32> {
     effective.ok_or_else(|| SysError::unexpected("read", "the status file of the process has no user id"))
 }
 
-/// Asks the kernel for the effective user id of a process. Returns `None` if it can't be asked in this way: before Linux
-/// 6.13, and where a filter refuses the call.
+/// Asks the kernel for the effective user id of a process. Returns `None` if it can't be asked in this way.
 fn ask_user(process: BorrowedFd<'_>) -> SysResult<Option<u32>> {
-    /// `struct pidfd_info` as of its first version.
-    #[repr(C)]
-    #[derive(Default)]
-    struct Info {
-        /// The requested fields, and then the answered ones.
-        mask: u64,
-        cgroup: u64,
-        /// The process's, thread group's and parent's ids, and the real user and group ids.
-        ids: [u32; 5],
-        effective_user: u32,
-        more: [u32; 6],
-    }
-    const { assert!(size_of::<Info>() == 64) };
-    /// `PIDFD_GET_INFO` for a structure of 64 bytes.
-    const GET_INFO: u32 = 0xc040_ff0b;
     /// `PIDFD_INFO_CREDS`.
     const CREDENTIALS: u64 = 1 << 1;
+    ask_info(process, CREDENTIALS, |info| info.effective_user)
+}
+
+/// `struct pidfd_info` as of its first version.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    /// The requested fields, and then the answered ones.
+    mask: u64,
+    cgroup: u64,
+    /// The ids of the first thread, of the process and of its parent, and the real user and group ids.
+    ids: [u32; 5],
+    effective_user: u32,
+    more: [u32; 6],
+}
+
+const _: () = assert!(size_of::<Info>() == 64);
+
+/// Asks the kernel for a field of a process's information. Returns `None` if it can't be asked in this way: before Linux
+/// 6.13, and where a filter refuses the call.
+fn ask_info(
+    process: BorrowedFd<'_>,
+    requested: u64,
+    field: impl FnOnce(&Info) -> u32,
+) -> SysResult<Option<u32>> {
+    /// `PIDFD_GET_INFO` for a structure of 64 bytes.
+    const GET_INFO: u32 = 0xc040_ff0b;
     ask("ioctl", &[("", Argument::Process(process)), ("PIDFD_GET_INFO", Argument::Yes)], || {
-        let mut info = Info { mask: CREDENTIALS, ..Info::default() };
+        let mut info = Info { mask: requested, ..Info::default() };
         // SAFETY: the descriptor is borrowed, so it is open. The kernel writes at most the 64 bytes that are encoded in
         // the request, to a live variable of that size in which any bytes are valid.
         let answer = unsafe { libc::ioctl(process.as_raw_fd(), GET_INFO as _, &raw mut info) };
         if answer == 0 {
-            return Ok((info.mask & CREDENTIALS != 0).then_some(info.effective_user));
+            return Ok((info.mask & requested != 0).then(|| field(&info)));
         }
         let error = io::Error::last_os_error();
         if is_missing(&error) { Err(error) } else { Ok(None) }

@@ -320,6 +320,11 @@ pub(crate) fn granted_access(handle: RawHandle) -> SysResult<Access> {
     })
 }
 
+/// Returns the rights that the handle with this value carries, if it is open.
+pub(crate) fn granted_access_of(value: HandleValue) -> SysResult<Access> {
+    granted_access(raw(value))
+}
+
 /// Returns the kernel's name for the type of the object that a handle of this process refers to.
 ///
 /// It queries only the type. A query for the object's name can hang on a pipe while another thread reads from it.

@@ -41,12 +41,18 @@ impl<T: AsHandle + ?Sized> HasHandle for T {
     }
 }
 
-/// Implements std's `AsHandle` for a type by the handle in one of its fields.
+/// Implements std's `AsHandle` and `AsRawHandle` for a type by the handle in one of its fields.
 macro_rules! as_handle {
     ($type:ty, $field:ident $(. $more:ident)*) => {
         impl std::os::windows::io::AsHandle for $type {
             fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
                 $crate::sys::io::HasHandle::handle(&self.$field$(.$more)*)
+            }
+        }
+
+        impl std::os::windows::io::AsRawHandle for $type {
+            fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
+                std::os::windows::io::AsRawHandle::as_raw_handle(&$crate::sys::io::HasHandle::handle(self))
             }
         }
     };

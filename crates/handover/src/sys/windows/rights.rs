@@ -11,4 +11,5 @@ pub(crate) const EVENT: Rights = Some(Access::EVENT_USE);
 pub(crate) const SEMAPHORE: Rights = Some(Access::SEMAPHORE_USE);
 pub(crate) const TIMER: Rights = Some(Access::TIMER_USE);
 pub(crate) const SECTION: Rights = Some(Access::SECTION_USE);
+pub(crate) const PROCESS: Access = Access::SYNCHRONIZE.union(Access::PROCESS_QUERY_LIMITED_INFORMATION);
 pub(crate) const SECTION_READ: Rights = Some(Access::SECTION_READ);
