@@ -13,7 +13,7 @@ use windows_sys::Win32::Security::Authorization::{
 use windows_sys::Win32::Security::{
     GetTokenInformation, PSECURITY_DESCRIPTOR, PSID, SECURITY_ATTRIBUTES, SID_AND_ATTRIBUTES,
     TOKEN_APPCONTAINER_INFORMATION, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER, TokenAppContainerSid,
-    TokenUser,
+    TokenIsAppContainer, TokenUser,
 };
 use windows_sys::Win32::System::Threading::OpenProcessToken;
 
@@ -41,12 +41,17 @@ pub(crate) fn package() -> SysResult<Option<&'static str>> {
         return Ok(package.as_deref());
     }
     let mut buffer = [0_u64; 32];
-    match ask_token(current(), TokenAppContainerSid, "package", &mut buffer) {
-        Ok(()) => {}
+    // Asked first, because Wine 10 fails to tell a 32-bit process that it has no package (error 998).
+    let is_contained = match ask_token(current(), TokenIsAppContainer, "is contained", &mut buffer) {
+        Ok(()) => buffer[0] != 0,
         // Windows 7 has no app containers.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => false,
         Err(error) => return Err(error),
+    };
+    if !is_contained {
+        return Ok(PACKAGE.get_or_init(|| None).as_deref());
     }
+    ask_token(current(), TokenAppContainerSid, "package", &mut buffer)?;
     // SAFETY: the successful call has written a `TOKEN_APPCONTAINER_INFORMATION` to the start of the buffer, which is
     // large enough and aligned for it.
     let TOKEN_APPCONTAINER_INFORMATION { TokenAppContainer: sid } =
