@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{
-    AsObjectName, BorrowedObject, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, Object,
-    ObjectKind, OwnedHandle, Process, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, wait_any,
+    AsObjectName, BorrowedObject, Channel, Child, Command, Error, Event, HandleValue, Listener, Message,
+    Object, ObjectKind, OwnedHandle, Process, Semaphore, SharedMemory, SingleInstance, Stdio, Timer,
+    wait_any,
 };
 use handover_tests::{raw, role, table, tests, this_program, until};
 
@@ -435,18 +436,17 @@ fn handles_convert_to_the_type_of_their_object() {
 
         let wrong = Timer::try_from(OwnedHandle::from(event));
         assert!(
-            matches!(wrong, Err(Error::WrongKind { expected: ObjectKind::Timer, found: ObjectKind::Event, .. })),
+            matches!(
+                wrong,
+                Err(Error::WrongKind { expected: ObjectKind::Timer, found: ObjectKind::Event, .. })
+            ),
             "{wrong:?}"
         );
         let wrong = Process::try_from(OwnedHandle::from(memory));
         assert!(
             matches!(
                 wrong,
-                Err(Error::WrongKind {
-                    expected: ObjectKind::Process,
-                    found: ObjectKind::SharedMemory,
-                    ..
-                })
+                Err(Error::WrongKind { expected: ObjectKind::Process, found: ObjectKind::SharedMemory, .. })
             ),
             "{wrong:?}"
         );
@@ -491,10 +491,7 @@ fn takes_processes(_: &[String]) {
     let channel = Channel::parent().unwrap();
     let message = channel.recv_timeout(SOON).unwrap();
     let refused = message.take::<Process>("process");
-    assert!(
-        matches!(refused, Err(Error::KindNotAllowed { found: ObjectKind::Process, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::KindNotAllowed { found: ObjectKind::Process, .. })), "{refused:?}");
     channel.allow(ObjectKind::Process);
     let sent: Process = message.take("process").unwrap();
     assert_eq!(sent.id(), inherited.id());

@@ -2,6 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+#[cfg(windows)]
+use std::os::windows::io::BorrowedHandle;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 
@@ -59,6 +61,9 @@ pub struct Command<'a> {
     pub(crate) kill_on_drop: bool,
     pub(crate) kill_with_parent: bool,
     pub(crate) attachment: Option<OpenAttachment>,
+    /// The jobs that the child belongs to from its creation on.
+    #[cfg(windows)]
+    pub(crate) jobs: Vec<BorrowedHandle<'a>>,
     /// The options that only this system has.
     pub(crate) os: imp::Options,
 }
@@ -111,6 +116,8 @@ impl<'a> Command<'a> {
             kill_on_drop: false,
             kill_with_parent: false,
             attachment: None,
+            #[cfg(windows)]
+            jobs: Vec::new(),
             os: imp::Options::default(),
         }
     }

@@ -14,7 +14,10 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, TOKEN_QUERY};
 use windows_sys::Win32::System::Diagnostics::Debug::{DebugBreak, OutputDebugStringA};
-use windows_sys::Win32::System::JobObjects::{AssignProcessToJobObject, CreateJobObjectW};
+use windows_sys::Win32::System::JobObjects::{
+    AssignProcessToJobObject, CreateJobObjectW, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION,
+    JobObjectBasicAccountingInformation, QueryInformationJobObject, TerminateJobObject,
+};
 use windows_sys::Win32::System::Memory::{
     CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
     PAGE_READWRITE, UnmapViewOfFile,
@@ -228,6 +231,40 @@ pub fn job() -> OwnedHandle {
     // SAFETY: the security attributes and the name may be NULL.
     let raw = unsafe { CreateJobObjectW(null(), null()) };
     owned(raw)
+}
+
+/// Returns the number of running processes in a job.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn processes_in(job: &impl AsHandle) -> u32 {
+    let mut answer = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
+    let length = u32::try_from(size_of_val(&answer)).unwrap();
+    // SAFETY: the job's handle is borrowed, so it is open. `answer` is the structure of this information class, it is
+    // live and writable, and the length is its size.
+    let answered = unsafe {
+        QueryInformationJobObject(
+            job.as_handle().as_raw_handle(),
+            JobObjectBasicAccountingInformation,
+            (&raw mut answer).cast(),
+            length,
+            null_mut(),
+        )
+    };
+    assert_ne!(answered, 0, "{}", io::Error::last_os_error());
+    answer.ActiveProcesses
+}
+
+/// Terminates the processes of a job.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn terminate(job: &impl AsHandle) {
+    // SAFETY: the job's handle is borrowed, so it is open.
+    let answer = unsafe { TerminateJobObject(job.as_handle().as_raw_handle(), 1) };
+    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 
 /// Opens a real handle to this process, instead of a pseudo handle.

@@ -20,6 +20,8 @@ pub(super) const SUITE: Suite = Suite {
         objects_can_be_duplicated_into_suspended_child,
         suspended_child_has_channel,
         inheritable_objects_do_not_leak,
+        suspended_children_can_share_a_job,
+        job_of_the_caller_is_set_at_creation,
     ],
     roles: tests![sleeps, spawns_and_sleeps, sets_ready, waits_for_its_event, echoes],
 };
@@ -184,5 +186,42 @@ fn inheritable_objects_do_not_leak() {
     let child = in_role("sleeps", &[]).spawn_suspended().unwrap();
     for canary in &canaries {
         assert_eq!(table::values_of(canary, child.id()), []);
+    }
+}
+
+fn suspended_children_can_share_a_job() {
+    let before = table::count();
+    let job = raw::job();
+    let mut children: Vec<_> = (0..3)
+        .map(|_| in_role("sleeps", &[]).stdin(Stdio::null()).job(&job).spawn_suspended().unwrap())
+        .collect();
+    assert_eq!(raw::processes_in(&job), 3);
+    let mut resumed = children.pop().unwrap().resume().unwrap();
+    let ready = Event::manual_reset().unwrap();
+    let mut sets = in_role("sets_ready", &[]);
+    sets.inherit("ready", &ready).job(&job);
+    assert!(sets.spawn_suspended().unwrap().resume().unwrap().wait_timeout(SOON).unwrap().success());
+    assert!(ready.try_wait().unwrap());
+    drop(children);
+    assert!(resumed.try_wait().unwrap().is_none(), "the end of the others ended it too");
+    raw::terminate(&job);
+    resumed.wait_timeout(SOON).unwrap();
+    drop((sets, resumed));
+    drop((ready, job));
+    assert_eq!(table::count(), before);
+}
+
+fn job_of_the_caller_is_set_at_creation() {
+    let (outer, inner) = (raw::job(), raw::job());
+    let child = in_role("sleeps", &[]).stdin(Stdio::null()).job(&outer).job(&inner).spawn().unwrap();
+    assert_eq!((raw::processes_in(&outer), raw::processes_in(&inner)), (1, 1));
+    let other = in_role("sleeps", &[]).stdin(Stdio::null()).job(&outer).spawn().unwrap();
+    assert_eq!((raw::processes_in(&outer), raw::processes_in(&inner)), (2, 1), "{child:?}, {other:?}");
+    let refused = in_role("sleeps", &[]).job(&outer).kill_with_parent(true).spawn();
+    match refused {
+        Err(error @ Error::InvalidInput { .. }) => {
+            assert!(error.to_string().contains("JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE"), "{error}");
+        }
+        other => panic!("{other:?}"),
     }
 }

@@ -1,6 +1,7 @@
 //! The methods of `Command` that only Windows has: raw arguments, creation flags and suspended children.
 
 use std::ffi::{OsStr, OsString};
+use std::os::windows::io::AsHandle;
 
 use super::SuspendedChild;
 use super::spawn::spawn_suspended;
@@ -64,8 +65,28 @@ impl Command<'_> {
 /// # Ok::<(), handover::Error>(())
 /// ```
 #[cfg_attr(docsrs, doc(cfg(windows)))]
-pub trait CommandExt: sealed::Sealed {
+pub trait CommandExt<'a>: sealed::Sealed {
+    /// Puts the child into a job from its creation on. Call it again for a job that is nested in the ones before.
+    ///
+    /// The command borrows the job's handle, and doesn't keep the job open. The job comes before the one that
+    /// [`spawn_suspended`](Self::spawn_suspended) uses, which is nested in it.
+    ///
+    /// It can't be combined with [`kill_with_parent`](Command::kill_with_parent), which has a job for all of its children:
+    /// set `JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE` on this job instead, and keep its handle open.
+    ///
+    /// The spawn fails with [`Error::System`](crate::Error::System) ("access denied") if the job can't be nested in those
+    /// that this process is in, because it already has a process outside of them.
+    ///
+    /// [`PROC_THREAD_ATTRIBUTE_JOB_LIST`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute);
+    /// [nested jobs](https://learn.microsoft.com/windows/win32/procthread/nested-jobs)
+    #[doc(alias("PROC_THREAD_ATTRIBUTE_JOB_LIST", "AssignProcessToJobObject"))]
+    fn job(&mut self, job: &'a impl AsHandle) -> &mut Self;
+
     /// Starts the child suspended. It runs its first instruction after [`SuspendedChild::resume`].
+    ///
+    /// Until then a job kills it if this process exits. The child stays in that job, which then no longer affects it: its
+    /// own children stay outside of it. With `AssignProcessToJobObject`, only one such child can be put into a job
+    /// afterwards; use [`job`](Self::job) instead.
     ///
     /// # Errors
     ///
@@ -76,7 +97,12 @@ pub trait CommandExt: sealed::Sealed {
     fn spawn_suspended(&mut self) -> Result<SuspendedChild>;
 }
 
-impl CommandExt for Command<'_> {
+impl<'a> CommandExt<'a> for Command<'a> {
+    fn job(&mut self, job: &'a impl AsHandle) -> &mut Self {
+        self.jobs.push(job.as_handle());
+        self
+    }
+
     fn spawn_suspended(&mut self) -> Result<SuspendedChild> {
         spawn_suspended(self)
     }

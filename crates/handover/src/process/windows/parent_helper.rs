@@ -79,7 +79,7 @@ impl Helper {
             streams: [Some(HandleValue::of(&null)?), None, None],
             inherit: Vec::new(),
             parent: None,
-            job: Some(job.as_handle()),
+            jobs: vec![job.as_handle()],
         };
         let created = sys::create(&plan).map_err(failed)?;
         Ok(Self { process: Process::new(created.process, created.id), _thread: created.thread, _job: job })

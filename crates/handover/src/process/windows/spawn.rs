@@ -86,6 +86,12 @@ fn create(
             "would start a child that can't be resumed; call spawn_suspended instead",
         ));
     }
+    if command.kill_with_parent && !command.jobs.is_empty() {
+        return Err(Error::invalid(
+            "the job of kill_with_parent",
+            "can't be combined with a job of your own; set JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE on your job instead, and keep its handle",
+        ));
+    }
     let program = program(command)?;
     let create_with =
         |target: &DuplicateTarget| create_with(target, command, &program, default, suspended, job);
@@ -172,7 +178,7 @@ fn create_with(
         streams: stream_values,
         inherit: inheritable.iter().map(Inheritable::value).collect::<Result<_>>()?,
         parent: target.parent().map(AsHandle::as_handle),
-        job: job.map(AsHandle::as_handle),
+        jobs: command.jobs.iter().copied().chain(job.map(AsHandle::as_handle)).collect(),
     };
     let created = sys::create(&plan).map_err(failed)?;
     drop(inheritable);

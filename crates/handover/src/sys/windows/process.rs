@@ -41,8 +41,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) inherit: Vec<HandleValue>,
     /// The process that owns these handles, if it isn't this one. It becomes the child's parent.
     pub(crate) parent: Option<BorrowedHandle<'a>>,
-    /// The job that the process belongs to from its creation on.
-    pub(crate) job: Option<BorrowedHandle<'a>>,
+    /// The jobs that the process belongs to from its creation on, each nested in the one before.
+    pub(crate) jobs: Vec<BorrowedHandle<'a>>,
 }
 
 /// A process that was just created, and its main thread.
@@ -68,11 +68,11 @@ pub(crate) const DETACHED: u32 = DETACHED_PROCESS;
 /// 3. The attribute list points into the three arrays, so they must live until the process has been created.
 pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
     let inherit: Vec<RawHandle> = plan.inherit.iter().copied().map(handle::raw).collect();
-    let job: Vec<RawHandle> = plan.job.iter().map(AsRawHandle::as_raw_handle).collect();
+    let jobs: Vec<RawHandle> = plan.jobs.iter().map(AsRawHandle::as_raw_handle).collect();
     let parent: Vec<RawHandle> = plan.parent.iter().map(AsRawHandle::as_raw_handle).collect();
     let mut attributes = AttributeList::new([
         (PROC_THREAD_ATTRIBUTE_HANDLE_LIST, &inherit),
-        (PROC_THREAD_ATTRIBUTE_JOB_LIST, &job),
+        (PROC_THREAD_ATTRIBUTE_JOB_LIST, &jobs),
         (PROC_THREAD_ATTRIBUTE_PARENT_PROCESS, &parent),
     ])?;
 
