@@ -2,8 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-#[cfg(windows)]
-use std::os::windows::io::BorrowedHandle;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
 
@@ -12,6 +10,7 @@ use super::{Child, OpenAttachment, Stdio, spawn};
 use crate::error::Result;
 use crate::inherit::Listed;
 use crate::object::BorrowedObject;
+use crate::sys::io::BorrowedHandle;
 use crate::sys::text::is_same_variable;
 
 /// A builder that starts a child process with exactly the objects listed for it.
@@ -62,7 +61,7 @@ pub struct Command<'a> {
     pub(crate) kill_with_parent: bool,
     pub(crate) attachment: Option<OpenAttachment>,
     /// The jobs that the child belongs to from its creation on.
-    #[cfg(windows)]
+    #[allow(dead_code, reason = "Linux has no jobs")]
     pub(crate) jobs: Vec<BorrowedHandle<'a>>,
     /// The options that only this system has.
     pub(crate) os: imp::Options,
@@ -116,7 +115,6 @@ impl<'a> Command<'a> {
             kill_on_drop: false,
             kill_with_parent: false,
             attachment: None,
-            #[cfg(windows)]
             jobs: Vec::new(),
             os: imp::Options::default(),
         }
