@@ -45,7 +45,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Call(error) => error.fmt(f),
             Self::Child { id, status, before } => {
-                write!(f, "child {id} exited with {status} before {before}")
+                write!(f, "child {id} ended ({status}) before {before}")
             }
             Self::NoProgram(text) | Self::Late(text) => f.write_str(text),
         }

@@ -44,7 +44,8 @@ impl ParentOptions {
             None => std::env::current_exe()
                 .map(|file| file.with_file_name(sibling).with_extension(std::env::consts::EXE_EXTENSION)),
         };
-        let path = path.map_err(|error| Failure::NoProgram(format!("the path of {sibling}: {error}")))?;
+        let path =
+            path.map_err(|error| Failure::NoProgram(format!("cannot find the path of {sibling}: {error}")))?;
         let mut command = Command::new(path);
         command.env(TIMEOUT, (self.delay + self.timeout).as_secs_f64().to_string()).kill_on_drop(true);
         Ok(command)
@@ -79,12 +80,10 @@ impl ParentOptions {
         let (id, timeout) = (child.id(), self.timeout + GRACE);
         let status = match child.wait_timeout(timeout) {
             Ok(status) => status,
-            Err(Error::TimedOut { .. }) => {
+            Err(late @ Error::TimedOut { .. }) => {
                 child.kill()?;
                 child.wait_timeout(Duration::from_secs(5))?;
-                return Err(Failure::Late(format!(
-                    "child {id} did not exit within {timeout:?} and was killed"
-                )));
+                return Err(Failure::Late(format!("{late}, so it was killed")));
             }
             Err(error) => return Err(error.into()),
         };
@@ -153,14 +152,13 @@ fn seconds_of_child(text: &str) -> Result<Duration, String> {
 }
 
 fn seconds_up_to(longest: Duration, text: &str) -> Result<Duration, String> {
-    at_most(longest, text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
+    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| *time <= longest)
+        .ok_or_else(|| format!("expected a number of seconds from 0 to {}", longest.as_secs()))
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {
-    at_most(LONGEST, text.parse().ok().map(Duration::from_millis))
-}
-
-fn at_most(longest: Duration, time: Option<Duration>) -> Result<Duration, String> {
-    time.filter(|time| *time <= longest)
-        .ok_or_else(|| format!("expected a number from 0 to {} s", longest.as_secs()))
+    let time = text.parse().ok().map(Duration::from_millis);
+    time.filter(|time| *time <= LONGEST)
+        .ok_or_else(|| format!("expected a number of milliseconds from 0 to {}", LONGEST.as_millis()))
 }

@@ -88,7 +88,10 @@ impl Display for WithAdvice<'_> {
                 "{call} was denied for {object}, because the right {right} is missing; {}",
                 crate::os::ACCESS_ADVICE
             ),
-            Error::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            // The advice is about access to processes, not to names or files.
+            Error::System { source, context, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied && context.contains("process ") =>
+            {
                 write!(f, "{}; {}", self.0, crate::os::ACCESS_ADVICE)
             }
             // The folders of PATH are many, and the user knows them.

@@ -78,7 +78,7 @@ where
     if value.is_empty() {
         return Err(format!("expected NAME=VALUE; {text:?} has no value"));
     }
-    let parsed = value.parse().map_err(|error| format!("{value:?} is not a valid number: {error}"))?;
+    let parsed = value.parse().map_err(|error| format!("{value:?} is not a count of 0 or more: {error}"))?;
     Ok((name.to_owned(), parsed))
 }
 
@@ -175,16 +175,13 @@ fn wait(child: &mut Child, timeout: Option<Duration>, tree: Tree) -> Result<(), 
         None => child.wait()?,
         Some(timeout) => match child.wait_timeout(timeout) {
             Ok(status) => status,
-            Err(Error::TimedOut { .. }) => {
+            Err(late @ Error::TimedOut { .. }) => {
                 child.kill()?;
                 child.wait_timeout(Duration::from_secs(10))?;
                 tree.end();
                 return Err(Stop::with_code(
                     code::TIMED_OUT,
-                    format_args!(
-                        "process {} did not exit within {timeout:?}, so it was killed, with all processes that it had started",
-                        child.id()
-                    ),
+                    format_args!("{late}, so it and the processes that it started were killed"),
                 ));
             }
             Err(error) => return Err(error.into()),
@@ -312,16 +309,14 @@ fn event(object: Option<&str>, reset: ResetMode) -> handover::Result<Event> {
 fn open(open_options: &OpenOptions, name: &str, path: &OsStr) -> Result<File, Stop> {
     // Opening a FIFO blocks until another process opens its other side, which may never happen.
     if crate::os::is_fifo(Path::new(path)) {
-        let path = Path::new(path).display();
         let message = format_args!(
-            "cannot open a file for the object {name:?}: {path} is a FIFO, which may block; pass its path to the \
+            "cannot open a file for the object {name:?}: {path:?} is a FIFO, which may block; pass its path to the \
              command instead"
         );
         return Err(Stop::with_code(code::SETUP_FAILED, message));
     }
     open_options.open(path).map_err(|error| {
-        let path = Path::new(path).display();
-        let message = format_args!("cannot open the file {path} for the object {name:?}: {error}");
+        let message = format_args!("cannot open the file {path:?} for the object {name:?}: {error}");
         Stop::with_code(code::SETUP_FAILED, message)
     })
 }

@@ -326,7 +326,9 @@ fn output_writes_the_report_to_a_file() {
     assert!(text.ends_with("result: 1 leak\n"), "{text}");
     std::fs::remove_file(&file).unwrap();
     let nowhere = std::env::temp_dir().join("no-such-folder").join("report");
-    audit(&["-o", nowhere.to_str().unwrap()], "exits", &[]).expect_code(1).expect_text("report: ");
+    audit(&["-o", nowhere.to_str().unwrap()], "exits", &[])
+        .expect_code(1)
+        .expect_text("cannot write the report to ");
 }
 
 fn exits_with_1_for_a_leak_even_if_output_is_closed() {

@@ -371,7 +371,7 @@ impl Error {
                          CAP_SYS_PTRACE, or let the other process send its objects on a channel"
                     )
                 } else {
-                    write!(f, "the handle to it lacks the right {right}; open or share it with that right")
+                    write!(f, "the handle lacks the right {right}; open or share it with that right")
                 }
             }
             Self::ProgramNotFound { program, searched } => {
@@ -400,7 +400,7 @@ impl Error {
                 }
             }
             Self::CannotExecute { program, reason, source } => {
-                write!(f, "cannot start {program:?}: it {reason} ({source})")
+                write!(f, "cannot start {program:?} ({source}): it {reason}")
             }
             Self::BatchFile { path } => write!(
                 f,
@@ -421,19 +421,19 @@ impl Error {
                 };
                 write!(
                     f,
-                    "the environment variable {name}, which belongs to the list of inherited objects, was written for \
-                     {expected}, but this is {found}, which only has a copy of the other process's environment; {advice}"
+                    "this process inherited no objects: the environment variable {name} was written for {expected}, and \
+                     this is {found}, which only has a copy of it; {advice}"
                 )
             }
             Self::InvalidManifest { name, reason } => write!(
                 f,
-                "the environment variable {name}, which lists the inherited objects, is invalid: it {reason}"
+                "the environment variable {name}, from which the inherited objects are taken, is invalid: it {reason}"
             ),
             Self::UnknownName { name, available } => {
-                write!(f, "no object is named {name:?}; available: ")?;
+                write!(f, "no object is named {name:?}; ")?;
                 match available.as_slice() {
-                    [] => f.write_str("no objects"),
-                    names => write!(f, "{}", Listing(names, ", ")),
+                    [] => f.write_str("there are no objects, so let the sender add it"),
+                    names => write!(f, "use a name that the sender gave: {}", Listing(names, ", ")),
                 }
             }
             Self::AlreadyTaken { object } => write!(
@@ -490,13 +490,13 @@ impl Error {
             }
             Self::ConnectionRefused { pid } => write!(
                 f,
-                "the listening process {pid} refused the connection, or closed it before it accepted this process; \
-                 check which clients that program accepts, or try again"
+                "process {pid} refused the connection, or dropped its Listener before it accepted this process; check \
+                 which clients it accepts, or try again"
             ),
             Self::OtherUser { pid, user } => write!(
                 f,
-                "the name is served by process {pid}, which runs as another user, {user}; only processes of this user \
-                 are trusted, so run both programs as one user, or choose another name"
+                "process {pid} of user {user} serves the name; only processes of your own user are trusted, so run both \
+                 programs as one user, or choose another name"
             ),
             Self::InvalidInput { input, reason } => write!(f, "{input} {reason}"),
         }

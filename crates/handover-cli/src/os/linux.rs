@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 /// Advice for the user when access to a process was denied.
-pub(crate) const ACCESS_ADVICE: &str = "run this as the process's own user or as root; note that a process can also deny access to its own user (PR_SET_DUMPABLE)";
+pub(crate) const ACCESS_ADVICE: &str = "run this as that process's user, or as root with CAP_SYS_PTRACE; the process itself (PR_SET_DUMPABLE) or ptrace_scope can still refuse";
 
 /// Whether the path leads to a FIFO.
 pub(crate) fn is_fifo(path: &Path) -> bool {

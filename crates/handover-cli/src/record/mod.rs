@@ -83,7 +83,7 @@ pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
     let (recorded, status) = record_live(options.strategy)?;
     let recording = Recording::parse(&recorded).map_err(Stop::failed)?;
     if let Some(path) = &options.svg {
-        let failed = |error| Stop::failed(format_args!("cannot write {}: {error}", path.display()));
+        let failed = |error| Stop::failed(format_args!("cannot write {path:?}: {error}"));
         std::fs::write(path, demo::svg(&recording)).map_err(failed)?;
     }
     if options.json {
@@ -101,10 +101,15 @@ pub(crate) fn demo(options: &Options) -> Result<(), Stop> {
         return Err(Stop::failed(format_args!("the parent was stopped ({status}) before it finished")));
     }
     let failed = recording.events().iter().find_map(|event| match &event.data {
-        EventData::Failed(reason) => Some(reason),
+        EventData::Failed(reason) => Some((event.role, reason)),
         _ => None,
     });
-    failed.map_or(Ok(()), |reason| Err(Stop::failed(reason)))
+    failed.map_or(Ok(()), |(role, reason)| {
+        Err(Stop::failed(format_args!(
+            "the {} failed: {reason}",
+            if role == Role::Parent { "parent" } else { "child" }
+        )))
+    })
 }
 
 /// Runs parent and child, and returns their recording and the exit status of the parent.

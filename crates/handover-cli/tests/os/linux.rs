@@ -77,7 +77,7 @@ pub(crate) fn process_of_another_user_is_denied(program: &Path) {
                 assert_eq!(output.status.code(), Some(1), "{message}");
                 assert!(
                     message.contains(&this)
-                        && message.contains("run this as the process's own user or as root"),
+                        && message.contains("run this as that process's user, or as root"),
                     "{message}"
                 );
             }

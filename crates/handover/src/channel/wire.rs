@@ -247,7 +247,7 @@ impl Table {
         if let Some((name, reason)) = self.invalid_name.as_deref() {
             return invalid(
                 format!("the name {:?} of an object in a message", shortened(name)),
-                &format!("is invalid: {reason}"),
+                &format!("can't be used: {reason}; expected 1 to 255 bytes without NUL"),
             );
         }
         if self.count() > MAX_OBJECTS {
@@ -749,8 +749,9 @@ mod tests {
         assert!(refused(&[&name(MAX_NAME + 1)], b"").contains("255"));
         assert!(refused(&[""], b"").contains("name is empty"));
         assert!(
-            refused(&["good", "a\0b", ""], b"")
-                .contains("\"a\\0b\" of an object in a message is invalid: an object's name contains a NUL")
+            refused(&["good", "a\0b", ""], b"").contains(
+                "\"a\\0b\" of an object in a message can't be used: an object's name contains a NUL"
+            )
         );
         assert!(refused(&["a long name\0"], b"").contains("NUL"));
         assert!(refused(&["a", "b", "a"], b"").contains("two objects named \"a\""));

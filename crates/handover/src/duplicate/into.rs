@@ -106,7 +106,8 @@ impl RemoteHandle {
             to.flush()
         });
         written.map_err(|error| {
-            let context = format!("the line with the value of a handle in process {}", self.0.process().id());
+            let context =
+                format!("the value of a handle in process {}, which was closed again", self.0.process().id());
             Error::system(context, error)
         })?;
         self.into_value();

@@ -124,9 +124,8 @@ fn read() -> Result<Vec<Entry>> {
         {
             return match handle::kind_of_value(*value) {
                 Ok(_) => Err(invalid_manifest(
-                    "lists a handle whose inherit flag is cleared: before the first call of inherited(), other code of \
-                     this process cleared the flag, or closed the handle and opened another one; call inherited() \
-                     before that code",
+                    "lists a handle that is no longer the one that the parent passed, because other code of this process \
+                     closed it or cleared its inherit flag; call inherited() before that code",
                 )),
                 Err(error) => Err(Error::on_handle(described(name, *value), error)),
             };

@@ -22,7 +22,8 @@ pub(crate) fn named(
     let invalid = |name, reason| Error::InvalidManifest { name, reason };
     let (Some(meant_for), Some(count)) = (meant_for, count) else { return Ok(Vec::new()) };
     let number = |text: &OsString| text.to_str().and_then(|text| text.parse::<u32>().ok());
-    let meant_for = number(&meant_for).ok_or_else(|| invalid(LISTEN_PID, "is not a process id"))?;
+    let meant_for = number(&meant_for)
+        .ok_or_else(|| invalid(LISTEN_PID, "is not a process id; the service manager must set it"))?;
     if meant_for != this {
         return Err(Error::ManifestMismatch {
             name: LISTEN_PID,
@@ -33,7 +34,9 @@ pub(crate) fn named(
     /// More descriptors than any manager passes. Within this limit each descriptor is a valid handle value.
     const MAX_COUNT: u32 = 65_536;
     let count = number(&count).filter(|count| *count <= MAX_COUNT);
-    let count = count.ok_or_else(|| invalid("LISTEN_FDS", "is not a number from 0 to 65536"))?;
+    let count = count.ok_or_else(|| {
+        invalid("LISTEN_FDS", "is not a number from 0 to 65536; the service manager must set it")
+    })?;
     let names = match names {
         None => Vec::new(),
         Some(names) => {

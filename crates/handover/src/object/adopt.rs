@@ -276,19 +276,19 @@ impl HandleValue {
 }
 
 const STREAMS: [&str; 3] = ["the standard input", "the standard output", "the standard error"];
-const LINE: &str = "the line with a handle value";
+const LINE: &str = "a handle value on standard input";
 
 /// Parses a line with a handle value. The line must end with a line feed.
 pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {
-    let input = || format!("the line {:?}", String::from_utf8_lossy(line));
+    let input = || format!("the line {:?} on standard input", String::from_utf8_lossy(line));
     let Some(text) = line.strip_suffix(b"\n") else {
         if line.len() as u64 == MAX_LINE {
             return Err(Error::InvalidHandleValue { input: input(), reason: "too long" });
         }
         let reason = match line {
-            [] => "standard input ended without data".to_owned(),
+            [] => "it ended without data".to_owned(),
             _ => {
-                format!("standard input ended after {:?}, without a line feed", String::from_utf8_lossy(line))
+                format!("it ended after {:?}, without a line feed", String::from_utf8_lossy(line))
             }
         };
         let reason = format!("{reason}; the process that passes the value must write it and a line feed");
@@ -297,7 +297,7 @@ pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {
     };
     match std::str::from_utf8(text.strip_suffix(b"\r").unwrap_or(text)) {
         Ok(text) => HandleValue::parse(text).map_err(|InvalidValue { input, reason }| {
-            Error::InvalidHandleValue { input: format!("the line {input}"), reason }
+            Error::InvalidHandleValue { input: format!("the line {input} on standard input"), reason }
         }),
         Err(_) => Err(Error::InvalidHandleValue { input: input(), reason: "not a number" }),
     }

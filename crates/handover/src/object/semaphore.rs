@@ -85,7 +85,7 @@ pub(crate) fn what(count: u32, maximum: u32) -> Result<What> {
     let limit = i32::try_from(maximum).ok().filter(|maximum| *maximum > 0);
     let limit = limit.ok_or_else(|| invalid("has an invalid maximum; expected 1 to 2147483647"))?;
     let initial = i32::try_from(count).ok().filter(|initial| *initial <= limit);
-    let initial = initial.ok_or_else(|| invalid("has a count above its maximum; choose a smaller count"))?;
+    let initial = initial.ok_or_else(|| invalid("starts above its maximum; choose a smaller count"))?;
     Ok(What::Semaphore { initial, maximum: limit })
 }
 

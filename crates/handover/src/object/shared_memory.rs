@@ -282,9 +282,10 @@ fn outside_view(at: usize, length: usize, size: usize) -> Error {
 
 fn no_number(why: NoNumber, at: usize, size: usize, length: usize) -> Error {
     let reason = match why {
-        NoNumber::Misplaced => format!(
-            "is misaligned or outside the view; expected a multiple of {size} as its offset, in a view of {length} bytes"
-        ),
+        NoNumber::Misplaced if at % size != 0 => {
+            format!("is misaligned; expected an offset that is a multiple of {size}")
+        }
+        NoNumber::Misplaced => format!("is outside the view, which has {length} bytes"),
         NoNumber::OtherWidth => {
             "has another width than this view's other numbers; map another view for it".to_owned()
         }

@@ -85,7 +85,7 @@ impl Process {
             Ok(own) if own == identity => Ok(self),
             Ok(_) => Err(Error::ProcessExited {
                 pid: identity.id,
-                context: format!("open the process {identity}, whose id another process has by now"),
+                context: format!("open the process {identity}; another process has its id now"),
             }),
             Err(error) => Err(error),
         }

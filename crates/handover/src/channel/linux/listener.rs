@@ -175,9 +175,9 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
     while answer.len() < WELCOME.len() {
         let missing = WELCOME.len() - answer.len();
         match unix_socket::receive(connection.as_fd(), &mut answer, missing, Look::Once) {
-            Ok(Some(received)) if received.length == 0 => return Err(refused(&server, id)),
+            Ok(Some(received)) if received.length == 0 => return Err(refused(&server, id, name)),
             Ok(Some(_)) => {}
-            Err(error) if unix_socket::is_end(&error) => return Err(refused(&server, id)),
+            Err(error) if unix_socket::is_end(&error) => return Err(refused(&server, id, name)),
             Err(source) => return Err(failed()(source)),
             Ok(None) if deadline.has_passed() => return Ok(None),
             // The listening socket may also be open in another process, by inheritance or because the server forked.
@@ -185,7 +185,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
             Ok(None) => {
                 let running = still_running(&server)?;
                 if running.is_none() && grace_deadline.has_passed() {
-                    return Err(refused(&server, id));
+                    return Err(refused(&server, id, name));
                 }
                 let mut polled = vec![PollFd::from_borrowed_fd(connection.as_fd(), unix_socket::READABLE)];
                 let mut until = deadline.or_sooner(LOOK_AGAIN);
@@ -212,9 +212,9 @@ fn still_running(server: &Peer) -> Result<Option<&Process>> {
     }
 }
 
-fn refused(server: &Peer, id: u32) -> Error {
+fn refused(server: &Peer, id: u32, name: &str) -> Error {
     if server.is_going() {
-        return Error::ProcessExited { pid: id, context: "connect to its listener".into() };
+        return Error::ProcessExited { pid: id, context: format!("connect to the listener {name:?}") };
     }
     Error::ConnectionRefused { pid: id }
 }

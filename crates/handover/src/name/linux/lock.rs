@@ -238,10 +238,8 @@ impl Paths {
         let length = socket.as_os_str().len();
         if length > unix_socket::LONGEST_PATH {
             let reason = format!(
-                "is too long by {} bytes; it is a part of a socket's path, which can have at most {} bytes; use a shorter \
-                 name",
-                length - unix_socket::LONGEST_PATH,
-                unix_socket::LONGEST_PATH
+                "is too long by {} bytes; use a shorter name, or set XDG_RUNTIME_DIR to a folder with a shorter path",
+                length - unix_socket::LONGEST_PATH
             );
             return Err(Error::invalid(format!("the name {:?}", shortened(name)), reason));
         }
@@ -306,9 +304,8 @@ fn directory() -> SysResult<PathBuf> {
         return Ok(directory);
     };
     let reason = format!(
-        "{} {fault}; names need a folder that only this user can access: remove it, or set XDG_RUNTIME_DIR to a folder \
-         of this user",
-        directory.display()
+        "the folder {directory:?} for names {fault}, but only the current user may have access; remove the folder, or set \
+         XDG_RUNTIME_DIR to a folder of the current user",
     );
     Err(SysError::new("mkdir", io::Error::new(io::ErrorKind::PermissionDenied, reason)))
 }

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::handle::access_names::words;
 use crate::handle::{Access, ObjectKind, shortened};
 use crate::name::text::{objection, on_windows};
 use crate::name::{AsObjectName, CreateOutcome};
@@ -248,7 +249,8 @@ pub(crate) fn open(
         if create_object::is_of_another_kind(&error) {
             return Error::NameKindMismatch { name: name.to_string(), expected: kind, found: None };
         }
-        Error::system(format!("the object with the name {:?} and the access {access}", name.as_str()), error)
+        let rights = words(Some(&kind), access.bits());
+        Error::system(format!("the {} {:?} with the rights {rights}", kind.name(), name.as_str()), error)
     });
     opened.map(ObjectHandle::received)
 }

@@ -36,7 +36,8 @@ pub(crate) fn check_size(
         return Ok(());
     }
     let reason = format!(
-        "is shared memory of {size} bytes, and this machine has {most}; take it as an OwnedHandle to use it"
+        "is shared memory of {size} bytes, and this machine has {most} bytes of memory and swap; take it as an \
+         OwnedHandle if you need it"
     );
     Err(Error::invalid(described(), reason))
 }

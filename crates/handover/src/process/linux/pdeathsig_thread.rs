@@ -47,7 +47,7 @@ pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> Result<Started, NotStarted
     plan.ends_with = Some(std::process::id());
     let (answer, answered) = channel();
     let gone =
-        || SysError::unexpected("clone", "the thread that starts children for kill_with_parent has exited");
+        || SysError::unexpected("clone", "a thread of handover for kill_with_parent has ended; try again");
     keeper.send(Task { plan, errand: Errand::of_this_thread(), answer }).map_err(|_| gone())?;
     let started = answered.recv().map_err(|_| gone())?;
     IDLE.lock().keepers.push(keeper);

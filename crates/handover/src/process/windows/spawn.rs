@@ -156,12 +156,10 @@ fn create_with(
             Err(error) => error,
         };
         let context = match &command.directory {
-            None => format!("the program {}", application.display()),
-            Some(directory) => format!(
-                "the program {} with the current directory {}",
-                application.display(),
-                directory.display()
-            ),
+            None => format!("the program {application:?}"),
+            Some(directory) => {
+                format!("the program {application:?} with the current directory {directory:?}")
+            }
         };
         Error::system(context, error)
     };
@@ -332,7 +330,7 @@ fn copied() -> Result<Variables> {
 fn set(variables: &mut Variables, name: &OsStr, value: &OsStr) -> Result<()> {
     let (name_units, value_units) = (units(name), units(value));
     if let Some(reason) = env_block::objection(&name_units, &value_units) {
-        return Err(Error::invalid(format!("the variable {name:?}"), reason));
+        return Err(Error::invalid(format!("the environment variable {name:?}"), reason));
     }
     variables.set(&name_units, &value_units);
     Ok(())

@@ -69,8 +69,8 @@ impl SuspendedChild {
         // In this order, the child is never both suspended and free of the job's kill-on-close rule.
         let others = match sys::resume(self.thread.as_handle()).map_err(failed())? {
             1 => None,
-            0 => Some("other code has resumed the child already, before it was prepared"),
-            _ => Some("other code has suspended the child too, so it would not run"),
+            0 => Some("other code has resumed the child already, so it was killed"),
+            _ => Some("other code has suspended the child too, so it was killed"),
         };
         if let Some(reason) = others {
             return Err(failed()(SysError::unexpected("ResumeThread", reason)));

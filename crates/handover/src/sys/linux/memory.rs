@@ -97,7 +97,10 @@ pub(crate) fn granularity() -> u64 {
 pub(crate) fn size_of_section(section: BorrowedFd<'_>) -> SysResult<usize> {
     let seals = seals_of(section)?;
     if !seals.contains(SealFlags::SHRINK) {
-        return Err(SysError::unexpected("fcntl", "the memory is not sealed against shrinking"));
+        return Err(SysError::unexpected(
+            "fcntl",
+            "its creator can still shrink it, so it can't be mapped safely; seal it with F_SEAL_SHRINK, or create it with SharedMemory",
+        ));
     }
     if ask_how_opened(section)?.contains(OFlags::WRONLY) {
         return Err(SysError::new("fstat", Errno::ACCESS));

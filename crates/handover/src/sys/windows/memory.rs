@@ -79,7 +79,7 @@ impl View {
         // process. So the view ends where the memory does.
         this.length = this.committed()?;
         if this.length < length.max(1) {
-            return Err(SysError::unexpected("VirtualQuery", "the section has no memory at that offset"));
+            return Err(SysError::unexpected("VirtualQuery", "the shared memory ends before that offset"));
         }
         Ok(this)
     }
