@@ -59,6 +59,12 @@ pub fn this_program() -> PathBuf {
     newest.expect("this test was built for the other width").path()
 }
 
+/// Whether the roles are played by a program of another width.
+#[must_use]
+pub fn has_roles_of_another_width() -> bool {
+    std::env::var_os(ROLE_PROGRAMS).is_some()
+}
+
 fn own_program() -> PathBuf {
     // Without `/proc`, Linux doesn't say it. The tests start their programs by absolute paths.
     let started_as = || std::env::args_os().next().expect("a program is started by a path").into();

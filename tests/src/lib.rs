@@ -38,7 +38,9 @@ mod wine;
 pub use audited::{audit, in_role_of_std};
 pub use broken::{assert_channel_closed_by_violation, assert_violation};
 pub use foreign::{bare, foreign, is_foreign_there, script};
-pub use harness::{Role, Suite, Test, left_out, main, main_of, role, this_program};
+pub use harness::{
+    Role, Suite, Test, has_roles_of_another_width, left_out, main, main_of, role, this_program,
+};
 pub use listen::listen;
 pub use os::{door, expect, raw, table, weaker};
 pub use run::{Ended, run, run_with_input};

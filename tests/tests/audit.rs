@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use handover::inspect::{Audit, AuditedProcess, HandleEntry, Origin};
 use handover::{Error, Event, ObjectKind};
-use handover_tests::{audit, in_role_of_std, raw, role, table, tests, this_program, until};
+use handover_tests::{audit, in_role_of_std, raw, role, settled, table, tests, this_program, until};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -34,6 +34,9 @@ fn main() -> ExitCode {
             audit_ignores_other_children,
             audit_leaks_no_handles,
             concurrent_audits_are_independent,
+            audit_starts_the_crates_own_commands,
+            audit_collects_the_output,
+            audit_reports_commands_that_it_cannot_use,
         ],
         tests![
             exits,
@@ -48,6 +51,9 @@ fn main() -> ExitCode {
             audits_a_sleeping_child,
             exits_as_argument_says,
             writes_output,
+            takes_ready,
+            writes_to_both_streams,
+            says_more,
         ],
     )
 }
@@ -480,4 +486,100 @@ fn concurrent_audits_are_independent() {
     });
     assert_eq!((one.processes.len(), other.processes.len()), (2, 3), "{one}\n{other}");
     assert!(one.processes.iter().all(|started| other.processes.iter().all(|apart| apart.id != started.id)));
+}
+
+fn takes_ready(_: &[String]) {
+    handover::inherited().unwrap().take::<Event>("ready").unwrap().set().unwrap();
+}
+
+fn own_command<'a>(name: &str) -> handover::Command<'a> {
+    let mut command = handover::Command::new(this_program());
+    command.args(role(name, &[])).stdin(handover::Stdio::null());
+    command
+}
+
+fn audit_starts_the_crates_own_commands() {
+    table::keep_what_came();
+    let once = || {
+        let ready = Event::manual_reset().unwrap();
+        for way in ["plain", "race-free", "with the parent"] {
+            let mut command = own_command("takes_ready");
+            command.inherit("ready", &ready);
+            match way {
+                "race-free" => drop(command.race_free()),
+                "with the parent" => drop(command.kill_with_parent(true)),
+                _ => {}
+            }
+            let audit = Audit::new(command).run(LONG).unwrap();
+            assert!(audit.status.success() && audit.is_clean(), "{way}: {audit}");
+            assert!(ready.try_wait().unwrap(), "{way}");
+            let command = &audit.processes[0];
+            assert!(
+                command.handles.iter().any(|(_, origin)| *origin == Origin::Listed("ready".into())),
+                "{way}: {audit}"
+            );
+            ready.reset().unwrap();
+        }
+        let audit = Audit::new(own_command("leaks_to_a_child")).run(LONG).unwrap();
+        assert_eq!(audit.leaks().count(), 1, "{audit}");
+        assert!(!Audit::new(own_command("exits_as_argument_says")).run(LONG).unwrap().status.success());
+    };
+    // The second run opens no handle that the system or this crate keeps for the process.
+    once();
+    let before = settled(std::process::id());
+    once();
+    assert_eq!(settled(std::process::id()), before);
+}
+
+fn writes_to_both_streams(_: &[String]) {
+    print!("{}", "out".repeat(50_000));
+    eprint!("{}", "err".repeat(50_000));
+    run_to_its_end(&mut in_role_of_std("says_more", &[]));
+}
+
+fn says_more(_: &[String]) {
+    print!("more");
+}
+
+fn audit_collects_the_output() {
+    table::keep_what_came();
+    let once = |audit: Audit<'_>| {
+        let audit = audit.capture_output().run(LONG).unwrap();
+        assert!(audit.status.success() && audit.is_clean(), "{audit}");
+        let [out, err] = [&audit.stdout, &audit.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(out == "out".repeat(50_000) + "more", "{} bytes", out.len());
+        assert!(err == "err".repeat(50_000), "{} bytes", err.len());
+    };
+    let both = || {
+        once(Audit::new(in_role_of_std("writes_to_both_streams", &[])));
+        once(Audit::new(own_command("writes_to_both_streams")));
+    };
+    both();
+    let before = settled(std::process::id());
+    both();
+    assert_eq!(settled(std::process::id()), before);
+    let quiet = Audit::new(in_role_of_std("exits", &[])).run(LONG).unwrap();
+    assert!(quiet.stdout.is_empty() && quiet.stderr.is_empty());
+}
+
+fn audit_reports_commands_that_it_cannot_use() {
+    let before = settled(std::process::id());
+    let missing = Audit::new(handover::Command::new("handover-no-such-program")).run(LONG);
+    assert!(matches!(missing, Err(Error::ProgramNotFound { .. })), "{missing:?}");
+    let mut piped = own_command("exits");
+    piped.stdout(handover::Stdio::piped());
+    let error = Audit::new(piped).run(LONG).unwrap_err();
+    assert!(error.to_string().contains("has a pipe to this process"), "{error}");
+    let mut with_channel = own_command("exits");
+    with_channel.channel();
+    let error = Audit::new(with_channel).run(LONG).unwrap_err();
+    assert!(error.to_string().contains("has a channel to this process"), "{error}");
+    let mut listed_twice = own_command("exits");
+    let event = Event::manual_reset().unwrap();
+    listed_twice.inherit("a", &event).inherit("a", &event);
+    assert!(matches!(Audit::new(listed_twice).run(LONG), Err(Error::InvalidInput { .. })));
+    drop(event);
+    assert_eq!(settled(std::process::id()), before);
+    let sleeps = Audit::new(own_command("sleeps")).run(Duration::from_millis(300));
+    assert!(matches!(sleeps, Err(Error::TimedOut { .. })), "{sleeps:?}");
 }

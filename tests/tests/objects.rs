@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             process_travels_as_itself,
             objects_can_be_taken_while_bytes_are_borrowed,
         ],
-        tests![uses, sleeps, writes, counts, takes_processes, takes_at_once],
+        tests![uses, exits, sleeps, writes, counts, takes_processes, takes_at_once],
     )
 }
 
@@ -42,6 +42,8 @@ fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
     command.args(role(name, arguments)).stdin(Stdio::null()).kill_on_drop(true);
     command
 }
+
+fn exits(_: &[String]) {}
 
 fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
@@ -500,6 +502,8 @@ fn takes_processes(_: &[String]) {
         assert!(!process.has_exited().unwrap());
         assert_eq!(process.creation_time().unwrap(), sent.creation_time().unwrap());
     }
+    let exited: Process = message.take("exited").unwrap();
+    assert!(exited.has_exited().unwrap());
     channel.send(sent.id().to_string()).unwrap();
     assert_eq!(wait_any(&[&sent, &inherited], SOON).unwrap(), 0);
     channel.send("exited").unwrap();
@@ -510,7 +514,11 @@ fn process_travels_as_itself() {
     let mut child =
         in_role("takes_processes", &[]).inherit("process", other.process()).channel().spawn().unwrap();
     let channel = child.take_channel().unwrap();
-    channel.send(Message::new(b"").with("process", other.process())).unwrap();
+    let mut exited = in_role("exits", &[]).spawn().unwrap();
+    exited.wait_timeout(SOON).unwrap();
+    channel
+        .send(Message::new(b"").with("process", other.process()).with("exited", exited.process()))
+        .unwrap();
     let id = channel.recv_timeout(SOON).unwrap();
     assert_eq!(id.bytes(), other.id().to_string().as_bytes());
     drop(other);

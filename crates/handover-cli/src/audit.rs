@@ -107,6 +107,8 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     let (status, timed_out) = match audit.run(options.timeout) {
         Ok(audit) => (Some(exit_code(audit.status)), None),
         Err(error @ Error::TimedOut { .. }) => (None, Some(error)),
+        // An empty command, or a 64-bit program that a 32-bit build of this program can't audit.
+        Err(error @ Error::InvalidInput { .. }) => return Err(Stop::usage(WithAdvice(&error))),
         Err(error) => return Err(not_run(&error)),
     };
     let rows = rows(options, &seen);
@@ -123,7 +125,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
         Err(other) => return Err(other),
     }
     match (timed_out, leaks + incomplete, status.unwrap_or_default()) {
-        (Some(error), ..) => Err(Stop::with_code(code::TIMED_OUT, format_args!("{error}; they were killed"))),
+        (Some(error), ..) => Err(Stop::with_code(code::TIMED_OUT, error)),
         (None, 0, 0) => Ok(()),
         (None, 0, status) => Err(Stop::with_code(
             code::COMMAND_FAILED,
@@ -136,7 +138,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
 fn write(options: &Options, report: &str) -> Result<(), Stop> {
     let Some(path) = &options.output else { return print(report) };
     std::fs::write(path, report)
-        .map_err(|error| Stop::failed(format_args!("cannot write the report to {}: {error}", path.display())))
+        .map_err(|error| Stop::failed(format_args!("cannot write the report to {path:?}: {error}")))
 }
 
 /// Clears the inherit flag of the handles that leaked into this process, so that the command does not inherit them.

@@ -1,6 +1,8 @@
 //! `Audit`: finds out which handles the processes of a program inherit, and which of them are leaks.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,7 +12,10 @@ use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::handle::escaped::Escaped;
 use crate::inspect::{HandleEntry, HandleTable, Unavailable};
-use crate::process::Process;
+use crate::process::{self, Child, Process};
+use crate::sys::handle::standard_stream;
+use crate::sys::io::OwnedHandle;
+use crate::sys::temporary_file::{read_whole, temporary_file};
 
 /// The result of an [`Audit`]: the handles that each process of a program's tree inherited, and which of them are
 /// leaks.
@@ -38,6 +43,10 @@ pub struct AuditReport {
     /// The processes, in the order in which they were started. On Linux, a process that replaces itself by another
     /// program (`execve`) is listed again, and one that never executes a program isn't listed.
     pub processes: Vec<AuditedProcess>,
+    /// What the processes wrote to their standard output, with [`Audit::capture_output`]; otherwise empty.
+    pub stdout: Vec<u8>,
+    /// What the processes wrote to their standard error, with [`Audit::capture_output`]; otherwise empty.
+    pub stderr: Vec<u8>,
 }
 
 /// A process that was about to start a program, and the handles that it had then.
@@ -70,7 +79,8 @@ pub enum Origin {
     /// The parent listed it under this name: with this crate's [`Command`](crate::Command), or on Linux as a service
     /// manager does (`LISTEN_FDS`).
     Listed(String),
-    /// The auditing process itself had inherited it, and passes it on. Only with [`Audit::ignore_inherited`].
+    /// The auditing process itself had inherited it, and passes it on. Only with [`Audit::ignore_inherited`]; with
+    /// [`Audit::capture_output`], also the auditing process's own standard streams.
     OfAuditor,
     /// It leaked: no list contains it.
     Leaked,
@@ -104,9 +114,49 @@ impl AuditedProcess {
 /// [`examples/audit_in_a_test.rs`](https://docs.rs/crate/handover/latest/source/examples/audit_in_a_test.rs).
 #[must_use = "an audit starts nothing until it is run"]
 pub struct Audit<'a> {
-    command: Command,
+    command: AuditCommand<'a>,
+    captures_output: bool,
     watch: Box<Watch<'a>>,
     ignores_inherited: bool,
+}
+
+/// The command of an [`Audit`]: one of std's or of this crate's.
+#[derive(Debug)]
+pub struct AuditCommand<'a>(pub(crate) Program<'a>);
+
+#[derive(Debug)]
+pub(crate) enum Program<'a> {
+    Std(Command),
+    Own(process::Command<'a>),
+}
+
+impl From<Command> for AuditCommand<'_> {
+    fn from(command: Command) -> Self {
+        Self(Program::Std(command))
+    }
+}
+
+impl<'a> From<process::Command<'a>> for AuditCommand<'a> {
+    fn from(command: process::Command<'a>) -> Self {
+        Self(Program::Own(command))
+    }
+}
+
+impl Program<'_> {
+    pub(crate) fn name(&self) -> &OsStr {
+        match self {
+            Self::Std(command) => command.get_program(),
+            Self::Own(command) => command.get_program(),
+        }
+    }
+
+    /// Directs the standard output and the standard error into these files.
+    fn write_to(&mut self, [stdout, stderr]: [File; 2]) {
+        match self {
+            Self::Std(command) => drop(command.stdout(stdout).stderr(stderr)),
+            Self::Own(command) => drop(command.stdout(stdout).stderr(stderr)),
+        }
+    }
 }
 
 /// The callback that gets each process.
@@ -169,9 +219,22 @@ impl fmt::Debug for Audit<'_> {
 }
 
 impl<'a> Audit<'a> {
-    /// Creates an audit of a command, which is started in the way that std starts it.
-    pub fn new(command: Command) -> Self {
-        Self { command, watch: Box::new(|_| {}), ignores_inherited: false }
+    /// Creates an audit of a command: a [`std::process::Command`], or this crate's [`Command`](crate::Command), each
+    /// started in its own way.
+    pub fn new(command: impl Into<AuditCommand<'a>>) -> Self {
+        Self {
+            command: command.into(),
+            captures_output: false,
+            watch: Box::new(|_| {}),
+            ignores_inherited: false,
+        }
+    }
+
+    /// Collects what the command's processes write to their standard output and standard error, in
+    /// [`AuditReport::stdout`] and [`AuditReport::stderr`]. The streams are files, so no process waits for a reader.
+    pub fn capture_output(mut self) -> Self {
+        self.captures_output = true;
+        self
     }
 
     /// Sets a callback that is called with each process while it is stopped before its first instruction. The whole
@@ -202,19 +265,74 @@ impl<'a> Audit<'a> {
     /// - [`Error::TimedOut`] if processes were still running at the timeout. They have been killed.
     /// - [`Error::System`] if the command can't be started, or the system doesn't let this process debug it.
     /// - [`Error::InvalidInput`] if one of the command's streams is a pipe to this process, which would never read or
-    ///   write it.
+    ///   write it, or if the command has a channel; on Windows also if this is a 32-bit program and a process of the tree is
+    ///   a 64-bit one.
     #[doc(alias("DEBUG_PROCESS", "WaitForDebugEvent", "PTRACE_SEIZE"))]
     pub fn run(mut self, timeout: Duration) -> Result<AuditReport> {
         let until = Instant::now().checked_add(timeout);
-        let of_auditor = if self.ignores_inherited { inheritable()? } else { Vec::new() };
-        match super::imp::audit::run(self.command, until, &mut *self.watch, of_auditor)? {
-            Some((status, processes)) => Ok(AuditReport { status, processes }),
+        let of_auditor = match (self.ignores_inherited, self.captures_output) {
+            (true, _) => inheritable()?,
+            // On Windows std passes on this process's own streams although the command has others, if they are inheritable.
+            (false, true) => own_streams()?,
+            (false, false) => Vec::new(),
+        };
+        let mut program = self.command.0;
+        if matches!(&program, Program::Own(command) if command.attachment.is_some()) {
+            return Err(Error::invalid(
+                format!("the program {:?}", program.name()),
+                "has a channel to this process, but an audit doesn't use it; remove it from the command",
+            ));
+        }
+        let failed = |error| Error::system("the file for the command's output", error);
+        let output = if self.captures_output {
+            let file = || temporary_file().map_err(failed);
+            let [(stdout, to_stdout), (stderr, to_stderr)] = [file()?, file()?];
+            program.write_to([to_stdout, to_stderr].map(|file| OwnedHandle::from(file).into()));
+            Some([stdout, stderr])
+        } else {
+            None
+        };
+        match super::imp::audit::run(program, until, &mut *self.watch, of_auditor)? {
+            Some((status, processes)) => {
+                let [stdout, stderr] = match output.map(|files| files.map(read_whole)) {
+                    Some([stdout, stderr]) => [stdout.map_err(failed)?, stderr.map_err(failed)?],
+                    None => Default::default(),
+                };
+                Ok(AuditReport { status, processes, stdout, stderr })
+            }
             None => Err(Error::TimedOut {
-                waiting_for: "the command and all processes that it started to exit".into(),
+                waiting_for:
+                    "the command and all of its descendants to exit; those that were left have been killed"
+                        .into(),
                 timeout,
             }),
         }
     }
+}
+
+/// Closes this process's ends of the child's piped streams, and returns whether there were any.
+pub(crate) fn close_pipes(child: &mut Child) -> bool {
+    let [input, output, error] =
+        [child.stdin.take().is_some(), child.stdout.take().is_some(), child.stderr.take().is_some()];
+    input || output || error
+}
+
+pub(crate) fn piped(context: String) -> Error {
+    Error::invalid(
+        context,
+        "has a pipe to this process as a standard stream, but an audit doesn't use such pipes; use Audit::capture_output, Stdio::null() or a file",
+    )
+}
+
+/// Returns those of this process's standard streams that are inheritable.
+fn own_streams() -> Result<Vec<HandleEntry>> {
+    let mut streams = Vec::new();
+    for which in 0..3 {
+        let stream =
+            standard_stream(which).map_err(|error| Error::system("this process's streams", error))?;
+        streams.extend(stream.map(|stream| HandleValue::of(&stream)).transpose()?);
+    }
+    Ok(inheritable()?.into_iter().filter(|entry| streams.contains(&entry.value)).collect())
 }
 
 /// Returns the inheritable handles of this process.
@@ -336,6 +454,10 @@ mod tests {
         }
     }
 
+    fn report(processes: Vec<AuditedProcess>) -> AuditReport {
+        AuditReport { status: ExitStatus::default(), processes, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
     fn incomplete(reason: &str) -> Unavailable {
         Unavailable { reason: reason.into() }
     }
@@ -359,7 +481,7 @@ mod tests {
             process.handles.iter().map(|(entry, origin)| (entry.value().get(), origin.clone())).collect();
         let listed = Origin::Listed("ready".into());
         assert_eq!(origins, [(8, Origin::Stream), (12, Origin::Leaked), (16, listed)]);
-        let audit = AuditReport { status: ExitStatus::default(), processes: vec![process] };
+        let audit = report(vec![process]);
         assert!(!audit.is_clean());
         assert_eq!(
             audit.to_string(),
@@ -373,7 +495,7 @@ mod tests {
         let blind =
             AuditedProcess::from(ProcessSnapshot { inherited: Err(incomplete("no table")), ..snapshot() });
         assert_eq!((blind.handles.len(), blind.incomplete.clone()), (0, Some(incomplete("no table"))));
-        let audit = AuditReport { status: ExitStatus::default(), processes: vec![blind] };
+        let audit = report(vec![blind]);
         assert_eq!((audit.leaks().count(), audit.is_clean()), (0, false));
         assert!(audit.to_string().contains("incomplete: no table"), "{audit}");
         let process =

@@ -18,6 +18,6 @@ mod windows;
 use windows as imp;
 pub(crate) mod shared_objects;
 
-pub use audit::{Audit, AuditReport, AuditedProcess, Origin};
+pub use audit::{Audit, AuditCommand, AuditReport, AuditedProcess, Origin};
 pub use handle_table::{HandleEntry, HandleTable, Unavailable};
 pub use shared_objects::{SharedObject, SharedObjects, shared_objects};

@@ -13,7 +13,7 @@ use windows_sys::Win32::Security::Authorization::{
     ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
 };
 use windows_sys::Win32::Security::{DACL_SECURITY_INFORMATION, TOKEN_QUERY};
-use windows_sys::Win32::System::Diagnostics::Debug::{DebugBreak, OutputDebugStringA};
+use windows_sys::Win32::System::Diagnostics::Debug::{DebugBreak, OutputDebugStringA, RaiseException};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOBOBJECT_BASIC_ACCOUNTING_INFORMATION,
     JobObjectBasicAccountingInformation, QueryInformationJobObject, TerminateJobObject,
@@ -292,6 +292,12 @@ pub fn handle_of_socket(socket: impl Into<OwnedSocket>) -> OwnedHandle {
 pub fn break_into_a_debugger() {
     // SAFETY: the call has no arguments.
     unsafe { DebugBreak() };
+}
+
+/// Raises an exception, which ends this process.
+pub fn raise(code: u32) {
+    // SAFETY: the exception has no arguments, so the pointer to them may be null.
+    unsafe { RaiseException(code, 0, 0, null()) };
 }
 
 /// Sends a text to the debugger, if one is attached.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use handover::inspect::{Audit, AuditedProcess, Origin};
 use handover::os::windows::CommandExt as _;
-use handover::{Event, ObjectKind};
-use handover_tests::{Suite, audit, in_role_of_std, raw, role, settled, table, tests, this_program};
+use handover::{Error, Event, ObjectKind};
+use handover_tests::{
+    Suite, audit, in_role_of_std, left_out, raw, role, settled, table, tests, this_program,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -22,13 +24,16 @@ pub(super) const SUITE: Suite = Suite {
         creation_flags_of_the_command_are_replaced,
         audit_rejects_piped_streams,
         audit_of_program_with_threads_leaks_no_handles,
+        narrow_build_refuses_a_wider_program,
+        helper_of_race_free_spawns_is_clean,
     ],
     roles: tests![
         exits,
         has_a_child_with_other_streams,
         spawns_in_each_way,
         acts_as_argument_says,
-        has_threads
+        has_threads,
+        spawns_race_free
     ],
 };
 
@@ -113,17 +118,22 @@ fn leaked_power_over_processes_is_reported_by_kind() {
     assert_eq!(found, expected, "{audit}");
 }
 
+/// The exception that a close of a protected handle raises under a debugger.
+const PROTECTED_HANDLE_CLOSED: u32 = 0xc000_0235;
+
 fn acts_as_argument_says(arguments: &[String]) {
     match arguments[0].as_str() {
         "close what isn't open" => table::close_value(0x7_fff0),
         "say something to a debugger" => raw::say_to_a_debugger(),
         "break" => raw::break_into_a_debugger(),
+        "raise what a close raises" => raw::raise(PROTECTED_HANDLE_CLOSED),
         other => panic!("{other}"),
     }
 }
 
 fn debugger_effects_do_not_change_exit_status() {
-    for what in ["close what isn't open", "say something to a debugger", "break"] {
+    for what in ["close what isn't open", "say something to a debugger", "break", "raise what a close raises"]
+    {
         let quiet = || {
             let mut command = in_role_of_std("acts_as_argument_says", &[what]);
             command.stderr(Stdio::null());
@@ -169,4 +179,31 @@ fn audit_of_program_with_threads_leaks_no_handles() {
     let before = settled(std::process::id());
     assert!(audit("has_threads", &[]).is_clean());
     assert_eq!(settled(std::process::id()), before);
+}
+
+/// Windows doesn't let a 32-bit process debug a 64-bit one. Wine does, but then its parameters can't be read.
+fn narrow_build_refuses_a_wider_program() {
+    if cfg!(target_pointer_width = "64") || !handover_tests::has_roles_of_another_width() {
+        return left_out("it needs a 32-bit build of the test and a 64-bit one of its roles");
+    }
+    table::keep_what_came();
+    let before = settled(std::process::id());
+    let error = Audit::new(in_role_of_std("exits", &[])).run(LONG).unwrap_err();
+    assert!(matches!(error, Error::InvalidInput { .. }), "{error:?}");
+    assert!(error.to_string().contains("audit it with a 64-bit build"), "{error}");
+    assert_eq!(settled(std::process::id()), before);
+}
+
+fn spawns_race_free(_: &[String]) {
+    let ready = Event::manual_reset().unwrap();
+    let mut command = handover::Command::new(this_program());
+    command.args(role("exits", &[])).race_free().inherit("ready", &ready);
+    assert!(command.spawn().unwrap().wait_timeout(LONG).unwrap().success());
+}
+
+fn helper_of_race_free_spawns_is_clean() {
+    table::keep_what_came();
+    let audit = audit("spawns_race_free", &[]);
+    assert_eq!(audit.processes.len(), 2, "{audit}");
+    assert!(audit.is_clean(), "{audit}");
 }

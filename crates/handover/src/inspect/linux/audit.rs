@@ -1,7 +1,7 @@
 //! Traces a command and all processes that it starts, from one exec to the next.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use super::audited_process::snapshot;
 use super::handle_table::check_proc;
 use crate::error::{Error, Result};
 use crate::inspect::HandleEntry;
-use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
+use crate::inspect::audit::{AuditedProcess, Program, Reporter, Watch, close_pipes, piped, report_channel};
+use crate::process::Child;
 use crate::process::imp::reason_of_std;
 use crate::sys::SysError;
 use crate::sys::handle::page_at;
@@ -25,6 +26,33 @@ use crate::wait::Deadline;
 /// The command's exit status and the processes of its tree; `None` if the deadline passed first.
 type Outcome = Option<(ExitStatus, Vec<AuditedProcess>)>;
 
+/// A command that runs.
+struct Started {
+    /// Whether a stream is a pipe to this process, whose end is closed by now.
+    is_piped: bool,
+    /// Kept until the audit ends. A child that is dropped is waited for by this crate, and the tracer would not learn its
+    /// exit status.
+    _child: Option<Child>,
+}
+
+/// Starts the command, and returns when its program has begun.
+fn start(program: &mut Program<'_>, context: &str) -> Result<Started> {
+    match program {
+        Program::Std(command) => match ptrace::spawn(command) {
+            Ok(spawned) => Ok(Started { is_piped: spawned.is_piped, _child: None }),
+            Err(error) => {
+                // A program that can't be started is reported under this call everywhere in the crate.
+                let error = SysError::new(EXECUTE, error.source);
+                Err(reason_of_std(command, error).unwrap_or_else(|error| Error::system(context, error)))
+            }
+        },
+        Program::Own(command) => {
+            let mut child = command.spawn()?;
+            Ok(Started { is_piped: close_pipes(&mut child), _child: Some(child) })
+        }
+    }
+}
+
 /// The message from the thread that starts the command to the thread that traces it.
 enum Spawned {
     Yes,
@@ -36,19 +64,19 @@ enum Spawned {
 
 /// Runs the command until all processes of its tree have exited.
 ///
-/// 1. This thread starts the command with std. Before the new process executes the program, it waits for its tracer.
+/// 1. This thread starts the command, in the way of std or of this crate. Before the new process executes the program, it waits for its tracer.
 /// 2. The tracer is a separate thread, because a tracee is bound to one thread. The tracees are killed when that thread
 ///    ends. It waits for its tracees only, so it never consumes the exit of another child of this process.
 /// 3. A process that a tracee starts is traced from its first moment, and stopped. At each exec the kernel has already
 ///    closed the descriptors that the program doesn't get, and the program has not begun.
 pub(crate) fn run(
-    mut command: Command,
+    mut program: Program<'_>,
     until: Option<Instant>,
     watch: &mut Watch<'_>,
     of_auditor: Vec<HandleEntry>,
 ) -> Result<Outcome> {
-    let context = format!("the program {:?}", command.get_program());
-    if command.get_program().is_empty() {
+    let context = format!("the program {:?}", program.name());
+    if program.name().is_empty() {
         return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
     }
     if forgets_children().map_err(failed(&context))? {
@@ -58,7 +86,11 @@ pub(crate) fn run(
         ));
     }
     check_proc()?;
-    let (near, far) = ptrace::meet(&mut command).map_err(failed(&context))?;
+    let (near, far, meeting) = ptrace::meeting().map_err(failed(&context))?;
+    match &mut program {
+        Program::Std(command) => ptrace::meet(command, meeting),
+        Program::Own(command) => command.os.tracer = Some(meeting),
+    }
     let errand = Errand::of_this_thread();
     thread::scope(|scope| {
         let (result_sender, results) = channel();
@@ -70,12 +102,12 @@ pub(crate) fn run(
         });
         let tracer = tracer.map_err(failed("the thread that traces the processes"))?;
         let tracer = tracer.map_err(failed("the thread that traces the processes"))?;
-        let spawned = ptrace::spawn(&mut command);
+        let started = start(&mut program, &context);
         // A child that failed before the meeting doesn't wait for the tracer. Closing this end tells the tracer not to
         // wait for the child either.
         drop(near);
-        let result = match &spawned {
-            Ok(child) if child.is_piped => Spawned::Unwanted,
+        let result = match &started {
+            Ok(started) if started.is_piped => Spawned::Unwanted,
             Ok(_) => Spawned::Yes,
             Err(_) => Spawned::No,
         };
@@ -83,17 +115,8 @@ pub(crate) fn run(
         let _ = result_sender.send(result);
         let processes = watcher.watch(watch);
         let outcome = tracer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        // A program that can't be started is reported under this call everywhere in the crate.
-        let not_started = |error: SysError| {
-            let error = SysError::new(EXECUTE, error.source);
-            reason_of_std(&command, error).unwrap_or_else(|error| Error::system(context.clone(), error))
-        };
-        if spawned.map_err(not_started)?.is_piped {
-            return Err(Error::invalid(
-                context,
-                "has a pipe to this process as a stream, which this process would never read or write; use Stdio::null(), \
-                 or a file",
-            ));
+        if started?.is_piped {
+            return Err(piped(context));
         }
         Ok(outcome.map(|status| (status, processes)))
     })

@@ -1,18 +1,19 @@
 //! Debugs a command and all processes that it creates.
 
-use std::os::windows::io::AsHandle;
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::os::windows::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::audited_process::snapshot;
 use crate::error::{Error, Result};
 use crate::inspect::HandleEntry;
-use crate::inspect::audit::{AuditedProcess, Reporter, Watch, report_channel};
-use crate::process::imp::reason_of_std;
+use crate::inspect::audit::{AuditedProcess, Program, Reporter, Watch, close_pipes, piped, report_channel};
+use crate::process::imp::{parent_helper, reason_of_std};
 use crate::sys::debug::{self, Exception, Happened, What};
 use crate::sys::io::Owned;
+use crate::sys::peb;
 use crate::sys::process::terminate;
 use crate::sys::{Errand, SysError, begin_thread};
 
@@ -22,7 +23,7 @@ type Outcome = Option<(ExitStatus, Vec<AuditedProcess>)>;
 /// Runs the command until all processes of its tree have exited. It runs on a separate thread, because a debuggee is
 /// bound to one thread.
 pub(crate) fn run(
-    command: Command,
+    program: Program<'_>,
     deadline: Option<Instant>,
     watch: &mut Watch<'_>,
     of_auditor: Vec<HandleEntry>,
@@ -32,7 +33,7 @@ pub(crate) fn run(
         let thread = thread::Builder::new().name("handover audit".into());
         let (reporter, watcher) = report_channel(of_auditor);
         let begun = begin_thread(|| {
-            thread.spawn_scoped(scope, move || errand.run(|| follow(command, deadline, &reporter)))
+            thread.spawn_scoped(scope, move || errand.run(|| follow(program, deadline, &reporter)))
         });
         let debugger = begun.map_err(failed("the thread that debugs the processes"))?;
         let started = watcher.watch(watch);
@@ -46,32 +47,77 @@ fn failed(context: &str) -> impl FnOnce(SysError) -> Error {
     move |error| Error::system(context, error)
 }
 
+/// A command that runs.
+struct Started {
+    id: u32,
+    /// Whether a stream is a pipe to this process, whose end is closed by now.
+    is_piped: bool,
+}
+
+/// Starts the command. This thread debugs it.
+fn start(program: &mut Program<'_>, context: &str) -> Result<Started> {
+    let started = match program {
+        Program::Std(command) => match debug::spawn(command) {
+            Ok(spawned) => Ok(Started { id: spawned.id, is_piped: spawned.is_piped }),
+            Err(error) => {
+                Err(reason_of_std(command, error).unwrap_or_else(|error| Error::system(context, error)))
+            }
+        },
+        Program::Own(command) => {
+            command.os.creation_flags |= debug::FLAG;
+            command.spawn().map(|mut child| Started { id: child.id(), is_piped: close_pipes(&mut child) })
+        }
+    };
+    started.map_err(|error| match error {
+        // A 32-bit process may not start a 64-bit one as its debugger.
+        Error::System { source, .. }
+            if cfg!(target_pointer_width = "32") && debug::is_unsupported(&source) =>
+        {
+            too_wide(context.to_owned())
+        }
+        other => other,
+    })
+}
+
+/// Returns whether a process is the helper of race-free spawns.
+fn is_helper(process: BorrowedHandle<'_>) -> bool {
+    let line = peb::basic(process).and_then(|basic| peb::command_line(process, basic));
+    line.is_ok_and(|line| line.into_iter().eq(parent_helper::COMMAND_LINE.encode_utf16()))
+}
+
+/// Returns the error for a 64-bit program that a 32-bit build was to audit.
+fn too_wide(context: String) -> Error {
+    Error::invalid(context, "is a 64-bit program; audit it with a 64-bit build of this program")
+}
+
 /// Runs the debugger's thread.
 fn follow(
-    mut command: Command,
+    mut program: Program<'_>,
     deadline: Option<Instant>,
     reporter: &Reporter,
 ) -> Result<Option<ExitStatus>> {
-    let context = format!("the program {:?}", command.get_program());
+    let context = format!("the program {:?}", program.name());
     let mut tree = Tree::default();
     debug::begin().map_err(failed("the thread that debugs the processes"))?;
-    let child = debug::spawn(&mut command).map_err(|error| {
-        reason_of_std(&command, error).unwrap_or_else(|error| Error::system(context.clone(), error))
-    })?;
+    let child = start(&mut program, &context)?;
     tree.is_expected = true;
     if child.is_piped {
-        return Err(Error::invalid(
-            context,
-            "has a pipe to this process as a stream, which this process would never read or write; use Stdio::null(), \
-             or a file",
-        ));
+        return Err(piped(context));
     }
     let mut status = None;
     while tree.is_expected || !tree.processes.is_empty() {
         let Some(happened) = tree.next(deadline)? else { return Ok(None) };
         let is_handled = match &happened.what {
             What::Begins(process) => {
-                if !reporter.report(snapshot(happened.process, process.as_handle()).into()) {
+                if peb::is_wider(process.as_handle()).map_err(failed(&context))? {
+                    let id = happened.process;
+                    tree.go_on(happened, true)?;
+                    return Err(too_wide(format!("process {id} of {context}")));
+                }
+                // A helper inherits nothing. The handles in it are those that later children inherit.
+                if !is_helper(process.as_handle())
+                    && !reporter.report(snapshot(happened.process, process.as_handle()).into())
+                {
                     tree.go_on(happened, true)?;
                     return Ok(None);
                 }
@@ -139,11 +185,17 @@ impl Tree {
 
     /// Returns whether an exception exists only because of the debugger, so that the program must not see it.
     fn belongs_to_debugger(&mut self, id: u32, exception: Exception) -> bool {
-        let Exception::Breakpoint(code) = exception else { return exception == Exception::OfADebuggedCall };
-        // Each process starts with a breakpoint of the loader; a 32-bit process on 64-bit Windows starts with one of
-        // each kind. Later breakpoints are the program's own.
         let Some(debugged) = self.processes.iter_mut().find(|debugged| debugged.id == id) else {
             return false;
+        };
+        // Each process starts with a breakpoint of the loader; a 32-bit process on 64-bit Windows starts with one of
+        // each kind. Later breakpoints are the program's own.
+        let code = match exception {
+            Exception::Breakpoint(code) => code,
+            Exception::OfACall { address } => {
+                return debug::is_of_debugged_call(debugged.process.as_handle(), address);
+            }
+            Exception::Own => return false,
         };
         let is_first = !debugged.breakpoints.contains(&code);
         if is_first {
@@ -213,7 +265,6 @@ mod tests {
             assert!(swallows(4, Exception::Breakpoint(kind)));
             assert!(!swallows(4, Exception::Breakpoint(kind)));
         }
-        assert!(swallows(4, Exception::OfADebuggedCall));
         assert!(!swallows(4, Exception::Own));
         tree.processes.clear();
         Ok(())
@@ -226,7 +277,7 @@ mod tests {
             debug::begin().map_err(failed("this thread"))?;
             let mut tree = Tree::default();
             let program = std::env::current_exe().expect("this program");
-            let mut command = Command::new(program);
+            let mut command = std::process::Command::new(program);
             command.arg("--list").stdout(std::process::Stdio::null());
             let child = debug::spawn(&mut command).map_err(failed("this program"))?;
             tree.is_expected = true;

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use crate::process::Command;
+use crate::sys::spawn_plan::Meeting;
 
 /// The options that only Linux has.
 #[derive(Debug, Default)]
@@ -11,6 +12,8 @@ pub(crate) struct Options {
     pub(super) user: Option<u32>,
     pub(super) group: Option<u32>,
     pub(super) process_group: Option<i32>,
+    /// Set if an audit traces the child from its start.
+    pub(crate) tracer: Option<Meeting>,
 }
 
 /// Linux has no arguments that other systems lack, so this type has no values.

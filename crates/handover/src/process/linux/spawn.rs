@@ -148,6 +148,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         group: command.os.group,
         process_group: command.os.process_group,
         ends_with: None,
+        tracer: command.os.tracer,
     };
     Ok(Prepared { plan, programs, listed: listed_handles, attachment, ours, opened: numbers.opened })
 }
@@ -274,9 +275,9 @@ fn variables(
     }
     let manifest = Manifest { meant_for: ID.into(), objects: inherited_handles.to_vec() };
     let line = format!("{VARIABLE}={}", manifest.text()?);
-    let offset = line
-        .find(ID)
-        .ok_or_else(|| Error::invalid("the manifest", "has no placeholder for the child's id"))?;
+    let offset = line.find(ID).ok_or_else(|| {
+        Error::invalid("the list of inherited objects", "can't be written, which is a fault of handover")
+    })?;
     texts.push(text(OsStr::new(&line), "the manifest")?);
     let position = (texts.len() - 1, offset);
     Ok((texts, Some(position)))
@@ -293,7 +294,7 @@ fn set(variables: &mut BTreeMap<OsString, OsString>, name: &OsStr, value: &OsStr
             return Ok(());
         }
     };
-    Err(Error::invalid(format!("the variable {name:?}"), reason))
+    Err(Error::invalid(format!("the environment variable {name:?}"), reason))
 }
 
 /// Converts a text for a system call; `description` names it in the error.

@@ -4,7 +4,7 @@ mod duplicate_target;
 mod kill_on_close_job;
 mod open;
 mod options;
-mod parent_helper;
+pub(crate) mod parent_helper;
 mod read_output;
 mod remote_copy;
 mod resolve_program;

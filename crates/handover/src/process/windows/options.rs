@@ -11,7 +11,7 @@ use crate::process::{Argument as AnyArgument, Command};
 /// The options that only Windows has.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
-    pub(super) creation_flags: u32,
+    pub(crate) creation_flags: u32,
 }
 
 /// An argument that is added to the command line without quoting.

@@ -5,20 +5,25 @@
 //! are created in the helper, and the child is created with the helper as its parent and inherits them from it
 //! ([`PROC_THREAD_ATTRIBUTE_PARENT_PROCESS`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)).
 
+use std::io::ErrorKind::NotFound;
 use std::os::windows::io::AsHandle;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::resolve_program;
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::process::Process;
-use crate::sys::SysError;
 use crate::sys::io::Owned;
 use crate::sys::job::{self, Rules};
 use crate::sys::mutex::Mutex;
 use crate::sys::pipe::null_device;
 use crate::sys::process::{self as sys, Plan};
-use crate::sys::text::wide;
+use crate::sys::text::{system_directory, wide};
+use crate::sys::{SysError, SysResult};
+
+/// The command line of a helper, by which an audit recognizes it.
+pub(crate) const COMMAND_LINE: &str = "handover-helper";
 
 /// The only helper of this process, created when it is first needed.
 static HELPER: Mutex<Option<Arc<Helper>>> = Mutex::new(None);
@@ -27,8 +32,7 @@ static HELPER: Mutex<Option<Arc<Helper>>> = Mutex::new(None);
 #[derive(Debug)]
 pub(crate) struct Helper {
     process: Process,
-    /// The helper's main thread. The helper is this program, suspended before its first instruction, and is never
-    /// resumed.
+    /// The helper's main thread. The helper is suspended before its first instruction, and is never resumed.
     _thread: Owned,
     _job: Owned,
 }
@@ -56,22 +60,22 @@ impl Helper {
     /// 1. Creates a job. The system kills the helper with it when this process exits, crashes or is killed. The
     ///    helper's children stay outside the job; otherwise the race-free children would be killed with this process
     ///    too.
-    /// 2. Creates the helper in the job, so it can't outlive this process at any moment. It inherits no handles.
+    /// 2. Creates the helper in the job, so it can't outlive this process at any moment. It inherits no handles. It is this
+    ///    program, which the user has allowed to run already. If its file is no longer there, because the program was
+    ///    renamed while it runs, as updaters do, the helper is `cmd.exe`.
     ///
     /// The helper gets the null device as its standard input because of Wine: Wine's server crashes if handle tables
     /// are listed while a process has an empty one. Under Wine, the stream adds one entry to the table without
     /// inheritance. Windows ignores it.
     fn create() -> Result<Self> {
-        let failed = |error| Error::system("the helper process of race-free spawns", error);
+        let failed = |error| Error::system("the helper process of Command::race_free", error);
         let job = job::create(Rules { kill_on_close: true, children_stay_out: true }).map_err(failed)?;
-        let program = std::env::current_exe()
-            .map_err(SysError::of("GetModuleFileNameW"))
-            .and_then(|program| resolve_program::api_path(&program))
-            .map_err(failed)?;
+        let this_program =
+            std::env::current_exe().map_err(SysError::of("GetModuleFileNameW")).map_err(failed)?;
         let null = null_device(false).map_err(failed)?;
-        let plan = Plan {
-            application: wide(program.as_os_str()),
-            command_line: wide("handover-helper".as_ref()),
+        let mut plan = Plan {
+            application: application(&this_program).map_err(failed)?,
+            command_line: wide(COMMAND_LINE.as_ref()),
             environment: None,
             directory: None,
             creation_flags: sys::DETACHED,
@@ -81,7 +85,18 @@ impl Helper {
             parent: None,
             jobs: vec![job.as_handle()],
         };
-        let created = sys::create(&plan).map_err(failed)?;
+        let created = match sys::create(&plan) {
+            Err(error) if error.kind() == NotFound => {
+                let substitute = system_directory().map_err(failed)?.join("cmd.exe");
+                plan.application = application(&substitute).map_err(failed)?;
+                sys::create(&plan).map_err(failed)?
+            }
+            created => created.map_err(failed)?,
+        };
         Ok(Self { process: Process::new(created.process, created.id), _thread: created.thread, _job: job })
     }
+}
+
+fn application(program: &Path) -> SysResult<Vec<u16>> {
+    Ok(wide(resolve_program::api_path(program)?.as_os_str()))
 }

@@ -29,10 +29,11 @@ pub(super) enum Call {
     GetRLimit,
     SigProcMask,
     ExecVe,
+    Tracer,
 }
 
 impl Call {
-    const ALL: [(Self, &str); 15] = [
+    const ALL: [(Self, &str); 16] = [
         (Self::SetGid, "setgid"),
         (Self::SetGroups, "setgroups"),
         (Self::SetUid, "setuid"),
@@ -48,6 +49,7 @@ impl Call {
         (Self::GetRLimit, "getrlimit"),
         (Self::SigProcMask, "rt_sigprocmask"),
         (Self::ExecVe, EXECUTE),
+        (Self::Tracer, "ptrace"),
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -128,6 +130,6 @@ mod tests {
                 Failure::from_bytes(Failure { call, code: -7, program: 300 }.to_bytes()).expect("a failure");
             assert_eq!((failure.call.name(), failure.code, failure.program), (name, -7, 300));
         }
-        assert!(Failure::from_bytes([15, 0, 0, 0, 0, 0, 0]).is_none());
+        assert!(Failure::from_bytes([16, 0, 0, 0, 0, 0, 0]).is_none());
     }
 }

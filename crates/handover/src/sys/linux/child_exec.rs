@@ -21,6 +21,7 @@ use super::SysResult;
 use super::child_call::{Call, Failure, checked, checked_raw, fcntl, may_fail};
 use super::close_at_exec::close_the_rest_at_exec;
 use super::handle::FIRST;
+use super::ptrace::wait_for_tracer;
 use super::spawn_plan::{EXECUTE, ID, Plan, Stream};
 
 /// A plan in the form that the system calls need, and the results that the new process reports through shared memory.
@@ -47,7 +48,12 @@ impl<'a> ChildExec<'a> {
             Some((variable, from)) => {
                 let line = plan.variables.get(variable).map(|line| line.to_bytes_with_nul().to_vec());
                 let line = line.filter(|line| line.len() > from + ID.len());
-                let no_room = || SysError::unexpected(EXECUTE, "the variable has no room for the process id");
+                let no_room = || {
+                    SysError::unexpected(
+                        EXECUTE,
+                        "the list of inherited objects can't be written, which is a fault of handover",
+                    )
+                };
                 Some((variable, from..from + ID.len(), line.ok_or_else(no_room)?))
             }
         };
@@ -104,6 +110,11 @@ impl<'a> ChildExec<'a> {
         // SAFETY: the pointer refers to a `sigset_t` in the plan, which is alive and at least `SET` bytes long; the
         // kernel's set is its first part. Null means that the old mask isn't returned.
         checked_raw(Call::SigProcMask, || unsafe { set_mask(blocked.cast(), std::ptr::null_mut()) })?;
+        if let Some(meeting) = self.plan.tracer {
+            may_fail(Call::Tracer)?;
+            let traced = wait_for_tracer(meeting);
+            traced.map_err(|error| Failure::new(Call::Tracer, error.raw_os_error().unwrap_or(0)))?;
+        }
         may_fail(Call::ExecVe)?;
         Err(self.execute_first())
     }

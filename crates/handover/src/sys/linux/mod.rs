@@ -25,6 +25,7 @@ pub(crate) mod spawn;
 pub(crate) mod spawn_plan;
 pub(crate) mod stream;
 pub(crate) mod table;
+pub(crate) mod temporary_file;
 pub(crate) mod text;
 pub(crate) mod unix_socket;
 pub(crate) mod user;

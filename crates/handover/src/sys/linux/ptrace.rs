@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -11,6 +11,7 @@ use std::ptr::null_mut;
 use super::SysResult;
 use super::handle::out_of_the_streams;
 use super::io::Owned;
+use super::spawn_plan::Meeting;
 use super::unix_socket::{self, Look};
 use super::{Argument, Outcome, always, ask, call, process};
 
@@ -65,22 +66,27 @@ impl Outcome for NextEvent {
     }
 }
 
-/// Makes the command's process wait for its tracer before it executes its program. Returns both ends of a connection.
-/// The first end is inherited by the process, and must be kept until it was started; the second is the tracer's. The
-/// process sends its id, and [`let_go`] answers.
-pub(crate) fn meet(command: &mut Command) -> SysResult<(Owned, Owned)> {
+/// Creates the connection between a new process, which waits for its tracer before it executes its program, and the
+/// tracer. The first end is inherited by the process, and must be kept until it was started; the second is the tracer's.
+/// The process sends its id, and [`let_go`] answers.
+pub(crate) fn meeting() -> SysResult<(Owned, Owned, Meeting)> {
     let (near, far) = unix_socket::pair()?;
-    // std gives the child its streams before the closure runs, and would replace an end with the number of one.
+    // The child gets its streams before it waits, and they would replace an end with the number of one.
     let (near, far) = (out_of_the_streams(near)?, out_of_the_streams(far)?);
-    let (raw_near, raw_far) = (near.as_raw_fd(), far.as_raw_fd());
-    // SAFETY: the closure runs between fork and `execve`. It makes only system calls that are safe there, allocates
-    // nothing and takes no lock, and it owns nothing that it would have to drop.
-    unsafe { command.pre_exec(move || wait_for_tracer(raw_near, raw_far)) };
-    Ok((near, far))
+    let meeting = Meeting { near: near.as_raw_fd(), far: far.as_raw_fd() };
+    Ok((near, far, meeting))
 }
 
-/// Waits for the tracer. It runs in the new process.
-fn wait_for_tracer(near: RawFd, far: RawFd) -> io::Result<()> {
+/// Makes the command's process wait for its tracer.
+pub(crate) fn meet(command: &mut Command, meeting: Meeting) {
+    // SAFETY: the closure runs between fork and `execve`. It makes only system calls that are safe there, allocates
+    // nothing and takes no lock, and it owns nothing that it would have to drop.
+    unsafe { command.pre_exec(move || wait_for_tracer(meeting)) };
+}
+
+/// Waits for the tracer. It runs in the new process, which may share its parent's memory: it must not allocate, lock or
+/// panic.
+pub(super) fn wait_for_tracer(Meeting { near, far }: Meeting) -> io::Result<()> {
     // With its own copy of the tracer's end open, this process would never see end of file if the tracer exits.
     // SAFETY: the descriptor is this process's own copy, made by the fork. No other code runs in this process that
     // could use it, and `execve` follows.

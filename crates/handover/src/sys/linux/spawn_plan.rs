@@ -30,6 +30,15 @@ pub(crate) struct Plan {
     /// Set if the kernel shall kill the child when the thread that started it exits. It is the id of that thread's
     /// process.
     pub(crate) ends_with: Option<u32>,
+    /// Set if the new process shall wait for a tracer before it executes the program.
+    pub(crate) tracer: Option<Meeting>,
+}
+
+/// Both ends of the connection between a new process and its tracer, as numbers. The caller keeps them open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Meeting {
+    pub(crate) near: RawFd,
+    pub(crate) far: RawFd,
 }
 
 /// A standard stream of the new program.

@@ -5,20 +5,27 @@
 
 use std::fmt;
 use std::io;
-use std::os::windows::io::{FromRawHandle, OwnedHandle, RawHandle};
+use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::os::windows::process::CommandExt;
 use std::process::Command;
-use std::ptr::null_mut;
+use std::ptr::{null_mut, with_exposed_provenance};
 
 use windows_sys::Win32::Foundation::{
-    DBG_CONTINUE, DBG_EXCEPTION_NOT_HANDLED, STATUS_ALERTED, STATUS_BREAKPOINT, STATUS_HANDLE_NOT_CLOSABLE,
-    STATUS_INVALID_HANDLE, STATUS_TIMEOUT, STATUS_USER_APC, STATUS_WX86_BREAKPOINT,
+    DBG_CONTINUE, DBG_EXCEPTION_NOT_HANDLED, ERROR_NOT_SUPPORTED, STATUS_ALERTED, STATUS_BREAKPOINT,
+    STATUS_HANDLE_NOT_CLOSABLE, STATUS_INVALID_HANDLE, STATUS_TIMEOUT, STATUS_USER_APC,
+    STATUS_WX86_BREAKPOINT,
 };
-use windows_sys::Win32::System::Threading::DEBUG_PROCESS;
+use windows_sys::Win32::System::ProcessStatus::K32GetMappedFileNameW;
+use windows_sys::Win32::System::Threading::{
+    DEBUG_PROCESS, GetProcessMitigationPolicy, ProcessStrictHandleCheckPolicy,
+};
 
 use super::handle;
 use super::io::Owned;
-use super::{Argument, Effects, Outcome, Slot, SysError, SysResult, Table, call};
+use super::{
+    Argument, Effects, Length, Outcome, Slot, SysError, SysResult, Table, ask, call, code, size_of_u32,
+    succeeded,
+};
 
 /// The native `CLIENT_ID`.
 #[repr(C)]
@@ -44,10 +51,19 @@ union Info {
     thread: RawHandle,
     file: RawHandle,
     exit_code: u32,
-    /// The exception code, with which an `EXCEPTION_RECORD` begins.
-    exception: i32,
+    exception: Raised,
     /// Makes the union larger than the largest of the kernel's variants, the exception.
     room: [usize; 48],
+}
+
+/// The first fields of an `EXCEPTION_RECORD`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Raised {
+    code: i32,
+    flags: u32,
+    next: usize,
+    address: usize,
 }
 
 /// The first fields of the native `DBGUI_CREATE_PROCESS`.
@@ -66,6 +82,7 @@ const _: () = {
     assert!(std::mem::offset_of!(StateChange, client) == word);
     assert!(std::mem::offset_of!(StateChange, info) == 3 * word);
     assert!(std::mem::offset_of!(NewProcess, file) == 3 * word);
+    assert!(std::mem::offset_of!(Raised, address) == 8 + word);
 };
 
 /// The values of the native `DBG_STATE` that are used in this module.
@@ -116,20 +133,73 @@ pub(crate) enum What {
 pub(crate) enum Exception {
     /// A breakpoint, with its exception code.
     Breakpoint(i32),
-    /// An exception that a system call raises only under a debugger; without one, it returns an error.
-    OfADebuggedCall,
+    /// An exception with the code of those that a system call raises under a debugger, instead of returning an error. Its
+    /// address tells whether it is one: [`is_of_debugged_call`].
+    OfACall { address: usize },
     /// Any other exception, raised by the program itself.
     Own,
 }
 
-impl From<i32> for Exception {
-    fn from(code: i32) -> Self {
-        match code {
-            STATUS_BREAKPOINT | STATUS_WX86_BREAKPOINT => Self::Breakpoint(code),
-            STATUS_INVALID_HANDLE | STATUS_HANDLE_NOT_CLOSABLE => Self::OfADebuggedCall,
+impl From<Raised> for Exception {
+    fn from(raised: Raised) -> Self {
+        match raised.code {
+            STATUS_BREAKPOINT | STATUS_WX86_BREAKPOINT => Self::Breakpoint(raised.code),
+            STATUS_INVALID_HANDLE | STATUS_HANDLE_NOT_CLOSABLE => Self::OfACall { address: raised.address },
             _ => Self::Own,
         }
     }
+}
+
+/// Returns whether a system call raised the exception at this address only because the process is debugged. The system
+/// raises such exceptions in ntdll, and also without a debugger if the process has asked for strict checks of its handles.
+/// `RaiseException` is in another module.
+pub(crate) fn is_of_debugged_call(process: BorrowedHandle<'_>, address: usize) -> bool {
+    is_in_ntdll(process, address) && !has_strict_handle_checks(process)
+}
+
+/// Returns whether an address of the process is in ntdll. If the system can't tell, it is assumed.
+fn is_in_ntdll(process: BorrowedHandle<'_>, address: usize) -> bool {
+    let mut path = [0_u16; 512];
+    let room = size_of_u32::<[u16; 512]>() / 2;
+    let arguments = [("of", Argument::Process(process)), ("at", Argument::Raw(address as u64))];
+    let length = ask("K32GetMappedFileNameW", &arguments, || {
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. The address isn't used in
+        // this process. `path` is live and writable, and `room` is its number of units.
+        let length = unsafe {
+            K32GetMappedFileNameW(
+                process.as_raw_handle(),
+                with_exposed_provenance(address),
+                path.as_mut_ptr(),
+                room,
+            )
+        };
+        if length == 0 { Err(io::Error::last_os_error()) } else { Ok(Length(length as usize)) }
+    });
+    let Ok(Length(length)) = length else { return true };
+    let path = String::from_utf16_lossy(&path[..length.min(path.len())]);
+    path.rsplit('\\').next().is_some_and(|file| file.eq_ignore_ascii_case("ntdll.dll"))
+}
+
+/// Returns whether the process has asked the system to raise an exception for each invalid handle.
+fn has_strict_handle_checks(process: BorrowedHandle<'_>) -> bool {
+    let arguments = [("of", Argument::Process(process)), ("strict handle checks", Argument::Yes)];
+    let strict = ask("GetProcessMitigationPolicy", &arguments, || {
+        let mut flags = 0_u32;
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. This policy consists of 32
+        // flags, `flags` is live and writable, and the length is its size.
+        let answer = unsafe {
+            GetProcessMitigationPolicy(
+                process.as_raw_handle(),
+                ProcessStrictHandleCheckPolicy,
+                (&raw mut flags).cast(),
+                size_of::<u32>(),
+            )
+        };
+        succeeded(answer)?;
+        // `RaiseExceptionOnInvalidHandleReference`.
+        Ok(flags & 1 != 0)
+    });
+    strict.unwrap_or(false)
 }
 
 /// Makes this thread a debugger. Creating a process with `DEBUG_PROCESS` would also do so, but then no event would
@@ -155,6 +225,11 @@ pub(crate) fn begin() -> SysResult<()> {
     connected.map(drop)
 }
 
+/// Returns whether a process couldn't be created because this one can't debug it.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    code(error) == Some(ERROR_NOT_SUPPORTED)
+}
+
 /// A process that std has created for a command.
 #[derive(Debug)]
 pub(crate) struct Spawned {
@@ -174,6 +249,9 @@ impl Outcome for Spawned {
     }
 }
 
+/// The creation flag of a process that the creating thread debugs, with all of its descendants.
+pub(crate) const FLAG: u32 = DEBUG_PROCESS;
+
 /// Creates the command's process. This thread debugs it and all of its descendants. The call can't list the inherited
 /// handles; the audit finds them.
 pub(crate) fn spawn(command: &mut Command) -> SysResult<Spawned> {
@@ -191,7 +269,7 @@ pub(crate) fn spawn(command: &mut Command) -> SysResult<Spawned> {
 
 #[cfg(test)]
 impl Spawned {
-    pub(crate) fn process(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+    pub(crate) fn process(&self) -> BorrowedHandle<'_> {
         std::os::windows::io::AsHandle::as_handle(&self.process)
     }
 }
@@ -206,7 +284,7 @@ struct Change {
 enum Reported {
     Begins(Option<Owned>),
     Ends(u32),
-    Raises(i32),
+    Raises(Raised),
     Other,
 }
 
@@ -217,7 +295,7 @@ impl Outcome for Change {
         match reported {
             Reported::Begins(_) => to.write_str(" begins"),
             Reported::Ends(code) => write!(to, " ends with {code:#x}"),
-            Reported::Raises(code) => write!(to, ", exception {code:#010x}"),
+            Reported::Raises(raised) => write!(to, ", exception {:#010x}", raised.code),
             Reported::Other => Ok(()),
         }
     }
@@ -243,7 +321,7 @@ pub(crate) fn next(milliseconds: u32) -> SysResult<Option<Happened>> {
             return Err(SysError::unexpected(WAIT, "a process began without a handle to it"));
         }
         Reported::Ends(code) => What::Ends(code),
-        Reported::Raises(code) => What::Raises(code.into()),
+        Reported::Raises(raised) => What::Raises(raised.into()),
         Reported::Other => What::Other,
     };
     let process =
@@ -343,13 +421,14 @@ mod tests {
 
     #[test]
     fn exceptions_are_sorted_into_breakpoints_debugger_effects_and_others() {
+        let sorted = |code| Exception::from(Raised { code, flags: 0, next: 0, address: 0x1234 });
         for kind in [STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT] {
-            assert_eq!(Exception::from(kind), Exception::Breakpoint(kind));
+            assert_eq!(sorted(kind), Exception::Breakpoint(kind));
         }
         for code in [STATUS_INVALID_HANDLE, STATUS_HANDLE_NOT_CLOSABLE] {
-            assert_eq!(Exception::from(code), Exception::OfADebuggedCall);
+            assert_eq!(sorted(code), Exception::OfACall { address: 0x1234 });
         }
-        assert_eq!(Exception::from(windows_sys::Win32::Foundation::STATUS_ACCESS_VIOLATION), Exception::Own);
+        assert_eq!(sorted(windows_sys::Win32::Foundation::STATUS_ACCESS_VIOLATION), Exception::Own);
     }
 
     #[test]

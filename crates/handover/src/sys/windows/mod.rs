@@ -19,6 +19,7 @@ pub(crate) mod process;
 pub(crate) mod rights;
 pub(crate) mod socket;
 pub(crate) mod table;
+pub(crate) mod temporary_file;
 pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod value;

@@ -7,7 +7,9 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 use std::path::PathBuf;
 use std::ptr::{null_mut, with_exposed_provenance};
 
-use windows_sys::Wdk::System::Threading::{NtQueryInformationProcess, ProcessBasicInformation};
+use windows_sys::Wdk::System::Threading::{
+    NtQueryInformationProcess, ProcessBasicInformation, ProcessWow64Information,
+};
 use windows_sys::Win32::Foundation::ERROR_INSUFFICIENT_BUFFER;
 use windows_sys::Win32::System::Diagnostics::Debug::ReadProcessMemory;
 use windows_sys::Win32::System::Threading::{
@@ -24,12 +26,14 @@ mod offset {
     pub(super) const PARAMETERS: usize = 0x20;
     pub(super) const STREAMS: [usize; 4] = [0x20, 0x28, 0x30, 0x10];
     pub(super) const ENVIRONMENT: usize = 0x80;
+    pub(super) const COMMAND_LINE: usize = 0x70;
 }
 #[cfg(target_pointer_width = "32")]
 mod offset {
     pub(super) const PARAMETERS: usize = 0x10;
     pub(super) const STREAMS: [usize; 4] = [0x18, 0x1c, 0x20, 0x10];
     pub(super) const ENVIRONMENT: usize = 0x48;
+    pub(super) const COMMAND_LINE: usize = 0x40;
 }
 
 /// The call that reads the values that are checked in this module.
@@ -80,6 +84,33 @@ pub(crate) fn basic(process: BorrowedHandle<'_>) -> SysResult<Basic> {
     })
 }
 
+/// Returns whether a process is a 64-bit one and this is a 32-bit build, which can't read its start parameters.
+pub(crate) fn is_wider(process: BorrowedHandle<'_>) -> SysResult<bool> {
+    // On 32-bit Windows, no process is a 32-bit one on a wider system, this one included.
+    Ok(cfg!(target_pointer_width = "32") && is_narrow(super::process::current())? && !is_narrow(process)?)
+}
+
+/// Returns whether a process is a 32-bit one on a 64-bit system.
+fn is_narrow(process: BorrowedHandle<'_>) -> SysResult<bool> {
+    let arguments = [("", Argument::Process(process)), ("is narrow", Argument::Yes)];
+    ask("NtQueryInformationProcess", &arguments, || {
+        let mut peb = 0_usize;
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a process. The answer to this
+        // information class has the size of a pointer, `peb` is live and writable, and the length is its size.
+        let status = unsafe {
+            NtQueryInformationProcess(
+                process.as_raw_handle(),
+                ProcessWow64Information,
+                (&raw mut peb).cast(),
+                super::size_of_u32::<usize>(),
+                null_mut(),
+            )
+        };
+        handle::succeeded_nt(status)?;
+        Ok(peb != 0)
+    })
+}
+
 /// Reads the start parameters.
 pub(crate) fn read(process: BorrowedHandle<'_>, basic: Basic) -> SysResult<Parameters> {
     let parameters = word(process, basic.peb, offset::PARAMETERS)?;
@@ -89,6 +120,17 @@ pub(crate) fn read(process: BorrowedHandle<'_>, basic: Basic) -> SysResult<Param
     }
     let environment = word(process, parameters, offset::ENVIRONMENT)?;
     Ok(Parameters { streams, environment: block(process, environment)? })
+}
+
+/// Reads the command line.
+pub(crate) fn command_line(process: BorrowedHandle<'_>, basic: Basic) -> SysResult<Vec<u16>> {
+    let parameters = word(process, basic.peb, offset::PARAMETERS)?;
+    // A `UNICODE_STRING`: the length in bytes, which are the low 16 bits, and the address.
+    let length = word(process, parameters, offset::COMMAND_LINE)? & 0xffff;
+    let from = word(process, parameters, offset::COMMAND_LINE + size_of::<usize>())?;
+    let mut bytes = vec![0; length];
+    memory(process, from, &mut bytes)?;
+    Ok(bytes.chunks_exact(2).map(|unit| u16::from_ne_bytes([unit[0], unit[1]])).collect())
 }
 
 /// Reads a pointer-sized word of the other process, at an offset from an address that was read from its memory.

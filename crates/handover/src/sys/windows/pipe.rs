@@ -18,13 +18,13 @@ use windows_sys::Win32::Storage::FileSystem::{
 };
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeClientProcessId, GetNamedPipeServerProcessId,
-    PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT, WaitNamedPipeW,
+    PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
 };
 
 use super::io::Owned;
 use super::text::wide;
 use super::token::{Protection, package};
-use super::{Argument, SysResult, ask, call, code, succeeded};
+use super::{Argument, SysResult, always_ask, ask, call, code, succeeded};
 
 /// The direction in which bytes are transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) enum Direction {
 }
 
 const CREATE: &str = "CreateNamedPipeW";
-const OPEN: &str = "CreateFileW";
+pub(super) const OPEN: &str = "CreateFileW";
 
 /// Creates a pipe. Returns this process's end and the other process's end, neither of them inheritable.
 ///
@@ -183,6 +183,19 @@ pub(crate) fn disconnect(pipe: BorrowedHandle<'_>) -> SysResult<()> {
         // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a pipe.
         succeeded(unsafe { DisconnectNamedPipe(pipe.as_raw_handle()) })
     })
+}
+
+/// Returns whether the other end of a pipe is open, or has left bytes. A read of nothing isn't the end of a pipe: a process
+/// may have written nothing, which message pipes and .NET do.
+pub(crate) fn is_connected(pipe: BorrowedHandle<'_>) -> bool {
+    let peeked = always_ask("PeekNamedPipe", &[("pipe", pipe.into())], || {
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a pipe. All pointers are optional and
+        // null.
+        succeeded(unsafe {
+            PeekNamedPipe(pipe.as_raw_handle(), null_mut(), 0, null_mut(), null_mut(), null_mut())
+        })
+    });
+    peeked.is_ok()
 }
 
 /// Returns the id of the process that opened the client end. It may have exited, and its id may belong to another

@@ -1,0 +1,31 @@
+//! A file without a name, which ceases to exist with its last descriptor.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::handle::{duplicate_here, out_of_the_streams};
+use super::io::Owned;
+use super::rights::Rights;
+use super::{Length, SysResult, call};
+
+/// Creates an empty file. Returns a handle for reading and one for writing, which share one position.
+pub(crate) fn temporary_file() -> SysResult<(Owned, Owned)> {
+    let file = call("memfd_create", &[], || Ok(Owned::from(memfd_create("handover", MemfdFlags::CLOEXEC)?)))?;
+    let file = out_of_the_streams(file)?;
+    let writer = duplicate_here(file.borrowed(), Rights::Same)?;
+    Ok((file, writer))
+}
+
+/// Reads the file from its start to its end, and closes it.
+pub(crate) fn read_whole(file: Owned) -> SysResult<Vec<u8>> {
+    let (mut file, mut bytes) = (File::from(OwnedFd::from(file)), Vec::new());
+    let read = call(call::READ, &[], || {
+        file.rewind()?;
+        file.read_to_end(&mut bytes).map(Length)
+    });
+    drop(Owned::from(OwnedFd::from(file)));
+    read.map(|_| bytes)
+}
