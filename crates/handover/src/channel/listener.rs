@@ -138,6 +138,8 @@ impl Incoming<'_> {
     /// # Errors
     ///
     /// - [`Error::ProcessExited`] if the client has exited.
+    /// - [`Error::Disconnected`] if the client has closed the connection: it gave up, or has only looked whether a process
+    ///   listens.
     /// - [`Error::TimedOut`] if the client doesn't respond.
     ///
     /// After an error no handle is left in the client process, and the listener stays usable.

@@ -46,6 +46,10 @@ macro_rules! kinds {
                 $(if $kernel_type == Some(name) {
                     return Self::$kind;
                 })*
+                // A console in Wine. In Windows it is a file, and no process has a handle to a device object.
+                if name == "Device" {
+                    return Self::File;
+                }
                 Self::Other(name.into())
             }
 
@@ -133,7 +137,12 @@ mod tests {
                 "{kind}"
             );
         }
-        for (name, kind) in [("Mutant", ObjectKind::Mutex), ("Section", ObjectKind::SharedMemory)] {
+        let renamed = [
+            ("Mutant", ObjectKind::Mutex),
+            ("Section", ObjectKind::SharedMemory),
+            ("Device", ObjectKind::File),
+        ];
+        for (name, kind) in renamed {
             assert_eq!(ObjectKind::of_kernel_type(name), kind);
         }
         // The kernel's type names are case sensitive.

@@ -290,8 +290,8 @@ impl<'a> Command<'a> {
     /// a file may stay locked, or a secret may be read.
     ///
     /// With this option, the duplicates are created in a helper process, which becomes the child's parent. The helper
-    /// is this program, suspended before its first instruction. The first race-free spawn creates it and later ones
-    /// reuse it. A new one is created if the helper was killed. The system kills the helper when this process exits.
+    /// is this program (or `cmd.exe`, if this program's file was renamed meanwhile), suspended before its first instruction.
+    /// The first race-free spawn creates it and later ones reuse it. A new one is created if the helper was killed. The system kills the helper when this process exits.
     ///
     /// On Windows, this also changes the following for the child:
     ///

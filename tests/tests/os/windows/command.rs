@@ -27,8 +27,9 @@ pub(super) const SUITE: Suite = Suite {
         getters_return_what_was_set,
         program_is_searched_with_extension_in_all_folders_first,
         kill_with_parent_works_after_this_process_was_put_into_a_job,
+        writing_nothing_does_not_end_the_output,
     ],
-    roles: tests![sleeps, reads_all],
+    roles: tests![sleeps, reads_all, writes_nothing_twice, passes_on],
 };
 
 fn in_role<'a>(name: &str) -> Command<'a> {
@@ -261,4 +262,28 @@ fn kill_with_parent_works_after_this_process_was_put_into_a_job() {
         child.kill().unwrap();
         child.wait_timeout(SOON).unwrap();
     }
+}
+
+/// Writes zero bytes in the middle of its output, as message pipes and .NET do.
+fn writes_nothing_twice(_: &[String]) {
+    use std::io::Write;
+    let stdout = std::io::stdout().as_handle().try_clone_to_owned().unwrap();
+    let mut stdout = std::fs::File::from(stdout);
+    for part in ["before", "", "", "after"] {
+        assert_eq!(stdout.write(part.as_bytes()).unwrap(), part.len());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn writing_nothing_does_not_end_the_output() {
+    let output = in_role("writes_nothing_twice").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "beforeafter");
+    // Through the relay that connects one child's output to another's input.
+    let mut first = in_role("writes_nothing_twice").stdout(Stdio::piped()).spawn().unwrap();
+    let second = in_role("passes_on").stdin(first.stdout.take().unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&second.stdout), "beforeafter");
+}
+
+fn passes_on(_: &[String]) {
+    std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).unwrap();
 }

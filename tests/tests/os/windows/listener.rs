@@ -23,6 +23,7 @@ pub(super) const SUITE: Suite = Suite {
         client_disconnected_at_once_connects_again,
         accept_waits_for_room_and_loses_no_client,
         accept_says_who_could_not_be_served,
+        process_that_only_looks_is_known_to_have_left,
     ],
     roles: tests![client, connects_silently, is_disconnected_at_once, connects_and_waits, is_refused],
 };
@@ -278,4 +279,26 @@ fn accept_says_who_could_not_be_served() {
         other => panic!("{other:?}"),
     }
     assert_eq!(client.wait().unwrap().code(), Some(0));
+}
+
+fn process_that_only_looks_is_known_to_have_left() {
+    let name = name("look");
+    let mut listener = Listener::bind(&name).unwrap();
+    let before = table::count();
+    // It has left before the listener has seen it.
+    drop(door::connect(&name).unwrap());
+    let started = Instant::now();
+    let none = listener.accept_timeout(Duration::from_millis(100)).map(drop);
+    assert!(matches!(none, Err(Error::TimedOut { .. })), "{none:?}");
+    assert!(started.elapsed() < Duration::from_millis(600), "{:?}", started.elapsed());
+    // It leaves after the listener has seen it.
+    let looks = door::connect(&name).unwrap();
+    let incoming = listener.accept_timeout(SOON).unwrap();
+    drop(looks);
+    let started = Instant::now();
+    let left = incoming.accept().map(drop);
+    let took = started.elapsed();
+    assert!(matches!(left, Err(Error::Disconnected { .. })), "{left:?}");
+    assert!(took < Duration::from_millis(200), "{took:?}");
+    assert_eq!(table::count(), before);
 }

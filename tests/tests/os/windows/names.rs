@@ -14,6 +14,7 @@ pub(super) const SUITE: Suite = Suite {
     tests: tests![
         mutex_names_share_the_namespace,
         create_fails_if_squatter_grants_access,
+        single_instance_of_another_user_is_running,
         open_with_grants_exactly_requested_access,
         name_lives_as_long_as_any_handle,
         names_have_namespaces_and_are_case_sensitive,
@@ -24,7 +25,7 @@ pub(super) const SUITE: Suite = Suite {
         acquire_after_drop_reports_no_crash,
         crash_of_instance_is_reported_if_mutex_is_kept_open,
     ],
-    roles: tests![squats, acquires_and_stays],
+    roles: tests![squats, acquires_and_stays, protects_a_mutex],
 };
 
 fn name(test: &str) -> String {
@@ -231,4 +232,26 @@ fn crash_of_instance_is_reported_if_mutex_is_kept_open() {
     let only = SingleInstance::acquire(&name).unwrap();
     assert!(only.previous_owner_crashed());
     drop((only, watcher));
+}
+
+/// Creates a mutex that nobody may open, as another user's mutex is for this one.
+fn protects_a_mutex(arguments: &[String]) {
+    let nobody = SecurityDescriptor::from_sddl("D:P(D;;GA;;;WD)").unwrap();
+    let name = ObjectName::local(&arguments[0]).unwrap().protected_by(nobody);
+    let _mutex = Mutex::create_named(&name).unwrap();
+    println!("protected");
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+fn single_instance_of_another_user_is_running() {
+    let name = name("another user");
+    let mut other = in_role("protects_a_mutex", &[&name]);
+    assert_eq!(line(&mut other), "protected");
+    let before = handles();
+    let refused = SingleInstance::acquire(&name);
+    assert!(matches!(refused, Err(Error::AlreadyRunning { .. })), "{refused:?}");
+    assert_eq!(table::count(), before);
+    other.kill().unwrap();
+    other.wait_timeout(SOON).unwrap();
+    drop(SingleInstance::acquire(&name).unwrap());
 }

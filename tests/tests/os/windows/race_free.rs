@@ -15,8 +15,9 @@ pub(super) const SUITE: Suite = Suite {
         helper_is_reused_and_replaced_if_killed,
         helper_exits_with_its_process,
         spawns_leave_no_handles_in_helper,
+        helper_starts_after_the_program_was_renamed,
     ],
-    roles: tests![sets_ready, sleeps, spawns_race_free_and_sleeps],
+    roles: tests![sets_ready, sleeps, spawns_race_free_and_sleeps, renames_itself],
 };
 
 fn in_role<'a>(name: &str) -> Command<'a> {
@@ -75,7 +76,7 @@ fn race_free_spawns_leak_nothing_into_other_children() {
     };
     let (total, _) = caught_beside(false, 2000);
     assert!(total > 0, "the control: nothing of an unsealed spawn was caught in 2000");
-    let (total, looks) = caught_beside(true, 200);
+    let (total, looks) = caught_beside(true, 60);
     assert_eq!(total, 0);
     assert!(looks > 10, "the foreign spawner has looked {looks} times");
 }
@@ -156,4 +157,27 @@ fn spawns_leave_no_handles_in_helper() {
     }
     assert_eq!((table::count(), table::of(helper).len()), (here, there));
     assert!(events.iter().all(|event| table::values_of(event, helper).is_empty()));
+}
+
+/// Does what an updater does: moves its own file away while it runs.
+fn renames_itself(arguments: &[String]) {
+    let file = std::env::current_exe().unwrap();
+    std::fs::rename(&file, file.with_extension("old")).unwrap();
+    let ready = Event::manual_reset().unwrap();
+    let mut command = Command::new(&arguments[0]);
+    command.args(role("sets_ready", &[])).race_free().inherit("ready", &ready);
+    assert!(command.spawn().unwrap().wait_timeout(SOON).unwrap().success());
+    assert!(ready.try_wait().unwrap());
+}
+
+fn helper_starts_after_the_program_was_renamed() {
+    let folder = std::env::temp_dir().join(format!("handover renamed {}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let program = folder.join("program.exe");
+    std::fs::copy(this_program(), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.args(role("renames_itself", &[this_program().to_str().unwrap()])).kill_on_drop(true);
+    let status = command.spawn().unwrap().wait_timeout(SOON).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(status.success(), "{status}");
 }

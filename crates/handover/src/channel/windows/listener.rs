@@ -95,6 +95,11 @@ impl ListenerPipe {
                     continue;
                 }
             }
+            if !pipe::is_connected(self.pipe.as_handle()) {
+                // The client has left already: it has only looked whether a process listens.
+                self.disconnect();
+                continue;
+            }
             match self.client(name) {
                 Ok(client) => return Ok(Some(client)),
                 Err(error) if is_clients_own(&error) => {
@@ -153,9 +158,13 @@ impl ListenerPipe {
         // This runs even if the answer failed, because the client may have read it nevertheless.
         if pair.page().withdraw_endpoint() {
             // Dropping the copies closes them in the client process.
-            answered?;
-            if process.is_going() {
+            let has_left = answered?;
+            // A client that has closed the pipe needs no time to exit: it may live on, and has only looked at the pipe.
+            if process.has_exited()? || (!has_left && process.is_going()) {
                 return Err(Error::ProcessExited { pid: process.id(), context: "accept a client".into() });
+            }
+            if has_left {
+                return Err(Error::Disconnected { pid: process.id() });
             }
             let waiting_for = format!("process {} to accept its endpoint of the channel", process.id());
             return Err(Error::TimedOut { waiting_for, timeout: ACCEPT_TIMEOUT });
@@ -174,28 +183,32 @@ impl Drop for ListenerPipe {
 
 impl ListenerPipe {
     /// Sends the handle values to the client. Then waits until the client closes the named pipe, the client exits, or
-    /// the deadline passes.
+    /// the deadline passes. Returns whether the client has closed the pipe.
     fn answer(
         &mut self,
         answer_bytes: [u8; handshake::ANSWER],
         client: BorrowedHandle<'_>,
         deadline: Deadline,
         name: &str,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         *self.transfer.buffer() = answer_bytes.to_vec();
         let begun = self.transfer.write(0, answer_bytes.len());
-        self.finish(begun, client, deadline).map_err(failed(name))?;
+        if self.finish(begun, client, deadline).map_err(failed(name))? {
+            return Ok(true);
+        }
         self.transfer.buffer().clear();
         let begun = self.transfer.read(1);
         self.finish(begun, client, deadline).map_err(failed(name))
     }
 
+    /// Finishes a transfer, and returns whether it found the pipe closed. A client that exits or lets the deadline pass is
+    /// no error here, because the ownership page records whether it has taken its endpoint.
     fn finish(
         &mut self,
         begun: SysResult<Begun>,
         client: BorrowedHandle<'_>,
         deadline: Deadline,
-    ) -> SysResult<()> {
+    ) -> SysResult<bool> {
         let outcome = match begun {
             Ok(Begun::Done) => self.transfer.finish(),
             Ok(Begun::UnderWay) => {
@@ -207,9 +220,9 @@ impl ListenerPipe {
             Err(error) => Err(error),
         };
         match outcome {
-            // These errors are ignored, because the ownership page records whether the client has taken its endpoint.
-            Err(error) if !pipe::is_end(&error) && !pipe::is_cancelled(&error) => Err(error),
-            _ => Ok(()),
+            Err(error) if pipe::is_end(&error) => Ok(true),
+            Err(error) if !pipe::is_cancelled(&error) => Err(error),
+            _ => Ok(false),
         }
     }
 }
@@ -283,7 +296,10 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
             Ok(_) if !deadline.has_passed() => {}
             Err(error) if pipe::is_end(&error) || (pipe::is_cancelled(&error) && has_exited) => {
                 if has_exited || server.is_going() {
-                    return Err(Error::ProcessExited { pid: id, context: "connect to its listener".into() });
+                    return Err(Error::ProcessExited {
+                        pid: id,
+                        context: format!("connect to the listener {name:?}"),
+                    });
                 }
                 return Err(Error::ConnectionRefused { pid: id });
             }

@@ -57,7 +57,8 @@ impl SingleInstance {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`] if another process, or other code in this process, has acquired the name;
+    /// [`Error::AlreadyRunning`] if another process, also one of another user, or other code in this process has acquired the
+    /// name;
     /// [`Error::NameInUse`] if another kind of object has the name; [`Error::InvalidInput`] for an invalid name.
     pub fn acquire(name: &(impl AsObjectName + ?Sized)) -> Result<Self> {
         let name = name.as_name()?;
@@ -65,6 +66,8 @@ impl SingleInstance {
         let claim = Claim::acquire(name.with_namespace()).ok_or_else(running)?;
         let (mutex, _) = Mutex::create_or_open_named(&*name).map_err(|error| match error {
             Error::NameKindMismatch { name, .. } => Error::NameInUse { name },
+            // A mutex of this name exists, and denies access to this user.
+            Error::NameInUse { name } => Error::AlreadyRunning { name },
             other => other,
         })?;
         let after_crash = match mutex.try_lock() {

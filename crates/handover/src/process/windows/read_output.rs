@@ -1,9 +1,11 @@
 //! Reads the output of a child.
 
-use std::io::{self, Read};
+use std::io::Read;
+use std::os::windows::io::AsHandle;
 use std::process::{ChildStderr, ChildStdout};
 
 use crate::sys::io::{Owned, OwnedHandle};
+use crate::sys::pipe::is_connected;
 use crate::sys::{SysError, SysResult, begin_thread, call};
 
 /// Reads both streams to their ends, the second one on a thread of its own. Each is closed at its end.
@@ -15,14 +17,14 @@ pub(crate) fn read_output(
     std::thread::scope(|scope| {
         let err = &mut err;
         let reader = match stderr {
-            Some(mut stream) => {
-                let work = move || close_after(stream.read_to_end(err), stream);
+            Some(stream) => {
+                let work = move || read_to_end(stream, err);
                 Some(begin_thread(|| std::thread::Builder::new().spawn_scoped(scope, work))?)
             }
             None => None,
         };
-        if let Some(mut stream) = stdout {
-            close_after(stream.read_to_end(&mut out), stream)?;
+        if let Some(stream) = stdout {
+            read_to_end(stream, &mut out)?;
         }
         match reader.map(std::thread::ScopedJoinHandle::join) {
             Some(Err(panic)) => std::panic::resume_unwind(panic),
@@ -33,8 +35,12 @@ pub(crate) fn read_output(
     Ok((out, err))
 }
 
-/// Closes a child's stream after reading it, and returns the outcome of the read.
-fn close_after(outcome: io::Result<usize>, stream: impl Into<OwnedHandle>) -> SysResult<()> {
+/// Reads a child's stream until nobody can write to it any more, and closes it.
+fn read_to_end(mut stream: impl Read + AsHandle + Into<OwnedHandle>, bytes: &mut Vec<u8>) -> SysResult<()> {
+    let mut outcome = stream.read_to_end(bytes);
+    while outcome.is_ok() && is_connected(stream.as_handle()) {
+        outcome = stream.read_to_end(bytes);
+    }
     drop(Owned::from(stream.into()));
     outcome.map(drop).map_err(SysError::of(call::READ))
 }

@@ -96,7 +96,7 @@ fn parents(which: usize, target: &DuplicateTarget) -> SysResult<Option<Inheritab
 fn pass_on(source: Owned, sink: Owned) {
     let mut source = ChildStdout::from(OwnedHandle::from(source));
     let mut sink = ChildStdin::from(OwnedHandle::from(sink));
-    let _ = io::copy(&mut source, &mut sink);
+    while io::copy(&mut source, &mut sink).is_ok() && pipe::is_connected(source.as_handle()) {}
     // Dropped as `Owned`, which records that the handles are closed; std's types would close them without a trace
     // event.
     drop((Owned::from(OwnedHandle::from(sink)), Owned::from(OwnedHandle::from(source))));

@@ -408,10 +408,12 @@ pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedHandle<'
     }
     // If a stream was closed, its value is still recorded, and may by now belong to an object of another kind.
     match type_name(stream) {
-        // SAFETY: the handle was just found open. Standard streams belong to the process and stay open as long as it
-        // runs, which std relies on in the same way. If a program closes one nevertheless, the kernel answers calls
-        // with an error.
-        Ok(name) if name == "File" => Ok(Some(unsafe { BorrowedHandle::borrow_raw(stream) })),
+        Ok(name) if ObjectKind::of_kernel_type(&name) == ObjectKind::File => {
+            // SAFETY: the handle was just found open. Standard streams belong to the process and stay open as long as it
+            // runs, which std relies on in the same way. If a program closes one nevertheless, the kernel answers calls
+            // with an error.
+            Ok(Some(unsafe { BorrowedHandle::borrow_raw(stream) }))
+        }
         Ok(_) => Ok(None),
         Err(error) if is_invalid_handle(&error) => Ok(None),
         Err(error) => Err(error),
