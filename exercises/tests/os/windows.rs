@@ -131,8 +131,8 @@ fn a_line_that_is_not_a_handle_value_is_refused() {
 
     let run_with_closed_pipe =
         |input: &[u8]| run_with_input(child, no_arguments, input, false, DEADLINE).expect_within(SOON);
-    run_with_closed_pipe(b"").expect_code(1).expect_text("standard input ended");
-    run_with_closed_pipe(b"68").expect_code(1).expect_text("standard input ended");
+    run_with_closed_pipe(b"").expect_code(1).expect_text("standard input: it ended");
+    run_with_closed_pipe(b"68").expect_code(1).expect_text("standard input: it ended");
     // The parent writes nothing, and keeps the pipe open.
     run_with_input(child, ["--timeout", "0.5"], b"", true, DEADLINE)
         .expect_code(3)

@@ -43,7 +43,8 @@ struct Entry {
 /// - makes this process the owner of all listed handles, and clears their inherit flags, so that children of this
 ///   process don't inherit them.
 ///
-/// Call it early. Later calls, from any thread, return the same objects. Each object can be taken once.
+/// Call it early: also before code that overwrites the memory of the initial environment, as `setproctitle` does on
+/// Linux. Later calls, from any thread, return the same objects. Each object can be taken once.
 ///
 /// The environment that the process started with is trusted, as the parent is. A program that replaces itself by another
 /// (`exec`) after this call must remove the variable from the environment that it passes on: the number in it may be
@@ -106,8 +107,16 @@ fn read() -> Result<Vec<Entry>> {
             let text = text.into_string().map_err(|_| malformed!("is not valid Unicode"))?;
             let manifest = Manifest::parse(&text)?;
             imp::check_is_for_this_process(&manifest.meant_for)?;
-            // Malformed LISTEN_ variables must not make the parent's list unusable, so their error is ignored.
-            manifest.objects.into_iter().chain(sockets.unwrap_or_default()).collect()
+            // LISTEN_ variables that are malformed, or name this process's id by coincidence (the id 1 in a nested PID
+            // namespace), must not make the parent's list unusable. So they are ignored.
+            let is_passed = |value: HandleValue| {
+                handle::is_open_and_inheritable(value).unwrap_or(false)
+                    && manifest.objects.iter().all(|(_, other)| *other != value)
+            };
+            let sockets = sockets.unwrap_or_default();
+            let sockets =
+                if sockets.iter().all(|(_, value)| is_passed(*value)) { sockets } else { Vec::new() };
+            manifest.objects.into_iter().chain(sockets).collect()
         }
     };
     // Any code of this process may use the standard streams, so no entry may own one. No parent lists them.

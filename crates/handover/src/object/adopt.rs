@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::ErrorKind::WouldBlock;
 use std::io::{self, BufRead, Read};
+use std::time::Duration;
 
 use super::Object;
 use super::imp::PEERS_CAN_ADD_HANDLES;
@@ -16,6 +18,8 @@ use crate::sys::{Moved, SysError, SysResult, call, handle};
 /// The maximum number of bytes that `from_stdin` reads. A handle value has at most ten digits; the other bytes show
 /// invalid input in the error.
 const MAX_LINE: u64 = 64;
+/// How long to wait before reading a non-blocking standard input again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 static ADOPTION: Mutex<Adoption> =
     Mutex::new(Adoption { waiting: BTreeMap::new(), owned: BTreeSet::new(), by_number: BTreeSet::new() });
@@ -207,8 +211,16 @@ impl HandleValue {
         let mut line = Vec::new();
         // std buffers more input than this line; the buffer keeps it for the next reader of `io::stdin`.
         let read = call(call::READ, &[("from", "the standard input".into())], || {
-            io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut line)?;
-            Ok(Moved(&line))
+            loop {
+                let room = MAX_LINE.saturating_sub(line.len() as u64);
+                match io::stdin().lock().take(room).read_until(b'\n', &mut line) {
+                    Ok(_) => return Ok(Moved(&line)),
+                    // Another process, which has the same pipe, has made it non-blocking. A part of the line that has
+                    // arrived must not be lost: the rest of it could be another handle's value.
+                    Err(error) if error.kind() == WouldBlock => std::thread::sleep(RETRY_INTERVAL),
+                    Err(error) => return Err(error),
+                }
+            }
         });
         read.map_err(|error| Error::system(LINE, error))?;
         value_in_line(&line)

@@ -114,6 +114,9 @@ impl Child {
 
     /// Waits until the child exits, without a timeout, and returns its exit status.
     ///
+    /// On Linux, other code of this process must not wait for all children (`waitpid(-1)`): the system reports each exit
+    /// once.
+    ///
     /// The child's standard input and its channel are closed first, unless they were taken. So a child that reads them
     /// until end of file can exit.
     ///

@@ -11,7 +11,8 @@ use crate::sys::io::OwnedHandle;
 ///
 /// Pass it to [`Command::stdin`](crate::Command::stdin), [`stdout`](crate::Command::stdout) or
 /// [`stderr`](crate::Command::stderr). It mirrors [`std::process::Stdio`], and owns the file or handle that it was made
-/// from. Each spawn gives the child a duplicate, which the child closes.
+/// from. Each spawn gives the child a duplicate, which the child closes. A pipe reaches its end only after the builder, which
+/// keeps its own handle for further spawns, was dropped too.
 #[derive(Debug)]
 pub struct Stdio(pub(crate) Source);
 

@@ -190,3 +190,13 @@ pub fn end_this_thread() -> ! {
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!("the call doesn't return")
 }
+
+/// Makes an open file description non-blocking, as another program with a copy of the descriptor can.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn set_nonblocking(descriptor: &impl AsFd) {
+    let flags = rustix::fs::fcntl_getfl(descriptor).expect("an open descriptor has flags");
+    rustix::fs::fcntl_setfl(descriptor, flags | rustix::fs::OFlags::NONBLOCK).expect("the flag can be set");
+}

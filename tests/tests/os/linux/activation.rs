@@ -22,6 +22,7 @@ pub(super) const SUITE: Suite = Suite {
         manager_and_parent_can_both_pass_objects,
         copied_variables_give_a_child_nothing,
         invalid_variables_do_not_hide_parents_objects,
+        coincidental_variables_do_not_hide_parents_objects,
     ],
     roles: tests![
         serves,
@@ -290,4 +291,16 @@ fn invalid_variables_do_not_hide_parents_objects() {
         drop((child, command));
         assert_eq!(table::count(), before);
     }
+}
+
+fn coincidental_variables_do_not_hide_parents_objects() {
+    // The event must not have the number 3, which the variables name.
+    let _fillers: Vec<_> = (0..4).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    let ready = Event::manual_reset().unwrap();
+    let mut command = handover::Command::new("sh");
+    command.args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@""#]).arg(this_program());
+    command.args(role("takes_the_event", &[])).inherit("ready", &ready).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap().code(), Some(0));
+    assert!(ready.try_wait().unwrap());
 }

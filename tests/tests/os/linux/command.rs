@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use handover::{Child, Command, Error, Event, Stdio};
-use handover_tests::{Suite, bare, left_out, role, table, tests, this_program, until};
+use handover_tests::{Suite, bare, left_out, raw, role, table, tests, this_program, until};
 
 use super::unprivileged::{NOBODY, PublicCopy};
 
@@ -27,6 +27,7 @@ pub(super) const SUITE: Suite = Suite {
         interrupted_wait_continues,
         wait_with_output_reports_unreadable_stream,
         output_needs_no_thread,
+        output_of_a_nonblocking_stream_is_collected,
         null_streams_have_the_direction_of_the_stream,
         child_has_a_descriptor,
     ],
@@ -386,4 +387,19 @@ fn child_has_a_descriptor() {
     assert_eq!(child.as_raw_fd(), child.as_fd().as_raw_fd());
     assert_eq!(child.as_raw_fd().unsigned_abs(), table::value(&child));
     end(child);
+}
+
+fn output_of_a_nonblocking_stream_is_collected() {
+    const SCRIPT: &str = "sleep 0.2; echo one; exec 2>&-; sleep 0.2; echo two";
+    for both in [true, false] {
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT]).stdout(Stdio::piped());
+        if both {
+            command.stderr(Stdio::piped());
+        }
+        let child = command.spawn().unwrap();
+        raw::set_nonblocking(child.stdout.as_ref().unwrap());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "one\ntwo\n", "both: {both}");
+    }
 }

@@ -22,6 +22,7 @@ pub(super) const SUITE: Suite = Suite {
         send_times_out_at_limit_of_descriptors_in_flight,
         file_size_limit_is_an_error,
         accept_beyond_fd_limit_waits_and_loses_no_client,
+        name_is_freed_below_the_limit_of_polls,
     ],
     roles: tests![
         sends_many,
@@ -30,7 +31,9 @@ pub(super) const SUITE: Suite = Suite {
         sends_until_limit,
         reads_after_event,
         creates_at_file_size_limit,
-        connects_and_waits
+        connects_and_waits,
+        frees_a_name,
+        opens_a_name
     ],
 };
 
@@ -287,4 +290,36 @@ fn accept_beyond_fd_limit_waits_and_loses_no_client() {
     assert_eq!(client.wait_timeout(SOON).unwrap().code(), Some(0));
     drop(client);
     assert_eq!(table::count(), before);
+}
+
+fn opens_a_name(_: &[String]) {
+    let name = std::env::var("NAME").unwrap();
+    // The limit is set by now, and the server waits anew after this.
+    std::thread::sleep(Duration::from_millis(300));
+    let _ = Event::open_named(&name);
+}
+
+/// Lowers its limit of descriptors so far that `ppoll` fails, as a sandbox does, and frees a name.
+fn frees_a_name(_: &[String]) {
+    for limit in [1, 0] {
+        let name = format!("limit.{limit}.{}", std::process::id());
+        let event = Event::create_named(&name, ResetMode::Manual).unwrap();
+        let _client = in_role("opens_a_name").env("NAME", &name).spawn().unwrap();
+        set_soft_limit(limit);
+        std::thread::sleep(Duration::from_secs(1));
+        let started = Instant::now();
+        drop(event);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        set_soft_limit(256);
+    }
+}
+
+fn set_soft_limit(limit: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    setrlimit(Resource::Nofile, Rlimit { current: Some(limit), ..getrlimit(Resource::Nofile) }).unwrap();
+}
+
+fn name_is_freed_below_the_limit_of_polls() {
+    let mut child = in_role("frees_a_name").spawn().unwrap();
+    assert_eq!(child.wait_timeout(Duration::from_secs(20)).unwrap().code(), Some(0));
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
 use handover::{Channel, Command, Error, Event, HandleValue, OwnedHandle, Stdio};
-use handover_tests::{Suite, adopt, expect, role, table, tests, this_program};
+use handover_tests::{Suite, adopt, expect, raw, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -15,8 +15,9 @@ pub(super) const SUITE: Suite = Suite {
         channel_descriptor_cannot_be_taken,
         env_handle_rejects_the_manifest_variable,
         forged_manifest_with_stream_is_rejected,
+        parts_of_a_line_are_read_whole,
     ],
-    roles: tests![reads_values, has_a_channel, prints_to_a_stream],
+    roles: tests![reads_values, has_a_channel, prints_to_a_stream, reads_thirteen],
 };
 
 fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
@@ -115,4 +116,21 @@ fn forged_manifest_with_stream_is_rejected() {
             "{out}"
         );
     }
+}
+
+fn reads_thirteen(_: &[String]) {
+    assert_eq!(HandleValue::from_stdin().unwrap().get(), 13);
+}
+
+fn parts_of_a_line_are_read_whole() {
+    use std::io::Write;
+    let (read, write) = raw::pipe();
+    raw::set_nonblocking(&read);
+    let mut write = std::fs::File::from(write);
+    write.write_all(b"1").unwrap();
+    let mut command = in_role("reads_thirteen", &[]);
+    let mut child = command.stdin(read).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    write.write_all(b"3\n").unwrap();
+    assert_eq!(child.wait_timeout(Duration::from_secs(10)).unwrap().code(), Some(0));
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ const GRACE_PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct NameServer {
     stop: Owned,
+    /// Set before `stop`, for a thread that can't wait, because the limit of descriptors is too low for `ppoll`.
+    is_stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     creator: Creator,
 }
@@ -47,12 +51,14 @@ impl NameServer {
         let socket = lock.listen().map_err(failed())?;
         let stop = create_object::create(What::Event { manual_reset: true }).map_err(failed())?;
         let stopped = handle::duplicate_here(stop.as_fd(), crate::sys::rights::SAME).map_err(failed())?;
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_stopping);
         let thread = std::thread::Builder::new().name("handover name".into());
         let thread = without_signals(|| {
-            begin_thread(|| thread.spawn(move || serve(&lock, &socket, &object, &stopped)))
+            begin_thread(|| thread.spawn(move || serve(&lock, &socket, &object, (&stopped, &flag))))
         });
         let thread = thread.map_err(failed())?.map_err(failed())?;
-        Ok(Self { stop, thread: Some(thread), creator: Creator::this_process() })
+        Ok(Self { stop, is_stopping, thread: Some(thread), creator: Creator::this_process() })
     }
 }
 
@@ -65,6 +71,7 @@ impl Drop for NameServer {
             std::mem::forget(self.thread.take());
             return;
         }
+        self.is_stopping.store(true, Relaxed);
         // Setting the event can't fail: the eventfd counter has room for it.
         let _ = create_object::set_event(self.stop.as_fd());
         if let Some(thread) = self.thread.take() {
@@ -75,12 +82,15 @@ impl Drop for NameServer {
 }
 
 /// Accepts and answers clients until `stopped` is signaled. A client that gets no answer can retry.
-fn serve(_lock: &NameLock, socket: &Owned, object: &Owned, stopped: &Owned) {
+fn serve(_lock: &NameLock, socket: &Owned, object: &Owned, (stopped, is_stopping): (&Owned, &AtomicBool)) {
     loop {
         let mut polled = [stopped, socket].map(|each| PollFd::from_borrowed_fd(each.as_fd(), PollFlags::IN));
         if wait::ready(&mut polled, None).is_err() {
             // The call fails if memory is short. The pause keeps the retries from using all of a processor.
             std::thread::sleep(Duration::from_millis(10));
+            if is_stopping.load(Relaxed) {
+                return;
+            }
         }
         if !polled[0].revents().is_empty() {
             return;

@@ -1,5 +1,6 @@
 //! Reads the output of a child.
 
+use std::io::ErrorKind::WouldBlock;
 use std::os::fd::OwnedFd;
 use std::process::{ChildStderr, ChildStdout};
 
@@ -18,10 +19,11 @@ pub(crate) fn read_output(
     let with_stream =
         |(stream, bytes): (Option<OwnedFd>, _)| stream.map(|stream| (Owned::from(stream), bytes));
     let mut open: Vec<(Owned, &mut Vec<u8>)> = streams.into_iter().filter_map(with_stream).collect();
+    let mut is_blocking = true;
     while !open.is_empty() {
         let mut is_ready = vec![true];
         // The last stream can be read without asking. One that can't be read then reports why.
-        if open.len() > 1 {
+        if open.len() > 1 || !is_blocking {
             let streams = open.iter().map(|(stream, _)| stream.handle());
             let mut polled: Vec<_> =
                 streams.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::IN)).collect();
@@ -36,6 +38,11 @@ pub(crate) fn read_output(
             }
             match stream::read(stream.handle(), bytes) {
                 Ok(count) => count != 0,
+                // Other code has made the stream non-blocking (`O_NONBLOCK`).
+                Err(error) if error.kind() == WouldBlock => {
+                    is_blocking = false;
+                    true
+                }
                 Err(error) => {
                     outcome = Err(error);
                     true

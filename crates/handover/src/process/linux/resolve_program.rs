@@ -135,7 +135,8 @@ fn reason_of(program: &OsStr, file: &Path, error: &io::Error) -> Option<Error> {
             "is not a program for this machine, and is no script: its first line doesn't begin with #!".into()
         }
         libc::ELIBBAD | libc::EINVAL => "is not a valid program file".into(),
-        libc::ETXTBSY => "is open for writing in a process; close it there first".into(),
+        libc::ETXTBSY => "is open for writing in a process; close it there first, or try again: a child that is just being started can still \
+             have a copy of a descriptor that was closed".into(),
         libc::ENAMETOOLONG => "is too long for a path".into(),
         libc::ELOOP => "leads through too many symbolic links, or too many interpreters".into(),
         _ => return None,
