@@ -237,6 +237,7 @@ fn kills_children_at_once(_: &[String]) {
 }
 
 fn audit_handles_children_killed_at_start() {
+    table::keep_what_came();
     let audit = Audit::new(in_role_of_std("kills_children_at_once", &[])).run(LONG).unwrap();
     assert_eq!(audit.status.code(), Some(0), "{audit}");
     // The audit reports a child as incomplete if the child is killed while the kernel is queried. On Linux, a child can
@@ -502,12 +503,13 @@ fn audit_starts_the_crates_own_commands() {
     table::keep_what_came();
     let once = || {
         let ready = Event::manual_reset().unwrap();
-        for way in ["plain", "race-free", "with the parent"] {
+        for way in ["plain", "race-free", "with the parent", "killed on drop"] {
             let mut command = own_command("takes_ready");
             command.inherit("ready", &ready);
             match way {
                 "race-free" => drop(command.race_free()),
                 "with the parent" => drop(command.kill_with_parent(true)),
+                "killed on drop" => drop(command.kill_on_drop(true)),
                 _ => {}
             }
             let audit = Audit::new(command).run(LONG).unwrap();

@@ -343,10 +343,12 @@ fn has_effect(expected: Effect, met: &Met, process: u32) -> bool {
         Effect::Rejected => matches!(met.refused[..], [Error::Disconnected { .. }]),
         Effect::NotAccepted => {
             !met.not_accepted.is_empty()
-                && met
-                    .not_accepted
-                    .iter()
-                    .all(|error| matches!(error, Error::TimedOut { .. } | Error::ProcessExited { .. }))
+                && met.not_accepted.iter().all(|error| {
+                    matches!(
+                        error,
+                        Error::TimedOut { .. } | Error::ProcessExited { .. } | Error::Disconnected { .. }
+                    )
+                })
         }
         Effect::Nothing => true,
     }

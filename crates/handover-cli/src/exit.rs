@@ -90,7 +90,7 @@ impl Display for WithAdvice<'_> {
             ),
             // The advice is about access to processes, not to names or files.
             Error::System { source, context, .. }
-                if source.kind() == io::ErrorKind::PermissionDenied && context.contains("process ") =>
+                if source.kind() == io::ErrorKind::PermissionDenied && context.starts_with("process ") =>
             {
                 write!(f, "{}; {}", self.0, crate::os::ACCESS_ADVICE)
             }

@@ -109,14 +109,11 @@ fn read() -> Result<Vec<Entry>> {
             imp::check_is_for_this_process(&manifest.meant_for)?;
             // LISTEN_ variables that are malformed, or name this process's id by coincidence (the id 1 in a nested PID
             // namespace), must not make the parent's list unusable. So they are ignored.
-            let is_passed = |value: HandleValue| {
-                handle::is_open_and_inheritable(value).unwrap_or(false)
-                    && manifest.objects.iter().all(|(_, other)| *other != value)
+            let is_passed = |value| {
+                Adoption::lock().was_adopted_by_number(value)
+                    || handle::is_open_and_inheritable(value).unwrap_or(false)
             };
-            let sockets = sockets.unwrap_or_default();
-            let sockets =
-                if sockets.iter().all(|(_, value)| is_passed(*value)) { sockets } else { Vec::new() };
-            manifest.objects.into_iter().chain(sockets).collect()
+            with_sockets(manifest.objects, sockets.unwrap_or_default(), is_passed)
         }
     };
     // Any code of this process may use the standard streams, so no entry may own one. No parent lists them.
@@ -265,6 +262,20 @@ impl Inherited {
     pub fn leaked(&self) -> Result<Vec<LeakedHandle>> {
         leaked_handles()
     }
+}
+
+/// Appends a service manager's sockets to the objects that the parent listed, unless one of them can't have been passed:
+/// then the variables name this process by coincidence.
+pub(crate) fn with_sockets(
+    mut objects: Vec<(String, HandleValue)>,
+    sockets: Vec<(String, HandleValue)>,
+    is_passed: impl Fn(HandleValue) -> bool,
+) -> Vec<(String, HandleValue)> {
+    let is_listed = |value: HandleValue| objects.iter().any(|(_, other)| *other == value);
+    if sockets.iter().all(|(_, value)| is_passed(*value) && !is_listed(*value)) {
+        objects.extend(sockets);
+    }
+    objects
 }
 
 /// Returns the names of the entries that the parent's code listed, without this crate's own.

@@ -35,7 +35,7 @@ use crate::sys::temporary_file::{read_whole, temporary_file};
 /// The report also covers the command itself, which inherits from this process.
 ///
 #[doc = include_str!("../../docs/audit.md")]
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct AuditReport {
     /// The exit status of the command.
@@ -47,6 +47,19 @@ pub struct AuditReport {
     pub stdout: Vec<u8>,
     /// What the processes wrote to their standard error, with [`Audit::capture_output`]; otherwise empty.
     pub stderr: Vec<u8>,
+}
+
+impl fmt::Debug for AuditReport {
+    /// Shows the number of bytes of the output instead of the bytes, because they may be long or secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, processes, stdout, stderr } = self;
+        f.debug_struct("AuditReport")
+            .field("status", status)
+            .field("processes", processes)
+            .field("stdout", &stdout.len())
+            .field("stderr", &stderr.len())
+            .finish()
+    }
 }
 
 /// A process that was about to start a program, and the handles that it had then.
@@ -121,10 +134,17 @@ pub struct Audit<'a> {
 }
 
 /// The command of an [`Audit`]: one of std's or of this crate's.
-#[derive(Debug)]
 pub struct AuditCommand<'a>(pub(crate) Program<'a>);
 
-#[derive(Debug)]
+impl fmt::Debug for AuditCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Program::Std(command) => command.fmt(f),
+            Program::Own(command) => command.fmt(f),
+        }
+    }
+}
+
 pub(crate) enum Program<'a> {
     Std(Command),
     Own(process::Command<'a>),
@@ -273,8 +293,8 @@ impl<'a> Audit<'a> {
         let of_auditor = match (self.ignores_inherited, self.captures_output) {
             (true, _) => inheritable()?,
             // On Windows std passes on this process's own streams although the command has others, if they are inheritable.
-            (false, true) => own_streams()?,
-            (false, false) => Vec::new(),
+            (false, true) if matches!(self.command.0, Program::Std(_)) => own_streams()?,
+            (false, _) => Vec::new(),
         };
         let mut program = self.command.0;
         if matches!(&program, Program::Own(command) if command.attachment.is_some()) {

@@ -214,6 +214,10 @@ impl HandleValue {
             loop {
                 let room = MAX_LINE.saturating_sub(line.len() as u64);
                 match io::stdin().lock().take(room).read_until(b'\n', &mut line) {
+                    // A read of nothing isn't the end of a pipe on Windows.
+                    Ok(_) if !is_complete(&line) && handle::input_goes_on() => {
+                        std::thread::sleep(RETRY_INTERVAL);
+                    }
                     Ok(_) => return Ok(Moved(&line)),
                     // Another process, which has the same pipe, has made it non-blocking. A part of the line that has
                     // arrived must not be lost: the rest of it could be another handle's value.
@@ -289,6 +293,10 @@ impl HandleValue {
 
 const STREAMS: [&str; 3] = ["the standard input", "the standard output", "the standard error"];
 const LINE: &str = "a handle value on standard input";
+
+fn is_complete(line: &[u8]) -> bool {
+    line.ends_with(b"\n") || line.len() as u64 == MAX_LINE
+}
 
 /// Parses a line with a handle value. The line must end with a line feed.
 pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use handover::inspect::{Audit, AuditReport, Origin};
 use handover::{Error, Event, ObjectKind};
-use handover_tests::{Suite, in_role_of_std, role, table, tests, this_program};
+use handover_tests::{Suite, in_role_of_std, raw, role, table, tests, this_program};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use super::calls;
@@ -17,6 +17,7 @@ const LONG: Duration = Duration::from_secs(60);
 pub(super) const SUITE: Suite = Suite {
     name: "audit",
     tests: tests![
+        command_killed_before_its_program_is_no_timeout,
         process_that_execs_is_reported_twice,
         exec_of_a_thread_is_reported,
         leaks_of_posix_spawn_are_reported,
@@ -316,4 +317,13 @@ fn audit_sees_32_bit_program() {
         handover_tests::left_out("this machine runs no programs for 32-bit x86");
     }
     std::fs::remove_file(path).unwrap();
+}
+
+fn command_killed_before_its_program_is_no_timeout() {
+    let before = table::count();
+    let mut command = in_role_of_std("exits", &[]);
+    raw::die_before_the_program(&mut command);
+    let error = Audit::new(command).run(LONG).unwrap_err();
+    assert!(error.to_string().contains("killed before"), "{error}");
+    assert_eq!(table::count(), before);
 }

@@ -29,6 +29,9 @@ use crate::wait::{self, Deadline};
 /// The maximum time that a client may take to accept its endpoint.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a client that has closed the pipe may take to exit, if it is exiting.
+const LEAVING: Duration = Duration::from_millis(20);
+
 /// The named pipe to which clients connect.
 #[derive(Debug)]
 pub(crate) struct ListenerPipe {
@@ -159,8 +162,9 @@ impl ListenerPipe {
         if pair.page().withdraw_endpoint() {
             // Dropping the copies closes them in the client process.
             let has_left = answered?;
-            // A client that has closed the pipe needs no time to exit: it may live on, and has only looked at the pipe.
-            if process.has_exited()? || (!has_left && process.is_going()) {
+            // The system closes an exiting process's handles a moment before it has exited. A client that lives on has only
+            // looked at the pipe.
+            if if has_left { process.ends_within(LEAVING)? } else { process.is_going() } {
                 return Err(Error::ProcessExited { pid: process.id(), context: "accept a client".into() });
             }
             if has_left {

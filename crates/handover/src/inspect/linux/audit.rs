@@ -23,6 +23,15 @@ use crate::sys::spawn_plan::EXECUTE;
 use crate::sys::{Errand, begin_thread};
 use crate::wait::Deadline;
 
+/// How the tracer's thread ended.
+enum Followed {
+    ToTheEnd(ExitStatus),
+    /// The deadline passed, or the calling thread no longer watches.
+    Stopped,
+    /// The command's process exited before it could be traced.
+    NotMet,
+}
+
 /// The command's exit status and the processes of its tree; `None` if the deadline passed first.
 type Outcome = Option<(ExitStatus, Vec<AuditedProcess>)>;
 
@@ -118,7 +127,15 @@ pub(crate) fn run(
         if started?.is_piped {
             return Err(piped(context));
         }
-        Ok(outcome.map(|status| (status, processes)))
+        match outcome {
+            Followed::ToTheEnd(status) => Ok(Some((status, processes))),
+            Followed::Stopped => Ok(None),
+            // A program that can't be started has returned its error above.
+            Followed::NotMet => {
+                let error = SysError::unexpected(EXECUTE, "its process was killed before the program began");
+                Err(failed(&context)(error))
+            }
+        }
     })
 }
 
@@ -133,10 +150,10 @@ fn follow(
     results: Receiver<Spawned>,
     until: Option<Instant>,
     reporter: &Reporter,
-) -> Result<Option<ExitStatus>> {
+) -> Result<Followed> {
     // If the child failed before the meeting, std returns the error.
     let child_id = ptrace::hear_id(far.handle()).map_err(failed("the process to trace"))?;
-    let Some(command) = child_id else { return Ok(None) };
+    let Some(command) = child_id else { return Ok(Followed::NotMet) };
     if let Err(source) = ptrace::seize(command) {
         let context = refused(command, &source);
         // The child's error is ignored, because the tracer returns the cause.
@@ -160,7 +177,7 @@ fn follow(
                 if let Some(process) = tree.go_on(&happened)? {
                     let id = process.id;
                     if !reporter.report(process) {
-                        return Ok(None);
+                        return Ok(Followed::Stopped);
                     }
                     resume(id, 0)?;
                 }
@@ -169,17 +186,17 @@ fn follow(
         match tree.take_result() {
             Some(Spawned::No) => {
                 tree.threads.clear();
-                return Ok(None);
+                return Ok(Followed::NotMet);
             }
-            Some(Spawned::Unwanted) => return Ok(None),
+            Some(Spawned::Unwanted) => return Ok(Followed::Stopped),
             Some(Spawned::Yes) | None => {}
         }
         if until.is_some_and(|until| Instant::now() >= until) {
-            return Ok(None);
+            return Ok(Followed::Stopped);
         }
     }
     match tree.status {
-        Some(status) => Ok(Some(status)),
+        Some(status) => Ok(Followed::ToTheEnd(status)),
         None => Err(Error::System {
             call: "waitid",
             context: format!(
@@ -202,6 +219,11 @@ fn refused(process: u32, source: &std::io::Error) -> String {
     }
     let page = page_at(Path::new(&format!("/proc/{process}/status"))).unwrap_or_default();
     let page = String::from_utf8_lossy(&page);
+    // The kernel gives the same error for a process that has exited.
+    let state = page.lines().find_map(|line| line.strip_prefix("State:")).map(str::trim_start);
+    if state.is_none_or(|state| state.starts_with(['Z', 'X'])) {
+        return format!("{context}, which was killed before its program began");
+    }
     let tracer = page.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
     match tracer {
         Some(tracer) if tracer != "0" => format!("{context}, which is already traced by process {tracer}"),

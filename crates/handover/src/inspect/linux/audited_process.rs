@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::handle::HandleValue;
 use crate::inherit::listen_fds::named;
 use crate::inherit::manifest::{Manifest, VARIABLE};
-use crate::inspect::Unavailable;
+use crate::inherit::with_sockets;
 use crate::inspect::audit::ProcessSnapshot;
+use crate::inspect::{HandleEntry, Unavailable};
 use crate::sys::handle::{link_at, page_at};
 use crate::sys::ptrace;
 
@@ -32,6 +33,8 @@ pub(super) fn snapshot(process: u32) -> ProcessSnapshot {
     // refers to that id.
     let id_in_its_namespace = line("NSpid:").and_then(|ids| ids.split_whitespace().next_back()?.parse().ok());
     let id_in_its_namespace = id_in_its_namespace.unwrap_or(process);
+    let values: Vec<HandleValue> = inherited.iter().flatten().map(HandleEntry::value).collect();
+    let is_passed = |value| values.contains(&value);
     ProcessSnapshot {
         id: process,
         parent: parent.unwrap_or_default(),
@@ -40,7 +43,9 @@ pub(super) fn snapshot(process: u32) -> ProcessSnapshot {
         streams: Ok((0_u64..3).filter_map(|number| HandleValue::try_from(number).ok()).collect()),
         duplicate_streams: Vec::new(),
         listed: match page_at(&path("environ")) {
-            Ok(block) => listed(id_in_its_namespace, &block).map_err(|error| unavailable(error.to_string())),
+            Ok(block) => {
+                listed(id_in_its_namespace, &block, is_passed).map_err(|error| unavailable(error.to_string()))
+            }
             Err(error) => Err(unavailable(format!("its environment: {error}"))),
         },
     }
@@ -52,7 +57,11 @@ fn unavailable(reason: impl Into<String>) -> Unavailable {
 
 /// Returns the objects that the environment lists for this very process, by this crate's rules and by those of service
 /// managers.
-fn listed(process: u32, block: &[u8]) -> Result<Vec<(String, HandleValue)>> {
+fn listed(
+    process: u32,
+    block: &[u8],
+    is_passed: impl Fn(HandleValue) -> bool,
+) -> Result<Vec<(String, HandleValue)>> {
     let variable = |name: &str| {
         let mut variables = block.split(|byte| *byte == 0);
         let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
@@ -67,8 +76,12 @@ fn listed(process: u32, block: &[u8]) -> Result<Vec<(String, HandleValue)>> {
     }
     let [meant_for, count, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(variable);
     // Values that no service manager writes list no objects.
-    listed.extend(named(meant_for, count, names, process).unwrap_or_default());
-    Ok(listed)
+    let sockets = named(meant_for, count, names, process).unwrap_or_default();
+    // Without a list of the parent's, the process itself takes the variables at their word.
+    if listed.is_empty() {
+        return Ok(sockets);
+    }
+    Ok(with_sockets(listed, sockets, is_passed))
 }
 
 #[cfg(test)]
@@ -78,7 +91,7 @@ mod tests {
     #[test]
     fn only_objects_listed_for_this_process_count() -> Result<()> {
         let names = |block: &str| -> Result<Vec<(String, u32)>> {
-            let listed = listed(77, block.replace('|', "\0").as_bytes())?;
+            let listed = listed(77, block.replace('|', "\0").as_bytes(), |value| value.get() == 3)?;
             Ok(listed.into_iter().map(|(name, value)| (name, value.get())).collect())
         };
         assert_eq!(names("")?, []);
@@ -89,6 +102,11 @@ mod tests {
         assert_eq!(names(manager)?, [("web".to_owned(), 3)]);
         assert_eq!(names(&manager.replace("77", "78"))?, []);
         assert_eq!(names("LISTEN_PID=me|LISTEN_FDS=1|")?, []);
+        // A list of the parent's wins over variables that name this process by coincidence.
+        let parents = "HANDOVER_INHERITED=1 77 5=ready|";
+        let both = [("ready".to_owned(), 5), ("web".to_owned(), 3)];
+        assert_eq!(names(&format!("{parents}{manager}"))?, both);
+        assert_eq!(names(&format!("{parents}LISTEN_PID=77|LISTEN_FDS=2|"))?, both[..1]);
         assert!(names("HANDOVER_INHERITED=nonsense|").is_err());
         Ok(())
     }

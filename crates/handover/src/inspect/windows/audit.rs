@@ -10,6 +10,7 @@ use super::audited_process::snapshot;
 use crate::error::{Error, Result};
 use crate::inspect::HandleEntry;
 use crate::inspect::audit::{AuditedProcess, Program, Reporter, Watch, close_pipes, piped, report_channel};
+use crate::process::Child;
 use crate::process::imp::{parent_helper, reason_of_std};
 use crate::sys::debug::{self, Exception, Happened, What};
 use crate::sys::io::Owned;
@@ -52,20 +53,26 @@ struct Started {
     id: u32,
     /// Whether a stream is a pipe to this process, whose end is closed by now.
     is_piped: bool,
+    /// Kept until the audit ends: dropping a child with `kill_on_drop` kills it.
+    _child: Option<Child>,
 }
 
 /// Starts the command. This thread debugs it.
 fn start(program: &mut Program<'_>, context: &str) -> Result<Started> {
     let started = match program {
         Program::Std(command) => match debug::spawn(command) {
-            Ok(spawned) => Ok(Started { id: spawned.id, is_piped: spawned.is_piped }),
+            Ok(spawned) => Ok(Started { id: spawned.id, is_piped: spawned.is_piped, _child: None }),
             Err(error) => {
                 Err(reason_of_std(command, error).unwrap_or_else(|error| Error::system(context, error)))
             }
         },
         Program::Own(command) => {
-            command.os.creation_flags |= debug::FLAG;
-            command.spawn().map(|mut child| Started { id: child.id(), is_piped: close_pipes(&mut child) })
+            command.os.creation_flags = debug::flags(command.os.creation_flags);
+            command.spawn().map(|mut child| Started {
+                id: child.id(),
+                is_piped: close_pipes(&mut child),
+                _child: Some(child),
+            })
         }
     };
     started.map_err(|error| match error {
@@ -109,8 +116,11 @@ fn follow(
         let Some(happened) = tree.next(deadline)? else { return Ok(None) };
         let is_handled = match &happened.what {
             What::Begins(process) => {
-                if peb::is_wider(process.as_handle()).map_err(failed(&context))? {
+                // If the system can't tell, the process is exiting, and the snapshot says so.
+                if peb::is_wider(process.as_handle()).unwrap_or(false) {
                     let id = happened.process;
+                    // Killed before it goes on, so that none of its instructions run.
+                    let _ = terminate(process.as_handle());
                     tree.go_on(happened, true)?;
                     return Err(too_wide(format!("process {id} of {context}")));
                 }
@@ -118,6 +128,7 @@ fn follow(
                 if !is_helper(process.as_handle())
                     && !reporter.report(snapshot(happened.process, process.as_handle()).into())
                 {
+                    let _ = terminate(process.as_handle());
                     tree.go_on(happened, true)?;
                     return Ok(None);
                 }

@@ -86,7 +86,8 @@ impl ObjectHandle {
         Ok(Self { claim: None, handle: copy, way: self.way.clone(), name: self.name.clone() })
     }
 
-    /// Returns the handle, and drops the guard of the name: other processes no longer find the object by its name.
+    /// Returns the handle, and drops the guard of the name: other processes no longer find the object by its name, unless a
+    /// clone keeps it.
     pub(crate) fn into_handle(self) -> Owned {
         if let Some(claim) = self.claim {
             claim.of_std_owner();

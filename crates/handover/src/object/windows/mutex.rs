@@ -115,13 +115,18 @@ impl Mutex {
 }
 
 /// A guard of a [`Mutex`] that this thread holds. Dropping it releases the mutex.
-#[derive(Debug)]
 #[must_use = "dropping it releases the mutex"]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct MutexGuard<'a> {
     mutex: &'a Mutex,
     /// Makes the guard `!Send`: Windows lets only the owning thread release a mutex.
     of_this_thread: PhantomData<*const ()>,
+}
+
+impl fmt::Debug for MutexGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MutexGuard").field("mutex", self.mutex).finish_non_exhaustive()
+    }
 }
 
 impl Drop for MutexGuard<'_> {

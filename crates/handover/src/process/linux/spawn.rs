@@ -250,7 +250,11 @@ fn variables(
     command: &Command<'_>,
     inherited_handles: &[(String, HandleValue)],
 ) -> Result<(Vec<CString>, IdPosition)> {
-    let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+    let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        // Of several variables with one name, `getenv` finds the first.
+        variables.entry(name).or_insert(value);
+    }
     for change in &command.environment {
         match change {
             Change::Set(name, value) => set(&mut variables, name, value)?,

@@ -89,25 +89,30 @@ pub(crate) fn create(what: What) -> SysResult<Owned> {
     }
 }
 
-fn section(name: &'static str, size: u64) -> SysResult<Owned> {
+/// Creates a file in memory that can't be executed and can be sealed.
+pub(super) fn memory_file(name: &'static str) -> SysResult<Owned> {
     const NAME: &str = "handover";
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let label = ("label", NAME.into());
+    let file = call(name, &[label, to("MFD_NOEXEC_SEAL")], || {
+        Ok(Owned::from(rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL)?))
+    });
+    match file {
+        // Before Linux 6.3, the flag MFD_NOEXEC_SEAL is unknown.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+            call(name, &[label], || Ok(Owned::from(rustix::fs::memfd_create(NAME, flags)?)))
+        }
+        other => other,
+    }
+}
+
+fn section(name: &'static str, size: u64) -> SysResult<Owned> {
     // The kernel allocates memory only when it is written to, which would be too late to report that the machine
     // doesn't have it. So a size beyond the machine's memory and swap fails here.
     if size > memory_of_machine()? {
         return Err(SysError::new("memfd_create", Errno::NOMEM));
     }
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let label = ("label", NAME.into());
-    let section = call(name, &[label, to("MFD_NOEXEC_SEAL")], || {
-        Ok(Owned::from(rustix::fs::memfd_create(NAME, flags | MemfdFlags::NOEXEC_SEAL)?))
-    });
-    let section = match section {
-        // Before Linux 6.3, the flag MFD_NOEXEC_SEAL is unknown.
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-            call(name, &[label], || Ok(Owned::from(rustix::fs::memfd_create(NAME, flags)?)))?
-        }
-        other => other?,
-    };
+    let section = memory_file(name)?;
     check_file_size("ftruncate", size)?;
     call("ftruncate", &[("handle", (&section).into()), ("size", size.into())], || {
         Ok(rustix::fs::ftruncate(&section, size)?)

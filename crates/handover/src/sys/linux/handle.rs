@@ -429,6 +429,11 @@ impl Outcome for Page {
     }
 }
 
+/// Returns whether more of the standard input can follow a read of nothing. On Linux that is the end of file.
+pub(crate) fn input_goes_on() -> bool {
+    false
+}
+
 /// Returns a standard stream of this process, or `None` if it isn't open.
 pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedFd<'static>>> {
     let number = RawFd::try_from(which).expect("there are three streams");

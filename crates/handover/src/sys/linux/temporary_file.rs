@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{MemfdFlags, memfd_create};
-
+use super::create_object::memory_file;
 use super::handle::{duplicate_here, out_of_the_streams};
 use super::io::Owned;
 use super::rights::Rights;
@@ -13,8 +12,7 @@ use super::{Length, SysResult, call};
 
 /// Creates an empty file. Returns a handle for reading and one for writing, which share one position.
 pub(crate) fn temporary_file() -> SysResult<(Owned, Owned)> {
-    let file = call("memfd_create", &[], || Ok(Owned::from(memfd_create("handover", MemfdFlags::CLOEXEC)?)))?;
-    let file = out_of_the_streams(file)?;
+    let file = out_of_the_streams(memory_file("memfd_create")?)?;
     let writer = duplicate_here(file.borrowed(), Rights::Same)?;
     Ok((file, writer))
 }

@@ -17,7 +17,7 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::System::ProcessStatus::K32GetMappedFileNameW;
 use windows_sys::Win32::System::Threading::{
-    DEBUG_PROCESS, GetProcessMitigationPolicy, ProcessStrictHandleCheckPolicy,
+    DEBUG_ONLY_THIS_PROCESS, DEBUG_PROCESS, GetProcessMitigationPolicy, ProcessStrictHandleCheckPolicy,
 };
 
 use super::handle;
@@ -157,7 +157,7 @@ pub(crate) fn is_of_debugged_call(process: BorrowedHandle<'_>, address: usize) -
     is_in_ntdll(process, address) && !has_strict_handle_checks(process)
 }
 
-/// Returns whether an address of the process is in ntdll. If the system can't tell, it is assumed.
+/// Returns whether an address of the process is in ntdll. Memory without a file isn't.
 fn is_in_ntdll(process: BorrowedHandle<'_>, address: usize) -> bool {
     let mut path = [0_u16; 512];
     let room = size_of_u32::<[u16; 512]>() / 2;
@@ -175,7 +175,7 @@ fn is_in_ntdll(process: BorrowedHandle<'_>, address: usize) -> bool {
         };
         if length == 0 { Err(io::Error::last_os_error()) } else { Ok(Length(length as usize)) }
     });
-    let Ok(Length(length)) = length else { return true };
+    let Ok(Length(length)) = length else { return false };
     let path = String::from_utf16_lossy(&path[..length.min(path.len())]);
     path.rsplit('\\').next().is_some_and(|file| file.eq_ignore_ascii_case("ntdll.dll"))
 }
@@ -249,8 +249,10 @@ impl Outcome for Spawned {
     }
 }
 
-/// The creation flag of a process that the creating thread debugs, with all of its descendants.
-pub(crate) const FLAG: u32 = DEBUG_PROCESS;
+/// Returns the creation flags of a process that the creating thread debugs, with all of its descendants.
+pub(crate) fn flags(others: u32) -> u32 {
+    others & !DEBUG_ONLY_THIS_PROCESS | DEBUG_PROCESS
+}
 
 /// Creates the command's process. This thread debugs it and all of its descendants. The call can't list the inherited
 /// handles; the audit finds them.

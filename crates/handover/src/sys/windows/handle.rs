@@ -397,6 +397,11 @@ fn recorded_stream(which: usize) -> RawHandle {
     recorded.map_or(null_mut(), |Recorded(handle)| handle)
 }
 
+/// Returns whether more of the standard input can follow a read of nothing: it is a pipe that can still be written to.
+pub(crate) fn input_goes_on() -> bool {
+    standard_stream(0).ok().flatten().is_some_and(super::pipe::is_connected)
+}
+
 /// Returns a standard stream of this process, if it has that stream. It may be a file, a pipe or a console, all of
 /// which are files to the kernel.
 pub(crate) fn standard_stream(which: usize) -> SysResult<Option<BorrowedHandle<'static>>> {
