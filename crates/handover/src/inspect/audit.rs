@@ -43,9 +43,9 @@ pub struct AuditReport {
     /// The processes, in the order in which they were started. On Linux, a process that replaces itself by another
     /// program (`execve`) is listed again, and one that never executes a program isn't listed.
     pub processes: Vec<AuditedProcess>,
-    /// What the processes wrote to their standard output, with [`Audit::capture_output`]; otherwise empty.
+    /// The bytes that the processes wrote to their standard output, with [`Audit::capture_output`]; otherwise empty.
     pub stdout: Vec<u8>,
-    /// What the processes wrote to their standard error, with [`Audit::capture_output`]; otherwise empty.
+    /// The bytes that the processes wrote to their standard error, with [`Audit::capture_output`]; otherwise empty.
     pub stderr: Vec<u8>,
 }
 

@@ -234,10 +234,10 @@ fn crash_of_instance_is_reported_if_mutex_is_kept_open() {
     drop((only, watcher));
 }
 
-/// Creates a mutex that nobody may open, as another user's mutex is for this one.
+/// Creates a mutex that no process may open, as another user's mutex is for this one.
 fn protects_a_mutex(arguments: &[String]) {
-    let nobody = SecurityDescriptor::from_sddl("D:P(D;;GA;;;WD)").unwrap();
-    let name = ObjectName::local(&arguments[0]).unwrap().protected_by(nobody);
+    let denied = SecurityDescriptor::from_sddl("D:P(D;;GA;;;WD)").unwrap();
+    let name = ObjectName::local(&arguments[0]).unwrap().protected_by(denied);
     let _mutex = Mutex::create_named(&name).unwrap();
     println!("protected");
     std::thread::sleep(Duration::from_secs(30));

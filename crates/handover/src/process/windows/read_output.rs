@@ -35,7 +35,7 @@ pub(crate) fn read_output(
     Ok((out, err))
 }
 
-/// Reads a child's stream until nobody can write to it any more, and closes it.
+/// Reads a child's stream until no process can write to it any more, and closes it.
 fn read_to_end(mut stream: impl Read + AsHandle + Into<OwnedHandle>, bytes: &mut Vec<u8>) -> SysResult<()> {
     let mut outcome = stream.read_to_end(bytes);
     while outcome.is_ok() && is_connected(stream.as_handle()) {
