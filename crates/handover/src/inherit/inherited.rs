@@ -351,7 +351,7 @@ pub fn leaked_handles() -> Result<Vec<LeakedHandle>> {
 }
 
 /// Returns the values of the standard streams that this process has.
-fn standard_streams() -> Result<Vec<HandleValue>> {
+pub(crate) fn standard_streams() -> Result<Vec<HandleValue>> {
     let mut streams = Vec::with_capacity(3);
     for which in 0..3 {
         let stream =

@@ -22,10 +22,10 @@ use windows as imp;
 
 #[cfg(windows)]
 pub(crate) use imp::identity_of;
-pub(crate) use inherited::Reserved;
 #[cfg(target_os = "linux")]
 pub(crate) use inherited::with_sockets;
 pub use inherited::{Inherited, LeakedHandle, inherited, leaked_handles};
+pub(crate) use inherited::{Reserved, standard_streams};
 pub(crate) use manifest::{Manifest, VARIABLE};
 
 use crate::object::BorrowedObject;

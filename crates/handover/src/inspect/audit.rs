@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::handle::escaped::Escaped;
+use crate::inherit::standard_streams;
 use crate::inspect::{HandleEntry, HandleTable, Unavailable};
 use crate::process::{self, Child, Process};
-use crate::sys::handle::standard_stream;
 use crate::sys::io::OwnedHandle;
 use crate::sys::temporary_file::{read_whole, temporary_file};
 
@@ -346,12 +346,7 @@ pub(crate) fn piped(context: String) -> Error {
 
 /// Returns those of this process's standard streams that are inheritable.
 fn own_streams() -> Result<Vec<HandleEntry>> {
-    let mut streams = Vec::new();
-    for which in 0..3 {
-        let stream =
-            standard_stream(which).map_err(|error| Error::system("this process's streams", error))?;
-        streams.extend(stream.map(|stream| HandleValue::of(&stream)).transpose()?);
-    }
+    let streams = standard_streams()?;
     Ok(inheritable()?.into_iter().filter(|entry| streams.contains(&entry.value)).collect())
 }
 

@@ -164,7 +164,8 @@ impl ListenerPipe {
             let has_left = answered?;
             // The system closes an exiting process's handles a moment before it has exited. A client that lives on has only
             // looked at the pipe.
-            if if has_left { process.ends_within(LEAVING)? } else { process.is_going() } {
+            let has_exited = if has_left { process.ends_within(LEAVING)? } else { process.is_going() };
+            if has_exited {
                 return Err(Error::ProcessExited { pid: process.id(), context: "accept a client".into() });
             }
             if has_left {

@@ -73,7 +73,8 @@ enum Spawned {
 
 /// Runs the command until all processes of its tree have exited.
 ///
-/// 1. This thread starts the command, in the way of std or of this crate. Before the new process executes the program, it waits for its tracer.
+/// 1. This thread starts the command, in the way of std or of this crate. Before the new process executes the program,
+///    it waits for its tracer.
 /// 2. The tracer is a separate thread, because a tracee is bound to one thread. The tracees are killed when that thread
 ///    ends. It waits for its tracees only, so it never consumes the exit of another child of this process.
 /// 3. A process that a tracee starts is traced from its first moment, and stopped. At each exec the kernel has already
