@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             debug_shows_no_internals,
             process_travels_as_itself,
             objects_can_be_taken_while_bytes_are_borrowed,
+            timeouts_say_what_was_awaited,
         ],
         tests![uses, exits, sleeps, writes, counts, takes_processes, takes_at_once],
     )
@@ -44,6 +45,23 @@ fn in_role(name: &str, arguments: &[&str]) -> Command<'static> {
 }
 
 fn exits(_: &[String]) {}
+
+fn timeouts_say_what_was_awaited() {
+    let message = |waited: handover::Result<()>| waited.unwrap_err().to_string();
+    let moment = Duration::from_millis(2);
+    assert_eq!(
+        [
+            message(Event::auto_reset().unwrap().wait_timeout(moment)),
+            message(Semaphore::new(0).unwrap().wait_timeout(moment)),
+            message(Timer::auto_reset().unwrap().wait_timeout(moment)),
+        ],
+        [
+            "timed out after 2 ms: waiting for the event to be set",
+            "timed out after 2 ms: waiting for the semaphore's count to rise above zero",
+            "timed out after 2 ms: waiting for the timer to expire",
+        ]
+    );
+}
 
 fn sleeps(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
@@ -291,6 +309,12 @@ fn shared_memory_rejects_invalid_ranges() {
     invalid(SharedMemory::new(0).unwrap_err());
     let huge = SharedMemory::new(usize::MAX).unwrap_err();
     assert!(matches!(huge, Error::System { .. } | Error::InvalidInput { .. }), "{huge:?}");
+    // A program of 32 bits can't ask for so much.
+    if let Ok(size) = usize::try_from(1_u64 << 46) {
+        let large = SharedMemory::new(size).unwrap_err();
+        assert!(matches!(large, Error::System { .. }), "{large:?}");
+        assert!(large.to_string().contains("the new shared memory of 70368744177664 bytes"), "{large}");
+    }
     let section = SharedMemory::new(4096).unwrap();
     for (from, length) in [(0, 0), (0, 4097), (4096, 1), (1, 4096), (usize::MAX, 1), (1, usize::MAX)] {
         invalid(section.view_range(from, length).unwrap_err());

@@ -105,7 +105,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
         seen.push(started.clone());
     });
     let (status, timed_out) = match audit.run(options.timeout) {
-        Ok(audit) => (Some(exit_code(audit.status)), None),
+        Ok(audit) => (Some(audit.status), None),
         Err(error @ Error::TimedOut { .. }) => (None, Some(error)),
         // An empty command, or a 64-bit program that a 32-bit build of this program can't audit.
         Err(error @ Error::InvalidInput { .. }) => return Err(Stop::usage(WithAdvice(&error))),
@@ -115,7 +115,7 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     let leaks = rows.iter().filter(|row| row.leaks).count();
     let incomplete = seen.iter().filter(|started| started.incomplete.is_some()).count();
     let report = if options.json {
-        json_text(&as_json_of(options, &seen, &rows, status))
+        json_text(&as_json_of(options, &seen, &rows, status.map(exit_code)))
     } else {
         report(&seen, &rows, leaks, incomplete)
     };
@@ -124,13 +124,20 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
         Ok(()) | Err(Stop::OutputClosed) => {}
         Err(other) => return Err(other),
     }
-    match (timed_out, leaks + incomplete, status.unwrap_or_default()) {
+    let failed = status.filter(|status| !status.success());
+    match (timed_out, leaks + incomplete, failed) {
         (Some(error), ..) => Err(Stop::with_code(code::TIMED_OUT, error)),
-        (None, 0, 0) => Ok(()),
-        (None, 0, status) => Err(Stop::with_code(
-            code::COMMAND_FAILED,
-            format_args!("no handle leaks, but the command exited with code {status}"),
-        )),
+        (None, 0, None) => Ok(()),
+        (None, 0, Some(status)) => {
+            let ended = match status.code() {
+                Some(code) => format!("exited with code {code}"),
+                None => format!("was killed ({status})"),
+            };
+            Err(Stop::with_code(
+                code::COMMAND_FAILED,
+                format_args!("no handle leaks, but the command {ended}"),
+            ))
+        }
         (None, ..) => Err(Stop::Exit(code::FAILED.into())),
     }
 }

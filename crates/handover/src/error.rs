@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::handle::escaped::Escaping;
-use crate::handle::range::EXPECTED;
+use crate::handle::range::{EXPECTED, PSEUDO_HANDLE};
 use crate::handle::{HandleValue, InvalidIdentity, InvalidValue, ObjectKind, ProcessIdentity};
 use crate::sys::SysError;
 
@@ -244,6 +244,8 @@ pub enum Error {
         pid: u32,
         /// The user that it runs as.
         user: String,
+        /// The name that it serves.
+        name: String,
     },
     /// An argument that the call can't accept.
     #[non_exhaustive]
@@ -339,16 +341,24 @@ impl Error {
                 write!(f, "cannot {context}: no process has the id {pid}; it may have exited, so check the id")
             }
             Self::ProcessExited { pid, context } => {
-                write!(f, "cannot {context}: process {pid} has exited")
+                write!(f, "cannot {context}: {} has exited", ProcessName(*pid))
             }
             Self::InvalidHandleValue { input, reason: MISSING } => write!(
                 f,
                 "{input} is missing; expected a handle value: {EXPECTED}, in decimal or in hex with 0x"
             ),
-            Self::InvalidHandleValue { input, reason } => write!(
+            // A text is quoted in the input, a number isn't.
+            Self::InvalidHandleValue { input, reason } if input.contains('"') => write!(
                 f,
                 "{input} is not a handle value ({reason}); expected {EXPECTED}, in decimal or in hex with 0x"
             ),
+            Self::InvalidHandleValue { input, reason } => {
+                write!(f, "{input} is not a handle value ({reason}); expected {EXPECTED}")?;
+                if reason.contains(PSEUDO_HANDLE) {
+                    f.write_str("; a duplicate of the pseudo handle has one (try_clone_to_owned)")?;
+                }
+                Ok(())
+            }
             Self::InvalidHandle { object } => write!(
                 f,
                 "{object} is not open; check whether it was closed already, or whether the value belongs to a handle of \
@@ -443,23 +453,27 @@ impl Error {
             ),
             Self::Disconnected { pid } => write!(
                 f,
-                "process {pid} has closed its endpoint of the channel: it dropped its Channel or returned from main; it \
-                 must keep the Channel for as long as it is to send or to receive"
+                "{} has closed its endpoint of the channel: it dropped its Channel or returned from main; it must keep \
+                 the Channel for as long as it is to send or to receive",
+                ProcessName(*pid)
             ),
             Self::Protocol { pid, reason } => write!(
                 f,
-                "process {pid} broke the channel's protocol, so the channel is closed: {reason}; check that both \
-                 programs use the same version of handover"
+                "{} broke the channel's protocol, so the channel is closed: {reason}; check that both programs use the \
+                 same version of handover",
+                ProcessName(*pid)
             ),
             Self::PartialSend { pid } => write!(
                 f,
-                "cannot send to process {pid}: an earlier message was interrupted by its timeout or by an error, and a \
-                 channel can't continue after a part of a message; connect again, or start the child again"
+                "cannot send to {}: an earlier message was interrupted by its timeout or by an error, and a channel \
+                 can't continue after a part of a message; connect again, or start the child again",
+                ProcessName(*pid)
             ),
             Self::KindNotAllowed { pid, name, found } => write!(
                 f,
-                "process {pid} sent {found} as {name:?}, which this channel does not accept; call Channel::allow to \
-                 accept that kind"
+                "{} sent {found} as {name:?}, which this channel does not accept; call Channel::allow to accept that \
+                 kind",
+                ProcessName(*pid)
             ),
             Self::NoParentChannel => f.write_str(
                 "this process has no channel to its parent; the parent must start it with Command::channel",
@@ -490,13 +504,15 @@ impl Error {
             }
             Self::ConnectionRefused { pid } => write!(
                 f,
-                "process {pid} refused the connection, or dropped its Listener before it accepted this process; check \
-                 which clients it accepts, or try again"
+                "{} refused the connection, or dropped its Listener before it accepted this process; check which \
+                 clients it accepts, or try again",
+                ProcessName(*pid)
             ),
-            Self::OtherUser { pid, user } => write!(
+            Self::OtherUser { pid, user, name } => write!(
                 f,
-                "process {pid} of user {user} serves the name; only processes of your own user are trusted, so run both \
-                 programs as one user, or choose another name"
+                "{} of user {user} serves the name {name:?}; only processes of your own user are trusted, so run both \
+                 programs as one user, or choose another name",
+                ProcessName(*pid)
             ),
             Self::InvalidInput { input, reason } => write!(f, "{input} {reason}"),
         }
@@ -549,7 +565,7 @@ impl fmt::Debug for Error {
             AlreadyRunning { name }
             NoListener { name }
             ConnectionRefused { pid }
-            OtherUser { pid, user }
+            OtherUser { pid, user, name }
             InvalidInput { input, reason }
         }
     }
@@ -569,6 +585,18 @@ pub(crate) const MISSING: &str = "missing";
 
 /// The beginning of the right in [`Error::AccessDenied`] if this process may not trace another one on Linux.
 pub(crate) const TO_TRACE: &str = "to trace";
+
+/// A process in a message. The kernel gives the id 0 to a process that this process's PID namespace doesn't show.
+pub(crate) struct ProcessName(pub(crate) u32);
+
+impl fmt::Display for ProcessName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("the peer process (in another PID namespace)"),
+            pid => write!(f, "process {pid}"),
+        }
+    }
+}
 
 /// Quoted texts with a separator.
 struct Listing<'a, T>(&'a [T], &'a str);
@@ -751,5 +779,27 @@ mod tests {
             "program \"/a/worker\" not found: there is no file at this path; check the path"
         );
         assert!(missing("worker", &[]).contains("PATH has no absolute path"));
+    }
+
+    #[test]
+    fn invalid_handle_values_are_explained_by_their_source() {
+        let message =
+            |input: &str, reason| Error::InvalidHandleValue { input: input.into(), reason }.to_string();
+        let of_text = message("the argument 1, \"x\",", "not a number");
+        assert!(of_text.ends_with("in decimal or in hex with 0x"), "{of_text}");
+        let of_number = message("2147483648", "negative as a 32-bit number");
+        assert!(of_number.ends_with(EXPECTED), "{of_number}");
+        let pseudo = message("18446744073709551615", "a pseudo handle");
+        assert!(
+            pseudo.ends_with("a duplicate of the pseudo handle has one (try_clone_to_owned)"),
+            "{pseudo}"
+        );
+    }
+
+    #[test]
+    fn process_of_another_namespace_has_no_number() {
+        let error = Error::Disconnected { pid: 0 }.to_string();
+        assert!(error.starts_with("the peer process (in another PID namespace) has closed"), "{error}");
+        assert!(Error::Disconnected { pid: 7 }.to_string().starts_with("process 7 has closed"));
     }
 }

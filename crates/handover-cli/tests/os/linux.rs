@@ -36,6 +36,10 @@ pub(crate) fn expect_exit_codes_passed_on(_: impl Fn(&str) -> Ended) {
     let program = Path::new(env!("CARGO_BIN_EXE_handover"));
     let words = ["run", "--", "sh", "-c", "kill -TERM $$"];
     handover_tests::run(program, words, Duration::from_secs(60)).expect_code(128 + 15);
+    let words = ["audit", "--", "sh", "-c", "kill -KILL $$"];
+    let ended = handover_tests::run(program, words, Duration::from_secs(60)).expect_code(3);
+    let reason = "no handle leaks, but the command was killed (signal: 9 (SIGKILL))";
+    assert!(ended.err.contains(reason), "{ended:?}");
 }
 
 /// Creates a file that can't be started, because it is not executable.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::imp::{Endpoint, Pair, RESERVED, endpoint_of_child};
 use super::{Message, ReceivedMessage, wire};
-use crate::error::{Error, Result};
+use crate::error::{Error, ProcessName, Result};
 use crate::handle::ObjectKind;
 use crate::inherit::Reserved;
 use crate::process::Process;
@@ -150,7 +150,10 @@ impl Channel {
         if self.endpoint.send(&message.into(), Deadline::after(timeout))? {
             return Ok(());
         }
-        Err(Self::timed_out(format!("process {} to read its channel", self.endpoint.process_id()), timeout))
+        Err(Self::timed_out(
+            format!("{} to read its channel", ProcessName(self.endpoint.process_id())),
+            timeout,
+        ))
     }
 
     /// Receives the next message, waiting without a limit.
@@ -176,7 +179,7 @@ impl Channel {
     pub fn recv_timeout(&self, timeout: Duration) -> Result<ReceivedMessage> {
         let received = self.endpoint.receive(timeout)?;
         received.ok_or_else(|| {
-            Self::timed_out(format!("a message from process {}", self.endpoint.process_id()), timeout)
+            Self::timed_out(format!("a message from {}", ProcessName(self.endpoint.process_id())), timeout)
         })
     }
 
@@ -206,7 +209,7 @@ impl Channel {
             return Ok(());
         }
         Err(Self::timed_out(
-            format!("process {} to receive the objects that were sent", self.endpoint.process_id()),
+            format!("{} to receive the objects that were sent", ProcessName(self.endpoint.process_id())),
             timeout,
         ))
     }

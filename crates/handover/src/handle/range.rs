@@ -4,6 +4,9 @@
 #[cfg(windows)]
 pub(crate) use self::objection_on_windows as objection;
 
+/// The words in a reason for a number that stands for a handle, but is none.
+pub(crate) const PSEUDO_HANDLE: &str = "pseudo handle";
+
 /// Whether error messages also show handle values in hex, as Windows tools do.
 #[cfg(windows)]
 pub(crate) const HEX_TOO: bool = true;

@@ -85,6 +85,7 @@ object!(Event, ObjectKind::Event, rights::EVENT);
 waits!(
     Event,
     "the event",
+    "the event to be set",
     "the event is set",
     "the process that would set it exits first",
     "resets an auto-reset event"

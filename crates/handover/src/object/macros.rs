@@ -119,10 +119,10 @@ macro_rules! resets {
 
 /// Implements the waits of a type that can be signaled and has no owning thread.
 ///
-/// The arguments are: the type, its description in errors, its signal, the reason why a wait may never return, and
-/// what a wait does to it.
+/// The arguments are: the type, its description in errors, what a wait waits for in errors, its signal, the reason why a
+/// wait may never return, and what a wait does to it.
 macro_rules! waits {
-    ($type:ident, $what:literal, $signal:literal, $endless:literal, $effect:literal) => {
+    ($type:ident, $what:literal, $awaited:literal, $signal:literal, $endless:literal, $effect:literal) => {
         impl $type {
             #[doc = concat!("Waits until ", $signal, ", without a timeout.")]
             ///
@@ -146,7 +146,7 @@ macro_rules! waits {
             pub fn wait_timeout(&self, timeout: std::time::Duration) -> Result<()> {
                 match self.held.wait_at_most($what, timeout)? {
                     $crate::sys::wait::Waited::TimedOut => {
-                        Err(Error::TimedOut { waiting_for: $what.into(), timeout })
+                        Err(Error::TimedOut { waiting_for: $awaited.into(), timeout })
                     }
                     _ => Ok(()),
                 }

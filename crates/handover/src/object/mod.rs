@@ -30,13 +30,14 @@ pub use windows::{LockError, Mutex, MutexGuard};
 #[cfg(target_os = "linux")]
 pub(crate) use linux::object_handle::NameGuard;
 
-pub(crate) use imp::object_handle::{ObjectHandle, check_size};
+pub(crate) use imp::object_handle::{ObjectHandle, check_size, excess};
 pub use semaphore::Semaphore;
 pub use timer::Timer;
 
 use crate::error::{Error, Result};
 use crate::handle::range::objection;
 use crate::handle::{HandleValue, ObjectKind};
+use crate::sys::create_object::What;
 use crate::sys::io::{AsHandle, BorrowedHandle, HasHandle, Owned, OwnedHandle};
 use crate::sys::rights::{self, Rights};
 use crate::sys::{self, SysError};
@@ -78,6 +79,15 @@ pub(crate) mod sealed {
             claim.of_std_owner();
             Self::from_handle(handle)
         }
+    }
+}
+
+/// Describes an object that this process is about to create, for errors.
+pub(crate) fn description_of_new(what: What) -> String {
+    let kind = what.kind();
+    match what {
+        What::SharedMemory(size) => format!("the new {} of {size} bytes{}", kind.name(), excess(size)),
+        _ => format!("the new {}", kind.name()),
     }
 }
 

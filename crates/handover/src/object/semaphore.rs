@@ -93,6 +93,7 @@ object!(Semaphore, ObjectKind::Semaphore, rights::SEMAPHORE);
 waits!(
     Semaphore,
     "the semaphore",
+    "the semaphore's count to rise above zero",
     "the semaphore's count is above zero",
     "the process that would release it exits first",
     "takes one from the count"

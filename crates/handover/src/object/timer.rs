@@ -114,6 +114,7 @@ object!(Timer, ObjectKind::Timer, rights::TIMER);
 waits!(
     Timer,
     "the timer",
+    "the timer to expire",
     "the timer has expired",
     "no process sets the timer",
     "resets an auto-reset timer"

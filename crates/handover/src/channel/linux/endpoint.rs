@@ -11,7 +11,7 @@ use super::recv_buffer::Reader;
 use crate::channel::KindFilter;
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
-use crate::error::{Error, Result};
+use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::{DeferredEvents, SysError, SysResult, unix_socket, wait};
@@ -138,7 +138,7 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self) -> impl FnOnce(SysError) -> Error {
-        let context = format!("the channel to process {}", self.process_id());
+        let context = format!("the channel to {}", ProcessName(self.process_id()));
         move |error| Error::system(context, error)
     }
 

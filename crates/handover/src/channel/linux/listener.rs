@@ -9,7 +9,7 @@ use rustix::event::PollFd;
 use super::endpoint::{Endpoint, LOOK_AGAIN, Peer, prepare};
 use super::pair::peer;
 use crate::channel::shortage::Shortage;
-use crate::error::{Error, Result};
+use crate::error::{Error, ProcessName, Result};
 use crate::name::imp::lock::{NameLock, socket_of};
 use crate::name::text::on_linux::Sort;
 use crate::process::Process;
@@ -143,7 +143,7 @@ fn client(maker: unix_socket::Maker, connection: Owned) -> Result<Client, Option
     }
     // The folder's permissions keep other users out, except root.
     if maker.user != user::current() {
-        return Err(Some(format!("process {} of user {} was refused", maker.id, maker.user)));
+        return Err(Some(format!("{} of user {} was refused", ProcessName(maker.id), maker.user)));
     }
     Ok(Client { process, user: User::new(maker.user), connection })
 }
@@ -167,7 +167,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
     let maker = unix_socket::maker_of_other_end(connection.as_fd()).map_err(failed())?;
     let id = maker.id;
     if maker.user != user::current() {
-        return Err(Error::OtherUser { pid: id, user: maker.user.to_string() });
+        return Err(Error::OtherUser { pid: id, user: maker.user.to_string(), name: name.into() });
     }
     let server = peer(maker);
     let grace_deadline = Deadline::after(GRACE_PERIOD);

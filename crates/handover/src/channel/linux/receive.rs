@@ -8,7 +8,7 @@ use super::endpoint::{Endpoint, LOOK_AGAIN, WAIT};
 use super::recv_buffer::{BufferedMessage, Reader};
 use crate::channel::ReceivedMessage;
 use crate::channel::message::Sender;
-use crate::error::{Error, Result};
+use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
 use crate::sys::unix_socket::{self, Look};
 use crate::wait::Deadline;
@@ -84,7 +84,11 @@ impl Endpoint {
 
     fn received_message(&self, message: BufferedMessage) -> Result<ReceivedMessage> {
         let Some(descriptors) = message.descriptors else {
-            let context = format!("the objects of a message from process {}", self.process_id());
+            let context = format!(
+                "a message from {}, whose objects found no free descriptor, so it is lost (close descriptors, or raise \
+                 RLIMIT_NOFILE)",
+                ProcessName(self.process_id())
+            );
             let source = std::io::Error::from_raw_os_error(libc::EMFILE);
             return Err(Error::System { call: "recvmsg", context, source });
         };

@@ -279,7 +279,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
     let server = Process::open(id)?;
     let user = server.user()?;
     if user != User::current()? {
-        return Err(Error::OtherUser { pid: id, user: user.sid().into() });
+        return Err(Error::OtherUser { pid: id, user: user.sid().into(), name: name.into() });
     }
     let done = create_object::event(true).map_err(failed())?;
     let mut pipe = Transfer::new(Arc::new(pipe), done);

@@ -191,18 +191,21 @@ fn by_description(
                     (from, to) = (0, groups.len());
                 }
                 Ok(None) => continue 'rows,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                // The answer is unknown, so an empty result would be wrong.
+                Err(error) => {
                     let [one, other] = processes.map(Process::id);
                     let object = format!("the descriptors of processes {one} and {other}");
-                    return Err(Error::AccessDenied {
-                        call: "kcmp",
-                        object,
-                        right: "to trace them (ptrace(2))",
+                    return Err(match error.kind() {
+                        io::ErrorKind::PermissionDenied => {
+                            Error::AccessDenied { call: "kcmp", object, right: "to trace them (ptrace(2))" }
+                        }
+                        io::ErrorKind::Unsupported => {
+                            let advice =
+                                "this kernel was built without CONFIG_KCMP, or a sandbox's filter refuses it";
+                            Error::system(format!("{object} ({advice})"), error)
+                        }
+                        _ => Error::system(object, error),
                     });
-                }
-                // Without kcmp the answer is unknown, so an empty result would be wrong.
-                Err(source) => {
-                    return Err(Error::system("the comparison of two descriptors", source));
                 }
             }
         }

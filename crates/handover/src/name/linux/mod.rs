@@ -21,7 +21,7 @@ use crate::handle::{HandleValue, ObjectKind};
 use crate::name::text::objection;
 use crate::name::text::on_linux::Sort;
 use crate::name::{AsObjectName, CreateOutcome};
-use crate::object::{ObjectHandle, check_size};
+use crate::object::{ObjectHandle, check_size, description_of_new};
 use crate::sys::create_object::{self, What};
 use crate::sys::handle;
 use crate::sys::io::HasHandle;
@@ -124,8 +124,8 @@ pub(crate) fn create_or_open(
 /// Creates an object with this name and starts serving it. Returns `None` if the name is in use.
 fn try_to_create(what: What, name: &ObjectName) -> Result<Option<ObjectHandle>> {
     let Some(lock) = NameLock::take(Sort::Object, name.as_str())? else { return Ok(None) };
-    let failed = |error| Error::system(format!("the object with the name {:?}", name.as_str()), error);
-    let handle = create_object::create(what).map_err(failed)?;
+    let described = || format!("{} with the name {:?}", description_of_new(what), name.as_str());
+    let handle = create_object::create(what).map_err(|error| Error::system(described(), error))?;
     let server = NameServer::begin(lock, &handle, name.as_str())?;
     Ok(Some(ObjectHandle::created(handle, Some(Arc::new(server)))))
 }

@@ -135,7 +135,7 @@ pub(super) fn request(name: &str) -> Result<Option<Owned>> {
             }
             Ok(Answer::Retry) => std::thread::sleep(Duration::from_millis(2)),
             Err(RequestError::OtherUser { user, pid }) => {
-                return Err(Error::OtherUser { pid, user: user.to_string() });
+                return Err(Error::OtherUser { pid, user: user.to_string(), name: name.into() });
             }
             Err(RequestError::Failed(error)) => return Err(failed()(error)),
         }

@@ -14,7 +14,7 @@ use crate::handle::access_names::words;
 use crate::handle::{Access, ObjectKind, shortened};
 use crate::name::text::{objection, on_windows};
 use crate::name::{AsObjectName, CreateOutcome};
-use crate::object::ObjectHandle;
+use crate::object::{ObjectHandle, description_of_new};
 use crate::process::User;
 use crate::sys::create_object::{self, What};
 use crate::sys::rights::Rights;
@@ -206,7 +206,10 @@ pub(crate) fn create_or_open(
         // Access is denied either because an existing object denies it to this user, or because this process may not
         // create such names. Only the first case is `NameInUse`.
         Err(error) if create_object::is_refused(&error) && is_in_use(what, &name) => Err(name_in_use(&name)),
-        Err(error) => Err(Error::system(format!("the object with the name {:?}", name.as_str()), error)),
+        Err(error) => {
+            let described = format!("{} with the name {:?}", description_of_new(what), name.as_str());
+            Err(Error::system(described, error))
+        }
     }
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
-use crate::object::BorrowedObject;
 use crate::object::adopt::Claim;
-use crate::object::refused;
+use crate::object::{BorrowedObject, description_of_new, refused};
 use crate::sys::call;
 use crate::sys::create_object::{What, create, memory_of_machine};
 use crate::sys::handle::{duplicate_here, size_of_value};
@@ -42,6 +41,14 @@ pub(crate) fn check_size(
     Err(Error::invalid(described(), reason))
 }
 
+/// Returns a remark for errors if new shared memory of this size exceeds what this machine has.
+pub(crate) fn excess(size: u64) -> String {
+    match memory_of_machine() {
+        Ok(most) if size > most => format!(", more than this machine's {most} bytes of memory and swap"),
+        _ => String::new(),
+    }
+}
+
 /// The owned descriptor of an object.
 #[derive(Debug)]
 pub(crate) struct ObjectHandle {
@@ -59,8 +66,7 @@ pub(crate) struct ObjectHandle {
 impl ObjectHandle {
     /// Creates an object without a name.
     pub(crate) fn unnamed(what: What) -> Result<Self> {
-        let handle =
-            create(what).map_err(|error| Error::system(format!("the new {}", what.kind().name()), error))?;
+        let handle = create(what).map_err(|error| Error::system(description_of_new(what), error))?;
         Ok(Self::created(handle, None))
     }
 

@@ -109,7 +109,9 @@ impl Mutex {
         match waited {
             Waited::Signaled => Ok(self.guard()),
             Waited::Abandoned => Err(LockError::Abandoned(self.guard())),
-            Waited::TimedOut => Err(Error::TimedOut { waiting_for: "the mutex".into(), timeout }.into()),
+            Waited::TimedOut => {
+                Err(Error::TimedOut { waiting_for: "the mutex to be released".into(), timeout }.into())
+            }
         }
     }
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::handle::{Access, HandleValue, ObjectKind};
-use crate::object::BorrowedObject;
 use crate::object::adopt::Claim;
-use crate::object::refused;
+use crate::object::{BorrowedObject, description_of_new, refused};
 use crate::sys::create_object::{What, create};
 use crate::sys::handle::{duplicate_here, granted_access, raw_of};
 use crate::sys::io::{HasHandle, Owned};
@@ -20,6 +19,11 @@ use crate::wait;
 #[allow(clippy::unnecessary_wraps, reason = "the Linux version asks the kernel, which can fail")]
 pub(crate) fn check_size(_: &ObjectKind, _: HandleValue, _: &dyn Fn() -> String) -> Result<()> {
     Ok(())
+}
+
+/// Returns nothing: Windows' own error says that the memory and the page file are too small.
+pub(crate) fn excess(_: u64) -> &'static str {
+    ""
 }
 
 /// The owned handle of an object.
@@ -36,8 +40,8 @@ pub(crate) struct ObjectHandle {
 impl ObjectHandle {
     /// Creates an object without a name.
     pub(crate) fn unnamed(what: What) -> Result<Self> {
-        let failed = |error| Error::system(format!("the new {}", what.kind().name()), error);
-        let (handle, _) = create(what, None).map_err(failed)?;
+        let (handle, _) =
+            create(what, None).map_err(|error| Error::system(description_of_new(what), error))?;
         Ok(Self::created(handle))
     }
 

@@ -125,9 +125,10 @@ impl PartialEq for Unreaped {
 
 impl Eq for Unreaped {}
 
-#[cfg(test)]
+#[cfg(all(test, feature = "faults"))]
 mod tests {
     use super::*;
+    use crate::faults::{Turn, taking};
 
     fn count_of(id: u32) -> usize {
         let unreaped = UNREAPED.lock();
@@ -138,10 +139,8 @@ mod tests {
         ids.filter(|recorded| *recorded == id).count()
     }
 
-    #[cfg(feature = "faults")]
     #[test]
     fn reap_exited_drops_a_child_that_other_code_waited_for() {
-        use crate::faults::{Turn, taking};
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep can be started");
         let process = Process::open(child.id()).expect("the child is running");
         leave(&process, false);
