@@ -7,7 +7,7 @@ use std::time::Duration;
 use handover::inspect::{Audit, HandleTable};
 use handover::{
     Channel, Child, Command, Error, Event, HandleValue, Listener, Message, OwnedHandle, Process, ResetMode,
-    Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, faults, wait_any,
+    Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, WaitSet, faults, wait_any,
 };
 use handover_tests::{
     Sweep, adopt, assert_flags_unchanged, assert_names_call, bare, begun, end, events, expect,
@@ -36,6 +36,8 @@ fn main() -> ExitCode {
             audit_reports_each_failing_call,
             spawn_with_channel_reports_each_failing_call,
             send_and_recv_report_each_failing_call,
+            waits_for_many_report_each_failing_call,
+            listener_readiness_reports_each_failing_call,
             send_and_recv_in_child_report_each_failing_call,
             listener_reports_each_failing_call,
             connect_reports_each_failing_call,
@@ -536,6 +538,46 @@ fn send_and_recv_report_each_failing_call() {
         Ok((child, channel, event))
     };
     Sweep::of("spawn, send, receive, take").harmless(expect::HARMLESS_SEND).run(talk, drop);
+}
+
+fn waits_for_many_report_each_failing_call() {
+    let (event, semaphore) = (Event::auto_reset().unwrap(), Semaphore::new(0).unwrap());
+    let carried = Event::manual_reset().unwrap();
+    let work = || {
+        let (child, channel) = echoing()?;
+        let set = WaitSet::new()?;
+        set.add(1, &event)?;
+        set.add(2, &semaphore)?;
+        set.add(3, &channel)?;
+        set.add(4, &child)?;
+        semaphore.release(1)?;
+        // The signal of a wait that failed may be left.
+        assert!(set.wait(SOON)?.all(|ready| ready.key() == 2));
+        channel.send(Message::new(b"once").with("event", &carried))?;
+        assert!(set.wait(SOON)?.all(|ready| [2, 3].contains(&ready.key())));
+        assert_eq!(wait_any(&[&event, &channel], SOON)?, 1);
+        channel.readiness()?;
+        channel.recv_timeout(SOON)?;
+        set.remove(2);
+        channel.close();
+        assert!(set.wait(SOON)?.any(|ready| ready.key() == 3));
+        Ok((child, channel, set))
+    };
+    Sweep::of("wait set, channel readiness, close").harmless(expect::HARMLESS_SET).run(work, |all| {
+        drop(all);
+        while semaphore.try_wait().unwrap() {}
+    });
+}
+
+fn listener_readiness_reports_each_failing_call() {
+    let name = format!("faults.readiness.{}", std::process::id());
+    let look = || {
+        let mut listener = Listener::bind(&name)?;
+        listener.readiness()?;
+        assert!(listener.try_accept()?.is_none());
+        Ok(listener)
+    };
+    Sweep::of("listen, readiness, try to accept").harmless(expect::HARMLESS_NAME).run(look, drop);
 }
 
 /// The exit code of a child in which a failure was ignored.

@@ -451,6 +451,9 @@ impl Error {
                 "{object} has already been taken; each object can be taken once, so keep the object that the first call \
                  returned"
             ),
+            Self::Disconnected { pid } if *pid == std::process::id() => f.write_str(
+                "this process has closed its endpoint of the channel (Channel::close), so nothing can be sent or received",
+            ),
             Self::Disconnected { pid } => write!(
                 f,
                 "{} has closed its endpoint of the channel: it dropped its Channel or returned from main; it must keep \

@@ -111,4 +111,5 @@ pub use sys::fault_injection as faults;
 /// std's handle types under their names on Windows; on Linux they are `AsFd`, `BorrowedFd` and `OwnedFd`.
 #[doc(no_inline)]
 pub use sys::io::{AsHandle, BorrowedHandle, OwnedHandle};
+pub use wait::set::{Ready, WaitSet};
 pub use wait::{MAX_WAIT_OBJECTS, Signaled, Waitable, wait_any};

@@ -1,7 +1,7 @@
 //! `Channel`, the public type: one endpoint of a connection over which messages carry objects.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::imp::{Endpoint, Pair, RESERVED, endpoint_of_child};
@@ -11,7 +11,11 @@ use crate::handle::ObjectKind;
 use crate::inherit::Reserved;
 use crate::process::Process;
 use crate::process::{Child, Command};
-use crate::wait::Deadline;
+use crate::sys::io::BorrowedHandle;
+use crate::sys::wait::{Target, readable};
+use crate::wait::sealed::ReadyCheck;
+use crate::wait::set::Memberships;
+use crate::wait::{self, Deadline, Waitable};
 
 /// An endpoint of a connection to another process, which carries messages in both directions.
 ///
@@ -71,8 +75,17 @@ use crate::wait::Deadline;
 /// # Threads
 ///
 /// Clones share one endpoint, so one thread can send while another receives. If several threads receive, each message
-/// goes to one of them. While a send waits for space in the pipe, it reads incoming messages and keeps them for the
-/// next receive. So two processes that send large messages to each other at the same moment don't deadlock.
+/// goes to one of them. [`close`](Self::close) ends the waits of all of them.
+///
+/// While a send waits for space in the pipe, it reads incoming messages and keeps them for the next receive, until it has
+/// kept as much as the largest message holds (on Linux, of messages with objects, also no more than 64). So two processes can send [`MAX_BYTES`](Self::MAX_BYTES) to each other
+/// at the same moment. If both send more than that before either receives, both wait: [`send`](Self::send) without
+/// end, [`send_timeout`](Self::send_timeout) until its timeout.
+///
+/// # Many channels
+///
+/// A channel can be waited for beside other objects, with [`wait_any`](crate::wait_any) or a
+/// [`WaitSet`](crate::WaitSet), and [`readiness`](Self::readiness) serves event loops of other libraries.
 ///
 /// # Trust
 ///
@@ -118,6 +131,9 @@ impl Channel {
     }
 
     /// Sends a message, waiting while the pipe is full and the peer process doesn't read.
+    ///
+    /// It waits without end if the peer waits in `send` too, and both have sent more than [`MAX_BYTES`](Self::MAX_BYTES)
+    /// that the other one hasn't received.
     ///
     /// The caller's handles stay open and unchanged. The receiver gets handles of its own.
     ///
@@ -185,7 +201,7 @@ impl Channel {
 
     /// Receives the next message if it has already arrived, and returns `None` otherwise.
     ///
-    /// While another thread is receiving or sending, this can take up to 40 ms.
+    /// It never waits, also while other threads receive or send.
     ///
     /// # Errors
     ///
@@ -246,10 +262,60 @@ impl Channel {
         self.endpoint.process()
     }
 
+    /// Closes this endpoint for all its clones.
+    ///
+    /// Waits and calls on every clone, in this thread and in others, end with [`Error::Disconnected`], which names this
+    /// process. The peer process receives what was sent before, and then sees the end. Without this call, the endpoint is
+    /// closed when the last clone is dropped.
+    pub fn close(&self) {
+        self.endpoint.close();
+    }
+
+    /// Returns the handle that says whether there is something to receive, for an event loop: on Linux a descriptor that is
+    /// readable then, for epoll, mio or tokio's `AsyncFd`; on Windows an event that is set then, for
+    /// [`WaitForMultipleObjects`](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitformultipleobjects).
+    ///
+    /// After it says so, call [`try_recv`](Self::try_recv) until it returns `None` or an error. It can return `None` at once,
+    /// if only a part of a message has arrived. The peer's exit, the end of the connection and [`close`](Self::close) are
+    /// errors to receive, so the handle says so then too. The channel owns the handle. Only wait for it: reading from it or
+    /// resetting it loses messages.
+    ///
+    /// [`wait_any`](crate::wait_any) waits for the channel itself, beside other objects.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system has no resources for it.
+    pub fn readiness(&self) -> Result<BorrowedHandle<'_>> {
+        self.endpoint.watch()
+    }
+
     fn timed_out(waiting_for: String, timeout: Duration) -> Error {
         Error::TimedOut { waiting_for, timeout }
     }
 }
+
+impl wait::sealed::Sealed for Channel {
+    fn target(&self) -> Result<Target<'_>> {
+        self.readiness().map(readable)
+    }
+
+    fn memberships(&self) -> &Memberships {
+        &self.endpoint.memberships
+    }
+
+    fn ready_check(&self) -> Option<Weak<dyn ReadyCheck>> {
+        let endpoint: Arc<dyn ReadyCheck> = self.endpoint.clone();
+        Some(Arc::downgrade(&endpoint))
+    }
+}
+
+impl ReadyCheck for Endpoint {
+    fn is_ready(&self) -> bool {
+        self.has_next()
+    }
+}
+
+impl Waitable for Channel {}
 
 impl Command<'_> {
     /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both processes

@@ -8,7 +8,10 @@ use super::imp::{self as os, Client, SystemListener};
 use crate::error::{Error, Result};
 use crate::name::text::objection_to_listen;
 use crate::process::{Process, User};
-use crate::wait::Deadline;
+use crate::sys::io::BorrowedHandle;
+use crate::sys::wait::{Target, readable};
+use crate::wait::set::Memberships;
+use crate::wait::{self, Deadline, Waitable};
 
 /// A listener to which processes of the same user connect by a name. Each connection becomes a [`Channel`].
 ///
@@ -33,6 +36,8 @@ use crate::wait::Deadline;
 /// Processes on other machines can't connect either. A client that connects and doesn't complete the handshake
 /// within one second is disconnected; other clients wait until then.
 pub struct Listener {
+    /// Declared first: the listener leaves its sets before its handle is closed.
+    memberships: Memberships,
     name: String,
     inner: SystemListener,
 }
@@ -61,7 +66,8 @@ impl Listener {
     #[doc(alias = "CreateNamedPipe")]
     pub fn bind(name: &str) -> Result<Self> {
         check(name)?;
-        Ok(Self { name: name.into(), inner: SystemListener::open(name)? })
+        let inner = SystemListener::open(name)?;
+        Ok(Self { memberships: Memberships::default(), name: name.into(), inner })
     }
 
     /// Waits for the next client.
@@ -96,7 +102,46 @@ impl Listener {
             }
         }
     }
+
+    /// Returns a client if one waits now, and `None` otherwise. It never waits.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`accept`](Self::accept). Without a free handle or memory the client isn't lost, and the next call
+    /// tries again.
+    pub fn try_accept(&mut self) -> Result<Option<Incoming<'_>>> {
+        let client = self.inner.wait_for_client(&self.name, Deadline::after(Duration::ZERO))?;
+        Ok(client.map(|client| Incoming { listener: self, client: Some(client) }))
+    }
+
+    /// Returns the handle that says whether a client waits, for an event loop: on Linux a descriptor that is readable
+    /// then, for epoll, mio or tokio's `AsyncFd`; on Windows an event that is set then, for
+    /// [`WaitForMultipleObjects`](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitformultipleobjects).
+    ///
+    /// After it says so, call [`try_accept`](Self::try_accept) until it returns `None`: a client may have left meanwhile. The
+    /// listener owns the handle. Only wait for it: reading from it or resetting it loses clients.
+    ///
+    /// [`wait_any`](crate::wait_any) waits for the listener itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system has no resources for it.
+    pub fn readiness(&self) -> Result<BorrowedHandle<'_>> {
+        self.inner.watch(&self.name)
+    }
 }
+
+impl wait::sealed::Sealed for Listener {
+    fn target(&self) -> Result<Target<'_>> {
+        self.readiness().map(readable)
+    }
+
+    fn memberships(&self) -> &Memberships {
+        &self.memberships
+    }
+}
+
+impl Waitable for Listener {}
 
 /// A client that has connected to a [`Listener`] and is not accepted yet. Dropping it refuses the client.
 #[must_use = "dropping it refuses the client"]

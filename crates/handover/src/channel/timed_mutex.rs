@@ -3,7 +3,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
 use std::sync::{Condvar, PoisonError};
-use std::time::Duration;
 
 use crate::sys::DeferredEvents;
 use crate::sys::mutex::{Mutex, MutexGuard};
@@ -43,12 +42,6 @@ impl<T> TimedMutex<T> {
         self.take().or_else(|| self.wait_behind_others(deadline))
     }
 
-    /// Locks the mutex like [`wait`](Self::wait), but waits for at least `time` even if the deadline is earlier. A free
-    /// mutex is locked without reading the clock.
-    pub(crate) fn wait_at_least(&self, time: Duration, deadline: Deadline) -> Option<TimedMutexGuard<'_, T>> {
-        self.take().or_else(|| self.wait_behind_others(deadline.or_later(time)))
-    }
-
     fn wait_behind_others(&self, deadline: Deadline) -> Option<TimedMutexGuard<'_, T>> {
         let _events = DeferredEvents::begin();
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,9 +64,8 @@ impl<T> TimedMutex<T> {
         }
     }
 
-    /// Returns whether a thread is waiting for the mutex. A thread that has locked it without need leaves it to the
-    /// waiting one.
-    pub(crate) fn is_wanted(&self) -> bool {
+    /// Returns whether a thread is waiting for the mutex.
+    fn is_wanted(&self) -> bool {
         self.waiting.load(SeqCst) != 0
     }
 }
@@ -115,6 +107,8 @@ impl<T> Drop for TimedMutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -123,9 +117,6 @@ mod tests {
         let first = mutex.wait(Deadline::NEVER).expect("free");
         assert!(mutex.wait(Deadline::after(Duration::ZERO)).is_none());
         assert!(mutex.wait(Deadline::after(Duration::from_millis(30))).is_none());
-        let began = std::time::Instant::now();
-        assert!(mutex.wait_at_least(Duration::from_millis(30), Deadline::after(Duration::ZERO)).is_none());
-        assert!(began.elapsed() >= Duration::from_millis(30));
         assert!(!mutex.is_wanted());
         std::thread::scope(|scope| {
             scope.spawn(|| mutex.wait(Deadline::after(Duration::from_secs(10))).map(drop));

@@ -22,6 +22,7 @@ use crate::handle::HandleValue;
 use crate::object::Object;
 use crate::object::adopt::check_kind;
 use crate::process::Process;
+use crate::sys::SysError;
 use crate::sys::handle as sys;
 use crate::sys::io::{HasHandle, Owned};
 
@@ -70,17 +71,21 @@ impl Process {
 
     /// Duplicates the handle with this value from this process, for objects of any kind.
     pub(crate) fn fetch(&self, value: HandleValue) -> Result<Owned> {
-        sys::duplicate_from(self.handle(), value).map_err(|error| {
-            let context = "duplicate a handle from the process";
-            if !sys::is_invalid_handle(&error) {
-                return refused_duplication(self, context, error);
-            }
-            // An exiting process has already closed its handles.
-            if self.is_going() {
-                return Error::ProcessExited { pid: self.id(), context: context.into() };
-            }
-            Error::InvalidHandle { object: self.handle_of(value) }
-        })
+        sys::duplicate_from(self.handle(), value).map_err(|error| self.not_fetched(value, error))
+    }
+
+    /// Returns the error for a handle that couldn't be duplicated. It can wait a moment, to find out whether the process is
+    /// exiting.
+    pub(crate) fn not_fetched(&self, value: HandleValue, error: SysError) -> Error {
+        let context = "duplicate a handle from the process";
+        if !sys::is_invalid_handle(&error) {
+            return refused_duplication(self, context, error);
+        }
+        // An exiting process has already closed its handles.
+        if self.is_going() {
+            return Error::ProcessExited { pid: self.id(), context: context.into() };
+        }
+        Error::InvalidHandle { object: self.handle_of(value) }
     }
 
     fn handle_of(&self, value: HandleValue) -> String {

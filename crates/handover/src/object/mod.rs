@@ -25,7 +25,7 @@ use std::io;
 pub use event::{Event, ResetMode};
 pub use shared_memory::{SharedMemory, View, ViewMut};
 #[cfg(windows)]
-pub use windows::{LockError, Mutex, MutexGuard};
+pub use windows::{LockError, Mutex, MutexGuard, ThreadWaitable, wait_any};
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::object_handle::NameGuard;

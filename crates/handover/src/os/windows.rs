@@ -4,5 +4,5 @@
 pub use crate::duplicate::RemoteHandle;
 pub use crate::handle::Access;
 pub use crate::name::SecurityDescriptor;
-pub use crate::object::{LockError, Mutex, MutexGuard};
+pub use crate::object::{LockError, Mutex, MutexGuard, ThreadWaitable, wait_any};
 pub use crate::process::{CommandExt, SuspendedChild};

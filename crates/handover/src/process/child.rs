@@ -126,7 +126,7 @@ impl Child {
     pub fn wait(&mut self) -> Result<ExitStatus> {
         self.close_inputs();
         loop {
-            let end = sys_wait::end_of(self.guard.process.handle());
+            let end = sys_wait::readable(self.guard.process.handle());
             wait::for_ever(end).map_err(self.guard.process.failed())?;
             match self.exit_status()? {
                 Some(status) => return Ok(status),
@@ -251,8 +251,12 @@ impl Drop for Guard {
 as_handle!(Child, guard.process);
 
 impl wait::sealed::Sealed for Child {
-    fn target(&self) -> sys_wait::Target<'_> {
+    fn target(&self) -> Result<sys_wait::Target<'_>> {
         self.process().target()
+    }
+
+    fn memberships(&self) -> &wait::set::Memberships {
+        self.process().memberships()
     }
 }
 

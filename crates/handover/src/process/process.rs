@@ -15,6 +15,7 @@ use crate::sys::mutex::Mutex;
 use crate::sys::{SysError, SysResult};
 use crate::sys::{process as sys, wait as sys_wait};
 use crate::wait;
+use crate::wait::set::Memberships;
 
 /// A process, identified by a handle. Unlike a process id, a handle never comes to mean another process.
 ///
@@ -31,6 +32,8 @@ pub struct Process {
 }
 
 struct Inner {
+    /// Declared before the handle: the process leaves its sets before the handle is closed.
+    memberships: Memberships,
     handle: Owned,
     id: u32,
     created: OnceLock<u64>,
@@ -40,7 +43,8 @@ struct Inner {
 
 impl Process {
     pub(crate) fn new(handle: Owned, id: u32) -> Self {
-        Self { inner: Arc::new(Inner { handle, id, created: OnceLock::new(), unique: OnceLock::new() }) }
+        let (created, unique) = (OnceLock::new(), OnceLock::new());
+        Self { inner: Arc::new(Inner { memberships: Memberships::default(), handle, id, created, unique }) }
     }
 
     /// Opens the process that has this id now, with the rights to wait for it and to query its times.
@@ -185,7 +189,7 @@ impl Process {
 
     /// Waits until the process exits, for at most this time, and returns whether it exited.
     pub(crate) fn ends_within(&self, timeout: Duration) -> Result<bool> {
-        wait::for_at_most(sys_wait::end_of(self.handle()), timeout).map_err(self.failed())
+        wait::for_at_most(sys_wait::readable(self.handle()), timeout).map_err(self.failed())
     }
 
     /// Returns a closure that turns a failed call for this process into an [`Error`].
@@ -241,8 +245,12 @@ impl fmt::Debug for Process {
 }
 
 impl wait::sealed::Sealed for Process {
-    fn target(&self) -> sys_wait::Target<'_> {
-        sys_wait::end_of(self.handle())
+    fn target(&self) -> Result<sys_wait::Target<'_>> {
+        Ok(sys_wait::readable(self.handle()))
+    }
+
+    fn memberships(&self) -> &Memberships {
+        &self.inner.memberships
     }
 }
 

@@ -1,46 +1,101 @@
 //! Waits for one object or process, or for several, until a deadline.
 
+#[cfg(target_os = "linux")]
+mod linux;
+pub(crate) mod set;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "linux")]
+use linux as imp;
+#[cfg(windows)]
+use windows as imp;
+
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, InvalidValue};
-use crate::sys::io::{AsHandle, HasHandle};
 use crate::sys::value::number_of;
-use crate::sys::wait::{LONGEST, Target, Waited, can_not_be_waited_for, wait};
+use crate::sys::wait::{LONGEST, Target, Waited, can_not_be_waited_for, handle_of, wait};
 use crate::sys::{SysResult, call};
 
 /// A type that [`wait_any`] can wait for.
 ///
 /// - An [`Event`](crate::Event), a [`Semaphore`](crate::Semaphore) or a [`Timer`](crate::Timer): until it is signaled.
 /// - A [`Process`](crate::Process) or a [`Child`](crate::Child): until the process exits.
-/// - On Windows a mutex: until this thread holds it. Then call `Mutex::guard`: it returns the guard that releases the mutex.
+/// - A [`Channel`](crate::Channel): until there is a message to receive, or an error: the peer has exited or closed its
+///   endpoint, or this process has. Then call [`try_recv`](crate::Channel::try_recv).
+/// - A [`Listener`](crate::Listener): until a client connects. Then call [`try_accept`](crate::Listener::try_accept).
+///
+/// A Windows mutex belongs to the thread that waits for it, so it has a `wait_any` of its own in `handover::os::windows`.
 ///
 /// Other crates can't implement it.
-pub trait Waitable: AsHandle + sealed::Sealed {}
+pub trait Waitable: sealed::Sealed {}
 
 pub(crate) mod sealed {
-    use super::Target;
+    use std::sync::Weak;
+
+    use super::set::Memberships;
+    use super::{Result, Target};
 
     pub trait Sealed {
         /// Returns what the system waits for.
         #[doc(hidden)]
-        fn target(&self) -> Target<'_>;
+        fn target(&self) -> Result<Target<'_>>;
+
+        /// Returns whether a wait changes the object: it resets it, or takes one from its count.
+        #[doc(hidden)]
+        fn is_taken(&self) -> bool {
+            false
+        }
+
+        /// Returns the sets that this object is a member of.
+        #[doc(hidden)]
+        fn memberships(&self) -> &Memberships;
+
+        /// Returns what tells whether a wait for this object is over once its target is signaled. `None`: it is.
+        #[doc(hidden)]
+        fn ready_check(&self) -> Option<Weak<dyn ReadyCheck>> {
+            None
+        }
+    }
+
+    /// An object whose signaled handle doesn't say enough.
+    pub trait ReadyCheck: Send + Sync {
+        /// Returns whether a wait for this object is over.
+        fn is_ready(&self) -> bool;
     }
 }
 
 /// Implements [`Waitable`] for an object type.
 macro_rules! waitable {
     ($type:ty) => {
-        impl $crate::wait::sealed::Sealed for $type {
-            fn target(&self) -> $crate::sys::wait::Target<'_> {
-                self.held().target()
-            }
-        }
+        $crate::wait::wait_target!($type);
         impl $crate::wait::Waitable for $type {}
     };
 }
 pub(crate) use waitable;
+
+/// Says how an object type is waited for.
+macro_rules! wait_target {
+    ($type:ty) => {
+        impl $crate::wait::sealed::Sealed for $type {
+            fn target(&self) -> $crate::error::Result<$crate::sys::wait::Target<'_>> {
+                Ok(self.held().target())
+            }
+
+            fn is_taken(&self) -> bool {
+                true
+            }
+
+            fn memberships(&self) -> &$crate::wait::set::Memberships {
+                self.held().memberships()
+            }
+        }
+    };
+}
+pub(crate) use wait_target;
 
 /// The result of [`wait_any`]: which object ended the wait. Compare it with `==` to an index into the passed slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +114,9 @@ impl PartialEq<usize> for Signaled {
     }
 }
 
-/// The maximum number of objects that one [`wait_any`] can wait for.
-pub const MAX_WAIT_OBJECTS: usize = crate::sys::wait::MOST;
+/// The maximum number of objects of one [`wait_any`] on Windows, if all of them are events, semaphores or timers. Beside
+/// them, any number of processes, channels and listeners can be waited for; then the limit is one less. Linux has no limit.
+pub const MAX_WAIT_OBJECTS: usize = 64;
 
 /// Waits until one of the objects is signaled, or one of the processes exits, and returns which one.
 ///
@@ -86,14 +142,19 @@ pub const MAX_WAIT_OBJECTS: usize = crate::sys::wait::MOST;
 /// # Errors
 ///
 /// - [`Error::TimedOut`] if the timeout passes first.
-/// - [`Error::InvalidInput`] if the list is empty, has more than [`MAX_WAIT_OBJECTS`] objects, or has a handle twice.
-///   To wait for more objects, wait for groups of them on several threads.
+/// - [`Error::InvalidInput`] if the list is empty, has a handle twice, or has more events, semaphores and timers than
+///   [`MAX_WAIT_OBJECTS`] allows on Windows. A [`WaitSet`](crate::WaitSet) has no limit.
 /// - [`Error::AccessDenied`] if a handle lacks the right to wait.
 ///
 /// [WaitForMultipleObjects](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitformultipleobjects);
 /// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html)
 #[doc(alias = "WaitForMultipleObjects", alias = "poll")]
 pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled> {
+    any_object(objects, timeout)
+}
+
+/// Does the same for other traits, whose objects can be waited for under other conditions.
+pub(crate) fn any_object<T: sealed::Sealed + ?Sized>(objects: &[&T], timeout: Duration) -> Result<Signaled> {
     let count = match objects.len() {
         1 => "1 object".to_owned(),
         count => format!("{count} objects"),
@@ -102,17 +163,19 @@ pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled
     if objects.is_empty() {
         return Err(Error::invalid(input(), "would never end; expected at least 1 object"));
     }
-    if objects.len() > MAX_WAIT_OBJECTS {
+    let taken = objects.iter().filter(|object| object.is_taken()).count();
+    let limit = if taken == objects.len() { MAX_WAIT_OBJECTS } else { MAX_WAIT_OBJECTS - 1 };
+    if imp::IS_LIMITED && objects.len() > MAX_WAIT_OBJECTS && taken > limit {
         let reason = format!(
-            "exceeds the maximum of {MAX_WAIT_OBJECTS} objects; wait for groups of them on several threads"
+            "lists {taken} events, semaphores and timers; expected at most {limit}, or add them to a WaitSet"
         );
         return Err(Error::invalid(input(), reason));
     }
-    let targets: Vec<Target<'_>> = objects.iter().map(|object| object.target()).collect();
+    let targets = objects.iter().map(|object| object.target()).collect::<Result<Vec<Target<'_>>>>()?;
     // Windows documents that the list may not contain a handle twice, but not what happens if it does.
-    let mut values = objects
+    let mut values = targets
         .iter()
-        .map(|object| HandleValue::new(number_of(object.handle())))
+        .map(|target| HandleValue::new(number_of(handle_of(target))))
         .collect::<Result<Vec<_>, InvalidValue>>()?;
     values.sort_unstable();
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -121,7 +184,7 @@ pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled
             format!("lists the handle {} twice; list each object once", pair[0].for_people()),
         ));
     }
-    match any_or_abandoned(&targets, Deadline::after(timeout)) {
+    match any_that_is_ready(objects, &targets, Deadline::after(timeout)) {
         Ok(Some((index, abandoned))) => Ok(Signaled { index, abandoned }),
         Ok(None) => {
             let waiting_for = match objects.len() {
@@ -137,6 +200,27 @@ pub fn wait_any(objects: &[&dyn Waitable], timeout: Duration) -> Result<Signaled
             }
             _ => Err(Error::system(input(), error)),
         },
+    }
+}
+
+/// Waits until one of the objects is signaled, and is ready.
+fn any_that_is_ready<T: sealed::Sealed + ?Sized>(
+    objects: &[&T],
+    targets: &[Target<'_>],
+    deadline: Deadline,
+) -> SysResult<Option<(usize, bool)>> {
+    loop {
+        let signaled = until(deadline, deadline.milliseconds(), |milliseconds| {
+            imp::wait_any(objects, targets, milliseconds)
+        })?;
+        let Some((index, _)) = signaled else { return Ok(None) };
+        let check = objects[index].ready_check().and_then(|check| check.upgrade());
+        if check.is_none_or(|check| check.is_ready()) {
+            return Ok(signaled);
+        }
+        if deadline.has_passed() {
+            return Ok(None);
+        }
     }
 }
 
@@ -169,7 +253,14 @@ impl Deadline {
         milliseconds(self.left())
     }
 
+    /// Does the same, and returns `None` if the deadline never passes. A wait without a timeout needs no timer.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(crate) fn timeout(self) -> Option<u32> {
+        self.0.map(|_| self.milliseconds())
+    }
+
     /// Returns the later one of this deadline and the one after this timeout.
+    #[allow(dead_code, reason = "used on Windows only")]
     pub(crate) fn or_later(self, timeout: Duration) -> Self {
         let other = Self::after(timeout);
         Self(self.0.zip(other.0).map(|(one, other)| one.max(other)))
@@ -214,12 +305,10 @@ pub(crate) fn for_at_most(object: Target<'_>, timeout: Duration) -> SysResult<bo
 /// Waits until one of the objects is signaled, and returns its index. Returns `None` if the deadline passes first.
 #[allow(dead_code, reason = "used on one system only")]
 pub(crate) fn any(objects: &[Target<'_>], deadline: Deadline) -> SysResult<Option<usize>> {
-    Ok(any_or_abandoned(objects, deadline)?.map(|(index, _)| index))
-}
-
-/// Does the same as [`any`], and also returns whether the object is a mutex that was abandoned.
-fn any_or_abandoned(objects: &[Target<'_>], deadline: Deadline) -> SysResult<Option<(usize, bool)>> {
-    until(deadline, deadline.milliseconds(), |milliseconds| crate::sys::wait::wait_any(objects, milliseconds))
+    let signaled = until(deadline, deadline.milliseconds(), |milliseconds| {
+        crate::sys::wait::wait_any(objects, milliseconds)
+    })?;
+    Ok(signaled.map(|(index, _)| index))
 }
 
 /// Calls `wait` with a timeout of `first` milliseconds, and then with the remaining time, until it returns a value or

@@ -11,6 +11,9 @@ use handover::{Error, Event, HandleValue, ObjectKind, Process};
 
 use crate::{Harmless, raw};
 
+/// Whether a wait for several objects has a limit.
+pub const WAITS_ARE_LIMITED: bool = false;
+
 /// The system call that starts a program.
 pub const START: &str = "execve";
 /// The system call that fails if a child's working directory doesn't exist.
@@ -117,6 +120,10 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 
 /// Calls whose failure may be ignored when a message is sent and received.
 pub const HARMLESS_SEND: &[Harmless] = &[];
+
+/// Calls whose failure may be ignored when a channel is waited for beside other objects.
+pub const HARMLESS_SET: &[Harmless] =
+    &[("recvmsg", "a wait reads before the receive, to which a real failure shows itself again")];
 
 /// Calls that a send makes to read while it waits for the peer to make room. A small message never waits.
 pub const READS_DURING_SEND: &[&str] = &[];

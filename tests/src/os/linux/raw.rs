@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use handover::ObjectKind;
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -182,6 +182,16 @@ pub fn copy_from(handle: &impl AsFd, least: u32) -> OwnedFd {
 #[must_use]
 pub fn opened_for_appending() -> OwnedFd {
     std::fs::OpenOptions::new().append(true).open("/dev/null").expect("the null device exists").into()
+}
+
+/// Returns whether a descriptor is readable now.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn is_signaled(handle: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(handle, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).expect("an open descriptor can be polled") == 1
 }
 
 /// Ends this thread without unwinding. If it is the process's first thread, the other threads go on.

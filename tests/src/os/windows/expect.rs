@@ -12,6 +12,9 @@ use crate::Harmless;
 
 use super::table;
 
+/// Whether a wait for several objects has a limit.
+pub const WAITS_ARE_LIMITED: bool = true;
+
 /// The system call that starts a program.
 pub const START: &str = "CreateProcessW";
 /// The system call that fails if a child's working directory doesn't exist.
@@ -119,6 +122,10 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 
 /// Calls whose failure may be ignored when a message is sent and received.
 pub const HARMLESS_SEND: &[Harmless] = &[];
+
+/// Calls whose failure may be ignored when a channel is waited for beside other objects.
+pub const HARMLESS_SET: &[Harmless] =
+    &[("ReadFile", "a wait reads before the receive, to which a real failure shows itself again")];
 
 /// Calls that a send makes to read while it waits for the pipe, as it does on a busy machine. A real failure of such a
 /// read repeats in the next receive; an injected one doesn't.

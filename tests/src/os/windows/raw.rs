@@ -8,7 +8,9 @@ use std::ptr::{null, null_mut, with_exposed_provenance_mut};
 use std::sync::atomic::AtomicU64;
 
 use handover::ObjectKind;
-use windows_sys::Win32::Foundation::{DUPLICATE_SAME_ACCESS, DuplicateHandle, INVALID_HANDLE_VALUE};
+use windows_sys::Win32::Foundation::{
+    DUPLICATE_SAME_ACCESS, DuplicateHandle, INVALID_HANDLE_VALUE, WAIT_OBJECT_0, WAIT_TIMEOUT,
+};
 use windows_sys::Win32::Security::Authorization::{
     ConvertSecurityDescriptorToStringSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_KERNEL_OBJECT,
 };
@@ -25,7 +27,7 @@ use windows_sys::Win32::System::Memory::{
 use windows_sys::Win32::System::Pipes::CreatePipe;
 use windows_sys::Win32::System::Threading::{
     CreateMutexW, CreateSemaphoreW, CreateWaitableTimerW, GetCurrentProcess, GetCurrentThread,
-    OpenProcessToken,
+    OpenProcessToken, WaitForSingleObject,
 };
 
 use super::table;
@@ -231,6 +233,20 @@ pub fn job() -> OwnedHandle {
     // SAFETY: the security attributes and the name may be NULL.
     let raw = unsafe { CreateJobObjectW(null(), null()) };
     owned(raw)
+}
+
+/// Returns whether a manual-reset event or a process is signaled now.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn is_signaled(handle: &impl AsHandle) -> bool {
+    // SAFETY: the handle is borrowed, so it is open. The call accesses no memory of this process.
+    match unsafe { WaitForSingleObject(handle.as_handle().as_raw_handle(), 0) } {
+        WAIT_OBJECT_0 => true,
+        WAIT_TIMEOUT => false,
+        _ => panic!("{}", io::Error::last_os_error()),
+    }
 }
 
 /// Returns the number of running processes in a job.

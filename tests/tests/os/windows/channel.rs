@@ -31,6 +31,14 @@ pub(super) const SUITE: Suite = Suite {
         message_with_forged_value_is_rejected_with_all_objects,
         lies_in_ledger_harm_only_the_liar,
         constantly_changing_ledger_breaks_nothing,
+        read_of_an_exited_thread_is_repeated,
+        readiness_ends_a_wait_for_a_killed_child_despite_copied_endpoint,
+        message_that_a_waiting_send_has_read_is_shown,
+        closing_ends_a_flush_and_keeps_unfetched_objects,
+        closing_child_closes_unreceived_objects,
+        flush_beside_a_receiver_ends_as_soon_as_objects_are_fetched,
+        many_threads_at_both_endpoints_exchange_all_messages,
+        violation_that_one_receiver_finds_ends_all_waits,
     ],
     roles: tests![
         sends_and_returns,
@@ -41,7 +49,13 @@ pub(super) const SUITE: Suite = Suite {
         starts_a_child,
         flushes_until_parent_exits,
         checks_its_access,
-        hostile
+        hostile,
+        answers_late,
+        sends_before_it_reads,
+        closes_while_it_flushes,
+        closes_without_receiving,
+        flushes_beside_a_receiver,
+        exchanges,
     ],
 };
 
@@ -398,4 +412,310 @@ fn constantly_changing_ledger_breaks_nothing() {
             }
         });
     }
+}
+
+/// Returns whether the channel's event is set.
+fn is_shown(channel: &Channel) -> bool {
+    raw::is_signaled(&channel.readiness().unwrap())
+}
+
+/// Answers each message after a while.
+fn answers_late(_: &[String]) {
+    let channel = parent();
+    while let Ok(message) = channel.recv_timeout(SOON) {
+        std::thread::sleep(Duration::from_millis(200));
+        channel.send(message.bytes()).unwrap();
+    }
+}
+
+fn read_of_an_exited_thread_is_repeated() {
+    let (child, channel) = in_role("answers_late", &[]);
+    for is_watched in [false, true] {
+        if is_watched {
+            assert!(!is_shown(&channel));
+        }
+        channel.send(b"one").unwrap();
+        std::thread::scope(|scope| {
+            // The read stays pending after the wait, and the system cancels it when the thread exits.
+            scope.spawn(|| assert!(channel.recv_timeout(Duration::from_millis(20)).is_err())).join().unwrap();
+        });
+        if is_watched {
+            // The event is set too early; a look makes it exact again.
+            assert!(channel.try_recv().unwrap().is_none());
+            assert!(!is_shown(&channel));
+            until("the answer is shown", || is_shown(&channel));
+            assert_eq!(channel.try_recv().unwrap().expect("it is shown").bytes(), b"one");
+        } else {
+            assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"one");
+        }
+        // A thread that waits takes over when the thread that began the read exits.
+        channel.send(b"two").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(channel.recv_timeout(Duration::from_millis(50)).is_err()));
+            std::thread::sleep(Duration::from_millis(10));
+            assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"two");
+        });
+    }
+    assert_exits_successfully(child, channel);
+}
+
+fn readiness_ends_a_wait_for_a_killed_child_despite_copied_endpoint() {
+    let run = || {
+        let (mut child, channel) = in_role("sleeps", &[]);
+        let process = Process::open_for_query(child.id()).unwrap();
+        let looked = HandleTable::of(&process).unwrap();
+        let copies: Vec<OwnedHandle> =
+            looked.entries().iter().filter_map(|entry| process.duplicate_from(entry.value()).ok()).collect();
+        assert!(!is_shown(&channel));
+        child.kill().unwrap();
+        child.wait_timeout(SOON).unwrap();
+        until("the exit is shown", || is_shown(&channel));
+        for _ in 0..3 {
+            let gone = channel.try_recv().map(drop).unwrap_err();
+            assert!(matches!(gone, Error::ProcessExited { .. }), "{gone:?}");
+            assert!(is_shown(&channel), "an error stays");
+        }
+        drop((child, channel, process, copies));
+    };
+    // The first watch makes the system start threads, which have handles.
+    run();
+    let before = table::count();
+    run();
+    until("all handles are closed", || table::count() <= before);
+}
+
+/// Sends a message, and receives another one only after the event is set.
+fn sends_before_it_reads(_: &[String]) {
+    let channel = parent();
+    let go_on: Event = channel.recv_timeout(SOON).unwrap().take("go on").unwrap();
+    for _ in 0..2 {
+        channel.send(b"read this first").unwrap();
+    }
+    go_on.wait_timeout(SOON).unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes().len(), 1 << 20);
+    channel.send(b"thank you").unwrap();
+    assert!(channel.recv_timeout(SOON).is_err());
+}
+
+fn message_that_a_waiting_send_has_read_is_shown() {
+    for is_watched_before in [true, false] {
+        let go_on = Event::manual_reset().unwrap();
+        let (child, channel) = in_role("sends_before_it_reads", &[]);
+        channel.send(Message::new(b"").with("go on", &go_on)).unwrap();
+        if is_watched_before {
+            let _ = channel.readiness().unwrap();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| channel.send(vec![0; 1 << 20]).unwrap());
+            // The send has read the first message, and reads on beside it.
+            std::thread::sleep(Duration::from_millis(300));
+            for _ in 0..2 {
+                until("the message is shown", || is_shown(&channel));
+                assert!(is_shown(&channel));
+                assert_eq!(channel.try_recv().unwrap().expect("it is shown").bytes(), b"read this first");
+            }
+            assert!(channel.try_recv().unwrap().is_none());
+            assert!(!is_shown(&channel));
+            go_on.set().unwrap();
+        });
+        until("the answer is shown", || is_shown(&channel));
+        assert_eq!(channel.try_recv().unwrap().expect("it is shown").bytes(), b"thank you");
+        assert!(!is_shown(&channel));
+        assert_exits_successfully(child, channel);
+    }
+}
+
+fn closes_while_it_flushes(_: &[String]) {
+    let channel = parent();
+    let clone = channel.clone();
+    let event = Event::manual_reset().unwrap();
+    event.set().unwrap();
+    let before = table::count();
+    channel.send(Message::new(b"sent before").with("event", &event)).unwrap();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| match clone.flush(SOON * 6) {
+            Err(Error::Disconnected { pid, .. }) => assert_eq!(pid, std::process::id()),
+            other => panic!("{other:?}"),
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        channel.close();
+    });
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(table::values_of(&event, std::process::id()).len(), 2, "the copy is open until it is fetched");
+    drop(channel);
+    drop(clone);
+    assert!(table::count() < before, "nothing is left");
+}
+
+fn closing_ends_a_flush_and_keeps_unfetched_objects() {
+    let before = table::count();
+    let (mut child, channel) = in_role("closes_while_it_flushes", &[]);
+    std::thread::sleep(Duration::from_millis(800));
+    let message = channel.recv_timeout(SOON).unwrap();
+    assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
+    let end = channel.recv_timeout(SOON);
+    assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    drop((message, channel, child));
+    assert_eq!(table::count(), before);
+}
+
+fn closes_without_receiving(_: &[String]) {
+    let channel = parent();
+    let clone = channel.clone();
+    let given: Event = channel.recv_timeout(SOON).unwrap().take("event").unwrap();
+    until("the next messages have arrived", || table::values_of(&given, std::process::id()).len() == 4);
+    // One of them is already in this process's buffer.
+    assert_eq!(handover::wait_any(&[&channel], SOON).unwrap(), 0);
+    channel.close();
+    assert_eq!(table::values_of(&given, std::process::id()).len(), 1, "the clone keeps nothing open");
+    assert!(matches!(clone.try_recv(), Err(Error::Disconnected { .. })));
+    // The parent sees the end although the clone is alive.
+    assert!(given.wait_timeout(SOON).is_ok());
+    drop(clone);
+}
+
+fn closing_child_closes_unreceived_objects() {
+    let before = table::count();
+    let event = Event::manual_reset().unwrap();
+    let (child, channel) = in_role("closes_without_receiving", &[]);
+    for _ in 0..4 {
+        channel.send(Message::new(b"").with("event", &event)).unwrap();
+    }
+    let end = channel.recv_timeout(SOON);
+    assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
+    let late = channel.send(Message::new(b"").with("event", &event));
+    assert!(matches!(late, Err(Error::Disconnected { .. })), "{late:?}");
+    event.set().unwrap();
+    assert_exits_successfully(child, channel);
+    drop(event);
+    assert_eq!(table::count(), before);
+}
+
+fn flushes_beside_a_receiver(_: &[String]) {
+    let channel = parent();
+    let event = Event::manual_reset().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert!(channel.recv().is_err()));
+        scope.spawn(|| assert!(channel.recv().is_err()));
+        for _ in 0..40 {
+            channel.send(Message::new(b"").with("event", &event)).unwrap();
+            let started = Instant::now();
+            channel.flush(SOON).unwrap();
+            assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+            assert_eq!(table::values_of(&event, std::process::id()).len(), 1, "it is closed");
+        }
+        channel.close();
+    });
+}
+
+fn flush_beside_a_receiver_ends_as_soon_as_objects_are_fetched() {
+    let (child, channel) = in_role("flushes_beside_a_receiver", &[]);
+    for _ in 0..40 {
+        std::thread::sleep(Duration::from_millis(5));
+        drop(channel.recv_timeout(SOON).unwrap());
+    }
+    let end = channel.recv_timeout(SOON);
+    assert!(matches!(end, Err(Error::Disconnected { .. } | Error::ProcessExited { .. })), "{end:?}");
+    assert_exits_successfully(child, channel);
+}
+
+/// The number of messages that each of two threads sends.
+const EXCHANGED: usize = 150;
+
+/// Sends from two threads and receives on three, in three ways. Returns the total length of what was received.
+fn exchange(channel: &Channel) -> usize {
+    use std::sync::atomic::AtomicUsize;
+    let (count, total) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let event = Event::manual_reset().unwrap();
+    let take = |message: handover::ReceivedMessage| {
+        total.fetch_add(message.bytes().len(), SeqCst);
+        if message.names().len() == 1 {
+            drop(message.take::<Event>("event").unwrap());
+        }
+        count.fetch_add(1, SeqCst);
+    };
+    let is_done = || count.load(SeqCst) == 2 * EXCHANGED;
+    let started = Instant::now();
+    let goes_on = || !is_done() && started.elapsed() < SOON * 6;
+    let short = Duration::from_millis(30);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for number in 0..EXCHANGED {
+                    let message = Message::new(vec![7; [10, 70_000, 3, 0, 400_000][number % 5]]);
+                    let message = if number % 7 == 0 { message.with("event", &event) } else { message };
+                    channel.send_timeout(message, SOON * 6).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| {
+            while goes_on() {
+                let _ = channel.recv_timeout(short).map(take);
+            }
+        });
+        scope.spawn(|| {
+            while goes_on() {
+                // The thread that begins a read exits at once.
+                std::thread::scope(|scope| drop(scope.spawn(|| channel.try_recv().unwrap().map(take))));
+            }
+        });
+        scope.spawn(|| {
+            while goes_on() {
+                if handover::wait_any(&[channel], short).is_ok() {
+                    channel.try_recv().unwrap().map(take);
+                }
+            }
+        });
+    });
+    assert!(is_done(), "{count:?}");
+    total.load(SeqCst)
+}
+
+const EXCHANGED_LENGTH: usize = 2 * (EXCHANGED / 5) * (10 + 70_000 + 3 + 400_000);
+
+fn exchanges(_: &[String]) {
+    let channel = parent();
+    let (done, all_done): (Event, Event) = {
+        let inherited = handover::inherited().unwrap();
+        (inherited.take("done").unwrap(), inherited.take("all done").unwrap())
+    };
+    assert_eq!(exchange(&channel), EXCHANGED_LENGTH);
+    done.set().unwrap();
+    // Until then, this endpoint's end would be an error in the peer process's threads.
+    all_done.wait_timeout(SOON * 6).unwrap();
+}
+
+fn many_threads_at_both_endpoints_exchange_all_messages() {
+    let (done, all_done) = (Event::manual_reset().unwrap(), Event::manual_reset().unwrap());
+    let mut command = Command::new(this_program());
+    command.args(role("exchanges", &[])).inherit("done", &done).inherit("all done", &all_done);
+    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    assert_eq!(exchange(&channel), EXCHANGED_LENGTH);
+    done.wait_timeout(SOON * 6).unwrap();
+    all_done.set().unwrap();
+    assert_exits_successfully(child, channel);
+}
+
+fn violation_that_one_receiver_finds_ends_all_waits() {
+    met(&["value", "524272"], |_, channel| {
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let error = channel.recv_timeout(SOON * 6).map(drop).unwrap_err();
+                    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+                });
+            }
+            scope.spawn(|| {
+                // The child never reads.
+                let error = channel.send_timeout(vec![0; 8 << 20], SOON * 6).unwrap_err();
+                assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+            });
+        });
+        // The child lives on for twenty seconds.
+        assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    });
 }

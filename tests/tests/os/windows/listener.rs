@@ -24,6 +24,9 @@ pub(super) const SUITE: Suite = Suite {
         accept_waits_for_room_and_loses_no_client,
         accept_says_who_could_not_be_served,
         process_that_only_looks_is_known_to_have_left,
+        readiness_shows_exactly_whether_a_client_waits,
+        connect_that_could_not_begin_is_repeated,
+        connect_of_an_exited_thread_is_repeated,
     ],
     roles: tests![client, connects_silently, is_disconnected_at_once, connects_and_waits, is_refused],
 };
@@ -301,4 +304,82 @@ fn process_that_only_looks_is_known_to_have_left() {
     assert!(matches!(left, Err(Error::Disconnected { .. })), "{left:?}");
     assert!(took < Duration::from_millis(200), "{took:?}");
     assert_eq!(table::count(), before);
+}
+
+const NO_SYSTEM_RESOURCES: i32 = 1450;
+
+/// Returns whether the listener's event is set.
+fn is_shown(listener: &Listener) -> bool {
+    raw::is_signaled(&listener.readiness().unwrap())
+}
+
+fn readiness_shows_exactly_whether_a_client_waits() {
+    let name = name("ready");
+    let mut listener = Listener::bind(&name).unwrap();
+    let before = table::count();
+    for _ in 0..3 {
+        assert!(!is_shown(&listener));
+        // A client that leaves again.
+        let client = door::connect(&name).unwrap();
+        assert!(is_shown(&listener));
+        drop(client);
+        assert!(listener.try_accept().unwrap().is_none());
+        assert!(!is_shown(&listener));
+        // A client that is refused.
+        let client = door::connect(&name).unwrap();
+        assert!(is_shown(&listener));
+        listener.try_accept().unwrap().expect("it waits").refuse();
+        assert!(!is_shown(&listener));
+        drop(client);
+        // A client for which there is no room at first.
+        let client = door::connect(&name).unwrap();
+        let started = Instant::now();
+        let fails = [Turn::fails("OpenProcess", 0..1, NO_SYSTEM_RESOURCES)];
+        let (refused, was_taken) = faults::taking(fails, || listener.try_accept().map(drop));
+        assert!(was_taken && started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(NO_SYSTEM_RESOURCES));
+        assert!(is_shown(&listener), "it still waits");
+        drop(listener.try_accept().unwrap().expect("it still waits"));
+        assert!(!is_shown(&listener));
+        drop(client);
+    }
+    assert_eq!(table::count(), before);
+}
+
+fn connect_that_could_not_begin_is_repeated() {
+    let name = name("begins");
+    let mut listener = Listener::bind(&name).unwrap();
+    let client = door::connect(&name).unwrap();
+    let incoming = listener.try_accept().unwrap().expect("it waits");
+    let fails = [Turn::fails("ConnectNamedPipe", 0..1, NO_SYSTEM_RESOURCES)];
+    let ((), was_taken) = faults::taking(fails, || incoming.refuse());
+    drop(client);
+    assert!(was_taken);
+    assert!(is_shown(&listener), "the next call has something to do");
+    assert!(listener.try_accept().unwrap().is_none());
+    assert!(!is_shown(&listener));
+    let _client = door::connect(&name).unwrap();
+    assert!(is_shown(&listener));
+    drop(listener.try_accept().unwrap().expect("it waits"));
+}
+
+fn connect_of_an_exited_thread_is_repeated() {
+    let name = name("thread");
+    // The system cancels the connect when the thread exits that began it.
+    let mut listener =
+        std::thread::scope(|scope| scope.spawn(|| Listener::bind(&name).unwrap()).join().unwrap());
+    assert!(listener.try_accept().unwrap().is_none());
+    assert!(!is_shown(&listener));
+    let mut client = stranger("connects_and_waits", &[&name]);
+    drop(listener.accept_timeout(SOON).unwrap().accept().unwrap());
+    assert_eq!(client.wait().unwrap().code(), Some(0));
+    // Without a call in between, a client connects nevertheless.
+    drop(listener);
+    let mut listener =
+        std::thread::scope(|scope| scope.spawn(|| Listener::bind(&name).unwrap()).join().unwrap());
+    let mut client = stranger("connects_and_waits", &[&name]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(is_shown(&listener));
+    drop(listener.accept_timeout(SOON).unwrap().accept().unwrap());
+    assert_eq!(client.wait().unwrap().code(), Some(0));
 }

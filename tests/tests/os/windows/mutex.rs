@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use handover::os::windows::{LockError, Mutex};
-use handover::{Channel, Command, Error, Event, Message, Semaphore, SharedMemory, Stdio, wait_any};
+use handover::os::windows::{LockError, Mutex, wait_any};
+use handover::{Channel, Command, Error, Event, Message, Semaphore, SharedMemory, Stdio};
 use handover_tests::{Suite, role, table, tests, this_program};
 
 const SOON: Duration = Duration::from_secs(10);

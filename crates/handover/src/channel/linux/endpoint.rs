@@ -7,25 +7,44 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::recv_buffer::Reader;
+use super::readiness::{Found, Readiness};
+use super::recv_buffer::RecvBuffer;
 use crate::channel::KindFilter;
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
 use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
+use crate::sys::create_object::{self, What};
 use crate::sys::io::{HasHandle, Owned};
-use crate::sys::{DeferredEvents, SysError, SysResult, unix_socket, wait};
+use crate::sys::mutex::{Mutex, MutexGuard};
+use crate::sys::{DeferredEvents, SysError, unix_socket, wait};
 use crate::wait::Deadline;
+use crate::wait::set::Memberships;
 
-/// The interval at which to check again what another thread of this process has done.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The time after which a send that can't be told looks again whether it may read.
+const WITHOUT_EVENT: Duration = Duration::from_millis(20);
 
-/// The maximum time that one call waits for a message. After that the peer process is checked too.
-pub(super) const WAIT: Duration = Duration::from_millis(500);
+/// The state of receiving. It is locked only while a thread reads what has arrived, never while one waits.
+#[derive(Debug, Default)]
+pub(super) struct Receiving {
+    pub(super) buffer: RecvBuffer,
+    /// The number of threads that wait for the socket and not for [`Readiness`]. No other thread may leave a message in the
+    /// buffer meanwhile: nothing would tell them.
+    pub(super) waiting: usize,
+    /// Whether the last thread that received had to wait, so that the next one will have to as well.
+    pub(super) had_to_wait: bool,
+    /// Whether the endpoint's [`Readiness`] says that the buffer has a message.
+    is_kept: bool,
+    /// Wakes a send that waits until it may read into the buffer again.
+    room: Option<Arc<Owned>>,
+}
 
-/// Prepares a socket for use as an endpoint.
-pub(super) fn prepare(socket: BorrowedFd<'_>) -> SysResult<()> {
-    unix_socket::set_wait(socket, WAIT)
+impl Receiving {
+    /// Returns whether a send may read into the buffer while it waits. It may not if the buffer is full, or if another
+    /// thread waits to receive and will read itself.
+    pub(super) fn may_read_beside(&self) -> bool {
+        self.waiting == 0 && !self.buffer.is_full()
+    }
 }
 
 /// The state of sending, which one thread at a time uses.
@@ -60,9 +79,13 @@ impl Peer {
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
+    /// Declared first: the endpoint leaves its sets before its descriptors are closed.
+    pub(crate) memberships: Memberships,
     pub(super) socket: Owned,
     peer: Peer,
-    pub(super) reader: TimedMutex<Reader>,
+    pub(super) receiving: Mutex<Receiving>,
+    /// What tells others that there is something to receive. Created when the first of them asks.
+    readiness: OnceLock<Readiness>,
     pub(super) writer: TimedMutex<Writer>,
     /// The rule that the peer broke. From then on nothing is read or written.
     broken: OnceLock<Broken>,
@@ -70,28 +93,33 @@ pub(crate) struct Endpoint {
     is_gone: OnceLock<bool>,
     /// Whether the peer closed its endpoint before it had read everything.
     lost: AtomicBool,
+    /// Whether this process has closed the endpoint.
+    is_closed: AtomicBool,
     pub(crate) allowed: Arc<KindFilter>,
 }
 
-/// The outcome of a wait.
+/// The outcome of a wait to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Woken {
     pub(super) readable: bool,
     pub(super) writable: bool,
     /// The peer process has exited.
-    pub(super) gone: bool,
+    pub(super) exited: bool,
 }
 
 impl Endpoint {
     pub(super) fn new(socket: Owned, peer: Peer) -> Self {
         Self {
+            memberships: Memberships::default(),
             socket,
             peer,
-            reader: TimedMutex::new(Reader::default()),
+            receiving: Mutex::new(Receiving::default()),
+            readiness: OnceLock::new(),
             writer: TimedMutex::new(Writer::default()),
             broken: OnceLock::new(),
             is_gone: OnceLock::new(),
             lost: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             allowed: Arc::new(KindFilter::default()),
         }
     }
@@ -110,30 +138,102 @@ impl Endpoint {
         }
     }
 
-    /// Waits until the socket is readable or writable, as asked, or until the peer process has exited. The process is
-    /// watched too, because a child of it may have inherited its endpoint; then the socket shows no end of file.
-    pub(super) fn wait_for(&self, asked: PollFlags, deadline: Deadline) -> Result<Woken> {
-        let mut polled = [
-            PollFd::from_borrowed_fd(self.socket.as_fd(), asked),
-            PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::empty()),
-        ];
-        let count = match &self.peer {
-            Peer::Known(process) => {
-                polled[1] = PollFd::from_borrowed_fd(process.handle(), PollFlags::IN);
-                2
+    /// Returns the descriptor that is readable while there is something to receive.
+    pub(crate) fn watch(&self) -> Result<BorrowedFd<'_>> {
+        if self.readiness.get().is_none() {
+            let process = self.process().map(HasHandle::handle);
+            let new = Readiness::new(self.socket.as_fd(), process).map_err(self.failed())?;
+            // If another thread was faster, its own is used.
+            let _ = self.readiness.set(new);
+        }
+        self.publish(&mut self.receiving.lock())?;
+        Ok(self.readiness.get().expect("it is set").as_fd())
+    }
+
+    /// Tells those that wait what the receive buffer holds now.
+    pub(super) fn publish(&self, receiving: &mut Receiving) -> Result<()> {
+        if receiving.may_read_beside() {
+            if let Some(room) = receiving.room.take() {
+                create_object::set_event(room.handle()).map_err(self.failed())?;
             }
-            Peer::Unopened { .. } => 1,
+        }
+        let Some(readiness) = self.readiness.get() else { return Ok(()) };
+        let is_kept = receiving.buffer.has_message();
+        if is_kept != receiving.is_kept {
+            readiness.set_kept(is_kept).map_err(self.failed())?;
+            receiving.is_kept = is_kept;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to receive, or until the deadline. A thread calls it with the lock that it held when
+    /// it found nothing, so that it misses nothing.
+    pub(super) fn wait_to_receive(
+        &self,
+        mut receiving: MutexGuard<'_, Receiving>,
+        deadline: Deadline,
+    ) -> Result<Found> {
+        if let Some(readiness) = self.readiness.get() {
+            drop(receiving);
+            return readiness.wait(deadline).map_err(self.failed());
+        }
+        receiving.waiting += 1;
+        drop(receiving);
+        let socket = PollFd::from_borrowed_fd(self.socket.as_fd(), unix_socket::READABLE);
+        let found = match self.process() {
+            Some(process) => {
+                let mut polled = [socket, PollFd::from_borrowed_fd(process.handle(), PollFlags::IN)];
+                wait::ready(&mut polled, deadline.timeout()).map(|_| {
+                    let [input, exit] = polled.map(|polled| !polled.revents().is_empty());
+                    Found { input, exit }
+                })
+            }
+            None => wait::ready(&mut [socket], deadline.timeout()).map(|input| Found { input, exit: false }),
         };
-        let ready = wait::ready(&mut polled[..count], Some(deadline.milliseconds()));
-        if !ready.map_err(self.failed())? {
+        let mut receiving = self.receiving.lock();
+        receiving.waiting -= 1;
+        self.publish(&mut receiving)?;
+        found.map_err(self.failed())
+    }
+
+    /// Waits until a send can go on, or until the peer process has exited. The process is watched too, because a child of
+    /// it may have inherited its endpoint; then the socket shows no end of file.
+    ///
+    /// The peer may be sending too, and may receive only then. So the wait also ends when the socket is readable, or, if
+    /// this send may not read it now, when it may again.
+    pub(super) fn wait_to_send(&self, deadline: Deadline) -> Result<Woken> {
+        let mut room = None;
+        let mut until = deadline;
+        let mut receiving = self.receiving.lock();
+        let asked = if receiving.may_read_beside() {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            match create_object::create(What::Event { manual_reset: true }) {
+                Ok(event) => room = Some(Arc::new(event)),
+                // Without a free descriptor, nothing can wake this thread.
+                Err(_) => until = deadline.or_sooner(WITHOUT_EVENT),
+            }
+            receiving.room.clone_from(&room);
+            PollFlags::OUT
+        };
+        drop(receiving);
+        let mut polled = Vec::with_capacity(3);
+        polled.push(PollFd::from_borrowed_fd(self.socket.as_fd(), asked));
+        polled.extend(room.as_ref().map(|room| PollFd::from_borrowed_fd(room.handle(), PollFlags::IN)));
+        polled
+            .extend(self.process().map(|process| PollFd::from_borrowed_fd(process.handle(), PollFlags::IN)));
+        let is_woken = wait::ready(&mut polled, until.timeout()).map_err(self.failed());
+        let events = polled[0].revents();
+        let exited = self.process().is_some() && polled.last().is_some_and(|last| !last.revents().is_empty());
+        self.receiving.lock().room = None;
+        if !is_woken? {
             return Ok(Woken::default());
         }
-        let events = polled[0].revents();
-        // A closed connection needs no flag of its own: it makes the socket readable, and the next call reports it.
+        // A closed connection needs no flag of its own: the next call reports it.
         Ok(Woken {
             readable: events.contains(PollFlags::IN),
-            writable: events.contains(PollFlags::OUT),
-            gone: count == 2 && !polled[1].revents().is_empty(),
+            writable: events.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
+            exited,
         })
     }
 
@@ -144,6 +244,9 @@ impl Endpoint {
 
     /// Returns the error for a closed connection: the peer process has exited, or has closed its endpoint.
     pub(super) fn disconnect_error(&self) -> Error {
+        if self.is_closed.load(Relaxed) {
+            return Error::Disconnected { pid: std::process::id() };
+        }
         let process = self.process_id();
         // A subscriber that uses this channel would begin the same initialization again.
         let _events = DeferredEvents::begin();
@@ -160,11 +263,18 @@ impl Endpoint {
         Error::Protocol { pid: self.process_id(), reason: self.broken.get_or_init(|| reason) }
     }
 
-    pub(super) fn check_not_broken(&self) -> Result<()> {
-        match self.broken.get() {
-            None => Ok(()),
-            Some(reason) => Err(self.protocol_error(reason)),
+    /// Returns an error if the peer broke a rule, or this process has closed the endpoint.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if let Some(reason) = self.broken.get() {
+            return Err(self.protocol_error(reason));
         }
+        if self.is_closed.load(Relaxed) { Err(self.disconnect_error()) } else { Ok(()) }
+    }
+
+    /// Closes the connection, which ends all waits at both endpoints.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Relaxed);
+        unix_socket::shut_down(self.socket.as_fd());
     }
 
     /// Records that the peer closed its endpoint with unread data. The kernel reports this only once.
@@ -177,12 +287,12 @@ impl Endpoint {
     /// Checks that the peer has not closed its endpoint before it read everything. It never waits, because the kernel
     /// holds what was sent and delivers it even after this endpoint is closed.
     pub(crate) fn flush(&self, _: Deadline) -> Result<bool> {
-        self.check_not_broken()?;
-        let woken = self.wait_for(PollFlags::empty(), Deadline::after(Duration::ZERO))?;
+        self.check_open()?;
+        let has_exited = self.process().map_or(Ok(false), Process::has_exited)?;
         let hung_up = unix_socket::is_hung_up(self.socket.as_fd()).map_err(self.failed())?;
         if !hung_up {
             // If another process still has the peer's endpoint, only the exit of the process shows.
-            return if woken.gone { Err(self.disconnect_error()) } else { Ok(true) };
+            return if has_exited { Err(self.disconnect_error()) } else { Ok(true) };
         }
         if let Some(error) = unix_socket::pending_error(self.socket.as_fd()).map_err(self.failed())? {
             self.note_reset(&error);

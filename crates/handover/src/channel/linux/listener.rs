@@ -1,13 +1,15 @@
 //! Listening and connecting. A client connects to a socket in a folder that only the user can access. Once the listener
 //! accepts the client, the connection becomes the channel.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::PollFd;
 
-use super::endpoint::{Endpoint, LOOK_AGAIN, Peer, prepare};
+use super::endpoint::{Endpoint, Peer};
 use super::pair::peer;
+use super::readiness::Readiness;
 use crate::channel::shortage::Shortage;
 use crate::error::{Error, ProcessName, Result};
 use crate::name::imp::lock::{NameLock, socket_of};
@@ -35,6 +37,8 @@ pub(crate) struct ListenerSocket {
     unidentified: Option<Owned>,
     /// The last client that was refused before the caller saw it.
     refused: Option<String>,
+    /// What waits for a client use, besides `accept`. Created at the first one.
+    readiness: OnceLock<Readiness>,
     /// The lock on the name. Declared after the socket, so that the socket is closed first.
     _lock: NameLock,
 }
@@ -53,11 +57,34 @@ impl ListenerSocket {
             return Err(Error::NameInUse { name: name.into() });
         };
         let socket = lock.listen().map_err(failed(name))?;
-        Ok(Self { _lock: lock, socket, unidentified: None, refused: None })
+        Ok(Self { _lock: lock, socket, unidentified: None, refused: None, readiness: OnceLock::new() })
     }
 
     /// Waits for the next client, or returns `None` at the deadline.
     pub(crate) fn wait_for_client(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
+        let client = self.next_client_until(name, deadline);
+        self.publish(name)?;
+        client
+    }
+
+    /// Returns the descriptor that is readable while a client waits.
+    pub(crate) fn watch(&self, name: &str) -> Result<BorrowedFd<'_>> {
+        if self.readiness.get().is_none() {
+            let new = Readiness::new(self.socket.as_fd(), None).map_err(failed(name))?;
+            // If another thread was faster, its own is used.
+            let _ = self.readiness.set(new);
+        }
+        self.publish(name)?;
+        Ok(self.readiness.get().expect("it is set").as_fd())
+    }
+
+    /// Says in `readiness` whether a client was taken from the socket and not returned.
+    fn publish(&self, name: &str) -> Result<()> {
+        let Some(readiness) = self.readiness.get() else { return Ok(()) };
+        readiness.set_kept(self.unidentified.is_some()).map_err(failed(name))
+    }
+
+    fn next_client_until(&mut self, name: &str, deadline: Deadline) -> Result<Option<Client>> {
         let mut shortage = Shortage::default();
         self.refused = None;
         loop {
@@ -121,7 +148,6 @@ impl ListenerSocket {
         if process.has_exited()? {
             return Err(gone());
         }
-        prepare(connection.as_fd()).map_err(failed(name))?;
         match unix_socket::send(connection.as_fd(), &WELCOME, &[]) {
             // A new connection has enough buffer space for the welcome.
             Ok(_) => Ok(Endpoint::new(connection, Peer::Known(process))),
@@ -188,7 +214,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
                     return Err(refused(&server, id, name));
                 }
                 let mut polled = vec![PollFd::from_borrowed_fd(connection.as_fd(), unix_socket::READABLE)];
-                let mut until = deadline.or_sooner(LOOK_AGAIN);
+                let mut until = deadline.or_sooner(grace_deadline.left());
                 if let Some(process) = running {
                     polled.push(PollFd::from_borrowed_fd(process.handle(), unix_socket::READABLE));
                     until = deadline;
@@ -200,7 +226,6 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
     if answer != WELCOME {
         return Err(Error::Protocol { pid: id, reason: "the listener's answer is malformed" });
     }
-    prepare(connection.as_fd()).map_err(failed())?;
     Ok(Some(Endpoint::new(connection, server)))
 }
 

@@ -13,6 +13,7 @@
 mod endpoint;
 mod listener;
 mod pair;
+mod readiness;
 mod receive;
 mod recv_buffer;
 mod send;

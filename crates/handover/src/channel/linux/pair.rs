@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::os::fd::AsFd;
 
-use super::endpoint::{Endpoint, Peer, prepare};
+use super::endpoint::{Endpoint, Peer};
 use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::inherit::Reserved;
@@ -30,7 +30,6 @@ fn failed(error: SysError) -> Error {
 impl Pair {
     pub(crate) fn new() -> Result<Self> {
         let (ours, theirs) = unix_socket::pair().map_err(failed)?;
-        prepare(ours.as_fd()).map_err(failed)?;
         Ok(Self { ours, theirs })
     }
 }
@@ -49,7 +48,6 @@ impl Attachment for Pair {
 pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
     let [socket] = handles.handles();
     let maker = unix_socket::maker_of_other_end(socket.as_fd()).map_err(failed)?;
-    prepare(socket.as_fd()).map_err(failed)?;
     let [socket] = handles.into_handles();
     Ok(Endpoint::new(socket, peer(maker)))
 }

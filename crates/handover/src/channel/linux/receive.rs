@@ -4,8 +4,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, LOOK_AGAIN, WAIT};
-use super::recv_buffer::{BufferedMessage, Reader};
+use super::endpoint::{Endpoint, Receiving};
+use super::recv_buffer::BufferedMessage;
 use crate::channel::ReceivedMessage;
 use crate::channel::message::Sender;
 use crate::error::{Error, ProcessName, Result};
@@ -19,64 +19,120 @@ const EXIT_TIME: Duration = Duration::from_millis(250);
 /// The outcome of one attempt to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
+    /// As many bytes as were asked for, so more may be available.
+    Enough,
+    /// All available bytes.
     Some,
     Nothing,
     /// End of file: no process can write any more.
     End,
 }
 
+/// What a thread finds that looks for a message without waiting.
+enum Next {
+    Message(BufferedMessage),
+    Nothing,
+    End,
+}
+
 impl Endpoint {
     /// Receives the next message, or returns `None` at the deadline.
-    pub(crate) fn receive(&self, time: Duration) -> Result<Option<ReceivedMessage>> {
-        let deadline = Deadline::after(time);
-        // A send that waits for buffer space holds the reader and releases it within this time.
-        let Some(mut reader) = self.reader.wait_at_least(2 * LOOK_AGAIN, deadline) else { return Ok(None) };
+    pub(crate) fn receive(&self, timeout: Duration) -> Result<Option<ReceivedMessage>> {
+        let deadline = Deadline::after(timeout);
         let mut has_exited = false;
-        // One blocking call costs half as much as a poll and a read. But it can't notice that the peer process has
-        // exited while another process keeps its endpoint open. So only the first call blocks, and only for a short
-        // time.
-        let mut look = if deadline.left() >= WAIT { Look::Wait } else { Look::Once };
-        let mut has_read = false;
+        let mut is_first = true;
         loop {
-            self.check_not_broken()?;
-            if let Some(message) = self.next_message(&mut reader)? {
-                return self.received_message(message).map(Some);
-            }
-            // A peer that sends single bytes must not extend the wait past the deadline.
-            if has_read && deadline.has_passed() {
-                return Ok(None);
-            }
-            match self.read(&mut reader, look)? {
-                Read::Some => {
-                    (has_read, look) = (true, Look::Once);
-                    continue;
+            let mut receiving = self.receiving.lock();
+            self.check_open()?;
+            // A read that finds nothing costs as much as one that finds a message.
+            let waits_first =
+                receiving.had_to_wait && receiving.buffer.unread().is_empty() && !timeout.is_zero();
+            let next = match is_first && waits_first {
+                true => Ok(Next::Nothing),
+                false => self.next(&mut receiving, deadline),
+            };
+            receiving.had_to_wait = !is_first || matches!(next, Ok(Next::Nothing));
+            is_first = false;
+            self.publish(&mut receiving)?;
+            match next? {
+                Next::Message(message) => {
+                    drop(receiving);
+                    return self.received_message(message).map(Some);
                 }
-                Read::End => return Err(self.error_at_end_of_file(&mut reader)),
                 // All data that a process wrote before its exit is readable by now, so finding nothing means end of
                 // file.
-                Read::Nothing if has_exited => return Err(self.error_at_end_of_file(&mut reader)),
-                Read::Nothing if deadline.has_passed() => return Ok(None),
-                Read::Nothing => {}
+                Next::Nothing if !has_exited => {}
+                Next::Nothing | Next::End => {
+                    let is_partial = !receiving.buffer.unread().is_empty();
+                    receiving.buffer.give_up();
+                    drop(receiving);
+                    return Err(self.error_at_end_of_file(is_partial));
+                }
             }
-            look = Look::Once;
-            has_exited = self.wait_for(unix_socket::READABLE, deadline)?.gone;
+            let found = self.wait_to_receive(receiving, deadline)?;
+            has_exited = found.exit;
+            if !found.input && !found.exit && deadline.has_passed() {
+                return Ok(None);
+            }
         }
     }
 
-    fn next_message(&self, reader: &mut Reader) -> Result<Option<BufferedMessage>> {
-        reader.next_message().map_err(|reason| {
-            reader.give_up();
+    /// Returns whether [`receive`](Self::receive) returns a message or an error now, without taking it.
+    pub(crate) fn has_next(&self) -> bool {
+        let mut receiving = self.receiving.lock();
+        // A thread that waits for the socket isn't told of what is left in the buffer, so it must stay in the socket.
+        if self.check_open().is_err() || receiving.waiting > 0 {
+            return true;
+        }
+        let is_ready = loop {
+            if receiving.buffer.has_message() {
+                break true;
+            }
+            match self.read(&mut receiving) {
+                Ok(Read::Enough) => {}
+                Ok(Read::Some | Read::Nothing) => {
+                    let process =
+                        || self.process().is_some_and(|process| process.has_exited().unwrap_or(true));
+                    break receiving.buffer.has_message() || process();
+                }
+                Ok(Read::End) | Err(_) => break true,
+            }
+        };
+        self.publish(&mut receiving).is_err() || is_ready
+    }
+
+    /// Reads what has arrived until a message is complete. The deadline ends it only for a peer that goes on sending parts
+    /// of a message.
+    fn next(&self, receiving: &mut Receiving, deadline: Deadline) -> Result<Next> {
+        let mut has_all = false;
+        loop {
+            if let Some(message) = self.next_message(receiving)? {
+                return Ok(Next::Message(message));
+            }
+            if has_all && deadline.has_passed() {
+                return Ok(Next::Nothing);
+            }
+            match self.read(receiving)? {
+                Read::Enough => {}
+                Read::Some => has_all = true,
+                Read::Nothing => return Ok(Next::Nothing),
+                Read::End => return Ok(Next::End),
+            }
+        }
+    }
+
+    fn next_message(&self, receiving: &mut Receiving) -> Result<Option<BufferedMessage>> {
+        receiving.buffer.next_message().map_err(|reason| {
+            receiving.buffer.give_up();
             self.protocol_error(reason)
         })
     }
 
-    fn error_at_end_of_file(&self, reader: &mut Reader) -> Error {
-        let is_partial = !reader.unread().is_empty();
-        reader.give_up();
+    fn error_at_end_of_file(&self, is_partial: bool) -> Error {
         // A process that exits in the middle of a message breaks no rule. Neither does one whose send timed out and
         // that exits because of it; its exit takes a moment.
         let exits = |process: &Process| process.ends_within(EXIT_TIME).unwrap_or(false);
-        if is_partial && !self.process().is_none_or(exits) {
+        if is_partial && self.check_open().is_ok() && !self.process().is_none_or(exits) {
             return self.protocol_error("the last message is cut off");
         }
         self.disconnect_error()
@@ -96,10 +152,16 @@ impl Endpoint {
         Ok(ReceivedMessage::new(message.content, descriptors, from))
     }
 
-    /// Reads the available data into the buffer.
-    pub(super) fn read(&self, reader: &mut Reader, look: Look) -> Result<Read> {
-        match reader.read(|buffer, max| unix_socket::receive(self.socket.as_fd(), buffer, max, look)) {
+    /// Reads what has arrived into the buffer.
+    pub(super) fn read(&self, receiving: &mut Receiving) -> Result<Read> {
+        let mut asked = 0;
+        let read = receiving.buffer.read(receiving.waiting > 0, |buffer, max| {
+            asked = max;
+            unix_socket::receive(self.socket.as_fd(), buffer, max, Look::Once)
+        });
+        match read {
             Ok(Some(0)) => Ok(Read::End),
+            Ok(Some(length)) if length == asked => Ok(Read::Enough),
             Ok(Some(_)) => Ok(Read::Some),
             Ok(None) => Ok(Read::Nothing),
             Err(error) if unix_socket::is_end(&error) => {

@@ -20,9 +20,9 @@ const MAX_KEPT: usize = 64 * 1024;
 /// The maximum number of batches of descriptors that are kept for the next receive.
 const MAX_BATCHES: usize = 64;
 
-/// The state of receiving, which one thread at a time uses.
+/// What was read from the socket and not received yet.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct RecvBuffer {
     /// The bytes that were read.
     buffer: Vec<u8>,
     /// The number of bytes at the front of `buffer` that have been received.
@@ -55,7 +55,7 @@ pub(super) struct BufferedMessage {
     pub(super) descriptors: Option<Vec<Owned>>,
 }
 
-impl Reader {
+impl RecvBuffer {
     /// Returns the bytes that were read and not received yet.
     pub(super) fn unread(&self) -> &[u8] {
         &self.buffer[self.received..]
@@ -80,6 +80,15 @@ impl Reader {
         lacking
     }
 
+    /// Returns how many bytes the message at the front lacks, or if that isn't known, its header.
+    fn size_of_rest(&self) -> usize {
+        let length = match Header::parse::<()>(self.unread()) {
+            Ok(Some(header)) => header.frame_length(),
+            _ => Header::LENGTH,
+        };
+        length.saturating_sub(self.unread().len()).max(1)
+    }
+
     /// Returns whether the buffer holds enough for the next receives, so that a send should not read more.
     pub(super) fn is_full(&self) -> bool {
         let descriptors: usize = self.batches.iter().map(|batch| batch.descriptors.len()).sum();
@@ -88,12 +97,14 @@ impl Reader {
             || self.batches.len() >= MAX_BATCHES
     }
 
-    /// Reads into the end of the buffer, by a function that gets the buffer and the maximum number of bytes.
+    /// Reads into the end of the buffer, by a function that gets the buffer and the maximum number of bytes. With `alone`,
+    /// it reads nothing behind the message at the front.
     pub(super) fn read<E>(
         &mut self,
+        alone: bool,
         read: impl FnOnce(&mut Vec<u8>, usize) -> Result<Option<Received>, E>,
     ) -> Result<Option<usize>, E> {
-        let read_size = self.read_size();
+        let read_size = if alone { self.size_of_rest() } else { self.read_size() };
         let from = self.start + self.buffer.len() as u64;
         let received = read(&mut self.buffer, read_size)?;
         let Some(Received { length, descriptors, is_cut }) = received else { return Ok(None) };
@@ -126,6 +137,16 @@ impl Reader {
         // A batch in the middle of a message belongs to no message.
         self.check_front()?;
         Ok(Some(BufferedMessage { content, descriptors }))
+    }
+
+    /// Returns whether [`next_message`](Self::next_message) returns a message or an error now.
+    pub(super) fn has_message(&self) -> bool {
+        let unread = self.unread();
+        match Header::parse::<()>(unread) {
+            Ok(Some(header)) => unread.len() >= header.frame_length(),
+            Ok(None) => false,
+            Err(_) => true,
+        }
     }
 
     /// Checks that no batch lies before the first unread byte. Such a batch belongs to no message.
@@ -209,9 +230,9 @@ mod tests {
         frame
     }
 
-    /// Feeds bytes and descriptors to the reader, as one call of recvmsg would.
-    fn feed(reader: &mut Reader, bytes: &[u8], count: usize, is_cut: bool) {
-        let read = reader.read(|buffer, max| {
+    /// Feeds bytes and descriptors to the buffer, as one call of recvmsg would.
+    fn feed(reader: &mut RecvBuffer, bytes: &[u8], count: usize, is_cut: bool) {
+        let read = reader.read(false, |buffer, max| {
             assert!(bytes.len() <= max);
             buffer.extend(bytes);
             let descriptors = descriptors(count);
@@ -220,7 +241,7 @@ mod tests {
         assert_eq!(read, Ok(Some(bytes.len())));
     }
 
-    fn next(reader: &mut Reader) -> Result<Option<(usize, Option<usize>)>, Broken> {
+    fn next(reader: &mut RecvBuffer) -> Result<Option<(usize, Option<usize>)>, Broken> {
         let message = reader.next_message()?;
         Ok(message.map(|message| (message.content.names().len(), message.descriptors.map(|all| all.len()))))
     }
@@ -228,7 +249,7 @@ mod tests {
     #[test]
     fn end_of_large_message_moves_no_bytes() {
         let frame = frame(0, &[], &vec![7; 1 << 20]);
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         let (most, end) = frame.split_at(frame.len() - 100);
         // The header says how much is missing.
         feed(&mut reader, &most[..MIN_READ], 0, false);
@@ -243,7 +264,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_returned_with_their_message() {
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         feed(&mut reader, &[frame(0, &[], b"one"), frame(1, &["a"], b"two")].concat(), 1, false);
         let large = frame(2, &["a", "b"], &[7; 6000]);
         feed(&mut reader, &large[..3000], 2, false);
@@ -256,9 +277,9 @@ mod tests {
     }
 
     /// Returns the number of bytes that the next read asks for.
-    fn next_read_size(reader: &mut Reader) -> usize {
+    fn next_read_size(reader: &mut RecvBuffer) -> usize {
         let mut next_read_size = 0;
-        let read = reader.read(|_, max| {
+        let read = reader.read(false, |_, max| {
             next_read_size = max;
             Ok::<_, Infallible>(None)
         });
@@ -273,7 +294,7 @@ mod tests {
             frame(0, &[], &vec![7; length - empty])
         };
         for (length, is_large) in [(LARGE - 1, false), (LARGE, true), (LARGE + 1, true)] {
-            let mut reader = Reader::default();
+            let mut reader = RecvBuffer::default();
             let message = of(length);
             let (first_part, last) = message.split_at(length - 100);
             for part in first_part.chunks(MIN_READ) {
@@ -291,7 +312,7 @@ mod tests {
     fn small_messages_are_moved_only_when_half_is_received() {
         const LENGTH: usize = 1024;
         let empty = frame(0, &[], b"").len();
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         for number in 0..200 {
             feed(&mut reader, &frame(number, &[], &vec![7; LENGTH - empty]), 0, false);
         }
@@ -309,7 +330,7 @@ mod tests {
 
     #[test]
     fn received_messages_waste_no_capacity() {
-        let mut reader = Reader { buffer: Vec::with_capacity(1 << 20), ..Reader::default() };
+        let mut reader = RecvBuffer { buffer: Vec::with_capacity(1 << 20), ..RecvBuffer::default() };
         feed(&mut reader, &[frame(0, &[], b"one"), frame(1, &[], b"two")].concat(), 0, false);
         for (number, bytes) in [b"one", b"two", b"six"].iter().enumerate() {
             if number == 2 {
@@ -325,7 +346,7 @@ mod tests {
 
     #[test]
     fn large_message_is_read_alone_and_positions_stay_right() {
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         let large = frame(1, &["a"], &[7; 100_000]);
         feed(&mut reader, &[frame(0, &[], b"one"), large[..1000].to_vec()].concat(), 1, false);
         assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
@@ -354,7 +375,7 @@ mod tests {
 
     #[test]
     fn dropped_descriptors_fail_their_own_message_only() {
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         feed(&mut reader, &frame(0, &["a", "b"], b""), 1, true);
         feed(&mut reader, &frame(1, &["a"], b""), 0, true);
         feed(&mut reader, &frame(2, &["a"], b""), 1, false);
@@ -365,32 +386,32 @@ mod tests {
 
     #[test]
     fn descriptors_at_a_wrong_position_break_the_protocol() {
-        let expect_error = |reader: &mut Reader, part: &str| {
+        let expect_error = |reader: &mut RecvBuffer, part: &str| {
             let reason = next(reader).expect_err(part);
             assert!(reason.contains(part), "{reason}");
         };
         // Too few, too many, and no descriptors.
         for count in [0, 1, 3] {
-            let mut reader = Reader::default();
+            let mut reader = RecvBuffer::default();
             feed(&mut reader, &frame(0, &["a", "b"], b""), count, false);
             expect_error(&mut reader, "announces");
         }
         // With a message without objects: the last one, and one before another message.
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         feed(&mut reader, &frame(0, &[], b""), 1, false);
         expect_error(&mut reader, "belong to no message");
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         feed(&mut reader, &frame(0, &[], b""), 1, false);
         feed(&mut reader, &frame(1, &["a"], b""), 1, false);
         expect_error(&mut reader, "belong to no message");
         // In the middle of a message.
         let large = frame(0, &["a"], &[7; 3000]);
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         feed(&mut reader, &large[..1000], 0, false);
         feed(&mut reader, &large[1000..], 1, false);
         expect_error(&mut reader, "without the descriptors");
         // Repeatedly in the middle of one message: the second batch is rejected.
-        let mut reader = Reader::default();
+        let mut reader = RecvBuffer::default();
         feed(&mut reader, &large[..1000], 1, false);
         assert_eq!(next(&mut reader), Ok(None));
         feed(&mut reader, &large[1000..1001], 1, false);

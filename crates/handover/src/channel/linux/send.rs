@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, LOOK_AGAIN};
+use super::endpoint::Endpoint;
 use super::receive::Read;
 use crate::channel::Message;
 use crate::channel::wire;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::sys::handle::{self, duplicate_here};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
-use crate::sys::unix_socket::{self, Look};
+use crate::sys::unix_socket;
 use crate::wait::Deadline;
 
 /// The pause between two attempts when the kernel offers no event to wait for.
@@ -41,7 +41,7 @@ impl Endpoint {
     pub(crate) fn send(&self, message: &Message<'_>, deadline: Deadline) -> Result<bool> {
         message.check()?;
         let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
-        self.check_not_broken()?;
+        self.check_open()?;
         if writer.cut_off {
             return Err(Error::PartialSend { pid: self.process_id() });
         }
@@ -106,14 +106,14 @@ impl Endpoint {
                 // The deadline limits the waiting only: data for which the socket has space is sent even after it.
                 Ok(None) if deadline.has_passed() && has_tried => return Ok(false),
                 Ok(None) => {
-                    self.check_not_broken()?;
+                    self.check_open()?;
                     if self.wait_for_room(deadline)? {
                         return Err(self.disconnect_error().into());
                     }
                     has_tried = true;
                 }
                 Err(error) if unix_socket::is_crowded(&error) => {
-                    self.check_not_broken()?;
+                    self.check_open()?;
                     if deadline.has_passed() && has_tried {
                         return Ok(false);
                     }
@@ -135,39 +135,32 @@ impl Endpoint {
     /// may be one of the receivers.
     fn wait_for_others(&self, deadline: Deadline) {
         std::thread::sleep(RETRY_PAUSE.min(deadline.left()));
-        if !self.reader.is_wanted() {
-            if let Some(mut reader) = self.reader.take() {
-                // A read error shows up again in the next receive, which reports it.
-                if !reader.is_full() {
-                    let _ = self.read(&mut reader, Look::Once);
-                }
-            }
-        }
+        // A read error shows up again in the next receive, which reports it.
+        let _ = self.read_beside();
     }
 
     /// Waits until the socket has space. Returns true if the peer process has exited.
     ///
-    /// The peer may be waiting for space too. So this reads incoming data and keeps it for the next receive. If another
-    /// thread wants to receive, this leaves the reading to it for a while.
+    /// The peer may be waiting for space too. So this reads incoming data and keeps it for the next receive.
     fn wait_for_room(&self, deadline: Deadline) -> Result<bool> {
-        if !self.reader.is_wanted() {
-            if let Some(mut reader) = self.reader.take() {
-                if !reader.is_full() {
-                    let asked = unix_socket::WRITABLE | unix_socket::READABLE;
-                    let woken = self.wait_for(asked, deadline.or_sooner(LOOK_AGAIN))?;
-                    // A read error shows up again in the next receive, which reports it. At end of file the socket is
-                    // always readable.
-                    if woken.readable {
-                        if let Ok(Read::End) = self.read(&mut reader, Look::Once) {
-                            return Err(self.disconnect_error());
-                        }
-                    }
-                    return Ok(woken.gone && !woken.readable && !woken.writable);
-                }
-            }
+        let woken = self.wait_to_send(deadline)?;
+        // At end of file the socket is always readable.
+        if woken.readable && self.read_beside()? == Read::End {
+            return Err(self.disconnect_error());
         }
-        let woken = self.wait_for(unix_socket::WRITABLE, deadline.or_sooner(LOOK_AGAIN))?;
-        Ok(woken.gone && !woken.writable)
+        Ok(woken.exited && !woken.readable && !woken.writable)
+    }
+
+    /// Reads what has arrived, and keeps it for the next receive, if it may.
+    fn read_beside(&self) -> Result<Read> {
+        let mut receiving = self.receiving.lock();
+        if !receiving.may_read_beside() {
+            return Ok(Read::Nothing);
+        }
+        // A read error shows up again in the next receive, which reports it.
+        let read = self.read(&mut receiving).unwrap_or(Read::Nothing);
+        self.publish(&mut receiving)?;
+        Ok(read)
     }
 }
 

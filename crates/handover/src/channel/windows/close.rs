@@ -3,11 +3,11 @@
 use std::os::windows::io::AsHandle;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Peer};
-use super::receive::Read;
+use super::endpoint::{Endpoint, Peer, Receiving};
+use super::receive::{Found, Untaken};
 use crate::error::Error;
 use crate::sys::create_object;
-use crate::wait::Deadline;
+use crate::wait::{self, Deadline};
 
 /// The maximum time that dropping a weaker endpoint waits for the stronger one to fetch objects.
 const MAX_LINGER: Duration = Duration::from_secs(10);
@@ -16,58 +16,88 @@ const MAX_FETCH: Duration = Duration::from_secs(1);
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        match &self.peer {
-            Peer::Weaker(_) => {
-                // Only the page needs an update. Pushed objects have been given away or closed already. Objects that
-                // were not pulled belong to the weaker endpoint.
-                self.incoming().end_taking();
-                let _ = create_object::set_event(self.fetched.as_handle());
-            }
-            Peer::Stronger(_) => {
-                self.close_unfetched();
-                self.close_unreceived();
-            }
+        if let Peer::Stronger(_) = &self.peer {
+            self.close_unfetched();
+        }
+        if !self.is_closed() {
+            self.end_receiving(&mut self.receiving.lock());
         }
     }
 }
 
 impl Endpoint {
+    /// Closes the endpoint, which ends all waits at both endpoints.
+    ///
+    /// The weaker endpoint's duplicates that are not fetched yet stay open, because the stronger endpoint can still receive
+    /// their messages. Dropping the endpoint closes them.
+    pub(crate) fn close(&self) {
+        if self.set_closed() {
+            return;
+        }
+        let mut receiving = self.receiving.lock();
+        self.end_receiving(&mut receiving);
+        self.publish(&mut receiving);
+        drop(receiving);
+        // This ends a send that waits, and lets none begin.
+        self.pipe.close();
+        self.wake_flush(&mut self.unfetched.lock());
+    }
+
+    /// Decides the fate of all objects that the peer has sent, and that this process hasn't received.
+    fn end_receiving(&self, receiving: &mut Receiving) {
+        match &self.peer {
+            Peer::Weaker(_) => {
+                let _ = receiving.transfer.cancel();
+                // Only the page needs an update. Pushed objects have been given away or closed already. Objects that
+                // were not pulled belong to the weaker endpoint.
+                self.incoming().end_taking();
+                create_object::show(self.fetched.as_handle(), true);
+            }
+            Peer::Stronger(_) => self.close_unreceived(receiving),
+        }
+    }
+
     /// Closes the weaker endpoint's duplicates, once they have been fetched or can't be fetched any more.
     fn close_unfetched(&self) {
-        let Some(mut writer) = self.writer.wait(Deadline::NEVER) else { return };
+        let Some(writer) = self.writer.wait(Deadline::NEVER) else { return };
         // The errors mean that the peer process has exited or closed its endpoint, so nothing more will be fetched.
-        let _ = self.wait_until_fetched(&mut writer, Deadline::after(MAX_LINGER));
+        let _ = self.wait_until_fetched(&writer, Deadline::after(MAX_LINGER), true);
         let taken = self.outgoing().end_giving();
         // Objects that the stronger endpoint has not begun to fetch belong to this process alone.
-        writer.unfetched.retain(|(number, _)| *number < taken);
+        self.unfetched.lock().copies.retain(|(number, _)| *number < taken);
         if self.has_stronger_exited() {
             return;
         }
-        if let Ok(false) = self.wait_until_fetched(&mut writer, Deadline::after(MAX_FETCH)) {
+        if let Ok(false) = self.wait_until_fetched(&writer, Deadline::after(MAX_FETCH), true) {
             // The stronger endpoint stopped responding in the middle of a fetch. The handles leak on purpose: if they
             // were closed and their values reused, it could fetch unrelated objects.
-            std::mem::forget(std::mem::take(&mut writer.unfetched));
+            std::mem::forget(std::mem::take(&mut self.unfetched.lock().copies));
         }
     }
 
     /// Reads and closes the objects that the stronger endpoint has given to this one. If the stronger process has
     /// exited, this also closes the objects that it had no time to give away, because no other process can close them.
-    fn close_unreceived(&self) {
+    fn close_unreceived(&self, receiving: &mut Receiving) {
         let given = self.incoming().end_taking();
-        let Some(mut reader) = self.reader.wait(Deadline::NEVER) else { return };
         let is_sole_owner = self.has_stronger_exited();
-        while self.broken.get().is_none() && (reader.next < given || is_sole_owner) {
-            // A message is written to the pipe completely before its objects are given away, so these reads don't wait.
-            match self.next_message(&mut reader) {
-                Ok(Some(received)) => drop(received),
-                Err(Error::KindNotAllowed { .. }) => {}
-                Ok(None) => match self.read(&mut reader, Deadline::after(MAX_FETCH)) {
-                    Ok(Read::Enough | Read::Some) => {}
-                    _ => return,
+        let deadline = Deadline::after(MAX_FETCH);
+        while self.broken.get().is_none() && (receiving.next < given || is_sole_owner) {
+            match self.look(receiving, is_sole_owner) {
+                Ok(Found::Message(header)) => match self.take_message(receiving, &header) {
+                    Ok(received) => drop(received),
+                    Err(Untaken::Failed(Error::KindNotAllowed { .. })) => {}
+                    Err(_) => break,
                 },
-                Err(_) => return,
+                Ok(Found::Parts) => {}
+                // A message is written to the pipe completely before its objects are given away, so this doesn't wait.
+                Ok(Found::Pending) => match wait::any(&[self.ready.as_handle()], deadline) {
+                    Ok(Some(_)) if !deadline.has_passed() => {}
+                    _ => break,
+                },
+                Ok(Found::End) | Err(_) => break,
             }
         }
+        let _ = receiving.transfer.cancel();
     }
 
     fn has_stronger_exited(&self) -> bool {

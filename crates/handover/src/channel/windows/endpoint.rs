@@ -17,11 +17,15 @@
 //! 4. The weaker endpoint closes its duplicates during its next send, its next receive, or while it waits for one.
 //!
 //! The steps are implemented in `send.rs`, `receive.rs` and `close.rs`.
+//!
+//! Threads that wait share one pending read, which stays pending when a wait ends. It sets the event `ready` when it is
+//! finished. If no read is pending, the event says whether there is something to receive. So every wait for input is a
+//! wait for this event, and no lock is held meanwhile.
 
 use std::collections::VecDeque;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use super::ownership_page::{OwnershipPage, Turnover, WORDS};
 use crate::channel::KindFilter;
@@ -29,14 +33,14 @@ use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
 use crate::error::{Error, Result};
 use crate::process::Process;
+use crate::sys::exit_watch::ExitWatch;
 use crate::sys::io::Owned;
 use crate::sys::memory::Words;
-use crate::sys::overlapped::Transfer;
-use crate::sys::{DeferredEvents, SysError, SysResult};
+use crate::sys::mutex::Mutex;
+use crate::sys::overlapped::{Pipe, Transfer};
+use crate::sys::{DeferredEvents, SysError, SysResult, create_object};
+use crate::wait::set::Memberships;
 use crate::wait::{self, Deadline};
-
-/// The interval at which to check again what another thread of this process has done.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The process at the other endpoint.
 #[derive(Debug)]
@@ -57,27 +61,73 @@ pub(super) struct Unopened {
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
+    /// Declared first: the endpoint leaves its sets before its handles are closed.
+    pub(crate) memberships: Memberships,
     pub(super) peer: Peer,
     page_memory: Words<WORDS>,
     /// Set by the stronger endpoint each time it has fetched objects.
     pub(super) fetched: Owned,
-    pub(super) reader: TimedMutex<Reader>,
+    pub(super) pipe: Arc<Pipe>,
+    /// Set while there is something to receive, also if no thread has read it from the pipe yet. The event is exact while a
+    /// thread waits for it, or other code watches it.
+    pub(super) ready: Arc<Owned>,
+    /// Set when a write is finished, or when a flush has to look again.
+    pub(super) written: Arc<Owned>,
+    /// Wakes a send that reads although the buffer has a message. Created at the first such read.
+    beside: OnceLock<Arc<Owned>>,
+    pub(super) receiving: Mutex<Receiving>,
     pub(super) writer: TimedMutex<Writer>,
+    pub(super) unfetched: Mutex<Unfetched>,
+    /// Sets `ready` when the peer process exits, for code that waits for nothing else.
+    exit_watch: OnceLock<ExitWatch<Process>>,
     /// The rule that the peer broke. From then on nothing is read or written.
     pub(super) broken: OnceLock<Broken>,
     /// Whether the peer process had exited when the pipe was found closed.
     has_exited: OnceLock<bool>,
+    /// Whether this process has closed the endpoint.
+    is_closed: AtomicBool,
     pub(crate) allowed: Arc<KindFilter>,
 }
 
-/// The state of receiving, which one thread at a time uses.
+/// The pipe of an endpoint, and the events of its reads and writes.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct Connection {
+    pipe: Arc<Pipe>,
+    ready: Arc<Owned>,
+    written: Arc<Owned>,
+}
+
+impl Connection {
+    /// Both events must be manual-reset ones.
+    pub(super) fn new(pipe: Owned, [ready, written]: [Owned; 2]) -> Self {
+        Self { pipe: Arc::new(Pipe::new(Arc::new(pipe))), ready: Arc::new(ready), written: Arc::new(written) }
+    }
+}
+
+/// The state of receiving. It is locked only while a thread reads what has arrived, never while one waits.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    /// The read that all threads share. Unless it is one beside a message, it is pending only if no complete message is in
+    /// its buffer.
     pub(super) transfer: Transfer,
     /// The number of bytes at the front of the transfer's buffer that have been received.
     pub(super) received: usize,
     /// The number of the next message.
     pub(super) next: u64,
+    /// The number of bytes that the last read asked for.
+    pub(super) asked: usize,
+    /// Whether the last read was one that a send began, although the buffer had a message. It doesn't set `ready`.
+    pub(super) is_beside: bool,
+    /// Whether `ready` is set. It counts only while no read is pending that sets it.
+    pub(super) is_set: bool,
+    /// Whether a thread has found that the peer process has exited, and that nothing is left to read.
+    pub(super) has_exited: bool,
+    /// The number of threads that wait for `ready`.
+    pub(super) waiting: usize,
+    /// Whether other code waits for `ready`.
+    pub(super) is_watched: bool,
+    /// Whether a send waits until the buffer has room, so that it can read again.
+    pub(super) is_awaited: bool,
 }
 
 /// The state of sending, which one thread at a time uses.
@@ -87,16 +137,17 @@ pub(super) struct Writer {
     /// The number of the next message.
     pub(super) next: u64,
     pub(super) cut_off: bool,
-    /// The weaker endpoint's duplicates that are not fetched yet, by message number.
-    pub(super) unfetched: VecDeque<(u64, Vec<Owned>)>,
-    /// Whether the stronger endpoint was closed before it fetched some of them.
-    pub(super) has_lost: bool,
 }
 
-impl Writer {
-    pub(super) fn new(transfer: Transfer) -> Self {
-        Self { transfer, next: 0, cut_off: false, unfetched: VecDeque::new(), has_lost: false }
-    }
+/// The weaker endpoint's duplicates that are not fetched yet.
+#[derive(Debug, Default)]
+pub(super) struct Unfetched {
+    /// By message number.
+    pub(super) copies: VecDeque<(u64, Vec<Owned>)>,
+    /// Whether the stronger endpoint was closed before it fetched some of them.
+    pub(super) has_lost: bool,
+    /// Whether a flush waits until they are fetched.
+    pub(super) is_awaited: bool,
 }
 
 /// The outcome of a wait.
@@ -108,28 +159,37 @@ pub(super) enum Woken {
     Fetched,
     /// The peer process has exited.
     Exited,
-    /// The read that ran beside the wait is done.
-    SideRead,
+    /// A read is done, or there is room for another one.
+    Read,
     /// The deadline passed.
     TimedOut,
 }
 
 impl Endpoint {
-    pub(super) fn new(
-        peer: Peer,
-        page_memory: Words<WORDS>,
-        fetched: Owned,
-        reader: Reader,
-        writer: Writer,
-    ) -> Self {
+    pub(super) fn new(peer: Peer, page_memory: Words<WORDS>, fetched: Owned, connection: Connection) -> Self {
+        let Connection { pipe, ready, written } = connection;
+        let receiving = Receiving::new(Transfer::new(Arc::clone(&pipe), Arc::clone(&ready)));
+        let writer = Writer {
+            transfer: Transfer::new(Arc::clone(&pipe), Arc::clone(&written)),
+            next: 0,
+            cut_off: false,
+        };
         Self {
+            memberships: Memberships::default(),
             peer,
             page_memory,
             fetched,
-            reader: TimedMutex::new(reader),
+            pipe,
+            ready,
+            written,
+            beside: OnceLock::new(),
+            receiving: Mutex::new(receiving),
             writer: TimedMutex::new(writer),
+            unfetched: Mutex::new(Unfetched::default()),
+            exit_watch: OnceLock::new(),
             broken: OnceLock::new(),
             has_exited: OnceLock::new(),
+            is_closed: AtomicBool::new(false),
             allowed: Arc::new(KindFilter::default()),
         }
     }
@@ -168,28 +228,22 @@ impl Endpoint {
         }
     }
 
-    /// Waits for a transfer of this endpoint, for the peer process to exit, and at a weaker endpoint for the stronger
-    /// one to fetch objects. `side_read` is a second transfer; if several are ready, it is reported last.
-    pub(super) fn wait_for(
-        &self,
-        done: Option<BorrowedHandle<'_>>,
-        side_read: Option<BorrowedHandle<'_>>,
-        deadline: Deadline,
-    ) -> SysResult<Woken> {
-        const MAX: usize = 4;
-        let fetched = match &self.peer {
+    /// Returns the event that the stronger endpoint sets, at a weaker endpoint.
+    pub(super) fn fetched(&self) -> Option<BorrowedHandle<'_>> {
+        match &self.peer {
             Peer::Weaker(_) => None,
             Peer::Stronger(_) => Some(self.fetched.as_handle()),
-        };
-        let process = self.process().map(AsHandle::as_handle);
-        let all = [
-            (done, Woken::Done),
-            (fetched, Woken::Fetched),
-            (process, Woken::Exited),
-            (side_read, Woken::SideRead),
-        ];
-        let mut objects = [self.fetched.as_handle(); MAX];
-        let mut outcomes = [Woken::TimedOut; MAX];
+        }
+    }
+
+    /// Waits for those of these objects that exist. If several are signaled, the result is the first of them.
+    pub(super) fn wait_for<const N: usize>(
+        &self,
+        all: [(Option<BorrowedHandle<'_>>, Woken); N],
+        deadline: Deadline,
+    ) -> SysResult<Woken> {
+        let mut objects = [self.ready.as_handle(); N];
+        let mut outcomes = [Woken::TimedOut; N];
         let mut count = 0;
         for (object, outcome) in all {
             if let Some(object) = object {
@@ -202,6 +256,36 @@ impl Endpoint {
         Ok(index.map_or(Woken::TimedOut, |index| outcomes[index]))
     }
 
+    /// Returns the event that wakes a send which reads although the buffer has a message.
+    pub(super) fn beside(&self) -> SysResult<&Arc<Owned>> {
+        if self.beside.get().is_none() {
+            // If another thread was faster, its own is used.
+            let _ = self.beside.set(Arc::new(create_object::event(true)?));
+        }
+        Ok(self.beside.get().expect("it is set"))
+    }
+
+    /// Returns the event that is set while there is something to receive.
+    pub(crate) fn watch(&self) -> Result<BorrowedHandle<'_>> {
+        if self.exit_watch.get().is_none() {
+            if let Some(process) = self.process() {
+                let new =
+                    ExitWatch::begin(process.clone(), Arc::clone(&self.ready)).map_err(self.failed())?;
+                // If another thread was faster, its own is used.
+                let _ = self.exit_watch.set(new);
+            }
+        }
+        let mut receiving = self.receiving.lock();
+        receiving.is_watched = true;
+        self.publish(&mut receiving);
+        Ok(self.ready.as_handle())
+    }
+
+    /// Returns whether the watch for the peer process's exit has seen it.
+    pub(super) fn is_exit_seen(&self) -> bool {
+        self.exit_watch.get().is_some_and(ExitWatch::has_exited)
+    }
+
     pub(super) fn failed(&self) -> impl FnOnce(SysError) -> Error {
         let context = format!("the channel to process {}", self.process_id());
         move |error| Error::system(context, error)
@@ -209,6 +293,9 @@ impl Endpoint {
 
     /// Returns the error for a closed pipe: the peer process has exited, or has closed its endpoint.
     pub(super) fn disconnect_error(&self) -> Error {
+        if self.is_closed() {
+            return Error::Disconnected { pid: std::process::id() };
+        }
         let process = self.process_id();
         let is_going = || match &self.peer {
             Peer::Weaker(process) | Peer::Stronger(Ok(process)) => process.is_going(),
@@ -228,7 +315,25 @@ impl Endpoint {
         Error::Protocol { pid: self.process_id(), reason: self.broken.get_or_init(|| reason) }
     }
 
-    pub(super) fn check_not_broken(&self) -> Result<()> {
-        self.broken.get().map_or(Ok(()), |reason| Err(self.protocol_error(reason)))
+    /// Returns an error if the peer broke a rule, or this process has closed the endpoint.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if let Some(reason) = self.broken.get() {
+            return Err(self.protocol_error(reason));
+        }
+        if self.is_closed() { Err(self.disconnect_error()) } else { Ok(()) }
+    }
+
+    /// Returns whether [`check_open`](Self::check_open) returns an error.
+    pub(super) fn is_over(&self) -> bool {
+        self.broken.get().is_some() || self.is_closed()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(SeqCst)
+    }
+
+    /// Notes that this process has closed the endpoint. Returns whether it had before.
+    pub(super) fn set_closed(&self) -> bool {
+        self.is_closed.swap(true, SeqCst)
     }
 }

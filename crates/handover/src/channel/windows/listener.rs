@@ -22,7 +22,7 @@ use crate::name::text::on_windows;
 use crate::process::imp::RemoteCopy;
 use crate::process::{Process, User};
 use crate::sys::io::Owned;
-use crate::sys::overlapped::{Begun, Transfer};
+use crate::sys::overlapped::{Begun, Pipe, Transfer};
 use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::{self, Deadline};
 
@@ -33,10 +33,15 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(1);
 const LEAVING: Duration = Duration::from_millis(20);
 
 /// The named pipe to which clients connect.
+///
+/// A connect is under way whenever no client is connected, also between two calls, and sets the event of the transfer. So
+/// the event is set while a client waits. It is also set if the connect failed, so that the next call reports that.
 #[derive(Debug)]
 pub(crate) struct ListenerPipe {
     pipe: Arc<Owned>,
     transfer: Transfer,
+    /// Whether a client has connected and wasn't disconnected.
+    is_connected: bool,
     /// The last client that was refused before the caller saw it.
     refused: Option<String>,
 }
@@ -59,9 +64,51 @@ impl ListenerPipe {
         let pipe = pipe::create_named(&path, SecurityDescriptor::current_user()?.protection())
             .map_err(|error| if pipe::is_taken(&error) { taken() } else { failed()(error) })?;
         let pipe = Arc::new(pipe);
-        let done = create_object::event(true).map_err(failed())?;
-        let transfer = Transfer::new(Arc::clone(&pipe), done);
-        Ok(Self { pipe, transfer, refused: None })
+        let done = Arc::new(create_object::event(true).map_err(failed())?);
+        let transfer = Transfer::new(Arc::new(Pipe::new(Arc::clone(&pipe))), done);
+        let mut listener = Self { pipe, transfer, is_connected: false, refused: None };
+        match listener.begin_connect() {
+            Err(error) if !pipe::is_end(&error) => Err(failed()(error)),
+            _ => Ok(listener),
+        }
+    }
+
+    /// Returns the event that is set while a client waits.
+    #[allow(clippy::unnecessary_wraps, reason = "the Linux listener creates its descriptor")]
+    pub(crate) fn watch(&self, _name: &str) -> Result<BorrowedHandle<'_>> {
+        Ok(self.transfer.done())
+    }
+
+    /// Begins to wait for a client.
+    fn begin_connect(&mut self) -> SysResult<()> {
+        let begun = self.transfer.connect();
+        self.is_connected = matches!(begun, Ok(Begun::Done));
+        if !matches!(begun, Ok(Begun::UnderWay)) {
+            create_object::show(self.transfer.done(), true);
+        }
+        begun.map(drop)
+    }
+
+    /// Returns whether a client is connected, without waiting. If no connect is under way, it begins one.
+    fn try_connect(&mut self) -> SysResult<bool> {
+        if !self.is_connected && !self.transfer.is_under_way() {
+            self.begin_connect()?;
+        }
+        if self.is_connected {
+            return Ok(true);
+        }
+        match self.transfer.try_finish() {
+            None => Ok(false),
+            Some(Ok(_)) => {
+                self.is_connected = true;
+                Ok(true)
+            }
+            // The thread that began the connect has exited.
+            Some(Err(error)) if pipe::is_cancelled(&error) => {
+                self.begin_connect().map(|()| self.is_connected)
+            }
+            Some(Err(error)) => Err(error),
+        }
     }
 
     /// Waits for the next client, or returns `None` at the deadline.
@@ -71,26 +118,19 @@ impl ListenerPipe {
         let mut shortage = Shortage::default();
         self.refused = None;
         loop {
-            let outcome = match self.transfer.connect() {
-                Ok(Begun::Done) => Ok(0),
-                Ok(Begun::UnderWay) => match wait::any(&[self.transfer.done()], deadline) {
-                    Ok(Some(_)) => self.transfer.finish(),
-                    Ok(None) => self.transfer.cancel(),
-                    Err(error) => {
-                        // The wait failed, not the connection. The pending connect is cancelled.
-                        let _ = self.transfer.cancel();
-                        self.disconnect();
-                        return Err(failed(name)(error));
-                    }
+            match self.try_connect() {
+                Ok(true) => {}
+                // If the wait fails, the connect stays under way.
+                Ok(false) => match wait::any(&[self.transfer.done()], deadline).map_err(failed(name))? {
+                    Some(_) => continue,
+                    None => return Ok(None),
                 },
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(_) => {}
-                Err(error) if pipe::is_cancelled(&error) => return Ok(None),
                 // The client has disconnected already.
                 Err(error) if pipe::is_end(&error) => {
                     self.disconnect();
+                    if deadline.has_passed() {
+                        return Ok(None);
+                    }
                     continue;
                 }
                 Err(error) => {
@@ -101,6 +141,9 @@ impl ListenerPipe {
             if !pipe::is_connected(self.pipe.as_handle()) {
                 // The client has left already: it has only looked whether a process listens.
                 self.disconnect();
+                if deadline.has_passed() && !self.is_connected {
+                    return Ok(None);
+                }
                 continue;
             }
             match self.client(name) {
@@ -139,8 +182,16 @@ impl ListenerPipe {
         Ok(Client { process, user })
     }
 
-    /// Disconnects the client, if one is connected.
-    pub(crate) fn disconnect(&self) {
+    /// Disconnects the client, if one is connected, and begins to wait for the next one.
+    pub(crate) fn disconnect(&mut self) {
+        self.end_connection();
+        // If it fails, the next call tries again and reports the error.
+        let _ = self.begin_connect();
+    }
+
+    fn end_connection(&mut self) {
+        let _ = self.transfer.cancel();
+        self.is_connected = false;
         // The call fails if no client is connected, which is the desired state anyway.
         let _ = pipe::disconnect(self.pipe.as_handle());
     }
@@ -182,7 +233,7 @@ impl ListenerPipe {
 impl Drop for ListenerPipe {
     fn drop(&mut self) {
         // A client that stays connected would keep the name in use.
-        self.disconnect();
+        self.end_connection();
     }
 }
 
@@ -281,8 +332,8 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
     if user != User::current()? {
         return Err(Error::OtherUser { pid: id, user: user.sid().into(), name: name.into() });
     }
-    let done = create_object::event(true).map_err(failed())?;
-    let mut pipe = Transfer::new(Arc::new(pipe), done);
+    let done = Arc::new(create_object::event(true).map_err(failed())?);
+    let mut pipe = Transfer::new(Arc::new(Pipe::new(Arc::new(pipe))), done);
     loop {
         let missing = handshake::ANSWER - pipe.buffer().len();
         let mut has_exited = false;

@@ -2,9 +2,8 @@
 
 use std::any::Any;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
-use std::sync::Arc;
 
-use super::endpoint::{Endpoint, Peer, Reader, Unopened, Writer};
+use super::endpoint::{Connection, Endpoint, Peer, Unopened};
 use super::ownership_page::{OwnershipPage, WORDS};
 use crate::channel::Channel;
 use crate::error::{Error, Result};
@@ -15,7 +14,6 @@ use crate::object::BorrowedObject;
 use crate::process::{Attachment, Process};
 use crate::sys::io::Owned;
 use crate::sys::memory::Words;
-use crate::sys::overlapped::Transfer;
 use crate::sys::pipe::{self, Direction};
 use crate::sys::rights::Rights;
 use crate::sys::{SysError, create_object};
@@ -36,8 +34,7 @@ pub(crate) struct Pair {
     page_memory: Words<WORDS>,
     /// A number that identifies this channel.
     pub(super) nonce: u64,
-    reader: Reader,
-    writer: Writer,
+    connection: Connection,
     section: Owned,
     fetched: Owned,
     weaker_pipe: Owned,
@@ -47,7 +44,7 @@ fn failed(error: SysError) -> Error {
     Error::system("a channel", error)
 }
 
-/// Creates the events that are set when a read and a write are done.
+/// Creates the events of an endpoint.
 fn events() -> Result<[Owned; 2]> {
     let event = || create_object::event(true).map_err(failed);
     Ok([event()?, event()?])
@@ -58,22 +55,17 @@ fn nonce() -> u64 {
     RandomState::new().hash_one(())
 }
 
-fn transfers(pipe: Owned, [read, written]: [Owned; 2]) -> (Reader, Writer) {
-    let pipe = Arc::new(pipe);
-    (Reader::new(Transfer::new(Arc::clone(&pipe), read)), Writer::new(Transfer::new(pipe, written)))
-}
-
 impl Pair {
     pub(crate) fn new() -> Result<Self> {
         let (stronger_pipe, weaker_pipe) =
             pipe::pair(Direction::Both, Some(SecurityDescriptor::current_user()?.protection()))
                 .map_err(failed)?;
-        let (reader, writer) = transfers(stronger_pipe, events()?);
+        let connection = Connection::new(stronger_pipe, events()?);
         let (section, page_memory) = Words::create().map_err(failed)?;
         let nonce = nonce();
         OwnershipPage(page_memory.words()).initialize(Process::current_identity()?, nonce);
         let fetched = create_object::event(false).map_err(failed)?;
-        Ok(Self { page_memory, nonce, reader, writer, section, fetched, weaker_pipe })
+        Ok(Self { page_memory, nonce, connection, section, fetched, weaker_pipe })
     }
 
     /// Returns the handles that the weaker endpoint needs, each with the least access.
@@ -92,8 +84,8 @@ impl Pair {
     /// Returns the stronger endpoint. Closes this process's handles to the weaker one, which the weaker process has by
     /// now.
     pub(crate) fn into_endpoint(self, weaker: Process) -> Endpoint {
-        let Self { page_memory, reader, writer, fetched, .. } = self;
-        Endpoint::new(Peer::Weaker(weaker), page_memory, fetched, reader, writer)
+        let Self { page_memory, connection, fetched, .. } = self;
+        Endpoint::new(Peer::Weaker(weaker), page_memory, fetched, connection)
     }
 }
 
@@ -154,8 +146,8 @@ pub(super) fn weaker_endpoint(
         return Err(Error::ConnectionRefused { pid: stronger.id });
     }
     let [pipe, _section, fetched] = own();
-    let (reader, writer) = transfers(pipe, events);
-    Ok(Endpoint::new(Peer::Stronger(peer), page_memory, fetched, reader, writer))
+    let connection = Connection::new(pipe, events);
+    Ok(Endpoint::new(Peer::Stronger(peer), page_memory, fetched, connection))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, LOOK_AGAIN, Peer, Reader, Woken};
+use super::endpoint::{Endpoint, Peer, Receiving, Woken};
 use crate::channel::message::{ReceivedMessage, Sender};
 use crate::channel::wire::{self, Content, Header};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::handle::HandleValue;
 use crate::process::Process;
 use crate::sys::io::Owned;
 use crate::sys::overlapped::{Begun, Transfer};
-use crate::sys::{SysResult, create_object, handle, pipe};
+use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
 
 /// The minimum and maximum number of bytes to read at once. Most messages are shorter than the minimum. The maximum is
@@ -22,6 +22,9 @@ const MAX_READ: usize = 1024 * 1024;
 /// The maximum capacity that an emptied buffer keeps.
 const MAX_KEPT: usize = 64 * 1024;
 
+/// The maximum number of reads in a row that bring less than they asked for. After them, other threads get their turn.
+const MAX_SHORT_READS: u32 = 2;
+
 /// The outcome of one attempt to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
@@ -29,137 +32,335 @@ pub(super) enum Read {
     Enough,
     /// All available bytes.
     Some,
+    /// None yet. The read is pending.
+    Pending,
     /// End of file: no process can write any more.
     End,
-    TimedOut,
+}
+
+/// What a thread finds that looks for a message without waiting.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A complete message is at the front of the buffer.
+    Message(Header),
+    /// A read is pending.
+    Pending,
+    /// Parts of a message have arrived, and more may be available.
+    Parts,
+    End,
+}
+
+/// The reason why a message couldn't be taken. Some reasons become an [`Error`] only after a wait, so that happens when no
+/// lock is held.
+#[derive(Debug)]
+pub(super) enum Untaken {
+    Failed(Error),
+    /// The sender has withdrawn the message's objects.
+    Withdrawn,
+    /// The weaker process has no such handle, or doesn't let this process duplicate it.
+    NotFetched(HandleValue, SysError),
+}
+
+impl From<Error> for Untaken {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Endpoint {
     /// Receives the next message, or returns `None` at the deadline.
-    pub(crate) fn receive(&self, time: Duration) -> Result<Option<ReceivedMessage>> {
-        let deadline = Deadline::after(time);
-        // A send that waits for space in the pipe holds the reader and releases it within this time.
-        let Some(mut reader) = self.reader.wait_at_least(2 * LOOK_AGAIN, deadline) else { return Ok(None) };
+    pub(crate) fn receive(&self, timeout: Duration) -> Result<Option<ReceivedMessage>> {
+        let deadline = Deadline::after(timeout);
+        let (mut has_waited, mut has_exited) = (false, false);
         loop {
-            self.check_not_broken()?;
-            if let Some(received) = self.next_message(&mut reader)? {
-                return Ok(Some(received));
-            }
-            match self.read(&mut reader, deadline)? {
+            let mut receiving = self.receiving.lock();
+            self.check_open()?;
+            let found = self.look(&mut receiving, has_exited);
+            let is_late = || has_waited && deadline.has_passed();
+            match found {
+                Ok(Found::Message(header)) => {
+                    let received = self.take_message(&mut receiving, &header);
+                    self.publish(&mut receiving);
+                    drop(receiving);
+                    return received.map(Some).map_err(|untaken| self.shown(self.error_of(untaken)));
+                }
+                Ok(Found::Pending) if !is_late() => receiving.waiting += 1,
+                Ok(Found::Pending) => return Ok(None),
                 // A peer that sends single bytes must not extend the wait past the deadline.
-                Read::Some if deadline.has_passed() => return self.next_message(&mut reader),
-                Read::Enough | Read::Some => {}
-                Read::TimedOut => return Ok(None),
-                Read::End => {
-                    let is_partial = !reader.unread().is_empty() && !self.incoming().giving_has_ended();
+                Ok(Found::Parts) => {
+                    self.publish(&mut receiving);
+                    if is_late() {
+                        return Ok(None);
+                    }
+                    has_waited = true;
+                    continue;
+                }
+                Ok(Found::End) => {
+                    let is_partial = !receiving.unread().is_empty() && !self.incoming().giving_has_ended();
+                    self.publish(&mut receiving);
+                    drop(receiving);
                     if is_partial && !self.process().is_none_or(Process::is_going) {
-                        return Err(self.protocol_error("the last message is cut off"));
+                        return Err(self.shown(self.protocol_error("the last message is cut off")));
                     }
                     return Err(self.disconnect_error());
                 }
-            }
-        }
-    }
-
-    /// Returns the message at the front of the buffer if it is complete.
-    pub(super) fn next_message(&self, reader: &mut Reader) -> Result<Option<ReceivedMessage>> {
-        let broken = |reason| self.protocol_error(reason);
-        let next = reader.next;
-        let unread = reader.unread();
-        let Some(header) = Header::parse::<HandleValue>(unread).map_err(broken)? else { return Ok(None) };
-        let length = header.frame_length();
-        let Some(frame) = unread.get(..length) else { return Ok(None) };
-        if header.number != next {
-            return Err(broken("a message is missing or out of order"));
-        }
-        let values = wire::parse(&header, frame).map_err(broken)?;
-        let content = Content::new::<HandleValue>(&header, reader.take_front(length));
-        reader.next += 1;
-        let handles = if values.is_empty() { Vec::new() } else { self.take_objects(header.number, &values)? };
-        let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
-        Ok(Some(ReceivedMessage::new(content, handles, from)))
-    }
-
-    /// Makes this process the owner of all of a message's objects, or of none if it fails.
-    fn take_objects(&self, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>> {
-        match &self.peer {
-            Peer::Weaker(process) => self.fetch(process, number, values),
-            Peer::Stronger(_) => {
-                if !self.incoming().take(number) {
-                    return Err(self.disconnect_error());
+                Err(error) => {
+                    self.publish(&mut receiving);
+                    return Err(error);
                 }
-                Ok(values.iter().map(|value| handle::own(*value)).collect())
+            }
+            drop(receiving);
+            let woken = self.wait_to_receive(deadline);
+            self.receiving.lock().waiting -= 1;
+            match woken.map_err(self.failed())? {
+                Woken::TimedOut => return Ok(None),
+                woken => has_exited = woken == Woken::Exited,
+            }
+            has_waited = true;
+        }
+    }
+
+    /// Makes other threads see an error that was found without the lock, because it may end the channel.
+    fn shown(&self, error: Error) -> Error {
+        self.publish(&mut self.receiving.lock());
+        error
+    }
+
+    /// Waits until there is something to receive. Meanwhile it closes duplicates that the peer has fetched, so a worker
+    /// that waits for its next task doesn't keep the objects of the last one alive.
+    fn wait_to_receive(&self, deadline: Deadline) -> SysResult<Woken> {
+        let objects = [
+            // First, because `ready` stays set after the exit.
+            (self.process().map(AsHandle::as_handle), Woken::Exited),
+            (Some(self.ready.as_handle()), Woken::Read),
+            (self.fetched(), Woken::Fetched),
+        ];
+        loop {
+            self.close_fetched();
+            match self.wait_for(objects, deadline)? {
+                Woken::Fetched if deadline.has_passed() => return Ok(Woken::TimedOut),
+                Woken::Fetched => {}
+                woken => return Ok(woken),
             }
         }
     }
 
-    /// Duplicates a message's objects out of the weaker process.
-    fn fetch(&self, process: &Process, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>> {
-        if !self.incoming().take(number) {
-            return Err(self.disconnect_error());
+    /// Returns whether [`receive`](Self::receive) returns a message or an error now, without taking it.
+    pub(crate) fn has_next(&self) -> bool {
+        let has_exited = self.process().is_some_and(|process| process.has_exited().unwrap_or(true));
+        let mut receiving = self.receiving.lock();
+        if self.is_over() {
+            return true;
         }
-        let copies: Result<Vec<Owned>> = values.iter().map(|value| process.fetch(*value)).collect();
-        // This runs even after a failure: a failed fetch is never retried, so the peer can close its duplicates.
-        self.page().set_fetched(number + 1);
-        let event_set = create_object::set_event(self.fetched.as_handle());
-        let copies = copies.map_err(|error| match error {
-            Error::InvalidHandle { .. } => {
-                self.protocol_error("an object has a handle value that is not open")
-            }
-            other => other,
-        })?;
-        event_set.map_err(self.failed())?;
-        Ok(copies)
+        let found = self.look(&mut receiving, has_exited);
+        self.publish(&mut receiving);
+        !matches!(found, Ok(Found::Pending | Found::Parts))
     }
 
-    /// Reads into the end of the reader's buffer, waiting until data arrives.
-    pub(super) fn read(&self, reader: &mut Reader, deadline: Deadline) -> Result<Read> {
-        let read_size = reader.read_size();
-        let mut has_peer_exited = false;
-        let outcome = match reader.transfer.read(read_size) {
-            Ok(Begun::Done) => reader.transfer.finish(),
-            Ok(Begun::UnderWay) => {
-                let woken = self.wait_to_read(&reader.transfer, deadline);
-                let outcome = match woken {
-                    Ok(Woken::Done) => reader.transfer.finish(),
-                    _ => reader.transfer.cancel(),
-                };
-                let woken = woken.map_err(self.failed())?;
-                has_peer_exited = woken == Woken::Exited;
-                outcome
+    /// Tells the threads that wait, and other code that watches `ready`, whether there is something to receive.
+    pub(super) fn publish(&self, receiving: &mut Receiving) {
+        let is_over = self.is_over();
+        if receiving.is_awaited && (is_over || !receiving.is_full()) {
+            receiving.is_awaited = false;
+            // A thread awaits it, so the event exists.
+            let _ = self.beside().map(|beside| create_object::show(beside.as_handle(), true));
+        }
+        if !receiving.is_watched && receiving.waiting == 0 {
+            return;
+        }
+        let is_reading = receiving.transfer.is_under_way();
+        let is_ready = is_over
+            || receiving.has_exited
+            || self.is_exit_seen()
+            || if is_reading {
+                // A read beside a message says nothing about that message.
+                receiving.is_beside
+            } else {
+                // An error is reported by the next receive, which tries again.
+                !matches!(self.fill(receiving), Ok(Found::Pending))
+            };
+        if is_ready {
+            self.set_ready(receiving);
+        }
+    }
+
+    fn set_ready(&self, receiving: &mut Receiving) {
+        let may_be_reset = receiving.transfer.is_under_way() && !receiving.is_beside;
+        if may_be_reset || !receiving.is_set {
+            create_object::show(self.ready.as_handle(), true);
+            receiving.is_set = true;
+        }
+    }
+
+    /// Reads what has arrived until a message is complete. If the peer process has exited, everything that it wrote is
+    /// readable by now, so finding nothing means end of file.
+    pub(super) fn look(&self, receiving: &mut Receiving, has_exited: bool) -> Result<Found> {
+        loop {
+            match self.fill(receiving)? {
+                Found::Pending if has_exited => {
+                    receiving.has_exited = true;
+                    let outcome = receiving.transfer.cancel();
+                    receiving.is_set = true;
+                    match outcome {
+                        Err(error) if pipe::is_cancelled(&error) => return Ok(Found::End),
+                        outcome => {
+                            if self.note(receiving, outcome)? == Read::End {
+                                return Ok(Found::End);
+                            }
+                        }
+                    }
+                }
+                found => return Ok(found),
             }
-            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads what has arrived until a message is complete or a read is pending.
+    pub(super) fn fill(&self, receiving: &mut Receiving) -> Result<Found> {
+        if receiving.transfer.is_under_way() && receiving.is_beside {
+            // The buffer has a message. The read can't go on while it is taken. An error shows up again in the next read.
+            let _ = receiving.transfer.cancel();
+        }
+        let mut short_reads = 0;
+        loop {
+            if !receiving.transfer.is_under_way() {
+                if let Some(header) = self.complete_message(receiving)? {
+                    return Ok(Found::Message(header));
+                }
+                if short_reads == MAX_SHORT_READS {
+                    return Ok(Found::Parts);
+                }
+            }
+            match self.read(receiving)? {
+                Read::Enough => {}
+                Read::Some => short_reads += 1,
+                Read::Pending => return Ok(Found::Pending),
+                Read::End => return Ok(Found::End),
+            }
+        }
+    }
+
+    /// Reads into the end of the buffer, without waiting: finishes the pending read, or begins one.
+    fn read(&self, receiving: &mut Receiving) -> Result<Read> {
+        let outcome = if receiving.transfer.is_under_way() {
+            let Some(outcome) = receiving.transfer.try_finish() else { return Ok(Read::Pending) };
+            receiving.is_set = true;
+            outcome
+        } else {
+            receiving.transfer.set_done(&self.ready);
+            // It may be set after a read that was done at once, too. Another call to set it does no harm.
+            receiving.is_set = false;
+            match receiving.begin(false) {
+                Ok(Begun::Done) => receiving.transfer.finish(),
+                Ok(Begun::UnderWay) => {
+                    // The beginning of the read has reset the event, which may have shown the exit.
+                    if receiving.is_watched && (receiving.has_exited || self.is_exit_seen()) {
+                        self.set_ready(receiving);
+                    }
+                    return Ok(Read::Pending);
+                }
+                Err(error) => Err(error),
+            }
         };
+        self.note(receiving, outcome)
+    }
+
+    /// Returns what a finished read has brought.
+    fn note(&self, receiving: &Receiving, outcome: SysResult<usize>) -> Result<Read> {
         match outcome {
-            Ok(length) if length == read_size => Ok(Read::Enough),
+            Ok(length) if length == receiving.asked => Ok(Read::Enough),
             Ok(_) => Ok(Read::Some),
             Err(error) if pipe::is_end(&error) => Ok(Read::End),
-            // All data that a process wrote before its exit is readable by now, so finding nothing means end of file.
-            Err(error) if pipe::is_cancelled(&error) && has_peer_exited => Ok(Read::End),
-            Err(error) if pipe::is_cancelled(&error) => Ok(Read::TimedOut),
+            // The thread that began the read has exited.
+            Err(error) if pipe::is_cancelled(&error) => Ok(Read::Some),
             Err(error) => Err(self.failed()(error)),
         }
     }
 
-    /// Waits for a read. Meanwhile it closes duplicates that the peer has fetched, so a worker that waits for its next
-    /// task doesn't keep the objects of the last one alive.
-    fn wait_to_read(&self, transfer: &Transfer, deadline: Deadline) -> SysResult<Woken> {
-        // The event doesn't report what was fetched before this wait began.
-        let mut look_again = matches!(self.peer, Peer::Stronger(_)) && !self.try_close_fetched();
-        loop {
-            let until = if look_again { deadline.or_sooner(LOOK_AGAIN) } else { deadline };
-            match self.wait_for(Some(transfer.done()), None, until)? {
-                Woken::TimedOut if deadline.has_passed() => return Ok(Woken::TimedOut),
-                Woken::Fetched | Woken::TimedOut => look_again = !self.try_close_fetched(),
-                other => return Ok(other),
-            }
+    /// Returns the header of the message at the front of the buffer if it is complete.
+    fn complete_message(&self, receiving: &mut Receiving) -> Result<Option<Header>> {
+        let broken = |reason| self.protocol_error(reason);
+        let unread = receiving.unread();
+        let Some(header) = Header::parse::<HandleValue>(unread).map_err(broken)? else { return Ok(None) };
+        Ok((unread.len() >= header.frame_length()).then_some(header))
+    }
+
+    /// Takes the message at the front of the buffer, which is complete.
+    pub(super) fn take_message(
+        &self,
+        receiving: &mut Receiving,
+        header: &Header,
+    ) -> Result<ReceivedMessage, Untaken> {
+        let broken = |reason| self.protocol_error(reason);
+        if header.number != receiving.next {
+            return Err(broken("a message is missing or out of order").into());
         }
+        let length = header.frame_length();
+        let values = wire::parse(header, &receiving.unread()[..length]).map_err(broken)?;
+        let content = Content::new::<HandleValue>(header, receiving.take_front(length));
+        receiving.next += 1;
+        let handles = if values.is_empty() { Vec::new() } else { self.take_objects(header.number, &values)? };
+        let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
+        Ok(ReceivedMessage::new(content, handles, from))
+    }
+
+    /// Returns the error for a message that couldn't be taken. It can wait a moment, so call it without a lock.
+    fn error_of(&self, untaken: Untaken) -> Error {
+        match (untaken, &self.peer) {
+            (Untaken::Failed(error), _) => error,
+            (Untaken::NotFetched(value, error), Peer::Weaker(process)) => {
+                match process.not_fetched(value, error) {
+                    Error::InvalidHandle { .. } => {
+                        self.protocol_error("an object has a handle value that is not open")
+                    }
+                    other => other,
+                }
+            }
+            _ => self.disconnect_error(),
+        }
+    }
+
+    /// Makes this process the owner of all of a message's objects, or of none if it fails.
+    fn take_objects(&self, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>, Untaken> {
+        if !self.incoming().take(number) {
+            return Err(Untaken::Withdrawn);
+        }
+        match &self.peer {
+            Peer::Weaker(process) => self.fetch(process, number, values),
+            Peer::Stronger(_) => Ok(values.iter().map(|value| handle::own(*value)).collect()),
+        }
+    }
+
+    /// Duplicates a message's objects out of the weaker process.
+    fn fetch(&self, process: &Process, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>, Untaken> {
+        let fetch = |value: &HandleValue| {
+            handle::duplicate_from(process.as_handle(), *value)
+                .map_err(|error| Untaken::NotFetched(*value, error))
+        };
+        let copies: Result<Vec<Owned>, Untaken> = values.iter().map(fetch).collect();
+        // This runs even after a failure: a failed fetch is never retried, so the peer can close its duplicates.
+        self.page().set_fetched(number + 1);
+        let event_set = create_object::set_event(self.fetched.as_handle());
+        let copies = copies?;
+        event_set.map_err(self.failed())?;
+        Ok(copies)
     }
 }
 
-impl Reader {
+impl Receiving {
     pub(super) fn new(transfer: Transfer) -> Self {
-        Self { transfer, received: 0, next: 0 }
+        Self {
+            transfer,
+            received: 0,
+            next: 0,
+            asked: 0,
+            is_beside: false,
+            is_set: false,
+            has_exited: false,
+            waiting: 0,
+            is_watched: false,
+            is_awaited: false,
+        }
     }
 
     /// Returns the bytes that were read and not received yet.
@@ -196,47 +397,28 @@ impl Reader {
         lacking.clamp(MIN_READ, MAX_READ)
     }
 
-    /// Begins a read that runs beside another wait. A read error shows up again in the next receive, which reports it.
-    pub(super) fn begin_side_read(&mut self) -> SideRead {
-        if self.unread().len() >= wire::MAX_FRAME {
-            return SideRead::Full;
-        }
-        let read_size = self.read_size();
-        match self.transfer.read(read_size) {
-            Ok(Begun::UnderWay) => SideRead::UnderWay,
-            Ok(Begun::Done) if self.transfer.finish().is_ok() => SideRead::More,
-            _ => SideRead::NoMore,
-        }
+    /// Returns whether the buffer holds as much as a send may read ahead. A pending read shows that it doesn't.
+    pub(super) fn is_full(&mut self) -> bool {
+        !self.transfer.is_under_way() && self.unread().len() >= wire::MAX_FRAME
     }
 
-    /// Cancels that read. Returns whether more data can arrive.
-    pub(super) fn end_side_read(&mut self) -> bool {
-        match self.transfer.cancel() {
-            Ok(_) => true,
-            Err(error) => pipe::is_cancelled(&error),
-        }
+    /// Begins a read.
+    pub(super) fn begin(&mut self, is_beside: bool) -> SysResult<Begun> {
+        self.is_beside = is_beside;
+        self.asked = self.read_size();
+        self.transfer.read(self.asked)
     }
-}
-
-/// The state of a read that was begun beside another wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SideRead {
-    UnderWay,
-    /// Some data was already available.
-    More,
-    NoMore,
-    /// The buffer holds enough for the next receives.
-    Full,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::overlapped::Pipe;
 
-    /// Returns a reader whose buffer holds these bytes, and which can't read more.
-    fn reader_with(read: Vec<u8>) -> Reader {
-        let event = || create_object::event(true).expect("an event");
-        let mut reader = Reader::new(Transfer::new(Arc::new(event()), event()));
+    /// Returns a buffer that holds these bytes, and which can't read more.
+    fn reader_with(read: Vec<u8>) -> Receiving {
+        let event = || Arc::new(create_object::event(true).expect("an event"));
+        let mut reader = Receiving::new(Transfer::new(Arc::new(Pipe::new(event())), event()));
         *reader.transfer.buffer() = read;
         reader
     }

@@ -1,10 +1,10 @@
 //! Sending messages from an endpoint.
 
-use std::os::windows::io::BorrowedHandle;
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, LOOK_AGAIN, Peer, Woken, Writer};
-use super::receive::SideRead;
+use super::endpoint::{Endpoint, Peer, Unfetched, Woken, Writer};
+use super::receive::Found;
 use crate::channel::Message;
 use crate::channel::wire;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::handle::HandleValue;
 use crate::process::imp::RemoteCopy;
 use crate::sys::io::Owned;
 use crate::sys::overlapped::{Begun, Transfer};
-use crate::sys::{SysResult, handle, pipe};
+use crate::sys::{SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
 
 /// The maximum number of bytes that one call writes. The system allocates memory for each pending write.
@@ -32,6 +32,19 @@ enum Unwritten {
     Failed(Error),
 }
 
+/// The read that goes on beside a wait to send.
+enum Beside<'a> {
+    /// The wait is also for this event, because the read is pending or has no room. The flag says whether the event is
+    /// `ready`.
+    Wait(BorrowedHandle<'a>, bool),
+    /// Some data was available, and more may be.
+    More,
+    /// Nothing more can arrive.
+    No,
+    /// The channel is over, which may also end the wait.
+    Over,
+}
+
 /// The duplicates of a message's objects, until the receiver owns them.
 enum Copies {
     Remote(Vec<RemoteCopy>),
@@ -43,12 +56,12 @@ impl Endpoint {
     pub(crate) fn send(&self, message: &Message<'_>, deadline: Deadline) -> Result<bool> {
         message.check()?;
         let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
-        self.check_not_broken()?;
+        self.check_open()?;
         if writer.cut_off {
             return Err(Error::PartialSend { pid: self.process_id() });
         }
         if self.outgoing().taking_has_ended() {
-            self.close_fetched(&mut writer);
+            self.close_fetched();
             return Err(self.disconnect_error());
         }
         let number = writer.next;
@@ -58,16 +71,14 @@ impl Endpoint {
         let buffer = writer.transfer.buffer();
         buffer.clear();
         buffer.shrink_to(MAX_KEPT);
-        // Objects of earlier messages may have been fetched meanwhile, and the event reports that only once.
-        self.close_fetched(&mut writer);
         match written {
             Ok(()) => {
                 writer.next += 1;
-                self.record_sent(copies, number, &mut writer).map(|()| true)
+                self.record_sent(copies, number).map(|()| true)
             }
             Err(unwritten) => {
                 writer.cut_off = !matches!(unwritten, Unwritten::End);
-                if self.withdraw(copies, number, &mut writer) {
+                if self.withdraw(copies, number) {
                     return Ok(true);
                 }
                 match unwritten {
@@ -130,7 +141,7 @@ impl Endpoint {
     }
 
     /// Records that the message is in the pipe: the receiver owns its objects, or will fetch them.
-    fn record_sent(&self, copies: Copies, number: u64, writer: &mut Writer) -> Result<()> {
+    fn record_sent(&self, copies: Copies, number: u64) -> Result<()> {
         match copies {
             Copies::Remote(copies) if copies.is_empty() => {}
             Copies::Remote(copies) => {
@@ -143,20 +154,20 @@ impl Endpoint {
                 RemoteCopy::release_all(copies);
             }
             Copies::Local(copies) if copies.is_empty() => {}
-            Copies::Local(copies) => writer.unfetched.push_back((number, copies)),
+            Copies::Local(copies) => self.keep_until_fetched(number, copies),
         }
         Ok(())
     }
 
     /// Withdraws a message that was not written completely. Its objects still belong to this process and are closed.
     /// Returns true if the peer has nevertheless read all of the message and taken its objects.
-    fn withdraw(&self, copies: Copies, number: u64, writer: &mut Writer) -> bool {
+    fn withdraw(&self, copies: Copies, number: u64) -> bool {
         if !self.outgoing().cut_giving(number) {
             return false;
         }
         match copies {
             Copies::Remote(copies) => RemoteCopy::release_all(copies),
-            Copies::Local(copies) => writer.unfetched.push_back((number, copies)),
+            Copies::Local(copies) => self.keep_until_fetched(number, copies),
         }
         true
     }
@@ -172,7 +183,7 @@ impl Endpoint {
                 Err(error) => Err(error),
             };
             written += outcome.map_err(|error| match error {
-                error if pipe::is_end(&error) => Unwritten::End,
+                error if pipe::is_end(&error) || self.is_closed() => Unwritten::End,
                 error if pipe::is_cancelled(&error) && deadline.has_passed() => Unwritten::TimedOut,
                 error if pipe::is_cancelled(&error) => Unwritten::End,
                 error => Unwritten::Failed(self.failed()(error)),
@@ -188,101 +199,177 @@ impl Endpoint {
         deadline: Deadline,
     ) -> Result<SysResult<usize>, Unwritten> {
         let mut may_read = true;
-        loop {
-            match self.wait_and_read(Some(transfer.done()), deadline, &mut may_read) {
+        let error = loop {
+            match self.wait_and_read(deadline, &mut may_read) {
                 Ok(Woken::Done) => return Ok(transfer.finish()),
                 Ok(Woken::Exited) => return Ok(transfer.cancel()),
                 Ok(_) if deadline.has_passed() => return Ok(transfer.cancel()),
-                Ok(_) => {}
-                Err(error) => {
-                    // The write must not use its buffer any more when that is used again.
-                    let _ = transfer.cancel();
-                    return Err(Unwritten::Failed(self.failed()(error)));
-                }
+                // A peer that broke a rule may never read again.
+                Ok(_) => match self.check_open() {
+                    Ok(()) => {}
+                    Err(error) => break error,
+                },
+                Err(error) => break self.failed()(error),
             }
-        }
+        };
+        // The write must not use its buffer any more when that is used again.
+        let _ = transfer.cancel();
+        Err(Unwritten::Failed(error))
     }
 
-    /// Waits for a while. The peer may be writing too, and may read only once its write is done. So this reads incoming
-    /// data and keeps it for the next receive, unless another thread is receiving or waits to receive.
-    fn wait_and_read(
-        &self,
-        done: Option<BorrowedHandle<'_>>,
-        deadline: Deadline,
-        may_read: &mut bool,
-    ) -> SysResult<Woken> {
-        let now = Deadline::after(Duration::ZERO);
-        let is_free = *may_read && !self.reader.is_wanted();
-        let mut reader = if is_free { self.reader.take() } else { None };
-        let side_read = reader.as_mut().map(|reader| reader.begin_side_read());
-        let pause_deadline = match side_read {
-            Some(SideRead::More) => now,
-            _ => deadline.or_sooner(LOOK_AGAIN),
+    /// Waits until a write is finished, or until something else changes. The peer may be writing too, and may read only
+    /// once its write is done. So this reads incoming data and keeps it for the next receive.
+    fn wait_and_read(&self, deadline: Deadline, may_read: &mut bool) -> SysResult<Woken> {
+        let beside = if *may_read { self.read_beside()? } else { Beside::No };
+        let (event, is_counted, until) = match beside {
+            Beside::Wait(event, is_ready) => (Some(event), is_ready, deadline),
+            Beside::More => (None, false, deadline.or_sooner(Duration::ZERO)),
+            Beside::No | Beside::Over => {
+                *may_read = false;
+                let is_over = matches!(beside, Beside::Over);
+                (None, false, if is_over { deadline.or_sooner(Duration::ZERO) } else { deadline })
+            }
         };
-        match &mut reader {
-            Some(reader) if side_read == Some(SideRead::UnderWay) => {
-                let woken = self.wait_for(done, Some(reader.transfer.done()), pause_deadline);
-                *may_read = reader.end_side_read();
-                woken
-            }
-            _ => {
-                *may_read &= side_read != Some(SideRead::NoMore);
-                self.wait_for(done, None, pause_deadline)
-            }
+        let objects = [
+            (Some(self.written.as_handle()), Woken::Done),
+            (self.fetched(), Woken::Fetched),
+            (self.process().map(AsHandle::as_handle), Woken::Exited),
+            (event, Woken::Read),
+        ];
+        let woken = self.wait_for(objects, until);
+        if is_counted {
+            self.receiving.lock().waiting -= 1;
         }
+        if matches!(woken, Ok(Woken::Fetched)) {
+            self.close_fetched();
+        }
+        woken
+    }
+
+    /// Reads what has arrived, or begins to read, unless the buffer holds enough for the next receives.
+    fn read_beside(&self) -> SysResult<Beside<'_>> {
+        let mut receiving = self.receiving.lock();
+        if self.is_over() {
+            return Ok(Beside::Over);
+        }
+        if receiving.transfer.is_under_way() && receiving.is_beside {
+            return Ok(match receiving.transfer.try_finish() {
+                None => Beside::Wait(self.beside()?.as_handle(), false),
+                Some(Err(error)) if !pipe::is_cancelled(&error) => Beside::No,
+                Some(_) => Beside::More,
+            });
+        }
+        let found = self.fill(&mut receiving);
+        if let Ok(Found::Pending) = found {
+            receiving.waiting += 1;
+            return Ok(Beside::Wait(self.ready.as_handle(), true));
+        }
+        // Other threads can receive the message, or the error.
+        self.publish(&mut receiving);
+        match found {
+            Ok(Found::Message(_)) => {}
+            Ok(Found::Pending | Found::Parts) => return Ok(Beside::More),
+            Ok(Found::End) | Err(_) => return Ok(Beside::No),
+        }
+        let beside = self.beside()?;
+        if receiving.is_full() {
+            create_object::reset_event(beside.as_handle())?;
+            receiving.is_awaited = true;
+            return Ok(Beside::Wait(beside.as_handle(), false));
+        }
+        receiving.transfer.set_done(beside);
+        Ok(match receiving.begin(true) {
+            Ok(Begun::UnderWay) => Beside::Wait(beside.as_handle(), false),
+            Ok(Begun::Done) if receiving.transfer.finish().is_ok() => Beside::More,
+            // The error shows up again in the next receive, which reports it.
+            _ => Beside::No,
+        })
+    }
+
+    /// Keeps the duplicates of a message's objects until the stronger endpoint has fetched them.
+    fn keep_until_fetched(&self, number: u64, copies: Vec<Owned>) {
+        let mut unfetched = self.unfetched.lock();
+        unfetched.copies.push_back((number, copies));
+        // They may have been fetched already, and the event reports that only once.
+        self.close_fetched_of(&mut unfetched);
     }
 
     /// Closes the duplicates that the stronger endpoint has fetched, and those that it never will fetch.
-    pub(super) fn close_fetched(&self, writer: &mut Writer) {
-        if writer.unfetched.is_empty() {
+    pub(super) fn close_fetched(&self) {
+        self.close_fetched_of(&mut self.unfetched.lock());
+    }
+
+    fn close_fetched_of(&self, unfetched: &mut Unfetched) {
+        let count = unfetched.copies.len();
+        if count == 0 {
             return;
         }
         let fetched = self.page().fetched();
-        while writer.unfetched.front().is_some_and(|(number, _)| *number < fetched) {
-            writer.unfetched.pop_front();
+        while unfetched.copies.front().is_some_and(|(number, _)| *number < fetched) {
+            unfetched.copies.pop_front();
         }
         if self.outgoing().taking_has_ended() {
             let taken = self.outgoing().end_giving();
-            let count = writer.unfetched.len();
-            writer.unfetched.retain(|(number, _)| *number < taken);
-            writer.has_lost |= writer.unfetched.len() < count;
+            let count = unfetched.copies.len();
+            unfetched.copies.retain(|(number, _)| *number < taken);
+            unfetched.has_lost |= unfetched.copies.len() < count;
+        }
+        if unfetched.copies.len() < count {
+            self.wake_flush(unfetched);
         }
     }
 
-    /// Does the same, unless another thread is sending. Returns whether it did.
-    pub(super) fn try_close_fetched(&self) -> bool {
-        let writer = self.writer.take();
-        writer.map(|mut writer| self.close_fetched(&mut writer)).is_some()
+    /// Makes a flush look again. The stronger endpoint's event wakes only one of the threads that wait for it.
+    pub(super) fn wake_flush(&self, unfetched: &mut Unfetched) {
+        if unfetched.is_awaited {
+            unfetched.is_awaited = false;
+            create_object::show(self.written.as_handle(), true);
+        }
     }
 
     /// Waits until the peer has its own handles to all objects that were sent. Returns false if the deadline passed
     /// first.
     pub(crate) fn flush(&self, deadline: Deadline) -> Result<bool> {
-        let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
-        self.wait_until_fetched(&mut writer, deadline)
+        let Some(writer) = self.writer.wait(deadline) else { return Ok(false) };
+        self.wait_until_fetched(&writer, deadline, false)
     }
 
     /// Waits until the stronger endpoint has fetched all objects. Its process may first wait for its own message to be
-    /// read, so this reads incoming data meanwhile.
-    pub(super) fn wait_until_fetched(&self, writer: &mut Writer, deadline: Deadline) -> Result<bool> {
-        let mut may_read = true;
-        let mut has_exited = false;
-        loop {
-            self.close_fetched(writer);
-            match writer.unfetched.is_empty() {
-                true if !writer.has_lost => return Ok(true),
-                false if !has_exited => {}
-                _ => return Err(self.disconnect_error()),
+    /// read, so this reads incoming data meanwhile. The writer is this thread's, so no write uses the event that this
+    /// waits for.
+    pub(super) fn wait_until_fetched(
+        &self,
+        _writer: &Writer,
+        deadline: Deadline,
+        is_dropped: bool,
+    ) -> Result<bool> {
+        let (mut may_read, mut has_exited) = (true, false);
+        let outcome = loop {
+            let mut unfetched = self.unfetched.lock();
+            self.close_fetched_of(&mut unfetched);
+            let first = unfetched.copies.front().map(|(number, _)| *number);
+            let is_cut_short = self.is_closed() && !is_dropped;
+            // Even if some are lost, others may be in the middle of a fetch.
+            let has_failed = is_cut_short || if first.is_some() { has_exited } else { unfetched.has_lost };
+            unfetched.is_awaited = first.is_some() && !has_failed;
+            if unfetched.is_awaited {
+                create_object::show(self.written.as_handle(), false);
             }
-            match self.wait_and_read(None, deadline, &mut may_read) {
+            drop(unfetched);
+            let first = match first {
+                _ if has_failed => break Err(self.disconnect_error()),
+                None => break Ok(true),
+                Some(first) => first,
+            };
+            match self.wait_and_read(deadline, &mut may_read) {
                 // It may have fetched everything before it exited.
                 Ok(Woken::Exited) => has_exited = true,
-                Ok(_) if deadline.has_passed() && self.page().fetched() <= writer.unfetched[0].0 => {
-                    return Ok(false);
-                }
+                Ok(_) if deadline.has_passed() && self.page().fetched() <= first => break Ok(false),
                 Ok(_) => {}
-                Err(error) => return Err(self.failed()(error)),
+                Err(error) => break Err(self.failed()(error)),
             }
-        }
+        };
+        self.unfetched.lock().is_awaited = false;
+        outcome
     }
 }

@@ -15,6 +15,7 @@ use crate::sys::reset_mode::{Way, way_of};
 use crate::sys::rights::{self, Rights};
 use crate::sys::wait::{Target, Waited};
 use crate::wait;
+use crate::wait::set::Memberships;
 
 /// A guard that keeps an object's name in use until it is dropped.
 pub(crate) trait NameGuard: std::fmt::Debug + Send + Sync {}
@@ -55,6 +56,8 @@ pub(crate) struct ObjectHandle {
     /// The claim on the handle's value. This field is declared first, so that it is dropped before the handle is
     /// closed: after that, the system may reuse the value for another handle.
     claim: Option<Claim>,
+    /// Declared before the handle too: the object leaves its sets before the handle is closed.
+    memberships: Memberships,
     handle: Owned,
     /// How to wait for the object. Set at the first wait, because most received objects are never waited for.
     way: OnceLock<Way>,
@@ -72,7 +75,7 @@ impl ObjectHandle {
 
     /// Wraps the handle of an object that this process has just created, and the guard of its name if it has one.
     pub(crate) fn created(handle: Owned, name: Option<Arc<dyn NameGuard>>) -> Self {
-        Self { claim: None, handle, way: OnceLock::new(), name }
+        Self { claim: None, memberships: Memberships::default(), handle, way: OnceLock::new(), name }
     }
 
     /// Wraps a handle that another process made for this one, with the claim on its value.
@@ -89,7 +92,7 @@ impl ObjectHandle {
     pub(crate) fn try_clone(&self, object: &str) -> Result<Self> {
         let copy = duplicate_here(self.handle(), rights::SAME)
             .map_err(|error| Error::system(format!("the {object}"), error))?;
-        Ok(Self { claim: None, handle: copy, way: self.way.clone(), name: self.name.clone() })
+        Ok(Self { way: self.way.clone(), ..Self::created(copy, self.name.clone()) })
     }
 
     /// Returns the handle, and drops the guard of the name: other processes no longer find the object by its name, unless a
@@ -107,6 +110,11 @@ impl ObjectHandle {
         // If the query failed, the wait repeats it and reports its error.
         let way = known.map_or(Way::Unknown, |way| *self.way.get_or_init(|| way));
         Target { handle: self.handle(), way }
+    }
+
+    /// Returns the sets that the object is a member of.
+    pub(crate) fn memberships(&self) -> &Memberships {
+        &self.memberships
     }
 
     /// Borrows the object, to share it with these rights.

@@ -4,7 +4,7 @@ mod access_ext;
 mod mutex;
 pub(crate) mod object_handle;
 
-pub use mutex::{LockError, Mutex, MutexGuard};
+pub use mutex::{LockError, Mutex, MutexGuard, ThreadWaitable, wait_any};
 
 /// Whether other processes can add handles to this one while it runs. On Windows they can, with
 /// `DuplicateHandle`.

@@ -12,7 +12,8 @@ use crate::sys::create_object::{self as sys, What};
 use crate::sys::io::HasHandle;
 use crate::sys::rights::Rights;
 use crate::sys::wait::Waited;
-use crate::wait::Signaled;
+use crate::wait::sealed::Sealed;
+use crate::wait::{Signaled, Waitable, any_object};
 
 /// A mutex: a lock in the kernel that one thread of one process holds at a time.
 ///
@@ -96,7 +97,7 @@ impl Mutex {
         }
     }
 
-    /// Returns the guard of a mutex that this thread has acquired with [`wait_any`](crate::wait_any).
+    /// Returns the guard of a mutex that this thread has acquired with [`wait_any`].
     ///
     /// Call it once for each such wait. Each guard releases the mutex once when it is dropped, so an extra guard would
     /// release it while another guard of this thread still exists. If this thread doesn't hold the mutex, dropping the
@@ -178,7 +179,29 @@ impl From<LockError<'_>> for Error {
 
 const RIGHTS: Rights = Some(Access::MUTEX_USE);
 object!(Mutex, ObjectKind::Mutex, RIGHTS);
-crate::wait::waitable!(Mutex);
+crate::wait::wait_target!(Mutex);
+
+/// A type that [`wait_any`] can wait for on Windows: every [`Waitable`] type, and [`Mutex`].
+///
+/// A mutex belongs to the thread that waits for it. So it isn't [`Waitable`]: a [`WaitSet`](crate::WaitSet) would get it for
+/// one of its own threads.
+///
+/// Other crates can't implement it.
+pub trait ThreadWaitable: Sealed {}
+
+impl<T: Waitable + ?Sized> ThreadWaitable for T {}
+impl ThreadWaitable for Mutex {}
+
+/// Waits until one of the objects is signaled, as [`wait_any`](crate::wait_any()) does, or until this thread has got one of the
+/// mutexes. Then call [`Mutex::guard`]: it returns the guard that releases the mutex.
+///
+/// # Errors
+///
+/// The errors of [`wait_any`](crate::wait_any()).
+#[doc(alias = "WaitForMultipleObjects")]
+pub fn wait_any(objects: &[&dyn ThreadWaitable], timeout: Duration) -> Result<Signaled> {
+    any_object(objects, timeout)
+}
 
 impl Signaled {
     /// Returns whether the object is a mutex whose last owner exited without releasing it. This thread holds the mutex

@@ -14,6 +14,7 @@ use crate::sys::rights::{self, Rights};
 use crate::sys::wait::{Target, Waited};
 use crate::sys::{DeferredEvents, call};
 use crate::wait;
+use crate::wait::set::Memberships;
 
 /// Does nothing: Windows has committed the memory of a section to the process that created it.
 #[allow(clippy::unnecessary_wraps, reason = "the Linux version asks the kernel, which can fail")]
@@ -32,6 +33,8 @@ pub(crate) struct ObjectHandle {
     /// The claim on the handle's value. This field is declared first, so that it is dropped before the handle is
     /// closed: after that, the system may reuse the value for another handle.
     claim: Option<Claim>,
+    /// Declared before the handle too: the object leaves its sets before the handle is closed.
+    memberships: Memberships,
     handle: Owned,
     /// The handle's access rights. Set when the object is first shared, because most received objects never are.
     access: OnceLock<Access>,
@@ -47,12 +50,12 @@ impl ObjectHandle {
 
     /// Wraps the handle of an object that this process has just created. A creator's handle carries every right.
     pub(crate) fn created(handle: Owned) -> Self {
-        Self { claim: None, handle, access: Access::all().into() }
+        Self { access: Access::all().into(), ..Self::received(handle) }
     }
 
     /// Wraps a handle that this process has received from another one.
     pub(crate) fn received(handle: Owned) -> Self {
-        Self { claim: None, handle, access: OnceLock::new() }
+        Self { claim: None, memberships: Memberships::default(), handle, access: OnceLock::new() }
     }
 
     /// Wraps a handle that another process made for this one, with the claim on its value.
@@ -64,7 +67,7 @@ impl ObjectHandle {
     pub(crate) fn try_clone(&self, object: &str) -> Result<Self> {
         let copy = duplicate_here(self.handle(), rights::SAME, false)
             .map_err(|error| Error::system(format!("the {object}"), error))?;
-        Ok(Self { claim: None, handle: copy, access: self.access.clone() })
+        Ok(Self { access: self.access.clone(), ..Self::received(copy) })
     }
 
     /// Returns the handle.
@@ -78,6 +81,11 @@ impl ObjectHandle {
     /// Returns what the system waits for.
     pub(crate) fn target(&self) -> Target<'_> {
         self.handle()
+    }
+
+    /// Returns the sets that the object is a member of.
+    pub(crate) fn memberships(&self) -> &Memberships {
+        &self.memberships
     }
 
     /// Borrows the object, to share it with those of these rights that the handle carries.

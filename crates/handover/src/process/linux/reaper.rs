@@ -125,11 +125,11 @@ impl PartialEq for Unreaped {
 
 impl Eq for Unreaped {}
 
-#[cfg(all(test, feature = "faults"))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::{Turn, taking};
 
+    #[cfg(feature = "faults")]
     fn count_of(id: u32) -> usize {
         let unreaped = UNREAPED.lock();
         let ids = unreaped.iter().map(|Reverse(one)| match &one.child {
@@ -139,8 +139,10 @@ mod tests {
         ids.filter(|recorded| *recorded == id).count()
     }
 
+    #[cfg(feature = "faults")]
     #[test]
     fn reap_exited_drops_a_child_that_other_code_waited_for() {
+        use crate::faults::{Turn, taking};
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep can be started");
         let process = Process::open(child.id()).expect("the child is running");
         leave(&process, false);

@@ -8,6 +8,7 @@ mod child_exec;
 mod clone;
 mod close_at_exec;
 pub(crate) mod create_object;
+pub(crate) mod epoll;
 pub(crate) mod fork;
 pub(crate) mod handle;
 pub(crate) mod io;

@@ -5,11 +5,9 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::sockopt::Timeout;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
     SocketType,
@@ -116,15 +114,8 @@ pub(crate) struct Received {
 pub(crate) enum Look {
     /// It returns at once.
     Once,
-    /// It waits for as long as [`set_wait`] has set. This takes one call, where a poll and a receive take two.
+    /// It waits for data.
     Wait,
-}
-
-/// Sets how long [`Look::Wait`] waits.
-pub(crate) fn set_wait(socket: BorrowedFd<'_>, timeout: Duration) -> SysResult<()> {
-    call("setsockopt", &[("socket", socket.into()), to("SO_RCVTIMEO")], || {
-        Ok(rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(timeout))?)
-    })
 }
 
 /// Receives at most `most` bytes and appends them to the buffer. Returns `None` if none are available. Received
@@ -268,9 +259,8 @@ pub(crate) fn pending_error(socket: BorrowedFd<'_>) -> SysResult<Option<io::Erro
     pending.map(|pending| pending.0)
 }
 
-/// The poll flags for a socket that can be read from, and for one that can be written to.
+/// The poll flags for a socket that can be read from.
 pub(crate) const READABLE: PollFlags = PollFlags::IN;
-pub(crate) const WRITABLE: PollFlags = PollFlags::OUT;
 
 fn address(path: &Path) -> io::Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new(path)?)

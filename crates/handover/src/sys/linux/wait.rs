@@ -40,14 +40,24 @@ pub struct Target<'a> {
     pub(crate) way: Way,
 }
 
-/// Returns the target for a wait until this process exits.
-pub(crate) fn end_of(process: BorrowedFd<'_>) -> Target<'_> {
-    Target { handle: process, way: Way::Look }
+/// Returns the target for a wait until this descriptor is readable, which changes nothing.
+pub(crate) fn readable(handle: BorrowedFd<'_>) -> Target<'_> {
+    Target { handle, way: Way::Look }
+}
+
+/// Returns the target's descriptor.
+pub(crate) fn handle_of<'a>(target: &Target<'a>) -> BorrowedFd<'a> {
+    target.handle
 }
 
 /// Returns whether the wait failed because the handle lacks a right. Linux has no such right.
 pub(crate) fn can_not_be_waited_for(_: &Target<'_>) -> bool {
     false
+}
+
+/// Returns how to wait for the target.
+pub(crate) fn way_of_target(target: &Target<'_>) -> SysResult<Way> {
+    target.known_way()
 }
 
 impl Target<'_> {
@@ -72,20 +82,25 @@ pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> SysResult<W
     Ok(if is_signaled { Waited::Signaled } else { Waited::TimedOut })
 }
 
-/// The maximum number of objects in one call. It is the limit on Windows, so that a program that works on Linux also
-/// works there.
-pub(crate) const MOST: usize = 64;
+/// The maximum number of objects whose descriptors fit into a wait's own memory.
+const INLINE: usize = 64;
 
 /// Waits until one of the objects is signaled, and returns its index. The second value is always `false`; on Windows
 /// it says that a mutex was abandoned.
 ///
 /// It can return `None` before the timeout: after a signal, or because another waiter took the object's state first.
-pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> SysResult<Option<(usize, bool)>> {
-    let mut polled: [PollFd<'_>; MOST] = std::array::from_fn(|index| {
+pub(crate) fn wait_any<'a>(objects: &[Target<'a>], milliseconds: u32) -> SysResult<Option<(usize, bool)>> {
+    let entry = |object: &Target<'a>| PollFd::from_borrowed_fd(object.handle, PollFlags::IN);
+    let mut allocated;
+    let mut inline: [PollFd<'_>; INLINE];
+    let polled = if objects.len() > INLINE {
+        allocated = objects.iter().map(entry).collect::<Vec<_>>();
+        &mut allocated[..]
+    } else {
         // The unused entries repeat the last object, and aren't passed to the call.
-        PollFd::from_borrowed_fd(objects[index.min(objects.len() - 1)].handle, PollFlags::IN)
-    });
-    let polled = &mut polled[..objects.len().min(MOST)];
+        inline = std::array::from_fn(|index| entry(&objects[index.min(objects.len() - 1)]));
+        &mut inline[..objects.len()]
+    };
     if !ready(polled, Some(milliseconds))? {
         return Ok(None);
     }
@@ -105,7 +120,7 @@ pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> Sys
         tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
     });
     // The call borrows the list mutably, so the event shows a copy of the descriptors' numbers.
-    let mut numbers = [0; MOST];
+    let mut numbers = [0; INLINE];
     let mut count = 0;
     if cfg!(feature = "tracing") {
         for (number, polled) in numbers.iter_mut().zip(&*polled) {

@@ -19,7 +19,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::io::Owned;
 use super::token::Protection;
-use super::{Argument, Effects, Outcome, SysResult, call, code, succeeded};
+use super::{Argument, Effects, Outcome, SysResult, always, call, code, succeeded};
 use crate::handle::{Access, ObjectKind};
 
 /// The object to create or open.
@@ -233,11 +233,34 @@ pub(crate) fn set_event(event: BorrowedHandle<'_>) -> SysResult<()> {
     })
 }
 
+/// Sets an event in a callback of the thread pool. No subscriber's code may run there, so the call is not traced.
+pub(crate) fn set_event_in_callback(event: BorrowedHandle<'_>) {
+    // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
+    unsafe { SetEvent(event.as_raw_handle()) };
+}
+
 pub(crate) fn reset_event(event: BorrowedHandle<'_>) -> SysResult<()> {
     call("ResetEvent", &[("event", event.into())], || {
         // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
         succeeded(unsafe { ResetEvent(event.as_raw_handle()) })
     })
+}
+
+/// Sets or resets an event of this process's own, to tell other threads what is so. No test can make it fail: these
+/// threads would wait forever.
+pub(crate) fn show(event: BorrowedHandle<'_>, is_so: bool) {
+    // The handle is open and has all rights, so the calls don't fail.
+    let _ = if is_so {
+        always("SetEvent", &[("event", event.into())], || {
+            // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
+            succeeded(unsafe { SetEvent(event.as_raw_handle()) })
+        })
+    } else {
+        always("ResetEvent", &[("event", event.into())], || {
+            // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is an event.
+            succeeded(unsafe { ResetEvent(event.as_raw_handle()) })
+        })
+    };
 }
 
 pub(crate) fn release_mutex(mutex: BorrowedHandle<'_>) -> SysResult<()> {

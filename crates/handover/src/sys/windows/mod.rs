@@ -5,6 +5,7 @@
 pub(crate) mod call;
 pub(crate) mod create_object;
 pub(crate) mod debug;
+pub(crate) mod exit_watch;
 mod grow_buffer;
 pub(crate) mod handle;
 pub(crate) mod io;
@@ -15,6 +16,7 @@ pub(crate) mod object_info;
 pub(crate) mod overlapped;
 pub(crate) mod peb;
 pub(crate) mod pipe;
+pub(crate) mod pool_wait;
 pub(crate) mod process;
 pub(crate) mod rights;
 pub(crate) mod socket;

@@ -154,6 +154,11 @@ impl Asker {
             return Err(error);
         }
         let waited = wait(query.answered.handle(), Some(PATIENCE));
+        if waited.is_err() {
+            // The wait failed, not the query. A query that has only just begun may still hold a lock of the system, as
+            // the layer for 32-bit programs does when it converts the arguments.
+            sleep(PATIENCE);
+        }
         if !matches!(waited, Ok(Waited::Signaled)) {
             let given_up =
                 query.state.compare_exchange(ASKING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);

@@ -2,33 +2,89 @@
 //! and then finished or cancelled.
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
-use std::ptr::{NonNull, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use windows_sys::Win32::Foundation::{ERROR_IO_PENDING, ERROR_PIPE_CONNECTED};
+use windows_sys::Win32::Foundation::{
+    ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_PIPE_CONNECTED, ERROR_PIPE_NOT_CONNECTED,
+};
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 use windows_sys::Win32::System::Pipes::ConnectNamedPipe;
 
+use super::create_object::show;
 use super::io::Owned;
 use super::{
     Argument, DeferredEvents, Length, Moved, Outcome, SysError, SysResult, always, call, code, fault,
-    succeeded,
+    succeeded, wait,
 };
+use crate::sys::mutex::Mutex;
 
-/// An endpoint of an overlapped pipe, with a buffer for one transfer at a time.
+/// The error of a transfer over a pipe that this process has closed.
+#[allow(clippy::cast_possible_wrap, reason = "std keeps the codes as i32")]
+const CLOSED: i32 = ERROR_PIPE_NOT_CONNECTED as i32;
+
+/// An endpoint of an overlapped pipe, which can be closed while transfers use it.
+#[derive(Debug)]
+pub(crate) struct Pipe(
+    /// Locked while a transfer is started, so that none starts after the pipe was closed.
+    Mutex<Option<Arc<Owned>>>,
+);
+
+impl Pipe {
+    pub(crate) fn new(handle: Arc<Owned>) -> Self {
+        Self(Mutex::new(Some(handle)))
+    }
+
+    /// Cancels all transfers, and lets none start from now on. The handle is closed once the transfers are finished.
+    pub(crate) fn close(&self) {
+        let Some(handle) = self.0.lock().take() else { return };
+        // A failure means that no transfer is pending.
+        let _ = always("CancelIoEx", &[("pipe", (&*handle).into())], || {
+            // SAFETY: the pipe is open, because `handle` owns a reference to it. Without a record, the call cancels all
+            // transfers that this process has started on it.
+            succeeded(unsafe { CancelIoEx(handle.as_raw_handle(), null()) })
+        });
+    }
+
+    /// Starts a transfer, unless the pipe is closed. Returns the handle, which has to stay open until the transfer is
+    /// finished.
+    fn start(
+        &self,
+        name: &'static str,
+        start: impl FnOnce(&Owned) -> SysResult<Begun>,
+    ) -> SysResult<(Begun, Arc<Owned>)> {
+        let handle = self.0.lock();
+        let Some(handle) = &*handle else {
+            return Err(SysError::new(name, io::Error::from_raw_os_error(CLOSED)));
+        };
+        start(handle).map(|begun| (begun, Arc::clone(handle)))
+    }
+}
+
+/// A buffer for transfers over a pipe, one at a time.
 ///
 /// While a transfer is pending, the kernel uses the buffer, so the buffer can't be accessed. The buffer and the
 /// `OVERLAPPED` structure are on the heap. No code of a subscriber runs between a call and the note that its transfer
 /// is under way. If a `Transfer` is forgotten, they leak, so the kernel never writes to
 /// memory that has been reused.
+///
+/// Windows cancels a pending transfer when the thread that started it exits. The transfer then fails with an error for
+/// which [`is_cancelled`](super::pipe::is_cancelled) returns true.
 pub(crate) struct Transfer {
-    pipe: Arc<Owned>,
-    done: Owned,
+    pipe: Arc<Pipe>,
+    done: Arc<Owned>,
     record: NonNull<OVERLAPPED>,
     buffer: Vec<u8>,
-    under_way: Option<Work>,
+    under_way: Option<UnderWay>,
+}
+
+/// A transfer that was started and isn't finished.
+struct UnderWay {
+    work: Work,
+    /// The kernel uses the pipe until the transfer is finished.
+    pipe: Arc<Owned>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +97,9 @@ enum Work {
 // SAFETY: `record` is a heap allocation that only this value accesses, besides the kernel. A transfer may be started,
 // finished and cancelled by different threads.
 unsafe impl Send for Transfer {}
+
+// SAFETY: no method that takes a shared reference accesses `record`.
+unsafe impl Sync for Transfer {}
 
 /// Whether a started transfer is already finished. If it is pending, its [event](Transfer::done) is set when it is
 /// finished.
@@ -68,28 +127,33 @@ fn begun(answer: i32) -> io::Result<Begun> {
     }
 }
 
-/// The number of transferred bytes, and the bytes themselves if they were read.
-struct Finished<'a> {
-    moved: usize,
-    read: &'a [u8],
+/// The result of a transfer, if it is finished: the number of transferred bytes, and the bytes themselves if they were
+/// read.
+enum Progress<'a> {
+    Pending,
+    Finished { moved: usize, read: &'a [u8] },
 }
 
-impl Outcome for Finished<'_> {
+impl Outcome for Progress<'_> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.read.is_empty() { Length(self.moved).result(to) } else { Moved(self.read).result(to) }
+        match self {
+            Self::Pending => Begun::UnderWay.result(to),
+            Self::Finished { moved, read: [] } => Length(*moved).result(to),
+            Self::Finished { read, .. } => Moved(read).result(to),
+        }
     }
 }
 
 impl Transfer {
     /// Creates a transfer for an overlapped pipe. `done` must be a manual-reset event.
-    pub(crate) fn new(pipe: Arc<Owned>, done: Owned) -> Self {
+    pub(crate) fn new(pipe: Arc<Pipe>, done: Arc<Owned>) -> Self {
         let record = NonNull::from(Box::leak(Box::new(OVERLAPPED::default())));
         Self { pipe, done, record, buffer: Vec::new(), under_way: None }
     }
 
     /// Returns the buffer: bytes that were read and not removed yet, or bytes to be written.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
-        assert!(self.under_way.is_none(), "the kernel has the buffer");
+        self.assert_free();
         &mut self.buffer
     }
 
@@ -98,66 +162,89 @@ impl Transfer {
         self.done.as_handle()
     }
 
+    /// Makes the next transfer set this manual-reset event when it is finished.
+    pub(crate) fn set_done(&mut self, done: &Arc<Owned>) {
+        self.assert_free();
+        self.done = Arc::clone(done);
+    }
+
+    /// Returns whether a transfer was started and not finished.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    fn assert_free(&self) {
+        assert!(self.under_way.is_none(), "the kernel has the buffer");
+    }
+
     /// Starts to read at most `most` bytes, which are appended to the buffer.
     pub(crate) fn read(&mut self, most: usize) -> SysResult<Begun> {
+        const READ: &str = "ReadFile";
         let _events = DeferredEvents::begin();
         self.buffer().reserve(most);
-        let most = u32::try_from(most).map_err(|error| SysError::new("ReadFile", io::Error::other(error)))?;
+        let most = u32::try_from(most).map_err(|error| SysError::new(READ, io::Error::other(error)))?;
         let record = self.new_record();
         let room = self.buffer.spare_capacity_mut().as_mut_ptr();
-        let begun = call("ReadFile", &[("pipe", (&*self.pipe).into()), ("room", most.into())], || {
-            // SAFETY: the pipe is open, because `self` owns a reference to it. `room` points to the spare capacity of
-            // the buffer, which is on the heap and has at least `most` bytes. Neither the buffer nor the record is
-            // accessed or freed until the transfer is finished; `under_way`, which is set if the call succeeds,
-            // ensures that.
-            let answer =
-                unsafe { ReadFile(self.pipe.as_raw_handle(), room.cast(), most, null_mut(), record) };
-            begun(answer)
+        let begun = self.pipe.start(READ, |pipe| {
+            call(READ, &[("pipe", pipe.into()), ("room", most.into())], || {
+                // SAFETY: the pipe is borrowed, so it is open, and `under_way` keeps it open until the transfer is
+                // finished. `room` points to the spare capacity of the buffer, which is on the heap and has at least
+                // `most` bytes. Neither the buffer nor the record is accessed or freed until the transfer is finished;
+                // `under_way`, which is set if the call succeeds, ensures that.
+                let answer = unsafe { ReadFile(pipe.as_raw_handle(), room.cast(), most, null_mut(), record) };
+                begun(answer)
+            })
         });
         self.note(Work::Read, begun)
     }
 
     /// Starts to write the buffer's bytes from the offset `from` on, at most `most` of them.
     pub(crate) fn write(&mut self, from: usize, most: usize) -> SysResult<Begun> {
+        const WRITE: &str = "WriteFile";
         let _events = DeferredEvents::begin();
         let end = self.buffer().len().min(from + most);
         let record = self.new_record();
         let bytes = &self.buffer[from..end];
-        let length = u32::try_from(bytes.len())
-            .map_err(|error| SysError::new("WriteFile", io::Error::other(error)))?;
-        let begun =
-            call("WriteFile", &[("pipe", (&*self.pipe).into()), ("", Argument::Bytes(bytes))], || {
-                // SAFETY: the pipe is open, because `self` owns a reference to it. `bytes` and `length` describe a
-                // part of the buffer, which is on the heap. Neither the buffer nor the record is accessed or freed
-                // until the transfer is finished; `under_way`, which is set if the call succeeds, ensures that.
-                let answer = unsafe {
-                    WriteFile(self.pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record)
-                };
+        let length =
+            u32::try_from(bytes.len()).map_err(|error| SysError::new(WRITE, io::Error::other(error)))?;
+        let begun = self.pipe.start(WRITE, |pipe| {
+            call(WRITE, &[("pipe", pipe.into()), ("", Argument::Bytes(bytes))], || {
+                // SAFETY: the pipe is borrowed, so it is open, and `under_way` keeps it open until the transfer is
+                // finished. `bytes` and `length` describe a part of the buffer, which is on the heap. Neither the buffer
+                // nor the record is accessed or freed until the transfer is finished; `under_way`, which is set if the
+                // call succeeds, ensures that.
+                let answer =
+                    unsafe { WriteFile(pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record) };
                 begun(answer)
-            });
+            })
+        });
         self.note(Work::Write, begun)
     }
 
-    /// Starts to wait for a client of this server end of a named pipe.
+    /// Starts to wait for a client of this server end of a named pipe. If it returns `Done`, a client was first, and the
+    /// event isn't set.
     pub(crate) fn connect(&mut self) -> SysResult<Begun> {
-        assert!(self.under_way.is_none(), "one transfer at a time");
+        const CONNECT: &str = "ConnectNamedPipe";
+        self.assert_free();
         let _events = DeferredEvents::begin();
         let record = self.new_record();
         let mut is_connected = false;
-        let begun = call("ConnectNamedPipe", &[("pipe", (&*self.pipe).into())], || {
-            // SAFETY: the pipe is open, because `self` owns a reference to it. The record is on the heap and is
-            // neither accessed nor freed until the transfer is finished; `under_way`, which is set if the call starts
-            // it, ensures that.
-            match begun(unsafe { ConnectNamedPipe(self.pipe.as_raw_handle(), record) }) {
-                // The client connected before the call.
-                Err(error) if code(&error) == Some(ERROR_PIPE_CONNECTED) => {
-                    is_connected = true;
-                    Ok(Begun::Done)
+        let begun = self.pipe.start(CONNECT, |pipe| {
+            call(CONNECT, &[("pipe", pipe.into())], || {
+                // SAFETY: the pipe is borrowed, so it is open, and `under_way` keeps it open until the transfer is
+                // finished. The record is on the heap and is neither accessed nor freed until the transfer is finished;
+                // `under_way`, which is set if the call starts it, ensures that.
+                match begun(unsafe { ConnectNamedPipe(pipe.as_raw_handle(), record) }) {
+                    // The client connected before the call.
+                    Err(error) if code(&error) == Some(ERROR_PIPE_CONNECTED) => {
+                        is_connected = true;
+                        Ok(Begun::Done)
+                    }
+                    outcome => outcome,
                 }
-                outcome => outcome,
-            }
+            })
         });
-        if is_connected { begun } else { self.note(Work::Connect, begun) }
+        if is_connected { begun.map(|(begun, _)| begun) } else { self.note(Work::Connect, begun) }
     }
 
     fn new_record(&mut self) -> *mut OVERLAPPED {
@@ -169,51 +256,81 @@ impl Transfer {
     }
 
     /// Records that a transfer was started, if the call succeeded.
-    fn note(&mut self, work: Work, begun: SysResult<Begun>) -> SysResult<Begun> {
-        if begun.is_ok() {
-            self.under_way = Some(work);
-        }
-        begun
+    fn note(&mut self, work: Work, begun: SysResult<(Begun, Arc<Owned>)>) -> SysResult<Begun> {
+        begun.map(|(begun, pipe)| {
+            self.under_way = Some(UnderWay { work, pipe });
+            begun
+        })
     }
 
-    /// Waits until the transfer is finished, and returns the number of transferred bytes. Call it once
-    /// [`done`](Self::done) is set, so that it doesn't block.
-    pub(crate) fn finish(&mut self) -> SysResult<usize> {
-        let Some(work) = self.under_way else { return Ok(0) };
+    /// Returns the number of transferred bytes if the transfer is finished, and `None` while it is pending. It never
+    /// waits.
+    pub(crate) fn try_finish(&mut self) -> Option<SysResult<usize>> {
+        let Some(UnderWay { work, pipe }) = self.under_way.take() else { return Some(Ok(0)) };
         let _events = DeferredEvents::begin();
-        let (pipe, record) = (&*self.pipe, self.record.as_ptr());
-        let (buffer, under_way) = (&mut self.buffer, &mut self.under_way);
-        let finished = always("GetOverlappedResult", &[("pipe", pipe.into())], || {
+        let (record, buffer) = (self.record.as_ptr(), &mut self.buffer);
+        let mut is_pending = false;
+        let finished = always("GetOverlappedResult", &[("pipe", (&*pipe).into())], || {
             let mut moved = 0;
-            // SAFETY: the pipe is open, because `self` owns a reference to it. The record is the one of the pending
-            // transfer, and `moved` is a live variable for the answer.
-            let answer = unsafe { GetOverlappedResult(pipe.as_raw_handle(), record, &raw mut moved, 1) };
+            // SAFETY: the pipe is open, because `pipe` owns a reference to it. The record is the one of the transfer,
+            // and `moved` is a live variable for the answer.
+            let answer = unsafe { GetOverlappedResult(pipe.as_raw_handle(), record, &raw mut moved, 0) };
             let outcome = succeeded(answer);
-            // The call waits until the transfer has succeeded, failed or been cancelled, so the kernel no longer uses
-            // the buffer and the record.
-            *under_way = None;
+            if let Err(error) = &outcome {
+                is_pending = code(error) == Some(ERROR_IO_INCOMPLETE);
+            }
+            if is_pending {
+                return Ok(Progress::Pending);
+            }
+            // The transfer has succeeded, failed or been cancelled, so the kernel no longer uses the buffer and the
+            // record.
             let (moved, before) = (moved as usize, buffer.len());
             if work == Work::Read && outcome.is_ok() {
                 // SAFETY: the kernel has initialized `moved` bytes behind the first `before`. They are within the
                 // capacity, because `read` reserved as many bytes as it allowed the kernel to write.
                 unsafe { buffer.set_len(before + moved) };
             }
-            // An injected failure doesn't prevent this call, because the kernel uses the buffer until it returns. So
-            // the failure is only reported afterwards.
-            fault("GetOverlappedResult").and(outcome).map(|()| Finished { moved, read: &buffer[before..] })
+            // An injected failure doesn't prevent this call, because the kernel uses the buffer until then. So the
+            // failure is only reported afterwards.
+            fault("GetOverlappedResult").and(outcome)?;
+            Ok(Progress::Finished { moved, read: &buffer[before..] })
         });
-        finished.map(|finished| finished.moved)
+        let finished = finished.map(|progress| match progress {
+            Progress::Pending => 0,
+            Progress::Finished { moved, .. } => moved,
+        });
+        if is_pending {
+            self.under_way = Some(UnderWay { work, pipe });
+            return None;
+        }
+        Some(finished)
+    }
+
+    /// Waits until the transfer is finished, and returns the number of transferred bytes. Call it once the kernel has set
+    /// [`done`](Self::done), or after a cancel, so that it doesn't block.
+    pub(crate) fn finish(&mut self) -> SysResult<usize> {
+        loop {
+            if let Some(finished) = self.try_finish() {
+                return finished;
+            }
+            // Other code may have set the event while the transfer was pending.
+            show(self.done.as_handle(), false);
+            if let Some(finished) = self.try_finish() {
+                return finished;
+            }
+            wait::for_own_event(self.done.as_handle());
+        }
     }
 
     /// Cancels the transfer. If it has finished just before, it returns the number of transferred bytes.
     pub(crate) fn cancel(&mut self) -> SysResult<usize> {
         let _events = DeferredEvents::begin();
-        if self.under_way.is_some() {
+        if let Some(UnderWay { pipe, .. }) = &self.under_way {
             // A failure means that the transfer has already finished; `finish` returns its result.
-            let _ = always("CancelIoEx", &[("pipe", (&*self.pipe).into())], || {
-                // SAFETY: the pipe is open, because `self` owns a reference to it. The record is the one of the
+            let _ = always("CancelIoEx", &[("pipe", (&**pipe).into())], || {
+                // SAFETY: the pipe is open, because `under_way` owns a reference to it. The record is the one of the
                 // pending transfer; the call only uses its address to find the transfer.
-                succeeded(unsafe { CancelIoEx(self.pipe.as_raw_handle(), self.record.as_ptr()) })
+                succeeded(unsafe { CancelIoEx(pipe.as_raw_handle(), self.record.as_ptr()) })
             });
         }
         self.finish()
@@ -223,7 +340,8 @@ impl Transfer {
 impl fmt::Debug for Transfer {
     /// The bytes are left out: they may be many, and confidential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transfer").field("pipe", &self.pipe).field("under_way", &self.under_way).finish()
+        let work = self.under_way.as_ref().map(|under_way| under_way.work);
+        f.debug_struct("Transfer").field("pipe", &self.pipe).field("under_way", &work).finish()
     }
 }
 
@@ -243,15 +361,17 @@ mod tests {
 
     use super::*;
     use crate::sys::create_object;
-    use crate::sys::pipe::{Direction, pair};
+    use crate::sys::pipe::{Direction, is_cancelled, is_end, pair};
+
+    fn transfer(pipe: &Arc<Pipe>) -> io::Result<Transfer> {
+        Ok(Transfer::new(Arc::clone(pipe), Arc::new(create_object::event(true)?)))
+    }
 
     #[test]
     fn dropped_transfer_consumes_no_bytes() -> io::Result<()> {
         let (ours, theirs) = pair(Direction::Both, None)?;
-        let (ours, theirs) = (Arc::new(ours), Arc::new(theirs));
-        let transfer = |pipe: &Arc<Owned>| {
-            Ok::<_, io::Error>(Transfer::new(Arc::clone(pipe), create_object::event(true)?))
-        };
+        let pipe = |handle: Owned| Arc::new(Pipe::new(Arc::new(handle)));
+        let (ours, theirs) = (pipe(ours), pipe(theirs));
         let mut dropped = transfer(&ours)?;
         assert_eq!(dropped.read(3)?, Begun::UnderWay);
         drop(dropped);
@@ -271,11 +391,57 @@ mod tests {
     #[test]
     fn cancelled_transfer_fails_with_operation_aborted() -> io::Result<()> {
         let (ours, _theirs) = pair(Direction::Both, None)?;
-        let mut transfer = Transfer::new(Arc::new(ours), create_object::event(true)?);
+        let mut transfer = transfer(&Arc::new(Pipe::new(Arc::new(ours))))?;
         assert_eq!(transfer.read(3)?, Begun::UnderWay);
+        assert!(transfer.try_finish().is_none(), "it is pending");
+        // An event that is set too early ends no transfer.
+        show(transfer.done(), true);
+        assert!(transfer.try_finish().is_none(), "it is still pending");
         let error = transfer.cancel().expect_err("nothing was sent");
         assert_eq!(code(&error), Some(ERROR_OPERATION_ABORTED));
         assert_eq!(transfer.finish()?, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn transfer_of_an_exited_thread_is_cancelled_and_can_be_repeated() -> io::Result<()> {
+        let (ours, theirs) = pair(Direction::Both, None)?;
+        let mut reader = transfer(&Arc::new(Pipe::new(Arc::new(ours))))?;
+        let begun = std::thread::scope(|scope| scope.spawn(|| reader.read(3)).join().expect("no panic"));
+        assert_eq!(begun?, Begun::UnderWay);
+        wait::for_own_event(reader.done());
+        assert!(reader.finish().is_err_and(|error| is_cancelled(&error)));
+        let mut writer = transfer(&Arc::new(Pipe::new(Arc::new(theirs))))?;
+        *writer.buffer() = b"abc".to_vec();
+        writer.write(0, 3)?;
+        reader.read(3)?;
+        assert_eq!(reader.finish()?, 3);
+        writer.finish()?;
+        Ok(())
+    }
+
+    #[test]
+    fn closing_a_pipe_ends_its_transfers_and_lets_none_start() -> io::Result<()> {
+        let (ours, theirs) = pair(Direction::Both, None)?;
+        let (ours, theirs) = (Arc::new(Pipe::new(Arc::new(ours))), Arc::new(Pipe::new(Arc::new(theirs))));
+        let (mut reader, mut writer) = (transfer(&ours)?, transfer(&ours)?);
+        assert_eq!(reader.read(3)?, Begun::UnderWay);
+        *writer.buffer() = vec![7; 1 << 20];
+        assert_eq!(writer.write(0, 1 << 20)?, Begun::UnderWay);
+        ours.close();
+        assert!(reader.finish().is_err_and(|error| is_cancelled(&error)));
+        assert!(writer.finish().is_err_and(|error| is_cancelled(&error)));
+        assert!(reader.read(3).is_err_and(|error| is_end(&error)));
+        // The other end sees that the pipe is closed, once it has read what was written.
+        let mut other = transfer(&theirs)?;
+        let end = loop {
+            match other.read(1 << 20).and_then(|_| other.finish()) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(is_end(&end), "{end}");
+        ours.close();
         Ok(())
     }
 }

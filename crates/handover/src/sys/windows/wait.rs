@@ -5,11 +5,10 @@ use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
 
 use windows_sys::Win32::Foundation::{WAIT_ABANDONED, WAIT_OBJECT_0, WAIT_TIMEOUT};
-use windows_sys::Win32::System::SystemServices::MAXIMUM_WAIT_OBJECTS;
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects, WaitForSingleObject};
 
 use super::handle::{granted_access, raw_of};
-use super::{Argument, Outcome, SysError, SysResult, call};
+use super::{Argument, Outcome, SysError, SysResult, always, call};
 use crate::handle::Access;
 
 /// The longest time that one call can wait, in milliseconds. The next larger value is `INFINITE`.
@@ -18,9 +17,14 @@ pub(crate) const LONGEST: u32 = INFINITE - 1;
 /// A handle to wait for.
 pub(crate) type Target<'a> = BorrowedHandle<'a>;
 
-/// Returns the target for a wait until this process exits.
-pub(crate) fn end_of(process: BorrowedHandle<'_>) -> Target<'_> {
-    process
+/// Returns the target for a wait for this handle, which changes nothing.
+pub(crate) fn readable(handle: BorrowedHandle<'_>) -> Target<'_> {
+    handle
+}
+
+/// Returns the target's handle.
+pub(crate) fn handle_of<'a>(target: &Target<'a>) -> BorrowedHandle<'a> {
+    *target
 }
 
 /// Returns whether a handle lacks the right to wait.
@@ -54,6 +58,18 @@ pub(crate) fn wait(object: Target<'_>, milliseconds: Option<u32>) -> SysResult<W
     })
 }
 
+/// Waits for an event of this process's own. No test can make it fail: the caller can't go on before.
+pub(crate) fn for_own_event(event: BorrowedHandle<'_>) {
+    // The handle is open and has all rights, so the call doesn't fail.
+    let _ = always("WaitForSingleObject", &[("object", event.into())], || {
+        // SAFETY: the handle is borrowed, so it stays open during the wait. The call accesses no memory of this process.
+        match unsafe { WaitForSingleObject(event.as_raw_handle(), INFINITE) } {
+            WAIT_OBJECT_0 => Ok(Waited::Signaled),
+            _ => Err(io::Error::last_os_error()),
+        }
+    });
+}
+
 impl Outcome for Waited {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
@@ -63,9 +79,6 @@ impl Outcome for Waited {
         })
     }
 }
-
-/// The maximum number of objects in one call.
-pub(crate) const MOST: usize = MAXIMUM_WAIT_OBJECTS as usize;
 
 /// Waits until one of the objects is signaled, or until the timeout. Returns the object's index, and whether it is a
 /// mutex that was abandoned.

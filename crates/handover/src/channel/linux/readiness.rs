@@ -1,0 +1,74 @@
+//! `Readiness`: one descriptor that is readable while an endpoint or a listener has something to return.
+//!
+//! It is an epoll descriptor. Its members are the socket, the peer process, whose exit the socket doesn't show while
+//! another process has the peer's endpoint, and an eventfd for what this process has already read from the socket.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::sys::create_object::{self, What};
+use crate::sys::io::Owned;
+use crate::sys::{SysResult, epoll, wait};
+use crate::wait::Deadline;
+
+const SOCKET: u64 = 0;
+const PROCESS: u64 = 1;
+const KEPT: u64 = 2;
+/// The number of members.
+const MEMBERS: usize = 3;
+
+#[derive(Debug)]
+pub(super) struct Readiness {
+    epoll: Owned,
+    /// An event that is set while this process keeps something that it has read.
+    kept: Owned,
+}
+
+/// What a wait found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Found {
+    /// The socket or what was read from it.
+    pub(super) input: bool,
+    /// The peer process has exited.
+    pub(super) exit: bool,
+}
+
+impl Readiness {
+    pub(super) fn new(socket: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) -> SysResult<Self> {
+        let readiness = Self {
+            epoll: epoll::create()?,
+            kept: create_object::create(What::Event { manual_reset: true })?,
+        };
+        let add = |descriptor, key| epoll::add(readiness.epoll.as_fd(), descriptor, key);
+        add(socket, SOCKET)?;
+        process.map_or(Ok(()), |process| add(process, PROCESS))?;
+        add(readiness.kept.as_fd(), KEPT)?;
+        Ok(readiness)
+    }
+
+    /// Says whether this process keeps something that it has read.
+    pub(super) fn set_kept(&self, is_kept: bool) -> SysResult<()> {
+        if is_kept {
+            create_object::set_event(self.kept.as_fd())
+        } else {
+            wait::take(self.kept.as_fd()).map(drop)
+        }
+    }
+
+    /// Waits until something is ready, or until the deadline.
+    pub(super) fn wait(&self, deadline: Deadline) -> SysResult<Found> {
+        let mut found = Found::default();
+        for key in epoll::wait::<MEMBERS>(self.epoll.as_fd(), deadline.timeout())?.keys() {
+            match key {
+                PROCESS => found.exit = true,
+                _ => found.input = true,
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}

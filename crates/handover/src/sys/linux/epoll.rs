@@ -1,0 +1,81 @@
+//! epoll: one descriptor that tells which of many others are ready.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::handle::to;
+use super::io::Owned;
+use super::{Argument, Outcome, SysResult, always, ask, call};
+
+/// Creates an epoll descriptor without members.
+pub(crate) fn create() -> SysResult<Owned> {
+    call("epoll_create1", &[], || Ok(epoll::create(CreateFlags::CLOEXEC)?.into()))
+}
+
+/// Adds a descriptor, which is reported with its key for as long as it is readable.
+pub(crate) fn add(epoll: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, key: u64) -> SysResult<()> {
+    let arguments =
+        [("epoll", epoll.into()), to("EPOLL_CTL_ADD"), ("handle", descriptor.into()), ("key", key.into())];
+    call("epoll_ctl", &arguments, || {
+        Ok(epoll::add(epoll, descriptor, EventData::new_u64(key), EventFlags::IN)?)
+    })
+}
+
+/// Removes a descriptor.
+pub(crate) fn remove(epoll: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) {
+    let arguments = [("epoll", epoll.into()), to("EPOLL_CTL_DEL"), ("handle", descriptor.into())];
+    // The error means that the descriptor is no member any more.
+    let _ = always("epoll_ctl", &arguments, || Ok(epoll::delete(epoll, descriptor)?));
+}
+
+/// The keys of the descriptors that a wait found ready, at most `N` of them.
+pub(crate) struct Ready<const N: usize> {
+    events: [Event; N],
+    count: usize,
+}
+
+impl<const N: usize> Ready<N> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.events[..self.count].iter().map(|event| event.data.u64())
+    }
+}
+
+impl<const N: usize> Outcome for Ready<N> {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => to.write_str("timed out"),
+            count => write!(to, "{count} ready"),
+        }
+    }
+}
+
+/// Waits until a member is ready, or until the timeout, which is in milliseconds; `None` waits without limit. No member is
+/// reported at the timeout, and also after a signal.
+pub(crate) fn wait<const N: usize>(epoll: BorrowedFd<'_>, milliseconds: Option<u32>) -> SysResult<Ready<N>> {
+    // A longer time is another system call, which older kernels don't have.
+    let milliseconds = milliseconds.map(|milliseconds| milliseconds.min(i32::MAX.unsigned_abs()));
+    let timeout = milliseconds.map(|milliseconds| Timespec {
+        tv_sec: i64::from(milliseconds / 1000),
+        tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
+    });
+    let arguments = [("epoll", epoll.into()), ("for", Argument::Milliseconds(milliseconds))];
+    let wait = || {
+        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; N];
+        let count = match epoll::wait(epoll, &mut events, timeout.as_ref()) {
+            Ok(count) => count,
+            Err(Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Ready { events, count })
+    };
+    // With a zero timeout, the call is only a query.
+    if milliseconds == Some(0) {
+        ask("epoll_pwait", &arguments, wait)
+    } else {
+        call("epoll_pwait", &arguments, wait)
+    }
+}

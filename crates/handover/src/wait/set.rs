@@ -1,0 +1,265 @@
+//! `WaitSet`: a wait for any number of objects.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use super::imp::{Member, SystemSet};
+use super::sealed::ReadyCheck;
+use super::{Deadline, Waitable};
+use crate::error::{Error, Result};
+use crate::sys::mutex::Mutex;
+use crate::sys::wait::Target;
+use crate::sys::{SysError, SysResult};
+
+/// A set of objects to wait for: any number of them, of all kinds that are [`Waitable`], each under a key.
+///
+/// A server with one thread, for all its clients and their processes:
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use handover::{Listener, WaitSet};
+///
+/// const LISTENER: u64 = 0;
+///
+/// let mut listener = Listener::bind("my-app.control")?;
+/// let set = WaitSet::new()?;
+/// set.add(LISTENER, &listener)?;
+/// let mut channels = Vec::new();
+/// loop {
+///     for ready in set.wait(Duration::from_secs(60))? {
+///         if ready.key() == LISTENER {
+///             while let Some(incoming) = listener.try_accept()? {
+///                 let Ok(channel) = incoming.accept() else { continue };
+///                 channels.push(channel);
+///                 set.add(channels.len() as u64, &channels[channels.len() - 1])?;
+///             }
+///         } else {
+///             let channel = &channels[ready.key() as usize - 1];
+///             match channel.try_recv() {
+///                 Ok(Some(message)) => channel.send(message.bytes())?,
+///                 Ok(None) => {}
+///                 Err(_) => set.remove(ready.key()),
+///             }
+///         }
+///     }
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), handover::Error>(())
+/// ```
+///
+/// # What a wait takes
+///
+/// An object that a wait changes, such as an auto-reset event, a semaphore or an auto-reset timer, is taken when it is
+/// reported: once, by one thread, as [`wait_any`](crate::wait_any) does. All others, such as processes, channels and
+/// manual-reset events, are reported by each wait for as long as they are signaled. No object is passed over for another:
+/// each wait goes on where the last one ended.
+///
+/// # Members
+///
+/// The set doesn't own its members. An object leaves the set when it is dropped or converted into a handle; for objects
+/// with clones that share a handle, as those of [`Process`](crate::Process) and [`Channel`](crate::Channel) do, when the
+/// last one is dropped. Objects can be added and removed by other threads while one waits. Several threads can wait.
+///
+/// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html);
+/// [`RegisterWaitForSingleObject`](https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject)
+#[doc(alias = "epoll", alias = "select", alias = "RegisterWaitForSingleObject")]
+pub struct WaitSet {
+    inner: Arc<SetInner>,
+}
+
+/// The set, to which its members refer.
+#[derive(Debug)]
+pub(crate) struct SetInner {
+    pub(super) system: SystemSet,
+    pub(super) members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// The number of the next member. A number is never used again.
+    next: u64,
+    pub(super) by_number: HashMap<u64, Entry>,
+    /// The key and the number of each member.
+    by_key: BTreeSet<(u64, u64)>,
+}
+
+/// A member of a set.
+pub(super) struct Entry {
+    pub(super) key: u64,
+    pub(super) member: Member,
+    /// Tells whether a signaled member is ready, if that isn't the same.
+    check: Option<Weak<dyn ReadyCheck>>,
+}
+
+impl Entry {
+    /// Returns whether a signaled member is ready. The object is kept in `checked`, to be dropped when the set is unlocked:
+    /// if it has no other owner left, it leaves the set then.
+    pub(super) fn is_ready(&self, checked: &mut Vec<Arc<dyn ReadyCheck>>) -> bool {
+        let Some(check) = &self.check else { return true };
+        // An object that is being dropped leaves the set in a moment.
+        let Some(check) = check.upgrade() else { return false };
+        let is_ready = check.is_ready();
+        checked.push(check);
+        is_ready
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("key", &self.key).field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+/// A member of a [`WaitSet`] that a wait has found ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    key: u64,
+}
+
+impl Ready {
+    pub(super) fn new(key: u64) -> Self {
+        Self { key }
+    }
+
+    /// Returns the key under which the object was added.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+}
+
+impl WaitSet {
+    /// Creates an empty set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system has no resources for it.
+    #[doc(alias = "epoll_create")]
+    pub fn new() -> Result<Self> {
+        Ok(Self { inner: Arc::new(SetInner::new().map_err(failed)?) })
+    }
+
+    /// Adds an object under a key, which [`wait`](Self::wait) then returns. Several objects can have the same key.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::AccessDenied`] if the handle lacks the right to wait.
+    /// - [`Error::System`] if the system has no resources for another member.
+    #[doc(alias = "epoll_ctl")]
+    pub fn add(&self, key: u64, object: &(impl Waitable + ?Sized)) -> Result<()> {
+        let number = self.inner.add(key, &object.target()?, object.ready_check()).map_err(failed)?;
+        object.memberships().join(Arc::downgrade(&self.inner), number);
+        Ok(())
+    }
+
+    /// Removes all objects that have this key. Nothing happens if none has it.
+    ///
+    /// A wait in another thread that has already found one of them may still return its key.
+    pub fn remove(&self, key: u64) {
+        let mut removed = Vec::new();
+        let mut members = self.inner.members.lock();
+        while let Some((key, number)) = members.by_key.range((key, 0)..=(key, u64::MAX)).next().copied() {
+            members.by_key.remove(&(key, number));
+            removed.extend(members.by_number.remove(&number).map(|entry| (number, entry)));
+        }
+        for (number, entry) in &removed {
+            self.inner.system.remove(&entry.member, *number);
+        }
+        drop(members);
+    }
+
+    /// Waits until at least one member is ready, and returns those that are. Returns none if the timeout passes first.
+    /// [`Duration::MAX`] waits without a timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the system can't wait for a member.
+    #[doc(alias = "epoll_wait")]
+    pub fn wait(&self, timeout: Duration) -> Result<impl ExactSizeIterator<Item = Ready> + use<>> {
+        self.inner.wait(Deadline::after(timeout)).map(Vec::into_iter).map_err(failed)
+    }
+
+    /// Returns the members that are ready now, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`wait`](Self::wait).
+    pub fn try_wait(&self) -> Result<impl ExactSizeIterator<Item = Ready> + use<>> {
+        self.wait(Duration::ZERO)
+    }
+}
+
+impl fmt::Debug for WaitSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.inner.members.lock().by_number.len();
+        f.debug_struct("WaitSet").field("members", &count).finish_non_exhaustive()
+    }
+}
+
+fn failed(error: SysError) -> Error {
+    Error::system("a set of objects to wait for", error)
+}
+
+impl SetInner {
+    pub(super) fn new() -> SysResult<Self> {
+        Ok(Self { system: SystemSet::new()?, members: Mutex::new(Members::default()) })
+    }
+
+    /// Adds a member, and returns its number.
+    pub(super) fn add(
+        &self,
+        key: u64,
+        target: &Target<'_>,
+        check: Option<Weak<dyn ReadyCheck>>,
+    ) -> SysResult<u64> {
+        let member = Member::new(target)?;
+        let mut members = self.members.lock();
+        let number = members.next;
+        self.system.add(&member, number)?;
+        members.next += 1;
+        members.by_number.insert(number, Entry { key, member, check });
+        members.by_key.insert((key, number));
+        Ok(number)
+    }
+
+    /// Removes a member that is being dropped.
+    fn leave(&self, number: u64) {
+        let mut members = self.members.lock();
+        if let Some(entry) = members.by_number.remove(&number) {
+            members.by_key.remove(&(entry.key, number));
+            self.system.remove(&entry.member, number);
+        }
+    }
+}
+
+/// A set, and the number of the member in it.
+type Membership = (Weak<SetInner>, u64);
+
+/// The sets that an object is a member of. Dropping it leaves them, so it is dropped before the object's handle.
+#[derive(Debug, Default)]
+#[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
+pub struct Memberships(OnceLock<Mutex<Vec<Membership>>>);
+
+impl Memberships {
+    fn join(&self, set: Weak<SetInner>, number: u64) {
+        let mut sets = self.0.get_or_init(Mutex::default).lock();
+        // Sets that were dropped or have removed the object.
+        sets.retain(|(set, number)| {
+            set.upgrade().is_some_and(|set| set.members.lock().by_number.contains_key(number))
+        });
+        sets.push((set, number));
+    }
+}
+
+impl Drop for Memberships {
+    fn drop(&mut self) {
+        let Some(sets) = self.0.take() else { return };
+        for (set, number) in sets.lock().drain(..) {
+            if let Some(set) = set.upgrade() {
+                set.leave(number);
+            }
+        }
+    }
+}
