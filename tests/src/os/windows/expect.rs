@@ -124,8 +124,11 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 pub const HARMLESS_SEND: &[Harmless] = &[];
 
 /// Calls whose failure may be ignored when a channel is waited for beside other objects.
-pub const HARMLESS_SET: &[Harmless] =
-    &[("ReadFile", "a wait reads before the receive, to which a real failure shows itself again")];
+pub const HARMLESS_SET: &[Harmless] = &[
+    ("ReadFile", "a wait reads before the receive, to which a real failure shows itself again"),
+    ("GetOverlappedResult", "it is the second half of such a read"),
+    ("WaitForSingleObject", "a member that can't be asked is asked again by the next wait"),
+];
 
 /// Calls that a send makes to read while it waits for the pipe, as it does on a busy machine. A real failure of such a
 /// read repeats in the next receive; an injected one doesn't.
