@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use handover::inspect::HandleTable;
 use handover::{
     Channel, Child, Command, Error, Event, Listener, Message, OwnedHandle, Process, ResetMode, SharedMemory,
-    Stdio,
+    Stdio, WaitSet,
 };
 use handover_tests::{door, expect, role, table, tests, this_program, until, watch};
 
@@ -47,8 +47,9 @@ type Scenario = (&'static str, fn(&mut Numbers));
 
 const A_SERVER: &str = "a server";
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 8] = [
     ("a child", a_child_is_killed),
+    ("a member of a set", a_member_of_a_set_is_killed),
     ("a parent", a_parent_is_killed),
     ("a client", a_client_is_killed),
     (A_SERVER, a_server_is_killed),
@@ -225,6 +226,63 @@ fn a_child_is_killed(numbers: &mut Numbers) {
     assert_process_exited(&channel.send(b"more").unwrap_err(), child.id());
     killer.join().unwrap();
     assert_was_killed(child);
+}
+
+/// One thread waits for a child that is killed, for its channel, and for another child that lives on.
+fn a_member_of_a_set_is_killed(numbers: &mut Numbers) {
+    let start = || {
+        let mut child = in_role("echoes", &[]).channel().spawn().unwrap();
+        let channel = child.take_channel().unwrap();
+        begun(&channel);
+        (child, channel)
+    };
+    let ((killed, of_killed), (lives, of_lives)) = (start(), start());
+    let set = WaitSet::new().unwrap();
+    for (key, channel) in [(1, &of_killed), (2, &of_lives)] {
+        set.add(key, channel).unwrap();
+    }
+    set.add(3, &killed).unwrap();
+    let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(10).unwrap());
+    let send = |channel: &Channel| {
+        let message = Message::new(vec![7; 20_000]).with("event", &event).with("section", &section);
+        channel.send_timeout(message, SOON)
+    };
+    let _ = send(&of_killed);
+    send(&of_lives).unwrap();
+    let killer = kill_after(killed.id(), numbers.moment());
+    let (mut error, mut has_exited, mut answers) = (None, false, 0);
+    while error.is_none() || !has_exited {
+        let ready = set.wait(SOON).unwrap();
+        assert!(ready.len() > 0, "{error:?}, {has_exited}, {answers} answers");
+        for ready in ready {
+            let received = match ready.key() {
+                1 => of_killed.try_recv(),
+                2 => of_lives.try_recv(),
+                _ => {
+                    has_exited = true;
+                    set.remove(3);
+                    continue;
+                }
+            };
+            match (ready.key(), received) {
+                (1, Ok(Some(_))) => drop(send(&of_killed)),
+                (1, Err(failed)) => {
+                    error = Some(failed);
+                    set.remove(1);
+                }
+                (2, Ok(Some(_))) => {
+                    answers += 1;
+                    send(&of_lives).unwrap();
+                }
+                (_, Ok(None)) => {}
+                (key, other) => panic!("{key}: {other:?}"),
+            }
+        }
+    }
+    assert_process_exited(&error.unwrap(), killed.id());
+    killer.join().unwrap();
+    assert_was_killed(killed);
+    drop((of_lives, lives));
 }
 
 fn name() -> String {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use handover::{
     Channel, Child, Command, Error, Event, Listener, OwnedHandle, Process, Semaphore, Stdio, Timer, WaitSet,
 };
-use handover_tests::{role, table, tests, this_program, until};
+use handover_tests::{expect, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Longer than any test may take.
@@ -31,8 +31,9 @@ fn main() -> ExitCode {
             members_end_in_every_way,
             dropped_set_leaves_no_handles,
             one_thread_serves_many_channels,
+            one_thread_serves_the_channels_of_a_listener,
         ],
-        tests![sleeps, echoes, exits],
+        tests![sleeps, echoes, exits, has_many_channels],
     )
 }
 
@@ -433,4 +434,70 @@ fn one_thread_serves_many_channels() {
         }
     }
     assert_eq!(table::count(), handles);
+}
+
+/// Connects to the listener of this name so many times, sends a number on each channel, and expects it back.
+fn has_many_channels(arguments: &[String]) {
+    let count: u32 = arguments[1].parse().unwrap();
+    let connect = |number: u32| {
+        let channel = Channel::connect_timeout(&arguments[0], LONG).unwrap();
+        channel.send(&number.to_le_bytes()).unwrap();
+        channel
+    };
+    let channels: Vec<Channel> = (0..count).map(connect).collect();
+    for round in 0..2 {
+        for (number, channel) in (0_u32..).zip(&channels) {
+            assert_eq!(channel.recv_timeout(LONG).unwrap().bytes(), number.to_le_bytes());
+            if round == 0 {
+                channel.send(&number.to_le_bytes()).unwrap();
+            }
+        }
+    }
+}
+
+fn one_thread_serves_the_channels_of_a_listener() {
+    const LISTENER: u64 = u64::MAX;
+    let before = table::count();
+    let count = expect::channels_of_one_thread();
+    let name = format!("many.{}", std::process::id());
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut command = Command::new(this_program());
+    command.args(role("has_many_channels", &[&name, &count.to_string()])).stdin(Stdio::null());
+    let mut client = command.kill_on_drop(true).spawn().unwrap();
+    let set = WaitSet::new().unwrap();
+    set.add(LISTENER, &listener).unwrap();
+    let (mut channels, mut open, mut answers) = (Vec::new(), 0, 0);
+    while channels.len() < count || open > 0 {
+        let ready = set.wait(LONG).unwrap();
+        assert!(ready.len() > 0, "{} channels, {open} open, {answers} answers", channels.len());
+        for ready in ready {
+            if ready.key() == LISTENER {
+                while let Some(incoming) = listener.try_accept().unwrap() {
+                    let channel = incoming.accept().unwrap();
+                    set.add(channels.len() as u64, &channel).unwrap();
+                    channels.push(Some(channel));
+                    open += 1;
+                }
+                continue;
+            }
+            let slot = &mut channels[usize::try_from(ready.key()).unwrap()];
+            let Some(channel) = slot else { continue };
+            match channel.try_recv() {
+                Ok(Some(message)) => {
+                    channel.send(message.bytes()).unwrap();
+                    answers += 1;
+                }
+                Ok(None) => {}
+                Err(Error::ProcessExited { .. } | Error::Disconnected { .. }) => {
+                    *slot = None;
+                    open -= 1;
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(answers, 2 * count);
+    assert_eq!(client.wait_timeout(LONG).unwrap().code(), Some(0));
+    drop((client, set, listener, channels));
+    until("no handle is left", || table::count() == before);
 }

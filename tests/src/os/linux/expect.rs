@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus, Output};
 
 use handover::{Error, Event, HandleValue, ObjectKind, Process};
 
-use crate::{Harmless, raw};
+use crate::{Harmless, raw, table};
 
 /// Whether a wait for several objects has a limit.
 pub const WAITS_ARE_LIMITED: bool = false;
@@ -266,4 +266,11 @@ pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
     let kind = kind_of_semaphore();
     let text = kind.to_string();
     (Some(kind), text)
+}
+
+/// Returns how many channels one thread serves in a test. Each takes five descriptors in a set.
+#[must_use]
+pub fn channels_of_one_thread() -> usize {
+    const OTHERS: usize = 500;
+    (table::make_most_room(60_000).saturating_sub(OTHERS) / 5).min(10_000)
 }

@@ -241,6 +241,24 @@ pub fn make_room(handles: usize) {
     }
 }
 
+/// Lets this process and its children open this many descriptors, or as many as this user may. Returns how many.
+///
+/// # Panics
+///
+/// Panics if the system refuses what the hard limit allows.
+#[must_use]
+pub fn make_most_room(handles: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(handles).expect("a small number");
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum.map(|maximum| maximum.max(wanted)) };
+    if setrlimit(Resource::Nofile, raised).is_ok() {
+        return handles;
+    }
+    let most = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit }).expect("the hard limit allows it");
+    usize::try_from(most).expect("a small number")
+}
+
 /// Lowers this process's limit of descriptors so that it can open at most `more` of them, until the result is dropped.
 ///
 /// # Panics

@@ -300,3 +300,9 @@ pub fn value_in_errors(value: HandleValue) -> String {
 pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
     (None, "an object of another kind".into())
 }
+
+/// Returns how many channels one thread serves in a test.
+#[must_use]
+pub fn channels_of_one_thread() -> usize {
+    200
+}

@@ -3,15 +3,17 @@
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover::{
-    BorrowedObject, Channel, Child, Command, Error, Event, Message, Object, ObjectKind, OwnedHandle,
-    SharedMemory, Stdio,
+    BorrowedObject, Channel, Child, Command, Error, Event, Listener, Message, Object, ObjectKind,
+    OwnedHandle, SharedMemory, Stdio, WaitSet, wait_any,
 };
-use handover_tests::{Suite, raw, role, table, tests, this_program};
+use handover_tests::{Suite, raw, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
+/// Longer than any test may take.
+const LONG: Duration = Duration::from_secs(60);
 
 pub(super) const SUITE: Suite = Suite {
     name: "channel",
@@ -24,6 +26,7 @@ pub(super) const SUITE: Suite = Suite {
         objects_in_flight_are_closed_with_both_endpoints,
         sockets_are_taken_as_their_own_type_only,
         memory_larger_than_the_machine_is_not_taken,
+        idle_waits_cost_no_wakeups,
     ],
     roles: tests![
         is_given_sockets,
@@ -33,7 +36,8 @@ pub(super) const SUITE: Suite = Suite {
         answers_on_a_socket,
         views_shared_memory,
         echoes,
-        reads_nothing
+        reads_nothing,
+        waits_in_every_way
     ],
 };
 
@@ -52,6 +56,56 @@ fn parent() -> Channel {
 fn assert_exits_successfully(mut child: Child, channel: Channel) {
     drop(channel);
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+}
+
+/// Waits in each way for something that doesn't come.
+fn waits_in_every_way(arguments: &[String]) {
+    let (one, other) = (parent(), Event::auto_reset().unwrap());
+    let mut listener = Listener::bind(&arguments[0]).unwrap();
+    let set = WaitSet::new().unwrap();
+    set.add(1, &one).unwrap();
+    set.add(2, &other).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| one.recv());
+        scope.spawn(|| one.recv_timeout(LONG));
+        scope.spawn(|| wait_any(&[&one, &other], LONG));
+        scope.spawn(|| set.wait(LONG).map(drop));
+        scope.spawn(|| listener.accept_timeout(LONG).map(drop));
+        // It is more than fits, and nobody reads it.
+        scope.spawn(|| one.send(vec![7; 4 << 20]));
+    });
+}
+
+/// Returns how often the threads of a process have been woken after a wait.
+fn wakeups(process: u32) -> u64 {
+    let switches = |task: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    std::fs::read_dir(format!("/proc/{process}/task")).unwrap().map(switches).sum()
+}
+
+fn idle_waits_cost_no_wakeups() {
+    let name = format!("idle.{}", std::process::id());
+    let mut command = Command::new(this_program());
+    command.args(role("waits_in_every_way", &[&name])).stdin(Stdio::null()).kill_on_drop(true);
+    let mut child = command.channel().spawn().unwrap();
+    let _channel = child.take_channel().unwrap();
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().count();
+    until("all threads have begun", || threads() == 7);
+    let began = Instant::now();
+    let mut before = wakeups(child.id());
+    // The threads begin to wait one after the other.
+    while began.elapsed() < SOON {
+        std::thread::sleep(Duration::from_millis(500));
+        let after = wakeups(child.id());
+        if after == before {
+            return;
+        }
+        before = after;
+    }
+    panic!("the waiting threads wake up again and again");
 }
 
 fn sends_and_exits(_: &[String]) {
