@@ -251,15 +251,21 @@ impl Memberships {
         });
         sets.push((set, number));
     }
-}
 
-impl Drop for Memberships {
-    fn drop(&mut self) {
-        let Some(sets) = self.0.take() else { return };
-        for (set, number) in sets.lock().drain(..) {
+    /// Leaves all sets.
+    pub(crate) fn leave(&self) {
+        let Some(sets) = self.0.get() else { return };
+        let sets = std::mem::take(&mut *sets.lock());
+        for (set, number) in sets {
             if let Some(set) = set.upgrade() {
                 set.leave(number);
             }
         }
+    }
+}
+
+impl Drop for Memberships {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

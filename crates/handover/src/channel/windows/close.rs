@@ -16,6 +16,8 @@ const MAX_FETCH: Duration = Duration::from_secs(1);
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        // What follows can take a while, in which a set would find the event set and nothing to receive.
+        self.memberships.leave();
         if let Peer::Stronger(_) = &self.peer {
             self.close_unfetched();
         }

@@ -38,7 +38,7 @@ use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::mutex::Mutex;
 use crate::sys::overlapped::{Pipe, Transfer};
-use crate::sys::{DeferredEvents, SysError, SysResult, create_object};
+use crate::sys::{DeferredEvents, SysError, SysResult};
 use crate::wait::set::Memberships;
 use crate::wait::{self, Deadline};
 
@@ -73,8 +73,9 @@ pub(crate) struct Endpoint {
     pub(super) ready: Arc<Owned>,
     /// Set when a write is finished, or when a flush has to look again.
     pub(super) written: Arc<Owned>,
-    /// Wakes a send that reads although the buffer has a message. Created at the first such read.
-    beside: OnceLock<Arc<Owned>>,
+    /// Wakes a send that reads although the buffer has a message. It exists from the beginning, so that the number of handles
+    /// depends on no such moment.
+    pub(super) beside: Arc<Owned>,
     pub(super) receiving: Mutex<Receiving>,
     pub(super) writer: TimedMutex<Writer>,
     pub(super) unfetched: Mutex<Unfetched>,
@@ -95,12 +96,14 @@ pub(super) struct Connection {
     pipe: Arc<Pipe>,
     ready: Arc<Owned>,
     written: Arc<Owned>,
+    beside: Arc<Owned>,
 }
 
 impl Connection {
-    /// Both events must be manual-reset ones.
-    pub(super) fn new(pipe: Owned, [ready, written]: [Owned; 2]) -> Self {
-        Self { pipe: Arc::new(Pipe::new(Arc::new(pipe))), ready: Arc::new(ready), written: Arc::new(written) }
+    /// The events must be manual-reset ones.
+    pub(super) fn new(pipe: Owned, events: [Owned; 3]) -> Self {
+        let [ready, written, beside] = events.map(Arc::new);
+        Self { pipe: Arc::new(Pipe::new(Arc::new(pipe))), ready, written, beside }
     }
 }
 
@@ -167,7 +170,7 @@ pub(super) enum Woken {
 
 impl Endpoint {
     pub(super) fn new(peer: Peer, page_memory: Words<WORDS>, fetched: Owned, connection: Connection) -> Self {
-        let Connection { pipe, ready, written } = connection;
+        let Connection { pipe, ready, written, beside } = connection;
         let receiving = Receiving::new(Transfer::new(Arc::clone(&pipe), Arc::clone(&ready)));
         let writer = Writer {
             transfer: Transfer::new(Arc::clone(&pipe), Arc::clone(&written)),
@@ -182,7 +185,7 @@ impl Endpoint {
             pipe,
             ready,
             written,
-            beside: OnceLock::new(),
+            beside,
             receiving: Mutex::new(receiving),
             writer: TimedMutex::new(writer),
             unfetched: Mutex::new(Unfetched::default()),
@@ -254,15 +257,6 @@ impl Endpoint {
         }
         let index = wait::any(&objects[..count], deadline)?;
         Ok(index.map_or(Woken::TimedOut, |index| outcomes[index]))
-    }
-
-    /// Returns the event that wakes a send which reads although the buffer has a message.
-    pub(super) fn beside(&self) -> SysResult<&Arc<Owned>> {
-        if self.beside.get().is_none() {
-            // If another thread was faster, its own is used.
-            let _ = self.beside.set(Arc::new(create_object::event(true)?));
-        }
-        Ok(self.beside.get().expect("it is set"))
     }
 
     /// Returns the event that is set while there is something to receive.

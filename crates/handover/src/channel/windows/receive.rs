@@ -162,8 +162,7 @@ impl Endpoint {
         let is_over = self.is_over();
         if receiving.is_awaited && (is_over || !receiving.is_full()) {
             receiving.is_awaited = false;
-            // A thread awaits it, so the event exists.
-            let _ = self.beside().map(|beside| create_object::show(beside.as_handle(), true));
+            create_object::show(self.beside.as_handle(), true);
         }
         if !receiving.is_watched && receiving.waiting == 0 {
             return;

@@ -254,7 +254,7 @@ impl Endpoint {
         }
         if receiving.transfer.is_under_way() && receiving.is_beside {
             return Ok(match receiving.transfer.try_finish() {
-                None => Beside::Wait(self.beside()?.as_handle(), false),
+                None => Beside::Wait(self.beside.as_handle(), false),
                 Some(Err(error)) if !pipe::is_cancelled(&error) => Beside::No,
                 Some(_) => Beside::More,
             });
@@ -271,7 +271,7 @@ impl Endpoint {
             Ok(Found::Pending | Found::Parts) => return Ok(Beside::More),
             Ok(Found::End) | Err(_) => return Ok(Beside::No),
         }
-        let beside = self.beside()?;
+        let beside = &self.beside;
         if receiving.is_full() {
             create_object::reset_event(beside.as_handle())?;
             receiving.is_awaited = true;
