@@ -43,7 +43,7 @@
 //! | push or pull one handle | `Process::duplicate_into` on Windows, [`Process::duplicate_from`] |
 //! | share an object by a name | [`Event::create_named`] and [`Event::open_named`]; [`SingleInstance`] for programs that run once |
 //! | share memory | [`SharedMemory`] |
-//! | wait for an event, a timer, or a process | [`Event::wait_timeout`], [`Child::wait_timeout`]; [`wait_any`] for several |
+//! | wait for an event, a timer, or a process | [`Event::wait_timeout`], [`Child::wait_timeout`]; [`wait_any`] for several, a [`WaitSet`] for many, with channels and listeners |
 //! | look into handle tables and find leaks | [`inspect::HandleTable`], [`inspect::shared_objects`], [`inspect::Audit`], [`leaked_handles`] |
 //! | see each system call | the feature `tracing` |
 //! | use what one system alone has | [`os`] |
