@@ -316,7 +316,10 @@ fn assert_have_exited(processes: &[u32]) {
     for process in processes {
         assert!(table::ends_within(*process, 0), "process {process} is still running");
     }
-    assert_no_children();
+    // A process that is killed while it creates another one can leave one that Wine lists for good.
+    if !table::is_wine() {
+        assert_no_children();
+    }
 }
 
 fn timed_out_audit_leaves_no_process_or_handle() {
