@@ -23,6 +23,7 @@ fn main() -> ExitCode {
             other_objects_are_reported_until_they_are_reset,
             keys_may_repeat_and_are_removed_together,
             objects_leave_when_they_are_dropped_or_converted,
+            signals_of_removed_members_are_kept,
             members_change_while_another_thread_waits,
             every_signal_is_taken_by_exactly_one_of_eight_threads,
             no_member_starves,
@@ -213,6 +214,30 @@ fn objects_leave_when_they_are_dropped_or_converted() {
     drop(process);
     assert_eq!(keys_now(&set), []);
     until("no handle is left", || table::count() == handles);
+}
+
+/// On Windows a thread of the pool takes a signal before a wait reports it.
+fn signals_of_removed_members_are_kept() {
+    for is_dropped in [false, true] {
+        let set = WaitSet::new().unwrap();
+        let event = Event::auto_reset().unwrap();
+        let semaphore = Semaphore::new(0).unwrap();
+        let (member, other) = (event.try_clone().unwrap(), semaphore.try_clone().unwrap());
+        set.add(1, &member).unwrap();
+        set.add(1, &other).unwrap();
+        event.set().unwrap();
+        semaphore.release(1).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        if is_dropped {
+            drop((member, other));
+        } else {
+            set.remove(1);
+        }
+        assert_eq!(keys_now(&set), []);
+        event.wait_timeout(SOON).unwrap();
+        semaphore.wait_timeout(SOON).unwrap();
+        assert!(!event.try_wait().unwrap() && !semaphore.try_wait().unwrap());
+    }
 }
 
 fn members_change_while_another_thread_waits() {

@@ -56,6 +56,11 @@ use crate::sys::{SysError, SysResult};
 /// manual-reset events, are reported by each wait for as long as they are signaled. No object is passed over for another:
 /// each wait goes on where the last one ended.
 ///
+/// On Windows a thread of the system's thread pool takes an object before a wait reports it. If the object is removed in
+/// between, its signal is put back where the handle has the right for that: to an event and to a semaphore. An auto-reset
+/// timer can't be given one, so that expiry is lost. It also takes a moment until a new signal is noticed, so
+/// [`try_wait`](Self::try_wait) can miss one of the last milliseconds.
+///
 /// # Members
 ///
 /// The set doesn't own its members. An object leaves the set when it is dropped or converted into a handle; for objects
