@@ -265,7 +265,8 @@ impl Channel {
     /// Closes this endpoint for all its clones.
     ///
     /// Waits and calls on every clone, in this thread and in others, end with [`Error::Disconnected`], which names this
-    /// process. The peer process receives what was sent before, and then sees the end. Without this call, the endpoint is
+    /// process. The peer process receives what was sent before, and then sees the end. If this ends a send in the middle of
+    /// a message, the peer can get [`Error::Protocol`] instead. Without this call, the endpoint is
     /// closed when the last clone is dropped.
     pub fn close(&self) {
         self.endpoint.close();

@@ -69,17 +69,25 @@ impl SetInner {
             let (mut ready, mut checked) = (Vec::new(), Vec::new());
             // A member can't be removed between the moment when it is taken and the one when it is reported.
             let members = self.members.lock();
+            let mut failed = None;
             for number in found.keys() {
                 let Some(entry) = members.by_number.get(&number) else { continue };
                 let member = &entry.member;
-                if entry.is_ready(&mut checked)
-                    && (member.way == Way::Look || take(member.descriptor.as_fd())?)
-                {
-                    ready.push(Ready::new(entry.key));
+                if !entry.is_ready(&mut checked) {
+                    continue;
+                }
+                match if member.way == Way::Look { Ok(true) } else { take(member.descriptor.as_fd()) } {
+                    Ok(true) => ready.push(Ready::new(entry.key)),
+                    Ok(false) => {}
+                    Err(error) => failed = Some(error),
                 }
             }
             drop(members);
             drop(checked);
+            // What was taken has to be reported. The next wait meets the failure again.
+            if let Some(error) = failed.filter(|_| ready.is_empty()) {
+                return Err(error);
+            }
             if !ready.is_empty() || deadline.has_passed() {
                 return Ok(ready);
             }

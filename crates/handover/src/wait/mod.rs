@@ -209,6 +209,8 @@ fn any_that_is_ready<T: sealed::Sealed + ?Sized>(
     targets: &[Target<'_>],
     deadline: Deadline,
 ) -> SysResult<Option<(usize, bool)>> {
+    // Each object that turns out not to be ready has been read from, so the next one is found.
+    let mut left = objects.len();
     loop {
         let signaled = until(deadline, deadline.milliseconds(), |milliseconds| {
             imp::wait_any(objects, targets, milliseconds)
@@ -219,7 +221,10 @@ fn any_that_is_ready<T: sealed::Sealed + ?Sized>(
             return Ok(signaled);
         }
         if deadline.has_passed() {
-            return Ok(None);
+            left -= 1;
+            if left == 0 {
+                return Ok(None);
+            }
         }
     }
 }

@@ -56,9 +56,10 @@ use crate::sys::{SysError, SysResult};
 /// manual-reset events, are reported by each wait for as long as they are signaled. No object is passed over for another:
 /// each wait goes on where the last one ended.
 ///
-/// On Windows a thread of the system's thread pool takes an object before a wait reports it. If the object is removed in
-/// between, its signal is put back where the handle has the right for that: to an event and to a semaphore. An auto-reset
-/// timer can't be given one, so that expiry is lost. It also takes a moment until a new signal is noticed, so
+/// On Windows a thread of the system's thread pool takes an object before a wait reports it, so other threads that wait for
+/// the object itself get it less often. If the object is removed in between, or the set is dropped, its signal is put back
+/// where the handle has the right for that: to an event, even to a manual-reset one that was reset meanwhile, and to a
+/// semaphore. An auto-reset timer can't be given one, so that expiry is lost. It also takes a moment until a new signal is noticed, so
 /// [`try_wait`](Self::try_wait) can miss one of the last milliseconds.
 ///
 /// # Members
@@ -150,8 +151,8 @@ impl WaitSet {
     ///
     /// # Errors
     ///
-    /// - [`Error::AccessDenied`] if the handle lacks the right to wait.
-    /// - [`Error::System`] if the system has no resources for another member.
+    /// [`Error::System`] if the system has no resources for another member, or on Windows if the handle lacks the right to
+    /// wait.
     #[doc(alias = "epoll_ctl")]
     pub fn add(&self, key: u64, object: &(impl Waitable + ?Sized)) -> Result<()> {
         let number = self.inner.add(key, &object.target()?, object.ready_check()).map_err(failed)?;
@@ -175,7 +176,8 @@ impl WaitSet {
         drop(members);
     }
 
-    /// Waits until at least one member is ready, and returns those that are. Returns none if the timeout passes first.
+    /// Waits until at least one member is ready, and returns those that are, on Linux at most 64 at once. Returns none if the
+    /// timeout passes first.
     /// [`Duration::MAX`] waits without a timeout.
     ///
     /// # Errors
@@ -234,6 +236,15 @@ impl SetInner {
         let mut members = self.members.lock();
         if let Some(entry) = members.by_number.remove(&number) {
             members.by_key.remove(&(entry.key, number));
+            self.system.remove(&entry.member, number);
+        }
+    }
+}
+
+impl Drop for SetInner {
+    fn drop(&mut self) {
+        // What was taken and not reported is put back.
+        for (number, entry) in self.members.lock().by_number.drain() {
             self.system.remove(&entry.member, number);
         }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::os::windows::io::AsHandle;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::sealed::{ReadyCheck, Sealed};
@@ -36,14 +36,19 @@ struct Asking {
 /// The members whose pool wait has ended, and an event that wakes one thread to report them.
 #[derive(Debug)]
 struct Signals {
-    numbers: Mutex<Vec<u64>>,
+    /// Its lock is std's: the library's own asks a subscriber, which may not run on a thread of the pool.
+    numbers: std::sync::Mutex<Vec<u64>>,
     wake: Owned,
 }
 
 impl Signals {
+    fn numbers(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Removes a member's signal. Returns whether there was one.
     fn forget(&self, number: u64) -> bool {
-        let mut numbers = self.numbers.lock();
+        let mut numbers = self.numbers();
         let before = numbers.len();
         numbers.retain(|signaled| *signaled != number);
         numbers.len() < before
@@ -57,7 +62,7 @@ struct Note {
 
 impl OnSignal for Note {
     fn signaled(&self) {
-        self.signals.numbers.lock().push(self.number);
+        self.signals.numbers().push(self.number);
         create_object::set_event_in_callback(self.signals.wake.as_handle());
     }
 }
@@ -103,7 +108,7 @@ impl Member {
 
 impl SystemSet {
     pub(super) fn new() -> SysResult<Self> {
-        let signals = Signals { numbers: Mutex::default(), wake: create_object::event(false)? };
+        let signals = Signals { numbers: std::sync::Mutex::default(), wake: create_object::event(false)? };
         Ok(Self { signals: Arc::new(signals), asking: Mutex::new(Asking::default()) })
     }
 
@@ -131,6 +136,15 @@ pub(super) fn wait_any<T: Sealed + ?Sized>(
 ) -> SysResult<Option<(usize, bool)>> {
     if objects.len() <= MAX_WAIT_OBJECTS {
         return crate::sys::wait::wait_any(targets, milliseconds);
+    }
+    for (index, target) in targets.iter().enumerate() {
+        match wait(*target, Some(0))? {
+            Waited::TimedOut => {}
+            waited => return Ok(Some((index, waited == Waited::Abandoned))),
+        }
+    }
+    if milliseconds == 0 {
+        return Ok(None);
     }
     // The objects that a wait doesn't change are in a set, whose event stands for all of them.
     let set = SetInner::new()?;
@@ -210,7 +224,7 @@ impl SetInner {
     ) -> SysResult<()> {
         let SystemSet { signals, asking } = &self.system;
         let mut asking = asking.lock();
-        let signaled = std::mem::take(&mut *signals.numbers.lock());
+        let signaled = std::mem::take(&mut *signals.numbers());
         let before = asking.directly.clone();
         for number in signaled {
             let Some(entry) = members.by_number.get(&number) else { continue };

@@ -275,6 +275,11 @@ impl Endpoint {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Relaxed);
         unix_socket::shut_down(self.socket.as_fd());
+        // Nobody will receive what was read.
+        let mut receiving = self.receiving.lock();
+        receiving.buffer.give_up();
+        // The socket is readable from now on, so nobody depends on this.
+        let _ = self.publish(&mut receiving);
     }
 
     /// Records that the peer closed its endpoint with unread data. The kernel reports this only once.

@@ -16,6 +16,9 @@ use crate::wait::Deadline;
 /// The maximum time between the moment at which a process that is exiting closes its endpoint and its exit.
 const EXIT_TIME: Duration = Duration::from_millis(250);
 
+/// The maximum number of reads in a row that bring less than they asked for.
+const MAX_SHORT_READS: u32 = 2;
+
 /// The outcome of one attempt to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
@@ -31,6 +34,8 @@ pub(super) enum Read {
 /// What a thread finds that looks for a message without waiting.
 enum Next {
     Message(BufferedMessage),
+    /// Parts of a message have arrived, and more may be there.
+    Parts,
     Nothing,
     End,
 }
@@ -59,6 +64,9 @@ impl Endpoint {
                     drop(receiving);
                     return self.received_message(message).map(Some);
                 }
+                Next::Parts if deadline.has_passed() => return Ok(None),
+                // Other threads get their turn.
+                Next::Parts => continue,
                 // All data that a process wrote before its exit is readable by now, so finding nothing means end of
                 // file.
                 Next::Nothing if !has_exited => {}
@@ -101,20 +109,20 @@ impl Endpoint {
         self.publish(&mut receiving).is_err() || is_ready
     }
 
-    /// Reads what has arrived until a message is complete. The deadline ends it only for a peer that goes on sending parts
-    /// of a message.
+    /// Reads what has arrived until a message is complete. A peer that goes on sending parts of one doesn't keep the thread
+    /// here.
     fn next(&self, receiving: &mut Receiving, deadline: Deadline) -> Result<Next> {
-        let mut has_all = false;
+        let mut short_reads = 0;
         loop {
             if let Some(message) = self.next_message(receiving)? {
                 return Ok(Next::Message(message));
             }
-            if has_all && deadline.has_passed() {
-                return Ok(Next::Nothing);
+            if short_reads == MAX_SHORT_READS || (short_reads > 0 && deadline.has_passed()) {
+                return Ok(Next::Parts);
             }
             match self.read(receiving)? {
                 Read::Enough => {}
-                Read::Some => has_all = true,
+                Read::Some => short_reads += 1,
                 Read::Nothing => return Ok(Next::Nothing),
                 Read::End => return Ok(Next::End),
             }

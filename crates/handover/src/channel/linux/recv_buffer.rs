@@ -142,11 +142,13 @@ impl RecvBuffer {
     /// Returns whether [`next_message`](Self::next_message) returns a message or an error now.
     pub(super) fn has_message(&self) -> bool {
         let unread = self.unread();
-        match Header::parse::<()>(unread) {
+        let is_complete = match Header::parse::<()>(unread) {
             Ok(Some(header)) => unread.len() >= header.frame_length(),
             Ok(None) => false,
             Err(_) => true,
-        }
+        };
+        // An incomplete message can have brought its own batch only.
+        is_complete || self.batches.len() > 1
     }
 
     /// Checks that no batch lies before the first unread byte. Such a batch belongs to no message.

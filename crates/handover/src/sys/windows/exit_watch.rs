@@ -25,7 +25,7 @@ impl OnSignal for Exit {
     }
 }
 
-impl<P: AsHandle> ExitWatch<P> {
+impl<P: AsHandle + 'static> ExitWatch<P> {
     /// Begins to watch a process. `P` must keep its handle open until it is dropped.
     pub(crate) fn begin(process: P, event: Arc<Owned>) -> SysResult<Self> {
         PoolWait::begin(process, Exit { has_come: AtomicBool::new(false), event }).map(Self)

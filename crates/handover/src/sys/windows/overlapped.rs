@@ -316,6 +316,8 @@ impl Transfer {
             // Other code may have set the event while the transfer was pending.
             show(self.done.as_handle(), false);
             if let Some(finished) = self.try_finish() {
+                // The kernel may have set it just before it was reset.
+                show(self.done.as_handle(), true);
                 return finished;
             }
             wait::for_own_event(self.done.as_handle());

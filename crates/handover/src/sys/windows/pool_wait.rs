@@ -43,7 +43,7 @@ unsafe impl<H: Send, S: OnSignal> Send for PoolWait<H, S> {}
 // SAFETY: a shared reference only gives shared access to what is behind `on_signal`, which is `Sync`.
 unsafe impl<H: Sync, S: OnSignal> Sync for PoolWait<H, S> {}
 
-impl<H: AsHandle, S: OnSignal> PoolWait<H, S> {
+impl<H: AsHandle + 'static, S: OnSignal + 'static> PoolWait<H, S> {
     /// Begins to wait. `handle` must keep its handle open until it is dropped.
     pub(crate) fn begin(handle: H, on_signal: S) -> SysResult<Self> {
         let on_signal = NonNull::from(Box::leak(Box::new(on_signal)));
