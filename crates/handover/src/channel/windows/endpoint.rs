@@ -73,9 +73,6 @@ pub(crate) struct Endpoint {
     pub(super) ready: Arc<Owned>,
     /// Set when a write is finished, or when a flush has to look again.
     pub(super) written: Arc<Owned>,
-    /// Wakes a send that reads although the buffer has a message. It exists from the beginning, so that the number of handles
-    /// depends on no such moment.
-    pub(super) beside: Arc<Owned>,
     pub(super) receiving: Mutex<Receiving>,
     pub(super) writer: TimedMutex<Writer>,
     pub(super) unfetched: Mutex<Unfetched>,
@@ -96,14 +93,13 @@ pub(super) struct Connection {
     pipe: Arc<Pipe>,
     ready: Arc<Owned>,
     written: Arc<Owned>,
-    beside: Arc<Owned>,
 }
 
 impl Connection {
     /// The events must be manual-reset ones.
-    pub(super) fn new(pipe: Owned, events: [Owned; 3]) -> Self {
-        let [ready, written, beside] = events.map(Arc::new);
-        Self { pipe: Arc::new(Pipe::new(Arc::new(pipe))), ready, written, beside }
+    pub(super) fn new(pipe: Owned, events: [Owned; 2]) -> Self {
+        let [ready, written] = events.map(Arc::new);
+        Self { pipe: Arc::new(Pipe::new(Arc::new(pipe))), ready, written }
     }
 }
 
@@ -131,6 +127,8 @@ pub(super) struct Receiving {
     pub(super) is_watched: bool,
     /// Whether a send waits until the buffer has room, so that it can read again.
     pub(super) is_awaited: bool,
+    /// Wakes a send that reads although the buffer has a message. It exists as long as that send waits.
+    pub(super) beside: Option<Arc<Owned>>,
 }
 
 /// The state of sending, which one thread at a time uses.
@@ -170,7 +168,7 @@ pub(super) enum Woken {
 
 impl Endpoint {
     pub(super) fn new(peer: Peer, page_memory: Words<WORDS>, fetched: Owned, connection: Connection) -> Self {
-        let Connection { pipe, ready, written, beside } = connection;
+        let Connection { pipe, ready, written } = connection;
         let receiving = Receiving::new(Transfer::new(Arc::clone(&pipe), Arc::clone(&ready)));
         let writer = Writer {
             transfer: Transfer::new(Arc::clone(&pipe), Arc::clone(&written)),
@@ -185,7 +183,6 @@ impl Endpoint {
             pipe,
             ready,
             written,
-            beside,
             receiving: Mutex::new(receiving),
             writer: TimedMutex::new(writer),
             unfetched: Mutex::new(Unfetched::default()),

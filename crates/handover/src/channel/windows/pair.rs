@@ -45,9 +45,9 @@ fn failed(error: SysError) -> Error {
 }
 
 /// Creates the events of an endpoint.
-fn events() -> Result<[Owned; 3]> {
+fn events() -> Result<[Owned; 2]> {
     let event = || create_object::event(true).map_err(failed);
-    Ok([event()?, event()?, event()?])
+    Ok([event()?, event()?])
 }
 
 fn nonce() -> u64 {

@@ -162,7 +162,9 @@ impl Endpoint {
         let is_over = self.is_over();
         if receiving.is_awaited && (is_over || !receiving.is_full()) {
             receiving.is_awaited = false;
-            create_object::show(self.beside.as_handle(), true);
+            if let Some(beside) = &receiving.beside {
+                create_object::show(beside.as_handle(), true);
+            }
         }
         if !receiving.is_watched && receiving.waiting == 0 {
             return;
@@ -359,6 +361,7 @@ impl Receiving {
             waiting: 0,
             is_watched: false,
             is_awaited: false,
+            beside: None,
         }
     }
 

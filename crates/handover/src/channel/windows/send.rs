@@ -1,6 +1,7 @@
 //! Sending messages from an endpoint.
 
-use std::os::windows::io::{AsHandle, BorrowedHandle};
+use std::os::windows::io::AsHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Peer, Unfetched, Woken, Writer};
@@ -33,10 +34,10 @@ enum Unwritten {
 }
 
 /// The read that goes on beside a wait to send.
-enum Beside<'a> {
+enum Beside {
     /// The wait is also for this event, because the read is pending or has no room. The flag says whether the event is
     /// `ready`.
-    Wait(BorrowedHandle<'a>, bool),
+    Wait(Arc<Owned>, bool),
     /// Some data was available, and more may be.
     More,
     /// Nothing more can arrive.
@@ -199,22 +200,42 @@ impl Endpoint {
         deadline: Deadline,
     ) -> Result<SysResult<usize>, Unwritten> {
         let mut may_read = true;
-        let error = loop {
+        let outcome = loop {
             match self.wait_and_read(deadline, &mut may_read) {
-                Ok(Woken::Done) => return Ok(transfer.finish()),
-                Ok(Woken::Exited) => return Ok(transfer.cancel()),
-                Ok(_) if deadline.has_passed() => return Ok(transfer.cancel()),
+                Ok(Woken::Done) => break Ok(transfer.finish()),
+                Ok(Woken::Exited) => break Ok(transfer.cancel()),
+                Ok(_) if deadline.has_passed() => break Ok(transfer.cancel()),
                 // A peer that broke a rule may never read again.
                 Ok(_) => match self.check_open() {
                     Ok(()) => {}
-                    Err(error) => break error,
+                    Err(error) => break Err(error),
                 },
-                Err(error) => break self.failed()(error),
+                Err(error) => break Err(self.failed()(error)),
             }
         };
-        // The write must not use its buffer any more when that is used again.
-        let _ = transfer.cancel();
-        Err(Unwritten::Failed(error))
+        self.end_beside();
+        outcome.map_err(|error| {
+            // The write must not use its buffer any more when that is used again.
+            let _ = transfer.cancel();
+            Unwritten::Failed(error)
+        })
+    }
+
+    /// Ends the reading beside a wait to send. What was read stays in the buffer.
+    fn end_beside(&self) {
+        let mut receiving = self.receiving.lock();
+        if receiving.beside.take().is_none() {
+            return;
+        }
+        receiving.is_awaited = false;
+        if receiving.transfer.is_under_way() {
+            if !receiving.is_beside {
+                return;
+            }
+            // An error shows up again in the next read.
+            let _ = receiving.transfer.cancel();
+        }
+        receiving.transfer.set_done(&self.ready);
     }
 
     /// Waits until a write is finished, or until something else changes. The peer may be writing too, and may read only
@@ -234,7 +255,7 @@ impl Endpoint {
             (Some(self.written.as_handle()), Woken::Done),
             (self.fetched(), Woken::Fetched),
             (self.process().map(AsHandle::as_handle), Woken::Exited),
-            (event, Woken::Read),
+            (event.as_ref().map(|event| event.as_handle()), Woken::Read),
         ];
         let woken = self.wait_for(objects, until);
         if is_counted {
@@ -247,14 +268,16 @@ impl Endpoint {
     }
 
     /// Reads what has arrived, or begins to read, unless the buffer holds enough for the next receives.
-    fn read_beside(&self) -> SysResult<Beside<'_>> {
+    fn read_beside(&self) -> SysResult<Beside> {
         let mut receiving = self.receiving.lock();
         if self.is_over() {
             return Ok(Beside::Over);
         }
-        if receiving.transfer.is_under_way() && receiving.is_beside {
+        if let (true, Some(beside)) =
+            (receiving.transfer.is_under_way() && receiving.is_beside, receiving.beside.clone())
+        {
             return Ok(match receiving.transfer.try_finish() {
-                None => Beside::Wait(self.beside.as_handle(), false),
+                None => Beside::Wait(beside, false),
                 Some(Err(error)) if !pipe::is_cancelled(&error) => Beside::No,
                 Some(_) => Beside::More,
             });
@@ -262,7 +285,7 @@ impl Endpoint {
         let found = self.fill(&mut receiving);
         if let Ok(Found::Pending) = found {
             receiving.waiting += 1;
-            return Ok(Beside::Wait(self.ready.as_handle(), true));
+            return Ok(Beside::Wait(Arc::clone(&self.ready), true));
         }
         // Other threads can receive the message, or the error.
         self.publish(&mut receiving);
@@ -271,15 +294,19 @@ impl Endpoint {
             Ok(Found::Pending | Found::Parts) => return Ok(Beside::More),
             Ok(Found::End) | Err(_) => return Ok(Beside::No),
         }
-        let beside = &self.beside;
+        let beside = match &receiving.beside {
+            Some(beside) => Arc::clone(beside),
+            None => Arc::new(create_object::event(true)?),
+        };
+        receiving.beside = Some(Arc::clone(&beside));
         if receiving.is_full() {
             create_object::reset_event(beside.as_handle())?;
             receiving.is_awaited = true;
-            return Ok(Beside::Wait(beside.as_handle(), false));
+            return Ok(Beside::Wait(beside, false));
         }
-        receiving.transfer.set_done(beside);
+        receiving.transfer.set_done(&beside);
         Ok(match receiving.begin(true) {
-            Ok(Begun::UnderWay) => Beside::Wait(beside.as_handle(), false),
+            Ok(Begun::UnderWay) => Beside::Wait(beside, false),
             Ok(Begun::Done) if receiving.transfer.finish().is_ok() => Beside::More,
             // The error shows up again in the next receive, which reports it.
             _ => Beside::No,
@@ -369,6 +396,7 @@ impl Endpoint {
                 Err(error) => break Err(self.failed()(error)),
             }
         };
+        self.end_beside();
         self.unfetched.lock().is_awaited = false;
         outcome
     }
