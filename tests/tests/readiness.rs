@@ -291,7 +291,7 @@ fn answers_after_a_while(_: &[String]) {
 fn send_reads_again_when_a_receiver_has_left() {
     let (_child, channel) = in_role("answers_after_a_while", &[]);
     std::thread::scope(|scope| {
-        // While this thread waits to receive, the send leaves the reading to it. Then nobody else reads.
+        // While this thread waits to receive, the send leaves the reading to it. Afterwards no other thread reads.
         scope.spawn(|| channel.recv_timeout(Duration::from_millis(150)));
         std::thread::sleep(Duration::from_millis(50));
         channel.send_timeout(vec![2; 4 << 20], SOON).unwrap();

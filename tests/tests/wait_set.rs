@@ -460,7 +460,7 @@ fn one_thread_serves_many_channels() {
     assert_eq!(table::count(), handles);
 }
 
-/// Connects to the listener of this name so many times, sends a number on each channel, and expects it back.
+/// Connects to the listener `arguments[0]`, `arguments[1]` times. Sends a number on each channel, and expects it back.
 fn has_many_channels(arguments: &[String]) {
     let count: u32 = arguments[1].parse().unwrap();
     let connect = |number: u32| {

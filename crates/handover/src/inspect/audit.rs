@@ -15,7 +15,8 @@ use crate::inherit::standard_streams;
 use crate::inspect::{HandleEntry, HandleTable, Unavailable};
 use crate::process::{self, Child, Process};
 use crate::sys::io::OwnedHandle;
-use crate::sys::temporary_file::{read_whole, temporary_file};
+use crate::sys::read_whole::read_whole;
+use crate::sys::temporary_file::temporary_file;
 
 /// The result of an [`Audit`]: the handles that each process of a program's tree inherited, and which of them are
 /// leaks.

@@ -77,6 +77,7 @@ pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> Sys
 
 pub(crate) mod mutex;
 pub(crate) mod owned_handle;
+pub(crate) mod read_whole;
 #[allow(
     dead_code,
     reason = "some items are used on one system only, and without the `tracing` feature nothing formats the texts"

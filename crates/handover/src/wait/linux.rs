@@ -84,7 +84,7 @@ impl SetInner {
             }
             drop(members);
             drop(checked);
-            // What was taken has to be reported. The next wait meets the failure again.
+            // Members that were taken have to be reported. The next wait meets the failure again.
             if let Some(error) = failed.filter(|_| ready.is_empty()) {
                 return Err(error);
             }

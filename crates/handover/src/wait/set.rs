@@ -243,7 +243,7 @@ impl SetInner {
 
 impl Drop for SetInner {
     fn drop(&mut self) {
-        // What was taken and not reported is put back.
+        // Signals that were taken and not reported are put back.
         for (number, entry) in self.members.lock().by_number.drain() {
             self.system.remove(&entry.member, number);
         }

@@ -1,6 +1,6 @@
 //! The Windows half of a set: a wait of the thread pool for each member.
 //!
-//! A pool wait takes what it waits for, as every wait does, and notes its member's number. The thread that reports the
+//! A pool wait changes its object, as every wait does, and notes its member's number. The thread that reports the
 //! member then asks for it directly until it isn't signaled any more, and only then begins the next pool wait. So an object
 //! that stays signaled costs no pool wait each time, and the set need not know which objects a wait changes.
 
@@ -93,11 +93,11 @@ impl Member {
         drop(ended);
     }
 
-    /// Gives back what a pool wait has taken and nobody was told of, where that is possible.
+    /// Puts back a signal that a pool wait has taken and no wait has reported, where that is possible.
     fn put_back(&self) {
         // The errors mean that the handle lacks the right to do it.
         match handle::kind_of(self.handle.as_handle()) {
-            // An event that resets itself has been reset. Any other one is set anyway, if nobody has reset it just now.
+            // The pool wait has reset an auto-reset event. A manual-reset one is still set, unless it was reset just now.
             Ok(ObjectKind::Event) => drop(create_object::set_event(self.handle.as_handle())),
             Ok(ObjectKind::Semaphore) => drop(create_object::release_semaphore(self.handle.as_handle(), 1)),
             // A timer can't be signaled but by time. Nothing is taken from other objects.

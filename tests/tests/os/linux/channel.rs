@@ -71,7 +71,7 @@ fn waits_in_every_way(arguments: &[String]) {
         scope.spawn(|| wait_any(&[&one, &other], LONG));
         scope.spawn(|| set.wait(LONG).map(drop));
         scope.spawn(|| listener.accept_timeout(LONG).map(drop));
-        // It is more than fits, and nobody reads it.
+        // It is more than fits, and the peer doesn't read.
         scope.spawn(|| one.send(vec![7; 4 << 20]));
     });
 }

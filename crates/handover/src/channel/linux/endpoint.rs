@@ -84,7 +84,7 @@ pub(crate) struct Endpoint {
     pub(super) socket: Owned,
     peer: Peer,
     pub(super) receiving: Mutex<Receiving>,
-    /// What tells others that there is something to receive. Created when the first of them asks.
+    /// Tells waits for several objects that there is something to receive. Created at the first such wait.
     readiness: OnceLock<Readiness>,
     pub(super) writer: TimedMutex<Writer>,
     /// The rule that the peer broke. From then on nothing is read or written.
@@ -140,17 +140,14 @@ impl Endpoint {
 
     /// Returns the descriptor that is readable while there is something to receive.
     pub(crate) fn watch(&self) -> Result<BorrowedFd<'_>> {
-        if self.readiness.get().is_none() {
-            let process = self.process().map(HasHandle::handle);
-            let new = Readiness::new(self.socket.as_fd(), process).map_err(self.failed())?;
-            // If another thread was faster, its own is used.
-            let _ = self.readiness.set(new);
-        }
+        let process = self.process().map(HasHandle::handle);
+        let readiness =
+            Readiness::of(&self.readiness, self.socket.as_fd(), process).map_err(self.failed())?;
         self.publish(&mut self.receiving.lock())?;
-        Ok(self.readiness.get().expect("it is set").as_fd())
+        Ok(readiness.as_fd())
     }
 
-    /// Tells those that wait what the receive buffer holds now.
+    /// Tells the waiting threads whether the receive buffer has a message, and room.
     pub(super) fn publish(&self, receiving: &mut Receiving) -> Result<()> {
         if receiving.may_read_beside() {
             if let Some(room) = receiving.room.take() {
@@ -275,10 +272,10 @@ impl Endpoint {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Relaxed);
         unix_socket::shut_down(self.socket.as_fd());
-        // Nobody will receive what was read.
+        // The messages in the buffer can't be received any more.
         let mut receiving = self.receiving.lock();
         receiving.buffer.give_up();
-        // The socket is readable from now on, so nobody depends on this.
+        // The socket is readable from now on, so no waiting thread depends on this.
         let _ = self.publish(&mut receiving);
     }
 

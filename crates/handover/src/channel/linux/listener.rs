@@ -37,7 +37,7 @@ pub(crate) struct ListenerSocket {
     unidentified: Option<Owned>,
     /// The last client that was refused before the caller saw it.
     refused: Option<String>,
-    /// What waits for a client use, besides `accept`. Created at the first one.
+    /// Tells waits for several objects that a client waits. Created at the first such wait.
     readiness: OnceLock<Readiness>,
     /// The lock on the name. Declared after the socket, so that the socket is closed first.
     _lock: NameLock,
@@ -69,13 +69,9 @@ impl ListenerSocket {
 
     /// Returns the descriptor that is readable while a client waits.
     pub(crate) fn watch(&self, name: &str) -> Result<BorrowedFd<'_>> {
-        if self.readiness.get().is_none() {
-            let new = Readiness::new(self.socket.as_fd(), None).map_err(failed(name))?;
-            // If another thread was faster, its own is used.
-            let _ = self.readiness.set(new);
-        }
+        let readiness = Readiness::of(&self.readiness, self.socket.as_fd(), None).map_err(failed(name))?;
         self.publish(name)?;
-        Ok(self.readiness.get().expect("it is set").as_fd())
+        Ok(readiness.as_fd())
     }
 
     /// Says in `readiness` whether a client was taken from the socket and not returned.

@@ -1,9 +1,10 @@
 //! `Readiness`: one descriptor that is readable while an endpoint or a listener has something to return.
 //!
 //! It is an epoll descriptor. Its members are the socket, the peer process, whose exit the socket doesn't show while
-//! another process has the peer's endpoint, and an eventfd for what this process has already read from the socket.
+//! another process has the peer's endpoint, and an eventfd for data that this process has already read from the socket.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 
 use crate::sys::create_object::{self, What};
 use crate::sys::io::Owned;
@@ -23,17 +24,30 @@ pub(super) struct Readiness {
     kept: Owned,
 }
 
-/// What a wait found.
+/// The outcome of a wait to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Found {
-    /// The socket or what was read from it.
+    /// The socket, or data that was read from it before.
     pub(super) input: bool,
     /// The peer process has exited.
     pub(super) exit: bool,
 }
 
 impl Readiness {
-    pub(super) fn new(socket: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) -> SysResult<Self> {
+    /// Returns the readiness in `cell`, and creates it at the first call.
+    pub(super) fn of<'a>(
+        cell: &'a OnceLock<Self>,
+        socket: BorrowedFd<'_>,
+        process: Option<BorrowedFd<'_>>,
+    ) -> SysResult<&'a Self> {
+        if cell.get().is_none() {
+            // If another thread was faster, its own is used.
+            let _ = cell.set(Self::new(socket, process)?);
+        }
+        Ok(cell.get().expect("it is set"))
+    }
+
+    fn new(socket: BorrowedFd<'_>, process: Option<BorrowedFd<'_>>) -> SysResult<Self> {
         let readiness = Self {
             epoll: epoll::create()?,
             kept: create_object::create(What::Event { manual_reset: true })?,

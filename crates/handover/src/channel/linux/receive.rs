@@ -31,7 +31,7 @@ pub(super) enum Read {
     End,
 }
 
-/// What a thread finds that looks for a message without waiting.
+/// The outcome of a look for a message, which doesn't wait.
 enum Next {
     Message(BufferedMessage),
     /// Parts of a message have arrived, and more may be there.

@@ -20,7 +20,7 @@ const MAX_KEPT: usize = 64 * 1024;
 /// The maximum number of batches of descriptors that are kept for the next receive.
 const MAX_BATCHES: usize = 64;
 
-/// What was read from the socket and not received yet.
+/// The data that was read from the socket and not received yet.
 #[derive(Debug, Default)]
 pub(super) struct RecvBuffer {
     /// The bytes that were read.

@@ -16,7 +16,7 @@ const MAX_FETCH: Duration = Duration::from_secs(1);
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // What follows can take a while, in which a set would find the event set and nothing to receive.
+        // Closing can take seconds. Until then, a set would find the event set, but no message.
         self.memberships.leave();
         if let Peer::Stronger(_) = &self.peer {
             self.close_unfetched();

@@ -38,7 +38,7 @@ pub(super) enum Read {
     End,
 }
 
-/// What a thread finds that looks for a message without waiting.
+/// The outcome of a look for a message, which doesn't wait.
 #[derive(Debug)]
 pub(super) enum Found {
     /// A complete message is at the front of the buffer.

@@ -221,7 +221,7 @@ impl Endpoint {
         })
     }
 
-    /// Ends the reading beside a wait to send. What was read stays in the buffer.
+    /// Ends the reading beside a wait to send. The data that was read stays in the buffer.
     fn end_beside(&self) {
         let mut receiving = self.receiving.lock();
         if receiving.beside.take().is_none() {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 use super::handle::to;
 use super::io::Owned;
+use super::wait::timespec;
 use super::{Argument, Outcome, SysResult, always, ask, call};
 
 /// Creates an epoll descriptor without members.
@@ -58,10 +58,7 @@ impl<const N: usize> Outcome for Ready<N> {
 pub(crate) fn wait<const N: usize>(epoll: BorrowedFd<'_>, milliseconds: Option<u32>) -> SysResult<Ready<N>> {
     // A longer time is another system call, which older kernels don't have.
     let milliseconds = milliseconds.map(|milliseconds| milliseconds.min(i32::MAX.unsigned_abs()));
-    let timeout = milliseconds.map(|milliseconds| Timespec {
-        tv_sec: i64::from(milliseconds / 1000),
-        tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
-    });
+    let timeout = milliseconds.map(timespec);
     let arguments = [("epoll", epoll.into()), ("for", Argument::Milliseconds(milliseconds))];
     let wait = || {
         let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; N];

@@ -112,13 +112,15 @@ pub(crate) fn wait_any<'a>(objects: &[Target<'a>], milliseconds: u32) -> SysResu
     Ok(None)
 }
 
+/// Converts a timeout in milliseconds.
+pub(super) fn timespec(milliseconds: u32) -> Timespec {
+    Timespec { tv_sec: i64::from(milliseconds / 1000), tv_nsec: i64::from(milliseconds % 1000) * 1_000_000 }
+}
+
 /// Waits until one of the descriptors is ready, or until the timeout. Returns `false` if none is ready, also after a
 /// signal.
 pub(crate) fn ready(polled: &mut [PollFd<'_>], milliseconds: Option<u32>) -> SysResult<bool> {
-    let timeout = milliseconds.map(|milliseconds| Timespec {
-        tv_sec: i64::from(milliseconds / 1000),
-        tv_nsec: i64::from(milliseconds % 1000) * 1_000_000,
-    });
+    let timeout = milliseconds.map(timespec);
     // The call borrows the list mutably, so the event shows a copy of the descriptors' numbers.
     let mut numbers = [0; INLINE];
     let mut count = 0;

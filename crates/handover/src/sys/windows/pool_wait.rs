@@ -12,7 +12,7 @@ use windows_sys::Win32::System::Threading::{
 
 use super::{Outcome, SysResult, always, call, succeeded};
 
-/// What a thread of the pool does when a handle is signaled. It must not wait, drop a [`PoolWait`], or make calls that are
+/// An action that a thread of the pool takes when a handle is signaled. It must not wait, drop a [`PoolWait`], or make calls that are
 /// traced: no subscriber's code may run there.
 pub(crate) trait OnSignal: Send + Sync {
     fn signaled(&self);
@@ -27,7 +27,7 @@ pub(crate) struct PoolWait<H, S> {
     _handle: H,
 }
 
-/// What the system returns for a wait. It is no handle of the kernel.
+/// The system's identifier of a wait. It is no handle of the kernel.
 struct Registered(HANDLE);
 
 impl Outcome for Registered {
@@ -51,7 +51,7 @@ impl<H: AsHandle + 'static, S: OnSignal + 'static> PoolWait<H, S> {
             call("RegisterWaitForSingleObject", &[("object", handle.as_handle().into())], || {
                 let mut registered = null_mut();
                 // SAFETY: `registered` is a live variable for the answer. The handle is open, and `_handle` keeps it open until
-                // the wait has ended. What `on_signal` points to, the callback's argument, lives until then too.
+                // the wait has ended. The value behind `on_signal`, the callback's argument, lives until then too.
                 succeeded(unsafe {
                     RegisterWaitForSingleObject(
                         &raw mut registered,
@@ -76,7 +76,7 @@ impl<H: AsHandle + 'static, S: OnSignal + 'static> PoolWait<H, S> {
 }
 
 impl<H, S> PoolWait<H, S> {
-    /// Returns what runs when the handle is signaled.
+    /// Returns the action for the handle's signal.
     pub(crate) fn on_signal(&self) -> &S {
         // SAFETY: it was leaked from a `Box`, and only `drop` frees it. Only shared references to it exist.
         unsafe { self.on_signal.as_ref() }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{Read, Seek};
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::OwnedHandle;
 
@@ -11,7 +10,7 @@ use windows_sys::Win32::Storage::FileSystem::{FILE_ATTRIBUTE_TEMPORARY, FILE_FLA
 use super::handle::duplicate_here;
 use super::io::Owned;
 use super::pipe::OPEN;
-use super::{Length, SysResult, call};
+use super::{SysResult, call};
 
 /// Creates an empty file. Returns a handle for reading and one for writing, which share one position.
 pub(crate) fn temporary_file() -> SysResult<(Owned, Owned)> {
@@ -25,15 +24,4 @@ pub(crate) fn temporary_file() -> SysResult<(Owned, Owned)> {
     })?;
     let writer = duplicate_here(file.borrowed(), None, false)?;
     Ok((file, writer))
-}
-
-/// Reads the file from its start to its end, and closes it.
-pub(crate) fn read_whole(file: Owned) -> SysResult<Vec<u8>> {
-    let (mut file, mut bytes) = (File::from(OwnedHandle::from(file)), Vec::new());
-    let read = call(call::READ, &[], || {
-        file.rewind()?;
-        file.read_to_end(&mut bytes).map(Length)
-    });
-    drop(Owned::from(OwnedHandle::from(file)));
-    read.map(|_| bytes)
 }
