@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use handover::{
-    Channel, Child, Command, Error, Event, Listener, Message, Process, Stdio, Waitable, wait_any,
+    Channel, Child, Command, Error, Event, Listener, Message, Process, Stdio, WaitSet, Waitable, wait_any,
 };
 use handover_tests::{raw, role, table, tests, this_program, until};
 
@@ -142,7 +142,13 @@ fn channel_is_ready_when_the_peer_exits_though_another_process_has_its_endpoint(
         String::from_utf8(channel.recv_timeout(SOON).unwrap().into_bytes()).unwrap().parse().unwrap();
     let survivor = Process::open(survivor).unwrap();
     assert!(!is_ready(&channel) && !shows_ready(&channel));
+    let set = WaitSet::new().unwrap();
+    set.add(1, &channel).unwrap();
+    assert_eq!(set.try_wait().unwrap().len(), 0);
     channel.send("exit").unwrap();
+    for _ in 0..2 {
+        assert_eq!(set.wait(SOON).unwrap().map(|ready| ready.key()).collect::<Vec<_>>(), [1]);
+    }
     let error = error_of(&channel);
     assert!(matches!(error, Error::ProcessExited { .. }), "{error:?}");
     assert!(!survivor.has_exited().unwrap());

@@ -29,12 +29,15 @@ fn main() -> ExitCode {
             no_member_starves,
             sets_of_any_size_report_their_members,
             one_object_can_be_in_several_sets,
+            one_channel_can_have_several_keys,
+            messages_in_the_buffer_are_reported,
+            exit_is_reported_of_each_channel_to_the_process,
             members_end_in_every_way,
             dropped_set_leaves_no_handles,
             one_thread_serves_many_channels,
             one_thread_serves_the_channels_of_a_listener,
         ],
-        tests![sleeps, echoes, exits, has_many_channels],
+        tests![sleeps, echoes, exits, has_many_channels, talks],
     )
 }
 
@@ -72,6 +75,16 @@ fn keys(set: &WaitSet, timeout: Duration) -> Vec<u64> {
 
 fn keys_now(set: &WaitSet) -> Vec<u64> {
     set.try_wait().unwrap().map(|ready| ready.key()).collect()
+}
+
+/// Returns the keys that waits report until there are `count` different ones, or for a limited time.
+fn different_keys(set: &WaitSet, count: usize) -> BTreeSet<u64> {
+    let mut seen = BTreeSet::new();
+    let deadline = Instant::now() + SOON;
+    while seen.len() < count && Instant::now() < deadline {
+        seen.extend(keys(set, SOON));
+    }
+    seen
 }
 
 fn each_kind_is_reported_by_its_key() {
@@ -334,7 +347,7 @@ fn no_member_starves() {
 }
 
 fn sets_of_any_size_report_their_members() {
-    for count in [1, 64, 65, 1000] {
+    for count in [1, 64, 65, 1000, expect::events_of_largest_set() as u64] {
         let before = table::count();
         let set = WaitSet::new().unwrap();
         let events: Vec<Event> = (0..count).map(|_| Event::auto_reset().unwrap()).collect();
@@ -386,6 +399,122 @@ fn one_object_can_be_in_several_sets() {
     drop(event);
 }
 
+fn one_channel_can_have_several_keys() {
+    let (_child, channel) = with_channel("echoes");
+    let before = table::count();
+    let set = WaitSet::new().unwrap();
+    for key in [1, 1, 2] {
+        set.add(key, &channel).unwrap();
+    }
+    channel.send("there").unwrap();
+    assert_eq!(different_keys(&set, 2), BTreeSet::from([1, 2]));
+    set.remove(1);
+    assert_eq!(keys(&set, SOON), [2]);
+    assert_eq!(channel.try_recv().unwrap().expect("it is ready").bytes(), b"there");
+    assert_eq!(keys_now(&set), []);
+    channel.send("and back").unwrap();
+    assert_eq!(keys(&set, SOON), [2]);
+    drop(set);
+    until("no handle is left", || table::count() == before);
+}
+
+/// Several messages arrive with one read, so the set has to report those that the system shows no more.
+fn messages_in_the_buffer_are_reported() {
+    const COUNT: usize = 5;
+    let started = Instant::now();
+    let (_child, channel) = with_channel("echoes");
+    let (one, other) = (WaitSet::new().unwrap(), WaitSet::new().unwrap());
+    one.add(1, &channel).unwrap();
+    for round in 0..20 {
+        (0..COUNT).for_each(|_| channel.send("word").unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+        for received in 0..COUNT {
+            assert_eq!(keys(&one, SOON), [1], "{received} received in round {round}");
+            // A set that the channel joins later learns it too, also in a wait that has begun.
+            if received == 2 {
+                std::thread::scope(|scope| {
+                    let waiting = scope.spawn(|| keys(&other, SOON));
+                    std::thread::sleep(Duration::from_millis(10));
+                    other.add(2, &channel).unwrap();
+                    assert_eq!(waiting.join().unwrap(), [2]);
+                });
+                other.remove(2);
+            }
+            assert_eq!(channel.try_recv().unwrap().expect("it is ready").bytes(), b"word");
+        }
+        assert_eq!((keys_now(&one), keys_now(&other)), (vec![], vec![]));
+    }
+    // A send that waits for room reads what arrives, while another thread waits for the set.
+    let (_child, channel) = with_channel("talks");
+    one.add(3, &channel).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let mut received = 0;
+            while received < TALKS {
+                assert_eq!(keys(&one, LONG), [3], "{received} received");
+                while channel.try_recv().unwrap().is_some() {
+                    received += 1;
+                }
+            }
+        });
+        for _ in 0..TALKS {
+            channel.send(vec![1; 100_000]).unwrap();
+        }
+        waiting.join().unwrap();
+    });
+    assert!(started.elapsed() < LONG, "a wait wasn't told");
+}
+
+/// The number of messages that each side of a talk sends.
+const TALKS: usize = 50;
+
+fn talks(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    for _ in 0..TALKS {
+        channel.send(vec![2; 100_000]).unwrap();
+    }
+    for _ in 0..TALKS {
+        channel.recv_timeout(LONG).unwrap();
+    }
+    std::thread::sleep(LONG);
+}
+
+fn exit_is_reported_of_each_channel_to_the_process() {
+    const COUNT: usize = 100;
+    let name = format!("exit.{}", std::process::id());
+    let mut listener = Listener::bind(&name).unwrap();
+    let mut client = clients_with_channels(&name, COUNT, "sleep");
+    let before = table::count();
+    let set = WaitSet::new().unwrap();
+    let mut channels = Vec::new();
+    for key in 0..COUNT {
+        let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+        set.add(key as u64, &channel).unwrap();
+        let number = channel.recv_timeout(SOON).unwrap();
+        channel.send(number.bytes()).unwrap();
+        channels.push(Some(channel));
+    }
+    for channel in channels.iter().flatten() {
+        let number = channel.recv_timeout(SOON).unwrap();
+        channel.send(number.bytes()).unwrap();
+    }
+    // Every second channel has left when the process exits.
+    for channel in channels.iter_mut().step_by(2) {
+        *channel = None;
+    }
+    assert_eq!(keys_now(&set), []);
+    client.kill().unwrap();
+    let expected: BTreeSet<u64> = (1..COUNT as u64).step_by(2).collect();
+    assert_eq!(different_keys(&set, expected.len()), expected);
+    for channel in channels.into_iter().flatten() {
+        let error = channel.try_recv().unwrap_err();
+        assert!(matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{error:?}");
+    }
+    assert_eq!(keys_now(&set), []);
+    drop(set);
+    until("no handle is left", || table::count() == before);
+}
+
 fn members_end_in_every_way() {
     let set = WaitSet::new().unwrap();
     let (exiting, of_exiting) = with_channel("exits");
@@ -399,12 +528,7 @@ fn members_end_in_every_way() {
     }
     killed.kill().unwrap();
     of_closed.close();
-    let mut seen = BTreeSet::new();
-    let deadline = Instant::now() + SOON;
-    while seen.len() < 5 && Instant::now() < deadline {
-        seen.extend(keys(&set, SOON));
-    }
-    assert_eq!(seen, BTreeSet::from([1, 2, 3, 11, 12]));
+    assert_eq!(different_keys(&set, 5), BTreeSet::from([1, 2, 3, 11, 12]));
     for channel in [&of_exiting, &of_killed, &of_closed] {
         let error = channel.try_recv().unwrap_err();
         assert!(matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{error:?}");
@@ -460,9 +584,12 @@ fn one_thread_serves_many_channels() {
     assert_eq!(table::count(), handles);
 }
 
-/// Connects to the listener `arguments[0]`, `arguments[1]` times. Sends a number on each channel, and expects it back.
+/// Connects to the listener `arguments[0]`, `arguments[1]` times. Sends a number on each channel, and expects it back. Then
+/// it exits, or if `arguments[2]` is `"sleep"`, it waits to be killed.
 fn has_many_channels(arguments: &[String]) {
     let count: u32 = arguments[1].parse().unwrap();
+    // This raises the limit of descriptors too.
+    assert!(count as usize <= expect::channels_of_one_thread());
     let connect = |number: u32| {
         let channel = Channel::connect_timeout(&arguments[0], LONG).unwrap();
         channel.send(&number.to_le_bytes()).unwrap();
@@ -477,17 +604,26 @@ fn has_many_channels(arguments: &[String]) {
             }
         }
     }
+    if arguments[2] == "sleep" {
+        std::thread::sleep(LONG);
+    }
+}
+
+fn clients_with_channels(name: &str, channels: usize, end: &str) -> Child {
+    let mut command = Command::new(this_program());
+    command.args(role("has_many_channels", &[name, &channels.to_string(), end])).stdin(Stdio::null());
+    command.kill_on_drop(true).spawn().unwrap()
 }
 
 fn one_thread_serves_the_channels_of_a_listener() {
     const LISTENER: u64 = u64::MAX;
+    const CLIENTS: usize = 4;
     let before = table::count();
-    let count = expect::channels_of_one_thread();
+    let count = expect::channels_of_one_thread() / CLIENTS * CLIENTS;
     let name = format!("many.{}", std::process::id());
     let mut listener = Listener::bind(&name).unwrap();
-    let mut command = Command::new(this_program());
-    command.args(role("has_many_channels", &[&name, &count.to_string()])).stdin(Stdio::null());
-    let mut client = command.kill_on_drop(true).spawn().unwrap();
+    let mut clients: Vec<Child> =
+        (0..CLIENTS).map(|_| clients_with_channels(&name, count / CLIENTS, "exit")).collect();
     let set = WaitSet::new().unwrap();
     set.add(LISTENER, &listener).unwrap();
     let (mut channels, mut open, mut answers) = (Vec::new(), 0, 0);
@@ -521,7 +657,9 @@ fn one_thread_serves_the_channels_of_a_listener() {
         }
     }
     assert_eq!(answers, 2 * count);
-    assert_eq!(client.wait_timeout(LONG).unwrap().code(), Some(0));
-    drop((client, set, listener, channels));
+    for client in &mut clients {
+        assert_eq!(client.wait_timeout(LONG).unwrap().code(), Some(0));
+    }
+    drop((clients, set, listener, channels));
     until("no handle is left", || table::count() == before);
 }

@@ -155,7 +155,10 @@ impl Wine10 {
             .arg(format!("target.{target}.runner={:?}", [&runner()[..], &["wine".into()]].concat()));
         cargo.args([subcommand, "-Zbuild-std=std,panic_unwind", "--target", target]).args(rest);
         let flags = format!("--cfg windows_raw_dylib -L {}", startup_objects().display());
-        cargo.env(format!("CARGO_TARGET_{}_RUSTFLAGS", target.replace('-', "_").to_uppercase()), flags);
+        // The examples of the documentation are linked too.
+        for tool in ["RUSTFLAGS", "RUSTDOCFLAGS"] {
+            cargo.env(format!("CARGO_TARGET_{}_{tool}", target.replace('-', "_").to_uppercase()), &flags);
+        }
         cargo.env("CARGO_TARGET_DIR", win32::build_folder()).envs(environment());
         cargo
     }

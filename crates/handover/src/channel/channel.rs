@@ -15,7 +15,7 @@ use crate::sys::io::BorrowedHandle;
 use crate::sys::wait::{Target, readable};
 use crate::wait::sealed::ReadyCheck;
 use crate::wait::set::Memberships;
-use crate::wait::{self, Deadline, Waitable};
+use crate::wait::{self, Deadline, Member, Waitable};
 
 /// An endpoint of a connection to another process, which carries messages in both directions.
 ///
@@ -298,6 +298,14 @@ impl Channel {
 impl wait::sealed::Sealed for Channel {
     fn target(&self) -> Result<Target<'_>> {
         self.readiness().map(readable)
+    }
+
+    fn member(&self) -> Result<Member> {
+        self.endpoint.member()
+    }
+
+    fn joined(&self) -> Result<()> {
+        self.endpoint.publish_to_new()
     }
 
     fn memberships(&self) -> &Memberships {

@@ -34,7 +34,8 @@ pub struct Process {
 struct Inner {
     /// Declared before the handle: the process leaves its sets before the handle is closed.
     memberships: Memberships,
-    handle: Owned,
+    /// Channels of one listener to this process share it.
+    handle: Arc<Owned>,
     id: u32,
     created: OnceLock<u64>,
     /// The number in the process's identity.
@@ -42,9 +43,16 @@ struct Inner {
 }
 
 impl Process {
-    pub(crate) fn new(handle: Owned, id: u32) -> Self {
+    pub(crate) fn new(handle: impl Into<Arc<Owned>>, id: u32) -> Self {
+        let handle = handle.into();
         let (created, unique) = (OnceLock::new(), OnceLock::new());
         Self { inner: Arc::new(Inner { memberships: Memberships::default(), handle, id, created, unique }) }
+    }
+
+    /// Returns the handle, for another owner beside this process.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(crate) fn shared_handle(&self) -> Arc<Owned> {
+        Arc::clone(&self.inner.handle)
     }
 
     /// Opens the process that has this id now, with the rights to wait for it and to query its times.

@@ -1,12 +1,21 @@
 //! The Linux half of a set: an epoll descriptor.
+//!
+//! A channel joins with its socket itself. What the socket doesn't show, the set has once for all of its channels: one
+//! event for messages that were read from a socket and not received yet, and for each peer process one descriptor, however
+//! many channels lead to it. So a channel costs a set no descriptor.
 
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use super::Deadline;
 use super::sealed::Sealed;
-use super::set::{Ready, SetInner};
+use super::set::{Check, Ready, SetInner};
+use crate::sys::create_object::{self, What};
 use crate::sys::handle::duplicate_here;
 use crate::sys::io::Owned;
+use crate::sys::mutex::Mutex;
 use crate::sys::reset_mode::Way;
 use crate::sys::rights;
 use crate::sys::wait::{Target, handle_of, take, way_of_target};
@@ -24,66 +33,240 @@ pub(super) fn wait_any<T: Sealed + ?Sized>(
     crate::sys::wait::wait_any(targets, milliseconds)
 }
 
-/// The maximum number of members that one wait reports.
+/// The maximum number of ready members that one wait takes from each source: the kernel, the channels with a message in
+/// their buffer, and the channels to one process that has exited.
 const MAX_REPORTED: usize = 64;
+
+/// The key of the event for messages in buffers.
+const BUFFERED: u64 = u64::MAX;
+/// Keys from here on belong to processes, those below to members.
+const PROCESSES: u64 = 1 << 63;
 
 #[derive(Debug)]
 pub(super) struct SystemSet {
     epoll: Owned,
+    /// Wakes the waiting threads when a channel's buffer has got a message. It is set only while a thread waits.
+    event: Owned,
+    channels: Mutex<Channels>,
 }
 
-/// A member's descriptor. It is a copy: the kernel finds a member by its descriptor, and each copy can be a member.
+/// What the set knows of the channels that are members.
+#[derive(Debug, Default)]
+struct Channels {
+    /// Those with a message in their buffer.
+    buffered: Rotation,
+    /// The number of threads that wait and have found `buffered` empty.
+    waiting: usize,
+    is_event_set: bool,
+    /// The peer processes, by their keys.
+    processes: HashMap<u64, PeerProcess>,
+    /// The keys, by the addresses of the handles. Channels to one process share its handle.
+    keys: HashMap<usize, u64>,
+    /// The number of keys that were used.
+    used: u64,
+}
+
 #[derive(Debug)]
-pub(super) struct Member {
-    descriptor: Owned,
+struct PeerProcess {
+    handle: Arc<Owned>,
+    /// The channels to it.
+    channels: Rotation,
+}
+
+/// Members that get their turn one after the other.
+#[derive(Debug, Default)]
+struct Rotation {
+    numbers: BTreeSet<u64>,
+    last: u64,
+}
+
+impl Rotation {
+    /// Adds those whose turn it is to `to`.
+    fn take_turns(&mut self, to: &mut Vec<u64>) {
+        let after = self.numbers.range((Bound::Excluded(self.last), Bound::Unbounded));
+        let from_start = self.numbers.range(..=self.last);
+        let before = to.len();
+        to.extend(after.chain(from_start).take(MAX_REPORTED));
+        if to.len() > before {
+            self.last = to[to.len() - 1];
+        }
+    }
+}
+
+/// A member of a set.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
+pub struct Member {
+    /// The kernel finds a member by its descriptor. So it is a copy, or the socket of a channel that is added once.
+    descriptor: Arc<Owned>,
     way: Way,
+    /// The peer process of a channel, if it is known.
+    process: Option<Arc<Owned>>,
 }
 
 impl Member {
     pub(super) fn new(target: &Target<'_>) -> SysResult<Self> {
         let way = way_of_target(target)?;
-        Ok(Self { descriptor: duplicate_here(handle_of(target), rights::SAME)?, way })
+        let descriptor = Arc::new(duplicate_here(handle_of(target), rights::SAME)?);
+        Ok(Self { descriptor, way, process: None })
+    }
+
+    pub(crate) fn of_channel(socket: Arc<Owned>, process: Option<Arc<Owned>>) -> Self {
+        Self { descriptor: socket, way: Way::Look, process }
     }
 }
 
 impl SystemSet {
     pub(super) fn new() -> SysResult<Self> {
-        Ok(Self { epoll: epoll::create()? })
+        let (epoll, event) = (epoll::create()?, create_object::create(What::Event { manual_reset: true })?);
+        epoll::add(epoll.as_fd(), event.as_fd(), BUFFERED)?;
+        Ok(Self { epoll, event, channels: Mutex::default() })
     }
 
-    pub(super) fn add(&self, member: &Member, number: u64) -> SysResult<()> {
-        epoll::add(self.epoll.as_fd(), member.descriptor.as_fd(), number)
+    pub(super) fn add(&self, member: &mut Member, number: u64) -> SysResult<()> {
+        let add = |member: &Member| epoll::add(self.epoll.as_fd(), member.descriptor.as_fd(), number);
+        match add(member) {
+            // The channel is a member already.
+            Err(error) if epoll::is_present(&error) => {
+                member.descriptor = Arc::new(duplicate_here(member.descriptor.as_fd(), rights::SAME)?);
+                add(member)?;
+            }
+            added => added?,
+        }
+        let Some(process) = &member.process else { return Ok(()) };
+        self.watch(process, number)
+            .inspect_err(|_| epoll::remove(self.epoll.as_fd(), member.descriptor.as_fd()))
     }
 
-    pub(super) fn remove(&self, member: &Member, _: u64) {
-        // Closing the copy isn't enough: the object's own descriptor keeps the member in the set.
+    /// Watches a channel's peer process.
+    fn watch(&self, process: &Arc<Owned>, number: u64) -> SysResult<()> {
+        let mut channels = self.channels.lock();
+        let Channels { processes, keys, used, .. } = &mut *channels;
+        let key = match keys.get(&address(process)) {
+            Some(key) => *key,
+            None => {
+                let key = PROCESSES + *used;
+                epoll::add(self.epoll.as_fd(), process.as_fd(), key)?;
+                *used += 1;
+                keys.insert(address(process), key);
+                let channels = Rotation::default();
+                processes.insert(key, PeerProcess { handle: Arc::clone(process), channels });
+                key
+            }
+        };
+        processes.get_mut(&key).expect("each key has a process").channels.numbers.insert(number);
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, member: &Member, number: u64) {
+        // Closing the descriptor isn't enough: another one of the same object keeps the member in the set.
         epoll::remove(self.epoll.as_fd(), member.descriptor.as_fd());
+        let mut channels = self.channels.lock();
+        channels.buffered.numbers.remove(&number);
+        let Some(process) = &member.process else { return };
+        let Some(key) = channels.keys.get(&address(process)).copied() else { return };
+        let Some(watched) = channels.processes.get_mut(&key) else { return };
+        watched.channels.numbers.remove(&number);
+        if watched.channels.numbers.is_empty() {
+            epoll::remove(self.epoll.as_fd(), watched.handle.as_fd());
+            channels.keys.remove(&address(process));
+            channels.processes.remove(&key);
+        }
+    }
+
+    /// Says whether a channel's buffer has a message, of which the socket shows nothing any more.
+    fn set_buffered(&self, number: u64, is_buffered: bool) -> SysResult<()> {
+        let mut channels = self.channels.lock();
+        if !is_buffered {
+            channels.buffered.numbers.remove(&number);
+            return Ok(());
+        }
+        channels.buffered.numbers.insert(number);
+        if channels.waiting > 0 && !channels.is_event_set {
+            create_object::set_event(self.event.as_fd())?;
+            channels.is_event_set = true;
+        }
+        Ok(())
+    }
+
+    /// Waits until members may be ready, and returns their numbers.
+    fn wait(&self, deadline: Deadline) -> SysResult<Vec<u64>> {
+        let mut channels = self.channels.lock();
+        let waits = channels.buffered.numbers.is_empty();
+        channels.waiting += usize::from(waits);
+        drop(channels);
+        let timeout = if waits { deadline.timeout() } else { Some(0) };
+        let found = epoll::wait::<MAX_REPORTED>(self.epoll.as_fd(), timeout);
+        let mut channels = self.channels.lock();
+        channels.waiting -= usize::from(waits);
+        if channels.is_event_set && (channels.waiting == 0 || channels.buffered.numbers.is_empty()) {
+            take(self.event.as_fd())?;
+            channels.is_event_set = false;
+        }
+        let mut numbers = Vec::new();
+        channels.buffered.take_turns(&mut numbers);
+        for key in found?.keys() {
+            match key {
+                BUFFERED => {}
+                // A process whose last channel was just removed isn't there.
+                PROCESSES.. => {
+                    channels.processes.get_mut(&key).into_iter().for_each(|process| {
+                        process.channels.take_turns(&mut numbers);
+                    });
+                }
+                number => numbers.push(number),
+            }
+        }
+        drop(channels);
+        numbers.sort_unstable();
+        numbers.dedup();
+        Ok(numbers)
     }
 }
 
+/// Returns a number that no other handle has while this one exists.
+fn address(handle: &Arc<Owned>) -> usize {
+    Arc::as_ptr(handle).addr()
+}
+
 impl SetInner {
+    /// Says whether a member's buffer has a message.
+    pub(crate) fn set_buffered(&self, number: u64, is_buffered: bool) -> SysResult<()> {
+        self.system.set_buffered(number, is_buffered)
+    }
+
     /// Waits until members are ready, and takes them, or until the deadline.
     pub(super) fn wait(&self, deadline: Deadline) -> SysResult<Vec<Ready>> {
         loop {
-            let found = epoll::wait::<MAX_REPORTED>(self.system.epoll.as_fd(), deadline.timeout())?;
-            let (mut ready, mut checked) = (Vec::new(), Vec::new());
+            let numbers = self.system.wait(deadline)?;
+            let (mut ready, mut asked) = (Vec::new(), Vec::new());
+            let mut failed = None;
             // A member can't be removed between the moment when it is taken and the one when it is reported.
             let members = self.members.lock();
-            let mut failed = None;
-            for number in found.keys() {
-                let Some(entry) = members.by_number.get(&number) else { continue };
-                let member = &entry.member;
-                if !entry.is_ready(&mut checked) {
+            for number in numbers {
+                let Some(entry) = members.by_number.get(&number) else {
+                    // A channel that was removed while its buffer got a message.
+                    self.system.set_buffered(number, false)?;
                     continue;
-                }
-                match if member.way == Way::Look { Ok(true) } else { take(member.descriptor.as_fd()) } {
-                    Ok(true) => ready.push(Ready::new(entry.key)),
-                    Ok(false) => {}
-                    Err(error) => failed = Some(error),
+                };
+                let member = &entry.member;
+                match entry.check() {
+                    Check::Ask(object) => asked.push((entry.key, object)),
+                    Check::Leaving => {}
+                    Check::Ready if member.way == Way::Look => ready.push(Ready::new(entry.key)),
+                    Check::Ready => match take(member.descriptor.as_fd()) {
+                        Ok(true) => ready.push(Ready::new(entry.key)),
+                        Ok(false) => {}
+                        Err(error) => failed = Some(error),
+                    },
                 }
             }
             drop(members);
-            drop(checked);
+            // They read from their sockets, for which no other thread has to wait.
+            ready.extend(
+                asked.iter().filter(|(_, object)| object.is_ready()).map(|(key, _)| Ready::new(*key)),
+            );
+            drop(asked);
             // Members that were taken have to be reported. The next wait meets the failure again.
             if let Some(error) = failed.filter(|_| ready.is_empty()) {
                 return Err(error);

@@ -11,6 +11,8 @@ use linux as imp;
 #[cfg(windows)]
 use windows as imp;
 
+pub(crate) use imp::Member;
+
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -36,6 +38,7 @@ pub trait Waitable: sealed::Sealed {}
 pub(crate) mod sealed {
     use std::sync::Weak;
 
+    use super::imp::Member;
     use super::set::Memberships;
     use super::{Result, Target};
 
@@ -48,6 +51,18 @@ pub(crate) mod sealed {
         #[doc(hidden)]
         fn is_taken(&self) -> bool {
             false
+        }
+
+        /// Returns what a set waits for.
+        #[doc(hidden)]
+        fn member(&self) -> Result<Member> {
+            super::member(&self.target()?)
+        }
+
+        /// Does what is needed after the object has joined a set.
+        #[doc(hidden)]
+        fn joined(&self) -> Result<()> {
+            Ok(())
         }
 
         /// Returns the sets that this object is a member of.
@@ -281,6 +296,11 @@ impl Deadline {
 /// Returns the time in milliseconds, rounded up, and at most the longest timeout of one system call.
 fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST)
+}
+
+/// Returns what a set waits for, from what other waits wait for.
+pub(crate) fn member(target: &Target<'_>) -> Result<Member> {
+    Member::new(target).map_err(set::failed)
 }
 
 /// Waits for the object without a timeout.

@@ -10,7 +10,6 @@ use super::sealed::ReadyCheck;
 use super::{Deadline, Waitable};
 use crate::error::{Error, Result};
 use crate::sys::mutex::Mutex;
-use crate::sys::wait::Target;
 use crate::sys::{SysError, SysResult};
 
 /// A set of objects to wait for: any number of them, of all kinds that are [`Waitable`], each under a key.
@@ -68,6 +67,10 @@ use crate::sys::{SysError, SysResult};
 /// with clones that share a handle, as those of [`Process`](crate::Process) and [`Channel`](crate::Channel) do, when the
 /// last one is dropped. Objects can be added and removed by other threads while one waits. Several threads can wait.
 ///
+/// On Linux a member takes one descriptor, except a [`Channel`](crate::Channel), which takes none. A channel of a
+/// [`Listener`](crate::Listener) has one, and one for each client process. So a process can serve almost as many channels as
+/// its limit of descriptors (`RLIMIT_NOFILE`) says.
+///
 /// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html);
 /// [`RegisterWaitForSingleObject`](https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject)
 #[doc(alias = "epoll", alias = "select", alias = "RegisterWaitForSingleObject")]
@@ -99,16 +102,22 @@ pub(super) struct Entry {
     check: Option<Weak<dyn ReadyCheck>>,
 }
 
+/// How to find out whether a signaled member is ready.
+pub(super) enum Check {
+    /// It is.
+    Ready,
+    /// The object is asked. It is dropped when the set is unlocked: if it has no other owner left, it leaves the set then.
+    Ask(Arc<dyn ReadyCheck>),
+    /// The object is being dropped, and leaves the set in a moment.
+    Leaving,
+}
+
 impl Entry {
-    /// Returns whether a signaled member is ready. The object is kept in `checked`, to be dropped when the set is unlocked:
-    /// if it has no other owner left, it leaves the set then.
-    pub(super) fn is_ready(&self, checked: &mut Vec<Arc<dyn ReadyCheck>>) -> bool {
-        let Some(check) = &self.check else { return true };
-        // An object that is being dropped leaves the set in a moment.
-        let Some(check) = check.upgrade() else { return false };
-        let is_ready = check.is_ready();
-        checked.push(check);
-        is_ready
+    pub(super) fn check(&self) -> Check {
+        match &self.check {
+            None => Check::Ready,
+            Some(check) => check.upgrade().map_or(Check::Leaving, Check::Ask),
+        }
     }
 }
 
@@ -155,9 +164,9 @@ impl WaitSet {
     /// wait.
     #[doc(alias = "epoll_ctl")]
     pub fn add(&self, key: u64, object: &(impl Waitable + ?Sized)) -> Result<()> {
-        let number = self.inner.add(key, &object.target()?, object.ready_check()).map_err(failed)?;
+        let number = self.inner.add(key, object.member()?, object.ready_check()).map_err(failed)?;
         object.memberships().join(Arc::downgrade(&self.inner), number);
-        Ok(())
+        object.joined().inspect_err(|_| self.inner.leave(number))
     }
 
     /// Removes all objects that have this key. Nothing happens if none has it.
@@ -176,8 +185,8 @@ impl WaitSet {
         drop(members);
     }
 
-    /// Waits until at least one member is ready, and returns those that are, on Linux at most 64 at once. Returns none if the
-    /// timeout passes first.
+    /// Waits until at least one member is ready, and returns those that are. If they are many, on Linux it returns a part of
+    /// them, and the next wait others. Returns none if the timeout passes first.
     /// [`Duration::MAX`] waits without a timeout.
     ///
     /// # Errors
@@ -205,7 +214,7 @@ impl fmt::Debug for WaitSet {
     }
 }
 
-fn failed(error: SysError) -> Error {
+pub(super) fn failed(error: SysError) -> Error {
     Error::system("a set of objects to wait for", error)
 }
 
@@ -218,13 +227,12 @@ impl SetInner {
     pub(super) fn add(
         &self,
         key: u64,
-        target: &Target<'_>,
+        mut member: Member,
         check: Option<Weak<dyn ReadyCheck>>,
     ) -> SysResult<u64> {
-        let member = Member::new(target)?;
         let mut members = self.members.lock();
         let number = members.next;
-        self.system.add(&member, number)?;
+        self.system.add(&mut member, number)?;
         members.next += 1;
         members.by_number.insert(number, Entry { key, member, check });
         members.by_key.insert((key, number));
@@ -266,6 +274,23 @@ impl Memberships {
             set.upgrade().is_some_and(|set| set.members.lock().by_number.contains_key(number))
         });
         sets.push((set, number));
+    }
+
+    /// Returns whether the object was ever added to a set.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(crate) fn exist(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// Calls `tell` for each set that exists, with the object's number in it.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(crate) fn tell(&self, tell: impl Fn(&SetInner, u64) -> SysResult<()>) -> SysResult<()> {
+        let Some(sets) = self.0.get() else { return Ok(()) };
+        // If a set's last owner is dropped meanwhile, it is dropped here, which locks nothing that is locked now.
+        sets.lock()
+            .iter()
+            .filter_map(|(set, number)| Some((set.upgrade()?, *number)))
+            .try_for_each(|(set, number)| tell(&set, number))
     }
 
     /// Leaves all sets.

@@ -10,7 +10,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::sealed::{ReadyCheck, Sealed};
-use super::set::{Members, Ready, SetInner};
+use super::set::{Check, Entry, Members, Ready, SetInner};
 use super::{Deadline, MAX_WAIT_OBJECTS, any};
 use crate::handle::ObjectKind;
 use crate::sys::io::Owned;
@@ -69,7 +69,8 @@ impl OnSignal for Note {
 
 /// A member's handle. It is a copy, so that the pool never waits for a handle that is closed.
 #[derive(Debug)]
-pub(super) struct Member {
+#[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
+pub struct Member {
     handle: Arc<Owned>,
     /// The pool wait, while there is one.
     pool: Mutex<Option<PoolWait<Arc<Owned>, Note>>>,
@@ -112,7 +113,7 @@ impl SystemSet {
         Ok(Self { signals: Arc::new(signals), asking: Mutex::new(Asking::default()) })
     }
 
-    pub(super) fn add(&self, member: &Member, number: u64) -> SysResult<()> {
+    pub(super) fn add(&self, member: &mut Member, number: u64) -> SysResult<()> {
         member.begin(number, &self.signals)
     }
 
@@ -154,7 +155,7 @@ pub(super) fn wait_any<T: Sealed + ?Sized>(
             handles.push(*target);
             indexes.push(index);
         } else {
-            set.add(index as u64, target, None)?;
+            set.add(index as u64, Member::new(target)?, None)?;
         }
     }
     handles.push(set.system.signals.wake.as_handle());
@@ -230,7 +231,7 @@ impl SetInner {
             let Some(entry) = members.by_number.get(&number) else { continue };
             entry.member.end();
             asking.directly.insert(number);
-            if entry.is_ready(checked) {
+            if is_ready(entry, checked) {
                 ready.push(Ready::new(entry.key));
             }
         }
@@ -239,10 +240,23 @@ impl SetInner {
             if wait(entry.member.handle.as_handle(), Some(0))? == Waited::TimedOut {
                 entry.member.begin(number, signals)?;
                 asking.directly.remove(&number);
-            } else if entry.is_ready(checked) {
+            } else if is_ready(entry, checked) {
                 ready.push(Ready::new(entry.key));
             }
         }
         Ok(())
+    }
+}
+
+/// Returns whether a signaled member is ready. Its object is kept in `checked`, to be dropped when the set is unlocked.
+fn is_ready(entry: &Entry, checked: &mut Vec<Arc<dyn ReadyCheck>>) -> bool {
+    match entry.check() {
+        Check::Ready => true,
+        Check::Ask(object) => {
+            let is_ready = object.is_ready();
+            checked.push(object);
+            is_ready
+        }
+        Check::Leaving => false,
     }
 }

@@ -268,9 +268,21 @@ pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
     (Some(kind), text)
 }
 
-/// Returns how many channels one thread serves in a test. Each takes five descriptors in a set.
+/// Returns how many channels one thread serves in a test: 10,000, or as many as the limit of descriptors allows. Each takes
+/// one descriptor.
 #[must_use]
 pub fn channels_of_one_thread() -> usize {
+    members_with(1)
+}
+
+/// Returns how many events the largest set of a test has. Each takes two descriptors: its own, and the set's copy.
+#[must_use]
+pub fn events_of_largest_set() -> usize {
+    members_with(2)
+}
+
+fn members_with(descriptors: usize) -> usize {
+    const MOST: usize = 10_000;
     const OTHERS: usize = 500;
-    (table::make_most_room(60_000).saturating_sub(OTHERS) / 5).min(10_000)
+    (table::make_most_room(60_000).saturating_sub(OTHERS) / descriptors).min(MOST)
 }

@@ -306,3 +306,9 @@ pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
 pub fn channels_of_one_thread() -> usize {
     200
 }
+
+/// Returns how many events the largest set of a test has.
+#[must_use]
+pub fn events_of_largest_set() -> usize {
+    1000
+}

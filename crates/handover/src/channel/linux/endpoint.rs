@@ -18,8 +18,8 @@ use crate::sys::create_object::{self, What};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::sys::{DeferredEvents, SysError, unix_socket, wait};
-use crate::wait::Deadline;
 use crate::wait::set::Memberships;
+use crate::wait::{Deadline, Member};
 
 /// The time after which a send that can't be told looks again whether it may read.
 const WITHOUT_EVENT: Duration = Duration::from_millis(20);
@@ -33,7 +33,7 @@ pub(super) struct Receiving {
     pub(super) waiting: usize,
     /// Whether the last thread that received had to wait, so that the next one will have to as well.
     pub(super) had_to_wait: bool,
-    /// Whether the endpoint's [`Readiness`] says that the buffer has a message.
+    /// Whether the endpoint's [`Readiness`] and the sets say that the buffer has a message.
     is_kept: bool,
     /// Wakes a send that waits until it may read into the buffer again.
     room: Option<Arc<Owned>>,
@@ -81,7 +81,7 @@ impl Peer {
 pub(crate) struct Endpoint {
     /// Declared first: the endpoint leaves its sets before its descriptors are closed.
     pub(crate) memberships: Memberships,
-    pub(super) socket: Owned,
+    pub(super) socket: Arc<Owned>,
     peer: Peer,
     pub(super) receiving: Mutex<Receiving>,
     /// Tells waits for several objects that there is something to receive. Created at the first such wait.
@@ -111,7 +111,7 @@ impl Endpoint {
     pub(super) fn new(socket: Owned, peer: Peer) -> Self {
         Self {
             memberships: Memberships::default(),
-            socket,
+            socket: Arc::new(socket),
             peer,
             receiving: Mutex::new(Receiving::default()),
             readiness: OnceLock::new(),
@@ -143,8 +143,27 @@ impl Endpoint {
         let process = self.process().map(HasHandle::handle);
         let readiness =
             Readiness::of(&self.readiness, self.socket.as_fd(), process).map_err(self.failed())?;
-        self.publish(&mut self.receiving.lock())?;
+        self.publish_to_new()?;
         Ok(readiness.as_fd())
+    }
+
+    /// Returns what a set waits for.
+    pub(crate) fn member(&self) -> Result<Member> {
+        Ok(Member::of_channel(Arc::clone(&self.socket), self.process().map(Process::shared_handle)))
+    }
+
+    /// Tells a new set, or a new [`Readiness`], whether the buffer has a message.
+    pub(crate) fn publish_to_new(&self) -> Result<()> {
+        let mut receiving = self.receiving.lock();
+        receiving.is_kept = receiving.buffer.has_message();
+        self.publish_kept(receiving.is_kept)
+    }
+
+    fn publish_kept(&self, is_kept: bool) -> Result<()> {
+        if let Some(readiness) = self.readiness.get() {
+            readiness.set_kept(is_kept).map_err(self.failed())?;
+        }
+        self.memberships.tell(|set, number| set.set_buffered(number, is_kept)).map_err(self.failed())
     }
 
     /// Tells the waiting threads whether the receive buffer has a message, and room.
@@ -154,10 +173,12 @@ impl Endpoint {
                 create_object::set_event(room.handle()).map_err(self.failed())?;
             }
         }
-        let Some(readiness) = self.readiness.get() else { return Ok(()) };
+        if self.readiness.get().is_none() && !self.memberships.exist() {
+            return Ok(());
+        }
         let is_kept = receiving.buffer.has_message();
         if is_kept != receiving.is_kept {
-            readiness.set_kept(is_kept).map_err(self.failed())?;
+            self.publish_kept(is_kept)?;
             receiving.is_kept = is_kept;
         }
         Ok(())
@@ -286,7 +307,7 @@ impl Endpoint {
         }
     }
 
-    /// Checks that the peer has not closed its endpoint before it read everything. It never waits, because the kernel
+    /// Checks that the peer has not closed its endpoint before it received everything. It never waits, because the kernel
     /// holds what was sent and delivers it even after this endpoint is closed.
     pub(crate) fn flush(&self, _: Deadline) -> Result<bool> {
         self.check_open()?;
@@ -299,6 +320,9 @@ impl Endpoint {
         if let Some(error) = unix_socket::pending_error(self.socket.as_fd()).map_err(self.failed())? {
             self.note_reset(&error);
         }
-        if self.lost.load(Relaxed) { Err(self.disconnect_error()) } else { Ok(true) }
+        // A peer that called `close` receives nothing any more, though its socket may still be open.
+        let is_lost =
+            self.lost.load(Relaxed) || unix_socket::has_unread(self.socket.as_fd()).map_err(self.failed())?;
+        if is_lost { Err(self.disconnect_error()) } else { Ok(true) }
     }
 }

@@ -40,7 +40,7 @@ use crate::sys::mutex::Mutex;
 use crate::sys::overlapped::{Pipe, Transfer};
 use crate::sys::{DeferredEvents, SysError, SysResult};
 use crate::wait::set::Memberships;
-use crate::wait::{self, Deadline};
+use crate::wait::{self, Deadline, Member};
 
 /// The process at the other endpoint.
 #[derive(Debug)]
@@ -270,6 +270,17 @@ impl Endpoint {
         receiving.is_watched = true;
         self.publish(&mut receiving);
         Ok(self.ready.as_handle())
+    }
+
+    /// Returns what a set waits for.
+    pub(crate) fn member(&self) -> Result<Member> {
+        wait::member(&self.watch()?)
+    }
+
+    /// Does nothing, because the event of [`watch`](Self::watch) tells a new set everything.
+    #[allow(clippy::unused_self, reason = "on Linux a set asks more than the socket")]
+    pub(crate) fn publish_to_new(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Returns whether the watch for the peer process's exit has seen it.

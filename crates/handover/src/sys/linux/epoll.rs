@@ -1,6 +1,7 @@
 //! epoll: one descriptor that tells which of many others are ready.
 
 use std::fmt;
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -23,6 +24,11 @@ pub(crate) fn add(epoll: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, key: u64) -
     call("epoll_ctl", &arguments, || {
         Ok(epoll::add(epoll, descriptor, EventData::new_u64(key), EventFlags::IN)?)
     })
+}
+
+/// Returns whether a descriptor wasn't added because it is a member already.
+pub(crate) fn is_present(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::EXIST)
 }
 
 /// Removes a descriptor.

@@ -259,6 +259,17 @@ pub(crate) fn pending_error(socket: BorrowedFd<'_>) -> SysResult<Option<io::Erro
     pending.map(|pending| pending.0)
 }
 
+/// Returns whether the peer hasn't read everything that was sent to it.
+pub(crate) fn has_unread(socket: BorrowedFd<'_>) -> SysResult<bool> {
+    let unread = ask("ioctl", &[("socket", socket.into()), to("SIOCOUTQ")], || {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the kernel writes one `int` for this request, and `bytes` is one that nothing else uses meanwhile.
+        let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(Length(bytes.unsigned_abs() as usize)) }
+    });
+    unread.map(|unread| unread.0 > 0)
+}
+
 /// The poll flags for a socket that can be read from.
 pub(crate) const READABLE: PollFlags = PollFlags::IN;
 
@@ -403,6 +414,11 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
         other => other,
     };
     Ok(Maker { id, user, has_exited: process.is_none(), process })
+}
+
+/// Returns whether a process runs, or `false` if that can't be found out.
+pub(crate) fn is_running(process: BorrowedFd<'_>) -> bool {
+    has_exited(process).is_ok_and(|has_exited| !has_exited)
 }
 
 fn has_exited(process: BorrowedFd<'_>) -> SysResult<bool> {
