@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = std::env::var("TARGET")?.replace("-win7-", "-pc-");
     let mut floor = cc::Build::new();
     floor.target(&target).opt_level(2);
-    for file in ["spawn.c", "hand_over.c", "signal.c", "process.c"] {
-        floor.file(sources.join(file));
+    for file in std::fs::read_dir(&sources)? {
+        floor.file(file?.path());
     }
     let compiler = floor.try_get_compiler()?;
     match compiler.to_command().arg("--version").output() {
