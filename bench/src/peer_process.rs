@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Event, Message};
+use handover::{Channel, Child, Command, Error, Event, Message};
 
 use crate::Outcome;
 use crate::measure::Reason;
@@ -72,4 +72,13 @@ pub(crate) fn message<'a>(bytes: &'a [u8], names: &'a [String], events: &'a [Eve
         message.add(name, event);
     }
     message
+}
+
+/// Returns what was received, or `None` if the peer process has closed the channel, which ends this process's work.
+pub(crate) fn until_closed<T>(received: handover::Result<T>) -> Outcome<Option<T>> {
+    match received {
+        Ok(received) => Ok(Some(received)),
+        Err(Error::Disconnected { .. } | Error::ProcessExited { .. }) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
 }

@@ -1,10 +1,10 @@
 //! Runs this program as the other process, in the role that its arguments name.
 
-use handover::{Channel, Error, Event, ReceivedMessage};
+use handover::{Channel, Event, ReceivedMessage};
 
 use crate::counting;
 use crate::os::baseline;
-use crate::peer_process::{ANSWER, DEADLINE, KEEP};
+use crate::peer_process::{ANSWER, DEADLINE, KEEP, until_closed};
 use crate::{Outcome, memory, signal};
 
 pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
@@ -42,12 +42,7 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
 fn receive(take: impl Fn(&mut ReceivedMessage) -> Outcome) -> Outcome {
     let channel = Channel::parent()?;
     let mut kept = Vec::new();
-    loop {
-        let mut message = match channel.recv_timeout(DEADLINE) {
-            Ok(message) => message,
-            Err(Error::Disconnected { .. } | Error::ProcessExited { .. }) => return Ok(()),
-            Err(other) => return Err(other.into()),
-        };
+    while let Some(mut message) = until_closed(channel.recv_timeout(DEADLINE))? {
         take(&mut message)?;
         let flags = message.bytes().first().copied().unwrap_or(ANSWER);
         if flags & KEEP == 0 {
@@ -60,6 +55,7 @@ fn receive(take: impl Fn(&mut ReceivedMessage) -> Outcome) -> Outcome {
             channel.send(b"")?;
         }
     }
+    Ok(())
 }
 
 /// Answers each message with the number of allocations that receiving it took.
@@ -67,11 +63,8 @@ fn count_allocations() -> Outcome {
     let channel = Channel::parent()?;
     loop {
         let (received, allocations) = counting::during(|| channel.recv_timeout(DEADLINE));
-        match received {
-            Ok(message) => drop(message),
-            Err(Error::Disconnected { .. } | Error::ProcessExited { .. }) => return Ok(()),
-            Err(other) => return Err(other.into()),
-        }
+        let Some(message) = until_closed(received)? else { return Ok(()) };
+        drop(message);
         channel.send(allocations.to_le_bytes().to_vec())?;
     }
 }
