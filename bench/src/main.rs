@@ -22,6 +22,7 @@ mod results;
 mod scaling;
 mod signal;
 mod spawn;
+mod wait_set;
 
 use std::path::PathBuf;
 
@@ -33,11 +34,12 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("spawn", spawn::measure),
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
     ("bytes", bytes::measure),
+    ("wait-set", wait_set::measure),
     ("growth", scaling::measure),
     ("open-handles", scaling::spawn_beside_handles),
     ("allocations", allocations::measure),
@@ -45,8 +47,8 @@ const PARTS: [(&str, Part); 8] = [
 ];
 
 const USAGE: &str = "\
-bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, growth,
-                                       open-handles, allocations, weight
+bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, wait-set,
+                                       growth, open-handles, allocations, weight
 bench render                           writes docs/performance.md from the results in docs/performance";
 
 fn main() -> Outcome {

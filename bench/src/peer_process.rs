@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Error, Event, Message};
+use handover::{Channel, Child, Command, Error, Event, Message, Process};
 
 use crate::Outcome;
 use crate::measure::Reason;
@@ -25,17 +25,25 @@ pub(crate) fn start<'a>(role: &str, prepare: impl FnOnce(&mut Command<'a>)) -> O
 /// A process in a role, with a channel of handover's to it.
 #[derive(Debug)]
 pub(crate) struct ChannelPeer {
-    _child: Child,
+    child: Child,
     pub(crate) channel: Channel,
 }
 
 impl ChannelPeer {
     pub(crate) fn start(role: &str) -> Outcome<Self> {
+        Self::start_with(role, &[])
+    }
+
+    pub(crate) fn start_with(role: &str, arguments: &[&str]) -> Outcome<Self> {
         let mut child = start(role, |command| {
-            command.channel();
+            command.args(arguments).channel();
         })?;
         let channel = child.take_channel().ok_or("the child has no channel, although one was requested")?;
-        Ok(Self { _child: child, channel })
+        Ok(Self { child, channel })
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        self.child.process()
     }
 
     /// Sends objects under these names.

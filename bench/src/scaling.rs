@@ -15,7 +15,7 @@ const FLAT_FROM: usize = 1_000;
 /// Every 32nd message is answered, so that the unreceived messages stay below the system's limit.
 const WINDOW: usize = 32;
 /// The number of handles that a process may need for other purposes.
-const BESIDE: usize = 300;
+pub(crate) const BESIDE: usize = 300;
 
 pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     let limit = baseline::raise_handle_limit(baseline::WANTED);

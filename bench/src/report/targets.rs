@@ -44,7 +44,11 @@ const fn faster(text: &'static str, way: usize, than: &'static str) -> Target {
     Target { text, table: HAND_OVER[way], rows: ALL, way: than, base: "handover", limit: Limit::AtLeast(2.0) }
 }
 
-const TARGETS: [Target; 17] = [
+const fn wait_set(text: &'static str, table: &'static str) -> Target {
+    Target { text, table, rows: ALL, way: "handover", base: "C floor", limit: Limit::AtMost(1.3) }
+}
+
+const TARGETS: [Target; 20] = [
     spawn("starting a child: at most 1.03 × the C floor (on Linux, fork and execve)", "C floor", 1.03),
     spawn("starting a child: at most 1.03 × the C floor with posix_spawn", "C floor: posix_spawn", 1.03),
     spawn("starting a child: at most the time of windows-spawn", "windows-spawn", 1.0),
@@ -64,6 +68,16 @@ const TARGETS: [Target; 17] = [
         way: "handover",
         base: "C floor",
         limit: Limit::AtMost(1.02),
+    },
+    wait_set("a message on one of many channels, and its answer: at most 1.3 × the C floor", "wait set"),
+    wait_set("the same when all channels have messages: at most 1.3 × the C floor", "wait set, in turn"),
+    Target {
+        text: "a message on one of many channels: at most 1.1 × the time of one of 10",
+        table: "wait set, against that of 10",
+        rows: ALL,
+        way: "handover",
+        base: "itself",
+        limit: Limit::AtMost(1.1),
     },
     Target {
         text: "one of 10,000 or 100,000 objects: at most 1.1 × the time of one of 1,000",

@@ -92,7 +92,7 @@ pub(crate) fn echo() -> Outcome {
 }
 
 /// Returns an error with the system's last error code.
-fn failed(call: &str) -> Box<dyn std::error::Error> {
+pub(super) fn failed(call: &str) -> Box<dyn std::error::Error> {
     format!("{call} failed in the floor: {}", std::io::Error::last_os_error()).into()
 }
 
@@ -178,20 +178,30 @@ impl FloorPeer {
 
     /// Sends objects to the other process in a message of `length` bytes.
     pub(crate) fn send_objects(&self, objects: &[BorrowedFd<'_>], length: usize, flags: u8) -> Outcome {
-        let (count, length) = (c_uint::try_from(objects.len())?, c_uint::try_from(length)?);
-        assert!(count <= 253 && (8..=2 << 20).contains(&length), "the sizes of the C code's buffers");
-        let socket = self.socket.as_raw_fd();
-        // SAFETY: `objects` points to `count` elements, and a `BorrowedFd` has the layout of a `c_int`. The borrows
-        // keep the descriptors open. The assertion keeps `count` and `length` within the buffers of the C code.
-        let done =
-            unsafe { floor_hand_over(socket, objects.as_ptr().cast(), count, length, c_uint::from(flags)) };
-        if done == 0 { Err(failed("sendmsg or recv")) } else { Ok(()) }
+        hand_over(self.socket.as_fd(), objects, length, flags)
     }
 
     /// Sends `length` bytes and waits for the answer.
     pub(crate) fn send_bytes(&self, length: usize) -> Outcome {
         self.send_objects(&[], length, ANSWER)
     }
+}
+
+/// Sends objects over the socket in a message of `length` bytes.
+pub(super) fn hand_over(
+    socket: BorrowedFd<'_>,
+    objects: &[BorrowedFd<'_>],
+    length: usize,
+    flags: u8,
+) -> Outcome {
+    let (count, length) = (c_uint::try_from(objects.len())?, c_uint::try_from(length)?);
+    assert!(count <= 253 && (8..=2 << 20).contains(&length), "the sizes of the C code's buffers");
+    let socket = socket.as_raw_fd();
+    // SAFETY: `objects` points to `count` elements, and a `BorrowedFd` has the layout of a `c_int`. The borrows keep
+    // the descriptors open. The assertion keeps `count` and `length` within the buffers of the C code.
+    let done =
+        unsafe { floor_hand_over(socket, objects.as_ptr().cast(), count, length, c_uint::from(flags)) };
+    if done == 0 { Err(failed("sendmsg or recv")) } else { Ok(()) }
 }
 
 /// Runs as the other process: receives messages and answers those that ask for it, until the socket is closed.
