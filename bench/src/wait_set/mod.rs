@@ -1,5 +1,7 @@
 //! Measures one thread that serves many channels: the time from a message on one of them to its answer.
 
+#[cfg(feature = "peers")]
+mod ipc_channel;
 mod ours;
 pub(crate) mod pair;
 
@@ -36,7 +38,10 @@ pub(crate) struct Service {
 
 /// Returns all ways, the floor first.
 fn services() -> impl Iterator<Item = Service> {
-    FLOOR.into_iter().chain([ours::OURS])
+    let services = FLOOR.into_iter().chain([ours::OURS]);
+    #[cfg(feature = "peers")]
+    let services = services.chain([ipc_channel::IPC_CHANNEL]);
+    services
 }
 
 /// The number of channels, the number of those that have messages, and the name of the way.
