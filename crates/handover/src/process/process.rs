@@ -34,7 +34,7 @@ pub struct Process {
 struct Inner {
     /// Declared before the handle: the process leaves its sets before the handle is closed.
     memberships: Memberships,
-    /// Channels of one listener to this process share it.
+    /// Channels to one process share it.
     handle: Arc<Owned>,
     id: u32,
     created: OnceLock<u64>,

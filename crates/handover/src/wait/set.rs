@@ -67,8 +67,8 @@ use crate::sys::{SysError, SysResult};
 /// with clones that share a handle, as those of [`Process`](crate::Process) and [`Channel`](crate::Channel) do, when the
 /// last one is dropped. Objects can be added and removed by other threads while one waits. Several threads can wait.
 ///
-/// On Linux a member takes one descriptor, except a [`Channel`](crate::Channel), which takes none. A channel of a
-/// [`Listener`](crate::Listener) has one, and one for each client process. So a process can serve almost as many channels as
+/// On Linux a member takes one descriptor, except a [`Channel`](crate::Channel), which takes none. A channel itself has one,
+/// and one for its peer process, which all channels to that process share. So a process can serve almost as many channels as
 /// its limit of descriptors (`RLIMIT_NOFILE`) says.
 ///
 /// [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html);

@@ -1,15 +1,15 @@
 //! Listening and connecting. A client connects to a socket in a folder that only the user can access. Once the listener
 //! accepts the client, the connection becomes the channel.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::PollFd;
 
 use super::endpoint::{Endpoint, Peer};
 use super::pair::peer;
+use super::peers;
 use super::readiness::Readiness;
 use crate::channel::shortage::Shortage;
 use crate::error::{Error, ProcessName, Result};
@@ -30,39 +30,12 @@ const WELCOME: [u8; 4] = *b"HO\0\x01";
 /// The minimum time that a client waits for an answer if the server process has exited.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
 
-/// The processes that have connected. Their channels share one handle for each process.
-#[derive(Debug, Default)]
-struct Clients {
-    by_id: HashMap<u32, Weak<Owned>>,
-    /// The number of entries at which those without an owner are removed.
-    limit: usize,
-}
-
-impl Clients {
-    /// Returns the process with a handle that another channel owns already, if there is one.
-    fn process(&mut self, new: Owned, id: u32) -> Process {
-        let known = self.by_id.get(&id).and_then(Weak::upgrade);
-        // Both processes had this id while the new one ran, so they are the same. An id of another PID namespace is zero.
-        if let Some(known) = known.filter(|known| id != 0 && unix_socket::is_running(known.as_fd())) {
-            return Process::new(known, id);
-        }
-        if self.by_id.len() >= self.limit {
-            self.by_id.retain(|_, handle| handle.strong_count() > 0);
-            self.limit = (self.by_id.len() * 2).max(16);
-        }
-        let new = Arc::new(new);
-        self.by_id.insert(id, Arc::downgrade(&new));
-        Process::new(new, id)
-    }
-}
-
 /// The socket to which clients connect.
 #[derive(Debug)]
 pub(crate) struct ListenerSocket {
     socket: Owned,
     /// A connection that was accepted while there was no room to identify its client.
     unidentified: Option<Owned>,
-    clients: Clients,
     /// The last client that was refused before the caller saw it.
     refused: Option<String>,
     /// Tells waits for several objects that a client waits. Created at the first such wait.
@@ -85,8 +58,7 @@ impl ListenerSocket {
             return Err(Error::NameInUse { name: name.into() });
         };
         let socket = lock.listen().map_err(failed(name))?;
-        let (clients, readiness) = (Clients::default(), OnceLock::new());
-        Ok(Self { _lock: lock, socket, unidentified: None, clients, refused: None, readiness })
+        Ok(Self { _lock: lock, socket, unidentified: None, refused: None, readiness: OnceLock::new() })
     }
 
     /// Waits for the next client, or returns `None` at the deadline.
@@ -146,7 +118,7 @@ impl ListenerSocket {
             };
             let Some(connection) = self.unidentified.take() else { return Ok(None) };
             let client = match maker {
-                Ok(maker) => client(maker, connection, &mut self.clients),
+                Ok(maker) => client(maker, connection),
                 Err(error) => Err(Some(format!("a client was refused: {error}"))),
             };
             match client {
@@ -185,13 +157,9 @@ impl ListenerSocket {
 
 /// Returns the client, if it still waits and belongs to this user. Otherwise closes the connection, and returns the
 /// reason if the client was refused.
-fn client(
-    maker: unix_socket::Maker,
-    connection: Owned,
-    clients: &mut Clients,
-) -> Result<Client, Option<String>> {
+fn client(maker: unix_socket::Maker, connection: Owned) -> Result<Client, Option<String>> {
     let Some(process) = maker.process else { return Err(None) };
-    let process = clients.process(process, maker.id);
+    let process = peers::process(process, maker.id);
     if unix_socket::is_hung_up(connection.as_fd()).unwrap_or(true) {
         // The client has disconnected already.
         return Err(None);

@@ -6,6 +6,7 @@
 //! | `send.rs`, `receive.rs` | sending and receiving |
 //! | `recv_buffer.rs` | bytes that were read and not received yet, and the descriptors that arrived with them |
 //! | `pair.rs` | how the two endpoints of a channel are made |
+//! | `peers.rs` | the processes at the other endpoints |
 //! | `listener.rs` | how a client connects to a listener |
 //!
 //! The kernel owns the objects in transit. It closes those that are never received, whichever endpoint is closed first.
@@ -13,6 +14,7 @@
 mod endpoint;
 mod listener;
 mod pair;
+mod peers;
 mod readiness;
 mod receive;
 mod recv_buffer;

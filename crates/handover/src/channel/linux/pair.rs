@@ -4,6 +4,7 @@ use std::any::Any;
 use std::os::fd::AsFd;
 
 use super::endpoint::{Endpoint, Peer};
+use super::peers;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
 use crate::inherit::Reserved;
@@ -55,7 +56,7 @@ pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
 /// Returns the process at the other endpoint, with a pidfd if it could be opened.
 pub(super) fn peer(maker: unix_socket::Maker) -> Peer {
     match maker.process {
-        Some(process) => Peer::Known(Process::new(process, maker.id)),
+        Some(process) => Peer::Known(peers::process(process, maker.id)),
         None => Peer::Unopened { id: maker.id, has_exited: maker.has_exited },
     }
 }

@@ -5,6 +5,7 @@
 //! first byte lies. A sender that follows the protocol begins a `sendmsg` with the frame that the descriptors belong
 //! to. A batch at any other position breaks the protocol.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use crate::channel::wire::{self, Broken, Content, Header};
@@ -15,10 +16,16 @@ use crate::sys::unix_socket::{MAX_DESCRIPTORS, Received};
 const MIN_READ: usize = 4 * 1024;
 /// The frame length from which a frame is read into a buffer of its own, which then becomes the message's buffer.
 const LARGE: usize = 32 * 1024;
-/// The maximum capacity that an emptied buffer keeps.
+/// The maximum capacity that is kept for the next message.
 const MAX_KEPT: usize = 64 * 1024;
 /// The maximum number of batches of descriptors that are kept for the next receive.
 const MAX_BATCHES: usize = 64;
+
+thread_local! {
+    /// The memory of an emptied buffer, for the next read of this thread. So an idle channel holds no memory, and a thread
+    /// that serves many channels reads into memory that is in the processor's cache.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// The data that was read from the socket and not received yet.
 #[derive(Debug, Default)]
@@ -104,10 +111,15 @@ impl RecvBuffer {
         alone: bool,
         read: impl FnOnce(&mut Vec<u8>, usize) -> Result<Option<Received>, E>,
     ) -> Result<Option<usize>, E> {
+        if self.buffer.capacity() == 0 {
+            // A thread that is exiting has none any more.
+            self.buffer = SPARE.try_with(Cell::take).unwrap_or_default();
+        }
         let read_size = if alone { self.size_of_rest() } else { self.read_size() };
         let from = self.start + self.buffer.len() as u64;
-        let received = read(&mut self.buffer, read_size)?;
-        let Some(Received { length, descriptors, is_cut }) = received else { return Ok(None) };
+        let received = read(&mut self.buffer, read_size);
+        self.spare_empty_buffer();
+        let Some(Received { length, descriptors, is_cut }) = received? else { return Ok(None) };
         if is_cut || !descriptors.is_empty() {
             self.batches.push_back(Batch { from, to: from + length as u64, descriptors, is_cut });
         }
@@ -205,6 +217,15 @@ impl RecvBuffer {
         self.move_to_front();
         // A large message must not leave a large buffer behind.
         self.buffer.shrink_to(MAX_KEPT);
+        self.spare_empty_buffer();
+    }
+
+    /// Gives the buffer's memory to the next read of this thread, if the buffer is empty.
+    fn spare_empty_buffer(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() <= MAX_KEPT {
+            let buffer = std::mem::take(&mut self.buffer);
+            let _ = SPARE.try_with(|spare| spare.set(buffer));
+        }
     }
 }
 
@@ -236,6 +257,7 @@ mod tests {
     fn feed(reader: &mut RecvBuffer, bytes: &[u8], count: usize, is_cut: bool) {
         let read = reader.read(false, |buffer, max| {
             assert!(bytes.len() <= max);
+            buffer.reserve(max);
             buffer.extend(bytes);
             let descriptors = descriptors(count);
             Ok::<_, Infallible>(Some(Received { length: bytes.len(), descriptors, is_cut }))
@@ -262,6 +284,23 @@ mod tests {
             feed(&mut reader, &[*byte], 0, false);
         }
         assert_eq!(reader.next_message().map(|message| message.is_some()), Ok(true));
+    }
+
+    #[test]
+    fn idle_buffers_hold_no_memory_and_reads_share_it() {
+        let mut readers: [RecvBuffer; 3] = Default::default();
+        let mut first = None;
+        for round in 0..3 {
+            for reader in &mut readers {
+                assert_eq!(reader.buffer.capacity(), 0);
+                // A small message, and one that finds nothing.
+                feed(reader, &frame(round, &[], b"small"), 0, false);
+                let place = reader.buffer.as_ptr();
+                assert_eq!(*first.get_or_insert(place), place, "round {round}");
+                assert_eq!(next(reader), Ok(Some((0, Some(0)))));
+                assert_eq!(reader.read(false, |_, _| Ok::<_, Infallible>(None)), Ok(None));
+            }
+        }
     }
 
     #[test]
