@@ -125,11 +125,10 @@ impl PartialEq for Unreaped {
 
 impl Eq for Unreaped {}
 
-#[cfg(test)]
+#[cfg(all(test, feature = "faults"))]
 mod tests {
     use super::*;
 
-    #[cfg(feature = "faults")]
     fn count_of(id: u32) -> usize {
         let unreaped = UNREAPED.lock();
         let ids = unreaped.iter().map(|Reverse(one)| match &one.child {
@@ -139,7 +138,6 @@ mod tests {
         ids.filter(|recorded| *recorded == id).count()
     }
 
-    #[cfg(feature = "faults")]
     #[test]
     fn reap_exited_drops_a_child_that_other_code_waited_for() {
         use crate::faults::{Turn, taking};
