@@ -121,6 +121,12 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 /// Calls whose failure may be ignored when a message is sent and received.
 pub const HARMLESS_SEND: &[Harmless] = &[];
 
+/// Calls whose failure may be ignored when a flush finds the connection closed.
+pub const HARMLESS_FLUSH: &[Harmless] = &[
+    ("read", "whether the peer process is exiting, which only chooses between two errors"),
+    ("ppoll", "whether it has exited, likewise"),
+];
+
 /// Calls whose failure may be ignored when a channel is waited for beside other objects.
 pub const HARMLESS_SET: &[Harmless] =
     &[("recvmsg", "a wait reads before the receive, to which a real failure shows itself again")];
