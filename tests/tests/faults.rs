@@ -38,7 +38,6 @@ fn main() -> ExitCode {
             send_and_recv_report_each_failing_call,
             waits_for_many_report_each_failing_call,
             listener_readiness_reports_each_failing_call,
-            flush_reports_each_failing_call,
             send_and_recv_in_child_report_each_failing_call,
             listener_reports_each_failing_call,
             connect_reports_each_failing_call,
@@ -53,7 +52,6 @@ fn main() -> ExitCode {
             repeats,
             echoes,
             talks_with_faults,
-            closes_unread,
             connects,
             serves,
             waits,
@@ -569,38 +567,6 @@ fn waits_for_many_report_each_failing_call() {
         drop(all);
         while semaphore.try_wait().unwrap() {}
     });
-}
-
-/// Closes its channel when a message has been sent, without receiving it.
-fn closes_unread(_: &[String]) {
-    let channel = Channel::parent().unwrap();
-    let inherited = handover::inherited().unwrap();
-    inherited.take::<Event>("sent").unwrap().wait_timeout(SOON).unwrap();
-    channel.close();
-    inherited.take::<Event>("closed").unwrap().set().unwrap();
-    std::thread::sleep(SOON);
-}
-
-fn flush_reports_each_failing_call() {
-    let [sent, closed, carried] = [(); 3].map(|()| Event::auto_reset().unwrap());
-    let flush = || {
-        sent.reset()?;
-        let mut command = in_role("closes_unread", &[]);
-        command.inherit("sent", &sent).inherit("closed", &closed).stdin(Stdio::null()).kill_on_drop(true);
-        let mut child = command.channel().spawn()?;
-        let channel = child.take_channel().unwrap();
-        channel.send(Message::new(b"unread").with("event", &carried))?;
-        sent.set()?;
-        closed.wait_timeout(SOON)?;
-        match channel.flush(SOON) {
-            Err(Error::Disconnected { .. }) => Ok((child, channel)),
-            Err(other) => Err(other),
-            Ok(()) => panic!("the message wasn't received"),
-        }
-    };
-    Sweep::of("spawn, send, flush after the peer has closed")
-        .harmless(expect::HARMLESS_FLUSH)
-        .run(flush, drop);
 }
 
 fn listener_readiness_reports_each_failing_call() {

@@ -37,9 +37,9 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Creates a message with these bytes, which may be empty.
-    pub fn new(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self { bytes: bytes.into(), ..Self::default() }
+    /// Creates a message with these bytes, or this text. It may be empty.
+    pub fn new(bytes: impl Into<Self>) -> Self {
+        bytes.into()
     }
 
     /// Adds an object under a name, and returns the message.
@@ -95,33 +95,45 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
+impl<'a> From<Cow<'a, [u8]>> for Message<'a> {
+    fn from(bytes: Cow<'a, [u8]>) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+}
+
 impl<'a> From<&'a [u8]> for Message<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self::new(bytes)
+        Cow::from(bytes).into()
     }
 }
 
 impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
     fn from(bytes: &'a [u8; N]) -> Self {
-        Self::new(bytes)
+        bytes.as_slice().into()
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        bytes.as_slice().into()
     }
 }
 
 impl From<Vec<u8>> for Message<'_> {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::new(bytes)
-    }
-}
-
-impl From<String> for Message<'_> {
-    fn from(text: String) -> Self {
-        Self::new(text.into_bytes())
+        Cow::from(bytes).into()
     }
 }
 
 impl<'a> From<&'a str> for Message<'a> {
     fn from(text: &'a str) -> Self {
-        Self::new(text.as_bytes())
+        text.as_bytes().into()
+    }
+}
+
+impl From<String> for Message<'_> {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
     }
 }
 
@@ -252,6 +264,17 @@ impl fmt::Debug for ReceivedMessage {
 mod tests {
     use super::*;
     use crate::object::Event;
+
+    #[test]
+    fn messages_are_made_of_bytes_and_of_text() {
+        let owned = b"same".to_vec();
+        let of_bytes = [Message::new(b"same"), Message::new(&owned[..]), Message::new(&owned)];
+        let of_text = [Message::new("same"), Message::new(String::from("same")), "same".into()];
+        let of_owned = [Message::new(owned.clone()), Message::new(Cow::Borrowed(&owned[..]))];
+        for message in of_bytes.iter().chain(&of_text).chain(&of_owned) {
+            assert_eq!(&*message.bytes, b"same");
+        }
+    }
 
     #[test]
     fn object_list_grows_at_least_fourfold() -> Result<()> {

@@ -55,8 +55,8 @@ macro_rules! named {
             pub fn create_or_open_named(
                 name: &(impl AsObjectName + ?Sized) $(, $argument: $argument_type)*
             ) -> Result<(Self, CreateOutcome)> {
-                let (held, outcome) = create_or_open($create, name)?;
-                Ok((Self::of(held), outcome))
+                let (handle, outcome) = create_or_open($create, name)?;
+                Ok((Self::of(handle), outcome))
             }
 
             #[doc = concat!("Opens ", $one, " by its name, with the rights to ", $use, ".")]
@@ -145,7 +145,7 @@ impl Semaphore {
         count: u32,
         maximum: u32,
     ) -> Result<(Self, CreateOutcome)> {
-        let (held, outcome) = create_or_open(semaphore::what(count, maximum)?, name)?;
-        Ok((Self::of(held), outcome))
+        let (handle, outcome) = create_or_open(semaphore::what(count, maximum)?, name)?;
+        Ok((Self::of(handle), outcome))
     }
 }

@@ -34,7 +34,7 @@ use crate::sys::rights;
 /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
 #[doc(alias = "CreateEvent", alias = "eventfd")]
 pub struct Event {
-    held: ObjectHandle,
+    handle: ObjectHandle,
 }
 
 /// How a signaled event or timer becomes unsignaled again.

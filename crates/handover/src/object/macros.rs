@@ -5,21 +5,21 @@ macro_rules! object {
     ($type:ident, $kind:expr, $default_rights:expr) => {
         impl $type {
             #[allow(unused, reason = "used by the constructors that exist on this system")]
-            pub(crate) fn of(held: $crate::object::ObjectHandle) -> Self {
-                Self { held }
+            pub(crate) fn of(handle: $crate::object::ObjectHandle) -> Self {
+                Self { handle }
             }
 
             #[allow(dead_code, reason = "used only on Windows, where rights can be chosen")]
-            pub(crate) fn held(&self) -> &$crate::object::ObjectHandle {
-                &self.held
+            pub(crate) fn object_handle(&self) -> &$crate::object::ObjectHandle {
+                &self.handle
             }
         }
 
-        $crate::sys::io::as_handle!($type, held);
+        $crate::sys::io::as_handle!($type, handle);
 
         impl From<$type> for $crate::sys::io::OwnedHandle {
             fn from(object: $type) -> Self {
-                object.held.into_handle().into()
+                object.handle.into_handle().into()
             }
         }
 
@@ -47,7 +47,7 @@ macro_rules! object {
             /// [`Error::System`](crate::Error::System) if this process has no room for another handle.
             #[doc(alias = "DuplicateHandle", alias = "dup")]
             pub fn try_clone(&self) -> $crate::error::Result<Self> {
-                self.held.try_clone($kind.name()).map(Self::of)
+                self.handle.try_clone($kind.name()).map(Self::of)
             }
         }
 
@@ -61,7 +61,7 @@ macro_rules! object {
         impl<'a> From<&'a $type> for $crate::object::BorrowedObject<'a> {
             /// Borrows the object. A copy gets the rights to use it, as far as this handle has them.
             fn from(object: &'a $type) -> Self {
-                object.held.share($default_rights)
+                object.handle.share($default_rights)
             }
         }
 
@@ -78,11 +78,11 @@ macro_rules! object {
             }
 
             fn from_handle(handle: $crate::sys::io::Owned) -> Self {
-                Self { held: $crate::object::ObjectHandle::received(handle) }
+                Self { handle: $crate::object::ObjectHandle::received(handle) }
             }
 
             fn from_adopted(handle: $crate::sys::io::Owned, claim: $crate::object::adopt::Claim) -> Self {
-                Self { held: $crate::object::ObjectHandle::adopted(handle, claim) }
+                Self { handle: $crate::object::ObjectHandle::adopted(handle, claim) }
             }
         }
     };
@@ -134,7 +134,7 @@ macro_rules! waits {
             /// [`Error::AccessDenied`] if the handle lacks the right to wait.
             #[doc(alias = "WaitForSingleObject")]
             pub fn wait(&self) -> Result<()> {
-                self.held.wait($what).map(drop)
+                self.handle.wait($what).map(drop)
             }
 
             #[doc = concat!("Waits until ", $signal, ", or until the timeout has passed.")]
@@ -144,7 +144,7 @@ macro_rules! waits {
             /// [`Error::TimedOut`] if the timeout passes first; [`Error::AccessDenied`] if the handle lacks the right
             /// to wait.
             pub fn wait_timeout(&self, timeout: std::time::Duration) -> Result<()> {
-                match self.held.wait_at_most($what, timeout)? {
+                match self.handle.wait_at_most($what, timeout)? {
                     $crate::sys::wait::Waited::TimedOut => {
                         Err(Error::TimedOut { waiting_for: $awaited.into(), timeout })
                     }
@@ -160,7 +160,7 @@ macro_rules! waits {
             ///
             /// [`Error::AccessDenied`] if the handle lacks the right to wait.
             pub fn try_wait(&self) -> Result<bool> {
-                let waited = self.held.wait_at_most($what, std::time::Duration::ZERO)?;
+                let waited = self.handle.wait_at_most($what, std::time::Duration::ZERO)?;
                 Ok(waited != $crate::sys::wait::Waited::TimedOut)
             }
         }

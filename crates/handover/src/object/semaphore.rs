@@ -31,7 +31,7 @@ use crate::sys::{call, rights};
 /// maximum
 #[doc(alias = "CreateSemaphore", alias = "EFD_SEMAPHORE")]
 pub struct Semaphore {
-    held: ObjectHandle,
+    handle: ObjectHandle,
 }
 
 /// The largest count that a semaphore can start with. On Windows also the largest maximum.

@@ -58,7 +58,7 @@ use crate::sys::{SysResult, call};
 /// [memfd_create(2)](https://man7.org/linux/man-pages/man2/memfd_create.2.html)
 #[doc(alias = "CreateFileMapping", alias = "memfd_create")]
 pub struct SharedMemory {
-    held: ObjectHandle,
+    handle: ObjectHandle,
 }
 
 impl SharedMemory {

@@ -36,7 +36,7 @@ use crate::sys::rights;
 /// [timerfd_create(2)](https://man7.org/linux/man-pages/man2/timerfd_create.2.html)
 #[doc(alias = "CreateWaitableTimer", alias = "timerfd_create")]
 pub struct Timer {
-    held: ObjectHandle,
+    handle: ObjectHandle,
 }
 
 impl Timer {

@@ -127,7 +127,7 @@ impl Child {
         self.close_inputs();
         loop {
             let end = sys_wait::readable(self.guard.process.handle());
-            wait::for_ever(end).map_err(self.guard.process.failed())?;
+            wait::without_timeout(end).map_err(self.guard.process.failed())?;
             match self.exit_status()? {
                 Some(status) => return Ok(status),
                 None => std::thread::sleep(RETRY_INTERVAL),

@@ -97,7 +97,7 @@ macro_rules! wait_target {
     ($type:ty) => {
         impl $crate::wait::sealed::Sealed for $type {
             fn target(&self) -> $crate::error::Result<$crate::sys::wait::Target<'_>> {
-                Ok(self.held().target())
+                Ok(self.object_handle().target())
             }
 
             fn is_taken(&self) -> bool {
@@ -105,7 +105,7 @@ macro_rules! wait_target {
             }
 
             fn memberships(&self) -> &$crate::wait::set::Memberships {
-                self.held().memberships()
+                self.object_handle().memberships()
             }
         }
     };
@@ -304,7 +304,7 @@ pub(crate) fn member(target: &Target<'_>) -> Result<Member> {
 }
 
 /// Waits for the object without a timeout.
-pub(crate) fn for_ever(object: Target<'_>) -> SysResult<Waited> {
+pub(crate) fn without_timeout(object: Target<'_>) -> SysResult<Waited> {
     loop {
         let waited = wait(object, None)?;
         if waited != Waited::TimedOut {

@@ -123,9 +123,6 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 /// Calls whose failure may be ignored when a message is sent and received.
 pub const HARMLESS_SEND: &[Harmless] = &[];
 
-/// Calls whose failure may be ignored when a flush finds the connection closed.
-pub const HARMLESS_FLUSH: &[Harmless] = &[];
-
 /// Calls whose failure may be ignored when a channel is waited for beside other objects.
 pub const HARMLESS_SET: &[Harmless] = &[
     ("ReadFile", "a wait reads before the receive, to which a real failure shows itself again"),

@@ -1,8 +1,12 @@
 //! Fault sweeps of features that only Linux has, and of each way to create a process: with shared memory, with copied
 //! memory, and without a pidfd from `clone`. They include the calls of the new process.
 
-use handover::{Command, Event, Stdio, faults};
-use handover_tests::{Suite, assert_flags_unchanged, bare, end, events, sweep, tests};
+use std::time::Duration;
+
+use handover::{Channel, Command, Error, Event, Message, Stdio, faults};
+use handover_tests::{
+    Suite, Sweep, assert_flags_unchanged, bare, end, events, expect, role, sweep, tests, this_program,
+};
 
 pub(super) const SUITE: Suite = Suite {
     name: "faults",
@@ -11,10 +15,12 @@ pub(super) const SUITE: Suite = Suite {
         spawn_with_silently_copied_memory_reports_each_failing_call,
         spawn_with_copied_memory_reports_each_failing_call,
         spawn_without_clone_pidfd_reports_each_failing_call,
+        flush_reports_each_failing_call,
     ],
-    roles: &[],
+    roles: tests![closes_unread],
 };
 
+const SOON: Duration = Duration::from_secs(10);
 const CLONE_VM: i32 = 0x0000_0100;
 const CLONE_PIDFD: i32 = 0x0000_1000;
 
@@ -59,4 +65,37 @@ fn spawn_without_clone_pidfd_reports_each_failing_call() {
     faults::let_flags_be_refused(CLONE_PIDFD);
     swept("spawn, without a descriptor for the process");
     assert_eq!(faults::used_flags(), 0);
+}
+
+/// Closes its channel when a message has been sent, without receiving it.
+fn closes_unread(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let inherited = handover::inherited().unwrap();
+    inherited.take::<Event>("sent").unwrap().wait_timeout(SOON).unwrap();
+    channel.close();
+    inherited.take::<Event>("closed").unwrap().set().unwrap();
+    std::thread::sleep(SOON);
+}
+
+fn flush_reports_each_failing_call() {
+    let [sent, closed, carried] = [(); 3].map(|()| Event::auto_reset().unwrap());
+    let flush = || {
+        sent.reset()?;
+        let mut command = Command::new(this_program());
+        command.args(role("closes_unread", &[]));
+        command.inherit("sent", &sent).inherit("closed", &closed).stdin(Stdio::null()).kill_on_drop(true);
+        let mut child = command.channel().spawn()?;
+        let channel = child.take_channel().unwrap();
+        channel.send(Message::new(b"unread").with("event", &carried))?;
+        sent.set()?;
+        closed.wait_timeout(SOON)?;
+        match channel.flush(SOON) {
+            Err(Error::Disconnected { .. }) => Ok((child, channel)),
+            Err(other) => Err(other),
+            Ok(()) => panic!("the message wasn't received"),
+        }
+    };
+    Sweep::of("spawn, send, flush after the peer has closed")
+        .harmless(expect::HARMLESS_FLUSH)
+        .run(flush, drop);
 }

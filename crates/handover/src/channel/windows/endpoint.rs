@@ -27,7 +27,7 @@ use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
-use super::ownership_page::{OwnershipPage, Turnover, WORDS};
+use super::ownership_page::{Ownership, OwnershipPage, WORDS};
 use crate::channel::KindFilter;
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
@@ -213,7 +213,7 @@ impl Endpoint {
     }
 
     /// Returns the state of ownership of the objects that this endpoint sends.
-    pub(super) fn outgoing(&self) -> Turnover<'_> {
+    pub(super) fn outgoing(&self) -> Ownership<'_> {
         match &self.peer {
             Peer::Weaker(_) => self.page().pushed(),
             Peer::Stronger(_) => self.page().pulled(),
@@ -221,7 +221,7 @@ impl Endpoint {
     }
 
     /// Returns the state of ownership of the objects that this endpoint receives.
-    pub(super) fn incoming(&self) -> Turnover<'_> {
+    pub(super) fn incoming(&self) -> Ownership<'_> {
         match &self.peer {
             Peer::Weaker(_) => self.page().pulled(),
             Peer::Stronger(_) => self.page().pushed(),

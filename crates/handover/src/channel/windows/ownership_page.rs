@@ -61,13 +61,13 @@ impl<'a> OwnershipPage<'a> {
     }
 
     /// Returns the ownership of objects that the stronger endpoint puts into the weaker process.
-    pub(crate) fn pushed(self) -> Turnover<'a> {
-        Turnover { word: &self.0[6], cut_at: &self.0[7] }
+    pub(crate) fn pushed(self) -> Ownership<'a> {
+        Ownership { word: &self.0[6], cut_at: &self.0[7] }
     }
 
     /// Returns the ownership of objects that the stronger endpoint duplicates out of the weaker process.
-    pub(crate) fn pulled(self) -> Turnover<'a> {
-        Turnover { word: &self.0[8], cut_at: &self.0[9] }
+    pub(crate) fn pulled(self) -> Ownership<'a> {
+        Ownership { word: &self.0[8], cut_at: &self.0[9] }
     }
 
     /// Returns the number of messages whose objects the stronger endpoint has fetched.
@@ -86,7 +86,7 @@ const ENDPOINT_WITHDRAWN: u64 = 2;
 /// The ownership in one direction: the number of messages whose objects belong to the receiver, and whether each side
 /// has stopped.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Turnover<'a> {
+pub(crate) struct Ownership<'a> {
     /// The number of messages, and the flags below.
     word: &'a AtomicU64,
     /// The number of the message at which giving was cut. Valid only together with the flag `GIVING_CUT`.
@@ -99,7 +99,7 @@ const TAKING_ENDED: u64 = 4;
 const FLAGS: u64 = 7;
 const COUNT_SHIFT: u32 = 3;
 
-impl Turnover<'_> {
+impl Ownership<'_> {
     /// Gives a message's objects to the receiver, which can already read their values. Returns false if the receiver
     /// has stopped taking before; then the objects still belong to the sender.
     pub(crate) fn give(self, number: u64) -> bool {

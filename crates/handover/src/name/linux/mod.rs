@@ -108,11 +108,11 @@ pub(crate) fn create_or_open(
     const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
     let deadline = Deadline::after(RETRY_TIMEOUT);
     while !deadline.has_passed() {
-        if let Some(held) = try_to_create(what, &name)? {
-            return Ok((held, CreateOutcome::Created));
+        if let Some(handle) = try_to_create(what, &name)? {
+            return Ok((handle, CreateOutcome::Created));
         }
         match open(what, what.kind(), &*name, Rights::Same) {
-            Ok(held) => return Ok((held, CreateOutcome::Opened)),
+            Ok(handle) => return Ok((handle, CreateOutcome::Opened)),
             Err(Error::ObjectNotFound { .. }) if is_unserved(name.as_str()) => break,
             Err(Error::ObjectNotFound { .. }) => std::thread::sleep(Duration::from_millis(1)),
             Err(other) => return Err(other),

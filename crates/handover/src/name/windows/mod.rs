@@ -216,7 +216,7 @@ pub(crate) fn create_or_open(
 /// Creates an object with this name. Fails if any object already has it.
 pub(crate) fn create(what: What, name: &(impl AsObjectName + ?Sized)) -> Result<ObjectHandle> {
     match create_or_open(what, name) {
-        Ok((held, CreateOutcome::Created)) => Ok(held),
+        Ok((handle, CreateOutcome::Created)) => Ok(handle),
         Ok((_, CreateOutcome::Opened)) | Err(Error::NameKindMismatch { .. }) => {
             Err(name_in_use(&*name.as_name()?))
         }

@@ -38,7 +38,7 @@ macro_rules! with_access {
             #[must_use]
             #[cfg_attr(docsrs, doc(cfg(windows)))]
             pub fn with_access(&self, access: Access) -> BorrowedObject<'_> {
-                BorrowedObject::typed(self.held().handle(), Some(access))
+                BorrowedObject::typed(self.object_handle().handle(), Some(access))
             }
         }
     )*};

@@ -44,7 +44,7 @@ use crate::wait::{Signaled, Waitable, any_object};
 #[doc(alias = "CreateMutex")]
 #[cfg_attr(docsrs, doc(cfg(windows)))]
 pub struct Mutex {
-    held: ObjectHandle,
+    handle: ObjectHandle,
 }
 
 impl Mutex {
@@ -70,7 +70,7 @@ impl Mutex {
     /// - [`LockError::Failed`] with [`Error::AccessDenied`] if the handle lacks the right to wait.
     #[doc(alias = "WaitForSingleObject")]
     pub fn lock(&self) -> Result<MutexGuard<'_>, LockError<'_>> {
-        let waited = self.held.wait("the mutex")?;
+        let waited = self.handle.wait("the mutex")?;
         self.locked(waited, Duration::MAX)
     }
 
@@ -81,7 +81,7 @@ impl Mutex {
     /// The errors of [`lock`](Self::lock), and [`LockError::Failed`] with [`Error::TimedOut`] if the timeout passes
     /// first.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_>, LockError<'_>> {
-        let waited = self.held.wait_at_most("the mutex", timeout)?;
+        let waited = self.handle.wait_at_most("the mutex", timeout)?;
         self.locked(waited, timeout)
     }
 

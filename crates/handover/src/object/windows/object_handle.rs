@@ -105,7 +105,7 @@ impl ObjectHandle {
 
     /// Waits without a timeout. `object` describes the object in errors.
     pub(crate) fn wait(&self, object: &'static str) -> Result<Waited> {
-        wait::for_ever(self.target()).map_err(|error| refused(object, call::TO_WAIT, error))
+        wait::without_timeout(self.target()).map_err(|error| refused(object, call::TO_WAIT, error))
     }
 
     /// Waits, at most for the timeout. `object` describes the object in errors.

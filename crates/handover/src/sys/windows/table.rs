@@ -80,12 +80,12 @@ pub(crate) fn handles_of(process: u32) -> SysResult<Vec<Listed>> {
             }
             super::handle::succeeded_nt(status).map(Some)
         })?;
-        Ok(is_all.map(|()| those_of(process, buffer)))
+        Ok(is_all.map(|()| entries_of(process, buffer)))
     })
 }
 
 /// Returns the handles of one process from the system's answer.
-fn those_of(process: u32, answer: &[u64]) -> Vec<Listed> {
+fn entries_of(process: u32, answer: &[u64]) -> Vec<Listed> {
     const HEADER: usize = 2 * size_of::<usize>();
     let room = (size_of_val(answer) - HEADER) / size_of::<SystemHandle>();
     // SAFETY: the buffer consists of `u64`s, so it is large enough and aligned for a `usize`, and is initialized. The
@@ -131,7 +131,7 @@ mod tests {
             words.collect::<Vec<u64>>()
         };
         let values =
-            |count| those_of(8, &answer(count)).iter().map(|handle| handle.value.get()).collect::<Vec<_>>();
+            |count| entries_of(8, &answer(count)).iter().map(|handle| handle.value.get()).collect::<Vec<_>>();
         for (count, expected) in [(0, &[][..]), (2, &[4, 8]), (10, &[4, 8, 12, 40]), (11, &[4, 8, 12, 40])] {
             assert_eq!(values(count), expected, "{count}");
         }
