@@ -485,7 +485,8 @@ fn talks(_: &[String]) {
 }
 
 fn exit_is_reported_of_each_channel_to_the_process() {
-    const COUNT: usize = 100;
+    /// The half of them is more than one wait reports.
+    const COUNT: usize = 300;
     let name = format!("exit.{}", std::process::id());
     let mut listener = Listener::bind(&name).unwrap();
     let mut client = clients_with_channels(&name, COUNT, "sleep");

@@ -4,8 +4,8 @@
 //! event for messages that were read from a socket and not received yet, and for each peer process one descriptor, however
 //! many channels lead to it. So a channel costs a set no descriptor.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound;
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -76,19 +76,36 @@ struct PeerProcess {
 /// Members that get their turn one after the other.
 #[derive(Debug, Default)]
 struct Rotation {
-    numbers: BTreeSet<u64>,
+    /// Their numbers, in ascending order. Most of the time they are few, or come and go at the end.
+    numbers: Vec<u64>,
+    /// The number of the last one that had its turn.
     last: u64,
 }
 
 impl Rotation {
+    fn insert(&mut self, number: u64) {
+        if let Err(place) = self.numbers.binary_search(&number) {
+            self.numbers.insert(place, number);
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Ok(place) = self.numbers.binary_search(&number) {
+            self.numbers.remove(place);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
     /// Adds those whose turn it is to `to`.
     fn take_turns(&mut self, to: &mut Vec<u64>) {
-        let after = self.numbers.range((Bound::Excluded(self.last), Bound::Unbounded));
-        let from_start = self.numbers.range(..=self.last);
-        let before = to.len();
-        to.extend(after.chain(from_start).take(MAX_REPORTED));
-        if to.len() > before {
-            self.last = to[to.len() - 1];
+        let had_turn = self.numbers.partition_point(|number| *number <= self.last);
+        let (before, after) = self.numbers.split_at(had_turn);
+        for number in after.iter().chain(before).take(MAX_REPORTED) {
+            to.push(*number);
+            self.last = *number;
         }
     }
 }
@@ -154,7 +171,7 @@ impl SystemSet {
                 key
             }
         };
-        processes.get_mut(&key).expect("each key has a process").channels.numbers.insert(number);
+        processes.get_mut(&key).expect("each key has a process").channels.insert(number);
         Ok(())
     }
 
@@ -162,12 +179,12 @@ impl SystemSet {
         // Closing the descriptor isn't enough: another one of the same object keeps the member in the set.
         epoll::remove(self.epoll.as_fd(), member.descriptor.as_fd());
         let mut channels = self.channels.lock();
-        channels.buffered.numbers.remove(&number);
+        channels.buffered.remove(number);
         let Some(process) = &member.process else { return };
         let Some(key) = channels.keys.get(&address(process)).copied() else { return };
         let Some(watched) = channels.processes.get_mut(&key) else { return };
-        watched.channels.numbers.remove(&number);
-        if watched.channels.numbers.is_empty() {
+        watched.channels.remove(number);
+        if watched.channels.is_empty() {
             epoll::remove(self.epoll.as_fd(), watched.handle.as_fd());
             channels.keys.remove(&address(process));
             channels.processes.remove(&key);
@@ -178,10 +195,10 @@ impl SystemSet {
     fn set_buffered(&self, number: u64, is_buffered: bool) -> SysResult<()> {
         let mut channels = self.channels.lock();
         if !is_buffered {
-            channels.buffered.numbers.remove(&number);
+            channels.buffered.remove(number);
             return Ok(());
         }
-        channels.buffered.numbers.insert(number);
+        channels.buffered.insert(number);
         if channels.waiting > 0 && !channels.is_event_set {
             create_object::set_event(self.event.as_fd())?;
             channels.is_event_set = true;
@@ -192,14 +209,15 @@ impl SystemSet {
     /// Waits until members may be ready, and returns their numbers.
     fn wait(&self, deadline: Deadline) -> SysResult<Vec<u64>> {
         let mut channels = self.channels.lock();
-        let waits = channels.buffered.numbers.is_empty();
+        let waits = channels.buffered.is_empty();
         channels.waiting += usize::from(waits);
         drop(channels);
         let timeout = if waits { deadline.timeout() } else { Some(0) };
-        let found = epoll::wait::<MAX_REPORTED>(self.epoll.as_fd(), timeout);
+        let mut room: epoll::Room<MAX_REPORTED> = [MaybeUninit::uninit(); MAX_REPORTED];
+        let found = epoll::wait(self.epoll.as_fd(), &mut room, timeout);
         let mut channels = self.channels.lock();
         channels.waiting -= usize::from(waits);
-        if channels.is_event_set && (channels.waiting == 0 || channels.buffered.numbers.is_empty()) {
+        if channels.is_event_set && (channels.waiting == 0 || channels.buffered.is_empty()) {
             take(self.event.as_fd())?;
             channels.is_event_set = false;
         }

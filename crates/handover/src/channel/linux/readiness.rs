@@ -3,6 +3,7 @@
 //! It is an epoll descriptor. Its members are the socket, the peer process, whose exit the socket doesn't show while
 //! another process has the peer's endpoint, and an eventfd for data that this process has already read from the socket.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 
@@ -71,7 +72,8 @@ impl Readiness {
     /// Waits until something is ready, or until the deadline.
     pub(super) fn wait(&self, deadline: Deadline) -> SysResult<Found> {
         let mut found = Found::default();
-        for key in epoll::wait::<MEMBERS>(self.epoll.as_fd(), deadline.timeout())?.keys() {
+        let mut room: epoll::Room<MEMBERS> = [MaybeUninit::uninit(); MEMBERS];
+        for key in epoll::wait(self.epoll.as_fd(), &mut room, deadline.timeout())?.keys() {
             match key {
                 PROCESS => found.exit = true,
                 _ => found.input = true,

@@ -125,7 +125,8 @@ impl PartialEq for Unreaped {
 
 impl Eq for Unreaped {}
 
-#[cfg(all(test, feature = "faults"))]
+#[cfg(feature = "faults")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -38,21 +39,21 @@ pub(crate) fn remove(epoll: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) {
     let _ = always("epoll_ctl", &arguments, || Ok(epoll::delete(epoll, descriptor)?));
 }
 
-/// The keys of the descriptors that a wait found ready, at most `N` of them.
-pub(crate) struct Ready<const N: usize> {
-    events: [Event; N],
-    count: usize,
-}
+/// The room for a wait's answer: at most `N` ready descriptors. It isn't initialized, because most of it stays unused.
+pub(crate) type Room<const N: usize> = [MaybeUninit<Event>; N];
 
-impl<const N: usize> Ready<N> {
+/// The keys of the descriptors that a wait found ready.
+pub(crate) struct Ready<'a>(&'a [Event]);
+
+impl Ready<'_> {
     pub(crate) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
-        self.events[..self.count].iter().map(|event| event.data.u64())
+        self.0.iter().map(|event| event.data.u64())
     }
 }
 
-impl<const N: usize> Outcome for Ready<N> {
+impl Outcome for Ready<'_> {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.count {
+        match self.0.len() {
             0 => to.write_str("timed out"),
             count => write!(to, "{count} ready"),
         }
@@ -61,19 +62,19 @@ impl<const N: usize> Outcome for Ready<N> {
 
 /// Waits until a member is ready, or until the timeout, which is in milliseconds; `None` waits without limit. No member is
 /// reported at the timeout, and also after a signal.
-pub(crate) fn wait<const N: usize>(epoll: BorrowedFd<'_>, milliseconds: Option<u32>) -> SysResult<Ready<N>> {
+pub(crate) fn wait<'a>(
+    epoll: BorrowedFd<'_>,
+    room: &'a mut [MaybeUninit<Event>],
+    milliseconds: Option<u32>,
+) -> SysResult<Ready<'a>> {
     // A longer time is another system call, which older kernels don't have.
     let milliseconds = milliseconds.map(|milliseconds| milliseconds.min(i32::MAX.unsigned_abs()));
     let timeout = milliseconds.map(timespec);
     let arguments = [("epoll", epoll.into()), ("for", Argument::Milliseconds(milliseconds))];
-    let wait = || {
-        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; N];
-        let count = match epoll::wait(epoll, &mut events, timeout.as_ref()) {
-            Ok(count) => count,
-            Err(Errno::INTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Ready { events, count })
+    let wait = || match epoll::wait(epoll, room, timeout.as_ref()) {
+        Ok((ready, _)) => Ok(Ready(ready)),
+        Err(Errno::INTR) => Ok(Ready(&[])),
+        Err(error) => Err(error.into()),
     };
     // With a zero timeout, the call is only a query.
     if milliseconds == Some(0) {
