@@ -486,7 +486,7 @@ fn talks(_: &[String]) {
 
 fn exit_is_reported_of_each_channel_to_the_process() {
     /// The half of them is more than one wait reports.
-    const COUNT: usize = 300;
+    const COUNT: usize = 180;
     let name = format!("exit.{}", std::process::id());
     let mut listener = Listener::bind(&name).unwrap();
     let mut client = clients_with_channels(&name, COUNT, "sleep");
