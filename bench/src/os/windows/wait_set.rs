@@ -1,4 +1,4 @@
-//! What Windows measures of one thread that serves many channels.
+//! The limits of the measurement of one thread that serves many channels.
 
 use crate::wait_set::Service;
 

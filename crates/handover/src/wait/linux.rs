@@ -1,8 +1,8 @@
 //! The Linux half of a set: an epoll descriptor.
 //!
-//! A channel joins with its socket itself. What the socket doesn't show, the set has once for all of its channels: one
-//! event for messages that were read from a socket and not received yet, and for each peer process one descriptor, however
-//! many channels lead to it. So a channel costs a set no descriptor.
+//! A channel joins with its socket itself. A socket shows neither a message that was read from it and not received yet, nor
+//! the exit of the peer process. For those, a set has one event for all of its channels, and one entry for each peer process,
+//! however many channels lead to it. So a channel costs a set no descriptor.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -50,7 +50,7 @@ pub(super) struct SystemSet {
     channels: Mutex<Channels>,
 }
 
-/// What the set knows of the channels that are members.
+/// The state of the channels that are members.
 #[derive(Debug, Default)]
 struct Channels {
     /// Those with a message in their buffer.
