@@ -228,9 +228,9 @@ impl SystemSet {
                 BUFFERED => {}
                 // A process whose last channel was just removed isn't there.
                 PROCESSES.. => {
-                    channels.processes.get_mut(&key).into_iter().for_each(|process| {
+                    if let Some(process) = channels.processes.get_mut(&key) {
                         process.channels.take_turns(&mut numbers);
-                    });
+                    }
                 }
                 number => numbers.push(number),
             }
@@ -264,7 +264,7 @@ impl SetInner {
             for number in numbers {
                 let Some(entry) = members.by_number.get(&number) else {
                     // A channel that was removed while its buffer got a message.
-                    self.system.set_buffered(number, false)?;
+                    self.system.channels.lock().buffered.remove(number);
                     continue;
                 };
                 let member = &entry.member;

@@ -38,9 +38,8 @@ pub trait Waitable: sealed::Sealed {}
 pub(crate) mod sealed {
     use std::sync::Weak;
 
-    use super::imp::Member;
     use super::set::Memberships;
-    use super::{Result, Target};
+    use super::{Member, Result, Target};
 
     pub trait Sealed {
         /// Returns what the system waits for.

@@ -141,9 +141,12 @@ impl Endpoint {
     /// Returns the descriptor that is readable while there is something to receive.
     pub(crate) fn watch(&self) -> Result<BorrowedFd<'_>> {
         let process = self.process().map(HasHandle::handle);
+        let is_new = self.readiness.get().is_none();
         let readiness =
             Readiness::of(&self.readiness, self.socket.as_fd(), process).map_err(self.failed())?;
-        self.publish_to_new()?;
+        if is_new {
+            self.publish_to_new()?;
+        }
         Ok(readiness.as_fd())
     }
 
