@@ -24,11 +24,12 @@ pub fn message(data: &[u8]) {
         && !has_duplicates(names.iter());
     let objects: Vec<(String, Option<HandleValue>)> =
         names.into_iter().zip((0..).map(|index| with_values.then(|| value(index)))).collect();
-    let written = fuzzing::write_frame(number, &objects, input.rest(), with_values);
+    let envelope = fuzzing::Envelope::of_message(number);
+    let written = fuzzing::write_frame(envelope, &objects, input.rest(), with_values);
     assert_eq!(written.is_ok(), fits, "{objects:?}");
     let Ok(mut frame) = written else { return };
     assert_eq!(fuzzing::frame_length(&frame, with_values), Ok(Some(frame.len())));
-    let message = (number, objects, input.rest().to_vec());
+    let message = (envelope, objects, input.rest().to_vec());
     assert_eq!(fuzzing::parse_frame(&frame, with_values).as_ref(), Ok(&message));
     let at = at % frame.len();
     let original = std::mem::replace(&mut frame[at], byte);

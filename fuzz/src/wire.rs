@@ -6,7 +6,7 @@ use handover::fuzzing::{self, Message};
 use super::input::has_duplicates;
 use super::os::can_be_handle;
 
-const HEADER: usize = 20;
+const HEADER: usize = 32;
 const MAX_OBJECTS: usize = 253;
 const MAX_NAME_LENGTH: usize = 255;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -21,7 +21,9 @@ pub fn wire(data: &[u8]) {
 
 fn check_frame(data: &[u8], with_values: bool) {
     let expected = parse_by_description(data, with_values);
-    assert_eq!(fuzzing::parse_frame(data, with_values).ok(), expected, "of {data:x?}");
+    let parsed = fuzzing::parse_frame(data, with_values).ok();
+    let fields = |(envelope, objects, bytes): &Message| (envelope.fields(), objects.clone(), bytes.clone());
+    assert_eq!(parsed.as_ref().map(fields), expected, "of {data:x?}");
     match fuzzing::frame_length(data, with_values) {
         Ok(Some(length)) => {
             assert!((HEADER..=HEADER + MAX_OBJECTS * (5 + MAX_NAME_LENGTH) + MAX_BYTES).contains(&length));
@@ -35,9 +37,9 @@ fn check_frame(data: &[u8], with_values: bool) {
         Ok(None) => assert!(data.len() < HEADER && expected.is_none()),
         Err(_) => assert!(expected.is_none()),
     }
-    let Some((number, objects, bytes)) = expected else { return };
+    let Some((envelope, objects, bytes)) = parsed else { return };
     // No other frame has the same meaning.
-    let written = fuzzing::write_frame(number, &objects, &bytes, with_values).expect("it was accepted");
+    let written = fuzzing::write_frame(envelope, &objects, &bytes, with_values).expect("it was accepted");
     assert_eq!(written, data);
     for length in 0..data.len() {
         assert!(fuzzing::parse_frame(&data[..length], with_values).is_err(), "{length} bytes of {data:x?}");
@@ -45,15 +47,36 @@ fn check_frame(data: &[u8], with_values: bool) {
     assert!(fuzzing::parse_frame(&[data, &[0]].concat(), with_values).is_err());
 }
 
+/// The number of the type, the flags, the number of endpoints, the message's number, and a call's id.
+type Fields = (u8, u16, usize, u64, u64);
+
+/// The names and handle values of objects.
+type Objects = Vec<(String, Option<HandleValue>)>;
+
 /// Parses a frame by the format's description, without the library's parser.
-fn parse_by_description(frame: &[u8], with_values: bool) -> Option<Message> {
+fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Objects, Vec<u8>)> {
     let number = |at: usize, length: usize| {
         let bytes = frame.get(at..at + length)?;
         Some(bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
     };
     // In 64 bits on each machine, so that the sum can't overflow.
-    let (table, length) = (number(4, 4)?, number(8, 4)?);
-    let count = usize::from(*frame.get(3)?);
+    let (table, length) = (number(8, 4)?, number(12, 4)?);
+    let count = usize::from(*frame.get(4)?);
+    let fields = (
+        *frame.get(3)?,
+        u16::try_from(number(6, 2)?).ok()?,
+        usize::from(*frame.get(5)?),
+        number(16, 8)?,
+        number(24, 8)?,
+    );
+    let is_typed = match fields {
+        (0, 0, _, _, 0) | (1 | 2, 0, ..) => true,
+        (3, 0 | 1, _, _, 0) => count == 0 && length == 0,
+        _ => false,
+    };
+    if !is_typed || fields.2 > count {
+        return None;
+    }
     let has_magic = frame.starts_with(b"HO\x01");
     let is_whole = frame.len() as u64 == HEADER as u64 + table + length;
     if !has_magic || count > MAX_OBJECTS || length > MAX_BYTES as u64 || !is_whole {
@@ -80,7 +103,7 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<Message> {
     let is_complete = at == HEADER + table;
     let is_duplicate = has_duplicates(objects.iter().map(|(name, _)| name))
         || (with_values && has_duplicates(objects.iter().map(|(_, value)| *value)));
-    (is_complete && !is_duplicate).then(|| (number(12, 8).unwrap_or(0), objects, frame[at..].to_vec()))
+    (is_complete && !is_duplicate).then(|| (fields, objects, frame[at..].to_vec()))
 }
 
 fn check_answer(data: &[u8]) {

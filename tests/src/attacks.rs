@@ -35,6 +35,8 @@ pub(crate) type Held = Box<dyn Any>;
 pub enum Effect {
     /// The channel fails with a protocol error whose text contains this part.
     Violation(&'static str),
+    /// The channel fails because the attacker uses this version of the format.
+    OtherVersion(u32),
     /// The attacking process has exited.
     Exited,
     /// The attacker has closed its endpoint.
@@ -43,7 +45,7 @@ pub enum Effect {
     Silence,
     /// This number of messages arrives.
     Messages(usize),
-    /// Taking an object fails, because the channel doesn't allow its kind.
+    /// A message is refused, because the channel doesn't allow the kind of an object.
     NotAllowed,
     /// A send times out, because the attacker doesn't read.
     Unread,
@@ -142,7 +144,7 @@ fn bare_up_to(listener: &str, place: usize) -> Box<weaker::Endpoint> {
     Box::new(endpoint)
 }
 
-const IN_THE_TABLE: usize = 23;
+const IN_THE_TABLE: usize = 35;
 
 fn closes(endpoint: &weaker::Endpoint) -> Held {
     endpoint.close();
@@ -210,43 +212,68 @@ pub const HEADERS: &[Attack] = &[
     },
     Attack {
         name: "version 0",
-        effect: Effect::Violation("another version"),
+        effect: Effect::OtherVersion(0),
         act: |to| send_bytes(to, &with(good(), 2, &[0])),
     },
     Attack {
         name: "version 2",
-        effect: Effect::Violation("another version"),
+        effect: Effect::OtherVersion(2),
         act: |to| send_bytes(to, &with(good(), 2, &[2])),
     },
     Attack {
         name: "a later version, and no more of the frame",
-        effect: Effect::Violation("another version"),
+        effect: Effect::OtherVersion(255),
         act: |to| send_bytes(to, b"HO\xff"),
+    },
+    Attack {
+        name: "an unknown type",
+        effect: Effect::Violation("unknown type"),
+        act: |to| send_bytes(to, &with(good(), 3, &[4])),
+    },
+    Attack {
+        name: "a plain message with the id of a call",
+        effect: Effect::Violation("unknown type"),
+        act: |to| send_bytes(to, &with(good(), 24, &[7])),
+    },
+    Attack {
+        name: "a reply to a call that wasn't made (no attack)",
+        effect: Effect::Silence,
+        act: |to| send_bytes(to, &with(with(good(), 3, &[2]), 24, &[7])),
+    },
+    Attack {
+        name: "more endpoints than objects",
+        effect: Effect::Violation("more endpoints than objects"),
+        act: |to| send_bytes(to, &with(good(), 5, &[1])),
+    },
+    Attack {
+        name: "a greeting with bytes",
+        effect: Effect::Violation("a greeting has"),
+        act: |to| send_bytes(to, &with(good(), 3, &[3])),
     },
     Attack {
         name: "254 objects",
         effect: Effect::Violation("more than 253"),
-        act: |to| send_bytes(to, &with(good(), 3, &[254])),
+        act: |to| send_bytes(to, &with(good(), 4, &[254])),
     },
     Attack {
         name: "255 objects, and a header alone",
         effect: Effect::Violation("more than 253"),
-        act: |to| send_bytes(to, &with(good(), 3, &[255])[..20]),
+        act: |to| send_bytes(to, &with(good(), 4, &[255])[..32]),
     },
     Attack {
         name: "a byte more than 16 MiB",
         effect: Effect::Violation("more than 16 MiB"),
-        act: |to| send_bytes(to, &with(good(), 8, &((16 << 20) + 1_u32).to_le_bytes())),
+        act: |to| send_bytes(to, &with(good(), 12, &((16 << 20) + 1_u32).to_le_bytes())),
     },
     Attack {
         name: "4 GiB",
         effect: Effect::Violation("more than 16 MiB"),
-        act: |to| send_bytes(to, &with(good(), 8, &u32::MAX.to_le_bytes())),
+        act: |to| send_bytes(to, &with(good(), 12, &u32::MAX.to_le_bytes())),
     },
     Attack {
         name: "objects without a table",
         effect: Effect::Violation("can't have the size"),
-        act: |to| send_bytes(to, &with(good(), 3, &[3])),
+        act: |to| send_bytes(to, &with(good(), 4, &[3])),
     },
     Attack {
         name: "a table without objects",
@@ -258,7 +285,7 @@ pub const HEADERS: &[Attack] = &[
         effect: Effect::Violation("can't have the size"),
         act: |to| {
             let own = new_event_value();
-            send_with(to, &with(frame(0, &[(own, b"a")], b""), 4, &u32::MAX.to_le_bytes()), &[own])
+            send_with(to, &with(frame(0, &[(own, b"a")], b""), 8, &u32::MAX.to_le_bytes()), &[own])
         },
     },
     Attack {
@@ -267,19 +294,19 @@ pub const HEADERS: &[Attack] = &[
         act: |to| {
             let own = new_event_value();
             let longest = u32::try_from(weaker::place(own).len() + 256).expect("a small number");
-            let table = with(frame(0, &[(own, b"a")], b""), 4, &(longest + 1).to_le_bytes());
+            let table = with(frame(0, &[(own, b"a")], b""), 8, &(longest + 1).to_le_bytes());
             send_with(to, &table, &[own])
         },
     },
     Attack {
         name: "more bytes than announced",
         effect: Effect::Violation("doesn't begin"),
-        act: |to| send_bytes(to, &with(good(), 8, &2_u32.to_le_bytes())),
+        act: |to| send_bytes(to, &with(good(), 12, &2_u32.to_le_bytes())),
     },
     Attack {
         name: "fewer bytes than announced",
         effect: Effect::Silence,
-        act: |to| send_bytes(to, &with(good(), 8, &100_u32.to_le_bytes())),
+        act: |to| send_bytes(to, &with(good(), 12, &100_u32.to_le_bytes())),
     },
     Attack {
         name: "a first sequence number that isn't zero",
@@ -343,7 +370,7 @@ pub const OBJECTS: &[Attack] = &[
         effect: Effect::Violation("cut off"),
         act: |to| {
             let own = new_event_value();
-            let length = 20 + weaker::place(own).len();
+            let length = 32 + weaker::place(own).len();
             send_with(to, &with(frame(0, &[(own, b"abc")], b"x"), length, &[200]), &[own])
         },
     },
@@ -352,7 +379,7 @@ pub const OBJECTS: &[Attack] = &[
         effect: Effect::Violation("object"),
         act: |to| {
             let (own, another) = (new_event_value(), new_event_value());
-            let length = 20 + weaker::place(own).len();
+            let length = 32 + weaker::place(own).len();
             let both = frame(0, &[(own, b"abc"), (another, b"def")], b"");
             send_with(to, &with(both, length, &[5]), &[own, another])
         },
@@ -363,7 +390,7 @@ pub const OBJECTS: &[Attack] = &[
         act: |to| {
             let (own, another) = (new_event_value(), new_event_value());
             let both = frame(0, &[(own, b"a"), (another, b"b")], b"");
-            send_with(to, &with(both, 3, &[1]), &[own, another])
+            send_with(to, &with(both, 4, &[1]), &[own, another])
         },
     },
     Attack {
@@ -371,7 +398,7 @@ pub const OBJECTS: &[Attack] = &[
         effect: Effect::Violation("cut off"),
         act: |to| {
             let own = new_event_value();
-            send_with(to, &with(frame(0, &[(own, &[b'n'; 50])], b""), 3, &[2]), &[own])
+            send_with(to, &with(frame(0, &[(own, &[b'n'; 50])], b""), 4, &[2]), &[own])
         },
     },
     Attack { name: "a process", effect: Effect::NotAllowed, act: |to| power(to, raw::this_process()) },
@@ -381,9 +408,9 @@ pub const OBJECTS: &[Attack] = &[
 pub const ENDINGS: &[Attack] = &[
     Attack { name: "silence from the start", effect: Effect::Silence, act: |to| Box::new(connect(to)) },
     Attack { name: "a stall after the first byte", effect: Effect::Silence, act: |to| bare_up_to(to, 1) },
-    Attack { name: "a stall in the header", effect: Effect::Silence, act: |to| bare_up_to(to, 19) },
-    Attack { name: "a stall after the header", effect: Effect::Silence, act: |to| bare_up_to(to, 20) },
-    Attack { name: "a stall before the last byte", effect: Effect::Silence, act: |to| bare_up_to(to, 23) },
+    Attack { name: "a stall in the header", effect: Effect::Silence, act: |to| bare_up_to(to, 31) },
+    Attack { name: "a stall after the header", effect: Effect::Silence, act: |to| bare_up_to(to, 32) },
+    Attack { name: "a stall before the last byte", effect: Effect::Silence, act: |to| bare_up_to(to, 35) },
     Attack {
         name: "a stall in the header, with an object",
         effect: Effect::Silence,
@@ -419,7 +446,7 @@ pub const ENDINGS: &[Attack] = &[
     Attack {
         name: "closes after the header",
         effect: Effect::Violation("cut off"),
-        act: |to| closes(&bare_up_to(to, 20)),
+        act: |to| closes(&bare_up_to(to, 32)),
     },
     Attack {
         name: "closes in the table, with an object",

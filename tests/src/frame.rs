@@ -26,10 +26,11 @@ pub fn frame(number: u64, objects: &[(u32, &[u8])], bytes: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn frame_of(number: u64, count: u8, table: &[u8], bytes: &[u8]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("few bytes").to_le_bytes();
-    let mut frame = vec![b'H', b'O', 1, count];
+    let mut frame = vec![b'H', b'O', 1, 0, count, 0, 0, 0];
     frame.extend(length(table));
     frame.extend(length(bytes));
     frame.extend(number.to_le_bytes());
+    frame.extend(0_u64.to_le_bytes());
     frame.extend(table);
     frame.extend(bytes);
     frame

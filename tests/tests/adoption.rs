@@ -142,6 +142,7 @@ fn prints_inherited(_: &[String]) {
         Err(Error::NothingInherited { .. }) => println!("nothing"),
         Err(Error::ManifestMismatch { .. }) => println!("not for this process"),
         Err(Error::InvalidManifest { reason: why, .. }) => println!("bad: {why}"),
+        Err(error @ Error::IncompatibleVersion { .. }) => println!("bad: {error}"),
         Err(other) => println!("{other:?}"),
     }
     let unlisted = handover::leaked_handles().unwrap();
@@ -199,7 +200,9 @@ fn inherited_fails_with_manifest_for_another_process() {
 }
 
 fn inherited_rejects_malformed_manifests() {
-    for (manifest, part) in [("", "another version"), ("1", "written for"), ("x y z", "another version")] {
+    for (manifest, part) in
+        [("", "not written by"), ("1", "written for"), ("x y z", "not written by"), ("2 x", "uses version 2")]
+    {
         let out = said_with_manifest(manifest);
         assert!(out.starts_with("bad: ") && out.contains(part), "{manifest}: {out}");
     }
@@ -214,6 +217,7 @@ fn reads_forged_manifest(_: &[String]) {
         }
         Err(Error::InvalidHandle { .. }) => println!("not open"),
         Err(Error::InvalidManifest { reason: why, .. }) => println!("bad: {why}"),
+        Err(error @ Error::IncompatibleVersion { .. }) => println!("bad: {error}"),
         Err(other) => println!("{other:?}"),
     }
     let channel = handover::Channel::parent();

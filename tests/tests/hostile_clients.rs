@@ -109,6 +109,7 @@ fn serve(channel: &Channel, process: u32, shared: &Shared) {
         match channel.recv_timeout(TURN) {
             Ok(message) => answer(channel, message, process, shared, &mut kept),
             Err(Error::TimedOut { .. }) => shared.note(process, |met| met.timeouts += 1),
+            Err(error @ Error::KindNotAllowed { .. }) => shared.note(process, |met| met.refused.push(error)),
             Err(error) => {
                 // Each error is final; only after `Disconnected` can messages still arrive that were sent before.
                 if !matches!(error, Error::Disconnected { .. }) {
@@ -332,6 +333,9 @@ fn has_effect(expected: Effect, met: &Met, process: u32) -> bool {
             }
             _ => false,
         }),
+        Effect::OtherVersion(version) => none_but(
+            &|error| matches!(error, Error::IncompatibleVersion { ours: 1, theirs, .. } if *theirs == version),
+        ),
         Effect::Exited => {
             none_but(&|error| matches!(error, Error::ProcessExited { pid: gone, .. } if *gone == process))
         }

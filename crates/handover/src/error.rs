@@ -172,6 +172,17 @@ pub enum Error {
         /// The rule that it broke.
         reason: &'static str,
     },
+    /// The other process uses a version of handover whose format this process doesn't understand.
+    ///
+    /// Both processes get this error at their first contact: of a channel and its listener, and of the list that a child
+    /// inherits. Only the child gets the last one.
+    #[non_exhaustive]
+    IncompatibleVersion {
+        /// The version of the format that this process understands.
+        ours: u32,
+        /// The version that the other process uses.
+        theirs: u32,
+    },
     /// An earlier send was interrupted in the middle of a message, so nothing more can be sent.
     #[non_exhaustive]
     PartialSend {
@@ -279,6 +290,7 @@ impl Error {
             | Self::OtherUser { .. }
             | Self::AccessDenied { .. } => io::ErrorKind::PermissionDenied,
             Self::NameInUse { .. } | Self::AlreadyRunning { .. } => io::ErrorKind::AlreadyExists,
+            Self::IncompatibleVersion { .. } => io::ErrorKind::Unsupported,
             Self::Abandoned => io::ErrorKind::Other,
             Self::ConnectionRefused { .. } => io::ErrorKind::ConnectionRefused,
             Self::InvalidHandleValue { .. }
@@ -466,6 +478,11 @@ impl Error {
                  same version of handover",
                 ProcessName(*pid)
             ),
+            Self::IncompatibleVersion { ours, theirs } => write!(
+                f,
+                "the other process uses version {theirs} of handover's format, and this one understands version {ours}; \
+                 build both programs with the same version of handover"
+            ),
             Self::PartialSend { pid } => write!(
                 f,
                 "cannot send to {}: an earlier message was interrupted by its timeout or by an error, and a channel \
@@ -558,6 +575,7 @@ impl fmt::Debug for Error {
             AlreadyTaken { object }
             Disconnected { pid }
             Protocol { pid, reason }
+            IncompatibleVersion { ours, theirs }
             PartialSend { pid }
             KindNotAllowed { pid, name, found }
             NoParentChannel {}

@@ -19,8 +19,34 @@ use crate::process::{command_line, placeholder};
 /// The rule that an input breaks.
 pub type Broken = &'static str;
 
-/// A message's number, the names of its objects with their handle values, and its bytes.
-pub type Message = (u64, Vec<(String, Option<HandleValue>)>, Vec<u8>);
+/// A frame's type, number and number of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Envelope(wire::Envelope);
+
+impl Envelope {
+    /// Returns the envelope of a plain message without endpoints.
+    #[must_use]
+    pub fn of_message(number: u64) -> Self {
+        Self(wire::Envelope { number, ..wire::Envelope::default() })
+    }
+
+    /// Returns the number of the type, the flags, the number of endpoints, the message's number, and a call's id.
+    #[must_use]
+    pub fn fields(self) -> (u8, u16, usize, u64, u64) {
+        let (number_of_type, flags, id) = self.0.frame_type.encode();
+        (number_of_type, flags, self.0.endpoints, self.0.number, id)
+    }
+}
+
+fn rule(broken: wire::Broken) -> Broken {
+    match broken {
+        wire::Broken::Rule(rule) | wire::Broken::Limit(rule) => rule,
+        wire::Broken::Version(_) => "another version",
+    }
+}
+
+/// A message's type, number and number of endpoints, the names of its objects with their handle values, and its bytes.
+pub type Message = (Envelope, Vec<(String, Option<HandleValue>)>, Vec<u8>);
 
 /// Returns the length of the frame that begins with these bytes, or `None` if its header is incomplete.
 ///
@@ -29,7 +55,7 @@ pub type Message = (u64, Vec<(String, Option<HandleValue>)>, Vec<u8>);
 /// The rule that the header breaks.
 pub fn frame_length(bytes: &[u8], with_values: bool) -> Result<Option<usize>, Broken> {
     let header = if with_values { Header::parse::<HandleValue>(bytes) } else { Header::parse::<()>(bytes) };
-    header.map(|header| header.map(|header| header.frame_length()))
+    header.map(|header| header.map(|header| header.frame_length())).map_err(rule)
 }
 
 /// Parses a complete frame: with handle values as on Windows, or without as on Linux.
@@ -38,14 +64,18 @@ pub fn frame_length(bytes: &[u8], with_values: bool) -> Result<Option<usize>, Br
 ///
 /// The rule that the frame breaks.
 pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
-    fn parse<P: ObjectRef>(frame: &[u8], value: fn(P) -> Option<HandleValue>) -> Result<Message, Broken> {
-        let header = Header::parse::<P>(frame)?.ok_or("not a whole header")?;
+    fn parse<P: ObjectRef>(
+        frame: &[u8],
+        value: fn(P) -> Option<HandleValue>,
+    ) -> Result<Message, wire::Broken> {
+        let header = Header::parse::<P>(frame)?.ok_or(wire::Broken::Rule("not a whole header"))?;
         let refs = wire::parse(&header, frame)?;
         let content = Content::new::<P>(&header, frame.to_vec());
         let objects = content.names().map(str::to_owned).zip(refs.into_iter().map(value)).collect();
-        Ok((header.number, objects, content.into_bytes()))
+        Ok((Envelope(header.envelope), objects, content.into_bytes()))
     }
-    if with_values { parse::<HandleValue>(frame, Some) } else { parse::<()>(frame, |()| None) }
+    let parsed = if with_values { parse::<HandleValue>(frame, Some) } else { parse::<()>(frame, |()| None) };
+    parsed.map_err(rule)
 }
 
 /// Builds the frame of a message.
@@ -54,7 +84,7 @@ pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
 ///
 /// [`Error::InvalidInput`](crate::Error::InvalidInput) if no frame can hold the message.
 pub fn write_frame(
-    number: u64,
+    envelope: Envelope,
     objects: &[(String, Option<HandleValue>)],
     bytes: &[u8],
     with_values: bool,
@@ -65,9 +95,9 @@ pub fn write_frame(
     table.check(bytes)?;
     if with_values {
         let values = objects.iter().map(|(_, value)| value.expect("with values"));
-        wire::write(&mut frame, number, &table, values, bytes);
+        wire::write(&mut frame, envelope.0, &table, values, bytes);
     } else {
-        wire::write(&mut frame, number, &table, objects.iter().map(|_| ()), bytes);
+        wire::write(&mut frame, envelope.0, &table, objects.iter().map(|_| ()), bytes);
     }
     Ok(frame)
 }
@@ -84,7 +114,7 @@ pub fn write_answer(values: [HandleValue; 3], nonce: u64) -> Vec<u8> {
 ///
 /// The reason why the bytes are not an answer.
 pub fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
-    handshake::parse_answer(answer)
+    handshake::parse_answer(answer).map_err(rule)
 }
 
 /// The process that a manifest is meant for, and its objects.

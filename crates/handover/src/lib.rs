@@ -95,7 +95,7 @@ pub mod inspect;
 pub mod fuzzing;
 pub mod os;
 
-pub use channel::{Channel, Incoming, Listener, Message, ReceivedMessage};
+pub use channel::{Channel, Incoming, Limits, Listener, Message, ReceivedMessage};
 pub use error::{Error, Result};
 pub use handle::{HandleValue, ObjectKind, ProcessIdentity};
 pub use inherit::{Inherited, LeakedHandle, inherited, leaked_handles};

@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 
-HEADER = struct.Struct("<2sBBIIQ")
+HEADER = struct.Struct("<2sBBBBHIIQQ")
 
 
 def inherited():
@@ -26,7 +26,7 @@ class Channel:
     def send(self, data, objects=()):
         """Sends bytes and named descriptors."""
         table = b"".join(bytes([len(name)]) + name.encode() for name, _ in objects)
-        frame = HEADER.pack(b"HO", 1, len(objects), len(table), len(data), self.sent) + table + data
+        frame = HEADER.pack(b"HO", 1, 0, len(objects), 0, 0, len(table), len(data), self.sent, 0) + table + data
         self.sent += 1
         sent = socket.send_fds(self.socket, [frame], [number for _, number in objects])
         assert sent == len(frame), sent
@@ -37,7 +37,7 @@ class Channel:
         if not start:
             return None
         assert not flags & socket.MSG_CTRUNC
-        magic, version, count, table_size, size, number = HEADER.unpack(start)
+        magic, version, _, count, _, _, table_size, size, number, _ = HEADER.unpack(start)
         assert (magic, version, number) == (b"HO", 1, self.received), start
         assert len(numbers) == count, (numbers, count)
         self.received += 1
@@ -65,7 +65,7 @@ def connected(path):
         part = channel.socket.recv(4 - len(welcome))
         assert part, "refused"
         welcome += part
-    assert welcome == b"HO\0\x01", welcome
+    assert welcome == b"HO\x01W", welcome
     return channel
 
 

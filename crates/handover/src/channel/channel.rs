@@ -1,11 +1,15 @@
 //! `Channel`, the public type: one endpoint of a connection over which messages carry objects.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::calls::Want;
 use super::imp::{Endpoint, Pair, RESERVED, endpoint_of_child};
-use super::{Message, ReceivedMessage, wire};
+use super::message::{Arrived, Call, Refused, Sender};
+use super::wire::FrameType;
+use super::{Limits, Message, ReceivedMessage, wire};
 use crate::error::{Error, ProcessName, Result};
 use crate::handle::ObjectKind;
 use crate::inherit::Reserved;
@@ -152,7 +156,7 @@ impl Channel {
     /// - [`Error::Protocol`] if the peer process has broken the protocol.
     /// - [`Error::PartialSend`] if an earlier send was interrupted.
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<()> {
-        self.endpoint.send(&message.into(), Deadline::NEVER).map(drop)
+        self.deliver(&message.into(), FrameType::Message, Duration::MAX)
     }
 
     /// Sends a message, waiting for at most `timeout`.
@@ -163,13 +167,60 @@ impl Channel {
     /// message is not delivered. If a part of it was already written, nothing more can be sent
     /// ([`Error::PartialSend`]). Messages that were sent earlier still arrive, and receiving still works.
     pub fn send_timeout<'a>(&self, message: impl Into<Message<'a>>, timeout: Duration) -> Result<()> {
-        if self.endpoint.send(&message.into(), Deadline::after(timeout))? {
+        self.deliver(&message.into(), FrameType::Message, timeout)
+    }
+
+    /// Sends a message as a frame of this type.
+    pub(super) fn deliver(
+        &self,
+        message: &Message<'_>,
+        frame_type: FrameType,
+        timeout: Duration,
+    ) -> Result<()> {
+        if self.endpoint.send(message, frame_type, Deadline::after(timeout))? {
             return Ok(());
         }
-        Err(Self::timed_out(
-            format!("{} to read its channel", ProcessName(self.endpoint.process_id())),
-            timeout,
-        ))
+        let waiting_for = format!("{} to read its channel", ProcessName(self.endpoint.process_id()));
+        Err(Error::TimedOut { waiting_for, timeout })
+    }
+
+    /// Sends a message as a call, and waits for the reply to it, for at most `timeout` in all.
+    ///
+    /// The peer process receives the message like any other, and answers it with
+    /// [`ReceivedMessage::reply`](crate::ReceivedMessage::reply). The reply goes to this call alone: not to [`recv`](Self::recv), nor to another call,
+    /// even if it comes too late.
+    ///
+    /// ```no_run
+    /// # fn main() -> handover::Result<()> {
+    /// # let channel = handover::Channel::parent()?;
+    /// use std::time::Duration;
+    ///
+    /// let reply = channel.call("how far?", Duration::from_secs(5))?;
+    /// println!("{}", String::from_utf8_lossy(reply.bytes()));
+    /// # Ok::<(), handover::Error>(())
+    /// # }
+    /// ```
+    ///
+    /// Several threads can call at once, over one channel and its clones. The peer process can call too. Messages that
+    /// arrive meanwhile are kept for the next receive, as long as they aren't more than the largest message holds, or 64
+    /// with objects. Then the call reads on once some of them were received.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::TimedOut`]. A reply that comes later is dropped, and its objects are closed. The channel stays usable, unless
+    ///   only a part of the message could be sent ([`send_timeout`](Self::send_timeout)).
+    /// - The errors of [`send`](Self::send) and [`recv`](Self::recv).
+    pub fn call<'a>(&self, message: impl Into<Message<'a>>, timeout: Duration) -> Result<ReceivedMessage> {
+        let deadline = Deadline::after(timeout);
+        let call = self.endpoint.begin_call();
+        self.deliver(&message.into(), FrameType::Call(call.id), timeout)?;
+        let arrived = self.endpoint.receive(Want::Reply(call.id), deadline)?;
+        drop(call);
+        let arrived = arrived.ok_or_else(|| {
+            let waiting_for = format!("a reply from {}", ProcessName(self.endpoint.process_id()));
+            Error::TimedOut { waiting_for, timeout }
+        })?;
+        self.received(arrived)
     }
 
     /// Receives the next message, waiting without a limit.
@@ -180,7 +231,11 @@ impl Channel {
     ///
     /// - [`Error::ProcessExited`] if the peer process has exited.
     /// - [`Error::Disconnected`] if the peer process has closed its endpoint.
-    /// - [`Error::Protocol`] if the received data is not a valid message. The channel is closed.
+    /// - [`Error::Protocol`] if the received data is not a valid message, or exceeds a [limit](Self::set_limits). The channel
+    ///   is closed.
+    /// - [`Error::IncompatibleVersion`] if the peer process uses another version of the format. The channel is closed.
+    /// - [`Error::KindNotAllowed`] if the message has an object of a kind that this endpoint doesn't
+    ///   [accept](Self::allow). All objects of the message are closed, and the next call returns the next message.
     ///
     /// The first two are returned only after all messages that were sent before have been received.
     pub fn recv(&self) -> Result<ReceivedMessage> {
@@ -193,10 +248,13 @@ impl Channel {
     ///
     /// The errors of [`recv`](Self::recv), and [`Error::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<ReceivedMessage> {
-        let received = self.endpoint.receive(timeout)?;
-        received.ok_or_else(|| {
-            Self::timed_out(format!("a message from {}", ProcessName(self.endpoint.process_id())), timeout)
-        })
+        match self.endpoint.receive(Want::Message, Deadline::after(timeout))? {
+            Some(arrived) => self.received(arrived),
+            None => {
+                let waiting_for = format!("a message from {}", ProcessName(self.endpoint.process_id()));
+                Err(Error::TimedOut { waiting_for, timeout })
+            }
+        }
     }
 
     /// Receives the next message if it has already arrived, and returns `None` otherwise.
@@ -207,7 +265,26 @@ impl Channel {
     ///
     /// The errors of [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<Option<ReceivedMessage>> {
-        self.endpoint.receive(Duration::ZERO)
+        let arrived = self.endpoint.receive(Want::Message, Deadline::after(Duration::ZERO))?;
+        arrived.map(|arrived| self.received(arrived)).transpose()
+    }
+
+    /// Checks a message and its objects, which this process owns by now.
+    fn received(&self, arrived: Arrived) -> Result<ReceivedMessage> {
+        let Arrived { envelope, content, objects, limits } = arrived;
+        let objects = objects.map_err(|lost| self.endpoint.lost(lost))?;
+        let call = match envelope.frame_type {
+            FrameType::Call(id) => {
+                Some(Call { id, endpoint: Arc::downgrade(&self.endpoint), has_reply: AtomicBool::new(false) })
+            }
+            _ => None,
+        };
+        let allowed = Arc::clone(&self.endpoint.allowed);
+        let from = Sender { process: self.endpoint.process_id(), allowed, call };
+        ReceivedMessage::admit((envelope, content, limits), objects, from).map_err(|refused| match refused {
+            Refused::Failed(error) => error,
+            Refused::Broken(broken) => self.endpoint.protocol_error(broken),
+        })
     }
 
     /// Waits until the peer process owns handles to all objects that were sent before.
@@ -224,10 +301,9 @@ impl Channel {
         if self.endpoint.flush(Deadline::after(timeout))? {
             return Ok(());
         }
-        Err(Self::timed_out(
-            format!("{} to receive the objects that were sent", ProcessName(self.endpoint.process_id())),
-            timeout,
-        ))
+        let waiting_for =
+            format!("{} to receive the objects that were sent", ProcessName(self.endpoint.process_id()));
+        Err(Error::TimedOut { waiting_for, timeout })
     }
 
     /// Accepts objects of this kind from now on, in addition to those accepted already.
@@ -249,6 +325,14 @@ impl Channel {
     /// [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
     pub fn allow_only(&self, kinds: impl IntoIterator<Item = ObjectKind>) -> &Self {
         self.endpoint.allowed.replace(kinds.into_iter().collect());
+        self
+    }
+
+    /// Sets how much the peer may send from now on. Earlier limits no longer hold.
+    ///
+    /// A message that exceeds a limit ends the channel with [`Error::Protocol`], which names the limit.
+    pub fn set_limits(&self, limits: Limits) -> &Self {
+        self.endpoint.set_limits(limits);
         self
     }
 
@@ -289,9 +373,46 @@ impl Channel {
     pub fn readiness(&self) -> Result<BorrowedHandle<'_>> {
         self.endpoint.watch()
     }
+}
 
-    fn timed_out(waiting_for: String, timeout: Duration) -> Error {
-        Error::TimedOut { waiting_for, timeout }
+impl ReceivedMessage {
+    /// Returns whether the sender waits for a reply to this message, because it sent it with
+    /// [`Channel::call`](crate::Channel::call).
+    #[must_use]
+    pub fn expects_reply(&self) -> bool {
+        self.from.call.as_ref().is_some_and(|call| !call.has_reply.load(Relaxed))
+    }
+
+    /// Replies to a message that was sent with [`Channel::call`](crate::Channel::call), over the channel that it came from.
+    /// Waits as [`Channel::send`](crate::Channel::send) does.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InvalidInput`] if the message isn't a call, or was replied to.
+    /// - [`Error::Disconnected`], with this process's id, if the channel was dropped.
+    /// - The errors of [`Channel::send`](crate::Channel::send). After those that concern the message alone, it can be replied
+    ///   to again.
+    pub fn reply<'a>(&self, message: impl Into<Message<'a>>) -> Result<()> {
+        self.reply_timeout(message, Duration::MAX)
+    }
+
+    /// Replies as [`reply`](Self::reply) does, waiting for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`reply`](Self::reply), and [`Error::TimedOut`].
+    pub fn reply_timeout<'a>(&self, message: impl Into<Message<'a>>, timeout: Duration) -> Result<()> {
+        let refused = |reason| Err(Error::invalid("the reply to a message", reason));
+        let Some(call) = &self.from.call else {
+            return refused("has no receiver: the message was sent with send; send one as well");
+        };
+        let endpoint = call.endpoint.upgrade().ok_or(Error::Disconnected { pid: std::process::id() })?;
+        if call.has_reply.swap(true, Relaxed) {
+            return refused("can't be sent: the message was replied to before, and each call gets one reply");
+        }
+        Channel { endpoint }.deliver(&message.into(), FrameType::Reply(call.id), timeout).inspect_err(|_| {
+            call.has_reply.store(false, Relaxed);
+        })
     }
 }
 

@@ -1,10 +1,35 @@
-//! The answer by which a Windows listener gives a client its endpoint of the channel (pure).
+//! The bytes by which two processes begin a channel, and tell each other their versions (pure).
+//!
+//! All begin with the same three bytes in every version of the format: "HO" and the version. A process that receives
+//! another version than its own answers with a notice of its own version, unless it has sent something before. So both
+//! learn it.
 
-use super::wire::Broken;
+use super::wire::{Broken, MAGIC, VERSION};
 use crate::handle::HandleValue;
 
-const MAGIC: [u8; 2] = *b"HO";
-const VERSION: u8 = 1;
+/// The bytes that a Linux listener sends to a client that it accepts.
+#[allow(dead_code, reason = "used on Linux only")]
+pub(crate) const WELCOME: [u8; 4] = [MAGIC[0], MAGIC[1], VERSION, b'W'];
+/// The bytes that tell a peer of another version the own one.
+pub(crate) const VERSION_NOTICE: [u8; 4] = [MAGIC[0], MAGIC[1], VERSION, b'V'];
+
+/// Checks the first bytes of a listener's answer, or all of a welcome.
+#[allow(dead_code, reason = "used on Linux only")]
+pub(crate) fn parse_welcome(answer: &[u8]) -> Result<(), Broken> {
+    match foreign_version(answer) {
+        Some(broken) => Err(broken),
+        None if answer == WELCOME => Ok(()),
+        None => Err(MALFORMED),
+    }
+}
+
+/// Returns the version in a process's first bytes, if it is another one than this process's.
+pub(crate) fn foreign_version(bytes: &[u8]) -> Option<Broken> {
+    let version = bytes.strip_prefix(&MAGIC)?.first()?;
+    (*version != VERSION).then_some(Broken::Version(*version))
+}
+
+const MALFORMED: Broken = Broken::Rule("the listener's answer is malformed");
 const VALUE: usize = 4;
 
 /// The length of the answer in bytes.
@@ -30,7 +55,10 @@ const NONCE: usize = 16;
 
 /// Returns the handle values and the nonce of an answer.
 pub(crate) fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
-    let wrong = "the listener's answer is malformed";
+    let wrong = MALFORMED;
+    if let Some(broken) = foreign_version(answer) {
+        return Err(broken);
+    }
     let Some([VERSION, 0, values @ ..]) = answer.strip_prefix(&MAGIC) else { return Err(wrong) };
     if answer.len() != ANSWER {
         return Err(wrong);

@@ -27,6 +27,11 @@ impl KindFilter {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = kinds;
     }
 
+    /// Accepts the kinds that another list accepts now.
+    pub(super) fn copy_from(&self, other: &Self) {
+        self.replace(other.0.read().unwrap_or_else(PoisonError::into_inner).clone());
+    }
+
     /// Returns whether an object that the kernel reports as this kind is accepted.
     pub(crate) fn has(&self, found: &ObjectKind) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|kind| can_be(found, kind))

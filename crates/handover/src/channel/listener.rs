@@ -3,9 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Channel;
 use super::imp::{self as os, Client, SystemListener};
+use super::{Channel, KindFilter, Limits};
 use crate::error::{Error, Result};
+use crate::handle::ObjectKind;
 use crate::name::text::objection_to_listen;
 use crate::process::{Process, User};
 use crate::sys::io::BorrowedHandle;
@@ -40,6 +41,8 @@ pub struct Listener {
     memberships: Memberships,
     name: String,
     inner: SystemListener,
+    allowed: KindFilter,
+    limits: Limits,
 }
 
 impl fmt::Debug for Listener {
@@ -67,7 +70,33 @@ impl Listener {
     pub fn bind(name: &str) -> Result<Self> {
         check(name)?;
         let inner = SystemListener::open(name)?;
-        Ok(Self { memberships: Memberships::default(), name: name.into(), inner })
+        Ok(Self {
+            memberships: Memberships::default(),
+            name: name.into(),
+            inner,
+            allowed: KindFilter::default(),
+            limits: Limits::default(),
+        })
+    }
+
+    /// Accepts objects of this kind over all channels that are accepted from now on, as [`Channel::allow`] does for one.
+    pub fn allow(&mut self, kind: ObjectKind) -> &mut Self {
+        self.allowed.add(kind);
+        self
+    }
+
+    /// Accepts objects of these kinds, and no others, over all channels that are accepted from now on, as
+    /// [`Channel::allow_only`] does for one.
+    pub fn allow_only(&mut self, kinds: impl IntoIterator<Item = ObjectKind>) -> &mut Self {
+        self.allowed.replace(kinds.into_iter().collect());
+        self
+    }
+
+    /// Sets how much each client may send over the channels that are accepted from now on, as [`Channel::set_limits`] does
+    /// for one.
+    pub fn set_limits(&mut self, limits: Limits) -> &mut Self {
+        self.limits = limits;
+        self
     }
 
     /// Waits for the next client.
@@ -190,7 +219,11 @@ impl Incoming<'_> {
     /// After an error no handle is left in the client process, and the listener stays usable.
     pub fn accept(mut self) -> Result<Channel> {
         let client = self.client.take().expect("only accepting removes the client");
-        self.listener.inner.accept(client, &self.listener.name).map(Channel::new)
+        let Listener { inner, name, allowed, limits, .. } = &mut *self.listener;
+        let endpoint = inner.accept(client, name)?;
+        endpoint.allowed.copy_from(allowed);
+        endpoint.set_limits(*limits);
+        Ok(Channel::new(endpoint))
     }
 
     /// Refuses the client, which gets [`Error::ConnectionRefused`]. No data has been exchanged with it.

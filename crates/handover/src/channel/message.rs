@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 
-use super::KindFilter;
-use super::wire::{self, Content, Table};
+use super::imp::{Endpoint, Lost};
+use super::wire::{self, Broken, Content, Envelope, Table};
+use super::{KindFilter, Limits};
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::object::{BorrowedObject, Object};
 use crate::sys::handle;
 use crate::sys::io::{HasHandle, Owned};
+use crate::sys::memory::size_of_section;
 use crate::sys::mutex::Mutex;
 
 /// A message to send: bytes, and objects by name.
@@ -131,9 +134,32 @@ impl<'a> From<&'a str> for Message<'a> {
     }
 }
 
+impl<'a> From<&'a String> for Message<'a> {
+    fn from(text: &'a String) -> Self {
+        text.as_bytes().into()
+    }
+}
+
 impl From<String> for Message<'_> {
     fn from(text: String) -> Self {
         text.into_bytes().into()
+    }
+}
+
+/// A complete message that no caller has received yet.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) envelope: Envelope,
+    pub(crate) content: Content,
+    /// One object for each name, or the reason why they are lost.
+    pub(crate) objects: Result<Vec<Owned>, Lost>,
+    /// The limits of the endpoint that received it.
+    pub(crate) limits: Limits,
+}
+
+impl Arrived {
+    pub(crate) fn has_objects(&self) -> bool {
+        self.objects.as_ref().is_ok_and(|objects| !objects.is_empty())
     }
 }
 
@@ -143,22 +169,100 @@ impl From<String> for Message<'_> {
 pub struct ReceivedMessage {
     content: Content,
     /// One object for each name; `None` once it is taken. One lock covers an object from its check to its owner.
-    objects: Mutex<Vec<Option<Owned>>>,
-    from: Sender,
+    objects: Mutex<Vec<Option<Received>>>,
+    /// The index of the first endpoint of a channel. The objects before it are others.
+    first_endpoint: usize,
+    pub(super) from: Sender,
 }
 
-/// The sender of a message, and the kinds of objects that are accepted from it.
-#[derive(Debug, Clone)]
+/// An object that has arrived.
+#[derive(Debug)]
+struct Received {
+    handle: Owned,
+    /// Its kind, which the channel accepts. `None` if this process had no free descriptor to ask for it when the object
+    /// arrived.
+    kind: Option<ObjectKind>,
+}
+
+impl Received {
+    /// Returns the object's kind. Fails if the channel doesn't accept it.
+    fn kind(&self, name: &str, from: &Sender) -> Result<ObjectKind> {
+        match &self.kind {
+            Some(kind) => Ok(kind.clone()),
+            None => from.accepted_kind(name, &self.handle),
+        }
+    }
+}
+
+/// The sender of a message.
+#[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) process: u32,
+    /// The kinds of objects that are accepted from it.
     pub(crate) allowed: Arc<KindFilter>,
+    /// The call, if the sender waits for a reply.
+    pub(crate) call: Option<Call>,
+}
+
+impl Sender {
+    /// Asks the kernel for an object's kind. Fails if the channel doesn't accept it.
+    fn accepted_kind(&self, name: &str, handle: &Owned) -> Result<ObjectKind> {
+        let kind =
+            handle::kind_of(handle.handle()).map_err(|source| Error::on_handle(description(name), source))?;
+        if self.allowed.has(&kind) {
+            return Ok(kind);
+        }
+        Err(Error::KindNotAllowed { pid: self.process, name: name.to_owned(), found: kind })
+    }
+}
+
+/// A call whose reply is still to be sent.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) id: u64,
+    pub(crate) endpoint: Weak<Endpoint>,
+    pub(crate) has_reply: AtomicBool,
+}
+
+/// The reason why a message is not returned to its receiver.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It fails alone.
+    Failed(Error),
+    /// Its sender broke a rule.
+    Broken(Broken),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl ReceivedMessage {
-    /// Creates a message; `objects` has one object for each name in `content`.
-    pub(crate) fn new(content: Content, objects: Vec<Owned>, from: Sender) -> Self {
-        let objects = Mutex::new(objects.into_iter().map(Some).collect());
-        Self { content, objects, from }
+    /// Checks the kinds of a message's objects and the size of its shared memory. If it is refused, its objects are closed.
+    pub(crate) fn admit(
+        (envelope, content, limits): (Envelope, Content, Limits),
+        objects: Vec<Owned>,
+        from: Sender,
+    ) -> Result<Self, Refused> {
+        let mut shared_memory: u64 = 0;
+        let mut received = Vec::with_capacity(objects.len());
+        for (name, handle) in content.names().zip(objects) {
+            let kind = match from.accepted_kind(name, &handle) {
+                Err(error) if error.raw_os_error().is_some_and(handle::is_out_of_room) => None,
+                kind => Some(kind?),
+            };
+            if kind == Some(ObjectKind::SharedMemory) && limits.are_for_shared_memory() {
+                let size = size_of_section(handle.handle())
+                    .map_err(|source| Error::on_handle(description(name), source))?;
+                shared_memory = shared_memory.saturating_add(size as u64);
+            }
+            received.push(Some(Received { handle, kind }));
+        }
+        limits.check_shared_memory(shared_memory).map_err(Refused::Broken)?;
+        let first_endpoint = received.len() - envelope.endpoints;
+        Ok(Self { content, objects: Mutex::new(received), first_endpoint, from })
     }
 
     /// Returns the message's bytes.
@@ -178,9 +282,7 @@ impl ReceivedMessage {
         self.content.names()
     }
 
-    /// Asks the kernel for the kind of the object with this name.
-    ///
-    /// This works even if the channel doesn't [accept](crate::Channel::allow) that kind.
+    /// Returns the kind of the object with this name, as the kernel reports it.
     ///
     /// # Errors
     ///
@@ -188,39 +290,43 @@ impl ReceivedMessage {
     /// - [`Error::AlreadyTaken`] if the object was taken before.
     pub fn kind(&self, name: &str) -> Result<ObjectKind> {
         let index = self.index(name)?;
-        kind_of_object(name, self.objects.lock()[index].as_ref())
+        let objects = self.objects.lock();
+        let object = objects[index].as_ref().ok_or_else(|| already_taken(name))?;
+        object.kind(name, &self.from)
     }
 
     /// Takes the object with this name, as the type that the caller expects. Of several threads that take it at the same
     /// time, one gets it.
     ///
-    /// The kernel is asked for the object's kind. If the kind differs from the expected one, or the channel doesn't
-    /// [accept](crate::Channel::allow) it, the object stays in the message and is closed with it. The caller owns the
-    /// returned object; dropping it closes the handle.
+    /// If the kind that the kernel reports differs from the expected one, the object stays in the message and is closed
+    /// with it. The caller owns the returned object; dropping it closes the handle.
     ///
     /// # Errors
     ///
     /// - [`Error::UnknownName`] if the message has no object with this name; the error lists the available names.
     /// - [`Error::AlreadyTaken`] if the object was taken before.
     /// - [`Error::WrongKind`] if the object has another kind.
-    /// - [`Error::KindNotAllowed`] if the channel doesn't accept the kind.
+    /// - [`Error::InvalidInput`] if it is an endpoint of a channel, for [`take_channel`](Self::take_channel).
     pub fn take<T: Object>(&self, name: &str) -> Result<T> {
         let index = self.index(name)?;
+        if index >= self.first_endpoint {
+            return Err(Error::invalid(
+                description(name),
+                "is an endpoint of a channel; take it with take_channel",
+            ));
+        }
         let mut objects = self.objects.lock();
         let object = &mut objects[index];
-        let found = kind_of_object(name, object.as_ref())?;
-        if !self.from.allowed.has(&found) {
-            return Err(Error::KindNotAllowed { pid: self.from.process, name: name.to_owned(), found });
-        }
+        let received = object.as_ref().ok_or_else(|| already_taken(name))?;
+        let found = received.kind(name, &self.from)?;
         match T::KIND {
             Some(expected) if !handle::can_be(&found, &expected) => {
                 Err(Error::WrongKind { object: description(name), expected, found })
             }
             _ => {
-                if let Some(handle) = object {
-                    T::check(HandleValue::of(handle)?, &|| description(name))?;
-                }
-                object.take().map(T::from_handle).ok_or_else(|| already_taken(name))
+                T::check(HandleValue::of(&received.handle)?, &|| description(name))?;
+                let object = object.take().expect("it is there");
+                Ok(T::from_handle(object.handle))
             }
         }
     }
@@ -239,11 +345,6 @@ fn description(name: &str) -> String {
 
 fn already_taken(name: &str) -> Error {
     Error::AlreadyTaken { object: description(name) }
-}
-
-fn kind_of_object(name: &str, handle: Option<&Owned>) -> Result<ObjectKind> {
-    let handle = handle.ok_or_else(|| already_taken(name))?;
-    handle::kind_of(handle.handle()).map_err(|source| Error::on_handle(description(name), source))
 }
 
 impl fmt::Debug for ReceivedMessage {
@@ -269,7 +370,8 @@ mod tests {
     fn messages_are_made_of_bytes_and_of_text() {
         let owned = b"same".to_vec();
         let of_bytes = [Message::new(b"same"), Message::new(&owned[..]), Message::new(&owned)];
-        let of_text = [Message::new("same"), Message::new(String::from("same")), "same".into()];
+        let text = String::from("same");
+        let of_text = [Message::new("same"), Message::new(&text), Message::new(text.clone()), "same".into()];
         let of_owned = [Message::new(owned.clone()), Message::new(Cow::Borrowed(&owned[..]))];
         for message in of_bytes.iter().chain(&of_text).chain(&of_owned) {
             assert_eq!(&*message.bytes, b"same");

@@ -7,6 +7,8 @@
 //! | `listener.rs` | how unrelated processes open a channel by a name |
 //! | `wire.rs` | how a message is encoded in bytes (pure) |
 //! | `handshake.rs` | a Windows listener's answer to a client (pure) |
+//! | `calls.rs` | calls that wait for replies, and messages that arrive meanwhile |
+//! | `limits.rs` | how much a peer may send |
 //! | `kind_filter.rs` | the kinds of objects that an endpoint accepts |
 //! | `shortage.rs` | how a listener waits for a free handle or memory |
 //! | `timed_mutex.rs` | a mutex with a deadline |
@@ -17,11 +19,13 @@
 //! - `Pair`, `RESERVED` and `endpoint_of_child`, which create a channel to a child and open its endpoint,
 //! - `SystemListener`, `Client` and `connect`, which open a channel by a name.
 
+mod calls;
 #[allow(clippy::module_inception, reason = "the folder is named after this type")]
 mod channel;
 #[allow(dead_code, reason = "used on Windows only, but tested on Linux too")]
 pub(crate) mod handshake;
 mod kind_filter;
+mod limits;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
 mod listener;
@@ -39,5 +43,6 @@ pub(crate) use windows as imp;
 
 pub use channel::Channel;
 pub(crate) use kind_filter::KindFilter;
+pub use limits::Limits;
 pub use listener::{Incoming, Listener};
 pub use message::{Message, ReceivedMessage};

@@ -6,11 +6,15 @@
 //! offset  bytes  contents
 //!      0      2  "HO"
 //!      2      1  the version of the format, 1
-//!      3      1  the number of objects, at most 253
-//!      4      4  the length of the table of objects in bytes
-//!      8      4  the length of the message in bytes, at most 16 MiB
-//!     12      8  the message's number in its direction, counted from 0
-//!     20         the table; for each object:
+//!      3      1  the type: 0 a message, 1 a call, 2 a reply, 3 a greeting
+//!      4      1  the number of objects, at most 253
+//!      5      1  how many of them, the last ones, are endpoints of channels
+//!      6      2  0; in a greeting, 1 asks for a greeting in return
+//!      8      4  the length of the table of objects in bytes
+//!     12      4  the length of the message in bytes, at most 16 MiB
+//!     16      8  the message's number in its direction, counted from 0
+//!     24      8  the call's id, in a call and in its reply; otherwise 0
+//!     32         the table; for each object:
 //!                    its handle value (4 bytes, on Windows only)
 //!                    the length of its name (1 byte)
 //!                    its name
@@ -39,8 +43,10 @@ pub(crate) const MAX_OBJECTS: usize = 253;
 /// The maximum number of bytes in an object's name.
 pub(crate) const MAX_NAME: usize = 255;
 
-const MAGIC: [u8; 2] = *b"HO";
-const VERSION: u8 = 1;
+/// The version of the format of frames, of handshakes and of the manifest.
+pub(crate) const VERSION: u8 = 1;
+
+pub(crate) const MAGIC: [u8; 2] = *b"HO";
 const MAX_TABLE: usize = MAX_OBJECTS * (4 + 1 + MAX_NAME);
 
 /// The encoded reference to an object in a frame.
@@ -63,7 +69,7 @@ impl ObjectRef for HandleValue {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, Broken> {
-        let invalid_value = "an object has a value that can't be a handle value";
+        let invalid_value = Broken::Rule("an object has a value that can't be a handle value");
         let bytes = bytes.try_into().map_err(|_| invalid_value)?;
         Self::try_from(u64::from(u32::from_le_bytes(bytes))).map_err(|_| invalid_value)
     }
@@ -80,54 +86,142 @@ impl ObjectRef for () {
     }
 }
 
-/// The rule that a frame breaks.
-pub(crate) type Broken = &'static str;
-
-/// The first part of a frame, which contains the lengths of the other parts.
+/// The reason why a frame can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
-    objects: usize,
-    table: usize,
-    bytes: usize,
+pub(crate) enum Broken {
+    /// It breaks this rule.
+    Rule(&'static str),
+    /// It exceeds this limit of the endpoint.
+    Limit(&'static str),
+    /// It has this version, which this process doesn't understand.
+    Version(u8),
+}
+
+impl From<&'static str> for Broken {
+    fn from(rule: &'static str) -> Self {
+        Self::Rule(rule)
+    }
+}
+
+impl Broken {
+    /// Returns the error for the process that sent the frame.
+    pub(crate) fn error(self, pid: u32) -> Error {
+        match self {
+            Self::Rule(reason) | Self::Limit(reason) => Error::Protocol { pid, reason },
+            Self::Version(theirs) => {
+                Error::IncompatibleVersion { ours: VERSION.into(), theirs: theirs.into() }
+            }
+        }
+    }
+}
+
+/// The type of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum FrameType {
+    #[default]
+    Message,
+    /// A message that expects a reply with this id.
+    Call(u64),
+    /// The reply to the call with this id.
+    Reply(u64),
+    /// The first frame of a process to which the sender's endpoint has travelled. It has neither objects nor bytes.
+    Greeting { asks: bool },
+}
+
+impl FrameType {
+    /// Returns the type's number, the flags, and the id.
+    pub(crate) fn encode(self) -> (u8, u16, u64) {
+        match self {
+            Self::Message => (0, 0, 0),
+            Self::Call(id) => (1, 0, id),
+            Self::Reply(id) => (2, 0, id),
+            Self::Greeting { asks } => (3, asks.into(), 0),
+        }
+    }
+
+    fn decode(number: u8, flags: u16, id: u64) -> Option<Self> {
+        match (number, flags, id) {
+            (0, 0, 0) => Some(Self::Message),
+            (1, 0, id) => Some(Self::Call(id)),
+            (2, 0, id) => Some(Self::Reply(id)),
+            (3, 0 | 1, 0) => Some(Self::Greeting { asks: flags == 1 }),
+            _ => None,
+        }
+    }
+}
+
+/// What a frame says about its message beside the objects and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Envelope {
+    pub(crate) frame_type: FrameType,
     /// The message's number in its direction.
     pub(crate) number: u64,
+    /// How many of the objects, the last ones, are endpoints of channels.
+    pub(crate) endpoints: usize,
+}
+
+/// The first part of a frame, which contains the lengths of the other parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Header {
+    pub(crate) envelope: Envelope,
+    pub(crate) objects: usize,
+    /// The length of the table.
+    pub(crate) table: usize,
+    /// The length of the message's bytes.
+    pub(crate) bytes: usize,
 }
 
 impl Header {
     /// The length of a header in bytes.
-    pub(crate) const LENGTH: usize = 20;
+    pub(crate) const LENGTH: usize = 32;
 
     /// Parses the header at the beginning of the received bytes. Returns `None` if it is incomplete.
     pub(crate) fn parse<P: ObjectRef>(received: &[u8]) -> Result<Option<Self>, Broken> {
         // Checks the bytes as soon as they have arrived: a peer that speaks another protocol may never send a whole
         // header.
         if received.iter().zip(MAGIC).any(|(received, expected)| *received != expected) {
-            return Err("its data doesn't begin as a message does");
+            return Err("its data doesn't begin as a message does".into());
         }
-        if received.get(MAGIC.len()).is_some_and(|version| *version != VERSION) {
-            return Err("a message has another version of the format");
+        if let Some(version) = received.get(MAGIC.len()).filter(|version| **version != VERSION) {
+            return Err(Broken::Version(*version));
         }
         let Some((header, _)) = received.split_first_chunk::<{ Self::LENGTH }>() else {
             return Ok(None);
         };
-        let [_, _, _, objects, t0, t1, t2, t3, b0, b1, b2, b3, number @ ..] = *header;
+        let [_, _, _, frame_type, objects, endpoints, f0, f1, t0, t1, t2, t3, b0, b1, b2, b3, rest @ ..] =
+            *header;
         let size = |bytes| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX);
+        let [number, id] =
+            [&rest[..8], &rest[8..]].map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes")));
+        let frame_type = FrameType::decode(frame_type, u16::from_le_bytes([f0, f1]), id);
         let this = Self {
+            envelope: Envelope {
+                frame_type: frame_type.ok_or("a message has an unknown type")?,
+                number,
+                endpoints: usize::from(endpoints),
+            },
             objects: usize::from(objects),
             table: size([t0, t1, t2, t3]),
             bytes: size([b0, b1, b2, b3]),
-            number: u64::from_le_bytes(number),
         };
         if this.objects > MAX_OBJECTS {
-            return Err("a message has more than 253 objects");
+            return Err("a message has more than 253 objects".into());
+        }
+        if this.envelope.endpoints > this.objects {
+            return Err("a message has more endpoints than objects".into());
         }
         if this.bytes > MAX_BYTES {
-            return Err("a message has more than 16 MiB");
+            return Err("a message has more than 16 MiB".into());
+        }
+        if matches!(this.envelope.frame_type, FrameType::Greeting { .. })
+            && (this.objects, this.bytes) != (0, 0)
+        {
+            return Err("a greeting has objects or bytes".into());
         }
         // The shortest name is one byte long.
         let (min, max) = (this.objects * (P::LENGTH + 2), this.objects * (P::LENGTH + 1 + MAX_NAME));
         if this.table < min || this.table > max {
-            return Err("a message's list of objects can't have the size that its header gives");
+            return Err("a message's list of objects can't have the size that its header gives".into());
         }
         Ok(Some(this))
     }
@@ -135,6 +229,25 @@ impl Header {
     /// Returns the length of the whole frame in bytes.
     pub(crate) const fn frame_length(&self) -> usize {
         Self::LENGTH + self.table + self.bytes
+    }
+
+    /// Encodes the header. Its message must have passed [`Table::check`].
+    pub(crate) fn encode(&self) -> [u8; Self::LENGTH] {
+        let length = |length: usize| u32::try_from(length).expect("checked").to_le_bytes();
+        let count = |count: usize| u8::try_from(count).expect("checked");
+        let (frame_type, flags, id) = self.envelope.frame_type.encode();
+        let mut header = [0; Self::LENGTH];
+        header[..2].copy_from_slice(&MAGIC);
+        header[2] = VERSION;
+        header[3] = frame_type;
+        header[4] = count(self.objects);
+        header[5] = count(self.envelope.endpoints);
+        header[6..8].copy_from_slice(&flags.to_le_bytes());
+        header[8..12].copy_from_slice(&length(self.table));
+        header[12..16].copy_from_slice(&length(self.bytes));
+        header[16..24].copy_from_slice(&self.envelope.number.to_le_bytes());
+        header[24..].copy_from_slice(&id.to_le_bytes());
+        header
     }
 }
 
@@ -187,7 +300,7 @@ pub(crate) struct Table {
     /// Whether some name is not above the one before it in the order of [`is_below`]. Only then can a name be repeated.
     is_unordered: bool,
     /// The first invalid name, and the rule that it breaks.
-    invalid_name: Option<Box<(String, Broken)>>,
+    invalid_name: Option<Box<(String, &'static str)>>,
 }
 
 impl Table {
@@ -266,6 +379,7 @@ impl Table {
 }
 
 /// The names and bytes of a received message, in their frame.
+#[derive(Debug)]
 pub(crate) struct Content {
     frame: Vec<u8>,
     /// The length of the table in bytes.
@@ -289,6 +403,11 @@ impl Content {
         &self.frame[Header::LENGTH + self.table..]
     }
 
+    /// Returns the length of the frame.
+    pub(crate) fn size(&self) -> usize {
+        self.frame.len()
+    }
+
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         self.frame.drain(..Header::LENGTH + self.table);
         self.frame
@@ -299,14 +418,14 @@ impl Content {
 /// its names are known to be valid and different.
 pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P>, Broken> {
     if frame.len() != header.frame_length() {
-        return Err("a message is shorter or longer than its header says");
+        return Err("a message is shorter or longer than its header says".into());
     }
     let table = &frame[Header::LENGTH..][..header.table];
     let mut refs: Vec<P> = Vec::with_capacity(header.objects);
     let (mut rest, mut is_ordered) = (table, true);
     let (mut previous, mut previous_key) = (&[][..], 0);
     for _ in 0..header.objects {
-        let cut_off = "a message's list of objects is cut off";
+        let cut_off = Broken::Rule("a message's list of objects is cut off");
         let (object_ref, behind) = rest.split_at_checked(P::LENGTH).ok_or(cut_off)?;
         let (length, behind) = behind.split_first().ok_or(cut_off)?;
         let (name, behind) = behind.split_at_checked(usize::from(*length)).ok_or(cut_off)?;
@@ -320,21 +439,21 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
         (rest, previous, previous_key) = (behind, name, key);
     }
     if !rest.is_empty() {
-        return Err("a message's list of objects is longer than its objects");
+        return Err("a message's list of objects is longer than its objects".into());
     }
     // No length byte is zero any more, so a zero byte belongs to a name.
     if P::LENGTH == 0 && table.contains(&0) {
-        return Err(HAS_NUL);
+        return Err(HAS_NUL.into());
     }
     let names = Names { table, ref_length: P::LENGTH, count: header.objects };
     // Most names are ASCII. Then the bytes between them are ASCII too, and one check over the whole table is enough.
     if !table.is_ascii() && !all(names, |name| from_utf8(name).is_ok()) {
-        return Err("an object has a name that isn't text (UTF-8)");
+        return Err("an object has a name that isn't text (UTF-8)".into());
     }
     // The receiver closes each handle value that it takes. A second close of the same value could hit an unrelated
     // object.
     if (!is_ordered && repeated_name(names).is_some()) || (P::LENGTH > 0 && has_repeated_ref(&refs)) {
-        return Err("a message lists a name or an object twice");
+        return Err("a message lists a name or an object twice".into());
     }
     Ok(refs)
 }
@@ -358,32 +477,24 @@ fn all(mut names: Names<'_>, is_valid: impl Fn(&[u8]) -> bool) -> bool {
     true
 }
 
-/// Builds a frame's header. The message must have passed [`Table::check`].
-pub(crate) fn header(number: u64, objects: usize, table: usize, bytes: usize) -> [u8; Header::LENGTH] {
-    let length = |length: usize| u32::try_from(length).expect("checked").to_le_bytes();
-    let mut header = [0; Header::LENGTH];
-    header[..2].copy_from_slice(&MAGIC);
-    header[2] = VERSION;
-    header[3] = u8::try_from(objects).expect("checked");
-    header[4..8].copy_from_slice(&length(table));
-    header[8..12].copy_from_slice(&length(bytes));
-    header[12..].copy_from_slice(&number.to_le_bytes());
-    header
-}
-
 /// Writes a frame with a reference for each name. The message must have passed [`Table::check`].
 #[allow(dead_code, reason = "not every system needs it")]
 pub(crate) fn write<P: ObjectRef>(
     frame: &mut Vec<u8>,
-    number: u64,
+    envelope: Envelope,
     table: &Table,
     refs: impl IntoIterator<Item = P>,
     bytes: &[u8],
 ) {
-    let table_length = table.bytes.len() + table.count() * P::LENGTH;
+    let header = Header {
+        envelope,
+        objects: table.count(),
+        table: table.bytes.len() + table.count() * P::LENGTH,
+        bytes: bytes.len(),
+    };
     frame.clear();
-    frame.reserve(Header::LENGTH + table_length + bytes.len());
-    frame.extend(header(number, table.count(), table_length, bytes.len()));
+    frame.reserve(header.frame_length());
+    frame.extend(header.encode());
     let mut names = table.names();
     for object_ref in refs {
         let name = names.next_bytes().expect("each reference has a name");
@@ -394,10 +505,10 @@ pub(crate) fn write<P: ObjectRef>(
     frame.extend(bytes);
 }
 
-const HAS_NUL: Broken = "an object's name contains a NUL";
-const TOO_LONG: Broken = "an object's name has more than 255 bytes";
+const HAS_NUL: &str = "an object's name contains a NUL";
+const TOO_LONG: &str = "an object's name has more than 255 bytes";
 
-fn check_name(name: &[u8]) -> Result<(), Broken> {
+fn check_name(name: &[u8]) -> Result<(), &'static str> {
     match name.len() {
         0 => Err("an object's name is empty"),
         1..=MAX_NAME if name.contains(&0) => Err(HAS_NUL),
@@ -485,7 +596,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     struct Sample {
-        number: u64,
+        envelope: Envelope,
         objects: Vec<(String, HandleValue)>,
         bytes: Vec<u8>,
     }
@@ -495,7 +606,13 @@ mod tests {
             let mut frame = vec![0xff; 3];
             let table = table(self.objects.iter().map(|(name, _)| name.as_str()));
             table.check(&self.bytes).expect("a sample is valid");
-            write(&mut frame, self.number, &table, self.objects.iter().map(|(_, value)| *value), &self.bytes);
+            write(
+                &mut frame,
+                self.envelope,
+                &table,
+                self.objects.iter().map(|(_, value)| *value),
+                &self.bytes,
+            );
             frame
         }
     }
@@ -506,20 +623,20 @@ mod tests {
         table
     }
 
-    /// The number, objects and bytes of a decoded message.
-    type Decoded<P> = Result<(u64, Vec<(String, P)>, Vec<u8>), Broken>;
+    /// The envelope, objects and bytes of a decoded message.
+    type Decoded<P> = Result<(Envelope, Vec<(String, P)>, Vec<u8>), Broken>;
 
     fn decode(frame: &[u8]) -> Decoded<HandleValue> {
         decode_with(frame)
     }
 
     fn decode_with<P: ObjectRef>(frame: &[u8]) -> Decoded<P> {
-        let header = Header::parse::<P>(frame)?.ok_or("cut off")?;
+        let header = Header::parse::<P>(frame)?.ok_or(Broken::Rule("cut off"))?;
         let refs = parse(&header, frame)?;
         let content = Content::new::<P>(&header, frame.to_vec());
         assert_eq!(content.names().len(), refs.len());
         let objects = content.names().map(str::to_owned).zip(refs).collect();
-        Ok((header.number, objects, content.into_bytes()))
+        Ok((header.envelope, objects, content.into_bytes()))
     }
 
     fn value(index: u32) -> HandleValue {
@@ -529,12 +646,25 @@ mod tests {
     fn samples() -> impl Strategy<Value = Sample> {
         // The value at the end of each name makes the names different.
         let objects = btree_map(0..5000_u32, "[^\\x00]{0,60}", 0..20).prop_map(|objects| {
-            objects.into_iter().map(|(index, name)| (format!("{name}{index}"), value(index))).collect()
+            objects
+                .into_iter()
+                .map(|(index, name)| (format!("{name}{index}"), value(index)))
+                .collect::<Vec<_>>()
         });
-        (any::<u64>(), objects, vec(any::<u8>(), 0..300)).prop_map(|(number, objects, bytes)| Sample {
-            number,
-            objects,
-            bytes,
+        let frame_type = (0..4_u8, any::<u64>()).prop_map(|(which, id)| match which {
+            0 => FrameType::Message,
+            1 => FrameType::Call(id),
+            2 => FrameType::Reply(id),
+            _ => FrameType::Greeting { asks: id % 2 == 1 },
+        });
+        let rest = (any::<u64>(), any::<usize>(), objects, vec(any::<u8>(), 0..300));
+        (frame_type, rest).prop_map(|(frame_type, (number, endpoints, mut objects, mut bytes))| {
+            if matches!(frame_type, FrameType::Greeting { .. }) {
+                objects.clear();
+                bytes.clear();
+            }
+            let endpoints = endpoints % (objects.len() + 1);
+            Sample { envelope: Envelope { frame_type, number, endpoints }, objects, bytes }
         })
     }
 
@@ -544,8 +674,8 @@ mod tests {
             let frame = sample.frame();
             let header = Header::parse::<HandleValue>(&frame).expect("it is valid").expect("it is whole");
             prop_assert_eq!(header.objects, sample.objects.len());
-            let (number, entries, bytes) = decode(&frame).expect("it is valid");
-            prop_assert_eq!(number, sample.number);
+            let (envelope, entries, bytes) = decode(&frame).expect("it is valid");
+            prop_assert_eq!(envelope, sample.envelope);
             prop_assert_eq!(bytes, sample.bytes);
             prop_assert_eq!(entries, sample.objects);
         }
@@ -571,9 +701,9 @@ mod tests {
             for (offset, byte) in changes {
                 frame[offset] = byte;
             }
-            if let Ok((number, entries, bytes)) = decode(&frame) {
+            if let Ok((envelope, entries, bytes)) = decode(&frame) {
                 // An accepted frame is the one that its message encodes to, so no two frames mean the same.
-                prop_assert_eq!(Sample { number, objects: entries, bytes }.frame(), frame);
+                prop_assert_eq!(Sample { envelope, objects: entries, bytes }.frame(), frame);
             }
         }
 
@@ -585,11 +715,11 @@ mod tests {
 
     fn frame(objects: u8, table: &[u8], bytes: &[u8]) -> Vec<u8> {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("short").to_le_bytes();
-        let mut frame = Vec::from(*b"HO\x01");
-        frame.push(objects);
+        let mut frame = Vec::from(*b"HO\x01\0");
+        frame.extend([objects, 0, 0, 0]);
         frame.extend(length(table));
         frame.extend(length(bytes));
-        frame.extend([0; 8]);
+        frame.extend([0; 16]);
         frame.extend(table);
         frame.extend(bytes);
         frame
@@ -602,16 +732,21 @@ mod tests {
             frame
         };
         let one = frame(1, b"\x44\0\0\0\x01a", b"go");
-        assert_eq!(decode(&one), Ok((0, vec![("a".into(), value(16))], b"go".to_vec())));
+        assert_eq!(decode(&one), Ok((Envelope::default(), vec![("a".into(), value(16))], b"go".to_vec())));
         for (frame, part) in [
             (with(one.clone(), 0, b"X"), "doesn't begin"),
-            (with(one.clone(), 2, &[2]), "another version"),
-            (with(one.clone(), 3, &[254]), "more than 253"),
-            (with(one.clone(), 3, &[0]), "can't have the size"),
-            (with(one.clone(), 3, &[2]), "can't have the size"),
-            (with(one.clone(), 4, &u32::MAX.to_le_bytes()), "can't have the size"),
-            (with(one.clone(), 8, &(16 * 1024 * 1024 + 1_u32).to_le_bytes()), "more than 16 MiB"),
-            (with(one.clone(), 8, &3_u32.to_le_bytes()), "shorter or longer"),
+            (with(one.clone(), 3, &[4]), "an unknown type"),
+            (with(one.clone(), 6, &[1]), "an unknown type"),
+            (with(one.clone(), 24, &[1]), "an unknown type"),
+            (with(one.clone(), 3, &[3, 1, 0, 2]), "an unknown type"),
+            (with(one.clone(), 3, &[3]), "a greeting has objects or bytes"),
+            (with(one.clone(), 4, &[254]), "more than 253"),
+            (with(one.clone(), 4, &[0]), "can't have the size"),
+            (with(one.clone(), 4, &[2]), "can't have the size"),
+            (with(one.clone(), 5, &[2]), "more endpoints than objects"),
+            (with(one.clone(), 8, &u32::MAX.to_le_bytes()), "can't have the size"),
+            (with(one.clone(), 12, &(16 * 1024 * 1024 + 1_u32).to_le_bytes()), "more than 16 MiB"),
+            (with(one.clone(), 12, &3_u32.to_le_bytes()), "shorter or longer"),
             (frame(1, b"\xff\xff\xff\xff\x01a", b""), "can't be a handle"),
             (frame(1, b"\xfe\xff\xff\xff\x01a", b""), "can't be a handle"),
             (frame(1, b"\xf4\xff\xff\xff\x01a", b""), "can't be a handle"),
@@ -625,9 +760,16 @@ mod tests {
             (frame(2, b"\x44\0\0\0\x01a\x48\0\0\0\x01a", b""), "twice"),
             (frame(2, b"\x44\0\0\0\x01a\x44\0\0\0\x01b", b""), "twice"),
         ] {
-            let reason = decode(&frame).expect_err(part);
-            assert!(reason.contains(part), "{part}: {reason}");
+            assert_rule(&decode(&frame), part);
         }
+        for version in [0, 2, u8::MAX] {
+            assert_eq!(decode(&with(one.clone(), 2, &[version])), Err(Broken::Version(version)));
+        }
+    }
+
+    fn assert_rule<T: std::fmt::Debug>(outcome: &Result<T, Broken>, part: &str) {
+        let Err(Broken::Rule(rule)) = outcome else { panic!("{part}: {outcome:?}") };
+        assert!(rule.contains(part), "{part}: {rule}");
     }
 
     #[test]
@@ -637,10 +779,11 @@ mod tests {
         assert_eq!((entries, bytes), (vec![("a".into(), ()), ("bc".into(), ())], b"go".to_vec()));
         let mut written = Vec::new();
         let names = table(["a", "bc"]);
-        write(&mut written, 0, &names, [(), ()], b"go");
+        write(&mut written, Envelope::default(), &names, [(), ()], b"go");
         assert_eq!(written, two);
         assert!(written.capacity() < 2 * two.len(), "no excess capacity");
-        assert_eq!([&header(0, 2, names.bytes().len(), 2)[..], names.bytes(), b"go"].concat(), two);
+        let header = Header { objects: 2, table: names.bytes().len(), bytes: 2, ..Header::default() };
+        assert_eq!([&header.encode()[..], names.bytes(), b"go"].concat(), two);
         for (frame, part) in [
             (frame(2, b"\x01a\x01a", b""), "twice"),
             (frame(2, b"\x01a\x02b", b""), "cut off"),
@@ -650,8 +793,7 @@ mod tests {
             (frame(1, b"\x44\0\0\0\x01a", b""), "cut off"),
             (frame(2, b"\x01a", b""), "can't have the size"),
         ] {
-            let reason = decode_with::<()>(&frame).expect_err(part);
-            assert!(reason.contains(part), "{part}: {reason}");
+            assert_rule(&decode_with::<()>(&frame), part);
         }
     }
 
@@ -674,7 +816,11 @@ mod tests {
             let again = names[one].clone();
             let kept = std::mem::replace(&mut names[other], again);
             assert!(checked(&names).is_err(), "{one} and {other}");
-            assert_eq!(parsed(&names), Err("a message lists a name or an object twice"), "{one} and {other}");
+            assert_eq!(
+                parsed(&names),
+                Err("a message lists a name or an object twice".into()),
+                "{one} and {other}"
+            );
             names[other] = kept;
         }
     }
@@ -767,7 +913,12 @@ mod tests {
         let objects: Vec<(String, HandleValue)> = (0..253_u32)
             .map(|number| (format!("{number:0>width$}", width = MAX_NAME), value(number)))
             .collect();
-        let frame = Sample { number: u64::MAX, objects, bytes: vec![7; MAX_BYTES] }.frame();
+        let frame = Sample {
+            envelope: Envelope { number: u64::MAX, ..Envelope::default() },
+            objects,
+            bytes: vec![7; MAX_BYTES],
+        }
+        .frame();
         assert_eq!(frame.len(), MAX_FRAME);
         assert_eq!(decode(&frame).expect("it is valid").1.len(), 253);
     }

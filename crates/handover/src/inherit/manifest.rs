@@ -18,6 +18,7 @@ use crate::handle::HandleValue;
 pub(crate) const VARIABLE: &str = "HANDOVER_INHERITED";
 
 const VERSION: &str = "1";
+const OURS: u32 = 1;
 
 /// The maximum length of the variable's value. Windows limits a variable to 32,767 characters with its name, and the
 /// same limit is enough on Linux
@@ -58,8 +59,10 @@ impl Manifest {
     /// Parses the text that [`text`](Self::text) returns. Fails for malformed text.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut words = text.split(' ');
-        if words.next() != Some(VERSION) {
-            return Err(malformed!("was written by another version of handover, or by another program"));
+        match words.next().filter(|word| *word != VERSION).map(str::parse) {
+            None => {}
+            Some(Ok(theirs)) => return Err(Error::IncompatibleVersion { ours: OURS, theirs }),
+            Some(Err(_)) => return Err(malformed!("was not written by handover")),
         }
         let meant_for = words.next().filter(|word| !word.is_empty());
         let meant_for = meant_for
@@ -183,8 +186,10 @@ mod tests {
     #[test]
     fn parse_refuses_text_that_no_parent_writes() {
         for (text, part) in [
-            ("", "another version"),
-            ("2 256@1", "another version"),
+            ("", "not written by handover"),
+            ("one 256@1", "not written by handover"),
+            ("2 256@1", "uses version 2"),
+            ("0", "uses version 0"),
             ("1", "written for"),
             ("1 ", "written for"),
             ("1 256@1 ", "without a name"),

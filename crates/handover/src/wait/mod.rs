@@ -249,6 +249,7 @@ pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
     /// A deadline that never passes.
+    #[allow(dead_code, reason = "used on Windows only")]
     pub(crate) const NEVER: Self = Self(None);
 
     /// Returns the deadline after this timeout, from now. A timeout too long for the clock never passes.

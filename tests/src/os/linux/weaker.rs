@@ -20,7 +20,7 @@ pub const RESERVED_NAMES: [&str; 1] = ["handover/channel"];
 const MAX_DESCRIPTORS: usize = 253;
 
 /// The bytes by which a listener accepts a client.
-const WELCOME: &[u8] = b"HO\0\x01";
+const WELCOME: &[u8] = b"HO\x01W";
 
 /// A child's endpoint, or a client's.
 #[derive(Debug)]

@@ -402,7 +402,7 @@ impl Drop for Door {
     }
 }
 
-const WELCOME: &[u8] = b"HO\0\x01";
+const WELCOME: &[u8] = b"HO\x01W";
 
 fn connect_retries_while_queue_is_full() {
     let name = name("full");
@@ -464,11 +464,7 @@ fn said_by_a_server(name: &str, says: impl FnOnce(UnixStream) + Send) -> Result<
 
 /// Returns a frame that contains only bytes.
 fn frame(bytes: &[u8]) -> Vec<u8> {
-    let mut frame = b"HO\x01\0\0\0\0\0".to_vec();
-    frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
-    frame.extend(0_u64.to_le_bytes());
-    frame.extend(bytes);
-    frame
+    handover_tests::frame::frame(0, &[], bytes)
 }
 
 /// Longer than a client waits for the answer of a server that has exited.

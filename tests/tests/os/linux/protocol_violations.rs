@@ -231,7 +231,7 @@ fn descriptors_sent_while_connecting_are_closed() {
 
 /// A squatter listens under the name, and a client checks its answers.
 fn connect_rejects_invalid_answers() {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
     let name = format!("hostile.squatter.{}", std::process::id());
     // The first name creates the folder.
@@ -243,14 +243,14 @@ fn connect_rejects_invalid_answers() {
     for (parts, closes, expected) in [
         (&[&b"220 a mail server's greeting"[..]][..], false, "answer is malformed"),
         (&[b"HO\x01\x01"], false, "answer is malformed"),
-        (&[b"HO\0\0"], false, "answer is malformed"),
-        (&[b"HO", b"\0\x02"], false, "answer is malformed"),
+        (&[b"HO\x01\0"], false, "answer is malformed"),
+        (&[b"HO", b"\x02W"], false, "uses version 2"),
         (&[b"HO\0"], false, "timed out after"),
         (&[], false, "timed out after"),
         (&[], true, "refused the connection"),
         (&[b"HO\0"], true, "refused the connection"),
         // The control: the right answer, in several parts.
-        (&[b"H", b"O\0", b"\x01"], false, ""),
+        (&[b"H", b"O\x01", b"W"], false, ""),
     ] {
         std::thread::scope(|scope| {
             let client = scope.spawn(|| Channel::connect_timeout(&name, time).map(drop));
@@ -273,12 +273,23 @@ fn connect_rejects_invalid_answers() {
         });
         assert_eq!(table::count(), before, "{parts:?}");
     }
+    // A server of another version learns this process's version.
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).map(drop));
+        let (mut stream, _) = squatter.accept().unwrap();
+        stream.write_all(b"HO\x02W").unwrap();
+        let other = client.join().unwrap();
+        assert!(matches!(other, Err(Error::IncompatibleVersion { ours: 1, theirs: 2, .. })), "{other:?}");
+        let mut notice = Vec::new();
+        stream.read_to_end(&mut notice).unwrap();
+        assert_eq!(notice, b"HO\x01V");
+    });
     // A descriptor beside the answer is closed.
     std::thread::scope(|scope| {
         let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).map(drop));
         let (stream, _) = squatter.accept().unwrap();
         let beside = [table::borrowed(table::value(&event))];
-        weaker::send(&stream, b"HO\0\x01", &beside).unwrap();
+        weaker::send(&stream, b"HO\x01W", &beside).unwrap();
         client.join().unwrap().unwrap();
     });
     assert_eq!(table::count(), before);

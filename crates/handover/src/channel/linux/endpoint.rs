@@ -9,9 +9,10 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::readiness::{Found, Readiness};
 use super::recv_buffer::RecvBuffer;
-use crate::channel::KindFilter;
+use crate::channel::calls::{Calls, Signal, Want};
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
+use crate::channel::{KindFilter, Limits, handshake};
 use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
 use crate::sys::create_object::{self, What};
@@ -26,7 +27,7 @@ const WITHOUT_EVENT: Duration = Duration::from_millis(20);
 
 /// The state of receiving. It is locked only while a thread reads what has arrived, never while one waits.
 #[derive(Debug, Default)]
-pub(super) struct Receiving {
+pub(in crate::channel) struct Receiving {
     pub(super) buffer: RecvBuffer,
     /// The number of threads that wait for the socket and not for [`Readiness`]. No other thread may leave a message in the
     /// buffer meanwhile: nothing would tell them.
@@ -37,9 +38,15 @@ pub(super) struct Receiving {
     is_kept: bool,
     /// Wakes a send that waits until it may read into the buffer again.
     room: Option<Arc<Owned>>,
+    pub(in crate::channel) calls: Calls,
 }
 
 impl Receiving {
+    /// Returns whether a message was read and not received yet.
+    fn has_message(&self) -> bool {
+        self.calls.has_message() || self.buffer.has_message()
+    }
+
     /// Returns whether a send may read into the buffer while it waits. It may not if the buffer is full, or if another
     /// thread waits to receive and will read itself.
     pub(super) fn may_read_beside(&self) -> bool {
@@ -83,7 +90,9 @@ pub(crate) struct Endpoint {
     pub(crate) memberships: Memberships,
     pub(super) socket: Arc<Owned>,
     peer: Peer,
-    pub(super) receiving: Mutex<Receiving>,
+    pub(in crate::channel) receiving: Mutex<Receiving>,
+    /// Wakes the threads that wait for another thread's reading.
+    pub(super) signal: Signal,
     /// Tells waits for several objects that there is something to receive. Created at the first such wait.
     readiness: OnceLock<Readiness>,
     pub(super) writer: TimedMutex<Writer>,
@@ -114,6 +123,7 @@ impl Endpoint {
             socket: Arc::new(socket),
             peer,
             receiving: Mutex::new(Receiving::default()),
+            signal: Signal::default(),
             readiness: OnceLock::new(),
             writer: TimedMutex::new(Writer::default()),
             broken: OnceLock::new(),
@@ -158,7 +168,7 @@ impl Endpoint {
     /// Tells a new set, or a new [`Readiness`], whether the buffer has a message.
     pub(crate) fn publish_to_new(&self) -> Result<()> {
         let mut receiving = self.receiving.lock();
-        receiving.is_kept = receiving.buffer.has_message();
+        receiving.is_kept = receiving.has_message();
         self.publish_kept(receiving.is_kept)
     }
 
@@ -179,7 +189,7 @@ impl Endpoint {
         if self.readiness.get().is_none() && !self.memberships.exist() {
             return Ok(());
         }
-        let is_kept = receiving.buffer.has_message();
+        let is_kept = receiving.has_message();
         if is_kept != receiving.is_kept {
             self.publish_kept(is_kept)?;
             receiving.is_kept = is_kept;
@@ -192,13 +202,17 @@ impl Endpoint {
     pub(super) fn wait_to_receive(
         &self,
         mut receiving: MutexGuard<'_, Receiving>,
+        want: Want,
         deadline: Deadline,
     ) -> Result<Found> {
-        if let Some(readiness) = self.readiness.get() {
+        let is_call = want != Want::Message;
+        // A call waits for the socket alone, because messages for other threads are no reason to wake up.
+        if let Some(readiness) = self.readiness.get().filter(|_| !is_call) {
             drop(receiving);
             return readiness.wait(deadline).map_err(self.failed());
         }
         receiving.waiting += 1;
+        receiving.calls.reads |= is_call;
         drop(receiving);
         let socket = PollFd::from_borrowed_fd(self.socket.as_fd(), unix_socket::READABLE);
         let found = match self.process() {
@@ -213,6 +227,11 @@ impl Endpoint {
         };
         let mut receiving = self.receiving.lock();
         receiving.waiting -= 1;
+        if is_call {
+            receiving.calls.reads = false;
+        }
+        // This thread may take what it waits for, and go.
+        self.notify(&receiving);
         self.publish(&mut receiving)?;
         found.map_err(self.failed())
     }
@@ -278,16 +297,27 @@ impl Endpoint {
     }
 
     /// Closes the channel because the peer broke a rule, and returns the error.
-    pub(super) fn protocol_error(&self, reason: Broken) -> Error {
+    pub(in crate::channel) fn protocol_error(&self, broken: impl Into<Broken>) -> Error {
+        let broken = broken.into();
+        if self.broken.set(broken).is_ok() && matches!(broken, Broken::Version(_)) {
+            self.tell_version();
+        }
         // Wakes all threads that wait at either endpoint.
         unix_socket::shut_down(self.socket.as_fd());
-        Error::Protocol { pid: self.process_id(), reason: self.broken.get_or_init(|| reason) }
+        self.broken.get().unwrap_or(&broken).error(self.process_id())
+    }
+
+    /// Tells a peer that speaks another version the own one, if it hasn't seen it in a frame.
+    fn tell_version(&self) {
+        if self.writer.take().is_some_and(|writer| writer.next == 0 && !writer.cut_off) {
+            let _ = unix_socket::send(self.socket.as_fd(), &handshake::VERSION_NOTICE, &[]);
+        }
     }
 
     /// Returns an error if the peer broke a rule, or this process has closed the endpoint.
     pub(super) fn check_open(&self) -> Result<()> {
-        if let Some(reason) = self.broken.get() {
-            return Err(self.protocol_error(reason));
+        if let Some(broken) = self.broken.get() {
+            return Err(broken.error(self.process_id()));
         }
         if self.is_closed.load(Relaxed) { Err(self.disconnect_error()) } else { Ok(()) }
     }
@@ -299,8 +329,16 @@ impl Endpoint {
         // The messages in the buffer can't be received any more.
         let mut receiving = self.receiving.lock();
         receiving.buffer.give_up();
+        let kept = receiving.calls.give_up();
+        self.notify(&receiving);
         // The socket is readable from now on, so no waiting thread depends on this.
         let _ = self.publish(&mut receiving);
+        drop(receiving);
+        drop(kept);
+    }
+
+    pub(in crate::channel) fn set_limits(&self, limits: Limits) {
+        self.receiving.lock().buffer.limits = limits;
     }
 
     /// Records that the peer closed its endpoint with unread data. The kernel reports this only once.

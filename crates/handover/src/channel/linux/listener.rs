@@ -11,7 +11,9 @@ use super::endpoint::{Endpoint, Peer};
 use super::pair::peer;
 use super::peers;
 use super::readiness::Readiness;
+use crate::channel::handshake::{self, WELCOME};
 use crate::channel::shortage::Shortage;
+use crate::channel::wire::Broken;
 use crate::error::{Error, ProcessName, Result};
 use crate::name::imp::lock::{NameLock, socket_of};
 use crate::name::text::on_linux::Sort;
@@ -22,10 +24,6 @@ use crate::sys::io::{HasHandle, Owned};
 use crate::sys::unix_socket::Look;
 use crate::sys::{SysError, SysResult, unix_socket, user, wait};
 use crate::wait::Deadline;
-
-/// The bytes that a listener sends to a client that it accepts. They begin like a frame, but with a version that no
-/// frame has.
-const WELCOME: [u8; 4] = *b"HO\0\x01";
 
 /// The minimum time that a client waits for an answer if the server process has exited.
 const GRACE_PERIOD: Duration = Duration::from_secs(1);
@@ -220,8 +218,12 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
             }
         }
     }
-    if answer != WELCOME {
-        return Err(Error::Protocol { pid: id, reason: "the listener's answer is malformed" });
+    if let Err(broken) = handshake::parse_welcome(&answer) {
+        if let Broken::Version(_) = broken {
+            // An error means that the listener has closed the connection.
+            let _ = unix_socket::send(connection.as_fd(), &handshake::VERSION_NOTICE, &[]);
+        }
+        return Err(broken.error(id));
     }
     Ok(Some(Endpoint::new(connection, server)))
 }

@@ -23,3 +23,4 @@ mod send;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use listener::{Client, ListenerSocket as SystemListener, connect};
 pub(crate) use pair::{Pair, RESERVED, endpoint_of_child};
+pub(crate) use recv_buffer::Lost;

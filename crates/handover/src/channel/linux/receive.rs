@@ -1,15 +1,15 @@
 //! Receiving messages from an endpoint.
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Receiving};
-use super::recv_buffer::BufferedMessage;
-use crate::channel::ReceivedMessage;
-use crate::channel::message::Sender;
+use super::recv_buffer::Lost;
+use crate::channel::calls::{Dispatched, Want};
+use crate::channel::message::Arrived;
 use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
+use crate::sys::mutex::MutexGuard;
 use crate::sys::unix_socket::{self, Look};
 use crate::wait::Deadline;
 
@@ -33,37 +33,76 @@ pub(super) enum Read {
 
 /// The outcome of a look for a message, which doesn't wait.
 enum Next {
-    Message(BufferedMessage),
+    Message(Arrived),
     /// Parts of a message have arrived, and more may be there.
     Parts,
     Nothing,
     End,
 }
 
+/// The time after which a call that may keep no more messages looks again whether it may, and whether the peer has exited.
+const UNTIL_ROOM: Duration = Duration::from_millis(20);
+
 impl Endpoint {
-    /// Receives the next message, or returns `None` at the deadline.
-    pub(crate) fn receive(&self, timeout: Duration) -> Result<Option<ReceivedMessage>> {
-        let deadline = Deadline::after(timeout);
+    /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
+    pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
         let mut has_exited = false;
         let mut is_first = true;
         loop {
             let mut receiving = self.receiving.lock();
             self.check_open()?;
+            if let Some(arrived) = receiving.calls.take(want) {
+                self.publish(&mut receiving)?;
+                return Ok(Some(arrived));
+            }
+            if self.has_reader(&receiving, want) {
+                self.follow(receiving, deadline);
+                if deadline.has_passed() && !self.has_arrived(want) {
+                    return Ok(None);
+                }
+                continue;
+            }
+            if want != Want::Message && receiving.calls.are_full() {
+                self.follow(receiving, deadline.or_sooner(UNTIL_ROOM));
+                if self.process().is_some_and(|process| process.has_exited().unwrap_or(true)) {
+                    return Err(self.disconnect_error());
+                }
+                if deadline.has_passed() {
+                    return Ok(None);
+                }
+                continue;
+            }
             // A read that finds nothing costs as much as one that finds a message.
             let waits_first =
-                receiving.had_to_wait && receiving.buffer.unread().is_empty() && !timeout.is_zero();
+                receiving.had_to_wait && receiving.buffer.unread().is_empty() && !deadline.has_passed();
             let next = match is_first && waits_first {
                 true => Ok(Next::Nothing),
                 false => self.next(&mut receiving, deadline),
             };
             receiving.had_to_wait = !is_first || matches!(next, Ok(Next::Nothing));
             is_first = false;
+            let next = match next {
+                Ok(Next::Message(arrived)) => match self.dispatch(&mut receiving, arrived, want)? {
+                    Dispatched::Mine(arrived) => {
+                        self.publish(&mut receiving)?;
+                        return Ok(Some(arrived));
+                    }
+                    Dispatched::Kept => {
+                        self.publish(&mut receiving)?;
+                        continue;
+                    }
+                    Dispatched::Late(arrived) => {
+                        self.publish(&mut receiving)?;
+                        drop(receiving);
+                        drop(arrived);
+                        continue;
+                    }
+                },
+                next => next,
+            };
             self.publish(&mut receiving)?;
             match next? {
-                Next::Message(message) => {
-                    drop(receiving);
-                    return self.received_message(message).map(Some);
-                }
+                Next::Message(_) => {}
                 Next::Parts if deadline.has_passed() => return Ok(None),
                 // Other threads get their turn.
                 Next::Parts => continue,
@@ -77,7 +116,7 @@ impl Endpoint {
                     return Err(self.error_at_end_of_file(is_partial));
                 }
             }
-            let found = self.wait_to_receive(receiving, deadline)?;
+            let found = self.wait_to_receive(receiving, want, deadline)?;
             has_exited = found.exit;
             if !found.input && !found.exit && deadline.has_passed() {
                 return Ok(None);
@@ -85,11 +124,58 @@ impl Endpoint {
         }
     }
 
+    /// Returns whether a thread has to let another one read. A thread that waits for the socket isn't told of what others
+    /// read, except by data in the socket. So beside a call that reads, no thread may read; and no call may begin to read
+    /// beside another thread.
+    fn has_reader(&self, receiving: &Receiving, want: Want) -> bool {
+        receiving.calls.reads || (want != Want::Message && receiving.waiting > 0)
+    }
+
+    /// Waits until another thread has read something, or has stopped reading.
+    fn follow(&self, mut receiving: MutexGuard<'_, Receiving>, deadline: Deadline) {
+        let seen = self.signal.now();
+        receiving.calls.followers += 1;
+        drop(receiving);
+        self.signal.wait(seen, deadline);
+        self.receiving.lock().calls.followers -= 1;
+    }
+
+    /// Returns whether the next try would take a message, without reading.
+    fn has_arrived(&self, want: Want) -> bool {
+        self.receiving.lock().calls.has(want)
+    }
+
+    /// Gives a message that this thread has read to the thread that it is for.
+    fn dispatch(&self, receiving: &mut Receiving, arrived: Arrived, want: Want) -> Result<Dispatched> {
+        let dispatched = receiving.calls.dispatch(arrived, want);
+        if matches!(dispatched, Dispatched::Kept) {
+            self.check_queued(receiving)?;
+            self.notify(receiving);
+        }
+        Ok(dispatched)
+    }
+
+    /// Ends the channel if more messages wait in memory than its limits allow.
+    pub(super) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
+        let (kept, buffer) = (receiving.calls.kept(), &mut receiving.buffer);
+        buffer.limits.check_queued::<()>(kept, buffer.unread()).map_err(|broken| {
+            buffer.give_up();
+            self.protocol_error(broken)
+        })
+    }
+
+    /// Wakes the threads that follow another one.
+    pub(super) fn notify(&self, receiving: &Receiving) {
+        if receiving.calls.followers > 0 {
+            self.signal.notify();
+        }
+    }
+
     /// Returns whether [`receive`](Self::receive) returns a message or an error now, without taking it.
     pub(crate) fn has_next(&self) -> bool {
         let mut receiving = self.receiving.lock();
         // A thread that waits for the socket isn't told of what is left in the buffer, so it must stay in the socket.
-        if self.check_open().is_err() || receiving.waiting > 0 {
+        if self.check_open().is_err() || receiving.waiting > 0 || receiving.calls.has_message() {
             return true;
         }
         let is_ready = loop {
@@ -129,10 +215,10 @@ impl Endpoint {
         }
     }
 
-    fn next_message(&self, receiving: &mut Receiving) -> Result<Option<BufferedMessage>> {
-        receiving.buffer.next_message().map_err(|reason| {
+    fn next_message(&self, receiving: &mut Receiving) -> Result<Option<Arrived>> {
+        receiving.buffer.next_message().map_err(|broken| {
             receiving.buffer.give_up();
-            self.protocol_error(reason)
+            self.protocol_error(broken)
         })
     }
 
@@ -146,18 +232,15 @@ impl Endpoint {
         self.disconnect_error()
     }
 
-    fn received_message(&self, message: BufferedMessage) -> Result<ReceivedMessage> {
-        let Some(descriptors) = message.descriptors else {
-            let context = format!(
-                "a message from {}, whose objects found no free descriptor, so it is lost (close descriptors, or raise \
-                 RLIMIT_NOFILE)",
-                ProcessName(self.process_id())
-            );
-            let source = std::io::Error::from_raw_os_error(libc::EMFILE);
-            return Err(Error::System { call: "recvmsg", context, source });
-        };
-        let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
-        Ok(ReceivedMessage::new(message.content, descriptors, from))
+    /// Returns the error for a message whose objects are lost.
+    pub(in crate::channel) fn lost(&self, _: Lost) -> Error {
+        let context = format!(
+            "a message from {}, whose objects found no free descriptor, so it is lost (close descriptors, or raise \
+             RLIMIT_NOFILE)",
+            ProcessName(self.process_id())
+        );
+        let source = std::io::Error::from_raw_os_error(libc::EMFILE);
+        Error::System { call: "recvmsg", context, source }
     }
 
     /// Reads what has arrived into the buffer.

@@ -8,6 +8,8 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 
+use crate::channel::Limits;
+use crate::channel::message::Arrived;
 use crate::channel::wire::{self, Broken, Content, Header};
 use crate::sys::io::Owned;
 use crate::sys::unix_socket::{MAX_DESCRIPTORS, Received};
@@ -41,6 +43,8 @@ pub(super) struct RecvBuffer {
     /// The number of the next message.
     next: u64,
     batches: VecDeque<Batch>,
+    /// How much the peer may send.
+    pub(super) limits: Limits,
 }
 
 /// The descriptors that arrived with one `sendmsg`.
@@ -55,12 +59,10 @@ struct Batch {
     is_cut: bool,
 }
 
-/// A complete message from the buffer.
-pub(super) struct BufferedMessage {
-    pub(super) content: Content,
-    /// One descriptor for each name; `None` if the kernel dropped some of them. Then the others are closed.
-    pub(super) descriptors: Option<Vec<Owned>>,
-}
+/// A message's descriptors are lost, because the kernel found no room for all of them in this process. It is an `Err` of
+/// [`Arrived`]; the others are closed.
+#[derive(Debug)]
+pub(crate) struct Lost;
 
 impl RecvBuffer {
     /// Returns the bytes that were read and not received yet.
@@ -72,11 +74,16 @@ impl RecvBuffer {
         self.start + self.received as u64
     }
 
+    /// Returns the header of the message at the front, if it has arrived.
+    fn header(&self) -> Result<Option<Header>, Broken> {
+        self.limits.header::<()>(self.unread())
+    }
+
     /// Returns the number of bytes to read: as many as the message at the front lacks, if that is known. A large
     /// message is read alone, without the bytes behind it.
     fn read_size(&mut self) -> usize {
         let at_least = self.last_length.max(MIN_READ);
-        let Ok(Some(header)) = Header::parse::<()>(self.unread()) else { return at_least };
+        let Ok(Some(header)) = self.header() else { return at_least };
         let lacking = header.frame_length().saturating_sub(self.unread().len());
         if header.frame_length() < LARGE || lacking == 0 {
             return lacking.max(at_least);
@@ -89,7 +96,7 @@ impl RecvBuffer {
 
     /// Returns how many bytes the message at the front lacks, or if that isn't known, its header.
     fn size_of_rest(&self) -> usize {
-        let length = match Header::parse::<()>(self.unread()) {
+        let length = match self.header() {
             Ok(Some(header)) => header.frame_length(),
             _ => Header::LENGTH,
         };
@@ -99,7 +106,8 @@ impl RecvBuffer {
     /// Returns whether the buffer holds enough for the next receives, so that a send should not read more.
     pub(super) fn is_full(&self) -> bool {
         let descriptors: usize = self.batches.iter().map(|batch| batch.descriptors.len()).sum();
-        self.unread().len() >= wire::MAX_FRAME
+        self.header().is_err()
+            || self.unread().len() >= wire::MAX_FRAME
             || descriptors >= MAX_DESCRIPTORS
             || self.batches.len() >= MAX_BATCHES
     }
@@ -127,34 +135,34 @@ impl RecvBuffer {
     }
 
     /// Returns the message at the front of the buffer if it is complete.
-    pub(super) fn next_message(&mut self) -> Result<Option<BufferedMessage>, Broken> {
+    pub(super) fn next_message(&mut self) -> Result<Option<Arrived>, Broken> {
         self.check_front()?;
         let unread = self.unread();
         if unread.is_empty() {
             return Ok(None);
         }
-        let header = Header::parse::<()>(unread)?;
+        let header = self.header()?;
         let frame = header.as_ref().and_then(|header| unread.get(..header.frame_length()));
         let (Some(header), Some(frame)) = (header, frame) else {
             // An incomplete message can have brought its own batch only.
             return if self.batches.len() > 1 { Err(UNANNOUNCED) } else { Ok(None) };
         };
-        if header.number != self.next {
-            return Err("a message is missing or out of order");
+        if header.envelope.number != self.next {
+            return Err("a message is missing or out of order".into());
         }
         let count = wire::parse::<()>(&header, frame)?.len();
-        let descriptors = if count > 0 { self.take_batch(count)? } else { Some(Vec::new()) };
+        let objects = if count > 0 { self.take_batch(count)?.ok_or(Lost) } else { Ok(Vec::new()) };
         self.next += 1;
         let content = Content::new::<()>(&header, self.take_front(header.frame_length()));
         // A batch in the middle of a message belongs to no message.
         self.check_front()?;
-        Ok(Some(BufferedMessage { content, descriptors }))
+        Ok(Some(Arrived { envelope: header.envelope, content, objects, limits: self.limits }))
     }
 
     /// Returns whether [`next_message`](Self::next_message) returns a message or an error now.
     pub(super) fn has_message(&self) -> bool {
         let unread = self.unread();
-        let is_complete = match Header::parse::<()>(unread) {
+        let is_complete = match self.header() {
             Ok(Some(header)) => unread.len() >= header.frame_length(),
             Ok(None) => false,
             Err(_) => true,
@@ -175,11 +183,12 @@ impl RecvBuffer {
         // `check_front` has already rejected batches that end before this position.
         let is_at_front = self.batches.front().is_some_and(|batch| batch.from <= position);
         let batch = if is_at_front { self.batches.pop_front() } else { None };
-        let batch = batch.ok_or("a message was sent without the descriptors that it announces")?;
+        let batch =
+            batch.ok_or(Broken::Rule("a message was sent without the descriptors that it announces"))?;
         match batch.descriptors.len() {
             _ if batch.is_cut => Ok(None),
             length if length == count => Ok(Some(batch.descriptors)),
-            _ => Err("a message was sent with fewer or more descriptors than it announces"),
+            _ => Err("a message was sent with fewer or more descriptors than it announces".into()),
         }
     }
 
@@ -229,14 +238,14 @@ impl RecvBuffer {
     }
 }
 
-const UNANNOUNCED: Broken = "file descriptors were sent that belong to no message";
+const UNANNOUNCED: Broken = Broken::Rule("file descriptors were sent that belong to no message");
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::channel::wire::Table;
+    use crate::channel::wire::{Envelope, Table};
 
     fn descriptors(count: usize) -> Vec<Owned> {
         (0..count)
@@ -249,7 +258,8 @@ mod tests {
     fn frame(number: u64, names: &[&str], bytes: &[u8]) -> Vec<u8> {
         let (mut frame, mut table) = (Vec::new(), Table::default());
         names.iter().for_each(|name| table.push(name));
-        wire::write(&mut frame, number, &table, names.iter().map(|_| ()), bytes);
+        let envelope = Envelope { number, ..Envelope::default() };
+        wire::write(&mut frame, envelope, &table, names.iter().map(|_| ()), bytes);
         frame
     }
 
@@ -267,7 +277,7 @@ mod tests {
 
     fn next(reader: &mut RecvBuffer) -> Result<Option<(usize, Option<usize>)>, Broken> {
         let message = reader.next_message()?;
-        Ok(message.map(|message| (message.content.names().len(), message.descriptors.map(|all| all.len()))))
+        Ok(message.map(|message| (message.content.names().len(), message.objects.ok().map(|all| all.len()))))
     }
 
     #[test]
@@ -399,7 +409,7 @@ mod tests {
         feed(&mut reader, &large[60_000..], 0, false);
         let message = reader.next_message().expect("it is valid").expect("it is message");
         assert_eq!(
-            (message.content.bytes(), message.descriptors.map(|all| all.len())),
+            (message.content.bytes(), message.objects.ok().map(|all| all.len())),
             (&[7; 100_000][..], Some(1))
         );
         assert_eq!(reader.buffer.capacity(), 0);
@@ -428,8 +438,8 @@ mod tests {
     #[test]
     fn descriptors_at_a_wrong_position_break_the_protocol() {
         let expect_error = |reader: &mut RecvBuffer, part: &str| {
-            let reason = next(reader).expect_err(part);
-            assert!(reason.contains(part), "{reason}");
+            let Err(Broken::Rule(rule)) = next(reader) else { panic!("{part}") };
+            assert!(rule.contains(part), "{rule}");
         };
         // Too few, too many, and no descriptors.
         for count in [0, 1, 3] {

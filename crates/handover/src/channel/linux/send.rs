@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::receive::Read;
 use crate::channel::Message;
-use crate::channel::wire;
+use crate::channel::wire::{Envelope, FrameType, Header};
 use crate::error::{Error, Result};
 use crate::sys::handle::{self, duplicate_here};
 use crate::sys::io::Owned;
@@ -38,7 +38,12 @@ impl From<Error> for Unsent {
 
 impl Endpoint {
     /// Sends a message. Returns false if the deadline passed first.
-    pub(crate) fn send(&self, message: &Message<'_>, deadline: Deadline) -> Result<bool> {
+    pub(crate) fn send(
+        &self,
+        message: &Message<'_>,
+        frame_type: FrameType,
+        deadline: Deadline,
+    ) -> Result<bool> {
         message.check()?;
         let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
         self.check_open()?;
@@ -57,7 +62,8 @@ impl Endpoint {
         };
         fill(descriptors, message, &narrowed_copies)?;
         let (table, bytes) = (message.table.bytes(), &*message.bytes);
-        let header = wire::header(writer.next, count, table.len(), bytes.len());
+        let envelope = Envelope { frame_type, number: writer.next, endpoints: 0 };
+        let header = Header { envelope, objects: count, table: table.len(), bytes: bytes.len() }.encode();
         let mut buffer = [0; MAX_COPIED];
         let length = header.len() + table.len() + bytes.len();
         let frame = if length <= MAX_COPIED {
@@ -159,6 +165,7 @@ impl Endpoint {
         }
         // A read error shows up again in the next receive, which reports it.
         let read = self.read(&mut receiving).unwrap_or(Read::Nothing);
+        self.check_queued(&mut receiving)?;
         self.publish(&mut receiving)?;
         Ok(read)
     }

@@ -4,8 +4,10 @@ use std::os::windows::io::AsHandle;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Peer, Receiving};
-use super::receive::{Found, Untaken};
-use crate::error::Error;
+use super::receive::Found;
+use crate::channel::Limits;
+use crate::channel::message::Arrived;
+use crate::channel::wire::Broken;
 use crate::sys::create_object;
 use crate::wait::{self, Deadline};
 
@@ -37,9 +39,12 @@ impl Endpoint {
             return;
         }
         let mut receiving = self.receiving.lock();
+        let kept = receiving.calls.give_up();
         self.end_receiving(&mut receiving);
         self.publish(&mut receiving);
+        self.notify(&receiving);
         drop(receiving);
+        drop(kept);
         // This ends a send that waits, and lets none begin.
         self.pipe.close();
         self.wake_flush(&mut self.unfetched.lock());
@@ -83,12 +88,14 @@ impl Endpoint {
         let given = self.incoming().end_taking();
         let is_sole_owner = self.has_stronger_exited();
         let deadline = Deadline::after(MAX_FETCH);
-        while self.broken.get().is_none() && (receiving.next < given || is_sole_owner) {
+        // What exceeds a limit is read as well, and closed.
+        receiving.limits = Limits::default();
+        let is_readable = || self.broken.get().is_none_or(|broken| matches!(broken, Broken::Limit(_)));
+        while is_readable() && (receiving.next < given || is_sole_owner) {
             match self.look(receiving, is_sole_owner) {
                 Ok(Found::Message(header)) => match self.take_message(receiving, &header) {
-                    Ok(received) => drop(received),
-                    Err(Untaken::Failed(Error::KindNotAllowed { .. })) => {}
-                    Err(_) => break,
+                    Ok(Arrived { objects: Ok(objects), .. }) => drop(objects),
+                    _ => break,
                 },
                 Ok(Found::Parts) => {}
                 // A message is written to the pipe completely before its objects are given away, so this doesn't wait.

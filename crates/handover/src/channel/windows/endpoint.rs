@@ -28,16 +28,17 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
 use super::ownership_page::{Ownership, OwnershipPage, WORDS};
-use crate::channel::KindFilter;
+use crate::channel::calls::{Calls, Signal};
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
+use crate::channel::{KindFilter, Limits, handshake};
 use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::sys::exit_watch::ExitWatch;
 use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::mutex::Mutex;
-use crate::sys::overlapped::{Pipe, Transfer};
+use crate::sys::overlapped::{Begun, Pipe, Transfer};
 use crate::sys::{DeferredEvents, SysError, SysResult};
 use crate::wait::set::Memberships;
 use crate::wait::{self, Deadline, Member};
@@ -73,7 +74,9 @@ pub(crate) struct Endpoint {
     pub(super) ready: Arc<Owned>,
     /// Set when a write is finished, or when a flush has to look again.
     pub(super) written: Arc<Owned>,
-    pub(super) receiving: Mutex<Receiving>,
+    pub(in crate::channel) receiving: Mutex<Receiving>,
+    /// Wakes the threads that wait for another thread's reading.
+    pub(super) signal: Signal,
     pub(super) writer: TimedMutex<Writer>,
     pub(super) unfetched: Mutex<Unfetched>,
     /// Sets `ready` when the peer process exits, for code that waits for nothing else.
@@ -105,7 +108,7 @@ impl Connection {
 
 /// The state of receiving. It is locked only while a thread reads what has arrived, never while one waits.
 #[derive(Debug)]
-pub(super) struct Receiving {
+pub(in crate::channel) struct Receiving {
     /// The read that all threads share. Unless it is one beside a message, it is pending only if no complete message is in
     /// its buffer.
     pub(super) transfer: Transfer,
@@ -115,7 +118,8 @@ pub(super) struct Receiving {
     pub(super) next: u64,
     /// The number of bytes that the last read asked for.
     pub(super) asked: usize,
-    /// Whether the last read was one that a send began, although the buffer had a message. It doesn't set `ready`.
+    /// Whether the last read was one that a send or a call began, although there was a message to receive. It doesn't set
+    /// `ready`.
     pub(super) is_beside: bool,
     /// Whether `ready` is set. It counts only while no read is pending that sets it.
     pub(super) is_set: bool,
@@ -129,6 +133,11 @@ pub(super) struct Receiving {
     pub(super) is_awaited: bool,
     /// Wakes a send that reads although the buffer has a message. It exists as long as that send waits.
     pub(super) beside: Option<Arc<Owned>>,
+    pub(in crate::channel) calls: Calls,
+    /// Set when the read of a call is done that goes on although messages are kept for other threads.
+    pub(super) call_event: Option<Arc<Owned>>,
+    /// How much the peer may send.
+    pub(super) limits: Limits,
 }
 
 /// The state of sending, which one thread at a time uses.
@@ -184,6 +193,7 @@ impl Endpoint {
             ready,
             written,
             receiving: Mutex::new(receiving),
+            signal: Signal::default(),
             writer: TimedMutex::new(writer),
             unfetched: Mutex::new(Unfetched::default()),
             exit_watch: OnceLock::new(),
@@ -313,14 +323,35 @@ impl Endpoint {
     }
 
     /// Closes the channel because the peer broke a rule, and returns the error.
-    pub(super) fn protocol_error(&self, reason: Broken) -> Error {
-        Error::Protocol { pid: self.process_id(), reason: self.broken.get_or_init(|| reason) }
+    pub(in crate::channel) fn protocol_error(&self, broken: impl Into<Broken>) -> Error {
+        let broken = broken.into();
+        if self.broken.set(broken).is_ok() && matches!(broken, Broken::Version(_)) {
+            self.tell_version();
+        }
+        self.broken.get().unwrap_or(&broken).error(self.process_id())
+    }
+
+    /// Tells a peer that speaks another version the own one, if it hasn't seen it in a frame.
+    fn tell_version(&self) {
+        let Some(mut writer) = self.writer.take().filter(|writer| writer.next == 0 && !writer.cut_off) else {
+            return;
+        };
+        *writer.transfer.buffer() = handshake::VERSION_NOTICE.to_vec();
+        // The pipe has room for the first bytes. A write that fails shows that the peer has closed its endpoint.
+        if let Ok(Begun::UnderWay) = writer.transfer.write(0, handshake::VERSION_NOTICE.len()) {
+            let _ = writer.transfer.cancel();
+        }
+        writer.cut_off = true;
+    }
+
+    pub(in crate::channel) fn set_limits(&self, limits: Limits) {
+        self.receiving.lock().limits = limits;
     }
 
     /// Returns an error if the peer broke a rule, or this process has closed the endpoint.
     pub(super) fn check_open(&self) -> Result<()> {
-        if let Some(reason) = self.broken.get() {
-            return Err(self.protocol_error(reason));
+        if let Some(broken) = self.broken.get() {
+            return Err(broken.error(self.process_id()));
         }
         if self.is_closed() { Err(self.disconnect_error()) } else { Ok(()) }
     }

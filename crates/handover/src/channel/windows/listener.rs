@@ -14,6 +14,7 @@ use super::endpoint::Endpoint;
 use super::pair::{Pair, SECTION, weaker_endpoint};
 use crate::channel::handshake;
 use crate::channel::shortage::Shortage;
+use crate::channel::wire::Broken;
 use crate::duplicate::refused_duplication;
 use crate::error::{Error, Result};
 use crate::handle::{Access, shortened};
@@ -213,6 +214,9 @@ impl ListenerPipe {
         if pair.page().withdraw_endpoint() {
             // Dropping the copies closes them in the client process.
             let has_left = answered?;
+            if let Some(broken) = handshake::foreign_version(self.transfer.buffer()) {
+                return Err(broken.error(process.id()));
+            }
             // The system closes an exiting process's handles a moment before it has exited. A client that lives on has only
             // looked at the pipe.
             let has_exited = if has_left { process.ends_within(LEAVING)? } else { process.is_going() };
@@ -253,7 +257,7 @@ impl ListenerPipe {
             return Ok(true);
         }
         self.transfer.buffer().clear();
-        let begun = self.transfer.read(1);
+        let begun = self.transfer.read(handshake::VERSION_NOTICE.len());
         self.finish(begun, client, deadline).map_err(failed(name))
     }
 
@@ -363,8 +367,19 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
             _ => return Ok(None),
         }
     }
-    let (values, nonce) =
-        handshake::parse_answer(pipe.buffer()).map_err(|reason| Error::Protocol { pid: id, reason })?;
+    let (values, nonce) = match handshake::parse_answer(pipe.buffer()) {
+        Ok(answer) => answer,
+        Err(broken) => {
+            if let Broken::Version(_) = broken {
+                *pipe.buffer() = handshake::VERSION_NOTICE.to_vec();
+                // The pipe is empty in this direction. An error means that the listener has closed it.
+                if let Ok(Begun::UnderWay) = pipe.write(0, handshake::VERSION_NOTICE.len()) {
+                    let _ = pipe.cancel();
+                }
+            }
+            return Err(broken.error(id));
+        }
+    };
     let own = || values.map(handle::own);
     weaker_endpoint(values[SECTION], Some((id, nonce)), own).map(Some)
 }

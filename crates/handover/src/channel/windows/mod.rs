@@ -19,3 +19,4 @@ mod send;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use listener::{Client, ListenerPipe as SystemListener, connect};
 pub(crate) use pair::{Pair, RESERVED, endpoint_of_child};
+pub(crate) use receive::Untaken as Lost;

@@ -18,7 +18,7 @@ use crate::handle::ProcessIdentity;
 pub(crate) const WORDS: usize = 16;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"handover");
-const VERSION: u64 = 1;
+const VERSION: u64 = crate::channel::wire::VERSION as u64;
 
 /// A view of the page.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,11 @@ impl<'a> OwnershipPage<'a> {
         }
         let id = u32::try_from(self.0[2].load(SeqCst)).ok()?;
         Some(ProcessIdentity::new(id, self.0[3].load(SeqCst)))
+    }
+
+    /// Returns the version of an ownership page, or `None` if this isn't one.
+    pub(crate) fn version(self) -> Option<u64> {
+        (self.0[0].load(SeqCst) == MAGIC).then(|| self.0[1].load(SeqCst))
     }
 
     pub(crate) fn nonce(self) -> u64 {
@@ -183,6 +188,7 @@ mod tests {
         assert_eq!(OwnershipPage(&page).fetched(), 3);
         page[1].store(2, SeqCst);
         assert_eq!(OwnershipPage(&page).stronger(), None, "another version");
+        assert_eq!(OwnershipPage(&page).version(), Some(2));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::windows::io::{AsHandle, BorrowedHandle};
 use super::endpoint::{Connection, Endpoint, Peer, Unopened};
 use super::ownership_page::{OwnershipPage, WORDS};
 use crate::channel::Channel;
+use crate::channel::wire::VERSION;
 use crate::error::{Error, Result};
 use crate::handle::{Access, HandleValue};
 use crate::inherit::Reserved;
@@ -123,7 +124,11 @@ pub(super) fn weaker_endpoint(
     let protocol_error = |process, reason| Error::Protocol { pid: process, reason };
     let Some(stronger) = page.stronger() else {
         let id = listener.map_or(0, |(id, _)| id);
-        return Err(protocol_error(id, "the channel has another version of handover"));
+        let theirs = page.version().and_then(|version| u32::try_from(version).ok());
+        return Err(match theirs {
+            Some(theirs) => Error::IncompatibleVersion { ours: VERSION.into(), theirs },
+            None => protocol_error(id, "the channel's section has other contents"),
+        });
     };
     if let Some((id, nonce)) = listener {
         if (id, nonce) != (stronger.id, page.nonce()) {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Peer, Receiving, Woken};
-use crate::channel::message::{ReceivedMessage, Sender};
-use crate::channel::wire::{self, Content, Header};
+use crate::channel::Limits;
+use crate::channel::calls::{Calls, Dispatched, Want};
+use crate::channel::message::Arrived;
+use crate::channel::wire::{self, Broken, Content, Header};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::process::Process;
 use crate::sys::io::Owned;
+use crate::sys::mutex::MutexGuard;
 use crate::sys::overlapped::{Begun, Transfer};
 use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
@@ -53,7 +56,7 @@ pub(super) enum Found {
 /// The reason why a message couldn't be taken. Some reasons become an [`Error`] only after a wait, so that happens when no
 /// lock is held.
 #[derive(Debug)]
-pub(super) enum Untaken {
+pub(crate) enum Untaken {
     Failed(Error),
     /// The sender has withdrawn the message's objects.
     Withdrawn,
@@ -67,25 +70,63 @@ impl From<Error> for Untaken {
     }
 }
 
+/// The time after which a call that may keep no more messages looks again whether it may, and whether the peer has exited.
+const UNTIL_ROOM: Duration = Duration::from_millis(20);
+
 impl Endpoint {
-    /// Receives the next message, or returns `None` at the deadline.
-    pub(crate) fn receive(&self, timeout: Duration) -> Result<Option<ReceivedMessage>> {
-        let deadline = Deadline::after(timeout);
+    /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
+    pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
+        let is_call = want != Want::Message;
         let (mut has_waited, mut has_exited) = (false, false);
         loop {
             let mut receiving = self.receiving.lock();
             self.check_open()?;
+            if let Some(arrived) = receiving.calls.take(want) {
+                self.publish(&mut receiving);
+                return Ok(Some(arrived));
+            }
+            if self.has_reader(&receiving, want) {
+                self.follow(receiving, deadline);
+                if deadline.has_passed() && !self.has_arrived(want) {
+                    return Ok(None);
+                }
+                continue;
+            }
+            if is_call && receiving.calls.are_full() {
+                self.follow(receiving, deadline.or_sooner(UNTIL_ROOM));
+                if self.process().is_some_and(|process| process.has_exited().unwrap_or(true)) {
+                    return Err(self.disconnect_error());
+                }
+                if deadline.has_passed() {
+                    return Ok(None);
+                }
+                continue;
+            }
             let found = self.look(&mut receiving, has_exited);
             let is_late = || has_waited && deadline.has_passed();
+            let mut event = None;
             match found {
                 Ok(Found::Message(header)) => {
-                    let received = self.take_message(&mut receiving, &header);
+                    let dispatched = self
+                        .take_message(&mut receiving, &header)
+                        .and_then(|arrived| self.dispatch(&mut receiving, arrived, want));
                     self.publish(&mut receiving);
                     drop(receiving);
-                    return received.map(Some).map_err(|untaken| self.shown(self.error_of(untaken)));
+                    match dispatched? {
+                        Dispatched::Mine(arrived) => return Ok(Some(arrived)),
+                        Dispatched::Kept | Dispatched::Late(_) => continue,
+                    }
                 }
-                Ok(Found::Pending) if !is_late() => receiving.waiting += 1,
-                Ok(Found::Pending) => return Ok(None),
+                Ok(Found::Pending) if is_late() => return Ok(None),
+                Ok(Found::Pending) if is_call && receiving.calls.has_message() => {
+                    // `ready` stays set for the messages that are kept.
+                    event = match self.read_for_call(&mut receiving) {
+                        Ok(Some(event)) => Some(event),
+                        Ok(None) => continue,
+                        Err(error) => return Err(error),
+                    };
+                }
+                Ok(Found::Pending) => receiving.waiting += 1,
                 // A peer that sends single bytes must not extend the wait past the deadline.
                 Ok(Found::Parts) => {
                     self.publish(&mut receiving);
@@ -109,15 +150,93 @@ impl Endpoint {
                     return Err(error);
                 }
             }
+            receiving.calls.reads |= is_call;
             drop(receiving);
-            let woken = self.wait_to_receive(deadline);
-            self.receiving.lock().waiting -= 1;
+            let woken = self.wait_to_receive(event.as_deref().unwrap_or(&self.ready), deadline);
+            let mut receiving = self.receiving.lock();
+            receiving.waiting -= usize::from(event.is_none());
+            if is_call {
+                receiving.calls.reads = false;
+            }
+            // This thread may take what it waits for, and go.
+            self.notify(&receiving);
+            drop(receiving);
             match woken.map_err(self.failed())? {
                 Woken::TimedOut => return Ok(None),
                 woken => has_exited = woken == Woken::Exited,
             }
             has_waited = true;
         }
+    }
+
+    /// Returns whether a thread has to let another one read. Beside a call that reads, no thread may read; and no call may
+    /// begin to read beside another thread, which isn't told of what the call keeps.
+    fn has_reader(&self, receiving: &Receiving, want: Want) -> bool {
+        receiving.calls.reads || (want != Want::Message && receiving.waiting > 0)
+    }
+
+    /// Waits until another thread has read something, or has stopped reading.
+    fn follow(&self, mut receiving: MutexGuard<'_, Receiving>, deadline: Deadline) {
+        let seen = self.signal.now();
+        receiving.calls.followers += 1;
+        drop(receiving);
+        self.signal.wait(seen, deadline);
+        self.receiving.lock().calls.followers -= 1;
+    }
+
+    /// Returns whether the next try would take a message, without reading.
+    fn has_arrived(&self, want: Want) -> bool {
+        self.receiving.lock().calls.has(want)
+    }
+
+    /// Gives a message that this thread has read to the thread that it is for.
+    fn dispatch(&self, receiving: &mut Receiving, arrived: Arrived, want: Want) -> Result<Dispatched> {
+        let dispatched = receiving.calls.dispatch(arrived, want);
+        if matches!(dispatched, Dispatched::Kept) {
+            self.check_queued(receiving)?;
+            self.notify(receiving);
+        }
+        Ok(dispatched)
+    }
+
+    /// Ends the channel if more messages wait in memory than its limits allow.
+    pub(super) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
+        let (kept, limits) = (receiving.calls.kept(), receiving.limits);
+        if receiving.transfer.is_under_way() {
+            return Ok(());
+        }
+        limits
+            .check_queued::<HandleValue>(kept, receiving.unread())
+            .map_err(|broken| self.protocol_error(broken))
+    }
+
+    /// Wakes the threads that follow another one.
+    pub(super) fn notify(&self, receiving: &Receiving) {
+        if receiving.calls.followers > 0 {
+            self.signal.notify();
+        }
+    }
+
+    /// Begins a read whose end only this thread is told of. Returns `None` if there is something to look at already.
+    fn read_for_call(&self, receiving: &mut Receiving) -> Result<Option<Arc<Owned>>> {
+        if receiving.transfer.is_under_way() {
+            match receiving.transfer.cancel() {
+                Err(error) if pipe::is_cancelled(&error) => {}
+                outcome => return self.note(receiving, outcome).map(|_| None),
+            }
+        }
+        let event = match &receiving.call_event {
+            Some(event) => Arc::clone(event),
+            None => Arc::new(create_object::event(true).map_err(self.failed())?),
+        };
+        receiving.call_event = Some(Arc::clone(&event));
+        receiving.transfer.set_done(&event);
+        let outcome = match receiving.begin(true) {
+            Ok(Begun::UnderWay) => return Ok(Some(event)),
+            Ok(Begun::Done) => receiving.transfer.finish(),
+            Err(error) => Err(error),
+        };
+        self.note(receiving, outcome).map(|_| None)
     }
 
     /// Makes other threads see an error that was found without the lock, because it may end the channel.
@@ -128,11 +247,11 @@ impl Endpoint {
 
     /// Waits until there is something to receive. Meanwhile it closes duplicates that the peer has fetched, so a worker
     /// that waits for its next task doesn't keep the objects of the last one alive.
-    fn wait_to_receive(&self, deadline: Deadline) -> SysResult<Woken> {
+    fn wait_to_receive(&self, event: &Owned, deadline: Deadline) -> SysResult<Woken> {
         let objects = [
             // First, because `ready` stays set after the exit.
             (self.process().map(AsHandle::as_handle), Woken::Exited),
-            (Some(self.ready.as_handle()), Woken::Read),
+            (Some(event.as_handle()), Woken::Read),
             (self.fetched(), Woken::Fetched),
         ];
         loop {
@@ -149,7 +268,7 @@ impl Endpoint {
     pub(crate) fn has_next(&self) -> bool {
         let has_exited = self.process().is_some_and(|process| process.has_exited().unwrap_or(true));
         let mut receiving = self.receiving.lock();
-        if self.is_over() {
+        if self.is_over() || receiving.calls.has_message() {
             return true;
         }
         let found = self.look(&mut receiving, has_exited);
@@ -173,7 +292,9 @@ impl Endpoint {
         let is_ready = is_over
             || receiving.has_exited
             || self.is_exit_seen()
-            || if is_reading {
+            || receiving.calls.has_message()
+            // A read of a call goes on with another event once no message is kept.
+            || if is_reading && (!receiving.is_beside || receiving.beside.is_some()) {
                 // A read beside a message says nothing about that message.
                 receiving.is_beside
             } else {
@@ -280,32 +401,36 @@ impl Endpoint {
 
     /// Returns the header of the message at the front of the buffer if it is complete.
     fn complete_message(&self, receiving: &mut Receiving) -> Result<Option<Header>> {
-        let broken = |reason| self.protocol_error(reason);
+        let broken = |broken: Broken| self.protocol_error(broken);
+        let limits = receiving.limits;
         let unread = receiving.unread();
-        let Some(header) = Header::parse::<HandleValue>(unread).map_err(broken)? else { return Ok(None) };
+        let header = limits.header::<HandleValue>(unread).map_err(broken)?;
+        let Some(header) = header else { return Ok(None) };
         Ok((unread.len() >= header.frame_length()).then_some(header))
     }
 
     /// Takes the message at the front of the buffer, which is complete.
-    pub(super) fn take_message(
-        &self,
-        receiving: &mut Receiving,
-        header: &Header,
-    ) -> Result<ReceivedMessage, Untaken> {
-        let broken = |reason| self.protocol_error(reason);
-        if header.number != receiving.next {
-            return Err(broken("a message is missing or out of order").into());
+    pub(super) fn take_message(&self, receiving: &mut Receiving, header: &Header) -> Result<Arrived> {
+        if header.envelope.number != receiving.next {
+            return Err(self.protocol_error("a message is missing or out of order"));
         }
         let length = header.frame_length();
-        let values = wire::parse(header, &receiving.unread()[..length]).map_err(broken)?;
+        let values = wire::parse(header, &receiving.unread()[..length])
+            .map_err(|broken: Broken| self.protocol_error(broken))?;
         let content = Content::new::<HandleValue>(header, receiving.take_front(length));
         receiving.next += 1;
-        let handles = if values.is_empty() { Vec::new() } else { self.take_objects(header.number, &values)? };
-        let from = Sender { process: self.process_id(), allowed: Arc::clone(&self.allowed) };
-        Ok(ReceivedMessage::new(content, handles, from))
+        let objects = match values.as_slice() {
+            [] => Ok(Vec::new()),
+            values => self.take_objects(header.envelope.number, values),
+        };
+        Ok(Arrived { envelope: header.envelope, content, objects, limits: receiving.limits })
     }
 
-    /// Returns the error for a message that couldn't be taken. It can wait a moment, so call it without a lock.
+    /// Returns the error for a message whose objects are lost. It can wait a moment, so call it without a lock.
+    pub(in crate::channel) fn lost(&self, untaken: Untaken) -> Error {
+        self.shown(self.error_of(untaken))
+    }
+
     fn error_of(&self, untaken: Untaken) -> Error {
         match (untaken, &self.peer) {
             (Untaken::Failed(error), _) => error,
@@ -362,6 +487,9 @@ impl Receiving {
             is_watched: false,
             is_awaited: false,
             beside: None,
+            calls: Calls::default(),
+            call_event: None,
+            limits: Limits::default(),
         }
     }
 
@@ -391,8 +519,9 @@ impl Receiving {
 
     /// Returns the number of bytes to read: as many as the message at the front lacks, if that is known.
     fn read_size(&mut self) -> usize {
+        let limits = self.limits;
         let unread = self.unread();
-        let lacking = match Header::parse::<HandleValue>(unread) {
+        let lacking = match limits.header::<HandleValue>(unread) {
             Ok(Some(header)) => header.frame_length().saturating_sub(unread.len()),
             _ => 0,
         };
@@ -469,7 +598,7 @@ mod tests {
     fn read_size_is_what_the_message_lacks() {
         let mut frame = Vec::new();
         let values: [HandleValue; 0] = [];
-        wire::write(&mut frame, 0, &wire::Table::default(), values, &[7; 300_000]);
+        wire::write(&mut frame, wire::Envelope::default(), &wire::Table::default(), values, &[7; 300_000]);
         let lacks = |length: usize| reader_with(frame[..length].to_vec()).read_size();
         // An incomplete header, a complete header with a long rest, and a rest that is shorter than the minimum.
         assert_eq!(lacks(0), MIN_READ);

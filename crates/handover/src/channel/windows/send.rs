@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::endpoint::{Endpoint, Peer, Unfetched, Woken, Writer};
 use super::receive::Found;
 use crate::channel::Message;
-use crate::channel::wire;
+use crate::channel::wire::{self, Envelope, FrameType};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::process::imp::RemoteCopy;
@@ -23,6 +23,9 @@ const MAX_KEPT: usize = 64 * 1024;
 /// The time past the deadline for which objects are still prepared. A handle that doesn't answer a query at once costs
 /// 200 ms.
 const GRACE_PERIOD: Duration = Duration::from_millis(500);
+
+/// The time after which a send looks again whether the call that reads has ended.
+const UNTIL_CALL_ENDS: Duration = Duration::from_millis(20);
 
 /// The reason why a write was not completed.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ enum Beside {
     Wait(Arc<Owned>, bool),
     /// Some data was available, and more may be.
     More,
+    /// A call reads. It may stop at any time, so the wait is short.
+    Later,
     /// Nothing more can arrive.
     No,
     /// The channel is over, which may also end the wait.
@@ -54,7 +59,12 @@ enum Copies {
 
 impl Endpoint {
     /// Sends a message. Returns false if the deadline passed first.
-    pub(crate) fn send(&self, message: &Message<'_>, deadline: Deadline) -> Result<bool> {
+    pub(crate) fn send(
+        &self,
+        message: &Message<'_>,
+        frame_type: FrameType,
+        deadline: Deadline,
+    ) -> Result<bool> {
         message.check()?;
         let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
         self.check_open()?;
@@ -66,7 +76,9 @@ impl Endpoint {
             return Err(self.disconnect_error());
         }
         let number = writer.next;
-        let Some(copies) = self.copies(message, number, &mut writer, deadline)? else { return Ok(false) };
+        let Some(copies) = self.copies(message, (frame_type, number), &mut writer, deadline)? else {
+            return Ok(false);
+        };
         let written = self.write(&mut writer, deadline);
         // A large message must not leave a large buffer behind.
         let buffer = writer.transfer.buffer();
@@ -96,7 +108,7 @@ impl Endpoint {
     fn copies(
         &self,
         message: &Message<'_>,
-        number: u64,
+        (frame_type, number): (FrameType, u64),
         writer: &mut Writer,
         deadline: Deadline,
     ) -> Result<Option<Copies>> {
@@ -104,6 +116,7 @@ impl Endpoint {
         let grace_deadline = deadline.or_later(GRACE_PERIOD);
         let count = message.shares.len();
         let buffer = writer.transfer.buffer();
+        let envelope = Envelope { frame_type, number, endpoints: 0 };
         match &self.peer {
             Peer::Weaker(process) => {
                 let mut copies = Vec::with_capacity(count);
@@ -115,7 +128,7 @@ impl Endpoint {
                 }
                 wire::write(
                     buffer,
-                    number,
+                    envelope,
                     &message.table,
                     copies.iter().map(RemoteCopy::value),
                     &message.bytes,
@@ -135,7 +148,7 @@ impl Endpoint {
                     values.push(HandleValue::of(&copy)?);
                     copies.push(copy);
                 }
-                wire::write(buffer, number, &message.table, values, &message.bytes);
+                wire::write(buffer, envelope, &message.table, values, &message.bytes);
                 Ok(Some(Copies::Local(copies)))
             }
         }
@@ -245,6 +258,7 @@ impl Endpoint {
         let (event, is_counted, until) = match beside {
             Beside::Wait(event, is_ready) => (Some(event), is_ready, deadline),
             Beside::More => (None, false, deadline.or_sooner(Duration::ZERO)),
+            Beside::Later => (None, false, deadline.or_sooner(UNTIL_CALL_ENDS)),
             Beside::No | Beside::Over => {
                 *may_read = false;
                 let is_over = matches!(beside, Beside::Over);
@@ -273,6 +287,9 @@ impl Endpoint {
         if self.is_over() {
             return Ok(Beside::Over);
         }
+        if receiving.calls.reads {
+            return Ok(Beside::Later);
+        }
         if let (true, Some(beside)) =
             (receiving.transfer.is_under_way() && receiving.is_beside, receiving.beside.clone())
         {
@@ -283,7 +300,10 @@ impl Endpoint {
             });
         }
         let found = self.fill(&mut receiving);
-        if let Ok(Found::Pending) = found {
+        if self.check_queued(&mut receiving).is_err() {
+            return Ok(Beside::Over);
+        }
+        if let (Ok(Found::Pending), false) = (&found, receiving.calls.has_message()) {
             receiving.waiting += 1;
             return Ok(Beside::Wait(Arc::clone(&self.ready), true));
         }
@@ -291,7 +311,12 @@ impl Endpoint {
         self.publish(&mut receiving);
         match found {
             Ok(Found::Message(_)) => {}
-            Ok(Found::Pending | Found::Parts) => return Ok(Beside::More),
+            Ok(Found::Pending) => match receiving.transfer.cancel() {
+                Err(error) if pipe::is_cancelled(&error) => {}
+                Err(_) => return Ok(Beside::No),
+                Ok(_) => return Ok(Beside::More),
+            },
+            Ok(Found::Parts) => return Ok(Beside::More),
             Ok(Found::End) | Err(_) => return Ok(Beside::No),
         }
         let beside = match &receiving.beside {

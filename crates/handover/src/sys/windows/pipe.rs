@@ -77,7 +77,7 @@ pub(crate) fn create_named(name: &str, protection: &Protection) -> SysResult<Own
 
 /// Opens the client end of the pipe with this name.
 pub(crate) fn open_named(name: &str) -> SysResult<Owned> {
-    open(name, GENERIC_READ, FILE_FLAG_OVERLAPPED)
+    open(name, GENERIC_READ | GENERIC_WRITE, FILE_FLAG_OVERLAPPED)
 }
 
 /// Returns the name of a pipe for the system's calls. In an app container, a process can create only pipes that belong to

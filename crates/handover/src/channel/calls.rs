@@ -1,0 +1,187 @@
+//! Calls that wait for their replies, and the messages that arrive meanwhile.
+//!
+//! At most one thread that waits for a reply reads from the connection. It gives replies to the calls that they belong to,
+//! and keeps messages for the next receive. While it reads, all other threads that wait are told by a [`Signal`].
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Condvar, PoisonError};
+
+use super::imp::Endpoint;
+use super::message::Arrived;
+use super::wire::{FrameType, MAX_FRAME, MAX_OBJECTS};
+use crate::wait::Deadline;
+
+/// The maximum number of messages with objects that are kept while a call waits.
+const MAX_WITH_OBJECTS: usize = 64;
+
+/// The calls of one endpoint, and the messages that were read while they waited.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    /// The id of the next call. The first is random, so that a reply to a call of the endpoint's last process is nobody's.
+    next_id: Option<u64>,
+    /// The calls that wait, with their replies.
+    waiting: Vec<(u64, Option<Arrived>)>,
+    /// Messages that were read while a call waited, in their order.
+    kept: VecDeque<Arrived>,
+    kept_bytes: usize,
+    kept_with_objects: usize,
+    /// Whether a thread that waits for a reply reads. No other thread may read then.
+    pub(super) reads: bool,
+    /// The number of threads that wait for the [`Signal`].
+    pub(super) followers: usize,
+}
+
+/// What a thread waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// The next message.
+    Message,
+    /// The reply to the call with this id.
+    Reply(u64),
+}
+
+/// What has become of a message that a thread has read.
+#[derive(Debug)]
+pub(super) enum Dispatched {
+    /// It is the one that the thread waits for.
+    Mine(Arrived),
+    /// It is kept for another thread.
+    Kept,
+    /// Its call has ended. It is to be dropped when nothing is locked.
+    Late(#[allow(dead_code, reason = "it is only dropped")] Arrived),
+}
+
+impl Calls {
+    /// Begins a call, and returns its id.
+    pub(super) fn begin(&mut self) -> u64 {
+        let id = self.next_id.unwrap_or_else(|| RandomState::new().hash_one(()));
+        self.next_id = Some(id.wrapping_add(1));
+        self.waiting.push((id, None));
+        id
+    }
+
+    /// Ends a call. Returns its reply, if it has one that wasn't taken.
+    pub(super) fn end(&mut self, id: u64) -> Option<Arrived> {
+        let index = self.waiting.iter().position(|(other, _)| *other == id)?;
+        self.waiting.swap_remove(index).1
+    }
+
+    /// Takes what a thread waits for, if it was read already.
+    pub(super) fn take(&mut self, want: Want) -> Option<Arrived> {
+        match want {
+            Want::Message => {
+                let arrived = self.kept.pop_front()?;
+                self.kept_bytes -= arrived.content.size();
+                self.kept_with_objects -= usize::from(arrived.has_objects());
+                Some(arrived)
+            }
+            Want::Reply(id) => {
+                self.waiting.iter_mut().find(|(other, _)| *other == id).and_then(|(_, reply)| reply.take())
+            }
+        }
+    }
+
+    /// Gives a message that a thread has read to the thread that it is for.
+    pub(super) fn dispatch(&mut self, arrived: Arrived, want: Want) -> Dispatched {
+        match (arrived.envelope.frame_type, want) {
+            (FrameType::Reply(id), Want::Reply(wanted)) if id == wanted => Dispatched::Mine(arrived),
+            (FrameType::Reply(id), _) => {
+                match self.waiting.iter_mut().find(|(other, reply)| *other == id && reply.is_none()) {
+                    Some((_, reply)) => {
+                        *reply = Some(arrived);
+                        Dispatched::Kept
+                    }
+                    None => Dispatched::Late(arrived),
+                }
+            }
+            (_, Want::Message) => Dispatched::Mine(arrived),
+            (_, Want::Reply(_)) => {
+                self.kept_bytes += arrived.content.size();
+                self.kept_with_objects += usize::from(arrived.has_objects());
+                self.kept.push_back(arrived);
+                Dispatched::Kept
+            }
+        }
+    }
+
+    /// Returns whether [`take`](Self::take) returns something.
+    pub(super) fn has(&self, want: Want) -> bool {
+        match want {
+            Want::Message => self.has_message(),
+            Want::Reply(id) => self.waiting.iter().any(|(other, reply)| *other == id && reply.is_some()),
+        }
+    }
+
+    /// Returns whether a message is kept for the next receive.
+    pub(super) fn has_message(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Returns the number of messages that are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Returns whether no more messages may be kept.
+    pub(super) fn are_full(&self) -> bool {
+        self.kept_bytes >= MAX_FRAME || self.kept_with_objects >= MAX_WITH_OBJECTS.min(MAX_OBJECTS)
+    }
+
+    /// Removes all messages, which can't be received any more. They are to be dropped when nothing is locked.
+    pub(super) fn give_up(&mut self) -> VecDeque<Arrived> {
+        (self.kept_bytes, self.kept_with_objects) = (0, 0);
+        std::mem::take(&mut self.kept)
+    }
+}
+
+/// A call that waits for its reply, until it is dropped.
+#[derive(Debug)]
+pub(super) struct PendingCall<'a> {
+    endpoint: &'a Endpoint,
+    pub(super) id: u64,
+}
+
+impl Endpoint {
+    pub(super) fn begin_call(&self) -> PendingCall<'_> {
+        PendingCall { endpoint: self, id: self.receiving.lock().calls.begin() }
+    }
+}
+
+impl Drop for PendingCall<'_> {
+    fn drop(&mut self) {
+        let reply = self.endpoint.receiving.lock().calls.end(self.id);
+        // Its objects are closed when nothing is locked.
+        drop(reply);
+    }
+}
+
+/// Tells threads that something has changed which another thread has read.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    /// The number of changes.
+    gate: std::sync::Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Signal {
+    /// Returns the number of changes so far. A thread asks for it with the lock under which it found nothing.
+    pub(super) fn now(&self) -> u64 {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes all threads that wait.
+    pub(super) fn notify(&self) {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a change after `seen`, or until the deadline.
+    pub(super) fn wait(&self, seen: u64, deadline: Deadline) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        while *gate == seen && !deadline.has_passed() {
+            (gate, _) =
+                self.changed.wait_timeout(gate, deadline.left()).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
