@@ -6,6 +6,7 @@
 mod allocations;
 mod build_cost;
 mod bytes;
+mod call;
 mod counting;
 mod hand_over;
 #[cfg(feature = "peers")]
@@ -34,11 +35,12 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("spawn", spawn::measure),
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
     ("bytes", bytes::measure),
+    ("call", call::measure),
     ("wait-set", wait_set::measure),
     ("growth", scaling::measure),
     ("open-handles", scaling::spawn_beside_handles),
@@ -47,7 +49,7 @@ const PARTS: [(&str, Part); 9] = [
 ];
 
 const USAGE: &str = "\
-bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, wait-set,
+bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, call, wait-set,
                                        growth, open-handles, allocations, weight
 bench render                           writes docs/performance.md from the results in docs/performance";
 

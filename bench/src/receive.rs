@@ -5,7 +5,7 @@ use handover::{Channel, Event, ReceivedMessage};
 use crate::counting;
 use crate::os::baseline;
 use crate::peer_process::{ANSWER, DEADLINE, KEEP, until_closed};
-use crate::{Outcome, memory, signal, wait_set};
+use crate::{Outcome, call, memory, signal, wait_set};
 
 pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
     baseline::raise_handle_limit(baseline::WANTED);
@@ -19,6 +19,7 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
             Ok(())
         }),
         ("handover-counted", []) => count_allocations(),
+        ("handover-reply", []) => call::other_process(),
         ("floor", _) => baseline::receive(),
         ("echo", []) => signal::echo(),
         ("floor-echo", []) => baseline::echo(),

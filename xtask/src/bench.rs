@@ -7,8 +7,18 @@ use crate::{Systems, native, win32_beside_native};
 /// The options of the benchmark's build.
 const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
 /// The measurements of the benchmark.
-pub(crate) const MEASUREMENTS: [&str; 9] =
-    ["spawn", "hand-over", "signal", "bytes", "wait-set", "growth", "open-handles", "allocations", "weight"];
+pub(crate) const MEASUREMENTS: [&str; 10] = [
+    "spawn",
+    "hand-over",
+    "signal",
+    "bytes",
+    "call",
+    "wait-set",
+    "growth",
+    "open-handles",
+    "allocations",
+    "weight",
+];
 
 /// Checks that each measurement works, with a debug build. The times are ignored.
 pub(crate) fn try_all() -> Result<(), Failed> {

@@ -48,7 +48,7 @@ const fn wait_set(text: &'static str, table: &'static str) -> Target {
     Target { text, table, rows: ALL, way: "handover", base: "C floor", limit: Limit::AtMost(1.3) }
 }
 
-const TARGETS: [Target; 20] = [
+const TARGETS: [Target; 21] = [
     spawn("starting a child: at most 1.03 × the C floor (on Linux, fork and execve)", "C floor", 1.03),
     spawn("starting a child: at most 1.03 × the C floor with posix_spawn", "C floor: posix_spawn", 1.03),
     spawn("starting a child: at most the time of windows-spawn", "windows-spawn", 1.0),
@@ -68,6 +68,14 @@ const TARGETS: [Target; 20] = [
         way: "handover",
         base: "C floor",
         limit: Limit::AtMost(1.02),
+    },
+    Target {
+        text: "a call and its reply: at most 1.1 × a send and a receive on both sides",
+        table: "call",
+        rows: ALL,
+        way: "call, reply",
+        base: "send, recv",
+        limit: Limit::AtMost(1.1),
     },
     wait_set("a message on one of many channels, and its answer: at most 1.3 × the C floor", "wait set"),
     wait_set("the same when all channels have messages: at most 1.3 × the C floor", "wait set, in turn"),
