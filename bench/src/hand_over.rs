@@ -58,10 +58,10 @@ pub(crate) fn objects(count: usize) -> Outcome<(Vec<String>, Vec<Event>)> {
     Ok(((0..count).map(|number| number.to_string()).collect(), events))
 }
 
-/// Returns the length of the frame that handover sends for objects with these names and one byte. The floor sends the
-/// same number of bytes.
+/// Returns the length of the frame that handover sends for objects with these names and one byte: a header of 32 bytes,
+/// the table, and the byte. The floor sends the same number of bytes.
 pub(crate) fn frame_length(names: &[String]) -> usize {
-    21 + names.iter().map(|name| 1 + name.len()).sum::<usize>()
+    32 + 1 + names.iter().map(|name| 1 + name.len()).sum::<usize>()
 }
 
 /// Sends messages in a row, and waits for the answer to each.
