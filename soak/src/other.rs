@@ -2,7 +2,7 @@
 
 use handover::{Channel, Error, Event, HandleValue, Message};
 
-use crate::work::{PATIENCE, answer, expect};
+use crate::work::{Held, PATIENCE, answer, expect};
 use crate::{Failure, Outcome};
 
 pub(crate) fn process(role: &str, arguments: &[&str]) -> Outcome {
@@ -25,7 +25,7 @@ fn peer(name: &str, threads: u64) -> Outcome {
     std::thread::scope(|scope| {
         let serve = || {
             let channel = Channel::connect_timeout(name, PATIENCE)?;
-            let mut held: Option<Event> = None;
+            let mut held = Held::default();
             loop {
                 match channel.recv_timeout(PATIENCE) {
                     Ok(message) => answer(&channel, &mut held, message)?,

@@ -1,5 +1,5 @@
 //! The kinds of work that a thread does with the peer: it sends objects there and back, duplicates an object from the
-//! peer, shares an object by name, and makes calls that fail on purpose. The peer's half of each is here too.
+//! peer, shares an object by name, calls the peer from several threads, and makes calls that fail on purpose. The peer's half of each is here too.
 
 use std::fs::File;
 use std::time::Duration;
@@ -34,6 +34,7 @@ const WORK: &[Work] = &[
     ("a large message", large),
     ("duplicated from the peer", duplicate_from_peer),
     ("opened by name", by_name),
+    ("calls from several threads", calls),
     ("calls that fail", calls_that_fail),
 ];
 
@@ -190,6 +191,50 @@ fn by_name(at: &mut At<'_>) -> Outcome<u64> {
     if event.try_wait()? { Ok(1) } else { Err("the named event was not set".into()) }
 }
 
+/// Several threads call over the channel at the same time, and one call gets its reply too late.
+fn calls(at: &mut At<'_>) -> Outcome<u64> {
+    const CALLERS: usize = 3;
+    const CALLS: u64 = 4;
+    let channel = at.channel;
+    let make_calls = || (0..CALLS).try_for_each(|_| call_with_event(channel));
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(make_calls)).collect();
+        let arrived = late_reply(channel)?;
+        for caller in callers {
+            caller.join().map_err(|_| "a thread that calls panicked")??;
+        }
+        Ok(arrived + 2 * CALLERS as u64 * CALLS)
+    })
+}
+
+fn call_with_event(channel: &Channel) -> Outcome {
+    let event = Event::manual_reset()?;
+    let reply = channel.call(Message::new(b"echocall").with("event", &event), PATIENCE)?;
+    expect(&reply, b"call")?;
+    let back: Event = reply.take("event")?;
+    if !event.try_wait()? || back.reset().is_err() || event.try_wait()? {
+        return Err("the event of a call came back as another object".into());
+    }
+    Ok(())
+}
+
+/// Makes a call that times out. The peer replies to it later, with an object, and sends a message that is no reply.
+fn late_reply(channel: &Channel) -> Outcome<u64> {
+    let event = Event::manual_reset()?;
+    match channel.call(Message::new(LATE).with("event", &event), Duration::from_millis(1)) {
+        Err(Error::TimedOut { .. }) => {}
+        other => return Err(format!("a call without a reply gave another result: {other:?}").into()),
+    }
+    let reply = channel.call(REPLY_NOW, PATIENCE)?;
+    expect(&channel.recv_timeout(PATIENCE)?, REPLY_NOW)?;
+    // If other threads were sending for the whole millisecond, the first call wasn't sent.
+    let was_sent = reply.bytes() == LATE;
+    if was_sent != event.try_wait()? {
+        return Err(format!("the peer set the event of another call: {reply:?}").into());
+    }
+    Ok(u64::from(was_sent))
+}
+
 fn calls_that_fail(at: &mut At<'_>) -> Outcome<u64> {
     let event = Event::auto_reset()?;
     let duplicate_name = at.channel.send(Message::new(b"").with("a", &event).with("a", &event));
@@ -209,8 +254,21 @@ fn calls_that_fail(at: &mut At<'_>) -> Outcome<u64> {
     }
 }
 
+/// What the peer holds for one thread between two of its messages.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    event: Option<Event>,
+    /// A call whose reply comes too late.
+    call: Option<ReceivedMessage>,
+}
+
+/// A call to which the peer doesn't reply before `REPLY_NOW`.
+const LATE: &[u8] = b"late";
+/// The call with which a thread asks for the reply to `LATE`. The peer sends the same bytes as a message beforehand.
+const REPLY_NOW: &[u8] = b"reply now";
+
 /// Runs in the peer: handles one message, and answers it.
-pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: ReceivedMessage) -> Outcome {
+pub(crate) fn answer(channel: &Channel, held: &mut Held, mut message: ReceivedMessage) -> Outcome {
     if let Some(bytes) = message.bytes().strip_prefix(b"echo") {
         let bytes = bytes.to_vec();
         return send_back(channel, &bytes, &mut message);
@@ -221,12 +279,23 @@ pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: R
     }
     match message.bytes() {
         b"hold" => {
-            let event = held.insert(Event::manual_reset()?);
+            let event = held.event.insert(Event::manual_reset()?);
             channel.send(HandleValue::of(event)?.to_string().into_bytes())?;
         }
         b"duplicated" => {
-            let event = held.take().ok_or("no event is held")?;
+            let event = held.event.take().ok_or("no event is held")?;
             channel.send(if event.try_wait()? { &b"set"[..] } else { b"not set" })?;
+        }
+        LATE => held.call = Some(message),
+        REPLY_NOW => {
+            let late = held.call.take();
+            if let Some(late) = &late {
+                let event: Event = late.take("event")?;
+                event.set()?;
+                late.reply(Message::new(LATE).with("event", &event))?;
+            }
+            channel.send(REPLY_NOW)?;
+            message.reply(late.as_ref().map_or(&b""[..], ReceivedMessage::bytes))?;
         }
         REST => channel.send(REST)?,
         _ => os::answer_to_more(channel, &message)?,
@@ -237,7 +306,7 @@ pub(crate) fn answer(channel: &Channel, held: &mut Option<Event>, mut message: R
 /// The message with which a thread asks the peer to close all of its objects. The peer answers with the same bytes.
 pub(crate) const REST: &[u8] = b"rest";
 
-/// Takes each object by its kind, uses it, and sends it back.
+/// Takes each object by its kind, uses it, and sends it back, in a reply if the message is a call.
 fn send_back(channel: &Channel, bytes: &[u8], message: &mut ReceivedMessage) -> Outcome {
     fn take_and_use<T>(
         message: &mut ReceivedMessage,
@@ -275,7 +344,7 @@ fn send_back(channel: &Channel, bytes: &[u8], message: &mut ReceivedMessage) -> 
     for (name, object) in &objects {
         answer = answer.with(name.as_str(), object.share());
     }
-    Ok(channel.send(answer)?)
+    if message.expects_reply() { Ok(message.reply(answer)?) } else { Ok(channel.send(answer)?) }
 }
 
 /// An object that was taken, and can be sent again.
