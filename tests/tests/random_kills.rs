@@ -10,15 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use handover::inspect::HandleTable;
 use handover::{
-    Channel, Child, Command, Error, Event, Listener, Message, OwnedHandle, Process, ResetMode, SharedMemory,
-    Stdio, WaitSet,
+    Channel, Child, Command, Error, Event, Listener, Message, OwnedHandle, Process, ReceivedMessage,
+    ResetMode, SharedMemory, Stdio, WaitSet,
 };
 use handover_tests::{door, expect, role, table, tests, this_program, until, watch};
 
 fn main() -> ExitCode {
     handover_tests::main(
         tests![survivors_of_random_kills_neither_hang_nor_leak],
-        tests![echoes, starts_children, connects, serves, owns_a_name, stays],
+        tests![echoes, calls_and_replies, starts_children, connects, serves, owns_a_name, stays],
     )
 }
 
@@ -47,8 +47,9 @@ type Scenario = (&'static str, fn(&mut Numbers));
 
 const A_SERVER: &str = "a server";
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     ("a child", a_child_is_killed),
+    ("a child beside calls of several threads", a_child_is_killed_beside_calls),
     ("a member of a set", a_member_of_a_set_is_killed),
     ("a parent", a_parent_is_killed),
     ("a client", a_client_is_killed),
@@ -167,15 +168,57 @@ fn assert_process_exited(error: &Error, process: u32) {
     assert!(matches!(error, Error::ProcessExited { pid: gone, .. } if *gone == process), "{error:?}");
 }
 
-/// Sends and receives objects until a call fails.
+/// Sends and receives objects until that fails. Every second message is a call, and its answer the reply.
 fn talk(channel: &Channel) -> Error {
     let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(10).unwrap());
-    let once = |length: u64| {
+    let once = |length: u64, is_call: bool| {
         let bytes = vec![7; usize::try_from(length).unwrap()];
-        channel.send_timeout(Message::new(bytes).with("event", &event).with("section", &section), SOON)?;
-        let message = channel.recv_timeout(SOON)?;
+        let message = Message::new(bytes).with("event", &event).with("section", &section);
+        let message = if is_call {
+            channel.call(message, SOON)?
+        } else {
+            channel.send_timeout(message, SOON)?;
+            channel.recv_timeout(SOON)?
+        };
         let _: Event = message.take("event")?;
         let _: SharedMemory = message.take("section")?;
+        Ok(())
+    };
+    let (mut length, mut is_call) = (1, false);
+    loop {
+        if let Err(error) = once(length, is_call) {
+            return error;
+        }
+        (length, is_call) = (length * 7 % 300_007, !is_call);
+    }
+}
+
+fn echo(channel: &Channel) -> Error {
+    loop {
+        let once = || {
+            let message = channel.recv_timeout(SOON)?;
+            let (event, section): (Event, SharedMemory) = (message.take("event")?, message.take("section")?);
+            let answer = Message::new(message.bytes()).with("event", &event).with("section", &section);
+            if message.expects_reply() {
+                message.reply_timeout(answer, SOON)
+            } else {
+                channel.send_timeout(answer, SOON)
+            }
+        };
+        if let Err(error) = once() {
+            return error;
+        }
+    }
+}
+
+/// Calls with objects until a call fails. Each call asks for a reply of another length.
+fn call(channel: &Channel) -> Error {
+    let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(10).unwrap());
+    let once = |length: u64| {
+        let asked = Message::new(length.to_le_bytes().to_vec());
+        let reply = channel.call(asked.with("event", &event).with("section", &section), SOON)?;
+        assert_eq!(reply.bytes().len() as u64, length, "the reply belongs to another call");
+        let _: Event = reply.take("event")?;
         Ok(())
     };
     let mut length = 1;
@@ -187,18 +230,55 @@ fn talk(channel: &Channel) -> Error {
     }
 }
 
-fn echo(channel: &Channel) -> Error {
+/// Makes calls that time out before their replies are sent, until one fails for another reason.
+fn call_in_vain(channel: &Channel) -> Error {
+    let event = Event::manual_reset().unwrap();
     loop {
-        let once = || {
-            let message = channel.recv_timeout(SOON)?;
-            let (event, section): (Event, SharedMemory) = (message.take("event")?, message.take("section")?);
-            let answer = Message::new(message.bytes()).with("event", &event).with("section", &section);
-            channel.send_timeout(answer, SOON)
+        match channel.call(Message::new(LATE).with("event", &event), Duration::from_millis(1)) {
+            Err(Error::TimedOut { .. }) => {}
+            Err(other) => return other,
+            Ok(reply) => panic!("the reply comes with the next call: {reply:?}"),
+        }
+    }
+}
+
+/// The bytes of a call that gets its reply when the next such call arrives.
+const LATE: &[u8] = b"late";
+
+/// Replies to calls until that fails.
+fn reply(channel: &Channel) -> Error {
+    let mut late: Option<ReceivedMessage> = None;
+    let mut once = || {
+        let called = channel.recv_timeout(SOON)?;
+        let (called, length) = match <[u8; 8]>::try_from(called.bytes()) {
+            Ok(length) => (called, u64::from_le_bytes(length)),
+            Err(_) => match late.replace(called) {
+                Some(earlier) => (earlier, 0),
+                None => return Ok(()),
+            },
         };
+        let event: Event = called.take("event")?;
+        let bytes = vec![7; usize::try_from(length).unwrap()];
+        called.reply_timeout(Message::new(bytes).with("event", &event), SOON)
+    };
+    loop {
         if let Err(error) = once() {
             return error;
         }
     }
+}
+
+/// Calls from several threads and replies to the peer's calls, until that fails. Returns the error of each thread.
+fn call_and_reply(channel: &Channel) -> [Error; 4] {
+    std::thread::scope(|scope| {
+        [call, call, call_in_vain, reply]
+            .map(|work| scope.spawn(move || work(channel)))
+            .map(|thread| thread.join().unwrap())
+    })
+}
+
+fn calls_and_replies(_: &[String]) {
+    call_and_reply(&Channel::parent().unwrap());
 }
 
 fn echoes(_: &[String]) {
@@ -224,6 +304,23 @@ fn a_child_is_killed(numbers: &mut Numbers) {
     assert_process_exited(&talk(&channel), child.id());
     assert_process_exited(&channel.recv_timeout(SOON).unwrap_err(), child.id());
     assert_process_exited(&channel.send(b"more").unwrap_err(), child.id());
+    killer.join().unwrap();
+    assert_was_killed(child);
+}
+
+/// The child calls too, so this process waits for replies and owes some when the child is killed.
+fn a_child_is_killed_beside_calls(numbers: &mut Numbers) {
+    let mut child = in_role("calls_and_replies", &[]).channel().spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    if table::is_wine() {
+        // See `begun`.
+        drop(channel.recv_timeout(SOON).unwrap());
+    }
+    let killer = kill_after(child.id(), numbers.moment());
+    for error in call_and_reply(&channel) {
+        assert_process_exited(&error, child.id());
+    }
+    assert_process_exited(&channel.call(b"more", SOON).unwrap_err(), child.id());
     killer.join().unwrap();
     assert_was_killed(child);
 }
