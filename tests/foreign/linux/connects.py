@@ -3,10 +3,10 @@
 import os
 import sys
 
-import channel
+import start
 
-endpoint = channel.connected(sys.argv[1])
-data, objects = endpoint.receive()
+endpoint = start.connected(sys.argv[1])
+data, objects, _ = endpoint.receive()
 assert data == b"to a stranger", data
 os.eventfd_write(objects["theirs"], 1)
 own = os.eventfd(0, os.EFD_CLOEXEC)

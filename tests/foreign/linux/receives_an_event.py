@@ -3,10 +3,10 @@
 import os
 import select
 
-import channel
+import start
 
-endpoint = channel.Channel(channel.inherited()["handover/channel"])
-data, objects = endpoint.receive()
+endpoint = start.parent()
+data, objects, _ = endpoint.receive()
 assert data == b"wait for it" and list(objects) == ["ready"], (data, objects)
 event = objects["ready"]
 assert select.select([event], [], [], 0.2)[0] == [], "it isn't set yet"

@@ -3,9 +3,9 @@
 import os
 import select
 
-import channel
+import start
 
-endpoint = channel.Channel(channel.inherited()["handover/channel"])
+endpoint = start.parent()
 event = os.eventfd(0, os.EFD_CLOEXEC)
 semaphore = os.eventfd(3, os.EFD_CLOEXEC | os.EFD_SEMAPHORE)
 endpoint.send(b"from Python", [("theirs", event), ("three places", semaphore)])

@@ -3,11 +3,11 @@
 import fcntl
 import os
 
-import channel
+import start
 
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 2, 4
 
-endpoint = channel.Channel(channel.inherited()["handover/channel"])
+endpoint = start.parent()
 sealed, loose = [os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING) for name in ("sealed", "loose")]
 for memory in (sealed, loose):
     os.ftruncate(memory, 8192)

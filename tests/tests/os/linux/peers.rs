@@ -1,5 +1,8 @@
 //! Tests with peers that share no code with the library: Python with its standard library, and C.
 
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,6 +10,7 @@ use handover::{
     Channel, Child, Command, Error, Event, HandleValue, Listener, Message, ObjectKind, Process, Semaphore,
     SharedMemory, Stdio, Timer,
 };
+use handover_tests::frame::{frame, with};
 use handover_tests::{Suite, door, foreign, is_foreign_there, left_out, script, table, tests};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -18,6 +22,10 @@ pub(super) const SUITE: Suite = Suite {
         python_child_sends_its_event,
         memory_sealed_by_python_is_shared_memory,
         python_client_connects_to_listener,
+        python_child_replies_to_calls,
+        python_child_calls_its_parent,
+        python_of_another_version_is_refused,
+        python_ignores_greetings,
         c_child_waits_for_descriptor_from_argument,
         reset_mode_survives_python,
     ],
@@ -151,6 +159,113 @@ fn python_client_connects_to_listener() {
     assert!(Path::new(&door::path(&name)).exists());
     drop(listener);
     assert!(!door::path(&name).exists(), "the name's file is removed with the listener");
+}
+
+fn python_child_replies_to_calls() {
+    if !has_python() {
+        return;
+    }
+    let theirs = Event::manual_reset().unwrap();
+    let before = table::count();
+    let (child, channel) = with_channel("answers_calls.py");
+    let asked = Message::new("an event, please").with("theirs", &theirs);
+    let reply = channel.call(asked, SOON).unwrap();
+    assert_eq!(reply.bytes(), b"here it is");
+    assert!(!reply.expects_reply());
+    assert!(theirs.try_wait().unwrap());
+    let own: Event = reply.take("own").unwrap();
+    own.set().unwrap();
+    assert_eq!(channel.call("is it set?", SOON).unwrap().bytes(), b"yes");
+    // The message that came before the first reply was kept. The reply to a call that wasn't made is dropped.
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"meanwhile");
+    assert!(channel.try_recv().unwrap().is_none());
+    channel.send("a message").unwrap();
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"no call: a message");
+    drop((reply, own));
+    assert_exits_successfully(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn python_child_calls_its_parent() {
+    if !has_python() {
+        return;
+    }
+    let theirs = Event::manual_reset().unwrap();
+    let before = table::count();
+    let (child, channel) = with_channel("calls.py");
+    let call = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(call.bytes(), b"set it");
+    assert!(call.expects_reply());
+    call.take::<Event>("mine").unwrap().set().unwrap();
+    channel.send("sent before the reply").unwrap();
+    call.reply(Message::new("it is set").with("theirs", &theirs)).unwrap();
+    theirs.wait_timeout(SOON).unwrap();
+    let again = channel.recv_timeout(SOON).unwrap();
+    assert_eq!(again.bytes(), b"again");
+    again.reply("done").unwrap();
+    drop((call, again));
+    assert_exits_successfully(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn python_of_another_version_is_refused() {
+    if !has_python() {
+        return;
+    }
+    let assert_refused = |mut child: Child, channel: Channel| {
+        for outcome in [channel.recv_timeout(SOON).map(drop), channel.send("more")] {
+            let is_version = matches!(outcome, Err(Error::IncompatibleVersion { ours: 1, theirs: 2, .. }));
+            assert!(is_version, "{outcome:?}");
+        }
+        // Python has seen version 1, in this process's notice, frame or welcome.
+        assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+    };
+    let before = table::count();
+    for first in ["sends", "receives"] {
+        let mut child = python("speaks_version_2.py").arg(first).channel().spawn().unwrap();
+        let channel = child.take_channel().unwrap();
+        if first == "receives" {
+            channel.send("in version 1").unwrap();
+        }
+        assert_refused(child, channel);
+    }
+    let name = format!("peers.version.{}", std::process::id());
+    let mut listener = Listener::bind(&name).unwrap();
+    let client = python("speaks_version_2.py").arg("connects").arg(door::path(&name)).spawn().unwrap();
+    let channel = listener.accept_timeout(SOON).unwrap().accept().unwrap();
+    assert_refused(client, channel);
+    drop(listener);
+    assert_eq!(table::count(), before);
+}
+
+fn python_ignores_greetings() {
+    if !has_python() {
+        return;
+    }
+    let greeting = |number, flags| with(with(frame(number, &[], b""), 3, &[3]), 6, &[flags]);
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(SOON)).unwrap();
+    let theirs = OwnedFd::from(theirs);
+    let mut child = python("is_greeted.py").inherit("travelled", &theirs).spawn().unwrap();
+    drop(theirs);
+    let mut first = [0; 32];
+    ours.read_exact(&mut first).unwrap();
+    assert_eq!(first[..], greeting(0, 1), "a process greets that gets an endpoint, and asks for an answer");
+    for bytes in [
+        frame(41, &[], b"any number is right"),
+        greeting(7, 0),
+        frame(7, &[], b"the number of the greeting"),
+        greeting(8, 2),
+        frame(3, &[], b"from another process"),
+    ] {
+        ours.write_all(&bytes).unwrap();
+    }
+    let expected = frame(0, &[], b"three messages");
+    let mut message = vec![0; expected.len()];
+    ours.read_exact(&mut message).unwrap();
+    assert_eq!(message, expected, "a greeting doesn't count");
+    drop(ours);
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 fn c_child_waits_for_descriptor_from_argument() {
