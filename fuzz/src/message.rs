@@ -22,8 +22,8 @@ pub fn message(data: &[u8]) {
     let fits = names.len() <= 253
         && names.iter().all(|name| (1..=255).contains(&name.len()) && !name.contains('\0'))
         && !has_duplicates(names.iter());
-    let objects: Vec<(String, Option<HandleValue>)> =
-        names.into_iter().zip((0..).map(|index| with_values.then(|| value(index)))).collect();
+    let values = (0..).map(|index| if with_values { vec![value(index)] } else { Vec::new() });
+    let objects: Vec<(String, Vec<HandleValue>)> = names.into_iter().zip(values).collect();
     let envelope = fuzzing::Envelope::of_message(number);
     let written = fuzzing::write_frame(envelope, &objects, input.rest(), with_values);
     assert_eq!(written.is_ok(), fits, "{objects:?}");

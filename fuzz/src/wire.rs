@@ -26,7 +26,7 @@ fn check_frame(data: &[u8], with_values: bool) {
     assert_eq!(parsed.as_ref().map(fields), expected, "of {data:x?}");
     match fuzzing::frame_length(data, with_values) {
         Ok(Some(length)) => {
-            assert!((HEADER..=HEADER + MAX_OBJECTS * (5 + MAX_NAME_LENGTH) + MAX_BYTES).contains(&length));
+            assert!((HEADER..=HEADER + MAX_OBJECTS * (17 + MAX_NAME_LENGTH) + MAX_BYTES).contains(&length));
             assert_eq!(fuzzing::frame_length(&data[..HEADER], with_values), Ok(Some(length)));
             assert!(expected.is_none() || length == data.len());
             // The first of several frames has the same meaning on its own.
@@ -51,7 +51,7 @@ fn check_frame(data: &[u8], with_values: bool) {
 type Fields = (u8, u16, usize, u64, u64);
 
 /// The names and handle values of objects.
-type Objects = Vec<(String, Option<HandleValue>)>;
+type Objects = Vec<(String, Vec<HandleValue>)>;
 
 /// Parses a frame by the format's description, without the library's parser.
 fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Objects, Vec<u8>)> {
@@ -71,7 +71,7 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
     );
     let is_typed = match fields {
         (0, 0, _, _, 0) | (1 | 2, 0, ..) => true,
-        (3, 0 | 1, _, _, 0) => count == 0 && length == 0,
+        (3, 0..=2, _, _, 0) => count == 0 && length == 0,
         _ => false,
     };
     if !is_typed || fields.2 > count {
@@ -83,13 +83,18 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
         return None;
     }
     let table = usize::try_from(table).ok()?;
-    let mut objects: Vec<(String, Option<HandleValue>)> = Vec::new();
+    let mut objects = Objects::new();
     let mut at = HEADER;
-    for _ in 0..count {
-        let mut value = None;
-        if with_values {
+    for index in 0..count {
+        let mut values = Vec::new();
+        let value_count = match with_values {
+            false => 0,
+            true if index < count - fields.2 => 1,
+            true => 4,
+        };
+        for _ in 0..value_count {
             let raw = number(at, 4).filter(|raw| can_be_handle(u128::from(*raw)))?;
-            value = Some(HandleValue::try_from(raw).expect("it can be a handle value"));
+            values.push(HandleValue::try_from(raw).expect("it can be a handle value"));
             at += 4;
         }
         let length = usize::from(*frame.get(at)?);
@@ -98,11 +103,11 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
         if name.is_empty() || name.contains(&0) {
             return None;
         }
-        objects.push((String::from_utf8(name.to_vec()).ok()?, value));
+        objects.push((String::from_utf8(name.to_vec()).ok()?, values));
     }
     let is_complete = at == HEADER + table;
     let is_duplicate = has_duplicates(objects.iter().map(|(name, _)| name))
-        || (with_values && has_duplicates(objects.iter().map(|(_, value)| *value)));
+        || (with_values && has_duplicates(objects.iter().flat_map(|(_, values)| values)));
     (is_complete && !is_duplicate).then(|| (fields, objects, frame[at..].to_vec()))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use handover::{
     AsHandle, BorrowedHandle, BorrowedObject, Channel, Child, Command, Error, Event, HandleValue, Message,
-    ObjectKind, OwnedHandle, Process, Stdio,
+    ObjectKind, OwnedHandle, Stdio,
 };
 use handover_tests::{expect, raw, role, settled, table, tests, this_program, until, weaker};
 
@@ -104,7 +104,7 @@ fn echoes(_: &[String]) {
 fn event_travels_in_both_directions() {
     let event = Event::manual_reset().unwrap();
     let (child, channel) = in_role("echoes", &[]);
-    assert_eq!(channel.peer().map(Process::id), Some(child.id()));
+    assert_eq!(channel.peer().map(|peer| peer.id()), Some(child.id()));
     channel.send(Message::new(b"go").with("ready", &event)).unwrap();
     let answer = channel.recv_timeout(SOON).unwrap();
     assert_eq!(answer.bytes(), b"go");

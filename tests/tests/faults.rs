@@ -36,6 +36,8 @@ fn main() -> ExitCode {
             audit_reports_each_failing_call,
             spawn_with_channel_reports_each_failing_call,
             send_and_recv_report_each_failing_call,
+            call_and_reply_report_each_failing_call,
+            endpoints_that_travel_report_each_failing_call,
             waits_for_many_report_each_failing_call,
             listener_readiness_reports_each_failing_call,
             send_and_recv_in_child_report_each_failing_call,
@@ -538,6 +540,51 @@ fn send_and_recv_report_each_failing_call() {
         Ok((child, channel, event))
     };
     Sweep::of("spawn, send, receive, take").harmless(expect::HARMLESS_SEND).run(talk, drop);
+}
+
+fn call_and_reply_report_each_failing_call() {
+    let event = Event::manual_reset().unwrap();
+    let ask = || {
+        let (one, other) = Channel::pair()?;
+        let outcome = std::thread::scope(|scope| {
+            // The failing calls are those of this thread.
+            let server = scope.spawn(|| {
+                let call = other.recv_timeout(SOON)?;
+                let event: Event = call.take("event")?;
+                call.reply(Message::new(call.bytes()).with("event", &event))
+            });
+            let reply = one.call(Message::new("question").with("event", &event), SOON);
+            one.close();
+            let served = server.join().expect("no panic");
+            let reply = reply?;
+            served?;
+            reply.take::<Event>("event")
+        });
+        outcome.map(|event| (event, one, other))
+    };
+    Sweep::of("pair, call, take, close").harmless(expect::HARMLESS_CALL).run(ask, drop);
+}
+
+fn endpoints_that_travel_report_each_failing_call() {
+    let event = Event::manual_reset().unwrap();
+    let travel = || {
+        let (one, other) = Channel::pair()?;
+        let (ours, theirs) = Channel::pair()?;
+        one.send(Message::new("").with_channel("link", theirs))?;
+        let link = other.recv_timeout(SOON)?.take_channel("link")?;
+        ours.send(Message::new("there").with("event", &event))?;
+        link.recv_timeout(SOON)?.take::<Event>("event")?;
+        link.send("and back")?;
+        ours.recv_timeout(SOON)?;
+        Ok((one, other, ours, link))
+    };
+    Sweep::of("pair, send an endpoint, use it").harmless(expect::HARMLESS_TRAVEL).run(travel, drop);
+    let give = || {
+        let (ours, theirs) = Channel::pair()?;
+        let child = never_ends().inherit_channel("link", theirs).kill_on_drop(true).spawn()?;
+        Ok((ours, child))
+    };
+    Sweep::of("pair, spawn with an endpoint").harmless(expect::HARMLESS_TRAVEL).run(give, drop);
 }
 
 fn waits_for_many_report_each_failing_call() {

@@ -20,8 +20,9 @@ fn main() -> ExitCode {
             stall_costs_at_most_one_timeout,
             flood_of_fragments_costs_at_most_one_timeout,
             flood_of_messages_does_not_block_send,
+            wrong_replies_reach_no_call,
         ],
-        tests![hostile, echoes],
+        tests![hostile, replies_wrongly, echoes],
     )
 }
 
@@ -85,6 +86,41 @@ fn hostile(arguments: &[String]) {
         other => panic!("{other}"),
     };
     std::thread::sleep(Duration::from_secs(20));
+}
+
+/// Returns a reply with this number, to the call with this id.
+fn reply(number: u64, id: [u8; 8], bytes: &[u8]) -> Vec<u8> {
+    with(with(frame(number, &[], bytes), 3, &[2]), 24, &id)
+}
+
+/// Replies to each call: first to calls that were never made and to the last one, then as asked, and then once more.
+fn replies_wrongly(_: &[String]) {
+    let endpoint = weaker::Endpoint::inherited();
+    let (mut number, mut last) = (0, [7; 8]);
+    while let Some(call) = endpoint.read(SOON) {
+        assert_eq!(call[3], 1, "it is one call");
+        let id: [u8; 8] = call[24..32].try_into().unwrap();
+        let other = id.map(|byte| byte.wrapping_add(1));
+        let replies =
+            [(other, "never made"), (last, "late"), (id, "right"), (id, "again"), (other, "never made")];
+        for (id, bytes) in replies {
+            assert!(endpoint.write(&reply(number, id, bytes.as_bytes()), &[], SOON));
+            number += 1;
+        }
+        last = id;
+    }
+}
+
+fn wrong_replies_reach_no_call() {
+    let (mut child, channel) = in_role("replies_wrongly", &[]);
+    for _ in 0..20 {
+        let reply = channel.call("question", SOON).unwrap();
+        assert_eq!(reply.bytes(), b"right");
+        let none = channel.try_recv().unwrap();
+        assert!(none.is_none(), "{none:?}");
+    }
+    child.kill().unwrap();
+    child.wait_timeout(SOON).unwrap();
 }
 
 fn echoes(_: &[String]) {

@@ -21,16 +21,16 @@ const SLOTS: u32 = 64;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-struct Ring<'a> {
+struct Ring {
     memory: ViewMut,
     /// Signaled when the ring isn't empty any more. A signal of an auto-reset event stays until a wait takes it.
     filled: Event,
     /// Signaled when the ring isn't full any more.
     freed: Event,
-    peer: &'a Process,
+    peer: Process,
 }
 
-impl Ring<'_> {
+impl Ring {
     fn push(&self, message: u32) -> Result<()> {
         let (written, read) = (self.memory.atomic_u32(WRITTEN)?, self.memory.atomic_u32(READ)?);
         let number = written.load(SeqCst);
@@ -58,7 +58,7 @@ impl Ring<'_> {
     }
 
     fn wait(&self, event: &Event) -> Result<()> {
-        let signaled = wait_any(&[event, self.peer], TIMEOUT)?;
+        let signaled = wait_any(&[event, &self.peer], TIMEOUT)?;
         if signaled == 0 { Ok(()) } else { Err("the other process has exited".into()) }
     }
 
@@ -80,7 +80,7 @@ fn producer() -> Result<()> {
     let channel = child.take_channel().expect("the command has one");
     let objects = Message::new(b"").with("memory", &memory).with("filled", &filled).with("freed", &freed);
     channel.send(objects)?;
-    let ring = Ring { memory: memory.view_mut()?, filled, freed, peer: child.process() };
+    let ring = Ring { memory: memory.view_mut()?, filled, freed, peer: child.process().clone() };
     (0..MESSAGES).try_for_each(|number| ring.push(number))?;
     let answer = channel.recv_timeout(TIMEOUT)?;
     let (answer, status) = (String::from_utf8_lossy(answer.bytes()), child.wait_timeout(TIMEOUT)?);

@@ -183,13 +183,21 @@ pub enum Error {
         /// The version that the other process uses.
         theirs: u32,
     },
+    /// A message with endpoints of channels was not sent. [`take_channel`](Error::take_channel) gives them back.
+    #[non_exhaustive]
+    NotSent {
+        /// The reason.
+        source: Box<Self>,
+        /// The endpoints, for `take_channel`.
+        returned: Returned,
+    },
     /// An earlier send was interrupted in the middle of a message, so nothing more can be sent.
     #[non_exhaustive]
     PartialSend {
         /// The peer's process id.
         pid: u32,
     },
-    /// The received object has a kind that this endpoint does not accept. It is closed when its message is dropped.
+    /// A received message has an object of a kind that this endpoint does not accept. All objects of the message are closed.
     #[non_exhaustive]
     KindNotAllowed {
         /// The peer's process id.
@@ -291,6 +299,7 @@ impl Error {
             | Self::AccessDenied { .. } => io::ErrorKind::PermissionDenied,
             Self::NameInUse { .. } | Self::AlreadyRunning { .. } => io::ErrorKind::AlreadyExists,
             Self::IncompatibleVersion { .. } => io::ErrorKind::Unsupported,
+            Self::NotSent { source, .. } => source.kind(),
             Self::Abandoned => io::ErrorKind::Other,
             Self::ConnectionRefused { .. } => io::ErrorKind::ConnectionRefused,
             Self::InvalidHandleValue { .. }
@@ -311,6 +320,7 @@ impl Error {
         match self {
             Self::System { source, .. } | Self::CannotExecute { source, .. } => source.raw_os_error(),
             Self::ProgramNotFound { .. } => Some(NO_FILE),
+            Self::NotSent { source, .. } => source.raw_os_error(),
             _ => None,
         }
     }
@@ -483,6 +493,10 @@ impl Error {
                 "the other process uses version {theirs} of handover's format, and this one understands version {ours}; \
                  build both programs with the same version of handover"
             ),
+            Self::NotSent { source, .. } => {
+                source.write_to(f)?;
+                f.write_str("; the message's channels were not sent (Error::take_channel returns them)")
+            }
             Self::PartialSend { pid } => write!(
                 f,
                 "cannot send to {}: an earlier message was interrupted by its timeout or by an error, and a channel \
@@ -576,6 +590,7 @@ impl fmt::Debug for Error {
             Disconnected { pid }
             Protocol { pid, reason }
             IncompatibleVersion { ours, theirs }
+            NotSent { source, returned }
             PartialSend { pid }
             KindNotAllowed { pid, name, found }
             NoParentChannel {}
@@ -607,13 +622,17 @@ pub(crate) const MISSING: &str = "missing";
 /// The beginning of the right in [`Error::AccessDenied`] if this process may not trace another one on Linux.
 pub(crate) const TO_TRACE: &str = "to trace";
 
-/// A process in a message. The kernel gives the id 0 to a process that this process's PID namespace doesn't show.
+/// Values that an operation didn't take, which the module of the operation knows.
+pub struct Returned(pub(crate) Box<dyn std::any::Any + Send + Sync>);
+
+/// A process in a message. The kernel gives the id 0 to a process that this process's PID namespace doesn't show, and the
+/// holder of an endpoint that travels isn't known.
 pub(crate) struct ProcessName(pub(crate) u32);
 
 impl fmt::Display for ProcessName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            0 => f.write_str("the peer process (in another PID namespace)"),
+            0 => f.write_str("the peer process (whose id isn't known)"),
             pid => write!(f, "process {pid}"),
         }
     }
@@ -651,6 +670,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::System { source, .. } | Self::CannotExecute { source, .. } => Some(source),
+            Self::NotSent { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -820,7 +840,7 @@ mod tests {
     #[test]
     fn process_of_another_namespace_has_no_number() {
         let error = Error::Disconnected { pid: 0 }.to_string();
-        assert!(error.starts_with("the peer process (in another PID namespace) has closed"), "{error}");
+        assert!(error.starts_with("the peer process (whose id isn't known) has closed"), "{error}");
         assert!(Error::Disconnected { pid: 7 }.to_string().starts_with("process 7 has closed"));
     }
 }

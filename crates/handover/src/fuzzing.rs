@@ -46,7 +46,8 @@ fn rule(broken: wire::Broken) -> Broken {
 }
 
 /// A message's type, number and number of endpoints, the names of its objects with their handle values, and its bytes.
-pub type Message = (Envelope, Vec<(String, Option<HandleValue>)>, Vec<u8>);
+/// An object has one handle value on Windows, an endpoint of a channel three.
+pub type Message = (Envelope, Vec<(String, Vec<HandleValue>)>, Vec<u8>);
 
 /// Returns the length of the frame that begins with these bytes, or `None` if its header is incomplete.
 ///
@@ -71,7 +72,13 @@ pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
         let header = Header::parse::<P>(frame)?.ok_or(wire::Broken::Rule("not a whole header"))?;
         let refs = wire::parse(&header, frame)?;
         let content = Content::new::<P>(&header, frame.to_vec());
-        let objects = content.names().map(str::to_owned).zip(refs.into_iter().map(value)).collect();
+        let first_endpoint = content.names().len() - header.envelope.endpoints;
+        let mut refs = refs.into_iter();
+        let objects = content.names().enumerate().map(|(index, name)| {
+            let count = if index < first_endpoint { 1 } else { P::OF_ENDPOINT };
+            (name.to_owned(), refs.by_ref().take(count).filter_map(value).collect())
+        });
+        let objects = objects.collect();
         Ok((Envelope(header.envelope), objects, content.into_bytes()))
     }
     let parsed = if with_values { parse::<HandleValue>(frame, Some) } else { parse::<()>(frame, |()| None) };
@@ -85,7 +92,7 @@ pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
 /// [`Error::InvalidInput`](crate::Error::InvalidInput) if no frame can hold the message.
 pub fn write_frame(
     envelope: Envelope,
-    objects: &[(String, Option<HandleValue>)],
+    objects: &[(String, Vec<HandleValue>)],
     bytes: &[u8],
     with_values: bool,
 ) -> Result<Vec<u8>> {
@@ -94,7 +101,7 @@ pub fn write_frame(
     objects.iter().for_each(|(name, _)| table.push(name));
     table.check(bytes)?;
     if with_values {
-        let values = objects.iter().map(|(_, value)| value.expect("with values"));
+        let values = objects.iter().flat_map(|(_, values)| values.iter().copied());
         wire::write(&mut frame, envelope.0, &table, values, bytes);
     } else {
         wire::write(&mut frame, envelope.0, &table, objects.iter().map(|_| ()), bytes);

@@ -40,6 +40,8 @@
 //! | pass a handle's value to a program that doesn't use this crate | [`Command::arg_handle`] and [`Command::env_handle`] |
 //! | use a handle whose value this process was told | [`HandleValue::adopt`] |
 //! | send objects to a running process | [`Channel`]: with [`Command::channel`] to a child, with [`Listener`] to any process of the same user |
+//! | ask a process and wait for its reply | [`Channel::call`], [`ReceivedMessage::reply`] |
+//! | give a process an endpoint of a channel, or connect two others | [`Channel::pair`], [`Message::with_channel`], [`introduce`] |
 //! | push or pull one handle | `Process::duplicate_into` on Windows, [`Process::duplicate_from`] |
 //! | share an object by a name | [`Event::create_named`] and [`Event::open_named`]; [`SingleInstance`] for programs that run once |
 //! | share memory | [`SharedMemory`] |
@@ -95,7 +97,9 @@ pub mod inspect;
 pub mod fuzzing;
 pub mod os;
 
-pub use channel::{Channel, Incoming, Limits, Listener, Message, ReceivedMessage};
+pub use channel::{
+    Channel, Incoming, Limits, Listener, Message, ReceivedMessage, introduce, introduce_timeout,
+};
 pub use error::{Error, Result};
 pub use handle::{HandleValue, ObjectKind, ProcessIdentity};
 pub use inherit::{Inherited, LeakedHandle, inherited, leaked_handles};

@@ -74,6 +74,11 @@ fn worker_pool_does_all_jobs_and_survives_a_crash() {
 }
 
 #[test]
+fn broker_exits_and_the_two_talk() {
+    run("broker", &["the broker, process", "3 squared is 9", "has replied to process"]);
+}
+
+#[test]
 fn plugin_host_uses_one_plugin_and_stops_three() {
     let parts = [
         "counts-words: \"6 words\"",

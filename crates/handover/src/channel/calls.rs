@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Condvar, PoisonError};
 
-use super::imp::Endpoint;
+use super::imp::{Endpoint, Receiving};
 use super::message::Arrived;
 use super::wire::{FrameType, MAX_FRAME, MAX_OBJECTS};
+use crate::error::Result;
+use crate::sys::mutex::MutexGuard;
 use crate::wait::Deadline;
 
 /// The maximum number of messages with objects that are kept while a call waits.
@@ -26,6 +28,7 @@ pub(super) struct Calls {
     kept: VecDeque<Arrived>,
     kept_bytes: usize,
     kept_with_objects: usize,
+    kept_objects: usize,
     /// Whether a thread that waits for a reply reads. No other thread may read then.
     pub(super) reads: bool,
     /// The number of threads that wait for the [`Signal`].
@@ -73,7 +76,8 @@ impl Calls {
             Want::Message => {
                 let arrived = self.kept.pop_front()?;
                 self.kept_bytes -= arrived.content.size();
-                self.kept_with_objects -= usize::from(arrived.has_objects());
+                self.kept_with_objects -= usize::from(arrived.objects() > 0);
+                self.kept_objects -= arrived.objects();
                 Some(arrived)
             }
             Want::Reply(id) => {
@@ -97,9 +101,7 @@ impl Calls {
             }
             (_, Want::Message) => Dispatched::Mine(arrived),
             (_, Want::Reply(_)) => {
-                self.kept_bytes += arrived.content.size();
-                self.kept_with_objects += usize::from(arrived.has_objects());
-                self.kept.push_back(arrived);
+                self.keep(arrived);
                 Dispatched::Kept
             }
         }
@@ -118,6 +120,14 @@ impl Calls {
         !self.kept.is_empty()
     }
 
+    /// Keeps a message for the next receive.
+    pub(super) fn keep(&mut self, arrived: Arrived) {
+        self.kept_bytes += arrived.content.size();
+        self.kept_with_objects += usize::from(arrived.objects() > 0);
+        self.kept_objects += arrived.objects();
+        self.kept.push_back(arrived);
+    }
+
     /// Returns the number of messages that are kept.
     pub(super) fn kept(&self) -> usize {
         self.kept.len()
@@ -125,12 +135,14 @@ impl Calls {
 
     /// Returns whether no more messages may be kept.
     pub(super) fn are_full(&self) -> bool {
-        self.kept_bytes >= MAX_FRAME || self.kept_with_objects >= MAX_WITH_OBJECTS.min(MAX_OBJECTS)
+        self.kept_bytes >= MAX_FRAME
+            || self.kept_with_objects >= MAX_WITH_OBJECTS
+            || self.kept_objects >= MAX_OBJECTS
     }
 
     /// Removes all messages, which can't be received any more. They are to be dropped when nothing is locked.
     pub(super) fn give_up(&mut self) -> VecDeque<Arrived> {
-        (self.kept_bytes, self.kept_with_objects) = (0, 0);
+        (self.kept_bytes, self.kept_with_objects, self.kept_objects) = (0, 0, 0);
         std::mem::take(&mut self.kept)
     }
 }
@@ -145,6 +157,49 @@ pub(super) struct PendingCall<'a> {
 impl Endpoint {
     pub(super) fn begin_call(&self) -> PendingCall<'_> {
         PendingCall { endpoint: self, id: self.receiving.lock().calls.begin() }
+    }
+
+    /// Returns whether a thread has to let another one read. A thread that waits for the connection is told of what others
+    /// read only by what they leave there. So beside a call that reads, no thread may read; and no call may begin to read
+    /// beside another thread.
+    pub(super) fn has_reader(receiving: &Receiving, want: Want) -> bool {
+        receiving.calls.reads || (want != Want::Message && receiving.waiting > 0)
+    }
+
+    /// Waits until another thread has read something, or has stopped reading.
+    pub(super) fn follow(&self, mut receiving: MutexGuard<'_, Receiving>, deadline: Deadline) {
+        let seen = self.signal.now();
+        receiving.calls.followers += 1;
+        drop(receiving);
+        self.signal.wait(seen, deadline);
+        self.receiving.lock().calls.followers -= 1;
+    }
+
+    /// Returns whether a message that this thread waits for was read by another one.
+    pub(super) fn has_arrived(&self, want: Want) -> bool {
+        self.receiving.lock().calls.has(want)
+    }
+
+    /// Gives a message that this thread has read to the thread that it is for.
+    pub(super) fn dispatch(
+        &self,
+        receiving: &mut Receiving,
+        arrived: Arrived,
+        want: Want,
+    ) -> Result<Dispatched> {
+        let dispatched = receiving.calls.dispatch(arrived, want);
+        if matches!(dispatched, Dispatched::Kept) {
+            self.check_queued(receiving)?;
+            self.notify(receiving);
+        }
+        Ok(dispatched)
+    }
+
+    /// Wakes the threads that follow another one.
+    pub(super) fn notify(&self, receiving: &Receiving) {
+        if receiving.calls.followers > 0 {
+            self.signal.notify();
+        }
     }
 }
 

@@ -9,12 +9,11 @@ use super::calls::Want;
 use super::imp::{Endpoint, Pair, RESERVED, endpoint_of_child};
 use super::message::{Arrived, Call, Refused, Sender};
 use super::wire::FrameType;
-use super::{Limits, Message, ReceivedMessage, wire};
+use super::{Limits, Message, ReceivedMessage, travel, wire};
 use crate::error::{Error, ProcessName, Result};
 use crate::handle::ObjectKind;
 use crate::inherit::Reserved;
-use crate::process::Process;
-use crate::process::{Child, Command};
+use crate::process::{Attachment, Child, Command, OpenAttachment, Process};
 use crate::sys::io::BorrowedHandle;
 use crate::sys::wait::{Target, readable};
 use crate::wait::sealed::ReadyCheck;
@@ -100,7 +99,7 @@ use crate::wait::{self, Deadline, Member, Waitable};
 /// process.
 #[derive(Clone)]
 pub struct Channel {
-    endpoint: Arc<Endpoint>,
+    pub(super) endpoint: Arc<Endpoint>,
 }
 
 impl fmt::Debug for Channel {
@@ -130,7 +129,7 @@ impl Channel {
     /// - [`Error::AlreadyTaken`] if this was called before.
     /// - The errors of [`inherited`](crate::inherited).
     pub fn parent() -> Result<Self> {
-        let handles = Reserved::take("the channel to the parent", &RESERVED)?;
+        let handles = Reserved::take_of_parent("the channel to the parent", &RESERVED)?;
         endpoint_of_child(handles).map(Self::new)
     }
 
@@ -156,7 +155,7 @@ impl Channel {
     /// - [`Error::Protocol`] if the peer process has broken the protocol.
     /// - [`Error::PartialSend`] if an earlier send was interrupted.
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<()> {
-        self.deliver(&message.into(), FrameType::Message, Duration::MAX)
+        self.deliver(message.into(), FrameType::Message, Duration::MAX)
     }
 
     /// Sends a message, waiting for at most `timeout`.
@@ -167,17 +166,33 @@ impl Channel {
     /// message is not delivered. If a part of it was already written, nothing more can be sent
     /// ([`Error::PartialSend`]). Messages that were sent earlier still arrive, and receiving still works.
     pub fn send_timeout<'a>(&self, message: impl Into<Message<'a>>, timeout: Duration) -> Result<()> {
-        self.deliver(&message.into(), FrameType::Message, timeout)
+        self.deliver(message.into(), FrameType::Message, timeout)
     }
 
     /// Sends a message as a frame of this type.
     pub(super) fn deliver(
         &self,
-        message: &Message<'_>,
+        message: Message<'_>,
         frame_type: FrameType,
         timeout: Duration,
     ) -> Result<()> {
-        if self.endpoint.send(message, frame_type, Deadline::after(timeout))? {
+        if message.channels.is_empty() {
+            return self.deliver_beside(&message, &[], frame_type, timeout);
+        }
+        travel::deliver(message, |message, travellers| {
+            self.deliver_beside(message, travellers, frame_type, timeout)
+        })
+    }
+
+    /// Sends a message, and endpoints that leave this process.
+    fn deliver_beside(
+        &self,
+        message: &Message<'_>,
+        travellers: &[&Endpoint],
+        frame_type: FrameType,
+        timeout: Duration,
+    ) -> Result<()> {
+        if self.endpoint.send(message, travellers, frame_type, Deadline::after(timeout))? {
             return Ok(());
         }
         let waiting_for = format!("{} to read its channel", ProcessName(self.endpoint.process_id()));
@@ -213,7 +228,7 @@ impl Channel {
     pub fn call<'a>(&self, message: impl Into<Message<'a>>, timeout: Duration) -> Result<ReceivedMessage> {
         let deadline = Deadline::after(timeout);
         let call = self.endpoint.begin_call();
-        self.deliver(&message.into(), FrameType::Call(call.id), timeout)?;
+        self.deliver(message.into(), FrameType::Call(call.id), timeout)?;
         let arrived = self.endpoint.receive(Want::Reply(call.id), deadline)?;
         drop(call);
         let arrived = arrived.ok_or_else(|| {
@@ -280,7 +295,8 @@ impl Channel {
             _ => None,
         };
         let allowed = Arc::clone(&self.endpoint.allowed);
-        let from = Sender { process: self.endpoint.process_id(), allowed, call };
+        let carrier = if envelope.endpoints > 0 { self.endpoint.carrier() } else { None };
+        let from = Sender { process: self.endpoint.process_id(), allowed, carrier, call };
         ReceivedMessage::admit((envelope, content, limits), objects, from).map_err(|refused| match refused {
             Refused::Failed(error) => error,
             Refused::Broken(broken) => self.endpoint.protocol_error(broken),
@@ -336,13 +352,17 @@ impl Channel {
         self
     }
 
-    /// Returns the peer process, or `None` if the peer is the parent process, and had exited before this process called
-    /// [`Channel::parent`].
+    /// Returns the process that has the other endpoint now, if it is known.
+    ///
+    /// It is `None` if the peer is the parent process, and had exited before this process called [`Channel::parent`]. If an
+    /// endpoint of the channel has [travelled](Self::pair), it can also be `None`. On Linux that ends when both processes have
+    /// received something after that, because the system names only the process that created an endpoint. On Windows the peer
+    /// is known at once, but no longer after a second move.
     ///
     /// At the stronger endpoint, the returned process can be used to duplicate in both directions. At the weaker
     /// endpoint, it can be waited for.
     #[must_use]
-    pub fn peer(&self) -> Option<&Process> {
+    pub fn peer(&self) -> Option<Process> {
         self.endpoint.process()
     }
 
@@ -410,7 +430,7 @@ impl ReceivedMessage {
         if call.has_reply.swap(true, Relaxed) {
             return refused("can't be sent: the message was replied to before, and each call gets one reply");
         }
-        Channel { endpoint }.deliver(&message.into(), FrameType::Reply(call.id), timeout).inspect_err(|_| {
+        Channel { endpoint }.deliver(message.into(), FrameType::Reply(call.id), timeout).inspect_err(|_| {
             call.has_reply.store(false, Relaxed);
         })
     }
@@ -447,6 +467,20 @@ impl ReadyCheck for Endpoint {
 
 impl Waitable for Channel {}
 
+/// A new channel for each child.
+#[derive(Debug)]
+struct NewPair;
+
+impl OpenAttachment for NewPair {
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
+    fn open(&self) -> Result<Box<dyn Attachment>> {
+        Ok(Box::new(Pair::new()?))
+    }
+}
+
 impl Command<'_> {
     /// Gives the child a channel to this process: messages that carry objects, both ways, for as long as both processes
     /// run.
@@ -456,7 +490,10 @@ impl Command<'_> {
     /// With [`status`](Self::status) and [`output`](Self::output) there is no [`Child`] to take the endpoint from, so
     /// they close this process's endpoint as soon as the child runs.
     pub fn channel(&mut self) -> &mut Self {
-        self.attach(|| Ok(Box::new(Pair::new()?)))
+        if self.attachments.iter().any(|attachment| attachment.name().is_none()) {
+            return self;
+        }
+        self.attach(NewPair)
     }
 }
 

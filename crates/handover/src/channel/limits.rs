@@ -1,12 +1,13 @@
 //! `Limits`: how much a peer may send.
 
-use super::wire::{Broken, Header, MAX_BYTES, MAX_OBJECTS, ObjectRef};
+use super::wire::{Broken, FrameType, Header, MAX_BYTES, MAX_OBJECTS, ObjectRef};
 
 /// How much a peer may send over a [`Channel`](crate::Channel), for
 /// [`Channel::set_limits`](crate::Channel::set_limits) and [`Listener::set_limits`](crate::Listener::set_limits).
 ///
 /// A peer that exceeds a limit ends the channel with [`Error::Protocol`](crate::Error::Protocol), which names the limit.
-/// The excess is neither allocated, mapped nor returned, and its objects are closed.
+/// The excess is neither allocated nor returned, and its objects are closed. Nothing is mapped, except that Windows tells
+/// the size of shared memory by a view, which is closed at once.
 ///
 /// ```
 /// use handover::Limits;
@@ -51,7 +52,8 @@ impl Limits {
         Self { queued, ..self }
     }
 
-    /// Sets the maximum size of all shared memory in one message together, in bytes. By default it isn't limited.
+    /// Sets the maximum size of all shared memory in one message together, in bytes. By default it isn't limited. Shared
+    /// memory whose size can't be found out exceeds any limit.
     pub fn shared_memory_bytes(self, shared_memory_bytes: u64) -> Self {
         Self { shared_memory_bytes, ..self }
     }
@@ -73,7 +75,8 @@ impl Limits {
             let Ok(Some(header)) = self.header::<P>(received) else { return Ok(()) };
             let Some(rest) = received.get(header.frame_length()..) else { return Ok(()) };
             received = rest;
-            queued += 1;
+            let is_message = matches!(header.envelope.frame_type, FrameType::Message | FrameType::Call(_));
+            queued += usize::from(is_message);
         }
         Err(Broken::Limit("more messages wait to be received than this endpoint accepts (Limits::queued)"))
     }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
-use super::imp::{Endpoint, Lost};
+use super::imp::{Carrier, Endpoint, HANDLES, Lost};
 use super::wire::{self, Broken, Content, Envelope, Table};
-use super::{KindFilter, Limits};
+use super::{Channel, KindFilter, Limits};
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::object::{BorrowedObject, Object};
@@ -37,6 +37,8 @@ pub struct Message<'a> {
     pub(crate) table: Table,
     /// One object for each name in the table, unless the table has refused a name.
     pub(crate) shares: Vec<BorrowedObject<'a>>,
+    /// Endpoints that the message moves, with their names.
+    pub(crate) channels: Vec<(String, Channel)>,
 }
 
 impl<'a> Message<'a> {
@@ -93,7 +95,8 @@ impl<'a> Message<'a> {
 impl fmt::Debug for Message<'_> {
     /// Shows the number of bytes instead of the bytes, because they may be long or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.table.names().collect();
+        let channels = self.channels.iter().map(|(name, _)| name.as_str());
+        let names: Vec<_> = self.table.names().chain(channels).collect();
         f.debug_struct("Message").field("bytes", &self.bytes.len()).field("objects", &names).finish()
     }
 }
@@ -158,8 +161,9 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
-    pub(crate) fn has_objects(&self) -> bool {
-        self.objects.as_ref().is_ok_and(|objects| !objects.is_empty())
+    /// Returns the number of handles that it owns.
+    pub(crate) fn objects(&self) -> usize {
+        self.objects.as_ref().map_or(0, Vec::len)
     }
 }
 
@@ -169,22 +173,28 @@ impl Arrived {
 pub struct ReceivedMessage {
     content: Content,
     /// One object for each name; `None` once it is taken. One lock covers an object from its check to its owner.
-    objects: Mutex<Vec<Option<Received>>>,
-    /// The index of the first endpoint of a channel. The objects before it are others.
-    first_endpoint: usize,
+    pub(super) objects: Mutex<Vec<Option<Received>>>,
     pub(super) from: Sender,
 }
 
 /// An object that has arrived.
 #[derive(Debug)]
-struct Received {
-    handle: Owned,
-    /// Its kind, which the channel accepts. `None` if this process had no free descriptor to ask for it when the object
-    /// arrived.
+pub(super) struct Received {
+    pub(super) handle: Owned,
+    /// Its kind, which the channel accepts. `None` if it wasn't asked for when the object arrived: because every kind that
+    /// the object can be of is accepted, or because this process had no free descriptor to ask.
     kind: Option<ObjectKind>,
+    /// The other handles, if it is an endpoint of a channel.
+    pub(super) of_endpoint: Option<Vec<Owned>>,
 }
 
 impl Received {
+    /// Puts an endpoint back whose kinds were checked.
+    pub(super) fn of_endpoint(handles: [Owned; HANDLES]) -> Self {
+        let mut handles = Vec::from(handles);
+        Self { handle: handles.remove(0), kind: None, of_endpoint: Some(handles) }
+    }
+
     /// Returns the object's kind. Fails if the channel doesn't accept it.
     fn kind(&self, name: &str, from: &Sender) -> Result<ObjectKind> {
         match &self.kind {
@@ -200,11 +210,34 @@ pub(crate) struct Sender {
     pub(crate) process: u32,
     /// The kinds of objects that are accepted from it.
     pub(crate) allowed: Arc<KindFilter>,
+    /// Its process, if the message brings endpoints.
+    pub(crate) carrier: Option<Carrier>,
     /// The call, if the sender waits for a reply.
     pub(crate) call: Option<Call>,
 }
 
 impl Sender {
+    /// Checks that the channel accepts an object that has just arrived, as cheaply as the system allows. Returns the object's
+    /// kind if that had to be found out. It is always found out if it matters whether the object is memory.
+    fn kind_on_arrival(
+        &self,
+        name: &str,
+        handle: &Owned,
+        is_memory_limited: bool,
+    ) -> Result<Option<ObjectKind>> {
+        let possible = handle::possible_kinds(handle.handle()).unwrap_or_default();
+        let is_exact = is_memory_limited && possible.contains(&ObjectKind::SharedMemory);
+        if !possible.is_empty() && !is_exact && possible.iter().all(|kind| self.allowed.has(kind)) {
+            return Ok(None);
+        }
+        match self.accepted_kind(name, handle) {
+            Err(error) if !is_memory_limited && error.raw_os_error().is_some_and(handle::is_out_of_room) => {
+                Ok(None)
+            }
+            kind => kind.map(Some),
+        }
+    }
+
     /// Asks the kernel for an object's kind. Fails if the channel doesn't accept it.
     fn accepted_kind(&self, name: &str, handle: &Owned) -> Result<ObjectKind> {
         let kind =
@@ -247,22 +280,23 @@ impl ReceivedMessage {
         from: Sender,
     ) -> Result<Self, Refused> {
         let mut shared_memory: u64 = 0;
-        let mut received = Vec::with_capacity(objects.len());
-        for (name, handle) in content.names().zip(objects) {
-            let kind = match from.accepted_kind(name, &handle) {
-                Err(error) if error.raw_os_error().is_some_and(handle::is_out_of_room) => None,
-                kind => Some(kind?),
-            };
-            if kind == Some(ObjectKind::SharedMemory) && limits.are_for_shared_memory() {
-                let size = size_of_section(handle.handle())
-                    .map_err(|source| Error::on_handle(description(name), source))?;
+        let mut received = Vec::with_capacity(content.names().len());
+        let first_endpoint = content.names().len() - envelope.endpoints;
+        let mut objects = objects.into_iter();
+        for (index, name) in content.names().enumerate() {
+            let handle = objects.next().expect("each name has an object");
+            let kind = from.kind_on_arrival(name, &handle, limits.are_for_shared_memory())?;
+            let of_endpoint =
+                (index >= first_endpoint).then(|| objects.by_ref().take(HANDLES - 1).collect::<Vec<_>>());
+            if limits.are_for_shared_memory() && kind == Some(ObjectKind::SharedMemory) {
+                // If the size can't be found out, it may be any.
+                let size = size_of_section(handle.handle()).unwrap_or(usize::MAX);
                 shared_memory = shared_memory.saturating_add(size as u64);
             }
-            received.push(Some(Received { handle, kind }));
+            received.push(Some(Received { handle, kind, of_endpoint }));
         }
         limits.check_shared_memory(shared_memory).map_err(Refused::Broken)?;
-        let first_endpoint = received.len() - envelope.endpoints;
-        Ok(Self { content, objects: Mutex::new(received), first_endpoint, from })
+        Ok(Self { content, objects: Mutex::new(received), from })
     }
 
     /// Returns the message's bytes.
@@ -309,15 +343,15 @@ impl ReceivedMessage {
     /// - [`Error::InvalidInput`] if it is an endpoint of a channel, for [`take_channel`](Self::take_channel).
     pub fn take<T: Object>(&self, name: &str) -> Result<T> {
         let index = self.index(name)?;
-        if index >= self.first_endpoint {
+        let mut objects = self.objects.lock();
+        let object = &mut objects[index];
+        let received = object.as_ref().ok_or_else(|| already_taken(name))?;
+        if received.of_endpoint.is_some() {
             return Err(Error::invalid(
                 description(name),
                 "is an endpoint of a channel; take it with take_channel",
             ));
         }
-        let mut objects = self.objects.lock();
-        let object = &mut objects[index];
-        let received = object.as_ref().ok_or_else(|| already_taken(name))?;
         let found = received.kind(name, &self.from)?;
         match T::KIND {
             Some(expected) if !handle::can_be(&found, &expected) => {
@@ -331,7 +365,7 @@ impl ReceivedMessage {
         }
     }
 
-    fn index(&self, name: &str) -> Result<usize> {
+    pub(super) fn index(&self, name: &str) -> Result<usize> {
         self.content.names().position(|other| other == name).ok_or_else(|| {
             let names = self.content.names().map(str::to_owned).collect();
             Error::UnknownName { name: name.to_owned(), available: names }
@@ -339,11 +373,11 @@ impl ReceivedMessage {
     }
 }
 
-fn description(name: &str) -> String {
+pub(super) fn description(name: &str) -> String {
     format!("the object {name:?} of the message")
 }
 
-fn already_taken(name: &str) -> Error {
+pub(super) fn already_taken(name: &str) -> Error {
     Error::AlreadyTaken { object: description(name) }
 }
 

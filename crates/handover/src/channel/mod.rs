@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `channel.rs` | `Channel`: an endpoint, as a program uses it |
 //! | `message.rs` | messages to send, and received messages |
+//! | `introduce.rs` | how a process connects two others |
+//! | `travel.rs` | endpoints that travel: in a message, or with a child |
 //! | `listener.rs` | how unrelated processes open a channel by a name |
 //! | `wire.rs` | how a message is encoded in bytes (pure) |
 //! | `handshake.rs` | a Windows listener's answer to a client (pure) |
@@ -16,6 +18,8 @@
 //! Each system's half, in `linux` and `windows`, provides:
 //!
 //! - `Endpoint`, which sends, receives and flushes,
+//! - `pair`, `HANDLES`, `ENDPOINT_NAMES`, `arrive` and `arrive_inherited`, which create two endpoints and open one that has
+//!   travelled, and of an endpoint `handles`, `depart`, `departed_to` and `stay`, by which it leaves,
 //! - `Pair`, `RESERVED` and `endpoint_of_child`, which create a channel to a child and open its endpoint,
 //! - `SystemListener`, `Client` and `connect`, which open a channel by a name.
 
@@ -24,6 +28,7 @@ mod calls;
 mod channel;
 #[allow(dead_code, reason = "used on Windows only, but tested on Linux too")]
 pub(crate) mod handshake;
+mod introduce;
 mod kind_filter;
 mod limits;
 #[cfg(target_os = "linux")]
@@ -32,6 +37,7 @@ mod listener;
 pub(crate) mod message;
 mod shortage;
 pub(crate) mod timed_mutex;
+mod travel;
 #[cfg(windows)]
 pub(crate) mod windows;
 pub(crate) mod wire;
@@ -42,7 +48,12 @@ pub(crate) use linux as imp;
 pub(crate) use windows as imp;
 
 pub use channel::Channel;
+pub use introduce::{introduce, introduce_timeout};
 pub(crate) use kind_filter::KindFilter;
 pub use limits::Limits;
+#[cfg(target_os = "linux")]
+pub use linux::ChannelExt;
 pub use listener::{Incoming, Listener};
 pub use message::{Message, ReceivedMessage};
+#[cfg(windows)]
+pub use windows::{introduce_stronger, introduce_stronger_timeout};

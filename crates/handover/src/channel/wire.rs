@@ -9,13 +9,13 @@
 //!      3      1  the type: 0 a message, 1 a call, 2 a reply, 3 a greeting
 //!      4      1  the number of objects, at most 253
 //!      5      1  how many of them, the last ones, are endpoints of channels
-//!      6      2  0; in a greeting, 1 asks for a greeting in return
+//!      6      2  0; in a greeting, 1 asks for a greeting in return, and 2 says that the endpoint leaves the process
 //!      8      4  the length of the table of objects in bytes
 //!     12      4  the length of the message in bytes, at most 16 MiB
 //!     16      8  the message's number in its direction, counted from 0
 //!     24      8  the call's id, in a call and in its reply; otherwise 0
 //!     32         the table; for each object:
-//!                    its handle value (4 bytes, on Windows only)
+//!                    its handle value (4 bytes, on Windows only; an endpoint has four)
 //!                    the length of its name (1 byte)
 //!                    its name
 //!                the message's bytes
@@ -47,12 +47,14 @@ pub(crate) const MAX_NAME: usize = 255;
 pub(crate) const VERSION: u8 = 1;
 
 pub(crate) const MAGIC: [u8; 2] = *b"HO";
-const MAX_TABLE: usize = MAX_OBJECTS * (4 + 1 + MAX_NAME);
+const MAX_TABLE: usize = MAX_OBJECTS * (4 * 4 + 1 + MAX_NAME);
 
 /// The encoded reference to an object in a frame.
 pub(crate) trait ObjectRef: Copy + Ord {
     /// The length of the encoding in bytes.
     const LENGTH: usize;
+    /// The number of references to the handles of a channel's endpoint.
+    const OF_ENDPOINT: usize;
 
     fn write(self, frame: &mut Vec<u8>);
 
@@ -63,6 +65,7 @@ pub(crate) trait ObjectRef: Copy + Ord {
 /// On Windows, the object's handle value in the weaker process's handle table.
 impl ObjectRef for HandleValue {
     const LENGTH: usize = 4;
+    const OF_ENDPOINT: usize = 4;
 
     fn write(self, frame: &mut Vec<u8>) {
         frame.extend(self.get().to_le_bytes());
@@ -78,6 +81,7 @@ impl ObjectRef for HandleValue {
 /// On Linux, nothing: the kernel passes the descriptors beside the frame, in the order of the table.
 impl ObjectRef for () {
     const LENGTH: usize = 0;
+    const OF_ENDPOINT: usize = 1;
 
     fn write(self, _frame: &mut Vec<u8>) {}
 
@@ -115,6 +119,17 @@ impl Broken {
     }
 }
 
+/// The purpose of a greeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    /// The sender has received a greeting that asks for this one.
+    Answers,
+    /// The sender has just got its endpoint, and asks for a greeting in return.
+    Asks,
+    /// The endpoint leaves the sender's process.
+    Leaves,
+}
+
 /// The type of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum FrameType {
@@ -124,8 +139,9 @@ pub(crate) enum FrameType {
     Call(u64),
     /// The reply to the call with this id.
     Reply(u64),
-    /// The first frame of a process to which the sender's endpoint has travelled. It has neither objects nor bytes.
-    Greeting { asks: bool },
+    /// It tells the peer which process holds the sender's endpoint. It has neither objects nor bytes, and its number is that
+    /// of the next message.
+    Greeting(Greeting),
 }
 
 impl FrameType {
@@ -135,7 +151,9 @@ impl FrameType {
             Self::Message => (0, 0, 0),
             Self::Call(id) => (1, 0, id),
             Self::Reply(id) => (2, 0, id),
-            Self::Greeting { asks } => (3, asks.into(), 0),
+            Self::Greeting(Greeting::Answers) => (3, 0, 0),
+            Self::Greeting(Greeting::Asks) => (3, 1, 0),
+            Self::Greeting(Greeting::Leaves) => (3, 2, 0),
         }
     }
 
@@ -144,7 +162,9 @@ impl FrameType {
             (0, 0, 0) => Some(Self::Message),
             (1, 0, id) => Some(Self::Call(id)),
             (2, 0, id) => Some(Self::Reply(id)),
-            (3, 0 | 1, 0) => Some(Self::Greeting { asks: flags == 1 }),
+            (3, 0, 0) => Some(Self::Greeting(Greeting::Answers)),
+            (3, 1, 0) => Some(Self::Greeting(Greeting::Asks)),
+            (3, 2, 0) => Some(Self::Greeting(Greeting::Leaves)),
             _ => None,
         }
     }
@@ -213,17 +233,22 @@ impl Header {
         if this.bytes > MAX_BYTES {
             return Err("a message has more than 16 MiB".into());
         }
-        if matches!(this.envelope.frame_type, FrameType::Greeting { .. })
-            && (this.objects, this.bytes) != (0, 0)
+        if matches!(this.envelope.frame_type, FrameType::Greeting(_)) && (this.objects, this.bytes) != (0, 0)
         {
             return Err("a greeting has objects or bytes".into());
         }
         // The shortest name is one byte long.
-        let (min, max) = (this.objects * (P::LENGTH + 2), this.objects * (P::LENGTH + 1 + MAX_NAME));
+        let refs = this.refs::<P>() * P::LENGTH;
+        let (min, max) = (refs + this.objects * 2, refs + this.objects * (1 + MAX_NAME));
         if this.table < min || this.table > max {
             return Err("a message's list of objects can't have the size that its header gives".into());
         }
         Ok(Some(this))
+    }
+
+    /// Returns the number of references.
+    fn refs<P: ObjectRef>(&self) -> usize {
+        self.objects + self.envelope.endpoints * (P::OF_ENDPOINT - 1)
     }
 
     /// Returns the length of the whole frame in bytes.
@@ -259,16 +284,19 @@ pub(crate) const MAX_FRAME: usize = Header::LENGTH + MAX_TABLE + MAX_BYTES;
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
     table: &'a [u8],
-    /// The length of a reference in bytes.
-    ref_length: usize,
+    /// The length of the references to an object, and to an endpoint, in bytes.
+    ref_lengths: [usize; 2],
     count: usize,
+    /// How many of the names, the last ones, are those of endpoints.
+    endpoints: usize,
 }
 
 impl<'a> Names<'a> {
     /// Returns the next name as bytes. It works before the names are known to be text.
     fn next_bytes(&mut self) -> Option<&'a [u8]> {
+        let ref_length = self.ref_lengths[usize::from(self.count <= self.endpoints)];
         self.count = self.count.checked_sub(1)?;
-        let (length, rest) = self.table[self.ref_length..].split_first().expect("the entries are complete");
+        let (length, rest) = self.table[ref_length..].split_first().expect("the entries are complete");
         let (name, rest) = rest.split_at(usize::from(*length));
         self.table = rest;
         Some(name)
@@ -341,7 +369,7 @@ impl Table {
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
-        Names { table: &self.bytes, ref_length: 0, count: self.count() }
+        Names { table: &self.bytes, ref_lengths: [0; 2], count: self.count(), endpoints: 0 }
     }
 
     /// Returns the table as encoded in a frame without references.
@@ -384,19 +412,21 @@ pub(crate) struct Content {
     frame: Vec<u8>,
     /// The length of the table in bytes.
     table: usize,
-    ref_length: usize,
+    ref_lengths: [usize; 2],
     count: usize,
+    endpoints: usize,
 }
 
 impl Content {
     /// Wraps a frame that [`parse`] has accepted.
     pub(crate) fn new<P: ObjectRef>(header: &Header, frame: Vec<u8>) -> Self {
-        Self { frame, table: header.table, ref_length: P::LENGTH, count: header.objects }
+        let endpoints = header.envelope.endpoints;
+        Self { frame, table: header.table, ref_lengths: ref_lengths::<P>(), count: header.objects, endpoints }
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
         let table = &self.frame[Header::LENGTH..][..self.table];
-        Names { table, ref_length: self.ref_length, count: self.count }
+        Names { table, ref_lengths: self.ref_lengths, count: self.count, endpoints: self.endpoints }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -414,6 +444,11 @@ impl Content {
     }
 }
 
+/// Returns the length of the references to an object, and to an endpoint, in bytes.
+fn ref_lengths<P: ObjectRef>() -> [usize; 2] {
+    [P::LENGTH, P::LENGTH * P::OF_ENDPOINT]
+}
+
 /// Checks a frame and returns the references to its objects. The frame must be as long as its header says. Afterwards
 /// its names are known to be valid and different.
 pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P>, Broken> {
@@ -421,19 +456,23 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
         return Err("a message is shorter or longer than its header says".into());
     }
     let table = &frame[Header::LENGTH..][..header.table];
-    let mut refs: Vec<P> = Vec::with_capacity(header.objects);
+    let mut refs: Vec<P> = Vec::with_capacity(header.refs::<P>());
+    let first_endpoint = header.objects - header.envelope.endpoints;
     let (mut rest, mut is_ordered) = (table, true);
     let (mut previous, mut previous_key) = (&[][..], 0);
-    for _ in 0..header.objects {
+    for index in 0..header.objects {
         let cut_off = Broken::Rule("a message's list of objects is cut off");
-        let (object_ref, behind) = rest.split_at_checked(P::LENGTH).ok_or(cut_off)?;
+        let ref_count = if index < first_endpoint { 1 } else { P::OF_ENDPOINT };
+        let (object_refs, behind) = rest.split_at_checked(P::LENGTH * ref_count).ok_or(cut_off)?;
         let (length, behind) = behind.split_first().ok_or(cut_off)?;
         let (name, behind) = behind.split_at_checked(usize::from(*length)).ok_or(cut_off)?;
         // Without references, one search over the whole table finds a NUL below.
         if P::LENGTH > 0 || name.is_empty() {
             check_name(name)?;
         }
-        refs.push(P::parse(object_ref)?);
+        for index in 0..ref_count {
+            refs.push(P::parse(&object_refs[P::LENGTH * index..][..P::LENGTH])?);
+        }
         let key = key(name);
         is_ordered &= is_above(key, name, previous_key, || previous);
         (rest, previous, previous_key) = (behind, name, key);
@@ -445,7 +484,8 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
     if P::LENGTH == 0 && table.contains(&0) {
         return Err(HAS_NUL.into());
     }
-    let names = Names { table, ref_length: P::LENGTH, count: header.objects };
+    let (count, endpoints) = (header.objects, header.envelope.endpoints);
+    let names = Names { table, ref_lengths: ref_lengths::<P>(), count, endpoints };
     // Most names are ASCII. Then the bytes between them are ASCII too, and one check over the whole table is enough.
     if !table.is_ascii() && !all(names, |name| from_utf8(name).is_ok()) {
         return Err("an object has a name that isn't text (UTF-8)".into());
@@ -477,7 +517,7 @@ fn all(mut names: Names<'_>, is_valid: impl Fn(&[u8]) -> bool) -> bool {
     true
 }
 
-/// Writes a frame with a reference for each name. The message must have passed [`Table::check`].
+/// Writes a frame with the references for each name, in the order of the names. The message must have passed [`Table::check`].
 #[allow(dead_code, reason = "not every system needs it")]
 pub(crate) fn write<P: ObjectRef>(
     frame: &mut Vec<u8>,
@@ -486,19 +526,20 @@ pub(crate) fn write<P: ObjectRef>(
     refs: impl IntoIterator<Item = P>,
     bytes: &[u8],
 ) {
-    let header = Header {
-        envelope,
-        objects: table.count(),
-        table: table.bytes.len() + table.count() * P::LENGTH,
-        bytes: bytes.len(),
-    };
+    let header = Header { envelope, objects: table.count(), table: 0, bytes: bytes.len() };
+    let header = Header { table: table.bytes.len() + header.refs::<P>() * P::LENGTH, ..header };
     frame.clear();
     frame.reserve(header.frame_length());
     frame.extend(header.encode());
     let mut names = table.names();
-    for object_ref in refs {
-        let name = names.next_bytes().expect("each reference has a name");
-        object_ref.write(frame);
+    let first_endpoint = table.count() - envelope.endpoints;
+    let (mut refs, mut index) = (refs.into_iter(), 0);
+    while let Some(name) = names.next_bytes() {
+        let ref_count = if index < first_endpoint { 1 } else { P::OF_ENDPOINT };
+        index += 1;
+        for _ in 0..ref_count {
+            refs.next().expect("each name has its references").write(frame);
+        }
         frame.push(u8::try_from(name.len()).expect("checked"));
         frame.extend(name);
     }
@@ -606,13 +647,17 @@ mod tests {
             let mut frame = vec![0xff; 3];
             let table = table(self.objects.iter().map(|(name, _)| name.as_str()));
             table.check(&self.bytes).expect("a sample is valid");
-            write(
-                &mut frame,
-                self.envelope,
-                &table,
-                self.objects.iter().map(|(_, value)| *value),
-                &self.bytes,
-            );
+            let first_endpoint = self.objects.len() - self.envelope.endpoints;
+            let refs = self.objects.iter().enumerate().flat_map(|(index, (_, first))| {
+                let count = if index < first_endpoint { 1 } else { HandleValue::OF_ENDPOINT };
+                let count = u32::try_from(count).expect("few");
+                // Different from those of all other objects.
+                (0..count).map(move |number| match number {
+                    0 => *first,
+                    _ => value(first.get() / 2 + 10_000 * number),
+                })
+            });
+            write(&mut frame, self.envelope, &table, refs, &self.bytes);
             frame
         }
     }
@@ -634,8 +679,18 @@ mod tests {
         let header = Header::parse::<P>(frame)?.ok_or(Broken::Rule("cut off"))?;
         let refs = parse(&header, frame)?;
         let content = Content::new::<P>(&header, frame.to_vec());
-        assert_eq!(content.names().len(), refs.len());
-        let objects = content.names().map(str::to_owned).zip(refs).collect();
+        // Only the first reference of an endpoint is compared; the others are added in `Sample::frame`.
+        let first_endpoint = content.names().len() - header.envelope.endpoints;
+        let mut refs = refs.into_iter();
+        let objects = content.names().map(str::to_owned).enumerate().map(|(index, name)| {
+            let first = refs.next().expect("each name has a reference");
+            for _ in 1..if index < first_endpoint { 1 } else { P::OF_ENDPOINT } {
+                refs.next().expect("an endpoint has more of them");
+            }
+            (name, first)
+        });
+        let objects = objects.collect();
+        assert!(refs.next().is_none());
         Ok((header.envelope, objects, content.into_bytes()))
     }
 
@@ -655,11 +710,13 @@ mod tests {
             0 => FrameType::Message,
             1 => FrameType::Call(id),
             2 => FrameType::Reply(id),
-            _ => FrameType::Greeting { asks: id % 2 == 1 },
+            _ => FrameType::Greeting(
+                [Greeting::Answers, Greeting::Asks, Greeting::Leaves][usize::try_from(id % 3).unwrap_or(0)],
+            ),
         });
         let rest = (any::<u64>(), any::<usize>(), objects, vec(any::<u8>(), 0..300));
         (frame_type, rest).prop_map(|(frame_type, (number, endpoints, mut objects, mut bytes))| {
-            if matches!(frame_type, FrameType::Greeting { .. }) {
+            if matches!(frame_type, FrameType::Greeting(_)) {
                 objects.clear();
                 bytes.clear();
             }
@@ -703,7 +760,10 @@ mod tests {
             }
             if let Ok((envelope, entries, bytes)) = decode(&frame) {
                 // An accepted frame is the one that its message encodes to, so no two frames mean the same.
-                prop_assert_eq!(Sample { envelope, objects: entries, bytes }.frame(), frame);
+                // The other references of endpoints aren't compared.
+                if envelope.endpoints == 0 {
+                    prop_assert_eq!(Sample { envelope, objects: entries, bytes }.frame(), frame);
+                }
             }
         }
 
@@ -738,7 +798,7 @@ mod tests {
             (with(one.clone(), 3, &[4]), "an unknown type"),
             (with(one.clone(), 6, &[1]), "an unknown type"),
             (with(one.clone(), 24, &[1]), "an unknown type"),
-            (with(one.clone(), 3, &[3, 1, 0, 2]), "an unknown type"),
+            (with(one.clone(), 3, &[3, 1, 0, 3]), "an unknown type"),
             (with(one.clone(), 3, &[3]), "a greeting has objects or bytes"),
             (with(one.clone(), 4, &[254]), "more than 253"),
             (with(one.clone(), 4, &[0]), "can't have the size"),
@@ -914,7 +974,7 @@ mod tests {
             .map(|number| (format!("{number:0>width$}", width = MAX_NAME), value(number)))
             .collect();
         let frame = Sample {
-            envelope: Envelope { number: u64::MAX, ..Envelope::default() },
+            envelope: Envelope { number: u64::MAX, endpoints: 253, ..Envelope::default() },
             objects,
             bytes: vec![7; MAX_BYTES],
         }

@@ -160,7 +160,7 @@ pub(crate) struct Reserved<const N: usize> {
 
 impl<const N: usize> Reserved<N> {
     /// Takes the handles with these names. If one is missing, it takes no handle. `object` describes them in errors.
-    pub(crate) fn take(object: &str, names: &[&str; N]) -> Result<Self> {
+    pub(crate) fn take_of_parent(object: &str, names: &[&str; N]) -> Result<Self> {
         match inherited() {
             // A service manager's variables pass no channel.
             Err(Error::NothingInherited | Error::ManifestMismatch { name: LISTEN_PID, .. }) => {
@@ -168,11 +168,22 @@ impl<const N: usize> Reserved<N> {
             }
             other => other?,
         };
+        Self::take(object, names, |_| Error::NoParentChannel)
+    }
+
+    /// Takes the handles with these names. If one is missing, it takes no handle, and returns the error that `missing` makes
+    /// of all names.
+    pub(crate) fn take(
+        object: &str,
+        names: &[impl AsRef<str>; N],
+        missing: impl FnOnce(&mut dyn Iterator<Item = &str>) -> Error,
+    ) -> Result<Self> {
         let inherited = lock();
         let entries = inherited.as_ref().map_or(&[][..], |list| &list.entries);
-        let value = |name: &&str| entries.iter().find(|entry| entry.name == **name).map(|entry| entry.value);
-        let values: Vec<_> = names.iter().filter_map(value).collect();
-        let values: [HandleValue; N] = values.try_into().map_err(|_| Error::NoParentChannel)?;
+        let value = |name: &str| entries.iter().find(|entry| entry.name == name).map(|entry| entry.value);
+        let values: Vec<_> = names.iter().filter_map(|name| value(name.as_ref())).collect();
+        let values: [HandleValue; N] =
+            values.try_into().map_err(|_| missing(&mut entries.iter().map(|entry| entry.name.as_str())))?;
         let mut adoption = Adoption::lock();
         if !values.iter().all(|value| adoption.is_waiting(*value)) {
             return Err(Error::AlreadyTaken { object: object.to_owned() });

@@ -298,7 +298,7 @@ impl<'a> Audit<'a> {
             (false, _) => Vec::new(),
         };
         let mut program = self.command.0;
-        if matches!(&program, Program::Own(command) if command.attachment.is_some()) {
+        if matches!(&program, Program::Own(command) if !command.attachments.is_empty()) {
             return Err(Error::invalid(
                 format!("the program {:?}", program.name()),
                 "has a channel to this process, but an audit doesn't use it; remove it from the command",

@@ -83,7 +83,9 @@ impl Child {
 
     /// Stores the parent's side of what another module added to the spawn.
     pub(crate) fn set_attached(&mut self, attached: Option<Box<dyn Any + Send + Sync>>) {
-        self.attached.0 = attached;
+        if attached.is_some() {
+            self.attached.0 = attached;
+        }
     }
 
     /// Takes the parent's side of what another module added to the spawn, if it has this type.

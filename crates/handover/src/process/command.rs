@@ -59,7 +59,7 @@ pub struct Command<'a> {
     pub(crate) race_free: bool,
     pub(crate) kill_on_drop: bool,
     pub(crate) kill_with_parent: bool,
-    pub(crate) attachment: Option<OpenAttachment>,
+    pub(crate) attachments: Vec<Box<dyn OpenAttachment>>,
     /// The jobs that the child belongs to from its creation on.
     #[allow(dead_code, reason = "Linux has no jobs")]
     pub(crate) jobs: Vec<BorrowedHandle<'a>>,
@@ -114,7 +114,7 @@ impl<'a> Command<'a> {
             race_free: false,
             kill_on_drop: false,
             kill_with_parent: false,
-            attachment: None,
+            attachments: Vec::new(),
             jobs: Vec::new(),
             os: imp::Options::default(),
         }
@@ -276,8 +276,8 @@ impl<'a> Command<'a> {
     }
 
     /// Adds the handles that another module passes to the child.
-    pub(crate) fn attach(&mut self, open: OpenAttachment) -> &mut Self {
-        self.attachment = Some(open);
+    pub(crate) fn attach(&mut self, attachment: impl OpenAttachment + 'static) -> &mut Self {
+        self.attachments.push(Box::new(attachment));
         self
     }
 

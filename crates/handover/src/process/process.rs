@@ -50,9 +50,14 @@ impl Process {
     }
 
     /// Returns the handle, for another owner beside this process.
-    #[allow(dead_code, reason = "used on Linux only")]
     pub(crate) fn shared_handle(&self) -> Arc<Owned> {
         Arc::clone(&self.inner.handle)
+    }
+
+    /// Returns whether this is a clone of the other value.
+    #[allow(dead_code, reason = "used on Windows only")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Opens the process that has this id now, with the rights to wait for it and to query its times.

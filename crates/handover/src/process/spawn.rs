@@ -30,7 +30,9 @@ pub(super) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
 
 /// Checks that each name is unique, is not reserved, and can be written in a template.
 pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
-    let mut names: Vec<&str> = command.inherit.iter().map(|listed| listed.name.as_str()).collect();
+    let listed = command.inherit.iter().map(|listed| listed.name.as_str());
+    let attached = command.attachments.iter().filter_map(|attachment| attachment.name());
+    let mut names: Vec<&str> = listed.chain(attached).collect();
     names.sort_unstable();
     for name in &names {
         if name.is_empty() || name.contains(['\0', '{', '}']) {

@@ -178,9 +178,15 @@ impl SystemSet {
     pub(super) fn remove(&self, member: &Member, number: u64) {
         // Closing the descriptor isn't enough: another one of the same object keeps the member in the set.
         epoll::remove(self.epoll.as_fd(), member.descriptor.as_fd());
+        self.channels.lock().buffered.remove(number);
+        if let Some(process) = &member.process {
+            self.unwatch(process, number);
+        }
+    }
+
+    /// Ends the watch for a channel's peer process.
+    fn unwatch(&self, process: &Arc<Owned>, number: u64) {
         let mut channels = self.channels.lock();
-        channels.buffered.remove(number);
-        let Some(process) = &member.process else { return };
         let Some(key) = channels.keys.get(&address(process)).copied() else { return };
         let Some(watched) = channels.processes.get_mut(&key) else { return };
         watched.channels.remove(number);
@@ -251,6 +257,20 @@ impl SetInner {
     /// Says whether a member's buffer has a message.
     pub(crate) fn set_buffered(&self, number: u64, is_buffered: bool) -> SysResult<()> {
         self.system.set_buffered(number, is_buffered)
+    }
+
+    /// Watches another peer process of a channel than before.
+    pub(crate) fn set_process(&self, number: u64, process: Option<Arc<Owned>>) -> SysResult<()> {
+        let mut members = self.members.lock();
+        let Some(entry) = members.by_number.get_mut(&number) else { return Ok(()) };
+        if let Some(before) = entry.member.process.take() {
+            self.system.unwatch(&before, number);
+        }
+        if let Some(process) = process {
+            self.system.watch(&process, number)?;
+            entry.member.process = Some(process);
+        }
+        Ok(())
     }
 
     /// Waits until members are ready, and takes them, or until the deadline.

@@ -119,7 +119,22 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 ];
 
 /// Calls whose failure may be ignored when a message is sent and received.
-pub const HARMLESS_SEND: &[Harmless] = &[];
+pub const HARMLESS_SEND: &[Harmless] = &[KIND];
+
+/// The cheap question for an object's kind when it arrives.
+const KIND: Harmless = ("readlink", "the kind is asked for in another way");
+
+/// Calls of a call and its reply whose failures are ignored.
+pub const HARMLESS_CALL: &[Harmless] =
+    &[KIND, ("shutdown", "the connection has ended, or ends when it is dropped")];
+
+/// Calls whose failures are ignored when an endpoint has travelled.
+pub const HARMLESS_TRAVEL: &[Harmless] = &[
+    KIND,
+    ("setsockopt", "the peer process stays unknown, and only the end of the connection shows"),
+    ("sendmsg", "a greeting is sent again, or the peer process stays unknown"),
+    ("ppoll", "the peer process stays unknown, or a descriptor of it is not shared"),
+];
 
 /// Calls whose failure may be ignored when a flush finds the connection closed.
 pub const HARMLESS_FLUSH: &[Harmless] = &[
@@ -129,7 +144,7 @@ pub const HARMLESS_FLUSH: &[Harmless] = &[
 
 /// Calls whose failure may be ignored when a channel is waited for beside other objects.
 pub const HARMLESS_SET: &[Harmless] =
-    &[("recvmsg", "a wait reads before the receive, to which a real failure shows itself again")];
+    &[KIND, ("recvmsg", "a wait reads before the receive, to which a real failure shows itself again")];
 
 /// Calls that a send makes to read while it waits for the peer to make room. A small message never waits.
 pub const READS_DURING_SEND: &[&str] = &[];

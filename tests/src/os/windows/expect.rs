@@ -121,10 +121,21 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 ];
 
 /// Calls whose failure may be ignored when a message is sent and received.
-pub const HARMLESS_SEND: &[Harmless] = &[];
+pub const HARMLESS_SEND: &[Harmless] = &[KIND];
+
+/// The question for an object's kind when it arrives.
+const KIND: Harmless =
+    ("NtQueryObject", "without memory for the answer, the kind is asked for when the object is taken");
+
+/// Calls of a call and its reply whose failures are ignored.
+pub const HARMLESS_CALL: &[Harmless] = &[KIND];
+
+/// Calls whose failures are ignored when an endpoint has travelled.
+pub const HARMLESS_TRAVEL: &[Harmless] = &[KIND];
 
 /// Calls whose failure may be ignored when a channel is waited for beside other objects.
 pub const HARMLESS_SET: &[Harmless] = &[
+    KIND,
     ("ReadFile", "a wait reads before the receive, to which a real failure shows itself again"),
     ("GetOverlappedResult", "it is the second half of such a read"),
     ("WaitForSingleObject", "a member that can't be asked is asked again by the next wait"),

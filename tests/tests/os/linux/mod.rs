@@ -21,6 +21,7 @@ mod protocol_violations;
 mod spawning;
 mod tables;
 mod trace_events;
+mod travel;
 mod unprivileged;
 
 use handover_tests::Suite;
@@ -46,4 +47,5 @@ pub(crate) const SUITES: &[Suite] = &[
     tables::SUITE,
     handle_value::SUITE,
     injected_failures::SUITE,
+    travel::SUITE,
 ];

@@ -13,6 +13,7 @@ mod names;
 mod race_free;
 mod suspended_child;
 mod tables;
+mod travel;
 
 use handover_tests::Suite;
 
@@ -30,4 +31,5 @@ pub(crate) const SUITES: &[Suite] = &[
     race_free::SUITE,
     suspended_child::SUITE,
     tables::SUITE,
+    travel::SUITE,
 ];

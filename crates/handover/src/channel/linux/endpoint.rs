@@ -1,7 +1,7 @@
 //! `Endpoint`: this process's endpoint of a channel, its peer process, and the reason why it was closed.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(in crate::channel) struct Receiving {
     pub(super) buffer: RecvBuffer,
     /// The number of threads that wait for the socket and not for [`Readiness`]. No other thread may leave a message in the
     /// buffer meanwhile: nothing would tell them.
-    pub(super) waiting: usize,
+    pub(in crate::channel) waiting: usize,
     /// Whether the last thread that received had to wait, so that the next one will have to as well.
     pub(super) had_to_wait: bool,
     /// Whether the endpoint's [`Readiness`] and the sets say that the buffer has a message.
@@ -39,6 +39,8 @@ pub(in crate::channel) struct Receiving {
     /// Wakes a send that waits until it may read into the buffer again.
     room: Option<Arc<Owned>>,
     pub(in crate::channel) calls: Calls,
+    /// Whether this process waits for a greeting with the peer process's credentials.
+    pub(super) asks: bool,
 }
 
 impl Receiving {
@@ -63,11 +65,11 @@ pub(super) struct Writer {
 }
 
 /// The process at the other endpoint.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Peer {
     Known(Process),
     /// A process that this process couldn't open, because it had exited or closed its endpoint. Its earlier messages
-    /// can still be received.
+    /// can still be received. While the peer's endpoint travels, no process is known; then the id is zero.
     Unopened {
         id: u32,
         has_exited: bool,
@@ -89,12 +91,16 @@ pub(crate) struct Endpoint {
     /// Declared first: the endpoint leaves its sets before its descriptors are closed.
     pub(crate) memberships: Memberships,
     pub(super) socket: Arc<Owned>,
-    peer: Peer,
+    pub(super) peer: Mutex<Peer>,
+    /// The number of times that the peer has changed.
+    pub(super) peer_changes: AtomicU32,
+    /// The greeting that this process still has to send, as the number of a [`Greeting`](super::travel).
+    pub(super) owed: AtomicU8,
     pub(in crate::channel) receiving: Mutex<Receiving>,
     /// Wakes the threads that wait for another thread's reading.
-    pub(super) signal: Signal,
+    pub(in crate::channel) signal: Signal,
     /// Tells waits for several objects that there is something to receive. Created at the first such wait.
-    readiness: OnceLock<Readiness>,
+    pub(super) readiness: OnceLock<Readiness>,
     pub(super) writer: TimedMutex<Writer>,
     /// The rule that the peer broke. From then on nothing is read or written.
     broken: OnceLock<Broken>,
@@ -103,7 +109,7 @@ pub(crate) struct Endpoint {
     /// Whether the peer closed its endpoint before it had read everything.
     lost: AtomicBool,
     /// Whether this process has closed the endpoint.
-    is_closed: AtomicBool,
+    pub(super) is_closed: AtomicBool,
     pub(crate) allowed: Arc<KindFilter>,
 }
 
@@ -121,7 +127,9 @@ impl Endpoint {
         Self {
             memberships: Memberships::default(),
             socket: Arc::new(socket),
-            peer,
+            peer: Mutex::new(peer),
+            peer_changes: AtomicU32::new(0),
+            owed: AtomicU8::new(0),
             receiving: Mutex::new(Receiving::default()),
             signal: Signal::default(),
             readiness: OnceLock::new(),
@@ -134,15 +142,15 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn process(&self) -> Option<&Process> {
-        match &self.peer {
-            Peer::Known(process) => Some(process),
+    pub(crate) fn process(&self) -> Option<Process> {
+        match &*self.peer.lock() {
+            Peer::Known(process) => Some(process.clone()),
             Peer::Unopened { .. } => None,
         }
     }
 
     pub(crate) fn process_id(&self) -> u32 {
-        match &self.peer {
+        match &*self.peer.lock() {
             Peer::Known(process) => process.id(),
             Peer::Unopened { id, .. } => *id,
         }
@@ -150,8 +158,9 @@ impl Endpoint {
 
     /// Returns the descriptor that is readable while there is something to receive.
     pub(crate) fn watch(&self) -> Result<BorrowedFd<'_>> {
-        let process = self.process().map(HasHandle::handle);
         let is_new = self.readiness.get().is_none();
+        let process = self.process();
+        let process = process.as_ref().map(HasHandle::handle);
         let readiness =
             Readiness::of(&self.readiness, self.socket.as_fd(), process).map_err(self.failed())?;
         if is_new {
@@ -162,7 +171,7 @@ impl Endpoint {
 
     /// Returns what a set waits for.
     pub(crate) fn member(&self) -> Result<Member> {
-        Ok(Member::of_channel(Arc::clone(&self.socket), self.process().map(Process::shared_handle)))
+        Ok(Member::of_channel(Arc::clone(&self.socket), self.process().as_ref().map(Process::shared_handle)))
     }
 
     /// Tells a new set, or a new [`Readiness`], whether the buffer has a message.
@@ -215,7 +224,7 @@ impl Endpoint {
         receiving.calls.reads |= is_call;
         drop(receiving);
         let socket = PollFd::from_borrowed_fd(self.socket.as_fd(), unix_socket::READABLE);
-        let found = match self.process() {
+        let found = match &self.process() {
             Some(process) => {
                 let mut polled = [socket, PollFd::from_borrowed_fd(process.handle(), PollFlags::IN)];
                 wait::ready(&mut polled, deadline.timeout()).map(|_| {
@@ -257,14 +266,16 @@ impl Endpoint {
             PollFlags::OUT
         };
         drop(receiving);
+        let process = self.process();
         let mut polled = Vec::with_capacity(3);
         polled.push(PollFd::from_borrowed_fd(self.socket.as_fd(), asked));
         polled.extend(room.as_ref().map(|room| PollFd::from_borrowed_fd(room.handle(), PollFlags::IN)));
-        polled
-            .extend(self.process().map(|process| PollFd::from_borrowed_fd(process.handle(), PollFlags::IN)));
+        polled.extend(
+            process.as_ref().map(|process| PollFd::from_borrowed_fd(process.handle(), PollFlags::IN)),
+        );
         let is_woken = wait::ready(&mut polled, until.timeout()).map_err(self.failed());
         let events = polled[0].revents();
-        let exited = self.process().is_some() && polled.last().is_some_and(|last| !last.revents().is_empty());
+        let exited = process.is_some() && polled.last().is_some_and(|last| !last.revents().is_empty());
         self.receiving.lock().room = None;
         if !is_woken? {
             return Ok(Woken::default());
@@ -290,7 +301,7 @@ impl Endpoint {
         let process = self.process_id();
         // A subscriber that uses this channel would begin the same initialization again.
         let _events = DeferredEvents::begin();
-        if *self.is_gone.get_or_init(|| self.peer.is_going()) {
+        if *self.is_gone.get_or_init(|| self.peer.lock().clone().is_going()) {
             return Error::ProcessExited { pid: process, context: "use the channel".into() };
         }
         Error::Disconnected { pid: process }
@@ -352,7 +363,9 @@ impl Endpoint {
     /// holds what was sent and delivers it even after this endpoint is closed.
     pub(crate) fn flush(&self, _: Deadline) -> Result<bool> {
         self.check_open()?;
-        let has_exited = self.process().map_or(Ok(false), Process::has_exited)?;
+        let peer = self.peer_changes.load(Relaxed);
+        let has_exited =
+            self.process().as_ref().map_or(Ok(false), Process::has_exited)? && !self.has_left(peer)?;
         let hung_up = unix_socket::is_hung_up(self.socket.as_fd()).map_err(self.failed())?;
         if !hung_up {
             // If another process still has the peer's endpoint, only the exit of the process shows.

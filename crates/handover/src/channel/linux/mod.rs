@@ -7,6 +7,7 @@
 //! | `recv_buffer.rs` | bytes that were read and not received yet, and the descriptors that arrived with them |
 //! | `pair.rs` | how the two endpoints of a channel are made |
 //! | `peers.rs` | the processes at the other endpoints |
+//! | `travel.rs` | how an endpoint leaves this process, and how the process that has it gets known |
 //! | `listener.rs` | how a client connects to a listener |
 //!
 //! The kernel owns the objects in transit. It closes those that are never received, whichever endpoint is closed first.
@@ -19,8 +20,13 @@ mod readiness;
 mod receive;
 mod recv_buffer;
 mod send;
+mod travel;
 
+pub(crate) use crate::process::Process as Carrier;
 pub(crate) use endpoint::Endpoint;
+pub(in crate::channel) use endpoint::Receiving;
 pub(crate) use listener::{Client, ListenerSocket as SystemListener, connect};
 pub(crate) use pair::{Pair, RESERVED, endpoint_of_child};
 pub(crate) use recv_buffer::Lost;
+pub use travel::ChannelExt;
+pub(crate) use travel::{ENDPOINT_NAMES, HANDLES, arrive, arrive_inherited, introduced, pair};

@@ -36,12 +36,12 @@ impl Pair {
 }
 
 impl Attachment for Pair {
-    fn handles(&self) -> Vec<(&'static str, BorrowedObject<'_>)> {
-        vec![(RESERVED[0], self.theirs.as_fd().into())]
+    fn handles(&self) -> Vec<(String, BorrowedObject<'_>)> {
+        vec![(RESERVED[0].to_owned(), self.theirs.as_fd().into())]
     }
 
-    fn attach(self: Box<Self>, child: &Process) -> Box<dyn Any + Send + Sync> {
-        Box::new(Channel::new(Endpoint::new(self.ours, Peer::Known(child.clone()))))
+    fn attach(self: Box<Self>, child: &Process) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(Channel::new(Endpoint::new(self.ours, Peer::Known(child.clone())))))
     }
 }
 

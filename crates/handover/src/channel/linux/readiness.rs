@@ -60,6 +60,18 @@ impl Readiness {
         Ok(readiness)
     }
 
+    /// Watches another peer process than before.
+    pub(super) fn replace_process(
+        &self,
+        before: Option<BorrowedFd<'_>>,
+        process: Option<BorrowedFd<'_>>,
+    ) -> SysResult<()> {
+        if let Some(before) = before {
+            epoll::remove(self.epoll.as_fd(), before);
+        }
+        process.map_or(Ok(()), |process| epoll::add(self.epoll.as_fd(), process, PROCESS))
+    }
+
     /// Says whether this process keeps something that it has read.
     pub(super) fn set_kept(&self, is_kept: bool) -> SysResult<()> {
         if is_kept {

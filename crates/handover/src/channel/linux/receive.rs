@@ -1,15 +1,16 @@
 //! Receiving messages from an endpoint.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Receiving};
 use super::recv_buffer::Lost;
 use crate::channel::calls::{Dispatched, Want};
 use crate::channel::message::Arrived;
+use crate::channel::wire::FrameType;
 use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
-use crate::sys::mutex::MutexGuard;
 use crate::sys::unix_socket::{self, Look};
 use crate::wait::Deadline;
 
@@ -46,16 +47,17 @@ const UNTIL_ROOM: Duration = Duration::from_millis(20);
 impl Endpoint {
     /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
     pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
-        let mut has_exited = false;
+        let (mut has_exited, mut peer) = (false, 0);
         let mut is_first = true;
         loop {
+            self.settle();
             let mut receiving = self.receiving.lock();
             self.check_open()?;
             if let Some(arrived) = receiving.calls.take(want) {
                 self.publish(&mut receiving)?;
                 return Ok(Some(arrived));
             }
-            if self.has_reader(&receiving, want) {
+            if Self::has_reader(&receiving, want) {
                 self.follow(receiving, deadline);
                 if deadline.has_passed() && !self.has_arrived(want) {
                     return Ok(None);
@@ -107,8 +109,8 @@ impl Endpoint {
                 // Other threads get their turn.
                 Next::Parts => continue,
                 // All data that a process wrote before its exit is readable by now, so finding nothing means end of
-                // file.
-                Next::Nothing if !has_exited => {}
+                // file, unless its endpoint has left it.
+                Next::Nothing if !has_exited || self.peer_changes.load(Relaxed) != peer => {}
                 Next::Nothing | Next::End => {
                     let is_partial = !receiving.buffer.unread().is_empty();
                     receiving.buffer.give_up();
@@ -116,6 +118,7 @@ impl Endpoint {
                     return Err(self.error_at_end_of_file(is_partial));
                 }
             }
+            peer = self.peer_changes.load(Relaxed);
             let found = self.wait_to_receive(receiving, want, deadline)?;
             has_exited = found.exit;
             if !found.input && !found.exit && deadline.has_passed() {
@@ -124,51 +127,13 @@ impl Endpoint {
         }
     }
 
-    /// Returns whether a thread has to let another one read. A thread that waits for the socket isn't told of what others
-    /// read, except by data in the socket. So beside a call that reads, no thread may read; and no call may begin to read
-    /// beside another thread.
-    fn has_reader(&self, receiving: &Receiving, want: Want) -> bool {
-        receiving.calls.reads || (want != Want::Message && receiving.waiting > 0)
-    }
-
-    /// Waits until another thread has read something, or has stopped reading.
-    fn follow(&self, mut receiving: MutexGuard<'_, Receiving>, deadline: Deadline) {
-        let seen = self.signal.now();
-        receiving.calls.followers += 1;
-        drop(receiving);
-        self.signal.wait(seen, deadline);
-        self.receiving.lock().calls.followers -= 1;
-    }
-
-    /// Returns whether the next try would take a message, without reading.
-    fn has_arrived(&self, want: Want) -> bool {
-        self.receiving.lock().calls.has(want)
-    }
-
-    /// Gives a message that this thread has read to the thread that it is for.
-    fn dispatch(&self, receiving: &mut Receiving, arrived: Arrived, want: Want) -> Result<Dispatched> {
-        let dispatched = receiving.calls.dispatch(arrived, want);
-        if matches!(dispatched, Dispatched::Kept) {
-            self.check_queued(receiving)?;
-            self.notify(receiving);
-        }
-        Ok(dispatched)
-    }
-
     /// Ends the channel if more messages wait in memory than its limits allow.
-    pub(super) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
+    pub(in crate::channel) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
         let (kept, buffer) = (receiving.calls.kept(), &mut receiving.buffer);
         buffer.limits.check_queued::<()>(kept, buffer.unread()).map_err(|broken| {
             buffer.give_up();
             self.protocol_error(broken)
         })
-    }
-
-    /// Wakes the threads that follow another one.
-    pub(super) fn notify(&self, receiving: &Receiving) {
-        if receiving.calls.followers > 0 {
-            self.signal.notify();
-        }
     }
 
     /// Returns whether [`receive`](Self::receive) returns a message or an error now, without taking it.
@@ -200,8 +165,12 @@ impl Endpoint {
     fn next(&self, receiving: &mut Receiving, deadline: Deadline) -> Result<Next> {
         let mut short_reads = 0;
         loop {
-            if let Some(message) = self.next_message(receiving)? {
-                return Ok(Next::Message(message));
+            if let Some(arrived) = self.next_message(receiving)? {
+                match arrived.envelope.frame_type {
+                    FrameType::Greeting(greeting) => self.greeted(receiving, greeting),
+                    _ => return Ok(Next::Message(arrived)),
+                }
+                continue;
             }
             if short_reads == MAX_SHORT_READS || (short_reads > 0 && deadline.has_passed()) {
                 return Ok(Next::Parts);
@@ -215,7 +184,7 @@ impl Endpoint {
         }
     }
 
-    fn next_message(&self, receiving: &mut Receiving) -> Result<Option<Arrived>> {
+    pub(super) fn next_message(&self, receiving: &mut Receiving) -> Result<Option<Arrived>> {
         receiving.buffer.next_message().map_err(|broken| {
             receiving.buffer.give_up();
             self.protocol_error(broken)
@@ -226,7 +195,7 @@ impl Endpoint {
         // A process that exits in the middle of a message breaks no rule. Neither does one whose send timed out and
         // that exits because of it; its exit takes a moment.
         let exits = |process: &Process| process.ends_within(EXIT_TIME).unwrap_or(false);
-        if is_partial && self.check_open().is_ok() && !self.process().is_none_or(exits) {
+        if is_partial && self.check_open().is_ok() && !self.process().as_ref().is_none_or(exits) {
             return self.protocol_error("the last message is cut off");
         }
         self.disconnect_error()

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 
 use crate::channel::Limits;
 use crate::channel::message::Arrived;
-use crate::channel::wire::{self, Broken, Content, Header};
+use crate::channel::wire::{self, Broken, Content, Envelope, FrameType, Header};
 use crate::sys::io::Owned;
-use crate::sys::unix_socket::{MAX_DESCRIPTORS, Received};
+use crate::sys::unix_socket::{MAX_DESCRIPTORS, Received, Sender};
 
 /// The number of bytes to read if it isn't known how many are missing. Most messages are shorter.
 const MIN_READ: usize = 4 * 1024;
@@ -30,7 +30,7 @@ thread_local! {
 }
 
 /// The data that was read from the socket and not received yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecvBuffer {
     /// The bytes that were read.
     buffer: Vec<u8>,
@@ -40,9 +40,11 @@ pub(super) struct RecvBuffer {
     last_length: usize,
     /// The stream position of the buffer's first byte.
     start: u64,
-    /// The number of the next message.
-    next: u64,
+    /// The number of the next message. `None` if this process doesn't know how many were received before.
+    next: Option<u64>,
     batches: VecDeque<Batch>,
+    /// The senders of bytes in the buffer, as far as they are known.
+    senders: VecDeque<SentBy>,
     /// How much the peer may send.
     pub(super) limits: Limits,
 }
@@ -59,12 +61,45 @@ struct Batch {
     is_cut: bool,
 }
 
+/// The process that sent the bytes between two stream positions.
+#[derive(Debug)]
+struct SentBy {
+    from: u64,
+    to: u64,
+    sender: Sender,
+}
+
 /// A message's descriptors are lost, because the kernel found no room for all of them in this process. It is an `Err` of
 /// [`Arrived`]; the others are closed.
 #[derive(Debug)]
 pub(crate) struct Lost;
 
+impl Default for RecvBuffer {
+    fn default() -> Self {
+        Self {
+            buffer: Vec::new(),
+            received: 0,
+            last_length: 0,
+            start: 0,
+            next: Some(0),
+            batches: VecDeque::new(),
+            senders: VecDeque::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
 impl RecvBuffer {
+    /// Accepts any number in the next message, because other processes have received the ones before.
+    pub(super) fn accept_any_number(&mut self) {
+        self.next = None;
+    }
+
+    /// Returns whether nothing was read that wasn't received.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unread().is_empty() && self.batches.is_empty()
+    }
+
     /// Returns the bytes that were read and not received yet.
     pub(super) fn unread(&self) -> &[u8] {
         &self.buffer[self.received..]
@@ -110,6 +145,7 @@ impl RecvBuffer {
             || self.unread().len() >= wire::MAX_FRAME
             || descriptors >= MAX_DESCRIPTORS
             || self.batches.len() >= MAX_BATCHES
+            || self.senders.len() >= MAX_BATCHES
     }
 
     /// Reads into the end of the buffer, by a function that gets the buffer and the maximum number of bytes. With `alone`,
@@ -127,7 +163,14 @@ impl RecvBuffer {
         let from = self.start + self.buffer.len() as u64;
         let received = read(&mut self.buffer, read_size);
         self.spare_empty_buffer();
-        let Some(Received { length, descriptors, is_cut }) = received? else { return Ok(None) };
+        let Some(Received { length, descriptors, is_cut, sender }) = received? else { return Ok(None) };
+        if let Some(sender) = sender {
+            let to = from + length as u64;
+            match self.senders.back_mut().filter(|last| last.sender.id == sender.id && last.to == from) {
+                Some(last) => last.to = to,
+                None => self.senders.push_back(SentBy { from, to, sender }),
+            }
+        }
         if is_cut || !descriptors.is_empty() {
             self.batches.push_back(Batch { from, to: from + length as u64, descriptors, is_cut });
         }
@@ -137,6 +180,7 @@ impl RecvBuffer {
     /// Returns the message at the front of the buffer if it is complete.
     pub(super) fn next_message(&mut self) -> Result<Option<Arrived>, Broken> {
         self.check_front()?;
+        self.forget_senders();
         let unread = self.unread();
         if unread.is_empty() {
             return Ok(None);
@@ -147,15 +191,21 @@ impl RecvBuffer {
             // An incomplete message can have brought its own batch only.
             return if self.batches.len() > 1 { Err(UNANNOUNCED) } else { Ok(None) };
         };
-        if header.envelope.number != self.next {
+        let Envelope { frame_type, number, .. } = header.envelope;
+        // The number in a greeting is that of the next message, because its sender counts anew.
+        let is_greeting = matches!(frame_type, FrameType::Greeting(_));
+        if !is_greeting && self.next.is_some_and(|next| next != number) {
             return Err("a message is missing or out of order".into());
         }
         let count = wire::parse::<()>(&header, frame)?.len();
         let objects = if count > 0 { self.take_batch(count)?.ok_or(Lost) } else { Ok(Vec::new()) };
-        self.next += 1;
+        self.next = Some(if is_greeting { number } else { number.wrapping_add(1) });
         let content = Content::new::<()>(&header, self.take_front(header.frame_length()));
         // A batch in the middle of a message belongs to no message.
         self.check_front()?;
+        if !is_greeting {
+            self.forget_senders();
+        }
         Ok(Some(Arrived { envelope: header.envelope, content, objects, limits: self.limits }))
     }
 
@@ -169,6 +219,29 @@ impl RecvBuffer {
         };
         // An incomplete message can have brought its own batch only.
         is_complete || self.batches.len() > 1
+    }
+
+    /// Returns the process that sent the last byte that was received, if it is known.
+    pub(super) fn last_sender(&mut self) -> Option<Sender> {
+        let position = self.position();
+        while let Some(SentBy { from, to, .. }) = self.senders.front() {
+            if *from >= position {
+                return None;
+            }
+            if *to >= position {
+                return self.senders.front().map(|sent| sent.sender.clone());
+            }
+            self.senders.pop_front();
+        }
+        None
+    }
+
+    /// Forgets the senders of bytes that were received.
+    fn forget_senders(&mut self) {
+        let position = self.position();
+        while self.senders.front().is_some_and(|sent| sent.to <= position) {
+            self.senders.pop_front();
+        }
     }
 
     /// Checks that no batch lies before the first unread byte. Such a batch belongs to no message.
@@ -197,6 +270,7 @@ impl RecvBuffer {
         self.buffer = Vec::new();
         self.received = 0;
         self.batches.clear();
+        self.senders.clear();
     }
 
     /// Removes a message of `length` bytes from the front. Returns the buffer itself if that wastes little memory, and
@@ -245,7 +319,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::channel::wire::{Envelope, Table};
+    use crate::channel::wire::Table;
 
     fn descriptors(count: usize) -> Vec<Owned> {
         (0..count)
@@ -270,7 +344,7 @@ mod tests {
             buffer.reserve(max);
             buffer.extend(bytes);
             let descriptors = descriptors(count);
-            Ok::<_, Infallible>(Some(Received { length: bytes.len(), descriptors, is_cut }))
+            Ok::<_, Infallible>(Some(Received { length: bytes.len(), descriptors, is_cut, sender: None }))
         });
         assert_eq!(read, Ok(Some(bytes.len())));
     }
@@ -375,7 +449,7 @@ mod tests {
         assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
         assert_eq!((reader.received, reader.buffer.len()), (0, 99 * LENGTH));
         while let Ok(Some(_)) = next(&mut reader) {}
-        assert_eq!((reader.received, reader.buffer.len(), reader.next), (0, 0, 200));
+        assert_eq!((reader.received, reader.buffer.len(), reader.next), (0, 0, Some(200)));
         assert!(reader.buffer.capacity() <= MAX_KEPT);
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
@@ -41,6 +42,7 @@ impl Endpoint {
     pub(crate) fn send(
         &self,
         message: &Message<'_>,
+        travellers: &[&Self],
         frame_type: FrameType,
         deadline: Deadline,
     ) -> Result<bool> {
@@ -50,10 +52,18 @@ impl Endpoint {
         if writer.cut_off {
             return Err(Error::PartialSend { pid: self.process_id() });
         }
+        while !self.settle_with(&writer) {
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+            if self.wait_for_room(deadline)? {
+                return Err(self.disconnect_error());
+            }
+        }
         let narrowed_copies = narrowed_copies(message)?;
         let mut inline = [self.socket.as_fd(); MAX_INLINE_DESCRIPTORS];
         let mut allocated = Vec::new();
-        let count = message.shares.len();
+        let count = message.shares.len() + travellers.len();
         let descriptors = if count <= MAX_INLINE_DESCRIPTORS {
             &mut inline[..count]
         } else {
@@ -61,8 +71,11 @@ impl Endpoint {
             &mut allocated[..]
         };
         fill(descriptors, message, &narrowed_copies)?;
+        for (to, traveller) in descriptors[message.shares.len()..].iter_mut().zip(travellers) {
+            *to = traveller.socket.as_fd();
+        }
         let (table, bytes) = (message.table.bytes(), &*message.bytes);
-        let envelope = Envelope { frame_type, number: writer.next, endpoints: 0 };
+        let envelope = Envelope { frame_type, number: writer.next, endpoints: travellers.len() };
         let header = Header { envelope, objects: count, table: table.len(), bytes: bytes.len() }.encode();
         let mut buffer = [0; MAX_COPIED];
         let length = header.len() + table.len() + bytes.len();
@@ -88,6 +101,7 @@ impl Endpoint {
             writer.cut_off =
                 !matches!(outcome, Err(Error::ProcessExited { .. } | Error::Disconnected { .. }));
         }
+        self.settle_with(&writer);
         outcome
     }
 
@@ -149,12 +163,13 @@ impl Endpoint {
     ///
     /// The peer may be waiting for space too. So this reads incoming data and keeps it for the next receive.
     fn wait_for_room(&self, deadline: Deadline) -> Result<bool> {
+        let peer = self.peer_changes.load(Relaxed);
         let woken = self.wait_to_send(deadline)?;
         // At end of file the socket is always readable.
         if woken.readable && self.read_beside()? == Read::End {
             return Err(self.disconnect_error());
         }
-        Ok(woken.exited && !woken.readable && !woken.writable)
+        Ok(woken.exited && !woken.readable && !woken.writable && !self.has_left(peer)?)
     }
 
     /// Reads what has arrived, and keeps it for the next receive, if it may.

@@ -1,9 +1,11 @@
 //! Closing an endpoint, so that each object in transit has exactly one owner, or is closed.
 
 use std::os::windows::io::AsHandle;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Peer, Receiving};
+use super::endpoint::{Endpoint, Receiving};
+use super::peer::Peer;
 use super::receive::Found;
 use crate::channel::Limits;
 use crate::channel::message::Arrived;
@@ -20,7 +22,11 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         // Closing can take seconds. Until then, a set would find the event set, but no message.
         self.memberships.leave();
-        if let Peer::Stronger(_) = &self.peer {
+        // An endpoint for another process has values of that one's handles.
+        if self.has_left.load(SeqCst) || self.travel.as_ref().is_some_and(|travel| travel.is_introduced) {
+            return;
+        }
+        if let Peer::Stronger(_) = self.peer() {
             self.close_unfetched();
         }
         if !self.is_closed() {
@@ -47,20 +53,22 @@ impl Endpoint {
         drop(kept);
         // This ends a send that waits, and lets none begin.
         self.pipe.close();
-        self.wake_flush(&mut self.unfetched.lock());
+        self.outbox.wake_flush(&mut self.outbox.unfetched.lock());
     }
 
     /// Decides the fate of all objects that the peer has sent, and that this process hasn't received.
     fn end_receiving(&self, receiving: &mut Receiving) {
-        match &self.peer {
-            Peer::Weaker(_) => {
+        match self.peer() {
+            Peer::Weaker(_) | Peer::Equal(_) => {
                 let _ = receiving.transfer.cancel();
                 // Only the page needs an update. Pushed objects have been given away or closed already. Objects that
                 // were not pulled belong to the weaker endpoint.
                 self.incoming().end_taking();
-                create_object::show(self.fetched.as_handle(), true);
+                if let Peer::Weaker(_) = self.peer() {
+                    create_object::show(self.outbox.fetched.as_handle(), true);
+                }
             }
-            Peer::Stronger(_) => self.close_unreceived(receiving),
+            Peer::Stronger(_) | Peer::Same(_) => self.close_unreceived(receiving),
         }
     }
 
@@ -71,14 +79,14 @@ impl Endpoint {
         let _ = self.wait_until_fetched(&writer, Deadline::after(MAX_LINGER), true);
         let taken = self.outgoing().end_giving();
         // Objects that the stronger endpoint has not begun to fetch belong to this process alone.
-        self.unfetched.lock().copies.retain(|(number, _)| *number < taken);
+        self.outbox.unfetched.lock().copies.retain(|(number, _)| *number < taken);
         if self.has_stronger_exited() {
             return;
         }
         if let Ok(false) = self.wait_until_fetched(&writer, Deadline::after(MAX_FETCH), true) {
             // The stronger endpoint stopped responding in the middle of a fetch. The handles leak on purpose: if they
             // were closed and their values reused, it could fetch unrelated objects.
-            std::mem::forget(std::mem::take(&mut self.unfetched.lock().copies));
+            std::mem::forget(std::mem::take(&mut self.outbox.unfetched.lock().copies));
         }
     }
 
@@ -110,10 +118,10 @@ impl Endpoint {
     }
 
     fn has_stronger_exited(&self) -> bool {
-        match &self.peer {
-            Peer::Weaker(_) => false,
+        match self.peer() {
             Peer::Stronger(Ok(process)) => process.has_exited().unwrap_or(false),
             Peer::Stronger(Err(unopened)) => unopened.has_exited,
+            Peer::Weaker(_) | Peer::Same(_) | Peer::Equal(_) => false,
         }
     }
 }

@@ -22,17 +22,18 @@
 //! finished. If no read is pending, the event says whether there is something to receive. So every wait for input is a
 //! wait for this event, and no lock is held meanwhile.
 
-use std::collections::VecDeque;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
+use super::outbox::Outbox;
 use super::ownership_page::{Ownership, OwnershipPage, WORDS};
+use super::peer::{Current, Peer, Travel};
 use crate::channel::calls::{Calls, Signal};
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
 use crate::channel::{KindFilter, Limits, handshake};
-use crate::error::{Error, Result};
+use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
 use crate::sys::exit_watch::ExitWatch;
 use crate::sys::io::Owned;
@@ -43,31 +44,12 @@ use crate::sys::{DeferredEvents, SysError, SysResult};
 use crate::wait::set::Memberships;
 use crate::wait::{self, Deadline, Member};
 
-/// The process at the other endpoint.
-#[derive(Debug)]
-pub(super) enum Peer {
-    /// A child or a client. The process handle has the right to duplicate.
-    Weaker(Process),
-    /// The parent or the server. The process handle can only be waited for.
-    Stronger(Result<Process, Unopened>),
-}
-
-/// A stronger process without a handle to it, because it had already exited or may not be opened. Its exit then shows
-/// as the end of the pipe.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unopened {
-    pub(super) id: u32,
-    pub(super) has_exited: bool,
-}
-
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Declared first: the endpoint leaves its sets before its handles are closed.
     pub(crate) memberships: Memberships,
-    pub(super) peer: Peer,
-    page_memory: Words<WORDS>,
-    /// Set by the stronger endpoint each time it has fetched objects.
-    pub(super) fetched: Owned,
+    pub(super) current: Arc<Mutex<Current>>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) pipe: Arc<Pipe>,
     /// Set while there is something to receive, also if no thread has read it from the pipe yet. The event is exact while a
     /// thread waits for it, or other code watches it.
@@ -76,17 +58,18 @@ pub(crate) struct Endpoint {
     pub(super) written: Arc<Owned>,
     pub(in crate::channel) receiving: Mutex<Receiving>,
     /// Wakes the threads that wait for another thread's reading.
-    pub(super) signal: Signal,
+    pub(in crate::channel) signal: Signal,
     pub(super) writer: TimedMutex<Writer>,
-    pub(super) unfetched: Mutex<Unfetched>,
-    /// Sets `ready` when the peer process exits, for code that waits for nothing else.
-    exit_watch: OnceLock<ExitWatch<Process>>,
+    /// What the endpoint needs to leave this process, if it can.
+    pub(super) travel: Option<Travel>,
     /// The rule that the peer broke. From then on nothing is read or written.
     pub(super) broken: OnceLock<Broken>,
     /// Whether the peer process had exited when the pipe was found closed.
     has_exited: OnceLock<bool>,
-    /// Whether this process has closed the endpoint.
+    /// Whether this process has closed the endpoint, or it has left.
     is_closed: AtomicBool,
+    /// Whether the endpoint has left this process.
+    pub(super) has_left: AtomicBool,
     pub(crate) allowed: Arc<KindFilter>,
 }
 
@@ -126,7 +109,7 @@ pub(in crate::channel) struct Receiving {
     /// Whether a thread has found that the peer process has exited, and that nothing is left to read.
     pub(super) has_exited: bool,
     /// The number of threads that wait for `ready`.
-    pub(super) waiting: usize,
+    pub(in crate::channel) waiting: usize,
     /// Whether other code waits for `ready`.
     pub(super) is_watched: bool,
     /// Whether a send waits until the buffer has room, so that it can read again.
@@ -149,17 +132,6 @@ pub(super) struct Writer {
     pub(super) cut_off: bool,
 }
 
-/// The weaker endpoint's duplicates that are not fetched yet.
-#[derive(Debug, Default)]
-pub(super) struct Unfetched {
-    /// By message number.
-    pub(super) copies: VecDeque<(u64, Vec<Owned>)>,
-    /// Whether the stronger endpoint was closed before it fetched some of them.
-    pub(super) has_lost: bool,
-    /// Whether a flush waits until they are fetched.
-    pub(super) is_awaited: bool,
-}
-
 /// The outcome of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Woken {
@@ -167,6 +139,8 @@ pub(super) enum Woken {
     Done,
     /// The stronger endpoint has fetched objects.
     Fetched,
+    /// The other endpoint was fetched, which this process has sent over another channel.
+    Carried,
     /// The peer process has exited.
     Exited,
     /// A read is done, or there is room for another one.
@@ -176,7 +150,13 @@ pub(super) enum Woken {
 }
 
 impl Endpoint {
-    pub(super) fn new(peer: Peer, page_memory: Words<WORDS>, fetched: Owned, connection: Connection) -> Self {
+    pub(super) fn new(
+        peer: Peer,
+        page_memory: Words<WORDS>,
+        fetched: impl Into<Arc<Owned>>,
+        connection: Connection,
+        travel: Option<Travel>,
+    ) -> Self {
         let Connection { pipe, ready, written } = connection;
         let receiving = Receiving::new(Transfer::new(Arc::clone(&pipe), Arc::clone(&ready)));
         let writer = Writer {
@@ -184,65 +164,120 @@ impl Endpoint {
             next: 0,
             cut_off: false,
         };
+        let outbox = Outbox {
+            page_memory,
+            fetched: fetched.into(),
+            written: Arc::clone(&written),
+            unfetched: Mutex::default(),
+        };
         Self {
             memberships: Memberships::default(),
-            peer,
-            page_memory,
-            fetched,
+            current: Arc::new(Mutex::new(Current::new(peer))),
+            outbox: Arc::new(outbox),
             pipe,
             ready,
             written,
             receiving: Mutex::new(receiving),
             signal: Signal::default(),
             writer: TimedMutex::new(writer),
-            unfetched: Mutex::new(Unfetched::default()),
-            exit_watch: OnceLock::new(),
+            travel,
             broken: OnceLock::new(),
             has_exited: OnceLock::new(),
             is_closed: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             allowed: Arc::new(KindFilter::default()),
         }
     }
 
-    pub(crate) fn process(&self) -> Option<&Process> {
-        match &self.peer {
-            Peer::Weaker(process) | Peer::Stronger(Ok(process)) => Some(process),
-            Peer::Stronger(Err(_)) => None,
+    /// Returns the process at the other endpoint, and the role of this one.
+    pub(super) fn peer(&self) -> Peer {
+        self.notice_moves(false);
+        self.current.lock().peer.clone()
+    }
+
+    /// Notices that the other endpoint has left the peer process for another one, which isn't known. While it is moving, it
+    /// counts as having left if the peer process has exited.
+    fn notice_moves(&self, has_exited: bool) {
+        let Some(travel) = &self.travel else { return };
+        let moves = self.page().moves(1 - travel.side);
+        if moves % 2 == 1 && !has_exited {
+            return;
         }
+        let moves = moves.wrapping_add(moves % 2);
+        if self.current.lock().moves != moves {
+            Current::change(&self.current, &Peer::Equal(None), moves);
+        }
+    }
+
+    /// Returns whether a process that has exited still had the other endpoint.
+    pub(super) fn counts(&self, exited: &Process) -> bool {
+        self.notice_moves(true);
+        self.travel.is_none() || self.current.lock().peer.process().is_some_and(|peer| peer.is_same(exited))
+    }
+
+    /// Returns whether `ready` may be set because of an exit that doesn't count. It says so once.
+    pub(super) fn take_stale(&self) -> bool {
+        self.travel.is_some() && std::mem::take(&mut self.current.lock().is_stale)
+    }
+
+    pub(crate) fn process(&self) -> Option<Process> {
+        self.peer().process().cloned()
     }
 
     pub(crate) fn process_id(&self) -> u32 {
-        match &self.peer {
-            Peer::Weaker(process) | Peer::Stronger(Ok(process)) => process.id(),
-            Peer::Stronger(Err(unopened)) => unopened.id,
+        self.peer().id()
+    }
+
+    /// Returns the peer as a sender of endpoints.
+    pub(in crate::channel) fn carrier(&self) -> Option<Peer> {
+        Some(self.peer())
+    }
+
+    /// Returns the peer process to wait for, unless that is this one.
+    pub(super) fn other_process(&self) -> Option<Process> {
+        match self.peer() {
+            Peer::Same(_) => None,
+            peer => peer.process().cloned(),
         }
     }
 
+    /// Returns the event that is set when the peer changes, if that can be.
+    pub(super) fn changed(&self) -> Option<Arc<Owned>> {
+        self.travel.as_ref()?;
+        self.current.lock().changed.clone()
+    }
+
     pub(super) fn page(&self) -> OwnershipPage<'_> {
-        OwnershipPage(self.page_memory.words())
+        self.outbox.page()
+    }
+
+    fn side(&self) -> usize {
+        self.travel.as_ref().map_or(0, |travel| travel.side)
     }
 
     /// Returns the state of ownership of the objects that this endpoint sends.
     pub(super) fn outgoing(&self) -> Ownership<'_> {
-        match &self.peer {
+        match self.peer() {
             Peer::Weaker(_) => self.page().pushed(),
             Peer::Stronger(_) => self.page().pulled(),
+            Peer::Same(_) | Peer::Equal(_) => self.page().of_side(self.side()),
         }
     }
 
     /// Returns the state of ownership of the objects that this endpoint receives.
     pub(super) fn incoming(&self) -> Ownership<'_> {
-        match &self.peer {
+        match self.peer() {
             Peer::Weaker(_) => self.page().pulled(),
             Peer::Stronger(_) => self.page().pushed(),
+            Peer::Same(_) | Peer::Equal(_) => self.page().of_side(1 - self.side()),
         }
     }
 
     /// Returns the event that the stronger endpoint sets, at a weaker endpoint.
     pub(super) fn fetched(&self) -> Option<BorrowedHandle<'_>> {
-        match &self.peer {
-            Peer::Weaker(_) => None,
-            Peer::Stronger(_) => Some(self.fetched.as_handle()),
+        match self.peer() {
+            Peer::Stronger(_) => Some(self.outbox.fetched.as_handle()),
+            _ => None,
         }
     }
 
@@ -268,13 +303,9 @@ impl Endpoint {
 
     /// Returns the event that is set while there is something to receive.
     pub(crate) fn watch(&self) -> Result<BorrowedHandle<'_>> {
-        if self.exit_watch.get().is_none() {
-            if let Some(process) = self.process() {
-                let new =
-                    ExitWatch::begin(process.clone(), Arc::clone(&self.ready)).map_err(self.failed())?;
-                // If another thread was faster, its own is used.
-                let _ = self.exit_watch.set(new);
-            }
+        let peer = self.peer();
+        if self.current.lock().watched.is_none() {
+            Current::watch(&self.current, &peer, Arc::clone(&self.ready)).map_err(self.failed())?;
         }
         let mut receiving = self.receiving.lock();
         receiving.is_watched = true;
@@ -295,11 +326,16 @@ impl Endpoint {
 
     /// Returns whether the watch for the peer process's exit has seen it.
     pub(super) fn is_exit_seen(&self) -> bool {
-        self.exit_watch.get().is_some_and(ExitWatch::has_exited)
+        let is_seen = || self.current.lock().exit_watch.as_ref().is_some_and(ExitWatch::has_exited);
+        if self.travel.is_none() || !is_seen() {
+            return is_seen();
+        }
+        self.notice_moves(true);
+        is_seen()
     }
 
     pub(super) fn failed(&self) -> impl FnOnce(SysError) -> Error {
-        let context = format!("the channel to process {}", self.process_id());
+        let context = format!("the channel to {}", ProcessName(self.process_id()));
         move |error| Error::system(context, error)
     }
 
@@ -308,11 +344,9 @@ impl Endpoint {
         if self.is_closed() {
             return Error::Disconnected { pid: std::process::id() };
         }
-        let process = self.process_id();
-        let is_going = || match &self.peer {
-            Peer::Weaker(process) | Peer::Stronger(Ok(process)) => process.is_going(),
-            Peer::Stronger(Err(unopened)) => unopened.has_exited,
-        };
+        let peer = self.peer();
+        let process = peer.id();
+        let is_going = || peer.is_going() && peer.process().is_none_or(|process| self.counts(process));
         // A subscriber that uses this channel would begin the same initialization again.
         let _events = DeferredEvents::begin();
         let has_exited = || *self.has_exited.get_or_init(is_going);
@@ -363,6 +397,11 @@ impl Endpoint {
 
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(SeqCst)
+    }
+
+    /// Takes back that this process has closed the endpoint.
+    pub(super) fn reopen(&self) {
+        self.is_closed.store(false, SeqCst);
     }
 
     /// Notes that this process has closed the endpoint. Returns whether it had before.

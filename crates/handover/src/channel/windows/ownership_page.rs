@@ -9,13 +9,18 @@
 //!
 //! The weaker process can write anything to the page. The stronger endpoint only uses it to decide which handles in the
 //! weaker process's own table the weaker process closes.
+//!
+//! Endpoints that can travel also use it so that no object is in transit when one of them does: a sender announces a message
+//! with objects before it begins, and the receiver records it once it owns them. An endpoint that is about to move records
+//! that first, and then looks for announced messages. A sender does it in the opposite order. So at least one of the two sees
+//! the other.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::handle::ProcessIdentity;
 
 /// The number of 64-bit words in the page.
-pub(crate) const WORDS: usize = 16;
+pub(crate) const WORDS: usize = 32;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"handover");
 const VERSION: u64 = crate::channel::wire::VERSION as u64;
@@ -75,6 +80,78 @@ impl<'a> OwnershipPage<'a> {
         Ownership { word: &self.0[8], cut_at: &self.0[9] }
     }
 
+    /// Returns the ownership of objects that the endpoint of this side sends while both endpoints are in one process. If
+    /// neither process may duplicate, it has only the flags.
+    pub(crate) fn of_side(self, side: usize) -> Ownership<'a> {
+        Ownership { word: &self.0[22 + 2 * side], cut_at: &self.0[23 + 2 * side] }
+    }
+
+    /// Begins to move the endpoint of this side. Returns the number of the move, for [`end_move`](Self::end_move). Fails if
+    /// the other endpoint is moving too, or if an object is in transit.
+    pub(crate) fn begin_move(self, side: usize) -> Result<u64, Unmovable> {
+        let moves = &self.0[12 + side];
+        let begin = |moves: u64| Some(if moves % 2 == 0 { moves + 1 } else { moves.wrapping_add(2) });
+        let number = moves.fetch_update(SeqCst, SeqCst, begin).map_or(1, |before| begin(before).unwrap_or(1));
+        let is_free = if self.is_moving(1 - side) {
+            Err(Unmovable::OtherMoves)
+        } else if (0..2).any(|side| self.0[14 + side].load(SeqCst) > self.0[16 + side].load(SeqCst)) {
+            Err(Unmovable::ObjectsInTransit)
+        } else {
+            return Ok(number);
+        };
+        self.cancel_move(side, number);
+        is_free
+    }
+
+    /// Ends a move that didn't take place.
+    pub(crate) fn cancel_move(self, side: usize, number: u64) {
+        let _ = self.0[12 + side].compare_exchange(number, number.wrapping_sub(1), SeqCst, SeqCst);
+    }
+
+    /// Ends a move, unless the endpoint has already begun the next one.
+    pub(crate) fn end_move(self, side: usize, number: u64) {
+        let _ = self.0[12 + side].compare_exchange(number, number.wrapping_add(1), SeqCst, SeqCst);
+    }
+
+    /// Ends the move of the endpoint that has just arrived, if the process that sent it hasn't done so yet.
+    pub(crate) fn arrived(self, side: usize) {
+        let number = self.0[12 + side].load(SeqCst);
+        if number % 2 == 1 {
+            self.end_move(side, number);
+        }
+    }
+
+    /// Returns twice the number of moves of this side's endpoint, and one more while it is moving.
+    pub(crate) fn moves(self, side: usize) -> u64 {
+        self.0[12 + side].load(SeqCst)
+    }
+
+    pub(crate) fn is_moving(self, side: usize) -> bool {
+        self.moves(side) % 2 == 1
+    }
+
+    /// Announces a message with objects from this side, by the number of the message after it. Returns the earlier number.
+    pub(crate) fn announce(self, side: usize, next: u64) -> u64 {
+        self.0[14 + side].swap(next, SeqCst)
+    }
+
+    /// Records that the objects of a message from this side have arrived, by the number of the message after it.
+    pub(crate) fn note_received(self, side: usize, next: u64) {
+        self.0[16 + side].store(next, SeqCst);
+    }
+
+    /// Returns the numbers of the messages that the endpoint of this side sends and receives next, which the process that
+    /// it was in has recorded.
+    pub(crate) fn next_numbers(self, side: usize) -> [u64; 2] {
+        [18, 20].map(|word| self.0[word + side].load(SeqCst))
+    }
+
+    pub(crate) fn set_next_numbers(self, side: usize, numbers: [u64; 2]) {
+        for (word, number) in [18, 20].into_iter().zip(numbers) {
+            self.0[word + side].store(number, SeqCst);
+        }
+    }
+
     /// Returns the number of messages whose objects the stronger endpoint has fetched.
     pub(crate) fn fetched(self) -> u64 {
         self.0[10].load(SeqCst)
@@ -83,6 +160,13 @@ impl<'a> OwnershipPage<'a> {
     pub(crate) fn set_fetched(self, count: u64) {
         self.0[10].store(count, SeqCst);
     }
+}
+
+/// The reason why an endpoint can't move now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmovable {
+    OtherMoves,
+    ObjectsInTransit,
 }
 
 const ENDPOINT_TAKEN: u64 = 1;
@@ -244,6 +328,62 @@ mod tests {
         assert!(!turnover.give(1));
         assert!(turnover.taking_has_ended());
         assert_eq!(turnover.end_giving(), 1);
+    }
+
+    #[test]
+    fn endpoint_moves_only_without_objects_in_transit() {
+        let page = page();
+        let page = OwnershipPage(&page);
+        assert_eq!(page.announce(1, 5), 0);
+        assert_eq!(page.begin_move(0), Err(Unmovable::ObjectsInTransit));
+        assert!(!page.is_moving(0));
+        page.note_received(1, 5);
+        let number = page.begin_move(0).expect("the objects have arrived");
+        assert!(page.is_moving(0));
+        assert_eq!(page.begin_move(1), Err(Unmovable::OtherMoves));
+        // The endpoint has arrived and moves on, before the process that sent it first knows.
+        page.arrived(0);
+        assert!(!page.is_moving(0));
+        let next = page.begin_move(0).expect("it has arrived");
+        page.end_move(0, number);
+        assert!(page.is_moving(0), "the first move has ended before");
+        let again = page.begin_move(0).expect("the process of the last move was killed");
+        page.end_move(0, next);
+        assert!(page.is_moving(0));
+        page.end_move(0, again);
+        assert!(!page.is_moving(0));
+        let moves = page.moves(0);
+        let cancelled = page.begin_move(0).expect("it is free");
+        page.cancel_move(0, cancelled);
+        assert_eq!(page.moves(0), moves);
+        page.set_next_numbers(1, [7, 8]);
+        assert_eq!((page.next_numbers(1), page.next_numbers(0)), ([7, 8], [0, 0]));
+    }
+
+    /// At most one of a sender and a move goes on.
+    #[test]
+    fn send_of_objects_and_move_exclude_each_other() {
+        for round in 0..2000_u64 {
+            let page = page();
+            let page = OwnershipPage(&page);
+            let (sends, moves) = std::thread::scope(|scope| {
+                let sender = scope.spawn(move || {
+                    for _ in 0..round % 50 {
+                        std::hint::spin_loop();
+                    }
+                    page.announce(1, 1);
+                    !page.is_moving(0)
+                });
+                let mover = scope.spawn(move || {
+                    for _ in 0..round % 47 {
+                        std::hint::spin_loop();
+                    }
+                    page.begin_move(0).is_ok()
+                });
+                (sender.join().expect("no panic"), mover.join().expect("no panic"))
+            });
+            assert!(!(sends && moves), "round {round}");
+        }
     }
 
     /// Each message has exactly one owner afterwards, at whichever moment each side stops.

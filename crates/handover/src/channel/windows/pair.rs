@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 
-use super::endpoint::{Connection, Endpoint, Peer, Unopened};
+use super::endpoint::{Connection, Endpoint};
 use super::ownership_page::{OwnershipPage, WORDS};
+use super::peer::{Peer, Unopened};
 use crate::channel::Channel;
 use crate::channel::wire::VERSION;
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ const HANDLES: usize = 3;
 pub(super) const SECTION: usize = 1;
 
 /// The rights to map a section for reading and writing.
-const SECTION_MAP: Access = Access::from_bits_retain(0x0006);
+pub(super) const SECTION_MAP: Access = Access::from_bits_retain(0x0006);
 
 /// A channel whose endpoints are both still in this process.
 #[derive(Debug)]
@@ -46,12 +47,12 @@ fn failed(error: SysError) -> Error {
 }
 
 /// Creates the events of an endpoint.
-fn events() -> Result<[Owned; 2]> {
+pub(super) fn events() -> Result<[Owned; 2]> {
     let event = || create_object::event(true).map_err(failed);
     Ok([event()?, event()?])
 }
 
-fn nonce() -> u64 {
+pub(super) fn nonce() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(())
 }
@@ -86,18 +87,18 @@ impl Pair {
     /// now.
     pub(crate) fn into_endpoint(self, weaker: Process) -> Endpoint {
         let Self { page_memory, connection, fetched, .. } = self;
-        Endpoint::new(Peer::Weaker(weaker), page_memory, fetched, connection)
+        Endpoint::new(Peer::Weaker(weaker), page_memory, fetched, connection, None)
     }
 }
 
 impl Attachment for Pair {
-    fn handles(&self) -> Vec<(&'static str, BorrowedObject<'_>)> {
+    fn handles(&self) -> Vec<(String, BorrowedObject<'_>)> {
         let object = |(handle, rights)| BorrowedObject::typed(handle, rights);
-        RESERVED.into_iter().zip(self.weaker_handles().map(object)).collect()
+        RESERVED.map(str::to_owned).into_iter().zip(self.weaker_handles().map(object)).collect()
     }
 
-    fn attach(self: Box<Self>, child: &Process) -> Box<dyn Any + Send + Sync> {
-        Box::new(Channel::new(self.into_endpoint(child.clone())))
+    fn attach(self: Box<Self>, child: &Process) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(Channel::new(self.into_endpoint(child.clone()))))
     }
 }
 
@@ -152,7 +153,7 @@ pub(super) fn weaker_endpoint(
     }
     let [pipe, _section, fetched] = own();
     let connection = Connection::new(pipe, events);
-    Ok(Endpoint::new(Peer::Stronger(peer), page_memory, fetched, connection))
+    Ok(Endpoint::new(Peer::Stronger(peer), page_memory, fetched, connection, None))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Peer, Receiving, Woken};
+use super::endpoint::{Endpoint, Receiving, Woken};
+use super::peer::Peer;
 use crate::channel::Limits;
 use crate::channel::calls::{Calls, Dispatched, Want};
 use crate::channel::message::Arrived;
@@ -13,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::process::Process;
 use crate::sys::io::Owned;
-use crate::sys::mutex::MutexGuard;
 use crate::sys::overlapped::{Begun, Transfer};
 use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
@@ -70,6 +70,11 @@ impl From<Error> for Untaken {
     }
 }
 
+/// The maximum time that a receive waits until it knows the process which the other endpoint has just moved to, and the pause
+/// between two looks.
+const MAX_MOVE: Duration = Duration::from_secs(10);
+const MOVE_PAUSE: Duration = Duration::from_millis(1);
+
 /// The time after which a call that may keep no more messages looks again whether it may, and whether the peer has exited.
 const UNTIL_ROOM: Duration = Duration::from_millis(20);
 
@@ -85,7 +90,7 @@ impl Endpoint {
                 self.publish(&mut receiving);
                 return Ok(Some(arrived));
             }
-            if self.has_reader(&receiving, want) {
+            if Self::has_reader(&receiving, want) {
                 self.follow(receiving, deadline);
                 if deadline.has_passed() && !self.has_arrived(want) {
                     return Ok(None);
@@ -94,7 +99,7 @@ impl Endpoint {
             }
             if is_call && receiving.calls.are_full() {
                 self.follow(receiving, deadline.or_sooner(UNTIL_ROOM));
-                if self.process().is_some_and(|process| process.has_exited().unwrap_or(true)) {
+                if self.has_other_exited() {
                     return Err(self.disconnect_error());
                 }
                 if deadline.has_passed() {
@@ -140,7 +145,7 @@ impl Endpoint {
                     let is_partial = !receiving.unread().is_empty() && !self.incoming().giving_has_ended();
                     self.publish(&mut receiving);
                     drop(receiving);
-                    if is_partial && !self.process().is_none_or(Process::is_going) {
+                    if is_partial && !self.other_process().is_none_or(|process| process.is_going()) {
                         return Err(self.shown(self.protocol_error("the last message is cut off")));
                     }
                     return Err(self.disconnect_error());
@@ -169,38 +174,8 @@ impl Endpoint {
         }
     }
 
-    /// Returns whether a thread has to let another one read. Beside a call that reads, no thread may read; and no call may
-    /// begin to read beside another thread, which isn't told of what the call keeps.
-    fn has_reader(&self, receiving: &Receiving, want: Want) -> bool {
-        receiving.calls.reads || (want != Want::Message && receiving.waiting > 0)
-    }
-
-    /// Waits until another thread has read something, or has stopped reading.
-    fn follow(&self, mut receiving: MutexGuard<'_, Receiving>, deadline: Deadline) {
-        let seen = self.signal.now();
-        receiving.calls.followers += 1;
-        drop(receiving);
-        self.signal.wait(seen, deadline);
-        self.receiving.lock().calls.followers -= 1;
-    }
-
-    /// Returns whether the next try would take a message, without reading.
-    fn has_arrived(&self, want: Want) -> bool {
-        self.receiving.lock().calls.has(want)
-    }
-
-    /// Gives a message that this thread has read to the thread that it is for.
-    fn dispatch(&self, receiving: &mut Receiving, arrived: Arrived, want: Want) -> Result<Dispatched> {
-        let dispatched = receiving.calls.dispatch(arrived, want);
-        if matches!(dispatched, Dispatched::Kept) {
-            self.check_queued(receiving)?;
-            self.notify(receiving);
-        }
-        Ok(dispatched)
-    }
-
     /// Ends the channel if more messages wait in memory than its limits allow.
-    pub(super) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
+    pub(in crate::channel) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
         let (kept, limits) = (receiving.calls.kept(), receiving.limits);
         if receiving.transfer.is_under_way() {
             return Ok(());
@@ -208,13 +183,6 @@ impl Endpoint {
         limits
             .check_queued::<HandleValue>(kept, receiving.unread())
             .map_err(|broken| self.protocol_error(broken))
-    }
-
-    /// Wakes the threads that follow another one.
-    pub(super) fn notify(&self, receiving: &Receiving) {
-        if receiving.calls.followers > 0 {
-            self.signal.notify();
-        }
     }
 
     /// Begins a read whose end only this thread is told of. Returns `None` if there is something to look at already.
@@ -248,25 +216,38 @@ impl Endpoint {
     /// Waits until there is something to receive. Meanwhile it closes duplicates that the peer has fetched, so a worker
     /// that waits for its next task doesn't keep the objects of the last one alive.
     fn wait_to_receive(&self, event: &Owned, deadline: Deadline) -> SysResult<Woken> {
-        let objects = [
-            // First, because `ready` stays set after the exit.
-            (self.process().map(AsHandle::as_handle), Woken::Exited),
-            (Some(event.as_handle()), Woken::Read),
-            (self.fetched(), Woken::Fetched),
-        ];
+        let (process, changed) = (self.other_process(), self.changed());
         loop {
             self.close_fetched();
+            let carrier = self.carrier_to_watch();
+            let objects = [
+                // First, because `ready` stays set after the exit.
+                (process.as_ref().map(AsHandle::as_handle), Woken::Exited),
+                (Some(event.as_handle()), Woken::Read),
+                (changed.as_ref().map(|changed| changed.as_handle()), Woken::Read),
+                (self.fetched(), Woken::Fetched),
+                (carrier.as_ref().map(|carrier| carrier.fetched.as_handle()), Woken::Carried),
+            ];
             match self.wait_for(objects, deadline)? {
-                Woken::Fetched if deadline.has_passed() => return Ok(Woken::TimedOut),
-                Woken::Fetched => {}
+                Woken::Fetched | Woken::Carried if deadline.has_passed() => return Ok(Woken::TimedOut),
+                Woken::Fetched | Woken::Carried => {}
+                Woken::Exited if !process.as_ref().is_some_and(|process| self.counts(process)) => {
+                    return Ok(Woken::Read);
+                }
                 woken => return Ok(woken),
             }
         }
     }
 
+    /// Returns whether the peer process has exited, and still had its endpoint then.
+    fn has_other_exited(&self) -> bool {
+        self.other_process()
+            .is_some_and(|process| process.has_exited().unwrap_or(true) && self.counts(&process))
+    }
+
     /// Returns whether [`receive`](Self::receive) returns a message or an error now, without taking it.
     pub(crate) fn has_next(&self) -> bool {
-        let has_exited = self.process().is_some_and(|process| process.has_exited().unwrap_or(true));
+        let has_exited = self.has_other_exited();
         let mut receiving = self.receiving.lock();
         if self.is_over() || receiving.calls.has_message() {
             return true;
@@ -365,7 +346,15 @@ impl Endpoint {
     /// Reads into the end of the buffer, without waiting: finishes the pending read, or begins one.
     fn read(&self, receiving: &mut Receiving) -> Result<Read> {
         let outcome = if receiving.transfer.is_under_way() {
-            let Some(outcome) = receiving.transfer.try_finish() else { return Ok(Read::Pending) };
+            let mut outcome = receiving.transfer.try_finish();
+            if outcome.is_none() && self.take_stale() {
+                create_object::show(self.ready.as_handle(), false);
+                outcome = receiving.transfer.try_finish();
+                if outcome.is_some() {
+                    create_object::show(self.ready.as_handle(), true);
+                }
+            }
+            let Some(outcome) = outcome else { return Ok(Read::Pending) };
             receiving.is_set = true;
             outcome
         } else {
@@ -423,6 +412,9 @@ impl Endpoint {
             [] => Ok(Vec::new()),
             values => self.take_objects(header.envelope.number, values),
         };
+        if let (Some(travel), false) = (&self.travel, values.is_empty()) {
+            self.page().note_received(1 - travel.side, receiving.next);
+        }
         Ok(Arrived { envelope: header.envelope, content, objects, limits: receiving.limits })
     }
 
@@ -432,7 +424,7 @@ impl Endpoint {
     }
 
     fn error_of(&self, untaken: Untaken) -> Error {
-        match (untaken, &self.peer) {
+        match (untaken, self.peer()) {
             (Untaken::Failed(error), _) => error,
             (Untaken::NotFetched(value, error), Peer::Weaker(process)) => {
                 match process.not_fetched(value, error) {
@@ -448,12 +440,27 @@ impl Endpoint {
 
     /// Makes this process the owner of all of a message's objects, or of none if it fails.
     fn take_objects(&self, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>, Untaken> {
+        // The values are those of the process that the other endpoint moves to, so its role must be known.
+        let deadline = Deadline::after(MAX_MOVE);
+        let peer = loop {
+            let is_left = self.current.lock().is_left_by_other;
+            match self.peer() {
+                Peer::Same(_) if is_left && deadline.has_passed() => return Err(Untaken::Withdrawn),
+                Peer::Same(_) if is_left => std::thread::sleep(MOVE_PAUSE),
+                peer => break peer,
+            }
+        };
+        if let Peer::Equal(_) = &peer {
+            let broken =
+                "a message has objects, although neither process may duplicate handles into the other";
+            return Err(self.protocol_error(broken).into());
+        }
         if !self.incoming().take(number) {
             return Err(Untaken::Withdrawn);
         }
-        match &self.peer {
+        match &peer {
             Peer::Weaker(process) => self.fetch(process, number, values),
-            Peer::Stronger(_) => Ok(values.iter().map(|value| handle::own(*value)).collect()),
+            _ => Ok(values.iter().map(|value| handle::own(*value)).collect()),
         }
     }
 
@@ -466,7 +473,7 @@ impl Endpoint {
         let copies: Result<Vec<Owned>, Untaken> = values.iter().map(fetch).collect();
         // This runs even after a failure: a failed fetch is never retried, so the peer can close its duplicates.
         self.page().set_fetched(number + 1);
-        let event_set = create_object::set_event(self.fetched.as_handle());
+        let event_set = create_object::set_event(self.outbox.fetched.as_handle());
         let copies = copies?;
         event_set.map_err(self.failed())?;
         Ok(copies)

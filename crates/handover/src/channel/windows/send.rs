@@ -4,12 +4,16 @@ use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Peer, Unfetched, Woken, Writer};
+use super::endpoint::{Endpoint, Woken, Writer};
+use super::outbox::Outbox;
+use super::peer::Peer;
 use super::receive::Found;
+use super::travel::HANDLES;
 use crate::channel::Message;
 use crate::channel::wire::{self, Envelope, FrameType};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
+use crate::object::BorrowedObject;
 use crate::process::imp::RemoteCopy;
 use crate::sys::io::Owned;
 use crate::sys::overlapped::{Begun, Transfer};
@@ -26,6 +30,10 @@ const GRACE_PERIOD: Duration = Duration::from_millis(500);
 
 /// The time after which a send looks again whether the call that reads has ended.
 const UNTIL_CALL_ENDS: Duration = Duration::from_millis(20);
+
+/// The maximum time that a send of objects waits until the other endpoint has moved, and the pause between two looks.
+const MAX_MOVE: Duration = Duration::from_secs(1);
+const MOVE_PAUSE: Duration = Duration::from_millis(2);
 
 /// The reason why a write was not completed.
 #[derive(Debug)]
@@ -62,6 +70,7 @@ impl Endpoint {
     pub(crate) fn send(
         &self,
         message: &Message<'_>,
+        travellers: &[&Self],
         frame_type: FrameType,
         deadline: Deadline,
     ) -> Result<bool> {
@@ -76,10 +85,76 @@ impl Endpoint {
             return Err(self.disconnect_error());
         }
         let number = writer.next;
-        let Some(copies) = self.copies(message, (frame_type, number), &mut writer, deadline)? else {
-            return Ok(false);
+        let has_objects = message.shares.len() + travellers.len() > 0;
+        let announced = if has_objects { self.announce(travellers, number, deadline)? } else { Some(0) };
+        let Some(announced) = announced else { return Ok(false) };
+        let peer = self.peer();
+        let envelope = Envelope { frame_type, number, endpoints: travellers.len() };
+        let copies = self.copies(message, travellers, envelope, &peer, &mut writer, deadline);
+        let copies = match copies {
+            Ok(Some(copies)) => copies,
+            other => {
+                if let (Some(travel), true) = (&self.travel, has_objects) {
+                    self.page().announce(travel.side, announced);
+                }
+                return other.map(|_| false);
+            }
         };
-        let written = self.write(&mut writer, deadline);
+        travellers.iter().for_each(|traveller| traveller.give_role(&peer));
+        let sent = self.write_message(&mut writer, copies, number, deadline);
+        if let Ok(true) = sent {
+            let carrier = matches!(peer, Peer::Stronger(_)).then_some(&self.outbox);
+            travellers.iter().for_each(|traveller| traveller.has_departed(carrier));
+        }
+        sent
+    }
+
+    /// Announces the message with this number, which has objects, unless a move of the other endpoint excludes that. Waits a
+    /// moment for the end of a move. Returns the number that was announced before, or `None` at the deadline.
+    fn announce(&self, travellers: &[&Self], number: u64, deadline: Deadline) -> Result<Option<u64>> {
+        let Some(travel) = &self.travel else { return Ok(Some(0)) };
+        if travellers.iter().any(|traveller| traveller.is_of_channel(self)) {
+            return Err(Error::invalid("an endpoint in a message", "can't travel over its own channel"));
+        }
+        let end_of_move = Deadline::after(MAX_MOVE);
+        loop {
+            let before = self.page().announce(travel.side, number + 1);
+            let is_left = self.is_left_by_other();
+            let is_equal = matches!(self.peer(), Peer::Equal(_));
+            if !is_left && !is_equal {
+                return Ok(Some(before));
+            }
+            self.page().announce(travel.side, before);
+            if !is_left {
+                return Err(Error::invalid(
+                    "a message with objects",
+                    "can't be sent over this channel, because neither process may duplicate handles into the other one: they \
+                     were introduced without that right, or an endpoint has moved twice; introduce the processes with \
+                     os::windows::introduce_stronger, or send bytes only",
+                ));
+            }
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+            if end_of_move.has_passed() {
+                return Err(Error::invalid(
+                    "a message with objects",
+                    "can't be sent while the other endpoint is moving to another process; try again later",
+                ));
+            }
+            std::thread::sleep(MOVE_PAUSE);
+        }
+    }
+
+    /// Writes the message that is in the writer's buffer. Returns false if the deadline passed first.
+    fn write_message(
+        &self,
+        writer: &mut Writer,
+        copies: Copies,
+        number: u64,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        let written = self.write(writer, deadline);
         // A large message must not leave a large buffer behind.
         let buffer = writer.transfer.buffer();
         buffer.clear();
@@ -108,23 +183,31 @@ impl Endpoint {
     fn copies(
         &self,
         message: &Message<'_>,
-        (frame_type, number): (FrameType, u64),
+        travellers: &[&Self],
+        envelope: Envelope,
+        peer: &Peer,
         writer: &mut Writer,
         deadline: Deadline,
     ) -> Result<Option<Copies>> {
         let description = |name: &str| format!("the object {name:?} of the message");
+        let of_traveller = || "an endpoint in a message".to_owned();
         let grace_deadline = deadline.or_later(GRACE_PERIOD);
-        let count = message.shares.len();
+        let count = message.shares.len() + travellers.len() * HANDLES;
         let buffer = writer.transfer.buffer();
-        let envelope = Envelope { frame_type, number, endpoints: 0 };
-        match &self.peer {
-            Peer::Weaker(process) => {
+        match peer {
+            Peer::Weaker(process) | Peer::Same(process) => {
                 let mut copies = Vec::with_capacity(count);
                 for (name, object) in message.objects() {
                     if grace_deadline.has_passed() {
                         return Ok(None);
                     }
                     copies.push(process.push(object, || description(name))?);
+                }
+                for traveller in travellers {
+                    for (handle, rights) in traveller.handles_for(true)? {
+                        let object = BorrowedObject::typed(handle.as_handle(), rights);
+                        copies.push(process.push(&object, of_traveller)?);
+                    }
                 }
                 wire::write(
                     buffer,
@@ -135,7 +218,7 @@ impl Endpoint {
                 );
                 Ok(Some(Copies::Remote(copies)))
             }
-            Peer::Stronger(_) => {
+            Peer::Stronger(_) | Peer::Equal(_) => {
                 let mut copies = Vec::with_capacity(count);
                 let mut values = Vec::with_capacity(count);
                 for (name, object) in message.objects() {
@@ -147,6 +230,14 @@ impl Endpoint {
                         .map_err(|error| Error::on_handle(description(name), error))?;
                     values.push(HandleValue::of(&copy)?);
                     copies.push(copy);
+                }
+                for traveller in travellers {
+                    for (handle, rights) in traveller.handles_for(false)? {
+                        let copy = handle::duplicate_here(handle.as_handle(), rights, false)
+                            .map_err(|error| Error::system(of_traveller(), error))?;
+                        values.push(HandleValue::of(&copy)?);
+                        copies.push(copy);
+                    }
                 }
                 wire::write(buffer, envelope, &message.table, values, &message.bytes);
                 Ok(Some(Copies::Local(copies)))
@@ -265,18 +356,26 @@ impl Endpoint {
                 (None, false, if is_over { deadline.or_sooner(Duration::ZERO) } else { deadline })
             }
         };
+        let (process, changed, carrier) = (self.other_process(), self.changed(), self.carrier_to_watch());
         let objects = [
             (Some(self.written.as_handle()), Woken::Done),
             (self.fetched(), Woken::Fetched),
-            (self.process().map(AsHandle::as_handle), Woken::Exited),
+            (process.as_ref().map(AsHandle::as_handle), Woken::Exited),
             (event.as_ref().map(|event| event.as_handle()), Woken::Read),
+            (changed.as_ref().map(|changed| changed.as_handle()), Woken::Read),
+            (carrier.as_ref().map(|carrier| carrier.fetched.as_handle()), Woken::Carried),
         ];
         let woken = self.wait_for(objects, until);
         if is_counted {
             self.receiving.lock().waiting -= 1;
         }
-        if matches!(woken, Ok(Woken::Fetched)) {
-            self.close_fetched();
+        match woken {
+            Ok(Woken::Fetched) => self.close_fetched(),
+            Ok(Woken::Carried) => self.close_carried(),
+            Ok(Woken::Exited) if !process.as_ref().is_some_and(|process| self.counts(process)) => {
+                return Ok(Woken::Read);
+            }
+            _ => {}
         }
         woken
     }
@@ -340,42 +439,30 @@ impl Endpoint {
 
     /// Keeps the duplicates of a message's objects until the stronger endpoint has fetched them.
     fn keep_until_fetched(&self, number: u64, copies: Vec<Owned>) {
-        let mut unfetched = self.unfetched.lock();
+        let mut unfetched = self.outbox.unfetched.lock();
         unfetched.copies.push_back((number, copies));
         // They may have been fetched already, and the event reports that only once.
-        self.close_fetched_of(&mut unfetched);
+        self.outbox.close_fetched_of(&mut unfetched);
     }
 
     /// Closes the duplicates that the stronger endpoint has fetched, and those that it never will fetch.
     pub(super) fn close_fetched(&self) {
-        self.close_fetched_of(&mut self.unfetched.lock());
+        self.outbox.close_fetched();
     }
 
-    fn close_fetched_of(&self, unfetched: &mut Unfetched) {
-        let count = unfetched.copies.len();
-        if count == 0 {
-            return;
-        }
-        let fetched = self.page().fetched();
-        while unfetched.copies.front().is_some_and(|(number, _)| *number < fetched) {
-            unfetched.copies.pop_front();
-        }
-        if self.outgoing().taking_has_ended() {
-            let taken = self.outgoing().end_giving();
-            let count = unfetched.copies.len();
-            unfetched.copies.retain(|(number, _)| *number < taken);
-            unfetched.has_lost |= unfetched.copies.len() < count;
-        }
-        if unfetched.copies.len() < count {
-            self.wake_flush(unfetched);
-        }
+    /// Returns the outbox in which the other endpoint waits until it is fetched.
+    pub(super) fn carrier_to_watch(&self) -> Option<Arc<Outbox>> {
+        self.travel.as_ref()?;
+        self.close_carried();
+        self.current.lock().carrier.clone()
     }
 
-    /// Makes a flush look again. The stronger endpoint's event wakes only one of the threads that wait for it.
-    pub(super) fn wake_flush(&self, unfetched: &mut Unfetched) {
-        if unfetched.is_awaited {
-            unfetched.is_awaited = false;
-            create_object::show(self.written.as_handle(), true);
+    /// Closes this process's handles to the other endpoint once they are fetched.
+    pub(super) fn close_carried(&self) {
+        let Some(carrier) = self.current.lock().carrier.clone() else { return };
+        carrier.close_fetched();
+        if carrier.unfetched.lock().copies.is_empty() {
+            self.current.lock().carrier = None;
         }
     }
 
@@ -397,8 +484,8 @@ impl Endpoint {
     ) -> Result<bool> {
         let (mut may_read, mut has_exited) = (true, false);
         let outcome = loop {
-            let mut unfetched = self.unfetched.lock();
-            self.close_fetched_of(&mut unfetched);
+            let mut unfetched = self.outbox.unfetched.lock();
+            self.outbox.close_fetched_of(&mut unfetched);
             let first = unfetched.copies.front().map(|(number, _)| *number);
             let is_cut_short = self.is_closed() && !is_dropped;
             // Even if some are lost, others may be in the middle of a fetch.
@@ -422,7 +509,7 @@ impl Endpoint {
             }
         };
         self.end_beside();
-        self.unfetched.lock().is_awaited = false;
+        self.outbox.unfetched.lock().is_awaited = false;
         outcome
     }
 }

@@ -24,7 +24,7 @@ use crate::sys::{SysResult, process, rights};
 /// Starts a child that runs at once.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     reaper::reap_exited();
-    let Prepared { plan, programs, listed, attachment, ours, opened } = prepare(command, default)?;
+    let Prepared { plan, programs, listed, attachments, ours, opened } = prepare(command, default)?;
     let started = if command.kill_with_parent {
         pdeathsig_thread::spawn_with_pdeathsig(plan)
     } else {
@@ -35,7 +35,9 @@ pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
 
     let process = Process::new(started.process, started.id);
     let mut child = Child::new(process, command.kill_on_drop, listed);
-    child.set_attached(attachment.map(|attachment| attachment.attach(child.process())));
+    for attachment in attachments {
+        child.set_attached(attachment.attach(child.process()));
+    }
     let [stdin, stdout, stderr] = ours.map(|ours| ours.map(OwnedFd::from));
     child.stdin = stdin.map(Into::into);
     child.stdout = stdout.map(Into::into);
@@ -66,7 +68,7 @@ struct Prepared {
     programs: Vec<PathBuf>,
     /// The names of the listed objects, and their handle values in the child.
     listed: Vec<(String, HandleValue)>,
-    attachment: Option<Box<dyn Attachment>>,
+    attachments: Vec<Box<dyn Attachment>>,
     /// This process's ends of the piped streams.
     ours: [Option<Owned>; 3],
     /// The descriptors that are only for the child, to be closed once it has started.
@@ -120,11 +122,12 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         listed_handles
             .push((listed.name.clone(), number.map_err(|error| Error::on_handle(context(), error))?));
     }
-    let attachment = command.attachment.map(|open| open()).transpose()?;
-    for (name, object) in attachment.iter().flat_map(|attachment| attachment.handles()) {
+    let attachments =
+        command.attachments.iter().map(|attachment| attachment.open()).collect::<Result<Vec<_>>>()?;
+    for (name, object) in attachments.iter().flat_map(|attachment| attachment.handles()) {
         let context = || "the child's endpoint of a channel".to_owned();
         let number = numbers.give(object.checked(context)?, object.rights());
-        listed_handles.push((name.to_owned(), number.map_err(|error| Error::system(context(), error))?));
+        listed_handles.push((name, number.map_err(|error| Error::system(context(), error))?));
     }
 
     let (variables, id) = variables(command, &listed_handles)?;
@@ -150,7 +153,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         ends_with: None,
         tracer: command.os.tracer,
     };
-    Ok(Prepared { plan, programs, listed: listed_handles, attachment, ours, opened: numbers.opened })
+    Ok(Prepared { plan, programs, listed: listed_handles, attachments, ours, opened: numbers.opened })
 }
 
 /// Returns the error of a program that could not be started.

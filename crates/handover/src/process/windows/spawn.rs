@@ -140,13 +140,14 @@ fn create_with(
         inheritable.push(duplicate);
     }
 
-    let attachment = command.attachment.map(|open| open()).transpose()?;
-    for (name, object) in attachment.iter().flat_map(|attachment| attachment.handles()) {
+    let attachments =
+        command.attachments.iter().map(|attachment| attachment.open()).collect::<Result<Vec<_>>>()?;
+    for (name, object) in attachments.iter().flat_map(|attachment| attachment.handles()) {
         let context = || "the child's endpoint of a channel".to_owned();
         let duplicate = target
             .duplicate(object.checked(context)?, object.rights())
             .map_err(|error| Error::system(context(), error))?;
-        inherited_handles.push((name.to_owned(), duplicate.value()?));
+        inherited_handles.push((name, duplicate.value()?));
         inheritable.push(duplicate);
     }
 
@@ -183,7 +184,9 @@ fn create_with(
 
     let mut child =
         Child::new(Process::new(created.process, created.id), command.kill_on_drop, inherited_handles);
-    child.set_attached(attachment.map(|attachment| attachment.attach(child.process())));
+    for attachment in attachments {
+        child.set_attached(attachment.attach(child.process()));
+    }
     for stream in &mut streams {
         if let Some(start) = stream.start.take() {
             // The relay thread is waiting for this message, so sending it doesn't fail.

@@ -5,12 +5,13 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType,
+    SocketType, UCred,
 };
 
 use super::SysResult;
@@ -23,6 +24,8 @@ pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
 /// The size of a control message with that many descriptors.
 const ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
+/// The size of the control messages with a sender's credentials and its descriptor.
+const SENDER_ROOM: usize = rustix::cmsg_space!(ScmCredentials(1)) + rustix::cmsg_space!(ScmRights(1));
 
 /// Creates two connected sockets.
 pub(crate) fn pair() -> SysResult<(Owned, Owned)> {
@@ -97,6 +100,89 @@ pub(crate) fn is_crowded(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
 }
 
+/// Sends bytes with this process's credentials, which the kernel checks. It sends all of them or, if they don't fit into the
+/// socket's buffer now, none; then it returns false.
+pub(crate) fn send_with_credentials(socket: BorrowedFd<'_>, bytes: &[u8]) -> SysResult<bool> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let arguments = [("socket", socket.into()), ("", Argument::Bytes(bytes)), to("SCM_CREDENTIALS")];
+    let sent = call("sendmsg", &arguments, || {
+        let credentials = UCred {
+            pid: rustix::process::getpid(),
+            uid: rustix::process::getuid(),
+            gid: rustix::process::getgid(),
+        };
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = SendAncillaryBuffer::new(&mut room);
+        if !control.push(SendAncillaryMessage::ScmCredentials(credentials)) {
+            return Err(Errno::INVAL.into());
+        }
+        match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags) {
+            Ok(length) => Ok(Some(Length(length))),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    });
+    sent.map(|sent| sent.is_some())
+}
+
+/// Makes each receive return the credentials of the sender, or no more.
+pub(crate) fn receive_credentials(socket: BorrowedFd<'_>, on: bool) -> SysResult<()> {
+    /// The value in the kernel's headers for all architectures except two old ones. The `libc` and `rustix` crates
+    /// don't define it yet.
+    const SO_PASSPIDFD: i32 = 76;
+    set_option(socket, "SO_PASSCRED", libc::SO_PASSCRED, on)?;
+    match set_option(socket, "SO_PASSPIDFD", SO_PASSPIDFD, on) {
+        // Before Linux 6.5, or where a filter refuses the option.
+        Err(error) if is_unsupported_option(&error) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn is_unsupported_option(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOPROTOOPT | Errno::PERM | Errno::ACCESS | Errno::NOSYS)
+    )
+}
+
+fn set_option(socket: BorrowedFd<'_>, name: &'static str, number: i32, on: bool) -> SysResult<()> {
+    call("setsockopt", &[("socket", socket.into()), to(name), ("", u32::from(on).into())], || {
+        let value = libc::c_int::from(on);
+        let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+        // SAFETY: the socket is borrowed, so it is open. `value` is a live integer of the given size, which the kernel only
+        // reads.
+        let outcome = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, number, (&raw const value).cast(), length)
+        };
+        if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    })
+}
+
+/// Returns whether a socket is connected, or was until its peer closed.
+pub(crate) fn was_connected(socket: BorrowedFd<'_>) -> SysResult<bool> {
+    struct Connected(bool);
+    impl Outcome for Connected {
+        fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str(if self.0 { "connected" } else { "not connected" })
+        }
+    }
+    let connected =
+        ask("getpeername", &[("socket", socket.into())], || match rustix::net::getpeername(socket) {
+            Ok(_) => Ok(Connected(true)),
+            Err(Errno::NOTCONN) => Ok(Connected(false)),
+            Err(error) => Err(error.into()),
+        });
+    connected.map(|connected| connected.0)
+}
+
+/// The process that sent some bytes, as the kernel knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    pub(crate) id: u32,
+    /// The process. `None` before Linux 6.5, and if it has exited.
+    pub(crate) process: Option<Arc<Owned>>,
+}
+
 /// The result of one receive.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -107,6 +193,8 @@ pub(crate) struct Received {
     pub(crate) descriptors: Vec<Owned>,
     /// Whether descriptors were lost because this process had no room for them.
     pub(crate) is_cut: bool,
+    /// The sender of all these bytes, if it is known: if its credentials were asked for, or it sent them itself.
+    pub(crate) sender: Option<Sender>,
 }
 
 /// The way in which a receive handles an empty buffer.
@@ -142,9 +230,9 @@ pub(crate) fn receive(
         message.msg_iov = &raw mut part;
         message.msg_iovlen = 1;
         message.msg_control = room.as_mut_ptr().cast();
-        message.msg_controllen = ROOM as _;
+        message.msg_controllen = size_of::<Room>() as _;
         // SAFETY: the socket is borrowed, so it is open. `part` describes the spare capacity of `buffer`, for which
-        // at least `most` bytes were reserved, and `room` has at least `ROOM` bytes. Both are writable, used by no
+        // at least `most` bytes were reserved, and `room` has the size of its type. Both are writable, used by no
         // other code, and alive during the call.
         let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
         let Ok(length) = usize::try_from(length) else {
@@ -159,25 +247,28 @@ pub(crate) fn receive(
         unsafe { buffer.set_len(before + length) };
         // SAFETY: `recvmsg` has just filled the message, `room` is still alive, and no descriptor has been taken from
         // it.
-        let descriptors = unsafe { descriptors_of(&message) };
+        let (descriptors, sender) = unsafe { contents_of(&message) };
         let is_cut = message.msg_flags & libc::MSG_CTRUNC != 0;
-        let received = Received { length, descriptors, is_cut };
+        let received = Received { length, descriptors, is_cut, sender };
         Ok(Some(WithBytes { bytes: &buffer[before..], received }))
     });
     received.map(|received| received.map(|with_bytes| with_bytes.received))
 }
 
 /// The buffer for control messages, aligned for their headers.
-type Room = [libc::cmsghdr; ROOM.div_ceil(size_of::<libc::cmsghdr>())];
+type Room = [libc::cmsghdr; (ROOM + SENDER_ROOM).div_ceil(size_of::<libc::cmsghdr>())];
 
-/// Takes ownership of the descriptors in the control messages.
+/// Takes ownership of the descriptors in the control messages, and returns the sender if they name it.
 ///
 /// # Safety
 ///
 /// `recvmsg` must have filled in the message, its control buffer must still be alive, and no descriptor may have been
 /// taken from it before.
-unsafe fn descriptors_of(message: &libc::msghdr) -> Vec<Owned> {
-    let mut descriptors = Vec::new();
+unsafe fn contents_of(message: &libc::msghdr) -> (Vec<Owned>, Option<Sender>) {
+    /// The type of the control message with a descriptor of the sender. The `libc` crate doesn't define it for all
+    /// C libraries yet.
+    const SCM_PIDFD: i32 = 4;
+    let (mut descriptors, mut id, mut process) = (Vec::new(), None, None);
     // SAFETY: the caller guarantees that `recvmsg` filled in the message and that its control buffer is alive. So
     // `msg_controllen` is the number of valid bytes in it, and the macro reads no further.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
@@ -185,10 +276,11 @@ unsafe fn descriptors_of(message: &libc::msghdr) -> Vec<Owned> {
         // SAFETY: `CMSG_FIRSTHDR` and `CMSG_NXTHDR` return a non-null pointer only to a complete header in the
         // control buffer. The buffer is aligned for headers.
         let header = unsafe { next.read() };
+        // SAFETY: `next` points to a header in the control buffer, and the macro only computes the address of the data
+        // behind it.
+        let data = unsafe { libc::CMSG_DATA(next) };
         if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            // SAFETY: `next` points to a header in the control buffer, and the macro only computes the address of the
-            // data behind it.
-            let first = unsafe { libc::CMSG_DATA(next) }.cast::<RawFd>();
+            let first = data.cast::<RawFd>();
             // SAFETY: the macro only computes with the number; it accesses no memory.
             let empty = unsafe { libc::CMSG_LEN(0) } as usize;
             #[allow(clippy::unnecessary_cast, reason = "the number's type differs between C libraries")]
@@ -202,12 +294,31 @@ unsafe fn descriptors_of(message: &libc::msghdr) -> Vec<Owned> {
             // exists.
             let owned = |number: &RawFd| unsafe { OwnedFd::from_raw_fd(*number) }.into();
             descriptors.extend(numbers.iter().map(owned));
+        } else if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) {
+            // SAFETY: the kernel wrote a complete message of this type, so a `ucred` follows the header. It consists of
+            // integers, and the read needs no alignment.
+            let credentials = unsafe { data.cast::<libc::ucred>().read_unaligned() };
+            id = Some(credentials.pid.unsigned_abs());
+        } else if (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, SCM_PIDFD) {
+            // SAFETY: the kernel wrote a complete message of this type, so a descriptor's number follows the header. The
+            // read needs no alignment.
+            let number = unsafe { data.cast::<RawFd>().read_unaligned() };
+            // A negative number is the error for a process that has exited, or for a lack of descriptors.
+            if number >= 0 {
+                // SAFETY: the kernel opened the descriptor in this process for this message, of which there is one, and the
+                // caller guarantees that nothing was taken from it before. So no other owner exists.
+                let owned: Owned = unsafe { OwnedFd::from_raw_fd(number) }.into();
+                process = Some(Arc::new(owned));
+            }
         }
         // SAFETY: the caller guarantees that `recvmsg` filled in the message and that its control buffer is alive.
         // `next` is a header in this buffer, and the macro reads no further than its valid bytes.
         next = unsafe { libc::CMSG_NXTHDR(message, next) };
     }
-    descriptors
+    // Bytes that were sent before their credentials were asked for have the id zero and no process. A process of another PID
+    // namespace has the id zero too.
+    let sender = id.filter(|id| *id != 0 || process.is_some()).map(|id| Sender { id, process });
+    (descriptors, sender)
 }
 
 /// A received message together with its bytes, which are in the receiver's buffer.
@@ -227,7 +338,8 @@ impl Outcome for WithBytes<'_> {
     }
 
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
-        self.received.descriptors.iter().try_for_each(|descriptor| descriptor.effects(to))
+        let process = self.received.sender.as_ref().and_then(|sender| sender.process.as_deref());
+        self.received.descriptors.iter().chain(process).try_for_each(|descriptor| descriptor.effects(to))
     }
 }
 
@@ -394,14 +506,12 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
     let held = match peer_pidfd(socket) {
         Ok(process) => Some(process),
         Err(error) => match Errno::from_io_error(&error) {
-            // Before Linux 6.5, or where a filter refuses the option.
-            Some(Errno::NOPROTOOPT | Errno::PERM | Errno::ACCESS | Errno::NOSYS) => match process::open(id) {
-                Ok(process) if !is_hung_up(socket)? => Some(process),
-                Ok(_) => {
+            _ if is_unsupported_option(&error) => match process_of_id(id, socket)? {
+                Identified::Is(process) => Some(process),
+                Identified::MayBe => {
                     return Ok(Maker { id, user, process: None, has_exited: process::may_be_ending(id) });
                 }
-                Err(error) if process::is_missing(&error) => None,
-                Err(error) => return Err(error),
+                Identified::Exited => None,
             },
             // The process has exited and was waited for.
             Some(Errno::SRCH | Errno::INVAL | Errno::NODATA) => None,
@@ -414,6 +524,43 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
         other => other,
     };
     Ok(Maker { id, user, has_exited: process.is_none(), process })
+}
+
+/// A process with the id of a connection's other process.
+enum Identified {
+    Is(Owned),
+    /// It runs, but it may be another one.
+    MayBe,
+    Exited,
+}
+
+/// Opens the process that had this id while the connection was up.
+fn process_of_id(id: u32, socket: BorrowedFd<'_>) -> SysResult<Identified> {
+    match process::open(id) {
+        Ok(process) if !is_hung_up(socket)? => Ok(Identified::Is(process)),
+        Ok(_) => Ok(Identified::MayBe),
+        Err(error) if process::is_missing(&error) => Ok(Identified::Exited),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the process that sent some bytes if it runs, and otherwise whether it is known to have exited. Before Linux 6.5,
+/// it is opened by its id; then the connection must still be up (see [`maker_of_other_end`]).
+pub(crate) fn process_of_sender(
+    sender: Sender,
+    socket: BorrowedFd<'_>,
+) -> SysResult<Result<Arc<Owned>, bool>> {
+    let Sender { id, process } = sender;
+    let process = match process {
+        Some(process) => Some(process),
+        None if id == 0 => None,
+        None => match process_of_id(id, socket)? {
+            Identified::Is(process) => Some(Arc::new(process)),
+            Identified::MayBe | Identified::Exited => None,
+        },
+    };
+    let running = process.filter(|process| is_running(process.as_fd()));
+    Ok(running.ok_or_else(|| id != 0 && process::may_be_ending(id)))
 }
 
 /// Returns whether a process runs, or `false` if that can't be found out.

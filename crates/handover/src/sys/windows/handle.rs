@@ -256,7 +256,8 @@ fn move_into_this_process(process: usize, value: usize) -> io::Result<Owned> {
 /// 2. [`HandleValue::adopt`](crate::HandleValue::adopt), whose `unsafe` states that another process made the handle
 ///    for this one.
 /// 3. The weaker endpoint of a channel, for the handles that the stronger one gives it on the ownership page. The
-///    weaker process trusts the stronger one completely, because that one has full access to it anyway.
+///    weaker process trusts the stronger one completely, because that one has full access to it anyway. An endpoint whose
+///    other endpoint is in this process too does the same.
 pub(crate) fn own(value: HandleValue) -> Owned {
     // SAFETY: the callers, listed above, have checked that the handle is open or got it from a process that they
     // trust with that. It was made for this process by another one, so no other owner exists in this process, and
@@ -367,6 +368,12 @@ fn ask_for_type_name(handle: RawHandle) -> io::Result<String> {
 /// Returns the kind of object that a handle of this process refers to, as the kernel reports it.
 pub(crate) fn kind_of(handle: BorrowedHandle<'_>) -> SysResult<ObjectKind> {
     type_name(handle.as_raw_handle()).map(|name| ObjectKind::of_kernel_type(&name))
+}
+
+/// Returns none, because [`kind_of`] costs little.
+#[allow(clippy::unnecessary_wraps, reason = "the Linux version asks the system")]
+pub(crate) fn possible_kinds(_: BorrowedHandle<'_>) -> SysResult<&'static [ObjectKind]> {
+    Ok(&[])
 }
 
 /// Returns whether an object that was reported as the kind `found` can be of the expected kind. Windows reports each

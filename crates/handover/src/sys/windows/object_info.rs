@@ -1,5 +1,5 @@
-//! The kernel's information about an object: its name, its number of handles, and whether two handles refer to the
-//! same object.
+//! The kernel's information about an object: its name, its number of handles, the mode of a file, and whether two handles
+//! refer to the same object.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -7,7 +7,9 @@ use std::os::windows::io::{AsRawHandle, BorrowedHandle, RawHandle};
 use std::ptr::null_mut;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, OBJECT_INFORMATION_CLASS};
+use windows_sys::Wdk::Storage::FileSystem::{FileModeInformation, NtQueryInformationFile};
 use windows_sys::Win32::Foundation::{CompareObjectHandles, ERROR_BAD_PATHNAME, UNICODE_STRING};
+use windows_sys::Win32::System::IO::IO_STATUS_BLOCK;
 
 use super::handle::{OBJECT_BASIC_INFORMATION, PublicObjectBasicInformation, succeeded_nt};
 use super::{SysResult, ask};
@@ -85,10 +87,50 @@ pub(crate) fn handle_count(handle: BorrowedHandle<'_>) -> SysResult<u32> {
     })
 }
 
+/// Returns whether transfers over a pipe or file are overlapped. A call that begins another transfer could wait without a
+/// limit.
+pub(crate) fn is_overlapped(pipe: BorrowedHandle<'_>) -> SysResult<bool> {
+    /// `FILE_SYNCHRONOUS_IO_ALERT` and `FILE_SYNCHRONOUS_IO_NONALERT`.
+    const SYNCHRONOUS: u32 = 0x10 | 0x20;
+    ask("NtQueryInformationFile", &[("mode of", pipe.into())], || {
+        let (mut status, mut mode) = (IO_STATUS_BLOCK::default(), 0_u32);
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a file. `status` and `mode`, whose size
+        // is passed, are live variables for the answer, which is a number.
+        let answer = unsafe {
+            NtQueryInformationFile(
+                pipe.as_raw_handle(),
+                &raw mut status,
+                (&raw mut mode).cast(),
+                super::size_of_u32::<u32>(),
+                FileModeInformation,
+            )
+        };
+        succeeded_nt(answer)?;
+        Ok(mode & SYNCHRONOUS == 0)
+    })
+}
+
 /// Returns whether two handles of this process refer to the same object.
 pub(crate) fn is_same(one: BorrowedHandle<'_>, other: BorrowedHandle<'_>) -> SysResult<bool> {
     ask("CompareObjectHandles", &[("handle", one.into()), ("handle", other.into())], || {
         // SAFETY: both handles are borrowed, so they are open. The call accesses no memory of this process.
         Ok(unsafe { CompareObjectHandles(one.as_raw_handle(), other.as_raw_handle()) } != 0)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::windows::io::AsHandle;
+
+    use super::*;
+    use crate::sys::pipe::{Direction, pair};
+
+    #[test]
+    fn pipe_of_a_channel_is_overlapped_and_the_one_of_a_stream_is_not() -> io::Result<()> {
+        let (server, client) = pair(Direction::Both, None)?;
+        assert!(is_overlapped(server.as_handle())? && is_overlapped(client.as_handle())?);
+        let (_ours, theirs) = pair(Direction::FromChild, None)?;
+        assert!(!is_overlapped(theirs.as_handle())?);
+        Ok(())
+    }
 }

@@ -37,6 +37,11 @@ impl Pipe {
         Self(Mutex::new(Some(handle)))
     }
 
+    /// Returns the handle, unless the pipe is closed.
+    pub(crate) fn handle(&self) -> Option<Arc<Owned>> {
+        self.0.lock().clone()
+    }
+
     /// Cancels all transfers, and lets none start from now on. The handle is closed once the transfers are finished.
     pub(crate) fn close(&self) {
         let Some(handle) = self.0.lock().take() else { return };

@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_BAD_PIPE, ERROR_BROKEN_PIPE, ERROR_FILE_NOT_FOUND, ERROR_HANDLES_CLOSED,
-    ERROR_NO_DATA, ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT,
-    GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE,
+    ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_NO_DATA, ERROR_NOT_SUPPORTED,
+    ERROR_OPERATION_ABORTED, ERROR_PIPE_BUSY, ERROR_PIPE_NOT_CONNECTED, ERROR_SEM_TIMEOUT, GENERIC_READ,
+    GENERIC_WRITE, INVALID_HANDLE_VALUE,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, OPEN_EXISTING, PIPE_ACCESS_DUPLEX,
     PIPE_ACCESS_INBOUND, PIPE_ACCESS_OUTBOUND, SECURITY_ANONYMOUS, SECURITY_SQOS_PRESENT,
 };
 use windows_sys::Win32::System::Pipes::{
-    CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeClientProcessId, GetNamedPipeServerProcessId,
-    PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
+    CreateNamedPipeW, DisconnectNamedPipe, GetNamedPipeClientProcessId, GetNamedPipeInfo,
+    GetNamedPipeServerProcessId, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_SERVER_END,
+    PIPE_TYPE_BYTE, PIPE_TYPE_MESSAGE, PIPE_WAIT, PeekNamedPipe, WaitNamedPipeW,
 };
 
 use super::io::Owned;
@@ -221,6 +223,29 @@ pub(crate) fn server_id(pipe: BorrowedHandle<'_>) -> SysResult<u32> {
     })
 }
 
+/// Returns whether a handle is the server end of a byte pipe, and `None` if it isn't an end of one.
+pub(crate) fn is_server_end(pipe: BorrowedHandle<'_>) -> SysResult<Option<bool>> {
+    ask("GetNamedPipeInfo", &[("pipe", pipe.into())], || {
+        let mut flags = 0;
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a pipe. `flags` is a live variable for
+        // the answer. The other pointers are optional and null.
+        let answer = unsafe {
+            GetNamedPipeInfo(pipe.as_raw_handle(), &raw mut flags, null_mut(), null_mut(), null_mut())
+        };
+        match succeeded(answer) {
+            Ok(()) if flags & PIPE_TYPE_MESSAGE != 0 => Ok(None),
+            Ok(()) => Ok(Some(flags & PIPE_SERVER_END != 0)),
+            Err(error) if is_of_another_kind(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
+}
+
+/// Returns whether a call failed because the handle isn't a pipe.
+fn is_of_another_kind(error: &io::Error) -> bool {
+    matches!(code(error), Some(ERROR_INVALID_FUNCTION | ERROR_INVALID_PARAMETER | ERROR_NOT_SUPPORTED))
+}
+
 fn owned(raw: *mut std::ffi::c_void) -> io::Result<Owned> {
     if raw == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
@@ -267,6 +292,18 @@ fn unlikely_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ends_of_a_pipe_differ() -> io::Result<()> {
+        use std::os::windows::io::AsHandle;
+        let (server, client) = pair(Direction::Both, None)?;
+        assert_eq!(is_server_end(server.as_handle())?, Some(true));
+        assert_eq!(is_server_end(client.as_handle())?, Some(false));
+        let event = crate::sys::create_object::event(true)?;
+        assert_eq!(is_server_end(null_device(true)?.as_handle()).ok().flatten(), None);
+        assert!(is_server_end(event.as_handle()).ok().flatten().is_none());
+        Ok(())
+    }
 
     #[test]
     fn pipes_of_a_package_are_local() {
