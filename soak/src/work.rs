@@ -1,5 +1,5 @@
 //! The kinds of work that a thread does with the peer: it sends objects there and back, duplicates an object from the
-//! peer, shares an object by name, calls the peer from several threads, and makes calls that fail on purpose. The peer's half of each is here too.
+//! peer, shares an object by name, calls the peer from several threads, sends it an endpoint, and makes calls that fail on purpose. The peer's half of each is here too.
 
 use std::fs::File;
 use std::time::Duration;
@@ -35,6 +35,7 @@ const WORK: &[Work] = &[
     ("duplicated from the peer", duplicate_from_peer),
     ("opened by name", by_name),
     ("calls from several threads", calls),
+    ("an endpoint, sent to the peer", endpoint),
     ("calls that fail", calls_that_fail),
 ];
 
@@ -254,14 +255,37 @@ fn calls_that_fail(at: &mut At<'_>) -> Outcome<u64> {
     }
 }
 
+/// Sends the peer an endpoint, over which it sends an event back.
+fn endpoint(at: &mut At<'_>) -> Outcome<u64> {
+    let (ours, theirs) = Channel::pair()?;
+    let event = Event::manual_reset()?;
+    at.channel.send(Message::new(ENDPOINT).with_channel("endpoint", theirs))?;
+    ours.send(Message::new("echoevent").with("event", &event))?;
+    let answer = ours.recv_timeout(PATIENCE)?;
+    expect(&answer, b"event")?;
+    let back: Event = answer.take("event")?;
+    if !event.try_wait()? || back.reset().is_err() || event.try_wait()? {
+        return Err("the event came back over the endpoint as another object".into());
+    }
+    // The peer closes its endpoint after that.
+    match ours.recv_timeout(PATIENCE) {
+        Err(Error::Disconnected { .. }) => Ok(3),
+        other => Err(format!("the peer didn't close its endpoint: {other:?}").into()),
+    }
+}
+
 /// What the peer holds for one thread between two of its messages.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     event: Option<Event>,
     /// A call whose reply comes too late.
     call: Option<ReceivedMessage>,
+    /// Whether the reply to such a call was delayed once.
+    has_paused: bool,
 }
 
+/// The message with an endpoint, over which the peer answers one message.
+const ENDPOINT: &[u8] = b"endpoint";
 /// A call to which the peer doesn't reply before `REPLY_NOW`.
 const LATE: &[u8] = b"late";
 /// The call with which a thread asks for the reply to `LATE`. The peer sends the same bytes as a message beforehand.
@@ -286,6 +310,12 @@ pub(crate) fn answer(channel: &Channel, held: &mut Held, mut message: ReceivedMe
             let event = held.event.take().ok_or("no event is held")?;
             channel.send(if event.try_wait()? { &b"set"[..] } else { b"not set" })?;
         }
+        ENDPOINT => {
+            let endpoint = message.take_channel("endpoint")?;
+            let message = endpoint.recv_timeout(PATIENCE)?;
+            answer(&endpoint, held, message)?;
+            endpoint.flush(PATIENCE)?;
+        }
         LATE => held.call = Some(message),
         REPLY_NOW => {
             let late = held.call.take();
@@ -295,6 +325,11 @@ pub(crate) fn answer(channel: &Channel, held: &mut Held, mut message: ReceivedMe
                 late.reply(Message::new(LATE).with("event", &event))?;
             }
             channel.send(REPLY_NOW)?;
+            // On Windows, an endpoint creates an event the first time that a call waits while a message is kept. The pause
+            // lets that happen before the first rest.
+            if !std::mem::replace(&mut held.has_paused, true) {
+                std::thread::sleep(Duration::from_millis(200));
+            }
             message.reply(late.as_ref().map_or(&b""[..], ReceivedMessage::bytes))?;
         }
         REST => channel.send(REST)?,

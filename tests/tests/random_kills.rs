@@ -18,7 +18,16 @@ use handover_tests::{door, expect, role, table, tests, this_program, until, watc
 fn main() -> ExitCode {
     handover_tests::main(
         tests![survivors_of_random_kills_neither_hang_nor_leak],
-        tests![echoes, calls_and_replies, starts_children, connects, serves, owns_a_name, stays],
+        tests![
+            echoes,
+            holds_endpoints,
+            calls_and_replies,
+            starts_children,
+            connects,
+            serves,
+            owns_a_name,
+            stays
+        ],
     )
 }
 
@@ -47,9 +56,10 @@ type Scenario = (&'static str, fn(&mut Numbers));
 
 const A_SERVER: &str = "a server";
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     ("a child", a_child_is_killed),
     ("a child beside calls of several threads", a_child_is_killed_beside_calls),
+    ("a holder of endpoints that travel", a_holder_of_endpoints_is_killed),
     ("a member of a set", a_member_of_a_set_is_killed),
     ("a parent", a_parent_is_killed),
     ("a client", a_client_is_killed),
@@ -323,6 +333,83 @@ fn a_child_is_killed_beside_calls(numbers: &mut Numbers) {
     assert_process_exited(&channel.call(b"more", SOON).unwrap_err(), child.id());
     killer.join().unwrap();
     assert_was_killed(child);
+}
+
+/// Sends endpoints back, or keeps a few of them and says so over them, until the parent closes.
+fn holds_endpoints(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    let mut kept = std::collections::VecDeque::new();
+    let mut once = || {
+        let message = channel.recv_timeout(SOON)?;
+        if message.names().len() == 0 {
+            return channel.send_timeout(message.bytes(), SOON);
+        }
+        let link = message.take_channel("link")?;
+        if message.bytes() == b"back" {
+            return channel.send_timeout(Message::new("").with_channel("link", link), SOON);
+        }
+        // The process at the other end may be gone.
+        let _ = link.send_timeout("here", SOON);
+        kept.push_back(link);
+        kept.truncate(8);
+        Ok(())
+    };
+    while once().is_ok() {}
+}
+
+/// Sends endpoints to two processes and back, and introduces them to each other, until that fails.
+fn pass_endpoints(first: &Channel, second: &Channel) -> Error {
+    let once = || {
+        let (ours, theirs) = Channel::pair()?;
+        first.send_timeout(Message::new("back").with_channel("link", theirs), SOON)?;
+        let theirs = first.recv_timeout(SOON)?.take_channel("link")?;
+        second.send_timeout(Message::new("keep").with_channel("link", theirs), SOON)?;
+        let heard = ours.recv_timeout(SOON)?;
+        assert_eq!(heard.bytes(), b"here");
+        handover::introduce_timeout(first, second, "link", SOON)
+    };
+    loop {
+        if let Err(error) = once() {
+            return error;
+        }
+    }
+}
+
+fn a_holder_of_endpoints_is_killed(numbers: &mut Numbers) {
+    let start = || {
+        let mut child = in_role("holds_endpoints", &[]).channel().spawn().unwrap();
+        let channel = child.take_channel().unwrap();
+        if table::is_wine() {
+            // See `begun`.
+            channel.send("begun").unwrap();
+            drop(channel.recv_timeout(SOON).unwrap());
+        }
+        (child, channel)
+    };
+    let ((first, of_first), (mut second, of_second)) = (start(), start());
+    // Either of them.
+    let (killed, other) = if numbers.next() % 2 == 0 { (&first, &second) } else { (&second, &first) };
+    let (killed, other) = (killed.id(), other.id());
+    let killer = kill_after(killed, numbers.moment());
+    match pass_endpoints(&of_first, &of_second) {
+        Error::NotSent { source, .. } if matches!(*source, Error::ProcessExited { pid, .. } if pid == killed) =>
+            {}
+        Error::ProcessExited { pid, .. } if pid == killed => {}
+        // An endpoint was lost in transit, or the process at the other end wasn't known yet.
+        Error::Disconnected { .. } | Error::ProcessExited { pid: 0, .. } => {}
+        error => panic!("{error:?}"),
+    }
+    killer.join().unwrap();
+    // The other one lives on, and is told.
+    drop((of_first, of_second));
+    if second.id() == other {
+        assert!(second.wait_timeout(SOON).unwrap().success());
+        assert_was_killed(first);
+    } else {
+        assert_was_killed(second);
+        let mut first = first;
+        assert!(first.wait_timeout(SOON).unwrap().success());
+    }
 }
 
 /// One thread waits for a child that is killed, for its channel, and for another child that lives on.
