@@ -2,9 +2,10 @@
 
 use handover::os::windows::CommandExt as _;
 use handover::os::windows::{Access, Mutex};
-use handover::{Command, Event, Process, Stdio};
+use handover::{Channel, Command, Error, Event, Message, Process, Result, Stdio};
 use handover_tests::{
-    Suite, Sweep, assert_flags_unchanged, end, events, foreign, settled, sweep, table, tests,
+    Harmless, Suite, Sweep, assert_flags_unchanged, end, events, expect, foreign, role, settled, sweep,
+    table, tests, this_program,
 };
 
 pub(super) const SUITE: Suite = Suite {
@@ -14,8 +15,10 @@ pub(super) const SUITE: Suite = Suite {
         duplicate_into_reports_each_failing_call,
         spawn_in_job_reports_each_failing_call,
         creating_and_opening_report_each_failing_call,
+        giving_an_endpoint_away_reports_each_failing_call,
+        taking_an_endpoint_reports_each_failing_call,
     ],
-    roles: &[],
+    roles: tests![serves_endpoint, gives_endpoint],
 };
 
 fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
@@ -60,4 +63,66 @@ fn creating_and_opening_report_each_failing_call() {
     let this = Process::current_identity().unwrap();
     let open = || Process::open_exact_with(this, Access::PROCESS_DUP_HANDLE);
     sweep("open a process with a right", open, drop);
+}
+
+/// Takes an endpoint and answers the first message over it.
+fn serves_endpoint(_: &[String]) {
+    let Ok(parent) = Channel::parent() else { return };
+    let Ok(message) = parent.recv() else { return };
+    let link = message.take_channel("link").unwrap();
+    if link.recv().is_ok() {
+        let _ = link.send("done");
+    }
+    let _ = parent.recv();
+}
+
+fn giving_an_endpoint_away_reports_each_failing_call() {
+    let event = Event::manual_reset().unwrap();
+    let unwrapped = |error| match error {
+        Error::NotSent { source, .. } => *source,
+        error => error,
+    };
+    let give = || -> Result<()> {
+        let mut command = Command::new(this_program());
+        command.args(role("serves_endpoint", &[])).stdin(Stdio::null()).kill_on_drop(true).channel();
+        let mut child = command.spawn()?;
+        let channel = child.take_channel().expect("it has one");
+        let (ours, theirs) = Channel::pair()?;
+        channel.send(Message::new("").with_channel("link", theirs)).map_err(unwrapped)?;
+        ours.send(Message::new("").with("event", &event))?;
+        ours.recv()?;
+        drop((ours, channel));
+        child.wait().map(drop)
+    };
+    Sweep::of("give an endpoint away").harmless(expect::HARMLESS_END).run(give, drop);
+}
+
+/// Sends the parent an endpoint, and answers the first message over the other one.
+fn gives_endpoint(_: &[String]) {
+    let parent = Channel::parent().unwrap();
+    let (ours, theirs) = Channel::pair().unwrap();
+    parent.send(Message::new("").with_channel("link", theirs)).unwrap();
+    if ours.recv().is_ok() {
+        let _ = ours.send("done");
+    }
+    let _ = parent.recv();
+}
+
+fn taking_an_endpoint_reports_each_failing_call() {
+    const HARMLESS: &[Harmless] = &[
+        ("NtQueryObject", "without a free handle, the kind of an object is queried when it is taken"),
+        expect::HARMLESS_END[0],
+    ];
+    let take = || -> Result<()> {
+        let mut command = Command::new(this_program());
+        command.args(role("gives_endpoint", &[])).stdin(Stdio::null()).kill_on_drop(true).channel();
+        let mut child = command.spawn()?;
+        let channel = child.take_channel().expect("it has one");
+        let link = channel.recv()?.take_channel("link")?;
+        link.send("a message")?;
+        link.recv()?;
+        drop((link, channel));
+        child.wait().map(drop)
+    };
+    Sweep::of("take an endpoint").harmless(HARMLESS).run(take, drop);
 }

@@ -33,7 +33,7 @@ use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::pipe::{self, Direction};
 use crate::sys::rights::{self, Rights};
-use crate::sys::{SysError, create_object, handle, object_info};
+use crate::sys::{SysError, SysResult, create_object, handle, object_info};
 
 /// The number of handles of an endpoint.
 pub(crate) const HANDLES: usize = 4;
@@ -189,7 +189,7 @@ impl Arriving {
             (Some(Role::Weaker), Some(Peer::Weaker(_))) | (None, _) => {
                 return Err(refused("is an endpoint that its sender can't give this process"));
             }
-            (Some(role), _) => (role, peer_process(process, role, sender_is_weaker)),
+            (Some(role), _) => (role, peer_process(process, role, sender_is_weaker).map_err(failed)?),
         };
         if role == Role::Stronger && process.is_none() {
             return Err(refused(
@@ -226,19 +226,17 @@ impl Arriving {
 }
 
 /// Returns the process whose handle travels with an endpoint, if it is one with the rights that the role needs.
-fn peer_process(handle: &Owned, role: Role, sender_is_weaker: bool) -> Option<Process> {
-    if handle::kind_of(handle.as_handle()).ok()? != ObjectKind::Process {
-        return None;
+fn peer_process(handle: &Owned, role: Role, sender_is_weaker: bool) -> SysResult<Option<Process>> {
+    if handle::kind_of(handle.as_handle())? != ObjectKind::Process {
+        return Ok(None);
     }
-    let value = HandleValue::of(handle).ok()?;
-    let granted = handle::granted_access_of(value).ok()?;
+    let granted = handle::granted_access(handle::raw_of(handle.as_handle()))?;
     let needed = process_rights(role);
     // A weaker sender must not make this process give its callers a handle with power over the process.
     if !granted.contains(needed) || (sender_is_weaker && granted != needed) {
-        return None;
+        return Ok(None);
     }
-    let own = handle::duplicate_here(handle.as_handle(), Some(needed), false).ok()?;
-    Some(Process::from_handle(own))
+    handle::duplicate_here(handle.as_handle(), Some(needed), false).map(|own| Some(Process::from_handle(own)))
 }
 
 fn process_rights(role: Role) -> Access {
