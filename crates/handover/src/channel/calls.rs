@@ -20,7 +20,8 @@ const MAX_WITH_OBJECTS: usize = 64;
 /// The calls of one endpoint, and the messages that were read while they waited.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    /// The id of the next call. The first is random, so that a reply to a call of the endpoint's last process is nobody's.
+    /// The id of the next call. The first is random, so that no call takes a reply to one of the process that
+    /// had the endpoint before.
     next_id: Option<u64>,
     /// The calls that wait, with their replies.
     waiting: Vec<(u64, Option<Arrived>)>,
