@@ -274,7 +274,7 @@ fn endpoint(at: &mut At<'_>) -> Outcome<u64> {
     }
 }
 
-/// What the peer holds for one thread between two of its messages.
+/// The state that the peer keeps for one thread between two of its messages.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     event: Option<Event>,

@@ -28,6 +28,7 @@ mod broken;
 mod foreign;
 pub mod frame;
 mod harness;
+mod linked;
 mod listen;
 mod os;
 mod run;
@@ -41,6 +42,7 @@ pub use foreign::{bare, foreign, is_foreign_there, script};
 pub use harness::{
     Role, Suite, Test, has_roles_of_another_width, left_out, main, main_of, role, this_program,
 };
+pub use linked::{assert_exits_successfully, linked_in_role};
 pub use listen::listen;
 pub use os::{door, expect, raw, table, weaker};
 pub use run::{Ended, run, run_with_input};

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{
-    Channel, Child, Command, Error, Event, Limits, Listener, Message, ObjectKind, OwnedHandle,
-    ReceivedMessage, SharedMemory, Stdio, WaitSet,
+    Channel, Command, Error, Event, Limits, Listener, Message, ObjectKind, OwnedHandle, ReceivedMessage,
+    SharedMemory, Stdio, WaitSet,
 };
-use handover_tests::{role, table, tests, this_program, until};
+use handover_tests::{assert_exits_successfully, linked_in_role, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(200);
@@ -33,19 +33,6 @@ fn main() -> ExitCode {
         ],
         tests![replies, replies_in_reverse, sends_before_it_replies, calls_back, connects],
     )
-}
-
-fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments)).stdin(Stdio::null());
-    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.take_channel().unwrap();
-    (child, channel)
-}
-
-fn assert_exits_successfully(mut child: Child, channel: Channel) {
-    drop(channel);
-    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 /// Returns the next message, or `None` once the parent has closed the channel.
@@ -90,7 +77,7 @@ fn replies(_: &[String]) {
 }
 
 fn reply_goes_to_its_call() {
-    let (child, channel) = in_role("replies", &[]);
+    let (child, channel) = linked_in_role("replies", &[]);
     let event = Event::manual_reset().unwrap();
     channel.call("warm up", SOON).unwrap();
     // On Windows an endpoint keeps an event once a call has waited beside a message that it keeps.
@@ -125,7 +112,7 @@ fn replies_in_reverse(_: &[String]) {
 }
 
 fn eight_threads_get_their_own_replies() {
-    let (child, channel) = in_role("replies_in_reverse", &[]);
+    let (child, channel) = linked_in_role("replies_in_reverse", &[]);
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let channel = channel.clone();
@@ -142,7 +129,7 @@ fn eight_threads_get_their_own_replies() {
 }
 
 fn threads_can_receive_beside_calls() {
-    let (child, channel) = in_role("replies", &[]);
+    let (child, channel) = linked_in_role("replies", &[]);
     const COUNT: usize = 300;
     // With a readiness, threads that receive wait in another way.
     for is_watched in [false, true] {
@@ -188,7 +175,7 @@ fn threads_can_receive_beside_calls() {
 }
 
 fn late_reply_is_dropped() {
-    let (child, channel) = in_role("replies", &[]);
+    let (child, channel) = linked_in_role("replies", &[]);
     let event = Event::manual_reset().unwrap();
     channel.call("warm up", SOON).unwrap();
     let before = table::count();
@@ -208,7 +195,7 @@ fn late_reply_is_dropped() {
 }
 
 fn call_without_reply_costs_its_timeout() {
-    let (child, channel) = in_role("replies", &[]);
+    let (child, channel) = linked_in_role("replies", &[]);
     for _ in 0..3 {
         let started = Instant::now();
         let late = channel.call("never", SHORT).unwrap_err();
@@ -235,7 +222,7 @@ fn sends_before_it_replies(_: &[String]) {
 }
 
 fn messages_are_kept_while_a_call_waits() {
-    let (child, channel) = in_role("sends_before_it_replies", &[]);
+    let (child, channel) = linked_in_role("sends_before_it_replies", &[]);
     let before = table::count();
     for _ in 0..2 {
         assert_eq!(text(&channel.call("send 20", SOON).unwrap()), "done");
@@ -251,7 +238,7 @@ fn messages_are_kept_while_a_call_waits() {
 }
 
 fn kept_messages_are_reported_to_sets() {
-    let (child, channel) = in_role("sends_before_it_replies", &[]);
+    let (child, channel) = linked_in_role("sends_before_it_replies", &[]);
     let set = WaitSet::new().unwrap();
     set.add(7, &channel).unwrap();
     channel.call("send 2", SOON).unwrap();
@@ -270,7 +257,7 @@ fn kept_messages_are_reported_to_sets() {
 }
 
 fn call_goes_on_after_kept_messages_are_received() {
-    let (child, channel) = in_role("sends_before_it_replies", &[]);
+    let (child, channel) = linked_in_role("sends_before_it_replies", &[]);
     // As many with objects as are kept: the reply waits behind the others.
     let late = channel.call("send 200", SHORT * 2);
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
@@ -299,7 +286,7 @@ fn calls_back(_: &[String]) {
 }
 
 fn both_processes_can_call() {
-    let (child, channel) = in_role("calls_back", &[]);
+    let (child, channel) = linked_in_role("calls_back", &[]);
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
             for _ in 0..100 {
@@ -318,7 +305,7 @@ fn both_processes_can_call() {
 }
 
 fn call_ends_when_the_peer_exits() {
-    let (mut child, channel) = in_role("replies", &[]);
+    let (mut child, channel) = linked_in_role("replies", &[]);
     channel.call("warm up", SOON).unwrap();
     std::thread::scope(|scope| {
         let calls = [(); 3].map(|()| scope.spawn(|| channel.call("never", SOON * 6)));
@@ -335,7 +322,7 @@ fn call_ends_when_the_peer_exits() {
 }
 
 fn close_ends_calls() {
-    let (_child, channel) = in_role("replies", &[]);
+    let (_child, channel) = linked_in_role("replies", &[]);
     channel.call("warm up", SOON).unwrap();
     std::thread::scope(|scope| {
         let calls = [(); 3].map(|()| scope.spawn(|| channel.call("never", SOON * 6)));
@@ -354,7 +341,7 @@ fn close_ends_calls() {
 }
 
 fn each_call_gets_one_reply() {
-    let (child, channel) = in_role("calls_back", &[]);
+    let (child, channel) = linked_in_role("calls_back", &[]);
     std::thread::scope(|scope| {
         let call = scope.spawn(|| channel.call("question", SOON));
         let question = channel.recv_timeout(SOON).unwrap();
@@ -370,14 +357,14 @@ fn each_call_gets_one_reply() {
     });
     assert_exits_successfully(child, channel);
 
-    let (child, channel) = in_role("replies", &[]);
+    let (child, channel) = linked_in_role("replies", &[]);
     channel.send("a message").unwrap();
     let message = channel.recv_timeout(SOON).unwrap();
     let refused = message.reply("no").unwrap_err().to_string();
     assert!(refused.contains("was sent with send"), "{refused}");
     assert_exits_successfully(child, channel);
 
-    let (child, channel) = in_role("calls_back", &[]);
+    let (child, channel) = linked_in_role("calls_back", &[]);
     let late = channel.call("question", Duration::ZERO);
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
     let question = channel.recv_timeout(SOON).unwrap();
@@ -400,7 +387,7 @@ fn message_beyond_the_limits_ends_the_channel() {
         (two().with("c", &event), "objects"),
         (Message::new("").with("a", &section).with("b", &section), "shared_memory_bytes"),
     ] {
-        let (child, channel) = in_role("replies", &[]);
+        let (child, channel) = linked_in_role("replies", &[]);
         channel.set_limits(limits);
         channel.send(Message::new("").with("a", &event)).unwrap();
         channel.recv_timeout(SOON).unwrap();
@@ -415,7 +402,7 @@ fn message_beyond_the_limits_ends_the_channel() {
 }
 
 fn more_messages_than_the_limit_end_the_channel() {
-    let (child, channel) = in_role("sends_before_it_replies", &[]);
+    let (child, channel) = linked_in_role("sends_before_it_replies", &[]);
     channel.set_limits(Limits::default().queued(20));
     assert_eq!(text(&channel.call("send 20", SOON).unwrap()), "done");
     let error = channel.call("send 1", SOON).unwrap_err();

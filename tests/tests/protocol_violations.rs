@@ -4,10 +4,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use handover::{Channel, Child, Command, Error, Event, Stdio};
+use handover::{Channel, Child, Error, Event};
 use handover_tests::frame::{frame, with};
 use handover_tests::{
-    assert_channel_closed_by_violation, assert_violation, role, table, tests, this_program, weaker,
+    assert_channel_closed_by_violation, assert_violation, linked_in_role, table, tests, weaker,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -112,7 +112,7 @@ fn replies_wrongly(_: &[String]) {
 }
 
 fn wrong_replies_reach_no_call() {
-    let (mut child, channel) = in_role("replies_wrongly", &[]);
+    let (mut child, channel) = linked_in_role("replies_wrongly", &[]);
     for _ in 0..20 {
         let reply = channel.call("question", SOON).unwrap();
         assert_eq!(reply.bytes(), b"right");
@@ -130,18 +130,10 @@ fn echoes(_: &[String]) {
     }
 }
 
-fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments)).stdin(Stdio::null());
-    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.take_channel().unwrap();
-    (child, channel)
-}
-
 /// Runs the hostile child with these arguments, and asserts that the handle count is as before.
 fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
     let before = table::count();
-    let (mut child, channel) = in_role("hostile", arguments);
+    let (mut child, channel) = linked_in_role("hostile", arguments);
     meet(&child, &channel);
     child.kill().unwrap();
     child.wait_timeout(SOON).unwrap();
@@ -192,7 +184,7 @@ fn truncated_frame_is_an_error() {
 
 /// Asserts that a stall or a flood costs its victim one timeout, and delays no other channel.
 fn assert_costs_one_timeout(case: &str) {
-    let (good_child, good) = in_role("echoes", &[]);
+    let (good_child, good) = linked_in_role("echoes", &[]);
     good.send(b"warm").unwrap();
     good.recv_timeout(SOON).unwrap();
     met(&[case], |_, channel| {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Error, Event, Message, ObjectKind, OwnedHandle, Stdio, WaitSet};
-use handover_tests::{role, table, tests, this_program, until};
+use handover::{Channel, Command, Error, Event, Message, ObjectKind, OwnedHandle, Stdio, WaitSet};
+use handover_tests::{assert_exits_successfully, linked_in_role, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(200);
@@ -31,19 +31,6 @@ fn main() -> ExitCode {
         ],
         tests![serves, gives_an_endpoint, takes_inherited, introduces, links,],
     )
-}
-
-fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments)).stdin(Stdio::null());
-    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.take_channel().unwrap();
-    (child, channel)
-}
-
-fn assert_exits_successfully(mut child: Child, channel: Channel) {
-    drop(channel);
-    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 fn bytes(channel: &Channel) -> Vec<u8> {
@@ -120,7 +107,7 @@ fn both_endpoints_of_a_pair_work_in_one_process() {
 }
 
 fn endpoint_travels_to_a_child_in_a_message() {
-    let (child, channel) = in_role("serves", &[]);
+    let (child, channel) = linked_in_role("serves", &[]);
     // The first time, the system opens handles that stay.
     for round in 0..3 {
         let before = table::count();
@@ -146,7 +133,7 @@ fn gives_an_endpoint(_: &[String]) {
 }
 
 fn endpoint_travels_to_the_parent_in_a_message() {
-    let (child, channel) = in_role("gives_an_endpoint", &[]);
+    let (child, channel) = linked_in_role("gives_an_endpoint", &[]);
     let message = channel.recv_timeout(SOON).unwrap();
     assert_eq!(message.names().collect::<Vec<_>>(), ["link"]);
     let link = message.take_channel("link").unwrap();
@@ -184,7 +171,7 @@ fn endpoint_travels_with_a_child() {
 }
 
 fn messages_before_the_travel_arrive() {
-    let (child, channel) = in_role("serves", &[]);
+    let (child, channel) = linked_in_role("serves", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     for number in 0..10 {
         ours.send(number.to_string()).unwrap();
@@ -227,7 +214,7 @@ fn links(_: &[String]) {
 }
 
 fn introduced_processes_talk_after_the_introducer_has_exited() {
-    let (mut broker, channel) = in_role("introduces", &[]);
+    let (mut broker, channel) = linked_in_role("introduces", &[]);
     let id: u32 = String::from_utf8(bytes(&channel)).unwrap().parse().unwrap();
     let link = channel.recv_timeout(SOON).unwrap().take_channel("link").unwrap();
     channel.send("taken").unwrap();
@@ -245,7 +232,7 @@ fn introduced_processes_talk_after_the_introducer_has_exited() {
 }
 
 fn endpoint_with_clones_or_messages_is_refused_and_given_back() {
-    let (child, channel) = in_role("serves", &[]);
+    let (child, channel) = linked_in_role("serves", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     let give = |theirs: Channel| {
         let mut error =
@@ -276,7 +263,7 @@ fn endpoint_with_clones_or_messages_is_refused_and_given_back() {
 }
 
 fn failed_send_gives_the_endpoint_back() {
-    let (mut child, channel) = in_role("serves", &[]);
+    let (mut child, channel) = linked_in_role("serves", &[]);
     child.kill().unwrap();
     child.wait_timeout(SOON).unwrap();
     let before = table::count();
@@ -325,7 +312,7 @@ fn failed_spawn_keeps_the_endpoint() {
 }
 
 fn endpoint_that_is_never_taken_is_closed() {
-    let (mut child, channel) = in_role("serves", &[]);
+    let (mut child, channel) = linked_in_role("serves", &[]);
     for how in ["drop", "take and drop"] {
         let (ours, theirs) = Channel::pair().unwrap();
         channel.send(Message::new(how).with_channel("link", theirs)).unwrap();
@@ -345,7 +332,7 @@ fn endpoint_that_is_never_taken_is_closed() {
 }
 
 fn endpoint_of_a_killed_process_is_closed() {
-    let (mut child, channel) = in_role("serves", &[]);
+    let (mut child, channel) = linked_in_role("serves", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     channel.send(Message::new("echo").with_channel("link", theirs)).unwrap();
     assert_linked(&ours);
@@ -361,7 +348,7 @@ fn endpoint_of_a_killed_process_is_closed() {
 }
 
 fn kind_that_is_not_allowed_closes_the_endpoint() {
-    let (child, channel) = in_role("gives_an_endpoint", &[]);
+    let (child, channel) = linked_in_role("gives_an_endpoint", &[]);
     channel.allow_only([ObjectKind::Event]);
     let before = table::count();
     let refused = channel.recv_timeout(SOON);
@@ -372,7 +359,7 @@ fn kind_that_is_not_allowed_closes_the_endpoint() {
 }
 
 fn endpoints_and_objects_are_not_confused() {
-    let (child, channel) = in_role("gives_an_endpoint", &[]);
+    let (child, channel) = linked_in_role("gives_an_endpoint", &[]);
     let message = channel.recv_timeout(SOON).unwrap();
     let error = message.take::<OwnedHandle>("link").unwrap_err().to_string();
     assert!(error.contains("take it with take_channel"), "{error}");
@@ -390,7 +377,7 @@ fn endpoints_and_objects_are_not_confused() {
 }
 
 fn peer_of_a_travelled_endpoint_is_its_process() {
-    let (child, channel) = in_role("serves", &[]);
+    let (child, channel) = linked_in_role("serves", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     channel.send(Message::new("echo").with_channel("link", theirs)).unwrap();
     ours.send("hello").unwrap();
@@ -404,7 +391,7 @@ fn peer_of_a_travelled_endpoint_is_its_process() {
 }
 
 fn set_reports_messages_and_exit_over_a_travelled_endpoint() {
-    let (mut child, channel) = in_role("serves", &[]);
+    let (mut child, channel) = linked_in_role("serves", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     let set = WaitSet::new().unwrap();
     set.add(1, &ours).unwrap();
@@ -432,8 +419,8 @@ fn set_reports_messages_and_exit_over_a_travelled_endpoint() {
 /// Sends as many endpoints there and back as the environment says, and 1,000 otherwise.
 fn many_endpoints_leave_no_handles() {
     let rounds: usize = std::env::var("HANDOVER_ENDPOINTS").map_or(1000, |text| text.parse().unwrap());
-    let (first, to_first) = in_role("serves", &[]);
-    let (second, to_second) = in_role("serves", &[]);
+    let (first, to_first) = linked_in_role("serves", &[]);
+    let (second, to_second) = linked_in_role("serves", &[]);
     let counts = || [std::process::id(), first.id(), second.id()].map(|process| table::of(process).len());
     let mut before = None;
     for round in 0..rounds {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Condvar, PoisonError};
+use std::time::Duration;
 
 use super::imp::{Endpoint, Receiving};
 use super::message::Arrived;
@@ -36,7 +37,7 @@ pub(super) struct Calls {
     pub(super) followers: usize,
 }
 
-/// What a thread waits for.
+/// The message that a thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
     /// The next message.
@@ -45,7 +46,7 @@ pub(super) enum Want {
     Reply(u64),
 }
 
-/// What has become of a message that a thread has read.
+/// The outcome of giving a message to the thread that it is for.
 #[derive(Debug)]
 pub(super) enum Dispatched {
     /// It is the one that the thread waits for.
@@ -55,6 +56,19 @@ pub(super) enum Dispatched {
     /// Its call has ended. It is to be dropped when nothing is locked.
     Late(#[allow(dead_code, reason = "it is only dropped")] Arrived),
 }
+
+/// Whether a thread may read now.
+#[derive(Debug)]
+pub(super) enum Turn<'a> {
+    /// It may.
+    Mine(MutexGuard<'a, Receiving>),
+    /// It has waited, and looks again.
+    Again,
+    TimedOut,
+}
+
+/// The time after which a call that may keep no more messages looks again whether it may, and whether the peer has exited.
+const UNTIL_ROOM: Duration = Duration::from_millis(20);
 
 impl Calls {
     /// Begins a call, and returns its id.
@@ -160,25 +174,42 @@ impl Endpoint {
         PendingCall { endpoint: self, id: self.receiving.lock().calls.begin() }
     }
 
+    /// Waits for another thread that reads, or for room to keep messages, if this thread may not read now.
+    pub(super) fn take_turn<'a>(
+        &self,
+        receiving: MutexGuard<'a, Receiving>,
+        want: Want,
+        deadline: Deadline,
+    ) -> Result<Turn<'a>> {
+        let is_full = want != Want::Message && receiving.calls.are_full();
+        if Self::has_reader(&receiving, want) {
+            self.follow(receiving, deadline);
+        } else if is_full {
+            self.follow(receiving, deadline.or_sooner(UNTIL_ROOM));
+            if self.has_other_exited() {
+                return Err(self.disconnect_error());
+            }
+        } else {
+            return Ok(Turn::Mine(receiving));
+        }
+        let is_late = deadline.has_passed() && !self.receiving.lock().calls.has(want);
+        Ok(if is_late { Turn::TimedOut } else { Turn::Again })
+    }
+
     /// Returns whether a thread has to let another one read. A thread that waits for the connection is told of what others
     /// read only by what they leave there. So beside a call that reads, no thread may read; and no call may begin to read
     /// beside another thread.
-    pub(super) fn has_reader(receiving: &Receiving, want: Want) -> bool {
+    fn has_reader(receiving: &Receiving, want: Want) -> bool {
         receiving.calls.reads || (want != Want::Message && receiving.waiting > 0)
     }
 
     /// Waits until another thread has read something, or has stopped reading.
-    pub(super) fn follow(&self, mut receiving: MutexGuard<'_, Receiving>, deadline: Deadline) {
+    fn follow(&self, mut receiving: MutexGuard<'_, Receiving>, deadline: Deadline) {
         let seen = self.signal.now();
         receiving.calls.followers += 1;
         drop(receiving);
         self.signal.wait(seen, deadline);
         self.receiving.lock().calls.followers -= 1;
-    }
-
-    /// Returns whether a message that this thread waits for was read by another one.
-    pub(super) fn has_arrived(&self, want: Want) -> bool {
-        self.receiving.lock().calls.has(want)
     }
 
     /// Gives a message that this thread has read to the thread that it is for.

@@ -170,7 +170,7 @@ impl FrameType {
     }
 }
 
-/// What a frame says about its message beside the objects and bytes.
+/// The fields of a frame that describe its message as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Envelope {
     pub(crate) frame_type: FrameType,

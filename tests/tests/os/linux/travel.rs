@@ -5,9 +5,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
 use handover::os::linux::ChannelExt;
-use handover::{Channel, Child, Command, Error, Event, Message, OwnedHandle, Stdio, wait_any};
+use handover::{Channel, Command, Error, Event, Message, OwnedHandle, Stdio, wait_any};
 use handover_tests::frame::{frame, with};
-use handover_tests::{Suite, role, table, tests, this_program, until, weaker};
+use handover_tests::{Suite, linked_in_role, role, table, tests, this_program, until, weaker};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -24,14 +24,6 @@ pub(super) const SUITE: Suite = Suite {
     ],
     roles: tests![passes_on, passes_on_unread, serves, greets, sends_no_endpoints],
 };
-
-fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments)).stdin(Stdio::null());
-    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.take_channel().unwrap();
-    (child, channel)
-}
 
 fn connected_sockets_become_channels() {
     let before = table::count();
@@ -92,7 +84,7 @@ fn sends_no_endpoints(_: &[String]) {
 }
 
 fn object_that_is_no_endpoint_stays_in_its_message() {
-    let (child, channel) = in_role("sends_no_endpoints", &[]);
+    let (child, channel) = linked_in_role("sends_no_endpoints", &[]);
     for _ in 0..2 {
         let message = channel.recv_timeout(SOON).unwrap();
         let before = table::count();
@@ -129,7 +121,7 @@ fn serves(_: &[String]) {
 }
 
 fn exit_of_a_process_that_the_endpoint_has_left_ends_nothing() {
-    let (mut first, channel) = in_role("passes_on", &[]);
+    let (mut first, channel) = linked_in_role("passes_on", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     channel.send(Message::new("").with_channel("link", theirs)).unwrap();
     assert_eq!(ours.recv_timeout(SOON).unwrap().bytes(), b"from the first");
@@ -170,14 +162,14 @@ fn greets(arguments: &[String]) {
 }
 
 fn greetings_name_the_process_that_the_kernel_knows() {
-    let (child, channel) = in_role("greets", &["1"]);
+    let (child, channel) = linked_in_role("greets", &["1"]);
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"hello");
     // It never answers the question for a greeting with credentials, so the process stays the one that was known before.
     assert_eq!(channel.peer().unwrap().id(), child.id());
 }
 
 fn flood_of_greetings_blocks_nothing() {
-    let (child, channel) = in_role("greets", &["20000"]);
+    let (child, channel) = linked_in_role("greets", &["20000"]);
     let before = table::count();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"hello");
     assert!(table::count() <= before);
@@ -198,7 +190,7 @@ fn passes_on_unread(_: &[String]) {
 }
 
 fn send_waits_for_the_process_to_which_the_endpoint_has_gone() {
-    let (mut first, channel) = in_role("passes_on_unread", &[]);
+    let (mut first, channel) = linked_in_role("passes_on_unread", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     channel.send(Message::new("").with_channel("link", theirs)).unwrap();
     assert_eq!(ours.recv_timeout(SOON).unwrap().bytes(), b"hello");

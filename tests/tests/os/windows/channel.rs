@@ -9,8 +9,8 @@ use handover::inspect::HandleTable;
 use handover::{BorrowedObject, Channel, Child, Command, Error, Event, Message, OwnedHandle, Process, Stdio};
 use handover_tests::frame::frame;
 use handover_tests::{
-    Suite, assert_channel_closed_by_violation, assert_violation, raw, role, table, tests, this_program,
-    until, weaker,
+    Suite, assert_channel_closed_by_violation, assert_exits_successfully, assert_violation, linked_in_role,
+    raw, role, table, tests, this_program, until, weaker,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -59,21 +59,8 @@ pub(super) const SUITE: Suite = Suite {
     ],
 };
 
-fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments)).stdin(Stdio::null());
-    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.take_channel().unwrap();
-    (child, channel)
-}
-
 fn parent() -> Channel {
     Channel::parent().expect("the parent has given a channel")
-}
-
-fn assert_exits_successfully(mut child: Child, channel: Channel) {
-    drop(channel);
-    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 fn sends_and_returns(arguments: &[String]) {
@@ -99,7 +86,7 @@ fn sends_unfetched_objects(_: &[String]) {
 }
 
 fn unfetched_objects_are_closed_after_a_timeout() {
-    let (mut child, _channel) = in_role("sends_unfetched_objects", &[]);
+    let (mut child, _channel) = linked_in_role("sends_unfetched_objects", &[]);
     // The child waits at most ten seconds for this process to fetch the objects.
     assert_eq!(child.wait_timeout(SOON * 4).unwrap().code(), Some(0));
 }
@@ -133,7 +120,7 @@ fn sleeps(_: &[String]) {
 fn wait_ends_when_child_is_killed_despite_copied_endpoint() {
     for sends in [false, true] {
         let before = table::count();
-        let (mut child, channel) = in_role("sleeps", &[]);
+        let (mut child, channel) = linked_in_role("sleeps", &[]);
         // Copies all handles of the child, including its endpoint, so the pipe doesn't break when the child exits.
         let process = Process::open_for_query(child.id()).unwrap();
         let looked = HandleTable::of(&process).unwrap();
@@ -162,7 +149,7 @@ fn wait_ends_when_child_is_killed_despite_copied_endpoint() {
 }
 
 fn child_waits_until_last_objects_are_fetched() {
-    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    let (mut child, channel) = linked_in_role("sends_and_returns", &[]);
     // The child has nothing else to do, and waits until its event is fetched.
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(child.try_wait().unwrap(), None);
@@ -175,7 +162,7 @@ fn child_waits_until_last_objects_are_fetched() {
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 
     // A child that exits without waiting takes its objects along: the receive fails, and nothing leaks.
-    let (mut child, channel) = in_role("sends_and_returns", &["exits"]);
+    let (mut child, channel) = linked_in_role("sends_and_returns", &["exits"]);
     child.wait_timeout(SOON).unwrap();
     let before = table::count();
     match channel.recv_timeout(SOON) {
@@ -188,7 +175,7 @@ fn child_waits_until_last_objects_are_fetched() {
 fn closing_child_reads_message_of_waiting_parent() {
     // The child has sent its event and closes. The parent sends a message that the child no longer wants, and then
     // receives.
-    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    let (mut child, channel) = linked_in_role("sends_and_returns", &[]);
     std::thread::sleep(Duration::from_millis(500));
     let started = Instant::now();
     channel.send_timeout(vec![0; 1 << 20], SOON).unwrap();
@@ -216,7 +203,7 @@ fn flushes(_: &[String]) {
 }
 
 fn flush_waits_until_objects_are_fetched() {
-    let (child, channel) = in_role("flushes", &[]);
+    let (child, channel) = linked_in_role("flushes", &[]);
     std::thread::sleep(Duration::from_millis(700));
     assert_eq!(channel.recv_timeout(SOON).unwrap().names().len(), 1);
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"now");
@@ -271,14 +258,14 @@ fn checks_its_access(_: &[String]) {
 }
 
 fn childs_endpoint_has_least_access() {
-    let (child, channel) = in_role("checks_its_access", &[]);
+    let (child, channel) = linked_in_role("checks_its_access", &[]);
     assert_exits_successfully(child, channel);
 }
 
 fn send_rejects_sockets() {
     let event = Event::manual_reset().unwrap();
     let socket = raw::handle_of_socket(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let (child, channel) = in_role("sends_and_returns", &[]);
+    let (child, channel) = linked_in_role("sends_and_returns", &[]);
     let before = table::count();
     let message = Message::new(b"").with("one", &event).with("two", BorrowedObject::from(&socket));
     match channel.send(message) {
@@ -348,7 +335,7 @@ fn hostile(arguments: &[String]) {
 /// Runs the hostile child with these arguments, and asserts that the handle count is as before.
 fn met(arguments: &[&str], meet: impl FnOnce(&Child, &Channel)) {
     let before = table::count();
-    let (child, channel) = in_role("hostile", arguments);
+    let (child, channel) = linked_in_role("hostile", arguments);
     meet(&child, &channel);
     drop((child, channel));
     assert_eq!(table::count(), before, "{arguments:?}");
@@ -429,7 +416,7 @@ fn answers_late(_: &[String]) {
 }
 
 fn read_of_an_exited_thread_is_repeated() {
-    let (child, channel) = in_role("answers_late", &[]);
+    let (child, channel) = linked_in_role("answers_late", &[]);
     for is_watched in [false, true] {
         if is_watched {
             assert!(!is_shown(&channel));
@@ -461,7 +448,7 @@ fn read_of_an_exited_thread_is_repeated() {
 
 fn readiness_ends_a_wait_for_a_killed_child_despite_copied_endpoint() {
     let run = || {
-        let (mut child, channel) = in_role("sleeps", &[]);
+        let (mut child, channel) = linked_in_role("sleeps", &[]);
         let process = Process::open_for_query(child.id()).unwrap();
         let looked = HandleTable::of(&process).unwrap();
         let copies: Vec<OwnedHandle> =
@@ -500,7 +487,7 @@ fn sends_before_it_reads(_: &[String]) {
 fn message_that_a_waiting_send_has_read_is_shown() {
     for is_watched_before in [true, false] {
         let go_on = Event::manual_reset().unwrap();
-        let (child, channel) = in_role("sends_before_it_reads", &[]);
+        let (child, channel) = linked_in_role("sends_before_it_reads", &[]);
         channel.send(Message::new(b"").with("go on", &go_on)).unwrap();
         if is_watched_before {
             let _ = channel.readiness().unwrap();
@@ -550,7 +537,7 @@ fn closes_while_it_flushes(_: &[String]) {
 
 fn closing_ends_a_flush_and_keeps_unfetched_objects() {
     let before = table::count();
-    let (mut child, channel) = in_role("closes_while_it_flushes", &[]);
+    let (mut child, channel) = linked_in_role("closes_while_it_flushes", &[]);
     std::thread::sleep(Duration::from_millis(800));
     let message = channel.recv_timeout(SOON).unwrap();
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
@@ -579,7 +566,7 @@ fn closes_without_receiving(_: &[String]) {
 fn closing_child_closes_unreceived_objects() {
     let before = table::count();
     let event = Event::manual_reset().unwrap();
-    let (child, channel) = in_role("closes_without_receiving", &[]);
+    let (child, channel) = linked_in_role("closes_without_receiving", &[]);
     for _ in 0..4 {
         channel.send(Message::new(b"").with("event", &event)).unwrap();
     }
@@ -611,7 +598,7 @@ fn flushes_beside_a_receiver(_: &[String]) {
 }
 
 fn flush_beside_a_receiver_ends_as_soon_as_objects_are_fetched() {
-    let (child, channel) = in_role("flushes_beside_a_receiver", &[]);
+    let (child, channel) = linked_in_role("flushes_beside_a_receiver", &[]);
     for _ in 0..40 {
         std::thread::sleep(Duration::from_millis(5));
         drop(channel.recv_timeout(SOON).unwrap());

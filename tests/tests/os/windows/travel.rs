@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use handover::os::windows::{Access, introduce_stronger};
 use handover::{
-    BorrowedObject, Channel, Child, Command, Error, Event, Message, Process, Semaphore, SharedMemory, Stdio,
+    BorrowedObject, Channel, Command, Error, Event, Message, Process, Semaphore, SharedMemory, Stdio,
 };
 use handover_tests::frame::{frame_of, with};
-use handover_tests::{Suite, raw, role, table, tests, this_program, until, weaker};
+use handover_tests::{
+    Suite, assert_exits_successfully, linked_in_role, raw, role, table, tests, this_program, until, weaker,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(200);
@@ -47,19 +49,6 @@ pub(super) const SUITE: Suite = Suite {
         gives_and_waits,
     ],
 };
-
-fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {
-    let mut command = Command::new(this_program());
-    command.args(role(name, arguments)).stdin(Stdio::null());
-    let mut child = command.kill_on_drop(true).channel().spawn().unwrap();
-    let channel = child.take_channel().unwrap();
-    (child, channel)
-}
-
-fn assert_exits_successfully(mut child: Child, channel: Channel) {
-    drop(channel);
-    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
-}
 
 fn link(channel: &Channel) -> Channel {
     channel.recv_timeout(SOON).unwrap().take_channel("link").unwrap()
@@ -173,8 +162,8 @@ fn answers_bytes(_: &[String]) {
 }
 
 fn processes_that_were_introduced_without_power_exchange_bytes() {
-    let (one, to_one) = in_role("sends_an_object_and_bytes", &[]);
-    let (other, to_other) = in_role("answers_bytes", &[]);
+    let (one, to_one) = linked_in_role("sends_an_object_and_bytes", &[]);
+    let (other, to_other) = linked_in_role("answers_bytes", &[]);
     handover::introduce(&to_one, &to_other, "link").unwrap();
     assert_eq!(bytes(&to_one), b"done");
     assert_exits_successfully(one, to_one);
@@ -183,7 +172,7 @@ fn processes_that_were_introduced_without_power_exchange_bytes() {
 
 fn introduces_upwards(_: &[String]) {
     let parent = Channel::parent().unwrap();
-    let (child, channel) = in_role("keeps", &[]);
+    let (child, channel) = linked_in_role("keeps", &[]);
     for (stronger, weaker) in [(&parent, &channel), (&channel, &parent)] {
         let refused = introduce_stronger(stronger, weaker, "link").unwrap_err();
         assert!(matches!(&refused, Error::InvalidInput { .. }), "{refused:?}");
@@ -203,13 +192,13 @@ fn keeps(_: &[String]) {
 }
 
 fn process_without_power_cannot_give_it() {
-    let (child, channel) = in_role("introduces_upwards", &[]);
+    let (child, channel) = linked_in_role("introduces_upwards", &[]);
     until("the child has exited", || child.process().has_exited().unwrap());
     assert_exits_successfully(child, channel);
 }
 
 fn endpoint_with_objects_in_transit_stays() {
-    let (child, channel) = in_role("keeps", &[]);
+    let (child, channel) = linked_in_role("keeps", &[]);
     let event = Event::manual_reset().unwrap();
     let (ours, theirs) = Channel::pair().unwrap();
     ours.send(Message::new("one").with("event", &event)).unwrap();
@@ -246,7 +235,7 @@ fn returns(_: &[String]) {
 }
 
 fn endpoint_that_has_moved_twice_carries_bytes() {
-    let (child, channel) = in_role("returns", &[]);
+    let (child, channel) = linked_in_role("returns", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     ours.send("before").unwrap();
     channel.send(Message::new("").with_channel("link", theirs)).unwrap();
@@ -267,7 +256,7 @@ fn endpoint_that_has_moved_twice_carries_bytes() {
 }
 
 fn exit_of_a_process_that_passed_its_endpoint_on_does_not_end_the_channel() {
-    let (child, channel) = in_role("returns", &[]);
+    let (child, channel) = linked_in_role("returns", &[]);
     let (ours, theirs) = Channel::pair().unwrap();
     let set = handover::WaitSet::new().unwrap();
     set.add(1, &ours).unwrap();
@@ -290,7 +279,7 @@ fn exit_of_a_process_that_passed_its_endpoint_on_does_not_end_the_channel() {
 }
 
 fn traveller_carries_no_more_access_than_it_needs() {
-    let (child, channel) = in_role("keeps", &[]);
+    let (child, channel) = linked_in_role("keeps", &[]);
     let of_child = || table::of(child.id());
     let before = of_child();
     let (_ours, theirs) = Channel::pair().unwrap();
@@ -346,7 +335,7 @@ fn gives_and_waits(_: &[String]) {
 }
 
 fn weaker_process_sees_the_end_of_the_endpoint_that_it_has_sent() {
-    let (child, channel) = in_role("gives_and_waits", &[]);
+    let (child, channel) = linked_in_role("gives_and_waits", &[]);
     // The child waits by then.
     std::thread::sleep(SHORT);
     drop(channel.recv_timeout(SOON).unwrap());
@@ -354,7 +343,7 @@ fn weaker_process_sees_the_end_of_the_endpoint_that_it_has_sent() {
     assert_exits_successfully(child, channel);
 }
 
-/// Sends the parent four handles as an endpoint, which are none, or which claim a role that the parent must not believe.
+/// Sends the parent four handles as an endpoint. They are no endpoint, or claim a role that the parent must not believe.
 fn forges(arguments: &[String]) {
     let parent = weaker::Endpoint::inherited();
     let this = Process::open_with(std::process::id(), Access::PROCESS_DUP_HANDLE).unwrap();
@@ -407,7 +396,7 @@ fn forged_endpoints_are_refused() {
         ("unknown role", Some("can't give this process")),
         ("power over the parent", None),
     ] {
-        let (mut child, channel) = in_role("forges", &[which]);
+        let (mut child, channel) = linked_in_role("forges", &[which]);
         let message = channel.recv_timeout(SOON).unwrap();
         let before = table::count();
         match (message.take_channel("link"), expected) {
@@ -456,7 +445,7 @@ fn scribbles(_: &[String]) {
 }
 
 fn constantly_changing_ledger_of_an_endpoint_breaks_nothing() {
-    let (bystander, to_bystander) = in_role("keeps", &[]);
+    let (bystander, to_bystander) = linked_in_role("keeps", &[]);
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     let (ours, theirs) = Channel::pair().unwrap();

@@ -149,6 +149,11 @@ impl Endpoint {
         }
     }
 
+    /// Returns whether the peer process has exited, as far as it is known.
+    pub(in crate::channel) fn has_other_exited(&self) -> bool {
+        self.process().is_some_and(|process| process.has_exited().unwrap_or(true))
+    }
+
     pub(crate) fn process_id(&self) -> u32 {
         match &*self.peer.lock() {
             Peer::Known(process) => process.id(),
@@ -294,7 +299,7 @@ impl Endpoint {
     }
 
     /// Returns the error for a closed connection: the peer process has exited, or has closed its endpoint.
-    pub(super) fn disconnect_error(&self) -> Error {
+    pub(in crate::channel) fn disconnect_error(&self) -> Error {
         if self.is_closed.load(Relaxed) {
             return Error::Disconnected { pid: std::process::id() };
         }

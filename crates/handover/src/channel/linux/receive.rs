@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::endpoint::{Endpoint, Receiving};
 use super::recv_buffer::Lost;
-use crate::channel::calls::{Dispatched, Want};
+use crate::channel::calls::{Dispatched, Turn, Want};
 use crate::channel::message::Arrived;
 use crate::channel::wire::FrameType;
 use crate::error::{Error, ProcessName, Result};
@@ -41,9 +41,6 @@ enum Next {
     End,
 }
 
-/// The time after which a call that may keep no more messages looks again whether it may, and whether the peer has exited.
-const UNTIL_ROOM: Duration = Duration::from_millis(20);
-
 impl Endpoint {
     /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
     pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
@@ -57,23 +54,11 @@ impl Endpoint {
                 self.publish(&mut receiving)?;
                 return Ok(Some(arrived));
             }
-            if Self::has_reader(&receiving, want) {
-                self.follow(receiving, deadline);
-                if deadline.has_passed() && !self.has_arrived(want) {
-                    return Ok(None);
-                }
-                continue;
-            }
-            if want != Want::Message && receiving.calls.are_full() {
-                self.follow(receiving, deadline.or_sooner(UNTIL_ROOM));
-                if self.process().is_some_and(|process| process.has_exited().unwrap_or(true)) {
-                    return Err(self.disconnect_error());
-                }
-                if deadline.has_passed() {
-                    return Ok(None);
-                }
-                continue;
-            }
+            let mut receiving = match self.take_turn(receiving, want, deadline)? {
+                Turn::Mine(receiving) => receiving,
+                Turn::Again => continue,
+                Turn::TimedOut => return Ok(None),
+            };
             // A read that finds nothing costs as much as one that finds a message.
             let waits_first =
                 receiving.had_to_wait && receiving.buffer.unread().is_empty() && !deadline.has_passed();
@@ -150,9 +135,7 @@ impl Endpoint {
             match self.read(&mut receiving) {
                 Ok(Read::Enough) => {}
                 Ok(Read::Some | Read::Nothing) => {
-                    let process =
-                        || self.process().is_some_and(|process| process.has_exited().unwrap_or(true));
-                    break receiving.buffer.has_message() || process();
+                    break receiving.buffer.has_message() || self.has_other_exited();
                 }
                 Ok(Read::End) | Err(_) => break true,
             }

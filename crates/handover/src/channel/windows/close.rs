@@ -96,7 +96,7 @@ impl Endpoint {
         let given = self.incoming().end_taking();
         let is_sole_owner = self.has_stronger_exited();
         let deadline = Deadline::after(MAX_FETCH);
-        // What exceeds a limit is read as well, and closed.
+        // Messages that exceed a limit are read as well, and closed.
         receiving.limits = Limits::default();
         let is_readable = || self.broken.get().is_none_or(|broken| matches!(broken, Broken::Limit(_)));
         while is_readable() && (receiving.next < given || is_sole_owner) {

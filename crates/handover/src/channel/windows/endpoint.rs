@@ -60,7 +60,7 @@ pub(crate) struct Endpoint {
     /// Wakes the threads that wait for another thread's reading.
     pub(in crate::channel) signal: Signal,
     pub(super) writer: TimedMutex<Writer>,
-    /// What the endpoint needs to leave this process, if it can.
+    /// The state that the endpoint needs to leave this process, if it can.
     pub(super) travel: Option<Travel>,
     /// The rule that the peer broke. From then on nothing is read or written.
     pub(super) broken: OnceLock<Broken>,
@@ -340,7 +340,7 @@ impl Endpoint {
     }
 
     /// Returns the error for a closed pipe: the peer process has exited, or has closed its endpoint.
-    pub(super) fn disconnect_error(&self) -> Error {
+    pub(in crate::channel) fn disconnect_error(&self) -> Error {
         if self.is_closed() {
             return Error::Disconnected { pid: std::process::id() };
         }

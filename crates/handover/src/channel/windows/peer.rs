@@ -131,7 +131,7 @@ impl Current {
     }
 }
 
-/// What an endpoint needs to leave this process.
+/// The state that an endpoint needs to leave this process.
 #[derive(Debug)]
 pub(super) struct Travel {
     /// 0 for the server end of the pipe, and 1 for the client end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::endpoint::{Endpoint, Receiving, Woken};
 use super::peer::Peer;
 use crate::channel::Limits;
-use crate::channel::calls::{Calls, Dispatched, Want};
+use crate::channel::calls::{Calls, Dispatched, Turn, Want};
 use crate::channel::message::Arrived;
 use crate::channel::wire::{self, Broken, Content, Header};
 use crate::error::{Error, Result};
@@ -75,9 +75,6 @@ impl From<Error> for Untaken {
 const MAX_MOVE: Duration = Duration::from_secs(10);
 const MOVE_PAUSE: Duration = Duration::from_millis(1);
 
-/// The time after which a call that may keep no more messages looks again whether it may, and whether the peer has exited.
-const UNTIL_ROOM: Duration = Duration::from_millis(20);
-
 impl Endpoint {
     /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
     pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
@@ -90,23 +87,11 @@ impl Endpoint {
                 self.publish(&mut receiving);
                 return Ok(Some(arrived));
             }
-            if Self::has_reader(&receiving, want) {
-                self.follow(receiving, deadline);
-                if deadline.has_passed() && !self.has_arrived(want) {
-                    return Ok(None);
-                }
-                continue;
-            }
-            if is_call && receiving.calls.are_full() {
-                self.follow(receiving, deadline.or_sooner(UNTIL_ROOM));
-                if self.has_other_exited() {
-                    return Err(self.disconnect_error());
-                }
-                if deadline.has_passed() {
-                    return Ok(None);
-                }
-                continue;
-            }
+            let mut receiving = match self.take_turn(receiving, want, deadline)? {
+                Turn::Mine(receiving) => receiving,
+                Turn::Again => continue,
+                Turn::TimedOut => return Ok(None),
+            };
             let found = self.look(&mut receiving, has_exited);
             let is_late = || has_waited && deadline.has_passed();
             let mut event = None;
@@ -240,7 +225,7 @@ impl Endpoint {
     }
 
     /// Returns whether the peer process has exited, and still had its endpoint then.
-    fn has_other_exited(&self) -> bool {
+    pub(in crate::channel) fn has_other_exited(&self) -> bool {
         self.other_process()
             .is_some_and(|process| process.has_exited().unwrap_or(true) && self.counts(&process))
     }
