@@ -131,7 +131,11 @@ const KIND: Harmless =
 pub const HARMLESS_CALL: &[Harmless] = &[KIND];
 
 /// Calls whose failures are ignored when an endpoint has travelled.
-pub const HARMLESS_TRAVEL: &[Harmless] = &[KIND];
+pub const HARMLESS_TRAVEL: &[Harmless] = &[
+    KIND,
+    ("GetProcessId", "the peer process stays unknown, and only the end of the pipe shows"),
+    ("GetProcessTimes", "likewise"),
+];
 
 /// Calls whose failure may be ignored when a channel is waited for beside other objects.
 pub const HARMLESS_SET: &[Harmless] = &[
