@@ -202,18 +202,16 @@ impl Channel {
     /// Sends a message as a call, and waits for the reply to it, for at most `timeout` in all.
     ///
     /// The peer process receives the message like any other, and answers it with
-    /// [`ReceivedMessage::reply`](crate::ReceivedMessage::reply). The reply goes to this call alone: not to [`recv`](Self::recv), nor to another call,
-    /// even if it comes too late.
+    /// [`ReceivedMessage::reply`](crate::ReceivedMessage::reply). The reply goes to this call alone: neither to
+    /// [`recv`](Self::recv) nor to another call, even if it comes too late.
     ///
     /// ```no_run
-    /// # fn main() -> handover::Result<()> {
     /// # let channel = handover::Channel::parent()?;
     /// use std::time::Duration;
     ///
     /// let reply = channel.call("how far?", Duration::from_secs(5))?;
     /// println!("{}", String::from_utf8_lossy(reply.bytes()));
     /// # Ok::<(), handover::Error>(())
-    /// # }
     /// ```
     ///
     /// Several threads can call at once, over one channel and its clones. The peer process can call too. Messages that

@@ -69,22 +69,15 @@ impl Endpoint {
             receiving.had_to_wait = !is_first || matches!(next, Ok(Next::Nothing));
             is_first = false;
             let next = match next {
-                Ok(Next::Message(arrived)) => match self.dispatch(&mut receiving, arrived, want)? {
-                    Dispatched::Mine(arrived) => {
-                        self.publish(&mut receiving)?;
-                        return Ok(Some(arrived));
+                Ok(Next::Message(arrived)) => {
+                    let dispatched = self.dispatch(&mut receiving, arrived, want)?;
+                    self.publish(&mut receiving)?;
+                    drop(receiving);
+                    match dispatched {
+                        Dispatched::Mine(arrived) => return Ok(Some(arrived)),
+                        Dispatched::Kept | Dispatched::Late(_) => continue,
                     }
-                    Dispatched::Kept => {
-                        self.publish(&mut receiving)?;
-                        continue;
-                    }
-                    Dispatched::Late(arrived) => {
-                        self.publish(&mut receiving)?;
-                        drop(receiving);
-                        drop(arrived);
-                        continue;
-                    }
-                },
+                }
                 next => next,
             };
             self.publish(&mut receiving)?;

@@ -110,11 +110,10 @@ impl Endpoint {
                 Ok(Found::Pending) if is_late() => return Ok(None),
                 Ok(Found::Pending) if is_call && receiving.calls.has_message() => {
                     // `ready` stays set for the messages that are kept.
-                    event = match self.read_for_call(&mut receiving) {
-                        Ok(Some(event)) => Some(event),
-                        Ok(None) => continue,
-                        Err(error) => return Err(error),
-                    };
+                    event = self.read_for_call(&mut receiving)?;
+                    if event.is_none() {
+                        continue;
+                    }
                 }
                 Ok(Found::Pending) => receiving.waiting += 1,
                 // A peer that sends single bytes must not extend the wait past the deadline.
