@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::sources::without_tests;
 
 /// The modules of the library, lowest first. Modules in the same row don't import each other.
-const ORDER: [&[&str]; 11] = [
+const ORDER: [&[&str]; 13] = [
     &["handle"],
     &["sys"],
     &["error"],
@@ -17,6 +17,8 @@ const ORDER: [&[&str]; 11] = [
     &["duplicate", "name"],
     &["channel"],
     &["inspect"],
+    &["futures"],
+    &["tokio", "async_io"],
     &["os", "fuzzing", "lib"],
 ];
 

@@ -92,6 +92,14 @@ mod channel;
 
 pub mod inspect;
 
+#[cfg(feature = "_async")]
+mod futures;
+
+#[cfg(feature = "async-io")]
+pub mod async_io;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -39,7 +39,7 @@ pub(super) struct Calls {
 
 /// The message that a thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
+pub(crate) enum Want {
     /// The next message.
     Message,
     /// The reply to the call with this id.
@@ -85,8 +85,7 @@ impl Calls {
         self.waiting.swap_remove(index).1
     }
 
-    /// Takes what a thread waits for, if it was read already.
-    pub(super) fn take(&mut self, want: Want) -> Option<Arrived> {
+    fn take(&mut self, want: Want) -> Option<Arrived> {
         match want {
             Want::Message => {
                 let arrived = self.kept.pop_front()?;
@@ -164,14 +163,25 @@ impl Calls {
 
 /// A call that waits for its reply, until it is dropped.
 #[derive(Debug)]
-pub(super) struct PendingCall<'a> {
+pub(crate) struct PendingCall<'a> {
     endpoint: &'a Endpoint,
-    pub(super) id: u64,
+    pub(crate) id: u64,
 }
 
 impl Endpoint {
-    pub(super) fn begin_call(&self) -> PendingCall<'_> {
+    pub(crate) fn begin_call(&self) -> PendingCall<'_> {
         PendingCall { endpoint: self, id: self.receiving.lock().calls.begin() }
+    }
+
+    /// Takes what a thread or a task waits for, if it was read already.
+    pub(super) fn take_read(&self, receiving: &mut Receiving, want: Want) -> Option<Arrived> {
+        let was_full = receiving.calls.are_full();
+        let arrived = receiving.calls.take(want)?;
+        if was_full {
+            // Calls that waited for room may read on.
+            self.notify(receiving);
+        }
+        Some(arrived)
     }
 
     /// Waits for another thread that reads, or for room to keep messages, if this thread may not read now.
@@ -199,7 +209,7 @@ impl Endpoint {
     /// Returns whether a thread has to let another one read. A thread that waits for the connection is told of what others
     /// read only by what they leave there. So beside a call that reads, no thread may read; and no call may begin to read
     /// beside another thread.
-    fn has_reader(receiving: &Receiving, want: Want) -> bool {
+    pub(super) fn has_reader(receiving: &Receiving, want: Want) -> bool {
         receiving.calls.reads || (want != Want::Message && receiving.waiting > 0)
     }
 
@@ -219,16 +229,23 @@ impl Endpoint {
         arrived: Arrived,
         want: Want,
     ) -> Result<Dispatched> {
+        let frame_type = arrived.envelope.frame_type;
         let dispatched = receiving.calls.dispatch(arrived, want);
         if matches!(dispatched, Dispatched::Kept) {
             self.check_queued(receiving)?;
-            self.notify(receiving);
+            self.notify_threads(receiving);
+            receiving.tasks.wake_for(frame_type);
         }
         Ok(dispatched)
     }
 
-    /// Wakes the threads that follow another one.
+    /// Wakes the threads that follow another one, and the tasks.
     pub(super) fn notify(&self, receiving: &Receiving) {
+        self.notify_threads(receiving);
+        receiving.tasks.wake_all();
+    }
+
+    fn notify_threads(&self, receiving: &Receiving) {
         if receiving.calls.followers > 0 {
             self.signal.notify();
         }

@@ -99,7 +99,7 @@ use crate::wait::{self, Deadline, Member, Waitable};
 /// process.
 #[derive(Clone)]
 pub struct Channel {
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(crate) endpoint: Arc<Endpoint>,
 }
 
 impl fmt::Debug for Channel {
@@ -283,7 +283,7 @@ impl Channel {
     }
 
     /// Checks a message and its objects, which this process owns by now.
-    fn received(&self, arrived: Arrived) -> Result<ReceivedMessage> {
+    pub(crate) fn received(&self, arrived: Arrived) -> Result<ReceivedMessage> {
         let Arrived { envelope, content, objects, limits } = arrived;
         let objects = objects.map_err(|lost| self.endpoint.lost(lost))?;
         let call = match envelope.frame_type {
@@ -420,17 +420,67 @@ impl ReceivedMessage {
     ///
     /// The errors of [`reply`](Self::reply), and [`Error::TimedOut`].
     pub fn reply_timeout<'a>(&self, message: impl Into<Message<'a>>, timeout: Duration) -> Result<()> {
-        let refused = |reason| Err(Error::invalid("the reply to a message", reason));
-        let Some(call) = &self.from.call else {
+        let mut reply = Reply::begin(&self.from)?;
+        Channel { endpoint: Arc::clone(&reply.endpoint) }.deliver(
+            message.into(),
+            FrameType::Reply(reply.id()),
+            timeout,
+        )?;
+        reply.keep();
+        Ok(())
+    }
+
+    /// Begins to reply over this channel, from which the message must have come.
+    #[cfg(feature = "_async")]
+    pub(crate) fn begin_reply(&self, channel: &Channel) -> Result<Reply<'_>> {
+        let reply = Reply::begin(&self.from)?;
+        if Arc::ptr_eq(&reply.endpoint, &channel.endpoint) {
+            return Ok(reply);
+        }
+        let reason = "can't be sent over this channel; reply over the one that the message came from";
+        Err(Error::invalid(REPLY, reason))
+    }
+}
+
+const REPLY: &str = "the reply to a message";
+
+/// A reply that is being sent. If it is dropped before it was sent, the message can be replied to again.
+#[derive(Debug)]
+pub(crate) struct Reply<'a> {
+    call: &'a Call,
+    endpoint: Arc<Endpoint>,
+    is_kept: bool,
+}
+
+impl<'a> Reply<'a> {
+    fn begin(from: &'a Sender) -> Result<Self> {
+        let refused = |reason| Err(Error::invalid(REPLY, reason));
+        let Some(call) = &from.call else {
             return refused("has no receiver: the message was sent with send; send one as well");
         };
         let endpoint = call.endpoint.upgrade().ok_or(Error::Disconnected { pid: std::process::id() })?;
         if call.has_reply.swap(true, Relaxed) {
             return refused("can't be sent: the message was replied to before, and each call gets one reply");
         }
-        Channel { endpoint }.deliver(message.into(), FrameType::Reply(call.id), timeout).inspect_err(|_| {
-            call.has_reply.store(false, Relaxed);
-        })
+        Ok(Self { call, endpoint, is_kept: false })
+    }
+
+    /// Returns the id of the call.
+    pub(crate) fn id(&self) -> u64 {
+        self.call.id
+    }
+
+    /// Notes that the reply is sent.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Reply<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.call.has_reply.store(false, Relaxed);
+        }
     }
 }
 

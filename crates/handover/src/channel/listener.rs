@@ -139,8 +139,12 @@ impl Listener {
     /// The errors of [`accept`](Self::accept). Without a free handle or memory the client isn't lost, and the next call
     /// tries again.
     pub fn try_accept(&mut self) -> Result<Option<Incoming<'_>>> {
-        let client = self.inner.wait_for_client(&self.name, Deadline::after(Duration::ZERO))?;
-        Ok(client.map(|client| Incoming { listener: self, client: Some(client) }))
+        Ok(self.next_client()?.map(|client| Incoming { listener: self, client: Some(client) }))
+    }
+
+    /// Returns the client that waits now, if there is one.
+    pub(crate) fn next_client(&mut self) -> Result<Option<Client>> {
+        self.inner.wait_for_client(&self.name, Deadline::after(Duration::ZERO))
     }
 
     /// Returns the handle that says whether a client waits, for an event loop: on Linux a descriptor that is readable
@@ -186,6 +190,13 @@ impl fmt::Debug for Incoming<'_> {
             .field("process", &self.process().id())
             .field("user", self.user())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "_async")]
+impl<'a> Incoming<'a> {
+    pub(crate) fn new(listener: &'a mut Listener, client: Client) -> Self {
+        Self { listener, client: Some(client) }
     }
 }
 
@@ -275,7 +286,7 @@ impl Channel {
 }
 
 /// Checks that the text can be a name on every system.
-fn check(name: &str) -> Result<()> {
+pub(crate) fn check(name: &str) -> Result<()> {
     match objection_to_listen(name) {
         Some(reason) => Err(Error::invalid(format!("the listener name {name:?}"), reason)),
         None => Ok(()),

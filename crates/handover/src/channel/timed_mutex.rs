@@ -1,9 +1,10 @@
-//! A mutex with a deadline for locking.
+//! A mutex with a deadline for locking, which tasks wait for beside threads.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
 use std::sync::{Condvar, PoisonError};
 
+use super::tasks::Senders;
 use crate::sys::DeferredEvents;
 use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::wait::Deadline;
@@ -18,6 +19,8 @@ pub(crate) struct TimedMutex<T> {
     released: Condvar,
     /// The number of waiting threads.
     waiting: AtomicUsize,
+    /// The tasks that wait.
+    pub(super) tasks: Senders,
 }
 
 impl<T> TimedMutex<T> {
@@ -27,14 +30,23 @@ impl<T> TimedMutex<T> {
             gate: std::sync::Mutex::new(()),
             released: Condvar::new(),
             waiting: AtomicUsize::new(0),
+            tasks: Senders::default(),
         }
+    }
+
+    /// Locks the mutex for the task whose turn it is, if no thread has it.
+    #[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
+    pub(super) fn take_for_task(&self) -> Option<TimedMutexGuard<'_, T>> {
+        let mut guard = self.take()?;
+        guard.is_for_task = true;
+        Some(guard)
     }
 
     /// Locks the mutex if it is free. Returns `None` otherwise.
     pub(crate) fn take(&self) -> Option<TimedMutexGuard<'_, T>> {
         let events = DeferredEvents::begin();
         let guard = self.value.try_lock()?;
-        Some(TimedMutexGuard { mutex: self, guard: Some(guard), _events: events })
+        Some(TimedMutexGuard { mutex: self, guard: Some(guard), is_for_task: false, _events: events })
     }
 
     /// Locks the mutex, or returns `None` if the deadline passes first.
@@ -75,6 +87,8 @@ impl<T> TimedMutex<T> {
 pub(crate) struct TimedMutexGuard<'a, T> {
     mutex: &'a TimedMutex<T>,
     guard: Option<MutexGuard<'a, T>>,
+    /// A task doesn't wake itself. It wakes the next one when it has done its work.
+    is_for_task: bool,
     /// Emits the events after `drop` has woken the next thread.
     _events: DeferredEvents,
 }
@@ -101,6 +115,9 @@ impl<T> Drop for TimedMutexGuard<'_, T> {
             // A counted thread holds the gate until it waits on `released`. Locking the gate once makes sure of that.
             drop(self.mutex.gate.lock().unwrap_or_else(PoisonError::into_inner));
             self.mutex.released.notify_one();
+        }
+        if !self.is_for_task {
+            self.mutex.tasks.wake_first();
         }
     }
 }

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "_async")]
+use super::imp::Progress;
 use super::imp::{self, ENDPOINT_NAMES, Endpoint, HANDLES};
 use super::message::{Received, already_taken, description};
 use super::{Channel, Message, ReceivedMessage};
@@ -95,15 +97,51 @@ pub(super) fn deliver(
     for (name, _) in &channels {
         message.table.push(name);
     }
-    let sent = depart_and_send(&message, &channels, send);
+    let sent = depart_and_send(&message, &channels, send, |()| true);
     sent.map_err(|source| Error::NotSent { source: Box::new(source), returned: Returned(Box::new(channels)) })
 }
 
-fn depart_and_send(
+/// Begins to send a message by a function that gets it and its endpoints, without waiting. If it can't begin yet, the
+/// message keeps the endpoints. If it fails, the error gives them back.
+#[cfg(feature = "_async")]
+pub(super) fn begin(
+    message: &mut Message<'_>,
+    begin: impl FnOnce(&Message<'_>, &[&Endpoint]) -> Result<Progress>,
+) -> Result<Progress> {
+    if message.channels.is_empty() {
+        return begin(message, &[]);
+    }
+    let channels = std::mem::take(&mut message.channels);
+    let table = message.table.clone();
+    for (name, _) in &channels {
+        message.table.push(name);
+    }
+    match depart_and_send(message, &channels, begin, |progress| *progress == Progress::Done) {
+        Ok(Progress::Done) => Ok(Progress::Done),
+        progress => {
+            (message.table, message.channels) = (table, channels);
+            progress.map_err(|error| not_sent(message, error))
+        }
+    }
+}
+
+/// Adds the endpoints of a message to the error for which it was not sent.
+#[cfg(feature = "_async")]
+pub(crate) fn not_sent(message: &mut Message<'_>, source: Error) -> Error {
+    let channels = std::mem::take(&mut message.channels);
+    if channels.is_empty() {
+        return source;
+    }
+    Error::NotSent { source: Box::new(source), returned: Returned(Box::new(channels)) }
+}
+
+/// Sends the message. If it isn't sent, the endpoints stay.
+fn depart_and_send<T>(
     message: &Message<'_>,
     channels: &[(String, Channel)],
-    send: impl FnOnce(&Message<'_>, &[&Endpoint]) -> Result<()>,
-) -> Result<()> {
+    send: impl FnOnce(&Message<'_>, &[&Endpoint]) -> Result<T>,
+    is_sent: impl FnOnce(&T) -> bool,
+) -> Result<T> {
     message.check()?;
     let mut departed = Vec::with_capacity(channels.len());
     let mut depart = || {
@@ -114,7 +152,7 @@ fn depart_and_send(
         Ok(())
     };
     let sent = depart().and_then(|()| send(message, &departed));
-    if sent.is_err() {
+    if !sent.as_ref().is_ok_and(is_sent) {
         departed.iter().for_each(|endpoint| endpoint.stay());
     }
     sent

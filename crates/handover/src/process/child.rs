@@ -49,7 +49,7 @@ impl fmt::Debug for Child {
 }
 
 /// How long to wait before asking again for the exit status of a child that has exited, if the system didn't report it.
-const RETRY_INTERVAL: Duration = Duration::from_millis(1);
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The parent's side of what another module added to the spawn.
 struct Attached(Option<Box<dyn Any + Send + Sync>>);
@@ -206,14 +206,14 @@ impl Child {
 
     /// Closes the child's standard input and its channel, unless they were taken. The child may be reading them until
     /// end of file.
-    fn close_inputs(&mut self) {
+    pub(crate) fn close_inputs(&mut self) {
         drop(self.stdin.take().map(|stdin| Owned::from(OwnedHandle::from(stdin))));
         drop(self.attached.0.take());
     }
 
     /// Returns the exit status of the child, which has exited. The system may report it only once. While a debugger
     /// traces the child, the system reports it only after the debugger has been notified.
-    fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         if self.guard.status.is_some() {
             return Ok(self.guard.status);
         }

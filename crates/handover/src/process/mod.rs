@@ -7,7 +7,7 @@
 //! - `open_process`, which opens a process by its id;
 //! - `User`.
 
-mod child;
+pub(crate) mod child;
 mod command;
 #[allow(dead_code, reason = "only Windows starts a child with a command line")]
 pub(crate) mod command_line;

@@ -55,7 +55,7 @@ impl Process {
     }
 
     /// Returns whether this is a clone of the other value.
-    #[allow(dead_code, reason = "used on Windows only")]
+    #[cfg(any(windows, feature = "_async"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }

@@ -28,6 +28,26 @@ pub(crate) mod bytes;
 )]
 mod call_info;
 mod copy;
+#[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
+mod deferred_wakes;
+#[cfg(feature = "_async")]
+pub(crate) use deferred_wakes::DeferredWakes;
+pub(crate) use deferred_wakes::{drop_waker, wake};
+
+/// Stands for the guard that keeps wakes back. Without an asynchronous feature, no tasks exist.
+#[cfg(not(feature = "_async"))]
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct DeferredWakes;
+
+#[cfg(not(feature = "_async"))]
+impl DeferredWakes {
+    #[inline(always)]
+    pub(crate) fn begin() -> Self {
+        Self
+    }
+}
+
 pub(crate) mod creator;
 mod error;
 #[cfg(feature = "faults")]

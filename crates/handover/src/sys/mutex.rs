@@ -3,9 +3,10 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{self, PoisonError, TryLockError};
 
-use super::DeferredEvents;
+use super::{DeferredEvents, DeferredWakes};
 
-/// A mutex under which no code of a subscriber runs: a thread's events are emitted after it has unlocked.
+/// A mutex under which no code of a subscriber or of a task runs: a thread's events are emitted, and its tasks woken, after it
+/// has unlocked.
 ///
 /// Poisoning is ignored. Each user changes the value so that a panic can't leave it inconsistent.
 #[derive(Debug, Default)]
@@ -17,27 +18,29 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        let events = DeferredEvents::begin();
-        MutexGuard { guard: self.0.lock().unwrap_or_else(PoisonError::into_inner), _events: events }
+        let (events, wakes) = (DeferredEvents::begin(), DeferredWakes::begin());
+        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        MutexGuard { guard, _wakes: wakes, _events: events }
     }
 
     /// Locks the mutex if it is free. Returns `None` otherwise.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        let events = DeferredEvents::begin();
+        let (events, wakes) = (DeferredEvents::begin(), DeferredWakes::begin());
         let guard = match self.0.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(MutexGuard { guard, _events: events })
+        Some(MutexGuard { guard, _wakes: wakes, _events: events })
     }
 }
 
-/// Unlocks the mutex, and then emits the events.
+/// Unlocks the mutex, and then wakes the tasks and emits the events.
 #[derive(Debug)]
 pub(crate) struct MutexGuard<'a, T> {
     guard: sync::MutexGuard<'a, T>,
-    // Dropped after the guard, because it is declared after it.
+    // Dropped after the guard, because they are declared after it.
+    _wakes: DeferredWakes,
     _events: DeferredEvents,
 }
 

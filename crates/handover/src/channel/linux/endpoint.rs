@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::readiness::{Found, Readiness};
 use super::recv_buffer::RecvBuffer;
 use crate::channel::calls::{Calls, Signal, Want};
+use crate::channel::tasks::Tasks;
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
 use crate::channel::{KindFilter, Limits, handshake};
@@ -39,6 +40,7 @@ pub(in crate::channel) struct Receiving {
     /// Wakes a send that waits until it may read into the buffer again.
     room: Option<Arc<Owned>>,
     pub(in crate::channel) calls: Calls,
+    pub(in crate::channel) tasks: Tasks,
     /// Whether this process waits for a greeting with the peer process's credentials.
     pub(super) asks: bool,
 }
@@ -58,10 +60,23 @@ impl Receiving {
 
 /// The state of sending, which one thread at a time uses.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(in crate::channel) struct Writer {
     /// The number of the next message.
     pub(super) next: u64,
     pub(super) cut_off: bool,
+    /// The rest of a message that a task has begun to send. The next send finishes it first.
+    pub(super) unfinished: Option<Unfinished>,
+    /// Whether such a rest could not be sent.
+    pub(super) has_lost: bool,
+}
+
+/// A message that was written in part.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    /// The bytes that weren't written at first.
+    pub(super) bytes: Vec<u8>,
+    /// How many of them were written since.
+    pub(super) written: usize,
 }
 
 /// The process at the other endpoint.
@@ -101,7 +116,7 @@ pub(crate) struct Endpoint {
     pub(in crate::channel) signal: Signal,
     /// Tells waits for several objects that there is something to receive. Created at the first such wait.
     pub(super) readiness: OnceLock<Readiness>,
-    pub(super) writer: TimedMutex<Writer>,
+    pub(in crate::channel) writer: TimedMutex<Writer>,
     /// The rule that the peer broke. From then on nothing is read or written.
     broken: OnceLock<Broken>,
     /// Whether the peer process had exited when the connection was found closed.
@@ -123,10 +138,10 @@ pub(super) struct Woken {
 }
 
 impl Endpoint {
-    pub(super) fn new(socket: Owned, peer: Peer) -> Self {
+    pub(super) fn new(socket: impl Into<Arc<Owned>>, peer: Peer) -> Self {
         Self {
             memberships: Memberships::default(),
-            socket: Arc::new(socket),
+            socket: socket.into(),
             peer: Mutex::new(peer),
             peer_changes: AtomicU32::new(0),
             owed: AtomicU8::new(0),
@@ -140,6 +155,12 @@ impl Endpoint {
             is_closed: AtomicBool::new(false),
             allowed: Arc::new(KindFilter::default()),
         }
+    }
+
+    /// Returns the socket, which a runtime waits for.
+    #[cfg(feature = "_async")]
+    pub(crate) fn socket(&self) -> Arc<Owned> {
+        Arc::clone(&self.socket)
     }
 
     pub(crate) fn process(&self) -> Option<Process> {
@@ -325,7 +346,11 @@ impl Endpoint {
 
     /// Tells a peer that speaks another version the own one, if it hasn't seen it in a frame.
     fn tell_version(&self) {
-        if self.writer.take().is_some_and(|writer| writer.next == 0 && !writer.cut_off) {
+        if self
+            .writer
+            .take()
+            .is_some_and(|writer| writer.next == 0 && !writer.cut_off && writer.unfinished.is_none())
+        {
             let _ = unix_socket::send(self.socket.as_fd(), &handshake::VERSION_NOTICE, &[]);
         }
     }
@@ -342,6 +367,7 @@ impl Endpoint {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Relaxed);
         unix_socket::shut_down(self.socket.as_fd());
+        self.writer.tasks.wake_first();
         // The messages in the buffer can't be received any more.
         let mut receiving = self.receiving.lock();
         receiving.buffer.give_up();
@@ -364,10 +390,22 @@ impl Endpoint {
         }
     }
 
-    /// Checks that the peer has not closed its endpoint before it received everything. It never waits, because the kernel
-    /// holds what was sent and delivers it even after this endpoint is closed.
-    pub(crate) fn flush(&self, _: Deadline) -> Result<bool> {
+    /// Finishes the message that a task has begun to send, if there is one, and checks that the peer has not closed its
+    /// endpoint before it received everything. Apart from that it never waits, because the kernel holds what was sent and
+    /// delivers it even after this endpoint is closed. Returns false if the deadline passed first.
+    pub(crate) fn flush(&self, deadline: Deadline) -> Result<bool> {
         self.check_open()?;
+        // A thread that sends has finished it before.
+        if let Some(mut writer) = self.writer.take() {
+            if !self.finish(&mut writer, deadline)? {
+                return Ok(false);
+            }
+        }
+        self.check_flushed()
+    }
+
+    /// Checks that the peer has not closed its endpoint before it received everything.
+    pub(super) fn check_flushed(&self) -> Result<bool> {
         let peer = self.peer_changes.load(Relaxed);
         let has_exited =
             self.process().as_ref().map_or(Ok(false), Process::has_exited)? && !self.has_left(peer)?;

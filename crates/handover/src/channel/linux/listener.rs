@@ -2,7 +2,8 @@
 //! accepts the client, the connection becomes the channel.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::event::PollFd;
@@ -171,61 +172,113 @@ fn client(maker: unix_socket::Maker, connection: Owned) -> Result<Client, Option
 
 /// Connects to the listener of this name and returns the client's endpoint; `None` if it doesn't answer in time.
 pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>> {
-    let failed = || failed(name);
-    let path = socket_of(Sort::Listener, name)?;
-    let connection = loop {
-        match unix_socket::connect(&path) {
-            Ok(Some(connection)) => break connection,
-            Ok(None) if deadline.has_passed() => return Ok(None),
-            // The listener's queue of connections is full.
-            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-            Err(error) if unix_socket::is_missing(&error) => {
-                return Err(Error::NoListener { name: name.into() });
-            }
-            Err(source) => return Err(failed()(source)),
-        }
-    };
-    let maker = unix_socket::maker_of_other_end(connection.as_fd()).map_err(failed())?;
-    let id = maker.id;
-    if maker.user != user::current() {
-        return Err(Error::OtherUser { pid: id, user: maker.user.to_string(), name: name.into() });
-    }
-    let server = peer(maker);
-    let grace_deadline = Deadline::after(GRACE_PERIOD);
-    let mut answer: Vec<u8> = Vec::new();
-    while answer.len() < WELCOME.len() {
-        let missing = WELCOME.len() - answer.len();
-        match unix_socket::receive(connection.as_fd(), &mut answer, missing, Look::Once) {
-            Ok(Some(received)) if received.length == 0 => return Err(refused(&server, id, name)),
-            Ok(Some(_)) => {}
-            Err(error) if unix_socket::is_end(&error) => return Err(refused(&server, id, name)),
-            Err(source) => return Err(failed()(source)),
-            Ok(None) if deadline.has_passed() => return Ok(None),
-            // The listening socket may also be open in another process, by inheritance or because the server forked.
-            // Such a process answers within a moment if it accepts.
-            Ok(None) => {
-                let running = still_running(&server)?;
-                if running.is_none() && grace_deadline.has_passed() {
-                    return Err(refused(&server, id, name));
-                }
+    let mut connecting = Connecting::new(name)?;
+    loop {
+        let step = connecting.step()?;
+        match step {
+            ConnectStep::Connected(endpoint) => return Ok(Some(*endpoint)),
+            _ if deadline.has_passed() => return Ok(None),
+            ConnectStep::QueueIsFull => std::thread::sleep(QUEUE_PAUSE),
+            ConnectStep::Unanswered { connection, server } => {
                 let mut polled = vec![PollFd::from_borrowed_fd(connection.as_fd(), unix_socket::READABLE)];
-                let mut until = deadline.or_sooner(grace_deadline.left());
-                if let Some(process) = running {
+                let mut until = deadline.or_sooner(connecting.grace_deadline.left());
+                if let Some(process) = &server {
                     polled.push(PollFd::from_borrowed_fd(process.handle(), unix_socket::READABLE));
                     until = deadline;
                 }
-                wait::ready(&mut polled, Some(until.milliseconds())).map_err(failed())?;
+                wait::ready(&mut polled, Some(until.milliseconds())).map_err(failed(name))?;
             }
         }
     }
-    if let Err(broken) = handshake::parse_welcome(&answer) {
-        if let Broken::Version(_) = broken {
-            // An error means that the listener has closed the connection.
-            let _ = unix_socket::send(connection.as_fd(), &handshake::VERSION_NOTICE, &[]);
-        }
-        return Err(broken.error(id));
+}
+
+/// The pause between two attempts to connect to a listener whose queue of connections is full.
+pub(crate) const QUEUE_PAUSE: Duration = Duration::from_millis(2);
+
+/// A client's attempt to connect.
+#[derive(Debug)]
+pub(crate) struct Connecting<'a> {
+    name: &'a str,
+    path: PathBuf,
+    /// The connection, and the process that listens, with its id.
+    connection: Option<(Arc<Owned>, Peer, u32)>,
+    /// What was received of the answer.
+    answer: Vec<u8>,
+    pub(crate) grace_deadline: Deadline,
+}
+
+/// The outcome of one step of an attempt.
+#[derive(Debug)]
+pub(crate) enum ConnectStep {
+    Connected(Box<Endpoint>),
+    /// The listener's queue of connections is full.
+    QueueIsFull,
+    /// The listener hasn't answered yet. `server` is its process while it runs. If it doesn't, the attempt ends at the grace
+    /// deadline.
+    Unanswered {
+        connection: Arc<Owned>,
+        server: Option<Process>,
+    },
+}
+
+impl<'a> Connecting<'a> {
+    pub(crate) fn new(name: &'a str) -> Result<Self> {
+        let path = socket_of(Sort::Listener, name)?;
+        let grace_deadline = Deadline::after(GRACE_PERIOD);
+        Ok(Self { name, path, connection: None, answer: Vec::new(), grace_deadline })
     }
-    Ok(Some(Endpoint::new(connection, server)))
+
+    /// Does what can be done without waiting.
+    pub(crate) fn step(&mut self) -> Result<ConnectStep> {
+        if self.connection.is_none() {
+            let connected = match unix_socket::connect(&self.path) {
+                Err(error) if unix_socket::is_missing(&error) => {
+                    return Err(Error::NoListener { name: self.name.into() });
+                }
+                connected => connected.map_err(failed(self.name))?,
+            };
+            let Some(connection) = connected else { return Ok(ConnectStep::QueueIsFull) };
+            let maker = unix_socket::maker_of_other_end(connection.as_fd()).map_err(failed(self.name))?;
+            let id = maker.id;
+            if maker.user != user::current() {
+                let (user, name) = (maker.user.to_string(), self.name.into());
+                return Err(Error::OtherUser { pid: id, user, name });
+            }
+            self.connection = Some((Arc::new(connection), peer(maker), id));
+            self.grace_deadline = Deadline::after(GRACE_PERIOD);
+        }
+        let (connection, server, id) = self.connection.as_ref().expect("it was just set");
+        while self.answer.len() < WELCOME.len() {
+            let missing = WELCOME.len() - self.answer.len();
+            match unix_socket::receive(connection.as_fd(), &mut self.answer, missing, Look::Once) {
+                Ok(Some(received)) if received.length == 0 => return Err(refused(server, *id, self.name)),
+                Ok(Some(_)) => {}
+                Err(error) if unix_socket::is_end(&error) => return Err(refused(server, *id, self.name)),
+                Err(source) => return Err(failed(self.name)(source)),
+                Ok(None) => {
+                    // The listening socket may also be open in another process, by inheritance or because the server
+                    // forked. Such a process answers within a moment if it accepts.
+                    let running = still_running(server)?.cloned();
+                    if running.is_none() && self.grace_deadline.has_passed() {
+                        return Err(refused(server, *id, self.name));
+                    }
+                    return Ok(ConnectStep::Unanswered {
+                        connection: Arc::clone(connection),
+                        server: running,
+                    });
+                }
+            }
+        }
+        if let Err(broken) = handshake::parse_welcome(&self.answer) {
+            if let Broken::Version(_) = broken {
+                // An error means that the listener has closed the connection.
+                let _ = unix_socket::send(connection.as_fd(), &handshake::VERSION_NOTICE, &[]);
+            }
+            return Err(broken.error(*id));
+        }
+        let (connection, server, _) = self.connection.take().expect("it is there");
+        Ok(ConnectStep::Connected(Box::new(Endpoint::new(connection, server))))
+    }
 }
 
 /// Returns the server's process while it runs.

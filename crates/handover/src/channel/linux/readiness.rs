@@ -27,11 +27,11 @@ pub(super) struct Readiness {
 
 /// The outcome of a wait to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The socket, or data that was read from it before.
-    pub(super) input: bool,
+    pub(crate) input: bool,
     /// The peer process has exited.
-    pub(super) exit: bool,
+    pub(crate) exit: bool,
 }
 
 impl Readiness {

@@ -11,6 +11,7 @@ use crate::channel::message::Arrived;
 use crate::channel::wire::FrameType;
 use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
+use crate::sys::mutex::MutexGuard;
 use crate::sys::unix_socket::{self, Look};
 use crate::wait::Deadline;
 
@@ -32,6 +33,16 @@ pub(super) enum Read {
     End,
 }
 
+/// The outcome of [`Endpoint::step`].
+pub(super) enum Step<'a> {
+    Arrived(Arrived),
+    /// A message was given to another thread or task, or its call has ended.
+    Again,
+    /// Parts of a message have arrived, and more may be there.
+    Parts,
+    Nothing(MutexGuard<'a, Receiving>),
+}
+
 /// The outcome of a look for a message, which doesn't wait.
 enum Next {
     Message(Arrived),
@@ -50,11 +61,11 @@ impl Endpoint {
             self.settle();
             let mut receiving = self.receiving.lock();
             self.check_open()?;
-            if let Some(arrived) = receiving.calls.take(want) {
+            if let Some(arrived) = self.take_read(&mut receiving, want) {
                 self.publish(&mut receiving)?;
                 return Ok(Some(arrived));
             }
-            let mut receiving = match self.take_turn(receiving, want, deadline)? {
+            receiving = match self.take_turn(receiving, want, deadline)? {
                 Turn::Mine(receiving) => receiving,
                 Turn::Again => continue,
                 Turn::TimedOut => return Ok(None),
@@ -62,45 +73,65 @@ impl Endpoint {
             // A read that finds nothing costs as much as one that finds a message.
             let waits_first =
                 receiving.had_to_wait && receiving.buffer.unread().is_empty() && !deadline.has_passed();
-            let next = match is_first && waits_first {
-                true => Ok(Next::Nothing),
-                false => self.next(&mut receiving, deadline),
+            receiving.had_to_wait = !is_first;
+            let step = match is_first && waits_first {
+                true => Step::Nothing(receiving),
+                false => self.step(receiving, want, has_exited.then_some(peer), EXIT_TIME, deadline)?,
             };
-            receiving.had_to_wait = !is_first || matches!(next, Ok(Next::Nothing));
             is_first = false;
-            let next = match next {
-                Ok(Next::Message(arrived)) => {
-                    let dispatched = self.dispatch(&mut receiving, arrived, want)?;
-                    self.publish(&mut receiving)?;
-                    drop(receiving);
-                    match dispatched {
-                        Dispatched::Mine(arrived) => return Ok(Some(arrived)),
-                        Dispatched::Kept | Dispatched::Late(_) => continue,
-                    }
-                }
-                next => next,
-            };
-            self.publish(&mut receiving)?;
-            match next? {
-                Next::Message(_) => {}
-                Next::Parts if deadline.has_passed() => return Ok(None),
+            receiving = match step {
+                Step::Arrived(arrived) => return Ok(Some(arrived)),
+                Step::Parts if deadline.has_passed() => return Ok(None),
                 // Other threads get their turn.
-                Next::Parts => continue,
-                // All data that a process wrote before its exit is readable by now, so finding nothing means end of
-                // file, unless its endpoint has left it.
-                Next::Nothing if !has_exited || self.peer_changes.load(Relaxed) != peer => {}
-                Next::Nothing | Next::End => {
-                    let is_partial = !receiving.buffer.unread().is_empty();
-                    receiving.buffer.give_up();
-                    drop(receiving);
-                    return Err(self.error_at_end_of_file(is_partial));
-                }
-            }
+                Step::Parts | Step::Again => continue,
+                Step::Nothing(receiving) => receiving,
+            };
+            receiving.had_to_wait = true;
             peer = self.peer_changes.load(Relaxed);
             let found = self.wait_to_receive(receiving, want, deadline)?;
             has_exited = found.exit;
             if !found.input && !found.exit && deadline.has_passed() {
                 return Ok(None);
+            }
+        }
+    }
+
+    /// Reads what has arrived until there is a message, and gives it to the thread or the task that it is for.
+    ///
+    /// If the peer process was seen to have exited, `exited` is the number of times that the peer had changed before.
+    /// `patience` is how long a process that closed its endpoint in the middle of a message may take to exit.
+    pub(super) fn step<'a>(
+        &self,
+        mut receiving: MutexGuard<'a, Receiving>,
+        want: Want,
+        exited: Option<u32>,
+        patience: Duration,
+        deadline: Deadline,
+    ) -> Result<Step<'a>> {
+        let next = match self.next(&mut receiving, deadline) {
+            Ok(Next::Message(arrived)) => {
+                let dispatched = self.dispatch(&mut receiving, arrived, want)?;
+                self.publish(&mut receiving)?;
+                drop(receiving);
+                return Ok(match dispatched {
+                    Dispatched::Mine(arrived) => Step::Arrived(arrived),
+                    Dispatched::Kept | Dispatched::Late(_) => Step::Again,
+                });
+            }
+            next => next,
+        };
+        self.publish(&mut receiving)?;
+        match next? {
+            Next::Message(_) => Ok(Step::Again),
+            Next::Parts => Ok(Step::Parts),
+            // All data that a process wrote before its exit is readable by now, so finding nothing means end of
+            // file, unless its endpoint has left it.
+            Next::Nothing if exited != Some(self.peer_changes.load(Relaxed)) => Ok(Step::Nothing(receiving)),
+            Next::Nothing | Next::End => {
+                let is_partial = !receiving.buffer.unread().is_empty();
+                receiving.buffer.give_up();
+                drop(receiving);
+                Err(self.error_at_end_of_file(is_partial, patience))
             }
         }
     }
@@ -133,6 +164,8 @@ impl Endpoint {
                 Ok(Read::End) | Err(_) => break true,
             }
         };
+        // What was read shows no more in the socket.
+        receiving.tasks.wake_all();
         self.publish(&mut receiving).is_err() || is_ready
     }
 
@@ -167,10 +200,10 @@ impl Endpoint {
         })
     }
 
-    fn error_at_end_of_file(&self, is_partial: bool) -> Error {
+    fn error_at_end_of_file(&self, is_partial: bool, patience: Duration) -> Error {
         // A process that exits in the middle of a message breaks no rule. Neither does one whose send timed out and
         // that exits because of it; its exit takes a moment.
-        let exits = |process: &Process| process.ends_within(EXIT_TIME).unwrap_or(false);
+        let exits = |process: &Process| process.is_going() || process.ends_within(patience).unwrap_or(false);
         if is_partial && self.check_open().is_ok() && !self.process().as_ref().is_none_or(exits) {
             return self.protocol_error("the last message is cut off");
         }

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::endpoint::Endpoint;
+#[cfg(feature = "_async")]
+use super::endpoint::Unfinished;
+use super::endpoint::{Endpoint, Writer};
 use super::receive::Read;
 use crate::channel::Message;
 use crate::channel::wire::{Envelope, FrameType, Header};
@@ -37,6 +39,16 @@ impl From<Error> for Unsent {
     }
 }
 
+/// How far a write got without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Done,
+    /// The socket has no space.
+    Full,
+    /// Too many descriptors are in transit.
+    Crowded,
+}
+
 impl Endpoint {
     /// Sends a message. Returns false if the deadline passed first.
     pub(crate) fn send(
@@ -48,9 +60,9 @@ impl Endpoint {
     ) -> Result<bool> {
         message.check()?;
         let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
-        self.check_open()?;
-        if writer.cut_off {
-            return Err(Error::PartialSend { pid: self.process_id() });
+        self.check_writer(&writer)?;
+        if !self.finish(&mut writer, deadline)? {
+            return Ok(false);
         }
         while !self.settle_with(&writer) {
             if deadline.has_passed() {
@@ -60,49 +72,107 @@ impl Endpoint {
                 return Err(self.disconnect_error());
             }
         }
-        let narrowed_copies = narrowed_copies(message)?;
-        let mut inline = [self.socket.as_fd(); MAX_INLINE_DESCRIPTORS];
-        let mut allocated = Vec::new();
-        let count = message.shares.len() + travellers.len();
-        let descriptors = if count <= MAX_INLINE_DESCRIPTORS {
-            &mut inline[..count]
-        } else {
-            allocated.resize(count, self.socket.as_fd());
-            &mut allocated[..]
-        };
-        fill(descriptors, message, &narrowed_copies)?;
-        for (to, traveller) in descriptors[message.shares.len()..].iter_mut().zip(travellers) {
-            *to = traveller.socket.as_fd();
-        }
-        let (table, bytes) = (message.table.bytes(), &*message.bytes);
         let envelope = Envelope { frame_type, number: writer.next, endpoints: travellers.len() };
-        let header = Header { envelope, objects: count, table: table.len(), bytes: bytes.len() }.encode();
-        let mut buffer = [0; MAX_COPIED];
-        let length = header.len() + table.len() + bytes.len();
-        let frame = if length <= MAX_COPIED {
-            let (first, rest) = buffer.split_at_mut(header.len());
-            first.copy_from_slice(&header);
-            rest[..table.len()].copy_from_slice(table);
-            rest[table.len()..][..bytes.len()].copy_from_slice(bytes);
-            Frame { parts: [&buffer[..length], &[], &[]], count: 1, length }
-        } else {
-            Frame { parts: [&header, table, bytes], count: 3, length }
-        };
-        let mut written = 0;
-        let outcome = self.write(&frame, descriptors, &mut written, deadline);
+        with_frame(self, message, travellers, envelope, |frame, descriptors| {
+            let mut written = 0;
+            let outcome = self.write(frame, descriptors, &mut written, deadline);
+            let outcome = outcome.map_err(|unsent| match unsent {
+                Unsent::Failed(error) => error,
+                Unsent::InvalidHandle => invalid_handle(message, descriptors),
+            });
+            if written == frame.length {
+                writer.next += 1;
+            } else if written > 0 {
+                writer.cut_off = !outcome.as_ref().is_err_and(is_disconnect);
+            }
+            self.settle_with(&writer);
+            outcome
+        })
+    }
+
+    /// Returns an error if nothing can be sent.
+    pub(super) fn check_writer(&self, writer: &Writer) -> Result<()> {
+        self.check_open()?;
+        if writer.cut_off { Err(Error::PartialSend { pid: self.process_id() }) } else { Ok(()) }
+    }
+
+    /// Finishes the message that a task has begun to send, if there is one. Returns false if the deadline passed first.
+    pub(super) fn finish(&self, writer: &mut Writer, deadline: Deadline) -> Result<bool> {
+        let Some(unfinished) = &mut writer.unfinished else { return Ok(true) };
+        let frame = Frame::of_one_part(&unfinished.bytes);
+        let outcome = self.write(&frame, &[], &mut unfinished.written, deadline);
+        self.note_finished(writer, outcome)
+    }
+
+    /// Does the same without waiting.
+    #[cfg(feature = "_async")]
+    pub(super) fn finish_now(&self, writer: &mut Writer) -> Result<Progress> {
+        let Some(unfinished) = &mut writer.unfinished else { return Ok(Progress::Done) };
+        let frame = Frame::of_one_part(&unfinished.bytes);
+        match self.write_now(&frame, &[], &mut unfinished.written) {
+            Ok(Progress::Done) => self.note_finished(writer, Ok(true)).map(|_| Progress::Done),
+            Ok(progress) => Ok(progress),
+            Err(unsent) => self.note_finished(writer, Err(unsent)).map(|_| Progress::Done),
+        }
+    }
+
+    fn note_finished(&self, writer: &mut Writer, outcome: Result<bool, Unsent>) -> Result<bool> {
         let outcome = outcome.map_err(|unsent| match unsent {
             Unsent::Failed(error) => error,
-            Unsent::InvalidHandle => invalid_handle(message, descriptors),
+            Unsent::InvalidHandle => self.disconnect_error(),
         });
-        if written == length {
-            writer.next += 1;
-        } else if written > 0 {
-            // If the peer is gone, the next send reports that itself instead of `PartialSend`.
-            writer.cut_off =
-                !matches!(outcome, Err(Error::ProcessExited { .. } | Error::Disconnected { .. }));
+        match &outcome {
+            Ok(false) => {}
+            Ok(true) => {
+                writer.unfinished = None;
+                self.settle_with(writer);
+            }
+            Err(_) => {
+                writer.unfinished = None;
+                writer.has_lost = true;
+                writer.cut_off = !outcome.as_ref().is_err_and(is_disconnect);
+            }
         }
-        self.settle_with(&writer);
         outcome
+    }
+
+    /// Sends as much of a message as there is space for. If a part of it was written, the rest is kept in the writer as
+    /// unfinished, and the outcome is [`Progress::Done`].
+    #[cfg(feature = "_async")]
+    pub(super) fn begin_now(
+        &self,
+        writer: &mut Writer,
+        message: &Message<'_>,
+        travellers: &[&Self],
+        frame_type: FrameType,
+    ) -> Result<Progress> {
+        if !self.settle_with(writer) {
+            return Ok(Progress::Full);
+        }
+        let envelope = Envelope { frame_type, number: writer.next, endpoints: travellers.len() };
+        with_frame(self, message, travellers, envelope, |frame, descriptors| {
+            let mut written = 0;
+            let outcome = self.write_now(frame, descriptors, &mut written).map_err(|unsent| match unsent {
+                Unsent::Failed(error) => error,
+                Unsent::InvalidHandle => invalid_handle(message, descriptors),
+            });
+            if written == 0 {
+                return outcome;
+            }
+            if let Err(error) = outcome {
+                writer.cut_off = !is_disconnect(&error);
+                return Err(error);
+            }
+            // From here on, the number belongs to this message.
+            writer.next += 1;
+            if written < frame.length {
+                let bytes = frame.from(written).iter().flat_map(|part| part.iter()).copied().collect();
+                writer.unfinished = Some(Unfinished { bytes, written: 0 });
+            } else {
+                self.settle_with(writer);
+            }
+            Ok(Progress::Done)
+        })
     }
 
     /// Writes the frame. Returns false if the deadline passed first. In every case `written` tells how many bytes were
@@ -116,6 +186,30 @@ impl Endpoint {
     ) -> Result<bool, Unsent> {
         let mut has_tried = false;
         loop {
+            let progress = self.write_now(frame, descriptors, written)?;
+            match progress {
+                Progress::Done => return Ok(true),
+                // The deadline limits the waiting only: data for which the socket has space is sent even after it.
+                _ if deadline.has_passed() && has_tried => return Ok(false),
+                _ => self.check_open()?,
+            }
+            if progress == Progress::Crowded {
+                self.wait_for_others(deadline);
+            } else if self.wait_for_room(deadline)? {
+                return Err(self.disconnect_error().into());
+            }
+            has_tried = true;
+        }
+    }
+
+    /// Writes as much of the frame as there is space for.
+    fn write_now(
+        &self,
+        frame: &Frame<'_>,
+        descriptors: &[BorrowedFd<'_>],
+        written: &mut usize,
+    ) -> Result<Progress, Unsent> {
+        while *written < frame.length {
             let current_descriptors = if *written == 0 { descriptors } else { &[] };
             match unix_socket::send_parts(
                 self.socket.as_fd(),
@@ -123,32 +217,15 @@ impl Endpoint {
                 current_descriptors,
             ) {
                 Ok(Some(length)) => *written += length,
-                // The deadline limits the waiting only: data for which the socket has space is sent even after it.
-                Ok(None) if deadline.has_passed() && has_tried => return Ok(false),
-                Ok(None) => {
-                    self.check_open()?;
-                    if self.wait_for_room(deadline)? {
-                        return Err(self.disconnect_error().into());
-                    }
-                    has_tried = true;
-                }
-                Err(error) if unix_socket::is_crowded(&error) => {
-                    self.check_open()?;
-                    if deadline.has_passed() && has_tried {
-                        return Ok(false);
-                    }
-                    self.wait_for_others(deadline);
-                    has_tried = true;
-                }
+                Ok(None) => return Ok(Progress::Full),
+                Err(error) if unix_socket::is_crowded(&error) => return Ok(Progress::Crowded),
                 Err(error) if unix_socket::is_end(&error) => return Err(self.disconnect_error().into()),
                 // The socket belongs to this endpoint and is open, so the invalid descriptor is one of the objects.
                 Err(error) if handle::is_invalid_handle(&error) => return Err(Unsent::InvalidHandle),
                 Err(source) => return Err(self.failed()(source).into()),
             }
-            if *written == frame.length {
-                return Ok(true);
-            }
         }
+        Ok(Progress::Done)
     }
 
     /// Waits briefly until other processes receive descriptors in transit. Meanwhile it reads, because this endpoint
@@ -173,7 +250,7 @@ impl Endpoint {
     }
 
     /// Reads what has arrived, and keeps it for the next receive, if it may.
-    fn read_beside(&self) -> Result<Read> {
+    pub(super) fn read_beside(&self) -> Result<Read> {
         let mut receiving = self.receiving.lock();
         if !receiving.may_read_beside() {
             return Ok(Read::Nothing);
@@ -182,8 +259,54 @@ impl Endpoint {
         let read = self.read(&mut receiving).unwrap_or(Read::Nothing);
         self.check_queued(&mut receiving)?;
         self.publish(&mut receiving)?;
+        // What was read shows no more in the socket.
+        receiving.tasks.wake_all();
         Ok(read)
     }
+}
+
+/// Returns whether a send has failed because the peer is gone. After that, the next send reports the same instead of
+/// `PartialSend`.
+fn is_disconnect(error: &Error) -> bool {
+    matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. })
+}
+
+/// Calls `send` with the message as a frame, and with its descriptors.
+fn with_frame<T>(
+    endpoint: &Endpoint,
+    message: &Message<'_>,
+    travellers: &[&Endpoint],
+    envelope: Envelope,
+    send: impl FnOnce(&Frame<'_>, &[BorrowedFd<'_>]) -> Result<T>,
+) -> Result<T> {
+    let narrowed_copies = narrowed_copies(message)?;
+    let mut inline = [endpoint.socket.as_fd(); MAX_INLINE_DESCRIPTORS];
+    let mut allocated = Vec::new();
+    let count = message.shares.len() + travellers.len();
+    let descriptors = if count <= MAX_INLINE_DESCRIPTORS {
+        &mut inline[..count]
+    } else {
+        allocated.resize(count, endpoint.socket.as_fd());
+        &mut allocated[..]
+    };
+    fill(descriptors, message, &narrowed_copies)?;
+    for (to, traveller) in descriptors[message.shares.len()..].iter_mut().zip(travellers) {
+        *to = traveller.socket.as_fd();
+    }
+    let (table, bytes) = (message.table.bytes(), &*message.bytes);
+    let header = Header { envelope, objects: count, table: table.len(), bytes: bytes.len() }.encode();
+    let mut buffer = [0; MAX_COPIED];
+    let length = header.len() + table.len() + bytes.len();
+    let frame = if length <= MAX_COPIED {
+        let (first, rest) = buffer.split_at_mut(header.len());
+        first.copy_from_slice(&header);
+        rest[..table.len()].copy_from_slice(table);
+        rest[table.len()..][..bytes.len()].copy_from_slice(bytes);
+        Frame::of_one_part(&buffer[..length])
+    } else {
+        Frame { parts: [&header, table, bytes], count: 3, length }
+    };
+    send(&frame, descriptors)
 }
 
 /// A frame in the form in which it is sent: one part, or three that are never copied together.
@@ -193,7 +316,11 @@ struct Frame<'a> {
     length: usize,
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
+    fn of_one_part(bytes: &'a [u8]) -> Self {
+        Self { parts: [bytes, &[], &[]], count: 1, length: bytes.len() }
+    }
+
     /// Returns the remaining parts after the first `written` bytes.
     fn from(&self, mut written: usize) -> [IoSlice<'_>; 3] {
         self.parts.map(|part| {

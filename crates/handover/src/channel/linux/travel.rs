@@ -137,9 +137,9 @@ impl Endpoint {
         let refused = |reason| Err(Error::invalid(describe(), reason));
         self.memberships.leave();
         let Some(writer) = self.writer.take() else { return refused("is in use by another thread") };
-        self.check_open()?;
-        if writer.cut_off {
-            return Err(Error::PartialSend { pid: self.process_id() });
+        self.check_writer(&writer)?;
+        if writer.unfinished.is_some() {
+            return refused("has begun to send a message; flush it first");
         }
         let mut receiving = self.receiving.lock();
         self.receive_greetings(&mut receiving)?;
@@ -193,6 +193,7 @@ impl Endpoint {
                 }
             }
             self.publish(&mut receiving)?;
+            receiving.tasks.wake_all();
         }
         Ok(self.peer_changes.load(Relaxed) != peer)
     }
@@ -217,7 +218,9 @@ impl Endpoint {
     /// Sends the greeting that this process still has to send, if no other thread sends. That one will do it.
     pub(super) fn settle(&self) {
         if self.owed.load(Relaxed) != 0 {
-            if let Some(writer) = self.writer.take().filter(|writer| !writer.cut_off) {
+            // A greeting may not come in the middle of a message.
+            let writer = self.writer.take().filter(|writer| !writer.cut_off && writer.unfinished.is_none());
+            if let Some(writer) = writer {
                 self.settle_with(&writer);
             }
         }
@@ -254,6 +257,8 @@ impl Endpoint {
     /// Learns the peer process from a greeting, which was just received.
     pub(super) fn greeted(&self, receiving: &mut Receiving, greeting: Greeting) {
         let sender = receiving.buffer.last_sender();
+        // The peer process changes.
+        receiving.tasks.wake_all();
         if greeting == Greeting::Leaves {
             receiving.buffer.accept_any_number();
             // For the greeting of the next process.

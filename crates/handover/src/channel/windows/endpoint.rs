@@ -30,6 +30,7 @@ use super::outbox::Outbox;
 use super::ownership_page::{Ownership, OwnershipPage, WORDS};
 use super::peer::{Current, Peer, Travel};
 use crate::channel::calls::{Calls, Signal};
+use crate::channel::tasks::Tasks;
 use crate::channel::timed_mutex::TimedMutex;
 use crate::channel::wire::Broken;
 use crate::channel::{KindFilter, Limits, handshake};
@@ -59,7 +60,7 @@ pub(crate) struct Endpoint {
     pub(in crate::channel) receiving: Mutex<Receiving>,
     /// Wakes the threads that wait for another thread's reading.
     pub(in crate::channel) signal: Signal,
-    pub(super) writer: TimedMutex<Writer>,
+    pub(in crate::channel) writer: TimedMutex<Writer>,
     /// The state that the endpoint needs to leave this process, if it can.
     pub(super) travel: Option<Travel>,
     /// The rule that the peer broke. From then on nothing is read or written.
@@ -117,6 +118,7 @@ pub(in crate::channel) struct Receiving {
     /// Wakes a send that reads although the buffer has a message. It exists as long as that send waits.
     pub(super) beside: Option<Arc<Owned>>,
     pub(in crate::channel) calls: Calls,
+    pub(in crate::channel) tasks: Tasks,
     /// Set when the read of a call is done that goes on although messages are kept for other threads.
     pub(super) call_event: Option<Arc<Owned>>,
     /// How much the peer may send.
@@ -125,7 +127,7 @@ pub(in crate::channel) struct Receiving {
 
 /// The state of sending, which one thread at a time uses.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(in crate::channel) struct Writer {
     pub(super) transfer: Transfer,
     /// The number of the next message.
     pub(super) next: u64,

@@ -9,6 +9,7 @@ use super::peer::Peer;
 use crate::channel::Limits;
 use crate::channel::calls::{Calls, Dispatched, Turn, Want};
 use crate::channel::message::Arrived;
+use crate::channel::tasks::Tasks;
 use crate::channel::wire::{self, Broken, Content, Header};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
@@ -83,7 +84,7 @@ impl Endpoint {
         loop {
             let mut receiving = self.receiving.lock();
             self.check_open()?;
-            if let Some(arrived) = receiving.calls.take(want) {
+            if let Some(arrived) = self.take_read(&mut receiving, want) {
                 self.publish(&mut receiving);
                 return Ok(Some(arrived));
             }
@@ -479,6 +480,7 @@ impl Receiving {
             is_awaited: false,
             beside: None,
             calls: Calls::default(),
+            tasks: Tasks::default(),
             call_event: None,
             limits: Limits::default(),
         }

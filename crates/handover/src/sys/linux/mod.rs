@@ -8,6 +8,8 @@ mod child_exec;
 mod clone;
 mod close_at_exec;
 pub(crate) mod create_object;
+#[cfg(feature = "_async")]
+pub(crate) mod descriptor;
 pub(crate) mod epoll;
 pub(crate) mod fork;
 pub(crate) mod handle;

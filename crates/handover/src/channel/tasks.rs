@@ -1,0 +1,239 @@
+//! The tasks of asynchronous programs that wait at an endpoint.
+//!
+//! Of the tasks that wait to receive, one at a time is the *reader*: it asks the runtime when the connection has something
+//! new. It gives replies and messages to the tasks that they are for, as a thread that reads does ([`calls`](super::calls)),
+//! and when it has what it waits for, another task becomes the reader. Tasks that send wait in a queue, and only the first one
+//! writes. So however many tasks wait, each message wakes one of them, or two.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
+use std::task::Waker;
+
+use super::calls::Want;
+use super::imp::Endpoint;
+use super::wire::FrameType;
+use crate::sys::mutex::{Mutex, MutexGuard};
+use crate::sys::{drop_waker, wake};
+
+/// Why a task waits for something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// It wants what arrives.
+    For(Want),
+    /// It sends, and the peer process may wait until this one reads. Any other task becomes the reader in its place.
+    Room,
+}
+
+/// The tasks that wait for something to read.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    waiting: Vec<Waiting>,
+    /// The key of the reader.
+    reader: Option<u64>,
+    /// The number of keys that were used.
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    key: u64,
+    reason: Reason,
+    waker: Waker,
+}
+
+/// Replaces a waker that wakes another task.
+fn note(noted: &mut Waker, waker: &Waker) {
+    if !noted.will_wake(waker) {
+        drop_waker(std::mem::replace(noted, waker.clone()));
+    }
+}
+
+impl Tasks {
+    /// Notes that a task waits, so that other tasks and threads wake it.
+    fn note(&mut self, key: u64, reason: Reason, waker: &Waker) {
+        match self.waiting.iter_mut().find(|waiting| waiting.key == key) {
+            Some(waiting) => note(&mut waiting.waker, waker),
+            None => self.waiting.push(Waiting { key, reason, waker: waker.clone() }),
+        }
+    }
+
+    /// Makes a noted task the reader, unless another one is. Returns whether it is the reader.
+    fn become_reader(&mut self, key: u64) -> bool {
+        let reason_of =
+            |key| self.waiting.iter().find(|waiting| waiting.key == key).map(|waiting| waiting.reason);
+        let is_free = match self.reader {
+            None => true,
+            Some(reader) if reader == key => true,
+            Some(reader) => {
+                reason_of(reader).is_none_or(|reason| reason == Reason::Room)
+                    && reason_of(key).is_some_and(|reason| reason != Reason::Room)
+            }
+        };
+        if is_free {
+            self.reader = Some(key);
+        }
+        is_free
+    }
+
+    /// Ends a task's wait. If it was the reader, wakes another task to become it.
+    fn remove(&mut self, key: u64) {
+        if let Some(index) = self.waiting.iter().position(|waiting| waiting.key == key) {
+            drop_waker(self.waiting.swap_remove(index).waker);
+        }
+        if self.reader == Some(key) {
+            self.reader = None;
+            let next = self.waiting.iter().find(|waiting| waiting.reason != Reason::Room);
+            if let Some(next) = next.or(self.waiting.first()) {
+                wake(next.waker.clone());
+            }
+        }
+    }
+
+    /// Stops a task from being the reader, because a thread reads. It is woken when that has ended.
+    fn resign(&mut self, key: u64) {
+        if self.reader == Some(key) {
+            self.reader = None;
+        }
+    }
+
+    /// Wakes a task that waits for a frame of this type.
+    pub(super) fn wake_for(&self, frame_type: FrameType) {
+        let reason = Reason::For(match frame_type {
+            FrameType::Reply(id) => Want::Reply(id),
+            _ => Want::Message,
+        });
+        if let Some(waiting) = self.waiting.iter().find(|waiting| waiting.reason == reason) {
+            wake(waiting.waker.clone());
+        }
+    }
+
+    /// Wakes all tasks, because what they wait for may have changed.
+    pub(super) fn wake_all(&self) {
+        self.waiting.iter().for_each(|waiting| wake(waiting.waker.clone()));
+    }
+}
+
+/// A task that waits for something to read, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ReadTask<'a> {
+    endpoint: &'a Endpoint,
+    key: u64,
+    reason: Reason,
+}
+
+impl Endpoint {
+    /// Begins a task's wait for something to read.
+    pub(crate) fn read_task(&self, reason: Reason) -> ReadTask<'_> {
+        let mut receiving = self.receiving.lock();
+        let key = receiving.tasks.used;
+        receiving.tasks.used += 1;
+        ReadTask { endpoint: self, key, reason }
+    }
+
+    /// Begins a task's wait to send, behind those that wait already.
+    pub(crate) fn send_task(&self) -> SendTask<'_> {
+        let senders = &self.writer.tasks;
+        let mut queue = senders.lock();
+        let key = queue.used;
+        queue.used += 1;
+        queue.waiting.push_back((key, None));
+        senders.count.fetch_add(1, SeqCst);
+        SendTask { endpoint: self, key }
+    }
+}
+
+impl ReadTask<'_> {
+    /// Notes that the task waits. A thread or another task that reads, or changes what can be read, wakes it from now on.
+    pub(super) fn note(&self, tasks: &mut Tasks, waker: &Waker) {
+        tasks.note(self.key, self.reason, waker);
+    }
+
+    /// Returns whether the task may read. It must be noted.
+    pub(super) fn become_reader(&self, tasks: &mut Tasks) -> bool {
+        tasks.become_reader(self.key)
+    }
+
+    /// Lets a thread read instead.
+    pub(super) fn resign(&self, tasks: &mut Tasks) {
+        tasks.resign(self.key);
+    }
+}
+
+impl Drop for ReadTask<'_> {
+    fn drop(&mut self) {
+        let mut receiving = self.endpoint.receiving.lock();
+        receiving.tasks.remove(self.key);
+        // This task may have been woken for a message that it hasn't taken.
+        if receiving.calls.has_message() {
+            receiving.tasks.wake_for(FrameType::Message);
+        }
+    }
+}
+
+/// The tasks that wait to send, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Senders {
+    queue: Mutex<Queue>,
+    /// Their number.
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<(u64, Option<Waker>)>,
+    /// The number of keys that were used.
+    used: u64,
+}
+
+impl Senders {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock()
+    }
+
+    /// Wakes the task whose turn it is. A thread calls it when it has unlocked what the tasks wait for, and after a fence. A
+    /// task does it in the opposite order: it is counted first, and then tries to lock. So one of the two sees the other.
+    pub(super) fn wake_first(&self) {
+        if self.count.load(SeqCst) == 0 {
+            return;
+        }
+        if let Some((_, Some(waker))) = self.lock().waiting.front() {
+            wake(waker.clone());
+        }
+    }
+}
+
+/// A task that waits to send, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct SendTask<'a> {
+    endpoint: &'a Endpoint,
+    key: u64,
+}
+
+impl SendTask<'_> {
+    /// Returns whether it is the task's turn. The task is woken when it may be, and when a thread has stopped sending.
+    pub(super) fn is_first(&self, waker: &Waker) -> bool {
+        let mut queue = self.endpoint.writer.tasks.lock();
+        let Some(index) = queue.waiting.iter().position(|(key, _)| *key == self.key) else { return false };
+        match &mut queue.waiting[index].1 {
+            Some(noted) => note(noted, waker),
+            none => *none = Some(waker.clone()),
+        }
+        fence(SeqCst);
+        index == 0
+    }
+}
+
+impl Drop for SendTask<'_> {
+    fn drop(&mut self) {
+        let senders = &self.endpoint.writer.tasks;
+        let mut queue = senders.lock();
+        let Some(index) = queue.waiting.iter().position(|(key, _)| *key == self.key) else { return };
+        let removed = queue.waiting.remove(index);
+        removed.and_then(|(_, waker)| waker).into_iter().for_each(drop_waker);
+        senders.count.fetch_sub(1, SeqCst);
+        drop(queue);
+        if index == 0 {
+            senders.wake_first();
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The Windows half: waits of the system's thread pool.
