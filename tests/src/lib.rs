@@ -22,6 +22,7 @@
 //! The same suites run on each system. System-specific helpers are in `os`, with the same interface on each system;
 //! tests of features that only one system has are in `tests/os`.
 
+pub mod adapters;
 pub mod attacks;
 mod audited;
 mod broken;

@@ -19,7 +19,7 @@ macro_rules! adapter {
         ///
         /// - [`Error::AccessDenied`](crate::Error::AccessDenied) if the handle lacks the right to wait.
         /// - [`Error::System`](crate::Error::System) if the system or the runtime has no resources for the wait.
-        pub async fn wait<W: crate::Waitable + ?Sized>(object: &W) -> crate::Result<()> {
+        pub async fn wait<W: crate::wait::Waitable + ?Sized>(object: &W) -> crate::error::Result<()> {
             crate::futures::wait::<$reactor>(object).await
         }
 
@@ -47,14 +47,14 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// The errors of [`Channel::connect`](crate::Channel::connect).
-            pub async fn connect(name: &str) -> crate::Result<Self> {
+            pub async fn connect(name: &str) -> crate::error::Result<Self> {
                 crate::futures::Channel::connect(name).await.map(|inner| Self { inner })
             }
 
             /// Returns the blocking channel, for everything that doesn't wait: [`try_recv`](crate::Channel::try_recv),
             /// [`allow`](crate::Channel::allow), [`close`](crate::Channel::close) and the others.
             #[must_use]
-            pub fn get_ref(&self) -> &crate::Channel {
+            pub fn get_ref(&self) -> &crate::channel::Channel {
                 self.inner.blocking()
             }
 
@@ -69,7 +69,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// The errors of [`Channel::send`](crate::Channel::send).
-            pub async fn send<'a>(&self, message: impl Into<crate::Message<'a>>) -> crate::Result<()> {
+            pub async fn send<'a>(&self, message: impl Into<crate::channel::Message<'a>>) -> crate::error::Result<()> {
                 self.inner.send(message.into()).await
             }
 
@@ -82,7 +82,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// The errors of [`Channel::recv`](crate::Channel::recv).
-            pub async fn recv(&self) -> crate::Result<crate::ReceivedMessage> {
+            pub async fn recv(&self) -> crate::error::Result<crate::channel::ReceivedMessage> {
                 self.inner.recv().await
             }
 
@@ -100,8 +100,8 @@ macro_rules! adapter {
             /// The errors of [`Channel::call`](crate::Channel::call), except for the timeout.
             pub async fn call<'a>(
                 &self,
-                message: impl Into<crate::Message<'a>>,
-            ) -> crate::Result<crate::ReceivedMessage> {
+                message: impl Into<crate::channel::Message<'a>>,
+            ) -> crate::error::Result<crate::channel::ReceivedMessage> {
                 self.inner.call(message.into()).await
             }
 
@@ -117,9 +117,9 @@ macro_rules! adapter {
             /// [`Error::InvalidInput`](crate::Error::InvalidInput) if the message came over another channel.
             pub async fn reply<'a>(
                 &self,
-                to: &crate::ReceivedMessage,
-                message: impl Into<crate::Message<'a>>,
-            ) -> crate::Result<()> {
+                to: &crate::channel::ReceivedMessage,
+                message: impl Into<crate::channel::Message<'a>>,
+            ) -> crate::error::Result<()> {
                 self.inner.reply(to, message.into()).await
             }
 
@@ -133,19 +133,19 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// The errors of [`Channel::flush`](crate::Channel::flush), except for the timeout.
-            pub async fn flush(&self) -> crate::Result<()> {
+            pub async fn flush(&self) -> crate::error::Result<()> {
                 self.inner.flush().await
             }
         }
 
-        impl From<crate::Channel> for Channel {
+        impl From<crate::channel::Channel> for Channel {
             /// Makes the channel wait by futures. The runtime gets to know it at the first await.
-            fn from(channel: crate::Channel) -> Self {
+            fn from(channel: crate::channel::Channel) -> Self {
                 Self { inner: crate::futures::Channel::new(channel) }
             }
         }
 
-        impl From<Channel> for crate::Channel {
+        impl From<Channel> for crate::channel::Channel {
             /// Makes the channel block again. A message whose send was dropped is finished by the next send.
             fn from(channel: Channel) -> Self {
                 channel.inner.into_blocking()
@@ -166,13 +166,13 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// The errors of [`Listener::bind`](crate::Listener::bind).
-            pub fn bind(name: &str) -> crate::Result<Self> {
-                crate::Listener::bind(name).map(Self::from)
+            pub fn bind(name: &str) -> crate::error::Result<Self> {
+                crate::channel::Listener::bind(name).map(Self::from)
             }
 
             /// Returns the blocking listener, for everything that doesn't wait.
             #[must_use]
-            pub fn get_mut(&mut self) -> &mut crate::Listener {
+            pub fn get_mut(&mut self) -> &mut crate::channel::Listener {
                 self.inner.blocking()
             }
 
@@ -186,18 +186,18 @@ macro_rules! adapter {
             ///
             /// [`Error::System`](crate::Error::System) if the listener can't continue. Without a free handle or memory the
             /// client isn't lost, and the next call accepts it.
-            pub async fn accept(&mut self) -> crate::Result<Incoming<'_>> {
+            pub async fn accept(&mut self) -> crate::error::Result<Incoming<'_>> {
                 self.inner.accept().await.map(|inner| Incoming { inner })
             }
         }
 
-        impl From<crate::Listener> for Listener {
-            fn from(listener: crate::Listener) -> Self {
+        impl From<crate::channel::Listener> for Listener {
+            fn from(listener: crate::channel::Listener) -> Self {
                 Self { inner: crate::futures::Listener::new(listener) }
             }
         }
 
-        impl From<Listener> for crate::Listener {
+        impl From<Listener> for crate::channel::Listener {
             fn from(listener: Listener) -> Self {
                 listener.inner.into_blocking()
             }
@@ -213,13 +213,13 @@ macro_rules! adapter {
         impl Incoming<'_> {
             /// Returns the client's process, as [`Incoming::process`](crate::Incoming::process) does.
             #[must_use]
-            pub fn process(&self) -> &crate::Process {
+            pub fn process(&self) -> &crate::process::Process {
                 self.inner.process()
             }
 
             /// Returns the user that the client runs as.
             #[must_use]
-            pub fn user(&self) -> &crate::User {
+            pub fn user(&self) -> &crate::process::User {
                 self.inner.user()
             }
 
@@ -232,7 +232,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// The errors of [`Incoming::accept`](crate::Incoming::accept).
-            pub async fn accept(self) -> crate::Result<Channel> {
+            pub async fn accept(self) -> crate::error::Result<Channel> {
                 self.inner.accept().await.map(|inner| Channel { inner })
             }
 
@@ -267,7 +267,7 @@ macro_rules! adapter {
 
             /// Returns the child as a [`Process`](crate::Process), to share objects with.
             #[must_use]
-            pub fn process(&self) -> &crate::Process {
+            pub fn process(&self) -> &crate::process::Process {
                 self.inner.blocking().process()
             }
 
@@ -282,7 +282,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// [`Error::System`](crate::Error::System) if a call fails.
-            pub fn try_wait(&mut self) -> crate::Result<Option<std::process::ExitStatus>> {
+            pub fn try_wait(&mut self) -> crate::error::Result<Option<std::process::ExitStatus>> {
                 self.inner.blocking_mut().try_wait()
             }
 
@@ -291,7 +291,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// [`Error::System`](crate::Error::System) if the call fails for a running child.
-            pub fn kill(&mut self) -> crate::Result<()> {
+            pub fn kill(&mut self) -> crate::error::Result<()> {
                 self.inner.blocking_mut().kill()
             }
 
@@ -307,7 +307,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// [`Error::System`](crate::Error::System) if a call fails.
-            pub async fn wait(&mut self) -> crate::Result<std::process::ExitStatus> {
+            pub async fn wait(&mut self) -> crate::error::Result<std::process::ExitStatus> {
                 drop(self.stdin.take());
                 self.inner.wait().await
             }
@@ -322,7 +322,7 @@ macro_rules! adapter {
             /// # Errors
             ///
             /// [`Error::System`](crate::Error::System) if a stream can't be read, or if the wait fails.
-            pub async fn wait_with_output(self) -> crate::Result<std::process::Output> {
+            pub async fn wait_with_output(self) -> crate::error::Result<std::process::Output> {
                 let Self { stdin, stdout, stderr, inner } = self;
                 let streams =
                     [stdin.map(|it| it.stream), stdout.map(|it| it.stream), stderr.map(|it| it.stream)];
@@ -330,8 +330,8 @@ macro_rules! adapter {
             }
         }
 
-        impl From<crate::Child> for Child {
-            fn from(child: crate::Child) -> Self {
+        impl From<crate::process::Child> for Child {
+            fn from(child: crate::process::Child) -> Self {
                 let (inner, [stdin, stdout, stderr]) = crate::futures::Child::new(child);
                 Self {
                     stdin: stdin.map(|stream| ChildStdin { stream }),
@@ -342,7 +342,7 @@ macro_rules! adapter {
             }
         }
 
-        impl From<Child> for crate::Child {
+        impl From<Child> for crate::process::Child {
             fn from(child: Child) -> Self {
                 let Child { stdin, stdout, stderr, inner } = child;
                 let streams =

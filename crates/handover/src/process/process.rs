@@ -55,7 +55,7 @@ impl Process {
     }
 
     /// Returns whether this is a clone of the other value.
-    #[cfg(any(windows, feature = "_async"))]
+    #[allow(dead_code, reason = "not needed on every system without an asynchronous feature")]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }

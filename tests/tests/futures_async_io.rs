@@ -1,0 +1,5 @@
+//! Tests of asynchronous channels, listeners, children and waits, on async-io.
+
+use handover_tests::adapters::async_io as runtime;
+
+include!("shared/futures.rs");
