@@ -140,13 +140,16 @@ fn named<F: Copy + 'static>(
     name: &str,
 ) -> F {
     let (suite, rest) = name.split_once("::").unwrap_or(("", name));
-    let suite = suites.iter().find(|other| other.name == suite);
-    let found = suite.and_then(|suite| {
-        SUITE.set(suite.name).expect("a process runs one test or role");
-        functions(suite).iter().find(|(other, _)| *other == rest)
+    // A program can have several suites with one name.
+    let mut found = suites.iter().filter(|other| other.name == suite).filter_map(|suite| {
+        let (_, function) = functions(suite).iter().find(|(other, _)| *other == rest)?;
+        Some((suite.name, *function))
     });
-    match found {
-        Some((_, function)) => *function,
+    match found.next() {
+        Some((suite, function)) => {
+            SUITE.set(suite).expect("a process runs one test or role");
+            function
+        }
         None => panic!("{name} is not listed in the test program's main"),
     }
 }

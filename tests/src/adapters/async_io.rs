@@ -3,8 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
-pub use handover::async_io::{Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, wait};
+pub use handover::async_io::{
+    Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, wait,
+};
 pub use smol::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Starts the threads, which open descriptors of their own. Tests count only those that are opened later.
+pub fn prepare() {
+    block_on(sleep(Duration::from_millis(1)));
+    block_on(smol::spawn(async {}));
+}
 
 /// Runs the future to its end.
 pub fn block_on<F: Future>(future: F) -> F::Output {

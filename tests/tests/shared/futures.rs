@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use handover::{Command, Error, Event, Message, Semaphore, Stdio, Timer};
-use handover_tests::{linked_in_role, role, table, tests, this_program, until};
+use handover_tests::{Suite, linked_in_role, role, table, tests, this_program, until};
 
 use runtime::{Channel, Child, Listener, block_on, sleep, spawn, timeout, wait};
 
@@ -12,12 +12,9 @@ const SOON: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
-    handover_tests::main(
-        tests![
+    start(&Suite { name: "", tests: tests![
             message_goes_both_ways,
-        ],
-        tests![echoes],
-    )
+        ], roles: tests![echoes] })
 }
 
 /// Waits for a future that has to be ready soon.

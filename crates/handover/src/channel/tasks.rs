@@ -75,15 +75,16 @@ impl Tasks {
         is_free
     }
 
-    /// Ends a task's wait. If it was the reader, wakes another task to become it.
+    /// Ends a task's wait. If no task is the reader then, wakes one to become it. The task that was woken for that before may
+    /// be the one that ends.
     fn remove(&mut self, key: u64) {
         if let Some(index) = self.waiting.iter().position(|waiting| waiting.key == key) {
             drop_waker(self.waiting.swap_remove(index).waker);
         }
-        if self.reader == Some(key) {
-            self.reader = None;
+        self.resign(key);
+        if self.reader.is_none() {
             let next = self.waiting.iter().find(|waiting| waiting.reason != Reason::Room);
-            if let Some(next) = next.or(self.waiting.first()) {
+            if let Some(next) = next.or_else(|| self.waiting.first()) {
                 wake(next.waker.clone());
             }
         }

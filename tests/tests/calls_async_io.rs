@@ -1,0 +1,10 @@
+//! Tests of calls and their replies, and of the limits for what a peer sends, with asynchronous channels on async-io.
+
+use handover_tests::adapters::blocking::on_async_io as endpoints;
+
+include!("shared/calls.rs");
+
+fn start(shared: &Suite) -> ExitCode {
+    handover_tests::adapters::async_io::prepare();
+    handover_tests::main_of(std::slice::from_ref(shared))
+}
