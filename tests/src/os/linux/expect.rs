@@ -289,6 +289,15 @@ pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
     (Some(kind), text)
 }
 
+/// Returns the maximum number of threads of a process in which that many tasks wait. A runtime waits for all with one of its threads.
+#[must_use]
+pub fn threads_for_waits(_count: usize) -> usize {
+    16
+}
+
+/// How many clients of a server run in one process, in a test with twenty of them.
+pub const CLIENTS_OF_A_PROCESS: usize = 50;
+
 /// Returns how many channels one thread serves in a test: 10,000, or as many as the limit of descriptors allows. Each takes
 /// one descriptor.
 #[must_use]

@@ -76,6 +76,16 @@ pub fn count() -> usize {
     of(std::process::id()).len()
 }
 
+/// Returns the number of this process's threads.
+///
+/// # Panics
+///
+/// Panics if /proc can't be read.
+#[must_use]
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
+}
+
 /// Returns the entry of one descriptor of a process, if it is open.
 #[must_use]
 pub fn entry(process: u32, value: u32) -> Option<Entry> {

@@ -316,6 +316,15 @@ pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
     (None, "an object of another kind".into())
 }
 
+/// Returns the maximum number of threads of a process in which that many tasks wait. One thread of the pool waits for 63, and the runtime has some.
+#[must_use]
+pub fn threads_for_waits(count: usize) -> usize {
+    count.div_ceil(63) + 8
+}
+
+/// How many clients of a server run in one process, in a test with twenty of them.
+pub const CLIENTS_OF_A_PROCESS: usize = 10;
+
 /// Returns how many channels one thread serves in a test.
 #[must_use]
 pub fn channels_of_one_thread() -> usize {

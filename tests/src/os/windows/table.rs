@@ -407,7 +407,18 @@ pub fn resume(process: u32) {
     assert_ne!(unsafe { ResumeThread(thread.as_raw_handle()) }, u32::MAX, "{}", io::Error::last_os_error());
 }
 
-fn only_thread(process: u32) -> OwnedHandle {
+/// Returns the number of this process's threads.
+///
+/// # Panics
+///
+/// Panics if the system refuses the query.
+#[must_use]
+pub fn threads() -> usize {
+    thread_ids(std::process::id()).len()
+}
+
+/// Returns the ids of a process's threads.
+fn thread_ids(process: u32) -> Vec<u32> {
     // SAFETY: the call takes only integers.
     let raw = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0) };
     assert_ne!(raw, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
@@ -418,14 +429,22 @@ fn only_thread(process: u32) -> OwnedHandle {
     };
     // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
     let mut more = unsafe { Thread32First(snapshot.as_raw_handle(), &raw mut entry) };
-    while more != 0 && entry.th32OwnerProcessID != process {
+    let mut ids = Vec::new();
+    while more != 0 {
+        if entry.th32OwnerProcessID == process {
+            ids.push(entry.th32ThreadID);
+        }
         // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
         more = unsafe { Thread32Next(snapshot.as_raw_handle(), &raw mut entry) };
     }
-    assert_ne!(more, 0, "process {process} has no thread");
+    ids
+}
+
+fn only_thread(process: u32) -> OwnedHandle {
+    let ids = thread_ids(process);
+    let id = ids.first().unwrap_or_else(|| panic!("process {process} has no thread"));
     // SAFETY: the call takes only integers.
-    owned(unsafe { OpenThread(THREAD_SUSPEND_RESUME, 0, entry.th32ThreadID) })
-        .expect("the thread can be opened")
+    owned(unsafe { OpenThread(THREAD_SUSPEND_RESUME, 0, *id) }).expect("the thread can be opened")
 }
 
 fn owned(raw: *mut std::ffi::c_void) -> io::Result<OwnedHandle> {
