@@ -6,5 +6,86 @@ include!("shared/futures.rs");
 
 fn start(shared: &Suite) -> ExitCode {
     runtime::prepare();
-    handover_tests::main_of(std::slice::from_ref(shared))
+    let own = Suite {
+        name: "",
+        tests: tests![dropped_runtime_ends_every_wait, current_thread_runtime_does_it_all],
+        roles: tests![],
+    };
+    handover_tests::main_of(&[*shared, own])
+}
+
+fn dropped_runtime_ends_every_wait() {
+    let (child, channel) = linked_in_role("never_reads", &[]);
+    let mut child = Child::from(child);
+    let own = Channel::from(channel.clone());
+    let mut listener = Listener::bind(&name("dropped")).unwrap();
+    let event = Arc::new(Event::auto_reset().unwrap());
+    let (one, other) = handover::Channel::pair().unwrap();
+    let before = table::count();
+    let other_runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for _ in 0..3 {
+        let dropped = other_runtime();
+        let [receives, calls, sends] = [(); 3].map(|()| own.clone());
+        let waits = event.clone();
+        dropped.spawn(async move { receives.recv().await });
+        dropped.spawn(async move { calls.call("a call").await });
+        dropped.spawn(async move { sends.send(vec![0; 4 << 20]).await });
+        dropped.spawn(async move { wait(&*waits).await });
+        let waiting = Channel::from(one.clone());
+        dropped.spawn(async move { waiting.recv().await });
+        let _ = dropped.block_on(timeout(SHORT, child.wait()));
+        let _ = dropped.block_on(timeout(SHORT, listener.accept()));
+        let started = Instant::now();
+        drop(dropped);
+        assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+        event.set().unwrap();
+        assert!(event.try_wait().unwrap(), "no dropped wait takes it");
+    }
+    // Some of them keep what a wait needs.
+    assert!(table::count() <= before + 8, "{} and {before}", table::count());
+    // Another runtime goes on with all of them.
+    let next = other_runtime();
+    let client = spawn(async { soon(Channel::connect(&name("dropped"))).await.is_ok() });
+    next.block_on(async {
+        let waiting = Channel::from(one.clone());
+        other.send("still here").unwrap();
+        assert_eq!(soon(waiting.recv()).await.unwrap().bytes(), b"still here");
+        soon(soon(listener.accept()).await.unwrap().accept()).await.unwrap();
+        assert!(client.join().await);
+        child.kill().unwrap();
+        soon(child.wait()).await.unwrap();
+        let end = soon(own.recv()).await;
+        assert!(matches!(end, Err(Error::ProcessExited { .. } | Error::Disconnected { .. })), "{end:?}");
+    });
+}
+
+fn current_thread_runtime_does_it_all() {
+    let only = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (one, other) = pair();
+    let event = Event::manual_reset().unwrap();
+    only.block_on(async {
+        let server = tokio::spawn(async move {
+            for _ in 0..1000 {
+                let call = other.recv().await.unwrap();
+                other.reply(&call, call.bytes()).await.unwrap();
+            }
+            other
+        });
+        for count in 0..1000_u32 {
+            let reply = soon(one.call(count.to_le_bytes().to_vec())).await.unwrap();
+            assert_eq!(reply.bytes(), count.to_le_bytes());
+        }
+        let other = server.await.unwrap();
+        // Both send more than fits, on one thread.
+        let exchange = async |channel: &Channel| {
+            channel.send(vec![1; 5 << 20]).await.unwrap();
+            channel.recv().await.unwrap().bytes().len()
+        };
+        let both = async { tokio::join!(exchange(&one), exchange(&other)) };
+        assert_eq!(soon(both).await, (5 << 20, 5 << 20));
+        assert!(timeout(SHORT, wait(&event)).await.is_none());
+        event.set().unwrap();
+        soon(wait(&event)).await.unwrap();
+    });
 }

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use handover::{Command, Error, Event, Message, OwnedHandle, ReceivedMessage, Semaphore, Stdio, Timer};
-use handover_tests::{Suite, linked_in_role, role, table, tests, this_program, until};
+use handover_tests::{Suite, Sweep, expect, linked_in_role, role, table, tests, this_program, until};
 
 use runtime::{AsyncReadExt, AsyncWriteExt, Channel, Child, Listener, block_on, sleep, spawn, timeout, wait};
 
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
             output_of_a_child_is_collected,
             child_is_waited_for_and_killed,
             child_becomes_blocking_again,
+            each_failing_call_is_reported,
         ],
         roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits],
     })
@@ -573,7 +574,7 @@ fn thousand_waits_need_few_threads() {
         })
         .collect();
     std::thread::sleep(SHORT * 5);
-    let most = handover_tests::expect::threads_for_waits(COUNT);
+    let most = expect::threads_for_waits(COUNT);
     assert!(table::threads() <= most, "{} threads, {threads} before", table::threads());
     events.iter().for_each(|event| event.set().unwrap());
     block_on(async {
@@ -789,7 +790,7 @@ fn connect_reports_a_missing_listener() {
 
 fn server_outlives_clients_that_are_killed() {
     const PROCESSES: usize = 20;
-    const EACH: usize = handover_tests::expect::CLIENTS_OF_A_PROCESS;
+    const EACH: usize = expect::CLIENTS_OF_A_PROCESS;
     table::make_room(6 * PROCESSES * EACH);
     let name = name("server");
     let before = table::count();
@@ -801,19 +802,23 @@ fn server_outlives_clients_that_are_killed() {
             Child::from(command.kill_on_drop(true).spawn().unwrap())
         })
         .collect();
+    let begun = Arc::new(AtomicU64::new(0));
     let clients = block_on(async {
         let mut clients = Vec::new();
         for _ in 0..PROCESSES * EACH {
             let incoming = timeout(SOON * 3, listener.accept()).await.expect("a client").unwrap();
             let channel = soon(incoming.accept()).await.unwrap();
+            let begun = begun.clone();
             clients.push(spawn(async move {
                 assert_eq!(soon(channel.recv()).await.unwrap().bytes().len(), 8);
+                begun.fetch_add(1, SeqCst);
                 // It ends when the client is killed, or is told to go.
                 timeout(SOON * 3, channel.recv()).await.expect("the end").map(drop).unwrap_err()
             }));
         }
         clients
     });
+    until("each client has sent a message", || begun.load(SeqCst) == (PROCESSES * EACH) as u64);
     children[..PROCESSES / 2].iter_mut().for_each(|child| child.kill().unwrap());
     std::thread::sleep(SHORT);
     children[PROCESSES / 2..].iter_mut().for_each(|child| child.kill().unwrap());
@@ -971,4 +976,47 @@ fn child_becomes_blocking_again() {
     assert_eq!(text, "ab");
     later.join().unwrap();
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
+}
+
+fn each_failing_call_is_reported() {
+    let event = Event::auto_reset().unwrap();
+    // The failing calls are those of this thread, on which the future is polled.
+    let calls = || {
+        let (one, other) = handover::Channel::pair()?;
+        let one = Channel::from(one);
+        let outcome = std::thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let call = other.recv_timeout(SOON)?;
+                let event: Event = call.take("event")?;
+                event.set()?;
+                call.reply(Message::new(call.bytes()).with("event", &event))
+            });
+            let reply: handover::Result<ReceivedMessage> = block_on(async {
+                let reply = soon(one.call(Message::new("question").with("event", &event))).await?;
+                soon(wait(&event)).await?;
+                soon(one.flush()).await?;
+                Ok(reply)
+            });
+            one.get_ref().close();
+            let served = server.join().expect("no panic");
+            if reply.is_err() {
+                // The event may still be set.
+                let _ = event.reset();
+            }
+            let reply = reply?;
+            served?;
+            reply.take::<Event>("event")
+        });
+        outcome.map(|event| (event, one, other))
+    };
+    Sweep::of("futures: call, wait, flush").harmless(expect::HARMLESS_FUTURES).run(calls, drop);
+    let speaks = || {
+        let mut command = Command::new(this_program());
+        command.args(role("prints", &["2000"])).stdin(Stdio::piped()).kill_on_drop(true);
+        let child = Child::from(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
+        let output = block_on(soon(child.wait_with_output()))?;
+        assert_eq!((output.stdout.len(), output.stderr.len()), (2000, 2000));
+        Ok(())
+    };
+    Sweep::of("futures: output of a child").harmless(expect::HARMLESS_FUTURES).run(speaks, |()| {});
 }

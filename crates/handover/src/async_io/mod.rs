@@ -69,7 +69,7 @@ macro_rules! reads {
                 cx: &mut Context<'_>,
                 buf: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                self.stream.poll_read(buf, cx)
+                self.stream.poll_read(buf, cx).map_err(|error| error.source)
             }
         }
     };
@@ -80,14 +80,14 @@ reads!(ChildStderr);
 
 impl AsyncWrite for ChildStdin {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(buf, cx)
+        self.stream.poll_write(buf, cx).map_err(|error| error.source)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_flush(cx)
+        self.stream.poll_flush(cx).map_err(|error| error.source)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_close(cx)
+        self.stream.poll_close(cx).map_err(|error| error.source)
     }
 }

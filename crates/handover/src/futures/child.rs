@@ -1,7 +1,6 @@
 //! `Child`: a child process whose waits are futures.
 
 use std::future::poll_fn;
-use std::io;
 use std::process::{ExitStatus, Output};
 use std::task::{Context, Poll};
 
@@ -9,6 +8,7 @@ use super::{Reactor, Stream, sleep, wait};
 use crate::error::{Error, Result};
 use crate::process as blocking;
 use crate::process::child::RETRY_INTERVAL;
+use crate::sys::SysResult;
 
 #[derive(Debug)]
 pub(crate) struct Child<R: Reactor> {
@@ -67,13 +67,9 @@ impl<R: Reactor> Child<R> {
             let both = [poll_to_end(&mut stdout, &mut out, cx)?, poll_to_end(&mut stderr, &mut err, cx)?];
             if both.iter().all(Poll::is_ready) { Poll::Ready(Ok(())) } else { Poll::Pending }
         });
-        read.await.map_err(failed_to_read)?;
+        read.await.map_err(|error| Error::system("the child's output", error))?;
         Ok(Output { status: self.wait().await?, stdout: out, stderr: err })
     }
-}
-
-fn failed_to_read(source: io::Error) -> Error {
-    Error::System { call: "read", context: "the child's output".into(), source }
 }
 
 /// Reads a stream to its end, and closes it then.
@@ -81,7 +77,7 @@ fn poll_to_end<R: Reactor>(
     stream: &mut Option<Stream<R>>,
     bytes: &mut Vec<u8>,
     cx: &mut Context<'_>,
-) -> io::Result<Poll<()>> {
+) -> SysResult<Poll<()>> {
     const CHUNK: usize = 16 * 1024;
     /// How often a stream is read in a row, before other tasks get their turn.
     const MAX_READS: u32 = 32;

@@ -153,8 +153,11 @@ impl<R: Reactor> Wait for ChannelIo<R> {
     }
 }
 
+/// The call by which a runtime begins to wait for a descriptor.
+const WAIT: &str = "epoll_ctl";
+
 fn failed_to_wait(source: io::Error) -> Error {
-    Error::System { call: "epoll_ctl", context: "a wait by the asynchronous runtime".into(), source }
+    Error::System { call: WAIT, context: "a wait by the asynchronous runtime".into(), source }
 }
 
 /// Waits for an object.
@@ -259,7 +262,7 @@ impl<R: Reactor> Pipe<R> {
     }
 
     /// Reads what is available, and waits for the first of it.
-    pub(super) fn poll_read(&self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<SysResult<usize>> {
         loop {
             match self.now(|end| descriptor::read_into(end, buffer))? {
                 Some(length) => return Poll::Ready(Ok(length)),
@@ -269,7 +272,7 @@ impl<R: Reactor> Pipe<R> {
     }
 
     /// Writes as much as there is space for, and waits for the first of it.
-    pub(super) fn poll_write(&self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(&self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<SysResult<usize>> {
         loop {
             match self.now(|end| descriptor::write(end, bytes))? {
                 Some(length) => return Poll::Ready(Ok(length)),
@@ -280,24 +283,25 @@ impl<R: Reactor> Pipe<R> {
 
     /// Waits until everything is written. The kernel holds what was written.
     #[allow(clippy::unused_self, reason = "on Windows a write can be under way")]
-    pub(super) fn poll_flush(&self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(&self, _cx: &mut Context<'_>) -> Poll<SysResult<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn now<T>(&self, transfer: impl FnOnce(BorrowedFd<'_>) -> SysResult<T>) -> io::Result<Option<T>> {
+    fn now<T>(&self, transfer: impl FnOnce(BorrowedFd<'_>) -> SysResult<T>) -> SysResult<Option<T>> {
         if !self.is_non_blocking.load(Relaxed) {
-            descriptor::set_non_blocking(self.descriptor.as_fd(), true).map_err(|error| error.source)?;
+            descriptor::set_non_blocking(self.descriptor.as_fd(), true)?;
             self.is_non_blocking.store(true, Relaxed);
         }
         match transfer(self.descriptor.as_fd()) {
             Ok(done) => Ok(Some(done)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error.source),
+            Err(error) => Err(error),
         }
     }
 
-    fn poll(&self, poll: impl FnOnce(&R::Registration) -> Poll<io::Result<()>>) -> Poll<io::Result<()>> {
-        self.registered.poll(|| Arc::clone(&self.descriptor), self.interest, poll)
+    fn poll(&self, poll: impl FnOnce(&R::Registration) -> Poll<io::Result<()>>) -> Poll<SysResult<()>> {
+        let poll = self.registered.poll(|| Arc::clone(&self.descriptor), self.interest, poll);
+        poll.map_err(SysError::of(WAIT))
     }
 }
 

@@ -70,7 +70,7 @@ macro_rules! reads {
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 let read = self.stream.poll_read(buf.initialize_unfilled(), cx);
-                read.map_ok(|count| buf.advance(count))
+                read.map_ok(|count| buf.advance(count)).map_err(|error| error.source)
             }
         }
     };
@@ -81,14 +81,14 @@ reads!(ChildStderr);
 
 impl AsyncWrite for ChildStdin {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(buf, cx)
+        self.stream.poll_write(buf, cx).map_err(|error| error.source)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_flush(cx)
+        self.stream.poll_flush(cx).map_err(|error| error.source)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_close(cx)
+        self.stream.poll_close(cx).map_err(|error| error.source)
     }
 }

@@ -128,6 +128,16 @@ const KIND: Harmless = ("readlink", "the kind is asked for in another way");
 pub const HARMLESS_CALL: &[Harmless] =
     &[KIND, ("shutdown", "the connection has ended, or ends when it is dropped")];
 
+/// Calls of futures whose failures are ignored.
+pub const HARMLESS_FUTURES: &[Harmless] = &[
+    KIND,
+    ("shutdown", "the connection has ended, or ends when it is dropped"),
+    (
+        "fstatfs",
+        "the identity of a child that has exited can't be asked for later; its status doesn't need it",
+    ),
+];
+
 /// Calls whose failures are ignored when an endpoint has travelled.
 pub const HARMLESS_TRAVEL: &[Harmless] = &[
     KIND,

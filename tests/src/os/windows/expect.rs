@@ -130,6 +130,9 @@ const KIND: Harmless =
 /// Calls of a call and its reply whose failures are ignored.
 pub const HARMLESS_CALL: &[Harmless] = &[KIND];
 
+/// Calls of futures whose failures are ignored.
+pub const HARMLESS_FUTURES: &[Harmless] = HARMLESS_CALL;
+
 /// Calls whose failures are ignored when an endpoint has travelled.
 pub const HARMLESS_TRAVEL: &[Harmless] = &[
     KIND,

@@ -2,6 +2,8 @@
 
 pub(crate) const MAP: &str = "mmap";
 pub(crate) const READ: &str = "read";
+#[allow(dead_code, reason = "used by asynchronous streams")]
+pub(crate) const WRITE: &str = "write";
 pub(crate) const INHERIT_FLAG: &str = "fcntl";
 pub(crate) const BEGIN_THREAD: &str = "clone3";
 

@@ -3,6 +3,8 @@
 pub(crate) const MAP: &str = "MapViewOfFile";
 pub(crate) const INHERIT_FLAG: &str = "GetHandleInformation";
 pub(crate) const READ: &str = "ReadFile";
+#[allow(dead_code, reason = "used by asynchronous streams")]
+pub(crate) const WRITE: &str = "WriteFile";
 pub(crate) const BEGIN_THREAD: &str = "CreateThread";
 
 /// The right that each operation on an object needs.
