@@ -47,6 +47,7 @@
 //! | share memory | [`SharedMemory`] |
 //! | wait for an event, a timer, or a process | [`Event::wait_timeout`], [`Child::wait_timeout`]; [`wait_any`] for several, a [`WaitSet`] for many, with channels and listeners |
 //! | look into handle tables and find leaks | [`inspect::HandleTable`], [`inspect::shared_objects`], [`inspect::Audit`], [`leaked_handles`] |
+//! | do all that in an asynchronous program | the features `tokio` and `async-io` |
 //! | see each system call | the feature `tracing` |
 //! | use what one system alone has | [`os`] |
 //!
@@ -56,6 +57,8 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
+//! | `tokio` | the module `handover::tokio`: channels, listeners, children and waits as futures, for programs that run on [`tokio`](https://docs.rs/tokio) |
+//! | `async-io` | the module `handover::async_io`: the same for [`async-io`](https://docs.rs/async-io), which smol uses |
 //! | `tracing` | one [`tracing`](https://docs.rs/tracing) event for each system call that the library makes, with its arguments, result, and effects on handle tables |
 //!
 //! All features are off by default.

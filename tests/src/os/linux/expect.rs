@@ -136,6 +136,7 @@ pub const HARMLESS_FUTURES: &[Harmless] = &[
         "fstatfs",
         "the identity of a child that has exited can't be asked for later; its status doesn't need it",
     ),
+    ("fstat", "as above"),
 ];
 
 /// Calls whose failures are ignored when an endpoint has travelled.
