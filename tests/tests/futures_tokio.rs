@@ -4,12 +4,29 @@ use handover_tests::adapters::tokio as runtime;
 
 include!("shared/futures.rs");
 
+/// The parent of the README's asynchronous example.
+mod readme {
+    include!(concat!(env!("OUT_DIR"), "/readme_async.rs"));
+
+    pub(crate) fn run() {
+        main().unwrap();
+    }
+}
+
 fn start(shared: &Suite) -> ExitCode {
+    if std::env::var_os(WORKER).is_some() && std::env::args_os().len() == 1 {
+        works();
+        return ExitCode::SUCCESS;
+    }
     runtime::prepare();
     let own = Suite {
         name: "",
-        tests: tests![dropped_runtime_ends_every_wait, current_thread_runtime_does_it_all],
-        roles: tests![],
+        tests: tests![
+            dropped_runtime_ends_every_wait,
+            current_thread_runtime_does_it_all,
+            example_of_the_readme_runs,
+        ],
+        roles: tests![runs_the_readme],
     };
     handover_tests::main_of(&[*shared, own])
 }
@@ -88,4 +105,32 @@ fn current_thread_runtime_does_it_all() {
         event.set().unwrap();
         soon(wait(&event)).await.unwrap();
     });
+}
+
+/// The variable by which a copy of this program is the example's worker.
+const WORKER: &str = "HANDOVER_TEST_WORKER";
+
+fn works() {
+    let channel = handover::Channel::parent().unwrap();
+    let message = channel.recv_timeout(SOON).unwrap();
+    message.take::<Event>("done").unwrap().set().unwrap();
+    message.reply("it is done").unwrap();
+}
+
+fn runs_the_readme(_: &[String]) {
+    readme::run();
+}
+
+fn example_of_the_readme_runs() {
+    let folder = std::env::temp_dir().join(format!("handover-readme-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let worker = folder.join("worker").with_extension(std::env::consts::EXE_EXTENSION);
+    std::fs::copy(this_program(), &worker).unwrap();
+    let mut command = Command::new(this_program());
+    command.args(role("runs_the_readme", &[])).env("PATH", &folder).env(WORKER, "1");
+    let child = Child::from(command.stdout(Stdio::piped()).spawn().unwrap());
+    let output = block_on(soon(child.wait_with_output())).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "it is done");
 }

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
             child_is_waited_for_and_killed,
             child_becomes_blocking_again,
             each_failing_call_is_reported,
+            peers_killed_at_random_leave_nothing,
         ],
         roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits],
     })
@@ -239,7 +240,7 @@ fn dropped_waits_take_nothing() {
 }
 
 fn futures_dropped_at_random_lose_no_signal() {
-    const COUNT: u64 = 20_000;
+    const COUNT: u64 = expect::DROPPED_FUTURES;
     let semaphore = Arc::new(Semaphore::new(0).unwrap());
     let released = Arc::new(AtomicU64::new(0));
     let before = table::count();
@@ -302,7 +303,7 @@ fn sends_numbers(arguments: &[String]) {
 }
 
 fn futures_dropped_at_random_lose_no_message() {
-    const COUNT: u64 = 20_000;
+    const COUNT: u64 = expect::DROPPED_FUTURES;
     let (child, channel) = linked_in_role("sends_numbers", &[&COUNT.to_string()]);
     let channel = Channel::from(channel);
     let before = table::count();
@@ -1019,4 +1020,49 @@ fn each_failing_call_is_reported() {
         Ok(())
     };
     Sweep::of("futures: output of a child").harmless(expect::HARMLESS_FUTURES).run(speaks, |()| {});
+}
+
+fn peers_killed_at_random_leave_nothing() {
+    let event = Event::manual_reset().unwrap();
+    let mut random = Random(13);
+    let mut before = 0;
+    for round in 0..expect::ROUNDS_OF_KILLS {
+        let (mut child, channel) = linked_in_role("echoes", &[]);
+        let channel = Channel::from(channel);
+        let tasks = (0..4_u64).map(|task| {
+            let (channel, mut random) = (channel.clone(), Random(u64::from(round) * 8 + task));
+            let event = event.try_clone().unwrap();
+            spawn(async move {
+                loop {
+                    let bytes = vec![7; usize::try_from(random.below(100_000)).unwrap()];
+                    let message = Message::new(bytes).with("event", &event);
+                    let outcome = match task {
+                        0 => channel.call(message).await.map(drop),
+                        1 => channel.send(message).await,
+                        2 => at_most(random.below(5), channel.call(message)).await.map_or(Ok(()), |reply| reply.map(drop)),
+                        _ => channel.recv().await.map(drop),
+                    };
+                    if let Err(error) = outcome {
+                        return error;
+                    }
+                }
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        std::thread::sleep(Duration::from_micros(random.below(20_000)));
+        child.kill().unwrap();
+        block_on(async {
+            for task in tasks {
+                let error = soon(task.join()).await;
+                assert!(matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{error:?}");
+            }
+        });
+        child.wait_timeout(SOON).unwrap();
+        drop((child, channel));
+        if round == 4 {
+            // What a process keeps exists by now.
+            before = table::count();
+        }
+    }
+    until("the handles are closed", || table::count() <= before);
 }

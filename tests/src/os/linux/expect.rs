@@ -306,6 +306,12 @@ pub fn threads_for_waits(_count: usize) -> usize {
     16
 }
 
+/// How many futures a test drops at random points.
+pub const DROPPED_FUTURES: u64 = 60_000;
+
+/// How often a peer of tasks is killed in a test.
+pub const ROUNDS_OF_KILLS: u32 = 100;
+
 /// How many clients of a server run in one process, in a test with twenty of them.
 pub const CLIENTS_OF_A_PROCESS: usize = 50;
 
