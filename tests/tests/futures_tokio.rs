@@ -38,6 +38,7 @@ fn dropped_runtime_ends_every_wait() {
     let mut listener = Listener::bind(&name("dropped")).unwrap();
     let event = Arc::new(Event::auto_reset().unwrap());
     let (one, other) = handover::Channel::pair().unwrap();
+    let kept = Channel::from(one);
     let before = table::count();
     let other_runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -49,7 +50,7 @@ fn dropped_runtime_ends_every_wait() {
         dropped.spawn(async move { calls.call("a call").await });
         dropped.spawn(async move { sends.send(vec![0; 4 << 20]).await });
         dropped.spawn(async move { wait(&*waits).await });
-        let waiting = Channel::from(one.clone());
+        let waiting = kept.clone();
         dropped.spawn(async move { waiting.recv().await });
         let _ = dropped.block_on(timeout(SHORT, child.wait()));
         let _ = dropped.block_on(timeout(SHORT, listener.accept()));
@@ -65,9 +66,9 @@ fn dropped_runtime_ends_every_wait() {
     let next = other_runtime();
     let client = spawn(async { soon(Channel::connect(&name("dropped"))).await.is_ok() });
     next.block_on(async {
-        let waiting = Channel::from(one.clone());
+        assert!(timeout(SHORT, kept.recv()).await.is_none());
         other.send("still here").unwrap();
-        assert_eq!(soon(waiting.recv()).await.unwrap().bytes(), b"still here");
+        assert_eq!(soon(kept.recv()).await.unwrap().bytes(), b"still here");
         soon(soon(listener.accept()).await.unwrap().accept()).await.unwrap();
         assert!(client.join().await);
         child.kill().unwrap();
