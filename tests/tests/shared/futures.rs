@@ -803,25 +803,30 @@ fn server_outlives_clients_that_are_killed() {
             Child::from(command.kill_on_drop(true).spawn().unwrap())
         })
         .collect();
-    let begun = Arc::new(AtomicU64::new(0));
+    const HALF: u64 = (PROCESSES * EACH / 2) as u64;
+    let (begun, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let clients = block_on(async {
         let mut clients = Vec::new();
         for _ in 0..PROCESSES * EACH {
             let incoming = timeout(SOON * 3, listener.accept()).await.expect("a client").unwrap();
             let channel = soon(incoming.accept()).await.unwrap();
-            let begun = begun.clone();
+            let (begun, ended) = (begun.clone(), ended.clone());
             clients.push(spawn(async move {
                 assert_eq!(soon(channel.recv()).await.unwrap().bytes().len(), 8);
                 begun.fetch_add(1, SeqCst);
-                // It ends when the client is killed, or is told to go.
-                timeout(SOON * 3, channel.recv()).await.expect("the end").map(drop).unwrap_err()
+                // It ends when the client is killed.
+                let end = timeout(SOON * 3, channel.recv()).await.expect("the end");
+                ended.fetch_add(1, SeqCst);
+                end.map(drop).unwrap_err()
             }));
         }
         clients
     });
-    until("each client has sent a message", || begun.load(SeqCst) == (PROCESSES * EACH) as u64);
+    until("each client has sent a message", || begun.load(SeqCst) == 2 * HALF);
     children[..PROCESSES / 2].iter_mut().for_each(|child| child.kill().unwrap());
+    until("the channels to killed clients end", || ended.load(SeqCst) == HALF);
     std::thread::sleep(SHORT);
+    assert_eq!(ended.load(SeqCst), HALF, "the others are still served");
     children[PROCESSES / 2..].iter_mut().for_each(|child| child.kill().unwrap());
     block_on(async {
         for client in clients {
