@@ -16,7 +16,7 @@ const ORDER: [&[&str]; 11] = [
     &["process"],
     &["duplicate", "name"],
     &["channel"],
-    &["inspect"],
+    &["inspect", "spawner"],
     &["os", "fuzzing", "lib"],
 ];
 

@@ -56,6 +56,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
+//! | `tokio` | on Linux, `os::linux::InheritExt` for tokio's `Command` |
 //! | `tracing` | one [`tracing`](https://docs.rs/tracing) event for each system call that the library makes, with its arguments, result, and effects on handle tables |
 //!
 //! All features are off by default.
@@ -91,6 +92,9 @@ mod name;
 mod channel;
 
 pub mod inspect;
+
+#[cfg(target_os = "linux")]
+mod spawner;
 
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

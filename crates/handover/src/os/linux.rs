@@ -3,3 +3,4 @@
 #![doc = include_str!("../../docs/linux.md")]
 
 pub use crate::channel::ChannelExt;
+pub use crate::spawner::InheritExt;

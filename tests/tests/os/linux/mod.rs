@@ -18,6 +18,7 @@ mod names;
 mod odd_hosts;
 mod peers;
 mod protocol_violations;
+mod spawners;
 mod spawning;
 mod tables;
 mod trace_events;
@@ -43,6 +44,7 @@ pub(crate) const SUITES: &[Suite] = &[
     odd_hosts::SUITE,
     peers::SUITE,
     fd_limit::SUITE,
+    spawners::SUITE,
     spawning::SUITE,
     tables::SUITE,
     handle_value::SUITE,

@@ -26,7 +26,9 @@ pub(crate) use crate::process::Process as Carrier;
 pub(crate) use endpoint::Endpoint;
 pub(in crate::channel) use endpoint::Receiving;
 pub(crate) use listener::{Client, ListenerSocket as SystemListener, connect};
-pub(crate) use pair::{Pair, RESERVED, endpoint_of_child};
+pub(crate) use pair::{Pair, RESERVED};
 pub(crate) use recv_buffer::Lost;
 pub use travel::ChannelExt;
-pub(crate) use travel::{ENDPOINT_NAMES, HANDLES, arrive, arrive_inherited, introduced, pair};
+pub(crate) use travel::{
+    ENDPOINT_NAMES, HANDLES, arrive, arrive_inherited, endpoint_of_child, introduced, pair, with_unknown_peer,
+};
