@@ -19,6 +19,7 @@ mod odd_hosts;
 mod peers;
 mod protocol_violations;
 mod spawners;
+mod spawners_refusals;
 mod spawning;
 mod tables;
 mod trace_events;
@@ -45,6 +46,7 @@ pub(crate) const SUITES: &[Suite] = &[
     peers::SUITE,
     fd_limit::SUITE,
     spawners::SUITE,
+    spawners_refusals::SUITE,
     spawning::SUITE,
     tables::SUITE,
     handle_value::SUITE,

@@ -228,6 +228,7 @@ fn waits_for_a_new_parent(arguments: &[String]) {
     takes_an_event(&[]);
 }
 
+#[allow(clippy::zombie_processes, reason = "this process exits before its child")]
 fn starts_an_orphan(_: &[String]) {
     let inherited = handover::inherited().unwrap();
     let event: Event = inherited.take("event").unwrap();
