@@ -44,6 +44,7 @@ pub(super) fn prove(placeholder: BorrowedFd<'_>, nonce: u128) -> Result<(), Fail
         pair = Some(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?);
         Ok(())
     })?;
+    // It exists, because the call succeeded.
     let Some((proof, other)) = pair else { return Err(Failure::new(Call::SocketPair, libc::EINVAL)) };
     checked(Call::SendTo, || send(&other, &nonce.to_le_bytes(), SendFlags::NOSIGNAL).map(drop))?;
     place(proof.as_raw_fd(), placeholder.as_raw_fd())
