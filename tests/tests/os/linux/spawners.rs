@@ -12,7 +12,7 @@ use handover::inspect::{Audit, Origin};
 use handover::os::linux::InheritExt;
 use handover::{Channel, Error, Event, Message, Result, SharedMemory, faults};
 use handover_tests::{
-    Suite, in_role_of_std, left_out, role, sweep, table, tests, this_program, until, watch,
+    Suite, assert_names_call, in_role_of_std, left_out, role, sweep, table, tests, this_program, until, watch,
 };
 
 use super::unprivileged::{NOBODY, PublicCopy};
@@ -38,12 +38,14 @@ pub(super) const SUITE: Suite = Suite {
         audit_knows_the_objects,
         listing_reports_each_failing_call,
         spawn_reports_each_failing_call_of_the_new_process,
+        taking_reports_each_failing_call,
     ],
     roles: tests![
         takes_all,
         takes_an_event,
         answers,
         greets_and_stays,
+        takes_with_faults,
         stays,
         counts_its_descriptors,
         exits,
@@ -473,4 +475,36 @@ fn spawn_reports_each_failing_call_of_the_new_process() {
         assert!(matches!(end, Error::Disconnected { .. }), "{failed}: {end:?}");
     }
     watch("");
+}
+
+/// Makes each call fail in turn, until none is left.
+fn failing_at_each_call<T>(name: &str, work: impl Fn() -> Result<T>) -> T {
+    for failing in 0.. {
+        let (outcome, _) = faults::run(Some(failing), &work);
+        match (outcome, faults::failed()) {
+            (Ok(done), None) => {
+                assert!(failing > 0, "{name} makes calls");
+                return done;
+            }
+            (Err(error), Some(failed)) => assert_names_call(name, failed, &error),
+            (outcome, failed) => panic!("{name}, {failed:?}: {:?}", outcome.map(drop)),
+        }
+    }
+    unreachable!("the work ends");
+}
+
+fn takes_with_faults(_: &[String]) {
+    let inherited = failing_at_each_call("adopt", handover::inherited);
+    assert_eq!(others().len(), 2);
+    inherited.take::<Event>("event").unwrap().set().unwrap();
+    Channel::parent().unwrap().send("done").unwrap();
+}
+
+fn taking_reports_each_failing_call() {
+    let event = Event::manual_reset().unwrap();
+    let mut command = in_role_of_std("takes_with_faults", &[]);
+    let channel = command.inherit("event", &event).unwrap().channel().unwrap();
+    run_successfully(&mut command);
+    assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"done");
+    event.wait_timeout(Duration::ZERO).unwrap();
 }

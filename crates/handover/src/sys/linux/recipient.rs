@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, socklen_t};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
 use super::child_call::{Call, Failure, checked};
@@ -68,7 +69,19 @@ pub(crate) fn find(value: HandleValue) -> SysResult<Option<Recipient>> {
         };
         let nonce = match usize::try_from(length) {
             Ok(LENGTH) => content.first_chunk().copied().map(u128::from_le_bytes),
-            _ => None,
+            Ok(_) => None,
+            Err(_) => match io::Error::last_os_error() {
+                // The system refuses the call, whatever the number is.
+                error
+                    if matches!(
+                        Errno::from_io_error(&error),
+                        Some(Errno::PERM | Errno::NOSYS | Errno::NOMEM)
+                    ) =>
+                {
+                    return Err(error);
+                }
+                _ => None,
+            },
         };
         let Some(nonce) = nonce else { return Ok(None) };
         let mut maker = libc::ucred { pid: 0, uid: 0, gid: 0 };
@@ -79,7 +92,10 @@ pub(crate) fn find(value: HandleValue) -> SysResult<Option<Recipient>> {
         // The kernel checks the descriptor's number.
         let outcome =
             unsafe { libc::getsockopt(raw(value), LEVEL, libc::SO_PEERCRED, answer, &raw mut size) };
-        Ok((outcome == 0).then_some(Recipient { process: maker.pid.unsigned_abs(), nonce }))
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Some(Recipient { process: maker.pid.unsigned_abs(), nonce }))
     })
 }
 
