@@ -673,8 +673,7 @@ fn values_can_borrow_from_the_message() {
     assert_eq!(text, "a text");
     let value = ("a text", &carried);
     let message = received(json(&value));
-    let (text, _event): (&str, Carried<Event>) =
-        message.take_value_with(serde_json::from_slice).unwrap();
+    let (text, _event): (&str, Carried<Event>) = message.take_value_with(serde_json::from_slice).unwrap();
     assert_eq!(text, "a text");
 }
 

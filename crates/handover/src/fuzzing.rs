@@ -8,12 +8,12 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use crate::channel::wire::{Content, Header, ObjectRef, Table};
-use crate::channel::{handshake, wire};
 #[cfg(feature = "serde")]
 use crate::channel::{Limits, ReceivedMessage, message::Sender};
-use crate::error::Result;
+use crate::channel::{handshake, wire};
 #[cfg(feature = "serde")]
 use crate::error::Error;
+use crate::error::Result;
 use crate::handle::HandleValue;
 use crate::handle::range;
 use crate::inherit::{Manifest, listen_fds};

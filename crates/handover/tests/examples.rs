@@ -74,6 +74,12 @@ fn worker_pool_does_all_jobs_and_survives_a_crash() {
 }
 
 #[test]
+#[cfg(feature = "serde")]
+fn typed_worker_pool_renders_all_frames() {
+    run("typed_worker_pool", &["rendered shade 1, right", "rendered shade 3, right", "1 frame in all"]);
+}
+
+#[test]
 fn broker_exits_and_the_two_talk() {
     run("broker", &["the broker, process", "3 squared is 9", "has replied to process"]);
 }

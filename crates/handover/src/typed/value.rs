@@ -36,8 +36,12 @@ impl<'a> Message<'a> {
     /// Creates a message of a value, as [`from_value`](Self::from_value) does, with a function that serializes it in another
     /// format. The receiver calls [`ReceivedMessage::into_value_with`].
     ///
-    /// ```ignore
-    /// let message = Message::from_value_with(&job, |job| serde_json::to_vec(job))?;
+    /// ```
+    /// use handover::{Carried, Event, Message};
+    ///
+    /// let job = ("render", Carried::new(Event::manual_reset()?));
+    /// let message = Message::from_value_with(&job, serde_json::to_vec)?;
+    /// # Ok::<(), handover::Error>(())
     /// ```
     ///
     /// # Errors
@@ -83,8 +87,13 @@ impl ReceivedMessage {
     /// Converts a message that was made by [`Message::from_value_with`] into its value, with a function that deserializes it.
     /// The function must accept no bytes after the value.
     ///
-    /// ```ignore
-    /// let job: Job = message.into_value_with(|bytes| serde_json::from_slice(bytes))?;
+    /// ```no_run
+    /// use handover::{Carried, Channel, Event};
+    ///
+    /// let message = Channel::parent()?.recv()?;
+    /// let (name, done): (String, Carried<Event>) =
+    ///     message.into_value_with(|bytes| serde_json::from_slice(bytes))?;
+    /// # Ok::<(), handover::Error>(())
     /// ```
     ///
     /// # Errors
