@@ -36,6 +36,8 @@ fn main() -> ExitCode {
             objects_taken_by_name_are_not_in_the_value,
             random_bytes_leave_no_handles,
             long_lists_that_are_not_there_allocate_little,
+            lists_without_bytes_are_limited,
+            nesting_is_limited,
             value_that_is_serialized_twice_is_refused,
             value_with_too_many_objects_is_refused,
             carried_outside_of_a_message_is_an_error,
@@ -74,8 +76,11 @@ fn event() -> Carried<Event> {
 /// Sends a message over a channel in this process, and receives it.
 fn received(message: Message<'_>) -> handover::ReceivedMessage {
     let (one, other) = Channel::pair().unwrap();
-    one.send(message).unwrap();
-    other.recv_timeout(SOON).unwrap()
+    std::thread::scope(|scope| {
+        // A long message doesn't fit into the pipe.
+        scope.spawn(|| one.send_timeout(message, SOON).unwrap());
+        other.recv_timeout(SOON).unwrap()
+    })
 }
 
 /// Sends a value over a channel in this process.
@@ -444,6 +449,63 @@ fn long_lists_that_are_not_there_allocate_little() {
     assert_invalid(received(Message::new(&claim)).into_value::<Vec<u8>>(), "end");
     assert_invalid(received(Message::new(&claim)).into_value::<HashMap<u64, u64>>(), "end");
     assert_invalid(received(Message::new(&claim)).into_value::<Vec<Carried<Event>>>(), "end");
+}
+
+/// A value without bytes that takes memory.
+#[derive(Debug, Serialize, Deserialize)]
+struct Bulky {
+    #[serde(skip, default = "bulk")]
+    #[allow(dead_code, reason = "it only takes memory")]
+    bulk: Box<[u8; 4096]>,
+}
+
+fn bulk() -> Box<[u8; 4096]> {
+    Box::new([0; 4096])
+}
+
+fn lists_without_bytes_are_limited() {
+    // 2^63 elements.
+    let claim = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+    assert_invalid(received(Message::new(&claim)).into_value::<Vec<()>>(), "its lists have more elements");
+    assert_invalid(received(Message::new(&claim)).into_value::<Vec<Bulky>>(), "its lists have more elements");
+    assert_invalid(received(Message::new(&claim)).into_value::<HashMap<(), ()>>(), "its lists have more");
+    assert_eq!(through::<_, Vec<()>>(&vec![(); 4_000]).unwrap().len(), 4_000);
+    assert_invalid(through::<_, Vec<()>>(&vec![(); 4_097]), "its lists have more elements");
+    // A list with bytes isn't limited, whatever its elements are.
+    let long = vec![(Some(1_u8), (), [0_u8; 3], (), ()); 100_000];
+    assert_eq!(through::<_, Vec<(Option<u8>, (), [u8; 3], (), ())>>(&long).unwrap(), long);
+    let map: BTreeMap<u32, ()> = (0..100_000).map(|number| (number, ())).collect();
+    assert_eq!(through::<_, BTreeMap<u32, ()>>(&map).unwrap(), map);
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Chain {
+    End,
+    Link(Box<Chain>),
+    Pair { next: Box<Chain> },
+}
+
+fn nesting_is_limited() {
+    let chain = |levels: usize| {
+        (0..levels).fold(Chain::End, |chain, level| match level % 2 {
+            0 => Chain::Link(chain.into()),
+            _ => Chain::Pair { next: chain.into() },
+        })
+    };
+    assert_eq!(through::<_, Chain>(&chain(100)).unwrap(), chain(100));
+    assert_invalid(through::<_, Chain>(&chain(128)), "deeper than 128 levels");
+    // As many levels as a message has bytes would use up the stack.
+    for variant in [1, 2] {
+        let deep = vec![variant; 1 << 20];
+        assert_invalid(received(Message::new(&deep)).into_value::<Chain>(), "deeper than 128 levels");
+    }
+    #[derive(Debug, Deserialize)]
+    struct Nest(#[allow(dead_code)] Option<Box<Nest>>);
+    let deep = vec![1; 1 << 20];
+    assert_invalid(received(Message::new(&deep)).into_value::<Nest>(), "deeper than 128 levels");
+    #[derive(Debug, Deserialize)]
+    struct Lists(#[allow(dead_code)] Vec<Lists>);
+    assert_invalid(received(Message::new(&deep)).into_value::<Lists>(), "deeper than 128 levels");
 }
 
 fn value_that_is_serialized_twice_is_refused() {

@@ -3,6 +3,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `carried.rs` | `Carried`: an object inside a value |
+//! | `bounded.rs` | a deserializer for untrusted bytes |
 //! | `scope.rs` | the objects of the message that a thread is encoding or decoding |
 //! | `value.rs` | messages of values, and values of messages |
 //! | `channel.rs` | `TypedChannel` |
@@ -11,6 +12,7 @@
 //! across, and the bytes get the index of each one. While a thread decodes a message, its scope has the objects, and each index
 //! takes one of them. The objects travel under their indexes as names, so the format of messages stays the same.
 
+mod bounded;
 mod carried;
 mod channel;
 mod scope;

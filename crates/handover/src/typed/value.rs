@@ -6,6 +6,7 @@ use std::fmt::Display;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::bounded::Bounds;
 use super::scope::{Failure, Receiving, Running, Scope, Sending};
 use crate::channel::{Message, ReceivedMessage};
 use crate::error::{Error, Result};
@@ -112,10 +113,16 @@ impl ReceivedMessage {
     ///
     /// The errors of [`into_value`](Self::into_value).
     pub fn take_value<'m, T: Deserialize<'m>>(&'m self) -> Result<T> {
-        self.take_value_with(|bytes| match postcard::take_from_bytes(bytes) {
-            Ok((value, [])) => Ok(value),
-            Ok((_, rest)) => Err(format!("bytes follow the value ({})", rest.len())),
-            Err(error) => Err(error.to_string()),
+        self.take_value_with(|bytes| {
+            let bounds = Bounds::of(bytes);
+            let mut deserializer = postcard::Deserializer::from_bytes(bytes);
+            let explained =
+                |error: postcard::Error| bounds.exceeded().map_or(error.to_string(), str::to_owned);
+            let value = T::deserialize(bounds.bound(&mut deserializer)).map_err(explained)?;
+            match deserializer.finalize().map_err(explained)? {
+                [] => Ok(value),
+                rest => Err(format!("bytes follow the value ({})", rest.len())),
+            }
         })
     }
 
