@@ -75,12 +75,8 @@ fn pool() -> Result<()> {
         done.wait_timeout(TIMEOUT)?;
         let mut pixels = [0; PIXELS];
         frame.view()?.read_at(0, &mut pixels)?;
-        let is_right = pixels.iter().all(|pixel| pixel == shade);
-        println!(
-            "process {}: rendered shade {shade}, {}",
-            child.id(),
-            if is_right { "right" } else { "wrong" }
-        );
+        let result = if pixels.iter().all(|pixel| pixel == shade) { "right" } else { "wrong" };
+        println!("process {}: rendered shade {shade}, {result}", child.id());
     }
     for (mut child, channel) in workers {
         let Count { frames } = channel.call(&Job::Count, TIMEOUT)?;

@@ -22,6 +22,7 @@ mod spawning;
 mod tables;
 mod trace_events;
 mod travel;
+mod typed;
 mod unprivileged;
 
 use handover_tests::Suite;
@@ -48,4 +49,5 @@ pub(crate) const SUITES: &[Suite] = &[
     handle_value::SUITE,
     injected_failures::SUITE,
     travel::SUITE,
+    typed::SUITE,
 ];
