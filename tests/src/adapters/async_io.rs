@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use handover::async_io::{
-    Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, wait,
+    Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, TypedChannel, wait,
 };
 pub use smol::io::{AsyncReadExt, AsyncWriteExt};
 

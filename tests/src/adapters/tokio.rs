@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use handover::tokio::{Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, wait};
+pub use handover::tokio::{
+    Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, TypedChannel, wait,
+};
 pub use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 

@@ -60,6 +60,8 @@ impl Reactor for AsyncIo {
 impl Reactor for AsyncIo {}
 
 adapter!(AsyncIo, "async-io");
+#[cfg(feature = "serde")]
+crate::futures::typed_adapter!("async-io");
 
 macro_rules! reads {
     ($type:ty) => {

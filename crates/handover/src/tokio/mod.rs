@@ -60,6 +60,8 @@ impl Reactor for Tokio {
 impl Reactor for Tokio {}
 
 adapter!(Tokio, "tokio");
+#[cfg(feature = "serde")]
+crate::futures::typed_adapter!("tokio");
 
 macro_rules! reads {
     ($type:ty) => {

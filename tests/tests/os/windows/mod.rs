@@ -14,6 +14,7 @@ mod race_free;
 mod suspended_child;
 mod tables;
 mod travel;
+mod typed;
 
 use handover_tests::Suite;
 
@@ -32,4 +33,5 @@ pub(crate) const SUITES: &[Suite] = &[
     suspended_child::SUITE,
     tables::SUITE,
     travel::SUITE,
+    typed::SUITE,
 ];
