@@ -150,7 +150,7 @@ pub(crate) fn semver(revision: &str) -> Result<(), Failed> {
         "handover",
         "--only-explicit-features",
         "--features",
-        "tracing",
+        "async-io,serde,tokio,tracing",
         "--baseline-rev",
     ]);
     Step::new("the public interface", cargo.arg(revision)).run()
