@@ -3,14 +3,20 @@
 use std::future::Future;
 use std::time::Duration;
 
+use handover::Event;
 pub use handover::async_io::{
     Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, TypedChannel, wait,
 };
 pub use smol::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Starts the threads, which open descriptors of their own. Tests count only those that are opened later.
+/// Starts the threads, and waits once: both open handles of their own. Tests count only those that are opened later.
+///
+/// # Panics
+///
+/// Panics if the system has no resources.
 pub fn prepare() {
-    block_on(sleep(Duration::from_millis(1)));
+    let event = Event::manual_reset().expect("an event");
+    block_on(async { drop(timeout(Duration::from_millis(1), wait(&event)).await) });
     block_on(smol::spawn(async {}));
 }
 

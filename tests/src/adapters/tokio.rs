@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use handover::Event;
 pub use handover::tokio::{
     Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, TypedChannel, wait,
 };
@@ -17,9 +18,14 @@ fn runtime() -> &'static Runtime {
     })
 }
 
-/// Starts the runtime, which opens descriptors of its own. Tests count only those that are opened later.
+/// Starts the runtime, and waits once: both open handles of their own. Tests count only those that are opened later.
+///
+/// # Panics
+///
+/// Panics if the system has no resources.
 pub fn prepare() {
-    let _ = runtime();
+    let event = Event::manual_reset().expect("an event");
+    block_on(async { drop(timeout(Duration::from_millis(1), wait(&event)).await) });
 }
 
 /// Runs the future to its end.

@@ -42,7 +42,7 @@ impl<R: Reactor> ChannelIo<R> {
 
 /// A wait for an object by the pool, until it is over. Dropping it takes nothing.
 struct ObjectWait {
-    wait: WakingWait<Arc<Owned>>,
+    wait: WakingWait,
     handle: Arc<Owned>,
     /// Whether a wait changes the object.
     is_taken: bool,
@@ -103,13 +103,14 @@ pub(super) async fn wait<R: Reactor, W: Waitable + ?Sized>(object: &W) -> Result
 
 /// Waits for one of these objects, which aren't changed by that.
 async fn wait_for(objects: &[Arc<Owned>]) -> SysResult<()> {
-    let mut waits: Vec<WakingWait<Arc<Owned>>> = Vec::with_capacity(objects.len());
+    let mut waits: Vec<WakingWait> = Vec::with_capacity(objects.len());
     poll_fn(|cx| {
         for (index, object) in objects.iter().enumerate() {
-            match waits.get(index) {
-                Some(wait) if wait.poll(cx.waker()) => return Poll::Ready(Ok(())),
-                Some(_) => {}
-                None => waits.push(WakingWait::begin(Arc::clone(object), cx.waker())?),
+            if waits.len() == index {
+                waits.push(WakingWait::begin(Arc::clone(object), cx.waker())?);
+            }
+            if waits[index].poll(cx.waker()) {
+                return Poll::Ready(Ok(()));
             }
         }
         Poll::Pending
@@ -148,11 +149,13 @@ pub(super) async fn accept<R: Reactor>(mut incoming: Incoming<'_>) -> Result<Cha
                     let objects = [answered, client.shared_handle()];
                     let mut answer = pin!(wait_for(&objects));
                     let mut timeout = pin!(sleep::<R>(deadline.left()));
-                    poll_fn(|cx| match answer.as_mut().poll(cx) {
+                    let waited = poll_fn(|cx| match answer.as_mut().poll(cx) {
                         Poll::Ready(answered) => Poll::Ready(answered.map_err(failed)),
                         Poll::Pending => timeout.as_mut().poll(cx),
-                    })
-                    .await?;
+                    });
+                    if let Err(error) = waited.await {
+                        break accepting.give_up(error)?;
+                    }
                 }
             }
         }
@@ -182,7 +185,7 @@ struct Io {
     transfer: Transfer,
     /// Set when a transfer is finished.
     done: Arc<Owned>,
-    wait: Option<WakingWait<Arc<Owned>>>,
+    wait: Option<WakingWait>,
     /// How many bytes of the buffer were written.
     written: usize,
 }
@@ -212,10 +215,7 @@ impl Io {
             match &self.wait {
                 Some(wait) if wait.poll(cx.waker()) => self.wait = None,
                 Some(_) => return Poll::Pending,
-                None => {
-                    self.wait = Some(WakingWait::begin(Arc::clone(&self.done), cx.waker())?);
-                    return Poll::Pending;
-                }
+                None => self.wait = Some(WakingWait::begin(Arc::clone(&self.done), cx.waker())?),
             }
         }
     }
@@ -344,7 +344,7 @@ impl<R> fmt::Debug for Pipe<R> {
 }
 
 /// A write whose stream was dropped. The pool waits for its end, and then closes the pipe.
-struct Lingering(Mutex<Option<(Transfer, WakingWait<Arc<Owned>>)>>);
+struct Lingering(Mutex<Option<(Transfer, WakingWait)>>);
 
 impl Lingering {
     fn begin(transfer: Transfer, done: Arc<Owned>) {

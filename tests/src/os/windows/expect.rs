@@ -131,7 +131,11 @@ const KIND: Harmless =
 pub const HARMLESS_CALL: &[Harmless] = &[KIND];
 
 /// Calls of futures whose failures are ignored.
-pub const HARMLESS_FUTURES: &[Harmless] = HARMLESS_CALL;
+pub const HARMLESS_FUTURES: &[Harmless] = &[
+    KIND,
+    ("ReadFile", "after a receive the next read begins, whose failure the next receive reports"),
+    ("GetOverlappedResult", "it is the second half of such a read"),
+];
 
 /// Calls whose failures are ignored when an endpoint has travelled.
 pub const HARMLESS_TRAVEL: &[Harmless] = &[

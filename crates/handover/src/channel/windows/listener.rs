@@ -206,7 +206,10 @@ impl ListenerPipe {
             match accepting.step()? {
                 AcceptStep::Accepted(endpoint) => return Ok(*endpoint),
                 AcceptStep::Unanswered { answered, client, deadline } => {
-                    wait::any(&[answered.as_handle(), client.as_handle()], deadline).map_err(failed(name))?;
+                    let waited = wait::any(&[answered.as_handle(), client.as_handle()], deadline);
+                    if let Err(error) = waited {
+                        return accepting.give_up(failed(name)(error));
+                    }
                 }
             }
         }
@@ -284,6 +287,18 @@ impl<'a> Accepting<'a> {
         // Dropping the copies closes them in the client process.
         drop(copies);
         Err(self.refusal(has_left?)?)
+    }
+
+    /// Returns the endpoint nevertheless, if the client has taken its own. Otherwise refuses the client, and returns the error.
+    pub(crate) fn give_up(mut self, error: Error) -> Result<Endpoint> {
+        let _ = self.listener.transfer.cancel();
+        match self.made.take() {
+            Some((pair, copies)) if !pair.page().withdraw_endpoint() => {
+                RemoteCopy::release_all(copies);
+                Ok(pair.into_endpoint(self.process.clone()))
+            }
+            _ => Err(error),
+        }
     }
 
     /// Writes the answer, and then waits for the client to close the pipe. Returns whether it has, or `None` while it hasn't. A client

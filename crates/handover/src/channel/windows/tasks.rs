@@ -49,15 +49,15 @@ impl Awaited {
     }
 }
 
-/// A wait of the pool, until it is dropped.
+/// A wait for one object, until it is dropped.
 #[derive(Debug)]
-struct PoolWait {
+struct TaskWait {
     awaited: Awaited,
     handle: Arc<Owned>,
-    wait: WakingWait<Arc<Owned>>,
+    wait: WakingWait,
 }
 
-impl Drop for PoolWait {
+impl Drop for TaskWait {
     fn drop(&mut self) {
         if let (true, Awaited::Fetched(outbox)) = (self.wait.end(), &self.awaited) {
             outbox.close_fetched();
@@ -67,7 +67,7 @@ impl Drop for PoolWait {
 
 /// The waits of one task. Dropping them ends them.
 #[derive(Debug, Default)]
-pub(crate) struct Waits(Mutex<Vec<PoolWait>>);
+pub(crate) struct Waits(Mutex<Vec<TaskWait>>);
 
 /// What a task that has waited found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,23 +84,18 @@ impl Waits {
         let mut woken = None;
         for awaited in all {
             let handle = awaited.handle();
-            match before.iter().position(|wait| Arc::ptr_eq(&wait.handle, &handle)) {
-                Some(index) => {
-                    let waiting = before.swap_remove(index);
-                    if waiting.wait.poll(waker) {
-                        let by_exit = matches!(waiting.awaited, Awaited::Exit(_));
-                        woken = Some(Woken {
-                            by_exit: by_exit || woken.is_some_and(|woken: Woken| woken.by_exit),
-                        });
-                    } else {
-                        waits.push(waiting);
-                    }
-                }
-                None if woken.is_some() => {}
+            let waiting = match before.iter().position(|wait| Arc::ptr_eq(&wait.handle, &handle)) {
+                Some(index) => before.swap_remove(index),
                 None => {
                     let wait = WakingWait::begin(Arc::clone(&handle), waker)?;
-                    waits.push(PoolWait { awaited, handle, wait });
+                    TaskWait { awaited, handle, wait }
                 }
+            };
+            if waiting.wait.poll(waker) {
+                let woken = woken.get_or_insert(Woken { by_exit: false });
+                woken.by_exit |= matches!(waiting.awaited, Awaited::Exit(_));
+            } else {
+                waits.push(waiting);
             }
         }
         drop(waits);

@@ -1,158 +1,254 @@
-//! `WakingWait`: a wait by the system's thread pool that wakes a task.
+//! `WakingWait`: a wait that wakes a task, in a thread that waits for up to 63 handles.
 //!
-//! A waker is code of a runtime. It runs in the pool's callback, so no other thread is needed for it. It can do anything there:
-//! poll the task, or drop it, and with it this very wait. So no end of a wait may wait for a waker:
+//! The system's thread pool does the same, but it says of a wait that is ended at the moment of its signal neither that it has taken
+//! the signal, nor that it hasn't. Under Wine 8 it loses such a signal. The threads here know what they have taken, so the end of a
+//! wait returns it.
 //!
-//! - Until the callback has begun, the end of a wait takes the waker away, and then waits until the system lets no callback begin
-//!   any more. A callback that begins meanwhile finds no waker, and waits for nothing.
-//! - Once the callback has begun, the system is done with the handle, and the end of a wait waits for nothing. The callback has a
-//!   reference of its own to what it uses.
+//! A waker is code of a runtime, and can do anything: poll the task, or drop it, and with it this very wait. So the end of a wait never
+//! waits for a waker, only for a thread that waits for handles, which it wakes.
 
-use std::ffi::c_void;
 use std::fmt;
 use std::os::windows::io::{AsHandle, AsRawHandle};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::null_mut;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
-use windows_sys::Win32::System::Threading::{
-    INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEONLYONCE,
-};
+use windows_sys::Win32::Foundation::{HANDLE, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects, WaitForSingleObject};
 
-use super::pool_wait::Registered;
-use super::{SysResult, always, call, succeeded};
-use crate::sys::drop_waker;
+use super::SysResult;
+use super::create_object::{event, set_event_in_callback};
+use super::io::Owned;
+use super::wait::{Waited, wait};
+use crate::sys::{begin_thread, drop_waker};
+
+/// The number of handles that one thread waits for, beside its own event: 63, because one call waits for at most 64.
+const MAX_ENTRIES: usize = 63;
+
+/// The time in milliseconds after which a thread without a handle to wait for exits, unless it is the first one.
+const MAX_IDLE: u32 = 5_000;
 
 /// One wait for a handle. Dropping it ends the wait. The wait changes the object as every wait does.
-pub(crate) struct WakingWait<H> {
-    /// `None` once the wait has ended.
-    registered: Option<Registered>,
+pub(crate) struct WakingWait {
     notice: Arc<Notice>,
-    /// Keeps the handle open.
-    _handle: H,
+    /// `None` if the handle was signaled already, and once the wait has ended.
+    thread: Option<Arc<WaitThread>>,
+    /// Keeps the handle open until the wait has ended.
+    _handle: Arc<Owned>,
 }
 
-/// The state that a wait shares with its callback.
-struct Notice(Mutex<State>);
+/// What a wait tells its task. The locks are std's, because the library's own asks a subscriber, which may not run on these threads.
+struct Notice(Mutex<Told>);
 
-struct State {
-    /// Whether the callback has begun.
+struct Told {
     is_signaled: bool,
     waker: Option<Waker>,
 }
 
 impl Notice {
-    /// The lock is std's, because the callback takes it.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// SAFETY: any thread may end a registered wait. The other fields are `Send`.
-unsafe impl<H: Send> Send for WakingWait<H> {}
-
-// SAFETY: methods that take a shared reference use only `notice`, which is `Sync`.
-unsafe impl<H: Sync> Sync for WakingWait<H> {}
-
-impl<H: AsHandle> WakingWait<H> {
-    /// Begins to wait. `handle` must keep its handle open until it is dropped.
-    pub(crate) fn begin(handle: H, waker: &Waker) -> SysResult<Self> {
-        let state = State { is_signaled: false, waker: Some(waker.clone()) };
-        let notice = Arc::new(Notice(Mutex::new(state)));
-        let of_callback = Arc::into_raw(Arc::clone(&notice));
-        let registered =
-            call("RegisterWaitForSingleObject", &[("object", handle.as_handle().into())], || {
-                let mut registered = null_mut();
-                // SAFETY: `registered` is a live variable for the answer. The handle is open, and `_handle` keeps it open until
-                // the wait has ended. The callback's argument is a reference of its own.
-                succeeded(unsafe {
-                    RegisterWaitForSingleObject(
-                        &raw mut registered,
-                        handle.as_handle().as_raw_handle(),
-                        Some(signaled),
-                        of_callback.cast::<c_void>(),
-                        INFINITE,
-                        WT_EXECUTEONLYONCE,
-                    )
-                })?;
-                Ok(Registered(registered))
-            });
-        match registered {
-            Ok(registered) => Ok(Self { registered: Some(registered), notice, _handle: handle }),
-            Err(error) => {
-                // SAFETY: it came from `into_raw` above. The wait wasn't registered, so no callback uses it.
-                drop(unsafe { Arc::from_raw(of_callback) });
-                notice.lock().waker.take().into_iter().for_each(drop_waker);
-                Err(error)
-            }
-        }
-    }
+/// A thread that waits.
+struct WaitThread {
+    /// Wakes the thread when its entries have changed. Resets itself.
+    wake: Owned,
+    state: Mutex<State>,
+    /// Tells that the thread doesn't wait any more, or for other entries.
+    looked: Condvar,
 }
 
-impl<H> WakingWait<H> {
+#[derive(Default)]
+struct State {
+    entries: Vec<Entry>,
+    /// Whether the thread waits. Otherwise it takes nothing before it looks at the entries again.
+    is_waiting: bool,
+    /// The number of its waits.
+    round: u64,
+}
+
+struct Entry {
+    notice: Arc<Notice>,
+    /// The handle's value. The `WakingWait` keeps it open as long as the entry exists, or a wait for it is under way.
+    handle: usize,
+}
+
+/// All threads that wait.
+static THREADS: Mutex<Vec<Arc<WaitThread>>> = Mutex::new(Vec::new());
+
+fn threads() -> MutexGuard<'static, Vec<Arc<WaitThread>>> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl WakingWait {
+    /// Begins to wait. If the handle is signaled already, [`poll`](Self::poll) returns that, and wakes nothing.
+    pub(crate) fn begin(handle: Arc<Owned>, waker: &Waker) -> SysResult<Self> {
+        let is_signaled = wait(handle.as_handle(), Some(0))? != Waited::TimedOut;
+        let waker = (!is_signaled).then(|| waker.clone());
+        let notice = Arc::new(Notice(Mutex::new(Told { is_signaled, waker })));
+        let mut waiting = Self { notice, thread: None, _handle: handle };
+        if !is_signaled {
+            let handle = waiting._handle.as_raw_handle() as usize;
+            let entry = Entry { notice: Arc::clone(&waiting.notice), handle };
+            waiting.thread = Some(WaitThread::add(entry)?);
+        }
+        Ok(waiting)
+    }
+
     /// Returns whether the handle was signaled, which ends the wait. If it wasn't, the wait wakes this task from now on.
     pub(crate) fn poll(&self, waker: &Waker) -> bool {
-        let mut state = self.notice.lock();
-        if state.is_signaled {
+        let mut told = self.notice.lock();
+        if told.is_signaled {
             return true;
         }
-        if !state.waker.as_ref().is_some_and(|noted| noted.will_wake(waker)) {
-            let replaced = state.waker.replace(waker.clone());
-            drop(state);
+        if !told.waker.as_ref().is_some_and(|noted| noted.will_wake(waker)) {
+            let replaced = told.waker.replace(waker.clone());
+            drop(told);
             replaced.into_iter().for_each(drop_waker);
         }
         false
     }
 
-    /// Ends the wait. When it returns, the pool takes nothing any more. Returns whether the handle was signaled before.
+    /// Ends the wait. When it returns, nothing is taken any more. Returns whether the handle was signaled before.
     pub(crate) fn end(&mut self) -> bool {
-        let Some(registered) = self.registered.take() else { return self.notice.lock().is_signaled };
-        let mut state = self.notice.lock();
-        let (has_begun, waker) = (state.is_signaled, state.waker.take());
-        drop(state);
-        waker.into_iter().for_each(drop_waker);
-        let ended = always("UnregisterWaitEx", &[], || {
-            let waits = if has_begun { null_mut() } else { INVALID_HANDLE_VALUE };
-            // SAFETY: the wait was registered by `begin`, and is ended only here. With `INVALID_HANDLE_VALUE` the call waits until
-            // no callback runs. This isn't the thread of this wait's callback, because that hasn't begun, or has no waker.
-            let ended = succeeded(unsafe { UnregisterWaitEx(registered.0, waits) });
-            // The callback may still run, which the call reports as an error.
-            if has_begun { Ok(()) } else { ended }
-        });
-        let is_signaled = self.notice.lock().is_signaled;
-        // After a failure a callback could still run, so its reference is leaked.
-        if ended.is_ok() && !is_signaled {
-            // SAFETY: it came from `into_raw` in `begin`. No callback has run, and none begins any more, so the reference is still
-            // there, and nothing else frees it.
-            drop(unsafe { Arc::from_raw(Arc::as_ptr(&self.notice)) });
+        if let Some(thread) = self.thread.take() {
+            thread.remove(&self.notice);
         }
+        let mut told = self.notice.lock();
+        let (is_signaled, waker) = (told.is_signaled, told.waker.take());
+        drop(told);
+        waker.into_iter().for_each(drop_waker);
         is_signaled
     }
 }
 
-unsafe extern "system" fn signaled(notice: *mut c_void, _has_timed_out: bool) {
-    // SAFETY: the argument is the callback's own reference, from `into_raw` in `begin`. The callback runs at most once.
-    let notice = unsafe { Arc::from_raw(notice.cast_const().cast::<Notice>()) };
-    let mut state = notice.lock();
-    state.is_signaled = true;
-    let waker = state.waker.take();
-    drop(state);
-    drop(notice);
-    if let Some(waker) = waker {
-        // A panic has no caller here. The hook for panics has reported it.
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-    }
-}
-
-impl<H> Drop for WakingWait<H> {
+impl Drop for WakingWait {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl<H> fmt::Debug for WakingWait<H> {
+impl WaitThread {
+    /// Adds an entry to a thread that has room for it.
+    fn add(entry: Entry) -> SysResult<Arc<Self>> {
+        let mut threads = threads();
+        let has_room = |thread: &&Arc<Self>| thread.state().entries.len() < MAX_ENTRIES;
+        let thread = match threads.iter().find(has_room) {
+            Some(thread) => Arc::clone(thread),
+            None => {
+                let (state, looked) = (Mutex::default(), Condvar::new());
+                let thread = Arc::new(Self { wake: event(false)?, state, looked });
+                let (worker, is_first) = (Arc::clone(&thread), threads.is_empty());
+                let work = move || worker.run(is_first);
+                begin_thread(|| std::thread::Builder::new().name("handover waits".into()).spawn(work))?;
+                threads.push(Arc::clone(&thread));
+                thread
+            }
+        };
+        let mut state = thread.state();
+        state.entries.push(entry);
+        if state.is_waiting {
+            set_event_in_callback(thread.wake.as_handle());
+        }
+        drop(state);
+        Ok(thread)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a wait's entry, unless its handle was signaled. When it returns, the thread doesn't wait for the handle.
+    fn remove(&self, notice: &Arc<Notice>) {
+        let mut state = self.state();
+        let Some(index) = state.entries.iter().position(|entry| Arc::ptr_eq(&entry.notice, notice)) else {
+            return;
+        };
+        state.entries.swap_remove(index);
+        if !state.is_waiting {
+            return;
+        }
+        set_event_in_callback(self.wake.as_handle());
+        let round = state.round;
+        // The thread runs no other code between its wait and the end of this one.
+        while state.is_waiting && state.round == round {
+            state = self.looked.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for the entries, and tells their tasks, until the thread isn't needed.
+    fn run(&self, is_first: bool) {
+        let mut handles = Vec::<HANDLE>::with_capacity(1 + MAX_ENTRIES);
+        let mut waited_for = Vec::<Arc<Notice>>::with_capacity(MAX_ENTRIES);
+        let mut state = self.state();
+        loop {
+            waited_for.clear();
+            handles.clear();
+            handles.push(self.wake.as_raw_handle());
+            for entry in &state.entries {
+                waited_for.push(Arc::clone(&entry.notice));
+                handles.push(entry.handle as HANDLE);
+            }
+            let is_idle = state.entries.is_empty() && !is_first;
+            state.is_waiting = true;
+            state.round += 1;
+            drop(state);
+            let count = u32::try_from(handles.len()).expect("it is at most 64");
+            // SAFETY: the pointer refers to `count` handles. The event is the thread's own. The others are open: each one's
+            // `WakingWait` keeps it open, and `remove` waits until this thread looks at the entries again.
+            let answer = unsafe {
+                WaitForMultipleObjects(count, handles.as_ptr(), 0, if is_idle { MAX_IDLE } else { INFINITE })
+            };
+            state = self.state();
+            state.is_waiting = false;
+            let signaled = match answer.wrapping_sub(WAIT_OBJECT_0) as usize {
+                0 => None,
+                index if index < handles.len() => Some(index - 1),
+                _ if answer == WAIT_FAILED => handles[1..].iter().position(|handle| is_over(*handle)),
+                _ => None,
+            };
+            let mut waker = None;
+            if let Some(index) = signaled {
+                let mut told = waited_for[index].lock();
+                told.is_signaled = true;
+                waker = told.waker.take();
+                state.entries.retain(|entry| !Arc::ptr_eq(&entry.notice, &waited_for[index]));
+            }
+            // A wait that is being ended holds the last reference to its notice.
+            waited_for.clear();
+            self.looked.notify_all();
+            drop(state);
+            if let Some(waker) = waker {
+                // A panic has no caller here. The hook for panics has reported it.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+            if is_idle && signaled.is_none() && self.has_exited() {
+                return;
+            }
+            state = self.state();
+        }
+    }
+
+    /// Removes the thread from the list, if it still has no entry.
+    fn has_exited(&self) -> bool {
+        let mut threads = threads();
+        if !self.state().entries.is_empty() {
+            return false;
+        }
+        threads.retain(|thread| !std::ptr::eq(&**thread, self));
+        true
+    }
+}
+
+/// Returns whether a wait for this handle is over, or impossible. Its task then finds out which, when it uses the object.
+fn is_over(handle: HANDLE) -> bool {
+    // SAFETY: the handle is open, as it was during the wait that has failed. The call accesses no memory of this process.
+    (unsafe { WaitForSingleObject(handle, 0) }) != WAIT_TIMEOUT
+}
+
+impl fmt::Debug for WakingWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WakingWait")
             .field("is_signaled", &self.notice.lock().is_signaled)
@@ -166,12 +262,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::mpsc::{Sender, channel};
     use std::task::Wake;
-    use std::time::Duration;
 
     use super::*;
     use crate::sys::create_object::{self, event};
-    use crate::sys::io::Owned;
-    use crate::sys::wait::{Waited, wait};
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -221,7 +314,7 @@ mod tests {
         let mut waiting = WakingWait::begin(Arc::clone(&event), &task)?;
         assert!(!waiting.end());
         create_object::set_event(event.as_handle())?;
-        assert_eq!(Arc::strong_count(&waiting.notice), 1);
+        assert_eq!(Arc::strong_count(&waiting.notice), 1, "the thread has forgotten it");
         drop(waiting);
         assert_eq!(wait(event.as_handle(), Some(0))?, Waited::Signaled);
         drop(task);
@@ -231,7 +324,7 @@ mod tests {
 
     #[test]
     fn wake_can_drop_its_own_wait() -> io::Result<()> {
-        type Slot = Arc<Mutex<Option<WakingWait<Arc<Owned>>>>>;
+        type Slot = Arc<Mutex<Option<WakingWait>>>;
         let (sender, receiver) = channel();
         let slot = Slot::default();
         let event = Arc::new(event(true)?);
@@ -262,8 +355,8 @@ mod tests {
             let _ = may_go_on.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(SOON);
         });
         let event = Arc::new(event(true)?);
+        let mut waiting = WakingWait::begin(Arc::clone(&event), &task)?;
         create_object::set_event(event.as_handle())?;
-        let mut waiting = WakingWait::begin(event, &task)?;
         has_begun.recv_timeout(SOON).expect("the waker runs");
         // The waker waits until this has returned.
         assert!(waiting.end());
@@ -280,8 +373,8 @@ mod tests {
             std::panic::resume_unwind(Box::new("a waker's panic"));
         });
         let event = Arc::new(event(true)?);
+        let waiting = WakingWait::begin(Arc::clone(&event), &task)?;
         create_object::set_event(event.as_handle())?;
-        let waiting = WakingWait::begin(event, &task)?;
         receiver.recv_timeout(SOON).expect("the waker runs");
         drop(waiting);
         std::thread::sleep(Duration::from_millis(20));
