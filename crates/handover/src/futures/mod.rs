@@ -1,7 +1,7 @@
 //! The futures that adapters to asynchronous runtimes offer, free of any runtime.
 //!
 //! An adapter is one file. On Linux it implements [`Reactor`], which registers a descriptor with the runtime and waits for it.
-//! On Windows the system's thread pool waits, and the runtime has no part in it. The macro `adapter` (`face.rs`) writes the
+//! On Windows threads of the library wait, and the runtime has no part in it. The macro `adapter` (`face.rs`) writes the
 //! adapter's public types around the types of this module.
 //!
 //! | file | contents |

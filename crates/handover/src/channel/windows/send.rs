@@ -5,6 +5,7 @@ use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::copies::Copies;
 use super::endpoint::{Endpoint, Receiving, Unfinished, Woken, Writer};
 use super::outbox::Outbox;
 use super::peer::Peer;
@@ -68,13 +69,6 @@ pub(super) enum Beside {
     No,
     /// The channel is over, which may also end the wait.
     Over,
-}
-
-/// The duplicates of a message's objects, until the receiver owns them.
-#[derive(Debug)]
-pub(super) enum Copies {
-    Remote(Vec<RemoteCopy>),
-    Local(Vec<Owned>),
 }
 
 /// The outcome of preparing a message.
