@@ -2,6 +2,8 @@
 //!
 //! Each thread has at most one scope at a time. A scope that begins inside another one hides it until it ends.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
+
 use std::cell::Cell;
 use std::sync::Arc;
 

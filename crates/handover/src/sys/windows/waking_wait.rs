@@ -262,6 +262,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::sync::mpsc::{Sender, channel};
     use std::task::Wake;
+    use std::time::Duration;
 
     use super::*;
     use crate::sys::create_object::{self, event};
