@@ -86,7 +86,7 @@ mod object;
 
 mod inherit;
 
-mod process;
+pub mod process;
 
 mod duplicate;
 mod name;
@@ -118,7 +118,8 @@ pub use handle::{HandleValue, ObjectKind, ProcessIdentity};
 pub use inherit::{Inherited, LeakedHandle, inherited, leaked_handles};
 pub use name::{AsObjectName, CreateOutcome, ObjectName, SingleInstance};
 pub use object::{BorrowedObject, Event, Object, ResetMode, Semaphore, SharedMemory, Timer, View, ViewMut};
-pub use process::{Child, Command, Process, Stdio, User};
+pub use process::command::Command;
+pub use process::{Child, Process, Stdio, User};
 /// std's types for a child's streams and exit status.
 #[doc(no_inline)]
 pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};

@@ -224,7 +224,34 @@ impl<'a> Command<'a> {
     /// [`PROC_THREAD_ATTRIBUTE_HANDLE_LIST`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_HANDLE_LIST")]
     pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<BorrowedObject<'a>>) -> &mut Self {
-        self.inherit.push(Listed { name: name.into(), object: object.into() });
+        self.inherit.push(Listed::borrowed(name.into(), object.into()));
+        self
+    }
+
+    /// Lists an object for the child to inherit, as [`inherit`](Self::inherit) does, and takes it.
+    ///
+    /// The command owns the object from now on, and closes it when it is dropped. So the command borrows nothing for this
+    /// object, and can be returned from the function that created it, as a [`Command<'static>`](crate::process::Command).
+    /// Each spawn gives its child a handle of its own.
+    ///
+    /// ```
+    /// use handover::{Event, Result, process::Command};
+    ///
+    /// /// Returns a command, and the event that its child will set.
+    /// fn worker() -> Result<(Command, Event)> {
+    ///     let ready = Event::manual_reset()?;
+    ///     let mut command = Command::new("worker");
+    ///     command.inherit_owned("ready", ready.try_clone()?);
+    ///     Ok((command, ready))
+    /// }
+    /// # worker().map(drop)
+    /// ```
+    pub fn inherit_owned<T>(&mut self, name: impl Into<String>, object: T) -> &mut Self
+    where
+        T: Send + Sync + 'static,
+        for<'b> &'b T: Into<BorrowedObject<'b>>,
+    {
+        self.inherit.push(Listed::owned(name.into(), object));
         self
     }
 

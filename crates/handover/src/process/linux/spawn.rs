@@ -117,8 +117,8 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
     let mut listed_handles = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
         let context = || format!("the listed object {:?}", listed.name);
-        let handle = listed.object.checked(context)?;
-        let number = numbers.give(handle, listed.object.rights());
+        let handle = listed.object().checked(context)?;
+        let number = numbers.give(handle, listed.object().rights());
         listed_handles
             .push((listed.name.clone(), number.map_err(|error| Error::on_handle(context(), error))?));
     }
