@@ -37,6 +37,7 @@
 //! | task | start with |
 //! |---|---|
 //! | start a child with objects | [`Command::inherit`]; in the child [`inherited`] and [`Inherited::take`] |
+//! | give objects to a child that std's or tokio's `Command` starts | `os::linux::InheritExt`, on Linux |
 //! | pass a handle's value to a program that doesn't use this crate | [`Command::arg_handle`] and [`Command::env_handle`] |
 //! | use a handle whose value this process was told | [`HandleValue::adopt`] |
 //! | send objects to a running process | [`Channel`]: with [`Command::channel`] to a child, with [`Listener`] to any process of the same user |
@@ -57,7 +58,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `tokio` | the module `handover::tokio`: channels, listeners, children and waits as futures, for programs that run on [`tokio`](https://docs.rs/tokio) |
+//! | `tokio` | the module `handover::tokio`: channels, listeners, children and waits as futures, for programs that run on [`tokio`](https://docs.rs/tokio); on Linux also `os::linux::InheritExt` for its `Command` |
 //! | `async-io` | the module `handover::async_io`: the same for [`async-io`](https://docs.rs/async-io), which smol uses |
 //! | `tracing` | one [`tracing`](https://docs.rs/tracing) event for each system call that the library makes, with its arguments, result, and effects on handle tables |
 //!
@@ -95,6 +96,9 @@ mod channel;
 
 pub mod inspect;
 
+#[cfg(target_os = "linux")]
+mod spawner;
+
 #[cfg(feature = "_async")]
 mod futures;
 
@@ -119,7 +123,9 @@ pub use inherit::{Inherited, LeakedHandle, inherited, leaked_handles};
 pub use name::{AsObjectName, CreateOutcome, ObjectName, SingleInstance};
 pub use object::{BorrowedObject, Event, Object, ResetMode, Semaphore, SharedMemory, Timer, View, ViewMut};
 pub use process::command::Command;
-pub use process::{Child, Process, Stdio, User};
+pub use process::imp::User;
+pub use process::process::Process;
+pub use process::{Child, Stdio};
 /// std's types for a child's streams and exit status.
 #[doc(no_inline)]
 pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};

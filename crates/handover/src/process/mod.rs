@@ -37,7 +37,7 @@ mod hook;
 pub(crate) mod linux;
 pub(crate) mod placeholder;
 #[allow(clippy::module_inception, reason = "the type that the folder is named after")]
-mod process;
+pub(crate) mod process;
 mod spawn;
 mod stdio;
 #[cfg(windows)]
@@ -53,9 +53,11 @@ pub(crate) use imp::User;
 #[cfg(windows)]
 pub(crate) use windows::{CommandExt, SuspendedChild};
 
+pub(crate) use self::process::Process;
 #[allow(unused_imports, reason = "only Windows starts a child in more than one way")]
 pub(crate) use self::spawn::check_names;
-pub(crate) use self::process::Process;
+#[cfg(target_os = "linux")]
+pub(crate) use self::spawn::{check_name, listed_twice};
 pub use self::{child::Child, stdio::Stdio};
 /// std's own types and functions.
 #[doc(no_inline)]
