@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover::process::{self, Child, Command, ExitStatus, Output, Stdio};
-use handover::{Event, OwnedHandle, SharedMemory};
-use handover_tests::{role, table, tests, this_program, until};
+use handover::{Error, Event, OwnedHandle, SharedMemory};
+use handover_tests::{Sweep, expect, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -19,8 +19,12 @@ fn main() -> ExitCode {
             owned_objects_reach_each_child,
             owned_objects_are_closed_with_the_command,
             owned_and_borrowed_objects_go_together,
+            output_is_collected_within_the_timeout,
+            output_timeout_kills_the_child,
+            output_timeout_holds_for_a_grandchild_with_the_output,
+            output_timeout_reports_each_failing_call,
         ],
-        tests![copies, takes],
+        tests![copies, takes, prints, hangs, leaves_a_grandchild],
     )
 }
 
@@ -167,4 +171,75 @@ fn owned_and_borrowed_objects_go_together() {
     assert!(command.status().unwrap().success());
     event.wait_timeout(SOON).unwrap();
     std::fs::remove_file(&path).unwrap();
+}
+
+/// Prints as many bytes as the argument says, to both streams.
+fn prints(arguments: &[String]) {
+    for _ in 0..arguments[0].parse::<usize>().unwrap() / 1000 {
+        std::io::stdout().write_all(&[b'o'; 1000]).unwrap();
+        std::io::stderr().write_all(&[b'e'; 1000]).unwrap();
+    }
+    std::process::exit(3);
+}
+
+/// Prints a little, and doesn't exit.
+fn hangs(_: &[String]) {
+    println!("a line");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// Exits at once. A grandchild keeps the output open for a moment, without a parent that waits for it.
+fn leaves_a_grandchild(_: &[String]) {
+    let mut command = std::process::Command::new(this_program());
+    drop(command.args(role("hangs", &[])).spawn().unwrap());
+}
+
+fn printing(count: &str) -> Command {
+    let mut command = Command::new(this_program());
+    command.args(role("prints", &[count]));
+    command
+}
+
+fn output_is_collected_within_the_timeout() {
+    let before = table::count();
+    for timeout in [SOON, Duration::MAX] {
+        let output = printing("300000").output_timeout(timeout).unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!((output.stdout, output.stderr), (vec![b'o'; 300_000], vec![b'e'; 300_000]));
+    }
+    // Streams that are not piped are not collected.
+    let output = printing("1000").stdout(Stdio::null()).output_timeout(SOON).unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len()), (0, 1000));
+    let error = Command::new("no such program").output_timeout(SOON).unwrap_err();
+    assert!(matches!(error, Error::ProgramNotFound { .. }), "{error:?}");
+    until("the handles are closed", || table::count() == before);
+}
+
+fn output_timeout_kills_the_child() {
+    let mut command = Command::new(this_program());
+    command.args(role("hangs", &[]));
+    // The first one makes what the process keeps.
+    let _ = command.output_timeout(Duration::from_millis(50));
+    let before = (table::count(), table::children_of(std::process::id()).len());
+    let started = Instant::now();
+    let error = command.output_timeout(Duration::from_millis(300)).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    assert!(error.to_string().contains("to exit and to close its output"), "{error}");
+    assert!(started.elapsed() >= Duration::from_millis(300) && started.elapsed() < SOON);
+    until("nothing is left", || (table::count(), table::children_of(std::process::id()).len()) == before);
+}
+
+fn output_timeout_holds_for_a_grandchild_with_the_output() {
+    let mut command = Command::new(this_program());
+    command.args(role("leaves_a_grandchild", &[]));
+    let started = Instant::now();
+    let error = command.output_timeout(Duration::from_millis(1500)).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+}
+
+fn output_timeout_reports_each_failing_call() {
+    let collect =
+        || printing("2000").output_timeout(SOON).map(|output| assert_eq!(output.stdout.len(), 2000));
+    Sweep::of("output with a timeout").harmless(expect::HARMLESS_OUTPUT).run(collect, |()| {});
 }

@@ -51,6 +51,9 @@ impl fmt::Debug for Child {
 /// How long to wait before asking again for the exit status of a child that has exited, if the system didn't report it.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
+/// The time that a killed child may take to exit.
+const MAX_END: Duration = Duration::from_secs(5);
+
 /// The parent's side of what another module added to the spawn.
 struct Attached(Option<Box<dyn Any + Send + Sync>>);
 
@@ -195,13 +198,41 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if a stream can't be read, if on Windows no thread can be started to read the second one, or if the
-    /// wait fails.
+    /// [`Error::System`] if a stream can't be read, or if the wait fails.
     pub fn wait_with_output(mut self) -> Result<Output> {
         self.close_inputs();
-        let (stdout, stderr) = imp::read_output(self.stdout.take(), self.stderr.take())
-            .map_err(|error| Error::system("the child's output", error))?;
+        let output = self.read_output(Deadline::NEVER)?;
+        let [stdout, stderr] = output.expect("the deadline never passes");
         Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+
+    /// Does the same within the timeout. A child that isn't done by then is killed.
+    pub(crate) fn wait_with_output_timeout(mut self, timeout: Duration) -> Result<Output> {
+        let deadline = Deadline::after(timeout);
+        self.close_inputs();
+        let output = self.read_output(deadline).and_then(|output| {
+            let Some([stdout, stderr]) = output else { return Err(self.output_timed_out(timeout)) };
+            match self.wait_timeout(deadline.left()) {
+                Ok(status) => Ok(Output { status, stdout, stderr }),
+                Err(Error::TimedOut { .. }) => Err(self.output_timed_out(timeout)),
+                Err(other) => Err(other),
+            }
+        });
+        // A child that can't be killed, because it runs as another user, is left to itself.
+        if output.is_err() && self.kill().is_ok() {
+            let _ = self.wait_timeout(MAX_END);
+        }
+        output
+    }
+
+    fn output_timed_out(&self, timeout: Duration) -> Error {
+        let waiting_for = format!("process {} to exit and to close its output", self.id());
+        Error::TimedOut { waiting_for, timeout }
+    }
+
+    fn read_output(&mut self, deadline: Deadline) -> Result<Option<[Vec<u8>; 2]>> {
+        imp::read_output(self.stdout.take(), self.stderr.take(), deadline)
+            .map_err(|error| Error::system("the child's output", error))
     }
 
     /// Closes the child's standard input and its channel, unless they were taken. The child may be reading them until

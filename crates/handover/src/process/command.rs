@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
+use std::time::Duration;
 
 use super::imp;
 use super::{Child, OpenAttachment, Stdio, spawn};
@@ -381,6 +382,28 @@ impl<'a> Command<'a> {
     /// As [`spawn`](Self::spawn), and those of [`Child::wait_with_output`].
     pub fn output(&mut self) -> Result<Output> {
         spawn::spawn(self, spawn::Default::Collect)?.wait_with_output()
+    }
+
+    /// Does what [`output`](Self::output) does, for at most this time.
+    ///
+    /// At the timeout the child is killed, and what it has written is dropped. A process that the child has started, and
+    /// that still has its output open, isn't killed. The timeout holds for the output too, so such a process delays this call
+    /// no longer than that.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use handover::Command;
+    ///
+    /// let output = Command::new("worker").output_timeout(Duration::from_secs(5))?;
+    /// println!("{}", String::from_utf8_lossy(&output.stdout));
+    /// # Ok::<(), handover::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut), and those of [`output`](Self::output).
+    pub fn output_timeout(&mut self, timeout: Duration) -> Result<Output> {
+        spawn::spawn(self, spawn::Default::Collect)?.wait_with_output_timeout(timeout)
     }
 
     /// Returns the program, as it was passed to [`new`](Self::new).
