@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use handover::process::{self, Child, Command, ExitStatus, Output, Stdio};
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             output_timeout_kills_the_child,
             output_timeout_holds_for_a_grandchild_with_the_output,
             output_timeout_reports_each_failing_call,
+            threads_share_a_child,
         ],
         tests![copies, takes, prints, hangs, leaves_a_grandchild],
     )
@@ -242,4 +244,39 @@ fn output_timeout_reports_each_failing_call() {
     let collect =
         || printing("2000").output_timeout(SOON).map(|output| assert_eq!(output.stdout.len(), 2000));
     Sweep::of("output with a timeout").harmless(expect::HARMLESS_OUTPUT).run(collect, |()| {});
+}
+
+fn threads_share_a_child() {
+    for round in 0..20 {
+        let mut command = Command::new(this_program());
+        command.args(role("hangs", &[])).stdout(Stdio::null());
+        let child = Arc::new(command.kill_on_drop(true).spawn().unwrap());
+        let waiting: Vec<_> = (0..4)
+            .map(|thread| {
+                let child = child.clone();
+                std::thread::spawn(move || {
+                    if thread % 2 == 0 {
+                        child.process().wait_timeout(SOON).unwrap();
+                    }
+                    loop {
+                        if let Some(status) = child.exit_status().unwrap() {
+                            return status;
+                        }
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                })
+            })
+            .collect();
+        if round % 2 == 0 {
+            child.process().kill().unwrap();
+        } else {
+            // A clone of its process outlives it, and kills it too.
+            child.process().clone().kill().unwrap();
+        }
+        let statuses: Vec<ExitStatus> = waiting.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(statuses.iter().all(|status| *status == statuses[0] && !status.success()), "{statuses:?}");
+        child.process().kill().unwrap();
+        let late = child.process().wait_timeout(Duration::ZERO);
+        assert!(late.is_ok(), "{late:?}");
+    }
 }
