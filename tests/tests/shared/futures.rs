@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::Poll;
@@ -17,10 +16,9 @@ use runtime::{AsyncReadExt, AsyncWriteExt, Channel, Child, Listener, block_on, s
 const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
 
-fn main() -> ExitCode {
-    start(&Suite {
-        name: "",
-        tests: tests![
+/// Returns the suite, under this name.
+pub(crate) fn suite(name: &'static str) -> Suite {
+    Suite { name, tests: tests![
             message_goes_both_ways,
             each_kind_of_object_is_waited_for,
             waits_take_what_blocking_waits_take,
@@ -51,9 +49,7 @@ fn main() -> ExitCode {
             child_becomes_blocking_again,
             each_failing_call_is_reported,
             peers_killed_at_random_leave_nothing,
-        ],
-        roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits],
-    })
+        ], roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits] }
 }
 
 /// Waits for a future that has to be ready soon.

@@ -189,7 +189,7 @@ impl Channel {
     fn deliver_beside(
         &self,
         message: &Message<'_>,
-        travellers: &[&Endpoint],
+        travellers: &[&Arc<Endpoint>],
         frame_type: FrameType,
         timeout: Duration,
     ) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::imp::{self as os, Client, SystemListener};
+use super::imp::{self as os, Client, Endpoint, SystemListener};
 use super::{Channel, KindFilter, Limits};
 use crate::error::{Error, Result};
 use crate::handle::ObjectKind;
@@ -229,12 +229,22 @@ impl Incoming<'_> {
     ///
     /// After an error no handle is left in the client process, and the listener stays usable.
     pub fn accept(mut self) -> Result<Channel> {
+        let (listener, name, client) = self.parts();
+        let endpoint = listener.accept(client, name)?;
+        Ok(self.accepted(endpoint))
+    }
+
+    /// Returns the system's listener, its name, and the client, which is accepted now.
+    pub(crate) fn parts(&mut self) -> (&mut SystemListener, &str, Client) {
         let client = self.client.take().expect("only accepting removes the client");
-        let Listener { inner, name, allowed, limits, .. } = &mut *self.listener;
-        let endpoint = inner.accept(client, name)?;
-        endpoint.allowed.copy_from(allowed);
-        endpoint.set_limits(*limits);
-        Ok(Channel::new(endpoint))
+        (&mut self.listener.inner, &self.listener.name, client)
+    }
+
+    /// Returns the channel to an accepted client.
+    pub(crate) fn accepted(&self, endpoint: Endpoint) -> Channel {
+        endpoint.allowed.copy_from(&self.listener.allowed);
+        endpoint.set_limits(self.listener.limits);
+        Channel::new(endpoint)
     }
 
     /// Refuses the client, which gets [`Error::ConnectionRefused`]. No data has been exchanged with it.

@@ -8,10 +8,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
 use std::task::Waker;
+#[cfg(feature = "_async")]
+use std::task::{Context, Poll};
 
 use super::calls::Want;
 use super::imp::Endpoint;
+#[cfg(feature = "_async")]
+use super::imp::{Progress, Writer};
 use super::wire::FrameType;
+#[cfg(feature = "_async")]
+use crate::error::Result;
 use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::sys::{drop_waker, wake};
 
@@ -97,6 +103,13 @@ impl Tasks {
         }
     }
 
+    /// Returns whether a task that waits for a reply is the reader.
+    #[allow(dead_code, reason = "used on Windows only")]
+    pub(super) fn is_read_for_call(&self) -> bool {
+        let reader = self.waiting.iter().find(|waiting| self.reader == Some(waiting.key));
+        reader.is_some_and(|waiting| matches!(waiting.reason, Reason::For(Want::Reply(_))))
+    }
+
     /// Wakes a task that waits for a frame of this type.
     pub(super) fn wake_for(&self, frame_type: FrameType) {
         let reason = Reason::For(match frame_type {
@@ -140,6 +153,52 @@ impl Endpoint {
         queue.waiting.push_back((key, None));
         senders.count.fetch_add(1, SeqCst);
         SendTask { endpoint: self, key }
+    }
+}
+
+#[cfg(feature = "_async")]
+impl Endpoint {
+    /// Sends as much as there is space for, if it is the task's turn: the rest of an earlier message, and then what `begin`
+    /// begins to send.
+    pub(super) fn poll_turn(
+        &self,
+        task: &SendTask<'_>,
+        has_begun: &mut bool,
+        cx: &Context<'_>,
+        begin: &mut dyn FnMut(&mut Writer) -> Result<Progress>,
+    ) -> Poll<Result<Progress>> {
+        if !task.is_first(cx.waker()) {
+            return Poll::Pending;
+        }
+        match self.writer.take_for_task() {
+            Some(mut writer) => Poll::Ready(self.go_on(&mut writer, has_begun, begin)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn go_on(
+        &self,
+        writer: &mut Writer,
+        has_begun: &mut bool,
+        begin: &mut dyn FnMut(&mut Writer) -> Result<Progress>,
+    ) -> Result<Progress> {
+        loop {
+            if *has_begun && writer.unfinished.is_none() {
+                return if writer.has_lost { Err(self.disconnect_error()) } else { Ok(Progress::Done) };
+            }
+            self.check_writer(writer)?;
+            let progress = match &writer.unfinished {
+                Some(_) => self.finish_now(writer)?,
+                None => {
+                    let progress = begin(writer)?;
+                    *has_begun = progress == Progress::Done;
+                    progress
+                }
+            };
+            if progress != Progress::Done {
+                return Ok(progress);
+            }
+        }
     }
 }
 

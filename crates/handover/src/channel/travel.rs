@@ -92,7 +92,7 @@ impl Message<'_> {
 /// back.
 pub(super) fn deliver(
     mut message: Message<'_>,
-    send: impl FnOnce(&Message<'_>, &[&Endpoint]) -> Result<()>,
+    send: impl FnOnce(&Message<'_>, &[&Arc<Endpoint>]) -> Result<()>,
 ) -> Result<()> {
     let channels = std::mem::take(&mut message.channels);
     for (name, _) in &channels {
@@ -107,7 +107,7 @@ pub(super) fn deliver(
 #[cfg(feature = "_async")]
 pub(super) fn begin(
     message: &mut Message<'_>,
-    begin: impl FnOnce(&Message<'_>, &[&Endpoint]) -> Result<Progress>,
+    begin: impl FnOnce(&Message<'_>, &[&Arc<Endpoint>]) -> Result<Progress>,
 ) -> Result<Progress> {
     if message.channels.is_empty() {
         return begin(message, &[]);
@@ -140,7 +140,7 @@ pub(crate) fn not_sent(message: &mut Message<'_>, source: Error) -> Error {
 fn depart_and_send<T>(
     message: &Message<'_>,
     channels: &[(String, Channel)],
-    send: impl FnOnce(&Message<'_>, &[&Endpoint]) -> Result<T>,
+    send: impl FnOnce(&Message<'_>, &[&Arc<Endpoint>]) -> Result<T>,
     is_sent: impl FnOnce(&T) -> bool,
 ) -> Result<T> {
     message.check()?;
@@ -148,7 +148,7 @@ fn depart_and_send<T>(
     let mut depart = || {
         for (name, channel) in channels {
             channel.depart(name)?;
-            departed.push(&*channel.endpoint);
+            departed.push(&channel.endpoint);
         }
         Ok(())
     };

@@ -70,9 +70,10 @@ impl<R: Reactor> Channel<R> {
             message.check()?;
         }
         let mut sending = endpoint.sending();
+        let waits = self.io.begin();
         loop {
             let sent = poll_fn(|cx| {
-                let sent = endpoint.poll_send(&mut sending, &mut message, frame_type, &*self.io, cx);
+                let sent = endpoint.poll_send(&mut sending, &mut message, frame_type, &waits, cx);
                 if sending.has_begun() {
                     begun();
                 }
@@ -88,7 +89,8 @@ impl<R: Reactor> Channel<R> {
     pub(crate) async fn flush(&self) -> Result<()> {
         let endpoint = &*self.channel.endpoint;
         let mut sending = endpoint.sending();
-        poll_fn(|cx| endpoint.poll_flush(&mut sending, &*self.io, cx)).await
+        let waits = self.io.begin();
+        poll_fn(|cx| endpoint.poll_flush(&mut sending, &waits, cx)).await
     }
 
     pub(crate) async fn recv(&self) -> Result<ReceivedMessage> {
@@ -105,8 +107,9 @@ impl<R: Reactor> Channel<R> {
     async fn receive(&self, want: Want) -> Result<ReceivedMessage> {
         let endpoint = &*self.channel.endpoint;
         let task = endpoint.read_task(Reason::For(want));
-        let arrived = poll_fn(|cx| endpoint.poll_receive(&task, want, &*self.io, cx)).await?;
-        drop(task);
+        let waits = self.io.begin();
+        let arrived = poll_fn(|cx| endpoint.poll_receive(&task, want, &waits, cx)).await?;
+        drop((waits, task));
         self.channel.received(arrived)
     }
 }

@@ -114,6 +114,11 @@ impl<R: Reactor> ChannelIo<R> {
         Self { socket: Registered::new(), process: Mutex::new(None) }
     }
 
+    /// Returns the waits of a task. On Linux all tasks share the registrations.
+    pub(super) fn begin(&self) -> &Self {
+        self
+    }
+
     /// Waits for the exit of the process that is the peer now.
     fn poll_exit(&self, endpoint: &Endpoint, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let current = endpoint.process();
@@ -138,7 +143,7 @@ impl<R: Reactor> ChannelIo<R> {
     }
 }
 
-impl<R: Reactor> Wait for ChannelIo<R> {
+impl<R: Reactor> Wait for &ChannelIo<R> {
     fn poll_input(&self, endpoint: &Endpoint, only_exit: bool, cx: &mut Context<'_>) -> Poll<Result<Found>> {
         let exit = self.poll_exit(endpoint, cx)?.is_ready();
         let input = !only_exit && {

@@ -12,6 +12,8 @@ use linux as imp;
 use windows as imp;
 
 pub(crate) use imp::Member;
+#[cfg(all(windows, feature = "_async"))]
+pub(crate) use imp::put_back;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -93,17 +93,17 @@ impl Member {
         let ended = self.pool.lock().take();
         drop(ended);
     }
+}
 
-    /// Puts back a signal that a pool wait has taken and no wait has reported, where that is possible.
-    fn put_back(&self) {
-        // The errors mean that the handle lacks the right to do it.
-        match handle::kind_of(self.handle.as_handle()) {
-            // The pool wait has reset an auto-reset event. A manual-reset one is still set, unless it was reset just now.
-            Ok(ObjectKind::Event) => drop(create_object::set_event(self.handle.as_handle())),
-            Ok(ObjectKind::Semaphore) => drop(create_object::release_semaphore(self.handle.as_handle(), 1)),
-            // A timer can't be signaled but by time. Nothing is taken from other objects.
-            _ => {}
-        }
+/// Puts back a signal that a wait of the pool has taken and no wait has reported, where that is possible.
+pub(crate) fn put_back(object: Target<'_>) {
+    // The errors mean that the handle lacks the right to do it.
+    match handle::kind_of(object) {
+        // The wait has reset an auto-reset event. A manual-reset one is still set, unless it was reset just now.
+        Ok(ObjectKind::Event) => drop(create_object::set_event(object)),
+        Ok(ObjectKind::Semaphore) => drop(create_object::release_semaphore(object, 1)),
+        // A timer can't be signaled but by time. Nothing is taken from other objects.
+        _ => {}
     }
 }
 
@@ -121,7 +121,7 @@ impl SystemSet {
         member.end();
         self.asking.lock().directly.remove(&number);
         if self.signals.forget(number) {
-            member.put_back();
+            put_back(member.handle.as_handle());
         }
     }
 }

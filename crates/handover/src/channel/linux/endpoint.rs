@@ -65,14 +65,14 @@ pub(in crate::channel) struct Writer {
     pub(super) next: u64,
     pub(super) cut_off: bool,
     /// The rest of a message that a task has begun to send. The next send finishes it first.
-    pub(super) unfinished: Option<Unfinished>,
+    pub(in crate::channel) unfinished: Option<Unfinished>,
     /// Whether such a rest could not be sent.
-    pub(super) has_lost: bool,
+    pub(in crate::channel) has_lost: bool,
 }
 
 /// A message that was written in part.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(in crate::channel) struct Unfinished {
     /// The bytes that weren't written at first.
     pub(super) bytes: Vec<u8>,
     /// How many of them were written since.

@@ -28,6 +28,8 @@ mod travel;
 pub(crate) use crate::process::Process as Carrier;
 pub(crate) use endpoint::Endpoint;
 pub(in crate::channel) use endpoint::Receiving;
+#[cfg(feature = "_async")]
+pub(in crate::channel) use endpoint::Writer;
 pub(crate) use listener::{Client, ListenerSocket as SystemListener, connect};
 #[cfg(feature = "_async")]
 pub(crate) use listener::{ConnectStep, Connecting, QUEUE_PAUSE};

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl Endpoint {
     pub(crate) fn send(
         &self,
         message: &Message<'_>,
-        travellers: &[&Self],
+        travellers: &[&Arc<Self>],
         frame_type: FrameType,
         deadline: Deadline,
     ) -> Result<bool> {
@@ -91,7 +92,7 @@ impl Endpoint {
     }
 
     /// Returns an error if nothing can be sent.
-    pub(super) fn check_writer(&self, writer: &Writer) -> Result<()> {
+    pub(in crate::channel) fn check_writer(&self, writer: &Writer) -> Result<()> {
         self.check_open()?;
         if writer.cut_off { Err(Error::PartialSend { pid: self.process_id() }) } else { Ok(()) }
     }
@@ -106,7 +107,7 @@ impl Endpoint {
 
     /// Does the same without waiting.
     #[cfg(feature = "_async")]
-    pub(super) fn finish_now(&self, writer: &mut Writer) -> Result<Progress> {
+    pub(in crate::channel) fn finish_now(&self, writer: &mut Writer) -> Result<Progress> {
         let Some(unfinished) = &mut writer.unfinished else { return Ok(Progress::Done) };
         let frame = Frame::of_one_part(&unfinished.bytes);
         match self.write_now(&frame, &[], &mut unfinished.written) {
@@ -143,7 +144,7 @@ impl Endpoint {
         &self,
         writer: &mut Writer,
         message: &Message<'_>,
-        travellers: &[&Self],
+        travellers: &[&Arc<Self>],
         frame_type: FrameType,
     ) -> Result<Progress> {
         if !self.settle_with(writer) {
@@ -275,7 +276,7 @@ fn is_disconnect(error: &Error) -> bool {
 fn with_frame<T>(
     endpoint: &Endpoint,
     message: &Message<'_>,
-    travellers: &[&Endpoint],
+    travellers: &[&Arc<Endpoint>],
     envelope: Envelope,
     send: impl FnOnce(&Frame<'_>, &[BorrowedFd<'_>]) -> Result<T>,
 ) -> Result<T> {

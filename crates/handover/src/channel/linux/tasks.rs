@@ -145,13 +145,7 @@ impl Endpoint {
         begin: &mut dyn FnMut(&mut Writer) -> Result<Progress>,
     ) -> Poll<Result<Sent>> {
         loop {
-            if !sending.task.is_first(cx.waker()) {
-                return Poll::Pending;
-            }
-            let Some(mut writer) = self.writer.take_for_task() else { return Poll::Pending };
-            let progress = self.go_on(&mut writer, &mut sending.has_begun, begin)?;
-            drop(writer);
-            match progress {
+            match ready!(self.poll_turn(&sending.task, &mut sending.has_begun, cx, begin))? {
                 Progress::Done => return Poll::Ready(Ok(Sent::Done)),
                 Progress::Crowded => {
                     let _ = self.read_beside()?;
@@ -162,32 +156,6 @@ impl Endpoint {
             let room = sending.room.get_or_insert_with(|| self.read_task(Reason::Room));
             self.read_for_room(room, wait, cx)?;
             ready!(wait.poll_output(self, cx))?;
-        }
-    }
-
-    /// Writes as much as there is space for: the rest of an earlier message, and then the task's own.
-    fn go_on(
-        &self,
-        writer: &mut Writer,
-        has_begun: &mut bool,
-        begin: &mut dyn FnMut(&mut Writer) -> Result<Progress>,
-    ) -> Result<Progress> {
-        loop {
-            if *has_begun && writer.unfinished.is_none() {
-                return if writer.has_lost { Err(self.disconnect_error()) } else { Ok(Progress::Done) };
-            }
-            self.check_writer(writer)?;
-            let progress = match &writer.unfinished {
-                Some(_) => self.finish_now(writer)?,
-                None => {
-                    let progress = begin(writer)?;
-                    *has_begun = progress == Progress::Done;
-                    progress
-                }
-            };
-            if progress != Progress::Done {
-                return Ok(progress);
-            }
         }
     }
 

@@ -22,6 +22,10 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         // Closing can take seconds. Until then, a set would find the event set, but no message.
         self.memberships.leave();
+        if let Some(mut writer) = self.writer.take() {
+            // An error means that the peer gets an end instead.
+            let _ = self.give_up_unfinished(&mut writer);
+        }
         // An endpoint for another process has values of that one's handles.
         if self.has_left.load(SeqCst) || self.travel.as_ref().is_some_and(|travel| travel.is_introduced) {
             return;
@@ -53,6 +57,7 @@ impl Endpoint {
         drop(kept);
         // This ends a send that waits, and lets none begin.
         self.pipe.close();
+        self.writer.tasks.wake_first();
         self.outbox.wake_flush(&mut self.outbox.unfetched.lock());
     }
 

@@ -29,6 +29,7 @@ use std::sync::{Arc, OnceLock};
 use super::outbox::Outbox;
 use super::ownership_page::{Ownership, OwnershipPage, WORDS};
 use super::peer::{Current, Peer, Travel};
+use super::send::Copies;
 use crate::channel::calls::{Calls, Signal};
 use crate::channel::tasks::Tasks;
 use crate::channel::timed_mutex::TimedMutex;
@@ -132,6 +133,20 @@ pub(in crate::channel) struct Writer {
     /// The number of the next message.
     pub(super) next: u64,
     pub(super) cut_off: bool,
+    /// The message that a task has begun to send. The next send finishes it first.
+    pub(in crate::channel) unfinished: Option<Unfinished>,
+    /// Whether such a message could not be sent.
+    pub(in crate::channel) has_lost: bool,
+}
+
+/// A message that is in the writer's buffer, and not completely in the pipe.
+#[derive(Debug)]
+pub(in crate::channel) struct Unfinished {
+    pub(super) copies: Copies,
+    /// How many of its bytes were written.
+    pub(super) written: usize,
+    /// The endpoints that leave with it.
+    pub(super) travellers: Vec<Arc<Endpoint>>,
 }
 
 /// The outcome of a wait.
@@ -165,6 +180,8 @@ impl Endpoint {
             transfer: Transfer::new(Arc::clone(&pipe), Arc::clone(&written)),
             next: 0,
             cut_off: false,
+            unfinished: None,
+            has_lost: false,
         };
         let outbox = Outbox {
             page_memory,
@@ -369,9 +386,8 @@ impl Endpoint {
 
     /// Tells a peer that speaks another version the own one, if it hasn't seen it in a frame.
     fn tell_version(&self) {
-        let Some(mut writer) = self.writer.take().filter(|writer| writer.next == 0 && !writer.cut_off) else {
-            return;
-        };
+        let is_new = |writer: &Writer| writer.next == 0 && !writer.cut_off && writer.unfinished.is_none();
+        let Some(mut writer) = self.writer.take().filter(|writer| is_new(writer)) else { return };
         *writer.transfer.buffer() = handshake::VERSION_NOTICE.to_vec();
         // The pipe has room for the first bytes. A write that fails shows that the peer has closed its endpoint.
         if let Ok(Begun::UnderWay) = writer.transfer.write(0, handshake::VERSION_NOTICE.len()) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
-use super::pair::{Pair, SECTION, weaker_endpoint};
+use super::pair::{HANDLES, Pair, SECTION, weaker_endpoint};
 use crate::channel::handshake;
 use crate::channel::shortage::Shortage;
 use crate::channel::wire::Broken;
@@ -41,6 +41,8 @@ const LEAVING: Duration = Duration::from_millis(20);
 pub(crate) struct ListenerPipe {
     pipe: Arc<Owned>,
     transfer: Transfer,
+    /// The event of the transfer.
+    done: Arc<Owned>,
     /// Whether a client has connected and wasn't disconnected.
     is_connected: bool,
     /// The last client that was refused before the caller saw it.
@@ -66,8 +68,8 @@ impl ListenerPipe {
             .map_err(|error| if pipe::is_taken(&error) { taken() } else { failed()(error) })?;
         let pipe = Arc::new(pipe);
         let done = Arc::new(create_object::event(true).map_err(failed())?);
-        let transfer = Transfer::new(Arc::new(Pipe::new(Arc::clone(&pipe))), done);
-        let mut listener = Self { pipe, transfer, is_connected: false, refused: None };
+        let transfer = Transfer::new(Arc::new(Pipe::new(Arc::clone(&pipe))), Arc::clone(&done));
+        let mut listener = Self { pipe, transfer, done, is_connected: false, refused: None };
         match listener.begin_connect() {
             Err(error) if !pipe::is_end(&error) => Err(failed()(error)),
             _ => Ok(listener),
@@ -199,38 +201,15 @@ impl ListenerPipe {
 
     /// Duplicates the handles of a new channel into the client process, and waits until the client has taken them.
     pub(crate) fn accept(&mut self, client: Client, name: &str) -> Result<Endpoint> {
-        let Client { process, .. } = client;
-        let pair = Pair::new()?;
-        let copies = pair.weaker_handles().map(|(handle, rights)| {
-            RemoteCopy::new(&process, handle, rights, false)
-                .map_err(|error| refused_duplication(&process, "accept a client", error))
-        });
-        let [pipe, section, fetched] = copies;
-        let copies = [pipe?, section?, fetched?];
-        let deadline = Deadline::after(ACCEPT_TIMEOUT);
-        let answer_bytes = handshake::answer(copies.each_ref().map(RemoteCopy::value), pair.nonce);
-        let answered = self.answer(answer_bytes, process.as_handle(), deadline, name);
-        // This runs even if the answer failed, because the client may have read it nevertheless.
-        if pair.page().withdraw_endpoint() {
-            // Dropping the copies closes them in the client process.
-            let has_left = answered?;
-            if let Some(broken) = handshake::foreign_version(self.transfer.buffer()) {
-                return Err(broken.error(process.id()));
+        let mut accepting = Accepting::new(self, client, name)?;
+        loop {
+            match accepting.step()? {
+                AcceptStep::Accepted(endpoint) => return Ok(*endpoint),
+                AcceptStep::Unanswered { answered, client, deadline } => {
+                    wait::any(&[answered.as_handle(), client.as_handle()], deadline).map_err(failed(name))?;
+                }
             }
-            // The system closes an exiting process's handles a moment before it has exited. A client that lives on has only
-            // looked at the pipe.
-            let has_exited = if has_left { process.ends_within(LEAVING)? } else { process.is_going() };
-            if has_exited {
-                return Err(Error::ProcessExited { pid: process.id(), context: "accept a client".into() });
-            }
-            if has_left {
-                return Err(Error::Disconnected { pid: process.id() });
-            }
-            let waiting_for = format!("process {} to accept its endpoint of the channel", process.id());
-            return Err(Error::TimedOut { waiting_for, timeout: ACCEPT_TIMEOUT });
         }
-        RemoteCopy::release_all(copies);
-        Ok(pair.into_endpoint(process))
     }
 }
 
@@ -241,48 +220,139 @@ impl Drop for ListenerPipe {
     }
 }
 
-impl ListenerPipe {
-    /// Sends the handle values to the client. Then waits until the client closes the named pipe, the client exits, or
-    /// the deadline passes. Returns whether the client has closed the pipe.
-    fn answer(
-        &mut self,
-        answer_bytes: [u8; handshake::ANSWER],
-        client: BorrowedHandle<'_>,
+/// A listener's attempt to accept a client. Dropping it refuses the client.
+#[derive(Debug)]
+pub(crate) struct Accepting<'a> {
+    listener: &'a mut ListenerPipe,
+    name: &'a str,
+    process: Process,
+    /// The channel, and the handles in the client process, until it is known who has them.
+    made: Option<(Pair, [RemoteCopy; HANDLES])>,
+    deadline: Deadline,
+    /// Whether the answer was written.
+    is_answered: bool,
+}
+
+/// The outcome of one step of an attempt.
+#[derive(Debug)]
+pub(crate) enum AcceptStep {
+    Accepted(Box<Endpoint>),
+    /// The client hasn't closed the named pipe yet. The event is set when it does.
+    Unanswered {
+        answered: Arc<Owned>,
+        client: Process,
         deadline: Deadline,
-        name: &str,
-    ) -> Result<bool> {
-        *self.transfer.buffer() = answer_bytes.to_vec();
-        let begun = self.transfer.write(0, answer_bytes.len());
-        if self.finish(begun, client, deadline).map_err(failed(name))? {
-            return Ok(true);
-        }
-        self.transfer.buffer().clear();
-        let begun = self.transfer.read(handshake::VERSION_NOTICE.len());
-        self.finish(begun, client, deadline).map_err(failed(name))
+    },
+}
+
+impl<'a> Accepting<'a> {
+    /// Duplicates the handles of a new channel into the client process.
+    pub(crate) fn new(listener: &'a mut ListenerPipe, client: Client, name: &'a str) -> Result<Self> {
+        let Client { process, .. } = client;
+        let pair = Pair::new()?;
+        let copies = pair.weaker_handles().map(|(handle, rights)| {
+            RemoteCopy::new(&process, handle, rights, false)
+                .map_err(|error| refused_duplication(&process, "accept a client", error))
+        });
+        let [pipe, section, fetched] = copies;
+        let copies = [pipe?, section?, fetched?];
+        let answer = handshake::answer(copies.each_ref().map(RemoteCopy::value), pair.nonce);
+        *listener.transfer.buffer() = answer.to_vec();
+        let (made, deadline) = (Some((pair, copies)), Deadline::after(ACCEPT_TIMEOUT));
+        Ok(Self { listener, name, process, made, deadline, is_answered: false })
     }
 
-    /// Finishes a transfer, and returns whether it found the pipe closed. A client that exits or lets the deadline pass is
-    /// no error here, because the ownership page records whether it has taken its endpoint.
-    fn finish(
-        &mut self,
-        begun: SysResult<Begun>,
-        client: BorrowedHandle<'_>,
-        deadline: Deadline,
-    ) -> SysResult<bool> {
-        let outcome = match begun {
-            Ok(Begun::Done) => self.transfer.finish(),
-            Ok(Begun::UnderWay) => {
-                let woken = wait::any(&[self.transfer.done(), client], deadline);
-                let outcome = self.transfer.cancel();
-                woken?;
-                outcome
+    /// Sends the handle values to the client, and looks whether the client has closed the named pipe, the client has exited, or the
+    /// deadline has passed.
+    pub(crate) fn step(&mut self) -> Result<AcceptStep> {
+        let has_left = match self.transfer() {
+            Ok(None) => {
+                let (answered, client) = (Arc::clone(&self.listener.done), self.process.clone());
+                return Ok(AcceptStep::Unanswered { answered, client, deadline: self.deadline });
             }
+            Ok(Some(has_left)) => Ok(has_left),
             Err(error) => Err(error),
         };
-        match outcome {
-            Err(error) if pipe::is_end(&error) => Ok(true),
-            Err(error) if !pipe::is_cancelled(&error) => Err(error),
-            _ => Ok(false),
+        let Some((pair, copies)) = self.made.take() else {
+            return Err(Error::Disconnected { pid: self.process.id() });
+        };
+        // This runs even if the answer failed, because the client may have read it nevertheless.
+        if !pair.page().withdraw_endpoint() {
+            RemoteCopy::release_all(copies);
+            return Ok(AcceptStep::Accepted(Box::new(pair.into_endpoint(self.process.clone()))));
+        }
+        // Dropping the copies closes them in the client process.
+        drop(copies);
+        Err(self.refusal(has_left?)?)
+    }
+
+    /// Writes the answer, and then waits for the client to close the pipe. Returns whether it has, or `None` while it hasn't. A client
+    /// that exits or lets the deadline pass is no error here, because the ownership page records whether it has taken its endpoint.
+    fn transfer(&mut self) -> Result<Option<bool>> {
+        loop {
+            let transfer = &mut self.listener.transfer;
+            let begun = if transfer.is_under_way() {
+                Ok(Begun::UnderWay)
+            } else if self.is_answered {
+                transfer.read(handshake::VERSION_NOTICE.len())
+            } else {
+                transfer.write(0, handshake::ANSWER)
+            };
+            let mut is_over = false;
+            let outcome = match begun.map(|_| transfer.try_finish_exactly()) {
+                Ok(Some(outcome)) => outcome,
+                Err(error) => Err(error),
+                Ok(None) => {
+                    is_over = self.deadline.has_passed() || self.process.has_exited()?;
+                    if !is_over {
+                        return Ok(None);
+                    }
+                    transfer.cancel()
+                }
+            };
+            match outcome {
+                Ok(_) if self.is_answered => return Ok(Some(false)),
+                Ok(_) => {
+                    self.is_answered = true;
+                    transfer.buffer().clear();
+                }
+                Err(error) if pipe::is_end(&error) => return Ok(Some(true)),
+                Err(error) if pipe::is_cancelled(&error) && is_over => return Ok(Some(false)),
+                // The thread that began it has exited. A part of the answer may be written, so it can't be written again.
+                Err(error) if pipe::is_cancelled(&error) && self.is_answered => {}
+                Err(error) if pipe::is_cancelled(&error) => return Ok(Some(false)),
+                Err(error) => return Err(failed(self.name)(error)),
+            }
+        }
+    }
+
+    /// Returns why the client hasn't taken its endpoint.
+    fn refusal(&mut self, has_left: bool) -> Result<Error> {
+        let process = &self.process;
+        if let Some(broken) = handshake::foreign_version(self.listener.transfer.buffer()) {
+            return Ok(broken.error(process.id()));
+        }
+        // The system closes an exiting process's handles a moment before it has exited. A client that lives on has only
+        // looked at the pipe.
+        let has_exited = if has_left { process.ends_within(LEAVING)? } else { process.is_going() };
+        if has_exited {
+            return Ok(Error::ProcessExited { pid: process.id(), context: "accept a client".into() });
+        }
+        if has_left {
+            return Ok(Error::Disconnected { pid: process.id() });
+        }
+        let waiting_for = format!("process {} to accept its endpoint of the channel", process.id());
+        Ok(Error::TimedOut { waiting_for, timeout: ACCEPT_TIMEOUT })
+    }
+}
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        let _ = self.listener.transfer.cancel();
+        let Some((pair, copies)) = self.made.take() else { return };
+        // A client that has taken its endpoint sees that this one is closed. Otherwise dropping the copies closes them there.
+        if !pair.page().withdraw_endpoint() {
+            RemoteCopy::release_all(copies);
         }
     }
 }
@@ -299,89 +369,150 @@ fn is_clients_own(error: &Error) -> bool {
 
 /// Connects to the listener of this name and returns the client's endpoint; `None` if it doesn't answer in time.
 pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>> {
-    let path = path(name)?;
-    let failed = || failed(name);
-    let missing_or = |error: SysError| {
+    let mut connecting = Connecting::new(name)?;
+    loop {
+        match connecting.step()? {
+            ConnectStep::Connected(endpoint) => return Ok(Some(*endpoint)),
+            _ if deadline.has_passed() => return Ok(None),
+            ConnectStep::Busy => {
+                let milliseconds = deadline.left().as_millis().min(1000).try_into().unwrap_or(1000);
+                pipe::wait_named(&connecting.path, milliseconds).map_err(missing_or_failed(name))?;
+            }
+            ConnectStep::Disconnected => {}
+            ConnectStep::Unanswered { answered, server } => {
+                wait::any(&[answered.as_handle(), server.as_handle()], deadline).map_err(failed(name))?;
+            }
+        }
+    }
+}
+
+/// A client's attempt to connect. Dropping it disconnects.
+#[derive(Debug)]
+pub(crate) struct Connecting<'a> {
+    name: &'a str,
+    path: String,
+    connection: Option<Connection>,
+}
+
+/// The connection to a listener that hasn't answered yet.
+#[derive(Debug)]
+struct Connection {
+    /// Its buffer has what was received of the answer.
+    transfer: Transfer,
+    answered: Arc<Owned>,
+    server: Process,
+}
+
+/// The outcome of one step of an attempt.
+#[derive(Debug)]
+pub(crate) enum ConnectStep {
+    Connected(Box<Endpoint>),
+    /// The listener has another client.
+    Busy,
+    /// The listener has already disconnected this client, and then Windows doesn't return its id. The next attempt finds out whether
+    /// the listener refuses or is gone.
+    Disconnected,
+    /// The listener hasn't answered yet. The event is set when it does.
+    Unanswered {
+        answered: Arc<Owned>,
+        server: Process,
+    },
+}
+
+impl<'a> Connecting<'a> {
+    pub(crate) fn new(name: &'a str) -> Result<Self> {
+        Ok(Self { name, path: path(name)?, connection: None })
+    }
+
+    /// Does what can be done without waiting.
+    pub(crate) fn step(&mut self) -> Result<ConnectStep> {
+        let name = self.name;
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => {
+                let pipe = match pipe::open_named(&self.path) {
+                    Err(error) if pipe::is_busy(&error) => return Ok(ConnectStep::Busy),
+                    opened => opened.map_err(missing_or_failed(name))?,
+                };
+                let id = match pipe::server_id(pipe.as_handle()) {
+                    Err(error) if pipe::is_end(&error) => return Ok(ConnectStep::Disconnected),
+                    id => id.map_err(failed(name))?,
+                };
+                let server = Process::open(id)?;
+                let user = server.user()?;
+                if user != User::current()? {
+                    return Err(Error::OtherUser { pid: id, user: user.sid().into(), name: name.into() });
+                }
+                let answered = Arc::new(create_object::event(true).map_err(failed(name))?);
+                let transfer = Transfer::new(Arc::new(Pipe::new(Arc::new(pipe))), Arc::clone(&answered));
+                self.connection.insert(Connection { transfer, answered, server })
+            }
+        };
+        let Connection { transfer, answered, server } = connection;
+        let id = server.id();
+        loop {
+            let begun = if transfer.is_under_way() {
+                Ok(Begun::UnderWay)
+            } else {
+                let missing = handshake::ANSWER - transfer.buffer().len();
+                transfer.read(missing)
+            };
+            let mut has_exited = false;
+            let outcome = match begun.map(|_| transfer.try_finish_exactly()) {
+                Ok(Some(outcome)) => outcome,
+                Err(error) => Err(error),
+                Ok(None) if server.has_exited()? => {
+                    has_exited = true;
+                    transfer.cancel()
+                }
+                Ok(None) => {
+                    let (answered, server) = (Arc::clone(answered), server.clone());
+                    return Ok(ConnectStep::Unanswered { answered, server });
+                }
+            };
+            match outcome {
+                Ok(_) if transfer.buffer().len() == handshake::ANSWER => break,
+                Ok(_) => {}
+                Err(error) if pipe::is_end(&error) || (pipe::is_cancelled(&error) && has_exited) => {
+                    if has_exited || server.is_going() {
+                        let context = format!("connect to the listener {name:?}");
+                        return Err(Error::ProcessExited { pid: id, context });
+                    }
+                    return Err(Error::ConnectionRefused { pid: id });
+                }
+                // The thread that began the read has exited.
+                Err(error) if pipe::is_cancelled(&error) => {}
+                Err(error) => return Err(failed(name)(error)),
+            }
+        }
+        let (values, nonce) = match handshake::parse_answer(transfer.buffer()) {
+            Ok(answer) => answer,
+            Err(broken) => {
+                if let Broken::Version(_) = broken {
+                    *transfer.buffer() = handshake::VERSION_NOTICE.to_vec();
+                    // The pipe is empty in this direction. An error means that the listener has closed it.
+                    if let Ok(Begun::UnderWay) = transfer.write(0, handshake::VERSION_NOTICE.len()) {
+                        let _ = transfer.cancel();
+                    }
+                }
+                return Err(broken.error(id));
+            }
+        };
+        let own = || values.map(handle::own);
+        let endpoint = weaker_endpoint(values[SECTION], Some((id, nonce)), own)?;
+        // The listener waits for the end of the connection.
+        self.connection = None;
+        Ok(ConnectStep::Connected(Box::new(endpoint)))
+    }
+}
+
+fn missing_or_failed(name: &str) -> impl FnOnce(SysError) -> Error {
+    move |error| {
         if pipe::is_missing(&error) {
             return Error::NoListener { name: name.into() };
         }
-        failed()(error)
-    };
-    let (pipe, id) = loop {
-        match pipe::open_named(&path) {
-            Err(error) if pipe::is_busy(&error) => {
-                if deadline.has_passed() {
-                    return Ok(None);
-                }
-                let milliseconds = deadline.left().as_millis().min(1000).try_into().unwrap_or(1000);
-                pipe::wait_named(&path, milliseconds).map_err(missing_or)?;
-            }
-            outcome => {
-                let pipe = outcome.map_err(missing_or)?;
-                match pipe::server_id(pipe.as_handle()) {
-                    // The listener has already disconnected this client, and then Windows doesn't return the id. The
-                    // next attempt finds out whether the listener refuses or is gone.
-                    Err(error) if pipe::is_end(&error) => {
-                        if deadline.has_passed() {
-                            return Ok(None);
-                        }
-                    }
-                    outcome => break (pipe, outcome.map_err(failed())?),
-                }
-            }
-        }
-    };
-    let server = Process::open(id)?;
-    let user = server.user()?;
-    if user != User::current()? {
-        return Err(Error::OtherUser { pid: id, user: user.sid().into(), name: name.into() });
+        failed(name)(error)
     }
-    let done = Arc::new(create_object::event(true).map_err(failed())?);
-    let mut pipe = Transfer::new(Arc::new(Pipe::new(Arc::new(pipe))), done);
-    loop {
-        let missing = handshake::ANSWER - pipe.buffer().len();
-        let mut has_exited = false;
-        let outcome = match pipe.read(missing) {
-            Ok(Begun::Done) => pipe.finish(),
-            Ok(Begun::UnderWay) => {
-                let woken = wait::any(&[pipe.done(), server.as_handle()], deadline);
-                let outcome = pipe.cancel();
-                has_exited = woken.map_err(failed())? == Some(1);
-                outcome
-            }
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(_) if pipe.buffer().len() == handshake::ANSWER => break,
-            Ok(_) if !deadline.has_passed() => {}
-            Err(error) if pipe::is_end(&error) || (pipe::is_cancelled(&error) && has_exited) => {
-                if has_exited || server.is_going() {
-                    return Err(Error::ProcessExited {
-                        pid: id,
-                        context: format!("connect to the listener {name:?}"),
-                    });
-                }
-                return Err(Error::ConnectionRefused { pid: id });
-            }
-            Err(error) if !pipe::is_cancelled(&error) => return Err(failed()(error)),
-            _ => return Ok(None),
-        }
-    }
-    let (values, nonce) = match handshake::parse_answer(pipe.buffer()) {
-        Ok(answer) => answer,
-        Err(broken) => {
-            if let Broken::Version(_) = broken {
-                *pipe.buffer() = handshake::VERSION_NOTICE.to_vec();
-                // The pipe is empty in this direction. An error means that the listener has closed it.
-                if let Ok(Begun::UnderWay) = pipe.write(0, handshake::VERSION_NOTICE.len()) {
-                    let _ = pipe.cancel();
-                }
-            }
-            return Err(broken.error(id));
-        }
-    };
-    let own = || values.map(handle::own);
-    weaker_endpoint(values[SECTION], Some((id, nonce)), own).map(Some)
 }
 
 fn failed(name: &str) -> impl FnOnce(SysError) -> Error {

@@ -7,6 +7,7 @@
 //! | `outbox.rs` | the weaker endpoint's duplicates until they are fetched |
 //! | `endpoint.rs` | one endpoint: its peer process, its waits, and the reason why it was closed |
 //! | `send.rs`, `receive.rs`, `close.rs` | sending, receiving and closing |
+//! | `tasks.rs` | sending and receiving by tasks of asynchronous programs |
 //! | `pair.rs` | how the two endpoints of a channel are made |
 //! | `travel.rs` | how an endpoint leaves this process, and how it arrives in another one |
 //! | `introduce.rs` | introductions that give one process power over the other |
@@ -22,13 +23,23 @@ mod pair;
 mod peer;
 mod receive;
 mod send;
+#[cfg(feature = "_async")]
+mod tasks;
 mod travel;
 
 pub(crate) use self::pair::{Pair, RESERVED, endpoint_of_child};
 pub(crate) use endpoint::Endpoint;
 pub(in crate::channel) use endpoint::Receiving;
+#[cfg(feature = "_async")]
+pub(in crate::channel) use endpoint::Writer;
 pub use introduce::{introduce_stronger, introduce_stronger_timeout};
+#[cfg(feature = "_async")]
+pub(crate) use listener::{AcceptStep, Accepting, ConnectStep, Connecting};
 pub(crate) use listener::{Client, ListenerPipe as SystemListener, connect};
 pub(crate) use peer::Peer as Carrier;
 pub(crate) use receive::Untaken as Lost;
+#[cfg(feature = "_async")]
+pub(crate) use send::Progress;
+#[cfg(feature = "_async")]
+pub(crate) use tasks::{Sent, Waits};
 pub(crate) use travel::{ENDPOINT_NAMES, HANDLES, arrive, arrive_inherited, introduced, pair};

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::os::windows::io::AsHandle;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::ownership_page::{OwnershipPage, WORDS};
 use crate::sys::create_object;
 use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::mutex::Mutex;
+use crate::sys::wake;
 
 /// The weaker endpoint's duplicates that are not fetched yet.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Unfetched {
     pub(super) has_lost: bool,
     /// Whether a flush waits until they are fetched.
     pub(super) is_awaited: bool,
+    /// The task whose flush waits.
+    pub(super) task: Option<Waker>,
 }
 
 /// The weaker endpoint's duplicates that the stronger process still has to fetch, and how that says that it has.
@@ -69,5 +73,6 @@ impl Outbox {
             unfetched.is_awaited = false;
             create_object::show(self.written.as_handle(), true);
         }
+        unfetched.task.take().into_iter().for_each(wake);
     }
 }

@@ -22,7 +22,7 @@ use crate::sys::{SysError, create_object};
 
 /// The names under which a child inherits the handles of its endpoint. Every list of these handles has this order.
 pub(crate) const RESERVED: [&str; HANDLES] = ["handover/pipe", "handover/page", "handover/fetched"];
-const HANDLES: usize = 3;
+pub(super) const HANDLES: usize = 3;
 
 /// The index of the section with the ownership page.
 pub(super) const SECTION: usize = 1;

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::process::Process;
 use crate::sys::io::Owned;
+use crate::sys::mutex::MutexGuard;
 use crate::sys::overlapped::{Begun, Transfer};
 use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
@@ -54,6 +55,18 @@ pub(super) enum Found {
     End,
 }
 
+/// The outcome of [`Endpoint::step`].
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    Arrived(Arrived),
+    /// A message was given to another thread or task, or its call has ended.
+    Again,
+    /// Parts of a message have arrived. A peer that sends single bytes must not extend a wait past its deadline.
+    Parts,
+    /// The read is pending.
+    Nothing(MutexGuard<'a, Receiving>),
+}
+
 /// The reason why a message couldn't be taken. Some reasons become an [`Error`] only after a wait, so that happens when no
 /// lock is held.
 #[derive(Debug)]
@@ -88,57 +101,31 @@ impl Endpoint {
                 self.publish(&mut receiving);
                 return Ok(Some(arrived));
             }
-            let mut receiving = match self.take_turn(receiving, want, deadline)? {
+            let receiving = match self.take_turn(receiving, want, deadline)? {
                 Turn::Mine(receiving) => receiving,
                 Turn::Again => continue,
                 Turn::TimedOut => return Ok(None),
             };
-            let found = self.look(&mut receiving, has_exited);
             let is_late = || has_waited && deadline.has_passed();
-            let mut event = None;
-            match found {
-                Ok(Found::Message(header)) => {
-                    let dispatched = self
-                        .take_message(&mut receiving, &header)
-                        .and_then(|arrived| self.dispatch(&mut receiving, arrived, want));
-                    self.publish(&mut receiving);
-                    drop(receiving);
-                    match dispatched? {
-                        Dispatched::Mine(arrived) => return Ok(Some(arrived)),
-                        Dispatched::Kept | Dispatched::Late(_) => continue,
-                    }
-                }
-                Ok(Found::Pending) if is_late() => return Ok(None),
-                Ok(Found::Pending) if is_call && receiving.calls.has_message() => {
-                    // `ready` stays set for the messages that are kept.
-                    event = self.read_for_call(&mut receiving)?;
-                    if event.is_none() {
-                        continue;
-                    }
-                }
-                Ok(Found::Pending) => receiving.waiting += 1,
-                // A peer that sends single bytes must not extend the wait past the deadline.
-                Ok(Found::Parts) => {
-                    self.publish(&mut receiving);
-                    if is_late() {
-                        return Ok(None);
-                    }
+            let mut receiving = match self.step(receiving, want, has_exited)? {
+                Step::Arrived(arrived) => return Ok(Some(arrived)),
+                Step::Again => continue,
+                Step::Parts | Step::Nothing(_) if is_late() => return Ok(None),
+                Step::Parts => {
                     has_waited = true;
                     continue;
                 }
-                Ok(Found::End) => {
-                    let is_partial = !receiving.unread().is_empty() && !self.incoming().giving_has_ended();
-                    self.publish(&mut receiving);
-                    drop(receiving);
-                    if is_partial && !self.other_process().is_none_or(|process| process.is_going()) {
-                        return Err(self.shown(self.protocol_error("the last message is cut off")));
-                    }
-                    return Err(self.disconnect_error());
+                Step::Nothing(receiving) => receiving,
+            };
+            let mut event = None;
+            if is_call && receiving.calls.has_message() {
+                // `ready` stays set for the messages that are kept.
+                event = self.read_for_call(&mut receiving)?;
+                if event.is_none() {
+                    continue;
                 }
-                Err(error) => {
-                    self.publish(&mut receiving);
-                    return Err(error);
-                }
+            } else {
+                receiving.waiting += 1;
             }
             receiving.calls.reads |= is_call;
             drop(receiving);
@@ -159,6 +146,47 @@ impl Endpoint {
         }
     }
 
+    /// Looks for a message, without waiting, and gives it to the thread or the task that it is for. `has_exited` says that the peer
+    /// process was seen to have exited.
+    pub(super) fn step<'a>(
+        &self,
+        mut receiving: MutexGuard<'a, Receiving>,
+        want: Want,
+        has_exited: bool,
+    ) -> Result<Step<'a>> {
+        match self.look(&mut receiving, has_exited) {
+            Ok(Found::Message(header)) => {
+                let dispatched = self
+                    .take_message(&mut receiving, &header)
+                    .and_then(|arrived| self.dispatch(&mut receiving, arrived, want));
+                self.publish(&mut receiving);
+                drop(receiving);
+                Ok(match dispatched? {
+                    Dispatched::Mine(arrived) => Step::Arrived(arrived),
+                    Dispatched::Kept | Dispatched::Late(_) => Step::Again,
+                })
+            }
+            Ok(Found::Pending) => Ok(Step::Nothing(receiving)),
+            Ok(Found::Parts) => {
+                self.publish(&mut receiving);
+                Ok(Step::Parts)
+            }
+            Ok(Found::End) => {
+                let is_partial = !receiving.unread().is_empty() && !self.incoming().giving_has_ended();
+                self.publish(&mut receiving);
+                drop(receiving);
+                if is_partial && !self.other_process().is_none_or(|process| process.is_going()) {
+                    return Err(self.shown(self.protocol_error("the last message is cut off")));
+                }
+                Err(self.disconnect_error())
+            }
+            Err(error) => {
+                self.publish(&mut receiving);
+                Err(error)
+            }
+        }
+    }
+
     /// Ends the channel if more messages wait in memory than its limits allow.
     pub(in crate::channel) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
         let (kept, limits) = (receiving.calls.kept(), receiving.limits);
@@ -171,7 +199,7 @@ impl Endpoint {
     }
 
     /// Begins a read whose end only this thread is told of. Returns `None` if there is something to look at already.
-    fn read_for_call(&self, receiving: &mut Receiving) -> Result<Option<Arc<Owned>>> {
+    pub(super) fn read_for_call(&self, receiving: &mut Receiving) -> Result<Option<Arc<Owned>>> {
         if receiving.transfer.is_under_way() {
             match receiving.transfer.cancel() {
                 Err(error) if pipe::is_cancelled(&error) => {}

@@ -1,10 +1,11 @@
 //! Sending messages from an endpoint.
 
+use std::io::ErrorKind;
 use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Woken, Writer};
+use super::endpoint::{Endpoint, Receiving, Unfinished, Woken, Writer};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::receive::Found;
@@ -16,8 +17,10 @@ use crate::handle::HandleValue;
 use crate::object::BorrowedObject;
 use crate::process::imp::RemoteCopy;
 use crate::sys::io::Owned;
+#[cfg(feature = "_async")]
+use crate::sys::overlapped::prepare_lasting;
 use crate::sys::overlapped::{Begun, Transfer};
-use crate::sys::{SysResult, create_object, handle, pipe};
+use crate::sys::{SysError, SysResult, call, create_object, handle, pipe};
 use crate::wait::Deadline;
 
 /// The maximum number of bytes that one call writes. The system allocates memory for each pending write.
@@ -32,12 +35,20 @@ const GRACE_PERIOD: Duration = Duration::from_millis(500);
 const UNTIL_CALL_ENDS: Duration = Duration::from_millis(20);
 
 /// The maximum time that a send of objects waits until the other endpoint has moved, and the pause between two looks.
-const MAX_MOVE: Duration = Duration::from_secs(1);
-const MOVE_PAUSE: Duration = Duration::from_millis(2);
+pub(super) const MAX_MOVE: Duration = Duration::from_secs(1);
+pub(super) const MOVE_PAUSE: Duration = Duration::from_millis(2);
+
+/// Returns the error of a send of objects that has waited too long for a move.
+pub(super) fn is_moving() -> Error {
+    Error::invalid(
+        "a message with objects",
+        "can't be sent while the other endpoint is moving to another process; try again later",
+    )
+}
 
 /// The reason why a write was not completed.
 #[derive(Debug)]
-enum Unwritten {
+pub(super) enum Unwritten {
     TimedOut,
     /// No process reads the pipe any more.
     End,
@@ -45,7 +56,7 @@ enum Unwritten {
 }
 
 /// The read that goes on beside a wait to send.
-enum Beside {
+pub(super) enum Beside {
     /// The wait is also for this event, because the read is pending or has no room. The flag says whether the event is
     /// `ready`.
     Wait(Arc<Owned>, bool),
@@ -60,9 +71,31 @@ enum Beside {
 }
 
 /// The duplicates of a message's objects, until the receiver owns them.
-enum Copies {
+#[derive(Debug)]
+pub(super) enum Copies {
     Remote(Vec<RemoteCopy>),
     Local(Vec<Owned>),
+}
+
+/// The outcome of preparing a message.
+enum Prepared {
+    /// The message is in the writer's buffer.
+    Message(Copies),
+    /// The other endpoint is moving to another process.
+    Moving,
+    /// The deadline passed first.
+    TimedOut,
+}
+
+/// How far a task's send got without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Done,
+    /// The pipe has no space.
+    Full,
+    /// The other endpoint is moving to another process, so no objects can be sent.
+    #[cfg(feature = "_async")]
+    Moving,
 }
 
 impl Endpoint {
@@ -70,96 +103,204 @@ impl Endpoint {
     pub(crate) fn send(
         &self,
         message: &Message<'_>,
-        travellers: &[&Self],
+        travellers: &[&Arc<Self>],
         frame_type: FrameType,
         deadline: Deadline,
     ) -> Result<bool> {
         message.check()?;
         let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
-        self.check_open()?;
-        if writer.cut_off {
-            return Err(Error::PartialSend { pid: self.process_id() });
+        self.check_writer(&writer)?;
+        if !self.finish(&mut writer, deadline)? {
+            return Ok(false);
         }
+        let end_of_move = Deadline::after(MAX_MOVE);
+        let copies = loop {
+            match self.prepare(&mut writer, message, travellers, frame_type, deadline)? {
+                Prepared::Message(copies) => break copies,
+                Prepared::TimedOut => return Ok(false),
+                Prepared::Moving if deadline.has_passed() => return Ok(false),
+                Prepared::Moving if end_of_move.has_passed() => return Err(is_moving()),
+                Prepared::Moving => std::thread::sleep(MOVE_PAUSE),
+            }
+        };
+        let written = self.write(&mut writer, deadline);
+        self.note_written(&mut writer, copies, travellers.iter().copied(), written)
+    }
+
+    /// Returns an error if nothing can be sent.
+    pub(in crate::channel) fn check_writer(&self, writer: &Writer) -> Result<()> {
+        self.check_open()?;
+        if writer.cut_off { Err(Error::PartialSend { pid: self.process_id() }) } else { Ok(()) }
+    }
+
+    /// Duplicates the objects of a message, and puts it into the writer's buffer.
+    fn prepare(
+        &self,
+        writer: &mut Writer,
+        message: &Message<'_>,
+        travellers: &[&Arc<Self>],
+        frame_type: FrameType,
+        deadline: Deadline,
+    ) -> Result<Prepared> {
         if self.outgoing().taking_has_ended() {
             self.close_fetched();
             return Err(self.disconnect_error());
         }
         let number = writer.next;
         let has_objects = message.shares.len() + travellers.len() > 0;
-        let announced = if has_objects { self.announce(travellers, number, deadline)? } else { Some(0) };
-        let Some(announced) = announced else { return Ok(false) };
+        let announced = if has_objects { self.announce(travellers, number)? } else { Some(0) };
+        let Some(announced) = announced else { return Ok(Prepared::Moving) };
         let peer = self.peer();
         let envelope = Envelope { frame_type, number, endpoints: travellers.len() };
-        let copies = self.copies(message, travellers, envelope, &peer, &mut writer, deadline);
-        let copies = match copies {
+        let copies = match self.copies(message, travellers, envelope, &peer, writer, deadline) {
             Ok(Some(copies)) => copies,
             other => {
                 if let (Some(travel), true) = (&self.travel, has_objects) {
                     self.page().announce(travel.side, announced);
                 }
-                return other.map(|_| false);
+                return other.map(|_| Prepared::TimedOut);
             }
         };
         travellers.iter().for_each(|traveller| traveller.give_role(&peer));
-        let sent = self.write_message(&mut writer, copies, number, deadline);
-        if let Ok(true) = sent {
-            let carrier = matches!(peer, Peer::Stronger(_)).then_some(&self.outbox);
-            travellers.iter().for_each(|traveller| traveller.has_departed(carrier));
-        }
-        sent
+        Ok(Prepared::Message(copies))
     }
 
-    /// Announces the message with this number, which has objects, unless a move of the other endpoint excludes that. Waits a
-    /// moment for the end of a move. Returns the number that was announced before, or `None` at the deadline.
-    fn announce(&self, travellers: &[&Self], number: u64, deadline: Deadline) -> Result<Option<u64>> {
+    /// Announces the message with this number, which has objects, unless a move of the other endpoint excludes that. Returns the
+    /// number that was announced before, or `None` while the other endpoint moves.
+    fn announce(&self, travellers: &[&Arc<Self>], number: u64) -> Result<Option<u64>> {
         let Some(travel) = &self.travel else { return Ok(Some(0)) };
         if travellers.iter().any(|traveller| traveller.is_of_channel(self)) {
             return Err(Error::invalid("an endpoint in a message", "can't travel over its own channel"));
         }
-        let end_of_move = Deadline::after(MAX_MOVE);
-        loop {
-            let before = self.page().announce(travel.side, number + 1);
-            let is_left = self.is_left_by_other();
-            let is_equal = matches!(self.peer(), Peer::Equal(_));
-            if !is_left && !is_equal {
-                return Ok(Some(before));
-            }
-            self.page().announce(travel.side, before);
-            if !is_left {
-                return Err(Error::invalid(
-                    "a message with objects",
-                    "can't be sent over this channel, because neither process may duplicate handles into the other one: they \
-                     were introduced without that right, or an endpoint has moved twice; introduce the processes with \
-                     os::windows::introduce_stronger, or send bytes only",
-                ));
-            }
-            if deadline.has_passed() {
-                return Ok(None);
-            }
-            if end_of_move.has_passed() {
-                return Err(Error::invalid(
-                    "a message with objects",
-                    "can't be sent while the other endpoint is moving to another process; try again later",
-                ));
-            }
-            std::thread::sleep(MOVE_PAUSE);
+        let before = self.page().announce(travel.side, number + 1);
+        let is_left = self.is_left_by_other();
+        let is_equal = matches!(self.peer(), Peer::Equal(_));
+        if !is_left && !is_equal {
+            return Ok(Some(before));
         }
+        self.page().announce(travel.side, before);
+        if is_left {
+            return Ok(None);
+        }
+        Err(Error::invalid(
+            "a message with objects",
+            "can't be sent over this channel, because neither process may duplicate handles into the other one: they \
+             were introduced without that right, or an endpoint has moved twice; introduce the processes with \
+             os::windows::introduce_stronger, or send bytes only",
+        ))
     }
 
-    /// Writes the message that is in the writer's buffer. Returns false if the deadline passed first.
-    fn write_message(
+    /// Begins to send a message, which then belongs to the writer as unfinished.
+    #[cfg(feature = "_async")]
+    pub(super) fn begin_now(
+        &self,
+        writer: &mut Writer,
+        message: &Message<'_>,
+        travellers: &[&Arc<Self>],
+        frame_type: FrameType,
+    ) -> Result<Progress> {
+        prepare_lasting().map_err(self.failed())?;
+        let copies = match self.prepare(writer, message, travellers, frame_type, Deadline::NEVER)? {
+            Prepared::Message(copies) => copies,
+            Prepared::Moving | Prepared::TimedOut => return Ok(Progress::Moving),
+        };
+        travellers.iter().for_each(|traveller| traveller.is_on_its_way());
+        let travellers = travellers.iter().copied().map(Arc::clone).collect();
+        writer.unfinished = Some(Unfinished { copies, written: 0, travellers });
+        self.finish_now(writer).map(|_| Progress::Done)
+    }
+
+    /// Writes as much as there is space for of the message that a task has begun to send, if there is one.
+    pub(in crate::channel) fn finish_now(&self, writer: &mut Writer) -> Result<Progress> {
+        let Some(unfinished) = &mut writer.unfinished else { return Ok(Progress::Done) };
+        let transfer = &mut writer.transfer;
+        let outcome = loop {
+            // The thread may exit before the write is finished.
+            let begun = if transfer.is_under_way() {
+                Ok(Begun::UnderWay)
+            } else if unfinished.written == transfer.buffer().len() {
+                break Ok(());
+            } else {
+                transfer.write_lasting(unfinished.written, MAX_WRITTEN)
+            };
+            match begun.map(|_| transfer.try_finish_exactly()) {
+                Ok(None) => return Ok(Progress::Full),
+                Ok(Some(Ok(length))) => unfinished.written += length,
+                Ok(Some(Err(error))) | Err(error) => break Err(error),
+            }
+        };
+        self.note_finished(writer, outcome)
+    }
+
+    /// Finishes the message that a task has begun to send, if there is one. Returns false if the deadline passed first.
+    pub(super) fn finish(&self, writer: &mut Writer, deadline: Deadline) -> Result<bool> {
+        if writer.unfinished.is_none() {
+            return Ok(true);
+        }
+        let mut may_read = true;
+        let outcome = loop {
+            match self.finish_now(writer) {
+                Ok(Progress::Done) => break Ok(true),
+                Ok(_) if deadline.has_passed() => break Ok(false),
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
+            match self.wait_and_read(deadline, &mut may_read) {
+                Ok(Woken::Exited) => break self.give_up_unfinished(writer).map(|()| true),
+                // A peer that broke a rule may never read again.
+                Ok(_) => match self.check_open() {
+                    Ok(()) => {}
+                    Err(error) => break Err(error),
+                },
+                Err(error) => break Err(self.failed()(error)),
+            }
+        };
+        self.end_beside();
+        outcome
+    }
+
+    /// Stops writing the message that a task has begun to send, if there is one and it isn't in the pipe yet.
+    pub(super) fn give_up_unfinished(&self, writer: &mut Writer) -> Result<()> {
+        let Some(unfinished) = &mut writer.unfinished else { return Ok(()) };
+        let outcome = match writer.transfer.cancel() {
+            Ok(length) if unfinished.written + length == writer.transfer.buffer().len() => Ok(()),
+            Ok(_) => Err(SysError::new(call::WRITE, ErrorKind::BrokenPipe)),
+            Err(error) => Err(error),
+        };
+        self.note_finished(writer, outcome).map(drop)
+    }
+
+    fn note_finished(&self, writer: &mut Writer, outcome: SysResult<()>) -> Result<Progress> {
+        let Some(Unfinished { copies, travellers, .. }) = writer.unfinished.take() else {
+            return Ok(Progress::Done);
+        };
+        let outcome = outcome.map_err(|error| match error {
+            error if pipe::is_end(&error) || pipe::is_cancelled(&error) || self.is_closed() => Unwritten::End,
+            error if error.kind() == ErrorKind::BrokenPipe => Unwritten::End,
+            error => Unwritten::Failed(self.failed()(error)),
+        });
+        let sent = self.note_written(writer, copies, travellers.iter(), outcome);
+        writer.has_lost |= sent.is_err();
+        sent.map(|_| Progress::Done)
+    }
+
+    /// Records whether the message that is in the writer's buffer was written, and empties the buffer. Returns false if the deadline
+    /// passed before.
+    fn note_written<'a>(
         &self,
         writer: &mut Writer,
         copies: Copies,
-        number: u64,
-        deadline: Deadline,
+        travellers: impl Iterator<Item = &'a Arc<Self>>,
+        written: Result<(), Unwritten>,
     ) -> Result<bool> {
-        let written = self.write(writer, deadline);
         // A large message must not leave a large buffer behind.
         let buffer = writer.transfer.buffer();
         buffer.clear();
         buffer.shrink_to(MAX_KEPT);
-        match written {
+        let number = writer.next;
+        // The receiver fetches those copies out of this process.
+        let is_fetched = matches!(copies, Copies::Local(_)) && self.fetched().is_some();
+        let sent = match written {
             Ok(()) => {
                 writer.next += 1;
                 self.record_sent(copies, number).map(|()| true)
@@ -167,15 +308,21 @@ impl Endpoint {
             Err(unwritten) => {
                 writer.cut_off = !matches!(unwritten, Unwritten::End);
                 if self.withdraw(copies, number) {
-                    return Ok(true);
-                }
-                match unwritten {
-                    Unwritten::TimedOut => Ok(false),
-                    Unwritten::End => Err(self.disconnect_error()),
-                    Unwritten::Failed(error) => Err(error),
+                    Ok(true)
+                } else {
+                    match unwritten {
+                        Unwritten::TimedOut => Ok(false),
+                        Unwritten::End => Err(self.disconnect_error()),
+                        Unwritten::Failed(error) => Err(error),
+                    }
                 }
             }
+        };
+        if let Ok(true) = sent {
+            let carrier = is_fetched.then_some(&self.outbox);
+            travellers.for_each(|traveller| traveller.has_departed(carrier));
         }
+        sent
     }
 
     /// Duplicates a message's objects, and writes the frame with their handle values to the buffer. Returns `None` if
@@ -183,7 +330,7 @@ impl Endpoint {
     fn copies(
         &self,
         message: &Message<'_>,
-        travellers: &[&Self],
+        travellers: &[&Arc<Self>],
         envelope: Envelope,
         peer: &Peer,
         writer: &mut Writer,
@@ -326,7 +473,7 @@ impl Endpoint {
     }
 
     /// Ends the reading beside a wait to send. The data that was read stays in the buffer.
-    fn end_beside(&self) {
+    pub(super) fn end_beside(&self) {
         let mut receiving = self.receiving.lock();
         if receiving.beside.take().is_none() {
             return;
@@ -380,14 +527,24 @@ impl Endpoint {
         woken
     }
 
-    /// Reads what has arrived, or begins to read, unless the buffer holds enough for the next receives.
+    /// Does what [`read_beside_of`](Self::read_beside_of) does, for a thread.
     fn read_beside(&self) -> SysResult<Beside> {
         let mut receiving = self.receiving.lock();
+        // A task that reads for its call would read again.
+        if !self.is_over() && (receiving.calls.reads || receiving.tasks.is_read_for_call()) {
+            return Ok(Beside::Later);
+        }
+        let beside = self.read_beside_of(&mut receiving)?;
+        if let Beside::Wait(_, true) = beside {
+            receiving.waiting += 1;
+        }
+        Ok(beside)
+    }
+
+    /// Reads what has arrived, or begins to read, unless the buffer holds enough for the next receives.
+    pub(super) fn read_beside_of(&self, receiving: &mut Receiving) -> SysResult<Beside> {
         if self.is_over() {
             return Ok(Beside::Over);
-        }
-        if receiving.calls.reads {
-            return Ok(Beside::Later);
         }
         if let (true, Some(beside)) =
             (receiving.transfer.is_under_way() && receiving.is_beside, receiving.beside.clone())
@@ -398,16 +555,15 @@ impl Endpoint {
                 Some(_) => Beside::More,
             });
         }
-        let found = self.fill(&mut receiving);
-        if self.check_queued(&mut receiving).is_err() {
+        let found = self.fill(receiving);
+        if self.check_queued(receiving).is_err() {
             return Ok(Beside::Over);
         }
         if let (Ok(Found::Pending), false) = (&found, receiving.calls.has_message()) {
-            receiving.waiting += 1;
             return Ok(Beside::Wait(Arc::clone(&self.ready), true));
         }
         // Other threads can receive the message, or the error.
-        self.publish(&mut receiving);
+        self.publish(receiving);
         match found {
             Ok(Found::Message(_)) => {}
             Ok(Found::Pending) => match receiving.transfer.cancel() {
@@ -469,7 +625,10 @@ impl Endpoint {
     /// Waits until the peer has its own handles to all objects that were sent. Returns false if the deadline passed
     /// first.
     pub(crate) fn flush(&self, deadline: Deadline) -> Result<bool> {
-        let Some(writer) = self.writer.wait(deadline) else { return Ok(false) };
+        let Some(mut writer) = self.writer.wait(deadline) else { return Ok(false) };
+        if !self.finish(&mut writer, deadline)? {
+            return Ok(false);
+        }
         self.wait_until_fetched(&writer, deadline, false)
     }
 

@@ -257,9 +257,9 @@ impl Endpoint {
         };
         self.memberships.leave();
         let Some(writer) = self.writer.take() else { return refused("is in use by another thread") };
-        self.check_open()?;
-        if writer.cut_off {
-            return Err(Error::PartialSend { pid: self.process_id() });
+        self.check_writer(&writer)?;
+        if writer.unfinished.is_some() {
+            return refused("has begun to send a message; flush it first");
         }
         self.close_fetched();
         let mut receiving = self.receiving.lock();
@@ -340,6 +340,15 @@ impl Endpoint {
         };
         travel.has_changed_sibling.store(true, SeqCst);
         Current::change(&sibling, &peer, travel.number.load(SeqCst).wrapping_add(1));
+    }
+
+    /// Notes that the message with the endpoint is being written by a task. The receiver may have it before the task notices that,
+    /// and may use it, so the other endpoint must not wait for the task when it receives.
+    #[cfg(feature = "_async")]
+    pub(super) fn is_on_its_way(&self) {
+        if let Some(sibling) = self.travel.as_ref().and_then(|travel| travel.sibling.upgrade()) {
+            sibling.lock().is_left_by_other = false;
+        }
     }
 
     /// Notes that the endpoint has left this process. If its handles wait in `carrier` until they are fetched, the other

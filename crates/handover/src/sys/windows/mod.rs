@@ -10,6 +10,8 @@ mod grow_buffer;
 pub(crate) mod handle;
 pub(crate) mod io;
 pub(crate) mod job;
+#[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
+mod lasting_thread;
 pub(crate) mod memory;
 pub(crate) mod name_query_thread;
 pub(crate) mod object_info;
@@ -26,6 +28,8 @@ pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod value;
 pub(crate) mod wait;
+#[cfg(feature = "_async")]
+pub(crate) mod waking_wait;
 
 use std::io::Error;
 

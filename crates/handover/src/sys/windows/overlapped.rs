@@ -1,7 +1,7 @@
 //! Overlapped reads, writes and connects on a pipe. A transfer is started, waited for together with other objects,
 //! and then finished or cancelled.
 
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -17,7 +17,7 @@ use super::create_object::show;
 use super::io::Owned;
 use super::{
     Argument, DeferredEvents, Length, Moved, Outcome, SysError, SysResult, always, call, code, fault,
-    succeeded, wait,
+    lasting_thread, succeeded, wait,
 };
 use crate::sys::mutex::Mutex;
 
@@ -149,6 +149,34 @@ impl Outcome for Progress<'_> {
     }
 }
 
+/// The arguments of a write, for the thread that starts it: of [`Transfer::start_write`] alone, which waits for that.
+struct Write {
+    pipe: RawHandle,
+    bytes: *const u8,
+    length: u32,
+    record: *mut OVERLAPPED,
+}
+
+// SAFETY: the pointers refer to what a `Transfer` owns, and a transfer may be started by any thread.
+unsafe impl Send for Write {}
+
+impl Write {
+    fn start(self) -> io::Result<Begun> {
+        let Self { pipe, bytes, length, record } = self;
+        // SAFETY: `start_write` borrows the pipe until this returns, so it is open, and `under_way` keeps it open until the
+        // transfer is finished. `bytes` and `length` describe a part of the buffer, which is on the heap. Neither the buffer
+        // nor the record is accessed or freed until the transfer is finished; `under_way`, which is set if the call succeeds,
+        // ensures that.
+        begun(unsafe { WriteFile(pipe, bytes, length, null_mut(), record) })
+    }
+}
+
+/// Makes [`Transfer::write_lasting`] possible, unless the system can't start another thread.
+#[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
+pub(crate) fn prepare_lasting() -> SysResult<()> {
+    lasting_thread::start()
+}
+
 impl Transfer {
     /// Creates a transfer for an overlapped pipe. `done` must be a manual-reset event.
     pub(crate) fn new(pipe: Arc<Pipe>, done: Arc<Owned>) -> Self {
@@ -178,6 +206,12 @@ impl Transfer {
         self.under_way.is_some()
     }
 
+    /// Returns whether a write was started and not finished.
+    #[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
+    pub(crate) fn is_writing(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| under_way.work == Work::Write)
+    }
+
     fn assert_free(&self) {
         assert!(self.under_way.is_none(), "the kernel has the buffer");
     }
@@ -205,6 +239,18 @@ impl Transfer {
 
     /// Starts to write the buffer's bytes from the offset `from` on, at most `most` of them.
     pub(crate) fn write(&mut self, from: usize, most: usize) -> SysResult<Begun> {
+        self.start_write(from, most, false)
+    }
+
+    /// Starts to write as [`write`](Self::write) does, from a thread that exits only with the process. A write that Windows
+    /// cancels because its thread exits may have moved some bytes, and Windows doesn't say how many.
+    #[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
+    pub(crate) fn write_lasting(&mut self, from: usize, most: usize) -> SysResult<Begun> {
+        lasting_thread::start()?;
+        self.start_write(from, most, true)
+    }
+
+    fn start_write(&mut self, from: usize, most: usize, is_lasting: bool) -> SysResult<Begun> {
         const WRITE: &str = "WriteFile";
         let _events = DeferredEvents::begin();
         let end = self.buffer().len().min(from + most);
@@ -214,13 +260,8 @@ impl Transfer {
             u32::try_from(bytes.len()).map_err(|error| SysError::new(WRITE, io::Error::other(error)))?;
         let begun = self.pipe.start(WRITE, |pipe| {
             call(WRITE, &[("pipe", pipe.into()), ("", Argument::Bytes(bytes))], || {
-                // SAFETY: the pipe is borrowed, so it is open, and `under_way` keeps it open until the transfer is
-                // finished. `bytes` and `length` describe a part of the buffer, which is on the heap. Neither the buffer
-                // nor the record is accessed or freed until the transfer is finished; `under_way`, which is set if the
-                // call succeeds, ensures that.
-                let answer =
-                    unsafe { WriteFile(pipe.as_raw_handle(), bytes.as_ptr(), length, null_mut(), record) };
-                begun(answer)
+                let write = Write { pipe: pipe.as_raw_handle(), bytes: bytes.as_ptr(), length, record };
+                if is_lasting { lasting_thread::run(move || write.start())? } else { write.start() }
             })
         });
         self.note(Work::Write, begun)
@@ -315,18 +356,23 @@ impl Transfer {
     /// [`done`](Self::done), or after a cancel, so that it doesn't block.
     pub(crate) fn finish(&mut self) -> SysResult<usize> {
         loop {
-            if let Some(finished) = self.try_finish() {
-                return finished;
-            }
-            // Other code may have set the event while the transfer was pending.
-            show(self.done.as_handle(), false);
-            if let Some(finished) = self.try_finish() {
-                // The kernel may have set it just before it was reset.
-                show(self.done.as_handle(), true);
+            if let Some(finished) = self.try_finish_exactly() {
                 return finished;
             }
             wait::for_own_event(self.done.as_handle());
         }
+    }
+
+    /// Does what [`try_finish`](Self::try_finish) does. While the transfer is pending, the event isn't set afterwards, unless other
+    /// code sets it again.
+    pub(crate) fn try_finish_exactly(&mut self) -> Option<SysResult<usize>> {
+        if let Some(finished) = self.try_finish() {
+            return Some(finished);
+        }
+        // Other code may have set the event while the transfer was pending.
+        show(self.done.as_handle(), false);
+        // The kernel may have set it just before it was reset.
+        self.try_finish().inspect(|_| show(self.done.as_handle(), true))
     }
 
     /// Cancels the transfer. If it has finished just before, it returns the number of transferred bytes.

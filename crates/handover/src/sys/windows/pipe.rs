@@ -200,6 +200,20 @@ pub(crate) fn is_connected(pipe: BorrowedHandle<'_>) -> bool {
     peeked.is_ok()
 }
 
+/// Returns the number of bytes that can be read from a pipe now.
+#[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
+pub(crate) fn available(pipe: BorrowedHandle<'_>) -> SysResult<usize> {
+    ask("PeekNamedPipe", &[("pipe", pipe.into())], || {
+        let mut available = 0;
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a pipe. `available` is a live variable for
+        // the answer. The other pointers are optional and null.
+        succeeded(unsafe {
+            PeekNamedPipe(pipe.as_raw_handle(), null_mut(), 0, null_mut(), &raw mut available, null_mut())
+        })?;
+        Ok(available as usize)
+    })
+}
+
 /// Returns the id of the process that opened the client end. It may have exited, and its id may belong to another
 /// process by now.
 pub(crate) fn client_id(pipe: BorrowedHandle<'_>) -> SysResult<u32> {

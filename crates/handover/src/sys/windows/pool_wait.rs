@@ -28,7 +28,7 @@ pub(crate) struct PoolWait<H, S> {
 }
 
 /// The system's identifier of a wait. It is no handle of the kernel.
-struct Registered(HANDLE);
+pub(super) struct Registered(pub(super) HANDLE);
 
 impl Outcome for Registered {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +92,8 @@ impl<H, S> Drop for PoolWait<H, S> {
     fn drop(&mut self) {
         let ended = always("UnregisterWaitEx", &[], || {
             // SAFETY: the wait was registered by `begin`, and is ended only here. `INVALID_HANDLE_VALUE` makes the call wait
-            // until no callback runs. This is no thread of a callback, because callbacks drop no such value.
+            // until no callback runs. This isn't the thread of this wait's callback, because that drops no such value. It can be
+            // the thread of another wait's callback, since this one's waits for nothing.
             succeeded(unsafe { UnregisterWaitEx(self.registered.0, INVALID_HANDLE_VALUE) })
         });
         // After a failure a callback could still run, so what it uses is leaked.

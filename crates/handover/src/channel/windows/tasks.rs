@@ -1,0 +1,354 @@
+//! Sending and receiving by tasks, which never wait here.
+//!
+//! The system's thread pool waits for the events of an endpoint, and for the peer process. The task that reads waits for the event
+//! `ready`, as other code does that watches the endpoint: it is also set when the peer process exits.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use super::endpoint::{Endpoint, Writer};
+use super::outbox::Outbox;
+use super::peer::Peer;
+use super::receive::Step;
+use super::send::{Beside, MAX_MOVE, MOVE_PAUSE, Progress, is_moving};
+use crate::channel::Message;
+use crate::channel::calls::Want;
+use crate::channel::message::Arrived;
+use crate::channel::tasks::{ReadTask, Reason, SendTask};
+use crate::channel::travel;
+use crate::channel::wire::FrameType;
+use crate::error::Result;
+use crate::process::Process;
+use crate::sys::io::Owned;
+use crate::sys::mutex::Mutex;
+use crate::sys::waking_wait::WakingWait;
+use crate::sys::{SysResult, drop_waker};
+use crate::wait::Deadline;
+
+/// How often a task looks in a row, before others get their turn.
+const MAX_STEPS: u32 = 32;
+
+/// An object that a task waits for.
+#[derive(Debug)]
+enum Awaited {
+    Event(Arc<Owned>),
+    /// The event by which the stronger endpoint tells that it has fetched objects. A wait resets it, so whoever has waited looks what
+    /// was fetched.
+    Fetched(Arc<Outbox>),
+    Exit(Process),
+}
+
+impl Awaited {
+    fn handle(&self) -> Arc<Owned> {
+        match self {
+            Self::Event(event) => Arc::clone(event),
+            Self::Fetched(outbox) => Arc::clone(&outbox.fetched),
+            Self::Exit(process) => process.shared_handle(),
+        }
+    }
+}
+
+/// A wait of the pool, until it is dropped.
+#[derive(Debug)]
+struct PoolWait {
+    awaited: Awaited,
+    handle: Arc<Owned>,
+    wait: WakingWait<Arc<Owned>>,
+}
+
+impl Drop for PoolWait {
+    fn drop(&mut self) {
+        if let (true, Awaited::Fetched(outbox)) = (self.wait.end(), &self.awaited) {
+            outbox.close_fetched();
+        }
+    }
+}
+
+/// The waits of one task. Dropping them ends them.
+#[derive(Debug, Default)]
+pub(crate) struct Waits(Mutex<Vec<PoolWait>>);
+
+/// What a task that has waited found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Woken {
+    /// The peer process has exited.
+    by_exit: bool,
+}
+
+impl Waits {
+    /// Waits for these objects, and no longer for others. A wait that is over isn't begun again before the next call.
+    fn poll(&self, all: Vec<Awaited>, waker: &Waker) -> SysResult<Poll<Woken>> {
+        let mut waits = self.0.lock();
+        let mut before = std::mem::take(&mut *waits);
+        let mut woken = None;
+        for awaited in all {
+            let handle = awaited.handle();
+            match before.iter().position(|wait| Arc::ptr_eq(&wait.handle, &handle)) {
+                Some(index) => {
+                    let waiting = before.swap_remove(index);
+                    if waiting.wait.poll(waker) {
+                        let by_exit = matches!(waiting.awaited, Awaited::Exit(_));
+                        woken = Some(Woken {
+                            by_exit: by_exit || woken.is_some_and(|woken: Woken| woken.by_exit),
+                        });
+                    } else {
+                        waits.push(waiting);
+                    }
+                }
+                None if woken.is_some() => {}
+                None => {
+                    let wait = WakingWait::begin(Arc::clone(&handle), waker)?;
+                    waits.push(PoolWait { awaited, handle, wait });
+                }
+            }
+        }
+        drop(waits);
+        drop(before);
+        Ok(woken.map_or(Poll::Pending, Poll::Ready))
+    }
+}
+
+/// The state of a task that sends.
+#[derive(Debug)]
+pub(crate) struct Sending<'a> {
+    endpoint: &'a Endpoint,
+    task: SendTask<'a>,
+    /// While the task waits for space.
+    room: Option<ReadTask<'a>>,
+    has_begun: bool,
+    /// When the task stops waiting for the end of a move.
+    end_of_move: Option<Deadline>,
+    /// Whether a flush has found that the peer process has exited.
+    has_exited: bool,
+}
+
+/// What a task that sends has to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Done,
+    /// The other endpoint is moving. No event tells when it has, so the task tries again after this time.
+    Later(Duration),
+}
+
+impl Sending<'_> {
+    /// Returns whether the message belongs to the endpoint.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    fn end_reading(&mut self) {
+        if self.room.take().is_some() {
+            self.endpoint.end_beside();
+        }
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.end_reading();
+    }
+}
+
+impl Endpoint {
+    /// Receives what the task waits for.
+    pub(crate) fn poll_receive(
+        &self,
+        task: &ReadTask<'_>,
+        want: Want,
+        waits: &Waits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Arrived>> {
+        self.begin_to_watch()?;
+        let mut by_exit = false;
+        for _ in 0..MAX_STEPS {
+            self.close_fetched();
+            self.close_carried();
+            // What the peer process wrote before its exit is readable by now.
+            let has_exited = (by_exit || self.is_exit_seen()) && self.has_other_exited();
+            let mut receiving = self.receiving.lock();
+            self.check_open()?;
+            if let Some(arrived) = self.take_read(&mut receiving, want) {
+                self.publish(&mut receiving);
+                return Poll::Ready(Ok(arrived));
+            }
+            task.note(&mut receiving.tasks, cx.waker());
+            if Self::has_reader(&receiving, want) {
+                task.resign(&mut receiving.tasks);
+                return Poll::Pending;
+            }
+            if !task.become_reader(&mut receiving.tasks) {
+                return Poll::Pending;
+            }
+            let mut all = Vec::with_capacity(2);
+            if want != Want::Message && receiving.calls.are_full() {
+                drop(receiving);
+                if has_exited {
+                    return Poll::Ready(Err(self.disconnect_error()));
+                }
+                // `ready` is set for the messages that are kept.
+                all.extend(self.other_process().map(Awaited::Exit));
+            } else {
+                let mut receiving = match self.step(receiving, want, has_exited)? {
+                    Step::Arrived(arrived) => return Poll::Ready(Ok(arrived)),
+                    Step::Again | Step::Parts => continue,
+                    Step::Nothing(receiving) => receiving,
+                };
+                if want != Want::Message && receiving.calls.has_message() {
+                    match self.read_for_call(&mut receiving)? {
+                        Some(event) => all.push(Awaited::Event(event)),
+                        None => continue,
+                    }
+                    // Its event doesn't tell of the exit.
+                    all.extend(self.other_process().map(Awaited::Exit));
+                } else {
+                    all.push(Awaited::Event(Arc::clone(&self.ready)));
+                }
+            }
+            self.add_fetched(&mut all);
+            by_exit = ready!(waits.poll(all, cx.waker()).map_err(self.failed())?).by_exit;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Makes the event `ready` tell everything that tasks wait for.
+    fn begin_to_watch(&self) -> Result<()> {
+        let is_watched = self.receiving.lock().is_watched;
+        if is_watched { Ok(()) } else { self.watch().map(drop) }
+    }
+
+    /// Adds the events that tell when this process can close its duplicates.
+    fn add_fetched(&self, all: &mut Vec<Awaited>) {
+        if matches!(self.peer(), Peer::Stronger(_)) && !self.outbox.unfetched.lock().copies.is_empty() {
+            all.push(Awaited::Fetched(Arc::clone(&self.outbox)));
+        }
+        all.extend(self.carrier_to_watch().map(Awaited::Fetched));
+    }
+
+    /// Begins a task's send.
+    pub(crate) fn sending(&self) -> Sending<'_> {
+        let task = self.send_task();
+        Sending { endpoint: self, task, room: None, has_begun: false, end_of_move: None, has_exited: false }
+    }
+
+    /// Sends a message. Once it is prepared, it belongs to the endpoint, and the next send finishes it.
+    pub(crate) fn poll_send<'a>(
+        &'a self,
+        sending: &mut Sending<'a>,
+        message: &mut Message<'_>,
+        frame_type: FrameType,
+        waits: &Waits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Sent>> {
+        self.poll_in_turn(sending, waits, cx, &mut |writer| {
+            travel::begin(message, |message, travellers| {
+                self.begin_now(writer, message, travellers, frame_type)
+            })
+        })
+    }
+
+    /// Finishes the message that another task has begun to send, if there is one. Then waits until the peer has its own handles to
+    /// all objects that were sent.
+    pub(crate) fn poll_flush<'a>(
+        &'a self,
+        sending: &mut Sending<'a>,
+        waits: &Waits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        ready!(self.poll_in_turn(sending, waits, cx, &mut |_| Ok(Progress::Done)))?;
+        for _ in 0..MAX_STEPS {
+            let mut unfetched = self.outbox.unfetched.lock();
+            self.outbox.close_fetched_of(&mut unfetched);
+            let is_empty = unfetched.copies.is_empty();
+            // Even if some are lost, others may be in the middle of a fetch.
+            let is_over = if is_empty { unfetched.has_lost } else { sending.has_exited };
+            let has_failed = self.is_closed() || is_over;
+            if !is_empty && !has_failed {
+                let replaced = unfetched.task.replace(cx.waker().clone());
+                replaced.into_iter().for_each(drop_waker);
+            }
+            drop(unfetched);
+            if has_failed || is_empty {
+                sending.end_reading();
+                return Poll::Ready(if has_failed { Err(self.disconnect_error()) } else { Ok(()) });
+            }
+            // It may have fetched everything before it exited.
+            sending.has_exited |= ready!(self.poll_room(sending, Vec::new(), waits, cx))?.by_exit;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_in_turn<'a>(
+        &'a self,
+        sending: &mut Sending<'a>,
+        waits: &Waits,
+        cx: &mut Context<'_>,
+        begin: &mut dyn FnMut(&mut Writer) -> Result<Progress>,
+    ) -> Poll<Result<Sent>> {
+        for _ in 0..MAX_STEPS {
+            match ready!(self.poll_turn(&sending.task, &mut sending.has_begun, cx, begin))? {
+                Progress::Done => {
+                    sending.end_reading();
+                    return Poll::Ready(Ok(Sent::Done));
+                }
+                Progress::Moving => {
+                    let until = *sending.end_of_move.get_or_insert_with(|| Deadline::after(MAX_MOVE));
+                    let later =
+                        if until.has_passed() { Err(is_moving()) } else { Ok(Sent::Later(MOVE_PAUSE)) };
+                    return Poll::Ready(later);
+                }
+                Progress::Full => {}
+            }
+            let written = vec![Awaited::Event(Arc::clone(&self.written))];
+            if ready!(self.poll_room(sending, written, waits, cx))?.by_exit {
+                if let Some(mut writer) = self.writer.take_for_task() {
+                    self.give_up_unfinished(&mut writer)?;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Waits for one of these objects, or until something else changes. Meanwhile it reads what has arrived, and keeps it for the
+    /// next receive: the peer process may be sending too, and may read only then.
+    fn poll_room<'a>(
+        &'a self,
+        sending: &mut Sending<'a>,
+        mut all: Vec<Awaited>,
+        waits: &Waits,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Woken>> {
+        self.begin_to_watch()?;
+        let room = sending.room.get_or_insert_with(|| self.read_task(Reason::Room));
+        loop {
+            let mut receiving = self.receiving.lock();
+            self.check_open()?;
+            room.note(&mut receiving.tasks, cx.waker());
+            if receiving.calls.reads || !room.become_reader(&mut receiving.tasks) {
+                break;
+            }
+            match self.read_beside_of(&mut receiving).map_err(self.failed())? {
+                Beside::Wait(event, _) => all.push(Awaited::Event(event)),
+                Beside::More => continue,
+                // A read error shows up again in the next receive, which reports it.
+                Beside::Later | Beside::No => {}
+                Beside::Over => {
+                    drop(receiving);
+                    self.check_open()?;
+                }
+            }
+            break;
+        }
+        self.close_fetched();
+        self.add_fetched(&mut all);
+        let process = self.other_process();
+        all.extend(process.clone().map(Awaited::Exit));
+        all.extend(self.changed().map(Awaited::Event));
+        let mut woken = ready!(waits.poll(all, cx.waker()).map_err(self.failed())?);
+        woken.by_exit &= process.is_some_and(|process| self.counts(&process));
+        Poll::Ready(Ok(woken))
+    }
+}
