@@ -38,6 +38,7 @@
 //! |---|---|
 //! | start a child with objects | [`Command::inherit`]; in the child [`inherited`] and [`Inherited::take`] |
 //! | give objects to a child that std's or tokio's `Command` starts | `os::linux::InheritExt`, on Linux |
+//! | replace `std::process` in a program | the module [`process`] |
 //! | pass a handle's value to a program that doesn't use this crate | [`Command::arg_handle`] and [`Command::env_handle`] |
 //! | use a handle whose value this process was told | [`HandleValue::adopt`] |
 //! | send objects to a running process | [`Channel`]: with [`Command::channel`] to a child, with [`Listener`] to any process of the same user |

@@ -245,7 +245,7 @@ impl<'a> Command<'a> {
     ///     command.inherit_owned("ready", ready.try_clone()?);
     ///     Ok((command, ready))
     /// }
-    /// # worker().map(drop)
+    /// # worker().map(drop).expect("it can be built");
     /// ```
     pub fn inherit_owned<T>(&mut self, name: impl Into<String>, object: T) -> &mut Self
     where
