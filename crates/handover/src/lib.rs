@@ -38,6 +38,7 @@
 //! |---|---|
 //! | start a child with objects | [`Command::inherit`]; in the child [`inherited`] and [`Inherited::take`] |
 //! | give objects to a child that std's or tokio's `Command` starts | `os::linux::InheritExt`, on Linux |
+//! | replace `std::process` in a program | the module [`process`] |
 //! | pass a handle's value to a program that doesn't use this crate | [`Command::arg_handle`] and [`Command::env_handle`] |
 //! | use a handle whose value this process was told | [`HandleValue::adopt`] |
 //! | send objects to a running process | [`Channel`]: with [`Command::channel`] to a child, with [`Listener`] to any process of the same user |
@@ -89,7 +90,7 @@ mod object;
 
 mod inherit;
 
-mod process;
+pub mod process;
 
 mod duplicate;
 mod name;
@@ -127,7 +128,10 @@ pub use handle::{HandleValue, ObjectKind, ProcessIdentity};
 pub use inherit::{Inherited, LeakedHandle, inherited, leaked_handles};
 pub use name::{AsObjectName, CreateOutcome, ObjectName, SingleInstance};
 pub use object::{BorrowedObject, Event, Object, ResetMode, Semaphore, SharedMemory, Timer, View, ViewMut};
-pub use process::{Child, Command, Process, Stdio, User};
+pub use process::command::Command;
+pub use process::imp::User;
+pub use process::process::Process;
+pub use process::{Child, Stdio};
 /// std's types for a child's streams and exit status.
 #[doc(no_inline)]
 pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
