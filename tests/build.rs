@@ -1,15 +1,25 @@
 //! Compiles the foreign programs. They are C programs that call only the system's own interface, so they share no code
-//! and no mistakes with the library.
+//! and no mistakes with the library. Extracts the asynchronous example of the README, which a test runs.
 
 use std::error::Error;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Returns the README's first Rust example that contains this text.
+fn example_with(text: &str) -> Result<String, Box<dyn Error>> {
+    let readme = std::fs::read_to_string("../README.md")?;
+    let mut examples = readme.split("```rust\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    let example = examples.find(|example| example.contains(text));
+    Ok(example.ok_or_else(|| format!("the README has no example with {text}"))?.to_owned())
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=foreign");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     println!("cargo::rustc-env=FOREIGN_PROGRAMS={}", out.display());
+    println!("cargo::rerun-if-changed=../README.md");
+    std::fs::write(out.join("readme_async.rs"), example_with("handover::tokio::")?)?;
     let system = std::env::var("CARGO_CFG_TARGET_OS")?;
     let sources = Path::new("foreign").join(&system);
     if !sources.is_dir() {

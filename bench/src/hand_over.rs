@@ -65,7 +65,7 @@ pub(crate) fn frame_length(names: &[String]) -> usize {
 }
 
 /// Sends messages in a row, and waits for the answer to each.
-fn answered(mut send: impl FnMut(bool) -> Outcome) -> impl FnMut() -> Outcome<Duration> {
+pub(crate) fn answered(mut send: impl FnMut(bool) -> Outcome) -> impl FnMut() -> Outcome<Duration> {
     move || {
         send(true)?;
         let (time, ()) = timed(|| (0..IN_A_ROW).try_for_each(|_| send(true)))?;

@@ -1,8 +1,12 @@
 //! Sends with ipc-channel, used as its documentation describes. It sends only the handles of its own shared memory, so
 //! each object is a block of shared memory.
 
+use std::cell::RefCell;
+
 use handover::Child;
+use ipc_channel::asynch::IpcStream;
 use ipc_channel::ipc::{self, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender, IpcSharedMemory};
+use smol::stream::StreamExt;
 
 use crate::Outcome;
 use crate::peer_process::start;
@@ -38,6 +42,27 @@ impl IpcChannel {
         if answer {
             self.receiver.recv()?;
         }
+        Ok(())
+    }
+}
+
+/// The same, with answers that a task awaits. One thread of ipc-channel's receives for all tasks.
+pub(crate) struct AsyncIpcChannel {
+    sender: IpcSender<Request>,
+    answers: RefCell<IpcStream<()>>,
+    _child: Child,
+}
+
+impl AsyncIpcChannel {
+    pub(crate) fn start() -> Outcome<Self> {
+        let IpcChannel { sender, receiver, _child } = IpcChannel::start()?;
+        Ok(Self { sender, answers: RefCell::new(receiver.to_stream()), _child })
+    }
+
+    pub(crate) fn send_objects(&self, memory: &[IpcSharedMemory]) -> Outcome {
+        self.sender.send((true, memory.to_vec()))?;
+        let mut answers = self.answers.borrow_mut();
+        smol::block_on(answers.next()).ok_or("the other process has exited")??;
         Ok(())
     }
 }

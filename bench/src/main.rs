@@ -8,6 +8,7 @@ mod build_cost;
 mod bytes;
 mod call;
 mod counting;
+mod futures;
 mod hand_over;
 #[cfg(feature = "peers")]
 mod ipc_channel;
@@ -35,12 +36,13 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("spawn", spawn::measure),
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
     ("bytes", bytes::measure),
     ("call", call::measure),
+    ("async", futures::measure),
     ("wait-set", wait_set::measure),
     ("growth", scaling::measure),
     ("open-handles", scaling::spawn_beside_handles),
@@ -49,8 +51,8 @@ const PARTS: [(&str, Part); 10] = [
 ];
 
 const USAGE: &str = "\
-bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, call, wait-set,
-                                       growth, open-handles, allocations, weight
+bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, call, async,
+                                       wait-set, growth, open-handles, allocations, weight
 bench render                           writes docs/performance.md from the results in docs/performance";
 
 fn main() -> Outcome {

@@ -5,7 +5,7 @@ use handover::{Channel, Event, ReceivedMessage};
 use crate::counting;
 use crate::os::baseline;
 use crate::peer_process::{ANSWER, DEADLINE, KEEP, until_closed};
-use crate::{Outcome, call, memory, signal, wait_set};
+use crate::{Outcome, call, futures, memory, signal, wait_set};
 
 pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
     baseline::raise_handle_limit(baseline::WANTED);
@@ -25,6 +25,8 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
         ("floor-echo", []) => baseline::echo(),
         ("set-server", [name, count]) => wait_set::pair::server(name, count.parse()?),
         ("set-client", [name, count, address]) => wait_set::pair::client(name, count.parse()?, address),
+        ("tokio", []) => futures::on_tokio::other_process(),
+        ("async-io", []) => futures::on_async_io::other_process(),
         ("channels", [name, count]) => memory::other_process(name, count.parse()?),
         #[cfg(feature = "peers")]
         ("ipc-channel", [name]) => crate::ipc_channel::other_process(name),

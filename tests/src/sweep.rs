@@ -64,9 +64,9 @@ impl<'a> Sweep<'a> {
         assert!(calls > 0);
         let children = || sorted(table::children_of(std::process::id()));
         until("the children have exited", || children().len() <= self.children_before());
-        // The other process may still be closing handles of the two successful runs.
-        for process in &self.beside {
-            let _ = settled(*process);
+        // Other processes, and threads of this one, may still be closing handles of the two successful runs.
+        for process in self.beside.iter().copied().chain([std::process::id()]) {
+            let _ = settled(process);
         }
         let before = (self.tables(), children());
         let (mut points, mut ignored) = (0, Vec::new());

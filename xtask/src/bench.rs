@@ -7,12 +7,13 @@ use crate::{Systems, native, win32_beside_native};
 /// The options of the benchmark's build.
 const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
 /// The measurements of the benchmark.
-pub(crate) const MEASUREMENTS: [&str; 10] = [
+pub(crate) const MEASUREMENTS: [&str; 11] = [
     "spawn",
     "hand-over",
     "signal",
     "bytes",
     "call",
+    "async",
     "wait-set",
     "growth",
     "open-handles",

@@ -51,6 +51,8 @@ fn suites() -> Result<Vec<String>, Failed> {
         let path = entry.map_err(Failed::at(&folder))?.path();
         names.extend(path.file_stem().and_then(|name| name.to_str()).map(str::to_owned));
     }
+    // The sources that several suites share.
+    names.retain(|name| name != "shared");
     names.sort_unstable();
     Ok(names)
 }
@@ -150,7 +152,7 @@ pub(crate) fn semver(revision: &str) -> Result<(), Failed> {
         "handover",
         "--only-explicit-features",
         "--features",
-        "tracing",
+        "async-io,tokio,tracing",
         "--baseline-rev",
     ]);
     Step::new("the public interface", cargo.arg(revision)).run()

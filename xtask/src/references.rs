@@ -26,7 +26,9 @@ fn tests_that_the_documentation_names_exist() {
             if !name.contains('_') || !(file.chars().chain(name.chars())).all(is_small) {
                 continue;
             }
-            let source = text(&format!("tests/tests/{file}.rs"));
+            // A suite for several kinds of channels is in `shared`.
+            let source = [format!("tests/tests/{file}.rs"), format!("tests/tests/shared/{file}.rs")];
+            let source = source.map(|path| text(&path)).concat();
             assert!(source.contains(&format!("fn {name}")), "{page}: {file}::{name} does not exist");
             count += 1;
         }

@@ -14,7 +14,8 @@ use crate::sources::{sources, without_tests};
 const SEAM: [&str; 6] = ["call", "ask", "always", "always_ask", "composed", "ask_page"];
 /// Further such functions in the files that create a process on Linux.
 const SPAWN_SEAM: [&str; 3] = ["step", "checked", "checked_raw"];
-const SPAWN_FILES: [&str; 4] = ["clone", "child_call", "child_exec", "close_at_exec"];
+const SPAWN_FILES: [&str; 6] =
+    ["clone", "child_call", "child_exec", "close_at_exec", "pre_exec", "recipient"];
 /// The function in whose arguments a method of std starts a thread.
 const THREAD_SEAM: &str = "begin_thread";
 /// The files in `sys` that define these functions.

@@ -48,7 +48,7 @@ const fn wait_set(text: &'static str, table: &'static str) -> Target {
     Target { text, table, rows: ALL, way: "handover", base: "C floor", limit: Limit::AtMost(1.3) }
 }
 
-const TARGETS: [Target; 21] = [
+const TARGETS: [Target; 22] = [
     spawn("starting a child: at most 1.03 × the C floor (on Linux, fork and execve)", "C floor", 1.03),
     spawn("starting a child: at most 1.03 × the C floor with posix_spawn", "C floor: posix_spawn", 1.03),
     spawn("starting a child: at most the time of windows-spawn", "windows-spawn", 1.0),
@@ -76,6 +76,14 @@ const TARGETS: [Target; 21] = [
         way: "call, reply",
         base: "send, recv",
         limit: Limit::AtMost(1.1),
+    },
+    Target {
+        text: "a message between asynchronous processes, and its answer: at most 1.5 × between blocking ones",
+        table: "async",
+        rows: ALL,
+        way: "tokio",
+        base: "blocking",
+        limit: Limit::AtMost(1.5),
     },
     wait_set("a message on one of many channels, and its answer: at most 1.3 × the C floor", "wait set"),
     wait_set("the same when all channels have messages: at most 1.3 × the C floor", "wait set, in turn"),

@@ -2,8 +2,7 @@
 //!
 //! `cargo run -p handover --example worker_pool`
 //!
-//! Each worker has a channel to the parent, and inherits no other object. One thread of the parent serves each worker,
-//! because this crate has no wait for many channels yet.
+//! Each worker has a channel to the parent, and inherits no other object. One thread of the parent serves each worker.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

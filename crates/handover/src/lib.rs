@@ -37,6 +37,7 @@
 //! | task | start with |
 //! |---|---|
 //! | start a child with objects | [`Command::inherit`]; in the child [`inherited`] and [`Inherited::take`] |
+//! | give objects to a child that std's or tokio's `Command` starts | `os::linux::InheritExt`, on Linux |
 //! | pass a handle's value to a program that doesn't use this crate | [`Command::arg_handle`] and [`Command::env_handle`] |
 //! | use a handle whose value this process was told | [`HandleValue::adopt`] |
 //! | send objects to a running process | [`Channel`]: with [`Command::channel`] to a child, with [`Listener`] to any process of the same user |
@@ -47,6 +48,7 @@
 //! | share memory | [`SharedMemory`] |
 //! | wait for an event, a timer, or a process | [`Event::wait_timeout`], [`Child::wait_timeout`]; [`wait_any`] for several, a [`WaitSet`] for many, with channels and listeners |
 //! | look into handle tables and find leaks | [`inspect::HandleTable`], [`inspect::shared_objects`], [`inspect::Audit`], [`leaked_handles`] |
+//! | do all that in an asynchronous program | the features `tokio` and `async-io` |
 //! | see each system call | the feature `tracing` |
 //! | use what one system alone has | [`os`] |
 //!
@@ -56,6 +58,8 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
+//! | `tokio` | the module `handover::tokio`: channels, listeners, children and waits as futures, for programs that run on [`tokio`](https://docs.rs/tokio); on Linux also `os::linux::InheritExt` for its `Command` |
+//! | `async-io` | the module `handover::async_io`: the same for [`async-io`](https://docs.rs/async-io), which smol uses |
 //! | `tracing` | one [`tracing`](https://docs.rs/tracing) event for each system call that the library makes, with its arguments, result, and effects on handle tables |
 //!
 //! All features are off by default.
@@ -92,12 +96,17 @@ mod channel;
 
 pub mod inspect;
 
+#[cfg(target_os = "linux")]
+mod spawner;
+
 #[cfg(feature = "_async")]
 mod futures;
 
 #[cfg(feature = "async-io")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async-io")))]
 pub mod async_io;
 #[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;
 
 #[cfg(feature = "fuzzing")]

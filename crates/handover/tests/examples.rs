@@ -73,6 +73,12 @@ fn worker_pool_does_all_jobs_and_survives_a_crash() {
     run("worker_pool", &["1 squared is 1", "6 squared is 36", "during job 4"]);
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_server_outlives_a_crashed_worker() {
+    run("tokio_server", &["three: 5 letters", "five: 4 letters", "crash: not done: "]);
+}
+
 #[test]
 fn broker_exits_and_the_two_talk() {
     run("broker", &["the broker, process", "3 squared is 9", "has replied to process"]);

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 import sys
 
 if sys.version_info < (3, 10):
@@ -13,9 +14,21 @@ import channel
 def inherited():
     """Returns the inherited descriptors by name; the manifest must be for this process."""
     version, meant_for, *objects = os.environ["HANDOVER_INHERITED"].split(" ")
-    assert version == "1" and len(meant_for) == 10 and int(meant_for) == os.getpid(), (version, meant_for)
-    pairs = (word.split("=", 1) for word in objects)
-    return {name: int(value) for value, name in pairs}
+    numbers = {name: int(value) for value, name in (word.split("=", 1) for word in objects)}
+    if meant_for.startswith("@"):
+        is_meant = is_proven(numbers.pop("handover/recipient"), int(meant_for[1:], 16))
+    else:
+        is_meant = len(meant_for) == 10 and int(meant_for) == os.getpid()
+    assert version == "1" and is_meant, (version, meant_for)
+    return numbers
+
+
+def is_proven(number, nonce):
+    """Returns whether this process made the proof, before it executed its program."""
+    with socket.socket(fileno=number) as proof:
+        content = proof.recv(17, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        process, _, _ = struct.unpack("3i", proof.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return content == nonce.to_bytes(16, "little") and process == os.getpid()
 
 
 def parent():

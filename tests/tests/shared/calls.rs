@@ -1,7 +1,6 @@
 // Tests of calls and their replies, and of the limits for what a peer sends.
 // `endpoints` has the kind of channel that is tested.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{Child, Command, Error, Event, Limits, Listener, Message, ObjectKind, OwnedHandle, ReceivedMessage,
@@ -13,8 +12,9 @@ use handover_tests::{Suite, role, table, tests, this_program, until};
 const SOON: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(200);
 
-fn main() -> ExitCode {
-    start(&Suite { name: "", tests: tests![
+/// Returns the suite, under this name.
+pub(crate) fn suite(name: &'static str) -> Suite {
+    Suite { name, tests: tests![
             reply_goes_to_its_call,
             eight_threads_get_their_own_replies,
             threads_can_receive_beside_calls,
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             message_beyond_the_limits_ends_the_channel,
             more_messages_than_the_limit_end_the_channel,
             listener_gives_its_limits_and_kinds_to_channels,
-        ], roles: tests![replies, replies_in_reverse, sends_before_it_replies, calls_back, connects] })
+        ], roles: tests![replies, replies_in_reverse, sends_before_it_replies, calls_back, connects] }
 }
 
 fn linked_in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {

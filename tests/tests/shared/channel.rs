@@ -2,7 +2,6 @@
 // that no handles leak.
 // `endpoints` has the kind of channel that is tested.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{
@@ -14,8 +13,9 @@ use handover_tests::{Suite, expect, raw, role, settled, table, tests, this_progr
 
 const SOON: Duration = Duration::from_secs(10);
 
-fn main() -> ExitCode {
-    start(&Suite { name: "", tests: tests![
+/// Returns the suite, under this name.
+pub(crate) fn suite(name: &'static str) -> Suite {
+    Suite { name, tests: tests![
             event_travels_in_both_directions,
             bytes_of_each_length_arrive,
             each_kind_arrives_in_child_with_exact_access,
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             asks_for_its_parent,
             has_no_channel,
             copies_its_environment,
-        ] })
+        ] }
 }
 
 fn channel_of(mut command: Command<'_>) -> (Child, Channel) {

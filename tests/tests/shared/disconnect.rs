@@ -3,7 +3,6 @@
 // `endpoints` has the kind of channel that is tested.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handover::{Child, Command, Error, Event, Message, Stdio};
@@ -14,8 +13,9 @@ const SOON: Duration = Duration::from_secs(10);
 /// The maximum time of a wait for a peer that has exited, well below each timeout.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-fn main() -> ExitCode {
-    start(&Suite { name: "", tests: tests![
+/// Returns the suite, under this name.
+pub(crate) fn suite(name: &'static str) -> Suite {
+    Suite { name, tests: tests![
             send_fails_if_receiver_is_killed_before_reading,
             send_fails_if_receiver_is_killed_during_message,
             recv_fails_if_peer_is_killed_after_reading,
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             starts_a_child,
             waits_for_a_message,
             receives_after_parent_exited,
-        ] })
+        ] }
 }
 
 fn in_role(name: &str, arguments: &[&str]) -> (Child, Channel) {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::Poll;
@@ -17,10 +16,9 @@ use runtime::{AsyncReadExt, AsyncWriteExt, Channel, Child, Listener, block_on, s
 const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
 
-fn main() -> ExitCode {
-    start(&Suite {
-        name: "",
-        tests: tests![
+/// Returns the suite, under this name.
+pub(crate) fn suite(name: &'static str) -> Suite {
+    Suite { name, tests: tests![
             message_goes_both_ways,
             each_kind_of_object_is_waited_for,
             waits_take_what_blocking_waits_take,
@@ -50,9 +48,8 @@ fn main() -> ExitCode {
             child_is_waited_for_and_killed,
             child_becomes_blocking_again,
             each_failing_call_is_reported,
-        ],
-        roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits],
-    })
+            peers_killed_at_random_leave_nothing,
+        ], roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits] }
 }
 
 /// Waits for a future that has to be ready soon.
@@ -239,7 +236,7 @@ fn dropped_waits_take_nothing() {
 }
 
 fn futures_dropped_at_random_lose_no_signal() {
-    const COUNT: u64 = 20_000;
+    const COUNT: u64 = expect::DROPPED_FUTURES;
     let semaphore = Arc::new(Semaphore::new(0).unwrap());
     let released = Arc::new(AtomicU64::new(0));
     let before = table::count();
@@ -302,7 +299,7 @@ fn sends_numbers(arguments: &[String]) {
 }
 
 fn futures_dropped_at_random_lose_no_message() {
-    const COUNT: u64 = 20_000;
+    const COUNT: u64 = expect::DROPPED_FUTURES;
     let (child, channel) = linked_in_role("sends_numbers", &[&COUNT.to_string()]);
     let channel = Channel::from(channel);
     let before = table::count();
@@ -802,25 +799,30 @@ fn server_outlives_clients_that_are_killed() {
             Child::from(command.kill_on_drop(true).spawn().unwrap())
         })
         .collect();
-    let begun = Arc::new(AtomicU64::new(0));
+    const HALF: u64 = (PROCESSES * EACH / 2) as u64;
+    let (begun, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let clients = block_on(async {
         let mut clients = Vec::new();
         for _ in 0..PROCESSES * EACH {
             let incoming = timeout(SOON * 3, listener.accept()).await.expect("a client").unwrap();
             let channel = soon(incoming.accept()).await.unwrap();
-            let begun = begun.clone();
+            let (begun, ended) = (begun.clone(), ended.clone());
             clients.push(spawn(async move {
                 assert_eq!(soon(channel.recv()).await.unwrap().bytes().len(), 8);
                 begun.fetch_add(1, SeqCst);
-                // It ends when the client is killed, or is told to go.
-                timeout(SOON * 3, channel.recv()).await.expect("the end").map(drop).unwrap_err()
+                // It ends when the client is killed.
+                let end = timeout(SOON * 3, channel.recv()).await.expect("the end");
+                ended.fetch_add(1, SeqCst);
+                end.map(drop).unwrap_err()
             }));
         }
         clients
     });
-    until("each client has sent a message", || begun.load(SeqCst) == (PROCESSES * EACH) as u64);
+    until("each client has sent a message", || begun.load(SeqCst) == 2 * HALF);
     children[..PROCESSES / 2].iter_mut().for_each(|child| child.kill().unwrap());
+    until("the channels to killed clients end", || ended.load(SeqCst) == HALF);
     std::thread::sleep(SHORT);
+    assert_eq!(ended.load(SeqCst), HALF, "the others are still served");
     children[PROCESSES / 2..].iter_mut().for_each(|child| child.kill().unwrap());
     block_on(async {
         for client in clients {
@@ -1019,4 +1021,49 @@ fn each_failing_call_is_reported() {
         Ok(())
     };
     Sweep::of("futures: output of a child").harmless(expect::HARMLESS_FUTURES).run(speaks, |()| {});
+}
+
+fn peers_killed_at_random_leave_nothing() {
+    let event = Event::manual_reset().unwrap();
+    let mut random = Random(13);
+    let mut before = 0;
+    for round in 0..expect::ROUNDS_OF_KILLS {
+        let (mut child, channel) = linked_in_role("echoes", &[]);
+        let channel = Channel::from(channel);
+        let tasks = (0..4_u64).map(|task| {
+            let (channel, mut random) = (channel.clone(), Random(u64::from(round) * 8 + task));
+            let event = event.try_clone().unwrap();
+            spawn(async move {
+                loop {
+                    let bytes = vec![7; usize::try_from(random.below(100_000)).unwrap()];
+                    let message = Message::new(bytes).with("event", &event);
+                    let outcome = match task {
+                        0 => channel.call(message).await.map(drop),
+                        1 => channel.send(message).await,
+                        2 => at_most(random.below(5), channel.call(message)).await.map_or(Ok(()), |reply| reply.map(drop)),
+                        _ => channel.recv().await.map(drop),
+                    };
+                    if let Err(error) = outcome {
+                        return error;
+                    }
+                }
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        std::thread::sleep(Duration::from_micros(random.below(20_000)));
+        child.kill().unwrap();
+        block_on(async {
+            for task in tasks {
+                let error = soon(task.join()).await;
+                assert!(matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{error:?}");
+            }
+        });
+        child.wait_timeout(SOON).unwrap();
+        drop((child, channel));
+        if round == 4 {
+            // What a process keeps exists by now.
+            before = table::count();
+        }
+    }
+    until("the handles are closed", || table::count() <= before);
 }

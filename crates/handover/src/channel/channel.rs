@@ -355,7 +355,8 @@ impl Channel {
     /// It is `None` if the peer is the parent process, and had exited before this process called [`Channel::parent`]. If an
     /// endpoint of the channel has [travelled](Self::pair), it can also be `None`. On Linux that ends when both processes have
     /// received something after that, because the system names only the process that created an endpoint. On Windows the peer
-    /// is known at once, but no longer after a second move.
+    /// is known at once, but no longer after a second move. It is also `None` for a child that another spawner starts
+    /// (`os::linux::InheritExt`), until the child has opened its endpoint and this process has received something.
     ///
     /// At the stronger endpoint, the returned process can be used to duplicate in both directions. At the weaker
     /// endpoint, it can be waited for.

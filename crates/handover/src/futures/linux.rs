@@ -52,7 +52,7 @@ impl<R: Reactor> Registered<R> {
     /// Returns the registration, and registers the descriptor at the first call.
     fn get(
         &self,
-        descriptor: impl FnOnce() -> Arc<Owned>,
+        descriptor: impl Fn() -> Arc<Owned>,
         interest: Interest,
     ) -> io::Result<Arc<R::Registration>> {
         let mut registered = self.0.lock();
@@ -64,22 +64,23 @@ impl<R: Reactor> Registered<R> {
         Ok(registration)
     }
 
-    /// Polls the registration. After an error, which means that its runtime is gone, the next wait registers the descriptor
-    /// again, with the runtime that is current then.
+    /// Polls the registration. If its runtime is gone, registers the descriptor again, with the current one.
     fn poll(
         &self,
-        descriptor: impl FnOnce() -> Arc<Owned>,
+        descriptor: impl Fn() -> Arc<Owned>,
         interest: Interest,
-        poll: impl FnOnce(&R::Registration) -> Poll<io::Result<()>>,
+        mut poll: impl FnMut(&R::Registration) -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<()>> {
-        let registration = self.get(descriptor, interest)?;
-        poll(&registration).map_err(|error| {
-            let mut registered = self.0.lock();
-            let gone = registered.take_if(|current| Arc::ptr_eq(current, &registration));
-            drop(registered);
-            drop(gone);
-            error
-        })
+        let registration = self.get(&descriptor, interest)?;
+        match poll(&registration) {
+            Poll::Ready(Err(_)) => {}
+            polled => return polled,
+        }
+        let mut registered = self.0.lock();
+        let gone = registered.take_if(|current| Arc::ptr_eq(current, &registration));
+        drop(registered);
+        drop((gone, registration));
+        poll(&*self.get(&descriptor, interest)?)
     }
 }
 
@@ -304,7 +305,7 @@ impl<R: Reactor> Pipe<R> {
         }
     }
 
-    fn poll(&self, poll: impl FnOnce(&R::Registration) -> Poll<io::Result<()>>) -> Poll<SysResult<()>> {
+    fn poll(&self, poll: impl FnMut(&R::Registration) -> Poll<io::Result<()>>) -> Poll<SysResult<()>> {
         let poll = self.registered.poll(|| Arc::clone(&self.descriptor), self.interest, poll);
         poll.map_err(SysError::of(WAIT))
     }

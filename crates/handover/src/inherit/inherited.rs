@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::manifest::{Manifest, VARIABLE, invalid_manifest, malformed};
+use super::manifest::{Manifest, RECIPIENT, VARIABLE, invalid_manifest, malformed};
 use super::{imp, is_reserved};
 use crate::error::{Error, LISTEN_PID, Result};
 use crate::handle::{HandleValue, ObjectKind};
@@ -33,7 +33,8 @@ struct Entry {
 ///
 /// The *manifest* is the list of the objects' names and handle values. The parent writes it into the child's
 /// environment variable `HANDOVER_INHERITED`. On Linux the manifest also has the id of the child, which the new process
-/// adds before it executes the program. On Windows it has the identity of the parent, which the child compares with
+/// adds before it executes the program; if another spawner starts the child (`os::linux::InheritExt`), the new process
+/// adds a proof of its id. On Windows the manifest has the identity of the parent, which the child compares with
 /// that of its own parent.
 ///
 /// The first call:
@@ -87,6 +88,13 @@ pub fn inherited() -> Result<Inherited> {
         adoption.keep(*value).map_err(failed(name))?;
         list.owned += 1;
     }
+    // The proof that the list is for this process isn't needed any more.
+    let proof = list.entries.iter().position(|entry| entry.name == RECIPIENT).and_then(|index| {
+        list.owned -= 1;
+        adoption.take_handle(list.entries.remove(index).value)
+    });
+    drop((adoption, inherited));
+    drop(proof);
     Ok(Inherited { _private: () })
 }
 
@@ -106,7 +114,7 @@ fn read() -> Result<Vec<Entry>> {
         Some(text) => {
             let text = text.into_string().map_err(|_| malformed!("is not valid Unicode"))?;
             let manifest = Manifest::parse(&text)?;
-            imp::check_is_for_this_process(&manifest.meant_for)?;
+            imp::check_is_for_this_process(&manifest)?;
             // LISTEN_ variables that are malformed, or name this process's id by coincidence (the id 1 in a nested PID
             // namespace), must not make the parent's list unusable. So they are ignored.
             let is_passed = |value| {

@@ -8,6 +8,9 @@
 //! │ └ the recipient: on Windows the identity (id and creation time) of its parent, on Linux its own process id
 //! └ the version of the format
 //! ```
+//!
+//! On Linux another spawner than this crate's `Command` doesn't know the id beforehand. Then the second word is `@` and a
+//! number in hex, and the list has the object [`RECIPIENT`], with which the recipient proves that it is meant.
 
 use std::fmt::Write;
 
@@ -16,6 +19,9 @@ use crate::handle::HandleValue;
 
 /// The environment variable that holds the manifest.
 pub(crate) const VARIABLE: &str = "HANDOVER_INHERITED";
+
+/// The name of the object that proves which process a manifest is for, if the manifest doesn't name the process.
+pub(crate) const RECIPIENT: &str = "handover/recipient";
 
 const VERSION: &str = "1";
 const OURS: u32 = 1;

@@ -23,9 +23,13 @@ use windows as imp;
 #[cfg(windows)]
 pub(crate) use imp::identity_of;
 #[cfg(target_os = "linux")]
+pub(crate) use imp::{has_proof, is_for_proven, nonce_text};
+#[cfg(target_os = "linux")]
 pub(crate) use inherited::with_sockets;
 pub use inherited::{Inherited, LeakedHandle, inherited, leaked_handles};
 pub(crate) use inherited::{Reserved, standard_streams};
+#[cfg(target_os = "linux")]
+pub(crate) use manifest::RECIPIENT;
 pub(crate) use manifest::{Manifest, VARIABLE};
 
 use crate::object::BorrowedObject;

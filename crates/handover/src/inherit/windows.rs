@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 
 use super::LeakedHandle;
-use super::manifest::{VARIABLE, malformed};
+use super::manifest::{Manifest, VARIABLE, malformed};
 use crate::error::{Error, Result};
 use crate::handle::{Access, HandleValue, ProcessIdentity};
 use crate::sys::io::HasHandle;
@@ -29,8 +29,8 @@ impl InitialEnvironment {
 /// Checks that the manifest names this process's parent.
 ///
 /// A process that only copied its parent's environment has another parent, so the check fails.
-pub(crate) fn check_is_for_this_process(meant_for: &str) -> Result<()> {
-    let expected = ProcessIdentity::parse(meant_for)
+pub(crate) fn check_is_for_this_process(manifest: &Manifest) -> Result<()> {
+    let expected = ProcessIdentity::parse(&manifest.meant_for)
         .map_err(|_| malformed!("does not name the parent's id and creation time"))?;
     let failed = |error| Error::system("this process's parent", error);
     let parent = sys::parent_id().map_err(failed)?;

@@ -2,4 +2,8 @@
 //!
 #![doc = include_str!("../../docs/linux.md")]
 
+// docs.rs builds this module for Windows too, where these items don't exist.
+#[cfg(target_os = "linux")]
 pub use crate::channel::ChannelExt;
+#[cfg(target_os = "linux")]
+pub use crate::spawner::InheritExt;

@@ -36,6 +36,8 @@ pub use windows::{CommandExt, SuspendedChild};
 
 #[allow(unused_imports, reason = "only Windows starts a child in more than one way")]
 pub(crate) use self::spawn::check_names;
+#[cfg(target_os = "linux")]
+pub(crate) use self::spawn::{check_name, listed_twice};
 pub use self::{child::Child, command::Command, process::Process, stdio::Stdio};
 pub(crate) use self::{
     command::{Argument, Change},

@@ -34,21 +34,7 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
     let attached = command.attachments.iter().filter_map(|attachment| attachment.name());
     let mut names: Vec<&str> = listed.chain(attached).collect();
     names.sort_unstable();
-    for name in &names {
-        if name.is_empty() || name.contains(['\0', '{', '}']) {
-            let reason = match *name {
-                "" => "is empty; expected at least 1 character",
-                _ => "contains a NUL or a brace; choose a name without them",
-            };
-            return Err(Error::invalid(format!("the name {name:?} of an object to inherit"), reason));
-        }
-    }
-    if let Some(name) = names.iter().find(|name| is_reserved(name)) {
-        return Err(Error::invalid(
-            format!("the name {name:?} of an object to inherit"),
-            "is reserved for handover; choose a name that doesn't begin with \"handover/\"",
-        ));
-    }
+    names.iter().try_for_each(|name| check_name(name))?;
     if command.environment_handles.iter().any(|(name, _)| is_same_variable(name, VARIABLE.as_ref())) {
         return Err(Error::invalid(
             format!("the variable {VARIABLE:?}"),
@@ -56,12 +42,27 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
         ));
     }
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::invalid(
-            "two objects to inherit",
-            format!("have the name {:?}; give each object its own name", pair[0]),
-        )),
+        Some(pair) => Err(listed_twice(pair[0])),
         None => Ok(()),
     }
+}
+
+/// Checks that an object can be listed under the name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let reason = match name {
+        "" => "is empty; expected at least 1 character",
+        name if name.contains(['\0', '{', '}']) => "contains a NUL or a brace; choose a name without them",
+        name if is_reserved(name) => {
+            "is reserved for handover; choose a name that doesn't begin with \"handover/\""
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(format!("the name {name:?} of an object to inherit"), reason))
+}
+
+/// Returns the error for a name that is listed for two objects.
+pub(crate) fn listed_twice(name: &str) -> Error {
+    Error::invalid("two objects to inherit", format!("have the name {name:?}; give each object its own name"))
 }
 
 /// Replaces each `{name}` in a template by the value of the inherited handle with that name.

@@ -1,5 +1,7 @@
 //! Wakes tasks when this thread holds none of the crate's locks.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
+
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::task::Waker;

@@ -136,6 +136,7 @@ pub const HARMLESS_FUTURES: &[Harmless] = &[
         "fstatfs",
         "the identity of a child that has exited can't be asked for later; its status doesn't need it",
     ),
+    ("fstat", "as above"),
 ];
 
 /// Calls whose failures are ignored when an endpoint has travelled.
@@ -304,6 +305,12 @@ pub fn kind_of_named_semaphore() -> (Option<ObjectKind>, String) {
 pub fn threads_for_waits(_count: usize) -> usize {
     16
 }
+
+/// How many futures a test drops at random points.
+pub const DROPPED_FUTURES: u64 = 60_000;
+
+/// How often a peer of tasks is killed in a test.
+pub const ROUNDS_OF_KILLS: u32 = 100;
 
 /// How many clients of a server run in one process, in a test with twenty of them.
 pub const CLIENTS_OF_A_PROCESS: usize = 50;

@@ -329,6 +329,12 @@ pub fn threads_for_waits(count: usize) -> usize {
     count.div_ceil(63) + 8
 }
 
+/// How many futures a test drops at random points.
+pub const DROPPED_FUTURES: u64 = 2_000;
+
+/// How often a peer of tasks is killed in a test.
+pub const ROUNDS_OF_KILLS: u32 = 15;
+
 /// How many clients of a server run in one process, in a test with twenty of them.
 pub const CLIENTS_OF_A_PROCESS: usize = 10;
 

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -28,6 +29,44 @@ pub(super) fn fork_that_sleeps(time: Duration) -> u32 {
         unsafe { libc::_exit(0) };
     }
     id.unsigned_abs()
+}
+
+/// Adds a closure to a command, which each new process calls before it executes its program.
+pub(super) fn before_the_program(
+    command: &mut std::process::Command,
+    hook: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the tests' closures make only system calls, allocate nothing and take no lock.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Closes the descriptors with these numbers, or sets close-on-exec on them.
+pub(super) fn close_descriptors(first: u32, last: u32, at_exec: bool) -> std::io::Result<()> {
+    let flags = if at_exec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
+    // SAFETY: all arguments are numbers. The test calls this in a new process, which has a table of its own and executes
+    // its program or exits afterwards.
+    let outcome = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if outcome == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Puts an inheritable copy of a descriptor at a number.
+pub(super) fn place(descriptor: &OwnedFd, number: i32) -> std::io::Result<()> {
+    // SAFETY: all arguments are numbers. The test calls this in a new process, which has a table of its own and executes
+    // its program afterwards.
+    let outcome = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
+    if outcome == number { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Goes on in a forked process, and exits in this one.
+pub(super) fn go_on_in_a_fork() -> std::io::Result<()> {
+    // SAFETY: both processes only make system calls afterwards: this one exits, and the other one executes a program.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error()),
+        0 => Ok(()),
+        // SAFETY: the call only ends this process, without running its exit handlers.
+        _ => unsafe { libc::_exit(0) },
+    }
 }
 
 fn only(signal: i32) -> libc::sigset_t {

@@ -18,6 +18,8 @@ mod names;
 mod odd_hosts;
 mod peers;
 mod protocol_violations;
+mod spawners;
+mod spawners_refusals;
 mod spawning;
 mod tables;
 mod trace_events;
@@ -43,6 +45,8 @@ pub(crate) const SUITES: &[Suite] = &[
     odd_hosts::SUITE,
     peers::SUITE,
     fd_limit::SUITE,
+    spawners::SUITE,
+    spawners_refusals::SUITE,
     spawning::SUITE,
     tables::SUITE,
     handle_value::SUITE,

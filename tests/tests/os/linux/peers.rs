@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use handover::os::linux::InheritExt;
 use handover::{
     Channel, Child, Command, Error, Event, HandleValue, Listener, Message, ObjectKind, Process, Semaphore,
     SharedMemory, Stdio, Timer,
@@ -24,6 +25,7 @@ pub(super) const SUITE: Suite = Suite {
         python_client_connects_to_listener,
         python_child_replies_to_calls,
         python_child_calls_its_parent,
+        python_child_of_another_spawner_replies_to_calls,
         python_of_another_version_is_refused,
         python_ignores_greetings,
         c_child_waits_for_descriptor_from_argument,
@@ -183,6 +185,28 @@ fn python_child_replies_to_calls() {
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"no call: a message");
     drop((reply, own));
     assert_exits_successfully(child, channel);
+    assert_eq!(table::count(), before);
+}
+
+fn python_child_of_another_spawner_replies_to_calls() {
+    if !has_python() {
+        return;
+    }
+    let theirs = Event::manual_reset().unwrap();
+    let before = table::count();
+    let mut command = std::process::Command::new("python3");
+    let channel = command.arg("-B").arg(script("answers_calls.py")).channel().unwrap();
+    let mut child = command.spawn().unwrap();
+    let asked = Message::new("an event, please").with("theirs", &theirs);
+    let reply = channel.call(asked, SOON).unwrap();
+    assert_eq!(reply.bytes(), b"here it is");
+    assert!(theirs.try_wait().unwrap());
+    reply.take::<Event>("own").unwrap().set().unwrap();
+    assert_eq!(channel.call("is it set?", SOON).unwrap().bytes(), b"yes");
+    assert!(channel.peer().is_none(), "it doesn't answer greetings");
+    drop((reply, channel));
+    assert!(child.wait().unwrap().success());
+    drop(command);
     assert_eq!(table::count(), before);
 }
 

@@ -33,7 +33,7 @@ pub(in crate::channel) use endpoint::Writer;
 pub(crate) use listener::{Client, ListenerSocket as SystemListener, connect};
 #[cfg(feature = "_async")]
 pub(crate) use listener::{ConnectStep, Connecting, QUEUE_PAUSE};
-pub(crate) use pair::{Pair, RESERVED, endpoint_of_child};
+pub(crate) use pair::{Pair, RESERVED};
 #[cfg(feature = "_async")]
 pub(crate) use readiness::Found;
 pub(crate) use recv_buffer::Lost;
@@ -42,4 +42,6 @@ pub(crate) use send::Progress;
 #[cfg(feature = "_async")]
 pub(crate) use tasks::{Sent, Wait};
 pub use travel::ChannelExt;
-pub(crate) use travel::{ENDPOINT_NAMES, HANDLES, arrive, arrive_inherited, introduced, pair};
+pub(crate) use travel::{
+    ENDPOINT_NAMES, HANDLES, arrive, arrive_inherited, endpoint_of_child, introduced, pair, with_unknown_peer,
+};

@@ -1,4 +1,4 @@
-//! `Pair`: creates both endpoints of a channel, and opens a child's endpoint.
+//! `Pair`: creates both endpoints of a channel to a child.
 
 use std::any::Any;
 use std::os::fd::AsFd;
@@ -7,7 +7,6 @@ use super::endpoint::{Endpoint, Peer};
 use super::peers;
 use crate::channel::Channel;
 use crate::error::{Error, Result};
-use crate::inherit::Reserved;
 use crate::object::BorrowedObject;
 use crate::process::{Attachment, Process};
 use crate::sys::SysError;
@@ -43,14 +42,6 @@ impl Attachment for Pair {
     fn attach(self: Box<Self>, child: &Process) -> Option<Box<dyn Any + Send + Sync>> {
         Some(Box::new(Channel::new(Endpoint::new(self.ours, Peer::Known(child.clone())))))
     }
-}
-
-/// Opens a child's endpoint, from the socket that its parent passed. After an error it can be tried again.
-pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
-    let [socket] = handles.handles();
-    let maker = unix_socket::maker_of_other_end(socket.as_fd()).map_err(failed)?;
-    let [socket] = handles.into_handles();
-    Ok(Endpoint::new(socket, peer(maker)))
 }
 
 /// Returns the process at the other endpoint, with a pidfd if it could be opened.

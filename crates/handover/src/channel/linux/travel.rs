@@ -6,6 +6,7 @@
 //! - A process that gets an endpoint sends a greeting that asks for another one.
 //! - A process that receives it answers. If the kernel had added no credentials, because it must be told before to do so, the
 //!   process asks for another greeting itself.
+//! - A parent whose child is started by another spawner doesn't know the child either, so it asks as well.
 //! - Before an endpoint leaves a process, that says so. Until the next greeting the peer process isn't known, and only the end
 //!   of the connection ends a wait.
 
@@ -43,6 +44,50 @@ pub(crate) fn pair() -> Result<(Endpoint, Endpoint)> {
     // Until one of them leaves, the peer process of both is this one.
     let peer = super::pair::peer(unix_socket::maker_of_other_end(one.as_fd()).map_err(failed)?);
     Ok((Endpoint::new(one, peer.clone()), Endpoint::new(other, peer)))
+}
+
+/// Creates an endpoint, and the socket for a process that isn't known yet.
+///
+/// The endpoint asks that process for a greeting, by which it learns which process that is.
+pub(crate) fn with_unknown_peer() -> Result<(Endpoint, Owned)> {
+    let failed = |error| Error::system("a channel", error);
+    let (ours, theirs) = unix_socket::pair().map_err(failed)?;
+    unix_socket::receive_credentials(ours.as_fd(), true).map_err(failed)?;
+    let endpoint = Endpoint::new(ours, Peer::Unopened { id: 0, has_exited: false });
+    endpoint.receiving.lock().asks = true;
+    if let Some(writer) = endpoint.writer.take() {
+        endpoint.greet(&writer, Greeting::Asks)?;
+    }
+    Ok((endpoint, theirs))
+}
+
+/// Opens a child's endpoint, from the socket that its parent passed. After an error it can be tried again.
+///
+/// A parent that doesn't know the child asks for a greeting, which the child sends at once. The question stays in the
+/// socket, where the first receive finds it.
+pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
+    let failed = |error| Error::system("a channel", error);
+    let [socket] = handles.handles();
+    let maker = unix_socket::maker_of_other_end(socket.as_fd()).map_err(failed)?;
+    let mut first = [0; Header::LENGTH];
+    let length = unix_socket::peek(socket.as_fd(), &mut first).map_err(failed)?;
+    let is_asked = length == first.len() && first == greeting(Greeting::Asks, 0);
+    if is_asked {
+        unix_socket::receive_credentials(socket.as_fd(), true).map_err(failed)?;
+    }
+    let [socket] = handles.into_handles();
+    let endpoint = Endpoint::new(socket, super::pair::peer(maker));
+    if is_asked {
+        endpoint.receiving.lock().asks = true;
+        endpoint.owe(Greeting::Asks);
+    }
+    Ok(endpoint)
+}
+
+/// Returns the frame of a greeting. `number` is that of the next message.
+fn greeting(kind: Greeting, number: u64) -> [u8; Header::LENGTH] {
+    let envelope = Envelope { frame_type: FrameType::Greeting(kind), number, endpoints: 0 };
+    Header { envelope, ..Header::default() }.encode()
 }
 
 /// Creates two endpoints for the processes at the other ends of two channels.
@@ -242,11 +287,8 @@ impl Endpoint {
     }
 
     /// Sends a greeting. Returns false if it can't be sent without waiting.
-    fn greet(&self, writer: &Writer, greeting: Greeting) -> Result<bool> {
-        let envelope =
-            Envelope { frame_type: FrameType::Greeting(greeting), number: writer.next, endpoints: 0 };
-        let frame = Header { envelope, ..Header::default() }.encode();
-        match unix_socket::send_with_credentials(self.socket.as_fd(), &frame) {
+    fn greet(&self, writer: &Writer, kind: Greeting) -> Result<bool> {
+        match unix_socket::send_with_credentials(self.socket.as_fd(), &greeting(kind, writer.next)) {
             Ok(is_sent) => Ok(is_sent),
             // The next receive returns what was sent before, and then this error.
             Err(error) if unix_socket::is_end(&error) => Ok(true),

@@ -9,11 +9,14 @@ use crate::error::Result;
 use crate::handle::HandleValue;
 use crate::inherit::listen_fds::named;
 use crate::inherit::manifest::{Manifest, VARIABLE};
-use crate::inherit::with_sockets;
+use crate::inherit::{is_for_proven, with_sockets};
 use crate::inspect::audit::ProcessSnapshot;
 use crate::inspect::{HandleEntry, Unavailable};
-use crate::sys::handle::{link_at, page_at};
+use crate::sys::handle::{duplicate_from, link_at, page_at};
+use crate::sys::io::HasHandle;
+use crate::sys::process as sys;
 use crate::sys::ptrace;
+use crate::sys::recipient::{self, Recipient};
 
 /// Collects the information about a stopped process.
 pub(super) fn snapshot(process: u32) -> ProcessSnapshot {
@@ -44,11 +47,21 @@ pub(super) fn snapshot(process: u32) -> ProcessSnapshot {
         duplicate_streams: Vec::new(),
         listed: match page_at(&path("environ")) {
             Ok(block) => {
-                listed(id_in_its_namespace, &block, is_passed).map_err(|error| unavailable(error.to_string()))
+                let is_proven =
+                    |manifest: &Manifest| is_for_proven(manifest, process, |value| proof_in(process, value));
+                let listed = listed(id_in_its_namespace, &block, is_passed, is_proven);
+                listed.map_err(|error| unavailable(error.to_string()))
             }
             Err(error) => Err(unavailable(format!("its environment: {error}"))),
         },
     }
+}
+
+/// Returns the proof of a recipient that a stopped process has under a number.
+fn proof_in(process: u32, value: HandleValue) -> Option<Recipient> {
+    let process = sys::open(process).ok()?;
+    let proof = duplicate_from(process.handle(), value).ok()?;
+    recipient::find(HandleValue::of(&proof).ok()?).ok()?
 }
 
 fn unavailable(reason: impl Into<String>) -> Unavailable {
@@ -61,6 +74,7 @@ fn listed(
     process: u32,
     block: &[u8],
     is_passed: impl Fn(HandleValue) -> bool,
+    is_proven: impl FnOnce(&Manifest) -> bool,
 ) -> Result<Vec<(String, HandleValue)>> {
     let variable = |name: &str| {
         let mut variables = block.split(|byte| *byte == 0);
@@ -70,7 +84,7 @@ fn listed(
     let mut listed = Vec::new();
     if let Some(text) = variable(VARIABLE) {
         let manifest = Manifest::parse(&text.to_string_lossy())?;
-        if manifest.meant_for.parse() == Ok(process) {
+        if manifest.meant_for.parse() == Ok(process) || is_proven(&manifest) {
             listed = manifest.objects;
         }
     }
@@ -91,7 +105,8 @@ mod tests {
     #[test]
     fn only_objects_listed_for_this_process_count() -> Result<()> {
         let names = |block: &str| -> Result<Vec<(String, u32)>> {
-            let listed = listed(77, block.replace('|', "\0").as_bytes(), |value| value.get() == 3)?;
+            let listed =
+                listed(77, block.replace('|', "\0").as_bytes(), |value| value.get() == 3, |_| false)?;
             Ok(listed.into_iter().map(|(name, value)| (name, value.get())).collect())
         };
         assert_eq!(names("")?, []);

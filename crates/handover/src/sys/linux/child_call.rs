@@ -30,10 +30,13 @@ pub(super) enum Call {
     SigProcMask,
     ExecVe,
     Tracer,
+    SocketPair,
+    SendTo,
+    RecvMsg,
 }
 
 impl Call {
-    const ALL: [(Self, &str); 16] = [
+    const ALL: [(Self, &str); 19] = [
         (Self::SetGid, "setgid"),
         (Self::SetGroups, "setgroups"),
         (Self::SetUid, "setuid"),
@@ -50,6 +53,9 @@ impl Call {
         (Self::SigProcMask, "rt_sigprocmask"),
         (Self::ExecVe, EXECUTE),
         (Self::Tracer, "ptrace"),
+        (Self::SocketPair, "socketpair"),
+        (Self::SendTo, "sendto"),
+        (Self::RecvMsg, "recvmsg"),
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -130,6 +136,6 @@ mod tests {
                 Failure::from_bytes(Failure { call, code: -7, program: 300 }.to_bytes()).expect("a failure");
             assert_eq!((failure.call.name(), failure.code, failure.program), (name, -7, 300));
         }
-        assert!(Failure::from_bytes([16, 0, 0, 0, 0, 0, 0]).is_none());
+        assert!(Failure::from_bytes([19, 0, 0, 0, 0, 0, 0]).is_none());
     }
 }

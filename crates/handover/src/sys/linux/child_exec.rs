@@ -201,7 +201,7 @@ impl<'a> ChildExec<'a> {
 
 /// Gives the new program a descriptor of this process under a number. If the number is in use, it is by a descriptor
 /// that the parent reserved for this purpose, or by a stream that is replaced.
-fn place(own: RawFd, number: RawFd) -> Result<(), Failure> {
+pub(super) fn place(own: RawFd, number: RawFd) -> Result<(), Failure> {
     if own == number {
         return fcntl(own, libc::F_SETFD, 0).map(drop);
     }

@@ -69,9 +69,13 @@ pub(super) fn to(what: &'static str) -> (&'static str, Argument<'static>) {
     (what, Argument::Yes)
 }
 
-fn above_the_streams(handle: BorrowedFd<'_>) -> io::Result<Duplicated<'_, Owned>> {
-    let copy = rustix::io::fcntl_dupfd_cloexec(handle, FIRST)?.into();
-    Ok(Duplicated { copy, source: Slot::own(handle) })
+fn duplicate_above(handle: BorrowedFd<'_>, lowest: RawFd) -> io::Result<Duplicated<'_, Owned>> {
+    let copy = match rustix::io::fcntl_dupfd_cloexec(handle, lowest) {
+        // The limit on descriptors allows no number that high, or none of those is free.
+        Err(Errno::INVAL | Errno::MFILE) if lowest > FIRST => rustix::io::fcntl_dupfd_cloexec(handle, FIRST),
+        copy => copy,
+    };
+    Ok(Duplicated { copy: copy?.into(), source: Slot::own(handle) })
 }
 
 const DUPLICATE: &str = "F_DUPFD_CLOEXEC";
@@ -79,10 +83,15 @@ const DUPLICATE: &str = "F_DUPFD_CLOEXEC";
 /// Duplicates a descriptor within this process. The copy is close-on-exec and isn't at the number of a standard
 /// stream.
 pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> SysResult<Owned> {
+    duplicate_at(handle, rights, FIRST)
+}
+
+/// Does the same with a number that is at least `lowest`, if such a number is free.
+pub(super) fn duplicate_at(handle: BorrowedFd<'_>, rights: Rights, lowest: RawFd) -> SysResult<Owned> {
     match rights {
         Rights::Same => {
             let arguments = [("handle", handle.into()), to(DUPLICATE)];
-            call("fcntl", &arguments, || above_the_streams(handle)).map(|made| made.copy)
+            call("fcntl", &arguments, || duplicate_above(handle, lowest)).map(|made| made.copy)
         }
         Rights::ReadOnly => {
             let path = path_of(handle.into());
@@ -90,7 +99,7 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> SysResul
                 let copy = Owned::from(OwnedFd::from(File::open(&path)?));
                 Ok(Duplicated { copy, source: Slot::own(handle) })
             })?;
-            out_of_the_streams(copy.copy)
+            move_to(copy.copy, lowest)
         }
     }
 }
@@ -98,11 +107,16 @@ pub(crate) fn duplicate_here(handle: BorrowedFd<'_>, rights: Rights) -> SysResul
 /// Moves a new descriptor to another number if it has the number of a standard stream, because that stream of this
 /// process was closed. The number must stay free: a child would take the descriptor for the stream.
 pub(crate) fn out_of_the_streams(handle: Owned) -> SysResult<Owned> {
-    if handle.as_raw_fd() >= FIRST {
+    move_to(handle, FIRST)
+}
+
+/// Moves a new descriptor to a number that is at least `lowest`, if such a number is free.
+pub(super) fn move_to(handle: Owned, lowest: RawFd) -> SysResult<Owned> {
+    if handle.as_raw_fd() >= lowest {
         return Ok(handle);
     }
     let arguments = [("handle", (&handle).into()), to(DUPLICATE)];
-    call("fcntl", &arguments, || above_the_streams(handle.borrowed())).map(|made| made.copy)
+    call("fcntl", &arguments, || duplicate_above(handle.borrowed(), lowest)).map(|made| made.copy)
 }
 
 /// Opens the null device, as a standard stream or only to occupy a free number.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, UCred,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, UCred,
 };
 
 use super::SysResult;
@@ -253,6 +253,19 @@ pub(crate) fn receive(
         Ok(Some(WithBytes { bytes: &buffer[before..], received }))
     });
     received.map(|received| received.map(|with_bytes| with_bytes.received))
+}
+
+/// Copies the bytes that are received next into the buffer, and leaves them in the socket. Returns their number, which is
+/// zero if none are available.
+pub(crate) fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> SysResult<usize> {
+    let peeked = ask("recvfrom", &[("socket", socket.into()), to("MSG_PEEK")], || {
+        match rustix::net::recv(socket, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((length, _)) => Ok(Length(length)),
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNRESET) => Ok(Length(0)),
+            Err(error) => Err(error.into()),
+        }
+    });
+    peeked.map(|Length(length)| length)
 }
 
 /// The buffer for control messages, aligned for their headers.
