@@ -135,6 +135,7 @@ pub const HARMLESS_FUTURES: &[Harmless] = &[
     KIND,
     ("ReadFile", "after a receive the next read begins, whose failure the next receive reports"),
     ("GetOverlappedResult", "it is the second half of such a read"),
+    ("GetProcessTimes", "the creation time is only queried before a child's exit, to be known afterwards"),
 ];
 
 /// Calls whose failures are ignored when an endpoint has travelled.

@@ -1,13 +1,13 @@
 //! Sending and receiving by tasks, which never wait here.
 //!
-//! The system's thread pool waits for the events of an endpoint, and for the peer process. The task that reads waits for the event
-//! `ready`, as other code does that watches the endpoint: it is also set when the peer process exits.
+//! A task waits for the events of its endpoint, and for the peer process, by [`WakingWait`]. The task that reads waits for the event
+//! `ready`, as other code does that watches the endpoint.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Writer};
+use super::endpoint::{Endpoint, Receiving, Writer};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::receive::Step;
@@ -154,7 +154,6 @@ impl Endpoint {
         waits: &Waits,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived>> {
-        self.begin_to_watch()?;
         let mut by_exit = false;
         for _ in 0..MAX_STEPS {
             self.close_fetched();
@@ -163,6 +162,7 @@ impl Endpoint {
             let has_exited = (by_exit || self.is_exit_seen()) && self.has_other_exited();
             let mut receiving = self.receiving.lock();
             self.check_open()?;
+            self.begin_to_watch(&mut receiving);
             if let Some(arrived) = self.take_read(&mut receiving, want) {
                 self.publish(&mut receiving);
                 return Poll::Ready(Ok(arrived));
@@ -182,7 +182,6 @@ impl Endpoint {
                     return Poll::Ready(Err(self.disconnect_error()));
                 }
                 // `ready` is set for the messages that are kept.
-                all.extend(self.other_process().map(Awaited::Exit));
             } else {
                 let mut receiving = match self.step(receiving, want, has_exited)? {
                     Step::Arrived(arrived) => return Poll::Ready(Ok(arrived)),
@@ -194,27 +193,30 @@ impl Endpoint {
                         Some(event) => all.push(Awaited::Event(event)),
                         None => continue,
                     }
-                    // Its event doesn't tell of the exit.
-                    all.extend(self.other_process().map(Awaited::Exit));
                 } else {
                     all.push(Awaited::Event(Arc::clone(&self.ready)));
                 }
             }
-            self.add_fetched(&mut all);
+            self.add_changes(&mut all);
             by_exit = ready!(waits.poll(all, cx.waker()).map_err(self.failed())?).by_exit;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Makes the event `ready` tell everything that tasks wait for.
-    fn begin_to_watch(&self) -> Result<()> {
-        let is_watched = self.receiving.lock().is_watched;
-        if is_watched { Ok(()) } else { self.watch().map(drop) }
+    /// Makes the event `ready` tell tasks whether there is something to receive.
+    fn begin_to_watch(&self, receiving: &mut Receiving) {
+        if !receiving.is_watched {
+            receiving.is_watched = true;
+            self.publish(receiving);
+        }
     }
 
-    /// Adds the events that tell when this process can close its duplicates.
-    fn add_fetched(&self, all: &mut Vec<Awaited>) {
+    /// Adds the peer process, and the events that tell when another one becomes the peer, and when this process can close its
+    /// duplicates.
+    fn add_changes(&self, all: &mut Vec<Awaited>) {
+        all.extend(self.other_process().map(Awaited::Exit));
+        all.extend(self.changed().map(Awaited::Event));
         if matches!(self.peer(), Peer::Stronger(_)) && !self.outbox.unfetched.lock().copies.is_empty() {
             all.push(Awaited::Fetched(Arc::clone(&self.outbox)));
         }
@@ -316,11 +318,11 @@ impl Endpoint {
         waits: &Waits,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Woken>> {
-        self.begin_to_watch()?;
         let room = sending.room.get_or_insert_with(|| self.read_task(Reason::Room));
         loop {
             let mut receiving = self.receiving.lock();
             self.check_open()?;
+            self.begin_to_watch(&mut receiving);
             room.note(&mut receiving.tasks, cx.waker());
             if receiving.calls.reads || !room.become_reader(&mut receiving.tasks) {
                 break;
@@ -338,12 +340,9 @@ impl Endpoint {
             break;
         }
         self.close_fetched();
-        self.add_fetched(&mut all);
-        let process = self.other_process();
-        all.extend(process.clone().map(Awaited::Exit));
-        all.extend(self.changed().map(Awaited::Event));
+        self.add_changes(&mut all);
         let mut woken = ready!(waits.poll(all, cx.waker()).map_err(self.failed())?);
-        woken.by_exit &= process.is_some_and(|process| self.counts(&process));
+        woken.by_exit = woken.by_exit && self.has_other_exited();
         Poll::Ready(Ok(woken))
     }
 }
