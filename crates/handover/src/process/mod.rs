@@ -50,8 +50,6 @@ pub(crate) use windows as imp;
 
 pub(crate) use hook::{Attachment, OpenAttachment};
 pub(crate) use imp::User;
-#[cfg(windows)]
-pub(crate) use windows::{CommandExt, SuspendedChild};
 
 pub(crate) use self::process::Process;
 #[allow(unused_imports, reason = "only Windows starts a child in more than one way")]
