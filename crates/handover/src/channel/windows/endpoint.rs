@@ -26,10 +26,9 @@ use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
-use super::outbox::Outbox;
+use super::outbox::{Copies, Outbox};
 use super::ownership_page::{Ownership, OwnershipPage, WORDS};
 use super::peer::{Current, Peer, Travel};
-use super::send::Copies;
 use crate::channel::calls::{Calls, Signal};
 use crate::channel::tasks::Tasks;
 use crate::channel::timed_mutex::TimedMutex;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Receiving, Unfinished, Woken, Writer};
-use super::outbox::Outbox;
+use super::outbox::{Copies, Outbox};
 use super::peer::Peer;
 use super::receive::Found;
 use super::travel::HANDLES;
@@ -68,13 +68,6 @@ pub(super) enum Beside {
     No,
     /// The channel is over, which may also end the wait.
     Over,
-}
-
-/// The duplicates of a message's objects, until the receiver owns them.
-#[derive(Debug)]
-pub(super) enum Copies {
-    Remote(Vec<RemoteCopy>),
-    Local(Vec<Owned>),
 }
 
 /// The outcome of preparing a message.
