@@ -6,7 +6,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::windows::io::AsHandle;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::channel::{Channel, Incoming};
 use crate::error::{Error, Result};
 use crate::sys::handle::duplicate_here;
 use crate::sys::io::Owned;
+use crate::sys::mutex::Mutex;
 use crate::sys::overlapped::{self, Transfer};
 use crate::sys::wait::{Target, Waited, can_not_be_waited_for};
 use crate::sys::waking_wait::WakingWait;
@@ -352,7 +353,7 @@ impl Lingering {
         let waker = Waker::from(Arc::clone(&this));
         // Without a wait, the write is cancelled.
         let Ok(wait) = WakingWait::begin(done, &waker) else { return };
-        let mut slot = this.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = this.0.lock();
         // If the write isn't finished yet, `wake` waits for the lock.
         if !wait.poll(&waker) {
             *slot = Some((transfer, wait));
@@ -362,7 +363,7 @@ impl Lingering {
 
 impl Wake for Lingering {
     fn wake(self: Arc<Self>) {
-        let finished = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let finished = self.0.lock().take();
         drop(finished);
     }
 }

@@ -26,8 +26,7 @@ use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
-use super::copies::Copies;
-use super::outbox::Outbox;
+use super::outbox::{Copies, Outbox};
 use super::ownership_page::{Ownership, OwnershipPage, WORDS};
 use super::peer::{Current, Peer, Travel};
 use crate::channel::calls::{Calls, Signal};

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `ownership_page.rs` | the owner of each object in transit (pure) |
 //! | `peer.rs` | the process at the other endpoint, which can change |
-//! | `copies.rs` | the duplicates of a message's objects, until the receiver owns them |
 //! | `outbox.rs` | the weaker endpoint's duplicates until they are fetched |
 //! | `endpoint.rs` | one endpoint: its peer process, its waits, and the reason why it was closed |
 //! | `send.rs`, `receive.rs`, `close.rs` | sending, receiving and closing |
@@ -15,7 +14,6 @@
 //! | `listener.rs` | how a client connects to a listener |
 
 mod close;
-mod copies;
 mod endpoint;
 mod introduce;
 mod listener;

@@ -6,11 +6,19 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::ownership_page::{OwnershipPage, WORDS};
+use crate::process::imp::RemoteCopy;
 use crate::sys::create_object;
 use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::mutex::Mutex;
 use crate::sys::wake;
+
+/// The duplicates of a message's objects, until the receiver owns them.
+#[derive(Debug)]
+pub(super) enum Copies {
+    Remote(Vec<RemoteCopy>),
+    Local(Vec<Owned>),
+}
 
 /// The weaker endpoint's duplicates that are not fetched yet.
 #[derive(Debug, Default)]

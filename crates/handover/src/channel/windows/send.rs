@@ -5,9 +5,8 @@ use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::copies::Copies;
 use super::endpoint::{Endpoint, Receiving, Unfinished, Woken, Writer};
-use super::outbox::Outbox;
+use super::outbox::{Copies, Outbox};
 use super::peer::Peer;
 use super::receive::Found;
 use super::travel::HANDLES;

@@ -16,10 +16,10 @@ use std::task::Waker;
 use windows_sys::Win32::Foundation::{HANDLE, WAIT_FAILED, WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{INFINITE, WaitForMultipleObjects, WaitForSingleObject};
 
-use super::SysResult;
 use super::create_object::{event, set_event_in_callback};
 use super::io::Owned;
 use super::wait::{Waited, wait};
+use super::{DeferredEvents, SysResult};
 use crate::sys::{begin_thread, drop_waker};
 
 /// The number of handles that one thread waits for, beside its own event: 63, because one call waits for at most 64.
@@ -133,6 +133,8 @@ impl Drop for WakingWait {
 impl WaitThread {
     /// Adds an entry to a thread that has room for it.
     fn add(entry: Entry) -> SysResult<Arc<Self>> {
+        // No code of a subscriber runs under the locks.
+        let _events = DeferredEvents::begin();
         let mut threads = threads();
         let has_room = |thread: &&Arc<Self>| thread.state().entries.len() < MAX_ENTRIES;
         let thread = match threads.iter().find(has_room) {
