@@ -202,7 +202,7 @@ fn counts_late(arguments: &[String]) {
 }
 
 fn dropped_stdin_writes_what_it_has_accepted() {
-    const LENGTH: usize = 3 * 64 * 1024;
+    const LENGTH: usize = 2 * 64 * 1024;
     prepare();
     let before = table::count();
     let mut command = Command::new(this_program());
@@ -223,7 +223,7 @@ fn dropped_stdin_writes_what_it_has_accepted() {
     let mut child = Child::from(command.spawn().unwrap());
     let mut stdin = child.stdin.take().unwrap();
     block_on(async {
-        timeout(SOON, stdin.write_all(&[7; LENGTH / 3 * 2])).await.expect("in time").unwrap();
+        timeout(SOON, stdin.write_all(&[7; LENGTH])).await.expect("in time").unwrap();
         drop(stdin);
         child.kill().unwrap();
         timeout(SOON, child.wait()).await.expect("in time").unwrap();
