@@ -7,6 +7,7 @@ mod channel;
 mod command;
 mod duplication;
 mod faults;
+mod futures;
 mod listener;
 mod mutex;
 mod names;
@@ -25,6 +26,7 @@ pub(crate) const SUITES: &[Suite] = &[
     command::SUITE,
     duplication::SUITE,
     faults::SUITE,
+    futures::SUITE,
     listener::SUITE,
     mutex::SUITE,
     names::SUITE,

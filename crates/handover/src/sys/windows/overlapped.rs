@@ -474,6 +474,27 @@ mod tests {
     }
 
     #[test]
+    fn lasting_write_outlives_the_thread_that_asks_for_it() -> io::Result<()> {
+        const LENGTH: usize = 1 << 20;
+        let (ours, theirs) = pair(Direction::Both, None)?;
+        let mut writer = transfer(&Arc::new(Pipe::new(Arc::new(ours))))?;
+        *writer.buffer() = (0..LENGTH).map(|index| index.to_le_bytes()[1]).collect();
+        let expected = writer.buffer().clone();
+        let write = || writer.write_lasting(0, LENGTH);
+        let begun = std::thread::scope(|scope| scope.spawn(write).join().expect("no panic"));
+        assert_eq!(begun?, Begun::UnderWay);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let mut reader = transfer(&Arc::new(Pipe::new(Arc::new(theirs))))?;
+        while reader.buffer().len() < LENGTH {
+            reader.read(100_000)?;
+            reader.finish()?;
+        }
+        assert!(*reader.buffer() == expected);
+        assert_eq!(writer.finish()?, LENGTH);
+        Ok(())
+    }
+
+    #[test]
     fn closing_a_pipe_ends_its_transfers_and_lets_none_start() -> io::Result<()> {
         let (ours, theirs) = pair(Direction::Both, None)?;
         let (ours, theirs) = (Arc::new(Pipe::new(Arc::new(ours))), Arc::new(Pipe::new(Arc::new(theirs))));
