@@ -1118,7 +1118,7 @@ fn peers_killed_at_random_leave_nothing() {
         child.wait_timeout(SOON).unwrap();
         drop((child, channel));
         if round == 4 {
-            // What a process keeps exists by now.
+            // All that a process keeps exists by now.
             before = table::count();
         }
     }

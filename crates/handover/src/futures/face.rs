@@ -244,8 +244,8 @@ macro_rules! adapter {
 
         #[doc = concat!("A child process, for tasks of ", $runtime, ".")]
         ///
-        /// It is made from a blocking [`Child`](crate::Child), and turned into one, by `From`. What is said there about
-        /// dropping it holds here.
+        /// It is made from a blocking [`Child`](crate::Child), and turned into one, by `From`. The rules for
+        /// dropping that one hold here.
         #[derive(Debug)]
         pub struct Child {
             /// The writing end of the child's standard input, if it is [piped](crate::Stdio::piped). Take it and drop it

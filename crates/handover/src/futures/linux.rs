@@ -26,7 +26,7 @@ use crate::wait::Waitable;
 
 /// A runtime that waits for descriptors.
 ///
-/// What a wait finds, it reports once. The caller then reads, or writes, until the system has nothing more, or no space.
+/// It reports each event once. The caller then reads, or writes, until the system has nothing more, or no space.
 pub(crate) trait Reactor: fmt::Debug + Send + Sync + 'static {
     /// A descriptor that is registered with the runtime. Dropping it ends that.
     type Registration: Send + Sync + 'static;

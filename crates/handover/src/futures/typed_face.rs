@@ -115,7 +115,7 @@ macro_rules! typed_adapter {
             }
         }
 
-        /// What replies to a received value with a value of the type `S`, over the channel that it came from.
+        /// Replies to a received value with a value of the type `S`, over the channel that it came from.
         ///
         /// Dropping it sends nothing. It is an owner of the channel's endpoint.
         #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

@@ -232,7 +232,7 @@ impl Io {
                 return Poll::Ready(Ok(()));
             };
             if let Err(error) = outcome {
-                // What is left of it can't be written.
+                // The rest of it can't be written.
                 if !self.transfer.is_under_way() {
                     self.transfer.buffer().clear();
                 }

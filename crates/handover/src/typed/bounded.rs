@@ -15,7 +15,7 @@ const MAX_DEPTH: u32 = 128;
 /// How many elements all lists and maps of a value may have together, even if the message has fewer bytes.
 const ALWAYS_ALLOWED: usize = 4096;
 
-/// What is left of the limits of one value.
+/// The rest of the limits of one value.
 #[derive(Debug)]
 pub(super) struct Bounds {
     depth: Cell<u32>,

@@ -75,7 +75,7 @@ mod sealed {
     pub struct ChannelPlace(pub(super) Arc<Slot>);
 
     pub trait Carry: Sized {
-        /// What holds the object: the value, and a message that is made of it.
+        /// Holds the object, for the value and for a message that is made of it.
         type Place: Send + Sync;
 
         fn into_place(self) -> Self::Place;

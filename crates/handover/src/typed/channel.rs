@@ -188,7 +188,7 @@ impl<S: Serialize, R: DeserializeOwned> TypedChannel<S, R> {
     }
 }
 
-/// What replies to a received value with a value of the type `S`, over the channel that it came from.
+/// Replies to a received value with a value of the type `S`, over the channel that it came from.
 ///
 /// Dropping it sends nothing.
 pub struct TypedReply<S> {

@@ -17,7 +17,7 @@ thread_local! {
     static CURRENT: Cell<Option<Scope>> = const { Cell::new(None) };
 }
 
-/// What the thread is doing.
+/// The work of the thread.
 #[derive(Debug)]
 pub(super) enum Scope {
     Sending(Sending),
@@ -76,7 +76,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // What a panic left in the scope is dropped at the end, when the outer scope is in place.
+        // The content that a panic left in the scope is dropped at the end, when the outer scope is in place.
         let _ended = CURRENT.try_with(|current| current.replace(self.outer.take()));
     }
 }

@@ -202,7 +202,7 @@ pub(crate) struct Connecting<'a> {
     path: PathBuf,
     /// The connection, and the process that listens, with its id.
     connection: Option<(Arc<Owned>, Peer, u32)>,
-    /// What was received of the answer.
+    /// The bytes of the answer that were received.
     answer: Vec<u8>,
     pub(crate) grace_deadline: Deadline,
 }

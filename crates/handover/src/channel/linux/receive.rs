@@ -164,7 +164,7 @@ impl Endpoint {
                 Ok(Read::End) | Err(_) => break true,
             }
         };
-        // What was read shows no more in the socket.
+        // The socket shows no more that these bytes have arrived.
         receiving.tasks.wake_all();
         self.publish(&mut receiving).is_err() || is_ready
     }

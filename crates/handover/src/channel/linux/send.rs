@@ -260,7 +260,7 @@ impl Endpoint {
         let read = self.read(&mut receiving).unwrap_or(Read::Nothing);
         self.check_queued(&mut receiving)?;
         self.publish(&mut receiving)?;
-        // What was read shows no more in the socket.
+        // The socket shows no more that these bytes have arrived.
         receiving.tasks.wake_all();
         Ok(read)
     }

@@ -22,8 +22,8 @@ const MAX_STEPS: u32 = 32;
 
 /// Waits for an endpoint's descriptors, by a runtime. Each method has one task at a time that waits.
 pub(crate) trait Wait {
-    /// Waits until the socket may be readable, unless `only_exit` is set, or until the peer process has exited. What it
-    /// reports, it reports once: the task reads until nothing is left.
+    /// Waits until the socket may be readable, unless `only_exit` is set, or until the peer process has exited. It
+    /// reports each event once, so the task reads until nothing is left.
     fn poll_input(&self, endpoint: &Endpoint, only_exit: bool, cx: &mut Context<'_>) -> Poll<Result<Found>>;
 
     /// Waits until the socket may have space.
@@ -39,7 +39,7 @@ pub(crate) struct Sending<'a> {
     has_begun: bool,
 }
 
-/// What a task that sends has to do next.
+/// The outcome of a step of a task that sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
     Done,

@@ -69,7 +69,7 @@ impl Drop for TaskWait {
 #[derive(Debug, Default)]
 pub(crate) struct Waits(Mutex<Vec<TaskWait>>);
 
-/// What a task that has waited found.
+/// The outcome of a task's wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Woken {
     /// The peer process has exited.
@@ -118,7 +118,7 @@ pub(crate) struct Sending<'a> {
     has_exited: bool,
 }
 
-/// What a task that sends has to do next.
+/// The outcome of a step of a task that sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
     Done,
@@ -158,7 +158,7 @@ impl Endpoint {
         for _ in 0..MAX_STEPS {
             self.close_fetched();
             self.close_carried();
-            // What the peer process wrote before its exit is readable by now.
+            // All data that the peer process wrote before its exit is readable by now.
             let has_exited = (by_exit || self.is_exit_seen()) && self.has_other_exited();
             let mut receiving = self.receiving.lock();
             self.check_open()?;

@@ -32,7 +32,7 @@ impl AsRawFd for Descriptor {
     }
 }
 
-/// What a descriptor is waited for.
+/// The events for which a descriptor is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interest {
     Input,

@@ -37,7 +37,7 @@ pub(crate) struct WakingWait {
     _handle: Arc<Owned>,
 }
 
-/// What a wait tells its task. The locks are std's, because the library's own asks a subscriber, which may not run on these threads.
+/// The state that a wait and its task share. The locks are std's, because the library's own asks a subscriber, which may not run on these threads.
 struct Notice(Mutex<Told>);
 
 struct Told {
