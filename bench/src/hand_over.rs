@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover::Event;
+use handover::{Carried, Event};
 
 use crate::Outcome;
 use crate::measure::{Bench, Way, timed};
@@ -18,11 +18,16 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
     let floor = baseline::FloorPeer::start()?;
     let variants = baseline::FloorPeer::start_variants()?;
     let (closing, taking) = (ChannelPeer::start("handover")?, ChannelPeer::start("handover-take")?);
+    let typed = ChannelPeer::start("handover-typed")?;
     #[cfg(feature = "peers")]
     let peers = crate::os::peer::PeerSenders::start()?;
     for (table, is_one_way) in [("hand-over, answered", false), ("hand-over, one way", true)] {
         for count in [1_usize, 8, 64, 253] {
             let (names, events) = objects(count)?;
+            let carried = events
+                .iter()
+                .map(|event| event.try_clone().map(Carried::new))
+                .collect::<Result<Vec<_>, _>>()?;
             let objects = baseline::objects(&events);
             let length = frame_length(&names);
             let ours = |peer: &ChannelPeer, answer| peer.send_objects(&names, &events, u8::from(answer));
@@ -33,6 +38,10 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
                 },
                 ObjectSender { name: "handover", send: Ok(Box::new(|answer| ours(&closing, answer))) },
                 ObjectSender { name: "handover, take", send: Ok(Box::new(|answer| ours(&taking, answer))) },
+                ObjectSender {
+                    name: "handover, typed",
+                    send: Ok(Box::new(|answer| typed.send_typed(&carried, u8::from(answer)))),
+                },
             ];
             for (name, floor) in &variants {
                 let objects = &objects;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover::{Channel, Child, Command, Error, Event, Message, Process};
+use handover::{Carried, Channel, Child, Command, Error, Event, Message, Process};
 
 use crate::Outcome;
 use crate::measure::Reason;
@@ -49,6 +49,12 @@ impl ChannelPeer {
     /// Sends objects under these names.
     pub(crate) fn send_objects(&self, names: &[String], events: &[Event], flags: u8) -> Outcome {
         self.channel.send(message(&[flags], names, events))?;
+        self.wait_for_answer(flags)
+    }
+
+    /// Sends objects in a value.
+    pub(crate) fn send_typed(&self, events: &[Carried<Event>], flags: u8) -> Outcome {
+        self.channel.send(Message::from_value(&(flags, events))?)?;
         self.wait_for_answer(flags)
     }
 

@@ -1,6 +1,6 @@
 //! Runs this program as the other process, in the role that its arguments name.
 
-use handover::{Channel, Event, ReceivedMessage};
+use handover::{Carried, Channel, Event, ReceivedMessage};
 
 use crate::counting;
 use crate::os::baseline;
@@ -18,6 +18,7 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
             }
             Ok(())
         }),
+        ("handover-typed", []) => receive_typed(),
         ("handover-counted", []) => count_allocations(),
         ("handover-reply", []) => call::other_process(),
         ("floor", _) => baseline::receive(),
@@ -56,6 +57,19 @@ fn receive(take: impl Fn(&mut ReceivedMessage) -> Outcome) -> Outcome {
         } else {
             kept.push(message);
         }
+        if flags & ANSWER != 0 {
+            channel.send(b"")?;
+        }
+    }
+    Ok(())
+}
+
+/// Receives values until the channel is closed, and answers those that ask for it.
+fn receive_typed() -> Outcome {
+    let channel = Channel::parent()?;
+    while let Some(message) = until_closed(channel.recv_timeout(DEADLINE))? {
+        let (flags, events): (u8, Vec<Carried<Event>>) = message.into_value()?;
+        drop(events);
         if flags & ANSWER != 0 {
             channel.send(b"")?;
         }

@@ -13,6 +13,7 @@
 //! | `command_line` | arguments | both of Windows' parsers, written here from their descriptions, read the arguments that were passed |
 //! | `environment` | changes, or a block | the block is sorted, has each name once with its last value, and ends with two NULs |
 //! | `name` | two names | each has its own pipe and files; the files stay in their folder, and no name exceeds its maximum length |
+//! | `typed` | a message | exactly the values that postcard's description allows are accepted, if each object is used once; what is sent again means the same; no handle is left |
 //! | `template` | text with placeholders | each placeholder is replaced by its handle value, and the other text stays |
 
 mod argv;
@@ -25,6 +26,7 @@ mod name;
 mod number;
 mod os;
 mod template;
+mod typed;
 mod wire;
 
 pub use argv::argv_reads_as_it_is_described;
@@ -35,4 +37,5 @@ pub use message::message;
 pub use name::name;
 pub use number::number;
 pub use template::template;
+pub use typed::typed;
 pub use wire::wire;

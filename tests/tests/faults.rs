@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use handover::inspect::{Audit, HandleTable};
 use handover::{
-    Channel, Child, Command, Error, Event, HandleValue, Listener, Message, OwnedHandle, Process, ResetMode,
-    Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, WaitSet, faults, wait_any,
+    Carried, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, OwnedHandle, Process,
+    ResetMode, Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, TypedChannel, WaitSet, faults,
+    wait_any,
 };
 use handover_tests::{
     Sweep, adopt, assert_flags_unchanged, assert_names_call, bare, begun, end, events, expect,
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             send_and_recv_report_each_failing_call,
             call_and_reply_report_each_failing_call,
             endpoints_that_travel_report_each_failing_call,
+            typed_messages_report_each_failing_call,
             waits_for_many_report_each_failing_call,
             listener_readiness_reports_each_failing_call,
             send_and_recv_in_child_report_each_failing_call,
@@ -585,6 +587,32 @@ fn endpoints_that_travel_report_each_failing_call() {
         Ok((ours, child))
     };
     Sweep::of("pair, spawn with an endpoint").harmless(expect::HARMLESS_TRAVEL).run(give, drop);
+}
+
+fn typed_messages_report_each_failing_call() {
+    type Value = (Carried<Event>, Vec<Carried<SharedMemory>>, Carried<Channel>);
+    let talk = || {
+        let (one, other) = Channel::pair()?;
+        let (one, other) = (TypedChannel::<Value, ()>::new(one), TypedChannel::<(), Value>::new(other));
+        let (ours, theirs) = Channel::pair()?;
+        let memory = SharedMemory::new(4096)?;
+        let value = (Event::manual_reset()?.into(), vec![memory.into()], theirs.into());
+        one.send(&value)?;
+        let arrived = other.recv_timeout(SOON)?;
+        Ok((one, other, ours, value, arrived))
+    };
+    Sweep::of("pair, send and receive a value").harmless(expect::HARMLESS_TRAVEL).run(talk, drop);
+    let (one, other) = Channel::pair().unwrap();
+    // Each failure leaves the channel and the value as they were.
+    let value = (Carried::new(Event::manual_reset().unwrap()), "text");
+    let talk = || {
+        one.send(Message::from_value(&value)?)?;
+        other.recv_timeout(SOON)?.into_value::<(Carried<Event>, String)>()
+    };
+    let undo = |_| {
+        while let Ok(Some(_)) = other.try_recv() {}
+    };
+    Sweep::of("send and receive a value").harmless(expect::HARMLESS_CALL).run(talk, undo);
 }
 
 fn waits_for_many_report_each_failing_call() {

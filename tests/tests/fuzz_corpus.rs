@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             environment_blocks_are_sorted,
             name_encoding_keeps_its_rules,
             template_parser_keeps_its_rules,
+            typed_messages_keep_their_rules,
         ],
         tests![],
     )
@@ -69,6 +70,10 @@ fn name_encoding_keeps_its_rules() {
 
 fn template_parser_keeps_its_rules() {
     run("template", targets::template);
+}
+
+fn typed_messages_keep_their_rules() {
+    run("typed", targets::typed);
 }
 
 /// Runs the target on each stored input, and then on random variations.

@@ -152,7 +152,7 @@ pub(crate) fn semver(revision: &str) -> Result<(), Failed> {
         "handover",
         "--only-explicit-features",
         "--features",
-        "async-io,tokio,tracing",
+        "async-io,serde,tokio,tracing",
         "--baseline-rev",
     ]);
     Step::new("the public interface", cargo.arg(revision)).run()

@@ -14,8 +14,8 @@ use crate::step::{Failed, Step};
 use crate::tools::{Tool, has_cpp};
 
 /// The fuzz targets, each a file in `fuzz/fuzz_targets`.
-pub(crate) const TARGETS: [&str; 8] =
-    ["wire", "message", "manifest", "number", "command_line", "environment", "name", "template"];
+pub(crate) const TARGETS: [&str; 9] =
+    ["wire", "message", "manifest", "number", "command_line", "environment", "name", "template", "typed"];
 
 /// The maximum length of an input. All limits of the targets are below it, and longer inputs take longer.
 const MAX_LENGTH: &str = "-max_len=96";

@@ -16,7 +16,7 @@ const ORDER: [&[&str]; 13] = [
     &["process"],
     &["duplicate", "name"],
     &["channel"],
-    &["inspect", "spawner"],
+    &["inspect", "spawner", "typed"],
     &["futures"],
     &["tokio", "async_io"],
     &["os", "fuzzing", "lib"],

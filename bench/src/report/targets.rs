@@ -44,11 +44,22 @@ const fn faster(text: &'static str, way: usize, than: &'static str) -> Target {
     Target { text, table: HAND_OVER[way], rows: ALL, way: than, base: "handover", limit: Limit::AtLeast(2.0) }
 }
 
+const fn typed(text: &'static str, way: usize) -> Target {
+    Target {
+        text,
+        table: HAND_OVER[way],
+        rows: ALL,
+        way: "handover, typed",
+        base: "handover, take",
+        limit: Limit::AtMost(1.15),
+    }
+}
+
 const fn wait_set(text: &'static str, table: &'static str) -> Target {
     Target { text, table, rows: ALL, way: "handover", base: "C floor", limit: Limit::AtMost(1.3) }
 }
 
-const TARGETS: [Target; 22] = [
+const TARGETS: [Target; 24] = [
     spawn("starting a child: at most 1.03 × the C floor (on Linux, fork and execve)", "C floor", 1.03),
     spawn("starting a child: at most 1.03 × the C floor with posix_spawn", "C floor: posix_spawn", 1.03),
     spawn("starting a child: at most the time of windows-spawn", "windows-spawn", 1.0),
@@ -57,6 +68,8 @@ const TARGETS: [Target; 22] = [
     hand_over("a message with 1 object, in one direction: at most 1.15 × the C floor", 1, &["1"], 1.15),
     hand_over("a message with 64 objects, and its answer: at most 1.05 × the C floor", 0, &["64"], 1.05),
     hand_over("a message with 64 objects, in one direction: at most 1.05 × the C floor", 1, &["64"], 1.05),
+    typed("objects in a value, and the answer: at most 1.15 × objects that are taken by name", 0),
+    typed("objects in a value, in one direction: at most 1.15 × objects that are taken by name", 1),
     faster("a message by ipmb, and its answer: at least 2 × the time of handover", 0, "ipmb"),
     faster("a message by ipmb, in one direction: at least 2 × the time of handover", 1, "ipmb"),
     faster("a message by ipc-channel, and its answer: at least 2 × the time of handover", 0, "ipc-channel"),

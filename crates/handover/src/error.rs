@@ -207,6 +207,17 @@ pub enum Error {
         /// The kind that the kernel reports.
         found: ObjectKind,
     },
+    /// A received message is no value of the expected type (feature `serde`). All objects of the message are closed, and the
+    /// channel stays usable.
+    #[non_exhaustive]
+    InvalidValue {
+        /// The peer's process id.
+        pid: u32,
+        /// The expected type.
+        expected: &'static str,
+        /// The rule that the message breaks.
+        reason: String,
+    },
     /// This process was started without a channel to its parent.
     #[non_exhaustive]
     NoParentChannel,
@@ -286,7 +297,9 @@ impl Error {
             Self::ProcessExited { .. } | Self::Disconnected { .. } | Self::PartialSend { .. } => {
                 io::ErrorKind::BrokenPipe
             }
-            Self::InvalidManifest { .. } | Self::Protocol { .. } => io::ErrorKind::InvalidData,
+            Self::InvalidManifest { .. } | Self::Protocol { .. } | Self::InvalidValue { .. } => {
+                io::ErrorKind::InvalidData
+            }
             Self::NothingInherited
             | Self::UnknownName { .. }
             | Self::NoParentChannel
@@ -509,6 +522,11 @@ impl Error {
                  kind",
                 ProcessName(*pid)
             ),
+            Self::InvalidValue { pid, expected, reason } => write!(
+                f,
+                "{} sent a message that is no {expected}: {reason}; check that both programs use the same definition of the type",
+                ProcessName(*pid)
+            ),
             Self::NoParentChannel => f.write_str(
                 "this process has no channel to its parent; the parent must start it with Command::channel",
             ),
@@ -593,6 +611,7 @@ impl fmt::Debug for Error {
             NotSent { source, returned }
             PartialSend { pid }
             KindNotAllowed { pid, name, found }
+            InvalidValue { pid, expected, reason }
             NoParentChannel {}
             NameInUse { name }
             ObjectNotFound { name, expected }

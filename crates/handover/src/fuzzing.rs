@@ -4,9 +4,15 @@
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
+#[cfg(feature = "serde")]
+use std::sync::Arc;
 
 use crate::channel::wire::{Content, Header, ObjectRef, Table};
+#[cfg(feature = "serde")]
+use crate::channel::{Limits, ReceivedMessage, message::Sender};
 use crate::channel::{handshake, wire};
+#[cfg(feature = "serde")]
+use crate::error::Error;
 use crate::error::Result;
 use crate::handle::HandleValue;
 use crate::handle::range;
@@ -15,6 +21,8 @@ use crate::name::text;
 use crate::object::adopt;
 use crate::process::env_block::{self, Variables};
 use crate::process::{command_line, placeholder};
+#[cfg(feature = "serde")]
+use crate::sys::io::OwnedHandle;
 
 /// The rule that an input breaks.
 pub type Broken = &'static str;
@@ -107,6 +115,32 @@ pub fn write_frame(
         wire::write(&mut frame, envelope.0, &table, objects.iter().map(|_| ()), bytes);
     }
     Ok(frame)
+}
+
+/// Makes a message with these objects as if it had been received.
+///
+/// # Errors
+///
+/// [`Error::InvalidInput`](crate::Error::InvalidInput) if no frame can hold the message.
+#[cfg(feature = "serde")]
+pub fn received(objects: Vec<(String, OwnedHandle)>, bytes: &[u8]) -> Result<ReceivedMessage> {
+    let (mut frame, mut table) = (Vec::new(), Table::default());
+    objects.iter().for_each(|(name, _)| table.push(name));
+    table.check(bytes)?;
+    wire::write(&mut frame, wire::Envelope::default(), &table, objects.iter().map(|_| ()), bytes);
+    let header = Header::parse::<()>(&frame).ok().flatten().expect("it was written");
+    let content = Content::new::<()>(&header, frame);
+    let from = Sender { process: 0, allowed: Arc::default(), carrier: None, call: None };
+    let objects = objects.into_iter().map(|(_, object)| object.into()).collect();
+    ReceivedMessage::admit((header.envelope, content, Limits::default()), objects, from)
+        .map_err(|_| Error::invalid("the message", "was refused"))
+}
+
+/// Returns the bytes of a message and the names of its objects.
+#[cfg(feature = "serde")]
+#[must_use]
+pub fn sent(message: &crate::channel::Message<'_>) -> (Vec<u8>, Vec<String>) {
+    (message.bytes.to_vec(), message.objects().map(|(name, _)| name.to_owned()).collect())
 }
 
 /// Builds a Windows listener's answer to a client.

@@ -38,9 +38,11 @@
 //! |---|---|
 //! | start a child with objects | [`Command::inherit`]; in the child [`inherited`] and [`Inherited::take`] |
 //! | give objects to a child that std's or tokio's `Command` starts | `os::linux::InheritExt`, on Linux |
+//! | replace `std::process` in a program | the module [`process`] |
 //! | pass a handle's value to a program that doesn't use this crate | [`Command::arg_handle`] and [`Command::env_handle`] |
 //! | use a handle whose value this process was told | [`HandleValue::adopt`] |
 //! | send objects to a running process | [`Channel`]: with [`Command::channel`] to a child, with [`Listener`] to any process of the same user |
+//! | send values of your own types, with objects inside them | `Carried` and `TypedChannel`, with the feature `serde` |
 //! | ask a process and wait for its reply | [`Channel::call`], [`ReceivedMessage::reply`] |
 //! | give a process an endpoint of a channel, or connect two others | [`Channel::pair`], [`Message::with_channel`], [`introduce`] |
 //! | push or pull one handle | `Process::duplicate_into` on Windows, [`Process::duplicate_from`] |
@@ -60,6 +62,7 @@
 //! |---|---|
 //! | `tokio` | the module `handover::tokio`: channels, listeners, children and waits as futures, for programs that run on [`tokio`](https://docs.rs/tokio); on Linux also `os::linux::InheritExt` for its `Command` |
 //! | `async-io` | the module `handover::async_io`: the same for [`async-io`](https://docs.rs/async-io), which smol uses |
+//! | `serde` | messages that are values of your own types, with objects inside them: `Carried`, `TypedChannel`, `Message::from_value` and `ReceivedMessage::into_value` |
 //! | `tracing` | one [`tracing`](https://docs.rs/tracing) event for each system call that the library makes, with its arguments, result, and effects on handle tables |
 //!
 //! All features are off by default.
@@ -87,7 +90,7 @@ mod object;
 
 mod inherit;
 
-mod process;
+pub mod process;
 
 mod duplicate;
 mod name;
@@ -109,6 +112,9 @@ pub mod async_io;
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;
 
+#[cfg(feature = "serde")]
+mod typed;
+
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -122,7 +128,10 @@ pub use handle::{HandleValue, ObjectKind, ProcessIdentity};
 pub use inherit::{Inherited, LeakedHandle, inherited, leaked_handles};
 pub use name::{AsObjectName, CreateOutcome, ObjectName, SingleInstance};
 pub use object::{BorrowedObject, Event, Object, ResetMode, Semaphore, SharedMemory, Timer, View, ViewMut};
-pub use process::{Child, Command, Process, Stdio, User};
+pub use process::command::Command;
+pub use process::imp::User;
+pub use process::process::Process;
+pub use process::{Child, Stdio};
 /// std's types for a child's streams and exit status.
 #[doc(no_inline)]
 pub use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
@@ -132,5 +141,8 @@ pub use sys::fault_injection as faults;
 /// std's handle types under their names on Windows; on Linux they are `AsFd`, `BorrowedFd` and `OwnedFd`.
 #[doc(no_inline)]
 pub use sys::io::{AsHandle, BorrowedHandle, OwnedHandle};
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub use typed::{Carried, Carry, TypedChannel, TypedReply};
 pub use wait::set::{Ready, WaitSet};
 pub use wait::{MAX_WAIT_OBJECTS, Signaled, Waitable, wait_any};

@@ -80,6 +80,12 @@ fn tokio_server_outlives_a_crashed_worker() {
 }
 
 #[test]
+#[cfg(feature = "serde")]
+fn typed_worker_pool_renders_all_frames() {
+    run("typed_worker_pool", &["rendered shade 1, right", "rendered shade 3, right", "1 frame in all"]);
+}
+
+#[test]
 fn broker_exits_and_the_two_talk() {
     run("broker", &["the broker, process", "3 squared is 9", "has replied to process"]);
 }

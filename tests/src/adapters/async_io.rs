@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use handover::Event;
 pub use handover::async_io::{
-    Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, wait,
+    Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, TypedChannel, wait,
 };
 pub use smol::io::{AsyncReadExt, AsyncWriteExt};
 

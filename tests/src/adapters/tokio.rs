@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use handover::Event;
-pub use handover::tokio::{Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, wait};
+pub use handover::tokio::{
+    Channel, Child, ChildStderr, ChildStdin, ChildStdout, Incoming, Listener, TypedChannel, wait,
+};
 pub use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 

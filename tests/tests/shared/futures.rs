@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use handover::{Command, Error, Event, Message, OwnedHandle, ReceivedMessage, Semaphore, Stdio, Timer};
+use handover::{Carried, Command, Error, Event, Message, OwnedHandle, ReceivedMessage, Semaphore, Stdio, Timer};
 use handover_tests::{Suite, Sweep, expect, linked_in_role, role, table, tests, this_program, until};
 
-use runtime::{AsyncReadExt, AsyncWriteExt, Channel, Child, Listener, block_on, sleep, spawn, timeout, wait};
+use runtime::{
+    AsyncReadExt, AsyncWriteExt, Channel, Child, Listener, TypedChannel, block_on, sleep, spawn, timeout, wait,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
@@ -49,7 +51,62 @@ pub(crate) fn suite(name: &'static str) -> Suite {
             child_becomes_blocking_again,
             each_failing_call_is_reported,
             peers_killed_at_random_leave_nothing,
+            values_with_objects_are_called_and_replied_to,
+            dropped_send_of_a_value_keeps_its_channel,
         ], roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits] }
+}
+
+fn values_with_objects_are_called_and_replied_to() {
+    type Question = (u32, Carried<Event>);
+    let round = || {
+        let (one, other) = handover::Channel::pair().unwrap();
+        let client = TypedChannel::<Question, String>::new(one.into());
+        let server = TypedChannel::<String, Question>::from(handover::TypedChannel::new(other));
+        block_on(async {
+            let serves = spawn(async move {
+                for _ in 0..3 {
+                    let ((number, done), reply) = soon(server.recv_request()).await.unwrap();
+                    assert!(reply.is_expected());
+                    done.set().unwrap();
+                    soon(reply.send(&number.to_string())).await.unwrap();
+                    assert!(!reply.is_expected());
+                }
+                let (number, _done) = soon(server.recv()).await.unwrap();
+                soon(server.send(&number.to_string())).await.unwrap();
+                let outcome = soon(server.recv()).await;
+                assert!(matches!(outcome, Err(Error::InvalidValue { .. })), "{outcome:?}");
+            });
+            for number in 0..3 {
+                let question = (number, Event::manual_reset().unwrap().into());
+                assert_eq!(soon(client.call(&question)).await.unwrap(), number.to_string());
+                assert!(question.1.try_wait().unwrap());
+            }
+            soon(client.send(&(7, Event::manual_reset().unwrap().into()))).await.unwrap();
+            assert_eq!(soon(client.clone().recv()).await.unwrap(), "7");
+            soon(client.channel().send("nothing typed")).await.unwrap();
+            serves.join().await;
+            drop(client.into_channel());
+        });
+    };
+    // The first time, the system opens handles that stay.
+    round();
+    let before = table::count();
+    round();
+    until("the handles are closed", || table::count() <= before);
+}
+
+fn dropped_send_of_a_value_keeps_its_channel() {
+    let (one, _other) = handover::Channel::pair().unwrap();
+    let typed = TypedChannel::<(u8, Carried<handover::Channel>), ()>::new(one.into());
+    let (ours, theirs) = handover::Channel::pair().unwrap();
+    let value = (1, Carried::new(theirs));
+    block_on(async {
+        // Then the pipe is full, so that nothing of the value is written.
+        while timeout(SHORT, typed.channel().send(vec![0; 4096])).await.is_some() {}
+        assert!(timeout(SHORT, typed.send(&value)).await.is_none());
+    });
+    value.1.into_inner().unwrap().send("hello").unwrap();
+    assert_eq!(ours.recv_timeout(SOON).unwrap().bytes(), b"hello");
 }
 
 /// Waits for a future that has to be ready soon.

@@ -21,7 +21,7 @@
 //! The types are made from the blocking ones, and turned into them, by `From`. Each future says what it means to drop it, as a
 //! timeout does.
 //!
-//! On Linux the thread of async-io waits for the descriptors. On Windows the system's thread pool waits, with one thread for up
+//! On Linux the thread of async-io waits for the descriptors. On Windows a thread of the library waits, one for up
 //! to 63 objects. Any executor can run the futures.
 
 use std::io;
@@ -60,6 +60,8 @@ impl Reactor for AsyncIo {
 impl Reactor for AsyncIo {}
 
 adapter!(AsyncIo, "async-io");
+#[cfg(feature = "serde")]
+crate::futures::typed_adapter!("async-io");
 
 macro_rules! reads {
     ($type:ty) => {

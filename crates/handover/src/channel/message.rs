@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use super::imp::{Carrier, Endpoint, HANDLES, Lost};
+use super::traveller::Traveller;
 use super::wire::{self, Broken, Content, Envelope, Table};
-use super::{Channel, KindFilter, Limits};
+use super::{KindFilter, Limits};
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::object::{BorrowedObject, Object};
@@ -36,9 +37,35 @@ pub struct Message<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) table: Table,
     /// One object for each name in the table, unless the table has refused a name.
-    pub(crate) shares: Vec<BorrowedObject<'a>>,
-    /// Endpoints that the message moves, with their names.
-    pub(crate) channels: Vec<(String, Channel)>,
+    pub(crate) shares: Vec<Share<'a>>,
+    /// Endpoints that the message moves.
+    pub(crate) channels: Vec<Traveller>,
+}
+
+/// An object of a message.
+#[derive(Clone)]
+pub(crate) enum Share<'a> {
+    Borrowed(BorrowedObject<'a>),
+    /// The object of a value, which may not live as long as the message.
+    #[cfg(feature = "serde")]
+    Kept(Arc<dyn Kept>),
+}
+
+/// An object that a message keeps open.
+#[cfg(feature = "serde")]
+pub(crate) trait Kept: Send + Sync {
+    fn share(&self) -> BorrowedObject<'_>;
+}
+
+impl Share<'_> {
+    #[inline]
+    pub(crate) fn object(&self) -> BorrowedObject<'_> {
+        match self {
+            Self::Borrowed(object) => *object,
+            #[cfg(feature = "serde")]
+            Self::Kept(object) => object.share(),
+        }
+    }
 }
 
 impl<'a> Message<'a> {
@@ -73,12 +100,16 @@ impl<'a> Message<'a> {
     /// # Ok::<(), handover::Error>(())
     /// ```
     pub fn add(&mut self, name: impl AsRef<str>, object: impl Into<BorrowedObject<'a>>) -> &mut Self {
-        self.table.push(name.as_ref());
+        self.push(name.as_ref(), Share::Borrowed(object.into()));
+        self
+    }
+
+    pub(crate) fn push(&mut self, name: &str, share: Share<'a>) {
+        self.table.push(name);
         if self.shares.len() == self.shares.capacity() {
             wire::grow(&mut self.shares, 4);
         }
-        self.shares.push(object.into());
-        self
+        self.shares.push(share);
     }
 
     /// Checks that a frame can hold the message.
@@ -87,15 +118,15 @@ impl<'a> Message<'a> {
     }
 
     /// Returns the objects with their names. The message must have passed [`check`](Self::check).
-    pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, &BorrowedObject<'a>)> {
-        self.table.names().zip(&self.shares)
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, BorrowedObject<'_>)> {
+        self.table.names().zip(self.shares.iter().map(Share::object))
     }
 }
 
 impl fmt::Debug for Message<'_> {
     /// Shows the number of bytes instead of the bytes, because they may be long or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let channels = self.channels.iter().map(|(name, _)| name.as_str());
+        let channels = self.channels.iter().map(Traveller::name);
         let names: Vec<_> = self.table.names().chain(channels).collect();
         f.debug_struct("Message").field("bytes", &self.bytes.len()).field("objects", &names).finish()
     }
@@ -173,13 +204,13 @@ impl Arrived {
 pub struct ReceivedMessage {
     content: Content,
     /// One object for each name; `None` once it is taken. One lock covers an object from its check to its owner.
-    pub(super) objects: Mutex<Vec<Option<Received>>>,
-    pub(super) from: Sender,
+    pub(crate) objects: Mutex<Vec<Option<Received>>>,
+    pub(crate) from: Sender,
 }
 
 /// An object that has arrived.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(crate) struct Received {
     pub(super) handle: Owned,
     /// Its kind, which the channel accepts. `None` if it wasn't asked for when the object arrived: because every kind that
     /// the object can be of is accepted, or because this process had no free descriptor to ask.
@@ -202,6 +233,30 @@ impl Received {
             None => from.accepted_kind(name, &self.handle),
         }
     }
+
+    /// Checks that the object can be taken as this type.
+    fn check<T: Object>(&self, name: &str, from: &Sender) -> Result<()> {
+        if self.of_endpoint.is_some() {
+            return Err(Error::invalid(
+                description(name),
+                "is an endpoint of a channel; take it with take_channel",
+            ));
+        }
+        let found = self.kind(name, from)?;
+        match T::KIND {
+            Some(expected) if !handle::can_be(&found, &expected) => {
+                Err(Error::WrongKind { object: description(name), expected, found })
+            }
+            _ => T::check(HandleValue::of(&self.handle)?, &|| description(name)),
+        }
+    }
+
+    /// Converts it into an object of this type. If that fails, it is closed.
+    #[cfg(feature = "serde")]
+    pub(crate) fn into_object<T: Object>(self, name: &str, from: &Sender) -> Result<T> {
+        self.check::<T>(name, from)?;
+        Ok(T::from_handle(self.handle))
+    }
 }
 
 /// The sender of a message.
@@ -217,6 +272,13 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
+    /// Returns what it takes to check the sender's objects.
+    #[cfg(feature = "serde")]
+    pub(crate) fn without_call(&self) -> Self {
+        let Self { process, allowed, carrier, .. } = self;
+        Self { process: *process, allowed: Arc::clone(allowed), carrier: carrier.clone(), call: None }
+    }
+
     /// Checks that the channel accepts an object that has just arrived, as cheaply as the system allows. Returns the object's
     /// kind if that had to be found out. It is always found out if it matters whether the object is memory.
     fn kind_on_arrival(
@@ -299,6 +361,11 @@ impl ReceivedMessage {
         Ok(Self { content, objects: Mutex::new(received), from })
     }
 
+    #[cfg(feature = "serde")]
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+
     /// Returns the message's bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -346,23 +413,9 @@ impl ReceivedMessage {
         let mut objects = self.objects.lock();
         let object = &mut objects[index];
         let received = object.as_ref().ok_or_else(|| already_taken(name))?;
-        if received.of_endpoint.is_some() {
-            return Err(Error::invalid(
-                description(name),
-                "is an endpoint of a channel; take it with take_channel",
-            ));
-        }
-        let found = received.kind(name, &self.from)?;
-        match T::KIND {
-            Some(expected) if !handle::can_be(&found, &expected) => {
-                Err(Error::WrongKind { object: description(name), expected, found })
-            }
-            _ => {
-                T::check(HandleValue::of(&received.handle)?, &|| description(name))?;
-                let object = object.take().expect("it is there");
-                Ok(T::from_handle(object.handle))
-            }
-        }
+        received.check::<T>(name, &self.from)?;
+        let object = object.take().expect("it is there");
+        Ok(T::from_handle(object.handle))
     }
 
     pub(super) fn index(&self, name: &str) -> Result<usize> {

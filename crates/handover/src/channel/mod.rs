@@ -6,6 +6,7 @@
 //! | `message.rs` | messages to send, and received messages |
 //! | `introduce.rs` | how a process connects two others |
 //! | `travel.rs` | endpoints that travel: in a message, or with a child |
+//! | `traveller.rs` | an endpoint that a message moves |
 //! | `listener.rs` | how unrelated processes open a channel by a name |
 //! | `wire.rs` | how a message is encoded in bytes (pure) |
 //! | `handshake.rs` | a Windows listener's answer to a client (pure) |
@@ -41,6 +42,7 @@ mod shortage;
 pub(crate) mod tasks;
 pub(crate) mod timed_mutex;
 mod travel;
+pub(crate) mod traveller;
 #[cfg(windows)]
 pub(crate) mod windows;
 pub(crate) mod wire;

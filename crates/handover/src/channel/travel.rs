@@ -7,12 +7,14 @@ use std::sync::Arc;
 #[cfg(feature = "_async")]
 use super::imp::Progress;
 use super::imp::{self, ENDPOINT_NAMES, Endpoint, HANDLES};
-use super::message::{Received, already_taken, description};
+use super::message::{Received, Sender, already_taken, description};
+use super::traveller::{Traveller, describe};
 use super::{Channel, Message, ReceivedMessage};
 use crate::error::{Error, Result, Returned};
 use crate::inherit::{Inherited, Reserved};
 use crate::object::BorrowedObject;
-use crate::process::{Attachment, Command, OpenAttachment, Process};
+use crate::process::command::Command;
+use crate::process::{Attachment, OpenAttachment, Process};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::mutex::Mutex;
 use crate::sys::rights::Rights;
@@ -57,7 +59,7 @@ impl Channel {
 
     /// Lets the endpoint leave this process, which can't use it any more.
     fn depart(&self, name: &str) -> Result<()> {
-        let describe = || format!("the channel {name:?} to give away");
+        let describe = || describe(name);
         if Arc::strong_count(&self.endpoint) > 1 {
             return Err(Error::invalid(
                 describe(),
@@ -82,7 +84,7 @@ impl Message<'_> {
 
     /// Moves an endpoint into the message, as [`with_channel`](Self::with_channel) does, which is built step by step.
     pub fn add_channel(&mut self, name: impl Into<String>, channel: Channel) -> &mut Self {
-        self.channels.push((name.into(), channel));
+        self.channels.push(Traveller::new(name.into(), channel));
         self
     }
 }
@@ -93,12 +95,26 @@ pub(super) fn deliver(
     mut message: Message<'_>,
     send: impl FnOnce(&Message<'_>, &[&Arc<Endpoint>]) -> Result<()>,
 ) -> Result<()> {
-    let channels = std::mem::take(&mut message.channels);
-    for (name, _) in &channels {
-        message.table.push(name);
+    let mut channels = std::mem::take(&mut message.channels);
+    for traveller in &channels {
+        message.table.push(&traveller.name);
     }
-    let sent = depart_and_send(&message, &channels, send, |()| true);
-    sent.map_err(|source| Error::NotSent { source: Box::new(source), returned: Returned(Box::new(channels)) })
+    let sent = depart_and_send(&message, &mut channels, send, |()| true);
+    sent.map_err(|source| with_channels(channels, source))
+}
+
+/// Adds the endpoints of a message to the error for which it was not sent, except for those that return to their slots.
+fn with_channels(travellers: Vec<Traveller>, source: Error) -> Error {
+    let mut returned = Vec::new();
+    for mut traveller in travellers {
+        traveller.return_to_slot();
+        returned
+            .extend(traveller.channel.take().map(|channel| (std::mem::take(&mut traveller.name), channel)));
+    }
+    if returned.is_empty() {
+        return source;
+    }
+    Error::NotSent { source: Box::new(source), returned: Returned(Box::new(returned)) }
 }
 
 /// Begins to send a message by a function that gets it and its endpoints, without waiting. If it can't begin yet, the
@@ -111,12 +127,12 @@ pub(super) fn begin(
     if message.channels.is_empty() {
         return begin(message, &[]);
     }
-    let channels = std::mem::take(&mut message.channels);
+    let mut channels = std::mem::take(&mut message.channels);
     let table = message.table.clone();
-    for (name, _) in &channels {
-        message.table.push(name);
+    for traveller in &channels {
+        message.table.push(&traveller.name);
     }
-    match depart_and_send(message, &channels, begin, |progress| *progress == Progress::Done) {
+    match depart_and_send(message, &mut channels, begin, |progress| *progress == Progress::Done) {
         Ok(Progress::Done) => Ok(Progress::Done),
         progress => {
             (message.table, message.channels) = (table, channels);
@@ -128,32 +144,33 @@ pub(super) fn begin(
 /// Adds the endpoints of a message to the error for which it was not sent.
 #[cfg(feature = "_async")]
 pub(crate) fn not_sent(message: &mut Message<'_>, source: Error) -> Error {
-    let channels = std::mem::take(&mut message.channels);
-    if channels.is_empty() {
-        return source;
-    }
-    Error::NotSent { source: Box::new(source), returned: Returned(Box::new(channels)) }
+    with_channels(std::mem::take(&mut message.channels), source)
 }
 
-/// Sends the message. If it isn't sent, the endpoints stay.
+/// Sends the message. If it is sent, the endpoints are closed here; otherwise they stay.
 fn depart_and_send<T>(
     message: &Message<'_>,
-    channels: &[(String, Channel)],
+    channels: &mut [Traveller],
     send: impl FnOnce(&Message<'_>, &[&Arc<Endpoint>]) -> Result<T>,
     is_sent: impl FnOnce(&T) -> bool,
 ) -> Result<T> {
     message.check()?;
+    channels.iter_mut().try_for_each(Traveller::leave_slot)?;
     let mut departed = Vec::with_capacity(channels.len());
     let mut depart = || {
-        for (name, channel) in channels {
-            channel.depart(name)?;
+        for traveller in &*channels {
+            let channel = traveller.channel.as_ref().expect("it has left its slot");
+            channel.depart(&traveller.name)?;
             departed.push(&channel.endpoint);
         }
         Ok(())
     };
     let sent = depart().and_then(|()| send(message, &departed));
-    if !sent.as_ref().is_ok_and(is_sent) {
+    if sent.as_ref().is_ok_and(is_sent) {
+        channels.iter_mut().for_each(|traveller| traveller.channel = None);
+    } else {
         departed.iter().for_each(|endpoint| endpoint.stay());
+        channels.iter_mut().for_each(Traveller::return_to_slot);
     }
     sent
 }
@@ -182,27 +199,27 @@ impl ReceivedMessage {
         let index = self.index(name)?;
         let mut objects = self.objects.lock();
         let object = &mut objects[index];
-        let handles = match object.take() {
-            None => return Err(already_taken(name)),
-            Some(Received { handle, of_endpoint: Some(others), .. }) => {
-                std::iter::once(handle).chain(others).collect::<Vec<_>>()
-            }
-            other => {
-                *object = other;
-                return Err(Error::invalid(
-                    description(name),
-                    "is no endpoint of a channel; take it with take",
-                ));
-            }
+        let received = object.take().ok_or_else(|| already_taken(name))?;
+        received.into_channel(name, &self.from).map_err(|failed| {
+            let (error, received) = *failed;
+            *object = Some(received);
+            error
+        })
+    }
+}
+
+impl Received {
+    /// Opens the endpoint that has arrived. If that fails, it is returned.
+    pub(crate) fn into_channel(self, name: &str, from: &Sender) -> Result<Channel, Box<(Error, Self)>> {
+        let Self { handle, of_endpoint: Some(others), .. } = self else {
+            let reason = "is no endpoint of a channel; take it with take";
+            return Err(Box::new((Error::invalid(description(name), reason), self)));
         };
-        let handles = handles.try_into().map_err(|_| already_taken(name))?;
-        match imp::arrive(handles, self.from.carrier.clone(), || description(name)) {
-            Ok(endpoint) => Ok(Channel::new(endpoint)),
-            Err((error, handles)) => {
-                *object = Some(Received::of_endpoint(handles));
-                Err(error)
-            }
-        }
+        let handles = std::iter::once(handle).chain(others).collect::<Vec<_>>();
+        let handles = handles.try_into().expect("the message was checked");
+        imp::arrive(handles, from.carrier.clone(), || description(name))
+            .map(Channel::new)
+            .map_err(|(error, handles)| Box::new((error, Self::of_endpoint(handles))))
     }
 }
 

@@ -51,7 +51,7 @@ impl<R: Reactor> Child<R> {
         self.child.close_inputs();
         loop {
             wait::<R>(self.child.process()).await?;
-            match self.child.exit_status()? {
+            match self.child.status_at_exit()? {
                 Some(status) => return Ok(status),
                 None => sleep::<R>(RETRY_INTERVAL).await?,
             }

@@ -12,7 +12,7 @@ macro_rules! adapter {
         ///
         /// # Cancel safety
         ///
-        /// Dropping the future takes nothing. On Windows, the system's thread pool may have taken a signal just then; it is put
+        /// Dropping the future takes nothing. On Windows, the waiting thread may have taken a signal just then; it is put
         /// back, unless the object is an auto-reset timer, or an event whose handle lacks the right to set it.
         ///
         /// # Errors

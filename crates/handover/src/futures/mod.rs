@@ -1,13 +1,13 @@
 //! The futures that adapters to asynchronous runtimes offer, free of any runtime.
 //!
 //! An adapter is one file. On Linux it implements [`Reactor`], which registers a descriptor with the runtime and waits for it.
-//! On Windows the system's thread pool waits, and the runtime has no part in it. The macro `adapter` (`face.rs`) writes the
+//! On Windows threads of the library wait, and the runtime has no part in it. The macro `adapter` (`face.rs`) writes the
 //! adapter's public types around the types of this module.
 //!
 //! | file | contents |
 //! |---|---|
 //! | `channel.rs`, `listener.rs`, `child.rs`, `stream.rs` | the types, for any runtime |
-//! | `face.rs` | the macro for their public faces |
+//! | `face.rs`, `typed_face.rs` | the macros for their public faces |
 //!
 //! Each system's half, in `linux` and `windows`, provides:
 //!
@@ -23,6 +23,8 @@ mod face;
 mod linux;
 mod listener;
 mod stream;
+#[cfg(feature = "serde")]
+mod typed_face;
 #[cfg(windows)]
 mod windows;
 
@@ -37,6 +39,8 @@ pub(crate) use face::adapter;
 pub(crate) use imp::Reactor;
 pub(crate) use listener::{Incoming, Listener};
 pub(crate) use stream::Stream;
+#[cfg(feature = "serde")]
+pub(crate) use typed_face::typed_adapter;
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The Windows half: waits of the system's thread pool, which need nothing of a runtime.
+//! The Windows half: waits by threads of the library, which need nothing of a runtime.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -41,7 +41,7 @@ impl<R: Reactor> ChannelIo<R> {
     }
 }
 
-/// A wait for an object by the pool, until it is over. Dropping it takes nothing.
+/// A wait for an object, until it is over. Dropping it takes nothing.
 struct ObjectWait {
     wait: WakingWait,
     handle: Arc<Owned>,
@@ -93,7 +93,7 @@ pub(super) async fn wait<R: Reactor, W: Waitable + ?Sized>(object: &W) -> Result
                 continue;
             }
             let failed = |error| failed_to_wait(target, error);
-            // The pool never waits for a handle that is closed.
+            // No thread waits for a handle that is closed.
             let handle = Arc::new(duplicate_here(target, rights::SAME, false).map_err(failed)?);
             let wait = WakingWait::begin(Arc::clone(&handle), cx.waker()).map_err(failed)?;
             waiting = Some(ObjectWait { wait, handle, is_taken: object.is_taken() });
@@ -344,7 +344,7 @@ impl<R> fmt::Debug for Pipe<R> {
     }
 }
 
-/// A write whose stream was dropped. The pool waits for its end, and then closes the pipe.
+/// A write whose stream was dropped. A thread waits for its end, and then closes the pipe.
 struct Lingering(Mutex<Option<(Transfer, WakingWait)>>);
 
 impl Lingering {

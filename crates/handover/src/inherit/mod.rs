@@ -32,13 +32,64 @@ pub(crate) use inherited::{Reserved, standard_streams};
 pub(crate) use manifest::RECIPIENT;
 pub(crate) use manifest::{Manifest, VARIABLE};
 
+use std::fmt;
+
 use crate::object::BorrowedObject;
 
 /// An object that a child inherits, and its name in the child.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Listed<'a> {
     pub(crate) name: String,
-    pub(crate) object: BorrowedObject<'a>,
+    object: Source<'a>,
+}
+
+enum Source<'a> {
+    Borrowed(BorrowedObject<'a>),
+    Owned(Box<dyn Lend>),
+}
+
+/// An object of any type.
+trait Lend: Send + Sync {
+    fn lend(&self) -> BorrowedObject<'_>;
+}
+
+impl<T: Send + Sync> Lend for T
+where
+    for<'b> &'b T: Into<BorrowedObject<'b>>,
+{
+    fn lend(&self) -> BorrowedObject<'_> {
+        self.into()
+    }
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Borrowed(object) => object.fmt(f),
+            Self::Owned(object) => object.lend().fmt(f),
+        }
+    }
+}
+
+impl<'a> Listed<'a> {
+    pub(crate) fn borrowed(name: String, object: BorrowedObject<'a>) -> Self {
+        Self { name, object: Source::Borrowed(object) }
+    }
+
+    pub(crate) fn owned<T>(name: String, object: T) -> Self
+    where
+        T: Send + Sync + 'static,
+        for<'b> &'b T: Into<BorrowedObject<'b>>,
+    {
+        Self { name, object: Source::Owned(Box::new(object)) }
+    }
+
+    pub(crate) fn object(&self) -> BorrowedObject<'_> {
+        match &self.object {
+            Source::Borrowed(object) => *object,
+            Source::Owned(object) => object.lend(),
+        }
+    }
 }
 
 /// Returns whether a name is reserved for this crate's own handles.

@@ -148,7 +148,7 @@ impl fmt::Debug for AuditCommand<'_> {
 
 pub(crate) enum Program<'a> {
     Std(Command),
-    Own(process::Command<'a>),
+    Own(process::command::Command<'a>),
 }
 
 impl From<Command> for AuditCommand<'_> {
@@ -157,8 +157,8 @@ impl From<Command> for AuditCommand<'_> {
     }
 }
 
-impl<'a> From<process::Command<'a>> for AuditCommand<'a> {
-    fn from(command: process::Command<'a>) -> Self {
+impl<'a> From<process::command::Command<'a>> for AuditCommand<'a> {
+    fn from(command: process::command::Command<'a>) -> Self {
         Self(Program::Own(command))
     }
 }

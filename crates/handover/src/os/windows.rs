@@ -6,4 +6,4 @@ pub use crate::duplicate::RemoteHandle;
 pub use crate::handle::Access;
 pub use crate::name::SecurityDescriptor;
 pub use crate::object::{LockError, Mutex, MutexGuard, ThreadWaitable, wait_any};
-pub use crate::process::{CommandExt, SuspendedChild};
+pub use crate::process::windows::{CommandExt, SuspendedChild};

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io::ErrorKind::PermissionDenied;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::handle::HandleValue;
 use crate::inherit::is_reserved;
 use crate::sys::creator::Creator;
 use crate::sys::io::{HasHandle, Owned, OwnedHandle, as_handle};
+use crate::sys::mutex::Mutex;
 use crate::sys::{process as sys, wait as sys_wait};
 use crate::wait;
 use crate::wait::Deadline;
@@ -23,6 +23,9 @@ use crate::wait::Deadline;
 /// process's handle to the child. It also closes the piped streams and the channel, unless they were taken. With
 /// [`kill_on_drop`](crate::Command::kill_on_drop), dropping it kills the child, except in a forked copy of the process
 /// that started it.
+///
+/// Threads that share a child by reference, for example in an `Arc`, wait for [`process`](Self::process) and kill it, and ask
+/// for the [`exit_status`](Self::exit_status).
 pub struct Child {
     /// The writing end of the child's standard input, if it is [piped](crate::Stdio::piped). Take it and drop it to let
     /// the child read end of file.
@@ -51,6 +54,9 @@ impl fmt::Debug for Child {
 /// How long to wait before asking again for the exit status of a child that has exited, if the system didn't report it.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
+/// The time that a killed child may take to exit.
+const MAX_END: Duration = Duration::from_secs(5);
+
 /// The parent's side of what another module added to the spawn.
 struct Attached(Option<Box<dyn Any + Send + Sync>>);
 
@@ -67,7 +73,7 @@ struct Guard {
     process: Process,
     kill_on_drop: bool,
     /// The exit status, once the child was waited for.
-    status: Option<ExitStatus>,
+    status: Mutex<Option<ExitStatus>>,
     creator: Creator,
 }
 
@@ -77,7 +83,8 @@ impl Child {
         kill_on_drop: bool,
         inherited_handles: Vec<(String, HandleValue)>,
     ) -> Self {
-        let guard = Guard { process, kill_on_drop, status: None, creator: Creator::this_process() };
+        let guard =
+            Guard { process, kill_on_drop, status: Mutex::new(None), creator: Creator::this_process() };
         Self { stdin: None, stdout: None, stderr: None, attached: Attached(None), guard, inherited_handles }
     }
 
@@ -130,7 +137,7 @@ impl Child {
         loop {
             let end = sys_wait::readable(self.guard.process.handle());
             wait::without_timeout(end).map_err(self.guard.process.failed())?;
-            match self.exit_status()? {
+            match self.status_at_exit()? {
                 Some(status) => return Ok(status),
                 None => std::thread::sleep(RETRY_INTERVAL),
             }
@@ -149,7 +156,7 @@ impl Child {
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let deadline = Deadline::after(timeout);
         while self.guard.process.ends_within(deadline.left())? {
-            match self.exit_status()? {
+            match self.status_at_exit()? {
                 Some(status) => return Ok(status),
                 None if deadline.has_passed() => break,
                 None => std::thread::sleep(RETRY_INTERVAL.min(deadline.left())),
@@ -164,9 +171,37 @@ impl Child {
     ///
     /// [`Error::System`] if a call fails.
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.exit_status()
+    }
+
+    /// Returns the child's exit status if it has exited, as [`try_wait`](Self::try_wait) does, for threads that share the child
+    /// by reference.
+    ///
+    /// The system reports the status once. Of several threads, one asks, and all get what it was told.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use handover::Command;
+    ///
+    /// let child = Arc::new(Command::new("worker").spawn()?);
+    /// let watched = child.clone();
+    /// let watch = std::thread::spawn(move || {
+    ///     watched.process().wait_timeout(Duration::from_secs(60))?;
+    ///     watched.exit_status()
+    /// });
+    /// child.process().kill()?;
+    /// println!("{:?}", watch.join().expect("it doesn't panic")?);
+    /// # Ok::<(), handover::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if a call fails.
+    pub fn exit_status(&self) -> Result<Option<ExitStatus>> {
         // On Windows the exit code alone isn't enough: 259 is reported for a running process and is also a valid exit
         // code.
-        if self.guard.process.has_exited()? { self.exit_status() } else { Ok(None) }
+        if self.guard.process.has_exited()? { self.status_at_exit() } else { Ok(None) }
     }
 
     /// Kills the child: on Windows with exit code 1, on Linux by the signal SIGKILL.
@@ -182,7 +217,7 @@ impl Child {
     /// [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     #[doc(alias = "TerminateProcess", alias = "pidfd_send_signal")]
     pub fn kill(&mut self) -> Result<()> {
-        self.guard.kill()
+        self.process().kill()
     }
 
     /// Waits until the child exits, without a timeout, and collects the output that it writes to piped streams.
@@ -195,13 +230,41 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if a stream can't be read, if on Windows no thread can be started to read the second one, or if the
-    /// wait fails.
+    /// [`Error::System`] if a stream can't be read, or if the wait fails.
     pub fn wait_with_output(mut self) -> Result<Output> {
         self.close_inputs();
-        let (stdout, stderr) = imp::read_output(self.stdout.take(), self.stderr.take())
-            .map_err(|error| Error::system("the child's output", error))?;
+        let output = self.read_output(Deadline::NEVER)?;
+        let [stdout, stderr] = output.expect("the deadline never passes");
         Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+
+    /// Does the same within the timeout. A child that isn't done by then is killed.
+    pub(crate) fn wait_with_output_timeout(mut self, timeout: Duration) -> Result<Output> {
+        let deadline = Deadline::after(timeout);
+        self.close_inputs();
+        let output = self.read_output(deadline).and_then(|output| {
+            let Some([stdout, stderr]) = output else { return Err(self.output_timed_out(timeout)) };
+            match self.wait_timeout(deadline.left()) {
+                Ok(status) => Ok(Output { status, stdout, stderr }),
+                Err(Error::TimedOut { .. }) => Err(self.output_timed_out(timeout)),
+                Err(other) => Err(other),
+            }
+        });
+        // A child that can't be killed, because it runs as another user, is left to itself.
+        if output.is_err() && self.kill().is_ok() {
+            let _ = self.wait_timeout(MAX_END);
+        }
+        output
+    }
+
+    fn output_timed_out(&self, timeout: Duration) -> Error {
+        let waiting_for = format!("process {} to exit and to close its output", self.id());
+        Error::TimedOut { waiting_for, timeout }
+    }
+
+    fn read_output(&mut self, deadline: Deadline) -> Result<Option<[Vec<u8>; 2]>> {
+        imp::read_output(self.stdout.take(), self.stderr.take(), deadline)
+            .map_err(|error| Error::system("the child's output", error))
     }
 
     /// Closes the child's standard input and its channel, unless they were taken. The child may be reading them until
@@ -213,38 +276,29 @@ impl Child {
 
     /// Returns the exit status of the child, which has exited. The system may report it only once. While a debugger
     /// traces the child, the system reports it only after the debugger has been notified.
-    pub(crate) fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
-        if self.guard.status.is_some() {
-            return Ok(self.guard.status);
+    pub(crate) fn status_at_exit(&self) -> Result<Option<ExitStatus>> {
+        // Of several threads, one asks, and the others get what it was told.
+        let mut known = self.guard.status.lock();
+        if known.is_some() {
+            return Ok(*known);
         }
         // Caches the identity, which the system may forget when the status was reported. A failure doesn't matter for
         // the status.
         let _ = self.guard.process.identity();
         let process = &self.guard.process;
-        self.guard.status = sys::exit_status(process.handle()).map_err(process.failed())?;
-        Ok(self.guard.status)
-    }
-}
-
-impl Guard {
-    fn kill(&self) -> Result<()> {
-        match sys::terminate(self.process.handle()) {
-            Ok(()) => Ok(()),
-            // The system denies access to a process that is exiting or has exited.
-            Err(error) if error.kind() == PermissionDenied && self.process.is_going() => Ok(()),
-            Err(error) => Err(self.process.failed()(error)),
-        }
+        *known = sys::exit_status(process.handle()).map_err(process.failed())?;
+        Ok(*known)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.status.is_some() || !self.creator.is_this_process() {
+        if self.status.lock().is_some() || !self.creator.is_this_process() {
             return;
         }
         if self.kill_on_drop {
             // `drop` can't report a failure. A child that has already exited isn't one.
-            let _ = self.kill();
+            let _ = self.process.kill();
         }
         imp::leave(&self.process, self.kill_on_drop);
     }

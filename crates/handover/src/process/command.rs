@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
+use std::time::Duration;
 
 use super::imp;
 use super::{Child, OpenAttachment, Stdio, spawn};
@@ -224,7 +225,34 @@ impl<'a> Command<'a> {
     /// [`PROC_THREAD_ATTRIBUTE_HANDLE_LIST`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-updateprocthreadattribute)
     #[doc(alias = "PROC_THREAD_ATTRIBUTE_HANDLE_LIST")]
     pub fn inherit(&mut self, name: impl Into<String>, object: impl Into<BorrowedObject<'a>>) -> &mut Self {
-        self.inherit.push(Listed { name: name.into(), object: object.into() });
+        self.inherit.push(Listed::borrowed(name.into(), object.into()));
+        self
+    }
+
+    /// Lists an object for the child to inherit, as [`inherit`](Self::inherit) does, and takes it.
+    ///
+    /// The command owns the object from now on, and closes it when it is dropped. So the command borrows nothing for this
+    /// object, and can be returned from the function that created it, as a [`Command<'static>`](crate::process::Command).
+    /// Each spawn gives its child a handle of its own.
+    ///
+    /// ```
+    /// use handover::{Event, Result, process::Command};
+    ///
+    /// /// Returns a command, and the event that its child will set.
+    /// fn worker() -> Result<(Command, Event)> {
+    ///     let ready = Event::manual_reset()?;
+    ///     let mut command = Command::new("worker");
+    ///     command.inherit_owned("ready", ready.try_clone()?);
+    ///     Ok((command, ready))
+    /// }
+    /// # worker().map(drop).expect("it can be built");
+    /// ```
+    pub fn inherit_owned<T>(&mut self, name: impl Into<String>, object: T) -> &mut Self
+    where
+        T: Send + Sync + 'static,
+        for<'b> &'b T: Into<BorrowedObject<'b>>,
+    {
+        self.inherit.push(Listed::owned(name.into(), object));
         self
     }
 
@@ -354,6 +382,28 @@ impl<'a> Command<'a> {
     /// As [`spawn`](Self::spawn), and those of [`Child::wait_with_output`].
     pub fn output(&mut self) -> Result<Output> {
         spawn::spawn(self, spawn::Default::Collect)?.wait_with_output()
+    }
+
+    /// Does what [`output`](Self::output) does, for at most this time.
+    ///
+    /// At the timeout the child is killed, and what it has written is dropped. A process that the child has started, and
+    /// that still has its output open, isn't killed. The timeout holds for the output too, so such a process delays this call
+    /// no longer than that.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use handover::Command;
+    ///
+    /// let output = Command::new("worker").output_timeout(Duration::from_secs(5))?;
+    /// println!("{}", String::from_utf8_lossy(&output.stdout));
+    /// # Ok::<(), handover::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut), and those of [`output`](Self::output).
+    pub fn output_timeout(&mut self, timeout: Duration) -> Result<Output> {
+        spawn::spawn(self, spawn::Default::Collect)?.wait_with_output_timeout(timeout)
     }
 
     /// Returns the program, as it was passed to [`new`](Self::new).

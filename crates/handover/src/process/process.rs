@@ -1,6 +1,7 @@
 //! `Process`: a process, identified by a handle instead of a process id that can be reused.
 
 use std::fmt;
+use std::io::ErrorKind::PermissionDenied;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -115,6 +116,42 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.inner.id
+    }
+
+    /// Waits until the process exits, for at most this time.
+    ///
+    /// It doesn't take the exit status of a child: [`Child::exit_status`](crate::Child::exit_status) returns it afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if the process is still running; [`Error::System`] if the call fails.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+        if self.ends_within(timeout)? {
+            return Ok(());
+        }
+        Err(Error::TimedOut { waiting_for: format!("process {} to exit", self.id()), timeout })
+    }
+
+    /// Kills the process: on Windows with exit code 1, on Linux by the signal SIGKILL.
+    ///
+    /// Killing a process that has already exited does nothing. The system takes a moment to end the process, so wait
+    /// afterwards to be sure that it has exited.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the call fails for a running process. On Windows, the handle of a child has the right to kill it,
+    /// and a handle from [`open`](Self::open) hasn't.
+    ///
+    /// [`TerminateProcess`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-terminateprocess);
+    /// [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
+    #[doc(alias = "TerminateProcess", alias = "pidfd_send_signal")]
+    pub fn kill(&self) -> Result<()> {
+        match sys::terminate(self.handle()) {
+            Ok(()) => Ok(()),
+            // The system denies access to a process that is exiting or has exited.
+            Err(error) if error.kind() == PermissionDenied && self.is_going() => Ok(()),
+            Err(error) => Err(self.failed()(error)),
+        }
     }
 
     /// Returns the process's identity. Send it to another program to say which process you mean.

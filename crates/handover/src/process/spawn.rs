@@ -2,7 +2,8 @@
 
 use std::process::ExitStatus;
 
-use super::{Child, Command, imp, placeholder};
+use super::command::Command;
+use super::{Child, imp, placeholder};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inherit::{VARIABLE, is_reserved};

@@ -22,8 +22,8 @@
 //! means to drop it.
 //!
 //! On Linux a runtime waits for the descriptors, so it needs its I/O driver (`enable_io` or `enable_all`); without it, tokio
-//! panics, and outside of a runtime each wait returns [`Error::System`](crate::Error::System). On Windows the system's thread
-//! pool waits, with one thread for up to 63 objects, and any runtime does.
+//! panics, and outside of a runtime each wait returns [`Error::System`](crate::Error::System). On Windows a thread of the
+//! library waits, one for up to 63 objects, and any runtime does.
 
 use std::io;
 use std::pin::Pin;
@@ -60,6 +60,8 @@ impl Reactor for Tokio {
 impl Reactor for Tokio {}
 
 adapter!(Tokio, "tokio");
+#[cfg(feature = "serde")]
+crate::futures::typed_adapter!("tokio");
 
 macro_rules! reads {
     ($type:ty) => {

@@ -309,6 +309,15 @@ pub fn threads_for_waits(_count: usize) -> usize {
 /// How many futures a test drops at random points.
 pub const DROPPED_FUTURES: u64 = 60_000;
 
+/// Calls whose failures are ignored when a child's output is collected.
+pub const HARMLESS_OUTPUT: &[Harmless] = &[
+    (
+        "fstatfs",
+        "the identity of a child that has exited can't be asked for later; its status doesn't need it",
+    ),
+    ("fstat", "as above"),
+];
+
 /// How often a peer of tasks is killed in a test.
 pub const ROUNDS_OF_KILLS: u32 = 100;
 

@@ -333,6 +333,9 @@ pub fn threads_for_waits(count: usize) -> usize {
 /// How many futures a test drops at random points.
 pub const DROPPED_FUTURES: u64 = 2_000;
 
+/// Calls whose failures are ignored when a child's output is collected.
+pub const HARMLESS_OUTPUT: &[Harmless] = &[];
+
 /// How often a peer of tasks is killed in a test.
 pub const ROUNDS_OF_KILLS: u32 = 15;
 

@@ -24,6 +24,7 @@ mod spawning;
 mod tables;
 mod trace_events;
 mod travel;
+mod typed;
 mod unprivileged;
 
 use handover_tests::Suite;
@@ -52,4 +53,5 @@ pub(crate) const SUITES: &[Suite] = &[
     handle_value::SUITE,
     injected_failures::SUITE,
     travel::SUITE,
+    typed::SUITE,
 ];

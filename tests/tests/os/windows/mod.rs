@@ -15,6 +15,7 @@ mod race_free;
 mod suspended_child;
 mod tables;
 mod travel;
+mod typed;
 
 use handover_tests::Suite;
 
@@ -34,4 +35,5 @@ pub(crate) const SUITES: &[Suite] = &[
     suspended_child::SUITE,
     tables::SUITE,
     travel::SUITE,
+    typed::SUITE,
 ];

@@ -338,7 +338,7 @@ fn description(name: &str) -> String {
 
 /// Creates descriptors with less access than the caller's, for those objects that ask for it, in their order.
 fn narrowed_copies(message: &Message<'_>) -> Result<Vec<Owned>> {
-    if message.shares.iter().all(|object| object.rights() == Rights::Same) {
+    if message.shares.iter().all(|share| share.object().rights() == Rights::Same) {
         return Ok(Vec::new());
     }
     let lesser = message.objects().filter(|(_, object)| object.rights() != Rights::Same);
@@ -351,9 +351,10 @@ fn narrowed_copies(message: &Message<'_>) -> Result<Vec<Owned>> {
 
 /// Fills `to` with the descriptors to send: the caller's own and the copies with fewer rights. It doesn't check that
 /// the caller's are open; the sending call does.
-fn fill<'a>(to: &mut [BorrowedFd<'a>], message: &Message<'a>, narrowed_copies: &'a [Owned]) -> Result<()> {
+fn fill<'a>(to: &mut [BorrowedFd<'a>], message: &'a Message<'_>, narrowed_copies: &'a [Owned]) -> Result<()> {
     let mut narrowed_copies = narrowed_copies.iter().map(AsFd::as_fd);
-    for (index, (to, object)) in to.iter_mut().zip(&message.shares).enumerate() {
+    for (index, (to, share)) in to.iter_mut().zip(&message.shares).enumerate() {
+        let object = share.object();
         let own =
             object.no_pseudo_handle(|| description(message.table.names().nth(index).unwrap_or_default()))?;
         *to = match object.rights() {

@@ -341,7 +341,7 @@ impl Endpoint {
                     if grace_deadline.has_passed() {
                         return Ok(None);
                     }
-                    copies.push(process.push(object, || description(name))?);
+                    copies.push(process.push(&object, || description(name))?);
                 }
                 for traveller in travellers {
                     for (handle, rights) in traveller.handles_for(true)? {

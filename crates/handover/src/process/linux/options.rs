@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use crate::process::Command;
+use crate::process::command::Command;
 use crate::sys::spawn_plan::Meeting;
 
 /// The options that only Linux has.

@@ -8,18 +8,20 @@ use rustix::event::{PollFd, PollFlags};
 
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::{SysResult, stream, wait};
+use crate::wait::Deadline;
 
-/// Reads both streams to their ends, on this thread. Each is closed at its end.
+/// Reads both streams to their ends, on this thread. Each is closed at its end. Returns `None` at the deadline.
 pub(crate) fn read_output(
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
-) -> SysResult<(Vec<u8>, Vec<u8>)> {
+    deadline: Deadline,
+) -> SysResult<Option<[Vec<u8>; 2]>> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let streams = [(stdout.map(OwnedFd::from), &mut out), (stderr.map(OwnedFd::from), &mut err)];
     let with_stream =
         |(stream, bytes): (Option<OwnedFd>, _)| stream.map(|stream| (Owned::from(stream), bytes));
     let mut open: Vec<(Owned, &mut Vec<u8>)> = streams.into_iter().filter_map(with_stream).collect();
-    let mut is_blocking = true;
+    let mut is_blocking = deadline.timeout().is_none();
     while !open.is_empty() {
         let mut is_ready = vec![true];
         // The last stream can be read without asking. One that can't be read then reports why.
@@ -27,7 +29,9 @@ pub(crate) fn read_output(
             let streams = open.iter().map(|(stream, _)| stream.handle());
             let mut polled: Vec<_> =
                 streams.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::IN)).collect();
-            wait::ready(&mut polled, None)?;
+            if !wait::ready(&mut polled, deadline.timeout())? && deadline.has_passed() {
+                return Ok(None);
+            }
             is_ready = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
         }
         let mut ready = is_ready.into_iter();
@@ -51,5 +55,5 @@ pub(crate) fn read_output(
         });
         outcome?;
     }
-    Ok((out, err))
+    Ok(Some([out, err]))
 }

@@ -12,8 +12,9 @@ use super::{pdeathsig_thread, reaper, resolve_program};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inherit::{Manifest, VARIABLE};
+use crate::process::command::Command;
 use crate::process::{Argument, Attachment, Change, Default, Source, filled};
-use crate::process::{Child, Command, Process};
+use crate::process::{Child, Process};
 use crate::sys::handle::{FIRST, NullAccess, check_open, duplicate_here, open_null};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
@@ -117,8 +118,8 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
     let mut listed_handles = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
         let context = || format!("the listed object {:?}", listed.name);
-        let handle = listed.object.checked(context)?;
-        let number = numbers.give(handle, listed.object.rights());
+        let handle = listed.object().checked(context)?;
+        let number = numbers.give(handle, listed.object().rights());
         listed_handles
             .push((listed.name.clone(), number.map_err(|error| Error::on_handle(context(), error))?));
     }

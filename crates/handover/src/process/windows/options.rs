@@ -6,7 +6,8 @@ use std::os::windows::io::AsHandle;
 use super::SuspendedChild;
 use super::spawn::spawn_suspended;
 use crate::error::Result;
-use crate::process::{Argument as AnyArgument, Command};
+use crate::process::Argument as AnyArgument;
+use crate::process::command::Command;
 
 /// The options that only Windows has.
 #[derive(Debug, Default)]

@@ -15,10 +15,9 @@ use super::{SuspendedChild, kill_on_close_job, resolve_program, suspended_child}
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inherit::{Manifest, VARIABLE};
+use crate::process::command::Command;
 use crate::process::env_block::{self, Variables};
-use crate::process::{
-    Argument, Change, Child, Command, Default, Process, Source, check_names, command_line, filled,
-};
+use crate::process::{Argument, Change, Child, Default, Process, Source, check_names, command_line, filled};
 use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, own_environment, wide};

@@ -306,7 +306,7 @@ mod tests {
         // The text has no terminating NUL. Wine may return zeros for unmapped memory, and then the block ends there.
         let beyond = memory(current(), pages.put(""), &mut [0; 2]);
         assert_eq!(read("A=1\0B=2").is_err(), beyond.is_err());
-        assert_eq!(block(current(), 0)?, []);
+        assert_eq!(block(current(), 0)?, [0_u16; 0]);
         Ok(())
     }
 
