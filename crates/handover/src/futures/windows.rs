@@ -65,12 +65,15 @@ fn failed_to_wait(object: Target<'_>, error: SysError) -> Error {
     Error::system(OBJECT, error)
 }
 
+/// How often a task looks at an object that is signaled and not ready, before others get their turn.
+const MAX_LOOKS: u32 = 32;
+
 /// Waits for an object.
 pub(super) async fn wait<R: Reactor, W: Waitable + ?Sized>(object: &W) -> Result<()> {
     let mut waiting: Option<ObjectWait> = None;
     poll_fn(|cx| {
         let target = object.target()?;
-        loop {
+        for _ in 0..MAX_LOOKS {
             let is_signaled = match &mut waiting {
                 Some(wait) if !wait.wait.poll(cx.waker()) => return Poll::Pending,
                 Some(wait) => {
@@ -98,6 +101,8 @@ pub(super) async fn wait<R: Reactor, W: Waitable + ?Sized>(object: &W) -> Result
             let wait = WakingWait::begin(Arc::clone(&handle), cx.waker()).map_err(failed)?;
             waiting = Some(ObjectWait { wait, handle, is_taken: object.is_taken() });
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
     .await
 }
