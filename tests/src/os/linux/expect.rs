@@ -72,9 +72,6 @@ pub fn kind_of_semaphore() -> ObjectKind {
 
 /// The system call that starts a thread.
 pub const BEGIN_THREAD: &str = "clone3";
-/// Whether reading a child's output takes a thread.
-pub const OUTPUT_NEEDS_A_THREAD: bool = false;
-
 /// The name of a program that a spawn finds by searching PATH.
 pub const BARE_NAME: &str = "cat";
 

@@ -67,9 +67,6 @@ pub fn assert_helper_exited(error: &Error) {
 
 /// The system call that starts a thread.
 pub const BEGIN_THREAD: &str = "CreateThread";
-/// Whether reading a child's output takes a thread.
-pub const OUTPUT_NEEDS_A_THREAD: bool = true;
-
 /// The name of a program that a spawn finds by searching PATH.
 pub const BARE_NAME: &str = "cmd";
 
