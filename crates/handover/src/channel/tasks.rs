@@ -186,7 +186,7 @@ impl Endpoint {
             if *has_begun && writer.unfinished.is_none() {
                 return if writer.has_lost { Err(self.disconnect_error()) } else { Ok(Progress::Done) };
             }
-            self.check_writer(writer)?;
+            self.check_open()?;
             let progress = match &writer.unfinished {
                 Some(_) => self.finish_now(writer)?,
                 None => {

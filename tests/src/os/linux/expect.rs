@@ -303,6 +303,9 @@ pub fn threads_for_waits(_count: usize) -> usize {
     16
 }
 
+/// The minimum number of receives that are dropped before they are ready in such a test.
+pub const MIN_DROPPED: u64 = 100;
+
 /// How many futures a test drops at random points.
 pub const DROPPED_FUTURES: u64 = 60_000;
 

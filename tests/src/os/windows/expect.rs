@@ -327,6 +327,9 @@ pub fn threads_for_waits(count: usize) -> usize {
     count.div_ceil(63) + 8
 }
 
+/// The minimum number of receives that are dropped before they are ready in such a test.
+pub const MIN_DROPPED: u64 = 10;
+
 /// How many futures a test drops at random points.
 pub const DROPPED_FUTURES: u64 = 2_000;
 

@@ -356,7 +356,7 @@ impl Endpoint {
     }
 
     /// Returns an error if the peer broke a rule, or this process has closed the endpoint.
-    pub(super) fn check_open(&self) -> Result<()> {
+    pub(in crate::channel) fn check_open(&self) -> Result<()> {
         if let Some(broken) = self.broken.get() {
             return Err(broken.error(self.process_id()));
         }

@@ -121,7 +121,7 @@ impl Endpoint {
     }
 
     /// Returns an error if nothing can be sent.
-    pub(in crate::channel) fn check_writer(&self, writer: &Writer) -> Result<()> {
+    pub(super) fn check_writer(&self, writer: &Writer) -> Result<()> {
         self.check_open()?;
         if writer.cut_off { Err(Error::PartialSend { pid: self.process_id() }) } else { Ok(()) }
     }

@@ -239,6 +239,7 @@ impl Endpoint {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Sent>> {
         self.poll_in_turn(sending, waits, cx, &mut |writer| {
+            self.check_writer(writer)?;
             travel::begin(message, |message, travellers| {
                 self.begin_now(writer, message, travellers, frame_type)
             })
