@@ -471,7 +471,7 @@ fn lists_without_bytes_are_limited() {
     assert_invalid(received(Message::new(&claim)).into_value::<HashMap<(), ()>>(), "its lists have more");
     assert_eq!(through::<_, Vec<()>>(&vec![(); 4_000]).unwrap().len(), 4_000);
     assert_invalid(through::<_, Vec<()>>(&vec![(); 4_097]), "its lists have more elements");
-    // A list with bytes isn't limited, whatever its elements are.
+    // A list with bytes isn't limited, for any type of elements.
     let long = vec![(Some(1_u8), (), [0_u8; 3], (), ()); 100_000];
     assert_eq!(through::<_, Vec<(Option<u8>, (), [u8; 3], (), ())>>(&long).unwrap(), long);
     let map: BTreeMap<u32, ()> = (0..100_000).map(|number| (number, ())).collect();

@@ -34,6 +34,16 @@ enum Unsent {
     Failed(Error),
 }
 
+impl Unsent {
+    /// Returns the error for a message with these descriptors.
+    fn of_message(self, message: &Message<'_>, descriptors: &[BorrowedFd<'_>]) -> Error {
+        match self {
+            Self::Failed(error) => error,
+            Self::InvalidHandle => invalid_handle(message, descriptors),
+        }
+    }
+}
+
 impl From<Error> for Unsent {
     fn from(error: Error) -> Self {
         Self::Failed(error)
@@ -77,10 +87,7 @@ impl Endpoint {
         with_frame(self, message, travellers, envelope, |frame, descriptors| {
             let mut written = 0;
             let outcome = self.write(frame, descriptors, &mut written, deadline);
-            let outcome = outcome.map_err(|unsent| match unsent {
-                Unsent::Failed(error) => error,
-                Unsent::InvalidHandle => invalid_handle(message, descriptors),
-            });
+            let outcome = outcome.map_err(|unsent| unsent.of_message(message, descriptors));
             if written == frame.length {
                 writer.next += 1;
             } else if written > 0 {
@@ -153,10 +160,8 @@ impl Endpoint {
         let envelope = Envelope { frame_type, number: writer.next, endpoints: travellers.len() };
         with_frame(self, message, travellers, envelope, |frame, descriptors| {
             let mut written = 0;
-            let outcome = self.write_now(frame, descriptors, &mut written).map_err(|unsent| match unsent {
-                Unsent::Failed(error) => error,
-                Unsent::InvalidHandle => invalid_handle(message, descriptors),
-            });
+            let outcome = self.write_now(frame, descriptors, &mut written);
+            let outcome = outcome.map_err(|unsent| unsent.of_message(message, descriptors));
             if written == 0 {
                 return outcome;
             }

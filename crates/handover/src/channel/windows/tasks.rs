@@ -33,8 +33,8 @@ const MAX_STEPS: u32 = 32;
 #[derive(Debug)]
 enum Awaited {
     Event(Arc<Owned>),
-    /// The event by which the stronger endpoint tells that it has fetched objects. A wait resets it, so whoever has waited looks what
-    /// was fetched.
+    /// The event by which the stronger endpoint tells that it has fetched objects. A wait resets it, so the task that
+    /// has waited looks for fetched objects.
     Fetched(Arc<Outbox>),
     Exit(Process),
 }

@@ -58,7 +58,7 @@ pub(crate) fn find(value: HandleValue) -> SysResult<Option<Recipient>> {
         // One byte more, so that a longer content isn't taken for a proof.
         let mut content = [0; LENGTH + 1];
         // SAFETY: the pointer and the length describe a live, writable array. The kernel checks the descriptor's number.
-        // The call neither waits nor takes bytes away, whatever the descriptor refers to.
+        // The call neither waits nor takes bytes away from any kind of descriptor.
         let length = unsafe {
             libc::recv(
                 raw(value),
@@ -71,7 +71,7 @@ pub(crate) fn find(value: HandleValue) -> SysResult<Option<Recipient>> {
             Ok(LENGTH) => content.first_chunk().copied().map(u128::from_le_bytes),
             Ok(_) => None,
             Err(_) => match io::Error::last_os_error() {
-                // The system refuses the call, whatever the number is.
+                // The system refuses the call for every number.
                 error
                     if matches!(
                         Errno::from_io_error(&error),
