@@ -18,6 +18,7 @@ mod references;
 mod seam;
 mod soak;
 mod sources;
+mod std_tests;
 mod step;
 mod tools;
 mod win32;
@@ -130,6 +131,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run std's own tests and examples of its module `process` on that of handover, and save the results in
+    /// docs/verified
+    StdTests(Systems),
+    /// Run a program with a time limit
+    #[command(hide = true)]
+    Within(std_tests::Within),
     /// Run tests on older Linux kernels, in a virtual machine
     Kernel {
         /// The kernel [default: all]
@@ -209,6 +216,8 @@ fn run(task: Task) -> Result<(), Failed> {
         Task::Faults(systems) => faults::faults(systems),
         Task::Kills { systems, runs, seed } => faults::kills(systems, runs, seed),
         Task::Mutants { in_diff, arguments } => mutants::mutants(&in_diff, &as_strs(&arguments)),
+        Task::StdTests(systems) => std_tests::std_tests(systems),
+        Task::Within(options) => std_tests::within(&options),
         Task::Kernel { kernel } => kernel::kernel(kernel),
         Task::Words { list } => words::words(list),
         Task::Win32 { arguments } => {
@@ -349,6 +358,8 @@ mod tests {
             (&["faults", "--wine"], "--wine"),
             (&["linux", "sparc"], "sparc"),
             (&["linux", "musl", "--test"], "--test"),
+            (&["std-tests", "--wine"], "--wine"),
+            (&["within", "60"], "PROGRAM"),
             (&["kernel", "6.12"], "6.12"),
             (&["kills", "--runs"], "--runs"),
             (&["kills", "--runs", "many"], "many"),

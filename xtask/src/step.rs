@@ -50,6 +50,12 @@ impl<'a> Step<'a> {
         self
     }
 
+    /// Runs the command in this folder instead of the repository's root.
+    pub(crate) fn in_folder(self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     /// Kills the command after this time. Only for a command that may hang and has no deadlines of its own.
     pub(crate) fn within(self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self }

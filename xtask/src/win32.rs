@@ -31,6 +31,13 @@ pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// clippy has checked it.
 pub(crate) const TEST: [&str; 6] = ["test", "--workspace", "--exclude", "xtask", "--exclude", "bench"];
 
+/// The words before a Win32 program that run it on Linux.
+pub(crate) const RUNNER: [&str; 1] = ["wine"];
+
+/// The variables with which cargo is told so, one for each toolchain.
+pub(crate) const RUNNER_VARIABLES: [&str; 2] =
+    ["CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUNNER"];
+
 /// Whether this is Windows.
 pub(crate) const IS_NATIVE: bool = cfg!(windows);
 
@@ -147,18 +154,19 @@ impl Win32 {
         if status.success() { Ok(()) } else { Err(Failed(format!("{name} failed ({status})"))) }
     }
 
-    fn cargo_command(&self) -> Command {
+    /// Returns a command that runs cargo.
+    pub(crate) fn cargo_command(&self) -> Command {
         match self.toolchain {
             Toolchain::Native => Command::new("cargo"),
             Toolchain::Rustup => {
                 let mut cargo = Command::new("cargo");
-                cargo.env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine");
+                cargo.env(RUNNER_VARIABLES[0], RUNNER[0]);
                 cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment(prefix()));
                 cargo
             }
             Toolchain::Debian => {
                 let mut cargo = debian::cargo();
-                cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUNNER", "wine");
+                cargo.env(RUNNER_VARIABLES[1], RUNNER[0]);
                 // The benchmark needs older versions of the windows crate. They have no import library for this
                 // target, and raw-dylib makes that library unnecessary.
                 cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUSTFLAGS", "--cfg windows_raw_dylib");
@@ -168,7 +176,8 @@ impl Win32 {
         }
     }
 
-    fn target_arguments(&self) -> &'static [&'static str] {
+    /// Returns cargo's arguments for the target.
+    pub(crate) fn target_arguments(&self) -> &'static [&'static str] {
         match self.toolchain {
             Toolchain::Native => &[],
             Toolchain::Rustup => &["--target", "x86_64-pc-windows-gnu"],
