@@ -48,7 +48,7 @@ pub(crate) struct Difference {
 use Expected::{Differs, Private, Unstable};
 
 const PRE_EXEC: Difference =
-    Difference { row: "on Linux `pre_exec`, `exec`", output: "no method named `pre_exec`" };
+    Difference { row: "on Linux `pre_exec`", output: "failed to get command status" };
 const PIPES: Difference = Difference {
     row: "`Stdio: From<PipeReader>`, `From<PipeWriter>`",
     output: "the trait bound `handover::Stdio: From<Pipe",
@@ -66,11 +66,8 @@ const ON_BOTH: [(&str, Expected); 5] = [
     ("process::tests::child_stdout_read_buf", Unstable("read_buf")),
 ];
 
-const ON_LINUX: [(&str, Expected); 11] = [
+const ON_LINUX: [(&str, Expected); 8] = [
     ("process::tests::debug_print", Differs(DEBUG)),
-    ("process::tests::set_current_dir_works", Differs(PRE_EXEC)),
-    ("sys::unix::common::tests::test_process_mask", Differs(PRE_EXEC)),
-    ("sys::unix::common::tests::test_process_group_no_posix_spawn", Differs(PRE_EXEC)),
     ("sys::unix::common::tests::test_setsid_posix_spawn", Unstable("process_setsid")),
     ("sys::unix::common::tests::test_setsid_no_posix_spawn", Unstable("process_setsid")),
     ("sys::unix::common::tests::test_program_kind", Private("ProgramKind")),

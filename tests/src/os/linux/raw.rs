@@ -219,3 +219,19 @@ pub fn die_before_the_program(command: &mut std::process::Command) {
     // SAFETY: the closure makes only system calls, allocates nothing and takes no lock.
     unsafe { command.pre_exec(die) };
 }
+
+/// Adds a function of a test to a command. It may not take locks that other threads of the test hold.
+pub fn pre_exec(
+    command: &mut handover::Command<'_>,
+    function: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: the functions of the tests make system calls, and use the allocator, which the C library allows here. They
+    // close only descriptors that nothing else uses in the new process.
+    unsafe { command.pre_exec(function) };
+}
+
+/// Closes all descriptors from this number on, as the function of a test does in a new process.
+pub fn close_from(first: u32) {
+    // SAFETY: all arguments are numbers. The owners of the descriptors never run in a new process.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}

@@ -9,6 +9,7 @@ mod child_exec;
 mod command;
 mod deadlines;
 mod events;
+mod exec;
 mod faults;
 mod fd_limit;
 mod handle_value;
@@ -38,6 +39,7 @@ pub(crate) const SUITES: &[Suite] = &[
     command::SUITE,
     deadlines::SUITE,
     events::SUITE,
+    exec::SUITE,
     faults::SUITE,
     trace_events::SUITE,
     protocol_violations::SUITE,

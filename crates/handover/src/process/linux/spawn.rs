@@ -15,6 +15,7 @@ use crate::inherit::{Manifest, VARIABLE};
 use crate::process::command::Command;
 use crate::process::{Argument, Attachment, Change, Default, Source, filled};
 use crate::process::{Child, Process};
+use crate::sys::exec::exec as sys_exec;
 use crate::sys::handle::{FIRST, NullAccess, check_open, duplicate_here, open_null};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
@@ -25,6 +26,7 @@ use crate::sys::{SysResult, process, rights};
 /// Starts a child that runs at once.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
     reaper::reap_exited();
+    check_children_are_kept()?;
     let Prepared { plan, programs, listed, attachments, ours, opened } = prepare(command, default)?;
     let started = if command.kill_with_parent {
         pdeathsig_thread::spawn_with_pdeathsig(plan)
@@ -60,6 +62,24 @@ pub(crate) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
     let status = sys::run_to_exit(&plan).map_err(|error| not_started(command, &programs, error));
     drop(opened);
     status
+}
+
+/// Executes the program in place of this process's. It returns only if that fails.
+pub(super) fn exec(command: &Command<'_>) -> Error {
+    if !command.attachments.is_empty() {
+        return Error::invalid(
+            "a channel",
+            "can't be passed to a program that replaces this one, because its peer is the process that starts a child; \
+             start the program with spawn",
+        );
+    }
+    match prepare(command, Default::Inherit) {
+        Err(error) => error,
+        // Everything that was opened is closed when this returns, or by the kernel if the program is executed.
+        Ok(Prepared { plan, programs, ours: _ours, opened: _opened, .. }) => {
+            not_started(command, &programs, sys_exec(&plan))
+        }
+    }
 }
 
 /// The plan for a child, and what has been opened for it.
@@ -98,7 +118,6 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         // The thread that starts such a child may have another current directory than this one.
         command.directory.is_some() || command.kill_with_parent,
     )?;
-    check_children_are_kept()?;
     let [stdin, stdout, stderr] = [0, 1, 2].map(|which| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
@@ -151,6 +170,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         user: command.os.user,
         group: command.os.group,
         process_group: command.os.process_group,
+        closures: command.os.closures.clone(),
         ends_with: None,
         tracer: command.os.tracer,
     };

@@ -11,6 +11,9 @@ use rustix::io::Errno;
 use super::fault_in_new_process;
 use super::spawn_plan::EXECUTE;
 
+/// The name under which errors report a function of the caller.
+pub(super) const PRE_EXEC: &str = "pre_exec";
+
 /// A call that can fail in a new process.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Call {
@@ -33,10 +36,12 @@ pub(super) enum Call {
     SocketPair,
     SendTo,
     RecvMsg,
+    /// A function of the caller.
+    PreExec,
 }
 
 impl Call {
-    const ALL: [(Self, &str); 19] = [
+    const ALL: [(Self, &str); 20] = [
         (Self::SetGid, "setgid"),
         (Self::SetGroups, "setgroups"),
         (Self::SetUid, "setuid"),
@@ -56,6 +61,7 @@ impl Call {
         (Self::SocketPair, "socketpair"),
         (Self::SendTo, "sendto"),
         (Self::RecvMsg, "recvmsg"),
+        (Self::PreExec, PRE_EXEC),
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -117,7 +123,7 @@ pub(super) fn fcntl(own: RawFd, operation: c_int, argument: c_int) -> Result<Raw
     let mut answer = -1;
     checked_raw(Call::FCntl, || {
         // SAFETY: all arguments are numbers, and the callers' operations take one, so the call accesses no memory. The
-        // descriptor table is the new process's own copy, and no other code runs in this process.
+        // descriptor table is a copy that no other code uses.
         answer = unsafe { libc::fcntl(own, operation, argument) };
         answer.into()
     })?;
@@ -136,6 +142,6 @@ mod tests {
                 Failure::from_bytes(Failure { call, code: -7, program: 300 }.to_bytes()).expect("a failure");
             assert_eq!((failure.call.name(), failure.code, failure.program), (name, -7, 300));
         }
-        assert!(Failure::from_bytes([19, 0, 0, 0, 0, 0, 0]).is_none());
+        assert!(Failure::from_bytes([20, 0, 0, 0, 0, 0, 0]).is_none());
     }
 }

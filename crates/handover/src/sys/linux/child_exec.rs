@@ -5,10 +5,20 @@
 //! written before the clone, and no other thread uses it. It makes raw system calls where the C library does more
 //! than the call: `setuid` changes the user of all threads that the library knows, and `sigaction` takes a lock. It
 //! may change `errno` of the suspended thread, which reads it only after a failed call of its own.
+//!
+//! The same code runs in a thread of this process that replaces the process's program (`super::exec`). The thread has
+//! a descriptor table and a current directory of its own, but not its own signal handlers, so it leaves those alone.
+//!
+//! The functions of `pre_exec` are the caller's, who has promised that they may run there. They run in a process that has
+//! a copy of the memory, or in that thread.
 
+use std::any::Any;
 use std::ffi::CString;
+use std::io;
 use std::ops::Range;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::abort;
 use std::ptr::null;
 
 use libc::{c_char, c_int, c_long};
@@ -21,8 +31,10 @@ use super::SysResult;
 use super::child_call::{Call, Failure, checked, checked_raw, fcntl, may_fail};
 use super::close_at_exec::close_the_rest_at_exec;
 use super::handle::FIRST;
+use super::progress::Progress;
 use super::ptrace::wait_for_tracer;
-use super::spawn_plan::{EXECUTE, ID, Plan, Stream};
+use super::spawn_plan::{Closure, EXECUTE, ID, Plan, Stream};
+use crate::sys::mutex::MutexGuard;
 
 /// A plan in the form that the system calls need, and the results that the new process reports through shared memory.
 pub(super) struct ChildExec<'a> {
@@ -34,10 +46,26 @@ pub(super) struct ChildExec<'a> {
     id: Option<(usize, Range<usize>, Vec<u8>)>,
     /// The pipe to which a failure is written. Without one, the failure is stored in `failure`.
     pub(super) pipe: Option<RawFd>,
+    /// Where a process with functions of the caller reports instead. A function may close the pipe.
+    pub(super) progress: Option<Progress>,
+    closures: Option<MutexGuard<'a, Vec<Closure>>>,
+    /// Set if the program replaces that of this process.
+    in_place: Option<InPlace>,
     /// Set by the new process. The parent sees it only if the two share their memory.
     pub(super) has_begun: bool,
     /// Set by the new process if it fails. The parent sees it only if the two share their memory.
     pub(super) failure: Option<Failure>,
+}
+
+/// The state of a thread that replaces this process's program.
+#[derive(Debug, Default)]
+pub(super) struct InPlace {
+    /// The signal that this process gets when its parent exits, or 0. The kernel keeps it for each thread.
+    pub(super) parent_death_signal: c_int,
+    /// The error of a function of the caller.
+    pub(super) error: Option<io::Error>,
+    /// The panic of a function of the caller.
+    pub(super) panic: Option<Box<dyn Any + Send>>,
 }
 
 impl<'a> ChildExec<'a> {
@@ -58,8 +86,29 @@ impl<'a> ChildExec<'a> {
             }
         };
         let (arguments, variables) = (pointers(&plan.arguments), pointers(&plan.variables));
-        let (pipe, has_begun, failure) = (None, false, None);
-        Ok(Self { plan, arguments, variables, id, pipe, has_begun, failure })
+        let (pipe, progress, in_place, has_begun, failure) = (None, None, None, false, None);
+        let closures = plan.closures.lock();
+        Ok(Self { plan, arguments, variables, id, pipe, progress, closures, in_place, has_begun, failure })
+    }
+
+    /// Makes the program replace that of this process.
+    pub(super) fn set_in_place(&mut self, parent_death_signal: c_int) {
+        self.in_place = Some(InPlace { parent_death_signal, ..InPlace::default() });
+    }
+
+    /// Returns the state of the thread that replaced this process's program, or failed to.
+    pub(super) fn take_in_place(&mut self) -> Option<InPlace> {
+        self.in_place.take()
+    }
+
+    /// Returns whether the new process runs functions of the caller.
+    pub(super) fn has_closures(&self) -> bool {
+        self.closures.is_some()
+    }
+
+    /// Returns whether the program will run in another process group.
+    pub(super) fn is_in_another_group(&self) -> bool {
+        self.plan.process_group.is_some()
     }
 
     /// Returns whether the program will run as another user or in another group.
@@ -71,6 +120,10 @@ impl<'a> ChildExec<'a> {
     pub(super) fn run(&mut self) {
         self.has_begun = true;
         let Err(failure) = self.execute();
+        if let Some(progress) = &self.progress {
+            progress.fail(failure);
+            return;
+        }
         match self.pipe {
             // A failure of the write can't be reported to any process, so it is ignored.
             Some(pipe) => {
@@ -93,7 +146,16 @@ impl<'a> ChildExec<'a> {
             // SAFETY: all arguments of `setpgid` are numbers, and the call accesses no memory of this process.
             checked_raw(Call::SetPGid, || unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
         }
-        reset_handlers()?;
+        match &self.in_place {
+            None => reset_handlers()?,
+            Some(InPlace { parent_death_signal: 0, .. }) => {}
+            Some(InPlace { parent_death_signal: signal, .. }) => {
+                // SAFETY: all arguments are numbers, and the call changes only what the kernel keeps for this thread.
+                checked_raw(Call::PrCtl, || unsafe {
+                    libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, *signal, 0, 0, 0)
+                })?;
+            }
+        }
         // This follows the change of the user, because the kernel resets the signal when a process changes its user.
         if let Some(parent) = self.plan.ends_with {
             checked(Call::PrCtl, || rustix::process::set_parent_process_death_signal(Some(Signal::KILL)))?;
@@ -104,12 +166,17 @@ impl<'a> ChildExec<'a> {
         }
         self.place_descriptors()?;
         self.write_id();
-        // The handlers were reset above, so no handler of this program can run from here on, even if an unblocked
-        // signal arrives.
+        // The handlers of a new process were reset above, so no handler of this program can run in it, even if an
+        // unblocked signal arrives. In place, one may run until `execve`, as it could in the calling thread, which is
+        // suspended and has all signals blocked: it sees that thread's stack limits, `errno` and thread-local values.
         let blocked = &raw const self.plan.blocked;
         // SAFETY: the pointer refers to a `sigset_t` in the plan, which is alive and at least `SET` bytes long; the
         // kernel's set is its first part. Null means that the old mask isn't returned.
         checked_raw(Call::SigProcMask, || unsafe { set_mask(blocked.cast(), std::ptr::null_mut()) })?;
+        self.run_closures()?;
+        if let Some(progress) = &self.progress {
+            progress.pass();
+        }
         if let Some(meeting) = self.plan.tracer {
             may_fail(Call::Tracer)?;
             let traced = wait_for_tracer(meeting);
@@ -140,6 +207,32 @@ impl<'a> ChildExec<'a> {
             }
         }
         refused.unwrap_or(last)
+    }
+
+    /// Runs the functions of the caller. As in std, an error without a code of the system is reported as `EINVAL`.
+    fn run_closures(&mut self) -> Result<(), Failure> {
+        let Some(closures) = &mut self.closures else { return Ok(()) };
+        for closure in closures.iter_mut() {
+            may_fail(Call::PreExec)?;
+            // `AssertUnwindSafe` is right: a new process ends at once, and in place the panic goes on in the caller.
+            let outcome = catch_unwind(AssertUnwindSafe(closure));
+            match (outcome, &mut self.in_place) {
+                (Ok(Ok(())), _) => {}
+                (Ok(Err(error)), in_place) => {
+                    let code = error.raw_os_error().unwrap_or(libc::EINVAL);
+                    if let Some(in_place) = in_place {
+                        in_place.error = Some(error);
+                    }
+                    return Err(Failure::new(Call::PreExec, code));
+                }
+                (Err(_), None) => abort(),
+                (Err(panic), Some(in_place)) => {
+                    in_place.panic = Some(panic);
+                    return Err(Failure::new(Call::PreExec, 0));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn change_user(&self) -> Result<(), Failure> {

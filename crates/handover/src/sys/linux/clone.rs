@@ -9,21 +9,24 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use libc::{c_int, c_void};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_open,
+    pidfd_send_signal, waitid,
 };
 
 use super::SysError;
 use super::SysResult;
-use super::child_call::Failure;
+use super::child_call::{Failure, PRE_EXEC};
 use super::child_exec::{ChildExec, SET, set_mask};
 use super::fault;
 use super::handle::FIRST;
+use super::progress::{Progress, Report};
 
 /// The sets of `clone` flags, from the best to the last resort:
 /// - shared memory, and a descriptor for the process;
@@ -39,7 +42,7 @@ static WAY: AtomicUsize = AtomicUsize::new(0);
 static IS_LENT: AtomicBool = AtomicBool::new(false);
 
 /// Makes one of the calls of a spawn. Tests can inject a failure. The call has no event of its own.
-fn step<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysResult<T> {
+pub(super) fn step<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysResult<T> {
     fault(call).and_then(|()| Ok(make()?)).map_err(SysError::of(call))
 }
 
@@ -64,7 +67,10 @@ fn number(id: Pid) -> u32 {
 }
 
 fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(Pid, Option<OwnedFd>)> {
-    let stack = Stack::new()?;
+    if child.has_closures() {
+        return begin_with_closures(child, wants_descriptor);
+    }
+    let stack = Stack::new(Stack::ROOM)?;
     // A process that changes its user must not share memory: through it, the other user could read and change this
     // process's memory, as it may with its own processes. The kernel would also mark the memory as that of a process
     // that changed users, and from then on refuse debuggers and /proc access to this process.
@@ -119,24 +125,80 @@ fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(P
                 return Err(SysError::new("read", error));
             }
         }
-        // The process is this one's own child, and no code has waited for it, so the id can't mean another one.
-        let process = match process {
-            None if wants_descriptor => {
-                let opened = step("pidfd_open", || pidfd_open(id, PidfdFlags::empty()));
-                // Without a descriptor the child can't be returned.
-                Some(opened.inspect_err(|_| end(id, None))?)
-            }
-            process => process,
-        };
-        // The number of a standard stream has to stay free. Where no other number is, the process is returned anyway.
-        let process = match process {
-            Some(low) if low.as_raw_fd() < FIRST => {
-                Some(rustix::io::fcntl_dupfd_cloexec(&low, FIRST).unwrap_or(low))
-            }
-            process => process,
-        };
-        return Ok((id, process));
+        return Ok((id, with_descriptor(id, process, wants_descriptor)?));
     }
+}
+
+/// Returns the descriptor of a new process, which is opened now if the kernel didn't return one with its id.
+fn with_descriptor(id: Pid, process: Option<OwnedFd>, is_wanted: bool) -> SysResult<Option<OwnedFd>> {
+    // The process is this one's own child, and no code has waited for it, so the id can't mean another one.
+    let process = match process {
+        None if is_wanted => {
+            let opened = step("pidfd_open", || pidfd_open(id, PidfdFlags::empty()));
+            // Without a descriptor the child can't be returned.
+            Some(opened.inspect_err(|_| end(id, None))?)
+        }
+        process => process,
+    };
+    // The number of a standard stream has to stay free. Where no other number is, the process is returned anyway.
+    Ok(match process {
+        Some(low) if low.as_raw_fd() < FIRST => {
+            Some(rustix::io::fcntl_dupfd_cloexec(&low, FIRST).unwrap_or(low))
+        }
+        process => process,
+    })
+}
+
+/// Creates a process that runs functions of the caller before it executes its program.
+fn begin_with_closures(
+    child: &mut ChildExec<'_>,
+    wants_descriptor: bool,
+) -> SysResult<(Pid, Option<OwnedFd>)> {
+    child.progress = Some(step("mmap", Progress::new)?);
+    let (reader, writer) = report_pipe()?;
+    let id = without_any_signal(|| fork(child))?.map_err(SysError::of("fork"))?;
+    drop(writer);
+    if let Err(error) = wait_for_end_of_file(&reader) {
+        end(id, None);
+        return Err(SysError::new("read", error));
+    }
+    let report = || child.progress.as_ref().map_or(Report::Passed, Progress::report);
+    loop {
+        match report() {
+            Report::Passed => break,
+            Report::Failed(failure) => {
+                child.failure = Some(failure);
+                reap(id, None);
+                let source = io::Error::from_raw_os_error(failure.code);
+                return Err(SysError::new(failure.call.name(), source));
+            }
+            Report::Pending => {}
+        }
+        // A function has closed the pipe and is still running, or it has ended the process.
+        match waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT) {
+            Ok(None) | Err(Errno::INTR) => std::thread::sleep(INTERVAL),
+            // It may have reported after it was looked at, and before it ended.
+            _ if !matches!(report(), Report::Pending) => {}
+            status => {
+                reap(id, None);
+                return Err(SysError::new(PRE_EXEC, ended_by_closure(status.ok().flatten())));
+            }
+        }
+    }
+    Ok((id, with_descriptor(id, None, wants_descriptor)?))
+}
+
+/// How long to wait before looking again whether a function of the caller has returned.
+const INTERVAL: Duration = Duration::from_millis(1);
+
+/// Returns the error of a new process that a function of the caller ended.
+fn ended_by_closure(status: Option<WaitIdStatus>) -> io::Error {
+    let how = match status.as_ref().map(|status| (status.terminating_signal(), status.exit_status())) {
+        Some((Some(signal), _)) => format!(" by signal {signal}"),
+        Some((_, Some(code))) => format!(" with exit code {code}"),
+        _ => String::new(),
+    };
+    io::Error::other(format!("a function given to pre_exec ended the new process{how}; it has to return"))
 }
 
 /// Creates the pipe for the failure report of a new process. Neither end has the number of a standard stream, which
@@ -173,6 +235,12 @@ fn reap(id: Pid, process: Option<&OwnedFd>) {
     while matches!(waitid(which.clone(), WaitIdOptions::EXITED), Err(Errno::INTR)) {}
 }
 
+/// Waits until no process has the other end of a pipe to which nothing is written.
+fn wait_for_end_of_file(pipe: &OwnedFd) -> io::Result<()> {
+    fault("read")?;
+    rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut [0; 1])).map(drop).map_err(Into::into)
+}
+
 /// Reads the failure report of a new process. Returns `None` at end of file, when the process runs its program.
 fn read(pipe: &OwnedFd) -> io::Result<Option<Failure>> {
     let mut bytes = [0; Failure::LENGTH];
@@ -190,7 +258,7 @@ const SIG_PROC_MASK: &str = "rt_sigprocmask";
 
 /// Runs `work` while all signals are blocked for this thread and for a process that it creates. A signal handler must
 /// not run in the new process, because it would work on this process's memory.
-fn without_any_signal<T>(work: impl FnOnce() -> T) -> SysResult<T> {
+pub(super) fn without_any_signal<T>(work: impl FnOnce() -> T) -> SysResult<T> {
     let (all, mut before) = ([u8::MAX; SET], [0; SET]);
     fault(SIG_PROC_MASK).map_err(SysError::of(SIG_PROC_MASK))?;
     // SAFETY: both pointers refer to live arrays of `SET` bytes, and the second one is writable.
@@ -248,9 +316,31 @@ fn clone(flags: c_int, stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<(
     Ok((id, process))
 }
 
+/// Copies this process. The copy runs `child`, and ends. Unlike the bare call, the C library's `fork` leaves the allocator
+/// usable in the copy, even if another thread held its lock.
+fn fork(child: &mut ChildExec<'_>) -> io::Result<Pid> {
+    #[cfg(feature = "faults")]
+    crate::sys::fault_injection::as_simulated_system(0, 0);
+    fault("fork")?;
+    // SAFETY: the new process has a copy of the memory and of the descriptor table, so it can't affect this one's. All
+    // signals are blocked, so no signal handler runs in it. It runs only `run`, which keeps to the rules of the module
+    // `child_exec` but for the functions of the caller, who has promised that they may run there. It ends by `_exit`, or by
+    // `abort` after a panic, so it never returns to this process's code.
+    let id = unsafe { libc::fork() };
+    if id == 0 {
+        child.run();
+        // SAFETY: the call ends the process, and runs no exit handler of this program.
+        unsafe { libc::_exit(127) };
+    }
+    match Pid::from_raw(id) {
+        Some(id) if id.as_raw_pid() > 0 => Ok(id),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The entry point of the new process. When it returns, `clone` ends the process by the system call alone, so no exit
 /// handler of this program runs.
-extern "C" fn begin(child: *mut c_void) -> c_int {
+pub(super) extern "C" fn begin(child: *mut c_void) -> c_int {
     // SAFETY: `clone` was called with a pointer to a live `ChildExec` that it borrows mutably. With shared memory,
     // the borrower is suspended while this process runs; with a copy, this process has its own. So the reference is
     // the only one in use.
@@ -261,24 +351,25 @@ extern "C" fn begin(child: *mut c_void) -> c_int {
 
 /// The stack of a new process until it executes its program. It can't use this thread's stack, because it would
 /// overwrite it. Below the stack is a guard page, so an overflow kills the process.
-struct Stack {
+pub(super) struct Stack {
     base: *mut c_void,
     guard: usize,
+    size: usize,
 }
 
 impl Stack {
     /// The size in bytes, many times the amount that is used.
     const ROOM: usize = 64 * 1024;
 
-    fn new() -> SysResult<Self> {
+    pub(super) fn new(size: usize) -> SysResult<Self> {
         let guard = rustix::param::page_size();
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::STACK);
         let base = step("mmap", || {
             // SAFETY: the mapping is anonymous, and with a null address the kernel chooses a free range, so no
             // existing mapping is replaced.
-            unsafe { mmap_anonymous(null_mut(), guard + Self::ROOM, protection, flags) }
+            unsafe { mmap_anonymous(null_mut(), guard + size, protection, flags) }
         })?;
-        let stack = Self { base, guard };
+        let stack = Self { base, guard, size };
         step("mprotect", || {
             // SAFETY: the page is the first one of the mapping that was just created, and no reference into it exists
             // yet.
@@ -288,8 +379,8 @@ impl Stack {
     }
 
     /// Returns the upper end of the stack, which grows towards its base.
-    fn top(&self) -> *mut c_void {
-        self.base.wrapping_byte_add(self.guard + Self::ROOM)
+    pub(super) fn top(&self) -> *mut c_void {
+        self.base.wrapping_byte_add(self.guard + self.size)
     }
 }
 
@@ -297,7 +388,7 @@ impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: this object created the mapping and is its only owner. The process that used the stack in this
         // memory has executed its program or exited, or it was never created.
-        let _ = unsafe { munmap(self.base, self.guard + Self::ROOM) };
+        let _ = unsafe { munmap(self.base, self.guard + self.size) };
     }
 }
 

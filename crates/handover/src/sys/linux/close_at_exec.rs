@@ -32,7 +32,8 @@ fn close_each_at_exec() -> Result<(), Failure> {
     const FLAGS: c_int = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
     let mut folder = -1;
     let opened = checked_raw(Call::OpenAt, || {
-        let path = c"/proc/self/fd".as_ptr();
+        // This thread's own table: where the program replaces this process's, the other threads have another one.
+        let path = c"/proc/thread-self/fd".as_ptr();
         // SAFETY: the path ends with NUL and lives as long as the program, and the other arguments are numbers.
         folder = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, FLAGS) };
         folder

@@ -11,6 +11,7 @@ pub(crate) mod create_object;
 #[cfg(feature = "_async")]
 pub(crate) mod descriptor;
 pub(crate) mod epoll;
+pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod handle;
 pub(crate) mod io;
@@ -20,6 +21,7 @@ pub(crate) mod pre_exec;
 pub(crate) mod proc_fd;
 pub(crate) mod proc_pid;
 pub(crate) mod process;
+mod progress;
 pub(crate) mod ptrace;
 pub(crate) mod recipient;
 pub(crate) mod reset_mode;

@@ -45,14 +45,14 @@ impl From<SysError> for NotStarted {
 }
 
 impl NotStarted {
-    fn of(child: Option<&ChildExec<'_>>, error: SysError) -> Self {
+    pub(super) fn of(child: Option<&ChildExec<'_>>, error: SysError) -> Self {
         let failure = child.and_then(|child| child.failure.as_ref());
         Self { error, program: failure.map_or(0, |failure| failure.program.into()) }
     }
 }
 
 /// Returns the program as events show it: its path, or its name if it is looked for in several folders.
-fn shown(plan: &Plan) -> &Path {
+pub(super) fn shown(plan: &Plan) -> &Path {
     fn path(program: &CString) -> &Path {
         Path::new(OsStr::from_bytes(program.as_bytes()))
     }

@@ -1,7 +1,12 @@
 //! The plan for a new process: the steps between its creation and the start of its program.
 
 use std::ffi::CString;
+use std::fmt;
+use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use crate::sys::mutex::{Mutex, MutexGuard};
 
 /// The call that executes a program. It reports why a program can't be started.
 pub(crate) const EXECUTE: &str = "execve";
@@ -30,6 +35,8 @@ pub(crate) struct Plan {
     /// Set if the kernel shall kill the child when the thread that started it exits. It is the id of that thread's
     /// process.
     pub(crate) ends_with: Option<u32>,
+    /// The functions of the caller to run before the program is executed.
+    pub(crate) closures: Closures,
     /// Set if the new process shall wait for a tracer before it executes the program.
     pub(crate) tracer: Option<Meeting>,
 }
@@ -39,6 +46,31 @@ pub(crate) struct Plan {
 pub(crate) struct Meeting {
     pub(crate) near: RawFd,
     pub(crate) far: RawFd,
+}
+
+/// A function of the caller that runs in the new process, or in the thread that executes a program in this one.
+pub(crate) type Closure = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
+
+/// The functions of the caller, in the order in which they run. A spawn locks the list before it creates the process, so
+/// the new process needs no lock.
+#[derive(Clone, Default)]
+pub(crate) struct Closures(Option<Arc<Mutex<Vec<Closure>>>>);
+
+impl Closures {
+    pub(crate) fn push(&mut self, closure: Closure) {
+        self.0.get_or_insert_default().lock().push(closure);
+    }
+
+    /// Locks the list. Returns `None` if it is empty.
+    pub(super) fn lock(&self) -> Option<MutexGuard<'_, Vec<Closure>>> {
+        self.0.as_ref().map(|closures| closures.lock())
+    }
+}
+
+impl fmt::Debug for Closures {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(if self.0.is_some() { "functions" } else { "none" })
+    }
 }
 
 /// A standard stream of the new program.
