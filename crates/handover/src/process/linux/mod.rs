@@ -10,7 +10,7 @@ mod spawn;
 mod stdio;
 mod user;
 
-pub(crate) use open::{check_rights, open_process, share};
+pub(crate) use open::{check_rights, duplicate, open_process, share};
 pub(crate) use options::{Argument, Options};
 pub(crate) use read_output::read_output;
 pub(crate) use reaper::leave;
