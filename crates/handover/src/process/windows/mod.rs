@@ -16,7 +16,7 @@ mod user;
 
 pub(crate) use open::{check_rights, duplicate, open_process, share};
 pub use options::CommandExt;
-pub(crate) use options::{Argument, Options};
+pub(crate) use options::{Argument, Options, write_line};
 pub(crate) use read_output::read_output;
 pub(crate) use remote_copy::RemoteCopy;
 pub(crate) use resolve_program::reason_of_std;
