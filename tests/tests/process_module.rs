@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use handover::process::{self, Child, Command, ExitStatus, Output, Stdio};
+use handover::process::{self, Child, Command, CommandArgs, CommandEnvs, ExitStatus, Output, Stdio};
 use handover::{Error, Event, OwnedHandle, SharedMemory};
-use handover_tests::{Sweep, expect, role, table, tests, this_program, until};
+use handover_tests::{Sweep, expect, raw, role, table, tests, this_program, until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -25,6 +25,10 @@ fn main() -> ExitCode {
             output_timeout_holds_for_a_grandchild_with_the_output,
             output_timeout_reports_each_failing_call,
             threads_share_a_child,
+            getters_return_what_stds_return,
+            command_prints_as_stds,
+            number_of_a_handle_becomes_a_stream,
+            child_becomes_its_handle,
         ],
         tests![copies, takes, prints, hangs, leaves_a_grandchild],
     )
@@ -279,4 +283,94 @@ fn threads_share_a_child() {
         let late = child.process().wait_timeout(Duration::ZERO);
         assert!(late.is_ok(), "{late:?}");
     }
+}
+
+/// A holder of std's iterators, which has to name their types.
+struct Getters<'a> {
+    arguments: CommandArgs<'a>,
+    variables: CommandEnvs<'a>,
+}
+
+/// Makes the same calls on a command of std and on one of this crate.
+macro_rules! both {
+    (|$command:ident| $configure:expr) => {{
+        let mut $command = std::process::Command::new("worker");
+        $configure;
+        let of_std = $command;
+        let mut $command = Command::new("worker");
+        $configure;
+        (of_std, $command)
+    }};
+}
+
+fn getters_return_what_stds_return() {
+    let (of_std, own) = both!(|command| {
+        command.args(["a", "b c"]).env("LATER", "1").env_remove("GONE").env("FIRST", "1").env("LATER", "2");
+        command.env("B", "").env_remove("B").env_remove("FIRST").env("FIRST", "3")
+    });
+    let mut getters = Getters { arguments: own.get_args(), variables: own.get_envs() };
+    assert_eq!((getters.arguments.len(), getters.variables.len()), (2, 4));
+    assert_eq!(format!("{:?}", getters.arguments), r#"["a", "b c"]"#);
+    let variables = r#"{"B": None, "FIRST": Some("3"), "GONE": None, "LATER": Some("2")}"#;
+    assert_eq!(format!("{:?}", getters.variables), variables);
+    assert_eq!(getters.arguments.next(), Some("a".as_ref()));
+    assert_eq!((getters.arguments.len(), getters.arguments.size_hint()), (1, (1, Some(1))));
+    getters.variables.next();
+    assert_eq!(getters.variables.len(), 3);
+    assert!(own.get_envs().eq(of_std.get_envs()), "{own:?}");
+    assert!(own.get_args().eq(of_std.get_args()));
+    let (of_std, own) = both!(|command| {
+        command.env("A", "1").env_remove("B").env_clear().env("D", "2").env("C", "1").env_remove("D")
+    });
+    assert!(own.get_envs().eq(of_std.get_envs()), "{:?}", own.get_envs());
+}
+
+fn command_prints_as_stds() {
+    let same = |(of_std, own): (std::process::Command, Command)| {
+        assert_eq!(format!("{own:?}"), format!("{of_std:?}"));
+    };
+    same(both!(|command| command.arg("plain")));
+    same(both!(|command| command.args(["", "two words", "a\"b"]).current_dir("a folder")));
+    same(both!(|command| command.env("B", "two words").env_remove("C").env("A", "").env_remove("D")));
+    same(both!(|command| command.env("A", "1").env_clear().env("B", "2").current_dir("here").arg("x")));
+    let (_, mut own) = both!(|command| command.env("VARIABLE", "value").current_dir("here").arg("plain"));
+    own.inherit_owned("ready", Event::manual_reset().unwrap()).stdout(Stdio::null()).kill_on_drop(true);
+    let all = format!("{own:#?}");
+    for part in ["\"worker\"", "\"plain\"", "\"VARIABLE\"", "\"value\"", "\"here\"", "\"ready\"", "Null"] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+}
+
+fn number_of_a_handle_becomes_a_stream() {
+    let before = table::count();
+    let path = std::env::temp_dir().join(format!("handover-number-{}", std::process::id()));
+    let mut command = copier();
+    std::fs::write(&path, "text").unwrap();
+    command.stdin(raw::stdio_of_number(File::open(&path).unwrap().into()));
+    assert_eq!(command.output().unwrap().stdout, b"text");
+    drop(command);
+    std::fs::remove_file(&path).unwrap();
+    until("the handles are closed", || table::count() == before);
+}
+
+fn child_becomes_its_handle() {
+    let before = table::count();
+    for has_clone in [false, true] {
+        let mut command = Command::new(this_program());
+        command.args(role("hangs", &[])).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+        let child = command.spawn().unwrap();
+        let (id, clone) = (child.id(), has_clone.then(|| child.process().clone()));
+        let handle = OwnedHandle::from(child);
+        // Dropping the rest of the child neither killed it nor closed the handle.
+        assert!(!table::ends_within(id, 200));
+        assert!(!raw::is_signaled(&handle));
+        match &clone {
+            Some(process) => process.kill().unwrap(),
+            None => table::kill(id),
+        }
+        assert!(table::ends_within(id, 10_000));
+        assert!(raw::is_signaled(&handle));
+        drop((handle, clone));
+    }
+    until("the handles are closed", || table::count() == before);
 }

@@ -75,6 +75,8 @@ struct Guard {
     /// The exit status, once the child was waited for.
     status: Mutex<Option<ExitStatus>>,
     creator: Creator,
+    /// Set if the handle, and what is left to do for the child, has gone to another owner.
+    is_released: bool,
 }
 
 impl Child {
@@ -83,8 +85,8 @@ impl Child {
         kill_on_drop: bool,
         inherited_handles: Vec<(String, HandleValue)>,
     ) -> Self {
-        let guard =
-            Guard { process, kill_on_drop, status: Mutex::new(None), creator: Creator::this_process() };
+        let (status, creator) = (Mutex::new(None), Creator::this_process());
+        let guard = Guard { process, kill_on_drop, status, creator, is_released: false };
         Self { stdin: None, stdout: None, stderr: None, attached: Attached(None), guard, inherited_handles }
     }
 
@@ -293,7 +295,7 @@ impl Child {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.status.lock().is_some() || !self.creator.is_this_process() {
+        if self.is_released || self.status.lock().is_some() || !self.creator.is_this_process() {
             return;
         }
         if self.kill_on_drop {
@@ -305,6 +307,31 @@ impl Drop for Guard {
 }
 
 as_handle!(Child, guard.process);
+
+impl From<Child> for OwnedHandle {
+    /// Takes the handle to the process: on Linux its pidfd. The piped streams and the channel are closed, unless they were
+    /// taken.
+    ///
+    /// The new owner closes the handle, and decides alone about the child:
+    /// [`kill_on_drop`](crate::Command::kill_on_drop) no longer applies. On Linux it also has to wait for the child
+    /// (`waitid(2)` with `P_PIDFD`), because this crate no longer does, and a child that exits stays a zombie until then.
+    ///
+    /// # Panics
+    ///
+    /// If a clone of [`process`](Child::process) exists, it keeps the handle, and the new owner gets a duplicate. The conversion
+    /// panics if the system can't make one.
+    fn from(child: Child) -> Self {
+        let Child { stdin, stdout, stderr, attached, mut guard, .. } = child;
+        drop((stdin, stdout, stderr, attached));
+        guard.is_released = true;
+        let process = guard.process.clone();
+        drop(guard);
+        process
+            .into_handle()
+            .expect("the handle can be duplicated, because a clone of the process has it")
+            .into()
+    }
+}
 
 impl wait::sealed::Sealed for Child {
     fn target(&self) -> Result<sys_wait::Target<'_>> {

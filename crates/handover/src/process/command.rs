@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
 use super::imp;
-use super::{Child, OpenAttachment, Stdio, spawn};
+use super::{Child, CommandArgs, CommandEnvs, OpenAttachment, Stdio, spawn};
 use crate::error::Result;
 use crate::inherit::Listed;
 use crate::object::BorrowedObject;
@@ -69,10 +69,32 @@ pub struct Command<'a> {
 }
 
 impl fmt::Debug for Command<'_> {
+    /// Writes the command as a line for a reader, as std does: the program and its arguments, on Linux after the changes
+    /// to its directory and environment. The alternate form, `{:#?}`, shows all options. Neither is stable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As std's `Command`: the program and its arguments.
-        write!(f, "{:?}", self.program)?;
-        self.get_args().try_for_each(|argument| write!(f, " {argument:?}"))
+        if !f.alternate() {
+            return imp::write_line(self, f);
+        }
+        let mut fields = f.debug_struct("Command");
+        fields.field("program", &self.program).field("args", &self.get_args());
+        if !self.environment.is_empty() {
+            fields.field("env_clear", &self.clears_environment()).field("env", &self.get_envs());
+        }
+        if !self.environment_handles.is_empty() {
+            fields.field("env_handles", &self.environment_handles);
+        }
+        if let Some(directory) = &self.directory {
+            fields.field("cwd", directory);
+        }
+        for (name, stream) in ["stdin", "stdout", "stderr"].iter().zip(&self.streams) {
+            if let Some(stream) = stream {
+                fields.field(name, stream);
+            }
+        }
+        let names: Vec<&str> = self.inherit.iter().map(|listed| listed.name.as_str()).collect();
+        fields.field("inherit", &names).field("attachments", &self.attachments);
+        fields.field("race_free", &self.race_free).field("kill_on_drop", &self.kill_on_drop);
+        fields.field("kill_with_parent", &self.kill_with_parent).field("os", &self.os).finish()
     }
 }
 
@@ -94,6 +116,16 @@ pub(crate) enum Change {
     Remove(OsString),
     /// Removes the parent's variables and those set earlier in the builder.
     Clear,
+}
+
+impl Argument {
+    pub(crate) fn as_os_str(&self) -> &OsStr {
+        match self {
+            Self::Plain(text) => text,
+            Self::Os(argument) => argument.as_os_str(),
+            Self::Template(text) => OsStr::new(text),
+        }
+    }
 }
 
 impl<'a> Command<'a> {
@@ -413,29 +445,17 @@ impl<'a> Command<'a> {
     }
 
     /// Returns the arguments, as they were added: templates are not filled in.
-    pub fn get_args(&self) -> impl ExactSizeIterator<Item = &OsStr> {
-        self.arguments.iter().map(|argument| match argument {
-            Argument::Plain(text) => text.as_os_str(),
-            Argument::Os(argument) => argument.as_os_str(),
-            Argument::Template(text) => OsStr::new(text),
-        })
+    pub fn get_args(&self) -> CommandArgs<'_> {
+        CommandArgs::new(&self.arguments)
     }
 
     /// Returns the changes to the environment: a value for a variable that is set, `None` for one that is removed. After
     /// [`env_clear`](Self::env_clear) no variable is left that could be removed, so only set ones are returned.
     ///
-    /// Each variable occurs once, in the order of its last change. Variables set with [`env_handle`](Self::env_handle)
+    /// Each variable occurs once, with its last change, sorted by name. Variables set with [`env_handle`](Self::env_handle)
     /// are left out, because their values are known only at the spawn.
-    pub fn get_envs(&self) -> impl ExactSizeIterator<Item = (&OsStr, Option<&OsStr>)> {
-        let cleared = self.environment.iter().rposition(|change| matches!(change, Change::Clear));
-        let changes = &self.environment[cleared.unwrap_or(0)..];
-        let last_changes = changes.iter().enumerate().filter_map(|(at, change)| {
-            let (name, value) = change.parts()?;
-            let mut later = changes[at + 1..].iter().filter_map(Change::parts);
-            let is_last = !later.any(|(other, _)| is_same_variable(other, name));
-            (is_last && (value.is_some() || cleared.is_none())).then_some((name, value))
-        });
-        last_changes.collect::<Vec<_>>().into_iter()
+    pub fn get_envs(&self) -> CommandEnvs<'_> {
+        CommandEnvs::new(&self.environment)
     }
 
     /// Returns the child's current directory, if it was set with [`current_dir`](Self::current_dir).
@@ -446,6 +466,11 @@ impl<'a> Command<'a> {
 }
 
 impl Command<'_> {
+    /// Returns whether the child gets only the variables that the builder sets.
+    pub(crate) fn clears_environment(&self) -> bool {
+        self.environment.iter().any(|change| matches!(change, Change::Clear))
+    }
+
     /// Returns the child's `PATH` if the builder changes it: `Some(None)` if the builder removes it.
     pub(crate) fn path(&self) -> Option<Option<OsString>> {
         let last = self.environment.iter().rev().find_map(|change| match change {
@@ -459,7 +484,7 @@ impl Command<'_> {
 }
 
 impl Change {
-    fn parts(&self) -> Option<(&OsStr, Option<&OsStr>)> {
+    pub(crate) fn parts(&self) -> Option<(&OsStr, Option<&OsStr>)> {
         match self {
             Self::Set(name, value) => Some((name, Some(value))),
             Self::Remove(name) => Some((name, None)),

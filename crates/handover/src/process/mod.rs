@@ -22,6 +22,7 @@
 // The folder is also where children are started. Each system's half provides:
 //
 // - `spawn`, which starts a child, and `leave`, which is called for a child that is dropped before it was waited for;
+// - `write_line`, which prints a command as std's does on this system;
 // - `Options` and `Argument`, the parts of a `Command` that only this system has;
 // - `open_process`, which opens a process by its id;
 // - `User`.
@@ -32,6 +33,7 @@ pub(crate) mod command;
 pub(crate) mod command_line;
 #[allow(dead_code, reason = "only Windows starts a child with an environment block")]
 pub(crate) mod env_block;
+mod getters;
 mod hook;
 #[cfg(target_os = "linux")]
 pub(crate) mod linux;
@@ -56,7 +58,11 @@ pub(crate) use self::process::Process;
 pub(crate) use self::spawn::check_names;
 #[cfg(target_os = "linux")]
 pub(crate) use self::spawn::{check_name, listed_twice};
-pub use self::{child::Child, stdio::Stdio};
+pub use self::{
+    child::Child,
+    getters::{CommandArgs, CommandEnvs},
+    stdio::Stdio,
+};
 /// std's own types and functions.
 #[doc(no_inline)]
 pub use std::process::{

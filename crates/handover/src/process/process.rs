@@ -55,6 +55,19 @@ impl Process {
         Arc::clone(&self.inner.handle)
     }
 
+    /// Returns the handle. If clones of this value exist, they keep it, and the result is a duplicate.
+    pub(crate) fn into_handle(self) -> SysResult<Owned> {
+        let shared = match Arc::try_unwrap(self.inner) {
+            // The process leaves its sets before its handle goes to the new owner.
+            Ok(Inner { memberships, handle, .. }) => {
+                drop(memberships);
+                Arc::try_unwrap(handle)
+            }
+            Err(inner) => Err(Arc::clone(&inner.handle)),
+        };
+        shared.or_else(|shared| imp::duplicate(&shared))
+    }
+
     /// Returns whether this is a clone of the other value.
     #[allow(dead_code, reason = "not needed on every system without an asynchronous feature")]
     pub(crate) fn is_same(&self, other: &Self) -> bool {

@@ -61,6 +61,31 @@ impl From<File> for Stdio {
     }
 }
 
+#[cfg(has_std_pipe)]
+#[allow(clippy::incompatible_msrv, reason = "the module exists only if std has the types")]
+mod std_pipe {
+    use std::io::{PipeReader, PipeWriter};
+
+    use super::{OwnedHandle, Stdio};
+
+    /// Exists from Rust 1.87 on.
+    impl From<PipeReader> for Stdio {
+        /// Connects the child's standard input to the pipe, which ends when all of its writers are closed.
+        fn from(reader: PipeReader) -> Self {
+            OwnedHandle::from(reader).into()
+        }
+    }
+
+    /// Exists from Rust 1.87 on.
+    impl From<PipeWriter> for Stdio {
+        /// Connects one of the child's output streams to the pipe. Its reader reaches the end only after the command, which
+        /// has the writer too, was dropped.
+        fn from(writer: PipeWriter) -> Self {
+            OwnedHandle::from(writer).into()
+        }
+    }
+}
+
 impl From<OwnedHandle> for Stdio {
     fn from(handle: OwnedHandle) -> Self {
         Self(Source::Handle(handle.into()))
@@ -102,3 +127,41 @@ impl From<io::Stderr> for Stdio {
 /// How error messages name each stream: standard input is at index 0, output at 1, error at 2.
 pub(crate) const NAMES: [&str; 3] =
     ["the child's standard input", "the child's standard output", "the child's standard error"];
+
+#[cfg(has_std_pipe)]
+#[allow(clippy::incompatible_msrv, reason = "the module exists only if std has the types")]
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+
+    use crate::process::Command;
+
+    const ROLE: &str = "HANDOVER_COPIES_ITS_INPUT";
+
+    /// Copies the standard input of the process that the next test starts.
+    #[test]
+    fn copies_its_input() -> io::Result<()> {
+        if std::env::var_os(ROLE).is_some() {
+            io::copy(&mut io::stdin(), &mut io::stdout())?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn pipes_of_std_become_streams() -> io::Result<()> {
+        let (childs_input, mut input) = io::pipe()?;
+        let (mut output, childs_output) = io::pipe()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--exact", "process::stdio::tests::copies_its_input", "--nocapture"]).env(ROLE, "1");
+        let mut child = command.stdin(childs_input).stdout(childs_output).spawn()?;
+        // The command has the ends that the child got.
+        drop(command);
+        input.write_all(b"through both pipes")?;
+        drop(input);
+        let mut text = String::new();
+        output.read_to_string(&mut text)?;
+        assert!(text.contains("through both pipes"), "{text}");
+        assert!(child.wait()?.success());
+        Ok(())
+    }
+}

@@ -235,3 +235,10 @@ pub fn close_from(first: u32) {
     // SAFETY: all arguments are numbers. The owners of the descriptors never run in a new process.
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
 }
+
+/// Makes a standard stream of a descriptor's number.
+#[must_use]
+pub fn stdio_of_number(descriptor: OwnedFd) -> handover::Stdio {
+    // SAFETY: the number is that of an open descriptor, whose owner has just given it up.
+    unsafe { handover::Stdio::from_raw_fd(std::os::fd::IntoRawFd::into_raw_fd(descriptor)) }
+}

@@ -27,7 +27,7 @@ use windows_sys::Win32::System::Memory::{
 use windows_sys::Win32::System::Pipes::CreatePipe;
 use windows_sys::Win32::System::Threading::{
     CreateMutexW, CreateSemaphoreW, CreateWaitableTimerW, GetCurrentProcess, GetCurrentThread,
-    OpenProcessToken, WaitForSingleObject,
+    GetStartupInfoW, OpenProcessToken, STARTF_USESHOWWINDOW, STARTUPINFOW, WaitForSingleObject,
 };
 
 use super::table;
@@ -337,4 +337,27 @@ pub fn enter_new_job() {
     // this process.
     let answer = unsafe { AssignProcessToJobObject(job, this) };
     assert_ne!(answer, 0, "{}", io::Error::last_os_error());
+}
+
+/// Makes a standard stream of a handle's value.
+#[must_use]
+pub fn stdio_of_number(handle: OwnedHandle) -> handover::Stdio {
+    // SAFETY: the value is that of an open handle, whose owner has just given it up.
+    unsafe { handover::Stdio::from_raw_handle(std::os::windows::io::IntoRawHandle::into_raw_handle(handle)) }
+}
+
+/// Makes an owner of a child's handle, by its value.
+#[must_use]
+pub fn handle_of_child(child: handover::Child) -> OwnedHandle {
+    // SAFETY: the value is that of an open handle, which the child has just given up.
+    unsafe { OwnedHandle::from_raw_handle(std::os::windows::io::IntoRawHandle::into_raw_handle(child)) }
+}
+
+/// Returns what this process was told about its first window: whether `wShowWindow` counts, and its value.
+#[must_use]
+pub fn first_window() -> (bool, u16) {
+    let mut startup = STARTUPINFOW::default();
+    // SAFETY: the pointer refers to a live, writable structure of this type.
+    unsafe { GetStartupInfoW(&raw mut startup) };
+    (startup.dwFlags & STARTF_USESHOWWINDOW != 0, startup.wShowWindow)
 }

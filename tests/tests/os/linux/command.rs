@@ -30,6 +30,8 @@ pub(super) const SUITE: Suite = Suite {
         output_of_a_nonblocking_stream_is_collected,
         null_streams_have_the_direction_of_the_stream,
         child_has_a_descriptor,
+        owner_of_a_childs_descriptor_waits_for_it,
+        command_prints_argument_zero,
     ],
     roles: tests![takes_and_prints, waits_for_the_event, reads_output_at_limit],
 };
@@ -404,4 +406,32 @@ fn output_of_a_nonblocking_stream_is_collected() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "one\ntwo\n", "both: {both}");
     }
+}
+
+fn owner_of_a_childs_descriptor_waits_for_it() {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::os::fd::{AsFd, OwnedFd};
+    let _ = Command::new("true").status();
+    let before = table::count();
+    let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+    let id = child.id();
+    let descriptor = OwnedFd::from(child);
+    // Neither the conversion nor later spawns wait for the child.
+    assert!(table::ends_within(id, 5000));
+    assert!(Command::new("true").status().unwrap().success());
+    assert_eq!(table::children_of(std::process::id()), [id]);
+    let status = waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED).unwrap().unwrap();
+    assert_eq!(status.exit_status(), Some(7));
+    assert_eq!(table::children_of(std::process::id()), []);
+    drop(descriptor);
+    assert_eq!(table::count(), before);
+}
+
+fn command_prints_argument_zero() {
+    use std::os::unix::process::CommandExt;
+    let mut of_std = std::process::Command::new("worker");
+    let mut own = Command::new("worker");
+    assert_eq!(format!("{:?}", own.arg("a").arg0("other")), format!("{:?}", of_std.arg("a").arg0("other")));
+    let all = format!("{:#?}", own.uid(7).process_group(3));
+    assert!(all.contains("Some(\n            7,") && all.contains("\"other\""), "{all}");
 }

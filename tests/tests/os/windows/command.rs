@@ -28,8 +28,10 @@ pub(super) const SUITE: Suite = Suite {
         program_is_searched_with_extension_in_all_folders_first,
         kill_with_parent_works_after_this_process_was_put_into_a_job,
         writing_nothing_does_not_end_the_output,
+        show_window_reaches_the_child,
+        handle_of_a_child_has_one_owner,
     ],
-    roles: tests![sleeps, reads_all, writes_nothing_twice, passes_on],
+    roles: tests![prints_its_first_window, sleeps, reads_all, writes_nothing_twice, passes_on],
 };
 
 fn in_role<'a>(name: &str) -> Command<'a> {
@@ -286,4 +288,43 @@ fn writing_nothing_does_not_end_the_output() {
 
 fn passes_on(_: &[String]) {
     std::io::copy(&mut std::io::stdin(), &mut std::io::stdout()).unwrap();
+}
+
+fn prints_its_first_window(_: &[String]) {
+    let (is_set, value) = raw::first_window();
+    println!("{is_set} {value}");
+}
+
+fn show_window_reaches_the_child() {
+    for (show, expected) in [(None, None), (Some(0), Some("true 0")), (Some(7), Some("true 7"))] {
+        for race_free in [false, true] {
+            let mut command = in_role("prints_its_first_window");
+            if let Some(show) = show {
+                command.show_window(show);
+            }
+            if race_free {
+                command.race_free();
+            }
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            match expected {
+                Some(expected) => assert_eq!(said.trim(), expected),
+                None => assert!(said.starts_with("false "), "{said}"),
+            }
+        }
+    }
+}
+
+fn handle_of_a_child_has_one_owner() {
+    let before = table::count();
+    let child = in_role("sleeps").stdin(Stdio::null()).spawn().unwrap();
+    let id = child.id();
+    let handle = raw::handle_of_child(child);
+    // The child's `kill_on_drop` no longer applies.
+    assert!(!table::ends_within(id, 200));
+    table::kill(id);
+    assert!(table::ends_within(id, 10_000));
+    assert!(raw::is_signaled(&handle));
+    drop(handle);
+    until("the handles are closed", || table::count() == before);
 }

@@ -10,8 +10,8 @@ mod spawn;
 mod stdio;
 mod user;
 
-pub(crate) use open::{check_rights, open_process, share};
-pub(crate) use options::{Argument, Options};
+pub(crate) use open::{check_rights, duplicate, open_process, share};
+pub(crate) use options::{Argument, Options, write_line};
 pub(crate) use read_output::read_output;
 pub(crate) use reaper::leave;
 pub(crate) use resolve_program::reason_of_std;

@@ -4,8 +4,9 @@ use crate::error::{Error, OPEN_BY_ID, Result};
 use crate::handle::HandleValue;
 use crate::object::BorrowedObject;
 use crate::process::Process;
-use crate::sys::io::HasHandle;
-use crate::sys::{process as sys, rights};
+use crate::sys::handle::duplicate_here;
+use crate::sys::io::{HasHandle, Owned};
+use crate::sys::{SysResult, process as sys, rights};
 
 /// Does nothing: a descriptor of a process has no rights of its own.
 #[allow(clippy::unnecessary_wraps, reason = "the Windows version asks the kernel, which can fail")]
@@ -27,4 +28,9 @@ pub(crate) fn open_process(id: u32) -> Result<Process> {
         }
         Err(source) => Err(Error::system(format!("process {id}"), source)),
     }
+}
+
+/// Duplicates the handle of a process.
+pub(crate) fn duplicate(process: &Owned) -> SysResult<Owned> {
+    duplicate_here(process.handle(), rights::SAME)
 }

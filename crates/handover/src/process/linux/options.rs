@@ -1,6 +1,7 @@
 //! The methods of `Command` that only Linux has.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 
 use super::spawn::exec;
@@ -30,6 +31,34 @@ impl Argument {
     pub(crate) fn as_os_str(&self) -> &OsStr {
         match *self {}
     }
+}
+
+/// Writes the line that a shell would need for a similar child, as std does.
+pub(crate) fn write_line(command: &Command<'_>, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Some(directory) = command.get_current_dir() {
+        write!(to, "cd {directory:?} && ")?;
+    }
+    if command.clears_environment() {
+        to.write_str("env -i ")?;
+    } else {
+        let mut removed = command.get_envs().filter(|(_, value)| value.is_none()).peekable();
+        if removed.peek().is_some() {
+            to.write_str("env ")?;
+        }
+        removed.try_for_each(|(name, _)| write!(to, "-u {} ", name.to_string_lossy()))?;
+    }
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            write!(to, "{}={value:?} ", name.to_string_lossy())?;
+        }
+    }
+    let program = command.get_program();
+    let first = command.os.first_argument.as_deref().unwrap_or(program);
+    if first != program {
+        write!(to, "[{program:?}] ")?;
+    }
+    write!(to, "{first:?}")?;
+    command.get_args().try_for_each(|argument| write!(to, " {argument:?}"))
 }
 
 impl Command<'_> {

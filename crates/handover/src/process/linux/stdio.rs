@@ -1,11 +1,12 @@
 //! Opens a child's standard streams for one spawn.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
 use crate::error::{Error, Result};
+use crate::handle::HandleValue;
 use crate::object::BorrowedObject;
-use crate::process::{NAMES, Source};
-use crate::sys::handle::{NullAccess, check_open, is_inheritable_stream, open_null};
+use crate::process::{NAMES, Source, Stdio};
+use crate::sys::handle::{NullAccess, check_open, is_inheritable_stream, open_null, own};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::spawn::pipe;
 use crate::sys::spawn_plan::Stream;
@@ -18,6 +19,23 @@ pub(super) struct Opened {
     pub(super) theirs: Option<Owned>,
     /// This process's end of a pipe.
     pub(super) ours: Option<Owned>,
+}
+
+impl FromRawFd for Stdio {
+    /// Takes the descriptor, and closes it with the command that gets it. Each child gets a copy.
+    ///
+    /// # Safety
+    ///
+    /// As [`OwnedFd::from_raw_fd`](std::os::fd::OwnedFd): the descriptor is open, and no other code owns it.
+    ///
+    /// # Panics
+    ///
+    /// If the number is negative.
+    #[allow(unsafe_code, reason = "the unsafe code that relies on the caller's promise is in sys")]
+    unsafe fn from_raw_fd(fd: RawFd) -> Self {
+        let value = u64::try_from(fd).ok().and_then(|number| HandleValue::new(number).ok());
+        Self(Source::Handle(own(value.expect("an open descriptor is not negative"))))
+    }
 }
 
 impl Source {

@@ -1,5 +1,6 @@
 //! The Windows half: creates and opens processes, and owns handles in their tables until these are passed on.
 
+mod child;
 mod duplicate_target;
 mod kill_on_close_job;
 mod open;
@@ -13,9 +14,9 @@ mod stdio;
 mod suspended_child;
 mod user;
 
-pub(crate) use open::{check_rights, open_process, share};
+pub(crate) use open::{check_rights, duplicate, open_process, share};
 pub use options::CommandExt;
-pub(crate) use options::{Argument, Options};
+pub(crate) use options::{Argument, Options, write_line};
 pub(crate) use read_output::read_output;
 pub(crate) use remote_copy::RemoteCopy;
 pub(crate) use resolve_program::reason_of_std;

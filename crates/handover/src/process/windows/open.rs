@@ -8,9 +8,9 @@ use crate::handle::access_names::words;
 use crate::handle::{Access, HandleValue, ObjectKind, ProcessIdentity};
 use crate::object::BorrowedObject;
 use crate::process::Process;
-use crate::sys::handle::{granted_access, granted_access_of, raw_of};
-use crate::sys::io::HasHandle;
-use crate::sys::{process as sys, rights};
+use crate::sys::handle::{duplicate_here, granted_access, granted_access_of, raw_of};
+use crate::sys::io::{HasHandle, Owned};
+use crate::sys::{SysResult, process as sys, rights};
 
 /// The rights that this crate needs for every process: to wait for it and to query its creation time.
 const MINIMUM: Access = rights::PROCESS;
@@ -93,4 +93,9 @@ impl Process {
     pub fn open_exact_with(identity: ProcessIdentity, access: Access) -> Result<Self> {
         Self::open_with(identity.id, access)?.if_it_is(identity)
     }
+}
+
+/// Duplicates the handle of a process.
+pub(crate) fn duplicate(process: &Owned) -> SysResult<Owned> {
+    duplicate_here(process.as_handle(), rights::SAME, false)
 }

@@ -1,6 +1,7 @@
 //! The methods of `Command` that only Windows has: raw arguments, creation flags and suspended children.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::windows::io::AsHandle;
 
 use super::SuspendedChild;
@@ -13,6 +14,8 @@ use crate::process::command::Command;
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) creation_flags: u32,
+    /// How the child's first window is shown.
+    pub(crate) show_window: Option<u16>,
 }
 
 /// An argument that is added to the command line without quoting.
@@ -23,6 +26,15 @@ impl Argument {
     pub(crate) fn as_os_str(&self) -> &OsStr {
         &self.0
     }
+}
+
+/// Writes the program and its arguments, as std does.
+pub(crate) fn write_line(command: &Command<'_>, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(to, "{:?}", command.program)?;
+    command.arguments.iter().try_for_each(|argument| match argument {
+        AnyArgument::Os(Argument(raw)) => write!(to, " {}", raw.to_string_lossy()),
+        quoted => write!(to, " {:?}", quoted.as_os_str()),
+    })
 }
 
 impl Command<'_> {
@@ -45,6 +57,22 @@ impl Command<'_> {
     #[cfg_attr(docsrs, doc(cfg(windows)))]
     pub fn creation_flags(&mut self, flags: u32) -> &mut Self {
         self.os.creation_flags = flags;
+        self
+    }
+
+    /// Sets how the child shows its first window: one of the `SW_` values of
+    /// [`ShowWindow`](https://learn.microsoft.com/windows/win32/api/winuser/nf-winuser-showwindow), such as `SW_HIDE` (0) or
+    /// `SW_SHOWMINNOACTIVE` (7).
+    ///
+    /// The child finds the value in `STARTUPINFOW::wShowWindow`. A program with windows uses it if it shows its first one with
+    /// `SW_SHOWDEFAULT`, and Windows uses it for the console that a console program gets. Without this call, the child gets
+    /// no value.
+    ///
+    /// [`STARTUPINFOW`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/ns-processthreadsapi-startupinfow)
+    #[cfg_attr(docsrs, doc(cfg(windows)))]
+    #[doc(alias("STARTF_USESHOWWINDOW", "wShowWindow"))]
+    pub fn show_window(&mut self, cmd_show: u16) -> &mut Self {
+        self.os.show_window = Some(cmd_show);
         self
     }
 }

@@ -79,6 +79,7 @@ impl Helper {
             environment: None,
             directory: None,
             creation_flags: sys::DETACHED,
+            show_window: None,
             suspended: true,
             streams: [Some(HandleValue::of(&null)?), None, None],
             inherit: Vec::new(),

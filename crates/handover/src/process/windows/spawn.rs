@@ -172,6 +172,7 @@ fn create_with(
             None => None,
         },
         creation_flags: command.os.creation_flags,
+        show_window: command.os.show_window,
         suspended,
         streams: stream_values,
         inherit: inheritable.iter().map(Inheritable::value).collect::<Result<_>>()?,

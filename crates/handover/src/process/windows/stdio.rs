@@ -1,14 +1,15 @@
 //! Opens a child's standard streams for one spawn.
 
 use std::io;
-use std::os::windows::io::{AsHandle, BorrowedHandle};
+use std::os::windows::io::{AsHandle, BorrowedHandle, FromRawHandle, RawHandle};
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{Sender, channel};
 
 use super::duplicate_target::{DuplicateTarget, Inheritable};
 use crate::error::{Error, Result};
+use crate::handle::HandleValue;
 use crate::object::BorrowedObject;
-use crate::process::{NAMES, Source};
+use crate::process::{NAMES, Source, Stdio};
 use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::{SysError, SysResult, begin_thread, handle, pipe};
 
@@ -20,6 +21,23 @@ pub(super) struct Stream {
     /// Starts the relay thread, which forwards another child's bytes. If this is dropped unused, the thread exits
     /// without having read anything, so no bytes are lost.
     pub(super) start: Option<Sender<()>>,
+}
+
+impl FromRawHandle for Stdio {
+    /// Takes the handle, and closes it with the command that gets it. Each child gets a duplicate.
+    ///
+    /// # Safety
+    ///
+    /// As [`OwnedHandle::from_raw_handle`](std::os::windows::io::OwnedHandle): the handle is open, and no other code owns it.
+    ///
+    /// # Panics
+    ///
+    /// If the value can't be that of an open handle: null, or a pseudo handle such as that of this process.
+    #[allow(unsafe_code, reason = "the unsafe code that relies on the caller's promise is in sys")]
+    unsafe fn from_raw_handle(raw: RawHandle) -> Self {
+        let value = HandleValue::new(raw.addr() as u64);
+        Self(Source::Handle(handle::own(value.expect("an open handle is neither null nor a pseudo handle"))))
+    }
 }
 
 impl Source {

@@ -149,17 +149,19 @@ pub(crate) fn duplicate_from(process: BorrowedFd<'_>, value: HandleValue) -> Sys
     copy.map(|made| made.copy)
 }
 
-/// Makes this process the owner of a descriptor that another process made for it.
+/// Makes an owner of a descriptor that has none, such as one that another process made for this one.
 ///
-/// Two callers may do this, and each takes a descriptor once:
+/// Three callers may do this, and each takes a descriptor once:
 ///
 /// 1. The inherited objects: a handle that is in the manifest and was inheritable a moment ago. Descriptors that std
 ///    or this crate opens in this process never are.
 /// 2. [`HandleValue::adopt`](crate::HandleValue::adopt), whose `unsafe` states that another process made the
 ///    descriptor for this one.
+/// 3. `Stdio::from_raw_fd`, whose `unsafe` states that the descriptor is open and has no other owner.
 pub(crate) fn own(value: HandleValue) -> Owned {
     // SAFETY: the callers, listed above, have checked that the descriptor is open. It was made for this process by
-    // another one, so no other owner exists in this process, and each caller takes a value only once.
+    // another one, so no other owner exists in this process, and each caller takes a value only once; or their caller
+    // has promised both.
     unsafe { OwnedFd::from_raw_fd(raw(value)) }.into()
 }
 

@@ -249,7 +249,7 @@ fn move_into_this_process(process: usize, value: usize) -> io::Result<Owned> {
 
 /// Makes this process the owner of a handle that another process put into its table.
 ///
-/// Three callers may do this, and each takes a handle once:
+/// Four callers may do this, and each takes a handle once:
 ///
 /// 1. The inherited objects: a handle that was inheritable a moment ago. The only inheritable handles are those that
 ///    were inherited and have no Rust owner.
@@ -258,10 +258,11 @@ fn move_into_this_process(process: usize, value: usize) -> io::Result<Owned> {
 /// 3. The weaker endpoint of a channel, for the handles that the stronger one gives it on the ownership page. The
 ///    weaker process trusts the stronger one completely, because that one has full access to it anyway. An endpoint whose
 ///    other endpoint is in this process too does the same.
+/// 4. `Stdio::from_raw_handle`, whose `unsafe` states that the handle is open and has no other owner.
 pub(crate) fn own(value: HandleValue) -> Owned {
     // SAFETY: the callers, listed above, have checked that the handle is open or got it from a process that they
     // trust with that. It was made for this process by another one, so no other owner exists in this process, and
-    // each caller takes a value only once.
+    // each caller takes a value only once; or their caller has promised both.
     unsafe { OwnedHandle::from_raw_handle(raw(value)) }.into()
 }
 

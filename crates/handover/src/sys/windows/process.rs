@@ -16,8 +16,8 @@ use windows_sys::Win32::System::Threading::{
     GetProcessIdOfThread, GetProcessTimes, GetThreadId, InitializeProcThreadAttributeList,
     LPPROC_THREAD_ATTRIBUTE_LIST, OpenProcess, PROC_THREAD_ATTRIBUTE_HANDLE_LIST,
     PROC_THREAD_ATTRIBUTE_JOB_LIST, PROC_THREAD_ATTRIBUTE_PARENT_PROCESS, PROCESS_BASIC_INFORMATION,
-    PROCESS_INFORMATION, ResumeThread, STARTF_USESTDHANDLES, STARTUPINFOEXW, TerminateProcess,
-    UpdateProcThreadAttribute,
+    PROCESS_INFORMATION, ResumeThread, STARTF_USESHOWWINDOW, STARTF_USESTDHANDLES, STARTUPINFOEXW,
+    TerminateProcess, UpdateProcThreadAttribute,
 };
 
 use super::io::Owned;
@@ -34,6 +34,8 @@ pub(crate) struct Plan<'a> {
     /// The working directory; `None` stands for this process's.
     pub(crate) directory: Option<Vec<u16>>,
     pub(crate) creation_flags: u32,
+    /// How the child shows its first window, if it is told.
+    pub(crate) show_window: Option<u16>,
     pub(crate) suspended: bool,
     /// The three standard streams. The handles of inherited ones must also be in `inherit`.
     pub(crate) streams: [Option<HandleValue>; 3],
@@ -81,6 +83,10 @@ pub(crate) fn create(plan: &Plan<'_>) -> SysResult<Created> {
     // As std does, a process without any stream leaves it to the system what its child has.
     if plan.streams.iter().any(Option::is_some) {
         startup.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
+    }
+    if let Some(show) = plan.show_window {
+        startup.StartupInfo.dwFlags |= STARTF_USESHOWWINDOW;
+        startup.StartupInfo.wShowWindow = show;
     }
     let [input, output, error] = plan.streams.map(|stream| stream.map_or(null_mut(), handle::raw));
     startup.StartupInfo.hStdInput = input;

@@ -33,8 +33,13 @@ pub(crate) fn compare_ignoring_case(left: &[u16], right: &[u16]) -> Ordering {
 
 /// Returns whether two names denote the same environment variable.
 pub(crate) fn is_same_variable(one: &OsStr, other: &OsStr) -> bool {
+    compare_variables(one, other).is_eq()
+}
+
+/// Compares the names of two environment variables, ignoring case.
+pub(crate) fn compare_variables(one: &OsStr, other: &OsStr) -> Ordering {
     let units = |text: &OsStr| text.encode_wide().collect::<Vec<u16>>();
-    compare_ignoring_case(&units(one), &units(other)).is_eq()
+    compare_ignoring_case(&units(one), &units(other))
 }
 
 /// Returns this process's environment block. Each variable ends with NUL, and the block with one more.
