@@ -191,13 +191,12 @@ fn field(line: &str) -> Option<&str> {
 pub(crate) fn items(text: &str) -> Vec<Item> {
     let stable = places(text).into_iter().filter(|place| place.features.is_empty());
     let item = |place: Place<'_>| {
-        let in_trait_impl = place.owner.contains(" for ");
         let is_public = place.line.trim_start().starts_with("pub ");
         // The functions of a trait are as public as it.
         let is_in_trait = place.owner.ends_with("Ext") || place.owner == "Termination";
         if let Some(name) = defined(place.line).or_else(|| field(place.line)) {
-            let is_item = (is_public || is_in_trait) && !in_trait_impl;
-            return is_item.then(|| Item { owner: place.owner.clone(), name: name.to_owned() });
+            return (is_public || is_in_trait)
+                .then(|| Item { owner: place.owner.clone(), name: name.to_owned() });
         }
         let header = place.line.starts_with("impl").then(|| header(place.line)).flatten()?;
         header.contains(" for ").then(|| Item { owner: header, name: String::new() })
@@ -296,7 +295,9 @@ impl Tool {
     #[unstable(feature = "tool_pause", issue = "1")]
     pub fn pause(&mut self) {}
 
-    /// Stops it.
+    /// ```
+    /// eight();
+    /// ```
     #[doc(
         alias = "stop"
     )]
@@ -333,6 +334,7 @@ pub fn lone() {}
                 ("tools::Tool::field", "ignore (incomplete)", "four();"),
                 ("tools::From<Other> for Tool::from", "", "five();"),
                 ("tools::Tool::pause", "", "six();"),
+                ("tools::Tool::stop", "", "eight();"),
                 ("tools::ToolExt::go", "", "seven();"),
             ]
         );

@@ -96,7 +96,7 @@ const STDS_OWN: [&str; 9] = [
 /// Runs std's tests natively, and under Wine.
 pub(crate) fn std_tests(systems: Systems) -> Result<(), Failed> {
     native::check()?;
-    let source = Source::find()?;
+    let source = Source::find(!systems.native)?;
     let page = crate::root().join(PAGE);
     let page = std::fs::read_to_string(&page).map_err(Failed::at(&page))?;
     check_version(&page, &source.version)?;
@@ -127,19 +127,26 @@ struct Source {
 }
 
 impl Source {
-    /// Finds the source of rustup's Rust or of Debian's, and installs the latter if there is none.
-    fn find() -> Result<Self, Failed> {
-        if let Some(source) = Self::of(Path::new("rustc")) {
+    /// Finds the source of rustup's Rust or of Debian's. If there is none, Debian's is installed, or the error says how
+    /// to install one.
+    fn find(may_install: bool) -> Result<Self, Failed> {
+        const NEEDS: [debian::Need; 2] =
+            [("rustc-web", "the version of std's source"), ("rust-web-src", "the source of std")];
+        const ADVICE: &str = "run `rustup component add rust-src`";
+        let debians = Path::new("/usr/bin/rustc");
+        if let Some(source) = Self::of(Path::new("rustc")).or_else(|| Self::of(debians)) {
             return Ok(source);
         }
-        const ADVICE: &str = "run `rustup component add rust-src`";
-        if !cfg!(target_os = "linux") {
-            return Err(Failed(format!("the source of std is not installed: {ADVICE}")));
+        if !may_install || !cfg!(target_os = "linux") {
+            return Err(Failed(format!(
+                "the source of std is not installed: {ADVICE}, or on Debian install the packages rustc-web and \
+                 rust-web-src, as this command does without --native"
+            )));
         }
-        let needs = [("rustc-web", "the version of std's source"), ("rust-web-src", "the source of std")];
-        debian::install("This command runs std's own tests.", &needs, ADVICE)?;
-        Self::of(Path::new("/usr/bin/rustc"))
-            .ok_or_else(|| Failed(format!("the package rust-web-src has no library/std; {ADVICE} instead")))
+        debian::install("This command runs std's own tests.", &NEEDS, ADVICE)?;
+        Self::of(debians).ok_or_else(|| {
+            Failed(format!("{} has no source of std beside it; {ADVICE} instead", debians.display()))
+        })
     }
 
     /// Returns the source that belongs to this compiler, if it is installed.
@@ -253,6 +260,8 @@ fn unnamed(module: &str, page: &str) -> Vec<String> {
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
     Passed,
+    /// An example that std too only compiles.
+    Compiled,
     /// It differs, for this reason.
     Differs(String),
     NotApplicable(String),
@@ -295,7 +304,7 @@ fn run(
         let listed = expected.get(case.name.as_str());
         let outcome = match not_applicable(case, listed) {
             Some(reason) => Outcome::NotApplicable(reason),
-            None => judge(results.get(&index), listed, page),
+            None => judge(results.get(&index), &case.attributes, listed, page),
         };
         outcomes.push((case.name.as_str(), outcome));
     }
@@ -367,9 +376,10 @@ fn results(printed: &str) -> BTreeMap<usize, Option<&str>> {
 }
 
 /// Compares the result of a case with the list. `result` is as in [`results`].
-fn judge(result: Option<&Option<&str>>, listed: Option<&Expected>, page: &str) -> Outcome {
+fn judge(result: Option<&Option<&str>>, attributes: &str, listed: Option<&Expected>, page: &str) -> Outcome {
     match (result, listed) {
         (None, _) => Outcome::Unexpected("did not run".into()),
+        (Some(None), None) if attributes.contains("no_run") => Outcome::Compiled,
         (Some(None), None) => Outcome::Passed,
         (Some(None), Some(_)) => Outcome::Unexpected("passed, but is listed in expected.rs".into()),
         (Some(Some(output)), Some(Expected::Differs(listed))) if output.contains(listed.output) => {
@@ -395,9 +405,11 @@ fn difference<'a>(row: &str, page: &'a str) -> Option<&'a str> {
 fn report(system: System, version: &str, outcomes: &[(&str, Outcome)], log: &Path) -> Result<(), Failed> {
     let of = |word: &str| outcomes.iter().filter(|(_, outcome)| words(outcome).0 == word).count();
     let summary = format!(
-        "{} tests and examples of Rust {version}: {} passed, {} differ, {} are not applicable",
+        "{} tests and examples of Rust {version}: {} passed, {} compiled (std doesn't run them either), {} differ, {} are not \
+         applicable",
         outcomes.len(),
         of("passed"),
+        of("compiled"),
         of("differs"),
         of("not applicable")
     );
@@ -424,6 +436,7 @@ fn report(system: System, version: &str, outcomes: &[(&str, Outcome)], log: &Pat
 fn words(outcome: &Outcome) -> (&'static str, &str) {
     match outcome {
         Outcome::Passed => ("passed", ""),
+        Outcome::Compiled => ("compiled", ""),
         Outcome::Differs(reason) => ("differs", reason),
         Outcome::NotApplicable(reason) => ("not applicable", reason),
         Outcome::Unexpected(reason) => ("UNEXPECTED", reason),
@@ -452,8 +465,9 @@ mod tests {
     fn only_listed_tests_may_fail_and_they_must() {
         let listed = Expected::Differs(Difference { row: "the error", output: "E0599" });
         let differs = Outcome::Differs("the error: ours".into());
-        assert_eq!(judge(Some(&Some("error[E0599]")), Some(&listed), PAGE), differs);
-        assert_eq!(judge(Some(&None), None, PAGE), Outcome::Passed);
+        assert_eq!(judge(Some(&Some("error[E0599]")), "", Some(&listed), PAGE), differs);
+        assert_eq!(judge(Some(&None), "should_panic", None, PAGE), Outcome::Passed);
+        assert_eq!(judge(Some(&None), "no_run", None, PAGE), Outcome::Compiled);
         let without_row = Expected::Differs(Difference { row: "`Tool::stop`", output: "E0599" });
         for (result, listed, reason) in [
             (Some(&Some("error[E0599]")), None, "is not listed"),
@@ -462,7 +476,7 @@ mod tests {
             (Some(&None), Some(&listed), "passed, but"),
             (None, None, "did not run"),
         ] {
-            let outcome = judge(result, listed, PAGE);
+            let outcome = judge(result, "no_run", listed, PAGE);
             let Outcome::Unexpected(text) = &outcome else { panic!("{reason}: {outcome:?}") };
             assert!(text.contains(reason), "{text}");
         }
