@@ -308,7 +308,10 @@ fn getters_return_what_stds_return() {
         command.args(["a", "b c"]).env("LATER", "1").env_remove("GONE").env("FIRST", "1").env("LATER", "2");
         command.env("B", "").env_remove("B").env_remove("FIRST").env("FIRST", "3")
     });
+    threads_may_share(&own);
     let mut getters = Getters { arguments: own.get_args(), variables: own.get_envs() };
+    threads_may_share(&getters.arguments);
+    threads_may_share(&getters.variables);
     assert_eq!((getters.arguments.len(), getters.variables.len()), (2, 4));
     assert_eq!(format!("{:?}", getters.arguments), r#"["a", "b c"]"#);
     let variables = r#"{"B": None, "FIRST": Some("3"), "GONE": None, "LATER": Some("2")}"#;
@@ -324,6 +327,9 @@ fn getters_return_what_stds_return() {
     });
     assert!(own.get_envs().eq(of_std.get_envs()), "{:?}", own.get_envs());
 }
+
+/// Types that std's programs move between threads.
+fn threads_may_share<T: Send + Sync + std::fmt::Debug>(_: &T) {}
 
 fn command_prints_as_stds() {
     let same = |(of_std, own): (std::process::Command, Command)| {

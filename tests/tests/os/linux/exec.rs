@@ -30,6 +30,8 @@ pub(super) const SUITE: Suite = Suite {
         executed_program_has_the_default_sigpipe,
         failed_exec_leaves_the_process_unchanged,
         failed_exec_is_not_seen_by_other_threads,
+        concurrent_execs_share_the_handler_of_sigpipe,
+        exec_works_without_close_range,
         exec_refuses_channels,
         exec_reports_refused_clone,
         exec_reports_each_failing_call,
@@ -93,6 +95,12 @@ fn execs(arguments: &[String]) {
     }
     if arguments[0] == "group" {
         command.process_group(0);
+    }
+    if arguments[0] == "old" {
+        // As a kernel before 5.11 answers.
+        let refused = faults::Turn::fails("close_range", 0..1, libc::ENOSYS);
+        let (error, _) = faults::taking([refused], || command.exec());
+        panic!("{error:?}");
     }
     if arguments[0] != "thread" {
         let error = command.exec();
@@ -344,6 +352,26 @@ fn failed_exec_is_not_seen_by_other_threads() {
     });
     assert!(looks.load(Relaxed) > 0);
     assert!(was_ignored && ignores_sigpipe(&status_line("self", "SigIgn:")));
+}
+
+/// Two threads replace the action for SIGPIPE at the same time. It is restored when the last of them has failed.
+fn concurrent_execs_share_the_handler_of_sigpipe() {
+    let is_ignored = || ignores_sigpipe(&status_line("self", "SigIgn:"));
+    assert!(is_ignored());
+    let other = move || {
+        assert!(!is_ignored());
+        let error = Command::new("/etc/passwd").exec();
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error:?}");
+        assert!(!is_ignored());
+    };
+    let meanwhile = faults::Turn::comes_after("clone", 0, other);
+    let (error, was_taken) = faults::taking([meanwhile], || Command::new("/etc/passwd").exec());
+    assert_eq!((error.raw_os_error(), was_taken), (Some(libc::EACCES), true));
+    assert!(is_ignored());
+}
+
+fn exec_works_without_close_range() {
+    executed(&this_program(), "old");
 }
 
 fn exec_refuses_channels() {
