@@ -110,10 +110,18 @@ fn single_instance_passes_on_its_command_line() {
     );
 }
 
+#[cfg(all(feature = "serde", feature = "tokio"))]
 #[test]
-fn tcp_restart_refuses_no_connection() {
-    let parts = ["before the restart: process", "during the restart: process", "as the new version"];
-    run_on_linux("tcp_restart", &parts);
+fn tcp_restart_keeps_its_connections() {
+    run(
+        "tcp_restart",
+        &[
+            "request 1: before the restart",
+            "request 2: restart",
+            ": after the restart, on the same connection",
+            "request 1: on a new connection",
+        ],
+    );
 }
 
 #[test]

@@ -61,8 +61,8 @@ struct Entry {
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// A server that passes its socket to its successor:
-/// [`examples/tcp_restart.rs`](https://docs.rs/crate/handover/latest/source/examples/tcp_restart.rs).
+/// A server that passes its sockets to its successor:
+/// [`examples/tcp_restart`](https://docs.rs/crate/handover/latest/source/examples/tcp_restart/).
 ///
 /// On Linux, the objects include the sockets that a service manager passes, with the names in `LISTEN_FDNAMES`
 /// ([sd_listen_fds(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)). If several have

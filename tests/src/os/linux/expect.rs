@@ -25,6 +25,9 @@ pub const CALLS_BEFORE_A_CHILD: u32 = 2;
 /// The minimum number of system calls that accepting a client takes.
 pub const CALLS_OF_ACCEPT: u32 = 5;
 
+/// The default number of connections in the test of restarts.
+pub const CONNECTIONS: usize = 10_000;
+
 /// The default number of processes that a test of random kills kills.
 pub const KILLS: u64 = 40;
 

@@ -26,6 +26,9 @@ pub const CALLS_BEFORE_A_CHILD: u32 = 5;
 /// The minimum number of system calls that accepting a client takes.
 pub const CALLS_OF_ACCEPT: u32 = 16;
 
+/// The default number of connections in the test of restarts.
+pub const CONNECTIONS: usize = 1_000;
+
 /// The default number of processes that a test of random kills kills.
 pub const KILLS: u64 = 10;
 
