@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::handle::HandleValue;
 use crate::handle::range;
-use crate::inherit::{Manifest, listen_fds};
+use crate::inherit::manifest::malformed;
+use crate::inherit::{Manifest, listen_fds, place_of, value_of};
 use crate::name::text;
 use crate::object::adopt;
 use crate::process::env_block::{self, Variables};
@@ -161,13 +162,18 @@ pub fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
 /// The process that a manifest is meant for, and its objects.
 pub type Listed = (String, Vec<(String, HandleValue)>);
 
-/// Parses a manifest.
+/// Parses a manifest without sockets.
 ///
 /// # Errors
 ///
 /// If the text is not a manifest.
 pub fn parse_manifest(text: &str) -> Result<Listed> {
-    Manifest::parse(text).map(|Manifest { meant_for, objects }| (meant_for, objects))
+    let Manifest { meant_for, objects } = Manifest::parse(text)?;
+    let objects = objects.into_iter().map(|(name, place)| {
+        let value = value_of(place).ok_or_else(|| malformed!("lists a socket"))?;
+        Ok((name, value))
+    });
+    Ok((meant_for, objects.collect::<Result<_>>()?))
 }
 
 /// Builds a manifest.
@@ -176,6 +182,7 @@ pub fn parse_manifest(text: &str) -> Result<Listed> {
 ///
 /// If the manifest is too long.
 pub fn write_manifest((meant_for, objects): Listed) -> Result<String> {
+    let objects = objects.into_iter().map(|(name, value)| (name, place_of(value))).collect();
     Manifest { meant_for, objects }.text()
 }
 
@@ -331,5 +338,5 @@ pub fn socket_of_lock(file: &str) -> Option<&str> {
 ///
 /// If a placeholder has no value, or the braces don't match.
 pub fn fill(text: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
-    placeholder::fill(text, value)
+    placeholder::fill(text, |name| value(name).ok_or(placeholder::NOT_LISTED))
 }
