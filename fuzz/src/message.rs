@@ -22,14 +22,19 @@ pub fn message(data: &[u8]) {
     let fits = names.len() <= 253
         && names.iter().all(|name| (1..=255).contains(&name.len()) && !name.contains('\0'))
         && !has_duplicates(names.iter());
-    let values = (0..).map(|index| if with_values { vec![value(index)] } else { Vec::new() });
+    // Each seventh object is a socket, which has a record instead of a handle value.
+    let has_value = |index| with_values && index % 7 != 3;
+    let values = (0..).map(|index| if has_value(index) { vec![value(index)] } else { Vec::new() });
     let objects: Vec<(String, Vec<HandleValue>)> = names.into_iter().zip(values).collect();
+    let sockets =
+        if with_values { objects.iter().filter(|(_, values)| values.is_empty()).count() } else { 0 };
+    let records = vec![input.byte(); sockets * 628];
     let envelope = fuzzing::Envelope::of_message(number);
-    let written = fuzzing::write_frame(envelope, &objects, input.rest(), with_values);
+    let written = fuzzing::write_frame(envelope, &objects, &records, input.rest(), with_values);
     assert_eq!(written.is_ok(), fits, "{objects:?}");
     let Ok(mut frame) = written else { return };
     assert_eq!(fuzzing::frame_length(&frame, with_values), Ok(Some(frame.len())));
-    let message = (envelope, objects, input.rest().to_vec());
+    let message = (envelope, objects, records, input.rest().to_vec());
     assert_eq!(fuzzing::parse_frame(&frame, with_values).as_ref(), Ok(&message));
     let at = at % frame.len();
     let original = std::mem::replace(&mut frame[at], byte);

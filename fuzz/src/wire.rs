@@ -10,6 +10,8 @@ const HEADER: usize = 32;
 const MAX_OBJECTS: usize = 253;
 const MAX_NAME_LENGTH: usize = 255;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The length of a socket's record.
+const RECORD: usize = 628;
 
 /// Checks arbitrary bytes as a frame of each system, and as the answer of a listener on Windows.
 pub fn wire(data: &[u8]) {
@@ -22,11 +24,16 @@ pub fn wire(data: &[u8]) {
 fn check_frame(data: &[u8], with_values: bool) {
     let expected = parse_by_description(data, with_values);
     let parsed = fuzzing::parse_frame(data, with_values).ok();
-    let fields = |(envelope, objects, bytes): &Message| (envelope.fields(), objects.clone(), bytes.clone());
+    let fields = |(envelope, objects, records, bytes): &Message| {
+        (envelope.fields(), objects.clone(), records.clone(), bytes.clone())
+    };
     assert_eq!(parsed.as_ref().map(fields), expected, "of {data:x?}");
     match fuzzing::frame_length(data, with_values) {
         Ok(Some(length)) => {
-            assert!((HEADER..=HEADER + MAX_OBJECTS * (17 + MAX_NAME_LENGTH) + MAX_BYTES).contains(&length));
+            assert!(
+                (HEADER..=HEADER + MAX_OBJECTS * (5 + RECORD + MAX_NAME_LENGTH) + MAX_BYTES)
+                    .contains(&length)
+            );
             assert_eq!(fuzzing::frame_length(&data[..HEADER], with_values), Ok(Some(length)));
             assert!(expected.is_none() || length == data.len());
             // The first of several frames has the same meaning on its own.
@@ -37,9 +44,10 @@ fn check_frame(data: &[u8], with_values: bool) {
         Ok(None) => assert!(data.len() < HEADER && expected.is_none()),
         Err(_) => assert!(expected.is_none()),
     }
-    let Some((envelope, objects, bytes)) = parsed else { return };
+    let Some((envelope, objects, records, bytes)) = parsed else { return };
     // No other frame has the same meaning.
-    let written = fuzzing::write_frame(envelope, &objects, &bytes, with_values).expect("it was accepted");
+    let written =
+        fuzzing::write_frame(envelope, &objects, &records, &bytes, with_values).expect("it was accepted");
     assert_eq!(written, data);
     for length in 0..data.len() {
         assert!(fuzzing::parse_frame(&data[..length], with_values).is_err(), "{length} bytes of {data:x?}");
@@ -54,7 +62,7 @@ type Fields = (u8, u16, usize, u64, u64);
 type Objects = Vec<(String, Vec<HandleValue>)>;
 
 /// Parses a frame by the format's description, without the library's parser.
-fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Objects, Vec<u8>)> {
+fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Objects, Vec<u8>, Vec<u8>)> {
     let number = |at: usize, length: usize| {
         let bytes = frame.get(at..at + length)?;
         Some(bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
@@ -84,7 +92,7 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
     }
     let table = usize::try_from(table).ok()?;
     let mut objects = Objects::new();
-    let mut at = HEADER;
+    let (mut at, mut records) = (HEADER, 0);
     for index in 0..count {
         let mut values = Vec::new();
         let value_count = match with_values {
@@ -93,9 +101,17 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
             true => 4,
         };
         for _ in 0..value_count {
-            let raw = number(at, 4).filter(|raw| can_be_handle(u128::from(*raw)))?;
-            values.push(HandleValue::try_from(raw).expect("it can be a handle value"));
+            let raw = number(at, 4)?;
             at += 4;
+            // An object without a handle value is a socket.
+            if raw == 0 && value_count == 1 {
+                records += RECORD;
+                continue;
+            }
+            if !can_be_handle(u128::from(raw)) {
+                return None;
+            }
+            values.push(HandleValue::try_from(raw).expect("it can be a handle value"));
         }
         let length = usize::from(*frame.get(at)?);
         let name = frame.get(at + 1..at + 1 + length)?;
@@ -105,10 +121,12 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
         }
         objects.push((String::from_utf8(name.to_vec()).ok()?, values));
     }
+    let records = frame.get(at..at + records)?.to_vec();
+    at += records.len();
     let is_complete = at == HEADER + table;
     let is_duplicate = has_duplicates(objects.iter().map(|(name, _)| name))
         || (with_values && has_duplicates(objects.iter().flat_map(|(_, values)| values)));
-    (is_complete && !is_duplicate).then(|| (fields, objects, frame[at..].to_vec()))
+    (is_complete && !is_duplicate).then(|| (fields, objects, records, frame[at..].to_vec()))
 }
 
 fn check_answer(data: &[u8]) {

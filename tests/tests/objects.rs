@@ -108,7 +108,7 @@ fn uses(arguments: &[String]) {
 }
 
 /// Lets a child use the object, and asserts that an unrelated process doesn't have it.
-fn travels<T: Object>(kind: &str, strategy: &str, name: &str, object: &T)
+fn travels<T: Object + handover::AsHandle>(kind: &str, strategy: &str, name: &str, object: &T)
 where
     for<'a> BorrowedObject<'a>: From<&'a T>,
 {

@@ -116,7 +116,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A socket. On Windows, its handle alone can't be duplicated.
+    /// A socket where only a handle can be shared. On Windows a socket is more than its handle, whose duplicate other processes
+    /// can't use. So it is listed for a child, or sent in a message, as a `TcpListener`, `TcpStream`, `UdpSocket`,
+    /// `BorrowedSocket` or `OwnedSocket`, and can be neither a standard stream nor duplicated by its handle's value.
     #[non_exhaustive]
     SocketUnsupported {
         /// The socket.
@@ -454,7 +456,8 @@ impl Error {
             ),
             Self::SocketUnsupported { object } => write!(
                 f,
-                "{object} is a socket, and Windows can't duplicate its handle alone; listen or connect in the other process"
+                "{object} is a socket, whose handle alone can't be duplicated on Windows; list it with Command::inherit or send it in a \
+                 message, as a TcpListener, TcpStream, UdpSocket or BorrowedSocket"
             ),
             Self::NothingInherited => f.write_str(
                 "this process inherited no listed objects; its parent must list them with Command::inherit",

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 #[cfg(feature = "serde")]
 use std::sync::Arc;
 
-use crate::channel::wire::{Content, Header, ObjectRef, Table};
+use crate::channel::wire::{Content, HandleRef, Header, ObjectRef, Table};
 #[cfg(feature = "serde")]
 use crate::channel::{Limits, ReceivedMessage, message::Sender};
 use crate::channel::{handshake, wire};
@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::handle::HandleValue;
 use crate::handle::range;
-use crate::inherit::{Manifest, listen_fds};
+use crate::inherit::manifest::malformed;
+use crate::inherit::{Manifest, listen_fds, place_of, value_of};
 use crate::name::text;
 use crate::object::adopt;
 use crate::process::env_block::{self, Variables};
@@ -53,9 +54,9 @@ fn rule(broken: wire::Broken) -> Broken {
     }
 }
 
-/// A message's type, number and number of endpoints, the names of its objects with their handle values, and its bytes.
-/// An object has one handle value on Windows, an endpoint of a channel three.
-pub type Message = (Envelope, Vec<(String, Vec<HandleValue>)>, Vec<u8>);
+/// A message's type, number and number of endpoints, the names of its objects with their handle values, the records of its
+/// sockets, and its bytes. An object has one handle value on Windows, an endpoint of a channel four, and a socket none.
+pub type Message = (Envelope, Vec<(String, Vec<HandleValue>)>, Vec<u8>, Vec<u8>);
 
 /// Returns the length of the frame that begins with these bytes, or `None` if its header is incomplete.
 ///
@@ -63,7 +64,7 @@ pub type Message = (Envelope, Vec<(String, Vec<HandleValue>)>, Vec<u8>);
 ///
 /// The rule that the header breaks.
 pub fn frame_length(bytes: &[u8], with_values: bool) -> Result<Option<usize>, Broken> {
-    let header = if with_values { Header::parse::<HandleValue>(bytes) } else { Header::parse::<()>(bytes) };
+    let header = if with_values { Header::parse::<HandleRef>(bytes) } else { Header::parse::<()>(bytes) };
     header.map(|header| header.map(|header| header.frame_length())).map_err(rule)
 }
 
@@ -78,7 +79,8 @@ pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
         value: fn(P) -> Option<HandleValue>,
     ) -> Result<Message, wire::Broken> {
         let header = Header::parse::<P>(frame)?.ok_or(wire::Broken::Rule("not a whole header"))?;
-        let refs = wire::parse(&header, frame)?;
+        let refs: Vec<P> = wire::parse(&header, frame)?;
+        let records = wire::records(&header, frame, &refs).to_vec();
         let content = Content::new::<P>(&header, frame.to_vec());
         let first_endpoint = content.names().len() - header.envelope.endpoints;
         let mut refs = refs.into_iter();
@@ -87,9 +89,13 @@ pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
             (name.to_owned(), refs.by_ref().take(count).filter_map(value).collect())
         });
         let objects = objects.collect();
-        Ok((Envelope(header.envelope), objects, content.into_bytes()))
+        Ok((Envelope(header.envelope), objects, records, content.into_bytes()))
     }
-    let parsed = if with_values { parse::<HandleValue>(frame, Some) } else { parse::<()>(frame, |()| None) };
+    let value = |object_ref| match object_ref {
+        HandleRef::Handle(value) => Some(value),
+        HandleRef::Socket => None,
+    };
+    let parsed = if with_values { parse::<HandleRef>(frame, value) } else { parse::<()>(frame, |()| None) };
     parsed.map_err(rule)
 }
 
@@ -101,6 +107,7 @@ pub fn parse_frame(frame: &[u8], with_values: bool) -> Result<Message, Broken> {
 pub fn write_frame(
     envelope: Envelope,
     objects: &[(String, Vec<HandleValue>)],
+    records: &[u8],
     bytes: &[u8],
     with_values: bool,
 ) -> Result<Vec<u8>> {
@@ -109,10 +116,13 @@ pub fn write_frame(
     objects.iter().for_each(|(name, _)| table.push(name));
     table.check(bytes)?;
     if with_values {
-        let values = objects.iter().flat_map(|(_, values)| values.iter().copied());
-        wire::write(&mut frame, envelope.0, &table, values, bytes);
+        let refs = objects.iter().flat_map(|(_, values)| match &values[..] {
+            [] => vec![HandleRef::Socket],
+            values => values.iter().copied().map(HandleRef::from).collect(),
+        });
+        wire::write(&mut frame, envelope.0, &table, refs, records, bytes);
     } else {
-        wire::write(&mut frame, envelope.0, &table, objects.iter().map(|_| ()), bytes);
+        wire::write(&mut frame, envelope.0, &table, objects.iter().map(|_| ()), b"", bytes);
     }
     Ok(frame)
 }
@@ -127,7 +137,7 @@ pub fn received(objects: Vec<(String, OwnedHandle)>, bytes: &[u8]) -> Result<Rec
     let (mut frame, mut table) = (Vec::new(), Table::default());
     objects.iter().for_each(|(name, _)| table.push(name));
     table.check(bytes)?;
-    wire::write(&mut frame, wire::Envelope::default(), &table, objects.iter().map(|_| ()), bytes);
+    wire::write(&mut frame, wire::Envelope::default(), &table, objects.iter().map(|_| ()), b"", bytes);
     let header = Header::parse::<()>(&frame).ok().flatten().expect("it was written");
     let content = Content::new::<()>(&header, frame);
     let from = Sender { process: 0, allowed: Arc::default(), carrier: None, call: None };
@@ -161,13 +171,18 @@ pub fn parse_answer(answer: &[u8]) -> Result<([HandleValue; 3], u64), Broken> {
 /// The process that a manifest is meant for, and its objects.
 pub type Listed = (String, Vec<(String, HandleValue)>);
 
-/// Parses a manifest.
+/// Parses a manifest without sockets.
 ///
 /// # Errors
 ///
 /// If the text is not a manifest.
 pub fn parse_manifest(text: &str) -> Result<Listed> {
-    Manifest::parse(text).map(|Manifest { meant_for, objects }| (meant_for, objects))
+    let Manifest { meant_for, objects } = Manifest::parse(text)?;
+    let objects = objects.into_iter().map(|(name, place)| {
+        let value = value_of(place).ok_or_else(|| malformed!("lists a socket"))?;
+        Ok((name, value))
+    });
+    Ok((meant_for, objects.collect::<Result<_>>()?))
 }
 
 /// Builds a manifest.
@@ -176,6 +191,7 @@ pub fn parse_manifest(text: &str) -> Result<Listed> {
 ///
 /// If the manifest is too long.
 pub fn write_manifest((meant_for, objects): Listed) -> Result<String> {
+    let objects = objects.into_iter().map(|(name, value)| (name, place_of(value))).collect();
     Manifest { meant_for, objects }.text()
 }
 
@@ -331,5 +347,5 @@ pub fn socket_of_lock(file: &str) -> Option<&str> {
 ///
 /// If a placeholder has no value, or the braces don't match.
 pub fn fill(text: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
-    placeholder::fill(text, value)
+    placeholder::fill(text, |name| value(name).ok_or(placeholder::NOT_LISTED))
 }

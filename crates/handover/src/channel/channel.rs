@@ -323,14 +323,18 @@ impl Channel {
 
     /// Accepts objects of this kind from now on, in addition to those accepted already.
     ///
-    /// A new channel accepts events, mutexes, semaphores, shared memory, files (which include pipes), timers, and on
-    /// Linux sockets.
+    /// A new channel accepts events, mutexes, semaphores, shared memory, files (which include pipes), timers, and sockets.
+    /// But on Windows, the stronger process (the parent, the server) accepts sockets only after it has called this, or
+    /// [`allow_only`](Self::allow_only), with [`ObjectKind::Socket`]. Winsock believes the record that comes with a socket: a
+    /// hostile child could name another socket of this process, which would then have two owners. So allow it only to a
+    /// process that you trust as this one.
     ///
     /// A handle to a process, thread, token or job gives power over a process. A hostile
     /// sender can send a handle to the receiver's own process, for example, and a receiver that then ends "the sender's
     /// process" ends itself.
     pub fn allow(&self, kind: ObjectKind) -> &Self {
         self.endpoint.allowed.add(kind);
+        self.endpoint.show_allowed();
         self
     }
 
@@ -340,6 +344,7 @@ impl Channel {
     /// [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
     pub fn allow_only(&self, kinds: impl IntoIterator<Item = ObjectKind>) -> &Self {
         self.endpoint.allowed.replace(kinds.into_iter().collect());
+        self.endpoint.show_allowed();
         self
     }
 

@@ -7,33 +7,51 @@ use crate::sys::handle::can_be;
 
 /// A list of accepted kinds, which can be changed while it is used.
 #[derive(Debug)]
-pub(crate) struct KindFilter(RwLock<Vec<ObjectKind>>);
+pub(crate) struct KindFilter(RwLock<Accepted>);
+
+#[derive(Debug, Clone)]
+struct Accepted {
+    kinds: Vec<ObjectKind>,
+    /// Whether the program itself has named sockets.
+    names_sockets: bool,
+}
 
 impl Default for KindFilter {
     /// Accepts every kind that gives no power over a process.
     fn default() -> Self {
         let accepted = ObjectKind::ALL.iter().filter(|kind| kind.is_accepted_by_default());
-        Self(RwLock::new(accepted.cloned().collect()))
+        Self(RwLock::new(Accepted { kinds: accepted.cloned().collect(), names_sockets: false }))
     }
 }
 
 impl KindFilter {
     pub(super) fn add(&self, kind: ObjectKind) {
         // The list guards no invariant, so poisoning is ignored.
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(kind);
+        let mut accepted = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        accepted.names_sockets |= kind == ObjectKind::Socket;
+        accepted.kinds.push(kind);
     }
 
     pub(super) fn replace(&self, kinds: Vec<ObjectKind>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = kinds;
+        let names_sockets = kinds.contains(&ObjectKind::Socket);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Accepted { kinds, names_sockets };
     }
 
     /// Accepts the kinds that another list accepts now.
     pub(super) fn copy_from(&self, other: &Self) {
-        self.replace(other.0.read().unwrap_or_else(PoisonError::into_inner).clone());
+        let accepted = other.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = accepted;
     }
 
     /// Returns whether an object that the kernel reports as this kind is accepted.
     pub(crate) fn has(&self, found: &ObjectKind) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|kind| can_be(found, kind))
+        let accepted = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        accepted.kinds.iter().any(|kind| can_be(found, kind))
+    }
+
+    /// Returns whether the program itself has named sockets, so that they are accepted from a weaker process too.
+    #[allow(dead_code, reason = "on Linux the kernel passes a socket as safely as other objects")]
+    pub(crate) fn names_sockets(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).names_sockets
     }
 }

@@ -243,6 +243,7 @@ impl Incoming<'_> {
     /// Returns the channel to an accepted client.
     pub(crate) fn accepted(&self, endpoint: Endpoint) -> Channel {
         endpoint.allowed.copy_from(&self.listener.allowed);
+        endpoint.show_allowed();
         endpoint.set_limits(self.listener.limits);
         Channel::new(endpoint)
     }

@@ -11,7 +11,7 @@ use super::wire::{self, Broken, Content, Envelope, Table};
 use super::{KindFilter, Limits};
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, ObjectKind};
-use crate::object::{BorrowedObject, Object};
+use crate::object::{BorrowedObject, Object, expected_instead_of};
 use crate::sys::handle;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::memory::size_of_section;
@@ -80,8 +80,16 @@ impl<'a> Message<'a> {
     /// crate's other types, these are the rights to use them. For any other handle, it is the access that the handle
     /// has.
     ///
-    /// The receiver gets a handle of its own and closes it. The caller's handle is neither changed nor consumed. On
-    /// Windows, sending a socket fails ([`Error::SocketUnsupported`]), because a socket is more than its handle.
+    /// The receiver gets a handle of its own and closes it. The caller's handle is neither changed nor consumed, and may be
+    /// closed as soon as the message is sent.
+    ///
+    /// A socket is sent as a `TcpListener`, `TcpStream` or `UdpSocket`. Both processes then have it, with its queue of
+    /// connections and its unread data, until the last of them closes it. On Windows a plain handle that is a socket's can't
+    /// be sent ([`Error::SocketUnsupported`]), because a socket is more than its handle. There the stronger process accepts
+    /// sockets only if it has allowed them ([`Channel::allow`](crate::Channel::allow)), and Winsock must be able to open the
+    /// receiver's process with the right to duplicate handles into it. Once Winsock has duplicated a socket, only the receiver can close that
+    /// duplicate. So if the send fails later, because a timeout passes or the receiver closes the channel, the receiver's
+    /// process has the socket open until it exits.
     pub fn with(mut self, name: impl AsRef<str>, object: impl Into<BorrowedObject<'a>>) -> Self {
         self.add(name, object);
         self
@@ -243,11 +251,9 @@ impl Received {
             ));
         }
         let found = self.kind(name, from)?;
-        match T::KIND {
-            Some(expected) if !handle::can_be(&found, &expected) => {
-                Err(Error::WrongKind { object: description(name), expected, found })
-            }
-            _ => T::check(HandleValue::of(&self.handle)?, &|| description(name)),
+        match expected_instead_of::<T>(&found) {
+            Some(expected) => Err(Error::WrongKind { object: description(name), expected, found }),
+            None => T::check(HandleValue::of(&self.handle)?, &|| description(name)),
         }
     }
 
@@ -303,7 +309,7 @@ impl Sender {
     /// Asks the kernel for an object's kind. Fails if the channel doesn't accept it.
     fn accepted_kind(&self, name: &str, handle: &Owned) -> Result<ObjectKind> {
         let kind =
-            handle::kind_of(handle.handle()).map_err(|source| Error::on_handle(description(name), source))?;
+            handle::kind_of_owned(handle).map_err(|source| Error::on_handle(description(name), source))?;
         if self.allowed.has(&kind) {
             return Ok(kind);
         }

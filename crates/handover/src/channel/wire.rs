@@ -15,9 +15,10 @@
 //!     16      8  the message's number in its direction, counted from 0
 //!     24      8  the call's id, in a call and in its reply; otherwise 0
 //!     32         the table; for each object:
-//!                    its handle value (4 bytes, on Windows only; an endpoint has four)
+//!                    its handle value (4 bytes, on Windows only; an endpoint has four, and a socket has 0 there)
 //!                    the length of its name (1 byte)
 //!                    its name
+//!                then, for each socket on Windows, its record (628 bytes)
 //!                the message's bytes
 //! ```
 //!
@@ -47,7 +48,9 @@ pub(crate) const MAX_NAME: usize = 255;
 pub(crate) const VERSION: u8 = 1;
 
 pub(crate) const MAGIC: [u8; 2] = *b"HO";
-const MAX_TABLE: usize = MAX_OBJECTS * (4 * 4 + 1 + MAX_NAME);
+/// The length of the record of a socket in bytes: of Winsock's `WSAPROTOCOL_INFOW`.
+pub(crate) const RECORD_LENGTH: usize = 628;
+const MAX_TABLE: usize = MAX_OBJECTS * (4 + RECORD_LENGTH + 1 + MAX_NAME);
 
 /// The encoded reference to an object in a frame.
 pub(crate) trait ObjectRef: Copy + Ord {
@@ -55,6 +58,11 @@ pub(crate) trait ObjectRef: Copy + Ord {
     const LENGTH: usize;
     /// The number of references to the handles of a channel's endpoint.
     const OF_ENDPOINT: usize;
+    /// The length of the record that some objects have behind the table's entries, in bytes. Zero if none has one.
+    const RECORD: usize;
+
+    /// Returns whether the object has a record.
+    fn has_record(self) -> bool;
 
     fn write(self, frame: &mut Vec<u8>);
 
@@ -62,19 +70,46 @@ pub(crate) trait ObjectRef: Copy + Ord {
     fn parse(bytes: &[u8]) -> Result<Self, Broken>;
 }
 
-/// On Windows, the object's handle value in the weaker process's handle table.
-impl ObjectRef for HandleValue {
+/// The reference on Windows.
+#[allow(dead_code, reason = "on Linux only tests use it")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HandleRef {
+    /// The object's handle value in the weaker process's handle table.
+    Handle(HandleValue),
+    /// A socket, whose record is behind the table's entries.
+    Socket,
+}
+
+impl From<HandleValue> for HandleRef {
+    fn from(value: HandleValue) -> Self {
+        Self::Handle(value)
+    }
+}
+
+impl ObjectRef for HandleRef {
     const LENGTH: usize = 4;
     const OF_ENDPOINT: usize = 4;
+    const RECORD: usize = RECORD_LENGTH;
+
+    fn has_record(self) -> bool {
+        self == Self::Socket
+    }
 
     fn write(self, frame: &mut Vec<u8>) {
-        frame.extend(self.get().to_le_bytes());
+        let number = match self {
+            Self::Handle(value) => value.get(),
+            Self::Socket => 0,
+        };
+        frame.extend(number.to_le_bytes());
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, Broken> {
         let invalid_value = Broken::Rule("an object has a value that can't be a handle value");
         let bytes = bytes.try_into().map_err(|_| invalid_value)?;
-        Self::try_from(u64::from(u32::from_le_bytes(bytes))).map_err(|_| invalid_value)
+        match u32::from_le_bytes(bytes) {
+            0 => Ok(Self::Socket),
+            number => HandleValue::try_from(u64::from(number)).map(Self::Handle).map_err(|_| invalid_value),
+        }
     }
 }
 
@@ -82,6 +117,11 @@ impl ObjectRef for HandleValue {
 impl ObjectRef for () {
     const LENGTH: usize = 0;
     const OF_ENDPOINT: usize = 1;
+    const RECORD: usize = 0;
+
+    fn has_record(self) -> bool {
+        false
+    }
 
     fn write(self, _frame: &mut Vec<u8>) {}
 
@@ -239,7 +279,8 @@ impl Header {
         }
         // The shortest name is one byte long.
         let refs = this.refs::<P>() * P::LENGTH;
-        let (min, max) = (refs + this.objects * 2, refs + this.objects * (1 + MAX_NAME));
+        let records = (this.objects - this.envelope.endpoints) * P::RECORD;
+        let (min, max) = (refs + this.objects * 2, refs + this.objects * (1 + MAX_NAME) + records);
         if this.table < min || this.table > max {
             return Err("a message's list of objects can't have the size that its header gives".into());
         }
@@ -458,7 +499,7 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
     let table = &frame[Header::LENGTH..][..header.table];
     let mut refs: Vec<P> = Vec::with_capacity(header.refs::<P>());
     let first_endpoint = header.objects - header.envelope.endpoints;
-    let (mut rest, mut is_ordered) = (table, true);
+    let (mut rest, mut is_ordered, mut record_count) = (table, true, 0);
     let (mut previous, mut previous_key) = (&[][..], 0);
     for index in 0..header.objects {
         let cut_off = Broken::Rule("a message's list of objects is cut off");
@@ -471,14 +512,19 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
             check_name(name)?;
         }
         for index in 0..ref_count {
-            refs.push(P::parse(&object_refs[P::LENGTH * index..][..P::LENGTH])?);
+            let object_ref = P::parse(&object_refs[P::LENGTH * index..][..P::LENGTH])?;
+            if object_ref.has_record() && ref_count > 1 {
+                return Err("an endpoint has a handle that is a socket".into());
+            }
+            record_count += usize::from(object_ref.has_record());
+            refs.push(object_ref);
         }
         let key = key(name);
         is_ordered &= is_above(key, name, previous_key, || previous);
         (rest, previous, previous_key) = (behind, name, key);
     }
-    if !rest.is_empty() {
-        return Err("a message's list of objects is longer than its objects".into());
+    if rest.len() != record_count * P::RECORD {
+        return Err("a message's list of objects is not as long as its objects and their records".into());
     }
     // No length byte is zero any more, so a zero byte belongs to a name.
     if P::LENGTH == 0 && table.contains(&0) {
@@ -496,6 +542,13 @@ pub(crate) fn parse<P: ObjectRef>(header: &Header, frame: &[u8]) -> Result<Vec<P
         return Err("a message lists a name or an object twice".into());
     }
     Ok(refs)
+}
+
+/// Returns the records of the objects in a frame that [`parse`] has accepted, and in which it has found these references.
+#[allow(dead_code, reason = "not every system needs it")]
+pub(crate) fn records<'a, P: ObjectRef>(header: &Header, frame: &'a [u8], refs: &[P]) -> &'a [u8] {
+    let length = refs.iter().filter(|object_ref| object_ref.has_record()).count() * P::RECORD;
+    &frame[Header::LENGTH + header.table - length..][..length]
 }
 
 /// Grows a list by at least `more` elements and to at least four times its length, because most messages have few
@@ -517,17 +570,20 @@ fn all(mut names: Names<'_>, is_valid: impl Fn(&[u8]) -> bool) -> bool {
     true
 }
 
-/// Writes a frame with the references for each name, in the order of the names. The message must have passed [`Table::check`].
+/// Writes a frame with the references for each name, in the order of the names, and with the records of those that have one.
+/// The message must have passed [`Table::check`].
 #[allow(dead_code, reason = "not every system needs it")]
 pub(crate) fn write<P: ObjectRef>(
     frame: &mut Vec<u8>,
     envelope: Envelope,
     table: &Table,
     refs: impl IntoIterator<Item = P>,
+    records: &[u8],
     bytes: &[u8],
 ) {
     let header = Header { envelope, objects: table.count(), table: 0, bytes: bytes.len() };
-    let header = Header { table: table.bytes.len() + header.refs::<P>() * P::LENGTH, ..header };
+    let table_length = table.bytes.len() + header.refs::<P>() * P::LENGTH + records.len();
+    let header = Header { table: table_length, ..header };
     frame.clear();
     frame.reserve(header.frame_length());
     frame.extend(header.encode());
@@ -543,6 +599,7 @@ pub(crate) fn write<P: ObjectRef>(
         frame.push(u8::try_from(name.len()).expect("checked"));
         frame.extend(name);
     }
+    frame.extend(records);
     frame.extend(bytes);
 }
 
@@ -623,7 +680,7 @@ fn repeated_name(mut names: Names<'_>) -> Option<&[u8]> {
 }
 
 fn has_repeated_ref<P: ObjectRef>(refs: &[P]) -> bool {
-    let mut sorted = refs.to_vec();
+    let mut sorted: Vec<P> = refs.iter().copied().filter(|object_ref| !object_ref.has_record()).collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
@@ -638,7 +695,8 @@ mod tests {
     #[derive(Debug, Clone)]
     struct Sample {
         envelope: Envelope,
-        objects: Vec<(String, HandleValue)>,
+        objects: Vec<(String, HandleRef)>,
+        records: Vec<u8>,
         bytes: Vec<u8>,
     }
 
@@ -649,17 +707,23 @@ mod tests {
             table.check(&self.bytes).expect("a sample is valid");
             let first_endpoint = self.objects.len() - self.envelope.endpoints;
             let refs = self.objects.iter().enumerate().flat_map(|(index, (_, first))| {
-                let count = if index < first_endpoint { 1 } else { HandleValue::OF_ENDPOINT };
+                let count = if index < first_endpoint { 1 } else { HandleRef::OF_ENDPOINT };
                 let count = u32::try_from(count).expect("few");
                 // Different from those of all other objects.
-                (0..count).map(move |number| match number {
-                    0 => *first,
-                    _ => value(first.get() / 2 + 10_000 * number),
+                (0..count).map(move |number| match (number, first) {
+                    (0, _) | (_, HandleRef::Socket) => *first,
+                    (_, HandleRef::Handle(first)) => value(first.get() / 2 + 10_000 * number),
                 })
             });
-            write(&mut frame, self.envelope, &table, refs, &self.bytes);
+            write(&mut frame, self.envelope, &table, refs, &self.records, &self.bytes);
             frame
         }
+    }
+
+    /// Returns records for the sockets among the objects.
+    fn records_of(objects: &[(String, HandleRef)]) -> Vec<u8> {
+        let sockets = objects.iter().filter(|(_, object)| object.has_record()).count();
+        (0..sockets * RECORD_LENGTH).map(|at| u8::try_from(at % 251).expect("it is less")).collect()
     }
 
     fn table<'a>(names: impl IntoIterator<Item = &'a str>) -> Table {
@@ -671,7 +735,7 @@ mod tests {
     /// The envelope, objects and bytes of a decoded message.
     type Decoded<P> = Result<(Envelope, Vec<(String, P)>, Vec<u8>), Broken>;
 
-    fn decode(frame: &[u8]) -> Decoded<HandleValue> {
+    fn decode(frame: &[u8]) -> Decoded<HandleRef> {
         decode_with(frame)
     }
 
@@ -694,8 +758,8 @@ mod tests {
         Ok((header.envelope, objects, content.into_bytes()))
     }
 
-    fn value(index: u32) -> HandleValue {
-        HandleValue::try_from(4 + 4 * u64::from(index)).expect("a value")
+    fn value(index: u32) -> HandleRef {
+        HandleValue::try_from(4 + 4 * u64::from(index)).expect("a value").into()
     }
 
     fn samples() -> impl Strategy<Value = Sample> {
@@ -703,7 +767,10 @@ mod tests {
         let objects = btree_map(0..5000_u32, "[^\\x00]{0,60}", 0..20).prop_map(|objects| {
             objects
                 .into_iter()
-                .map(|(index, name)| (format!("{name}{index}"), value(index)))
+                .map(|(index, name)| {
+                    let object = if index % 5 == 0 { HandleRef::Socket } else { value(index) };
+                    (format!("{name}{index}"), object)
+                })
                 .collect::<Vec<_>>()
         });
         let frame_type = (0..4_u8, any::<u64>()).prop_map(|(which, id)| match which {
@@ -721,7 +788,14 @@ mod tests {
                 bytes.clear();
             }
             let endpoints = endpoints % (objects.len() + 1);
-            Sample { envelope: Envelope { frame_type, number, endpoints }, objects, bytes }
+            let first_endpoint = objects.len() - endpoints;
+            for (index, (_, object)) in (0..).zip(&mut objects[first_endpoint..]) {
+                if object.has_record() {
+                    *object = value(5000 + index);
+                }
+            }
+            let records = records_of(&objects);
+            Sample { envelope: Envelope { frame_type, number, endpoints }, objects, records, bytes }
         })
     }
 
@@ -729,10 +803,12 @@ mod tests {
         #[test]
         fn decoded_frame_equals_the_written_message(sample in samples()) {
             let frame = sample.frame();
-            let header = Header::parse::<HandleValue>(&frame).expect("it is valid").expect("it is whole");
+            let header = Header::parse::<HandleRef>(&frame).expect("it is valid").expect("it is whole");
             prop_assert_eq!(header.objects, sample.objects.len());
             let (envelope, entries, bytes) = decode(&frame).expect("it is valid");
             prop_assert_eq!(envelope, sample.envelope);
+            let refs: Vec<HandleRef> = parse(&header, &frame).expect("it is valid");
+            prop_assert_eq!(records(&header, &frame, &refs), &sample.records[..]);
             prop_assert_eq!(bytes, sample.bytes);
             prop_assert_eq!(entries, sample.objects);
         }
@@ -762,7 +838,10 @@ mod tests {
                 // An accepted frame is the one that its message encodes to, so no two frames mean the same.
                 // The other references of endpoints aren't compared.
                 if envelope.endpoints == 0 {
-                    prop_assert_eq!(Sample { envelope, objects: entries, bytes }.frame(), frame);
+                    let header = Header::parse::<HandleRef>(&frame).expect("it is valid").expect("it is whole");
+                    let refs: Vec<HandleRef> = parse(&header, &frame).expect("it is valid");
+                    let records = records(&header, &frame, &refs).to_vec();
+                    prop_assert_eq!(Sample { envelope, objects: entries, records, bytes }.frame(), frame);
                 }
             }
         }
@@ -811,7 +890,12 @@ mod tests {
             (frame(1, b"\xfe\xff\xff\xff\x01a", b""), "can't be a handle"),
             (frame(1, b"\xf4\xff\xff\xff\x01a", b""), "can't be a handle"),
             (frame(1, b"\x44\0\0\0\x02a", b""), "cut off"),
-            (frame(1, b"\x44\0\0\0\x01ab", b""), "longer than its objects"),
+            (frame(1, b"\x44\0\0\0\x01ab", b""), "not as long as its objects"),
+            (frame(1, b"\0\0\0\0\x01a", b""), "not as long as its objects"),
+            (
+                frame(1, &[&b"\0\0\0\0\x01a"[..], &[7; RECORD_LENGTH - 1]].concat(), b""),
+                "not as long as its objects",
+            ),
             (frame(1, b"\x44\0\0\0\x00a", b""), "name is empty"),
             (frame(1, b"\x44\0\0\0\x01\0", b""), "NUL"),
             (frame(1, b"\x44\0\0\0\x01\xff", b""), "isn't text"),
@@ -839,7 +923,7 @@ mod tests {
         assert_eq!((entries, bytes), (vec![("a".into(), ()), ("bc".into(), ())], b"go".to_vec()));
         let mut written = Vec::new();
         let names = table(["a", "bc"]);
-        write(&mut written, Envelope::default(), &names, [(), ()], b"go");
+        write(&mut written, Envelope::default(), &names, [(), ()], b"", b"go");
         assert_eq!(written, two);
         assert!(written.capacity() < 2 * two.len(), "no excess capacity");
         let header = Header { objects: 2, table: names.bytes().len(), bytes: 2, ..Header::default() };
@@ -849,7 +933,7 @@ mod tests {
             (frame(2, b"\x01a\x02b", b""), "cut off"),
             (frame(2, b"\x01\0\x02b", b""), "cut off"),
             (frame(2, b"\x01\0\x01b", b""), "NUL"),
-            (frame(2, b"\x01a\x01bc", b""), "longer than its objects"),
+            (frame(2, b"\x01a\x01bc", b""), "not as long as its objects"),
             (frame(1, b"\x44\0\0\0\x01a", b""), "cut off"),
             (frame(2, b"\x01a", b""), "can't have the size"),
         ] {
@@ -970,11 +1054,12 @@ mod tests {
 
     #[test]
     fn longest_message_can_be_encoded() {
-        let objects: Vec<(String, HandleValue)> = (0..253_u32)
-            .map(|number| (format!("{number:0>width$}", width = MAX_NAME), value(number)))
+        let objects: Vec<(String, HandleRef)> = (0..253_u32)
+            .map(|number| (format!("{number:0>width$}", width = MAX_NAME), HandleRef::Socket))
             .collect();
         let frame = Sample {
-            envelope: Envelope { number: u64::MAX, endpoints: 253, ..Envelope::default() },
+            envelope: Envelope { number: u64::MAX, ..Envelope::default() },
+            records: records_of(&objects),
             objects,
             bytes: vec![7; MAX_BYTES],
         }

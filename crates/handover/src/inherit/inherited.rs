@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::manifest::{Manifest, RECIPIENT, VARIABLE, invalid_manifest, malformed};
-use super::{imp, is_reserved};
+use super::imp::{self, Place, value_of};
+use super::is_reserved;
+use super::manifest::{Manifest, RECIPIENT, SOCKETS, VARIABLE, invalid_manifest, malformed};
 use crate::error::{Error, LISTEN_PID, Result};
 use crate::handle::{HandleValue, ObjectKind};
 use crate::object::Object;
@@ -26,7 +27,14 @@ struct List {
 #[derive(Debug)]
 struct Entry {
     name: String,
-    value: HandleValue,
+    /// Where it was listed, until this process owns it: then, its handle.
+    place: Place,
+}
+
+impl Entry {
+    fn value(&self) -> Option<HandleValue> {
+        value_of(self.place)
+    }
 }
 
 /// Returns the objects that this process's parent listed for it with [`Command::inherit`](crate::Command::inherit).
@@ -42,7 +50,8 @@ struct Entry {
 /// - reads the manifest and checks that it was written for this process;
 /// - checks that each listed handle is open and still inheritable;
 /// - makes this process the owner of all listed handles, and clears their inherit flags, so that children of this
-///   process don't inherit them.
+///   process don't inherit them. On Windows it also makes this process the owner of the listed sockets, which the parent has
+///   duplicated for it before it ran; children of this process don't inherit them either.
 ///
 /// Call it early: also before code that overwrites the memory of the initial environment, as `setproctitle` does on
 /// Linux. Later calls, from any thread, return the same objects. Each object can be taken once.
@@ -84,17 +93,19 @@ pub fn inherited() -> Result<Inherited> {
         unread => unread.insert(List { entries: read()?, owned: 0 }),
     };
     let mut adoption = Adoption::lock();
-    while let Some(Entry { name, value }) = list.entries.get(list.owned) {
-        adoption.keep(*value).map_err(failed(name))?;
+    let records = list.entries.iter().find(|entry| entry.name == SOCKETS).and_then(Entry::value);
+    while let Some(entry) = list.entries.get_mut(list.owned) {
+        imp::keep(&mut entry.place, &mut adoption, records).map_err(failed(&entry.name))?;
         list.owned += 1;
     }
-    // The proof that the list is for this process isn't needed any more.
-    let proof = list.entries.iter().position(|entry| entry.name == RECIPIENT).and_then(|index| {
+    // The proof that the list is for this process isn't needed any more, nor are the records of sockets.
+    let unneeded = [RECIPIENT, SOCKETS].map(|name| {
+        let index = list.entries.iter().position(|entry| entry.name == name)?;
         list.owned -= 1;
-        adoption.take_handle(list.entries.remove(index).value)
+        adoption.take_handle(list.entries.remove(index).value()?)
     });
     drop((adoption, inherited));
-    drop(proof);
+    drop(unneeded);
     Ok(Inherited { _private: () })
 }
 
@@ -117,36 +128,40 @@ fn read() -> Result<Vec<Entry>> {
             imp::check_is_for_this_process(&manifest)?;
             // LISTEN_ variables that are malformed, or name this process's id by coincidence (the id 1 in a nested PID
             // namespace), must not make the parent's list unusable. So they are ignored.
-            let is_passed = |value| {
-                Adoption::lock().was_adopted_by_number(value)
-                    || handle::is_open_and_inheritable(value).unwrap_or(false)
+            let is_passed = |place| {
+                value_of(place).is_some_and(|value| {
+                    Adoption::lock().was_adopted_by_number(value)
+                        || handle::is_open_and_inheritable(value).unwrap_or(false)
+                })
             };
             with_sockets(manifest.objects, sockets.unwrap_or_default(), is_passed)
         }
     };
     // Any code of this process may use the standard streams, so no entry may own one. No parent lists them.
     let streams = standard_streams()?;
-    if objects.iter().any(|(_, value)| streams.contains(value)) {
+    let values = || objects.iter().filter_map(|(name, place)| Some((name, value_of(*place)?)));
+    if values().any(|(_, value)| streams.contains(&value)) {
         return Err(malformed!("lists a standard stream, which no parent lists"));
     }
+    imp::check_places(&objects)?;
     let adoption = Adoption::lock();
-    for (name, value) in &objects {
+    for (name, value) in values() {
         // An inherited handle has its inherit flag set, and neither std nor this crate creates inheritable handles. If
         // the flag is clear, other code of this process has opened an unrelated handle with the same value.
-        if !adoption.was_adopted_by_number(*value)
-            && !handle::is_open_and_inheritable(*value).map_err(failed(name))?
+        if !adoption.was_adopted_by_number(value)
+            && !handle::is_open_and_inheritable(value).map_err(failed(name))?
         {
-            return match handle::kind_of_value(*value) {
+            return match handle::kind_of_value(value) {
                 Ok(_) => Err(invalid_manifest(
                     "lists a handle that is no longer the one that the parent passed, because other code of this process \
                      closed it or cleared its inherit flag; call inherited() before that code",
                 )),
-                Err(error) => Err(Error::on_handle(described(name, *value), error)),
+                Err(error) => Err(Error::on_handle(described(name, value), error)),
             };
         }
     }
     drop(adoption);
-    Ok(objects.into_iter().map(|(name, value)| Entry { name, value }).collect())
+    Ok(objects.into_iter().map(|(name, place)| Entry { name, place }).collect())
 }
 
 fn described(name: &str, value: HandleValue) -> String {
@@ -188,7 +203,7 @@ impl<const N: usize> Reserved<N> {
     ) -> Result<Self> {
         let inherited = lock();
         let entries = inherited.as_ref().map_or(&[][..], |list| &list.entries);
-        let value = |name: &str| entries.iter().find(|entry| entry.name == name).map(|entry| entry.value);
+        let value = |name: &str| entries.iter().find(|entry| entry.name == name)?.value();
         let values: Vec<_> = names.iter().filter_map(|name| value(name.as_ref())).collect();
         let values: [HandleValue; N] =
             values.try_into().map_err(|_| missing(&mut entries.iter().map(|entry| entry.name.as_str())))?;
@@ -215,7 +230,7 @@ impl<const N: usize> Drop for Reserved<N> {
         let Some(handles) = self.handles.take() else { return };
         let mut adoption = Adoption::lock();
         for (value, handle) in self.values.into_iter().zip(handles) {
-            adoption.give_back(value, handle);
+            adoption.keep_owned(value, handle);
         }
     }
 }
@@ -232,8 +247,8 @@ impl fmt::Debug for Inherited {
 }
 
 impl Inherited {
-    /// Takes the object with this name as a `T`: an [`Event`](crate::Event), a `File`, or an `OwnedHandle` for any
-    /// kind.
+    /// Takes the object with this name as a `T`: an [`Event`](crate::Event), a `File`, a `TcpListener`, or an `OwnedHandle`
+    /// for any kind; on Windows a socket is taken as one of std's types of sockets.
     ///
     /// `take` asks the kernel for the object's kind. If that isn't the kind of `T`, the object can still be taken as
     /// another type. The caller owns the result, and dropping it closes the handle. Objects that are never taken stay
@@ -249,7 +264,7 @@ impl Inherited {
         let entries = inherited.as_ref().map_or(&[][..], |list| &list.entries);
         let values: Vec<HandleValue> = match name {
             name if is_reserved(name) => Vec::new(),
-            name => entries.iter().filter(|entry| entry.name == name).map(|entry| entry.value).collect(),
+            name => entries.iter().filter(|entry| entry.name == name).filter_map(Entry::value).collect(),
         };
         if values.is_empty() {
             return Err(Error::UnknownName { name: name.to_owned(), available: names(entries) });
@@ -286,12 +301,12 @@ impl Inherited {
 /// Appends a service manager's sockets to the objects that the parent listed, unless one of them can't have been passed:
 /// then the variables name this process by coincidence.
 pub(crate) fn with_sockets(
-    mut objects: Vec<(String, HandleValue)>,
-    sockets: Vec<(String, HandleValue)>,
-    is_passed: impl Fn(HandleValue) -> bool,
-) -> Vec<(String, HandleValue)> {
-    let is_listed = |value: HandleValue| objects.iter().any(|(_, other)| *other == value);
-    if sockets.iter().all(|(_, value)| is_passed(*value) && !is_listed(*value)) {
+    mut objects: Vec<(String, Place)>,
+    sockets: Vec<(String, Place)>,
+    is_passed: impl Fn(Place) -> bool,
+) -> Vec<(String, Place)> {
+    let is_listed = |place: Place| objects.iter().any(|(_, other)| *other == place);
+    if sockets.iter().all(|(_, place)| is_passed(*place) && !is_listed(*place)) {
         objects.extend(sockets);
     }
     objects

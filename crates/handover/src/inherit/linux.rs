@@ -9,6 +9,8 @@ use super::listen_fds::named;
 use super::manifest::{Manifest, RECIPIENT, VARIABLE, malformed};
 use crate::error::{Error, LISTEN_PID, Result};
 use crate::handle::HandleValue;
+use crate::object::adopt::Adoption;
+use crate::sys::SysResult;
 use crate::sys::handle::page_at;
 use crate::sys::recipient::{self, Recipient};
 
@@ -39,6 +41,35 @@ fn variable_in(block: &[u8], name: &str) -> Option<OsString> {
         Some(OsString::from_vec(OsStr::from_bytes(value).as_bytes().to_vec()))
     };
     block.split(|byte| *byte == 0).find_map(value)
+}
+
+/// Where this process finds an inherited object: a descriptor.
+pub(crate) type Place = HandleValue;
+
+/// Returns the place of the descriptor with this number.
+#[cfg_attr(
+    not(any(test, feature = "fuzzing")),
+    allow(dead_code, reason = "on Windows a place is more than a handle value")
+)]
+pub(crate) fn place_of(value: HandleValue) -> Place {
+    value
+}
+
+/// Returns the number of the descriptor that is in the place.
+#[allow(clippy::unnecessary_wraps, reason = "on Windows a socket has no handle at first")]
+pub(crate) fn value_of(place: Place) -> Option<HandleValue> {
+    Some(place)
+}
+
+/// Does nothing: every list of descriptors can be used.
+#[allow(clippy::unnecessary_wraps, reason = "on Windows the list of sockets can be wrong")]
+pub(crate) fn check_places(_: &[(String, Place)]) -> Result<()> {
+    Ok(())
+}
+
+/// Makes this process the owner of an inherited object, which can then be taken by its name.
+pub(crate) fn keep(place: &mut Place, adoption: &mut Adoption, _: Option<HandleValue>) -> SysResult<()> {
+    adoption.keep(*place)
 }
 
 /// Checks that the manifest names this process, or that this process has the proof that the manifest names.

@@ -4,24 +4,30 @@
 //!
 //! ```text
 //! 1 256@1dc5b4a6f9d3e80 68=ready 72=log%20file
-//! │ │                   └ value=name for each object; a name has %XX for %, space, and bytes outside printable ASCII
+//! │ │                   └ place=name for each object; a name has %XX for %, space, and bytes outside printable ASCII
 //! │ └ the recipient: on Windows the identity (id and creation time) of its parent, on Linux its own process id
 //! └ the version of the format
 //! ```
+//!
+//! The place is the handle value in the recipient. On Windows, that of a socket is `s` and a decimal index: the socket is the
+//! one of the record with that index in the section that is listed before it as [`SOCKETS`].
 //!
 //! On Linux another spawner than this crate's `Command` doesn't know the id beforehand. Then the second word is `@` and a
 //! number in hex, and the list has the object [`RECIPIENT`], with which the recipient proves that it is meant.
 
 use std::fmt::Write;
 
+use super::imp::Place;
 use crate::error::{Error, Result};
-use crate::handle::HandleValue;
 
 /// The environment variable that holds the manifest.
 pub(crate) const VARIABLE: &str = "HANDOVER_INHERITED";
 
 /// The name of the object that proves which process a manifest is for, if the manifest doesn't name the process.
 pub(crate) const RECIPIENT: &str = "handover/recipient";
+
+/// The name of the section with the records of the inherited sockets, on Windows.
+pub(crate) const SOCKETS: &str = "handover/sockets";
 
 const VERSION: &str = "1";
 const OURS: u32 = 1;
@@ -36,8 +42,8 @@ const MAX_LENGTH: usize = 32_767 - VARIABLE.len() - "=\0".len();
 pub(crate) struct Manifest {
     /// The recipient, in a form of each system's own: a word without spaces.
     pub(crate) meant_for: String,
-    /// The objects' names, and their handle values in the recipient.
-    pub(crate) objects: Vec<(String, HandleValue)>,
+    /// The objects' names, and where the recipient finds them.
+    pub(crate) objects: Vec<(String, Place)>,
 }
 
 impl Manifest {
@@ -46,8 +52,8 @@ impl Manifest {
     /// Fails if it is longer than a variable can be.
     pub(crate) fn text(&self) -> Result<String> {
         let mut text = format!("{VERSION} {}", self.meant_for);
-        for (name, value) in &self.objects {
-            write!(text, " {value}=").expect("writing to a String never fails");
+        for (name, place) in &self.objects {
+            write!(text, " {place}=").expect("writing to a String never fails");
             push_encoded(&mut text, name);
         }
         if text.len() > MAX_LENGTH {
@@ -76,21 +82,21 @@ impl Manifest {
             .to_owned();
         let mut objects = Vec::new();
         for word in words {
-            let (value, name) =
+            let (place, name) =
                 word.split_once('=').ok_or_else(|| malformed!("lists an object without a name"))?;
-            let value: HandleValue =
-                value.parse().map_err(|_| malformed!("lists a number that is not a handle value"))?;
+            let place: Place =
+                place.parse().map_err(|_| malformed!("lists a number that is not a handle value"))?;
             let name = decode(name).filter(|name| !name.is_empty());
             objects.push((
                 name.ok_or_else(|| malformed!("lists a name that is empty or not encoded correctly"))?,
-                value,
+                place,
             ));
         }
         if has_duplicates(objects.iter().map(|(name, _)| name)) {
             return Err(malformed!("lists a name twice"));
         }
         // Each taken object closes its handle. With two owners, the second close could hit an unrelated handle.
-        if has_duplicates(objects.iter().map(|(_, value)| value)) {
+        if has_duplicates(objects.iter().map(|(_, place)| place)) {
             return Err(malformed!("lists a handle twice"));
         }
         Ok(Self { meant_for, objects })
@@ -155,9 +161,11 @@ fn decode(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handle::HandleValue;
+    use crate::inherit::imp::place_of;
 
     fn manifest(names: &[&str]) -> Manifest {
-        let value = |index: usize| HandleValue::try_from(4 + 4 * index).expect("a value");
+        let value = |index: usize| place_of(HandleValue::try_from(4 + 4 * index).expect("a value"));
         Manifest {
             meant_for: "256@1dc5b4a6f9d3e80".into(),
             objects: names
@@ -207,6 +215,9 @@ mod tests {
             ("1 256@1 68=%ff", "not encoded correctly"),
             ("1 256@1 68=ä", "not encoded correctly"),
             ("1 256@1 -1=a", "not a handle value"),
+            ("1 256@1 s=a", "not a handle value"),
+            ("1 256@1 s+1=a", "not a handle value"),
+            ("1 256@1 s65536=a", "not a handle value"),
             ("1 256@1 4294967295=a", "not a handle value"),
             ("1 256@1 68=a 72=a", "a name twice"),
             ("1 256@1 68=a 68=b", "a handle twice"),

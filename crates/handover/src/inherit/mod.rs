@@ -4,7 +4,9 @@
 //!
 //! - `InitialEnvironment`: the environment that this process started with;
 //! - `check_is_for_this_process`: a check that a manifest was written for this process;
-//! - `listen_fds`: the handles that a service manager passed.
+//! - `listen_fds`: the handles that a service manager passed;
+//! - `Place`, where a process finds an inherited object: `place_of` and `value_of` convert it from and into a handle value,
+//!   `check_places` checks a list of them, and `keep` makes this process the owner of the object.
 
 mod inherited;
 #[cfg(target_os = "linux")]
@@ -21,15 +23,21 @@ use linux as imp;
 use windows as imp;
 
 #[cfg(windows)]
+pub(crate) use imp::Place;
+#[cfg(windows)]
 pub(crate) use imp::identity_of;
 #[cfg(target_os = "linux")]
 pub(crate) use imp::{has_proof, is_for_proven, nonce_text};
+#[cfg(any(windows, feature = "fuzzing"))]
+pub(crate) use imp::{place_of, value_of};
 #[cfg(target_os = "linux")]
 pub(crate) use inherited::with_sockets;
 pub use inherited::{Inherited, LeakedHandle, inherited, leaked_handles};
 pub(crate) use inherited::{Reserved, standard_streams};
 #[cfg(target_os = "linux")]
 pub(crate) use manifest::RECIPIENT;
+#[cfg(windows)]
+pub(crate) use manifest::SOCKETS;
 pub(crate) use manifest::{Manifest, VARIABLE};
 
 use std::fmt;

@@ -1,14 +1,20 @@
-//! Windows: the check that a manifest was written for this process.
+//! Windows: the check that a manifest was written for this process, and the inherited sockets.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 use super::LeakedHandle;
-use super::manifest::{Manifest, VARIABLE, malformed};
+use super::manifest::{Manifest, SOCKETS, VARIABLE, malformed};
 use crate::error::{Error, Result};
 use crate::handle::{Access, HandleValue, ProcessIdentity};
-use crate::sys::io::HasHandle;
-use crate::sys::process as sys;
+use crate::object::adopt::Adoption;
+use crate::sys::bytes::Bytes;
+use crate::sys::io::{BorrowedHandle, HasHandle};
+use crate::sys::value::number_of;
+use crate::sys::winsock::{Record, import};
+use crate::sys::{SysError, SysResult, process as sys};
 
 /// The environment of this process. On Windows this is the current environment.
 #[derive(Debug)]
@@ -24,6 +30,100 @@ impl InitialEnvironment {
     pub(crate) fn get(&self, name: &str) -> Option<OsString> {
         std::env::var_os(name)
     }
+}
+
+/// Where this process finds an inherited object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// In its handle table.
+    Handle(HandleValue),
+    /// In the record with this index. A socket isn't inherited: the parent duplicates it for the child that it has created.
+    Socket(u16),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handle(value) => value.fmt(f),
+            Self::Socket(index) => write!(f, "s{index}"),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let Some(index) = text.strip_prefix('s') else {
+            return text.parse().map(Self::Handle).map_err(|_| ());
+        };
+        // std's parser also accepts a sign.
+        let is_number = index.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then_some(index).and_then(|index| index.parse().ok()).map(Self::Socket).ok_or(())
+    }
+}
+
+/// Returns the place of the handle with this value.
+pub(crate) fn place_of(value: HandleValue) -> Place {
+    Place::Handle(value)
+}
+
+/// Returns the value of the handle that is in the place, or `None` for a socket that isn't this process's own yet.
+pub(crate) fn value_of(place: Place) -> Option<HandleValue> {
+    match place {
+        Place::Handle(value) => Some(value),
+        Place::Socket(_) => None,
+    }
+}
+
+/// Checks that the records of sockets are listed before the sockets.
+pub(crate) fn check_places(objects: &[(String, Place)]) -> Result<()> {
+    let records = objects.iter().position(|(name, _)| name == SOCKETS);
+    let is_record = |place: &Place| matches!(place, Place::Socket(_));
+    match objects.iter().position(|(_, place)| is_record(place)) {
+        Some(first) if records.is_none_or(|records| first <= records) => {
+            Err(malformed!("lists a socket before the section with its record"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes this process the owner of an inherited object, which can then be taken by its name. `records` is the section with
+/// the records of sockets, which this process owns already.
+pub(crate) fn keep(
+    place: &mut Place,
+    adoption: &mut Adoption,
+    records: Option<HandleValue>,
+) -> SysResult<()> {
+    match *place {
+        Place::Handle(value) => adoption.keep(value),
+        Place::Socket(index) => {
+            let section = records.and_then(|value| adoption.waiting(value));
+            let section = section.ok_or_else(|| {
+                SysError::unexpected(
+                    "MapViewOfFile",
+                    "the section with the sockets' records is no longer there",
+                )
+            })?;
+            let socket = import(&record_at(section.handle(), index)?)?;
+            let value = HandleValue::new(number_of(socket.handle())).map_err(|_| {
+                SysError::unexpected("WSASocketW", "the socket has a value that no handle can have")
+            })?;
+            adoption.keep_owned(value, socket);
+            *place = Place::Handle(value);
+            Ok(())
+        }
+    }
+}
+
+/// Reads the record of a socket, which the parent has written before this process ran.
+fn record_at(section: BorrowedHandle<'_>, index: u16) -> SysResult<Record> {
+    let at = usize::from(index) * Record::LENGTH;
+    let mut record = [0; Record::LENGTH];
+    if Bytes::whole(section, false)?.copy_out(at, &mut record) {
+        return Ok(record.into());
+    }
+    Err(SysError::unexpected("MapViewOfFile", "the section ends before the socket's record"))
 }
 
 /// Checks that the manifest names this process's parent.
@@ -73,7 +173,7 @@ pub(crate) fn identity_of(id: u32) -> Result<Option<ProcessIdentity>> {
 
 /// Returns an empty list: on Windows, no service manager passes handles.
 #[allow(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
-pub(crate) fn listen_fds(_: &InitialEnvironment) -> Result<Vec<(String, HandleValue)>> {
+pub(crate) fn listen_fds(_: &InitialEnvironment) -> Result<Vec<(String, Place)>> {
     Ok(Vec::new())
 }
 

@@ -6,8 +6,8 @@ use std::io::ErrorKind::WouldBlock;
 use std::io::{self, BufRead, Read};
 use std::time::Duration;
 
-use super::Object;
 use super::imp::PEERS_CAN_ADD_HANDLES;
+use super::{Object, expected_instead_of};
 use crate::error::{Error, MISSING, Result};
 use crate::handle::{HandleValue, InvalidValue, ObjectKind};
 use crate::sys::io::{AsHandle, HasHandle, Owned};
@@ -61,6 +61,12 @@ impl Adoption {
         Ok(())
     }
 
+    /// Returns a handle that can be taken by its name.
+    #[allow(dead_code, reason = "only Windows has records of sockets")]
+    pub(crate) fn waiting(&self, value: HandleValue) -> Option<&Owned> {
+        self.waiting.get(&value)
+    }
+
     /// Returns whether the handle can still be taken by its name.
     pub(crate) fn is_waiting(&self, value: HandleValue) -> bool {
         self.waiting.contains_key(&value)
@@ -73,7 +79,7 @@ impl Adoption {
         described: impl Fn() -> String,
     ) -> Result<Option<Adopted>> {
         let Some(handle) = self.waiting.get(&value) else { return Ok(None) };
-        check_kind::<T>(handle::kind_of(handle.handle()), &described)?;
+        check_kind::<T>(handle::kind_of_owned(handle), &described)?;
         T::check(value, &described)?;
         Ok(self.take_handle(value).map(|handle| Adopted { handle, claim: self.claim(value) }))
     }
@@ -107,8 +113,8 @@ impl Adoption {
         self.waiting.remove(&value)
     }
 
-    /// Returns a taken handle to the waiting ones.
-    pub(crate) fn give_back(&mut self, value: HandleValue, handle: Owned) {
+    /// Adds a handle of this process to the waiting ones.
+    pub(crate) fn keep_owned(&mut self, value: HandleValue, handle: Owned) {
         self.waiting.insert(value, handle);
     }
 
@@ -329,10 +335,8 @@ pub(crate) fn check_kind<T: Object>(
     described: impl Fn() -> String,
 ) -> Result<()> {
     let found = kind.map_err(|error| Error::on_handle(described(), error))?;
-    match T::KIND {
-        Some(expected) if !handle::can_be(&found, &expected) => {
-            Err(Error::WrongKind { object: described(), expected, found })
-        }
-        _ => Ok(()),
+    match expected_instead_of::<T>(&found) {
+        Some(expected) => Err(Error::WrongKind { object: described(), expected, found }),
+        None => Ok(()),
     }
 }

@@ -16,6 +16,7 @@ use windows as imp;
 pub(crate) mod macros;
 pub(crate) mod semaphore;
 pub(crate) mod shared_memory;
+mod socket;
 pub(crate) mod timer;
 
 use std::fmt;
@@ -38,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::handle::range::objection;
 use crate::handle::{HandleValue, ObjectKind};
 use crate::sys::create_object::What;
-use crate::sys::io::{AsHandle, BorrowedHandle, HasHandle, Owned, OwnedHandle};
+use crate::sys::io::{BorrowedHandle, HasHandle, Owned, OwnedHandle};
 use crate::sys::rights::{self, Rights};
 use crate::sys::{self, SysError};
 
@@ -51,10 +52,15 @@ use crate::sys::{self, SysError};
 /// [`OwnedHandle`](crate::OwnedHandle) accepts any kind. Convert it into the type that the receiver needs, by `TryFrom`
 /// for this crate's types.
 ///
-/// This crate's object types, [`Process`](crate::Process), `File` and `OwnedHandle` implement it, on Linux also std's sockets, of which each accepts
-/// only its own type of socket. Shared memory larger than this machine's own memory isn't accepted on Linux
-/// ([`Error::InvalidInput`]). Other crates can't implement it.
-pub trait Object: AsHandle + Sized + sealed::FromHandle {
+/// This crate's object types, [`Process`](crate::Process), `File`, `OwnedHandle`, and std's `TcpListener`, `TcpStream` and
+/// `UdpSocket` implement it. Each type of socket accepts only sockets of its own type: of the Internet protocols, and for a
+/// `TcpListener` one that listens. On Linux std's Unix sockets implement it too, and on Windows `OwnedSocket`, which accepts
+/// any socket. There a socket is more than its handle: an `OwnedHandle` doesn't accept it, and dropping it calls
+/// `closesocket`.
+///
+/// Shared memory larger than this machine's own memory isn't accepted on Linux ([`Error::InvalidInput`]). Other crates can't
+/// implement this trait.
+pub trait Object: Sized + sealed::FromHandle {
     /// The kind of object that the handle must refer to; `None` for any kind.
     const KIND: Option<ObjectKind>;
 }
@@ -88,6 +94,14 @@ pub(crate) fn description_of_new(what: What) -> String {
     match what {
         What::SharedMemory(size) => format!("the new {} of {size} bytes{}", kind.name(), excess(size)),
         _ => format!("the new {}", kind.name()),
+    }
+}
+
+/// Returns the kind that was expected instead of the one that was found, unless the type can own an object of that kind.
+pub(crate) fn expected_instead_of<T: Object>(found: &ObjectKind) -> Option<ObjectKind> {
+    match T::KIND {
+        Some(expected) => (!sys::handle::can_be(found, &expected)).then_some(expected),
+        None => sys::handle::is_more_than_a_handle(found).then(|| ObjectKind::Other("handle".into())),
     }
 }
 
@@ -131,6 +145,9 @@ impl sealed::FromHandle for File {
 /// - A reference to a [`Process`](crate::Process). The copy gets the rights to wait for it and to query its times.
 /// - A reference to a `File` or an [`OwnedHandle`](crate::OwnedHandle), or any
 ///   [`BorrowedHandle`](crate::BorrowedHandle). The copy gets the same rights as the handle.
+/// - A reference to a `TcpListener`, `TcpStream` or `UdpSocket`, on Linux also to one of std's Unix sockets, and on Windows a
+///   `BorrowedSocket` or a reference to an `OwnedSocket`. The copy is a second descriptor of the same socket: both processes
+///   have its state, its queue of connections and its received bytes, of which each arrives once.
 ///
 /// The caller keeps its own handle. The copy belongs to the receiving process.
 ///
@@ -149,8 +166,19 @@ impl sealed::FromHandle for File {
 pub struct BorrowedObject<'a> {
     handle: BorrowedHandle<'a>,
     rights: Rights,
-    /// Whether the object comes from a type that never owns a socket, so that `checked` needn't ask the system.
-    typed: bool,
+    origin: Origin,
+}
+
+/// The type that an object to share comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// A handle of any object.
+    Handle,
+    /// A type that never owns a socket on Windows, so that `checked` needn't ask the system.
+    Typed,
+    /// A type of sockets on Windows.
+    #[allow(dead_code, reason = "on Linux a socket is a descriptor like others")]
+    Socket,
 }
 
 impl fmt::Debug for BorrowedObject<'_> {
@@ -163,7 +191,7 @@ impl fmt::Debug for BorrowedObject<'_> {
 impl<'a> BorrowedObject<'a> {
     /// Creates a share of one of this crate's objects, with these rights.
     pub(crate) const fn typed(handle: BorrowedHandle<'a>, rights: Rights) -> Self {
-        Self { handle, rights, typed: true }
+        Self { handle, rights, origin: Origin::Typed }
     }
 
     /// Replaces the rights.
@@ -198,13 +226,15 @@ impl<'a> BorrowedObject<'a> {
     ///
     /// - A pseudo handle can't, because it is no entry of the handle table. `DuplicateHandle` would turn it into a real
     ///   handle to a process or a thread.
-    /// - On Windows a socket can't, because its copy would lose the state that Winsock keeps beside the handle.
+    /// - On Windows a socket can't, because its copy would lose the state that Winsock keeps beside the handle. Code that can
+    ///   share it in another way asks [`is_socket`](Self::is_socket) first.
     pub(crate) fn checked(&self, describe: impl Fn() -> String) -> Result<BorrowedHandle<'a>> {
         self.no_pseudo_handle(&describe)?;
-        if self.typed {
-            return Ok(self.handle);
-        }
-        let object = describe();
+        let object = match self.origin {
+            Origin::Typed => return Ok(self.handle),
+            Origin::Socket => return Err(Error::SocketUnsupported { object: describe() }),
+            Origin::Handle => describe(),
+        };
         match sys::socket::is_lost_in_a_copy(self.handle) {
             Ok(false) => Ok(self.handle),
             Ok(true) => Err(Error::SocketUnsupported { object }),
@@ -215,7 +245,7 @@ impl<'a> BorrowedObject<'a> {
 
 impl<'a> From<BorrowedHandle<'a>> for BorrowedObject<'a> {
     fn from(handle: BorrowedHandle<'a>) -> Self {
-        Self { handle, rights: rights::SAME, typed: false }
+        Self { handle, rights: rights::SAME, origin: Origin::Handle }
     }
 }
 
@@ -227,7 +257,7 @@ impl<'a> From<&'a OwnedHandle> for BorrowedObject<'a> {
 
 impl<'a> From<&'a File> for BorrowedObject<'a> {
     fn from(file: &'a File) -> Self {
-        Self { handle: file.handle(), rights: rights::SAME, typed: true }
+        Self { handle: file.handle(), rights: rights::SAME, origin: Origin::Typed }
     }
 }
 

@@ -3,9 +3,15 @@
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 
-/// Replaces each `{name}` in the template by the handle value that `value` returns for the name. `{{` and `}}` become
-/// single braces.
-pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
+/// The reason why no handle value stands for a name.
+pub(crate) const NOT_LISTED: &str = "but no object of that name is listed; list it with inherit";
+
+/// Replaces each `{name}` in the template by the handle value that `value` returns for the name, or else a reason. `{{` and
+/// `}}` become single braces.
+pub(crate) fn fill(
+    template: &str,
+    value: impl Fn(&str) -> Result<HandleValue, &'static str>,
+) -> Result<String> {
     let invalid =
         |reason: String| Error::InvalidInput { input: format!("the template {template:?}"), reason };
     let mut filled = String::with_capacity(template.len() + 8);
@@ -25,11 +31,7 @@ pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<HandleValue>) 
         let Some((name, after)) = rest.split_once('}') else {
             return Err(invalid("has a { without a }; write {{ for a literal {".into()));
         };
-        let Some(value) = value(name) else {
-            return Err(invalid(format!(
-                "contains {{{name}}}, but no object of that name is listed; list it with inherit"
-            )));
-        };
+        let value = value(name).map_err(|reason| invalid(format!("contains {{{name}}}, {reason}")))?;
         filled.push_str(&value.to_string());
         rest = after;
     }
@@ -43,9 +45,9 @@ mod tests {
 
     fn filled(template: &str) -> Result<String> {
         fill(template, |name| match name {
-            "ready" => HandleValue::try_from(68_u64).ok(),
-            "läuft nicht" => HandleValue::try_from(0x1000_u64).ok(),
-            _ => None,
+            "ready" => HandleValue::try_from(68_u64).map_err(|_| "which isn't a value"),
+            "läuft nicht" => HandleValue::try_from(0x1000_u64).map_err(|_| "which isn't a value"),
+            _ => Err(NOT_LISTED),
         })
     }
 

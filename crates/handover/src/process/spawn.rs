@@ -3,7 +3,8 @@
 use std::process::ExitStatus;
 
 use super::command::Command;
-use super::{Child, imp, placeholder};
+use super::placeholder::{self, NOT_LISTED};
+use super::{Child, imp};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inherit::{VARIABLE, is_reserved};
@@ -66,12 +67,15 @@ pub(crate) fn listed_twice(name: &str) -> Error {
     Error::invalid("two objects to inherit", format!("have the name {name:?}; give each object its own name"))
 }
 
-/// Replaces each `{name}` in a template by the value of the inherited handle with that name.
-pub(crate) fn filled(template: &str, inherited_handles: &[(String, HandleValue)]) -> Result<String> {
+/// Replaces each `{name}` in a template by the value of the inherited handle with that name. `reason` says why a listed name
+/// has no handle value.
+pub(crate) fn filled(
+    template: &str,
+    inherited_handles: &[(String, HandleValue)],
+    reason: impl Fn(&str) -> Option<&'static str>,
+) -> Result<String> {
     placeholder::fill(template, |name| {
-        inherited_handles
-            .iter()
-            .find(|(other, _)| other == name && !is_reserved(name))
-            .map(|(_, value)| *value)
+        let handle = inherited_handles.iter().find(|(other, _)| other == name && !is_reserved(name));
+        handle.map(|(_, value)| *value).ok_or_else(|| reason(name).unwrap_or(NOT_LISTED))
     })
 }

@@ -10,7 +10,8 @@
 //! - `memory`: mapped views of shared memory, which `bytes` reads and writes;
 //! - `wait`: waiting for one object or several, with a timeout in milliseconds;
 //! - `process`: terminating a process, its exit status and its creation time;
-//! - `table`: the inheritable handles of this process; `socket`: whether a copy of a handle would lose something;
+//! - `table`: the inheritable handles of this process; `socket`: the types of sockets, and whether a copy of a handle would
+//!   lose something;
 //! - `text`: text comparisons that only the system can make;
 //! - `call`: the names of the system's calls and rights, for errors.
 //!
@@ -98,6 +99,7 @@ pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> Sys
 pub(crate) mod mutex;
 pub(crate) mod owned_handle;
 pub(crate) mod read_whole;
+mod socket_type;
 #[allow(
     dead_code,
     reason = "some items are used on one system only, and without the `tracing` feature nothing formats the texts"

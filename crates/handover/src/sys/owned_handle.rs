@@ -4,27 +4,41 @@
 
 use std::mem::ManuallyDrop;
 
-use super::io::{BorrowedHandle, HasHandle, OwnedHandle, close};
+use super::io::{BorrowedHandle, Close, HasHandle, OwnedHandle};
 use super::value::number_of;
 use super::{Argument, Closed, always};
 
 /// Owns a handle like std's `OwnedHandle` or `OwnedFd`, whose close isn't traced. It is converted into that type
-/// before it is passed to a user.
+/// before it is passed to a user; on Windows a socket is converted into std's `OwnedSocket`.
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
 pub struct Owned {
     inner: ManuallyDrop<OwnedHandle>,
+    /// The call that closes it.
+    close: Close,
 }
 
 impl Owned {
     pub(crate) fn borrowed(&self) -> BorrowedHandle<'_> {
         OwnedHandle::handle(&self.inner)
     }
+
+    /// Owns a handle that another call closes than the one for most handles.
+    #[allow(dead_code, reason = "only Windows closes sockets by a call of their own")]
+    pub(super) fn closed_by(handle: OwnedHandle, close: Close) -> Self {
+        Self { inner: ManuallyDrop::new(handle), close }
+    }
+
+    /// Returns the call that closes it.
+    #[allow(dead_code, reason = "only Windows closes sockets by a call of their own")]
+    pub(super) fn close(&self) -> Close {
+        self.close
+    }
 }
 
 impl From<OwnedHandle> for Owned {
     fn from(handle: OwnedHandle) -> Self {
-        Self { inner: ManuallyDrop::new(handle) }
+        Self { inner: ManuallyDrop::new(handle), close: Close::HANDLE }
     }
 }
 
@@ -44,8 +58,8 @@ impl Drop for Owned {
         // afterwards, and `From<Owned>` takes it only from owners that are never dropped.
         let handle = unsafe { ManuallyDrop::take(&mut self.inner) };
         // A failure of the close is reported to subscribers, and leaves nothing else to do.
-        let _ = always(super::io::CLOSE, &[("handle", Argument::Raw(number))], || {
-            close(handle).map(|()| Closed(number))
+        let _ = always(self.close.name(), &[("handle", Argument::Raw(number))], || {
+            self.close.close(handle).map(|()| Closed(number))
         });
     }
 }

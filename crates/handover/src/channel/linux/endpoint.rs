@@ -175,6 +175,10 @@ impl Endpoint {
         self.process().is_some_and(|process| process.has_exited().unwrap_or(true))
     }
 
+    /// Does nothing: only on Windows does a sender have to know what this process accepts.
+    #[allow(clippy::unused_self, reason = "on Windows the peer is told")]
+    pub(crate) fn show_allowed(&self) {}
+
     pub(crate) fn process_id(&self) -> u32 {
         match &*self.peer.lock() {
             Peer::Known(process) => process.id(),

@@ -333,7 +333,7 @@ mod tests {
         let (mut frame, mut table) = (Vec::new(), Table::default());
         names.iter().for_each(|name| table.push(name));
         let envelope = Envelope { number, ..Envelope::default() };
-        wire::write(&mut frame, envelope, &table, names.iter().map(|_| ()), bytes);
+        wire::write(&mut frame, envelope, &table, names.iter().map(|_| ()), b"", bytes);
         frame
     }
 

@@ -65,6 +65,9 @@ impl Endpoint {
     fn end_receiving(&self, receiving: &mut Receiving) {
         match self.peer() {
             Peer::Weaker(_) | Peer::Equal(_) => {
+                if self.allowed.names_sockets() {
+                    self.close_unread_sockets(receiving);
+                }
                 let _ = receiving.transfer.cancel();
                 // Only the page needs an update. Pushed objects have been given away or closed already. Objects that
                 // were not pulled belong to the weaker endpoint.
@@ -120,6 +123,18 @@ impl Endpoint {
             }
         }
         let _ = receiving.transfer.cancel();
+    }
+
+    /// Takes the messages that have arrived, and closes their objects: no other process can close their sockets.
+    fn close_unread_sockets(&self, receiving: &mut Receiving) {
+        let deadline = Deadline::after(MAX_FETCH);
+        while !deadline.has_passed() {
+            match self.look(receiving, false) {
+                Ok(Found::Message(header)) if self.take_message(receiving, &header).is_ok() => {}
+                Ok(Found::Parts) => {}
+                _ => break,
+            }
+        }
     }
 
     fn has_stronger_exited(&self) -> bool {

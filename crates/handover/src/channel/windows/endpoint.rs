@@ -246,6 +246,20 @@ impl Endpoint {
         self.peer().id()
     }
 
+    /// Tells the peer whether this process accepts sockets from it. A sender has to know that first: it can't close a socket
+    /// that this process would refuse.
+    pub(crate) fn show_allowed(&self) {
+        self.page().set_accepts_sockets(self.side(), std::process::id(), self.allowed.names_sockets());
+    }
+
+    /// Returns whether sockets may be sent.
+    pub(super) fn may_send_sockets(&self) -> bool {
+        match self.peer() {
+            Peer::Stronger(_) => self.page().accepts_sockets(1 - self.side(), self.process_id()),
+            Peer::Weaker(_) | Peer::Same(_) | Peer::Equal(_) => true,
+        }
+    }
+
     /// Returns the peer as a sender of endpoints.
     pub(in crate::channel) fn carrier(&self) -> Option<Peer> {
         Some(self.peer())
@@ -269,8 +283,13 @@ impl Endpoint {
         self.outbox.page()
     }
 
+    /// Returns the side of this endpoint: 0 for the server end of the pipe, which is the stronger process's if the endpoint
+    /// can't travel, and 1 for the client end.
     fn side(&self) -> usize {
-        self.travel.as_ref().map_or(0, |travel| travel.side)
+        match &self.travel {
+            Some(travel) => travel.side,
+            None => usize::from(matches!(self.peer(), Peer::Stronger(_))),
+        }
     }
 
     /// Returns the state of ownership of the objects that this endpoint sends.

@@ -15,9 +15,28 @@ use crate::sys::wake;
 
 /// The duplicates of a message's objects, until the receiver owns them.
 #[derive(Debug)]
-pub(super) enum Copies {
+pub(super) struct Copies {
+    pub(super) handles: Handles,
+    /// Whether the message has sockets too, whose duplicates only the receiver can close.
+    pub(super) has_sockets: bool,
+}
+
+/// The duplicates of handles.
+#[derive(Debug)]
+pub(super) enum Handles {
     Remote(Vec<RemoteCopy>),
     Local(Vec<Owned>),
+}
+
+impl Copies {
+    /// Returns whether the message has no objects.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_sockets
+            && match &self.handles {
+                Handles::Remote(copies) => copies.is_empty(),
+                Handles::Local(copies) => copies.is_empty(),
+            }
+    }
 }
 
 /// The weaker endpoint's duplicates that are not fetched yet.

@@ -160,6 +160,16 @@ impl<'a> OwnershipPage<'a> {
     pub(crate) fn set_fetched(self, count: u64) {
         self.0[10].store(count, SeqCst);
     }
+
+    /// Records whether the process with this id, which has the endpoint of this side, accepts sockets from a weaker one.
+    pub(crate) fn set_accepts_sockets(self, side: usize, process: u32, accepts: bool) {
+        self.0[26 + side].store(if accepts { process.into() } else { 0 }, SeqCst);
+    }
+
+    /// Returns whether the process with this id, which has the endpoint of this side, accepts sockets from a weaker one.
+    pub(crate) fn accepts_sockets(self, side: usize, process: u32) -> bool {
+        process != 0 && self.0[26 + side].load(SeqCst) == process.into()
+    }
 }
 
 /// The reason why an endpoint can't move now.

@@ -8,15 +8,16 @@ use super::endpoint::{Endpoint, Receiving, Woken};
 use super::peer::Peer;
 use crate::channel::Limits;
 use crate::channel::calls::{Calls, Dispatched, Turn, Want};
-use crate::channel::message::Arrived;
+use crate::channel::message::{Arrived, description};
 use crate::channel::tasks::Tasks;
-use crate::channel::wire::{self, Broken, Content, Header};
+use crate::channel::wire::{self, Broken, Content, HandleRef, Header};
 use crate::error::{Error, Result};
-use crate::handle::HandleValue;
+use crate::handle::{HandleValue, ObjectKind};
 use crate::process::Process;
 use crate::sys::io::Owned;
 use crate::sys::mutex::MutexGuard;
 use crate::sys::overlapped::{Begun, Transfer};
+use crate::sys::winsock::{Record, import};
 use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
 
@@ -194,7 +195,7 @@ impl Endpoint {
             return Ok(());
         }
         limits
-            .check_queued::<HandleValue>(kept, receiving.unread())
+            .check_queued::<HandleRef>(kept, receiving.unread())
             .map_err(|broken| self.protocol_error(broken))
     }
 
@@ -406,7 +407,7 @@ impl Endpoint {
         let broken = |broken: Broken| self.protocol_error(broken);
         let limits = receiving.limits;
         let unread = receiving.unread();
-        let header = limits.header::<HandleValue>(unread).map_err(broken)?;
+        let header = limits.header::<HandleRef>(unread).map_err(broken)?;
         let Some(header) = header else { return Ok(None) };
         Ok((unread.len() >= header.frame_length()).then_some(header))
     }
@@ -417,15 +418,17 @@ impl Endpoint {
             return Err(self.protocol_error("a message is missing or out of order"));
         }
         let length = header.frame_length();
-        let values = wire::parse(header, &receiving.unread()[..length])
-            .map_err(|broken: Broken| self.protocol_error(broken))?;
-        let content = Content::new::<HandleValue>(header, receiving.take_front(length));
+        let frame = &receiving.unread()[..length];
+        let refs: Vec<HandleRef> =
+            wire::parse(header, frame).map_err(|broken: Broken| self.protocol_error(broken))?;
+        let records = records_in(wire::records(header, frame, &refs));
+        let content = Content::new::<HandleRef>(header, receiving.take_front(length));
         receiving.next += 1;
-        let objects = match values.as_slice() {
+        let objects = match refs.as_slice() {
             [] => Ok(Vec::new()),
-            values => self.take_objects(header.envelope.number, values),
+            refs => self.take_objects(header.envelope.number, refs, &records, &content),
         };
-        if let (Some(travel), false) = (&self.travel, values.is_empty()) {
+        if let (Some(travel), false) = (&self.travel, refs.is_empty()) {
             self.page().note_received(1 - travel.side, receiving.next);
         }
         Ok(Arrived { envelope: header.envelope, content, objects, limits: receiving.limits })
@@ -452,7 +455,13 @@ impl Endpoint {
     }
 
     /// Makes this process the owner of all of a message's objects, or of none if it fails.
-    fn take_objects(&self, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>, Untaken> {
+    fn take_objects(
+        &self,
+        number: u64,
+        refs: &[HandleRef],
+        records: &[Record],
+        content: &Content,
+    ) -> Result<Vec<Owned>, Untaken> {
         // The values are those of the process that the other endpoint moves to, so its role must be known.
         let deadline = Deadline::after(MAX_MOVE);
         let peer = loop {
@@ -468,13 +477,52 @@ impl Endpoint {
                 "a message has objects, although neither process may duplicate handles into the other";
             return Err(self.protocol_error(broken).into());
         }
+        // Even if the message was withdrawn, because no other process can close these sockets.
+        let sockets = self.import(&peer, refs, records, content);
         if !self.incoming().take(number) {
             return Err(Untaken::Withdrawn);
         }
-        match &peer {
-            Peer::Weaker(process) => self.fetch(process, number, values),
-            _ => Ok(values.iter().map(|value| handle::own(*value)).collect()),
+        let values = refs.iter().filter_map(|object_ref| match object_ref {
+            HandleRef::Handle(value) => Some(*value),
+            HandleRef::Socket => None,
+        });
+        let values: Vec<HandleValue> = values.collect();
+        let handles = match &peer {
+            Peer::Weaker(process) => self.fetch(process, number, &values)?,
+            _ => values.iter().map(|value| handle::own(*value)).collect(),
+        };
+        let (mut handles, mut sockets) = (handles.into_iter(), sockets?.into_iter());
+        let next = |object_ref: &HandleRef| match object_ref {
+            HandleRef::Handle(_) => handles.next().expect("each value has a handle"),
+            HandleRef::Socket => sockets.next().expect("each record has a socket"),
+        };
+        Ok(refs.iter().map(next).collect())
+    }
+
+    /// Makes this process the owner of all of a message's sockets, or of none if it fails.
+    fn import(
+        &self,
+        peer: &Peer,
+        refs: &[HandleRef],
+        records: &[Record],
+        content: &Content,
+    ) -> Result<Vec<Owned>, Untaken> {
+        let mut names = content.names().zip(refs).filter(|(_, object_ref)| **object_ref == HandleRef::Socket);
+        let mut next_name = || names.next().map_or("", |(name, _)| name).to_owned();
+        if let (Peer::Weaker(process), false) = (peer, records.is_empty() || self.allowed.names_sockets()) {
+            // A record is believed. An honest peer doesn't send one that this process doesn't accept.
+            let (pid, name, found) = (process.id(), next_name(), ObjectKind::Socket);
+            return Err(Error::KindNotAllowed { pid, name, found }.into());
         }
+        // After a failure the others are imported nevertheless, because no other process can close them.
+        let sockets: Vec<Result<Owned, Untaken>> = records
+            .iter()
+            .map(|record| {
+                let name = next_name();
+                import(record).map_err(|error| Error::system(description(&name), error).into())
+            })
+            .collect();
+        sockets.into_iter().collect()
     }
 
     /// Duplicates a message's objects out of the weaker process.
@@ -492,6 +540,17 @@ impl Endpoint {
         Ok(copies)
     }
 }
+
+/// Copies the records of a message's sockets.
+fn records_in(bytes: &[u8]) -> Vec<Record> {
+    let record = |bytes: &[u8]| {
+        let bytes: [u8; Record::LENGTH] = bytes.try_into().expect("the records have this length");
+        Record::from(bytes)
+    };
+    bytes.chunks_exact(Record::LENGTH).map(record).collect()
+}
+
+const _: () = assert!(Record::LENGTH == wire::RECORD_LENGTH);
 
 impl Receiving {
     pub(super) fn new(transfer: Transfer) -> Self {
@@ -542,7 +601,7 @@ impl Receiving {
     fn read_size(&mut self) -> usize {
         let limits = self.limits;
         let unread = self.unread();
-        let lacking = match limits.header::<HandleValue>(unread) {
+        let lacking = match limits.header::<HandleRef>(unread) {
             Ok(Some(header)) => header.frame_length().saturating_sub(unread.len()),
             _ => 0,
         };
@@ -618,8 +677,8 @@ mod tests {
     #[test]
     fn read_size_is_what_the_message_lacks() {
         let mut frame = Vec::new();
-        let values: [HandleValue; 0] = [];
-        wire::write(&mut frame, wire::Envelope::default(), &wire::Table::default(), values, &[7; 300_000]);
+        let refs: [HandleRef; 0] = [];
+        wire::write(&mut frame, wire::Envelope::default(), &wire::Table::default(), refs, b"", &[7; 300_000]);
         let lacks = |length: usize| reader_with(frame[..length].to_vec()).read_size();
         // An incomplete header, a complete header with a long rest, and a rest that is shorter than the minimum.
         assert_eq!(lacks(0), MIN_READ);

@@ -1,17 +1,17 @@
 //! Sending messages from an endpoint.
 
 use std::io::ErrorKind;
-use std::os::windows::io::AsHandle;
+use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Receiving, Unfinished, Woken, Writer};
-use super::outbox::{Copies, Outbox};
+use super::outbox::{Copies, Handles, Outbox};
 use super::peer::Peer;
 use super::receive::Found;
 use super::travel::HANDLES;
 use crate::channel::Message;
-use crate::channel::wire::{self, Envelope, FrameType};
+use crate::channel::wire::{self, Envelope, FrameType, HandleRef};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::object::BorrowedObject;
@@ -20,6 +20,7 @@ use crate::sys::io::Owned;
 #[cfg(feature = "_async")]
 use crate::sys::overlapped::prepare_lasting;
 use crate::sys::overlapped::{Begun, Transfer};
+use crate::sys::winsock::{Record, duplicate_for};
 use crate::sys::{SysError, SysResult, call, create_object, handle, pipe};
 use crate::wait::Deadline;
 
@@ -38,13 +39,34 @@ const UNTIL_CALL_ENDS: Duration = Duration::from_millis(20);
 pub(super) const MAX_MOVE: Duration = Duration::from_secs(1);
 pub(super) const MOVE_PAUSE: Duration = Duration::from_millis(2);
 
-/// Returns the error of a send of objects that has waited too long for a move.
-pub(super) fn is_moving() -> Error {
-    Error::invalid(
-        "a message with objects",
-        "can't be sent while the other endpoint is moving to another process; try again later",
-    )
+/// The reason why a message with objects can't be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unready {
+    /// The other endpoint is moving to another process.
+    Moving,
+    /// The stronger process hasn't allowed sockets.
+    SocketsRefused,
 }
+
+impl Unready {
+    /// Returns the error of a send that has waited too long.
+    pub(super) fn error(self) -> Error {
+        match self {
+            Self::Moving => Error::invalid(
+                "a message with objects",
+                "can't be sent while the other endpoint is moving to another process; try again later",
+            ),
+            Self::SocketsRefused => Error::invalid(
+                "a message with a socket",
+                "can't be sent to the stronger process, which doesn't accept sockets from this one; let it call \
+                 Channel::allow, or Listener::allow, with ObjectKind::Socket, or let it send the socket itself",
+            ),
+        }
+    }
+}
+
+const STRONGER_IS_SHIELDED: &str = "Winsock may have to open the stronger process to duplicate the socket for it, and that \
+    process may not let it; let the stronger process send the socket";
 
 /// The reason why a write was not completed.
 #[derive(Debug)]
@@ -74,8 +96,7 @@ pub(super) enum Beside {
 enum Prepared {
     /// The message is in the writer's buffer.
     Message(Copies),
-    /// The other endpoint is moving to another process.
-    Moving,
+    Unready(Unready),
     /// The deadline passed first.
     TimedOut,
 }
@@ -86,9 +107,9 @@ pub(crate) enum Progress {
     Done,
     /// The pipe has no space.
     Full,
-    /// The other endpoint is moving to another process, so no objects can be sent.
+    /// No objects can be sent now.
     #[cfg(feature = "_async")]
-    Moving,
+    Unready(Unready),
 }
 
 impl Endpoint {
@@ -111,9 +132,11 @@ impl Endpoint {
             match self.prepare(&mut writer, message, travellers, frame_type, deadline)? {
                 Prepared::Message(copies) => break copies,
                 Prepared::TimedOut => return Ok(false),
-                Prepared::Moving if deadline.has_passed() => return Ok(false),
-                Prepared::Moving if end_of_move.has_passed() => return Err(is_moving()),
-                Prepared::Moving => std::thread::sleep(MOVE_PAUSE),
+                Prepared::Unready(Unready::Moving) if deadline.has_passed() => return Ok(false),
+                Prepared::Unready(reason) if end_of_move.has_passed() || deadline.has_passed() => {
+                    return Err(reason.error());
+                }
+                Prepared::Unready(_) => std::thread::sleep(MOVE_PAUSE),
             }
         };
         let written = self.write(&mut writer, deadline);
@@ -139,10 +162,14 @@ impl Endpoint {
             self.close_fetched();
             return Err(self.disconnect_error());
         }
+        let has_sockets = message.shares.iter().any(|share| share.object().is_socket());
+        if has_sockets && !self.may_send_sockets() {
+            return Ok(Prepared::Unready(Unready::SocketsRefused));
+        }
         let number = writer.next;
         let has_objects = message.shares.len() + travellers.len() > 0;
         let announced = if has_objects { self.announce(travellers, number)? } else { Some(0) };
-        let Some(announced) = announced else { return Ok(Prepared::Moving) };
+        let Some(announced) = announced else { return Ok(Prepared::Unready(Unready::Moving)) };
         let peer = self.peer();
         let envelope = Envelope { frame_type, number, endpoints: travellers.len() };
         let copies = match self.copies(message, travellers, envelope, &peer, writer, deadline) {
@@ -195,7 +222,8 @@ impl Endpoint {
         prepare_lasting().map_err(self.failed())?;
         let copies = match self.prepare(writer, message, travellers, frame_type, Deadline::NEVER)? {
             Prepared::Message(copies) => copies,
-            Prepared::Moving | Prepared::TimedOut => return Ok(Progress::Moving),
+            Prepared::Unready(reason) => return Ok(Progress::Unready(reason)),
+            Prepared::TimedOut => return Ok(Progress::Unready(Unready::Moving)),
         };
         travellers.iter().for_each(|traveller| traveller.is_on_its_way());
         let travellers = travellers.iter().copied().map(Arc::clone).collect();
@@ -292,7 +320,7 @@ impl Endpoint {
         buffer.shrink_to(MAX_KEPT);
         let number = writer.next;
         // The receiver fetches those copies out of this process.
-        let is_fetched = matches!(copies, Copies::Local(_)) && self.fetched().is_some();
+        let is_fetched = matches!(copies.handles, Handles::Local(_)) && self.fetched().is_some();
         let sent = match written {
             Ok(()) => {
                 writer.next += 1;
@@ -334,62 +362,104 @@ impl Endpoint {
         let grace_deadline = deadline.or_later(GRACE_PERIOD);
         let count = message.shares.len() + travellers.len() * HANDLES;
         let buffer = writer.transfer.buffer();
-        match peer {
+        let mut refs = Vec::with_capacity(count);
+        let mut sockets = Vec::new();
+        let handles = match peer {
             Peer::Weaker(process) | Peer::Same(process) => {
                 let mut copies = Vec::with_capacity(count);
                 for (name, object) in message.objects() {
                     if grace_deadline.has_passed() {
                         return Ok(None);
                     }
-                    copies.push(process.push(&object, || description(name))?);
+                    if let Some(socket) = object.socket(|| description(name))? {
+                        sockets.push((name, socket));
+                        refs.push(HandleRef::Socket);
+                        continue;
+                    }
+                    let copy = process.push(&object, || description(name))?;
+                    refs.push(copy.value().into());
+                    copies.push(copy);
                 }
                 for traveller in travellers {
                     for (handle, rights) in traveller.handles_for(true)? {
                         let object = BorrowedObject::typed(handle.as_handle(), rights);
-                        copies.push(process.push(&object, of_traveller)?);
+                        let copy = process.push(&object, of_traveller)?;
+                        refs.push(copy.value().into());
+                        copies.push(copy);
                     }
                 }
-                wire::write(
-                    buffer,
-                    envelope,
-                    &message.table,
-                    copies.iter().map(RemoteCopy::value),
-                    &message.bytes,
-                );
-                Ok(Some(Copies::Remote(copies)))
+                Handles::Remote(copies)
             }
             Peer::Stronger(_) | Peer::Equal(_) => {
                 let mut copies = Vec::with_capacity(count);
-                let mut values = Vec::with_capacity(count);
                 for (name, object) in message.objects() {
                     if grace_deadline.has_passed() {
                         return Ok(None);
                     }
+                    if let Some(socket) = object.socket(|| description(name))? {
+                        sockets.push((name, socket));
+                        refs.push(HandleRef::Socket);
+                        continue;
+                    }
                     let handle = object.checked(|| description(name))?;
                     let copy = handle::duplicate_here(handle, object.rights(), false)
                         .map_err(|error| Error::on_handle(description(name), error))?;
-                    values.push(HandleValue::of(&copy)?);
+                    refs.push(HandleValue::of(&copy)?.into());
                     copies.push(copy);
                 }
                 for traveller in travellers {
                     for (handle, rights) in traveller.handles_for(false)? {
                         let copy = handle::duplicate_here(handle.as_handle(), rights, false)
                             .map_err(|error| Error::system(of_traveller(), error))?;
-                        values.push(HandleValue::of(&copy)?);
+                        refs.push(HandleValue::of(&copy)?.into());
                         copies.push(copy);
                     }
                 }
-                wire::write(buffer, envelope, &message.table, values, &message.bytes);
-                Ok(Some(Copies::Local(copies)))
+                Handles::Local(copies)
             }
+        };
+        // Last, because only the receiver can close them.
+        let records = self.records(&sockets, peer)?;
+        wire::write(buffer, envelope, &message.table, refs, &records, &message.bytes);
+        Ok(Some(Copies { handles, has_sockets: !sockets.is_empty() }))
+    }
+
+    /// Duplicates sockets, which have these names, for the process at the other endpoint. Returns their records.
+    fn records(&self, sockets: &[(&str, BorrowedHandle<'_>)], peer: &Peer) -> Result<Vec<u8>> {
+        let mut records = Vec::with_capacity(sockets.len() * Record::LENGTH);
+        for (name, socket) in sockets {
+            let object = format!("the object {name:?} of the message");
+            // The handle keeps the process's id from being used again.
+            let Some(process) = peer.process() else {
+                return Err(Error::invalid(
+                    object,
+                    format!(
+                        "is a socket, and process {} may not be opened to duplicate it for that; let that process send it",
+                        peer.id()
+                    ),
+                ));
+            };
+            let record = duplicate_for(*socket, process.id()).map_err(|error| {
+                if process.is_going() {
+                    return self.disconnect_error();
+                }
+                match peer {
+                    Peer::Stronger(_) => Error::system(format!("{object}: {}", STRONGER_IS_SHIELDED), error),
+                    _ => Error::system(object, error),
+                }
+            })?;
+            records.extend(record.bytes());
         }
+        Ok(records)
     }
 
     /// Records that the message is in the pipe: the receiver owns its objects, or will fetch them.
     fn record_sent(&self, copies: Copies, number: u64) -> Result<()> {
-        match copies {
-            Copies::Remote(copies) if copies.is_empty() => {}
-            Copies::Remote(copies) => {
+        if copies.is_empty() {
+            return Ok(());
+        }
+        match copies.handles {
+            Handles::Remote(copies) => {
                 // `cut_giving` makes the withdrawal final: if the peer reads the message later, it doesn't take the
                 // objects.
                 if !self.outgoing().give(number) && !self.outgoing().cut_giving(number) {
@@ -398,8 +468,7 @@ impl Endpoint {
                 }
                 RemoteCopy::release_all(copies);
             }
-            Copies::Local(copies) if copies.is_empty() => {}
-            Copies::Local(copies) => self.keep_until_fetched(number, copies),
+            Handles::Local(copies) => self.keep_until_fetched(number, copies),
         }
         Ok(())
     }
@@ -410,9 +479,9 @@ impl Endpoint {
         if !self.outgoing().cut_giving(number) {
             return false;
         }
-        match copies {
-            Copies::Remote(copies) => RemoteCopy::release_all(copies),
-            Copies::Local(copies) => self.keep_until_fetched(number, copies),
+        match copies.handles {
+            Handles::Remote(copies) => RemoteCopy::release_all(copies),
+            Handles::Local(copies) => self.keep_until_fetched(number, copies),
         }
         true
     }

@@ -11,7 +11,7 @@ use super::endpoint::{Endpoint, Receiving, Writer};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::receive::Step;
-use super::send::{Beside, MAX_MOVE, MOVE_PAUSE, Progress, is_moving};
+use super::send::{Beside, MAX_MOVE, MOVE_PAUSE, Progress};
 use crate::channel::Message;
 use crate::channel::calls::Want;
 use crate::channel::message::Arrived;
@@ -291,10 +291,10 @@ impl Endpoint {
                     sending.end_reading();
                     return Poll::Ready(Ok(Sent::Done));
                 }
-                Progress::Moving => {
+                Progress::Unready(reason) => {
                     let until = *sending.end_of_move.get_or_insert_with(|| Deadline::after(MAX_MOVE));
                     let later =
-                        if until.has_passed() { Err(is_moving()) } else { Ok(Sent::Later(MOVE_PAUSE)) };
+                        if until.has_passed() { Err(reason.error()) } else { Ok(Sent::Later(MOVE_PAUSE)) };
                     return Poll::Ready(later);
                 }
                 Progress::Full => {}

@@ -7,7 +7,7 @@ use std::os::windows::io::BorrowedHandle;
 use super::handle_table::inherited;
 use crate::error::Result;
 use crate::handle::{HandleValue, ProcessIdentity};
-use crate::inherit::{Manifest, VARIABLE, identity_of};
+use crate::inherit::{Manifest, VARIABLE, identity_of, value_of};
 use crate::inspect::audit::ProcessSnapshot;
 use crate::inspect::{HandleEntry, Unavailable};
 use crate::sys::SysError;
@@ -87,7 +87,12 @@ fn listed(parent: u32, block: &[u16]) -> Result<Vec<(String, HandleValue)>> {
     // The process itself makes the same check later.
     let is_for_this_process =
         meant_for.id == parent && identity_of(parent)?.is_none_or(|identity| identity == meant_for);
-    Ok(if is_for_this_process { manifest.objects } else { Vec::new() })
+    if !is_for_this_process {
+        return Ok(Vec::new());
+    }
+    // A socket isn't inherited.
+    let inherited = |(name, place)| Some((name, value_of(place)?));
+    Ok(manifest.objects.into_iter().filter_map(inherited).collect())
 }
 
 /// Returns the value of a variable in an environment block.

@@ -1,8 +1,9 @@
-//! Windows: the handle inside each object type, sharing with chosen rights, and the mutex.
+//! Windows: the handle inside each object type, sharing with chosen rights, the mutex, and sockets.
 
 mod access_ext;
 mod mutex;
 pub(crate) mod object_handle;
+pub(super) mod socket;
 
 pub use mutex::{LockError, Mutex, MutexGuard, ThreadWaitable, wait_any};
 

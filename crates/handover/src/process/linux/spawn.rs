@@ -250,7 +250,7 @@ fn arguments(command: &Command<'_>, inherited_handles: &[(String, HandleValue)])
         texts.push(match argument {
             Argument::Plain(argument) => text(argument, "an argument")?,
             Argument::Template(template) => {
-                text(OsStr::new(&filled(template, inherited_handles)?), "an argument")?
+                text(OsStr::new(&filled(template, inherited_handles, |_| None)?), "an argument")?
             }
             Argument::Os(never) => text(never.as_os_str(), "an argument")?,
         });
@@ -289,7 +289,7 @@ fn variables(
     // A manifest that this process got from its own parent isn't meant for the child.
     variables.remove(OsStr::new(VARIABLE));
     for (name, template) in &command.environment_handles {
-        set(&mut variables, name, OsStr::new(&filled(template, inherited_handles)?))?;
+        set(&mut variables, name, OsStr::new(&filled(template, inherited_handles, |_| None)?))?;
     }
     let mut texts = Vec::with_capacity(variables.len() + 1);
     for (name, value) in variables {

@@ -3,12 +3,14 @@
 mod child;
 mod duplicate_target;
 mod kill_on_close_job;
+mod listed_objects;
 mod open;
 mod options;
 pub(crate) mod parent_helper;
 mod read_output;
 mod remote_copy;
 mod resolve_program;
+mod socket_records;
 mod spawn;
 mod stdio;
 mod suspended_child;

@@ -9,21 +9,27 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 use std::sync::Arc;
 
 use super::duplicate_target::{DuplicateTarget, Inheritable};
+use super::listed_objects::ListedObjects;
 use super::parent_helper::Helper;
+use super::socket_records::{self, SocketRecords};
 use super::stdio::Stream;
 use super::{SuspendedChild, kill_on_close_job, resolve_program, suspended_child};
 use crate::error::{Error, Result};
-use crate::handle::HandleValue;
-use crate::inherit::{Manifest, VARIABLE};
+use crate::inherit::{Manifest, SOCKETS, VARIABLE};
 use crate::process::command::Command;
 use crate::process::env_block::{self, Variables};
-use crate::process::{Argument, Change, Child, Default, Process, Source, check_names, command_line, filled};
+use crate::process::{Argument, Change, Child, Default, Process, Source, check_names, command_line};
 use crate::sys::io::{Owned, OwnedHandle};
 use crate::sys::process::{self as sys, Plan};
 use crate::sys::text::{compare_ignoring_case, own_environment, wide};
 
 /// Starts a child that runs at once.
+///
+/// Winsock duplicates a socket for a process that exists. So a child that gets one is first created suspended.
 pub(crate) fn spawn(command: &Command<'_>, default: Default) -> Result<Child> {
+    if socket_records::are_needed(command) {
+        return create_suspended(command, default)?.resume();
+    }
     let created = if command.kill_with_parent {
         create_in_job(command, default, false)
     } else {
@@ -55,12 +61,16 @@ pub(crate) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
 /// Starts a suspended child.
 pub(crate) fn spawn_suspended(command: &Command<'_>) -> Result<SuspendedChild> {
     check_names(command)?;
+    create_suspended(command, Default::Inherit)
+}
+
+fn create_suspended(command: &Command<'_>, default: Default) -> Result<SuspendedChild> {
     if command.kill_with_parent {
-        let (child, thread) = create_in_job(command, Default::Inherit, true)?;
+        let (child, thread) = create_in_job(command, default, true)?;
         return Ok(SuspendedChild::new(child, thread, None));
     }
     let job = suspended_child::job()?;
-    let (child, thread) = create(command, Default::Inherit, true, Some(&job))?;
+    let (child, thread) = create(command, default, true, Some(&job))?;
     Ok(SuspendedChild::new(child, thread, Some(job)))
 }
 
@@ -71,8 +81,10 @@ pub(crate) fn spawn_suspended(command: &Command<'_>) -> Result<SuspendedChild> {
 ///    the same handle values.
 /// 3. Writes the command line and the environment, which can contain the handle values.
 /// 4. Creates the process with a list of exactly these duplicates, and closes the duplicates.
+/// 5. Duplicates each listed socket for the process, which is then suspended.
 ///
-/// If a step fails, the owners of what the earlier steps created close it on return. Nothing can fail after step 4.
+/// If a step fails, the owners of what the earlier steps created close it on return, and the process is killed. Nothing can
+/// fail after step 5.
 fn create(
     command: &Command<'_>,
     default: Default,
@@ -132,10 +144,20 @@ fn create_with(
             inheritable.push(childs);
         }
     }
-    let mut inherited_handles = Vec::with_capacity(command.inherit.len());
+    let mut listed_objects = ListedObjects::default();
+    let records = SocketRecords::of(command)?;
+    if let Some(records) = &records {
+        let duplicate = records.duplicate_for(target)?;
+        listed_objects.push_handle(SOCKETS.to_owned(), duplicate.value()?);
+        inheritable.push(duplicate);
+    }
     for listed in &command.inherit {
+        if listed.object().is_socket() {
+            listed_objects.push_socket(listed.name.clone())?;
+            continue;
+        }
         let duplicate = target.duplicate_listed(listed)?;
-        inherited_handles.push((listed.name.clone(), duplicate.value()?));
+        listed_objects.push_handle(listed.name.clone(), duplicate.value()?);
         inheritable.push(duplicate);
     }
 
@@ -146,7 +168,7 @@ fn create_with(
         let duplicate = target
             .duplicate(object.checked(context)?, object.rights())
             .map_err(|error| Error::system(context(), error))?;
-        inherited_handles.push((name, duplicate.value()?));
+        listed_objects.push_handle(name, duplicate.value()?);
         inheritable.push(duplicate);
     }
 
@@ -165,8 +187,8 @@ fn create_with(
     };
     let plan = Plan {
         application: wide(resolve_program::api_path(application).map_err(failed)?.as_os_str()),
-        command_line: write_command_line(as_typed, &command.arguments, &inherited_handles)?,
-        environment: environment(command, &inherited_handles, target)?.map(|variables| variables.block()),
+        command_line: write_command_line(as_typed, &command.arguments, &listed_objects)?,
+        environment: environment(command, &listed_objects, target)?.map(|variables| variables.block()),
         directory: match &command.directory {
             Some(directory) => Some(with_nul(checked(directory.as_os_str(), "the current directory")?)),
             None => None,
@@ -181,9 +203,16 @@ fn create_with(
     };
     let created = sys::create(&plan).map_err(failed)?;
     drop(inheritable);
+    if let Some(records) = records {
+        if let Err(error) = records.write_for(created.id) {
+            // It fails only if other code has killed the child already.
+            let _ = sys::terminate(created.process.as_handle());
+            return Err(error);
+        }
+    }
 
-    let mut child =
-        Child::new(Process::new(created.process, created.id), command.kill_on_drop, inherited_handles);
+    let process = Process::new(created.process, created.id);
+    let mut child = Child::new(process, command.kill_on_drop, listed_objects.into_handles());
     for attachment in attachments {
         child.set_attached(attachment.attach(child.process()));
     }
@@ -223,7 +252,7 @@ fn program(command: &Command<'_>) -> Result<(PathBuf, Vec<u16>)> {
 fn write_command_line(
     program: &[u16],
     arguments: &[Argument],
-    inherited_handles: &[(String, HandleValue)],
+    listed_objects: &ListedObjects,
 ) -> Result<Vec<u16>> {
     let mut line = Vec::new();
     command_line::push_program(&mut line, program);
@@ -234,7 +263,7 @@ fn write_command_line(
                 command_line::push_raw(&mut line, &checked(text.as_os_str(), "an argument")?);
             }
             Argument::Template(text) => {
-                let filled = filled(text, inherited_handles)?;
+                let filled = listed_objects.fill(text)?;
                 command_line::push_argument(&mut line, &checked(OsStr::new(&filled), "an argument")?);
             }
         }
@@ -275,12 +304,12 @@ fn checked(text: &OsStr, description: &str) -> Result<Vec<u16>> {
 /// Returns the child's environment, or `None` if it is an unchanged copy of this process's.
 fn environment(
     command: &Command<'_>,
-    inherited_handles: &[(String, HandleValue)],
+    listed_objects: &ListedObjects,
     target: &DuplicateTarget,
 ) -> Result<Option<Variables>> {
     let variables = changed(command)?;
     let has_own_manifest = std::env::var_os(VARIABLE).is_some();
-    if inherited_handles.is_empty() && !has_own_manifest && command.environment_handles.is_empty() {
+    if listed_objects.is_empty() && !has_own_manifest && command.environment_handles.is_empty() {
         return Ok(variables);
     }
     let mut variables = match variables {
@@ -289,16 +318,16 @@ fn environment(
     };
     // A manifest that this process got from its own parent isn't meant for the child.
     variables.remove(&units(OsStr::new(VARIABLE)));
-    if !inherited_handles.is_empty() {
+    if !listed_objects.is_empty() {
         let parent = match target.parent() {
             None => Process::current_identity()?,
             Some(parent) => parent.identity()?,
         };
-        let manifest = Manifest { meant_for: parent.to_string(), objects: inherited_handles.to_vec() };
+        let manifest = Manifest { meant_for: parent.to_string(), objects: listed_objects.places() };
         variables.set(&units(OsStr::new(VARIABLE)), &units(OsStr::new(&manifest.text()?)));
     }
     for (name, template) in &command.environment_handles {
-        set(&mut variables, name, OsStr::new(&filled(template, inherited_handles)?))?;
+        set(&mut variables, name, OsStr::new(&listed_objects.fill(template)?))?;
     }
     Ok(Some(variables))
 }

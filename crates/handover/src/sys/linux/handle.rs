@@ -317,6 +317,17 @@ pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
     kind_at(handle.into())
 }
 
+/// Returns the kind of object that this process owns.
+pub(crate) fn kind_of_owned(descriptor: &Owned) -> SysResult<ObjectKind> {
+    kind_of(descriptor.borrowed())
+}
+
+/// Returns whether an object of this kind is more than its descriptor, so that a plain descriptor can't own it. On Linux
+/// none is.
+pub(crate) fn is_more_than_a_handle(_: &ObjectKind) -> bool {
+    false
+}
+
 /// Returns the kinds that a descriptor's object can be of, which costs a fraction of [`kind_of`]. Returns none if only that
 /// tells.
 pub(crate) fn possible_kinds(handle: BorrowedFd<'_>) -> SysResult<&'static [ObjectKind]> {

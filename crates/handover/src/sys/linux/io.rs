@@ -5,16 +5,27 @@ use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 pub(crate) use crate::sys::owned_handle::Owned;
 
-/// The name of the system call that closes a descriptor.
-pub(crate) const CLOSE: &str = "close";
+/// The system call that closes a descriptor: one for all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Close;
 
-/// Closes a descriptor.
-pub(crate) fn close(descriptor: OwnedHandle) -> std::io::Result<()> {
-    // SAFETY: `into_raw_fd` has just released ownership of the descriptor to this function. It was passed by value,
-    // so nothing borrows it and nothing else closes it.
-    let answer = unsafe { libc::close(descriptor.into_raw_fd()) };
-    // Linux closes the descriptor even if it reports an error.
-    if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+#[allow(clippy::unused_self, reason = "on Windows there are two calls")]
+impl Close {
+    /// The call for most handles.
+    pub(crate) const HANDLE: Self = Self;
+
+    pub(crate) fn name(self) -> &'static str {
+        "close"
+    }
+
+    /// Closes a descriptor.
+    pub(crate) fn close(self, descriptor: OwnedHandle) -> std::io::Result<()> {
+        // SAFETY: `into_raw_fd` has just released ownership of the descriptor to this function. It was passed by value,
+        // so nothing borrows it and nothing else closes it.
+        let answer = unsafe { libc::close(descriptor.into_raw_fd()) };
+        // Linux closes the descriptor even if it reports an error.
+        if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    }
 }
 
 impl AsHandle for Owned {
@@ -73,11 +84,11 @@ mod tests {
         let null = std::fs::File::open("/dev/null")?;
         let copy = rustix::io::fcntl_dupfd_cloexec(&null, FAR)?;
         let number = copy.as_raw_fd();
-        close(copy)?;
+        Close.close(copy)?;
         assert_eq!(rustix::io::fcntl_getfd(&null)?, rustix::io::FdFlags::CLOEXEC);
         // SAFETY: the descriptor with this number has just been closed, and no other test gets a number that high, so
         // no other owner exists. The new owner is only closed.
-        let again = close(unsafe { OwnedHandle::from_raw_fd(number) });
+        let again = Close.close(unsafe { OwnedHandle::from_raw_fd(number) });
         assert_eq!(again.map_err(|error| error.raw_os_error()), Err(Some(libc::EBADF)));
         Ok(())
     }

@@ -6,40 +6,13 @@ use std::os::fd::BorrowedFd;
 use super::handle::{raw, to};
 use super::{Answered, SysResult, ask};
 use crate::handle::HandleValue;
+pub(crate) use crate::sys::socket_type::SocketType;
 
 /// Returns whether a copy would lose something that belongs to the descriptor. On Linux it never does. A descriptor
 /// that isn't open is found when it is copied.
 #[allow(clippy::unnecessary_wraps, reason = "the Windows version asks the system, which can fail")]
 pub(crate) fn is_lost_in_a_copy(_: BorrowedFd<'_>) -> SysResult<bool> {
     Ok(false)
-}
-
-/// A type of sockets, as std's types distinguish them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SocketType {
-    TcpListener,
-    TcpStream,
-    Udp,
-    UnixDatagram,
-    UnixListener,
-    UnixStream,
-    UnixSequence,
-    Other,
-}
-
-impl SocketType {
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::TcpListener => "TCP listener",
-            Self::TcpStream => "TCP stream",
-            Self::Udp => "UDP socket",
-            Self::UnixDatagram => "Unix datagram socket",
-            Self::UnixListener => "Unix listener",
-            Self::UnixStream => "Unix stream",
-            Self::UnixSequence => "Unix socket of sequenced packets",
-            Self::Other => "socket of a type that std doesn't have",
-        }
-    }
 }
 
 /// Returns the type of the socket with this handle value. It fails if no socket is open there.

@@ -371,6 +371,19 @@ pub(crate) fn kind_of(handle: BorrowedHandle<'_>) -> SysResult<ObjectKind> {
     type_name(handle.as_raw_handle()).map(|name| ObjectKind::of_kernel_type(&name))
 }
 
+/// Returns the kind of object that this process owns. A socket is known by its owner: to the kernel it is a file.
+pub(crate) fn kind_of_owned(handle: &Owned) -> SysResult<ObjectKind> {
+    if super::winsock::is_socket(handle) {
+        return Ok(ObjectKind::Socket);
+    }
+    kind_of(handle.borrowed())
+}
+
+/// Returns whether an object of this kind is more than its handle, so that a plain handle can't own it.
+pub(crate) fn is_more_than_a_handle(kind: &ObjectKind) -> bool {
+    *kind == ObjectKind::Socket
+}
+
 /// Returns none, because [`kind_of`] costs little.
 #[allow(clippy::unnecessary_wraps, reason = "the Linux version asks the system")]
 pub(crate) fn possible_kinds(_: BorrowedHandle<'_>) -> SysResult<&'static [ObjectKind]> {

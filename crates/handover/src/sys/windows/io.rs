@@ -4,17 +4,49 @@ pub use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 use std::os::windows::io::{AsRawHandle, IntoRawHandle, RawHandle};
 
 use windows_sys::Win32::Foundation::CloseHandle;
+use windows_sys::Win32::Networking::WinSock::{WSAGetLastError, closesocket};
 
 pub(crate) use crate::sys::owned_handle::Owned;
 
-/// The name of the system call that closes a handle.
-pub(crate) const CLOSE: &str = "CloseHandle";
+/// The system call that closes a handle. A socket also has state in Winsock, which `CloseHandle` would leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Close {
+    Handle,
+    Socket,
+}
 
-/// Closes a handle.
-pub(crate) fn close(handle: OwnedHandle) -> std::io::Result<()> {
-    // SAFETY: `into_raw_handle` has just released ownership of the handle to this function. It was passed by value,
-    // so nothing borrows it and nothing else closes it.
-    super::succeeded(unsafe { CloseHandle(handle.into_raw_handle()) })
+impl Close {
+    /// The call for most handles.
+    pub(crate) const HANDLE: Self = Self::Handle;
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Handle => "CloseHandle",
+            Self::Socket => "closesocket",
+        }
+    }
+
+    /// Closes a handle.
+    pub(crate) fn close(self, handle: OwnedHandle) -> std::io::Result<()> {
+        let raw = handle.into_raw_handle();
+        match self {
+            // SAFETY: `into_raw_handle` has just released ownership of the handle to this function. It was passed by
+            // value, so nothing borrows it and nothing else closes it.
+            Self::Handle => super::succeeded(unsafe { CloseHandle(raw) }),
+            // SAFETY: `into_raw_handle` has just released ownership of the socket to this function. It was passed by
+            // value, so nothing borrows it and nothing else closes it.
+            Self::Socket => match unsafe { closesocket(raw.expose_provenance()) } {
+                0 => Ok(()),
+                _ => Err(last_winsock_error()),
+            },
+        }
+    }
+}
+
+/// Returns Winsock's last error, which must be asked for right after the call.
+pub(super) fn last_winsock_error() -> std::io::Error {
+    // SAFETY: the call takes no arguments, and returns a number of this thread.
+    std::io::Error::from_raw_os_error(unsafe { WSAGetLastError() })
 }
 
 impl AsHandle for Owned {

@@ -30,6 +30,7 @@ pub(crate) mod value;
 pub(crate) mod wait;
 #[cfg(feature = "_async")]
 pub(crate) mod waking_wait;
+pub(crate) mod winsock;
 
 use std::io::Error;
 

@@ -1,4 +1,4 @@
-//! Tells sockets from other handles.
+//! Tells sockets from other handles, and from each other.
 
 use std::io;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle};
@@ -11,6 +11,8 @@ use windows_sys::Win32::Networking::WinSock::{SO_TYPE, SOL_SOCKET, getsockopt};
 use super::handle::type_name;
 use super::{Argument, SysError, SysResult, always_ask, fault};
 use crate::sys::begin_thread;
+pub(crate) use crate::sys::socket_type::SocketType;
+pub(crate) use crate::sys::windows::winsock::socket_of;
 
 /// Returns whether a copy of the handle would lose something that belongs to it, which is the case for sockets.
 /// Winsock decides whether a handle is a socket. A process that hasn't started Winsock has no sockets. Winsock may not
