@@ -386,7 +386,7 @@ pub const OBJECTS: &[Attack] = &[
     },
     Attack {
         name: "one object more than announced",
-        effect: Effect::Violation("longer than its objects"),
+        effect: Effect::Violation("not as long as its objects"),
         act: |to| {
             let (own, another) = (new_event_value(), new_event_value());
             let both = frame(0, &[(own, b"a"), (another, b"b")], b"");
