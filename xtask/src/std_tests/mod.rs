@@ -290,11 +290,8 @@ fn run(
     let log = folder.join(format!("{}.log", system.name()));
     cargo.arg("test").args(target).args(["--doc", "--", "--test-threads=2"]);
     cargo.stdout(File::create(&log).map_err(Failed::at(&log))?);
-    eprintln!(
-        "\n== {} of std's tests, which take minutes; their output: {}",
-        applicable.len(),
-        log.display()
-    );
+    eprintln!("\n== run {} of std's tests; their output: {}", applicable.len(), log.display());
+    eprintln!("   cargo reports a failure below if one of them differs, even as expected");
     Step::new("std's tests", &mut cargo).in_folder(&folder).run_quietly()?;
 
     let output = std::fs::read_to_string(&log).map_err(Failed::at(&log))?;
