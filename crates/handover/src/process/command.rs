@@ -70,7 +70,8 @@ pub struct Command<'a> {
 
 impl fmt::Debug for Command<'_> {
     /// Writes the command as a line for a reader, as std does: the program and its arguments, on Linux after the changes
-    /// to its directory and environment. The alternate form, `{:#?}`, shows all options. Neither is stable.
+    /// to its directory and environment, with the values of the variables: don't log a command that has secrets in them. The
+    /// alternate form, `{:#?}`, shows all options. Neither is stable.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
             return imp::write_line(self, f);
@@ -92,7 +93,7 @@ impl fmt::Debug for Command<'_> {
             }
         }
         let names: Vec<&str> = self.inherit.iter().map(|listed| listed.name.as_str()).collect();
-        fields.field("inherit", &names).field("attachments", &self.attachments);
+        fields.field("inherit", &names).field("attachments", &self.attachments.len());
         fields.field("race_free", &self.race_free).field("kill_on_drop", &self.kill_on_drop);
         fields.field("kill_with_parent", &self.kill_with_parent).field("os", &self.os).finish()
     }

@@ -1,7 +1,7 @@
 //! Tests of `Command::exec`, which replaces the program of its process, and of `pre_exec`.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +14,8 @@ use handover::{Channel, Command, Error, Event, Result, Stdio, faults};
 use handover_tests::{
     Suite, Sweep, bare, end, left_out, raw, role, sweep, table, tests, this_program, until,
 };
+use rustix::fs::{FlockOperation, fcntl_lock, flock};
+use rustix::io::Errno;
 use rustix::process::{Signal, getpgid, getpid, getppid, getsid, setsid};
 
 use super::unprivileged::{NOBODY, PublicCopy};
@@ -28,6 +30,7 @@ pub(super) const SUITE: Suite = Suite {
         exec_as_another_user,
         exec_keeps_the_signal_of_the_parents_death,
         executed_program_has_the_default_sigpipe,
+        exec_releases_record_locks_and_keeps_others,
         failed_exec_leaves_the_process_unchanged,
         failed_exec_is_not_seen_by_other_threads,
         concurrent_execs_share_the_handler_of_sigpipe,
@@ -45,7 +48,7 @@ pub(super) const SUITE: Suite = Suite {
         exec_runs_functions_in_this_process,
         spawn_with_functions_reports_each_failing_call,
     ],
-    roles: tests![execs, execs_cat, reports, execs_for_its_parent, starts_one_that_execs],
+    roles: tests![execs, execs_cat, execs_with_locks, reports, execs_for_its_parent, starts_one_that_execs],
 };
 
 // The program that replaces the first one.
@@ -223,6 +226,46 @@ fn executed_program_has_the_default_sigpipe() {
     assert!(!ignores_sigpipe(ignored.trim()), "{page}");
 }
 
+fn file_at(path: &Path) -> std::fs::File {
+    std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap()
+}
+
+/// Locks two files, and passes them to a program that never ends.
+fn execs_with_locks(arguments: &[String]) {
+    let [record, whole] = [0, 1].map(|index| file_at(Path::new(&arguments[index])));
+    fcntl_lock(&record, FlockOperation::NonBlockingLockExclusive).unwrap();
+    flock(&whole, FlockOperation::NonBlockingLockExclusive).unwrap();
+    // A failed `exec` keeps both, although a table with copies of the descriptors was closed.
+    let error = Command::new("/etc/passwd").inherit("record", &record).exec();
+    assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error:?}");
+    println!("locked");
+    std::io::stdin().read_exact(&mut [0]).unwrap();
+    let (program, arguments) = bare("never_ends");
+    let mut command = Command::new(program);
+    panic!("{:?}", command.args(arguments).inherit("record", &record).inherit("whole", &whole).exec());
+}
+
+fn exec_releases_record_locks_and_keeps_others() {
+    let folder = folder("locks");
+    let paths = ["record", "whole"].map(|name| folder.join(name));
+    let arguments = paths.each_ref().map(|path| path.to_str().unwrap());
+    let mut command = Command::new(this_program());
+    command.args(role("execs_with_locks", &arguments)).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let files = paths.each_ref().map(|path| file_at(path));
+    let try_record = || fcntl_lock(&files[0], FlockOperation::NonBlockingLockExclusive);
+    let try_whole = || flock(&files[1], FlockOperation::NonBlockingLockExclusive);
+    let refused = |outcome| matches!(outcome, Err(Errno::AGAIN | Errno::ACCESS));
+    assert!(refused(try_record()) && refused(try_whole()));
+    child.stdin.as_mut().unwrap().write_all(b"1").unwrap();
+    until("the record lock is released", || try_record().is_ok());
+    assert!(refused(try_whole()));
+    end(child);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// What a failed `exec` must leave as it is.
 fn state() -> Vec<String> {
     let mut state: Vec<String> =
@@ -330,7 +373,7 @@ fn failed_exec_is_not_seen_by_other_threads() {
             while !has_ended.load(Relaxed) {
                 assert!(!table::is_inheritable(&event));
                 assert_eq!(std::env::current_dir().unwrap(), directory);
-                assert_eq!(rustix::io::write(&writer, b"a"), Err(rustix::io::Errno::PIPE));
+                assert_eq!(rustix::io::write(&writer, b"a"), Err(Errno::PIPE));
                 looks.fetch_add(1, Relaxed);
             }
         });
@@ -463,7 +506,7 @@ fn function_sees_the_state_of_the_child() {
             let has_directory = std::env::current_dir()? == Path::new("/");
             let has_own_environment = std::env::var_os("VARIABLE").is_none();
             // The leader of a group can't make a session, and std's error has the code.
-            let refused = setsid() == Err(rustix::io::Errno::PERM);
+            let refused = setsid() == Err(Errno::PERM);
             let all = [is_child, has_group, has_directory, has_own_environment, refused];
             if all == [true; 5] { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::EBADMSG)) }
         });

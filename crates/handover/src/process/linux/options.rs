@@ -136,7 +136,8 @@ impl Command<'_> {
     /// numbers, except where nothing uses them before the program is executed.
     ///
     /// With [`exec`](Self::exec), the function may not end its thread, start threads that use this thread's values, nor give
-    /// away descriptors that it opened, because the thread's table ends with it.
+    /// away descriptors that it opened, because the thread's table ends with it. A descriptor whose owner it drops stays open in
+    /// this process.
     #[allow(unsafe_code, reason = "the code that relies on the caller's promise is in sys")]
     pub unsafe fn pre_exec<F>(&mut self, function: F) -> &mut Self
     where
@@ -158,6 +159,8 @@ impl Command<'_> {
     ///
     /// The other options are those of a child, with these differences:
     ///
+    /// - children that were started with [`kill_with_parent`](Self::kill_with_parent) are killed, because the thread that
+    ///   started them ends;
     /// - a stream that is [piped](crate::Stdio::piped) has no other end once the program runs, as with std;
     /// - [`kill_on_drop`](Self::kill_on_drop) and [`kill_with_parent`](Self::kill_with_parent) have no effect. The signal by
     ///   which this process is killed with its own parent stays, if the calling thread has it;

@@ -136,8 +136,11 @@ fn clone(stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<pid_t> {
     // - With `CLONE_VFORK`, the kernel suspends this thread until the new one has executed the program, which ends this
     //   thread too, or has ended. Until then the stack, the plan and this thread's variables stay alive, and this thread,
     //   which could use them and whose thread-local memory the new one uses, doesn't run.
-    // - All signals are blocked, so the only code of this program that runs in the new thread is `begin`, which keeps to
-    //   the rules of the module `child_exec`, and the functions of the caller, who has promised that they may run there.
+    // - The code of this program that runs in the new thread is `begin`, which keeps to the rules of the module
+    //   `child_exec`, and the functions of the caller, who has promised that they may run there. Signals are blocked until
+    //   `begin` sets the program's mask, which is that of this thread. A handler that runs then could run in this thread as
+    //   well, and this thread is suspended in a system call with all signals blocked, so no other handler runs on its
+    //   thread-local memory.
     // - The flags share neither the descriptor table (`CLONE_FILES`) nor the working directory (`CLONE_FS`).
     // - The other arguments are unused with these flags. The kernel writes nothing to this memory when the thread ends.
     let id = unsafe { libc::clone(begin, stack.top(), flags, child.cast(), unused, unused, unused) };
