@@ -1,14 +1,15 @@
 //! Fault sweeps: each system call of a scenario fails in turn. Each failure is reported, and leaves no process, no
 //! handle and no changed flag.
 
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use handover::inspect::{Audit, HandleTable};
 use handover::{
-    Carried, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, OwnedHandle, Process,
-    ResetMode, Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, TypedChannel, WaitSet, faults,
-    wait_any,
+    Carried, Channel, Child, Command, Error, Event, HandleValue, Listener, Message, ObjectKind, OwnedHandle,
+    Process, ResetMode, Result, Semaphore, SharedMemory, SingleInstance, Stdio, Timer, TypedChannel, WaitSet,
+    faults, wait_any,
 };
 use handover_tests::{
     Sweep, adopt, assert_flags_unchanged, assert_names_call, bare, begun, end, events, expect,
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             spawn_reading_another_childs_output_reports_each_failing_call,
             race_free_spawn_reports_each_failing_call,
             kill_with_parent_spawn_reports_each_failing_call,
+            spawns_with_sockets_report_each_failing_call,
             first_spawn_reports_each_failing_call,
             killing_a_child_reports_each_failing_call,
             inherited_and_take_report_each_failing_call,
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
             audit_reports_each_failing_call,
             spawn_with_channel_reports_each_failing_call,
             send_and_recv_report_each_failing_call,
+            sockets_in_messages_report_each_failing_call,
             call_and_reply_report_each_failing_call,
             endpoints_that_travel_report_each_failing_call,
             typed_messages_report_each_failing_call,
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
             prints_a_word,
             repeats,
             echoes,
+            echoes_sockets,
             talks_with_faults,
             connects,
             serves,
@@ -152,6 +156,25 @@ fn kill_with_parent_spawn_reports_each_failing_call() {
 fn race_free_spawn_reports_each_failing_call() {
     let (event, inheritable) = events();
     sweep("race-free spawn", || forever(&event, &inheritable).race_free().spawn(), end);
+    assert_flags_unchanged(&event, &inheritable);
+}
+
+fn spawns_with_sockets_report_each_failing_call() {
+    let (event, inheritable) = events();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (one, other) = (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), &listener);
+    let with_sockets = || {
+        let mut command = forever(&event, &inheritable);
+        command.inherit("listener", &listener).inherit("socket", &one).inherit("again", other);
+        command
+    };
+    sweep("spawn, with sockets", || with_sockets().spawn(), end);
+    sweep("race-free spawn, with sockets", || with_sockets().race_free().spawn(), end);
+    sweep(
+        "spawn, with sockets, ends with this process",
+        || with_sockets().kill_with_parent(true).spawn(),
+        end,
+    );
     assert_flags_unchanged(&event, &inheritable);
 }
 
@@ -310,6 +333,7 @@ fn adopts_with_faults(_: &[String]) {
     drop(failing_at_each_call("take, a timer", || inherited.take::<Timer>("timer")));
     drop(failing_at_each_call("take, a file", || inherited.take::<std::fs::File>("file")));
     drop(failing_at_each_call("take, a handle", || inherited.take::<OwnedHandle>("handle")));
+    drop(failing_at_each_call("take, a socket", || inherited.take::<TcpListener>("socket")));
     assert_eq!(failing_at_each_call("unlisted", handover::leaked_handles), []);
 }
 
@@ -321,7 +345,8 @@ fn inherited_and_take_report_each_failing_call() {
     let mut command = Command::new(this_program());
     command.args(role("adopts_with_faults", &[])).inherit("event", &event).inherit("second", &second);
     command.inherit("semaphore", &semaphore).inherit("section", &section).inherit("timer", &timer);
-    command.inherit("file", &file).inherit("handle", &event);
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    command.inherit("file", &file).inherit("handle", &event).inherit("socket", &socket);
     let before = tables();
     assert_eq!(command.status().unwrap().code(), Some(0));
     assert_eq!(tables(), before);
@@ -542,6 +567,42 @@ fn send_and_recv_report_each_failing_call() {
         Ok((child, channel, event))
     };
     Sweep::of("spawn, send, receive, take").harmless(expect::HARMLESS_SEND).run(talk, drop);
+}
+
+/// Sends each socket back.
+fn echoes_sockets(_: &[String]) {
+    let channel = Channel::parent().unwrap();
+    while let Ok(message) = channel.recv_timeout(SOON) {
+        let (one, two): (TcpListener, UdpSocket) =
+            (message.take("one").unwrap(), message.take("two").unwrap());
+        if channel.send(Message::new("").with("one", &one).with("two", &two)).is_err() {
+            return;
+        }
+    }
+}
+
+fn sockets_in_messages_report_each_failing_call() {
+    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let two = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let event = Event::manual_reset().unwrap();
+    let talk = || {
+        let mut command = in_role("echoes_sockets", &[]);
+        let mut child = command.stdin(Stdio::null()).kill_on_drop(true).channel().spawn()?;
+        let channel = child.take_channel().unwrap();
+        channel.allow(ObjectKind::Socket);
+        channel.send(Message::new("").with("one", &one).with("event", &event).with("two", &two))?;
+        let message = channel.recv_timeout(SOON)?;
+        let sockets = (message.take::<TcpListener>("one")?, message.take::<UdpSocket>("two")?);
+        Ok((child, channel, sockets))
+    };
+    Sweep::of("spawn, send sockets, receive, take").harmless(expect::HARMLESS_SEND).run(talk, drop);
+    let within = || {
+        let (ours, theirs) = Channel::pair()?;
+        ours.send(Message::new("").with("one", &one).with("event", &event).with("two", &two))?;
+        let message = theirs.recv_timeout(SOON)?;
+        Ok((message.take::<UdpSocket>("two")?, message.take::<TcpListener>("one")?))
+    };
+    Sweep::of("pair, send sockets, take").harmless(expect::HARMLESS_SEND).run(within, drop);
 }
 
 fn call_and_reply_report_each_failing_call() {

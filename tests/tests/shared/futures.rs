@@ -22,6 +22,7 @@ const SHORT: Duration = Duration::from_millis(100);
 pub(crate) fn suite(name: &'static str) -> Suite {
     Suite { name, tests: tests![
             message_goes_both_ways,
+            message_brings_a_socket,
             each_kind_of_object_is_waited_for,
             waits_take_what_blocking_waits_take,
             dropped_waits_take_nothing,
@@ -163,6 +164,30 @@ fn message_goes_both_ways() {
     let mut child = Child::from(child);
     drop(channel);
     assert_eq!(block_on(soon(child.wait())).unwrap().code(), Some(0));
+}
+
+fn message_brings_a_socket() {
+    let (one, other) = handover::Channel::pair().unwrap();
+    let [one, other] = [one, other].map(Channel::from);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let round = || {
+        block_on(async {
+            soon(one.send(Message::new("").with("listener", &listener))).await.unwrap();
+            let message = soon(other.recv()).await.unwrap();
+            let taken: std::net::TcpListener = message.take("listener").unwrap();
+            assert_eq!(taken.local_addr().unwrap(), address);
+            soon(other.send(Message::new("").with("listener", &taken))).await.unwrap();
+            drop(taken);
+            drop(soon(one.recv()).await.unwrap());
+        });
+    };
+    round();
+    let before = table::count();
+    (0..20).for_each(|_| round());
+    until("the handles are closed", || table::count() <= before);
+    drop(listener);
+    assert!(std::net::TcpListener::bind(address).is_ok());
 }
 
 /// Polls the future as often as `polls` says, whenever it is woken or a moment has passed, and then drops it.

@@ -92,9 +92,9 @@ kinds! {
     SharedMemory: "shared memory", "shared memory", Some("Section"), Accepted, rights::SECTION;
     /// A waitable timer.
     Timer: "timer", "a timer", Some("Timer"), Accepted, rights::TIMER;
-    /// A file, pipe, console or other device; on Windows also a socket.
+    /// A file, pipe, console or other device; on Windows also a socket whose plain handle is all that is known.
     File: "file", "a file", Some("File"), Accepted, rights::FILE;
-    /// A socket, on Linux.
+    /// A socket. On Windows, one that has arrived as a socket: to the kernel, it is a file.
     Socket: "socket", "a socket", None, Accepted, rights::NONE;
     /// A process.
     Process: "process", "a process", Some("Process"), OnRequest, rights::PROCESS;

@@ -191,6 +191,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sockets_are_listed_behind_their_records() {
+        let check = |words: &str| {
+            let text = format!("1 256@1 {words}");
+            Manifest::parse(&text).and_then(|manifest| check_places(&manifest.objects))
+        };
+        assert!(check("68=a 72=handover/sockets s0=b 76=c s1=d").is_ok());
+        assert!(check("72=handover/sockets").is_ok());
+        for words in ["s0=a", "68=a s0=b", "s0=a 72=handover/sockets", "s0=handover/sockets"] {
+            let error = check(words).expect_err(words).to_string();
+            assert!(error.contains("a socket before the section"), "{words}: {error}");
+        }
+        assert!(check("72=handover/sockets s0=a s0=b").is_err(), "one record for two sockets");
+    }
+
+    #[test]
     fn process_created_later_is_no_parent() {
         let parent = ProcessIdentity::new(8, 100);
         let found = |created| Some(ProcessIdentity::new(8, created));

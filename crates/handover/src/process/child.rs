@@ -117,7 +117,8 @@ impl Child {
         &self.guard.process
     }
 
-    /// Returns each object that the child inherited, as its name and the handle value in the child's table.
+    /// Returns each object that the child inherited, as its name and the handle value in the child's table. On Windows, sockets
+    /// are left out: the child itself gives them values.
     pub fn inherited_handles(&self) -> impl Iterator<Item = (&str, HandleValue)> {
         let listed = self.inherited_handles.iter().filter(|(name, _)| !is_reserved(name));
         listed.map(|(name, value)| (name.as_str(), *value))

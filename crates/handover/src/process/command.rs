@@ -244,6 +244,14 @@ impl<'a> Command<'a> {
     ///   `event.with_access(…)`;
     /// - a file, or any other object that is passed as a plain handle, has the access of this process's handle.
     ///
+    /// A `TcpListener`, `TcpStream` or `UdpSocket` is listed in the same way. Both processes then have the socket, with its queue
+    /// of connections and its unread data, and may close their own at any time. On Windows the child has it from this call's
+    /// spawn on, makes it its own in [`inherited`](crate::inherited), and has no handle value for it before, so
+    /// [`arg_handle`](Self::arg_handle), [`env_handle`](Self::env_handle) and [`Child::inherited_handles`] don't know it. There the
+    /// child is created suspended, in a job of its own, and runs as soon as Winsock has duplicated its sockets. If this process
+    /// exits before that, the system kills the child. A socket of a layered service provider can't be listed there, since that
+    /// provider may not let another process have it.
+    ///
     /// An object can be listed under several names and also be a standard stream. The child then has a separate handle
     /// for each. The names of all listed objects share one environment variable, which holds about 32,000 characters;
     /// each name needs a few more characters than its own length.
@@ -385,12 +393,14 @@ impl<'a> Command<'a> {
     ///   template has a `{name}` that isn't listed;
     /// - [`Error::InvalidHandleValue`](crate::Error::InvalidHandleValue) or
     ///   [`Error::InvalidHandle`](crate::Error::InvalidHandle) if a listed handle isn't valid;
-    /// - [`Error::SocketUnsupported`](crate::Error::SocketUnsupported) if a listed handle is a socket's.
+    /// - [`Error::SocketUnsupported`](crate::Error::SocketUnsupported) if a listed plain handle is a socket's, or a standard stream
+    ///   is a socket.
     ///
     /// [`Error::System`](crate::Error::System) if the system doesn't create the process. A spawn that fails leaves no
     /// process, no handle and no changed flag.
     ///
-    /// [`CreateProcess`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-createprocessw)
+    /// [`CreateProcess`](https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-createprocessw),
+    /// [`WSADuplicateSocket`](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaduplicatesocketw)
     #[doc(alias = "CreateProcess")]
     pub fn spawn(&mut self) -> Result<Child> {
         spawn::spawn(self, spawn::Default::Inherit)

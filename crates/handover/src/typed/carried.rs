@@ -46,7 +46,7 @@ pub struct Carried<T: Carry> {
     place: T::Place,
 }
 
-/// A type whose objects can be [`Carried`]: each [`Object`], such as an event, shared memory or a file; on Linux also sockets;
+/// A type whose objects can be [`Carried`]: each [`Object`], such as an event, shared memory, a file or a socket;
 /// and a [`Channel`].
 ///
 /// Other crates can't implement it.

@@ -3,7 +3,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket};
+use std::os::windows::io::{
+    AsHandle, AsRawHandle, BorrowedSocket, FromRawHandle, IntoRawSocket, OwnedHandle, OwnedSocket,
+};
 use std::ptr::{null, null_mut, with_exposed_provenance_mut};
 use std::sync::atomic::AtomicU64;
 
@@ -291,6 +293,14 @@ pub fn terminate(job: &impl AsHandle) {
 #[must_use]
 pub fn this_process() -> OwnedHandle {
     table::open(std::process::id()).expect("a process can open itself")
+}
+
+/// Borrows a socket by its number, which may be another handle's.
+#[must_use]
+pub fn borrowed_socket(number: u32) -> BorrowedSocket<'static> {
+    // SAFETY: the callers use the number of an open handle, and only pass the result to the library, which passes it to
+    // Winsock. Winsock checks it.
+    unsafe { BorrowedSocket::borrow_raw(number.into()) }
 }
 
 /// Converts a socket into an owned handle, as code does that doesn't check the kind of its handle.

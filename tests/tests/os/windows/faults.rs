@@ -31,6 +31,10 @@ fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
 fn suspended_spawn_reports_each_failing_call() {
     let (event, inheritable) = events();
     sweep("suspended spawn", || forever(&event, &inheritable).spawn_suspended()?.resume(), end);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let with_socket =
+        || forever(&event, &inheritable).inherit("listener", &listener).spawn_suspended()?.resume();
+    sweep("suspended spawn, with a socket", with_socket, end);
     assert_flags_unchanged(&event, &inheritable);
 }
 

@@ -12,6 +12,7 @@ mod listener;
 mod mutex;
 mod names;
 mod race_free;
+mod sockets;
 mod suspended_child;
 mod tables;
 mod travel;
@@ -32,6 +33,7 @@ pub(crate) const SUITES: &[Suite] = &[
     names::SUITE,
     access_denied::SUITE,
     race_free::SUITE,
+    sockets::SUITE,
     suspended_child::SUITE,
     tables::SUITE,
     travel::SUITE,

@@ -12,13 +12,14 @@ use crate::sys::io::Owned;
 use crate::sys::memory::Words;
 use crate::sys::mutex::Mutex;
 use crate::sys::wake;
+use crate::sys::winsock::Record;
 
 /// The duplicates of a message's objects, until the receiver owns them.
 #[derive(Debug)]
 pub(super) struct Copies {
     pub(super) handles: Handles,
-    /// Whether the message has sockets too, whose duplicates only the receiver can close.
-    pub(super) has_sockets: bool,
+    /// The records of the message's sockets, whose duplicates only the receiver can close.
+    pub(super) records: Vec<Record>,
 }
 
 /// The duplicates of handles.
@@ -31,7 +32,7 @@ pub(super) enum Handles {
 impl Copies {
     /// Returns whether the message has no objects.
     pub(super) fn is_empty(&self) -> bool {
-        !self.has_sockets
+        self.records.is_empty()
             && match &self.handles {
                 Handles::Remote(copies) => copies.is_empty(),
                 Handles::Local(copies) => copies.is_empty(),

@@ -477,11 +477,14 @@ impl Endpoint {
                 "a message has objects, although neither process may duplicate handles into the other";
             return Err(self.protocol_error(broken).into());
         }
-        // Even if the message was withdrawn, because no other process can close these sockets.
-        let sockets = self.import(&peer, refs, records, content);
+        // Even if the message was withdrawn, because no other process can close these sockets. A sender in this process does
+        // that itself.
+        let import = || self.import(&peer, refs, records, content);
+        let before = (!matches!(peer, Peer::Same(_))).then(import);
         if !self.incoming().take(number) {
             return Err(Untaken::Withdrawn);
         }
+        let sockets = before.unwrap_or_else(import);
         let values = refs.iter().filter_map(|object_ref| match object_ref {
             HandleRef::Handle(value) => Some(*value),
             HandleRef::Socket => None,
@@ -519,7 +522,11 @@ impl Endpoint {
             .iter()
             .map(|record| {
                 let name = next_name();
-                import(record).map_err(|error| Error::system(description(&name), error).into())
+                import(record).map_err(|error| {
+                    // Only the owner of the socket can close it, so this process tries once more to become that.
+                    drop(import(record));
+                    Error::system(description(&name), error).into()
+                })
             })
             .collect();
         sockets.into_iter().collect()

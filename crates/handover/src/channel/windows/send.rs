@@ -20,7 +20,7 @@ use crate::sys::io::Owned;
 #[cfg(feature = "_async")]
 use crate::sys::overlapped::prepare_lasting;
 use crate::sys::overlapped::{Begun, Transfer};
-use crate::sys::winsock::{Record, duplicate_for};
+use crate::sys::winsock::{Record, duplicate_for, import};
 use crate::sys::{SysError, SysResult, call, create_object, handle, pipe};
 use crate::wait::Deadline;
 
@@ -420,13 +420,14 @@ impl Endpoint {
         };
         // Last, because only the receiver can close them.
         let records = self.records(&sockets, peer)?;
-        wire::write(buffer, envelope, &message.table, refs, &records, &message.bytes);
-        Ok(Some(Copies { handles, has_sockets: !sockets.is_empty() }))
+        let record_bytes: Vec<u8> = records.iter().flat_map(Record::bytes).copied().collect();
+        wire::write(buffer, envelope, &message.table, refs, &record_bytes, &message.bytes);
+        Ok(Some(Copies { handles, records }))
     }
 
     /// Duplicates sockets, which have these names, for the process at the other endpoint. Returns their records.
-    fn records(&self, sockets: &[(&str, BorrowedHandle<'_>)], peer: &Peer) -> Result<Vec<u8>> {
-        let mut records = Vec::with_capacity(sockets.len() * Record::LENGTH);
+    fn records(&self, sockets: &[(&str, BorrowedHandle<'_>)], peer: &Peer) -> Result<Vec<Record>> {
+        let mut records = Vec::with_capacity(sockets.len());
         for (name, socket) in sockets {
             let object = format!("the object {name:?} of the message");
             // The handle keeps the process's id from being used again.
@@ -440,6 +441,7 @@ impl Endpoint {
                 ));
             };
             let record = duplicate_for(*socket, process.id()).map_err(|error| {
+                self.close_own(&records);
                 if process.is_going() {
                     return self.disconnect_error();
                 }
@@ -448,9 +450,17 @@ impl Endpoint {
                     _ => Error::system(object, error),
                 }
             })?;
-            records.extend(record.bytes());
+            records.push(record);
         }
         Ok(records)
+    }
+
+    /// Closes the duplicates of sockets that won't arrive, if this process has both endpoints. Otherwise they are in another
+    /// process, which alone can close them.
+    fn close_own(&self, records: &[Record]) {
+        if let Peer::Same(_) = self.peer() {
+            records.iter().for_each(|record| drop(import(record)));
+        }
     }
 
     /// Records that the message is in the pipe: the receiver owns its objects, or will fetch them.
@@ -458,12 +468,14 @@ impl Endpoint {
         if copies.is_empty() {
             return Ok(());
         }
-        match copies.handles {
+        let Copies { handles, records } = copies;
+        match handles {
             Handles::Remote(copies) => {
                 // `cut_giving` makes the withdrawal final: if the peer reads the message later, it doesn't take the
                 // objects.
                 if !self.outgoing().give(number) && !self.outgoing().cut_giving(number) {
                     // Dropping the copies closes them in the peer process.
+                    self.close_own(&records);
                     return Err(self.disconnect_error());
                 }
                 RemoteCopy::release_all(copies);
@@ -477,6 +489,7 @@ impl Endpoint {
     /// Returns true if the peer has nevertheless read all of the message and taken its objects.
     fn withdraw(&self, copies: Copies, number: u64) -> bool {
         if !self.outgoing().cut_giving(number) {
+            self.close_own(&copies.records);
             return false;
         }
         match copies.handles {

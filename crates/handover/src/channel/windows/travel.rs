@@ -120,6 +120,7 @@ fn connected(peers: [Peer; 2], is_introduced: bool) -> Result<(Endpoint, Endpoin
 }
 
 /// Opens an endpoint that has travelled to this process, over a channel to the peer `from`. `describe` names it in errors.
+#[allow(clippy::result_large_err, reason = "the caller keeps the handles for another attempt")]
 pub(crate) fn arrive(
     handles: [Owned; HANDLES],
     from: Option<Peer>,

@@ -20,7 +20,7 @@ use windows_sys::Win32::Networking::WinSock::{
 };
 
 use super::io::{Close, Owned, last_winsock_error as last_error};
-use super::{Answered, Argument, SysError, SysResult, ask, call, succeeded};
+use super::{Answered, Argument, SysError, SysResult, always, ask, call, succeeded};
 use crate::handle::HandleValue;
 use crate::sys::socket_type::SocketType;
 
@@ -93,12 +93,15 @@ fn start() -> SysResult<()> {
     Ok(())
 }
 
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the structure has 628 bytes")]
+const PROTOCOL_LENGTH: i32 = Record::LENGTH as i32;
+
 /// Returns the description of the protocol and the provider of a socket. Fails if the handle isn't a socket's.
 fn protocol(socket: SOCKET) -> SysResult<WSAPROTOCOL_INFOW> {
     let arguments = [("handle", Argument::Raw(socket as u64)), ("protocol", Argument::Yes)];
     let protocol = ask("getsockopt", &arguments, || {
         let mut answer = WSAPROTOCOL_INFOW::default();
-        let mut length = super::size_of_u32::<WSAPROTOCOL_INFOW>().cast_signed();
+        let mut length = PROTOCOL_LENGTH;
         // SAFETY: `answer` and `length` are live and writable, and `length` is the size of `answer`, which consists of
         // integers. Winsock checks the socket's number.
         let outcome = unsafe {
@@ -172,6 +175,8 @@ pub(crate) fn duplicate_for(socket: BorrowedHandle<'_>, process: u32) -> SysResu
 /// Makes this process the owner of the socket of a record that was made for it. The socket isn't inheritable, and can be
 /// used with overlapped calls, as std's are.
 ///
+/// After an error the record can still be used, and nothing but another attempt can close the handle that it stands for.
+///
 /// The record is believed: one that names another socket of this process would give that a second owner. So it must come
 /// from a process that has full control over this one anyway, or that the program trusts as much.
 pub(crate) fn import(record: &Record) -> SysResult<Owned> {
@@ -199,15 +204,13 @@ pub(crate) fn import(record: &Record) -> SysResult<Owned> {
         let handle = unsafe { OwnedHandle::from_raw_handle(with_exposed_provenance_mut(socket)) };
         Ok(Owned::closed_by(handle, Close::Socket))
     })?;
-    // A provider may make the handle inheritable when it duplicates it, and then ignore the flag.
-    call(
-        "SetHandleInformation",
-        &[("handle", (&socket).into()), ("not inheritable", Argument::Yes)],
-        || {
-            // SAFETY: the handle is borrowed from its owner, so it is open. The inherit flag has no effect on other calls.
-            succeeded(unsafe { SetHandleInformation(socket.as_raw_handle(), HANDLE_FLAG_INHERIT, 0) })
-        },
-    )?;
+    // A provider may make the handle inheritable when it duplicates it, and then ignore the flag. The record can't be used
+    // again, so no failure may be injected here, where a real one is impossible: the handle is open.
+    let arguments = [("handle", (&socket).into()), ("not inheritable", Argument::Yes)];
+    let _ = always("SetHandleInformation", &arguments, || {
+        // SAFETY: the handle is borrowed from its owner, so it is open. The inherit flag has no effect on other calls.
+        succeeded(unsafe { SetHandleInformation(socket.as_raw_handle(), HANDLE_FLAG_INHERIT, 0) })
+    });
     Ok(socket)
 }
 
