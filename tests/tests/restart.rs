@@ -233,7 +233,7 @@ fn server_goes_on_if_new_process_fails_at_any_step() {
     let (mut first, address) = start_server(command);
     let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
     let mut client = Client::connect(address);
-    let before = settled(first.id());
+    let mut before = None;
     for failure in FAILURES {
         assert_eq!(client.ask("restart"), first.id());
         let line = lines.next().unwrap().unwrap();
@@ -241,7 +241,9 @@ fn server_goes_on_if_new_process_fails_at_any_step() {
         println!("{failure}: {line}");
         assert!(client.ask_many(3, Duration::ZERO).iter().all(|process| *process == first.id()), "{failure}");
         assert_eq!(Client::connect(address).ask("hello"), first.id(), "{failure}");
-        assert_eq!(settled(first.id()), before, "{failure}");
+        // On Windows, the first restart also starts a thread that stays.
+        let handles = settled(first.id());
+        assert_eq!(handles, *before.get_or_insert(handles), "{failure}");
     }
     assert_ne!(client.restart(), first.id());
     assert_eq!(first.wait_timeout(SOON).unwrap().code(), Some(0));
