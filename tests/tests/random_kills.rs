@@ -4,6 +4,7 @@
 //! `HANDOVER_KILLS` sets the number of kills, and `HANDOVER_SEED` the seed of the random moments.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         tests![
             echoes,
             holds_endpoints,
+            holds_sockets,
             calls_and_replies,
             starts_children,
             connects,
@@ -56,10 +58,11 @@ type Scenario = (&'static str, fn(&mut Numbers));
 
 const A_SERVER: &str = "a server";
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     ("a child", a_child_is_killed),
     ("a child beside calls of several threads", a_child_is_killed_beside_calls),
     ("a holder of endpoints that travel", a_holder_of_endpoints_is_killed),
+    ("a holder of sockets", a_holder_of_sockets_is_killed),
     ("a member of a set", a_member_of_a_set_is_killed),
     ("a parent", a_parent_is_killed),
     ("a client", a_client_is_killed),
@@ -304,6 +307,55 @@ fn begun(channel: &Channel) {
     let (event, section) = (Event::manual_reset().unwrap(), SharedMemory::new(10).unwrap());
     channel.send(Message::new(b"").with("event", &event).with("section", &section)).unwrap();
     drop(channel.recv_timeout(SOON).unwrap());
+}
+
+/// The child has the listening socket, and each connection until it drops it.
+fn a_holder_of_sockets_is_killed(numbers: &mut Numbers) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = in_role("holds_sockets", &[]);
+    let mut child = command.channel().inherit("listener", &listener).spawn().unwrap();
+    let channel = child.take_channel().unwrap();
+    let connect = || {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(SOON)).unwrap();
+        (client, listener.accept().unwrap().0)
+    };
+    let once = || {
+        let (mut client, server) = connect();
+        channel.call(Message::new(b"").with("listener", &listener).with("server", &server), SOON)?;
+        client.read_exact(&mut [0; 5]).unwrap();
+        Ok(())
+    };
+    if table::is_wine() {
+        // See `begun`.
+        once().unwrap();
+    }
+    let killer = kill_after(child.id(), numbers.moment());
+    let error = loop {
+        if let Err(error) = once() {
+            break error;
+        }
+    };
+    assert_process_exited(&error, child.id());
+    // This process's sockets work as before.
+    let (mut client, mut server) = connect();
+    server.write_all(b"still").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+    killer.join().unwrap();
+    assert_was_killed(child);
+}
+
+fn holds_sockets(_: &[String]) {
+    let (channel, inherited) = (Channel::parent().unwrap(), handover::inherited().unwrap());
+    let address = inherited.take::<TcpListener>("listener").unwrap().local_addr().unwrap();
+    let once = || {
+        let message = channel.recv_timeout(SOON)?;
+        let listener: TcpListener = message.take("listener")?;
+        assert_eq!(listener.local_addr().unwrap(), address);
+        message.take::<TcpStream>("server")?.write_all(b"hello").unwrap();
+        message.reply_timeout(b"", SOON)
+    };
+    while once().is_ok() {}
 }
 
 fn a_child_is_killed(numbers: &mut Numbers) {
