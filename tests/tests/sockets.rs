@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket
 use std::process::ExitCode;
 use std::time::Duration;
 
+use handover::inspect::Audit;
 use handover::{
     Carried, Channel, Child, Command, Error, Event, Inherited, Message, Object, ObjectKind, ReceivedMessage,
     SharedMemory, Stdio, TypedChannel,
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             child_that_is_killed_with_its_parent_gets_a_socket,
             output_of_a_child_with_a_socket_is_read,
             spawns_with_sockets_leave_no_handle,
+            audited_command_with_a_socket_is_clean,
             sent_listener_keeps_the_connections_that_wait,
             sent_stream_brings_each_byte_once,
             sent_udp_socket_brings_each_datagram_once,
@@ -437,6 +439,16 @@ fn spawns_with_sockets_leave_no_handle() {
     let before = settled(std::process::id());
     spawn(20);
     assert_eq!(table::count(), before);
+}
+
+fn audited_command_with_a_socket_is_clean() {
+    let listener = listener();
+    let mut client = connect(listener.local_addr().unwrap());
+    client.write_all(b"word").unwrap();
+    let mut command = in_role("serves", &["1"]);
+    command.inherit("listener", &listener).stdout(Stdio::null()).stderr(Stdio::null());
+    let report = Audit::new(command).run(SOON).unwrap();
+    assert!(report.is_clean() && report.status.success(), "{report}");
 }
 
 fn parent() -> Channel {

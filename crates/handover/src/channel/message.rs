@@ -84,12 +84,18 @@ impl<'a> Message<'a> {
     /// closed as soon as the message is sent.
     ///
     /// A socket is sent as a `TcpListener`, `TcpStream` or `UdpSocket`. Both processes then have it, with its queue of
-    /// connections and its unread data, until the last of them closes it. On Windows a plain handle that is a socket's can't
-    /// be sent ([`Error::SocketUnsupported`]), because a socket is more than its handle. There the stronger process accepts
-    /// sockets only if it has allowed them ([`Channel::allow`](crate::Channel::allow)), and Winsock must be able to open the
-    /// receiver's process with the right to duplicate handles into it. Once Winsock has duplicated a socket, only the receiver can close that
-    /// duplicate. So if the send fails later, because a timeout passes or the receiver closes the channel, the receiver's
-    /// process has the socket open until it exits.
+    /// connections and its unread data, until the last of them closes it.
+    ///
+    /// On Windows a socket is more than its handle. So:
+    ///
+    /// - A plain handle that is a socket's can't be sent ([`Error::SocketUnsupported`]).
+    /// - The stronger process (the parent, the server) accepts sockets only if it has allowed them
+    ///   ([`Channel::allow`](crate::Channel::allow)), and if Winsock may open it with the right to duplicate handles into it.
+    ///   Otherwise the send fails.
+    /// - Once Winsock has duplicated a socket, only the receiver can close the duplicate. If the send fails later, because a
+    ///   timeout passes or the receiver closes the channel, the receiver's process has the socket open until it exits.
+    ///
+    /// [`WSADuplicateSocket`](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaduplicatesocketw)
     pub fn with(mut self, name: impl AsRef<str>, object: impl Into<BorrowedObject<'a>>) -> Self {
         self.add(name, object);
         self
