@@ -1,7 +1,9 @@
-//! The kinds of work that a thread does with the peer: it sends objects there and back, duplicates an object from the
-//! peer, shares an object by name, calls the peer from several threads, sends it an endpoint, and makes calls that fail on purpose. The peer's half of each is here too.
+//! The kinds of work that a thread does with the peer: it sends objects and sockets there and back, duplicates an object from
+//! the peer, shares an object by name, calls the peer from several threads, sends it an endpoint, and makes calls that fail on
+//! purpose. The peer's half of each is here too.
 
 use std::fs::File;
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use handover::{
@@ -30,6 +32,7 @@ const WORK: &[Work] = &[
     ("one event, there and back", one_event),
     ("many events, there and back", many_events),
     ("each kind, there and back", each_kind),
+    ("sockets, there and back", sockets),
     ("taken as the wrong kind", taken_as_wrong_kind),
     ("a large message", large),
     ("duplicated from the peer", duplicate_from_peer),
@@ -142,6 +145,23 @@ fn each_kind(at: &mut At<'_>) -> Outcome<u64> {
     }
     // Dropping the message closes the objects that were not taken.
     Ok(2 * count)
+}
+
+fn sockets(at: &mut At<'_>) -> Outcome<u64> {
+    // On Windows, a parent accepts sockets only from a child that it trusts.
+    at.channel.allow(ObjectKind::Socket);
+    let (listener, socket) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    let objects = vec![("listener".to_owned(), (&listener).into()), ("socket".to_owned(), (&socket).into())];
+    let answer = echo(at, b"sockets", objects)?;
+    let (listener_back, socket_back): (TcpListener, UdpSocket) =
+        (answer.take("listener")?, answer.take("socket")?);
+    let mut text = [0; 10];
+    socket_back.set_read_timeout(Some(PATIENCE))?;
+    let length = socket_back.recv(&mut text)?;
+    if text.get(..length) != Some(b"from peer") || listener_back.local_addr()? != listener.local_addr()? {
+        return Err("the sockets that came back are not the ones that were sent".into());
+    }
+    Ok(4)
 }
 
 fn taken_as_wrong_kind(at: &mut At<'_>) -> Outcome<u64> {
@@ -372,6 +392,13 @@ fn send_back(channel: &Channel, bytes: &[u8], message: &mut ReceivedMessage) -> 
             })?,
             ObjectKind::Timer => take_and_use(message, name, taken, |timer: &Timer| Ok(timer.cancel()?))?,
             ObjectKind::File => take_and_use(message, name, taken, |_: &File| Ok(()))?,
+            ObjectKind::Socket if name == "listener" => {
+                take_and_use(message, name, taken, |_: &TcpListener| Ok(()))?;
+            }
+            ObjectKind::Socket => take_and_use(message, name, taken, |socket: &UdpSocket| {
+                socket.send_to(b"from peer", socket.local_addr()?)?;
+                Ok(())
+            })?,
             other => return Err(format!("the object {name:?} arrived as {other}, which was not sent").into()),
         }
     }

@@ -29,7 +29,9 @@ impl KindFilter {
         // The list guards no invariant, so poisoning is ignored.
         let mut accepted = self.0.write().unwrap_or_else(PoisonError::into_inner);
         accepted.names_sockets |= kind == ObjectKind::Socket;
-        accepted.kinds.push(kind);
+        if !accepted.kinds.contains(&kind) {
+            accepted.kinds.push(kind);
+        }
     }
 
     pub(super) fn replace(&self, kinds: Vec<ObjectKind>) {
