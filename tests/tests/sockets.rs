@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use handover::inspect::Audit;
 use handover::{
-    Carried, Channel, Child, Command, Error, Event, Inherited, Message, Object, ObjectKind, ReceivedMessage,
-    SharedMemory, Stdio, TypedChannel,
+    BorrowedObject, Carried, Channel, Child, Command, Error, Event, Inherited, Message, Object, ObjectKind,
+    ReceivedMessage, SharedMemory, Stdio, TypedChannel,
 };
 use handover_tests::{
     assert_exits_successfully, linked_in_role, role, settled, table, tests, this_program, until,
@@ -120,7 +120,7 @@ fn assert_answers(stream: &mut TcpStream, line: &str) {
     assert_eq!(String::from_utf8(answer).unwrap(), line.to_uppercase());
 }
 
-/// Answers one read of each of so many connections.
+/// Answers one read of each of `count` connections.
 fn serve(listener: &TcpListener, connections: usize) {
     for _ in 0..connections {
         let (mut stream, _) = listener.accept().unwrap();
@@ -149,50 +149,71 @@ fn serves(arguments: &[String]) {
     serve(&listener, arguments[0].parse().unwrap());
 }
 
-fn inherited_listener_keeps_the_connections_that_wait() {
+/// Passes sockets to another process by one of the ways, and checks that nothing is lost meanwhile. `give` passes the socket, and
+/// returns the process if that exits on its own.
+fn listener_keeps_the_connections_that_wait(give: impl Fn(&TcpListener) -> Option<Child>) {
     for address in addresses() {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let mut earlier = connect(address);
-        let child = in_role("serves", &["3"]).inherit("listener", &listener).spawn().unwrap();
+        let child = give(&listener);
         let mut meanwhile = connect(address);
         drop(listener);
         let mut later = connect(address);
         assert_answers(&mut earlier, "earlier");
         assert_answers(&mut meanwhile, "meanwhile");
         assert_answers(&mut later, "later");
-        assert_succeeds(child);
+        child.into_iter().for_each(assert_succeeds);
         until("the port is free", || is_free(address));
     }
 }
 
-fn answers_stream(_: &[String]) {
-    let mut stream: TcpStream = inherited().take("stream").unwrap();
-    let mut read = [0; 11];
-    stream.read_exact(&mut read).unwrap();
-    stream.write_all(&read).unwrap();
-    // The end comes although the parent had a copy.
-    assert_eq!(stream.read(&mut read).unwrap(), 0);
-}
-
-fn inherited_stream_brings_each_byte_once() {
+fn stream_brings_each_byte_once(give: impl Fn(&TcpStream) -> Option<Child>) {
     for address in addresses() {
         let (ours, mut client) = streams(address);
         client.write_all(b"before").unwrap();
-        let child = in_role("answers_stream", &[]).inherit("stream", &ours).spawn().unwrap();
+        let child = give(&ours);
         client.write_all(b"after").unwrap();
         drop(ours);
         let mut answer = [0; 11];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"beforeafter");
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_succeeds(child);
+        child.into_iter().for_each(assert_succeeds);
         assert_eq!(client.read(&mut answer).unwrap(), 0, "no process has the stream any more");
     }
 }
 
-fn answers_udp(_: &[String]) {
-    let socket: UdpSocket = inherited().take("socket").unwrap();
+fn udp_socket_brings_each_datagram_once(give: impl Fn(&UdpSocket) -> Option<Child>) {
+    for address in addresses() {
+        let [ours, other] = [(); 2].map(|()| UdpSocket::bind(address).unwrap());
+        other.set_read_timeout(Some(SOON)).unwrap();
+        let address = ours.local_addr().unwrap();
+        other.send_to(b"before", address).unwrap();
+        let child = give(&ours);
+        drop(ours);
+        other.send_to(b"after", address).unwrap();
+        let mut read = [0; 100];
+        for expected in ["before", "after"] {
+            let (length, from) = other.recv_from(&mut read).unwrap();
+            assert_eq!((&read[..length], from), (expected.as_bytes(), address));
+        }
+        child.into_iter().for_each(assert_succeeds);
+        until("the port is free", || UdpSocket::bind(address).is_ok());
+    }
+}
+
+/// Sends back what a client of `stream_brings_each_byte_once` writes.
+fn echo_stream(mut stream: TcpStream) {
+    let mut read = [0; 11];
+    stream.read_exact(&mut read).unwrap();
+    stream.write_all(&read).unwrap();
+    // The end comes although the other process had a copy.
+    assert_eq!(stream.read(&mut read).unwrap(), 0);
+}
+
+/// Sends back what a client of `udp_socket_brings_each_datagram_once` sends.
+fn echo_datagrams(socket: &UdpSocket) {
     socket.set_read_timeout(Some(SOON)).unwrap();
     let mut read = [0; 100];
     for expected in ["before", "after"] {
@@ -202,23 +223,29 @@ fn answers_udp(_: &[String]) {
     }
 }
 
+/// Starts a child in the role, which inherits the object.
+fn inherited_by<'a>(role: &str, name: &str, object: impl Into<BorrowedObject<'a>>) -> Option<Child> {
+    Some(in_role(role, &["3"]).inherit(name, object).spawn().unwrap())
+}
+
+fn answers_stream(_: &[String]) {
+    echo_stream(inherited().take("stream").unwrap());
+}
+
+fn answers_udp(_: &[String]) {
+    echo_datagrams(&inherited().take("socket").unwrap());
+}
+
+fn inherited_listener_keeps_the_connections_that_wait() {
+    listener_keeps_the_connections_that_wait(|it| inherited_by("serves", "listener", it));
+}
+
+fn inherited_stream_brings_each_byte_once() {
+    stream_brings_each_byte_once(|it| inherited_by("answers_stream", "stream", it));
+}
+
 fn inherited_udp_socket_brings_each_datagram_once() {
-    for address in addresses() {
-        let [ours, other] = [(); 2].map(|()| UdpSocket::bind(address).unwrap());
-        other.set_read_timeout(Some(SOON)).unwrap();
-        let address = ours.local_addr().unwrap();
-        other.send_to(b"before", address).unwrap();
-        let child = in_role("answers_udp", &[]).inherit("socket", &ours).spawn().unwrap();
-        drop(ours);
-        other.send_to(b"after", address).unwrap();
-        let mut read = [0; 100];
-        for expected in ["before", "after"] {
-            let (length, from) = other.recv_from(&mut read).unwrap();
-            assert_eq!((&read[..length], from), (expected.as_bytes(), address));
-        }
-        assert_succeeds(child);
-        assert!(UdpSocket::bind(address).is_ok(), "no process has the socket any more");
-    }
+    udp_socket_brings_each_datagram_once(|it| inherited_by("answers_udp", "socket", it));
 }
 
 fn assert_wrong<T: std::fmt::Debug>(taken: handover::Result<T>, expected: &str, found: &str) {
@@ -477,21 +504,8 @@ fn uses_received(_: &[String]) {
         for name in names {
             match name.as_str() {
                 "listener" => serve(&take(&message, "listener"), 3),
-                "stream" => {
-                    let mut stream: TcpStream = take(&message, "stream");
-                    let mut read = [0; 11];
-                    stream.read_exact(&mut read).unwrap();
-                    stream.write_all(&read).unwrap();
-                }
-                _ => {
-                    let socket: UdpSocket = take(&message, "socket");
-                    let mut read = [0; 100];
-                    for expected in ["before", "after"] {
-                        let (length, from) = socket.recv_from(&mut read).unwrap();
-                        assert_eq!(&read[..length], expected.as_bytes());
-                        socket.send_to(&read[..length], from).unwrap();
-                    }
-                }
+                "stream" => echo_stream(take(&message, "stream")),
+                _ => echo_datagrams(&take(&message, "socket")),
             }
         }
     }
@@ -499,56 +513,26 @@ fn uses_received(_: &[String]) {
 
 fn sent_listener_keeps_the_connections_that_wait() {
     let (child, channel) = linked_in_role("uses_received", &[]);
-    for address in addresses() {
-        let listener = TcpListener::bind(address).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut earlier = connect(address);
-        channel.send(Message::new("").with("listener", &listener)).unwrap();
-        let mut meanwhile = connect(address);
-        drop(listener);
-        let mut later = connect(address);
-        assert_answers(&mut earlier, "earlier");
-        assert_answers(&mut meanwhile, "meanwhile");
-        assert_answers(&mut later, "later");
-        until("the port is free", || is_free(address));
-    }
+    listener_keeps_the_connections_that_wait(|it| sent_over(&channel, "listener", it));
     assert_exits_successfully(child, channel);
 }
 
 fn sent_stream_brings_each_byte_once() {
     let (child, channel) = linked_in_role("uses_received", &[]);
-    for address in addresses() {
-        let (ours, mut client) = streams(address);
-        client.write_all(b"before").unwrap();
-        channel.send(Message::new("").with("stream", &ours)).unwrap();
-        drop(ours);
-        client.write_all(b"after").unwrap();
-        let mut answer = [0; 11];
-        client.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"beforeafter");
-        assert_eq!(client.read(&mut answer).unwrap(), 0, "no process has the stream any more");
-    }
+    stream_brings_each_byte_once(|it| sent_over(&channel, "stream", it));
     assert_exits_successfully(child, channel);
 }
 
 fn sent_udp_socket_brings_each_datagram_once() {
     let (child, channel) = linked_in_role("uses_received", &[]);
-    for address in addresses() {
-        let [ours, other] = [(); 2].map(|()| UdpSocket::bind(address).unwrap());
-        other.set_read_timeout(Some(SOON)).unwrap();
-        let address = ours.local_addr().unwrap();
-        other.send_to(b"before", address).unwrap();
-        channel.send(Message::new("").with("socket", &ours)).unwrap();
-        drop(ours);
-        other.send_to(b"after", address).unwrap();
-        let mut read = [0; 100];
-        for expected in ["before", "after"] {
-            let (length, from) = other.recv_from(&mut read).unwrap();
-            assert_eq!((&read[..length], from), (expected.as_bytes(), address));
-        }
-        until("the port is free", || UdpSocket::bind(address).is_ok());
-    }
+    udp_socket_brings_each_datagram_once(|it| sent_over(&channel, "socket", it));
     assert_exits_successfully(child, channel);
+}
+
+/// Sends the object to a process that goes on to receive.
+fn sent_over<'a>(channel: &Channel, name: &str, object: impl Into<BorrowedObject<'a>>) -> Option<Child> {
+    channel.send(Message::new("").with(name, object)).unwrap();
+    None
 }
 
 /// Sends a listener, a stream of which the other end has written a word, and a socket to which a datagram is on its way.

@@ -110,7 +110,7 @@ fn last(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
 }
 
-/// What is known at an item of a file.
+/// The state of the search at an item of a file.
 struct Place<'a> {
     /// The documentation of the item, or of the module.
     comment: Vec<&'a str>,

@@ -127,7 +127,7 @@ struct Source {
 }
 
 impl Source {
-    /// Finds the source of rustup's Rust or of Debian's. If there is none, Debian's is installed, or the error says how
+    /// Finds the source of rustup's Rust or of Debian's. If neither is there, Debian's is installed, or the error says how
     /// to install one.
     fn find(may_install: bool) -> Result<Self, Failed> {
         const NEEDS: [debian::Need; 2] =

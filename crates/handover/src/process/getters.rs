@@ -1,4 +1,4 @@
-//! What the getters of a `Command` return, and how it is printed.
+//! The iterators that the getters of a `Command` return.
 
 use std::ffi::OsStr;
 use std::fmt;

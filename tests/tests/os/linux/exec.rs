@@ -86,7 +86,7 @@ fn said(output: &[u8]) -> BTreeMap<String, String> {
 /// Executes this program in the role `reports`, as the arguments say.
 fn execs(arguments: &[String]) {
     let event: Event = handover::inherited().unwrap().take("event").unwrap();
-    // Objects that the new program must not get, whatever their flag.
+    // Objects that the new program must not get, with and without the flag.
     let leaked = raw::opened_by_c();
     assert!(table::is_inheritable(&leaked));
     let other = Event::manual_reset().unwrap();
@@ -266,7 +266,7 @@ fn exec_releases_record_locks_and_keeps_others() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
-/// What a failed `exec` must leave as it is.
+/// The state that a failed `exec` must leave unchanged.
 fn state() -> Vec<String> {
     let mut state: Vec<String> =
         table::of(std::process::id()).iter().map(|entry| format!("{entry:?}")).collect();

@@ -209,7 +209,7 @@ fn stronger_process_accepts_sockets_only_when_it_allows_them() {
     assert!(is_free(listener));
 }
 
-/// Sends two records that Winsock didn't make, whatever the parent allows, each before an honest message.
+/// Sends two records that Winsock didn't make, each before an honest message, even if the parent doesn't allow sockets.
 fn forges(_: &[String]) {
     let end = weaker::Endpoint::inherited();
     for number in [0, 2] {

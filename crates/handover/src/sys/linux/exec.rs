@@ -162,7 +162,7 @@ fn wait_until_gone(thread: pid_t) {
     }
 }
 
-/// What the thread changes of the process as a whole, as it was before.
+/// The state of the whole process that the thread changes, as it was before.
 #[derive(Debug)]
 struct Kept {
     group: Option<Pid>,

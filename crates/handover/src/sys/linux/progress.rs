@@ -18,7 +18,7 @@ pub(super) struct Progress {
     page: *mut c_void,
 }
 
-/// What a new process has reported.
+/// The report of a new process.
 #[derive(Debug)]
 pub(super) enum Report {
     /// The functions of the caller have not all returned.
