@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         tests![
             restarts_under_load_lose_no_connection,
             server_goes_on_if_new_process_fails_at_any_step,
+            new_process_serves_only_after_the_old_one,
             old_and_new_versions_take_over_from_one_another,
         ],
         tests![serves, fails, serves_version_2],
@@ -65,14 +66,15 @@ fn serves(arguments: &[String]) {
 }
 
 /// The steps at which a new process fails.
-const FAILURES: [&str; 7] = [
+const FAILURES: [&str; 8] = [
     "exits at once",
     "reads an older version",
     "exits after it has started",
     "exits after the listener",
     "exits after a connection",
-    "exits instead of taking over",
-    "has all, and never takes over",
+    "exits with all, and without a reply",
+    "has all, and replies something else",
+    "has all, and never replies",
 ];
 
 /// The number of the new processes that this one has started.
@@ -271,22 +273,46 @@ fn fails(arguments: &[String]) {
             receive();
             receive();
         }
-        "exits instead of taking over" => {
+        with_all => {
             start(VERSION + 1);
-            while !matches!(channel.recv_request().unwrap(), (ToNew::All, _)) {}
-        }
-        "has all, and never takes over" => {
-            start(VERSION);
             let reply = loop {
                 if let (ToNew::All, reply) = channel.recv_request().unwrap() {
                     break reply;
                 }
             };
-            reply.send(&ToOld::Started { reads_version: VERSION }).unwrap();
-            thread::sleep(MAX_LIFE);
+            match with_all {
+                "exits with all, and without a reply" => {}
+                "has all, and replies something else" => {
+                    reply.send(&ToOld::Started { reads_version: VERSION }).unwrap();
+                    thread::sleep(MAX_LIFE);
+                }
+                "has all, and never replies" => thread::sleep(MAX_LIFE),
+                other => panic!("no such failure: {other}"),
+            }
         }
-        other => panic!("no such failure: {other}"),
     }
+}
+
+fn new_process_serves_only_after_the_old_one() {
+    let (mut child, mut waiting) = block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut waiting = Client::connect(listener.local_addr()?);
+        writeln!(waiting.stream.get_mut(), "hello")?;
+        let (connection, _) = listener.accept()?;
+        let connections = vec![(connection, State::default())];
+        let (child, channel) = restart::start(server("serves", &[])).await?;
+        restart::hand_over(&channel, &Handed { listener, connections }).await?;
+        // The old process could still be reading.
+        waiting.stream.get_ref().set_read_timeout(Some(Duration::from_millis(300)))?;
+        assert!(waiting.stream.fill_buf().is_err(), "the new process has answered");
+        // As if it were killed now.
+        drop(channel);
+        Ok((Child::from(child), waiting))
+    });
+    waiting.stream.get_ref().set_read_timeout(Some(SOON)).unwrap();
+    assert_eq!(waiting.answer("hello"), child.id());
+    waiting.stop();
+    assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
 }
 
 fn old_and_new_versions_take_over_from_one_another() {
@@ -338,7 +364,9 @@ fn serves_version_2(arguments: &[String]) {
             (ToNew2::All, reply) => break reply,
         }
     };
-    reply.send(&ToOld::TakesOver).unwrap();
+    reply.send(&ToOld::HasAll).unwrap();
+    drop(reply);
+    assert!(channel.recv_timeout(SOON).is_err(), "the old process only exits");
     let (socket, mut state) = connection.unwrap();
     let (mut next, restarts) = match arguments[0].as_str() {
         "first" => (server("serves_version_2", &["second"]), 1),
@@ -356,7 +384,7 @@ fn serves_version_2(arguments: &[String]) {
         _ => ToNew2::Connection2(socket, state),
     };
     channel.send(&message).unwrap();
-    assert!(matches!(channel.call(&ToNew2::All, SOON).unwrap(), ToOld::TakesOver));
+    assert!(matches!(channel.call(&ToNew2::All, SOON).unwrap(), ToOld::HasAll));
 }
 
 /// Answers the requests of one connection up to `restart`.

@@ -28,6 +28,7 @@ async fn main() -> Result<()> {
     // The first server gets its socket in the same way as each later one.
     let (child, channel) = restart::start(new_version()).await?;
     restart::hand_over(&channel, &restart::Handed { listener, connections: Vec::new() }).await?;
+    drop(channel);
     let mut client = BufReader::new(TcpStream::connect(address)?);
     client.get_ref().set_read_timeout(Some(TIMEOUT))?;
     println!("{}", ask(&mut client, "before the restart")?);

@@ -30,7 +30,7 @@ pub(crate) struct Handed {
 pub(crate) enum ToNew {
     Listener(Carried<TcpListener>),
     Connection(Carried<TcpStream>, State),
-    /// A call: that was all. By its reply the new process takes over.
+    /// A call: that was all.
     All,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum ToNew {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToOld {
     Started { reads_version: u32 },
-    TakesOver,
+    HasAll,
 }
 
 /// Starts the new process, and waits until it can take over. It is killed if the child is dropped.
@@ -51,19 +51,20 @@ pub(crate) async fn start(mut command: Command) -> Result<(Child, TypedChannel<T
     }
 }
 
-/// Hands everything to the new process. This process keeps its own copies, so after an error it can go on.
+/// Hands everything to the new process, which takes over once the channel is dropped. This process keeps its own copies, so
+/// after an error it can kill the new process and go on.
 pub(crate) async fn hand_over(channel: &TypedChannel<ToNew, ToOld>, handed: &Handed) -> Result<()> {
     soon(channel.send(&ToNew::Listener(handed.listener.try_clone()?.into()))).await?;
     for (stream, state) in &handed.connections {
         soon(channel.send(&ToNew::Connection(stream.try_clone()?.into(), state.clone()))).await?;
     }
     match soon(channel.call(&ToNew::All)).await? {
-        ToOld::TakesOver => Ok(()),
+        ToOld::HasAll => Ok(()),
         other => Err(format!("the new process replied {other:?}").into()),
     }
 }
 
-/// In the new process: receives everything from the old one, and takes over.
+/// In the new process: receives everything from the old one, and waits until that is gone.
 pub(crate) async fn take_over() -> Result<Handed> {
     let channel = TypedChannel::<ToOld, ToNew>::new(Channel::parent()?.into());
     soon(channel.send(&ToOld::Started { reads_version: VERSION })).await?;
@@ -77,7 +78,9 @@ pub(crate) async fn take_over() -> Result<Handed> {
     };
     let listener = listener.ok_or("the old process has sent no listening socket")?;
     // If the old process has been killed by now, this one has everything too.
-    let _ = soon(reply.send(&ToOld::TakesOver)).await;
+    let _ = soon(reply.send(&ToOld::HasAll)).await;
+    // Without the reply, the old process kills this one and goes on. With it, it exits.
+    while channel.recv().await.is_ok() {}
     Ok(Handed { listener, connections })
 }
 

@@ -17,18 +17,19 @@ pub(crate) async fn serve(mut handed: Handed, new: fn() -> Command) -> Result<()
     loop {
         let (mut child, channel);
         (handed, child, channel) = serve_until_restart(handed, new).await?;
-        // From here on, no task of this process reads or writes.
+        // From here on, no task reads or writes.
         match restart::hand_over(&channel, &handed).await {
             Ok(()) => {
-                // The child must outlive this process now.
+                // The child must outlive this process now. It takes over when the channel is dropped.
                 std::mem::forget(child);
                 return Ok(());
             }
             Err(error) => println!("process {} goes on: {error}", std::process::id()),
         }
-        // The new process hasn't taken over, so it has read nothing. After this, it never will.
-        child.kill()?;
-        restart::soon(child.wait()).await?;
+        // While the channel is open, the new process reads nothing.
+        while child.kill().is_err() || restart::soon(child.wait()).await.is_err() {
+            println!("process {} has not exited yet", child.id());
+        }
     }
 }
 

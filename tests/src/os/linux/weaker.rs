@@ -165,6 +165,9 @@ fn is_ready(socket: BorrowedFd<'_>, what: PollFlags, time: Duration) -> bool {
     poll(&mut [PollFd::from_borrowed_fd(socket, what)], Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
+/// The maximum number of bytes that stand for an object in a frame's table, besides its name: none.
+pub const MAX_PLACE: usize = 0;
+
 /// Returns the bytes that stand for an object in a frame's table: none, because descriptors travel beside the bytes.
 #[must_use]
 pub const fn place(_value: u32) -> Vec<u8> {

@@ -44,9 +44,14 @@ fn with_page(listener: &str, change: impl FnOnce(&[AtomicU64]), bytes: &[u8]) ->
 
 pub(crate) const ATTACKS: &[Attack] = &[
     Attack {
-        name: "NULL, and values with tag bits",
+        name: "NULL, which stands for a socket, without a record",
+        effect: Effect::Violation("not as long as its objects"),
+        act: |to| value(to, 0),
+    },
+    Attack {
+        name: "values with tag bits",
         effect: Effect::Violation("can't be a handle"),
-        act: |to| values(to, [0, 1, 2, 3, 5]),
+        act: |to| values(to, [1, 2, 3, 5]),
     },
     Attack {
         name: "the pseudo handles of the current process and thread",

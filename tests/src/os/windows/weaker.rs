@@ -128,6 +128,9 @@ impl Drop for Endpoint {
     }
 }
 
+/// The maximum number of bytes that stand for an object in a frame's table, besides its name: a value, and a socket's record.
+pub const MAX_PLACE: usize = 4 + 628;
+
 /// Returns the bytes that stand for an object in a frame's table: its handle value.
 #[must_use]
 pub fn place(value: u32) -> Vec<u8> {
