@@ -34,6 +34,7 @@ pub(super) const SUITE: Suite = Suite {
         failed_exec_leaves_the_process_unchanged,
         failed_exec_is_not_seen_by_other_threads,
         concurrent_execs_share_the_handler_of_sigpipe,
+        concurrent_failed_execs_restore_the_process_group,
         exec_works_without_close_range,
         exec_refuses_channels,
         exec_reports_refused_clone,
@@ -411,6 +412,23 @@ fn concurrent_execs_share_the_handler_of_sigpipe() {
     let (error, was_taken) = faults::taking([meanwhile], || Command::new("/etc/passwd").exec());
     assert_eq!((error.raw_os_error(), was_taken), (Some(libc::EACCES), true));
     assert!(is_ignored());
+}
+
+/// Each thread moves the process to a group of its own. It is moved back when the last of them has failed.
+fn concurrent_failed_execs_restore_the_process_group() {
+    let group = getpgid(None).unwrap();
+    assert_ne!(group, getpid(), "the control: this process doesn't lead its group");
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let error = Command::new("/etc/passwd").process_group(0).exec();
+                    assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(getpgid(None).unwrap(), group);
 }
 
 fn exec_works_without_close_range() {

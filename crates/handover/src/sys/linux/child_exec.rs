@@ -106,11 +106,6 @@ impl<'a> ChildExec<'a> {
         self.closures.is_some()
     }
 
-    /// Returns whether the program will run in another process group.
-    pub(super) fn is_in_another_group(&self) -> bool {
-        self.plan.process_group.is_some()
-    }
-
     /// Returns whether the program will run as another user or in another group.
     pub(super) fn is_another_user(&self) -> bool {
         self.plan.user.is_some() || self.plan.group.is_some()

@@ -36,7 +36,7 @@ const IN_PLACE: c_int =
 const STACK: usize = 2 * 1024 * 1024;
 
 /// The time within which a thread that has returned is gone. It takes microseconds, but a debugger can delay it.
-const MAX_END: Duration = Duration::from_secs(2);
+const MAX_THREAD_EXIT: Duration = Duration::from_secs(2);
 
 impl Outcome for Infallible {}
 
@@ -73,17 +73,14 @@ pub(crate) fn exec(plan: &Plan) -> NotStarted {
 /// Lets a thread execute the program. Returns the reason why it didn't, once the thread is gone.
 fn run(child: &mut ChildExec<'_>) -> SysError {
     match prepare(child) {
-        Ok((stack, kept)) => {
-            let failure = run_on(&stack, child);
-            kept.restore();
-            failure
-        }
+        // The drop of the state restores it, after the thread is gone.
+        Ok((stack, _state)) => run_on(&stack, child),
         Err(error) => error,
     }
 }
 
-/// Creates the stack, and notes what a failure has to restore.
-fn prepare(child: &mut ChildExec<'_>) -> SysResult<(Stack, Kept)> {
+/// Creates the stack, and notes the state that a failure has to restore.
+fn prepare(child: &mut ChildExec<'_>) -> SysResult<(Stack, KeptState)> {
     let stack = Stack::new(STACK)?;
     let mut signal: c_int = 0;
     step("prctl", || {
@@ -91,15 +88,7 @@ fn prepare(child: &mut ChildExec<'_>) -> SysResult<(Stack, Kept)> {
         succeeded(unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) })
     })?;
     child.set_in_place(signal);
-    let group = match child.is_in_another_group() {
-        true => Some(step("getpgid", || getpgid(None))?),
-        false => None,
-    };
-    let dumpable = match child.is_another_user() {
-        true => Some(step("prctl", dumpable_behavior)?),
-        false => None,
-    };
-    Ok((stack, Kept { group, dumpable, _sigpipe: Sigpipe::set_default_at_exec()? }))
+    Ok((stack, KeptState::note()?))
 }
 
 fn succeeded(outcome: c_int) -> Result<(), Errno> {
@@ -117,7 +106,7 @@ fn run_on(stack: &Stack, child: &mut ChildExec<'_>) -> SysError {
         Ok(thread) => thread,
         Err(error) => return error,
     };
-    wait_until_gone(thread);
+    wait_until_thread_exits(thread);
     match child.failure {
         Some(failure) => SysError::new(failure.call.name(), io::Error::from_raw_os_error(failure.code)),
         // The kernel ends the thread in `execve`, after which this process has no other.
@@ -149,54 +138,36 @@ fn clone(stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<pid_t> {
 
 /// Waits until the kernel has let go of the thread's descriptors and of its place in this process. The calling thread is
 /// resumed a moment before.
-fn wait_until_gone(thread: pid_t) {
+fn wait_until_thread_exits(thread: pid_t) {
     let process = rustix::process::getpid().as_raw_pid();
     let started = Instant::now();
     loop {
         // SAFETY: all arguments are numbers. The signal 0 only asks whether the thread exists.
         let asked = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
-        if asked == -1 || started.elapsed() > MAX_END {
+        if asked == -1 || started.elapsed() > MAX_THREAD_EXIT {
             return;
         }
         std::thread::yield_now();
     }
 }
 
-/// The state of the whole process that the thread changes, as it was before.
-#[derive(Debug)]
-struct Kept {
+/// The state of the whole process that such a thread changes, as it was before the first of the threads that exist now.
+struct ProcessState {
+    /// The number of threads.
+    threads: usize,
     group: Option<Pid>,
     /// Whether debuggers may look into this process. The kernel forbids it when a thread changes its user.
     dumpable: Option<DumpableBehavior>,
-    _sigpipe: Option<Sigpipe>,
+    /// The action for SIGPIPE, if it was replaced.
+    sigpipe: Option<libc::sigaction>,
 }
 
-impl Kept {
-    /// Restores what the thread may have changed. A failure can't be reported beside the one that led here.
-    fn restore(self) {
-        if let Some(group) = self.group {
-            if getpgid(None) != Ok(group) {
-                let _ = setpgid(None, Some(group));
-            }
-        }
-        if let Some(before) = self.dumpable {
-            if dumpable_behavior() != Ok(before) {
-                let _ = set_dumpable_behavior(before);
-            }
-        }
-    }
-}
+static STATE: Mutex<ProcessState> =
+    Mutex::new(ProcessState { threads: 0, group: None, dumpable: None, sigpipe: None });
 
-/// Makes the program start with the default action for SIGPIPE, which std ignores in every Rust program.
-///
-/// The action belongs to all threads, so the default one must not be set before the program is executed: it would kill
-/// this process if another thread wrote to a closed pipe. `execve` itself sets each signal that has a handler to its
-/// default action. So until then the signal has a handler that does nothing.
+/// Keeps the note of the state for one thread. The drop of the last one restores it.
 #[derive(Debug)]
-struct Sigpipe;
-
-/// The replaced action, and how many threads have replaced it.
-static REPLACED: Mutex<(usize, Option<libc::sigaction>)> = Mutex::new((0, None));
+struct KeptState;
 
 extern "C" fn do_nothing(_: c_int) {}
 
@@ -204,35 +175,57 @@ fn handler() -> usize {
     do_nothing as extern "C" fn(c_int) as usize
 }
 
-impl Sigpipe {
-    /// Replaces the action, if the signal is ignored. The drop restores it.
-    fn set_default_at_exec() -> SysResult<Option<Self>> {
-        let mut replaced = REPLACED.lock();
-        if replaced.0 == 0 {
+impl KeptState {
+    /// Notes the state, unless another thread has, and makes the program start with the default action for SIGPIPE, which std
+    /// ignores in every Rust program.
+    ///
+    /// The action belongs to all threads, so the default one must not be set before the program is executed: it would kill
+    /// this process if another thread wrote to a closed pipe. `execve` itself sets each signal that has a handler to its
+    /// default action. So until then the signal has a handler that does nothing.
+    fn note() -> SysResult<Self> {
+        let mut state = STATE.lock();
+        if state.threads == 0 {
+            state.group = Some(step("getpgid", || getpgid(None))?);
+            state.dumpable = Some(step("prctl", dumpable_behavior)?);
+            state.sigpipe = None;
             let action = step("rt_sigaction", action)?;
-            if action.sa_sigaction != libc::SIG_IGN {
-                return Ok(None);
+            if action.sa_sigaction == libc::SIG_IGN {
+                step("rt_sigaction", || {
+                    set_action(&libc::sigaction {
+                        sa_sigaction: handler(),
+                        sa_flags: libc::SA_RESTART,
+                        ..action
+                    })
+                })?;
+                state.sigpipe = Some(action);
             }
-            step("rt_sigaction", || {
-                set_action(&libc::sigaction { sa_sigaction: handler(), sa_flags: libc::SA_RESTART, ..action })
-            })?;
-            replaced.1 = Some(action);
         }
-        replaced.0 += 1;
-        Ok(Some(Self))
+        state.threads += 1;
+        Ok(Self)
     }
 }
 
-impl Drop for Sigpipe {
+impl Drop for KeptState {
+    /// Restores the state. A failure can't be reported beside the one that led here.
     fn drop(&mut self) {
-        let mut replaced = REPLACED.lock();
-        replaced.0 -= 1;
-        if replaced.0 > 0 {
+        let mut state = STATE.lock();
+        state.threads -= 1;
+        if state.threads > 0 {
             return;
+        }
+        if let Some(group) = state.group.take() {
+            if getpgid(None) != Ok(group) {
+                let _ = setpgid(None, Some(group));
+            }
+        }
+        if let Some(before) = state.dumpable.take() {
+            if dumpable_behavior() != Ok(before) {
+                let _ = set_dumpable_behavior(before);
+            }
         }
         // Another action was set by other code meanwhile, and stays.
         let is_ours = action().is_ok_and(|action| action.sa_sigaction == handler());
-        if let (true, Some(before)) = (is_ours, replaced.1.take()) {
+        if let (true, Some(before)) = (is_ours, state.sigpipe.take()) {
             let _ = set_action(&before);
         }
     }
