@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use handover::process::Command;
 use handover::{Carried, Channel, Child, Stdio, TypedChannel};
-use handover_tests::{expect, role, settled, tests, this_program};
+use handover_tests::{expect, role, settled, table, tests, this_program, until};
 use serde::{Deserialize, Serialize};
 
 use connection::State;
@@ -224,7 +224,8 @@ fn restarts_under_load_lose_no_connection() {
     processes.insert(last);
     println!("{total} connections, {restarts} restarts under load");
     assert_eq!(processes.len(), restarts + 3);
-    assert!(settled(last) <= before, "a restart leaves handles in the new process");
+    // The server closes a connection a moment after its client.
+    until("a restart leaves no handles in the new process", || table::of(last).len() <= before);
     assert_eq!(first.wait_timeout(SOON).unwrap().code(), Some(0));
     control.stop();
 }

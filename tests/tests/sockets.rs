@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use handover::inspect::Audit;
 use handover::{
-    BorrowedObject, Carried, Channel, Child, Command, Error, Event, Inherited, Message, Object, ObjectKind,
-    ReceivedMessage, SharedMemory, Stdio, TypedChannel,
+    BorrowedObject, Carried, Channel, Child, Command, Error, Event, Inherited, Listener, Message, Object,
+    ObjectKind, ReceivedMessage, SharedMemory, Stdio, TypedChannel,
 };
 use handover_tests::{
     assert_exits_successfully, linked_in_role, role, settled, table, tests, this_program, until,
 };
+
+use socket2::{Domain, Socket, Type};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
             endpoint_that_is_dropped_closes_the_sockets_that_wait,
             kinds_that_are_not_allowed_are_closed,
             sockets_between_events_arrive_in_their_order,
+            three_processes_accept_from_one_listener_that_was_sent,
+            socket_for_a_server_that_has_exited_is_an_error_at_once,
             killed_receiver_leaves_the_senders_socket_as_it_was,
             calls_and_replies_carry_sockets,
             values_carry_sockets,
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
             answers_values,
             moves_an_endpoint,
             echoes_sockets,
+            serves_a_client,
         ],
     )
 }
@@ -294,10 +299,11 @@ fn takes_bound(_: &[String]) {
 }
 
 fn bound_socket_that_does_not_listen_is_no_listener() {
-    // A stream socket of one process is bound and doesn't listen, once it has been connected.
-    let (_ours, client) = streams((Ipv4Addr::LOCALHOST, 0).into());
-    client.shutdown(std::net::Shutdown::Both).unwrap();
-    assert_succeeds(in_role("takes_bound", &[]).inherit("bound", &client).spawn().unwrap());
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let bound = TcpStream::from(bound);
+    assert_ne!(bound.local_addr().unwrap().port(), 0);
+    assert_succeeds(in_role("takes_bound", &[]).inherit("bound", &bound).spawn().unwrap());
 }
 
 fn three_children_accept_from_one_listener() {
@@ -732,6 +738,50 @@ fn sockets_between_events_arrive_in_their_order() {
     assert_exits_successfully(child, channel);
 }
 
+fn three_processes_accept_from_one_listener_that_was_sent() {
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let receivers = [(); 3].map(|()| linked_in_role("uses_received", &[]));
+    for (_, channel) in &receivers {
+        channel.send(Message::new("").with("listener", &listener)).unwrap();
+    }
+    drop(listener);
+    // Each of them accepts three.
+    for number in 0..9 {
+        assert_answers(&mut connect(address), &format!("connection {number}"));
+    }
+    for (child, channel) in receivers {
+        assert_exits_successfully(child, channel);
+    }
+    until("the port is free", || is_free(address));
+}
+
+/// Accepts a client under the name, and waits until it is killed.
+fn serves_a_client(arguments: &[String]) {
+    let mut listener = Listener::bind(&arguments[0]).unwrap();
+    println!("listens");
+    let _channel = listener.accept().unwrap().accept().unwrap();
+    std::thread::sleep(SOON);
+}
+
+/// Also on Windows, where the server has not allowed sockets, so that a send waits for that.
+fn socket_for_a_server_that_has_exited_is_an_error_at_once() {
+    let name = format!("handover-test.sockets.{}", std::process::id());
+    let mut server = in_role("serves_a_client", &[&name]).stdout(Stdio::piped()).spawn().unwrap();
+    server.stdout.as_mut().unwrap().read_exact(&mut [0; 7]).unwrap();
+    let channel = Channel::connect_timeout(&name, SOON).unwrap();
+    server.kill().unwrap();
+    server.wait_timeout(SOON).unwrap();
+    let started = std::time::Instant::now();
+    let error = channel.send(Message::new("").with("listener", &listener())).unwrap_err();
+    assert!(matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{error:?}");
+    assert!(
+        started.elapsed() < Duration::from_millis(900),
+        "it waits for a permission: {:?}",
+        started.elapsed()
+    );
+}
+
 fn killed_receiver_leaves_the_senders_socket_as_it_was() {
     let listener = listener();
     let address = listener.local_addr().unwrap();
@@ -745,7 +795,8 @@ fn killed_receiver_leaves_the_senders_socket_as_it_was() {
         child.wait_timeout(SOON).unwrap();
         // After the exit, at the latest a second send fails.
         let send = || channel.send(Message::new("").with("listener", &listener));
-        assert!(send().is_err() || send().is_err());
+        let error = send().and_then(|()| send()).unwrap_err();
+        assert!(matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. }), "{error:?}");
     };
     run("sleeps");
     let before = settled(std::process::id());

@@ -12,15 +12,20 @@ pub(crate) struct KindFilter(RwLock<Accepted>);
 #[derive(Debug, Clone)]
 struct Accepted {
     kinds: Vec<ObjectKind>,
-    /// Whether the program itself has named sockets.
+    /// Whether the program itself names sockets now, and whether it ever has.
     names_sockets: bool,
+    has_named_sockets: bool,
 }
 
 impl Default for KindFilter {
     /// Accepts every kind that gives no power over a process.
     fn default() -> Self {
         let accepted = ObjectKind::ALL.iter().filter(|kind| kind.is_accepted_by_default());
-        Self(RwLock::new(Accepted { kinds: accepted.cloned().collect(), names_sockets: false }))
+        Self(RwLock::new(Accepted {
+            kinds: accepted.cloned().collect(),
+            names_sockets: false,
+            has_named_sockets: false,
+        }))
     }
 }
 
@@ -29,6 +34,7 @@ impl KindFilter {
         // The list guards no invariant, so poisoning is ignored.
         let mut accepted = self.0.write().unwrap_or_else(PoisonError::into_inner);
         accepted.names_sockets |= kind == ObjectKind::Socket;
+        accepted.has_named_sockets |= accepted.names_sockets;
         if !accepted.kinds.contains(&kind) {
             accepted.kinds.push(kind);
         }
@@ -36,7 +42,9 @@ impl KindFilter {
 
     pub(super) fn replace(&self, kinds: Vec<ObjectKind>) {
         let names_sockets = kinds.contains(&ObjectKind::Socket);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Accepted { kinds, names_sockets };
+        let mut accepted = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let has_named_sockets = accepted.has_named_sockets || names_sockets;
+        *accepted = Accepted { kinds, names_sockets, has_named_sockets };
     }
 
     /// Accepts the kinds that another list accepts now.
@@ -55,5 +63,11 @@ impl KindFilter {
     #[allow(dead_code, reason = "on Linux the kernel passes a socket as safely as other objects")]
     pub(crate) fn names_sockets(&self) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).names_sockets
+    }
+
+    /// Returns whether the program has ever named sockets, so that some may be on their way that only this process can close.
+    #[allow(dead_code, reason = "on Linux the kernel closes a socket that doesn't arrive")]
+    pub(crate) fn has_named_sockets(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).has_named_sockets
     }
 }

@@ -129,7 +129,11 @@ fn reads_late(_: &[String]) {
     std::thread::sleep(SHORT * 5);
     loop {
         match channel.recv_timeout(SOON) {
-            Ok(message) => channel.send(message.bytes().len().to_string()).unwrap(),
+            Ok(message) => {
+                // The parent begins to receive before that.
+                std::thread::sleep(SHORT * 5);
+                channel.send(message.bytes().len().to_string()).unwrap();
+            }
             Err(Error::Disconnected { .. }) => return,
             Err(other) => panic!("{other:?}"),
         }

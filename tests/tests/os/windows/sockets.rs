@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use handover::os::windows::{Access, CommandExt as _};
 use handover::{
-    BorrowedObject, Channel, Child, Command, Error, Event, Message, ObjectKind, OwnedHandle, Stdio,
+    BorrowedObject, Channel, Child, Command, Error, Event, Limits, Message, ObjectKind, OwnedHandle, Stdio,
 };
 use handover_tests::frame::frame_of;
 use handover_tests::{
@@ -31,6 +31,8 @@ pub(super) const SUITE: Suite = Suite {
         stronger_process_accepts_sockets_only_when_it_allows_them,
         forged_record_is_not_believed,
         sockets_that_the_stronger_process_never_receives_are_closed,
+        sockets_beyond_a_limit_are_closed,
+        sockets_that_are_no_longer_allowed_are_closed,
     ],
     roles: tests![serves, takes_as_handle, sleeps, sends_up, forges, sends_and_waits],
 };
@@ -254,7 +256,9 @@ fn sends_and_waits(_: &[String]) {
     let _ = parent.recv_timeout(SOON);
 }
 
-fn sockets_that_the_stronger_process_never_receives_are_closed() {
+/// Starts a child that sends three listening sockets to this process, and calls `end`. The sockets must be closed then, while
+/// the channel is still open if `end` returns it.
+fn assert_unreceived_sockets_are_closed(end: impl FnOnce(Channel) -> Option<Channel>) {
     let mut command = in_role("sends_and_waits");
     let mut child = command.stdout(Stdio::piped()).channel().spawn().unwrap();
     let channel = child.take_channel().unwrap();
@@ -263,9 +267,36 @@ fn sockets_that_the_stronger_process_never_receives_are_closed() {
     let mut said = [0; 4];
     child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
     assert!(TcpStream::connect(&address).is_ok(), "this process has it");
-    drop(channel);
+    let kept = end(channel);
     until("the port is free", || {
         TcpStream::connect(&address).is_err() && TcpListener::bind(&address).is_ok()
     });
+    drop(kept);
     child.wait_timeout(SOON).unwrap();
+}
+
+fn sockets_that_the_stronger_process_never_receives_are_closed() {
+    assert_unreceived_sockets_are_closed(|_channel| None);
+}
+
+fn sockets_beyond_a_limit_are_closed() {
+    assert_unreceived_sockets_are_closed(|channel| {
+        channel.set_limits(Limits::default().objects(0));
+        assert!(channel.recv_timeout(SOON).is_err());
+        None
+    });
+}
+
+fn sockets_that_are_no_longer_allowed_are_closed() {
+    assert_unreceived_sockets_are_closed(|channel| {
+        channel.allow_only([ObjectKind::Event]);
+        for _ in 0..3 {
+            let refused = channel.recv_timeout(SOON).unwrap_err();
+            assert!(
+                matches!(refused, Error::KindNotAllowed { found: ObjectKind::Socket, .. }),
+                "{refused:?}"
+            );
+        }
+        Some(channel)
+    });
 }

@@ -65,13 +65,13 @@ impl Endpoint {
     fn end_receiving(&self, receiving: &mut Receiving) {
         match self.peer() {
             Peer::Weaker(_) | Peer::Equal(_) => {
-                if self.allowed.names_sockets() {
-                    self.close_unread_sockets(receiving);
-                }
-                let _ = receiving.transfer.cancel();
                 // Only the page needs an update. Pushed objects have been given away or closed already. Objects that
                 // were not pulled belong to the weaker endpoint.
                 self.incoming().end_taking();
+                if self.allowed.has_named_sockets() {
+                    self.close_unread_sockets(receiving);
+                }
+                let _ = receiving.transfer.cancel();
                 if let Peer::Weaker(_) = self.peer() {
                     create_object::show(self.outbox.fetched.as_handle(), true);
                 }
@@ -125,9 +125,12 @@ impl Endpoint {
         let _ = receiving.transfer.cancel();
     }
 
-    /// Takes the messages that have arrived, and closes their objects: no other process can close their sockets.
+    /// Reads the messages that have arrived, and closes their sockets: no other process can. They are withdrawn, so their other
+    /// objects stay the sender's.
     fn close_unread_sockets(&self, receiving: &mut Receiving) {
         let deadline = Deadline::after(MAX_FETCH);
+        // Messages that exceed a limit are read as well.
+        receiving.limits = Limits::default();
         while !deadline.has_passed() {
             match self.look(receiving, false) {
                 Ok(Found::Message(header)) if self.take_message(receiving, &header).is_ok() => {}
@@ -137,7 +140,8 @@ impl Endpoint {
         }
     }
 
-    fn has_stronger_exited(&self) -> bool {
+    /// Returns whether the peer is the stronger process, and has exited.
+    pub(super) fn has_stronger_exited(&self) -> bool {
         match self.peer() {
             Peer::Stronger(Ok(process)) => process.has_exited().unwrap_or(false),
             Peer::Stronger(Err(unopened)) => unopened.has_exited,

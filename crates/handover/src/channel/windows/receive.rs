@@ -512,8 +512,10 @@ impl Endpoint {
     ) -> Result<Vec<Owned>, Untaken> {
         let mut names = content.names().zip(refs).filter(|(_, object_ref)| **object_ref == HandleRef::Socket);
         let mut next_name = || names.next().map_or("", |(name, _)| name).to_owned();
-        if let (Peer::Weaker(process), false) = (peer, records.is_empty() || self.allowed.names_sockets()) {
-            // A record is believed. An honest peer doesn't send one that this process doesn't accept.
+        if let (Peer::Weaker(process), false) = (peer, records.is_empty() || self.allowed.has_named_sockets())
+        {
+            // A record is believed. An honest peer doesn't send one before this process has named sockets. If the process has
+            // taken that back since, the socket is imported to be closed.
             let (pid, name, found) = (process.id(), next_name(), ObjectKind::Socket);
             return Err(Error::KindNotAllowed { pid, name, found }.into());
         }

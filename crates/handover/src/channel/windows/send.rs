@@ -164,6 +164,9 @@ impl Endpoint {
         }
         let has_sockets = message.shares.iter().any(|share| share.object().is_socket());
         if has_sockets && !self.may_send_sockets() {
+            if self.has_stronger_exited() {
+                return Err(self.disconnect_error());
+            }
             return Ok(Prepared::Unready(Unready::SocketsRefused));
         }
         let number = writer.next;
@@ -432,6 +435,9 @@ impl Endpoint {
             let object = format!("the object {name:?} of the message");
             // The handle keeps the process's id from being used again.
             let Some(process) = peer.process() else {
+                if self.has_stronger_exited() {
+                    return Err(self.disconnect_error());
+                }
                 return Err(Error::invalid(
                     object,
                     format!(
