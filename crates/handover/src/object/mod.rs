@@ -147,7 +147,8 @@ impl sealed::FromHandle for File {
 ///   [`BorrowedHandle`](crate::BorrowedHandle). The copy gets the same rights as the handle.
 /// - A reference to a `TcpListener`, `TcpStream` or `UdpSocket`, on Linux also to one of std's Unix sockets, and on Windows a
 ///   `BorrowedSocket` or a reference to an `OwnedSocket`. The copy is a second descriptor of the same socket: both processes
-///   have its state, its queue of connections and its received bytes, of which each arrives once.
+///   have its state, its queue of connections and its received bytes, of which each arrives once. On Linux they also share
+///   its settings, such as that of `set_nonblocking`.
 ///
 /// The caller keeps its own handle. The copy belongs to the receiving process.
 ///

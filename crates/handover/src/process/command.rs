@@ -247,8 +247,8 @@ impl<'a> Command<'a> {
     /// A `TcpListener`, `TcpStream` or `UdpSocket` is listed in the same way. Both processes then have the socket, with its queue
     /// of connections and its unread data, and may close their own at any time. On Windows the child has it from this call's
     /// spawn on, makes it its own in [`inherited`](crate::inherited), and has no handle value for it before, so
-    /// [`arg_handle`](Self::arg_handle), [`env_handle`](Self::env_handle) and [`Child::inherited_handles`] don't know it. There the
-    /// child is created suspended, in a job of its own, and runs as soon as Winsock has duplicated its sockets. If this process
+    /// [`arg_handle`](Self::arg_handle), [`env_handle`](Self::env_handle) and [`Child::inherited_handles`] don't know it. There
+    /// the child is created suspended, in a job of its own, and runs as soon as Winsock has duplicated its sockets. If this process
     /// exits before that, the system kills the child. A socket of a layered service provider can't be listed there, since that
     /// provider may not let another process have it.
     ///

@@ -236,6 +236,14 @@ pub fn close_from(first: u32) {
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
 }
 
+/// Lets a program inherit all descriptors from this number on, as the function of a test does in a new process.
+pub fn make_inheritable_from(first: i32) {
+    for number in first..256 {
+        // SAFETY: all arguments are numbers. The flag has no effect on other calls.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    }
+}
+
 /// Makes a standard stream of a descriptor's number.
 #[must_use]
 pub fn stdio_of_number(descriptor: OwnedFd) -> handover::Stdio {

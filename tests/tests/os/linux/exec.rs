@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use handover::{Channel, Command, Error, Event, Result, Stdio, faults};
 use handover_tests::{
@@ -45,6 +45,7 @@ pub(super) const SUITE: Suite = Suite {
         error_of_a_function_is_reported,
         function_that_ends_the_process_is_reported,
         functions_may_close_every_descriptor,
+        functions_may_let_the_program_inherit_every_descriptor,
         functions_run_while_other_threads_allocate,
         exec_runs_functions_in_this_process,
         spawn_with_functions_reports_each_failing_call,
@@ -628,14 +629,35 @@ fn functions_may_close_every_descriptor() {
         });
         match (command.spawn(), code) {
             (Ok(mut child), None) => assert!(child.wait_timeout(SOON).unwrap().success()),
-            // Once the pipe is closed, the failure is reported only if it comes at once, as with std.
-            (Ok(mut child), Some(_)) => assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(127)),
+            (Ok(_), Some(_)) => panic!("the program can't be executed"),
             (Err(error), Some(code)) => assert_eq!(error.raw_os_error(), Some(code), "{error:?}"),
             (Err(error), None) => panic!("{error:?}"),
         }
         assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
     std::fs::remove_file(path).unwrap();
+}
+
+/// A function lets the program inherit all descriptors, also the pipe by which the child reports. The spawn doesn't wait for
+/// the end of the program.
+fn functions_may_let_the_program_inherit_every_descriptor() {
+    for (program, code) in [("sleep", None), ("/etc/passwd", Some(libc::EACCES))] {
+        let mut command = Command::new(program);
+        command.arg("60").kill_on_drop(true);
+        raw::pre_exec(&mut command, || {
+            raw::make_inheritable_from(3);
+            Ok(())
+        });
+        let started = Instant::now();
+        match (command.spawn(), code) {
+            (Ok(mut child), None) => {
+                assert!(started.elapsed() < SOON);
+                child.kill().unwrap();
+            }
+            (Err(error), Some(code)) => assert_eq!(error.raw_os_error(), Some(code), "{error:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 fn functions_run_while_other_threads_allocate() {

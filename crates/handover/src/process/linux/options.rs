@@ -111,6 +111,9 @@ impl Command<'_> {
     /// one without a code. If it panics or ends the child in another way, the spawn fails too. A spawn waits for the function
     /// without a timeout.
     ///
+    /// If a function closes the descriptor by which the child reports, or clears its mark, a program that can't be executed is
+    /// an error only within 100 ms. After that, as in std, it is a child that exits with 127.
+    ///
     /// With [`exec`](Self::exec), the function runs in this process, in a thread that shares its memory but has descriptors
     /// and a current directory of its own. The calling thread is suspended meanwhile, and the other threads run. An error or
     /// a panic of the function is then returned or continued unchanged.
@@ -131,7 +134,8 @@ impl Command<'_> {
     ///
     /// After a fork, other threads of this process don't exist in the child, but the locks that they held stay locked there.
     /// So the function may only make calls that are async-signal-safe
-    /// ([`signal-safety(7)`](https://man7.org/linux/man-pages/man7/signal-safety.7.html)). The C library's allocator works,
+    /// ([`signal-safety(7)`](https://man7.org/linux/man-pages/man7/signal-safety.7.html)). A panic runs the panic hook in the
+    /// child, which may wait for such a lock for ever. The C library's allocator works,
     /// but another one may not. Descriptors of which this process has owners may not be closed or replaced by their
     /// numbers, except where nothing uses them before the program is executed.
     ///

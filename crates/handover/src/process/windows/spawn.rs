@@ -205,7 +205,7 @@ fn create_with(
     drop(inheritable);
     if let Some(records) = records {
         if let Err(error) = records.write_for(created.id) {
-            // It fails only if other code has killed the child already.
+            // Terminating fails only if other code has killed the child already.
             let _ = sys::terminate(created.process.as_handle());
             return Err(error);
         }

@@ -9,9 +9,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -135,8 +136,13 @@ fn with_descriptor(id: Pid, process: Option<OwnedFd>, is_wanted: bool) -> SysRes
     let process = match process {
         None if is_wanted => {
             let opened = step("pidfd_open", || pidfd_open(id, PidfdFlags::empty()));
-            // Without a descriptor the child can't be returned.
-            Some(opened.inspect_err(|_| end(id, None))?)
+            // Without a descriptor the child can't be returned. If other code has waited for it, the id may be another one's.
+            let is_gone = |error: &SysError| error.source.raw_os_error() == Some(libc::ESRCH);
+            Some(opened.inspect_err(|error| {
+                if !is_gone(error) {
+                    end(id, None);
+                }
+            })?)
         }
         process => process,
     };
@@ -158,37 +164,65 @@ fn begin_with_closures(
     let (reader, writer) = report_pipe()?;
     let id = without_any_signal(|| fork(child))?.map_err(SysError::of("fork"))?;
     drop(writer);
-    if let Err(error) = wait_for_end_of_file(&reader) {
+    if let Err(error) = fault("read") {
         end(id, None);
         return Err(SysError::new("read", error));
     }
-    let report = || child.progress.as_ref().map_or(Report::Passed, Progress::report);
-    loop {
-        match report() {
-            Report::Passed => break,
-            Report::Failed(failure) => {
-                child.failure = Some(failure);
-                reap(id, None);
-                let source = io::Error::from_raw_os_error(failure.code);
-                return Err(SysError::new(failure.call.name(), source));
-            }
-            Report::Pending => {}
-        }
-        // A function has closed the pipe and is still running, or it has ended the process.
-        match waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT) {
-            Ok(None) | Err(Errno::INTR) => std::thread::sleep(INTERVAL),
-            // It may have reported after it was looked at, and before it ended.
-            _ if !matches!(report(), Report::Pending) => {}
-            status => {
-                reap(id, None);
-                return Err(SysError::new(PRE_EXEC, ended_by_closure(status.ok().flatten())));
-            }
-        }
+    if let Some(failure) = failure_of(id, &reader, child.progress.as_ref())? {
+        child.failure = Some(failure);
+        reap(id, None);
+        return Err(SysError::new(failure.call.name(), io::Error::from_raw_os_error(failure.code)));
     }
     Ok((id, with_descriptor(id, None, wants_descriptor)?))
 }
 
-/// How long to wait before looking again whether a function of the caller has returned.
+/// Waits until a process that runs functions of the caller has executed its program. Returns the failure that it reports
+/// instead.
+///
+/// The program is executed when the pipe ends after the functions have succeeded. A function may have closed the pipe before,
+/// or let the program inherit it. Then a failure has `MAX_EXECUTE` to arrive.
+fn failure_of(id: Pid, pipe: &OwnedFd, progress: Option<&Progress>) -> SysResult<Option<Failure>> {
+    let report = || progress.map_or(Report::Passed, Progress::report);
+    let (mut has_ended, mut ended_early, mut passed) = (false, false, None);
+    loop {
+        // Asked before the report, because a process reports before it exits.
+        let exited =
+            waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
+        let has_exited = !matches!(exited, Ok(None) | Err(Errno::INTR));
+        match report() {
+            Report::Failed(failure) => return Ok(Some(failure)),
+            Report::Passed => {
+                let passed: &mut Instant = passed.get_or_insert_with(Instant::now);
+                if has_exited || (has_ended && !ended_early) || passed.elapsed() > MAX_EXECUTE {
+                    return Ok(None);
+                }
+            }
+            Report::Pending if has_exited => {
+                reap(id, None);
+                return Err(SysError::new(PRE_EXEC, ended_by_closure(exited.ok().flatten())));
+            }
+            Report::Pending => ended_early = has_ended,
+        }
+        if has_ended {
+            std::thread::sleep(INTERVAL);
+        } else {
+            has_ended = ends_within(pipe, INTERVAL);
+        }
+    }
+}
+
+/// Returns whether no process has the other end of a pipe any more, after it has waited for that.
+fn ends_within(pipe: &OwnedFd, timeout: Duration) -> bool {
+    let mut polled = [PollFd::new(pipe, PollFlags::empty())];
+    // A failure is like a timeout: the caller looks again.
+    let timeout = Timespec::try_from(timeout).ok();
+    poll(&mut polled, timeout.as_ref()).is_ok_and(|count| count > 0)
+}
+
+/// The time in which a process whose pipe tells nothing any more may report that it can't execute its program.
+const MAX_EXECUTE: Duration = Duration::from_millis(100);
+
+/// How long to wait before looking again whether a function of the caller has returned, or has ended the process.
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Returns the error of a new process that a function of the caller ended.
@@ -233,12 +267,6 @@ fn is_refused(error: &io::Error) -> bool {
 fn reap(id: Pid, process: Option<&OwnedFd>) {
     let which = process.map_or(WaitId::Pid(id), |process| WaitId::PidFd(process.as_fd()));
     while matches!(waitid(which.clone(), WaitIdOptions::EXITED), Err(Errno::INTR)) {}
-}
-
-/// Waits until no process has the other end of a pipe to which nothing is written.
-fn wait_for_end_of_file(pipe: &OwnedFd) -> io::Result<()> {
-    fault("read")?;
-    rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut [0; 1])).map(drop).map_err(Into::into)
 }
 
 /// Reads the failure report of a new process. Returns `None` at end of file, when the process runs its program.
@@ -323,8 +351,9 @@ fn fork(child: &mut ChildExec<'_>) -> io::Result<Pid> {
     crate::sys::fault_injection::as_simulated_system(0, 0);
     fault("fork")?;
     // SAFETY: the new process has a copy of the memory and of the descriptor table, so it can't affect this one's. All
-    // signals are blocked, so no signal handler runs in it. It runs only `run`, which keeps to the rules of the module
-    // `child_exec` but for the functions of the caller, who has promised that they may run there. It ends by `_exit`, or by
+    // signals are blocked, so no signal handler runs in it. It runs the handlers of `pthread_atfork`, which are made for that,
+    // and `run`, which keeps to the rules of the module `child_exec` but for the functions of the caller, who has promised that
+    // they may run there. It ends by `_exit`, or by
     // `abort` after a panic, so it never returns to this process's code.
     let id = unsafe { libc::fork() };
     if id == 0 {

@@ -147,11 +147,15 @@ const LAYERED: &str = "a layered service provider stands between the socket and 
 
 /// Checks that the system itself provides the socket: its handle is the kernel's, and no other provider is layered on it.
 pub(crate) fn check_provider(socket: BorrowedHandle<'_>) -> SysResult<()> {
-    let protocol = protocol(raw(socket))?;
-    if protocol.ProtocolChain.ChainLen == 1 && protocol.dwServiceFlags1 & XP1_IFS_HANDLES != 0 {
+    if is_of_the_system(&protocol(raw(socket))?) {
         return Ok(());
     }
     Err(SysError::unexpected("getsockopt", LAYERED))
+}
+
+/// Returns whether the protocol is that of a base provider whose sockets are handles of the kernel.
+fn is_of_the_system(protocol: &WSAPROTOCOL_INFOW) -> bool {
+    protocol.ProtocolChain.ChainLen == 1 && protocol.dwServiceFlags1 & XP1_IFS_HANDLES != 0
 }
 
 /// Duplicates a socket for the process with this id, which must not have exited: its id could belong to another one.
@@ -229,4 +233,26 @@ pub(crate) fn into_std(socket: Owned) -> OwnedSocket {
     let raw = OwnedHandle::from(socket).into_raw_handle();
     // SAFETY: `into_raw_handle` has just released the ownership of the socket to this function.
     unsafe { OwnedSocket::from_raw_socket(raw.expose_provenance() as RawSocket) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::os::windows::io::AsSocket;
+
+    use super::*;
+
+    #[test]
+    fn layered_and_virtual_providers_are_not_the_systems() {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let handle = handle_of(socket.as_socket());
+        check_provider(handle).expect("it is the system's own provider");
+        let own = protocol(raw(handle)).expect("it is a socket");
+        let mut layered = own;
+        layered.ProtocolChain.ChainLen = 2;
+        let mut with_own_handles = own;
+        with_own_handles.dwServiceFlags1 &= !XP1_IFS_HANDLES;
+        assert!(is_of_the_system(&own));
+        assert!(!is_of_the_system(&layered) && !is_of_the_system(&with_own_handles));
+    }
 }
