@@ -1,5 +1,6 @@
 //! Describes steps of a recording as evidence.
 
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use handover::inspect::observe::{Action, Call, Kind, Step, Target};
@@ -123,4 +124,12 @@ pub(crate) fn evidence(record: &Record, roles: &Roles, index: usize) -> String {
         Step::Unseen { reason } => format!("can't be followed: {reason}"),
     };
     format!("{}: {role} {} {what}", milliseconds(event.at), event.process)
+}
+
+/// Says how a process ended.
+pub(crate) fn ended(status: ExitStatus) -> String {
+    match status.code() {
+        Some(code) => format!("exited with code {code}"),
+        None => format!("was killed ({status})"),
+    }
 }

@@ -1,9 +1,12 @@
 //! `handover check`: runs somebody's own parent and child, and judges whether they share an event as the exercises ask.
 
+mod case;
 mod evidence;
 mod judge;
 mod record;
+mod remarks;
 mod report;
+mod requirements;
 mod roles;
 mod watch;
 
@@ -15,7 +18,7 @@ use handover::Error;
 use handover::inspect::observe::{Action, Change, Step};
 
 use crate::exit::{Stop, WithAdvice, code, not_run, print, print_json, remark};
-use crate::os::{end_escaped_processes, leave_terminal_signals_to_command, prepare_check};
+use crate::os::{end_escaped_processes, prepare_check};
 use crate::run::seconds;
 use judge::{Runs, Strategy, Verdict, judge};
 use record::{Breakage, Ending, Record};
@@ -54,11 +57,10 @@ pub(crate) struct Options {
 
 /// How long a run in which something is broken may take longer than the undisturbed one. A child that hangs is shown and
 /// ended after that.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn check(options: &Options) -> Result<(), Stop> {
     prepare_check()?;
-    leave_terminal_signals_to_command();
     let runs = all_runs(options);
     end_escaped_processes();
     let runs = runs?;
@@ -123,7 +125,8 @@ fn all_runs(options: &Options) -> Result<Runs, Stop> {
     for breakage in
         [Breakage::Handle(Change::Close), Breakage::Handle(Change::Replace), Breakage::ParentKilled]
     {
-        let plan = Plan::Break { event, moment, breakage };
+        let by = signal(&runs.watched, &found).map(|(_, by)| by);
+        let plan = Plan::Break { event, moment, breakage, by };
         match watch(&options.command, plan, timeout, false) {
             Ok(record) => runs.broken.push((breakage, record)),
             Err(error) => remark(format_args!("a run could not be made: {}", WithAdvice(&error))),

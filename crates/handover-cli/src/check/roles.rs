@@ -68,12 +68,13 @@ pub(crate) fn roles(record: &Record) -> Option<Roles> {
             .map(|(step, object)| (object, step.event.process))
             .collect(),
     );
-    // A pipe that only tells a number is no event, if there is a better object that the parent signals.
-    let is_event = |(object, _): &(ObjectId, u32)| record.objects[*object].kind <= Kind::Mutex;
+    // A pipe that only tells a number is no event, and neither is an object that no process signals, if there is a better
+    // object that the parent signals.
     let signaled = |object: ObjectId| record.steps.iter().any(|step| step.begins_signal_of(object));
     let own = (0..record.objects.len()).filter(is_candidate).filter(|object| signaled(*object));
     let own = own.filter(|object| record.objects[*object].kind <= Kind::Mutex).min();
-    if let Some((event, child)) = waited.filter(|waited| is_event(waited) || own.is_none()) {
+    let is_event = |object: ObjectId| record.objects[object].kind <= Kind::Mutex && signaled(object);
+    if let Some((event, child)) = waited.filter(|(object, _)| own.is_none() || is_event(*object)) {
         return Some(Roles { parent, child: Some(child), event: Some(event) });
     }
     let had = others().flat_map(|step| {

@@ -1,11 +1,12 @@
 //! Runs a pair once and records it, with one intervention at most.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use handover::inspect::HandleTable;
-use handover::inspect::observe::{Action, Change, Event, Next, Outcome, Session, Step};
+use handover::inspect::observe::{Action, Change, Event, Kind, Next, Outcome, Session, Step};
 use handover::{HandleValue, ObjectKind, Process};
 
 use super::record::{Breakage, Broken, Ending, Hold, Kernel, Objects, Record, Row, is_wait};
@@ -18,8 +19,9 @@ pub(crate) enum Plan {
     Watch,
     /// Holds the parent at its signal.
     Hold { event: EventKey, by: SignalBy },
-    /// Breaks something once the child has a handle to the event.
-    Break { event: EventKey, moment: Moment, breakage: Breakage },
+    /// Breaks something once the child has a handle to the event. A parent that is to be killed is held at its signal, if
+    /// it gets there before.
+    Break { event: EventKey, moment: Moment, breakage: Breakage, by: Option<SignalBy> },
 }
 
 /// The moment at which something is broken.
@@ -92,6 +94,7 @@ pub(crate) fn watch(
     builder.args(&command[1..]);
     let output = || if shows_output { Stdio::from(std::io::stderr()) } else { Stdio::null() };
     builder.stdin(Stdio::null()).stdout(output()).stderr(output());
+    crate::os::set_apart(&mut builder);
     let mut run = Run {
         session: Session::start(builder, deadline)?,
         plan,
@@ -104,16 +107,21 @@ pub(crate) fn watch(
             ending: Ending::AllExited,
             time: Duration::ZERO,
         },
+        timeout,
+        living: BTreeSet::new(),
+        others_live: false,
         holding: None,
+        paused: None,
         closed: 0,
         programs: 0,
     };
     loop {
-        let pause = run.holding.as_ref().map(|_| Instant::now() + Duration::from_millis(10));
+        let is_held = run.holding.is_some() || run.paused.is_some();
+        let pause = is_held.then(|| Instant::now() + Duration::from_millis(10));
         match run.session.next(pause.map_or(deadline, |pause| pause.min(deadline)))? {
             Next::Event(event) => run.take(event)?,
             Next::AllExited => break,
-            Next::TimedOut => {}
+            Next::TimedOut => run.end_pause()?,
         }
         run.end_hold()?;
         if Instant::now() >= deadline || run.record.steps.len() >= MAX_STEPS {
@@ -134,7 +142,14 @@ struct Run {
     plan: Plan,
     objects: Objects,
     record: Record,
+    timeout: Duration,
+    /// The processes that haven't exited.
+    living: BTreeSet<u32>,
+    /// Whether one of them isn't the parent.
+    others_live: bool,
     holding: Option<Holding>,
+    /// The parent's thread after it has started a process, and until when it is held there.
+    paused: Option<(u32, Instant)>,
     /// How many handles of the event the parent has begun to close.
     closed: usize,
     /// How many programs have begun with a handle to the event, in the child.
@@ -144,17 +159,54 @@ struct Run {
 impl Run {
     fn take(&mut self, event: Event) -> handover::Result<()> {
         let recorded = self.objects.record(event, &Live(&self.session));
+        match recorded.event.step {
+            Step::Started { .. } | Step::Forked { .. } => self.living.insert(recorded.event.process),
+            Step::Exited { .. } => self.living.remove(&recorded.event.process),
+            _ => false,
+        };
         self.record.steps.push(recorded);
+        let parent = self.record.parent();
+        self.others_live = self.living.iter().any(|process| Some(*process) != parent);
+        self.pause_for_semaphore()?;
         match self.plan {
             Plan::Watch => Ok(()),
             Plan::Hold { event, by } => {
                 self.hold_at_signal(event, by);
                 Ok(())
             }
-            Plan::Break { event, moment, breakage } if self.record.broken.is_none() => {
+            Plan::Break { event, moment, breakage, by } if self.record.broken.is_none() => {
+                if let Some(by) = by.filter(|_| breakage == Breakage::ParentKilled)
+                    && self.reaches_signal(event, by)
+                {
+                    self.session.hold();
+                }
                 self.break_at(event, moment, breakage)
             }
             Plan::Break { .. } => Ok(()),
+        }
+    }
+
+    /// Holds the parent after it has started a process, until that process waits for a semaphore. A semaphore for which no
+    /// process waits is signaled without any call, and nothing would show the signal.
+    fn pause_for_semaphore(&mut self) -> handover::Result<()> {
+        let Some(step) = self.record.steps.last() else { return Ok(()) };
+        let is_semaphore = |object: usize| self.objects.all[object].kind == Kind::Semaphore;
+        let is_wait = step.calls().is_some_and(|call| is_wait(&call.action))
+            && step.objects.iter().any(|(_, object)| is_semaphore(*object));
+        match (&step.event.step, self.paused) {
+            (Step::Forked { parent }, None) if Some(*parent) == self.record.parent() => {
+                if (0..self.objects.all.len()).any(is_semaphore) {
+                    self.paused =
+                        Some((step.event.thread, Instant::now() + LONGEST_HOLD.min(self.timeout / 4)));
+                    self.session.hold();
+                }
+                Ok(())
+            }
+            (_, Some((thread, until))) if is_wait || !self.others_live || Instant::now() >= until => {
+                self.paused = None;
+                self.session.release(thread)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -184,23 +236,35 @@ impl Run {
                     holding.waits = None;
                     holding.until = Instant::now();
                 }
+                // Nothing is left that the hold could show.
+                Step::Exited { .. } if !self.others_live => holding.until = Instant::now(),
                 _ => {}
             }
             return;
         }
-        let Some(call) = step.calls() else { return };
-        if !step.is_about(object) || self.record.hold.is_some() || process != parent {
-            return;
-        }
-        let closed = self.closed;
-        self.closed += usize::from(matches!(call.action, Action::Close { .. }));
-        if !is_the_signal(by, step, object, closed) {
+        if self.record.hold.is_some() || !self.reaches_signal(key, by) {
             return;
         }
         let waits = self.waiting_for(object, process);
         self.session.hold();
         let since = Instant::now();
-        self.holding = Some(Holding { thread, step: index, since, until: since + LONGEST_HOLD, waits });
+        let longest = if self.others_live { LONGEST_HOLD.min(self.timeout / 2) } else { Duration::ZERO };
+        self.holding = Some(Holding { thread, step: index, since, until: since + longest, waits });
+    }
+
+    /// Returns whether the last step is the parent's signal.
+    fn reaches_signal(&mut self, key: EventKey, by: SignalBy) -> bool {
+        let (Some(parent), Some(step)) = (self.record.parent(), self.record.steps.last()) else {
+            return false;
+        };
+        let Some(object) = key.find(&self.objects.all, parent) else { return false };
+        let Some(call) = step.calls() else { return false };
+        if !step.is_about(object) || step.event.process != parent {
+            return false;
+        }
+        let closed = self.closed;
+        self.closed += usize::from(matches!(call.action, Action::Close { .. }));
+        is_the_signal(by, step, object, closed)
     }
 
     /// Returns the process that is in a wait for the object now.
@@ -216,6 +280,13 @@ impl Run {
             _ => None,
         };
         Some((step.event.process, Instant::now(), timeout))
+    }
+
+    fn end_pause(&mut self) -> handover::Result<()> {
+        match self.paused.take_if(|(_, until)| Instant::now() >= *until) {
+            Some((thread, _)) => self.session.release(thread),
+            None => Ok(()),
+        }
     }
 
     /// Lets the parent go on when it has been held for long enough.

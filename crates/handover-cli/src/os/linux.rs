@@ -170,6 +170,11 @@ pub(crate) fn prepare_check() -> Result<(), crate::exit::Stop> {
     })
 }
 
+/// Gives the command a process group of its own, so that a signal to its whole group spares this process.
+pub(crate) fn set_apart(command: &mut std::process::Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
 /// Kills the processes that have escaped their tracer.
 pub(crate) fn end_escaped_processes() {
     tree::kill_children();

@@ -72,6 +72,9 @@ pub(crate) fn prepare_check() -> Result<(), crate::exit::Stop> {
 }
 
 /// Does nothing, because no pair can be checked yet.
+pub(crate) fn set_apart(_: &mut std::process::Command) {}
+
+/// Does nothing, because no pair can be checked yet.
 pub(crate) fn end_escaped_processes() {}
 
 /// Returns nothing, because no pair can be checked yet.
