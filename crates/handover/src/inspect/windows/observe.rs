@@ -13,6 +13,7 @@ use crate::inspect::observe::{Change, Next};
 pub(crate) struct Tracer(Infallible);
 
 impl Tracer {
+    #[allow(clippy::needless_pass_by_value, reason = "the Linux half starts the command")]
     pub(crate) fn start(command: Command, _: Instant) -> Result<Self> {
         let input = format!("the program {:?}", command.get_program());
         Err(Error::invalid(input, "can't be checked on Windows yet; check the pair on Linux"))
