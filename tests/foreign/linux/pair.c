@@ -21,6 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#define CLONE_UNTRACED 0x00800000
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+
 extern char **environ;
 static const char *pair, *self;
 
@@ -225,7 +230,7 @@ static int child(int count, char **words)
 						sleep_ms(1000);
 				_exit(0);
 			}
-		if (syscall(SYS_clone, 0x00800000 | SIGCHLD, 0, 0, 0, 0) == 0)
+		if (syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0) == 0)
 			for (;;)
 				sleep_ms(1000);
 		for (;;)
@@ -241,6 +246,15 @@ static int child(int count, char **words)
 		signal(SIGTERM, SIG_IGN);
 		if (fork() == 0)
 			setsid();
+		else if (syscall(SYS_clone, CLONE_UNTRACED | SIGCHLD, 0, 0, 0, 0) == 0)
+			setsid();
+		else {
+			/* The first field is the flags, the fifth the signal. */
+			uint64_t clone3[11] = {CLONE_UNTRACED, 0, 0, 0, SIGCHLD};
+			if (syscall(SYS_clone3, clone3, sizeof clone3) == 0)
+				setsid();
+			sleep_ms(300);
+		}
 		kill(tracer, SIGKILL);
 		for (;;)
 			sleep_ms(1000);

@@ -1,4 +1,4 @@
-//! `handover check`: runs somebody's own parent and child, and judges whether they share an event as the exercises ask.
+//! `handover check`: runs a parent and a child that the user has written, and judges whether they share an event as the exercises ask.
 
 mod case;
 mod evidence;
@@ -8,6 +8,8 @@ mod remarks;
 mod report;
 mod requirements;
 mod roles;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::ffi::OsString;

@@ -66,7 +66,7 @@ pub(crate) struct Broken {
     pub(crate) done: Option<bool>,
 }
 
-/// What the checker breaks.
+/// A thing that the checker breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breakage {
     Handle(Change),

@@ -183,7 +183,7 @@ impl Case<'_> {
 }
 
 /// Returns whether a text contains the number as a word: in decimal, hex or octal.
-fn tells(text: &str, value: u32) -> bool {
+pub(super) fn tells(text: &str, value: u32) -> bool {
     let forms = [format!("{value}"), format!("{value:x}"), format!("0x{value:x}"), format!("{value:o}")];
     let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
     words.any(|word| {

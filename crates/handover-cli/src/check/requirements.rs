@@ -57,7 +57,7 @@ impl Case<'_> {
             (Strategy::Inheritance | Strategy::Duplication, Some(name)) => Ruling::fails(
                 shown,
                 format!("the {} has the name {name:?}", kind_name(self.record.objects[event].kind)),
-                "create the event without a name: the exercise shares an object that nobody can look up",
+                "create the event without a name: the exercise shares an object that can't be looked up",
             ),
             _ => Ruling::holds(shown),
         }

@@ -12,7 +12,7 @@ use handover::{HandleValue, ObjectKind, Process};
 use super::record::{Breakage, Broken, Ending, Hold, Kernel, Objects, Record, Row, is_wait};
 use super::roles::{EventKey, SignalBy, is_the_signal};
 
-/// What the checker does during a run.
+/// The checker's intervention in a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Plan {
     /// Nothing: it only records.

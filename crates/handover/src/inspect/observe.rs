@@ -64,7 +64,7 @@ pub enum Inherits {
     Nothing,
 }
 
-/// What a system call does with handles.
+/// The effect of a system call on handles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Creates an object. Its handles are in the outcome.
@@ -132,7 +132,7 @@ pub enum Action {
         /// The object.
         target: Target,
     },
-    /// Signals an object for those who wait at this moment only.
+    /// Signals an object for the threads that wait at this moment only.
     Pulse {
         /// The object.
         target: Target,
@@ -200,7 +200,7 @@ pub enum Action {
 pub struct Call {
     /// The system's name of the call.
     pub function: &'static str,
-    /// What it does.
+    /// Its effect.
     pub action: Action,
 }
 
@@ -254,7 +254,7 @@ pub enum Step {
     },
 }
 
-/// A step, and who makes it.
+/// A step, with its process and thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// The process id.

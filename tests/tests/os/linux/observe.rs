@@ -18,6 +18,7 @@ pub(super) const SUITE: Suite = Suite {
         held_thread_waits_until_it_is_released,
         closed_handle_is_missing_in_the_process,
         replaced_handle_is_a_socket_in_the_process,
+        change_leaves_the_threads_own_call_as_it_was,
         change_without_a_stopped_thread_is_refused,
         next_gives_up_at_the_deadline,
         dropped_session_leaves_no_process,
@@ -200,6 +201,24 @@ fn replaced_handle_is_a_socket_in_the_process() {
     let (process, _) = created(&mut undisturbed);
     assert_eq!(handles, table::of(process).len());
     assert_eq!(exit_code(&mut undisturbed, process), Some(0));
+}
+
+fn change_leaves_the_threads_own_call_as_it_was() {
+    let mut session = start("signals_itself");
+    let (process, _) = created(&mut session);
+    let is_signal =
+        |step: &Step| matches!(step, Step::Calls(call) if matches!(call.action, Action::Signal { .. }));
+    all_until(&mut session, is_signal);
+    let stream = HandleValue::try_from(0_u64).unwrap();
+    for change in [Change::Replace, Change::Close] {
+        assert_eq!(session.change(stream, change, soon()).unwrap(), Some(true));
+    }
+    // A handle that is closed can't be closed again.
+    assert_eq!(session.change(stream, Change::Close, soon()).unwrap(), Some(false));
+    let returned = next(&mut session);
+    let is_signaled = |step: &Step| matches!(step, Step::Returned(call, Outcome::Done(8)) if matches!(call.action, Action::Signal { .. }));
+    assert!(is_signaled(&returned.step), "{returned:?}");
+    assert_eq!(exit_code(&mut session, process), Some(0));
 }
 
 fn change_without_a_stopped_thread_is_refused() {

@@ -45,18 +45,12 @@ fn int(argument: u64) -> i32 {
 }
 
 fn unsigned(argument: u64) -> u32 {
-    int(argument).cast_unsigned_here()
+    unsigned_of(int(argument))
 }
 
-/// `i32::cast_unsigned`, which the oldest supported Rust lacks.
-trait CastUnsigned {
-    fn cast_unsigned_here(self) -> u32;
-}
-
-impl CastUnsigned for i32 {
-    fn cast_unsigned_here(self) -> u32 {
-        u32::from_ne_bytes(self.to_ne_bytes())
-    }
+/// Returns the same bits as an unsigned number.
+fn unsigned_of(number: i32) -> u32 {
+    u32::from_ne_bytes(number.to_ne_bytes())
 }
 
 /// Returns the descriptor in an argument, unless it is negative.
@@ -344,18 +338,18 @@ fn milliseconds(argument: u64) -> Option<Duration> {
 
 /// Whether a clone makes a thread.
 fn is_thread(flags: u64) -> bool {
-    flags & u64::from(libc::CLONE_THREAD.cast_unsigned_here()) != 0
+    flags & u64::from(unsigned_of(libc::CLONE_THREAD)) != 0
 }
 
 /// Returns a call that newer architectures lack as the call that replaced it, with its arguments.
 #[cfg(target_arch = "x86_64")]
 fn modern(number: i64, arguments: [u64; 6]) -> (i64, [u64; 6]) {
     let [a, b, c, d, ..] = arguments;
-    let here = u64::from(libc::AT_FDCWD.cast_unsigned_here());
+    let here = u64::from(unsigned_of(libc::AT_FDCWD));
     match number {
         libc::SYS_open => (libc::SYS_openat, [here, a, b, c, 0, 0]),
         libc::SYS_creat => {
-            let flags = (libc::O_CREAT | libc::O_WRONLY).cast_unsigned_here();
+            let flags = unsigned_of(libc::O_CREAT | libc::O_WRONLY);
             (libc::SYS_openat, [here, a, flags.into(), b, 0, 0])
         }
         libc::SYS_pipe => (libc::SYS_pipe2, [a, 0, 0, 0, 0, 0]),
@@ -374,6 +368,30 @@ fn modern(number: i64, arguments: [u64; 6]) -> (i64, [u64; 6]) {
 #[cfg(not(target_arch = "x86_64"))]
 fn modern(number: i64, arguments: [u64; 6]) -> (i64, [u64; 6]) {
     (number, arguments)
+}
+
+/// The flags of a call that makes a process, with which it would escape its tracer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escape {
+    /// They are the first argument of `clone`.
+    Argument { call: libc::c_long, arguments: [u64; 3] },
+    /// They are at this address, for `clone3`.
+    Memory { address: u64, flags: u64 },
+}
+
+/// Returns the flags that keep a new process or thread traced, if the call asks for an untraced one.
+pub(super) fn escape(at: &At<'_>, number: u64, [a, b, c, ..]: [u64; 6]) -> Option<Escape> {
+    let untraced = u64::from(unsigned_of(libc::CLONE_UNTRACED));
+    match i64::try_from(number).ok()? {
+        libc::SYS_clone if a & untraced != 0 => {
+            Some(Escape::Argument { call: libc::SYS_clone, arguments: [a & !untraced, b, c] })
+        }
+        libc::SYS_clone3 => {
+            let flags = long_at(&at.read(a, 8)?, 0)?;
+            (flags & untraced != 0).then_some(Escape::Memory { address: a, flags: flags & !untraced })
+        }
+        _ => None,
+    }
 }
 
 /// Describes the call before which a thread is stopped, if it does something with handles.
@@ -504,7 +522,7 @@ pub(super) fn describe(at: &At<'_>, number: u64, arguments: [u64; 6]) -> Option<
         libc::SYS_futex => ("futex", futex(at, arguments)?),
         libc::SYS_wait4 => {
             let processes = match int(a) {
-                id @ 1.. => vec![id.cast_unsigned_here()],
+                id @ 1.. => vec![unsigned_of(id)],
                 _ => at.children.to_vec(),
             };
             ("wait4", exits(processes, c))

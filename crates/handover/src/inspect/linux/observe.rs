@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::calls::{self, At, Pending};
+use super::calls::{self, At, Escape, Pending};
 use super::handle_table::check_proc;
 use super::tracees::{self, MAX_PAUSE, MIN_PAUSE, Started, failed, refused};
 use crate::error::{Error, Result};
@@ -432,6 +432,9 @@ impl Tracer {
         let at = At { process, thread, children: &children, maps: &of_process.maps };
         Ok(match (stop, pending) {
             (CallStop::Before { number, arguments }, _) => {
+                if let Some(escape) = calls::escape(&at, number, arguments) {
+                    keep_traced(thread, escape);
+                }
                 let pending = calls::describe(&at, number, arguments);
                 let step = pending.as_ref().map(|pending| Step::Calls(pending.call.clone()));
                 if let Some(known) = self.threads.get_mut(&thread) {
@@ -559,6 +562,19 @@ impl Drop for Tracer {
         let threads: Vec<u32> = self.threads.keys().copied().chain(early).collect();
         tracees::end(threads, || {});
     }
+}
+
+/// Takes the flag from a thread's call that would make an untraced process, which would outlive the session. If it can't
+/// be done, that process isn't seen.
+fn keep_traced(thread: u32, escape: Escape) {
+    if !inject::IS_SUPPORTED {
+        return;
+    }
+    let _ = match escape {
+        Escape::Argument { call, arguments } => inject::registers(thread)
+            .and_then(|registers| inject::replace_call(thread, &registers, call, arguments)),
+        Escape::Memory { address, flags } => inject::write_number(thread, address, flags),
+    };
 }
 
 /// Waits a moment for the next stop, longer each time. Most stops come at once, so the first pauses only let other threads

@@ -353,7 +353,8 @@ pub(super) fn request_at(request: Request, thread: u32, address: usize, data: us
     // SAFETY: each caller passes a request of which the address is a plain number, and the data is either a plain
     // number or the address of a live value that the request fills or reads: a `c_ulong` for `PTRACE_GETEVENTMSG`, a
     // `SyscallInfo` with its size for `PTRACE_GET_SYSCALL_INFO`, an `iovec` that describes a live buffer for
-    // `PTRACE_GETREGSET` and `PTRACE_SETREGSET`.
+    // `PTRACE_GETREGSET` and `PTRACE_SETREGSET`. The address of `PTRACE_POKEDATA` is in the other process, where the
+    // kernel checks it.
     let answer = unsafe { libc::ptrace(request, thread, address, data) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

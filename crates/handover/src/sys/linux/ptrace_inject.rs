@@ -116,6 +116,18 @@ pub(crate) fn replace_call(
     Ok(())
 }
 
+/// Writes a number into the memory of a stopped thread's process.
+pub(crate) fn write_number(thread: u32, address: u64, number: u64) -> SysResult<()> {
+    let arguments =
+        [("thread", thread.into()), ("PTRACE_POKEDATA", Argument::Yes), ("address", address.into())];
+    call("ptrace", &arguments, || {
+        let out_of_range = |_| io::Error::from_raw_os_error(libc::EFAULT);
+        let address = usize::try_from(address).map_err(out_of_range)?;
+        let number = usize::try_from(number).map_err(out_of_range)?;
+        request_at(libc::PTRACE_POKEDATA, thread, address, number)
+    })
+}
+
 /// Moves a thread, which has returned from the other call, back in front of its own call.
 pub(crate) fn restore_call(thread: u32, own: &Registers) -> SysResult<()> {
     let mut registers = own.0;
