@@ -129,11 +129,8 @@ pub(crate) fn watch(
             break;
         }
     }
-    let Run { session, objects, mut record, .. } = run;
-    drop(session);
+    let record = run.finish(began.elapsed());
     crate::os::end_escaped_processes();
-    record.objects = objects.all;
-    record.time = began.elapsed();
     Ok(record)
 }
 
@@ -157,6 +154,12 @@ struct Run {
 }
 
 impl Run {
+    /// Ends the session, which kills the processes that are left, and returns the recording.
+    fn finish(self, time: Duration) -> Record {
+        let Self { objects, record, .. } = self;
+        Record { objects: objects.all, time, ..record }
+    }
+
     fn take(&mut self, event: Event) -> handover::Result<()> {
         let recorded = self.objects.record(event, &Live(&self.session));
         match recorded.event.step {
