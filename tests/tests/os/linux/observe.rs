@@ -8,7 +8,7 @@ use handover::inspect::observe::{
     Action, Change, Event as Report, Kind, Next, Outcome, Session, Step, Target,
 };
 use handover::{Error, Event, HandleValue, ObjectKind, Process};
-use handover_tests::{Suite, in_role_of_std, table, tests, until};
+use handover_tests::{Harmless, Suite, Sweep, in_role_of_std, table, tests, until};
 
 pub(super) const SUITE: Suite = Suite {
     name: "observe",
@@ -25,6 +25,7 @@ pub(super) const SUITE: Suite = Suite {
         killed_process_is_reported,
         command_that_cannot_start_is_an_error,
         thread_has_one_session_at_a_time,
+        start_reports_each_failing_call,
     ],
     roles: tests![signals_itself, leaks_to_a_child, sleeps, exits],
 };
@@ -270,6 +271,22 @@ fn command_that_cannot_start_is_an_error() {
     let mut session = self::start("exits");
     let process = next(&mut session).process;
     assert_eq!(exit_code(&mut session, process), Some(0));
+}
+
+/// Calls whose failure only leaves something out of a report, or is followed by another attempt.
+const HARMLESS: &[Harmless] = &[
+    ("waitid", "while a session ends, the query is repeated"),
+    ("readlink", "the report has no program, or no kind of a handle"),
+    ("open", "the report has no arguments"),
+    ("read", "the report has no arguments"),
+];
+
+fn start_reports_each_failing_call() {
+    let run = || {
+        let mut session = Session::start(in_role_of_std("sleeps", &[]), soon())?;
+        session.next(soon())
+    };
+    Sweep::of("observe").harmless(HARMLESS).run(run, drop);
 }
 
 fn thread_has_one_session_at_a_time() {
