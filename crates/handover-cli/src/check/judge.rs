@@ -1,7 +1,5 @@
 //! Judges a pair by the recordings of its runs. Each requirement is a function of the recordings alone.
 
-use std::time::Duration;
-
 use clap::ValueEnum;
 use handover::inspect::observe::Change;
 
@@ -67,7 +65,6 @@ pub(crate) struct Runs {
     pub(crate) held: Option<Record>,
     /// The runs in which something was broken, if the child gets a handle.
     pub(crate) broken: Vec<(Breakage, Record)>,
-    pub(crate) timeout: Duration,
 }
 
 /// The outcome of one requirement, before it gets its name.
@@ -159,7 +156,7 @@ pub(crate) fn judge(runs: &Runs) -> Judgement {
     add("waits-for-child", "The parent waits until the child exits", waits_for_child);
     let closes = if has_handle { case.closes() } else { without_handle() };
     add("closes", "Both close their handles to the event", closes);
-    add("ends", "Both exit before the deadline, and no process is left", case.ends(runs.timeout));
+    add("ends", "Both exit before the deadline, and no process is left", case.ends());
     add("exit-codes", "Both exit with code 0", case.exit_codes());
     for (breakage, id, requirement) in [
         (

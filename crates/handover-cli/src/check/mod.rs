@@ -77,8 +77,8 @@ pub(crate) fn check(options: &Options) -> Result<(), Stop> {
         Ok(()) | Err(Stop::OutputClosed) => {}
         Err(other) => return Err(other),
     }
-    let has_timed_out = runs.watched.ending == Ending::TimedOut
-        || runs.held.as_ref().is_some_and(|held| held.ending == Ending::TimedOut);
+    let has_timed_out = runs.watched.ending != Ending::AllExited
+        || runs.held.as_ref().is_some_and(|held| held.ending != Ending::AllExited);
     let holds = judgement.findings.iter().all(|finding| finding.verdict == Verdict::Holds);
     match (has_timed_out, holds) {
         (true, _) => Err(Stop::Exit(code::COMMAND_FAILED.into())),
@@ -107,13 +107,7 @@ fn all_runs(options: &Options) -> Result<Runs, Stop> {
         })
     };
     let watched = run(Plan::Watch, options.timeout, options.verbose)?;
-    let mut runs = Runs {
-        strategy: options.strategy,
-        watched,
-        held: None,
-        broken: Vec::new(),
-        timeout: options.timeout,
-    };
+    let mut runs = Runs { strategy: options.strategy, watched, held: None, broken: Vec::new() };
     let Some(found) = roles(&runs.watched) else { return Ok(runs) };
     let Some(object) = found.event else { return Ok(runs) };
     let event = EventKey::of(&runs.watched, object);

@@ -79,6 +79,8 @@ pub(crate) enum Ending {
     AllExited,
     /// The time limit passed, and all processes were killed.
     TimedOut,
+    /// The processes made more calls than are recorded, and were killed.
+    TooManyCalls,
 }
 
 /// The recording of one run.

@@ -27,7 +27,8 @@ impl Case<'_> {
             return Ruling::fails(
                 Vec::new(),
                 why,
-                "create the event in the parent, before you start the child",
+                "create the event in the parent, before you start the child; if the command is a script that starts the parent, give \
+                 the parent itself",
             );
         };
         let created = self.record.steps.iter().position(|step| {
@@ -450,14 +451,16 @@ impl Case<'_> {
         }
     }
 
-    pub(super) fn ends(&self, timeout: Duration) -> Ruling {
+    pub(super) fn ends(&self) -> Ruling {
         let left: Vec<u32> = self
             .record
             .processes()
             .into_iter()
             .filter(|process| self.record.exit(*process).is_none())
             .collect();
-        if self.record.ending == Ending::TimedOut {
+        if self.record.ending != Ending::AllExited {
+            let calls = format!(" and {} recorded calls", self.record.steps.len());
+            let calls = if self.record.ending == Ending::TooManyCalls { calls } else { String::new() };
             let shown = left.iter().filter_map(|process| {
                 let (index, _) = self.of(*process).last()?;
                 Some(evidence(self.record, self.roles, index))
@@ -465,8 +468,8 @@ impl Case<'_> {
             return Ruling::fails(
                 shown.collect(),
                 format!(
-                    "after {} {} still ran and had to be killed; the last step of each is shown",
-                    milliseconds(timeout),
+                    "after {}{calls} {} still ran and had to be killed; the last step of each is shown",
+                    milliseconds(self.record.time),
                     list("process", &left)
                 ),
                 "give each wait a time limit, and find out for which object the process waits",

@@ -141,7 +141,6 @@ fn judged_as(strategy: Strategy, steps: Vec<(u32, Step)>, is_same: bool) -> Judg
         watched: record.clone(),
         held: Some(record),
         broken: BREAKAGES.map(|breakage| broken(breakage, false)).into(),
-        timeout: Duration::from_secs(30),
     })
 }
 
@@ -227,7 +226,6 @@ fn child_that_exits_during_the_hold_did_not_wait_for_the_signal() {
         watched: record.clone(),
         held: Some(record),
         broken: Vec::new(),
-        timeout: Duration::from_secs(30),
     });
     assert!(fails(&judgement).contains(&"exits-after-signal"), "{judgement:#?}");
 }
@@ -237,13 +235,8 @@ fn success_with_something_broken_fails_and_a_hang_is_shown() {
     for (which, id) in ["handle-closed", "handle-replaced", "parent-killed"].into_iter().enumerate() {
         let record = record(right(), &Fake { is_same: true });
         let broken = (0..3).map(|other| broken(BREAKAGES[other], other == which)).collect();
-        let runs = Runs {
-            strategy: Strategy::Inheritance,
-            watched: record.clone(),
-            held: Some(record),
-            broken,
-            timeout: Duration::from_secs(30),
-        };
+        let runs =
+            Runs { strategy: Strategy::Inheritance, watched: record.clone(), held: Some(record), broken };
         let judgement = judge(&runs);
         assert_eq!(fails(&judgement), [id]);
         let hangs = judgement.findings.iter().flat_map(|finding| &finding.evidence);

@@ -40,8 +40,8 @@ const HOLD: Duration = Duration::from_secs(1);
 const LONGEST_HOLD: Duration = Duration::from_secs(4);
 /// How long a thread gets to make its next system call.
 const NEXT_CALL: Duration = Duration::from_secs(5);
-/// The most steps that are recorded, for pairs that never end and never wait.
-const MAX_STEPS: usize = 1_000_000;
+/// The most steps that are recorded, so that a pair that never waits doesn't use up the memory.
+const MAX_STEPS: usize = 500_000;
 
 struct Live<'a>(&'a Session);
 
@@ -124,8 +124,12 @@ pub(crate) fn watch(
             Next::TimedOut => run.end_pause()?,
         }
         run.end_hold()?;
-        if Instant::now() >= deadline || run.record.steps.len() >= MAX_STEPS {
+        if Instant::now() >= deadline {
             run.record.ending = Ending::TimedOut;
+            break;
+        }
+        if run.record.steps.len() >= MAX_STEPS {
+            run.record.ending = Ending::TooManyCalls;
             break;
         }
     }
