@@ -44,7 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         if compiler.is_like_msvc() {
             command.arg(format!("/Fe{}", program.display())).arg(format!("/Fo{}\\", out.display()));
         } else {
-            command.args((system == "windows").then_some("-municode")).arg("-o").arg(&program);
+            // Older C libraries have semaphores in a library of their own.
+            let option = if system == "windows" { "-municode" } else { "-pthread" };
+            command.arg(option).arg("-o").arg(&program);
         }
         match command.status() {
             Ok(status) if status.success() => {}

@@ -11,14 +11,14 @@ use serde_json::Value;
 /// The exit codes, for the help text.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0    success; audit: no handle leaks
-  1    failure, see standard error; audit: a handle leaks, or a process can't be inspected
+  0    success; audit: no handle leaks; check: all requirements hold
+  1    failure, see standard error; audit: a handle leaks, or a process can't be inspected; check: a requirement doesn't hold
   2    wrong usage
-  3    audit: no handle leaks, but the command itself failed
+  3    audit: no handle leaks, but the command itself failed; check: a process did not exit in time
   124  run, audit: the command did not exit before the timeout and was killed
-  125  run, audit: an object could not be created, or the command could not be watched
-  126  run, audit: the command was found, but could not be started
-  127  run, audit: the command was not found
+  125  run, audit, check: an object could not be created, or the command could not be watched
+  126  run, audit, check: the command was found, but could not be started
+  127  run, audit, check: the command was not found
 
 Otherwise, run exits with the exit code of its command.";
 
@@ -28,7 +28,7 @@ pub(crate) mod code {
     pub(crate) const FAILED: u8 = 1;
     /// Wrong usage; the argument parser uses the same code.
     pub(crate) const USAGE: u8 = 2;
-    /// The audit found no leak, but the audited command failed.
+    /// The audit found no leak, but the audited command failed; or the checked pair didn't exit in time.
     pub(crate) const COMMAND_FAILED: u8 = 3;
     /// The command did not exit before the timeout, as for timeout(1).
     pub(crate) const TIMED_OUT: u8 = 124;

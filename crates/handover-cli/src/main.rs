@@ -3,6 +3,7 @@
 //! Each subcommand is a file with its options and its output. [`exit`] has all exit codes.
 
 mod audit;
+mod check;
 mod columns;
 mod exit;
 mod os;
@@ -37,6 +38,7 @@ enum Command {
     Table(table::Options),
     Shared(shared::Options),
     Audit(audit::Options),
+    Check(check::Options),
     Run(run::Options),
     #[command(hide = true)]
     DemoRole(record::roles::Options),
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
         Command::Table(options) => table::table(&options),
         Command::Shared(options) => shared::shared(&options),
         Command::Audit(options) => audit::audit(&options),
+        Command::Check(options) => check::check(&options),
         Command::Run(options) => run::run(&options),
         Command::Completions { shell } => completions(shell),
     };

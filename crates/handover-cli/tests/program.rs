@@ -121,6 +121,7 @@ fn help_texts_match_the_snapshot() {
         &["table", "--help"],
         &["shared", "--help"],
         &["audit", "--help"],
+        &["check", "--help"],
         &["run", "--help"],
         &["completions", "--help"],
     ] {

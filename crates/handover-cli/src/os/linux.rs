@@ -62,8 +62,7 @@ pub(crate) mod tree {
                 Stop::with_code(code::SETUP_FAILED, format_args!("cannot {what}: {error}"))
             };
             let this = getpid();
-            rustix::process::set_child_subreaper(Some(this))
-                .map_err(|error| failed("become the parent of orphaned processes", error.into()))?;
+            adopt_orphans().map_err(|error| failed("become the parent of orphaned processes", error))?;
             let passed_on = [SIGTERM, SIGHUP, SIGUSR1, SIGUSR2];
             let of_terminal = [SIGINT, SIGQUIT];
             let is_first = this == Pid::INIT;
@@ -105,19 +104,29 @@ pub(crate) mod tree {
 
         /// Kills all processes that the command has started, and waits until they have exited.
         pub(crate) fn end(self) {
-            let started = Instant::now();
-            while started.elapsed() < END_TIMEOUT {
-                let children = children();
-                if children.is_empty() {
-                    return;
-                }
-                for child in children {
-                    let _ = kill_process(child, Signal::KILL);
-                    reap(child);
-                }
-                sleep(Duration::from_millis(1));
-            }
+            kill_children();
         }
+    }
+
+    /// Kills all children of this process, and waits until they have exited.
+    pub(crate) fn kill_children() {
+        let started = Instant::now();
+        while started.elapsed() < END_TIMEOUT {
+            let children = children();
+            if children.is_empty() {
+                return;
+            }
+            for child in children {
+                let _ = kill_process(child, Signal::KILL);
+                reap(child);
+            }
+            sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Makes this process the parent of processes that outlive their own parents.
+    pub(crate) fn adopt_orphans() -> std::io::Result<()> {
+        Ok(rustix::process::set_child_subreaper(Some(getpid()))?)
     }
 
     fn pass_on(command: &Process, signal: i32) {
@@ -149,6 +158,32 @@ pub(crate) mod tree {
         let ids = names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         ids.filter(|id| is_child(id)).filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
     }
+}
+
+/// Prepares this process for a pair that is checked: processes that escape their tracer become children of this process.
+pub(crate) fn prepare_check() -> Result<(), crate::exit::Stop> {
+    tree::adopt_orphans().map_err(|error| {
+        crate::exit::Stop::with_code(
+            crate::exit::code::SETUP_FAILED,
+            format_args!("cannot become the parent of orphaned processes: {error}"),
+        )
+    })
+}
+
+/// Gives the command a process group of its own, so that a signal to its whole group spares this process.
+pub(crate) fn set_apart(command: &mut std::process::Command) {
+    std::os::unix::process::CommandExt::process_group(command, 0);
+}
+
+/// Kills the processes that have escaped their tracer.
+pub(crate) fn end_escaped_processes() {
+    tree::kill_children();
+}
+
+/// Returns the environment of a process that is about to begin its program.
+pub(crate) fn environment_of(process: u32) -> Option<String> {
+    let block = std::fs::read(format!("/proc/{process}/environ")).ok()?;
+    Some(String::from_utf8_lossy(&block).into_owned())
 }
 
 /// Lets the command decide what the terminal's signals do: this process goes on, and reports how the command ended.

@@ -65,6 +65,23 @@ pub(crate) mod tree {
     }
 }
 
+/// Does nothing, because no pair can be checked yet.
+#[allow(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
+pub(crate) fn prepare_check() -> Result<(), crate::exit::Stop> {
+    Ok(())
+}
+
+/// Does nothing, because no pair can be checked yet.
+pub(crate) fn set_apart(_: &mut std::process::Command) {}
+
+/// Does nothing, because no pair can be checked yet.
+pub(crate) fn end_escaped_processes() {}
+
+/// Returns nothing, because no pair can be checked yet.
+pub(crate) fn environment_of(_: u32) -> Option<String> {
+    None
+}
+
 /// Lets the command decide what ^C does: this process goes on, and reports how the command ended.
 pub(crate) fn leave_terminal_signals_to_command() {
     // If it fails, ^C ends this process, as without the call.

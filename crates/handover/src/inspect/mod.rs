@@ -5,7 +5,7 @@
 //! [`Audit`].
 
 // Each system's half provides `handle_table`, which reads the table of a process and compares two, and `audit`, which
-// follows the processes of a command.
+// follows the processes of a command. `observe` follows the calls of a command.
 pub(crate) mod audit;
 pub(crate) mod handle_table;
 #[cfg(target_os = "linux")]
@@ -16,6 +16,9 @@ use linux as imp;
 mod windows;
 #[cfg(windows)]
 use windows as imp;
+#[cfg(feature = "observe")]
+#[doc(hidden)]
+pub mod observe;
 pub(crate) mod shared_objects;
 
 pub use audit::{Audit, AuditCommand, AuditReport, AuditedProcess, Origin};

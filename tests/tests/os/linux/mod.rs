@@ -16,6 +16,7 @@ mod handle_value;
 mod injected_failures;
 mod name_server;
 mod names;
+mod observe;
 mod odd_hosts;
 mod peers;
 mod protocol_violations;
@@ -44,6 +45,7 @@ pub(crate) const SUITES: &[Suite] = &[
     trace_events::SUITE,
     protocol_violations::SUITE,
     names::SUITE,
+    observe::SUITE,
     child_exec::SUITE,
     odd_hosts::SUITE,
     peers::SUITE,

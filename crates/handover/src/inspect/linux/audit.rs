@@ -1,27 +1,23 @@
 //! Traces a command and all processes that it starts, from one exec to the next.
 
-use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::audited_process::snapshot;
 use super::handle_table::check_proc;
+use super::tracees::{self, MAX_PAUSE, MIN_PAUSE, failed, refused, start};
 use crate::error::{Error, Result};
 use crate::inspect::HandleEntry;
-use crate::inspect::audit::{AuditedProcess, Program, Reporter, Watch, close_pipes, piped, report_channel};
-use crate::process::Child;
-use crate::process::imp::reason_of_std;
+use crate::inspect::audit::{AuditedProcess, Program, Reporter, Watch, piped, report_channel};
 use crate::sys::SysError;
-use crate::sys::handle::page_at;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::process::forgets_children;
-use crate::sys::ptrace::{self, Happened, NextEvent};
+use crate::sys::ptrace::{self, Happened, NextEvent, Stops};
 use crate::sys::spawn::without_signals;
 use crate::sys::spawn_plan::EXECUTE;
 use crate::sys::{Errand, begin_thread};
-use crate::wait::Deadline;
 
 /// How the tracer's thread ended.
 enum Followed {
@@ -34,33 +30,6 @@ enum Followed {
 
 /// The command's exit status and the processes of its tree; `None` if the deadline passed first.
 type Outcome = Option<(ExitStatus, Vec<AuditedProcess>)>;
-
-/// A command that runs.
-struct Started {
-    /// Whether a stream is a pipe to this process, whose end is closed by now.
-    is_piped: bool,
-    /// Kept until the audit ends. A child that is dropped is waited for by this crate, and the tracer would not learn its
-    /// exit status.
-    _child: Option<Child>,
-}
-
-/// Starts the command, and returns when its program has begun.
-fn start(program: &mut Program<'_>, context: &str) -> Result<Started> {
-    match program {
-        Program::Std(command) => match ptrace::spawn(command) {
-            Ok(spawned) => Ok(Started { is_piped: spawned.is_piped, _child: None }),
-            Err(error) => {
-                // A program that can't be started is reported under this call everywhere in the crate.
-                let error = SysError::new(EXECUTE, error.source);
-                Err(reason_of_std(command, error).unwrap_or_else(|error| Error::system(context, error)))
-            }
-        },
-        Program::Own(command) => {
-            let mut child = command.spawn()?;
-            Ok(Started { is_piped: close_pipes(&mut child), _child: Some(child) })
-        }
-    }
-}
 
 /// The message from the thread that starts the command to the thread that traces it.
 enum Spawned {
@@ -140,11 +109,6 @@ pub(crate) fn run(
     })
 }
 
-fn failed(context: &str) -> impl FnOnce(SysError) -> Error {
-    let context = context.to_owned();
-    move |error| Error::system(context, error)
-}
-
 /// Runs the tracer's thread.
 fn follow(
     far: Owned,
@@ -155,7 +119,7 @@ fn follow(
     // If the child failed before the meeting, std returns the error.
     let child_id = ptrace::hear_id(far.handle()).map_err(failed("the process to trace"))?;
     let Some(command) = child_id else { return Ok(Followed::NotMet) };
-    if let Err(source) = ptrace::seize(command) {
+    if let Err(source) = ptrace::seize(command, Stops::AtPrograms) {
         let context = refused(command, &source);
         // The child's error is ignored, because the tracer returns the cause.
         let _ = ptrace::let_go(far.handle(), Err(&source));
@@ -205,33 +169,6 @@ fn follow(
             ),
             source: std::io::Error::from_raw_os_error(libc::ECHILD),
         }),
-    }
-}
-
-/// The shortest and longest pauses between two checks for an event.
-const MIN_PAUSE: Duration = Duration::from_micros(20);
-const MAX_PAUSE: Duration = Duration::from_millis(1);
-
-/// Describes the process that can't be traced, with the likely reason.
-fn refused(process: u32, source: &std::io::Error) -> String {
-    let context = format!("process {process}");
-    if source.raw_os_error() != Some(libc::EPERM) {
-        return context;
-    }
-    let page = page_at(Path::new(&format!("/proc/{process}/status"))).unwrap_or_default();
-    let page = String::from_utf8_lossy(&page);
-    // The kernel gives the same error for a process that has exited.
-    let state = page.lines().find_map(|line| line.strip_prefix("State:")).map(str::trim_start);
-    if state.is_none_or(|state| state.starts_with(['Z', 'X'])) {
-        return format!("{context}, which was killed before its program began");
-    }
-    let tracer = page.lines().find_map(|line| line.strip_prefix("TracerPid:")).map(str::trim);
-    match tracer {
-        Some(tracer) if tracer != "0" => format!("{context}, which is already traced by process {tracer}"),
-        _ => format!(
-            "{context}, which may not be traced (usually because of Yama's /proc/sys/kernel/yama/ptrace_scope, a \
-             container's seccomp filter, or a command that runs as another user)"
-        ),
     }
 }
 
@@ -309,23 +246,13 @@ impl Tree {
 }
 
 impl Drop for Tree {
-    /// Kills the remaining processes and waits for them. If that takes too long, the kernel kills them when this thread
-    /// ends.
+    /// Kills the remaining processes and waits for them.
     fn drop(&mut self) {
-        self.threads.iter().for_each(|thread| ptrace::kill(*thread));
-        if !self.is_spawned {
-            // Until this message arrives, std may be the one that waits for the command.
-            let _ = self.results.recv();
-        }
-        let kill_deadline = Deadline::after(Duration::from_secs(10));
-        while !kill_deadline.has_passed() {
-            match ptrace::next(true) {
-                Ok(NextEvent::One(Happened::Stopped { thread, .. })) => ptrace::kill(thread),
-                Ok(NextEvent::One(Happened::Ended { .. })) => {}
-                // No event, or a query that failed for the moment: try again.
-                Ok(NextEvent::Nothing) | Err(_) => thread::sleep(MAX_PAUSE),
-                Ok(NextEvent::NoneIsLeft) => return,
+        tracees::end(self.threads.iter().copied(), || {
+            if !self.is_spawned {
+                // Until this message arrives, std may be the one that waits for the command.
+                let _ = self.results.recv();
             }
-        }
+        });
     }
 }

@@ -3,3 +3,5 @@
 pub(super) mod audit;
 mod audited_process;
 pub(super) mod handle_table;
+#[cfg(feature = "observe")]
+pub(super) mod observe;

@@ -5,6 +5,8 @@
 pub(crate) mod call;
 mod child_call;
 mod child_exec;
+#[cfg(feature = "observe")]
+pub(crate) mod clock;
 mod clone;
 mod close_at_exec;
 pub(crate) mod create_object;
@@ -23,6 +25,8 @@ pub(crate) mod proc_pid;
 pub(crate) mod process;
 mod progress;
 pub(crate) mod ptrace;
+#[cfg(feature = "observe")]
+pub(crate) mod ptrace_inject;
 pub(crate) mod recipient;
 pub(crate) mod reset_mode;
 pub(crate) mod rights;
@@ -34,6 +38,8 @@ pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod temporary_file;
 pub(crate) mod text;
+#[cfg(feature = "observe")]
+pub(crate) mod tracee_memory;
 pub(crate) mod unix_socket;
 pub(crate) mod user;
 pub(crate) mod value;

@@ -148,6 +148,17 @@ fn read_row(thread: u32, value: HandleValue) -> SysResult<Row> {
     })
 }
 
+/// Returns whether the path leads to a FIFO, and its identity. With a link in `/proc/PID/fd` it is the open file's.
+#[cfg(feature = "observe")]
+pub(crate) fn file_at(path: &str) -> SysResult<(bool, Inode)> {
+    let status = ask("statx", &[("path", path.into())], || {
+        Ok(Answered(statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?))
+    })?;
+    let Answered(status) = status;
+    let inode = Inode { device: (status.stx_dev_major, status.stx_dev_minor), number: status.stx_ino };
+    Ok((FileType::from_raw_mode(status.stx_mode.into()) == FileType::Fifo, inode))
+}
+
 /// Returns whether a memory file is shared memory or a plain file. The seals can be queried only through a
 /// descriptor, so the file is opened for a moment.
 fn kind_of_memory(path: &str) -> SysResult<ObjectKind> {

@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
-use std::ptr::null_mut;
 
 use super::SysResult;
 use super::handle::out_of_the_streams;
@@ -166,10 +165,26 @@ pub(crate) fn let_go(far: BorrowedFd<'_>, traced: Result<(), &io::Error>) -> Sys
     }
 }
 
+/// The events at which a tracee stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stops {
+    AtPrograms,
+    /// Also before and after each system call, if the tracee is resumed by [`resume_to_call`].
+    #[cfg_attr(
+        not(feature = "observe"),
+        allow(dead_code, reason = "only the feature `observe` follows calls")
+    )]
+    AtCalls,
+}
+
 /// Becomes the tracer of a process, without stopping it.
-pub(crate) fn seize(process: u32) -> SysResult<()> {
+pub(crate) fn seize(process: u32, stops: Stops) -> SysResult<()> {
+    let options = match stops {
+        Stops::AtPrograms => OPTIONS,
+        Stops::AtCalls => OPTIONS | libc::PTRACE_O_TRACESYSGOOD,
+    };
     let arguments = [("", Argument::ProcessId(process)), ("PTRACE_SEIZE", Argument::Yes)];
-    call("ptrace", &arguments, || request(libc::PTRACE_SEIZE, process, OPTIONS.unsigned_abs() as usize))
+    call("ptrace", &arguments, || request(libc::PTRACE_SEIZE, process, options.unsigned_abs() as usize))
 }
 
 /// Resumes a thread, delivering this signal; zero is none. If the thread has been killed, it does nothing; the exit
@@ -185,6 +200,120 @@ pub(crate) fn resume(thread: u32, signal: i32) -> SysResult<()> {
 pub(crate) fn listen(thread: u32) -> SysResult<()> {
     let arguments = [("thread", thread.into()), ("PTRACE_LISTEN", Argument::Yes)];
     or_exited(call("ptrace", &arguments, || request(libc::PTRACE_LISTEN, thread, 0)))
+}
+
+/// Resumes a thread until it makes a system call or returns from one, delivering this signal; zero is none. A thread
+/// that has been killed is ignored, as by [`resume`].
+#[cfg(feature = "observe")]
+pub(crate) fn resume_to_call(thread: u32, signal: i32) -> SysResult<()> {
+    let arguments = [("thread", thread.into()), ("PTRACE_SYSCALL", Argument::Yes), ("signal", signal.into())];
+    or_exited(call("ptrace", &arguments, || {
+        request(libc::PTRACE_SYSCALL, thread, signal.unsigned_abs() as usize)
+    }))
+}
+
+/// The signal that a stop at a system call shows.
+#[cfg(feature = "observe")]
+pub(crate) const CALL_STOP: libc::c_int = libc::SIGTRAP | 0x80;
+
+/// Where a thread that is stopped at a system call stands.
+#[cfg(feature = "observe")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallStop {
+    Before {
+        number: u64,
+        arguments: [u64; 6],
+    },
+    After {
+        result: i64,
+        is_error: bool,
+    },
+    /// The program is of another architecture, such as a 32-bit program on a 64-bit kernel.
+    OfOtherArchitecture,
+    Elsewhere,
+}
+
+#[cfg(feature = "observe")]
+impl Outcome for CallStop {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before { number, .. } => write!(to, "before system call {number}"),
+            Self::After { result, .. } => write!(to, "after a system call, which returned {result}"),
+            Self::OfOtherArchitecture => to.write_str("a system call of another architecture"),
+            Self::Elsewhere => to.write_str("at no system call"),
+        }
+    }
+}
+
+/// `struct ptrace_syscall_info` of the kernel, whose union is one list of numbers here.
+#[cfg(feature = "observe")]
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy)]
+struct SyscallInfo {
+    operation: u8,
+    padding: [u8; 3],
+    architecture: u32,
+    instruction: u64,
+    stack: u64,
+    numbers: [u64; 8],
+}
+
+/// Returns the architecture of the kernel's calls (`AUDIT_ARCH_…`), where it is known.
+#[cfg(feature = "observe")]
+const ARCHITECTURE: Option<u32> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
+    Some(0xc000_003e)
+} else if cfg!(target_arch = "aarch64") {
+    Some(0xc000_00b7)
+} else {
+    None
+};
+
+/// Returns the system call at which a thread is stopped.
+#[cfg(feature = "observe")]
+pub(crate) fn call_stop(thread: u32) -> SysResult<CallStop> {
+    const GET_SYSCALL_INFO: Request = 0x420e;
+    /// The bit of the numbers of x32, whose programs share the architecture's number.
+    const X32: u64 = 0x4000_0000;
+    let arguments = [("thread", thread.into()), ("PTRACE_GET_SYSCALL_INFO", Argument::Yes)];
+    ask("ptrace", &arguments, || {
+        let mut info = SyscallInfo::default();
+        let size = size_of::<SyscallInfo>();
+        request_at(GET_SYSCALL_INFO, thread, size, (&raw mut info).expose_provenance())?;
+        let [first, second, ..] = info.numbers;
+        let is_other = ARCHITECTURE.is_some_and(|own| own != info.architecture);
+        Ok(match info.operation {
+            1 | 2 if is_other => CallStop::OfOtherArchitecture,
+            1 if cfg!(target_arch = "x86_64") && first & X32 != 0 => CallStop::OfOtherArchitecture,
+            1 => {
+                let [_, a, b, c, d, e, f, _] = info.numbers;
+                CallStop::Before { number: first, arguments: [a, b, c, d, e, f] }
+            }
+            2 => CallStop::After {
+                result: i64::from_ne_bytes(first.to_ne_bytes()),
+                is_error: second.to_ne_bytes()[0] != 0,
+            },
+            _ => CallStop::Elsewhere,
+        })
+    })
+}
+
+/// Returns the next stop of one thread, without waiting. Returns `None` if the thread runs, or has exited; its exit
+/// stays unreported.
+#[cfg(feature = "observe")]
+pub(crate) fn next_stop_of(thread: u32) -> SysResult<NextEvent> {
+    call("waitid", &[("thread", thread.into())], || {
+        let options = libc::WSTOPPED | libc::__WALL;
+        match process::wait_status(libc::P_PID, thread, options) {
+            Ok(Some(status)) => Ok(NextEvent::One(Happened::Stopped {
+                thread,
+                signal: status.status & 0xff,
+                event: status.status >> 8,
+            })),
+            Ok(None) => Ok(NextEvent::Nothing),
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(NextEvent::NoneIsLeft),
+            Err(error) => Err(error),
+        }
+    })
 }
 
 /// Ignores the error for a thread that is no longer stopped. It has been killed, and its exit is reported as an
@@ -209,16 +338,24 @@ pub(crate) fn message(thread: u32) -> SysResult<u64> {
 
 /// The type of a request, which differs between C libraries.
 #[cfg(any(target_env = "musl", target_env = "ohos"))]
-type Request = libc::c_int;
+pub(super) type Request = libc::c_int;
 #[cfg(not(any(target_env = "musl", target_env = "ohos")))]
-type Request = libc::c_uint;
+pub(super) type Request = libc::c_uint;
 
 /// Makes a request that uses only the data argument.
 fn request(request: Request, thread: u32, data: usize) -> io::Result<()> {
-    // SAFETY: each caller passes a request of which the data is either a plain number or, for `PTRACE_GETEVENTMSG`,
-    // the address of a live `c_ulong` that the kernel fills. The unused address argument is null.
-    let answer =
-        unsafe { libc::ptrace(request, thread, null_mut::<libc::c_void>(), data as *mut libc::c_void) };
+    request_at(request, thread, 0, data)
+}
+
+/// Makes a request.
+pub(super) fn request_at(request: Request, thread: u32, address: usize, data: usize) -> io::Result<()> {
+    let (address, data) = (address as *mut libc::c_void, data as *mut libc::c_void);
+    // SAFETY: each caller passes a request of which the address is a plain number, and the data is either a plain
+    // number or the address of a live value that the request fills or reads: a `c_ulong` for `PTRACE_GETEVENTMSG`, a
+    // `SyscallInfo` with its size for `PTRACE_GET_SYSCALL_INFO`, an `iovec` that describes a live buffer for
+    // `PTRACE_GETREGSET` and `PTRACE_SETREGSET`. The address of `PTRACE_POKEDATA` is in the other process, where the
+    // kernel checks it.
+    let answer = unsafe { libc::ptrace(request, thread, address, data) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -1,0 +1,148 @@
+//! Finds out which process of a pair is the child, and which object is the event.
+
+use handover::inspect::observe::{Action, Kind, Step};
+
+use super::record::{Object, ObjectId, Record, Recorded};
+
+/// The kinds that can serve as the event, the most fitting first.
+const KINDS: [Kind; 6] =
+    [Kind::Event, Kind::Semaphore, Kind::Mutex, Kind::NamedPipe, Kind::Pipe, Kind::Socket];
+
+/// The roles in a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Roles {
+    pub(crate) parent: u32,
+    pub(crate) child: Option<u32>,
+    pub(crate) event: Option<ObjectId>,
+}
+
+/// The event, as it is found again in another run: its kind, and how many objects of that kind the parent had created
+/// before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EventKey {
+    pub(crate) kind: Kind,
+    pub(crate) nth: usize,
+}
+
+impl EventKey {
+    pub(crate) fn of(record: &Record, object: ObjectId) -> Self {
+        let Object { kind, nth, .. } = record.objects[object];
+        Self { kind, nth }
+    }
+
+    /// Returns the object of this key that the process has created.
+    pub(crate) fn find(self, objects: &[Object], parent: u32) -> Option<ObjectId> {
+        objects.iter().position(|object| {
+            object.creator == Some(parent) && (object.kind, object.nth) == (self.kind, self.nth)
+        })
+    }
+}
+
+/// Returns the place of a kind among those that can serve as the event.
+fn place(kind: Kind) -> Option<usize> {
+    KINDS.iter().position(|other| *other == kind)
+}
+
+/// Finds the roles.
+///
+/// - The parent is the process that the command started.
+/// - The event is an object that the parent created and for which another process waits. If there is none, it is one to
+///   which another process has a handle, or the first one that the parent created.
+/// - The child is the process that waits for the event. If there is none, it is the one that has a handle to it, or the
+///   first process that was started after the event's creation.
+pub(crate) fn roles(record: &Record) -> Option<Roles> {
+    let parent = record.parent()?;
+    let others = || record.steps.iter().filter(|step| step.event.process != parent);
+    let is_candidate = |object: &ObjectId| {
+        let object = &record.objects[*object];
+        object.creator == Some(parent) && place(object.kind).is_some()
+    };
+    let best = |candidates: Vec<(ObjectId, u32)>| {
+        let candidates = candidates.into_iter().filter(|(object, _)| is_candidate(object));
+        candidates.min_by_key(|(object, _)| (place(record.objects[*object].kind), *object))
+    };
+    let waited = best(
+        others()
+            .flat_map(|step| step.objects.iter().map(move |(_, object)| (step, *object)))
+            .filter(|(step, object)| step.begins_wait_for(*object))
+            .map(|(step, object)| (object, step.event.process))
+            .collect(),
+    );
+    // A pipe that only tells a number is no event, and neither is an object that no process signals, if there is a better
+    // object that the parent signals.
+    let signaled = |object: ObjectId| record.steps.iter().any(|step| step.begins_signal_of(object));
+    let own = (0..record.objects.len()).filter(is_candidate).filter(|object| signaled(*object));
+    let own = own.filter(|object| record.objects[*object].kind <= Kind::Mutex).min();
+    let is_event = |object: ObjectId| record.objects[object].kind <= Kind::Mutex && signaled(object);
+    if let Some((event, child)) = waited.filter(|(object, _)| own.is_none() || is_event(*object)) {
+        return Some(Roles { parent, child: Some(child), event: Some(event) });
+    }
+    let had = others().flat_map(|step| {
+        let rows = step.rows.iter().filter_map(|row| row.object);
+        let opened = step.objects.iter().map(|(_, object)| *object);
+        rows.chain(opened).map(|object| (object, step.event.process))
+    });
+    let had = best(had.collect());
+    let event = own.or(had.map(|(object, _)| object)).or_else(|| {
+        (0..record.objects.len())
+            .filter(is_candidate)
+            .min_by_key(|object| place(record.objects[*object].kind))
+    });
+    let with_handle = had.filter(|(object, _)| Some(*object) == event).map(|(_, process)| process);
+    let created = event.and_then(|event| record.steps.iter().position(|step| step.is_about(event)));
+    let started = |from: usize| {
+        let mut later = record.steps[from..].iter().filter(|step| step.event.process != parent);
+        let is_start =
+            |step: &&Recorded| matches!(step.event.step, Step::Started { .. } | Step::Forked { .. });
+        later.find(is_start).map(|step| step.event.process)
+    };
+    let child = with_handle.or_else(|| started(created.unwrap_or_default())).or_else(|| started(0));
+    Some(Roles { parent, child, event })
+}
+
+/// The call of the parent that is the signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignalBy {
+    /// The first call that signals the event, or writes to the object that serves as one.
+    Call,
+    /// The close of a handle, after so many others of the event. The child sees the end of the stream.
+    Close { after: usize },
+}
+
+/// Finds the call that is the signal.
+pub(crate) fn signal(record: &Record, roles: &Roles) -> Option<(usize, SignalBy)> {
+    let event = roles.event?;
+    let steps =
+        || record.steps.iter().enumerate().filter(|(_, step)| Some(step.event.process) != roles.child);
+    let call = steps().find(|(_, step)| step.begins_signal_of(event));
+    if let Some((index, _)) = call {
+        return Some((index, SignalBy::Call));
+    }
+    if !matches!(record.objects[event].kind, Kind::NamedPipe | Kind::Pipe | Kind::Socket) {
+        return None;
+    }
+    // The child's last wait for the object ended because the last other end was closed.
+    let child = roles.child?;
+    let end = record.of_process(child).filter(|(_, step)| step.is_about(event));
+    let end =
+        end.filter(|(_, step)| step.returned().is_some_and(|(call, _)| super::record::is_wait(&call.action)));
+    let (end, _) = end.last()?;
+    let is_close = |step: &Recorded| {
+        step.calls().is_some_and(|call| matches!(call.action, Action::Close { .. })) && step.is_about(event)
+    };
+    let closes: Vec<usize> =
+        steps().filter(|(index, step)| *index < end && is_close(step)).map(|(index, _)| index).collect();
+    let (last, before) = closes.split_last()?;
+    Some((*last, SignalBy::Close { after: before.len() }))
+}
+
+/// Returns whether a step is the signal, when so many handles of the event have been closed before.
+pub(crate) fn is_the_signal(by: SignalBy, step: &Recorded, event: ObjectId, closed_before: usize) -> bool {
+    match by {
+        SignalBy::Call => step.begins_signal_of(event),
+        SignalBy::Close { after } => {
+            step.calls().is_some_and(|call| matches!(call.action, Action::Close { .. }))
+                && closed_before == after
+        }
+    }
+}

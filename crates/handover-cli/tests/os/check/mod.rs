@@ -1,0 +1,11 @@
+//! The tests of `handover check` on each system.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{ROLES, TESTS};
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::{ROLES, TESTS};
