@@ -13,6 +13,10 @@ use crate::{foreign, run, table, wine_failure};
 /// Long enough for the slowest test: it makes each call of an audit fail once, which takes three minutes under Wine 10.
 const DEADLINE: Duration = Duration::from_secs(400);
 
+/// The number of tests that run at the same time under Wine, where they mostly wait for its server. With four, they take two
+/// thirds of the time that they take with one for each of two processors.
+const WINE_THREADS: usize = 4;
+
 /// The prefix of a line by which a test reports that it leaves something out.
 const LEFT_OUT: &str = "left out: ";
 
@@ -128,7 +132,11 @@ pub fn main_of(suites: &[Suite]) -> ExitCode {
                 suites.iter().flat_map(|suite| suite.tests.iter().map(|(name, _)| full(suite.name, name)));
             let trials =
                 names.map(|name| Trial::test(name.clone(), move || run_in_own_process(&name))).collect();
-            return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+            let mut arguments = Arguments::from_args();
+            if table::is_wine() {
+                arguments.test_threads.get_or_insert(WINE_THREADS);
+            }
+            return libtest_mimic::run(&arguments, trials).exit_code();
         }
     }
     ExitCode::SUCCESS

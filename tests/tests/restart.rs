@@ -205,6 +205,7 @@ fn restarts_under_load_lose_no_connection() {
         // A connection that reads its answers only at the end, so that some of them can't be sent for a long time.
         let mut slow = Client::connect(address);
         let mut writer = slow.stream.get_ref().try_clone().unwrap();
+        writer.set_write_timeout(None).unwrap();
         scope.spawn(move || (0..LONG_LINES).for_each(|_| writer.write_all(LONG_LINE.as_bytes()).unwrap()));
         // The threads also end if this one panics.
         let is_done = EndsThreads(&is_done);
