@@ -20,6 +20,8 @@ use windows as imp;
 #[doc(hidden)]
 pub mod observe;
 pub(crate) mod shared_objects;
+#[cfg(all(feature = "observe", not(all(target_os = "linux", target_pointer_width = "64"))))]
+mod untraced;
 
 pub use audit::{Audit, AuditCommand, AuditReport, AuditedProcess, Origin};
 pub use handle_table::{HandleEntry, HandleTable, Unavailable};

@@ -304,7 +304,8 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`Audit::run`](super::Audit::run): the command can't be started or traced, a standard stream is a pipe to
-    /// this process, or it didn't start before the deadline. On Windows always, because no tracer exists there yet.
+    /// this process, or it didn't start before the deadline. On Windows and on 32-bit machines
+    /// always, because no tracer exists there yet.
     pub fn start(command: Command, deadline: Instant) -> Result<Self> {
         Ok(Self { tracer: super::imp::observe::Tracer::start(command, deadline)? })
     }

@@ -16,6 +16,7 @@ mod handle_value;
 mod injected_failures;
 mod name_server;
 mod names;
+#[cfg(target_pointer_width = "64")]
 mod observe;
 mod odd_hosts;
 mod peers;
@@ -45,6 +46,7 @@ pub(crate) const SUITES: &[Suite] = &[
     trace_events::SUITE,
     protocol_violations::SUITE,
     names::SUITE,
+    #[cfg(target_pointer_width = "64")]
     observe::SUITE,
     child_exec::SUITE,
     odd_hosts::SUITE,

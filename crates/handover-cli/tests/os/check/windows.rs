@@ -12,5 +12,5 @@ fn check_says_that_it_needs_linux() {
     let this = this_program().into_os_string().into_string().unwrap();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_handover"));
     let ended = run(&program, ["check", "inheritance", "--", &this], Duration::from_secs(60));
-    ended.expect_code(2).expect_text("can't be checked on Windows yet; check the pair on Linux");
+    ended.expect_code(2).expect_text("check it on 64-bit Linux");
 }

@@ -96,9 +96,6 @@ impl Tracer {
     pub(crate) fn start(command: Command, deadline: Instant) -> Result<Self> {
         let mut program = Program::Std(command);
         let context = format!("the program {:?}", program.name());
-        if !cfg!(target_pointer_width = "64") {
-            return Err(Error::invalid(context, "can be observed by a 64-bit build of this crate only"));
-        }
         if program.name().is_empty() {
             return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
         }

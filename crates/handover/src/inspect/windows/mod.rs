@@ -3,5 +3,6 @@
 pub(super) mod audit;
 mod audited_process;
 pub(super) mod handle_table;
+
 #[cfg(feature = "observe")]
-pub(super) mod observe;
+pub(super) use super::untraced as observe;

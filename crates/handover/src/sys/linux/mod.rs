@@ -5,7 +5,7 @@
 pub(crate) mod call;
 mod child_call;
 mod child_exec;
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) mod clock;
 mod clone;
 mod close_at_exec;
@@ -25,7 +25,7 @@ pub(crate) mod proc_pid;
 pub(crate) mod process;
 mod progress;
 pub(crate) mod ptrace;
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) mod ptrace_inject;
 pub(crate) mod recipient;
 pub(crate) mod reset_mode;
@@ -38,7 +38,7 @@ pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod temporary_file;
 pub(crate) mod text;
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) mod tracee_memory;
 pub(crate) mod unix_socket;
 pub(crate) mod user;

@@ -149,7 +149,7 @@ fn read_row(thread: u32, value: HandleValue) -> SysResult<Row> {
 }
 
 /// Returns whether the path leads to a FIFO, and its identity. With a link in `/proc/PID/fd` it is the open file's.
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) fn file_at(path: &str) -> SysResult<(bool, Inode)> {
     let status = ask("statx", &[("path", path.into())], || {
         Ok(Answered(statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?))

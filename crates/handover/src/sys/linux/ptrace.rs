@@ -171,7 +171,7 @@ pub(crate) enum Stops {
     AtPrograms,
     /// Also before and after each system call, if the tracee is resumed by [`resume_to_call`].
     #[cfg_attr(
-        not(feature = "observe"),
+        not(all(feature = "observe", target_pointer_width = "64")),
         allow(dead_code, reason = "only the feature `observe` follows calls")
     )]
     AtCalls,
@@ -204,7 +204,7 @@ pub(crate) fn listen(thread: u32) -> SysResult<()> {
 
 /// Resumes a thread until it makes a system call or returns from one, delivering this signal; zero is none. A thread
 /// that has been killed is ignored, as by [`resume`].
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) fn resume_to_call(thread: u32, signal: i32) -> SysResult<()> {
     let arguments = [("thread", thread.into()), ("PTRACE_SYSCALL", Argument::Yes), ("signal", signal.into())];
     or_exited(call("ptrace", &arguments, || {
@@ -213,11 +213,11 @@ pub(crate) fn resume_to_call(thread: u32, signal: i32) -> SysResult<()> {
 }
 
 /// The signal that a stop at a system call shows.
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) const CALL_STOP: libc::c_int = libc::SIGTRAP | 0x80;
 
 /// Where a thread that is stopped at a system call stands.
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallStop {
     Before {
@@ -233,7 +233,7 @@ pub(crate) enum CallStop {
     Elsewhere,
 }
 
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 impl Outcome for CallStop {
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -246,7 +246,7 @@ impl Outcome for CallStop {
 }
 
 /// `struct ptrace_syscall_info` of the kernel, whose union is one list of numbers here.
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy)]
 struct SyscallInfo {
@@ -259,7 +259,7 @@ struct SyscallInfo {
 }
 
 /// Returns the architecture of the kernel's calls (`AUDIT_ARCH_…`), where it is known.
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 const ARCHITECTURE: Option<u32> = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
     Some(0xc000_003e)
 } else if cfg!(target_arch = "aarch64") {
@@ -269,7 +269,7 @@ const ARCHITECTURE: Option<u32> = if cfg!(all(target_arch = "x86_64", target_poi
 };
 
 /// Returns the system call at which a thread is stopped.
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) fn call_stop(thread: u32) -> SysResult<CallStop> {
     const GET_SYSCALL_INFO: Request = 0x420e;
     /// The bit of the numbers of x32, whose programs share the architecture's number.
@@ -299,7 +299,7 @@ pub(crate) fn call_stop(thread: u32) -> SysResult<CallStop> {
 
 /// Returns the next stop of one thread, without waiting. Returns `None` if the thread runs, or has exited; its exit
 /// stays unreported.
-#[cfg(feature = "observe")]
+#[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) fn next_stop_of(thread: u32) -> SysResult<NextEvent> {
     call("waitid", &[("thread", thread.into())], || {
         let options = libc::WSTOPPED | libc::__WALL;

@@ -1,4 +1,4 @@
-//! The tracer, which doesn't exist on Windows yet.
+//! Stands for the tracer where there is none yet: on Windows, and on 32-bit machines, whose calls have other structures.
 
 use std::convert::Infallible;
 use std::process::Command;
@@ -13,10 +13,13 @@ use crate::inspect::observe::{Change, Next};
 pub(crate) struct Tracer(Infallible);
 
 impl Tracer {
-    #[allow(clippy::needless_pass_by_value, reason = "the Linux half starts the command")]
+    #[allow(clippy::needless_pass_by_value, reason = "the other tracer starts the command")]
     pub(crate) fn start(command: Command, _: Instant) -> Result<Self> {
         let input = format!("the program {:?}", command.get_program());
-        Err(Error::invalid(input, "can't be checked on Windows yet; check the pair on Linux"))
+        Err(Error::invalid(
+            input,
+            "can't be followed call by call on this system yet; check it on 64-bit Linux",
+        ))
     }
 
     pub(crate) fn next(&mut self, _: Instant) -> Result<Next> {
