@@ -13,8 +13,9 @@ use super::remarks::tells;
 const PARENT: u32 = 1;
 const CHILD: u32 = 2;
 
+/// Returns a handle value of this number. On Windows, values are multiples of four.
 fn value(number: u32) -> HandleValue {
-    HandleValue::try_from(u64::from(number)).expect("a handle value")
+    HandleValue::try_from(u64::from(number) * 4).expect("a handle value")
 }
 
 /// A kernel in which the child has one inherited handle, number 3.
@@ -56,7 +57,7 @@ fn made(process: u32, action: Action, outcome: Outcome) -> [(u32, Step); 2] {
 }
 
 fn started(process: u32, parent: u32) -> (u32, Step) {
-    let arguments = vec!["program".into(), "3".into()];
+    let arguments = vec!["program".into(), "12".into()];
     (process, Step::Started { parent, program: "program".into(), arguments })
 }
 
