@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use handover::process::Command;
 use handover::{Carried, Channel, Child, Stdio, TypedChannel};
-use handover_tests::{expect, role, settled, table, tests, this_program, until};
+use handover_tests::{expect, role, settled, tests, this_program};
 use serde::{Deserialize, Serialize};
 
 use connection::State;
@@ -178,6 +178,15 @@ impl Drop for EndsThreads<'_> {
     }
 }
 
+/// Returns the handle count of a server that has served several clients at once. On Windows, the first clients that leave make the
+/// runtime open handles that it keeps.
+fn handles_after_clients(address: SocketAddr, server: u32) -> usize {
+    let mut clients: Vec<_> = (0..8).map(|_| Client::connect(address)).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(client.ask("hello"), server));
+    drop(clients);
+    settled(server)
+}
+
 fn restarts_under_load_lose_no_connection() {
     let total =
         std::env::var("HANDOVER_CONNECTIONS").map_or(expect::CONNECTIONS, |text| text.parse().unwrap());
@@ -185,7 +194,7 @@ fn restarts_under_load_lose_no_connection() {
     let (mut first, address) = start_server(server("serves", &[]));
     let mut control = Client::connect(address);
     let mut processes = BTreeSet::from([first.id(), control.restart()]);
-    let before = settled(*processes.last().unwrap());
+    let before = handles_after_clients(address, *processes.last().unwrap());
     let (made, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -225,8 +234,12 @@ fn restarts_under_load_lose_no_connection() {
     processes.insert(last);
     println!("{total} connections, {restarts} restarts under load");
     assert_eq!(processes.len(), restarts + 3);
-    // The server closes a connection a moment after its client.
-    until("a restart leaves no handles in the new process", || table::of(last).len() <= before);
+    let handles = handles_after_clients(address, last);
+    // A busy runtime may have opened a few that it keeps. A handle lost with each connection or restart would be more.
+    assert!(
+        handles <= before + 4,
+        "restarts leave handles in the new process: {handles} instead of {before}"
+    );
     assert_eq!(first.wait_timeout(SOON).unwrap().code(), Some(0));
     control.stop();
 }
