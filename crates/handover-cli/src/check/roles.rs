@@ -46,10 +46,10 @@ fn place(kind: Kind) -> Option<usize> {
 /// Finds the roles.
 ///
 /// - The parent is the process that the command started.
-/// - The event is an object that the parent created and for which another process waits. If there is none, it is one to
-///   which another process has a handle, or the first one that the parent created.
-/// - The child is the process that waits for the event. If there is none, it is the one that has a handle to it, or the
-///   first process that was started after the event's creation.
+/// - The event is an object that the parent created and for which another process waits. Without such an object, it is one
+///   to which another process has a handle, or the first one that the parent created.
+/// - The child is the process that waits for the event. If no process waits, it is the one that has a handle to it, or
+///   the first process that was started after the event's creation.
 pub(crate) fn roles(record: &Record) -> Option<Roles> {
     let parent = record.parent()?;
     let others = || record.steps.iter().filter(|step| step.event.process != parent);
@@ -105,7 +105,7 @@ pub(crate) fn roles(record: &Record) -> Option<Roles> {
 pub(crate) enum SignalBy {
     /// The first call that signals the event, or writes to the object that serves as one.
     Call,
-    /// The close of a handle, after so many others of the event. The child sees the end of the stream.
+    /// The close of a handle, after this number of others of the event. The child sees the end of the stream.
     Close { after: usize },
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn signal(record: &Record, roles: &Roles) -> Option<(usize, SignalBy)
     Some((*last, SignalBy::Close { after: before.len() }))
 }
 
-/// Returns whether a step is the signal, when so many handles of the event have been closed before.
+/// Returns whether a step is the signal, when `closed_before` handles of the event have been closed before it.
 pub(crate) fn is_the_signal(by: SignalBy, step: &Recorded, event: ObjectId, closed_before: usize) -> bool {
     match by {
         SignalBy::Call => step.begins_signal_of(event),

@@ -27,7 +27,7 @@ pub(crate) enum Plan {
 /// The moment at which something is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// Before the first instruction of the program that has inherited the handle, after so many programs of the same
+    /// Before the first instruction of the program that has inherited the handle, after `after` programs of the same
     /// process that had it too.
     FirstInstruction { after: usize },
     /// When a call of the child has opened the handle.

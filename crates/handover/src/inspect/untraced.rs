@@ -1,4 +1,4 @@
-//! Stands for the tracer where there is none yet: on Windows, and on 32-bit machines, whose calls have other structures.
+//! Stands for the tracer on systems that it doesn't support yet: Windows, and 32-bit machines, whose calls have other structures.
 
 use std::convert::Infallible;
 use std::process::Command;

@@ -6,14 +6,12 @@ use std::thread;
 use std::time::Instant;
 
 use super::audited_process::snapshot;
-use super::handle_table::check_proc;
-use super::tracees::{self, MAX_PAUSE, MIN_PAUSE, failed, refused, start};
+use super::tracees::{self, MAX_PAUSE, MIN_PAUSE, check_can_trace, failed, refused, start};
 use crate::error::{Error, Result};
 use crate::inspect::HandleEntry;
 use crate::inspect::audit::{AuditedProcess, Program, Reporter, Watch, piped, report_channel};
 use crate::sys::SysError;
 use crate::sys::io::{HasHandle, Owned};
-use crate::sys::process::forgets_children;
 use crate::sys::ptrace::{self, Happened, NextEvent, Stops};
 use crate::sys::spawn::without_signals;
 use crate::sys::spawn_plan::EXECUTE;
@@ -55,16 +53,7 @@ pub(crate) fn run(
     of_auditor: Vec<HandleEntry>,
 ) -> Result<Outcome> {
     let context = format!("the program {:?}", program.name());
-    if program.name().is_empty() {
-        return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
-    }
-    if forgets_children().map_err(failed(&context))? {
-        return Err(Error::invalid(
-            "the signal SIGCHLD",
-            "is ignored in this process, so it never learns how a child exits; set it to SIG_DFL",
-        ));
-    }
-    check_proc()?;
+    check_can_trace(&program, &context)?;
     let (near, far, meeting) = ptrace::meeting().map_err(failed(&context))?;
     match &mut program {
         Program::Std(command) => ptrace::meet(command, meeting),

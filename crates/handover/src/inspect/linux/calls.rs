@@ -143,7 +143,7 @@ impl At<'_> {
         Some(folder.join(path).to_string_lossy().into_owned())
     }
 
-    /// Returns a time of the process: seconds, and a fraction with so many units a second.
+    /// Returns a time of the process: seconds, and a fraction in this number of units a second.
     fn time(&self, address: u64, units: u64) -> Option<Duration> {
         let bytes = self.read(address, 16)?;
         let (seconds, fraction) = (long_at(&bytes, 0)?, long_at(&bytes, 8)?);

@@ -11,8 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::calls::{self, At, Escape, Pending};
-use super::handle_table::check_proc;
-use super::tracees::{self, MAX_PAUSE, MIN_PAUSE, Started, failed, refused};
+use super::tracees::{self, MAX_PAUSE, MIN_PAUSE, Started, check_can_trace, failed, refused};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inspect::audit::{Program, piped};
@@ -20,7 +19,6 @@ use crate::inspect::observe::{Action, Change, Event, Next, Outcome, Step};
 use crate::sys::handle::{link_at, page_at};
 use crate::sys::io::HasHandle;
 use crate::sys::proc_fd;
-use crate::sys::process::forgets_children;
 use crate::sys::ptrace::{self, CallStop, Happened, NextEvent, Stops};
 use crate::sys::ptrace_inject as inject;
 use crate::sys::spawn::without_signals;
@@ -96,16 +94,7 @@ impl Tracer {
     pub(crate) fn start(command: Command, deadline: Instant) -> Result<Self> {
         let mut program = Program::Std(command);
         let context = format!("the program {:?}", program.name());
-        if program.name().is_empty() {
-            return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
-        }
-        if forgets_children().map_err(failed(&context))? {
-            return Err(Error::invalid(
-                "the signal SIGCHLD",
-                "is ignored in this process, so it never learns how a child exits; set it to SIG_DFL",
-            ));
-        }
-        check_proc()?;
+        check_can_trace(&program, &context)?;
         let turn = Turn::begin()?;
         let (near, far, meeting) = ptrace::meeting().map_err(failed(&context))?;
         if let Program::Std(command) = &mut program {

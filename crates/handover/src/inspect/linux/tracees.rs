@@ -4,12 +4,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use super::handle_table::check_proc;
 use crate::error::{Error, Result};
 use crate::inspect::audit::{Program, close_pipes};
 use crate::process::Child;
 use crate::process::imp::reason_of_std;
 use crate::sys::SysError;
 use crate::sys::handle::page_at;
+use crate::sys::process::forgets_children;
 use crate::sys::ptrace::{self, Happened, NextEvent};
 use crate::sys::spawn_plan::EXECUTE;
 use crate::wait::Deadline;
@@ -25,6 +27,20 @@ pub(super) struct Started {
     /// Kept until the audit ends. A child that is dropped is waited for by this crate, and the tracer would not learn its
     /// exit status.
     _child: Option<Child>,
+}
+
+/// Checks that the program has a name, and that this process can learn how its children exit and read their tables.
+pub(super) fn check_can_trace(program: &Program, context: &str) -> Result<()> {
+    if program.name().is_empty() {
+        return Err(Error::invalid("the program's name", "is empty; give a name or a path"));
+    }
+    if forgets_children().map_err(failed(context))? {
+        return Err(Error::invalid(
+            "the signal SIGCHLD",
+            "is ignored in this process, so it never learns how a child exits; set it to SIG_DFL",
+        ));
+    }
+    check_proc()
 }
 
 /// Starts the command, and returns when its program has begun.
