@@ -76,7 +76,13 @@ fn each_program_makes_the_calls_of_its_exercise_in_order() {
         let ended = start(parent, &[]).expect_code(0);
         for (role, expected) in [("parent ", calls_of_parent), ("child ", calls_of_child)] {
             let lines = ended.out.lines().filter(|line| line.starts_with(role));
-            let calls: Vec<&str> = lines.map(call_of).collect();
+            let mut calls: Vec<&str> = lines.map(call_of).collect();
+            // A child that is ready before its parent has sent the message waits for it first.
+            if let Some(receive) = calls.iter().position(|call| *call == "recvmsg") {
+                if receive > 0 && calls[receive - 1] == "ppoll" {
+                    calls.remove(receive - 1);
+                }
+            }
             assert_eq!(calls, expected, "{}", ended.out);
         }
     }
