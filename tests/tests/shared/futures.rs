@@ -54,7 +54,7 @@ pub(crate) fn suite(name: &'static str) -> Suite {
             peers_killed_at_random_leave_nothing,
             values_with_objects_are_called_and_replied_to,
             dropped_send_of_a_value_keeps_its_channel,
-        ], roles: tests![echoes, sends_numbers, never_reads, reads_late, copies, prints, connects, exits] }
+        ], roles: tests![echoes, sends_numbers, never_reads, reads_when_told, copies, prints, connects, exits] }
 }
 
 fn values_with_objects_are_called_and_replied_to() {
@@ -455,10 +455,12 @@ fn sends_dropped_at_random_arrive_whole_or_not_at_all() {
     until("the handles are closed", || table::count() < before);
 }
 
-/// A role: receives after a moment, and sends the length of each message, until the parent closes the channel.
-fn reads_late(_: &[String]) {
+/// A role: waits for the event in its first message, and then sends the length of each message, until the parent
+/// closes the channel.
+fn reads_when_told(_: &[String]) {
     let channel = handover::Channel::parent().unwrap();
-    std::thread::sleep(Duration::from_millis(400));
+    let read: Event = channel.recv_timeout(SOON).unwrap().take("read").unwrap();
+    read.wait_timeout(SOON).unwrap();
     loop {
         match channel.recv_timeout(SOON) {
             Ok(message) => channel.send(message.bytes().len().to_string()).unwrap(),
@@ -468,16 +470,19 @@ fn reads_late(_: &[String]) {
     }
 }
 
-/// Begins to send a large message to a process that reads late, and drops the future.
-fn half_sent() -> (handover::Child, Channel) {
-    let (child, channel) = linked_in_role("reads_late", &[]);
+/// Begins to send a large message to a process that doesn't read yet, and drops the future. The process reads once the
+/// event is set.
+fn half_sent() -> (handover::Child, Channel, Event) {
+    let (child, channel) = linked_in_role("reads_when_told", &[]);
     let channel = Channel::from(channel);
+    let read = Event::manual_reset().unwrap();
     block_on(async {
+        soon(channel.send(Message::new("").with("read", &read))).await.unwrap();
         let event = Event::manual_reset().unwrap();
         let large = Message::new(vec![1; 4 << 20]).with("event", &event);
         assert!(timeout(SHORT, channel.send(large)).await.is_none());
     });
-    (child, channel)
+    (child, channel, read)
 }
 
 async fn assert_lengths(channel: &Channel, lengths: &[usize]) {
@@ -487,10 +492,11 @@ async fn assert_lengths(channel: &Channel, lengths: &[usize]) {
 }
 
 fn next_send_finishes_a_dropped_one() {
-    let (child, channel) = half_sent();
+    let (child, channel, read) = half_sent();
     block_on(async {
         // It isn't begun while the first one is unfinished.
         assert!(timeout(Duration::from_millis(1), channel.send("dropped")).await.is_none());
+        read.set().unwrap();
         soon(channel.send("next")).await.unwrap();
         assert_lengths(&channel, &[4 << 20, 4]).await;
     });
@@ -498,25 +504,28 @@ fn next_send_finishes_a_dropped_one() {
 }
 
 fn flush_finishes_a_dropped_send() {
-    let (child, channel) = half_sent();
+    let (child, channel, read) = half_sent();
+    read.set().unwrap();
     block_on(async {
         soon(channel.flush()).await.unwrap();
         assert_lengths(&channel, &[4 << 20]).await;
     });
     handover_tests::assert_exits_successfully(child, channel.into());
     // A blocking flush does the same.
-    let (child, channel) = half_sent();
+    let (child, channel, read) = half_sent();
     let channel = handover::Channel::from(channel);
+    read.set().unwrap();
     channel.flush(SOON).unwrap();
     assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), (4 << 20).to_string().as_bytes());
     handover_tests::assert_exits_successfully(child, channel);
 }
 
 fn blocking_send_finishes_a_dropped_one() {
-    let (child, channel) = half_sent();
+    let (child, channel, read) = half_sent();
     let channel = handover::Channel::from(channel);
     let late = channel.send_timeout("too early", Duration::from_millis(1));
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    read.set().unwrap();
     channel.send_timeout("next", SOON).unwrap();
     for length in [4 << 20, 4] {
         assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), length.to_string().as_bytes());
