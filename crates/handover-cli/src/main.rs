@@ -6,6 +6,7 @@ mod audit;
 mod check;
 mod columns;
 mod exit;
+mod new;
 mod os;
 mod record;
 mod run;
@@ -39,6 +40,7 @@ enum Command {
     Shared(shared::Options),
     Audit(audit::Options),
     Check(check::Options),
+    New(new::Options),
     Run(run::Options),
     #[command(hide = true)]
     DemoRole(record::roles::Options),
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Command::Shared(options) => shared::shared(&options),
         Command::Audit(options) => audit::audit(&options),
         Command::Check(options) => check::check(&options),
+        Command::New(options) => new::new(&options),
         Command::Run(options) => run::run(&options),
         Command::Completions { shell } => completions(shell),
     };

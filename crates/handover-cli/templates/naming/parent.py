@@ -1,0 +1,72 @@
+"""The parent of the exercise "naming". Do the steps marked TODO in main, in their order.
+
+Exit codes: 0 all steps are done, and the child has seen the signal; 1 a call failed; 3 a deadline passed; 4 not done
+yet; otherwise the child's own.
+"""
+
+import os
+import subprocess
+import sys
+
+# How long the parent waits for the child's end, in seconds: longer than the child waits for the signal.
+DEADLINE = 15
+# In a virtual environment on Windows, sys.executable starts another process, which would be the child instead.
+PYTHON = getattr(sys, "_base_executable", sys.executable)
+
+if os.name == "nt":
+    # With the types of their arguments, ctypes passes handles in full width. Check a result with
+    # `if not result: raise ctypes.WinError(ctypes.get_last_error())`.
+    import ctypes
+    from ctypes import wintypes
+
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel32.CreateEventW.argtypes = [wintypes.LPVOID, wintypes.BOOL, wintypes.BOOL, wintypes.LPCWSTR]
+    kernel32.CreateEventW.restype = wintypes.HANDLE
+    kernel32.SetEvent.argtypes = [wintypes.HANDLE]
+    kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+
+
+def start_child(argument, **options):
+    """Starts child.py from this file's folder, with one argument. The options are those of subprocess.Popen."""
+    child = os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")
+    return subprocess.Popen([PYTHON, child, argument], **options)
+
+
+def wait_for_exit(child):
+    """Waits until the child exits, and returns its exit code. Ends it at the deadline."""
+    try:
+        return child.wait(DEADLINE)
+    except subprocess.TimeoutExpired:
+        print(f"parent: the child didn't exit within {DEADLINE} s, so it is ended", file=sys.stderr)
+        child.kill()
+        child.wait()
+        return 3
+
+
+def main():
+    # Step 1. TODO: create an object with a name, and fail if the name is in use. On Windows it is an event of CreateEventW.
+    # An eventfd of Linux has no name, so make a FIFO there: os.mkfifo in a new folder of tempfile.mkdtemp, then os.open
+    # with os.O_RDWR, which doesn't wait for a reader.
+
+    # Step 2: start the child. TODO: pass the name as its argument.
+    child = start_child("no-name-yet")
+
+    # Step 3. TODO: signal the event. In a FIFO, a byte is the signal.
+
+    # Step 4: wait until the child exits.
+    code = wait_for_exit(child)
+
+    # Step 5. TODO: close the handle. Remove the FIFO and its folder, also if a step fails.
+
+    # TODO: delete these two lines when all steps are done.
+    print("parent: not done yet: do the steps marked TODO in parent.py", file=sys.stderr)
+    code = 4
+
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except OSError as error:
+        sys.exit(f"parent: {error}")
