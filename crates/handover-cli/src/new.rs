@@ -181,7 +181,8 @@ fn next_steps(options: &Options, files: &[FileOfTemplate]) -> String {
     let build = build.map(|build| format!("  {build}\n")).unwrap_or_default();
     format!(
         "{folder} now contains {}.\n\nNext:\n  cd {quoted}\n{build}  {parent}\n  handover check {strategy} -- {parent}\n\n\
-         Do the steps that are marked TODO. The exercise is in exercises/{strategy}.md, and on its page are hints.\n",
+         Then do the steps marked TODO. The page \
+         of the exercise, exercises/{strategy}.md, explains them and has hints.\n",
         names.join(", "),
     )
 }
@@ -199,5 +200,31 @@ fn commands(language: Language) -> (Option<&'static str>, &'static str) {
         Language::Rust => (Some("cargo build"), "target/debug/parent"),
         Language::Python if is_windows => (None, "python parent.py"),
         Language::Python => (None, "python3 parent.py"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes two files of one name into the folder, of which the second fails.
+    fn write_twice(folder: &Path) {
+        let twice = [("parent.c", "text".to_owned()), ("parent.c", "text".to_owned())];
+        let Err(Stop::Failed { message, .. }) = write_all(folder, &twice) else {
+            panic!("the second file exists")
+        };
+        assert!(message.contains("parent.c"), "{message}");
+    }
+
+    #[test]
+    fn failure_leaves_the_folder_as_it_was() {
+        let folder = std::env::temp_dir().join(format!("handover-new-failure-{}", std::process::id()));
+        write_twice(&folder);
+        assert!(!folder.exists());
+        fs::create_dir(&folder).expect("the folder doesn't exist");
+        write_twice(&folder);
+        let is_empty = fs::read_dir(&folder).expect("the folder stays").next().is_none();
+        fs::remove_dir_all(&folder).expect("it can be removed");
+        assert!(is_empty);
     }
 }

@@ -122,6 +122,7 @@ fn help_texts_match_the_snapshot() {
         &["shared", "--help"],
         &["audit", "--help"],
         &["check", "--help"],
+        &["new", "--help"],
         &["run", "--help"],
         &["completions", "--help"],
     ] {

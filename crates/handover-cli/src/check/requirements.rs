@@ -20,9 +20,9 @@ impl Case<'_> {
         let Some(event) = self.roles.event else {
             let created = self.record.objects.iter().any(|object| object.creator == self.roles.child);
             let why = if created && self.roles.child.is_some() {
-                "the parent created no event, semaphore, pipe or socket; only the child created one"
+                "the parent created no event, and no semaphore, pipe or socket that serves as one; only the child created one"
             } else {
-                "the parent created no event, semaphore, pipe or socket"
+                "the parent created no event, and no semaphore, pipe or socket that serves as one"
             };
             return Ruling::fails(
                 Vec::new(),

@@ -53,9 +53,22 @@ fn place(kind: Kind) -> Option<usize> {
 pub(crate) fn roles(record: &Record) -> Option<Roles> {
     let parent = record.parent()?;
     let others = || record.steps.iter().filter(|step| step.event.process != parent);
+    // Functions that start a process make pipes of their own, and so does a script that replaces itself by the parent.
+    let begun = record
+        .steps
+        .iter()
+        .rposition(|step| step.event.process == parent && matches!(step.event.step, Step::Started { .. }));
+    let own_steps = &record.steps[begun.unwrap_or_default()..];
+    let is_used = |object: ObjectId| {
+        !matches!(record.objects[object].kind, Kind::Pipe | Kind::Socket)
+            || own_steps.iter().any(|step| {
+                (step.event.process != parent && step.begins_wait_for(object))
+                    || step.begins_signal_of(object)
+            })
+    };
     let is_candidate = |object: &ObjectId| {
-        let object = &record.objects[*object];
-        object.creator == Some(parent) && place(object.kind).is_some()
+        let Object { creator, kind, .. } = record.objects[*object];
+        creator == Some(parent) && place(kind).is_some() && is_used(*object)
     };
     let best = |candidates: Vec<(ObjectId, u32)>| {
         let candidates = candidates.into_iter().filter(|(object, _)| is_candidate(object));

@@ -55,10 +55,14 @@ fn run() -> io::Result<u8> {
 /// Starts the program `child` from this program's folder. Also returns what leads to its standard input: the writing end of a
 /// pipe on Windows, one end of a Unix socket on Linux.
 fn start_child() -> io::Result<(Child, Channel)> {
-    let program = std::env::current_exe()?.with_file_name("child").with_extension(std::env::consts::EXE_EXTENSION);
+    let program =
+        std::env::current_exe()?.with_file_name("child").with_extension(std::env::consts::EXE_EXTENSION);
     let mut command = Command::new(&program);
     let with_program = |error: io::Error| {
-        io::Error::new(error.kind(), format!("cannot start {}: {error}; cargo build makes it", program.display()))
+        io::Error::new(
+            error.kind(),
+            format!("cannot start {}: {error}; cargo build makes it", program.display()),
+        )
     };
     #[cfg(windows)]
     {

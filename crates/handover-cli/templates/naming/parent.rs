@@ -45,9 +45,13 @@ fn run() -> io::Result<u8> {
 
 /// Starts the program `child` from this program's folder, with one argument.
 fn start_child(argument: &str) -> io::Result<Child> {
-    let program = std::env::current_exe()?.with_file_name("child").with_extension(std::env::consts::EXE_EXTENSION);
+    let program =
+        std::env::current_exe()?.with_file_name("child").with_extension(std::env::consts::EXE_EXTENSION);
     Command::new(&program).arg(argument).spawn().map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot start {}: {error}; cargo build makes it", program.display()))
+        io::Error::new(
+            error.kind(),
+            format!("cannot start {}: {error}; cargo build makes it", program.display()),
+        )
     })
 }
 
