@@ -1,6 +1,7 @@
 //! `cargo xtask COMMAND`: the project's own commands. Each one installs what it needs.
 
 mod bench;
+mod book;
 mod check;
 mod debian;
 mod faults;
@@ -143,6 +144,8 @@ enum Task {
         #[arg(value_enum)]
         kernel: Option<kernel::Kernel>,
     },
+    /// Make web pages of the exercises and the guides in target/book, and check their links
+    Book,
     /// Count words in comments and documentation that make sentences hard to read
     Words {
         /// Also print each sentence that was counted
@@ -219,6 +222,7 @@ fn run(task: Task) -> Result<(), Failed> {
         Task::StdTests(systems) => std_tests::std_tests(systems),
         Task::Within(options) => std_tests::within(&options),
         Task::Kernel { kernel } => kernel::kernel(kernel),
+        Task::Book => book::book(),
         Task::Words { list } => words::words(list),
         Task::Win32 { arguments } => {
             Win32::ready()?.cargo("cargo for the Win32 target", &as_strs(&arguments))

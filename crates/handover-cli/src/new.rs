@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::check::Strategy;
 use crate::exit::{Stop, print};
+use crate::os::template;
 use crate::table::printable;
 
 const EXAMPLES: &str = "\
@@ -189,17 +190,11 @@ fn next_steps(options: &Options, files: &[FileOfTemplate]) -> String {
 
 /// Returns the command that builds the programs, if one is needed, and the parent as typed in a shell.
 fn commands(language: Language) -> (Option<&'static str>, &'static str) {
-    let is_windows = cfg!(windows);
     match language {
-        Language::C if is_windows => (Some("cl /W3 parent.c && cl /W3 child.c"), "parent.exe"),
-        Language::Cpp if is_windows => {
-            (Some("cl /W3 /EHsc parent.cpp && cl /W3 /EHsc child.cpp"), "parent.exe")
-        }
-        Language::C | Language::Cpp => (Some("make"), "./parent"),
-        Language::Rust if is_windows => (Some("cargo build"), "target\\debug\\parent.exe"),
-        Language::Rust => (Some("cargo build"), "target/debug/parent"),
-        Language::Python if is_windows => (None, "python parent.py"),
-        Language::Python => (None, "python3 parent.py"),
+        Language::C => (Some(template::BUILD_C), template::PARENT_IN_C),
+        Language::Cpp => (Some(template::BUILD_CPP), template::PARENT_IN_C),
+        Language::Rust => (Some("cargo build"), template::PARENT_IN_RUST),
+        Language::Python => (None, template::PARENT_IN_PYTHON),
     }
 }
 

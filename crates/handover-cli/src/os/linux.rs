@@ -243,3 +243,12 @@ pub(crate) mod duplication {
         Ok(Channel::parent()?.recv_timeout(TIMEOUT)?.take(EVENT)?)
     }
 }
+
+/// The commands that build and start the programs of `handover new`.
+pub(crate) mod template {
+    pub(crate) const BUILD_C: &str = "make";
+    pub(crate) const BUILD_CPP: &str = "make";
+    pub(crate) const PARENT_IN_C: &str = "./parent";
+    pub(crate) const PARENT_IN_RUST: &str = "target/debug/parent";
+    pub(crate) const PARENT_IN_PYTHON: &str = "python3 parent.py";
+}

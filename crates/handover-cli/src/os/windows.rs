@@ -129,3 +129,12 @@ pub(crate) mod duplication {
         Ok(adopt(receiver.recv_timeout(TIMEOUT).map_err(timed_out)??)?)
     }
 }
+
+/// The commands that build and start the programs of `handover new`. Those for mingw are in the template's README.
+pub(crate) mod template {
+    pub(crate) const BUILD_C: &str = "cl /W3 parent.c && cl /W3 child.c";
+    pub(crate) const BUILD_CPP: &str = "cl /W3 /EHsc parent.cpp && cl /W3 /EHsc child.cpp";
+    pub(crate) const PARENT_IN_C: &str = ".\\parent.exe";
+    pub(crate) const PARENT_IN_RUST: &str = "target\\debug\\parent.exe";
+    pub(crate) const PARENT_IN_PYTHON: &str = "python parent.py";
+}
