@@ -47,25 +47,9 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Returns the variable's value.
-    ///
-    /// Fails if it is longer than a variable can be.
+    /// Returns the variable's value, as the function [`text`] does.
     pub(crate) fn text(&self) -> Result<String> {
-        let mut text = format!("{VERSION} {}", self.meant_for);
-        for (name, place) in &self.objects {
-            write!(text, " {place}=").expect("writing to a String never fails");
-            push_encoded(&mut text, name);
-        }
-        if text.len() > MAX_LENGTH {
-            return Err(Error::InvalidInput {
-                input: format!("the names of {} objects to inherit", self.objects.len()),
-                reason: format!(
-                    "take {} characters, but at most {MAX_LENGTH} fit; use shorter names or fewer objects",
-                    text.len()
-                ),
-            });
-        }
-        Ok(text)
+        text(&self.meant_for, &self.objects)
     }
 
     /// Parses the text that [`text`](Self::text) returns. Fails for malformed text.
@@ -101,6 +85,27 @@ impl Manifest {
         }
         Ok(Self { meant_for, objects })
     }
+}
+
+/// Returns the variable's value.
+///
+/// Fails if it is longer than a variable can be.
+pub(crate) fn text(meant_for: &str, objects: &[(String, Place)]) -> Result<String> {
+    let mut text = format!("{VERSION} {meant_for}");
+    for (name, place) in objects {
+        write!(text, " {place}=").expect("writing to a String never fails");
+        push_encoded(&mut text, name);
+    }
+    if text.len() > MAX_LENGTH {
+        return Err(Error::InvalidInput {
+            input: format!("the names of {} objects to inherit", objects.len()),
+            reason: format!(
+                "take {} characters, but at most {MAX_LENGTH} fit; use shorter names or fewer objects",
+                text.len()
+            ),
+        });
+    }
+    Ok(text)
 }
 
 /// Returns the error for a manifest that this crate can't have written. The reason is a predicate: "is too long".

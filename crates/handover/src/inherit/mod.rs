@@ -38,6 +38,8 @@ pub(crate) use inherited::{Reserved, standard_streams};
 pub(crate) use manifest::RECIPIENT;
 #[cfg(windows)]
 pub(crate) use manifest::SOCKETS;
+#[cfg(target_os = "linux")]
+pub(crate) use manifest::text as manifest_text;
 pub(crate) use manifest::{Manifest, VARIABLE};
 
 use std::fmt;

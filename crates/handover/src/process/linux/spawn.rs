@@ -1,9 +1,9 @@
 //! Starts a child from a [`Command`].
 
-use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -11,16 +11,16 @@ use super::stdio::Opened;
 use super::{pdeathsig_thread, reaper, resolve_program};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
-use crate::inherit::{Manifest, VARIABLE};
+use crate::inherit::{VARIABLE, manifest_text};
 use crate::process::command::Command;
-use crate::process::{Argument, Attachment, Change, Default, Source, filled};
+use crate::process::{Argument, Attachment, Change, CommandEnvs, Default, Source, filled};
 use crate::process::{Child, Process};
 use crate::sys::exec::exec as sys_exec;
 use crate::sys::handle::{FIRST, NullAccess, check_open, duplicate_here, open_null};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
 use crate::sys::spawn::{self as sys, NotStarted};
-use crate::sys::spawn_plan::{EXECUTE, ID, Plan};
+use crate::sys::spawn_plan::{EXECUTE, ID, IdLine, Plan, Texts};
 use crate::sys::{SysResult, process, rights};
 
 /// Starts a child that runs at once.
@@ -150,15 +150,14 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         listed_handles.push((name, number.map_err(|error| Error::system(context(), error))?));
     }
 
-    let (variables, id) = variables(command, &listed_handles)?;
     let plan = Plan {
         programs: programs
             .iter()
             .map(|program| text(program.as_os_str(), "the program's name"))
             .collect::<Result<_>>()?,
         arguments: arguments(command, &listed_handles)?,
-        variables,
-        id,
+        variables: variables(command, &listed_handles)?,
+        id: manifest(&listed_handles)?,
         inherit: numbers.given,
         streams,
         blocked: sys::blocked_signals().map_err(|error| Error::system("this thread", error))?,
@@ -266,63 +265,59 @@ fn arguments(command: &Command<'_>, inherited_handles: &[(String, HandleValue)])
     Ok(texts)
 }
 
-/// Where the new process writes its id: the index of the variable, and the byte offset in it.
-type IdPosition = Option<(usize, usize)>;
-
-/// Returns the child's environment variables, and the position of its id in them if it gets a manifest.
-fn variables(
-    command: &Command<'_>,
-    inherited_handles: &[(String, HandleValue)],
-) -> Result<(Vec<CString>, IdPosition)> {
-    let mut variables: BTreeMap<OsString, OsString> = BTreeMap::new();
-    for (name, value) in std::env::vars_os() {
-        // Of several variables with one name, `getenv` finds the first.
-        variables.entry(name).or_insert(value);
+/// Returns the child's environment variables without the manifest: those of this process that stay, in their order, and
+/// then the changed ones.
+fn variables(command: &Command<'_>, inherited_handles: &[(String, HandleValue)]) -> Result<Texts> {
+    let changes = command.environment.iter().filter_map(Change::parts);
+    changes.filter_map(|(name, value)| Some((name, value?))).try_for_each(check_variable)?;
+    let mut changed: Vec<(&OsStr, Option<Cow<'_, OsStr>>)> = CommandEnvs::new(&command.environment)
+        .map(|(name, value)| (name, value.map(Cow::Borrowed)))
+        .collect();
+    for (name, template) in &command.environment_handles {
+        let value = filled(template, inherited_handles, |_| None)?;
+        check_variable((name, OsStr::new(&value)))?;
+        changed.retain(|(other, _)| other != name);
+        changed.push((name, Some(Cow::Owned(value.into()))));
     }
-    for change in &command.environment {
-        match change {
-            Change::Set(name, value) => set(&mut variables, name, value)?,
-            Change::Remove(name) => drop(variables.remove(name)),
-            Change::Clear => variables.clear(),
+
+    // A manifest that this process got from its own parent isn't meant for the child.
+    changed.retain(|(name, _)| *name != VARIABLE);
+    changed.push((OsStr::new(VARIABLE), None));
+
+    let own = (!command.clears_environment()).then(std::env::vars_os);
+    let mut texts = Texts::with_room_for(own.as_ref().map_or(0, |own| own.size_hint().0) + changed.len());
+    for (name, value) in own.into_iter().flatten() {
+        if changed.iter().all(|(other, _)| *other != name) {
+            texts.push(&[name.as_bytes(), b"=", value.as_bytes()]);
         }
     }
-    // A manifest that this process got from its own parent isn't meant for the child.
-    variables.remove(OsStr::new(VARIABLE));
-    for (name, template) in &command.environment_handles {
-        set(&mut variables, name, OsStr::new(&filled(template, inherited_handles, |_| None)?))?;
+    for (name, value) in &changed {
+        if let Some(value) = value {
+            texts.push(&[name.as_bytes(), b"=", value.as_bytes()]);
+        }
     }
-    let mut texts = Vec::with_capacity(variables.len() + 1);
-    for (name, value) in variables {
-        let mut line = name.into_vec();
-        line.push(b'=');
-        line.extend(value.into_vec());
-        texts.push(text(OsStr::from_bytes(&line), "a variable")?);
-    }
-    if inherited_handles.is_empty() {
-        return Ok((texts, None));
-    }
-    let manifest = Manifest { meant_for: ID.into(), objects: inherited_handles.to_vec() };
-    let line = format!("{VARIABLE}={}", manifest.text()?);
-    let offset = line.find(ID).ok_or_else(|| {
-        Error::invalid("the list of inherited objects", "can't be written, which is a fault of handover")
-    })?;
-    texts.push(text(OsStr::new(&line), "the manifest")?);
-    let position = (texts.len() - 1, offset);
-    Ok((texts, Some(position)))
+    Ok(texts)
 }
 
-fn set(variables: &mut BTreeMap<OsString, OsString>, name: &OsStr, value: &OsStr) -> Result<()> {
+/// Checks that a variable can be in an environment.
+fn check_variable((name, value): (&OsStr, &OsStr)) -> Result<()> {
     let reason = match (name.as_bytes(), value.as_bytes()) {
         ([], _) => "has no name",
         (name, _) if name.contains(&b'=') => "has a name that contains =",
         (name, _) if name.contains(&0) => "has a name that contains a NUL",
         (_, value) if value.contains(&0) => "has a value that contains a NUL",
-        _ => {
-            variables.insert(name.to_owned(), value.to_owned());
-            return Ok(());
-        }
+        _ => return Ok(()),
     };
     Err(Error::invalid(format!("the environment variable {name:?}"), reason))
+}
+
+/// Returns the variable with the manifest, if objects are listed.
+fn manifest(inherited_handles: &[(String, HandleValue)]) -> Result<Option<IdLine>> {
+    if inherited_handles.is_empty() {
+        return Ok(None);
+    }
+    let line = IdLine::new(format!("{VARIABLE}={}", manifest_text(ID, inherited_handles)?));
+    Ok(Some(line.expect("the manifest names its recipient")))
 }
 
 /// Converts a text for a system call; `description` names it in the error.

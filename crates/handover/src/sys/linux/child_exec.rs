@@ -13,9 +13,7 @@
 //! a copy of the memory, or in that thread.
 
 use std::any::Any;
-use std::ffi::CString;
 use std::io;
-use std::ops::Range;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::abort;
@@ -26,14 +24,12 @@ use rustix::fs::Uid;
 use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Signal};
 
-use super::SysError;
-use super::SysResult;
 use super::child_call::{Call, Failure, checked, checked_raw, fcntl, may_fail};
 use super::close_at_exec::close_the_rest_at_exec;
 use super::handle::FIRST;
 use super::progress::Progress;
 use super::ptrace::wait_for_tracer;
-use super::spawn_plan::{Closure, EXECUTE, ID, Plan, Stream};
+use super::spawn_plan::{Closure, IdLine, Plan, Stream};
 use crate::sys::mutex::MutexGuard;
 
 /// A plan in the form that the system calls need, and the results that the new process reports through shared memory.
@@ -41,9 +37,8 @@ pub(super) struct ChildExec<'a> {
     plan: &'a Plan,
     arguments: Vec<*const c_char>,
     variables: Vec<*const c_char>,
-    /// The variable that contains the process id: its index, the range of the id in it, and a copy of its bytes that
-    /// can be changed.
-    id: Option<(usize, Range<usize>, Vec<u8>)>,
+    /// The variable that contains the process id, as a copy that can be changed, and its index.
+    id: Option<(usize, IdLine)>,
     /// The pipe to which a failure is written. Without one, the failure is stored in `failure`.
     pub(super) pipe: Option<RawFd>,
     /// Where a process with functions of the caller reports instead. A function may close the pipe.
@@ -51,6 +46,8 @@ pub(super) struct ChildExec<'a> {
     closures: Option<MutexGuard<'a, Vec<Closure>>>,
     /// Set if the program replaces that of this process.
     in_place: Option<InPlace>,
+    /// Whether the new process has signal handlers that it has to reset.
+    pub(super) has_handlers: bool,
     /// Set by the new process. The parent sees it only if the two share their memory.
     pub(super) has_begun: bool,
     /// Set by the new process if it fails. The parent sees it only if the two share their memory.
@@ -69,26 +66,24 @@ pub(super) struct InPlace {
 }
 
 impl<'a> ChildExec<'a> {
-    pub(super) fn new(plan: &'a Plan) -> SysResult<Self> {
-        let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([null()]).collect();
-        let id = match plan.id {
-            None => None,
-            Some((variable, from)) => {
-                let line = plan.variables.get(variable).map(|line| line.to_bytes_with_nul().to_vec());
-                let line = line.filter(|line| line.len() > from + ID.len());
-                let no_room = || {
-                    SysError::unexpected(
-                        EXECUTE,
-                        "the list of inherited objects can't be written, which is a fault of handover",
-                    )
-                };
-                Some((variable, from..from + ID.len(), line.ok_or_else(no_room)?))
-            }
-        };
-        let (arguments, variables) = (pointers(&plan.arguments), pointers(&plan.variables));
-        let (pipe, progress, in_place, has_begun, failure) = (None, None, None, false, None);
-        let closures = plan.closures.lock();
-        Ok(Self { plan, arguments, variables, id, pipe, progress, closures, in_place, has_begun, failure })
+    pub(super) fn new(plan: &'a Plan) -> Self {
+        let arguments = plan.arguments.iter().map(|text| text.as_ptr()).chain([null()]).collect();
+        let mut variables: Vec<_> = plan.variables.pointers().collect();
+        let id = plan.id.clone().map(|line| (variables.len(), line));
+        variables.extend(id.iter().map(|(_, line)| line.pointer()).chain([null()]));
+        Self {
+            plan,
+            arguments,
+            variables,
+            id,
+            pipe: None,
+            progress: None,
+            closures: plan.closures.lock(),
+            in_place: None,
+            has_handlers: true,
+            has_begun: false,
+            failure: None,
+        }
     }
 
     /// Makes the program replace that of this process.
@@ -142,7 +137,7 @@ impl<'a> ChildExec<'a> {
             checked_raw(Call::SetPGid, || unsafe { libc::syscall(libc::SYS_setpgid, 0, group) })?;
         }
         match &self.in_place {
-            None => reset_handlers()?,
+            None => reset_signals(self.has_handlers)?,
             Some(InPlace { parent_death_signal: 0, .. }) => {}
             Some(InPlace { parent_death_signal: signal, .. }) => {
                 // SAFETY: all arguments are numbers, and the call changes only what the kernel keeps for this thread.
@@ -273,16 +268,10 @@ impl<'a> ChildExec<'a> {
     }
 
     fn write_id(&mut self) {
-        let Some((variable, range, line)) = &mut self.id else { return };
-        let mut id = id_of(rustix::process::getpid());
-        if let Some(digits) = line.get_mut(range.clone()) {
-            for digit in digits.iter_mut().rev() {
-                *digit = b'0' + (id % 10) as u8;
-                id /= 10;
-            }
-        }
-        if let Some(variable) = self.variables.get_mut(*variable) {
-            *variable = line.as_ptr().cast();
+        let Some((index, line)) = &mut self.id else { return };
+        line.write(id_of(rustix::process::getpid()));
+        if let Some(variable) = self.variables.get_mut(*index) {
+            *variable = line.pointer();
         }
     }
 }
@@ -312,12 +301,13 @@ type Action = [usize; 8];
 
 /// Sets each signal that this program handles to its default action, as `execve` does a moment later. It has to be
 /// done before, because the plan's signal mask is set before `execve`: a signal could arrive in between, and its
-/// handler would run in the parent's memory.
+/// handler would run in the parent's memory. The kernel may have done so already (`CLONE_CLEAR_SIGHAND`).
 ///
 /// Ignored signals stay ignored. The exception is SIGPIPE, which std ignores in every Rust program; std's `Command`
 /// resets it too.
-fn reset_handlers() -> Result<(), Failure> {
-    for signal in 1..=SIGNALS {
+fn reset_signals(has_handlers: bool) -> Result<(), Failure> {
+    let signals = if has_handlers { 1..=SIGNALS } else { libc::SIGPIPE..=libc::SIGPIPE };
+    for signal in signals {
         let mut action = Action::default();
         let nothing = null::<Action>();
         // SAFETY: the new action is null, so the action isn't changed. The old one is written to a live array that is

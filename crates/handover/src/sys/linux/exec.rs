@@ -55,7 +55,7 @@ pub(crate) fn exec(plan: &Plan) -> NotStarted {
     let mut child = None;
     // The event covers several calls, as that of a spawn does. A program that was executed has no event.
     let Err(error) = composed(EXECUTE, &arguments, || -> SysResult<Infallible> {
-        let child = child.insert(ChildExec::new(plan)?);
+        let child = child.insert(ChildExec::new(plan));
         Err(run(child))
     });
     let mut error = NotStarted::of(child.as_ref(), error);

@@ -76,7 +76,7 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Started, NotStarted> {
     // failed.
     let mut child = None;
     let started = composed("clone+execve", arguments, || {
-        let (id, process) = start(child.insert(ChildExec::new(plan)?))?;
+        let (id, process) = start(child.insert(ChildExec::new(plan)))?;
         Ok(Reported { started: Started { process: process.into(), id }, plan })
     });
     started.map(|reported| reported.started).map_err(|error| NotStarted::of(child.as_ref(), error))
@@ -86,7 +86,7 @@ pub(crate) fn spawn(plan: &Plan) -> Result<Started, NotStarted> {
 pub(crate) fn run_to_exit(plan: &Plan) -> Result<ExitStatus, NotStarted> {
     let mut child = None;
     let id = composed("clone+execve", &[("program", shown(plan).into())], || {
-        start_without_descriptor(child.insert(ChildExec::new(plan)?))
+        start_without_descriptor(child.insert(ChildExec::new(plan)))
     });
     let id = id.map_err(|error| NotStarted::of(child.as_ref(), error))?;
     loop {

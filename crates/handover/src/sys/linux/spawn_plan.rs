@@ -3,8 +3,11 @@
 use std::ffi::CString;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+
+use libc::c_char;
 
 use crate::sys::mutex::{Mutex, MutexGuard};
 
@@ -16,11 +19,10 @@ pub(crate) struct Plan {
     /// The program's file, or the files in which to look for it, in order.
     pub(crate) programs: Vec<CString>,
     pub(crate) arguments: Vec<CString>,
-    /// The environment; each entry is `name=value`.
-    pub(crate) variables: Vec<CString>,
-    /// The variable that contains the new process's id, and the byte offset of the id. It is as many digits long as
-    /// [`ID`].
-    pub(crate) id: Option<(usize, usize)>,
+    /// The environment without `id`; each entry is `name=value`.
+    pub(crate) variables: Texts,
+    /// The variable that contains the new process's id.
+    pub(crate) id: Option<IdLine>,
     /// The inherited descriptors, without the standard streams: the number in this process, and the number in the new
     /// one.
     pub(crate) inherit: Vec<(RawFd, RawFd)>,
@@ -83,5 +85,63 @@ pub(crate) enum Stream {
     CopyOf(RawFd),
 }
 
+/// Texts for a system call, each with a NUL after it, in one allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    bytes: Vec<u8>,
+    /// Where each text begins.
+    starts: Vec<usize>,
+}
+
+impl Texts {
+    /// Makes an empty list with room for this many texts of a common length.
+    pub(crate) fn with_room_for(count: usize) -> Self {
+        Self { bytes: Vec::with_capacity(count * 64), starts: Vec::with_capacity(count) }
+    }
+
+    /// Adds a text that consists of these parts. A NUL in one of them would cut it off.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) {
+        self.starts.push(self.bytes.len());
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        self.bytes.push(0);
+    }
+
+    /// Returns the address of each text. The addresses are valid until another text is added.
+    pub(super) fn pointers(&self) -> impl Iterator<Item = *const c_char> {
+        self.starts.iter().map(|start| self.bytes[*start..].as_ptr().cast())
+    }
+}
+
 /// The placeholder for the new process's id, which isn't known when the environment is built.
 pub(crate) const ID: &str = "0000000000";
+
+/// A variable that contains the new process's id, as `name=value`.
+#[derive(Debug, Clone)]
+pub(crate) struct IdLine {
+    /// The line, with a NUL after it.
+    bytes: Vec<u8>,
+    range: Range<usize>,
+}
+
+impl IdLine {
+    /// Returns the line with the placeholder [`ID`], or `None` if the text doesn't contain it.
+    pub(crate) fn new(text: String) -> Option<Self> {
+        let start = text.find(ID)?;
+        let mut bytes = text.into_bytes();
+        bytes.push(0);
+        Some(Self { bytes, range: start..start + ID.len() })
+    }
+
+    /// Writes the id into the line. It neither allocates nor panics.
+    pub(super) fn write(&mut self, mut id: u32) {
+        for digit in self.bytes.get_mut(self.range.clone()).into_iter().flatten().rev() {
+            *digit = b'0' + (id % 10) as u8;
+            id /= 10;
+        }
+    }
+
+    /// Returns the address of the line. It is valid until the line is written to or dropped.
+    pub(super) fn pointer(&self) -> *const c_char {
+        self.bytes.as_ptr().cast()
+    }
+}
