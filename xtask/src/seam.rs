@@ -94,7 +94,8 @@ fn calls(file: &str, text: &str) -> (BTreeMap<String, BTreeSet<String>>, usize) 
                     }
                 }
                 let last = path[path.len() - 1];
-                let is_called = tokens.get(at) == Some(&"(");
+                // Assembly code can make a system call.
+                let is_called = tokens.get(at) == Some(if last == "asm" { &"!" } else { &"(" });
                 let begins =
                     is_method && last.starts_with("spawn") && around.iter().any(|around| around == "thread");
                 let is_of_the_system =
@@ -224,7 +225,7 @@ fn is_call(path: &[&str], systems: &HashMap<&str, &str>) -> bool {
         "rustix" | "libc" => !is_of_a_type && !NO_CALLS.contains(&last),
         "fs" if is_of_a_type => ["open", "create"].contains(&last),
         "fs" => !last.starts_with(char::is_uppercase),
-        _ => last == "current_exe" || path.ends_with(&["io", "copy"]),
+        _ => last == "current_exe" || path.ends_with(&["io", "copy"]) || path.ends_with(&["arch", "asm"]),
     }
 }
 

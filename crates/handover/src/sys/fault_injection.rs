@@ -217,13 +217,13 @@ pub(super) fn do_names_hang() -> bool {
     NAMES_HANG.load(Relaxed)
 }
 
-static REFUSED: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-static USED: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+static REFUSED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static USED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 static IS_COPIED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 /// Makes `clone` fail from now on if it is called with one of these flags, as a kernel or a seccomp filter that
 /// refuses them would. Linux only.
-pub fn let_flags_be_refused(flags: i32) {
+pub fn let_flags_be_refused(flags: u64) {
     REFUSED.store(flags, Relaxed);
 }
 
@@ -234,18 +234,18 @@ pub fn let_memory_be_copied(is_copied: bool) {
 }
 
 /// Returns the `clone` flags with which the last process was made. Linux only.
-pub fn used_flags() -> i32 {
+pub fn used_flags() -> u64 {
     USED.load(Relaxed)
 }
 
 /// Returns the flags to pass to `clone` to simulate the system that the test has chosen. `lent` are the flags that
 /// share memory.
 #[allow(dead_code, reason = "used on one system only")]
-pub(super) fn as_simulated_system(flags: i32, lent: i32) -> i32 {
+pub(super) fn as_simulated_system(flags: u64, lent: u64) -> u64 {
     if flags & REFUSED.load(Relaxed) != 0 {
         /// `CLONE_THREAD` without the flags that it requires, which every kernel refuses with the same error as an
         /// unknown flag.
-        const IMPOSSIBLE: i32 = 0x0001_0000;
+        const IMPOSSIBLE: u64 = 0x0001_0000;
         return flags | IMPOSSIBLE;
     }
     USED.store(flags, Relaxed);

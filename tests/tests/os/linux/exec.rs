@@ -452,7 +452,7 @@ fn exec_refuses_channels() {
 }
 
 fn exec_reports_refused_clone() {
-    faults::let_flags_be_refused(libc::CLONE_THREAD);
+    faults::let_flags_be_refused(libc::CLONE_THREAD.unsigned_abs().into());
     let before = state();
     let error = Command::new("/bin/true").exec();
     assert!(matches!(error, Error::System { call: "clone", .. }), "{error:?}");

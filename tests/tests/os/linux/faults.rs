@@ -13,6 +13,7 @@ pub(super) const SUITE: Suite = Suite {
     tests: tests![
         spawn_as_user_reports_each_failing_call,
         spawn_with_silently_copied_memory_reports_each_failing_call,
+        spawn_without_clone3_reports_each_failing_call,
         spawn_with_copied_memory_reports_each_failing_call,
         spawn_without_clone_pidfd_reports_each_failing_call,
         flush_reports_each_failing_call,
@@ -21,8 +22,10 @@ pub(super) const SUITE: Suite = Suite {
 };
 
 const SOON: Duration = Duration::from_secs(10);
-const CLONE_VM: i32 = 0x0000_0100;
-const CLONE_PIDFD: i32 = 0x0000_1000;
+const CLONE_VM: u64 = 0x0000_0100;
+const CLONE_PIDFD: u64 = 0x0000_1000;
+const CLONE_VFORK: u64 = 0x0000_4000;
+const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 
 fn forever<'a>(event: &'a Event, inheritable: &'a Event) -> Command<'a> {
     let (program, arguments) = bare("never_ends");
@@ -53,6 +56,12 @@ fn spawn_as_user_reports_each_failing_call() {
 fn spawn_with_silently_copied_memory_reports_each_failing_call() {
     faults::let_memory_be_copied(true);
     swept("spawn, with silently copied memory");
+}
+
+fn spawn_without_clone3_reports_each_failing_call() {
+    faults::let_flags_be_refused(CLONE_CLEAR_SIGHAND);
+    swept("spawn, without clone3");
+    assert_eq!(faults::used_flags(), CLONE_PIDFD | CLONE_VM | CLONE_VFORK);
 }
 
 fn spawn_with_copied_memory_reports_each_failing_call() {

@@ -8,7 +8,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void};
@@ -25,22 +26,32 @@ use super::SysError;
 use super::SysResult;
 use super::child_call::{Failure, PRE_EXEC};
 use super::child_exec::{ChildExec, SET, set_mask};
+use super::clone3::{CLEAR_HANDLERS, CloneArgs, clone3};
 use super::fault;
 use super::handle::FIRST;
 use super::progress::{Progress, Report};
 
-/// The sets of `clone` flags, from the best to the last resort:
-/// - shared memory, and a descriptor for the process;
+/// The sets of flags, from the best to the last resort:
+/// - shared memory, a descriptor for the process, and no signal handlers in it. Only `clone3` knows this flag;
+/// - shared memory and a descriptor. The new process then resets its signal handlers;
 /// - a copy of the memory, as `fork` makes it, and a descriptor;
 /// - a copy of the memory only. The descriptor is then opened by the process id, which can't be reused before the
 ///   process has been waited for.
-const WAYS: [c_int; 3] = [LENT, libc::CLONE_PIDFD, 0];
-const LENT: c_int = libc::CLONE_PIDFD | libc::CLONE_VM | libc::CLONE_VFORK;
+const WAYS: [u64; 4] = [LENT | CLEAR_HANDLERS, LENT, flag(libc::CLONE_PIDFD), 0];
+const LENT: u64 = flag(libc::CLONE_PIDFD) | SHARED;
+const SHARED: u64 = flag(libc::CLONE_VM) | flag(libc::CLONE_VFORK);
+/// The index of the first set of flags with a copy of the memory.
+const COPIED: usize = 2;
 /// The index of the first set of flags that isn't known to fail.
 static WAY: AtomicUsize = AtomicUsize::new(0);
 /// Whether the kernel was seen to share memory. Emulators such as qemu and valgrind silently make a copy instead and
 /// don't suspend the caller.
 static IS_LENT: AtomicBool = AtomicBool::new(false);
+
+/// Returns a flag of `clone` in the width that `clone3` has.
+const fn flag(flag: c_int) -> u64 {
+    flag.unsigned_abs() as u64
+}
 
 /// Makes one of the calls of a spawn. Tests can inject a failure. The call has no event of its own.
 pub(super) fn step<T>(call: &'static str, make: impl FnOnce() -> Result<T, Errno>) -> SysResult<T> {
@@ -71,25 +82,27 @@ fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(P
     if child.has_closures() {
         return begin_with_closures(child, wants_descriptor);
     }
-    let stack = Stack::new(Stack::ROOM)?;
+    let stack = Stack::kept_or_new()?;
     // A process that changes its user must not share memory: through it, the other user could read and change this
     // process's memory, as it may with its own processes. The kernel would also mark the memory as that of a process
     // that changed users, and from then on refuse debuggers and /proc access to this process.
-    let first = if child.is_another_user() { 1 } else { 0 };
+    let first = if child.is_another_user() { COPIED } else { 0 };
     let mut way = first.max(WAY.load(Relaxed));
     loop {
         let flags = WAYS[way];
         // End of file on the pipe says that the process has executed its program or exited. No pipe is needed where
         // this thread is known to be suspended until then.
-        let is_known = flags == LENT && IS_LENT.load(Relaxed);
+        let is_shared = flags & SHARED == SHARED;
+        let is_known = is_shared && IS_LENT.load(Relaxed);
         let pipe = if is_known { Ok(None) } else { report_pipe().map(Some) };
         let pipe = match pipe {
             // Where the memory turns out to be shared, no pipe is needed.
-            Err(_) if !wants_descriptor && flags == LENT => None,
+            Err(_) if !wants_descriptor && is_shared => None,
             other => other?,
         };
         child.pipe = pipe.as_ref().map(|(_, writer)| writer.as_raw_fd());
-        let asked = if wants_descriptor { flags } else { flags & !libc::CLONE_PIDFD };
+        let asked = if wants_descriptor { flags } else { flags & !flag(libc::CLONE_PIDFD) };
+        child.has_handlers = flags & CLEAR_HANDLERS == 0;
         let cloned = without_any_signal(|| clone(asked, &stack, child))?;
         let (id, process) = match cloned {
             Err(error) if way + 1 < WAYS.len() && is_refused(&error) => {
@@ -97,7 +110,7 @@ fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(P
                 WAY.fetch_max(way, Relaxed);
                 continue;
             }
-            other => other.map_err(SysError::of("clone"))?,
+            other => other.map_err(SysError::of(name_with(flags)))?,
         };
         let failure = match pipe {
             None if !child.has_begun => Err(io::Error::from_raw_os_error(libc::EMFILE)),
@@ -107,9 +120,9 @@ fn begin_with(child: &mut ChildExec<'_>, wants_descriptor: bool) -> SysResult<(P
                 read(&reader)
             }
         };
-        match (flags == LENT, child.has_begun) {
+        match (is_shared, child.has_begun) {
             (true, true) => IS_LENT.store(true, Relaxed),
-            (true, false) => drop(WAY.fetch_max(1, Relaxed)),
+            (true, false) => drop(WAY.fetch_max(COPIED, Relaxed)),
             (false, _) => {}
         }
         // The process has executed its program or exited, so it no longer uses the stack in this memory.
@@ -300,34 +313,54 @@ pub(super) fn without_any_signal<T>(work: impl FnOnce() -> T) -> SysResult<T> {
     Ok(outcome)
 }
 
-fn clone(flags: c_int, stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<(Pid, Option<OwnedFd>)> {
+/// Returns the name of the call that creates a process with these flags.
+fn name_with(flags: u64) -> &'static str {
+    if flags & CLEAR_HANDLERS == 0 { "clone" } else { "clone3" }
+}
+
+fn clone(flags: u64, stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<(Pid, Option<OwnedFd>)> {
     #[cfg(feature = "faults")]
-    let flags = crate::sys::fault_injection::as_simulated_system(flags, libc::CLONE_VM | libc::CLONE_VFORK);
-    fault("clone")?;
+    let flags = crate::sys::fault_injection::as_simulated_system(flags, SHARED);
+    fault(name_with(flags))?;
     let mut process: RawFd = -1;
     let (child, nothing) = (&raw mut *child, null_mut::<c_void>());
-    // SAFETY: `begin` gets a stack that no other code uses, and `child`, which is borrowed mutably for the whole
-    // call.
-    // - With a copy of the memory, the new process can't affect this one's.
-    // - With shared memory (`CLONE_VM | CLONE_VFORK`), the kernel suspends this thread until the new process has
-    //   executed its program or exited. Until then the stack, the plan and this thread's variables stay alive, and
-    //   this thread, which could use them, doesn't run.
-    // - All signals are blocked, so the only code of this program that runs in the new process is `begin`, which
-    //   keeps to the rules of the module `child_exec`.
-    // - The flags share neither the descriptor table (`CLONE_FILES`), nor the working directory (`CLONE_FS`), nor the
-    //   signal handlers (`CLONE_SIGHAND`).
-    // - The pointer for the process descriptor refers to a live variable, and the other two arguments are unused with
-    //   these flags.
-    let id = unsafe {
-        libc::clone(
-            begin,
-            stack.top(),
-            flags | libc::SIGCHLD,
-            child.cast(),
-            &raw mut process,
-            nothing,
-            nothing,
-        )
+    let id = if flags & CLEAR_HANDLERS != 0 {
+        let address = |pointer: *mut c_void| pointer.expose_provenance() as u64;
+        let arguments = CloneArgs {
+            flags,
+            process: address((&raw mut process).cast()),
+            exit_signal: flag(libc::SIGCHLD),
+            stack: address(stack.lowest()),
+            stack_size: stack.size as u64,
+            ..CloneArgs::default()
+        };
+        // SAFETY: as for the call below, which does the same. The stack is given by its lowest address and its size.
+        unsafe { clone3(&arguments, begin, child.cast()) }?
+    } else {
+        let flags = i32::try_from(flags).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        // SAFETY: `begin` gets a stack that no other code uses, and `child`, which is borrowed mutably for the whole
+        // call.
+        // - With a copy of the memory, the new process can't affect this one's.
+        // - With shared memory (`CLONE_VM | CLONE_VFORK`), the kernel suspends this thread until the new process has
+        //   executed its program or exited. Until then the stack, the plan and this thread's variables stay alive, and
+        //   this thread, which could use them, doesn't run.
+        // - All signals are blocked, so the only code of this program that runs in the new process is `begin`, which
+        //   keeps to the rules of the module `child_exec`.
+        // - The flags share neither the descriptor table (`CLONE_FILES`), nor the working directory (`CLONE_FS`), nor
+        //   the signal handlers (`CLONE_SIGHAND`).
+        // - The pointer for the process descriptor refers to a live variable, and the other two arguments are unused
+        //   with these flags.
+        unsafe {
+            libc::clone(
+                begin,
+                stack.top(),
+                flags | libc::SIGCHLD,
+                child.cast(),
+                &raw mut process,
+                nothing,
+                nothing,
+            )
+        }
     };
     if id == -1 {
         return Err(io::Error::last_os_error());
@@ -380,25 +413,44 @@ pub(super) extern "C" fn begin(child: *mut c_void) -> c_int {
 
 /// The stack of a new process until it executes its program. It can't use this thread's stack, because it would
 /// overwrite it. Below the stack is a guard page, so an overflow kills the process.
+///
+/// One stack is kept for later spawns. To unmap it would interrupt each processor on which this memory was in use, and that
+/// takes longer than all calls of the new process. It is kept without a lock, so a thread that forks or panics meanwhile
+/// doesn't affect other spawns.
 pub(super) struct Stack {
     base: *mut c_void,
-    guard: usize,
     size: usize,
+    /// Whether the drop keeps the stack if no other one is kept.
+    is_reusable: bool,
 }
+
+/// The base of the stack that an earlier spawn has left, of `ROOM` bytes. It is null if a spawn is using the stack.
+static KEPT: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
 
 impl Stack {
     /// The size in bytes, many times the amount that is used.
     const ROOM: usize = 64 * 1024;
 
+    /// Returns the kept stack, or a new one that can be kept.
+    fn kept_or_new() -> SysResult<Self> {
+        let base = KEPT.swap(null_mut(), Acquire);
+        if !base.is_null() {
+            return Ok(Self { base, size: Self::ROOM, is_reusable: true });
+        }
+        let mut stack = Self::new(Self::ROOM)?;
+        stack.is_reusable = true;
+        Ok(stack)
+    }
+
     pub(super) fn new(size: usize) -> SysResult<Self> {
-        let guard = rustix::param::page_size();
+        let guard = guard();
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::STACK);
         let base = step("mmap", || {
             // SAFETY: the mapping is anonymous, and with a null address the kernel chooses a free range, so no
             // existing mapping is replaced.
             unsafe { mmap_anonymous(null_mut(), guard + size, protection, flags) }
         })?;
-        let stack = Self { base, guard, size };
+        let stack = Self { base, size, is_reusable: false };
         step("mprotect", || {
             // SAFETY: the page is the first one of the mapping that was just created, and no reference into it exists
             // yet.
@@ -407,17 +459,30 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Returns the upper end of the stack, which grows towards its base.
+    /// Returns the upper end of the stack, which grows downwards.
     pub(super) fn top(&self) -> *mut c_void {
-        self.base.wrapping_byte_add(self.guard + self.size)
+        self.lowest().wrapping_byte_add(self.size)
     }
+
+    fn lowest(&self) -> *mut c_void {
+        self.base.wrapping_byte_add(guard())
+    }
+}
+
+fn guard() -> usize {
+    rustix::param::page_size()
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: this object created the mapping and is its only owner. The process that used the stack in this
-        // memory has executed its program or exited, or it was never created.
-        let _ = unsafe { munmap(self.base, self.guard + self.size) };
+        // The process that used the stack in this memory has executed its program or exited, or it was never created.
+        let is_kept =
+            self.is_reusable && KEPT.compare_exchange(null_mut(), self.base, Release, Relaxed).is_ok();
+        if !is_kept {
+            // SAFETY: this object created the mapping, or took it from `KEPT`, and is its only owner. No process in this
+            // memory uses it any more, as above.
+            let _ = unsafe { munmap(self.base, guard() + self.size) };
+        }
     }
 }
 

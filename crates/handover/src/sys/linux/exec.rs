@@ -116,7 +116,7 @@ fn run_on(stack: &Stack, child: &mut ChildExec<'_>) -> SysError {
 
 fn clone(stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<pid_t> {
     #[cfg(feature = "faults")]
-    let flags = crate::sys::fault_injection::as_simulated_system(IN_PLACE, 0);
+    let flags = as_simulated_system(IN_PLACE)?;
     #[cfg(not(feature = "faults"))]
     let flags = IN_PLACE;
     fault("clone")?;
@@ -134,6 +134,12 @@ fn clone(stack: &Stack, child: &mut ChildExec<'_>) -> io::Result<pid_t> {
     // - The other arguments are unused with these flags. The kernel writes nothing to this memory when the thread ends.
     let id = unsafe { libc::clone(begin, stack.top(), flags, child.cast(), unused, unused, unused) };
     if id == -1 { Err(io::Error::last_os_error()) } else { Ok(id) }
+}
+
+#[cfg(feature = "faults")]
+fn as_simulated_system(flags: c_int) -> io::Result<c_int> {
+    let flags = crate::sys::fault_injection::as_simulated_system(flags.unsigned_abs().into(), 0);
+    i32::try_from(flags).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
 /// Waits until the kernel has let go of the thread's descriptors and of its place in this process. The calling thread is

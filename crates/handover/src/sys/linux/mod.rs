@@ -8,6 +8,7 @@ mod child_exec;
 #[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) mod clock;
 mod clone;
+mod clone3;
 mod close_at_exec;
 pub(crate) mod create_object;
 #[cfg(feature = "_async")]
