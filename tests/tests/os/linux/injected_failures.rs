@@ -9,8 +9,8 @@ use std::time::Duration;
 use handover::faults::{self, Turn, taking};
 use handover::inspect::{Audit, HandleTable, shared_objects};
 use handover::{
-    Channel, Command, CreateOutcome, Error, Event, HandleValue, Listener, Message, ObjectKind, Process,
-    ResetMode, Result, SharedMemory, Stdio, wait_any,
+    Channel, Child, Command, CreateOutcome, Error, Event, HandleValue, Listener, Message, ObjectKind,
+    Process, ResetMode, Result, SharedMemory, Stdio, wait_any,
 };
 use handover_tests::{
     Suite, bare, begun, door, in_role_of_std, raw, role, table, tests, this_program, until, waits,
@@ -38,6 +38,7 @@ pub(super) const SUITE: Suite = Suite {
         interrupted_set_is_retried,
         set_polls_foreign_event_for_room,
         refused_clone_flags_are_retried_without,
+        later_spawns_use_the_first_ones_stack,
         spawn_reports_failure_of_new_process,
         spawn_needs_no_close_range,
         bind_retries_while_lock_is_checked,
@@ -257,6 +258,10 @@ fn set_polls_foreign_event_for_room() {
     assert_eq!(code(&refused), Some(Errno::IO));
 }
 
+/// The first call by which a spawn tries to create the process.
+const FIRST_CLONE: &str =
+    if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) { "clone3" } else { "clone" };
+
 fn refused_clone_flags_are_retried_without() {
     const CLONE_PIDFD: u64 = libc::CLONE_PIDFD as u64;
     const LENT: u64 = CLONE_PIDFD | libc::CLONE_VM as u64 | libc::CLONE_VFORK as u64;
@@ -282,6 +287,29 @@ fn refused_clone_flags_are_retried_without() {
     }
     let failed = with(always_fails("clone", Errno::PERM), spawn);
     assert_eq!(code(&failed), Some(Errno::PERM), "no other combination of flags is tried");
+}
+
+fn later_spawns_use_the_first_ones_stack() {
+    let spawn = || in_role("exits", &[]).stdin(Stdio::null()).spawn();
+    let exits = |child: Result<Child>| assert_eq!(child.unwrap().wait_timeout(SOON).unwrap().code(), Some(0));
+    let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    assert_eq!(code(&with(fails("mprotect", 0..1, Errno::NOMEM), spawn)), Some(Errno::NOMEM));
+    exits(spawn());
+    let before = mapped();
+    let (child, is_mapped) = taking([always_fails("mmap", Errno::NOMEM)], spawn);
+    exits(child);
+    assert!(!is_mapped, "the stack is kept");
+
+    // A spawn at the same time needs a stack of its own, and only one is kept.
+    let during = move || exits(spawn());
+    exits(with(Turn::comes_after(FIRST_CLONE, 0, during), spawn));
+    assert_eq!(mapped(), before);
+    let failed = with(fails("execve", 0..1, Errno::IO), spawn);
+    assert_eq!(code(&failed), Some(Errno::IO));
+    let (child, is_mapped) = taking([always_fails("mmap", Errno::NOMEM)], spawn);
+    exits(child);
+    assert!(!is_mapped, "a failed spawn leaves the stack too");
+    assert_eq!(mapped(), before);
 }
 
 fn spawn_reports_failure_of_new_process() {
