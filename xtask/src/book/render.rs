@@ -93,11 +93,8 @@ pub(super) fn markdown_page(
 
 /// Renders a file with source code.
 pub(super) fn source_page(path: &str, text: &str, contents: &[Chapter]) -> String {
-    let body = format!(
-        "<h1><code>{}</code></h1>\n<pre class=\"source\"><code>{}</code></pre>\n",
-        escaped(path),
-        escaped(text)
-    );
+    let body =
+        format!("<h1><code>{}</code></h1>\n<pre><code>{}</code></pre>\n", escaped(path), escaped(text));
     page(path, &address(path, Kind::Page), path, &body, contents)
 }
 
@@ -175,6 +172,8 @@ fn page(path: &str, own: &str, title: &str, body: &str, contents: &[Chapter]) ->
     let before = neighbor(place.and_then(|place| place.checked_sub(1)), "Back");
     let after = neighbor(place.map(|place| place + 1), "Next");
     let style = relative(own, "style.css");
+    // Source code needs more width than sentences.
+    let class = if path.ends_with(".md") { "" } else { " class=\"source\"" };
     let title = escaped(title);
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -183,7 +182,7 @@ fn page(path: &str, own: &str, title: &str, body: &str, contents: &[Chapter]) ->
          <link rel=\"stylesheet\" href=\"{style}\">\n</head>\n<body>\n\
          <nav aria-label=\"Contents\">\n<details class=\"menu\"><summary>Contents</summary>\n<ol>\n{items}</ol>\n</details>\n\
          <ol class=\"side\">\n{items}</ol>\n</nav>\n\
-         <main>\n{body}<footer>{before}{after}</footer>\n</main>\n</body>\n</html>\n"
+         <main{class}>\n{body}<footer>{before}{after}</footer>\n</main>\n</body>\n</html>\n"
     )
 }
 
