@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::check::Strategy;
 use crate::exit::{Stop, print};
 use crate::os::template;
 use crate::table::printable;
@@ -31,6 +30,17 @@ pub(crate) struct Options {
     /// The folder for the files
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+}
+
+/// The exercises that have templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Strategy {
+    /// The child inherits the handle of an unnamed event
+    Inheritance,
+    /// The handle of an unnamed event is duplicated into the running child
+    Duplication,
+    /// The child opens the event by its name
+    Naming,
 }
 
 /// The languages of the templates.
