@@ -3,6 +3,7 @@
 mod case;
 mod evidence;
 mod judge;
+mod picture;
 mod record;
 mod remarks;
 mod report;
@@ -13,6 +14,7 @@ mod tests;
 mod watch;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -22,7 +24,8 @@ use handover::inspect::observe::{Action, Change, Step};
 use crate::exit::{Stop, WithAdvice, code, not_run, print, print_json, remark};
 use crate::os::{end_escaped_processes, prepare_check};
 use crate::run::seconds;
-use judge::{Runs, Strategy, Verdict, judge};
+use judge::{Judgement, Runs, Strategy, Verdict, judge};
+use picture::{Sides, picture};
 use record::{Breakage, Ending, Record};
 use roles::{EventKey, Roles, roles, signal};
 use watch::{Moment, Plan, watch};
@@ -49,6 +52,9 @@ pub(crate) struct Options {
     /// Write the result as JSON
     #[arg(long)]
     json: bool,
+    /// Draw a picture of the undisturbed run into this SVG file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Show the programs' output of the first run on standard error
     #[arg(long, short)]
     verbose: bool,
@@ -77,6 +83,9 @@ pub(crate) fn check(options: &Options) -> Result<(), Stop> {
         Ok(()) | Err(Stop::OutputClosed) => {}
         Err(other) => return Err(other),
     }
+    if let Some(path) = &options.svg {
+        draw(path, &runs, &judgement)?;
+    }
     let has_timed_out = runs.watched.ending != Ending::AllExited
         || runs.held.as_ref().is_some_and(|held| held.ending != Ending::AllExited);
     let holds = judgement.findings.iter().all(|finding| finding.verdict == Verdict::Holds);
@@ -85,6 +94,27 @@ pub(crate) fn check(options: &Options) -> Result<(), Stop> {
         (false, false) => Err(Stop::Exit(code::FAILED.into())),
         (false, true) => Ok(()),
     }
+}
+
+/// Draws the undisturbed run into a file.
+fn draw(path: &Path, runs: &Runs, judgement: &Judgement) -> Result<(), Stop> {
+    let sides = roles(&runs.watched).map(|roles| Sides {
+        left: roles.parent,
+        right: roles.child,
+        names: ["parent", "child"],
+        objects: roles.event.into_iter().collect(),
+    });
+    let holds = judgement.findings.iter().all(|finding| finding.verdict == Verdict::Holds);
+    let sides: Vec<Sides> = sides.into_iter().collect();
+    let picture = picture(
+        &runs.watched,
+        &sides,
+        &report::title(runs.strategy, judgement),
+        &report::failures(judgement),
+        !holds,
+    );
+    let failed = |error| Stop::failed(format_args!("cannot write {path:?}: {error}"));
+    std::fs::write(path, picture).map_err(failed)
 }
 
 /// Prints a text with styles, which the terminal's settings may remove.

@@ -112,6 +112,20 @@ impl Record {
         })
     }
 
+    /// Returns the step at which a process begins its first program.
+    pub(crate) fn program_of(&self, process: u32) -> Option<&Recorded> {
+        let mut steps = self.of_process(process);
+        steps.find(|(_, step)| matches!(step.event.step, Step::Started { .. })).map(|(_, step)| step)
+    }
+
+    /// Returns the process that started a process.
+    pub(crate) fn parent_of(&self, process: u32) -> Option<u32> {
+        self.of_process(process).find_map(|(_, step)| match step.event.step {
+            Step::Forked { parent } | Step::Started { parent, .. } => Some(parent),
+            _ => None,
+        })
+    }
+
     /// Returns the processes that exist in the recording, in the order of their first steps.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let mut seen = BTreeSet::new();

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::judge::{Judgement, Strategy, Verdict, summary};
+use super::judge::{Finding, Judgement, Strategy, Verdict, summary};
 use crate::table::printable;
 
 const HOLDS: Style = AnsiColor::Green.on_default().bold();
@@ -45,6 +45,29 @@ pub(crate) fn checklist(judgement: &Judgement) -> String {
     text
 }
 
+/// Returns the title of a picture.
+pub(crate) fn title(strategy: Strategy, judgement: &Judgement) -> String {
+    format!("Check of {} on {}: {}", name(strategy), crate::os::SYSTEM, summary(&judgement.findings))
+}
+
+/// Returns a sentence for each requirement that fails.
+pub(crate) fn failures(judgement: &Judgement) -> Vec<String> {
+    let fails = judgement.findings.iter().filter(|finding| finding.verdict == Verdict::Fails);
+    let sentence = |finding: &Finding| {
+        let why = finding.why.as_deref().unwrap_or_default();
+        format!("✗ {}: {why}.", finding.requirement)
+    };
+    fails.map(sentence).collect()
+}
+
+fn name(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Inheritance => "inheritance",
+        Strategy::Duplication => "duplication",
+        Strategy::Naming => "naming",
+    }
+}
+
 /// Returns the result as JSON.
 pub(crate) fn as_json(strategy: Strategy, command: &[OsString], judgement: &Judgement) -> Value {
     let verdict = |verdict| match verdict {
@@ -70,11 +93,7 @@ pub(crate) fn as_json(strategy: Strategy, command: &[OsString], judgement: &Judg
         judgement.remarks.iter().map(|remark| json!({ "id": remark.id, "remark": remark.text })).collect();
     let command: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
     json!({
-        "strategy": match strategy {
-            Strategy::Inheritance => "inheritance",
-            Strategy::Duplication => "duplication",
-            Strategy::Naming => "naming",
-        },
+        "strategy": name(strategy),
         "command": command,
         "holds": judgement.findings.iter().all(|finding| finding.verdict == Verdict::Holds),
         "requirements": requirements,

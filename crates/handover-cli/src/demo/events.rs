@@ -80,6 +80,12 @@ pub struct Call {
     /// The changes to handle tables.
     #[serde(default)]
     pub effects: Effects,
+    /// Whether this is the moment at which a wait begins, so the call has no result yet.
+    #[serde(skip)]
+    pub pending: bool,
+    /// Whether the call is shown even if it concerns no shared object.
+    #[serde(skip)]
+    pub always_shown: bool,
 }
 
 /// One handle in a process's table.

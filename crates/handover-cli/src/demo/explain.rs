@@ -185,8 +185,9 @@ impl Explanation<'_> {
         let history = self.history;
         let call_using = |handle: &Handle, words: &[&str]| {
             let calls = (0..history.events().len()).filter_map(|event| Some((event, history.call(event)?)));
-            let mut calls =
-                calls.filter(|(_, call)| !call.failed && words.iter().any(|word| call.call.contains(word)));
+            let mut calls = calls.filter(|(_, call)| {
+                !call.failed && !call.pending && words.iter().any(|word| call.call.contains(word))
+            });
             calls.find_map(|(event, call)| {
                 let mut touched = history.traces[event].touched.iter();
                 touched.any(|touched| std::ptr::eq(&history.handles[*touched], handle)).then_some(call)

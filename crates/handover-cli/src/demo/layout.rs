@@ -213,6 +213,9 @@ fn lanes(history: &History<'_>) -> Vec<Option<usize>> {
 
 fn description(history: &History<'_>, event: usize) -> String {
     match &history.events()[event].data {
+        EventData::Call(call) if call.pending => {
+            format!("{}({}) waits", call.call, text_width::shorten_paths(&call.arguments))
+        }
         EventData::Call(call) => {
             format!("{}({}) = {}", call.call, text_width::shorten_paths(&call.arguments), call.result)
         }

@@ -30,5 +30,5 @@ mod transfer;
 pub use effects::Effects;
 pub use events::{Call, Common, Entry, Event, EventData, Holder, Recording, Role, Started, Unreadable};
 pub use summary::summary;
-pub use svg::svg;
+pub use svg::{Panel, panels, svg};
 pub use text::text;

@@ -161,7 +161,9 @@ impl<'a> History<'a> {
             // harmless.
             EventData::Call(call) => {
                 let explains_failure = call.failed && self.failure().is_some();
-                explains_failure || (!call.query && !call.failed && self.is_relevant_call(event, call))
+                call.always_shown
+                    || explains_failure
+                    || (!call.query && !call.failed && self.is_relevant_call(event, call))
             }
             EventData::Shared(_) => Some(event) == self.shared,
             EventData::Exited { .. } | EventData::Failed(_) => true,

@@ -23,57 +23,107 @@ const SUMMARY_WIDTH: usize = 900;
 const LEGEND: &str = "Time runs downwards, in ms. A bar in a handle table is a handle, from its opening to its closing. Its \
                       value is an index into that table only. A line connects the handle with its object.";
 
+/// A part of a picture: a recording of two processes, with the words that describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panel {
+    /// The events.
+    pub recording: Recording,
+    /// The title.
+    pub title: String,
+    /// The names of the two processes, in the order of [`Role`].
+    pub names: [String; 2],
+    /// Sentences above those that the recording itself gives.
+    pub remarks: Vec<String>,
+}
+
 /// Draws the recording as a self-contained SVG picture, with its own background, in light and dark colors.
 #[must_use]
 pub fn svg(recording: &Recording) -> String {
-    let history = History::of(recording);
-    let answer = FinalTables::of(&history);
-    let layout = Layout::of(&history, TOP, answer.height());
-    let sentences = summary::sentences(&history);
-    let room = layout.width.min(SUMMARY_WIDTH) - 2 * MARGIN;
-    let paragraphs: Vec<_> =
-        sentences.iter().map(|paragraph| wrap_by(sans, &plain(paragraph), room, 12)).collect();
-    let lines: usize = paragraphs.iter().map(|lines| lines.len() * 19 + 10).sum();
-    let height = layout.bottom + 24 + lines + 10;
+    let title = summary::title(&History::of(recording));
+    let names = [Role::Parent, Role::Child].map(|role| role.to_string());
+    panels(&[Panel { recording: recording.clone(), title, names, remarks: Vec::new() }])
+}
 
-    let mut canvas = Canvas::default();
-    canvas.rectangle("ground frame", (0, 0), (layout.width, height), 8);
-    let picture = Picture { history: &history, layout: &layout };
-    picture.heads(&mut canvas);
-    picture.objects(&mut canvas);
-    picture.handles(&mut canvas);
-    arrows::draw(&mut canvas, &layout, &history);
-    picture.chips(&mut canvas);
-    for row in &layout.rows {
-        picture.row(&mut canvas, row);
-        if history.shared == Some(row.event) {
-            answer.draw(&mut canvas, &layout, &history, row);
-        }
-    }
-    let mut y = layout.bottom + 30;
-    for line in &paragraphs {
-        for line in line {
-            canvas.text("text", Anchor::Start, (MARGIN, y), line);
-            y += 19;
-        }
-        y += 10;
-    }
-
+/// Draws several recordings below one another in one picture.
+#[must_use]
+pub fn panels(panels: &[Panel]) -> String {
+    let drawn: Vec<Drawn> = panels.iter().map(Drawn::of).collect();
+    let width = drawn.iter().map(|panel| panel.width).max().unwrap_or_default();
+    let height: usize = drawn.iter().map(|panel| panel.height).sum();
     let mut document = Element::new("svg");
     document.assign("xmlns", "http://www.w3.org/2000/svg");
-    document.assign("viewBox", format!("0 0 {} {height}", layout.width));
-    document.assign("width", layout.width);
+    document.assign("viewBox", format!("0 0 {width} {height}"));
+    document.assign("width", width);
     document.assign("role", "img");
-    document.append(Title::new(plain(&summary::title(&history))));
-    document.append(Description::new().add(Text::new(plain(&sentences.join(" ")))));
+    let titles: Vec<_> = panels.iter().map(|panel| plain(&panel.title)).collect();
+    document.append(Title::new(titles.join("; ")));
+    let sentences: Vec<_> = drawn.iter().flat_map(|panel| &panel.sentences).map(|text| plain(text)).collect();
+    document.append(Description::new().add(Text::new(sentences.join(" "))));
     document.append(Style::new(svg_style::style()));
-    for shape in canvas.shapes {
-        document.append(shape);
+    let mut top = 0;
+    for panel in drawn {
+        if top == 0 {
+            panel.canvas.shapes.into_iter().for_each(|shape| document.append(shape));
+        } else {
+            let mut group = Element::new("g");
+            group.assign("transform", format!("translate(0,{top})"));
+            panel.canvas.shapes.into_iter().for_each(|shape| group.append(shape));
+            document.append(group);
+        }
+        top += panel.height;
     }
     format!("{document}\n")
 }
 
+/// The shapes of a panel.
+struct Drawn {
+    canvas: Canvas,
+    width: usize,
+    height: usize,
+    sentences: Vec<String>,
+}
+
+impl Drawn {
+    fn of(panel: &Panel) -> Self {
+        let history = History::of(&panel.recording);
+        let answer = FinalTables::of(&history);
+        let layout = Layout::of(&history, TOP, answer.height());
+        let mut sentences = panel.remarks.clone();
+        sentences.extend(summary::sentences(&history));
+        let room = layout.width.min(SUMMARY_WIDTH) - 2 * MARGIN;
+        let paragraphs: Vec<_> =
+            sentences.iter().map(|paragraph| wrap_by(sans, &plain(paragraph), room, 12)).collect();
+        let lines: usize = paragraphs.iter().map(|lines| lines.len() * 19 + 10).sum();
+        let height = layout.bottom + 24 + lines + 10;
+
+        let mut canvas = Canvas::default();
+        canvas.rectangle("ground frame", (0, 0), (layout.width, height), 8);
+        let picture = Picture { panel, history: &history, layout: &layout };
+        picture.heads(&mut canvas);
+        picture.objects(&mut canvas);
+        picture.handles(&mut canvas);
+        arrows::draw(&mut canvas, &layout, &history);
+        picture.chips(&mut canvas);
+        for row in &layout.rows {
+            picture.row(&mut canvas, row);
+            if history.shared == Some(row.event) {
+                answer.draw(&mut canvas, &layout, &history, row);
+            }
+        }
+        let mut y = layout.bottom + 30;
+        for line in &paragraphs {
+            for line in line {
+                canvas.text("text", Anchor::Start, (MARGIN, y), line);
+                y += 19;
+            }
+            y += 10;
+        }
+        Self { canvas, width: layout.width, height, sentences }
+    }
+}
+
 struct Picture<'a> {
+    panel: &'a Panel,
     history: &'a History<'a>,
     layout: &'a Layout,
 }
@@ -83,19 +133,19 @@ impl Picture<'_> {
         let Layout { kernel, bottom, width, .. } = *self.layout;
         // `sans` measures smaller letters than those of the title.
         let room = (width - 2 * MARGIN) * 13 / 18;
-        let title = plain(&summary::title(self.history)).into_owned();
+        let title = plain(&self.panel.title).into_owned();
         canvas.text("title text strong", Anchor::Start, (MARGIN, 34), &shorten_by(sans, &title, room));
         for (index, line) in
             wrap_by(sans, LEGEND, width.min(SUMMARY_WIDTH) - 2 * MARGIN, 2).iter().enumerate()
         {
             canvas.text("quiet", Anchor::Start, (MARGIN, 54 + index * LINE), line);
         }
-        for role in [Role::Parent, Role::Child] {
+        for (role, name) in [Role::Parent, Role::Child].into_iter().zip(&self.panel.names) {
             let column = self.layout.column(role);
             let process =
                 self.history.process(role).map_or(String::new(), |process| format!(", process {process}"));
             let place = (column.calls, HEADS);
-            canvas.text(&format!("{role} strong"), Anchor::Start, place, &format!("{role}{process}"));
+            canvas.text(&format!("{role} strong"), Anchor::Start, place, &format!("{name}{process}"));
             if self.history.events().iter().all(|event| event.role != role) {
                 canvas.text("quiet small", Anchor::Start, (column.calls, TOP + 22), "recorded no events");
             }

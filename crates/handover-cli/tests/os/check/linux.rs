@@ -25,6 +25,8 @@ pub(crate) const TESTS: &[Test] = tests![
     the_page_shows_these_verdicts,
     remarks_say_what_good_programs_do,
     the_checklist_shows_evidence_and_advice,
+    each_run_has_a_picture,
+    picture_that_cannot_be_written_is_an_error,
     pair_that_prints_much_is_judged,
     hostile_pair_leaves_no_process,
     killed_checker_leaves_no_process,
@@ -390,6 +392,87 @@ fn the_checklist_shows_evidence_and_advice() {
     {
         assert!(ended.out.contains(part), "no {part:?}: {}", ended.out);
     }
+}
+
+/// Checks a pair, and returns the texts of its picture, in the order of drawing.
+fn drawn(exercise: &str, pair: &str, command: &[String]) -> (Option<i32>, String) {
+    let file = std::env::temp_dir().join(format!("handover-check-{}-{pair}.svg", std::process::id()));
+    let path = file.to_str().unwrap();
+    let ended = check(&[exercise, "--timeout", "20", "--svg", path], command);
+    let picture = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{error}: {ended:#?}"));
+    std::fs::remove_file(&file).unwrap();
+    let document = roxmltree::Document::parse(&picture).unwrap();
+    let texts = document.descendants().filter(|node| node.has_tag_name("text"));
+    let text = |node: roxmltree::Node<'_, '_>| {
+        node.descendants().filter_map(|node| node.text().filter(|_| node.is_text())).collect::<String>()
+    };
+    (ended.code, texts.map(text).collect::<Vec<_>>().join("\n"))
+}
+
+/// A pair, the exit code of its check, and parts of its picture in this order.
+type Drawn = (&'static str, &'static str, i32, &'static [&'static str]);
+
+const PICTURES: &[Drawn] = &[
+    (
+        "inheritance",
+        "argument",
+        0,
+        &["14 requirements hold", "inherited", "20 = 0x14", "eventfd2", "clone+execve", "write", "close"],
+    ),
+    ("duplication", "scm-rights", 0, &["in a message", "socketpair", "sendmsg", "recvmsg", "= 0x3"]),
+    ("naming", "fifo", 0, &["named pipe", "mknodat", "openat", "read"]),
+    (
+        "inheritance",
+        "number-in-hex",
+        1,
+        &[
+            "3 fail",
+            "inherited",
+            "poll(handle 0xe",
+            "close(handle 0xe) = Bad file",
+            "exits with code 4",
+            "✗ The child waits",
+        ],
+    ),
+    (
+        "inheritance",
+        "own-event",
+        1,
+        &["the kernel", "poll(event", "timed out", "exits with code 3", "created itself"],
+    ),
+    (
+        "duplication",
+        "getfd-of-wrong-number",
+        1,
+        &["pidfd_getfd(handle", "exits with code 3", "✗ The child has"],
+    ),
+    ("inheritance", "no-child", 1, &["eventfd2", "✗ The parent starts a child"]),
+    ("inheritance", "no-event", 1, &["clone+execve", "✗ The parent creates"]),
+];
+
+fn each_run_has_a_picture() {
+    if !is_foreign_there("pair") {
+        return;
+    }
+    for_each(PICTURES, |(exercise, pair, code, parts)| {
+        let (ended, text) = drawn(exercise, pair, &in_c(pair));
+        assert_eq!(ended, Some(*code), "{pair}: {text}");
+        let mut rest = text.as_str();
+        for part in *parts {
+            let at = rest.find(part).unwrap_or_else(|| panic!("{pair}: no {part:?} in this order: {text}"));
+            rest = &rest[at + part.len()..];
+        }
+    });
+}
+
+fn picture_that_cannot_be_written_is_an_error() {
+    if !is_foreign_there("pair") {
+        return;
+    }
+    let ended = check(&["inheritance", "--svg", "/no/such/folder/run.svg"], &in_c("argument")).expect_code(1);
+    assert!(ended.err.contains("cannot write \"/no/such/folder/run.svg\""), "{ended:#?}");
+    // The checks took some seconds, so their result is printed all the same.
+    assert!(ended.out.contains("result: 14 requirements hold"), "{ended:#?}");
 }
 
 fn pair_that_prints_much_is_judged() {
