@@ -108,8 +108,8 @@ fn call(call: &Call) -> String {
 pub(crate) fn evidence(record: &Record, roles: &Roles, index: usize) -> String {
     let event = &record.steps[index].event;
     let role = match event.process {
-        process if process == roles.parent => "parent",
-        process if Some(process) == roles.child => "child",
+        process if process == roles.parent => roles.names[0],
+        process if Some(process) == roles.child => roles.names[1],
         _ => "process",
     };
     let what = match &event.step {

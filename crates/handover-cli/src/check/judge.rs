@@ -1,6 +1,5 @@
 //! Judges a pair by the recordings of its runs. Each requirement is a function of the recordings alone.
 
-use clap::ValueEnum;
 use handover::inspect::observe::Change;
 
 use super::case::Case;
@@ -9,14 +8,24 @@ use super::record::{Breakage, Record};
 use super::roles::roles;
 
 /// How the child is to get its handle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// The child inherits the handle of an unnamed event
     Inheritance,
-    /// The handle of an unnamed event is duplicated into the running child
     Duplication,
-    /// The child opens the event by its name
     Naming,
+    /// The learner chooses.
+    Any,
+}
+
+impl Strategy {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Inheritance => "inheritance",
+            Self::Duplication => "duplication",
+            Self::Naming => "naming",
+            Self::Any => "any",
+        }
+    }
 }
 
 /// Whether a requirement holds.
@@ -68,11 +77,44 @@ pub(crate) struct Runs {
 }
 
 /// The outcome of one requirement, before it gets its name.
+#[derive(Debug)]
 pub(super) struct Ruling {
-    verdict: Verdict,
-    evidence: Vec<String>,
-    why: Option<String>,
-    advice: Option<&'static str>,
+    pub(super) verdict: Verdict,
+    pub(super) evidence: Vec<String>,
+    pub(super) why: Option<String>,
+    pub(super) advice: Option<&'static str>,
+}
+
+impl Ruling {
+    /// Returns the ruling with the words for the two processes in place of `the parent` and `the child`.
+    pub(super) fn named(self, [parent, child]: [&str; 2]) -> Self {
+        let child = |text: &str| text.replace("the child", &format!("the {child}"));
+        let rename = |why: String| {
+            why.split("the parent").map(child).collect::<Vec<_>>().join(&format!("the {parent}"))
+        };
+        let evidence = self.evidence.into_iter().map(rename).collect();
+        Self { why: self.why.map(rename), evidence, ..self }
+    }
+}
+
+/// The findings so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings(pub(super) Vec<Finding>);
+
+impl Findings {
+    /// Adds a finding, and returns whether the requirement holds.
+    pub(super) fn add(&mut self, id: &'static str, requirement: &'static str, ruling: Ruling) -> bool {
+        let Ruling { verdict, evidence, why, advice } = ruling;
+        self.0.push(Finding { id, requirement, verdict, evidence, why, advice });
+        verdict == Verdict::Holds
+    }
+}
+
+impl Runs {
+    /// Returns the run by which most requirements are judged.
+    pub(super) fn main(&self) -> &Record {
+        self.held.as_ref().unwrap_or(&self.watched)
+    }
 }
 
 impl Ruling {
@@ -91,21 +133,20 @@ impl Ruling {
 
 /// Judges the runs.
 pub(crate) fn judge(runs: &Runs) -> Judgement {
-    let record = runs.held.as_ref().unwrap_or(&runs.watched);
+    let record = runs.main();
     let Some(roles) = roles(record) else {
         return Judgement { findings: Vec::new(), remarks: Vec::new() };
     };
     let case = Case { strategy: runs.strategy, record, roles: &roles };
-    let mut findings: Vec<Finding> = Vec::new();
-    let mut add = |id, requirement, ruling: Ruling| {
-        let Ruling { verdict, evidence, why, advice } = ruling;
-        findings.push(Finding { id, requirement, verdict, evidence, why, advice });
-        verdict == Verdict::Holds
-    };
-    let naming = runs.strategy == Strategy::Naming;
+    let mut findings = Findings::default();
+    let mut add = |id, requirement, ruling| findings.add(id, requirement, ruling);
     let has_event = add(
         "creates-event",
-        if naming { "The parent creates a named event" } else { "The parent creates an unnamed event" },
+        match runs.strategy {
+            Strategy::Inheritance | Strategy::Duplication => "The parent creates an unnamed event",
+            Strategy::Naming => "The parent creates a named event",
+            Strategy::Any => "The parent creates an event",
+        },
         case.creates_event(),
     );
     let has_child = add("starts-child", "The parent starts a child", case.starts_child());
@@ -129,6 +170,9 @@ pub(crate) fn judge(runs: &Runs) -> Judgement {
                 "The handle is duplicated: the child lacks it at first and gets it later"
             }
             Strategy::Naming => "The child opens the event by its name",
+            Strategy::Any => {
+                "The child inherits the handle, gets a duplicate, or opens the event by its name"
+            }
         },
         if has_handle { case.is_acquired() } else { without_handle() },
     );
@@ -180,7 +224,7 @@ pub(crate) fn judge(runs: &Runs) -> Judgement {
         };
         add(id, requirement, ruling);
     }
-    Judgement { findings, remarks: case.remarks(runs) }
+    Judgement { findings: findings.0, remarks: case.remarks(runs) }
 }
 
 /// Judges a run in which something was broken.

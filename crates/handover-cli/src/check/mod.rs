@@ -2,7 +2,9 @@
 
 mod case;
 mod evidence;
+mod exercise;
 mod judge;
+mod levels;
 mod picture;
 mod record;
 mod remarks;
@@ -24,10 +26,11 @@ use handover::inspect::observe::{Action, Change, Step};
 use crate::exit::{Stop, WithAdvice, code, not_run, print, print_json, remark};
 use crate::os::{end_escaped_processes, prepare_check};
 use crate::run::seconds;
-use judge::{Judgement, Runs, Strategy, Verdict, judge};
-use picture::{Sides, picture};
+use exercise::Exercise;
+use judge::{Judgement, Runs, Strategy, Verdict};
+use picture::picture;
 use record::{Breakage, Ending, Record};
-use roles::{EventKey, Roles, roles, signal};
+use roles::{EventKey, Roles, signal};
 use watch::{Moment, Plan, watch};
 
 const EXAMPLES: &str = "\
@@ -35,17 +38,18 @@ Examples:
   handover check inheritance -- ./parent
   handover check duplication --timeout 60 -- python3 parent.py
   handover check naming --json -- target/debug/naming-parent
+  handover check two-children --svg run.svg -- ./parent
 
-The parent runs several times under a debugger, with all processes that it starts: once undisturbed, once held at its signal, and three times with something broken. Each requirement is judged by what the kernel says. The output of the programs is discarded; --verbose shows that of the first run on standard error.
+The parent runs several times under a debugger, with all processes that it starts: once undisturbed, once held at its signal, and three times with something broken; most levels need only the first two runs. Each requirement is judged by what the kernel says. The output of the programs is discarded; --verbose shows that of the first run on standard error.
 
 The exit code is 0 if all requirements hold, 1 if one fails, and 3 if the parent or the child didn't exit in time.";
 
-/// Check a parent and a child of your own: do they share an event as the exercise asks?
+/// Check a parent and a child of your own: do they share an event as the exercise or level asks?
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// How the child is to get its handle
-    strategy: Strategy,
+    /// The exercise, or one of the levels beyond it
+    exercise: Exercise,
     /// Kill all processes of a run after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     timeout: Duration,
@@ -72,9 +76,9 @@ pub(crate) fn check(options: &Options) -> Result<(), Stop> {
     let runs = all_runs(options);
     end_escaped_processes();
     let runs = runs?;
-    let judgement = judge(&runs);
+    let judgement = options.exercise.judge(&runs);
     let outcome = if options.json {
-        print_json(&report::as_json(options.strategy, &options.command, &judgement))
+        print_json(&report::as_json(options.exercise, &options.command, &judgement))
     } else {
         print_styled(&report::checklist(&judgement))
     };
@@ -84,7 +88,7 @@ pub(crate) fn check(options: &Options) -> Result<(), Stop> {
         Err(other) => return Err(other),
     }
     if let Some(path) = &options.svg {
-        draw(path, &runs, &judgement)?;
+        draw(path, options.exercise, &runs, &judgement)?;
     }
     let has_timed_out = runs.watched.ending != Ending::AllExited
         || runs.held.as_ref().is_some_and(|held| held.ending != Ending::AllExited);
@@ -97,19 +101,12 @@ pub(crate) fn check(options: &Options) -> Result<(), Stop> {
 }
 
 /// Draws the undisturbed run into a file.
-fn draw(path: &Path, runs: &Runs, judgement: &Judgement) -> Result<(), Stop> {
-    let sides = roles(&runs.watched).map(|roles| Sides {
-        left: roles.parent,
-        right: roles.child,
-        names: ["parent", "child"],
-        objects: roles.event.into_iter().collect(),
-    });
+fn draw(path: &Path, exercise: Exercise, runs: &Runs, judgement: &Judgement) -> Result<(), Stop> {
     let holds = judgement.findings.iter().all(|finding| finding.verdict == Verdict::Holds);
-    let sides: Vec<Sides> = sides.into_iter().collect();
     let picture = picture(
         &runs.watched,
-        &sides,
-        &report::title(runs.strategy, judgement),
+        &exercise.sides(&runs.watched),
+        &report::title(exercise, judgement),
         &report::failures(judgement),
         !holds,
     );
@@ -137,8 +134,8 @@ fn all_runs(options: &Options) -> Result<Runs, Stop> {
         })
     };
     let watched = run(Plan::Watch, options.timeout, options.verbose)?;
-    let mut runs = Runs { strategy: options.strategy, watched, held: None, broken: Vec::new() };
-    let Some(found) = roles(&runs.watched) else { return Ok(runs) };
+    let mut runs = Runs { strategy: options.exercise.strategy(), watched, held: None, broken: Vec::new() };
+    let Some(found) = options.exercise.roles(&runs.watched) else { return Ok(runs) };
     let Some(object) = found.event else { return Ok(runs) };
     let event = EventKey::of(&runs.watched, object);
     if runs.watched.ending == Ending::AllExited
@@ -146,7 +143,10 @@ fn all_runs(options: &Options) -> Result<Runs, Stop> {
     {
         runs.held = Some(run(Plan::Hold { event, by }, options.timeout, false)?);
     }
-    let Some(moment) = moment(options.strategy, &runs.watched, &found) else { return Ok(runs) };
+    if !options.exercise.breaks_something() {
+        return Ok(runs);
+    }
+    let Some(moment) = moment(runs.strategy, &runs.watched, &found) else { return Ok(runs) };
     let timeout = options.timeout.min(runs.watched.time + PATIENCE);
     for breakage in
         [Breakage::Handle(Change::Close), Breakage::Handle(Change::Replace), Breakage::ParentKilled]
@@ -171,8 +171,10 @@ fn moment(strategy: Strategy, record: &Record, roles: &Roles) -> Option<Moment> 
     match (strategy, programs.count()) {
         (Strategy::Inheritance, 0) => None,
         // The last program is the one that uses the handle; a shell may begin before it.
-        (Strategy::Inheritance, count) => Some(Moment::FirstInstruction { after: count - 1 }),
-        (Strategy::Duplication | Strategy::Naming, 0) => {
+        (Strategy::Inheritance | Strategy::Any, count @ 1..) => {
+            Some(Moment::FirstInstruction { after: count - 1 })
+        }
+        (Strategy::Duplication | Strategy::Naming | Strategy::Any, 0) => {
             let is_opened = |step: &record::Recorded| {
                 step.is_about(event)
                     && step.returned().is_some_and(|(call, _)| {

@@ -8,6 +8,7 @@ use handover_cli::demo::{self, Common, Effects, Entry, EventData, Holder, Panel,
 
 use super::evidence::{kind_name, milliseconds};
 use super::record::{Ending, ObjectId, Record, Recorded, is_wait, mentioned};
+use super::roles::Roles;
 
 /// Two processes of a run, drawn side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,18 @@ pub(crate) struct Sides {
     pub(crate) right: Option<u32>,
     pub(crate) names: [&'static str; 2],
     pub(crate) objects: Vec<ObjectId>,
+}
+
+impl Sides {
+    /// Returns the parent and the child with the event.
+    pub(crate) fn of(roles: &Roles) -> Self {
+        Self {
+            left: roles.parent,
+            right: roles.child,
+            names: roles.names,
+            objects: roles.event.into_iter().collect(),
+        }
+    }
 }
 
 /// The most rows of calls that change no handle table.
@@ -250,13 +263,13 @@ impl<'a> Drawing<'a> {
             }
             Action::Create { inheritable, .. } => flag(*inheritable).to_owned(),
             Action::Open { name, handle: Some(socket), .. } => {
-                format!("socket {}, path \"{name}\"", hex((*socket).into()))
+                format!("socket {}, path \"{}\"", hex((*socket).into()), without_end(name))
             }
             Action::Open { kind, name, access, .. } => {
                 format!("{}, access {access}, name \"{name}\"", kind_name(*kind))
             }
             Action::Publish { handle: Some(socket), name, .. } => {
-                format!("socket {}, path \"{name}\"", hex((*socket).into()))
+                format!("socket {}, path \"{}\"", hex((*socket).into()), without_end(name))
             }
             Action::Publish { from, name, .. } => {
                 format!("path \"{}\", new path \"{name}\"", from.as_deref().unwrap_or_default())
@@ -301,6 +314,8 @@ impl<'a> Drawing<'a> {
             let effects = gone.join(" ").parse().unwrap_or_default();
             let (call, arguments) = (crate::os::SPAWN_CALL.to_owned(), program(step));
             self.push(process, EventData::Call(plain_call(call, arguments, "the program begins", effects)));
+        } else if process == self.sides.left {
+            self.begins_with_handles(step);
         } else if !self.is_copied(process) {
             self.born(process, Some(step));
         }
@@ -313,6 +328,19 @@ impl<'a> Drawing<'a> {
             name: None,
         });
         self.push(process, EventData::Table(entries.collect()));
+    }
+
+    /// Adds the beginning of the left process, if it has the object from the start.
+    fn begins_with_handles(&mut self, step: &Recorded) {
+        let is_shown = |object: Option<ObjectId>| object.is_some_and(|it| self.sides.objects.contains(&it));
+        let rows = step.rows.iter().filter(|row| is_shown(row.object));
+        let effects: Vec<String> = rows.map(|row| format!("+{}", hex(row.value.into()))).collect();
+        if effects.is_empty() {
+            return;
+        }
+        let effects = effects.join(" ").parse().unwrap_or_default();
+        let call = plain_call(crate::os::SPAWN_CALL.to_owned(), program(step), "the program begins", effects);
+        self.push(step.event.process, EventData::Call(call));
     }
 
     /// Adds the call that made a process, as one call with the beginning of its program.
@@ -370,7 +398,7 @@ impl<'a> Drawing<'a> {
 
     /// Returns the step before which both tables are shown: the moment at which the right process begins to wait for an object
     /// of its own, or else the signal, or else the moment at which it begins to wait at all, or else the last one at which
-    /// both have a handle.
+    /// both have a handle, or the right one alone.
     fn moment(&self) -> Option<usize> {
         let object = *self.sides.objects.first()?;
         let is_own = |other: ObjectId| {
@@ -386,14 +414,20 @@ impl<'a> Drawing<'a> {
             return waits_for_own;
         }
         let mut tables = Tables::new();
-        let (mut at_signal, mut at_wait, mut last) = (None, None, None);
+        let (mut at_signal, mut at_wait, mut last, mut last_of_one) = (None, None, None, None);
         for (index, step) in self.record.steps.iter().enumerate() {
             let has = |process: Option<u32>| {
                 process
                     .and_then(|process| tables.get(&process))
                     .is_some_and(|table| table.values().any(|it| *it == object))
             };
-            if has(Some(self.sides.left)) && has(self.sides.right) {
+            // A close is drawn where the call begins.
+            let is_close =
+                step.returned().is_some_and(|(call, _)| matches!(call.action, Action::Close { .. }));
+            if has(self.sides.right) && !is_close {
+                last_of_one = Some(index);
+            }
+            if has(Some(self.sides.left)) && has(self.sides.right) && !is_close {
                 last = Some(index);
                 if Some(step.event.process) == self.sides.right {
                     let waits = step.calls().is_some_and(|call| is_wait(&call.action));
@@ -414,7 +448,7 @@ impl<'a> Drawing<'a> {
             let left = self.sides.left;
             self.record.exit(left).map(|(index, _)| index)
         };
-        at_signal.or(at_wait).or(last).or_else(own_wait).or_else(exit)
+        at_signal.or(at_wait).or(last).or(last_of_one).or_else(own_wait).or_else(exit)
     }
 
     /// Adds which objects the two processes have handles to at this moment.
@@ -489,6 +523,11 @@ fn program(step: &Recorded) -> String {
     format!("program \"{}\", arguments {}", program.display(), words.collect::<Vec<_>>().join(" "))
 }
 
+/// Returns a socket's name without the NULs that fill its address.
+fn without_end(name: &str) -> &str {
+    name.trim_end_matches('\0')
+}
+
 /// An object in the words of a demonstration.
 struct Object {
     kind: String,
@@ -546,8 +585,17 @@ fn effects(process: u32, call: &Call, outcome: &Outcome) -> String {
         Outcome::Opened(handles) => {
             let at = if to == process { String::new() } else { format!("@{to}") };
             let from = from.map(|from| format!("={from}")).unwrap_or_default();
-            let each = |value: &handover::HandleValue| format!("+{}{at}{from}", hex((*value).into()));
-            handles.iter().map(each).collect::<Vec<_>>().join(" ")
+            // Both ends of a new pipe are handles to one object.
+            let is_pair = matches!(call.action, Action::Create { .. });
+            let first = handles.first().filter(|_| is_pair).map(|first| hex((*first).into()));
+            let each = |(index, value): (usize, &handover::HandleValue)| {
+                let from = match &first {
+                    Some(first) if index > 0 => format!("={first}"),
+                    _ => from.clone(),
+                };
+                format!("+{}{at}{from}", hex((*value).into()))
+            };
+            handles.iter().enumerate().map(each).collect::<Vec<_>>().join(" ")
         }
         _ => String::new(),
     };

@@ -41,6 +41,8 @@ pub(crate) struct Recorded {
     pub(crate) objects: Vec<(Target, ObjectId)>,
     /// The handle table of a process that is about to begin a program.
     pub(crate) rows: Vec<Row>,
+    /// The rows of the handles that a call opened to an object that exists already.
+    pub(crate) opened: Vec<Row>,
     /// The environment that a program begins with, if the system shows it.
     pub(crate) environment: Option<String>,
 }
@@ -182,6 +184,21 @@ pub(crate) fn signaled(action: &Action) -> Option<Target> {
     }
 }
 
+/// Returns whether a call opens a handle to an object that exists already.
+fn is_of_existing(action: &Action) -> bool {
+    matches!(action, Action::Open { .. } | Action::Receive { .. } | Action::Duplicate { .. })
+}
+
+/// Returns the rows of handles in a process's table.
+fn rows_of(process: u32, handles: &[(Target, ObjectId)], kernel: &impl Kernel) -> Vec<Row> {
+    if handles.is_empty() {
+        return Vec::new();
+    }
+    let object = |row: &Row| handles.iter().find(|(target, _)| *target == row.value.into()).map(|it| it.1);
+    let with_object = |row: Row| Some(Row { object: Some(object(&row)?), ..row });
+    kernel.table(process).into_iter().filter_map(with_object).collect()
+}
+
 /// Returns the handles and mappings that a step mentions, without those that it opens.
 pub(crate) fn mentioned(step: &Step) -> Vec<Target> {
     let (Step::Calls(call) | Step::Returned(call, _)) = step else { return Vec::new() };
@@ -224,6 +241,8 @@ pub(crate) trait Kernel {
 pub(crate) struct Objects {
     pub(crate) all: Vec<Object>,
     tables: BTreeMap<u32, BTreeMap<Target, ObjectId>>,
+    /// The messages with handles that haven't been received: the sender, and the object of each handle.
+    sent: Vec<(u32, Vec<Option<ObjectId>>)>,
 }
 
 impl Objects {
@@ -233,6 +252,7 @@ impl Objects {
         let mut recorded = Recorded {
             objects: self.mentions(process, &event.step),
             rows: Vec::new(),
+            opened: Vec::new(),
             environment: None,
             event,
         };
@@ -250,10 +270,19 @@ impl Objects {
                 recorded.objects = table.into_iter().collect();
             }
             Step::Returned(call, outcome) => {
-                for (target, object) in self.apply(process, call, outcome, kernel) {
+                let opened = self.apply(process, call, outcome, kernel);
+                if is_of_existing(&call.action) {
+                    recorded.opened = rows_of(process, &opened, kernel);
+                }
+                for (target, object) in opened {
                     self.tables.entry(process).or_default().insert(target, object);
                     recorded.objects.push((target, object));
                 }
+            }
+            Step::Calls(Call { action: Action::Send { handles, .. }, .. }) => {
+                let table = self.tables.get(&process);
+                let object = |value: &HandleValue| table?.get(&(*value).into()).copied();
+                self.sent.push((process, handles.iter().map(object).collect()));
             }
             Step::Calls(_) | Step::Unseen { .. } => {}
         }
@@ -301,6 +330,17 @@ impl Objects {
                 _ => None,
             },
         )
+    }
+
+    /// Returns the objects of the message that a process has received, as far as they are known. The sender may have closed
+    /// its handles since, and then the kernel has nothing to compare with. Messages arrive in the order in which they were sent.
+    fn take_message(&mut self, process: u32, known: &[Option<ObjectId>]) -> Vec<Option<ObjectId>> {
+        let agrees = |sent: &[Option<ObjectId>]| {
+            let mut both = sent.iter().zip(known);
+            sent.len() == known.len() && both.all(|(sent, known)| known.is_none() || known == sent)
+        };
+        let found = self.sent.iter().position(|(sender, sent)| *sender != process && agrees(sent));
+        found.map_or_else(|| vec![None; known.len()], |found| self.sent.remove(found).1)
     }
 
     fn named(&self, kind: Kind, name: &str) -> Option<ObjectId> {
@@ -363,10 +403,11 @@ impl Objects {
                 known.or_else(asked).map(each).unwrap_or_default()
             }
             (Action::Receive { .. }, _) => {
+                let known: Vec<_> = opened.iter().map(|value| self.find(process, *value, kernel)).collect();
+                let sent = self.take_message(process, &known);
                 let mut arrived = Vec::new();
-                for value in opened {
-                    let known = self.find(process, *value, kernel);
-                    let object = known.unwrap_or_else(|| self.add(Kind::Other, None, None));
+                for ((value, known), sent) in opened.iter().zip(known).zip(sent) {
+                    let object = known.or(sent).unwrap_or_else(|| self.add(Kind::Other, None, None));
                     arrived.push((Target::Handle(*value), object));
                 }
                 arrived

@@ -104,10 +104,10 @@ impl Case<'_> {
         for (breakage, record) in &runs.broken {
             let Some(broken) = &record.broken else { continue };
             let failed = record.exit(broken.process).is_some_and(|(_, status)| !status.success());
-            let parent_ok = record
-                .parent()
-                .and_then(|parent| record.exit(parent))
-                .is_some_and(|(_, status)| status.success());
+            let place = self.record.processes().iter().position(|process| *process == self.roles.parent);
+            let parent = place.and_then(|place| record.processes().get(place).copied());
+            let exit = parent.and_then(|parent| record.exit(parent));
+            let parent_ok = exit.is_some_and(|(_, status)| status.success());
             if failed && parent_ok && *breakage == Breakage::Handle(Change::Close) {
                 add(
                     "status-ignored",

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::judge::{Finding, Judgement, Strategy, Verdict, summary};
+use super::exercise::Exercise;
+use super::judge::{Finding, Judgement, Verdict, summary};
 use crate::table::printable;
 
 const HOLDS: Style = AnsiColor::Green.on_default().bold();
@@ -46,8 +47,8 @@ pub(crate) fn checklist(judgement: &Judgement) -> String {
 }
 
 /// Returns the title of a picture.
-pub(crate) fn title(strategy: Strategy, judgement: &Judgement) -> String {
-    format!("Check of {} on {}: {}", name(strategy), crate::os::SYSTEM, summary(&judgement.findings))
+pub(crate) fn title(exercise: Exercise, judgement: &Judgement) -> String {
+    format!("Check of {} on {}: {}", exercise.name(), crate::os::SYSTEM, summary(&judgement.findings))
 }
 
 /// Returns a sentence for each requirement that fails.
@@ -60,16 +61,8 @@ pub(crate) fn failures(judgement: &Judgement) -> Vec<String> {
     fails.map(sentence).collect()
 }
 
-fn name(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Inheritance => "inheritance",
-        Strategy::Duplication => "duplication",
-        Strategy::Naming => "naming",
-    }
-}
-
 /// Returns the result as JSON.
-pub(crate) fn as_json(strategy: Strategy, command: &[OsString], judgement: &Judgement) -> Value {
+pub(crate) fn as_json(exercise: Exercise, command: &[OsString], judgement: &Judgement) -> Value {
     let verdict = |verdict| match verdict {
         Verdict::Holds => "holds",
         Verdict::Fails => "fails",
@@ -93,7 +86,8 @@ pub(crate) fn as_json(strategy: Strategy, command: &[OsString], judgement: &Judg
         judgement.remarks.iter().map(|remark| json!({ "id": remark.id, "remark": remark.text })).collect();
     let command: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
     json!({
-        "strategy": name(strategy),
+        "exercise": exercise.name(),
+        "strategy": exercise.strategy().name(),
         "command": command,
         "holds": judgement.findings.iter().all(|finding| finding.verdict == Verdict::Holds),
         "requirements": requirements,

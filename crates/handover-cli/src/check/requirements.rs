@@ -145,6 +145,9 @@ impl Case<'_> {
                     "send the handle over a Unix socket (SCM_RIGHTS), or let the child take it with pidfd_getfd"
                 }
                 Strategy::Naming => "open the object in the child by the name that the parent gave it",
+                Strategy::Any => {
+                    "let the child inherit the handle, send it a duplicate, or open the object by its name"
+                }
             },
         )
     }
@@ -206,6 +209,13 @@ impl Case<'_> {
         let inherited = self.inherited(child, event);
         let opened = self.opened(child, event);
         match self.strategy {
+            Strategy::Any => match (inherited, opened) {
+                (Some((_, rows)), _) => Ruling::holds(rows),
+                (None, Some(index)) => Ruling::holds(self.shown(index)),
+                (None, None) => {
+                    Ruling::holds(self.birth(child).map(|index| self.shown(index)).unwrap_or_default())
+                }
+            },
             Strategy::Inheritance => match (inherited, opened) {
                 (Some((_, rows)), _) => Ruling::holds(rows),
                 (None, _) if self.is_copy(child) => {
@@ -523,6 +533,6 @@ impl Case<'_> {
 }
 
 /// Returns whether a call acquires an object that exists.
-fn is_open(action: &Action) -> bool {
+pub(super) fn is_open(action: &Action) -> bool {
     matches!(action, Action::Open { .. } | Action::Duplicate { .. } | Action::OpenProcess { .. })
 }

@@ -1,5 +1,7 @@
 //! Finds out which process of a pair is the child, and which object is the event.
 
+use std::collections::BTreeSet;
+
 use handover::inspect::observe::{Action, Kind, Step};
 
 use super::record::{Object, ObjectId, Record, Recorded};
@@ -8,50 +10,94 @@ use super::record::{Object, ObjectId, Record, Recorded};
 const KINDS: [Kind; 6] =
     [Kind::Event, Kind::Semaphore, Kind::Mutex, Kind::NamedPipe, Kind::Pipe, Kind::Socket];
 
+const NAMES: [&str; 2] = ["parent", "child"];
+
 /// The roles in a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Roles {
     pub(crate) parent: u32,
     pub(crate) child: Option<u32>,
     pub(crate) event: Option<ObjectId>,
+    /// The words for the two processes.
+    pub(crate) names: [&'static str; 2],
 }
 
-/// The event, as it is found again in another run: its kind, and how many objects of that kind the parent had created
-/// before.
+/// The event, as it is found again in another run: its kind, the place of its creator in the order of processes, and how many
+/// objects of that kind the creator had created before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EventKey {
     pub(crate) kind: Kind,
+    pub(crate) creator: usize,
     pub(crate) nth: usize,
 }
 
 impl EventKey {
     pub(crate) fn of(record: &Record, object: ObjectId) -> Self {
-        let Object { kind, nth, .. } = record.objects[object];
-        Self { kind, nth }
+        let Object { kind, nth, creator, .. } = record.objects[object];
+        let creator = record.processes().iter().position(|process| Some(*process) == creator);
+        Self { kind, nth, creator: creator.unwrap_or_default() }
     }
 
-    /// Returns the object of this key that the process has created.
-    pub(crate) fn find(self, objects: &[Object], parent: u32) -> Option<ObjectId> {
+    /// Returns the object of this key, if it has been created by the process that has the creator's place.
+    pub(crate) fn find(self, objects: &[Object], processes: &[u32]) -> Option<ObjectId> {
+        let creator = processes.get(self.creator).copied();
         objects.iter().position(|object| {
-            object.creator == Some(parent) && (object.kind, object.nth) == (self.kind, self.nth)
+            object.creator == creator && (object.kind, object.nth) == (self.kind, self.nth)
         })
     }
 }
 
 /// Returns the place of a kind among those that can serve as the event.
-fn place(kind: Kind) -> Option<usize> {
+pub(super) fn place(kind: Kind) -> Option<usize> {
     KINDS.iter().position(|other| *other == kind)
+}
+
+/// Returns the process that plays the parent: the one that the command started, unless it created no event, and one other
+/// process created the object for which another one waits, or to which it at least has a handle. So a script can start the
+/// parent.
+fn parent(record: &Record) -> Option<u32> {
+    let first = record.parent()?;
+    let is_proper = |object: &Object| object.kind <= Kind::Mutex;
+    if record.objects.iter().any(|object| object.creator == Some(first) && is_proper(object)) {
+        return Some(first);
+    }
+    let creators = |is_wanted: &dyn Fn(&Recorded, ObjectId) -> bool| {
+        let all = record.steps.iter().flat_map(|step| {
+            let rows = step.rows.iter().filter_map(|row| row.object);
+            let objects = step.objects.iter().map(|(_, object)| *object).chain(rows);
+            objects.filter(|object| is_wanted(step, *object)).map(move |object| (step.event.process, object))
+        });
+        let found = all.filter_map(|(process, object)| {
+            let Object { creator, kind, .. } = record.objects[object];
+            Some((place(kind)?, creator.filter(|creator| *creator != process)?))
+        });
+        let found: BTreeSet<_> = found.collect();
+        let best = found.first().map(|(place, _)| *place);
+        found
+            .into_iter()
+            .filter(|(place, _)| Some(*place) == best)
+            .map(|(_, creator)| creator)
+            .collect::<Vec<_>>()
+    };
+    let mut found = creators(&|step, object| step.begins_wait_for(object));
+    if found.is_empty() {
+        found = creators(&|_, object| is_proper(&record.objects[object]));
+    }
+    match found.as_slice() {
+        [creator] => Some(*creator),
+        _ => Some(first),
+    }
 }
 
 /// Finds the roles.
 ///
-/// - The parent is the process that the command started.
+/// - The parent is the process that the command started, or the one that a script started.
 /// - The event is an object that the parent created and for which another process waits. Without such an object, it is one
 ///   to which another process has a handle, or the first one that the parent created.
 /// - The child is the process that waits for the event. If no process waits, it is the one that has a handle to it, or
 ///   the first process that was started after the event's creation.
 pub(crate) fn roles(record: &Record) -> Option<Roles> {
-    let parent = record.parent()?;
+    let parent = parent(record)?;
     let others = || record.steps.iter().filter(|step| step.event.process != parent);
     // Functions that start a process make pipes of their own, and so does a script that replaces itself by the parent.
     let begun = record
@@ -88,7 +134,7 @@ pub(crate) fn roles(record: &Record) -> Option<Roles> {
     let own = own.filter(|object| record.objects[*object].kind <= Kind::Mutex).min();
     let is_event = |object: ObjectId| record.objects[object].kind <= Kind::Mutex && signaled(object);
     if let Some((event, child)) = waited.filter(|(object, _)| own.is_none() || is_event(*object)) {
-        return Some(Roles { parent, child: Some(child), event: Some(event) });
+        return Some(Roles { parent, child: Some(child), event: Some(event), names: NAMES });
     }
     let had = others().flat_map(|step| {
         let rows = step.rows.iter().filter_map(|row| row.object);
@@ -110,7 +156,7 @@ pub(crate) fn roles(record: &Record) -> Option<Roles> {
         later.find(is_start).map(|step| step.event.process)
     };
     let child = with_handle.or_else(|| started(created.unwrap_or_default())).or_else(|| started(0));
-    Some(Roles { parent, child, event })
+    Some(Roles { parent, child, event, names: NAMES })
 }
 
 /// The call of the parent that is the signal.

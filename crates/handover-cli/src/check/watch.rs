@@ -109,6 +109,7 @@ pub(crate) fn watch(
         },
         timeout,
         living: BTreeSet::new(),
+        processes: Vec::new(),
         others_live: false,
         holding: None,
         paused: None,
@@ -146,6 +147,8 @@ struct Run {
     timeout: Duration,
     /// The processes that haven't exited.
     living: BTreeSet<u32>,
+    /// All processes, in the order of their first steps.
+    processes: Vec<u32>,
     /// Whether one of them isn't the parent.
     others_live: bool,
     holding: Option<Holding>,
@@ -171,6 +174,9 @@ impl Run {
             Step::Exited { .. } => self.living.remove(&recorded.event.process),
             _ => false,
         };
+        if !self.processes.contains(&recorded.event.process) {
+            self.processes.push(recorded.event.process);
+        }
         self.record.steps.push(recorded);
         let parent = self.record.parent();
         self.others_live = self.living.iter().any(|process| Some(*process) != parent);
@@ -218,8 +224,7 @@ impl Run {
     }
 
     fn hold_at_signal(&mut self, key: EventKey, by: SignalBy) {
-        let Some(parent) = self.record.parent() else { return };
-        let Some(object) = key.find(&self.objects.all, parent) else { return };
+        let Some(object) = key.find(&self.objects.all, &self.processes) else { return };
         let index = self.record.steps.len() - 1;
         let step = &self.record.steps[index];
         let (process, thread) = (step.event.process, step.event.thread);
@@ -261,10 +266,9 @@ impl Run {
 
     /// Returns whether the last step is the parent's signal.
     fn reaches_signal(&mut self, key: EventKey, by: SignalBy) -> bool {
-        let (Some(parent), Some(step)) = (self.record.parent(), self.record.steps.last()) else {
-            return false;
-        };
-        let Some(object) = key.find(&self.objects.all, parent) else { return false };
+        let Some(parent) = self.processes.get(key.creator).copied() else { return false };
+        let Some(step) = self.record.steps.last() else { return false };
+        let Some(object) = key.find(&self.objects.all, &self.processes) else { return false };
         let Some(call) = step.calls() else { return false };
         if !step.is_about(object) || step.event.process != parent {
             return false;
@@ -316,8 +320,8 @@ impl Run {
     }
 
     fn break_at(&mut self, key: EventKey, moment: Moment, breakage: Breakage) -> handover::Result<()> {
-        let Some(parent) = self.record.parent() else { return Ok(()) };
-        let Some(object) = key.find(&self.objects.all, parent) else { return Ok(()) };
+        let Some(parent) = self.processes.get(key.creator).copied() else { return Ok(()) };
+        let Some(object) = key.find(&self.objects.all, &self.processes) else { return Ok(()) };
         let Some(step) = self.record.steps.last() else { return Ok(()) };
         let process = step.event.process;
         if process == parent {

@@ -158,8 +158,10 @@ impl Explanation<'_> {
     fn named_socket(&self) -> String {
         let history = self.history;
         let Some((name, bound, connected)) = history.common_name(self.object) else { return String::new() };
+        // A name with this sign in front is abstract: it is in no folder.
+        let place = if name.starts_with('@') { "" } else { " in a folder" };
         format!(
-            "The kernel has no names for this kind of object, so \"{name}\" is the name of a socket in a folder that \
+            "The kernel has no names for this kind of object, so \"{name}\" is the name of a socket{place} that \
              both processes know: process {} created it with {}, and process {} found it with {}. ",
             self.given.process,
             self.call(bound),

@@ -138,3 +138,19 @@ pub(crate) mod template {
     pub(crate) const PARENT_IN_RUST: &str = "target\\debug\\parent.exe";
     pub(crate) const PARENT_IN_PYTHON: &str = "python parent.py";
 }
+
+/// Returns whether a handle with these rights can only wait.
+pub(crate) fn can_only_wait(access: &str) -> bool {
+    access.split(", ").all(|right| right == "synchronize")
+}
+
+/// Advice on the levels of the check.
+pub(crate) mod level_advice {
+    pub(crate) const ONE_SIGNAL: &str =
+        "an auto-reset event releases one waiter; create a manual-reset event, which stays signaled";
+    pub(crate) const DUPLICATE: &str =
+        "duplicate the handle into the receiver's process with DuplicateHandle";
+    pub(crate) const LEAST_ACCESS: &str =
+        "duplicate the handle with the access SYNCHRONIZE alone, instead of DUPLICATE_SAME_ACCESS";
+    pub(crate) const OWN_HANDLE_ONLY: &str = "list the handles of each child with PROC_THREAD_ATTRIBUTE_HANDLE_LIST; bInheritHandles alone passes all that are inheritable";
+}

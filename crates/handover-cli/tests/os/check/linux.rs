@@ -34,7 +34,7 @@ pub(crate) const TESTS: &[Test] = tests![
 ];
 pub(crate) const ROLES: &[Role] = tests![shares, acquires];
 
-const SOON: Duration = Duration::from_secs(120);
+pub(super) const SOON: Duration = Duration::from_secs(120);
 /// How many pairs are checked at the same time. They mostly wait.
 const AT_ONCE: usize = 3;
 
@@ -42,23 +42,23 @@ fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_handover"))
 }
 
-fn check(options: &[&str], command: &[String]) -> Ended {
+pub(super) fn check(options: &[&str], command: &[String]) -> Ended {
     let words = options.iter().map(|word| (*word).to_owned()).chain(["--".to_owned()]);
     run(&program(), ["check".to_owned()].into_iter().chain(words).chain(command.iter().cloned()), SOON)
 }
 
 /// The result of a check: the exit code, and the names of the requirements and remarks.
 #[derive(Debug)]
-struct Judged {
-    code: Option<i32>,
-    fails: Vec<String>,
-    open: Vec<String>,
-    remarks: Vec<String>,
-    why: String,
-    whole: Value,
+pub(super) struct Judged {
+    pub(super) code: Option<i32>,
+    pub(super) fails: Vec<String>,
+    pub(super) open: Vec<String>,
+    pub(super) remarks: Vec<String>,
+    pub(super) why: String,
+    pub(super) whole: Value,
 }
 
-fn judged(strategy: &str, timeout: &str, command: &[String]) -> Judged {
+pub(super) fn judged(strategy: &str, timeout: &str, command: &[String]) -> Judged {
     let ended = check(&[strategy, "--json", "--timeout", timeout], command);
     let whole: Value =
         serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {command:?}: {ended:#?}"));
@@ -100,7 +100,7 @@ fn in_python(pair: &str) -> Option<Vec<String>> {
 }
 
 /// Runs a function for each item, several at a time.
-fn for_each<T: Send>(items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
+pub(super) fn for_each<T: Send>(items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
     let items = Mutex::new(items.into_iter().collect::<VecDeque<T>>());
     let next = || items.lock().unwrap().pop_front();
     std::thread::scope(|scope| {
@@ -115,7 +115,7 @@ fn for_each<T: Send>(items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync
 }
 
 #[track_caller]
-fn assert_holds(strategy: &str, command: &[String]) {
+pub(super) fn assert_holds(strategy: &str, command: &[String]) {
     let judged = judged(strategy, "30", command);
     let is_right = judged.code == Some(0) && judged.fails.is_empty();
     assert!(is_right, "{strategy}: {command:?}: {judged:#?}");
@@ -217,9 +217,9 @@ fn the_exercises_hold() {
 }
 
 /// A wrong pair: the strategy, its name, the requirements that fail, and a part of the reason for the first one.
-type Wrong = (&'static str, &'static str, &'static [&'static str], &'static str);
+pub(super) type Wrong = (&'static str, &'static str, &'static [&'static str], &'static str);
 
-const NO_SUCCESS: &str = "reports success";
+pub(super) const NO_SUCCESS: &str = "reports success";
 
 const WRONG_INHERITANCE: &[Wrong] = &[
     ("inheritance", "no-event", &["creates-event", "exit-codes"], "created no event"),
@@ -336,7 +336,8 @@ fn the_page_shows_these_verdicts() {
         .filter(|line| line.starts_with("| `"))
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
         .collect();
-    let all = [WRONG_INHERITANCE, WRONG_DUPLICATION, WRONG_NAMING, WRONG_IN_PYTHON].concat();
+    let all =
+        [WRONG_INHERITANCE, WRONG_DUPLICATION, WRONG_NAMING, WRONG_IN_PYTHON, super::levels::WRONG].concat();
     for (strategy, pair, fails, _) in &all {
         let name = format!("`{pair}`");
         let verdict = fails.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
@@ -395,7 +396,7 @@ fn the_checklist_shows_evidence_and_advice() {
 }
 
 /// Checks a pair, and returns the texts of its picture, in the order of drawing.
-fn drawn(exercise: &str, pair: &str, command: &[String]) -> (Option<i32>, String) {
+pub(super) fn drawn(exercise: &str, pair: &str, command: &[String]) -> (Option<i32>, String) {
     let file = std::env::temp_dir().join(format!("handover-check-{}-{pair}.svg", std::process::id()));
     let path = file.to_str().unwrap();
     let ended = check(&[exercise, "--timeout", "20", "--svg", path], command);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use handover_tests::{Role, Test, run, tests, this_program};
 
 pub(crate) const TESTS: &[Test] = tests![check_says_that_it_needs_linux];
+pub(crate) const LEVELS: &[Test] = &[];
 pub(crate) const ROLES: &[Role] = &[];
 
 fn check_says_that_it_needs_linux() {
