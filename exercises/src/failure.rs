@@ -14,6 +14,8 @@ pub(crate) const LATE: u8 = 3;
 pub enum Failure {
     /// A call of the library failed.
     Call(Error),
+    /// A pipe or another stream failed.
+    Stream(std::io::Error),
     /// The child exited too early, or with an exit code other than 0.
     Child {
         /// The child's process id.
@@ -35,7 +37,7 @@ impl Failure {
             Self::Call(Error::TimedOut { .. }) | Self::Late(_) => LATE,
             // The arguments that reach the library are handle values and names.
             Self::Call(Error::InvalidHandleValue { .. } | Error::InvalidInput { .. }) => 2,
-            Self::Call(_) | Self::Child { .. } | Self::NoProgram(_) => 1,
+            Self::Call(_) | Self::Stream(_) | Self::Child { .. } | Self::NoProgram(_) => 1,
         }
     }
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Call(error) => error.fmt(f),
+            Self::Stream(error) => write!(f, "the pipe failed: {error}"),
             Self::Child { id, status, before } => {
                 write!(f, "child {id} ended ({status}) before {before}")
             }
@@ -55,5 +58,11 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Call(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Stream(error)
     }
 }

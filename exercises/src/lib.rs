@@ -1,4 +1,4 @@
-//! The common parts of the six programs: their options, their exit codes, and the lines that they print.
+//! The common parts of the programs: their options, their exit codes, and the lines that they print.
 //!
 //! The programs themselves are in `src/bin`, one page each. [`parent`] and [`child`] run their steps.
 //!
@@ -11,6 +11,7 @@
 
 mod failure;
 mod options;
+mod os;
 mod steps;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 pub use failure::Failure;
 pub use options::{ChildOptions, ParentOptions};
+pub use os::pipe;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 the event was shared and signaled; 1 a call or the other process failed; \
@@ -41,6 +43,21 @@ pub fn child<A: Args>(
     steps: impl FnOnce(&ChildOptions, A) -> Result<(), Failure>,
 ) -> ExitCode {
     run("child", about, steps)
+}
+
+/// Returns whether a wait for a message ended because the other process closed the channel.
+///
+/// # Errors
+///
+/// [`Failure::Call`] if it ended for another reason, and [`Failure::Late`] if a message came.
+pub fn expect_disconnected<T>(received: handover::Result<T>) -> Result<(), Failure> {
+    match received {
+        Err(handover::Error::Disconnected { .. } | handover::Error::ProcessExited { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            Err(Failure::Late("a message came, but the other process should only close the channel".into()))
+        }
+    }
 }
 
 #[derive(Parser)]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use handover::{Child, Command, Error};
+use handover::{Channel, Child, Command, Error};
 
 use crate::failure::{Failure, LATE};
 
@@ -14,6 +14,11 @@ use crate::failure::{Failure, LATE};
 const TIMEOUT: &str = "HANDOVER_EXERCISE_TIMEOUT";
 /// The time that a parent waits longer than its child, so that a child whose deadline passes can report it.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The time between a share and its signal.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The time between two attempts to connect.
+const STEP: Duration = Duration::from_millis(10);
 
 /// The options of a parent.
 #[derive(Debug, Args)]
@@ -40,12 +45,9 @@ impl ParentOptions {
     /// [`Failure::NoProgram`] if the system doesn't return the path of this program.
     pub fn child(&self, sibling: &str) -> Result<Command<'static>, Failure> {
         let path = match &self.child {
-            Some(path) => std::path::absolute(path),
-            None => std::env::current_exe()
-                .map(|file| file.with_file_name(sibling).with_extension(std::env::consts::EXE_EXTENSION)),
+            Some(path) => std::path::absolute(path).map_err(|error| no_path(sibling, &error))?,
+            None => beside_this(sibling)?,
         };
-        let path =
-            path.map_err(|error| Failure::NoProgram(format!("cannot find the path of {sibling}: {error}")))?;
         let mut command = Command::new(path);
         command.env(TIMEOUT, (self.delay + self.timeout).as_secs_f64().to_string()).kill_on_drop(true);
         Ok(command)
@@ -98,6 +100,16 @@ impl ParentOptions {
     }
 }
 
+/// Returns the path of the program of this name beside this one.
+fn beside_this(sibling: &str) -> Result<PathBuf, Failure> {
+    let this = std::env::current_exe().map_err(|error| no_path(sibling, &error))?;
+    Ok(this.with_file_name(sibling).with_extension(std::env::consts::EXE_EXTENSION))
+}
+
+fn no_path(sibling: &str, error: &std::io::Error) -> Failure {
+    Failure::NoProgram(format!("cannot find the path of {sibling}: {error}"))
+}
+
 /// The options of a child.
 #[derive(Debug, Args)]
 pub struct ChildOptions {
@@ -113,6 +125,57 @@ impl ChildOptions {
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.timeout.saturating_sub(self.started.get_or_init(Instant::now).elapsed())
+    }
+
+    /// Returns a builder for a child of this child: the program of this name beside this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::NoProgram`] if the system doesn't return the path of this program.
+    pub fn child(&self, sibling: &str) -> Result<Command<'static>, Failure> {
+        let mut command = Command::new(beside_this(sibling)?);
+        command.env(TIMEOUT, self.time_left().as_secs_f64().to_string()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Waits until a child of this child exits. At the deadline the builder's `kill_on_drop` ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Child`] if it exits with a code other than 0, and [`Failure::Call`] at the deadline.
+    pub fn wait_for_exit(&self, child: &mut Child) -> Result<(), Failure> {
+        let status = child.wait_timeout(self.time_left() + GRACE / 2)?;
+        let id = child.id();
+        status.success().then_some(()).ok_or(Failure::Child {
+            id,
+            status,
+            before: "it had waited for the event",
+        })
+    }
+
+    /// Waits for a moment before the signal, so that the other process can be seen waiting.
+    pub fn pause(&self) {
+        thread::sleep(PAUSE.min(self.time_left()));
+    }
+
+    /// Connects to the process that listens under a name, as soon as there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Channel::connect_timeout`]; [`Failure::Late`] if no process listens before the deadline.
+    pub fn connect(&self, name: &str) -> Result<Channel, Failure> {
+        loop {
+            match Channel::connect_timeout(name, self.time_left()) {
+                Err(Error::NoListener { .. }) if !self.time_left().is_zero() => thread::sleep(STEP),
+                Err(Error::NoListener { .. }) => {
+                    let timeout = self.timeout;
+                    return Err(Failure::Late(format!(
+                        "timed out after {timeout:?}: waiting for the listener {name:?}"
+                    )));
+                }
+                other => return Ok(other?),
+            }
+        }
     }
 
     /// Makes a call that has no timeout of its own, and gives up at the deadline.

@@ -1,4 +1,4 @@
-//! Runs the six programs as a user does.
+//! Runs the programs as a user does.
 
 mod os;
 
@@ -46,6 +46,9 @@ fn main() -> ExitCode {
         wrong_usage_is_explained,
         help_explains_the_exit_codes,
         each_program_fits_on_one_page,
+        each_level_is_solved,
+        each_level_fails_without_its_signal,
+        each_level_has_a_page_of_the_same_form,
     ];
     handover_tests::main(
         [everywhere, os::TESTS].concat().leak(),
@@ -403,8 +406,57 @@ fn each_program_fits_on_one_page() {
         include_str!("../src/bin/duplication-child.rs"),
         include_str!("../src/bin/naming-parent.rs"),
         include_str!("../src/bin/naming-child.rs"),
+        include_str!("../src/bin/two-children-parent.rs"),
+        include_str!("../src/bin/grandchild-parent.rs"),
+        include_str!("../src/bin/grandchild-child.rs"),
+        include_str!("../src/bin/unrelated-launcher.rs"),
+        include_str!("../src/bin/unrelated-sharer.rs"),
+        include_str!("../src/bin/unrelated-receiver.rs"),
+        include_str!("../src/bin/pipe-parent.rs"),
+        include_str!("../src/bin/pipe-child.rs"),
+        include_str!("../src/bin/least-access-parent.rs"),
+        include_str!("../src/bin/least-access-child.rs"),
+        include_str!("../src/bin/race-parent.rs"),
     ] {
         let lines = source.lines().count();
-        assert!((20..=35).contains(&lines), "{lines} lines: {source}");
+        assert!((14..=35).contains(&lines), "{lines} lines: {source}");
+    }
+}
+
+/// The program that starts each level, and its page.
+const LEVELS: [(&str, &str, &str); 6] = [
+    ("two-children", env!("CARGO_BIN_EXE_two-children-parent"), include_str!("../levels/two-children.md")),
+    ("grandchild", env!("CARGO_BIN_EXE_grandchild-parent"), include_str!("../levels/grandchild.md")),
+    ("unrelated", env!("CARGO_BIN_EXE_unrelated-launcher"), include_str!("../levels/unrelated.md")),
+    ("pipe", env!("CARGO_BIN_EXE_pipe-parent"), include_str!("../levels/pipe.md")),
+    ("least-access", env!("CARGO_BIN_EXE_least-access-parent"), include_str!("../levels/least-access.md")),
+    ("race", env!("CARGO_BIN_EXE_race-parent"), include_str!("../levels/race.md")),
+];
+
+fn each_level_is_solved() {
+    for (level, program, _) in LEVELS {
+        let ended = start(program, &["--delay", "20"]).expect_code(0);
+        assert_eq!(ended.err, "", "{level}");
+    }
+}
+
+fn each_level_fails_without_its_signal() {
+    for program in [LEVELS[0].1, LEVELS[1].1] {
+        let ended = start(program, &["--no-signal", "--timeout", "0.5", "--delay", "20"]);
+        assert!(ended.code.is_some_and(|code| code != 0), "{program}: {ended:#?}");
+    }
+}
+
+fn each_level_has_a_page_of_the_same_form() {
+    for (level, _, page) in LEVELS {
+        let heads: Vec<&str> = page.lines().filter(|line| line.starts_with('#')).skip(1).collect();
+        assert_eq!(heads, ["## Task", "## Questions", "## Hints", "## Check", "## Reference"], "{level}");
+        assert!(page.contains(&format!("\n$ handover check {level} -- ./")), "{level}");
+        assert!(page.contains(&format!("(../../docs/pictures/linux-{level}.svg)")), "{level}");
+        assert_eq!(page.matches("<details>").count(), page.matches("</details>").count(), "{level}");
+        let questions = page.split("## ").find_map(|part| part.strip_prefix("Questions\n"));
+        let count =
+            questions.expect("there is such a part").lines().filter(|line| line.starts_with("- ")).count();
+        assert!((2..=4).contains(&count), "{level} has {count} questions");
     }
 }

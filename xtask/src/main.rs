@@ -269,11 +269,38 @@ fn pictures(systems: Systems) -> Result<(), Failed> {
         let file = file(std::env::consts::OS, strategy);
         native::program("handover", &["--package", "handover-cli"], &["demo", strategy, "--svg", &file])?;
     }
+    if std::env::consts::OS == "linux" {
+        pictures_of_levels()?;
+    }
     let Some(win32) = win32_beside_native(systems)? else { return Ok(()) };
     win32.cargo("build the program for Windows", &BUILD)?;
     for strategy in STRATEGIES {
         let file = file("windows", strategy);
         win32.program("debug", "handover", &["demo", strategy, "--svg", &file])?;
+    }
+    Ok(())
+}
+
+/// Draws the runs of the levels' reference programs.
+fn pictures_of_levels() -> Result<(), Failed> {
+    const LEVELS: [(&str, &str); 6] = [
+        ("two-children", "two-children-parent"),
+        ("grandchild", "grandchild-parent"),
+        ("unrelated", "unrelated-launcher"),
+        ("pipe", "pipe-parent"),
+        ("least-access", "least-access-parent"),
+        ("race", "race-parent"),
+    ];
+    native::cargo("build the exercises", &BUILD_EXERCISES)?;
+    let this =
+        std::env::current_exe().map_err(|error| Failed(format!("no path of this program: {error}")))?;
+    for (level, name) in LEVELS {
+        let file = format!("docs/pictures/linux-{level}.svg");
+        // Cargo puts all programs of the workspace into one folder.
+        let program = this.with_file_name(name);
+        let program = program.to_str().ok_or_else(|| Failed(format!("{program:?} is not text")))?;
+        let words = ["check", level, "--svg", &file, "--", program];
+        native::program("handover", &["--package", "handover-cli"], &words)?;
     }
     Ok(())
 }

@@ -571,6 +571,7 @@ fn result(call: &Call, outcome: &Outcome) -> String {
         Outcome::Done(0) if matches!(call.action, Action::Read { .. }) => "end of file".to_owned(),
         Outcome::Done(1) if is_of_bytes => "1 byte".to_owned(),
         Outcome::Done(count) if is_of_bytes => format!("{count} bytes"),
+        Outcome::Opened(handles) if handles.is_empty() => "ok".to_owned(),
         Outcome::Opened(handles) => {
             handles.iter().map(|value| hex((*value).into())).collect::<Vec<_>>().join(", ")
         }

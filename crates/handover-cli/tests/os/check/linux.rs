@@ -38,7 +38,7 @@ pub(super) const SOON: Duration = Duration::from_secs(120);
 /// How many pairs are checked at the same time. They mostly wait.
 const AT_ONCE: usize = 3;
 
-fn program() -> PathBuf {
+pub(super) fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_handover"))
 }
 
