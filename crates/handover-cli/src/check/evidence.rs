@@ -80,16 +80,17 @@ fn call(call: &Call) -> String {
         Action::Publish { handle: Some(handle), name, .. } => format!("handle {handle}, {name:?}"),
         Action::Publish { from, name, .. } => format!("{:?}, {name:?}", from.as_deref().unwrap_or_default()),
         Action::Map { handle } | Action::Receive { handle, .. } => format!("handle {handle}"),
-        Action::Duplicate { from, value, to } if from == to => format!("handle {value}"),
+        Action::Duplicate { from, value, to, .. } if from == to => format!("handle {value}"),
         Action::Duplicate { from, value, .. } => format!("handle {value} of process {from}"),
         Action::SetInheritable { handles: values, on } => format!("{}, {}", handles(values), flag(*on)),
         Action::Spawn { .. } => String::new(),
         Action::Signal { target: object }
         | Action::Reset { target: object }
         | Action::Pulse { target: object } => target(object),
-        Action::Wait { targets, processes, timeout } => {
+        Action::Wait { targets, processes, threads, timeout } => {
             let mut texts: Vec<String> = targets.iter().map(target).collect();
             texts.extend(processes.iter().map(|process| format!("process {process}")));
+            texts.extend(threads.iter().map(|process| format!("thread of process {process}")));
             texts.extend(timeout.map(|timeout| format!("for {}", milliseconds(timeout))));
             texts.join(", ")
         }

@@ -6,6 +6,7 @@ use super::case::Case;
 use super::evidence::{count, ended, list, milliseconds};
 use super::record::{Breakage, Record};
 use super::roles::roles;
+use crate::os::advice;
 
 /// How the child is to get its handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,7 +243,7 @@ fn reports_no_success(record: &Record) -> Ruling {
         _ if broken.done == Some(false) => return Ruling::open("the handle couldn't be changed"),
         Breakage::Handle(change) => {
             let values: Vec<u32> = broken.handles.iter().map(|value| value.get()).collect();
-            let verb = if change == Change::Close { "closed" } else { "replaced by a socket" };
+            let verb = if change == Change::Close { "closed" } else { advice::REPLACED };
             format!("{} of process {} {verb}", list("handle", &values), broken.process)
         }
         Breakage::ParentKilled => "the parent was killed".to_owned(),
@@ -255,8 +256,7 @@ fn reports_no_success(record: &Record) -> Ruling {
         Some((_, status)) if status.success() => Ruling::fails(
             vec![format!("{what}: the child {}", ended(status))],
             "the child reports success although it can't have seen the signal",
-            "check the result of each call in the child, and the number of bytes of each read; exit with another code if \
-             one fails",
+            advice::CHECK_RESULTS,
         ),
         Some((_, status)) => Ruling::holds(vec![format!("{what}: the child {}", ended(status))]),
     }

@@ -7,6 +7,7 @@ use super::evidence::{object_name, wait_function};
 use super::judge::{Remark, Runs, Strategy};
 use super::record::{Breakage, ObjectId, Row, mentioned};
 use super::roles::{SignalBy, signal};
+use crate::os::advice;
 
 impl Case<'_> {
     pub(super) fn remarks(&self, runs: &Runs) -> Vec<Remark> {
@@ -81,7 +82,7 @@ impl Case<'_> {
                 "constant",
                 format!(
                     "the child knows the number {value} without being told, so it is a fixed constant in both programs; it \
-                         breaks as soon as the parent has another file open"
+                         breaks as soon as the parent has another handle open"
                 ),
             );
         }
@@ -151,8 +152,9 @@ impl Case<'_> {
         let is_left = |row: &&Row| row.inheritable && row.value.get() > 2 && !is_set(row.value.into());
         let row = step.rows.iter().filter(|row| row.object == Some(event)).find(is_left)?;
         Some(format!(
-            "handle {} stays inheritable in the child, so programs that it starts get it too; set FD_CLOEXEC",
-            row.value
+            "handle {} stays inheritable in the child, so programs that it starts get it too; {}",
+            row.value,
+            advice::CLEAR_INHERIT
         ))
     }
 

@@ -10,6 +10,7 @@ use super::evidence::{ended, evidence, kind_name, list, milliseconds, wait_funct
 use super::judge::{Ruling, Strategy};
 use super::record::{Ending, ObjectId, Recorded, is_wait};
 use super::roles::signal;
+use crate::os::advice;
 
 const OWN_OBJECT: &str = "the child waits for an object that it created itself";
 const OWN_OBJECT_ADVICE: &str =
@@ -20,9 +21,9 @@ impl Case<'_> {
         let Some(event) = self.roles.event else {
             let created = self.record.objects.iter().any(|object| object.creator == self.roles.child);
             let why = if created && self.roles.child.is_some() {
-                "the parent created no event, and no semaphore, pipe or socket that serves as one; only the child created one"
+                format!("the parent created no {}; only the child created one", advice::EVENTS)
             } else {
-                "the parent created no event, and no semaphore, pipe or socket that serves as one"
+                format!("the parent created no {}", advice::EVENTS)
             };
             return Ruling::fails(
                 Vec::new(),
@@ -69,7 +70,7 @@ impl Case<'_> {
             return Ruling::fails(
                 Vec::new(),
                 "the parent started no process after it had created the event",
-                "start the child with fork and exec, posix_spawn, or your language's function for it",
+                advice::SPAWN,
             );
         };
         let program = self.of(child).find(|(_, step)| matches!(step.event.step, Step::Started { .. }));
@@ -108,8 +109,7 @@ impl Case<'_> {
             return Ruling::fails(
                 Vec::new(),
                 "the parent's handle is not inheritable",
-                "create it without EFD_CLOEXEC or O_CLOEXEC, or clear FD_CLOEXEC with fcntl(F_SETFD) before the child \
-                 starts its program",
+                advice::MAKE_INHERITABLE,
             );
         }
         let failed = self.of(child).find(|(_, step)| match step.returned() {
@@ -133,7 +133,7 @@ impl Case<'_> {
             return Ruling::fails(
                 self.shown(index),
                 "the parent duplicated the handle into its own table, where the child can't use it",
-                "send the handle over a Unix socket (SCM_RIGHTS), or let the child take it with pidfd_getfd",
+                advice::DUPLICATE,
             );
         }
         Ruling::fails(
@@ -141,9 +141,7 @@ impl Case<'_> {
             "no handle of the child is to that object",
             match self.strategy {
                 Strategy::Inheritance => "make the handle inheritable, and don't let the spawn close it",
-                Strategy::Duplication => {
-                    "send the handle over a Unix socket (SCM_RIGHTS), or let the child take it with pidfd_getfd"
-                }
+                Strategy::Duplication => advice::DUPLICATE,
                 Strategy::Naming => "open the object in the child by the name that the parent gave it",
                 Strategy::Any => {
                     "let the child inherit the handle, send it a duplicate, or open the object by its name"
@@ -231,7 +229,7 @@ impl Case<'_> {
             Strategy::Duplication | Strategy::Naming if inherited.is_some() => Ruling::fails(
                 inherited.map(|(_, rows)| rows).unwrap_or_default(),
                 "the child has inherited the handle",
-                "create the handle with EFD_CLOEXEC or O_CLOEXEC, so that the child gets it by the exercise's strategy alone",
+                advice::DONT_INHERIT,
             ),
             Strategy::Duplication => match opened {
                 Some(index) => {
@@ -243,7 +241,7 @@ impl Case<'_> {
                         Ruling::fails(
                             self.shown(index),
                             "the child opened the object by a name instead of receiving a duplicate",
-                            "send the handle over a Unix socket (SCM_RIGHTS), or let the child take it with pidfd_getfd",
+                            advice::DUPLICATE,
                         )
                     }
                 }
@@ -309,21 +307,12 @@ impl Case<'_> {
             (.., Some(index)) => (Some(index), "the child sleeps instead of waiting for the event"),
             _ => (None, "the child makes no call that waits for the event"),
         };
-        Ruling::fails(
-            index.map(|index| self.shown(index)).unwrap_or_default(),
-            why,
-            "wait with a blocking read of the eventfd, or with poll and then read; check that the child reads the handle's \
-             number exactly as the parent writes it",
-        )
+        Ruling::fails(index.map(|index| self.shown(index)).unwrap_or_default(), why, advice::WAIT)
     }
 
     pub(super) fn signals(&self) -> Ruling {
         let Some((index, _)) = signal(self.record, self.roles) else {
-            return Ruling::fails(
-                Vec::new(),
-                "no process but the child signals the event",
-                "after the child has been started, write the number 1 as eight bytes to the eventfd",
-            );
+            return Ruling::fails(Vec::new(), "no process but the child signals the event", advice::SIGNAL);
         };
         let step = &self.record.steps[index];
         if step.event.process != self.roles.parent {
@@ -422,7 +411,7 @@ impl Case<'_> {
             None => Ruling::fails(
                 Vec::new(),
                 "the parent makes no call that waits for the child's end",
-                "wait for the child with waitpid, or your language's function for it, and look at its status",
+                advice::WAIT_FOR_CHILD,
             ),
         }
     }

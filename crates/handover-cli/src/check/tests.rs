@@ -72,7 +72,12 @@ fn close(process: u32) -> [(u32, Step); 2] {
 
 fn wait(number: u32) -> [(u32, Step); 2] {
     let timeout = Some(Duration::from_secs(5));
-    let action = Action::Wait { targets: vec![value(number).into()], processes: Vec::new(), timeout };
+    let action = Action::Wait {
+        targets: vec![value(number).into()],
+        processes: Vec::new(),
+        threads: Vec::new(),
+        timeout,
+    };
     made(CHILD, action, Outcome::Signaled)
 }
 
@@ -81,7 +86,8 @@ fn signal() -> [(u32, Step); 2] {
 }
 
 fn wait_for_child() -> [(u32, Step); 2] {
-    let action = Action::Wait { targets: Vec::new(), processes: vec![CHILD], timeout: None };
+    let action =
+        Action::Wait { targets: Vec::new(), processes: vec![CHILD], threads: Vec::new(), timeout: None };
     made(PARENT, action, Outcome::Signaled)
 }
 

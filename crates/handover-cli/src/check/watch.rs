@@ -65,7 +65,7 @@ impl Kernel for Live<'_> {
     }
 
     fn environment(&self, process: u32) -> Option<String> {
-        crate::os::environment_of(process)
+        self.0.environment(process)
     }
 }
 
@@ -351,16 +351,21 @@ impl Run {
                 self.session.kill(parent);
                 Some(true)
             }
-            Breakage::Handle(change) => self.change(&handles, change)?,
+            Breakage::Handle(change) => self.change(process, &handles, change)?,
         };
         self.record.broken = Some(Broken { breakage, process, handles, done });
         Ok(())
     }
 
-    fn change(&mut self, handles: &[HandleValue], change: Change) -> handover::Result<Option<bool>> {
+    fn change(
+        &mut self,
+        process: u32,
+        handles: &[HandleValue],
+        change: Change,
+    ) -> handover::Result<Option<bool>> {
         let mut done = Some(true);
         for value in handles {
-            let changed = self.session.change(*value, change, Instant::now() + NEXT_CALL)?;
+            let changed = self.session.change(process, *value, change, Instant::now() + NEXT_CALL)?;
             done = done.zip(changed).map(|(before, now)| before && now);
         }
         Ok(done)

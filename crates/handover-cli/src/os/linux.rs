@@ -180,12 +180,6 @@ pub(crate) fn end_escaped_processes() {
     tree::kill_children();
 }
 
-/// Returns the environment of a process that is about to begin its program.
-pub(crate) fn environment_of(process: u32) -> Option<String> {
-    let block = std::fs::read(format!("/proc/{process}/environ")).ok()?;
-    Some(String::from_utf8_lossy(&block).into_owned())
-}
-
 /// Lets the command decide what the terminal's signals do: this process goes on, and reports how the command ended.
 pub(crate) fn leave_terminal_signals_to_command() {
     use signal_hook::consts::{SIGINT, SIGQUIT};
@@ -216,6 +210,25 @@ fn is_ignored(signal: i32) -> bool {
     let ignored = page.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
     ignored >> (signal - 1) & 1 == 1
+}
+
+/// The parts of advice, in `handover check`, that name the system's calls.
+pub(crate) mod advice {
+    pub(crate) const EVENTS: &str = "event, semaphore, pipe or socket";
+    pub(crate) const SPAWN: &str =
+        "start the child with fork and exec, posix_spawn, or your language's function for it";
+    pub(crate) const MAKE_INHERITABLE: &str = "create it without EFD_CLOEXEC or O_CLOEXEC, or clear FD_CLOEXEC with fcntl(F_SETFD) before the child starts its program";
+    pub(crate) const DUPLICATE: &str =
+        "send the handle over a Unix socket (SCM_RIGHTS), or let the child take it with pidfd_getfd";
+    pub(crate) const DONT_INHERIT: &str = "create the handle with EFD_CLOEXEC or O_CLOEXEC, so that the child gets it by the exercise's strategy alone";
+    pub(crate) const WAIT: &str = "wait with a blocking read of the eventfd, or with poll and then read; check that the child reads the handle's number exactly as the parent writes it";
+    pub(crate) const SIGNAL: &str =
+        "after the child has been started, write the number 1 as eight bytes to the eventfd";
+    pub(crate) const WAIT_FOR_CHILD: &str =
+        "wait for the child with waitpid, or your language's function for it, and look at its status";
+    pub(crate) const REPLACED: &str = "replaced by a socket";
+    pub(crate) const CHECK_RESULTS: &str = "check the result of each call in the child, and the number of bytes of each read; exit with another code if one fails";
+    pub(crate) const CLEAR_INHERIT: &str = "set FD_CLOEXEC";
 }
 
 /// The system's name.

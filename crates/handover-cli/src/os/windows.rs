@@ -65,22 +65,17 @@ pub(crate) mod tree {
     }
 }
 
-/// Does nothing, because no pair can be checked yet.
+/// Does nothing: the session ends each process of a pair.
 #[allow(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
 pub(crate) fn prepare_check() -> Result<(), crate::exit::Stop> {
     Ok(())
 }
 
-/// Does nothing, because no pair can be checked yet.
+/// Does nothing: no key of the terminal reaches the pair before the checker.
 pub(crate) fn set_apart(_: &mut std::process::Command) {}
 
-/// Does nothing, because no pair can be checked yet.
+/// Does nothing: the session's job ends them.
 pub(crate) fn end_escaped_processes() {}
-
-/// Returns nothing, because no pair can be checked yet.
-pub(crate) fn environment_of(_: u32) -> Option<String> {
-    None
-}
 
 /// Lets the command decide what ^C does: this process goes on, and reports how the command ended.
 pub(crate) fn leave_terminal_signals_to_command() {
@@ -90,6 +85,21 @@ pub(crate) fn leave_terminal_signals_to_command() {
 
 /// Does nothing: Windows has no signals.
 pub(crate) fn reset_signals() {}
+
+/// The parts of advice, in `handover check`, that name the system's calls.
+pub(crate) mod advice {
+    pub(crate) const EVENTS: &str = "event, semaphore, mutex or pipe";
+    pub(crate) const SPAWN: &str = "start the child with CreateProcessW, or your language's function for it";
+    pub(crate) const MAKE_INHERITABLE: &str = "create it with a SECURITY_ATTRIBUTES whose bInheritHandle is TRUE, or call SetHandleInformation with HANDLE_FLAG_INHERIT before you start the child";
+    pub(crate) const DUPLICATE: &str = "call DuplicateHandle with the child's process handle as the target, and send the new value to the child; or let the child duplicate it out of the parent's process";
+    pub(crate) const DONT_INHERIT: &str = "create the handle without bInheritHandle, so that the child gets it by the exercise's strategy alone";
+    pub(crate) const WAIT: &str = "wait with WaitForSingleObject, and compare its result with WAIT_OBJECT_0; check that the child reads the handle's number exactly as the parent writes it";
+    pub(crate) const SIGNAL: &str = "after the child has been started, call SetEvent";
+    pub(crate) const WAIT_FOR_CHILD: &str = "wait for the child's process handle (hProcess) with WaitForSingleObject, and look at the code that GetExitCodeProcess returns";
+    pub(crate) const REPLACED: &str = "replaced by shared memory";
+    pub(crate) const CHECK_RESULTS: &str = "check the result of each call in the child: only WAIT_OBJECT_0 is the signal, and neither WAIT_FAILED nor WAIT_TIMEOUT is; exit with another code if a call fails";
+    pub(crate) const CLEAR_INHERIT: &str = "clear it with SetHandleInformation";
+}
 
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Windows";

@@ -3,13 +3,16 @@
 //! Not part of the API: `handover check` uses it. Everything here means the same on each system; the system's half makes
 //! these reports from its own calls.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
+
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 
 /// The kind of an object, as far as a call shows it.
@@ -109,6 +112,8 @@ pub enum Action {
         value: HandleValue,
         /// The process that gets the duplicate.
         to: u32,
+        /// The rights that the caller asks for, in words; `None` if the duplicate has those of the handle.
+        access: Option<String>,
     },
     /// Sets whether children inherit these handles.
     SetInheritable {
@@ -143,6 +148,8 @@ pub enum Action {
         targets: Vec<Target>,
         /// The processes.
         processes: Vec<u32>,
+        /// The processes of the threads for whose end it waits; on Windows only.
+        threads: Vec<u32>,
         /// How long the call waits; `None` waits without limit.
         timeout: Option<Duration>,
     },
@@ -230,7 +237,7 @@ pub enum Step {
         parent: u32,
         /// The path of the program.
         program: PathBuf,
-        /// The arguments, with the program's own name.
+        /// The arguments, with the program's own name. On Windows it is one text, the command line.
         arguments: Vec<OsString>,
     },
     /// A process copied itself and hasn't begun a program of its own; on Linux only. `thread` is the copying thread.
@@ -283,8 +290,34 @@ pub enum Next {
 pub enum Change {
     /// Closes it.
     Close,
-    /// Puts an object in its place that is no event: on Linux a socket that isn't connected.
+    /// Puts an object in its place that is no event: on Linux a socket that isn't connected, on Windows shared memory.
     Replace,
+}
+
+thread_local! {
+    /// Whether this thread has a session. The system reports the stops of all processes that a thread traces together.
+    static IS_TRACER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Frees the thread for the next session.
+#[derive(Debug)]
+#[cfg_attr(not(target_pointer_width = "64"), allow(dead_code, reason = "no session can begin"))]
+pub(super) struct Turn;
+
+#[cfg_attr(not(target_pointer_width = "64"), allow(dead_code, reason = "no session can begin"))]
+impl Turn {
+    pub(super) fn begin() -> Result<Self> {
+        if IS_TRACER.replace(true) {
+            return Err(Error::invalid("this thread", "already has a session; drop that one first"));
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        IS_TRACER.set(false);
+    }
 }
 
 /// A command that runs under observation, with all processes that it starts.
@@ -304,8 +337,8 @@ impl Session {
     /// # Errors
     ///
     /// Those of [`Audit::run`](super::Audit::run): the command can't be started or traced, a standard stream is a pipe to
-    /// this process, or it didn't start before the deadline. On Windows and on 32-bit machines
-    /// always, because no tracer exists there yet.
+    /// this process, or it didn't start before the deadline. On 32-bit machines and on Windows for other processors than
+    /// x86-64 always, because no tracer exists there.
     pub fn start(command: Command, deadline: Instant) -> Result<Self> {
         Ok(Self { tracer: super::imp::observe::Tracer::start(command, deadline)? })
     }
@@ -314,7 +347,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::System`](crate::Error::System) if the kernel refuses a request. The session should be dropped then.
+    /// [`Error::System`] if the kernel refuses a request. The session should be dropped then.
     pub fn next(&mut self, deadline: Instant) -> Result<Next> {
         self.tracer.next(deadline)
     }
@@ -338,8 +371,10 @@ impl Session {
         self.tracer.kill(process);
     }
 
-    /// Changes a handle of the process of the last event, whose thread does it. The thread first goes on to its next
-    /// system call if it isn't at one; until the deadline.
+    /// Changes a handle of a process.
+    ///
+    /// On Linux it must be the process of the last event, whose thread does it. The thread first goes on to its next system
+    /// call if it isn't at one; until the deadline. On Windows the kernel does it, whatever the process does.
     ///
     /// Returns `None` if this machine's registers aren't known to this crate, so that it can't be done. Otherwise returns
     /// whether the process had the handle.
@@ -347,16 +382,28 @@ impl Session {
     /// # Errors
     ///
     /// - The errors of [`next`](Self::next).
-    /// - [`Error::TimedOut`](crate::Error::TimedOut) if the thread made no call before the deadline.
-    pub fn change(&mut self, value: HandleValue, change: Change, deadline: Instant) -> Result<Option<bool>> {
-        self.tracer.change(value, change, deadline)
+    /// - [`Error::TimedOut`] if the thread made no call before the deadline.
+    pub fn change(
+        &mut self,
+        process: u32,
+        value: HandleValue,
+        change: Change,
+        deadline: Instant,
+    ) -> Result<Option<bool>> {
+        self.tracer.change(process, value, change, deadline)
+    }
+
+    /// Returns the environment of a process that is about to begin its program: its variables, each followed by NUL.
+    #[must_use]
+    pub fn environment(&self, process: u32) -> Option<String> {
+        self.tracer.environment(process)
     }
 
     /// Returns whether two handles are to one object, or `None` if one of them isn't open. No duplicate is made.
     ///
     /// # Errors
     ///
-    /// [`Error::System`](crate::Error::System) if the kernel doesn't answer.
+    /// [`Error::System`] if the kernel doesn't answer.
     pub fn is_same(&self, one: (u32, HandleValue), other: (u32, HandleValue)) -> Result<Option<bool>> {
         self.tracer.is_same(one, other)
     }

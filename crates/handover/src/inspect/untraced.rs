@@ -1,4 +1,5 @@
-//! Stands for the tracer on systems that it doesn't support yet: Windows, and 32-bit machines, whose calls have other structures.
+//! Stands for the tracer on machines that it doesn't support: 32-bit ones, and on Windows those that aren't x86-64. Their calls
+//! have other structures.
 
 use std::convert::Infallible;
 use std::process::Command;
@@ -18,7 +19,7 @@ impl Tracer {
         let input = format!("the program {:?}", command.get_program());
         Err(Error::invalid(
             input,
-            "can't be followed call by call on this system yet; check it on 64-bit Linux",
+            "can't be followed call by call by this build of the program; use one for 64-bit Linux, or for Windows on x86-64",
         ))
     }
 
@@ -38,7 +39,11 @@ impl Tracer {
         match self.0 {}
     }
 
-    pub(crate) fn change(&mut self, _: HandleValue, _: Change, _: Instant) -> Result<Option<bool>> {
+    pub(crate) fn change(&mut self, _: u32, _: HandleValue, _: Change, _: Instant) -> Result<Option<bool>> {
+        match self.0 {}
+    }
+
+    pub(crate) fn environment(&self, _: u32) -> Option<String> {
         match self.0 {}
     }
 

@@ -179,7 +179,7 @@ fn held_thread_waits_until_it_is_released() {
 fn changed(change: Change) -> (Session, u32, Option<Result<ObjectKind, String>>) {
     let mut session = start("signals_itself");
     let (process, value) = created(&mut session);
-    assert_eq!(session.change(value, change, soon()).unwrap(), Some(true));
+    assert_eq!(session.change(process, value, change, soon()).unwrap(), Some(true));
     let table = HandleTable::of(&Process::open_for_query(process).unwrap()).unwrap();
     let kind = table.get(value).map(|entry| entry.kind().cloned().map_err(ToString::to_string));
     (session, process, kind)
@@ -212,10 +212,10 @@ fn change_leaves_the_threads_own_call_as_it_was() {
     all_until(&mut session, is_signal);
     let stream = HandleValue::try_from(0_u64).unwrap();
     for change in [Change::Replace, Change::Close] {
-        assert_eq!(session.change(stream, change, soon()).unwrap(), Some(true));
+        assert_eq!(session.change(process, stream, change, soon()).unwrap(), Some(true));
     }
     // A handle that is closed can't be closed again.
-    assert_eq!(session.change(stream, Change::Close, soon()).unwrap(), Some(false));
+    assert_eq!(session.change(process, stream, Change::Close, soon()).unwrap(), Some(false));
     let returned = next(&mut session);
     let is_signaled = |step: &Step| matches!(step, Step::Returned(call, Outcome::Done(8)) if matches!(call.action, Action::Signal { .. }));
     assert!(is_signaled(&returned.step), "{returned:?}");
@@ -224,9 +224,9 @@ fn change_leaves_the_threads_own_call_as_it_was() {
 
 fn change_without_a_stopped_thread_is_refused() {
     let mut session = start("signals_itself");
-    let (_, value) = created(&mut session);
+    let (process, value) = created(&mut session);
     session.hold();
-    let error = session.change(value, Change::Close, soon()).unwrap_err();
+    let error = session.change(process, value, Change::Close, soon()).unwrap_err();
     assert!(matches!(error, Error::InvalidInput { .. }), "{error}");
 }
 

@@ -174,7 +174,7 @@ impl At<'_> {
                 return Action::Sleep { time };
             }
         }
-        Action::Wait { targets, processes, timeout }
+        Action::Wait { targets, processes, threads: Vec::new(), timeout }
     }
 
     /// Returns the descriptors in a list of `struct pollfd` that are to become readable.
@@ -224,7 +224,12 @@ impl At<'_> {
         match self.kind(value)? {
             Kind::Event | Kind::Timer => {
                 let timeout = if blocks(self) { None } else { Some(Duration::ZERO) };
-                Some(Action::Wait { targets: vec![value.into()], processes: Vec::new(), timeout })
+                Some(Action::Wait {
+                    targets: vec![value.into()],
+                    processes: Vec::new(),
+                    threads: Vec::new(),
+                    timeout,
+                })
             }
             Kind::Pipe | Kind::NamedPipe | Kind::Socket => {
                 Some(Action::Read { handle: value, length, blocks: blocks(self) })
@@ -467,7 +472,7 @@ pub(super) fn describe(at: &At<'_>, number: u64, arguments: [u64; 6]) -> Option<
         }
         libc::SYS_pidfd_getfd => {
             let from = at.process_of(handle(a)?)?;
-            ("pidfd_getfd", Action::Duplicate { from, value: handle(b)?, to: at.process })
+            ("pidfd_getfd", Action::Duplicate { from, value: handle(b)?, to: at.process, access: None })
         }
         libc::SYS_clone if !is_thread(a) => ("clone", Action::Spawn { inherits: Inherits::Everything }),
         libc::SYS_clone3 if !is_thread(long_at(&at.read(a, 8)?, 0)?) => {
@@ -559,18 +564,19 @@ pub(super) fn describe(at: &At<'_>, number: u64, arguments: [u64; 6]) -> Option<
 }
 
 fn duplicate(process: u32, value: u64) -> Option<Action> {
-    Some(Action::Duplicate { from: process, value: handle(value)?, to: process })
+    Some(Action::Duplicate { from: process, value: handle(value)?, to: process, access: None })
 }
 
 fn exits(processes: Vec<u32>, options: u64) -> Action {
     let timeout = (int(options) & libc::WNOHANG != 0).then_some(Duration::ZERO);
-    Action::Wait { targets: Vec::new(), processes, timeout }
+    Action::Wait { targets: Vec::new(), processes, threads: Vec::new(), timeout }
 }
 
 fn futex(at: &At<'_>, [address, operation, _, time, ..]: [u64; 6]) -> Option<Action> {
     let target = at.mapped(address)?;
     let is_wall = int(operation) & libc::FUTEX_CLOCK_REALTIME != 0;
-    let wait = |timeout| Action::Wait { targets: vec![target], processes: Vec::new(), timeout };
+    let wait =
+        |timeout| Action::Wait { targets: vec![target], processes: Vec::new(), threads: Vec::new(), timeout };
     match int(operation) & libc::FUTEX_CMD_MASK {
         libc::FUTEX_WAIT => Some(wait(if time == 0 { None } else { at.timespec(time) })),
         // Its time is absolute.

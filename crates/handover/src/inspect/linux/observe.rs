@@ -1,6 +1,5 @@
 //! The tracer of a session: follows each thread from one system call to the next.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::OsString;
 use std::marker::PhantomData;
@@ -15,7 +14,7 @@ use super::tracees::{self, MAX_PAUSE, MIN_PAUSE, Started, check_can_trace, faile
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
 use crate::inspect::audit::{Program, piped};
-use crate::inspect::observe::{Action, Change, Event, Next, Outcome, Step};
+use crate::inspect::observe::{Action, Change, Event, Next, Outcome, Step, Turn};
 use crate::sys::handle::{link_at, page_at};
 use crate::sys::io::HasHandle;
 use crate::sys::proc_fd;
@@ -24,30 +23,6 @@ use crate::sys::ptrace_inject as inject;
 use crate::sys::spawn::without_signals;
 use crate::sys::spawn_plan::EXECUTE;
 use crate::sys::{Errand, SysError, begin_thread};
-
-thread_local! {
-    /// Whether this thread has a session. The kernel reports the stops of all tracees of a thread together.
-    static IS_TRACER: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Frees the thread for the next session.
-#[derive(Debug)]
-struct Turn;
-
-impl Turn {
-    fn begin() -> Result<Self> {
-        if IS_TRACER.replace(true) {
-            return Err(Error::invalid("this thread", "already has a session; drop that one first"));
-        }
-        Ok(Self)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        IS_TRACER.set(false);
-    }
-}
 
 /// A traced thread.
 #[derive(Debug)]
@@ -447,8 +422,14 @@ impl Tracer {
         is_same(one, other)
     }
 
+    pub(crate) fn environment(&self, process: u32) -> Option<String> {
+        let block = page_at(Path::new(&format!("/proc/{process}/environ"))).ok()?;
+        Some(String::from_utf8_lossy(&block).into_owned())
+    }
+
     pub(crate) fn change(
         &mut self,
+        process: u32,
         value: HandleValue,
         change: Change,
         deadline: Instant,
@@ -456,10 +437,12 @@ impl Tracer {
         if !inject::IS_SUPPORTED {
             return Ok(None);
         }
-        let Some(thread) = self.current else {
+        let is_stopped =
+            |thread: &u32| self.threads.get(thread).is_some_and(|known| known.process == process);
+        let Some(thread) = self.current.filter(is_stopped) else {
             return Err(Error::invalid(
                 "the session",
-                "has no stopped thread; call this right after an event",
+                "has no stopped thread of this process; call this right after an event of it",
             ));
         };
         let is_before_own_call = |stop: &CallStop| matches!(stop, CallStop::Before { .. });
