@@ -20,7 +20,10 @@ use windows as imp;
 #[doc(hidden)]
 pub mod observe;
 pub(crate) mod shared_objects;
-#[cfg(all(feature = "observe", not(all(target_os = "linux", target_pointer_width = "64"))))]
+#[cfg(all(
+    feature = "observe",
+    not(any(all(target_os = "linux", target_pointer_width = "64"), all(windows, target_arch = "x86_64")))
+))]
 mod untraced;
 
 pub use audit::{Audit, AuditCommand, AuditReport, AuditedProcess, Origin};

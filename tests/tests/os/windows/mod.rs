@@ -11,6 +11,7 @@ mod futures;
 mod listener;
 mod mutex;
 mod names;
+mod observe;
 mod race_free;
 mod sockets;
 mod suspended_child;
@@ -31,6 +32,7 @@ pub(crate) const SUITES: &[Suite] = &[
     listener::SUITE,
     mutex::SUITE,
     names::SUITE,
+    observe::SUITE,
     access_denied::SUITE,
     race_free::SUITE,
     sockets::SUITE,

@@ -141,7 +141,7 @@ fn follow(
                 true
             }
             What::Raises(exception) => tree.belongs_to_debugger(happened.process, *exception),
-            What::Other => true,
+            What::ThreadEnds | What::Other => true,
         };
         tree.go_on(happened, is_handled)?;
     }
@@ -202,7 +202,7 @@ impl Tree {
         // Each process starts with a breakpoint of the loader; a 32-bit process on 64-bit Windows starts with one of
         // each kind. Later breakpoints are the program's own.
         let code = match exception {
-            Exception::Breakpoint(code) => code,
+            Exception::Breakpoint { code, .. } => code,
             Exception::OfACall { address } => {
                 return debug::is_of_debugged_call(debugged.process.as_handle(), address);
             }
@@ -272,9 +272,12 @@ mod tests {
         tree.processes.push(Debugged { id: 4, process, breakpoints: Vec::new() });
         let mut swallows = |id, exception| tree.belongs_to_debugger(id, exception);
         for kind in [STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT] {
-            assert!(!swallows(8, Exception::Breakpoint(kind)), "of a process that isn't in the tree");
-            assert!(swallows(4, Exception::Breakpoint(kind)));
-            assert!(!swallows(4, Exception::Breakpoint(kind)));
+            assert!(
+                !swallows(8, Exception::Breakpoint { code: kind, address: 0 }),
+                "of a process that isn't in the tree"
+            );
+            assert!(swallows(4, Exception::Breakpoint { code: kind, address: 0 }));
+            assert!(!swallows(4, Exception::Breakpoint { code: kind, address: 0 }));
         }
         assert!(!swallows(4, Exception::Own));
         tree.processes.clear();

@@ -89,6 +89,7 @@ const _: () = {
 mod state {
     pub(super) const CREATE_THREAD: u32 = 2;
     pub(super) const CREATE_PROCESS: u32 = 3;
+    pub(super) const EXIT_THREAD: u32 = 4;
     pub(super) const EXIT_PROCESS: u32 = 5;
     pub(super) const EXCEPTION: u32 = 6;
     pub(super) const BREAKPOINT: u32 = 7;
@@ -116,6 +117,23 @@ pub(crate) struct Happened {
     pub(crate) process: u32,
     client: ClientId,
     pub(crate) what: What,
+    /// The handle to a new thread, or to the first thread of a new process.
+    #[cfg_attr(
+        not(all(feature = "observe", target_arch = "x86_64")),
+        allow(dead_code, reason = "only the tracer reads threads")
+    )]
+    pub(crate) new_thread: Option<Owned>,
+}
+
+#[cfg_attr(
+    not(all(feature = "observe", target_arch = "x86_64")),
+    allow(dead_code, reason = "only the tracer reads threads")
+)]
+impl Happened {
+    /// Returns the id of the thread in which it happened.
+    pub(crate) fn thread(&self) -> u32 {
+        u32::try_from(self.client.thread).unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]
@@ -125,14 +143,16 @@ pub(crate) enum What {
     /// The process exits with this code.
     Ends(u32),
     Raises(Exception),
+    /// A thread exits, and its process goes on.
+    ThreadEnds,
     Other,
 }
 
 /// An exception in the process, which is reported to the debugger first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exception {
-    /// A breakpoint, with its exception code.
-    Breakpoint(i32),
+    /// A breakpoint: its exception code, and the address of its instruction.
+    Breakpoint { code: i32, address: usize },
     /// An exception with the code of those that a system call raises under a debugger, instead of returning an error. Its
     /// address tells whether it is one: [`is_of_debugged_call`].
     OfACall { address: usize },
@@ -143,7 +163,9 @@ pub(crate) enum Exception {
 impl From<Raised> for Exception {
     fn from(raised: Raised) -> Self {
         match raised.code {
-            STATUS_BREAKPOINT | STATUS_WX86_BREAKPOINT => Self::Breakpoint(raised.code),
+            STATUS_BREAKPOINT | STATUS_WX86_BREAKPOINT => {
+                Self::Breakpoint { code: raised.code, address: raised.address }
+            }
             STATUS_INVALID_HANDLE | STATUS_HANDLE_NOT_CLOSABLE => Self::OfACall { address: raised.address },
             _ => Self::Own,
         }
@@ -279,7 +301,8 @@ impl Spawned {
 /// A debug event, and the other handles that were opened for the debugger with it.
 struct Change {
     happened: Option<(ClientId, Reported)>,
-    other_handles: [Option<Owned>; 2],
+    thread: Option<Owned>,
+    file: Option<Owned>,
 }
 
 /// A [`What`] as it was received, before it is checked.
@@ -287,6 +310,7 @@ enum Reported {
     Begins(Option<Owned>),
     Ends(u32),
     Raises(Raised),
+    ThreadEnds,
     Other,
 }
 
@@ -298,7 +322,7 @@ impl Outcome for Change {
             Reported::Begins(_) => to.write_str(" begins"),
             Reported::Ends(code) => write!(to, " ends with {code:#x}"),
             Reported::Raises(raised) => write!(to, ", exception {:#010x}", raised.code),
-            Reported::Other => Ok(()),
+            Reported::ThreadEnds | Reported::Other => Ok(()),
         }
     }
 
@@ -306,7 +330,8 @@ impl Outcome for Change {
         if let Some((_, Reported::Begins(process))) = &self.happened {
             process.effects(to)?;
         }
-        self.other_handles.iter().try_for_each(|opened| opened.effects(to))
+        self.thread.effects(to)?;
+        self.file.effects(to)
     }
 }
 
@@ -314,8 +339,8 @@ impl Outcome for Change {
 pub(crate) fn next(milliseconds: u32) -> SysResult<Option<Happened>> {
     const WAIT: &str = "DbgUiWaitStateChange";
     let arguments = [("for", Argument::Milliseconds(Some(milliseconds)))];
-    let Change { happened, other_handles } = call(WAIT, &arguments, || wait(milliseconds))?;
-    drop(other_handles);
+    let Change { happened, thread: new_thread, file } = call(WAIT, &arguments, || wait(milliseconds))?;
+    drop(file);
     let Some((client, reported)) = happened else { return Ok(None) };
     let what = match reported {
         Reported::Begins(Some(process)) => What::Begins(process),
@@ -324,11 +349,12 @@ pub(crate) fn next(milliseconds: u32) -> SysResult<Option<Happened>> {
         }
         Reported::Ends(code) => What::Ends(code),
         Reported::Raises(raised) => What::Raises(raised.into()),
+        Reported::ThreadEnds => What::ThreadEnds,
         Reported::Other => What::Other,
     };
     let process =
         u32::try_from(client.process).map_err(|error| SysError::new(WAIT, io::Error::other(error)))?;
-    Ok(Some(Happened { process, client, what }))
+    Ok(Some(Happened { process, client, what, new_thread }))
 }
 
 fn wait(milliseconds: u32) -> io::Result<Change> {
@@ -339,28 +365,28 @@ fn wait(milliseconds: u32) -> io::Result<Change> {
     // SAFETY: `change` is live and writable, and at least as large as the kernel's structure. `timeout` is live.
     let status = unsafe { DbgUiWaitStateChange(&raw mut change, &raw const timeout) };
     if matches!(status, STATUS_TIMEOUT | STATUS_ALERTED | STATUS_USER_APC) {
-        return Ok(Change { happened: None, other_handles: [None, None] });
+        return Ok(Change { happened: None, thread: None, file: None });
     }
     handle::succeeded_nt(status)?;
-    let mut other_handles = [None, None];
+    let (mut thread, mut file) = (None, None);
     let reported = match change.state {
         state::CREATE_PROCESS => {
             // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are
             // initialized, because the whole union was zeroed, and any bits are valid for it.
             let begins = unsafe { change.info.process };
-            other_handles = [owned(begins.thread), owned(begins.file)];
+            (thread, file) = (owned(begins.thread), owned(begins.file));
             Reported::Begins(owned(begins.process))
         }
         state::CREATE_THREAD => {
             // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are
             // initialized, because the whole union was zeroed, and any bits are valid for it.
-            other_handles[0] = owned(unsafe { change.info.thread });
+            thread = owned(unsafe { change.info.thread });
             Reported::Other
         }
         state::LOAD_DLL => {
             // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are
             // initialized, because the whole union was zeroed, and any bits are valid for it.
-            other_handles[0] = owned(unsafe { change.info.file });
+            file = owned(unsafe { change.info.file });
             Reported::Other
         }
         // SAFETY: for this state, the kernel has filled this variant of the union. All of its bytes are initialized,
@@ -371,9 +397,10 @@ fn wait(milliseconds: u32) -> io::Result<Change> {
             // initialized, because the whole union was zeroed, and any bits are valid for it.
             Reported::Raises(unsafe { change.info.exception })
         }
+        state::EXIT_THREAD => Reported::ThreadEnds,
         _ => Reported::Other,
     };
-    Ok(Change { happened: Some((change.client, reported)), other_handles })
+    Ok(Change { happened: Some((change.client, reported)), thread, file })
 }
 
 /// Takes ownership of a handle that the system has opened for the debugger. Returns `None` if it has opened none.
@@ -425,7 +452,7 @@ mod tests {
     fn exceptions_are_sorted_into_breakpoints_debugger_effects_and_others() {
         let sorted = |code| Exception::from(Raised { code, flags: 0, next: 0, address: 0x1234 });
         for kind in [STATUS_BREAKPOINT, STATUS_WX86_BREAKPOINT] {
-            assert_eq!(sorted(kind), Exception::Breakpoint(kind));
+            assert_eq!(sorted(kind), Exception::Breakpoint { code: kind, address: 0x1234 });
         }
         for code in [STATUS_INVALID_HANDLE, STATUS_HANDLE_NOT_CLOSABLE] {
             assert_eq!(sorted(code), Exception::OfACall { address: 0x1234 });

@@ -26,6 +26,8 @@ pub(crate) mod table;
 pub(crate) mod temporary_file;
 pub(crate) mod text;
 pub(crate) mod token;
+#[cfg(all(feature = "observe", target_arch = "x86_64"))]
+pub(crate) mod tracee;
 pub(crate) mod value;
 pub(crate) mod wait;
 #[cfg(feature = "_async")]

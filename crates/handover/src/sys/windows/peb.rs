@@ -91,7 +91,7 @@ pub(crate) fn is_wider(process: BorrowedHandle<'_>) -> SysResult<bool> {
 }
 
 /// Returns whether a process is a 32-bit one on a 64-bit system.
-fn is_narrow(process: BorrowedHandle<'_>) -> SysResult<bool> {
+pub(crate) fn is_narrow(process: BorrowedHandle<'_>) -> SysResult<bool> {
     let arguments = [("", Argument::Process(process)), ("is narrow", Argument::Yes)];
     ask("NtQueryInformationProcess", &arguments, || {
         let mut peb = 0_usize;
@@ -176,7 +176,7 @@ fn block(process: BorrowedHandle<'_>, from: usize) -> SysResult<Vec<u16>> {
 }
 
 /// Reads memory of the other process. Fails if not all bytes can be read.
-fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> SysResult<()> {
+pub(crate) fn memory(process: BorrowedHandle<'_>, address: usize, bytes: &mut [u8]) -> SysResult<()> {
     let arguments = [
         ("of", Argument::Process(process)),
         ("from", Argument::Raw(address as u64)),
