@@ -276,8 +276,8 @@ impl<'a> Drawing<'a> {
             }
             Action::Map { handle: value } | Action::Read { handle: value, .. } => handle(value),
             Action::Receive { handle: value, .. } => handle(value),
-            Action::Duplicate { from, value, to } if from == to => handle(value),
-            Action::Duplicate { from, value, to } if *to == process => {
+            Action::Duplicate { from, value, to, .. } if from == to => handle(value),
+            Action::Duplicate { from, value, to, .. } if *to == process => {
                 format!("handle {} of process {from}", hex((*value).into()))
             }
             Action::Duplicate { value, to, .. } => format!("{}, into process {to}", handle(value)),
@@ -286,7 +286,7 @@ impl<'a> Drawing<'a> {
             }
             Action::Spawn { .. } => String::new(),
             Action::Signal { target } | Action::Reset { target } | Action::Pulse { target } => show(target),
-            Action::Wait { targets, processes, timeout } => {
+            Action::Wait { targets, processes, timeout, .. } => {
                 let mut texts: Vec<String> = targets.iter().map(show).collect();
                 texts.extend(processes.iter().map(|process| format!("process {process}")));
                 texts.extend(timeout.map(|timeout| format!("at most {}", milliseconds(timeout))));
@@ -608,7 +608,7 @@ fn effects(process: u32, call: &Call, outcome: &Outcome) -> String {
         (Action::Map { handle }, Outcome::Mapped(address)) => {
             format!("+{address:#x}={}", hex((*handle).into()))
         }
-        (Action::Duplicate { from, value, to }, _) => {
+        (Action::Duplicate { from, value, to, .. }, _) => {
             let at = if *from == process { String::new() } else { format!("@{from}") };
             opened(*to, Some(format!("{}{at}", hex((*value).into()))))
         }

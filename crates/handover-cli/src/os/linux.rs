@@ -229,6 +229,11 @@ pub(crate) mod advice {
     pub(crate) const REPLACED: &str = "replaced by a socket";
     pub(crate) const CHECK_RESULTS: &str = "check the result of each call in the child, and the number of bytes of each read; exit with another code if one fails";
     pub(crate) const CLEAR_INHERIT: &str = "set FD_CLOEXEC";
+    pub(crate) const ONE_SIGNAL: &str = "a read of an eventfd takes the signal away from the others; wait with poll alone, which leaves it, or close the \
+         last writing end of a pipe";
+    pub(crate) const LEAST_ACCESS: &str = "an eventfd can't be shared for waiting alone, because its descriptors can all be written; share the reading end of a \
+         pipe, and close the writing end in the child";
+    pub(crate) const OWN_HANDLE_ONLY: &str = "create each handle with EFD_CLOEXEC or O_CLOEXEC, and clear FD_CLOEXEC in the new process alone, between fork and exec";
 }
 
 /// The system's name.
@@ -269,15 +274,4 @@ pub(crate) mod template {
 /// Returns whether a handle with these rights can only wait. A descriptor that can't be written can't signal.
 pub(crate) fn can_only_wait(access: &str) -> bool {
     !access.split(", ").any(|right| right == "write")
-}
-
-/// Advice on the levels of the check.
-pub(crate) mod level_advice {
-    pub(crate) const ONE_SIGNAL: &str = "a read of an eventfd takes the signal away from the others; wait with poll alone, which leaves it, or close the \
-         last writing end of a pipe";
-    pub(crate) const DUPLICATE: &str =
-        "send the handle over a Unix socket (SCM_RIGHTS), or let the receiver take it with pidfd_getfd";
-    pub(crate) const LEAST_ACCESS: &str = "an eventfd can't be shared for waiting alone, because its descriptors can all be written; share the reading end of a \
-         pipe, and close the writing end in the child";
-    pub(crate) const OWN_HANDLE_ONLY: &str = "create each handle with EFD_CLOEXEC or O_CLOEXEC, and clear FD_CLOEXEC in the new process alone, between fork and exec";
 }

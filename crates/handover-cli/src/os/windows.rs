@@ -99,6 +99,11 @@ pub(crate) mod advice {
     pub(crate) const REPLACED: &str = "replaced by shared memory";
     pub(crate) const CHECK_RESULTS: &str = "check the result of each call in the child: only WAIT_OBJECT_0 is the signal, and neither WAIT_FAILED nor WAIT_TIMEOUT is; exit with another code if a call fails";
     pub(crate) const CLEAR_INHERIT: &str = "clear it with SetHandleInformation";
+    pub(crate) const ONE_SIGNAL: &str =
+        "an auto-reset event releases one waiter; create a manual-reset event, which stays signaled";
+    pub(crate) const LEAST_ACCESS: &str =
+        "duplicate the handle with the access SYNCHRONIZE alone, instead of DUPLICATE_SAME_ACCESS";
+    pub(crate) const OWN_HANDLE_ONLY: &str = "list the handles of each child with PROC_THREAD_ATTRIBUTE_HANDLE_LIST; bInheritHandles alone passes all that are inheritable";
 }
 
 /// The system's name.
@@ -152,15 +157,4 @@ pub(crate) mod template {
 /// Returns whether a handle with these rights can only wait.
 pub(crate) fn can_only_wait(access: &str) -> bool {
     access.split(", ").all(|right| right == "synchronize")
-}
-
-/// Advice on the levels of the check.
-pub(crate) mod level_advice {
-    pub(crate) const ONE_SIGNAL: &str =
-        "an auto-reset event releases one waiter; create a manual-reset event, which stays signaled";
-    pub(crate) const DUPLICATE: &str =
-        "duplicate the handle into the receiver's process with DuplicateHandle";
-    pub(crate) const LEAST_ACCESS: &str =
-        "duplicate the handle with the access SYNCHRONIZE alone, instead of DUPLICATE_SAME_ACCESS";
-    pub(crate) const OWN_HANDLE_ONLY: &str = "list the handles of each child with PROC_THREAD_ATTRIBUTE_HANDLE_LIST; bInheritHandles alone passes all that are inheritable";
 }

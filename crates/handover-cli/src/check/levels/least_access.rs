@@ -4,6 +4,7 @@ use crate::check::evidence::milliseconds;
 use crate::check::judge::{Finding, Judgement, Ruling, Runs, Strategy, Verdict, judge as judge_exercise};
 use crate::check::record::Row;
 use crate::check::roles::roles;
+use crate::os::advice;
 
 pub(in crate::check) fn judge(runs: &Runs) -> Judgement {
     let mut judgement = judge_exercise(runs);
@@ -47,15 +48,11 @@ fn has_least_access(runs: &Runs) -> Ruling {
         return Ruling::fails(
             Vec::new(),
             "the child uses the object without a handle, so the kernel checks no rights",
-            crate::os::level_advice::LEAST_ACCESS,
+            advice::LEAST_ACCESS,
         );
     }
     if too_much.is_empty() {
         return Ruling::holds(shown);
     }
-    Ruling::fails(
-        too_much,
-        "the child's handle can also signal the event",
-        crate::os::level_advice::LEAST_ACCESS,
-    )
+    Ruling::fails(too_much, "the child's handle can also signal the event", advice::LEAST_ACCESS)
 }

@@ -11,6 +11,7 @@ use crate::check::judge::{Findings, Judgement, Ruling, Runs, Strategy};
 use crate::check::picture::Sides;
 use crate::check::record::{ObjectId, Record, Recorded};
 use crate::check::roles::{Roles, place, roles};
+use crate::os::advice;
 
 const CHILDREN: [&str; 2] = ["child", "second child"];
 
@@ -184,11 +185,7 @@ fn own_handle_only(case: &Case<'_>, events: &[ObjectId]) -> Ruling {
     if stray.is_empty() {
         return Ruling::holds(Vec::new());
     }
-    Ruling::fails(
-        stray,
-        "the child also has a handle to the other event",
-        crate::os::level_advice::OWN_HANDLE_ONLY,
-    )
+    Ruling::fails(stray, "the child also has a handle to the other event", advice::OWN_HANDLE_ONLY)
 }
 
 /// Judges the time in which a handle of the parent was inheritable. A child without a list that another thread starts in that
@@ -231,7 +228,7 @@ fn never_exposed(case: &Case<'_>, events: &[ObjectId]) -> Ruling {
                 format!(
                     "the handle was inheritable in the parent {time}, and every child that any thread starts in this time gets it"
                 ),
-                crate::os::level_advice::OWN_HANDLE_ONLY,
+                advice::OWN_HANDLE_ONLY,
             )
         }
         _ => Ruling::holds(Vec::new()),

@@ -9,6 +9,7 @@ use crate::check::judge::{Findings, Judgement, Ruling, Runs, Strategy};
 use crate::check::picture::Sides;
 use crate::check::record::{Record, is_wait};
 use crate::check::roles::{Roles, roles};
+use crate::os::advice;
 
 const CHILDREN: [&str; 2] = ["child", "second child"];
 
@@ -117,11 +118,9 @@ fn one_signal(case: &Case<'_>) -> Ruling {
     let shown = signals.iter().map(|index| evidence(case.record, case.roles, *index)).collect();
     match signals.len() {
         0 | 1 => Ruling::holds(shown),
-        count => Ruling::fails(
-            shown,
-            format!("the parent signals the event {count} times"),
-            crate::os::level_advice::ONE_SIGNAL,
-        ),
+        count => {
+            Ruling::fails(shown, format!("the parent signals the event {count} times"), advice::ONE_SIGNAL)
+        }
     }
 }
 
@@ -141,7 +140,7 @@ fn is_released(case: &Case<'_>) -> Ruling {
         _ => Ruling::fails(
             case.shown(index),
             "the signal didn't end the last wait of the child",
-            crate::os::level_advice::ONE_SIGNAL,
+            advice::ONE_SIGNAL,
         ),
     }
 }

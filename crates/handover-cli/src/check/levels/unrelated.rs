@@ -7,6 +7,7 @@ use crate::check::case::Case;
 use crate::check::judge::{Findings, Judgement, Ruling, Runs, Strategy};
 use crate::check::record::Record;
 use crate::check::roles::{Roles, roles as base_roles};
+use crate::os::advice;
 
 pub(in crate::check) fn roles(record: &Record) -> Option<Roles> {
     Some(Roles { names: ["sharer", "receiver"], ..base_roles(record)? })
@@ -117,10 +118,6 @@ fn is_duplicated(case: &Case<'_>) -> Ruling {
     if matches!(action, Some(Action::Receive { .. } | Action::Duplicate { .. })) {
         Ruling::holds(case.shown(index))
     } else {
-        Ruling::fails(
-            case.shown(index),
-            "the receiver opened the event by its name",
-            crate::os::level_advice::DUPLICATE,
-        )
+        Ruling::fails(case.shown(index), "the receiver opened the event by its name", advice::DUPLICATE)
     }
 }
