@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use handover::inspect::observe::{Action, Call, Kind, Step, Target};
+use handover::inspect::observe::{Action, Call, Kind, Outcome, Step, Target};
 
 use super::record::{Record, Recorded};
 use super::roles::Roles;
@@ -105,6 +105,18 @@ fn call(call: &Call) -> String {
     format!("{}({arguments})", call.function)
 }
 
+/// Returns the outcome of a call in words. A process isn't signaled, it exits.
+fn words(call: &Call, outcome: &Outcome) -> String {
+    match (&call.action, outcome) {
+        (Action::Wait { targets, processes, .. }, Outcome::Signaled)
+            if targets.is_empty() && !processes.is_empty() =>
+        {
+            "exited".to_owned()
+        }
+        _ => outcome.in_words(),
+    }
+}
+
 /// Describes a step: when, which process, and the call with its result.
 pub(crate) fn evidence(record: &Record, roles: &Roles, index: usize) -> String {
     let event = &record.steps[index].event;
@@ -117,7 +129,7 @@ pub(crate) fn evidence(record: &Record, roles: &Roles, index: usize) -> String {
         Step::Started { program, .. } => format!("starts {}", program.display()),
         Step::Forked { parent } => format!("is a copy of process {parent}"),
         Step::Calls(it) => call(it),
-        Step::Returned(it, outcome) => format!("{} = {}", call(it), outcome.in_words()),
+        Step::Returned(it, outcome) => format!("{} = {}", call(it), words(it, outcome)),
         Step::Exited { status } => match status.code() {
             Some(code) => format!("exits with code {code}"),
             None => format!("is killed ({status})"),

@@ -193,7 +193,7 @@ pub(crate) fn judge(runs: &Runs) -> Judgement {
         match (has_handle, waits, signals) {
             (false, ..) => without_handle(),
             (_, false, _) => not_judged("the child doesn't wait for the event"),
-            (.., false) => not_judged("the parent doesn't signal the event"),
+            (.., false) => not_judged("the parent's signal isn't right"),
             _ => case.exits_after_signal(),
         },
     );
@@ -203,6 +203,8 @@ pub(crate) fn judge(runs: &Runs) -> Judgement {
     add("closes", "Both close their handles to the event", closes);
     add("ends", "Both exit before the deadline, and no process is left", case.ends());
     add("exit-codes", "Both exit with code 0", case.exit_codes());
+    let succeeds = |record: &Record, child| record.exit(child).is_some_and(|(_, status)| status.success());
+    let always_fails = roles.child.is_some_and(|child| !succeeds(record, child));
     for (breakage, id, requirement) in [
         (
             Breakage::Handle(Change::Close),
@@ -222,6 +224,10 @@ pub(crate) fn judge(runs: &Runs) -> Judgement {
             _ if !is_acquired => not_judged("the child gets its handle in another way"),
             None => not_judged("the run couldn't be made"),
             Some((_, record)) => reports_no_success(record),
+        };
+        let ruling = match ruling.verdict {
+            Verdict::Holds if always_fails => not_judged("the child also fails when nothing is broken"),
+            _ => ruling,
         };
         add(id, requirement, ruling);
     }
@@ -250,7 +256,7 @@ fn reports_no_success(record: &Record) -> Ruling {
     };
     match record.exit(broken.process) {
         None => Ruling::holds(vec![format!(
-            "{what}: the child hung, and was ended after {}",
+            "{what}: the child still ran after {}, and was ended",
             milliseconds(record.time)
         )]),
         Some((_, status)) if status.success() => Ruling::fails(

@@ -4,7 +4,7 @@ use handover::inspect::observe::{Action, Change, Kind, Outcome, Step, Target};
 
 use super::case::Case;
 use super::evidence::{object_name, wait_function};
-use super::judge::{Remark, Runs, Strategy};
+use super::judge::{Remark, Runs, Strategy, Verdict};
 use super::record::{Breakage, ObjectId, Row, mentioned};
 use super::roles::{SignalBy, signal};
 use crate::os::advice;
@@ -109,7 +109,8 @@ impl Case<'_> {
             let parent = place.and_then(|place| record.processes().get(place).copied());
             let exit = parent.and_then(|parent| record.exit(parent));
             let parent_ok = exit.is_some_and(|(_, status)| status.success());
-            if failed && parent_ok && *breakage == Breakage::Handle(Change::Close) {
+            let has_waited = self.waits_for_child().verdict == Verdict::Holds;
+            if failed && parent_ok && has_waited && *breakage == Breakage::Handle(Change::Close) {
                 add(
                     "status-ignored",
                     "the parent exits with code 0 although its child failed; look at the status that the wait returns".into(),

@@ -160,14 +160,30 @@ pub(crate) mod tree {
     }
 }
 
-/// Prepares this process for a pair that is checked: processes that escape their tracer become children of this process.
+/// Prepares this process for a pair that is checked: processes that escape their tracer become children of this process, and
+/// the pair's own descriptors get numbers of two digits. A child that reads a smaller number in the wrong base, or that has
+/// it as a constant, is right by luck.
 pub(crate) fn prepare_check() -> Result<(), crate::exit::Stop> {
-    tree::adopt_orphans().map_err(|error| {
-        crate::exit::Stop::with_code(
-            crate::exit::code::SETUP_FAILED,
-            format_args!("cannot become the parent of orphaned processes: {error}"),
-        )
-    })
+    let failed = |what, error| {
+        crate::exit::Stop::with_code(crate::exit::code::SETUP_FAILED, format_args!("cannot {what}: {error}"))
+    };
+    tree::adopt_orphans().map_err(|error| failed("become the parent of orphaned processes", error))?;
+    occupy_low_numbers().map_err(|error| failed("occupy the low descriptors", error))
+}
+
+/// Opens `/dev/null` under all free descriptors below 11. The pair inherits them, and they stay open until this process
+/// exits.
+fn occupy_low_numbers() -> std::io::Result<()> {
+    use std::os::fd::{AsRawFd, IntoRawFd};
+    const FIRST_FREE: i32 = 11;
+    let null = std::fs::File::open("/dev/null")?;
+    loop {
+        let copy = rustix::io::dup(&null)?;
+        if copy.as_raw_fd() >= FIRST_FREE {
+            return Ok(());
+        }
+        let _ = copy.into_raw_fd();
+    }
 }
 
 /// Gives the command a process group of its own, so that a signal to its whole group spares this process.
