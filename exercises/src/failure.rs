@@ -7,6 +7,8 @@ use handover::Error;
 
 /// The exit code of a program whose deadline passed.
 pub(crate) const LATE: u8 = 3;
+/// The exit code of a program that got a mutex whose owner was killed.
+const ABANDONED: u8 = 4;
 
 /// The reason for which a program stops before its last step.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub enum Failure {
         /// The step of the parent that the child should have waited for.
         before: &'static str,
     },
+    /// The owner of a mutex exited without releasing it.
+    Abandoned,
     /// The path of the child's program is unknown.
     NoProgram(String),
     /// A deadline passed.
@@ -35,6 +39,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Call(Error::TimedOut { .. }) | Self::Late(_) => LATE,
+            Self::Abandoned => ABANDONED,
             // The arguments that reach the library are handle values and names.
             Self::Call(Error::InvalidHandleValue { .. } | Error::InvalidInput { .. }) => 2,
             Self::Call(_) | Self::Stream(_) | Self::Child { .. } | Self::NoProgram(_) => 1,
@@ -47,6 +52,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Call(error) => error.fmt(f),
             Self::Stream(error) => write!(f, "the pipe failed: {error}"),
+            Self::Abandoned => f.write_str("the owner of the mutex exited without releasing it"),
             Self::Child { id, status, before } => {
                 write!(f, "child {id} ended ({status}) before {before}")
             }

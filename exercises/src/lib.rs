@@ -8,6 +8,7 @@
 //! | 1 | a call or the other process failed |
 //! | 2 | wrong usage, or an argument that can't be a handle value or a name |
 //! | 3 | a deadline passed |
+//! | 4 | the owner of a mutex exited without releasing it |
 
 mod failure;
 mod options;
@@ -20,7 +21,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 pub use failure::Failure;
 pub use options::{ChildOptions, ParentOptions};
-pub use os::pipe;
+pub use os::{MutexObject, SharedMutex, pipe};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 the event was shared and signaled; 1 a call or the other process failed; \

@@ -66,6 +66,12 @@ impl ParentOptions {
         }
     }
 
+    /// Returns how long a wait may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Returns whether to signal the event.
     #[must_use]
     pub fn signals(&self) -> bool {

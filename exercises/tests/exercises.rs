@@ -417,6 +417,8 @@ fn each_program_fits_on_one_page() {
         include_str!("../src/bin/least-access-parent.rs"),
         include_str!("../src/bin/least-access-child.rs"),
         include_str!("../src/bin/race-parent.rs"),
+        include_str!("../src/bin/abandonment-parent.rs"),
+        include_str!("../src/bin/abandonment-child.rs"),
     ] {
         let lines = source.lines().count();
         assert!((14..=35).contains(&lines), "{lines} lines: {source}");
@@ -424,13 +426,14 @@ fn each_program_fits_on_one_page() {
 }
 
 /// The program that starts each level, and its page.
-const LEVELS: [(&str, &str, &str); 6] = [
+const LEVELS: [(&str, &str, &str); 7] = [
     ("two-children", env!("CARGO_BIN_EXE_two-children-parent"), include_str!("../levels/two-children.md")),
     ("grandchild", env!("CARGO_BIN_EXE_grandchild-parent"), include_str!("../levels/grandchild.md")),
     ("unrelated", env!("CARGO_BIN_EXE_unrelated-launcher"), include_str!("../levels/unrelated.md")),
     ("pipe", env!("CARGO_BIN_EXE_pipe-parent"), include_str!("../levels/pipe.md")),
     ("least-access", env!("CARGO_BIN_EXE_least-access-parent"), include_str!("../levels/least-access.md")),
     ("race", env!("CARGO_BIN_EXE_race-parent"), include_str!("../levels/race.md")),
+    ("abandonment", env!("CARGO_BIN_EXE_abandonment-parent"), include_str!("../levels/abandonment.md")),
 ];
 
 fn each_level_is_solved() {

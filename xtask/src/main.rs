@@ -283,13 +283,14 @@ fn pictures(systems: Systems) -> Result<(), Failed> {
 
 /// Draws the runs of the levels' reference programs.
 fn pictures_of_levels() -> Result<(), Failed> {
-    const LEVELS: [(&str, &str); 6] = [
+    const LEVELS: [(&str, &str); 7] = [
         ("two-children", "two-children-parent"),
         ("grandchild", "grandchild-parent"),
         ("unrelated", "unrelated-launcher"),
         ("pipe", "pipe-parent"),
         ("least-access", "least-access-parent"),
         ("race", "race-parent"),
+        ("abandonment", "abandonment-parent"),
     ];
     native::cargo("build the exercises", &BUILD_EXERCISES)?;
     let this =

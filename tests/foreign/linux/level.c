@@ -503,6 +503,66 @@ static int race(int argc, char **words)
 	return result;
 }
 
+/* ------------------------------------------------------------------ abandonment */
+
+static int abandonment(int argc, char **words)
+{
+	int memory = argc > 3 ? atoi(words[4]) : memfd_create("mutex", MFD_CLOEXEC);
+	need(memory >= 0 && (argc > 3 || ftruncate(memory, 4096) == 0), "memfd_create");
+	pthread_mutex_t *mutex = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+	need(mutex != MAP_FAILED, "mmap");
+	if (argc > 3) {
+		close(memory);
+		if (is("never-locks"))
+			return 0;
+		need(pthread_mutex_lock(mutex) == 0, "pthread_mutex_lock");
+		/* The parent waits for this byte, which says that the mutex is owned. */
+		need(write(atoi(words[5]), "x", 1) == 1, "write");
+		sleep_ms(600);
+		pthread_mutex_unlock(mutex);
+		return 0;
+	}
+	pthread_mutexattr_t attributes;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	if (!is("not-robust") && !is("never-told"))
+		pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(mutex, &attributes);
+	int ends[2];
+	char byte;
+	need(pipe2(ends, O_CLOEXEC) == 0, "pipe2");
+	pid_t it = fork();
+	if (it == 0) {
+		fcntl(memory, F_SETFD, 0);
+		fcntl(ends[1], F_SETFD, 0);
+		execl("/proc/self/exe", "level", level, group, "child", text(memory), text(ends[1]), (char *)NULL);
+		_exit(127);
+	}
+	close(memory);
+	close(ends[1]);
+	(void)!read(ends[0], &byte, 1);
+	close(ends[0]);
+	int result = 0;
+	if (is("waits-for-process"))
+		result = finish(it);
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += is("never-told") ? 60 : 2;
+	int locked = pthread_mutex_timedlock(mutex, &until);
+	if (locked == EOWNERDEAD && !is("ignores-abandonment"))
+		result = 4;
+	else if (locked != 0 && locked != EOWNERDEAD)
+		result = 3;
+	if (locked == EOWNERDEAD)
+		pthread_mutex_consistent(mutex);
+	if (locked == 0 || locked == EOWNERDEAD)
+		pthread_mutex_unlock(mutex);
+	if (!is("waits-for-process"))
+		finish(it);
+	munmap(mutex, 4096);
+	return is("always-abandoned") ? 4 : result;
+}
+
 int main(int argc, char **words)
 {
 	static const struct {
@@ -510,7 +570,7 @@ int main(int argc, char **words)
 		int (*play)(int, char **);
 	} levels[] = {
 		{"two-children", two_children}, {"grandchild", grandchild}, {"unrelated", unrelated},
-		{"pipe", pipes}, {"least-access", least_access}, {"race", race},
+		{"pipe", pipes}, {"least-access", least_access}, {"race", race}, {"abandonment", abandonment},
 	};
 	if (argc < 3) {
 		fprintf(stderr, "usage: level LEVEL GROUP\n");

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::judge::{Judgement, Runs, Strategy, judge};
-use super::levels::{grandchild, least_access, pipe, race, two_children, unrelated};
+use super::levels::{abandonment, grandchild, least_access, pipe, race, two_children, unrelated};
 use super::picture::Sides;
 use super::record::Record;
 use super::roles::{Roles, roles};
@@ -29,6 +29,8 @@ pub(crate) enum Exercise {
     LeastAccess,
     /// Level: two threads start a child at the same time, and each child gets its own handle alone
     Race,
+    /// Level: the owner of a mutex is killed, and the process that waits for the mutex finds out
+    Abandonment,
 }
 
 impl Exercise {
@@ -44,6 +46,7 @@ impl Exercise {
             Self::Pipe => "pipe",
             Self::LeastAccess => "least-access",
             Self::Race => "race",
+            Self::Abandonment => "abandonment",
         }
     }
 
@@ -53,7 +56,9 @@ impl Exercise {
             Self::Inheritance => Strategy::Inheritance,
             Self::Duplication | Self::Unrelated | Self::Pipe => Strategy::Duplication,
             Self::Naming => Strategy::Naming,
-            Self::TwoChildren | Self::Grandchild | Self::LeastAccess | Self::Race => Strategy::Any,
+            Self::TwoChildren | Self::Grandchild | Self::LeastAccess | Self::Race | Self::Abandonment => {
+                Strategy::Any
+            }
         }
     }
 
@@ -68,6 +73,7 @@ impl Exercise {
             Self::Grandchild => grandchild::roles(record).map(|cast| cast.signal),
             Self::Pipe => pipe::roles(record),
             Self::Unrelated => unrelated::roles(record),
+            Self::Abandonment => abandonment::roles(record),
             _ => roles(record),
         }
     }
@@ -82,6 +88,7 @@ impl Exercise {
             Self::Pipe => pipe::judge(runs),
             Self::LeastAccess => least_access::judge(runs),
             Self::Race => race::judge(runs),
+            Self::Abandonment => abandonment::judge(runs),
         }
     }
 

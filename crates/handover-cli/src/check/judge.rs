@@ -253,6 +253,7 @@ fn reports_no_success(record: &Record) -> Ruling {
             format!("{} of process {} {verb}", list("handle", &values), broken.process)
         }
         Breakage::ParentKilled => "the parent was killed".to_owned(),
+        Breakage::OwnerKilled => "the owner was killed".to_owned(),
     };
     match record.exit(broken.process) {
         None => Ruling::holds(vec![format!(

@@ -136,6 +136,13 @@ fn all_runs(options: &Options) -> Result<Runs, Stop> {
     let watched = run(Plan::Watch, options.timeout, options.verbose)?;
     let mut runs = Runs { strategy: options.exercise.strategy(), watched, held: None, broken: Vec::new() };
     let Some(found) = options.exercise.roles(&runs.watched) else { return Ok(runs) };
+    if options.exercise == Exercise::Abandonment {
+        if let Some(plan) = levels::abandonment::plan(&runs.watched) {
+            let timeout = options.timeout.min(runs.watched.time + PATIENCE);
+            runs.broken.push((Breakage::OwnerKilled, run(plan, timeout, false)?));
+        }
+        return Ok(runs);
+    }
     let Some(object) = found.event else { return Ok(runs) };
     let event = EventKey::of(&runs.watched, object);
     if runs.watched.ending == Ending::AllExited

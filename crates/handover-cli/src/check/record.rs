@@ -73,6 +73,8 @@ pub(crate) struct Broken {
 pub(crate) enum Breakage {
     Handle(Change),
     ParentKilled,
+    /// The process that owns a mutex, while the parent waits for it.
+    OwnerKilled,
 }
 
 /// How a run ended.
@@ -287,6 +289,12 @@ impl Objects {
             Step::Calls(_) | Step::Unseen { .. } => {}
         }
         recorded
+    }
+
+    /// Returns a process that has a handle to an object or has mapped it, other than the given one.
+    pub(crate) fn holder(&self, object: ObjectId, but: u32) -> Option<u32> {
+        let mut tables = self.tables.iter().filter(|(process, _)| **process != but);
+        tables.find(|(_, table)| table.values().any(|other| *other == object)).map(|(process, _)| *process)
     }
 
     /// Returns the handles of a process to an object.

@@ -32,6 +32,8 @@ pub(crate) enum Moment {
     FirstInstruction { after: usize },
     /// When a call of the child has opened the handle.
     Opened,
+    /// When the creator of the object begins to wait for it, after this number of earlier waits.
+    CreatorWaits { after: usize },
 }
 
 /// How long the parent is held after the child has begun to wait.
@@ -115,6 +117,7 @@ pub(crate) fn watch(
         paused: None,
         closed: 0,
         programs: 0,
+        waits: 0,
     };
     loop {
         let is_held = run.holding.is_some() || run.paused.is_some();
@@ -158,6 +161,8 @@ struct Run {
     closed: usize,
     /// How many programs have begun with a handle to the event, in the child.
     programs: usize,
+    /// How often the creator of the object has begun to wait for it.
+    waits: usize,
 }
 
 impl Run {
@@ -324,6 +329,18 @@ impl Run {
         let Some(object) = key.find(&self.objects.all, &self.processes) else { return Ok(()) };
         let Some(step) = self.record.steps.last() else { return Ok(()) };
         let process = step.event.process;
+        if let Moment::CreatorWaits { after } = moment {
+            if process == parent && step.begins_wait_for(object) {
+                let before = self.waits;
+                self.waits += 1;
+                if let Some(owner) = self.objects.holder(object, parent).filter(|_| before == after) {
+                    self.session.kill(owner);
+                    self.record.broken =
+                        Some(Broken { breakage, process: owner, handles: Vec::new(), done: Some(true) });
+                }
+            }
+            return Ok(());
+        }
         if process == parent {
             return Ok(());
         }
@@ -347,7 +364,7 @@ impl Run {
             return Ok(());
         }
         let done = match breakage {
-            Breakage::ParentKilled => {
+            Breakage::ParentKilled | Breakage::OwnerKilled => {
                 self.session.kill(parent);
                 Some(true)
             }

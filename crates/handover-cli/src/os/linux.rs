@@ -249,6 +249,10 @@ pub(crate) mod advice {
          last writing end of a pipe";
     pub(crate) const LEAST_ACCESS: &str = "an eventfd can't be shared for waiting alone, because its descriptors can all be written; share the reading end of a \
          pipe, and close the writing end in the child";
+    pub(crate) const MUTEX: &str = "put a pthread mutex that is shared between processes (PTHREAD_PROCESS_SHARED) into memory of memfd_create or \
+         shm_open";
+    pub(crate) const ABANDONED: &str = "make the mutex robust (PTHREAD_MUTEX_ROBUST), and exit with code 4 if the lock returns EOWNERDEAD; flock and fcntl \
+         locks don't tell";
     pub(crate) const OWN_HANDLE_ONLY: &str = "create each handle with EFD_CLOEXEC or O_CLOEXEC, and clear FD_CLOEXEC in the new process alone, between fork and exec";
 }
 

@@ -103,6 +103,8 @@ pub(crate) mod advice {
         "an auto-reset event releases one waiter; create a manual-reset event, which stays signaled";
     pub(crate) const LEAST_ACCESS: &str =
         "duplicate the handle with the access SYNCHRONIZE alone, instead of DUPLICATE_SAME_ACCESS";
+    pub(crate) const MUTEX: &str = "create one with CreateMutexW";
+    pub(crate) const ABANDONED: &str = "exit with code 4 if the wait returns WAIT_ABANDONED";
     pub(crate) const OWN_HANDLE_ONLY: &str = "list the handles of each child with PROC_THREAD_ATTRIBUTE_HANDLE_LIST; bInheritHandles alone passes all that are inheritable";
 }
 

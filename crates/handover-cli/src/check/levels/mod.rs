@@ -1,6 +1,7 @@
 //! The levels beyond the exercises. Each one combines the requirements of the exercises, for one or more pairs of processes,
 //! with some of its own.
 
+pub(super) mod abandonment;
 pub(super) mod grandchild;
 pub(super) mod least_access;
 pub(super) mod pipe;

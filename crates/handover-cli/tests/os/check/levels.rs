@@ -13,6 +13,7 @@ pub(crate) const TESTS: &[Test] = tests![
     wrong_groups_of_pipe_fail_for_their_reason,
     wrong_groups_of_least_access_fail_for_their_reason,
     wrong_groups_of_race_fail_for_their_reason,
+    wrong_groups_of_abandonment_fail_for_their_reason,
     each_level_has_a_picture_of_all_its_processes,
     script_in_front_of_the_parent_is_found_out,
 ];
@@ -35,6 +36,7 @@ fn right_groups_of_each_level_hold() {
         ("least-access", "right"),
         ("least-access", "fifo"),
         ("race", "right"),
+        ("abandonment", "right"),
     ];
     for_each(groups, |(level, name)| assert_holds(level, &group(level, name)));
 }
@@ -48,6 +50,7 @@ fn the_reference_programs_hold() {
         ("pipe", "pipe-parent"),
         ("least-access", "least-access-parent"),
         ("race", "race-parent"),
+        ("abandonment", "abandonment-parent"),
     ];
     for_each(programs, |(level, name)| {
         let path = folder.join(name);
@@ -88,6 +91,12 @@ pub(super) const WRONG: &[Wrong] = &[
     ("race", "one-thread", &["two-threads"], "one thread starts both"),
     ("race", "inherit-all", &["own-handle-only", "never-exposed"], "to the other event"),
     ("race", "flag-in-the-parent", &["never-exposed"], "was inheritable in the parent"),
+    ("abandonment", "never-locks", &["waits"], "no call that waits for the mutex"),
+    ("abandonment", "waits-for-process", &["waits"], "no call that waits for the mutex"),
+    ("abandonment", "ignores-abandonment", &["abandoned"], "as if its owner had released it"),
+    ("abandonment", "not-robust", &["abandoned"], "exited with code 3"),
+    ("abandonment", "never-told", &["abandoned"], "isn't told"),
+    ("abandonment", "always-abandoned", &["exit-codes"], "exited with code 4"),
 ];
 
 fn assert_all_fail(level: &str) {
@@ -129,6 +138,10 @@ fn wrong_groups_of_race_fail_for_their_reason() {
     assert_all_fail("race");
 }
 
+fn wrong_groups_of_abandonment_fail_for_their_reason() {
+    assert_all_fail("abandonment");
+}
+
 fn each_level_has_a_picture_of_all_its_processes() {
     if !is_foreign_there("level") {
         return;
@@ -142,6 +155,10 @@ fn each_level_has_a_picture_of_all_its_processes() {
         ("unrelated", &["sharer, process", "receiver, process", "in a message"]),
         ("pipe", &["parent, process", "child, process", "in a message", "write(pipe", "= end of file"]),
         ("race", &["child, process", "second child, process"]),
+        (
+            "abandonment",
+            &["parent, process", "child, process", "inherited", "futex(shared memory", "waits", "= signaled"],
+        ),
     ];
     for_each(levels, |(level, parts)| {
         let (code, text) = drawn(level, "right", &group(level, "right"));
