@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         wrong_usage_is_explained,
         help_explains_the_exit_codes,
         each_program_fits_on_one_page,
+        pipes_and_mutexes_are_closed_with_their_owners,
         each_level_is_solved,
         each_level_fails_without_its_signal,
         each_level_has_a_page_of_the_same_form,
@@ -435,6 +436,21 @@ const LEVELS: [(&str, &str, &str); 7] = [
     ("race", env!("CARGO_BIN_EXE_race-parent"), include_str!("../levels/race.md")),
     ("abandonment", env!("CARGO_BIN_EXE_abandonment-parent"), include_str!("../levels/abandonment.md")),
 ];
+
+fn pipes_and_mutexes_are_closed_with_their_owners() {
+    // The first use may open handles that stay.
+    drop((exercises::pipe().expect("a pipe"), exercises::SharedMutex::new().expect("a mutex")));
+    let before = table::count();
+    let (reader, writer) = exercises::pipe().expect("a pipe");
+    assert_eq!(table::count(), before + 2);
+    assert!(!table::is_inheritable(&reader) && !table::is_inheritable(&writer));
+    let mutex = exercises::SharedMutex::new().expect("a mutex");
+    assert_eq!(table::count(), before + 3);
+    let is_abandoned = mutex.hold(SOON, Ok).expect("no thread owns it");
+    assert!(!is_abandoned);
+    drop((reader, writer, mutex));
+    assert_eq!(table::count(), before);
+}
 
 fn each_level_is_solved() {
     for (level, program, _) in LEVELS {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use handover::HandleValue;
 use handover::inspect::observe::{Action, Call, Change, Event, Kind, Outcome, Step, Target};
 
-use super::judge::{Judgement, Runs, Strategy, Verdict, judge};
+use super::judge::{Judgement, Ruling, Runs, Strategy, Verdict, judge};
 use super::record::{Breakage, Broken, Ending, Hold, Kernel, Objects, Record, Row};
 use super::remarks::tells;
+use super::roles::roles;
 
 const PARENT: u32 = 1;
 const CHILD: u32 = 2;
@@ -259,4 +260,53 @@ fn number_is_found_in_texts_as_people_write_it() {
     for text in ["", "200", "120", "two", "HOME=/home/19"] {
         assert!(!tells(text, 20), "{text:?}");
     }
+}
+
+/// A process in front of the parent.
+const LAUNCHER: u32 = 9;
+
+/// The steps of the right pair, which a launcher starts.
+fn launched() -> Vec<(u32, Step)> {
+    let mut steps = vec![started(LAUNCHER, 0)];
+    steps.extend(right().into_iter().map(|(process, step)| match step {
+        Step::Started { parent: 0, .. } => started(process, LAUNCHER),
+        step => (process, step),
+    }));
+    steps
+}
+
+#[test]
+fn parent_behind_a_launcher_is_the_one_that_creates_the_event() {
+    let found = |steps| roles(&record(steps, &Fake { is_same: true })).map(|roles| roles.parent);
+    assert_eq!(found(launched()), Some(PARENT));
+    // A launcher that creates an event of its own may be the parent itself.
+    let mut steps = launched();
+    steps.splice(1..1, create(LAUNCHER, 4));
+    assert_eq!(found(steps), Some(LAUNCHER));
+}
+
+#[test]
+fn message_brings_an_object_whose_sender_has_closed_it() {
+    let send = Action::Send { handle: value(5), handles: vec![value(3)] };
+    let receive = Action::Receive { handle: value(6), blocks: true };
+    let mut steps = vec![started(PARENT, 0)];
+    steps.extend(create(PARENT, 3));
+    steps.extend(made(PARENT, send, Outcome::Done(1)));
+    steps.extend(close(PARENT));
+    steps.extend(made(CHILD, receive.clone(), Outcome::Opened(vec![value(7)])));
+    let received = (Target::Handle(value(7)), 0);
+    let first = record(steps.clone(), &Fake { is_same: false });
+    assert!(first.steps.last().is_some_and(|step| step.objects.contains(&received)), "{first:#?}");
+    // The message has been taken, so a second one is not it.
+    steps.extend(made(CHILD, receive, Outcome::Opened(vec![value(8)])));
+    let second = record(steps, &Fake { is_same: false });
+    let objects = second.steps.last().map(|step| step.objects.clone()).unwrap_or_default();
+    assert!(objects.iter().all(|(_, object)| *object != 0), "{second:#?}");
+}
+
+#[test]
+fn ruling_speaks_of_the_processes_of_its_pair() {
+    let ruling = Ruling::fails(Vec::new(), "the parent exits; the child, and not the parent, hangs", "wait");
+    let why = ruling.named(["child", "grandchild"]).why;
+    assert_eq!(why.as_deref(), Some("the child exits; the grandchild, and not the child, hangs"));
 }
