@@ -34,7 +34,9 @@ impl Case<'_> {
 
     /// Returns the step at which a handle to an object, or its mapping, first came to a process by a call.
     pub(super) fn opened(&self, process: u32, object: ObjectId) -> Option<usize> {
-        self.of(process)
+        let steps = self.record.steps.iter().enumerate();
+        steps
+            .filter(|(_, step)| step.given_to().unwrap_or(step.event.process) == process)
             .find(|(_, step)| {
                 let opens = matches!(step.returned(), Some((_, Outcome::Opened(_) | Outcome::Mapped(_))));
                 opens && step.is_about(object)
@@ -44,9 +46,9 @@ impl Case<'_> {
 
     /// Returns the first program of the process, and the rows of its table that are handles to the object.
     pub(super) fn inherited(&self, process: u32, object: ObjectId) -> Option<(usize, Vec<String>)> {
-        let has_row = |step: &Recorded| step.rows.iter().any(|row| row.object == Some(object));
-        let (index, step) = self.of(process).find(|(_, step)| has_row(step))?;
-        let rows = step.rows.iter().filter(|row| row.object == Some(object));
+        let has_row = |index: usize| self.record.inherited_rows(index, object).next().is_some();
+        let (index, step) = self.of(process).find(|(index, _)| has_row(*index))?;
+        let rows = self.record.inherited_rows(index, object);
         let shown = |row: &Row| {
             format!(
                 "{}: handle {} ({}, {}) in the table of the child before its first instruction",

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use handover::inspect::observe::{Action, Call, Kind, Outcome, Step, Target};
+use handover::inspect::observe::{Action, Call, Inherits, Kind, Outcome, Step, Target};
 
 use super::record::{Record, Recorded};
 use super::roles::Roles;
@@ -83,7 +83,9 @@ fn call(call: &Call) -> String {
         Action::Duplicate { from, value, to, .. } if from == to => format!("handle {value}"),
         Action::Duplicate { from, value, .. } => format!("handle {value} of process {from}"),
         Action::SetInheritable { handles: values, on } => format!("{}, {}", handles(values), flag(*on)),
-        Action::Spawn { .. } => String::new(),
+        Action::Spawn { inherits: Inherits::Everything } => String::new(),
+        Action::Spawn { inherits: Inherits::Listed(list) } => format!("inherits {}", handles(list)),
+        Action::Spawn { inherits: Inherits::Nothing } => "inherits no handle".to_owned(),
         Action::Signal { target: object }
         | Action::Reset { target: object }
         | Action::Pulse { target: object } => target(object),

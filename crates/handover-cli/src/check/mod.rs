@@ -171,10 +171,10 @@ fn all_runs(options: &Options) -> Result<Runs, Stop> {
 /// Returns the moment at which the child has its handle to the event and hasn't used it.
 fn moment(strategy: Strategy, record: &Record, roles: &Roles) -> Option<Moment> {
     let (child, event) = (roles.child?, roles.event?);
-    let has_row = |step: &record::Recorded| step.rows.iter().any(|row| row.object == Some(event));
+    let has_row = |index: usize| record.inherited_rows(index, event).next().is_some();
     let programs = record
         .of_process(child)
-        .filter(|(_, step)| matches!(step.event.step, Step::Started { .. }) && has_row(step));
+        .filter(|(index, step)| matches!(step.event.step, Step::Started { .. }) && has_row(*index));
     match (strategy, programs.count()) {
         (Strategy::Inheritance, 0) => None,
         // The last program is the one that uses the handle; a shell may begin before it.
@@ -194,7 +194,9 @@ fn moment(strategy: Strategy, record: &Record, roles: &Roles) -> Option<Moment> 
                         )
                     })
             };
-            record.of_process(child).any(|(_, step)| is_opened(step)).then_some(Moment::Opened)
+            let is_for_child =
+                |step: &&record::Recorded| step.given_to().unwrap_or(step.event.process) == child;
+            record.steps.iter().filter(is_for_child).any(is_opened).then_some(Moment::Opened)
         }
         (Strategy::Duplication | Strategy::Naming, _) => None,
     }

@@ -29,6 +29,8 @@ pub(crate) struct Row {
     pub(crate) kind: String,
     pub(crate) access: String,
     pub(crate) inheritable: bool,
+    /// Whether it is a standard stream.
+    pub(crate) is_stream: bool,
     pub(crate) name: Option<String>,
     pub(crate) object: Option<ObjectId>,
 }
@@ -130,6 +132,21 @@ impl Record {
         })
     }
 
+    /// Returns whether a handle was put into a process's table by another process, before a step.
+    pub(crate) fn was_given(&self, process: u32, value: HandleValue, before: usize) -> bool {
+        self.steps[..before].iter().any(|step| {
+            step.given_to() == Some(process)
+                && matches!(step.returned(), Some((_, Outcome::Opened(handles))) if handles.contains(&value))
+        })
+    }
+
+    /// Returns the inherited handles to an object that a process has at a step, at which it begins a program.
+    pub(crate) fn inherited_rows(&self, index: usize, object: ObjectId) -> impl Iterator<Item = &Row> {
+        let process = self.steps[index].event.process;
+        let rows = self.steps[index].rows.iter().filter(move |row| row.object == Some(object));
+        rows.filter(move |row| !self.was_given(process, row.value, index))
+    }
+
     /// Returns the processes that exist in the recording, in the order of their first steps.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let mut seen = BTreeSet::new();
@@ -155,6 +172,16 @@ impl Recorded {
     pub(crate) fn returned(&self) -> Option<(&Call, &Outcome)> {
         match &self.event.step {
             Step::Returned(call, outcome) => Some((call, outcome)),
+            _ => None,
+        }
+    }
+
+    /// Returns the process into whose table another one has duplicated a handle.
+    pub(crate) fn given_to(&self) -> Option<u32> {
+        match self.returned()? {
+            (Call { action: Action::Duplicate { to, .. }, .. }, Outcome::Opened(_)) => {
+                Some(*to).filter(|to| *to != self.event.process)
+            }
             _ => None,
         }
     }
@@ -245,6 +272,8 @@ pub(crate) struct Objects {
     tables: BTreeMap<u32, BTreeMap<Target, ObjectId>>,
     /// The messages with handles that haven't been received: the sender, and the object of each handle.
     sent: Vec<(u32, Vec<Option<ObjectId>>)>,
+    /// The table of each process when it last began to start another one.
+    at_spawn: BTreeMap<u32, BTreeMap<Target, ObjectId>>,
 }
 
 impl Objects {
@@ -263,8 +292,8 @@ impl Objects {
                 let copy = self.tables.get(parent).cloned().unwrap_or_default();
                 self.tables.insert(process, copy);
             }
-            Step::Started { .. } => {
-                recorded.rows = self.begin(process, kernel);
+            Step::Started { parent, .. } => {
+                recorded.rows = self.begin(process, *parent, kernel);
                 recorded.environment = kernel.environment(process);
             }
             Step::Exited { .. } => {
@@ -272,12 +301,16 @@ impl Objects {
                 recorded.objects = table.into_iter().collect();
             }
             Step::Returned(call, outcome) => {
+                let owner = match &call.action {
+                    Action::Duplicate { to, .. } => *to,
+                    _ => process,
+                };
                 let opened = self.apply(process, call, outcome, kernel);
                 if is_of_existing(&call.action) {
-                    recorded.opened = rows_of(process, &opened, kernel);
+                    recorded.opened = rows_of(owner, &opened, kernel);
                 }
                 for (target, object) in opened {
-                    self.tables.entry(process).or_default().insert(target, object);
+                    self.tables.entry(owner).or_default().insert(target, object);
                     recorded.objects.push((target, object));
                 }
             }
@@ -285,6 +318,10 @@ impl Objects {
                 let table = self.tables.get(&process);
                 let object = |value: &HandleValue| table?.get(&(*value).into()).copied();
                 self.sent.push((process, handles.iter().map(object).collect()));
+            }
+            Step::Calls(Call { action: Action::Spawn { .. }, .. }) => {
+                let table = self.tables.get(&process).cloned().unwrap_or_default();
+                self.at_spawn.insert(process, table);
             }
             Step::Calls(_) | Step::Unseen { .. } => {}
         }
@@ -314,14 +351,25 @@ impl Objects {
     }
 
     /// Reads the table of a process that is about to begin a program.
-    fn begin(&mut self, process: u32, kernel: &impl Kernel) -> Vec<Row> {
-        let before = self.tables.remove(&process).unwrap_or_default();
+    fn begin(&mut self, process: u32, parent: u32, kernel: &impl Kernel) -> Vec<Row> {
+        let before = self.tables.remove(&process);
+        let is_copy = before.is_some();
+        let before = before.unwrap_or_default();
+        // A process that isn't a copy of its parent has inherited handles under their values there. The parent may have closed
+        // its own since.
+        let inherited = |row: &Row| {
+            let target = Target::Handle(row.value);
+            let is_closed = !self.tables.get(&parent)?.contains_key(&target);
+            let object = self.at_spawn.get(&parent)?.get(&target).copied();
+            object.filter(|_| !is_copy && row.inheritable && is_closed)
+        };
         let mut rows = kernel.table(process);
         let mut table = BTreeMap::new();
         for row in &mut rows {
             let target = Target::Handle(row.value);
             // A handle that no other process has any more keeps the object that it had before the program began.
-            row.object = self.find(process, row.value, kernel).or_else(|| before.get(&target).copied());
+            let found = self.find(process, row.value, kernel).or_else(|| before.get(&target).copied());
+            row.object = found.or_else(|| inherited(row));
             table.extend(row.object.map(|object| (target, object)));
         }
         self.tables.insert(process, table);

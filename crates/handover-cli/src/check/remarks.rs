@@ -1,6 +1,6 @@
 //! Remarks on what good programs do, beyond the requirements.
 
-use handover::inspect::observe::{Action, Change, Kind, Outcome, Step, Target};
+use handover::inspect::observe::{Action, Call, Change, Kind, Outcome, Step, Target};
 
 use super::case::Case;
 use super::evidence::{object_name, wait_function};
@@ -40,7 +40,7 @@ impl Case<'_> {
             .map(|(_, step)| &step.rows)
             .into_iter()
             .flatten()
-            .filter(|row| row.value.get() > 2 && row.object != Some(event))
+            .filter(|row| row.inheritable && !row.is_stream && row.object != Some(event))
             .filter(|row| !self.is_used(child, row.value.into()) && !self.was_there_before(row))
             .map(|row| {
                 let name = row.name.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
@@ -74,6 +74,18 @@ impl Case<'_> {
         if let (Some((_, step)), None) = (endless, limited) {
             add("no-timeout", format!("the child waits without a time limit ({})", wait_function(step)));
         }
+        let endless = self.of(self.roles.parent).find(|(_, step)| match step.calls() {
+            Some(Call { action: Action::Wait { processes, timeout: None, .. }, .. }) => {
+                processes.contains(&child)
+            }
+            _ => false,
+        });
+        if let Some((_, step)) = endless.filter(|_| advice::PARENT_CAN_LIMIT_ITS_WAIT) {
+            add(
+                "no-timeout-parent",
+                format!("the parent waits for the child without a time limit ({})", wait_function(step)),
+            );
+        }
         if self.strategy == Strategy::Inheritance
             && self.of(child).any(|(_, step)| step.begins_wait_for(event))
             && let Some(value) = self.constant(child, event)
@@ -101,6 +113,17 @@ impl Case<'_> {
                     row.value
                 ),
             );
+        }
+        let excess = self.record.steps.iter().find_map(|step| {
+            let (call, outcome) = step.returned()?;
+            let is_for_child = step.given_to().unwrap_or(step.event.process) == child;
+            let is_open = matches!(outcome, Outcome::Opened(_)) && is_for_child;
+            let is_process = matches!(call.action, Action::OpenProcess { .. });
+            let is_meant = is_open && (is_process || step.is_about(event));
+            is_meant.then(|| advice::excess_of(&call.action))?
+        });
+        if let Some(text) = excess {
+            add("access", text.into());
         }
         for (breakage, record) in &runs.broken {
             let Some(broken) = &record.broken else { continue };
@@ -150,7 +173,7 @@ impl Case<'_> {
         };
         let (_, step) =
             self.of(child).find(|(_, step)| step.rows.iter().any(|row| row.object == Some(event)))?;
-        let is_left = |row: &&Row| row.inheritable && row.value.get() > 2 && !is_set(row.value.into());
+        let is_left = |row: &&Row| row.inheritable && !row.is_stream && !is_set(row.value.into());
         let row = step.rows.iter().filter(|row| row.object == Some(event)).find(is_left)?;
         Some(format!(
             "handle {} stays inheritable in the child, so programs that it starts get it too; {}",
@@ -165,7 +188,7 @@ impl Case<'_> {
             self.of(child).find(|(_, step)| step.rows.iter().any(|row| row.object == Some(event)))?;
         let values: Vec<u32> =
             step.rows.iter().filter(|row| row.object == Some(event)).map(|row| row.value.get()).collect();
-        if values.iter().all(|value| *value <= 2) {
+        if step.rows.iter().filter(|row| row.object == Some(event)).all(|row| row.is_stream) {
             return None;
         }
         let Step::Started { arguments, .. } = &step.event.step else { return None };
@@ -175,7 +198,7 @@ impl Case<'_> {
             texts.chain([environment.clone()]).any(|text| values.iter().any(|value| tells(&text, *value)));
         // Anything that it reads from another object can contain the number.
         let reads = self.of(child).any(|(_, step)| match step.returned() {
-            Some((call, Outcome::Done(1..) | Outcome::Opened(_))) => {
+            Some((call, Outcome::Done(1..) | Outcome::Opened(_) | Outcome::Mapped(_))) => {
                 matches!(call.action, Action::Read { .. } | Action::Receive { .. } | Action::Map { .. })
                     && !step.is_about(event)
             }

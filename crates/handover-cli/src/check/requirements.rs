@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use handover::inspect::observe::{Action, Outcome, Step, Target};
+use handover::inspect::observe::{Action, Call, Inherits, Outcome, Step, Target};
 
 use super::case::Case;
 use super::evidence::{ended, evidence, kind_name, list, milliseconds, wait_function};
@@ -112,6 +112,36 @@ impl Case<'_> {
                 advice::MAKE_INHERITABLE,
             );
         }
+        if let Some(ruling) = self.is_left_out_at_spawn() {
+            return ruling;
+        }
+        let itself = self.of(self.roles.parent).find(|(_, step)| {
+            step.is_about(event)
+                && step.given_to().is_none()
+                && matches!(step.returned(), Some((call, Outcome::Opened(_)))
+                    if matches!(call.action, Action::Duplicate { .. }))
+        });
+        if let (Strategy::Duplication, Some((index, _))) = (self.strategy, itself) {
+            return Ruling::fails(
+                self.shown(index),
+                "the parent duplicated the handle into its own table, where the child can't use it",
+                advice::DUPLICATE,
+            );
+        }
+        let own = self.of(child).find(|(_, step)| match step.returned() {
+            Some((call, _)) => match call.action {
+                Action::Duplicate { from, to, .. } => from == child && to == child,
+                _ => false,
+            },
+            None => false,
+        });
+        if let (Strategy::Duplication, Some((index, _))) = (self.strategy, own) {
+            return Ruling::fails(
+                self.shown(index),
+                "the child duplicates a handle of its own table instead of the parent's",
+                advice::NO_PSEUDO_HANDLE,
+            );
+        }
         let failed = self.of(child).find(|(_, step)| match step.returned() {
             Some((call, Outcome::Failed(_))) => is_wait(&call.action) || is_open(&call.action),
             _ => false,
@@ -122,18 +152,6 @@ impl Case<'_> {
                 "the call with which the child acquires the event or waits for it fails",
                 "check that the child reads the number or name exactly as the parent writes it, and that the handle \
                  still exists",
-            );
-        }
-        let itself = self.of(self.roles.parent).find(|(_, step)| {
-            step.is_about(event)
-                && matches!(step.returned(), Some((call, Outcome::Opened(_)))
-                    if matches!(call.action, Action::Duplicate { .. }))
-        });
-        if let (Strategy::Duplication, Some((index, _))) = (self.strategy, itself) {
-            return Ruling::fails(
-                self.shown(index),
-                "the parent duplicated the handle into its own table, where the child can't use it",
-                advice::DUPLICATE,
             );
         }
         Ruling::fails(
@@ -148,6 +166,31 @@ impl Case<'_> {
                 }
             },
         )
+    }
+
+    /// Fails if the parent's handle is inheritable, and the call that starts the child leaves it out.
+    fn is_left_out_at_spawn(&self) -> Option<Ruling> {
+        if self.strategy != Strategy::Inheritance {
+            return None;
+        }
+        let birth = self.birth(self.child())?;
+        let spawns = self.of(self.roles.parent).filter_map(|(index, step)| match &step.calls()?.action {
+            Action::Spawn { inherits } if index < birth => Some((index, inherits)),
+            _ => None,
+        });
+        match spawns.last()? {
+            (index, Inherits::Nothing) => Some(Ruling::fails(
+                self.shown(index),
+                "the parent starts the child without inheriting any handle",
+                advice::INHERIT,
+            )),
+            (index, Inherits::Listed(_)) => Some(Ruling::fails(
+                self.shown(index),
+                "the parent starts the child with a list of handles, in which that of the event is missing",
+                advice::INHERIT,
+            )),
+            (_, Inherits::Everything) => None,
+        }
     }
 
     /// Returns the step at which the child begins to wait for an object of the event's kind that it created itself.
@@ -171,6 +214,9 @@ impl Case<'_> {
         let mut open = BTreeSet::new();
         let mut last = None;
         for (index, step) in self.of(process).take_while(|(index, _)| step.is_none_or(|step| *index < step)) {
+            if step.given_to().is_some() {
+                continue;
+            }
             let targets =
                 step.objects.iter().filter(|(_, other)| *other == object).map(|(target, _)| *target);
             match step.returned() {
@@ -322,6 +368,13 @@ impl Case<'_> {
                 "signal the event in the parent",
             );
         }
+        if step.calls().is_some_and(|call| matches!(call.action, Action::Pulse { .. })) {
+            return Ruling::fails(
+                self.shown(index),
+                "the parent pulses the event: a child that isn't waiting at that very moment misses it",
+                advice::SIGNAL,
+            );
+        }
         let born = self.roles.child.and_then(|child| self.birth(child));
         if born.is_none_or(|born| index < born) {
             return Ruling::fails(
@@ -403,12 +456,23 @@ impl Case<'_> {
             },
             _ => false,
         });
-        match waited {
-            Some((index, _)) => Ruling::holds(self.shown(index)),
-            None if self.record.exit(self.roles.parent).is_none() => {
+        let for_thread = self.of(self.roles.parent).find(|(_, step)| match step.returned() {
+            Some((Call { action: Action::Wait { threads, .. }, .. }, Outcome::Signaled)) => {
+                threads.iter().any(|process| family.contains(process))
+            }
+            _ => false,
+        });
+        match (waited, for_thread) {
+            (Some((index, _)), _) => Ruling::holds(self.shown(index)),
+            (None, Some((index, _))) => Ruling::fails(
+                self.shown(index),
+                "the parent waits for a thread of the child, which exits before its process does",
+                advice::WAIT_FOR_CHILD,
+            ),
+            (None, None) if self.record.exit(self.roles.parent).is_none() => {
                 Ruling::open("not judged, because the parent didn't exit before the deadline")
             }
-            None => Ruling::fails(
+            (None, None) => Ruling::fails(
                 Vec::new(),
                 "the parent makes no call that waits for the child's end",
                 advice::WAIT_FOR_CHILD,

@@ -32,6 +32,7 @@ impl Kernel for Fake {
             kind: "event".into(),
             access: "read, write".into(),
             inheritable: true,
+            is_stream: false,
             name: None,
             object: None,
         };

@@ -51,11 +51,13 @@ impl Kernel for Live<'_> {
     fn table(&self, process: u32) -> Vec<Row> {
         let table = Process::open_for_query(process).and_then(|process| HandleTable::of(&process));
         let Ok(table) = table else { return Vec::new() };
+        let streams = self.0.streams(process);
         let row = |entry: &handover::inspect::HandleEntry| Row {
             value: entry.value(),
             kind: entry.kind().map_or("?", ObjectKind::name).to_owned(),
             access: entry.rights(),
             inheritable: entry.is_inheritable(),
+            is_stream: streams.contains(&entry.value()),
             name: entry.name().ok().flatten().map(str::to_owned),
             object: None,
         };
@@ -116,6 +118,7 @@ pub(crate) fn watch(
         holding: None,
         paused: None,
         closed: 0,
+        kills_at: None,
         programs: 0,
         waits: 0,
     };
@@ -142,6 +145,14 @@ pub(crate) fn watch(
     Ok(record)
 }
 
+/// A call of the child at which its parent is killed, because the child couldn't run without it before.
+#[derive(Debug, Clone, Copy)]
+enum KillsAt {
+    FirstCall,
+    /// The first call on the event, whose handle another process has put into the child.
+    FirstUse,
+}
+
 struct Run {
     session: Session,
     plan: Plan,
@@ -159,6 +170,8 @@ struct Run {
     paused: Option<(u32, Instant)>,
     /// How many handles of the event the parent has begun to close.
     closed: usize,
+    /// The call of the child at which the parent is to be killed, once the child has the handle.
+    kills_at: Option<KillsAt>,
     /// How many programs have begun with a handle to the event, in the child.
     programs: usize,
     /// How often the creator of the object has begun to wait for it.
@@ -200,8 +213,34 @@ impl Run {
                 }
                 self.break_at(event, moment, breakage)
             }
+            Plan::Break { event, breakage: Breakage::Handle(Change::Close), .. }
+                if crate::os::CLOSED_VALUES_ARE_REUSED =>
+            {
+                self.close_again(event)
+            }
             Plan::Break { .. } => Ok(()),
         }
+    }
+
+    /// Closes the handle once more when the child is about to use it, because the system itself may have opened another one
+    /// of that value in the child meanwhile.
+    fn close_again(&mut self, key: EventKey) -> handover::Result<()> {
+        let (Some(step), Some(broken)) = (self.record.steps.last(), &self.record.broken) else {
+            return Ok(());
+        };
+        let Some(object) = key.find(&self.objects.all, &self.processes) else { return Ok(()) };
+        let is_use = step.calls().is_some() && step.event.process == broken.process;
+        let used: Vec<HandleValue> = broken
+            .handles
+            .iter()
+            .copied()
+            .filter(|value| step.objects.contains(&((*value).into(), object)))
+            .collect();
+        if is_use {
+            let process = broken.process;
+            self.change(process, &used, Change::Close)?;
+        }
+        Ok(())
     }
 
     /// Holds the parent after it has started a process, until that process waits for a semaphore. A semaphore for which no
@@ -341,6 +380,8 @@ impl Run {
             }
             return Ok(());
         }
+        // A handle that the parent puts into the child is changed there.
+        let process = step.given_to().unwrap_or(process);
         if process == parent {
             return Ok(());
         }
@@ -349,8 +390,25 @@ impl Run {
             (Step::Started { .. }, Moment::FirstInstruction { after }) => {
                 let had_before = self.programs;
                 self.programs += usize::from(!handles.is_empty());
-                !handles.is_empty() && had_before == after
+                let is_now = !handles.is_empty() && had_before == after;
+                if is_now && breakage == Breakage::ParentKilled && crate::os::PARENT_STARTS_FIRST_THREAD {
+                    self.kills_at = Some(KillsAt::FirstCall);
+                    return Ok(());
+                }
+                is_now
             }
+            // The child doesn't know yet that it has the handle.
+            (Step::Returned(..), Moment::Opened)
+                if breakage == Breakage::ParentKilled && step.given_to().is_some() =>
+            {
+                self.kills_at = Some(KillsAt::FirstUse);
+                return Ok(());
+            }
+            (Step::Calls(_), _) => match self.kills_at {
+                Some(KillsAt::FirstCall) => true,
+                Some(KillsAt::FirstUse) => step.is_about(object),
+                None => false,
+            },
             (Step::Returned(call, Outcome::Opened(opened)), Moment::Opened) => {
                 !matches!(call.action, Action::Create { .. })
                     && opened.iter().any(|value| handles.contains(value))

@@ -254,7 +254,23 @@ pub(crate) mod advice {
     pub(crate) const ABANDONED: &str = "make the mutex robust (PTHREAD_MUTEX_ROBUST), and exit with code 4 if the lock returns EOWNERDEAD; flock and fcntl \
          locks don't tell";
     pub(crate) const OWN_HANDLE_ONLY: &str = "create each handle with EFD_CLOEXEC or O_CLOEXEC, and clear FD_CLOEXEC in the new process alone, between fork and exec";
+    pub(crate) const INHERIT: &str = "make the handle inheritable, and don't let the spawn close it";
+    pub(crate) const NO_PSEUDO_HANDLE: &str =
+        "give the child the parent's process id, for which it opens a process descriptor";
+    /// Whether a parent can limit the time of its wait for a child. `waitpid` has no time limit.
+    pub(crate) const PARENT_CAN_LIMIT_ITS_WAIT: bool = false;
+
+    /// Returns nothing: a descriptor that is sent has the access of the original.
+    pub(crate) fn excess_of(_: &handover::inspect::observe::Action) -> Option<&'static str> {
+        None
+    }
 }
+
+/// Whether a new process runs only after a call of its parent has returned.
+pub(crate) const PARENT_STARTS_FIRST_THREAD: bool = false;
+
+/// Whether the system opens handles in a new process that stay open, under the lowest free values.
+pub(crate) const CLOSED_VALUES_ARE_REUSED: bool = false;
 
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Linux";

@@ -88,6 +88,8 @@ pub(crate) fn reset_signals() {}
 
 /// The parts of advice, in `handover check`, that name the system's calls.
 pub(crate) mod advice {
+    use handover::inspect::observe::{Action, Kind};
+
     pub(crate) const EVENTS: &str = "event, semaphore, mutex or pipe";
     pub(crate) const SPAWN: &str = "start the child with CreateProcessW, or your language's function for it";
     pub(crate) const MAKE_INHERITABLE: &str = "create it with a SECURITY_ATTRIBUTES whose bInheritHandle is TRUE, or call SetHandleInformation with HANDLE_FLAG_INHERIT before you start the child";
@@ -96,7 +98,7 @@ pub(crate) mod advice {
     pub(crate) const WAIT: &str = "wait with WaitForSingleObject, and compare its result with WAIT_OBJECT_0; check that the child reads the handle's number exactly as the parent writes it";
     pub(crate) const SIGNAL: &str = "after the child has been started, call SetEvent";
     pub(crate) const WAIT_FOR_CHILD: &str = "wait for the child's process handle (hProcess) with WaitForSingleObject, and look at the code that GetExitCodeProcess returns";
-    pub(crate) const REPLACED: &str = "replaced by shared memory";
+    pub(crate) const REPLACED: &str = "replaced by a semaphore without the right to wait";
     pub(crate) const CHECK_RESULTS: &str = "check the result of each call in the child: only WAIT_OBJECT_0 is the signal, and neither WAIT_FAILED nor WAIT_TIMEOUT is; exit with another code if a call fails";
     pub(crate) const CLEAR_INHERIT: &str = "clear it with SetHandleInformation";
     pub(crate) const ONE_SIGNAL: &str =
@@ -106,7 +108,34 @@ pub(crate) mod advice {
     pub(crate) const MUTEX: &str = "create one with CreateMutexW";
     pub(crate) const ABANDONED: &str = "exit with code 4 if the wait returns WAIT_ABANDONED";
     pub(crate) const OWN_HANDLE_ONLY: &str = "list the handles of each child with PROC_THREAD_ATTRIBUTE_HANDLE_LIST; bInheritHandles alone passes all that are inheritable";
+    pub(crate) const INHERIT: &str = "call CreateProcessW with bInheritHandles TRUE; a handle list (PROC_THREAD_ATTRIBUTE_HANDLE_LIST) must contain the handle";
+    pub(crate) const NO_PSEUDO_HANDLE: &str = "a pseudo handle, such as that of GetCurrentProcess, means the process that uses it; give the child the parent's process id or a real handle to the parent";
+    /// Whether a parent can limit the time of its wait for a child.
+    pub(crate) const PARENT_CAN_LIMIT_ITS_WAIT: bool = true;
+
+    /// Returns a remark on a call that asks for more rights than a child needs.
+    pub(crate) fn excess_of(action: &Action) -> Option<&'static str> {
+        match action {
+            Action::OpenProcess { access, .. } if access.contains("PROCESS_ALL_ACCESS") => Some(
+                "the child opens a process with PROCESS_ALL_ACCESS; to duplicate its handles, PROCESS_DUP_HANDLE is enough",
+            ),
+            Action::Open { kind: Kind::Event, access, .. } if access != "SYNCHRONIZE" => {
+                Some("the child opens the event with more rights than SYNCHRONIZE, which is enough to wait")
+            }
+            Action::Duplicate { access, .. } if access.as_deref() != Some("SYNCHRONIZE") => Some(
+                "the child's duplicate has more rights than SYNCHRONIZE, which is enough to wait; DuplicateHandle without DUPLICATE_SAME_ACCESS can leave them out",
+            ),
+            _ => None,
+        }
+    }
 }
+
+/// Whether a new process runs only after a call of its parent has returned: `CreateProcessW` resumes the first thread. Under
+/// Wine, the process is reported before that.
+pub(crate) const PARENT_STARTS_FIRST_THREAD: bool = true;
+
+/// Whether the system opens handles in a new process that stay open, under the lowest free values.
+pub(crate) const CLOSED_VALUES_ARE_REUSED: bool = true;
 
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Windows";

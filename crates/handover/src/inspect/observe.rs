@@ -290,7 +290,8 @@ pub enum Next {
 pub enum Change {
     /// Closes it.
     Close,
-    /// Puts an object in its place that is no event: on Linux a socket that isn't connected, on Windows shared memory.
+    /// Puts an object in its place that is no event: on Linux a socket that isn't connected, on Windows a
+    /// semaphore to which the handle has no rights.
     Replace,
 }
 
@@ -397,6 +398,12 @@ impl Session {
     #[must_use]
     pub fn environment(&self, process: u32) -> Option<String> {
         self.tracer.environment(process)
+    }
+
+    /// Returns the standard streams of a process that is about to begin its program.
+    #[must_use]
+    pub fn streams(&self, process: u32) -> Vec<HandleValue> {
+        self.tracer.streams(process)
     }
 
     /// Returns whether two handles are to one object, or `None` if one of them isn't open. No duplicate is made.

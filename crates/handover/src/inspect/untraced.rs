@@ -47,6 +47,10 @@ impl Tracer {
         match self.0 {}
     }
 
+    pub(crate) fn streams(&self, _: u32) -> Vec<HandleValue> {
+        match self.0 {}
+    }
+
     pub(crate) fn is_same(&self, _: (u32, HandleValue), _: (u32, HandleValue)) -> Result<Option<bool>> {
         match self.0 {}
     }

@@ -29,7 +29,8 @@ use windows_sys::Win32::System::Memory::{
 use windows_sys::Win32::System::Pipes::CreatePipe;
 use windows_sys::Win32::System::Threading::{
     CreateMutexW, CreateSemaphoreW, CreateWaitableTimerW, GetCurrentProcess, GetCurrentThread,
-    GetStartupInfoW, OpenProcessToken, STARTF_USESHOWWINDOW, STARTUPINFOW, WaitForSingleObject,
+    GetStartupInfoW, OpenProcessToken, STARTF_USESHOWWINDOW, STARTUPINFOW, TerminateThread,
+    WaitForSingleObject,
 };
 
 use super::table;
@@ -312,6 +313,18 @@ pub fn handle_of_socket(socket: impl Into<OwnedSocket>) -> OwnedHandle {
     unsafe {
         OwnedHandle::from_raw_handle(with_exposed_provenance_mut(usize::try_from(raw).expect("32 bits")))
     }
+}
+
+/// Kills a thread of this process.
+///
+/// # Panics
+///
+/// Panics if the system refuses it.
+pub fn terminate_thread(thread: &impl AsHandle) {
+    // SAFETY: the handle is borrowed, so it is open. The caller's thread only makes system calls, so it holds no lock of this
+    // process.
+    let answer = unsafe { TerminateThread(thread.as_handle().as_raw_handle(), 0) };
+    assert_ne!(answer, 0, "{}", io::Error::last_os_error());
 }
 
 /// Executes a breakpoint, which kills this process unless a debugger is attached.

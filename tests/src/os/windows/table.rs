@@ -364,6 +364,24 @@ pub fn is_wine() -> bool {
 /// Panics if the snapshot fails.
 #[must_use]
 pub fn children_of(parent: u32) -> Vec<u32> {
+    ids_where(|entry| entry.th32ParentProcessID == parent)
+}
+
+/// Returns the ids of the processes that run a program of this file name.
+///
+/// # Panics
+///
+/// Panics if the snapshot fails.
+#[must_use]
+pub fn processes_of(file_name: &str) -> Vec<u32> {
+    ids_where(|entry| {
+        let name = entry.szExeFile.split(|unit| *unit == 0).next().unwrap_or_default();
+        String::from_utf16_lossy(name).eq_ignore_ascii_case(file_name)
+    })
+}
+
+/// Returns the ids of some of all processes.
+fn ids_where(is_one: impl Fn(&PROCESSENTRY32W) -> bool) -> Vec<u32> {
     // SAFETY: the call takes only integers.
     let raw = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0) };
     assert_ne!(raw, INVALID_HANDLE_VALUE, "{}", io::Error::last_os_error());
@@ -372,17 +390,17 @@ pub fn children_of(parent: u32) -> Vec<u32> {
         dwSize: u32::try_from(size_of::<PROCESSENTRY32W>()).expect("a small structure"),
         ..Default::default()
     };
-    let mut children = Vec::new();
+    let mut ids = Vec::new();
     // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
     let mut more = unsafe { Process32FirstW(snapshot.as_raw_handle(), &raw mut entry) };
     while more != 0 {
-        if entry.th32ParentProcessID == parent {
-            children.push(entry.th32ProcessID);
+        if is_one(&entry) {
+            ids.push(entry.th32ProcessID);
         }
         // SAFETY: the snapshot is owned, so it is open; `entry` is writable and contains its own size.
         more = unsafe { Process32NextW(snapshot.as_raw_handle(), &raw mut entry) };
     }
-    children
+    ids
 }
 
 /// Suspends a process's only thread once more.

@@ -17,11 +17,13 @@ pub(super) const SUITE: Suite = Suite {
         session_follows_children_and_compares_objects,
         held_thread_waits_until_it_is_released,
         closed_handle_is_missing_in_the_process,
-        replaced_handle_is_shared_memory_in_the_process,
+        replaced_handle_is_a_semaphore_in_the_process,
         handle_of_a_process_that_has_not_run_is_changed,
         threads_that_call_at_once_are_all_seen,
         exceptions_of_the_program_stay_its_own,
+        thread_that_is_killed_in_a_call_is_no_error,
         process_with_another_debugger_ends_with_the_session,
+        child_of_a_killed_process_goes_on,
         next_gives_up_at_the_deadline,
         dropped_session_leaves_no_process,
         killed_process_is_reported,
@@ -36,6 +38,7 @@ pub(super) const SUITE: Suite = Suite {
         exits,
         signals_in_threads,
         breaks,
+        kills_threads,
         debugs_a_child
     ],
 };
@@ -206,9 +209,9 @@ fn closed_handle_is_missing_in_the_process() {
     assert_eq!(exit_code(&mut session, process), Some(FAILED));
 }
 
-fn replaced_handle_is_shared_memory_in_the_process() {
+fn replaced_handle_is_a_semaphore_in_the_process() {
     let (mut session, process, kind) = changed(Change::Replace);
-    assert_eq!(kind, Some(Ok(ObjectKind::SharedMemory)));
+    assert_eq!(kind, Some(Ok(ObjectKind::Semaphore)));
     let handles = table::of(process).len();
     assert_eq!(exit_code(&mut session, process), Some(FAILED));
     drop(session);
@@ -287,6 +290,54 @@ fn exceptions_of_the_program_stay_its_own() {
     assert_eq!(exit_code(&mut session, process), expected.code());
 }
 
+fn child_of_a_killed_process_goes_on() {
+    let mut session = start("leaks_to_a_child");
+    let (parent, _) = created(&mut session);
+    let is_child = |step: &Step| matches!(step, Step::Started { parent: other, .. } if *other == parent);
+    let events = all_until(&mut session, is_child);
+    let child = events[events.len() - 1].process;
+    // Under Wine the child is reported before its parent has resumed it.
+    let is_wait = |step: &Step| matches!(step, Step::Calls(call) if matches!(&call.action, Action::Wait { processes, .. } if *processes == [child]));
+    let mut events = all_until(&mut session, is_wait);
+    session.kill(parent);
+    while let Next::Event(event) = session.next(soon()).unwrap() {
+        events.push(event);
+    }
+    let exits = |process: u32| {
+        let exit = events.iter().find_map(|event| match event.step {
+            Step::Exited { status } if event.process == process => status.code(),
+            _ => None,
+        });
+        exit.unwrap_or_else(|| panic!("process {process} doesn't exit: {events:#?}"))
+    };
+    assert_eq!((exits(parent), exits(child)), (1, 0));
+}
+
+/// Kills threads of its own, each probably in the middle of a call.
+fn kills_threads(_: &[String]) {
+    static EVENT: std::sync::OnceLock<Event> = std::sync::OnceLock::new();
+    EVENT.get_or_init(|| Event::manual_reset().unwrap());
+    for _ in 0..KILLED {
+        let thread = std::thread::spawn(|| {
+            loop {
+                EVENT.get().unwrap().set().unwrap();
+            }
+        });
+        std::thread::sleep(Duration::from_millis(2));
+        handover_tests::raw::terminate_thread(&thread);
+    }
+    // The exit of this role would wait for locks of the killed threads.
+    std::process::exit(0);
+}
+
+const KILLED: usize = 20;
+
+fn thread_that_is_killed_in_a_call_is_no_error() {
+    let mut session = start("kills_threads");
+    let first = next(&mut session);
+    assert_eq!(exit_code(&mut session, first.process), Some(0));
+}
+
 /// Starts a child whose debugger it is itself.
 fn debugs_a_child(_: &[String]) {
     use std::os::windows::process::CommandExt as _;
@@ -358,6 +409,7 @@ const HARMLESS: &[Harmless] = &[
     ("NtQueryInformationProcess", "the report has no parent or no arguments"),
     ("ReadProcessMemory", "the report has no arguments"),
     ("QueryFullProcessImageNameW", "the report has no program"),
+    ("DbgUiContinue", "while a session ends, the process exits when its debugger stops"),
     ("TerminateProcess", "the process exits when its debugger stops"),
 ];
 

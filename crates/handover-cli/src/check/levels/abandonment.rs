@@ -11,6 +11,7 @@ use crate::check::judge::{Findings, Judgement, Ruling, Runs, Strategy};
 use crate::check::record::{Breakage, ObjectId, Record, is_wait};
 use crate::check::roles::{EventKey, Roles, roles as base_roles};
 use crate::check::watch::{Moment, Plan};
+use crate::os::advice;
 
 /// The exit code of a parent that gets the mutex as abandoned. Many programs exit with 3 at a time limit.
 const ABANDONED: i32 = 4;

@@ -2,7 +2,8 @@
 
 use handover_tests::{Test, foreign, is_foreign_there, left_out, tests};
 
-use super::linux::{Wrong, assert_holds, drawn, for_each, judged, program};
+use super::common::{Wrong, assert_holds, for_each, judged, program};
+use super::linux::drawn;
 
 pub(crate) const TESTS: &[Test] = tests![
     right_groups_of_each_level_hold,

@@ -1,5 +1,7 @@
 //! The tests of `handover check` on each system.
 
+mod common;
+
 #[cfg(target_os = "linux")]
 mod levels;
 #[cfg(target_os = "linux")]

@@ -427,6 +427,11 @@ impl Tracer {
         Some(String::from_utf8_lossy(&block).into_owned())
     }
 
+    #[allow(clippy::unused_self, reason = "on Windows each process has its own")]
+    pub(crate) fn streams(&self, _: u32) -> Vec<HandleValue> {
+        (0..3).filter_map(|value| HandleValue::new(value).ok()).collect()
+    }
+
     pub(crate) fn change(
         &mut self,
         process: u32,

@@ -260,7 +260,7 @@ impl At<'_> {
     /// Returns the handles that a new process inherits, by the flags and the attributes of `NtCreateUserProcess`.
     fn inherits(&self) -> Option<Inherits> {
         const INHERIT_HANDLES: u32 = 4;
-        const HANDLE_LIST: u64 = 0x2_000a;
+        const HANDLE_LIST: u64 = 0x2_000b;
         if low(self.argument(6)?) & INHERIT_HANDLES == 0 {
             return Some(Inherits::Nothing);
         }

@@ -1,15 +1,21 @@
 //! A debugged process, and changes to its handles.
 
-use std::time::Instant;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::handle::HandleValue;
+use crate::handle::{Access, HandleValue};
 use crate::inspect::observe::Change;
-use crate::sys::SysResult;
 use crate::sys::create_object::{What, create};
-use crate::sys::handle::{close_in, duplicate_from, duplicate_into, is_invalid_handle};
+use crate::sys::handle::{close_in, duplicate_from, duplicate_here, duplicate_into, is_invalid_handle};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::process::exit_status;
+use crate::sys::{Errand, SysResult, begin_thread};
 
+/// How long a close in the process may take.
+const MAX_CLOSE: Duration = Duration::from_secs(5);
+/// The right to query a semaphore, `SEMAPHORE_QUERY_STATE`.
+const QUERY_ONLY: Option<Access> = Some(Access::from_bits_retain(1));
 /// The most duplicates that are made to get a handle of a certain value.
 const MAX_DUPLICATES: usize = 4096;
 
@@ -60,9 +66,8 @@ impl Process {
         if self.copy_of(value)?.is_none() {
             return Ok(false);
         }
-        close_in(self.handle.handle(), value);
-        if self.copy_of(value)?.is_some() {
-            // It is protected from being closed.
+        // A handle that is protected from being closed stays.
+        if !self.close(value, deadline)? || self.copy_of(value)?.is_some() {
             return Ok(false);
         }
         match change {
@@ -71,20 +76,40 @@ impl Process {
         }
     }
 
-    /// Puts shared memory under a value that no handle of the process has. The system chooses the value of a new handle, so
+    /// Puts a semaphore under a value that no handle of the process has. The handle carries no right to wait, and it is none of
+    /// a file, so each call of the program on it fails. The system chooses the value of a new handle, so
     /// duplicates are made until one gets that value, and the others are closed.
     fn put_other(&self, value: HandleValue, deadline: Instant) -> SysResult<bool> {
-        let (section, _) = create(What::SharedMemory(1), None)?;
+        let (semaphore, _) = create(What::Semaphore { initial: 0, maximum: 1 }, None)?;
         let mut others = Vec::new();
         let mut is_put = Ok(false);
         while matches!(is_put, Ok(false)) && others.len() < MAX_DUPLICATES && Instant::now() < deadline {
-            let made = duplicate_into(self.handle.handle(), section.handle(), None, false);
+            let made = duplicate_into(self.handle.handle(), semaphore.handle(), QUERY_ONLY, false);
             others.extend(made.as_ref().ok().filter(|made| **made != value));
             is_put = made.map(|made| made == value);
         }
         for other in others {
-            close_in(self.handle.handle(), other);
+            self.close(other, deadline)?;
         }
         is_put
+    }
+
+    /// Closes a handle, and returns whether that was done before the deadline. Windows does it at once. Wine asks one of the
+    /// process's threads to do it, which may never answer.
+    fn close(&self, value: HandleValue, deadline: Instant) -> SysResult<bool> {
+        let process = duplicate_here(self.handle.handle(), None, false)?;
+        let errand = Errand::of_this_thread();
+        let (closed, answer) = mpsc::channel();
+        let work = move || {
+            errand.run(|| close_in(process.handle(), value));
+            drop(process);
+            // Nobody listens after the deadline.
+            let _ = closed.send(());
+        };
+        let thread = begin_thread(|| thread::Builder::new().name("handover close".into()).spawn(work))?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_closed = answer.recv_timeout(left.min(MAX_CLOSE)).is_ok();
+        // A thread that still waits ends with the process in which it closes the handle.
+        Ok(is_closed && thread.join().is_ok())
     }
 }

@@ -21,7 +21,7 @@ use crate::sys::io::{HasHandle, Owned};
 use crate::sys::job::{self, Rules};
 use crate::sys::object_info;
 use crate::sys::process::{resume, terminate};
-use crate::sys::tracee::{Registers, assign, registers, set_registers, suspend};
+use crate::sys::tracee::{Registers, assign, registers, set_registers, suspend, terminate_thread};
 use crate::sys::{SysError, SysResult, peb};
 
 /// The most nested calls of one thread. Only code that jumps out of calls has more.
@@ -230,10 +230,13 @@ impl Tracer {
 
     /// Executes the instruction under a breakpoint, and reports the call.
     fn reached(&mut self, id: u32, thread: u32, site: Site) -> Result<()> {
-        match self.try_reached(id, thread, site) {
+        match (self.try_reached(id, thread, site), self.threads.get(&thread)) {
+            (Ok(()), _) => Ok(()),
             // A process that has been killed has no registers, and its exit follows.
-            Err(_) if self.processes.get(&id).is_none_or(Process::has_exited) => Ok(()),
-            outcome => outcome.map_err(failed(DEBUGGED)),
+            (Err(_), _) if self.processes.get(&id).is_none_or(Process::has_exited) => Ok(()),
+            // Neither has a thread that has been killed. If it wasn't, it must not go on in the middle of an instruction.
+            (Err(_), Some(known)) => terminate_thread(known.handle.handle()).map_err(failed(DEBUGGED)),
+            (Err(error), None) => Err(failed(DEBUGGED)(error)),
         }
     }
 
@@ -328,6 +331,14 @@ impl Tracer {
         Some(String::from_utf16_lossy(&parameters.environment))
     }
 
+    pub(crate) fn streams(&self, process: u32) -> Vec<HandleValue> {
+        let Some(process) = self.processes.get(&process) else { return Vec::new() };
+        let handle = process.handle.handle();
+        let parameters = peb::basic(handle).and_then(|basic| peb::read(handle, basic));
+        let streams = parameters.map(|parameters| parameters.streams).unwrap_or_default();
+        streams.into_iter().filter_map(|number| HandleValue::new(number as u64).ok()).collect()
+    }
+
     pub(crate) fn is_same(&self, one: (u32, HandleValue), other: (u32, HandleValue)) -> Result<Option<bool>> {
         let copy = |(process, value): (u32, HandleValue)| {
             let Some(process) = self.processes.get(&process) else { return Ok(None) };
@@ -348,10 +359,16 @@ impl Tracer {
         change: Change,
         deadline: Instant,
     ) -> Result<Option<bool>> {
-        match self.processes.get(&process) {
-            Some(process) => process.change(value, change, deadline).map(Some).map_err(failed(DEBUGGED)),
-            None => Ok(Some(false)),
+        let Some(debuggee) = self.processes.get(&process) else { return Ok(Some(false)) };
+        // Its threads must not open a handle of the same value meanwhile. A thread that is exiting can't be suspended.
+        let threads = self.threads.values().filter(|thread| thread.process == process);
+        let suspended: Vec<&Thread> =
+            threads.filter(|thread| suspend(thread.handle.handle()).is_ok()).collect();
+        let changed = debuggee.change(value, change, deadline);
+        for thread in suspended {
+            resume(thread.handle.handle()).map_err(failed(DEBUGGED))?;
         }
+        changed.map(Some).map_err(failed(DEBUGGED))
     }
 }
 

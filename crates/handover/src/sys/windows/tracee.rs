@@ -11,7 +11,7 @@ use windows_sys::Win32::System::Diagnostics::Debug::{
 };
 use windows_sys::Win32::System::JobObjects::AssignProcessToJobObject;
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
-use windows_sys::Win32::System::Threading::SuspendThread;
+use windows_sys::Win32::System::Threading::{SuspendThread, TerminateThread};
 use windows_sys::core::{PCSTR, PCWSTR};
 
 use super::{Argument, Length, Outcome, SysError, SysResult, ask, call, succeeded};
@@ -86,6 +86,16 @@ pub(crate) fn suspend(thread: BorrowedHandle<'_>) -> SysResult<()> {
             u32::MAX => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }
+    })
+}
+
+/// Ends a thread. Succeeds for one that is ending already.
+pub(crate) fn terminate_thread(thread: BorrowedHandle<'_>) -> SysResult<()> {
+    call("TerminateThread", &[("thread", thread.into())], || {
+        // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a thread. It belongs to a debugged
+        // process, so it holds no lock of this one.
+        let answer = unsafe { TerminateThread(thread.as_raw_handle(), 1) };
+        succeeded(answer)
     })
 }
 
