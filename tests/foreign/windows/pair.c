@@ -341,7 +341,7 @@ static int child(int count, wchar_t **words)
 static int duplicating_parent(HANDLE event)
 {
     SECURITY_ATTRIBUTES inheritable = { sizeof inheritable, NULL, TRUE };
-    HANDLE copy = event, read, write;
+    HANDLE copy = event, read = NULL, write;
     DWORD access = is(L"push-modify-only") ? EVENT_MODIFY_STATE : SYNCHRONIZE;
     PROCESS_INFORMATION it;
     wchar_t words[64], name[64];
@@ -385,7 +385,6 @@ static int duplicating_parent(HANDLE event)
         need(CreatePipe(&read, &write, &inheritable, 0), "CreatePipe");
         SetHandleInformation(write, HANDLE_FLAG_INHERIT, 0);
         it = start(L"", LIST, NULL, read, 0);
-        CloseHandle(read);
     }
     if (is(L"duplicated-into-itself"))
         need(DuplicateHandle(GetCurrentProcess(), event, GetCurrentProcess(), &copy, access, FALSE, 0), "DuplicateHandle");
@@ -395,6 +394,9 @@ static int duplicating_parent(HANDLE event)
         need(DuplicateHandle(GetCurrentProcess(), event, it.hProcess, &copy, access, FALSE, 0), "DuplicateHandle");
     write_number(write, copy);
     CloseHandle(write);
+    /* Until here, no new handle could get its value, which the child has too. */
+    if (read != NULL)
+        CloseHandle(read);
     set(event);
     result = finish(it, 20000);
     if (is(L"duplicated-into-itself"))
