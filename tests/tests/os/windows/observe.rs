@@ -410,6 +410,7 @@ const HARMLESS: &[Harmless] = &[
     ("ReadProcessMemory", "the report has no arguments"),
     ("QueryFullProcessImageNameW", "the report has no program"),
     ("DbgUiContinue", "while a session ends, the process exits when its debugger stops"),
+    ("DbgUiWaitStateChange", "while a session ends, its processes exit when their debugger stops"),
     ("TerminateProcess", "the process exits when its debugger stops"),
 ];
 
