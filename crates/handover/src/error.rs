@@ -679,11 +679,16 @@ struct Rounded(Duration);
 
 impl fmt::Display for Rounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = self.0.as_nanos().div_ceil(1_000_000);
-        match milliseconds {
-            _ if milliseconds % 1000 == 0 => write!(f, "{} s", milliseconds / 1000),
-            ..10_000 => write!(f, "{milliseconds} ms"),
-            _ => write!(f, "{:.1} s", self.0.as_secs_f64()),
+        let (seconds, nanoseconds) = (self.0.as_secs(), self.0.subsec_nanos());
+        match (seconds, nanoseconds.div_ceil(1_000_000)) {
+            (_, 0) => write!(f, "{seconds} s"),
+            (_, 1000) => write!(f, "{} s", seconds.saturating_add(1)),
+            (..10, milliseconds) => write!(f, "{} ms", seconds * 1000 + u64::from(milliseconds)),
+            // Without floating-point numbers, whose formatting is much code.
+            _ => {
+                let tenths = (nanoseconds + 50_000_000) / 100_000_000;
+                write!(f, "{}.{} s", seconds.saturating_add(u64::from(tenths / 10)), tenths % 10)
+            }
         }
     }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -14,6 +13,7 @@ use crate::handle::escaped::Escaped;
 use crate::inherit::standard_streams;
 use crate::inspect::{HandleEntry, HandleTable, Unavailable};
 use crate::process::{self, Child, Process};
+use crate::sys::handoff::{Receiver, Sender, handoff};
 use crate::sys::io::OwnedHandle;
 use crate::sys::read_whole::read_whole;
 use crate::sys::temporary_file::temporary_file;
@@ -198,7 +198,7 @@ pub(crate) struct Watcher {
 
 /// Creates both halves. `of_auditor` are the handles of this process that don't count as leaks.
 pub(crate) fn report_channel(of_auditor: Vec<HandleEntry>) -> (Reporter, Watcher) {
-    let ((process_sender, processes), (seen_sender, seen)) = (channel(), channel());
+    let ((process_sender, processes), (seen_sender, seen)) = (handoff(), handoff());
     (Reporter { processes: process_sender, seen, of_auditor }, Watcher { processes, seen: seen_sender })
 }
 
@@ -210,7 +210,7 @@ impl Reporter {
                 *origin = Origin::OfAuditor;
             }
         }
-        self.processes.send(process).is_ok() && self.seen.recv().is_ok()
+        self.processes.send(process).is_ok() && self.seen.recv().is_some()
     }
 }
 
@@ -223,7 +223,7 @@ fn is_passed_on(own: &HandleEntry, other: &HandleEntry) -> bool {
 impl Watcher {
     pub(crate) fn watch(self, watch: &mut Watch<'_>) -> Vec<AuditedProcess> {
         let mut all = Vec::new();
-        for process in &self.processes {
+        while let Some(process) = self.processes.recv() {
             watch(&process);
             all.push(process);
             // If this fails, the observing thread has ended, and the next iteration ends the loop.

@@ -96,6 +96,8 @@ pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> Sys
     fault(call::BEGIN_THREAD).and_then(|()| begin()).map_err(SysError::of(call::BEGIN_THREAD))
 }
 
+#[cfg_attr(windows, allow(dead_code, reason = "only Linux asks without waiting"))]
+pub(crate) mod handoff;
 pub(crate) mod mutex;
 pub(crate) mod owned_handle;
 pub(crate) mod read_whole;

@@ -1,7 +1,7 @@
 //! Traces a command and all processes that it starts, from one exec to the next.
 
 use std::process::ExitStatus;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::task::Poll;
 use std::thread;
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::inspect::HandleEntry;
 use crate::inspect::audit::{AuditedProcess, Program, Reporter, Watch, piped, report_channel};
 use crate::sys::SysError;
+use crate::sys::handoff::{Receiver, handoff};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::ptrace::{self, Happened, NextEvent, Stops};
 use crate::sys::spawn::without_signals;
@@ -61,7 +62,7 @@ pub(crate) fn run(
     }
     let errand = Errand::of_this_thread();
     thread::scope(|scope| {
-        let (result_sender, results) = channel();
+        let (result_sender, results) = handoff();
         let (reporter, watcher) = report_channel(of_auditor);
         let tracer = without_signals(|| {
             let thread = thread::Builder::new().name("handover audit".into());
@@ -186,9 +187,9 @@ impl Tree {
             return None;
         }
         let result = match self.results.try_recv() {
-            Ok(result) => result,
-            Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => Spawned::Unwanted,
+            Poll::Ready(Some(result)) => result,
+            Poll::Pending => return None,
+            Poll::Ready(None) => Spawned::Unwanted,
         };
         self.is_spawned = true;
         Some(result)

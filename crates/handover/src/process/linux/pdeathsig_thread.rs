@@ -8,9 +8,9 @@
 //! idle thread, or begins one: there are as many as spawns have run at the same time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Sender, channel};
 
 use crate::sys::creator::Creator;
+use crate::sys::handoff::{Sender, handoff};
 use crate::sys::mutex::Mutex;
 use crate::sys::spawn::{NotStarted, Started, spawn, without_signals};
 use crate::sys::spawn_plan::{EXECUTE, Plan};
@@ -45,20 +45,20 @@ pub(super) fn spawn_with_pdeathsig(mut plan: Plan) -> Result<Started, NotStarted
         None => begin()?,
     };
     plan.ends_with = Some(std::process::id());
-    let (answer, answered) = channel();
+    let (answer, answered) = handoff();
     let gone =
         || SysError::unexpected("clone", "a thread of handover for kill_with_parent has ended; try again");
     keeper.send(Task { plan, errand: Errand::of_this_thread(), answer }).map_err(|_| gone())?;
-    let started = answered.recv().map_err(|_| gone())?;
+    let started = answered.recv().ok_or_else(gone)?;
     IDLE.lock().keepers.push(keeper);
     started
 }
 
 /// Starts a thread, and returns the channel by which it gets tasks.
 fn begin() -> SysResult<Sender<Task>> {
-    let (keeper, tasks) = channel::<Task>();
+    let (keeper, tasks) = handoff::<Task>();
     let work = move || {
-        for Task { plan, errand, answer } in tasks {
+        while let Some(Task { plan, errand, answer }) = tasks.recv() {
             // A panic must not end the thread, because all of its children would be killed. `AssertUnwindSafe` is
             // right: no data of the task is used after a panic.
             let outcome = catch_unwind(AssertUnwindSafe(|| errand.run(|| spawn(&plan))));
