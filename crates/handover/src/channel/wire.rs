@@ -33,6 +33,7 @@
 //! passes the file descriptors beside the bytes, in the order of the table.
 
 use std::str::from_utf8;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
 use crate::handle::{HandleValue, shortened};
@@ -51,6 +52,7 @@ pub(crate) const MAGIC: [u8; 2] = *b"HO";
 /// The length of the record of a socket in bytes: of Winsock's `WSAPROTOCOL_INFOW`.
 pub(crate) const RECORD_LENGTH: usize = 628;
 const MAX_TABLE: usize = MAX_OBJECTS * (4 + RECORD_LENGTH + 1 + MAX_NAME);
+const _: () = assert!(MAX_OBJECTS < 1 << 8 && MAX_TABLE < 1 << 24, "`Content::next` has room for them");
 
 /// The encoded reference to an object in a frame.
 pub(crate) trait ObjectRef: Copy + Ord {
@@ -456,18 +458,42 @@ pub(crate) struct Content {
     ref_lengths: [usize; 2],
     count: usize,
     endpoints: usize,
+    /// The index of the name behind the one that was looked up last, and its offset in the table, in the upper 24 bits.
+    /// Most receivers look the names up in their order, and then no search goes through the names before.
+    next: AtomicU32,
 }
 
 impl Content {
     /// Wraps a frame that [`parse`] has accepted.
     pub(crate) fn new<P: ObjectRef>(header: &Header, frame: Vec<u8>) -> Self {
         let endpoints = header.envelope.endpoints;
-        Self { frame, table: header.table, ref_lengths: ref_lengths::<P>(), count: header.objects, endpoints }
+        let (table, count, next) = (header.table, header.objects, AtomicU32::new(0));
+        Self { frame, table, ref_lengths: ref_lengths::<P>(), count, endpoints, next }
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
         let table = &self.frame[Header::LENGTH..][..self.table];
         Names { table, ref_lengths: self.ref_lengths, count: self.count, endpoints: self.endpoints }
+    }
+
+    /// Returns the index of a name.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        let next = self.next.load(Relaxed);
+        let (first, offset) = (next as usize & 0xff, next as usize >> 8);
+        let mut names = self.names();
+        let mut behind = Names { table: &names.table[offset..], count: self.count - first, ..names };
+        let name = name.as_bytes();
+        let found = std::iter::from_fn(|| behind.next_bytes()).position(|other| other == name);
+        let (index, rest) = match found {
+            Some(index) => (first + index, behind),
+            None => (
+                std::iter::from_fn(|| names.next_bytes()).take(first).position(|other| other == name)?,
+                names,
+            ),
+        };
+        let next = ((self.table - rest.table.len()) << 8) | (index + 1);
+        self.next.store(u32::try_from(next).unwrap_or(0), Relaxed);
+        Some(index)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -735,6 +761,12 @@ mod tests {
     /// The envelope, objects and bytes of a decoded message.
     type Decoded<P> = Result<(Envelope, Vec<(String, P)>, Vec<u8>), Broken>;
 
+    fn content_of(sample: &Sample) -> Content {
+        let frame = sample.frame();
+        let header = Header::parse::<HandleRef>(&frame).expect("it is valid").expect("it is complete");
+        Content::new::<HandleRef>(&header, frame)
+    }
+
     fn decode(frame: &[u8]) -> Decoded<HandleRef> {
         decode_with(frame)
     }
@@ -844,6 +876,22 @@ mod tests {
                     prop_assert_eq!(Sample { envelope, objects: entries, records, bytes }.frame(), frame);
                 }
             }
+        }
+
+        #[test]
+        fn names_are_found_in_any_order(sample in samples(), order in vec(any::<u16>(), 0..60)) {
+            let content = content_of(&sample);
+            let names: Vec<&str> = sample.objects.iter().map(|(name, _)| name.as_str()).collect();
+            let at = |number: usize| number % names.len().max(1);
+            // First in their order, and then in any, with names that don't exist between them.
+            let order = (0..names.len()).chain(order.iter().map(|number| at(usize::from(*number))));
+            for (lookup, index) in order.filter(|index| *index < names.len()).enumerate() {
+                prop_assert_eq!(content.position(names[index]), Some(index));
+                if lookup % 3 == 2 {
+                    prop_assert_eq!(content.position(&format!("{} ", names[index])), None);
+                }
+            }
+            prop_assert_eq!(content.position(""), None);
         }
 
         #[test]
