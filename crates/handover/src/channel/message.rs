@@ -226,8 +226,8 @@ pub struct ReceivedMessage {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(super) handle: Owned,
-    /// Its kind, which the channel accepts. `None` if it wasn't asked for when the object arrived: because every kind that
-    /// the object can be of is accepted, or because this process had no free descriptor to ask.
+    /// Its kind, which the channel accepts. `None` if it wasn't found out when the object arrived: because that costs more, and
+    /// every kind that the object can be of is accepted; or because this process had no free descriptor to ask.
     kind: Option<ObjectKind>,
     /// The other handles, if it is an endpoint of a channel.
     pub(super) of_endpoint: Option<Vec<Owned>>,
@@ -300,6 +300,9 @@ impl Sender {
         is_memory_limited: bool,
     ) -> Result<Option<ObjectKind>> {
         let possible = handle::possible_kinds(handle.handle()).unwrap_or_default();
+        if let [kind] = possible {
+            return self.accept(name, kind.clone()).map(Some);
+        }
         let is_exact = is_memory_limited && possible.contains(&ObjectKind::SharedMemory);
         if !possible.is_empty() && !is_exact && possible.iter().all(|kind| self.allowed.has(kind)) {
             return Ok(None);
@@ -316,6 +319,11 @@ impl Sender {
     fn accepted_kind(&self, name: &str, handle: &Owned) -> Result<ObjectKind> {
         let kind =
             handle::kind_of_owned(handle).map_err(|source| Error::on_handle(description(name), source))?;
+        self.accept(name, kind)
+    }
+
+    /// Fails if the channel doesn't accept objects of this kind.
+    fn accept(&self, name: &str, kind: ObjectKind) -> Result<ObjectKind> {
         if self.allowed.has(&kind) {
             return Ok(kind);
         }
@@ -431,7 +439,7 @@ impl ReceivedMessage {
     }
 
     pub(super) fn index(&self, name: &str) -> Result<usize> {
-        self.content.names().position(|other| other == name).ok_or_else(|| {
+        self.content.position(name).ok_or_else(|| {
             let names = self.content.names().map(str::to_owned).collect();
             Error::UnknownName { name: name.to_owned(), available: names }
         })

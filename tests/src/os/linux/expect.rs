@@ -119,18 +119,20 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 ];
 
 /// Calls whose failure may be ignored when a message is sent and received.
-pub const HARMLESS_SEND: &[Harmless] = &[KIND];
+pub const HARMLESS_SEND: &[Harmless] = &[FILE_TYPE, EVENTFD];
 
-/// The cheap question for an object's kind when it arrives.
-const KIND: Harmless = ("readlink", "the kind is asked for in another way");
+/// The cheap questions for an object's kind when it arrives.
+const FILE_TYPE: Harmless = ("statx", "the kind is asked for in another way");
+const EVENTFD: Harmless = ("write+preadv2+fcntl", "as above");
 
 /// Calls of a call and its reply whose failures are ignored.
 pub const HARMLESS_CALL: &[Harmless] =
-    &[KIND, ("shutdown", "the connection has ended, or ends when it is dropped")];
+    &[FILE_TYPE, EVENTFD, ("shutdown", "the connection has ended, or ends when it is dropped")];
 
 /// Calls of futures whose failures are ignored.
 pub const HARMLESS_FUTURES: &[Harmless] = &[
-    KIND,
+    FILE_TYPE,
+    EVENTFD,
     ("shutdown", "the connection has ended, or ends when it is dropped"),
     (
         "fstatfs",
@@ -141,7 +143,8 @@ pub const HARMLESS_FUTURES: &[Harmless] = &[
 
 /// Calls whose failures are ignored when an endpoint has travelled.
 pub const HARMLESS_TRAVEL: &[Harmless] = &[
-    KIND,
+    FILE_TYPE,
+    EVENTFD,
     ("setsockopt", "the peer process stays unknown, and only the end of the connection shows"),
     ("sendmsg", "a greeting is sent again, or the peer process stays unknown"),
     ("ppoll", "the peer process stays unknown, or a descriptor of it is not shared"),
@@ -154,8 +157,11 @@ pub const HARMLESS_FLUSH: &[Harmless] = &[
 ];
 
 /// Calls whose failure may be ignored when a channel is waited for beside other objects.
-pub const HARMLESS_SET: &[Harmless] =
-    &[KIND, ("recvmsg", "a wait reads before the receive, to which a real failure shows itself again")];
+pub const HARMLESS_SET: &[Harmless] = &[
+    FILE_TYPE,
+    EVENTFD,
+    ("recvmsg", "a wait reads before the receive, to which a real failure shows itself again"),
+];
 
 /// Calls that a send makes to read while it waits for the peer to make room. A small message never waits.
 pub const READS_DURING_SEND: &[&str] = &[];

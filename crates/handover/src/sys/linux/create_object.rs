@@ -16,7 +16,7 @@ use super::SysError;
 use super::SysResult;
 use super::handle::{ask_how_opened, count_of_eventfd, to};
 use super::io::Owned;
-use super::reset_mode::{Way, mark, way_of};
+use super::reset_mode::{AUTO_RESET, MANUAL_RESET, SEMAPHORE, Way, mark, way_of};
 use super::size_limit::check_file_size;
 use super::wait::{ready, take};
 use super::{Argument, ask, call};
@@ -70,20 +70,24 @@ pub(crate) fn create(what: What) -> SysResult<Owned> {
         What::Event { manual_reset } => {
             let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
             let event = call(name, &[("initial", 0_u32.into())], || Ok(eventfd(0, flags)?.into()))?;
-            mark(&event, manual_reset)?;
+            mark(&event, if manual_reset { MANUAL_RESET } else { AUTO_RESET })?;
             Ok(event)
         }
         What::Semaphore { initial, .. } => {
             let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK | EventfdFlags::SEMAPHORE;
-            call(name, &[("initial", initial.into()), to("EFD_SEMAPHORE")], || {
+            let semaphore = call(name, &[("initial", initial.into()), to("EFD_SEMAPHORE")], || {
                 Ok(eventfd(u32::try_from(initial).map_err(io::Error::other)?, flags)?.into())
-            })
+            })?;
+            mark(&semaphore, SEMAPHORE)?;
+            Ok(semaphore)
         }
         What::SharedMemory(size) => section(name, size),
         What::Timer { manual_reset } => {
             let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
             let timer = call(name, &[], || Ok(timerfd_create(TimerfdClockId::Monotonic, flags)?.into()))?;
-            mark(&timer, manual_reset)?;
+            if manual_reset {
+                mark(&timer, MANUAL_RESET)?;
+            }
             Ok(timer)
         }
     }

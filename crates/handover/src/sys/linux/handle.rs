@@ -1,7 +1,5 @@
 //! Descriptors: duplication, the close-on-exec flag, and the kernel's information about them.
 
-use std::ffi::CStr;
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,12 +7,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rustix::fs::{FileType, OFlags, SealFlags};
+use rustix::fs::{AtFlags, FileType, OFlags, SealFlags, StatxFlags, statx};
 use rustix::io::Errno;
 
 use super::SysError;
 use super::SysResult;
 use super::io::Owned;
+use super::kind_probe::probe;
 use super::rights::Rights;
 use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, ask, call, fault};
 use crate::handle::{HandleValue, ObjectKind};
@@ -30,7 +29,7 @@ pub(super) fn raw(value: HandleValue) -> RawFd {
 /// A number that is passed as a descriptor, whether or not one is open under it. The kernel answers a call for a number
 /// that isn't open with EBADF. A `BorrowedFd` promises an open descriptor, so it can't stand for such a number.
 #[derive(Debug, Clone, Copy)]
-struct Number(RawFd);
+pub(super) struct Number(pub(super) RawFd);
 
 impl From<BorrowedFd<'_>> for Number {
     fn from(handle: BorrowedFd<'_>) -> Self {
@@ -45,12 +44,12 @@ impl From<HandleValue> for Number {
 }
 
 impl Number {
-    fn argument(self) -> (&'static str, Argument<'static>) {
+    pub(super) fn argument(self) -> (&'static str, Argument<'static>) {
         ("handle", Argument::Raw(self.0.unsigned_abs().into()))
     }
 
     /// Makes an `fcntl` call whose argument is a number.
-    fn fcntl(self, operation: libc::c_int, argument: libc::c_int) -> io::Result<libc::c_int> {
+    pub(super) fn fcntl(self, operation: libc::c_int, argument: libc::c_int) -> io::Result<libc::c_int> {
         // SAFETY: all arguments are numbers, and each operation that this module names takes one or none, so the call
         // accesses no memory of this process. The kernel checks the descriptor's number.
         let answer = unsafe { libc::fcntl(self.0, operation, argument) };
@@ -311,8 +310,9 @@ fn file_system_at(number: Number) -> SysResult<u32> {
 
 /// Returns the kind of object that a descriptor refers to, as the kernel reports it.
 ///
-/// To the kernel, an event and a semaphore are both an eventfd, in two modes. Only the descriptor's fdinfo file tells
-/// them apart, since Linux 6.5. On older kernels a semaphore is reported as an event; see [`can_be`].
+/// To the kernel, an event and a semaphore are both an eventfd, in two modes. The marks of this crate's objects tell them
+/// apart. For an eventfd without a mark, only the descriptor's fdinfo file does, since Linux 6.5. On older kernels such a
+/// semaphore is reported as an event; see [`can_be`].
 pub(crate) fn kind_of(handle: BorrowedFd<'_>) -> SysResult<ObjectKind> {
     kind_at(handle.into())
 }
@@ -328,61 +328,21 @@ pub(crate) fn is_more_than_a_handle(_: &ObjectKind) -> bool {
     false
 }
 
-/// Returns the kinds that a descriptor's object can be of, which costs a fraction of [`kind_of`]. Returns none if only that
-/// tells.
+/// Returns the kinds that a descriptor's object can be of, which costs a fraction of [`kind_of`] and needs no descriptor. If it
+/// is one kind, that is the object's. Returns none if only `kind_of` tells.
 pub(crate) fn possible_kinds(handle: BorrowedFd<'_>) -> SysResult<&'static [ObjectKind]> {
-    Ok(match &link_of(handle.into())?[..] {
-        b"anon_inode:[eventfd]" => &[ObjectKind::Event, ObjectKind::Semaphore],
-        b"anon_inode:[timerfd]" => &[ObjectKind::Timer],
-        // Only the kernel's own objects have links that are no path.
-        [b'/', ..] => &[ObjectKind::File, ObjectKind::SharedMemory],
-        link if link.starts_with(b"socket:[") => &[ObjectKind::Socket],
-        link if link.starts_with(b"pipe:[") => &[ObjectKind::File],
-        _ => &[],
+    // With this flag, the call doesn't ask the server of a network or user-space file system, which may not answer.
+    let status = ask("statx", &[("handle", handle.into())], || {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        Ok(Answered(statx(handle, c"", flags, StatxFlags::TYPE)?))
+    });
+    let Answered(status) = status?;
+    Ok(match FileType::from_raw_mode(status.stx_mode.into()) {
+        FileType::Socket => &[ObjectKind::Socket],
+        FileType::RegularFile => &[ObjectKind::File, ObjectKind::SharedMemory],
+        FileType::Unknown => probe(handle.into())?,
+        _ => &[ObjectKind::File],
     })
-}
-
-/// Returns the first bytes of the target of a descriptor's link in /proc.
-fn link_of(number: Number) -> SysResult<SmallText> {
-    let mut path = SmallText::default();
-    // The number has at most ten digits, so the path just fits.
-    let _ = write!(path, "/proc/thread-self/fd/{}\0", number.0);
-    ask("readlink", &[number.argument()], || {
-        let path = CStr::from_bytes_with_nul(&path).map_err(io::Error::other)?;
-        let mut link = SmallText::default();
-        link.length = rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut link.bytes[..])?;
-        Ok(link)
-    })
-}
-
-/// Some bytes without an allocation.
-#[derive(Default)]
-struct SmallText {
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl std::ops::Deref for SmallText {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl std::fmt::Write for SmallText {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
-
-impl Outcome for SmallText {
-    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(to, "{:?}", String::from_utf8_lossy(self))
-    }
 }
 
 /// Returns the kind of object that the descriptor with this value refers to, if it is open.
@@ -401,6 +361,14 @@ fn kind_at(number: Number) -> SysResult<ObjectKind> {
         _ => return Ok(ObjectKind::File),
     }
     // Only anonymous inodes have no file type: they aren't in a file system that has files.
+    if let [kind] = probe(number)? {
+        return Ok(kind.clone());
+    }
+    kind_in_proc(number)
+}
+
+/// Returns the kind of an anonymous inode, as /proc shows it.
+pub(super) fn kind_in_proc(number: Number) -> SysResult<ObjectKind> {
     let page = page_of(number)?;
     if let Some(kind) = kind_in(&page) {
         return Ok(kind);
@@ -474,7 +442,7 @@ pub(crate) fn count_of_eventfd(handle: BorrowedFd<'_>) -> SysResult<u64> {
 }
 
 /// Returns the fdinfo file of a descriptor, or its first lines.
-fn page_of(Number(number): Number) -> SysResult<Vec<u8>> {
+pub(super) fn page_of(Number(number): Number) -> SysResult<Vec<u8>> {
     let path = format!("/proc/thread-self/fdinfo/{number}");
     ask_page(Path::new(&path), || {
         // The event covers two calls, `open` and `read`. Tests can make the second one fail separately here.

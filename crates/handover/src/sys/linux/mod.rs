@@ -18,6 +18,7 @@ pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod handle;
 pub(crate) mod io;
+mod kind_probe;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod pre_exec;

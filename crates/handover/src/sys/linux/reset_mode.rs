@@ -1,4 +1,5 @@
-//! Manual and automatic reset: whether a successful wait consumes the object's signaled state.
+//! The marks of objects: whether a successful wait consumes the object's signaled state, and whether an eventfd is an event or
+//! a semaphore.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -20,28 +21,32 @@ pub(crate) enum Way {
     Unknown,
 }
 
-/// The mark of a manual-reset object: the signal that its open file description would send when it becomes ready, if
-/// any code asked it to send one (`F_SETSIG`). It is passed on with the object. Other code changes the status flags of
-/// descriptors that it doesn't know, as Python's `os.set_blocking` does, but not this number. An object without the mark
-/// is read by a wait, as other programs do with these objects.
+/// The marks. A mark is the signal that an object's open file description would send when it becomes ready, if any code asked
+/// it to send one (`F_SETSIG`). It is passed on with the object. Other code changes the status flags of descriptors that it
+/// doesn't know, as Python's `os.set_blocking` does, but not this number.
+///
+/// This one is the mark of a manual-reset event or timer. An object with another mark or none is read by a wait, as other
+/// programs do with these objects.
 pub(super) const MANUAL_RESET: c_int = 62;
+/// The mark of an auto-reset event. It spares receivers a look into /proc, where the mode of an eventfd is.
+pub(super) const AUTO_RESET: c_int = 61;
+/// The mark of a semaphore, for the same purpose.
+pub(super) const SEMAPHORE: c_int = 60;
 
-/// Marks an object as manual-reset, if it was created so.
-pub(super) fn mark(object: &Owned, manual_reset: bool) -> SysResult<()> {
+pub(super) const F_GETSIG: c_int = 11;
+
+/// Marks an object that was just created.
+pub(super) fn mark(object: &Owned, mark: c_int) -> SysResult<()> {
     const F_SETSIG: c_int = 10;
-    if !manual_reset {
-        return Ok(());
-    }
     call("fcntl", &[("handle", object.into()), to("F_SETSIG")], || {
         // SAFETY: all arguments are numbers, and the descriptor is borrowed, so it is open.
-        let answer = unsafe { libc::fcntl(object.as_raw_fd(), F_SETSIG, MANUAL_RESET) };
+        let answer = unsafe { libc::fcntl(object.as_raw_fd(), F_SETSIG, mark) };
         if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     })
 }
 
 /// Returns how to wait for an event, a timer or a semaphore.
 pub(crate) fn way_of(object: BorrowedFd<'_>) -> SysResult<Way> {
-    const F_GETSIG: c_int = 11;
     let mark = ask("fcntl", &[("handle", object.into()), to("F_GETSIG")], || {
         // SAFETY: all arguments are numbers, and the descriptor is borrowed, so it is open.
         let answer = unsafe { libc::fcntl(object.as_raw_fd(), F_GETSIG) };
