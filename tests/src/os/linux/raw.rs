@@ -107,6 +107,44 @@ pub fn epoll() -> OwnedFd {
     epoll::create(epoll::CreateFlags::CLOEXEC).expect("the system can create it")
 }
 
+/// Creates a descriptor that reads signals, for which the library has no kind.
+///
+/// # Panics
+///
+/// Panics if the system cannot create it.
+#[must_use]
+pub fn signalfd() -> OwnedFd {
+    let signals = 1_u64 << (libc::SIGUSR2 - 1);
+    // SAFETY: the address is that of a live set of signals of 8 bytes.
+    let raw = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const signals, 8, libc::SFD_CLOEXEC) };
+    let raw = i32::try_from(raw).expect("a descriptor");
+    assert!(raw >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the call succeeded, so the descriptor is open and no other object owns it.
+    unsafe { OwnedFd::from_raw_fd(raw) }
+}
+
+/// Creates an inotify instance, for which the library has no kind.
+///
+/// # Panics
+///
+/// Panics if the system cannot create it.
+#[must_use]
+pub fn inotify() -> OwnedFd {
+    rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC).expect("the system can create it")
+}
+
+/// Sets the signal that an open file description would send, in which the library keeps its marks.
+///
+/// # Panics
+///
+/// Panics if the system refuses.
+pub fn set_mark(object: &impl AsFd, signal: i32) {
+    const F_SETSIG: i32 = 10;
+    // SAFETY: all arguments are numbers, and the descriptor is borrowed, so it is open.
+    let answer = unsafe { libc::fcntl(object.as_fd().as_raw_fd(), F_SETSIG, signal) };
+    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// Opens a pidfd of this process.
 ///
 /// # Panics

@@ -14,6 +14,7 @@ mod faults;
 mod fd_limit;
 mod handle_value;
 mod injected_failures;
+mod kinds;
 mod name_server;
 mod names;
 #[cfg(target_pointer_width = "64")]
@@ -58,6 +59,7 @@ pub(crate) const SUITES: &[Suite] = &[
     tables::SUITE,
     handle_value::SUITE,
     injected_failures::SUITE,
+    kinds::SUITE,
     travel::SUITE,
     typed::SUITE,
 ];

@@ -1,5 +1,7 @@
 //! Descriptors: duplication, the close-on-exec flag, and the kernel's information about them.
 
+use std::ffi::CStr;
+use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,6 +16,8 @@ use super::SysError;
 use super::SysResult;
 use super::io::Owned;
 use super::kind_probe::probe;
+use super::number::Number;
+pub(super) use super::number::{raw, to};
 use super::rights::Rights;
 use super::{Answered, Argument, Duplicated, Outcome, Slot, Table, ask, call, fault};
 use crate::handle::{HandleValue, ObjectKind};
@@ -21,51 +25,18 @@ use crate::handle::{HandleValue, ObjectKind};
 /// The lowest descriptor number that isn't a standard stream.
 pub(crate) const FIRST: RawFd = 3;
 
-/// Returns a handle value of this process in the form that the system calls take.
-pub(super) fn raw(value: HandleValue) -> RawFd {
-    RawFd::try_from(value.get()).expect("no value has more than 31 bits")
-}
-
-/// A number that is passed as a descriptor, whether or not one is open under it. The kernel answers a call for a number
-/// that isn't open with EBADF. A `BorrowedFd` promises an open descriptor, so it can't stand for such a number.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Number(pub(super) RawFd);
-
-impl From<BorrowedFd<'_>> for Number {
-    fn from(handle: BorrowedFd<'_>) -> Self {
-        Self(handle.as_raw_fd())
-    }
-}
-
-impl From<HandleValue> for Number {
-    fn from(value: HandleValue) -> Self {
-        Self(raw(value))
-    }
-}
-
-impl Number {
-    pub(super) fn argument(self) -> (&'static str, Argument<'static>) {
-        ("handle", Argument::Raw(self.0.unsigned_abs().into()))
-    }
-
-    /// Makes an `fcntl` call whose argument is a number.
-    pub(super) fn fcntl(self, operation: libc::c_int, argument: libc::c_int) -> io::Result<libc::c_int> {
-        // SAFETY: all arguments are numbers, and each operation that this module names takes one or none, so the call
-        // accesses no memory of this process. The kernel checks the descriptor's number.
-        let answer = unsafe { libc::fcntl(self.0, operation, argument) };
-        if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
-    }
+/// Makes an `fcntl` call whose argument is a number.
+fn fcntl(number: Number, operation: libc::c_int, argument: libc::c_int) -> io::Result<libc::c_int> {
+    // SAFETY: all arguments are numbers, and each operation that this module names takes one or none, so the call
+    // accesses no memory of this process. The kernel checks the descriptor's number.
+    let answer = unsafe { libc::fcntl(number.0, operation, argument) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
 
 /// Returns the path by which this process's descriptor can be opened again. It is the path of the current thread,
 /// because the main thread may have exited, and then `/proc/self` shows no descriptors.
 fn path_of(Number(number): Number) -> String {
     format!("/proc/thread-self/fd/{number}")
-}
-
-/// Returns the argument that names an operation of `fcntl` or a flag.
-pub(super) fn to(what: &'static str) -> (&'static str, Argument<'static>) {
-    (what, Argument::Yes)
 }
 
 fn duplicate_above(handle: BorrowedFd<'_>, lowest: RawFd) -> io::Result<Duplicated<'_, Owned>> {
@@ -188,7 +159,7 @@ impl Outcome for Flags {
 /// Returns the flags of a descriptor, or `None` if it isn't open.
 fn flags_of(number: impl Into<Number>) -> SysResult<Option<Flags>> {
     let number = number.into();
-    ask("fcntl", &[number.argument(), to("F_GETFD")], || match number.fcntl(libc::F_GETFD, 0) {
+    ask("fcntl", &[number.argument(), to("F_GETFD")], || match fcntl(number, libc::F_GETFD, 0) {
         Ok(flags) => Ok(Some(Flags(flags))),
         Err(error) if is_invalid_handle(&error) => Ok(None),
         Err(error) => Err(error),
@@ -200,7 +171,7 @@ pub(crate) fn clear_inheritable_of(value: HandleValue) -> SysResult<()> {
     let number = Number::from(value);
     let Flags(flags) = open_flags_of(number)?;
     call("fcntl", &[number.argument(), to("F_SETFD FD_CLOEXEC")], || {
-        number.fcntl(libc::F_SETFD, flags | libc::FD_CLOEXEC).map(drop)
+        fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC).map(drop)
     })
 }
 
@@ -211,7 +182,7 @@ pub(crate) fn check_open(handle: BorrowedFd<'_>) -> SysResult<()> {
 
 /// Returns the flags of a descriptor, which must be open.
 fn open_flags_of(number: Number) -> SysResult<Flags> {
-    ask("fcntl", &[number.argument(), to("F_GETFD")], || number.fcntl(libc::F_GETFD, 0).map(Flags))
+    ask("fcntl", &[number.argument(), to("F_GETFD")], || fcntl(number, libc::F_GETFD, 0).map(Flags))
 }
 
 /// The access mode and status flags of an open file description.
@@ -242,7 +213,7 @@ fn seals_at(number: Number) -> SysResult<SealFlags> {
         }
     }
     let seals = ask("fcntl", &[number.argument(), to("F_GET_SEALS")], || {
-        let seals = number.fcntl(libc::F_GET_SEALS, 0)?;
+        let seals = fcntl(number, libc::F_GET_SEALS, 0)?;
         Ok(Seals(SealFlags::from_bits_retain(seals.unsigned_abs())))
     });
     seals.map(|Seals(seals)| seals)
@@ -336,13 +307,70 @@ pub(crate) fn possible_kinds(handle: BorrowedFd<'_>) -> SysResult<&'static [Obje
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         Ok(Answered(statx(handle, c"", flags, StatxFlags::TYPE)?))
     });
-    let Answered(status) = status?;
+    let Ok(Answered(status)) = status else { return kinds_by_link(handle) };
+    if status.stx_mask & StatxFlags::TYPE.bits() == 0 {
+        return kinds_by_link(handle);
+    }
     Ok(match FileType::from_raw_mode(status.stx_mode.into()) {
         FileType::Socket => &[ObjectKind::Socket],
         FileType::RegularFile => &[ObjectKind::File, ObjectKind::SharedMemory],
         FileType::Unknown => probe(handle.into())?,
         _ => &[ObjectKind::File],
     })
+}
+
+/// Does the same if a file system doesn't let this user ask for a file's type, or a filter refuses the call.
+fn kinds_by_link(handle: BorrowedFd<'_>) -> SysResult<&'static [ObjectKind]> {
+    Ok(match &link_of(handle.into())?[..] {
+        // Only the kernel's own objects have links that are no path.
+        [b'/', ..] => &[ObjectKind::File, ObjectKind::SharedMemory],
+        link if link.starts_with(b"socket:[") => &[ObjectKind::Socket],
+        link if link.starts_with(b"pipe:[") => &[ObjectKind::File],
+        _ => &[],
+    })
+}
+
+/// Returns the first bytes of the target of a descriptor's link in /proc.
+fn link_of(number: Number) -> SysResult<SmallText> {
+    let mut path = SmallText::default();
+    // The number has at most ten digits, so the path just fits.
+    let _ = write!(path, "/proc/thread-self/fd/{}\0", number.0);
+    ask("readlink", &[number.argument()], || {
+        let path = CStr::from_bytes_with_nul(&path).map_err(io::Error::other)?;
+        let mut link = SmallText::default();
+        link.length = rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut link.bytes[..])?;
+        Ok(link)
+    })
+}
+
+/// Some bytes without an allocation.
+#[derive(Default)]
+struct SmallText {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl std::ops::Deref for SmallText {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl std::fmt::Write for SmallText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+impl Outcome for SmallText {
+    fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{:?}", String::from_utf8_lossy(self))
+    }
 }
 
 /// Returns the kind of object that the descriptor with this value refers to, if it is open.

@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use libc::c_int;
 
-use super::handle::Number;
+use super::number::Number;
 use super::reset_mode::{AUTO_RESET, F_GETSIG, MANUAL_RESET, SEMAPHORE};
 use super::{Outcome, SysResult, ask, fault};
 use crate::handle::ObjectKind;
@@ -132,7 +132,9 @@ fn ask_eventfd(number: Number, order: &AtomicU8) -> SysResult<Answer> {
             return Ok(Answer::Unexpected);
         }
         fault(EVENTFD)?;
-        Ok(Answer::Eventfd(number.fcntl(F_GETSIG, 0)?))
+        // SAFETY: all arguments are numbers, and the kernel checks that of the descriptor.
+        let mark = unsafe { libc::fcntl(number.0, F_GETSIG) };
+        Ok(if mark == -1 { Answer::Unexpected } else { Answer::Eventfd(mark) })
     })
 }
 
@@ -435,10 +437,12 @@ mod tests {
         let page = page_of(number(object)).expect("/proc shows it");
         let page = String::from_utf8_lossy(&page).into_owned();
         let lines = page.lines().filter(|line| !line.starts_with("it_value") && !line.starts_with("ticks"));
-        let mark = number(object).fcntl(F_GETSIG, 0).ok();
-        let (descriptor, status) =
-            (number(object).fcntl(libc::F_GETFD, 0), number(object).fcntl(libc::F_GETFL, 0));
-        format!("{mark:?} {:?} {:?} {:?}", descriptor.ok(), status.ok(), lines.collect::<Vec<_>>())
+        let ask = |operation| {
+            // SAFETY: all arguments are numbers, and the descriptor is borrowed, so it is open.
+            unsafe { libc::fcntl(object.as_fd().as_raw_fd(), operation) }
+        };
+        let flags = [F_GETSIG, libc::F_GETFD, libc::F_GETFL].map(ask);
+        format!("{flags:?} {:?}", lines.collect::<Vec<_>>())
     }
 
     fn set_mark(object: &OwnedFd, signal: c_int) {

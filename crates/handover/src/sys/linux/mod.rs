@@ -21,6 +21,7 @@ pub(crate) mod io;
 mod kind_probe;
 pub(crate) mod lock;
 pub(crate) mod memory;
+mod number;
 pub(crate) mod pre_exec;
 pub(crate) mod proc_fd;
 pub(crate) mod proc_pid;

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_int;
 
-use super::handle::to;
 use super::io::Owned;
+use super::number::to;
 use super::{Answered, SysResult, ask, call};
 
 /// The effect of a successful wait on the object.
