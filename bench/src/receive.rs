@@ -11,13 +11,15 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
     baseline::raise_handle_limit(baseline::WANTED);
     match (role, arguments) {
         ("handover", []) => receive(|_| Ok(())),
-        ("handover-take", []) => receive(|message| {
-            let names: Vec<String> = message.names().map(str::to_owned).collect();
-            for name in names {
-                message.take::<Event>(&name)?;
-            }
-            Ok(())
-        }),
+        ("handover-take", []) => {
+            // A program knows the names of the objects that it takes.
+            let names: Vec<String> = (0..Channel::MAX_OBJECTS).map(|number| number.to_string()).collect();
+            receive(|message| {
+                names[..message.names().len()]
+                    .iter()
+                    .try_for_each(|name| Ok(drop(message.take::<Event>(name)?)))
+            })
+        }
         ("handover-typed", []) => receive_typed(),
         ("handover-counted", []) => count_allocations(),
         ("handover-reply", []) => call::other_process(),

@@ -241,10 +241,10 @@ impl Received {
     }
 
     /// Returns the object's kind. Fails if the channel doesn't accept it.
-    fn kind(&self, name: &str, from: &Sender) -> Result<ObjectKind> {
+    fn kind(&self, name: &str, from: &Sender) -> Result<Cow<'_, ObjectKind>> {
         match &self.kind {
-            Some(kind) => Ok(kind.clone()),
-            None => from.accepted_kind(name, &self.handle),
+            Some(kind) => Ok(Cow::Borrowed(kind)),
+            None => from.accepted_kind(name, &self.handle).map(Cow::Owned),
         }
     }
 
@@ -258,7 +258,9 @@ impl Received {
         }
         let found = self.kind(name, from)?;
         match expected_instead_of::<T>(&found) {
-            Some(expected) => Err(Error::WrongKind { object: description(name), expected, found }),
+            Some(expected) => {
+                Err(Error::WrongKind { object: description(name), expected, found: found.into_owned() })
+            }
             None => T::check(HandleValue::of(&self.handle)?, &|| description(name)),
         }
     }
@@ -293,21 +295,26 @@ impl Sender {
 
     /// Checks that the channel accepts an object that has just arrived, as cheaply as the system allows. Returns the object's
     /// kind if that had to be found out. It is always found out if it matters whether the object is memory.
-    fn kind_on_arrival(
+    ///
+    /// `accepted` are kinds that the channel accepts: those of the object before, because most objects of a message are alike.
+    fn kind_on_arrival<'n>(
         &self,
-        name: &str,
+        name: impl Fn() -> &'n str,
         handle: &Owned,
         is_memory_limited: bool,
+        accepted: &mut &'static [ObjectKind],
     ) -> Result<Option<ObjectKind>> {
         let possible = handle::possible_kinds(handle.handle()).unwrap_or_default();
-        if let [kind] = possible {
-            return self.accept(name, kind.clone()).map(Some);
-        }
         let is_exact = is_memory_limited && possible.contains(&ObjectKind::SharedMemory);
-        if !possible.is_empty() && !is_exact && possible.iter().all(|kind| self.allowed.has(kind)) {
-            return Ok(None);
+        let is_accepted = || possible == *accepted || possible.iter().all(|kind| self.allowed.has(kind));
+        if !possible.is_empty() && !is_exact && is_accepted() {
+            *accepted = possible;
+            return Ok(if let [kind] = possible { Some(kind.clone()) } else { None });
         }
-        match self.accepted_kind(name, handle) {
+        if let [found] = possible {
+            return Err(self.refused(name(), found.clone()));
+        }
+        match self.accepted_kind(name(), handle) {
             Err(error) if !is_memory_limited && error.raw_os_error().is_some_and(handle::is_out_of_room) => {
                 Ok(None)
             }
@@ -319,15 +326,12 @@ impl Sender {
     fn accepted_kind(&self, name: &str, handle: &Owned) -> Result<ObjectKind> {
         let kind =
             handle::kind_of_owned(handle).map_err(|source| Error::on_handle(description(name), source))?;
-        self.accept(name, kind)
+        if self.allowed.has(&kind) { Ok(kind) } else { Err(self.refused(name, kind)) }
     }
 
-    /// Fails if the channel doesn't accept objects of this kind.
-    fn accept(&self, name: &str, kind: ObjectKind) -> Result<ObjectKind> {
-        if self.allowed.has(&kind) {
-            return Ok(kind);
-        }
-        Err(Error::KindNotAllowed { pid: self.process, name: name.to_owned(), found: kind })
+    /// Returns the error for an object of a kind that the channel doesn't accept.
+    fn refused(&self, name: &str, found: ObjectKind) -> Error {
+        Error::KindNotAllowed { pid: self.process, name: name.to_owned(), found }
     }
 }
 
@@ -365,9 +369,11 @@ impl ReceivedMessage {
         let mut received = Vec::with_capacity(content.names().len());
         let first_endpoint = content.names().len() - envelope.endpoints;
         let mut objects = objects.into_iter();
-        for (index, name) in content.names().enumerate() {
+        let mut accepted: &[ObjectKind] = &[];
+        for index in 0..content.names().len() {
             let handle = objects.next().expect("each name has an object");
-            let kind = from.kind_on_arrival(name, &handle, limits.are_for_shared_memory())?;
+            let name = || content.names().nth(index).expect("each object has a name");
+            let kind = from.kind_on_arrival(name, &handle, limits.are_for_shared_memory(), &mut accepted)?;
             let of_endpoint =
                 (index >= first_endpoint).then(|| objects.by_ref().take(HANDLES - 1).collect::<Vec<_>>());
             if limits.are_for_shared_memory() && kind == Some(ObjectKind::SharedMemory) {
@@ -413,7 +419,7 @@ impl ReceivedMessage {
         let index = self.index(name)?;
         let objects = self.objects.lock();
         let object = objects[index].as_ref().ok_or_else(|| already_taken(name))?;
-        object.kind(name, &self.from)
+        object.kind(name, &self.from).map(Cow::into_owned)
     }
 
     /// Takes the object with this name, as the type that the caller expects. Of several threads that take it at the same

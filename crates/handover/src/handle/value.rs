@@ -42,10 +42,12 @@ impl HandleValue {
     }
 
     /// Creates a handle value, if the number is in the valid range.
+    #[inline]
     pub(crate) fn new(number: u64) -> Result<Self, InvalidValue> {
         Self::checked(number, || number_for_people(number).to_string())
     }
 
+    #[inline]
     fn checked(number: u64, input: impl FnOnce() -> String) -> Result<Self, InvalidValue> {
         match (objection(number), u32::try_from(number)) {
             (None, Ok(value)) => Ok(Self(value)),
