@@ -36,8 +36,8 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
                     name: "C floor",
                     send: Ok(Box::new(|answer| floor.send_objects(&objects, length, u8::from(answer)))),
                 },
-                ObjectSender { name: "handover", send: Ok(Box::new(|answer| ours(&closing, answer))) },
                 ObjectSender { name: "handover, take", send: Ok(Box::new(|answer| ours(&taking, answer))) },
+                ObjectSender { name: "handover", send: Ok(Box::new(|answer| ours(&closing, answer))) },
                 ObjectSender {
                     name: "handover, typed",
                     send: Ok(Box::new(|answer| typed.send_typed(&carried, u8::from(answer)))),

@@ -15,9 +15,10 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
             // A program knows the names of the objects that it takes.
             let names: Vec<String> = (0..Channel::MAX_OBJECTS).map(|number| number.to_string()).collect();
             receive(|message| {
-                names[..message.names().len()]
-                    .iter()
-                    .try_for_each(|name| Ok(drop(message.take::<Event>(name)?)))
+                for name in &names[..message.names().len()] {
+                    message.take::<Event>(name)?;
+                }
+                Ok(())
             })
         }
         ("handover-typed", []) => receive_typed(),
