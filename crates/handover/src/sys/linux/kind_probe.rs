@@ -70,7 +70,7 @@ pub(super) fn probe(number: Number) -> SysResult<&'static [ObjectKind]> {
         // A mark of another process may be wrong. An eventfd that is marked as an event and counts is, to its owner here, an
         // event that another process sets again after each wait or reset. One that is marked as a semaphore and doesn't
         // count is a semaphore from which another process takes all the rest. The process that sent it can do both to any
-        // eventfd, or let another process do it, because whoever has an eventfd can read and write it.
+        // eventfd, or let another process do it, because each process that has an eventfd can read and write it.
         Answer::Eventfd(MANUAL_RESET | AUTO_RESET) => &[ObjectKind::Event],
         Answer::Eventfd(SEMAPHORE) => &[ObjectKind::Semaphore],
         Answer::Eventfd(_) => &[ObjectKind::Event, ObjectKind::Semaphore],
