@@ -104,6 +104,13 @@ pub(crate) fn send_with(listener: &str, bytes: &[u8], objects: &[u32]) -> Held {
     Box::new(endpoint)
 }
 
+/// Connects, and writes these frames one after the other.
+fn send_frames(listener: &str, frames: &[Vec<u8>]) -> Held {
+    let endpoint = connect(listener);
+    let _ = frames.iter().all(|frame| endpoint.write(frame, &[], SOON));
+    Box::new(endpoint)
+}
+
 /// Creates an event that this process never closes, and returns its handle value.
 pub(crate) fn new_event_value() -> u32 {
     let event = Event::manual_reset().expect("the system has room for an event");
@@ -301,7 +308,11 @@ pub const HEADERS: &[Attack] = &[
     Attack {
         name: "more bytes than announced",
         effect: Effect::Violation("doesn't begin"),
-        act: |to| send_bytes(to, &with(good(), 12, &2_u32.to_le_bytes())),
+        act: |to| {
+            let lie = with(good(), 12, &2_u32.to_le_bytes());
+            let (announced, behind) = lie.split_at(lie.len() - 2);
+            send_frames(to, &[announced.to_vec(), behind.to_vec()])
+        },
     },
     Attack {
         name: "fewer bytes than announced",
@@ -321,7 +332,7 @@ pub const HEADERS: &[Attack] = &[
     Attack {
         name: "a message again",
         effect: Effect::Violation("out of order"),
-        act: |to| send_bytes(to, &[good(), good()].concat()),
+        act: |to| send_frames(to, &[good(), good()]),
     },
     Attack {
         name: "a message with an object again",
@@ -337,12 +348,12 @@ pub const HEADERS: &[Attack] = &[
     Attack {
         name: "a message left out",
         effect: Effect::Violation("out of order"),
-        act: |to| send_bytes(to, &[good(), frame(2, &[], b"")].concat()),
+        act: |to| send_frames(to, &[good(), frame(2, &[], b"")]),
     },
     Attack {
         name: "a number from before",
         effect: Effect::Violation("out of order"),
-        act: |to| send_bytes(to, &[good(), frame(1, &[], b""), frame(0, &[], b"")].concat()),
+        act: |to| send_frames(to, &[good(), frame(1, &[], b""), frame(0, &[], b"")]),
     },
 ];
 

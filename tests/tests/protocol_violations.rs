@@ -47,7 +47,7 @@ fn hostile(arguments: &[String]) {
         }
         "no table" => say(&with(good, 4, &[3])),
         "out of order" => say(&frame(1, &[], b"")),
-        "twice" => say(&[good.clone(), good].concat()),
+        "twice" => say(&good) && say(&good),
         "a name twice" => say_with(&frame(0, &[(own, b"a"), (other, b"a")], b""), &[own, other]),
         "a name that is none" => say_with(&frame(0, &[(own, b"\xff")], b""), &[own]),
         "an empty name" => say_with(&frame(0, &[(own, b"a"), (other, b"")], b""), &[own, other]),

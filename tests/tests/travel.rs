@@ -244,17 +244,22 @@ fn endpoint_with_clones_or_messages_is_refused_and_given_back() {
         (theirs, error.to_string())
     };
     let clone = theirs.clone();
-    let (theirs, error) = give(theirs);
+    let (mut theirs, error) = give(theirs);
     assert!(error.contains("\"link\" to give away has clones in use"), "{error}");
     drop(clone);
     for text in ["one", "two"] {
         ours.send(text).unwrap();
     }
-    // The first receive also reads the second message.
-    assert_eq!(bytes(&theirs), b"one");
-    let (theirs, error) = give(theirs);
-    assert!(error.contains("receive them first"), "{error}");
-    assert_eq!(bytes(&theirs), b"two");
+    // A call reads the messages while it waits, and keeps them.
+    let unanswered = theirs.call("question", Duration::from_millis(100));
+    assert!(matches!(unanswered, Err(Error::TimedOut { .. })), "{unanswered:?}");
+    assert_eq!(bytes(&ours), b"question");
+    for text in ["one", "two"] {
+        let (kept, error) = give(theirs);
+        assert!(error.contains("receive them first"), "{error}");
+        assert_eq!(bytes(&kept), text.as_bytes());
+        theirs = kept;
+    }
     channel.send(Message::new("echo").with_channel("link", theirs)).unwrap();
     assert_linked(&ours);
     drop(ours);

@@ -8,12 +8,13 @@ import socket
 import struct
 
 VERSION = 1
-HEADER = struct.Struct("<BBBHIIQQ")
+HEADER = struct.Struct("<2sBBBBHIIQQ")
+PACKET = 200 * 1024
 MESSAGE, CALL, REPLY, GREETING, ASKS, LEAVES = 0, 1, 2, 3, 1, 2
 
 
 class OtherVersion(Exception):
-    """The peer speaks the version that is this exception's argument."""
+    """The peer speaks the version that is this exception's first argument. The second one is the byte behind it."""
 
 
 class Channel:
@@ -28,9 +29,12 @@ class Channel:
     def send(self, data, objects=(), frame_type=MESSAGE, flags=0, call=0):
         """Sends bytes and named descriptors."""
         table = b"".join(bytes([len(name.encode())]) + name.encode() for name, _ in objects)
-        header = HEADER.pack(frame_type, len(objects), 0, flags, len(table), len(data), self.sent, call)
-        # A blocking socket sends everything.
-        socket.send_fds(self.socket, [b"HO%c" % VERSION, header, table, data], [number for _, number in objects])
+        sizes = len(table), len(data)
+        header = HEADER.pack(b"HO", VERSION, frame_type, len(objects), 0, flags, *sizes, self.sent, call)
+        frame, numbers = header + table + data, [number for _, number in objects]
+        # The descriptors go with the first packet.
+        for start in range(0, len(frame), PACKET):
+            socket.send_fds(self.socket, [frame[start:start + PACKET]], [] if start else numbers)
         self.sent += frame_type != GREETING
 
     def reply(self, call, data, objects=()):
@@ -53,20 +57,25 @@ class Channel:
 
     def read_frame(self):
         """Reads a frame, and keeps its message. Returns False at end of file."""
-        # The descriptors come with the first byte.
-        start, numbers, flags, _ = socket.recv_fds(self.socket, 1, 253, socket.MSG_CMSG_CLOEXEC)
-        if not start:
+        # The descriptors come with the first packet.
+        frame, numbers, flags, _ = socket.recv_fds(self.socket, PACKET, 253, socket.MSG_CMSG_CLOEXEC)
+        if not frame:
             return False
-        self.check_version(start + self.read(2))
-        frame_type, count, _, flag, _, size, number, call = HEADER.unpack(self.read(HEADER.size))
+        self.check_version(frame)
+        frame = self.read(frame, HEADER.size)
+        _, _, frame_type, count, _, flag, table, size, number, call = HEADER.unpack_from(frame)
+        frame = self.read(frame, HEADER.size + table + size)
         assert frame_type <= GREETING and count == len(numbers) and not flags & socket.MSG_CTRUNC
         if frame_type == GREETING:
             self.next = None if flag == LEAVES else number
             return True
         assert self.next in (None, number), (self.next, number)
         self.next = number + 1
-        names = [self.read(self.read(1)[0]).decode() for _ in range(count)]
-        message = self.read(size), dict(zip(names, numbers)), call if frame_type == CALL else None
+        names, place = [], HEADER.size
+        for _ in range(count):
+            names.append(frame[place + 1:place + 1 + frame[place]].decode())
+            place += 1 + frame[place]
+        message = frame[place:], dict(zip(names, numbers)), call if frame_type == CALL else None
         if frame_type != REPLY or call in self.arrived:
             self.arrived[call if frame_type == REPLY else None].append(message)
         else:
@@ -74,15 +83,18 @@ class Channel:
         return True
 
     def check_version(self, start):
-        """Checks the first three bytes that a process sends."""
+        """Checks the first packet that a process sends."""
         assert start[:2] == b"HO", start
         if start[2] != VERSION:
             if self.sent == 0:
-                self.socket.sendall(b"HO%cV" % VERSION)
+                self.socket.send(b"HO%cV" % VERSION)
             self.socket.shutdown(socket.SHUT_WR)
-            raise OtherVersion(start[2])
+            raise OtherVersion(start[2], start[3:4])
 
-    def read(self, size):
-        data = self.socket.recv(size, socket.MSG_WAITALL)
-        assert len(data) == size, "the end of file is in a frame"
-        return data
+    def read(self, frame, size):
+        """Reads the packets of a frame until it has this size."""
+        while len(frame) < size:
+            packet = self.socket.recv(PACKET)
+            assert packet, "the end of file is in a frame"
+            frame += packet
+        return frame

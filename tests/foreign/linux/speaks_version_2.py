@@ -17,9 +17,9 @@ try:
         endpoint.send(b"in version 2")
     endpoint.receive()
 except channel.OtherVersion as other:
-    assert other.args == (1,), other
-    if endpoint:
-        # A notice has this letter where a frame has its type.
-        assert (endpoint.read(1) == b"V") == (first == "sends")
+    version, letter = other.args
+    assert version == 1, other
+    # A notice has this letter where a frame has its type.
+    assert (letter == b"V") == (first == "sends"), other
 else:
     sys.exit("the peer speaks version 2 too")

@@ -38,9 +38,10 @@ def parent():
 
 def connected(path):
     """Connects to the listener with this path, and returns the client's endpoint."""
-    connection = socket.socket(socket.AF_UNIX)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.connect(path)
     endpoint = channel.Channel(connection.detach())
-    endpoint.check_version(endpoint.read(3))
-    assert endpoint.read(1) == b"W"
+    welcome = endpoint.socket.recv(4)
+    endpoint.check_version(welcome)
+    assert welcome[3:] == b"W"
     return endpoint

@@ -82,7 +82,8 @@ use crate::wait::{self, Deadline, Member, Waitable};
 /// goes to one of them. [`close`](Self::close) ends the waits of all of them.
 ///
 /// While a send waits for space in the pipe, it reads incoming messages and keeps them for the next receive, until it has
-/// kept as much as the largest message holds (on Linux, of messages with objects, also no more than 64). So two processes can send [`MAX_BYTES`](Self::MAX_BYTES) to each other
+/// kept as much as the largest message holds. On Linux each message counts for some 200 bytes more than it holds, and of
+/// messages with objects no more than 64 are kept. So two processes can send [`MAX_BYTES`](Self::MAX_BYTES) to each other
 /// at the same moment. If both send more than that before either receives, both wait: [`send`](Self::send) without
 /// end, [`send_timeout`](Self::send_timeout) until its timeout.
 ///

@@ -3,14 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{Shutdown, shutdown};
 
 use super::{door, raw, table, weaker};
 use crate::attacks::{Attack, Effect, Held, SOON, connect, new_event_value, power, send_with};
-use crate::frame::frame;
+use crate::frame::{frame, with};
 
-/// Writes pieces, each with this number of new descriptors. The pause between pieces lets the peer read them one by
-/// one: once two pieces are queued together, only the kernel knows which byte a descriptor belongs to.
+/// Writes packets, each with this number of new descriptors. The pause between them lets the peer read each one before
+/// the next one is there.
 fn in_pieces(listener: &str, pieces: &[(&[u8], usize)]) -> Held {
     let endpoint = connect(listener);
     for (bytes, count) in pieces {
@@ -29,9 +29,10 @@ fn announced(count: usize) -> Vec<u8> {
     frame(0, &objects, b"bytes")
 }
 
-/// Sends an urgent (out-of-band) byte, which no frame contains.
-fn urgent(endpoint: &weaker::Endpoint) {
-    let _ = send(endpoint.socket, b"!", SendFlags::OOB | SendFlags::NOSIGNAL);
+/// Sends an empty packet.
+fn empty(endpoint: &weaker::Endpoint, beside: &[u32]) {
+    let beside: Vec<_> = beside.iter().map(|value| table::borrowed(*value)).collect();
+    let _ = weaker::send(endpoint.socket, b"", &beside);
 }
 
 fn stranger(listener: &str) -> OwnedFd {
@@ -105,21 +106,58 @@ pub(crate) const ATTACKS: &[Attack] = &[
     },
     Attack { name: "an epoll instance", effect: Effect::NotAllowed, act: |to| power(to, raw::epoll()) },
     Attack {
-        name: "an urgent byte in front of a message",
-        effect: Effect::Nothing,
+        name: "an empty packet in front of a message",
+        effect: Effect::Violation("is empty"),
         act: |to| {
             let endpoint = connect(to);
-            urgent(&endpoint);
+            empty(&endpoint, &[]);
             let _ = endpoint.write(&announced(0), &[], SOON);
             Box::new(endpoint)
         },
     },
     Attack {
-        name: "an urgent byte, and nothing else",
-        effect: Effect::Nothing,
+        name: "an empty packet with descriptors",
+        effect: Effect::Violation("is empty"),
         act: |to| {
             let endpoint = connect(to);
-            urgent(&endpoint);
+            empty(&endpoint, &[new_event_value(), new_event_value()]);
+            Box::new(endpoint)
+        },
+    },
+    Attack {
+        name: "an empty packet in the middle of a message",
+        effect: Effect::Violation("is empty"),
+        act: |to| {
+            let endpoint = connect(to);
+            let _ = endpoint.write(&announced(1)[..22], &[new_event_value()], SOON);
+            empty(&endpoint, &[]);
+            Box::new(endpoint)
+        },
+    },
+    Attack {
+        name: "a packet with more bytes than announced",
+        effect: Effect::Violation("shorter or longer"),
+        act: |to| send_with(to, &with(announced(0), 12, &2_u32.to_le_bytes()), &[]),
+    },
+    Attack {
+        name: "two messages in one packet",
+        effect: Effect::Violation("shorter or longer"),
+        act: |to| send_with(to, &[announced(0), announced(0)].concat(), &[]),
+    },
+    Attack {
+        name: "the end of a message and the next one in one packet",
+        effect: Effect::Violation("shorter or longer"),
+        act: |to| {
+            let frame = announced(0);
+            in_pieces(to, &[(&frame[..33], 0), (&[&frame[33..], &frame].concat(), 0)])
+        },
+    },
+    Attack {
+        name: "a packet longer than 200 KiB",
+        effect: Effect::Violation("longer than 200 KiB"),
+        act: |to| {
+            let endpoint = connect(to);
+            let _ = weaker::send(endpoint.socket, &frame(0, &[], &[7; 200 * 1024]), &[]);
             Box::new(endpoint)
         },
     },

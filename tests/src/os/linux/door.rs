@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Returns the folder of this user's sockets and locks.
 #[must_use]
@@ -32,7 +34,46 @@ pub fn path(name: &str) -> PathBuf {
 ///
 /// Returns the system's error if there is no listener.
 pub fn connect(name: &str) -> io::Result<OwnedFd> {
-    UnixStream::connect(path(name)).map(OwnedFd::from)
+    connect_to(&path(name))
+}
+
+/// Connects to the socket at this path, as a listener of the library's has it.
+///
+/// # Errors
+///
+/// Returns the system's error if no process listens there.
+pub fn connect_to(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket()?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Listens at this path, with a socket of the same type as the library's. std's type accepts connections and reads and
+/// writes packets too.
+///
+/// # Errors
+///
+/// Returns the system's error, for example if the path exists.
+pub fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    let socket = socket()?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, 128)?;
+    Ok(socket.into())
+}
+
+/// Creates two connected sockets of the type that a channel has. std's type reads and writes packets too.
+///
+/// # Errors
+///
+/// Returns the system's error if it has no room for them.
+pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+    let (one, other) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((one.into(), other.into()))
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Returns whether a file of this name is left: a socket or a lock, of a listener or of an object.

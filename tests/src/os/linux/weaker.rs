@@ -19,6 +19,9 @@ pub const RESERVED_NAMES: [&str; 1] = ["handover/channel"];
 /// The maximum number of descriptors that the kernel passes with one call.
 const MAX_DESCRIPTORS: usize = 253;
 
+/// The maximum length of the packets of a long frame. The format allows longer ones.
+const PACKET: usize = 64 * 1024;
+
 /// The bytes by which a listener accepts a client.
 const WELCOME: &[u8] = b"HO\x01W";
 
@@ -79,7 +82,8 @@ impl Endpoint {
         Ok(end)
     }
 
-    /// Writes bytes, with these descriptors beside the first byte. Returns false if the write fails or times out.
+    /// Writes bytes as one packet, or as several if they are many. The descriptors go with the first one. Returns false if
+    /// the write fails or times out.
     ///
     /// # Panics
     ///
@@ -90,7 +94,7 @@ impl Endpoint {
         let objects: Vec<BorrowedFd<'_>> = objects.iter().map(|value| table::borrowed(*value)).collect();
         let (mut rest, mut beside) = (bytes, objects.as_slice());
         while !rest.is_empty() {
-            match send(self.socket, rest, beside) {
+            match send(self.socket, &rest[..rest.len().min(PACKET)], beside) {
                 Ok(written) => {
                     rest = &rest[written..];
                     beside = &[];
@@ -108,7 +112,7 @@ impl Endpoint {
         true
     }
 
-    /// Reads once, and discards descriptors. Returns `None` on a timeout or an error.
+    /// Reads one packet, of which it returns at most the first 64 KiB, and discards descriptors. Returns `None` on a timeout or an error.
     #[must_use]
     pub fn read(&self, time: Duration) -> Option<Vec<u8>> {
         if !is_ready(self.socket, PollFlags::IN, time) {
@@ -141,7 +145,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// Sends bytes, with descriptors beside the first one, without blocking.
+/// Sends bytes as one packet, with descriptors beside it, without blocking.
 ///
 /// # Errors
 ///

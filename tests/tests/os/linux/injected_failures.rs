@@ -433,7 +433,7 @@ impl Door {
     fn of(name: &str) -> Self {
         let path = door::path(name);
         let _ = std::fs::remove_file(&path);
-        Self(UnixListener::bind(&path).unwrap(), path)
+        Self(door::listen_at(&path).unwrap(), path)
     }
 }
 
@@ -454,7 +454,7 @@ fn connect_retries_while_queue_is_full() {
     loop {
         let socket = rustix::net::socket_with(
             rustix::net::AddressFamily::UNIX,
-            rustix::net::SocketType::STREAM,
+            rustix::net::SocketType::SEQPACKET,
             rustix::net::SocketFlags::NONBLOCK,
             None,
         )
@@ -516,7 +516,8 @@ fn connect_waits_for_slow_server() {
         std::thread::sleep(LONG);
         stream.write_all(&WELCOME[..1]).unwrap();
         std::thread::sleep(Duration::from_millis(100));
-        stream.write_all(&[&WELCOME[1..], &frame(b"at last")].concat()).unwrap();
+        stream.write_all(&WELCOME[1..]).unwrap();
+        stream.write_all(&frame(b"at last")).unwrap();
     });
     assert_eq!(heard.unwrap(), b"at last");
 }
@@ -526,7 +527,8 @@ fn connect_accepts_answer_in_two_pieces() {
         stream.write_all(&WELCOME[..2]).unwrap();
         // Waits until the first piece was read.
         std::thread::sleep(Duration::from_millis(200));
-        stream.write_all(&[&WELCOME[2..], &frame(b"behind it")].concat()).unwrap();
+        stream.write_all(&WELCOME[2..]).unwrap();
+        stream.write_all(&frame(b"behind it")).unwrap();
     });
     assert_eq!(heard.unwrap(), b"behind it");
 }
@@ -541,7 +543,7 @@ fn send_fails_when_peer_shuts_socket_down() {
         });
         let mut stream = door.0.accept().unwrap().0;
         stream.write_all(WELCOME).unwrap();
-        // The client has begun to send, and the server doesn't read the rest.
+        // The client has begun to send, and the server doesn't receive the other packets.
         stream.read_exact(&mut [0]).unwrap();
         std::thread::sleep(Duration::from_millis(200));
         assert!(!client.is_finished(), "the control: the send waits for room");
@@ -587,7 +589,8 @@ fn send_at_limit_in_flight_receives_meanwhile() {
     std::thread::scope(|scope| {
         let client = scope.spawn(|| Channel::connect_timeout(&name, SOON).unwrap());
         let mut stream = door.0.accept().unwrap().0;
-        stream.write_all(&[WELCOME, &frame(b"theirs")].concat()).unwrap();
+        stream.write_all(WELCOME).unwrap();
+        stream.write_all(&frame(b"theirs")).unwrap();
         let channel = client.join().unwrap();
         let event = Event::manual_reset().unwrap();
         // The user has reached the limit of descriptors in flight; the peer may wait for the same limit.

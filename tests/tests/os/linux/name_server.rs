@@ -36,7 +36,7 @@ impl Served {
         // The first name creates the folder.
         drop(Event::create_named(&name, ResetMode::Auto).unwrap());
         let path = door::folder().join(format!("o.{name}"));
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = door::listen_at(&path).unwrap();
         Self { name, path, listener }
     }
 

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -267,7 +266,7 @@ fn python_ignores_greetings() {
         return;
     }
     let greeting = |number, flags| with(with(frame(number, &[], b""), 3, &[3]), 6, &[flags]);
-    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let (mut ours, theirs) = door::pair().unwrap();
     ours.set_read_timeout(Some(SOON)).unwrap();
     let theirs = OwnedFd::from(theirs);
     let mut child = python("is_greeted.py").inherit("travelled", &theirs).spawn().unwrap();

@@ -35,8 +35,7 @@ fn hostile(arguments: &[String]) {
     let own: Vec<u32> = events.iter().map(table::value).collect();
     let say = |bytes: &[u8], objects: &[u32]| {
         assert!(end.write(bytes, objects, SOON), "the peer has closed");
-        // The pause lets the peer read each piece by itself: once two pieces are queued together, only the kernel knows
-        // which byte a descriptor belongs to.
+        // The pause lets the peer read each packet before the next one is there.
         std::thread::sleep(Duration::from_millis(200));
     };
     let (none, one) = (frame(0, &[], b"bytes"), frame(0, &["a"], b"bytes"));
@@ -232,11 +231,10 @@ fn descriptors_sent_while_connecting_are_closed() {
 /// A squatter listens under the name, and a client checks its answers.
 fn connect_rejects_invalid_answers() {
     use std::io::{Read, Write};
-    use std::os::unix::net::UnixListener;
     let name = format!("hostile.squatter.{}", std::process::id());
     // The first name creates the folder.
     drop(Listener::bind(&name).unwrap());
-    let squatter = UnixListener::bind(door::path(&name)).unwrap();
+    let squatter = door::listen_at(&door::path(&name)).unwrap();
     let event = Event::manual_reset().unwrap();
     let before = table::count();
     let time = Duration::from_millis(300);

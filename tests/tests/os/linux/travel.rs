@@ -7,7 +7,7 @@ use std::time::Duration;
 use handover::os::linux::ChannelExt;
 use handover::{Channel, Command, Error, Event, Message, OwnedHandle, Stdio, wait_any};
 use handover_tests::frame::{frame, with};
-use handover_tests::{Suite, linked_in_role, role, table, tests, this_program, until, weaker};
+use handover_tests::{Suite, door, linked_in_role, role, table, tests, this_program, until, weaker};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -27,7 +27,7 @@ pub(super) const SUITE: Suite = Suite {
 
 fn connected_sockets_become_channels() {
     let before = table::count();
-    let (one, other) = UnixStream::pair().unwrap();
+    let (one, other) = door::pair().unwrap();
     let one = Channel::from_socket(one).unwrap();
     let other = Channel::from_socket(OwnedFd::from(other)).unwrap();
     assert!(one.peer().is_none(), "nothing was received");
@@ -50,11 +50,12 @@ fn other_descriptors_do_not_become_channels() {
     let path = std::env::temp_dir().join(format!("handover-travel-{}", std::process::id()));
     let unconnected = || {
         let socket =
-            rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None);
+            rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::SEQPACKET, None);
         socket.unwrap()
     };
     let others: Vec<OwnedFd> = vec![
         UnixDatagram::pair().unwrap().0.into(),
+        UnixStream::pair().unwrap().0.into(),
         UnixListener::bind(&path).unwrap().into(),
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().into(),
         std::fs::File::open("/dev/null").unwrap().into(),

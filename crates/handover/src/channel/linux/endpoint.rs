@@ -1,7 +1,7 @@
 //! `Endpoint`: this process's endpoint of a channel, its peer process, and the reason why it was closed.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::process::Process;
 use crate::sys::create_object::{self, What};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::mutex::{Mutex, MutexGuard};
+use crate::sys::unix_socket::MAX_PACKET;
 use crate::sys::{DeferredEvents, SysError, unix_socket, wait};
 use crate::wait::set::Memberships;
 use crate::wait::{Deadline, Member};
@@ -43,6 +44,8 @@ pub(in crate::channel) struct Receiving {
     pub(in crate::channel) tasks: Tasks,
     /// Whether this process waits for a greeting with the peer process's credentials.
     pub(super) asks: bool,
+    /// Whether the socket limits the time of a receive that waits.
+    pub(super) has_timeout: bool,
 }
 
 impl Receiving {
@@ -117,6 +120,8 @@ pub(crate) struct Endpoint {
     /// Tells waits for several objects that there is something to receive. Created at the first such wait.
     pub(super) readiness: OnceLock<Readiness>,
     pub(in crate::channel) writer: TimedMutex<Writer>,
+    /// The maximum length of the packets that this endpoint sends.
+    pub(super) packet_length: AtomicUsize,
     /// The rule that the peer broke. From then on nothing is read or written.
     broken: OnceLock<Broken>,
     /// Whether the peer process had exited when the connection was found closed.
@@ -149,6 +154,7 @@ impl Endpoint {
             signal: Signal::default(),
             readiness: OnceLock::new(),
             writer: TimedMutex::new(Writer::default()),
+            packet_length: AtomicUsize::new(MAX_PACKET),
             broken: OnceLock::new(),
             is_gone: OnceLock::new(),
             lost: AtomicBool::new(false),

@@ -5,29 +5,32 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Receiving};
-use super::recv_buffer::Lost;
+use super::readiness::Found;
+use super::recv_buffer::{Lost, Room};
 use crate::channel::calls::{Dispatched, Turn, Want};
 use crate::channel::message::Arrived;
 use crate::channel::wire::FrameType;
 use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
+use crate::sys::SysResult;
 use crate::sys::mutex::MutexGuard;
-use crate::sys::unix_socket::{self, Look};
+use crate::sys::unix_socket::{self, Look, Received};
 use crate::wait::Deadline;
 
 /// The maximum time between the moment at which a process that is exiting closes its endpoint and its exit.
 const EXIT_TIME: Duration = Duration::from_millis(250);
 
-/// The maximum number of reads in a row that bring less than they asked for.
-const MAX_SHORT_READS: u32 = 2;
+/// How long a receive waits for the socket alone, before it waits for the exit of the peer process too.
+const ALONE: Duration = Duration::from_millis(10);
+
+/// The maximum number of packets in a row that are read without completing a message.
+const MAX_PACKETS: u32 = 64;
 
 /// The outcome of one attempt to read.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
-    /// As many bytes as were asked for, so more may be available.
-    Enough,
-    /// All available bytes.
-    Some,
+    /// A packet. More may be available.
+    Packet,
     Nothing,
     /// End of file: no process can write any more.
     End,
@@ -56,7 +59,7 @@ impl Endpoint {
     /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
     pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
         let (mut has_exited, mut peer) = (false, 0);
-        let mut is_first = true;
+        let (mut is_first, mut may_block) = (true, true);
         loop {
             self.settle();
             let mut receiving = self.receiving.lock();
@@ -71,12 +74,11 @@ impl Endpoint {
                 Turn::TimedOut => return Ok(None),
             };
             // A read that finds nothing costs as much as one that finds a message.
-            let waits_first =
-                receiving.had_to_wait && receiving.buffer.unread().is_empty() && !deadline.has_passed();
+            let waits_first = receiving.had_to_wait && receiving.buffer.is_empty() && !deadline.has_passed();
             receiving.had_to_wait = !is_first;
             let step = match is_first && waits_first {
                 true => Step::Nothing(receiving),
-                false => self.step(receiving, want, has_exited.then_some(peer), EXIT_TIME, deadline)?,
+                false => self.step(receiving, want, has_exited.then_some(peer), EXIT_TIME)?,
             };
             is_first = false;
             receiving = match step {
@@ -88,7 +90,12 @@ impl Endpoint {
             };
             receiving.had_to_wait = true;
             peer = self.peer_changes.load(Relaxed);
-            let found = self.wait_to_receive(receiving, want, deadline)?;
+            let found = if may_block && self.may_block(&receiving, want, deadline) {
+                may_block = false;
+                self.wait_for_packet(receiving)?
+            } else {
+                self.wait_to_receive(receiving, want, deadline)?
+            };
             has_exited = found.exit;
             if !found.input && !found.exit && deadline.has_passed() {
                 return Ok(None);
@@ -106,9 +113,8 @@ impl Endpoint {
         want: Want,
         exited: Option<u32>,
         patience: Duration,
-        deadline: Deadline,
     ) -> Result<Step<'a>> {
-        let next = match self.next(&mut receiving, deadline) {
+        let next = match self.next(&mut receiving) {
             Ok(Next::Message(arrived)) => {
                 let dispatched = self.dispatch(&mut receiving, arrived, want)?;
                 self.publish(&mut receiving)?;
@@ -128,7 +134,7 @@ impl Endpoint {
             // file, unless its endpoint has left it.
             Next::Nothing if exited != Some(self.peer_changes.load(Relaxed)) => Ok(Step::Nothing(receiving)),
             Next::Nothing | Next::End => {
-                let is_partial = !receiving.buffer.unread().is_empty();
+                let is_partial = receiving.buffer.has_partial();
                 receiving.buffer.give_up();
                 drop(receiving);
                 Err(self.error_at_end_of_file(is_partial, patience))
@@ -139,7 +145,7 @@ impl Endpoint {
     /// Ends the channel if more messages wait in memory than its limits allow.
     pub(in crate::channel) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
         let (kept, buffer) = (receiving.calls.kept(), &mut receiving.buffer);
-        buffer.limits.check_queued::<()>(kept, buffer.unread()).map_err(|broken| {
+        buffer.check_queued(kept).map_err(|broken| {
             buffer.give_up();
             self.protocol_error(broken)
         })
@@ -157,10 +163,8 @@ impl Endpoint {
                 break true;
             }
             match self.read(&mut receiving) {
-                Ok(Read::Enough) => {}
-                Ok(Read::Some | Read::Nothing) => {
-                    break receiving.buffer.has_message() || self.has_other_exited();
-                }
+                Ok(Read::Packet) => {}
+                Ok(Read::Nothing) => break self.has_other_exited(),
                 Ok(Read::End) | Err(_) => break true,
             }
         };
@@ -171,8 +175,8 @@ impl Endpoint {
 
     /// Reads what has arrived until a message is complete. A peer that goes on sending parts of one doesn't keep the thread
     /// here.
-    fn next(&self, receiving: &mut Receiving, deadline: Deadline) -> Result<Next> {
-        let mut short_reads = 0;
+    fn next(&self, receiving: &mut Receiving) -> Result<Next> {
+        let mut packets = 0;
         loop {
             if let Some(arrived) = self.next_message(receiving)? {
                 match arrived.envelope.frame_type {
@@ -181,12 +185,11 @@ impl Endpoint {
                 }
                 continue;
             }
-            if short_reads == MAX_SHORT_READS || (short_reads > 0 && deadline.has_passed()) {
+            if packets == MAX_PACKETS {
                 return Ok(Next::Parts);
             }
             match self.read(receiving)? {
-                Read::Enough => {}
-                Read::Some => short_reads += 1,
+                Read::Packet => packets += 1,
                 Read::Nothing => return Ok(Next::Nothing),
                 Read::End => return Ok(Next::End),
             }
@@ -221,23 +224,89 @@ impl Endpoint {
         Error::System { call: "recvmsg", context, source }
     }
 
-    /// Reads what has arrived into the buffer.
-    pub(super) fn read(&self, receiving: &mut Receiving) -> Result<Read> {
-        let mut asked = 0;
-        let read = receiving.buffer.read(receiving.waiting > 0, |buffer, max| {
-            asked = max;
-            unix_socket::receive(self.socket.as_fd(), buffer, max, Look::Once)
-        });
-        match read {
-            Ok(Some(0)) => Ok(Read::End),
-            Ok(Some(length)) if length == asked => Ok(Read::Enough),
-            Ok(Some(_)) => Ok(Read::Some),
-            Ok(None) => Ok(Read::Nothing),
-            Err(error) if unix_socket::is_end(&error) => {
-                self.note_reset(&error);
-                Ok(Read::End)
-            }
-            Err(source) => Err(self.failed()(source)),
+    /// Returns whether [`wait_for_packet`](Self::wait_for_packet) may be called: no other thread waits for the socket or is
+    /// told by [`Readiness`], and the deadline is later than that wait can end.
+    fn may_block(&self, receiving: &Receiving, want: Want, deadline: Deadline) -> bool {
+        let is_told = want == Want::Message && self.readiness.get().is_some();
+        receiving.waiting == 0 && !is_told && deadline.left() >= 2 * ALONE
+    }
+
+    /// Waits for a short time until a packet has arrived, and reads it. This is one system call less than a wait before the
+    /// read. The exit of the peer process doesn't end it, if another process still has the peer's endpoint.
+    ///
+    /// Meanwhile no other thread may read, as beside a call that reads.
+    fn wait_for_packet(&self, mut receiving: MutexGuard<'_, Receiving>) -> Result<Found> {
+        if !receiving.has_timeout {
+            unix_socket::set_receive_timeout(self.socket.as_fd(), Some(ALONE)).map_err(self.failed())?;
+            receiving.has_timeout = true;
         }
+        let mut room = receiving.buffer.begin_read();
+        receiving.waiting += 1;
+        receiving.calls.reads = true;
+        drop(receiving);
+        let received = self.receive_packet(&mut room, Look::Wait);
+        let mut receiving = self.receiving.lock();
+        receiving.waiting -= 1;
+        receiving.calls.reads = false;
+        let read = self.end_read(&mut receiving, room, received);
+        // This thread may take what it waits for, and go.
+        self.notify(&receiving);
+        self.publish(&mut receiving)?;
+        Ok(Found { input: read? != Read::Nothing, exit: false })
+    }
+
+    /// Lets receives wait as long as those of a new socket. The next owner of the socket may be a program that expects it.
+    pub(super) fn reset_receive_timeout(&self, receiving: &mut Receiving) -> Result<()> {
+        if receiving.has_timeout {
+            unix_socket::set_receive_timeout(self.socket.as_fd(), None).map_err(self.failed())?;
+            receiving.has_timeout = false;
+        }
+        Ok(())
+    }
+
+    /// Reads the next packet into the buffer.
+    pub(super) fn read(&self, receiving: &mut Receiving) -> Result<Read> {
+        let mut room = receiving.buffer.begin_read();
+        let received = self.receive_packet(&mut room, Look::Once);
+        self.end_read(receiving, room, received)
+    }
+
+    /// Receives the next packet.
+    fn receive_packet(&self, room: &mut Room, look: Look) -> SysResult<Option<Received>> {
+        let Room { message, lacking, packet, .. } = room;
+        let mut receive =
+            |look| unix_socket::receive_beside(self.socket.as_fd(), message, *lacking, packet, look);
+        match receive(look) {
+            // The kernel reports first, and once, that the peer has closed its endpoint with unread data. What the peer
+            // has sent before can still be received.
+            Err(error) if unix_socket::is_reset(&error) => {
+                self.note_reset(&error);
+                receive(Look::Once)
+            }
+            received => received,
+        }
+    }
+
+    /// Puts what was received into the buffer.
+    fn end_read(
+        &self,
+        receiving: &mut Receiving,
+        room: Room,
+        received: SysResult<Option<Received>>,
+    ) -> Result<Read> {
+        let (received, read) = match received {
+            Ok(Some(received)) if received.length > 0 => (Some(received), Ok(Read::Packet)),
+            Ok(Some(received)) => match unix_socket::has_ended(self.socket.as_fd()) {
+                Ok(true) => (None, Ok(Read::End)),
+                // An empty packet, which breaks the protocol.
+                Ok(false) => (Some(received), Ok(Read::Packet)),
+                Err(source) => (None, Err(self.failed()(source))),
+            },
+            Ok(None) => (None, Ok(Read::Nothing)),
+            Err(error) if unix_socket::is_end(&error) => (None, Ok(Read::End)),
+            Err(source) => (None, Err(self.failed()(source))),
+        };
+        receiving.buffer.end_read(room, received);
+        read
     }
 }

@@ -1,9 +1,10 @@
-//! The receive buffer: bytes that were read and not received yet, and the descriptors that arrived with them.
+//! The receive buffer: the messages that were read and not received yet, with the descriptors that arrived with them.
 //!
-//! The kernel delivers the descriptors of one `sendmsg` with its first byte, and one read never continues past the end
-//! of the data of such a call. So for each batch of descriptors, two stream positions are known between which that
-//! first byte lies. A sender that follows the protocol begins a `sendmsg` with the frame that the descriptors belong
-//! to. A batch at any other position breaks the protocol.
+//! A frame is one packet or more. The first packet of a frame brings all of its descriptors, and no packet contains parts
+//! of two frames. So the kernel says which descriptors belong to a message, and where each message ends.
+//!
+//! The memory into which a packet is received becomes the message's. A long message is received directly into it, and a
+//! short one is copied once, from memory that all channels of a thread use in turn. So an idle channel holds none.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -12,61 +13,110 @@ use crate::channel::Limits;
 use crate::channel::message::Arrived;
 use crate::channel::wire::{self, Broken, Content, Envelope, FrameType, Header};
 use crate::sys::io::Owned;
-use crate::sys::unix_socket::{MAX_DESCRIPTORS, Received, Sender};
+use crate::sys::unix_socket::{MAX_DESCRIPTORS, MAX_PACKET, Received, Sender};
 
-/// The number of bytes to read if it isn't known how many are missing. Most messages are shorter.
-const MIN_READ: usize = 4 * 1024;
-/// The frame length from which a frame is read into a buffer of its own, which then becomes the message's buffer.
-const LARGE: usize = 32 * 1024;
-/// The maximum capacity that is kept for the next message.
-const MAX_KEPT: usize = 64 * 1024;
-/// The maximum number of batches of descriptors that are kept for the next receive.
-const MAX_BATCHES: usize = 64;
+/// The length up to which copying a message is cheaper than guessing its length.
+const SHORT: usize = 4 * 1024;
+/// The largest memory that is reserved before it is known how long a message is.
+const MAX_EXPECTED: usize = 1024 * 1024;
+/// The maximum number of messages with descriptors that are kept for the next receive.
+const MAX_WITH_DESCRIPTORS: usize = 64;
+/// The memory that a message takes beside its frame, for the limit of what is kept.
+const OVERHEAD: usize = size_of::<Frame>();
 
 thread_local! {
-    /// The memory of an emptied buffer, for the next read of this thread. So an idle channel holds no memory, and a thread
-    /// that serves many channels reads into memory that is in the processor's cache.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: Cell<Spare> = const { Cell::new(Spare { packet: Vec::new(), message: Vec::new() }) };
 }
 
-/// The data that was read from the socket and not received yet.
+/// Memory for the next read of this thread, on any channel.
+#[derive(Debug, Default)]
+struct Spare {
+    /// Room for the part of a packet that is longer than expected.
+    packet: Vec<u8>,
+    /// Memory that was reserved for a long message, which hasn't arrived.
+    message: Vec<u8>,
+}
+
+/// What was read from the socket and not received yet.
 #[derive(Debug)]
 pub(super) struct RecvBuffer {
-    /// The bytes that were read.
-    buffer: Vec<u8>,
-    /// The number of bytes at the front of `buffer` that have been received.
-    received: usize,
-    /// The length of the last message, but at most `LARGE`. The next message often has the same length.
-    last_length: usize,
-    /// The stream position of the buffer's first byte.
-    start: u64,
+    /// The first complete message. Most of the time there is no other one, so the list needs no memory.
+    first: Option<Frame>,
+    /// The other complete messages, in their order.
+    others: VecDeque<Frame>,
+    /// The message whose end hasn't arrived. It has no bytes if nothing of it has arrived.
+    partial: Partial,
+    /// The rule that the packet behind all of these broke.
+    broken: Option<Broken>,
+    /// How much of this is kept.
+    kept: Kept,
+    /// The length of the last message, if it was long. The next message often has the same length.
+    expected: usize,
     /// The number of the next message. `None` if this process doesn't know how many were received before.
     next: Option<u64>,
-    batches: VecDeque<Batch>,
-    /// The senders of bytes in the buffer, as far as they are known.
-    senders: VecDeque<SentBy>,
+    /// The sender of the last greeting that was received, if it is known.
+    last_sender: Option<Sender>,
+    /// The number of times that everything was discarded.
+    discards: u32,
     /// How much the peer may send.
     pub(super) limits: Limits,
 }
 
-/// The descriptors that arrived with one `sendmsg`.
+/// A complete frame, which is not checked yet.
 #[derive(Debug)]
-struct Batch {
-    /// The first stream position at which its first byte can be.
-    from: u64,
-    /// The stream position behind the last one at which its first byte can be.
-    to: u64,
+struct Frame {
+    header: Header,
+    bytes: Vec<u8>,
+    attached: Attached,
+}
+
+/// The packets of a frame that have arrived.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The frame's header, once all of it has arrived.
+    header: Option<Header>,
+    bytes: Vec<u8>,
+    attached: Attached,
+}
+
+/// What the kernel has sent with a frame.
+#[derive(Debug, Default)]
+struct Attached {
     descriptors: Vec<Owned>,
     /// Whether the kernel dropped some descriptors because this process can't open more.
     is_cut: bool,
+    /// The sender of a greeting, if it is known.
+    sender: Option<Sender>,
 }
 
-/// The process that sent the bytes between two stream positions.
+impl Attached {
+    /// Returns the number of descriptors that it keeps open.
+    fn open(&self) -> usize {
+        self.descriptors.len() + usize::from(self.sender.is_some())
+    }
+}
+
+/// How much memory and how many descriptors the complete messages take.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: usize,
+    descriptors: usize,
+    with_descriptors: usize,
+}
+
+/// The memory for one read. A reader that waits has it without holding a lock.
 #[derive(Debug)]
-struct SentBy {
-    from: u64,
-    to: u64,
-    sender: Sender,
+pub(super) struct Room {
+    /// What has arrived of the message, and memory for the rest if its length is known or expected.
+    pub(super) message: Vec<u8>,
+    /// The number of bytes to receive directly into the message's memory.
+    pub(super) lacking: usize,
+    /// The length of what had arrived before.
+    before: usize,
+    /// Room for the part of a packet that is longer.
+    pub(super) packet: Vec<u8>,
+    /// The number of discards when the read began.
+    discards: u32,
 }
 
 /// A message's descriptors are lost, because the kernel found no room for all of them in this process. It is an `Err` of
@@ -77,13 +127,15 @@ pub(crate) struct Lost;
 impl Default for RecvBuffer {
     fn default() -> Self {
         Self {
-            buffer: Vec::new(),
-            received: 0,
-            last_length: 0,
-            start: 0,
+            first: None,
+            others: VecDeque::new(),
+            partial: Partial::default(),
+            broken: None,
+            kept: Kept::default(),
+            expected: 0,
             next: Some(0),
-            batches: VecDeque::new(),
-            senders: VecDeque::new(),
+            last_sender: None,
+            discards: 0,
             limits: Limits::default(),
         }
     }
@@ -97,218 +149,179 @@ impl RecvBuffer {
 
     /// Returns whether nothing was read that wasn't received.
     pub(super) fn is_empty(&self) -> bool {
-        self.unread().is_empty() && self.batches.is_empty()
+        !self.has_message() && !self.has_partial()
     }
 
-    /// Returns the bytes that were read and not received yet.
-    pub(super) fn unread(&self) -> &[u8] {
-        &self.buffer[self.received..]
+    /// Returns whether a part of a message has arrived, and not its end.
+    pub(super) fn has_partial(&self) -> bool {
+        !self.partial.bytes.is_empty()
     }
 
-    fn position(&self) -> u64 {
-        self.start + self.received as u64
-    }
-
-    /// Returns the header of the message at the front, if it has arrived.
-    fn header(&self) -> Result<Option<Header>, Broken> {
-        self.limits.header::<()>(self.unread())
-    }
-
-    /// Returns the number of bytes to read: as many as the message at the front lacks, if that is known. A large
-    /// message is read alone, without the bytes behind it.
-    fn read_size(&mut self) -> usize {
-        let at_least = self.last_length.max(MIN_READ);
-        let Ok(Some(header)) = self.header() else { return at_least };
-        let lacking = header.frame_length().saturating_sub(self.unread().len());
-        if header.frame_length() < LARGE || lacking == 0 {
-            return lacking.max(at_least);
-        }
-        self.move_to_front();
-        // It does nothing once there is room for the whole message, so the bytes of a large one are not moved again.
-        self.buffer.reserve_exact(lacking);
-        lacking
-    }
-
-    /// Returns how many bytes the message at the front lacks, or if that isn't known, its header.
-    fn size_of_rest(&self) -> usize {
-        let length = match self.header() {
-            Ok(Some(header)) => header.frame_length(),
-            _ => Header::LENGTH,
-        };
-        length.saturating_sub(self.unread().len()).max(1)
+    /// Returns whether [`next_message`](Self::next_message) returns a message or an error now.
+    pub(super) fn has_message(&self) -> bool {
+        self.first.is_some() || self.broken.is_some()
     }
 
     /// Returns whether the buffer holds enough for the next receives, so that a send should not read more.
     pub(super) fn is_full(&self) -> bool {
-        let descriptors: usize = self.batches.iter().map(|batch| batch.descriptors.len()).sum();
-        self.header().is_err()
-            || self.unread().len() >= wire::MAX_FRAME
-            || descriptors >= MAX_DESCRIPTORS
-            || self.batches.len() >= MAX_BATCHES
-            || self.senders.len() >= MAX_BATCHES
+        self.broken.is_some()
+            || self.kept.bytes + self.partial.bytes.len() >= wire::MAX_FRAME
+            || self.kept.descriptors + self.partial.attached.open() >= MAX_DESCRIPTORS
+            || self.kept.with_descriptors >= MAX_WITH_DESCRIPTORS
     }
 
-    /// Reads into the end of the buffer, by a function that gets the buffer and the maximum number of bytes. With `alone`,
-    /// it reads nothing behind the message at the front.
-    pub(super) fn read<E>(
-        &mut self,
-        alone: bool,
-        read: impl FnOnce(&mut Vec<u8>, usize) -> Result<Option<Received>, E>,
-    ) -> Result<Option<usize>, E> {
-        if self.buffer.capacity() == 0 {
-            // A thread that is exiting has none any more.
-            self.buffer = SPARE.try_with(Cell::take).unwrap_or_default();
-        }
-        let read_size = if alone { self.size_of_rest() } else { self.read_size() };
-        let from = self.start + self.buffer.len() as u64;
-        let received = read(&mut self.buffer, read_size);
-        self.spare_empty_buffer();
-        let Some(Received { length, descriptors, is_cut, sender }) = received? else { return Ok(None) };
-        if let Some(sender) = sender {
-            let to = from + length as u64;
-            match self.senders.back_mut().filter(|last| last.sender.id == sender.id && last.to == from) {
-                Some(last) => last.to = to,
-                None => self.senders.push_back(SentBy { from, to, sender }),
+    /// Checks that no more messages wait in memory than allowed: these, and `kept` others.
+    pub(super) fn check_queued(&self, kept: usize) -> Result<(), Broken> {
+        let frames = self.first.iter().chain(&self.others);
+        self.limits.check_queued_frames(kept, frames.map(|frame| &frame.header))
+    }
+
+    /// Begins a read. Until the room is [returned](Self::end_read), no other read may begin.
+    pub(super) fn begin_read(&mut self) -> Room {
+        // A thread that is exiting has none any more.
+        let Spare { mut packet, message: spare } = SPARE.try_with(Cell::take).unwrap_or_default();
+        packet.reserve_exact(MAX_PACKET);
+        let before = self.partial.bytes.len();
+        let (message, lacking) = if before == 0 && self.expected > SHORT {
+            let fits = spare.capacity() >= self.expected && spare.capacity() / 2 <= self.expected;
+            (if fits { spare } else { Vec::with_capacity(self.expected) }, self.expected)
+        } else {
+            let length = self.partial.header.map_or(0, |header| header.frame_length());
+            (std::mem::take(&mut self.partial.bytes), length.saturating_sub(before))
+        };
+        Room { message, lacking, before, packet, discards: self.discards }
+    }
+
+    /// Ends a read, which has received this packet.
+    pub(super) fn end_read(&mut self, room: Room, received: Option<Received>) {
+        let Room { mut message, before, mut packet, discards, .. } = room;
+        packet.clear();
+        let is_unused = received.is_none() && before == 0;
+        let unused = if is_unused { std::mem::take(&mut message) } else { Vec::new() };
+        let _ = SPARE.try_with(|spare| spare.set(Spare { packet, message: unused }));
+        // What arrived after a discard is discarded too.
+        if discards == self.discards && !is_unused {
+            self.partial.bytes = message;
+            if let Some(received) = received {
+                if let Err(broken) = self.add_packet(before, received) {
+                    self.broken = Some(broken);
+                    self.partial = Partial::default();
+                }
             }
         }
-        if is_cut || !descriptors.is_empty() {
-            self.batches.push_back(Batch { from, to: from + length as u64, descriptors, is_cut });
-        }
-        Ok(Some(length))
     }
 
-    /// Returns the message at the front of the buffer if it is complete.
-    pub(super) fn next_message(&mut self) -> Result<Option<Arrived>, Broken> {
-        self.check_front()?;
-        self.forget_senders();
-        let unread = self.unread();
-        if unread.is_empty() {
-            return Ok(None);
+    /// Adds a packet, whose bytes begin at `before` in the partial message.
+    fn add_packet(&mut self, before: usize, received: Received) -> Result<(), Broken> {
+        let Received { length, is_truncated, descriptors, is_cut, sender } = received;
+        if is_truncated || length > MAX_PACKET {
+            return Err("a packet is longer than 200 KiB".into());
         }
-        let header = self.header()?;
-        let frame = header.as_ref().and_then(|header| unread.get(..header.frame_length()));
-        let (Some(header), Some(frame)) = (header, frame) else {
-            // An incomplete message can have brought its own batch only.
-            return if self.batches.len() > 1 { Err(UNANNOUNCED) } else { Ok(None) };
-        };
+        if length == 0 {
+            return Err("a packet is empty".into());
+        }
+        let Partial { header, bytes, attached } = &mut self.partial;
+        if before == 0 {
+            *attached = Attached { descriptors, is_cut, sender };
+        } else {
+            // A greeting comes in one packet, so its sender is known.
+            attached.sender = None;
+            if is_cut || !descriptors.is_empty() {
+                return Err(UNANNOUNCED);
+            }
+        }
+        if header.is_none() {
+            *header = Header::parse::<()>(bytes)?;
+        }
+        let Some(header) = header.as_ref().copied() else { return Ok(()) };
+        match header.frame_length().checked_sub(bytes.len()) {
+            None => return Err("a message is shorter or longer than its header says".into()),
+            Some(0) => self.complete(header),
+            Some(lacking) => {
+                // Before memory is reserved for it.
+                self.limits.check(&header)?;
+                bytes.reserve_exact(lacking);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the partial message a complete one.
+    fn complete(&mut self, header: Header) {
+        let Partial { mut bytes, mut attached, .. } = std::mem::take(&mut self.partial);
+        self.expected = if bytes.len() > SHORT { bytes.len().min(MAX_EXPECTED) } else { 0 };
+        // Memory that was reserved for a longer message isn't given away with this one.
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes = bytes.as_slice().to_vec();
+        }
+        if !matches!(header.envelope.frame_type, FrameType::Greeting(_)) {
+            attached.sender = None;
+        }
+        let frame = Frame { header, bytes, attached };
+        self.kept.add(&frame);
+        match self.first {
+            None => self.first = Some(frame),
+            Some(_) => self.others.push_back(frame),
+        }
+    }
+
+    /// Returns the first complete message.
+    pub(super) fn next_message(&mut self) -> Result<Option<Arrived>, Broken> {
+        let Some(frame) = self.first.take() else { return self.broken.map_or(Ok(None), Err) };
+        self.first = self.others.pop_front();
+        self.kept.remove(&frame);
+        let Frame { header, bytes, attached } = frame;
+        self.limits.check(&header)?;
         let Envelope { frame_type, number, .. } = header.envelope;
         // The number in a greeting is that of the next message, because its sender counts anew.
         let is_greeting = matches!(frame_type, FrameType::Greeting(_));
         if !is_greeting && self.next.is_some_and(|next| next != number) {
             return Err("a message is missing or out of order".into());
         }
-        let count = wire::parse::<()>(&header, frame)?.len();
-        let objects = if count > 0 { self.take_batch(count)?.ok_or(Lost) } else { Ok(Vec::new()) };
+        let count = wire::parse::<()>(&header, &bytes)?.len();
+        let objects = match attached.descriptors.len() {
+            _ if attached.is_cut && count > 0 => Err(Lost),
+            found if found == count && !attached.is_cut => Ok(attached.descriptors),
+            _ if count == 0 => return Err(UNANNOUNCED),
+            0 => return Err("a message was sent without the descriptors that it announces".into()),
+            _ => return Err("a message was sent with fewer or more descriptors than it announces".into()),
+        };
         self.next = Some(if is_greeting { number } else { number.wrapping_add(1) });
-        let content = Content::new::<()>(&header, self.take_front(header.frame_length()));
-        // A batch in the middle of a message belongs to no message.
-        self.check_front()?;
-        if !is_greeting {
-            self.forget_senders();
+        if is_greeting {
+            self.last_sender = attached.sender;
         }
+        let content = Content::new::<()>(&header, bytes);
         Ok(Some(Arrived { envelope: header.envelope, content, objects, limits: self.limits }))
     }
 
-    /// Returns whether [`next_message`](Self::next_message) returns a message or an error now.
-    pub(super) fn has_message(&self) -> bool {
-        let unread = self.unread();
-        let is_complete = match self.header() {
-            Ok(Some(header)) => unread.len() >= header.frame_length(),
-            Ok(None) => false,
-            Err(_) => true,
-        };
-        // An incomplete message can have brought its own batch only.
-        is_complete || self.batches.len() > 1
-    }
-
-    /// Returns the process that sent the last byte that was received, if it is known.
-    pub(super) fn last_sender(&mut self) -> Option<Sender> {
-        let position = self.position();
-        while let Some(SentBy { from, to, .. }) = self.senders.front() {
-            if *from >= position {
-                return None;
-            }
-            if *to >= position {
-                return self.senders.front().map(|sent| sent.sender.clone());
-            }
-            self.senders.pop_front();
-        }
-        None
-    }
-
-    /// Forgets the senders of bytes that were received.
-    fn forget_senders(&mut self) {
-        let position = self.position();
-        while self.senders.front().is_some_and(|sent| sent.to <= position) {
-            self.senders.pop_front();
-        }
-    }
-
-    /// Checks that no batch lies before the first unread byte. Such a batch belongs to no message.
-    fn check_front(&self) -> Result<(), Broken> {
-        let is_passed = self.batches.front().is_some_and(|batch| batch.to <= self.position());
-        if is_passed { Err(UNANNOUNCED) } else { Ok(()) }
-    }
-
-    /// Returns the descriptors of the message at the front.
-    fn take_batch(&mut self, count: usize) -> Result<Option<Vec<Owned>>, Broken> {
-        let position = self.position();
-        // `check_front` has already rejected batches that end before this position.
-        let is_at_front = self.batches.front().is_some_and(|batch| batch.from <= position);
-        let batch = if is_at_front { self.batches.pop_front() } else { None };
-        let batch =
-            batch.ok_or(Broken::Rule("a message was sent without the descriptors that it announces"))?;
-        match batch.descriptors.len() {
-            _ if batch.is_cut => Ok(None),
-            length if length == count => Ok(Some(batch.descriptors)),
-            _ => Err("a message was sent with fewer or more descriptors than it announces".into()),
-        }
+    /// Returns the process that sent the greeting that was just received, if it is known.
+    pub(super) fn take_last_sender(&mut self) -> Option<Sender> {
+        self.last_sender.take()
     }
 
     /// Discards everything, after end of file or a broken rule: an incomplete message will never be completed.
     pub(super) fn give_up(&mut self) {
-        self.buffer = Vec::new();
-        self.received = 0;
-        self.batches.clear();
-        self.senders.clear();
+        self.first = None;
+        self.others = VecDeque::new();
+        self.partial = Partial::default();
+        self.broken = None;
+        self.kept = Kept::default();
+        self.last_sender = None;
+        self.discards = self.discards.wrapping_add(1);
+    }
+}
+
+impl Kept {
+    fn add(&mut self, frame: &Frame) {
+        self.bytes += frame.bytes.len() + OVERHEAD;
+        self.descriptors += frame.attached.open();
+        self.with_descriptors += usize::from(frame.attached.open() > 0);
     }
 
-    /// Removes a message of `length` bytes from the front. Returns the buffer itself if that wastes little memory, and
-    /// a copy otherwise.
-    fn take_front(&mut self, length: usize) -> Vec<u8> {
-        self.last_length = length.min(LARGE);
-        if length == self.buffer.len() && length >= self.buffer.capacity() / 2 {
-            self.start += length as u64;
-            return std::mem::take(&mut self.buffer);
-        }
-        let front = self.unread()[..length].to_vec();
-        self.received += length;
-        // Moving only now and then keeps many small messages from being moved over and over.
-        if self.received == self.buffer.len() || self.received > MAX_KEPT.max(self.buffer.len() / 2) {
-            self.forget_received();
-        }
-        front
-    }
-
-    fn move_to_front(&mut self) {
-        self.start += self.received as u64;
-        self.buffer.drain(..self.received);
-        self.received = 0;
-    }
-
-    fn forget_received(&mut self) {
-        self.move_to_front();
-        // A large message must not leave a large buffer behind.
-        self.buffer.shrink_to(MAX_KEPT);
-        self.spare_empty_buffer();
-    }
-
-    /// Gives the buffer's memory to the next read of this thread, if the buffer is empty.
-    fn spare_empty_buffer(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() <= MAX_KEPT {
-            let buffer = std::mem::take(&mut self.buffer);
-            let _ = SPARE.try_with(|spare| spare.set(buffer));
-        }
+    fn remove(&mut self, frame: &Frame) {
+        self.bytes -= frame.bytes.len() + OVERHEAD;
+        self.descriptors -= frame.attached.open();
+        self.with_descriptors -= usize::from(frame.attached.open() > 0);
     }
 }
 
@@ -316,8 +329,6 @@ const UNANNOUNCED: Broken = Broken::Rule("file descriptors were sent that belong
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
     use crate::channel::wire::Table;
 
@@ -337,209 +348,225 @@ mod tests {
         frame
     }
 
-    /// Feeds bytes and descriptors to the buffer, as one call of recvmsg would.
-    fn feed(reader: &mut RecvBuffer, bytes: &[u8], count: usize, is_cut: bool) {
-        let read = reader.read(false, |buffer, max| {
-            assert!(bytes.len() <= max);
-            buffer.reserve(max);
-            buffer.extend(bytes);
-            let descriptors = descriptors(count);
-            Ok::<_, Infallible>(Some(Received { length: bytes.len(), descriptors, is_cut, sender: None }))
-        });
-        assert_eq!(read, Ok(Some(bytes.len())));
+    /// Feeds a packet to the buffer, as one call of recvmsg would.
+    fn feed(buffer: &mut RecvBuffer, bytes: &[u8], count: usize, is_cut: bool) {
+        let mut room = buffer.begin_read();
+        assert!(room.message.capacity() - room.message.len() >= room.lacking);
+        let length = bytes.len().min(room.lacking + room.packet.capacity());
+        room.message.extend(&bytes[..length]);
+        let (is_truncated, descriptors) = (length < bytes.len(), descriptors(count));
+        buffer.end_read(room, Some(Received { length, is_truncated, descriptors, is_cut, sender: None }));
     }
 
-    fn next(reader: &mut RecvBuffer) -> Result<Option<(usize, Option<usize>)>, Broken> {
-        let message = reader.next_message()?;
+    /// Begins a read and finds nothing. Returns the number of bytes that it would have received directly.
+    fn look(buffer: &mut RecvBuffer) -> usize {
+        let room = buffer.begin_read();
+        let lacking = room.lacking;
+        buffer.end_read(room, None);
+        lacking
+    }
+
+    fn next(buffer: &mut RecvBuffer) -> Result<Option<(usize, Option<usize>)>, Broken> {
+        let message = buffer.next_message()?;
         Ok(message.map(|message| (message.content.names().len(), message.objects.ok().map(|all| all.len()))))
     }
 
-    #[test]
-    fn end_of_large_message_moves_no_bytes() {
-        let frame = frame(0, &[], &vec![7; 1 << 20]);
-        let mut reader = RecvBuffer::default();
-        let (most, end) = frame.split_at(frame.len() - 100);
-        // The header says how much is missing.
-        feed(&mut reader, &most[..MIN_READ], 0, false);
-        feed(&mut reader, &most[MIN_READ..], 0, false);
-        let (place, room) = (reader.buffer.as_ptr(), reader.buffer.capacity());
-        for byte in end {
-            assert_eq!((reader.buffer.as_ptr(), reader.buffer.capacity()), (place, room));
-            feed(&mut reader, &[*byte], 0, false);
-        }
-        assert_eq!(reader.next_message().map(|message| message.is_some()), Ok(true));
+    #[track_caller]
+    fn assert_broken(buffer: &mut RecvBuffer, part: &str) {
+        let Err(Broken::Rule(rule)) = next(buffer) else { panic!("{part}") };
+        assert!(rule.contains(part), "{rule}");
     }
 
     #[test]
-    fn idle_buffers_hold_no_memory_and_reads_share_it() {
-        let mut readers: [RecvBuffer; 3] = Default::default();
-        let mut first = None;
-        for round in 0..3 {
-            for reader in &mut readers {
-                assert_eq!(reader.buffer.capacity(), 0);
-                // A small message, and one that finds nothing.
-                feed(reader, &frame(round, &[], b"small"), 0, false);
-                let place = reader.buffer.as_ptr();
-                assert_eq!(*first.get_or_insert(place), place, "round {round}");
-                assert_eq!(next(reader), Ok(Some((0, Some(0)))));
-                assert_eq!(reader.read(false, |_, _| Ok::<_, Infallible>(None)), Ok(None));
+    fn packets_of_a_long_message_arrive_in_its_own_memory() {
+        let mut buffer = RecvBuffer::default();
+        for number in 0..3 {
+            let frame = frame(number, &["a"], &vec![7; 3 << 20]);
+            let mut packets = frame.chunks(MAX_PACKET);
+            feed(&mut buffer, packets.next().expect("there is one"), 1, false);
+            let place = buffer.partial.bytes.as_ptr();
+            for packet in packets {
+                assert_eq!(buffer.next_message().map(|message| message.is_some()), Ok(false));
+                feed(&mut buffer, packet, 0, false);
+            }
+            let message = buffer.next_message().expect("it is valid").expect("it is complete");
+            assert_eq!(message.content.bytes(), &vec![7; 3 << 20][..]);
+            let bytes = message.content.into_bytes();
+            assert_eq!(bytes.as_ptr(), place);
+            assert!(bytes.capacity() <= frame.len());
+            // The next message is expected to be as long, up to a limit.
+            assert_eq!(look(&mut buffer), MAX_EXPECTED);
+        }
+    }
+
+    #[test]
+    fn unexpectedly_short_message_keeps_no_long_memory() {
+        let mut buffer = RecvBuffer::default();
+        feed(&mut buffer, &frame(0, &[], &[7; 100_000]), 0, false);
+        assert_eq!(next(&mut buffer), Ok(Some((0, Some(0)))));
+        assert_eq!(look(&mut buffer), 100_032);
+        feed(&mut buffer, &frame(1, &[], b"two"), 0, false);
+        let message = buffer.next_message().expect("it is valid").expect("it is complete");
+        let content = message.content.into_bytes();
+        assert!(content == b"two" && content.capacity() < 100, "{}", content.capacity());
+        assert_eq!(look(&mut buffer), 0);
+    }
+
+    #[test]
+    fn idle_buffers_hold_no_memory() {
+        let mut buffers: [RecvBuffer; 3] = Default::default();
+        for number in 0..3 {
+            for buffer in &mut buffers {
+                // A long message, and a read that finds nothing.
+                feed(buffer, &frame(number, &[], &[7; 10_000]), 0, false);
+                assert_eq!(next(buffer), Ok(Some((0, Some(0)))));
+                look(buffer);
+                assert_eq!((buffer.partial.bytes.capacity(), buffer.others.capacity()), (0, 0));
             }
         }
+    }
+
+    #[test]
+    fn reads_that_find_nothing_reuse_the_memory() {
+        let mut buffer = RecvBuffer::default();
+        feed(&mut buffer, &frame(0, &[], &[7; 100_000]), 0, false);
+        assert_eq!(next(&mut buffer), Ok(Some((0, Some(0)))));
+        let places: Vec<_> = (0..3)
+            .map(|_| {
+                let room = buffer.begin_read();
+                let places = (room.message.as_ptr(), room.packet.as_ptr());
+                buffer.end_read(room, None);
+                places
+            })
+            .collect();
+        assert_eq!(places, [places[0]; 3]);
     }
 
     #[test]
     fn descriptors_are_returned_with_their_message() {
-        let mut reader = RecvBuffer::default();
-        feed(&mut reader, &[frame(0, &[], b"one"), frame(1, &["a"], b"two")].concat(), 1, false);
-        let large = frame(2, &["a", "b"], &[7; 6000]);
-        feed(&mut reader, &large[..3000], 2, false);
-        feed(&mut reader, &large[3000..], 0, false);
-        assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
-        assert_eq!(next(&mut reader), Ok(Some((1, Some(1)))));
-        assert_eq!(next(&mut reader), Ok(Some((2, Some(2)))));
-        assert_eq!(next(&mut reader), Ok(None));
-        assert!(reader.batches.is_empty() && reader.unread().is_empty());
-    }
-
-    /// Returns the number of bytes that the next read asks for.
-    fn next_read_size(reader: &mut RecvBuffer) -> usize {
-        let mut next_read_size = 0;
-        let read = reader.read(false, |_, max| {
-            next_read_size = max;
-            Ok::<_, Infallible>(None)
-        });
-        assert_eq!(read, Ok(None));
-        next_read_size
+        let mut buffer = RecvBuffer::default();
+        feed(&mut buffer, &frame(0, &[], b"one"), 0, false);
+        feed(&mut buffer, &frame(1, &["a"], b"two"), 1, false);
+        let long = frame(2, &["a", "b"], &[7; 6000]);
+        // A packet can end anywhere in a frame.
+        for (packet, count) in [(&long[..1], 2), (&long[1..33], 0), (&long[33..3000], 0), (&long[3000..], 0)]
+        {
+            feed(&mut buffer, packet, count, false);
+        }
+        assert_eq!(next(&mut buffer), Ok(Some((0, Some(0)))));
+        assert_eq!(next(&mut buffer), Ok(Some((1, Some(1)))));
+        assert_eq!(next(&mut buffer), Ok(Some((2, Some(2)))));
+        assert_eq!(next(&mut buffer), Ok(None));
+        assert!(buffer.is_empty());
+        let Kept { bytes, descriptors, with_descriptors } = buffer.kept;
+        assert_eq!((bytes, descriptors, with_descriptors), (0, 0, 0));
     }
 
     #[test]
-    fn read_size_is_exact_for_large_messages_only() {
-        let of = |length: usize| {
-            let empty = frame(0, &[], b"").len();
-            frame(0, &[], &vec![7; length - empty])
-        };
-        for (length, is_large) in [(LARGE - 1, false), (LARGE, true), (LARGE + 1, true)] {
-            let mut reader = RecvBuffer::default();
-            let message = of(length);
-            let (first_part, last) = message.split_at(length - 100);
-            for part in first_part.chunks(MIN_READ) {
-                feed(&mut reader, part, 0, false);
-            }
-            assert_eq!(next_read_size(&mut reader), if is_large { 100 } else { MIN_READ }, "{length}");
-            feed(&mut reader, last, 0, false);
-            // The message is complete, and another may follow it.
-            assert_eq!(next_read_size(&mut reader), MIN_READ, "{length}");
-            assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
+    fn full_buffer_is_one_with_the_bytes_or_descriptors_of_the_largest_message() {
+        let mut buffer = RecvBuffer::default();
+        let long = vec![7; 150_000];
+        for number in 0..wire::MAX_FRAME as u64 / 150_200 {
+            assert!(!buffer.is_full(), "{number}");
+            feed(&mut buffer, &frame(number, &[], &long), 0, false);
         }
-    }
-
-    #[test]
-    fn small_messages_are_moved_only_when_half_is_received() {
-        const LENGTH: usize = 1024;
-        let empty = frame(0, &[], b"").len();
-        let mut reader = RecvBuffer::default();
-        for number in 0..200 {
-            feed(&mut reader, &frame(number, &[], &vec![7; LENGTH - empty]), 0, false);
+        feed(&mut buffer, &frame(0, &[], &long), 0, false);
+        assert!(buffer.is_full());
+        let mut buffer = RecvBuffer::default();
+        for number in 0..MAX_WITH_DESCRIPTORS as u64 {
+            assert!(!buffer.is_full(), "{number}");
+            feed(&mut buffer, &frame(number, &["a"], b""), 1, false);
         }
-        // Until half of the buffer is received, nothing is moved.
-        for received in 1..=100 {
-            assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
-            assert_eq!((reader.received, reader.buffer.len()), (received * LENGTH, 200 * LENGTH));
+        assert!(buffer.is_full());
+        // Many messages without bytes take memory too.
+        let mut buffer = RecvBuffer::default();
+        let mut number = 0;
+        while !buffer.is_full() {
+            feed(&mut buffer, &frame(number, &[], b""), 0, false);
+            number += 1;
         }
-        assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
-        assert_eq!((reader.received, reader.buffer.len()), (0, 99 * LENGTH));
-        while let Ok(Some(_)) = next(&mut reader) {}
-        assert_eq!((reader.received, reader.buffer.len(), reader.next), (0, 0, Some(200)));
-        assert!(reader.buffer.capacity() <= MAX_KEPT);
-    }
-
-    #[test]
-    fn received_messages_waste_no_capacity() {
-        let mut reader = RecvBuffer { buffer: Vec::with_capacity(1 << 20), ..RecvBuffer::default() };
-        feed(&mut reader, &[frame(0, &[], b"one"), frame(1, &[], b"two")].concat(), 0, false);
-        for (number, bytes) in [b"one", b"two", b"six"].iter().enumerate() {
-            if number == 2 {
-                feed(&mut reader, &frame(2, &[], *bytes), 0, false);
-            }
-            let message = reader.next_message().expect("it is right").expect("it is message");
-            let content = message.content.into_bytes();
-            assert!(content == *bytes && content.capacity() < 1000, "{}", content.capacity());
-        }
-        assert!(reader.buffer.is_empty() && reader.received == 0);
-        assert!(reader.buffer.capacity() <= MAX_KEPT);
-    }
-
-    #[test]
-    fn large_message_is_read_alone_and_positions_stay_right() {
-        let mut reader = RecvBuffer::default();
-        let large = frame(1, &["a"], &[7; 100_000]);
-        feed(&mut reader, &[frame(0, &[], b"one"), large[..1000].to_vec()].concat(), 1, false);
-        assert_eq!(next(&mut reader), Ok(Some((0, Some(0)))));
-        assert_eq!(next(&mut reader), Ok(None));
-        assert_eq!(reader.read_size(), large.len() - 1000);
-        feed(&mut reader, &large[1000..60_000], 0, false);
-        assert_eq!(next(&mut reader), Ok(None));
-        assert_eq!(reader.read_size(), large.len() - 60_000);
-        feed(&mut reader, &large[60_000..], 0, false);
-        let message = reader.next_message().expect("it is valid").expect("it is message");
-        assert_eq!(
-            (message.content.bytes(), message.objects.ok().map(|all| all.len())),
-            (&[7; 100_000][..], Some(1))
-        );
-        assert_eq!(reader.buffer.capacity(), 0);
-        // The next message may be as large, but no memory is reserved for that.
-        assert_eq!(reader.read_size(), LARGE);
-        feed(&mut reader, &frame(2, &["b"], b"two"), 1, false);
-        assert_eq!(next(&mut reader), Ok(Some((1, Some(1)))));
-        assert_eq!(reader.read_size(), MIN_READ);
-        assert_eq!(
-            reader.start,
-            (frame(0, &[], b"one").len() + large.len() + frame(2, &["b"], b"two").len()) as u64
-        );
+        assert!(number <= (wire::MAX_FRAME / OVERHEAD) as u64, "{number}");
     }
 
     #[test]
     fn dropped_descriptors_fail_their_own_message_only() {
-        let mut reader = RecvBuffer::default();
-        feed(&mut reader, &frame(0, &["a", "b"], b""), 1, true);
-        feed(&mut reader, &frame(1, &["a"], b""), 0, true);
-        feed(&mut reader, &frame(2, &["a"], b""), 1, false);
-        assert_eq!(next(&mut reader), Ok(Some((2, None))));
-        assert_eq!(next(&mut reader), Ok(Some((1, None))));
-        assert_eq!(next(&mut reader), Ok(Some((1, Some(1)))));
+        let mut buffer = RecvBuffer::default();
+        feed(&mut buffer, &frame(0, &["a", "b"], b""), 1, true);
+        feed(&mut buffer, &frame(1, &["a"], b""), 0, true);
+        feed(&mut buffer, &frame(2, &["a"], b""), 1, false);
+        assert_eq!(next(&mut buffer), Ok(Some((2, None))));
+        assert_eq!(next(&mut buffer), Ok(Some((1, None))));
+        assert_eq!(next(&mut buffer), Ok(Some((1, Some(1)))));
     }
 
     #[test]
     fn descriptors_at_a_wrong_position_break_the_protocol() {
-        let expect_error = |reader: &mut RecvBuffer, part: &str| {
-            let Err(Broken::Rule(rule)) = next(reader) else { panic!("{part}") };
-            assert!(rule.contains(part), "{rule}");
-        };
         // Too few, too many, and no descriptors.
         for count in [0, 1, 3] {
-            let mut reader = RecvBuffer::default();
-            feed(&mut reader, &frame(0, &["a", "b"], b""), count, false);
-            expect_error(&mut reader, "announces");
+            let mut buffer = RecvBuffer::default();
+            feed(&mut buffer, &frame(0, &["a", "b"], b""), count, false);
+            assert_broken(&mut buffer, "announces");
         }
-        // With a message without objects: the last one, and one before another message.
-        let mut reader = RecvBuffer::default();
-        feed(&mut reader, &frame(0, &[], b""), 1, false);
-        expect_error(&mut reader, "belong to no message");
-        let mut reader = RecvBuffer::default();
-        feed(&mut reader, &frame(0, &[], b""), 1, false);
-        feed(&mut reader, &frame(1, &["a"], b""), 1, false);
-        expect_error(&mut reader, "belong to no message");
-        // In the middle of a message.
-        let large = frame(0, &["a"], &[7; 3000]);
-        let mut reader = RecvBuffer::default();
-        feed(&mut reader, &large[..1000], 0, false);
-        feed(&mut reader, &large[1000..], 1, false);
-        expect_error(&mut reader, "without the descriptors");
-        // Repeatedly in the middle of one message: the second batch is rejected.
-        let mut reader = RecvBuffer::default();
-        feed(&mut reader, &large[..1000], 1, false);
-        assert_eq!(next(&mut reader), Ok(None));
-        feed(&mut reader, &large[1000..1001], 1, false);
-        expect_error(&mut reader, "belong to no message");
+        // With a message without objects.
+        for (count, is_cut) in [(1, false), (0, true)] {
+            let mut buffer = RecvBuffer::default();
+            feed(&mut buffer, &frame(0, &[], b""), count, is_cut);
+            assert_broken(&mut buffer, "belong to no message");
+        }
+        // In the middle of a message, alone and repeatedly.
+        let long = frame(0, &["a"], &[7; 3000]);
+        for first in [0, 1] {
+            let mut buffer = RecvBuffer::default();
+            feed(&mut buffer, &long[..1000], first, false);
+            assert_eq!(next(&mut buffer), Ok(None));
+            feed(&mut buffer, &long[1000..1001], 1, false);
+            assert_broken(&mut buffer, "belong to no message");
+            assert!(buffer.is_full() && !buffer.has_partial());
+        }
+    }
+
+    #[test]
+    fn broken_packet_is_reported_after_the_messages_before_it() {
+        let broken = [
+            (Vec::new(), "is empty"),
+            (vec![b'H'; MAX_PACKET + 1], "longer than 200 KiB"),
+            (b"no frame".to_vec(), "doesn't begin"),
+            ([frame(1, &[], b"one"), frame(2, &[], b"two")].concat(), "shorter or longer"),
+        ];
+        for (packet, part) in broken {
+            let mut buffer = RecvBuffer::default();
+            feed(&mut buffer, &frame(0, &[], b"good"), 0, false);
+            feed(&mut buffer, &packet, 0, false);
+            assert!(buffer.has_message());
+            assert_eq!(next(&mut buffer), Ok(Some((0, Some(0)))));
+            assert!(buffer.has_message());
+            assert_broken(&mut buffer, part);
+        }
+    }
+
+    #[test]
+    fn limit_of_bytes_is_checked_before_memory_is_reserved() {
+        let mut buffer = RecvBuffer { limits: Limits::default().bytes(1000), ..RecvBuffer::default() };
+        feed(&mut buffer, &frame(0, &[], &[7; 1 << 20])[..100], 0, false);
+        assert!(matches!(next(&mut buffer), Err(Broken::Limit(_))));
+        assert_eq!(buffer.partial.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn packet_that_arrives_after_a_discard_is_discarded() {
+        let mut buffer = RecvBuffer::default();
+        let mut room = buffer.begin_read();
+        buffer.give_up();
+        let bytes = frame(0, &["a"], b"late");
+        room.message.extend(&bytes);
+        let received = Received {
+            length: bytes.len(),
+            is_truncated: false,
+            descriptors: descriptors(1),
+            is_cut: false,
+            sender: None,
+        };
+        buffer.end_read(room, Some(received));
+        assert!(buffer.is_empty());
     }
 }

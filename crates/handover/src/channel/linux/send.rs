@@ -24,6 +24,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// The maximum length of a frame that is copied into one buffer. Below it, one copy is cheaper for the kernel than
 /// three separate parts.
 const MAX_COPIED: usize = 256;
+/// The length of a packet that is never shortened, because each socket has space for it.
+const MIN_PACKET: usize = 2 * 1024;
 /// The maximum number of descriptors that need no heap allocation.
 const MAX_INLINE_DESCRIPTORS: usize = 8;
 
@@ -172,8 +174,7 @@ impl Endpoint {
             // From here on, the number belongs to this message.
             writer.next += 1;
             if written < frame.length {
-                let bytes = frame.from(written).iter().flat_map(|part| part.iter()).copied().collect();
-                writer.unfinished = Some(Unfinished { bytes, written: 0 });
+                writer.unfinished = Some(Unfinished { bytes: frame.rest(written), written: 0 });
             } else {
                 self.settle_with(writer);
             }
@@ -208,7 +209,7 @@ impl Endpoint {
         }
     }
 
-    /// Writes as much of the frame as there is space for.
+    /// Writes as much of the frame as there is space for, in packets.
     fn write_now(
         &self,
         frame: &Frame<'_>,
@@ -217,13 +218,15 @@ impl Endpoint {
     ) -> Result<Progress, Unsent> {
         while *written < frame.length {
             let current_descriptors = if *written == 0 { descriptors } else { &[] };
-            match unix_socket::send_parts(
-                self.socket.as_fd(),
-                &frame.from(*written)[..frame.count],
-                current_descriptors,
-            ) {
+            let most = self.packet_length.load(Relaxed);
+            let (parts, count) = frame.packet(*written, most);
+            match unix_socket::send_parts(self.socket.as_fd(), &parts[..count], current_descriptors) {
                 Ok(Some(length)) => *written += length,
                 Ok(None) => return Ok(Progress::Full),
+                // The system has little memory, or its administrator gives sockets little space.
+                Err(error) if unix_socket::is_too_long(&error) && most > MIN_PACKET => {
+                    self.packet_length.store(most / 2, Relaxed);
+                }
                 Err(error) if unix_socket::is_crowded(&error) => return Ok(Progress::Crowded),
                 Err(error) if unix_socket::is_end(&error) => return Err(self.disconnect_error().into()),
                 // The socket belongs to this endpoint and is open, so the invalid descriptor is one of the objects.
@@ -310,7 +313,7 @@ fn with_frame<T>(
         rest[table.len()..][..bytes.len()].copy_from_slice(bytes);
         Frame::of_one_part(&buffer[..length])
     } else {
-        Frame { parts: [&header, table, bytes], count: 3, length }
+        Frame { parts: [&header, table, bytes], length }
     };
     send(&frame, descriptors)
 }
@@ -318,22 +321,35 @@ fn with_frame<T>(
 /// A frame in the form in which it is sent: one part, or three that are never copied together.
 struct Frame<'a> {
     parts: [&'a [u8]; 3],
-    count: usize,
     length: usize,
 }
 
 impl<'a> Frame<'a> {
     fn of_one_part(bytes: &'a [u8]) -> Self {
-        Self { parts: [bytes, &[], &[]], count: 1, length: bytes.len() }
+        Self { parts: [bytes, &[], &[]], length: bytes.len() }
     }
 
-    /// Returns the remaining parts after the first `written` bytes.
-    fn from(&self, mut written: usize) -> [IoSlice<'_>; 3] {
-        self.parts.map(|part| {
+    /// Returns the packet behind the first `written` bytes, which has at most `most` bytes: its parts, and their number.
+    fn packet(&self, mut written: usize, mut most: usize) -> ([IoSlice<'_>; 3], usize) {
+        let (mut parts, mut count) = ([IoSlice::new(&[]); 3], 0);
+        for part in self.parts {
             let skipped = written.min(part.len());
             written -= skipped;
-            IoSlice::new(&part[skipped..])
-        })
+            let rest = &part[skipped..][..most.min(part.len() - skipped)];
+            most -= rest.len();
+            if !rest.is_empty() {
+                parts[count] = IoSlice::new(rest);
+                count += 1;
+            }
+        }
+        (parts, count)
+    }
+
+    /// Returns a copy of the bytes behind the first `written`.
+    #[cfg(feature = "_async")]
+    fn rest(&self, written: usize) -> Vec<u8> {
+        let (parts, _) = self.packet(written, usize::MAX);
+        parts.iter().flat_map(|part| part.iter()).copied().collect()
     }
 }
 
@@ -379,4 +395,26 @@ fn invalid_handle(message: &Message<'_>, descriptors: &[BorrowedFd<'_>]) -> Erro
         None => "an object of the message".into(),
     };
     Error::InvalidHandle { object }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_a_frame_are_all_of_its_bytes_once() {
+        let frame = Frame { parts: [b"header", b"", b"the bytes"], length: 15 };
+        for most in 1..20 {
+            let (mut written, mut all) = (0, Vec::new());
+            while written < frame.length {
+                let (parts, count) = frame.packet(written, most);
+                assert!(parts[..count].iter().all(|part| !part.is_empty()));
+                let length: usize = parts[..count].iter().map(|part| part.len()).sum();
+                assert!(length == most || written + length == frame.length, "{most}");
+                parts[..count].iter().for_each(|part| all.extend_from_slice(part));
+                written += length;
+            }
+            assert_eq!(all, b"headerthe bytes", "{most}");
+        }
+    }
 }

@@ -15,7 +15,6 @@ use crate::channel::tasks::{ReadTask, Reason, SendTask};
 use crate::channel::travel;
 use crate::channel::wire::FrameType;
 use crate::error::Result;
-use crate::wait::Deadline;
 
 /// How often a task reads in a row, before others get their turn.
 const MAX_STEPS: u32 = 32;
@@ -86,7 +85,7 @@ impl Endpoint {
             let is_full = want != Want::Message && receiving.calls.are_full();
             let peer = self.peer_changes.load(Relaxed);
             if !is_full {
-                match self.step(receiving, want, exited, Duration::ZERO, Deadline::NEVER)? {
+                match self.step(receiving, want, exited, Duration::ZERO)? {
                     Step::Arrived(arrived) => return Poll::Ready(Ok(arrived)),
                     Step::Again | Step::Parts => continue,
                     Step::Nothing(_) => {}
@@ -182,7 +181,7 @@ impl Endpoint {
             drop(receiving);
             match read {
                 Read::End => return Err(self.disconnect_error()),
-                Read::Enough | Read::Some => {}
+                Read::Packet => {}
                 Read::Nothing => match wait.poll_input(self, false, cx) {
                     Poll::Pending => return Ok(()),
                     Poll::Ready(found) => {

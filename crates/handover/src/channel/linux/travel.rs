@@ -125,11 +125,11 @@ pub(crate) fn arrive_inherited(
 
 fn prepare(socket: &Owned, describe: &impl Fn() -> String) -> Result<()> {
     let failed = |error| Error::on_handle(describe(), error);
-    let is_stream = socket_of(HandleValue::of(socket)?).map_err(failed)? == SocketType::UnixStream;
-    if !is_stream || !unix_socket::was_connected(socket.as_fd()).map_err(failed)? {
+    let is_sequence = socket_of(HandleValue::of(socket)?).map_err(failed)? == SocketType::UnixSequence;
+    if !is_sequence || !unix_socket::was_connected(socket.as_fd()).map_err(failed)? {
         return Err(Error::invalid(
             describe(),
-            "is not an endpoint of a channel; expected a connected Unix stream socket",
+            "is not an endpoint of a channel; expected a connected Unix socket of sequenced packets (SOCK_SEQPACKET)",
         ));
     }
     unix_socket::receive_credentials(socket.as_fd(), true).map_err(failed)
@@ -137,19 +137,21 @@ fn prepare(socket: &Owned, describe: &impl Fn() -> String) -> Result<()> {
 
 /// Creates a channel from a socket of this process, on Linux.
 pub trait ChannelExt: Sized + Sealed {
-    /// Makes a connected Unix stream socket an endpoint of a channel, such as one of
-    /// [`UnixStream::pair`](std::os::unix::net::UnixStream::pair), or one that another library has passed to this process.
+    /// Makes a connected Unix socket of sequenced packets (`SOCK_SEQPACKET`) an endpoint of a channel, such as one of
+    /// socketpair(2), or one that another library has passed to this process. std has no type of its own for it.
     ///
     /// The channel owns the socket. The process at the other end must use this crate too, or speak
     /// [its protocol](https://docs.rs/crate/handover/latest/source/docs/protocol.md). No data may be in transit that is not a
     /// whole message.
     ///
     /// ```no_run
-    /// use std::os::unix::net::UnixStream;
+    /// use std::os::fd::OwnedFd;
     /// use handover::Channel;
     /// use handover::os::linux::ChannelExt;
     ///
-    /// let channel = Channel::from_socket(UnixStream::connect("/run/my-app.socket")?)?;
+    /// // The parent has passed a socket under this name.
+    /// let socket: OwnedFd = handover::inherited()?.take("socket")?;
+    /// let channel = Channel::from_socket(socket)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -157,7 +159,8 @@ pub trait ChannelExt: Sized + Sealed {
     ///
     /// [`Error::InvalidInput`] if it isn't such a socket. The socket is closed then.
     ///
-    /// [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html)
+    /// [unix(7)](https://man7.org/linux/man-pages/man7/unix.7.html),
+    /// [socketpair(2)](https://man7.org/linux/man-pages/man2/socketpair.2.html)
     fn from_socket(socket: impl Into<OwnedFd>) -> Result<Self>;
 }
 
@@ -191,6 +194,7 @@ impl Endpoint {
         if receiving.calls.has_message() || !receiving.buffer.is_empty() {
             return refused("has received messages that only this process can read; receive them first");
         }
+        self.reset_receive_timeout(&mut receiving)?;
         if !self.greet(&writer, Greeting::Leaves)? {
             return refused("can't leave until its peer process has received what was sent; try again later");
         }
@@ -298,7 +302,7 @@ impl Endpoint {
 
     /// Learns the peer process from a greeting, which was just received.
     pub(super) fn greeted(&self, receiving: &mut Receiving, greeting: Greeting) {
-        let sender = receiving.buffer.last_sender();
+        let sender = receiving.buffer.take_last_sender();
         // The peer process changes.
         receiving.tasks.wake_all();
         if greeting == Greeting::Leaves {

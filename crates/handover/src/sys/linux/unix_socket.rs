@@ -1,4 +1,7 @@
-//! Unix stream sockets, which transfer bytes and descriptors.
+//! Unix sockets of sequenced packets (`SOCK_SEQPACKET`), which transfer bytes and descriptors.
+//!
+//! Each send is one packet, which is sent as a whole or not at all. Each receive returns one packet, with the descriptors
+//! that were sent with it.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -6,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -21,6 +25,10 @@ use super::{Argument, Effects, Length, Moved, Outcome, always, ask, call, proces
 
 /// The maximum number of descriptors in one message (`SCM_MAX_FD` in the kernel).
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
+
+/// The maximum length of a packet in bytes, as this crate sends them. It is a little less than the space of a socket that
+/// sends (`net.core.wmem_default`), because the kernel sends no longer packet.
+pub(crate) const MAX_PACKET: usize = 200 * 1024;
 
 /// The size of a control message with that many descriptors.
 const ROOM: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
@@ -44,14 +52,13 @@ pub(crate) fn pair() -> SysResult<(Owned, Owned)> {
     }
     let pair = call("socketpair", &[], || {
         let (one, other) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         Ok(Pair(one.into(), other.into()))
     });
     pair.map(|Pair(one, other)| (one, other))
 }
 
-/// Sends as many bytes as fit into the socket's buffer now, and attaches these descriptors to the first one. Returns
-/// `None` if no byte fits.
+/// Sends bytes and these descriptors as one packet. Returns the number of bytes, or `None` if the socket has no space now.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -60,7 +67,7 @@ pub(crate) fn send(
     send_parts(socket, &[IoSlice::new(bytes)], descriptors)
 }
 
-/// Does the same for bytes in several buffers, which are sent one after the other.
+/// Does the same for bytes in several buffers, which become one packet.
 pub(crate) fn send_parts(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],
@@ -100,8 +107,13 @@ pub(crate) fn is_crowded(error: &io::Error) -> bool {
     Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
 }
 
-/// Sends bytes with this process's credentials, which the kernel checks. It sends all of them or, if they don't fit into the
-/// socket's buffer now, none; then it returns false.
+/// Returns whether a packet could not be sent because of its length: it is longer than the socket's space, or the kernel
+/// found no memory in one piece for it.
+pub(crate) fn is_too_long(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MSGSIZE | Errno::NOBUFS))
+}
+
+/// Sends a packet with this process's credentials, which the kernel checks. Returns false if the socket has no space now.
 pub(crate) fn send_with_credentials(socket: BorrowedFd<'_>, bytes: &[u8]) -> SysResult<bool> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let arguments = [("socket", socket.into()), ("", Argument::Bytes(bytes)), to("SCM_CREDENTIALS")];
@@ -136,6 +148,21 @@ pub(crate) fn receive_credentials(socket: BorrowedFd<'_>, on: bool) -> SysResult
         Err(error) if is_unsupported_option(&error) => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Limits the time that a receive waits, or lets it wait without a limit (`None`). The kernel rounds it up to its ticks.
+pub(crate) fn set_receive_timeout(socket: BorrowedFd<'_>, timeout: Option<Duration>) -> SysResult<()> {
+    let arguments = [
+        ("socket", socket.into()),
+        to("SO_RCVTIMEO"),
+        (
+            "",
+            Argument::Milliseconds(timeout.map(|timeout| timeout.as_millis().try_into().unwrap_or(u32::MAX))),
+        ),
+    ];
+    call("setsockopt", &arguments, || {
+        Ok(rustix::net::sockopt::set_socket_timeout(socket, rustix::net::sockopt::Timeout::Recv, timeout)?)
+    })
 }
 
 fn is_unsupported_option(error: &io::Error) -> bool {
@@ -186,14 +213,15 @@ pub(crate) struct Sender {
 /// The result of one receive.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// The number of bytes. Zero is end of file.
+    /// The number of bytes. Zero is end of file, or an empty packet.
     pub(crate) length: usize,
-    /// The descriptors that were attached to the bytes. The kernel never merges the descriptors of two sends: a
-    /// receive returns those of one, with its first byte.
+    /// Whether the packet was longer. The rest of it is lost.
+    pub(crate) is_truncated: bool,
+    /// The descriptors that were sent with the packet.
     pub(crate) descriptors: Vec<Owned>,
     /// Whether descriptors were lost because this process had no room for them.
     pub(crate) is_cut: bool,
-    /// The sender of all these bytes, if it is known: if its credentials were asked for, or it sent them itself.
+    /// The sender of the packet, if it is known: if its credentials were asked for, or it sent them itself.
     pub(crate) sender: Option<Sender>,
 }
 
@@ -206,34 +234,52 @@ pub(crate) enum Look {
     Wait,
 }
 
-/// Receives at most `most` bytes and appends them to the buffer. Returns `None` if none are available. Received
-/// descriptors are close-on-exec.
+/// Receives at most `most` bytes of the next packet, and appends them to the buffer. Returns `None` if no packet is
+/// available. Received descriptors are close-on-exec.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
     most: usize,
     look: Look,
 ) -> SysResult<Option<Received>> {
+    receive_beside(socket, buffer, most, &mut Vec::new(), look)
+}
+
+/// Does the same for a packet whose length isn't known. Its first `most` bytes go directly into the buffer. Those behind
+/// them, as many as `beside` has capacity for, are received there and then appended to the buffer.
+pub(crate) fn receive_beside(
+    socket: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    beside: &mut Vec<u8>,
+    look: Look,
+) -> SysResult<Option<Received>> {
     let flags = match look {
         Look::Once => libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC,
         Look::Wait => libc::MSG_CMSG_CLOEXEC,
     };
-    buffer.reserve(most);
-    let arguments = [("socket", socket.into()), ("room", most.into())];
+    buffer.reserve_exact(most);
+    beside.clear();
+    let arguments = [("socket", socket.into()), ("room", (most + beside.capacity()).into())];
     let received = call("recvmsg", &arguments, || {
         let before = buffer.len();
         let mut room = MaybeUninit::<Room>::uninit();
-        let mut part =
-            libc::iovec { iov_base: buffer.spare_capacity_mut().as_mut_ptr().cast(), iov_len: most };
+        let mut parts = [
+            libc::iovec { iov_base: buffer.spare_capacity_mut().as_mut_ptr().cast(), iov_len: most },
+            libc::iovec {
+                iov_base: beside.spare_capacity_mut().as_mut_ptr().cast(),
+                iov_len: beside.capacity(),
+            },
+        ];
         // SAFETY: `msghdr` consists of integers and raw pointers, for which all zeros are valid values.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
+        message.msg_iov = parts.as_mut_ptr();
+        message.msg_iovlen = parts.len() as _;
         message.msg_control = room.as_mut_ptr().cast();
         message.msg_controllen = size_of::<Room>() as _;
-        // SAFETY: the socket is borrowed, so it is open. `part` describes the spare capacity of `buffer`, for which
-        // at least `most` bytes were reserved, and `room` has the size of its type. Both are writable, used by no
-        // other code, and alive during the call.
+        // SAFETY: the socket is borrowed, so it is open. `parts` describes the spare capacity of `buffer`, for which at
+        // least `most` bytes were reserved, and that of `beside`, which is empty. `room` has the size of its type. All
+        // are writable, used by no other code, and alive during the call.
         let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
         let Ok(length) = usize::try_from(length) else {
             let error = io::Error::last_os_error();
@@ -242,14 +288,20 @@ pub(crate) fn receive(
                 _ => Err(error),
             };
         };
-        // SAFETY: the capacity is sufficient, because at most `most` bytes were received and that many were reserved.
-        // The kernel has initialized `length` bytes behind the first `before`.
-        unsafe { buffer.set_len(before + length) };
+        let (first, behind) = (length.min(most), length.saturating_sub(most));
+        // SAFETY: the capacity is sufficient, because `most` bytes were reserved and `first` is no more. The kernel has
+        // initialized `first` bytes behind the first `before`.
+        unsafe { buffer.set_len(before + first) };
+        // SAFETY: the kernel has filled the first part before the second, so it has initialized `behind` bytes of
+        // `beside`. It writes no more than the part's length, which is the capacity.
+        unsafe { beside.set_len(behind) };
+        buffer.extend_from_slice(beside);
         // SAFETY: `recvmsg` has just filled the message, `room` is still alive, and no descriptor has been taken from
         // it.
         let (descriptors, sender) = unsafe { contents_of(&message) };
         let is_cut = message.msg_flags & libc::MSG_CTRUNC != 0;
-        let received = Received { length, descriptors, is_cut, sender };
+        let is_truncated = message.msg_flags & libc::MSG_TRUNC != 0;
+        let received = Received { length, is_truncated, descriptors, is_cut, sender };
         Ok(Some(WithBytes { bytes: &buffer[before..], received }))
     });
     received.map(|received| received.map(|with_bytes| with_bytes.received))
@@ -408,7 +460,7 @@ pub(crate) const LONGEST_PATH: usize = 107;
 fn socket() -> SysResult<Owned> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     call("socket", &[], || {
-        Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?.into())
+        Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?.into())
     })
 }
 
@@ -625,6 +677,13 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> SysResult<bool> {
     let mut polled = [rustix::event::PollFd::from_borrowed_fd(socket, PollFlags::IN)];
     super::wait::ready(&mut polled, Some(0))?;
     Ok(polled[0].revents().contains(PollFlags::HUP))
+}
+
+/// Returns whether the peer sends no more, so that a receive of zero bytes is end of file and not an empty packet.
+pub(crate) fn has_ended(socket: BorrowedFd<'_>) -> SysResult<bool> {
+    let mut polled = [rustix::event::PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+    super::wait::ready(&mut polled, Some(0))?;
+    Ok(!polled[0].revents().is_empty())
 }
 
 #[cfg(test)]
