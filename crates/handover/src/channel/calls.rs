@@ -46,6 +46,18 @@ pub(crate) enum Want {
     Reply(u64),
 }
 
+impl Want {
+    /// Returns whether a thread that waits for this receives a message of this type itself.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(super) fn is(self, frame_type: FrameType) -> bool {
+        match frame_type {
+            FrameType::Message | FrameType::Call(_) => self == Self::Message,
+            FrameType::Reply(id) => self == Self::Reply(id),
+            FrameType::Greeting(_) => false,
+        }
+    }
+}
+
 /// The outcome of giving a message to the thread that it is for.
 #[derive(Debug)]
 pub(super) enum Dispatched {

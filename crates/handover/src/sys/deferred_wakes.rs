@@ -42,11 +42,17 @@ impl Drop for DeferredWakes {
             deferrals.set(deferrals.get() - 1);
             deferrals.get() == 0
         });
-        if is_last == Ok(true) {
-            let wakes = WAKES.try_with(|wakes| std::mem::take(&mut *wakes.borrow_mut()));
-            wakes.into_iter().flatten().for_each(Wake::run);
+        // Each lock ends here, and most of the time there is no wake.
+        if is_last == Ok(true) && WAKES.try_with(|wakes| !wakes.borrow().is_empty()) == Ok(true) {
+            run_deferred();
         }
     }
+}
+
+#[cold]
+fn run_deferred() {
+    let wakes = WAKES.try_with(|wakes| std::mem::take(&mut *wakes.borrow_mut()));
+    wakes.into_iter().flatten().for_each(Wake::run);
 }
 
 impl Wake {

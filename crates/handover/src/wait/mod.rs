@@ -251,12 +251,12 @@ pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
     /// A deadline that never passes.
-    #[allow(dead_code, reason = "used on Windows only")]
     pub(crate) const NEVER: Self = Self(None);
 
     /// Returns the deadline after this timeout, from now. A timeout too long for the clock never passes.
     pub(crate) fn after(timeout: Duration) -> Self {
-        Self(Instant::now().checked_add(timeout))
+        // Most waits without a limit need not ask for the time.
+        if timeout == Duration::MAX { Self::NEVER } else { Self(Instant::now().checked_add(timeout)) }
     }
 
     /// Returns the remaining time. It is zero when the deadline has passed.

@@ -95,6 +95,13 @@ pub(super) enum Peer {
 }
 
 impl Peer {
+    pub(super) fn id(&self) -> u32 {
+        match self {
+            Self::Known(process) => process.id(),
+            Self::Unopened { id, .. } => *id,
+        }
+    }
+
     /// Returns whether the process has exited or is exiting, if that is known.
     pub(super) fn is_going(&self) -> bool {
         match self {
@@ -110,6 +117,8 @@ pub(crate) struct Endpoint {
     pub(crate) memberships: Memberships,
     pub(super) socket: Arc<Owned>,
     pub(super) peer: Mutex<Peer>,
+    /// The id of the peer process, for messages and errors.
+    pub(super) peer_id: AtomicU32,
     /// The number of times that the peer has changed.
     pub(super) peer_changes: AtomicU32,
     /// The greeting that this process still has to send, as the number of a [`Greeting`](super::travel).
@@ -147,6 +156,7 @@ impl Endpoint {
         Self {
             memberships: Memberships::default(),
             socket: socket.into(),
+            peer_id: AtomicU32::new(peer.id()),
             peer: Mutex::new(peer),
             peer_changes: AtomicU32::new(0),
             owed: AtomicU8::new(0),
@@ -186,10 +196,7 @@ impl Endpoint {
     pub(crate) fn show_allowed(&self) {}
 
     pub(crate) fn process_id(&self) -> u32 {
-        match &*self.peer.lock() {
-            Peer::Known(process) => process.id(),
-            Peer::Unopened { id, .. } => *id,
-        }
+        self.peer_id.load(Relaxed)
     }
 
     /// Returns the descriptor that is readable while there is something to receive.
@@ -325,8 +332,7 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self) -> impl FnOnce(SysError) -> Error {
-        let context = format!("the channel to {}", ProcessName(self.process_id()));
-        move |error| Error::system(context, error)
+        |error| Error::system(format!("the channel to {}", ProcessName(self.process_id())), error)
     }
 
     /// Returns the error for a closed connection: the peer process has exited, or has closed its endpoint.

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, Receiving};
-use super::readiness::Found;
 use super::recv_buffer::{Lost, Room};
 use crate::channel::calls::{Dispatched, Turn, Want};
 use crate::channel::message::Arrived;
@@ -58,8 +57,28 @@ enum Next {
 impl Endpoint {
     /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
     pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
+        self.settle();
+        let receiving = self.receiving.lock();
+        // A read that finds nothing costs as much as one that finds a message.
+        if receiving.had_to_wait && self.may_block(&receiving, want, deadline) {
+            self.check_open()?;
+            let mut receiving = self.wait_for_packet(receiving)?;
+            if receiving.buffer.next_type().is_some_and(|frame_type| want.is(frame_type)) {
+                let arrived = self.next_message(&mut receiving)?;
+                self.publish(&mut receiving)?;
+                return Ok(arrived);
+            }
+            self.publish(&mut receiving)?;
+        } else {
+            drop(receiving);
+        }
+        self.receive_in_steps(want, deadline)
+    }
+
+    /// Does the same. It watches the peer process too, and lets other threads and tasks read.
+    fn receive_in_steps(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
         let (mut has_exited, mut peer) = (false, 0);
-        let (mut is_first, mut may_block) = (true, true);
+        let mut is_first = true;
         loop {
             self.settle();
             let mut receiving = self.receiving.lock();
@@ -73,14 +92,9 @@ impl Endpoint {
                 Turn::Again => continue,
                 Turn::TimedOut => return Ok(None),
             };
-            // A read that finds nothing costs as much as one that finds a message.
-            let waits_first = receiving.had_to_wait && receiving.buffer.is_empty() && !deadline.has_passed();
             receiving.had_to_wait = !is_first;
-            let step = match is_first && waits_first {
-                true => Step::Nothing(receiving),
-                false => self.step(receiving, want, has_exited.then_some(peer), EXIT_TIME)?,
-            };
             is_first = false;
+            let step = self.step(receiving, want, has_exited.then_some(peer), EXIT_TIME)?;
             receiving = match step {
                 Step::Arrived(arrived) => return Ok(Some(arrived)),
                 Step::Parts if deadline.has_passed() => return Ok(None),
@@ -90,12 +104,7 @@ impl Endpoint {
             };
             receiving.had_to_wait = true;
             peer = self.peer_changes.load(Relaxed);
-            let found = if may_block && self.may_block(&receiving, want, deadline) {
-                may_block = false;
-                self.wait_for_packet(receiving)?
-            } else {
-                self.wait_to_receive(receiving, want, deadline)?
-            };
+            let found = self.wait_to_receive(receiving, want, deadline)?;
             has_exited = found.exit;
             if !found.input && !found.exit && deadline.has_passed() {
                 return Ok(None);
@@ -224,18 +233,28 @@ impl Endpoint {
         Error::System { call: "recvmsg", context, source }
     }
 
-    /// Returns whether [`wait_for_packet`](Self::wait_for_packet) may be called: no other thread waits for the socket or is
-    /// told by [`Readiness`], and the deadline is later than that wait can end.
+    /// Returns whether [`wait_for_packet`](Self::wait_for_packet) may be called: nothing was read that this thread has to
+    /// look at, no other thread reads, waits for the socket or is told by [`Readiness`](super::readiness::Readiness), and the
+    /// deadline is later than that wait can end.
     fn may_block(&self, receiving: &Receiving, want: Want, deadline: Deadline) -> bool {
-        let is_told = want == Want::Message && self.readiness.get().is_some();
-        receiving.waiting == 0 && !is_told && deadline.left() >= 2 * ALONE
+        let (is_message, calls) = (want == Want::Message, &receiving.calls);
+        receiving.buffer.is_empty()
+            && receiving.waiting == 0
+            && !calls.reads
+            && !calls.has(want)
+            && (is_message || !calls.are_full())
+            && !(is_message && self.readiness.get().is_some())
+            && deadline.left() >= 2 * ALONE
     }
 
     /// Waits for a short time until a packet has arrived, and reads it. This is one system call less than a wait before the
     /// read. The exit of the peer process doesn't end it, if another process still has the peer's endpoint.
     ///
     /// Meanwhile no other thread may read, as beside a call that reads.
-    fn wait_for_packet(&self, mut receiving: MutexGuard<'_, Receiving>) -> Result<Found> {
+    fn wait_for_packet<'a>(
+        &'a self,
+        mut receiving: MutexGuard<'a, Receiving>,
+    ) -> Result<MutexGuard<'a, Receiving>> {
         if !receiving.has_timeout {
             unix_socket::set_receive_timeout(self.socket.as_fd(), Some(ALONE)).map_err(self.failed())?;
             receiving.has_timeout = true;
@@ -251,8 +270,8 @@ impl Endpoint {
         let read = self.end_read(&mut receiving, room, received);
         // This thread may take what it waits for, and go.
         self.notify(&receiving);
-        self.publish(&mut receiving)?;
-        Ok(Found { input: read? != Read::Nothing, exit: false })
+        // The end of file shows again in the next read.
+        read.map(|_| receiving)
     }
 
     /// Lets receives wait as long as those of a new socket. The next owner of the socket may be a program that expects it.

@@ -24,17 +24,12 @@ const MAX_WITH_DESCRIPTORS: usize = 64;
 /// The memory that a message takes beside its frame, for the limit of what is kept.
 const OVERHEAD: usize = size_of::<Frame>();
 
+// Memory for the next read of this thread, on any channel.
 thread_local! {
-    static SPARE: Cell<Spare> = const { Cell::new(Spare { packet: Vec::new(), message: Vec::new() }) };
-}
-
-/// Memory for the next read of this thread, on any channel.
-#[derive(Debug, Default)]
-struct Spare {
     /// Room for the part of a packet that is longer than expected.
-    packet: Vec<u8>,
+    static PACKET: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// Memory that was reserved for a long message, which hasn't arrived.
-    message: Vec<u8>,
+    static MESSAGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What was read from the socket and not received yet.
@@ -162,6 +157,11 @@ impl RecvBuffer {
         self.first.is_some() || self.broken.is_some()
     }
 
+    /// Returns the type of the next message, if one is complete.
+    pub(super) fn next_type(&self) -> Option<FrameType> {
+        self.first.as_ref().map(|frame| frame.header.envelope.frame_type)
+    }
+
     /// Returns whether the buffer holds enough for the next receives, so that a send should not read more.
     pub(super) fn is_full(&self) -> bool {
         self.broken.is_some()
@@ -179,10 +179,11 @@ impl RecvBuffer {
     /// Begins a read. Until the room is [returned](Self::end_read), no other read may begin.
     pub(super) fn begin_read(&mut self) -> Room {
         // A thread that is exiting has none any more.
-        let Spare { mut packet, message: spare } = SPARE.try_with(Cell::take).unwrap_or_default();
+        let mut packet = PACKET.try_with(Cell::take).unwrap_or_default();
         packet.reserve_exact(MAX_PACKET);
         let before = self.partial.bytes.len();
         let (message, lacking) = if before == 0 && self.expected > SHORT {
+            let spare = MESSAGE.try_with(Cell::take).unwrap_or_default();
             let fits = spare.capacity() >= self.expected && spare.capacity() / 2 <= self.expected;
             (if fits { spare } else { Vec::with_capacity(self.expected) }, self.expected)
         } else {
@@ -194,19 +195,23 @@ impl RecvBuffer {
 
     /// Ends a read, which has received this packet.
     pub(super) fn end_read(&mut self, room: Room, received: Option<Received>) {
-        let Room { mut message, before, mut packet, discards, .. } = room;
+        let Room { message, before, mut packet, discards, .. } = room;
         packet.clear();
-        let is_unused = received.is_none() && before == 0;
-        let unused = if is_unused { std::mem::take(&mut message) } else { Vec::new() };
-        let _ = SPARE.try_with(|spare| spare.set(Spare { packet, message: unused }));
+        let _ = PACKET.try_with(|spare| spare.set(packet));
+        let Some(received) = received else {
+            if before == 0 {
+                let _ = MESSAGE.try_with(|spare| spare.set(message));
+            } else if discards == self.discards {
+                self.partial.bytes = message;
+            }
+            return;
+        };
         // What arrived after a discard is discarded too.
-        if discards == self.discards && !is_unused {
+        if discards == self.discards {
             self.partial.bytes = message;
-            if let Some(received) = received {
-                if let Err(broken) = self.add_packet(before, received) {
-                    self.broken = Some(broken);
-                    self.partial = Partial::default();
-                }
+            if let Err(broken) = self.add_packet(before, received) {
+                self.broken = Some(broken);
+                self.partial = Partial::default();
             }
         }
     }

@@ -344,6 +344,7 @@ impl Endpoint {
     }
 
     fn change_peer(&self, peer: Peer) {
+        self.peer_id.store(peer.id(), Relaxed);
         let before = std::mem::replace(&mut *self.peer.lock(), peer);
         self.peer_changes.fetch_add(1, Relaxed);
         let process = self.process();
