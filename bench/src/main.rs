@@ -36,7 +36,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
-const PARTS: [(&str, Part); 11] = [
+const PARTS: [(&str, Part); 12] = [
     ("spawn", spawn::measure),
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
@@ -46,13 +46,15 @@ const PARTS: [(&str, Part); 11] = [
     ("wait-set", wait_set::measure),
     ("growth", scaling::measure),
     ("open-handles", scaling::spawn_beside_handles),
+    ("children", scaling::spawn_beside_children),
     ("allocations", allocations::measure),
     ("weight", build_cost::measure),
 ];
 
 const USAGE: &str = "\
 bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, call, async,
-                                       wait-set, growth, open-handles, allocations, weight
+                                       wait-set, growth, open-handles, children, allocations,
+                                       weight
 bench render                           writes docs/performance.md from the results in docs/performance";
 
 fn main() -> Outcome {

@@ -97,6 +97,24 @@ fn time_per_object(count: usize, keep: u8, send: &dyn Fn(usize, u8) -> Outcome) 
     Ok(time.div_f64((times * count) as f64))
 }
 
+/// Measures spawning a child without objects while the parent has many running children.
+pub(crate) fn spawn_beside_children(bench: &mut Bench) -> Outcome {
+    let limit = baseline::raise_handle_limit(baseline::WANTED);
+    let mut running = Vec::new();
+    let counts: &[usize] = if bench.effort.is_quick { &[1, 10] } else { &[10, 100, 1_000] };
+    for &count in counts {
+        // Each child with its channel takes a few handles.
+        if count * 4 + BESIDE > limit {
+            break;
+        }
+        while running.len() < count {
+            running.push(ChannelPeer::start("handover")?);
+        }
+        bench.compare("spawn beside children", count, spawn::ways(&[])?)?;
+    }
+    Ok(())
+}
+
 /// Measures spawning a child without objects while the parent has many open handles.
 pub(crate) fn spawn_beside_handles(bench: &mut Bench) -> Outcome {
     let limit = baseline::raise_handle_limit(baseline::WANTED);

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             channel_is_ready_while_it_has_messages,
             channel_is_ready_when_the_peer_exits,
             channel_is_ready_when_the_peer_exits_though_another_process_has_its_endpoint,
+            recv_ends_when_the_peer_exits_though_another_process_has_its_endpoint,
             channel_is_not_ready_for_a_part_of_a_message,
             channel_and_event_are_waited_for_together,
             try_recv_never_waits,
@@ -151,6 +152,23 @@ fn channel_is_ready_when_the_peer_exits_though_another_process_has_its_endpoint(
     }
     let error = error_of(&channel);
     assert!(matches!(error, Error::ProcessExited { .. }), "{error:?}");
+    assert!(!survivor.has_exited().unwrap());
+    child.wait_timeout(SOON).unwrap();
+}
+
+/// A receive watches the peer process too, and also if the one before had to wait.
+fn recv_ends_when_the_peer_exits_though_another_process_has_its_endpoint() {
+    let (mut child, channel) = in_role("leaves_its_endpoint_to_a_child", &[]);
+    let survivor: u32 =
+        String::from_utf8(channel.recv_timeout(SOON).unwrap().into_bytes()).unwrap().parse().unwrap();
+    let survivor = Process::open(survivor).unwrap();
+    let late = channel.recv_timeout(Duration::from_millis(50));
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    channel.send("exit").unwrap();
+    let started = Instant::now();
+    let error = channel.recv_timeout(SOON).unwrap_err();
+    assert!(matches!(error, Error::ProcessExited { .. }), "{error:?}");
+    assert!(started.elapsed() < SOON / 2, "{:?}", started.elapsed());
     assert!(!survivor.has_exited().unwrap());
     child.wait_timeout(SOON).unwrap();
 }

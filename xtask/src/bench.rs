@@ -7,7 +7,7 @@ use crate::{Systems, native, win32_beside_native};
 /// The options of the benchmark's build.
 const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
 /// The measurements of the benchmark.
-pub(crate) const MEASUREMENTS: [&str; 11] = [
+pub(crate) const MEASUREMENTS: [&str; 12] = [
     "spawn",
     "hand-over",
     "signal",
@@ -17,6 +17,7 @@ pub(crate) const MEASUREMENTS: [&str; 11] = [
     "wait-set",
     "growth",
     "open-handles",
+    "children",
     "allocations",
     "weight",
 ];

@@ -1,7 +1,9 @@
 //! `Message`, which is sent, and `ReceivedMessage`, which has arrived.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
@@ -16,6 +18,7 @@ use crate::sys::handle;
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::memory::size_of_section;
 use crate::sys::mutex::Mutex;
+use crate::sys::owned_handle::recycle_list;
 
 /// A message to send: bytes, and objects by name.
 ///
@@ -218,8 +221,52 @@ impl Arrived {
 pub struct ReceivedMessage {
     content: Content,
     /// One object for each name; `None` once it is taken. One lock covers an object from its check to its owner.
-    pub(crate) objects: Mutex<Vec<Option<Received>>>,
+    pub(crate) objects: Mutex<Objects>,
     pub(crate) from: Sender,
+}
+
+/// The objects of a message. Dropping it closes them, and keeps the memory of the list for the next message of the thread.
+#[derive(Debug)]
+pub(crate) struct Objects(Vec<Option<Received>>);
+
+thread_local! {
+    static SPARE: Cell<Vec<Option<Received>>> = const { Cell::new(Vec::new()) };
+}
+
+impl Objects {
+    fn with_capacity(count: usize) -> Self {
+        if count == 0 {
+            return Self(Vec::new());
+        }
+        // A thread that is exiting has none any more.
+        let mut list = SPARE.try_with(Cell::take).unwrap_or_default();
+        list.reserve_exact(count);
+        Self(list)
+    }
+}
+
+impl Deref for Objects {
+    type Target = Vec<Option<Received>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Objects {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for Objects {
+    fn drop(&mut self) {
+        self.0.clear();
+        if self.0.capacity() > 0 {
+            let list = std::mem::take(&mut self.0);
+            let _ = SPARE.try_with(|spare| spare.set(list));
+        }
+    }
 }
 
 /// An object that has arrived.
@@ -362,13 +409,13 @@ impl ReceivedMessage {
     /// Checks the kinds of a message's objects and the size of its shared memory. If it is refused, its objects are closed.
     pub(crate) fn admit(
         (envelope, content, limits): (Envelope, Content, Limits),
-        objects: Vec<Owned>,
+        mut handles: Vec<Owned>,
         from: Sender,
     ) -> Result<Self, Refused> {
         let mut shared_memory: u64 = 0;
-        let mut received = Vec::with_capacity(content.names().len());
+        let mut received = Objects::with_capacity(content.names().len());
         let first_endpoint = content.names().len() - envelope.endpoints;
-        let mut objects = objects.into_iter();
+        let mut objects = handles.drain(..);
         let mut accepted: &[ObjectKind] = &[];
         for index in 0..content.names().len() {
             let handle = objects.next().expect("each name has an object");
@@ -383,6 +430,8 @@ impl ReceivedMessage {
             }
             received.push(Some(Received { handle, kind, of_endpoint }));
         }
+        drop(objects);
+        recycle_list(handles);
         limits.check_shared_memory(shared_memory).map_err(Refused::Broken)?;
         Ok(Self { content, objects: Mutex::new(received), from })
     }

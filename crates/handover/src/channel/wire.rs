@@ -32,6 +32,7 @@
 //! A frame doesn't contain the kinds of its objects, because the receiver asks the kernel. On Linux the kernel
 //! passes the file descriptors beside the bytes, in the order of the table.
 
+use std::cell::Cell;
 use std::str::from_utf8;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -449,6 +450,29 @@ impl Table {
     }
 }
 
+/// The largest memory of a frame that is kept for the next message.
+pub(crate) const MAX_SPARE: usize = 1024;
+
+thread_local! {
+    /// The memory of a message that was dropped, for the next one that this thread receives.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Returns empty memory for a frame. It has no capacity if this thread has none left.
+#[allow(dead_code, reason = "not every system needs it")]
+pub(crate) fn spare_frame() -> Vec<u8> {
+    SPARE.try_with(Cell::take).unwrap_or_default()
+}
+
+/// Keeps the memory of a short frame for the next message that this thread receives.
+pub(crate) fn recycle_frame(mut frame: Vec<u8>) {
+    if (1..=MAX_SPARE).contains(&frame.capacity()) {
+        frame.clear();
+        // A thread that is exiting keeps nothing.
+        let _ = SPARE.try_with(|spare| spare.set(frame));
+    }
+}
+
 /// The names and bytes of a received message, in their frame.
 #[derive(Debug)]
 pub(crate) struct Content {
@@ -506,8 +530,15 @@ impl Content {
     }
 
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
-        self.frame.drain(..Header::LENGTH + self.table);
-        self.frame
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.drain(..Header::LENGTH + self.table);
+        frame
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        recycle_frame(std::mem::take(&mut self.frame));
     }
 }
 

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn copies_keep_the_callers_registers() {
         #[target_feature(enable = "avx")]
-        fn sums(bytes: &[u8; 512], rounds: u8) -> [f64; 16] {
+        unsafe fn sums(bytes: &[u8; 512], rounds: u8) -> [f64; 16] {
             let mut sums: [f64; 16] = std::array::from_fn(|index| index as f64);
             let mut copied = [0_u8; 512];
             for _ in 0..rounds {

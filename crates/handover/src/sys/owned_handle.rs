@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
 use super::io::{BorrowedHandle, Close, HasHandle, OwnedHandle};
@@ -16,6 +17,25 @@ pub struct Owned {
     inner: ManuallyDrop<OwnedHandle>,
     /// The call that closes it.
     close: Close,
+}
+
+thread_local! {
+    static SPARE: Cell<Vec<Owned>> = const { Cell::new(Vec::new()) };
+}
+
+/// Returns an empty list with the memory of one that this thread has [recycled](recycle_list), if there is one.
+#[allow(dead_code, reason = "not every system needs it")]
+pub(crate) fn spare_list() -> Vec<Owned> {
+    SPARE.try_with(Cell::take).unwrap_or_default()
+}
+
+/// Closes what is left in the list, and keeps its memory for the next one of this thread.
+pub(crate) fn recycle_list(mut list: Vec<Owned>) {
+    list.clear();
+    if list.capacity() > 0 {
+        // A thread that is exiting keeps nothing.
+        let _ = SPARE.try_with(|spare| spare.set(list));
+    }
 }
 
 impl Owned {

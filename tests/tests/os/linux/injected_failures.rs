@@ -36,6 +36,7 @@ pub(super) const SUITE: Suite = Suite {
         refused_wait_is_not_reported_as_access_denied,
         shared_memory_is_sealed_without_noexec_support,
         interrupted_set_is_retried,
+        long_packet_without_memory_is_sent_in_pieces,
         set_polls_foreign_event_for_room,
         refused_clone_flags_are_retried_without,
         later_spawns_use_the_first_ones_stack,
@@ -241,6 +242,19 @@ fn shared_memory_is_sealed_without_noexec_support() {
     assert_eq!(looked.get(HandleValue::of(&section).unwrap()).unwrap().kind(), Ok(&ObjectKind::SharedMemory));
     let other = with(fails("memfd_create", 0..1, Errno::MFILE), || SharedMemory::new(100));
     assert_eq!(code(&other), Some(Errno::MFILE));
+}
+
+fn long_packet_without_memory_is_sent_in_pieces() {
+    let (one, other) = Channel::pair().unwrap();
+    std::thread::scope(|scope| {
+        let received = scope.spawn(|| other.recv_timeout(SOON).unwrap().into_bytes());
+        let refused = fails("sendmsg", 0..5, Errno::NOBUFS);
+        with(refused, || one.send_timeout(vec![7; 300_000], SOON)).unwrap();
+        assert_eq!(received.join().unwrap(), vec![7; 300_000]);
+    });
+    // A packet that is short already can't become shorter.
+    let refused = with(always_fails("sendmsg", Errno::NOBUFS), || one.send_timeout(vec![7; 300_000], SOON));
+    assert_eq!(code(&refused), Some(Errno::NOBUFS));
 }
 
 fn interrupted_set_is_retried() {

@@ -21,9 +21,57 @@ pub(super) const SUITE: Suite = Suite {
         send_waits_for_the_process_to_which_the_endpoint_has_gone,
         greetings_name_the_process_that_the_kernel_knows,
         flood_of_greetings_blocks_nothing,
+        endpoint_leaves_without_a_receive_timeout,
+        sockets_with_little_space_carry_long_messages,
     ],
     roles: tests![passes_on, passes_on_unread, serves, greets, sends_no_endpoints],
 };
+
+/// The next owner of the socket may be a program that waits in a receive of its own.
+fn endpoint_leaves_without_a_receive_timeout() {
+    let before = table::count();
+    let (raw, ours) = door::pair().unwrap();
+    let same_socket = ours.try_clone().unwrap();
+    let channel = Channel::from_socket(ours).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..3 {
+                // The receiver already waits, so the next receive will wait in the call that receives.
+                std::thread::sleep(Duration::from_millis(50));
+                weaker::send(&raw, &frame(number, &[], b"late"), &[]).unwrap();
+            }
+        });
+        for _ in 0..3 {
+            assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"late");
+        }
+    });
+    assert!(
+        same_socket.read_timeout().unwrap().is_some(),
+        "the control: this process's receives are limited"
+    );
+    let (one, other) = Channel::pair().unwrap();
+    one.send(Message::new("").with_channel("travels", channel)).unwrap();
+    assert_eq!(same_socket.read_timeout().unwrap(), None);
+    drop((other.recv_timeout(SOON).unwrap(), one, other, raw, same_socket));
+    until("the descriptors are closed", || table::count() <= before);
+}
+
+/// A socket sends no packet that is longer than its space.
+fn sockets_with_little_space_carry_long_messages() {
+    let (one, other) = door::pair().unwrap();
+    for socket in [&one, &other] {
+        rustix::net::sockopt::set_socket_send_buffer_size(socket, 4096).unwrap();
+    }
+    let (one, other) = (Channel::from_socket(one).unwrap(), Channel::from_socket(other).unwrap());
+    let event = Event::manual_reset().unwrap();
+    let bytes: Vec<u8> = (0..=250).cycle().take(1_000_000).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| one.send_timeout(Message::new(&bytes).with("event", &event), SOON).unwrap());
+        let message = other.recv_timeout(SOON).unwrap();
+        assert_eq!(message.bytes(), bytes);
+        drop(message.take::<Event>("event").unwrap());
+    });
+}
 
 fn connected_sockets_become_channels() {
     let before = table::count();

@@ -3,8 +3,9 @@
 //! A frame is one packet or more. The first packet of a frame brings all of its descriptors, and no packet contains parts
 //! of two frames. So the kernel says which descriptors belong to a message, and where each message ends.
 //!
-//! The memory into which a packet is received becomes the message's. A long message is received directly into it, and a
-//! short one is copied once, from memory that all channels of a thread use in turn. So an idle channel holds none.
+//! The memory into which a packet is received becomes the message's. A long message is received directly into memory of the
+//! expected length, and a short one into that of a message that this thread has dropped. What is longer is copied once,
+//! from memory that all channels of a thread use in turn. So an idle channel holds none.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -186,6 +187,10 @@ impl RecvBuffer {
             let spare = MESSAGE.try_with(Cell::take).unwrap_or_default();
             let fits = spare.capacity() >= self.expected && spare.capacity() / 2 <= self.expected;
             (if fits { spare } else { Vec::with_capacity(self.expected) }, self.expected)
+        } else if before == 0 {
+            let spare = wire::spare_frame();
+            let lacking = spare.capacity();
+            (spare, lacking)
         } else {
             let length = self.partial.header.map_or(0, |header| header.frame_length());
             (std::mem::take(&mut self.partial.bytes), length.saturating_sub(before))
@@ -199,7 +204,9 @@ impl RecvBuffer {
         packet.clear();
         let _ = PACKET.try_with(|spare| spare.set(packet));
         let Some(received) = received else {
-            if before == 0 {
+            if before == 0 && message.capacity() <= wire::MAX_SPARE {
+                wire::recycle_frame(message);
+            } else if before == 0 {
                 let _ = MESSAGE.try_with(|spare| spare.set(message));
             } else if discards == self.discards {
                 self.partial.bytes = message;
@@ -256,7 +263,7 @@ impl RecvBuffer {
         let Partial { mut bytes, mut attached, .. } = std::mem::take(&mut self.partial);
         self.expected = if bytes.len() > SHORT { bytes.len().min(MAX_EXPECTED) } else { 0 };
         // Memory that was reserved for a longer message isn't given away with this one.
-        if bytes.capacity() / 2 > bytes.len() {
+        if bytes.capacity() > wire::MAX_SPARE && bytes.capacity() / 2 > bytes.len() {
             bytes = bytes.as_slice().to_vec();
         }
         if !matches!(header.envelope.frame_type, FrameType::Greeting(_)) {

@@ -22,6 +22,7 @@ use super::SysResult;
 use super::handle::to;
 use super::io::Owned;
 use super::{Argument, Effects, Length, Moved, Outcome, always, ask, call, process};
+use crate::sys::owned_handle::spare_list;
 
 /// The maximum number of descriptors in one message (`SCM_MAX_FD` in the kernel).
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
@@ -353,7 +354,10 @@ unsafe fn contents_of(message: &libc::msghdr) -> (Vec<Owned>, Option<Sender>) {
             // SAFETY: the kernel wrote `cmsg_len` bytes for this message, so `count` descriptors follow the header.
             // The data begins at a multiple of the header's alignment, which is at least that of a descriptor.
             let numbers = unsafe { std::slice::from_raw_parts(first, count) };
-            descriptors.reserve_exact(count);
+            if count > 0 {
+                descriptors = spare_list();
+                descriptors.reserve_exact(count);
+            }
             // SAFETY: the kernel opened the descriptor in this process for this message. The caller guarantees that
             // no descriptor was taken from the message before, and this loop takes each one once, so no other owner
             // exists.
@@ -695,7 +699,7 @@ mod tests {
 
     /// Returns a connection from a process that connected, exited, and was waited for, and the process's id.
     fn connection_of_exited_process() -> io::Result<(Owned, u32)> {
-        let path = std::env::temp_dir().join(format!("handover-stream-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("handover-packets-{}", std::process::id()));
         let listening = listen(&path, || Ok(()))?;
         let client_path = path.clone();
         let mut command = Command::new("true");
@@ -703,7 +707,7 @@ mod tests {
         // no lock.
         unsafe {
             command.pre_exec(move || {
-                let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)
+                let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None)
                     .map_err(io::Error::from)?;
                 rustix::net::connect(&socket, &address(&client_path)?)?;
                 Ok(())
