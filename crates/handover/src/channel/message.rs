@@ -1,5 +1,7 @@
 //! `Message`, which is sent, and `ReceivedMessage`, which has arrived.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;

@@ -32,6 +32,8 @@
 //! A frame doesn't contain the kinds of its objects, because the receiver asks the kernel. On Linux the kernel
 //! passes the file descriptors beside the bytes, in the order of the table.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
+
 use std::cell::Cell;
 use std::str::from_utf8;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

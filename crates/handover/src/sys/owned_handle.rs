@@ -1,5 +1,6 @@
 //! The owner of a handle inside this crate. Its close goes through `syscall`, so it is traced.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
 #![allow(unsafe_code)]
 
 use std::cell::Cell;

@@ -74,6 +74,10 @@ pub(crate) struct Endpoint {
     pub(crate) allowed: Arc<KindFilter>,
 }
 
+/// The maximum number of bytes that one call writes. The system allocates memory for each pending write. A message of 1 MiB
+/// and its table fit, because a second call costs as much as the first.
+pub(super) const MAX_WRITTEN: usize = 1024 * 1024 + 64 * 1024;
+
 /// The pipe of an endpoint, and the events of its reads and writes.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -100,6 +104,8 @@ pub(in crate::channel) struct Receiving {
     pub(super) received: usize,
     /// The number of the next message.
     pub(super) next: u64,
+    /// The length of the last message, which the next one is expected to have too.
+    pub(super) expected: usize,
     /// The number of bytes that the last read asked for.
     pub(super) asked: usize,
     /// Whether the last read was one that a send or a call began, although there was a message to receive. It doesn't set

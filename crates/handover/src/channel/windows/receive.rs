@@ -4,7 +4,7 @@ use std::os::windows::io::AsHandle;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Receiving, Woken};
+use super::endpoint::{Endpoint, MAX_WRITTEN, Receiving, Woken};
 use super::peer::Peer;
 use crate::channel::Limits;
 use crate::channel::calls::{Calls, Dispatched, Turn, Want};
@@ -24,7 +24,7 @@ use crate::wait::Deadline;
 /// The minimum and maximum number of bytes to read at once. Most messages are shorter than the minimum. The maximum is
 /// what one call writes.
 const MIN_READ: usize = 4 * 1024;
-const MAX_READ: usize = 1024 * 1024;
+const MAX_READ: usize = MAX_WRITTEN;
 /// The maximum capacity that an emptied buffer keeps.
 const MAX_KEPT: usize = 64 * 1024;
 
@@ -566,6 +566,7 @@ impl Receiving {
         Self {
             transfer,
             received: 0,
+            expected: 0,
             next: 0,
             asked: 0,
             is_beside: false,
@@ -590,6 +591,7 @@ impl Receiving {
     /// Removes a message of `length` bytes from the front. Returns the buffer itself if that wastes little memory, and
     /// a copy otherwise.
     fn take_front(&mut self, length: usize) -> Vec<u8> {
+        self.expected = length.min(MAX_READ);
         let (received, buffer) = (self.received, self.transfer.buffer());
         if received == 0 && length == buffer.len() && length >= buffer.capacity() / 2 {
             return std::mem::take(buffer);
@@ -606,15 +608,16 @@ impl Receiving {
         front
     }
 
-    /// Returns the number of bytes to read: as many as the message at the front lacks, if that is known.
+    /// Returns the number of bytes to read: as many as the message at the front lacks, if that is known. Otherwise as many
+    /// as the last message had, because the next one often has the same length.
     fn read_size(&mut self) -> usize {
         let limits = self.limits;
         let unread = self.unread();
-        let lacking = match limits.header::<HandleRef>(unread) {
-            Ok(Some(header)) => header.frame_length().saturating_sub(unread.len()),
-            _ => 0,
+        let size = match limits.header::<HandleRef>(unread) {
+            Ok(Some(header)) if header.frame_length() > unread.len() => header.frame_length() - unread.len(),
+            _ => self.expected,
         };
-        lacking.clamp(MIN_READ, MAX_READ)
+        size.clamp(MIN_READ, MAX_READ)
     }
 
     /// Returns whether the buffer holds as much as a send may read ahead. A pending read shows that it doesn't.
@@ -695,5 +698,11 @@ mod tests {
         assert_eq!(lacks(1000), frame.len() - 1000);
         assert_eq!(lacks(frame.len() - 1), MIN_READ);
         assert_eq!(lacks(frame.len()), MIN_READ);
+        // The next message is expected to be as long as the last one, up to a limit.
+        for (length, expected) in [(300_000, 300_000), (MAX_READ + 1, MAX_READ), (100, MIN_READ)] {
+            let mut reader = reader_with(vec![7; length]);
+            reader.take_front(length);
+            assert_eq!(reader.read_size(), expected);
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! Sending messages from an endpoint.
 
+#![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
+
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::os::windows::io::{AsHandle, BorrowedHandle};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Receiving, Unfinished, Woken, Writer};
+use super::endpoint::{Endpoint, MAX_WRITTEN, Receiving, Unfinished, Woken, Writer};
 use super::outbox::{Copies, Handles, Outbox};
 use super::peer::Peer;
 use super::receive::Found;
@@ -24,8 +27,6 @@ use crate::sys::winsock::{Record, duplicate_for, import};
 use crate::sys::{SysError, SysResult, call, create_object, handle, pipe};
 use crate::wait::Deadline;
 
-/// The maximum number of bytes that one call writes. The system allocates memory for each pending write.
-const MAX_WRITTEN: usize = 1024 * 1024;
 /// The maximum capacity that an emptied buffer keeps.
 const MAX_KEPT: usize = 64 * 1024;
 /// The time past the deadline for which objects are still prepared. A handle that doesn't answer a query at once costs
@@ -38,6 +39,20 @@ const UNTIL_CALL_ENDS: Duration = Duration::from_millis(20);
 /// The maximum time that a send of objects waits until the other endpoint has moved, and the pause between two looks.
 pub(super) const MAX_MOVE: Duration = Duration::from_secs(1);
 pub(super) const MOVE_PAUSE: Duration = Duration::from_millis(2);
+
+thread_local! {
+    /// The memory of the last large frame that this thread has sent, for the next one on any channel. Memory that is new
+    /// costs a page fault for each of its pages.
+    static LARGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Keeps the empty memory of a large frame for the next one of this thread, unless it is very large.
+fn keep_large(buffer: Vec<u8>) {
+    if buffer.capacity() <= MAX_WRITTEN {
+        // A thread that is exiting keeps nothing.
+        let _ = LARGE.try_with(|large| large.set(buffer));
+    }
+}
 
 /// The reason why a message with objects can't be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,10 +332,12 @@ impl Endpoint {
         travellers: impl Iterator<Item = &'a Arc<Self>>,
         written: Result<(), Unwritten>,
     ) -> Result<bool> {
-        // A large message must not leave a large buffer behind.
+        // A large message must not leave a large buffer behind in its channel.
         let buffer = writer.transfer.buffer();
         buffer.clear();
-        buffer.shrink_to(MAX_KEPT);
+        if buffer.capacity() > MAX_KEPT {
+            keep_large(std::mem::take(buffer));
+        }
         let number = writer.next;
         // The receiver fetches those copies out of this process.
         let is_fetched = matches!(copies.handles, Handles::Local(_)) && self.fetched().is_some();
@@ -365,6 +382,9 @@ impl Endpoint {
         let grace_deadline = deadline.or_later(GRACE_PERIOD);
         let count = message.shares.len() + travellers.len() * HANDLES;
         let buffer = writer.transfer.buffer();
+        if message.bytes.len() > MAX_KEPT && buffer.capacity() <= MAX_KEPT {
+            *buffer = LARGE.try_with(Cell::take).unwrap_or_default();
+        }
         let mut refs = Vec::with_capacity(count);
         let mut sockets = Vec::new();
         let handles = match peer {
