@@ -40,8 +40,8 @@ pub(super) struct RecvBuffer {
     first: Option<Frame>,
     /// The other complete messages, in their order.
     others: VecDeque<Frame>,
-    /// The message whose end hasn't arrived. It has no bytes if nothing of it has arrived.
-    partial: Partial,
+    /// The message whose end hasn't arrived. Most messages arrive in one packet.
+    partial: Option<Box<Partial>>,
     /// The rule that the packet behind all of these broke.
     broken: Option<Broken>,
     /// How much of this is kept.
@@ -66,8 +66,8 @@ struct Frame {
     attached: Attached,
 }
 
-/// The packets of a frame that have arrived.
-#[derive(Debug, Default)]
+/// The packets of a frame that have arrived. They aren't empty.
+#[derive(Debug)]
 struct Partial {
     /// The frame's header, once all of it has arrived.
     header: Option<Header>,
@@ -125,7 +125,7 @@ impl Default for RecvBuffer {
         Self {
             first: None,
             others: VecDeque::new(),
-            partial: Partial::default(),
+            partial: None,
             broken: None,
             kept: Kept::default(),
             expected: 0,
@@ -150,7 +150,7 @@ impl RecvBuffer {
 
     /// Returns whether a part of a message has arrived, and not its end.
     pub(super) fn has_partial(&self) -> bool {
-        !self.partial.bytes.is_empty()
+        self.partial.is_some()
     }
 
     /// Returns whether [`next_message`](Self::next_message) returns a message or an error now.
@@ -165,9 +165,11 @@ impl RecvBuffer {
 
     /// Returns whether the buffer holds enough for the next receives, so that a send should not read more.
     pub(super) fn is_full(&self) -> bool {
+        let partial = self.partial.as_ref();
+        let (bytes, open) = partial.map_or((0, 0), |partial| (partial.bytes.len(), partial.attached.open()));
         self.broken.is_some()
-            || self.kept.bytes + self.partial.bytes.len() >= wire::MAX_FRAME
-            || self.kept.descriptors + self.partial.attached.open() >= MAX_DESCRIPTORS
+            || self.kept.bytes + bytes >= wire::MAX_FRAME
+            || self.kept.descriptors + open >= MAX_DESCRIPTORS
             || self.kept.with_descriptors >= MAX_WITH_DESCRIPTORS
     }
 
@@ -182,18 +184,23 @@ impl RecvBuffer {
         // A thread that is exiting has none any more.
         let mut packet = PACKET.try_with(Cell::take).unwrap_or_default();
         packet.reserve_exact(MAX_PACKET);
-        let before = self.partial.bytes.len();
-        let (message, lacking) = if before == 0 && self.expected > SHORT {
-            let spare = MESSAGE.try_with(Cell::take).unwrap_or_default();
-            let fits = spare.capacity() >= self.expected && spare.capacity() / 2 <= self.expected;
-            (if fits { spare } else { Vec::with_capacity(self.expected) }, self.expected)
-        } else if before == 0 {
-            let spare = wire::spare_frame();
-            let lacking = spare.capacity();
-            (spare, lacking)
-        } else {
-            let length = self.partial.header.map_or(0, |header| header.frame_length());
-            (std::mem::take(&mut self.partial.bytes), length.saturating_sub(before))
+        let (message, before, lacking) = match &mut self.partial {
+            Some(partial) => {
+                let (message, length) =
+                    (std::mem::take(&mut partial.bytes), partial.header.map(|header| header.frame_length()));
+                let before = message.len();
+                (message, before, length.map_or(0, |length| length.saturating_sub(before)))
+            }
+            None if self.expected > SHORT => {
+                let spare = MESSAGE.try_with(Cell::take).unwrap_or_default();
+                let fits = spare.capacity() >= self.expected && spare.capacity() / 2 <= self.expected;
+                (if fits { spare } else { Vec::with_capacity(self.expected) }, 0, self.expected)
+            }
+            None => {
+                let spare = wire::spare_frame();
+                let lacking = spare.capacity();
+                (spare, 0, lacking)
+            }
         };
         Room { message, lacking, before, packet, discards: self.discards }
     }
@@ -208,23 +215,22 @@ impl RecvBuffer {
                 wire::recycle_frame(message);
             } else if before == 0 {
                 let _ = MESSAGE.try_with(|spare| spare.set(message));
-            } else if discards == self.discards {
-                self.partial.bytes = message;
+            } else if let (true, Some(partial)) = (discards == self.discards, &mut self.partial) {
+                partial.bytes = message;
             }
             return;
         };
         // What arrived after a discard is discarded too.
         if discards == self.discards {
-            self.partial.bytes = message;
-            if let Err(broken) = self.add_packet(before, received) {
+            if let Err(broken) = self.add_packet(message, before, received) {
                 self.broken = Some(broken);
-                self.partial = Partial::default();
+                self.partial = None;
             }
         }
     }
 
-    /// Adds a packet, whose bytes begin at `before` in the partial message.
-    fn add_packet(&mut self, before: usize, received: Received) -> Result<(), Broken> {
+    /// Adds a packet, whose bytes begin at `before` in the message.
+    fn add_packet(&mut self, message: Vec<u8>, before: usize, received: Received) -> Result<(), Broken> {
         let Received { length, is_truncated, descriptors, is_cut, sender } = received;
         if is_truncated || length > MAX_PACKET {
             return Err("a packet is longer than 200 KiB".into());
@@ -232,35 +238,51 @@ impl RecvBuffer {
         if length == 0 {
             return Err("a packet is empty".into());
         }
-        let Partial { header, bytes, attached } = &mut self.partial;
-        if before == 0 {
-            *attached = Attached { descriptors, is_cut, sender };
-        } else {
-            // A greeting comes in one packet, so its sender is known.
-            attached.sender = None;
-            if is_cut || !descriptors.is_empty() {
-                return Err(UNANNOUNCED);
+        let mut partial = match self.partial.take() {
+            None => {
+                let header = Header::parse::<()>(&message)?;
+                let attached = Attached { descriptors, is_cut, sender };
+                match header {
+                    Some(header) if header.frame_length() == message.len() => {
+                        self.complete(header, message, attached);
+                        return Ok(());
+                    }
+                    _ => Box::new(Partial { header, bytes: message, attached }),
+                }
+            }
+            Some(_) if is_cut || !descriptors.is_empty() => return Err(UNANNOUNCED),
+            Some(mut partial) => {
+                partial.bytes = message;
+                // A greeting comes in one packet, so its sender is known.
+                partial.attached.sender = None;
+                if partial.header.is_none() {
+                    partial.header = Header::parse::<()>(&partial.bytes)?;
+                }
+                partial
+            }
+        };
+        debug_assert_eq!(partial.bytes.len(), before + length);
+        if let Some(header) = partial.header {
+            match header.frame_length().checked_sub(partial.bytes.len()) {
+                None => return Err("a message is shorter or longer than its header says".into()),
+                Some(0) => {
+                    let Partial { bytes, attached, .. } = *partial;
+                    self.complete(header, bytes, attached);
+                    return Ok(());
+                }
+                Some(lacking) => {
+                    // Before memory is reserved for it.
+                    self.limits.check(&header)?;
+                    partial.bytes.reserve_exact(lacking);
+                }
             }
         }
-        if header.is_none() {
-            *header = Header::parse::<()>(bytes)?;
-        }
-        let Some(header) = header.as_ref().copied() else { return Ok(()) };
-        match header.frame_length().checked_sub(bytes.len()) {
-            None => return Err("a message is shorter or longer than its header says".into()),
-            Some(0) => self.complete(header),
-            Some(lacking) => {
-                // Before memory is reserved for it.
-                self.limits.check(&header)?;
-                bytes.reserve_exact(lacking);
-            }
-        }
+        self.partial = Some(partial);
         Ok(())
     }
 
-    /// Makes the partial message a complete one.
-    fn complete(&mut self, header: Header) {
-        let Partial { mut bytes, mut attached, .. } = std::mem::take(&mut self.partial);
+    /// Adds a complete message.
+    fn complete(&mut self, header: Header, mut bytes: Vec<u8>, mut attached: Attached) {
         self.expected = if bytes.len() > SHORT { bytes.len().min(MAX_EXPECTED) } else { 0 };
         // Memory that was reserved for a longer message isn't given away with this one.
         if bytes.capacity() > wire::MAX_SPARE && bytes.capacity() / 2 > bytes.len() {
@@ -315,7 +337,7 @@ impl RecvBuffer {
     pub(super) fn give_up(&mut self) {
         self.first = None;
         self.others = VecDeque::new();
-        self.partial = Partial::default();
+        self.partial = None;
         self.broken = None;
         self.kept = Kept::default();
         self.last_sender = None;
@@ -396,7 +418,7 @@ mod tests {
             let frame = frame(number, &["a"], &vec![7; 3 << 20]);
             let mut packets = frame.chunks(MAX_PACKET);
             feed(&mut buffer, packets.next().expect("there is one"), 1, false);
-            let place = buffer.partial.bytes.as_ptr();
+            let place = buffer.partial.as_ref().expect("the rest lacks").bytes.as_ptr();
             for packet in packets {
                 assert_eq!(buffer.next_message().map(|message| message.is_some()), Ok(false));
                 feed(&mut buffer, packet, 0, false);
@@ -433,7 +455,7 @@ mod tests {
                 feed(buffer, &frame(number, &[], &[7; 10_000]), 0, false);
                 assert_eq!(next(buffer), Ok(Some((0, Some(0)))));
                 look(buffer);
-                assert_eq!((buffer.partial.bytes.capacity(), buffer.others.capacity()), (0, 0));
+                assert_eq!((buffer.has_partial(), buffer.others.capacity()), (false, 0));
             }
         }
     }
@@ -561,7 +583,7 @@ mod tests {
         let mut buffer = RecvBuffer { limits: Limits::default().bytes(1000), ..RecvBuffer::default() };
         feed(&mut buffer, &frame(0, &[], &[7; 1 << 20])[..100], 0, false);
         assert!(matches!(next(&mut buffer), Err(Broken::Limit(_))));
-        assert_eq!(buffer.partial.bytes.capacity(), 0);
+        assert!(!buffer.has_partial());
     }
 
     #[test]
