@@ -452,8 +452,8 @@ impl Table {
     }
 }
 
-/// The largest memory of a frame that is kept for the next message.
-pub(crate) const MAX_SPARE: usize = 1024;
+/// The largest memory of a frame that a thread keeps for the next message.
+pub(crate) const MAX_SPARE: usize = 64 * 1024;
 
 thread_local! {
     /// The memory of a message that was dropped, for the next one that this thread receives.
@@ -466,7 +466,7 @@ pub(crate) fn spare_frame() -> Vec<u8> {
     SPARE.try_with(Cell::take).unwrap_or_default()
 }
 
-/// Keeps the memory of a short frame for the next message that this thread receives.
+/// Keeps the memory of a frame for the next message that this thread receives, unless it is large.
 pub(crate) fn recycle_frame(mut frame: Vec<u8>) {
     if (1..=MAX_SPARE).contains(&frame.capacity()) {
         frame.clear();

@@ -16,7 +16,7 @@ use crate::channel::wire::{self, Broken, Content, Envelope, FrameType, Header};
 use crate::sys::io::Owned;
 use crate::sys::unix_socket::{MAX_DESCRIPTORS, MAX_PACKET, Received, Sender};
 
-/// The length up to which copying a message is cheaper than guessing its length.
+/// The length up to which a message isn't expected, but received into any memory of at most this size.
 const SHORT: usize = 4 * 1024;
 /// The largest memory that is reserved before it is known how long a message is.
 const MAX_EXPECTED: usize = 1024 * 1024;
@@ -192,12 +192,18 @@ impl RecvBuffer {
                 (message, before, length.map_or(0, |length| length.saturating_sub(before)))
             }
             None if self.expected > SHORT => {
-                let spare = MESSAGE.try_with(Cell::take).unwrap_or_default();
+                let spare = if self.expected <= wire::MAX_SPARE {
+                    wire::spare_frame()
+                } else {
+                    MESSAGE.try_with(Cell::take).unwrap_or_default()
+                };
                 let fits = spare.capacity() >= self.expected && spare.capacity() / 2 <= self.expected;
                 (if fits { spare } else { Vec::with_capacity(self.expected) }, 0, self.expected)
             }
             None => {
-                let spare = wire::spare_frame();
+                // A short message must not take the memory of a long one.
+                let spare = Some(wire::spare_frame()).filter(|spare| spare.capacity() <= SHORT);
+                let spare = spare.unwrap_or_default();
                 let lacking = spare.capacity();
                 (spare, 0, lacking)
             }
@@ -285,7 +291,7 @@ impl RecvBuffer {
     fn complete(&mut self, header: Header, mut bytes: Vec<u8>, mut attached: Attached) {
         self.expected = if bytes.len() > SHORT { bytes.len().min(MAX_EXPECTED) } else { 0 };
         // Memory that was reserved for a longer message isn't given away with this one.
-        if bytes.capacity() > wire::MAX_SPARE && bytes.capacity() / 2 > bytes.len() {
+        if bytes.capacity() > SHORT && bytes.capacity() / 2 > bytes.len() {
             bytes = bytes.as_slice().to_vec();
         }
         if !matches!(header.envelope.frame_type, FrameType::Greeting(_)) {
