@@ -8,7 +8,7 @@ use handover::inspect::observe::{Action, Call, Inherits, Outcome, Step, Target};
 use super::case::Case;
 use super::evidence::{ended, evidence, kind_name, list, milliseconds, wait_function};
 use super::judge::{Ruling, Strategy};
-use super::record::{Ending, ObjectId, Recorded, is_wait};
+use super::record::{Ending, ObjectId, Recorded, is_wait, signaled};
 use super::roles::signal;
 use crate::os::advice;
 
@@ -67,17 +67,20 @@ impl Case<'_> {
 
     pub(super) fn starts_child(&self) -> Ruling {
         let Some(child) = self.roles.child else {
-            return Ruling::fails(
-                Vec::new(),
-                "the parent started no process after it had created the event",
-                advice::SPAWN,
-            );
+            let why = if self.record.processes().len() > 1 {
+                "the parent started no process after it had created the event"
+            } else {
+                "the parent started no process"
+            };
+            return Ruling::fails(Vec::new(), why, advice::SPAWN);
         };
         let program = self.of(child).find(|(_, step)| matches!(step.event.step, Step::Started { .. }));
-        match program.map(|(index, _)| index).or_else(|| self.birth(child)) {
-            Some(index) => Ruling::holds(self.shown(index)),
-            None => Ruling::open("the start of the child wasn't seen"),
+        // On Linux the process exists before it begins its program.
+        let steps = BTreeSet::from_iter(self.birth(child).into_iter().chain(program.map(|(index, _)| index)));
+        if steps.is_empty() {
+            return Ruling::open("the start of the child wasn't seen");
         }
+        Ruling::holds(steps.into_iter().flat_map(|index| self.shown(index)).collect())
     }
 
     pub(super) fn has_handle(&self) -> Ruling {
@@ -348,17 +351,47 @@ impl Case<'_> {
             last(|action| matches!(action, Action::Wait { processes, .. } if !processes.is_empty()));
         let other = last(is_wait);
         let (index, why) = match (process, other, sleeps) {
-            (Some(index), ..) => (Some(index), "the child waits for a process instead of the event"),
-            (_, Some(index), _) => (Some(index), "the child waits for a handle that is not one of the event"),
-            (.., Some(index)) => (Some(index), "the child sleeps instead of waiting for the event"),
-            _ => (None, "the child makes no call that waits for the event"),
+            (Some(index), ..) => {
+                (Some(index), "the child waits for a process instead of the event".to_owned())
+            }
+            (_, Some(index), _) => (
+                Some(index),
+                format!(
+                    "the child waits for a handle that is not one of the event; the event is {}",
+                    list("handle", &self.handles_to(child, event))
+                ),
+            ),
+            (.., Some(index)) => {
+                (Some(index), "the child sleeps instead of waiting for the event".to_owned())
+            }
+            _ => (None, "the child makes no call that waits for the event".to_owned()),
         };
         Ruling::fails(index.map(|index| self.shown(index)).unwrap_or_default(), why, advice::WAIT)
     }
 
+    /// Returns the values of all handles that a process has had to an object.
+    fn handles_to(&self, process: u32, object: ObjectId) -> Vec<u32> {
+        let rows = |step: &Recorded| {
+            let rows = step.rows.iter().filter(|row| row.object == Some(object));
+            rows.map(|row| row.value.get()).collect::<Vec<_>>()
+        };
+        let mentioned = |step: &Recorded| {
+            let targets = step.objects.iter().filter(|(_, other)| *other == object);
+            let values = targets.filter_map(|(target, _)| match target {
+                Target::Handle(value) => Some(value.get()),
+                Target::Mapped(_) => None,
+            });
+            values.collect::<Vec<_>>()
+        };
+        let own = self.of(process).filter(|(_, step)| step.given_to().is_none());
+        let values: BTreeSet<u32> =
+            own.flat_map(|(_, step)| rows(step).into_iter().chain(mentioned(step))).collect();
+        values.into_iter().collect()
+    }
+
     pub(super) fn signals(&self) -> Ruling {
         let Some((index, _)) = signal(self.record, self.roles) else {
-            return Ruling::fails(Vec::new(), "no process but the child signals the event", advice::SIGNAL);
+            return self.lacks_signal();
         };
         let step = &self.record.steps[index];
         if step.event.process != self.roles.parent {
@@ -383,7 +416,53 @@ impl Case<'_> {
                 "signal it after the child has been started: otherwise the child has nothing to wait for",
             );
         }
-        Ruling::holds(self.shown(index))
+        let outcomes = self.of(self.roles.parent).filter(|(_, step)| {
+            step.is_about(self.event())
+                && step.returned().is_some_and(|(call, _)| signaled(&call.action).is_some())
+        });
+        let outcomes: Vec<_> = outcomes.map(|(index, step)| (index, step.returned())).collect();
+        let succeeds = |outcome: &(usize, Option<(&Call, &Outcome)>)| {
+            !matches!(outcome.1, Some((_, Outcome::Failed(_))))
+        };
+        match (outcomes.iter().find(|outcome| succeeds(outcome)), outcomes.first()) {
+            (None, Some((failed, _))) => Ruling::fails(
+                self.shown(*failed),
+                "the call that should signal the event fails",
+                advice::SIGNAL,
+            ),
+            (Some((done, _)), _) => Ruling::holds(self.shown(*done)),
+            // The parent was ended in the call, or a close is the signal.
+            (None, None) => Ruling::holds(self.shown(index)),
+        }
+    }
+
+    /// Fails because only the child signals the event, or no process at all. Says so if the parent tries to signal it by a
+    /// handle that it has closed.
+    fn lacks_signal(&self) -> Ruling {
+        let had = self.handles_to(self.roles.parent, self.event());
+        let late = self.of(self.roles.parent).find(|(_, step)| match step.returned() {
+            Some((call, Outcome::Failed(_))) => match signaled(&call.action) {
+                Some(Target::Handle(value)) => had.contains(&value.get()) && !step.is_about(self.event()),
+                _ => false,
+            },
+            _ => false,
+        });
+        if let Some((index, _)) = late {
+            return Ruling::fails(
+                self.shown(index),
+                "the parent has closed its handle before it signals the event",
+                "signal the event before you close the handle",
+            );
+        }
+        let by_child = self.roles.child.and_then(|child| {
+            self.of(child).find(|(_, step)| step.begins_signal_of(self.event())).map(|(index, _)| index)
+        });
+        match by_child {
+            Some(index) => {
+                Ruling::fails(self.shown(index), "only the child signals the event", advice::SIGNAL)
+            }
+            None => Ruling::fails(Vec::new(), "no process signals the event", advice::SIGNAL),
+        }
     }
 
     pub(super) fn exits_after_signal(&self) -> Ruling {
@@ -407,6 +486,13 @@ impl Case<'_> {
         if let Some((index, _)) = self.record.exit(child).filter(|(index, _)| *index < hold.end) {
             let mut shown = self.shown(index);
             shown.extend(self.shown(hold.step));
+            if index < hold.step {
+                return Ruling::fails(
+                    shown,
+                    "the child exited before the parent came to its signal",
+                    "signal the event before you wait for the child's end",
+                );
+            }
             return Ruling::fails(
                 shown,
                 format!(
@@ -569,10 +655,13 @@ impl Case<'_> {
         for (name, process) in [("parent", self.roles.parent)].into_iter().chain(child) {
             match self.record.exit(process) {
                 Some((index, status)) => {
-                    shown.push(evidence(self.record, self.roles, index));
                     if !status.success() {
                         wrong.push(format!("the {name} {}", ended(status)));
+                        shown.extend(
+                            self.last_failure(process).map(|index| evidence(self.record, self.roles, index)),
+                        );
                     }
+                    shown.push(evidence(self.record, self.roles, index));
                 }
                 None => return Ruling::open(format!("not judged, because the {name} didn't exit by itself")),
             }
@@ -580,8 +669,29 @@ impl Case<'_> {
         if wrong.is_empty() {
             Ruling::holds(shown)
         } else {
-            Ruling::fails(shown, wrong.join("; "), "exit with code 0 when everything has worked")
+            let held = self.record.hold.as_ref().filter(|hold| !hold.time.is_zero()).map(|hold| {
+                format!(
+                    ", in the run in which the parent was held at its signal for {}",
+                    milliseconds(hold.time)
+                )
+            });
+            Ruling::fails(
+                shown,
+                wrong.join("; ") + &held.unwrap_or_default(),
+                "exit with code 0 when everything has worked; if a failed call is shown, mend it first",
+            )
         }
+    }
+
+    /// Returns the last call on a handle of a process that failed or timed out.
+    fn last_failure(&self, process: u32) -> Option<usize> {
+        let failed = self.of(process).filter(|(_, step)| match step.returned() {
+            Some((call, Outcome::Failed(_) | Outcome::TimedOut)) => {
+                is_wait(&call.action) || is_open(&call.action) || signaled(&call.action).is_some()
+            }
+            _ => false,
+        });
+        failed.last().map(|(index, _)| index)
     }
 }
 

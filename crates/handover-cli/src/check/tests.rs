@@ -219,6 +219,79 @@ fn signal_before_the_child_is_too_early() {
     assert_eq!(fails(&judged(steps)), ["signals"]);
 }
 
+/// Returns the reason for which a requirement fails or isn't judged.
+fn reason(judgement: &Judgement, id: &str) -> String {
+    let finding = judgement.findings.iter().find(|finding| finding.id == id).expect("the requirement");
+    assert_ne!(finding.verdict, Verdict::Holds, "{finding:#?}");
+    finding.why.clone().expect("a reason")
+}
+
+#[test]
+fn signal_that_fails_is_no_signal() {
+    let failed = made(PARENT, Action::Signal { target: value(3).into() }, Outcome::Failed(22));
+    let mut steps = without(signal());
+    let place = steps.iter().position(|step| *step == started(CHILD, PARENT)).expect("it starts") + 2;
+    steps.splice(place..place, failed.clone());
+    let judgement = judged(steps.clone());
+    assert_eq!(fails(&judgement), ["signals"]);
+    assert!(reason(&judgement, "signals").contains("should signal the event fails"));
+    // A later one that succeeds counts.
+    steps.splice(place + 2..place + 2, signal());
+    assert_eq!(fails(&judged(steps)), [""; 0]);
+}
+
+#[test]
+fn signal_by_a_closed_handle_is_explained() {
+    let mut steps = without(signal().into_iter().chain(close(PARENT)));
+    let place = steps.iter().position(|step| *step == started(CHILD, PARENT)).expect("it starts") + 2;
+    let failed = made(PARENT, Action::Signal { target: value(3).into() }, Outcome::Failed(9));
+    steps.splice(place..place, close(PARENT).into_iter().chain(failed));
+    let judgement = judged(steps);
+    assert_eq!(fails(&judgement), ["signals"]);
+    assert!(reason(&judgement, "signals").contains("has closed its handle before"));
+}
+
+#[test]
+fn child_that_exits_before_the_signal_is_awaited_too_early() {
+    let mut steps = without(signal());
+    let end = steps.iter().position(|step| *step == exited(CHILD)).expect("it exits") + 3;
+    steps.splice(end..end, signal());
+    let judgement = judged(steps);
+    assert!(reason(&judgement, "exits-after-signal").contains("wait ended before"), "{judgement:#?}");
+    let mut steps = without(wait(3).into_iter().skip(1).chain(signal()));
+    let end = steps.iter().position(|step| *step == exited(CHILD)).expect("it exits") + 3;
+    steps.splice(end..end, signal());
+    let judgement = judged(steps);
+    assert!(reason(&judgement, "exits-after-signal").contains("before the parent came to its signal"));
+}
+
+#[test]
+fn exit_code_is_explained_by_the_last_failed_call() {
+    let status = crate::os::exit_status(3);
+    let mut steps = right();
+    for (_, step) in &mut steps {
+        match step {
+            Step::Returned(Call { action: Action::Wait { targets, .. }, .. }, outcome)
+                if !targets.is_empty() =>
+            {
+                *outcome = Outcome::TimedOut;
+            }
+            _ => {}
+        }
+    }
+    let end = steps.iter().position(|step| *step == exited(CHILD)).expect("it exits");
+    steps[end].1 = Step::Exited { status };
+    let judgement = judged(steps);
+    assert_eq!(fails(&judgement), ["exit-codes"]);
+    let finding = judgement.findings.iter().find(|finding| finding.id == "exit-codes").unwrap();
+    assert!(finding.evidence.iter().any(|line| line.ends_with("= timed out")), "{finding:#?}");
+    assert!(reason(&judgement, "exit-codes").contains("held at its signal for 1000 ms"));
+    // A child that always fails deserves no credit for failing when something is broken.
+    for id in ["handle-closed", "handle-replaced", "parent-killed"] {
+        assert!(reason(&judgement, id).contains("also fails when nothing is broken"));
+    }
+}
+
 #[test]
 fn child_that_exits_during_the_hold_did_not_wait_for_the_signal() {
     let [begin, _] = wait(3);
@@ -249,7 +322,7 @@ fn success_with_something_broken_fails_and_a_hang_is_shown() {
         let judgement = judge(&runs);
         assert_eq!(fails(&judgement), [id]);
         let hangs = judgement.findings.iter().flat_map(|finding| &finding.evidence);
-        assert_eq!(hangs.filter(|line| line.contains("hung, and was ended")).count(), 2);
+        assert_eq!(hangs.filter(|line| line.contains("still ran after")).count(), 2);
     }
 }
 

@@ -243,7 +243,7 @@ pub(crate) mod advice {
     pub(crate) const WAIT_FOR_CHILD: &str =
         "wait for the child with waitpid, or your language's function for it, and look at its status";
     pub(crate) const REPLACED: &str = "replaced by a socket";
-    pub(crate) const CHECK_RESULTS: &str = "check the result of each call in the child, and the number of bytes of each read; exit with another code if one fails";
+    pub(crate) const CHECK_RESULTS: &str = "check the result of each call in the child, and the number of bytes of each read (poll also reports a closed descriptor, as POLLNVAL); exit with another code if one fails";
     pub(crate) const CLEAR_INHERIT: &str = "set FD_CLOEXEC";
     pub(crate) const ONE_SIGNAL: &str = "a read of an eventfd takes the signal away from the others; wait with poll alone, which leaves it, or close the \
          last writing end of a pipe";
@@ -271,6 +271,12 @@ pub(crate) const PARENT_STARTS_FIRST_THREAD: bool = false;
 
 /// Whether the system opens handles in a new process that stay open, under the lowest free values.
 pub(crate) const CLOSED_VALUES_ARE_REUSED: bool = false;
+
+/// Returns the status of a process that has exited with a code.
+#[cfg(test)]
+pub(crate) fn exit_status(code: u8) -> ExitStatus {
+    ExitStatusExt::from_raw(i32::from(code) << 8)
+}
 
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Linux";

@@ -137,6 +137,12 @@ pub(crate) const PARENT_STARTS_FIRST_THREAD: bool = true;
 /// Whether the system opens handles in a new process that stay open, under the lowest free values.
 pub(crate) const CLOSED_VALUES_ARE_REUSED: bool = true;
 
+/// Returns the status of a process that has exited with a code.
+#[cfg(test)]
+pub(crate) fn exit_status(code: u8) -> ExitStatus {
+    std::os::windows::process::ExitStatusExt::from_raw(code.into())
+}
+
 /// The system's name.
 pub(crate) const SYSTEM: &str = "Windows";
 

@@ -79,7 +79,7 @@ pub(super) const WRONG: &[Wrong] = &[
     ("unrelated", "own-child", &["starts-unrelated"], "started the receiver itself"),
     ("unrelated", "by-name", &["acquired"], "by its name"),
     ("unrelated", "sleeps", &["waits"], "the receiver"),
-    ("unrelated", "never-signals", &["signals", "exit-codes"], "but the receiver signals"),
+    ("unrelated", "never-signals", &["signals", "exit-codes"], "no process signals"),
     ("pipe", "inherited", &["acquired"], "has inherited"),
     ("pipe", "no-bytes", &["bytes"], "wrote 0 bytes"),
     ("pipe", "both-ends", &["no-stray-end", "end-of-file", "exit-codes"], "has a writing end"),

@@ -107,8 +107,8 @@ const WRONG_INHERITANCE: &[Wrong] = &[
     ),
     ("inheritance", "signals-first", &["signals"], "before there is a child"),
     ("inheritance", "signals-and-resets", &["signals", "exit-codes"], "before there is a child"),
-    ("inheritance", "never-signals", &["signals", "exit-codes"], "no process but the child"),
-    ("inheritance", "waits-first", &["signals", "exit-codes"], "no process but the child"),
+    ("inheritance", "never-signals", &["signals", "exit-codes"], "no process signals"),
+    ("inheritance", "waits-first", &["signals", "exit-codes"], "no process signals"),
     (
         "inheritance",
         "set-from-the-start",

@@ -103,8 +103,8 @@ const WITHOUT_WAIT: &[Wrong] = &[
 const WITHOUT_SIGNAL_OR_END: &[Wrong] = &[
     ("inheritance", "signals-first", &["signals"], "before there is a child"),
     ("inheritance", "signals-and-resets", &["signals", "exit-codes"], "before there is a child"),
-    ("inheritance", "never-signals", &["signals", "exit-codes"], "no process but the child"),
-    ("inheritance", "waits-first", &["signals", "exit-codes"], "no process but the child"),
+    ("inheritance", "never-signals", &["signals", "exit-codes"], "no process signals"),
+    ("inheritance", "waits-first", &["signals", "exit-codes"], "no process signals"),
     ("inheritance", "pulses", &["signals"], "pulses the event"),
     (
         "inheritance",

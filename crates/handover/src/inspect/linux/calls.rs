@@ -478,6 +478,8 @@ pub(super) fn describe(at: &At<'_>, number: u64, arguments: [u64; 6]) -> Option<
         libc::SYS_clone3 if !is_thread(long_at(&at.read(a, 8)?, 0)?) => {
             ("clone3", Action::Spawn { inherits: Inherits::Everything })
         }
+        // No write can succeed with an address in the kernel's half. This crate asks for an object's kind so.
+        libc::SYS_write if b > i64::MAX.unsigned_abs() => return None,
         libc::SYS_write => ("write", at.writes(handle(a)?, c)?),
         libc::SYS_writev => ("writev", at.writes(handle(a)?, at.sum_of_buffers(b, c))?),
         libc::SYS_sendto => ("sendto", at.writes(handle(a)?, c)?),
@@ -485,7 +487,12 @@ pub(super) fn describe(at: &At<'_>, number: u64, arguments: [u64; 6]) -> Option<
         libc::SYS_readv => ("readv", at.reads(handle(a)?, at.sum_of_buffers(b, c), false)?),
         libc::SYS_preadv2 => {
             let never_blocks = int(f) & libc::RWF_NOWAIT != 0;
-            ("preadv2", at.reads(handle(a)?, at.sum_of_buffers(b, c), never_blocks)?)
+            let length = at.sum_of_buffers(b, c);
+            // This crate's second question about the kind: an eventfd refuses to be read by the byte.
+            if never_blocks && length == 1 {
+                return None;
+            }
+            ("preadv2", at.reads(handle(a)?, length, never_blocks)?)
         }
         libc::SYS_recvfrom => ("recvfrom", at.reads(handle(a)?, c, int(d) & dont_wait != 0)?),
         libc::SYS_sendmsg => {
