@@ -9,10 +9,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use handover_tests::{Ended, Test, foreign, is_foreign_there, run, tests};
+use serde_json::Value;
 
 const STRATEGIES: [&str; 3] = ["inheritance", "duplication", "naming"];
 const LANGUAGES: [&str; 4] = ["c", "c++", "rust", "python"];
 const SOON: Duration = Duration::from_secs(60);
+/// The time for a build and for a check, on a machine under load.
+const LONG: Duration = Duration::from_secs(240);
 /// The exit code of a program whose steps aren't done.
 const NOT_DONE: i32 = 4;
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         wrong_usage_names_the_languages,
         templates_in_c_run_and_say_that_they_are_not_done,
         solutions_in_c_share_the_event,
+        solutions_in_c_pass_the_check,
         solutions_keep_the_lines_of_their_templates,
         rust_templates_have_the_workspaces_dependencies,
     ];
@@ -177,6 +181,30 @@ fn solutions_in_c_share_the_event() {
             assert!(matches!(ended.code, Some(1 | 2)), "{strategy}: {ended:#?}");
             assert!(ended.err.contains("child: "), "{strategy}: {ended:#?}");
         }
+    }
+}
+
+/// Checks a pair. Returns the exit code and the report.
+fn check(strategy: &str, parent: &[&str]) -> (Option<i32>, Value) {
+    let words = [&["check", strategy, "--json", "--"], parent].concat();
+    let ended = run(&program(), words, LONG);
+    let report = serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {ended:#?}"));
+    (ended.code, report)
+}
+
+fn solutions_in_c_pass_the_check() {
+    for strategy in STRATEGIES {
+        let Some(parent) = compiled("solution", strategy) else { continue };
+        let (code, report) = check(strategy, &[parent.to_str().unwrap()]);
+        assert_eq!((code, &report["holds"]), (Some(0), &true.into()), "{strategy}: {report:#}");
+        let remarks: Vec<&str> = report["remarks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|remark| remark["id"].as_str().unwrap())
+            .collect();
+        let expected = if strategy == "naming" { os::REMARKS_ON_NAMING } else { &[] };
+        assert_eq!(remarks, expected, "{strategy}");
     }
 }
 

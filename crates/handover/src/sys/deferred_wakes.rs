@@ -113,6 +113,8 @@ mod tests {
         }
     }
 
+    /// Without that feature no lock defers anything.
+    #[cfg(feature = "_async")]
     #[test]
     fn tasks_are_woken_and_dropped_after_the_last_lock() {
         let task = Task::default();

@@ -3,9 +3,9 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::TESTS;
+pub(crate) use linux::{REMARKS_ON_NAMING, TESTS};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub(crate) use windows::TESTS;
+pub(crate) use windows::{REMARKS_ON_NAMING, TESTS};

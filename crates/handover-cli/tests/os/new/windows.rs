@@ -3,3 +3,6 @@
 use handover_tests::Test;
 
 pub(crate) const TESTS: &[Test] = &[];
+
+/// The remarks on the solution of the exercise on names.
+pub(crate) const REMARKS_ON_NAMING: &[&str] = &[];
