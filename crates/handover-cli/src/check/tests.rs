@@ -88,8 +88,8 @@ fn signal() -> [(u32, Step); 2] {
 }
 
 fn wait_for_child() -> [(u32, Step); 2] {
-    let action =
-        Action::Wait { targets: Vec::new(), processes: vec![CHILD], threads: Vec::new(), timeout: None };
+    let timeout = Some(Duration::from_secs(5));
+    let action = Action::Wait { targets: Vec::new(), processes: vec![CHILD], threads: Vec::new(), timeout };
     made(PARENT, action, Outcome::Signaled)
 }
 

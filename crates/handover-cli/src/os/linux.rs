@@ -174,16 +174,16 @@ pub(crate) fn prepare_check() -> Result<(), crate::exit::Stop> {
 /// Opens `/dev/null` under all free descriptors below 11. The pair inherits them, and they stay open until this process
 /// exits.
 fn occupy_low_numbers() -> std::io::Result<()> {
-    use std::os::fd::{AsRawFd, IntoRawFd};
+    use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
     const FIRST_FREE: i32 = 11;
     let null = std::fs::File::open("/dev/null")?;
-    loop {
-        let copy = rustix::io::dup(&null)?;
-        if copy.as_raw_fd() >= FIRST_FREE {
-            return Ok(());
-        }
-        let _ = copy.into_raw_fd();
+    rustix::io::fcntl_setfd(&null, rustix::io::FdFlags::empty())?;
+    let mut next = OwnedFd::from(null);
+    while next.as_raw_fd() < FIRST_FREE {
+        let copy = rustix::io::dup(&next)?;
+        let _ = std::mem::replace(&mut next, copy).into_raw_fd();
     }
+    Ok(())
 }
 
 /// Gives the command a process group of its own, so that a signal to its whole group spares this process.

@@ -249,11 +249,11 @@ const PICTURES: &[Drawn] = &[
         0,
         &["14 requirements hold", "inherited", "20 = 0x14", "eventfd2", "clone+execve", "write", "close"],
     ),
-    ("duplication", "scm-rights", 0, &["in a message", "socketpair", "sendmsg", "recvmsg", "= 0x3"]),
+    ("duplication", "scm-rights", 0, &["in a message", "socketpair", "sendmsg", "recvmsg", "= 0xb"]),
     ("naming", "fifo", 0, &["named pipe", "mknodat", "openat", "read"]),
     (
         "inheritance",
-        "number-in-hex",
+        "number-in-octal",
         1,
         &[
             "3 fail",
