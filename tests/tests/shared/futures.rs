@@ -367,7 +367,11 @@ fn futures_dropped_at_random_lose_no_signal() {
     assert_eq!(table::count(), before - 1);
 }
 
-/// A role: sends as many numbers as the argument says, each third one with an event. Then waits for the end.
+/// How many numbers are sent before the sender waits until the receiver has them all, and a moment longer.
+const BATCH: u64 = 100;
+
+/// A role: sends as many numbers as the first argument says, each third one with an event. Then waits for the end. With a
+/// second argument it pauses after each batch, so that the receiver has to wait, however slow it is.
 fn sends_numbers(arguments: &[String]) {
     let channel = handover::Channel::parent().unwrap();
     let event = Event::manual_reset().unwrap();
@@ -375,6 +379,10 @@ fn sends_numbers(arguments: &[String]) {
         let message = Message::new(number.to_le_bytes().to_vec());
         let message = if number % 3 == 0 { message.with("event", &event) } else { message };
         channel.send_timeout(message, SOON).unwrap();
+        if arguments.len() > 1 && number % BATCH == BATCH - 1 {
+            channel.recv_timeout(SOON).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     let end = channel.recv_timeout(SOON);
     assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
@@ -382,7 +390,7 @@ fn sends_numbers(arguments: &[String]) {
 
 fn futures_dropped_at_random_lose_no_message() {
     const COUNT: u64 = expect::DROPPED_FUTURES;
-    let (child, channel) = linked_in_role("sends_numbers", &[&COUNT.to_string()]);
+    let (child, channel) = linked_in_role("sends_numbers", &[&COUNT.to_string(), "in batches"]);
     let channel = Channel::from(channel);
     let before = table::count();
     let mut dropped = 0;
@@ -394,6 +402,9 @@ fn futures_dropped_at_random_lose_no_message() {
                     let message = message.unwrap();
                     assert_eq!(number(&message), next);
                     assert_eq!(message.names().len(), usize::from(next % 3 == 0));
+                    if next % BATCH == BATCH - 1 {
+                        soon(channel.send("all are there")).await.unwrap();
+                    }
                     next += 1;
                 }
                 None => dropped += 1,
