@@ -272,6 +272,11 @@ pub(crate) const PARENT_STARTS_FIRST_THREAD: bool = false;
 /// Whether the system opens handles in a new process that stay open, under the lowest free values.
 pub(crate) const CLOSED_VALUES_ARE_REUSED: bool = false;
 
+/// Returns false: a read at the end of a pipe succeeds with no bytes.
+pub(crate) fn is_end_of_pipe(_: i32) -> bool {
+    false
+}
+
 /// Returns the status of a process that has exited with a code.
 #[cfg(test)]
 pub(crate) fn exit_status(code: u8) -> ExitStatus {

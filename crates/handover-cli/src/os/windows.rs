@@ -137,6 +137,11 @@ pub(crate) const PARENT_STARTS_FIRST_THREAD: bool = true;
 /// Whether the system opens handles in a new process that stay open, under the lowest free values.
 pub(crate) const CLOSED_VALUES_ARE_REUSED: bool = true;
 
+/// Returns whether a read that fails with this code has come to the end of a pipe: `ERROR_BROKEN_PIPE`.
+pub(crate) fn is_end_of_pipe(code: i32) -> bool {
+    code == 109
+}
+
 /// Returns the status of a process that has exited with a code.
 #[cfg(test)]
 pub(crate) fn exit_status(code: u8) -> ExitStatus {
@@ -193,5 +198,5 @@ pub(crate) mod template {
 
 /// Returns whether a handle with these rights can only wait.
 pub(crate) fn can_only_wait(access: &str) -> bool {
-    access.split(", ").all(|right| right == "synchronize")
+    access == "SYNCHRONIZE"
 }

@@ -8,6 +8,7 @@ use crate::check::evidence::{evidence, milliseconds};
 use crate::check::judge::{Findings, Judgement, Ruling, Runs, Strategy};
 use crate::check::record::{ObjectId, Record, Recorded, Row};
 use crate::check::roles::{Roles, roles as base_roles};
+use crate::os::is_end_of_pipe;
 
 /// Returns the parent, the child, and the pipe that they share. A pipe that the child was born with serves another purpose,
 /// such as its standard input, unless there is no other one.
@@ -104,7 +105,11 @@ fn creates_pipe(case: &Case<'_>) -> Ruling {
 /// Returns the calls of a process that read from the pipe or write to it, with the number of bytes.
 fn transfers<'a>(case: &'a Case<'_>, process: u32, reads: bool) -> impl Iterator<Item = (usize, i64)> + 'a {
     case.of(process).filter_map(move |(index, step)| {
-        let (call, Outcome::Done(count)) = step.returned()? else { return None };
+        let (call, count) = match step.returned()? {
+            (call, Outcome::Done(count)) => (call, count),
+            (call, Outcome::Failed(code)) if is_end_of_pipe(*code) => (call, &0),
+            _ => return None,
+        };
         let is_wanted = match call.action {
             Action::Read { .. } => reads,
             Action::Write { .. } => !reads,

@@ -139,15 +139,16 @@ fn creates_events(case: &Case<'_>, events: &[ObjectId]) -> Ruling {
 
 /// Returns the thread of the parent that started a child, and the step.
 fn starter(case: &Case<'_>, child: u32) -> Option<(usize, u32)> {
-    let birth = case.birth(child)?;
     // A launcher in between belongs to the thread that started it.
     let mut child = child;
     while let Some(parent) = case.record.parent_of(child).filter(|parent| *parent != case.roles.parent) {
         child = parent;
     }
-    let birth = case.birth(child).unwrap_or(birth);
-    let spawns = |(_, step): &(usize, &Recorded)| {
-        step.calls().is_some_and(|call| matches!(call.action, Action::Spawn { .. }))
+    let spawns = |(_, step): &(usize, &Recorded)| match step.returned() {
+        Some((call, outcome)) => {
+            matches!(call.action, Action::Spawn { .. }) && !matches!(outcome, Outcome::Failed(_))
+        }
+        None => false,
     };
     let returned = |step: &Recorded| match step.returned() {
         Some((call, Outcome::Done(id))) if matches!(call.action, Action::Spawn { .. }) => {
@@ -156,8 +157,14 @@ fn starter(case: &Case<'_>, child: u32) -> Option<(usize, u32)> {
         _ => None,
     };
     let by_result = case.of(case.roles.parent).find(|(_, step)| returned(step) == Some(child));
-    let by_order =
-        || case.of(case.roles.parent).filter(spawns).take_while(|(index, _)| *index < birth).last();
+    // A call that doesn't return the process has its place among the calls.
+    let by_order = || {
+        let processes = case.record.processes();
+        let mut children =
+            processes.iter().filter(|process| case.record.parent_of(**process) == Some(case.roles.parent));
+        let place = children.position(|process| *process == child)?;
+        case.of(case.roles.parent).filter(spawns).nth(place)
+    };
     by_result.or_else(by_order).map(|(index, step)| (index, step.event.thread))
 }
 

@@ -134,15 +134,39 @@ pub(super) fn acquires(arguments: &[String]) {
 }
 
 pub(super) fn the_exercises_hold() {
+    references_hold(&[
+        ("inheritance", "inheritance-parent"),
+        ("duplication", "duplication-parent"),
+        ("naming", "naming-parent"),
+    ]);
+}
+
+pub(super) fn the_levels_hold() {
+    references_hold(&[
+        ("two-children", "two-children-parent"),
+        // The parent doesn't know when its grandchild begins.
+        ("grandchild", "grandchild-parent --delay 2000"),
+        ("unrelated", "unrelated-launcher"),
+        ("pipe", "pipe-parent"),
+        ("least-access", "least-access-parent"),
+        ("abandonment", "abandonment-parent"),
+    ]);
+}
+
+/// Checks reference programs, each with its arguments. They stand beside the program `handover`.
+pub(super) fn references_hold(programs: &[(&str, &str)]) {
     let folder = program().parent().unwrap().to_owned();
-    for_each(["inheritance", "duplication", "naming"], |strategy| {
-        let parent =
-            folder.join(format!("{strategy}-parent")).with_extension(std::env::consts::EXE_EXTENSION);
-        if !parent.exists() {
-            left_out(&format!("{strategy}-parent, which was not built; cargo build -p exercises builds it"));
-            return;
+    for_each(programs, |(exercise, words)| {
+        let mut words = words.split(' ');
+        let name = words.next().unwrap_or_default();
+        let path = folder.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        if path.exists() {
+            let path = path.into_os_string().into_string().unwrap();
+            let command: Vec<String> = std::iter::once(path).chain(words.map(str::to_owned)).collect();
+            assert_holds(exercise, &command);
+        } else {
+            left_out(&format!("{name}, which was not built; cargo build -p exercises builds it"));
         }
-        assert_holds(strategy, &[parent.into_os_string().into_string().unwrap()]);
     });
 }
 

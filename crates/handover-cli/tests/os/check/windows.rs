@@ -6,7 +6,7 @@ use handover_tests::{Role, Test, foreign, is_foreign_there, table, tests, until}
 
 use super::common::{
     NO_SUCCESS, Wrong, acquires, assert_fails, assert_holds, assert_page_shows, check, for_each, in_c,
-    judged, right_pairs_of_the_library_hold, shares, the_exercises_hold,
+    judged, right_pairs_of_the_library_hold, shares, the_exercises_hold, the_levels_hold,
 };
 
 pub(crate) const TESTS: &[Test] = tests![
@@ -27,8 +27,8 @@ pub(crate) const TESTS: &[Test] = tests![
     killed_checker_leaves_no_process,
     each_wrong_usage_has_its_exit_code,
 ];
-/// The groups of programs for the levels are Linux programs.
-pub(crate) const LEVELS: &[Test] = &[];
+/// The wrong groups are Linux programs.
+pub(crate) const LEVELS: &[Test] = tests![the_levels_hold];
 pub(crate) const ROLES: &[Role] = tests![shares, acquires];
 
 fn all_hold(pairs: &[(&str, &str)]) {
