@@ -195,7 +195,7 @@ impl<'a> Drawing<'a> {
             Action::Wait { timeout: Some(time), .. } => time.is_zero(),
             _ => false,
         };
-        // What a right pair does besides is left out; in a wrong one it may be the mistake.
+        // The other calls of a right pair are left out; in a wrong pair one of them may be the mistake.
         let is_of_roles = match &call.action {
             Action::Wait { processes, .. } => {
                 self.shows_failures || processes.iter().any(|process| self.role(*process).is_some())

@@ -33,7 +33,7 @@ thread_local! {
     static MESSAGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What was read from the socket and not received yet.
+/// The bytes and handles that were read from the socket and not received yet.
 #[derive(Debug)]
 pub(super) struct RecvBuffer {
     /// The first complete message. Most of the time there is no other one, so the list needs no memory.
@@ -75,7 +75,7 @@ struct Partial {
     attached: Attached,
 }
 
-/// What the kernel has sent with a frame.
+/// The handles and the credentials that the kernel has sent with a frame.
 #[derive(Debug, Default)]
 struct Attached {
     descriptors: Vec<Owned>,
@@ -103,7 +103,7 @@ struct Kept {
 /// The memory for one read. A reader that waits has it without holding a lock.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// What has arrived of the message, and memory for the rest if its length is known or expected.
+    /// The part of the message that has arrived, and memory for the rest if its length is known or expected.
     pub(super) message: Vec<u8>,
     /// The number of bytes to receive directly into the message's memory.
     pub(super) lacking: usize,
@@ -226,7 +226,7 @@ impl RecvBuffer {
             }
             return;
         };
-        // What arrived after a discard is discarded too.
+        // Bytes that arrived after a discard are discarded too.
         if discards == self.discards {
             if let Err(broken) = self.add_packet(message, before, received) {
                 self.broken = Some(broken);

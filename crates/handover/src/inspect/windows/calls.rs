@@ -17,7 +17,7 @@ use crate::sys::peb;
 use crate::sys::process::{ask_for_id, ids_of_thread};
 use crate::sys::tracee::{Registers, error_of};
 
-/// What a function does.
+/// The effect of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Function {
     Create(Kind),
@@ -92,7 +92,7 @@ pub(super) struct Pending {
     source: Option<u32>,
 }
 
-/// What a call led to.
+/// The result of a call.
 pub(super) struct Returned {
     pub(super) steps: Vec<(Call, Outcome)>,
     /// A handle of another process that the call has closed: the process, and the handle.

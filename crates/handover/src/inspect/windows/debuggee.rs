@@ -103,7 +103,7 @@ impl Process {
         let work = move || {
             errand.run(|| close_in(process.handle(), value));
             drop(process);
-            // Nobody listens after the deadline.
+            // The receiver is gone after the deadline.
             let _ = closed.send(());
         };
         let thread = begin_thread(|| thread::Builder::new().name("handover close".into()).spawn(work))?;

@@ -36,8 +36,8 @@ use crate::handle::ObjectKind;
 /// The calls that recognize an eventfd, as one event. Tests can make each of them fail.
 const EVENTFD: &str = "write+preadv2+fcntl";
 
-/// What a system looks at first in a `write`. QEMU's emulation of Linux looks at the memory, so the first of the calls can't
-/// tell anything there.
+/// The argument that a system looks at first in a `write`. QEMU's emulation of Linux looks at the memory, so the first of
+/// the calls can't tell anything there.
 const UNKNOWN: u8 = 0;
 const DESCRIPTOR_FIRST: u8 = 1;
 const MEMORY_FIRST: u8 = 2;
