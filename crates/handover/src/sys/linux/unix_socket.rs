@@ -226,6 +226,13 @@ pub(crate) struct Received {
     pub(crate) sender: Option<Sender>,
 }
 
+impl Received {
+    /// Returns whether nothing was received: end of file, or an empty packet.
+    fn is_empty(&self) -> bool {
+        self.length == 0 && self.descriptors.is_empty() && !self.is_cut
+    }
+}
+
 /// The way in which a receive handles an empty buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -249,6 +256,22 @@ pub(crate) fn receive(
 /// Does the same for a packet whose length isn't known. Its first `most` bytes go directly into the buffer. Those behind
 /// them, as many as `beside` has capacity for, are received there and then appended to the buffer.
 pub(crate) fn receive_beside(
+    socket: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    beside: &mut Vec<u8>,
+    look: Look,
+) -> SysResult<Option<Received>> {
+    let received = receive_once(socket, buffer, most, beside, look)?;
+    if !received.as_ref().is_some_and(Received::is_empty) || !has_ended(socket)? {
+        return Ok(received);
+    }
+    // The kernel looks at its queue before it looks whether the peer has closed. If the peer sends its last packet and closes
+    // between the two, the call returns end of file although the packet is there. The next one returns the packet.
+    Ok(receive_once(socket, buffer, most, beside, Look::Once)?.or(received))
+}
+
+fn receive_once(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
     most: usize,
@@ -730,6 +753,31 @@ mod tests {
         let maker = maker_of_other_end(connection.as_fd())?;
         assert_eq!(maker.id, id);
         assert!(maker.process.is_none() && maker.has_exited);
+        Ok(())
+    }
+
+    /// The receiver looks while the sender sends and closes, again and again: each packet comes before the end of file.
+    #[test]
+    fn last_packet_is_received_before_end_of_file() -> io::Result<()> {
+        let started = std::time::Instant::now();
+        let (to_sender, far_ends) = std::sync::mpsc::channel::<Owned>();
+        let sender = std::thread::spawn(move || {
+            far_ends.iter().try_for_each(|far| send(far.as_fd(), b"last", &[]).map(drop))
+        });
+        for round in 0..30_000 {
+            let (near, far) = pair()?;
+            to_sender.send(far).map_err(io::Error::other)?;
+            let (mut buffer, mut received) = (Vec::new(), None);
+            while received.is_none() {
+                assert!(started.elapsed() < Duration::from_secs(60), "nothing arrives");
+                received = receive(near.as_fd(), &mut buffer, 4, Look::Once)?;
+            }
+            assert_eq!(buffer, b"last", "round {round}: {received:?}");
+            let end = receive(near.as_fd(), &mut buffer, 4, Look::Wait)?;
+            assert_eq!(end.map(|end| end.length), Some(0));
+        }
+        drop(to_sender);
+        sender.join().map_err(|_| io::Error::other("the sender panicked"))??;
         Ok(())
     }
 
