@@ -32,6 +32,7 @@ pub(super) const SUITE: Suite = Suite {
         dropped_children_are_reaped_later_without_descriptors,
         processes_are_known_without_proc,
         processes_are_known_in_another_pid_namespace,
+        exec_works_in_a_group_of_another_pid_namespace,
         processes_are_known_where_proc_hides_them,
         forked_copy_with_the_same_id_is_another_process,
         refused_calls_of_objects_have_a_slower_way,
@@ -55,6 +56,7 @@ pub(super) const SUITE: Suite = Suite {
         waits_for_input,
         drops_children_without_descriptors,
         knows_its_child,
+        executes_from_an_unknown_group,
         knows_a_hidden_process,
         is_first_and_copied,
         uses_objects_under_a_filter,
@@ -213,7 +215,7 @@ fn refused_calls_have_a_slower_way() {
     }
     let (program, code) = (this_program(), libc::EPERM.to_string());
     let program = program.to_str().unwrap();
-    in_namespaces(&["--mount"], "umount -l /proc", &[program], "spawns_under_a_filter", &[&code]);
+    in_namespaces(&["--mount"], WITHOUT_PROC, &[program], "spawns_under_a_filter", &[&code]);
 }
 
 fn has_no_free_descriptor(_: &[String]) {
@@ -404,17 +406,42 @@ fn in_namespaces(kinds: &[&str], setup: &str, program: &[&str], name: &str, argu
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// In a container, a mount of the namespace outside can be under that of the one inside.
+const WITHOUT_PROC: &str = "{ while umount -l /proc 2> /dev/null; do :; done; test ! -e /proc/self; }";
+
 fn processes_are_known_without_proc() {
     let program = this_program();
     let program = program.to_str().unwrap();
     let text = "/proc is not mounted";
-    in_namespaces(&["--mount"], "umount -l /proc", &[program], "knows_its_child", &[text]);
+    in_namespaces(&["--mount"], WITHOUT_PROC, &[program], "knows_its_child", &[text]);
 }
 
 fn processes_are_known_in_another_pid_namespace() {
     let program = this_program();
     let program = program.to_str().unwrap();
     in_namespaces(&["--pid", "--fork"], "true", &[program], "knows_its_child", &["another PID namespace"]);
+}
+
+/// The process's group has no id in its PID namespace, and its exit code tells that it was replaced.
+fn executes_from_an_unknown_group(_: &[String]) {
+    let line = std::fs::read_to_string("/proc/self/status").unwrap();
+    let group = line.lines().find_map(|line| line.strip_prefix("NSpgid:")).unwrap();
+    assert_eq!(group.split_whitespace().last(), Some("0"), "the control");
+    for command in [Command::new("/etc/passwd").process_group(0), &mut Command::new("/etc/passwd")] {
+        let error = command.exec();
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error:?}");
+    }
+    let error = Command::new("sh").args(["-c", "exit 7"]).exec();
+    panic!("{error:?}");
+}
+
+fn exec_works_in_a_group_of_another_pid_namespace() {
+    let program = this_program();
+    let program = program.to_str().unwrap();
+    // A shell in between turns the expected exit code into success.
+    let program = ["sh", "-c", "\"$@\"; test $? = 7", "sh", program];
+    let kinds = ["--pid", "--fork", "--mount-proc"];
+    in_namespaces(&kinds, "true", &program, "executes_from_an_unknown_group", &[]);
 }
 
 fn knows_a_hidden_process(arguments: &[String]) {

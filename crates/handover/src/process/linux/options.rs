@@ -169,6 +169,8 @@ impl Command<'_> {
     /// - [`kill_on_drop`](Self::kill_on_drop) and [`kill_with_parent`](Self::kill_with_parent) have no effect. The signal by
     ///   which this process is killed with its own parent stays, if the calling thread has it;
     /// - this process's record locks on files (`fcntl(2)`) are released, those of `flock(2)` are not;
+    /// - a process whose group belongs to another PID namespace, as that of a program that was started into a container from
+    ///   outside, isn't moved back to it if it fails after [`process_group`](Self::process_group);
     /// - until the program runs, SIGPIPE has a handler that does nothing if this process ignores the signal; the program has the
     ///   default action.
     ///

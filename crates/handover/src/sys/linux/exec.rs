@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use libc::{c_int, c_void, pid_t};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, getpgid, set_dumpable_behavior, setpgid};
+use rustix::process::{DumpableBehavior, Pid, dumpable_behavior, set_dumpable_behavior, setpgid};
 
 use super::child_exec::{ChildExec, InPlace};
 use super::clone::{Stack, begin, step, without_any_signal};
@@ -161,6 +161,7 @@ fn wait_until_thread_exits(thread: pid_t) {
 struct ProcessState {
     /// The number of threads.
     threads: usize,
+    /// The process group. `None` if it has no id here; then no call can bring the process back to it.
     group: Option<Pid>,
     /// Whether debuggers may look into this process. The kernel forbids it when a thread changes its user.
     dumpable: Option<DumpableBehavior>,
@@ -191,7 +192,7 @@ impl KeptState {
     fn note() -> SysResult<Self> {
         let mut state = STATE.lock();
         if state.threads == 0 {
-            state.group = Some(step("getpgid", || getpgid(None))?);
+            state.group = step("getpgid", group)?;
             state.dumpable = Some(step("prctl", dumpable_behavior)?);
             state.sigpipe = None;
             let action = step("rt_sigaction", action)?;
@@ -211,6 +212,15 @@ impl KeptState {
     }
 }
 
+/// Returns the group of this process. `None` if the group is one of another PID namespace, as that of a process may be which
+/// was started into this one from outside: `getpgid` returns zero then.
+fn group() -> Result<Option<Pid>, Errno> {
+    // SAFETY: the argument is a number, and the call accesses no memory of this process.
+    let group = unsafe { libc::getpgid(0) };
+    succeeded(group)?;
+    Ok(Pid::from_raw(group))
+}
+
 impl Drop for KeptState {
     /// Restores the state. A failure can't be reported beside the one that led here.
     fn drop(&mut self) {
@@ -220,7 +230,7 @@ impl Drop for KeptState {
             return;
         }
         if let Some(group) = state.group.take() {
-            if getpgid(None) != Ok(group) {
+            if self::group() != Ok(Some(group)) {
                 let _ = setpgid(None, Some(group));
             }
         }
