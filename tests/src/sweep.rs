@@ -24,6 +24,8 @@ pub struct Sweep<'a> {
     name: &'a str,
     harmless: &'a [Harmless],
     beside: Vec<u32>,
+    /// The part, counted from zero, and the number of parts.
+    part: Option<(u32, u32)>,
 }
 
 impl<'a> Sweep<'a> {
@@ -37,6 +39,14 @@ impl<'a> Sweep<'a> {
     #[must_use]
     pub fn harmless(mut self, calls: &'a [Harmless]) -> Self {
         self.harmless = calls;
+        self
+    }
+
+    /// Sweeps one of several parts, counted from zero. Each part has every second call if there are two. Parts in tests of
+    /// their own run at the same time.
+    #[must_use]
+    pub fn part(mut self, part: u32, of: u32) -> Self {
+        self.part = Some((part, of));
         self
     }
 
@@ -70,7 +80,10 @@ impl<'a> Sweep<'a> {
         }
         let before = (self.tables(), children());
         let (mut points, mut ignored) = (0, Vec::new());
-        for call in 0..calls {
+        let (part, parts) = self.part.unwrap_or((0, 1));
+        let swept_calls = (0..calls).skip(part as usize).step_by(parts as usize);
+        let number = u32::try_from(swept_calls.len()).unwrap_or(calls);
+        for call in swept_calls {
             watch(&format!("call {call} of {calls} of {:?}", self.name));
             let (outcome, made) = faults::run(Some(call), &scenario);
             let Some(failed) = faults::failed() else {
@@ -102,7 +115,11 @@ impl<'a> Sweep<'a> {
             }
         }
         watch("");
-        swept(self.name, calls, points, &ignored);
+        let name = match self.part {
+            Some((part, parts)) => format!("{}, part {} of {parts}", self.name, part + 1),
+            None => self.name.to_owned(),
+        };
+        swept(&name, number, points, &ignored);
     }
 
     /// Returns the number of children that take part, at least 1.

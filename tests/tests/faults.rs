@@ -19,6 +19,9 @@ use handover_tests::{
 fn main() -> ExitCode {
     handover_tests::main(
         tests![
+            // The longest ones come first, so that the others run beside them.
+            audit_reports_each_failing_call_of_even_index,
+            audit_reports_each_failing_call_of_odd_index,
             spawn_reports_each_failing_call,
             spawn_with_directory_and_variables_reports_each_failing_call,
             spawn_reading_another_childs_output_reports_each_failing_call,
@@ -36,7 +39,6 @@ fn main() -> ExitCode {
             creating_and_opening_report_each_failing_call,
             views_and_setters_report_each_failing_call,
             handle_table_reports_each_failing_call,
-            audit_reports_each_failing_call,
             spawn_with_channel_reports_each_failing_call,
             send_and_recv_report_each_failing_call,
             sockets_in_messages_report_each_failing_call,
@@ -524,9 +526,17 @@ fn handle_table_reports_each_failing_call() {
 
 fn exits_at_once(_: &[String]) {}
 
-fn audit_reports_each_failing_call() {
+fn each_failing_call_of_audit(part: u32) {
     let run = || Audit::new(in_role_of_std("exits_at_once", &[])).run(SOON);
-    Sweep::of("audit").harmless(expect::HARMLESS_AUDIT).run(run, drop);
+    Sweep::of("audit").part(part, 2).harmless(expect::HARMLESS_AUDIT).run(run, drop);
+}
+
+fn audit_reports_each_failing_call_of_even_index() {
+    each_failing_call_of_audit(0);
+}
+
+fn audit_reports_each_failing_call_of_odd_index() {
+    each_failing_call_of_audit(1);
 }
 
 fn spawn_with_channel_reports_each_failing_call() {

@@ -12,31 +12,24 @@ use crate::{Systems, native, win32_beside_native};
 /// The variable with the file to which the package `tests` appends its counts.
 const SWEPT: &str = "HANDOVER_SWEPT";
 
+/// A part of the name of each test that makes the calls of a scenario fail.
+pub(crate) const SWEEP: &str = "each_failing_call";
+
 /// The test that kills processes.
 pub(crate) const KILLS: &str = "survivors_of_random_kills_neither_hang_nor_leak";
 
 /// Makes each system call of each scenario fail in turn, and prints how many calls each scenario makes.
 pub(crate) fn faults(systems: Systems) -> Result<(), Failed> {
-    const SWEEPS: [&str; 10] = [
-        "test",
-        "--quiet",
-        "--package",
-        "handover-tests",
-        "--test",
-        "faults",
-        "--test",
-        "os",
-        "--",
-        "each_call",
-    ];
+    const SWEEPS: [&str; 6] = ["test", "--quiet", "--package", "handover-tests", "--tests", "--"];
+    let sweeps = [&SWEEPS[..], &[SWEEP]].concat();
     native::check()?;
     let file = empty_file(std::env::consts::OS)?;
-    let outcome = native::cargo_with("make each call fail", &SWEEPS, &[(SWEPT, &file)]);
+    let outcome = native::cargo_with("make each call fail", &sweeps, &[(SWEPT, &file)]);
     show(std::env::consts::OS, Path::new(&file))?;
     outcome?;
     let Some(win32) = win32_beside_native(systems)? else { return Ok(()) };
     let file = empty_file("wine")?;
-    let outcome = win32.cargo_with("make each call fail under Wine", &SWEEPS, &[(SWEPT, &file)]);
+    let outcome = win32.cargo_with("make each call fail under Wine", &sweeps, &[(SWEPT, &file)]);
     show("Windows, under Wine", Path::new(&file))?;
     outcome
 }

@@ -68,6 +68,26 @@ fn tests_that_commands_select_or_skip_exist() {
 }
 
 #[test]
+fn sweeps_have_the_name_that_selects_them() {
+    let mut count = 0;
+    for path in sources(&root().join("tests/tests")) {
+        let source = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut function = "";
+        for line in source.lines() {
+            if let Some(rest) = line.strip_prefix("fn ") {
+                function = rest;
+            } else if line.contains("Sweep::of(") || line.trim_start().starts_with("sweep(") {
+                let is_selected = function.contains(crate::faults::SWEEP);
+                // A helper of such a test gets the sweep's name.
+                assert!(is_selected || function.contains("name: &str"), "{}: {function}", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
 fn facts_of_windows_that_promises_rest_on_exist() {
     const COLUMN: usize = 7;
     let facts = text("docs/windows-facts.md");
