@@ -7,6 +7,8 @@ mod linux;
 #[cfg(target_os = "linux")]
 use linux as here;
 
+#[cfg(any(windows, target_pointer_width = "64"))]
+mod observe;
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]

@@ -340,6 +340,17 @@ pub const DROPPED_FUTURES: u64 = 2_000;
 pub const HARMLESS_OUTPUT: &[Harmless] =
     &[("GetProcessTimes", "the creation time is only queried before a child's exit, to be known afterwards")];
 
+/// Calls whose failure only leaves something out of an observer's report, or is followed by another attempt.
+pub const HARMLESS_OBSERVER: &[Harmless] = &[
+    ("AssignProcessToJobObject", "the debugger ends the process without the job"),
+    ("NtQueryInformationProcess", "the report has no parent or no arguments"),
+    ("ReadProcessMemory", "the report has no arguments"),
+    ("QueryFullProcessImageNameW", "the report has no program"),
+    ("DbgUiContinue", "while a session ends, the process exits when its debugger stops"),
+    ("DbgUiWaitStateChange", "while a session ends, its processes exit when their debugger stops"),
+    ("TerminateProcess", "the process exits when its debugger stops"),
+];
+
 /// How often a peer of tasks is killed in a test.
 pub const ROUNDS_OF_KILLS: u32 = 15;
 

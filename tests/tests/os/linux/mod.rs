@@ -48,6 +48,8 @@ pub(crate) const SUITES: &[Suite] = &[
     protocol_violations::SUITE,
     names::SUITE,
     #[cfg(target_pointer_width = "64")]
+    crate::observe::SUITE,
+    #[cfg(target_pointer_width = "64")]
     observe::SUITE,
     child_exec::SUITE,
     odd_hosts::SUITE,

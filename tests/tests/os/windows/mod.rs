@@ -32,6 +32,7 @@ pub(crate) const SUITES: &[Suite] = &[
     listener::SUITE,
     mutex::SUITE,
     names::SUITE,
+    crate::observe::SUITE,
     observe::SUITE,
     access_denied::SUITE,
     race_free::SUITE,
