@@ -53,6 +53,8 @@ pub(super) const SUITE: Suite = Suite {
         connect_accepts_answer_in_two_pieces,
         send_fails_when_peer_shuts_socket_down,
         flush_succeeds_after_failed_send,
+        flush_fails_after_failed_send_of_a_later_message,
+        flush_fails_if_peer_closes_its_socket_meanwhile,
         read_only_memory_can_be_the_only_object,
         send_at_limit_in_flight_receives_meanwhile,
         refused_trace_names_ptrace_scope,
@@ -580,6 +582,37 @@ fn flush_succeeds_after_failed_send() {
         assert!(matches!(received, Err(Error::Disconnected { .. })), "{received:?}");
         channel.flush(SOON).unwrap();
     });
+}
+
+/// The send gets the error by which the kernel tells of the unread message, and the kernel tells it once.
+fn flush_fails_after_failed_send_of_a_later_message() {
+    let before = table::count();
+    let (ours, theirs) = Channel::pair().unwrap();
+    ours.send(b"unread").unwrap();
+    drop(theirs);
+    let sent = ours.send(b"later");
+    assert!(matches!(sent, Err(Error::Disconnected { .. })), "{sent:?}");
+    let flushed = ours.flush(SOON);
+    assert!(matches!(flushed, Err(Error::Disconnected { .. })), "{flushed:?}");
+    drop(ours);
+    assert_eq!(table::count(), before);
+}
+
+/// The peer has shut the connection down, and closes its socket before a call of the flush. Then the kernel discards the
+/// unread message.
+fn flush_fails_if_peer_closes_its_socket_meanwhile() {
+    for call in ["getsockopt", "ioctl"] {
+        let before = table::count();
+        let (ours, theirs) = Channel::pair().unwrap();
+        ours.send(b"unread").unwrap();
+        theirs.close();
+        let theirs = std::sync::Mutex::new(Some(theirs));
+        let closes = Turn::comes_after(call, 0, move || drop(theirs.lock().unwrap().take()));
+        let flushed = with(closes, || ours.flush(SOON));
+        assert!(matches!(flushed, Err(Error::Disconnected { .. })), "{call}: {flushed:?}");
+        drop(ours);
+        assert_eq!(table::count(), before);
+    }
 }
 
 fn read_only_memory_can_be_the_only_object() {

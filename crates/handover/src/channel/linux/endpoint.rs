@@ -430,12 +430,12 @@ impl Endpoint {
             // If another process still has the peer's endpoint, only the exit of the process shows.
             return if has_exited { Err(self.disconnect_error()) } else { Ok(true) };
         }
+        // A peer that called `close` receives nothing any more, though its socket may still be open. The kernel sets the error
+        // before it discards what a closed socket has not received, so the error is asked for last.
+        let is_unread = unix_socket::has_unread(self.socket.as_fd()).map_err(self.failed())?;
         if let Some(error) = unix_socket::pending_error(self.socket.as_fd()).map_err(self.failed())? {
             self.note_reset(&error);
         }
-        // A peer that called `close` receives nothing any more, though its socket may still be open.
-        let is_lost =
-            self.lost.load(Relaxed) || unix_socket::has_unread(self.socket.as_fd()).map_err(self.failed())?;
-        if is_lost { Err(self.disconnect_error()) } else { Ok(true) }
+        if is_unread || self.lost.load(Relaxed) { Err(self.disconnect_error()) } else { Ok(true) }
     }
 }

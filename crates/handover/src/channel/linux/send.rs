@@ -228,7 +228,10 @@ impl Endpoint {
                     self.packet_length.store(most / 2, Relaxed);
                 }
                 Err(error) if unix_socket::is_crowded(&error) => return Ok(Progress::Crowded),
-                Err(error) if unix_socket::is_end(&error) => return Err(self.disconnect_error().into()),
+                Err(error) if unix_socket::is_end(&error) => {
+                    self.note_reset(&error);
+                    return Err(self.disconnect_error().into());
+                }
                 // The socket belongs to this endpoint and is open, so the invalid descriptor is one of the objects.
                 Err(error) if handle::is_invalid_handle(&error) => return Err(Unsent::InvalidHandle),
                 Err(source) => return Err(self.failed()(source).into()),

@@ -294,8 +294,11 @@ impl Endpoint {
     fn greet(&self, writer: &Writer, kind: Greeting) -> Result<bool> {
         match unix_socket::send_with_credentials(self.socket.as_fd(), &greeting(kind, writer.next)) {
             Ok(is_sent) => Ok(is_sent),
-            // The next receive returns what was sent before, and then this error.
-            Err(error) if unix_socket::is_end(&error) => Ok(true),
+            // The next receive returns what was sent before, and then the end.
+            Err(error) if unix_socket::is_end(&error) => {
+                self.note_reset(&error);
+                Ok(true)
+            }
             Err(source) => Err(self.failed()(source)),
         }
     }
