@@ -45,6 +45,7 @@ pub(super) const SUITE: Suite = Suite {
         error_of_a_function_is_reported,
         function_that_ends_the_process_is_reported,
         functions_may_close_every_descriptor,
+        failure_after_a_function_closed_the_pipe_is_reported,
         functions_may_let_the_program_inherit_every_descriptor,
         functions_run_while_other_threads_allocate,
         exec_runs_functions_in_this_process,
@@ -652,6 +653,22 @@ fn functions_may_close_every_descriptor() {
         assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
     std::fs::remove_file(path).unwrap();
+}
+
+/// The pipe by which the child reports ends just before the last function returns. That isn't the start of the program.
+fn failure_after_a_function_closed_the_pipe_is_reported() {
+    let before = table::count();
+    let mut command = Command::new("/etc/passwd");
+    raw::pre_exec(&mut command, || {
+        raw::close_from(3);
+        Ok(())
+    });
+    for round in 0..1000 {
+        let spawned = command.spawn().map(drop);
+        let code = spawned.as_ref().map_err(Error::raw_os_error);
+        assert_eq!(code, Err(Some(libc::EACCES)), "round {round}: {spawned:?}");
+    }
+    assert_eq!(table::count(), before);
 }
 
 /// A function lets the program inherit all descriptors, also the pipe by which the child reports. The spawn doesn't wait for

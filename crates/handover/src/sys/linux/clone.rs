@@ -29,7 +29,7 @@ use super::child_exec::{ChildExec, SET, set_mask};
 use super::clone3::{CLEAR_HANDLERS, CloneArgs, clone3};
 use super::fault;
 use super::handle::FIRST;
-use super::progress::{Progress, Report};
+use super::progress::{Pipe, Progress, Report};
 
 /// The sets of flags, from the best to the last resort:
 /// - shared memory, a descriptor for the process, and no signal handlers in it. Only `clone3` knows this flag;
@@ -173,8 +173,9 @@ fn begin_with_closures(
     child: &mut ChildExec<'_>,
     wants_descriptor: bool,
 ) -> SysResult<(Pid, Option<OwnedFd>)> {
-    child.progress = Some(step("mmap", Progress::new)?);
     let (reader, writer) = report_pipe()?;
+    let pipe = step("fstat", || Pipe::of(&writer))?;
+    child.progress = Some(step("mmap", || Progress::new(pipe))?);
     let id = without_any_signal(|| fork(child))?.map_err(SysError::of("fork"))?;
     drop(writer);
     if let Err(error) = fault("read") {
@@ -192,11 +193,11 @@ fn begin_with_closures(
 /// Waits until a process that runs functions of the caller has executed its program. Returns the failure that it reports
 /// instead.
 ///
-/// The program is executed when the pipe ends after the functions have succeeded. A function may have closed the pipe before,
-/// or let the program inherit it. Then a failure has `MAX_EXECUTE` to arrive.
+/// The program is executed when the pipe ends that the new process still had after the functions. A function may have closed
+/// it, or let the program inherit it. Then a failure has `MAX_EXECUTE` to arrive.
 fn failure_of(id: Pid, pipe: &OwnedFd, progress: Option<&Progress>) -> SysResult<Option<Failure>> {
-    let report = || progress.map_or(Report::Passed, Progress::report);
-    let (mut has_ended, mut ended_early, mut passed) = (false, false, None);
+    let report = || progress.map_or(Report::Passed { has_pipe: true }, Progress::report);
+    let (mut has_ended, mut passed) = (false, None);
     loop {
         // Asked before the report, because a process reports before it exits.
         let exited =
@@ -204,9 +205,9 @@ fn failure_of(id: Pid, pipe: &OwnedFd, progress: Option<&Progress>) -> SysResult
         let has_exited = !matches!(exited, Ok(None) | Err(Errno::INTR));
         match report() {
             Report::Failed(failure) => return Ok(Some(failure)),
-            Report::Passed => {
+            Report::Passed { has_pipe } => {
                 let passed: &mut Instant = passed.get_or_insert_with(Instant::now);
-                if has_exited || (has_ended && !ended_early) || passed.elapsed() > MAX_EXECUTE {
+                if has_exited || (has_ended && has_pipe) || passed.elapsed() > MAX_EXECUTE {
                     return Ok(None);
                 }
             }
@@ -214,7 +215,7 @@ fn failure_of(id: Pid, pipe: &OwnedFd, progress: Option<&Progress>) -> SysResult
                 reap(id, None);
                 return Err(SysError::new(PRE_EXEC, ended_by_closure(exited.ok().flatten())));
             }
-            Report::Pending => ended_early = has_ended,
+            Report::Pending => {}
         }
         if has_ended {
             std::thread::sleep(INTERVAL);
