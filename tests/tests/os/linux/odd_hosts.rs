@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use handover::{
-    Channel, Child, Command, Error, Event, Listener, Process, ResetMode, SharedMemory, SingleInstance, Stdio,
-    User,
+    Channel, Child, Command, Error, Event, Listener, Message, Process, ResetMode, SharedMemory,
+    SingleInstance, Stdio, User,
 };
 use handover_tests::{Suite, left_out, role, table, tests, this_program, until};
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -33,6 +33,7 @@ pub(super) const SUITE: Suite = Suite {
         processes_are_known_without_proc,
         processes_are_known_in_another_pid_namespace,
         exec_works_in_a_group_of_another_pid_namespace,
+        endpoints_travel_where_the_user_has_no_id,
         processes_are_known_where_proc_hides_them,
         forked_copy_with_the_same_id_is_another_process,
         refused_calls_of_objects_have_a_slower_way,
@@ -57,6 +58,7 @@ pub(super) const SUITE: Suite = Suite {
         drops_children_without_descriptors,
         knows_its_child,
         executes_from_an_unknown_group,
+        sends_an_endpoint_without_an_id,
         knows_a_hidden_process,
         is_first_and_copied,
         uses_objects_under_a_filter,
@@ -442,6 +444,27 @@ fn exec_works_in_a_group_of_another_pid_namespace() {
     let program = ["sh", "-c", "\"$@\"; test $? = 7", "sh", program];
     let kinds = ["--pid", "--fork", "--mount-proc"];
     in_namespaces(&kinds, "true", &program, "executes_from_an_unknown_group", &[]);
+}
+
+/// The user of this process has no id in its user namespace, so the process can't name it in credentials.
+fn sends_an_endpoint_without_an_id(_: &[String]) {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    assert_eq!(map, "", "the control");
+    let before = table::count();
+    let ((ours, theirs), (one, other)) = (Channel::pair().unwrap(), Channel::pair().unwrap());
+    one.send(Message::new(b"").with_channel("link", theirs)).unwrap();
+    let link = other.recv_timeout(SOON).unwrap().take_channel("link").unwrap();
+    link.send(b"arrived").unwrap();
+    assert_eq!(ours.recv_timeout(SOON).unwrap().bytes(), b"arrived");
+    assert_eq!(ours.peer().unwrap().id(), std::process::id());
+    drop((ours, link, one, other));
+    assert_eq!(table::count(), before);
+}
+
+fn endpoints_travel_where_the_user_has_no_id() {
+    let program = this_program();
+    let program = program.to_str().unwrap();
+    in_namespaces(&["--user"], "true", &[program], "sends_an_endpoint_without_an_id", &[]);
 }
 
 fn knows_a_hidden_process(arguments: &[String]) {

@@ -114,7 +114,8 @@ pub(crate) fn is_too_long(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MSGSIZE | Errno::NOBUFS))
 }
 
-/// Sends a packet with this process's credentials, which the kernel checks. Returns false if the socket has no space now.
+/// Sends a packet with this process's credentials, which the kernel checks, or without them where they have no numbers.
+/// Returns false if the socket has no space now.
 pub(crate) fn send_with_credentials(socket: BorrowedFd<'_>, bytes: &[u8]) -> SysResult<bool> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let arguments = [("socket", socket.into()), ("", Argument::Bytes(bytes)), to("SCM_CREDENTIALS")];
@@ -129,7 +130,11 @@ pub(crate) fn send_with_credentials(socket: BorrowedFd<'_>, bytes: &[u8]) -> Sys
         if !control.push(SendAncillaryMessage::ScmCredentials(credentials)) {
             return Err(Errno::INVAL.into());
         }
-        match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags) {
+        let sent = rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags);
+        // The user or the group has no id in this process's user namespace, so it can't be named. If one of the sockets asks
+        // for credentials, the kernel adds them itself.
+        let sent = if sent == Err(Errno::INVAL) { rustix::net::send(socket, bytes, flags) } else { sent };
+        match sent {
             Ok(length) => Ok(Some(Length(length))),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
