@@ -55,6 +55,8 @@ pub(super) const SUITE: Suite = Suite {
         flush_succeeds_after_failed_send,
         flush_fails_after_failed_send_of_a_later_message,
         flush_fails_if_peer_closes_its_socket_meanwhile,
+        flush_fails_if_a_receive_was_told_of_the_lost_message,
+        peer_that_closes_during_a_send_on_an_old_kernel_is_a_disconnect,
         read_only_memory_can_be_the_only_object,
         send_at_limit_in_flight_receives_meanwhile,
         refused_trace_names_ptrace_scope,
@@ -613,6 +615,41 @@ fn flush_fails_if_peer_closes_its_socket_meanwhile() {
         drop(ours);
         assert_eq!(table::count(), before);
     }
+}
+
+/// A thread waits to receive, and gets the error that the kernel reports once, while another one flushes.
+fn flush_fails_if_a_receive_was_told_of_the_lost_message() {
+    let before = table::count();
+    let (to_receiver, channels) = std::sync::mpsc::channel::<std::sync::Arc<Channel>>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for channel in channels {
+                // The first receive finds nothing, so that the others wait in the call that receives.
+                for _ in 0..2 {
+                    let end = channel.recv_timeout(SOON);
+                    assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
+                }
+            }
+        });
+        for round in 0..10_000 {
+            let (ours, theirs) = Channel::pair().unwrap();
+            let ours = std::sync::Arc::new(ours);
+            ours.send(b"unread").unwrap();
+            to_receiver.send(ours.clone()).unwrap();
+            (0..round % 200).for_each(|_| std::hint::spin_loop());
+            drop(theirs);
+            let flushed = ours.flush(SOON);
+            assert!(matches!(flushed, Err(Error::Disconnected { .. })), "round {round}: {flushed:?}");
+        }
+        drop(to_receiver);
+    });
+    assert_eq!(table::count(), before);
+}
+
+fn peer_that_closes_during_a_send_on_an_old_kernel_is_a_disconnect() {
+    let (ours, _theirs) = Channel::pair().unwrap();
+    let sent = with(fails("sendto", 0..1, Errno::CONNREFUSED), || ours.send(b"message"));
+    assert!(matches!(sent, Err(Error::Disconnected { .. })), "{sent:?}");
 }
 
 fn read_only_memory_can_be_the_only_object() {

@@ -27,6 +27,9 @@ use crate::wait::{Deadline, Member};
 /// The time after which a send that can't be told looks again whether it may read.
 const WITHOUT_EVENT: Duration = Duration::from_millis(20);
 
+/// How long a flush waits for the end of other threads' calls when the connection has ended. They take microseconds then.
+const NOTE_TIME: Duration = Duration::from_millis(250);
+
 /// The state of receiving. It is locked only while a thread reads what has arrived, never while one waits.
 #[derive(Debug, Default)]
 pub(in crate::channel) struct Receiving {
@@ -34,6 +37,8 @@ pub(in crate::channel) struct Receiving {
     /// The number of threads that wait for the socket and not for [`Readiness`]. No other thread may leave a message in the
     /// buffer meanwhile: nothing would tell them.
     pub(in crate::channel) waiting: usize,
+    /// Whether a thread waits in the call that receives a packet. It doesn't hold the lock meanwhile.
+    pub(super) waits_for_packet: bool,
     /// Whether the last thread that received had to wait, so that the next one will have to as well.
     pub(super) had_to_wait: bool,
     /// Whether the endpoint's [`Readiness`] and the sets say that the buffer has a message.
@@ -331,6 +336,23 @@ impl Endpoint {
         })
     }
 
+    /// Returns whether the kernel has reported that the peer closed its endpoint with unread data, once the connection has
+    /// ended. A call of another thread may have got the report, and not noted it yet.
+    fn has_lost(&self) -> bool {
+        let deadline = Deadline::after(NOTE_TIME);
+        loop {
+            // Such a call holds one of the locks or is marked, and ends at once because the connection has ended.
+            let is_calling = self.writer.take().is_none() || self.receiving.lock().waits_for_packet;
+            if self.lost.load(Relaxed) {
+                return true;
+            }
+            if !is_calling || deadline.has_passed() {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     pub(super) fn failed(&self) -> impl FnOnce(SysError) -> Error {
         |error| Error::system(format!("the channel to {}", ProcessName(self.process_id())), error)
     }
@@ -436,6 +458,6 @@ impl Endpoint {
         if let Some(error) = unix_socket::pending_error(self.socket.as_fd()).map_err(self.failed())? {
             self.note_reset(&error);
         }
-        if is_unread || self.lost.load(Relaxed) { Err(self.disconnect_error()) } else { Ok(true) }
+        if is_unread || self.has_lost() { Err(self.disconnect_error()) } else { Ok(true) }
     }
 }

@@ -261,11 +261,13 @@ impl Endpoint {
         }
         let mut room = receiving.buffer.begin_read();
         receiving.waiting += 1;
+        receiving.waits_for_packet = true;
         receiving.calls.reads = true;
         drop(receiving);
         let received = self.receive_packet(&mut room, Look::Wait);
         let mut receiving = self.receiving.lock();
         receiving.waiting -= 1;
+        receiving.waits_for_packet = false;
         receiving.calls.reads = false;
         let read = self.end_read(&mut receiving, room, received);
         // This thread may take what it waits for, and go.
