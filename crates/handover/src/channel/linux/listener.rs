@@ -157,7 +157,11 @@ impl ListenerSocket {
 /// Returns the client, if it still waits and belongs to this user. Otherwise closes the connection, and returns the
 /// reason if the client was refused.
 fn client(maker: unix_socket::Maker, connection: Owned) -> Result<Client, Option<String>> {
-    let Some(process) = maker.process else { return Err(None) };
+    let Some(process) = maker.process else {
+        let is_elsewhere = maker.id == 0 && !maker.has_exited;
+        let reason = "a client of another PID namespace was refused, because it can only be identified since Linux 6.5";
+        return Err(is_elsewhere.then(|| reason.to_owned()));
+    };
     let process = peers::process(process, maker.id);
     if unix_socket::is_hung_up(connection.as_fd()).unwrap_or(true) {
         // The client has disconnected already.

@@ -442,7 +442,11 @@ impl Outcome for WithBytes<'_> {
 
 /// Returns whether a call failed because the peer has closed its end.
 pub(crate) fn is_end(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN))
+    // Before Linux 6.2, a send gets `ECONNREFUSED` if the peer closes its end during the call.
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN | Errno::CONNREFUSED)
+    )
 }
 
 /// Returns whether a call failed because the peer closed its end with unread bytes.
@@ -600,13 +604,18 @@ pub(crate) fn shut_down(socket: BorrowedFd<'_>) {
 /// be another one.
 pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
     let (user, id) = user_of_other_end(socket)?;
+    maker_with_id(user, id, socket)
+}
+
+fn maker_with_id(user: u32, id: u32, socket: BorrowedFd<'_>) -> SysResult<Maker> {
     let held = match peer_pidfd(socket) {
         Ok(process) => Some(process),
         Err(error) => match Errno::from_io_error(&error) {
             _ if is_unsupported_option(&error) => match process_of_id(id, socket)? {
                 Identified::Is(process) => Some(process),
                 Identified::MayBe => {
-                    return Ok(Maker { id, user, process: None, has_exited: process::may_be_ending(id) });
+                    let has_exited = id != 0 && process::may_be_ending(id);
+                    return Ok(Maker { id, user, process: None, has_exited });
                 }
                 Identified::Exited => None,
             },
@@ -626,13 +635,17 @@ pub(crate) fn maker_of_other_end(socket: BorrowedFd<'_>) -> SysResult<Maker> {
 /// A process with the id of a connection's other process.
 enum Identified {
     Is(Owned),
-    /// It runs, but it may be another one.
+    /// A process with the id runs, but it may be another one. Or the process has no id here.
     MayBe,
     Exited,
 }
 
 /// Opens the process that had this id while the connection was up.
 fn process_of_id(id: u32, socket: BorrowedFd<'_>) -> SysResult<Identified> {
+    if id == 0 {
+        // It belongs to another PID namespace, and has no id in this one.
+        return Ok(Identified::MayBe);
+    }
     match process::open(id) {
         Ok(process) if !is_hung_up(socket)? => Ok(Identified::Is(process)),
         Ok(_) => Ok(Identified::MayBe),
@@ -650,7 +663,6 @@ pub(crate) fn process_of_sender(
     let Sender { id, process } = sender;
     let process = match process {
         Some(process) => Some(process),
-        None if id == 0 => None,
         None => match process_of_id(id, socket)? {
             Identified::Is(process) => Some(Arc::new(process)),
             Identified::MayBe | Identified::Exited => None,
@@ -813,6 +825,17 @@ mod tests {
             let peer = peer_if_query_fails(&near, Errno::NOPROTOOPT, None)?;
             assert!(peer.process.is_none(), "it may be another process");
             assert!(!peer.has_exited, "a process with its id runs");
+            Ok(())
+        }
+
+        /// A process of another PID namespace has the id zero.
+        #[test]
+        fn process_without_an_id_is_not_said_to_have_exited() -> io::Result<()> {
+            let (near, _far) = pair()?;
+            let turn = Turn::fails("getsockopt", 0..1, Errno::NOPROTOOPT.raw_os_error());
+            let (maker, was_taken) = taking([turn], || maker_with_id(1, 0, near.as_fd()));
+            let maker = maker?;
+            assert!(was_taken && maker.process.is_none() && !maker.has_exited, "{maker:?}");
             Ok(())
         }
 
