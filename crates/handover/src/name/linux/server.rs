@@ -109,10 +109,10 @@ fn send_object(client: &Owned, object: &Owned) {
     if !unix_socket::user_of_other_end(client.as_fd()).is_ok_and(|(user, _)| user == user::current()) {
         return;
     }
-    // A new connection has room for the message, but the kernel limits how many descriptors of a user are in transit.
-    // Any other failure means that the client has disconnected.
+    // A new connection has room for the message, but the kernel limits how many descriptors of a user are in transit, and may
+    // lack memory. The client must not take that for a server that has stopped.
     if unix_socket::send(client.as_fd(), &OBJECT, &[object.as_fd()])
-        .is_err_and(|error| unix_socket::is_crowded(&error))
+        .is_err_and(|error| !unix_socket::is_end(&error))
     {
         let _ = unix_socket::send(client.as_fd(), &RETRY, &[]);
     }
@@ -205,5 +205,29 @@ fn request_once(path: &Path, deadline: Deadline) -> Result<Answer, RequestError>
         if polled.get(1).is_some_and(|process| !process.revents().is_empty()) {
             grace = Some(Deadline::after(GRACE_PERIOD));
         }
+    }
+}
+
+#[cfg(feature = "faults")]
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::faults::{Turn, taking};
+
+    #[test]
+    fn client_is_told_to_retry_if_the_object_cannot_be_sent() -> io::Result<()> {
+        let object = create_object::create(What::Event { manual_reset: true })?;
+        for code in [Errno::TOOMANYREFS, Errno::NOBUFS, Errno::NOMEM] {
+            let (client, server) = unix_socket::pair()?;
+            let turn = Turn::fails("sendmsg", 0..1, code.raw_os_error());
+            let ((), was_taken) = taking([turn], || send_object(&server, &object));
+            assert!(was_taken);
+            let mut bytes = Vec::new();
+            unix_socket::receive(client.as_fd(), &mut bytes, 1, Look::Once)?;
+            assert_eq!(bytes, RETRY, "{code}");
+        }
+        Ok(())
     }
 }
