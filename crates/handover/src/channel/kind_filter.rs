@@ -11,7 +11,8 @@ pub(crate) struct KindFilter(RwLock<Accepted>);
 
 #[derive(Debug, Clone)]
 struct Accepted {
-    kinds: Vec<ObjectKind>,
+    /// `None`: every kind that gives no power over a process. Most channels accept these, and then need no list.
+    kinds: Option<Vec<ObjectKind>>,
     /// Whether the program itself names sockets now, and whether it ever has.
     names_sockets: bool,
     has_named_sockets: bool,
@@ -20,13 +21,12 @@ struct Accepted {
 impl Default for KindFilter {
     /// Accepts every kind that gives no power over a process.
     fn default() -> Self {
-        let accepted = ObjectKind::ALL.iter().filter(|kind| kind.is_accepted_by_default());
-        Self(RwLock::new(Accepted {
-            kinds: accepted.cloned().collect(),
-            names_sockets: false,
-            has_named_sockets: false,
-        }))
+        Self(RwLock::new(Accepted { kinds: None, names_sockets: false, has_named_sockets: false }))
     }
+}
+
+fn accepted_by_default() -> impl Iterator<Item = &'static ObjectKind> {
+    ObjectKind::ALL.iter().filter(|kind| kind.is_accepted_by_default())
 }
 
 impl KindFilter {
@@ -35,8 +35,9 @@ impl KindFilter {
         let mut accepted = self.0.write().unwrap_or_else(PoisonError::into_inner);
         accepted.names_sockets |= kind == ObjectKind::Socket;
         accepted.has_named_sockets |= accepted.names_sockets;
-        if !accepted.kinds.contains(&kind) {
-            accepted.kinds.push(kind);
+        let kinds = accepted.kinds.get_or_insert_with(|| accepted_by_default().cloned().collect());
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
         }
     }
 
@@ -44,7 +45,7 @@ impl KindFilter {
         let names_sockets = kinds.contains(&ObjectKind::Socket);
         let mut accepted = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let has_named_sockets = accepted.has_named_sockets || names_sockets;
-        *accepted = Accepted { kinds, names_sockets, has_named_sockets };
+        *accepted = Accepted { kinds: Some(kinds), names_sockets, has_named_sockets };
     }
 
     /// Accepts the kinds that another list accepts now.
@@ -56,7 +57,10 @@ impl KindFilter {
     /// Returns whether an object that the kernel reports as this kind is accepted.
     pub(crate) fn has(&self, found: &ObjectKind) -> bool {
         let accepted = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        accepted.kinds.iter().any(|kind| can_be(found, kind))
+        match &accepted.kinds {
+            Some(kinds) => kinds.iter().any(|kind| can_be(found, kind)),
+            None => accepted_by_default().any(|kind| can_be(found, kind)),
+        }
     }
 
     /// Returns whether the program itself has named sockets, so that they are accepted from a weaker process too.
@@ -69,5 +73,28 @@ impl KindFilter {
     #[allow(dead_code, reason = "on Linux the kernel closes a socket that doesn't arrive")]
     pub(crate) fn has_named_sockets(&self) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).has_named_sockets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn added_kind_is_accepted_beside_the_default_ones() {
+        let accepted = |filter: &KindFilter| {
+            ObjectKind::ALL.iter().filter(|kind| filter.has(kind)).cloned().collect::<Vec<_>>()
+        };
+        let filter = KindFilter::default();
+        let by_default = accepted(&filter);
+        assert!(by_default.contains(&ObjectKind::Event) && !by_default.contains(&ObjectKind::Process));
+        filter.add(ObjectKind::Process);
+        assert!(filter.has(&ObjectKind::Process));
+        assert!(by_default.iter().all(|kind| filter.has(kind)));
+        filter.replace(vec![ObjectKind::Process]);
+        assert!(filter.has(&ObjectKind::Process) && !filter.has(&ObjectKind::Event));
+        let copy = KindFilter::default();
+        copy.copy_from(&filter);
+        assert_eq!(accepted(&copy), accepted(&filter));
     }
 }
