@@ -206,7 +206,7 @@ pub(super) async fn connect<R: Reactor>(name: &str) -> Result<Endpoint> {
     let mut connecting = Connecting::new(name)?;
     loop {
         match connecting.step()? {
-            ConnectStep::Connected(endpoint) => return Ok(*endpoint),
+            ConnectStep::Connected(connected) => return Ok(connected.into_endpoint()),
             ConnectStep::QueueIsFull => super::sleep::<R>(QUEUE_PAUSE).await?,
             ConnectStep::Unanswered { connection, server } => {
                 let (answer, exit) = (Registered::<R>::new(), Registered::<R>::new());

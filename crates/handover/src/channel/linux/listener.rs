@@ -180,7 +180,7 @@ pub(crate) fn connect(name: &str, deadline: Deadline) -> Result<Option<Endpoint>
     loop {
         let step = connecting.step()?;
         match step {
-            ConnectStep::Connected(endpoint) => return Ok(Some(*endpoint)),
+            ConnectStep::Connected(connected) => return Ok(Some(connected.into_endpoint())),
             _ if deadline.has_passed() => return Ok(None),
             ConnectStep::QueueIsFull => std::thread::sleep(QUEUE_PAUSE),
             ConnectStep::Unanswered { connection, server } => {
@@ -211,10 +211,24 @@ pub(crate) struct Connecting<'a> {
     pub(crate) grace_deadline: Deadline,
 }
 
+/// A connection that the listener has accepted. An endpoint in its place would be allocated twice, and the first allocation
+/// would leave a hole beside each channel.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    connection: Arc<Owned>,
+    server: Peer,
+}
+
+impl Connected {
+    pub(crate) fn into_endpoint(self) -> Endpoint {
+        Endpoint::new(self.connection, self.server)
+    }
+}
+
 /// The outcome of one step of an attempt.
 #[derive(Debug)]
 pub(crate) enum ConnectStep {
-    Connected(Box<Endpoint>),
+    Connected(Connected),
     /// The listener's queue of connections is full.
     QueueIsFull,
     /// The listener hasn't answered yet. `server` is its process while it runs. If it doesn't, the attempt ends at the grace
@@ -281,7 +295,7 @@ impl<'a> Connecting<'a> {
             return Err(broken.error(*id));
         }
         let (connection, server, _) = self.connection.take().expect("it is there");
-        Ok(ConnectStep::Connected(Box::new(Endpoint::new(connection, server))))
+        Ok(ConnectStep::Connected(Connected { connection, server }))
     }
 }
 
