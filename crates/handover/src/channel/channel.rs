@@ -229,7 +229,7 @@ impl Channel {
         let deadline = Deadline::after(timeout);
         let call = self.endpoint.begin_call();
         self.deliver(message.into(), FrameType::Call(call.id), timeout)?;
-        let arrived = self.endpoint.receive(Want::Reply(call.id), deadline)?;
+        let arrived = self.endpoint.receive(Want::Reply(call.id), deadline, deadline.left())?;
         drop(call);
         let arrived = arrived.ok_or_else(|| {
             let waiting_for = format!("a reply from {}", ProcessName(self.endpoint.process_id()));
@@ -263,7 +263,7 @@ impl Channel {
     ///
     /// The errors of [`recv`](Self::recv), and [`Error::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<ReceivedMessage> {
-        match self.endpoint.receive(Want::Message, Deadline::after(timeout))? {
+        match self.endpoint.receive(Want::Message, Deadline::after(timeout), timeout)? {
             Some(arrived) => self.received(arrived),
             None => {
                 let waiting_for = format!("a message from {}", ProcessName(self.endpoint.process_id()));
@@ -280,7 +280,8 @@ impl Channel {
     ///
     /// The errors of [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<Option<ReceivedMessage>> {
-        let arrived = self.endpoint.receive(Want::Message, Deadline::after(Duration::ZERO))?;
+        let arrived =
+            self.endpoint.receive(Want::Message, Deadline::after(Duration::ZERO), Duration::ZERO)?;
         arrived.map(|arrived| self.received(arrived)).transpose()
     }
 

@@ -98,6 +98,13 @@ impl Limits {
         Err(Broken::Limit("more messages wait to be received than this endpoint accepts (Limits::queued)"))
     }
 
+    /// Returns whether a message may have this many bytes.
+    #[inline]
+    #[allow(dead_code, reason = "not every system needs it")]
+    pub(super) fn allow_bytes(&self, bytes: usize) -> bool {
+        bytes <= self.bytes
+    }
+
     /// Checks the numbers in a header.
     pub(super) fn check(&self, header: &Header) -> Result<(), Broken> {
         if header.bytes > self.bytes {

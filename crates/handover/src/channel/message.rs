@@ -414,6 +414,9 @@ impl ReceivedMessage {
         mut handles: Vec<Owned>,
         from: Sender,
     ) -> Result<Self, Refused> {
+        if content.is_of_bytes_alone() {
+            return Ok(Self { content, objects: Mutex::new(Objects(Vec::new())), from });
+        }
         let mut shared_memory: u64 = 0;
         let mut received = Objects::with_capacity(content.names().len());
         let first_endpoint = content.names().len() - envelope.endpoints;

@@ -292,6 +292,27 @@ impl Header {
         Ok(Some(this))
     }
 
+    /// Reads the envelope of a whole message, call or reply without objects. Returns `None` for all other frames, also for
+    /// invalid ones: [`parse`](Self::parse) says what they are. Most messages are of this sort, and this costs less.
+    #[inline]
+    #[allow(dead_code, reason = "not every system needs it")]
+    pub(crate) fn of_bytes_alone(frame: &[u8]) -> Option<Envelope> {
+        /// The type is the fourth byte.
+        const FIRST: u64 = u64::from_le_bytes([MAGIC[0], MAGIC[1], VERSION, 0, 0, 0, 0, 0]);
+        const LAST_TYPE: u64 = 2 << 24;
+        let (header, bytes) = frame.split_first_chunk::<{ Self::LENGTH }>()?;
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|index| header[at + index]));
+        let (first, lengths, number, id) = (word(0), word(8), word(16), word(24));
+        let frame_type = first ^ FIRST;
+        // The table has the length zero.
+        let is_whole = lengths == (bytes.len() as u64) << 32 && bytes.len() <= MAX_BYTES;
+        if !is_whole || frame_type & !(3 << 24) != 0 || frame_type > LAST_TYPE {
+            return None;
+        }
+        let frame_type = FrameType::decode(u8::try_from(frame_type >> 24).ok()?, 0, id)?;
+        Some(Envelope { frame_type, number, endpoints: 0 })
+    }
+
     /// Returns the number of references.
     fn refs<P: ObjectRef>(&self) -> usize {
         self.objects + self.envelope.endpoints * (P::OF_ENDPOINT - 1)
@@ -480,10 +501,11 @@ pub(crate) fn recycle_frame(mut frame: Vec<u8>) {
 pub(crate) struct Content {
     frame: Vec<u8>,
     /// The length of the table in bytes.
-    table: usize,
-    ref_lengths: [usize; 2],
-    count: usize,
-    endpoints: usize,
+    table: u32,
+    // These numbers are small, and a message is moved several times before its receiver has it.
+    ref_lengths: [u8; 2],
+    count: u8,
+    endpoints: u8,
     /// The index of the name behind the one that was looked up last, and its offset in the table, in the upper 24 bits.
     /// Most receivers look the names up in their order, and then no search goes through the names before.
     next: AtomicU32,
@@ -492,14 +514,37 @@ pub(crate) struct Content {
 impl Content {
     /// Wraps a frame that [`parse`] has accepted.
     pub(crate) fn new<P: ObjectRef>(header: &Header, frame: Vec<u8>) -> Self {
-        let endpoints = header.envelope.endpoints;
-        let (table, count, next) = (header.table, header.objects, AtomicU32::new(0));
-        Self { frame, table, ref_lengths: ref_lengths::<P>(), count, endpoints, next }
+        let count = |count: usize| u8::try_from(count).expect("checked");
+        Self {
+            frame,
+            table: u32::try_from(header.table).expect("checked"),
+            ref_lengths: ref_lengths::<P>().map(|length| u8::try_from(length).expect("it is small")),
+            count: count(header.objects),
+            endpoints: count(header.envelope.endpoints),
+            next: AtomicU32::new(0),
+        }
+    }
+
+    /// Wraps a frame of bytes alone, of which [`Header::of_bytes_alone`] has read the header.
+    #[inline]
+    #[allow(dead_code, reason = "not every system needs it")]
+    pub(crate) fn of_bytes_alone(frame: Vec<u8>) -> Self {
+        Self { frame, table: 0, ref_lengths: [0; 2], count: 0, endpoints: 0, next: AtomicU32::new(0) }
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
-        let table = &self.frame[Header::LENGTH..][..self.table];
-        Names { table, ref_lengths: self.ref_lengths, count: self.count, endpoints: self.endpoints }
+        Names {
+            table: &self.frame[Header::LENGTH..][..self.table as usize],
+            ref_lengths: self.ref_lengths.map(usize::from),
+            count: self.count.into(),
+            endpoints: self.endpoints.into(),
+        }
+    }
+
+    /// Returns whether the message has no objects.
+    #[inline]
+    pub(crate) fn is_of_bytes_alone(&self) -> bool {
+        self.count == 0
     }
 
     /// Returns the index of a name.
@@ -507,7 +552,7 @@ impl Content {
         let next = self.next.load(Relaxed);
         let (first, offset) = (next as usize & 0xff, next as usize >> 8);
         let mut names = self.names();
-        let mut behind = Names { table: &names.table[offset..], count: self.count - first, ..names };
+        let mut behind = Names { table: &names.table[offset..], count: names.count - first, ..names };
         let name = name.as_bytes();
         let found = std::iter::from_fn(|| behind.next_bytes()).position(|other| other == name);
         let (index, rest) = match found {
@@ -517,13 +562,13 @@ impl Content {
                 names,
             ),
         };
-        let next = ((self.table - rest.table.len()) << 8) | (index + 1);
+        let next = ((self.table as usize - rest.table.len()) << 8) | (index + 1);
         self.next.store(u32::try_from(next).unwrap_or(0), Relaxed);
         Some(index)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.frame[Header::LENGTH + self.table..]
+        &self.frame[Header::LENGTH + self.table as usize..]
     }
 
     /// Returns the length of the frame.
@@ -533,7 +578,7 @@ impl Content {
 
     pub(crate) fn into_bytes(mut self) -> Vec<u8> {
         let mut frame = std::mem::take(&mut self.frame);
-        frame.drain(..Header::LENGTH + self.table);
+        frame.drain(..Header::LENGTH + self.table as usize);
         frame
     }
 }
@@ -876,6 +921,29 @@ mod tests {
             prop_assert_eq!(records(&header, &frame, &refs), &sample.records[..]);
             prop_assert_eq!(bytes, sample.bytes);
             prop_assert_eq!(entries, sample.objects);
+        }
+
+        /// Each header that the quick way accepts is what the certain way says, and it accepts all that it is for.
+        #[test]
+        fn quick_way_reads_messages_without_objects_as_the_certain_way(
+            (frame_type, flags, id) in (0_u8..5, 0_u16..2, 0_u64..2),
+            number in any::<u64>(),
+            bytes in vec(any::<u8>(), 0..80),
+            changes in vec((0_usize..32, any::<u8>()), 0..2),
+        ) {
+            let mut frame = Header { bytes: bytes.len(), ..Header::default() }.encode().to_vec();
+            frame[3] = frame_type;
+            frame[6..8].copy_from_slice(&flags.to_le_bytes());
+            frame[16..24].copy_from_slice(&number.to_le_bytes());
+            frame[24..32].copy_from_slice(&id.to_le_bytes());
+            frame.extend(&bytes);
+            changes.iter().for_each(|(at, byte)| frame[*at] = *byte);
+            let expected = Header::parse::<()>(&frame).ok().flatten().filter(|header| {
+                header.objects == 0
+                    && header.frame_length() == frame.len()
+                    && !matches!(header.envelope.frame_type, FrameType::Greeting(_))
+            });
+            prop_assert_eq!(Header::of_bytes_alone(&frame), expected.map(|header| header.envelope));
         }
 
         #[test]

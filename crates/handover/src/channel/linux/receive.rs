@@ -55,20 +55,22 @@ enum Next {
 }
 
 impl Endpoint {
-    /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
-    pub(in crate::channel) fn receive(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
+    /// Receives the next message, or the reply to a call. Returns `None` at the deadline. `left` is the time until then: the
+    /// caller knows it, so the clock isn't read again.
+    pub(in crate::channel) fn receive(
+        &self,
+        want: Want,
+        deadline: Deadline,
+        left: Duration,
+    ) -> Result<Option<Arrived>> {
         self.settle();
         let receiving = self.receiving.lock();
         // A read that finds nothing costs as much as one that finds a message.
-        if receiving.had_to_wait && self.may_block(&receiving, want, deadline) {
+        if receiving.had_to_wait && self.may_block(&receiving, want, left) {
             self.check_open()?;
-            let mut receiving = self.wait_for_packet(receiving)?;
-            if receiving.buffer.next_type().is_some_and(|frame_type| want.is(frame_type)) {
-                let arrived = self.next_message(&mut receiving)?;
-                self.publish(&mut receiving)?;
-                return Ok(arrived);
+            if let Some(arrived) = self.wait_for_packet(receiving, want)? {
+                return Ok(Some(arrived));
             }
-            self.publish(&mut receiving)?;
         } else {
             drop(receiving);
         }
@@ -236,7 +238,7 @@ impl Endpoint {
     /// Returns whether [`wait_for_packet`](Self::wait_for_packet) may be called: nothing was read that this thread has to
     /// look at, no other thread reads, waits for the socket or is told by [`Readiness`](super::readiness::Readiness), and the
     /// deadline is later than that wait can end.
-    fn may_block(&self, receiving: &Receiving, want: Want, deadline: Deadline) -> bool {
+    fn may_block(&self, receiving: &Receiving, want: Want, left: Duration) -> bool {
         let (is_message, calls) = (want == Want::Message, &receiving.calls);
         receiving.buffer.is_empty()
             && receiving.waiting == 0
@@ -244,17 +246,21 @@ impl Endpoint {
             && !calls.has(want)
             && (is_message || !calls.are_full())
             && !(is_message && self.readiness.get().is_some())
-            && deadline.left() >= 2 * ALONE
+            && left >= 2 * ALONE
     }
 
     /// Waits for a short time until a packet has arrived, and reads it. This is one system call less than a wait before the
     /// read. The exit of the peer process doesn't end it, if another process still has the peer's endpoint.
     ///
     /// Meanwhile no other thread may read, as beside a call that reads.
-    fn wait_for_packet<'a>(
-        &'a self,
-        mut receiving: MutexGuard<'a, Receiving>,
-    ) -> Result<MutexGuard<'a, Receiving>> {
+    ///
+    /// Returns the message if it is the one that this thread wants. Otherwise, what was read is in the buffer.
+    #[inline]
+    fn wait_for_packet(
+        &self,
+        mut receiving: MutexGuard<'_, Receiving>,
+        want: Want,
+    ) -> Result<Option<Arrived>> {
         if !receiving.has_timeout {
             unix_socket::set_receive_timeout(self.socket.as_fd(), Some(ALONE)).map_err(self.failed())?;
             receiving.has_timeout = true;
@@ -269,11 +275,26 @@ impl Endpoint {
         receiving.waiting -= 1;
         receiving.waits_for_packet = false;
         receiving.calls.reads = false;
-        let read = self.end_read(&mut receiving, room, received);
+        let arrived = match received {
+            Ok(Some(received)) if received.length > 0 => {
+                let arrived = receiving
+                    .buffer
+                    .end_read_of_first(room, Some(received), |frame_type| want.is(frame_type));
+                Ok(arrived)
+            }
+            // The end of file shows again in the next read.
+            received => self.end_read(&mut receiving, room, received).map(|_| None),
+        };
         // This thread may take what it waits for, and go.
         self.notify(&receiving);
-        // The end of file shows again in the next read.
-        read.map(|_| receiving)
+        let arrived = match arrived? {
+            None if receiving.buffer.next_type().is_some_and(|frame_type| want.is(frame_type)) => {
+                self.next_message(&mut receiving)?
+            }
+            arrived => arrived,
+        };
+        self.publish(&mut receiving)?;
+        Ok(arrived)
     }
 
     /// Lets receives wait as long as those of a new socket. The next owner of the socket may be a program that expects it.

@@ -213,9 +213,8 @@ impl RecvBuffer {
 
     /// Ends a read, which has received this packet.
     pub(super) fn end_read(&mut self, room: Room, received: Option<Received>) {
-        let Room { message, before, mut packet, discards, .. } = room;
-        packet.clear();
-        let _ = PACKET.try_with(|spare| spare.set(packet));
+        let Room { message, before, packet, discards, .. } = room;
+        keep_packet(packet);
         let Some(received) = received else {
             if before == 0 && message.capacity() <= wire::MAX_SPARE {
                 wire::recycle_frame(message);
@@ -233,6 +232,46 @@ impl RecvBuffer {
                 self.partial = None;
             }
         }
+    }
+
+    /// Ends a read that began when the buffer was empty. Returns the message directly if it is complete, has no objects, and is
+    /// of a type for which `is_wanted` returns true.
+    #[inline]
+    pub(super) fn end_read_of_first(
+        &mut self,
+        room: Room,
+        received: Option<Received>,
+        is_wanted: impl Fn(FrameType) -> bool,
+    ) -> Option<Arrived> {
+        let is_bytes_alone = room.discards == self.discards
+            && room.before == 0
+            && self.is_empty()
+            && received.as_ref().is_some_and(Received::is_of_bytes_alone);
+        if is_bytes_alone {
+            if let Some(envelope) = Header::of_bytes_alone(&room.message) {
+                let bytes = room.message.len() - Header::LENGTH;
+                let is_next = self.next.is_none_or(|next| next == envelope.number);
+                if is_next && is_wanted(envelope.frame_type) && self.limits.allow_bytes(bytes) {
+                    self.next = Some(envelope.number.wrapping_add(1));
+                    keep_packet(room.packet);
+                    let frame = self.fitting(room.message);
+                    let content = Content::of_bytes_alone(frame);
+                    return Some(Arrived { envelope, content, objects: Ok(Vec::new()), limits: self.limits });
+                }
+            }
+        }
+        self.end_read(room, received);
+        None
+    }
+
+    /// Notes the length of a frame for the next read, and returns it in memory of its size.
+    fn fitting(&mut self, frame: Vec<u8>) -> Vec<u8> {
+        self.expected = if frame.len() > SHORT { frame.len().min(MAX_EXPECTED) } else { 0 };
+        // Memory that was reserved for a longer message isn't given away with this one.
+        if frame.capacity() > SHORT && frame.capacity() / 2 > frame.len() {
+            return frame.as_slice().to_vec();
+        }
+        frame
     }
 
     /// Adds a packet, whose bytes begin at `before` in the message.
@@ -288,12 +327,8 @@ impl RecvBuffer {
     }
 
     /// Adds a complete message.
-    fn complete(&mut self, header: Header, mut bytes: Vec<u8>, mut attached: Attached) {
-        self.expected = if bytes.len() > SHORT { bytes.len().min(MAX_EXPECTED) } else { 0 };
-        // Memory that was reserved for a longer message isn't given away with this one.
-        if bytes.capacity() > SHORT && bytes.capacity() / 2 > bytes.len() {
-            bytes = bytes.as_slice().to_vec();
-        }
+    fn complete(&mut self, header: Header, bytes: Vec<u8>, mut attached: Attached) {
+        let bytes = self.fitting(bytes);
         if !matches!(header.envelope.frame_type, FrameType::Greeting(_)) {
             attached.sender = None;
         }
@@ -349,6 +384,13 @@ impl RecvBuffer {
         self.last_sender = None;
         self.discards = self.discards.wrapping_add(1);
     }
+}
+
+/// Keeps the room for long packets for the next read of this thread.
+#[inline]
+fn keep_packet(mut packet: Vec<u8>) {
+    packet.clear();
+    let _ = PACKET.try_with(|spare| spare.set(packet));
 }
 
 impl Kept {
@@ -464,6 +506,74 @@ mod tests {
                 assert_eq!((buffer.has_partial(), buffer.others.capacity()), (false, 0));
             }
         }
+    }
+
+    /// Receives a packet into an empty buffer. Returns the bytes of the message if it came directly.
+    fn feed_first(
+        buffer: &mut RecvBuffer,
+        bytes: &[u8],
+        count: usize,
+        is_cut: bool,
+        is_wanted: bool,
+    ) -> Option<Vec<u8>> {
+        let mut room = buffer.begin_read();
+        room.message.extend(bytes);
+        let (length, descriptors) = (bytes.len(), descriptors(count));
+        let received = Received { length, is_truncated: false, descriptors, is_cut, sender: None };
+        let arrived = buffer.end_read_of_first(room, Some(received), |_| is_wanted);
+        arrived.map(|arrived| arrived.content.into_bytes())
+    }
+
+    #[test]
+    fn message_without_objects_comes_directly_if_nothing_is_before_it() {
+        let mut buffer = RecvBuffer::default();
+        assert_eq!(feed_first(&mut buffer, &frame(0, &[], b"one"), 0, false, true), Some(b"one".to_vec()));
+        // The number has been counted, and the length noted.
+        let long = vec![7; 10_000];
+        assert_eq!(feed_first(&mut buffer, &frame(1, &[], &long), 0, false, true), Some(long));
+        assert_eq!(look(&mut buffer), 10_032);
+        // Everything else goes through the buffer.
+        for (number, names, is_wanted) in [(2, &[][..], false), (3, &["a"][..], true)] {
+            let packet = frame(number, names, b"other");
+            assert_eq!(feed_first(&mut buffer, &packet, names.len(), false, is_wanted), None);
+            assert_eq!(next(&mut buffer), Ok(Some((names.len(), Some(names.len())))));
+        }
+        feed(&mut buffer, &frame(4, &[], b"before"), 0, false);
+        assert_eq!(feed_first(&mut buffer, &frame(5, &[], b"behind"), 0, false, true), None);
+        assert_eq!(next(&mut buffer), Ok(Some((0, Some(0)))));
+        assert_eq!(next(&mut buffer), Ok(Some((0, Some(0)))));
+    }
+
+    #[test]
+    fn invalid_packet_never_comes_directly() {
+        let good = frame(0, &[], b"good");
+        let limited = || RecvBuffer { limits: Limits::default().bytes(3), ..RecvBuffer::default() };
+        let cases = [
+            (RecvBuffer::default(), frame(1, &[], b"late"), 0, false, "missing or out of order"),
+            (RecvBuffer::default(), good.clone(), 1, false, "belong to no message"),
+            (RecvBuffer::default(), good.clone(), 0, true, "belong to no message"),
+            (RecvBuffer::default(), [&good[..], b"more"].concat(), 0, false, "shorter or longer"),
+            (limited(), good.clone(), 0, false, "more bytes than this endpoint accepts"),
+        ];
+        for (mut buffer, packet, count, is_cut, part) in cases {
+            assert_eq!(feed_first(&mut buffer, &packet, count, is_cut, true), None, "{part}");
+            let Err(Broken::Rule(rule) | Broken::Limit(rule)) = next(&mut buffer) else { panic!("{part}") };
+            assert!(rule.contains(part), "{rule}");
+        }
+        // What arrives after a discard is discarded.
+        let mut buffer = RecvBuffer::default();
+        let mut room = buffer.begin_read();
+        buffer.give_up();
+        room.message.extend(&good);
+        let received = Received {
+            length: good.len(),
+            is_truncated: false,
+            descriptors: Vec::new(),
+            is_cut: false,
+            sender: None,
+        };
+        assert!(buffer.end_read_of_first(room, Some(received), |_| true).is_none());
+        assert!(buffer.is_empty());
     }
 
     #[test]

@@ -291,6 +291,9 @@ fn with_frame<T>(
     envelope: Envelope,
     send: impl FnOnce(&Frame<'_>, &[BorrowedFd<'_>]) -> Result<T>,
 ) -> Result<T> {
+    if message.shares.is_empty() && travellers.is_empty() {
+        return with_frame_of(message, 0, envelope, |frame| send(frame, &[]));
+    }
     let narrowed_copies = narrowed_copies(message)?;
     let mut inline = [endpoint.socket.as_fd(); MAX_INLINE_DESCRIPTORS];
     let mut allocated = Vec::new();
@@ -305,6 +308,17 @@ fn with_frame<T>(
     for (to, traveller) in descriptors[message.shares.len()..].iter_mut().zip(travellers) {
         *to = traveller.socket.as_fd();
     }
+    with_frame_of(message, count, envelope, |frame| send(frame, descriptors))
+}
+
+/// Calls `send` with a message of `count` objects as a frame.
+#[inline]
+fn with_frame_of<T>(
+    message: &Message<'_>,
+    count: usize,
+    envelope: Envelope,
+    send: impl FnOnce(&Frame<'_>) -> Result<T>,
+) -> Result<T> {
     let (table, bytes) = (message.table.bytes(), &*message.bytes);
     let header = Header { envelope, objects: count, table: table.len(), bytes: bytes.len() }.encode();
     let mut buffer = [0; MAX_COPIED];
@@ -318,7 +332,7 @@ fn with_frame<T>(
     } else {
         Frame { parts: [&header, table, bytes], length }
     };
-    send(&frame, descriptors)
+    send(&frame)
 }
 
 /// A frame in the form in which it is sent: one part, or three that are never copied together.
@@ -333,7 +347,15 @@ impl<'a> Frame<'a> {
     }
 
     /// Returns the packet behind the first `written` bytes, which has at most `most` bytes: its parts, and their number.
-    fn packet(&self, mut written: usize, mut most: usize) -> ([IoSlice<'_>; 3], usize) {
+    #[inline]
+    fn packet(&self, written: usize, most: usize) -> ([IoSlice<'_>; 3], usize) {
+        if written == 0 && self.parts[0].len() == self.length && self.length <= most {
+            return ([IoSlice::new(self.parts[0]), IoSlice::new(&[]), IoSlice::new(&[])], 1);
+        }
+        self.packet_of_parts(written, most)
+    }
+
+    fn packet_of_parts(&self, mut written: usize, mut most: usize) -> ([IoSlice<'_>; 3], usize) {
         let (mut parts, mut count) = ([IoSlice::new(&[]); 3], 0);
         for part in self.parts {
             let skipped = written.min(part.len());

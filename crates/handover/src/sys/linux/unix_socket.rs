@@ -232,6 +232,15 @@ pub(crate) struct Received {
 }
 
 impl Received {
+    /// Returns whether it is a packet that arrived as a whole, without descriptors.
+    #[inline]
+    pub(crate) fn is_of_bytes_alone(&self) -> bool {
+        !self.is_truncated
+            && !self.is_cut
+            && self.descriptors.is_empty()
+            && (1..=MAX_PACKET).contains(&self.length)
+    }
+
     /// Returns whether nothing was received: end of file, or an empty packet.
     fn is_empty(&self) -> bool {
         self.length == 0 && self.descriptors.is_empty() && !self.is_cut
