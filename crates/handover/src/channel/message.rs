@@ -298,7 +298,20 @@ impl Received {
     }
 
     /// Checks that the object can be taken as this type.
+    #[inline]
     fn check<T: Object>(&self, name: &str, from: &Sender) -> Result<()> {
+        // Most objects are what their receivers expect. In each caller, the expected kind is a constant.
+        let is_expected =
+            matches!((&self.kind, &T::KIND), (Some(found), Some(expected)) if found == expected);
+        if !is_expected || self.of_endpoint.is_some() {
+            self.check_kind::<T>(name, from)?;
+        }
+        T::check(HandleValue::of(&self.handle)?, &|| description(name))
+    }
+
+    /// Checks that the object is none of an endpoint, and of a kind that the type can own.
+    #[cold]
+    fn check_kind<T: Object>(&self, name: &str, from: &Sender) -> Result<()> {
         if self.of_endpoint.is_some() {
             return Err(Error::invalid(
                 description(name),
@@ -310,7 +323,7 @@ impl Received {
             Some(expected) => {
                 Err(Error::WrongKind { object: description(name), expected, found: found.into_owned() })
             }
-            None => T::check(HandleValue::of(&self.handle)?, &|| description(name)),
+            None => Ok(()),
         }
     }
 
@@ -355,7 +368,9 @@ impl Sender {
     ) -> Result<Option<ObjectKind>> {
         let possible = handle::possible_kinds(handle.handle()).unwrap_or_default();
         let is_exact = is_memory_limited && possible.contains(&ObjectKind::SharedMemory);
-        let is_accepted = || possible == *accepted || possible.iter().all(|kind| self.allowed.has(kind));
+        // All objects of a kind have the same list.
+        let is_accepted =
+            || std::ptr::eq(possible, *accepted) || possible.iter().all(|kind| self.allowed.has(kind));
         if !possible.is_empty() && !is_exact && is_accepted() {
             *accepted = possible;
             return Ok(if let [kind] = possible { Some(kind.clone()) } else { None });
@@ -498,11 +513,15 @@ impl ReceivedMessage {
         Ok(T::from_handle(object.handle))
     }
 
+    #[inline]
     pub(super) fn index(&self, name: &str) -> Result<usize> {
-        self.content.position(name).ok_or_else(|| {
-            let names = self.content.names().map(str::to_owned).collect();
-            Error::UnknownName { name: name.to_owned(), available: names }
-        })
+        self.content.position(name).ok_or_else(|| self.unknown_name(name))
+    }
+
+    #[cold]
+    fn unknown_name(&self, name: &str) -> Error {
+        let names = self.content.names().map(str::to_owned).collect();
+        Error::UnknownName { name: name.to_owned(), available: names }
     }
 }
 

@@ -550,7 +550,29 @@ impl Content {
     /// Returns the index of a name.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         let next = self.next.load(Relaxed);
-        let (first, offset) = (next as usize & 0xff, next as usize >> 8);
+        let (index, offset) = (next as usize & 0xff, next as usize >> 8);
+        let (count, endpoints) = (usize::from(self.count), usize::from(self.endpoints));
+        let ref_length = usize::from(self.ref_lengths[usize::from(count - index <= endpoints)]);
+        let table = &self.frame[Header::LENGTH..][..self.table as usize];
+        // Behind the last name, there is no other one or a record, in which nothing is looked for.
+        if let (true, Some((length, rest))) =
+            (index < count, table.get(offset + ref_length..).and_then(<[u8]>::split_first))
+        {
+            if usize::from(*length) == name.len() && rest.starts_with(name.as_bytes()) {
+                self.note_next(index + 1, offset + ref_length + 1 + name.len());
+                return Some(index);
+            }
+        }
+        self.search(name, index, offset)
+    }
+
+    /// Notes the index of the next name, and its offset in the table.
+    fn note_next(&self, index: usize, offset: usize) {
+        self.next.store(u32::try_from(offset << 8 | index).unwrap_or(0), Relaxed);
+    }
+
+    /// Returns the index of a name. The names from this index on, the first of which has this offset, are looked at first.
+    fn search(&self, name: &str, first: usize, offset: usize) -> Option<usize> {
         let mut names = self.names();
         let mut behind = Names { table: &names.table[offset..], count: names.count - first, ..names };
         let name = name.as_bytes();
@@ -562,8 +584,7 @@ impl Content {
                 names,
             ),
         };
-        let next = ((self.table as usize - rest.table.len()) << 8) | (index + 1);
-        self.next.store(u32::try_from(next).unwrap_or(0), Relaxed);
+        self.note_next(index + 1, self.table as usize - rest.table.len());
         Some(index)
     }
 

@@ -176,6 +176,7 @@ impl HandleValue {
     /// [`Error::InvalidHandleValue`] for NULL, `INVALID_HANDLE_VALUE` and the pseudo handles, which std's Windows
     /// handle types can hold.
     #[doc(alias = "HandleToULong")]
+    #[inline]
     pub fn of(handle: &impl AsHandle) -> Result<Self> {
         Ok(Self::new(number_of(handle.handle()))?)
     }

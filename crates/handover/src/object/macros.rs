@@ -70,6 +70,7 @@ macro_rules! object {
         }
 
         impl $crate::object::sealed::FromHandle for $type {
+            #[inline]
             fn check(
                 value: $crate::handle::HandleValue,
                 described: &dyn Fn() -> String,
@@ -77,6 +78,7 @@ macro_rules! object {
                 $crate::object::check_size(&$kind, value, described)
             }
 
+            #[inline]
             fn from_handle(handle: $crate::sys::io::Owned) -> Self {
                 Self { handle: $crate::object::ObjectHandle::received(handle) }
             }

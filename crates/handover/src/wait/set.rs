@@ -264,11 +264,11 @@ type Membership = (Weak<SetInner>, u64);
 /// The sets that an object is a member of. Dropping it leaves them, so it is dropped before the object's handle.
 #[derive(Debug, Default)]
 #[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
-pub struct Memberships(OnceLock<Mutex<Vec<Membership>>>);
+pub struct Memberships(OnceLock<Box<Mutex<Vec<Membership>>>>);
 
 impl Memberships {
     fn join(&self, set: Weak<SetInner>, number: u64) {
-        let mut sets = self.0.get_or_init(Mutex::default).lock();
+        let mut sets = self.0.get_or_init(Box::default).lock();
         // Sets that were dropped or have removed the object.
         sets.retain(|(set, number)| {
             set.upgrade().is_some_and(|set| set.members.lock().by_number.contains_key(number))
@@ -306,7 +306,11 @@ impl Memberships {
 }
 
 impl Drop for Memberships {
+    #[inline]
     fn drop(&mut self) {
-        self.leave();
+        // Most objects were never in a set.
+        if self.0.get().is_some() {
+            self.leave();
+        }
     }
 }

@@ -22,14 +22,16 @@ pub(crate) trait NameGuard: std::fmt::Debug + Send + Sync {}
 
 /// Checks that memory from another process isn't larger than all that this machine has. Reading it charges the reader:
 /// each page that it reads is allocated.
+#[inline]
 pub(crate) fn check_size(
     kind: &ObjectKind,
     value: HandleValue,
     described: &dyn Fn() -> String,
 ) -> Result<()> {
-    if *kind != ObjectKind::SharedMemory {
-        return Ok(());
-    }
+    if *kind == ObjectKind::SharedMemory { check_size_of_memory(value, described) } else { Ok(()) }
+}
+
+fn check_size_of_memory(value: HandleValue, described: &dyn Fn() -> String) -> Result<()> {
     let failed = |error| Error::on_handle(described(), error);
     let (size, most) = (size_of_value(value).map_err(failed)?, memory_of_machine().map_err(failed)?);
     if size <= most {
@@ -74,6 +76,7 @@ impl ObjectHandle {
     }
 
     /// Wraps the handle of an object that this process has just created, and the guard of its name if it has one.
+    #[inline]
     pub(crate) fn created(handle: Owned, name: Option<Arc<dyn NameGuard>>) -> Self {
         Self { claim: None, memberships: Memberships::default(), handle, way: OnceLock::new(), name }
     }
@@ -84,6 +87,7 @@ impl ObjectHandle {
     }
 
     /// Wraps a handle that this process has received from another one.
+    #[inline]
     pub(crate) fn received(handle: Owned) -> Self {
         Self::created(handle, None)
     }

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rustix::fs::{AtFlags, FileType, OFlags, SealFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, FileType, OFlags, SealFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::SysError;
@@ -302,16 +302,14 @@ pub(crate) fn is_more_than_a_handle(_: &ObjectKind) -> bool {
 /// Returns the kinds that a descriptor's object can be of, which costs a fraction of [`kind_of`] and needs no descriptor. If it
 /// is one kind, that is the object's. Returns none if only `kind_of` tells.
 pub(crate) fn possible_kinds(handle: BorrowedFd<'_>) -> SysResult<&'static [ObjectKind]> {
-    // With this flag, the call doesn't ask the server of a network or user-space file system, which may not answer.
-    let status = ask("statx", &[("handle", handle.into())], || {
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        Ok(Answered(statx(handle, c"", flags, StatxFlags::TYPE)?))
-    });
-    let Ok(Answered(status)) = status else { return kinds_by_link(handle) };
-    if status.stx_mask & StatxFlags::TYPE.bits() == 0 {
+    /// Whether the kernel takes no path for an empty one, as since Linux 6.11. Then it needn't read the path.
+    static TAKES_NO_PATH: AtomicBool = AtomicBool::new(true);
+    let status = type_of(handle, &TAKES_NO_PATH);
+    let Ok((mask, mode)) = status else { return kinds_by_link(handle) };
+    if mask & StatxFlags::TYPE.bits() == 0 {
         return kinds_by_link(handle);
     }
-    Ok(match FileType::from_raw_mode(status.stx_mode.into()) {
+    Ok(match FileType::from_raw_mode(mode.into()) {
         FileType::Socket => &[ObjectKind::Socket],
         FileType::RegularFile => &[ObjectKind::File, ObjectKind::SharedMemory],
         FileType::Unknown => probe(handle.into())?,
@@ -319,7 +317,50 @@ pub(crate) fn possible_kinds(handle: BorrowedFd<'_>) -> SysResult<&'static [Obje
     })
 }
 
-/// Does the same if a file system doesn't let this user ask for a file's type, or a filter refuses the call.
+/// Returns the type of a descriptor's file, as [`ask_type`] does, and notes whether the kernel takes no path.
+pub(super) fn type_of(handle: BorrowedFd<'_>, takes_no_path: &AtomicBool) -> SysResult<(u32, u16)> {
+    let is_without_path = takes_no_path.load(Relaxed);
+    match ask_type(handle, is_without_path) {
+        Err(error) if is_without_path && error.source.raw_os_error() == Some(libc::EFAULT) => {
+            takes_no_path.store(false, Relaxed);
+            ask_type(handle, false)
+        }
+        answer => answer,
+    }
+}
+
+/// Asks for the type of a descriptor's file. Returns the mask of the fields that the kernel has filled in, and the mode.
+pub(super) fn ask_type(handle: BorrowedFd<'_>, is_without_path: bool) -> SysResult<(u32, u16)> {
+    let status = ask("statx", &[("handle", handle.into())], || {
+        let path = if is_without_path { std::ptr::null() } else { c"".as_ptr() };
+        // With the second flag, the call doesn't ask the server of a network or user-space file system, which may not
+        // answer.
+        let flags = (AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC).bits();
+        let mut status = MaybeUninit::<rustix::fs::Statx>::uninit();
+        // SAFETY: `path` is null or an empty C string, of which the kernel refuses the one that it doesn't take. `status` is
+        // live and writable, and has the layout of the kernel's structure. The other arguments are numbers.
+        let answer = unsafe {
+            libc::syscall(
+                libc::SYS_statx,
+                handle.as_raw_fd(),
+                path,
+                flags,
+                StatxFlags::TYPE.bits(),
+                status.as_mut_ptr(),
+            )
+        };
+        if answer == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a successful call fills in the whole structure.
+        let status = unsafe { status.assume_init_ref() };
+        Ok(Answered((status.stx_mask, status.stx_mode)))
+    });
+    status.map(|Answered(status)| status)
+}
+
+/// Returns the same as [`possible_kinds`] if a file system doesn't let this user ask for a file's type, or a filter refuses
+/// the call.
 fn kinds_by_link(handle: BorrowedFd<'_>) -> SysResult<&'static [ObjectKind]> {
     Ok(match &link_of(handle.into())?[..] {
         // Only the kernel's own objects have links that are no path.

@@ -22,7 +22,6 @@
 //! Each unexpected answer, as from a filter of system calls or an emulator, only means that the kind isn't known. The caller
 //! then reads it in /proc.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -30,7 +29,7 @@ use libc::c_int;
 
 use super::number::Number;
 use super::reset_mode::{AUTO_RESET, F_GETSIG, MANUAL_RESET, SEMAPHORE};
-use super::{Outcome, SysResult, ask, fault};
+use super::{Outcome, SysResult, ask, fault, last_error};
 use crate::handle::ObjectKind;
 
 /// The calls that recognize an eventfd, as one event. Tests can make each of them fail.
@@ -102,7 +101,7 @@ fn ask_eventfd(number: Number, order: &AtomicU8) -> SysResult<Answer> {
             // SAFETY: the kernel checks the descriptor's number. It reads no memory at that address, because the last page
             // of the address space belongs to no process, and fails.
             match unsafe { libc::syscall(libc::SYS_write, number, no_memory, size_of::<u64>()) } {
-                -1 => io::Error::last_os_error().raw_os_error(),
+                -1 => Some(last_error()),
                 _ => None,
             }
         };
@@ -128,13 +127,17 @@ fn ask_eventfd(number: Number, order: &AtomicU8) -> SysResult<Answer> {
         let read = unsafe {
             libc::syscall(libc::SYS_preadv2, number.0, &raw const buffer, one, half, half, libc::RWF_NOWAIT)
         };
-        if read != -1 || io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
+        if read != -1 || last_error() != libc::EINVAL {
             return Ok(Answer::Unexpected);
         }
         fault(EVENTFD)?;
+        // Not `libc::fcntl`, which first finds out which of its operations takes which argument.
         // SAFETY: all arguments are numbers, and the kernel checks that of the descriptor.
-        let mark = unsafe { libc::fcntl(number.0, F_GETSIG) };
-        Ok(if mark == -1 { Answer::Unexpected } else { Answer::Eventfd(mark) })
+        let mark = unsafe { libc::syscall(libc::SYS_fcntl, number.0, F_GETSIG) };
+        Ok(match c_int::try_from(mark) {
+            Ok(mark) if mark != -1 => Answer::Eventfd(mark),
+            _ => Answer::Unexpected,
+        })
     })
 }
 
@@ -157,7 +160,7 @@ fn is_process(number: Number) -> SysResult<bool> {
         if unsafe { libc::waitid(libc::P_PIDFD, number.0.unsigned_abs(), info.as_mut_ptr(), options) } == 0 {
             return Ok(true);
         }
-        Ok(io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD))
+        Ok(last_error() == libc::ECHILD)
     })
 }
 
@@ -176,7 +179,7 @@ mod tests {
     use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
     use super::super::create_object::{What, create};
-    use super::super::handle::{kind_in_proc, kind_of, page_of, possible_kinds};
+    use super::super::handle::{ask_type, kind_in_proc, kind_of, page_of, possible_kinds};
     use super::super::io::Owned;
     use super::super::reset_mode::mark;
     use super::*;
@@ -546,6 +549,40 @@ mod tests {
                 }
                 assert_eq!(state(object), before, "{name}");
             }
+        }
+    }
+
+    /// Linux before 6.11 takes only an empty path.
+    #[test]
+    fn type_of_a_file_is_the_same_with_and_without_a_path() {
+        let files = files().into_iter().map(|(name, object, _)| (name, object));
+        for (name, object) in files.chain(anonymous()) {
+            let before = state(&object);
+            let with_path = ask_type(object.as_fd(), false).expect("it is open");
+            match ask_type(object.as_fd(), true) {
+                Ok(without_path) => assert_eq!(without_path, with_path, "{name}"),
+                Err(error) => assert_eq!(error.source.raw_os_error(), Some(libc::EFAULT), "{name}"),
+            }
+            assert_eq!(state(&object), before, "{name}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "faults")]
+    fn kernel_that_wants_a_path_is_given_one_from_then_on() {
+        use super::super::handle::type_of;
+        use crate::faults::{Turn, taking};
+        for (name, object, _) in &files() {
+            let takes_no_path = AtomicBool::new(true);
+            let asked = || type_of(object.as_fd(), &takes_no_path).expect("it is open");
+            let (first, was_taken) = taking([Turn::fails("statx", 0..1, libc::EFAULT)], asked);
+            assert!(was_taken && !takes_no_path.load(Relaxed), "{name}");
+            assert_eq!(first, ask_type(object.as_fd(), false).expect("it is open"), "{name}");
+            // The second failure is that of a call with a path, which is returned.
+            let refused =
+                || type_of(object.as_fd(), &takes_no_path).map_err(|error| error.source.raw_os_error());
+            let (second, _) = taking([Turn::fails("statx", 0..1, libc::EFAULT)], refused);
+            assert_eq!(second, Err(Some(libc::EFAULT)), "{name}");
         }
     }
 
