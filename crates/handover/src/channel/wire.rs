@@ -547,6 +547,12 @@ impl Content {
         self.count == 0
     }
 
+    /// Returns whether the names are these, in this order.
+    #[cfg(feature = "serde")]
+    pub(crate) fn names_are(&self, mut expected: impl Iterator<Item = &'static str>) -> bool {
+        all(self.names(), |name| expected.next().is_some_and(|expected| name == expected.as_bytes()))
+    }
+
     /// Returns the index of a name.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         let next = self.next.load(Relaxed);
@@ -686,7 +692,7 @@ pub(crate) fn grow<T>(list: &mut Vec<T>, more: usize) {
     *list = larger;
 }
 
-fn all(mut names: Names<'_>, is_valid: impl Fn(&[u8]) -> bool) -> bool {
+fn all(mut names: Names<'_>, mut is_valid: impl FnMut(&[u8]) -> bool) -> bool {
     while let Some(name) = names.next_bytes() {
         if !is_valid(name) {
             return false;

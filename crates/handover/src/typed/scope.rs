@@ -14,7 +14,7 @@ use crate::channel::wire::{Content, MAX_OBJECTS};
 use crate::error::{Error, Result};
 
 thread_local! {
-    static CURRENT: Cell<Option<Scope>> = const { Cell::new(None) };
+    static CURRENT: Cell<Option<Box<Scope>>> = const { Cell::new(None) };
 }
 
 /// The work of the thread.
@@ -58,19 +58,20 @@ pub(super) enum Failure {
 #[derive(Debug)]
 pub(super) struct Running {
     /// The scope that it hides.
-    outer: Option<Scope>,
+    outer: Option<Box<Scope>>,
 }
 
 impl Running {
     pub(super) fn begin(scope: Scope) -> Result<Self> {
-        CURRENT.try_with(|current| Self { outer: current.replace(Some(scope)) }).map_err(|_| {
+        // In a box, because it moves for each object.
+        CURRENT.try_with(|current| Self { outer: current.replace(Some(Box::new(scope))) }).map_err(|_| {
             Error::invalid("a typed message", "can't be encoded or decoded, because this thread is exiting")
         })
     }
 
     /// Ends the scope and returns it.
     pub(super) fn end(self) -> Option<Scope> {
-        CURRENT.try_with(Cell::take).ok().flatten()
+        CURRENT.try_with(Cell::take).ok().flatten().map(|scope| *scope)
     }
 }
 
@@ -153,7 +154,7 @@ impl Sending {
         }
         let index = self.next_index()?;
         let object: Arc<dyn Kept> = object.clone();
-        self.message.push(Digits::of(index).text(), Share::Kept(object));
+        self.message.push(name_of(index), Share::Kept(object));
         Ok(index)
     }
 
@@ -174,7 +175,7 @@ impl Sending {
             return Err("has a channel that was sent before; a channel can be sent once");
         }
         let index = self.next_index()?;
-        let name = Digits::of(index).text().to_owned();
+        let name = name_of(index).to_owned();
         self.message.channels.push(Traveller::in_slot(name, Arc::clone(slot)));
         Ok(index)
     }
@@ -188,11 +189,11 @@ impl Receiving {
         from: Sender,
     ) -> Result<Self, String> {
         let mut positions = None;
-        if !content.names().zip(0..).all(|(name, index)| name == Digits::of(index).text()) {
+        if !content.names_are((0..).map(name_of)) {
             // Endpoints come after all other objects.
             let mut found = vec![usize::MAX; objects.len()];
             for (position, name) in content.names().enumerate() {
-                let index = name.parse().ok().filter(|index| Digits::of(*index).text() == name);
+                let index = name.parse().ok().filter(|index| name_of(*index) == name);
                 match index.and_then(|index| found.get_mut(index as usize)) {
                     Some(place) => *place = position,
                     None => {
@@ -225,7 +226,7 @@ impl Receiving {
         let Some(received) = object.take() else {
             return Err(Failure::Message(format!("the object {index} was taken before")));
         };
-        convert(received, Digits::of(index).text(), &self.from).map_err(|error| match error {
+        convert(received, name_of(index), &self.from).map_err(|error| match error {
             Error::WrongKind { .. } | Error::InvalidInput { .. } | Error::KindNotAllowed { .. } => {
                 Failure::Message(error.to_string())
             }
@@ -239,28 +240,32 @@ impl Receiving {
     }
 }
 
-/// The name of an object in a typed message: its index in decimal digits.
-struct Digits {
-    digits: [u8; 10],
-    first: usize,
-}
-
-impl Digits {
-    fn of(index: u32) -> Self {
-        let (mut digits, mut first, mut rest) = ([b'0'; 10], 9, index);
-        loop {
-            digits[first] += u8::try_from(rest % 10).expect("one digit");
-            rest /= 10;
-            if rest == 0 {
-                return Self { digits, first };
-            }
-            first -= 1;
+/// The decimal digits of all indexes, three for each.
+const DIGITS: &str = {
+    const BYTES: [u8; 3 * MAX_OBJECTS] = {
+        let (mut bytes, mut place) = ([b'0'; 3 * MAX_OBJECTS], 0);
+        while place < bytes.len() {
+            let (index, power) = (place / 3, [100, 10, 1][place % 3]);
+            bytes[place] = b"0123456789"[index / power % 10];
+            place += 1;
         }
+        bytes
+    };
+    match std::str::from_utf8(&BYTES) {
+        Ok(digits) => digits,
+        Err(_) => panic!("digits are ASCII"),
     }
+};
 
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.digits[self.first..]).expect("digits are ASCII")
-    }
+/// Returns the name of an object in a typed message: its index in decimal digits. An index that no object can have has none.
+fn name_of(index: u32) -> &'static str {
+    let end = (index as usize).saturating_mul(3).saturating_add(3);
+    let length = match index {
+        0..10 => 1,
+        10..100 => 2,
+        _ => 3,
+    };
+    DIGITS.get(end - length..end).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -269,8 +274,11 @@ mod tests {
 
     #[test]
     fn names_are_indexes_in_decimal() {
-        for index in (0..300).chain([u32::MAX]) {
-            assert_eq!(Digits::of(index).text(), index.to_string());
+        for index in 0..253 {
+            assert_eq!(name_of(index), index.to_string());
+        }
+        for index in [253, 254, 1_000, u32::MAX / 3, u32::MAX] {
+            assert_eq!(name_of(index), "");
         }
     }
 
