@@ -14,6 +14,10 @@
 //!    others of the list above answer EOPNOTSUPP before their code runs: they have no reads that can't wait. The other kinds
 //!    that answer EINVAL, timerfd and signalfd, can't be written to.
 //!
+//! The type of the file comes first, also because both calls wait for the position of a file that another process reads.
+//! No call asks all of this about several descriptors: `poll` asks the members of an epoll descriptor, too, which a
+//! server in another process may not answer.
+//!
 //! A kind that this kernel doesn't have yet could answer in the same way. It would have to be a stream of 8-byte numbers.
 //!
 //! The mode of an eventfd, event or semaphore, can only be read in /proc. Objects of this crate carry a mark that says it;
