@@ -10,6 +10,7 @@ mod call;
 mod counting;
 mod futures;
 mod hand_over;
+mod in_flight;
 #[cfg(feature = "peers")]
 mod ipc_channel;
 #[cfg(feature = "peers")]
@@ -36,7 +37,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
-const PARTS: [(&str, Part); 12] = [
+const PARTS: [(&str, Part); 13] = [
     ("spawn", spawn::measure),
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
@@ -45,6 +46,7 @@ const PARTS: [(&str, Part); 12] = [
     ("async", futures::measure),
     ("wait-set", wait_set::measure),
     ("growth", scaling::measure),
+    ("in-flight", in_flight::measure),
     ("open-handles", scaling::spawn_beside_handles),
     ("children", scaling::spawn_beside_children),
     ("allocations", allocations::measure),
@@ -53,8 +55,8 @@ const PARTS: [(&str, Part); 12] = [
 
 const USAGE: &str = "\
 bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, call, async,
-                                       wait-set, growth, open-handles, children, allocations,
-                                       weight
+                                       wait-set, growth, in-flight, open-handles, children,
+                                       allocations, weight
 bench render                           writes docs/performance.md from the results in docs/performance";
 
 fn main() -> Outcome {

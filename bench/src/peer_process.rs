@@ -35,8 +35,16 @@ impl ChannelPeer {
     }
 
     pub(crate) fn start_with(role: &str, arguments: &[&str]) -> Outcome<Self> {
+        Self::start_prepared(role, |command| {
+            command.args(arguments);
+        })
+    }
+
+    /// Starts the process with what `prepare` adds to its command.
+    pub(crate) fn start_prepared<'a>(role: &str, prepare: impl FnOnce(&mut Command<'a>)) -> Outcome<Self> {
         let mut child = start(role, |command| {
-            command.args(arguments).channel();
+            prepare(command);
+            command.channel();
         })?;
         let channel = child.take_channel().ok_or("the child has no channel, although one was requested")?;
         Ok(Self { child, channel })

@@ -5,7 +5,7 @@ use handover::{Carried, Channel, Event, ReceivedMessage};
 use crate::counting;
 use crate::os::baseline;
 use crate::peer_process::{ANSWER, DEADLINE, KEEP, until_closed};
-use crate::{Outcome, call, futures, memory, signal, wait_set};
+use crate::{Outcome, call, futures, in_flight, memory, signal, wait_set};
 
 pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
     baseline::raise_handle_limit(baseline::WANTED);
@@ -27,6 +27,7 @@ pub(crate) fn other_process(role: &str, arguments: &[&str]) -> Outcome {
         ("floor", _) => baseline::receive(),
         ("echo", []) => signal::echo(),
         ("floor-echo", []) => baseline::echo(),
+        ("in-flight", [name]) => in_flight::other_process(name),
         ("set-server", [name, count]) => wait_set::pair::server(name, count.parse()?),
         ("set-client", [name, count, address]) => wait_set::pair::client(name, count.parse()?, address),
         ("tokio", []) => futures::on_tokio::other_process(),

@@ -7,7 +7,7 @@ use crate::{Systems, native, win32_beside_native};
 /// The options of the benchmark's build.
 const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
 /// The measurements of the benchmark.
-pub(crate) const MEASUREMENTS: [&str; 12] = [
+pub(crate) const MEASUREMENTS: [&str; 13] = [
     "spawn",
     "hand-over",
     "signal",
@@ -16,6 +16,7 @@ pub(crate) const MEASUREMENTS: [&str; 12] = [
     "async",
     "wait-set",
     "growth",
+    "in-flight",
     "open-handles",
     "children",
     "allocations",

@@ -84,42 +84,64 @@ static void keep(int object)
     kept[kept_count++] = object;
 }
 
+/* Receives at most LENGTH bytes to BUFFER, and keeps the descriptors that come with them. */
+static ssize_t receive_and_keep(int socket, char *buffer, size_t length)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(MAX_OBJECTS * sizeof(int))];
+    struct iovec part = { buffer, length };
+    struct msghdr message = { 0 };
+    struct cmsghdr *header;
+    ssize_t received;
+
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    received = receive(socket, &message);
+    if (received <= 0)
+        return received;
+    for (header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
+        const int *objects = (const int *)CMSG_DATA(header);
+        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int), i;
+        for (i = 0; i < count; i++)
+            keep(objects[i]);
+    }
+    return received;
+}
+
+/* In the child: receives one message, which has been sent already, and keeps its descriptors. */
+int floor_receive_and_keep(int socket)
+{
+    return receive_and_keep(socket, bytes, sizeof bytes) > 0;
+}
+
+/* Closes all kept descriptors. */
+void floor_close_kept(void)
+{
+    while (kept_count > 0)
+        close(kept[--kept_count]);
+}
+
 /*
  * In the child: receives messages until the peer closes its socket. The descriptors of a message with KEEP stay open
  * until a message without KEEP arrives, which closes all of them, its own included.
  */
 void floor_receive(int socket)
 {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(MAX_OBJECTS * sizeof(int))];
     char answer = 0;
     size_t filled = 0;
 
     for (;;) {
-        struct iovec part = { bytes + filled, sizeof bytes - filled };
-        struct msghdr message = { 0 };
-        struct cmsghdr *header;
         unsigned length, flags;
-        ssize_t received;
+        ssize_t received = receive_and_keep(socket, bytes + filled, sizeof bytes - filled);
 
-        message.msg_iov = &part;
-        message.msg_iovlen = 1;
-        message.msg_control = control;
-        message.msg_controllen = sizeof control;
-        received = receive(socket, &message);
         if (received <= 0)
             return;
         filled += received;
-        for (header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
-            const int *objects = (const int *)CMSG_DATA(header);
-            size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int), i;
-            for (i = 0; i < count; i++)
-                keep(objects[i]);
-        }
         while (filled >= 8 && (memcpy(&length, bytes, 4), filled >= length)) {
             memcpy(&flags, bytes + 4, 4);
             if (!(flags & KEEP))
-                while (kept_count > 0)
-                    close(kept[--kept_count]);
+                floor_close_kept();
             if ((flags & ANSWER) && send(socket, &answer, 1, MSG_NOSIGNAL) != 1)
                 return;
             filled -= length;

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Sets or clears whether children inherit a descriptor. */
@@ -42,6 +43,16 @@ unsigned long long floor_memory(void)
         pages = 0;
     fclose(statm);
     return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* Returns the processor time that this process has used, in nanoseconds. */
+unsigned long long floor_processor_time(void)
+{
+    struct timespec time;
+
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) != 0)
+        return 0;
+    return time.tv_sec * 1000000000ull + time.tv_nsec;
 }
 
 /* Pins this process and its children to one core: the last one that they may use. */

@@ -1,6 +1,7 @@
 //! The Linux parts.
 
 pub(crate) mod baseline;
+pub(crate) mod in_flight;
 #[cfg(feature = "peers")]
 pub(crate) mod peer;
 pub(crate) mod wait_set;

@@ -1,6 +1,7 @@
 //! The Windows parts.
 
 pub(crate) mod baseline;
+pub(crate) mod in_flight;
 #[cfg(feature = "peers")]
 pub(crate) mod peer;
 pub(crate) mod wait_set;
