@@ -91,9 +91,17 @@ impl Manifest {
 ///
 /// Fails if it is longer than a variable can be.
 pub(crate) fn text(meant_for: &str, objects: &[(String, Place)]) -> Result<String> {
-    let mut text = format!("{VERSION} {meant_for}");
+    /// The room for a place and the characters around it.
+    const PLACE: usize = " 4294967295=".len();
+    let names: usize = objects.iter().map(|(name, _)| name.len()).sum();
+    let mut text = String::with_capacity(VERSION.len() + 1 + meant_for.len() + names + objects.len() * PLACE);
+    text.push_str(VERSION);
+    text.push(' ');
+    text.push_str(meant_for);
     for (name, place) in objects {
-        write!(text, " {place}=").expect("writing to a String never fails");
+        text.push(' ');
+        place.push_to(&mut text);
+        text.push('=');
         push_encoded(&mut text, name);
     }
     if text.len() > MAX_LENGTH {
@@ -133,6 +141,10 @@ fn has_duplicates<T: Ord>(items: impl Iterator<Item = T>) -> bool {
 
 /// Appends a name with %XX for each `%`, each space, and each byte that isn't printable ASCII.
 fn push_encoded(text: &mut String, name: &str) {
+    if name.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'%') {
+        text.push_str(name);
+        return;
+    }
     for byte in name.bytes() {
         match byte {
             b'%' => text.push_str("%25"),

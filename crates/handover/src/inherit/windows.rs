@@ -41,6 +41,16 @@ pub(crate) enum Place {
     Socket(u16),
 }
 
+impl Place {
+    /// Appends the place as `Display` writes it.
+    pub(crate) fn push_to(self, text: &mut String) {
+        match self {
+            Self::Handle(value) => value.push_to(text),
+            Self::Socket(_) => text.push_str(&self.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -35,7 +35,8 @@ pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
     let listed = command.inherit.iter().map(|listed| listed.name.as_str());
     let attached = command.attachments.iter().filter_map(|attachment| attachment.name());
     let mut names: Vec<&str> = listed.chain(attached).collect();
-    names.sort_unstable();
+    // Names that end in ascending numbers are in this order already.
+    names.sort_unstable_by_key(|name| (name.len(), *name));
     names.iter().try_for_each(|name| check_name(name))?;
     if command.environment_handles.iter().any(|(name, _)| is_same_variable(name, VARIABLE.as_ref())) {
         return Err(Error::invalid(

@@ -211,6 +211,9 @@ fn check_children_are_kept() -> Result<()> {
 struct Numbers {
     /// Each descriptor's number in this process and in the child.
     given: Vec<(RawFd, RawFd)>,
+    /// The highest number that was given. Descriptors are mostly listed in ascending order, and then no earlier one has to
+    /// be looked for.
+    highest: RawFd,
     /// Descriptors that reserve a number for the child, or were opened for it.
     opened: Vec<Owned>,
 }
@@ -219,7 +222,7 @@ impl Numbers {
     /// Chooses the child's number for a descriptor.
     fn give(&mut self, handle: BorrowedFd<'_>, wanted: Rights) -> SysResult<HandleValue> {
         let own = handle.as_raw_fd();
-        let is_given = self.given.iter().any(|(_, number)| *number == own);
+        let is_given = own <= self.highest && self.given.iter().any(|(_, number)| *number == own);
         let given = if wanted != rights::SAME {
             let made = duplicate_here(handle, wanted)?;
             let number = made.as_raw_fd();
@@ -237,6 +240,7 @@ impl Numbers {
                 (own, own)
             }
         };
+        self.highest = self.highest.max(given.1);
         self.given.push(given);
         Ok(HandleValue::new(given.1.unsigned_abs().into()).expect("an open descriptor is not negative"))
     }
