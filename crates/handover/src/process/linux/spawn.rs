@@ -333,3 +333,26 @@ fn text(text: &OsStr, description: &str) -> Result<CString> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn child_gets_a_number_for_each_object_in_any_order() {
+        let files = [(); 3].map(|()| File::open("/dev/null").expect("it can be opened"));
+        for order in [[0, 1, 2, 0, 1, 2], [2, 1, 0, 2, 1, 0], [1, 1, 2, 2, 0, 0]] {
+            let mut numbers = Numbers::default();
+            for index in order {
+                numbers.give(files[index].as_fd(), rights::SAME).expect("the file is open");
+            }
+            let mut given: Vec<RawFd> = numbers.given.iter().map(|(_, number)| *number).collect();
+            given.sort_unstable();
+            given.dedup();
+            assert_eq!(given.len(), order.len(), "{order:?}");
+        }
+    }
+}
