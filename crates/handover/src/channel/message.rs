@@ -293,7 +293,7 @@ impl Received {
     fn kind(&self, name: &str, from: &Sender) -> Result<Cow<'_, ObjectKind>> {
         match &self.kind {
             Some(kind) => Ok(Cow::Borrowed(kind)),
-            None => from.accepted_kind(name, &self.handle).map(Cow::Owned),
+            None => from.accepted_kind(|| name, &self.handle).map(Cow::Owned),
         }
     }
 
@@ -378,7 +378,7 @@ impl Sender {
         if let [found] = possible {
             return Err(self.refused(name(), found.clone()));
         }
-        match self.accepted_kind(name(), handle) {
+        match self.accepted_kind(name, handle) {
             Err(error) if !is_memory_limited && error.raw_os_error().is_some_and(handle::is_out_of_room) => {
                 Ok(None)
             }
@@ -387,10 +387,10 @@ impl Sender {
     }
 
     /// Asks the kernel for an object's kind. Fails if the channel doesn't accept it.
-    fn accepted_kind(&self, name: &str, handle: &Owned) -> Result<ObjectKind> {
+    fn accepted_kind<'n>(&self, name: impl Fn() -> &'n str, handle: &Owned) -> Result<ObjectKind> {
         let kind =
-            handle::kind_of_owned(handle).map_err(|source| Error::on_handle(description(name), source))?;
-        if self.allowed.has(&kind) { Ok(kind) } else { Err(self.refused(name, kind)) }
+            handle::kind_of_owned(handle).map_err(|source| Error::on_handle(description(name()), source))?;
+        if self.allowed.has(&kind) { Ok(kind) } else { Err(self.refused(name(), kind)) }
     }
 
     /// Returns the error for an object of a kind that the channel doesn't accept.

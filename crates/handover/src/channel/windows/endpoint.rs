@@ -378,8 +378,7 @@ impl Endpoint {
     }
 
     pub(super) fn failed(&self) -> impl FnOnce(SysError) -> Error {
-        let context = format!("the channel to {}", ProcessName(self.process_id()));
-        move |error| Error::system(context, error)
+        |error| Error::system(format!("the channel to {}", ProcessName(self.process_id())), error)
     }
 
     /// Returns the error for a closed pipe: the peer process has exited, or has closed its endpoint.
