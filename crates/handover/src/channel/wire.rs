@@ -811,6 +811,10 @@ fn repeated_name(mut names: Names<'_>) -> Option<&[u8]> {
 }
 
 fn has_repeated_ref<P: ObjectRef>(refs: &[P]) -> bool {
+    // Most tables are filled in their order.
+    if refs.windows(2).all(|pair| pair[0] < pair[1]) {
+        return false;
+    }
     let mut sorted: Vec<P> = refs.iter().copied().filter(|object_ref| !object_ref.has_record()).collect();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])

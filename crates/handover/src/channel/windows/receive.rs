@@ -17,6 +17,7 @@ use crate::process::Process;
 use crate::sys::io::Owned;
 use crate::sys::mutex::MutexGuard;
 use crate::sys::overlapped::{Begun, Transfer};
+use crate::sys::owned_handle::spare_list;
 use crate::sys::winsock::{Record, import};
 use crate::sys::{SysError, SysResult, create_object, handle, pipe};
 use crate::wait::Deadline;
@@ -27,6 +28,9 @@ const MIN_READ: usize = 4 * 1024;
 const MAX_READ: usize = MAX_WRITTEN;
 /// The maximum capacity that an emptied buffer keeps.
 const MAX_KEPT: usize = 64 * 1024;
+
+/// The size of memory that a message of any length may have.
+const SHORT: usize = 512;
 
 /// The maximum number of reads in a row that bring less than they asked for. After them, other threads get their turn.
 const MAX_SHORT_READS: u32 = 2;
@@ -490,16 +494,18 @@ impl Endpoint {
             return Err(Untaken::Withdrawn);
         }
         let sockets = before.unwrap_or_else(import);
-        let values = refs.iter().filter_map(|object_ref| match object_ref {
-            HandleRef::Handle(value) => Some(*value),
-            HandleRef::Socket => None,
-        });
-        let values: Vec<HandleValue> = values.collect();
-        let handles = match &peer {
-            Peer::Weaker(process) => self.fetch(process, number, &values)?,
-            _ => values.iter().map(|value| handle::own(*value)).collect(),
-        };
-        let (mut handles, mut sockets) = (handles.into_iter(), sockets?.into_iter());
+        // Most threads receive the next message soon, so the memory of the list is kept for it.
+        let mut objects = spare_list();
+        objects.reserve(refs.len());
+        match &peer {
+            Peer::Weaker(process) => self.fetch(process, number, refs, &mut objects)?,
+            _ => objects.extend(values_of(refs).map(handle::own)),
+        }
+        let sockets = sockets?;
+        if sockets.is_empty() {
+            return Ok(objects);
+        }
+        let (mut handles, mut sockets) = (objects.into_iter(), sockets.into_iter());
         let next = |object_ref: &HandleRef| match object_ref {
             HandleRef::Handle(_) => handles.next().expect("each value has a handle"),
             HandleRef::Socket => sockets.next().expect("each record has a socket"),
@@ -539,20 +545,48 @@ impl Endpoint {
         sockets.into_iter().collect()
     }
 
-    /// Duplicates a message's objects out of the weaker process.
-    fn fetch(&self, process: &Process, number: u64, values: &[HandleValue]) -> Result<Vec<Owned>, Untaken> {
-        let fetch = |value: &HandleValue| {
-            handle::duplicate_from(process.as_handle(), *value)
-                .map_err(|error| Untaken::NotFetched(*value, error))
-        };
-        let copies: Result<Vec<Owned>, Untaken> = values.iter().map(fetch).collect();
+    /// Duplicates a message's objects out of the weaker process, and adds them to the list. If it fails, the caller drops those
+    /// that were added.
+    fn fetch(
+        &self,
+        process: &Process,
+        number: u64,
+        refs: &[HandleRef],
+        objects: &mut Vec<Owned>,
+    ) -> Result<(), Untaken> {
+        let fetched: Result<(), Untaken> = values_of(refs).try_for_each(|value| {
+            let copy = handle::duplicate_from(process.as_handle(), value)
+                .map_err(|error| Untaken::NotFetched(value, error))?;
+            objects.push(copy);
+            Ok(())
+        });
         // This runs even after a failure: a failed fetch is never retried, so the peer can close its duplicates.
         self.page().set_fetched(number + 1);
         let event_set = create_object::set_event(self.outbox.fetched.as_handle());
-        let copies = copies?;
+        fetched?;
         event_set.map_err(self.failed())?;
-        Ok(copies)
+        Ok(())
     }
+}
+
+/// Returns the handle values of a message, which are not its sockets.
+fn values_of(refs: &[HandleRef]) -> impl Iterator<Item = HandleValue> {
+    refs.iter().filter_map(|object_ref| match object_ref {
+        HandleRef::Handle(value) => Some(*value),
+        HandleRef::Socket => None,
+    })
+}
+
+/// Copies a message, into the memory of a message that this thread has dropped if its size suits.
+fn copied(message: &[u8]) -> Vec<u8> {
+    let mut copy = wire::spare_frame();
+    // A short message must not keep the memory of a long one.
+    if copy.capacity() > SHORT.max(2 * message.len()) {
+        copy = Vec::new();
+    }
+    copy.reserve_exact(message.len());
+    copy.extend_from_slice(message);
+    copy
 }
 
 /// Copies the records of a message's sockets.
@@ -601,7 +635,7 @@ impl Receiving {
         if received == 0 && length == buffer.len() && length >= buffer.capacity() / 2 {
             return std::mem::take(buffer);
         }
-        let front = buffer[received..][..length].to_vec();
+        let front = copied(&buffer[received..][..length]);
         self.received += length;
         // Moving only now and then keeps many small messages from being moved over and over.
         if self.received == buffer.len() || self.received > MAX_KEPT.max(buffer.len() / 2) {
@@ -674,6 +708,29 @@ mod tests {
             assert_eq!(rest.as_ptr() == read, is_taken, "{capacity} {first}");
             assert!(reader.unread().is_empty() && reader.transfer.buffer().is_empty());
         }
+    }
+
+    #[test]
+    fn message_is_copied_into_the_memory_of_a_dropped_one_if_its_size_suits() {
+        // The capacity of the dropped message, the length of the copied one, and the capacity that this gets.
+        for (dropped, length, capacity) in [
+            (400, 300, 400),
+            (512, 10, 512),
+            (600, 300, 600),
+            (700, 300, 300),
+            (100, 300, 300),
+            (60_000, 10, 10),
+        ] {
+            wire::recycle_frame(Vec::with_capacity(dropped));
+            let message = vec![7; length];
+            let copy = copied(&message);
+            assert_eq!(copy, message);
+            assert_eq!(copy.capacity(), capacity, "{dropped} {length}");
+        }
+        // The memory serves one message only.
+        wire::recycle_frame(Vec::with_capacity(400));
+        let both = [copied(&[7; 300]), copied(&[8; 300])];
+        assert_eq!(both.map(|copy| copy.capacity()), [400, 300]);
     }
 
     #[test]

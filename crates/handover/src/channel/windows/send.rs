@@ -44,6 +44,8 @@ thread_local! {
     /// The memory of the last large frame that this thread has sent, for the next one on any channel. Memory that is new
     /// costs a page fault for each of its pages.
     static LARGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// The memory of the list of a message's references, for the next message of this thread.
+    static REFS: Cell<Vec<HandleRef>> = const { Cell::new(Vec::new()) };
 }
 
 /// Keeps the empty memory of a large frame for the next one of this thread, unless it is very large.
@@ -385,7 +387,10 @@ impl Endpoint {
         if message.bytes.len() > MAX_KEPT && buffer.capacity() <= MAX_KEPT {
             *buffer = LARGE.try_with(Cell::take).unwrap_or_default();
         }
-        let mut refs = Vec::with_capacity(count);
+        // A thread that is exiting has none any more.
+        let mut refs = REFS.try_with(Cell::take).unwrap_or_default();
+        refs.clear();
+        refs.reserve(count);
         let mut sockets = Vec::new();
         let handles = match peer {
             Peer::Weaker(process) | Peer::Same(process) => {
@@ -444,7 +449,8 @@ impl Endpoint {
         // Last, because only the receiver can close them.
         let records = self.records(&sockets, peer)?;
         let record_bytes: Vec<u8> = records.iter().flat_map(Record::bytes).copied().collect();
-        wire::write(buffer, envelope, &message.table, refs, &record_bytes, &message.bytes);
+        wire::write(buffer, envelope, &message.table, refs.iter().copied(), &record_bytes, &message.bytes);
+        let _ = REFS.try_with(|spare| spare.set(refs));
         Ok(Some(Copies { handles, records }))
     }
 

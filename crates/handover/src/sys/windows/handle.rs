@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr::{null_mut, with_exposed_provenance_mut};
+use std::str::from_utf8;
 
 use windows_sys::Wdk::Foundation::{NtQueryObject, OBJECT_INFORMATION_CLASS, ObjectTypeInformation};
 use windows_sys::Win32::Foundation::{
@@ -327,14 +329,57 @@ pub(crate) fn granted_access_of(value: HandleValue) -> SysResult<Access> {
     granted_access(raw(value))
 }
 
+/// The kernel's name for the type of an object. A receive asks for that of each object, so a short name, which all known types
+/// have, needs no allocation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TypeName {
+    Short { text: [u8; Self::SHORT], length: usize },
+    Long(String),
+}
+
+impl TypeName {
+    const SHORT: usize = 40;
+
+    fn new(units: &[u16]) -> Self {
+        let mut text = [0; Self::SHORT];
+        if units.len() > text.len() {
+            return Self::Long(String::from_utf16_lossy(units));
+        }
+        for (byte, unit) in text.iter_mut().zip(units) {
+            match u8::try_from(*unit) {
+                Ok(ascii) if ascii.is_ascii() => *byte = ascii,
+                _ => return Self::Long(String::from_utf16_lossy(units)),
+            }
+        }
+        Self::Short { text, length: units.len() }
+    }
+}
+
+impl Deref for TypeName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Short { text, length } => from_utf8(&text[..*length]).expect("it is ASCII"),
+            Self::Long(name) => name,
+        }
+    }
+}
+
+impl Outcome for TypeName {
+    fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(self)
+    }
+}
+
 /// Returns the kernel's name for the type of the object that a handle of this process refers to.
 ///
 /// It queries only the type. A query for the object's name can hang on a pipe while another thread reads from it.
-pub(crate) fn type_name(handle: RawHandle) -> SysResult<String> {
+pub(crate) fn type_name(handle: RawHandle) -> SysResult<TypeName> {
     ask("NtQueryObject", &about(handle, "type"), || ask_for_type_name(handle))
 }
 
-fn ask_for_type_name(handle: RawHandle) -> io::Result<String> {
+fn ask_for_type_name(handle: RawHandle) -> io::Result<TypeName> {
     // The elements are `u64` for the alignment of the structure at the front. The longest type names have about 40
     // characters.
     let mut buffer = [0_u64; 64];
@@ -358,12 +403,12 @@ fn ask_for_type_name(handle: RawHandle) -> io::Result<String> {
     // and aligned for it.
     let name = unsafe { buffer.as_ptr().cast::<UNICODE_STRING>().read() };
     if name.Buffer.is_null() {
-        return Ok(String::new());
+        return Ok(TypeName::new(&[]));
     }
     // SAFETY: after a success, the kernel has placed the characters in the same buffer, which is alive. `Buffer` is
     // non-null, and `Length` is their size in bytes.
     let units = unsafe { std::slice::from_raw_parts(name.Buffer, usize::from(name.Length) / 2) };
-    Ok(String::from_utf16_lossy(units))
+    Ok(TypeName::new(units))
 }
 
 /// Returns the kind of object that a handle of this process refers to, as the kernel reports it.
@@ -473,4 +518,23 @@ pub(super) fn succeeded_nt(status: i32) -> io::Result<()> {
     let code = unsafe { RtlNtStatusToDosError(status) };
     #[allow(clippy::cast_possible_wrap, reason = "the codes are unsigned; std keeps them as i32")]
     Err(io::Error::from_raw_os_error(code as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_name_is_the_kernels_text_whether_short_or_long() {
+        let texts = [String::new(), "Event".into(), "x".repeat(40), "x".repeat(41), "Ereignis \u{e4}".into()];
+        for text in texts {
+            let units: Vec<u16> = text.encode_utf16().collect();
+            let name = TypeName::new(&units);
+            assert_eq!(&*name, text);
+            let is_short = text.is_ascii() && text.len() <= TypeName::SHORT;
+            assert_eq!(matches!(name, TypeName::Short { .. }), is_short, "{text}");
+        }
+        // Half of a pair is no text.
+        assert_eq!(&*TypeName::new(&[0x45, 0xd800]), "E\u{fffd}");
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) use crate::sys::windows::winsock::socket_of;
 /// On a pipe that a thread is reading, the query waits for data, and so does its thread. At most [`MAX_WAITING`] threads
 /// may wait in this way; then the call fails.
 pub(crate) fn is_lost_in_a_copy(handle: BorrowedHandle<'_>) -> SysResult<bool> {
-    if type_name(handle.as_raw_handle())? != "File" {
+    if &*type_name(handle.as_raw_handle())? != "File" {
         return Ok(false);
     }
     // Tests inject failures into the calls of this thread, so the check is made here and not in the new thread.
