@@ -17,4 +17,4 @@ pub use access::Access;
 pub use identity::ProcessIdentity;
 pub use kind::ObjectKind;
 pub use value::HandleValue;
-pub(crate) use value::{InvalidIdentity, InvalidValue, shortened};
+pub(crate) use value::{InvalidIdentity, InvalidValue, number_for_people, shortened};

@@ -115,7 +115,7 @@ pub(crate) struct InvalidIdentity {
 }
 
 /// Returns the number as [`HandleValue::for_people`] shows it.
-fn number_for_people(number: u64) -> impl fmt::Display {
+pub(crate) fn number_for_people(number: u64) -> impl fmt::Display {
     if HEX_TOO { format!("{number} ({number:#x})") } else { number.to_string() }
 }
 

@@ -46,6 +46,11 @@ fn variable_in(block: &[u8], name: &str) -> Option<OsString> {
 /// Where this process finds an inherited object: a descriptor.
 pub(crate) type Place = HandleValue;
 
+/// Returns a number that no other place has.
+pub(super) fn number_of_place(place: Place) -> u64 {
+    place.get().into()
+}
+
 /// Returns the place of the descriptor with this number.
 #[cfg_attr(
     not(any(test, feature = "fuzzing")),

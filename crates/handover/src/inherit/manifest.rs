@@ -17,7 +17,7 @@
 
 use std::fmt::Write;
 
-use super::imp::Place;
+use super::imp::{Place, number_of_place};
 use crate::error::{Error, Result};
 
 /// The environment variable that holds the manifest.
@@ -76,11 +76,11 @@ impl Manifest {
                 place,
             ));
         }
-        if has_duplicates(objects.iter().map(|(name, _)| name)) {
+        if has_duplicates(objects.iter().map(|(name, _)| name.as_str())) {
             return Err(malformed!("lists a name twice"));
         }
         // Each taken object closes its handle. With two owners, the second close could hit an unrelated handle.
-        if has_duplicates(objects.iter().map(|(_, place)| place)) {
+        if has_duplicates(objects.iter().map(|(_, place)| number_of_place(*place))) {
             return Err(malformed!("lists a handle twice"));
         }
         Ok(Self { meant_for, objects })

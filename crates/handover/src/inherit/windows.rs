@@ -51,6 +51,14 @@ impl Place {
     }
 }
 
+/// Returns a number that no other place has.
+pub(super) fn number_of_place(place: Place) -> u64 {
+    match place {
+        Place::Handle(value) => value.get().into(),
+        Place::Socket(index) => 1 << u32::BITS | u64::from(index),
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
 //! Turns handle values that another process passed to this one into objects. Each handle gets one owner.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind::WouldBlock;
 use std::io::{self, BufRead, Read};
@@ -21,18 +21,21 @@ const MAX_LINE: u64 = 64;
 /// How long to wait before reading a non-blocking standard input again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
-static ADOPTION: Mutex<Adoption> =
-    Mutex::new(Adoption { waiting: BTreeMap::new(), owned: BTreeSet::new(), by_number: BTreeSet::new() });
+static ADOPTION: Mutex<Adoption> = Mutex::new(Adoption { waiting: Vec::new(), marks: BTreeSet::new() });
+
+/// The mark of a handle that an object of this process owns. It is removed when the object's [`Claim`] is dropped.
+const OWNED: u64 = 0;
+/// The mark of a handle that was adopted by its number while it was inheritable.
+const BY_NUMBER: u64 = 1;
 
 /// The handles that other processes made for this one. One lock covers each handle from its check to its owner.
 #[derive(Debug)]
 pub(crate) struct Adoption {
-    /// The handles that were inherited by name and not taken yet. This map owns them.
-    waiting: BTreeMap<HandleValue, Owned>,
-    /// The values of handles that objects of this process own. A value is removed when its [`Claim`] is dropped.
-    owned: BTreeSet<HandleValue>,
-    /// The values of handles that were adopted by number while they were inheritable.
-    by_number: BTreeSet<HandleValue>,
+    /// The handles that were inherited by name and not taken yet, sorted by their values. This list owns them.
+    waiting: Vec<(HandleValue, Owned)>,
+    /// The values of handles, each with a mark. The type is the one of a `WaitSet`'s members, so that a program has
+    /// the code of one tree.
+    marks: BTreeSet<(u64, u64)>,
 }
 
 impl Adoption {
@@ -42,12 +45,12 @@ impl Adoption {
 
     /// Returns whether the handle has been adopted by its number. Then it can't be taken by its name.
     pub(crate) fn was_adopted_by_number(&self, value: HandleValue) -> bool {
-        self.by_number.contains(&value)
+        self.has_mark(value, BY_NUMBER)
     }
 
     /// Makes this process the owner of an inherited handle, which can then be taken by its name.
     pub(crate) fn keep(&mut self, value: HandleValue) -> SysResult<()> {
-        if !self.was_adopted_by_number(value) && !self.waiting.contains_key(&value) {
+        if !self.was_adopted_by_number(value) && !self.is_waiting(value) {
             // The first attempt may have been made some time ago, and other code may own the value by now.
             if !handle::is_open_and_inheritable(value)? {
                 return Err(SysError::unexpected(
@@ -56,20 +59,19 @@ impl Adoption {
                 ));
             }
             handle::clear_inheritable_of(value)?;
-            self.waiting.insert(value, handle::own(value));
+            self.keep_owned(value, handle::own(value));
         }
         Ok(())
     }
 
     /// Returns a handle that can be taken by its name.
-    #[allow(dead_code, reason = "only Windows has records of sockets")]
     pub(crate) fn waiting(&self, value: HandleValue) -> Option<&Owned> {
-        self.waiting.get(&value)
+        self.place(value).ok().map(|index| &self.waiting[index].1)
     }
 
     /// Returns whether the handle can still be taken by its name.
     pub(crate) fn is_waiting(&self, value: HandleValue) -> bool {
-        self.waiting.contains_key(&value)
+        self.place(value).is_ok()
     }
 
     /// Takes a waiting handle, if its object has the kind of `T`. Returns `None` if the handle isn't waiting.
@@ -78,7 +80,7 @@ impl Adoption {
         value: HandleValue,
         described: impl Fn() -> String,
     ) -> Result<Option<Adopted>> {
-        let Some(handle) = self.waiting.get(&value) else { return Ok(None) };
+        let Some(handle) = self.waiting(value) else { return Ok(None) };
         check_kind::<T>(handle::kind_of_owned(handle), &described)?;
         T::check(value, &described)?;
         Ok(self.take_handle(value).map(|handle| Adopted { handle, claim: self.claim(value) }))
@@ -91,7 +93,7 @@ impl Adoption {
             return Ok(adopted);
         }
         let taken = || Error::AlreadyTaken { object: described() };
-        if self.owned.contains(&value) {
+        if self.has_mark(value, OWNED) {
             return Err(taken());
         }
         check_kind::<T>(handle::kind_of_value(value), described)?;
@@ -103,24 +105,36 @@ impl Adoption {
         }
         handle::clear_inheritable_of(value).map_err(failed)?;
         if is_inherited {
-            self.by_number.insert(value);
+            self.marks.insert((value.get().into(), BY_NUMBER));
         }
         Ok(Adopted { handle: handle::own(value), claim: self.claim(value) })
     }
 
     /// Takes a waiting handle without checking its kind.
     pub(crate) fn take_handle(&mut self, value: HandleValue) -> Option<Owned> {
-        self.waiting.remove(&value)
+        self.place(value).ok().map(|index| self.waiting.remove(index).1)
     }
 
     /// Adds a handle of this process to the waiting ones.
     pub(crate) fn keep_owned(&mut self, value: HandleValue, handle: Owned) {
-        self.waiting.insert(value, handle);
+        match self.place(value) {
+            Ok(index) => self.waiting[index].1 = handle,
+            Err(index) => self.waiting.insert(index, (value, handle)),
+        }
     }
 
     fn claim(&mut self, value: HandleValue) -> Claim {
-        self.owned.insert(value);
+        self.marks.insert((value.get().into(), OWNED));
         Claim(value)
+    }
+
+    fn has_mark(&self, value: HandleValue, mark: u64) -> bool {
+        self.marks.contains(&(value.get().into(), mark))
+    }
+
+    /// Returns the index of a waiting handle, or the one at which it would be inserted.
+    fn place(&self, value: HandleValue) -> std::result::Result<usize, usize> {
+        self.waiting.binary_search_by(|(waiting, _)| waiting.cmp(&value))
     }
 }
 
@@ -161,7 +175,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        Adoption::lock().owned.remove(&self.0);
+        Adoption::lock().marks.remove(&(self.0.get().into(), OWNED));
     }
 }
 

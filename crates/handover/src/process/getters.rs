@@ -53,10 +53,13 @@ impl<'a> CommandEnvs<'a> {
     pub(crate) fn new(changes: &'a [Change]) -> Self {
         let cleared = changes.iter().rposition(|change| matches!(change, Change::Clear));
         let last_changes = changes.get(cleared.unwrap_or(0)..).unwrap_or_default();
-        // The last change to a variable comes first, and the sort keeps it there.
-        let mut variables: Vec<Variable<'a>> = last_changes.iter().rev().filter_map(Change::parts).collect();
-        variables.sort_by(|(one, _), (other, _)| compare_variables(one, other));
-        variables.dedup_by(|(later, _), (first, _)| compare_variables(later, first).is_eq());
+        // The last change to a variable comes first, and is the one that counts.
+        let mut variables: Vec<Variable<'a>> = Vec::new();
+        for variable in last_changes.iter().rev().filter_map(Change::parts) {
+            if let Err(index) = variables.binary_search_by(|(name, _)| compare_variables(name, variable.0)) {
+                variables.insert(index, variable);
+            }
+        }
         // Where all variables were removed before, none is left to be removed.
         variables.retain(|(_, value)| value.is_some() || cleared.is_none());
         Self(variables.into_iter())

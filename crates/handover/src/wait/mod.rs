@@ -19,7 +19,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::handle::{HandleValue, InvalidValue};
+use crate::handle::{HandleValue, InvalidValue, number_for_people};
 use crate::sys::value::number_of;
 use crate::sys::wait::{LONGEST, Target, Waited, can_not_be_waited_for, handle_of, wait};
 use crate::sys::{SysResult, call};
@@ -191,13 +191,13 @@ pub(crate) fn any_object<T: sealed::Sealed + ?Sized>(objects: &[&T], timeout: Du
     // Windows documents that the list may not contain a handle twice, but not what happens if it does.
     let mut values = targets
         .iter()
-        .map(|target| HandleValue::new(number_of(handle_of(target))))
-        .collect::<Result<Vec<_>, InvalidValue>>()?;
+        .map(|target| HandleValue::new(number_of(handle_of(target))).map(|value| value.get().into()))
+        .collect::<Result<Vec<u64>, InvalidValue>>()?;
     values.sort_unstable();
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::invalid(
             input(),
-            format!("lists the handle {} twice; list each object once", pair[0].for_people()),
+            format!("lists the handle {} twice; list each object once", number_for_people(pair[0])),
         ));
     }
     match any_that_is_ready(objects, &targets, Deadline::after(timeout)) {

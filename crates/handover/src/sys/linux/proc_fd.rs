@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use super::SysError;
 use super::SysResult;
 use super::handle::{is_section, kind_in, link_at, name_in_link, page_at, raw};
 use super::io::Owned;
+use super::value::number_of;
 use super::{Answered, Argument, ask, call};
 use crate::handle::{HandleValue, ObjectKind};
 
@@ -71,20 +72,19 @@ fn values_in(thread: u32, process: u32) -> SysResult<Vec<HandleValue>> {
     let folder: Owned =
         call("open", &[("path", folder.as_str().into())], || Ok(OwnedFd::from(File::open(&folder)?).into()))?;
     // Reading this process's own table opens a descriptor in it, which is left out of the result.
-    let own = (process == std::process::id()).then_some(folder.borrowed().as_raw_fd().unsigned_abs());
-    let mut values = Vec::new();
+    let own = (process == std::process::id()).then(|| number_of(folder.borrowed()));
+    let mut numbers = Vec::new();
     ask("readdir", &[("handle", (&folder).into())], || {
         let mut buffer = Vec::with_capacity(32 * 1024);
         let mut entries = rustix::fs::RawDir::new(folder.borrowed(), buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
             let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u64>().ok());
-            let value = number.and_then(|number| HandleValue::new(number).ok());
-            values.extend(value.filter(|value| Some(value.get()) != own));
+            numbers.extend(number.filter(|number| Some(*number) != own));
         }
-        Ok(values.len())
+        Ok(numbers.len())
     })?;
-    values.sort_unstable();
-    Ok(values)
+    numbers.sort_unstable();
+    Ok(numbers.into_iter().filter_map(|number| HandleValue::new(number).ok()).collect())
 }
 
 /// Returns the information about one descriptor of a thread's process, or `None` if it has been closed meanwhile.

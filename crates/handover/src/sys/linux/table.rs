@@ -17,18 +17,18 @@ pub(crate) fn inheritable() -> SysResult<Vec<(HandleValue, Carries)>> {
         for entry in std::fs::read_dir(FOLDER)? {
             let name = entry?.file_name();
             let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
-            open.extend(number.and_then(|number| HandleValue::try_from(number).ok()));
+            open.extend(number);
         }
         Ok(open.len())
     })?;
     let mut found = Vec::new();
-    for value in open {
+    open.sort_unstable();
+    for value in open.into_iter().filter_map(|number| HandleValue::new(number).ok()) {
         // The list includes the descriptor with which the folder was read; it is closed by now, so this check drops
         // it.
         if i64::from(value.get()) >= i64::from(FIRST) && is_open_and_inheritable(value)? {
             found.push((value, ()));
         }
     }
-    found.sort_unstable();
     Ok(found)
 }
