@@ -149,13 +149,18 @@ impl<'a, 'f> Effects<'a, 'f> {
 }
 
 /// The result of a successful call, for events.
+///
+/// All methods are `#[inline]`: the compiler generates them where they are called, so a build without the feature `tracing`
+/// has none of them.
 pub(crate) trait Outcome {
     /// Writes the result as it is shown in the event.
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("ok")
     }
 
     /// Writes the effects of the call on handle tables.
+    #[inline]
     fn effects(&self, _to: &mut Effects<'_, '_>) -> fmt::Result {
         Ok(())
     }
@@ -164,6 +169,7 @@ pub(crate) trait Outcome {
 impl Outcome for () {}
 
 impl Outcome for bool {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(if *self { "yes" } else { "no" })
     }
@@ -172,6 +178,7 @@ impl Outcome for bool {
 macro_rules! outcome_by_display {
     ($($type:ty),*) => {$(
         impl Outcome for $type {
+            #[inline]
             fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(self, to)
             }
@@ -181,10 +188,12 @@ macro_rules! outcome_by_display {
 outcome_by_display!(u32, i32, u64, usize, String);
 
 impl Outcome for Owned {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{:#x}", number_of(self.borrowed()))
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         to.opened(Slot::own(self.borrowed()), None)
     }
@@ -192,6 +201,7 @@ impl Outcome for Owned {
 
 /// `None` means that nothing is available now.
 impl<T: Outcome> Outcome for Option<T> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Some(some) => some.result(to),
@@ -199,6 +209,7 @@ impl<T: Outcome> Outcome for Option<T> {
         }
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         self.as_ref().map_or(Ok(()), |some| some.effects(to))
     }
@@ -212,10 +223,12 @@ pub(crate) struct Duplicated<'a, T> {
 }
 
 impl<T: Outcome + AsSlot> Outcome for Duplicated<'_, T> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.copy.result(to)
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         to.opened(self.copy.slot(), Some(self.source))
     }
@@ -236,6 +249,7 @@ impl AsSlot for Owned {
 pub(crate) struct Closed(pub(crate) u64);
 
 impl Outcome for Closed {
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         to.closed(Slot::new(self.0, Table::Own))
     }
@@ -245,6 +259,7 @@ impl Outcome for Closed {
 pub(crate) struct Moved<'a>(pub(crate) &'a [u8]);
 
 impl Outcome for Moved<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         bytes(self.0, to)
     }
@@ -259,12 +274,14 @@ impl<T> Outcome for Answered<T> {}
 pub(crate) struct Length(pub(crate) usize);
 
 impl Outcome for Length {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{} bytes", self.0)
     }
 }
 
 /// Writes the number of bytes, and the bytes themselves if they are few and printable.
+#[inline]
 fn bytes(bytes: &[u8], to: &mut fmt::Formatter<'_>) -> fmt::Result {
     const FEW: usize = 40;
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
@@ -278,6 +295,7 @@ fn bytes(bytes: &[u8], to: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 impl fmt::Display for Argument<'_> {
+    #[inline]
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Handle(handle) => write!(to, "{:#x}", number_of(handle)),

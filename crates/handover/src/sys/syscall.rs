@@ -4,6 +4,7 @@ use std::io;
 
 use super::call_info::{Arguments, Outcome};
 use super::error::{SysError, SysResult};
+#[cfg(feature = "faults")]
 use super::fault;
 
 /// Makes a call that changes something. Tests can inject a failure; then the call isn't made.
@@ -13,7 +14,9 @@ pub(crate) fn call<T: Outcome>(
     arguments: &Arguments<'_>,
     make: impl FnOnce() -> io::Result<T>,
 ) -> SysResult<T> {
-    always(name, arguments, || fault(name).and_then(|()| make()))
+    #[cfg(feature = "faults")]
+    let make = || fault(name).and_then(|()| make());
+    always(name, arguments, make)
 }
 
 /// Makes a call that only queries and changes no handle table. Tests can inject a failure.
@@ -23,7 +26,9 @@ pub(crate) fn ask<T: Outcome>(
     arguments: &Arguments<'_>,
     make: impl FnOnce() -> io::Result<T>,
 ) -> SysResult<T> {
-    always_ask(name, arguments, || fault(name).and_then(|()| make()))
+    #[cfg(feature = "faults")]
+    let make = || fault(name).and_then(|()| make());
+    always_ask(name, arguments, make)
 }
 
 /// Makes a call that changes something and in which tests can't inject a failure. This is for cleanup, which must
@@ -43,7 +48,10 @@ pub(crate) fn always<T: Outcome>(
     let outcome = make();
     #[cfg(feature = "tracing")]
     super::trace_event::done(name, arguments, began, outcome.as_ref().map(|outcome| outcome as &dyn Outcome));
-    outcome.map_err(SysError::of(name))
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(source) => Err(SysError { call: name, source }),
+    }
 }
 
 /// Makes several calls that subscribers see as one event. Tests can inject a failure in each of them, and the error
@@ -91,5 +99,8 @@ pub(crate) fn always_ask<T: Outcome>(
         began,
         outcome.as_ref().map(|outcome| outcome as &dyn Outcome),
     );
-    outcome.map_err(SysError::of(name))
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(source) => Err(SysError { call: name, source }),
+    }
 }

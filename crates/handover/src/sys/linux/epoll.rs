@@ -52,6 +52,7 @@ impl Ready<'_> {
 }
 
 impl Outcome for Ready<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
             0 => to.write_str("timed out"),

@@ -151,6 +151,7 @@ impl Flags {
 }
 
 impl Outcome for Flags {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.write_str(if self.is_close_on_exec() { "FD_CLOEXEC" } else { "no flag" })
     }
@@ -189,6 +190,7 @@ fn open_flags_of(number: Number) -> SysResult<Flags> {
 pub(super) struct Opened(pub(super) OFlags);
 
 impl Outcome for Opened {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(to, "{:#x}", self.0.bits())
     }
@@ -208,6 +210,7 @@ pub(super) fn seals_of(handle: BorrowedFd<'_>) -> SysResult<SealFlags> {
 fn seals_at(number: Number) -> SysResult<SealFlags> {
     struct Seals(SealFlags);
     impl Outcome for Seals {
+        #[inline]
         fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             write!(to, "{:#x}", self.0.bits())
         }
@@ -409,6 +412,7 @@ impl std::fmt::Write for SmallText {
 }
 
 impl Outcome for SmallText {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(to, "{:?}", String::from_utf8_lossy(self))
     }
@@ -537,6 +541,7 @@ pub(crate) fn page_at(path: &Path) -> SysResult<Vec<u8>> {
 pub(crate) fn link_at(path: &Path) -> SysResult<PathBuf> {
     struct Link(PathBuf);
     impl Outcome for Link {
+        #[inline]
         fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             write!(to, "{:?}", self.0)
         }
@@ -547,6 +552,7 @@ pub(crate) fn link_at(path: &Path) -> SysResult<PathBuf> {
 struct Page(Vec<u8>);
 
 impl Outcome for Page {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(to, "{} bytes", self.0.len())
     }

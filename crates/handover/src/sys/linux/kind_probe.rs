@@ -54,6 +54,7 @@ enum Answer {
 }
 
 impl Outcome for Answer {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Eventfd(mark) => write!(to, "eventfd, {mark}"),

@@ -71,6 +71,7 @@ impl View {
 }
 
 impl Outcome for View {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(to, "{} bytes at {:p}", self.length, self.base)
     }

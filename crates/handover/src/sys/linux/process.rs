@@ -163,6 +163,7 @@ fn next_wait_status(
 }
 
 impl Outcome for ExitStatus {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, to)
     }

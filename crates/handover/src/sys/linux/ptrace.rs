@@ -50,6 +50,7 @@ pub(crate) enum NextEvent {
 }
 
 impl Outcome for NextEvent {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(Happened::Stopped { thread, signal, event: 0 }) => {
@@ -122,6 +123,7 @@ pub(crate) struct Spawned {
 }
 
 impl Outcome for Spawned {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "process {}", self.id)
     }
@@ -235,6 +237,7 @@ pub(crate) enum CallStop {
 
 #[cfg(all(feature = "observe", target_pointer_width = "64"))]
 impl Outcome for CallStop {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Before { number, .. } => write!(to, "before system call {number}"),

@@ -32,6 +32,7 @@ pub(crate) struct Recipient {
 }
 
 impl Outcome for Recipient {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(to, "process {}", self.process)
     }

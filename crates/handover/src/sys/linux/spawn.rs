@@ -103,10 +103,12 @@ struct Reported<'a> {
 }
 
 impl Outcome for Reported<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "process {}", self.started.id)
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         let Started { process, id } = &self.started;
         to.opened(Slot::own(process.borrowed()), None)?;
@@ -167,6 +169,7 @@ pub(crate) fn without_signals<T>(begin: impl FnOnce() -> T) -> SysResult<T> {
 pub(crate) fn pipe() -> SysResult<(Owned, Owned)> {
     struct Ends(Owned, Owned);
     impl Outcome for Ends {
+        #[inline]
         fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
             to.opened(Slot::own(self.0.borrowed()), None)?;
             to.opened(Slot::own(self.1.borrowed()), None)

@@ -40,12 +40,14 @@ const SENDER_ROOM: usize = rustix::cmsg_space!(ScmCredentials(1)) + rustix::cmsg
 pub(crate) fn pair() -> SysResult<(Owned, Owned)> {
     struct Pair(Owned, Owned);
     impl Outcome for Pair {
+        #[inline]
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             self.0.result(to)?;
             to.write_str(" ")?;
             self.1.result(to)
         }
 
+        #[inline]
         fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
             self.0.effects(to)?;
             self.1.effects(to)
@@ -195,6 +197,7 @@ fn set_option(socket: BorrowedFd<'_>, name: &'static str, number: i32, on: bool)
 pub(crate) fn was_connected(socket: BorrowedFd<'_>) -> SysResult<bool> {
     struct Connected(bool);
     impl Outcome for Connected {
+        #[inline]
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             to.write_str(if self.0 { "connected" } else { "not connected" })
         }
@@ -434,6 +437,7 @@ struct WithBytes<'a> {
 }
 
 impl Outcome for WithBytes<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         Moved(self.bytes).result(to)?;
         if self.received.is_cut {
@@ -443,6 +447,7 @@ impl Outcome for WithBytes<'_> {
         }
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         let process = self.received.sender.as_ref().and_then(|sender| sender.process.as_deref());
         self.received.descriptors.iter().chain(process).try_for_each(|descriptor| descriptor.effects(to))
@@ -467,6 +472,7 @@ pub(crate) fn is_reset(error: &io::Error) -> bool {
 pub(crate) fn pending_error(socket: BorrowedFd<'_>) -> SysResult<Option<io::Error>> {
     struct Pending(Option<io::Error>);
     impl Outcome for Pending {
+        #[inline]
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             match &self.0 {
                 Some(error) => write!(to, "{error}"),
@@ -582,6 +588,7 @@ pub(crate) struct Maker {
 pub(crate) fn user_of_other_end(socket: BorrowedFd<'_>) -> SysResult<(u32, u32)> {
     struct Noted(libc::ucred);
     impl Outcome for Noted {
+        #[inline]
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(to, "process {} of user {}", self.0.pid, self.0.uid)
         }

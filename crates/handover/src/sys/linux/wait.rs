@@ -24,6 +24,7 @@ pub(crate) enum Waited {
 }
 
 impl Outcome for Waited {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.write_str(match self {
             Self::Signaled => "signaled",

@@ -105,11 +105,13 @@ struct Made {
 }
 
 impl Outcome for Made {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.object.result(to)?;
         if self.was_existing { to.write_str(", which already existed") } else { Ok(()) }
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         self.object.effects(to)
     }

@@ -230,10 +230,12 @@ pub(crate) fn begin() -> SysResult<()> {
     /// The handle to the debug object, which this thread's environment block owns until [`stop`].
     struct Connected(RawHandle);
     impl Outcome for Connected {
+        #[inline]
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(to, "{:#x}", self.0.expose_provenance())
         }
 
+        #[inline]
         fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
             to.opened(Slot::new(self.0.expose_provenance() as u64, Table::Own), None)
         }
@@ -262,10 +264,12 @@ pub(crate) struct Spawned {
 }
 
 impl Outcome for Spawned {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "process {}", self.id)
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         self.process.effects(to)
     }
@@ -315,6 +319,7 @@ enum Reported {
 }
 
 impl Outcome for Change {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((client, reported)) = &self.happened else { return to.write_str("nothing") };
         write!(to, "process {}", client.process)?;
@@ -326,6 +331,7 @@ impl Outcome for Change {
         }
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         if let Some((_, Reported::Begins(process))) = &self.happened {
             process.effects(to)?;

@@ -67,6 +67,7 @@ struct RemoteValue<'a> {
 }
 
 impl Outcome for RemoteValue<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{:#x}", self.value.expose_provenance())
     }
@@ -85,10 +86,12 @@ struct Fetched<'a> {
 }
 
 impl Outcome for Fetched<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.moved.result(to)
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         to.opened(self.moved.slot(), Some(self.from))?;
         to.closed(self.from)
@@ -301,6 +304,7 @@ fn about(handle: RawHandle, what: &'static str) -> [(&'static str, Argument<'sta
 }
 
 impl Outcome for Access {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{:#010x}", self.bits())
     }
@@ -450,6 +454,7 @@ pub(crate) fn kind_of_value(value: HandleValue) -> SysResult<ObjectKind> {
 fn recorded_stream(which: usize) -> RawHandle {
     struct Recorded(RawHandle);
     impl Outcome for Recorded {
+        #[inline]
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(to, "{:#x}", self.0.expose_provenance())
         }

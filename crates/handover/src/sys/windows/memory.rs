@@ -120,6 +120,7 @@ fn is_readable(memory: &MEMORY_BASIC_INFORMATION) -> bool {
 }
 
 impl Outcome for View {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{:p}", self.base)
     }

@@ -60,6 +60,7 @@ pub(crate) enum Answer {
 }
 
 impl Outcome for Answer {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => name.result(to),

@@ -115,6 +115,7 @@ pub(crate) enum Begun {
 }
 
 impl Outcome for Begun {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
             Self::Done => "ok",
@@ -140,6 +141,7 @@ enum Progress<'a> {
 }
 
 impl Outcome for Progress<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pending => Begun::UnderWay.result(to),

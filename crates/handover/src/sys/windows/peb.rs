@@ -49,6 +49,7 @@ pub(crate) struct Basic {
 }
 
 impl Outcome for Basic {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "child of process {}, PEB at {:#x}", self.parent, self.peb)
     }
@@ -210,6 +211,7 @@ pub(crate) fn program(process: BorrowedHandle<'_>) -> SysResult<PathBuf> {
     use std::os::windows::ffi::OsStringExt;
     struct Program(PathBuf);
     impl Outcome for Program {
+        #[inline]
         fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(to, "{:?}", self.0)
         }

@@ -31,6 +31,7 @@ pub(crate) struct PoolWait<H, S> {
 struct Registered(HANDLE);
 
 impl Outcome for Registered {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("ok")
     }

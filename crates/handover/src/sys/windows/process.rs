@@ -150,10 +150,12 @@ struct Reported<'a> {
 }
 
 impl Outcome for Reported<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "process {}", self.created.id)
     }
 
+    #[inline]
     fn effects(&self, to: &mut Effects<'_, '_>) -> fmt::Result {
         let Self { created, plan } = self;
         created.process.effects(to)?;

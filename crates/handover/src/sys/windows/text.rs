@@ -57,6 +57,7 @@ pub(crate) fn own_environment() -> SysResult<Vec<u16>> {
 struct Units(Vec<u16>);
 
 impl Outcome for Units {
+    #[inline]
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(to, "{} units", self.0.len())
     }

@@ -47,6 +47,7 @@ impl Registers {
 }
 
 impl Outcome for Box<Registers> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "at {:#x}", self.0.Rip)
     }
@@ -139,6 +140,7 @@ pub(crate) fn write(process: BorrowedHandle<'_>, address: usize, bytes: &[u8]) -
 struct At(usize);
 
 impl Outcome for At {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{:#x}", self.0)
     }

@@ -71,6 +71,7 @@ pub(crate) fn for_own_event(event: BorrowedHandle<'_>) {
 }
 
 impl Outcome for Waited {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
             Self::Signaled => "signaled",
@@ -110,6 +111,7 @@ pub(crate) fn wait_any(objects: &[Target<'_>], milliseconds: u32) -> SysResult<O
 struct OneOf<'a>(Option<(usize, bool)>, &'a [Target<'a>]);
 
 impl Outcome for OneOf<'_> {
+    #[inline]
     fn result(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Some((index, is_abandoned)), objects) = self else { return Waited::TimedOut.result(to) };
         (if *is_abandoned { Waited::Abandoned } else { Waited::Signaled }).result(to)?;
