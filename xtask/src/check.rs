@@ -153,7 +153,7 @@ pub(crate) fn semver(revision: &str) -> Result<(), Failed> {
         "handover",
         "--only-explicit-features",
         "--features",
-        "async-io,serde,tokio,tracing",
+        "async-io,inspect,serde,tokio,tracing",
         "--baseline-rev",
     ]);
     Step::new("the public interface", cargo.arg(revision)).run()

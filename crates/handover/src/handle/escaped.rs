@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 /// Shows a value with escapes in place of characters that control a terminal, or that change the direction of text. The
 /// names of files and objects can contain them.
+#[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "only `inspect` uses it"))]
 pub(crate) struct Escaped<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Escaped<T> {

@@ -131,6 +131,7 @@ pub(crate) fn has_proof(manifest: &Manifest) -> bool {
 
 /// Returns whether a process, which the caller examines, is the recipient of the manifest by its proof. `find` looks for
 /// the proof under a number of that process.
+#[cfg(any(feature = "inspect", test))]
 pub(crate) fn is_for_proven(
     manifest: &Manifest,
     process: u32,

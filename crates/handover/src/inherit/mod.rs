@@ -24,16 +24,20 @@ use windows as imp;
 
 #[cfg(windows)]
 pub(crate) use imp::Place;
-#[cfg(windows)]
+#[cfg(all(windows, feature = "inspect"))]
 pub(crate) use imp::identity_of;
+#[cfg(all(target_os = "linux", feature = "inspect"))]
+pub(crate) use imp::is_for_proven;
 #[cfg(target_os = "linux")]
-pub(crate) use imp::{has_proof, is_for_proven, nonce_text};
+pub(crate) use imp::{has_proof, nonce_text};
 #[cfg(any(windows, feature = "fuzzing"))]
 pub(crate) use imp::{place_of, value_of};
-#[cfg(target_os = "linux")]
+pub(crate) use inherited::Reserved;
+#[cfg(feature = "inspect")]
+pub(crate) use inherited::standard_streams;
+#[cfg(all(target_os = "linux", feature = "inspect"))]
 pub(crate) use inherited::with_sockets;
 pub use inherited::{Inherited, LeakedHandle, inherited, leaked_handles};
-pub(crate) use inherited::{Reserved, standard_streams};
 #[cfg(target_os = "linux")]
 pub(crate) use manifest::RECIPIENT;
 #[cfg(windows)]

@@ -69,6 +69,7 @@ impl<T> Receiver<T> {
     }
 
     /// Does the same without waiting.
+    #[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "only `inspect` uses it"))]
     pub(crate) fn try_recv(&self) -> Poll<Option<T>> {
         let mut state = self.0.lock();
         if state.value.is_none() && state.is_open { Poll::Pending } else { Poll::Ready(state.value.take()) }

@@ -75,10 +75,12 @@ use fault_injection::fault_in_new_process;
 /// The failures that a test has planned for a thread's calls, for use by another thread that makes some of these
 /// calls on its behalf. Without the `faults` feature it is empty.
 #[cfg(not(feature = "faults"))]
+#[cfg_attr(windows, allow(dead_code, reason = "only `inspect` uses it there"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Errand;
 
 #[cfg(not(feature = "faults"))]
+#[cfg_attr(windows, allow(dead_code, reason = "only `inspect` uses it there"))]
 impl Errand {
     #[inline(always)]
     pub(crate) fn of_this_thread() -> Self {
@@ -100,6 +102,7 @@ pub(crate) fn begin_thread<T>(begin: impl FnOnce() -> std::io::Result<T>) -> Sys
 pub(crate) mod handoff;
 pub(crate) mod mutex;
 pub(crate) mod owned_handle;
+#[cfg(feature = "inspect")]
 pub(crate) mod read_whole;
 mod socket_type;
 #[allow(

@@ -14,6 +14,7 @@ pub(crate) use open::{check_rights, duplicate, open_process, share};
 pub(crate) use options::{Argument, Options, write_line};
 pub(crate) use read_output::read_output;
 pub(crate) use reaper::leave;
+#[cfg(feature = "inspect")]
 pub(crate) use resolve_program::reason_of_std;
 pub(crate) use spawn::{run_to_exit, spawn};
 pub use user::User;

@@ -68,6 +68,7 @@ fn missing(program: &OsStr, searched: Vec<PathBuf>) -> Error {
 
 /// Returns the reason why std's `Command` could not start a program, or gives the error back if it isn't known. The
 /// error doesn't name the call that failed.
+#[cfg(feature = "inspect")]
 pub(crate) fn reason_of_std(command: &std::process::Command, error: SysError) -> Result<Error, SysError> {
     let program = command.get_program();
     let directory = command.get_current_dir();

@@ -21,6 +21,7 @@ pub use options::CommandExt;
 pub(crate) use options::{Argument, Options, write_line};
 pub(crate) use read_output::read_output;
 pub(crate) use remote_copy::RemoteCopy;
+#[cfg(feature = "inspect")]
 pub(crate) use resolve_program::reason_of_std;
 pub(crate) use spawn::{run_to_exit, spawn};
 pub use suspended_child::SuspendedChild;

@@ -71,6 +71,7 @@ fn cannot_execute(file: &Path, reason: &str, source: io::Error) -> Error {
 }
 
 /// Returns the reason why std's `Command` could not start a program, or gives the error back if it isn't known.
+#[cfg(feature = "inspect")]
 pub(crate) fn reason_of_std(command: &std::process::Command, error: SysError) -> Result<Error, SysError> {
     let program = command.get_program();
     let path =

@@ -454,6 +454,7 @@ pub(super) fn kind_in_proc(number: Number) -> SysResult<ObjectKind> {
 
 /// Returns whether a file is shared memory: memory that no process can shrink while others access it. Other memory
 /// counts as a file.
+#[cfg(feature = "inspect")]
 pub(super) fn is_section(file: BorrowedFd<'_>) -> SysResult<bool> {
     is_section_at(file.into())
 }

@@ -23,10 +23,12 @@ pub(crate) mod lock;
 pub(crate) mod memory;
 mod number;
 pub(crate) mod pre_exec;
+#[cfg(feature = "inspect")]
 pub(crate) mod proc_fd;
 pub(crate) mod proc_pid;
 pub(crate) mod process;
 mod progress;
+#[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "only `inspect` uses some of its items"))]
 pub(crate) mod ptrace;
 #[cfg(all(feature = "observe", target_pointer_width = "64"))]
 pub(crate) mod ptrace_inject;
@@ -39,6 +41,7 @@ pub(crate) mod spawn;
 pub(crate) mod spawn_plan;
 pub(crate) mod stream;
 pub(crate) mod table;
+#[cfg(feature = "inspect")]
 pub(crate) mod temporary_file;
 pub(crate) mod text;
 #[cfg(all(feature = "observe", target_pointer_width = "64"))]

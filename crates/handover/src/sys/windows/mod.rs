@@ -4,6 +4,7 @@
 
 pub(crate) mod call;
 pub(crate) mod create_object;
+#[cfg(feature = "inspect")]
 pub(crate) mod debug;
 pub(crate) mod exit_watch;
 mod grow_buffer;
@@ -13,16 +14,21 @@ pub(crate) mod job;
 #[cfg_attr(not(feature = "_async"), allow(dead_code, reason = "no tasks exist"))]
 mod lasting_thread;
 pub(crate) mod memory;
+#[cfg(feature = "inspect")]
 pub(crate) mod name_query_thread;
+#[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "only `inspect` uses some of its items"))]
 pub(crate) mod object_info;
 pub(crate) mod overlapped;
+#[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "only `inspect` uses some of its items"))]
 pub(crate) mod peb;
 pub(crate) mod pipe;
 pub(crate) mod pool_wait;
 pub(crate) mod process;
 pub(crate) mod rights;
 pub(crate) mod socket;
+#[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "only `inspect` uses some of its items"))]
 pub(crate) mod table;
+#[cfg(feature = "inspect")]
 pub(crate) mod temporary_file;
 pub(crate) mod text;
 pub(crate) mod token;

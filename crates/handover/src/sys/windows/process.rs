@@ -332,6 +332,7 @@ pub(crate) fn ask_for_id(process: BorrowedHandle<'_>) -> Option<u32> {
 
 /// Returns the ids of a thread and of its process, if the handle carries the right to query them. The query is made
 /// for names, and has no event.
+#[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "only `inspect` uses it"))]
 pub(crate) fn ids_of_thread(thread: BorrowedHandle<'_>) -> Option<(u32, u32)> {
     // SAFETY: the handle is borrowed, so it is open; the kernel checks that it is a thread. The call accesses no
     // memory of this process.
