@@ -347,5 +347,5 @@ pub fn socket_of_lock(file: &str) -> Option<&str> {
 ///
 /// If a placeholder has no value, or the braces don't match.
 pub fn fill(text: &str, value: impl Fn(&str) -> Option<HandleValue>) -> Result<String> {
-    placeholder::fill(text, |name| value(name).ok_or(placeholder::NOT_LISTED))
+    placeholder::fill(text, &|name| value(name).ok_or(placeholder::NOT_LISTED))
 }

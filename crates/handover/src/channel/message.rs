@@ -319,7 +319,7 @@ impl Received {
             ));
         }
         let found = self.kind(name, from)?;
-        match expected_instead_of::<T>(&found) {
+        match expected_instead_of(T::KIND, &found) {
             Some(expected) => {
                 Err(Error::WrongKind { object: description(name), expected, found: found.into_owned() })
             }

@@ -64,7 +64,7 @@ impl Process {
     pub fn duplicate_from<T: Object>(&self, value: HandleValue) -> Result<T> {
         let copy = self.fetch(value)?;
         let described = || self.handle_of(value);
-        check_kind::<T>(sys::kind_of(copy.handle()), described)?;
+        check_kind(sys::kind_of(copy.handle()), T::KIND, &described)?;
         T::check(HandleValue::of(&copy)?, &described)?;
         Ok(T::from_handle(copy))
     }

@@ -99,11 +99,14 @@ pub fn inherited() -> Result<Inherited> {
         list.owned += 1;
     }
     // The proof that the list is for this process isn't needed any more, nor are the records of sockets.
-    let unneeded = [RECIPIENT, SOCKETS].map(|name| {
-        let index = list.entries.iter().position(|entry| entry.name == name)?;
-        list.owned -= 1;
-        adoption.take_handle(list.entries.remove(index).value()?)
-    });
+    let mut unneeded = Vec::new();
+    for name in [RECIPIENT, SOCKETS] {
+        if let Some(index) = list.entries.iter().position(|entry| entry.name == name) {
+            list.owned -= 1;
+            let value = list.entries.remove(index).value();
+            unneeded.extend(value.and_then(|value| adoption.take_handle(value)));
+        }
+    }
     drop((adoption, inherited));
     drop(unneeded);
     Ok(Inherited { _private: () })

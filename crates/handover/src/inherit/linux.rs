@@ -145,8 +145,8 @@ pub(crate) fn is_for_proven(
 ///
 /// If the variables were written for another process, the error is [`Error::ManifestMismatch`].
 pub(crate) fn listen_fds(environment: &InitialEnvironment) -> Result<Vec<(String, HandleValue)>> {
-    let [pid, count, names] = [LISTEN_PID, "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
-    named(pid, count, names, std::process::id())
+    let (pid, count) = (environment.get(LISTEN_PID), environment.get("LISTEN_FDS"));
+    named(pid, count, environment.get("LISTEN_FDNAMES"), std::process::id())
 }
 
 #[cfg(test)]

@@ -47,13 +47,13 @@ pub(crate) fn named(
     if names.len() > count as usize && !(count == 0 && names == [""]) {
         return Err(invalid("LISTEN_FDNAMES", "has more names than LISTEN_FDS has descriptors"));
     }
-    let mut names = names.into_iter().map(Some).chain(std::iter::repeat(None));
-    (0..count)
-        .map(|index| {
-            let name = names.next().flatten().filter(|name| !name.is_empty() && !is_reserved(name));
-            Ok((name.unwrap_or_else(|| UNKNOWN.into()), HandleValue::try_from(u64::from(3 + index))?))
-        })
-        .collect()
+    let mut names = names.into_iter();
+    let mut listed = Vec::new();
+    for index in 0..count {
+        let name = names.next().filter(|name| !name.is_empty() && !is_reserved(name));
+        listed.push((name.unwrap_or_else(|| UNKNOWN.into()), HandleValue::try_from(u64::from(3 + index))?));
+    }
+    Ok(listed)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Adoption {
         described: impl Fn() -> String,
     ) -> Result<Option<Adopted>> {
         let Some(handle) = self.waiting(value) else { return Ok(None) };
-        check_kind::<T>(handle::kind_of_owned(handle), &described)?;
+        check_kind(handle::kind_of_owned(handle), T::KIND, &described)?;
         T::check(value, &described)?;
         Ok(self.take_handle(value).map(|handle| Adopted { handle, claim: self.claim(value) }))
     }
@@ -96,7 +96,7 @@ impl Adoption {
         if self.has_mark(value, OWNED) {
             return Err(taken());
         }
-        check_kind::<T>(handle::kind_of_value(value), described)?;
+        check_kind(handle::kind_of_value(value), T::KIND, &described)?;
         T::check(value, &described)?;
         let failed = |error| Error::on_handle(described(), error);
         let is_inherited = handle::is_open_and_inheritable(value).map_err(failed)?;
@@ -344,13 +344,14 @@ pub(crate) fn value_in_line(line: &[u8]) -> Result<HandleValue> {
     }
 }
 
-/// Returns an error if the object's kind isn't the kind of `T`.
-pub(crate) fn check_kind<T: Object>(
-    kind: SysResult<ObjectKind>,
-    described: impl Fn() -> String,
+/// Returns an error if a type of this kind can't own an object of the kind that was found.
+pub(crate) fn check_kind(
+    found: SysResult<ObjectKind>,
+    kind: Option<ObjectKind>,
+    described: &dyn Fn() -> String,
 ) -> Result<()> {
-    let found = kind.map_err(|error| Error::on_handle(described(), error))?;
-    match expected_instead_of::<T>(&found) {
+    let found = found.map_err(|error| Error::on_handle(described(), error))?;
+    match expected_instead_of(kind, &found) {
         Some(expected) => Err(Error::WrongKind { object: described(), expected, found }),
         None => Ok(()),
     }

@@ -97,9 +97,10 @@ pub(crate) fn description_of_new(what: What) -> String {
     }
 }
 
-/// Returns the kind that was expected instead of the one that was found, unless the type can own an object of that kind.
-pub(crate) fn expected_instead_of<T: Object>(found: &ObjectKind) -> Option<ObjectKind> {
-    match T::KIND {
+/// Returns the kind that was expected instead of the one that was found, unless a type of this kind can own an object of that
+/// kind.
+pub(crate) fn expected_instead_of(kind: Option<ObjectKind>, found: &ObjectKind) -> Option<ObjectKind> {
+    match kind {
         Some(expected) => (!sys::handle::can_be(found, &expected)).then_some(expected),
         None => sys::handle::is_more_than_a_handle(found).then(|| ObjectKind::Other("handle".into())),
     }
@@ -107,11 +108,19 @@ pub(crate) fn expected_instead_of<T: Object>(found: &ObjectKind) -> Option<Objec
 
 /// Converts a handle of this process, which may refer to any object, into an object of the type.
 pub(crate) fn typed<T: Object>(handle: OwnedHandle) -> Result<T> {
-    let value = HandleValue::of(&handle)?;
-    let described = || format!("handle {}", value.for_people());
-    adopt::check_kind::<T>(sys::handle::kind_of_value(value), described)?;
-    T::check(value, &described)?;
+    check_typed(&handle, T::KIND, T::check)?;
     Ok(T::from_handle(handle.into()))
+}
+
+/// The function that checks an object beyond its kind: [`sealed::FromHandle::check`] of its type.
+type Check = fn(HandleValue, &dyn Fn() -> String) -> Result<()>;
+
+/// Checks that a type of this kind, with this further check, can own the handle.
+fn check_typed(handle: &OwnedHandle, kind: Option<ObjectKind>, check: Check) -> Result<()> {
+    let value = HandleValue::of(handle)?;
+    let described = || format!("handle {}", value.for_people());
+    adopt::check_kind(sys::handle::kind_of_value(value), kind, &described)?;
+    check(value, &described)
 }
 
 impl Object for OwnedHandle {
@@ -206,7 +215,7 @@ impl<'a> BorrowedObject<'a> {
     ///
     /// Doesn't check that the handle is open: the caller's next system call on it does.
     #[inline]
-    pub(crate) fn no_pseudo_handle(&self, describe: impl FnOnce() -> String) -> Result<BorrowedHandle<'a>> {
+    pub(crate) fn no_pseudo_handle(&self, describe: &dyn Fn() -> String) -> Result<BorrowedHandle<'a>> {
         if objection(sys::value::number_of(self.handle)).is_none() {
             return Ok(self.handle);
         }
@@ -229,8 +238,8 @@ impl<'a> BorrowedObject<'a> {
     ///   handle to a process or a thread.
     /// - On Windows a socket can't, because its copy would lose the state that Winsock keeps beside the handle. Code that can
     ///   share it in another way asks [`is_socket`](Self::is_socket) first.
-    pub(crate) fn checked(&self, describe: impl Fn() -> String) -> Result<BorrowedHandle<'a>> {
-        self.no_pseudo_handle(&describe)?;
+    pub(crate) fn checked(&self, describe: &dyn Fn() -> String) -> Result<BorrowedHandle<'a>> {
+        self.no_pseudo_handle(describe)?;
         let object = match self.origin {
             Origin::Typed => return Ok(self.handle),
             Origin::Socket => return Err(Error::SocketUnsupported { object: describe() }),

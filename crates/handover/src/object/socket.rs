@@ -6,7 +6,9 @@
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::imp::socket::{borrowed, into_socket};
-use crate::sys::socket::SocketType;
+use crate::error::{Error, Result};
+use crate::handle::{HandleValue, ObjectKind};
+use crate::sys::socket::{SocketType, socket_of};
 
 /// Implements the traits and conversions of types of sockets. The arguments are: the type, the sockets that it accepts, and
 /// its description in errors.
@@ -21,14 +23,7 @@ macro_rules! sockets {
                 value: $crate::handle::HandleValue,
                 described: &dyn Fn() -> String,
             ) -> $crate::error::Result<()> {
-                use $crate::error::Error;
-                let found = $crate::sys::socket::socket_of(value);
-                let found = found.map_err(|error| Error::on_handle(described(), error))?;
-                if matches!(found, $expected) {
-                    return Ok(());
-                }
-                let kind = |text: &str| $crate::handle::ObjectKind::Other(text.into());
-                Err(Error::WrongKind { object: described(), expected: kind($text), found: kind(found.text()) })
+                $crate::object::socket::check(value, described, |found| matches!(found, $expected), $text)
             }
 
             fn from_handle(handle: $crate::sys::io::Owned) -> Self {
@@ -42,6 +37,21 @@ macro_rules! sockets {
             }
         }
     )*};
+}
+
+/// Returns an error unless the handle is a socket of an expected type, which `text` describes.
+pub(crate) fn check(
+    value: HandleValue,
+    described: &dyn Fn() -> String,
+    is_expected: fn(&SocketType) -> bool,
+    text: &str,
+) -> Result<()> {
+    let found = socket_of(value).map_err(|error| Error::on_handle(described(), error))?;
+    if is_expected(&found) {
+        return Ok(());
+    }
+    let kind = |text: &str| ObjectKind::Other(text.into());
+    Err(Error::WrongKind { object: described(), expected: kind(text), found: kind(found.text()) })
 }
 
 sockets! {

@@ -10,7 +10,7 @@ pub(crate) const NOT_LISTED: &str = "but no object of that name is listed; list 
 /// `}}` become single braces.
 pub(crate) fn fill(
     template: &str,
-    value: impl Fn(&str) -> Result<HandleValue, &'static str>,
+    value: &dyn Fn(&str) -> Result<HandleValue, &'static str>,
 ) -> Result<String> {
     let invalid =
         |reason: String| Error::InvalidInput { input: format!("the template {template:?}"), reason };
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     fn filled(template: &str) -> Result<String> {
-        fill(template, |name| match name {
+        fill(template, &|name| match name {
             "ready" => HandleValue::try_from(68_u64).map_err(|_| "which isn't a value"),
             "läuft nicht" => HandleValue::try_from(0x1000_u64).map_err(|_| "which isn't a value"),
             _ => Err(NOT_LISTED),

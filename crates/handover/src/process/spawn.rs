@@ -73,9 +73,9 @@ pub(crate) fn listed_twice(name: &str) -> Error {
 pub(crate) fn filled(
     template: &str,
     inherited_handles: &[(String, HandleValue)],
-    reason: impl Fn(&str) -> Option<&'static str>,
+    reason: &dyn Fn(&str) -> Option<&'static str>,
 ) -> Result<String> {
-    placeholder::fill(template, |name| {
+    placeholder::fill(template, &|name| {
         let handle = inherited_handles.iter().find(|(other, _)| other == name && !is_reserved(name));
         handle.map(|(_, value)| *value).ok_or_else(|| reason(name).unwrap_or(NOT_LISTED))
     })

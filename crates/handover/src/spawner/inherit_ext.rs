@@ -131,7 +131,7 @@ impl<C: sealed::Sealed> InheritExt for C {
             return Err(listed_twice(&name));
         }
         let context = || format!("the listed object {name:?}");
-        let handle = object.checked(context)?;
+        let handle = object.checked(&context)?;
         let step = Step::pass(handle, object.rights()).map_err(|error| Error::on_handle(context(), error))?;
         list.add(name, step)?;
         list.apply()?;

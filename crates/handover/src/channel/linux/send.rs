@@ -389,7 +389,7 @@ fn narrowed_copies(message: &Message<'_>) -> Result<Vec<Owned>> {
     }
     let lesser = message.objects().filter(|(_, object)| object.rights() != Rights::Same);
     let copies = lesser.map(|(name, object)| {
-        duplicate_here(object.no_pseudo_handle(|| description(name))?, object.rights())
+        duplicate_here(object.no_pseudo_handle(&|| description(name))?, object.rights())
             .map_err(|source| Error::on_handle(description(name), source))
     });
     copies.collect()
@@ -402,7 +402,7 @@ fn fill<'a>(to: &mut [BorrowedFd<'a>], message: &'a Message<'_>, narrowed_copies
     for (index, (to, share)) in to.iter_mut().zip(&message.shares).enumerate() {
         let object = share.object();
         let own =
-            object.no_pseudo_handle(|| description(message.table.names().nth(index).unwrap_or_default()))?;
+            object.no_pseudo_handle(&|| description(message.table.names().nth(index).unwrap_or_default()))?;
         *to = match object.rights() {
             Rights::Same => own,
             Rights::ReadOnly => narrowed_copies.next().expect("each such object has a copy"),

@@ -429,7 +429,7 @@ impl Endpoint {
                         refs.push(HandleRef::Socket);
                         continue;
                     }
-                    let handle = object.checked(|| description(name))?;
+                    let handle = object.checked(&|| description(name))?;
                     let copy = handle::duplicate_here(handle, object.rights(), false)
                         .map_err(|error| Error::on_handle(description(name), error))?;
                     refs.push(HandleValue::of(&copy)?.into());

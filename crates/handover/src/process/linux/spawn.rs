@@ -137,7 +137,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
     let mut listed_handles = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
         let context = || format!("the listed object {:?}", listed.name);
-        let handle = listed.object().checked(context)?;
+        let handle = listed.object().checked(&context)?;
         let number = numbers.give(handle, listed.object().rights());
         listed_handles
             .push((listed.name.clone(), number.map_err(|error| Error::on_handle(context(), error))?));
@@ -146,7 +146,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         command.attachments.iter().map(|attachment| attachment.open()).collect::<Result<Vec<_>>>()?;
     for (name, object) in attachments.iter().flat_map(|attachment| attachment.handles()) {
         let context = || "the child's endpoint of a channel".to_owned();
-        let number = numbers.give(object.checked(context)?, object.rights());
+        let number = numbers.give(object.checked(&context)?, object.rights());
         listed_handles.push((name, number.map_err(|error| Error::system(context(), error))?));
     }
 
@@ -253,7 +253,7 @@ fn arguments(command: &Command<'_>, inherited_handles: &[(String, HandleValue)])
         texts.push(match argument {
             Argument::Plain(argument) => text(argument, "an argument")?,
             Argument::Template(template) => {
-                text(OsStr::new(&filled(template, inherited_handles, |_| None)?), "an argument")?
+                text(OsStr::new(&filled(template, inherited_handles, &|_| None)?), "an argument")?
             }
             Argument::Os(never) => text(never.as_os_str(), "an argument")?,
         });
@@ -278,7 +278,7 @@ fn variables(command: &Command<'_>, inherited_handles: &[(String, HandleValue)])
         .map(|(name, value)| (name, value.map(Cow::Borrowed)))
         .collect();
     for (name, template) in &command.environment_handles {
-        let value = filled(template, inherited_handles, |_| None)?;
+        let value = filled(template, inherited_handles, &|_| None)?;
         check_variable((name, OsStr::new(&value)))?;
         changed.retain(|(other, _)| other != name);
         changed.push((name, Some(Cow::Owned(value.into()))));

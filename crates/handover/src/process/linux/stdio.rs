@@ -65,7 +65,7 @@ impl Source {
                 Ok(opened(theirs, Some(ours)))
             }
             Self::File(handle) | Self::Handle(handle) | Self::ReadFrom(handle) | Self::WriteTo(handle) => {
-                let stream = BorrowedObject::from(handle.handle()).checked(|| NAMES[which].into())?;
+                let stream = BorrowedObject::from(handle.handle()).checked(&|| NAMES[which].into())?;
                 check_open(stream).map_err(failed)?;
                 Ok(of_caller(Stream::CopyOf(stream.as_raw_fd())))
             }

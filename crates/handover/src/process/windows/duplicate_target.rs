@@ -37,7 +37,7 @@ impl DuplicateTarget {
     /// Creates an inheritable duplicate of a listed object.
     pub(crate) fn duplicate_listed(&self, listed: &Listed<'_>) -> Result<Inheritable> {
         let context = || format!("the listed object {:?}", listed.name);
-        let handle = listed.object().checked(context)?;
+        let handle = listed.object().checked(&context)?;
         let duplicate = self.duplicate(handle, listed.object().rights());
         duplicate.map_err(|error| Error::on_handle(context(), error))
     }

@@ -47,7 +47,7 @@ impl ListedObjects {
             let mut places = self.places.iter();
             places.any(|(other, place)| other == name && matches!(place, Place::Socket(_)))
         };
-        filled(template, &handles, |name| is_socket(name).then_some(IS_SOCKET))
+        filled(template, &handles, &|name| is_socket(name).then_some(IS_SOCKET))
     }
 }
 

@@ -166,7 +166,7 @@ fn create_with(
     for (name, object) in attachments.iter().flat_map(|attachment| attachment.handles()) {
         let context = || "the child's endpoint of a channel".to_owned();
         let duplicate = target
-            .duplicate(object.checked(context)?, object.rights())
+            .duplicate(object.checked(&context)?, object.rights())
             .map_err(|error| Error::system(context(), error))?;
         listed_objects.push_handle(name, duplicate.value()?);
         inheritable.push(duplicate);

@@ -45,7 +45,7 @@ impl Source {
     pub(super) fn open(&self, which: usize, target: &DuplicateTarget) -> Result<Stream> {
         let failed = |error: SysError| Error::system(NAMES[which], error);
         let inheritable = |stream: BorrowedHandle<'_>| target.duplicate(stream, None).map_err(failed);
-        let shared = |stream: BorrowedObject<'_>| inheritable(stream.checked(|| NAMES[which].into())?);
+        let shared = |stream: BorrowedObject<'_>| inheritable(stream.checked(&|| NAMES[which].into())?);
         let pipe = |direction| pipe::pair(direction, None).map_err(failed);
         let mut start = None;
         let mut relay = |ours: Owned, theirs: &Owned, pass_on: fn(Owned, Owned)| {

@@ -67,10 +67,14 @@ pub(super) struct InPlace {
 
 impl<'a> ChildExec<'a> {
     pub(super) fn new(plan: &'a Plan) -> Self {
-        let arguments = plan.arguments.iter().map(|text| text.as_ptr()).chain([null()]).collect();
+        let mut arguments: Vec<_> = plan.arguments.iter().map(|text| text.as_ptr()).collect();
+        arguments.push(null());
         let mut variables: Vec<_> = plan.variables.pointers().collect();
         let id = plan.id.clone().map(|line| (variables.len(), line));
-        variables.extend(id.iter().map(|(_, line)| line.pointer()).chain([null()]));
+        if let Some((_, line)) = &id {
+            variables.push(line.pointer());
+        }
+        variables.push(null());
         Self {
             plan,
             arguments,

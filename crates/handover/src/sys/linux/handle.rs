@@ -376,22 +376,25 @@ fn kinds_by_link(handle: BorrowedFd<'_>) -> SysResult<&'static [ObjectKind]> {
 
 /// Returns the first bytes of the target of a descriptor's link in /proc.
 fn link_of(number: Number) -> SysResult<SmallText> {
-    let mut path = SmallText::default();
+    let mut path = SmallText::EMPTY;
     // The number has at most ten digits, so the path just fits.
     let _ = write!(path, "/proc/thread-self/fd/{}\0", number.0);
     ask("readlink", &[number.argument()], || {
         let path = CStr::from_bytes_with_nul(&path).map_err(io::Error::other)?;
-        let mut link = SmallText::default();
+        let mut link = SmallText::EMPTY;
         link.length = rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut link.bytes[..])?;
         Ok(link)
     })
 }
 
 /// Some bytes without an allocation.
-#[derive(Default)]
 struct SmallText {
     bytes: [u8; 32],
     length: usize,
+}
+
+impl SmallText {
+    const EMPTY: Self = Self { bytes: [0; 32], length: 0 };
 }
 
 impl std::ops::Deref for SmallText {
