@@ -19,7 +19,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::handle::{HandleValue, InvalidValue, number_for_people};
+use crate::handle::{HandleValue, number_for_people};
 use crate::sys::value::number_of;
 use crate::sys::wait::{LONGEST, Target, Waited, can_not_be_waited_for, handle_of, wait};
 use crate::sys::{SysResult, call};
@@ -187,12 +187,15 @@ pub(crate) fn any_object<T: sealed::Sealed + ?Sized>(objects: &[&T], timeout: Du
         );
         return Err(Error::invalid(input(), reason));
     }
-    let targets = objects.iter().map(|object| object.target()).collect::<Result<Vec<Target<'_>>>>()?;
+    let (mut targets, mut values) =
+        (Vec::with_capacity(objects.len()), Vec::<u64>::with_capacity(objects.len()));
+    for object in objects {
+        targets.push(object.target()?);
+    }
     // Windows documents that the list may not contain a handle twice, but not what happens if it does.
-    let mut values = targets
-        .iter()
-        .map(|target| HandleValue::new(number_of(handle_of(target))).map(|value| value.get().into()))
-        .collect::<Result<Vec<u64>, InvalidValue>>()?;
+    for target in &targets {
+        values.push(HandleValue::new(number_of(handle_of(target)))?.get().into());
+    }
     values.sort_unstable();
     if let Some(pair) = values.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::invalid(

@@ -157,10 +157,10 @@ pub(super) struct Woken {
 }
 
 impl Endpoint {
-    pub(super) fn new(socket: impl Into<Arc<Owned>>, peer: Peer) -> Self {
+    pub(super) fn new(socket: Arc<Owned>, peer: Peer) -> Self {
         Self {
             memberships: Memberships::default(),
-            socket: socket.into(),
+            socket,
             peer_id: AtomicU32::new(peer.id()),
             peer: Mutex::new(peer),
             peer_changes: AtomicU32::new(0),

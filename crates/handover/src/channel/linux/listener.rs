@@ -146,7 +146,7 @@ impl ListenerSocket {
         }
         match unix_socket::send(connection.as_fd(), &WELCOME, &[]) {
             // A new connection has enough buffer space for the welcome.
-            Ok(_) => Ok(Endpoint::new(connection, Peer::Known(process))),
+            Ok(_) => Ok(Endpoint::new(connection.into(), Peer::Known(process))),
             Err(error) if unix_socket::is_end(&error) && process.is_going() => Err(gone()),
             Err(error) if unix_socket::is_end(&error) => Err(Error::Disconnected { pid: process.id() }),
             Err(source) => Err(failed(name)(source)),
@@ -162,7 +162,7 @@ fn client(maker: unix_socket::Maker, connection: Owned) -> Result<Client, Option
         let reason = "a client of another PID namespace was refused, because it can only be identified since Linux 6.5";
         return Err(is_elsewhere.then(|| reason.to_owned()));
     };
-    let process = peers::process(process, maker.id);
+    let process = peers::process(process.into(), maker.id);
     if unix_socket::is_hung_up(connection.as_fd()).unwrap_or(true) {
         // The client has disconnected already.
         return Err(None);

@@ -40,14 +40,14 @@ impl Attachment for Pair {
     }
 
     fn attach(self: Box<Self>, child: &Process) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Channel::new(Endpoint::new(self.ours, Peer::Known(child.clone())))))
+        Some(Box::new(Channel::new(Endpoint::new(self.ours.into(), Peer::Known(child.clone())))))
     }
 }
 
 /// Returns the process at the other endpoint, with a pidfd if it could be opened.
 pub(super) fn peer(maker: unix_socket::Maker) -> Peer {
     match maker.process {
-        Some(process) => Peer::Known(peers::process(process, maker.id)),
+        Some(process) => Peer::Known(peers::process(process.into(), maker.id)),
         None => Peer::Unopened { id: maker.id, has_exited: maker.has_exited },
     }
 }

@@ -19,7 +19,7 @@ struct Peers {
 }
 
 /// Returns the process, which has just been running, with the handle that another channel owns if there is one.
-pub(super) fn process(new: impl Into<Arc<Owned>>, id: u32) -> Process {
+pub(super) fn process(new: Arc<Owned>, id: u32) -> Process {
     let mut peers = PEERS.lock();
     let peers = peers.get_or_insert_default();
     let known = peers.by_id.get(&id).and_then(Weak::upgrade);
@@ -32,7 +32,6 @@ pub(super) fn process(new: impl Into<Arc<Owned>>, id: u32) -> Process {
         peers.by_id.retain(|_, handle| handle.strong_count() > 0);
         peers.limit = (peers.by_id.len() * 2).max(16);
     }
-    let new = new.into();
     peers.by_id.insert(id, Arc::downgrade(&new));
     Process::new(new, id)
 }

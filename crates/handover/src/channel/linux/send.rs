@@ -387,12 +387,12 @@ fn narrowed_copies(message: &Message<'_>) -> Result<Vec<Owned>> {
     if message.shares.iter().all(|share| share.object().rights() == Rights::Same) {
         return Ok(Vec::new());
     }
-    let lesser = message.objects().filter(|(_, object)| object.rights() != Rights::Same);
-    let copies = lesser.map(|(name, object)| {
-        duplicate_here(object.no_pseudo_handle(&|| description(name))?, object.rights())
-            .map_err(|source| Error::on_handle(description(name), source))
-    });
-    copies.collect()
+    let mut copies = Vec::new();
+    for (name, object) in message.objects().filter(|(_, object)| object.rights() != Rights::Same) {
+        let copy = duplicate_here(object.no_pseudo_handle(&|| description(name))?, object.rights());
+        copies.push(copy.map_err(|source| Error::on_handle(description(name), source))?);
+    }
+    Ok(copies)
 }
 
 /// Fills `to` with the descriptors to send: the caller's own and the copies with fewer rights. It doesn't check that

@@ -43,7 +43,7 @@ pub(crate) fn pair() -> Result<(Endpoint, Endpoint)> {
     }
     // Until one of them leaves, the peer process of both is this one.
     let peer = super::pair::peer(unix_socket::maker_of_other_end(one.as_fd()).map_err(failed)?);
-    Ok((Endpoint::new(one, peer.clone()), Endpoint::new(other, peer)))
+    Ok((Endpoint::new(one.into(), peer.clone()), Endpoint::new(other.into(), peer)))
 }
 
 /// Creates an endpoint, and the socket for a process that isn't known yet.
@@ -53,7 +53,7 @@ pub(crate) fn with_unknown_peer() -> Result<(Endpoint, Owned)> {
     let failed = |error| Error::system("a channel", error);
     let (ours, theirs) = unix_socket::pair().map_err(failed)?;
     unix_socket::receive_credentials(ours.as_fd(), true).map_err(failed)?;
-    let endpoint = Endpoint::new(ours, Peer::Unopened { id: 0, has_exited: false });
+    let endpoint = Endpoint::new(ours.into(), Peer::Unopened { id: 0, has_exited: false });
     endpoint.receiving.lock().asks = true;
     if let Some(writer) = endpoint.writer.take() {
         endpoint.greet(&writer, Greeting::Asks)?;
@@ -76,7 +76,7 @@ pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
         unix_socket::receive_credentials(socket.as_fd(), true).map_err(failed)?;
     }
     let [socket] = handles.into_handles();
-    let endpoint = Endpoint::new(socket, super::pair::peer(maker));
+    let endpoint = Endpoint::new(socket.into(), super::pair::peer(maker));
     if is_asked {
         endpoint.receiving.lock().asks = true;
         endpoint.owe(Greeting::Asks);
@@ -105,7 +105,7 @@ pub(crate) fn arrive(
     if let Err(error) = prepare(&socket, &describe) {
         return Err((error, [socket]));
     }
-    let endpoint = Endpoint::new(socket, Peer::Unopened { id: 0, has_exited: false });
+    let endpoint = Endpoint::new(socket.into(), Peer::Unopened { id: 0, has_exited: false });
     let mut receiving = endpoint.receiving.lock();
     receiving.buffer.accept_any_number();
     receiving.asks = true;
@@ -123,7 +123,7 @@ pub(crate) fn arrive_inherited(
     arrive(handles.into_handles(), None, describe).map_err(|(error, _)| error)
 }
 
-fn prepare(socket: &Owned, describe: &impl Fn() -> String) -> Result<()> {
+fn prepare(socket: &Owned, describe: &dyn Fn() -> String) -> Result<()> {
     let failed = |error| Error::on_handle(describe(), error);
     let is_sequence = socket_of(HandleValue::of(socket)?).map_err(failed)? == SocketType::UnixSequence;
     if !is_sequence || !unix_socket::was_connected(socket.as_fd()).map_err(failed)? {

@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use super::stdio::Opened;
 use super::{pdeathsig_thread, reaper, resolve_program};
 use crate::error::{Error, Result};
 use crate::handle::HandleValue;
@@ -118,21 +117,21 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         // The thread that starts such a child may have another current directory than this one.
         command.directory.is_some() || command.kill_with_parent,
     )?;
-    let [stdin, stdout, stderr] = [0, 1, 2].map(|which| {
+    let open = |which: usize| {
         let default = match (default, which) {
             (Default::Inherit, _) => &Source::Inherit,
             (Default::Collect, 0) => &Source::Null,
             (Default::Collect, _) => &Source::Piped,
         };
         command.streams[which].as_ref().map_or(default, |stdio| &stdio.0).open(which)
-    });
-    let opened_streams = [stdin?, stdout?, stderr?];
-    let streams = opened_streams.each_ref().map(|opened| opened.stream);
+    };
+    let (stdin, stdout, stderr) = (open(0)?, open(1)?, open(2)?);
+    let streams = [stdin.stream, stdout.stream, stderr.stream];
+    let ours = [stdin.ours, stdout.ours, stderr.ours];
     let mut numbers = Numbers::default();
-    let ours = opened_streams.map(|Opened { theirs, ours, .. }| {
+    for theirs in [stdin.theirs, stdout.theirs, stderr.theirs] {
         numbers.opened.extend(theirs);
-        ours
-    });
+    }
 
     let mut listed_handles = Vec::with_capacity(command.inherit.len() + 1);
     for listed in &command.inherit {
@@ -142,19 +141,22 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
         listed_handles
             .push((listed.name.clone(), number.map_err(|error| Error::on_handle(context(), error))?));
     }
-    let attachments =
-        command.attachments.iter().map(|attachment| attachment.open()).collect::<Result<Vec<_>>>()?;
+    let mut attachments = Vec::with_capacity(command.attachments.len());
+    for attachment in &command.attachments {
+        attachments.push(attachment.open()?);
+    }
     for (name, object) in attachments.iter().flat_map(|attachment| attachment.handles()) {
         let context = || "the child's endpoint of a channel".to_owned();
         let number = numbers.give(object.checked(&context)?, object.rights());
         listed_handles.push((name, number.map_err(|error| Error::system(context(), error))?));
     }
 
+    let mut program_paths = Vec::with_capacity(programs.len());
+    for program in &programs {
+        program_paths.push(text(program.as_os_str(), "the program's name")?);
+    }
     let plan = Plan {
-        programs: programs
-            .iter()
-            .map(|program| text(program.as_os_str(), "the program's name"))
-            .collect::<Result<_>>()?,
+        programs: program_paths,
         arguments: arguments(command, &listed_handles)?,
         variables: variables(command, &listed_handles)?,
         id: manifest(&listed_handles)?,
