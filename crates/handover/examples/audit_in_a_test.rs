@@ -1,6 +1,6 @@
 //! An audit in a test: it fails if a process of one's own program inherits a handle that nothing has listed for it.
 //!
-//! `cargo run -p handover --example audit_in_a_test`
+//! `cargo run -p handover --features inspect --example audit_in_a_test`
 //!
 //! In a project, the function `no_handle_leaks` is a test in `tests/leaks.rs`, and the audited command is
 //! `Command::new(env!("CARGO_BIN_EXE_my-program"))`. The audit is this process's debugger for the command and all that
