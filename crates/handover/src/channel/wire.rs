@@ -65,6 +65,9 @@ pub(crate) trait ObjectRef: Copy + Ord {
     const OF_ENDPOINT: usize;
     /// The length of the record that some objects have behind the table's entries, in bytes. Zero if none has one.
     const RECORD: usize;
+    /// Whether a thread keeps the memory of a large frame. Windows' heap takes each large block from the kernel and gives it back, so
+    /// that each of its pages costs a fault again.
+    const KEEPS_LARGE: bool;
 
     /// Returns whether the object has a record.
     fn has_record(self) -> bool;
@@ -95,6 +98,7 @@ impl ObjectRef for HandleRef {
     const LENGTH: usize = 4;
     const OF_ENDPOINT: usize = 4;
     const RECORD: usize = RECORD_LENGTH;
+    const KEEPS_LARGE: bool = true;
 
     fn has_record(self) -> bool {
         self == Self::Socket
@@ -123,6 +127,7 @@ impl ObjectRef for () {
     const LENGTH: usize = 0;
     const OF_ENDPOINT: usize = 1;
     const RECORD: usize = 0;
+    const KEEPS_LARGE: bool = false;
 
     fn has_record(self) -> bool {
         false
@@ -476,9 +481,31 @@ impl Table {
 /// The largest memory of a frame that a thread keeps for the next message.
 pub(crate) const MAX_SPARE: usize = 64 * 1024;
 
+/// The largest memory of a frame that a thread keeps for the next large message, on a system whose allocator doesn't: the frame of a
+/// message of 1 MiB, with its table.
+#[allow(dead_code, reason = "not every system needs it")]
+pub(crate) const MAX_LARGE: usize = 1024 * 1024 + 64 * 1024;
+
 thread_local! {
     /// The memory of a message that was dropped, for the next one that this thread receives.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// The memory of a large message, for the next one that this thread sends or receives.
+    static LARGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Returns empty memory for a large frame. It has no capacity if this thread has none left.
+#[allow(dead_code, reason = "not every system needs it")]
+pub(crate) fn large_frame() -> Vec<u8> {
+    LARGE.try_with(Cell::take).unwrap_or_default()
+}
+
+/// Keeps the memory of a large frame for the next one of this thread, unless it is very large.
+pub(crate) fn recycle_large(mut frame: Vec<u8>) {
+    if (MAX_SPARE + 1..=MAX_LARGE).contains(&frame.capacity()) {
+        frame.clear();
+        // A thread that is exiting keeps nothing.
+        let _ = LARGE.try_with(|large| large.set(frame));
+    }
 }
 
 /// Returns empty memory for a frame. It has no capacity if this thread has none left.
@@ -506,6 +533,7 @@ pub(crate) struct Content {
     ref_lengths: [u8; 2],
     count: u8,
     endpoints: u8,
+    keeps_large: bool,
     /// The index of the name behind the one that was looked up last, and its offset in the table, in the upper 24 bits.
     /// Most receivers look the names up in their order, and then no search goes through the names before.
     next: AtomicU32,
@@ -521,6 +549,7 @@ impl Content {
             ref_lengths: ref_lengths::<P>().map(|length| u8::try_from(length).expect("it is small")),
             count: count(header.objects),
             endpoints: count(header.envelope.endpoints),
+            keeps_large: P::KEEPS_LARGE,
             next: AtomicU32::new(0),
         }
     }
@@ -529,7 +558,9 @@ impl Content {
     #[inline]
     #[allow(dead_code, reason = "not every system needs it")]
     pub(crate) fn of_bytes_alone(frame: Vec<u8>) -> Self {
-        Self { frame, table: 0, ref_lengths: [0; 2], count: 0, endpoints: 0, next: AtomicU32::new(0) }
+        // The systems that read such a frame so have an allocator that keeps large memory.
+        let (table, ref_lengths, count, endpoints, keeps_large) = (0, [0; 2], 0, 0, false);
+        Self { frame, table, ref_lengths, count, endpoints, keeps_large, next: AtomicU32::new(0) }
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
@@ -612,7 +643,12 @@ impl Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
-        recycle_frame(std::mem::take(&mut self.frame));
+        let frame = std::mem::take(&mut self.frame);
+        if self.keeps_large && frame.capacity() > MAX_SPARE {
+            recycle_large(frame);
+        } else {
+            recycle_frame(frame);
+        }
     }
 }
 
@@ -826,6 +862,24 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
+
+    fn kept_capacity<P: ObjectRef>(bytes: usize) -> usize {
+        drop(large_frame());
+        let mut frame = Vec::new();
+        let none: [P; 0] = [];
+        write(&mut frame, Envelope::default(), &Table::default(), none, b"", &vec![7; bytes]);
+        let header = Header { envelope: Envelope::default(), objects: 0, table: 0, bytes };
+        drop(Content::new::<P>(&header, frame));
+        large_frame().capacity()
+    }
+
+    #[test]
+    fn memory_of_a_large_message_is_kept_where_the_allocator_does_not_keep_it() {
+        assert!(kept_capacity::<HandleRef>(1 << 20) > 1 << 20);
+        assert_eq!(kept_capacity::<HandleRef>(MAX_LARGE), 0, "it is too large");
+        assert_eq!(kept_capacity::<HandleRef>(1000), 0, "it is small");
+        assert_eq!(kept_capacity::<()>(1 << 20), 0);
+    }
 
     #[derive(Debug, Clone)]
     struct Sample {

@@ -668,7 +668,17 @@ impl Receiving {
     pub(super) fn begin(&mut self, is_beside: bool) -> SysResult<Begun> {
         self.is_beside = is_beside;
         self.asked = self.read_size();
-        self.transfer.read(self.asked)
+        let (asked, buffer) = (self.asked, self.transfer.buffer());
+        if asked > MAX_KEPT && buffer.capacity() == 0 {
+            let large = wire::large_frame();
+            // A message takes its memory with it, so it must not get much more than it needs.
+            if (asked..=2 * asked).contains(&large.capacity()) {
+                *buffer = large;
+            } else {
+                wire::recycle_large(large);
+            }
+        }
+        self.transfer.read(asked)
     }
 }
 
@@ -731,6 +741,21 @@ mod tests {
         wire::recycle_frame(Vec::with_capacity(400));
         let both = [copied(&[7; 300]), copied(&[8; 300])];
         assert_eq!(both.map(|copy| copy.capacity()), [400, 300]);
+    }
+
+    #[test]
+    fn large_read_gets_the_memory_of_a_dropped_message_if_its_size_suits() {
+        // The capacities of the kept memory, and of the buffer for a message of 300,000 bytes.
+        for (kept, capacity) in [(400_000, 400_000), (700_000, 300_000), (200_000, 300_000)] {
+            drop(wire::large_frame());
+            wire::recycle_large(Vec::with_capacity(kept));
+            let mut reader = reader_with(Vec::new());
+            reader.expected = 300_000;
+            assert!(reader.begin(false).is_err(), "its handle is an event");
+            assert_eq!(reader.transfer.buffer().capacity(), capacity);
+            // Memory that doesn't suit is kept for another message.
+            assert_eq!(wire::large_frame().capacity(), if capacity == kept { 0 } else { kept });
+        }
     }
 
     #[test]

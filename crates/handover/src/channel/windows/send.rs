@@ -41,19 +41,8 @@ pub(super) const MAX_MOVE: Duration = Duration::from_secs(1);
 pub(super) const MOVE_PAUSE: Duration = Duration::from_millis(2);
 
 thread_local! {
-    /// The memory of the last large frame that this thread has sent, for the next one on any channel. Memory that is new
-    /// costs a page fault for each of its pages.
-    static LARGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The memory of the list of a message's references, for the next message of this thread.
     static REFS: Cell<Vec<HandleRef>> = const { Cell::new(Vec::new()) };
-}
-
-/// Keeps the empty memory of a large frame for the next one of this thread, unless it is very large.
-fn keep_large(buffer: Vec<u8>) {
-    if buffer.capacity() <= MAX_WRITTEN {
-        // A thread that is exiting keeps nothing.
-        let _ = LARGE.try_with(|large| large.set(buffer));
-    }
 }
 
 /// The reason why a message with objects can't be sent now.
@@ -338,7 +327,7 @@ impl Endpoint {
         let buffer = writer.transfer.buffer();
         buffer.clear();
         if buffer.capacity() > MAX_KEPT {
-            keep_large(std::mem::take(buffer));
+            wire::recycle_large(std::mem::take(buffer));
         }
         let number = writer.next;
         // The receiver fetches those copies out of this process.
@@ -385,7 +374,7 @@ impl Endpoint {
         let count = message.shares.len() + travellers.len() * HANDLES;
         let buffer = writer.transfer.buffer();
         if message.bytes.len() > MAX_KEPT && buffer.capacity() <= MAX_KEPT {
-            *buffer = LARGE.try_with(Cell::take).unwrap_or_default();
+            *buffer = wire::large_frame();
         }
         // A thread that is exiting has none any more.
         let mut refs = REFS.try_with(Cell::take).unwrap_or_default();
