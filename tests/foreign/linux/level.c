@@ -221,6 +221,7 @@ static int grandchild(int argc, char **words)
 	if (is("by-name")) {
 		char name[64];
 		snprintf(name, sizeof name, "/tmp/handover-level-%d", getpid());
+		unlink(name);
 		need(mkfifo(name, 0600) == 0, "mkfifo");
 		int event = open(name, O_RDWR | O_CLOEXEC);
 		pid_t it = start("child", -1, name, NULL);
@@ -266,6 +267,7 @@ static int unrelated(int argc, char **words)
 		need(listen(listener, 1) == 0, "listen");
 		if (is("by-name")) {
 			snprintf(name, sizeof name, "/tmp/handover-level-%d", getppid());
+			unlink(name);
 			need(mkfifo(name, 0600) == 0, "mkfifo");
 			event = open(name, O_RDWR | O_CLOEXEC);
 		} else {
@@ -415,6 +417,7 @@ static int least_access(int argc, char **words)
 	pid_t it;
 	if (is("opened-for-writing") || is("fifo")) {
 		snprintf(name, sizeof name, "/tmp/handover-level-%d", getpid());
+		unlink(name);
 		need(mkfifo(name, 0600) == 0, "mkfifo");
 		ends[0] = -1;
 		ends[1] = open(name, O_RDWR | O_CLOEXEC);

@@ -282,6 +282,7 @@ static int named_parent(void)
 
 	if (is("fifo") || is("fifo-for-unnamed")) {
 		snprintf(name, sizeof name, "/tmp/handover-pair-%d", getpid());
+		unlink(name);
 		need(mkfifo(name, 0600) == 0, "mkfifo");
 		it = start(name, NULL);
 		int event = open(name, O_WRONLY | O_CLOEXEC);
@@ -292,7 +293,9 @@ static int named_parent(void)
 		close(event);
 		return result;
 	}
+	/* A process that was killed has left its name, and its id comes again. */
 	snprintf(name, sizeof name, "/handover-pair-%d", getpid());
+	sem_unlink(name);
 	sem_t *semaphore = sem_open(name, O_CREAT | O_EXCL, 0600, 0);
 	need(semaphore != SEM_FAILED, "sem_open");
 	it = start(is("other-name") ? "/handover-pair-of-no-one" : name, NULL);

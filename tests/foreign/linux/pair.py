@@ -59,6 +59,8 @@ match name:
         os.close(event)
     case "fifo":
         path = f"/tmp/handover-pair-{os.getpid()}"
+        if os.path.exists(path):
+            os.unlink(path)
         os.mkfifo(path)
         child = start("child", path)
         event = os.open(path, os.O_WRONLY)

@@ -188,6 +188,8 @@ int main(void)
 
     /* Step 1: create a semaphore with a name and the count 0. With O_EXCL, it is an error if the name is in use. */
     snprintf(name, sizeof name, "/exercise-naming.%d", (int)getpid());
+    /* A killed process leaves its name behind, and its id comes again. */
+    sem_unlink(name);
     event = sem_open(name, O_CREAT | O_EXCL, 0600, 0);
     if (event == SEM_FAILED) {
         print_error("sem_open");
