@@ -14,25 +14,48 @@ const TABLE: &str = "weight";
 /// The number of clean builds of each crate. One of each already takes minutes.
 const BUILDS: usize = 1;
 
+/// The program that uses a channel. It differs from the first one only in its size.
+const CHANNEL: &str = "handover, a channel";
+
 /// A crate, and a minimal program that uses it.
 struct Subject {
     name: &'static str,
+    package: &'static str,
+    /// The dependency as in a `Cargo.toml`. `ROOT` stands for the path of this workspace, and nothing for what it says itself.
     dependency: &'static str,
     /// The only system that the crate supports; `None` for a portable crate.
     system: Option<&'static str>,
     program: &'static str,
 }
 
-const SUBJECTS: [Subject; 6] = [
+const SUBJECTS: [Subject; 8] = [
     Subject {
         name: "handover",
+        package: "handover",
         dependency: "{ path = \"ROOT/crates/handover\" }",
         system: None,
         program: "let event = handover::Event::manual_reset().unwrap();
             handover::Command::new(\"true\").inherit(\"event\", &event).spawn().unwrap();",
     },
     Subject {
+        name: CHANNEL,
+        package: "handover",
+        dependency: "{ path = \"ROOT/crates/handover\" }",
+        system: None,
+        program: "let (channel, _other) = handover::Channel::pair().unwrap();
+            let memory = handover::SharedMemory::new(64).unwrap();
+            channel.send(handover::Message::new(b\"\").with(\"memory\", &memory)).unwrap();",
+    },
+    Subject {
+        name: "rustix alone",
+        package: "rustix",
+        dependency: "",
+        system: Some("linux"),
+        program: "println!(\"{:?}\", rustix::process::getpid());",
+    },
+    Subject {
         name: "command-fds",
+        package: "command-fds",
         dependency: "\"0.3\"",
         system: Some("linux"),
         program: "use command_fds::CommandFdExt;
@@ -41,6 +64,7 @@ const SUBJECTS: [Subject; 6] = [
     },
     Subject {
         name: "windows-spawn",
+        package: "windows-spawn",
         dependency: "\"0.1\"",
         system: Some("windows"),
         program: "let file = std::fs::File::open(\"nul\").unwrap();
@@ -48,6 +72,7 @@ const SUBJECTS: [Subject; 6] = [
     },
     Subject {
         name: "sendfd",
+        package: "sendfd",
         dependency: "\"0.4\"",
         system: Some("linux"),
         program: "use sendfd::SendWithFd;
@@ -56,6 +81,7 @@ const SUBJECTS: [Subject; 6] = [
     },
     Subject {
         name: "ipmb",
+        package: "ipmb",
         dependency: "\"0.8\"",
         system: None,
         program: "let options = ipmb::Options::new(\"bus\", ipmb::label!(\"one\"), \"\");
@@ -64,6 +90,7 @@ const SUBJECTS: [Subject; 6] = [
     },
     Subject {
         name: "ipc-channel",
+        package: "ipc-channel",
         dependency: "\"0.23\"",
         system: None,
         program: "use ipc_channel::ipc;
@@ -108,18 +135,28 @@ pub(crate) fn measure(bench: &mut Bench) -> Outcome {
 
 /// Creates the package of a subject, outside of the workspace.
 fn create_package(root: &Path, subject: &Subject) -> Outcome<PathBuf> {
-    let folder = root.join("target/weight").join(subject.name);
+    let folder = root.join("target/weight").join(subject.name.replace(", ", "-").replace(' ', "-"));
     std::fs::create_dir_all(folder.join("src"))?;
     let root_text = root.display().to_string().replace('\\', "/");
-    let dependency = subject.dependency.replace("ROOT", &root_text);
+    let dependency = match subject.dependency {
+        "" => dependency_of_workspace(root, subject.package)?,
+        dependency => dependency.replace("ROOT", &root_text),
+    };
     let manifest = format!(
         "[package]\nname = \"smallest\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n{} = {dependency}\n\
          [profile.release]\nstrip = true\n",
-        subject.name
+        subject.package
     );
     std::fs::write(folder.join("Cargo.toml"), manifest)?;
     std::fs::write(folder.join("src/main.rs"), format!("fn main() {{\n{}\n}}\n", subject.program))?;
     Ok(folder)
+}
+
+/// Returns how the workspace depends on a package, with its version and features.
+fn dependency_of_workspace(root: &Path, package: &str) -> Outcome<String> {
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml"))?;
+    let line = manifest.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix(" = "));
+    Ok(line.ok_or_else(|| format!("the workspace doesn't depend on {package}"))?.to_owned())
 }
 
 fn cargo(folder: &Path, arguments: &[&str]) -> Outcome<String> {
@@ -148,7 +185,7 @@ fn measure_dependencies(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
         for (subject, folder) in SUBJECTS.iter().zip(folders) {
             eprintln!("   … {x}: {}", subject.name);
             let result = if subject.supports(system) {
-                let count = count_dependencies(folder, subject.name, Some(target))? as f64;
+                let count = count_dependencies(folder, subject.package, Some(target))? as f64;
                 let base = *ours.get_or_insert(count);
                 Ok((count, Some(Ratio::exact(count / base))))
             } else {
@@ -168,7 +205,10 @@ fn measure_builds(bench: &mut Bench, folders: &[PathBuf]) -> Outcome {
         if !subject.supports(std::env::consts::OS) {
             return Way::missing(subject.name, subject.unsupported_reason());
         }
-        Way::new(subject.name, move || build(subject.name, folder))
+        if subject.name == CHANNEL {
+            return Way::missing(subject.name, "as handover");
+        }
+        Way::new(subject.name, move || build(subject.package, folder))
     });
     let (names, times) = in_turn(effort, ways.collect())?;
     let base = times[0].clone()?;
@@ -194,7 +234,8 @@ fn build(package: &str, folder: &Path) -> Outcome<Duration> {
 
 fn measure_sizes(bench: &mut Bench, root: &Path, folders: &[PathBuf]) -> Outcome {
     const X: &str = "smallest program, minus an empty program";
-    let nothing = Subject { name: "nothing", dependency: "", system: None, program: "" };
+    let nothing =
+        Subject { name: "nothing", package: "nothing", dependency: "{}", system: None, program: "" };
     let folder = root.join("target/weight/nothing");
     create_package(root, &nothing)?;
     std::fs::write(

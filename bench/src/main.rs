@@ -7,6 +7,7 @@ mod allocations;
 mod build_cost;
 mod bytes;
 mod call;
+mod copies;
 mod counting;
 mod futures;
 mod hand_over;
@@ -37,11 +38,12 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// A function that measures one subject.
 type Part = fn(&mut Bench) -> Outcome;
 
-const PARTS: [(&str, Part); 13] = [
+const PARTS: [(&str, Part); 14] = [
     ("spawn", spawn::measure),
     ("hand-over", hand_over::measure),
     ("signal", signal::measure),
     ("bytes", bytes::measure),
+    ("copies", copies::measure),
     ("call", call::measure),
     ("async", futures::measure),
     ("wait-set", wait_set::measure),
@@ -54,9 +56,9 @@ const PARTS: [(&str, Part); 13] = [
 ];
 
 const USAGE: &str = "\
-bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, call, async,
-                                       wait-set, growth, in-flight, open-handles, children,
-                                       allocations, weight
+bench [--quick] [--save FILE] [PART]   measures one part, or all: spawn, hand-over, signal, bytes, copies, call,
+                                       async, wait-set, growth, in-flight, open-handles,
+                                       children, allocations, weight
 bench render                           writes docs/performance.md from the results in docs/performance";
 
 fn main() -> Outcome {

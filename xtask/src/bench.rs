@@ -7,11 +7,12 @@ use crate::{Systems, native, win32_beside_native};
 /// The options of the benchmark's build.
 const BENCH: [&str; 5] = ["--release", "--package", "bench", "--features", "peers"];
 /// The measurements of the benchmark.
-pub(crate) const MEASUREMENTS: [&str; 13] = [
+pub(crate) const MEASUREMENTS: [&str; 14] = [
     "spawn",
     "hand-over",
     "signal",
     "bytes",
+    "copies",
     "call",
     "async",
     "wait-set",

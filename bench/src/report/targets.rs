@@ -31,6 +31,15 @@ const fn spawn(text: &'static str, base: &'static str, maximum: f64) -> Target {
     Target { text, table: "spawn", rows: ALL, way: "handover", base, limit: Limit::Most(maximum) }
 }
 
+const fn spawned(text: &'static str, rows: &'static [&'static str], maximum: f64) -> Target {
+    Target { rows, ..spawn(text, "C floor: posix_spawn", maximum) }
+}
+
+/// The target for copies of shared memory: at least 0.8 of the speed of `memcpy`.
+const fn copied(text: &'static str, table: &'static str) -> Target {
+    Target { text, table, rows: ALL, way: "handover", base: "memcpy", limit: Limit::Most(1.25) }
+}
+
 const fn hand_over(text: &'static str, way: usize, rows: &'static [&'static str], maximum: f64) -> Target {
     Target {
         text,
@@ -73,9 +82,10 @@ const fn wait_set(text: &'static str, table: &'static str) -> Target {
     Target { text, table, rows: ALL, way: "handover", base: "C floor", limit: Limit::Most(1.3) }
 }
 
-const TARGETS: [Target; 29] = [
+const TARGETS: [Target; 35] = [
     spawn("starting a child: at most 1.03 × the C floor (on Linux, fork and execve)", "C floor", 1.03),
-    spawn("starting a child: at most 1.03 × the C floor with posix_spawn", "C floor: posix_spawn", 1.03),
+    spawned("starting a child with up to 8 objects: at most 1.15 × posix_spawn", &["0", "1", "8"], 1.15),
+    spawned("starting a child with 64 objects: at most 0.9 × posix_spawn", &["64"], 0.9),
     spawn("starting a child: at most the time of windows-spawn", "windows-spawn", 1.0),
     spawn("starting a child: at most the time of command-fds", "command-fds", 1.0),
     taken(
@@ -113,12 +123,30 @@ const TARGETS: [Target; 29] = [
     faster("a message by ipc-channel, and its answer: at least 2 × the time of handover", 0, "ipc-channel"),
     faster("a message by ipc-channel, in one direction: at least 2 × the time of handover", 1, "ipc-channel"),
     Target {
-        text: "a signal that wakes a process: at most 1.02 × the C floor",
+        text: "bytes, and their answer: at most the time of ipc-channel",
+        table: "bytes",
+        rows: ALL,
+        way: "handover",
+        base: "ipc-channel",
+        limit: Limit::Most(1.0),
+    },
+    Target {
+        text: "1 MiB, and its answer: at most 1.3 × the C floor",
+        table: "bytes",
+        rows: &["1 MiB"],
+        way: "handover",
+        base: "C floor",
+        limit: Limit::Most(1.3),
+    },
+    copied("bytes that are copied into shared memory: at most 1.25 × memcpy", "shared memory, written"),
+    copied("bytes that are copied out of shared memory: at most 1.25 × memcpy", "shared memory, read"),
+    Target {
+        text: "a signal that wakes a process: at most 1.05 × the C floor",
         table: "signal",
         rows: ALL,
         way: "handover",
         base: "C floor",
-        limit: Limit::Most(1.02),
+        limit: Limit::Most(1.05),
     },
     Target {
         text: "a call and its reply: at most 1.1 × a send and a receive on both sides",
@@ -179,12 +207,20 @@ const TARGETS: [Target; 29] = [
         limit: Limit::Most(4.0),
     },
     Target {
-        text: "clean release build: at most 10 s",
+        text: "clean release build: at most 1.5 × rustix alone",
         table: "weight",
         rows: &["clean release build"],
         way: "handover",
-        base: "",
-        limit: Limit::Most(10.0),
+        base: "rustix alone",
+        limit: Limit::Most(1.5),
+    },
+    Target {
+        text: "a program that uses a channel: at most the size of ipc-channel's",
+        table: "weight",
+        rows: &["smallest program, minus an empty program"],
+        way: "handover, a channel",
+        base: "ipc-channel",
+        limit: Limit::Most(1.0),
     },
 ];
 
