@@ -193,8 +193,9 @@ fn restarts_under_load_lose_no_connection() {
     let restarts = (total / 1000).max(10);
     let (mut first, address) = start_server(server("serves", &[]));
     let mut control = Client::connect(address);
-    let mut processes = BTreeSet::from([first.id(), control.restart()]);
-    let before = handles_after_clients(address, *processes.last().unwrap());
+    let second = control.restart();
+    let mut processes = BTreeSet::from([first.id(), second]);
+    let before = handles_after_clients(address, second);
     let (made, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..4 {

@@ -1,12 +1,13 @@
 //! Tests of the debugger that follows each call on handles: reports, holds, changes, and that no process or handle is left.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use handover::inspect::HandleTable;
 use handover::inspect::observe::{Action, Change, Next, Outcome, Session, Step, Target};
 use handover::{Error, Event, HandleValue, ObjectKind, Process};
-use handover_tests::{Suite, in_role_of_std, table, tests};
+use handover_tests::{Suite, in_role_of_std, table, tests, until};
 
 use crate::observe::{FAILED, LONG, all_until, changed, created, exit_code, next, soon, start};
 
@@ -190,13 +191,18 @@ fn child_of_a_killed_process_goes_on() {
 /// Kills threads of its own, each probably in the middle of a call.
 fn kills_threads(_: &[String]) {
     static EVENT: std::sync::OnceLock<Event> = std::sync::OnceLock::new();
+    static CALLS: AtomicU64 = AtomicU64::new(0);
     EVENT.get_or_init(|| Event::manual_reset().unwrap());
     for _ in 0..KILLED {
+        let before = CALLS.load(SeqCst);
         let thread = std::thread::spawn(|| {
             loop {
                 EVENT.get().unwrap().set().unwrap();
+                CALLS.fetch_add(1, SeqCst);
             }
         });
+        // At its start, a thread holds locks of the process.
+        until("the thread makes calls", || CALLS.load(SeqCst) > before);
         std::thread::sleep(Duration::from_millis(2));
         handover_tests::raw::terminate_thread(&thread);
     }
