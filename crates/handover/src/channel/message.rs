@@ -309,7 +309,7 @@ impl Received {
         T::check(HandleValue::of(&self.handle)?, &|| description(name))
     }
 
-    /// Checks that the object is none of an endpoint, and of a kind that the type can own.
+    /// Checks that the object belongs to no endpoint, and has a kind that the type can own.
     #[cold]
     fn check_kind<T: Object>(&self, name: &str, from: &Sender) -> Result<()> {
         if self.of_endpoint.is_some() {

@@ -334,8 +334,8 @@ impl<'a> Command<'a> {
     /// On Linux ([`PR_SET_PDEATHSIG`](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html)):
     ///
     /// - Linux would kill the child when the thread that started it exits. So a thread of this crate, which lives as long
-    ///   as this process, starts it, and the child survives the thread that called [`spawn`](Self::spawn). What Linux keeps
-    ///   for each thread, the child gets from that thread and not from the calling one: the namespaces of `unshare(2)`,
+    ///   as this process, starts it, and the child survives the thread that called [`spawn`](Self::spawn). The state that
+    ///   Linux keeps for each thread is therefore that of this crate's thread, not of the calling one: the namespaces of `unshare(2)`,
     ///   seccomp filters, capabilities, CPU affinity and priority. Set those for the whole process, before its first such
     ///   child, or in the child by `pre_exec`;
     /// - the processes that the child starts aren't killed with it;

@@ -128,8 +128,8 @@ fn marked_object_of_another_kind_must_be_allowed() {
     assert_eq!(table::count(), before);
 }
 
-/// A sender can mark an eventfd of the other mode. What it gets is what it can do to any eventfd: it sets an event again, or
-/// takes the rest of a semaphore.
+/// A sender can mark an eventfd of the other mode. It gains nothing that it couldn't do to any eventfd: it sets an event
+/// again, or takes the rest of a semaphore.
 fn wrong_mark_of_an_eventfd_only_repeats_its_signal() {
     let short = Duration::from_millis(20);
     let before = table::count();

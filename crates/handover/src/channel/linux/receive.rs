@@ -319,8 +319,8 @@ impl Endpoint {
         let mut receive =
             |look| unix_socket::receive_beside(self.socket.as_fd(), message, *lacking, packet, look);
         match receive(look) {
-            // The kernel reports first, and once, that the peer has closed its endpoint with unread data. What the peer
-            // has sent before can still be received.
+            // The kernel reports first, and once, that the peer has closed its endpoint with unread data. The packets
+            // that the peer sent before can still be received.
             Err(error) if unix_socket::is_reset(&error) => {
                 self.note_reset(&error);
                 receive(Look::Once)

@@ -4,7 +4,7 @@
 //! of two frames. So the kernel says which descriptors belong to a message, and where each message ends.
 //!
 //! The memory into which a packet is received becomes the message's. A long message is received directly into memory of the
-//! expected length, and a short one into that of a message that this thread has dropped. What is longer is copied once,
+//! expected length, and a short one into that of a message that this thread has dropped. Other bytes are copied once,
 //! from memory that all channels of a thread use in turn. So an idle channel holds none.
 
 use std::cell::Cell;
@@ -560,7 +560,7 @@ mod tests {
             let Err(Broken::Rule(rule) | Broken::Limit(rule)) = next(&mut buffer) else { panic!("{part}") };
             assert!(rule.contains(part), "{rule}");
         }
-        // What arrives after a discard is discarded.
+        // Packets that arrive after a discard are discarded too.
         let mut buffer = RecvBuffer::default();
         let mut room = buffer.begin_read();
         buffer.give_up();

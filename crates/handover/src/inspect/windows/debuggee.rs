@@ -76,7 +76,7 @@ impl Process {
         }
     }
 
-    /// Puts a semaphore under a value that no handle of the process has. The handle carries no right to wait, and it is none of
+    /// Puts a semaphore under a value that no handle of the process has. The handle carries no right to wait, and isn't that of
     /// a file, so each call of the program on it fails. The system chooses the value of a new handle, so
     /// duplicates are made until one gets that value, and the others are closed.
     fn put_other(&self, value: HandleValue, deadline: Instant) -> SysResult<bool> {
