@@ -124,6 +124,11 @@ fn survivors_of_random_kills_neither_hang_nor_leak() {
                 before.0 = handles;
                 continue;
             }
+            // On a busy machine, an event that was open at the start is sometimes closed later, under Wine alone. Its owner isn't
+            // known. A leak makes the number grow.
+            if is_settled && table::is_wine() && (before.0 - 2..before.0).contains(&handles) {
+                break;
+            }
             assert!(
                 ended.elapsed() < SOON,
                 "{doing}: handles and children were {before:?}, and are {:?}; had {had:#?}, has {:#?}",
