@@ -5,8 +5,9 @@
 //! - `InitialEnvironment`: the environment that this process started with;
 //! - `check_is_for_this_process`: a check that a manifest was written for this process;
 //! - `listen_fds`: the handles that a service manager passed;
-//! - `Place`, where a process finds an inherited object: `number_of_place` tells places apart; `place_of` and
-//!   `value_of` convert it from and into a handle value, `check_places` checks a list of them, and `keep` makes this process the owner of the object.
+//! - `Place`, where a process finds an inherited object: `number_of_place` tells places apart, `place_of` and `value_of`
+//!   convert it from and into a handle value, `check_places` checks a list of them, and `keep` makes this process the owner of
+//!   the object.
 
 mod inherited;
 #[cfg(target_os = "linux")]

@@ -24,7 +24,7 @@ use super::child_exec::{ChildExec, InPlace};
 use super::clone::{Stack, begin, step, without_any_signal};
 use super::spawn::{NotStarted, shown};
 use super::spawn_plan::{EXECUTE, Plan};
-use super::{Argument, Outcome, SysError, SysResult, composed, fault};
+use super::{Argument, Outcome, SysError, SysResult, composed, fault, last_error};
 use crate::sys::mutex::Mutex;
 
 /// A thread of this process with a descriptor table and a current directory of its own, for which the calling thread is
@@ -92,11 +92,7 @@ fn prepare(child: &mut ChildExec<'_>) -> SysResult<(Stack, KeptState)> {
 }
 
 fn succeeded(outcome: c_int) -> Result<(), Errno> {
-    if outcome == -1 { Err(last_error()) } else { Ok(()) }
-}
-
-fn last_error() -> Errno {
-    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+    if outcome == -1 { Err(Errno::from_raw_os_error(last_error())) } else { Ok(()) }
 }
 
 fn run_on(stack: &Stack, child: &mut ChildExec<'_>) -> SysError {

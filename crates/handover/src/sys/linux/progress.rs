@@ -4,7 +4,6 @@
 //! report is in memory that both processes share. The end of file on the pipe only says when to look there. It means that the
 //! program runs only if the new process still had the pipe after the functions.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
@@ -15,6 +14,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::child_call::Failure;
+use super::last_error;
 
 /// The memory of one report. It is unmapped on drop. The new process loses it when it executes its program.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ fn identity_of(number: RawFd) -> Result<(dev_t, ino_t), Errno> {
     let mut status = MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the pointer refers to a live, writable structure of the right size. The kernel checks the number.
     if unsafe { libc::fstat(number, status.as_mut_ptr()) } != 0 {
-        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::BADF));
+        return Err(Errno::from_raw_os_error(last_error()));
     }
     // SAFETY: the structure consists of integers, for which zeros are valid values, and the successful call has filled it.
     let status = unsafe { status.assume_init() };
