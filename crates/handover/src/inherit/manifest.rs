@@ -90,10 +90,10 @@ impl Manifest {
 /// Returns the variable's value.
 ///
 /// Fails if it is longer than a variable can be.
-pub(crate) fn text(meant_for: &str, objects: &[(String, Place)]) -> Result<String> {
+pub(crate) fn text<Name: AsRef<str>>(meant_for: &str, objects: &[(Name, Place)]) -> Result<String> {
     /// The room for a place and the characters around it.
     const PLACE: usize = " 4294967295=".len();
-    let names: usize = objects.iter().map(|(name, _)| name.len()).sum();
+    let names: usize = objects.iter().map(|(name, _)| name.as_ref().len()).sum();
     let mut text = String::with_capacity(VERSION.len() + 1 + meant_for.len() + names + objects.len() * PLACE);
     text.push_str(VERSION);
     text.push(' ');
@@ -102,7 +102,7 @@ pub(crate) fn text(meant_for: &str, objects: &[(String, Place)]) -> Result<Strin
         text.push(' ');
         place.push_to(&mut text);
         text.push('=');
-        push_encoded(&mut text, name);
+        push_encoded(&mut text, name.as_ref());
     }
     if text.len() > MAX_LENGTH {
         return Err(Error::InvalidInput {

@@ -43,18 +43,19 @@ pub use inherited::{Inherited, LeakedHandle, inherited, leaked_handles};
 pub(crate) use manifest::RECIPIENT;
 #[cfg(windows)]
 pub(crate) use manifest::SOCKETS;
-#[cfg(target_os = "linux")]
 pub(crate) use manifest::text as manifest_text;
 pub(crate) use manifest::{Manifest, VARIABLE};
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::object::BorrowedObject;
 
 /// An object that a child inherits, and its name in the child.
 #[derive(Debug)]
 pub(crate) struct Listed<'a> {
-    pub(crate) name: String,
+    /// Each child of the command shares it.
+    pub(crate) name: Arc<str>,
     object: Source<'a>,
 }
 
@@ -88,7 +89,7 @@ impl fmt::Debug for Source<'_> {
 
 impl<'a> Listed<'a> {
     pub(crate) fn borrowed(name: String, object: BorrowedObject<'a>) -> Self {
-        Self { name, object: Source::Borrowed(object) }
+        Self { name: name.into(), object: Source::Borrowed(object) }
     }
 
     pub(crate) fn owned<T>(name: String, object: T) -> Self
@@ -96,7 +97,7 @@ impl<'a> Listed<'a> {
         T: Send + Sync + 'static,
         for<'b> &'b T: Into<BorrowedObject<'b>>,
     {
-        Self { name, object: Source::Owned(Box::new(object)) }
+        Self { name: name.into(), object: Source::Owned(Box::new(object)) }
     }
 
     pub(crate) fn object(&self) -> BorrowedObject<'_> {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Process;
@@ -37,7 +38,7 @@ pub struct Child {
     /// The parent's side of what another module added to the spawn, such as a channel.
     attached: Attached,
     guard: Guard,
-    inherited_handles: Vec<(String, HandleValue)>,
+    inherited_handles: Vec<(Arc<str>, HandleValue)>,
 }
 
 impl fmt::Debug for Child {
@@ -83,7 +84,7 @@ impl Child {
     pub(crate) fn new(
         process: Process,
         kill_on_drop: bool,
-        inherited_handles: Vec<(String, HandleValue)>,
+        inherited_handles: Vec<(Arc<str>, HandleValue)>,
     ) -> Self {
         let (status, creator) = (Mutex::new(None), Creator::this_process());
         let guard = Guard { process, kill_on_drop, status, creator, is_released: false };
@@ -121,7 +122,7 @@ impl Child {
     /// are left out: the child itself gives them values.
     pub fn inherited_handles(&self) -> impl Iterator<Item = (&str, HandleValue)> {
         let listed = self.inherited_handles.iter().filter(|(name, _)| !is_reserved(name));
-        listed.map(|(name, value)| (name.as_str(), *value))
+        listed.map(|(name, value)| (&**name, *value))
     }
 
     /// Waits until the child exits, without a timeout, and returns its exit status.

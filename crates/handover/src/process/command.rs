@@ -92,7 +92,7 @@ impl fmt::Debug for Command<'_> {
                 fields.field(name, stream);
             }
         }
-        let names: Vec<&str> = self.inherit.iter().map(|listed| listed.name.as_str()).collect();
+        let names: Vec<&str> = self.inherit.iter().map(|listed| &*listed.name).collect();
         fields.field("inherit", &names).field("attachments", &self.attachments.len());
         fields.field("race_free", &self.race_free).field("kill_on_drop", &self.kill_on_drop);
         fields.field("kill_with_parent", &self.kill_with_parent).field("os", &self.os).finish()

@@ -1,6 +1,7 @@
 //! The parts of starting a child that are the same on both systems.
 
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use super::command::Command;
 use super::placeholder::{self, NOT_LISTED};
@@ -32,7 +33,7 @@ pub(super) fn run_to_exit(command: &Command<'_>) -> Result<ExitStatus> {
 
 /// Checks that each name is unique, is not reserved, and can be written in a template.
 pub(crate) fn check_names(command: &Command<'_>) -> Result<()> {
-    let listed = command.inherit.iter().map(|listed| listed.name.as_str());
+    let listed = command.inherit.iter().map(|listed| &*listed.name);
     let attached = command.attachments.iter().filter_map(|attachment| attachment.name());
     let mut names: Vec<&str> = listed.chain(attached).collect();
     // Names that end in ascending numbers are in this order already.
@@ -72,11 +73,11 @@ pub(crate) fn listed_twice(name: &str) -> Error {
 /// has no handle value.
 pub(crate) fn filled(
     template: &str,
-    inherited_handles: &[(String, HandleValue)],
+    inherited_handles: &[(Arc<str>, HandleValue)],
     reason: &dyn Fn(&str) -> Option<&'static str>,
 ) -> Result<String> {
     placeholder::fill(template, &|name| {
-        let handle = inherited_handles.iter().find(|(other, _)| other == name && !is_reserved(name));
+        let handle = inherited_handles.iter().find(|(other, _)| **other == *name && !is_reserved(name));
         handle.map(|(_, value)| *value).ok_or_else(|| reason(name).unwrap_or(NOT_LISTED))
     })
 }

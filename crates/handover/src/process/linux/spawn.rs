@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use super::{pdeathsig_thread, reaper, resolve_program};
 use crate::error::{Error, Result};
@@ -87,7 +88,7 @@ struct Prepared {
     /// The program's file, or the files in which to look for it.
     programs: Vec<PathBuf>,
     /// The names of the listed objects, and their handle values in the child.
-    listed: Vec<(String, HandleValue)>,
+    listed: Vec<(Arc<str>, HandleValue)>,
     attachments: Vec<Box<dyn Attachment>>,
     /// This process's ends of the piped streams.
     ours: [Option<Owned>; 3],
@@ -128,7 +129,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
     let (stdin, stdout, stderr) = (open(0)?, open(1)?, open(2)?);
     let streams = [stdin.stream, stdout.stream, stderr.stream];
     let ours = [stdin.ours, stdout.ours, stderr.ours];
-    let mut numbers = Numbers::default();
+    let mut numbers = Numbers { given: Vec::with_capacity(command.inherit.len() + 1), ..Numbers::default() };
     for theirs in [stdin.theirs, stdout.theirs, stderr.theirs] {
         numbers.opened.extend(theirs);
     }
@@ -148,7 +149,7 @@ fn prepare(command: &Command<'_>, default: Default) -> Result<Prepared> {
     for (name, object) in attachments.iter().flat_map(|attachment| attachment.handles()) {
         let context = || "the child's endpoint of a channel".to_owned();
         let number = numbers.give(object.checked(&context)?, object.rights());
-        listed_handles.push((name, number.map_err(|error| Error::system(context(), error))?));
+        listed_handles.push((name.into(), number.map_err(|error| Error::system(context(), error))?));
     }
 
     let mut program_paths = Vec::with_capacity(programs.len());
@@ -248,7 +249,7 @@ impl Numbers {
     }
 }
 
-fn arguments(command: &Command<'_>, inherited_handles: &[(String, HandleValue)]) -> Result<Vec<CString>> {
+fn arguments(command: &Command<'_>, inherited_handles: &[(Arc<str>, HandleValue)]) -> Result<Vec<CString>> {
     let first = command.os.first_argument.as_deref().unwrap_or(&command.program);
     let mut texts = vec![text(first, "the program's name")?];
     for argument in &command.arguments {
@@ -273,7 +274,7 @@ fn arguments(command: &Command<'_>, inherited_handles: &[(String, HandleValue)])
 
 /// Returns the child's environment variables without the manifest: those of this process that stay, in their order, and
 /// then the changed ones.
-fn variables(command: &Command<'_>, inherited_handles: &[(String, HandleValue)]) -> Result<Texts> {
+fn variables(command: &Command<'_>, inherited_handles: &[(Arc<str>, HandleValue)]) -> Result<Texts> {
     let changes = command.environment.iter().filter_map(Change::parts);
     changes.filter_map(|(name, value)| Some((name, value?))).try_for_each(check_variable)?;
     let mut changed: Vec<(&OsStr, Option<Cow<'_, OsStr>>)> = CommandEnvs::new(&command.environment)
@@ -318,7 +319,7 @@ fn check_variable((name, value): (&OsStr, &OsStr)) -> Result<()> {
 }
 
 /// Returns the variable with the manifest, if objects are listed.
-fn manifest(inherited_handles: &[(String, HandleValue)]) -> Result<Option<IdLine>> {
+fn manifest(inherited_handles: &[(Arc<str>, HandleValue)]) -> Result<Option<IdLine>> {
     if inherited_handles.is_empty() {
         return Ok(None);
     }

@@ -36,7 +36,7 @@ impl<'a> SocketRecords<'a> {
         let mut sockets = Vec::new();
         for listed in &command.inherit {
             let context = || described(&listed.name);
-            sockets.extend(listed.object().socket(context)?.map(|socket| (listed.name.as_str(), socket)));
+            sockets.extend(listed.object().socket(context)?.map(|socket| (&*listed.name, socket)));
         }
         if sockets.is_empty() {
             return Ok(None);

@@ -15,7 +15,7 @@ use super::socket_records::{self, SocketRecords};
 use super::stdio::Stream;
 use super::{SuspendedChild, kill_on_close_job, resolve_program, suspended_child};
 use crate::error::{Error, Result};
-use crate::inherit::{Manifest, SOCKETS, VARIABLE};
+use crate::inherit::{SOCKETS, VARIABLE, manifest_text};
 use crate::process::command::Command;
 use crate::process::env_block::{self, Variables};
 use crate::process::{Argument, Change, Child, Default, Process, Source, check_names, command_line};
@@ -148,7 +148,7 @@ fn create_with(
     let records = SocketRecords::of(command)?;
     if let Some(records) = &records {
         let duplicate = records.duplicate_for(target)?;
-        listed_objects.push_handle(SOCKETS.to_owned(), duplicate.value()?);
+        listed_objects.push_handle(SOCKETS.into(), duplicate.value()?);
         inheritable.push(duplicate);
     }
     for listed in &command.inherit {
@@ -168,7 +168,7 @@ fn create_with(
         let duplicate = target
             .duplicate(object.checked(&context)?, object.rights())
             .map_err(|error| Error::system(context(), error))?;
-        listed_objects.push_handle(name, duplicate.value()?);
+        listed_objects.push_handle(name.into(), duplicate.value()?);
         inheritable.push(duplicate);
     }
 
@@ -323,8 +323,8 @@ fn environment(
             None => Process::current_identity()?,
             Some(parent) => parent.identity()?,
         };
-        let manifest = Manifest { meant_for: parent.to_string(), objects: listed_objects.places() };
-        variables.set(&units(OsStr::new(VARIABLE)), &units(OsStr::new(&manifest.text()?)));
+        let manifest = manifest_text(&parent.to_string(), listed_objects.places())?;
+        variables.set(&units(OsStr::new(VARIABLE)), &units(OsStr::new(&manifest)));
     }
     for (name, template) in &command.environment_handles {
         set(&mut variables, name, OsStr::new(&listed_objects.fill(template)?))?;
