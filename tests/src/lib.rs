@@ -97,3 +97,15 @@ pub fn settled(process: u32) -> usize {
     });
     handles.get()
 }
+
+/// Returns the number of this process's handles. Under Wine, waits first until the thread pool has closed its events, which it
+/// does five seconds after the last wait of a set.
+///
+/// # Panics
+///
+/// Panics if that takes more than ten seconds.
+#[must_use]
+pub fn count_without_wine_pool() -> usize {
+    until("Wine's thread pool waits for no handle", || table::wine_pool_waiters() == 0);
+    table::count()
+}

@@ -326,6 +326,12 @@ pub const fn is_wine() -> bool {
     false
 }
 
+/// Returns the number of threads by which Wine's thread pool waits for this process's handles.
+#[must_use]
+pub const fn wine_pool_waiters() -> usize {
+    0
+}
+
 /// Returns the ids of a process's children, including zombies.
 ///
 /// # Panics

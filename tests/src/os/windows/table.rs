@@ -11,8 +11,8 @@ use std::ptr::{null_mut, with_exposed_provenance_mut};
 use windows_sys::Wdk::System::SystemInformation::NtQuerySystemInformation;
 use windows_sys::Win32::Foundation::{
     CloseHandle, CompareObjectHandles, DUPLICATE_SAME_ACCESS, DuplicateHandle, GetHandleInformation,
-    HANDLE_FLAG_INHERIT, HANDLE_FLAG_PROTECT_FROM_CLOSE, INVALID_HANDLE_VALUE, STATUS_INFO_LENGTH_MISMATCH,
-    SetHandleInformation,
+    HANDLE_FLAG_INHERIT, HANDLE_FLAG_PROTECT_FROM_CLOSE, INVALID_HANDLE_VALUE, LocalFree,
+    STATUS_INFO_LENGTH_MISMATCH, SetHandleInformation,
 };
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
@@ -20,8 +20,9 @@ use windows_sys::Win32::System::Diagnostics::ToolHelp::{
 };
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, OpenProcess, OpenThread, PROCESS_DUP_HANDLE, PROCESS_SYNCHRONIZE, PROCESS_TERMINATE,
-    ResumeThread, SuspendThread, THREAD_SUSPEND_RESUME, TerminateProcess, WaitForSingleObject,
+    GetCurrentProcess, GetThreadDescription, OpenProcess, OpenThread, PROCESS_DUP_HANDLE,
+    PROCESS_SYNCHRONIZE, PROCESS_TERMINATE, ResumeThread, SuspendThread, THREAD_QUERY_LIMITED_INFORMATION,
+    THREAD_SUSPEND_RESUME, TerminateProcess, WaitForSingleObject,
 };
 
 pub use super::raw::{mutex, semaphore};
@@ -433,6 +434,38 @@ pub fn resume(process: u32) {
 #[must_use]
 pub fn threads() -> usize {
     thread_ids(std::process::id()).len()
+}
+
+/// Returns the number of threads by which Wine's thread pool waits for this process's handles. Each of them has an event,
+/// which it closes when it exits, five seconds after the pool's last wait. Windows has no such threads.
+///
+/// # Panics
+///
+/// Panics if the system refuses the query.
+#[must_use]
+pub fn wine_pool_waiters() -> usize {
+    thread_ids(std::process::id()).into_iter().filter(|id| is_wine_pool_waiter(*id)).count()
+}
+
+fn is_wine_pool_waiter(id: u32) -> bool {
+    // SAFETY: the call takes only integers.
+    let Ok(thread) = owned(unsafe { OpenThread(THREAD_QUERY_LIMITED_INFORMATION, 0, id) }) else {
+        // It has exited.
+        return false;
+    };
+    let mut name = null_mut();
+    // SAFETY: the handle is owned, so it is open; `name` is writable memory for the result.
+    let answer = unsafe { GetThreadDescription(thread.as_raw_handle(), &raw mut name) };
+    assert!(answer >= 0, "GetThreadDescription: {answer:#x}");
+    // SAFETY: the call has succeeded, so `name` is a string that ends with NUL, and the closure reads no unit after that.
+    let length = (0..).take_while(|at| unsafe { name.add(*at).read() } != 0).count();
+    // SAFETY: the string has that many units, and stays allocated until the call below.
+    let units = unsafe { std::slice::from_raw_parts(name, length) };
+    let is_one = String::from_utf16_lossy(units) == "wine_threadpool_waitqueue";
+    // SAFETY: the call has allocated the string, its documentation names this function to free it, and `units` isn't
+    // used afterwards.
+    unsafe { LocalFree(name.cast()) };
+    is_one
 }
 
 /// Returns the ids of a process's threads.
