@@ -418,7 +418,7 @@ fn one_channel_can_have_several_keys() {
     };
     // The first use creates what the process and the channel keep.
     run();
-    let before = count_without_wine_pool();
+    let before = table::count();
     run();
     until("no handle is left", || table::count() == before);
 }
