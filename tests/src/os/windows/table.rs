@@ -457,8 +457,9 @@ fn is_wine_pool_waiter(id: u32) -> bool {
     // SAFETY: the handle is owned, so it is open; `name` is writable memory for the result.
     let answer = unsafe { GetThreadDescription(thread.as_raw_handle(), &raw mut name) };
     assert!(answer >= 0, "GetThreadDescription: {answer:#x}");
+    let units = (0..).map(|index| name.wrapping_add(index).cast_const());
     // SAFETY: the call has succeeded, so `name` is a string that ends with NUL, and the closure reads no unit after that.
-    let length = (0..).take_while(|at| unsafe { name.add(*at).read() } != 0).count();
+    let length = units.take_while(|unit| unsafe { unit.read() } != 0).count();
     // SAFETY: the string has that many units, and stays allocated until the call below.
     let units = unsafe { std::slice::from_raw_parts(name, length) };
     let is_one = String::from_utf16_lossy(units) == "wine_threadpool_waitqueue";
