@@ -392,7 +392,12 @@ fn closed_channel_rejects_every_call() {
         assert!(is_ready(&channel) && shows_ready(&channel));
     }
     let text = channel.recv().unwrap_err().to_string();
-    assert!(text.starts_with("this process has closed its endpoint of the channel"), "{text}");
+    assert!(text.starts_with("this process has closed the channel: it called Channel::close"), "{text}");
+    // The process that dropped the other endpoint is this one too, without a call of `close`.
+    let (one, other) = Channel::pair().unwrap();
+    drop(other);
+    let text = one.recv().unwrap_err().to_string();
+    assert!(text.starts_with("this process has closed the channel: ") && text.contains("dropped"), "{text}");
 }
 
 /// Sends an object in each message, and then waits for the end.

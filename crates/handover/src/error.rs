@@ -489,8 +489,10 @@ impl Error {
                 "{object} has already been taken; each object can be taken once, so keep the object that the first call \
                  returned"
             ),
+            // A channel of `Channel::pair` can have both endpoints in this process.
             Self::Disconnected { pid } if *pid == std::process::id() => f.write_str(
-                "this process has closed its endpoint of the channel (Channel::close), so nothing can be sent or received",
+                "this process has closed the channel: it called Channel::close, or dropped one of the endpoints; no more \
+                 messages can be sent or received",
             ),
             Self::Disconnected { pid } => write!(
                 f,
@@ -498,12 +500,18 @@ impl Error {
                  the Channel for as long as it is to send or to receive",
                 ProcessName(*pid)
             ),
-            Self::Protocol { pid, reason } => write!(
-                f,
-                "{} broke the channel's protocol, so the channel is closed: {reason}; check that both programs use the \
-                 same version of handover",
-                ProcessName(*pid)
-            ),
+            Self::Protocol { pid, reason } => {
+                let advice = if reason.contains("(Limits::") {
+                    "let it send less, or raise the limit (set_limits)"
+                } else {
+                    "check that both programs use the same version of handover"
+                };
+                write!(
+                    f,
+                    "{} broke the channel's protocol, so the channel is closed: {reason}; {advice}",
+                    ProcessName(*pid)
+                )
+            }
             Self::IncompatibleVersion { ours, theirs } => write!(
                 f,
                 "the other process uses version {theirs} of handover's format, and this one understands version {ours}; \
@@ -869,5 +877,14 @@ mod tests {
         let error = Error::Disconnected { pid: 0 }.to_string();
         assert!(error.starts_with("the peer process (whose id isn't known) has closed"), "{error}");
         assert!(Error::Disconnected { pid: 7 }.to_string().starts_with("process 7 has closed"));
+    }
+
+    #[test]
+    fn exceeded_limit_isnt_blamed_on_the_version() {
+        let message = |reason| Error::Protocol { pid: 7, reason }.to_string();
+        let of_limit = message("a message has more bytes than this endpoint accepts (Limits::bytes)");
+        assert!(of_limit.ends_with("let it send less, or raise the limit (set_limits)"), "{of_limit}");
+        let of_rule = message("a header is too short");
+        assert!(of_rule.ends_with("use the same version of handover"), "{of_rule}");
     }
 }
