@@ -187,8 +187,12 @@ impl Explanation<'_> {
         let history = self.history;
         let call_using = |handle: &Handle, words: &[&str]| {
             let calls = (0..history.events().len()).filter_map(|event| Some((event, history.call(event)?)));
+            // The query of an object's kind has `write` and `read` in its name too, and signals nothing.
             let mut calls = calls.filter(|(_, call)| {
-                !call.failed && !call.pending && words.iter().any(|word| call.call.contains(word))
+                !call.failed
+                    && !call.pending
+                    && !call.query
+                    && words.iter().any(|word| call.call.contains(word))
             });
             calls.find_map(|(event, call)| {
                 let mut touched = history.traces[event].touched.iter();
