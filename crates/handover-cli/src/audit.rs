@@ -14,7 +14,7 @@ use crate::columns::{columns, counted};
 use crate::exit::{Stop, WithAdvice, code, json_text, not_run, print, remark};
 use crate::os::{exit_code, leave_terminal_signals_to_command};
 use crate::run::seconds;
-use crate::table::{as_json, printable};
+use crate::table::{as_json, printable, remark_unknown_kind};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     own: bool,
     /// Kill the command and all processes that it started after this many seconds, and report the processes seen by
     /// then
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, default_value = "3600")]
     timeout: Duration,
     /// Write the report as JSON
     #[arg(long)]
@@ -117,8 +117,13 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
     let report = if options.json {
         json_text(&as_json_of(options, &seen, &rows, status.map(exit_code)))
     } else {
-        report(&seen, &rows, leaks, incomplete)
+        report(&seen, &rows, leaks, incomplete, timed_out.is_some())
     };
+    for rule in &options.allow {
+        if let Allowed::Kind(kind) = rule {
+            remark_unknown_kind(kind, rows.iter().map(|row| row.entry), "the processes inherited");
+        }
+    }
     match write(options, &report) {
         // The exit code reports a leak even if the reader of the report has gone.
         Ok(()) | Err(Stop::OutputClosed) => {}
@@ -144,8 +149,13 @@ pub(crate) fn audit(options: &Options) -> Result<(), Stop> {
 
 fn write(options: &Options, report: &str) -> Result<(), Stop> {
     let Some(path) = &options.output else { return print(report) };
-    std::fs::write(path, report)
-        .map_err(|error| Stop::failed(format_args!("cannot write the report to {path:?}: {error}")))
+    std::fs::write(path, report).map_err(|error| {
+        // An audit can take an hour, so its report isn't lost with a wrong path.
+        let _ = print(report);
+        Stop::failed(format_args!(
+            "cannot write the report to {path:?}: {error}; it was written to standard output instead"
+        ))
+    })
 }
 
 /// Clears the inherit flag of the handles that leaked into this process, so that the command does not inherit them.
@@ -207,7 +217,13 @@ fn origin_name(row: &Row<'_>) -> &'static str {
     }
 }
 
-fn report(seen: &[AuditedProcess], rows: &[Row<'_>], leaks: usize, incomplete: usize) -> String {
+fn report(
+    seen: &[AuditedProcess],
+    rows: &[Row<'_>],
+    leaks: usize,
+    incomplete: usize,
+    timed_out: bool,
+) -> String {
     let mut text = String::new();
     let leaked: Vec<&Row<'_>> = rows.iter().filter(|row| row.leaks).collect();
     if !leaked.is_empty() {
@@ -249,6 +265,7 @@ fn report(seen: &[AuditedProcess], rows: &[Row<'_>], leaks: usize, incomplete: u
         text += &format!("allowed by --allow: {allowed}\n");
     }
     text += &match leaks {
+        0 if timed_out => "result: no leaks before the timeout\n".to_owned(),
         0 => "result: no leaks\n".to_owned(),
         leaks => format!("result: {}\n", counted(leaks, "leak")),
     };

@@ -12,7 +12,8 @@ use serde_json::Value;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    success; audit: no handle leaks; check: all requirements hold
-  1    failure, see standard error; audit: a handle leaks, or a process can't be inspected; check: a requirement doesn't hold
+  1    failure, see standard error; audit: a handle leaks, or a process can't be inspected;
+       check: a requirement doesn't hold
   2    wrong usage
   3    audit: no handle leaks, but the command itself failed; check: a process did not exit in time
   124  run, audit: the command did not exit before the timeout and was killed

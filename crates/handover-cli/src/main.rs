@@ -111,7 +111,14 @@ fn main() -> ExitCode {
 
 fn completions(shell: Shell) -> Result<(), Stop> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "handover", &mut script);
+    // The generator would offer the hidden subcommands too.
+    let all = Arguments::command();
+    let visible = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut command = clap::Command::new("handover")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(visible);
+    clap_complete::generate(shell, &mut command, "handover", &mut script);
     exit::print(&String::from_utf8_lossy(&script))
 }
 

@@ -1,19 +1,22 @@
 //! `handover run`: starts a program that inherits exactly the given objects.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use handover::{
     BorrowedObject, Child, Command, CreateOutcome, Error, Event, ObjectKind, ResetMode, Semaphore,
     SharedMemory, Timer,
 };
 
 use crate::exit::{Stop, WithAdvice, code, not_run, remark};
-use crate::os::exit_code;
 use crate::os::tree::Tree;
+use crate::os::{exit_code, split_at_equals};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,28 +40,28 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME[=OBJECT]")]
     auto_event: Vec<String>,
     /// A semaphore with this initial count
-    #[arg(long, value_name = "NAME=COUNT", value_parser = named::<u32>)]
+    #[arg(long, value_name = "NAME=COUNT", value_parser = |text: &str| named_number(text, &u32::MAX))]
     semaphore: Vec<(String, u32)>,
     /// Shared memory of this many bytes
-    #[arg(long, value_name = "NAME=BYTES", value_parser = named::<usize>)]
+    #[arg(long, value_name = "NAME=BYTES", value_parser = |text: &str| named_number(text, &usize::MAX))]
     shared_memory: Vec<(String, usize)>,
     /// A timer that expires once, this many milliseconds after its creation
-    #[arg(long, value_name = "NAME=MS", value_parser = named::<u64>)]
+    #[arg(long, value_name = "NAME=MS", value_parser = |text: &str| named_number(text, &u64::MAX))]
     timer: Vec<(String, u64)>,
     /// A file, opened for reading
-    #[arg(long, value_name = "NAME=PATH", value_parser = named::<OsString>)]
+    #[arg(long, value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(|text| named_path(&text)))]
     file: Vec<(String, OsString)>,
     /// A file, opened for writing; created if it doesn't exist, emptied if it does
-    #[arg(long, value_name = "NAME=PATH", value_parser = named::<OsString>)]
+    #[arg(long, value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(|text| named_path(&text)))]
     write: Vec<(String, OsString)>,
     /// A file, opened for appending; created if it doesn't exist
-    #[arg(long, value_name = "NAME=PATH", value_parser = named::<OsString>)]
+    #[arg(long, value_name = "NAME=PATH", value_parser = OsStringValueParser::new().try_map(|text| named_path(&text)))]
     append: Vec<(String, OsString)>,
     /// Set this event after the command has started
     #[arg(long, value_name = "NAME")]
     set: Vec<String>,
     /// Kill the command, and all processes that it has started, after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Don't print the inherited objects
     #[arg(long, short)]
@@ -68,18 +71,24 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 }
 
-/// Parses `NAME=VALUE`.
-fn named<T: std::str::FromStr>(text: &str) -> Result<(String, T), String>
-where
-    T::Err: std::fmt::Display,
-{
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    checked_name(name)?;
-    if value.is_empty() {
+/// Parses `NAME=PATH`. The path can be any that the system allows, also one that isn't Unicode.
+fn named_path(text: &OsStr) -> Result<(String, OsString), String> {
+    let (name, path) = split_at_equals(text).ok_or("expected NAME=VALUE")?;
+    let name = name.into_string().map_err(|name| format!("the name {name:?} of an object is not Unicode"))?;
+    checked_name(&name)?;
+    if path.is_empty() {
         return Err(format!("expected NAME=VALUE; {text:?} has no value"));
     }
-    let parsed = value.parse().map_err(|error| format!("{value:?} is not a count of 0 or more: {error}"))?;
-    Ok((name.to_owned(), parsed))
+    Ok((name, path))
+}
+
+/// Parses `NAME=NUMBER`.
+fn named_number<T: FromStr + Display>(text: &str, largest: &T) -> Result<(String, T), String> {
+    let (name, value) = named_path(text.as_ref())?;
+    let number = value.to_str().and_then(|value| value.parse().ok());
+    let number =
+        number.ok_or_else(|| format!("expected a whole number from 0 to {largest}, but {value:?} came"))?;
+    Ok((name, number))
 }
 
 /// Checks an object's name. It must not contain braces, because it stands between braces in an argument.
@@ -95,9 +104,9 @@ fn checked_name(name: &str) -> Result<(), String> {
 
 /// Parses a duration in seconds, such as `0.5`.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| "expected a number of seconds")?;
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| "expected a number of seconds that is neither negative nor too large".into())
+    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| !time.is_zero())
+        .ok_or_else(|| "expected a number of seconds above 0, such as 0.5 or 30".into())
 }
 
 /// An object for the command to inherit.

@@ -1,6 +1,7 @@
 //! `handover table`: prints a process's handle table.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use clap::{Args, ValueEnum};
 use handover::inspect::{HandleEntry, HandleTable};
@@ -79,17 +80,7 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
         Sort::Name => entries.sort_by_key(|entry| (name(entry).is_none(), name(entry))),
     }
     for wanted in &options.kind {
-        let is_in_table = table.entries().iter().any(|entry| kind(entry).eq_ignore_ascii_case(wanted));
-        if !is_in_table && !ObjectKind::ALL.iter().any(|known| known.name().eq_ignore_ascii_case(wanted)) {
-            let mut kinds: Vec<&str> = table.entries().iter().map(kind).collect();
-            kinds.sort_unstable();
-            kinds.dedup();
-            remark(format_args!(
-                "there is no kind {wanted:?}; process {} has handles of these kinds: {}",
-                table.process(),
-                kinds.join(", ")
-            ));
-        }
+        remark_unknown_kind(wanted, table.entries(), format_args!("process {} has", table.process()));
     }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in &entries {
@@ -120,6 +111,22 @@ pub(crate) fn table(options: &Options) -> Result<(), Stop> {
     }
     text.push('\n');
     print(&text)
+}
+
+/// Remarks that there is no such kind, and lists the kinds of the handles that were looked at.
+pub(crate) fn remark_unknown_kind<'a>(
+    wanted: &str,
+    entries: impl IntoIterator<Item = &'a HandleEntry>,
+    owner: impl Display,
+) {
+    let mut kinds: Vec<&str> = entries.into_iter().map(kind).collect();
+    let known = ObjectKind::ALL.iter().map(|kind| kind.name());
+    if known.chain(kinds.iter().copied()).any(|kind| kind.eq_ignore_ascii_case(wanted)) {
+        return;
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    remark(format_args!("there is no kind {wanted:?}; {owner} handles of these kinds: {}", kinds.join(", ")));
 }
 
 impl Options {

@@ -2,6 +2,7 @@
 
 mod os;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -143,12 +144,19 @@ fn wrong_usage_explains_itself_and_exits_with_2() {
         (&["table", "1", "--sort", "size"], "possible values: value, kind, access, name"),
         (&["run", "--event", "ready"], "<COMMAND>"),
         (&["run", "--file", "config", "--", "x"], "expected NAME=VALUE"),
-        (&["run", "--shared-memory", "s=many", "--", "x"], "invalid digit"),
+        (&["run", "--shared-memory", "s=many", "--", "x"], "expected a whole number from 0 to "),
+        (
+            &["run", "--semaphore", "s=-1", "--", "x"],
+            "expected a whole number from 0 to 4294967295, but \"-1\" came",
+        ),
         (&["run", "--file", "f=", "--", "x"], "has no value"),
         (&["run", "--event", "", "--", "x"], "the name of an object is empty"),
         (&["run", "--event", "a{b", "--", "x"], "contains a brace"),
         (&["run", "--set", "ready", "--", "x"], "no object is named \"ready\""),
-        (&["run", "--timeout=-1", "--", "x"], "neither negative"),
+        (&["run", "--timeout", "-1", "--", "x"], "expected a number of seconds above 0"),
+        (&["run", "--timeout=1e30", "--", "x"], "expected a number of seconds above 0"),
+        (&["audit", "--timeout", "0", "--", "x"], "expected a number of seconds above 0"),
+        (&["check", "naming", "--timeout", "soon", "--", "x"], "expected a number of seconds above 0"),
         (&["demo", "telepathy"], "possible values: inheritance, duplication, naming, channel"),
         (&["--color", "sometimes", "demo"], "possible values: auto, always, never"),
     ] {
@@ -411,6 +419,10 @@ fn run_exits_with_125_if_an_object_cannot_be_created() {
     assert!(ended.err.contains("\"config\"") && ended.err.contains("no-such-file"), "{}", ended.err);
     handover(&["run", "--shared-memory", "s=0", "--", "x"]).expect_code(125).expect_text("the object \"s\"");
     os::fifo_is_rejected(&program());
+    let mut option = OsString::from("config=no-such-file-");
+    option.push(os::not_unicode());
+    let words = ["run".into(), "--file".into(), option, "--".into(), "x".into()];
+    run(&program(), words, SOON).expect_code(125).expect_text("cannot open the file \"no-such-file-");
 }
 
 fn never_exits(_: &[String]) {
@@ -484,7 +496,7 @@ fn demo_shows_each_strategy() {
         let words = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in calls.iter().chain(&[
             "refer to the same object",
-            "because both handles refer to one object",
+            "returned \"signaled\", because both handles refer to one object",
             "exits with code 0",
         ]) {
             assert!(words.contains(part), "{strategy} lacks {part}: {}", ended.out);
@@ -582,6 +594,7 @@ fn completions_contain_the_commands() {
         for word in ["table", "shared", "audit", "demo", "--inheritable"] {
             assert!(ended.out.contains(word.trim_start_matches("--")), "{shell}: {word}");
         }
+        assert!(!ended.out.contains("role"), "{shell}: the hidden subcommand is offered");
     }
 }
 

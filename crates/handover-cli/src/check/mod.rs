@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// The exercise, or one of the levels beyond it
     exercise: Exercise,
     /// Kill all processes of a run after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true, default_value = "30")]
     timeout: Duration,
     /// Write the result as JSON
     #[arg(long)]

@@ -1,5 +1,7 @@
 //! The parts of the program that are specific to Linux.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -11,6 +13,13 @@ pub(crate) const ACCESS_ADVICE: &str = "run this as that process's user, or as r
 /// Whether the path leads to a FIFO.
 pub(crate) fn is_fifo(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo())
+}
+
+/// Splits an argument at its first equals sign.
+pub(crate) fn split_at_equals(text: &OsStr) -> Option<(OsString, OsString)> {
+    let mut parts =
+        text.as_bytes().splitn(2, |byte| *byte == b'=').map(|part| OsString::from_vec(part.to_vec()));
+    Some((parts.next()?, parts.next()?))
 }
 
 /// The call that starts a program.

@@ -1,5 +1,7 @@
 //! The parts of the program that are specific to Windows.
 
+use std::ffi::{OsStr, OsString};
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -10,6 +12,13 @@ pub(crate) const ACCESS_ADVICE: &str =
 /// Returns false: Windows has no FIFOs in its file system.
 pub(crate) fn is_fifo(_: &Path) -> bool {
     false
+}
+
+/// Splits an argument at its first equals sign.
+pub(crate) fn split_at_equals(text: &OsStr) -> Option<(OsString, OsString)> {
+    let units: Vec<u16> = text.encode_wide().collect();
+    let mut parts = units.splitn(2, |unit| *unit == u16::from(b'=')).map(OsString::from_wide);
+    Some((parts.next()?, parts.next()?))
 }
 
 /// The call that starts a program.

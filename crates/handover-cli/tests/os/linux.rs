@@ -1,4 +1,6 @@
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ChildStdout;
@@ -47,6 +49,11 @@ pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
     let path = folder.join("not-a-program");
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
     path
+}
+
+/// Returns a text that is no Unicode, as a file's name can be.
+pub(crate) fn not_unicode() -> OsString {
+    OsString::from_vec(vec![0xff])
 }
 
 /// Asserts that a FIFO is rejected, because opening it would block until another process opens its other side.

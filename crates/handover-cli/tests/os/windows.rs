@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+use std::os::windows::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use expect_test::expect;
@@ -38,6 +40,11 @@ pub(crate) fn not_a_program(folder: &Path) -> PathBuf {
     let path = folder.join("not-a-program.exe");
     std::fs::write(&path, "no program\r\n").unwrap();
     path
+}
+
+/// Returns a text that is no Unicode, as a file's name can be.
+pub(crate) fn not_unicode() -> OsString {
+    OsString::from_wide(&[0xd800])
 }
 
 /// Does nothing: Windows has no FIFOs in its file system.
