@@ -242,7 +242,9 @@ struct Listed<'a>(&'a Arguments<'a>);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (label, argument)) in self.0.iter().enumerate() {
+        // A program without arguments has no list of them either.
+        let shown = self.0.iter().filter(|(_, argument)| !matches!(argument, Argument::Texts([])));
+        for (index, (label, argument)) in shown.enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             let gap = if label.is_empty() || matches!(argument, Argument::Yes) { "" } else { " " };
             write!(to, "{comma}{label}{gap}{argument}")?;
@@ -270,5 +272,21 @@ impl fmt::Display for Changes<'_> {
             Ok(outcome) => outcome.effects(&mut Effects::new(to)),
             Err(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_list_of_arguments_is_left_out() {
+        let shown = |arguments: &[std::ffi::CString]| {
+            let program = ("program", Argument::Text("worker"));
+            Listed(&[program, ("arguments", Argument::Texts(arguments)), ("inherits", Argument::Raws(&[3]))])
+                .to_string()
+        };
+        assert_eq!(shown(&[c"one".to_owned()]), r#"program "worker", arguments "one", inherits 0x3"#);
+        assert_eq!(shown(&[]), r#"program "worker", inherits 0x3"#);
     }
 }
