@@ -178,8 +178,8 @@ impl Drop for EndsThreads<'_> {
     }
 }
 
-/// Returns the handle count of a server that has served several clients at once. On Windows, the first clients that leave make the
-/// runtime open handles that it keeps.
+/// Returns the handle count of a server that has served several clients at once. On Windows, the first clients that
+/// leave make the runtime open handles that it keeps.
 fn handles_after_clients(address: SocketAddr, server: u32) -> usize {
     let mut clients: Vec<_> = (0..8).map(|_| Client::connect(address)).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.ask("hello"), server));

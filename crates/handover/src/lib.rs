@@ -24,7 +24,8 @@
 //!
 //! A handle is an index into one process's handle table, and means nothing in another process. This crate brings the
 //! object into the other process's table and tells that process about it: each object arrives with a *name* and a
-//! *kind*, and the receiver takes each one once, by name, as the type that it expects. The receiver asks the kernel for the kind.
+//! *kind*, and the receiver takes each one once, by name, as the type that it expects. The receiver asks the kernel for
+//! the kind.
 //!
 //! Three things hold everywhere:
 //!

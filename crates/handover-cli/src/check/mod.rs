@@ -1,4 +1,5 @@
-//! `handover check`: runs a parent and a child that the user has written, and judges whether they share an event as the exercises ask.
+//! `handover check`: runs a parent and a child that the user has written, and judges whether they share an event as the
+//! exercises ask.
 
 mod case;
 mod evidence;

@@ -388,8 +388,9 @@ impl Objects {
         )
     }
 
-    /// Returns the objects of the message that a process has received, as far as they are known. The sender may have closed
-    /// its handles since, and then the kernel has nothing to compare with. Messages arrive in the order in which they were sent.
+    /// Returns the objects of the message that a process has received, as far as they are known. The sender may have
+    /// closed its handles since, and then the kernel has nothing to compare with. Messages arrive in the order in which
+    /// they were sent.
     fn take_message(&mut self, process: u32, known: &[Option<ObjectId>]) -> Vec<Option<ObjectId>> {
         let agrees = |sent: &[Option<ObjectId>]| {
             let mut both = sent.iter().zip(known);

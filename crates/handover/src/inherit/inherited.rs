@@ -80,8 +80,8 @@ impl Entry {
 /// # Errors
 ///
 /// - [`Error::NothingInherited`] if the parent listed no objects.
-/// - [`Error::ManifestMismatch`] if the manifest, or the service manager's list, was written for another process. This happens if a program in between
-///   passed on its environment, and with it the variable.
+/// - [`Error::ManifestMismatch`] if the manifest, or the service manager's list, was written for another process. This
+///   happens if a program in between passed on its environment, and with it the variable.
 /// - [`Error::InvalidManifest`] if the manifest is malformed, or lists a handle that is no longer inheritable.
 /// - [`Error::InvalidHandle`] if the manifest lists a handle that isn't open.
 ///

@@ -89,8 +89,8 @@ impl SharedMemory {
         BorrowedObject::typed(self.handle(), rights::SECTION_READ)
     }
 
-    /// Returns the size in bytes, a multiple of the page size unless another library made the memory. The receiver of shared memory can call it too, so the
-    /// size need not be sent.
+    /// Returns the size in bytes, a multiple of the page size unless another library made the memory. The receiver of
+    /// shared memory can call it too, so the size need not be sent.
     ///
     /// # Errors
     ///

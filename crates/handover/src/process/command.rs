@@ -244,13 +244,13 @@ impl<'a> Command<'a> {
     ///   `event.with_access(…)`;
     /// - a file, or any other object that is passed as a plain handle, has the access of this process's handle.
     ///
-    /// A `TcpListener`, `TcpStream` or `UdpSocket` is listed in the same way. Both processes then have the socket, with its queue
-    /// of connections and its unread data, and may close their own at any time. On Windows the child has it from this call's
-    /// spawn on, makes it its own in [`inherited`](crate::inherited), and has no handle value for it before, so
-    /// [`arg_handle`](Self::arg_handle), [`env_handle`](Self::env_handle) and [`Child::inherited_handles`] don't know it. There
-    /// the child is created suspended, in a job of its own, and runs as soon as Winsock has duplicated its sockets. If this process
-    /// exits before that, the system kills the child. A socket of a layered service provider can't be listed there, since that
-    /// provider may not let another process have it.
+    /// A `TcpListener`, `TcpStream` or `UdpSocket` is listed in the same way. Both processes then have the socket, with
+    /// its queue of connections and its unread data, and may close their own at any time. On Windows the child has it
+    /// from this call's spawn on, makes it its own in [`inherited`](crate::inherited), and has no handle value for it
+    /// before, so [`arg_handle`](Self::arg_handle), [`env_handle`](Self::env_handle) and [`Child::inherited_handles`]
+    /// don't know it. There the child is created suspended, in a job of its own, and runs as soon as Winsock has
+    /// duplicated its sockets. If this process exits before that, the system kills the child. A socket of a layered
+    /// service provider can't be listed there, since that provider may not let another process have it.
     ///
     /// An object can be listed under several names and also be a standard stream. The child then has a separate handle
     /// for each. The names of all listed objects share one environment variable, which holds about 32,000 characters;
@@ -333,11 +333,11 @@ impl<'a> Command<'a> {
     ///
     /// On Linux ([`PR_SET_PDEATHSIG`](https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html)):
     ///
-    /// - Linux would kill the child when the thread that started it exits. So a thread of this crate, which lives as long
-    ///   as this process, starts it, and the child survives the thread that called [`spawn`](Self::spawn). The state that
-    ///   Linux keeps for each thread is therefore that of this crate's thread, not of the calling one: the namespaces of `unshare(2)`,
-    ///   seccomp filters, capabilities, CPU affinity and priority. Set those for the whole process, before its first such
-    ///   child, or in the child by `pre_exec`;
+    /// - Linux would kill the child when the thread that started it exits. So a thread of this crate, which lives as
+    ///   long as this process, starts it, and the child survives the thread that called [`spawn`](Self::spawn). The
+    ///   state that Linux keeps for each thread is therefore that of this crate's thread, not of the calling one: the
+    ///   namespaces of `unshare(2)`, seccomp filters, capabilities, CPU affinity and priority. Set those for the whole
+    ///   process, before its first such child, or in the child by `pre_exec`;
     /// - the processes that the child starts aren't killed with it;
     /// - the child isn't killed if its program gained privileges by a set-user-ID bit, or if this process no longer
     ///   runs as the child's user.
@@ -362,8 +362,9 @@ impl<'a> Command<'a> {
     /// a file may stay locked, or a secret may be read.
     ///
     /// With this option, the duplicates are created in a helper process, which becomes the child's parent. The helper
-    /// is this program (or `cmd.exe`, if this program's file was renamed meanwhile), suspended before its first instruction.
-    /// The first race-free spawn creates it and later ones reuse it. A new one is created if the helper was killed. The system kills the helper when this process exits.
+    /// is this program (or `cmd.exe`, if this program's file was renamed meanwhile), suspended before its first
+    /// instruction. The first race-free spawn creates it and later ones reuse it. A new one is created if the helper
+    /// was killed. The system kills the helper when this process exits.
     ///
     /// On Windows, this also changes the following for the child:
     ///
@@ -396,8 +397,8 @@ impl<'a> Command<'a> {
     ///   template has a `{name}` that isn't listed;
     /// - [`Error::InvalidHandleValue`](crate::Error::InvalidHandleValue) or
     ///   [`Error::InvalidHandle`](crate::Error::InvalidHandle) if a listed handle isn't valid;
-    /// - [`Error::SocketUnsupported`](crate::Error::SocketUnsupported) if a listed plain handle is a socket's, or a standard stream
-    ///   is a socket.
+    /// - [`Error::SocketUnsupported`](crate::Error::SocketUnsupported) if a listed plain handle is a socket's, or a
+    ///   standard stream is a socket.
     ///
     /// [`Error::System`](crate::Error::System) if the system doesn't create the process. A spawn that fails leaves no
     /// process, no handle and no changed flag.

@@ -35,13 +35,14 @@ use crate::sys::mutex::Mutex;
 /// # Ok::<(), handover::Error>(())
 /// ```
 ///
-/// The sender keeps its object, and may use and drop it as soon as the message is sent. The receiver gets a handle of its own, and
-/// owns it; dropping the value closes it. The receiver gets the same access as with [`Message::with`](crate::Message::with).
+/// The sender keeps its object, and may use and drop it as soon as the message is sent. The receiver gets a handle of
+/// its own, and owns it; dropping the value closes it. The receiver gets the same access as with
+/// [`Message::with`](crate::Message::with).
 ///
 /// A [`Channel`] is moved instead: when the message is sent, it leaves the value. If the send fails, it stays there.
 ///
-/// Only [`Message::from_value`](crate::Message::from_value), [`TypedChannel`](crate::TypedChannel) and the functions beside them
-/// can serialize it, and only their counterparts can deserialize it. Anywhere else, it is an error.
+/// Only [`Message::from_value`](crate::Message::from_value), [`TypedChannel`](crate::TypedChannel) and the functions
+/// beside them can serialize it, and only their counterparts can deserialize it. Anywhere else, it is an error.
 pub struct Carried<T: Carry> {
     place: T::Place,
 }

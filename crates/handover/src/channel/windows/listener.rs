@@ -265,8 +265,8 @@ impl<'a> Accepting<'a> {
         Ok(Self { listener, name, process, made, deadline, is_answered: false })
     }
 
-    /// Sends the handle values to the client, and looks whether the client has closed the named pipe, the client has exited, or the
-    /// deadline has passed.
+    /// Sends the handle values to the client, and looks whether the client has closed the named pipe, the client has
+    /// exited, or the deadline has passed.
     pub(crate) fn step(&mut self) -> Result<AcceptStep> {
         let has_left = match self.transfer() {
             Ok(None) => {
@@ -301,8 +301,9 @@ impl<'a> Accepting<'a> {
         }
     }
 
-    /// Writes the answer, and then waits for the client to close the pipe. Returns whether it has, or `None` while it hasn't. A client
-    /// that exits or lets the deadline pass is no error here, because the ownership page records whether it has taken its endpoint.
+    /// Writes the answer, and then waits for the client to close the pipe. Returns whether it has, or `None` while it
+    /// hasn't. A client that exits or lets the deadline pass is no error here, because the ownership page records
+    /// whether it has taken its endpoint.
     fn transfer(&mut self) -> Result<Option<bool>> {
         loop {
             let transfer = &mut self.listener.transfer;
@@ -424,8 +425,8 @@ pub(crate) enum ConnectStep {
     Connected(Box<Endpoint>),
     /// The listener has another client.
     Busy,
-    /// The listener has already disconnected this client, and then Windows doesn't return its id. The next attempt finds out whether
-    /// the listener refuses or is gone.
+    /// The listener has already disconnected this client, and then Windows doesn't return its id. The next attempt
+    /// finds out whether the listener refuses or is gone.
     Disconnected,
     /// The listener hasn't answered yet. The event is set when it does.
     Unanswered {

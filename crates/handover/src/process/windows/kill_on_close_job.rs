@@ -21,8 +21,9 @@ pub(super) fn job() -> Result<Arc<Owned>> {
     Ok(job)
 }
 
-/// Returns a new job, for a process that can't be put into the current one. The caller [keeps](keep) it if it fits. A job can only be nested in those that this
-/// process was in when the job got its first process, so it no longer fits once this process has been put into another.
+/// Returns a new job, for a process that can't be put into the current one. The caller [keeps](keep) it if it fits. A
+/// job can only be nested in those that this process was in when the job got its first process, so it no longer fits
+/// once this process has been put into another.
 pub(super) fn new_job() -> Result<Arc<Owned>> {
     let rules = Rules { kill_on_close: true, children_stay_out: false };
     let job = job::create(rules).map_err(|error| Error::system("the job for kill_with_parent", error))?;

@@ -50,8 +50,8 @@ impl SuspendedChild {
         self.child().process()
     }
 
-    /// Returns each object that the child inherited, as its name and the handle value in the child's table. Sockets are left out,
-    /// because they get their values when the child takes them.
+    /// Returns each object that the child inherited, as its name and the handle value in the child's table. Sockets are
+    /// left out, because they get their values when the child takes them.
     pub fn inherited_handles(&self) -> impl Iterator<Item = (&str, HandleValue)> {
         self.child().inherited_handles()
     }

@@ -1,5 +1,5 @@
-//! A thread that exits only with the process. Windows cancels the transfers that a thread has started when that exits, so a task,
-//! which outlives the threads of its runtime, lets this one start its writes.
+//! A thread that exits only with the process. Windows cancels the transfers that a thread has started when that exits,
+//! so a task, which outlives the threads of its runtime, lets this one start its writes.
 
 use std::io;
 use std::sync::mpsc::{Sender, channel};
@@ -25,8 +25,8 @@ pub(super) fn start() -> SysResult<()> {
     Ok(())
 }
 
-/// Runs `work` on the thread, which must have been started, and waits for it. It must be a call that doesn't wait, and no code of
-/// a subscriber or a task.
+/// Runs `work` on the thread, which must have been started, and waits for it. It must be a call that doesn't wait, and
+/// no code of a subscriber or a task.
 pub(super) fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (result, received) = channel();
     let job = move || {

@@ -12,8 +12,8 @@ use windows_sys::Win32::System::Threading::{
 
 use super::{Outcome, SysResult, always, call, succeeded};
 
-/// An action that a thread of the pool takes when a handle is signaled. It must not wait, drop a [`PoolWait`], or make calls that are
-/// traced: no subscriber's code may run there.
+/// An action that a thread of the pool takes when a handle is signaled. It must not wait, drop a [`PoolWait`], or make
+/// calls that are traced: no subscriber's code may run there.
 pub(crate) trait OnSignal: Send + Sync {
     fn signaled(&self);
 }
