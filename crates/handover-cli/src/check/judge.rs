@@ -272,8 +272,11 @@ fn reports_no_success(record: &Record) -> Ruling {
 /// Returns the number of findings with a verdict, for the summary.
 pub(crate) fn summary(findings: &[Finding]) -> String {
     let of = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    let mut text = format!("{} hold", count(of(Verdict::Holds), "requirement"));
-    for (verdict, words) in [(Verdict::Fails, "fail"), (Verdict::Open, "not judged")] {
+    let verb = |count, one, several| if count == 1 { one } else { several };
+    let (holding, failing) = (of(Verdict::Holds), of(Verdict::Fails));
+    let mut text = format!("{} {}", count(holding, "requirement"), verb(holding, "holds", "hold"));
+    for (verdict, words) in [(Verdict::Fails, verb(failing, "fails", "fail")), (Verdict::Open, "not judged")]
+    {
         if of(verdict) > 0 {
             text += &format!(", {} {words}", of(verdict));
         }

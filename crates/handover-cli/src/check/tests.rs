@@ -6,7 +6,7 @@ use std::time::Duration;
 use handover::HandleValue;
 use handover::inspect::observe::{Action, Call, Change, Event, Kind, Outcome, Step, Target};
 
-use super::judge::{Judgement, Ruling, Runs, Strategy, Verdict, judge};
+use super::judge::{Finding, Judgement, Ruling, Runs, Strategy, Verdict, judge, summary};
 use super::record::{Breakage, Broken, Ending, Hold, Kernel, Objects, Record, Row};
 use super::remarks::tells;
 use super::roles::roles;
@@ -383,4 +383,23 @@ fn ruling_speaks_of_the_processes_of_its_pair() {
     let ruling = Ruling::fails(Vec::new(), "the parent exits; the child, and not the parent, hangs", "wait");
     let why = ruling.named(["child", "grandchild"]).why;
     assert_eq!(why.as_deref(), Some("the child exits; the grandchild, and not the child, hangs"));
+}
+
+#[test]
+fn summary_counts_in_words_that_agree() {
+    let summary_of = |verdicts: &[Verdict]| {
+        let finding = |verdict: &Verdict| Finding {
+            id: "waits",
+            requirement: "The child waits for the event",
+            verdict: *verdict,
+            evidence: Vec::new(),
+            why: None,
+            advice: None,
+        };
+        summary(&verdicts.iter().map(finding).collect::<Vec<_>>())
+    };
+    use Verdict::{Fails, Holds, Open};
+    assert_eq!(summary_of(&[Holds, Holds]), "2 requirements hold");
+    assert_eq!(summary_of(&[Holds, Fails, Open]), "1 requirement holds, 1 fails, 1 not judged");
+    assert_eq!(summary_of(&[Fails, Fails]), "0 requirements hold, 2 fail");
 }
