@@ -465,7 +465,9 @@ impl<'a> Reply<'a> {
     fn begin(from: &'a Sender) -> Result<Self> {
         let refused = |reason| Err(Error::invalid(REPLY, reason));
         let Some(call) = &from.call else {
-            return refused("has no receiver: the message was sent with send, not with call; answer with send too");
+            return refused(
+                "has no receiver: the message was sent with send, not with call; answer with send too",
+            );
         };
         let endpoint = call.endpoint.upgrade().ok_or(Error::Disconnected { pid: std::process::id() })?;
         if call.has_reply.swap(true, Relaxed) {
