@@ -958,8 +958,11 @@ mod tests {
     }
 
     fn samples() -> impl Strategy<Value = Sample> {
+        // Miri takes minutes to make large samples.
+        let (names, most_objects, most_bytes) =
+            if cfg!(miri) { ("[^\\x00]{0,6}", 5, 20) } else { ("[^\\x00]{0,60}", 20, 300) };
         // The value at the end of each name makes the names different.
-        let objects = btree_map(0..5000_u32, "[^\\x00]{0,60}", 0..20).prop_map(|objects| {
+        let objects = btree_map(0..5000_u32, names, 0..most_objects).prop_map(|objects| {
             objects
                 .into_iter()
                 .map(|(index, name)| {
@@ -976,7 +979,7 @@ mod tests {
                 [Greeting::Answers, Greeting::Asks, Greeting::Leaves][usize::try_from(id % 3).unwrap_or(0)],
             ),
         });
-        let rest = (any::<u64>(), any::<usize>(), objects, vec(any::<u8>(), 0..300));
+        let rest = (any::<u64>(), any::<usize>(), objects, vec(any::<u8>(), 0..most_bytes));
         (frame_type, rest).prop_map(|(frame_type, (number, endpoints, mut objects, mut bytes))| {
             if matches!(frame_type, FrameType::Greeting(_)) {
                 objects.clear();

@@ -204,6 +204,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes")]
     fn text_has_room_for_a_thousand_objects() -> Result<()> {
         let names: Vec<String> = (0..1000).map(|number| format!("object number {number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
