@@ -33,7 +33,7 @@ pub(crate) enum Sanitizer {
 }
 
 /// Suites that trace processes. The leak check also traces the process, and a process can have only one tracer.
-pub(crate) const TRACING_SUITES: [&str; 3] = ["audit", "os", "tracing"];
+pub(crate) const TRACING_SUITES: [&str; 4] = ["audit", "os", "sockets", "tracing"];
 
 /// Tests that fail under AddressSanitizer: two start commands without `ASAN_OPTIONS`, and two count allocations or mappings,
 /// to which the sanitizer adds its own.
