@@ -77,7 +77,10 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
         number(16, 8)?,
         number(24, 8)?,
     );
+    // Without handle values, a frame with objects may say by a flag that none of them is a semaphore.
+    let says_no_semaphores = !with_values && count > 0 && fields.1 == 4;
     let is_typed = match fields {
+        (0, 4, _, _, 0) | (1 | 2, 4, ..) => says_no_semaphores,
         (0, 0, _, _, 0) | (1 | 2, 0, ..) => true,
         (3, 0..=2, _, _, 0) => count == 0 && length == 0,
         _ => false,

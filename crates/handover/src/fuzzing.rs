@@ -42,8 +42,8 @@ impl Envelope {
     /// Returns the number of the type, the flags, the number of endpoints, the message's number, and a call's id.
     #[must_use]
     pub fn fields(self) -> (u8, u16, usize, u64, u64) {
-        let (number_of_type, flags, id) = self.0.frame_type.encode();
-        (number_of_type, flags, self.0.endpoints, self.0.number, id)
+        let (number_of_type, _, id) = self.0.frame_type.encode();
+        (number_of_type, self.0.flags(), self.0.endpoints, self.0.number, id)
     }
 }
 

@@ -11,6 +11,7 @@ VERSION = 1
 HEADER = struct.Struct("<2sBBBBHIIQQ")
 PACKET = 200 * 1024
 MESSAGE, CALL, REPLY, GREETING, ASKS, LEAVES = 0, 1, 2, 3, 1, 2
+NO_SEMAPHORES = 4
 
 
 class OtherVersion(Exception):

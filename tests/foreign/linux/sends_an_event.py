@@ -3,6 +3,7 @@
 import os
 import select
 
+import channel
 import start
 
 endpoint = start.parent()
@@ -13,4 +14,6 @@ assert select.select([event], [], [], 10)[0] == [event], "the parent hasn't set 
 assert os.eventfd_read(event) == 1
 os.eventfd_write(event, 5)
 endpoint.send(b"set five times")
+# The flag spares the receiver the question for the mode.
+endpoint.send(b"", [("set", event)], flags=channel.NO_SEMAPHORES)
 assert endpoint.receive() is None

@@ -136,6 +136,14 @@ impl<'a> Message<'a> {
         self.table.check(&self.bytes)
     }
 
+    /// Returns whether the message has objects that are all known to be no semaphores. Endpoints, which are sent behind
+    /// them, are never one.
+    #[allow(dead_code, reason = "on Windows the kernel tells events and semaphores apart")]
+    #[inline]
+    pub(crate) fn has_no_semaphores(&self) -> bool {
+        !self.shares.is_empty() && self.shares.iter().all(|share| share.object().is_no_semaphore())
+    }
+
     /// Returns the objects with their names. The message must have passed [`check`](Self::check).
     pub(crate) fn objects(&self) -> impl Iterator<Item = (&str, BorrowedObject<'_>)> {
         self.table.names().zip(self.shares.iter().map(Share::object))
@@ -359,14 +367,16 @@ impl Sender {
     /// kind if that had to be found out. It is always found out if it matters whether the object is memory.
     ///
     /// `accepted` are kinds that the channel accepts: those of the object before, because most objects of a message are alike.
+    /// If `is_no_semaphore`, the sender says that the object is no semaphore, which is believed of an eventfd alone.
     fn kind_on_arrival<'n>(
         &self,
         name: impl Fn() -> &'n str,
         handle: &Owned,
         is_memory_limited: bool,
+        is_no_semaphore: bool,
         accepted: &mut &'static [ObjectKind],
     ) -> Result<Option<ObjectKind>> {
-        let possible = handle::possible_kinds(handle.handle()).unwrap_or_default();
+        let possible = handle::possible_kinds(handle.handle(), is_no_semaphore).unwrap_or_default();
         let is_exact = is_memory_limited && possible.contains(&ObjectKind::SharedMemory);
         // All objects of a kind have the same list.
         let is_accepted =
@@ -440,7 +450,13 @@ impl ReceivedMessage {
         for index in 0..content.names().len() {
             let handle = objects.next().expect("each name has an object");
             let name = || content.names().nth(index).expect("each object has a name");
-            let kind = from.kind_on_arrival(name, &handle, limits.are_for_shared_memory(), &mut accepted)?;
+            let kind = from.kind_on_arrival(
+                name,
+                &handle,
+                limits.are_for_shared_memory(),
+                envelope.has_no_semaphores,
+                &mut accepted,
+            )?;
             let of_endpoint =
                 (index >= first_endpoint).then(|| objects.by_ref().take(HANDLES - 1).collect::<Vec<_>>());
             if limits.are_for_shared_memory() && kind == Some(ObjectKind::SharedMemory) {

@@ -9,7 +9,8 @@
 //!      3      1  the type: 0 a message, 1 a call, 2 a reply, 3 a greeting
 //!      4      1  the number of objects, at most 253
 //!      5      1  how many of them, the last ones, are endpoints of channels
-//!      6      2  0; in a greeting, 1 asks for a greeting in return, and 2 says that the endpoint leaves the process
+//!      6      2  0; in a greeting, 1 asks for a greeting in return, and 2 says that the endpoint leaves the process;
+//!                in other frames with objects on Linux, 4 says that no object is a semaphore
 //!      8      4  the length of the table of objects in bytes
 //!     12      4  the length of the message in bytes, at most 16 MiB
 //!     16      8  the message's number in its direction, counted from 0
@@ -29,8 +30,9 @@
 //! - Handle values must be possible ones, and different from each other.
 //! - The table must end where the header says.
 //!
-//! A frame doesn't contain the kinds of its objects, because the receiver asks the kernel. On Linux the kernel
-//! passes the file descriptors beside the bytes, in the order of the table.
+//! A frame doesn't contain the kinds of its objects, because the receiver asks the kernel. Only the flag 4 says something
+//! about them that the kernel doesn't say on Linux: that each eventfd is an event. There the kernel passes the file
+//! descriptors beside the bytes, in the order of the table.
 
 #![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
 
@@ -68,6 +70,8 @@ pub(crate) trait ObjectRef: Copy + Ord {
     /// Whether a thread keeps the memory of a large frame. Windows' heap takes each large block from the kernel and gives it back, so
     /// that each of its pages costs a fault again.
     const KEEPS_LARGE: bool;
+    /// Whether the system lets the sender tell events from semaphores ([`NO_SEMAPHORES`]).
+    const SENDER_TELLS_EVENTS: bool;
 
     /// Returns whether the object has a record.
     fn has_record(self) -> bool;
@@ -99,6 +103,7 @@ impl ObjectRef for HandleRef {
     const OF_ENDPOINT: usize = 4;
     const RECORD: usize = RECORD_LENGTH;
     const KEEPS_LARGE: bool = true;
+    const SENDER_TELLS_EVENTS: bool = false;
 
     fn has_record(self) -> bool {
         self == Self::Socket
@@ -128,6 +133,7 @@ impl ObjectRef for () {
     const OF_ENDPOINT: usize = 1;
     const RECORD: usize = 0;
     const KEEPS_LARGE: bool = false;
+    const SENDER_TELLS_EVENTS: bool = true;
 
     fn has_record(self) -> bool {
         false
@@ -195,7 +201,7 @@ pub(crate) enum FrameType {
 }
 
 impl FrameType {
-    /// Returns the type's number, the flags, and the id.
+    /// Returns the type's number, the flags that belong to it, and the id.
     pub(crate) fn encode(self) -> (u8, u16, u64) {
         match self {
             Self::Message => (0, 0, 0),
@@ -220,6 +226,9 @@ impl FrameType {
     }
 }
 
+/// The flag of a frame whose sender says that no object is a semaphore. It is set in no greeting.
+const NO_SEMAPHORES: u16 = 4;
+
 /// The fields of a frame that describe its message as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Envelope {
@@ -228,6 +237,16 @@ pub(crate) struct Envelope {
     pub(crate) number: u64,
     /// How many of the objects, the last ones, are endpoints of channels.
     pub(crate) endpoints: usize,
+    /// Whether the sender says that no object is a semaphore. It is true of frames with objects alone, and on Linux alone.
+    pub(crate) has_no_semaphores: bool,
+}
+
+impl Envelope {
+    /// Returns the frame's flags.
+    pub(crate) fn flags(&self) -> u16 {
+        let (_, flags, _) = self.frame_type.encode();
+        flags | if self.has_no_semaphores { NO_SEMAPHORES } else { 0 }
+    }
 }
 
 /// The first part of a frame, which contains the lengths of the other parts.
@@ -263,12 +282,16 @@ impl Header {
         let size = |bytes| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX);
         let [number, id] =
             [&rest[..8], &rest[8..]].map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes")));
-        let frame_type = FrameType::decode(frame_type, u16::from_le_bytes([f0, f1]), id);
+        let flags = u16::from_le_bytes([f0, f1]);
+        let has_no_semaphores = P::SENDER_TELLS_EVENTS && flags & NO_SEMAPHORES != 0;
+        let flags_of_type = if has_no_semaphores { flags & !NO_SEMAPHORES } else { flags };
+        let frame_type = FrameType::decode(frame_type, flags_of_type, id);
         let this = Self {
             envelope: Envelope {
                 frame_type: frame_type.ok_or("a message has an unknown type")?,
                 number,
                 endpoints: usize::from(endpoints),
+                has_no_semaphores,
             },
             objects: usize::from(objects),
             table: size([t0, t1, t2, t3]),
@@ -286,6 +309,9 @@ impl Header {
         if matches!(this.envelope.frame_type, FrameType::Greeting(_)) && (this.objects, this.bytes) != (0, 0)
         {
             return Err("a greeting has objects or bytes".into());
+        }
+        if has_no_semaphores && this.objects == 0 {
+            return Err("a message without objects says that none is a semaphore".into());
         }
         // The shortest name is one byte long.
         let refs = this.refs::<P>() * P::LENGTH;
@@ -315,7 +341,7 @@ impl Header {
             return None;
         }
         let frame_type = FrameType::decode(u8::try_from(frame_type >> 24).ok()?, 0, id)?;
-        Some(Envelope { frame_type, number, endpoints: 0 })
+        Some(Envelope { frame_type, number, ..Envelope::default() })
     }
 
     /// Returns the number of references.
@@ -332,14 +358,14 @@ impl Header {
     pub(crate) fn encode(&self) -> [u8; Self::LENGTH] {
         let length = |length: usize| u32::try_from(length).expect("checked").to_le_bytes();
         let count = |count: usize| u8::try_from(count).expect("checked");
-        let (frame_type, flags, id) = self.envelope.frame_type.encode();
+        let (frame_type, _, id) = self.envelope.frame_type.encode();
         let mut header = [0; Self::LENGTH];
         header[..2].copy_from_slice(&MAGIC);
         header[2] = VERSION;
         header[3] = frame_type;
         header[4] = count(self.objects);
         header[5] = count(self.envelope.endpoints);
-        header[6..8].copy_from_slice(&flags.to_le_bytes());
+        header[6..8].copy_from_slice(&self.envelope.flags().to_le_bytes());
         header[8..12].copy_from_slice(&length(self.table));
         header[12..16].copy_from_slice(&length(self.bytes));
         header[16..24].copy_from_slice(&self.envelope.number.to_le_bytes());
@@ -993,7 +1019,8 @@ mod tests {
                 }
             }
             let records = records_of(&objects);
-            Sample { envelope: Envelope { frame_type, number, endpoints }, objects, records, bytes }
+            let envelope = Envelope { frame_type, number, endpoints, has_no_semaphores: false };
+            Sample { envelope, objects, records, bytes }
         })
     }
 
@@ -1014,7 +1041,7 @@ mod tests {
         /// Each header that the quick way accepts is what the certain way says, and it accepts all that it is for.
         #[test]
         fn quick_way_reads_messages_without_objects_as_the_certain_way(
-            (frame_type, flags, id) in (0_u8..5, 0_u16..2, 0_u64..2),
+            (frame_type, flags, id) in (0_u8..5, (0_u16..2, 0_u16..2).prop_map(|(one, four)| one | four << 2), 0_u64..2),
             number in any::<u64>(),
             bytes in vec(any::<u8>(), 0..80),
             changes in vec((0_usize..32, any::<u8>()), 0..2),
@@ -1145,6 +1172,48 @@ mod tests {
         }
         for version in [0, 2, u8::MAX] {
             assert_eq!(decode(&with(one.clone(), 2, &[version])), Err(Broken::Version(version)));
+        }
+    }
+
+    /// Windows has no such flag, because its kernel tells events and semaphores apart.
+    #[test]
+    fn flag_of_no_semaphores_is_for_frames_with_objects_and_without_handle_values() {
+        let frame = |frame_type: FrameType, count: u8, flags: u16| {
+            let (number, own, id) = frame_type.encode();
+            let mut frame = frame(count, [&b""[..], b"\x01a", b"\x01a\x01b"][usize::from(count)], b"");
+            frame[3] = number;
+            frame[6..8].copy_from_slice(&(own | flags).to_le_bytes());
+            frame[24..32].copy_from_slice(&id.to_le_bytes());
+            frame
+        };
+        let endpoint = |mut frame: Vec<u8>| {
+            frame[5] = 1;
+            frame
+        };
+        for frame_type in [FrameType::Message, FrameType::Call(7), FrameType::Reply(8)] {
+            for count in [1, 2] {
+                for frame in [frame(frame_type, count, 4), endpoint(frame(frame_type, count, 4))] {
+                    let header = Header::parse::<()>(&frame).expect("it is valid").expect("it is whole");
+                    assert!(header.envelope.has_no_semaphores && header.envelope.frame_type == frame_type);
+                    assert_eq!(header.encode(), frame[..Header::LENGTH]);
+                    let parsed = Header::parse::<HandleRef>(&frame);
+                    assert_rule(&parsed, "an unknown type");
+                }
+                let header = Header::parse::<()>(&frame(frame_type, count, 0)).expect("it is valid");
+                assert!(!header.expect("it is whole").envelope.has_no_semaphores);
+                for flags in [1, 2, 3, 5, 6, 7, 8, 12, 0x400, 0x404, u16::MAX] {
+                    let parsed = Header::parse::<()>(&frame(frame_type, count, flags));
+                    assert_rule(&parsed, "an unknown type");
+                }
+            }
+            let without_objects = frame(frame_type, 0, 4);
+            assert_rule(&Header::parse::<()>(&without_objects), "none is a semaphore");
+            assert_eq!(Header::of_bytes_alone(&without_objects), None);
+        }
+        for greeting in [Greeting::Answers, Greeting::Asks, Greeting::Leaves] {
+            let frame = frame(FrameType::Greeting(greeting), 0, 4);
+            assert_rule(&Header::parse::<()>(&frame), "none is a semaphore");
+            assert_rule(&Header::parse::<HandleRef>(&frame), "an unknown type");
         }
     }
 

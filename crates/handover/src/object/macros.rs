@@ -61,7 +61,7 @@ macro_rules! object {
         impl<'a> From<&'a $type> for $crate::object::BorrowedObject<'a> {
             /// Borrows the object. A copy gets the rights to use it, as far as this handle has them.
             fn from(object: &'a $type) -> Self {
-                object.handle.share($default_rights)
+                object.handle.share(&$kind, $default_rights)
             }
         }
 

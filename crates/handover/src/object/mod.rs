@@ -186,6 +186,8 @@ enum Origin {
     Handle,
     /// A type that never owns a socket on Windows, so that `checked` needn't ask the system.
     Typed,
+    /// The same, and the type never owns a semaphore.
+    NoSemaphore,
     /// A type of sockets on Windows.
     #[allow(dead_code, reason = "on Linux a socket is a descriptor like others")]
     Socket,
@@ -202,6 +204,18 @@ impl<'a> BorrowedObject<'a> {
     /// Creates a share of one of this crate's objects, with these rights.
     pub(crate) const fn typed(handle: BorrowedHandle<'a>, rights: Rights) -> Self {
         Self { handle, rights, origin: Origin::Typed }
+    }
+
+    /// Does the same for an object that is no semaphore, because its type owns objects of another kind alone.
+    pub(crate) const fn no_semaphore(handle: BorrowedHandle<'a>, rights: Rights) -> Self {
+        Self { handle, rights, origin: Origin::NoSemaphore }
+    }
+
+    /// Returns whether the object is known to be no semaphore. A plain handle, or a file made of one, may be any object.
+    #[allow(dead_code, reason = "on Windows the kernel tells events and semaphores apart")]
+    #[inline]
+    pub(crate) fn is_no_semaphore(&self) -> bool {
+        self.origin == Origin::NoSemaphore
     }
 
     /// Replaces the rights.
@@ -241,7 +255,7 @@ impl<'a> BorrowedObject<'a> {
     pub(crate) fn checked(&self, describe: &dyn Fn() -> String) -> Result<BorrowedHandle<'a>> {
         self.no_pseudo_handle(describe)?;
         let object = match self.origin {
-            Origin::Typed => return Ok(self.handle),
+            Origin::Typed | Origin::NoSemaphore => return Ok(self.handle),
             Origin::Socket => return Err(Error::SocketUnsupported { object: describe() }),
             Origin::Handle => describe(),
         };

@@ -86,7 +86,7 @@ impl SharedMemory {
     /// [`examples/plugin_host.rs`](https://docs.rs/crate/handover/latest/source/examples/plugin_host.rs).
     #[must_use]
     pub fn read_only(&self) -> BorrowedObject<'_> {
-        BorrowedObject::typed(self.handle(), rights::SECTION_READ)
+        BorrowedObject::no_semaphore(self.handle(), rights::SECTION_READ)
     }
 
     /// Returns the size in bytes, a multiple of the page size unless another library made the memory. The receiver of

@@ -119,20 +119,26 @@ pub const HARMLESS_AUDIT: &[Harmless] = &[
 ];
 
 /// Calls whose failure may be ignored when a message is sent and received.
-pub const HARMLESS_SEND: &[Harmless] = &[FILE_TYPE, EVENTFD];
+pub const HARMLESS_SEND: &[Harmless] = &[FILE_TYPE, EVENTFD, EVENTFD_WITHOUT_MARK];
 
 /// The cheap questions for an object's kind when it arrives.
 const FILE_TYPE: Harmless = ("statx", "the kind is asked for in another way");
 const EVENTFD: Harmless = ("write+preadv2+fcntl", "as above");
+const EVENTFD_WITHOUT_MARK: Harmless = ("write+preadv2", "as above");
 
 /// Calls of a call and its reply whose failures are ignored.
-pub const HARMLESS_CALL: &[Harmless] =
-    &[FILE_TYPE, EVENTFD, ("shutdown", "the connection has ended, or ends when it is dropped")];
+pub const HARMLESS_CALL: &[Harmless] = &[
+    FILE_TYPE,
+    EVENTFD,
+    EVENTFD_WITHOUT_MARK,
+    ("shutdown", "the connection has ended, or ends when it is dropped"),
+];
 
 /// Calls of futures whose failures are ignored.
 pub const HARMLESS_FUTURES: &[Harmless] = &[
     FILE_TYPE,
     EVENTFD,
+    EVENTFD_WITHOUT_MARK,
     ("shutdown", "the connection has ended, or ends when it is dropped"),
     (
         "fstatfs",
@@ -145,6 +151,7 @@ pub const HARMLESS_FUTURES: &[Harmless] = &[
 pub const HARMLESS_TRAVEL: &[Harmless] = &[
     FILE_TYPE,
     EVENTFD,
+    EVENTFD_WITHOUT_MARK,
     ("setsockopt", "the peer process stays unknown, and only the end of the connection shows"),
     ("sendmsg", "a greeting is sent again, or the peer process stays unknown"),
     ("ppoll", "the peer process stays unknown, or a descriptor of it is not shared"),
@@ -160,6 +167,7 @@ pub const HARMLESS_FLUSH: &[Harmless] = &[
 pub const HARMLESS_SET: &[Harmless] = &[
     FILE_TYPE,
     EVENTFD,
+    EVENTFD_WITHOUT_MARK,
     ("recvmsg", "a wait reads before the receive, to which a real failure shows itself again"),
 ];
 

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use handover::faults::{Turn, taking};
 use handover::os::linux::InheritExt;
 use handover::{
     Channel, Child, Command, Error, Event, HandleValue, Listener, Message, ObjectKind, Process, Semaphore,
@@ -105,7 +106,15 @@ fn python_child_sends_its_event() {
     // An event that was set five times is taken once.
     event.wait_timeout(SOON).unwrap();
     assert!(!event.try_wait().unwrap());
-    drop((message, event, places));
+    // It says of the last message that no object is a semaphore.
+    let (again, was_asked) = taking([Turn::fails("read", 0..u32::MAX, 2)], || {
+        let message = channel.recv_timeout(SOON).unwrap();
+        message.take::<Event>("set").unwrap()
+    });
+    assert!(!was_asked);
+    again.set().unwrap();
+    event.wait_timeout(SOON).unwrap();
+    drop((message, event, places, again));
     assert_exits_successfully(child, channel);
     assert_eq!(table::count(), before);
 }

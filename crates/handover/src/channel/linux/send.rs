@@ -85,7 +85,7 @@ impl Endpoint {
                 return Err(self.disconnect_error());
             }
         }
-        let envelope = Envelope { frame_type, number: writer.next, endpoints: travellers.len() };
+        let envelope = envelope_of(message, travellers, frame_type, &writer);
         with_frame(self, message, travellers, envelope, |frame, descriptors| {
             let mut written = 0;
             let outcome = self.write(frame, descriptors, &mut written, deadline);
@@ -159,7 +159,7 @@ impl Endpoint {
         if !self.settle_with(writer) {
             return Ok(Progress::Full);
         }
-        let envelope = Envelope { frame_type, number: writer.next, endpoints: travellers.len() };
+        let envelope = envelope_of(message, travellers, frame_type, writer);
         with_frame(self, message, travellers, envelope, |frame, descriptors| {
             let mut written = 0;
             let outcome = self.write_now(frame, descriptors, &mut written);
@@ -281,6 +281,22 @@ impl Endpoint {
 /// `PartialSend`.
 fn is_disconnect(error: &Error) -> bool {
     matches!(error, Error::ProcessExited { .. } | Error::Disconnected { .. })
+}
+
+/// Returns the envelope of the writer's next message.
+#[inline]
+fn envelope_of(
+    message: &Message<'_>,
+    travellers: &[&Arc<Endpoint>],
+    frame_type: FrameType,
+    writer: &Writer,
+) -> Envelope {
+    Envelope {
+        frame_type,
+        number: writer.next,
+        endpoints: travellers.len(),
+        has_no_semaphores: message.has_no_semaphores(),
+    }
 }
 
 /// Calls `send` with the message as a frame, and with its descriptors.

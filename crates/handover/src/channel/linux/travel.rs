@@ -86,7 +86,7 @@ pub(crate) fn endpoint_of_child(handles: Reserved<1>) -> Result<Endpoint> {
 
 /// Returns the frame of a greeting. `number` is that of the next message.
 fn greeting(kind: Greeting, number: u64) -> [u8; Header::LENGTH] {
-    let envelope = Envelope { frame_type: FrameType::Greeting(kind), number, endpoints: 0 };
+    let envelope = Envelope { frame_type: FrameType::Greeting(kind), number, ..Envelope::default() };
     Header { envelope, ..Header::default() }.encode()
 }
 

@@ -180,7 +180,8 @@ impl Endpoint {
         let announced = if has_objects { self.announce(travellers, number)? } else { Some(0) };
         let Some(announced) = announced else { return Ok(Prepared::Unready(Unready::Moving)) };
         let peer = self.peer();
-        let envelope = Envelope { frame_type, number, endpoints: travellers.len() };
+        let endpoints = travellers.len();
+        let envelope = Envelope { frame_type, number, endpoints, ..Envelope::default() };
         let copies = match self.copies(message, travellers, envelope, &peer, writer, deadline) {
             Ok(Some(copies)) => copies,
             other => {

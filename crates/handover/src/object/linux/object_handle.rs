@@ -121,9 +121,13 @@ impl ObjectHandle {
         &self.memberships
     }
 
-    /// Borrows the object, to share it with these rights.
-    pub(crate) fn share(&self, default_rights: Rights) -> BorrowedObject<'_> {
-        BorrowedObject::typed(self.handle(), default_rights)
+    /// Borrows the object, which has this kind, to share it with these rights.
+    #[inline]
+    pub(crate) fn share(&self, kind: &ObjectKind, default_rights: Rights) -> BorrowedObject<'_> {
+        match kind {
+            ObjectKind::Semaphore => BorrowedObject::typed(self.handle(), default_rights),
+            _ => BorrowedObject::no_semaphore(self.handle(), default_rights),
+        }
     }
 
     /// Waits without a timeout. `object` describes the object in errors.

@@ -92,7 +92,7 @@ impl ObjectHandle {
     ///
     /// `DuplicateHandle` can add rights that the object's security descriptor grants. Without this limit, sharing a
     /// handle that may only wait could give the receiver the right to set the object.
-    pub(crate) fn share(&self, default_rights: Rights) -> BorrowedObject<'_> {
+    pub(crate) fn share(&self, _: &ObjectKind, default_rights: Rights) -> BorrowedObject<'_> {
         // A subscriber that uses this object would begin the same initialization again.
         let _events = DeferredEvents::begin();
         let limited = |rights: Access| {

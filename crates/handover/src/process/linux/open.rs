@@ -16,7 +16,7 @@ pub(crate) fn check_rights(_: HandleValue, _: &dyn Fn() -> String) -> Result<()>
 
 /// Borrows a process, to share it.
 pub(crate) fn share(process: &Process) -> BorrowedObject<'_> {
-    BorrowedObject::typed(process.handle(), rights::SAME)
+    BorrowedObject::no_semaphore(process.handle(), rights::SAME)
 }
 
 /// Opens a process by its id.

@@ -304,7 +304,12 @@ pub(crate) fn is_more_than_a_handle(_: &ObjectKind) -> bool {
 
 /// Returns the kinds that a descriptor's object can be of, which costs a fraction of [`kind_of`] and needs no descriptor. If it
 /// is one kind, that is the object's. Returns none if only `kind_of` tells.
-pub(crate) fn possible_kinds(handle: BorrowedFd<'_>) -> SysResult<&'static [ObjectKind]> {
+///
+/// If `is_no_semaphore`, an eventfd is an event, whatever its mark is.
+pub(crate) fn possible_kinds(
+    handle: BorrowedFd<'_>,
+    is_no_semaphore: bool,
+) -> SysResult<&'static [ObjectKind]> {
     /// Whether the kernel takes no path for an empty one, as since Linux 6.11. Then it needn't read the path.
     static TAKES_NO_PATH: AtomicBool = AtomicBool::new(true);
     let status = type_of(handle, &TAKES_NO_PATH);
@@ -315,7 +320,7 @@ pub(crate) fn possible_kinds(handle: BorrowedFd<'_>) -> SysResult<&'static [Obje
     Ok(match FileType::from_raw_mode(mode.into()) {
         FileType::Socket => &[ObjectKind::Socket],
         FileType::RegularFile => &[ObjectKind::File, ObjectKind::SharedMemory],
-        FileType::Unknown => probe(handle.into())?,
+        FileType::Unknown => probe(handle.into(), is_no_semaphore)?,
         _ => &[ObjectKind::File],
     })
 }
@@ -437,7 +442,7 @@ fn kind_at(number: Number) -> SysResult<ObjectKind> {
         _ => return Ok(ObjectKind::File),
     }
     // Only anonymous inodes have no file type: they aren't in a file system that has files.
-    if let [kind] = probe(number)? {
+    if let [kind] = probe(number, false)? {
         return Ok(kind.clone());
     }
     kind_in_proc(number)

@@ -21,7 +21,8 @@
 //! A kind that this kernel doesn't have yet could answer in the same way. It would have to be a stream of 8-byte numbers.
 //!
 //! The mode of an eventfd, event or semaphore, can only be read in /proc. Objects of this crate carry a mark that says it;
-//! see [`reset_mode`](super::reset_mode).
+//! see [`reset_mode`](super::reset_mode). A third call reads the mark, unless the object's sender has said that it is no
+//! semaphore.
 //!
 //! Each unexpected answer, as from a filter of system calls or an emulator, only means that the kind isn't known. The caller
 //! then reads it in /proc.
@@ -38,6 +39,8 @@ use crate::handle::ObjectKind;
 
 /// The calls that recognize an eventfd, as one event. Tests can make each of them fail.
 const EVENTFD: &str = "write+preadv2+fcntl";
+/// The same without the call that reads the mark.
+const EVENTFD_WITHOUT_MARK: &str = "write+preadv2";
 
 /// The argument that a system looks at first in a `write`. QEMU's emulation of Linux looks at the memory, so the first of
 /// the calls can't tell anything there.
@@ -45,9 +48,11 @@ const UNKNOWN: u8 = 0;
 const DESCRIPTOR_FIRST: u8 = 1;
 const MEMORY_FIRST: u8 = 2;
 
-/// The mark of a descriptor's open file description, if it is an eventfd. The mark says nothing else about it.
 enum Answer {
+    /// An eventfd, whose open file description has this mark. The mark says nothing else about it.
     Eventfd(c_int),
+    /// An eventfd that is known to be no semaphore.
+    Event,
     /// It can't be written to, so it is no eventfd.
     NotWritable,
     Unexpected,
@@ -58,6 +63,7 @@ impl Outcome for Answer {
     fn result(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Eventfd(mark) => write!(to, "eventfd, {mark}"),
+            Self::Event => to.write_str("eventfd"),
             Self::NotWritable => to.write_str("no eventfd"),
             Self::Unexpected => to.write_str("unknown"),
         }
@@ -67,15 +73,17 @@ impl Outcome for Answer {
 /// Returns the kinds that an anonymous inode can be of: one if it is known, two if it is an eventfd without a mark, and none
 /// if the kind can only be read in /proc. The caller knows that the descriptor's file has no type: a socket or a pipe could
 /// lose a byte.
-pub(super) fn probe(number: Number) -> SysResult<&'static [ObjectKind]> {
+///
+/// If `is_no_semaphore`, an eventfd is an event, and its mark isn't read.
+pub(super) fn probe(number: Number, is_no_semaphore: bool) -> SysResult<&'static [ObjectKind]> {
     // Whether the kernel looks at a descriptor before it looks at the memory.
     static ORDER: AtomicU8 = AtomicU8::new(UNKNOWN);
-    Ok(match unless_refused(ask_eventfd(number, &ORDER), Answer::Unexpected)? {
-        // A mark of another process may be wrong. An eventfd that is marked as an event and counts is, to its owner here, an
+    Ok(match unless_refused(ask_eventfd(number, is_no_semaphore, &ORDER), Answer::Unexpected)? {
+        // A mark of another process may be wrong, and so may its word that an object is no semaphore. An eventfd that is marked as an event and counts is, to its owner here, an
         // event that another process sets again after each wait or reset. One that is marked as a semaphore and doesn't
         // count is a semaphore from which another process takes all the rest. The process that sent it can do both to any
         // eventfd, or let another process do it, because each process that has an eventfd can read and write it.
-        Answer::Eventfd(MANUAL_RESET | AUTO_RESET) => &[ObjectKind::Event],
+        Answer::Event | Answer::Eventfd(MANUAL_RESET | AUTO_RESET) => &[ObjectKind::Event],
         Answer::Eventfd(SEMAPHORE) => &[ObjectKind::Semaphore],
         Answer::Eventfd(_) => &[ObjectKind::Event, ObjectKind::Semaphore],
         Answer::Unexpected => &[],
@@ -97,9 +105,10 @@ fn unless_refused<T>(answer: SysResult<T>, otherwise: T) -> SysResult<T> {
     }
 }
 
-/// Asks whether a descriptor is an eventfd, and for its mark.
-fn ask_eventfd(number: Number, order: &AtomicU8) -> SysResult<Answer> {
-    ask(EVENTFD, &[number.argument()], || {
+/// Asks whether a descriptor is an eventfd, and for its mark unless it is known to be no semaphore.
+fn ask_eventfd(number: Number, is_no_semaphore: bool, order: &AtomicU8) -> SysResult<Answer> {
+    let calls = if is_no_semaphore { EVENTFD_WITHOUT_MARK } else { EVENTFD };
+    ask(calls, &[number.argument()], || {
         // libc's `write` isn't used, because the sanitizers of memory reject the address before the call.
         let write_nothing = |number: c_int| {
             let no_memory = std::ptr::without_provenance::<u8>(usize::MAX - 0xfff);
@@ -122,7 +131,7 @@ fn ask_eventfd(number: Number, order: &AtomicU8) -> SysResult<Answer> {
             Some(libc::EINVAL | libc::EBADF) => return Ok(Answer::NotWritable),
             _ => return Ok(Answer::Unexpected),
         }
-        fault(EVENTFD)?;
+        fault(calls)?;
         let mut byte = 0_u8;
         let buffer = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         // The offset of -1, in two halves, is that of the descriptor, which an eventfd doesn't have.
@@ -134,6 +143,9 @@ fn ask_eventfd(number: Number, order: &AtomicU8) -> SysResult<Answer> {
         };
         if read != -1 || last_error() != libc::EINVAL {
             return Ok(Answer::Unexpected);
+        }
+        if is_no_semaphore {
+            return Ok(Answer::Event);
         }
         fault(EVENTFD)?;
         // Not `libc::fcntl`, which first finds out which of its operations takes which argument.
@@ -459,7 +471,12 @@ mod tests {
     }
 
     fn probed(number: Number) -> &'static [ObjectKind] {
-        probe(number).expect("no call is made to fail")
+        probe(number, false).expect("no call is made to fail")
+    }
+
+    /// Returns the answer for an object whose sender says that it is no semaphore.
+    fn probed_as_no_semaphore(number: Number) -> &'static [ObjectKind] {
+        probe(number, true).expect("no call is made to fail")
     }
 
     fn is_eventfd(name: &str) -> bool {
@@ -484,6 +501,9 @@ mod tests {
                 // Without a mark, the mode of an eventfd isn't guessed, and the kinds that one call knows are known.
                 assert_eq!(kinds.len() == 2, is_eventfd(name), "{name}");
                 assert_eq!(kinds.is_empty(), matches!(certain, ObjectKind::Other(_)), "{name}");
+                // The sender's word makes an eventfd an event, and changes the answer for no other kind.
+                let expected = if is_eventfd(name) { &[ObjectKind::Event] } else { kinds };
+                assert_eq!(probed_as_no_semaphore(number(object)), expected, "{name}");
             }
             assert_eq!(state(object), before, "{name}");
             assert_eq!(kind_of(object.as_fd()).expect("it is open"), certain, "{name}");
@@ -511,6 +531,8 @@ mod tests {
                         (certain, _) => std::slice::from_ref(certain),
                     };
                     assert_eq!(probed(number(object)), expected, "{name} {signal}");
+                    let expected = if is_eventfd(name) { &[ObjectKind::Event] } else { expected };
+                    assert_eq!(probed_as_no_semaphore(number(object)), expected, "{name} {signal}");
                 }
                 assert_eq!(state(object), before, "{name}");
             }
@@ -531,7 +553,11 @@ mod tests {
             assert_eq!(probed(number(&copy)), [what.kind()], "{what:?}");
             // Another program's change of the status flags changes nothing.
             rustix::fs::fcntl_setfl(&copy, OFlags::empty()).expect("flags can be set");
-            assert_eq!(possible_kinds(object.borrowed()).expect("it is open"), [what.kind()], "{what:?}");
+            assert_eq!(
+                possible_kinds(object.borrowed(), false).expect("it is open"),
+                [what.kind()],
+                "{what:?}"
+            );
         }
     }
 
@@ -548,8 +574,10 @@ mod tests {
                 }
                 let before = state(object);
                 for _ in 0..TIMES / 10 {
-                    let found = possible_kinds(object.as_fd()).expect("it is open");
-                    assert!(found == *kinds, "{name}: {found:?}");
+                    for is_no_semaphore in [false, true] {
+                        let found = possible_kinds(object.as_fd(), is_no_semaphore).expect("it is open");
+                        assert!(found == *kinds, "{name}: {found:?}");
+                    }
                     assert!(kinds.contains(&kind_of(object.as_fd()).expect("it is open")), "{name}");
                 }
                 assert_eq!(state(object), before, "{name}");
@@ -597,6 +625,7 @@ mod tests {
         let path = format!("/proc/self/fd/{}", event.as_raw_fd());
         let path = rustix::fs::open(path, OFlags::PATH, rustix::fs::Mode::empty()).expect("a path to it");
         assert_eq!(probed(number(&path)), []);
+        assert_eq!(probed_as_no_semaphore(number(&path)), []);
         assert_eq!(
             kind_of(path.as_fd()).expect("it is open"),
             kind_in_proc(number(&path)).expect("it is open")
@@ -613,6 +642,7 @@ mod tests {
             .expect("a value");
         drop(high);
         assert_eq!(probed(value.into()), []);
+        assert_eq!(probed_as_no_semaphore(value.into()), []);
     }
 
     /// Four threads use an eventfd while others ask what it is. Each number that is added is read once.
@@ -655,6 +685,7 @@ mod tests {
                     scope.spawn(|| {
                         for _ in 0..10_000 {
                             assert_eq!(probed(number(&event)), expected);
+                            assert_eq!(probed_as_no_semaphore(number(&event)), [ObjectKind::Event]);
                         }
                     })
                 });
@@ -693,6 +724,7 @@ mod tests {
                 let started = Instant::now();
                 for _ in 0..TIMES {
                     assert_eq!(probed(number(&event)).len(), 2);
+                    assert_eq!(probed_as_no_semaphore(number(&event)).len(), 1);
                 }
                 assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
                 assert!(!waiter.is_finished(), "the control: the other thread still waits");
@@ -744,8 +776,10 @@ mod tests {
     #[test]
     fn nothing_is_believed_of_a_system_that_looks_at_the_memory_first() {
         let event = create(What::Event { manual_reset: true }).expect("there is room for it");
-        let ask = |order| (ask_eventfd(event.borrowed().into(), &order), order.into_inner());
+        let ask = |order| (ask_eventfd(event.borrowed().into(), false, &order), order.into_inner());
         assert!(matches!(ask(AtomicU8::new(MEMORY_FIRST)), (Ok(Answer::Unexpected), MEMORY_FIRST)));
+        let order = AtomicU8::new(MEMORY_FIRST);
+        assert!(matches!(ask_eventfd(event.borrowed().into(), true, &order), Ok(Answer::Unexpected)));
         for order in [UNKNOWN, DESCRIPTOR_FIRST] {
             // QEMU runs the tests too, and is found out.
             let (answer, order) = ask(AtomicU8::new(order));
@@ -777,6 +811,13 @@ mod tests {
                     let (kind, was_taken) = taking(turn(), || kind_of(object.borrowed()));
                     assert_eq!((kind.ok(), was_taken), (Some(what.kind()), true), "{what:?} {call} {index}");
                 }
+            }
+            // The sender's word doesn't replace a refused call.
+            let semaphore = create(semaphore).expect("there is room for it");
+            for index in 0..2 {
+                let turn = [Turn::fails(EVENTFD_WITHOUT_MARK, index..index + 1, code)];
+                let kinds = taking(turn, || probed_as_no_semaphore(semaphore.borrowed().into()));
+                assert_eq!(kinds, (&[][..], true), "{index}");
             }
             let this = open!(SYS_pidfd_open, std::process::id(), 0).expect("this process exists");
             let (kind, was_taken) = taking([Turn::fails("waitid", 0..1, code)], || kind_of(this.as_fd()));

@@ -435,7 +435,10 @@ pub(crate) fn is_more_than_a_handle(kind: &ObjectKind) -> bool {
 
 /// Returns none, because [`kind_of`] costs little.
 #[allow(clippy::unnecessary_wraps, reason = "the Linux version asks the system")]
-pub(crate) fn possible_kinds(_: BorrowedHandle<'_>) -> SysResult<&'static [ObjectKind]> {
+pub(crate) fn possible_kinds(
+    _: BorrowedHandle<'_>,
+    _is_no_semaphore: bool,
+) -> SysResult<&'static [ObjectKind]> {
     Ok(&[])
 }
 
