@@ -37,11 +37,8 @@ pub(crate) const ENDPOINT_NAMES: [&str; HANDLES] = ["handover/channel/"];
 pub(crate) fn pair() -> Result<(Endpoint, Endpoint)> {
     let failed = |error| Error::system("a pair of endpoints", error);
     let (one, other) = unix_socket::pair().map_err(failed)?;
-    // The process that gets one of them greets the other one. The credentials of that greeting must not be lost.
-    for socket in [&one, &other] {
-        unix_socket::receive_credentials(socket.as_fd(), true).map_err(failed)?;
-    }
-    // Until one of them leaves, the peer process of both is this one.
+    // Neither asks for credentials yet, because each message would bring a pidfd of this process. An endpoint that leaves says
+    // so first, and the other one asks then. Until one of them leaves, the peer process of both is this one.
     let peer = super::pair::peer(unix_socket::maker_of_other_end(one.as_fd()).map_err(failed)?);
     Ok((Endpoint::new(one.into(), peer.clone()), Endpoint::new(other.into(), peer)))
 }
