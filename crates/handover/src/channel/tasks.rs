@@ -252,10 +252,15 @@ impl Senders {
 
     /// Wakes the task whose turn it is. A thread calls it when it has unlocked what the tasks wait for, and after a fence. A
     /// task does it in the opposite order: it is counted first, and then tries to lock. So one of the two sees the other.
+    #[inline]
     pub(super) fn wake_first(&self) {
-        if self.count.load(SeqCst) == 0 {
-            return;
+        if self.count.load(SeqCst) > 0 {
+            self.wake_first_of_some();
         }
+    }
+
+    #[cold]
+    fn wake_first_of_some(&self) {
         if let Some((_, Some(waker))) = self.lock().waiting.front() {
             wake(waker.clone());
         }

@@ -43,6 +43,7 @@ impl<T> TimedMutex<T> {
     }
 
     /// Locks the mutex if it is free. Returns `None` otherwise.
+    #[inline]
     pub(crate) fn take(&self) -> Option<TimedMutexGuard<'_, T>> {
         let events = DeferredEvents::begin();
         let guard = self.value.try_lock()?;
@@ -108,6 +109,7 @@ impl<T> DerefMut for TimedMutexGuard<'_, T> {
 }
 
 impl<T> Drop for TimedMutexGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.guard = None;
         fence(SeqCst);

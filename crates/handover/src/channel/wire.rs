@@ -202,6 +202,7 @@ pub(crate) enum FrameType {
 
 impl FrameType {
     /// Returns the type's number, the flags that belong to it, and the id.
+    #[inline]
     pub(crate) fn encode(self) -> (u8, u16, u64) {
         match self {
             Self::Message => (0, 0, 0),
@@ -352,6 +353,22 @@ impl Header {
     /// Returns the length of the whole frame in bytes.
     pub(crate) const fn frame_length(&self) -> usize {
         Self::LENGTH + self.table + self.bytes
+    }
+
+    /// Returns the encoded header of a message, call or reply without objects. It has at most [`MAX_BYTES`].
+    #[inline]
+    #[allow(dead_code, reason = "not every system needs it")]
+    pub(crate) fn of_bytes(frame_type: FrameType, number: u64, bytes: usize) -> [u8; Self::LENGTH] {
+        let (frame_type, flags, id) = frame_type.encode();
+        // The lengths of the table and of the bytes. The first is zero.
+        let lengths = (bytes as u64) << 32;
+        let [f0, f1] = flags.to_le_bytes();
+        let first = u64::from_le_bytes([MAGIC[0], MAGIC[1], VERSION, frame_type, 0, 0, f0, f1]);
+        let mut header = [0; Self::LENGTH];
+        for (to, word) in header.chunks_exact_mut(8).zip([first, lengths, number, id]) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        header
     }
 
     /// Encodes the header. Its message must have passed [`Table::check`].
@@ -888,6 +905,21 @@ mod tests {
     use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn header_of_bytes_alone_is_that_of_every_message(
+            number in any::<u64>(), id in any::<u64>(), bytes in 0..2000_usize
+        ) {
+            for frame_type in [FrameType::Message, FrameType::Call(id), FrameType::Reply(id)] {
+                let envelope = Envelope { frame_type, number, endpoints: 0 };
+                let header = Header { envelope, bytes, ..Header::default() }.encode();
+                prop_assert_eq!(Header::of_bytes(frame_type, number, bytes), header);
+                let frame = [&header[..], &vec![7; bytes]].concat();
+                prop_assert_eq!(Header::of_bytes_alone(&frame), Some(envelope));
+            }
+        }
+    }
 
     fn kept_capacity<P: ObjectRef>(bytes: usize) -> usize {
         drop(large_frame());

@@ -29,6 +29,7 @@ pub(crate) struct DeferredWakes {
 }
 
 impl DeferredWakes {
+    #[inline]
     pub(crate) fn begin() -> Self {
         // Without thread-local variables, at the end of a thread, wakes aren't kept back.
         let _ = DEFERRALS.try_with(|deferrals| deferrals.set(deferrals.get() + 1));
@@ -37,6 +38,7 @@ impl DeferredWakes {
 }
 
 impl Drop for DeferredWakes {
+    #[inline]
     fn drop(&mut self) {
         let is_last = DEFERRALS.try_with(|deferrals| {
             deferrals.set(deferrals.get() - 1);

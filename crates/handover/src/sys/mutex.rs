@@ -17,6 +17,7 @@ impl<T> Mutex<T> {
         Self(sync::Mutex::new(value))
     }
 
+    #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         let (events, wakes) = (DeferredEvents::begin(), DeferredWakes::begin());
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -24,6 +25,7 @@ impl<T> Mutex<T> {
     }
 
     /// Locks the mutex if it is free. Returns `None` otherwise.
+    #[inline]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let (events, wakes) = (DeferredEvents::begin(), DeferredWakes::begin());
         let guard = match self.0.try_lock() {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::sys::handle::{self, duplicate_here};
 use crate::sys::io::Owned;
 use crate::sys::rights::Rights;
-use crate::sys::unix_socket;
+use crate::sys::{SysError, SysResult, unix_socket};
 use crate::wait::Deadline;
 
 /// The pause between two attempts when the kernel offers no event to wait for.
@@ -24,6 +24,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// The maximum length of a frame that is copied into one buffer. Below it, one copy is cheaper for the kernel than
 /// three separate parts.
 const MAX_COPIED: usize = 256;
+/// The same for a frame without a table, which would have two parts.
+const MAX_COPIED_OF_TWO: usize = 1024 + Header::LENGTH;
 /// The length of a packet that is never shortened, because each socket has space for it.
 const MIN_PACKET: usize = 2 * 1024;
 /// The maximum number of descriptors that need no heap allocation.
@@ -64,7 +66,89 @@ pub(crate) enum Progress {
 
 impl Endpoint {
     /// Sends a message. Returns false if the deadline passed first.
+    #[inline]
     pub(crate) fn send(
+        &self,
+        message: &Message<'_>,
+        travellers: &[&Arc<Self>],
+        frame_type: FrameType,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        // Only objects have names.
+        if message.shares.is_empty() && travellers.is_empty() {
+            if let Some(sent) = self.send_at_once(&message.bytes, frame_type) {
+                return sent.map(|()| true);
+            }
+        }
+        self.send_in_turn(message, travellers, frame_type, deadline)
+    }
+
+    /// Sends a message of bytes alone as one packet, as most messages are. Returns `None` if nothing was sent: because another
+    /// thread sends, because something must be sent before, or because the message or the socket needs more than one call.
+    #[inline]
+    fn send_at_once(&self, bytes: &[u8], frame_type: FrameType) -> Option<Result<()>> {
+        let length = Header::LENGTH + bytes.len();
+        if length > self.packet_length.load(Relaxed) {
+            return None;
+        }
+        let mut writer = self.writer.take()?;
+        // The ordinary way reports the error.
+        if writer.cut_off || writer.unfinished.is_some() || self.owes() || self.check_open().is_err() {
+            return None;
+        }
+        let header = Header::of_bytes(frame_type, writer.next, bytes.len());
+        let sent = if length <= MAX_COPIED {
+            self.send_copied::<MAX_COPIED>(&header, bytes)
+        } else if length <= MAX_COPIED_OF_TWO {
+            self.send_copied::<MAX_COPIED_OF_TWO>(&header, bytes)
+        } else {
+            unix_socket::send_parts(self.socket.as_fd(), &[IoSlice::new(&header), IoSlice::new(bytes)], &[])
+        };
+        match sent {
+            // A packet is sent as a whole or not at all.
+            Ok(Some(_)) => {
+                writer.next += 1;
+                if self.owes() {
+                    self.settle_with(&writer);
+                }
+                Some(Ok(()))
+            }
+            Ok(None) => None,
+            Err(error) => self.not_sent_at_once(error),
+        }
+    }
+
+    /// Copies a frame of at most `N` bytes into one buffer, and sends it.
+    #[inline]
+    fn send_copied<const N: usize>(
+        &self,
+        header: &[u8; Header::LENGTH],
+        bytes: &[u8],
+    ) -> SysResult<Option<usize>> {
+        let mut buffer = [0; N];
+        let frame = &mut buffer[..Header::LENGTH + bytes.len()];
+        let (first, rest) = frame.split_at_mut(Header::LENGTH);
+        first.copy_from_slice(header);
+        rest.copy_from_slice(bytes);
+        unix_socket::send(self.socket.as_fd(), frame, &[])
+    }
+
+    /// Returns the error for a packet that was not sent, or `None` if another attempt may succeed.
+    #[cold]
+    fn not_sent_at_once(&self, error: SysError) -> Option<Result<()>> {
+        if unix_socket::is_too_long(&error) || unix_socket::is_crowded(&error) {
+            return None;
+        }
+        if unix_socket::is_end(&error) {
+            self.note_reset(&error);
+            return Some(Err(self.disconnect_error()));
+        }
+        Some(Err(self.failed()(error)))
+    }
+
+    /// Sends a message, after what other threads and tasks send before it. Returns false if the deadline passed first.
+    #[inline(never)]
+    fn send_in_turn(
         &self,
         message: &Message<'_>,
         travellers: &[&Arc<Self>],

@@ -262,14 +262,21 @@ impl Endpoint {
     }
 
     /// Sends the greeting that this process still has to send, if no other thread sends. That one will do it.
+    #[inline]
     pub(super) fn settle(&self) {
-        if self.owed.load(Relaxed) != 0 {
+        if self.owes() {
             // A greeting may not come in the middle of a message.
             let writer = self.writer.take().filter(|writer| !writer.cut_off && writer.unfinished.is_none());
             if let Some(writer) = writer {
                 self.settle_with(&writer);
             }
         }
+    }
+
+    /// Returns whether this process still has to send a greeting.
+    #[inline]
+    pub(super) fn owes(&self) -> bool {
+        self.owed.load(Relaxed) != 0
     }
 
     /// Sends the greeting that this process still has to send. Returns false if it can't be sent without waiting.
