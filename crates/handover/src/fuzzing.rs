@@ -140,7 +140,7 @@ pub fn received(objects: Vec<(String, OwnedHandle)>, bytes: &[u8]) -> Result<Rec
     wire::write(&mut frame, wire::Envelope::default(), &table, objects.iter().map(|_| ()), b"", bytes);
     let header = Header::parse::<()>(&frame).ok().flatten().expect("it was written");
     let content = Content::new::<()>(&header, frame);
-    let from = Sender { process: 0, allowed: Arc::default(), carrier: None, call: None };
+    let from = Sender { process: 0, allowed: Some(Arc::default()), carrier: None, call: None };
     let objects = objects.into_iter().map(|(_, object)| object.into()).collect();
     ReceivedMessage::admit((header.envelope, content, Limits::default()), objects, from)
         .map_err(|_| Error::invalid("the message", "was refused"))

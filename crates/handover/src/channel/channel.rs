@@ -229,7 +229,7 @@ impl Channel {
         let deadline = Deadline::after(timeout);
         let call = self.endpoint.begin_call();
         self.deliver(message.into(), FrameType::Call(call.id), timeout)?;
-        let arrived = self.endpoint.receive(Want::Reply(call.id), deadline, deadline.left())?;
+        let arrived = self.endpoint.receive(Want::Reply(call.id), deadline.left())?;
         drop(call);
         let arrived = arrived.ok_or_else(|| {
             let waiting_for = format!("a reply from {}", ProcessName(self.endpoint.process_id()));
@@ -263,7 +263,7 @@ impl Channel {
     ///
     /// The errors of [`recv`](Self::recv), and [`Error::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Result<ReceivedMessage> {
-        match self.endpoint.receive(Want::Message, Deadline::after(timeout), timeout)? {
+        match self.endpoint.receive(Want::Message, timeout)? {
             Some(arrived) => self.received(arrived),
             None => {
                 let waiting_for = format!("a message from {}", ProcessName(self.endpoint.process_id()));
@@ -280,22 +280,41 @@ impl Channel {
     ///
     /// The errors of [`recv`](Self::recv).
     pub fn try_recv(&self) -> Result<Option<ReceivedMessage>> {
-        let arrived =
-            self.endpoint.receive(Want::Message, Deadline::after(Duration::ZERO), Duration::ZERO)?;
+        let arrived = self.endpoint.receive(Want::Message, Duration::ZERO)?;
         arrived.map(|arrived| self.received(arrived)).transpose()
     }
 
     /// Checks a message and its objects, which this process owns by now.
+    #[inline]
     pub(crate) fn received(&self, arrived: Arrived) -> Result<ReceivedMessage> {
-        let Arrived { envelope, content, objects, limits } = arrived;
-        let objects = objects.map_err(|lost| self.endpoint.lost(lost))?;
-        let call = match envelope.frame_type {
+        if arrived.content.is_of_bytes_alone() {
+            let from = Sender {
+                process: self.endpoint.process_id(),
+                allowed: None,
+                carrier: None,
+                call: self.call_of(&arrived),
+            };
+            return Ok(ReceivedMessage::of_bytes_alone(arrived.content, from));
+        }
+        self.received_objects(arrived)
+    }
+
+    /// Returns the call that a message is, if its sender waits for a reply.
+    #[inline]
+    fn call_of(&self, arrived: &Arrived) -> Option<Call> {
+        match arrived.envelope.frame_type {
             FrameType::Call(id) => {
                 Some(Call { id, endpoint: Arc::downgrade(&self.endpoint), has_reply: AtomicBool::new(false) })
             }
             _ => None,
-        };
-        let allowed = Arc::clone(&self.endpoint.allowed);
+        }
+    }
+
+    fn received_objects(&self, arrived: Arrived) -> Result<ReceivedMessage> {
+        let call = self.call_of(&arrived);
+        let Arrived { envelope, content, objects, limits } = arrived;
+        let objects = objects.map_err(|lost| self.endpoint.lost(lost))?;
+        let allowed = Some(Arc::clone(&self.endpoint.allowed));
         let carrier = if envelope.endpoints > 0 { self.endpoint.carrier() } else { None };
         let from = Sender { process: self.endpoint.process_id(), allowed, carrier, call };
         ReceivedMessage::admit((envelope, content, limits), objects, from).map_err(|refused| match refused {

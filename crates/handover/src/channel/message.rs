@@ -347,8 +347,8 @@ impl Received {
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) process: u32,
-    /// The kinds of objects that are accepted from it.
-    pub(crate) allowed: Arc<KindFilter>,
+    /// The kinds of objects that are accepted from it. `None` if the message has no objects.
+    pub(crate) allowed: Option<Arc<KindFilter>>,
     /// Its process, if the message brings endpoints.
     pub(crate) carrier: Option<Carrier>,
     /// The call, if the sender waits for a reply.
@@ -360,7 +360,7 @@ impl Sender {
     #[cfg(feature = "serde")]
     pub(crate) fn without_call(&self) -> Self {
         let Self { process, allowed, carrier, .. } = self;
-        Self { process: *process, allowed: Arc::clone(allowed), carrier: carrier.clone(), call: None }
+        Self { process: *process, allowed: allowed.clone(), carrier: carrier.clone(), call: None }
     }
 
     /// Checks that the channel accepts an object that has just arrived, as cheaply as the system allows. Returns the object's
@@ -380,7 +380,7 @@ impl Sender {
         let is_exact = is_memory_limited && possible.contains(&ObjectKind::SharedMemory);
         // All objects of a kind have the same list.
         let is_accepted =
-            || std::ptr::eq(possible, *accepted) || possible.iter().all(|kind| self.allowed.has(kind));
+            || std::ptr::eq(possible, *accepted) || possible.iter().all(|kind| self.allows(kind));
         if !possible.is_empty() && !is_exact && is_accepted() {
             *accepted = possible;
             return Ok(if let [kind] = possible { Some(kind.clone()) } else { None });
@@ -400,7 +400,12 @@ impl Sender {
     fn accepted_kind<'n>(&self, name: impl Fn() -> &'n str, handle: &Owned) -> Result<ObjectKind> {
         let kind =
             handle::kind_of_owned(handle).map_err(|source| Error::on_handle(description(name()), source))?;
-        if self.allowed.has(&kind) { Ok(kind) } else { Err(self.refused(name(), kind)) }
+        if self.allows(&kind) { Ok(kind) } else { Err(self.refused(name(), kind)) }
+    }
+
+    /// Returns whether the channel accepts objects of this kind.
+    fn allows(&self, kind: &ObjectKind) -> bool {
+        self.allowed.as_ref().is_some_and(|allowed| allowed.has(kind))
     }
 
     /// Returns the error for an object of a kind that the channel doesn't accept.
@@ -433,15 +438,18 @@ impl From<Error> for Refused {
 }
 
 impl ReceivedMessage {
+    /// Returns a message that has no objects.
+    #[inline]
+    pub(crate) fn of_bytes_alone(content: Content, from: Sender) -> Self {
+        Self { content, objects: Mutex::new(Objects(Vec::new())), from }
+    }
+
     /// Checks the kinds of a message's objects and the size of its shared memory. If it is refused, its objects are closed.
     pub(crate) fn admit(
         (envelope, content, limits): (Envelope, Content, Limits),
         mut handles: Vec<Owned>,
         from: Sender,
     ) -> Result<Self, Refused> {
-        if content.is_of_bytes_alone() {
-            return Ok(Self { content, objects: Mutex::new(Objects(Vec::new())), from });
-        }
         let mut shared_memory: u64 = 0;
         let mut received = Objects::with_capacity(content.names().len());
         let first_endpoint = content.names().len() - envelope.endpoints;

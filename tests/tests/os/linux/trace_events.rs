@@ -21,6 +21,7 @@ pub(super) const SUITE: Suite = Suite {
         audit_kills_only_running_processes,
         queries_of_seals_and_peer_are_events,
         tracer_polls_less_and_less_often,
+        short_message_takes_two_calls,
     ],
     roles: tests![sleeps, execs_in_a_thread, sleeps_briefly],
 };
@@ -49,21 +50,43 @@ impl Visit for CallEvent {
 
 static ALL: Mutex<Vec<CallEvent>> = Mutex::new(Vec::new());
 
-/// Returns the events of this call in a scenario. Each test calls it once in its process.
+/// Returns the events of this call in a scenario.
 fn events_of(call: &str, scenario: impl FnOnce()) -> Vec<CallEvent> {
+    let mut all = events(scenario);
+    all.retain(|event| event.call == call);
+    all
+}
+
+/// Returns the events of a scenario. Each test calls it once in its process.
+fn events(scenario: impl FnOnce()) -> Vec<CallEvent> {
     listen(LevelFilter::TRACE, |event| {
         let mut call = CallEvent::default();
         event.record(&mut call);
         ALL.lock().unwrap().push(call);
     });
     scenario();
-    let mut all = std::mem::take(&mut *ALL.lock().unwrap());
-    all.retain(|event| event.call == call);
-    all
+    std::mem::take(&mut *ALL.lock().unwrap())
 }
 
 fn sleeps(_: &[String]) {
     std::thread::sleep(SOON);
+}
+
+/// Another call would cost as much as all that the library does. A receive that opened a descriptor for the sender would have
+/// to close it, for example.
+fn short_message_takes_two_calls() {
+    let (one, other) = Channel::pair().unwrap();
+    let lengths = [0, 64, 300, 2000];
+    let calls = events(|| {
+        for length in lengths {
+            one.send(&vec![7; length]).unwrap();
+            assert_eq!(other.recv_timeout(SOON).unwrap().bytes(), vec![7; length]);
+        }
+    });
+    let calls: Vec<_> = calls.iter().map(|event| &*event.call).collect();
+    let expected =
+        [["sendto", "recvmsg"], ["sendto", "recvmsg"], ["sendto", "recvmsg"], ["sendmsg", "recvmsg"]];
+    assert_eq!(calls, expected.concat());
 }
 
 /// Starts a child that exits, and then execs another program on a thread that is not the first.

@@ -237,7 +237,16 @@ impl Endpoint {
     }
 
     /// Tells the waiting threads whether the receive buffer has a message, and room.
+    #[inline]
     pub(super) fn publish(&self, receiving: &mut Receiving) -> Result<()> {
+        // Most of the time, no other thread waits for either.
+        if receiving.room.is_none() && self.readiness.get().is_none() && !self.memberships.exist() {
+            return Ok(());
+        }
+        self.publish_to_others(receiving)
+    }
+
+    fn publish_to_others(&self, receiving: &mut Receiving) -> Result<()> {
         if receiving.may_read_beside() {
             if let Some(room) = receiving.room.take() {
                 create_object::set_event(room.handle()).map_err(self.failed())?;
@@ -394,7 +403,17 @@ impl Endpoint {
     }
 
     /// Returns an error if the peer broke a rule, or this process has closed the endpoint.
+    #[inline]
     pub(in crate::channel) fn check_open(&self) -> Result<()> {
+        if self.broken.get().is_none() && !self.is_closed.load(Relaxed) {
+            Ok(())
+        } else {
+            self.why_not_open()
+        }
+    }
+
+    #[cold]
+    fn why_not_open(&self) -> Result<()> {
         if let Some(broken) = self.broken.get() {
             return Err(broken.error(self.process_id()));
         }

@@ -35,6 +35,15 @@ pub(super) enum Read {
     End,
 }
 
+/// The outcome of a read into an empty buffer, by a thread that waits for something.
+enum Packet {
+    /// The message that the thread wants.
+    Wanted(Arrived),
+    /// Something else, which is in the buffer if it isn't the end of file.
+    Other,
+    Nothing,
+}
+
 /// The outcome of [`Endpoint::step`].
 pub(super) enum Step<'a> {
     Arrived(Arrived),
@@ -55,55 +64,78 @@ enum Next {
 }
 
 impl Endpoint {
-    /// Receives the next message, or the reply to a call. Returns `None` at the deadline. `left` is the time until then: the
-    /// caller knows it, so the clock isn't read again.
-    pub(in crate::channel) fn receive(
+    /// Receives the next message, or the reply to a call. Returns `None` when the timeout has passed.
+    #[inline]
+    pub(in crate::channel) fn receive(&self, want: Want, timeout: Duration) -> Result<Option<Arrived>> {
+        self.settle();
+        let mut receiving = self.receiving.lock();
+        if !Self::is_next_in_socket(&receiving, want) {
+            drop(receiving);
+            return self.receive_in_steps(want, Deadline::after(timeout), None);
+        }
+        self.check_open()?;
+        // A read that finds nothing costs as much as one that finds a message.
+        let may_block = self.may_block(want, timeout);
+        if !may_block || !receiving.had_to_wait {
+            receiving.had_to_wait = false;
+            match self.look_for_packet(&mut receiving, want)? {
+                Packet::Wanted(arrived) => return Ok(Some(arrived)),
+                Packet::Nothing => receiving.had_to_wait = true,
+                Packet::Other => {
+                    drop(receiving);
+                    return self.receive_in_steps(want, Deadline::after(timeout), None);
+                }
+            }
+        }
+        let deadline = Deadline::after(timeout);
+        if !may_block {
+            return self.receive_in_steps(want, deadline, Some(receiving));
+        }
+        match self.wait_for_packet(receiving, want)? {
+            Some(arrived) => Ok(Some(arrived)),
+            None => self.receive_in_steps(want, deadline, None),
+        }
+    }
+
+    /// Receives as [`receive`](Self::receive) does. It watches the peer process too, and lets other threads and tasks read. A
+    /// thread that has just found nothing in the socket passes the lock that it held.
+    #[inline(never)]
+    fn receive_in_steps(
         &self,
         want: Want,
         deadline: Deadline,
-        left: Duration,
+        mut found_nothing: Option<MutexGuard<'_, Receiving>>,
     ) -> Result<Option<Arrived>> {
-        self.settle();
-        let receiving = self.receiving.lock();
-        // A read that finds nothing costs as much as one that finds a message.
-        if receiving.had_to_wait && self.may_block(&receiving, want, left) {
-            self.check_open()?;
-            if let Some(arrived) = self.wait_for_packet(receiving, want)? {
-                return Ok(Some(arrived));
-            }
-        } else {
-            drop(receiving);
-        }
-        self.receive_in_steps(want, deadline)
-    }
-
-    /// Does the same. It watches the peer process too, and lets other threads and tasks read.
-    fn receive_in_steps(&self, want: Want, deadline: Deadline) -> Result<Option<Arrived>> {
         let (mut has_exited, mut peer) = (false, 0);
         let mut is_first = true;
         loop {
-            self.settle();
-            let mut receiving = self.receiving.lock();
-            self.check_open()?;
-            if let Some(arrived) = self.take_read(&mut receiving, want) {
-                self.publish(&mut receiving)?;
-                return Ok(Some(arrived));
-            }
-            receiving = match self.take_turn(receiving, want, deadline)? {
-                Turn::Mine(receiving) => receiving,
-                Turn::Again => continue,
-                Turn::TimedOut => return Ok(None),
+            let mut receiving = match found_nothing.take() {
+                Some(receiving) => receiving,
+                None => {
+                    self.settle();
+                    let mut receiving = self.receiving.lock();
+                    self.check_open()?;
+                    if let Some(arrived) = self.take_read(&mut receiving, want) {
+                        self.publish(&mut receiving)?;
+                        return Ok(Some(arrived));
+                    }
+                    receiving = match self.take_turn(receiving, want, deadline)? {
+                        Turn::Mine(receiving) => receiving,
+                        Turn::Again => continue,
+                        Turn::TimedOut => return Ok(None),
+                    };
+                    receiving.had_to_wait = !is_first;
+                    is_first = false;
+                    match self.step(receiving, want, has_exited.then_some(peer), EXIT_TIME)? {
+                        Step::Arrived(arrived) => return Ok(Some(arrived)),
+                        Step::Parts if deadline.has_passed() => return Ok(None),
+                        // Other threads get their turn.
+                        Step::Parts | Step::Again => continue,
+                        Step::Nothing(receiving) => receiving,
+                    }
+                }
             };
-            receiving.had_to_wait = !is_first;
             is_first = false;
-            let step = self.step(receiving, want, has_exited.then_some(peer), EXIT_TIME)?;
-            receiving = match step {
-                Step::Arrived(arrived) => return Ok(Some(arrived)),
-                Step::Parts if deadline.has_passed() => return Ok(None),
-                // Other threads get their turn.
-                Step::Parts | Step::Again => continue,
-                Step::Nothing(receiving) => receiving,
-            };
             receiving.had_to_wait = true;
             peer = self.peer_changes.load(Relaxed);
             let found = self.wait_to_receive(receiving, want, deadline)?;
@@ -235,18 +267,40 @@ impl Endpoint {
         Error::System { call: "recvmsg", context, source }
     }
 
-    /// Returns whether [`wait_for_packet`](Self::wait_for_packet) may be called: nothing was read that this thread has to
-    /// look at, no other thread reads, waits for the socket or is told by [`Readiness`](super::readiness::Readiness), and the
-    /// deadline is later than that wait can end.
-    fn may_block(&self, receiving: &Receiving, want: Want, left: Duration) -> bool {
-        let (is_message, calls) = (want == Want::Message, &receiving.calls);
+    /// Returns whether the next packet in the socket is the next that this thread has to look at: nothing was read that it
+    /// has to look at before, and no other thread reads or waits for the socket.
+    #[inline]
+    fn is_next_in_socket(receiving: &Receiving, want: Want) -> bool {
+        let calls = &receiving.calls;
         receiving.buffer.is_empty()
             && receiving.waiting == 0
             && !calls.reads
             && !calls.has(want)
-            && (is_message || !calls.are_full())
-            && !(is_message && self.readiness.get().is_some())
-            && left >= 2 * ALONE
+            && (want == Want::Message || !calls.are_full())
+    }
+
+    /// Returns whether a thread for which [`is_next_in_socket`](Self::is_next_in_socket) holds may call
+    /// [`wait_for_packet`](Self::wait_for_packet): it isn't told by [`Readiness`](super::readiness::Readiness), and its timeout
+    /// is longer than that wait.
+    #[inline]
+    fn may_block(&self, want: Want, timeout: Duration) -> bool {
+        timeout >= 2 * ALONE && !(want == Want::Message && self.readiness.get().is_some())
+    }
+
+    /// Reads the next packet, if it has arrived.
+    #[inline]
+    fn look_for_packet(&self, receiving: &mut Receiving, want: Want) -> Result<Packet> {
+        let mut room = receiving.buffer.begin_read();
+        let received = self.receive_packet(&mut room, Look::Once);
+        match self.end_read_of_first(receiving, room, received, want) {
+            Ok(packet @ (Packet::Wanted(_) | Packet::Nothing)) => Ok(packet),
+            packet => {
+                // The socket shows no more that these bytes have arrived.
+                self.notify(receiving);
+                self.publish(receiving)?;
+                packet
+            }
+        }
     }
 
     /// Waits for a short time until a packet has arrived, and reads it. This is one system call less than a wait before the
@@ -275,26 +329,49 @@ impl Endpoint {
         receiving.waiting -= 1;
         receiving.waits_for_packet = false;
         receiving.calls.reads = false;
-        let arrived = match received {
-            Ok(Some(received)) if received.length > 0 => {
-                let arrived = receiving
-                    .buffer
-                    .end_read_of_first(room, Some(received), |frame_type| want.is(frame_type));
-                Ok(arrived)
-            }
-            // The end of file shows again in the next read.
-            received => self.end_read(&mut receiving, room, received).map(|_| None),
-        };
+        let packet = self.end_read_of_first(&mut receiving, room, received, want);
         // This thread may take what it waits for, and go.
         self.notify(&receiving);
-        let arrived = match arrived? {
-            None if receiving.buffer.next_type().is_some_and(|frame_type| want.is(frame_type)) => {
-                self.next_message(&mut receiving)?
-            }
-            arrived => arrived,
-        };
+        let packet = packet?;
         self.publish(&mut receiving)?;
-        Ok(arrived)
+        Ok(match packet {
+            Packet::Wanted(arrived) => Some(arrived),
+            Packet::Nothing | Packet::Other => None,
+        })
+    }
+
+    /// Ends a read that began when the buffer was empty. Returns the message if it is the one that this thread wants.
+    /// Otherwise, what was read is in the buffer.
+    #[inline]
+    fn end_read_of_first(
+        &self,
+        receiving: &mut Receiving,
+        room: Room,
+        received: SysResult<Option<Received>>,
+        want: Want,
+    ) -> Result<Packet> {
+        match received {
+            Ok(Some(received)) if received.length > 0 => {
+                let is_wanted = |frame_type| want.is(frame_type);
+                match receiving.buffer.end_read_of_first(room, received, is_wanted) {
+                    Some(arrived) => Ok(Packet::Wanted(arrived)),
+                    None => self.next_if_wanted(receiving, want),
+                }
+            }
+            received => match self.end_read(receiving, room, received)? {
+                Read::Nothing => Ok(Packet::Nothing),
+                // The end of file shows again in the next read.
+                Read::Packet | Read::End => Ok(Packet::Other),
+            },
+        }
+    }
+
+    /// Takes the first message out of the buffer, if it is the one that this thread wants.
+    fn next_if_wanted(&self, receiving: &mut Receiving, want: Want) -> Result<Packet> {
+        if !receiving.buffer.next_type().is_some_and(|frame_type| want.is(frame_type)) {
+            return Ok(Packet::Other);
+        }
+        Ok(self.next_message(receiving)?.map_or(Packet::Other, Packet::Wanted))
     }
 
     /// Lets receives wait as long as those of a new socket. The next owner of the socket may be a program that expects it.
@@ -314,19 +391,25 @@ impl Endpoint {
     }
 
     /// Receives the next packet.
+    #[inline]
     fn receive_packet(&self, room: &mut Room, look: Look) -> SysResult<Option<Received>> {
         let Room { message, lacking, packet, .. } = room;
-        let mut receive =
-            |look| unix_socket::receive_beside(self.socket.as_fd(), message, *lacking, packet, look);
-        match receive(look) {
+        let received = unix_socket::receive_beside(self.socket.as_fd(), message, *lacking, packet, look);
+        if let Err(error) = &received {
             // The kernel reports first, and once, that the peer has closed its endpoint with unread data. The packets
             // that the peer sent before can still be received.
-            Err(error) if unix_socket::is_reset(&error) => {
-                self.note_reset(&error);
-                receive(Look::Once)
+            if unix_socket::is_reset(error) {
+                self.note_reset(error);
+                return unix_socket::receive_beside(
+                    self.socket.as_fd(),
+                    message,
+                    *lacking,
+                    packet,
+                    Look::Once,
+                );
             }
-            received => received,
         }
+        received
     }
 
     /// Puts what was received into the buffer.

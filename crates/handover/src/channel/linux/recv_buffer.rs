@@ -180,6 +180,7 @@ impl RecvBuffer {
     }
 
     /// Begins a read. Until the room is [returned](Self::end_read), no other read may begin.
+    #[inline]
     pub(super) fn begin_read(&mut self) -> Room {
         // A thread that is exiting has none any more.
         let mut packet = PACKET.try_with(Cell::take).unwrap_or_default();
@@ -240,13 +241,13 @@ impl RecvBuffer {
     pub(super) fn end_read_of_first(
         &mut self,
         room: Room,
-        received: Option<Received>,
+        received: Received,
         is_wanted: impl Fn(FrameType) -> bool,
     ) -> Option<Arrived> {
         let is_bytes_alone = room.discards == self.discards
             && room.before == 0
             && self.is_empty()
-            && received.as_ref().is_some_and(Received::is_of_bytes_alone);
+            && received.is_of_bytes_alone();
         if is_bytes_alone {
             if let Some(envelope) = Header::of_bytes_alone(&room.message) {
                 let bytes = room.message.len() - Header::LENGTH;
@@ -260,15 +261,20 @@ impl RecvBuffer {
                 }
             }
         }
-        self.end_read(room, received);
+        self.end_read(room, Some(received));
         None
     }
 
     /// Notes the length of a frame for the next read, and returns it in memory of its size.
+    #[inline]
     fn fitting(&mut self, frame: Vec<u8>) -> Vec<u8> {
+        if frame.capacity() <= SHORT {
+            self.expected = 0;
+            return frame;
+        }
         self.expected = if frame.len() > SHORT { frame.len().min(MAX_EXPECTED) } else { 0 };
         // Memory that was reserved for a longer message isn't given away with this one.
-        if frame.capacity() > SHORT && frame.capacity() / 2 > frame.len() {
+        if frame.capacity() / 2 > frame.len() {
             return frame.as_slice().to_vec();
         }
         frame
@@ -520,7 +526,7 @@ mod tests {
         room.message.extend(bytes);
         let (length, descriptors) = (bytes.len(), descriptors(count));
         let received = Received { length, is_truncated: false, descriptors, is_cut, sender: None };
-        let arrived = buffer.end_read_of_first(room, Some(received), |_| is_wanted);
+        let arrived = buffer.end_read_of_first(room, received, |_| is_wanted);
         arrived.map(|arrived| arrived.content.into_bytes())
     }
 
@@ -572,7 +578,7 @@ mod tests {
             is_cut: false,
             sender: None,
         };
-        assert!(buffer.end_read_of_first(room, Some(received), |_| true).is_none());
+        assert!(buffer.end_read_of_first(room, received, |_| true).is_none());
         assert!(buffer.is_empty());
     }
 

@@ -96,12 +96,8 @@ const MOVE_PAUSE: Duration = Duration::from_millis(1);
 
 impl Endpoint {
     /// Receives the next message, or the reply to a call. Returns `None` at the deadline.
-    pub(in crate::channel) fn receive(
-        &self,
-        want: Want,
-        deadline: Deadline,
-        _left: Duration,
-    ) -> Result<Option<Arrived>> {
+    pub(in crate::channel) fn receive(&self, want: Want, timeout: Duration) -> Result<Option<Arrived>> {
+        let deadline = Deadline::after(timeout);
         let is_call = want != Want::Message;
         let (mut has_waited, mut has_exited) = (false, false);
         loop {

@@ -71,6 +71,7 @@ pub(crate) fn send(
 }
 
 /// Does the same for bytes in several buffers, which become one packet.
+#[inline]
 pub(crate) fn send_parts(
     socket: BorrowedFd<'_>,
     parts: &[IoSlice<'_>],
@@ -272,6 +273,7 @@ pub(crate) fn receive(
 
 /// Does the same for a packet whose length isn't known. Its first `most` bytes go directly into the buffer. Those behind
 /// them, as many as `beside` has capacity for, are received there and then appended to the buffer.
+#[inline]
 pub(crate) fn receive_beside(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
@@ -280,7 +282,22 @@ pub(crate) fn receive_beside(
     look: Look,
 ) -> SysResult<Option<Received>> {
     let received = receive_once(socket, buffer, most, beside, look)?;
-    if !received.as_ref().is_some_and(Received::is_empty) || !has_ended(socket)? {
+    if received.as_ref().is_some_and(Received::is_empty) {
+        return receive_again(received, socket, buffer, most, beside);
+    }
+    Ok(received)
+}
+
+/// Receives again after a receive that found the end of file, or an empty packet.
+#[cold]
+fn receive_again(
+    received: Option<Received>,
+    socket: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    beside: &mut Vec<u8>,
+) -> SysResult<Option<Received>> {
+    if !has_ended(socket)? {
         return Ok(received);
     }
     // The kernel looks at its queue before it looks whether the peer has closed. If the peer sends its last packet and closes
@@ -288,6 +305,7 @@ pub(crate) fn receive_beside(
     Ok(receive_once(socket, buffer, most, beside, Look::Once)?.or(received))
 }
 
+#[inline]
 fn receive_once(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
@@ -336,10 +354,16 @@ fn receive_once(
         // SAFETY: the kernel has filled the first part before the second, so it has initialized `behind` bytes of
         // `beside`. It writes no more than the part's length, which is the capacity.
         unsafe { beside.set_len(behind) };
-        buffer.extend_from_slice(beside);
-        // SAFETY: `recvmsg` has just filled the message, `room` is still alive, and no descriptor has been taken from
-        // it.
-        let (descriptors, sender) = unsafe { contents_of(&message) };
+        if behind > 0 {
+            buffer.extend_from_slice(beside);
+        }
+        let (descriptors, sender) = if message.msg_controllen == 0 {
+            (Vec::new(), None)
+        } else {
+            // SAFETY: `recvmsg` has just filled the message, `room` is still alive, and no descriptor has been taken from
+            // it.
+            unsafe { contents_of(&message) }
+        };
         let is_cut = message.msg_flags & libc::MSG_CTRUNC != 0;
         let is_truncated = message.msg_flags & libc::MSG_TRUNC != 0;
         let received = Received { length, is_truncated, descriptors, is_cut, sender };
@@ -370,6 +394,7 @@ type Room = [libc::cmsghdr; (ROOM + SENDER_ROOM).div_ceil(size_of::<libc::cmsghd
 ///
 /// `recvmsg` must have filled in the message, its control buffer must still be alive, and no descriptor may have been
 /// taken from it before.
+#[cold]
 unsafe fn contents_of(message: &libc::msghdr) -> (Vec<Owned>, Option<Sender>) {
     /// The type of the control message with a descriptor of the sender. The `libc` crate doesn't define it for all
     /// C libraries yet.
