@@ -187,6 +187,7 @@ impl Channel {
     }
 
     /// Sends a message, and endpoints that leave this process.
+    #[inline]
     fn deliver_beside(
         &self,
         message: &Message<'_>,

@@ -11,9 +11,9 @@ use crate::channel::message::Arrived;
 use crate::channel::wire::FrameType;
 use crate::error::{Error, ProcessName, Result};
 use crate::process::Process;
-use crate::sys::SysResult;
 use crate::sys::mutex::MutexGuard;
 use crate::sys::unix_socket::{self, Look, Received};
+use crate::sys::{SysError, SysResult};
 use crate::wait::Deadline;
 
 /// The maximum time between the moment at which a process that is exiting closes its endpoint and its exit.
@@ -76,24 +76,42 @@ impl Endpoint {
         self.check_open()?;
         // A read that finds nothing costs as much as one that finds a message.
         let may_block = self.may_block(want, timeout);
-        if !may_block || !receiving.had_to_wait {
-            receiving.had_to_wait = false;
-            match self.look_for_packet(&mut receiving, want)? {
-                Packet::Wanted(arrived) => return Ok(Some(arrived)),
-                Packet::Nothing => receiving.had_to_wait = true,
-                Packet::Other => {
-                    drop(receiving);
-                    return self.receive_in_steps(want, Deadline::after(timeout), None);
-                }
+        let mut look = if may_block && receiving.had_to_wait { Look::Wait } else { Look::Once };
+        receiving.had_to_wait = look == Look::Wait;
+        let mut deadline = None;
+        loop {
+            if look == Look::Wait {
+                deadline = Some(Deadline::after(timeout));
+                self.begin_wait_for_packet(&mut receiving)?;
             }
-        }
-        let deadline = Deadline::after(timeout);
-        if !may_block {
-            return self.receive_in_steps(want, deadline, Some(receiving));
-        }
-        match self.wait_for_packet(receiving, want)? {
-            Some(arrived) => Ok(Some(arrived)),
-            None => self.receive_in_steps(want, deadline, None),
+            let mut room = receiving.buffer.begin_read();
+            // A thread that waits holds no lock.
+            let held = (look == Look::Once).then_some(receiving);
+            let received = self.receive_packet(&mut room, look);
+            receiving = held.unwrap_or_else(|| self.end_wait_for_packet());
+            let packet = self.end_read_of_first(&mut receiving, room, received, want);
+            if look == Look::Wait || !matches!(packet, Ok(Packet::Wanted(_) | Packet::Nothing)) {
+                // This thread may take what it waits for, and go. And the socket shows no more that these bytes have arrived.
+                self.notify(&receiving);
+                self.publish(&mut receiving)?;
+            }
+            let found_nothing = match packet? {
+                Packet::Wanted(arrived) => return Ok(Some(arrived)),
+                Packet::Nothing if look == Look::Once => {
+                    receiving.had_to_wait = true;
+                    if may_block {
+                        look = Look::Wait;
+                        continue;
+                    }
+                    Some(receiving)
+                }
+                Packet::Nothing | Packet::Other => {
+                    drop(receiving);
+                    None
+                }
+            };
+            let deadline = deadline.unwrap_or_else(|| Deadline::after(timeout));
+            return self.receive_in_steps(want, deadline, found_nothing);
         }
     }
 
@@ -279,65 +297,38 @@ impl Endpoint {
             && (want == Want::Message || !calls.are_full())
     }
 
-    /// Returns whether a thread for which [`is_next_in_socket`](Self::is_next_in_socket) holds may call
-    /// [`wait_for_packet`](Self::wait_for_packet): it isn't told by [`Readiness`](super::readiness::Readiness), and its timeout
+    /// Returns whether a thread for which [`is_next_in_socket`](Self::is_next_in_socket) holds may
+    /// [wait for a packet](Self::begin_wait_for_packet): it isn't told by [`Readiness`](super::readiness::Readiness), and its timeout
     /// is longer than that wait.
     #[inline]
     fn may_block(&self, want: Want, timeout: Duration) -> bool {
         timeout >= 2 * ALONE && !(want == Want::Message && self.readiness.get().is_some())
     }
 
-    /// Reads the next packet, if it has arrived.
-    #[inline]
-    fn look_for_packet(&self, receiving: &mut Receiving, want: Want) -> Result<Packet> {
-        let mut room = receiving.buffer.begin_read();
-        let received = self.receive_packet(&mut room, Look::Once);
-        match self.end_read_of_first(receiving, room, received, want) {
-            Ok(packet @ (Packet::Wanted(_) | Packet::Nothing)) => Ok(packet),
-            packet => {
-                // The socket shows no more that these bytes have arrived.
-                self.notify(receiving);
-                self.publish(receiving)?;
-                packet
-            }
-        }
-    }
-
-    /// Waits for a short time until a packet has arrived, and reads it. This is one system call less than a wait before the
-    /// read. The exit of the peer process doesn't end it, if another process still has the peer's endpoint.
+    /// Begins to wait for a short time until a packet has arrived, in the call that reads it. This is one system call less than
+    /// a wait before the read. The exit of the peer process doesn't end it, if another process still has the peer's endpoint.
     ///
     /// Meanwhile no other thread may read, as beside a call that reads.
-    ///
-    /// Returns the message if it is the one that this thread wants. Otherwise, what was read is in the buffer.
     #[inline]
-    fn wait_for_packet(
-        &self,
-        mut receiving: MutexGuard<'_, Receiving>,
-        want: Want,
-    ) -> Result<Option<Arrived>> {
+    fn begin_wait_for_packet(&self, receiving: &mut Receiving) -> Result<()> {
         if !receiving.has_timeout {
             unix_socket::set_receive_timeout(self.socket.as_fd(), Some(ALONE)).map_err(self.failed())?;
             receiving.has_timeout = true;
         }
-        let mut room = receiving.buffer.begin_read();
         receiving.waiting += 1;
         receiving.waits_for_packet = true;
         receiving.calls.reads = true;
-        drop(receiving);
-        let received = self.receive_packet(&mut room, Look::Wait);
+        Ok(())
+    }
+
+    /// Ends this wait.
+    #[inline]
+    fn end_wait_for_packet(&self) -> MutexGuard<'_, Receiving> {
         let mut receiving = self.receiving.lock();
         receiving.waiting -= 1;
         receiving.waits_for_packet = false;
         receiving.calls.reads = false;
-        let packet = self.end_read_of_first(&mut receiving, room, received, want);
-        // This thread may take what it waits for, and go.
-        self.notify(&receiving);
-        let packet = packet?;
-        self.publish(&mut receiving)?;
-        Ok(match packet {
-            Packet::Wanted(arrived) => Some(arrived),
-            Packet::Nothing | Packet::Other => None,
-        })
+        receiving
     }
 
     /// Ends a read that began when the buffer was empty. Returns the message if it is the one that this thread wants.
@@ -384,32 +375,32 @@ impl Endpoint {
     }
 
     /// Reads the next packet into the buffer.
+    #[inline(never)]
     pub(super) fn read(&self, receiving: &mut Receiving) -> Result<Read> {
         let mut room = receiving.buffer.begin_read();
         let received = self.receive_packet(&mut room, Look::Once);
         self.end_read(receiving, room, received)
     }
 
-    /// Receives the next packet.
-    #[inline]
+    /// Receives the next packet. It is inlined into its two callers, of which one is short for the sake of most messages.
+    #[inline(always)]
     fn receive_packet(&self, room: &mut Room, look: Look) -> SysResult<Option<Received>> {
         let Room { message, lacking, packet, .. } = room;
-        let received = unix_socket::receive_beside(self.socket.as_fd(), message, *lacking, packet, look);
-        if let Err(error) = &received {
-            // The kernel reports first, and once, that the peer has closed its endpoint with unread data. The packets
-            // that the peer sent before can still be received.
-            if unix_socket::is_reset(error) {
-                self.note_reset(error);
-                return unix_socket::receive_beside(
-                    self.socket.as_fd(),
-                    message,
-                    *lacking,
-                    packet,
-                    Look::Once,
-                );
-            }
+        let received =
+            unix_socket::receive_beside_inlined(self.socket.as_fd(), message, *lacking, packet, look);
+        match &received {
+            Err(error) if unix_socket::is_reset(error) => self.receive_packet_after_reset(error, room),
+            _ => received,
         }
-        received
+    }
+
+    /// The kernel reports first, and once, that the peer has closed its endpoint with unread data. The packets that the peer
+    /// sent before can still be received.
+    #[cold]
+    fn receive_packet_after_reset(&self, error: &SysError, room: &mut Room) -> SysResult<Option<Received>> {
+        self.note_reset(error);
+        let Room { message, lacking, packet, .. } = room;
+        unix_socket::receive_beside(self.socket.as_fd(), message, *lacking, packet, Look::Once)
     }
 
     /// Puts what was received into the buffer.

@@ -180,7 +180,7 @@ impl RecvBuffer {
     }
 
     /// Begins a read. Until the room is [returned](Self::end_read), no other read may begin.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin_read(&mut self) -> Room {
         // A thread that is exiting has none any more.
         let mut packet = PACKET.try_with(Cell::take).unwrap_or_default();
@@ -237,7 +237,7 @@ impl RecvBuffer {
 
     /// Ends a read that began when the buffer was empty. Returns the message directly if it is complete, has no objects, and is
     /// of a type for which `is_wanted` returns true.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_read_of_first(
         &mut self,
         room: Room,

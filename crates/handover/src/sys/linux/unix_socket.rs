@@ -273,8 +273,20 @@ pub(crate) fn receive(
 
 /// Does the same for a packet whose length isn't known. Its first `most` bytes go directly into the buffer. Those behind
 /// them, as many as `beside` has capacity for, are received there and then appended to the buffer.
-#[inline]
+#[inline(never)]
 pub(crate) fn receive_beside(
+    socket: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+    most: usize,
+    beside: &mut Vec<u8>,
+    look: Look,
+) -> SysResult<Option<Received>> {
+    receive_beside_inlined(socket, buffer, most, beside, look)
+}
+
+/// Does the same, inlined into a caller that receives many short messages.
+#[inline(always)]
+pub(crate) fn receive_beside_inlined(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
     most: usize,
@@ -305,7 +317,7 @@ fn receive_again(
     Ok(receive_once(socket, buffer, most, beside, Look::Once)?.or(received))
 }
 
-#[inline]
+#[inline(always)]
 fn receive_once(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
