@@ -959,7 +959,7 @@ mod tests {
                 // Different from those of all other objects.
                 (0..count).map(move |number| match (number, first) {
                     (0, _) | (_, HandleRef::Socket) => *first,
-                    (_, HandleRef::Handle(first)) => value(first.get() / 2 + 10_000 * number),
+                    (_, HandleRef::Handle(first)) => value(first.get() / 2 + 20_000 * number),
                 })
             });
             write(&mut frame, self.envelope, &table, refs, &self.records, &self.bytes);
