@@ -912,7 +912,7 @@ mod tests {
             number in any::<u64>(), id in any::<u64>(), bytes in 0..2000_usize
         ) {
             for frame_type in [FrameType::Message, FrameType::Call(id), FrameType::Reply(id)] {
-                let envelope = Envelope { frame_type, number, endpoints: 0 };
+                let envelope = Envelope { frame_type, number, ..Envelope::default() };
                 let header = Header { envelope, bytes, ..Header::default() }.encode();
                 prop_assert_eq!(Header::of_bytes(frame_type, number, bytes), header);
                 let frame = [&header[..], &vec![7; bytes]].concat();
