@@ -4,7 +4,6 @@
 //! the exit of the peer process. For those, a set has one event for all of its channels, and one entry for each peer process,
 //! however many channels lead to it. So a channel costs a set no descriptor.
 
-use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::sync::Arc;
 use super::Deadline;
 use super::sealed::Sealed;
 use super::set::{Check, Ready, SetInner};
+use super::table::{Keyed, Table};
 use crate::sys::create_object::{self, What};
 use crate::sys::handle::duplicate_here;
 use crate::sys::io::Owned;
@@ -58,12 +58,10 @@ struct Channels {
     /// The number of threads that wait and have found `buffered` empty.
     waiting: usize,
     is_event_set: bool,
-    /// The peer processes, by their keys.
-    processes: HashMap<u64, PeerProcess>,
-    /// The keys, by the addresses of the handles. Channels to one process share its handle.
-    keys: HashMap<usize, u64>,
-    /// The number of keys that were used.
-    used: u64,
+    /// The peer processes, under the addresses of their handles. Channels to one process share its handle.
+    processes: Table<PeerProcess>,
+    /// The number of waits that have reported members, to report each one once.
+    waits: u32,
 }
 
 #[derive(Debug)]
@@ -71,6 +69,12 @@ struct PeerProcess {
     handle: Arc<Owned>,
     /// The channels to it.
     channels: Rotation,
+}
+
+impl Keyed for PeerProcess {
+    fn key(&self) -> u64 {
+        address(&self.handle)
+    }
 }
 
 /// Members that get their turn one after the other.
@@ -117,6 +121,8 @@ pub struct Member {
     /// The kernel finds a member by its descriptor. So it is a copy, or the socket of a channel that is added once.
     descriptor: Arc<Owned>,
     way: Way,
+    /// The last wait that has looked at it.
+    wait: u32,
     /// The peer process of a channel, if it is known.
     process: Option<Arc<Owned>>,
 }
@@ -125,11 +131,11 @@ impl Member {
     pub(super) fn new(target: &Target<'_>) -> SysResult<Self> {
         let way = way_of_target(target)?;
         let descriptor = Arc::new(duplicate_here(handle_of(target), rights::SAME)?);
-        Ok(Self { descriptor, way, process: None })
+        Ok(Self { descriptor, way, wait: 0, process: None })
     }
 
     pub(crate) fn of_channel(socket: Arc<Owned>, process: Option<Arc<Owned>>) -> Self {
-        Self { descriptor: socket, way: Way::Look, process }
+        Self { descriptor: socket, way: Way::Look, wait: 0, process }
     }
 }
 
@@ -157,21 +163,15 @@ impl SystemSet {
 
     /// Watches a channel's peer process.
     fn watch(&self, process: &Arc<Owned>, number: u64) -> SysResult<()> {
-        let mut channels = self.channels.lock();
-        let Channels { processes, keys, used, .. } = &mut *channels;
-        let key = match keys.get(&address(process)) {
-            Some(key) => *key,
+        let processes = &mut self.channels.lock().processes;
+        let watched = match processes.find(address(process)) {
+            Some(watched) => watched,
             None => {
-                let key = PROCESSES + *used;
-                epoll::add(self.epoll.as_fd(), process.as_fd(), key)?;
-                *used += 1;
-                keys.insert(address(process), key);
-                let channels = Rotation::default();
-                processes.insert(key, PeerProcess { handle: Arc::clone(process), channels });
-                key
+                epoll::add(self.epoll.as_fd(), process.as_fd(), PROCESSES | processes.next_number())?;
+                processes.insert(PeerProcess { handle: Arc::clone(process), channels: Rotation::default() })
             }
         };
-        processes.get_mut(&key).expect("each key has a process").channels.insert(number);
+        processes.get_mut(watched).expect("it was found").channels.insert(number);
         Ok(())
     }
 
@@ -186,14 +186,13 @@ impl SystemSet {
 
     /// Ends the watch for a channel's peer process.
     fn unwatch(&self, process: &Arc<Owned>, number: u64) {
-        let mut channels = self.channels.lock();
-        let Some(key) = channels.keys.get(&address(process)).copied() else { return };
-        let Some(watched) = channels.processes.get_mut(&key) else { return };
+        let processes = &mut self.channels.lock().processes;
+        let Some(key) = processes.find(address(process)) else { return };
+        let Some(watched) = processes.get_mut(key) else { return };
         watched.channels.remove(number);
         if watched.channels.is_empty() {
             epoll::remove(self.epoll.as_fd(), watched.handle.as_fd());
-            channels.keys.remove(&address(process));
-            channels.processes.remove(&key);
+            processes.remove(key);
         }
     }
 
@@ -212,8 +211,8 @@ impl SystemSet {
         Ok(())
     }
 
-    /// Waits until members may be ready, and returns their numbers.
-    fn wait(&self, deadline: Deadline) -> SysResult<Vec<u64>> {
+    /// Waits until members may be ready. Returns their numbers, some of them several times, and the number of this wait.
+    fn wait(&self, deadline: Deadline) -> SysResult<(Vec<u64>, u32)> {
         let mut channels = self.channels.lock();
         let waits = channels.buffered.is_empty();
         channels.waiting += usize::from(waits);
@@ -234,23 +233,21 @@ impl SystemSet {
                 BUFFERED => {}
                 // A process whose last channel was just removed isn't there.
                 PROCESSES.. => {
-                    if let Some(process) = channels.processes.get_mut(&key) {
+                    if let Some(process) = channels.processes.get_mut(key & !PROCESSES) {
                         process.channels.take_turns(&mut numbers);
                     }
                 }
                 number => numbers.push(number),
             }
         }
-        drop(channels);
-        numbers.sort_unstable();
-        numbers.dedup();
-        Ok(numbers)
+        channels.waits = channels.waits.wrapping_add(1);
+        Ok((numbers, channels.waits))
     }
 }
 
 /// Returns a number that no other handle has while this one exists.
-fn address(handle: &Arc<Owned>) -> usize {
-    Arc::as_ptr(handle).addr()
+fn address(handle: &Arc<Owned>) -> u64 {
+    Arc::as_ptr(handle).addr() as u64
 }
 
 impl SetInner {
@@ -262,7 +259,7 @@ impl SetInner {
     /// Watches another peer process of a channel than before.
     pub(crate) fn set_process(&self, number: u64, process: Option<Arc<Owned>>) -> SysResult<()> {
         let mut members = self.members.lock();
-        let Some(entry) = members.by_number.get_mut(&number) else { return Ok(()) };
+        let Some(entry) = members.get_mut(number) else { return Ok(()) };
         if let Some(before) = entry.member.process.take() {
             self.system.unwatch(&before, number);
         }
@@ -276,17 +273,20 @@ impl SetInner {
     /// Waits until members are ready, and takes them, or until the deadline.
     pub(super) fn wait(&self, deadline: Deadline) -> SysResult<Vec<Ready>> {
         loop {
-            let numbers = self.system.wait(deadline)?;
+            let (numbers, wait) = self.system.wait(deadline)?;
             let (mut ready, mut asked) = (Vec::new(), Vec::new());
             let mut failed = None;
             // A member can't be removed between the moment when it is taken and the one when it is reported.
-            let members = self.members.lock();
+            let mut members = self.members.lock();
             for number in numbers {
-                let Some(entry) = members.by_number.get(&number) else {
+                let Some(entry) = members.get_mut(number) else {
                     // A channel that was removed while its buffer got a message.
                     self.system.channels.lock().buffered.remove(number);
                     continue;
                 };
+                if std::mem::replace(&mut entry.member.wait, wait) == wait {
+                    continue;
+                }
                 let member = &entry.member;
                 match entry.check() {
                     Check::Ask(object) => asked.push((entry.key, object)),

@@ -3,6 +3,7 @@
 #[cfg(target_os = "linux")]
 mod linux;
 pub(crate) mod set;
+mod table;
 #[cfg(windows)]
 mod windows;
 

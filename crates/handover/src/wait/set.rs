@@ -1,12 +1,13 @@
 //! `WaitSet`: a wait for any number of objects.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::imp::{Member, SystemSet};
 use super::sealed::ReadyCheck;
+use super::table::{Keyed, Table};
 use super::{Deadline, Waitable};
 use crate::error::{Error, Result};
 use crate::sys::mutex::Mutex;
@@ -85,14 +86,8 @@ pub(crate) struct SetInner {
     pub(super) members: Mutex<Members>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Members {
-    /// The number of the next member. A number is never used again.
-    next: u64,
-    pub(super) by_number: HashMap<u64, Entry>,
-    /// The key and the number of each member.
-    by_key: BTreeSet<(u64, u64)>,
-}
+/// The members, under the keys that the caller has given them.
+pub(super) type Members = Table<Entry>;
 
 /// A member of a set.
 pub(super) struct Entry {
@@ -100,6 +95,12 @@ pub(super) struct Entry {
     pub(super) member: Member,
     /// Tells whether a signaled member is ready, if that isn't the same.
     check: Option<Weak<dyn ReadyCheck>>,
+}
+
+impl Keyed for Entry {
+    fn key(&self) -> u64 {
+        self.key
+    }
 }
 
 /// How to find out whether a signaled member is ready.
@@ -175,9 +176,8 @@ impl WaitSet {
     pub fn remove(&self, key: u64) {
         let mut removed = Vec::new();
         let mut members = self.inner.members.lock();
-        while let Some((key, number)) = members.by_key.range((key, 0)..=(key, u64::MAX)).next().copied() {
-            members.by_key.remove(&(key, number));
-            removed.extend(members.by_number.remove(&number).map(|entry| (number, entry)));
+        while let Some(number) = members.find(key) {
+            removed.extend(members.remove(number).map(|entry| (number, entry)));
         }
         for (number, entry) in &removed {
             self.inner.system.remove(&entry.member, *number);
@@ -209,7 +209,7 @@ impl WaitSet {
 
 impl fmt::Debug for WaitSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.inner.members.lock().by_number.len();
+        let count = self.inner.members.lock().len();
         f.debug_struct("WaitSet").field("members", &count).finish_non_exhaustive()
     }
 }
@@ -231,19 +231,14 @@ impl SetInner {
         check: Option<Weak<dyn ReadyCheck>>,
     ) -> SysResult<u64> {
         let mut members = self.members.lock();
-        let number = members.next;
-        self.system.add(&mut member, number)?;
-        members.next += 1;
-        members.by_number.insert(number, Entry { key, member, check });
-        members.by_key.insert((key, number));
-        Ok(number)
+        self.system.add(&mut member, members.next_number())?;
+        Ok(members.insert(Entry { key, member, check }))
     }
 
     /// Removes a member that is being dropped.
     fn leave(&self, number: u64) {
         let mut members = self.members.lock();
-        if let Some(entry) = members.by_number.remove(&number) {
-            members.by_key.remove(&(entry.key, number));
+        if let Some(entry) = members.remove(number) {
             self.system.remove(&entry.member, number);
         }
     }
@@ -252,7 +247,7 @@ impl SetInner {
 impl Drop for SetInner {
     fn drop(&mut self) {
         // Signals that were taken and not reported are put back.
-        for (number, entry) in self.members.lock().by_number.drain() {
+        for (number, entry) in std::mem::take(&mut *self.members.lock()).into_values() {
             self.system.remove(&entry.member, number);
         }
     }
@@ -264,40 +259,60 @@ type Membership = (Weak<SetInner>, u64);
 /// The sets that an object is a member of. Dropping it leaves them, so it is dropped before the object's handle.
 #[derive(Debug, Default)]
 #[allow(unreachable_pub, reason = "a public trait mentions it, in a method that other crates can't call")]
-pub struct Memberships(OnceLock<Box<Mutex<Vec<Membership>>>>);
+pub struct Memberships {
+    /// Whether the object was ever added to a set.
+    exist: AtomicBool,
+    sets: Mutex<Sets>,
+}
+
+/// Most members are in one set. It is noted beside the object, because a channel tells it of each message.
+#[derive(Debug, Default)]
+struct Sets {
+    first: Option<Membership>,
+    others: Vec<Membership>,
+}
 
 impl Memberships {
     fn join(&self, set: Weak<SetInner>, number: u64) {
-        let mut sets = self.0.get_or_init(Box::default).lock();
         // Sets that were dropped or have removed the object.
-        sets.retain(|(set, number)| {
-            set.upgrade().is_some_and(|set| set.members.lock().by_number.contains_key(number))
-        });
-        sets.push((set, number));
+        let is_member = |(set, number): &Membership| {
+            set.upgrade().is_some_and(|set| set.members.lock().get(*number).is_some())
+        };
+        self.exist.store(true, Relaxed);
+        let mut sets = self.sets.lock();
+        sets.others.retain(is_member);
+        sets.first.take_if(|membership| !is_member(membership));
+        match sets.first {
+            None => sets.first = Some((set, number)),
+            Some(_) => sets.others.push((set, number)),
+        }
     }
 
     /// Returns whether the object was ever added to a set.
     #[allow(dead_code, reason = "used on Linux only")]
     pub(crate) fn exist(&self) -> bool {
-        self.0.get().is_some()
+        self.exist.load(Relaxed)
     }
 
     /// Calls `tell` for each set that exists, with the object's number in it.
     #[allow(dead_code, reason = "used on Linux only")]
     pub(crate) fn tell(&self, tell: impl Fn(&SetInner, u64) -> SysResult<()>) -> SysResult<()> {
-        let Some(sets) = self.0.get() else { return Ok(()) };
+        if !self.exist() {
+            return Ok(());
+        }
         // If a set's last owner is dropped meanwhile, it is dropped here, which locks nothing that is locked now.
-        sets.lock()
+        let sets = self.sets.lock();
+        sets.first
             .iter()
+            .chain(&sets.others)
             .filter_map(|(set, number)| Some((set.upgrade()?, *number)))
             .try_for_each(|(set, number)| tell(&set, number))
     }
 
     /// Leaves all sets.
     pub(crate) fn leave(&self) {
-        let Some(sets) = self.0.get() else { return };
-        let sets = std::mem::take(&mut *sets.lock());
-        for (set, number) in sets {
+        let Sets { first, others } = std::mem::take(&mut *self.sets.lock());
+        for (set, number) in first.into_iter().chain(others) {
             if let Some(set) = set.upgrade() {
                 set.leave(number);
             }
@@ -309,7 +324,7 @@ impl Drop for Memberships {
     #[inline]
     fn drop(&mut self) {
         // Most objects were never in a set.
-        if self.0.get().is_some() {
+        if *self.exist.get_mut() {
             self.leave();
         }
     }

@@ -228,7 +228,7 @@ impl SetInner {
         let signaled = std::mem::take(&mut *signals.numbers());
         let before = asking.directly.clone();
         for number in signaled {
-            let Some(entry) = members.by_number.get(&number) else { continue };
+            let Some(entry) = members.get(number) else { continue };
             entry.member.end();
             asking.directly.insert(number);
             if is_ready(entry, checked) {
@@ -236,7 +236,7 @@ impl SetInner {
             }
         }
         for number in before {
-            let Some(entry) = members.by_number.get(&number) else { continue };
+            let Some(entry) = members.get(number) else { continue };
             if wait(entry.member.handle.as_handle(), Some(0))? == Waited::TimedOut {
                 entry.member.begin(number, signals)?;
                 asking.directly.remove(&number);
