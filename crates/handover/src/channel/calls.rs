@@ -21,6 +21,16 @@ const MAX_WITH_OBJECTS: usize = 64;
 /// The calls of one endpoint, and the messages that were read while they waited.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
+    /// Whether a thread that waits for a reply reads. No other thread may read then.
+    pub(super) reads: bool,
+    /// The number of threads that wait for the [`Signal`].
+    pub(super) followers: u32,
+    /// Most channels make no calls, so this is created by the first one.
+    state: Option<Box<CallState>>,
+}
+
+#[derive(Debug, Default)]
+struct CallState {
     /// The id of the next call. The first is random, so that no call takes a reply to one of the process that
     /// had the endpoint before.
     next_id: Option<u64>,
@@ -31,10 +41,6 @@ pub(super) struct Calls {
     kept_bytes: usize,
     kept_with_objects: usize,
     kept_objects: usize,
-    /// Whether a thread that waits for a reply reads. No other thread may read then.
-    pub(super) reads: bool,
-    /// The number of threads that wait for the [`Signal`].
-    pub(super) followers: usize,
 }
 
 /// The message that a thread waits for.
@@ -85,29 +91,32 @@ const UNTIL_ROOM: Duration = Duration::from_millis(20);
 impl Calls {
     /// Begins a call, and returns its id.
     pub(super) fn begin(&mut self) -> u64 {
-        let id = self.next_id.unwrap_or_else(|| RandomState::new().hash_one(()));
-        self.next_id = Some(id.wrapping_add(1));
-        self.waiting.push((id, None));
+        let state = self.state.get_or_insert_default();
+        let id = state.next_id.unwrap_or_else(|| RandomState::new().hash_one(()));
+        state.next_id = Some(id.wrapping_add(1));
+        state.waiting.push((id, None));
         id
     }
 
     /// Ends a call. Returns its reply, if it has one that wasn't taken.
     pub(super) fn end(&mut self, id: u64) -> Option<Arrived> {
-        let index = self.waiting.iter().position(|(other, _)| *other == id)?;
-        self.waiting.swap_remove(index).1
+        let waiting = &mut self.state.as_mut()?.waiting;
+        let index = waiting.iter().position(|(other, _)| *other == id)?;
+        waiting.swap_remove(index).1
     }
 
     fn take(&mut self, want: Want) -> Option<Arrived> {
+        let state = self.state.as_mut()?;
         match want {
             Want::Message => {
-                let arrived = self.kept.pop_front()?;
-                self.kept_bytes -= arrived.content.size();
-                self.kept_with_objects -= usize::from(arrived.objects() > 0);
-                self.kept_objects -= arrived.objects();
+                let arrived = state.kept.pop_front()?;
+                state.kept_bytes -= arrived.content.size();
+                state.kept_with_objects -= usize::from(arrived.objects() > 0);
+                state.kept_objects -= arrived.objects();
                 Some(arrived)
             }
             Want::Reply(id) => {
-                self.waiting.iter_mut().find(|(other, _)| *other == id).and_then(|(_, reply)| reply.take())
+                state.waiting.iter_mut().find(|(other, _)| *other == id).and_then(|(_, reply)| reply.take())
             }
         }
     }
@@ -117,7 +126,8 @@ impl Calls {
         match (arrived.envelope.frame_type, want) {
             (FrameType::Reply(id), Want::Reply(wanted)) if id == wanted => Dispatched::Mine(arrived),
             (FrameType::Reply(id), _) => {
-                match self.waiting.iter_mut().find(|(other, reply)| *other == id && reply.is_none()) {
+                let mut waiting = self.state.iter_mut().flat_map(|state| &mut state.waiting);
+                match waiting.find(|(other, reply)| *other == id && reply.is_none()) {
                     Some((_, reply)) => {
                         *reply = Some(arrived);
                         Dispatched::Kept
@@ -135,41 +145,46 @@ impl Calls {
 
     /// Returns whether [`take`](Self::take) returns something.
     pub(super) fn has(&self, want: Want) -> bool {
+        let Some(state) = &self.state else { return false };
         match want {
-            Want::Message => self.has_message(),
-            Want::Reply(id) => self.waiting.iter().any(|(other, reply)| *other == id && reply.is_some()),
+            Want::Message => !state.kept.is_empty(),
+            Want::Reply(id) => state.waiting.iter().any(|(other, reply)| *other == id && reply.is_some()),
         }
     }
 
     /// Returns whether a message is kept for the next receive.
     pub(super) fn has_message(&self) -> bool {
-        !self.kept.is_empty()
+        self.has(Want::Message)
     }
 
     /// Keeps a message for the next receive.
     pub(super) fn keep(&mut self, arrived: Arrived) {
-        self.kept_bytes += arrived.content.size();
-        self.kept_with_objects += usize::from(arrived.objects() > 0);
-        self.kept_objects += arrived.objects();
-        self.kept.push_back(arrived);
+        let state = self.state.get_or_insert_default();
+        state.kept_bytes += arrived.content.size();
+        state.kept_with_objects += usize::from(arrived.objects() > 0);
+        state.kept_objects += arrived.objects();
+        state.kept.push_back(arrived);
     }
 
     /// Returns the number of messages that are kept.
     pub(super) fn kept(&self) -> usize {
-        self.kept.len()
+        self.state.as_ref().map_or(0, |state| state.kept.len())
     }
 
     /// Returns whether no more messages may be kept.
     pub(super) fn are_full(&self) -> bool {
-        self.kept_bytes >= MAX_FRAME
-            || self.kept_with_objects >= MAX_WITH_OBJECTS
-            || self.kept_objects >= MAX_OBJECTS
+        self.state.as_ref().is_some_and(|state| {
+            state.kept_bytes >= MAX_FRAME
+                || state.kept_with_objects >= MAX_WITH_OBJECTS
+                || state.kept_objects >= MAX_OBJECTS
+        })
     }
 
     /// Removes all messages, which can't be received any more. They are to be dropped when nothing is locked.
     pub(super) fn give_up(&mut self) -> VecDeque<Arrived> {
-        (self.kept_bytes, self.kept_with_objects, self.kept_objects) = (0, 0, 0);
-        std::mem::take(&mut self.kept)
+        let Some(state) = &mut self.state else { return VecDeque::new() };
+        (state.kept_bytes, state.kept_with_objects, state.kept_objects) = (0, 0, 0);
+        std::mem::take(&mut state.kept)
     }
 }
 
@@ -187,6 +202,9 @@ impl Endpoint {
 
     /// Takes what a thread or a task waits for, if it was read already.
     pub(super) fn take_read(&self, receiving: &mut Receiving, want: Want) -> Option<Arrived> {
+        if !receiving.calls.has(want) {
+            return None;
+        }
         let was_full = receiving.calls.are_full();
         let arrived = receiving.calls.take(want)?;
         if was_full {

@@ -32,6 +32,7 @@ pub(crate) enum Reason {
 
 /// The tasks that wait for something to read.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Tasks {
     waiting: Vec<Waiting>,
     /// The key of the reader.
@@ -232,10 +233,11 @@ impl Drop for ReadTask<'_> {
 
 /// The tasks that wait to send, in their order.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Senders {
-    queue: Mutex<Queue>,
-    /// Their number.
+    /// Their number. It lies first, because most of the time nothing else is used.
     count: AtomicUsize,
+    queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]

@@ -10,17 +10,20 @@ use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::wait::Deadline;
 
 /// A mutex that one thread at a time holds, and that other threads wait for up to a deadline.
+///
+/// The fields lie in memory in this order: a lock that no thread waits for doesn't use the last two.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct TimedMutex<T> {
+    /// The number of waiting threads.
+    waiting: AtomicUsize,
     value: Mutex<T>,
+    /// The tasks that wait.
+    pub(super) tasks: Senders,
     /// Held by a waiting thread between its last try to lock and its wait on `released`, so that it can't miss a
     /// notification in between.
     gate: std::sync::Mutex<()>,
     released: Condvar,
-    /// The number of waiting threads.
-    waiting: AtomicUsize,
-    /// The tasks that wait.
-    pub(super) tasks: Senders,
 }
 
 impl<T> TimedMutex<T> {

@@ -350,6 +350,12 @@ impl Header {
         self.objects + self.envelope.endpoints * (P::OF_ENDPOINT - 1)
     }
 
+    /// Returns whether the frame is no message.
+    #[allow(dead_code, reason = "not every system needs it")]
+    pub(crate) fn is_greeting(&self) -> bool {
+        matches!(self.envelope.frame_type, FrameType::Greeting(_))
+    }
+
     /// Returns the length of the whole frame in bytes.
     pub(crate) const fn frame_length(&self) -> usize {
         Self::LENGTH + self.table + self.bytes

@@ -1,7 +1,8 @@
 //! `Endpoint`: this process's endpoint of a channel, its peer process, and the reason why it was closed.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::process::Process;
 use crate::sys::create_object::{self, What};
 use crate::sys::io::{HasHandle, Owned};
 use crate::sys::mutex::{Mutex, MutexGuard};
+use crate::sys::shared_descriptor::SharedDescriptor;
 use crate::sys::unix_socket::MAX_PACKET;
 use crate::sys::{DeferredEvents, SysError, unix_socket, wait};
 use crate::wait::set::Memberships;
@@ -31,9 +33,11 @@ const WITHOUT_EVENT: Duration = Duration::from_millis(20);
 const NOTE_TIME: Duration = Duration::from_millis(250);
 
 /// The state of receiving. It is locked only while a thread reads what has arrived, never while one waits.
+///
+/// As in [`Endpoint`], the fields that each message uses come first.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(in crate::channel) struct Receiving {
-    pub(super) buffer: RecvBuffer,
     /// The number of threads that wait for the socket and not for [`Readiness`]. No other thread may leave a message in the
     /// buffer meanwhile: nothing would tell them.
     pub(in crate::channel) waiting: usize,
@@ -43,14 +47,15 @@ pub(in crate::channel) struct Receiving {
     pub(super) had_to_wait: bool,
     /// Whether the endpoint's [`Readiness`] and the sets say that the buffer has a message.
     is_kept: bool,
-    /// Wakes a send that waits until it may read into the buffer again.
-    room: Option<Arc<Owned>>,
-    pub(in crate::channel) calls: Calls,
-    pub(in crate::channel) tasks: Tasks,
     /// Whether this process waits for a greeting with the peer process's credentials.
     pub(super) asks: bool,
     /// Whether the socket limits the time of a receive that waits.
     pub(super) has_timeout: bool,
+    /// Wakes a send that waits until it may read into the buffer again.
+    room: Option<Arc<Owned>>,
+    pub(in crate::channel) calls: Calls,
+    pub(super) buffer: RecvBuffer,
+    pub(in crate::channel) tasks: Tasks,
 }
 
 impl Receiving {
@@ -68,14 +73,15 @@ impl Receiving {
 
 /// The state of sending, which one thread at a time uses.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(in crate::channel) struct Writer {
     /// The number of the next message.
     pub(super) next: u64,
     pub(super) cut_off: bool,
+    /// Whether the rest of a message could not be sent.
+    pub(in crate::channel) has_lost: bool,
     /// The rest of a message that a task has begun to send. The next send finishes it first.
     pub(in crate::channel) unfinished: Option<Unfinished>,
-    /// Whether such a rest could not be sent.
-    pub(in crate::channel) has_lost: bool,
 }
 
 /// A message that was written in part.
@@ -116,35 +122,40 @@ impl Peer {
     }
 }
 
+/// The fields lie in memory in this order, and those that each message uses come first. When a process has so many channels that
+/// a channel's memory has left the processor's caches, each line of 64 bytes takes as long as a hundred instructions and more.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Endpoint {
     /// Declared first: the endpoint leaves its sets before its descriptors are closed.
     pub(crate) memberships: Memberships,
-    pub(super) socket: Arc<Owned>,
-    pub(super) peer: Mutex<Peer>,
+    pub(super) socket: SharedDescriptor,
     /// The id of the peer process, for messages and errors.
     pub(super) peer_id: AtomicU32,
-    /// The number of times that the peer has changed.
-    pub(super) peer_changes: AtomicU32,
     /// The greeting that this process still has to send, as the number of a [`Greeting`](super::travel).
     pub(super) owed: AtomicU8,
-    pub(in crate::channel) receiving: Mutex<Receiving>,
-    /// Wakes the threads that wait for another thread's reading.
-    pub(in crate::channel) signal: Signal,
-    /// Tells waits for several objects that there is something to receive. Created at the first such wait.
-    pub(super) readiness: OnceLock<Readiness>,
-    pub(in crate::channel) writer: TimedMutex<Writer>,
+    /// Whether this process has closed the endpoint.
+    pub(super) is_closed: AtomicBool,
+    /// Whether the peer has broken a rule. It is set after `broken`.
+    is_broken: AtomicBool,
+    /// Whether the peer closed its endpoint before it had read everything.
+    lost: AtomicBool,
     /// The maximum length of the packets that this endpoint sends.
     pub(super) packet_length: AtomicUsize,
+    /// Tells waits for several objects that there is something to receive. Created at the first such wait.
+    pub(super) readiness: OnceLock<Readiness>,
+    /// The number of times that the peer has changed.
+    pub(super) peer_changes: AtomicU32,
+    pub(in crate::channel) writer: TimedMutex<Writer>,
+    pub(in crate::channel) receiving: Mutex<Receiving>,
+    pub(crate) allowed: Arc<KindFilter>,
+    pub(super) peer: Mutex<Peer>,
+    /// Wakes the threads that wait for another thread's reading.
+    pub(in crate::channel) signal: Signal,
     /// The rule that the peer broke. From then on nothing is read or written.
     broken: OnceLock<Broken>,
     /// Whether the peer process had exited when the connection was found closed.
     is_gone: OnceLock<bool>,
-    /// Whether the peer closed its endpoint before it had read everything.
-    lost: AtomicBool,
-    /// Whether this process has closed the endpoint.
-    pub(super) is_closed: AtomicBool,
-    pub(crate) allowed: Arc<KindFilter>,
 }
 
 /// The outcome of a wait to send.
@@ -160,7 +171,7 @@ impl Endpoint {
     pub(super) fn new(socket: Arc<Owned>, peer: Peer) -> Self {
         Self {
             memberships: Memberships::default(),
-            socket,
+            socket: socket.into(),
             peer_id: AtomicU32::new(peer.id()),
             peer: Mutex::new(peer),
             peer_changes: AtomicU32::new(0),
@@ -171,6 +182,7 @@ impl Endpoint {
             writer: TimedMutex::new(Writer::default()),
             packet_length: AtomicUsize::new(MAX_PACKET),
             broken: OnceLock::new(),
+            is_broken: AtomicBool::new(false),
             is_gone: OnceLock::new(),
             lost: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -181,7 +193,7 @@ impl Endpoint {
     /// Returns the socket, which a runtime waits for.
     #[cfg(feature = "_async")]
     pub(crate) fn socket(&self) -> Arc<Owned> {
-        Arc::clone(&self.socket)
+        self.socket.owner()
     }
 
     pub(crate) fn process(&self) -> Option<Process> {
@@ -219,7 +231,7 @@ impl Endpoint {
 
     /// Returns what a set waits for.
     pub(crate) fn member(&self) -> Result<Member> {
-        Ok(Member::of_channel(Arc::clone(&self.socket), self.process().as_ref().map(Process::shared_handle)))
+        Ok(Member::of_channel(self.socket.owner(), self.process().as_ref().map(Process::shared_handle)))
     }
 
     /// Tells a new set, or a new [`Readiness`], whether the buffer has a message.
@@ -247,7 +259,7 @@ impl Endpoint {
     }
 
     fn publish_to_others(&self, receiving: &mut Receiving) -> Result<()> {
-        if receiving.may_read_beside() {
+        if receiving.room.is_some() && receiving.may_read_beside() {
             if let Some(room) = receiving.room.take() {
                 create_object::set_event(room.handle()).map_err(self.failed())?;
             }
@@ -383,7 +395,9 @@ impl Endpoint {
     /// Closes the channel because the peer broke a rule, and returns the error.
     pub(in crate::channel) fn protocol_error(&self, broken: impl Into<Broken>) -> Error {
         let broken = broken.into();
-        if self.broken.set(broken).is_ok() && matches!(broken, Broken::Version(_)) {
+        let is_first = self.broken.set(broken).is_ok();
+        self.is_broken.store(true, Release);
+        if is_first && matches!(broken, Broken::Version(_)) {
             self.tell_version();
         }
         // Wakes all threads that wait at either endpoint.
@@ -405,7 +419,7 @@ impl Endpoint {
     /// Returns an error if the peer broke a rule, or this process has closed the endpoint.
     #[inline]
     pub(in crate::channel) fn check_open(&self) -> Result<()> {
-        if self.broken.get().is_none() && !self.is_closed.load(Relaxed) {
+        if !self.is_broken.load(Acquire) && !self.is_closed.load(Relaxed) {
             Ok(())
         } else {
             self.why_not_open()

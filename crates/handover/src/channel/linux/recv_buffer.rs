@@ -34,34 +34,37 @@ thread_local! {
 }
 
 /// The bytes and handles that were read from the socket and not received yet.
+///
+/// The fields that each message uses come first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct RecvBuffer {
-    /// The first complete message. Most of the time there is no other one, so the list needs no memory.
-    first: Option<Frame>,
-    /// The other complete messages, in their order.
-    others: VecDeque<Frame>,
+    /// The number of times that everything was discarded.
+    discards: u32,
     /// The message whose end hasn't arrived. Most messages arrive in one packet.
     partial: Option<Box<Partial>>,
-    /// The rule that the packet behind all of these broke.
+    /// The rule that the packet behind all complete messages broke.
     broken: Option<Broken>,
-    /// How much of this is kept.
-    kept: Kept,
     /// The length of the last message, if it was long. The next message often has the same length.
     expected: usize,
     /// The number of the next message. `None` if this process doesn't know how many were received before.
     next: Option<u64>,
-    /// The sender of the last greeting that was received, if it is known.
-    last_sender: Option<Sender>,
-    /// The number of times that everything was discarded.
-    discards: u32,
     /// How much the peer may send.
     pub(super) limits: Limits,
+    /// The first complete message. Most of the time there is no other one, so the list needs no memory.
+    first: Option<Frame>,
+    /// The other complete messages, in their order.
+    others: VecDeque<Frame>,
+    /// How much of this is kept.
+    kept: Kept,
+    /// The sender of the last greeting that was received, if it is known.
+    last_sender: Option<Box<Sender>>,
 }
 
-/// A complete frame, which is not checked yet.
+/// A complete frame, of which only the header is checked. It isn't kept beside the bytes, so that a frame takes one line of the
+/// processor's caches.
 #[derive(Debug)]
 struct Frame {
-    header: Header,
     bytes: Vec<u8>,
     attached: Attached,
 }
@@ -82,7 +85,13 @@ struct Attached {
     /// Whether the kernel dropped some descriptors because this process can't open more.
     is_cut: bool,
     /// The sender of a greeting, if it is known.
-    sender: Option<Sender>,
+    sender: Option<Box<Sender>>,
+}
+
+impl Frame {
+    fn header(&self) -> Option<Header> {
+        Header::parse::<()>(&self.bytes).ok().flatten()
+    }
 }
 
 impl Attached {
@@ -160,7 +169,7 @@ impl RecvBuffer {
 
     /// Returns the type of the next message, if one is complete.
     pub(super) fn next_type(&self) -> Option<FrameType> {
-        self.first.as_ref().map(|frame| frame.header.envelope.frame_type)
+        self.first.as_ref().and_then(Frame::header).map(|header| header.envelope.frame_type)
     }
 
     /// Returns whether the buffer holds enough for the next receives, so that a send should not read more.
@@ -176,7 +185,7 @@ impl RecvBuffer {
     /// Checks that no more messages wait in memory than allowed: these, and `kept` others.
     pub(super) fn check_queued(&self, kept: usize) -> Result<(), Broken> {
         let frames = self.first.iter().chain(&self.others);
-        self.limits.check_queued_frames(kept, frames.map(|frame| &frame.header))
+        self.limits.check_queued_frames(kept, frames.filter_map(Frame::header))
     }
 
     /// Begins a read. Until the room is [returned](Self::end_read), no other read may begin.
@@ -249,20 +258,31 @@ impl RecvBuffer {
             && self.is_empty()
             && received.is_of_bytes_alone();
         if is_bytes_alone {
-            if let Some(envelope) = Header::of_bytes_alone(&room.message) {
-                let bytes = room.message.len() - Header::LENGTH;
-                let is_next = self.next.is_none_or(|next| next == envelope.number);
-                if is_next && is_wanted(envelope.frame_type) && self.limits.allow_bytes(bytes) {
-                    self.next = Some(envelope.number.wrapping_add(1));
-                    keep_packet(room.packet);
-                    let frame = self.fitting(room.message);
-                    let content = Content::of_bytes_alone(frame);
-                    return Some(Arrived { envelope, content, objects: Ok(Vec::new()), limits: self.limits });
-                }
+            let envelope = self.next_of_bytes_alone(&room.message);
+            if let Some(envelope) = envelope.filter(|envelope| is_wanted(envelope.frame_type)) {
+                keep_packet(room.packet);
+                let frame = self.fitting(room.message);
+                return Some(self.arrive_alone(envelope, frame));
             }
         }
         self.end_read(room, Some(received));
         None
+    }
+
+    /// Returns the envelope of a frame without objects, if it is complete and the next one to receive.
+    #[inline]
+    fn next_of_bytes_alone(&self, frame: &[u8]) -> Option<Envelope> {
+        let envelope = Header::of_bytes_alone(frame)?;
+        let is_next = self.next.is_none_or(|next| next == envelope.number);
+        (is_next && self.limits.allow_bytes(frame.len() - Header::LENGTH)).then_some(envelope)
+    }
+
+    /// Receives a frame without objects.
+    #[inline]
+    fn arrive_alone(&mut self, envelope: Envelope, frame: Vec<u8>) -> Arrived {
+        self.next = Some(envelope.number.wrapping_add(1));
+        let content = Content::of_bytes_alone(frame);
+        Arrived { envelope, content, objects: Ok(Vec::new()), limits: self.limits }
     }
 
     /// Notes the length of a frame for the next read, and returns it in memory of its size.
@@ -291,11 +311,17 @@ impl RecvBuffer {
         }
         let mut partial = match self.partial.take() {
             None => {
+                if descriptors.is_empty() && !is_cut && Header::of_bytes_alone(&message).is_some() {
+                    self.complete(message, Attached::default());
+                    return Ok(());
+                }
                 let header = Header::parse::<()>(&message)?;
-                let attached = Attached { descriptors, is_cut, sender };
+                // A greeting comes in one packet, so its sender is known.
+                let sender = sender.filter(|_| header.is_some_and(|header| header.is_greeting()));
+                let attached = Attached { descriptors, is_cut, sender: sender.map(Box::new) };
                 match header {
                     Some(header) if header.frame_length() == message.len() => {
-                        self.complete(header, message, attached);
+                        self.complete(message, attached);
                         return Ok(());
                     }
                     _ => Box::new(Partial { header, bytes: message, attached }),
@@ -304,7 +330,6 @@ impl RecvBuffer {
             Some(_) if is_cut || !descriptors.is_empty() => return Err(UNANNOUNCED),
             Some(mut partial) => {
                 partial.bytes = message;
-                // A greeting comes in one packet, so its sender is known.
                 partial.attached.sender = None;
                 if partial.header.is_none() {
                     partial.header = Header::parse::<()>(&partial.bytes)?;
@@ -318,7 +343,7 @@ impl RecvBuffer {
                 None => return Err("a message is shorter or longer than its header says".into()),
                 Some(0) => {
                     let Partial { bytes, attached, .. } = *partial;
-                    self.complete(header, bytes, attached);
+                    self.complete(bytes, attached);
                     return Ok(());
                 }
                 Some(lacking) => {
@@ -333,12 +358,9 @@ impl RecvBuffer {
     }
 
     /// Adds a complete message.
-    fn complete(&mut self, header: Header, bytes: Vec<u8>, mut attached: Attached) {
+    fn complete(&mut self, bytes: Vec<u8>, attached: Attached) {
         let bytes = self.fitting(bytes);
-        if !matches!(header.envelope.frame_type, FrameType::Greeting(_)) {
-            attached.sender = None;
-        }
-        let frame = Frame { header, bytes, attached };
+        let frame = Frame { bytes, attached };
         self.kept.add(&frame);
         match self.first {
             None => self.first = Some(frame),
@@ -351,11 +373,17 @@ impl RecvBuffer {
         let Some(frame) = self.first.take() else { return self.broken.map_or(Ok(None), Err) };
         self.first = self.others.pop_front();
         self.kept.remove(&frame);
-        let Frame { header, bytes, attached } = frame;
+        let Frame { bytes, attached } = frame;
+        if attached.descriptors.is_empty() && !attached.is_cut {
+            if let Some(envelope) = self.next_of_bytes_alone(&bytes) {
+                return Ok(Some(self.arrive_alone(envelope, bytes)));
+            }
+        }
+        let header = Header::parse::<()>(&bytes)?.ok_or(Broken::Rule("a message has no header"))?;
         self.limits.check(&header)?;
-        let Envelope { frame_type, number, .. } = header.envelope;
+        let number = header.envelope.number;
         // The number in a greeting is that of the next message, because its sender counts anew.
-        let is_greeting = matches!(frame_type, FrameType::Greeting(_));
+        let is_greeting = header.is_greeting();
         if !is_greeting && self.next.is_some_and(|next| next != number) {
             return Err("a message is missing or out of order".into());
         }
@@ -377,7 +405,7 @@ impl RecvBuffer {
 
     /// Returns the process that sent the greeting that was just received, if it is known.
     pub(super) fn take_last_sender(&mut self) -> Option<Sender> {
-        self.last_sender.take()
+        self.last_sender.take().map(|sender| *sender)
     }
 
     /// Discards everything, after end of file or a broken rule: an incomplete message will never be completed.

@@ -202,7 +202,7 @@ impl Endpoint {
     /// Returns the handles that another process needs to get the endpoint.
     #[allow(clippy::unnecessary_wraps, reason = "on Windows the endpoint may be closed")]
     pub(in crate::channel) fn handles(&self) -> Result<[(Arc<Owned>, Rights); HANDLES]> {
-        Ok([(Arc::clone(&self.socket), Rights::Same)])
+        Ok([(self.socket.owner(), Rights::Same)])
     }
 
     /// Returns the peer as a sender of endpoints.

@@ -35,6 +35,7 @@ pub(crate) mod ptrace_inject;
 pub(crate) mod recipient;
 pub(crate) mod reset_mode;
 pub(crate) mod rights;
+pub(crate) mod shared_descriptor;
 pub(crate) mod size_limit;
 pub(crate) mod socket;
 pub(crate) mod spawn;
