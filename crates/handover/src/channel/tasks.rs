@@ -56,6 +56,12 @@ fn note(noted: &mut Waker, waker: &Waker) {
 }
 
 impl Tasks {
+    /// Returns whether no task waits.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(super) fn are_none(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Notes that a task waits, so that other tasks and threads wake it.
     fn note(&mut self, key: u64, reason: Reason, waker: &Waker) {
         match self.waiting.iter_mut().find(|waiting| waiting.key == key) {
@@ -132,17 +138,15 @@ impl Tasks {
 #[derive(Debug)]
 pub(crate) struct ReadTask<'a> {
     endpoint: &'a Endpoint,
-    key: u64,
+    /// `None` until the task is noted.
+    key: Option<u64>,
     reason: Reason,
 }
 
 impl Endpoint {
     /// Begins a task's wait for something to read.
     pub(crate) fn read_task(&self, reason: Reason) -> ReadTask<'_> {
-        let mut receiving = self.receiving.lock();
-        let key = receiving.tasks.used;
-        receiving.tasks.used += 1;
-        ReadTask { endpoint: self, key, reason }
+        ReadTask { endpoint: self, key: None, reason }
     }
 
     /// Begins a task's wait to send, behind those that wait already.
@@ -177,7 +181,7 @@ impl Endpoint {
         }
     }
 
-    fn go_on(
+    pub(super) fn go_on(
         &self,
         writer: &mut Writer,
         has_begun: &mut bool,
@@ -205,25 +209,38 @@ impl Endpoint {
 
 impl ReadTask<'_> {
     /// Notes that the task waits. A thread or another task that reads, or changes what can be read, wakes it from now on.
-    pub(super) fn note(&self, tasks: &mut Tasks, waker: &Waker) {
-        tasks.note(self.key, self.reason, waker);
+    pub(super) fn note(&mut self, tasks: &mut Tasks, waker: &Waker) {
+        let key = *self.key.get_or_insert_with(|| {
+            tasks.used += 1;
+            tasks.used
+        });
+        tasks.note(key, self.reason, waker);
+    }
+
+    /// Returns whether the task was noted.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(super) fn is_noted(&self) -> bool {
+        self.key.is_some()
     }
 
     /// Returns whether the task may read. It must be noted.
     pub(super) fn become_reader(&self, tasks: &mut Tasks) -> bool {
-        tasks.become_reader(self.key)
+        self.key.is_some_and(|key| tasks.become_reader(key))
     }
 
     /// Lets a thread read instead.
     pub(super) fn resign(&self, tasks: &mut Tasks) {
-        tasks.resign(self.key);
+        if let Some(key) = self.key {
+            tasks.resign(key);
+        }
     }
 }
 
 impl Drop for ReadTask<'_> {
     fn drop(&mut self) {
+        let Some(key) = self.key else { return };
         let mut receiving = self.endpoint.receiving.lock();
-        receiving.tasks.remove(self.key);
+        receiving.tasks.remove(key);
         // This task may have been woken for a message that it hasn't taken.
         if receiving.calls.has_message() {
             receiving.tasks.wake_for(FrameType::Message);
@@ -250,6 +267,12 @@ struct Queue {
 impl Senders {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock()
+    }
+
+    /// Returns whether no task waits to send.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(super) fn are_none(&self) -> bool {
+        self.count.load(SeqCst) == 0
     }
 
     /// Wakes the task whose turn it is. A thread calls it when it has unlocked what the tasks wait for, and after a fence. A

@@ -106,9 +106,9 @@ impl<R: Reactor> Channel<R> {
 
     async fn receive(&self, want: Want) -> Result<ReceivedMessage> {
         let endpoint = &*self.channel.endpoint;
-        let task = endpoint.read_task(Reason::For(want));
+        let mut task = endpoint.read_task(Reason::For(want));
         let waits = self.io.begin();
-        let arrived = poll_fn(|cx| endpoint.poll_receive(&task, want, &waits, cx)).await?;
+        let arrived = poll_fn(|cx| endpoint.poll_receive(&mut task, want, &waits, cx)).await?;
         drop((waits, task));
         self.channel.received(arrived)
     }

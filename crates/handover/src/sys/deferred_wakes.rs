@@ -53,8 +53,15 @@ impl Drop for DeferredWakes {
 
 #[cold]
 fn run_deferred() {
-    let wakes = WAKES.try_with(|wakes| std::mem::take(&mut *wakes.borrow_mut()));
-    wakes.into_iter().flatten().for_each(Wake::run);
+    let Ok(mut wakes) = WAKES.try_with(RefCell::take) else { return };
+    wakes.drain(..).for_each(Wake::run);
+    // The memory is kept for the next ones, unless there are some already.
+    let _ = WAKES.try_with(|next| {
+        let mut next = next.borrow_mut();
+        if next.is_empty() {
+            *next = wakes;
+        }
+    });
 }
 
 impl Wake {

@@ -32,7 +32,8 @@ pub(crate) trait Wait {
 /// The state of a task that sends.
 #[derive(Debug)]
 pub(crate) struct Sending<'a> {
-    task: SendTask<'a>,
+    /// The task's place in the queue, once it has found that it can't send at once.
+    task: Option<SendTask<'a>>,
     /// While the task waits for space.
     room: Option<ReadTask<'a>>,
     has_begun: bool,
@@ -60,7 +61,7 @@ impl Endpoint {
     /// Receives what the task waits for.
     pub(crate) fn poll_receive(
         &self,
-        task: &ReadTask<'_>,
+        task: &mut ReadTask<'_>,
         want: Want,
         wait: &impl Wait,
         cx: &mut Context<'_>,
@@ -74,21 +75,31 @@ impl Endpoint {
                 self.publish(&mut receiving)?;
                 return Poll::Ready(Ok(arrived));
             }
-            task.note(&mut receiving.tasks, cx.waker());
-            if Self::has_reader(&receiving, want) {
-                task.resign(&mut receiving.tasks);
-                return Poll::Pending;
-            }
-            if !task.become_reader(&mut receiving.tasks) {
-                return Poll::Pending;
-            }
             let is_full = want != Want::Message && receiving.calls.are_full();
+            let has_reader = Self::has_reader(&receiving, want);
+            // Most of the time no other task or thread receives. Then this one is noted only if nothing has arrived.
+            let is_alone = !task.is_noted() && receiving.tasks.are_none() && !has_reader && !is_full;
+            if !is_alone {
+                task.note(&mut receiving.tasks, cx.waker());
+                if has_reader {
+                    task.resign(&mut receiving.tasks);
+                    return Poll::Pending;
+                }
+                if !task.become_reader(&mut receiving.tasks) {
+                    return Poll::Pending;
+                }
+            }
             let peer = self.peer_changes.load(Relaxed);
             if !is_full {
                 match self.step(receiving, want, exited, Duration::ZERO)? {
                     Step::Arrived(arrived) => return Poll::Ready(Ok(arrived)),
                     Step::Again | Step::Parts => continue,
-                    Step::Nothing(_) => {}
+                    Step::Nothing(mut receiving) => {
+                        if is_alone {
+                            task.note(&mut receiving.tasks, cx.waker());
+                            task.become_reader(&mut receiving.tasks);
+                        }
+                    }
                 }
             } else if exited == Some(peer) {
                 drop(receiving);
@@ -105,7 +116,7 @@ impl Endpoint {
 
     /// Begins a task's send.
     pub(crate) fn sending(&self) -> Sending<'_> {
-        Sending { task: self.send_task(), room: None, has_begun: false }
+        Sending { task: None, room: None, has_begun: false }
     }
 
     /// Sends a message. If it has begun to, the message belongs to the endpoint, and the next send finishes it.
@@ -145,7 +156,17 @@ impl Endpoint {
         begin: &mut dyn FnMut(&mut Writer) -> Result<Progress>,
     ) -> Poll<Result<Sent>> {
         loop {
-            match ready!(self.poll_turn(&sending.task, &mut sending.has_begun, cx, begin))? {
+            let progress = match &sending.task {
+                Some(task) => ready!(self.poll_turn(task, &mut sending.has_begun, cx, begin))?,
+                None => match self.send_alone(&mut sending.has_begun, begin)? {
+                    Some(Progress::Done) => Progress::Done,
+                    _ => {
+                        sending.task = Some(self.send_task());
+                        continue;
+                    }
+                },
+            };
+            match progress {
                 Progress::Done => return Poll::Ready(Ok(Sent::Done)),
                 Progress::Crowded => {
                     let _ = self.read_beside()?;
@@ -159,9 +180,22 @@ impl Endpoint {
         }
     }
 
+    /// Sends as much as there is space for, if no task waits to send and no thread does. Most of the time none does, and this
+    /// needs no place in the queue.
+    fn send_alone(
+        &self,
+        has_begun: &mut bool,
+        begin: &mut dyn FnMut(&mut Writer) -> Result<Progress>,
+    ) -> Result<Option<Progress>> {
+        if !self.writer.tasks.are_none() {
+            return Ok(None);
+        }
+        self.writer.take().map(|mut writer| self.go_on(&mut writer, has_begun, begin)).transpose()
+    }
+
     /// Reads what has arrived, and keeps it for the next receive, while a task waits for space. The peer process may be
     /// sending too, and may read only then.
-    fn read_for_room(&self, room: &ReadTask<'_>, wait: &impl Wait, cx: &mut Context<'_>) -> Result<()> {
+    fn read_for_room(&self, room: &mut ReadTask<'_>, wait: &impl Wait, cx: &mut Context<'_>) -> Result<()> {
         let peer = self.peer_changes.load(Relaxed);
         loop {
             let mut receiving = self.receiving.lock();

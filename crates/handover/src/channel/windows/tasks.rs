@@ -149,7 +149,7 @@ impl Endpoint {
     /// Receives what the task waits for.
     pub(crate) fn poll_receive(
         &self,
-        task: &ReadTask<'_>,
+        task: &mut ReadTask<'_>,
         want: Want,
         waits: &Waits,
         cx: &mut Context<'_>,
