@@ -27,6 +27,11 @@ pub(crate) struct TimedMutex<T> {
 }
 
 impl<T> TimedMutex<T> {
+    /// The length of what a lock uses that no thread or task waits for.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(super) const UNCONTENDED: usize = std::mem::offset_of!(Self, tasks) + size_of::<AtomicUsize>();
+
     pub(crate) fn new(value: T) -> Self {
         Self {
             value: Mutex::new(value),

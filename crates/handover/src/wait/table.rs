@@ -136,9 +136,10 @@ impl<T: Keyed> Table<T> {
 
     /// Returns the index of the chain to which a key belongs.
     fn chain_of(&self, key: u64) -> usize {
-        // The upper bits of the product depend on all bits of the key.
-        let hash = key.wrapping_mul(self.multiplier) >> 32;
-        usize::try_from(hash).unwrap_or_default() & self.chains.len().wrapping_sub(1)
+        // The highest bits of the product depend on all bits of the key.
+        let bits = self.chains.len().trailing_zeros();
+        let hash = key.wrapping_mul(self.multiplier) >> (64 - bits.min(63));
+        usize::try_from(hash).unwrap_or_default()
     }
 
     /// Puts a value at the beginning of its chain.
@@ -201,7 +202,7 @@ mod tests {
             let random = state >> 8;
             // It grows at first, then shrinks.
             if random % 16 < if round < 10_000 { 10 } else { 6 } {
-                let value = Value(u64::from(random / 16 % 300) << 32, round);
+                let value = Value(u64::from(random / 16 % 300) << 55, round);
                 let number = table.next_number();
                 assert_eq!(table.insert(value), number);
                 assert!(used.insert(number) && number < 1 << 63, "{number:x} was used before");
@@ -216,6 +217,7 @@ mod tests {
                 assert_eq!(table.remove(number), None);
             }
             assert_eq!(table.len(), expected.len());
+            assert!(table.chains.len() >= table.len());
         }
         assert_eq!(table.find(1), None);
         for key in expected.values().map(|value| value.0).collect::<Vec<_>>() {
@@ -239,6 +241,23 @@ mod tests {
         assert_eq!(table.insert(Value(2, 0)), 1);
         assert_eq!(table.insert(Value(3, 0)), 2);
         assert_eq!(table.into_values().collect::<Vec<_>>(), [(1, Value(2, 0)), (2, Value(3, 0))]);
+    }
+
+    #[test]
+    fn chains_are_short_for_all_sorts_of_keys() {
+        for shift in [0, 8, 32, 54] {
+            let mut table = Table::default();
+            for key in 0..1000 {
+                table.insert(Value(u64::from(key) << shift, key));
+            }
+            let lengths = table.chains.iter().map(|first| {
+                let next = |index: &u32| Some(table.slots[*index as usize].next).filter(|next| *next != NONE);
+                std::iter::successors(Some(*first).filter(|first| *first != NONE), next).count()
+            });
+            let lengths: Vec<usize> = lengths.collect();
+            assert_eq!(lengths.iter().sum::<usize>(), 1000);
+            assert!(lengths.iter().all(|length| *length < 50), "{shift}: {lengths:?}");
+        }
     }
 
     #[test]

@@ -494,3 +494,23 @@ impl Endpoint {
         if is_unread || self.has_lost() { Err(self.disconnect_error()) } else { Ok(true) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    /// The size of a line of most processors' caches.
+    const LINE: usize = 64;
+
+    #[test]
+    fn memory_that_each_message_uses_is_in_few_lines() {
+        let head = offset_of!(Endpoint, writer);
+        let writer = TimedMutex::<Writer>::UNCONTENDED;
+        let receiving = offset_of!(Endpoint, allowed) - offset_of!(Endpoint, receiving) - size_of::<Tasks>();
+        assert!(head <= 2 * LINE, "{head}");
+        assert!(writer <= LINE + 16, "{writer}");
+        assert!(receiving <= 5 * LINE, "{receiving}");
+    }
+}
