@@ -85,6 +85,7 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Returns the value with this number.
+    #[allow(dead_code, reason = "used on Linux only")]
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         let slot = self.slots.get_mut(index_of(number) as usize)?;
         slot.value.as_mut().filter(|_| slot.generation == generation_of(number))
