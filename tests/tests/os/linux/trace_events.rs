@@ -79,7 +79,7 @@ fn short_message_takes_two_calls() {
     let lengths = [0, 64, 300, 2000];
     let calls = events(|| {
         for length in lengths {
-            one.send(&vec![7; length]).unwrap();
+            one.send(vec![7; length]).unwrap();
             assert_eq!(other.recv_timeout(SOON).unwrap().bytes(), vec![7; length]);
         }
     });
