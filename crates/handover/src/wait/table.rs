@@ -1,7 +1,8 @@
 //! `Table`: values under numbers, and under keys that may repeat.
 //!
 //! A number says at which index its value is, so a wait finds a member without a search. Values with keys of the same hash form
-//! a chain, which only changes of the table follow.
+//! a chain, which only changes of the table follow. std's maps would touch more memory for each event, and add ten kilobytes to
+//! each program.
 
 use std::hash::{BuildHasher, RandomState};
 
