@@ -9,7 +9,7 @@ use crate::step::{Failed, Step};
 use crate::tools::Tool;
 
 /// Modules whose tests make no system calls. Miri supports no others, and valgrind runs the others too slowly.
-pub(crate) const PURE_TESTS: [&str; 11] = [
+pub(crate) const PURE_TESTS: [&str; 14] = [
     "channel::wire::",
     "channel::handshake::",
     "inherit::listen_fds::",
@@ -18,9 +18,12 @@ pub(crate) const PURE_TESTS: [&str; 11] = [
     "process::env_block::",
     "process::command_line::",
     "process::placeholder::",
+    "handle::escaped::",
+    "handle::identity::",
     "handle::kind::",
     "handle::range::",
     "handle::value::",
+    "wait::table::",
 ];
 
 /// A tool that checks memory accesses while tests run.

@@ -1286,6 +1286,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes")]
     fn repeated_name_is_found_at_every_position() {
         let mut names: Vec<String> = (0..MAX_OBJECTS).map(|number| format!("{number}")).collect();
         let checked = |names: &[String]| table(names.iter().map(String::as_str)).check(b"");
@@ -1397,6 +1398,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes")]
     fn longest_message_can_be_encoded() {
         let objects: Vec<(String, HandleRef)> = (0..253_u32)
             .map(|number| (format!("{number:0>width$}", width = MAX_NAME), HandleRef::Socket))
