@@ -111,7 +111,8 @@ fn parse_by_description(frame: &[u8], with_values: bool) -> Option<(Fields, Obje
                 records += RECORD;
                 continue;
             }
-            if !can_be_handle(u128::from(raw)) {
+            // The format is that of Windows, where no handle has the value 0.
+            if raw == 0 || !can_be_handle(u128::from(raw)) {
                 return None;
             }
             values.push(HandleValue::try_from(raw).expect("it can be a handle value"));
