@@ -163,16 +163,44 @@ pub(crate) fn in_turn(effort: Effort, mut ways: Vec<Way<'_>>) -> Outcome<(Vec<St
             || (round >= effort.fewest && is_long)
             || (round >= effort.fewest.div_ceil(5) && is_too_long)
     };
+    let mut failed = 0;
     while !is_enough(round) {
-        for index in order(ways.len(), round) {
-            if let (Ok(run), Ok(times)) = (&mut ways[index].run, &mut times[index]) {
-                times.push(run().map_err(|error| format!("{}: {error}", ways[index].name))?.as_secs_f64());
+        match one_round(&mut ways, round) {
+            Ok(of_round) => {
+                for (times, time) in times.iter_mut().zip(of_round) {
+                    if let (Ok(times), Some(time)) = (times, time) {
+                        times.push(time);
+                    }
+                }
+                round += 1;
             }
+            Err(error) if failed < MOST_FAILED && error.contains(NOT_STARTED_BY_WINE) => {
+                failed += 1;
+                eprintln!("   … a round doesn't count, because Wine started no process: {error}");
+            }
+            Err(error) => return Err(error.into()),
         }
-        round += 1;
     }
     keep_quieter_half(&mut times);
     Ok((ways.into_iter().map(|way| way.name).collect(), times))
+}
+
+/// Wine's error if a new process exits during its own start, which happens now and then on a busy machine.
+const NOT_STARTED_BY_WINE: &str = "os error 1359";
+/// The maximum number of rounds of one row that fail for this reason.
+const MOST_FAILED: usize = 5;
+
+/// Measures each way once. Returns the times in seconds, or the first failure.
+fn one_round(ways: &mut [Way<'_>], round: usize) -> Result<Vec<Option<f64>>, String> {
+    let mut times = vec![None; ways.len()];
+    for index in order(ways.len(), round) {
+        let Way { name, run } = &mut ways[index];
+        if let Ok(run) = run {
+            let time = run().map_err(|error| format!("{name}: {error}"))?;
+            times[index] = Some(time.as_secs_f64());
+        }
+    }
+    Ok(times)
 }
 
 /// Keeps the half of the rounds in which all ways together took the least time. In the slower rounds, other programs
@@ -234,6 +262,29 @@ mod tests {
         let mut run = way.run.expect("the way can do the work");
         assert_eq!(run().expect("two runs"), Duration::from_secs(2));
         assert_eq!(run().expect("two runs"), Duration::from_secs(4));
+    }
+
+    #[test]
+    fn round_in_which_wine_starts_no_process_does_not_count() {
+        let measured = |failure: &'static str, failures: usize| {
+            let mut left = failures;
+            let second = Way::new("second", move || match left {
+                0 => Ok(Duration::from_secs(2)),
+                _ => {
+                    left -= 1;
+                    Err(failure.into())
+                }
+            });
+            let first = Way::new("first", || Ok(Duration::from_secs(1)));
+            in_turn(Effort::QUICK, vec![first, second])
+                .map(|(_, times)| times)
+                .map_err(|error| error.to_string())
+        };
+        let expected = || Ok(vec![Ok(vec![1.0]), Ok(vec![2.0])]);
+        assert_eq!(measured("Internal error. (os error 1359)", MOST_FAILED), expected());
+        let too_many = measured("Internal error. (os error 1359)", MOST_FAILED + 1);
+        assert_eq!(too_many, Err("second: Internal error. (os error 1359)".into()));
+        assert_eq!(measured("other", 1), Err("second: other".into()));
     }
 
     #[test]
