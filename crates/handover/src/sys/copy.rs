@@ -11,9 +11,12 @@
 /// The number of bytes of the largest move.
 const BLOCK: usize = 64;
 
-/// Above this length, moves of wide registers are worth the question whether the processor has them.
+/// From this length on, moves of wide registers are worth the question whether the processor has them.
 #[cfg(target_arch = "x86_64")]
-const LONG: usize = 256;
+const WIDE: usize = 128;
+/// Up to this length, two moves of [`WIDE`] bytes do it.
+#[cfg(target_arch = "x86_64")]
+const TWO_WIDE: usize = 2 * WIDE;
 
 /// Copies `length` bytes.
 ///
@@ -25,7 +28,12 @@ const LONG: usize = 256;
 pub(super) unsafe fn copy(mut from: *const u8, mut to: *mut u8, length: usize) {
     let mut left = length;
     #[cfg(target_arch = "x86_64")]
-    if left > LONG && std::arch::is_x86_feature_detected!("avx") {
+    if left >= WIDE && std::arch::is_x86_feature_detected!("avx") {
+        if left <= TWO_WIDE {
+            // SAFETY: the processor has AVX. As required of the caller, both ranges have `left` bytes.
+            unsafe { both_ends(from, to, left) };
+            return;
+        }
         // SAFETY: the processor has AVX. As required of the caller, both ranges have `left` bytes.
         let moved = unsafe { wide(from, to, left) };
         (from, to) = (from.wrapping_add(moved), to.wrapping_add(moved));
@@ -94,6 +102,44 @@ macro_rules! moves {
             }
         }
     )+};
+}
+
+/// Moves the first and the last [`WIDE`] bytes. They may overlap.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+unsafe fn both_ends(from: *const u8, to: *mut u8, length: usize) {
+    // SAFETY: the caller passes ranges of `length` bytes, which are at least `WIDE`. The instructions move 128 bytes from the
+    // beginning of the one to that of the other, and 128 bytes that end at their ends. `vzeroupper` changes the registers 0
+    // to 15, also those that nothing is moved through, so all of them are declared as overwritten.
+    unsafe {
+        core::arch::asm!(
+            "vmovups ymm0, [{from}]",
+            "vmovups ymm1, [{from} + 32]",
+            "vmovups ymm2, [{from} + 64]",
+            "vmovups ymm3, [{from} + 96]",
+            "vmovups ymm4, [{from} + {length} - 128]",
+            "vmovups ymm5, [{from} + {length} - 96]",
+            "vmovups ymm6, [{from} + {length} - 64]",
+            "vmovups ymm7, [{from} + {length} - 32]",
+            "vmovups [{to}], ymm0",
+            "vmovups [{to} + 32], ymm1",
+            "vmovups [{to} + 64], ymm2",
+            "vmovups [{to} + 96], ymm3",
+            "vmovups [{to} + {length} - 128], ymm4",
+            "vmovups [{to} + {length} - 96], ymm5",
+            "vmovups [{to} + {length} - 64], ymm6",
+            "vmovups [{to} + {length} - 32], ymm7",
+            "vzeroupper",
+            from = in(reg) from,
+            to = in(reg) to,
+            length = in(reg) length,
+            out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+            out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+            out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+            out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+            options(nostack, preserves_flags)
+        );
+    }
 }
 
 /// Moves all but fewer than 128 bytes, of at least 160, and returns their number.
@@ -206,6 +252,10 @@ mod tests {
                 // SAFETY: the processor has AVX, as the caller has checked. Both arrays have 512 bytes, and no other
                 // code uses them.
                 unsafe { wide(bytes.as_ptr(), copied.as_mut_ptr(), 512) };
+                let added = f64::from(std::mem::take(&mut copied[0]));
+                sums.iter_mut().for_each(|sum| *sum = *sum * 1.5 + added);
+                // SAFETY: as for the call before, and 200 bytes are at least `WIDE`.
+                unsafe { both_ends(bytes.as_ptr(), copied.as_mut_ptr(), 200) };
                 let added = f64::from(copied[0]);
                 sums.iter_mut().for_each(|sum| *sum = *sum * 1.5 + added);
             }
@@ -215,7 +265,7 @@ mod tests {
             return;
         }
         let mut expected: [f64; 16] = std::array::from_fn(|index| index as f64);
-        for _ in 0..4 {
+        for _ in 0..8 {
             expected.iter_mut().for_each(|sum| *sum = *sum * 1.5 + 1.0);
         }
         // SAFETY: the processor has AVX.
