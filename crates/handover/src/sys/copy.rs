@@ -26,19 +26,18 @@ const TWO_WIDE: usize = 2 * WIDE;
 /// be memory that Rust code accesses only as atomics and by this function; the other must be exclusively the caller's.
 #[inline]
 pub(super) unsafe fn copy(mut from: *const u8, mut to: *mut u8, length: usize) {
-    let mut left = length;
     #[cfg(target_arch = "x86_64")]
-    if left >= WIDE && std::arch::is_x86_feature_detected!("avx") {
-        if left <= TWO_WIDE {
-            // SAFETY: the processor has AVX. As required of the caller, both ranges have `left` bytes.
-            unsafe { both_ends(from, to, left) };
-            return;
+    if length >= WIDE && std::arch::is_x86_feature_detected!("avx") {
+        if length <= TWO_WIDE {
+            // SAFETY: the processor has AVX. As required of the caller, both ranges have `length` bytes.
+            unsafe { both_ends(from, to, length) };
+        } else {
+            // SAFETY: the processor has AVX. As required of the caller, both ranges have `length` bytes.
+            unsafe { aligned(from, to, length) };
         }
-        // SAFETY: the processor has AVX. As required of the caller, both ranges have `left` bytes.
-        let moved = unsafe { wide(from, to, left) };
-        (from, to) = (from.wrapping_add(moved), to.wrapping_add(moved));
-        left -= moved;
+        return;
     }
+    let mut left = length;
     if length >= BLOCK {
         while left > BLOCK {
             // SAFETY: both ranges have more than `BLOCK` more bytes.
@@ -142,17 +141,19 @@ unsafe fn both_ends(from: *const u8, to: *mut u8, length: usize) {
     }
 }
 
-/// Moves all but fewer than 128 bytes, of at least 160, and returns their number.
+/// Moves more than [`TWO_WIDE`] bytes, most of them to aligned addresses.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
-unsafe fn wide(from: *const u8, to: *mut u8, length: usize) -> usize {
-    const STEP: usize = 128;
-    // The first move is unaligned. The others begin at an aligned address of the target, up to 32 bytes further.
+unsafe fn aligned(from: *const u8, to: *mut u8, length: usize) {
+    // The first move is unaligned. The loop begins at an aligned address of the target, up to 32 bytes further, and leaves 1
+    // to `WIDE` bytes. The last moves begin before them.
     let first = 32 - to.addr() % 32;
-    let moved = first + (length - first) / STEP * STEP;
+    let looped = (length - first - 1) / WIDE * WIDE;
+    let back = WIDE - (length - first - looped);
     // SAFETY: the caller passes ranges of `length` bytes. The first instructions move 32 bytes, which are fewer. The loop
-    // moves those from `first` to `moved`, a multiple of `STEP` and not zero. `vzeroupper` changes the registers 0 to 15,
-    // also those that nothing is moved through, so all of them are declared as overwritten.
+    // moves `looped` bytes behind the first ones, a multiple of `WIDE` and not zero. The last instructions move the last
+    // `WIDE` bytes of the ranges. `vzeroupper` changes the registers 0 to 15, also those that nothing is moved through, so
+    // all of them are declared as overwritten.
     unsafe {
         core::arch::asm!(
             "vmovups ymm0, [{from}]",
@@ -172,11 +173,22 @@ unsafe fn wide(from: *const u8, to: *mut u8, length: usize) -> usize {
             "add {to}, 128",
             "sub {left}, 128",
             "jnz 2b",
+            "sub {from}, {back}",
+            "sub {to}, {back}",
+            "vmovups ymm0, [{from}]",
+            "vmovups ymm1, [{from} + 32]",
+            "vmovups ymm2, [{from} + 64]",
+            "vmovups ymm3, [{from} + 96]",
+            "vmovups [{to}], ymm0",
+            "vmovups [{to} + 32], ymm1",
+            "vmovups [{to} + 64], ymm2",
+            "vmovups [{to} + 96], ymm3",
             "vzeroupper",
             from = inout(reg) from => _,
             to = inout(reg) to => _,
             first = in(reg) first,
-            left = inout(reg) moved - first => _,
+            back = in(reg) back,
+            left = inout(reg) looped => _,
             out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
             out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
             out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
@@ -184,7 +196,6 @@ unsafe fn wide(from: *const u8, to: *mut u8, length: usize) -> usize {
             options(nostack)
         );
     }
-    moved
 }
 
 // Each x86 processor that Rust's targets for Windows and Linux support has SSE2.
@@ -251,7 +262,7 @@ mod tests {
             for _ in 0..rounds {
                 // SAFETY: the processor has AVX, as the caller has checked. Both arrays have 512 bytes, and no other
                 // code uses them.
-                unsafe { wide(bytes.as_ptr(), copied.as_mut_ptr(), 512) };
+                unsafe { aligned(bytes.as_ptr(), copied.as_mut_ptr(), 512) };
                 let added = f64::from(std::mem::take(&mut copied[0]));
                 sums.iter_mut().for_each(|sum| *sum = *sum * 1.5 + added);
                 // SAFETY: as for the call before, and 200 bytes are at least `WIDE`.
