@@ -169,23 +169,12 @@ fn marked_object_of_another_kind_must_be_allowed() {
 /// A sender can mark an eventfd of the other mode. It gains nothing that it couldn't do to any eventfd: it sets an event
 /// again, or takes the rest of a semaphore.
 fn wrong_mark_of_an_eventfd_only_repeats_its_signal() {
-    let short = Duration::from_millis(20);
     let before = table::count();
     for mark in [62, 61] {
         let lie = raw::semaphore();
         raw::set_mark(&lie, mark);
         let event: Event = passed(lie.as_fd(), None).unwrap().take("object").unwrap();
-        assert!(matches!(event.wait_timeout(short), Err(Error::TimedOut { .. })));
-        for _ in 0..3 {
-            event.set().unwrap();
-        }
-        let mut signals = 0;
-        while event.try_wait().unwrap() {
-            event.reset().unwrap();
-            signals += 1;
-        }
-        assert!((1..=3).contains(&signals), "{signals}");
-        assert!(matches!(event.wait_timeout(short), Err(Error::TimedOut { .. })), "it ends");
+        check_signals_end(&event);
     }
     let lie = raw::event();
     raw::set_mark(&lie, 60);
@@ -332,9 +321,24 @@ fn said_event_of_another_kind_is_no_event() {
     assert_eq!(table::count(), before);
 }
 
-/// The sender of a semaphore can say that it is none. It gains nothing that it couldn't do to any event.
-fn said_event_that_is_a_semaphore_only_repeats_its_signal() {
+/// Checks that an event that counts is set again after a reset, as often as it was set, and no more.
+fn check_signals_end(event: &Event) {
     let short = Duration::from_millis(20);
+    assert!(matches!(event.wait_timeout(short), Err(Error::TimedOut { .. })));
+    for _ in 0..3 {
+        event.set().unwrap();
+    }
+    let mut signals = 0;
+    while event.try_wait().unwrap() {
+        event.reset().unwrap();
+        signals += 1;
+    }
+    assert!((1..=3).contains(&signals), "{signals}");
+    assert!(matches!(event.wait_timeout(short), Err(Error::TimedOut { .. })), "it ends");
+}
+
+/// A sender can say of a semaphore that it is an event. It gains nothing that it couldn't do to any event.
+fn said_event_that_is_a_semaphore_only_repeats_its_signal() {
     let before = table::count();
     for mark in [None, Some(60), Some(61), Some(62)] {
         let lie = raw::semaphore();
@@ -344,18 +348,8 @@ fn said_event_that_is_a_semaphore_only_repeats_its_signal() {
         let message = said_event(lie.as_fd(), None).unwrap();
         assert_eq!(message.kind("0").unwrap(), ObjectKind::Event);
         let event: Event = message.take("0").unwrap();
-        assert!(matches!(event.wait_timeout(short), Err(Error::TimedOut { .. })));
-        for _ in 0..3 {
-            event.set().unwrap();
-        }
-        let mut signals = 0;
-        while event.try_wait().unwrap() {
-            event.reset().unwrap();
-            signals += 1;
-        }
-        assert!((1..=3).contains(&signals), "{signals}");
-        assert!(matches!(event.wait_timeout(short), Err(Error::TimedOut { .. })), "it ends");
-        // Whoever accepts semaphores alone doesn't get it.
+        check_signals_end(&event);
+        // A channel that accepts only semaphores refuses it.
         let refused = said(&[lie.as_fd()], NO_SEMAPHORES, |channel| {
             channel.allow_only([ObjectKind::Semaphore]);
             channel.recv_timeout(SOON)

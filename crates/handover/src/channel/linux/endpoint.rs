@@ -122,8 +122,8 @@ impl Peer {
     }
 }
 
-/// The fields lie in memory in this order, and those that each message uses come first. When a process has so many channels that
-/// a channel's memory has left the processor's caches, each line of 64 bytes takes as long as a hundred instructions and more.
+/// The fields lie in memory in this order, and those that each message uses come first. With thousands of channels, the memory of
+/// a channel has left the processor's caches, and each line of 64 bytes takes as long as a hundred instructions and more.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Endpoint {

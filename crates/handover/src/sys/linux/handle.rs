@@ -305,7 +305,7 @@ pub(crate) fn is_more_than_a_handle(_: &ObjectKind) -> bool {
 /// Returns the kinds that a descriptor's object can be of, which costs a fraction of [`kind_of`] and needs no descriptor. If it
 /// is one kind, that is the object's. Returns none if only `kind_of` tells.
 ///
-/// If `is_no_semaphore`, an eventfd is an event, whatever its mark is.
+/// If `is_no_semaphore`, an eventfd is an event, and its mark isn't read.
 pub(crate) fn possible_kinds(
     handle: BorrowedFd<'_>,
     is_no_semaphore: bool,
