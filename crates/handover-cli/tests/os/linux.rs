@@ -112,8 +112,10 @@ pub(crate) fn detached_processes_are_ended_at_the_timeout(program: &Path) {
 
 /// Starts the program with a shell command that says "ready", in a process group of its own.
 fn in_own_group(program: &Path, words: &[&str], script: &str) -> (Child, BufReader<ChildStdout>) {
-    let mut command = Command::new(program);
-    command.args(words).args(["--", "sh", "-c", script]).process_group(0);
+    // If the tests run in the background of a shell, SIGINT is ignored, and a shell can't trap it.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,TERM").arg(program).args(words);
+    command.args(["--", "sh", "-c", script]).process_group(0);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
