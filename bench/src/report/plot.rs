@@ -7,18 +7,26 @@ use crate::Outcome;
 use crate::results::{Ratio, Row};
 
 const GREY: Colour = (0x6e_77_81, 0x91_98_a1);
+const PURPLE: Colour = (0x82_50_df, 0xbc_8c_ff);
 
 /// The colour and the stroke of each way, by the start of its name.
-const COLOURS: [(&str, Colour, Stroke); 12] = [
+const COLOURS: [(&str, Colour, Stroke); 19] = [
     ("C floor: fork", GREY, DASHED),
     ("C floor, kept", GREY, DASHED),
     ("C floor, with a timeout", GREY, DASHED),
     ("C floor", GREY, SOLID),
+    ("memcpy", GREY, SOLID),
+    ("send, recv", GREY, SOLID),
+    ("blocking", GREY, SOLID),
+    ("call, reply", BLUE, SOLID),
+    ("tokio", BLUE, SOLID),
+    ("async-io", BLUE, DASHED),
     ("handover, ", BLUE, DASHED),
     ("handover", BLUE, SOLID),
     ("std", ORANGE, SOLID),
     ("ipmb", (0x1a_7f_37, 0x3f_b9_50), SOLID),
-    ("ipc-channel", (0x82_50_df, 0xbc_8c_ff), SOLID),
+    ("ipc-channel, async", PURPLE, DASHED),
+    ("ipc-channel", PURPLE, SOLID),
     ("command-fds", (0x0a_7b_83, 0x39_c5_cf), SOLID),
     ("sendfd", (0x9a_67_00, 0xd2_99_22), SOLID),
     ("", (0xbf_39_89, 0xf7_78_ba), SOLID),
@@ -47,7 +55,7 @@ pub(super) fn svg(rows: &[&Row], title: &str, system: &str) -> Outcome<Option<St
         vec![Line { name: "", colour: QUIET, stroke: SOLID, points: ratio_one, bars: Vec::new() }];
     for (number, name) in ways.iter().enumerate() {
         let way = COLOURS.into_iter().find(|(start, ..)| name.starts_with(start));
-        let (_, colour, stroke) = way.unwrap_or(COLOURS[11]);
+        let (_, colour, stroke) = way.unwrap_or(COLOURS[COLOURS.len() - 1]);
         // Shifts each way sideways, so that no bar hides another.
         let shift = 0.5 + (number as f64 - 0.5 * (ways.len() as f64 - 1.0)) * end / 134.0;
         let result = labels.iter().enumerate();
