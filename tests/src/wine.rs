@@ -14,7 +14,7 @@ pub fn wine_failure(code: Option<i32>, output: &str) -> Option<&'static str> {
         let as_code = i32::from_ne_bytes(status.to_ne_bytes());
         code == Some(as_code)
             || output.contains(&format!("{status:#x}"))
-            || output.contains(&format!("Some({as_code})"))
+            || output.contains(&as_code.to_string())
     });
     if loader_failed || output.contains("code: 1359") || output.contains("os error 1359") {
         return Some("a process has died in Wine's own start");

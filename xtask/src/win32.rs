@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::debian::{self, Need};
@@ -32,7 +33,7 @@ pub(crate) const BOOT_LIMIT: Duration = Duration::from_secs(30 * 60);
 pub(crate) const TEST: [&str; 6] = ["test", "--workspace", "--exclude", "xtask", "--exclude", "bench"];
 
 /// The words before a Win32 program that run it on Linux.
-pub(crate) const RUNNER: [&str; 1] = ["wine"];
+const RUNNER: [&str; 3] = ["setarch", "--addr-no-randomize", "wine"];
 
 /// The variables with which cargo is told so, one for each toolchain.
 pub(crate) const RUNNER_VARIABLES: [&str; 2] =
@@ -144,8 +145,8 @@ impl Win32 {
         let mut command = match self.toolchain {
             Toolchain::Native => Command::new(path),
             Toolchain::Rustup | Toolchain::Debian => {
-                let mut wine = Command::new("wine");
-                wine.arg(path).envs(wine_environment(prefix()));
+                let mut wine = Command::new(runner()[0]);
+                wine.args(&runner()[1..]).arg(path).envs(wine_environment(prefix()));
                 wine
             }
         };
@@ -160,13 +161,13 @@ impl Win32 {
             Toolchain::Native => Command::new("cargo"),
             Toolchain::Rustup => {
                 let mut cargo = Command::new("cargo");
-                cargo.env(RUNNER_VARIABLES[0], RUNNER[0]);
+                cargo.env(RUNNER_VARIABLES[0], runner().join(" "));
                 cargo.env("CARGO_TARGET_DIR", build_folder()).envs(wine_environment(prefix()));
                 cargo
             }
             Toolchain::Debian => {
                 let mut cargo = debian::cargo();
-                cargo.env(RUNNER_VARIABLES[1], RUNNER[0]);
+                cargo.env(RUNNER_VARIABLES[1], runner().join(" "));
                 // The benchmark needs older versions of the windows crate. They have no import library for this
                 // target, and raw-dylib makes that library unnecessary.
                 cargo.env("CARGO_TARGET_X86_64_WIN7_WINDOWS_GNU_RUSTFLAGS", "--cfg windows_raw_dylib");
@@ -201,8 +202,12 @@ impl Win32 {
         let mut server = Command::new("wineserver");
         server.arg("--persistent").envs(wine_environment(prefix())).stdin(Stdio::null());
         Step::new("Wine's server", &mut server).within(BOOT_LIMIT).run_quietly()?;
-        let mut boot = Command::new("wineboot");
-        boot.arg("--init").envs(wine_environment(prefix())).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut boot = Command::new(runner()[0]);
+        boot.args(&runner()[1..])
+            .args(["wineboot", "--init"])
+            .envs(wine_environment(prefix()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let step = Step::new("create Wine's prefix", &mut boot).within(BOOT_LIMIT);
         if exists { step.run_quietly().map(drop) } else { step.run() }
     }
@@ -220,6 +225,20 @@ impl Drop for Win32 {
                 .status();
         }
     }
+}
+
+/// Returns the words before a Win32 program that run it on Linux.
+///
+/// Linux places the heap of Wine's loader at random within a gigabyte. In one process of some thousands it then covers
+/// the page at 0x7FFE0000 that each Win32 program has, and the process exits: its creator gets error 1359.
+pub(crate) fn runner() -> &'static [&'static str] {
+    static IS_FIXED: LazyLock<bool> = LazyLock::new(|| {
+        // Containers often forbid it.
+        let mut fixed = Command::new(RUNNER[0]);
+        fixed.args([RUNNER[1], "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        fixed.status().is_ok_and(|status| status.success())
+    });
+    if *IS_FIXED { &RUNNER } else { &RUNNER[2..] }
 }
 
 /// Waits until no other command of this checkout runs Win32 programs.

@@ -115,7 +115,7 @@ pub(crate) fn std_tests(systems: Systems) -> Result<(), Failed> {
     for variable in win32::RUNNER_VARIABLES {
         cargo.env_remove(variable);
     }
-    run(System::Wine, &source, &page, cargo, win32.target_arguments(), &win32::RUNNER)
+    run(System::Wine, &source, &page, cargo, win32.target_arguments(), win32::runner())
 }
 
 /// std's source.
