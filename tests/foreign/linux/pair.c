@@ -51,7 +51,7 @@ static pid_t start(const char *first, const char *second)
 	pid_t child = fork();
 	need(child >= 0, "fork");
 	if (child == 0) {
-		execl(self, self, "child", pair, first, second, (char *)NULL);
+		execl(is("child-not-found") ? "./no-such-child" : self, self, "child", pair, first, second, (char *)NULL);
 		_exit(127);
 	}
 	return child;

@@ -56,7 +56,7 @@ static PROCESS_INFORMATION start(const wchar_t *words, enum inheritance way, HAN
     } else {
         startup.StartupInfo.cb = sizeof(STARTUPINFOW);
     }
-    need(CreateProcessW(self, line, NULL, NULL, way != NOTHING, flags, NULL, NULL, &startup.StartupInfo, &child), "CreateProcessW");
+    need(CreateProcessW(is(L"child-not-found") ? L".\\no-such-child.exe" : self, line, NULL, NULL, way != NOTHING, flags, NULL, NULL, &startup.StartupInfo, &child), "CreateProcessW");
     if (way == LIST) {
         DeleteProcThreadAttributeList(startup.lpAttributeList);
         free(startup.lpAttributeList);

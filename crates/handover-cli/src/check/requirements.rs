@@ -67,6 +67,13 @@ impl Case<'_> {
 
     pub(super) fn starts_child(&self) -> Ruling {
         let Some(child) = self.roles.child else {
+            if let Some(index) = self.failed_spawn() {
+                return Ruling::fails(
+                    self.shown(index),
+                    "the call with which the parent starts a process fails",
+                    advice::CHILD_NOT_FOUND,
+                );
+            }
             let why = if self.record.processes().len() > 1 {
                 "the parent started no process after it had created the event"
             } else {
@@ -80,7 +87,36 @@ impl Case<'_> {
         if steps.is_empty() {
             return Ruling::open("the start of the child wasn't seen");
         }
+        if let Some(index) = self.exits_before_a_program(child) {
+            let steps = steps.into_iter().chain([index]).flat_map(|index| self.shown(index));
+            return Ruling::fails(
+                steps.collect(),
+                "the child begins no program: it is a copy of the parent, and exits with an error",
+                advice::CHILD_NOT_FOUND,
+            );
+        }
         Ruling::holds(steps.into_iter().flat_map(|index| self.shown(index)).collect())
+    }
+
+    /// Returns the parent's last call that was to start a process and failed.
+    fn failed_spawn(&self) -> Option<usize> {
+        let failed = self.of(self.roles.parent).filter(|(_, step)| match step.returned() {
+            Some((call, Outcome::Failed(_))) => matches!(call.action, Action::Spawn { .. }),
+            _ => false,
+        });
+        failed.last().map(|(index, _)| index)
+    }
+
+    /// Returns the exit with an error of a copy of the parent that has neither begun a program nor waited. It is seen if
+    /// `exec` fails.
+    fn exits_before_a_program(&self, child: u32) -> Option<usize> {
+        if !self.is_copy(child)
+            || self.of(child).any(|(_, step)| step.calls().is_some_and(|call| is_wait(&call.action)))
+        {
+            return None;
+        }
+        let (index, status) = self.record.exit(child)?;
+        (!status.success()).then_some(index)
     }
 
     pub(super) fn has_handle(&self) -> Ruling {

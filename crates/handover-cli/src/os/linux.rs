@@ -242,6 +242,7 @@ pub(crate) mod advice {
     pub(crate) const EVENTS: &str = "event, semaphore, pipe or socket";
     pub(crate) const SPAWN: &str =
         "start the child with fork and exec, posix_spawn, or your language's function for it";
+    pub(crate) const CHILD_NOT_FOUND: &str = "check that the path of the child's program is right, and look at the error with which exec or posix_spawn returns";
     pub(crate) const MAKE_INHERITABLE: &str = "create it without EFD_CLOEXEC or O_CLOEXEC, or clear FD_CLOEXEC with fcntl(F_SETFD) before the child starts its program";
     pub(crate) const DUPLICATE: &str =
         "send the handle over a Unix socket (SCM_RIGHTS), or let the child take it with pidfd_getfd";

@@ -101,6 +101,7 @@ pub(crate) mod advice {
 
     pub(crate) const EVENTS: &str = "event, semaphore, mutex or pipe";
     pub(crate) const SPAWN: &str = "start the child with CreateProcessW, or your language's function for it";
+    pub(crate) const CHILD_NOT_FOUND: &str = "check that the path of the child's program is right, and look at the error that GetLastError returns";
     pub(crate) const MAKE_INHERITABLE: &str = "create it with a SECURITY_ATTRIBUTES whose bInheritHandle is TRUE, or call SetHandleInformation with HANDLE_FLAG_INHERIT before you start the child";
     pub(crate) const DUPLICATE: &str = "call DuplicateHandle with the child's process handle as the target, and send the new value to the child; or let the child duplicate it out of the parent's process";
     pub(crate) const DONT_INHERIT: &str = "create the handle without bInheritHandle, so that the child gets it by the exercise's strategy alone";

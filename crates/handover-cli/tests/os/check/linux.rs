@@ -80,6 +80,7 @@ const WRONG_INHERITANCE: &[Wrong] = &[
     ("inheritance", "no-event", &["creates-event", "exit-codes"], "created no event"),
     ("inheritance", "fifo-for-unnamed", &["creates-event"], "has the name"),
     ("inheritance", "no-child", &["starts-child", "signals"], "started no process"),
+    ("inheritance", "child-not-found", &["starts-child", "exit-codes"], "begins no program"),
     ("inheritance", "not-inheritable", &["same-object", "exit-codes"], "not inheritable"),
     (
         "inheritance",

@@ -65,6 +65,12 @@ const WITHOUT_HANDLE: &[Wrong] = &[
     ("inheritance", "no-event", &["creates-event", "exit-codes"], "created no event"),
     ("inheritance", "named-for-unnamed", &["creates-event"], "has the name"),
     ("inheritance", "no-child", &["starts-child", "signals"], "started no process"),
+    (
+        "inheritance",
+        "child-not-found",
+        &["starts-child", "signals", "exit-codes"],
+        "the call with which the parent starts a process fails",
+    ),
     ("inheritance", "inherit-false", &["same-object", "exit-codes"], "without inheriting any handle"),
     ("inheritance", "not-inheritable", &["same-object", "exit-codes"], "not inheritable"),
     ("inheritance", "not-in-list", &["same-object", "exit-codes"], "with a list of handles"),
