@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::os::windows::io::AsHandle;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,18 +27,43 @@ use crate::wait::{Waitable, put_back};
 /// A runtime. It has no part in the waits.
 pub(crate) trait Reactor: fmt::Debug + Send + Sync + 'static {}
 
-/// Waits for an endpoint. Each task has waits of its own.
-pub(super) struct ChannelIo<R>(PhantomData<R>);
+/// Waits for an endpoint. Each task has waits of its own, and the next one gets those that are still under way.
+pub(super) struct ChannelIo<R> {
+    idle: Mutex<Option<Waits>>,
+    _runtime: PhantomData<R>,
+}
 
 impl<R: Reactor> ChannelIo<R> {
     pub(super) fn new() -> Self {
-        Self(PhantomData)
+        Self { idle: Mutex::new(None), _runtime: PhantomData }
     }
 
     /// Returns the waits of a task.
-    #[allow(clippy::unused_self, reason = "on Linux all tasks share the registrations")]
-    pub(super) fn begin(&self) -> Waits {
-        Waits::default()
+    pub(super) fn begin(&self) -> TaskWaits<'_> {
+        TaskWaits { waits: self.idle.lock().take().unwrap_or_default(), idle: &self.idle }
+    }
+}
+
+/// The waits of a task, until it is dropped.
+pub(super) struct TaskWaits<'a> {
+    waits: Waits,
+    idle: &'a Mutex<Option<Waits>>,
+}
+
+impl Deref for TaskWaits<'_> {
+    type Target = Waits;
+
+    fn deref(&self) -> &Waits {
+        &self.waits
+    }
+}
+
+impl Drop for TaskWaits<'_> {
+    fn drop(&mut self) {
+        if self.waits.rest() {
+            let replaced = self.idle.lock().replace(std::mem::take(&mut self.waits));
+            drop(replaced);
+        }
     }
 }
 

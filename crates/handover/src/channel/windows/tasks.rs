@@ -102,6 +102,23 @@ impl Waits {
         drop(before);
         Ok(woken.map_or(Poll::Pending, Poll::Ready))
     }
+
+    /// Prepares the waits for another task, and returns whether any are left. They wake none until it polls them.
+    ///
+    /// To begin a wait, and to end it, the thread that waits must be woken, and the same objects are soon waited for again. A
+    /// wait that resets its event is ended, because no task notices it meanwhile.
+    pub(crate) fn rest(&self) -> bool {
+        let mut waits = self.0.lock();
+        let (kept, ended) = std::mem::take(&mut *waits)
+            .into_iter()
+            .partition(|wait| !matches!(wait.awaited, Awaited::Fetched(_)));
+        *waits = kept;
+        waits.iter().for_each(|wait| wait.wait.wake_none());
+        let are_left = !waits.is_empty();
+        drop(waits);
+        drop::<Vec<TaskWait>>(ended);
+        are_left
+    }
 }
 
 /// The state of a task that sends.
@@ -345,5 +362,49 @@ impl Endpoint {
         let mut woken = ready!(waits.poll(all, cx.waker()).map_err(self.failed())?);
         woken.by_exit = woken.by_exit && self.has_other_exited();
         Poll::Ready(Ok(woken))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::os::windows::io::AsHandle;
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::sys::create_object;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    struct Task(Mutex<Sender<()>>);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            let _ = self.0.lock().send(());
+        }
+    }
+
+    #[test]
+    fn waits_of_a_finished_task_wake_the_next_one_alone() -> io::Result<()> {
+        let event = Arc::new(create_object::event(true)?);
+        let awaited = || vec![Awaited::Event(Arc::clone(&event))];
+        let (first, is_first_woken) = channel();
+        let (second, is_second_woken) = channel();
+        let [first, second] = [first, second].map(|sender| Arc::new(Task(Mutex::new(sender))));
+        let waits = Waits::default();
+        assert!(!waits.rest(), "there is no wait");
+        assert!(waits.poll(awaited(), &Waker::from(Arc::clone(&first)))?.is_pending());
+        assert!(waits.rest(), "the wait goes on");
+        assert_eq!(Arc::strong_count(&first), 1, "the finished task is forgotten");
+        assert!(waits.poll(awaited(), &Waker::from(Arc::clone(&second)))?.is_pending());
+        create_object::set_event(event.as_handle())?;
+        is_second_woken.recv_timeout(SOON).expect("the next task is woken");
+        assert!(waits.poll(awaited(), &Waker::from(second))?.is_ready());
+        drop(first);
+        assert!(is_first_woken.recv().is_err(), "the first task wasn't woken");
+        drop(waits);
+        assert_eq!(Arc::strong_count(&event), 1, "nothing waits any more");
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::ptr::{NonNull, null_mut};
 
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::System::Threading::{
-    INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEONLYONCE,
+    INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEINWAITTHREAD, WT_EXECUTEONLYONCE,
 };
 
 use super::{Outcome, SysResult, always, call, succeeded};
@@ -60,7 +60,8 @@ impl<H: AsHandle + 'static, S: OnSignal + 'static> PoolWait<H, S> {
                         Some(signaled::<S>),
                         on_signal.as_ptr().cast(),
                         INFINITE,
-                        WT_EXECUTEONLYONCE,
+                        // The callbacks are short, so none needs another thread of the pool.
+                        WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD,
                     )
                 })?;
                 Ok(Registered(registered))

@@ -111,6 +111,12 @@ impl WakingWait {
         false
     }
 
+    /// Lets the wait go on without a task, until [`poll`](Self::poll) gives it one.
+    pub(crate) fn wake_none(&self) {
+        let waker = self.notice.lock().waker.take();
+        waker.into_iter().for_each(drop_waker);
+    }
+
     /// Ends the wait. When it returns, nothing is taken any more. Returns whether the handle was signaled before.
     pub(crate) fn end(&mut self) -> bool {
         if let Some(thread) = self.thread.take() {
