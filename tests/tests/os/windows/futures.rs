@@ -25,6 +25,7 @@ pub(super) const SUITE: Suite = Suite {
         wake_that_drops_its_task_ends_the_wait,
         transfers_outlive_the_threads_that_began_them,
         threads_that_wait_exit_when_they_are_idle,
+        channels_without_a_task_keep_no_thread_but_the_first,
         dropped_stdin_writes_what_it_has_accepted,
         dropped_accept_leaves_nothing_in_the_client,
         stream_of_another_kind_is_refused,
@@ -193,6 +194,27 @@ fn threads_that_wait_exit_when_they_are_idle() {
     drop(events);
     until("the threads have exited", || table::threads() <= before.0);
     assert_eq!(table::count(), before.1);
+}
+
+fn channels_without_a_task_keep_no_thread_but_the_first() {
+    const COUNT: usize = 100;
+    prepare();
+    let before = (table::threads(), table::count());
+    let pair = || handover::Channel::pair().map(|(one, other)| (Channel::from(one), other)).unwrap();
+    let pairs: Vec<_> = (0..COUNT).map(|_| pair()).collect();
+    let mut receives: Vec<_> = pairs.iter().map(|(channel, _)| Box::pin(channel.recv())).collect();
+    for receive in &mut receives {
+        assert!(poll_once(receive.as_mut()).0.is_pending());
+    }
+    assert!(table::threads() > before.0);
+    drop(receives);
+    until("the threads have exited", || table::threads() <= before.0);
+    for (channel, other) in &pairs {
+        other.send("after").unwrap();
+        assert_eq!(block_on(timeout(SOON, channel.recv())).expect("in time").unwrap().bytes(), b"after");
+    }
+    drop(pairs);
+    until("the handles are closed", || table::count() <= before.1);
 }
 
 /// A role: reads its standard input after a moment, and exits with a status that says whether it is as long as the argument says.

@@ -111,9 +111,8 @@ impl Waits {
         let mut waits = self.0.lock();
         let (kept, ended) = std::mem::take(&mut *waits)
             .into_iter()
-            .partition(|wait| !matches!(wait.awaited, Awaited::Fetched(_)));
+            .partition(|wait| !matches!(wait.awaited, Awaited::Fetched(_)) && wait.wait.rest());
         *waits = kept;
-        waits.iter().for_each(|wait| wait.wait.wake_none());
         let are_left = !waits.is_empty();
         drop(waits);
         drop::<Vec<TaskWait>>(ended);

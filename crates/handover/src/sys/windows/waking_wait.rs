@@ -53,6 +53,8 @@ impl Notice {
 
 /// A thread that waits.
 struct WaitThread {
+    /// The first thread exits only with the process.
+    is_first: bool,
     /// Wakes the thread when its entries have changed. Resets itself.
     wake: Owned,
     state: Mutex<State>,
@@ -111,10 +113,12 @@ impl WakingWait {
         false
     }
 
-    /// Lets the wait go on without a task, until [`poll`](Self::poll) gives it one.
-    pub(crate) fn wake_none(&self) {
+    /// Lets the wait go on without a task, until [`poll`](Self::poll) gives it one. Returns false if it shouldn't, because
+    /// it would keep a thread from exiting.
+    pub(crate) fn rest(&self) -> bool {
         let waker = self.notice.lock().waker.take();
         waker.into_iter().for_each(drop_waker);
+        self.thread.as_ref().is_some_and(|thread| thread.is_first)
     }
 
     /// Ends the wait. When it returns, nothing is taken any more. Returns whether the handle was signaled before.
@@ -147,9 +151,10 @@ impl WaitThread {
             Some(thread) => Arc::clone(thread),
             None => {
                 let (state, looked) = (Mutex::default(), Condvar::new());
-                let thread = Arc::new(Self { wake: event(false)?, state, looked });
-                let (worker, is_first) = (Arc::clone(&thread), threads.is_empty());
-                let work = move || worker.run(is_first);
+                let thread = Self { is_first: threads.is_empty(), wake: event(false)?, state, looked };
+                let thread = Arc::new(thread);
+                let worker = Arc::clone(&thread);
+                let work = move || worker.run();
                 begin_thread(|| std::thread::Builder::new().name("handover waits".into()).spawn(work))?;
                 threads.push(Arc::clone(&thread));
                 thread
@@ -187,7 +192,7 @@ impl WaitThread {
     }
 
     /// Waits for the entries, and tells their tasks, until the thread isn't needed.
-    fn run(&self, is_first: bool) {
+    fn run(&self) {
         let mut handles = Vec::<HANDLE>::with_capacity(1 + MAX_ENTRIES);
         let mut waited_for = Vec::<Arc<Notice>>::with_capacity(MAX_ENTRIES);
         let mut state = self.state();
@@ -199,7 +204,7 @@ impl WaitThread {
                 waited_for.push(Arc::clone(&entry.notice));
                 handles.push(entry.handle as HANDLE);
             }
-            let is_idle = state.entries.is_empty() && !is_first;
+            let is_idle = state.entries.is_empty() && !self.is_first;
             state.is_waiting = true;
             state.round += 1;
             drop(state);
