@@ -185,7 +185,7 @@ pub(crate) fn in_turn(effort: Effort, mut ways: Vec<Way<'_>>) -> Outcome<(Vec<St
     Ok((ways.into_iter().map(|way| way.name).collect(), times))
 }
 
-/// Wine's error if a new process exits during its own start, which happens now and then on a busy machine.
+/// Wine's error if a new process exits during its own start (docs/wine.md).
 const NOT_STARTED_BY_WINE: &str = "os error 1359";
 /// The maximum number of rounds of one row that fail for this reason.
 const MOST_FAILED: usize = 5;

@@ -114,7 +114,7 @@ fn finish(mut command: Command, input: Option<(&[u8], bool)>, deadline: Duration
 }
 
 fn spawned(command: &mut Command) -> Child {
-    /// An error that Wine sporadically returns under load. A retry succeeds.
+    /// An error that Wine returns now and then (docs/wine.md). A retry succeeds.
     const INTERNAL_ERROR: i32 = 1359;
     let mut tries = 5;
     loop {

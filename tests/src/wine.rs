@@ -1,4 +1,4 @@
-//! The known sporadic failures of Wine under load. A run that failed in one of these ways is repeated: it then
+//! The known sporadic failures of Wine. A run that failed in one of these ways is repeated: it then
 //! succeeds, and a real defect fails each time.
 //!
 //! The tests of the examples include this file by its path, so it uses only std.

@@ -29,25 +29,25 @@ pub(crate) trait Reactor: fmt::Debug + Send + Sync + 'static {}
 
 /// Waits for an endpoint. Each task has waits of its own, and the next one gets those that are still under way.
 pub(super) struct ChannelIo<R> {
-    idle: Mutex<Option<Waits>>,
+    idle: Mutex<Waits>,
     _runtime: PhantomData<R>,
 }
 
 impl<R: Reactor> ChannelIo<R> {
     pub(super) fn new() -> Self {
-        Self { idle: Mutex::new(None), _runtime: PhantomData }
+        Self { idle: Mutex::new(Waits::default()), _runtime: PhantomData }
     }
 
     /// Returns the waits of a task.
     pub(super) fn begin(&self) -> TaskWaits<'_> {
-        TaskWaits { waits: self.idle.lock().take().unwrap_or_default(), idle: &self.idle }
+        TaskWaits { waits: std::mem::take(&mut *self.idle.lock()), idle: &self.idle }
     }
 }
 
 /// The waits of a task, until it is dropped.
 pub(super) struct TaskWaits<'a> {
     waits: Waits,
-    idle: &'a Mutex<Option<Waits>>,
+    idle: &'a Mutex<Waits>,
 }
 
 impl Deref for TaskWaits<'_> {
@@ -61,7 +61,7 @@ impl Deref for TaskWaits<'_> {
 impl Drop for TaskWaits<'_> {
     fn drop(&mut self) {
         if self.waits.rest() {
-            let replaced = self.idle.lock().replace(std::mem::take(&mut self.waits));
+            let replaced = std::mem::replace(&mut *self.idle.lock(), std::mem::take(&mut self.waits));
             drop(replaced);
         }
     }

@@ -109,13 +109,13 @@ impl Waits {
     /// wait that resets its event is ended, because no task notices it meanwhile.
     pub(crate) fn rest(&self) -> bool {
         let mut waits = self.0.lock();
-        let (kept, ended) = std::mem::take(&mut *waits)
+        let (kept, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut *waits)
             .into_iter()
             .partition(|wait| !matches!(wait.awaited, Awaited::Fetched(_)) && wait.wait.rest());
         *waits = kept;
         let are_left = !waits.is_empty();
         drop(waits);
-        drop::<Vec<TaskWait>>(ended);
+        drop(ended);
         are_left
     }
 }
