@@ -110,6 +110,15 @@ impl Tasks {
         }
     }
 
+    /// Wakes the reader, unless it is this task.
+    #[allow(dead_code, reason = "used on Linux only")]
+    fn wake_other_reader(&self, key: u64) {
+        let reader = self.reader.filter(|reader| *reader != key);
+        if let Some(waiting) = self.waiting.iter().find(|waiting| Some(waiting.key) == reader) {
+            wake(waiting.waker.clone());
+        }
+    }
+
     /// Returns whether a task that waits for a reply is the reader.
     #[allow(dead_code, reason = "used on Windows only")]
     pub(super) fn is_read_for_call(&self) -> bool {
@@ -226,6 +235,14 @@ impl ReadTask<'_> {
     /// Returns whether the task may read. It must be noted.
     pub(super) fn become_reader(&self, tasks: &mut Tasks) -> bool {
         self.key.is_some_and(|key| tasks.become_reader(key))
+    }
+
+    /// Wakes the reader, if another task is it.
+    #[allow(dead_code, reason = "used on Linux only")]
+    pub(super) fn wake_other_reader(&self, tasks: &Tasks) {
+        if let Some(key) = self.key {
+            tasks.wake_other_reader(key);
+        }
     }
 
     /// Lets a thread read instead.

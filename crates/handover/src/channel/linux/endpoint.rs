@@ -51,7 +51,9 @@ pub(in crate::channel) struct Receiving {
     pub(super) asks: bool,
     /// Whether the socket limits the time of a receive that waits.
     pub(super) has_timeout: bool,
-    /// Wakes a send that waits until it may read into the buffer again.
+    /// Whether a task that sends waits until it may read into the buffer again.
+    pub(super) wakes_for_room: bool,
+    /// Wakes a thread that sends, and waits for the same.
     room: Option<Arc<Owned>>,
     pub(in crate::channel) calls: Calls,
     pub(super) buffer: RecvBuffer,
@@ -62,6 +64,11 @@ impl Receiving {
     /// Returns whether a message was read and not received yet.
     fn has_message(&self) -> bool {
         self.calls.has_message() || self.buffer.has_message()
+    }
+
+    /// Returns whether a send waits until it may read into the buffer again.
+    fn is_room_awaited(&self) -> bool {
+        self.room.is_some() || self.wakes_for_room
     }
 
     /// Returns whether a send may read into the buffer while it waits. It may not if the buffer is full, or if another
@@ -252,14 +259,17 @@ impl Endpoint {
     #[inline]
     pub(super) fn publish(&self, receiving: &mut Receiving) -> Result<()> {
         // Most of the time, no other thread waits for either.
-        if receiving.room.is_none() && self.readiness.get().is_none() && !self.memberships.exist() {
+        if !receiving.is_room_awaited() && self.readiness.get().is_none() && !self.memberships.exist() {
             return Ok(());
         }
         self.publish_to_others(receiving)
     }
 
     fn publish_to_others(&self, receiving: &mut Receiving) -> Result<()> {
-        if receiving.room.is_some() && receiving.may_read_beside() {
+        if receiving.is_room_awaited() && receiving.may_read_beside() {
+            if std::mem::take(&mut receiving.wakes_for_room) {
+                receiving.tasks.wake_all();
+            }
             if let Some(room) = receiving.room.take() {
                 create_object::set_event(room.handle()).map_err(self.failed())?;
             }

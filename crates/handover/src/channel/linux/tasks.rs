@@ -19,7 +19,8 @@ use crate::error::Result;
 /// How often a task reads in a row, before others get their turn.
 const MAX_STEPS: u32 = 32;
 
-/// Waits for an endpoint's descriptors, by a runtime. Each method has one task at a time that waits.
+/// Waits for an endpoint's descriptors, by a runtime. Each method has one task at a time that waits: the runtime wakes the one
+/// that has asked last.
 pub(crate) trait Wait {
     /// Waits until the socket may be readable, unless `only_exit` is set, or until the peer process has exited. It
     /// reports each event once, so the task reads until nothing is left.
@@ -197,10 +198,11 @@ impl Endpoint {
     /// sending too, and may read only then.
     fn read_for_room(&self, room: &mut ReadTask<'_>, wait: &impl Wait, cx: &mut Context<'_>) -> Result<()> {
         let peer = self.peer_changes.load(Relaxed);
-        loop {
+        for _ in 0..MAX_STEPS {
             let mut receiving = self.receiving.lock();
             self.check_open()?;
             room.note(&mut receiving.tasks, cx.waker());
+            receiving.wakes_for_room |= !receiving.may_read_beside();
             let may_read = receiving.may_read_beside()
                 && !receiving.calls.reads
                 && room.become_reader(&mut receiving.tasks);
@@ -216,20 +218,159 @@ impl Endpoint {
             match read {
                 Read::End => return Err(self.disconnect_error()),
                 Read::Packet => {}
-                Read::Nothing => match wait.poll_input(self, false, cx) {
-                    Poll::Pending => return Ok(()),
-                    Poll::Ready(found) => {
-                        if found?.exit {
-                            self.check_exit(peer)?;
+                Read::Nothing => {
+                    let found = wait.poll_input(self, false, cx);
+                    // A task that receives may have become the reader meanwhile, and may have asked the runtime first. Then it
+                    // has to ask again.
+                    room.wake_other_reader(&self.receiving.lock().tasks);
+                    match found {
+                        Poll::Pending => return Ok(()),
+                        Poll::Ready(found) => {
+                            if found?.exit {
+                                self.check_exit(peer)?;
+                            }
                         }
                     }
-                },
+                }
             }
         }
+        cx.waker().wake_by_ref();
+        Ok(())
     }
 
     /// Returns an error if the peer process has exited, and had its endpoint then.
     fn check_exit(&self, peer: u32) -> Result<()> {
         if self.has_other_exited() && !self.has_left(peer)? { Err(self.disconnect_error()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::channel::Channel;
+    use crate::error::Error;
+    use crate::object::Event;
+
+    /// A task that counts how often it was woken.
+    #[derive(Default)]
+    struct Task(AtomicUsize);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    impl Task {
+        fn new() -> (Arc<Self>, Waker) {
+            let task = Arc::<Self>::default();
+            (Arc::clone(&task), task.into())
+        }
+
+        fn wakes(&self) -> usize {
+            self.0.load(SeqCst)
+        }
+    }
+
+    /// A runtime that reports nothing, and would wake the task that has asked last.
+    #[derive(Default)]
+    struct Runtime<'a> {
+        waiting: RefCell<Option<Waker>>,
+        /// What another thread does while a task asks.
+        beside: RefCell<Option<Box<dyn FnMut() + 'a>>>,
+        /// The answer to the first task that asks.
+        found: RefCell<Option<Result<Found>>>,
+    }
+
+    impl Runtime<'_> {
+        fn would_wake(&self, waker: &Waker) -> bool {
+            self.waiting.borrow().as_ref().is_some_and(|waiting| waiting.will_wake(waker))
+        }
+    }
+
+    impl Wait for Runtime<'_> {
+        fn poll_input(&self, _: &Endpoint, _: bool, cx: &mut Context<'_>) -> Poll<Result<Found>> {
+            let found = self.found.take();
+            if let Some(mut beside) = self.beside.take() {
+                beside();
+            }
+            if let Some(found) = found {
+                return Poll::Ready(found);
+            }
+            self.waiting.replace(Some(cx.waker().clone()));
+            Poll::Pending
+        }
+
+        fn poll_output(&self, _: &Endpoint, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    fn poll_to_send<'a>(
+        channel: &'a Channel,
+        sending: &mut Sending<'a>,
+        runtime: &Runtime<'_>,
+        waker: &Waker,
+    ) -> Poll<Result<Sent>> {
+        let (mut message, cx) = (Message::new(vec![0; 4096]), &mut Context::from_waker(waker));
+        channel.endpoint.poll_send(sending, &mut message, FrameType::Message, runtime, cx)
+    }
+
+    /// Sends until there is no more space.
+    fn fill(channel: &Channel) {
+        while channel.send_timeout(vec![0; 4096], Duration::ZERO).is_ok() {}
+    }
+
+    #[test]
+    fn task_that_receives_is_woken_if_a_task_that_sends_has_asked_the_runtime_last() {
+        let found =
+            [None, Some(Ok(Found { input: true, exit: false })), Some(Err(Error::Disconnected { pid: 1 }))];
+        for found in found {
+            let (one, _other) = Channel::pair().unwrap();
+            fill(&one);
+            let ((receiver, receives), (sender, sends)) = (Task::new(), Task::new());
+            let mut task = one.endpoint.read_task(Reason::For(Want::Message));
+            let runtime = Runtime::default();
+            let asker = Runtime { found: RefCell::new(found), ..Runtime::default() };
+            // The task that receives takes the place of the reader while the one that sends asks.
+            let mut poll = || {
+                let cx = &mut Context::from_waker(&receives);
+                let polled = one.endpoint.poll_receive(&mut task, Want::Message, &runtime, cx);
+                assert!(polled.is_pending() && runtime.would_wake(&receives));
+            };
+            asker.beside.replace(Some(Box::new(&mut poll)));
+            let mut sending = one.endpoint.sending();
+            let polled = poll_to_send(&one, &mut sending, &asker, &sends);
+            assert!(!matches!(polled, Poll::Ready(Ok(_))), "there is no space");
+            assert_eq!((receiver.wakes(), sender.wakes()), (1, 0), "the reader asks again");
+            drop(asker);
+            poll();
+            assert_eq!((receiver.wakes(), sender.wakes()), (1, 0), "each asks once");
+        }
+    }
+
+    #[test]
+    fn task_that_sends_is_woken_when_it_may_read_again() {
+        let (one, other) = Channel::pair().unwrap();
+        let event = Event::manual_reset().unwrap();
+        while one.endpoint.receiving.lock().may_read_beside() {
+            other.send(Message::new("").with("event", &event)).unwrap();
+            // A send that finds no space reads.
+            fill(&one);
+        }
+        let (sender, sends) = Task::new();
+        let (mut sending, runtime) = (one.endpoint.sending(), Runtime::default());
+        assert!(poll_to_send(&one, &mut sending, &runtime, &sends).is_pending());
+        assert!(!runtime.would_wake(&sends), "it may not read");
+        let before = sender.wakes();
+        one.recv_timeout(Duration::ZERO).unwrap();
+        assert_eq!(sender.wakes(), before + 1, "there is room");
+        one.recv_timeout(Duration::ZERO).unwrap();
+        assert_eq!(sender.wakes(), before + 1, "it is told once");
     }
 }
