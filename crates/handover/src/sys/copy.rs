@@ -17,6 +17,9 @@ const WIDE: usize = 128;
 /// Up to this length, two moves of [`WIDE`] bytes do it.
 #[cfg(target_arch = "x86_64")]
 const TWO_WIDE: usize = 2 * WIDE;
+/// From this length on, one repeated instruction is the fastest way on the processors that [repeat fast](repeats_fast).
+#[cfg(target_arch = "x86_64")]
+const LONG: usize = 4096;
 
 /// Copies `length` bytes.
 ///
@@ -26,6 +29,11 @@ const TWO_WIDE: usize = 2 * WIDE;
 /// be memory that Rust code accesses only as atomics and by this function; the other must be exclusively the caller's.
 #[inline]
 pub(super) unsafe fn copy(mut from: *const u8, mut to: *mut u8, length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if length >= LONG && repeats_fast() {
+        // SAFETY: as required of the caller, both ranges have `length` bytes.
+        return unsafe { repeat(from, to, length) };
+    }
     #[cfg(target_arch = "x86_64")]
     if length >= WIDE && std::arch::is_x86_feature_detected!("avx") {
         if length <= TWO_WIDE {
@@ -101,6 +109,49 @@ macro_rules! moves {
             }
         }
     )+};
+}
+
+/// Moves the bytes by one instruction, which the processor runs in the widest steps that it has.
+#[cfg(target_arch = "x86_64")]
+unsafe fn repeat(from: *const u8, to: *mut u8, length: usize) {
+    // SAFETY: the caller passes ranges of `length` bytes, readable and writable. The instruction moves as many, and counts in the
+    // three registers, which are declared as changed. Rust code always runs with the direction flag clear, so it moves forwards.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            inout("rcx") length => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Returns whether `rep movsb` is fast whatever the addresses are, as on Intel's processors with FSRM, "fast short `rep movsb`".
+/// AMD's have FSRM too, and some of them are slow where the target begins a little behind the source in its page.
+#[cfg(target_arch = "x86_64")]
+fn repeats_fast() -> bool {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    use std::sync::OnceLock;
+
+    const FSRM: u32 = 1 << 4;
+
+    // A virtual machine answers slowly.
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        #[allow(unused_unsafe, reason = "newer versions of Rust call it safe")]
+        // SAFETY: each 64-bit x86 processor has the instruction, and the leaf 0.
+        let first = unsafe { __cpuid(0) };
+        if [first.ebx, first.edx, first.ecx].map(u32::to_le_bytes).as_flattened() != b"GenuineIntel"
+            || first.eax < 7
+        {
+            return false;
+        }
+        #[allow(unused_unsafe, reason = "newer versions of Rust call it safe")]
+        // SAFETY: the processor has the instruction, and says that 7 is one of its leaves.
+        let features = unsafe { __cpuid_count(7, 0) };
+        features.edx & FSRM != 0
+    })
 }
 
 /// Moves the first and the last [`WIDE`] bytes. They may overlap.
@@ -286,7 +337,28 @@ mod tests {
 
     #[test]
     fn each_length_and_alignment_is_copied_and_nothing_beside_it() {
-        let lengths = (0..=300).chain([1023, 1024, 2047, 2048, 2049, 5000]);
+        let lengths = (0..=300).chain([1023, 1024, 2047, 2048, 2049, 4095, 4096, 4097, 5000, 20_000]);
+        assert_copies(copy, lengths);
+    }
+
+    /// Also on processors that copy in another way.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn repeated_move_copies_each_length_and_nothing_beside_it() {
+        assert_copies(repeat, (0..=300).chain([4095, 4096, 4097, 20_000]));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn wide_moves_copy_each_length_and_nothing_beside_it() {
+        if std::arch::is_x86_feature_detected!("avx") {
+            // SAFETY: the processor has AVX, and `assert_copies` passes ranges of `length` bytes.
+            let copy = |from, to, length| unsafe { aligned(from, to, length) };
+            assert_copies(copy, (257..=600).chain([4095, 4096, 4097, 20_000]));
+        }
+    }
+
+    fn assert_copies(copy: unsafe fn(*const u8, *mut u8, usize), lengths: impl Iterator<Item = usize>) {
         for length in lengths {
             for (first, second) in [(0, 0), (1, 0), (0, 3), (7, 9), (15, 1)] {
                 let source: Vec<u8> = (1..=251_u8).cycle().take(length + 32).collect();
