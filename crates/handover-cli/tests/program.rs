@@ -6,10 +6,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use expect_test::expect_file;
-use handover::{Child, Command, Event, Inherited, Semaphore, SharedMemory, Stdio};
+use handover::{Child, Command, Event, Inherited, Process, Semaphore, SharedMemory, Stdio};
 use handover_tests::{Ended, begun, left_out, role, run, table, tests, this_program, until, waits};
 use serde_json::{Value, json};
 
@@ -572,20 +572,30 @@ fn demo_reports_that_its_parent_was_killed() {
         );
         return;
     }
-    let mut command = Command::new(program());
-    command.args(["demo", "naming"]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let child = command.spawn().unwrap();
-    // The parent is in the middle of the demonstration when it has a child.
-    let parents = || table::children_of(child.id());
-    let has_child = |parent: &u32| !table::children_of(*parent).is_empty();
-    until("the parent has a child", || parents().iter().any(has_child));
-    for parent in parents() {
-        table::kill(parent);
-    }
-    let output = child.wait_with_output().unwrap();
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("the parent was stopped"), "{message}");
+    until("a parent is killed before it has finished", || {
+        let mut command = Command::new(program());
+        command.args(["demo", "naming"]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().unwrap();
+        // The parent is in the middle of the demonstration when it has a child, for a fraction of a second.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut is_killed = false;
+        while !is_killed && child.exit_status().unwrap().is_none() && Instant::now() < deadline {
+            for parent in table::children_of(child.id()) {
+                if !table::children_of(parent).is_empty() {
+                    // It may be over by now.
+                    is_killed = Process::open(parent).is_ok_and(|parent| parent.kill().is_ok());
+                }
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            return false;
+        }
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("the parent was stopped"), "{message}");
+        true
+    });
 }
 
 fn completions_contain_the_commands() {

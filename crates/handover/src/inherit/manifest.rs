@@ -48,6 +48,7 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     /// Returns the variable's value, as the function [`text`] does.
+    #[allow(dead_code, reason = "used on Linux only, and by tests")]
     pub(crate) fn text(&self) -> Result<String> {
         text(&self.meant_for, &self.objects)
     }
