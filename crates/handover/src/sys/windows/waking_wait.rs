@@ -199,11 +199,12 @@ impl WaitThread {
         loop {
             waited_for.clear();
             handles.clear();
-            handles.push(self.wake.as_raw_handle());
             for entry in &state.entries {
                 waited_for.push(Arc::clone(&entry.notice));
                 handles.push(entry.handle as HANDLE);
             }
+            // It comes last: of several that are signaled the first one is reported, and entries can change all the time.
+            handles.push(self.wake.as_raw_handle());
             let is_idle = state.entries.is_empty() && !self.is_first;
             state.is_waiting = true;
             state.round += 1;
@@ -216,10 +217,10 @@ impl WaitThread {
             };
             state = self.state();
             state.is_waiting = false;
+            let entries = waited_for.len();
             let signaled = match answer.wrapping_sub(WAIT_OBJECT_0) as usize {
-                0 => None,
-                index if index < handles.len() => Some(index - 1),
-                _ if answer == WAIT_FAILED => handles[1..].iter().position(|handle| is_over(*handle)),
+                index if index < entries => Some(index),
+                _ if answer == WAIT_FAILED => handles[..entries].iter().position(|handle| is_over(*handle)),
                 _ => None,
             };
             let mut waker = None;
