@@ -260,6 +260,10 @@ impl SetInner {
     pub(crate) fn set_process(&self, number: u64, process: Option<Arc<Owned>>) -> SysResult<()> {
         let mut members = self.members.lock();
         let Some(entry) = members.get_mut(number) else { return Ok(()) };
+        let pair = entry.member.process.as_ref().zip(process.as_ref());
+        if pair.is_some_and(|(before, process)| Arc::ptr_eq(before, process)) {
+            return Ok(());
+        }
         if let Some(before) = entry.member.process.take() {
             self.system.unwatch(&before, number);
         }

@@ -22,7 +22,7 @@ use crate::sys::io::{HasHandle, Owned};
 use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::sys::shared_descriptor::SharedDescriptor;
 use crate::sys::unix_socket::MAX_PACKET;
-use crate::sys::{DeferredEvents, SysError, unix_socket, wait};
+use crate::sys::{DeferredEvents, SysError, SysResult, unix_socket, wait};
 use crate::wait::set::Memberships;
 use crate::wait::{Deadline, Member};
 
@@ -225,14 +225,17 @@ impl Endpoint {
 
     /// Returns the descriptor that is readable while there is something to receive.
     pub(crate) fn watch(&self) -> Result<BorrowedFd<'_>> {
-        let is_new = self.readiness.get().is_none();
+        if let Some(readiness) = self.readiness.get() {
+            return Ok(readiness.as_fd());
+        }
+        // While it is locked, the peer doesn't change.
+        let mut receiving = self.receiving.lock();
         let process = self.process();
         let process = process.as_ref().map(HasHandle::handle);
         let readiness =
             Readiness::of(&self.readiness, self.socket.as_fd(), process).map_err(self.failed())?;
-        if is_new {
-            self.publish_to_new()?;
-        }
+        receiving.is_kept = receiving.has_message();
+        self.publish_kept(receiving.is_kept)?;
         Ok(readiness.as_fd())
     }
 
@@ -241,11 +244,19 @@ impl Endpoint {
         Ok(Member::of_channel(self.socket.owner(), self.process().as_ref().map(Process::shared_handle)))
     }
 
-    /// Tells a new set, or a new [`Readiness`], whether the buffer has a message.
+    /// Tells a new set whether the buffer has a message, and which process is the peer now. It may have changed before the set could
+    /// be told.
     pub(crate) fn publish_to_new(&self) -> Result<()> {
         let mut receiving = self.receiving.lock();
+        self.tell_process().map_err(self.failed())?;
         receiving.is_kept = receiving.has_message();
         self.publish_kept(receiving.is_kept)
+    }
+
+    /// Tells the sets which process is the peer. The peer must not change meanwhile.
+    pub(super) fn tell_process(&self) -> SysResult<()> {
+        let handle = self.process().map(|process| process.shared_handle());
+        self.memberships.tell(|set, number| set.set_process(number, handle.clone()))
     }
 
     fn publish_kept(&self, is_kept: bool) -> Result<()> {

@@ -363,7 +363,69 @@ impl Endpoint {
             // If the exit can't be watched, the end of the connection still shows.
             let _ = readiness.replace_process(before, process.as_ref().map(HasHandle::handle));
         }
-        let handle = process.map(|process| process.shared_handle());
-        let _ = self.memberships.tell(|set, number| set.set_process(number, handle.clone()));
+        let _ = self.tell_process();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::WaitSet;
+    use crate::sys::wait::Target;
+    use crate::wait::sealed::{ReadyCheck, Sealed as WaitTarget};
+    use crate::wait::set::Memberships;
+    use crate::wait::{Member, Waitable};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// A channel whose peer changes while a set asks for it.
+    struct Moving<'a>(&'a Channel, &'a Process);
+
+    impl WaitTarget for Moving<'_> {
+        fn target(&self) -> Result<Target<'_>> {
+            self.0.target()
+        }
+
+        fn member(&self) -> Result<Member> {
+            let member = self.0.member();
+            let _receiving = self.0.endpoint.receiving.lock();
+            self.0.endpoint.change_peer(Peer::Known(self.1.clone()));
+            member
+        }
+
+        fn joined(&self) -> Result<()> {
+            self.0.joined()
+        }
+
+        fn memberships(&self) -> &Memberships {
+            self.0.memberships()
+        }
+
+        fn ready_check(&self) -> Option<Weak<dyn ReadyCheck>> {
+            self.0.ready_check()
+        }
+    }
+
+    impl Waitable for Moving<'_> {}
+
+    #[test]
+    fn set_watches_a_peer_that_comes_while_the_channel_joins() {
+        let (one, _other) = Channel::pair().unwrap();
+        // Each one ends with its standard input.
+        let child = || Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let (mut before, mut after) = (child(), child());
+        one.endpoint.change_peer(Peer::Known(Process::open(before.id()).unwrap()));
+        let set = WaitSet::new().unwrap();
+        set.add(7, &Moving(&one, &Process::open(after.id()).unwrap())).unwrap();
+        drop(after.stdin.take());
+        let ready: Vec<_> = set.wait(SOON).unwrap().map(|ready| ready.key()).collect();
+        assert_eq!(ready, [7]);
+        drop(before.stdin.take());
+        before.wait().unwrap();
+        after.wait().unwrap();
     }
 }
