@@ -35,6 +35,8 @@ pub(crate) fn suite(name: &'static str) -> Suite {
             sends_of_many_tasks_keep_their_order,
             tasks_and_threads_share_an_endpoint,
             large_messages_in_both_directions_arrive,
+            receive_that_is_not_polled_holds_no_send_up,
+            task_receives_while_a_thread_sends,
             thousand_waits_need_few_threads,
             thousand_calls_get_their_replies,
             reply_goes_over_its_own_channel,
@@ -670,6 +672,53 @@ fn large_messages_in_both_directions_arrive() {
             channels.push(task.join().await);
         }
     });
+}
+
+fn receive_that_is_not_polled_holds_no_send_up() {
+    const COUNT: usize = 4;
+    let (one, other) = pair();
+    let tasks = [one, other].map(|channel| {
+        spawn(async move {
+            let mut received = pin!(channel.recv());
+            // Then it waits, as beside a branch of `select!` that sends.
+            assert!(timeout(SHORT, &mut received).await.is_none());
+            for _ in 0..COUNT {
+                soon(channel.send(vec![5; 1 << 20])).await.unwrap();
+            }
+            soon(received).await.unwrap();
+            for _ in 1..COUNT {
+                soon(channel.recv()).await.unwrap();
+            }
+            channel.clone()
+        })
+    });
+    block_on(async {
+        let mut channels = Vec::new();
+        for task in tasks {
+            channels.push(task.join().await);
+        }
+    });
+}
+
+fn task_receives_while_a_thread_sends() {
+    let (one, other) = handover::Channel::pair().unwrap();
+    let (sender, channel) = (one.clone(), Channel::from(one));
+    // Nothing is received at the other end, so one of the sends doesn't end.
+    let thread = std::thread::spawn(move || while sender.send_timeout(vec![0; 4096], 2 * SOON).is_ok() {});
+    let (arrived, arrives) = std::sync::mpsc::channel();
+    let task = spawn(async move {
+        while let Ok(message) = channel.recv().await {
+            arrived.send(message.bytes().len()).unwrap();
+        }
+    });
+    for length in 0..100 {
+        other.send_timeout(vec![7; length], SOON).unwrap();
+        assert_eq!(arrives.recv_timeout(SOON), Ok(length));
+    }
+    assert!(!thread.is_finished());
+    other.close();
+    thread.join().unwrap();
+    block_on(soon(task.join()));
 }
 
 fn thousand_waits_need_few_threads() {

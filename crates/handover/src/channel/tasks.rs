@@ -72,8 +72,7 @@ impl Tasks {
 
     /// Makes a noted task the reader, unless another one is. Returns whether it is the reader.
     fn become_reader(&mut self, key: u64) -> bool {
-        let reason_of =
-            |key| self.waiting.iter().find(|waiting| waiting.key == key).map(|waiting| waiting.reason);
+        let reason_of = |key| self.find(key).map(|waiting| waiting.reason);
         let is_free = match self.reader {
             None => true,
             Some(reader) if reader == key => true,
@@ -88,18 +87,21 @@ impl Tasks {
         is_free
     }
 
-    /// Ends a task's wait. If no task is the reader then, wakes one to become it. The task that was woken for that before may
-    /// be the one that ends.
+    /// Ends a task's wait. If no task that receives is the reader then, wakes one to become it. The task that was woken for that
+    /// before may be the one that ends.
     fn remove(&mut self, key: u64) {
         if let Some(index) = self.waiting.iter().position(|waiting| waiting.key == key) {
             drop_waker(self.waiting.swap_remove(index).waker);
         }
         self.resign(key);
-        if self.reader.is_none() {
-            let next = self.waiting.iter().find(|waiting| waiting.reason != Reason::Room);
-            if let Some(next) = next.or_else(|| self.waiting.first()) {
-                wake(next.waker.clone());
-            }
+        let reader = self.reader.and_then(|reader| self.find(reader));
+        if reader.is_some_and(|reader| reader.reason != Reason::Room) {
+            return;
+        }
+        let next = self.waiting.iter().find(|waiting| waiting.reason != Reason::Room);
+        let any = if reader.is_none() { self.waiting.first() } else { None };
+        if let Some(next) = next.or(any) {
+            wake(next.waker.clone());
         }
     }
 
@@ -110,19 +112,19 @@ impl Tasks {
         }
     }
 
-    /// Wakes the reader, unless it is this task.
-    #[allow(dead_code, reason = "used on Linux only")]
-    fn wake_other_reader(&self, key: u64) {
-        let reader = self.reader.filter(|reader| *reader != key);
-        if let Some(waiting) = self.waiting.iter().find(|waiting| Some(waiting.key) == reader) {
-            wake(waiting.waker.clone());
-        }
+    fn find(&self, key: u64) -> Option<&Waiting> {
+        self.waiting.iter().find(|waiting| waiting.key == key)
+    }
+
+    /// Returns the reader, if it is another wait than this one.
+    fn other_reader(&self, key: u64) -> Option<&Waiting> {
+        self.reader.filter(|reader| *reader != key).and_then(|reader| self.find(reader))
     }
 
     /// Returns whether a task that waits for a reply is the reader.
     #[allow(dead_code, reason = "used on Windows only")]
     pub(super) fn is_read_for_call(&self) -> bool {
-        let reader = self.waiting.iter().find(|waiting| self.reader == Some(waiting.key));
+        let reader = self.reader.and_then(|reader| self.find(reader));
         reader.is_some_and(|waiting| matches!(waiting.reason, Reason::For(Want::Reply(_))))
     }
 
@@ -237,11 +239,23 @@ impl ReadTask<'_> {
         self.key.is_some_and(|key| tasks.become_reader(key))
     }
 
-    /// Wakes the reader, if another task is it.
-    #[allow(dead_code, reason = "used on Linux only")]
+    /// Returns whether a send may read. It must be noted. It may read if it is the reader, and also if the reader is another
+    /// wait of the same task: while the task polls the send it may leave that wait alone, as a loop around `select!` does.
+    pub(super) fn may_read_for_room(&self, tasks: &mut Tasks) -> bool {
+        self.become_reader(tasks) || self.is_of_reader(tasks)
+    }
+
+    /// Returns whether the reader is another wait of the same task.
+    pub(super) fn is_of_reader(&self, tasks: &Tasks) -> bool {
+        let Some(key) = self.key else { return false };
+        let both = tasks.other_reader(key).zip(tasks.find(key));
+        both.is_some_and(|(reader, this)| reader.waker.will_wake(&this.waker))
+    }
+
+    /// Wakes the reader, if it is another wait.
     pub(super) fn wake_other_reader(&self, tasks: &Tasks) {
-        if let Some(key) = self.key {
-            tasks.wake_other_reader(key);
+        if let Some(reader) = self.key.and_then(|key| tasks.other_reader(key)) {
+            wake(reader.waker.clone());
         }
     }
 

@@ -2,14 +2,17 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
-use std::sync::{Condvar, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::tasks::Senders;
 use crate::sys::DeferredEvents;
-use crate::sys::mutex::{Mutex, MutexGuard};
 use crate::wait::Deadline;
 
 /// A mutex that one thread at a time holds, and that other threads wait for up to a deadline.
+///
+/// A thread can hold it for as long as a send waits, and reads meanwhile. The tasks to which it gives what it has read are woken at
+/// once, so this isn't one of [`sys::mutex`](crate::sys::mutex), which would keep their wakes back. A task, and the end of its future,
+/// only try to lock it. Poisoning is ignored, as there.
 ///
 /// The fields lie in memory in this order: a lock that no thread waits for doesn't use the last two.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub(crate) struct TimedMutex<T> {
     pub(super) tasks: Senders,
     /// Held by a waiting thread between its last try to lock and its wait on `released`, so that it can't miss a
     /// notification in between.
-    gate: std::sync::Mutex<()>,
+    gate: Mutex<()>,
     released: Condvar,
 }
 
@@ -35,7 +38,7 @@ impl<T> TimedMutex<T> {
     pub(crate) fn new(value: T) -> Self {
         Self {
             value: Mutex::new(value),
-            gate: std::sync::Mutex::new(()),
+            gate: Mutex::new(()),
             released: Condvar::new(),
             waiting: AtomicUsize::new(0),
             tasks: Senders::default(),
@@ -54,7 +57,11 @@ impl<T> TimedMutex<T> {
     #[inline]
     pub(crate) fn take(&self) -> Option<TimedMutexGuard<'_, T>> {
         let events = DeferredEvents::begin();
-        let guard = self.value.try_lock()?;
+        let guard = match self.value.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         Some(TimedMutexGuard { mutex: self, guard: Some(guard), is_for_task: false, _events: events })
     }
 

@@ -1,7 +1,7 @@
 //! The lock of this crate's own state.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{self, PoisonError, TryLockError};
+use std::sync::{self, PoisonError};
 
 use super::{DeferredEvents, DeferredWakes};
 
@@ -22,18 +22,6 @@ impl<T> Mutex<T> {
         let (events, wakes) = (DeferredEvents::begin(), DeferredWakes::begin());
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard { guard, _wakes: wakes, _events: events }
-    }
-
-    /// Locks the mutex if it is free. Returns `None` otherwise.
-    #[inline]
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        let (events, wakes) = (DeferredEvents::begin(), DeferredWakes::begin());
-        let guard = match self.0.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(MutexGuard { guard, _wakes: wakes, _events: events })
     }
 }
 

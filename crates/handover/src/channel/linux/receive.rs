@@ -156,6 +156,8 @@ impl Endpoint {
             is_first = false;
             receiving.had_to_wait = true;
             peer = self.peer_changes.load(Relaxed);
+            // Another thread may have been sending when the peer asked.
+            self.settle();
             let found = self.wait_to_receive(receiving, want, deadline)?;
             has_exited = found.exit;
             if !found.input && !found.exit && deadline.has_passed() {
@@ -205,10 +207,12 @@ impl Endpoint {
 
     /// Ends the channel if more messages wait in memory than its limits allow.
     pub(in crate::channel) fn check_queued(&self, receiving: &mut Receiving) -> Result<()> {
-        let (kept, buffer) = (receiving.calls.kept(), &mut receiving.buffer);
-        buffer.check_queued(kept).map_err(|broken| {
-            buffer.give_up();
-            self.protocol_error(broken)
+        receiving.buffer.check_queued(receiving.calls.kept()).map_err(|broken| {
+            receiving.buffer.give_up();
+            let error = self.protocol_error(broken);
+            // A call that may keep no more messages doesn't wait for the socket.
+            self.notify(receiving);
+            error
         })
     }
 

@@ -108,6 +108,8 @@ impl Endpoint {
             } else {
                 drop(receiving);
             }
+            // Another thread may have been sending when the peer asked.
+            self.settle();
             let found = ready!(wait.poll_input(self, is_full, cx))?;
             exited = found.exit.then_some(peer);
         }
@@ -202,27 +204,38 @@ impl Endpoint {
             let mut receiving = self.receiving.lock();
             self.check_open()?;
             room.note(&mut receiving.tasks, cx.waker());
-            receiving.wakes_for_room |= !receiving.may_read_beside();
-            let may_read = receiving.may_read_beside()
-                && !receiving.calls.reads
-                && room.become_reader(&mut receiving.tasks);
-            if !may_read {
+            let is_free = receiving.waiting == 0 && !receiving.calls.reads;
+            if !is_free || !room.may_read_for_room(&mut receiving.tasks) {
                 drop(receiving);
                 return self.check_exit(peer);
             }
-            // A read error shows up again in the next receive, which reports it.
-            let read = self.read(&mut receiving).unwrap_or(Read::Nothing);
-            self.check_queued(&mut receiving)?;
-            self.publish(&mut receiving)?;
+            let is_full = !receiving.may_read_beside();
+            let mut read = Read::Nothing;
+            if is_full {
+                receiving.wakes_for_room = true;
+            } else {
+                // A read error shows up again in the next receive, which reports it.
+                read = self.read(&mut receiving).unwrap_or(Read::Nothing);
+                self.check_queued(&mut receiving)?;
+                self.publish(&mut receiving)?;
+            }
+            if read == Read::Packet {
+                // The socket shows no more that it has arrived.
+                room.wake_other_reader(&receiving.tasks);
+            }
             drop(receiving);
             match read {
                 Read::End => return Err(self.disconnect_error()),
                 Read::Packet => {}
                 Read::Nothing => {
-                    let found = wait.poll_input(self, false, cx);
-                    // A task that receives may have become the reader meanwhile, and may have asked the runtime first. Then it
-                    // has to ask again.
-                    room.wake_other_reader(&self.receiving.lock().tasks);
+                    let found = wait.poll_input(self, is_full, cx);
+                    let receiving = self.receiving.lock();
+                    // Another task may have become the reader meanwhile, and may have asked the runtime first. Then it has to
+                    // ask again.
+                    if !room.is_of_reader(&receiving.tasks) {
+                        room.wake_other_reader(&receiving.tasks);
+                    }
+                    drop(receiving);
                     match found {
                         Poll::Pending => return Ok(()),
                         Poll::Ready(found) => {
@@ -252,9 +265,10 @@ mod tests {
     use std::task::{Wake, Waker};
 
     use super::*;
-    use crate::channel::Channel;
+    use crate::channel::{Channel, Limits};
     use crate::error::Error;
     use crate::object::Event;
+    use crate::wait::Deadline;
 
     /// A task that counts how often it was woken.
     #[derive(Default)]
@@ -277,10 +291,15 @@ mod tests {
         }
     }
 
+    /// The maximum time until another thread has done its part.
+    const SOON: Duration = Duration::from_secs(20);
+
     /// A runtime that reports nothing, and would wake the task that has asked last.
     #[derive(Default)]
     struct Runtime<'a> {
         waiting: RefCell<Option<Waker>>,
+        /// The task that waits for the exit of the peer process alone.
+        waiting_for_exit: RefCell<Option<Waker>>,
         /// What another thread does while a task asks.
         beside: RefCell<Option<Box<dyn FnMut() + 'a>>>,
         /// The answer to the first task that asks.
@@ -291,10 +310,14 @@ mod tests {
         fn would_wake(&self, waker: &Waker) -> bool {
             self.waiting.borrow().as_ref().is_some_and(|waiting| waiting.will_wake(waker))
         }
+
+        fn would_wake_at_exit(&self, waker: &Waker) -> bool {
+            self.waiting_for_exit.borrow().as_ref().is_some_and(|waiting| waiting.will_wake(waker))
+        }
     }
 
     impl Wait for Runtime<'_> {
-        fn poll_input(&self, _: &Endpoint, _: bool, cx: &mut Context<'_>) -> Poll<Result<Found>> {
+        fn poll_input(&self, _: &Endpoint, only_exit: bool, cx: &mut Context<'_>) -> Poll<Result<Found>> {
             let found = self.found.take();
             if let Some(mut beside) = self.beside.take() {
                 beside();
@@ -302,13 +325,23 @@ mod tests {
             if let Some(found) = found {
                 return Poll::Ready(found);
             }
-            self.waiting.replace(Some(cx.waker().clone()));
+            let waiting = if only_exit { &self.waiting_for_exit } else { &self.waiting };
+            waiting.replace(Some(cx.waker().clone()));
             Poll::Pending
         }
 
         fn poll_output(&self, _: &Endpoint, _: &mut Context<'_>) -> Poll<Result<()>> {
             Poll::Pending
         }
+    }
+
+    fn poll_to_receive(
+        task: &mut ReadTask<'_>,
+        channel: &Channel,
+        runtime: &Runtime<'_>,
+        waker: &Waker,
+    ) -> Poll<Result<Arrived>> {
+        channel.endpoint.poll_receive(task, Want::Message, runtime, &mut Context::from_waker(waker))
     }
 
     fn poll_to_send<'a>(
@@ -339,8 +372,7 @@ mod tests {
             let asker = Runtime { found: RefCell::new(found), ..Runtime::default() };
             // The task that receives takes the place of the reader while the one that sends asks.
             let mut poll = || {
-                let cx = &mut Context::from_waker(&receives);
-                let polled = one.endpoint.poll_receive(&mut task, Want::Message, &runtime, cx);
+                let polled = poll_to_receive(&mut task, &one, &runtime, &receives);
                 assert!(polled.is_pending() && runtime.would_wake(&receives));
             };
             asker.beside.replace(Some(Box::new(&mut poll)));
@@ -354,8 +386,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn task_that_sends_is_woken_when_it_may_read_again() {
+    /// Returns a channel whose first endpoint can neither send, nor read beside a send.
+    fn full_pair() -> (Channel, Channel) {
         let (one, other) = Channel::pair().unwrap();
         let event = Event::manual_reset().unwrap();
         while one.endpoint.receiving.lock().may_read_beside() {
@@ -363,6 +395,12 @@ mod tests {
             // A send that finds no space reads.
             fill(&one);
         }
+        (one, other)
+    }
+
+    #[test]
+    fn task_that_sends_is_woken_when_it_may_read_again() {
+        let (one, _other) = full_pair();
         let (sender, sends) = Task::new();
         let (mut sending, runtime) = (one.endpoint.sending(), Runtime::default());
         assert!(poll_to_send(&one, &mut sending, &runtime, &sends).is_pending());
@@ -372,5 +410,107 @@ mod tests {
         assert_eq!(sender.wakes(), before + 1, "there is room");
         one.recv_timeout(Duration::ZERO).unwrap();
         assert_eq!(sender.wakes(), before + 1, "it is told once");
+    }
+
+    #[test]
+    fn task_that_sends_and_may_not_read_watches_the_peer_process() {
+        let (one, _other) = full_pair();
+        let (_, sends) = Task::new();
+        let (mut sending, runtime) = (one.endpoint.sending(), Runtime::default());
+        assert!(poll_to_send(&one, &mut sending, &runtime, &sends).is_pending());
+        assert!(runtime.would_wake_at_exit(&sends));
+    }
+
+    #[test]
+    fn task_is_woken_while_a_thread_that_sends_has_read_its_message() {
+        let (one, other) = Channel::pair().unwrap();
+        fill(&one);
+        let ((receiver, receives), runtime) = (Task::new(), Runtime::default());
+        let mut task = one.endpoint.read_task(Reason::For(Want::Message));
+        assert!(poll_to_receive(&mut task, &one, &runtime, &receives).is_pending());
+        std::thread::scope(|scope| {
+            let sends = scope.spawn(|| one.send_timeout(vec![0; 4096], 2 * SOON));
+            other.send("for the task").unwrap();
+            let deadline = Deadline::after(SOON);
+            while receiver.wakes() == 0 && !deadline.has_passed() {
+                std::thread::yield_now();
+            }
+            let is_sending = !sends.is_finished();
+            other.close();
+            assert!(is_sending && sends.join().unwrap().is_err());
+        });
+        assert!(receiver.wakes() > 0, "the message is in the buffer");
+    }
+
+    #[test]
+    fn another_receiver_is_woken_if_the_next_reader_is_dropped_behind_a_task_that_sends() {
+        let (one, other) = Channel::pair().unwrap();
+        fill(&one);
+        let ((_, sends), runtime) = (Task::new(), Runtime::default());
+        let [first, next, last] = [(); 3].map(|()| Task::new());
+        let mut tasks = [(); 3].map(|()| one.endpoint.read_task(Reason::For(Want::Message)));
+        for (task, (_, receives)) in tasks.iter_mut().zip([&first, &next, &last]) {
+            assert!(poll_to_receive(task, &one, &runtime, receives).is_pending());
+        }
+        let mut sending = one.endpoint.sending();
+        assert!(poll_to_send(&one, &mut sending, &runtime, &sends).is_pending());
+        assert!(runtime.would_wake(&first.1));
+        other.send("for the first").unwrap();
+        let [mut task, next_task, mut last_task] = tasks;
+        assert!(poll_to_receive(&mut task, &one, &runtime, &first.1).is_ready());
+        drop(task);
+        assert_eq!((next.0.wakes(), last.0.wakes()), (1, 0));
+        // The task that sends is polled first, because there may be space.
+        assert!(poll_to_send(&one, &mut sending, &runtime, &sends).is_pending());
+        assert!(runtime.would_wake(&sends));
+        drop(next_task);
+        assert_eq!(last.0.wakes(), 1, "it becomes the reader");
+        other.send("for the last").unwrap();
+        assert!(poll_to_receive(&mut last_task, &one, &runtime, &last.1).is_ready());
+    }
+
+    #[test]
+    fn task_that_sends_reads_for_a_receive_of_its_own() {
+        let (one, other) = Channel::pair().unwrap();
+        fill(&one);
+        let ((task, waker), runtime) = (Task::new(), Runtime::default());
+        let mut receive = one.endpoint.read_task(Reason::For(Want::Message));
+        assert!(poll_to_receive(&mut receive, &one, &runtime, &waker).is_pending());
+        let mut sending = one.endpoint.sending();
+        assert!(poll_to_send(&one, &mut sending, &runtime, &waker).is_pending());
+        assert_eq!(task.wakes(), 0, "there is nothing to read");
+        other.send("beside the send").unwrap();
+        assert!(poll_to_send(&one, &mut sending, &runtime, &waker).is_pending());
+        assert!(one.endpoint.receiving.lock().buffer.has_message());
+        assert_eq!(task.wakes(), 1, "the receive may have been polled before");
+        assert!(poll_to_receive(&mut receive, &one, &runtime, &waker).is_ready());
+    }
+
+    #[test]
+    fn call_that_may_keep_no_more_is_woken_when_the_channel_ends() {
+        const QUEUED: usize = 100;
+        let (one, other) = Channel::pair().unwrap();
+        one.set_limits(Limits::default().queued(QUEUED));
+        let (event, call) = (Event::manual_reset().unwrap(), one.endpoint.begin_call());
+        let ((caller, calls), runtime) = (Task::new(), Runtime::default());
+        let mut task = one.endpoint.read_task(Reason::For(Want::Reply(call.id)));
+        let mut poll = || {
+            let cx = &mut Context::from_waker(&calls);
+            one.endpoint.poll_receive(&mut task, Want::Reply(call.id), &runtime, cx)
+        };
+        while !one.endpoint.receiving.lock().calls.are_full() {
+            other.send(Message::new("").with("event", &event)).unwrap();
+            assert!(poll().is_pending());
+        }
+        assert!(poll().is_pending() && runtime.would_wake_at_exit(&calls));
+        for _ in 0..=QUEUED {
+            other.send("more").unwrap();
+        }
+        let ended = (0..=QUEUED).find_map(|_| {
+            let before = caller.wakes();
+            one.endpoint.read_beside().err().map(|error| (error, caller.wakes() - before))
+        });
+        assert!(matches!(ended, Some((Error::Protocol { .. }, 1))), "{ended:?}");
+        assert!(matches!(poll(), Poll::Ready(Err(Error::Protocol { .. }))));
     }
 }

@@ -199,9 +199,13 @@ impl Endpoint {
         if receiving.transfer.is_under_way() {
             return Ok(());
         }
-        limits
-            .check_queued::<HandleRef>(kept, receiving.unread())
-            .map_err(|broken| self.protocol_error(broken))
+        limits.check_queued::<HandleRef>(kept, receiving.unread()).map_err(|broken| {
+            let error = self.protocol_error(broken);
+            self.publish(receiving);
+            // A call that may keep no more messages doesn't wait for `ready`.
+            self.notify(receiving);
+            error
+        })
     }
 
     /// Begins a read whose end only this thread is told of. Returns `None` if there is something to look at already.
@@ -235,7 +239,9 @@ impl Endpoint {
     /// Waits until there is something to receive. Meanwhile it closes duplicates that the peer has fetched, so a worker
     /// that waits for its next task doesn't keep the objects of the last one alive.
     fn wait_to_receive(&self, event: &Owned, deadline: Deadline) -> SysResult<Woken> {
-        let (process, changed) = (self.other_process(), self.changed());
+        // In this order: if the peer changes in between, the event tells it.
+        let changed = self.changed();
+        let process = self.other_process();
         loop {
             self.close_fetched();
             let carrier = self.carrier_to_watch();

@@ -572,18 +572,18 @@ impl Endpoint {
     /// Ends the reading beside a wait to send. The data that was read stays in the buffer.
     pub(super) fn end_beside(&self) {
         let mut receiving = self.receiving.lock();
-        if receiving.beside.take().is_none() {
-            return;
-        }
+        let Some(beside) = receiving.beside.take() else { return };
         receiving.is_awaited = false;
-        if receiving.transfer.is_under_way() {
-            if !receiving.is_beside {
-                return;
-            }
+        let is_under_way = receiving.transfer.is_under_way();
+        if is_under_way && receiving.is_beside {
             // An error shows up again in the next read.
             let _ = receiving.transfer.cancel();
         }
-        receiving.transfer.set_done(&self.ready);
+        if !is_under_way || receiving.is_beside {
+            receiving.transfer.set_done(&self.ready);
+        }
+        // Another send may wait for it too, and goes on to read.
+        create_object::show(beside.as_handle(), true);
     }
 
     /// Waits until a write is finished, or until something else changes. The peer may be writing too, and may read only
@@ -600,7 +600,9 @@ impl Endpoint {
                 (None, false, if is_over { deadline.or_sooner(Duration::ZERO) } else { deadline })
             }
         };
-        let (process, changed, carrier) = (self.other_process(), self.changed(), self.carrier_to_watch());
+        // In this order: if the peer changes in between, the event tells it.
+        let changed = self.changed();
+        let (process, carrier) = (self.other_process(), self.carrier_to_watch());
         let objects = [
             (Some(self.written.as_handle()), Woken::Done),
             (self.fetched(), Woken::Fetched),

@@ -231,8 +231,9 @@ impl Endpoint {
     /// Adds the peer process, and the events that tell when another one becomes the peer, and when this process can close its
     /// duplicates.
     fn add_changes(&self, all: &mut Vec<Awaited>) {
-        all.extend(self.other_process().map(Awaited::Exit));
+        // In this order: if the peer changes in between, the event tells it.
         all.extend(self.changed().map(Awaited::Event));
+        all.extend(self.other_process().map(Awaited::Exit));
         if matches!(self.peer(), Peer::Stronger(_)) && !self.outbox.unfetched.lock().copies.is_empty() {
             all.push(Awaited::Fetched(Arc::clone(&self.outbox)));
         }
@@ -336,17 +337,27 @@ impl Endpoint {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Woken>> {
         let room = sending.room.get_or_insert_with(|| self.read_task(Reason::Room));
+        let mut steps = 0;
         loop {
+            if steps == MAX_STEPS {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            steps += 1;
             let mut receiving = self.receiving.lock();
             self.check_open()?;
             self.begin_to_watch(&mut receiving);
             room.note(&mut receiving.tasks, cx.waker());
-            if receiving.calls.reads || !room.become_reader(&mut receiving.tasks) {
+            if receiving.calls.reads || !room.may_read_for_room(&mut receiving.tasks) {
                 break;
             }
             match self.read_beside_of(&mut receiving).map_err(self.failed())? {
                 Beside::Wait(event, _) => all.push(Awaited::Event(event)),
-                Beside::More => continue,
+                Beside::More => {
+                    // Its wait isn't told what another one has read.
+                    room.wake_other_reader(&receiving.tasks);
+                    continue;
+                }
                 // A read error shows up again in the next receive, which reports it.
                 Beside::Later | Beside::No => {}
                 Beside::Over => {
@@ -372,7 +383,9 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::channel::Channel;
     use crate::sys::create_object;
+    use crate::sys::wait::{Waited, wait};
 
     const SOON: Duration = Duration::from_secs(10);
 
@@ -382,6 +395,22 @@ mod tests {
         fn wake(self: Arc<Self>) {
             let _ = self.0.lock().send(());
         }
+    }
+
+    #[test]
+    fn send_that_is_dropped_leaves_another_one_its_room() -> io::Result<()> {
+        let (one, _other) = Channel::pair().unwrap();
+        // A thread that sends waits for it, because the buffer is full.
+        let beside = Arc::new(create_object::event(true)?);
+        let mut receiving = one.endpoint.receiving.lock();
+        receiving.beside = Some(Arc::clone(&beside));
+        receiving.is_awaited = true;
+        drop(receiving);
+        let mut sending = one.endpoint.sending();
+        sending.room = Some(one.endpoint.read_task(Reason::Room));
+        drop(sending);
+        assert_eq!(wait(beside.as_handle(), Some(0))?, Waited::Signaled, "it looks again");
+        Ok(())
     }
 
     #[test]
