@@ -677,11 +677,18 @@ fn large_messages_in_both_directions_arrive() {
 fn receive_that_is_not_polled_holds_no_send_up() {
     const COUNT: usize = 4;
     let (one, other) = pair();
+    let waiting = Arc::new(AtomicU64::new(0));
     let tasks = [one, other].map(|channel| {
+        let waiting = waiting.clone();
         spawn(async move {
             let mut received = pin!(channel.recv());
             // Then it waits, as beside a branch of `select!` that sends.
-            assert!(timeout(SHORT, &mut received).await.is_none());
+            let polled = poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await;
+            assert!(polled.is_pending());
+            waiting.fetch_add(1, SeqCst);
+            while waiting.load(SeqCst) < 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
             for _ in 0..COUNT {
                 soon(channel.send(vec![5; 1 << 20])).await.unwrap();
             }
