@@ -224,10 +224,11 @@ mod tests {
     /// A subscriber's code must not run under a lock of the library, so each lock is one that keeps events back.
     #[test]
     fn locks_keep_events_back() {
-        // The lock itself; the failures that tests inject; three locks under which no call is made; two of threads on which no
-        // subscriber may run.
-        const ALLOWED: [&str; 7] = [
+        // The lock itself, and one that keeps events back, but no wakes; the failures that tests inject; three locks under which
+        // no call is made; two of threads on which no subscriber may run.
+        const ALLOWED: [&str; 8] = [
             "sys/mutex.rs",
+            "channel/timed_mutex.rs",
             "sys/fault_injection.rs",
             "sys/handoff.rs",
             "channel/kind_filter.rs",

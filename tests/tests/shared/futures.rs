@@ -36,6 +36,7 @@ pub(crate) fn suite(name: &'static str) -> Suite {
             tasks_and_threads_share_an_endpoint,
             large_messages_in_both_directions_arrive,
             receive_that_is_not_polled_holds_no_send_up,
+            receive_that_is_not_polled_holds_no_call_up,
             task_receives_while_a_thread_sends,
             thousand_waits_need_few_threads,
             thousand_calls_get_their_replies,
@@ -686,9 +687,12 @@ fn receive_that_is_not_polled_holds_no_send_up() {
             let polled = poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await;
             assert!(polled.is_pending());
             waiting.fetch_add(1, SeqCst);
-            while waiting.load(SeqCst) < 2 {
-                sleep(Duration::from_millis(1)).await;
-            }
+            let both = async {
+                while waiting.load(SeqCst) < 2 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            soon(both).await;
             for _ in 0..COUNT {
                 soon(channel.send(vec![5; 1 << 20])).await.unwrap();
             }
@@ -705,6 +709,24 @@ fn receive_that_is_not_polled_holds_no_send_up() {
             channels.push(task.join().await);
         }
     });
+}
+
+fn receive_that_is_not_polled_holds_no_call_up() {
+    let (mut child, channel) = linked_in_role("echoes", &[]);
+    let channel = Channel::from(channel);
+    block_on(async {
+        let mut received = pin!(channel.recv());
+        let polled = poll_fn(|cx| Poll::Ready(received.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        soon(channel.send("message")).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(soon(channel.call("call")).await.unwrap().bytes(), b"call");
+        }
+        // The reply came behind it.
+        assert_eq!(soon(received).await.unwrap().bytes(), b"message");
+    });
+    drop(channel);
+    assert!(child.wait_timeout(SOON).unwrap().success());
 }
 
 fn task_receives_while_a_thread_sends() {

@@ -70,17 +70,16 @@ impl Tasks {
         }
     }
 
-    /// Makes a noted task the reader, unless another one is. Returns whether it is the reader.
+    /// Makes a noted wait the reader, unless another one is. Returns whether it is the reader.
+    ///
+    /// It takes the place of a wait of its own task: while the task polls this one it may leave the other one alone, as a loop
+    /// around `select!` does. And a wait to receive takes the place of one to send.
     fn become_reader(&mut self, key: u64) -> bool {
-        let reason_of = |key| self.find(key).map(|waiting| waiting.reason);
-        let is_free = match self.reader {
-            None => true,
-            Some(reader) if reader == key => true,
-            Some(reader) => {
-                reason_of(reader).is_none_or(|reason| reason == Reason::Room)
-                    && reason_of(key).is_some_and(|reason| reason != Reason::Room)
-            }
-        };
+        let Some(this) = self.find(key) else { return false };
+        let is_free = self.other_reader(key).is_none_or(|reader| {
+            let gives_way = reader.reason == Reason::Room && this.reason != Reason::Room;
+            gives_way || reader.waker.will_wake(&this.waker)
+        });
         if is_free {
             self.reader = Some(key);
         }
@@ -137,6 +136,12 @@ impl Tasks {
         if let Some(waiting) = self.waiting.iter().find(|waiting| waiting.reason == reason) {
             wake(waiting.waker.clone());
         }
+    }
+
+    /// Wakes the tasks that wait for a message or a reply, because a task that sends has read something.
+    pub(super) fn wake_receivers(&self) {
+        let receivers = self.waiting.iter().filter(|waiting| waiting.reason != Reason::Room);
+        receivers.for_each(|waiting| wake(waiting.waker.clone()));
     }
 
     /// Wakes all tasks, because what they wait for may have changed.
@@ -239,20 +244,8 @@ impl ReadTask<'_> {
         self.key.is_some_and(|key| tasks.become_reader(key))
     }
 
-    /// Returns whether a send may read. It must be noted. It may read if it is the reader, and also if the reader is another
-    /// wait of the same task: while the task polls the send it may leave that wait alone, as a loop around `select!` does.
-    pub(super) fn may_read_for_room(&self, tasks: &mut Tasks) -> bool {
-        self.become_reader(tasks) || self.is_of_reader(tasks)
-    }
-
-    /// Returns whether the reader is another wait of the same task.
-    pub(super) fn is_of_reader(&self, tasks: &Tasks) -> bool {
-        let Some(key) = self.key else { return false };
-        let both = tasks.other_reader(key).zip(tasks.find(key));
-        both.is_some_and(|(reader, this)| reader.waker.will_wake(&this.waker))
-    }
-
     /// Wakes the reader, if it is another wait.
+    #[allow(dead_code, reason = "used on Linux only")]
     pub(super) fn wake_other_reader(&self, tasks: &Tasks) {
         if let Some(reader) = self.key.and_then(|key| tasks.other_reader(key)) {
             wake(reader.waker.clone());

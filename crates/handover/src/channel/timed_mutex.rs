@@ -12,7 +12,7 @@ use crate::wait::Deadline;
 ///
 /// A thread can hold it for as long as a send waits, and reads meanwhile. The tasks to which it gives what it has read are woken at
 /// once, so this isn't one of [`sys::mutex`](crate::sys::mutex), which would keep their wakes back. A task, and the end of its future,
-/// only try to lock it. Poisoning is ignored, as there.
+/// only try to lock it. Poisoning is ignored, as there: each user leaves a value that fits if a waker panics.
 ///
 /// The fields lie in memory in this order: a lock that no thread waits for doesn't use the last two.
 #[derive(Debug)]

@@ -32,9 +32,9 @@ macro_rules! adapter {
         /// Clones share one endpoint. If several tasks receive, each message goes to one of them. Tasks send in the order of
         /// their calls.
         ///
-        /// A receive or a call that has begun may be the one that reads for all others. A task can leave it alone while it
-        /// sends, as a loop around `select!` does. If the task waits for something else, it must drop the future; otherwise the
-        /// other tasks wait until it is polled again.
+        /// A receive or a call that has begun may be the one that reads for all tasks. Its task can leave it alone while it
+        /// sends, calls or receives over the same channel, as a loop around `select!` does. If the task waits for something
+        /// else, it must drop the future; otherwise the other tasks wait until it is polled again.
         #[derive(Debug, Clone)]
         pub struct Channel {
             inner: crate::futures::Channel<$reactor>,

@@ -34,10 +34,10 @@ pub(crate) trait Reactor: fmt::Debug + Send + Sync + 'static {
     /// Registers a descriptor with the current runtime. A runtime accepts each descriptor once.
     fn register(descriptor: Descriptor, interest: Interest) -> io::Result<Self::Registration>;
 
-    /// Waits until the descriptor may be readable. One task at a time calls it.
+    /// Waits until the descriptor may be readable. If several tasks call it, the last one is woken.
     fn poll_readable(registration: &Self::Registration, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Waits until the descriptor may be writable. One task at a time calls it.
+    /// Waits until the descriptor may be writable. If several tasks call it, the last one is woken.
     fn poll_writable(registration: &Self::Registration, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 

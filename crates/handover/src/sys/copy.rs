@@ -17,7 +17,7 @@ const WIDE: usize = 128;
 /// Up to this length, two moves of [`WIDE`] bytes do it.
 #[cfg(target_arch = "x86_64")]
 const TWO_WIDE: usize = 2 * WIDE;
-/// From this length on, one repeated instruction is the fastest way on the processors that [repeat fast](repeats_fast).
+/// From this length on, `rep movsb` is the fastest way on the processors for which [`repeats_fast`] returns true.
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 4096;
 
@@ -136,7 +136,7 @@ fn repeats_fast() -> bool {
 
     const FSRM: u32 = 1 << 4;
 
-    // A virtual machine answers slowly.
+    // In a virtual machine, the instruction takes microseconds.
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
         #[allow(unused_unsafe, reason = "newer versions of Rust call it safe")]
@@ -341,7 +341,7 @@ mod tests {
         assert_copies(copy, lengths);
     }
 
-    /// Also on processors that copy in another way.
+    /// A processor that copies in another way has the instruction too.
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn repeated_move_copies_each_length_and_nothing_beside_it() {

@@ -1,4 +1,4 @@
-//! Wakes tasks when this thread holds none of the crate's locks.
+//! Wakes tasks when this thread holds none of the locks of [`mutex`](super::mutex).
 
 #![allow(clippy::missing_const_for_thread_local, reason = "it is const; on Windows the lint doesn't see it")]
 
@@ -83,12 +83,12 @@ impl Wake {
     }
 }
 
-/// Wakes a task, as soon as this thread holds no lock.
+/// Wakes a task, as soon as this thread holds none of those locks.
 pub(crate) fn wake(waker: Waker) {
     Wake::Wake(waker).defer();
 }
 
-/// Drops a waker, as soon as this thread holds no lock.
+/// Drops a waker, as soon as this thread holds none of those locks.
 pub(crate) fn drop_waker(waker: Waker) {
     Wake::Drop(waker).defer();
 }

@@ -53,7 +53,7 @@ pub(in crate::channel) struct Receiving {
     pub(super) has_timeout: bool,
     /// Whether a task that sends waits until it may read into the buffer again.
     pub(super) wakes_for_room: bool,
-    /// Wakes a thread that sends, and waits for the same.
+    /// Wakes a thread that sends and waits for that room.
     room: Option<Arc<Owned>>,
     pub(in crate::channel) calls: Calls,
     pub(super) buffer: RecvBuffer,
@@ -228,7 +228,7 @@ impl Endpoint {
         if let Some(readiness) = self.readiness.get() {
             return Ok(readiness.as_fd());
         }
-        // While it is locked, the peer doesn't change.
+        // While `receiving` is locked, the peer doesn't change.
         let mut receiving = self.receiving.lock();
         let process = self.process();
         let process = process.as_ref().map(HasHandle::handle);

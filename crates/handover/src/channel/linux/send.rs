@@ -172,12 +172,14 @@ impl Endpoint {
         let envelope = envelope_of(message, travellers, frame_type, &writer);
         with_frame(self, message, travellers, envelope, |frame, descriptors| {
             let mut written = 0;
+            // Unless the write returns: a waker that panics ends it.
+            writer.cut_off = true;
             let outcome = self.write(frame, descriptors, &mut written, deadline);
             let outcome = outcome.map_err(|unsent| unsent.of_message(message, descriptors));
+            let is_partial = written > 0 && written < frame.length;
+            writer.cut_off = is_partial && !outcome.as_ref().is_err_and(is_disconnect);
             if written == frame.length {
                 writer.next += 1;
-            } else if written > 0 {
-                writer.cut_off = !outcome.as_ref().is_err_and(is_disconnect);
             }
             self.settle_with(&writer);
             outcome

@@ -205,7 +205,7 @@ impl Endpoint {
             self.check_open()?;
             room.note(&mut receiving.tasks, cx.waker());
             let is_free = receiving.waiting == 0 && !receiving.calls.reads;
-            if !is_free || !room.may_read_for_room(&mut receiving.tasks) {
+            if !is_free || !room.become_reader(&mut receiving.tasks) {
                 drop(receiving);
                 return self.check_exit(peer);
             }
@@ -221,7 +221,7 @@ impl Endpoint {
             }
             if read == Read::Packet {
                 // The socket shows no more that it has arrived.
-                room.wake_other_reader(&receiving.tasks);
+                receiving.tasks.wake_receivers();
             }
             drop(receiving);
             match read {
@@ -229,13 +229,9 @@ impl Endpoint {
                 Read::Packet => {}
                 Read::Nothing => {
                     let found = wait.poll_input(self, is_full, cx);
-                    let receiving = self.receiving.lock();
                     // Another task may have become the reader meanwhile, and may have asked the runtime first. Then it has to
                     // ask again.
-                    if !room.is_of_reader(&receiving.tasks) {
-                        room.wake_other_reader(&receiving.tasks);
-                    }
-                    drop(receiving);
+                    room.wake_other_reader(&self.receiving.lock().tasks);
                     match found {
                         Poll::Pending => return Ok(()),
                         Poll::Ready(found) => {
@@ -482,6 +478,22 @@ mod tests {
         other.send("beside the send").unwrap();
         assert!(poll_to_send(&one, &mut sending, &runtime, &waker).is_pending());
         assert!(one.endpoint.receiving.lock().buffer.has_message());
+        assert_eq!(task.wakes(), 1, "the receive may have been polled before");
+        assert!(poll_to_receive(&mut receive, &one, &runtime, &waker).is_ready());
+    }
+
+    #[test]
+    fn call_reads_for_a_receive_of_its_own_task() {
+        let (one, other) = Channel::pair().unwrap();
+        let ((task, waker), runtime) = (Task::new(), Runtime::default());
+        let mut receive = one.endpoint.read_task(Reason::For(Want::Message));
+        assert!(poll_to_receive(&mut receive, &one, &runtime, &waker).is_pending());
+        let call = one.endpoint.begin_call();
+        let mut reply = one.endpoint.read_task(Reason::For(Want::Reply(call.id)));
+        other.send("beside the call").unwrap();
+        let cx = &mut Context::from_waker(&waker);
+        assert!(one.endpoint.poll_receive(&mut reply, Want::Reply(call.id), &runtime, cx).is_pending());
+        assert!(one.endpoint.receiving.lock().calls.has_message());
         assert_eq!(task.wakes(), 1, "the receive may have been polled before");
         assert!(poll_to_receive(&mut receive, &one, &runtime, &waker).is_ready());
     }

@@ -231,6 +231,8 @@ impl Endpoint {
         let mut receiving = self.receiving.lock();
         // Otherwise the thread that waits receives it.
         if receiving.waiting == 0 {
+            // They leave room for others, which may not have been read yet.
+            self.receive_greetings(&mut receiving)?;
             while !receiving.buffer.is_full() && !receiving.calls.are_full() {
                 let read = self.read(&mut receiving)?;
                 self.receive_greetings(&mut receiving)?;
@@ -261,10 +263,10 @@ impl Endpoint {
         self.settle();
     }
 
-    /// Sends the greeting that this process still has to send, if no other thread sends. That one will do it.
+    /// Sends the greeting that this process still has to send, if no other thread or task sends. That one will do it.
     #[inline]
     pub(super) fn settle(&self) {
-        if self.owes() {
+        if self.owes() && self.writer.tasks.are_none() {
             // A greeting may not come in the middle of a message.
             let writer = self.writer.take().filter(|writer| !writer.cut_off && writer.unfinished.is_none());
             if let Some(writer) = writer {

@@ -121,7 +121,7 @@ pub(in crate::channel) struct Receiving {
     pub(super) is_watched: bool,
     /// Whether a send waits until the buffer has room, so that it can read again.
     pub(super) is_awaited: bool,
-    /// Wakes a send that reads although the buffer has a message. It exists as long as that send waits.
+    /// Wakes the sends that read although the buffer has a message. It exists until one of them doesn't wait any more.
     pub(super) beside: Option<Arc<Owned>>,
     pub(in crate::channel) calls: Calls,
     pub(in crate::channel) tasks: Tasks,

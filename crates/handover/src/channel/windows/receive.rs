@@ -239,7 +239,7 @@ impl Endpoint {
     /// Waits until there is something to receive. Meanwhile it closes duplicates that the peer has fetched, so a worker
     /// that waits for its next task doesn't keep the objects of the last one alive.
     fn wait_to_receive(&self, event: &Owned, deadline: Deadline) -> SysResult<Woken> {
-        // In this order: if the peer changes in between, the event tells it.
+        // The event comes first. If the peer changes after that, the event tells it.
         let changed = self.changed();
         let process = self.other_process();
         loop {

@@ -600,7 +600,7 @@ impl Endpoint {
                 (None, false, if is_over { deadline.or_sooner(Duration::ZERO) } else { deadline })
             }
         };
-        // In this order: if the peer changes in between, the event tells it.
+        // The event comes first. If the peer changes after that, the event tells it.
         let changed = self.changed();
         let (process, carrier) = (self.other_process(), self.carrier_to_watch());
         let objects = [
@@ -645,11 +645,12 @@ impl Endpoint {
         if self.is_over() {
             return Ok(Beside::Over);
         }
-        if let (true, Some(beside)) =
-            (receiving.transfer.is_under_way() && receiving.is_beside, receiving.beside.clone())
-        {
+        // The event may also be the one of a call, whose task now polls a send.
+        let events = [receiving.beside.clone(), receiving.call_event.clone()];
+        let event = events.into_iter().flatten().find(|event| receiving.transfer.sets(event));
+        if let (true, Some(event)) = (receiving.transfer.is_under_way() && receiving.is_beside, event) {
             return Ok(match receiving.transfer.try_finish() {
-                None => Beside::Wait(beside, false),
+                None => Beside::Wait(event, false),
                 Some(Err(error)) if !pipe::is_cancelled(&error) => Beside::No,
                 Some(_) => Beside::More,
             });

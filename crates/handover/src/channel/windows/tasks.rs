@@ -231,7 +231,7 @@ impl Endpoint {
     /// Adds the peer process, and the events that tell when another one becomes the peer, and when this process can close its
     /// duplicates.
     fn add_changes(&self, all: &mut Vec<Awaited>) {
-        // In this order: if the peer changes in between, the event tells it.
+        // The event comes first. If the peer changes after that, the event tells it.
         all.extend(self.changed().map(Awaited::Event));
         all.extend(self.other_process().map(Awaited::Exit));
         if matches!(self.peer(), Peer::Stronger(_)) && !self.outbox.unfetched.lock().copies.is_empty() {
@@ -348,14 +348,14 @@ impl Endpoint {
             self.check_open()?;
             self.begin_to_watch(&mut receiving);
             room.note(&mut receiving.tasks, cx.waker());
-            if receiving.calls.reads || !room.may_read_for_room(&mut receiving.tasks) {
+            if receiving.calls.reads || !room.become_reader(&mut receiving.tasks) {
                 break;
             }
             match self.read_beside_of(&mut receiving).map_err(self.failed())? {
                 Beside::Wait(event, _) => all.push(Awaited::Event(event)),
                 Beside::More => {
-                    // Its wait isn't told what another one has read.
-                    room.wake_other_reader(&receiving.tasks);
+                    // The transfer of a receiver doesn't tell it any more.
+                    receiving.tasks.wake_receivers();
                     continue;
                 }
                 // A read error shows up again in the next receive, which reports it.

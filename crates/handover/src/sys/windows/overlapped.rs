@@ -197,6 +197,11 @@ impl Transfer {
         self.done.as_handle()
     }
 
+    /// Returns whether this is the event that is set when the transfer is finished.
+    pub(crate) fn sets(&self, event: &Arc<Owned>) -> bool {
+        Arc::ptr_eq(&self.done, event)
+    }
+
     /// Makes the next transfer set this manual-reset event when it is finished.
     pub(crate) fn set_done(&mut self, done: &Arc<Owned>) {
         self.assert_free();

@@ -203,7 +203,8 @@ impl WaitThread {
                 waited_for.push(Arc::clone(&entry.notice));
                 handles.push(entry.handle as HANDLE);
             }
-            // It comes last: of several that are signaled the first one is reported, and entries can change all the time.
+            // The thread's own event comes last: of several that are signaled the first one is reported, and entries can change
+            // all the time.
             handles.push(self.wake.as_raw_handle());
             let is_idle = state.entries.is_empty() && !self.is_first;
             state.is_waiting = true;
