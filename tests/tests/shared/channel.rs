@@ -508,15 +508,31 @@ fn never_reads(_: &[String]) {
     std::thread::sleep(Duration::from_secs(30));
 }
 
+/// Starts this program in a role, with a channel, and with an event by which it says that it has sent its message.
+fn in_role_of_sender(name: &str, arguments: &[&str]) -> (Child, Channel, Event) {
+    let sent = Event::manual_reset().unwrap();
+    let mut command = Command::new(this_program());
+    command.args(role(name, arguments)).inherit("sent", &sent).stdin(Stdio::piped());
+    let (child, channel) = channel_of(command);
+    (child, channel, sent)
+}
+
+/// Says that this process has sent its message.
+fn tell_sent() {
+    handover::inherited().unwrap().take::<Event>("sent").unwrap().set().unwrap();
+}
+
 fn sends_and_returns(_: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
     event.set().unwrap();
     channel.send(Message::new(b"last").with("event", &event)).unwrap();
+    tell_sent();
 }
 
 fn last_message_of_exited_child_arrives() {
-    let (mut child, channel) = in_role("sends_and_returns", &[]);
+    let (mut child, channel, sent) = in_role_of_sender("sends_and_returns", &[]);
+    sent.wait_timeout(SOON).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     let message = channel.recv_timeout(SOON).unwrap();
     assert!(message.take::<Event>("event").unwrap().try_wait().unwrap());
@@ -528,8 +544,8 @@ fn last_message_of_exited_child_arrives() {
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
     assert_eq!(table::count(), before);
     // A child doesn't wait for its last message to be read if the parent has closed the channel.
-    let (mut child, channel) = in_role("sends_and_returns", &[]);
-    std::thread::sleep(Duration::from_millis(300));
+    let (mut child, channel, sent) = in_role_of_sender("sends_and_returns", &[]);
+    sent.wait_timeout(SOON).unwrap();
     drop(channel);
     let started = Instant::now();
     assert_eq!(child.wait_timeout(SOON).unwrap().code(), Some(0));
@@ -541,6 +557,7 @@ fn flushes_late(arguments: &[String]) {
     let channel = parent();
     let event = Event::manual_reset().unwrap();
     channel.send(Message::new(b"").with("event", &event)).unwrap();
+    tell_sent();
     std::io::stdin().read_line(&mut String::new()).unwrap();
     // The result stays the same, also after a receive has found the channel closed.
     for _ in 0..2 {
@@ -556,14 +573,10 @@ fn flushes_late(arguments: &[String]) {
 fn flush_reports_fetched_objects_after_peer_closed() {
     use std::io::Write;
     for fate in ["fetched", "not fetched", "closed"] {
-        let mut command = Command::new(this_program());
-        command.args(role("flushes_late", &[fate])).stdin(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.channel().spawn().unwrap();
-        let channel: Channel = child.take_channel().unwrap().into();
+        let (mut child, channel, sent) = in_role_of_sender("flushes_late", &[fate]);
+        sent.wait_timeout(SOON).unwrap();
         if fate == "fetched" {
             drop(channel.recv_timeout(SOON).unwrap());
-        } else {
-            std::thread::sleep(Duration::from_millis(300));
         }
         // `close` counts although a clone is alive.
         let clone = (fate == "closed").then(|| channel.clone());
@@ -599,8 +612,7 @@ fn waiting_send_does_not_block_receivers() {
             if way == 2 {
                 // The message was read a while ago by the sending thread; a later receive still returns it.
                 std::thread::sleep(Duration::from_millis(700));
-                let time = Duration::from_millis(150);
-                assert_eq!(channel.recv_timeout(time).unwrap().bytes(), b"read this first");
+                assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read this first");
             } else if way == 0 {
                 assert_eq!(channel.recv_timeout(SOON).unwrap().bytes(), b"read this first");
             } else {
