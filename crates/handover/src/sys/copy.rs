@@ -127,8 +127,8 @@ unsafe fn repeat(from: *const u8, to: *mut u8, length: usize) {
     }
 }
 
-/// Returns whether `rep movsb` is fast whatever the addresses are, as on Intel's processors with FSRM, "fast short `rep movsb`".
-/// AMD's have FSRM too, and some of them are slow where the target begins a little behind the source in its page.
+/// Returns whether `rep movsb` is fast for all addresses. It is on Intel's processors with FSRM (fast short `rep movsb`). AMD's
+/// have FSRM too, and some of them are slow where the target begins a little behind the source in its page.
 #[cfg(target_arch = "x86_64")]
 fn repeats_fast() -> bool {
     use std::arch::x86_64::{__cpuid, __cpuid_count};

@@ -210,15 +210,16 @@ impl Endpoint {
                 return self.check_exit(peer);
             }
             let is_full = !receiving.may_read_beside();
-            let mut read = Read::Nothing;
-            if is_full {
+            let read = if is_full {
                 receiving.wakes_for_room = true;
+                Read::Nothing
             } else {
                 // A read error shows up again in the next receive, which reports it.
-                read = self.read(&mut receiving).unwrap_or(Read::Nothing);
+                let read = self.read(&mut receiving).unwrap_or(Read::Nothing);
                 self.check_queued(&mut receiving)?;
                 self.publish(&mut receiving)?;
-            }
+                read
+            };
             if read == Read::Packet {
                 // The socket shows no more that it has arrived.
                 receiving.tasks.wake_receivers();
@@ -296,7 +297,7 @@ mod tests {
         waiting: RefCell<Option<Waker>>,
         /// The task that waits for the exit of the peer process alone.
         waiting_for_exit: RefCell<Option<Waker>>,
-        /// What another thread does while a task asks.
+        /// Another thread runs it while a task asks.
         beside: RefCell<Option<Box<dyn FnMut() + 'a>>>,
         /// The answer to the first task that asks.
         found: RefCell<Option<Result<Found>>>,
